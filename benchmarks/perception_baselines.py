@@ -1,11 +1,12 @@
 """Runs the Perception Test whole on episodes of the world, with every baseline, and says which claims hold.
 
-    python benchmarks/perception_baselines.py FOLDER [--tracked 16] [--out evidence/perception-test]
+    python benchmarks/perception_baselines.py FOLDER [--tracked 16] [--only STEP ...] [--features NAMES] [--out DIR]
 
 Makes the episodes (`HELD_OUT`, `LEARNED_FROM`), teaches localisers on those to learn from, has every baseline answer the
 held-out ones by `tapetum.evaluate_perception_test`, and writes results.json and tables.md after every step. What follows things
 (objects, points, grounded) answers the first `--tracked` of them, since that takes most of the time. All of it is found again
-in FOLDER when the command is stopped and started again.
+in FOLDER when the command is stopped and started again. `--only` does these steps alone; `--features` are those of the
+localiser of actions, such as mcvit-nano,motion:tapir-nano,log-mel.
 
 Claims, each a difference on the held-out episodes with a bootstrap interval over whole videos (95 %, 2,000 draws; 500 of mAP):
 held where all of it is above 0, falsified where all is below, else undecided. That the blind guesser is at chance is held where
@@ -164,20 +165,21 @@ class Study:
         self.tables[key] = scores.table
         print(f"{key}: {self.rows[key]['score']:.4f}", flush=True)
 
-    def teach(self, task: str) -> Path:
-        """Teach a localiser."""
+    def teach(self, task: str, features: str) -> Path:
+        """Teach a localiser; features other than the usual ones have a folder of their own."""
         run = LocaliserRun(
             data=str(self.truth("train")),
             videos=str(self.folder / "train"),
             task=task,  # pyright: ignore[reportArgumentType]
-            features=LOCALISERS[task],
-            frame_rate=1.5,
+            features=features,
+            frame_rate=1.5 if features == LOCALISERS[task] else 4.0,
             network=NETWORK,
             steps=250,
             batch_size=8,
             micro_batch=8,
         )
-        out = self.folder / f"localiser-{task}"
+        own = "" if features == LOCALISERS[task] else "-" + features.replace(",", "-").replace(":", "-")
+        out = self.folder / f"localiser-{task}{own}"
         self.timed(f"localiser {task}", lambda: tapetum.app.train.train(run, Launch(out=out, threads=1, device="cpu"), print))
         return out
 
@@ -273,6 +275,15 @@ def at_chance(study: Study, model: str, runs: int, truth: Mapping[str, Annotated
     return verdict(float(right.mean()), interval, {"chance": chance, "questions": len(right), "draws": runs}, chance)
 
 
+def above_chance(study: Study, model: str, truth: Mapping[str, AnnotatedVideo]) -> dict[str, Any]:
+    """Compare the accuracy of a model with chance, question by question."""
+    chances = {(name, question.id): 1 / len(question.options) for name, video in truth.items() for question in video.questions}
+    table = study.tables[f"mcqa: {model}"]
+    gaps = np.array([float(row["right"]) - chances[row["video"], row["question"]] for row in table])
+    of = {model: float(np.mean([float(row["right"]) for row in table])), "questions": len(gaps)}
+    return verdict(float(gaps.mean()), bootstrap_interval(gaps, groups=[row["video"] for row in table]), of)
+
+
 def claims_of(study: Study, truth: Mapping[str, AnnotatedVideo]) -> dict[str, Any]:
     """Judge the claims of which all baselines have answered."""
     wanted: dict[str, tuple[tuple[str, ...], Callable[[], dict[str, Any]]]] = {
@@ -291,6 +302,9 @@ def claims_of(study: Study, truth: Mapping[str, AnnotatedVideo]) -> dict[str, An
         ),
         "grounded answers beat boxes of a random object": (
             ("grounded: paligemma-nano", f"grounded: random-object #{RUNS - 1}"), lambda: of_answers(study),
+        ),
+        "the model of video answers above chance": (
+            ("mcqa: mcvit-nano",), lambda: above_chance(study, "mcvit-nano", truth),
         ),
         "the blind guesser is at chance": (
             (f"mcqa: frequency all-shot #{RUNS - 1}",), lambda: at_chance(study, "frequency all-shot", RUNS, truth),
@@ -340,6 +354,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--tracked", type=int, default=16)
+    parser.add_argument("--only", nargs="+", default=[], metavar="STEP")
+    parser.add_argument("--features", default=LOCALISERS["action"])
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     study = Study(given.folder, given.tracked)
@@ -353,20 +369,23 @@ def main() -> None:
                 study.answer(name, ["mcqa"], "frequency", seed, shots=shots)
 
     def localise(task: str) -> None:
-        study.answer("localiser", [task], str(study.teach(task)))
+        study.answer("localiser", [task], str(study.teach(task, LOCALISERS["sound"] if task == "sound" else given.features)))
 
-    steps: list[Callable[[], None]] = [
-        lambda: study.answer("static", ["object", "point"], "static", of="tracked"),
-        lambda: study.answer("prior", ["action", "sound"], "prior"),
-        guess,
-        lambda: localise("sound"),
-        lambda: study.answer("paligemma-nano", ["mcqa"], "paligemma-nano", frames=1),
-        lambda: study.answer("tapir-nano", ["object", "point"], "tapir-nano", of="tracked"),
-        study.answer_grounded,
-        lambda: localise("action"),
-    ]
-    for step in steps:
-        step()
+    steps: dict[str, Callable[[], None]] = {
+        "static": lambda: study.answer("static", ["object", "point"], "static", of="tracked"),
+        "prior": lambda: study.answer("prior", ["action", "sound"], "prior"),
+        "frequency": guess,
+        "sound": lambda: localise("sound"),
+        "paligemma-nano": lambda: study.answer("paligemma-nano", ["mcqa"], "paligemma-nano", frames=1),
+        "mcvit-nano": lambda: study.answer("mcvit-nano", ["mcqa"], "mcvit-nano"),
+        "tapir-nano": lambda: study.answer("tapir-nano", ["object", "point"], "tapir-nano", of="tracked"),
+        "grounded": study.answer_grounded,
+        "action": lambda: localise("action"),
+    }
+    if unknown := set(given.only) - steps.keys():
+        parser.error(f"--only {' '.join(unknown)}: there are {', '.join(steps)}")
+    for step in given.only or steps:
+        steps[step]()
         write(study, truth, given.out or given.folder / "out")
 
 

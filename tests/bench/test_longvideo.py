@@ -11,6 +11,7 @@ import torch
 
 import tapetum
 from support.question_sets import write
+from support.wordnet import write_wordnet
 from tapetum.core.errors import BadInput
 from tapetum.encoders.config import DecoderConfig
 from tapetum.encoders.towers_config import TextConfig
@@ -89,6 +90,40 @@ def test_egoschema_by_similarity_and_by_likelihood(tmp_path: Path, towers: Path,
     code, out, _ = run("eval", "longvideo", "--task", "egoschema", "--data", place, "--model", towers, "--no-blind")
     assert code == 0
     assert out.startswith("egoschema subset, options by similarity")
+
+
+def test_protocols_put_the_question_as_published(tmp_path: Path, captioner: Path, towers: Path) -> None:
+    place, options = egoschema(tmp_path), tuple(f"C does {k}." for k in range(5))
+    model: Any = tapetum.load(captioner / "longvideo.safetensors")
+    listed = "What is a?\nA. C does 0.\nB. C does 1.\nC. C does 2.\nD. C does 3.\nE. C does 4.\n"
+    letters = f"{listed}Answer with the option's letter from the given choices directly."
+    after = "Do you think that the answer to the given question is correct. Please answer yes or no."
+    asked = [f"Given question 'What is a?, is answer '{option}' correct?\n{after}" for option in options]
+    with open_video(place / "videos" / "a.mp4") as video:
+        spread = encode_video(model, video, FrameSelection(frames=10, spread=True))
+        whole, often = (encode_video(model, video, FrameSelection(frame_rate=rate)) for rate in (1.0, 4.0))
+    expected = {
+        "egoschema": [model.score_options(spread, each, ["Yes"])[0] for each in asked],
+        "letters": model.score_options(whole, letters, list("ABCDE")),
+        "perception-test": model.score_options(often, "What is a?", options),
+    }
+    for protocol, scores in expected.items():
+        rows = tmp_path / f"{protocol}.jsonl"
+        how: dict[str, Any] = {"task": "egoschema", "data": place, "limit": 1, "blind": False, "protocol": protocol}
+        with pytest.warns(UserWarning, match="have no video"):
+            tapetum.evaluate_longvideo(**how, model=captioner, save=rows)
+        row = json.loads(rows.read_text().splitlines()[1])["row"]
+        np.testing.assert_allclose(row["scores"], scores, atol=1e-5)
+    how |= {"protocol": "egoschema", "frames": 3, "model": towers}
+    with pytest.warns(UserWarning, match="have no video"):
+        tapetum.evaluate_longvideo(**how, save=tmp_path / "towers.jsonl")
+    row = json.loads((tmp_path / "towers.jsonl").read_text().splitlines()[1])["row"]
+    pair: Any = tapetum.load(towers / "longvideo.safetensors")
+    with open_video(place / "videos" / "a.mp4") as video:
+        assert FrameSelection(frames=3, spread=True).numbers(video) == [0, 5, 11]
+        assert FrameSelection(frames=3, spread=True, start_s=2, stop_s=4).numbers(video) == [4, 5, 7]
+        vector = embed_video(pair, video, FrameSelection(frames=3, spread=True))
+    np.testing.assert_allclose(row["scores"], embed_words(pair, [f"What is a? {o}" for o in options]) @ vector, atol=1e-5)
 
 
 def test_what_is_kept_is_not_made_again(tmp_path: Path, towers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,9 +239,18 @@ def test_texts_of_whole_videos_are_scored(tmp_path: Path, captioner: Path) -> No
     wanted = caption_scores(said, {name: [f"One {name}. Two."] for name in "ab"})
     found = tapetum.evaluate_longvideo(task="activitynet", measure="summaries", data=place, model=captioner).table
     assert (found["rouge_l"], found["cider"]) == (pytest.approx(wanted.rouge_l), pytest.approx(wanted.cider))
-    free = tapetum.evaluate_longvideo(task="nextqa-open", data=place, model=captioner).table
+    how: dict[str, Any] = {"task": "nextqa-open", "data": place, "model": captioner}
+    with pytest.warns(UserWarning, match="without --wordnet DIR there is no WUPS"):
+        free = tapetum.evaluate_longvideo(**how).table
     assert free["questions"] == 1
     assert 0 <= free["rouge_l"] <= 1
+    wordnet = write_wordnet(tmp_path / "wordnet")
+    with pytest.warns(UserWarning, match="there is no .*stopwords.txt, so all words count"):
+        counted = tapetum.evaluate_longvideo(**how, wordnet=wordnet)
+    assert counted.table["DO"].keys() == {"count", "wups_0", "wups_0.9"}
+    assert "wups_0.9" in counted.as_text()
+    write(place, {"stopwords.txt": "what\nis\n"})
+    assert tapetum.evaluate_longvideo(**how, wordnet=wordnet).table["all"]["count"] == 1
 
 
 def test_episodes_are_seen_up_to_where_they_may_be(tmp_path: Path, towers: Path) -> None:
@@ -260,6 +304,9 @@ def test_the_perception_test_is_cut_where_its_answer_is_shown(tmp_path: Path, to
     [one] = read_perception(tmp_path)
     assert (one.context, one.right, one.kind) == ("3.0", 2, "memory/predictive")
     assert tapetum.evaluate_longvideo(task="perception-test", data=tmp_path, model=towers).table["questions"] == 1
+    (tmp_path / "cut_frame_mapping_valid.json").unlink()
+    with pytest.warns(UserWarning, match="no question has a cut: .* has no cut_frame_mapping_valid.json"):
+        tapetum.evaluate_longvideo(task="perception-test", data=tmp_path, model=towers, protocol="perception-test")
 
 
 def test_frozen_features_are_probed(tmp_path: Path, towers: Path) -> None:
@@ -286,6 +333,10 @@ def test_what_cannot_be_is_said_in_one_line(tmp_path: Path, towers: Path, captio
         ({"task": "msrvtt"}, "cannot read"),
         ({"task": "msrvtt", "save_predictions": "x.json"}, "numbers of options"),
         ({"task": "msrvtt", "model": captioner}, "it answers --by likelihood"),
+        ({"protocol": "letters"}, "this protocol wants a language model"),
+        ({"task": "msrvtt", "protocol": "letters"}, "--protocol and --frames are for questions with options"),
+        ({"frames": 0}, "--frames is 0"),
+        ({"wordnet": tmp_path}, "--wordnet is for the words of free answers"),
         ({"task": "diving48", "split": "test"}, "leave --split out"),
     ):
         with pytest.raises(BadInput, match=said):

@@ -58,7 +58,7 @@ INPUTS = """
     annotations beside check checks config correct data depth encoder episodes experiment eye features file files folders
     folder gt image index labels language libraries masks model name people images pixels place plan points predictions
     proposals query raw recording reference region runs shards source start textures tokenizer tracker tracks
-    train trunk video videos voc what codec
+    train trunk video videos voc what codec wordnet
 """
 """Options that may name files to read."""
 TRAINING = [path for path, each in every_command() if any(o.place[0] == "launch" for o in options_of(each.options))]

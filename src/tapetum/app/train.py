@@ -91,9 +91,10 @@ def train(recipe: Recipe, launch: Launch, say: Callable[[str], None] = lambda te
 
         weights = train_odin(recipe, launch, say)
     elif isinstance(recipe, LocaliserRun):
+        from tapetum.bench.perception_features import load_video_features
         from tapetum.systems.perception_test.localiser.run import train_localiser
 
-        weights = train_localiser(recipe, launch, say)
+        weights = train_localiser(recipe, launch, say, load_video_features)
     elif isinstance(recipe, TapKubric):
         from tapetum.systems.tap.training.run_kubric import train_tap_kubric
 

@@ -4,7 +4,8 @@ A video with several questions is encoded once. The file (`Rows`) has a line a q
 evaluation goes on. A blind score is that of the same model, shown grey frames in place of the video's.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
+from tapetum.bench.longvideo_protocols import PROTOCOLS, Protocol, score_options
 from tapetum.bench.longvideo_tasks import CLIP, SUMMARY, Measure
 from tapetum.core.errors import BadInput
 from tapetum.core.finished import Rows
@@ -21,11 +23,12 @@ from tapetum.data.video_language.captions import CaptionedVideo
 from tapetum.metrics.captions import caption_scores
 from tapetum.metrics.retrieval import retrieval_scores
 from tapetum.metrics.statistics import bootstrap_interval, wilson_interval
+from tapetum.metrics.wordnet import WordNet
+from tapetum.metrics.wups import THRESHOLDS, answer_wups
 from tapetum.systems.longvideo.captioner import Captioner
 from tapetum.systems.longvideo.streaming import (
     FrameSelection,
     StreamingModel,
-    embed_answers,
     embed_video,
     embed_words,
     encode_video,
@@ -51,10 +54,13 @@ def answer_questions(
     rows: Rows,
     *,
     frame_rate: float = 1.0,
+    protocol: Protocol = PROTOCOLS["papers"],
     blind: bool = True,
     progress: Progress = _silent,
 ) -> dict[Any, dict[str, list[float]]]:
     """Score the options of questions: by similarity with two towers, by likelihood with a captioner.
+
+    `protocol` says how questions are put; frames are spread where it has a number of them, else chosen by `frame_rate`.
 
     Returns, by the key of the question, `scores` of its options, and `blind` ones. Raises BadInput for a video that cannot be
     read.
@@ -69,16 +75,24 @@ def answer_questions(
         stamps = {e.key: rows.stamp(video=path, question=e.question, options=e.options, context=until) for e in group}
         waiting = [each for each in group if rows.get(str(each.key), stamps[each.key]) is None]
         if waiting:
-            view = FrameSelection(frame_rate=frame_rate, stop_s=float(until) if until else None)
+            view = FrameSelection(
+                frame_rate=frame_rate,
+                stop_s=float(until) if until else None,
+                frames=protocol.frames,
+                spread=protocol.frames is not None,
+            )
             with open_video(path) as video:
                 views = {"scores": _encode(model, video, view)}
                 count = len(view.numbers(video))
                 if blind and count not in grey:
-                    grey[count] = _encode(model, video, FrameSelection(frame_rate=frame_rate, stop_s=view.stop_s, grey=True))
+                    grey[count] = _encode(model, video, replace(view, grey=True))
             if blind:
                 views["blind"] = grey[count]
             for each in waiting:
-                row = {name: _score_options(model, what, each) for name, what in views.items()}
+                row = {
+                    name: score_options(model, encoded, each.question, each.options, protocol)
+                    for name, encoded in views.items()
+                }
                 rows.add(str(each.key), stamps[each.key], row)
         for each in group:
             answers[each.key] = rows.get(str(each.key), stamps[each.key])
@@ -89,12 +103,6 @@ def answer_questions(
 
 def _encode(model: StreamingModel, video: Video, view: FrameSelection) -> Any:
     return encode_video(model, video, view) if isinstance(model, Captioner) else embed_video(model, video, view)
-
-
-def _score_options(model: StreamingModel, encoded: Any, question: Question) -> list[float]:
-    if isinstance(model, Captioner):
-        return model.score_options(encoded, question.question, question.options)
-    return (embed_answers(model, question.question, question.options) @ encoded).tolist()
 
 
 def option_scores(questions: Sequence[Question], answers: Mapping[Any, Mapping[str, Sequence[float]]]) -> Table:
@@ -193,9 +201,16 @@ def describe(
 
 
 def answer_freely(
-    model: Captioner, questions: Sequence[Question], rows: Rows, *, frame_rate: float = 1.0, progress: Progress = _silent
+    model: Captioner,
+    questions: Sequence[Question],
+    rows: Rows,
+    *,
+    wordnet: WordNet | None = None,
+    stop_words: Collection[str] = frozenset(),
+    frame_rate: float = 1.0,
+    progress: Progress = _silent,
 ) -> Table:
-    """Generate answers to questions, and score them: the same words as one that people gave, and ROUGE-L."""
+    """Generate answers to questions, and score them: the same words as one that people gave, ROUGE-L, and WUPS with WordNet."""
     texts: dict[Any, str] = {}
     for done, each in enumerate(questions, 1):
         assert each.video is not None
@@ -210,7 +225,28 @@ def answer_freely(
         progress(done, len(questions))
     exact = [texts[each.key].strip().lower() in {a.strip().lower() for a in each.answers} for each in questions]
     made = caption_scores(texts, {each.key: each.answers for each in questions})
-    return {"questions": len(questions), "exact": float(np.mean(exact)), "rouge_l": made.rouge_l}
+    table: Table = {"questions": len(questions), "exact": float(np.mean(exact)), "rouge_l": made.rouge_l}
+    return table if wordnet is None else table | score_wups(questions, texts, wordnet, stop_words)
+
+
+def score_wups(
+    questions: Sequence[Question], texts: Mapping[Any, str], wordnet: WordNet, stop_words: Collection[str] = frozenset()
+) -> Table:
+    """Compute the mean WUPS of answers at both thresholds, overall and by kind, as NExT-OE's program groups them.
+
+    Numbers (kind DC), and yes or no (DB), count by the same words.
+    """
+    kinds: dict[str, list[tuple[float, ...]]] = {"all": []}
+    for each in questions:
+        exact = each.kind in ("DC", "DB")
+        scores = answer_wups(texts[each.key], each.answers, wordnet, stop_words=stop_words, exact=exact)
+        for kind in ("all", each.kind, f"{each.kind[:1]}*") if each.kind else ("all",):
+            kinds.setdefault(kind, []).append(scores)
+    names = [f"wups_{threshold:g}" for threshold in THRESHOLDS]
+    return {
+        kind: {"count": len(scores), **dict(zip(names, np.mean(scores, 0).tolist(), strict=True))}
+        for kind, scores in kinds.items()
+    }
 
 
 def probe(

@@ -5,6 +5,7 @@
 | object, point | static; a tracker such as tapir-nano   | stays; is carried                                                 |
 | action, sound | prior; a file of a localiser           | the same windows always; found in features                        |
 | mcqa          | frequency; random; a PaliGemma         | what was right most often; the lot; the likeliest option          |
+|               | a model of video such as mcvit-nano    | the option most like the video                                    |
 | grounded      | random-object, a PaliGemma; +TRACKER   | words find boxes, a tracker (by default tapir-nano) carries them   |
 """
 
@@ -19,6 +20,7 @@ from jaxtyping import UInt8
 from tapetum.core.devices import full_precision
 from tapetum.core.errors import BadInput, check_several
 from tapetum.systems.perception_test.baselines.content import Predictor
+from tapetum.systems.perception_test.predictions import JOINT
 from tapetum.systems.perception_test.types import AnnotatedVideo
 from tapetum.types import Boxes
 
@@ -112,6 +114,8 @@ def load_predictors(models: Mapping[str, str], options: ModelOptions) -> list[tu
     """
     groups: dict[tuple[str, str], list[str]] = {}
     for task, name in models.items():
+        if task in JOINT:
+            raise BadInput(f"{task} has no model; predict {' and '.join(JOINT[task])}, each into a file of its own")
         kind = {"object": "places", "point": "places", "action": "times", "sound": "times"}.get(task, task)
         groups.setdefault((kind, name), []).append(task)
     made = {"places": _places, "times": _times, "mcqa": _options, "grounded": _grounded}
@@ -130,18 +134,22 @@ def _times(name: str, options: ModelOptions) -> Predictor:
         from tapetum.systems.perception_test.baselines.windows import PriorWindows
 
         return PriorWindows(_train(name, options))
+    from tapetum.bench.perception_features import load_video_features
     from tapetum.systems.perception_test.localiser.predict import LocaliserPredictor
 
-    return LocaliserPredictor.load(name, options.features, options.device)
+    return LocaliserPredictor.load(name, options.features, options.device, load_video_features)
 
 
 def _options(name: str, options: ModelOptions) -> Predictor:
+    from tapetum.bench.perception_features import VideoOptions, is_video_model, load_video_model
     from tapetum.systems.perception_test.baselines.multiple_choice import ChosenOptions, Frequency
 
     if name == "random":
         return Frequency({}, 0, options.seed)
     if name == "frequency":
         return Frequency(_train(name, options) if options.shots else {}, options.shots, options.seed)
+    if is_video_model(name):
+        return ChosenOptions(VideoOptions(load_video_model(name, options.device)))
     return ChosenOptions(ImageOptions(_answerer(name, options.device), options.frames))
 
 

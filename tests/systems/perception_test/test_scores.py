@@ -214,7 +214,7 @@ def test_unknown_tasks_and_readings_are_said() -> None:
         score("object", {}, {}, "tapvid-first")
 
 
-@pytest.mark.parametrize("task", ["object", "point", "action", "sound", "mcqa", "grounded", "joint"])
+@pytest.mark.parametrize("task", ["object", "point", "action", "sound", "mcqa", "grounded", "joint", "localisation"])
 def test_annotations_with_nothing_of_a_task_are_said(task: str) -> None:
     nothing = annotations_of({"video_1": {"metadata": {**META, "video_id": "video_1", "split": "valid"}}})
     with pytest.raises(BadInput, match=f"nothing of the task {task}"):

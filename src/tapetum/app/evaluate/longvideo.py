@@ -1,7 +1,7 @@
 """`tapetum.evaluate_longvideo`: the score of a long-video encoder on benchmarks of questions, retrieval, texts and actions."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -36,6 +36,11 @@ class LongVideoEvalOptions:
     """What is measured, where a task has several: retrieval, captions of clips, summaries of whole videos."""
     by: Literal["similarity", "likelihood"] | None = None
     """How options are chosen; by default what the weights can do."""
+    protocol: Literal["papers", "egoschema", "perception-test", "letters"] = "papers"
+    """How options are asked: as the papers here do; as EgoSchema's own code; by likelihood at 4 frames a second (the Perception
+    Test); or by letter, as common toolkits do."""
+    frames: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Spread so many frames over the video, where options are chosen; by default as the protocol has it."""
     split: str = ""
     """Part of the data; by default the one that papers report (egoschema: subset; full writes the server's file)."""
     frame_rate: float | None = None
@@ -44,6 +49,8 @@ class LongVideoEvalOptions:
     """Look at the first so many questions, clips or videos."""
     blind: bool = True
     """Also score the same model on grey frames, where options are chosen."""
+    wordnet: Annotated[File | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder of WordNet's index, data and exc files, such as /usr/share/wordnet: free answers get WUPS, too."""
     save: Annotated[File | None, tyro.conf.arg(metavar="FILE.jsonl")] = None
     """Keep what is made; what is there of the same weights, settings, videos and questions is not made again."""
     save_predictions: Annotated[File | None, tyro.conf.arg(metavar="FILE.json")] = None
@@ -58,8 +65,14 @@ class LongVideoEvalOptions:
             raise BadInput(f"--limit is {self.limit}; give 1 or more")
         if self.frame_rate is not None and not self.frame_rate > 0:
             raise BadInput(f"--frame-rate is {self.frame_rate}; give frames a second, more than 0")
+        if measure != "options" and (self.protocol != "papers" or self.frames is not None):
+            raise BadInput(f"--protocol and --frames are for questions with options, which {measure} has not; leave them out")
+        if self.frames is not None and self.frames < 1:
+            raise BadInput(f"--frames is {self.frames}; give 1 or more")
         if self.save_predictions is not None and measure != "options":
             raise BadInput(f"--save-predictions writes numbers of options, which {measure} has not; --save keeps what is made")
+        if self.wordnet is not None and measure != "free":
+            raise BadInput(f"--wordnet is for the words of free answers, which {measure} has not; leave it out")
         if not Path(self.data).is_dir():
             raise BadInput(f"there is no folder {self.data}; give that of the official files of {self.task}")
 
@@ -110,6 +123,7 @@ def evaluate_longvideo(options: LongVideoEvalOptions, listener: Listener) -> Lon
     """
     options.check()
     from tapetum.bench import longvideo as bench
+    from tapetum.bench.longvideo_protocols import PROTOCOLS
     from tapetum.bench.longvideo_tasks import find_benchmark, read_texts
     from tapetum.core.finished import Rows
 
@@ -118,18 +132,25 @@ def evaluate_longvideo(options: LongVideoEvalOptions, listener: Listener) -> Lon
     model: Any = load_watcher(options.model, ways.get(measure, options.by))
     by = _way(model) if measure == "options" else ""
     split, folder = options.split or benchmark.split, Path(options.data)
-    frame_rate = benchmark.frame_rate if options.frame_rate is None else options.frame_rate
+    protocol = replace(PROTOCOLS[options.protocol], **({} if options.frames is None else {"frames": options.frames}))
+    frame_rate = options.frame_rate or protocol.frame_rate or benchmark.frame_rate
     settings = {"task": options.task, "measure": measure, "split": split, "by": by, "rate": frame_rate, "blind": options.blind}
     settings["weights"] = _identity(model)
+    if protocol != PROTOCOLS["papers"]:  # rows of the papers' protocol were written before there were others
+        settings |= {"protocol": options.protocol, "frames": protocol.frames}
     how: Any = {"frame_rate": frame_rate, "progress": listener.counting("looking")}
     missing = 0
     with Rows(None if options.save is None else Path(options.save), settings, listener.note) as rows:
         if measure in ("options", "free"):
             questions, missing = _there(benchmark.read(folder, split), options, listener)
+            if options.task == "perception-test" and not any(each.context for each in questions):
+                listener.note(
+                    f"no question has a cut: {folder} has no cut_frame_mapping_{split}.json, so some videos show their answer"
+                )
             if measure == "free":
-                table = bench.answer_freely(model, questions, rows, **how)
+                table = bench.answer_freely(model, questions, rows, **_words(options, listener), **how)
             else:
-                table = _options(model, questions, rows, options, how)
+                table = _options(model, questions, rows, options, {**how, "protocol": protocol})
         elif measure == "classes":
             if split != "val":
                 raise BadInput(f"{options.task} is learned from its part train and scored on val; leave --split out")
@@ -161,6 +182,25 @@ def _options(model: Any, questions: "list[Question]", rows: "Rows", options: Lon
     return option_scores(questions, scores)
 
 
+def _words(options: LongVideoEvalOptions, listener: Listener) -> dict[str, Any]:
+    """Read WordNet and the stop words of NExT-OE; the listener hears what is missing."""
+    from tapetum.core.reading import read_text
+    from tapetum.metrics.wordnet import WordNet
+
+    if options.wordnet is None:
+        listener.note("without --wordnet DIR there is no WUPS; Debian's wordnet-base has the files, in /usr/share/wordnet")
+        return {}
+    file = Path(options.data) / "stopwords.txt"
+    try:
+        stop_words = frozenset(read_text(file).split())
+    except FileNotFoundError:
+        listener.note(f"there is no {file}, so all words count; put NExT-OE's own there for its WUPS")
+        stop_words = frozenset()
+    except (OSError, ValueError) as error:
+        raise BadInput(f"cannot read {file}: {error}; put NExT-OE's own file there") from error
+    return {"wordnet": WordNet(options.wordnet), "stop_words": stop_words}
+
+
 def _way(model: Any) -> str:
     """How options are chosen."""
     from tapetum.systems.longvideo.captioner import Captioner
@@ -184,8 +224,6 @@ def _absent(items: Sequence[Any]) -> Path:
 
 
 def _first(listing: Any, limit: int | None) -> Any:
-    from dataclasses import replace
-
     if limit is None:
         return listing
     return replace(listing, files={"video": listing.files["video"][:limit]}, truth=listing.truth[:limit])

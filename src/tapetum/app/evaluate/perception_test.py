@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tapetum.systems.perception_test.scores.common import TaskScores
     from tapetum.systems.perception_test.types import AnnotatedVideo
 
-Task = Literal["object", "point", "action", "sound", "mcqa", "grounded", "joint"]
+Task = Literal["object", "point", "action", "sound", "mcqa", "grounded", "joint", "localisation"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,15 +30,16 @@ class PerceptionTestOptions:
 
     task: Annotated[tuple[Task, ...], tyro.conf.arg(metavar="TASK ...")]
     """object or point tracking, action or sound in time, mcqa (multiple-choice questions), grounded (questions that tracks
-    answer), joint (objects and points in one file, as in 2025); several are predicted in one pass over the videos."""
+    answer), joint (objects and points in one file, as in 2025), localisation (actions and sounds in one file); several are
+    predicted in one pass over the videos."""
     annotations: Annotated[File, tyro.conf.arg(metavar="FILE.json")]
     """Annotations of the benchmark, such as object_tracking_valid_subset.json, or of tapetum scenes episodes."""
     predictions: Annotated[File | None, tyro.conf.arg(metavar="FILE.json")] = None
     """Predictions in the form of the benchmark's servers."""
     model: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[TASK=]NAME ...")] = ()
     """In place of predictions, what makes them. Of objects and points: static, or a tracker (tapir-nano); of actions and
-    sounds: prior, or the folder of a run of tapetum train localiser; of mcqa: random, frequency, or a PaliGemma
-    (paligemma-nano); of grounded: random-object or a PaliGemma, either with +TRACKER."""
+    sounds: prior, or the folder of a run of tapetum train localiser; of mcqa: random, frequency, a PaliGemma
+    (paligemma-nano) or a model of video (mcvit-nano); of grounded: random-object or a PaliGemma, either with +TRACKER."""
     videos: Annotated[File | None, tyro.conf.arg(metavar="DIR")] = None
     """With --model, folder of VIDEO.mp4, or of videos/ and audios/; rules that look at nothing need none."""
     out: Annotated[File | None, tyro.conf.arg(metavar="DIR")] = None

@@ -70,6 +70,8 @@ class FrameSelection:
     """Up to here."""
     frames: int | None = None
     """At most so many, the first ones; None: all."""
+    spread: bool = False
+    """Take `frames` evenly from the first to the last in place of `frame_rate`."""
     grey: bool = False
     """Show grey ones in their place, for a blind score."""
 
@@ -82,6 +84,8 @@ class FrameSelection:
             inside &= times < max(self.stop_s, first + 1e-3) - 1e-6
         begin = int(inside.argmax()) if inside.any() else int(np.searchsorted(times, first).clip(max=len(times) - 1))
         part = times[begin : begin + max(int(inside.sum()), 1)]
+        if self.spread and self.frames is not None:
+            return [begin + k for k in dict.fromkeys(np.linspace(0, len(part) - 1, self.frames).astype(int).tolist())]
         return [begin + k for k in _frames_at_rate(part, self.frame_rate)][: self.frames]
 
     def load_frames(self, model: "StreamingModel", video: Video, numbers: list[int]) -> Float[Tensor, "1 t h w 3"]:

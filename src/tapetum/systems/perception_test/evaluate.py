@@ -1,4 +1,4 @@
-"""Scoring of predictions for any of the six tasks."""
+"""Scoring of predictions for any of the six tasks, or of two in one file."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ from tapetum.systems.perception_test.predicted import TaskPredictions
 from tapetum.systems.perception_test.predictions import has_task, read_predictions
 from tapetum.systems.perception_test.scores.common import TaskScores
 from tapetum.systems.perception_test.scores.grounded import score_grounded
-from tapetum.systems.perception_test.scores.joint import score_joint
+from tapetum.systems.perception_test.scores.joint import score_joint, score_localisation
 from tapetum.systems.perception_test.scores.objects import score_objects
 from tapetum.systems.perception_test.scores.points import score_points
 from tapetum.systems.perception_test.scores.questions import score_questions
@@ -25,6 +25,7 @@ TASKS = {
     "mcqa": score_questions,
     "grounded": score_grounded,
     "joint": score_joint,
+    "localisation": score_localisation,
 }
 """Task to what scores it."""
 READINGS = ("default", "notebook", "tapvid-first")

@@ -6,6 +6,7 @@
     mcqa       {video: [{id, answer_id, answer}]}, or below mc_question
     grounded   {video: {grounded_question: {question id: [{id, score, bounding_boxes, frame_ids}]}}}
     joint      {video: {object_tracking: [...], point_tracking: [...]}}, of 2025
+    localisation  {video: {action_localisation: [...], sound_localisation: [...]}}, of 2025 (its form is ours: none is public)
 
 The list of a video may stand under its key or directly under the video, whatever the task, for copies of the scorers differ.
 Every finding has a name, and is an error (the server, or sense, refuses it) or a remark (counted as empty).
@@ -39,8 +40,8 @@ KEYS = {
 """Task to its key in annotations and predictions."""
 
 
-JOINT = ("object", "point")
-"""Tasks of the joint tracking of 2025."""
+JOINT: Mapping[str, tuple[str, str]] = {"joint": ("object", "point"), "localisation": ("action", "sound")}
+"""Unified tracks of 2025 (arXiv 2601.06287): the tasks that are in one file."""
 Read = Callable[[FindingCollector, Any, AnnotatedVideo], Any]
 _READERS: Mapping[str, Read] = {
     "object": read_objects,
@@ -53,7 +54,9 @@ _READERS: Mapping[str, Read] = {
 
 
 def read_predictions(task: str, content: Mapping[str, Any], annotations: Mapping[str, AnnotatedVideo]) -> TaskPredictions:
-    """Read the predictions of a task: object, point, action, sound, mcqa, grounded, or joint."""
+    """Read the predictions of a task: object, point, action, sound, mcqa, grounded, joint or
+    localisation.
+    """
     predictions = TaskPredictions(task)
     if not content:
         predictions.findings.append(
@@ -62,14 +65,18 @@ def read_predictions(task: str, content: Mapping[str, Any], annotations: Mapping
     for video, item in content.items():
         if video not in annotations:
             predictions.findings.append(PredictionFinding("unknown-video", video, "there is no such video in the annotations"))
-        elif task == "joint":
+        elif task in JOINT:
             predictions.videos[video] = _joint(predictions, video, item, annotations[video])
         elif isinstance(item, Mapping) and KEYS[task] not in item and any(key in item for key in KEYS.values()):
             predictions.findings.append(_missing(video))  # other tasks alone are spoken of
         else:
             _read(predictions, video, item, annotations[video])
-    if task in ("action", "sound"):
-        _unknown_classes(predictions, annotations)
+    for part in JOINT["localisation"]:
+        if task == part:
+            _unknown_classes(predictions, part, predictions.videos, annotations)
+        elif task == "localisation":
+            videos = {name: parts[part] for name, parts in predictions.videos.items() if part in parts}
+            _unknown_classes(predictions, part, videos, annotations)
     predictions.findings += [
         _missing(name) for name, video in annotations.items() if name not in content and has_task(task, video)
     ]
@@ -79,8 +86,8 @@ def read_predictions(task: str, content: Mapping[str, Any], annotations: Mapping
 def has_task(task: str, video: AnnotatedVideo) -> bool:
     """Check whether a video has annotations of a task."""
     listed = {"object": video.objects, "point": video.points, "action": video.actions, "sound": video.sounds}
-    listed |= {"mcqa": video.questions, "grounded": video.grounded, "joint": [*video.objects, *video.points]}
-    return bool(listed[task])
+    listed |= {"mcqa": video.questions, "grounded": video.grounded}
+    return any(listed[part] for part in JOINT.get(task, (task,)))
 
 
 def _read(predictions: TaskPredictions, name: str, item: Any, video: AnnotatedVideo) -> None:
@@ -101,41 +108,43 @@ def _missing(video: str) -> PredictionFinding:
 
 
 def _joint(predictions: TaskPredictions, name: str, item: Any, video: AnnotatedVideo) -> dict[str, Any]:
-    """Read objects and points of a video; its server takes a key only where the video has such queries (issue 31 there)."""
-    tracks: dict[str, Any] = {}
-    keys = {KEYS[task]: task for task in JOINT}
+    """Read both tasks of a video; the server of tracks takes a key only where the video has such queries (issue 31 there)."""
+    parts: dict[str, Any] = {}
+    keys = {KEYS[task]: task for task in JOINT[predictions.task]}
     if not isinstance(item, Mapping):
         predictions.findings.append(
             PredictionFinding("wrong-nesting", name, f"it holds a {type(item).__name__}; wanted {' and '.join(keys)}")
         )
-        return tracks
+        return parts
     for key in item.keys() - keys.keys():
         predictions.findings.append(
             PredictionFinding("unknown-key", name, f"it has {key!r}; wanted {' and '.join(keys)} alone")
         )
     for key, task in keys.items():
-        what = key.replace("_tracking", "s")
+        what = f"{task}s"
         if key not in item:
             if has_task(task, video):
                 predictions.findings.append(
                     PredictionFinding("missing-key", name, f"it has no {key}; its {what} count as empty", error=False)
                 )
-        elif not has_task(task, video):
+        elif predictions.task == "joint" and not has_task(task, video):
             predictions.findings.append(PredictionFinding("no-queries", name, f"nobody asks for {what} of it; leave out {key}"))
         elif not isinstance(item[key], list):
             predictions.findings.append(
                 PredictionFinding("wrong-nesting", name, f"{key} holds a {type(item[key]).__name__}; wanted a list")
             )
         else:
-            tracks[task] = _READERS[task](FindingCollector(predictions, f"{name}, {what}"), item[key], video)
-    return tracks
+            parts[task] = _READERS[task](FindingCollector(predictions, f"{name}, {what}"), item[key], video)
+    return parts
 
 
-def _unknown_classes(predictions: TaskPredictions, annotations: Mapping[str, AnnotatedVideo]) -> None:
+def _unknown_classes(
+    predictions: TaskPredictions, task: str, videos: Mapping[str, Any], annotations: Mapping[str, AnnotatedVideo]
+) -> None:
     """Remark on classes that no annotation has."""
-    listed = (video.actions if predictions.task == "action" else video.sounds for video in annotations.values())
+    listed = (video.actions if task == "action" else video.sounds for video in annotations.values())
     known = {segment.label_id for segments in listed for segment in segments}
-    for video, segments in predictions.videos.items():
+    for video, segments in videos.items():
         other = sorted({each.label_id for each in segments} - known)
         if known and other:
             text = f"it predicts class {other[0]} ({len(other)} such), which no annotation has; it counts for nothing"

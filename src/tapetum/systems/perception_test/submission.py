@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tapetum.systems.perception_test.predicted import PredictedAnswer, PredictedSegment, PredictedTrack, TaskPredictions
-from tapetum.systems.perception_test.predictions import KEYS
+from tapetum.systems.perception_test.predictions import JOINT, KEYS
 from tapetum.systems.perception_test.scores.grounded import MOST
 from tapetum.systems.perception_test.types import AnnotatedVideo
 
@@ -22,9 +22,9 @@ def nested(task: str, predictions: TaskPredictions, annotations: Mapping[str, An
             yield name, [_boxes(track) for track in items]
         elif task == "point":
             yield name, {"point_tracking": [_points(track) for track in items]}
-        elif task == "joint":
-            make = {"object": _boxes, "point": _points}
-            yield name, {KEYS[each]: [make[each](track) for track in tracks] for each, tracks in items.items()}
+        elif task in JOINT:
+            make = {"object": _boxes, "point": _points, "action": _segment, "sound": _segment}
+            yield name, {KEYS[part]: [make[part](each) for each in listed] for part, listed in items.items()}
         elif task in ("action", "sound"):
             yield name, {f"{task}_localisation": [_segment(each) for each in items]}
         elif task == "mcqa":

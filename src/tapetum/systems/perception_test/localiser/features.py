@@ -1,12 +1,15 @@
 """Features over time, (t, d), that a localiser reads: of an encoder's images, of the sound, or of files that others made.
 
+Models of video, such as mcvit-nano, and the motion of tracked points (motion:TRACKER) are handed in by the caller, since their
+systems are not known here: `tapetum.bench.perception_features`.
+
 The official features of the benchmark (TSP of videos, MMV of sounds) are folders of VIDEO.npy; whatever is a plain array (t, d)
 will do. Several kinds are put side by side, each resized linearly to the length of the first, as the benchmark's baseline does.
 
 log-mel: 64 bands from 60 Hz to 7.6 kHz (HTK's scale) of windows of 32 ms every 16 ms, log(energy + 1e-6).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -21,7 +24,7 @@ from tapetum.systems.perception_test.features import FeatureFolder, join_feature
 if TYPE_CHECKING:
     from tapetum.encoders.features import Encoder
 
-SOUND = "log-mel"
+SOUND, MOTION = "log-mel", "motion:"
 WINDOW, HOP, BANDS, LOWEST, HIGHEST = 512, 256, 64, 60.0, 7600.0
 TOGETHER = 32
 """Images that an encoder looks at together."""
@@ -33,6 +36,10 @@ class FeatureSource(Protocol):
     def read(self, name: str, content: VideoContent) -> Float32[np.ndarray, "t d"]:
         """Compute, or read, those of a video."""
         ...
+
+
+VideoModels = Callable[[str, int, float, str | None], FeatureSource | None]
+"""Loads features of a model of video, of (name, grid, frame rate, device); None for a name that is none."""
 
 
 class FeatureFiles:
@@ -94,11 +101,16 @@ class JoinedFeatures:
 
 
 def load_source(
-    names: str, grid: int, frame_rate: float, folder: Path | None = None, device: str | None = None
+    names: str,
+    grid: int,
+    frame_rate: float,
+    folder: Path | None = None,
+    device: str | None = None,
+    video_models: VideoModels | None = None,
 ) -> FeatureSource:
     """Load what `LocaliserRun.features` names; `folder` is where the features of a folder are now.
 
-    Raises BadInput for what is neither an encoder nor a folder.
+    `video_models` is asked for each name first. Raises BadInput for what is neither an encoder nor a folder.
     """
     from tapetum.encoders.references import load
     from tapetum.hub.loading import is_weights
@@ -109,6 +121,8 @@ def load_source(
             sources.append(LogMel())
         elif folder is not None or (Path(name).is_dir() and not is_weights(Path(name))):
             sources.append(FeatureFiles(folder or Path(name)))
+        elif video_models is not None and (source := video_models(name, grid, frame_rate, device)) is not None:
+            sources.append(source)
         else:
             sources.append(EncoderFeatures(load(name, device), grid, frame_rate))
     if not sources:

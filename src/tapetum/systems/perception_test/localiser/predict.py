@@ -10,7 +10,7 @@ from tapetum.core.errors import BadInput
 from tapetum.systems.perception_test.baselines.content import VideoContent
 from tapetum.systems.perception_test.baselines.windows import segment_row
 from tapetum.systems.perception_test.localiser.decode import decode_segments, resample
-from tapetum.systems.perception_test.localiser.features import FeatureSource, load_source
+from tapetum.systems.perception_test.localiser.features import FeatureSource, VideoModels, load_source
 from tapetum.systems.perception_test.localiser.model import anchors
 from tapetum.systems.perception_test.localiser.weights import TrainedLocaliser, load
 from tapetum.systems.perception_test.types import AnnotatedVideo
@@ -24,14 +24,23 @@ class LocaliserPredictor:
         self.trained, self.source = trained, source
 
     @classmethod
-    def load(cls, name_or_path: str, folder: Path | None = None, device: str | None = None) -> "LocaliserPredictor":
-        """Load a file or the folder of a run; `folder` has its features now. Raises BadInput for others."""
+    def load(
+        cls,
+        name_or_path: str,
+        folder: Path | None = None,
+        device: str | None = None,
+        video_models: VideoModels | None = None,
+    ) -> "LocaliserPredictor":
+        """Load a file or the folder of a run; `folder` has its features now, `video_models` as in `load_source`.
+
+        Raises BadInput for others.
+        """
         if not Path(name_or_path).exists():
             raise BadInput(
                 f"there is no localiser {name_or_path}; give prior, or the folder of a run of tapetum train localiser"
             )
         trained = load(name_or_path, device)
-        return cls(trained, load_source(trained.features, trained.grid, trained.frame_rate, folder, device))
+        return cls(trained, load_source(trained.features, trained.grid, trained.frame_rate, folder, device, video_models))
 
     def predict(self, video: AnnotatedVideo, content: VideoContent, tasks: Sequence[str]) -> dict[str, Any]:
         """Predict the segments of a video. Raises BadInput for another task than its own, and features of another width."""

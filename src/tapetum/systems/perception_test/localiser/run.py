@@ -17,7 +17,7 @@ from tapetum.systems.perception_test.baselines.content import VideoContent
 from tapetum.systems.perception_test.baselines.windows import segments_of
 from tapetum.systems.perception_test.footage import find_videos
 from tapetum.systems.perception_test.localiser.config import LocaliserRun
-from tapetum.systems.perception_test.localiser.features import FeatureFiles, FeatureSource, load_source
+from tapetum.systems.perception_test.localiser.features import MOTION, FeatureFiles, FeatureSource, VideoModels, load_source
 from tapetum.systems.perception_test.localiser.model import Localiser
 from tapetum.systems.perception_test.localiser.task import LocaliserExample, LocaliserTask
 from tapetum.systems.perception_test.localiser.weights import LOCALISER_FILE, save
@@ -27,9 +27,12 @@ from tapetum.train.launch import is_main
 from tapetum.train.launch_config import Launch, train_config
 
 
-def train_localiser(run: LocaliserRun, launch: Launch, say: Callable[[str], None] = print) -> Path | None:
+def train_localiser(
+    run: LocaliserRun, launch: Launch, say: Callable[[str], None] = print, video_models: VideoModels | None = None
+) -> Path | None:
     """Train in the folder `launch.out`; the same call goes on after a stop. None if there is more to do.
 
+    `video_models` as in `load_source`.
     Features are kept in `features` in that folder. Leaves the network (`localiser.safetensors`), whose path is returned. Raises
     BadInput for what the user can mend.
     """
@@ -39,12 +42,14 @@ def train_localiser(run: LocaliserRun, launch: Launch, say: Callable[[str], None
     if not annotations:
         raise BadInput(f"{run.data} has no segment of the task {run.task}; give the annotations of that task")
     classes = sorted({segment.label_id for video in annotations.values() for segment in segments_of(video, run.task)})
-    source = load_source(run.features, run.grid, run.frame_rate, device=None)
+    source = load_source(run.features, run.grid, run.frame_rate, video_models=video_models)
     cache = None if isinstance(source, FeatureFiles) else launch.out / "features"
     paths = find_videos(Path(run.videos), list(annotations)) if run.videos else {}
     say(f"{len(annotations)} videos, {len(classes)} classes of {run.task}s")
     made_by = stamp(
-        features=[weights_fingerprint(n.strip()) for n in run.features.split(",")], grid=run.grid, frame_rate=run.frame_rate
+        features=[weights_fingerprint(name.strip().removeprefix(MOTION)) for name in run.features.split(",")],
+        grid=run.grid,
+        frame_rate=run.frame_rate,
     )
     outdated, examples = Outdated(say), []
     for name, video in annotations.items():

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tapetum.core.pages import escaped, write_filled
-from tapetum.systems.perception_test.predictions import has_task
+from tapetum.systems.perception_test.predictions import JOINT, has_task
 from tapetum.systems.perception_test.scores.common import TaskScores
 from tapetum.systems.perception_test.scores.questions import AREAS, areas_of
 from tapetum.systems.perception_test.types import AnnotatedVideo
@@ -22,10 +22,11 @@ _PACKAGE = __name__.rpartition(".")[0]
 TITLES = {
     "object": "Object tracking", "point": "Point tracking", "action": "Action localisation", "sound": "Sound localisation",
     "mcqa": "Multiple-choice questions", "grounded": "Grounded questions", "joint": "Joint tracking",
+    "localisation": "Joint localisation",
 }  # fmt: skip
 _NUMBERS = {
     "average_iou": "average IoU", "average_jaccard": "average Jaccard", "map": "mAP", "top1": "top-1", "hota": "HOTA",
-    "det_a": "DetA", "ass_a": "AssA", "loc_a": "LocA",
+    "det_a": "DetA", "ass_a": "AssA", "loc_a": "LocA", "action_map": "mAP of actions", "sound_map": "mAP of sounds",
 }  # fmt: skip
 _GROUPS = {"by_area": "By area", "by_reasoning": "By reasoning", "by_tag": "By tag", "by_camera": "By camera"}
 _RADARS = ("By area", "By reasoning", "By tag")
@@ -117,6 +118,6 @@ def group_sizes(task: str, annotations: Mapping[str, AnnotatedVideo], reading: s
         elif task == "grounded":
             sizes["By area"].update(question.area for question in video.grounded)
             sizes["By reasoning"].update(question.reasoning for question in video.grounded)
-        elif task != "joint" and has_task(task, video) and video.metadata.moving is not None:
+        elif task not in JOINT and has_task(task, video) and video.metadata.moving is not None:
             sizes["By camera"].update(["moving" if video.metadata.moving else "static"])
     return sizes
