@@ -75,7 +75,8 @@ class PaliGemmaStage:
     stage: Literal["0", "1", "2"]
     """0: the vision encoder alone, from what is where; 1: all tasks; 2: all tasks on larger images."""
     data: str = ""
-    """Folder that `tapetum scenes images` made, of images as large as the model's."""
+    """Folder that `tapetum scenes images` made, of images as large as the model's; for stage 0 also a file of JSON lines with
+    image, prefix and suffix (the caption), from which the vision encoder learns by SigLIP's loss alone."""
     limit: int | None = None
     """Images of it that are used, the first ones; by default all."""
     checks: str = ""
@@ -103,6 +104,8 @@ class PaliGemmaStage:
     """Loss of texts."""
     dense_weight: float = 0.3
     """Weight of the dense loss of stage 0 beside that of texts."""
+    contrastive_weight: float = 0.0
+    """Weight of SigLIP's loss of images and captions in stage 0, beside the dense loss; see `contrastive`."""
     attention_weight: float = 0.0
     """Weight of the loss on what the decoder attends to while it writes places; see `nano.attention_supervision`."""
     steps: int = 4000
