@@ -52,15 +52,15 @@ def read_ocrvqa(folder: Path, split: str) -> list[Question]:
     """Read OCR-VQA: train, val or test; the key of a question is "ID/number"."""
     folder, file, part = Path(folder), Path(folder) / "dataset.json", _PARTS[one_of(split, _PARTS)]
 
-    def questions(key: str, entry: JsonEntry) -> Iterator[Question]:
+    def of_book(key: str, entry: JsonEntry) -> Iterator[Question]:
         name = JsonEntry({"ID": key}, entry.where).file_name("ID")
         image = folder / "images" / f"{name}{PurePosixPath(entry.text('imageURL')).suffix}"
-        asked, answers = entry.texts("questions"), entry.texts("answers")
-        if len(asked) != len(answers):
-            raise BadInput(f"{entry.where} has {len(asked)} questions and {len(answers)} answers; give the official file")
-        for number, (text, answer) in enumerate(zip(asked, answers, strict=True)):
+        questions, answers = entry.texts("questions"), entry.texts("answers")
+        if len(questions) != len(answers):
+            raise BadInput(f"{entry.where} has {len(questions)} questions and {len(answers)} answers; give the official file")
+        for number, (text, answer) in enumerate(zip(questions, answers, strict=True)):
             yield Question(key=f"{key}/{number}", images=(image,), question=text, answers=(answer,))
 
     return check_unique(
-        (made for key, entry in named_entries(file) if entry.whole("split") == part for made in questions(key, entry)), file
+        (made for key, entry in named_entries(file) if entry.whole("split") == part for made in of_book(key, entry)), file
     )
