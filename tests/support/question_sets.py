@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from tapetum.data.vision_language.languages import MARVL, XGQA
 from tapetum.systems.paligemma.transfer.data import TransferExample, read_examples
 from tapetum.systems.paligemma.transfer.tasks import TASKS
 
@@ -189,6 +190,96 @@ def _instances(file: str) -> dict[str, Any]:
     return {file: {"images": images, "categories": [{"id": 1, "name": "cup"}, {"id": 2, "name": "cat"}], "annotations": things}}
 
 
+def _coco35l() -> dict[str, Any]:
+    rows = [
+        {"image_id": f"{k}_{n}", "trg_lang": to, "caption_tokenized": f"a cat {n}", "translation_tokenized": f"{said} {n}"}
+        for k in (3, 4) for to, said in (("de", "eine Katze sitzt"), ("fr", "un chat assis")) for n in (0, 1)
+    ]  # fmt: skip
+    return {"coco_mt_dev.jsonl": lines(*rows), **_karpathy()}
+
+
+def _xm3600() -> dict[str, str]:
+    said = {"de": {"caption": ["eine Katze sitzt", "die Katze"]}, "quz": {"caption": ["huk misi tiyachkan"]}}
+    return {"captions.jsonl": lines(*({"image/key": f"k{k}", "image/locale": "de", **said} for k in (1, 2)))}
+
+
+def _screens() -> dict[str, str]:
+    summaries = "screenId,summary\n" + "".join(f"{k},list of songs {n}\n" for k in (12, 13, 14) for n in range(5))
+    return {"split/test_screens.txt": "12\n13\n", "screen_summaries.csv": summaries}
+
+
+def _scicap() -> dict[str, Any]:
+    place = "List-of-Files-for-Each-Experiments/First-Sentence/No-Subfig/test/file_idx.json"
+    said = {
+        "0-originally-extracted": "Figure 2: Loss .",
+        "1-lowercase-and-token-and-remove-figure-index": {"caption": "loss of"},
+    }
+    return {place: ["a-Figure2-1.png", "b-Figure1-1.png"]} | {
+        f"SciCap-Caption-All/test/{name}.json": said for name in ("a-Figure2-1", "b-Figure1-1")
+    }
+
+
+def _textcaps() -> dict[str, Any]:
+    rows = [
+        {"image_id": f"i{k}", "image_name": f"i{k}", "caption_str": f"A sign that says {n} stop"} for k in (1, 2) for n in "ab"
+    ]
+    return {"TextCaps_0.1_val.json": {"data": rows}}
+
+
+def _docci() -> dict[str, str]:
+    row = {"example_id": "test_1", "split": "test", "image_file": "test_1.jpg", "description": "A long text."}
+    return {
+        "docci_descriptions.jsonlines": lines(
+            row, row | {"example_id": "test_2"}, row | {"example_id": "train_1", "split": "train"}
+        )
+    }
+
+
+def _xgqa() -> dict[str, Any]:
+    row = {"question": "Ist es rot?", "imageId": "1", "answer": "yes"}
+    return {f"testdev_balanced_questions_{one}.json": {"a": row, "b": row | {"imageId": "2"}} for one in XGQA}
+
+
+def _marvl() -> dict[str, str]:
+    row = {"id": "x-0", "concept": "1-A", "caption": "Moja iko wazi.", "left_img": "1-1.jpg", "right_img": "1-2.jpg"}
+    rows = row | {"label": True}, row | {"id": "x-1", "left_img": "1-3.jpg", "label": False}
+    return {f"{one}/annotations/marvl-{one}.jsonl": lines(*rows) for one in MARVL}
+
+
+def _ocrvqa() -> dict[str, Any]:
+    row = {"imageURL": "http://x.example/51.jpg", "questions": ["Who wrote it?", "Genre?"], "answers": ["A. Man", "Law"]}
+    return {"dataset.json": {"0761": row | {"split": 3}, "0762": row | {"split": 1}}}
+
+
+def _stvqa() -> dict[str, Any]:
+    row = {"question": "What brand?", "answers": ["nokia", "n"]}
+    places = "coco-text/COCO_train2014_1.jpg", "iiit_text/b.jpg", "vizwiz/c.jpg"
+    rows = [row | {"question_id": k, "file_path": place} for k, place in enumerate(places)]
+    return {"train_task_3.json": {"data": rows}, "val_images.txt": "iiit_text/b.jpg\ncoco-text/COCO_train2014_1.jpg\n"}
+
+
+def _msrvtt_captions() -> dict[str, Any]:
+    videos = [{"video_id": f"video{k}", "split": split} for k, split in ((1, "test"), (2, "test"), (3, "validate"))]
+    told = [{"video_id": f"video{k}", "caption": f"a man {said} here now"} for k in (1, 2, 3) for said in ("cooks", "eats")]
+    return {"MSRVTT_data.json": {"videos": videos, "sentences": told}}
+
+
+def _activitynet_qa() -> dict[str, Any]:
+    asked = [{"question_id": f"a_{k}", "video_name": f"a{k}", "question": "is it red?"} for k in (1, 2)]
+    told = [{"question_id": f"a_{k}", "answer": said, "type": kind} for k, said, kind in ((1, "yes", 3), (2, "red", 4))]
+    return {"test_q.json": asked, "test_a.json": told}
+
+
+def _activitynet() -> dict[str, Any]:
+    said = ["a man runs over there", "he stops and rests now"]
+    return {"val_1.json": {"v_a": {"duration": 1.0, "timestamps": [[0, 0.4], [0.4, 1.0]], "sentences": said}}}
+
+
+def _vatex() -> dict[str, Any]:
+    rows = [{"videoID": f"v{k}_000001_000011", "enCap": [f"a man {said} over there" for said in "abc"]} for k in (1, 2)]
+    return {"vatex_public_test_english_v1.1.json": rows}
+
+
 _FILES: Mapping[str, Callable[[], dict[str, Any]]] = {
     "vqav2": lambda: _vqa("v2_", "val2014", ("other", "yes/no"), "answer_type"),
     "okvqa": lambda: _vqa("", "val2014", ("one", "two"), "question_type"),
@@ -209,6 +300,20 @@ _FILES: Mapping[str, Callable[[], dict[str, Any]]] = {
     "vsr": _vsr,
     "vizwiz": _vizwiz,
     "coco": lambda: _coco("val"),
+    "coco-35l": _coco35l,
+    "xm3600": _xm3600,
+    "screen2words": _screens,
+    "scicap": _scicap,
+    "textcaps": _textcaps,
+    "docci": _docci,
+    "xgqa": _xgqa,
+    "marvl": _marvl,
+    "ocr-vqa": _ocrvqa,
+    "st-vqa": _stvqa,
+    "msrvtt-cap": _msrvtt_captions,
+    "activitynet-qa": _activitynet_qa,
+    "activitynet-cap": _activitynet,
+    "vatex": _vatex,
     "coco-karpathy": _karpathy,
     "coco-instances": lambda: _instances("annotations/instances_val2017.json"),
     "doclaynet": lambda: _instances("COCO/test.json"),

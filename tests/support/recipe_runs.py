@@ -61,7 +61,7 @@ def _pretrain(method: Any, vit: bool = False, **changes: Any) -> Run:
 
 for _method in ("supervised", "clip", "simclr", "byol", "dino"):
     RUNS[f"{_method}, ResNet"] = _pretrain(_method)
-for _method in ("clip", "dino", "mae"):
+for _method in ("clip", "siglip", "dino", "mae"):
     RUNS[f"{_method}, ViT"] = _pretrain(_method, vit=True)
 RUNS["simclr, LARS, accumulated"] = _pretrain("simclr", optimizer="lars", micro_batch=4)
 RUNS["simclr, device augmentation"] = _pretrain("simclr", device_augmentation=True)

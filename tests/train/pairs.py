@@ -6,6 +6,7 @@ folder `out`. `conftest.py` has the other side.
 """
 
 import json
+import math
 import os
 import resource
 import sys
@@ -27,7 +28,7 @@ from tapetum.core.errors import TapetumError
 from tapetum.systems.longvideo.losses import video_text_loss
 from tapetum.systems.odin.losses import detcon, detcon_s
 from tapetum.train import Average, JointTask, ParameterRule, StepContext, Task, TrainConfig, fit, fsdp, process_group
-from tapetum.train.contrastive import clip_loss, info_nce, nt_xent
+from tapetum.train.contrastive import clip_loss, info_nce, nt_xent, siglip_loss
 from tapetum.train.gather import SyncBatchNorm, all_gather, all_reduce, convert_sync_batchnorm
 from tapetum.train.loop import _Run
 from tapetum.train.optim import freeze
@@ -266,6 +267,24 @@ def compute(half: Callable[[Tensor], Tensor], world_size: int) -> dict[str, Tens
     found["eval"] = model.eval()(half(images.flatten(2)))
     found["frozen"] = freeze(model)(half(images.flatten(2)))
     return found
+
+
+def ring(out: str) -> None:
+    """The sigmoid loss on this process's part of 8 known pairs, and its gradients, to a file."""
+    generator = torch.Generator().manual_seed(4)
+    joint = torch.randn(2, 8, 5, dtype=torch.float64, generator=generator)
+    names = torch.tensor([0, 1, 0, 2, 2, 0, 3, 1])
+    with join_process_group("cpu") as world:
+        found: dict[str, Tensor] = {}
+        for groups in (None, names.chunk(world.size)[world.rank]):
+            rows = [x.chunk(world.size)[world.rank].clone().requires_grad_() for x in joint]
+            learned = [torch.tensor(value, dtype=torch.float64, requires_grad=True) for value in (math.log(10), -10.0)]
+            loss = siglip_loss(rows[0], rows[1], learned[0].exp(), learned[1], groups)
+            gradients = torch.autograd.grad(loss, [*rows, *learned])
+            name = "own" if groups is None else "equal"
+            found |= {f"{name} {key}": x for key, x in zip(("images", "texts", "scale", "bias"), gradients, strict=True)}
+            found[f"{name} loss"] = loss.detach()
+        torch.save(found, Path(out) / f"{world.rank}.pt")
 
 
 def _slope(value: Tensor, x: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """What two processes compute together is what one computes of the joint batch, in float64."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from tapetum.core.errors import BadInput
-from tapetum.train.contrastive import clip_loss, info_nce, nt_xent
-from tapetum.train.gather import SyncBatchNorm, all_gather, all_reduce, convert_sync_batchnorm
+from tapetum.train.contrastive import clip_loss, info_nce, nt_xent, siglip_loss
+from tapetum.train.gather import SyncBatchNorm, all_gather, all_reduce, convert_sync_batchnorm, shift
 
 
 def test_losses_gradients_and_statistics_of_two_processes_are_those_of_one(jobs: Any, tmp_path: Path) -> None:
@@ -31,6 +32,48 @@ def test_losses_gradients_and_statistics_of_two_processes_are_those_of_one(jobs:
             )
 
 
+def test_the_sigmoid_loss_around_a_ring_is_that_of_all_pairs_at_once(jobs: Any, tmp_path: Path) -> None:
+    """One, two and four processes: loss and gradients of the joint batch, by open_clip on one process."""
+    from open_clip.loss import SigLipLoss
+
+    generator = torch.Generator().manual_seed(4)
+    images, texts = (x.requires_grad_() for x in torch.randn(2, 8, 5, dtype=torch.float64, generator=generator))
+    scale, bias = (torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in (math.log(10), -10.0))
+    loss = SigLipLoss()(F.normalize(images, dim=1), F.normalize(texts, dim=1), scale.exp(), bias)
+    gradients = torch.autograd.grad(loss, [images, texts, scale, bias])
+    wanted = {"loss": loss.detach()} | dict(zip(("images", "texts", "scale", "bias"), gradients, strict=True))
+    joint: dict[int, dict[str, torch.Tensor]] = {}
+    for size in (1, 2, 4):
+        assert jobs.run("ring", tmp_path / str(size), processes=size) == [0] * size, tmp_path
+        parts = [torch.load(tmp_path / str(size) / f"{rank}.pt") for rank in range(size)]
+        joint[size] = {
+            name: (
+                torch.cat([part[name] for part in parts]) if first.ndim else torch.stack([part[name] for part in parts]).sum(0)
+            )
+            / size
+            for name, first in parts[0].items()
+        }
+        for name, value in joint[size].items():
+            torch.testing.assert_close(value, joint[1][name], rtol=1e-10, atol=1e-13, msg=f"{size} {name}")
+    for name, value in wanted.items():
+        torch.testing.assert_close(joint[1][f"own {name}"], value, rtol=1e-10, atol=1e-13, msg=name)
+
+
+def test_the_sigmoid_loss_is_the_sum_over_pairs_of_its_paper() -> None:
+    """Arxiv 2303.15343, equation 1: minus log of 1 / (1 + exp(z (-t x.y - b))), with z = 1 for a right pair, else -1."""
+    torch.manual_seed(2)
+    images, texts = torch.randn(2, 5, 4, dtype=torch.float64)
+    captions, total = [0, 1, 0, 2, 1], {"own": 0.0, "equal": 0.0}
+    for i in range(5):
+        for j in range(5):
+            cosine = float(images[i] @ texts[j] / images[i].norm() / texts[j].norm())
+            for name, fits in (("own", i == j), ("equal", captions[i] == captions[j])):
+                z = 1 if fits else -1
+                total[name] += math.log(1 + math.exp(z * (-7.0 * cosine + 3.0))) / 5
+    assert float(siglip_loss(images, texts, 7.0, -3.0)) == pytest.approx(total["own"], rel=1e-12)
+    assert float(siglip_loss(images, texts, 7.0, -3.0, torch.tensor(captions))) == pytest.approx(total["equal"], rel=1e-12)
+
+
 def test_a_barrier_waits_and_tells_of_a_process_that_is_lost(jobs: Any, tmp_path: Path) -> None:
     assert jobs.run("wait_at_a_barrier", tmp_path / "a") == [0, 0], (tmp_path / "a" / "stderr").read_text()
     assert jobs.run("clashing", tmp_path / "b") == [1, 2]
@@ -48,6 +91,7 @@ def test_alone_all_is_the_identity() -> None:
     x = torch.randn(4, 3, requires_grad=True)
     assert all_gather(x) is x
     assert all_reduce(x) is x
+    assert shift(x) is x
     torch.manual_seed(0)
     plain, images = nn.BatchNorm2d(3), torch.randn(4, 3, 5, 5)
     joint = convert_sync_batchnorm(nn.Sequential(nn.BatchNorm2d(3)))

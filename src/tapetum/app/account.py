@@ -16,7 +16,7 @@ from tapetum.app.ledger import FILE
 from tapetum.app.verb import Listener, Result, verb
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
-from tapetum.systems.pretraining.config import Method
+from tapetum.systems.pretraining.config import TEXT_METHODS, Method
 
 if TYPE_CHECKING:
     from tapetum.account.closed_form import ClosedForm
@@ -43,7 +43,7 @@ class AccountOptions:
         """Raise `BadInput` for what cannot be done, before anything is."""
         if self.batch_size < 1 or (self.size is not None and self.size < 8):
             raise BadInput(f"--batch-size {self.batch_size} --size {self.size}: wanted 1 or more, and 8 or more")
-        if self.method in ("clip", "simclr") and self.batch_size < 2:
+        if self.method in ("clip", "siglip", "simclr") and self.batch_size < 2:
             raise BadInput(f"--method {self.method} tells an image from the others of its batch; give --batch-size 2 or more")
 
 
@@ -165,7 +165,10 @@ def _of_step(options: AccountOptions) -> Cost:
     preset = "resnet" if convolves and "resnet" in presets else "vit"
     run = replace(presets[preset], encoder=options.what, size=options.size or 224, batch_size=batch, change=())  # type: ignore[index]
     closed_form, counted = account_step(run), count_step(run)
-    heads = {"clip": ", a text of 77 tokens each", "supervised": ", 1,000 classes", "dino": f", {len(run.views)} views each"}
+    heads = dict.fromkeys(TEXT_METHODS, ", a text of 77 tokens each") | {
+        "supervised": ", 1,000 classes",
+        "dino": f", {len(run.views)} views each",
+    }
     about = f"a step of {method} on {many(batch, 'image')} of {run.size} pixels{heads.get(method, '')}"
     return _estimated(options.what, about, batch, parameters(run), closed_form, counted)
 

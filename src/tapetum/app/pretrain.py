@@ -148,6 +148,7 @@ def _vectors(encoder: "Encoder", images: "list[np.ndarray]") -> "np.ndarray":
 _HELP: dict[Method, str] = {
     "supervised": "Classes by cross entropy; needs a folder a class.",
     "clip": "Images and texts that find each other; needs captions (cat.txt beside cat.jpg), or makes them of classes.",
+    "siglip": "Images and texts of which each pair is classified by itself; needs captions, or makes them of classes.",
     "simclr": "Two views of an image that find each other among all others.",
     "byol": "Prediction of what a slow average says of another view; no negatives.",
     "dino": "Small crops that say what a slow average says of large ones.",

@@ -27,6 +27,10 @@ class Question:
     images: tuple[Path, ...] = ()
     """In the order in which they are shown."""
     video: Path | None = None
+    start_s: float | None = None
+    """Where the part of the video begins that is meant; None for a whole video."""
+    stop_s: float | None = None
+    """Where it ends."""
     question: str
     answers: tuple[str, ...] = ()
     """All that people gave, as they stand in the file, repeated as often as given; none where the split hides them."""

@@ -1,12 +1,14 @@
 """Contrastive losses whose negatives come from all processes of a run.
 
-Sources: InfoNCE (CPC, arXiv 1807.03748, eq. 4), CLIP (arXiv 2103.00020, figure 3), NT-Xent (SimCLR, arXiv 2002.05709, eq. 1).
+Sources: InfoNCE (CPC, arXiv 1807.03748, eq. 4), CLIP (arXiv 2103.00020, figure 3), NT-Xent (SimCLR, arXiv 2002.05709, eq. 1),
+the sigmoid loss (SigLIP, arXiv 2303.15343, eq. 1 and section 3.3).
 
     process 0   q_0 . [k_0 k_1]   -> mean over its own b rows        the mean over the processes, which a run minimises,
     process 1   q_1 . [k_0 k_1]   -> mean over its own b rows        is the loss of the joint batch of 2 b rows
 
-Each process holds its own rows of the table of similarities alone, (b, world * b). Rows are brought to unit length here. Tasks
-that use these must say `joint_batch = True` (`tapetum.train.Task`).
+Each process holds its own rows of the table of similarities alone, (b, world * b); of the sigmoid loss, which needs no sum over
+a row, one block (b, b) at a time. Rows are brought to unit length here. Tasks that use these must say `joint_batch = True`
+(`tapetum.train.Task`).
 
 Differs from the public code of CLIP: the gradient reaches the gathered keys in the processes they come from, so nothing is lost
 and no factor of the number of processes is needed.
@@ -20,8 +22,9 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
-from tapetum.train.gather import all_gather
+from tapetum.train.gather import all_gather, shift
 from tapetum.train.process_group import current_process_group
 
 
@@ -68,6 +71,48 @@ def nt_xent(first: Float[Tensor, "b d"], second: Float[Tensor, "b d"], scale: fl
         logits = logits.scatter(1, (2 * own + view)[:, None], -torch.inf)  # not itself
         losses.append(F.cross_entropy(logits, 2 * own + 1 - view))
     return torch.stack(losses).mean()
+
+
+def siglip_loss(
+    images: Float[Tensor, "b d"],
+    texts: Float[Tensor, "b d"],
+    scale: float | Float[Tensor, ""],
+    bias: float | Float[Tensor, ""],
+    groups: Int[Tensor, " b"] | None = None,
+) -> Float[Tensor, ""]:
+    """Compute SigLIP's sigmoid loss: each pair of an image and a text of all processes is classified by itself (eq. 1).
+
+    A process's value is the sum over its own b images and all texts, divided by b. The texts go around the ring of processes,
+    and each block of (b, b) logits is computed again in the backward pass instead of stored (section 3.3).
+
+    Args:
+        images: embeddings of this process's images, of any length.
+        texts: those of their texts.
+        scale: what the cosines are multiplied by, exp(t') of a learned t'.
+        bias: what is added to them then, b of the paper.
+        groups: numbers of the texts; a text fits every image whose own text has the same number. None: its own image alone.
+
+    >>> rows = torch.eye(2)
+    >>> round(float(siglip_loss(rows, rows, scale=0.0, bias=0.0)), 6) == round(2 * math.log(2), 6)
+    True
+    """
+    images, texts = unit_rows(images), unit_rows(texts)
+    own = own_rows(images) if groups is None else groups
+    size, others, losses = current_process_group().size, own, []
+    for step in range(size):
+        if step:
+            texts, others = shift(texts), shift(others)
+        block = images, texts, scale, bias, own, others
+        losses.append(_sigmoid_losses(*block) if size == 1 else checkpoint(_sigmoid_losses, *block, use_reentrant=False))
+    return torch.stack(losses).sum() / len(images)
+
+
+def _sigmoid_losses(
+    images: Tensor, texts: Tensor, scale: float | Tensor, bias: float | Tensor, own: Tensor, others: Tensor
+) -> Tensor:
+    """Sum the binary cross entropies of a block of pairs, of which those with equal numbers fit."""
+    logits = scale * similarities(images, texts) + bias
+    return -F.logsigmoid(torch.where(own[:, None] == others, logits, -logits)).sum()
 
 
 def unrounded(x: Tensor) -> AbstractContextManager[Any]:

@@ -4,6 +4,7 @@ With x_r and L_r the tensor and the loss of process r, and L the sum of all L_r:
 
     all_gather    y = [x_0, x_1, ...] in every process       dL/dx_r = rows of r in the sum over s of dL_s/dy
     all_reduce    y = x_0 + x_1 + ... in every process       dL/dx_r = the sum over s of dL_s/dy
+    shift         y = x_(r - 1) in process r, a ring         dL/dx_r = dL/dy of process r + 1
 
 What a run minimises is the mean of the processes' losses, for DDP and FSDP2 average gradients. So a loss over the joint batch
 needs no factor: let it be the mean over a process's own rows (each against the rows of all), or the same joint value in all.
@@ -32,6 +33,12 @@ def all_reduce(x: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
     """Add up the tensors of all processes."""
     processes = current_process_group()
     return x if processes.size == 1 else _Exchange.apply(x, processes, "sum", "sum")  # type: ignore[return-value]
+
+
+def shift(x: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
+    """Exchange tensors around the ring of processes: each gets that of the process before it, the first that of the last."""
+    processes = current_process_group()
+    return x if processes.size == 1 else _Exchange.apply(x, processes, "shift_forward", "shift_back")  # type: ignore[return-value]
 
 
 class _Exchange(torch.autograd.Function):

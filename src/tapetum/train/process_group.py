@@ -93,6 +93,25 @@ class ProcessGroup:
         dist.reduce_scatter_tensor(self.register(own), self.register(rows))
         return own
 
+    def shift_forward(self, tensor: Tensor) -> Tensor:
+        """Exchange tensors of one shape around a ring: the next process gets this one's, and this one its predecessor's."""
+        return self._shift(tensor, 1)
+
+    def shift_back(self, tensor: Tensor) -> Tensor:
+        """Exchange tensors of one shape around a ring the other way: this process gets its successor's."""
+        return self._shift(tensor, -1)
+
+    def _shift(self, tensor: Tensor, by: int) -> Tensor:
+        own = tensor.detach().clone(memory_format=torch.contiguous_format)
+        if self.size == 1:
+            return own
+        received = torch.empty_like(own)
+        send = dist.P2POp(dist.isend, self.register(own), (self.rank + by) % self.size)
+        receive = dist.P2POp(dist.irecv, self.register(received), (self.rank - by) % self.size)
+        for request in dist.batch_isend_irecv([send, receive]):
+            request.wait()
+        return received
+
     def join_rows(self, rows: Tensor, count: int, shards: int | None = None) -> Tensor:
         """Join the tensor of `count` rows that processes hold: the first as many as fit, the last the rest.
 

@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -103,6 +104,38 @@ def test_a_ruler_and_another_eye_go_into_the_first_weights(first_stages: Path, s
     norm = float(rows[0][:first].norm(dim=1).mean())
     torch.testing.assert_close(rows[1][first : first + 1024], location_embeddings(16, norm), atol=1e-4, rtol=0)
     torch.testing.assert_close(rows[1][:first], rows[0][:first], atol=1e-4, rtol=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("frozen", "still", "moving"),
+    [
+        ("language", ("language.",), ("vision_encoder.", "projector.")),
+        ("vision-encoder", ("vision_encoder.", "projector."), ("language.",)),
+    ],
+)
+def test_what_is_frozen_stays(
+    frozen: Any, still: tuple[str, ...], moving: tuple[str, ...], first_stages: Path, scenes: Path, tmp_path: Path
+) -> None:
+    start = first_stages / "1" / "model.safetensors"
+    few = {"model": "tiny", "steps": 2, "batch_size": 2, "micro_batch": 2, "lr": 1e-2, "freeze": frozen}
+    finished = train_stage(stage1(str(scenes), str(start), vision_encoder_warmup_steps=0, **few), launch(tmp_path))
+    assert finished is not None
+    before, after = weights.load(start).state_dict(), weights.load(finished.weights).state_dict()
+    moved = {name for name in before if not torch.allclose(before[name], after[name], rtol=1e-5, atol=1e-7)}
+    assert not any(name.startswith(still) for name in moved)
+    assert all(any(name.startswith(part) for name in moved) for part in moving)
+
+
+def test_rules_of_a_stage() -> None:
+    run = stage1("images", vision_encoder_lr_scale=0.5)
+    assert [(rule.pattern, rule.frozen) for rule in run.rules()] == [("vision_encoder.*", False)]
+    patterns = [(rule.pattern, rule.frozen) for rule in replace(run, freeze="vision-encoder").rules()]
+    assert patterns == [("vision_encoder.*", True), ("projector.*", True)]
+    patterns = [(rule.pattern, rule.frozen) for rule in replace(run, freeze="language").rules()]
+    assert patterns == [("vision_encoder.*", False), ("language.*", True)]
+    with pytest.raises(BadInput, match="stage 0 learns the vision encoder alone; leave --freeze out"):
+        stage0("images", freeze="language")
 
 
 @pytest.mark.slow

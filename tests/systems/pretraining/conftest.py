@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tapetum.systems.pretraining.config import Byol, Clip, Dino, Mae, Method, SimClr
+from tapetum.systems.pretraining.config import Byol, Clip, Dino, Mae, Method, SigLip, SimClr
 from tapetum.systems.pretraining.recipes import PretrainRun, recipe
 
 SETTINGS = {
     "clip": {"clip": Clip(width=16, depth=1, heads=2, projection=8, length=40)},
+    "siglip": {"siglip": SigLip(width=16, depth=1, heads=2, projection=8, length=40)},
     "simclr": {"simclr": SimClr(hidden=32, projection=16, temperature=0.2)},
     "byol": {"byol": Byol(hidden=32, projection=16)},
     "dino": {"dino": Dino(hidden=32, bottleneck=16, prototypes=24, local_views=2, frozen_epochs=0)},

@@ -136,6 +136,7 @@ def test_losses_are_precise_under_autocast() -> None:
             float(losses.dino(a, b[:2], torch.zeros(6), 0.1, 0.04)),
             float(losses.mae(a, b, torch.ones(4, 2, dtype=torch.bool), True)),
             float(losses.clip(a[:, 0], b[:, 0], 100.0)),
+            float(losses.siglip(a[:, 0], b[:, 0], 100.0, -10.0)),
         ]
 
     with torch.autocast("cpu", torch.bfloat16):

@@ -140,6 +140,28 @@ def test_clip_finds_each_images_text_and_each_texts_image(data: Path) -> None:
     compared(task, student, teacher, batch, plain)
 
 
+def test_siglip_classifies_each_image_with_each_text(data: Path) -> None:
+    """Arxiv 2303.15343, equation 1 and algorithm 1; images of one caption share it."""
+    task, student, teacher, batch = begun("siglip", data)
+    names = task.source.labels[indices(task)].tolist()
+    assert len(set(names)) == 2
+    assert float(student.log_scale.detach()) == pytest.approx(math.log(10))
+    assert float(student.bias.detach()) == -10.0
+
+    def plain(network: Any, _: Any) -> Tensor:
+        images = network.heads["image"](network.encoder(batch["views"][0]).pooled)
+        texts = network.heads["text"](network.text(batch["text"]).tokens[:, -1])
+        total = images.new_zeros(())
+        for i in range(4):
+            for j in range(4):
+                logit = network.log_scale.exp() * cosine(images[i], texts[j]) + network.bias
+                probability = torch.sigmoid(logit)
+                total = total - torch.log(probability if names[i] == names[j] else 1 - probability)
+        return total / 4
+
+    compared(task, student, teacher, batch, plain)
+
+
 def indices(task: Any) -> Any:
     return [task.dataset()[number].index for number in range(4)]
 

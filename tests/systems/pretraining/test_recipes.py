@@ -18,7 +18,7 @@ def test_recipes_import_no_torch() -> None:
 
 def test_every_method_has_its_presets() -> None:
     for method in METHODS:
-        assert set(RECIPES[method]) == ({"small", "vit"} if method == "mae" else {"small", "resnet", "vit"})
+        assert set(RECIPES[method]) == {"small", "vit"} | (set() if method in ("mae", "siglip") else {"resnet"})
         for preset, run in RECIPES[method].items():
             assert (run.method, run.preset) == (method, preset)
             assert run.architecture.family in ("resnet", "vit")
@@ -33,6 +33,15 @@ def test_published_numbers() -> None:
     assert (dino.weight_decay, dino.final_weight_decay, dino.clip_norm, dino.dino.prototypes) == (0.04, 0.4, 3.0, 65536)
     assert dino.views == (224, 224, *(96,) * 8)
     assert (mae.mae.ratio, mae.mae.width, mae.mae.depth, mae.mae.heads, mae.betas) == (0.75, 512, 8, 16, (0.9, 0.95))
+
+
+def test_numbers_of_siglip() -> None:
+    run = recipe("siglip", "d", "vit")
+    assert run.base_lr * run.batch_size / 256 == pytest.approx(1e-3)
+    assert (run.batch_size, run.betas, run.weight_decay, run.steps) == (32768, (0.9, 0.95), pytest.approx(1e-4 / 1e-3), 274658)
+    assert (run.siglip.width, run.siglip.depth, run.siglip.initial_scale, run.siglip.initial_bias) == (768, 12, 10.0, -10.0)
+    network = run.architecture.config
+    assert (network.width, network.depth, network.patch, network.pooling) == (768, 12, 16, "attention")  # pyright: ignore
 
 
 def test_steps_views_and_sizes() -> None:

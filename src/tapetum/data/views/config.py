@@ -1,8 +1,8 @@
-"""Augmentations that make views of an image, and the views of six methods. Imports no torch.
+"""Augmentations that make views of an image, and the views of seven methods. Imports no torch.
 
 Sources: SimCLR (arXiv 2002.05709, appendix A), BYOL (2006.07733, table 6), DINO (2104.14294, section 3; strengths as in its
-public code), MAE (2111.06377, table 8), CLIP (2103.00020, section 2.4, the crop as in OpenCLIP); supervised crops as in
-Inception (1409.4842).
+public code), MAE (2111.06377, table 8), CLIP, which SigLIP takes too (2103.00020, section 2.4, the crop as in OpenCLIP);
+supervised crops as in Inception (1409.4842).
 """
 
 from dataclasses import dataclass, replace

@@ -1,7 +1,11 @@
-"""MSRVTT-QA (Xu et al., ACM Multimedia 2017): questions made of the captions of MSR-VTT (Xu et al., CVPR 2016).
+"""Questions about videos: MSRVTT-QA (Xu et al., ACM Multimedia 2017), ActivityNet-QA (Yu et al., arXiv 1906.02467); and, as
+questions without words, captions of MSR-VTT, VATEX and ActivityNet, whose folders `tapetum.data.video_language.captions` draws.
 
-    DIR/train_qa.json                [{id, video_id, question, answer, category_id}]; val, test
-    DIR/TrainValVideo/video0.mp4     of train and val, TestVideo of test; or all of them in DIR/videos
+    MSRVTT-QA        DIR/train_qa.json                [{id, video_id, question, answer, category_id}]; val, test
+                     DIR/TrainValVideo/video0.mp4     of train and val, TestVideo of test; or all of them in DIR/videos
+    ActivityNet-QA   DIR/train_q.json                 [{question_id, video_name, question}]; val, test
+                     DIR/train_a.json                 [{question_id, answer, type}]
+                     DIR/videos/v_NAME.mp4            or NAME.mp4
 
 Videos vanish from the web: `missing` asks which are there.
 """
@@ -9,8 +13,14 @@ Videos vanish from the web: `missing` asks which are there.
 from collections.abc import Sequence
 from pathlib import Path
 
+from tapetum.core.errors import BadInput
 from tapetum.data.entries import JsonEntry, entries, one_of
 from tapetum.data.questions import Question, check_unique
+from tapetum.data.video_language import video_file, videos_of
+from tapetum.data.video_language.captions import CaptionedVideo, read_activitynet, read_msrvtt, read_vatex
+
+ACTIVITYNET_KINDS = "motion", "spatial", "temporal", "yes/no", "colour", "object", "location", "number", "other"
+"""Types of ActivityNet-QA, by number."""
 
 
 def read_msrvtt_qa(folder: Path, split: str) -> list[Question]:
@@ -30,6 +40,53 @@ def read_msrvtt_qa(folder: Path, split: str) -> list[Question]:
         )
 
     return check_unique(map(question, entries(file)), file)
+
+
+def read_activitynet_qa(folder: Path, split: str) -> list[Question]:
+    """Read ActivityNet-QA: train, val or test; the kind is the name of the type of question or answer."""
+    folder, part = Path(folder), one_of(split, ("train", "val", "test"))
+    file, place = folder / f"{part}_q.json", videos_of(folder)
+    answered = {entry.key("question_id"): entry for entry in entries(folder / f"{part}_a.json")}
+
+    def question(entry: JsonEntry) -> Question:
+        key, name = entry.key("question_id"), entry.file_name("video_name")
+        if key not in answered:
+            raise BadInput(f"question {key} of {file} has no answer in {part}_a.json; give the files of one split")
+        kind = answered[key].whole("type")
+        if not 0 <= kind < len(ACTIVITYNET_KINDS):
+            raise BadInput(f"type of {answered[key].where} is {kind}; wanted 0 to {len(ACTIVITYNET_KINDS) - 1}")
+        plain = video_file(place, name)
+        return Question(
+            key=key,
+            video=plain if plain.is_file() else video_file(place, f"v_{name}"),
+            question=entry.text("question"),
+            answers=(answered[key].text("answer"),),
+            kind=ACTIVITYNET_KINDS[kind],
+        )
+
+    return check_unique(map(question, entries(file)), file)
+
+
+def read_msrvtt_captions(folder: Path, split: str) -> list[Question]:
+    """Read the captions of MSR-VTT: train, val or test, about twenty for each video."""
+    return _captions(read_msrvtt(folder, "validate" if one_of(split, ("train", "val", "test")) == "val" else split))
+
+
+def read_vatex_captions(folder: Path, split: str) -> list[Question]:
+    """Read the English captions of VATEX: train, val or test, ten for each video."""
+    names = {"train": "training", "val": "validation", "test": "test"}
+    return _captions(read_vatex(folder, names[one_of(split, names)]))
+
+
+def read_activitynet_captions(folder: Path, split: str) -> list[Question]:
+    """Read ActivityNet Captions: train, val_1 or val_2; a part of a video with its sentence each."""
+    return _captions(read_activitynet(folder, split, whole=False))
+
+
+def _captions(videos: Sequence[CaptionedVideo]) -> list[Question]:
+    return [
+        Question(key=v.key, video=v.video, start_s=v.start_s, stop_s=v.stop_s, question="", answers=v.captions) for v in videos
+    ]
 
 
 def missing(questions: Sequence[Question]) -> list[Question]:

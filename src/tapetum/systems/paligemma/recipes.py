@@ -32,6 +32,11 @@ FROZEN: Mapping[Frozen, tuple[str, ...]] = {
 """Patterns of names of parameters."""
 
 
+def freezing(frozen: Frozen) -> tuple[ParameterRule, ...]:
+    """Make the rules of weights that are frozen, by the name of `FROZEN`."""
+    return tuple(ParameterRule(pattern=pattern, frozen=True) for pattern in FROZEN[frozen])
+
+
 @dataclass(frozen=True, kw_only=True)
 class Learning:
     """The loss of texts."""
@@ -75,7 +80,8 @@ class PaliGemmaStage:
     stage: Literal["0", "1", "2"]
     """0: the vision encoder alone, from what is where; 1: all tasks; 2: all tasks on larger images."""
     data: str = ""
-    """Folder that `tapetum scenes images` made, of images as large as the model's."""
+    """Folder that `tapetum scenes images` made, of images as large as the model's; for stage 0 also a file of JSON lines with
+    image, prefix and suffix (the caption), from which the vision encoder learns by SigLIP's loss alone."""
     limit: int | None = None
     """Images of it that are used, the first ones; by default all."""
     checks: str = ""
@@ -103,6 +109,8 @@ class PaliGemmaStage:
     """Loss of texts."""
     dense_weight: float = 0.3
     """Weight of the dense loss of stage 0 beside that of texts."""
+    contrastive_weight: float = 0.0
+    """Weight of SigLIP's loss of images and captions in stage 0, beside the dense loss; see `contrastive`."""
     attention_weight: float = 0.0
     """Weight of the loss on what the decoder attends to while it writes places; see `nano.attention_supervision`."""
     steps: int = 4000
@@ -122,6 +130,9 @@ class PaliGemmaStage:
     """Factor on the vision encoder's learning rate."""
     vision_encoder_warmup_steps: int = 0
     """Steps over which the vision encoder's rate rises linearly, besides."""
+    freeze: Frozen = "nothing"
+    """Weights that are frozen in stages 1 and 2: vision-encoder, with the projector; vision-encoder-alone; language. The paper
+    found that nothing should be (section 4.4)."""
     position_init: bool = False
     """Write positions into the weights that the run begins with (`nano.position_init`): in stage 0 into the vision encoder's
     positions, in stage 1 into the embeddings of locations."""
@@ -137,14 +148,20 @@ class PaliGemmaStage:
             reason = "stage 2 goes on from stage 1" if self.stage == "2" else "the other weights have an encoder of their own"
             raise BadInput(f"--encoder {self.encoder} has no place here: {reason}; leave one out")
 
+        if self.stage == "0" and self.freeze != "nothing":
+            raise BadInput("stage 0 learns the vision encoder alone; leave --freeze out")
+
     def rules(self) -> tuple[ParameterRule, ...]:
-        """Make the rule of the vision encoder's learning rate."""
-        if self.stage == "0" or (self.vision_encoder_lr_scale == 1 and not self.vision_encoder_warmup_steps):
-            return ()
+        """Make the rules of the vision encoder's learning rate, and of what is frozen."""
+        frozen = freezing(self.freeze)
+        learned = self.stage != "0" and not self.freeze.startswith("vision-encoder")
+        if not learned or (self.vision_encoder_lr_scale == 1 and not self.vision_encoder_warmup_steps):
+            return frozen
         return (
             ParameterRule(
                 pattern="vision_encoder.*", lr_scale=self.vision_encoder_lr_scale, warmup_steps=self.vision_encoder_warmup_steps
             ),
+            *frozen,
         )
 
 
@@ -215,7 +232,7 @@ class PaliGemmaTransfer:
 
     def rules(self) -> tuple[ParameterRule, ...]:
         """Make the rules of what is frozen."""
-        return tuple(ParameterRule(pattern=pattern, frozen=True) for pattern in FROZEN[self.freeze])
+        return freezing(self.freeze)
 
 
 STAGES: Mapping[str, PaliGemmaStage] = {

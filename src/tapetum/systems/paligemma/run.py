@@ -13,11 +13,13 @@ from tapetum.hub.loading import header_of
 from tapetum.systems.paligemma import weights
 from tapetum.systems.paligemma.adopted import adopted_encoder
 from tapetum.systems.paligemma.config import PaliGemmaConfig, named
+from tapetum.systems.paligemma.contrastive import ContrastiveTask
+from tapetum.systems.paligemma.data import JsonLinesSamples
 from tapetum.systems.paligemma.nano.dense_task import CELL, DenseTask
 from tapetum.systems.paligemma.nano.scene_images import SceneFolder
 from tapetum.systems.paligemma.nano.scene_texts import Encode, SceneTexts
 from tapetum.systems.paligemma.nano.task import AnswerChecks, SceneTextTask
-from tapetum.systems.paligemma.recipes import PaliGemmaStage
+from tapetum.systems.paligemma.recipes import Mixture, PaliGemmaStage
 from tapetum.systems.paligemma.task import PaliGemmaTask, Start, StartFrom, StartFromEncoder
 from tapetum.systems.paligemma.tokens import Tokens
 from tapetum.train import FitResult, TrainConfig, fit
@@ -25,6 +27,8 @@ from tapetum.train.launch import is_main
 from tapetum.train.launch_config import Launch, train_config
 
 TOKENIZER = "tokenizer.model"
+CAPTIONS = Mixture(answers=0, regions=0, captions=1, descriptions=1, detect_all=0, detect=0)
+"""Captions of an image, the long one last, where there is one."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +48,12 @@ def train_stage(run: PaliGemmaStage, launch: Launch, say: Callable[[str], None] 
     """
     if run.stage == "2" and not run.start:
         raise BadInput("stage 2 goes on from weights of stage 1; name them with --weights")
+    config = stage_config(run, launch)
+    if run.stage == "0" and Path(run.data).is_file():
+        return _train_on_pairs(run, launch, config, say)
     train = SceneFolder(run.data, run.limit)
     checks = SceneFolder(run.checks, 256) if run.checks else None
     say(f"{len(train):,} images to learn from, {len(checks) if checks else 0} to check")
-    config = stage_config(run, launch)
     if run.stage == "0":
         return _train_vision_encoder(run, launch, train, checks, config)
     tokens = _tokens(run, launch.out, train)
@@ -113,7 +119,7 @@ def vision_encoder_config(run: PaliGemmaStage) -> ViTConfig:
     if not run.encoder:
         return replace(named(run.model).vision_encoder, image_size=(run.image_size, run.image_size))
     config = adopted_encoder(run.encoder, run.image_size).config
-    if config.patch % CELL and (run.stage == "0" or run.dense_weight):
+    if config.patch % CELL and (run.dense_weight if run.stage == "1" else not Path(run.data).is_file()):
         other = "give another encoder" if run.stage == "0" else "give --dense-weight 0"
         raise BadInput(f"{run.encoder} has patches of {config.patch}, which do not consist of cells of {CELL} pixels; {other}")
     return config
@@ -122,8 +128,31 @@ def vision_encoder_config(run: PaliGemmaStage) -> ViTConfig:
 def _train_vision_encoder(
     run: PaliGemmaStage, launch: Launch, train: SceneFolder, checks: SceneFolder | None, config: TrainConfig
 ) -> TrainedPaliGemma | None:
-    start = Path(run.start) if run.start else None
-    task = DenseTask(vision_encoder_config(run), train, checks, run.seed, start, run.position_init, run.encoder)
+    about = vision_encoder_config(run), checks, run.seed, *_beginning(run)
+    task = DenseTask(about[0], train, *about[1:])
+    if run.contrastive_weight:
+        task = ContrastiveTask(about[0], SceneTexts(train, CAPTIONS), *about[1:], weight=run.contrastive_weight, dense=True)
+    return _fit_vision_encoder(task, launch, config)
+
+
+def _train_on_pairs(
+    run: PaliGemmaStage, launch: Launch, config: TrainConfig, say: Callable[[str], None]
+) -> TrainedPaliGemma | None:
+    """Train stage 0 on images and captions of a file of JSON lines."""
+    pairs = JsonLinesSamples(run.data, run.image_size)
+    checks = JsonLinesSamples(run.checks, run.image_size) if run.checks else None
+    say(f"{len(pairs):,} pairs to learn from, {len(checks) if checks else 0} to check")
+    task = ContrastiveTask(vision_encoder_config(run), pairs, checks, run.seed, *_beginning(run))
+    return _fit_vision_encoder(task, launch, config)
+
+
+def _beginning(run: PaliGemmaStage) -> tuple[Path | None, bool, str]:
+    """The weights that stage 0 begins with, as `DenseTask` takes them."""
+    return Path(run.start) if run.start else None, run.position_init, run.encoder
+
+
+def _fit_vision_encoder(task: DenseTask, launch: Launch, config: TrainConfig) -> TrainedPaliGemma | None:
+    """Train, and write the vision encoder with the head of the dense loss, without those of the sigmoid loss."""
     result = fit(task, config.of_phase("stage-0"), launch.out / "stage-0", began=launch.began)
     if result.state == "stopped":
         return None
@@ -133,7 +162,8 @@ def _train_vision_encoder(
         from safetensors.torch import save_file
 
         with whole_file(path) as temporary:
-            save_file({name: value.contiguous() for name, value in model.state_dict().items()}, temporary)
+            kept = {name: value for name, value in model.state_dict().items() if not name.startswith("contrastive.")}
+            save_file({name: value.contiguous() for name, value in kept.items()}, temporary)
     return TrainedPaliGemma(path, task.evaluate(model.eval(), result.step))
 
 

@@ -78,7 +78,7 @@ def step_on_meta(
             "views": [torch.empty(images, 3, side, side) for side in run.views],
             "label": torch.zeros(images, dtype=torch.int64),
             "caption": torch.zeros(images, dtype=torch.int64),
-            "text": torch.zeros(images, run.clip.length, dtype=torch.int64),
+            "text": torch.zeros(images, getattr(run.settings(), "length", 1), dtype=torch.int64),
         }
         config = run.architecture.config
         if run.method == "mae" and isinstance(config, ViTConfig):

@@ -1,6 +1,6 @@
-"""Settings of the six methods. Imports no torch.
+"""Settings of the seven methods. Imports no torch.
 
-Defaults are those of the papers for ImageNet: CLIP (arXiv 2103.00020), SimCLR (2002.05709), BYOL (2006.07733), DINO
+Defaults are those of the papers: CLIP (arXiv 2103.00020), SigLIP (2303.15343), SimCLR (2002.05709), BYOL (2006.07733), DINO
 (2104.14294), MAE (2111.06377). What a small machine takes instead is in `recipes`.
 """
 
@@ -10,9 +10,11 @@ from typing import Literal, get_args
 from tapetum.core.errors import BadInput
 from tapetum.core.fields import check_fields
 
-Method = Literal["supervised", "clip", "simclr", "byol", "dino", "mae"]
+Method = Literal["supervised", "clip", "siglip", "simclr", "byol", "dino", "mae"]
 METHODS: tuple[Method, ...] = get_args(Method)
 """All of them."""
+TEXT_METHODS: tuple[Method, ...] = ("clip", "siglip")
+"""Those that learn from captions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +51,26 @@ class Clip:
         check_fields(self, **dict.fromkeys(("width", "depth", "heads", "projection"), "[1, inf)"), length="[3, inf)")
         if "{}" not in self.template:
             raise BadInput(f"the template {self.template!r} has no {{}} for the name of the class; give one that has")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SigLip(Clip):
+    """Say of every image and every text whether they belong together. The text tower reads bytes."""
+
+    width: int = 768
+    """Channels of the text tower."""
+    heads: int = 12
+    """Heads of the text tower."""
+    projection: int = 768
+    """Numbers of the embeddings that are compared."""
+    initial_scale: float = 10.0
+    """What the cosines are multiplied by at the start; its logarithm is learned."""
+    initial_bias: float = -10.0
+    """What is added to them at the start, and learned: most pairs don't belong together."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_fields(self, initial_scale="(0, inf)")
 
 
 @dataclass(frozen=True, kw_only=True)

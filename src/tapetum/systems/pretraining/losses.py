@@ -1,11 +1,11 @@
-"""Losses of five ways to pre-train an encoder; the sixth, supervised, is the cross entropy.
+"""Losses of six ways to pre-train an encoder; the seventh, supervised, is the cross entropy.
 
 Sources: SimCLR (arXiv 2002.05709, eq. 1), BYOL (2006.07733, eq. 2), DINO (2104.14294, eq. 3), MAE (2111.06377, section 3), CLIP
-(2103.00020, figure 3). "Where Should I Spend My FLOPs?" (2209.15589) compares them.
+(2103.00020, figure 3), SigLIP (2303.15343, eq. 1). "Where Should I Spend My FLOPs?" (2209.15589) compares all but the last.
 
-`simclr` and `clip` take their negatives from all processes of a run (`tapetum.train.contrastive`); the others are means over a
-process's own examples. Either way the mean over the processes, which a run minimises, is the loss of the joint batch. All are
-computed in float32 or better, whatever the autocast.
+`simclr`, `clip` and `siglip` take their negatives from all processes of a run (`tapetum.train.contrastive`); the others are
+means over a process's own examples. Either way the mean over the processes, which a run minimises, is the loss of the joint
+batch. All are computed in float32 or better, whatever the autocast.
 
 Differs from the papers: `byol` is minus the cosine, as in most code; BYOL's 2 - 2 cos is 2 + 2 * `byol`, with twice the slope.
 """
@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
-from tapetum.train.contrastive import clip_loss, nt_xent, unrounded
+from tapetum.train.contrastive import clip_loss, nt_xent, siglip_loss, unrounded
 from tapetum.train.process_group import current_process_group
 
 Views = Sequence[Float[Tensor, "b k"]] | Float[Tensor, "v b k"]
@@ -60,6 +60,25 @@ def clip(
     """
     _check_negatives(image)
     return clip_loss(image, text, scale, captions)
+
+
+def siglip(
+    image: Float[Tensor, "b d"],
+    text: Float[Tensor, "b d"],
+    scale: float | Float[Tensor, ""],
+    bias: float | Float[Tensor, ""],
+    captions: Int[Tensor, " b"] | None = None,
+) -> Float[Tensor, ""]:
+    """Compute the sum of binary cross entropies of each image with all texts, and the mean over images.
+
+    Args:
+        image: embeddings of images, of any length.
+        text: those of their texts.
+        scale: what the cosines are multiplied by, the inverse of a temperature.
+        bias: what is added to them then.
+        captions: numbers of the texts; those with the same number all fit each other's images. None: an image's own alone does.
+    """
+    return siglip_loss(image, text, scale, bias, captions)
 
 
 def byol(p: Float[Tensor, "b d"], z: Float[Tensor, "b d"]) -> Float[Tensor, ""]:

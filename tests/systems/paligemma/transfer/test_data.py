@@ -37,6 +37,20 @@ SAID = {
     "vsr": ("answer en The bed is under the cup.", {"False"}),
     "vizwiz": ("answer en What is it?", {"basil"}),
     "msrvtt-qa": ("answer en what is it?", {"dog"}),
+    "coco-35l": ("caption de", {"eine Katze sitzt 0", "eine Katze sitzt 1"}),
+    "xm3600": ("caption de", {"eine Katze sitzt", "die Katze"}),
+    "screen2words": ("caption en", {f"list of songs {n}" for n in range(5)}),
+    "scicap": ("caption en", {"loss of"}),
+    "textcaps": ("caption en", {"a sign that says a stop", "a sign that says b stop"}),
+    "docci": ("", {"A long text."}),
+    "xgqa": ("answer en Ist es rot?", {"yes"}),
+    "marvl": ("answer en Moja iko wazi.", {"True"}),
+    "ocr-vqa": ("answer en Who wrote it?", {"A. Man"}),
+    "st-vqa": ("answer en What brand?", {"nokia", "n"}),
+    "msrvtt-cap": ("caption en", {"a man cooks here now", "a man eats here now"}),
+    "activitynet-qa": ("answer en is it red?", {"yes"}),
+    "activitynet-cap": ("caption en", {"a man runs over there"}),
+    "vatex": ("caption en", {f"a man {said} over there" for said in "abc"}),
 }
 
 
@@ -46,7 +60,7 @@ def test_official_files(name: str, tmp_path: Path) -> None:
     first, *others = make_set(name, tmp_path)
     prefix, suffixes = SAID[name]
     assert first.prefix == prefix
-    assert {suffix_of(task, first, np.random.default_rng(k)) for k in range(8)} == suffixes
+    assert {suffix_of(task, first, np.random.default_rng(k)) for k in range(40)} == suffixes
     assert others
     assert read_pixels(task, first, 28).shape == (task.visible_objects, 3, 28, 28)
     if task.kinds:
@@ -157,7 +171,7 @@ def test_data_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no folder"):
         read_examples(TASKS["vqav2"], tmp_path / "none")
     with pytest.raises(BadInput, match=r"official files of this task are not read: write lines of JSON"):
-        read_examples(TASKS["ocr-vqa"], tmp_path)
+        read_examples(TASKS["icdar15"], tmp_path)
     examples = make_set("msrvtt-qa", tmp_path)
     assert there(examples) == examples
     assert examples[0].video is not None
@@ -187,6 +201,31 @@ def test_frames_begin_anywhere_in_training_and_at_the_start_in_evaluation(tmp_pa
     assert len(starts) > 3
     assert np.array_equal(first, np.concatenate(frames_of(task, example)))
     assert len(frames_of(TASKS["msrvtt-qa"], example)) == 16  # 12 frames, of which every ninth is shown again and again
+
+
+def test_frames_of_a_part_of_a_video(tmp_path: Path) -> None:
+    """Of 12 frames, ten a second, those from 0.4 to 1.0 s; a part after the end has the last one."""
+    from dataclasses import replace
+
+    from tapetum.systems.paligemma.transfer.form import FrameSampling
+    from tapetum.video import open_video
+
+    task = replace(TASKS["activitynet-cap"], frames=FrameSampling(count=3, stride=2))
+    _, second = make_set("activitynet-cap", tmp_path)
+    assert second.video is not None
+    whole = open_video(second.video)
+    assert np.array_equal(np.concatenate(frames_of(task, second)), whole[[4, 6, 8]])
+    starts = {np.concatenate(frames_of(task, second, np.random.default_rng(k))).tobytes() for k in range(20)}
+    assert starts == {whole[[first, first + 2, first + 4]].tobytes() for first in (4, 5, 6)}
+    assert second.question is not None
+    late = replace(second, question=replace(second.question, start_s=9.0, stop_s=12.0))
+    assert np.array_equal(np.concatenate(frames_of(task, late)), whole[[11, 11, 11]])
+
+
+def test_lines_of_ours_come_before_official_files(tmp_path: Path) -> None:
+    make_set("xgqa", tmp_path)
+    write(tmp_path, {"test.jsonl": lines({"image": "a.png", "question": "own?", "answers": ["yes"], "language": "de"})})
+    assert [example.prefix for example in read_examples(TASKS["xgqa"], tmp_path)] == ["answer en own?"]
 
 
 def test_some_of_all() -> None:

@@ -13,13 +13,13 @@ random weights learns far more from an image by dense prediction than from its c
 Distances to edges can be predicted without the position of the token; a decoder that writes locations needs it, so positions of
 edges are predicted too, and `position_init` gives the vision encoder something to read them from.
 
-Differs from the paper, which has no such stage. `recipes.stage0` can start a vision encoder from captions too.
+Differs from the paper, which has no such stage; `tapetum.systems.paligemma.contrastive` has the paper's.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -34,6 +34,7 @@ from tapetum.encoders.vit import ViT
 from tapetum.hub.renamed import current_tensors
 from tapetum.scenes.physics.props import COLOURS, PHYSICS_MATERIALS, PROPS
 from tapetum.systems.paligemma.adopted import adopted_encoder
+from tapetum.systems.paligemma.data import JsonLinesSamples, SampleSource
 from tapetum.systems.paligemma.nano.position_init import add_position_waves
 from tapetum.systems.paligemma.nano.scene_images import SceneFolder, SceneImage, normalize_pixels
 from tapetum.train import StepContext, Task
@@ -150,15 +151,15 @@ class DenseTask(Task):
     def __init__(
         self,
         config: ViTConfig,
-        train: SceneFolder,
-        checks: SceneFolder | None,
+        train: SceneFolder | SampleSource,
+        checks: SceneFolder | JsonLinesSamples | None,
         seed: int,
         start: Path | None = None,
         position_init: bool = False,
         encoder: str = "",
     ):
-        """`checks`: images to score on; `start`: weights to go on from; `position_init`: begin with `add_position_waves`;
-        `encoder`: of `adopted.adopted_encoder`, which `config` is that of."""
+        """`train` and `checks`: images to learn from and to score on; `start`: weights to go on from; `position_init`: begin
+        with `add_position_waves`; `encoder`: of `adopted.adopted_encoder`, which `config` is that of."""
         self.config, self.train, self.checks, self.seed, self.start = config, train, checks, seed, start
         self.position_init, self.encoder = position_init, encoder
 
@@ -188,7 +189,7 @@ class DenseTask(Task):
 
     def dataset(self) -> Any:
         """Make the data set of images, mirrored and shifted."""
-        return _SceneDataset(self.train, self.seed)
+        return _SceneDataset(cast(SceneFolder, self.train), self.seed)
 
     def collate(self, items: Sequence[SceneImage]) -> CellTargets:
         """Make a batch of images."""
@@ -200,7 +201,7 @@ class DenseTask(Task):
 
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
         """Score cells of held-out images: accuracies, and errors of edges in pixels."""
-        if self.checks is None:
+        if not isinstance(self.checks, SceneFolder):
             return {}
         right: dict[str, list[float]] = {name: [] for name in ("noun", "colour", "material")}
         right |= {name: [] for name in ("edge_pixels", "place_pixels", "middle")}

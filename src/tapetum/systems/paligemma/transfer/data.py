@@ -1,7 +1,7 @@
 """Examples of transfer tasks, read from official files: images, prompts, references.
 
-Tasks whose files have a reader (`tapetum.data.vision_language`) are read as they come from their authors. All others are read
-from lines of JSON, DIR/SPLIT.jsonl beside the images:
+Tasks whose files have a reader (`tapetum.data.vision_language`) are read as they come from their authors. All others, and those
+where DIR/SPLIT.jsonl is there, are read from its lines of JSON, beside the images:
 
     {"id": 7, "image": "a.jpg", "question": "how many?", "answers": ["2", "two"]}       image: from DIR on, or a list
     {"id": 8, "video": "a.mp4", "answers": ["a man cooks"]}                             of a task of videos
@@ -71,7 +71,7 @@ def read_examples(task: Transfer, folder: str | Path, splits: Sequence[str] | No
         raise BadInput(f"there is no folder {folder}; give that of the files of {task.title}")
     examples: list[TransferExample] = []
     for split in splits or task.scored:
-        records = READERS[task.reader](folder, split)
+        records = _reader(task, folder, split)(folder, split)
         part = [example for record in records for example in _examples(task, record, split)]
         if task.kinds:
             part = [example for example in part if example.kind in task.kinds]
@@ -79,6 +79,12 @@ def read_examples(task: Transfer, folder: str | Path, splits: Sequence[str] | No
     if not examples:
         raise BadInput(f"{folder} has nothing for {task.title} ({', '.join(task.kinds)}); give its official files")
     return examples
+
+
+def _reader(task: Transfer, folder: Path, split: str) -> Callable[[Path, str], list]:
+    """Find what reads a split: lines of ours come before official files, but for VSR, whose official files are so called."""
+    ours = task.reader != "vsr" and (folder / f"{split}.jsonl").is_file()
+    return READERS["lines" if ours else task.reader]
 
 
 def split_names(task: Transfer, splits: str, default: Sequence[str]) -> Sequence[str]:

@@ -49,13 +49,19 @@ QUESTIONS = (
         recipes={**at((224,), 1, 256, 1e-5), **at((448,), 1, 256, 1e-5, freeze=True)}, train=("train", "val"),
         evaluate=("testdev",),
     ),
-    tried("xgqa", "xGQA", "gqa", mean_of_kinds=True, remark="bn de id ko pt ru zh; questions in them, answers in English."),
+    tried(
+        "xgqa", "xGQA", "gqa", reader="xgqa", mean_of_kinds=True,
+        remark="bn de id ko pt ru zh; questions in them, answers in English.",
+    ),
     Transfer(
         name="nlvr2", title="NLVR2", prompt="answer", metric="exact", length=64, images=2, examples=93_400, reader="nlvr2",
         recipes={**at((224,), 3, 256, 1e-5, 1e-6), **at((448,), 10, 256, 3e-6, 3e-7)}, train=("train", "dev"),
         evaluate=("test1",),
     ),
-    tried("marvl", "MaRVL", "nlvr2", length=64, images=2, mean_of_kinds=True, remark="id sw ta tr zh; left, then right."),
+    tried(
+        "marvl", "MaRVL", "nlvr2", length=64, images=2, reader="marvl", mean_of_kinds=True,
+        remark="id sw ta tr zh; left, then right.",
+    ),
     Transfer(
         name="ai2d", title="AI2D", prompt="choose", metric="exact", length=128, examples=12_400,
         recipes=at(SMALL, 10, 256, 1e-5, 1e-6), train=("train",), resize="reference", evaluation_resize="reference-plain",
@@ -93,7 +99,8 @@ QUESTIONS = (
     tried("countbenchqa", "CountBenchQA", "tallyqa", "count", resize="reference", remark="540 questions; 490 are public."),
     Transfer(
         name="ocr-vqa", title="OCR-VQA", prompt="answer", metric="exact-lower", length=32, examples=902_000,
-        recipes={**at(SMALL, 3, 128, 3e-6), **at((896,), 3, 128, 1e-5)}, train=("train", "val"), resize="reference",
+        reader="ocr-vqa", recipes={**at(SMALL, 3, 128, 3e-6), **at((896,), 3, 128, 1e-5)}, train=("train", "val"),
+        resize="reference",
     ),
     Transfer(
         name="textvqa", title="TextVQA", prompt="answer", metric="vqa", length=32, examples=39_600, reader="textvqa",
@@ -110,7 +117,8 @@ QUESTIONS = (
     ),
     Transfer(
         name="st-vqa", title="ST-VQA", prompt="answer", metric="anls", length=48, lower=True, examples=26_100,
-        recipes=_documents(0.1), train=("train", "val"), local=("val",), resize="reference",
+        reader="st-vqa", recipes=_documents(0.1), train=("train",), local=("val",), resize="reference",
+        remark="The official train is all of train and val, which the reference parts by images; list them in val_images.txt.",
     ),
     Transfer(
         name="vsr", title="VSR", prompt="answer", metric="exact", length=18, reader="vsr",

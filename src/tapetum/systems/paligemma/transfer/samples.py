@@ -19,6 +19,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
+from tapetum.data.questions import Question
 from tapetum.data.samples import Shuffle, sample_generator
 from tapetum.layers.generate import SamplingConfig
 from tapetum.systems.paligemma.answers import OFFICIAL_ROWS, Answerer, Reply
@@ -39,6 +40,7 @@ from tapetum.systems.paligemma.transfer.scores import score
 from tapetum.systems.paligemma.transfer.tasks import task_named
 from tapetum.types import Boxes
 from tapetum.video.read import open_video
+from tapetum.video.types import Video
 
 LONGEST, OF_BOX = 256, 8
 """Tokens of an answer at most, where a task does not say; and of a box, where an answer has a fixed number of them."""
@@ -55,12 +57,21 @@ def frames_of(
     """
     if example.video is not None and task.frames is not None:
         video, count, stride = open_video(example.video), task.frames.count, task.frames.stride
-        last = len(video) - (count - 1) * stride
+        begin, end = _part(video, example.question)
+        last = end - begin - (count - 1) * stride
         first = int(rng.integers(last)) if rng is not None and last > 1 else 0
-        frames = video[strided_frames(len(video), count, stride, first)]
+        frames = video[[begin + number for number in strided_frames(end - begin, count, stride, first)]]
         return [frame[None] for frame in frames]
     images = [read_images(path) for path in example.images]
     return [_squared(image) for image in images] if task.white_square else images
+
+
+def _part(video: Video, question: Question | None) -> tuple[int, int]:
+    """The numbers of the first frame of the part that a question means, and of the one after its last; one frame at least."""
+    if question is None or question.start_s is None or question.stop_s is None:
+        return 0, len(video)
+    begin = min(int(np.searchsorted(video.timestamps, question.start_s)), len(video) - 1)
+    return begin, max(int(np.searchsorted(video.timestamps, question.stop_s, side="right")), begin + 1)
 
 
 def read_pixels(

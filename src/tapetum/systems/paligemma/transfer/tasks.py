@@ -37,32 +37,34 @@ _CAPTIONS = (
     ),
     Transfer(
         name="coco-35l", title="COCO-35L", prompt="caption-language", metric="cider", length=32, examples=113_000,
-        recipes=at(SMALL, 25, 256, 1e-5, 1e-6), train=("train",), evaluate=("dev",), by_image=True, mean_of_kinds=True,
+        recipes=at(SMALL, 25, 256, 1e-5, 1e-6), reader="coco-35l", train=("train",), evaluate=("dev",), by_image=True,
+        mean_of_kinds=True,
         remark="35 languages, each drawn as often; 25 epochs are of images (5 x 566,435 visits).",
     ),
-    tried("xm3600", "Crossmodal-3600", "coco-35l", "cider", "caption-language", mean_of_kinds=True),
+    tried("xm3600", "Crossmodal-3600", "coco-35l", "cider", "caption-language", reader="xm3600", mean_of_kinds=True),
     Transfer(
         name="screen2words", title="Screen2Words", prompt="caption", metric="cider", length=24, examples=18_100,
-        recipes=at(SMALL, 10, 256, 1e-5, 0, 0.3, 0.2), train=("train", "dev"),
+        recipes=at(SMALL, 10, 256, 1e-5, 0, 0.3, 0.2), reader="screen2words", train=("train", "dev"),
     ),
     Transfer(
         name="textcaps", title="TextCaps", prompt="caption", metric="cider", length=32, beams=3, lower=True, examples=22_000,
-        recipes=at(SMALL, 5, 256, 1e-5, 1e-6), train=("train",), evaluate=("val",), by_image=True,
+        recipes=at(SMALL, 5, 256, 1e-5, 1e-6), reader="textcaps", train=("train",), evaluate=("val",), by_image=True,
         remark="The paper calls the evaluated split test, the public code val.",
     ),
     Transfer(
         name="scicap", title="SciCap", prompt="caption", metric="cider", length=96, examples=120_000,
-        recipes=at(SMALL, 80, 256, 3e-5, 0, 0.1, 0.1), train=("train", "val"),
+        recipes=at(SMALL, 80, 256, 3e-5, 0, 0.1, 0.1), reader="scicap", train=("train", "val"),
         remark="First sentences, figures without parts.",
     ),
     Transfer(
         name="widgetcap", title="WidgetCap", prompt="caption", metric="cider", length=32, examples=44_700,
         recipes=at(SMALL, 4, 64, 3e-6, 3e-7, 0.1, 0.1), train=("train", "dev"), resize="reference",
-        remark="A red box around the widget is drawn into the image beforehand; 5 references.",
+        remark="A red box around the widget is drawn into the image beforehand, of a width not known here; 5 references.",
     ),
     Transfer(
-        name="docci", title="DOCCI", prompt="bare", metric="none", recipes={448: Recipe()}, train=("train",),
-        remark=NO_PROMPT + "Scored by the sentences that a model finds not entailed; how it is learned is not known here.",
+        name="docci", title="DOCCI", prompt="bare", metric="none", recipes={448: Recipe()}, reader="docci", train=("train",),
+        remark="Its prompt is not known here: of official files it is empty, of lines the question. "
+        "Scored by the sentences that a model finds not entailed; how it is learned is not known here.",
     ),
 )
 _PLACES = (
@@ -121,6 +123,7 @@ _WRITTEN = (
 _VIDEOS = (
     Transfer(
         name="msrvtt-cap", title="MSR-VTT captions", prompt="caption", metric="cider", length=32, examples=5_000,
+        reader="msrvtt-cap",
         recipes=at(_VIDEO, 20, 128, 1e-5, freeze=True), train=("train", "val"), frames=FrameSampling(count=16, stride=9),
         resize="reference-video",
     ),
@@ -131,17 +134,20 @@ _VIDEOS = (
     ),
     Transfer(
         name="activitynet-cap", title="ActivityNet captions", prompt="caption", metric="cider", length=64, examples=44_800,
-        recipes=at(_VIDEO, 1, 128, 1e-5, 1e-6, freeze=True), train=("train",), frames=FrameSampling(count=16, stride=30),
-        resize="reference-video", remark="An example is a part of a video, with an id of its own; cut it out beforehand.",
+        reader="activitynet-cap", recipes=at(_VIDEO, 1, 128, 1e-5, 1e-6, freeze=True), train=("train",), evaluate=("val_1",),
+        frames=FrameSampling(count=16, stride=30), resize="reference-video",
+        remark="An example is a part of a video. 44,800 are more than train has, so val was learned too; what was scored is not"
+        " known here.",
     ),
     Transfer(
         name="activitynet-qa", title="ActivityNet-QA", prompt="answer", metric="exact", length=64, examples=43_100,
-        recipes=at(_VIDEO, 1, 128, 1e-5, 1e-6), train=("train",), frames=FrameSampling(count=16, stride=70),
-        resize="reference-video",
+        reader="activitynet-qa", recipes=at(_VIDEO, 1, 128, 1e-5, 1e-6), train=("train", "val"),
+        frames=FrameSampling(count=16, stride=70), resize="reference-video",
+        remark="43,100 examples are more than the 32,000 of train, so val is learned too.",
     ),
     Transfer(
         name="vatex", title="VATEX", prompt="caption", metric="cider", length=64, examples=24_900,
-        recipes=at(_VIDEO, 10, 128, 3e-6, 3e-7), train=("train",), frames=FrameSampling(count=16, stride=7),
+        reader="vatex", recipes=at(_VIDEO, 10, 128, 3e-6, 3e-7), train=("train",), frames=FrameSampling(count=16, stride=7),
         resize="reference-video",
     ),
     Transfer(

@@ -1,4 +1,4 @@
-"""The six methods, one file each, by name; and those of the user's own. Imports no torch by itself."""
+"""The seven methods, one file each, by name; and those of the user's own. Imports no torch by itself."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 _CLASSES = {
     "supervised": "SupervisedTask",
     "clip": "ClipTask",
+    "siglip": "SigLipTask",
     "simclr": "SimClrTask",
     "byol": "ByolTask",
     "dino": "DinoTask",
@@ -21,7 +22,7 @@ _CLASSES = {
 
 
 def task_of(method: str) -> "type[PretrainTask]":
-    """Import the task of a method: one of the six, or a reference to a class of the user's (`tapetum.core.plugins`).
+    """Import the task of a method: one of the seven, or a reference to a class of the user's (`tapetum.core.plugins`).
 
     Raises BadInput for one that there is not, and for a class that is no method.
     """

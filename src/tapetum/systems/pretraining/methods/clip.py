@@ -55,8 +55,8 @@ class ClipTask(PretrainTask):
     def check(self) -> None:
         if self.source.captions is None and self.source.labels is None:
             raise BadInput(
-                "clip needs captions, and these images have neither captions nor classes; write cat.txt beside cat.jpg and "
-                "so on, or put them into a folder a class"
+                f"{self.run.method} needs captions, and these images have neither captions nor classes; write cat.txt beside "
+                "cat.jpg and so on, or put them into a folder a class"
             )
 
     def views(self) -> tuple[View]:

@@ -10,6 +10,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 64, WIDTH - 12, 26, HEIGHT - 42
 COLOURS = {
     "supervised": "#000000",
     "clip": "#e69f00",
+    "siglip": "#cc79a7",
     "simclr": "#0072b2",
     "byol": "#56b4e9",
     "dino": "#009e73",

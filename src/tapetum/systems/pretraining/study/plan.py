@@ -20,7 +20,7 @@ from typing import Any, get_type_hints
 from tapetum.core.errors import BadInput
 from tapetum.core.identity import source_label
 from tapetum.core.reading import MOST_SETTINGS, parse_toml, read_text
-from tapetum.systems.pretraining.config import METHODS
+from tapetum.systems.pretraining.config import METHODS, TEXT_METHODS
 from tapetum.systems.pretraining.recipes import Preset, PretrainRun, encoder_architecture, recipe
 
 UNTRAINED = "untrained"
@@ -30,7 +30,7 @@ VARIANTS = "curated", "long_tailed", "duplicated", "noisy", "off_domain"
 SHAPES = "shapes"
 """In place of a folder: images that are made on the spot."""
 _PLANS = Path(__file__).with_name("plans")
-_LABELLED = "supervised", "clip"
+_LABELLED = "supervised", *TEXT_METHODS
 """Methods that see labels; for the others noisy data are curated ones, and no point."""
 
 

@@ -26,6 +26,7 @@ from tapetum.encoders.architectures import Architecture
 from tapetum.encoders.factory import load, make
 from tapetum.encoders.features import Encoder
 from tapetum.systems.pretraining.account import account_step
+from tapetum.systems.pretraining.config import TEXT_METHODS
 from tapetum.systems.pretraining.methods import task_of
 from tapetum.systems.pretraining.recipes import encoder_architecture
 from tapetum.systems.pretraining.run import run_task
@@ -85,7 +86,7 @@ def run_point(plan: StudyPlan, point: Point, out: Path) -> dict[str, Any] | None
     if point.method != UNTRAINED:
         run = plan.run(point, cost.steps)
         assert run is not None
-        source = pool(plan.images, run.method == "clip")
+        source = pool(plan.images, run.method in TEXT_METHODS)
         task = task_of(run.method)(run, varied(source, point.variant, plan.images.count))
         launch = Launch(
             out=folder / _PRETRAIN, workers=plan.workers, threads=torch.get_num_threads(), save_minutes=plan.save_minutes

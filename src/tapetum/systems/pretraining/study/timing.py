@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from tapetum.systems.pretraining.config import TEXT_METHODS
 from tapetum.systems.pretraining.methods import task_of
 from tapetum.systems.pretraining.run import loop_config
 from tapetum.systems.pretraining.study.data import pool
@@ -117,7 +118,7 @@ def _learning(plan: StudyPlan, cost: PredictedPoint) -> tuple[Rehearsal, float]:
     images = max(min(whole, int(whole * _DEAR / cost.flops_per_step)), _LEAST_IMAGES)
     run = replace(run, batch_size=images, micro_batch=min(run.micro_batch, images))
     count = min(plan.images.count, _SHOWN) if _kept(plan) else plan.images.count
-    source = varied(pool(plan.images, run.method == "clip"), "curated", count)
+    source = varied(pool(plan.images, run.method in TEXT_METHODS), "curated", count)
     task = task_of(run.method)(run, source)
     launch = Launch(out=Path(), workers=plan.workers, threads=torch.get_num_threads())
     measured = rehearse(task, loop_config(task, launch, tensorboard=False), _OF_EACH)

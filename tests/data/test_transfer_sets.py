@@ -1,0 +1,158 @@
+"""Readers of sets in many languages, of captions and of questions about text and videos: official files, and hostile ones."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from support.question_sets import OFFICIAL, make_set, write
+from tapetum.core.errors import BadInput
+from tapetum.data.questions import CaptionedImage
+from tapetum.data.vision_language import CAPTIONS, QUESTIONS
+from tapetum.systems.paligemma.transfer.tasks import TASKS
+
+NEW = (
+    "coco-35l", "xm3600", "screen2words", "scicap", "textcaps", "docci", "xgqa", "marvl", "ocr-vqa", "st-vqa", "msrvtt-cap",
+    "activitynet-qa", "activitynet-cap", "vatex",
+)  # fmt: skip
+
+
+def read(name: str, folder: Path, split: str) -> list:
+    return {**QUESTIONS, **CAPTIONS}[name](folder, split)
+
+
+def made(name: str, folder: Path) -> list:
+    """Records of a set in its official files, of the split that is scored."""
+    make_set(name, folder)
+    return read(name, folder, TASKS[name].scored[0])
+
+
+def test_sets_in_many_languages(tmp_path: Path) -> None:
+    coco = {q.key: q for q in made("coco-35l", tmp_path / "coco")}
+    assert set(coco) == {f"{language}/{k}" for language in ("de", "fr", "en") for k in (3, 4)}
+    assert coco["fr/3"].answers == ("un chat assis 0", "un chat assis 1")
+    assert coco["en/3"].answers == ("a cat 0", "a cat 1")  # once, though each translation has its source
+    assert (coco["de/4"].kind, coco["de/4"].images) == ("de", (tmp_path / "coco" / "val2014" / "4.jpg",))
+    images = {q.key: q for q in made("xm3600", tmp_path / "xm")}
+    assert images["quz/k2"].images == (tmp_path / "xm" / "images" / "k2.jpg",)
+    assert images["de/k1"].answers == ("eine Katze sitzt", "die Katze")
+    questions = {q.key: q for q in made("xgqa", tmp_path / "xgqa")}
+    assert len(questions) == 14
+    assert (questions["zh/b"].answers, questions["zh/b"].images[0].name) == (("yes",), "2.jpg")
+    pairs = {q.key: q for q in made("marvl", tmp_path / "marvl")}
+    assert [pairs["sw/x-0"].answers, pairs["sw/x-1"].answers] == [("True",), ("False",)]
+    assert pairs["sw/x-1"].images == tuple(tmp_path / "marvl" / "sw" / "images" / "1-A" / f"1-{k}.jpg" for k in (3, 2))
+
+
+def test_captions_of_screens_figures_and_photographs(tmp_path: Path) -> None:
+    first, _ = made("screen2words", tmp_path / "screens")
+    summaries = tuple(f"list of songs {n}" for n in range(5))
+    assert first == CaptionedImage(key=12, image=tmp_path / "screens" / "combined" / "12.jpg", captions=summaries)
+    figure, _ = made("scicap", tmp_path / "figures")
+    place = tmp_path / "figures" / "SciCap-No-Subfig-Img" / "test" / "a-Figure2-1.png"
+    assert figure == CaptionedImage(key="a-Figure2-1", image=place, captions=("loss of",))
+    sign, _ = made("textcaps", tmp_path / "signs")
+    assert sign.image == tmp_path / "signs" / "train_images" / "i1.jpg"
+    assert sign.captions == ("A sign that says a stop", "A sign that says b stop")
+    described, _ = made("docci", tmp_path / "docci")
+    assert (described.key, described.captions) == ("test_1", ("A long text.",))
+
+
+def test_questions_about_text(tmp_path: Path) -> None:
+    asked = made("ocr-vqa", tmp_path / "books")
+    assert [(q.key, q.question, q.answers) for q in asked] == [
+        ("0761/0", "Who wrote it?", ("A. Man",)),
+        ("0761/1", "Genre?", ("Law",)),
+    ]
+    assert asked[0].images == (tmp_path / "books" / "images" / "0761.jpg",)
+    folder = tmp_path / "scenes"
+    small, plain = made("st-vqa", folder)
+    assert (small.images[0], plain.images[0]) == (
+        folder / "train_images" / "coco-text" / "COCO_train2014_1.jpg", folder / "train_images" / "iiit_text" / "b.jpg",
+    )  # fmt: skip
+    (folder / "train2014").mkdir()  # which has the images of coco-text as large as they were
+    assert read("st-vqa", folder, "val")[0].images[0] == folder / "train2014" / "COCO_train2014_1.jpg"
+    assert [q.key for q in read("st-vqa", folder, "train")] == [2]
+    (folder / "val_images.txt").unlink()
+    assert [q.key for q in read("st-vqa", folder, "train")] == [0, 1, 2]
+    with pytest.raises(BadInput, match=r"no .*val_images.txt, and ST-VQA has no val of its own; list a file_path"):
+        read("st-vqa", folder, "val")
+
+
+def test_videos(tmp_path: Path) -> None:
+    asked = made("activitynet-qa", tmp_path / "qa")
+    assert [(q.answers, q.kind) for q in asked] == [(("yes",), "yes/no"), (("red",), "colour")]
+    assert asked[0].video is not None
+    assert asked[0].video.name == "v_a1.mp4"
+    (tmp_path / "qa" / "a1.webm").touch()
+    assert read("activitynet-qa", tmp_path / "qa", "test")[0].video == tmp_path / "qa" / "a1.webm"
+    parts = made("activitynet-cap", tmp_path / "parts")
+    assert [(q.start_s, q.stop_s, q.answers) for q in parts] == [
+        (0, 0.4, ("a man runs over there",)),
+        (0.4, 1.0, ("he stops and rests now",)),
+    ]
+    captioned = made("msrvtt-cap", tmp_path / "msrvtt")
+    assert [len(q.answers) for q in captioned] == [2, 2]
+    assert [q.key for q in read("msrvtt-cap", tmp_path / "msrvtt", "val")] == ["video3"]
+    assert len(made("vatex", tmp_path / "vatex")[0].answers) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "old", "new", "words"),
+    [
+        ("coco-35l", "coco_mt_dev.jsonl", "3_0", "9_0", r"image_id of line 1 of .*coco_mt_dev.jsonl is '9', which is no image"),
+        (
+            "coco-35l",
+            "dataset_coco.json",
+            "3.jpg",
+            "../3.jpg",
+            "filename of .* which is no name of a file below",
+        ),
+        ("xm3600", "captions.jsonl", "k1", "../k1", "image/key of line 1 .* which is no name of a file below"),
+        ("xm3600", "captions.jsonl", '"caption"', '"captions"', "de of line 1 of .*captions.jsonl has no caption"),
+        ("xgqa", "testdev_balanced_questions_de.json", '"1"', '"/1"', "imageId of entry 'a' .* which is no name"),
+        ("marvl", "ta/annotations/marvl-ta.jsonl", "1-3.jpg", "../../1", "left_img of line 2 .* which is no name of a file"),
+        ("marvl", "ta/annotations/marvl-ta.jsonl", "false", "0", "label of line 2 .* is 0; wanted true or false"),
+        ("screen2words", "split/test_screens.txt", "13", "99", "has the screen '99', of which .* has no summary"),
+        ("screen2words", "split/test_screens.txt", "13", "../13", "has the screen '../13', of which"),
+        ("scicap", "SciCap-Caption-All/test/a-Figure2-1.json", "caption", "text", "has no caption"),
+        ("textcaps", "TextCaps_0.1_val.json", "i1", "../i1", "image_id of .* which is no name of a file below"),
+        ("docci", "docci_descriptions.jsonlines", "test_1.jpg", "/test_1.jpg", "image_file of line 1 .* which is no name"),
+        ("ocr-vqa", "dataset.json", "0761", "../0761", "which is no name of a file below"),
+        ("ocr-vqa", "dataset.json", ', "Law"', "", "has 2 questions and 1 answers"),
+        ("st-vqa", "train_task_3.json", "iiit_text/b.jpg", "../b.jpg", "b.jpg|which is no name of a file below"),
+        ("activitynet-qa", "test_q.json", "a_2", "a_3", "question a_3 of .* has no answer in test_a.json"),
+        ("activitynet-qa", "test_a.json", ": 4", ": 9", "type of .* is 9; wanted 0 to 8"),
+        ("activitynet-qa", "test_q.json", '"a1"', '"../a1"', "video_name of .* which is no name of a file below"),
+        ("activitynet-cap", "val_1.json", "[0, 0.4], ", "", "has 2 sentences and other timestamps"),
+    ],
+)
+def test_damaged_files_are_refused_in_one_line(name: str, file: str, old: str, new: str, words: str, tmp_path: Path) -> None:
+    make_set(name, tmp_path)
+    path = tmp_path / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    split = "train" if (name, new) == ("st-vqa", "../b.jpg") else TASKS[name].scored[0]
+    with pytest.raises(BadInput, match=words) as error:
+        read(name, tmp_path, split)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", NEW)
+def test_a_missing_file_and_an_unknown_split(name: str, tmp_path: Path) -> None:
+    assert name in OFFICIAL
+    split = TASKS[name].scored[0]
+    with pytest.raises(BadInput, match="there is no split 'dusk'"):
+        read(name, tmp_path, "dusk")
+    with pytest.raises(BadInput):
+        read(name, tmp_path, split)
+
+
+def test_figures_out_of_their_folder_are_refused(tmp_path: Path) -> None:
+    make_set("scicap", tmp_path)
+    place = "List-of-Files-for-Each-Experiments/First-Sentence/No-Subfig/test/file_idx.json"
+    for content, words in (["../x.png"], "which is no name of a file below"), ({"a": 1}, "is no list of names of files"):
+        write(tmp_path, {place: json.dumps(content)})
+        with pytest.raises(BadInput, match=words):
+            read("scicap", tmp_path, "test")
