@@ -214,7 +214,7 @@ def test_folders_of_the_user_stay_where_a_bootstrap_runs(tmp_path: Path) -> None
     assert listed(tmp_path / "scenes") == ["mine.npz"]
     (tmp_path / "best.json").write_text("mine")
     with guarded({}), pytest.raises(BadInput, match=r"best\.json is a file that tapetum did not write"):
-        claim_run(tmp_path, "run", {"seed": 1})
+        claim_run(tmp_path, "run", {"seed": 1}, tmp_path / "run" / "checkpoints")
     (tmp_path / "scenes" / "mine.npz").unlink()
     claim(tmp_path / "scenes", {})
     remove_scenes(tmp_path)

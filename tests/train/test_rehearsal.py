@@ -65,6 +65,13 @@ def test_of_many_micro_batches_two_are_done() -> None:
     assert found.flops_per_step == 10 * 2 * 2 * 4 * 3 * 5
 
 
+def test_nothing_is_written_elsewhere_and_no_other_process_is_needed(tmp_path: Path) -> None:
+    elsewhere = {"checkpoint_folder": str(tmp_path / "checkpoints"), "log_to": ("mlflow",)}
+    config = replace(CONFIG, parallel="fsdp", replicas=2, gather_bf16=True, **elsewhere)
+    assert rehearse(Busy(), config, seconds=0.0, steps=1).flops_per_step == 2 * 2 * 4 * 3 * 5
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_run_of_one_step_is_measured_as_if_it_went_on() -> None:
     found = rehearse(Busy(), replace(CONFIG, steps=1, warmup_steps=0, eval_every=0), seconds=0.0)
     assert 0.9 * BUSY < found.step.cpu < found.of(1).cpu

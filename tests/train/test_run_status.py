@@ -24,7 +24,7 @@ def write_run(run: Path, lines: list[str], steps: int = 200, **session: object) 
     total = {"wall_seconds": 7200.0, "cpu_seconds": 3600.0, "flops_forward": 2e12, "flops_backward": 4e12}
     total |= {"energy_kwh": 2.0, "energy_kwh_low": 1.0, "energy_kwh_high": 3.0, "co2_kg": 1.0}
     config = {"steps": steps, "batch_size": 10, "parallel": "fsdp"}
-    (run / "ledger.json").write_text(json.dumps({"total": total, "sessions": [{"config": config, **session}]}))
+    (run / "ledger.json").write_text(json.dumps({"total": total, "sessions": [{"config": config} | session]}))
     return run
 
 
@@ -49,6 +49,15 @@ def test_a_run_is_told_by_its_log_and_ledger(tmp_path: Path) -> None:
     assert found.logged_s_ago is not None
     assert found.logged_s_ago > 1e9
     (run / "checkpoints" / "step_00000200").mkdir()
+    assert read_status(run).state == "finished"
+
+
+def test_a_run_with_checkpoints_elsewhere_is_finished_by_its_log(tmp_path: Path) -> None:
+    config = {"steps": 30, "batch_size": 10, "checkpoint_folder": "s3://bucket/run"}
+    run = write_run(tmp_path / "run", [record(29)], config=config)
+    assert (read_status(run).state, read_status(run).checkpoint) == ("stopped", None)
+    with (run / "log.jsonl").open("a") as log:
+        log.write(record(30))
     assert read_status(run).state == "finished"
 
 

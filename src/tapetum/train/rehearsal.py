@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from tapetum.account.ledger import read as read_ledger
 from tapetum.train.config import TrainConfig
@@ -25,6 +26,15 @@ from tapetum.train.task import Task
 
 _LONG = 10.0
 """Seconds of measured steps after which their number no longer matters."""
+
+_BY_ITSELF: dict[str, Any] = {
+    "parallel": "ddp",
+    "replicas": 1,
+    "gather_bf16": False,
+    "checkpoint_folder": None,
+    "log_to": (),
+}
+"""Settings of a rehearsal: one process without the others, which writes nothing outside its own folder."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +84,7 @@ def rehearse(task: Task, config: TrainConfig, seconds: float = 1.0, steps: int =
     """
     micro, times = config.micro_batch(world_size()), config.accumulation * world_size()
     few = min(times, 2)
-    config = replace(config, batch_size=micro * few, accumulation=few, max_minutes=None, parallel="ddp")
+    config = replace(config, batch_size=micro * few, accumulation=few, max_minutes=None, **_BY_ITSELF)
     config = replace(config, steps=max(config.steps, steps + 2))
     marks: list[Seconds] = []
 

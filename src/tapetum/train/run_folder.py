@@ -1,4 +1,4 @@
-"""The folder of a run, locked for as long as the run is in progress."""
+"""The folder of a run, locked for as long as the run is in progress, and where its checkpoints are. Imports no torch."""
 
 import errno
 import fcntl
@@ -6,10 +6,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tapetum.core.addresses import is_address
 from tapetum.core.errors import BadInput
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Numbers of the errors of a disk, a quota or a file size that is used up."""
+
+
+def checkpoint_parent(out: Path, folder: str | None) -> Path | str:
+    """Find where the checkpoints of the run in `out` are: in `folder`, a path or an address, where that is given.
+
+    >>> checkpoint_parent(Path("run"), None), checkpoint_parent(Path("run"), "s3://bucket/run")
+    (PosixPath('run/checkpoints'), 's3://bucket/run')
+    """
+    if folder is None:
+        return out / "checkpoints"
+    return folder if is_address(folder) else Path(folder)
 
 
 @contextmanager

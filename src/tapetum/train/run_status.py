@@ -54,7 +54,7 @@ class RunStatus:
     logged_s_ago: float | None
     """Seconds since the last line of the log."""
     checkpoint: int | None
-    """Step of the newest checkpoint."""
+    """Step of the newest one in the folder; None where the run keeps them elsewhere (`TrainConfig.checkpoint_folder`)."""
     checkpoint_s_ago: float | None
     scores: Mapping[str, float]
     """Newest scores, by name."""
@@ -110,7 +110,8 @@ def read_status(run: Path) -> RunStatus:
     ledger = _read_ledger(run / LEDGER)
     session, total = ledger.get("session", {}), ledger.get("total", {})
     config = _mapping(session.get("config"))
-    checkpoint = newest_checkpoint(run / "checkpoints")
+    elsewhere = config.get("checkpoint_folder") is not None
+    checkpoint = None if elsewhere else newest_checkpoint(run / "checkpoints")
     step = int(_number(records[-1].get("step")) or 0) if records else step_of(checkpoint) or 0
     steps, batch = _number(config.get("steps")), _number(config.get("batch_size"))
     loss, before, trend = loss_trend([_number(record.get("loss")) for record in records])
@@ -120,9 +121,10 @@ def read_status(run: Path) -> RunStatus:
     scored = next((record for record in reversed(records) if _mapping(record.get("eval"))), {})
     flops = [_number(total.get(f"flops_{way}")) for way in ("forward", "backward")]
     alive = is_locked(run / LOCK)
+    done = step if elsewhere else step_of(checkpoint)
     return RunStatus(
         run=run,
-        state="training" if alive else "finished" if steps and step_of(checkpoint) == int(steps) else "stopped",
+        state="training" if alive else "finished" if steps and done == int(steps) else "stopped",
         step=step,
         steps=int(steps) if steps else None,
         loss=loss,

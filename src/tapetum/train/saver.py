@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from tapetum.core.address_writes import check_writable
-from tapetum.core.addresses import is_address
 from tapetum.train import checkpoint
 from tapetum.train.checkpoint import Place, folder_name, step_of
 from tapetum.train.config import TrainConfig
 from tapetum.train.process_group import ProcessGroup
+from tapetum.train.run_folder import checkpoint_parent
 from tapetum.train.state import State, flat_tensors, numbers_of, tensors_of
 
 _SAVING_SHARE = 20
@@ -21,8 +21,7 @@ class Saver:
 
     def __init__(self, config: TrainConfig, out: Path, processes: ProcessGroup):
         self.config, self.processes = config, processes
-        folder = config.checkpoint_folder
-        self.parent: Place = out / "checkpoints" if folder is None else folder if is_address(folder) else Path(folder)
+        self.parent: Place = checkpoint_parent(out, config.checkpoint_folder)
         if processes.main and isinstance(self.parent, str):
             check_writable(self.parent)
         self.newest: Place | None = checkpoint.latest(self.parent, processes)

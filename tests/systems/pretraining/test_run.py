@@ -33,14 +33,18 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_end(data: Path, tmp_path: Pat
     assert said[1].startswith("4 steps of 0.")
     assert " GFLOP (2 a multiply-add): " in said[1]
     assert said[2].startswith("views take ")
-    assert pretrain(run, launch(tmp_path / "part", minutes=0), said.append) is None
+    elsewhere = {"checkpoint_folder": str(tmp_path / "elsewhere")}
+    assert pretrain(run, launch(tmp_path / "part", minutes=0, **elsewhere), said.append) is None
     assert not (tmp_path / "part" / "encoder.safetensors").exists()
-    part = pretrain(run, launch(tmp_path / "part", workers=1), said.append)  # workers change nothing
+    assert not (tmp_path / "part" / "checkpoints").exists()
+    assert len(said) == 6
+    part = pretrain(run, launch(tmp_path / "part", workers=1, **elsewhere), said.append)  # workers change nothing
+    assert said[6:] == ["40 images of 2 classes"]  # it has checkpoints, so its cost is not predicted again
     assert part is not None
     ours, theirs = load_file(part.encoder), load_file(whole.encoder)
     assert all(torch.equal(ours[name], value) for name, value in theirs.items())
     with pytest.raises(BadInput, match=r"is of a run with .*byol.decay 0.99 \(now 0.5\)"):
-        pretrain(replace(run, byol=replace(run.byol, decay=0.5)), launch(tmp_path / "part"), said.append)
+        pretrain(replace(run, byol=replace(run.byol, decay=0.5)), launch(tmp_path / "part", **elsewhere), said.append)
     assert whole.damaged == ()
     assert whole.collapsed_at is None
 

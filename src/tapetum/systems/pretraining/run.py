@@ -19,8 +19,10 @@ from tapetum.systems.pretraining.sources import check_sizes, read_sources
 from tapetum.systems.pretraining.task import PretrainTask
 from tapetum.train import TrainConfig, fit
 from tapetum.train import launch as processes
+from tapetum.train.checkpoint import checkpoints
 from tapetum.train.launch_config import CACHE_GB, Launch, train_config
 from tapetum.train.rehearsal import rehearse
+from tapetum.train.run_folder import checkpoint_parent
 
 _WARMUP_AT_MOST = 10
 """A warm-up is a tenth of the run at most."""
@@ -155,7 +157,7 @@ def run_task(
     if say is not None and processes.is_main():
         classes = f" of {len(task.source.classes)} classes" if task.source.labels is not None else ""
         say(f"{len(task.source):,} images{classes}{_parts(task)}")
-        if not (launch.out / "checkpoints").exists():
+        if not checkpoints(checkpoint_parent(launch.out, config.checkpoint_folder)):
             for line in predict(task, config).lines():
                 say(line)
     result = fit(task, config, launch.out, began=launch.began)

@@ -67,16 +67,20 @@ def test_videos_that_come_later_are_refused_and_nothing_is_lost(
     folder.mkdir()
     for video in videos.iterdir():
         (folder / video.name).symlink_to(video)
-    assert bootstrap(folder, recipe, Launch(out=out, workers=0, minutes=0)) is None
+    launch = Launch(out=out, workers=0, checkpoint_folder=str(tmp_path / "elsewhere"))
+    assert bootstrap(folder, recipe, replace(launch, minutes=0)) is None
+    assert not (out / "run" / "checkpoints").exists()
     stills = sorted((out / "stills").iterdir())
     write_video(folder / "3.mp4", drift(3, 13), 25)
     with pytest.raises(BadInput, match=r"run with other videos: videos 3 \(now 4\), clips 3 \(now 4\), digest .*; go on"):
-        bootstrap(folder, recipe, Launch(out=out, workers=0))
+        bootstrap(folder, recipe, launch)
     with pytest.raises(BadInput, match=r"is of a run with other settings: seed 1 \(now 2\); go on"):
-        bootstrap(folder, replace(recipe, seed=2), Launch(out=out, workers=0))
+        bootstrap(folder, replace(recipe, seed=2), launch)
+    with pytest.raises(BadInput, match=r"elsewhere has checkpoints, and no run\.json in .* says of which run they are; give"):
+        bootstrap(folder, recipe, replace(launch, out=tmp_path / "new"))
     (folder / "3.mp4").unlink()
     (out / "stills" / ".a.123.tmp.jpg").write_bytes(b"half")  # by a process that was killed
-    assert bootstrap(folder, recipe, Launch(out=out, workers=0)) is not None
+    assert bootstrap(folder, recipe, launch) is not None
     assert sorted((out / "stills").iterdir()) == stills
     whole = bootstrap(videos, recipe, Launch(out=tmp_path / "whole", workers=0))
     assert whole is not None

@@ -37,10 +37,11 @@ from tapetum.systems.tap.bootstrap.run_task import (
 from tapetum.systems.tap.bootstrap.unlabelled_scores import cycle_summary, split
 from tapetum.tracks.training.clips import open_textures
 from tapetum.train import TrainConfig, fit
+from tapetum.train.checkpoint import Place
 from tapetum.train.launch import is_main, world_size
 from tapetum.train.launch_config import Launch, train_config
 from tapetum.train.process_group import join_process_group
-from tapetum.train.run_folder import lock_folder
+from tapetum.train.run_folder import checkpoint_parent, lock_folder
 from tapetum.video.folders import find_videos
 
 Prepare = Callable[[Path, Path, FootageConfig], FootageDataset]
@@ -98,7 +99,8 @@ def bootstrap(
         torch.set_num_threads(launch.threads)
     with join_process_group(launch.device) as processes, lock_folder(out) if processes.main else nullcontext():
         if processes.main:
-            _prepare(task, source, footage, prepare, processes.device, say)
+            saved = checkpoint_parent(out / "run", config.checkpoint_folder)
+            _prepare(task, source, footage, prepare, saved, processes.device, say)
         processes.barrier(PREPARING)
         result = fit(task, config, out / "run", began=launch.began)
         if result.state == "stopped":
@@ -118,13 +120,19 @@ def _check(source: Path, run: BootstrapRun) -> None:
 
 
 def _prepare(
-    task: FootageTask, source: Path, footage: FootageConfig, prepare: Prepare, device: torch.device, say: Callable[[str], None]
+    task: FootageTask,
+    source: Path,
+    footage: FootageConfig,
+    prepare: Prepare,
+    saved: Place,
+    device: torch.device,
+    say: Callable[[str], None],
 ) -> None:
     """Clips, stills and the scores of the start, which the first process makes."""
     run, out = task.run, task.out
-    claim_run(out, "run", run_identity(run))
+    claim_run(out, "run", run_identity(run), saved)
     dataset = prepare(source, task.footage, footage)
-    claim_run(out, "footage", footage_identity(dataset))
+    claim_run(out, "footage", footage_identity(dataset), saved)
     write_stills(dataset, out)
     if not (out / "before.json").exists():
         say(f"scoring {run.model} on {run.checks} clips made of frames that are left out")

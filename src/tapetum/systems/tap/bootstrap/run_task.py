@@ -43,7 +43,7 @@ from tapetum.systems.tap.training.recipes import MATCHING_WEIGHT
 from tapetum.tracks.training.clips import Joined, SceneClips, TrackedClip
 from tapetum.tracks.training.data import FEW_CLIPS, TapSamples
 from tapetum.tracks.training.image_clips import ImageClips
-from tapetum.train.checkpoint import checkpoints
+from tapetum.train.checkpoint import Place, checkpoints
 from tapetum.train.optim import decay_groups
 
 
@@ -173,17 +173,22 @@ def footage_identity(footage: FootageDataset) -> dict[str, Any]:
     return {"videos": len(footage.records), "clips": len(clips), "digest": digest}
 
 
-def claim_run(out: Path, part: str, content: Mapping[str, Any]) -> None:
+def claim_run(out: Path, part: str, content: Mapping[str, Any], saved: Place) -> None:
     """Record in run.json what this run is; where `out` holds scores of another one, they are deleted.
 
-    Raises BadInput where that has checkpoints already.
+    Raises BadInput where that has checkpoints in `saved` already.
     """
     file = out / "run.json"
     known = read_json(file) if file.exists() else {}
     before = known.get(part, {})
     if before == content:
         return
-    if checkpoints(out / "run" / "checkpoints"):
+    if checkpoints(saved):
+        if not before:
+            raise BadInput(
+                f"{saved} has checkpoints, and no run.json in {out} says of which run they are; give the --out of that run, "
+                "or --checkpoint-folder another folder"
+            )
         changed = ", ".join(f"{k} {before.get(k)!r} (now {v!r})" for k, v in content.items() if before.get(k) != v)
         raise BadInput(
             f"{out} is of a run with other {'videos' if part == 'footage' else 'settings'}: {changed}; "
