@@ -175,7 +175,7 @@ def doctor(options: DoctorOptions, listener: Listener) -> Health:
         listener.progress("trying", len(trials), len(trials))
     return Health(
         versions=package_versions(),
-        machine=machine([device.model for device in devices if device.name.startswith("cuda")]),
+        machine=machine([device.model for device in devices if device.name.startswith(("cuda", "xpu"))]),
         processor={**asdict(processor()), "linear": cpu.KERNEL, "dtype": choose_dtype("auto")},
         devices=tuple(devices),
         folders=tuple(folders),
@@ -198,16 +198,18 @@ def _devices() -> list[Device]:
     import torch
 
     from tapetum.account.machine import machine
+    from tapetum.core.devices import devices_here
 
     host = machine()
     devices = [Device(name="cpu", model=f"{host['cpu']}, {host['cores']} cores", memory_gib=host["memory_gib"])]
-    if torch.cuda.is_available():
-        for number in range(torch.cuda.device_count()):
-            about = torch.cuda.get_device_properties(number)
-            memory = round(about.total_memory / 2**30, 1)
-            devices.append(Device(name=f"cuda:{number}", model=about.name, memory_gib=memory))
-    if torch.backends.mps.is_available():
-        devices.append(Device(name="mps", model="Apple GPU", memory_gib=host["memory_gib"]))
+    for name in devices_here()[1:]:
+        kind = torch.device(name).type
+        if kind in ("cuda", "xpu"):
+            about = torch.get_device_module(kind).get_device_properties(name)
+            devices.append(Device(name=name, model=about.name, memory_gib=round(about.total_memory / 2**30, 1)))
+        else:
+            model = "Apple GPU" if kind == "mps" else kind
+            devices.append(Device(name=name, model=model, memory_gib=host["memory_gib"]))
     return devices
 
 

@@ -55,7 +55,7 @@ class EmbedOptions:
     workers: int = 1
     """Processes that work at a time on this machine; each loads the model. One process alone makes batches across files."""
     device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = "auto"
-    """Where to compute: auto takes a GPU if there is one; or cpu, cuda, cuda:1, mps."""
+    """Where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
     neighbours: Annotated[int, tyro.conf.arg(metavar="N")] = 0
     """Add to the table the N pieces of other files that are most alike, and write a page that shows them beside it:
     OUT.neighbours.html."""

@@ -52,7 +52,7 @@ class IndexOptions:
     workers: int = 1
     """Processes that work at a time on this machine."""
     device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = "auto"
-    """Where to compute: auto takes a GPU if there is one; or cpu, cuda, cuda:1, mps."""
+    """Where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
 
     def check(self) -> None:
         """Raise BadInput for what cannot be, before anything is done."""

@@ -34,7 +34,7 @@ class ProbeOptions:
     most: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Look at so many images of each part at most, evenly chosen."""
     device: str = "auto"
-    """Where to look: auto takes a GPU if there is one; or cpu, cuda, cuda:1, mps."""
+    """Where to look: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
     cache: Annotated[File | None, tyro.conf.arg(metavar="DIR")] = None
     """Keep the features in this folder, and take them from there."""
 

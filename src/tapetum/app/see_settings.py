@@ -48,7 +48,7 @@ class SeeSettings:
     workers: int = 1
     """Processes that work at a time on this machine; each loads the model. Of one process several images make a batch."""
     device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = "auto"
-    """Where to compute: auto takes a GPU if there is one; or cpu, cuda, cuda:1, mps."""
+    """Where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Precision of the weights."""
 

@@ -9,6 +9,7 @@ import tyro
 
 from tapetum.app.track import MODEL
 from tapetum.app.verb import File, Listener, verb
+from tapetum.core.devices import find_device
 from tapetum.core.errors import BadInput, MissingExtra
 from tapetum.hub.registry import resolve
 
@@ -33,8 +34,8 @@ class ServeOptions:
     words: Annotated[str | None, tyro.conf.arg(metavar="NAME|FOLDER")] = None
     """What compares frames with labels of your own: the name of an encoder of images and words (see: tapetum weights list), or
     a folder of one as it is published; by default the best that is on this machine."""
-    device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = None
-    """Where to compute, such as cpu or cuda; by default cpu."""
+    device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = "auto"
+    """Where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
     upload_mib: Annotated[int, tyro.conf.arg(metavar="MIB")] = 4096
     """The most MiB of a file that is sent to the server."""
     jobs: Annotated[int, tyro.conf.arg(metavar="N")] = 2
@@ -48,6 +49,8 @@ class ServeOptions:
             resolve(self.words, "classify")
         if not 0 <= self.port <= 65535:
             raise BadInput(f"--port is {self.port}; give a number from 0 to 65535")
+        if self.device not in (None, "auto", "cpu"):  # which are there, and need no seconds to import torch
+            find_device(self.device)
         for name, least in (("upload_mib", 0), ("jobs", 1)):
             if getattr(self, name) < least:
                 raise BadInput(f"--{name.replace('_', '-')} is {getattr(self, name)}; give {least} or more")

@@ -84,7 +84,7 @@ class TrackSettings(DrawSettings, CutSettings):
     """Keep what the network saw of the frames beside the tracks, in features.bin of at most so many MiB, so that --correct need
     not look at the video again; 0 keeps nothing. By default 1024 for one video, 0 for several."""
     device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = "auto"
-    """Where to compute: auto takes a GPU if there is one; or cpu, cuda, cuda:1, mps."""
+    """Where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
     """Precision of most computation; positions stay float32. bfloat16 is about twice as fast where the processor knows it; auto
     takes it there, and float32 elsewhere."""

@@ -64,19 +64,27 @@ def devices_here() -> list[str]:
     return devices
 
 
-def choose_device(name: str | None) -> str | None:
-    """Choose the device that an option names: auto is a GPU if there is one, else the CPU; others, and None, stay as they are.
+AUTOMATIC = "cuda", "xpu", "mps"
+"""Kinds of accelerators that "auto" chooses from, the first that is there; torch is built for one of them at most."""
 
-    >>> choose_device("cuda:1")
-    'cuda:1'
+
+def choose_device(name: Any) -> Any:
+    """Choose the device that an option names: auto is the first of `AUTOMATIC` that this machine has, else the CPU.
+
+    Other names, devices of torch, and None stay as they are.
+
+    >>> choose_device("cuda:1"), choose_device("auto") in ("cpu", *AUTOMATIC)
+    ('cuda:1', True)
     """
+    if not isinstance(name, str) or name != "auto":
+        return name
     import torch
 
-    return name if name != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    return next((kind for kind in AUTOMATIC if getattr(torch, kind).is_available()), "cpu")
 
 
 def find_device(name: Any) -> "torch.device":
-    """Find the device of a name, None being the CPU, after something was computed there.
+    """Find the device of a name, None being the CPU and auto as `choose_device` has it, after something was computed there.
 
     Raises BadInput, which says what is there, for another.
 
@@ -87,7 +95,7 @@ def find_device(name: Any) -> "torch.device":
     import torch
 
     try:
-        device = torch.device("cpu" if name is None else name)
+        device = torch.device("cpu" if name is None else choose_device(name))
         if device.type != "meta":  # whose tensors have shapes and no numbers
             (torch.ones(1, device=device) + 1).cpu()
             return device
@@ -118,7 +126,7 @@ def choose_dtype(name: str, device: Any = None) -> str:
     """
     if name != "auto":
         return name
-    place = find_device(choose_device(device))
+    place = find_device(device)
     if place.type == "cuda":
         import torch
 

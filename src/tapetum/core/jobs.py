@@ -202,10 +202,10 @@ def _on_ray(
 def gpus_for(device: str | None) -> float | None:
     """Count the graphics cards that work on a device of this name takes on Ray; None: one, where the cluster has any.
 
-    >>> gpus_for("cuda:1"), gpus_for("cpu"), gpus_for("auto")
-    (1, 0, None)
+    >>> gpus_for("cuda:1"), gpus_for("xpu"), gpus_for("cpu"), gpus_for("auto")
+    (1, 1, 0, None)
     """
-    return None if device == "auto" else int((device or "cpu").startswith("cuda"))
+    return None if device == "auto" else int((device or "cpu").startswith(("cuda", "xpu")))
 
 
 @contextmanager

@@ -36,7 +36,7 @@ def load(reference: str | os.PathLike[str], device: Any = None, dtype: Any = Non
     dtype = check_dtype(dtype)
     loader = find_loader(reference)
     if device is not None:
-        find_device(device)
+        device = find_device(device)
     return named(loader)(reference, device, dtype)
 
 

@@ -184,7 +184,7 @@ class TrainConfig:
     """Compute the activations of each block (`Task.shards`) anew in the backward pass instead of keeping them: less memory, for
     a third more FLOPs."""
     device: str = "auto"
-    """auto (a GPU if there is one), cpu, cuda, cuda:1, mps."""
+    """auto (an accelerator if there is one, else cpu), cpu, cuda, cuda:1, xpu, mps."""
     threads: int | None = None
     """Threads of torch on the CPU; None: as torch was found. Bit-for-bit repetition needs the same number."""
 

@@ -32,7 +32,7 @@ class Launch:
     threads: int | None = None
     """Threads of torch; by default one for each core that the process may use."""
     device: str = "auto"
-    """Where to learn: auto takes a GPU if there is one; or cpu, cuda, cuda:1, mps."""
+    """Where to learn: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
     parallel: Literal["ddp", "fsdp"] = "ddp"
     """Under torchrun: every process holds the whole model, or its part of it (FSDP2)."""
     replicas: int = 1

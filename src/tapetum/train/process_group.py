@@ -18,7 +18,7 @@ import torch.distributed.distributed_c10d as c10d
 from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
-from tapetum.core.devices import choose_device, find_device, send_to_device
+from tapetum.core.devices import find_device, send_to_device
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.train import launch
 
@@ -29,6 +29,8 @@ JOIN_TIMEOUT = timedelta(minutes=10)
 """How long the first processes of a run wait for the last one to start."""
 TIMEOUT = timedelta(hours=1)
 """How long processes wait for each other: the main one evaluates and saves while the others wait."""
+_BACKENDS = {"cuda": "nccl", "xpu": "xccl"}
+"""What exchanges tensors of a kind of device; numbers of the host go by gloo beside it."""
 
 
 @dataclass(frozen=True)
@@ -205,11 +207,11 @@ def alone() -> Iterator[None]:
 
 def pick_device(name: str, local_rank: int = 0) -> torch.device:
     """Find the device for a name of TrainConfig.device; BadInput where it does not exist."""
-    device = find_device(choose_device(name))
-    if device.type == "cuda":
-        device = torch.device("cuda", local_rank if device.index is None else device.index)
-        if device.index >= torch.cuda.device_count():
-            raise BadInput(f"device is {device} but there are {torch.cuda.device_count()} GPUs; start fewer processes")
+    device = find_device(name)
+    if device.type in _BACKENDS:
+        device = torch.device(device.type, local_rank if device.index is None else device.index)
+        if device.index >= (count := torch.get_device_module(device).device_count()):
+            raise BadInput(f"device is {device} but there are {count} GPUs; start fewer processes")
     return device
 
 
@@ -226,13 +228,15 @@ def join_process_group(device_name: str) -> Iterator[ProcessGroup]:
             yield processes
         return
     device = pick_device(device_name, launch.local_rank())
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
+    if device.type in _BACKENDS:
+        torch.get_device_module(device).set_device(device)
+    elif device_name == "auto":
+        device = torch.device("cpu")  # gloo exchanges no tensors of MPS
     mine = not dist.is_initialized()
     with _explain_lost_peers():
         if mine:
             store, rank, size = _rendezvous()
-            backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"  # numbers of the host go by gloo in both
+            backend = f"cpu:gloo,{kind}:{_BACKENDS[kind]}" if (kind := device.type) in _BACKENDS else "gloo"
             dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=JOIN_TIMEOUT)
             c10d._set_pg_timeout(TIMEOUT)
         processes = ProcessGroup(dist.get_rank(), dist.get_world_size(), device)

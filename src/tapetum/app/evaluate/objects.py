@@ -40,7 +40,7 @@ class ObjectsOptions:
     seed: int = 0
     """Of k-means."""
     device: str = "auto"
-    """Where to look: auto takes a GPU if there is one; or cpu, cuda, cuda:1, mps."""
+    """Where to look: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
 
     def check(self) -> None:
         """Raise `BadInput` for what cannot be done, before anything is."""

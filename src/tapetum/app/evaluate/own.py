@@ -9,6 +9,7 @@ import tyro
 
 from tapetum.app.commands import Command, with_json
 from tapetum.app.verb import File, Listener, Result, verb
+from tapetum.core.devices import choose_device
 from tapetum.core.errors import BadInput
 from tapetum.core.plugins import is_reference
 
@@ -31,7 +32,7 @@ class OwnBenchmarkOptions:
     limit: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Score the first so many items."""
     device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = None
-    """Where to compute, such as cpu or cuda; by default cpu."""
+    """Where to compute, such as cpu, cuda or auto; by default cpu."""
 
     def check(self) -> None:
         """Raise `BadInput` for what cannot be done, before anything is."""
@@ -80,7 +81,7 @@ def evaluate_own(options: OwnBenchmarkOptions, listener: Listener) -> OwnScores:
         Path(options.data),
         options.model,
         out=None if options.out is None else Path(options.out),
-        device=options.device,
+        device=choose_device(options.device),
         limit=options.limit,
         note=listener.note,
         progress=listener.counting("items"),

@@ -54,7 +54,7 @@ class PaliGemmaEvalOptions:
     """With --task, of boxes: a model that learned to fill lists up with noise names so many boxes in each image; it may say
     neither noise nor the end, and a box's score is how likely it finds the class."""
     device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = None
-    """Where to compute, such as cpu or cuda; by default cpu."""
+    """Where to compute, such as cpu, cuda or auto; by default cpu."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
     """With --task: precision of the weights; auto takes bfloat16 where the processor knows it, else float32."""
 

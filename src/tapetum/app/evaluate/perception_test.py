@@ -62,7 +62,7 @@ class PerceptionTestOptions:
     engine: Literal["local", "ray"] = "local"
     """With --model, what works: processes of this machine, or Ray on a cluster or this machine (needs tapetum[cluster])."""
     device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = None
-    """With --model, where to compute, such as cpu or cuda; by default cpu."""
+    """With --model, where to compute, such as cpu, cuda or auto; by default cpu."""
     reading: Literal["default", "notebook", "tapvid-first"] = "default"
     """How rules are read of which the public notebooks make something else: default, the right way; notebook, theirs, to the
     last digit; tapvid-first, for points, TAP-Vid's own."""

@@ -40,7 +40,7 @@ class TapVidOptions:
     size: int = 256
     """Width and height at which to track; scores are always taken at 256."""
     device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = None
-    """Where to compute, such as cpu or cuda; by default cpu."""
+    """Where to compute, such as cpu, cuda or auto; by default cpu."""
 
     def check(self) -> None:
         """Raise `BadInput` for what cannot be done, before anything is."""

@@ -24,7 +24,7 @@ class VotspOptions:
     model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE")] = "tapir-nano"
     """Name of weights (see: tapetum weights list), a file of weights, FILE.py:CLASS of your own, or static (no motion)."""
     device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = None
-    """Where to compute, such as cpu or cuda; by default cpu."""
+    """Where to compute, such as cpu, cuda or auto; by default cpu."""
 
     def check(self) -> None:
         """Raise `BadInput` unless there is one thing to do."""

@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Float, Num, UInt8
 from PIL import Image
 
+from tapetum.core.devices import find_device
 from tapetum.core.errors import BadInput, MissingExtra
 from tapetum.core.reading import no_pipe, no_pipes_in
 from tapetum.hub.connection import Limits, Unreachable, connect, loading_by_name
@@ -174,7 +175,7 @@ class DepthNetwork:
                 f"{name} predicts inverse depth up to an unknown shift, which says nothing in metres; "
                 f"give a metric network: {', '.join(NETWORKS)}"
             )
-        self._model.to(device or "cpu")
+        self._model.to(find_device(device))
 
     def maps(self, frames: Iterable[UInt8[np.ndarray, "h w 3"]]) -> Iterator[Float[np.ndarray, "h2 w2"]]:
         """Predict the depth of each frame, at the frame's size."""

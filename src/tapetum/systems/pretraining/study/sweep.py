@@ -17,7 +17,7 @@ from tapetum.account.energy import of_cpu_seconds
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file, write_text
 from tapetum.core.finished import write_settings
-from tapetum.core.jobs import Engine, run_jobs
+from tapetum.core.jobs import Engine, gpus_for, run_jobs
 from tapetum.core.reading import read_json
 from tapetum.systems.pretraining.run import duration
 from tapetum.systems.pretraining.study.plan import PlanSource, Point, StudyPlan
@@ -166,5 +166,5 @@ def _rows(plan: StudyPlan, points: Sequence[Point], folder: Path, engine: Engine
             torch.set_num_threads(1)
         return run_point(plan, point, place)
 
-    for _, row in run_jobs(work, points, engine=engine, gpus=int(torch.cuda.is_available())):
+    for _, row in run_jobs(work, points, engine=engine, gpus=gpus_for("auto")):
         yield row
