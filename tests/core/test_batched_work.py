@@ -52,6 +52,14 @@ def test_parts_of_another_key_begin_a_batch() -> None:
     assert log.batches == [[1], [2.0, 3.0], [4, 5]]
 
 
+def test_parts_that_weigh_much_are_computed_before_the_batch_is_full() -> None:
+    log = Log(size=3)
+    object.__setattr__(log.work, "weight", float)
+    object.__setattr__(log.work, "heaviest", 9)
+    run(log, [[1], [2], [3], [8, 1], [9]])
+    assert log.batches == [[1, 2, 3], [8, 1], [9]]
+
+
 def test_an_item_is_read_no_further_than_the_batch() -> None:
     log = Log(size=2)
     read: list[int] = []

@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from tapetum.app.classify_jobs import Jobs, Source, look_at_images, looked_at, read_source
 from tapetum.app.classify_labels import LabelsFitted, Templates, chosen_templates, fit_labels, read_labels
 from tapetum.app.report import check_report
 from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.core.batched_work import BatchedWork
+from tapetum.core.devices import find_device
 from tapetum.core.errors import BadInput
-from tapetum.core.jobs import run_jobs
+from tapetum.core.jobs import Engine
 
 if TYPE_CHECKING:
     import numpy as np
     from jaxtyping import Float32
+    from torch import Tensor
 
     from tapetum.encoders import Encoder
     from tapetum.systems.adapters.task import Headed
@@ -56,6 +59,12 @@ class ClassifyOptions:
     none_below: Annotated[Literal["auto"] | float, tyro.conf.arg(metavar="auto|NUMBER")] = "auto"
     """With --labels, when it is none of these: auto, where more than 3 % of other names of things fit the image as well; or
     where the probability of the best label (its share, for models with a softmax) is below a number."""
+    engine: Annotated[Engine, tyro.conf.arg(metavar="local|ray")] = "local"
+    """What works on the images: processes of this machine, or Ray on a cluster or this machine (needs tapetum[cluster])."""
+    workers: int = 1
+    """Processes that work at a time on this machine; each loads the model. One process alone makes batches of images."""
+    device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = "auto"
+    """Where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
     report: Annotated[File | None, tyro.conf.arg(metavar="FILE.html")] = None
     """Write a page that needs no network: a row an image, the least sure first."""
 
@@ -63,10 +72,17 @@ class ClassifyOptions:
         """Raise BadInput for what cannot be, before anything is done."""
         if self.top < 1:
             raise BadInput(f"--top is {self.top}; it must be 1 or more")
+        if self.workers < 1:
+            raise BadInput(f"--workers is {self.workers}; it must be 1 or more")
         if not self.labels and (self.template or self.templates != "photo" or self.none_below != "auto"):
             raise BadInput("--template, --templates and --none-below are for --labels; give labels too")
         if self.none_below != "auto" and not 0 <= self.none_below <= 1:
             raise BadInput(f"--none-below is {self.none_below}; give auto, or a probability of 0 to 1")
+
+    @property
+    def jobs(self) -> Jobs:
+        """Collect where the images are looked at."""
+        return Jobs(engine=self.engine, workers=self.workers, device=self.device)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -132,7 +148,7 @@ def classify(options: ClassifyOptions, listener: Listener) -> Classified | Label
     report = check_report(options.report)
     if options.labels:
         labels, templates = read_labels(options.labels), chosen_templates(options.templates, options.template)
-        made = fit_labels(options.model, files, labels, templates, options.none_below, options.top, listener)
+        made = fit_labels(options.model, files, labels, templates, options.none_below, options.top, listener, options.jobs)
     else:
         made = _classify(options, files, listener)
     if report is None:
@@ -144,32 +160,21 @@ def classify(options: ClassifyOptions, listener: Listener) -> Classified | Label
 
 def _classify(options: ClassifyOptions, files: Sequence[tuple[str, Any]], listener: Listener) -> Classified:
     """The classes of a network's own."""
-    from tapetum.video.read import read_image
+    from tapetum.app.media_model import portable
+    from tapetum.hub.loading import find_loader
 
-    encoder = _classifier(options.model or DEFAULT)
-    failed: list[str] = []
+    model, jobs = portable(options.model or DEFAULT), options.jobs
+    find_loader(model, "classify", trackers=False)  # what can be said without torch is said at once
+    make = partial(_classifier, model, jobs.device)
+    encoder = make() if jobs.alone else None
+    work = BatchedWork(read=_prepared, compute=partial(_look, options.top), finish=looked_at, size=_AT_A_TIME)
+    images, failed = look_at_images(work, files, make if encoder is None else lambda: encoder, jobs, listener)
+    return Classified(images=tuple(images), failed=failed)
 
-    def read(file: tuple[str, Any], _: Any) -> Iterator[tuple[str, Any]]:
-        name, source = file
-        try:
-            yield name, encoder.prepare(read_image(source, name)[None])
-        except BadInput as error:
-            if len(files) == 1:
-                raise
-            listener.note(str(error))
-            failed.append(name)
 
-    work = BatchedWork(
-        read=read,
-        compute=lambda images, _: _look(encoder, images, options.top),
-        finish=lambda _, outputs, __: outputs,
-        size=_AT_A_TIME,
-    )
-    done = dict(run_jobs(work, files, progress=partial(listener.progress, "classifying")))
-    classified = [each for number in range(len(files)) for each in done[number]]
-    if not classified:
-        raise BadInput(f"none of {len(files)} images could be read; give png, jpg or another common format")
-    return Classified(images=tuple(classified), failed=tuple(failed))
+def _prepared(source: Source, encoder: "Encoder | Headed") -> "Iterator[tuple[str, Tensor]]":
+    for name, image in read_source(source, encoder):
+        yield name, encoder.prepare(image[None])
 
 
 def image_sources(given: Any, verb: str = "classify") -> list[tuple[str, Any]]:
@@ -188,16 +193,14 @@ def image_sources(given: Any, verb: str = "classify") -> list[tuple[str, Any]]:
     return [(name_of(source, number), source) for number, source in enumerate(sources)]
 
 
-def _classifier(model: str) -> "Encoder | Headed":
-    from tapetum.hub.loading import find_loader, load
-
-    find_loader(model, "classify", trackers=False)  # what can be said without torch is said at once
+def _classifier(model: str, device: str | None) -> "Encoder | Headed":
     from tapetum.encoders import Encoder
+    from tapetum.hub.loading import load
     from tapetum.systems.adapters import Adapted
 
-    encoder = load(model)
+    encoder = load(model, device)
     if isinstance(encoder, Adapted):
-        return _headed(Path(model))
+        return _headed(Path(model)).to(find_device(device))
     if not isinstance(encoder, Encoder) or encoder.head is None:
         raise BadInput(f"{model} holds no encoder with a classifier; give one, or the name {DEFAULT}")
     return encoder
@@ -212,7 +215,7 @@ def _headed(path: Path) -> "Headed":
     return headed
 
 
-def _look(encoder: "Encoder | Headed", waiting: Sequence[tuple[str, Any]], top: int) -> list[Classes]:
+def _look(top: int, waiting: "Sequence[tuple[str, Tensor]]", encoder: "Encoder | Headed") -> list[Classes]:
     """The likeliest classes of prepared images, each (1, 3, h, w) beside its path."""
     import torch
 

@@ -1,19 +1,22 @@
 """`tapetum classify --labels`: which of some words fit images, by an encoder of images and words."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from tapetum.app.classify_jobs import Jobs, Source, look_at_images, looked_at, read_source
 from tapetum.app.verb import Listener, Result
 from tapetum.app.word_models import fetch_command, installed_word_model, script_remark
+from tapetum.core.batched_work import BatchedWork
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import read_text
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from tapetum.transfer.zero_shot import ImageTextEncoder, Scores
+    from tapetum.transfer.zero_shot import ImageTextEncoder, LabelClassifier, Scores
 
 MOST_LABELS = 20_000
 _AT_A_TIME, _PIXELS = 16, 50_000_000
@@ -114,80 +117,95 @@ def chosen_templates(named: Templates, own: Sequence[str]) -> tuple[str, ...]:
     return {"photo": PHOTO, "none": (), **published_templates()}[named]
 
 
-def load_word_model(model: str | None, device: str = "cpu") -> "tuple[str, ImageTextEncoder]":
+def load_word_model(model: str | None, device: str | None = "cpu") -> "tuple[str, ImageTextEncoder]":
     """Load an encoder of images and words, by default the best that is on this machine, and say which.
 
-    `device` may be "auto". Raises BadInput where there is none, or the model is of another kind.
+    `device` may be "auto", and None is the CPU. Raises BadInput where there is none, or the model is of another kind.
     """
     from tapetum.hub.loading import load
-    from tapetum.train.process_group import pick_device
     from tapetum.transfer.zero_shot import reads_words
 
     name = model or installed_word_model()
     if name is None:
         raise BadInput(f"--labels needs an encoder that reads words, and none is on this machine; {fetch_command()}")
-    loaded = load(name, pick_device(device, 0))
+    loaded = load(name, device)
     if not reads_words(loaded):
         raise BadInput(f"{name} holds a {type(loaded).__name__} that reads no words; {fetch_command()}")
     return name, loaded
 
 
+@dataclass(frozen=True)
+class _Fitter:
+    """An encoder of images and words, and what its vectors of images are compared with."""
+
+    encoder: "ImageTextEncoder"
+    classifier: "LabelClassifier"
+    labels: Sequence[str]
+    templates: Sequence[str]
+    none_below: "Literal['auto'] | float"
+    top: int
+
+    def fit(self, images: "Sequence[tuple[str, np.ndarray]]") -> list[FittingLabels]:
+        """Compare images, each uint8 (h, w, 3) beside its name, with the labels."""
+        import numpy as np
+
+        vectors = np.asarray(self.encoder.embed_images([image for _, image in images]))
+        scores = self.classifier.score(vectors, self.labels, self.templates, none=self.none_below == "auto")
+        return [_fitting(name, scores, k, self.labels, self.none_below, self.top) for k, (name, _) in enumerate(images)]
+
+
 def fit_labels(
     model: str | None,
-    sources: Sequence[tuple[str, Any]],
+    sources: Sequence[Source],
     labels: Sequence[str],
     templates: Sequence[str],
     none_below: "Literal['auto'] | float",
     top: int,
     listener: Listener,
+    jobs: Jobs | None = None,
 ) -> LabelsFitted:
-    """Compare images with labels. Raises BadInput where no image can be read, or no model reads words."""
-    import numpy as np
+    """Compare images with labels; without `jobs` in this process, on the CPU.
 
-    from tapetum.transfer.zero_shot import LabelClassifier
+    Raises BadInput where no image can be read, or no model reads words.
+    """
+    from tapetum.app.media_model import portable
 
-    name, encoder = load_word_model(model)
+    jobs = jobs or Jobs()
+    name, encoder = load_word_model(model, jobs.device if jobs.alone else "cpu")
     listener.line(f"{name} compares images with words")
     if remark := script_remark(name, encoder, labels):
         listener.note(remark)
-    classifier = LabelClassifier(encoder)
-    failed: list[str] = []
-    fitted: list[FittingLabels] = []
-    for paths, frames in _batches(_readable(sources, failed, listener)):
-        vectors = encoder.embed_images(frames)
-        scores = classifier.score(np.asarray(vectors), labels, templates, none=none_below == "auto")
-        fitted += [_fitting(path, scores, k, labels, none_below, top) for k, path in enumerate(paths)]
-    if not fitted:
-        raise BadInput(f"none of {len(sources)} images could be read; give png, jpg or another common format")
-    return LabelsFitted(model=name, images=tuple(fitted), failed=tuple(failed))
+    compared = labels, templates, none_below, top
+    fitter = _fitter(encoder, *compared)
+    make = (lambda: fitter) if jobs.alone else partial(_load_fitter, portable(name), jobs.device, *compared)
+    work = BatchedWork(
+        read=read_source,
+        compute=_fit_images,
+        finish=looked_at,
+        size=_AT_A_TIME,
+        weight=_pixels,
+        heaviest=_PIXELS,
+    )
+    images, failed = look_at_images(work, sources, make, jobs, listener)
+    return LabelsFitted(model=name, images=tuple(images), failed=failed)
 
 
-def _readable(sources: Sequence[tuple[str, Any]], failed: list[str], listener: Listener) -> "Iterator[tuple[str, np.ndarray]]":
-    """The images that can be read; names of the others go into `failed`."""
-    from tapetum.video.read import read_image
-
-    for done, (name, source) in enumerate(sources, 1):
-        try:
-            yield name, read_image(source, name)
-        except BadInput as error:
-            if len(sources) == 1:
-                raise
-            listener.note(str(error))
-            failed.append(name)
-        listener.progress("classifying", done, len(sources))
+def _load_fitter(model: str, device: str | None, *compared: Any) -> _Fitter:
+    return _fitter(load_word_model(model, device)[1], *compared)
 
 
-def _batches(images: "Iterable[tuple[str, np.ndarray]]") -> "Iterator[tuple[list[str], list[np.ndarray]]]":
-    paths: list[str] = []
-    frames: list[np.ndarray] = []
-    for path, frame in images:
-        paths.append(path)
-        frames.append(frame)
-        if len(frames) == _AT_A_TIME or sum(each.size // 3 for each in frames) >= _PIXELS:
-            yield paths, frames
-            paths, frames = [], []
-    if frames:
-        yield paths, frames
+def _fitter(encoder: "ImageTextEncoder", *compared: Any) -> _Fitter:
+    from tapetum.transfer.zero_shot import LabelClassifier
+
+    return _Fitter(encoder, LabelClassifier(encoder), *compared)
+
+
+def _fit_images(images: "list[tuple[str, np.ndarray]]", fitter: _Fitter) -> list[FittingLabels]:
+    return fitter.fit(images)
+
+
+def _pixels(part: "tuple[str, np.ndarray]") -> int:
+    return part[1].size // 3
 
 
 def _fitting(

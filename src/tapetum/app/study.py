@@ -30,7 +30,9 @@ class RunOptions:
     layout: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """How the files of --pixels lie: parquet, ade20k, camvid, cityscapes or voc; by default as the plan has it."""
     engine: Literal["local", "ray"] = "local"
-    """What works on the points: this process, one after the other, or Ray, many at a time (needs tapetum[cluster])."""
+    """What works on the points: processes of this machine, or Ray on a cluster or this machine (needs tapetum[cluster])."""
+    workers: int = 1
+    """Points that are worked on at a time on this machine, each by a process of its own."""
     most: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Do so many points at most; the same command goes on."""
     threads: int = 1
@@ -79,7 +81,7 @@ def run(options: RunOptions, listener: Listener) -> StudyDone:
 
     Raises BadInput for a plan or data that don't do, and a folder of another study.
     """
-    for name in ("most", "threads"):
+    for name in ("most", "threads", "workers"):
         value = getattr(options, name)
         if value is not None and value < 1:
             raise BadInput(f"--{name} {value}: wanted 1 or more")
@@ -95,7 +97,7 @@ def run(options: RunOptions, listener: Listener) -> StudyDone:
     planned, done = len(costs.points), len(costs.points) - len(costs.left)
     if options.dry:
         return StudyDone(out=out, table=None, done=done, planned=planned, stopped=False)
-    rows = run_study(costs, engine=options.engine, most=options.most, say=listener.note)
+    rows = run_study(costs, engine=options.engine, workers=options.workers, most=options.most, say=listener.note)
     table = out / TABLE
     return StudyDone(out=out, table=table, done=rows.done, planned=planned, stopped=rows.stopped)
 

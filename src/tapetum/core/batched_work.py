@@ -9,7 +9,16 @@ forgotten once they are computed, so that an item may be longer than memory.
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
+
+
+def _any(part: Any) -> None:  # functions with names, for work is pickled
+    """The key of all parts."""
+
+
+def _weightless(part: Any) -> float:
+    return 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +43,12 @@ class BatchedWork:
     """Makes of (item, outputs of its parts, tool) the result of the item."""
     size: int
     """The most parts that are computed together."""
-    key: Callable[[Any], Hashable] = lambda part: None
+    key: Callable[[Any], Hashable] = _any
     """Which parts can be computed together: those of an equal key."""
+    weight: Callable[[Any], float] = _weightless
+    """How much of the memory a part needs, in the units of `heaviest`."""
+    heaviest: float = inf
+    """Parts are computed once they weigh so much together, however few they are."""
 
     def __call__(self, item: Any, tool: Any) -> Any:
         """Compute the result of one item."""
@@ -59,7 +72,7 @@ class BatchedWork:
                     self._compute(batch, tool, failure is not None)
                 if not item.alone:
                     batch.append((item, part))
-                if len(batch) == self.size:
+                if len(batch) == self.size or sum(self.weight(each) for _, each in batch) >= self.heaviest:
                     self._compute(batch, tool, failure is not None)
             yield from self._finished(opened, batch, tool, failure)
         self._compute(batch, tool, failure is not None)

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 import tapetum
+from support.encoder_folders import siglip2
 from tapetum.app.classify import Classes, classify
 from tapetum.core.errors import BadInput
 from tapetum.encoders.imagenet import class_names
@@ -78,9 +79,31 @@ def test_what_cannot_be_read_is_told_and_the_rest_is_done(run: Run, places: Path
     assert result.failed == (str(places / "bad.png"),)
 
 
+@pytest.mark.slow
+def test_processes_say_what_one_says(run: Run, places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    siglip2(places / "tower")
+    monkeypatch.chdir(places)
+    images = ["one.png", "bad.png", "photos"]
+    for model in (["few.safetensors"], ["tower", "--labels", "a cat", "an owl"]):
+        words = ["classify", *images, "--json", "--model", *model]
+        alone, beside = run(*words, "--device", "cpu"), run(*words, "--workers", 2)
+        assert (alone[0], beside[0]) == (2, 2)
+        assert "bad.png is not an image" in beside[2]
+        one, two = json.loads(alone[1]), json.loads(beside[1])
+        assert one["failed"] == two["failed"] == ["bad.png"]
+        for ours, theirs in zip(one["images"], two["images"], strict=True):
+            assert ours["path"] == theirs["path"]
+            for mine, yours in zip(
+                ours.get("classes", ours.get("labels")), theirs.get("classes", theirs.get("labels")), strict=True
+            ):
+                assert mine == pytest.approx(yours, abs=1e-5)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        ("one.png --workers 0 --model few.safetensors", "--workers is 0; it must be 1 or more"),
+        ("one.png --device fpga --model few.safetensors", "there is no device 'fpga' to compute on; this machine has cpu"),
         ("", "there are no IMAGES"),
         ("gone.png --model few.safetensors", "cannot read gone.png"),
         ("bad.png bad.png --model few.safetensors", "none of 2 images could be read"),

@@ -77,15 +77,16 @@ def test_a_killed_study_ends_as_if_nothing_had_happened(tmp_path: Path, forks: F
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster")
-def test_ray_gives_the_same_rows(tmp_path: Path) -> None:
+def test_ray_and_processes_give_the_same_rows(tmp_path: Path) -> None:
     grids = '[[grids]]\nsizes = ["s"]\nmethods = ["untrained"]\nseeds = [1, 2]\n'
     here = run_study(predict_study(plan_source(grids), tmp_path / "here")).rows
     there = run_study(predict_study(plan_source(grids), tmp_path / "there"), engine="ray").rows
+    beside = run_study(predict_study(plan_source(grids), tmp_path / "beside"), workers=2).rows
 
     def measured(rows: Any) -> list[dict[str, Any]]:
         return [{name: value for name, value in row.items() if "seconds" not in name} for row in rows]
 
-    assert measured(here) == measured(there)
+    assert measured(here) == measured(there) == measured(beside)
 
 
 def test_folders_of_something_else(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,13 +74,19 @@ def predict_study(source: PlanSource, out: Path, say: Callable[[str], None] = la
 
 
 def run_study(
-    costs: StudyCost, *, engine: Engine = "local", most: int | None = None, say: Callable[[str], None] = lambda text: None
+    costs: StudyCost,
+    *,
+    engine: Engine = "local",
+    workers: int = 1,
+    most: int | None = None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Swept:
     """Run the points that are not done.
 
     Args:
         costs: what `predict_study` says.
-        engine: local, one point after the other in this process; ray, many at a time where Ray finds processors.
+        engine: local, in processes of this machine; ray, many at a time where Ray finds processors.
+        workers: points that are worked on at a time; one of local is this process.
         most: do so many points in this call at most.
         say: told of each row.
 
@@ -90,7 +97,7 @@ def run_study(
     out.mkdir(parents=True, exist_ok=True)
     write_settings(out / STUDY, asdict(costs.source))
     points, stopped = [cost.point for cost in costs.left][:most], False
-    for done, row in enumerate(_rows(plan, points, out / POINTS, engine), 1):
+    for done, row in enumerate(_rows(plan, points, out / POINTS, engine, workers), 1):
         if row is None:
             stopped = True
             break
@@ -156,15 +163,20 @@ def _check(out: Path, source: PlanSource) -> None:
         raise BadInput(f"{out} is not empty and no study; give another --out")
 
 
-def _rows(plan: StudyPlan, points: Sequence[Point], folder: Path, engine: Engine) -> Iterator[dict[str, Any] | None]:
+def _rows(
+    plan: StudyPlan, points: Sequence[Point], folder: Path, engine: Engine, workers: int
+) -> Iterator[dict[str, Any] | None]:
     import torch
 
     place = folder if engine == "local" else Path(os.path.realpath(folder))
-
-    def work(point: Point, _: None) -> dict[str, Any] | None:
-        if engine == "ray":
-            torch.set_num_threads(1)
-        return run_point(plan, point, place)
-
-    for _, row in run_jobs(work, points, engine=engine, gpus=gpus_for("auto")):
+    work = partial(_run_point, plan, place, 1 if engine == "ray" else torch.get_num_threads())
+    for _, row in run_jobs(work, points, engine=engine, workers=workers, gpus=gpus_for("auto")):
         yield row
+
+
+def _run_point(plan: StudyPlan, place: Path, threads: int, point: Point, _: None) -> dict[str, Any] | None:
+    """Run a point in any process; None where a signal stopped it."""
+    import torch
+
+    torch.set_num_threads(threads)
+    return run_point(plan, point, place)
