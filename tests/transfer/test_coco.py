@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from support.storage import web_server
 from tapetum.app.shell.main import main
 from tapetum.core.errors import BadInput
 from tapetum.data.coco import CocoImage, instance, read_instances, write_instances
@@ -57,12 +58,22 @@ def encoder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_one_command_learns_and_scores(coco: Path, encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_one_command_learns_and_scores(
+    coco: Path,
+    encoder: Path,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its data are at an address."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
     words = (
-        f"train coco --preset small --data {coco} --encoder {encoder} --out {tmp_path / 'run'} --steps 2 --batch-size 2 "
+        f"train coco --preset small --encoder {encoder} --out {tmp_path / 'run'} --steps 2 --batch-size 2 "
         "--micro-batch 2 --warmup-steps 1 --short-sides 64 --long-side 96 --width 8 --workers 0 --device cpu"
     )
-    code = main(words.split())
+    with web_server(coco, ranges=True) as (base, _):
+        code = main([*words.split(), "--data", base])
     said, err = capsys.readouterr()
     assert code == 0, err
     assert "images to learn from: 2; to score with: 2; 2 categories" in said

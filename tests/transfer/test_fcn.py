@@ -12,6 +12,7 @@ import torch
 import torchvision
 from PIL import Image
 
+from support.storage import web_server
 from tapetum.app.shell.main import main
 from tapetum.core.errors import BadInput
 from tapetum.encoders import build
@@ -91,10 +92,15 @@ def test_patches_that_do_not_divide_name_the_option_that_resizes(name, camvid: P
 
 
 @pytest.mark.slow
-def test_one_command_learns_and_scores(camvid: Path, encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_one_command_learns_and_scores(
+    camvid: Path, encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its data are at an address."""
     out = tmp_path / "run"
-    words = f"train fcn --layout camvid --data {camvid} --encoder {encoder} --out {out} --crop 32 --steps 2 --batch-size 2"
-    code = main([*words.split(), "--device", "cpu", "--workers", "0"])
+    words = f"train fcn --layout camvid --encoder {encoder} --out {out} --crop 32 --steps 2 --batch-size 2"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with web_server(camvid, ranges=True) as (base, _):
+        code = main([*words.split(), "--data", base, "--device", "cpu", "--workers", "0"])
     said = capsys.readouterr().out
     assert code == 0, said
     assert "images to learn from: 3; to score with: 2; 11 classes" in said

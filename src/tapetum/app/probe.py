@@ -8,6 +8,7 @@ import tyro
 
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
+from tapetum.train.launch_config import CACHE_GB
 from tapetum.transfer.config import NeighboursConfig, ProbeConfig
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class ProbeOptions:
     _: KW_ONLY
     data: Annotated[File, tyro.conf.arg(metavar="DIR")]
     """Labelled images: a folder a class, of which every fifth image is scored; train/CLASS/*.jpg and val/CLASS/*.jpg;
-    CIFAR's binary files, parquet files or tar shards."""
+    CIFAR's binary files, parquet files or tar shards; or the address of one of these, which is copied to this machine."""
     neighbours: int = 20
     """Neighbours that vote."""
     most: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
@@ -37,6 +38,8 @@ class ProbeOptions:
     """Where to look: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
     cache: Annotated[File | None, tyro.conf.arg(metavar="DIR")] = None
     """Keep the features in this folder, and take them from there."""
+    cache_gb: float = CACHE_GB
+    """Gigabytes of data at addresses (s3://, https://) that are kept on this machine's disk."""
 
     def check(self) -> None:
         """Raise `BadInput` for what cannot be done, before anything is."""
@@ -85,14 +88,16 @@ def probe(options: ProbeOptions, listener: Listener) -> Probes:
     options.check()
     import torch
 
+    from tapetum.core.remote_cache import cache_of
     from tapetum.data.labelled import labelled_images
+    from tapetum.data.remote_folder import local_place
     from tapetum.encoders.references import load
     from tapetum.train.process_group import pick_device
     from tapetum.transfer.knn import knn_accuracy
     from tapetum.transfer.linear import linear_probe
     from tapetum.transfer.probing import Labelled, features_of
 
-    data = Path(options.data)
+    data = local_place(options.data, cache_of(options.cache_gb))
     train, test = (labelled_images(data, split, options.most) for split in ("train", "val"))
     if train[2] != test[2]:
         raise BadInput(f"the parts of {data} have classes of their own: {len(train[2])} and {len(test[2])}; give both the same")

@@ -19,6 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
+from tapetum.core.remote_cache import RemoteCache, cache_of
+from tapetum.data.remote_folder import local_place
 from tapetum.data.samples import Shuffle, sample_generator
 from tapetum.data.segmentation import SEGMENTED
 from tapetum.data.segmentation.images import SegmentedImages
@@ -97,11 +99,14 @@ def segment(model: Segmenter, image: np.ndarray) -> np.ndarray:
     return logits[0, :, :rows, :columns].argmax(0).cpu().numpy()
 
 
-def parts_of(run: FcnRun) -> tuple[SegmentedImages, SegmentedImages]:
-    """List what is learned from and what is scored. Raises BadInput for a folder that is not of the layout."""
+def parts_of(run: FcnRun, cache: RemoteCache | None = None) -> tuple[SegmentedImages, SegmentedImages]:
+    """List what is learned from and what is scored. Raises BadInput for a folder that is not of the layout.
+
+    `cache` is for data at an address, as `local_place` has it.
+    """
     if not run.data:
         raise BadInput("there is no data; give --data with the folder of the data set")
-    folder, read = Path(run.data), SEGMENTED[run.layout]
+    folder, read = local_place(run.data, cache or RemoteCache()), SEGMENTED[run.layout]
     more = run.layout == "voc" and (folder / "SegmentationClassAug").is_dir()
     return read(folder, "trainaug" if more else "train"), read(folder, "val")
 
@@ -111,7 +116,7 @@ def train_fcn(run: FcnRun, launch: Launch, say: Callable[[str], None] = print) -
 
     Raises BadInput for what the user can mend.
     """
-    parts = parts_of(run)
+    parts = parts_of(run, cache_of(launch.cache_gb))
     say(f"images to learn from: {len(parts[0]):,}; to score with: {len(parts[1]):,}; {len(parts[0].classes)} classes")
     task = FcnTask(partial(load, run.encoder, seed=run.seed, text=False), parts, run)
     result = fit(task, transfer_config(run, launch), launch.out, began=launch.began)

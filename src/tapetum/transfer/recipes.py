@@ -16,7 +16,7 @@ class TransferRun:
     """What every transfer is told."""
 
     data: str = ""
-    """Folder of the data set in its official layout."""
+    """Folder of the data set in its official layout; or its address, such as s3://bucket/VOC2012, of which a copy is made."""
     encoder: str = "efficientnet-lite2"
     """Whose weights are transferred: the folder of a run, or any encoder as tapetum embed --model takes it; random:resnet-50
     and so on, random weights, are the control."""

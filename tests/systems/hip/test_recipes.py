@@ -14,6 +14,7 @@ from sklearn.metrics import average_precision_score
 
 from support.files import film, make_image, sound, stripes
 from support.networks import HIP
+from support.storage import web_server
 from tapetum.core.errors import BadInput
 from tapetum.systems.hip import weights
 from tapetum.systems.hip.classes import mean_average_precision
@@ -81,15 +82,17 @@ def test_two_processes_go_through_both_phases(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_checkpointing_and_micro_batches_change_nothing(tmp_path: Path) -> None:
+def test_checkpointing_and_micro_batches_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second run has its data from an address."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     file = stripes(tmp_path / "stripes.parquet", 20)
     ends = []
-    for name, more in (("plain", {}), ("saving", {"checkpointing": True})):
-        finished = train_hip(
-            run(file, mae_steps=2, steps=2, **more), Launch(out=tmp_path / name, workers=0, threads=1), lambda _: None
-        )
-        assert finished is not None
-        ends.append(weights.load(finished.weights).state_dict())
+    with web_server(tmp_path, ranges=True) as (base, _):
+        for name, data, more in (("plain", file, {}), ("saving", f"{base}/stripes.parquet", {"checkpointing": True})):
+            made = replace(run(file, mae_steps=2, steps=2, **more), data=str(data))
+            finished = train_hip(made, Launch(out=tmp_path / name, workers=0, threads=1), lambda _: None)
+            assert finished is not None
+            ends.append(weights.load(finished.weights).state_dict())
     assert all(torch.allclose(ends[0][name], ends[1][name], atol=1e-6) for name in ends[0])
 
 

@@ -11,6 +11,7 @@ import torch
 
 import tapetum
 from support.sharding import check_shards
+from support.storage import web_server
 from tapetum.core.errors import BadInput
 from tapetum.data.shards import write_shards
 from tapetum.systems import longvideo
@@ -239,6 +240,7 @@ def test_a_video_is_put_into_words(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(
         speaking, "BYTE_DECODER", replace(speaking.BYTE_DECODER, width=16, depth=2, heads=1, head_width=16, mlp_width=24)
     )
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     place = folder_of_episodes(tmp_path / "a")
     small: dict[str, Any] = {**TINY, "size": 96}
     for stage, more in (
@@ -246,8 +248,10 @@ def test_a_video_is_put_into_words(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ("language", {}),
         ("video-to-text", {"start": str(tmp_path / "questions"), "language": str(tmp_path / "language")}),
     ):
-        run = narrow(recipe(stage, str(place), **small, **more), monkeypatch)  # pyright: ignore[reportArgumentType]
-        made = train_longvideo(run, launch(tmp_path / stage), silent)
+        with web_server(place, ranges=True) as (base, _):
+            data = base if stage == "language" else str(place)  # an address serves too
+            run = narrow(recipe(stage, data, **small, **more), monkeypatch)  # pyright: ignore[reportArgumentType]
+            made = train_longvideo(run, launch(tmp_path / stage), silent)
         assert made is not None
         assert all(np.isfinite(value) for value in made[1].values())
     model, before = tapetum.load(made[0]), tapetum.load(tmp_path / "questions" / "longvideo.safetensors")

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -33,10 +35,14 @@ def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             (tmp_path / "web" / "photos" / "ab"[k] / "x.txt").write_text(f"number {k}\n")
     write_shards(samples, tmp_path / "web" / "shards", "s", samples_per_shard=8)
     (tmp_path / "web" / "shards" / "classes.json").write_text(json.dumps(["even", "odd"]))
+    (tmp_path / "web" / "tables").mkdir()
+    encoded = [(tmp_path / "web" / "photos" / "ab"[k % 2] / "x.png").read_bytes() for k in range(10)]
+    table = pa.table({"image": [{"bytes": each, "path": "x.png"} for each in encoded], "label": [k % 2 for k in range(10)]})
+    pq.write_table(table, tmp_path / "web" / "tables" / "train-0.parquet")
     return tmp_path / "web"
 
 
-@pytest.mark.parametrize("folder", ["shards", "photos"])
+@pytest.mark.parametrize("folder", ["shards", "photos", "tables", "tables/train-0.parquet"])
 def test_what_lies_at_an_address_is_what_lies_on_the_disk(folder: str, web: Path) -> None:
     here = read_source(web / folder, captions=True)
     with web_server(web, ranges=True) as (base, _):
@@ -47,9 +53,10 @@ def test_what_lies_at_an_address_is_what_lies_on_the_disk(folder: str, web: Path
         assert here.labels is not None
         numbers = np.arange(len(here))
         assert there.labels[numbers].tolist() == here.labels[numbers].tolist()
-        assert there.captions is not None
-        assert here.captions is not None
-        assert [there.captions[k] for k in numbers] == [here.captions[k] for k in numbers]
+        if here.captions is not None:
+            assert there.captions is not None
+            assert [there.captions[k] for k in numbers] == [here.captions[k] for k in numbers]
+        assert (here.captions is None) == ("tables" in folder)
         assert (there.classes, there.about) == (here.classes, here.about)
 
 
@@ -58,7 +65,7 @@ def test_what_cannot_be_learned_from_is_said(web: Path) -> None:
     (web / "empty" / "a.parquet").write_bytes(b"")
     (web / "photos" / "b" / "x.txt").unlink()
     with web_server(web, ranges=True) as (base, _):
-        with pytest.raises(BadInput, match=r"holds no images or .tar; tables are read from the disk alone"):
+        with pytest.raises(BadInput, match=r"empty holds no images, .tar or .parquet files that begin with train"):
             read_source(f"{base}/empty")
         with pytest.raises(BadInput, match=r"1 of 2 images at .* have no caption, the first is b/x.png"):
             read_source(f"{base}/photos", captions=True)

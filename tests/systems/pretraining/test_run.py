@@ -11,6 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import tapetum
+from support.storage import web_server
 from systems.pretraining.conftest import tiny
 from tapetum.app.probe import probe
 from tapetum.core.errors import BadInput
@@ -154,7 +155,7 @@ def by_class(folder: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_neighbours_are_asked_on_the_way(tmp_path: Path) -> None:
+def test_neighbours_are_asked_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last score is that of the encoder which the run leaves, here the teacher's, by `tapetum probe`'s own way."""
     images, out = by_class(tmp_path / "images"), tmp_path / "run"
     run = tiny("dino", images, steps=4, probe_every=2, probe_images=20)
@@ -162,7 +163,9 @@ def test_neighbours_are_asked_on_the_way(tmp_path: Path) -> None:
     assert made is not None
     lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "eval" in line] == [2, 4]
-    probed = probe(str(made.encoder), data=images, most=20)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with web_server(tmp_path, ranges=True) as (base, _):
+        probed = probe(str(made.encoder), data=f"{base}/images", most=20)
     assert lines[-1]["eval"] == {"knn": pytest.approx(probed.neighbours, abs=1e-9)}
     changed = replace(run, probe_every=0, probe_images=10)
     assert pretrain(changed, launch(out), lambda text: None) is not None  # the same run all the same

@@ -24,7 +24,7 @@ class HipRun:
     layout: Layout
     """How the data lies there; imagenet serves any train/CLASS/*.jpg and val/CLASS/*.jpg."""
     data: str = ""
-    """Folder of the data, or one parquet file."""
+    """Folder of the data, or one parquet file; or its address, such as s3://bucket/photos, of which a copy is made."""
     sizes: Sizes = field(default_factory=Sizes)
     """Sizes of the inputs."""
     variant: str = "hip-16"

@@ -11,6 +11,8 @@ from typing import cast
 import torch
 
 from tapetum.core.errors import BadInput
+from tapetum.core.remote_cache import cache_of
+from tapetum.data.remote_folder import local_place
 from tapetum.systems.hip import weights
 from tapetum.systems.hip.classes import ClassTask, HipClassifier
 from tapetum.systems.hip.config import variant
@@ -48,7 +50,7 @@ def train_hip(run: HipRun, launch: Launch, say: Callable[[str], None] = print) -
     variant(run.variant)  # an unknown one is refused before the data are looked at
     phases = {MASKED: run.mae_steps, CLASSES: run.steps}
     configs = {folder: hip_config(run, launch, steps) for folder, steps in phases.items() if steps}
-    train, checks = _data(run, say)
+    train, checks = _data(run, local_place(run.data, cache_of(launch.cache_gb)), say)
     with join_process_group(launch.device):  # once for both phases: torchrun's processes cannot meet a second time
         return _train(run, launch, train, checks, configs)
 
@@ -89,9 +91,8 @@ def _train(
     return FinishedHip(_save(result, launch.out / f"{run.variant}.safetensors"), scores)
 
 
-def _data(run: HipRun, say: Callable[[str], None]) -> tuple[DataSet, DataSet]:
+def _data(run: HipRun, place: Path, say: Callable[[str], None]) -> tuple[DataSet, DataSet]:
     """Examples to learn from and to check on, of which `say` is told."""
-    place = Path(run.data)
     train, checks = (data_set(run.layout, place, part, run.sizes, run.seed) for part in ("train", "val"))
     if run.steps and train.classes != checks.classes:
         raise BadInput(

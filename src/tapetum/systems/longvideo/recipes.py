@@ -34,7 +34,8 @@ class VideoTextRun:
     ones with MC-ViT's memory; questions: those of the data, with their answers; language: a small decoder on the texts alone;
     video-to-text: what lets a frozen language model see what a frozen video encoder sees."""
     data: str = ""
-    """Folder of `tapetum scenes episodes`; or tar shards with txt beside mp4 or jpg; or ordered-events, which are made up."""
+    """Folder of `tapetum scenes episodes`; or tar shards with txt beside mp4 or jpg; or ordered-events, which are made up.
+    Of an address, such as s3://bucket/episodes, a copy is made."""
     beside: str = ""
     """Of questions: tar shards of images and txt that are learned too, so that what words describe is not forgotten."""
     start: str = ""

@@ -37,7 +37,7 @@ class ImageRun:
 
     data: tuple[str, ...] = ()
     """Folder of images, in it or below (one folder a class where classes are asked for); or a parquet file or tar shards;
-    or CIFAR's binary files; or the address of images or shards, such as s3://bucket/photos. Several are joined."""
+    or CIFAR's binary files; or the address of one of these, such as s3://bucket/photos. Several are joined."""
     data_weights: tuple[float, ...] = ()
     """How much each of several is shown, such as 0.7 0.3; by default every image once an epoch."""
     encoder: str = "resnet-18"

@@ -10,6 +10,7 @@ beside their images and are read with them, sample by sample: so the names of cl
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -25,6 +26,9 @@ from tapetum.data.remote import RemoteFiles
 from tapetum.data.shards import Shards
 from tapetum.systems.pretraining.data import FileImages, ImageSource
 from tapetum.video.folders import IMAGES
+
+_COPIED = "train*.parquet", "data_batch_*.bin", "train.bin"
+"""Files that are read as a whole."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +71,20 @@ def _text(files: ShardFiles | RemoteFiles, k: int) -> str:
     return content.decode(errors="replace").strip()
 
 
-def read_remote_source(address: str, cache: RemoteCache, *, captions: bool = False) -> ImageSource:
-    """Find the images at an address. Raises BadInput where there are none, and Unreachable."""
+def read_remote_source(address: str, cache: RemoteCache, *, captions: bool = False) -> ImageSource | None:
+    """Find the images at an address; None where they are in parquet tables or CIFAR's files, of which a copy is needed.
+
+    Raises BadInput where there are none, and Unreachable.
+    """
     check_address(address)
+    if address.endswith(".parquet"):
+        return None
     if address.endswith(".tar"):
         return _shards(address, [], whole=False, cache=cache, captions=captions)
     files = list_files(address)
     below = {file.address.removeprefix(address.rstrip("/") + "/"): file for file in files}
+    if any(fnmatch(name, pattern) for name in below for pattern in _COPIED):
+        return None
     part = "train/" if any(name.startswith("train/") for name in below) else ""
     inside = {name.removeprefix(part): file for name, file in below.items() if name.startswith(part)}
     if any(name.endswith(".tar") and "/" not in name for name in inside):
@@ -114,11 +125,7 @@ def _images(address: str, files: dict[str, RemoteFile], cache: RemoteCache, capt
     """Images by their names below an address."""
     names = sorted(name for name in files if PurePosixPath(name).suffix.lower() in IMAGES)
     if not names:
-        tables = any(name.endswith(".parquet") for name in files)
-        raise BadInput(
-            f"{address} holds no images or .tar"
-            + ("; tables are read from the disk alone: make shards of them (tapetum data shards)" if tables else "")
-        )
+        raise BadInput(f"{address} holds no images, .tar or .parquet files that begin with train")
     folders = [name.split("/")[0] if "/" in name else "" for name in names]
     classes = tuple(sorted(set(folders))) if all(folders) else ()
     labels = np.array([classes.index(folder) for folder in folders]) if len(classes) > 1 else None

@@ -5,7 +5,8 @@ a folder                    images in it and below; the folder that an image lie
 train/CLASS/*.jpg           as a folder: only train is learned from
 *.parquet, *.tar            as `tapetum.data.layouts` says; the held-out part is left alone. Shards may have captions: txt
 data_batch_*.bin, train.bin the binary files of CIFAR-10 and CIFAR-100, one beside the other
-s3://, gs://, http://, hf:// a folder of images or shards at an address (`remote_sources`)
+s3://, gs://, http://, hf:// one of these at an address: images and shards are read one by one (`remote_sources`), of others
+                            a copy is made
 """
 
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from tapetum.core.reading import LONGEST_TEXT, no_pipe, read_text
 from tapetum.core.remote_cache import RemoteCache
 from tapetum.data.files import stored_file
 from tapetum.data.layouts import listing
+from tapetum.data.remote_folder import local_place
 from tapetum.data.shards import Shards
 from tapetum.systems.pretraining.data import FileImages, Image, ImageSource
 from tapetum.systems.pretraining.joined import join_sources
@@ -56,7 +58,8 @@ def read_source(place: Path | str, *, captions: bool = False, cache: RemoteCache
     and others lack, and what the layouts of data refuse; Unreachable where a server cannot be reached.
     """
     if isinstance(place, str) and is_address(place):
-        name, source = name_at(place.rstrip("/")), read_remote_source(place, cache or RemoteCache(), captions=captions)
+        name, cache = name_at(place.rstrip("/")), cache or RemoteCache()
+        source = read_remote_source(place, cache, captions=captions) or _source(local_place(place, cache), captions)
     else:
         place = Path(place)
         if not place.exists():
