@@ -3,12 +3,12 @@
 import hashlib
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote
 
 SHA = "a" * 40
 
@@ -25,15 +25,31 @@ class _Hub(BaseHTTPRequestHandler):
             code, more = 403, {"X-Error-Code": "GatedRepo", "X-Error-Message": "Access to model is restricted"}
         else:
             for name, folder in self.repositories.items():
-                if path == f"/api/models/{name}" or path == f"/api/models/{name}/revision/{SHA}":
-                    code, content, more = 200, self._described(name, folder), {}
-                elif path.startswith(f"/api/models/{name}/revision/"):
+                kind, _, short = name.partition("/") if name.startswith("datasets/") else ("models", "", name)
+                about = f"/api/{kind}/{short}"
+                if path in (about, f"{about}/revision/{SHA}", f"{about}/revision/main"):
+                    code, content, more = 200, self._described(short, folder), {}
+                elif path.startswith(f"{about}/revision/"):
                     more = {"X-Error-Code": "RevisionNotFound"}
+                elif path.startswith(f"{about}/tree/main"):
+                    below = folder / path.removeprefix(f"{about}/tree/main").strip("/")
+                    code, more = (200, {}) if below.is_dir() else (404, {"X-Error-Code": "EntryNotFound"})
+                    content = json.dumps(_entries(folder, sorted(below.rglob("*")))).encode()
+                elif path == f"{about}/paths-info/main":
+                    length = int(self.headers.get("Content-Length", 0))
+                    names = parse_qs(self.rfile.read(length).decode()).get("paths", [])
+                    code, more = 200, {}
+                    content = json.dumps(
+                        _entries(folder, [path for name in names if (path := folder / name).exists()])
+                    ).encode()
                 elif path.startswith(f"/{name}/resolve/"):
                     file = folder / path.split("/resolve/", 1)[1].partition("/")[2]
                     if file.is_file():
                         code, content = 200, file.read_bytes()
                         more = {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": SHA}
+                        if (part := self.headers.get("Range")) and body:
+                            first, last = (int(number) for number in part.removeprefix("bytes=").split("-"))
+                            code, content = 206, content[first : last + 1]
         self.send_response(code)
         for key, value in (more | {"Content-Length": str(len(content))}).items():
             self.send_header(key, value)
@@ -52,6 +68,8 @@ class _Hub(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer()
 
+    do_POST = do_GET
+
     def do_HEAD(self) -> None:
         self._answer(body=False)
 
@@ -59,11 +77,24 @@ class _Hub(BaseHTTPRequestHandler):
         pass
 
 
+def _entries(folder: Path, paths: Iterable[Path]) -> list[dict[str, Any]]:
+    """What a hub says of files and folders in a repository."""
+    return [
+        {
+            "type": "directory" if path.is_dir() else "file",
+            "path": path.relative_to(folder).as_posix(),
+            "oid": hashlib.sha1(b"" if path.is_dir() else path.read_bytes()).hexdigest(),
+            "size": 0 if path.is_dir() else path.stat().st_size,
+        }
+        for path in paths
+    ]
+
+
 @contextmanager
 def serve(
     repositories: Mapping[str, Path], gated: bool | str = False, about: Mapping[str, Any] | None = None
 ) -> Iterator[dict[str, str]]:
-    """Serve folders as repositories; yields the variables of the environment that lead there.
+    """Serve folders as repositories, of models or datasets/OWNER/NAME; yields the variables of the environment that lead there.
 
     `gated`: True refuses everything, "files" the files alone; `about`: more fields of the description, such as tags.
     """

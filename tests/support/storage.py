@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
+import fsspec
 import pytest
 
 
@@ -86,6 +87,24 @@ def object_storage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         import s3fs
 
         s3fs.S3FileSystem.clear_instance_cache()
+
+
+@contextmanager
+def google_storage(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Run gcp-storage-emulator with a bucket named bucket, in memory. Skips where it or gcsfs is not installed."""
+    monkeypatch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")  # it is asked for by gRPC, which emulators do not speak
+    gcsfs = pytest.importorskip("gcsfs")
+    emulator = pytest.importorskip("gcp_storage_emulator.server", reason="needs the package gcp-storage-emulator")
+    server = emulator.create_server("127.0.0.1", 0, in_memory=True, default_bucket="bucket")
+    server.start()
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{server._api._httpd.server_port}")
+    monkeypatch.setitem(fsspec.config.conf, "gs", {"token": "anon"})
+    gcsfs.GCSFileSystem.clear_instance_cache()
+    try:
+        yield
+    finally:
+        server.stop()
+        gcsfs.GCSFileSystem.clear_instance_cache()
 
 
 @contextmanager

@@ -1,0 +1,90 @@
+"""gs:// and hf:// against servers on this machine: an emulator of Google's storage, and the hub of `support.hub`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pytest
+from huggingface_hub import HfFileSystem, constants
+
+from support.hub import serve
+from support.storage import google_storage
+from tapetum.core import remote_cache
+from tapetum.core.address_writes import check_writable, remove_below, write_at
+from tapetum.core.addresses import describe, list_files
+from tapetum.core.errors import BadInput, Unreachable
+from tapetum.core.remote_cache import RemoteCache, read_part
+from tapetum.data import remote_folder
+from tapetum.data.remote_folder import local_place
+from tapetum.data.shards import Shards, write_shards
+from tapetum.train.checkpoint import checkpoints
+
+
+@pytest.fixture
+def shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two tars with their indices, of five samples."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(remote_cache, "PAUSES_S", ())
+    monkeypatch.setattr(remote_folder, "_used", {})
+    rng = np.random.default_rng(0)
+    samples: Iterator[dict[str, object]] = (
+        {"__key__": f"{k}", "png": rng.integers(0, 255, (90, 90, 3), np.uint8), "cls": k} for k in range(5)
+    )
+    write_shards(samples, tmp_path / "repository" / "shards", "s", samples_per_shard=3)
+    return tmp_path / "repository" / "shards"
+
+
+def check_reading(address: str, folder: Path) -> None:
+    """Compare what lies at the address of a folder of shards with what lies on the disk."""
+    files = {file.address.removeprefix(f"{address}/"): file for file in list_files(address)}
+    sizes = {path.name: path.stat().st_size for path in folder.iterdir()}
+    assert {name: file.size for name, file in files.items()} == sizes
+    tar = files["s-000000.tar"]
+    assert tar.mark
+    assert describe(tar.address) == tar
+    assert describe(f"{address}/gone.tar") is None
+    assert read_part(tar, 500, 700) == (folder / "s-000000.tar").read_bytes()[500:700]
+    here, there = Shards(folder), Shards(address, cache=RemoteCache())
+    assert [there.read(k) for k in range(5)] == [here.read(k) for k in range(5)]
+    copied = local_place(address, RemoteCache())
+    assert {path.name: path.read_bytes() for path in copied.iterdir()} == {
+        path.name: path.read_bytes() for path in folder.iterdir()
+    }
+    with pytest.raises((BadInput, Unreachable), match=r"^(there is nothing at|cannot read) .*gone.tar[^\n]*$"):
+        read_part(type(tar)(f"{address}/gone.tar", 5, "x"))
+
+
+@pytest.mark.slow
+def test_google_s_storage(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with google_storage(monkeypatch):
+        system = fsspec.filesystem("gs")
+        for path in shards.iterdir():
+            system.pipe_file(f"bucket/shards/{path.name}", path.read_bytes())
+        check_reading("gs://bucket/shards", shards)
+        run = "gs://bucket/run"
+        check_writable(run)
+        assert checkpoints(run) == []
+        for name in ("part-00000.safetensors", "manifest.json"):
+            write_at(f"{run}/step_00000002/{name}", b"content")
+        assert checkpoints(run) == [f"{run}/step_00000002"]
+        remove_below(f"{run}/step_00000002", "manifest.json")
+        assert list_files(run) == []
+        with pytest.raises(BadInput, match=r"gs://nobody/run[^\n]*$"):
+            check_writable("gs://nobody/run")
+
+
+@pytest.mark.slow
+def test_a_repository_of_a_hub(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serve({"datasets/own/images": shards.parent}) as variables:
+        monkeypatch.setattr(constants, "ENDPOINT", variables["HF_ENDPOINT"])
+        template = variables["HF_ENDPOINT"] + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        HfFileSystem.clear_instance_cache()
+        try:
+            check_reading("hf://datasets/own/images/shards", shards)
+            with pytest.raises(BadInput, match=r"hf://datasets/own/none[^\n]*$"):
+                list_files("hf://datasets/own/none")
+        finally:
+            HfFileSystem.clear_instance_cache()
