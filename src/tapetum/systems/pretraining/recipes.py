@@ -376,6 +376,17 @@ RECIPES: Mapping[str, Mapping[Preset, PretrainRun]] = {
 """Runs by method and preset, whose data is still to be named. MAE is for ViTs alone."""
 
 
+DATA_SETS: Mapping[tuple[Preset, bool], tuple[str, int]] = {
+    **{(preset, False): ("ImageNet's", 1_281_167) for preset in ("resnet", "vit")},
+    **{(preset, True): ("WebImageText's (CLIP, section 2.2)", 400_000_000) for preset in ("resnet", "vit")},
+    **{("small", captions): ("as many as CIFAR-10's; give --steps for others", 50_000) for captions in (False, True)},
+}
+"""By preset, and whether its method learns from captions: a data set and its images, from which epochs become steps where no
+data are looked at."""
+UNPUBLISHED: Mapping[tuple[str, Preset], Mapping[str, str]] = {}
+"""By method and preset: settings that its paper does not give, and what theirs lean on."""
+
+
 def recipe(method: str, data: str | tuple[str, ...], preset: Preset = "small", **changes: Any) -> PretrainRun:
     """Make the config of a run on `data`, as the preset has it but for `changes`.
 
