@@ -9,6 +9,7 @@ share of the batch where that is smaller. Times are estimates: the share of the 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import gcd
 from typing import Any
 
 from tapetum.account.cluster import Layout, Memory, Unit, count_memory, count_traffic, step_seconds
@@ -47,11 +48,14 @@ class Share:
     """A phase of a run on so many GPUs."""
 
     gpus: int
+    """That are used: the most among which the batch can be divided."""
     layout: Layout
     micro_batch: int
     """Examples that a GPU works on at a time."""
     memory: Memory
     """Of a GPU."""
+    checkpointed: Memory
+    """Of a GPU that computes activations again, block by block."""
     step_s: Interval
     """Seconds of a step."""
     days: Interval
@@ -90,20 +94,29 @@ class PhasePlan:
         """Compute the FLOPs of the phase."""
         return self.steps * self.step_flops
 
-    def share(self, gpus: int) -> Share | None:
-        """Compute memory of a GPU and time; None where the batch cannot be divided among so many."""
-        if self.batch_size % gpus:
-            return None
-        own = self.batch_size // gpus
+    def share(self, gpus: int) -> Share:
+        """Compute memory of a GPU and time on so many, or on fewer where the batch cannot be divided among so many."""
+        used = max(n for n in range(1, min(gpus, self.batch_size) + 1) if self.batch_size % n == 0)
+        own = self.batch_size // used
         micro_batch = max(n for n in range(1, min(self.micro_batch, own) + 1) if own % n == 0)
-        shards = min(gpus, A_MACHINE)
-        layout = Layout(shards=shards, replicas=gpus // shards, micro_batches=own // micro_batch, weight_bytes=4)
-        activations = round(micro_batch * (self.step.checkpointed if self.checkpointing else self.step.activations))
+        shards = gcd(used, A_MACHINE)
+        layout = Layout(shards=shards, replicas=used // shards, micro_batches=own // micro_batch, weight_bytes=4)
         traffic = count_traffic(self.step.units, layout)
         *_, step = step_seconds(self.step_flops, traffic, layout)
         days = Interval(*(self.steps * value / DAY for value in (step.value, step.low, step.high)))
-        memory = count_memory(self.step.units, layout, activations)
-        return Share(gpus=gpus, layout=layout, micro_batch=micro_batch, memory=memory, step_s=step, days=days)
+        kept = self.step.checkpointed if self.checkpointing else self.step.activations
+        memory, checkpointed = (
+            count_memory(self.step.units, layout, round(micro_batch * each)) for each in (kept, self.step.checkpointed)
+        )
+        return Share(
+            gpus=used,
+            layout=layout,
+            micro_batch=micro_batch,
+            memory=memory,
+            checkpointed=checkpointed,
+            step_s=step,
+            days=days,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +126,8 @@ class RunPlan:
     phases: tuple[PhasePlan, ...]
     examples_are: str
     """What an example is, such as "images of 224x224"."""
+    bf16: bool = False
+    """The loss is computed in bfloat16."""
     data: str = ""
     """What the steps follow from, where the size of a data set decides them."""
     unpublished: tuple[str, ...] = ()
@@ -133,11 +148,9 @@ class RunPlan:
         """Compute the FLOPs of all phases."""
         return sum(phase.flops for phase in self.phases)
 
-    def days(self, gpus: int) -> Interval | None:
-        """Estimate the days on so many GPUs; None where a phase's batch cannot be divided among them."""
-        shares = [phase.share(gpus) for phase in self.phases]
-        known = [share.days for share in shares if share is not None]
-        return add_up(known) if len(known) == len(shares) else None
+    def days(self, gpus: int) -> Interval:
+        """Estimate the days on so many GPUs."""
+        return add_up([phase.share(gpus).days for phase in self.phases])
 
 
 def add_up(values: Sequence[Interval]) -> Interval:
@@ -159,8 +172,10 @@ def unpublished_values(run: Any, notes: Mapping[str, str]) -> tuple[str, ...]:
     >>> unpublished_values(Masked(), {"ratio": "as its figures suggest"})
     ('ratio 0.85: as its figures suggest',)
     """
-    return tuple(f"{name.replace('_', '-')} {_shown(getattr(run, name, ''))}: {note}" for name, note in notes.items())
+    return tuple(f"{name.replace('_', '-')}{_shown(getattr(run, name, None))}: {note}" for name, note in notes.items())
 
 
 def _shown(value: Any) -> str:
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    if isinstance(value, tuple):
+        return f" {' '.join(map(str, value))}"
+    return f" {value}" if isinstance(value, str | float | int) and value != "" else ""

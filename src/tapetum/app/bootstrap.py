@@ -14,7 +14,7 @@ from tapetum.app.report import check_report
 from tapetum.app.verb import File, Listener, Result
 from tapetum.core.jobs import Engine
 from tapetum.core.provenance import guarding_data
-from tapetum.systems.tap.bootstrap.config import DECIDING_SCORE, BootstrapRun, Ingredient, without
+from tapetum.systems.tap.bootstrap.config import DECIDING_SCORE, RECIPES, BootstrapRun, Ingredient, without
 from tapetum.train.launch_config import Launch
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class BootstrapOptions(RecipeOptions):
     report: Annotated[File | None, tyro.conf.arg(metavar="FILE.html")] = None
     """When the run has ended, write a page that needs no network: its curves, and clips that were left out, tracked before and
     after, those with the largest error first."""
-    recipe: Annotated[BootstrapRun, options({"": BootstrapRun()}, markers=_MARKERS)]
+    recipe: Annotated[BootstrapRun, options(RECIPES, by="preset", markers=_MARKERS)]
 
 
 @dataclass(frozen=True)

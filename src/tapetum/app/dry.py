@@ -6,7 +6,7 @@ from typing import Any
 
 from tapetum.account.cluster import GIB, H100
 from tapetum.account.config import Interval
-from tapetum.account.run_plan import A_MACHINE, GPUS, PhasePlan, RunPlan, Share
+from tapetum.account.run_plan import GPUS, PhasePlan, RunPlan, Share
 from tapetum.app.verb import Result
 from tapetum.core.errors import BadInput
 
@@ -15,6 +15,18 @@ _PLANNERS = {
     "PretrainRun": f"{_SYSTEMS}pretraining",
     "TapKubric": f"{_SYSTEMS}tap.training",
     "TapNano": f"{_SYSTEMS}tap.training",
+    "BootstrapRun": f"{_SYSTEMS}tap.bootstrap",
+    "TapNextRun": f"{_SYSTEMS}tapnext.training",
+    "HipRun": f"{_SYSTEMS}hip",
+    "OdinRun": f"{_SYSTEMS}odin",
+    "PaliGemmaStage": f"{_SYSTEMS}paligemma",
+    "PaliGemmaTransfer": f"{_SYSTEMS}paligemma",
+    "MaskCodecRun": f"{_SYSTEMS}paligemma",
+    "VideoTextRun": f"{_SYSTEMS}longvideo",
+    "AdaptRun": f"{_SYSTEMS}adapters",
+    "LocaliserRun": f"{_SYSTEMS}perception_test.localiser",
+    "FcnRun": "tapetum.transfer",
+    "CocoRun": "tapetum.transfer",
 }
 """Package whose module `run_plan` plans the recipes of a class."""
 
@@ -44,7 +56,7 @@ class PlannedRun(Result):
             "parameters": {"learning": first.learning, "frozen": first.frozen},
             "flops": plan.flops,
             "phases": [_phase_json(phase) for phase in plan.phases],
-            "days": {str(gpus): None if (days := plan.days(gpus)) is None else asdict(days) for gpus in GPUS},
+            "days": {str(gpus): asdict(plan.days(gpus)) for gpus in GPUS},
             "assumed": {name: asdict(constant) for name, constant in H100.items()},
             "not_published": list(plan.unpublished),
         }
@@ -60,13 +72,16 @@ class PlannedRun(Result):
         share = H100["utilisation"]
         if len(plan.phases) > 1:
             rows += [("", ""), ("run", f"{plan.steps:,} steps, {_flops(plan.flops)}")]
-        rows += [(f"days, {gpus} H100", _days(plan.days(gpus), plan, gpus)) for gpus in GPUS]
+        rows += [(f"days, {gpus} H100", _days(plan.days(gpus))) for gpus in GPUS]
         peak = H100["flops"].value / 1e12
+        rows += [
+            ("layout", "--parallel fsdp: the GPUs of a machine hold the model in shards, machines are replicas of each other")
+        ]
         rows += [
             (
                 "assumed",
                 f"a step reaches {share.value:.0%} ({share.low:.0%} to {share.high:.0%}) of {peak:.0f} TFLOP/s, the peak of an "
-                "H100 in bfloat16; this is a guess",
+                f"H100 in bfloat16; this is a guess{'' if plan.bf16 else ', and the recipe computes in float32, which is slower'}",
             )
         ]
         rows += [("data", plan.data)] if plan.data else []
@@ -89,14 +104,13 @@ def _phase_rows(phase: PhasePlan, plan: RunPlan) -> list[tuple[str, str]]:
     ]
 
 
-def _memory(phase: PhasePlan, share: Share | None) -> str:
-    if share is None:
-        return f"a batch of {phase.batch_size:,} cannot be divided among so many"
-    layout, gib = share.layout, share.memory.total / GIB
+def _memory(phase: PhasePlan, share: Share) -> str:
+    layout, fewer = share.layout, ""
+    if not phase.checkpointing:
+        fewer = f", or {share.checkpointed.total / GIB:.1f} with --activation-checkpointing"
     return (
-        f"{gib:.1f} GiB of {H100['memory'].value / GIB:.1f} a device: --parallel fsdp --replicas {layout.replicas}, "
-        f"{share.micro_batch:,} at a time, {layout.micro_batches:,} times a step, activations "
-        f"{'computed again' if phase.checkpointing else 'kept'}"
+        f"{share.memory.total / GIB:.1f} GiB a device{fewer} (of {H100['memory'].value / GIB:.1f}); {layout.shards} shards x "
+        f"{layout.replicas} replicas, {share.micro_batch:,} at a time, {layout.micro_batches:,} times a step"
     )
 
 
@@ -113,16 +127,17 @@ def _phase_json(phase: PhasePlan) -> dict[str, Any]:
         "devices": [
             {
                 "gpus": gpus,
+                "used": share.gpus,
                 "shards": share.layout.shards,
                 "replicas": share.layout.replicas,
                 "micro_batch": share.micro_batch,
                 "accumulated": share.layout.micro_batches,
                 "memory_bytes": {**asdict(share.memory), "total": share.memory.total},
+                "checkpointed_memory_bytes": share.checkpointed.total,
                 "step_s": asdict(share.step_s),
                 "days": asdict(share.days),
             }
-            for gpus in GPUS
-            if (share := phase.share(gpus)) is not None
+            for gpus, share in ((gpus, phase.share(gpus)) for gpus in GPUS)
         ],
     }
 
@@ -131,7 +146,5 @@ def _flops(value: float) -> str:
     return f"{value:.3g} FLOPs"
 
 
-def _days(days: Interval | None, plan: RunPlan, gpus: int) -> str:
-    if days is None:
-        return "?"
+def _days(days: Interval) -> str:
     return f"{days.value:.2g} ({days.low:.2g} to {days.high:.2g})"

@@ -25,7 +25,8 @@ from tapetum.systems.paligemma.recipes import STAGES, TRANSFER, PaliGemmaStage, 
 from tapetum.systems.paligemma.transfer.tasks import TASKS, task_run
 from tapetum.systems.perception_test.localiser.config import RECIPES as LOCALISER
 from tapetum.systems.perception_test.localiser.config import LocaliserRun
-from tapetum.systems.tap.training.recipes import SCHEDULES, TAP_NANO, TapKubric, TapNano
+from tapetum.systems.tap.training.recipes import RECIPES as TAP
+from tapetum.systems.tap.training.recipes import TAP_NANO, TapKubric, TapNano
 from tapetum.systems.tapnext.training.recipes import RECIPES as TAPNEXT
 from tapetum.systems.tapnext.training.recipes import TapNextRun
 from tapetum.train.launch_config import Launch
@@ -79,13 +80,7 @@ _OPTIONS: dict[str, type] = {
         "Train TAPIR or a relative on Kubric's point tracks as the paper does; under torchrun on several processes.",
         Annotated[
             TapKubric,
-            options(
-                SCHEDULES,
-                by="schedule",
-                about="Steps, batch size and weight decay: the paper's, or those of the public configuration.",
-                required=_DATA,
-                markers=_START,
-            ),
+            options(TAP, by="preset", required=_DATA, markers=_START),
         ],
     ),
     "tapnext": recipe_options(

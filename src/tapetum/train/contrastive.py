@@ -13,14 +13,13 @@ and no factor of the number of processes is needed.
 """
 
 import math
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from tapetum.layers.precision import unrounded
 from tapetum.train.gather import all_gather
 from tapetum.train.process_group import current_process_group
 
@@ -68,13 +67,6 @@ def nt_xent(first: Float[Tensor, "b d"], second: Float[Tensor, "b d"], scale: fl
         logits = logits.scatter(1, (2 * own + view)[:, None], -torch.inf)  # not itself
         losses.append(F.cross_entropy(logits, 2 * own + 1 - view))
     return torch.stack(losses).mean()
-
-
-def unrounded(x: Tensor) -> AbstractContextManager[Any]:
-    """Switch autocast off for the device of `x`."""
-    if x.device.type == "meta":  # which knows of no autocast
-        return nullcontext()
-    return torch.autocast(x.device.type, enabled=False)
 
 
 def learned_scale(logarithm: Tensor) -> Float[Tensor, ""]:
