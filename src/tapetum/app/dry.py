@@ -73,6 +73,7 @@ class PlannedRun(Result):
         if len(plan.phases) > 1:
             rows += [("", ""), ("run", f"{plan.steps:,} steps, {_flops(plan.flops)}")]
         rows += [(f"days, {gpus} H100", _days(plan.days(gpus))) for gpus in GPUS]
+        slower = "" if plan.bf16 else ", and the recipe computes in float32, which is slower"
         peak = H100["flops"].value / 1e12
         rows += [
             ("layout", "--parallel fsdp: the GPUs of a machine hold the model in shards, machines are replicas of each other")
@@ -81,7 +82,7 @@ class PlannedRun(Result):
             (
                 "assumed",
                 f"a step reaches {share.value:.0%} ({share.low:.0%} to {share.high:.0%}) of {peak:.0f} TFLOP/s, the peak of an "
-                f"H100 in bfloat16; this is a guess{'' if plan.bf16 else ', and the recipe computes in float32, which is slower'}",
+                f"H100 in bfloat16; this is a guess{slower}",
             )
         ]
         rows += [("data", plan.data)] if plan.data else []

@@ -65,6 +65,8 @@ PRESETS: Mapping[str, PublishedPreset] = {
     "hip-kinetics": _preset("train hip --layout kinetics", "kinetics-700"),
     "odin-resnet-50": _preset("train odin --preset resnet", _IMAGENET),
     "odin-swin": _preset("train odin --preset swin", _IMAGENET),
+    "detcon-resnet-50": _preset("train odin --preset detcon", _IMAGENET),
+    "detcon-swin": _preset("train odin --preset detcon-swin", _IMAGENET),
     "fcn-voc": _preset("train fcn --layout voc", "pascal-voc"),
     "fcn-cityscapes": _preset("train fcn --layout cityscapes", "cityscapes"),
     "coco-1x": _preset("train coco --preset 1x", "coco"),
