@@ -15,7 +15,7 @@ from tapetum.app.train_status import status
 from tapetum.app.verb import Listener
 from tapetum.systems.hip.recipes import RECIPES as HIP
 from tapetum.systems.hip.recipes import HipRun
-from tapetum.systems.longvideo.recipes import RECIPES as LONG_VIDEO
+from tapetum.systems.longvideo.recipes import PRESETS as LONG_VIDEO
 from tapetum.systems.longvideo.recipes import VideoTextRun
 from tapetum.systems.odin.recipes import RECIPES as ODIN
 from tapetum.systems.odin.recipes import OdinRun
@@ -54,7 +54,7 @@ class LongVideoOptions(RecipeOptions):
     The weights are for tapetum.load, and for --start of the next stage. Under torchrun it runs on several processes.
     """
 
-    recipe: Annotated[VideoTextRun, options(LONG_VIDEO, by="stage", required=_DATA, markers=_FLAGS)]
+    recipe: Annotated[VideoTextRun, options(LONG_VIDEO, by=("stage", "preset"), required=_DATA, markers=_FLAGS)]
     plan: bool = False
     """Only say what it will cost: tokens, memories, bytes, FLOPs and time of a clip, a step and the run."""
 
