@@ -41,7 +41,7 @@ def options(
         markers: what tyro is to know of a field besides, by name; one thing or a tuple.
         pick: gives the preset for what `by` says (of several options, all that they say) and all other options; by default
             the one of that name.
-        others: how help shows what `by` may be besides a name, for which `pick` makes a preset; empty: nothing.
+        others: how help shows what `by`, or the first of several, may be besides a name, for which `pick` makes a preset; empty: nothing.
 
     >>> from typing import NamedTuple
     >>> from tapetum.systems.hip.config import Masked
@@ -60,8 +60,8 @@ def options(
     change, parameters = _changes(list(presets.values()), requested)
     for place, picker in enumerate(pickers):
         names = list(dict.fromkeys(key[place] for key in keys))
-        metavar = f"{{{','.join(names)}}}|{others}" if others else None
-        words = str if others else Literal[tuple(names)]
+        metavar = f"{{{','.join(names)}}}|{others}" if others and place == 0 else None
+        words = Literal[tuple(names)] if metavar is None else str
         choice = Annotated[words, tyro.conf.arg(help=_docstrings(kind).get(picker, about), metavar=metavar)]
         for mark in _marks(requested.markers.get(picker, ())):
             choice = Annotated[choice, mark]
@@ -110,11 +110,9 @@ def _changes(
         default = tyro.MISSING if name in requested.required else values[0]
         if any(value != values[0] for value in values):
             differ.add(name)
-            help_, type_, default = (
-                f"{help_} By default as the {' and the '.join(requested.by)} has it.".strip(),
-                type_ | None,
-                None,
-            )
+            have = "has" if len(requested.by) == 1 else "have"
+            help_ = f"{help_} By default as the {' and the '.join(requested.by)} {have} it.".strip()
+            type_, default = type_ | None, None
         annotation = Annotated[type_, tyro.conf.arg(help=help_, metavar=_metavar(type_))]
         for mark in _marks(requested.markers.get(name, ())):
             annotation = Annotated[annotation, mark]

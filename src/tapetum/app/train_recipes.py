@@ -21,7 +21,8 @@ from tapetum.systems.odin.recipes import RECIPES as ODIN
 from tapetum.systems.odin.recipes import OdinRun
 from tapetum.systems.paligemma.masks.config import RECIPES as MASK_CODEC
 from tapetum.systems.paligemma.masks.config import MaskCodecRun
-from tapetum.systems.paligemma.recipes import STAGES, TRANSFER, PaliGemmaStage, PaliGemmaTransfer
+from tapetum.systems.paligemma.recipes import PRESETS as PALIGEMMA
+from tapetum.systems.paligemma.recipes import TRANSFER, PaliGemmaStage, PaliGemmaTransfer, published_stage
 from tapetum.systems.paligemma.transfer.tasks import TASKS, task_run
 from tapetum.systems.perception_test.localiser.config import RECIPES as LOCALISER
 from tapetum.systems.perception_test.localiser.config import LocaliserRun
@@ -62,6 +63,12 @@ class LongVideoOptions(RecipeOptions):
 def _tap_nano(recipe: str, help: str) -> type:
     shown = options({"": TAP_NANO[recipe]}, hidden=("name", "model", "phases"), markers=_START)
     return recipe_options(help, Annotated[TapNano, shown])
+
+
+def _stage_of(names: tuple[str, str], given: Mapping[str, Any]) -> PaliGemmaStage:
+    """Find the numbers of a stage; published ones for the model that is given."""
+    stage, preset = names
+    return published_stage(stage, given.get("model") or "") if preset == "paper" else PALIGEMMA[names]
 
 
 def _transfer_of(task: str, given: Mapping[str, Any]) -> PaliGemmaTransfer:
@@ -109,8 +116,10 @@ _OPTIONS: dict[str, type] = {
         ],
     ),
     "paligemma": recipe_options(
-        "Train a small PaliGemma on images of scenes, stage after stage: the vision encoder alone, all tasks, larger images.",
-        Annotated[PaliGemmaStage, options(STAGES, by="stage", required=_DATA, markers=_FLAGS | _START)],
+        "Train a PaliGemma on images of scenes, stage after stage: the vision encoder alone, all tasks, larger images.",
+        Annotated[
+            PaliGemmaStage, options(PALIGEMMA, by=("stage", "preset"), required=_DATA, markers=_FLAGS | _START, pick=_stage_of)
+        ],
     ),
     "paligemma-transfer": recipe_options(
         "Teach a PaliGemma a task of your own, from lines of JSON with image, prefix and suffix; or one of papers (--task).",

@@ -25,13 +25,13 @@ def plan_run(run: VideoTextRun) -> RunPlan:
     """
     loss, parts = {"language": _language, "video-to-text": _video_to_text}.get(run.stage, _contrastive)(run)
     step = measure_step(loss, parts, bf16=run.bf16)
-    if run.checkpointing:  # segments are computed again as wholes by the network itself, which the measured loss has done
-        step = replace(step, checkpointed=step.activations)
-    sizes = {"batch_size": run.batch_size, "micro_batch": run.micro_batch}
-    phase = PhasePlan(steps=run.steps, checkpointing=run.checkpointing, step=step, **sizes)
     video = run.config.video
     frames = 1 if run.stage == "images" else run.frames
     cost = compute_cost(video, frames, training=True)
+    if run.checkpointing:  # the network then computes segments again, one after the other, not blocks
+        step = replace(step, checkpointed=step.activations / cost.segments)
+    sizes = {"batch_size": run.batch_size, "micro_batch": run.micro_batch}
+    phase = PhasePlan(steps=run.steps, checkpointing=run.checkpointing, step=step, **sizes)
     shown = f"clips of {frames} frames of {run.size}x{run.size}: {cost.segments:,} segments, {cost.tokens:,} tokens, "
     return RunPlan(
         phases=(phase,),
