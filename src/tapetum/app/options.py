@@ -41,7 +41,8 @@ def options(
         markers: what tyro is to know of a field besides, by name; one thing or a tuple.
         pick: gives the preset for what `by` says (of several options, all that they say) and all other options; by default
             the one of that name.
-        others: how help shows what `by`, or the first of several, may be besides a name, for which `pick` makes a preset; empty: nothing.
+        others: how help shows what `by`, or the first of several, may be besides a name, for which `pick` makes a preset;
+            empty: nothing.
 
     >>> from typing import NamedTuple
     >>> from tapetum.systems.hip.config import Masked

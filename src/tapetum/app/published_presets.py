@@ -38,12 +38,14 @@ PRESETS: Mapping[str, PublishedPreset] = {
     "bootstrap": _preset("bootstrap --preset paper", "kubric-movi-e", "internet-videos"),
     "tapnext": _preset("train tapnext --preset paper", "kubric-movi-e"),
     **{
-        f"paligemma{version}-{stage}": _preset(f"train paligemma --preset paper --stage {stage}{model}", "webli", "cc3m-35l")
-        for version, model in (("", ""), ("2-3b", " --model paligemma2-3b-224"))
-        for stage in ("1", "2")
+        f"paligemma{version}-{stage}": _preset(
+            f"train paligemma --preset paper --stage {stage} --model {family}-{size}", "webli", "cc3m-35l"
+        )
+        for version, family in (("", "paligemma-3b"), ("2-3b", "paligemma2-3b"), ("2-10b", "paligemma2-10b"))
+        for stage, size in (("1", 224), ("2", 448))
     },
-    "paligemma-coco-captions": _preset(f"{_TRANSFER} coco-captions", "coco-captions"),
-    "paligemma-vqav2": _preset(f"{_TRANSFER} vqav2", "vqav2"),
+    "paligemma-coco-captions": _preset(f"{_TRANSFER} coco-captions --weights paligemma-3b-pt-224", "coco-captions"),
+    "paligemma-vqav2": _preset(f"{_TRANSFER} vqav2 --weights paligemma-3b-pt-224", "vqav2"),
     **{
         f"pretrain-{method}-{preset}": _preset(
             f"pretrain {method} --preset {preset}", "image-texts" if method == "clip" else _IMAGENET
@@ -67,9 +69,9 @@ PRESETS: Mapping[str, PublishedPreset] = {
     "odin-swin": _preset("train odin --preset swin", _IMAGENET),
     "detcon-resnet-50": _preset("train odin --preset detcon", _IMAGENET),
     "detcon-swin": _preset("train odin --preset detcon-swin", _IMAGENET),
-    "fcn-voc": _preset("train fcn --layout voc", "pascal-voc"),
-    "fcn-cityscapes": _preset("train fcn --layout cityscapes", "cityscapes"),
-    "coco-1x": _preset("train coco --preset 1x", "coco"),
+    "fcn-voc": _preset("train fcn --layout voc --encoder random:resnet-50", "pascal-voc"),
+    "fcn-cityscapes": _preset("train fcn --layout cityscapes --encoder random:resnet-50", "cityscapes"),
+    "coco-1x": _preset("train coco --preset 1x --encoder random:resnet-50", "coco"),
     "adapt-metaworld": _preset("adapt learn --task clone --suite metaworld", "metaworld"),
     "adapt-kitchen": _preset("adapt learn --task clone --suite kitchen", "franka-kitchen"),
     "adapt-rgb-stacking": _preset("adapt learn --task clone --suite rgb-stacking", "rgb-stacking"),
