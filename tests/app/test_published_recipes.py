@@ -3,8 +3,10 @@
 A figure is held within 1 %. HiP's printed totals are of another read-out than its public code, which counts here.
 """
 
+import re
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -95,6 +97,12 @@ def test_every_published_preset_is_a_command_that_needs_no_data_to_be_planned(na
     given = parse([*PRESETS[name].command, "--dry"])
     assert given.dry
     assert PRESETS[name].data_sets
+
+
+def test_the_guide_lists_every_preset_with_its_command() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "guides" / "published-recipes.md").read_text()
+    listed = set(re.findall(r"^\| `([^`]+)` \| `tapetum ([^`]+)` \|$", page, re.MULTILINE))
+    assert listed == {(name, " ".join(preset.command)) for name, preset in PRESETS.items()}
 
 
 def test_a_plan_is_written_as_text_and_as_json() -> None:

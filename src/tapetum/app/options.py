@@ -69,7 +69,7 @@ def options(
         parameters.insert(place, _parameter(picker, names[0], choice))
 
     def make(**given: Any) -> Config:
-        name = tuple(given.pop(picker) for picker in pickers) or next(iter(keys))
+        name: Any = tuple(given.pop(picker) for picker in pickers) or next(iter(keys))
         if pick:
             return change(pick(name if len(name) > 1 else name[0], given), given)
         if name not in keys:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +31,7 @@ def plan_run(run: VideoTextRun) -> RunPlan:
     cost = compute_cost(video, frames, training=True)
     if run.checkpointing:  # the network then computes segments again, one after the other, not blocks
         step = replace(step, checkpointed=step.activations / cost.segments)
-    sizes = {"batch_size": run.batch_size, "micro_batch": run.micro_batch}
+    sizes: dict[str, Any] = {"batch_size": run.batch_size, "micro_batch": run.micro_batch}
     phase = PhasePlan(steps=run.steps, checkpointing=run.checkpointing, step=step, **sizes)
     shown = f"clips of {frames} frames of {run.size}x{run.size}: {cost.segments:,} segments, {cost.tokens:,} tokens, "
     return RunPlan(

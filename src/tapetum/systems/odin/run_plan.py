@@ -1,5 +1,7 @@
 """Plan of a training run of Odin (`tapetum train odin --dry`)."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -36,7 +38,7 @@ def plan_run(run: OdinRun) -> RunPlan:
         ids = torch.zeros(_MEASURED, side, side, dtype=torch.int64)
         names = torch.zeros(_MEASURED, regions, dtype=torch.int64)
 
-    settings = {"temperature": config.temperature, "local_negatives": config.local_negatives}
+    settings: dict[str, Any] = {"temperature": config.temperature, "local_negatives": config.local_negatives}
 
     def loss() -> Tensor:
         if clustered:
@@ -45,12 +47,12 @@ def plan_run(run: OdinRun) -> RunPlan:
         online = networks["online"]
         projections = [online.project(pool_masks(online(view), ids, regions)[0]) for _ in range(2)]
         if config.form == "s":
-            return detcon_s(*projections, names, names, **settings)
+            return detcon_s(projections[0], projections[1], names, names, **settings)
         target = networks["target"]
         with torch.no_grad():
             targets = [target.project(pool_masks(target(view), ids, regions)[0]) for _ in range(2)]
         predictions = [online.predict(each) for each in projections]
-        return detcon(*predictions, *targets, names, names, names, names, **settings)
+        return detcon(*predictions, *targets, names, names, names, names, **settings)  # pyright: ignore[reportCallIssue]
 
     step = measure_step(loss, networks, _MEASURED, bf16=run.bf16)
     name, images = DATA_SETS["small" if run.preset == "small" else "resnet", False]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ from tapetum.train.measure_step import measure_step
 def plan_run(run: TapKubric | TapNano) -> RunPlan:
     """Plan a run on Kubric, or all phases of one on scenes."""
     if isinstance(run, TapKubric):
-        task = TrackingTask(run.size, run.points, refine_with_gradient=run.refine_with_gradient)
+        task = _tracking(run.size, run.points, refine_with_gradient=run.refine_with_gradient)
         loss, parts = clip_loss(task, _at_size(network_of(run.start, ARCHITECTURES[run.model]), run.size), run.frames)
         step = measure_step(loss, parts, bf16=run.bf16)
         phase = PhasePlan(steps=run.steps, batch_size=run.batch_size, micro_batch=run.micro_batch, step=step)
@@ -36,7 +37,7 @@ def plan_run(run: TapKubric | TapNano) -> RunPlan:
     config = network_of(run.start, run.model)
     for phase in changed_phases(run, run.phases):
         sized = replace(_at_size(config, phase.size), iterations=phase.iterations)
-        task = TrackingTask(phase.size, phase.points, matching_weight=MATCHING_WEIGHT)
+        task = _tracking(phase.size, phase.points, matching_weight=MATCHING_WEIGHT)
         step = measure_step(*clip_loss(task, sized, phase.frames))
         phases.append(
             PhasePlan(name=phase.name, steps=phase.steps, batch_size=phase.batch_size, micro_batch=phase.micro_batch, step=step)
@@ -51,6 +52,11 @@ def network_of(start: str | None, otherwise: TapirConfig) -> TapirConfig:
     entry = entry_of(start)
     known = ARCHITECTURES.get(start if entry is None else entry.architecture)
     return known or tracker.load(start).model.config
+
+
+def _tracking(size: int, points: int, **settings: Any) -> TrackingTask:
+    """Make a task of which the loss alone is computed."""
+    return TrackingTask(size, points, **settings)  # pyright: ignore[reportAbstractUsage]
 
 
 def _at_size(config: TapirConfig, side: int) -> TapirConfig:

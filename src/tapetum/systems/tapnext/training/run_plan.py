@@ -1,6 +1,7 @@
 """Plan of a training run of TAPNext (`tapetum train tapnext --dry`)."""
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -31,7 +32,7 @@ def plan_run(run: TapNextRun) -> RunPlan:
             bf16=run.bf16,
         )
         name = phase.name if len(phases) > 1 else ""
-        sizes = {"steps": phase.steps, "batch_size": phase.batch_size, "micro_batch": phase.micro_batch}
+        sizes: dict[str, Any] = {"steps": phase.steps, "batch_size": phase.batch_size, "micro_batch": phase.micro_batch}
         planned.append(PhasePlan(name=name, step=step, **sizes))
     last = phases[-1]
     return RunPlan(
