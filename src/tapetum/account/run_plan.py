@@ -104,9 +104,9 @@ class PhasePlan:
         traffic = count_traffic(self.step.units, layout)
         *_, step = step_seconds(self.step_flops, traffic, layout)
         days = Interval(*(self.steps * value / DAY for value in (step.value, step.low, step.high)))
-        kept = self.step.checkpointed if self.checkpointing else self.step.activations
+        own_bytes = self.step.checkpointed if self.checkpointing else self.step.activations
         memory, checkpointed = (
-            count_memory(self.step.units, layout, round(micro_batch * each)) for each in (kept, self.step.checkpointed)
+            count_memory(self.step.units, layout, round(micro_batch * each)) for each in (own_bytes, self.step.checkpointed)
         )
         return Share(
             gpus=used,

@@ -73,9 +73,9 @@ def options(
         if pick:
             return change(pick(name if len(name) > 1 else name[0], given), given)
         if name not in keys:
-            asked = " ".join(f"--{picker} {word}" for picker, word in zip(pickers, name, strict=True))
+            words = " ".join(f"--{picker} {word}" for picker, word in zip(pickers, name, strict=True))
             known = ", ".join(sorted({key[-1] for key in keys if key[:-1] == name[:-1]}))
-            raise BadInput(f"there are no numbers for {asked}; --{pickers[-1]} may be {known} there")
+            raise BadInput(f"there are no numbers for {words}; --{pickers[-1]} may be {known} there")
         return change(presets[keys[name]], given)
 
     return tyro.conf.arg(constructor=_as_constructor(make, kind, parameters))

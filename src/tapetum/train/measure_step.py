@@ -64,7 +64,7 @@ def measure_step(
         frozen=sum(p.numel() for p in weights) - learning,
         forward=cost.forward / examples,
         backward=cost.backward / examples,
-        activations=meter.kept / examples,
+        activations=meter.whole / examples,
         checkpointed=meter.checkpointed / examples,
         units=tuple(units),
     )
@@ -81,7 +81,7 @@ class _Activations:
         self._inside: list[int] = []
 
     @property
-    def kept(self) -> int:
+    def whole(self) -> int:
         """Sum what is kept."""
         return self._outside + sum(self._inside)
 

@@ -36,11 +36,11 @@ def _encoder(reference: str, side: int) -> Encoder:
     name = reference.removeprefix("random:") if entry is None else entry.architecture
     if name not in names():
         return load(reference, text=False).to("meta")
-    found = architecture(name)
-    if hasattr(found.config, "image_size"):
-        found = changed(found, {"image_size": (side, side)})
+    described = architecture(name)
+    if hasattr(described.config, "image_size"):
+        described = changed(described, {"image_size": (side, side)})
     with torch.device("meta"):
-        return make(found)
+        return make(described)
 
 
 def _segmentation_step(run: FcnRun) -> MeasuredStep:
