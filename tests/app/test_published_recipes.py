@@ -109,7 +109,7 @@ def test_a_plan_is_written_as_text_and_as_json() -> None:
     plan = plan_of("adapt-metaworld")
     text, values = PlannedRun(plan).as_text(), PlannedRun(plan).as_json()
     assert "20,000" in text
-    assert "not published  weight-decay 0.0001" in text
+    assert "weight-decay 0.0001: ours" in text
     assert values["steps"] == 20_000
     assert values["examples"] == 20_000 * 32
     assert values["phases"][0]["devices"][1]["used"] == 32  # a batch of 32 on 64 GPUs

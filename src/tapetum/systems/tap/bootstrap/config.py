@@ -169,7 +169,8 @@ class BootstrapRun:
     """A whole run; the defaults are for `tapir-nano` on a laptop."""
 
     preset: Literal["small", "paper"] = "small"
-    """small: for the bundled tracker on a laptop; paper: BootsTAPIR as far as it is published, for accelerators."""
+    """small: for the bundled tracker on a laptop; paper: BootsTAPIR as far as it is published, for accelerators;
+    an option at the value that it has in small then counts as not given."""
     model: str = "tapir-nano"
     """Tracker to start from: a name of weights (see: tapetum weights list), a file, or a folder that this verb made."""
     settings: Ingredients = field(default_factory=Ingredients)
