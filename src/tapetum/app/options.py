@@ -55,7 +55,8 @@ def options(
     0.2 drop
     0.5 replace
     """
-    kind, pickers = type(next(iter(presets.values()))), (by,) if isinstance(by, str) else by or ()
+    kind = type(next(iter(presets.values())))
+    pickers: tuple[str, ...] = (by,) if isinstance(by, str) else by or ()
     keys: dict[tuple[str, ...], Any] = {key if isinstance(key, tuple) else (key,): key for key in presets}
     requested = _Request(pickers, required, {*hidden, *pickers}, markers or {})
     change, parameters = _changes(list(presets.values()), requested)
