@@ -13,7 +13,7 @@ from tapetum.app.recipes import RecipeOptions, recipe_command
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
 from tapetum.core.provenance import guarding_data
-from tapetum.systems.adapters.recipes import RECIPES, AdaptRun
+from tapetum.systems.adapters.recipes import PRESETS, AdaptRun
 from tapetum.train.launch_config import Launch
 
 if TYPE_CHECKING:
@@ -131,8 +131,11 @@ def verify(options: VerifyOptions, listener: Listener) -> Verified:
 _MARKERS = {"cache": tyro.conf.FlagConversionOff}
 
 
-def _preset(task: str, given: Mapping[str, Any]) -> AdaptRun:
-    return RECIPES.get(task) or AdaptRun(task=task)
+def _preset(names: tuple[str, str], given: Mapping[str, Any]) -> AdaptRun:
+    task, suite = names
+    if suite != "own" and task != "clone":
+        raise BadInput(f"--suite {suite} is of --task clone, not of {task}; leave it out")
+    return PRESETS.get(names) or AdaptRun(task=task)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +150,8 @@ class AdaptOptions(RecipeOptions):
     data: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DATA")]
     """Folder of the data, or one parquet file."""
     recipe: Annotated[
-        AdaptRun, options(RECIPES, by="task", hidden=("data",), markers=_MARKERS, pick=_preset, others="FILE.py:CLASS")
+        AdaptRun,
+        options(PRESETS, by=("task", "suite"), hidden=("data",), markers=_MARKERS, pick=_preset, others="FILE.py:CLASS"),
     ]
 
 

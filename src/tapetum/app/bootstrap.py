@@ -1,7 +1,7 @@
 """`tapetum bootstrap`: self-training of a tracker on a folder of the user's own videos (BootsTAP)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +14,7 @@ from tapetum.app.report import check_report
 from tapetum.app.verb import File, Listener, Result
 from tapetum.core.jobs import Engine
 from tapetum.core.provenance import guarding_data
-from tapetum.systems.tap.bootstrap.config import DECIDING_SCORE, BootstrapRun, Ingredient, without
+from tapetum.systems.tap.bootstrap.config import DECIDING_SCORE, RECIPES, BootstrapRun, Ingredient, without
 from tapetum.train.launch_config import Launch
 
 if TYPE_CHECKING:
@@ -57,6 +57,21 @@ def bootstrap(
 _MARKERS = {"separate_moments": tyro.conf.arg(name="apart"), "clips": tyro.conf.arg(aliases=["--batch-size"])}
 
 
+_USUAL = {name: replace(RECIPES["small"], preset=name) for name in RECIPES}
+"""Defaults of the options: those of `small` under every name, so that switches stay switches."""
+
+
+def _preset(name: str, given: Any) -> BootstrapRun:
+    """Find the preset, and leave out of `given` what has its usual value, which of a switch is no different from not given."""
+    if name != "small":
+        usual = RECIPES["small"]
+        settings = {key: value for key, value in given["settings"].items() if value != getattr(usual.settings, key)}
+        changed = {key: value for key, value in given.items() if key != "settings" and value != getattr(usual, key)}
+        given.clear()
+        given.update(changed, settings=settings)
+    return RECIPES[name]
+
+
 @dataclass(frozen=True, kw_only=True)
 class BootstrapOptions(RecipeOptions):
     """Teach a tracker on a folder of your own videos, which need no labels (BootsTAP).
@@ -76,7 +91,7 @@ class BootstrapOptions(RecipeOptions):
     report: Annotated[File | None, tyro.conf.arg(metavar="FILE.html")] = None
     """When the run has ended, write a page that needs no network: its curves, and clips that were left out, tracked before and
     after, those with the largest error first."""
-    recipe: Annotated[BootstrapRun, options({"": BootstrapRun()}, markers=_MARKERS)]
+    recipe: Annotated[BootstrapRun, options(_USUAL, by="preset", markers=_MARKERS, pick=_preset)]
 
 
 @dataclass(frozen=True)

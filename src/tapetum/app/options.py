@@ -11,18 +11,20 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 
 import tyro
 
+from tapetum.core.errors import BadInput
+
 Config = TypeVar("Config")
 
 
 def options(
     presets: Mapping[Any, Config],
     *,
-    by: str | None = None,
+    by: str | tuple[str, ...] | None = None,
     about: str = "Which numbers are the defaults.",
     required: Collection[str] = (),
     hidden: Collection[str] = (),
     markers: Mapping[str, Any] | None = None,
-    pick: Callable[[str, Mapping[str, Any]], Config] | None = None,
+    pick: Callable[[Any, Mapping[str, Any]], Config] | None = None,
     others: str = "",
 ) -> Any:
     """Annotate a field whose options are the fields of a frozen dataclass, and whose value is one of `presets` with changes.
@@ -31,14 +33,16 @@ def options(
     given. Fields that are dataclasses themselves are opened up.
 
     Args:
-        presets: whole configs of one class, by name.
-        by: the option that picks one, by default the first. None: there is one preset.
+        presets: whole configs of one class, by name; by several names where several options pick one.
+        by: the option that picks one, or several, by default the first. None: there is one preset.
         about: help of that option, where there is no field of its name.
         required: fields that must be given.
         hidden: fields that are no options.
         markers: what tyro is to know of a field besides, by name; one thing or a tuple.
-        pick: gives the preset for what `by` says and all other options; by default the one of that name.
-        others: how help shows what `by` may be besides a name, for which `pick` makes a preset; empty: nothing.
+        pick: gives the preset for what `by` says (of several options, all that they say) and all other options; by default
+            the one of that name.
+        others: how help shows what `by`, or the first of several, may be besides a name, for which `pick` makes a preset;
+            empty: nothing.
 
     >>> from typing import NamedTuple
     >>> from tapetum.systems.hip.config import Masked
@@ -51,20 +55,29 @@ def options(
     0.2 drop
     0.5 replace
     """
-    kind, names = type(next(iter(presets.values()))), list(presets)
-    requested = _Request(by, required, {*hidden, by}, markers or {})
+    kind = type(next(iter(presets.values())))
+    pickers: tuple[str, ...] = (by,) if isinstance(by, str) else by or ()
+    keys: dict[tuple[str, ...], Any] = {key if isinstance(key, tuple) else (key,): key for key in presets}
+    requested = _Request(pickers, required, {*hidden, *pickers}, markers or {})
     change, parameters = _changes(list(presets.values()), requested)
-    if by:
-        metavar = f"{{{','.join(names)}}}|{others}" if others else None
-        words = str if others else Literal[tuple(names)]
-        choice = Annotated[words, tyro.conf.arg(help=_docstrings(kind).get(by, about), metavar=metavar)]
-        for mark in _marks(requested.markers.get(by, ())):
+    for place, picker in enumerate(pickers):
+        names = list(dict.fromkeys(key[place] for key in keys))
+        metavar = f"{{{','.join(names)}}}|{others}" if others and place == 0 else None
+        words = Literal[tuple(names)] if metavar is None else str
+        choice = Annotated[words, tyro.conf.arg(help=_docstrings(kind).get(picker, about), metavar=metavar)]
+        for mark in _marks(requested.markers.get(picker, ())):
             choice = Annotated[choice, mark]
-        parameters.insert(0, _parameter(by, names[0], choice))
+        parameters.insert(place, _parameter(picker, names[0], choice))
 
     def make(**given: Any) -> Config:
-        name = given.pop(by) if by else names[0]
-        return change(pick(name, given) if pick else presets[name], given)
+        name: Any = tuple(given.pop(picker) for picker in pickers) or next(iter(keys))
+        if pick:
+            return change(pick(name if len(name) > 1 else name[0], given), given)
+        if name not in keys:
+            words = " ".join(f"--{picker} {word}" for picker, word in zip(pickers, name, strict=True))
+            known = ", ".join(sorted({key[-1] for key in keys if key[:-1] == name[:-1]}))
+            raise BadInput(f"there are no numbers for {words}; --{pickers[-1]} may be {known} there")
+        return change(presets[keys[name]], given)
 
     return tyro.conf.arg(constructor=_as_constructor(make, kind, parameters))
 
@@ -73,7 +86,7 @@ def options(
 class _Request:
     """Arguments of `options`."""
 
-    by: str | None
+    by: tuple[str, ...]
     required: Collection[str]
     hidden: Collection[str | None]
     markers: Mapping[str, Any]
@@ -99,7 +112,9 @@ def _changes(
         default = tyro.MISSING if name in requested.required else values[0]
         if any(value != values[0] for value in values):
             differ.add(name)
-            help_, type_, default = f"{help_} By default as the {requested.by} has it.".strip(), type_ | None, None
+            have = "has" if len(requested.by) == 1 else "have"
+            help_ = f"{help_} By default as the {' and the '.join(requested.by)} {have} it.".strip()
+            type_, default = type_ | None, None
         annotation = Annotated[type_, tyro.conf.arg(help=help_, metavar=_metavar(type_))]
         for mark in _marks(requested.markers.get(name, ())):
             annotation = Annotated[annotation, mark]

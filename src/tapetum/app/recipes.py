@@ -22,6 +22,8 @@ class RecipeOptions:
 
     config: Annotated[Path | None, tyro.conf.arg(metavar="FILE.toml")] = None
     """File of settings, such as the settings.toml of every run; what the command line says wins."""
+    dry: bool = False
+    """Only say what the run costs: steps, parameters, FLOPs, memory and days on H100 GPUs. Reads no data."""
     recipe: Any
     launch: LaunchOptions
 
@@ -72,6 +74,10 @@ def recipe_command(
     """
 
     def work(given: Any, listener: Listener) -> Result:
+        if given.dry:
+            from tapetum.app.dry import PlannedRun, plan_run
+
+            return PlannedRun(plan_run(given.recipe))
         return train(given, given.launch, listener) or Stopped(given.launch.out, product)
 
     return Command(with_json(given_options), work, recipe=name)

@@ -15,17 +15,19 @@ from tapetum.app.train_status import status
 from tapetum.app.verb import Listener
 from tapetum.systems.hip.recipes import RECIPES as HIP
 from tapetum.systems.hip.recipes import HipRun
-from tapetum.systems.longvideo.recipes import RECIPES as LONG_VIDEO
+from tapetum.systems.longvideo.recipes import PRESETS as LONG_VIDEO
 from tapetum.systems.longvideo.recipes import VideoTextRun
 from tapetum.systems.odin.recipes import RECIPES as ODIN
 from tapetum.systems.odin.recipes import OdinRun
 from tapetum.systems.paligemma.masks.config import RECIPES as MASK_CODEC
 from tapetum.systems.paligemma.masks.config import MaskCodecRun
-from tapetum.systems.paligemma.recipes import STAGES, TRANSFER, PaliGemmaStage, PaliGemmaTransfer
+from tapetum.systems.paligemma.recipes import PRESETS as PALIGEMMA
+from tapetum.systems.paligemma.recipes import TRANSFER, PaliGemmaStage, PaliGemmaTransfer, published_stage
 from tapetum.systems.paligemma.transfer.tasks import TASKS, task_run
 from tapetum.systems.perception_test.localiser.config import RECIPES as LOCALISER
 from tapetum.systems.perception_test.localiser.config import LocaliserRun
-from tapetum.systems.tap.training.recipes import SCHEDULES, TAP_NANO, TapKubric, TapNano
+from tapetum.systems.tap.training.recipes import RECIPES as TAP
+from tapetum.systems.tap.training.recipes import TAP_NANO, TapKubric, TapNano
 from tapetum.systems.tapnext.training.recipes import RECIPES as TAPNEXT
 from tapetum.systems.tapnext.training.recipes import TapNextRun
 from tapetum.train.launch_config import Launch
@@ -53,7 +55,7 @@ class LongVideoOptions(RecipeOptions):
     The weights are for tapetum.load, and for --start of the next stage. Under torchrun it runs on several processes.
     """
 
-    recipe: Annotated[VideoTextRun, options(LONG_VIDEO, by="stage", required=_DATA, markers=_FLAGS)]
+    recipe: Annotated[VideoTextRun, options(LONG_VIDEO, by=("stage", "preset"), required=_DATA, markers=_FLAGS)]
     plan: bool = False
     """Only say what it will cost: tokens, memories, bytes, FLOPs and time of a clip, a step and the run."""
 
@@ -61,6 +63,12 @@ class LongVideoOptions(RecipeOptions):
 def _tap_nano(recipe: str, help: str) -> type:
     shown = options({"": TAP_NANO[recipe]}, hidden=("name", "model", "phases"), markers=_START)
     return recipe_options(help, Annotated[TapNano, shown])
+
+
+def _stage_of(names: tuple[str, str], given: Mapping[str, Any]) -> PaliGemmaStage:
+    """Find the numbers of a stage; published ones for the model that is given."""
+    stage, preset = names
+    return published_stage(stage, given.get("model") or "") if preset == "paper" else PALIGEMMA[names]
 
 
 def _transfer_of(task: str, given: Mapping[str, Any]) -> PaliGemmaTransfer:
@@ -79,13 +87,7 @@ _OPTIONS: dict[str, type] = {
         "Train TAPIR or a relative on Kubric's point tracks as the paper does; under torchrun on several processes.",
         Annotated[
             TapKubric,
-            options(
-                SCHEDULES,
-                by="schedule",
-                about="Steps, batch size and weight decay: the paper's, or those of the public configuration.",
-                required=_DATA,
-                markers=_START,
-            ),
+            options(TAP, by="preset", required=_DATA, markers=_START),
         ],
     ),
     "tapnext": recipe_options(
@@ -114,8 +116,10 @@ _OPTIONS: dict[str, type] = {
         ],
     ),
     "paligemma": recipe_options(
-        "Train a small PaliGemma on images of scenes, stage after stage: the vision encoder alone, all tasks, larger images.",
-        Annotated[PaliGemmaStage, options(STAGES, by="stage", required=_DATA, markers=_FLAGS | _START)],
+        "Train a PaliGemma on images of scenes, stage after stage: the vision encoder alone, all tasks, larger images.",
+        Annotated[
+            PaliGemmaStage, options(PALIGEMMA, by=("stage", "preset"), required=_DATA, markers=_FLAGS | _START, pick=_stage_of)
+        ],
     ),
     "paligemma-transfer": recipe_options(
         "Teach a PaliGemma a task of your own, from lines of JSON with image, prefix and suffix; or one of papers (--task).",

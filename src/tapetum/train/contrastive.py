@@ -15,8 +15,6 @@ and no factor of the number of processes is needed.
 """
 
 import math
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +22,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from tapetum.layers.precision import unrounded
 from tapetum.train.gather import all_gather, shift
 from tapetum.train.process_group import current_process_group
 
@@ -113,13 +112,6 @@ def _sigmoid_losses(
     """Sum the binary cross entropies of a block of pairs, of which those with equal numbers fit."""
     logits = scale * similarities(images, texts) + bias
     return -F.logsigmoid(torch.where(own[:, None] == others, logits, -logits)).sum()
-
-
-def unrounded(x: Tensor) -> AbstractContextManager[Any]:
-    """Switch autocast off for the device of `x`."""
-    if x.device.type == "meta":  # which knows of no autocast
-        return nullcontext()
-    return torch.autocast(x.device.type, enabled=False)
 
 
 def learned_scale(logarithm: Tensor) -> Float[Tensor, ""]:

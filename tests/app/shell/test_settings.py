@@ -18,7 +18,7 @@ COMMANDS = [
     "train hip --out o --data d",
     "train hip --out o --data d --layout imagenet --size 32 48 --bf16 False --no-shared --lr 1e-5 --device cpu",
     "train hip --out o --data d --layout voc --mae-steps 7 --ratio 0.5 --checkpointing --workers 0",
-    "train tap-kubric --out o --data d --schedule public --steps 7 --weights w --betas 0.5 0.75 --refine-with-gradient None",
+    "train tap-kubric --out o --data d --preset public --steps 7 --weights w --betas 0.5 0.75 --refine-with-gradient None",
     "train tap-kubric --out o --data d --bf16 --parallel fsdp --size 64 --batch-size 2",
     "train tap-nano --out o --size 64 --batch-size 2 --save-every 5 --device cpu --textures t",
     "train causal-tap-nano --out o --weights None --steps 3 --threads 2",

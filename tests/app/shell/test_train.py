@@ -60,8 +60,8 @@ def test_parquet_is_the_usual_layout_and_images_may_have_two_sides() -> None:
 def test_a_schedule_says_what_is_not_given() -> None:
     words = "train tap-kubric --out o --data d"
     assert parse(words).recipe == tap_kubric("d")
-    assert parse(f"{words} --schedule public").recipe == tap_kubric("d", "public")
-    command = parse(f"{words} --schedule public --steps 7 --weights w --model bootstapir --workers 2 --parallel fsdp")
+    assert parse(f"{words} --preset public").recipe == tap_kubric("d", "public")
+    command = parse(f"{words} --preset public --steps 7 --weights w --model bootstapir --workers 2 --parallel fsdp")
     assert command.recipe == replace(tap_kubric("d", "public"), steps=7, start="w", model="bootstapir")
     assert command.launch == Launch(out=Path("o"), workers=2, parallel="fsdp")
 

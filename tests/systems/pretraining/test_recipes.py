@@ -29,7 +29,7 @@ def test_published_numbers() -> None:
         recipe(m, "d", p) for m, p in (("simclr", "resnet"), ("byol", "resnet"), ("dino", "vit"), ("mae", "vit"))
     )
     assert (simclr.optimizer, simclr.base_lr * simclr.batch_size / 256, simclr.simclr.temperature) == ("lars", 4.8, 0.1)
-    assert (byol.optimizer, byol.base_lr, byol.byol.hidden, byol.byol.projection) == ("lars", 0.45, 4096, 256)
+    assert (byol.optimizer, byol.base_lr, byol.byol.hidden, byol.byol.projection) == ("lars", 0.2, 4096, 256)
     assert (dino.weight_decay, dino.final_weight_decay, dino.clip_norm, dino.dino.prototypes) == (0.04, 0.4, 3.0, 65536)
     assert dino.views == (224, 224, *(96,) * 8)
     assert (mae.mae.ratio, mae.mae.width, mae.mae.depth, mae.mae.heads, mae.betas) == (0.75, 512, 8, 16, (0.9, 0.95))

@@ -242,11 +242,12 @@ def _read(arguments: Sequence[str]) -> _Parsed:
 
 def _arranged(command: "Command", words: list[str]) -> list[str]:
     """Add what the file of --config says, and put names behind options where there are several."""
-    from tapetum.app.shell.parsing import names_last, positionals_of
+    from tapetum.app.shell.parsing import names_last, positionals_of, with_places
     from tapetum.app.shell.settings import with_settings
 
     if command.recipe is not None:
-        return with_settings(command.options, command.recipe, words)
+        words = with_settings(command.options, command.recipe, words)
+        return with_places(command.options, words) if "--dry" in words else words
     positionals = positionals_of(command.options)
     several = len(positionals) > 1 and any(each.several for each in positionals)
     return names_last(command.options, words) if several else words

@@ -22,6 +22,8 @@ from tapetum.core.errors import BadInput
 Options = TypeVar("Options")
 SETTINGS = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
 """How fields become options."""
+PLACES, NOWHERE = ("data", "out"), "nowhere"
+"""Options that a dry run need not be given, and what stands for their values there."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +168,16 @@ def names_last(kind: type, words: Sequence[str]) -> list[str]:
         else:
             (chosen if word == "-h" else names).append(word)
     return [*chosen, *(["--"] if any(name.startswith("-") for name in names) else []), *names]
+
+
+def with_places(kind: type, words: Sequence[str]) -> list[str]:
+    """Add the places that a command must be given and a dry run of it does not look at: data to read, a folder to write."""
+    given, names = _split(kind, words)
+    known = {name for _, option, _ in given for name in option.names}
+    lacking = [each for each in options_of(kind) if each.default is inspect.Parameter.empty and not known & set(each.names)]
+    places = [word for each in lacking if each.names[0] in PLACES for word in (f"--{each.names[0]}", NOWHERE)]
+    positionals = [each for each in positionals_of(kind) if each.required][len(names) :]
+    return [*([NOWHERE] * len(positionals)), *words, *places]
 
 
 def plain(word: str) -> str:

@@ -21,7 +21,7 @@ from tapetum.core.errors import BadInput
 from tapetum.core.reading import MOST_SETTINGS, parse_toml, read_text
 from tapetum.hub.renamed import OPTIONS
 
-NOT_WRITTEN = "out", "minutes", "json", "config", "plan"
+NOT_WRITTEN = "out", "minutes", "json", "config", "plan", "dry"
 """Options that a run's own file leaves out, because they are of one call and not of the run."""
 
 

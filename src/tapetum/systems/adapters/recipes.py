@@ -25,6 +25,8 @@ class AdaptRun:
     task: str
     """classify: names of images; segment: a class for every pixel; clone: do what demonstrations show; or a task of your own:
     FILE.py:CLASS, package.module:CLASS, an entry point."""
+    suite: Literal["own", "metaworld", "kitchen", "rgb-stacking"] = "own"
+    """Of clone: the paper's numbers for demonstrations of a suite (arXiv 2304.06600), on a ResNet-50; own: short runs."""
     data: str = ""
     """classify: a folder with a folder of images for each class, or train/CLASS and val/CLASS. segment: images with masks,
     laid out as VOC. Both also as parquet. clone: what `tapetum data demos` wrote. A task of your own: what its class reads."""
@@ -107,6 +109,34 @@ RECIPES: Mapping[str, AdaptRun] = {
     "clone": AdaptRun(task="clone"),
 }
 """Runs by task, whose data is still to be named."""
+_PUBLISHED: dict[str, Any] = {
+    "trunk": "resnet-50",  # section 4: NFNet-F0, ResNet-50 and ViT-B/16, with weights of ImageNet and others
+    "preset": "bottom-middle-top",  # section 3
+    "steps": 20_000,  # R3M (arXiv 2203.12601), whose setting the paper follows
+    "batch_size": 32,  # R3M
+    "lr": 1e-3,  # R3M
+    "head_lr": 1e-3,  # R3M
+    "rollouts": 50,  # R3M
+    "evaluations": 20,  # R3M: every 1,000 steps
+}
+PAPER: Mapping[str, AdaptRun] = {
+    "metaworld": AdaptRun(task="clone", suite="metaworld", **_PUBLISHED),  # 25 demonstrations a task and camera
+    "kitchen": AdaptRun(task="clone", suite="kitchen", **_PUBLISHED),  # 25 as well
+    "rgb-stacking": AdaptRun(task="clone", suite="rgb-stacking", own="concat", **_PUBLISHED),  # proprioception is given there
+}
+"""The paper's runs by suite, whose data is still to be named."""
+UNPUBLISHED: Mapping[str, str] = {
+    "rank": "bottlenecks are small; their inner channels could not be read",
+    "weight_decay": "ours",
+    "lr": "of adapters: R3M's for its head",
+    "steps": "R3M's; the number of RGB-Stacking, of its demonstrations too, could not be read",
+}
+"""Values of `PAPER` that could not be read, and what stands in their place."""
+PRESETS: Mapping[tuple[str, str], AdaptRun] = {
+    **{(task, "own"): run for task, run in RECIPES.items()},
+    **{("clone", suite): run for suite, run in PAPER.items()},
+}
+"""All runs, by task and suite."""
 PAPER_TASKS: tuple[tuple[str, str, str], ...] = tuple(
     (suite, task, camera)
     for suite, tasks, cameras in (
@@ -135,8 +165,5 @@ def paper_recipes(demos: str) -> dict[tuple[str, str, str], AdaptRun]:
     As long as in R3M, and without proprioception but for RGB-Stacking, where the paper gives it.
     """
     return {
-        (suite, task, camera): recipe(
-            "clone", f"{demos}/{task}-{camera}", steps=20_000, own="concat" if suite == "rgb-stacking" else "none"
-        )
-        for suite, task, camera in PAPER_TASKS
+        (suite, task, camera): replace(PAPER[suite], data=f"{demos}/{task}-{camera}") for suite, task, camera in PAPER_TASKS
     }

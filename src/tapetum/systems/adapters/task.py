@@ -130,7 +130,11 @@ class AdaptTask(Task):
 
     def described(self) -> dict[str, Any]:
         """Describe which run this is. What it is scored by and what makes it quicker may change when it goes on."""
-        kept = {name: value for name, value in asdict(self.run).items() if name not in ("data", "cache", "strict", "rollouts")}
+        kept = {
+            name: value
+            for name, value in asdict(self.run).items()
+            if name not in ("data", "suite", "cache", "strict", "rollouts")
+        }
         return {"run": {**kept, "task": self.about["task"]}, "head": dict(self.about), "trunk": trunk_hash(self._trunk())}
 
     def answer(self, model: Headed, batch: Mapping[str, Tensor], own: Tensor | None = None) -> Tensor:

@@ -44,9 +44,18 @@ def data_set(layout: str, place: Path, split: Split, sizes: Sizes | None = None,
     return DataSet(examples, listed.classes, listed.asks, listed.missing)
 
 
+def image_size(layout: str, sizes: Sizes) -> tuple[int, int]:
+    """Look up height and width of a layout's images and frames.
+
+    >>> image_size("voc", Sizes())
+    (512, 512)
+    """
+    return sizes.image or _SIZE.get(layout, (224, 224))
+
+
 def _fields(listed: Listing, layout: str, sizes: Sizes) -> tuple[Mapping[str, ModalityField], ModalityField | None]:
     """The modalities, and the class of each element of `image` where a mask tells it."""
-    files, size = listed.files, sizes.image or _SIZE.get(layout, (224, 224))
+    files, size = listed.files, image_size(layout, sizes)
     fields: dict[str, ModalityField] = {}
     if "mask" in files:
         mask = ModalityField(MaskFiles(files["mask"], size, len(listed.classes), area=0.25), mirror=True, fill=-1)

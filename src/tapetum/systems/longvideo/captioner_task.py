@@ -1,7 +1,6 @@
 """Training of a language model on texts, and of the layers between a frozen one and a frozen video encoder (LongViViT, 3.4)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from tapetum.systems.longvideo.encoder import VideoEncoder
 from tapetum.systems.longvideo.inflation import continue_from, inflate_from
 from tapetum.systems.longvideo.language import ByteLanguage, make_language
 from tapetum.systems.longvideo.recipes import VideoTextRun
-from tapetum.systems.longvideo.task import NOT_COMPARED, ShuffledClips, pad_clips, padded_lengths, scale_pixels
+from tapetum.systems.longvideo.task import ShuffledClips, describe, pad_clips, padded_lengths, scale_pixels
 from tapetum.systems.longvideo.video_text_config import BYTE_DECODER, CaptionerConfig
 from tapetum.systems.longvideo.weights import load
 from tapetum.train import StepContext, Task
@@ -68,7 +67,7 @@ class LanguageTask(Task):
 
     def describe(self) -> Mapping[str, Any]:
         """List what decides what is learned."""
-        return {name: value for name, value in asdict(self.run).items() if name not in NOT_COMPARED}
+        return describe(self.run)
 
 
 class CaptionerTask(Task):
@@ -146,7 +145,7 @@ class CaptionerTask(Task):
 
     def describe(self) -> Mapping[str, Any]:
         """List what decides what is learned."""
-        return {name: value for name, value in asdict(self.run).items() if name not in NOT_COMPARED}
+        return describe(self.run)
 
 
 def load_language(place: str) -> Any:

@@ -14,7 +14,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
-from tapetum.train.contrastive import own_rows, similarities, unit_rows, unrounded
+from tapetum.layers.precision import unrounded
+from tapetum.train.contrastive import own_rows, similarities, unit_rows
 from tapetum.train.gather import all_gather
 
 

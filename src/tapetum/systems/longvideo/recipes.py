@@ -7,8 +7,8 @@ one a text that only this video must tell from it. Video to text (LongViViT, sec
 with a language model, which may be one of the stage before it. Any stage that has a video encoder may begin with one inflated
 from an image ViT.
 
-What stands in `RECIPES` is small, for a laptop: rates, batches and steps of the papers are in appendices that could
-not be read.
+What stands in `RECIPES` is small, for a laptop. `PAPER` has the papers' sizes and what else they print: rates, batches and
+steps are in appendices that could not be read, and `UNPUBLISHED` lists them.
 """
 
 from collections.abc import Mapping
@@ -20,6 +20,7 @@ from tapetum.core.fields import check_fields
 from tapetum.systems.longvideo.config import Memory, Tune
 from tapetum.systems.longvideo.video_text_config import BYTES, VideoTextConfig, named_video_text
 
+Preset = Literal["nano", "paper"]
 Stage = Literal["images", "short", "long", "consolidated", "questions", "language", "video-to-text"]
 MADE_UP = "ordered-events"
 """In the place of a folder: videos that are made up."""
@@ -33,6 +34,8 @@ class VideoTextRun:
     """images: images alone; short: short videos, and images; long: long ones with most tokens dropped; consolidated: long
     ones with MC-ViT's memory; questions: those of the data, with their answers; language: a small decoder on the texts alone;
     video-to-text: what lets a frozen language model see what a frozen video encoder sees."""
+    preset: Preset = "nano"
+    """nano: small, for a laptop; paper: networks and clips of the papers' sizes, for accelerators."""
     data: str = ""
     """Folder of `tapetum scenes episodes`; or tar shards with txt beside mp4 or jpg; or ordered-events, which are made up.
     Of an address, such as s3://bucket/episodes, a copy is made."""
@@ -47,7 +50,10 @@ class VideoTextRun:
     """Of video-to-text, the language model: the folder of a run of the stage language, or the name or folder of a causal model
     of transformers."""
     model: str = "mcvit-nano"
-    """Network by name, such as vivit-nano, longvivit-b, mcvit-b; its text tower reads bytes."""
+    """Network by name, such as vivit-nano, longvivit-b, mcvit-b."""
+    vocabulary: int = BYTES
+    """Kinds of tokens of the text tower; 258: it reads bytes. The papers' towers read subwords, of a tokenizer that they do not
+    name: a run with more than 258 can be planned (--dry), not trained."""
     size: int = 96
     """Rows and columns of a frame."""
     frames: int = 16
@@ -95,7 +101,7 @@ class VideoTextRun:
     def config(self) -> VideoTextConfig:
         """Build the config of both towers. Raises BadInput for what there is not."""
         config = named_video_text(self.model, **self.video_changes)
-        return replace(config, text=replace(config.text, vocabulary=BYTES))
+        return replace(config, text=replace(config.text, vocabulary=self.vocabulary))
 
     @property
     def video_changes(self) -> dict[str, Any]:
@@ -131,6 +137,72 @@ RECIPES: Mapping[Stage, VideoTextRun] = {
     ),
 }
 """Runs by stage, whose data is still to be named."""
+_LARGE: dict[str, Any] = {
+    "preset": "paper",
+    "model": "longvivit-l",  # LongViViT, section 4: ViT-L and BERT-base in the main results
+    "size": 256,  # from the numbers of tokens in MC-ViT, section 4
+    "vocabulary": 32_000,
+    "micro_batch": 4,
+    "bf16": True,
+}
+_CONSOLIDATED: dict[str, Any] = {
+    **_LARGE,
+    "model": "mcvit-l",  # MC-ViT, section 4.1: B and L
+    "frames": 128,  # section 4.1
+    "memory": "consolidated",
+    "memories": 128,  # section 4.2, of Diving48
+    "batch_size": 128,
+    "micro_batch": 1,
+    "checkpointing": True,
+}
+PAPER: Mapping[Stage, VideoTextRun] = {
+    "images": replace(RECIPES["images"], **_LARGE),
+    "short": replace(RECIPES["short"], **_LARGE, frames=16, frame_rate=1.0),  # LongViViT, section 4: 16 frames at 1 a second
+    # section 3.3: 256 frames, three of four tokens dropped, the last four blocks learn
+    "long": replace(RECIPES["long"], **{**_LARGE, "micro_batch": 1}, frames=256, mask_ratio=0.75, tune="last-4"),
+    "consolidated": replace(RECIPES["consolidated"], **_CONSOLIDATED, steps=5_000),  # MC-ViT, section 4.1: EgoSchema
+    "questions": replace(RECIPES["questions"], **_CONSOLIDATED, tune="lora", steps=20_000),  # section 4.1: NExT-QA
+    "video-to-text": replace(
+        RECIPES["video-to-text"],
+        **{**_LARGE, "micro_batch": 1},
+        frames=256,  # LongViViT, section 4
+        memory="joint",
+        mask_ratio=0.3,  # section 3.4
+        batch_size=16,
+    ),
+}
+"""Runs of the papers' sizes by stage: LongViViT's (arXiv 2312.07395), and MC-ViT's (arXiv 2402.05861) with consolidated memory.
+They do not say which language model the stage video-to-text has, so there is no stage language."""
+_SHARED_OPEN = {
+    "steps": "ours, of a laptop's run",
+    "batch_size": "ours; large, the papers say",
+    "lr": "ours",
+    "weight_decay": "ours",
+    "vocabulary": "neither tokenizer nor size is named, BERT-base has 117 million weights there",
+}
+_READER_OPEN = {
+    "steps": "read second-hand",
+    "batch_size": "read second-hand",
+    "lr": "ours",
+    "weight_decay": "ours",
+    "memories": "that of Diving48; not given for questions",
+    "vocabulary": _SHARED_OPEN["vocabulary"],
+}
+UNPUBLISHED: Mapping[Stage, Mapping[str, str]] = {
+    **dict.fromkeys(("images", "short", "long"), _SHARED_OPEN),
+    "consolidated": _READER_OPEN,
+    "questions": {**_READER_OPEN, "lora_rank": "16: ours; about 12% of the weights learn in the paper"},
+    "video-to-text": {
+        **_SHARED_OPEN,
+        "language": "a frozen model of 400 million or 1 billion weights, not public; planned with the small one over bytes",
+        "latents": "32 in 2 blocks: ours",
+    },
+}
+"""Values of `PAPER` that could not be read, and what stands in their place."""
+PRESETS: Mapping[tuple[str, str], VideoTextRun] = {
+    (stage, preset): run for preset, runs in (("nano", RECIPES), ("paper", PAPER)) for stage, run in runs.items()
+}
+"""All runs, by stage and preset."""
 
 
 def recipe(stage: Stage, data: str, **changes: Any) -> VideoTextRun:

@@ -23,10 +23,11 @@ from tapetum.systems.longvideo.inflation import continue_from, inflate_from
 from tapetum.systems.longvideo.losses import video_text_loss
 from tapetum.systems.longvideo.recipes import VideoTextRun
 from tapetum.systems.longvideo.video_text import VideoText
+from tapetum.systems.longvideo.video_text_config import BYTES
 from tapetum.systems.longvideo.weights import load
 from tapetum.train import JointTask, StepContext
 
-NOT_COMPARED = "data", "start", "encoder", "steps", "batch_size", "micro_batch", "lr", "weight_decay", "bf16", "seed"
+NOT_COMPARED = "preset", "data", "start", "encoder", "steps", "batch_size", "micro_batch", "lr", "weight_decay", "bf16", "seed"
 NOT_COMPARED += ("checkpointing",)
 """Fields of a run that say nothing of what is learned, or of which the loop's config knows."""
 
@@ -181,7 +182,13 @@ class VideoTextTask(JointTask):
 
     def describe(self) -> Mapping[str, Any]:
         """List what decides what is learned."""
-        return {name: value for name, value in asdict(self.run).items() if name not in NOT_COMPARED}
+        return describe(self.run)
+
+
+def describe(run: VideoTextRun) -> dict[str, Any]:
+    """List what decides what a run learns; the vocabulary only where it is not bytes, as runs were recorded before."""
+    left_out = (*NOT_COMPARED, "vocabulary") if run.vocabulary == BYTES else NOT_COMPARED
+    return {name: value for name, value in asdict(run).items() if name not in left_out}
 
 
 def scale_pixels(pixels: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
+from tapetum.layers.precision import unrounded
 from tapetum.train.gather import all_gather
 from tapetum.train.process_group import current_process_group
 
@@ -86,7 +87,7 @@ def _one_way(
 ) -> Float[Tensor, ""]:
     """Compute the loss of rows of one view, which are matched with partners in the other."""
     batch = len(rows)
-    with torch.autocast(rows.device.type, enabled=False):
+    with unrounded(rows):
         to_other = torch.einsum("brd,usd->brus", rows, other_view) / temperature
         to_own = torch.einsum("brd,usd->brus", rows, own_view) / temperature
     image = current_process_group().rank * batch + torch.arange(batch, device=rows.device)

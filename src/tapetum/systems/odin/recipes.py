@@ -1,7 +1,9 @@
 """Whole runs of Odin as configs, which are also the options of `tapetum train odin`. Imports no torch.
 
 `resnet` is the published run (arXiv 2203.08777, with DetCon's settings where the paper could not be read): ResNet-50 with a
-pyramid on ImageNet, 1,000 epochs, batches of 4,096, for accelerators. `small` is ours: a core or two, images of 64 pixels.
+pyramid on ImageNet, 1,000 epochs, batches of 4,096, for accelerators. `swin` is the same for Swin-T. `detcon` and `detcon-swin`
+are DetCon-B (arXiv 2103.10957): no pyramid, 16 of Felzenszwalb's segments drawn for each view. `small` is ours: a core or two,
+images of 64 pixels.
 """
 
 from collections.abc import Mapping
@@ -13,7 +15,7 @@ from tapetum.encoders.architectures import Architecture
 from tapetum.systems.odin.config import OdinConfig
 from tapetum.systems.pretraining.recipes import ImageRun, fitting_changes
 
-Preset = Literal["small", "resnet"]
+Preset = Literal["small", "resnet", "swin", "detcon", "detcon-swin"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +23,7 @@ class OdinRun(ImageRun):
     """A whole run; `RECIPES` has some."""
 
     preset: Preset = "small"
-    """small: for a laptop; resnet: as published, for accelerators."""
+    """small: for a laptop; others as published, for accelerators: Odin or DetCon with a ResNet-50 or a Swin-T."""
     odin: OdinConfig = field(default_factory=OdinConfig)
     """What of Odin is a choice."""
 
@@ -40,6 +42,22 @@ class OdinRun(ImageRun):
         return (self.size,) * 3
 
 
+_RESNET = OdinRun(
+    preset="resnet",
+    encoder="resnet-50",  # section 4: ResNet-50, Swin-T and Swin-S
+    size=224,
+    epochs=1000,  # section 4, ImageNet without labels
+    batch_size=4096,  # public configuration of DetCon
+    micro_batch=64,
+    optimizer="lars",  # the same: momentum 0.9, eta 1e-3
+    base_lr=0.2,  # the same
+    warmup_epochs=10,
+    weight_decay=1.5e-6,  # the same
+    bf16=True,
+)
+_SWIN: dict[str, Any] = {"encoder": "swin-t", "optimizer": "adamw", "base_lr": 6.25e-5, "weight_decay": 0.05, "epochs": 1000}
+_DETCON = OdinConfig(source="segments", pyramid_width=0, sampled=16)
+"""DetCon-B: segments of scale 1,000 (its README), 16 drawn for a view, no pyramid (its public code)."""
 RECIPES: Mapping[Preset, OdinRun] = {
     "small": OdinRun(
         batch_size=64,
@@ -51,21 +69,30 @@ RECIPES: Mapping[Preset, OdinRun] = {
             pyramid_width=64, hidden_width=256, projection_width=64, clusters=8, target_decay=0.99, discovery_decay=0.99
         ),
     ),
-    "resnet": OdinRun(
-        preset="resnet",
-        encoder="resnet-50",
-        size=224,
-        epochs=1000,
-        batch_size=4096,
-        micro_batch=64,
-        optimizer="lars",
-        base_lr=0.2,
-        warmup_epochs=10,
-        weight_decay=1.5e-6,
-        bf16=True,
-    ),
+    "resnet": _RESNET,
+    "swin": replace(_RESNET, preset="swin", **_SWIN),
+    "detcon": replace(_RESNET, preset="detcon", odin=_DETCON),
+    "detcon-swin": replace(_RESNET, preset="detcon-swin", odin=_DETCON, **_SWIN),
 }
 """Runs by preset, whose data is still to be named."""
+_OPEN = {
+    "odin": "clusters 16, of features by cosine, 10 rounds, discovery an average of decay 0.999: the paper could not be read",
+    "warmup_epochs": "10 in the public configuration of DetCon, which does not use it",
+}
+_SWIN_OPEN = {
+    "optimizer": "AdamW, as Swin's own training (arXiv 2103.14030)",
+    "base_lr": "1e-3 for batches of 4,096: ours",
+    "weight_decay": "Swin's own",
+    "epochs": "those of ResNet-50",
+    "change": "no drop path; what the paper has is not known",
+}
+UNPUBLISHED: Mapping[str, Mapping[str, str]] = {
+    "resnet": _OPEN,
+    "swin": {**_OPEN, **_SWIN_OPEN},
+    "detcon": {"epochs": "of its longest runs; the public configuration is of 100", "warmup_epochs": _OPEN["warmup_epochs"]},
+    "detcon-swin": {"warmup_epochs": _OPEN["warmup_epochs"], **_SWIN_OPEN},
+}
+"""Values that the papers do not give as far as they could be read, and what stands in their place."""
 
 
 def recipe(data: str, preset: Preset = "small", **changes: Any) -> OdinRun:

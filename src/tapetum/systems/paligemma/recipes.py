@@ -7,8 +7,9 @@ Source: PaliGemma (arXiv 2407.07726, 3.2 and appendix J), PaliGemma 2 (2412.0355
     stage 2    larger images         448, then 896 pixels, 50 and 10 million examples
     stage 3    transfer                one task, 1e-5, cosine after a warm-up of 5%, nothing frozen
 
-Batch size, time scale of the rate and length of the vision encoder's warm-up in stages 1 and 2 are unpublished; numbers here
-are those of `paligemma-nano`, on images of `scenes/`. Imports no torch.
+`STAGES` has the numbers of `paligemma-nano`, on images of `scenes/`; `published_stage` what the papers print of stages 1 and 2,
+with `UNPUBLISHED` beside it: batch size, time scale of the rate, length of the vision encoder's warm-up. Stage 0 of the papers
+is SigLIP (arXiv 2303.15343), which they take as it is: begin stage 1 with --encoder. Imports no torch.
 """
 
 from collections.abc import Mapping
@@ -77,6 +78,8 @@ class Mixture:
 class PaliGemmaStage:
     """A stage of pre-training on images of `scenes/`."""
 
+    preset: Literal["nano", "paper"] = "nano"
+    """nano: the bundled model; paper: what is published, for accelerators, with the learning rate of the model's size."""
     stage: Literal["0", "1", "2"]
     """0: the vision encoder alone, from what is where; 1: all tasks; 2: all tasks on larger images."""
     data: str = ""
@@ -252,6 +255,64 @@ STAGES: Mapping[str, PaliGemmaStage] = {
 }
 """Stages of `paligemma-nano`. In stage 2 lists of boxes come more often, and the rate is a third."""
 TRANSFER = PaliGemmaTransfer()
+LEARNING_RATES: Mapping[str, float] = {
+    "paligemma-3b": 2e-5,  # PaliGemma, section 3.2.2
+    "paligemma2-3b": 1e-5,  # PaliGemma 2, section 3: half of it
+    "paligemma2-10b": 5e-6,  # a quarter
+    "paligemma2-28b": 5e-6,  # a quarter
+}
+"""Of stages 1 and 2, by the model without the size of its images."""
+_BATCH = 8192
+_PUBLISHED_EXAMPLES = {224: 1_000_000_000, 448: 50_000_000, 896: 10_000_000}
+"""Of a stage, by the size of its images (PaliGemma, sections 3.2.2 and 3.2.3)."""
+UNPUBLISHED: Mapping[str, Mapping[str, str]] = {
+    stage: {
+        "batch_size": "ours; with the published examples it gives the steps",
+        "schedule": "the reciprocal of a root of the step, without an end, whose scale is not printed; here constant",
+        "vision_encoder_warmup_steps": "slow and linear, of a length that a figure alone shows; here none",
+        "weight_decay": "ours",
+        "mixture": "weights of the tasks; images and texts of the papers are not public, the command reads those of scenes",
+    }
+    for stage in ("1", "2")
+}
+"""Values that the papers do not give, and what stands in their place."""
+
+
+def published_stage(stage: str, model: str = "") -> PaliGemmaStage:
+    """Make what is published of stage 1 or 2 of a model, by default of the first PaliGemma: 224 pixels in 1, 448 or 896 in 2.
+
+    Raises BadInput for stage 0, which the papers take from SigLIP, and for models that are not of the papers.
+
+    >>> published_stage("2", "paligemma2-10b-896").lr
+    5e-06
+    """
+    family, _, size = (model or ("paligemma-3b-224" if stage == "1" else "paligemma-3b-448")).rpartition("-")
+    if stage == "0":
+        raise BadInput("stage 0 of the papers is SigLIP, which they take as it is; give --stage 1 --encoder with its weights")
+    if family not in LEARNING_RATES or size not in (("224",) if stage == "1" else ("448", "896")):
+        sizes = "224" if stage == "1" else "448 or 896"
+        raise BadInput(f"stage {stage} of {model} is not published; give --model {', '.join(LEARNING_RATES)} with -{sizes}")
+    side = int(size)
+    return PaliGemmaStage(
+        preset="paper",
+        stage="1" if stage == "1" else "2",
+        model=f"{family}-{size}",
+        image_size=side,
+        learning=Learning(mean="examples", length=128 if stage == "1" else 512),  # sections 3.2.2 and 3.2.3, appendix J
+        dense_weight=0.0,
+        steps=_PUBLISHED_EXAMPLES[side] // _BATCH,
+        batch_size=_BATCH,
+        micro_batch={224: 16, 448: 4, 896: 1}[side],
+        lr=LEARNING_RATES[family],
+        schedule="constant",
+    )
+
+
+PRESETS: Mapping[tuple[str, str], PaliGemmaStage] = {
+    **{(stage, "nano"): run for stage, run in STAGES.items()},
+    **{(stage, "paper"): published_stage(stage) for stage in ("1", "2")},
+}
+"""All runs, by stage and preset."""
 
 
 def stage0(data: str, **changes: Any) -> PaliGemmaStage:

@@ -18,7 +18,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
-from tapetum.train.contrastive import clip_loss, nt_xent, siglip_loss, unrounded
+from tapetum.layers.precision import unrounded
+from tapetum.train.contrastive import clip_loss, nt_xent, siglip_loss
 from tapetum.train.process_group import current_process_group
 
 Views = Sequence[Float[Tensor, "b k"]] | Float[Tensor, "v b k"]

@@ -320,41 +320,36 @@ _SMALL: dict[Method, PretrainRun] = {
     ),
     "mae": PretrainRun(method="mae", mae=Mae(width=128, depth=4, heads=4), **_TINY),
 }
-_LARS: dict[str, Any] = {"optimizer": "lars", "warmup_epochs": 10.0, "batch_size": 4096, "weight_decay": 1e-6}
+_LARS: dict[str, Any] = {"optimizer": "lars", "warmup_epochs": 10.0, "batch_size": 4096}  # SimCLR, 2.1; BYOL, 3.3
+_CLIP: dict[str, Any] = {  # CLIP (arXiv 2103.00020), 2.5 and its tables of hyperparameters
+    "base_lr": 5e-4 * 256 / 32768,  # 5e-4 for ResNet-50 and ViT-B/16
+    "batch_size": 32768,
+    "epochs": 32,
+    "weight_decay": 0.2,
+    "warmup_epochs": 2000 * 32768 / 400e6,  # 2,000 steps
+}
 _LARGE: dict[str, Any] = {"preset": "resnet", "encoder": "resnet-50", "size": 224, "micro_batch": 256, "bf16": True}
 _RESNET: dict[Method, PretrainRun] = {
-    "supervised": PretrainRun(
+    "supervised": PretrainRun(  # Goyal et al. (arXiv 1706.02677), section 5.1
         method="supervised", **_LARGE, optimizer="sgd", base_lr=0.1, batch_size=1024, epochs=90, weight_decay=1e-4
     ),
-    "clip": PretrainRun(
-        method="clip",
-        **_LARGE,
-        base_lr=4e-6,
-        batch_size=32768,
-        epochs=32,
-        weight_decay=0.2,
-        betas=(0.9, 0.98),
-        warmup_epochs=0.2,
+    "clip": PretrainRun(method="clip", **_LARGE, **_CLIP, betas=(0.9, 0.999)),
+    # SimCLR (arXiv 2002.05709), 2.1 and its longest runs
+    "simclr": PretrainRun(method="simclr", **_LARGE, **_LARS, base_lr=0.3, weight_decay=1e-6, epochs=1000),
+    # BYOL (arXiv 2006.07733), 3.3 and its public code for 1,000 epochs
+    "byol": PretrainRun(
+        method="byol", **_LARGE, **_LARS, base_lr=0.2, weight_decay=1.5e-6, epochs=1000, byol=Byol(decay=0.996)
     ),
-    "simclr": PretrainRun(method="simclr", **_LARGE, **_LARS, base_lr=0.3),
-    "byol": PretrainRun(method="byol", **_LARGE, **{**_LARS, "weight_decay": 1.5e-6}, base_lr=0.45),
-    "dino": PretrainRun(
+    "dino": PretrainRun(  # public code of DINO (arXiv 2104.14294)
         method="dino", **_LARGE, optimizer="sgd", base_lr=0.03, batch_size=1024, weight_decay=1e-4, warmup_epochs=10
     ),
 }
 _VIT: dict[str, Any] = {**_LARGE, "preset": "vit", "encoder": "vit-base-16", "batch_size": 4096}
+# MoCo v3 (arXiv 2104.02057), section 4
 _MOCO_V3: dict[str, Any] = {"base_lr": 1.5e-4, "weight_decay": 0.1, "epochs": 300, "warmup_epochs": 40}
 _PUBLISHED: dict[Method, PretrainRun] = {
     "supervised": PretrainRun(method="supervised", **_VIT, base_lr=2.5e-4, weight_decay=0.3, epochs=300, warmup_epochs=10),
-    "clip": PretrainRun(
-        method="clip",
-        **{**_VIT, "batch_size": 32768},
-        base_lr=4e-6,
-        epochs=32,
-        weight_decay=0.2,
-        betas=(0.9, 0.98),
-        warmup_epochs=0.2,
-    ),
+    "clip": PretrainRun(method="clip", **{**_VIT, **_CLIP}, betas=(0.9, 0.98)),
     "siglip": PretrainRun(
         method="siglip",
         **{**_VIT, "batch_size": 32768, "encoder": "siglip-base-16"},
@@ -368,7 +363,7 @@ _PUBLISHED: dict[Method, PretrainRun] = {
         method="simclr", **_VIT, **_MOCO_V3, simclr=SimClr(temperature=0.2, layers=3, hidden=4096, projection=256)
     ),
     "byol": PretrainRun(method="byol", **_VIT, **_MOCO_V3, byol=Byol(decay=0.99)),
-    "dino": PretrainRun(
+    "dino": PretrainRun(  # DINO, section 3.2
         method="dino",
         **{**_VIT, "batch_size": 1024},
         change=("drop_path=0.1",),
@@ -379,7 +374,7 @@ _PUBLISHED: dict[Method, PretrainRun] = {
         clip_norm=3.0,
         dino=Dino(final_teacher_temperature=0.07),
     ),
-    "mae": PretrainRun(
+    "mae": PretrainRun(  # MAE (arXiv 2111.06377), A.1
         method="mae",
         **_VIT,
         change=("positions=sine",),
@@ -397,6 +392,34 @@ RECIPES: Mapping[str, Mapping[Preset, PretrainRun]] = {
     method: {name: runs[method] for name, runs in _PRESETS.items() if method in runs} for method in METHODS
 }
 """Runs by method and preset, whose data is still to be named. MAE is for ViTs alone."""
+
+
+DATA_SETS: Mapping[tuple[Preset, bool], tuple[str, int]] = {
+    **{(preset, False): ("ImageNet's", 1_281_167) for preset in ("resnet", "vit")},
+    **{(preset, True): ("WebImageText's (CLIP, section 2.2)", 400_000_000) for preset in ("resnet", "vit")},
+    **{("small", captions): ("as many as CIFAR-10's; give --steps for others", 50_000) for captions in (False, True)},
+}
+"""By preset, and whether its method learns from captions: a data set and its images, from which epochs become steps where no
+data are looked at."""
+_TEXTS = {"clip": "the text tower reads bytes, CLIP's 49,152 pieces"}
+_ABLATED = "of its ablations; the longer run of its public weights could not be read"
+UNPUBLISHED: Mapping[tuple[str, Preset], Mapping[str, str]] = {
+    ("supervised", "resnet"): {"batch_size": "any up to 8,192, by the linear rule"},
+    ("supervised", "vit"): {
+        "base_lr": "DeiT's (arXiv 2012.12877), beside the decay of ViT's own run (arXiv 2010.11929)",
+        "warmup_epochs": "ours",
+    },
+    ("clip", "resnet"): _TEXTS,
+    ("clip", "vit"): _TEXTS,
+    ("siglip", "vit"): {
+        "warmup_epochs": "ours",
+        "clip_norm": "of public configs of the same code",
+        "siglip": "the text tower reads bytes, SigLIP's 32,000 pieces, 16 of a text",
+    },
+    ("dino", "resnet"): {"epochs": _ABLATED, "batch_size": "ours"},
+    ("dino", "vit"): {"epochs": _ABLATED},
+}
+"""By method and preset: settings that its paper does not give, and what theirs lean on."""
 
 
 def recipe(method: str, data: str | tuple[str, ...], preset: Preset = "small", **changes: Any) -> PretrainRun:

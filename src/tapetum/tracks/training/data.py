@@ -60,6 +60,20 @@ class TapSample:
     occluded: Bool[Tensor, "*b n t"]
 
 
+def empty_clips(clips: int, frames: int, size: int, points: int) -> TapSample:
+    """Make a batch of clips of which only the shapes count, on torch's default device.
+
+    >>> empty_clips(1, 3, 8, 5).xy.shape
+    torch.Size([1, 5, 3, 2])
+    """
+    return TapSample(
+        video=torch.zeros(clips, frames, size, size, 3),
+        queries=torch.zeros(clips, points, 3),
+        xy=torch.zeros(clips, points, frames, 2),
+        occluded=torch.zeros(clips, points, frames, dtype=torch.bool),
+    )
+
+
 class TapSamples(torch.utils.data.Dataset[TapSample]):
     """Endless training samples: sample number `index` shows a clip chosen and altered by (seed, index).
 

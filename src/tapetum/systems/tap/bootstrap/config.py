@@ -168,6 +168,9 @@ raises the average Jaccard of a network that is too careful."""
 class BootstrapRun:
     """A whole run; the defaults are for `tapir-nano` on a laptop."""
 
+    preset: Literal["small", "paper"] = "small"
+    """small: for the bundled tracker on a laptop; paper: BootsTAPIR as far as it is published, for accelerators;
+    an option at the value that it has in small then counts as not given."""
     model: str = "tapir-nano"
     """Tracker to start from: a name of weights (see: tapetum weights list), a file, or a folder that this verb made."""
     settings: Ingredients = field(default_factory=Ingredients)
@@ -220,6 +223,53 @@ class BootstrapRun:
         """Choose how videos become clips that suit this run."""
         longest = max(4, self.settings.stride) * (self.frames - 1) + 1
         return FootageConfig(size=self.size, shortest=self.frames, longest=longest)
+
+
+_PAPER = BootstrapRun(
+    preset="paper",
+    model="bootstapir",  # public code: a deeper pyramid and five convolutions
+    settings=Ingredients(
+        ema_decay=0.99,  # [recalled]
+        stride=1,  # of ours; student and teacher see the same frames
+        between=False,
+        requery=True,  # section 3: any point of a track stands for the whole track
+        cycle=True,  # section 3: within 4 pixels and called visible [recalled]
+        within=4.0,
+        confident=0.0,  # of ours
+        polish=False,  # of ours
+        second_pass=False,  # of ours
+        matching=False,  # of ours
+        proximity=True,  # [recalled]
+        rebalance=1.0,  # public code of December 2023
+        separate_moments=True,  # [recalled]: Adam's moments by task, whose updates are added up
+        moving=0.0,  # of ours; the videos are chosen to move
+        points=256,  # public configuration of TAPIR
+    ),
+    steps=200_000,  # [recalled]
+    clips=512,  # [recalled]: 2 of footage on each of 256 accelerators
+    frames=24,  # public threads (tapnet issue 91)
+    size=256,
+    lr=2e-4,  # [recalled]
+    mixer_lr=0.2,  # [recalled]: a fifth
+    extra_convs=5,  # public code
+    iterations=4,
+)
+RECIPES: Mapping[str, BootstrapRun] = {"small": BootstrapRun(), "paper": _PAPER}
+"""Runs by preset."""
+UNPUBLISHED: Mapping[str, Mapping[str, str]] = {
+    "paper": {
+        "model": "weights of `tapetum train tap-kubric --model bootstapir` stand for the authors' own start",
+        "area, aspect, quality": "ranges of the student's window and of JPEG could not be found",
+        "points": "TAPIR's",
+        "clips": "2 real clips a device; beside them as many synthetic ones, where the paper has 4: the ratio is no option",
+        "size": "256; the second release also learned from clips of 512x512, and longer ones: one run has one size here",
+        "steps, lr, mixer-lr, ema-decay": "from memory of the paper, whose full text could not be read",
+        "warmup-steps": "1,000 in the paper; 50 here, no option",
+        "footage": "15 million clips of internet videos, not public; 150,000 did nearly as well (the authors, tapnet issue 91)",
+    }
+}
+"""Values that could not be found or are no options, and what stands in their place. What is from the paper was read second-hand
+(see the module)."""
 
 
 def without(run: BootstrapRun, ingredients: Iterable[Ingredient]) -> BootstrapRun:

@@ -160,6 +160,7 @@ _SAVED_AS = {"separate_moments": "apart", "image_clips": "warped", "second_pass"
 def run_identity(run: BootstrapRun) -> dict[str, Any]:
     """Collect all of a run, its ingredients among the rest, as JSON has it; the weights by what is in them."""
     content = asdict(run)
+    del content["preset"]
     content |= content.pop("settings")
     content["model"] = hashlib.sha256(read_bytes(resolve(run.model, "track")[0])).hexdigest()[:16]
     content["textures"] = source_label(run.textures)

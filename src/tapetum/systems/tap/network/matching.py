@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from tapetum.layers.precision import is_autocast
 from tapetum.layers.sampling import constant
 from tapetum.systems.tap.config import TapirConfig
 from tapetum.systems.tap.network.correlation import all_correlations
@@ -64,7 +65,7 @@ class Matching(nn.Module):
         batch, frames, height, width = maps.shape[:4]
         # One channel, last: so that the convolutions of the heads run channels-last, which is several times faster backward.
         cost_volume = all_correlations(query[:, :, None], maps).reshape(-1, height, width, 1).permute(0, 3, 1, 2)  # btn 1 h w
-        if not torch.is_autocast_enabled(cost_volume.device.type):
+        if not is_autocast(cost_volume):
             cost_volume = cost_volume.to(self.trunk.weight.dtype)
         trunk = F.relu(self.trunk(cost_volume), inplace=not torch.is_grad_enabled())
         heatmap = self.position(trunk)[:, 0].float() * self.temperature

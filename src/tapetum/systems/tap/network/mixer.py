@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from tapetum.layers.precision import is_autocast, unrounded
 from tapetum.systems.tap.config import TapirConfig
 from tapetum.systems.tap.network.types import BlockState
 
@@ -23,7 +24,7 @@ def over_time(
 
     On a CPU it is done in float32, in which so narrow ones take half of bfloat16's time, and a quarter of it backwards.
     """
-    short = torch.is_autocast_enabled(x.device.type) or weight.dtype.itemsize < 4
+    short = is_autocast(x) or weight.dtype.itemsize < 4
     if short and x.device.type == "cpu":
         with torch.autocast("cpu", enabled=False):
             return over_time(x.float(), weight.float(), bias.float(), padding)
@@ -135,7 +136,7 @@ class Mixer(nn.Module):
         for block, before in zip(self.blocks, states, strict=True):
             x, now = block(x, before)
             after.append(now)
-        with torch.autocast(x.device.type, enabled=False):  # lower precision would round positions to a tenth of a pixel
+        with unrounded(x):  # lower precision would round positions to a tenth of a pixel
             x = F.layer_norm(x, x.shape[-1:], self.norm.weight.float())
             out = F.linear(x, self.outward.weight.float(), self.outward.bias.float())
         return out, tuple(after) if self.causal else None

@@ -106,35 +106,37 @@ TAP_NANO = {
 
 @dataclass(frozen=True, kw_only=True)
 class TapKubric:
-    """TAPIR's training on Kubric; the defaults are the paper's numbers, `SCHEDULES` has those of the public configuration
+    """TAPIR's training on Kubric; the defaults are the paper's numbers, `RECIPES` has those of the public configuration
     too."""
 
     data: str
     """Folder of unpacked sequences of facebook/CoTracker3_Kubric: 0000/0000.npy, 0000/frames/000.png and so on."""
-    model: Architecture = "tapir"
+    preset: Literal["paper", "public"] = "paper"
+    """Steps, batch size and weight decay: the paper's, or those of the public configuration."""
+    model: Architecture = "tapir"  # section 3, without BootsTAP's extra convolutions
     """Architecture."""
     start: str | None = None
     """Weights to start from, a name or a file, which bring their own architecture; by default random ones."""
-    steps: int = 50_000
+    steps: int = 50_000  # section 3.3; the public configuration has 100,000
     """Optimiser steps."""
-    batch_size: int = 256
+    batch_size: int = 256  # section 3.3: 4 clips on each of 64 TPU v3 cores
     """Clips of an optimiser step, over all processes: 4 on each of the paper's 64 accelerators."""
     micro_batch: int = 4
     """Clips that a process works on at a time; what is left of a step's is accumulated. batch_size must divide by it and by the
     processes."""
-    lr: float = 1e-3
+    lr: float = 1e-3  # section 3.3 and public configuration
     """Peak learning rate."""
-    warmup_steps: int = 1000
+    warmup_steps: int = 1000  # the same; then a cosine to 0
     """Steps of the warm-up. A run of fewer than 10,000 steps warms up for a tenth of them."""
     betas: tuple[float, float] = (0.9, 0.95)
     """AdamW's, of the public configuration; the paper does not say."""
     weight_decay: float = 1e-2
     """Decoupled, not on biases, gains and offsets. Uncertain: 1e-2 in the paper, 0.1 in the public configuration."""
-    size: int = 256
+    size: int = 256  # section 3.3
     """Height and width of the clips shown, in pixels."""
-    frames: int = 24
+    frames: int = 24  # MOVi-E's clips
     """Frames of the clips shown: neighbours, or as often every second one."""
-    points: int = 256
+    points: int = 256  # public configuration
     """Queries of a clip."""
     refine_with_gradient: int | None = 32
     """Queries of each clip that the refinement learns from, as the public code saves memory; matching learns from all."""
@@ -146,18 +148,30 @@ class TapKubric:
     """The same seed gives the same run."""
 
 
-SCHEDULES: Mapping[str, TapKubric] = {
+RECIPES: Mapping[str, TapKubric] = {
     "paper": TapKubric(data=""),
-    "public": TapKubric(data="", steps=100_000, batch_size=512, weight_decay=0.1),
+    "public": TapKubric(data="", preset="public", steps=100_000, batch_size=512, weight_decay=0.1),
 }
 """The paper's numbers, and those of the public configuration: 8 clips a device; how many devices it does not say, so 64 as the
 paper. Of either, the data is still to be named."""
 
 
-def tap_kubric(data: str, schedule: Literal["paper", "public"] = "paper") -> TapKubric:
+UNPUBLISHED: Mapping[str, Mapping[str, str]] = {
+    "paper": {
+        "betas": "those of the public configuration",
+        "refine_with_gradient": "that of the public code",
+        "weight_decay": "0.01 in the paper as far as it could be read, 0.1 in the public configuration",
+        "checks": "ours",
+    },
+    "public": {"batch_size": "the configuration has 8 clips a device and does not say how many devices; 64 as in the paper"},
+}
+"""Values that are not published, or uncertain, and what they lean on."""
+
+
+def tap_kubric(data: str, preset: Literal["paper", "public"] = "paper") -> TapKubric:
     """Make the config of a run on the sequences in the folder `data`.
 
     >>> tap_kubric("kubric", "public").steps
     100000
     """
-    return replace(SCHEDULES[schedule], data=data)
+    return replace(RECIPES[preset], data=data)

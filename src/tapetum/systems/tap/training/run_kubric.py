@@ -64,7 +64,7 @@ class KubricTask(TrackingTask):
 
     def describe(self) -> Mapping[str, Any]:
         """Collect all that decides what is learned; the folder may move."""
-        run = {k: v for k, v in asdict(self.run).items() if k not in ("data", "micro_batch")}
+        run = {k: v for k, v in asdict(self.run).items() if k not in ("data", "preset", "micro_batch")}
         return json.loads(json.dumps({**run, "start": run["start"] and Path(run["start"]).name, "sequences": len(self.names)}))
 
 

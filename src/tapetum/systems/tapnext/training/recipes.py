@@ -34,6 +34,8 @@ DRAWN_SIZE = 128
 class TapNextRun(SceneRun):
     """A run that trains TAPNext, on scenes or on the Kubric sequences in `data`."""
 
+    preset: Literal["nano", "paper", "tiny"] = "nano"
+    """nano: some hours of a processor; paper: TAPNext-B as far as it is published; tiny: seconds, to see that all works."""
     name: str = "tapnext-nano"
     """Name of the file with the finished weights."""
     model: TapNextConfig = NANO
@@ -61,6 +63,7 @@ class TapNextRun(SceneRun):
 
 
 PAPER = TapNextRun(
+    preset="paper",
     name="tapnext",
     model=TapNextConfig(),  # TAPNext-B: public code and checkpoints
     phases=(
@@ -80,6 +83,17 @@ PAPER = TapNextRun(
 )
 """TAPNext-B as far as it is published. Not published: optimiser, learning rate and its schedule, decay, how queries are drawn,
 how layers are weighed."""
+UNPUBLISHED: Mapping[str, Mapping[str, str]] = {
+    "paper": {
+        "optimizer": "AdamW, as TAPIR's",
+        "lr": "1e-3 after a warm-up, then a cosine to 0: TAPIR's (arXiv 2306.08637)",
+        "weight_decay": "TAPIR's",
+        "layers": "of the public loss file, whose weights of layers are not published",
+        "phases.first": "queries on any visible frame",
+        "data": "500,000 clips of Kubric that pan are not public; CoTracker3's sequences, or scenes, take their place",
+    }
+}
+"""Values that are not published, and what stands in their place."""
 NANO_RUN = TapNextRun(
     occluded_weight=0.2,
     sine_positions=True,
@@ -128,6 +142,7 @@ NANO_RUN = TapNextRun(
 """A network that a processor learns: short clips of 64 pixels, then longer and larger ones."""
 
 TINY_RUN = TapNextRun(
+    preset="tiny",
     name="tapnext-tiny",
     model=TapNextConfig(
         video_size=(32, 32),

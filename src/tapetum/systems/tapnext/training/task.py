@@ -25,7 +25,7 @@ from tapetum.tracks.training.recipes import ClipPhase
 from tapetum.tracks.training.scores import score_clips
 from tapetum.train import StepContext, Task
 
-_NOT_LEARNED = "name", "phases", "steps", "batch_size", "size", "cache", "checks", "data"
+_NOT_LEARNED = "preset", "name", "phases", "steps", "batch_size", "size", "cache", "checks", "data"
 """Fields of `TapNextRun` that do not decide what a phase learns, or are in it."""
 
 

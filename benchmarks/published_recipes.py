@@ -1,0 +1,39 @@
+"""What the published recipes cost by their plans: the table of docs/guides/published-recipes.md; computed, not measured.
+
+python benchmarks/published_recipes.py              all rows
+python benchmarks/published_recipes.py NAME ...     rows of some presets
+"""
+
+import argparse
+
+from tapetum.account.cluster import GIB
+from tapetum.account.run_plan import RunPlan
+from tapetum.app.dry import plan_run
+from tapetum.app.published_presets import PRESETS
+from tapetum.app.shell.main import parse
+
+
+def row(name: str, plan: RunPlan) -> str:
+    """Write a preset as a row: weights that learn, steps, batch, FLOPs, memory of a device of 8, and days."""
+    last = plan.phases[-1]
+    share = last.share(8)
+    days = " | ".join(f"{plan.days(gpus).value:.2g}" for gpus in (8, 64))
+    memory = f"{share.memory.total / GIB:.1f} | {share.checkpointed.total / GIB:.1f}"
+    weights = f"{last.step.learning / 1e6:,.1f}"
+    return f"| `{name}` | {weights} | {plan.steps:,} | {last.batch_size:,} | {plan.flops:.2g} | {memory} | {days} |"
+
+
+def main() -> None:
+    """Print the rows as they are made."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    print(
+        "| preset | million weights that learn | steps | batch | FLOPs | GiB a GPU of 8 | blocks again | days, 8 | days, 64 |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|")
+    for name in parser.parse_args().names or PRESETS:
+        print(row(name, plan_run(parse([*PRESETS[name].command, "--dry"]).recipe)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""`--dry` of every command that trains: what a run will cost, from its recipe alone. Nothing is read and nothing computed."""
+
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from typing import Any
+
+from tapetum.account.cluster import GIB, H100
+from tapetum.account.config import Interval
+from tapetum.account.run_plan import GPUS, PhasePlan, RunPlan, Share
+from tapetum.app.verb import Result
+from tapetum.core.errors import BadInput
+
+_SYSTEMS = "tapetum.systems."
+_PLANNERS = {
+    "PretrainRun": f"{_SYSTEMS}pretraining",
+    "TapKubric": f"{_SYSTEMS}tap.training",
+    "TapNano": f"{_SYSTEMS}tap.training",
+    "BootstrapRun": f"{_SYSTEMS}tap.bootstrap",
+    "TapNextRun": f"{_SYSTEMS}tapnext.training",
+    "HipRun": f"{_SYSTEMS}hip",
+    "OdinRun": f"{_SYSTEMS}odin",
+    "PaliGemmaStage": f"{_SYSTEMS}paligemma",
+    "PaliGemmaTransfer": f"{_SYSTEMS}paligemma",
+    "MaskCodecRun": f"{_SYSTEMS}paligemma",
+    "VideoTextRun": f"{_SYSTEMS}longvideo",
+    "AdaptRun": f"{_SYSTEMS}adapters",
+    "LocaliserRun": f"{_SYSTEMS}perception_test.localiser",
+    "FcnRun": "tapetum.transfer",
+    "CocoRun": "tapetum.transfer",
+}
+"""Package whose module `run_plan` plans the recipes of a class."""
+
+
+def plan_run(recipe: Any) -> RunPlan:
+    """Plan a run of any recipe. Raises BadInput for settings with which no run can be made."""
+    package = _PLANNERS.get(type(recipe).__name__)
+    if package is None:
+        raise BadInput(f"there is no plan of a {type(recipe).__name__}; give the recipe of a command that trains")
+    return import_module(f"{package}.run_plan").plan_run(recipe)
+
+
+@dataclass(frozen=True)
+class PlannedRun(Result):
+    """What a run will cost."""
+
+    plan: RunPlan
+
+    def as_json(self) -> dict[str, Any]:
+        """Write all numbers as JSON values."""
+        plan, first = self.plan, self.plan.phases[-1].step
+        return {
+            "steps": plan.steps,
+            "examples": plan.examples,
+            "examples_are": plan.examples_are,
+            "data": plan.data,
+            "parameters": {"learning": first.learning, "frozen": first.frozen},
+            "flops": plan.flops,
+            "phases": [_phase_json(phase) for phase in plan.phases],
+            "days": {str(gpus): asdict(plan.days(gpus)) for gpus in GPUS},
+            "assumed": {name: asdict(constant) for name, constant in H100.items()},
+            "not_published": list(plan.unpublished),
+        }
+
+    def as_text(self) -> str:
+        """Write a line for each of the numbers, of each phase where there are several."""
+        plan = self.plan
+        rows: list[tuple[str, str]] = []
+        for phase in plan.phases:
+            rows += [("", "")] if rows else []
+            rows += [("phase", phase.name)] if phase.name else []
+            rows += _phase_rows(phase, plan)
+        share = H100["utilisation"]
+        if len(plan.phases) > 1:
+            rows += [("", ""), ("run", f"{plan.steps:,} steps, {_flops(plan.flops)}")]
+        rows += [(f"days, {gpus} H100", _days(plan.days(gpus))) for gpus in GPUS]
+        slower = "" if plan.bf16 else ", and the recipe computes in float32, which is slower"
+        peak = H100["flops"].value / 1e12
+        rows += [
+            ("layout", "--parallel fsdp: the GPUs of a machine hold the model in shards, machines are replicas of each other")
+        ]
+        rows += [
+            (
+                "assumed",
+                f"a step reaches {share.value:.0%} ({share.low:.0%} to {share.high:.0%}) of {peak:.0f} TFLOP/s, the peak of an "
+                f"H100 in bfloat16; this is a guess{slower}",
+            )
+        ]
+        rows += [("data", plan.data)] if plan.data else []
+        rows += [("not published", text) for text in plan.unpublished]
+        wide = max(len(name) for name, _ in rows)
+        return "\n".join(f"{name:{wide}}  {text}".rstrip() for name, text in rows)
+
+
+def _phase_rows(phase: PhasePlan, plan: RunPlan) -> list[tuple[str, str]]:
+    step = phase.step
+    frozen = f"; {step.frozen:,} do not" if step.frozen else ""
+    shares = [(gpus, phase.share(gpus)) for gpus in GPUS]
+    return [
+        ("steps", f"{phase.steps:,}"),
+        ("batch size", f"{phase.batch_size:,} {plan.examples_are}"),
+        ("examples", f"{phase.examples:,}"),
+        ("parameters", f"{step.learning:,} learn{frozen}"),
+        ("FLOPs", f"{_flops(phase.step_flops)} a step, {_flops(phase.flops)} in all"),
+        *((f"memory, {gpus} H100", _memory(phase, share)) for gpus, share in shares),
+    ]
+
+
+def _memory(phase: PhasePlan, share: Share) -> str:
+    layout, fewer = share.layout, ""
+    if not phase.checkpointing:
+        fewer = f", or {share.checkpointed.total / GIB:.1f} with --activation-checkpointing"
+    return (
+        f"{share.memory.total / GIB:.1f} GiB a device{fewer} (of {H100['memory'].value / GIB:.1f}); {layout.shards} shards x "
+        f"{layout.replicas} replicas, {share.micro_batch:,} at a time, {layout.micro_batches:,} times a step"
+    )
+
+
+def _phase_json(phase: PhasePlan) -> dict[str, Any]:
+    step = phase.step
+    return {
+        "name": phase.name,
+        "steps": phase.steps,
+        "batch_size": phase.batch_size,
+        "examples": phase.examples,
+        "parameters": {"learning": step.learning, "frozen": step.frozen},
+        "flops_of_a_step": phase.step_flops,
+        "flops": phase.flops,
+        "devices": [
+            {
+                "gpus": gpus,
+                "used": share.gpus,
+                "shards": share.layout.shards,
+                "replicas": share.layout.replicas,
+                "micro_batch": share.micro_batch,
+                "accumulated": share.layout.micro_batches,
+                "memory_bytes": {**asdict(share.memory), "total": share.memory.total},
+                "checkpointed_memory_bytes": share.checkpointed.total,
+                "step_s": asdict(share.step_s),
+                "days": asdict(share.days),
+            }
+            for gpus, share in ((gpus, phase.share(gpus)) for gpus in GPUS)
+        ],
+    }
+
+
+def _flops(value: float) -> str:
+    return f"{value:.3g} FLOPs"
+
+
+def _days(days: Interval) -> str:
+    return f"{days.value:.2g} ({days.low:.2g} to {days.high:.2g})"

@@ -1,0 +1,66 @@
+"""Plan of a training run of Odin (`tapetum train odin --dry`)."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tapetum.account.run_plan import PhasePlan, RunPlan, unpublished_values
+from tapetum.encoders.factory import make
+from tapetum.systems.odin.losses import detcon, detcon_s
+from tapetum.systems.odin.model import Odin
+from tapetum.systems.odin.recipes import UNPUBLISHED, OdinRun
+from tapetum.systems.odin.regions import pool_masks
+from tapetum.systems.pretraining.recipes import DATA_SETS
+from tapetum.train.measure_step import measure_step
+
+_MEASURED = 2
+"""Images of the step that is measured."""
+_SEGMENTS = 16
+"""Masks of an image where their number depends on it."""
+
+
+def plan_run(run: OdinRun) -> RunPlan:
+    """Plan a run on as many images as ImageNet has, or CIFAR-10 for the small preset.
+
+    Every mask is taken to be in both views.
+    """
+    config = run.settings()
+    clustered = config.source in ("features", "projections")
+    with torch.device("meta"):
+        networks = {"online": Odin(config, make(run.architecture)).train()}
+        teachers = (["target"] if config.form == "b" else []) + (["discovery"] if clustered else [])
+        for name in teachers:
+            networks[name] = Odin(config, make(run.architecture)).train().requires_grad_(False)
+        view = torch.empty(_MEASURED, 3, run.size, run.size)
+        side = -(-run.size // networks["online"].stride)
+        regions = config.sampled or (config.clusters if config.source != "segments" else _SEGMENTS)
+        ids = torch.zeros(_MEASURED, side, side, dtype=torch.int64)
+        names = torch.zeros(_MEASURED, regions, dtype=torch.int64)
+
+    settings: dict[str, Any] = {"temperature": config.temperature, "local_negatives": config.local_negatives}
+
+    def loss() -> Tensor:
+        if clustered:
+            with torch.no_grad():
+                networks["discovery"](view)
+        online = networks["online"]
+        projections = [online.project(pool_masks(online(view), ids, regions)[0]) for _ in range(2)]
+        if config.form == "s":
+            return detcon_s(projections[0], projections[1], names, names, **settings)
+        target = networks["target"]
+        with torch.no_grad():
+            targets = [target.project(pool_masks(target(view), ids, regions)[0]) for _ in range(2)]
+        predictions = [online.predict(each) for each in projections]
+        return detcon(*predictions, *targets, names, names, names, names, **settings)  # pyright: ignore[reportCallIssue]
+
+    step = measure_step(loss, networks, _MEASURED, bf16=run.bf16)
+    name, images = DATA_SETS["small" if run.preset == "small" else "resnet", False]
+    phase = PhasePlan(steps=run.steps_of(images), batch_size=run.batch_size, micro_batch=run.micro_batch, step=step)
+    return RunPlan(
+        phases=(phase,),
+        examples_are=f"images, in two views of {run.size}x{run.size} and one that spans them",
+        bf16=run.bf16,
+        data="" if run.steps else f"{images:,} images, {name}",
+        unpublished=unpublished_values(run, UNPUBLISHED.get(run.preset, {})),
+    )

@@ -1,0 +1,166 @@
+"""Measurement of a training step on the device "meta": parameters, FLOPs, kept activations, units; nothing is computed.
+
+FLOPs are those of `tapetum.account.closed_form`. Activations are the tensors that autograd saves in a forward pass, each
+storage once, weights and their copies left out. Two things are not as on a GPU there, and are put right here: "meta" knows of
+no autocast, so the casts of bfloat16 are made where autocast on CUDA makes them; and attention saves its inputs, its output and
+a sum for each query, as fused kernels do, in place of its scores.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+from tapetum.account.closed_form import ClosedForm, closed_form
+from tapetum.account.parts import by_part
+from tapetum.account.run_plan import MeasuredStep
+from tapetum.train.task import repeated_blocks
+from tapetum.train.units import record_units
+
+_IN_BF16 = {
+    *(F.linear, F.conv1d, F.conv2d, F.conv3d, F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d),
+    *(torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.mm, Tensor.mm, torch.bmm, Tensor.bmm, torch.einsum),
+    *(torch.addmm, torch.baddbmm, F.scaled_dot_product_attention),
+}
+_IN_FLOAT32 = {
+    *(F.layer_norm, F.group_norm, F.rms_norm, F.softmax, torch.softmax, Tensor.softmax),
+    *(F.log_softmax, torch.log_softmax, Tensor.log_softmax, F.cross_entropy, F.mse_loss, F.binary_cross_entropy_with_logits),
+}
+"""Of the functions that autocast on CUDA computes in bfloat16 and in float32 those that networks here call."""
+
+
+def measure_step(
+    loss: Callable[[], Tensor], parts: Mapping[str, nn.Module], examples: int = 1, *, bf16: bool = False
+) -> MeasuredStep:
+    """Measure the step of a loss whose networks and inputs are on "meta".
+
+    Args:
+        loss: computes the loss of `examples` examples.
+        parts: the networks; those that learn nothing (teachers) too.
+        examples: of `loss`; few are enough, for activations grow with them.
+        bf16: the loss is computed under bfloat16 autocast.
+    """
+    networks = list({id(part): part for part in parts.values()}.values())
+    weights = list({id(p): p for network in networks for p in network.parameters()}.values())
+    blocks = [block for network in networks for block in repeated_blocks(network)]
+    meter = _Activations(networks, blocks)
+    cost = ClosedForm()
+
+    def metered() -> Tensor:
+        nonlocal cost
+        with by_part(parts), meter, _Kernels(bf16, meter):
+            cost = closed_form(loss)
+        return torch.empty((), device="meta")
+
+    units = record_units(networks, blocks, metered)
+    learning = sum(p.numel() for p in weights if p.requires_grad)
+    return MeasuredStep(
+        learning=learning,
+        frozen=sum(p.numel() for p in weights) - learning,
+        forward=cost.forward / examples,
+        backward=cost.backward / examples,
+        activations=meter.whole / examples,
+        checkpointed=meter.checkpointed / examples,
+        units=tuple(units),
+    )
+
+
+class _Activations:
+    """Counts the bytes that forward passes keep for backward passes while it is entered."""
+
+    def __init__(self, networks: Sequence[nn.Module], blocks: Sequence[nn.Module]):
+        self.known = {t.untyped_storage()._cdata for network in networks for t in (*network.parameters(), *network.buffers())}
+        self.alive: list[Tensor] = []  # so that no storage has the address of another
+        self._blocks, self._depth = blocks, 0
+        self._outside = self._inputs = 0
+        self._inside: list[int] = []
+
+    @property
+    def whole(self) -> int:
+        """Sum what is kept."""
+        return self._outside + sum(self._inside)
+
+    @property
+    def checkpointed(self) -> int:
+        """Sum what is kept outside of blocks, their inputs, and at the fullest moment what one of them keeps."""
+        return self._outside + self._inputs + max(self._inside, default=0)
+
+    def ignore(self, weight: Tensor) -> None:
+        """Count a copy of a weight no more than the weight."""
+        self.known.add(weight.untyped_storage()._cdata)
+        self.alive.append(weight.detach())
+
+    def __enter__(self) -> None:
+        self._hooks = [block.register_forward_pre_hook(self._enter_block, with_kwargs=True) for block in self._blocks]
+        self._hooks += [block.register_forward_hook(self._leave_block) for block in self._blocks]
+        self._saving = saved_tensors_hooks(self._keep, lambda _: cast(Tensor, None))
+        self._saving.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self._saving.__exit__(*error)
+        for hook in self._hooks:
+            hook.remove()
+
+    def _keep(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        if storage._cdata in self.known:
+            return
+        self.known.add(storage._cdata)
+        self.alive.append(tensor.detach())
+        if self._depth:
+            self._inside[-1] += storage.nbytes()
+        else:
+            self._outside += storage.nbytes()
+
+    def _enter_block(self, block: nn.Module, args: Any, kwargs: Any) -> None:
+        self._depth += 1
+        if self._depth == 1 and torch.is_grad_enabled():
+            self._inside.append(0)
+            self._inputs += sum(leaf.nbytes for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor))
+
+    def _leave_block(self, *_: Any) -> None:
+        self._depth -= 1
+
+
+class _Kernels(TorchFunctionMode):
+    """Casts as autocast on CUDA does, and attention that saves what fused kernels save."""
+
+    def __init__(self, bf16: bool, meter: _Activations):
+        super().__init__()
+        self.bf16, self.meter = bf16, meter
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if self.bf16 and func in _IN_BF16:
+            args, kwargs = tree_map(lambda x: self._cast(x, torch.bfloat16), (args, kwargs))
+        if self.bf16 and func in _IN_FLOAT32:
+            args, kwargs = tree_map(lambda x: self._cast(x, torch.float32), (args, kwargs))
+        if func is F.scaled_dot_product_attention:
+            return _FusedAttention.apply(*args[:3])
+        return func(*args, **kwargs)
+
+    def _cast(self, value: Any, dtype: torch.dtype) -> Any:
+        if not isinstance(value, Tensor) or not value.is_floating_point() or value.dtype == dtype:
+            return value
+        made = value.to(dtype)
+        if value.is_leaf and value.untyped_storage()._cdata in self.meter.known:
+            self.meter.ignore(made)
+        return made
+
+
+class _FusedAttention(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        *batch, heads, queries, _ = query.shape
+        out = query.new_empty(*batch, queries, heads, value.shape[-1]).transpose(-2, -3)  # as kernels lay it out in memory
+        ctx.save_for_backward(query, key, value, out, query.new_empty(query.shape[:-1], dtype=torch.float32))
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        raise NotImplementedError
