@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from docs_parts import CHECKS, PARTS, Part
 from tapetum.app.check_data import published_presets
 from tapetum.bench.data_sets import DATA_SETS
 from tapetum.bench.data_sets.types import DataSet
@@ -50,8 +51,23 @@ def presets() -> str:
     return write_table(("preset", "data sets", "check"), rows) if rows else "(no presets in this version)\n"
 
 
+def parts() -> str:
+    """Write the table of the papers' parts, and what the ways of checking are."""
+    header = "paper", "part", "where", "checked", "test", "command"
+    rows = [_part_row(paper if number == 0 else "", part) for paper, each in PARTS.items() for number, part in enumerate(each)]
+    ways = "".join(f"- {name}: {meaning}\n" for name, meaning in CHECKS.items())
+    return f"{ways}\n{write_table(header, rows)}"
+
+
+def _part_row(paper: str, part: Part) -> Sequence[str]:
+    module, _, name = part.where.partition(":")
+    command = part.command if part.command.startswith("(") else f"`tapetum {part.command}`"
+    return paper, part.name, f"`{module}` `{name}`", ", ".join(part.checks), f"`{part.test}`", command
+
+
 TABLES: Mapping[str, tuple[str, Callable[[], str]]] = {
     "data sets": ("systems/published-data.md", data_sets),
+    "parts": ("systems/index.md", parts),
     "presets": ("systems/published-data.md", presets),
 }
 """Name of a table, the page that it is on, and what writes it."""
