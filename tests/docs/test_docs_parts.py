@@ -4,6 +4,7 @@ import ast
 from functools import cache
 from pathlib import Path
 
+from support.docs_pages import DOCS
 from support.layout import SOURCE, TESTS
 from support.scripts import script
 from tapetum.app.commands import Command, resolve_command
@@ -41,6 +42,13 @@ def test_what_the_table_names_is_there() -> None:
         assert (TESTS / part.test).is_file(), where
         assert part.checks, where
         assert set(part.checks) <= set(docs_parts.CHECKS), where
+
+
+def test_each_page_of_a_system_ends_with_what_came_since() -> None:
+    pages = "tap tapnext bootstrap tapvid3d perception-test longvideo odin hip paligemma pretraining flops-study adapters"
+    for name in pages.split():
+        headings = [line for line in (DOCS / "systems" / f"{name}.md").read_text().splitlines() if line.startswith("## ")]
+        assert headings[-1].startswith("## Since the paper"), name
 
 
 def test_commands_are_there() -> None:
