@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from support import raw_adt, raw_pstudio, raw_waymo
 from support.davis_folder import write_davis
 from support.files import film, make_image, sound
 from support.question_sets import fill, make_set, write
@@ -16,6 +17,7 @@ from tapetum.bench.data_sets import DATA_SETS
 from tapetum.bench.data_sets.check import PartReport, check_part, choose_parts, open_media, reader_of
 from tapetum.bench.data_sets.types import Part
 from tapetum.core.errors import BadInput
+from tapetum.data.perception import metadata, write_annotations
 from tapetum.data.shard_sources import FileSamples
 from tapetum.data.shards import write_shards
 from tapetum.tracks.tapvid import TapVidEntry, write_entries
@@ -122,7 +124,37 @@ def rendered(folder: Path) -> tuple[str, str, int]:
     return "kubric-panning", "train", 1
 
 
-@pytest.mark.parametrize("make", [davis, tapvid, cotracker, pairs, lines, meshes, recordings, rendered])
+def perception(folder: Path) -> tuple[str, str, int]:
+    about = metadata(
+        video_id="video_1", split="valid", frame_rate=10.0, frames=4, size=(32, 32), audio_samples=0, audio_sample_rate=16_000,
+        cup_game=False, moving=False,
+    )  # fmt: skip
+    (folder / "annotations").mkdir()
+    write_annotations(folder / "annotations" / "all_valid.json", [("video_1", {"metadata": about})])
+    (folder / "videos").mkdir()
+    film(folder / "videos" / "video_1.mp4")
+    return "perception-test", "valid", 1
+
+
+def digital_twin(folder: Path) -> tuple[str, str, int]:
+    raw_adt.write_sequence(folder / "Apartment_release_meal_seq136_M1292", 2)
+    return "adt", "all", 1
+
+
+def drives(folder: Path) -> tuple[str, str, int]:
+    raw_waymo.write_segment(folder / "training", 2)
+    return "waymo-open", "training", 1
+
+
+def studio(folder: Path) -> tuple[str, str, int]:
+    raw_pstudio.write_studio(folder, 2, spacing=0.2)
+    return "panoptic-studio", "all", 1
+
+
+SLOW = [pytest.param(make, marks=pytest.mark.slow) for make in (digital_twin, drives, studio)]
+
+
+@pytest.mark.parametrize("make", [*SLOW, perception, davis, tapvid, cotracker, pairs, lines, meshes, recordings, rendered])
 def test_every_kind_of_layout_is_read_and_its_files_opened(
     tmp_path: Path, make: Callable[[Path], tuple[str, str, int]]
 ) -> None:
@@ -149,6 +181,25 @@ def test_damage_within_pickles_and_clips_is_met(tmp_path: Path) -> None:
         106,
         106 - int((tmp_path / "pstudio" / "tennis_1.npz").is_file()),
     )
+
+
+def test_scenes_without_parts_are_to_train_on(tmp_path: Path) -> None:
+    rendered(tmp_path)
+    assert kinds(checked("kubric-movi-e", tmp_path, "train")) == ["complete"]
+    [finding] = checked("kubric-movi-e", tmp_path, "validation").findings
+    assert "no folder validation" in finding.text
+
+
+def test_demonstrations_are_counted(tmp_path: Path) -> None:
+    episode = {"frames": np.zeros((2, 4, 4, 3), np.uint8), "own": np.zeros((2, 1), np.float32)}
+    episode |= {"actions": np.zeros((2, 2), np.float32), "successes": np.ones(2, bool)}
+    (tmp_path / "hammer").mkdir()
+    np.savez(tmp_path / "hammer" / "episode-0000.npz", **episode)  # pyright: ignore[reportArgumentType]
+    about = {"action_size": 2, "own_size": 1, "horizon": 9, "task": "hammer", "camera": "corner2"}
+    write(tmp_path, {"hammer/demos.json": {**about, "episodes": [{"file": "episode-0000.npz", "seed": 0}]}})
+    assert kinds(checked("metaworld", tmp_path, "train", items=1)) == ["complete"]
+    (tmp_path / "hammer" / "episode-0000.npz").write_bytes(b"")
+    assert kinds(checked("metaworld", tmp_path, "train")) == ["unreadable"]
 
 
 def test_pairs_need_texts(tmp_path: Path) -> None:

@@ -137,8 +137,9 @@ def read_movi(folder: Path, split: str) -> Records:
             raise BadInput(f"{file} has no scene; copy it anew")
 
         return Records(count=movi.count_scenes(files), media=files, open=first)
-    place = folder / split if (folder / split).is_dir() else folder
-    scenes = movi.list_scenes(place)
+    if split != "train" and not (folder / split).is_dir():
+        raise BadInput(f"{folder} has no *-{split}.tfrecord-* and no folder {split}; give the official files")
+    scenes = movi.list_scenes(folder / split if (folder / split).is_dir() else folder)
 
     def decode(scene: Path) -> None:
         read = movi.read_scene(scene)

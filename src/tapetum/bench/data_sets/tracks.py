@@ -5,6 +5,7 @@ from tapetum.bench.data_sets.types import NOT_KNOWN, DataSet, Part
 _HERE = "tapetum.bench.data_sets.readers"
 _TAP = ("TAPIR", "BootsTAPIR", "TAPNext")
 _KUBRIC = "Apache-2.0"
+_FRAMES = "frames and masks alone; `train tap-kubric` wants tracks too: kubric-cotracker3"
 _MOVI = "DIR/movi_{0}-train.tfrecord-00000-of-01024 (TFDS), or DIR/SCENE/rgba_00000.png, metadata.json ... (the renderer's)"
 
 
@@ -21,12 +22,13 @@ _POINTS = (
     DataSet(
         name="kubric-movi-e", title="Kubric MOVi-E", what="24 frames of falling things, moving camera",
         address="gs://kubric-public/tfds/movi_e", licence=_KUBRIC, size="about 9,750 + 250 scenes", layout=_MOVI.format("e"),
-        reader=f"{_HERE}:read_movi", parts=(Part(name="train", of="scenes"), Part(name="validation", of="scenes", items=250)),
+        reader=f"{_HERE}:read_movi", no_reader=_FRAMES,
+        parts=(Part(name="train", of="scenes"), Part(name="validation", of="scenes", items=250)),
         used_by=_TAP,
     ),
     DataSet(
         name="kubric-movi-f", title="Kubric MOVi-F", what="the same with motion blur", address="gs://kubric-public/tfds/movi_f",
-        licence=_KUBRIC, size="about 6,000 scenes", layout=_MOVI.format("f"), reader=f"{_HERE}:read_movi",
+        licence=_KUBRIC, size="about 6,000 scenes", layout=_MOVI.format("f"), reader=f"{_HERE}:read_movi", no_reader=_FRAMES,
         parts=(Part(name="train", of="scenes"), Part(name="validation", of="scenes")), used_by=_TAP,
     ),
     DataSet(
@@ -34,7 +36,7 @@ _POINTS = (
         address="not published; rendered by challenges/movi/movi_def_worker.py of github.com/google-research/kubric",
         licence=_KUBRIC, size="about 10,000 scenes",
         layout="DIR/SCENE/rgba_00000.png, metadata.json, events.json, data_ranges.json",
-        reader=f"{_HERE}:read_movi", parts=(Part(name="train", of="scenes"),), used_by=_TAP,
+        reader=f"{_HERE}:read_movi", no_reader=_FRAMES, parts=(Part(name="train", of="scenes"),), used_by=_TAP,
     ),
     DataSet(
         name="kubric-cotracker3", title="Kubric of CoTracker3", what="120 frames with tracks of points",

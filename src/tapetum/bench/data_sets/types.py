@@ -44,7 +44,7 @@ class DataSet:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """Of the reader, beyond folder and split."""
     no_reader: str = ""
-    """Why there is no reader, where there is none."""
+    """Why there is no reader, or what the reader leaves out."""
     parts: tuple[Part, ...] = ()
     """Splits that are checked."""
     used_by: tuple[str, ...] = ()
