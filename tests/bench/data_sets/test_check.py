@@ -40,7 +40,8 @@ def test_a_complete_split_and_what_can_be_wrong_with_one(tmp_path: Path) -> None
     report = checked("vqav2", tmp_path, "val", items=2)
     assert (kinds(report), report.items, report.missing, report.opened) == (["complete"], 2, 0, 2)
     assert report.findings[0].text == "2 questions (as published), 2 files opened"
-    assert kinds(checked("vqav2", tmp_path, "val", items=3)) == ["count"]
+    for published in (1, 3):
+        assert kinds(checked("vqav2", tmp_path, "val", items=published)) == ["count"]
     first, second = sorted((tmp_path / "val2014").glob("*.jpg"))
     first.write_bytes(b"cut short")
     assert kinds(checked("vqav2", tmp_path, "val", items=2)) == ["unreadable"]
