@@ -10,10 +10,9 @@ _COCO = "annotations CC BY 4.0; images under their Flickr terms"
 _NOT_PUBLISHED = "it was never published; put pairs or images of your own into shards: docs/systems/data.md"
 _SHARDS = "DIR/*.tar with NAME.jpg and NAME.txt"
 _PAIRS = "tapetum.bench.data_sets.readers:read_pairs"
-_LINES: Mapping[str, Any] = {
-    "layout": "DIR/train.jsonl, written from the official files as docs/guides/teach-a-task.md says",
-    "reader": "tapetum.systems.paligemma.transfer.data:read_lines_of",
-    "no_reader": "official files are not read",
+_TRANSFER: Mapping[str, Any] = {
+    "layout": "as the reader of the task draws them; DIR/SPLIT.jsonl of docs/guides/teach-a-task.md where it takes lines",
+    "reader": "tapetum.bench.data_sets.readers:read_transfer",
 }
 _STUDY, _PALIGEMMA, _HIP = "FLOPs study", "PaliGemma", "HiP"
 
@@ -151,7 +150,7 @@ IMAGES: tuple[DataSet, ...] = (
     *(
         DataSet(
             name=name, title=title, what=what, address=address, licence=licence, size=size,
-            parts=(Part(name="train", of="lines"),), used_by=("PaliGemma 2",), **_LINES,
+            parts=(Part(name="train", of="examples"),), used_by=("PaliGemma 2",), arguments={"task": name}, **_TRANSFER,
         )
         for name, title, what, address, licence, size in (
             ("icdar15", "ICDAR 2015, task 4.4", "photographs with words", "https://rrc.cvc.uab.es/?ch=4", NOT_KNOWN,

@@ -7,10 +7,9 @@ from tapetum.bench.data_sets.types import NOT_KNOWN, DataSet, Part
 
 _COCO = "annotations CC BY 4.0; images under their Flickr terms"
 _READERS = "tapetum.data.vision_language"
-_LINES: Mapping[str, Any] = {
-    "layout": "DIR/SPLIT.jsonl, written from the official files as docs/guides/teach-a-task.md says",
-    "reader": "tapetum.systems.paligemma.transfer.data:read_lines_of",
-    "no_reader": "official files are not read",
+_TRANSFER: Mapping[str, Any] = {
+    "layout": "as the reader of the task draws them; DIR/SPLIT.jsonl of docs/guides/teach-a-task.md where it takes lines",
+    "reader": "tapetum.bench.data_sets.readers:read_transfer",
 }
 
 
@@ -185,7 +184,8 @@ _EXPRESSIONS = tuple(
 _WRITTEN = tuple(
     DataSet(
         name=name, title=title, what=what, address=address, licence=licence, size=size,
-        parts=tuple(Part(name=split, of="lines") for split in splits.split()), used_by=("PaliGemma",), **_LINES,
+        parts=tuple(Part(name=split, of="examples") for split in splits.split()), used_by=("PaliGemma",),
+        arguments={"task": name}, **_TRANSFER,
     )
     for name, title, what, address, licence, size, splits in (
         ("ai2d", "AI2D", "questions about diagrams of school", "https://prior.allenai.org/projects/diagram-understanding",

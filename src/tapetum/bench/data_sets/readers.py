@@ -93,6 +93,14 @@ def read_doclaynet(folder: Path, split: str) -> Records:
     return records_of(read_instances(folder / "COCO" / f"{split}.json", folder / "PNG"))
 
 
+def read_transfer(folder: Path, split: str, task: str) -> Records:
+    """Read a split as the transfer `task` of PaliGemma does: official files, or lines where these are not read."""
+    from tapetum.systems.paligemma.transfer.data import READERS
+    from tapetum.systems.paligemma.transfer.tasks import TASKS
+
+    return records_of(READERS[TASKS[task].reader](folder, split))
+
+
 def read_perception_test(folder: Path, split: str) -> Records:
     """Read the annotations of all tasks of the Perception Test, and find their videos."""
     from tapetum.systems.perception_test.dataset import open_split

@@ -9,10 +9,9 @@ _READERS = "tapetum.data.video_language"
 _YOUTUBE = "videos under their YouTube terms"
 _LISTED = "its lists name videos of YouTube, which each user fetches; put clips and texts into shards: docs/systems/data.md"
 _LONGVIDEO = ("LongViViT", "MC-ViT")
-_LINES: Mapping[str, Any] = {
-    "layout": "DIR/SPLIT.jsonl, written from the official files as docs/guides/teach-a-task.md says",
-    "reader": "tapetum.systems.paligemma.transfer.data:read_lines_of",
-    "no_reader": "official files are not read",
+_TRANSFER: Mapping[str, Any] = {
+    "layout": "as the reader of the task draws them; DIR/SPLIT.jsonl of docs/guides/teach-a-task.md where it takes lines",
+    "reader": "tapetum.bench.data_sets.readers:read_transfer",
 }
 
 
@@ -155,8 +154,8 @@ _QUESTIONS = (
     *(
         DataSet(
             name=name, title=title, what=what, address=address, licence=licence, size=size,
-            parts=_parts("lines", train=None, test=None),
-            used_by=("PaliGemma",), **_LINES,
+            parts=_parts("examples", train=None, test=None),
+            used_by=("PaliGemma",), arguments={"task": name}, **_TRANSFER,
         )
         for name, title, what, address, licence, size in (
             ("msvd-qa", "MSVD-QA", "questions made of captions of MSVD", "https://github.com/xudejing/video-question-answering",
