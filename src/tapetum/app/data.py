@@ -1,4 +1,4 @@
-"""`tapetum.app.data`: shards of samples for training, made and shown."""
+"""`tapetum.app.data`: data of published recipes checked, shards of samples for training made and shown."""
 
 import json
 from dataclasses import KW_ONLY, dataclass, make_dataclass
@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from tapetum.app.check_data import check
 from tapetum.app.commands import Command, Group, with_json
 from tapetum.app.demos import make as make_demos
 from tapetum.app.fetch_perception_test import fetch_perception_test
@@ -268,9 +269,10 @@ def _fetch_command(name: str) -> Command:
 
 
 COMMANDS = Group(
-    """Make and show tar shards, from which training reads any modalities; make demonstrations for robots; fetch benchmarks of
-    point tracking and the Perception Test.""",
+    """Check the data of published recipes; make and show tar shards, from which training reads any modalities; make
+    demonstrations for robots; fetch benchmarks of point tracking and the Perception Test.""",
     {
+        "check": check,
         "shards": write,
         "show": show,
         **{f"tapvid-{name}": _fetch_command(name) for name in _BENCHMARKS},

@@ -12,6 +12,7 @@ import numpy as np
 from tapetum.core.csv_text import separator_of
 from tapetum.core.errors import BadInput
 from tapetum.data.files import StoredFile, stored_file
+from tapetum.data.layout_ilsvrc import list_class_tars, list_flat_imagenet
 from tapetum.data.listings import Listing, Split, class_labels, records_of, text_of
 from tapetum.video.folders import IMAGES
 
@@ -26,8 +27,12 @@ _MEDIA = {".wav", ".flac", ".mp3", ".ogg", ".m4a", ".mp4", ".mkv", ".webm", ".av
 
 
 def list_imagenet(place: Path, split: Split) -> Listing:
-    """List images in one folder a class."""
+    """List images in one folder a class, or as the archives of ILSVRC 2012 unpack (`layout_ilsvrc`)."""
     folder = place / split
+    if split == "val" and any(folder.glob("*.JPEG")):
+        return list_flat_imagenet(place)
+    if any(folder.glob("*.tar")) and not any(path.is_dir() for path in folder.iterdir()):
+        return list_class_tars(folder)
     names = _subfolders(folder, "one folder of images a class")
     rows = [(stored_file(path), k) for k, name in enumerate(names) for path in _files(folder / name, IMAGES)]
     files, labels = _columns(rows, folder, "images")
