@@ -27,7 +27,8 @@ class AdaptRun:
     FILE.py:CLASS, package.module:CLASS, an entry point."""
     data: str = ""
     """classify: a folder with a folder of images for each class, or train/CLASS and val/CLASS. segment: images with masks,
-    laid out as VOC. Both also as parquet. clone: what `tapetum data demos` wrote. A task of your own: what its class reads."""
+    laid out as VOC. Both also as parquet. clone: what `tapetum data demos` wrote, or a LeRobot data set (SET, or
+    SET#episode=0-19,camera=top). A task of your own: what its class reads."""
     trunk: str = "efficientnet-lite0"
     """The encoder, which is not changed: a name, a file, the folder of a run, or what else tapetum embed --model takes."""
     regime: Literal["adapters", "frozen", "full"] = "adapters"
