@@ -62,8 +62,8 @@ def copy_with_features(
     Raises:
         BadInput: the folder is not empty or lies in the set, a feature is there already, or the values do not fit.
     """
-    if taken := [feature.name for feature in features if feature.name in data.features]:
-        raise BadInput(f"{data.folder} has a feature {taken[0]} already; annotate the set that it was made of")
+    if existing := [feature.name for feature in features if feature.name in data.features]:
+        raise BadInput(f"{data.folder} has a feature {existing[0]} already; annotate the set that it was made of")
     if out.is_dir() and any(out.iterdir()):
         raise BadInput(f"{out} is not empty; give --out a new folder for the copy")
     if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(data.folder)):
@@ -153,13 +153,13 @@ def _write_rows(
 
 def _with_columns(metadata: Mapping[bytes, bytes] | None, described: Mapping[str, Any]) -> dict[bytes, bytes]:
     """What is said of the columns in a parquet file, with those that are new."""
-    kept = dict(metadata or {})
-    if _HUB in kept:
-        about = json.loads(kept[_HUB])
+    columns = dict(metadata or {})
+    if _HUB in columns:
+        about = json.loads(columns[_HUB])
         about["info"]["features"] |= described
         about.pop("fingerprint", None)  # of the content that was
-        kept[_HUB] = json.dumps(about).encode()
-    return kept
+        columns[_HUB] = json.dumps(about).encode()
+    return columns
 
 
 def _write_episodes(

@@ -59,11 +59,11 @@ def parse_episode_address(source: object) -> EpisodeAddress | None:
         return None
     if is_lerobot(text):
         return EpisodeAddress(folder=Path(text))
-    found = _ADDRESS.fullmatch(text)
-    if found is None or os.path.exists(text):
+    match = _ADDRESS.fullmatch(text)
+    if match is None or os.path.exists(text):
         return None
-    address = EpisodeAddress(folder=Path(found["folder"]))
-    for part in found["parts"].split(","):
+    address = EpisodeAddress(folder=Path(match["folder"]))
+    for part in match["parts"].split(","):
         name, _, value = part.partition("=")
         numbers = _NUMBERS.fullmatch(value)
         if name == "episode" and numbers is not None:

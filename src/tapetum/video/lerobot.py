@@ -90,10 +90,10 @@ class LeRobotDataset:
             raise BadInput(f"{self.folder} has no camera among its features")
         if name is None:
             return self.cameras[0]
-        found = [each for each in self.cameras if name in (each, each.rsplit(".", 1)[-1])]
-        if len(found) != 1:
-            raise BadInput(f"{self.folder} has {len(found)} cameras named {name!r}; it has {', '.join(self.cameras)}")
-        return found[0]
+        matching = [each for each in self.cameras if name in (each, each.rsplit(".", 1)[-1])]
+        if len(matching) != 1:
+            raise BadInput(f"{self.folder} has {len(matching)} cameras named {name!r}; it has {', '.join(self.cameras)}")
+        return matching[0]
 
     def select(self, first: int | None = None, last: int | None = None) -> list[int]:
         """List the numbers of the episodes from `first` to `last`, or of all. Raises BadInput for those that are not there."""
