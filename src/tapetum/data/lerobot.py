@@ -17,7 +17,7 @@ import numpy as np
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_folder, write_text
-from tapetum.core.reading import no_pipe, read_json
+from tapetum.core.reading import no_pipe, parse_json, read_json
 from tapetum.core.tables import pyarrow_for
 from tapetum.video.lerobot import EPISODES, INFO, LeRobotDataset
 
@@ -155,10 +155,13 @@ def _with_columns(metadata: Mapping[bytes, bytes] | None, described: Mapping[str
     """What is said of the columns in a parquet file, with those that are new."""
     columns = dict(metadata or {})
     if _HUB in columns:
-        about = json.loads(columns[_HUB])
-        about["info"]["features"] |= described
-        about.pop("fingerprint", None)  # of the content that was
-        columns[_HUB] = json.dumps(about).encode()
+        try:
+            about = parse_json(columns[_HUB])
+            about["info"]["features"] |= described
+            about.pop("fingerprint", None)  # of the content that was
+            columns[_HUB] = json.dumps(about).encode()
+        except (ValueError, KeyError, TypeError, AttributeError):
+            del columns[_HUB]  # it describes nothing; what reads the file goes by the columns' types
     return columns
 
 
