@@ -47,6 +47,7 @@ WRITING = {
     "scenes episodes": "scenes episodes FILE --n 1 --textures FILE",
     "data shards": "data shards FILE --out FILE",
     "data demos": "data demos --task kitchen:knob --n 1 --out FILE",
+    "data annotate": "data annotate FILE --flags --out FILE",
     "data perception-test": "data perception-test --out FILE",
     "weights convert": "weights convert FILE --out FILE",
     "export": "export FILE FILE",

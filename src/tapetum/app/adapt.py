@@ -143,12 +143,12 @@ class AdaptOptions(RecipeOptions):
     """Teach an encoder a task with small adapters and a head; the encoder itself is not changed.
 
     classify learns the names of images in a folder with a folder for each class, segment a class for every pixel (laid out as
-    VOC), clone what the demonstrations of `tapetum data demos` show; my_task.py:MyTask is a task of your own. The same command
-    goes on where a run was stopped.
+    VOC), clone what demonstrations show, those of `tapetum data demos` or of a LeRobot data set; my_task.py:MyTask is a task of
+    your own. The same command goes on where a run was stopped.
     """
 
     data: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DATA")]
-    """Folder of the data, or one parquet file."""
+    """Folder of the data, or one parquet file; of clone also a LeRobot data set, SET or SET#episode=0-19,camera=top."""
     recipe: Annotated[
         AdaptRun,
         options(PRESETS, by=("task", "suite"), hidden=("data",), markers=_MARKERS, pick=_preset, others="FILE.py:CLASS"),

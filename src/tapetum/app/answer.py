@@ -24,7 +24,7 @@ class AnswerOptions:
     """Options of `answer`."""
 
     video: tyro.conf.Positional[Annotated[Any, one_text("VIDEO")]]
-    """A video; in Python also frames, uint8 (t, h, w, 3)."""
+    """A video, or an episode of a LeRobot data set (SET#episode=3); in Python also frames, uint8 (t, h, w, 3)."""
     question: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="QUESTION")]
     """What is asked; may be empty, where the answers say all."""
     _: KW_ONLY

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from tapetum.app.annotate import annotate
 from tapetum.app.check_data import check
 from tapetum.app.commands import Command, Group, with_json
 from tapetum.app.demos import make as make_demos
@@ -270,13 +271,15 @@ def _fetch_command(name: str) -> Command:
 
 COMMANDS = Group(
     """Check the data of published recipes; make and show tar shards, from which training reads any modalities; make
-    demonstrations for robots; fetch benchmarks of point tracking and the Perception Test.""",
+    demonstrations for robots, and write tracks, captions and flags beside theirs; fetch benchmarks of point tracking and the
+    Perception Test.""",
     {
         "check": check,
         "shards": write,
         "show": show,
         **{f"tapvid-{name}": _fetch_command(name) for name in _BENCHMARKS},
         "demos": make_demos,
+        "annotate": annotate,
         "perception-test": fetch_perception_test,
     },
 )

@@ -39,8 +39,9 @@ class EmbedOptions:
     """
 
     files: tyro.conf.Positional[tuple[Annotated[Any, one_text("FILES")], ...]]
-    """Images, recordings, videos; of a folder all files in it and in the folders below, but texts, tables and archives. In
-    Python also one alone, and images and videos in memory: arrays, tensors, images of Pillow."""
+    """Images, recordings, videos; of a folder all files in it and in the folders below, but texts, tables and archives; of a
+    LeRobot data set its episodes (SET, SET#episode=3-7,camera=top). In Python also one alone, and images and videos in memory:
+    arrays, tensors, images of Pillow."""
     _: KW_ONLY
     out: Annotated[File | None, tyro.conf.arg(metavar="FILE")] = None
     """Table to write: .parquet or .npz."""
@@ -248,12 +249,16 @@ def _name_of(file: "Path | Video", piece: "EmbeddedPiece") -> str:
 
 def _files(options: EmbedOptions, listener: Listener) -> "list[Path | Video]":
     """What is asked for; what lies beside it in folders is counted aloud."""
+    from tapetum.video.episodes import list_episodes
     from tapetum.video.read import in_memory, list_sources, name_of, open_source
 
     files: list[Path | Video] = []
     for number, path in enumerate(given := list_sources(options.files, "videos")):
         if in_memory(path):
             files.append(open_source(path, name_of(path, number)))
+            continue
+        if episodes := list_episodes(path):
+            files += map(Path, episodes)
             continue
         if not path.is_dir():
             files.append(path)

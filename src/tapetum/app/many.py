@@ -43,8 +43,9 @@ class TrackManyOptions(TrackSettings):
     """Options of `track_many`."""
 
     videos: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="VIDEO ...")] = field(kw_only=False)
-    """Video file, folder of images, or npy/npz array; several of them, or a folder of videos, to track in each; with --online
-    also the number of a camera, an address such as rtsp://..., or - for standard input."""
+    """Video file, folder of images, npy/npz array, or episode of a LeRobot data set (SET#episode=3); several of them, or a
+    folder of videos or a whole such set, to track in each; with --online also the number of a camera, an address such as
+    rtsp://..., or - for standard input."""
     out: Annotated[File | None, tyro.conf.arg(metavar="DIR|FILE")] = None
     """Folder for the results; by default the name of the video with -tracks. Of several videos each has a folder in it, and
     those that are done are not done again. Of one video also a single file: .csv, .npz, .json or .parquet (tracks), .mp4."""
@@ -177,10 +178,12 @@ def track_many(options: TrackManyOptions, listener: Listener) -> TrackedMany:
 
 
 def find_sources(given: Sequence[str]) -> list[tuple[str, str]]:
-    """List name of the results and source of each video: what was given, with folders of videos replaced by what is in them.
+    """List name of the results and source of each video: what was given, with folders of videos and data sets of LeRobot
+    replaced by what is in them.
 
     Raises BadInput if nothing was given, or two would have the same name.
     """
+    from tapetum.video.episodes import list_episodes
     from tapetum.video.folders import IMAGES, videos_below
 
     if not given:
@@ -190,6 +193,9 @@ def find_sources(given: Sequence[str]) -> list[tuple[str, str]]:
         path = Path(source)
         if _POINT.fullmatch(source) and not path.exists():
             raise BadInput(f"{source} is no video; if it is a point, write --query (or --correct) before it: each takes one")
+        if episodes := list_episodes(source):
+            named += [(Path(os.path.abspath(episode)).name, episode) for episode in episodes]
+            continue
         videos = videos_below(path) if path.is_dir() else []
         images = sum(p.suffix.lower() in IMAGES for p in path.iterdir()) if videos else 0
         if images:
@@ -219,7 +225,10 @@ def _settings(given: TrackSettings) -> dict[str, Any]:
 
 def _stamp(settings: dict[str, Any], source: str) -> dict[str, Any]:
     """What the tracks of one video depend on."""
-    return {**settings, **stamp(video=Path(source))}
+    from tapetum.video.episodes import files_of_episode
+
+    files = files_of_episode(source)
+    return {**settings, **stamp(video=[Path(source), *files] if files else Path(source))}
 
 
 def _before(folder: Path, about: Callable[[], dict[str, Any]], outdated: Outdated) -> dict[str, Any]:

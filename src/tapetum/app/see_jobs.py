@@ -81,7 +81,13 @@ def find_jobs(settings: SeeSettings, images: Any, request: Request, together: bo
 
 def _inside(source: Any, frames: int | None) -> list[Any]:
     """The images in a folder and below, and the videos where frames of those are shown; anything else as it is."""
-    if not isinstance(source, str | Path) or not named_path(source).is_dir():
+    if not isinstance(source, str | Path):
+        return [source]
+    from tapetum.video.episodes import list_episodes
+
+    if episodes := list_episodes(source):
+        return episodes
+    if not named_path(source).is_dir():
         return [source]
     from tapetum.video.folders import images_below, videos_below
 

@@ -19,6 +19,7 @@ import torch
 from tapetum.core.finished import Rows
 from tapetum.encoders.embed import EmbeddedPiece
 from tapetum.systems.longvideo.stream_files import SavedStream, load_state, save_state
+from tapetum.video.episodes import files_of_episode
 
 if TYPE_CHECKING:
     from tapetum.systems.longvideo.memory import StreamState
@@ -52,7 +53,9 @@ class Unfinished:
 
     def pieces(self, file: Path) -> Iterator[EmbeddedPiece]:
         """Yield the pieces of a file: those that are there, then those that are still to be embedded."""
-        stamp = self.rows.stamp(video=file) if file.is_file() else None  # what is none is refused by the embedder
+        files = files_of_episode(file) or [file]
+        there = all(each.is_file() for each in files)  # what is not is refused by the embedder
+        stamp = self.rows.stamp(video=files if len(files) > 1 else file) if there else None
         end = self.rows.get(f"{file} end", stamp)
         store = _FileStore(self, file, stamp)
         known = store.pieces if end is None else end["pieces"]

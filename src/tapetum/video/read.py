@@ -15,6 +15,7 @@ from tapetum.core.errors import BadInput
 from tapetum.core.files import named_path
 from tapetum.core.reading import open_file
 from tapetum.video.arrays import ArrayVideo, load_array, to_numpy
+from tapetum.video.episodes import open_episode, parse_episode_address
 from tapetum.video.files import FileVideo
 from tapetum.video.folders import IMAGES, folder_of_images
 from tapetum.video.images import ImageVideo
@@ -28,8 +29,9 @@ def open_video(source: Any, *, frame_rate: float = DEFAULT_RATE) -> Video:
 
     Args:
         source: a path to a video file or a still image; a folder of images (in natural order: f2 before f10); an
-            .npy or .npz file; an array or torch tensor, uint8 or float 0..1, of shape (t, h, w, 3) or, gray,
-            (t, h, w); or a `Video`, which is returned as it is.
+            .npy or .npz file; an episode of a LeRobot data set, as FOLDER#episode=3 (`tapetum.video.episodes`); an array or
+            torch tensor, uint8 or float 0..1, of shape (t, h, w, 3) or, gray, (t, h, w); or a `Video`, which is returned as it
+            is.
         frame_rate: frames per second of a source that has no clock of its own (a folder, an array, an image).
 
     Raises:
@@ -48,6 +50,8 @@ def open_video(source: Any, *, frame_rate: float = DEFAULT_RATE) -> Video:
         return ArrayVideo(source, frame_rate=frame_rate)
     if isinstance(source, str) and _URL.match(source) and not os.path.exists(source):
         raise BadInput(f"{source} is an address; only local files are opened: download it first and give its path")
+    if (address := parse_episode_address(source)) is not None:
+        return open_episode(address)
     path = named_path(source)
     _must_be_readable(path)
     if path.is_dir():

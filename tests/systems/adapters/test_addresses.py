@@ -177,8 +177,9 @@ def test_bottlenecks_of_convolutional_networks_have_the_sizes_of_the_notes(name:
         AdapterConfig(),
         AdapterConfig(maps="series", tokens="parallel", scale=True, rank=3),
         AdapterConfig(preset="all-blocks", maps="bottleneck", rank=5),
+        AdapterConfig(preset="bottom-middle", kernel=3),
     ],
-    ids=["parallel", "series", "bottleneck"],
+    ids=["parallel", "series", "bottleneck", "3x3"],
 )
 def test_formulas_count_what_is_made(kind: str, config: AdapterConfig) -> None:
     adapted = attach(trunk(kind), config)

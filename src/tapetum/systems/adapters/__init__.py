@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from tapetum.systems.adapters.adapted import Adapted, attach
     from tapetum.systems.adapters.files import load
     from tapetum.systems.adapters.peft_files import load_peft, save_peft
+    from tapetum.systems.adapters.policy import RobotPolicy
     from tapetum.systems.adapters.proof import Proof, TrunkChanged
     from tapetum.systems.adapters.run import load_headed
 
@@ -16,6 +17,7 @@ __all__ = [
     "Adapted",
     "AdapterConfig",
     "Proof",
+    "RobotPolicy",
     "Site",
     "TrunkChanged",
     "attach",
@@ -31,6 +33,7 @@ __getattr__ = lazy_attributes(
         "adapted": ("Adapted", "attach"),
         "files": ("load",),
         "peft_files": ("load_peft", "save_peft"),
+        "policy": ("RobotPolicy",),
         "proof": ("Proof", "TrunkChanged"),
         "run": ("load_headed",),
     },

@@ -49,6 +49,8 @@ class AdapterConfig:
     maps: Literal["parallel", "series", "bottleneck"] = "parallel"
     """Form on maps of convolutional networks: parallel, a 1x1 convolution beside a k x k one; series, a 1x1 convolution of
     what a block gives, added to it; bottleneck, the same through fewer channels and a depthwise 3x3."""
+    kernel: Literal[1, 3] = 1
+    """Side of the convolutions of `parallel` and `series` on maps: 3 also mixes neighbours, with nine times as many numbers."""
     tokens: Literal["series", "parallel", "lora"] = "series"
     """Form on tokens and vectors, a bottleneck of two linear layers: series, of what a module gives; parallel, of what it gets;
     lora, without activation, inside linear layers alone (arXiv 2106.09685)."""
@@ -71,8 +73,9 @@ class AdapterConfig:
         if len(set(self.addresses)) < len(self.addresses):
             raise BadInput("an address stands twice in the list; name each once")
         for field in fields(self):
-            if field.name in ("maps", "tokens", "init") and getattr(self, field.name) not in get_args(field.type):
-                raise BadInput(f"{field.name} is {getattr(self, field.name)!r}; it is one of {', '.join(get_args(field.type))}")
+            if field.name in ("maps", "kernel", "tokens", "init") and getattr(self, field.name) not in get_args(field.type):
+                choices = ", ".join(map(str, get_args(field.type)))
+                raise BadInput(f"{field.name} is {getattr(self, field.name)!r}; it is one of {choices}")
         for name in ("middle", "rank"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -104,16 +107,18 @@ class Site:
     axis: Literal[1, -1]
     """Where the channels are: 1 for maps, -1 for tokens and vectors."""
     rank: int = 0
-    """Inner channels of bottlenecks; 0 for the 1x1 forms."""
+    """Inner channels of bottlenecks; 0 for the forms that are one convolution."""
     stride: int = 1
-    """Of the convolution that a parallel 1x1 stands beside."""
+    """Of the convolution that a parallel one stands beside."""
+    kernel: int = 1
+    """Side of the convolution of the forms without bottleneck on maps."""
     offset: int = 0
     """Row and column of the first pixel that it sees, so that it sees the middle of the kernel."""
     activation: str = "gelu"
     scale: bool = False
 
     def __post_init__(self) -> None:
-        if min(self.inward, self.width, self.stride) < 1 or min(self.rank, self.offset) < 0:
+        if min(self.inward, self.width, self.stride) < 1 or min(self.rank, self.offset) < 0 or self.kernel not in (1, 3):
             raise BadInput(f"the adapter at {self.address!r} has impossible sizes ({self}); get the file again")
 
     @property
@@ -129,7 +134,7 @@ class Site:
         if self.form == "lora":
             return self.rank * (inward + self.width) + scale
         if not self.rank:
-            return inward * self.width + scale
+            return inward * self.width * self.kernel**2 + scale
         depthwise = 10 * self.rank if self.form == "bottleneck" else 0
         return inward * self.rank + self.rank + depthwise + self.rank * self.width + self.width + scale
 

@@ -41,9 +41,9 @@ class Demonstrations:
     episode: Int64[np.ndarray, " n"]
     """Number of the episode of each frame."""
     seeds: tuple[int, ...]
-    """Of the episodes."""
+    """Of the episodes, or their numbers in the data set that they are of."""
     horizon: int
-    """Steps of an episode in the world that they are of."""
+    """Steps of an episode in the world that they are of; 0: there is no such world here."""
 
     def __len__(self) -> int:
         return len(self.frames)

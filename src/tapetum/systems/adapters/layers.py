@@ -7,6 +7,8 @@
     bottleneck   y + up(phi(depthwise3x3(phi(down(y)))))       maps; ours
     lora         weight + up down                  linear layers (arXiv 2106.09685)
 
+With `kernel=3` the convolutions A are 3x3 ones: they see a pixel's neighbours too.
+
 x is what the module gets and y what it gives. `up` and `A` start at 0: then y + 0 is y, bit for bit. All are plain layers,
 also in a network without norms: standardising a weight of zeros would divide by nearly nothing.
 """
@@ -14,6 +16,7 @@ also in a network without norms: standardising a weight of zeros would divide by
 import math
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -33,7 +36,7 @@ class Adapter(nn.Module):
     @property
     def last(self) -> nn.Module:
         """Find the layer that starts at 0."""
-        return self.get_submodule("mix" if isinstance(self, Pointwise) else "up")
+        return self.get_submodule("mix" if isinstance(self, Pointwise | Conv3x3) else "up")
 
     def forward(self, x: Float[Tensor, "..."], y: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """Change what the module gives, `y`, by it or by what the module gets, `x`."""
@@ -94,6 +97,21 @@ class Pointwise(Adapter):
         return self.mix(x[:, :, first:, first:])[:, :, : y.shape[2], : y.shape[3]]
 
 
+class Conv3x3(Adapter):
+    """A 3x3 convolution without bias, beside a convolution or after a module; what lies outside the map is 0."""
+
+    def __init__(self, site: Site):
+        super().__init__(site)
+        inward = site.inward if site.form == "parallel" else site.width
+        self.mix = nn.Conv2d(inward, site.width, 3, site.stride, bias=False)
+
+    def added(self, x: Float[Tensor, "b i H W"], y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """Compute what is added to `y`; beside a convolution, around the pixels under the middle of its kernel."""
+        first, source = (0, y) if self.site.form == "series" else (self.site.offset, x)
+        around = F.pad(source, (1, 1, 1, 1))[:, :, first:, first:]
+        return self.mix(around)[:, :, : y.shape[2], : y.shape[3]]
+
+
 class LowRankAdapter(Adapter):
     """What is added to the weight of a linear layer: up @ down."""
 
@@ -139,4 +157,6 @@ def _kind(site: Site) -> type[Adapter]:
         return LowRankAdapter
     if site.form == "bottleneck":
         return ConvBottleneck
-    return Bottleneck if site.rank else Pointwise
+    if site.rank:
+        return Bottleneck
+    return Pointwise if site.kernel == 1 else Conv3x3

@@ -1,7 +1,7 @@
 """Adapters folded into the weights of the trunk, where that is exact.
 
-An activation between two layers cannot be folded into a linear one. So merged can be: 1x1 convolutions beside a plain
-convolution (into the middle of its kernel), 1x1 convolutions after one (composed with it), and lora. What is merged is a new
+An activation between two layers cannot be folded into a linear one. So merged can be: convolutions beside a plain one whose
+kernel is no smaller (into the middle of it), 1x1 convolutions after one (composed with it), and lora. What is merged is a new
 network, whose trunk is no longer what it was; equal up to rounding.
 """
 
@@ -15,7 +15,7 @@ from tapetum.core.errors import BadInput
 from tapetum.encoders.convolutional import SameConv2d
 from tapetum.layers.pointwise import PointwiseConv2d
 from tapetum.systems.adapters.config import Site
-from tapetum.systems.adapters.layers import Adapter, LowRankAdapter, Pointwise
+from tapetum.systems.adapters.layers import Adapter, Conv3x3, LowRankAdapter, Pointwise
 
 
 def obstacle(trunk: nn.Module, site: Site) -> str | None:
@@ -28,7 +28,9 @@ def obstacle(trunk: nn.Module, site: Site) -> str | None:
     if type(module) not in (nn.Conv2d, PointwiseConv2d, SameConv2d) or not isinstance(module, nn.Conv2d):
         return f"what it stands at, a {type(module).__name__}, is no plain convolution"
     if site.form == "series":
-        return None
+        return None if site.kernel == 1 else "a 3x3 convolution after another sees beyond the rim of the map"
+    if site.kernel > min(module.kernel_size) or (site.kernel > 1 and module.dilation != (1, 1)):
+        return "it sees pixels that the convolution beside it does not"
     if module.groups != 1 or (type(module) is SameConv2d and module.stride != (1, 1)):
         return "the convolution beside it sees other channels or pixels"
     if module.padding_mode != "zeros" or isinstance(module.padding, str):
@@ -59,13 +61,14 @@ def _fold(module: nn.Module, site: Site, adapter: Adapter) -> None:
     if isinstance(adapter, LowRankAdapter) and isinstance(module, nn.Linear):
         module.weight.copy_(adapter.weight(module.weight))
         return
-    assert isinstance(adapter, Pointwise)
+    assert isinstance(adapter, Pointwise | Conv3x3)
     assert isinstance(module, nn.Conv2d)
-    mix: Tensor = scale * adapter.mix.weight[:, :, 0, 0]
     if site.form == "parallel":
-        row, column = (side // 2 for side in module.kernel_size)
-        module.weight[:, :, row, column] += mix
+        reach = site.kernel // 2
+        rows, columns = (slice(side // 2 - reach, side // 2 + reach + 1) for side in module.kernel_size)
+        module.weight[:, :, rows, columns] += scale * adapter.mix.weight
         return
+    mix: Tensor = scale * adapter.mix.weight[:, :, 0, 0]
     module.weight += torch.einsum("oc,cikl->oikl", mix, module.weight)
     if module.bias is not None:
         module.bias += mix @ module.bias

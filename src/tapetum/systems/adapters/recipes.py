@@ -29,7 +29,8 @@ class AdaptRun:
     """Of clone: the paper's numbers for demonstrations of a suite (arXiv 2304.06600), on a ResNet-50; own: short runs."""
     data: str = ""
     """classify: a folder with a folder of images for each class, or train/CLASS and val/CLASS. segment: images with masks,
-    laid out as VOC. Both also as parquet. clone: what `tapetum data demos` wrote. A task of your own: what its class reads."""
+    laid out as VOC. Both also as parquet. clone: what `tapetum data demos` wrote, or a LeRobot data set (SET, or
+    SET#episode=0-19,camera=top). A task of your own: what its class reads."""
     trunk: str = "efficientnet-lite0"
     """The encoder, which is not changed: a name, a file, the folder of a run, or what else tapetum embed --model takes."""
     regime: Literal["adapters", "frozen", "full"] = "adapters"
@@ -38,6 +39,8 @@ class AdaptRun:
     """Where adapters sit: bottom, middle, top, several with - between, or all-blocks."""
     maps: Literal["parallel", "series", "bottleneck"] = "parallel"
     """Form of adapters on maps of convolutional networks."""
+    kernel: Literal[1, 3] = 1
+    """Side of the convolutions of adapters on maps: 3 also mixes neighbours, with nine times as many numbers."""
     tokens: Literal["series", "parallel"] = "series"
     """Form of adapters on tokens of transformers."""
     rank: int | None = None
@@ -80,7 +83,7 @@ class AdaptRun:
         for field in fields(self):
             choices = get_args(field.type) if str(field.type).startswith("typing.Literal") else ()
             if choices and getattr(self, field.name) not in choices:
-                raise BadInput(f"{field.name} is {getattr(self, field.name)!r}; it is one of {', '.join(choices)}")
+                raise BadInput(f"{field.name} is {getattr(self, field.name)!r}; it is one of {', '.join(map(str, choices))}")
         for name, least in (("steps", 1), ("batch_size", 2), ("evaluations", 0), ("rollouts", 0), ("shift", 0), ("strict", 0)):
             if getattr(self, name) < least:
                 raise BadInput(f"{name} is {getattr(self, name)}; it must be {least} or more")
@@ -100,7 +103,7 @@ class AdaptRun:
         preset = self.preset
         if self.task == "segment" and preset.endswith("-top"):
             preset = preset.removesuffix("-top")
-        return AdapterConfig(preset=preset, maps=self.maps, tokens=self.tokens, rank=self.rank)
+        return AdapterConfig(preset=preset, maps=self.maps, kernel=self.kernel, tokens=self.tokens, rank=self.rank)
 
 
 RECIPES: Mapping[str, AdaptRun] = {

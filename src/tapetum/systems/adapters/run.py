@@ -19,19 +19,22 @@ from tapetum.encoders.references import load, relocated
 from tapetum.hub.blueprint import blueprint
 from tapetum.systems.adapters import files
 from tapetum.systems.adapters.adapted import Adapted
+from tapetum.systems.adapters.clone import CloneTask, DemonstrationFrames
 from tapetum.systems.adapters.demos import read_demos
 from tapetum.systems.adapters.heads import make_head
 from tapetum.systems.adapters.images import LabelledImages, listed, square
+from tapetum.systems.adapters.lerobot_demos import hold_out, read_lerobot_demos
 from tapetum.systems.adapters.own import own_task
 from tapetum.systems.adapters.proof import Proof
 from tapetum.systems.adapters.recipes import TASKS, AdaptRun
 from tapetum.systems.adapters.rollouts import try_out
-from tapetum.systems.adapters.task import AdaptTask, CloneTask, DemonstrationFrames, Headed, ImageTask
+from tapetum.systems.adapters.task import AdaptTask, Headed, ImageTask
 from tapetum.systems.adapters.worlds.makers import make_world
 from tapetum.systems.adapters.worlds.world import RobotWorld
 from tapetum.train import fit
 from tapetum.train.launch import is_main
 from tapetum.train.launch_config import Launch, train_config
+from tapetum.video.episodes import parse_episode_address
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +102,8 @@ def make_task(run: AdaptRun, say: Callable[[str], None] = lambda text: None) -> 
             )
         say(f"{len(train):,} images to learn from and {len(checks):,} to check on, {len(train.classes)} classes")
         return ImageTask(run, trunk, LabelledImages(train, how, run.seed, run.shift), LabelledImages(checks, how, run.seed))
+    if parse_episode_address(run.data) is not None:
+        return _from_lerobot(run, trunk, say)
     demos = read_demos(Path(run.data))
     trunk = trunk_maker(run, int(demos.frames.shape[1]))
     say(f"{len(demos.seeds)} demonstrations of {demos.task} by camera {demos.camera}, {len(demos):,} frames")
@@ -113,6 +118,19 @@ def make_task(run: AdaptRun, say: Callable[[str], None] = lambda text: None) -> 
             )
         world.horizon = demos.horizon
     return CloneTask(run, trunk, DemonstrationFrames(demos, trunk().preprocessing, run.seed, run.shift), world)
+
+
+def _from_lerobot(run: AdaptRun, trunk: Callable[[], Encoder], say: Callable[[str], None]) -> CloneTask:
+    how = trunk().preprocessing
+    demos, checks = hold_out(read_lerobot_demos(run.data, how))
+    if run.own == "concat" and not demos.own.shape[1]:
+        raise BadInput(f"{run.data} has no observation.state, which --own concat wants; leave it out")
+    trunk = trunk_maker(run, int(demos.frames.shape[1]))
+    held_out = f"{len(checks.seeds)} more to check on" if checks else "none to check on"
+    say(f"{len(demos.seeds)} demonstrations of {demos.task} by camera {demos.camera}, {len(demos):,} frames; {held_out}")
+    frames = DemonstrationFrames(demos, trunk().preprocessing, run.seed, run.shift)
+    checked = None if checks is None else DemonstrationFrames(checks, trunk().preprocessing)
+    return CloneTask(run, trunk, frames, None, checked)
 
 
 def trunk_maker(run: AdaptRun, pixels: int | None) -> Callable[[], Encoder]:

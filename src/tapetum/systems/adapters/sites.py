@@ -123,7 +123,7 @@ def _of_shape(
     transformer: bool,
 ) -> Site:
     if place.beside:
-        return _beside(module, place.address, shapes, shape, {**common, "scale": config.scale})
+        return _beside(module, place.address, shapes, shape, {**common, "scale": config.scale, "kernel": config.kernel})
     channels = getattr(module, "out_channels", None)
     first = len(shape) == 4 and (channels == shape[1] if isinstance(channels, int) else not transformer)
     axis = 1 if first else -1
@@ -134,7 +134,7 @@ def _of_shape(
         return _bottleneck(common, inward if form == "parallel" else width, width, axis, config, form)
     if config.maps == "bottleneck" or (config.maps == "parallel" and place.section == "middle"):
         return _bottleneck(common, width, width, 1, config, "bottleneck")
-    return Site(**common, form="series", inward=width, width=width, axis=1, scale=config.scale)
+    return Site(**common, form="series", inward=width, width=width, axis=1, kernel=config.kernel, scale=config.scale)
 
 
 def _bottleneck(common: dict[str, Any], inward: int, width: int, axis: Any, config: AdapterConfig, form: Any) -> Site:

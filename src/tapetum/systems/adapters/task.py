@@ -1,4 +1,4 @@
-"""Training tasks on top of a trunk: adapters and a head, for images or for demonstrations."""
+"""Training tasks on top of a trunk: adapters and a head, for images; `clone` has the task for demonstrations."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -17,18 +17,17 @@ from tapetum.data.samples import Shuffle
 from tapetum.encoders.features import Encoder, Features, prepare
 from tapetum.systems.adapters.adapted import Adapted
 from tapetum.systems.adapters.caching import Below, Recorded
-from tapetum.systems.adapters.demos import Demonstrations
 from tapetum.systems.adapters.heads import PolicyHead, make_head, reads_maps
-from tapetum.systems.adapters.images import IGNORED, LabelledImages, OwnImages, ShuffledExamples
+from tapetum.systems.adapters.images import IGNORED, LabelledImages, OwnImages
 from tapetum.systems.adapters.recipes import AdaptRun
-from tapetum.systems.adapters.rollouts import try_out
 from tapetum.systems.adapters.weaving import trunk_hash
-from tapetum.systems.adapters.worlds.world import Observation, RobotWorld
+from tapetum.systems.adapters.worlds.world import Observation
 from tapetum.train import StepContext, Task
 
 MEASURED_ON = 256
 """Examples from whose features a head takes its first figures."""
-_AT_A_TIME = 64
+AT_A_TIME = 64
+"""Examples that go through the network together where nothing learns."""
 
 
 class Headed(nn.Module):
@@ -214,79 +213,3 @@ class ImageTask(TargetTask):
             union = truth + confusion.sum(0) - right
             scores["mean_iou"] = float((right / union.clamp(min=1))[truth > 0].mean())
         return scores
-
-
-class DemonstrationFrames(ShuffledExamples):
-    """Prepared frames of demonstrations, by number in a shuffled, endless order."""
-
-    def __init__(self, demos: Demonstrations, preprocessing: Any, seed: int = 0, shift: int = 0):
-        self.demos, self.preprocessing, self.seed, self.shift = demos, preprocessing, seed, shift
-
-    def __len__(self) -> int:
-        return len(self.demos)
-
-    def plain(self, k: int) -> dict[str, Tensor]:
-        """Load frame k as it is."""
-        return {
-            "number": torch.tensor(k),
-            "image": prepare(self.demos.frames[k][None], self.preprocessing)[0],
-            "own": torch.from_numpy(self.demos.own[k]),
-            "action": torch.from_numpy(self.demos.actions[k]),
-        }
-
-
-class CloneTask(AdaptTask):
-    """Do what demonstrations show: the squared error of standardised actions."""
-
-    def __init__(self, run: AdaptRun, trunk: Callable[[], Encoder], frames: DemonstrationFrames, world: RobotWorld | None):
-        """Learn from `frames`; the policy is tried in `world`, if there is one."""
-        super().__init__(run, trunk)
-        self.frames, self.world = frames, world
-        demos = frames.demos
-        self.about = {
-            "task": "clone",
-            "world": demos.task,
-            "camera": demos.camera,
-            "pixels": int(demos.frames.shape[1]),
-            "width": trunk().width,
-            "actions": int(demos.actions.shape[1]),
-            "own": int(demos.own.shape[1]) if run.own == "concat" else 0,
-            "hidden": [256, 256] if run.head == "mlp" else [],
-        }
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out the world, which lives in this process alone: workers want `collate`."""
-        return {**self.__dict__, "world": None}
-
-    def measure(self, model: Headed) -> None:
-        """Take features of frames spread over the demonstrations, and all actions."""
-        demos = self.frames.demos
-        rows = np.unique(np.linspace(0, len(demos) - 1, MEASURED_ON).astype(int))
-        pooled = [
-            model.trunk(prepare(demos.frames[some], self.frames.preprocessing)).pooled
-            for some in np.array_split(rows, -(-len(rows) // _AT_A_TIME))
-        ]
-        cast(PolicyHead, model.head).measure(torch.cat(pooled), torch.from_numpy(demos.own), torch.from_numpy(demos.actions))
-
-    def dataset(self) -> Dataset:
-        """Make frames with actions."""
-        return self.frames if self.below is None else Recorded(self.frames, self.below, self.run.steps * self.run.batch_size)
-
-    def loss(
-        self, model: nn.Module, batch: Mapping[str, Tensor], context: StepContext
-    ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Compute the mean squared error of standardised actions."""
-        headed = cast(Headed, model)
-        target = cast(PolicyHead, headed.head).action(batch["action"])
-        return F.mse_loss(self.answer(headed, batch, batch["own"]), target), {}
-
-    def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
-        """Try the policy in its world."""
-        if self.world is None or not self.run.rollouts:
-            return {}
-        tried = try_out(self.world, cast(Headed, model).act, self.run.rollouts).as_json()
-        return {name: float(tried[name]) for name in ("success", "low", "high", "any")}
-
-    def describe(self) -> Mapping[str, Any]:
-        """Describe all that decides what is learned."""
-        return {**self.described(), "seeds": list(self.frames.demos.seeds), "frames": len(self.frames)}

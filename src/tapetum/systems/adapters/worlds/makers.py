@@ -9,7 +9,8 @@ from tapetum.systems.adapters.worlds.world import RobotWorld
 TASKS: dict[str, str] = {
     "reach-disc": "reach",
     **dict.fromkeys(("assembly", "bin-picking", "button-press-topdown", "drawer-open", "hammer"), "metaworld"),
-    **dict.fromkeys(("slide-door", "light", "microwave"), "kitchen"),
+    **dict.fromkeys(("knob", "light", "slide-door", "hinge-door", "microwave"), "kitchen"),
+    **dict.fromkeys((f"triplet-{k}" for k in range(1, 6)), "stacking"),
 }
 """Tasks of recipes, and where they are: those of Meta-World are the paper's five, and any other of its fifty works too."""
 
@@ -18,7 +19,8 @@ def make_world(task: str, camera: str | None = None, pixels: int = 64, **options
     """Make the world of a task.
 
     Args:
-        task: reach-disc; slide-door, light or microwave of Franka Kitchen; or a task of Meta-World such as drawer-open.
+        task: reach-disc; triplet-1 to triplet-5 of stacking; knob, light, slide-door, hinge-door or microwave of Franka
+            Kitchen; or a task of Meta-World such as drawer-open.
         camera: of the world; None: its first.
         pixels: side of the image.
         options: of the world.
@@ -38,6 +40,10 @@ def make_world(task: str, camera: str | None = None, pixels: int = 64, **options
         from tapetum.systems.adapters.worlds.kitchen import Kitchen
 
         return Kitchen(task, camera, pixels, **options)
+    if TASKS.get(task) == "stacking":
+        from tapetum.systems.adapters.worlds.stacking import Stacking
+
+        return Stacking(task, camera, pixels, **options)
     from tapetum.systems.adapters.worlds import metaworld
 
     plain = task.removesuffix("-v3")

@@ -1,0 +1,214 @@
+"""Data sets of LeRobot, version 3, read without its package (github.com/huggingface/lerobot, lerobot/datasets, v3.0).
+
+    meta/info.json                                  frames a second, features, patterns of the names below
+    meta/episodes/chunk-000/file-000.parquet        a row an episode: its tasks in words, its length, its file of rows, its part
+                                                    of each video
+    data/chunk-000/file-000.parquet                 a row a frame: state, action, timestamp; many episodes a file
+    videos/CAMERA/chunk-000/file-000.mp4            the frames of a camera; many episodes a file
+
+`tapetum.video.episodes` opens episodes as videos, `tapetum.data.lerobot` writes copies with more columns.
+"""
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tapetum.core.errors import BadInput
+from tapetum.core.reading import read_json
+from tapetum.core.tables import parquet_file, pyarrow_for
+
+INFO, EPISODES = "meta/info.json", "meta/episodes"
+ACTION, STATE = "action", "observation.state"
+"""Features that policies learn from."""
+_FIELD = re.compile(r"\{(chunk_index|file_index|video_key)(?::(0?\dd))?\}")
+"""A field of the patterns of names."""
+
+
+@dataclass(frozen=True)
+class VideoPart:
+    """Where an episode lies in a file of a camera."""
+
+    file: Path
+    start: float
+    """Seconds."""
+    stop: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeRobotEpisode:
+    """What the tables say of an episode."""
+
+    number: int
+    length: int
+    """Frames."""
+    tasks: tuple[str, ...]
+    """In words."""
+    rows: Path
+    """File with its rows."""
+    videos: dict[str, VideoPart]
+    """By camera."""
+
+
+class LeRobotDataset:
+    """A data set in a folder; tables are read when they are first needed."""
+
+    def __init__(self, folder: str | os.PathLike[str]):
+        """Read what meta/info.json says. Raises BadInput for another version, or what is no such file."""
+        self.folder = Path(folder)
+        try:
+            about = read_json(self.folder / INFO)
+            version = str(about["codebase_version"])
+            self.frame_rate = float(about["fps"])
+            self.features = {str(name): dict(feature) for name, feature in about["features"].items()}
+            self._rows, self._videos = str(about["data_path"]), about.get("video_path")
+            self.about: dict[str, Any] = about
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise BadInput(f"{self.folder / INFO} cannot be read ({str(error)[:80]}); it is not what LeRobot writes") from error
+        if not version.startswith("v3."):
+            raise BadInput(
+                f"{self.folder} is a LeRobot data set of version {version}, and v3 is read; convert it with its package: "
+                "python -m lerobot.datasets.v30.convert_dataset_v21_to_v30"
+            )
+        if not 0 < self.frame_rate < 1e6:
+            raise BadInput(f"{self.folder / INFO} says {self.frame_rate} frames a second; it must be above 0")
+        self._cached: tuple[tuple[Path, int], Any] | None = None
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """List the features that are images, in the order of the file."""
+        return tuple(name for name, feature in self.features.items() if feature.get("dtype") in ("video", "image"))
+
+    def camera(self, name: str | None) -> str:
+        """Find a camera by its name or the last word of it; None: the first. Raises BadInput where there is none, or two."""
+        if not self.cameras:
+            raise BadInput(f"{self.folder} has no camera among its features")
+        if name is None:
+            return self.cameras[0]
+        matching = [each for each in self.cameras if name in (each, each.rsplit(".", 1)[-1])]
+        if len(matching) != 1:
+            raise BadInput(f"{self.folder} has {len(matching)} cameras named {name!r}; it has {', '.join(self.cameras)}")
+        return matching[0]
+
+    def select(self, first: int | None = None, last: int | None = None) -> list[int]:
+        """List the numbers of the episodes from `first` to `last`, or of all. Raises BadInput for those that are not there."""
+        count = len(self.episodes)
+        if not count:
+            raise BadInput(f"{self.folder} has no episodes")
+        if first is None or last is None:
+            return list(range(count))
+        if not first <= last < count:
+            raise BadInput(f"{self.folder} has episodes 0 to {count - 1}, not {first if first == last else f'{first}-{last}'}")
+        return list(range(first, last + 1))
+
+    @cached_property
+    def episodes(self) -> tuple[LeRobotEpisode, ...]:
+        """Read the table of episodes, by number. Raises BadInput where it is missing or damaged."""
+        files = sorted((self.folder / EPISODES).glob("chunk-*/file-*.parquet"))
+        rows: list[dict[str, Any]] = []
+        for file in files:
+            table = self.read_table(file, lambda name: not name.startswith("stats/"))
+            rows += table.to_pylist()
+        try:
+            episodes = sorted((self._episode(row) for row in rows), key=lambda episode: episode.number)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise BadInput(f"{self.folder / EPISODES} lacks {error}; write the data set again with LeRobot") from error
+        if [episode.number for episode in episodes] != list(range(len(episodes))):
+            raise BadInput(f"{self.folder / EPISODES} does not list episodes 0 to {len(episodes) - 1}, each once")
+        return tuple(episodes)
+
+    def _episode(self, row: dict[str, Any]) -> LeRobotEpisode:
+        def place(pattern: str, of: str, **names: str) -> Path:
+            numbers = {name: int(row[f"{of}/{name}"]) for name in ("chunk_index", "file_index")}
+            file = _FIELD.sub(lambda field: format({**numbers, **names}[field[1]], field[2] or ""), pattern)
+            path = self.folder / file
+            if not Path(os.path.normpath(path)).is_relative_to(os.path.normpath(self.folder)):
+                raise ValueError(f"a file in its folder, and names {file}")
+            return path
+
+        videos = {}
+        for name in self.cameras:
+            if self.features[name]["dtype"] == "video":
+                of = f"videos/{name}"
+                span = float(row[f"{of}/from_timestamp"]), float(row[f"{of}/to_timestamp"])
+                videos[name] = VideoPart(place(str(self._videos), of, video_key=name), *span)
+        return LeRobotEpisode(
+            number=int(row["episode_index"]),
+            length=int(row["length"]),
+            tasks=tuple(map(str, row["tasks"])),
+            rows=place(self._rows, "data"),
+            videos=videos,
+        )
+
+    def rows(self, number: int, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Read columns of an episode's rows, in the order of its frames: (t,) or (t, k); images as a list of bytes (object).
+
+        Raises BadInput for columns that there are not, and rows that do not fit the table of episodes.
+        """
+        episode = self.episodes[number]
+        missing = [name for name in names if name not in self.features]
+        if missing:
+            raise BadInput(f"{self.folder} has no feature {missing[0]!r}; it has {', '.join(self.features)}")
+        table = self._table(episode.rows)
+        places = np.flatnonzero(table["episode_index"].to_numpy() == number)
+        own = table.take(places[np.argsort(table["frame_index"].to_numpy()[places], kind="stable")])
+        if own.num_rows != episode.length:
+            raise BadInput(f"{episode.rows} has {own.num_rows} rows of episode {number}; {EPISODES} says {episode.length}")
+        return {name: _array(own[name], episode.rows, name) for name in names}
+
+    def _table(self, file: Path) -> Any:
+        """The rows of a file; the last one is remembered, since episodes lie side by side."""
+        key = file, file.stat().st_mtime_ns if file.exists() else 0
+        if self._cached is None or self._cached[0] != key:
+            table = self.read_table(file)
+            missing = [name for name in ("episode_index", "frame_index", "timestamp") if name not in table.column_names]
+            if missing:
+                raise BadInput(f"{file} has no column {missing[0]}; write the data set again with LeRobot")
+            self._cached = key, table
+        return self._cached[1]
+
+    def read_table(self, file: Path, chosen: Any = None) -> Any:
+        """Read a parquet file, or the columns that `chosen` accepts. Raises BadInput where it is damaged or not there."""
+        arrow, parquet = pyarrow_for("reading data sets of LeRobot")
+        try:
+            opened = parquet.ParquetFile(parquet_file(file, "reading data sets of LeRobot"))
+            names = [name for name in opened.schema_arrow.names if chosen is None or chosen(name)]
+            return opened.read(names)
+        except (OSError, ValueError, arrow.ArrowException) as error:
+            raise BadInput(f"{file} cannot be read ({str(error)[:80]}); get the data set again") from error
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_cached": None}
+
+
+def is_lerobot(folder: str | os.PathLike[str]) -> bool:
+    """Check whether a folder has the layout of a LeRobot data set."""
+    return os.path.isfile(os.path.join(folder, INFO))
+
+
+@lru_cache(maxsize=8)
+def _opened(folder: str, changed: int) -> LeRobotDataset:
+    return LeRobotDataset(folder)
+
+
+def open_lerobot(folder: str | os.PathLike[str]) -> LeRobotDataset:
+    """Open a data set; one that was opened lately and has not changed is the same object. Raises BadInput for what is none."""
+    if not is_lerobot(folder):
+        raise BadInput(f"{folder} is no data set of LeRobot: it has no {INFO}")
+    return _opened(os.fspath(folder), os.stat(os.path.join(folder, INFO)).st_mtime_ns)
+
+
+def _array(column: Any, file: Path, name: str) -> np.ndarray:
+    """A column as (t,) or (t, k)."""
+    values = column.to_pylist()
+    if values and isinstance(values[0], dict):  # an image
+        return np.array([value.get("bytes") for value in values], object)
+    try:
+        return np.array(values) if values and not isinstance(values[0], str) else np.array(values, object)
+    except ValueError as error:
+        raise BadInput(f"{file} has rows of {name} of several lengths; get the data set again") from error

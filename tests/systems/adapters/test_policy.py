@@ -1,0 +1,124 @@
+"""Policies from data sets of LeRobot, and in a loop in the shape of its."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tapetum.core.errors import BadInput
+from tapetum.encoders import build, save
+from tapetum.encoders.config import Preprocessing
+from tapetum.encoders.features import prepare
+from tapetum.systems.adapters.demos import make_demos
+from tapetum.systems.adapters.lerobot_demos import hold_out, read_lerobot_demos
+from tapetum.systems.adapters.policy import RobotPolicy
+from tapetum.systems.adapters.recipes import recipe
+from tapetum.systems.adapters.run import adapt
+from tapetum.systems.adapters.worlds.reach import ReachWorld
+from tapetum.systems.adapters.worlds.world import Observation, roll
+from tapetum.train.launch_config import Launch
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "lerobot"
+
+
+@pytest.fixture(scope="module")
+def trunk_file(tmp_path_factory) -> Path:
+    """A file with a small trunk."""
+    file = tmp_path_factory.mktemp("trunk") / "trunk.safetensors"
+    save(build("vit-nano", width=32, heads=2, mlp_width=64, patch=4, image_size=(16, 16), pooling="mean"), file)
+    return file
+
+
+def test_demonstrations_are_the_rows_and_frames_that_the_package_reads() -> None:
+    how = Preprocessing(size=(12, 12), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    demos = read_lerobot_demos(f"{GOLDEN / 'set'}#episode=1-2,camera=wrist", how)
+    with np.load(GOLDEN / "expected.npz") as expected:
+        rows = expected["episode"] >= 1
+        assert np.array_equal(demos.own, expected["state"][rows])
+        assert np.array_equal(demos.actions, expected["action"][rows])
+        frames = expected["frames"][rows, 1].transpose(0, 2, 3, 1)
+    assert demos.seeds == (1, 2)
+    assert demos.episode.tolist() == [0] * 5 + [1] * 9
+    squashed = Preprocessing(size=(12, 12), mean=how.mean, std=how.std, crop_fraction=1.0, resize="squash")
+    assert torch.equal(prepare(demos.frames, squashed), prepare(frames, squashed))  # as the policy will see a whole frame
+    learn, checks = hold_out(demos)
+    assert checks is not None
+    assert (learn.seeds, checks.seeds) == ((1,), (2,))
+
+
+@pytest.mark.slow
+def test_a_policy_learns_from_a_data_set_and_is_scored_on_what_is_held_out(trunk_file: Path, tmp_path: Path) -> None:
+    source = str(GOLDEN / "set")
+    run = recipe("clone", source, trunk=str(trunk_file), steps=4, batch_size=4, evaluations=1, pixels=16, own="concat")
+    said: list[str] = []
+    finished = adapt(run, Launch(out=tmp_path / "run"), said.append)
+    assert finished is not None
+    assert said == ["2 demonstrations of set by camera observation.images.top, 12 frames; 1 more to check on"]
+    policy = RobotPolicy.load(finished.weights)
+    with np.load(GOLDEN / "expected.npz") as expected:
+        learned, rows = expected["episode"] < 2, expected["episode"] == 2
+        batch = {
+            "observation.images.top": torch.from_numpy(expected["frames"][rows, 0]).float() / 255,
+            "observation.state": torch.from_numpy(expected["state"][rows]),
+        }
+        actions = policy.select_action(batch).numpy()
+        deviation = expected["action"][learned].std(0, ddof=1)
+        error = (((actions - expected["action"][rows]) / deviation) ** 2).mean()
+    assert finished.scores["error"] == pytest.approx(float(error), rel=1e-4)
+
+
+@pytest.mark.slow
+def test_a_policy_acts_in_a_loop_in_the_shape_of_lerobot(trunk_file: Path, tmp_path: Path) -> None:
+    """The actions in a world are those that the rollouts of `adapt` do, bit for bit."""
+    make_demos(ReachWorld(pixels=16, horizon=20), tmp_path / "demos", n=3)
+    run = recipe("clone", str(tmp_path / "demos"), trunk=str(trunk_file), steps=4, batch_size=4, rollouts=0, own="concat")
+    finished = adapt(run, Launch(out=tmp_path / "run"))
+    assert finished is not None
+    policy = RobotPolicy.load(finished.weights)
+    assert policy.camera == "observation.images.top"
+
+    def actor(observation: Observation) -> np.ndarray:
+        image = torch.from_numpy(observation.frame).movedim(-1, 0)[None].float() / 255
+        batch = {policy.camera: image, "observation.state": torch.from_numpy(observation.own)[None]}
+        return policy.select_action(batch)[0].double().numpy()
+
+    world = ReachWorld(pixels=16, horizon=6)
+    policy.reset()
+    assert np.array_equal(roll(world, actor, 7).actions, roll(world, policy.headed.act, 7).actions)
+    whole = torch.rand(2, 3, 16, 16)
+    for batch, message in (
+        ({}, "has no observation.images.top"),
+        ({policy.camera: whole}, "has no observation.state"),
+        ({policy.camera: whole, "observation.state": torch.zeros(2, 3)}, "wanted \\(2, 2\\)"),
+        ({policy.camera: 255 * whole}, "wanted floats 0..1"),
+        ({policy.camera: whole[0]}, "wanted \\(batch, 3"),
+    ):
+        with pytest.raises(BadInput, match=message):
+            policy.select_action(batch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "sizes", "kernel"),
+    [
+        ("resnet-50", {"stem_width": 8, "depths": (1, 2, 1, 1)}, 3),
+        (
+            "nfnet-f0",
+            {"depths": (1, 2, 1, 1), "channels": (32, 64, 96, 96), "stem_width": 16, "group_width": 8, "final_width": 40},
+            3,
+        ),
+    ],
+)
+def test_policies_on_the_papers_convolutional_trunks_are_cloned(name: str, sizes, kernel, tmp_path: Path) -> None:
+    """Small ones of each kind, with 3x3 adapters; the ViT is above."""
+    save(build(name, **sizes), tmp_path / "trunk.safetensors")
+    make_demos(ReachWorld(pixels=32, horizon=6), tmp_path / "demos", n=2)
+    few = {"steps": 2, "batch_size": 4, "rollouts": 1, "evaluations": 1}
+    run = recipe("clone", str(tmp_path / "demos"), trunk=str(tmp_path / "trunk.safetensors"), kernel=kernel, **few)
+    finished = adapt(run, Launch(out=tmp_path / "run"))
+    assert finished is not None
+    assert finished.proof is not None
+    assert {"bottom", "middle", "top", "head"} == finished.parameters.keys()
+    policy = RobotPolicy.load(finished.weights)
+    assert {site.kernel for site in policy.headed.trunk.sites("default") if not site.rank} == {3}  # pyright: ignore
