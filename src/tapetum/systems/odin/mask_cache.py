@@ -6,8 +6,8 @@ So most steps need no forward pass of the discovery network, which is what hard 
 masks are computed anew after a copy). DetCon stores the masks of whole images too (arXiv 2103.10957, section 3.1).
 
 A mask depends on the copy's weights, the image and the run's seed alone: images are computed one by one, and batch norms use
-their running statistics. So a run that goes on from a checkpoint computes the same masks again, to the bit, and nothing of the cache
-is in the checkpoint. It is in the memory of each process: a byte for each cell, 3 kB for an image of 224 pixels.
+their running statistics. So a run that goes on from a checkpoint computes the same masks again, to the bit, with none of the
+cache in the checkpoint. It is in the memory of each process: a byte for each cell, 3 kB for an image of 224 pixels.
 """
 
 from collections.abc import Sequence
