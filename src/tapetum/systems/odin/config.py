@@ -15,6 +15,8 @@ class OdinConfig:
 
     pyramid_width: int = 256
     """Channels of the feature pyramid, of whose finest level masks are made and held; 0: no pyramid, the coarsest map."""
+    finest_stride: int = 1
+    """Pixels to a cell of the pyramid's finest level, at least: finer maps of the encoder are left out of it."""
     hidden_width: int = 4096
     """Width inside of projector and predictor."""
     projection_width: int = 256
@@ -63,8 +65,9 @@ class OdinConfig:
             )
         if not self.temperature > 0:
             raise BadInput(f"the temperature is {self.temperature}; give one above zero, such as 0.1")
-        if min(self.clusters, self.hidden_width, self.projection_width, self.iterations, self.discovery_every) < 1:
-            raise BadInput("clusters, widths, iterations and discovery_every must be 1 or more")
+        counts = self.clusters, self.hidden_width, self.projection_width, self.iterations, self.discovery_every
+        if min(*counts, self.finest_stride) < 1:
+            raise BadInput("clusters, widths, iterations, discovery_every and finest_stride must be 1 or more")
         if self.cache_masks and (self.source == "given" or (self.clusters_features and self.discovery == "average")):
             raise BadInput(
                 f"masks of source {self.source} cannot be cached with discovery {self.discovery}: give discovery copies or "

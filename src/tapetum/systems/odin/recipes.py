@@ -48,7 +48,13 @@ RECIPES: Mapping[Preset, OdinRun] = {
         change=("stem_width=16",),
         weight_decay=0.05,
         odin=OdinConfig(
-            pyramid_width=64, hidden_width=256, projection_width=64, clusters=8, target_decay=0.99, discovery_decay=0.99
+            pyramid_width=64,
+            finest_stride=4,
+            hidden_width=256,
+            projection_width=64,
+            clusters=8,
+            target_decay=0.99,
+            discovery_decay=0.99,
         ),
     ),
     "resnet": OdinRun(
@@ -63,6 +69,7 @@ RECIPES: Mapping[Preset, OdinRun] = {
         warmup_epochs=10,
         weight_decay=1.5e-6,
         bf16=True,
+        odin=OdinConfig(finest_stride=4),
     ),
 }
 """Runs by preset, whose data is still to be named."""
