@@ -11,6 +11,7 @@ import numpy as np
 
 from tapetum.data.layouts import Asks, Listing, Split, listing
 from tapetum.data.media import ImageFiles, MaskFiles, MeshFiles, SoundFiles, VideoFiles
+from tapetum.data.point_clouds import CloudFiles
 from tapetum.systems.hip.config import Sizes
 from tapetum.systems.hip.data import HipExamples, ModalityField
 
@@ -60,4 +61,6 @@ def _fields(listed: Listing, layout: str, sizes: Sizes) -> tuple[Mapping[str, Mo
         fields["audio"] = ModalityField(SoundFiles(files["audio"], sizes.sound_rate, sizes.samples))
     if "points" in files:
         fields["points"] = ModalityField(MeshFiles(files["points"], sizes.points))
+    if "cloud" in files:
+        fields["points"] = ModalityField(CloudFiles(files["cloud"], sizes.points))
     return fields, None
