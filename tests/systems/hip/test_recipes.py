@@ -1,15 +1,12 @@
 """Whole runs on small real files, and the vectors that their networks make of files."""
 
-import io
 import os
 import subprocess
 import sys
-import wave
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -61,33 +58,6 @@ def test_both_phases_end_with_a_file_that_embeds(tmp_path: Path) -> None:
     again = train_hip(run(file), Launch(out=tmp_path / "run", workers=0, threads=1), said.append)
     assert again is not None
     assert again.scores == finished.scores
-
-
-@pytest.mark.slow
-def test_sound_and_images_are_learned_from_together(tmp_path: Path) -> None:
-    """Four classes: which way stripes lie, and whether the sound is high or low; either alone tells half of it."""
-    rows = pq.read_table(stripes(tmp_path / "stripes.parquet")).to_pylist()
-    for k, row in enumerate(rows):
-        high = k // 3 % 2
-        out = io.BytesIO()
-        with wave.open(out, "wb") as file:
-            file.setparams((1, 2, 8000, 256, "NONE", ""))
-            file.writeframes((12_000 * np.sin(np.arange(256) * (1.2 if high else 0.15))).astype("<i2").tobytes())
-        row |= {"audio": {"bytes": out.getvalue(), "path": ""}, "label": 2 * row["label"] + high}
-    file = tmp_path / "both.parquet"
-    pq.write_table(pa.Table.from_pylist(rows), file)
-    sizes, said, scores = Sizes(image=(8, 8), samples=256, sound_rate=8000), [], {}
-    for modalities in ((), ("audio",)):
-        own = run(file, sizes=sizes, modalities=modalities, steps=120)
-        launch = Launch(out=tmp_path / "-".join(("run", *modalities)), workers=0, threads=1)
-        finished = train_hip(own, launch, said.append)
-        assert finished is not None
-        scores[modalities] = finished.scores
-    assert said[0] == "train: 57 examples of image 8x8x3, audio 256x1"
-    assert set(scores[()]) == {"masked_image", "masked_audio", "accuracy"}
-    assert scores[()]["accuracy"] > 0.8
-    assert set(scores["audio",]) == {"masked_audio", "accuracy"}
-    assert scores["audio",]["accuracy"] < 0.8
 
 
 @pytest.mark.slow
