@@ -95,8 +95,8 @@ class OneStageDetector(nn.Module):
         """Compute the losses by name in training, and what is found in each image else."""
         if targets is not None:
             targets = [{**each, "labels": each["labels"] - 1} for each in targets]
-        found = self.network(list(images), targets)
-        return found if self.training else [{**each, "labels": each["labels"] + 1} for each in found]
+        outputs = self.network(list(images), targets)
+        return outputs if self.training else [{**each, "labels": each["labels"] + 1} for each in outputs]
 
 
 def detector(encoder: Encoder, classes: int, run: CocoRun) -> nn.Module:

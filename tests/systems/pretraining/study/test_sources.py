@@ -18,6 +18,7 @@ from tapetum.systems.pretraining.study.variants import varied
 SIZES = (
     '[sizes.s]\nfamily = "vit"\nencoder = "vit-nano"\nchange = ["patch=4", "width=16", "depth=1", "heads=2", "mlp_width=32"]\n'
 )
+GRID = '[[grids]]\nsizes = ["s"]\nmethods = ["simclr"]\nbudgets = [1e9]\n'
 
 
 def sources(folder: Path) -> dict[str, str]:
