@@ -2,6 +2,7 @@
 
     python benchmarks/odin_claims.py OUT [--seeds 3] [--steps 800] [--claims T1 T2 T3 T4 T5 T6]
     python benchmarks/odin_claims.py OUT --camvid camvid/ --photos photos.parquet          # real images too
+    python benchmarks/odin_claims.py OUT --encoder weights:resnet-nano --arms odin oracle   # begun with known weights
     python benchmarks/odin_claims.py OUT --steps 4 --seeds 1 --images 16 --tests 4 --clips 1   # to see that it runs
 
 T1  Best overlap rises in training by 0.10 or more over the untrained network.
@@ -15,8 +16,10 @@ T6  Masks carried through clips by its features have a J 0.10 above those of the
 
 Best overlap (ABO) is that of objects without the ground, with 1 + 2 + ... + 16 proposals; OR is the share above 0.5. A claim is
 held if it is true of every finished seed, falsified if of none, else undecided. Scenes are of `odin_world.py`: their parts have
-colours of their own (`--colours apart`), or all the same two. On real images, runs on `--photos` are scored on the cars,
-pedestrians and bicyclists of `--camvid` beside colours, positions and an untrained network. Every run is `tapetum train
+colours of their own (`--colours apart`), or all the same two. Where `--encoder` has learned before, "untrained" is Odin's
+network as it begins, with those weights and a random pyramid; "encoder" is what the weights see by themselves, in the last two
+maps, and "start" asks whether Odin has a best overlap above theirs too. On real images, runs on `--photos` are scored on the
+cars, pedestrians and bicyclists of `--camvid` beside colours, positions and an untrained network. Every run is `tapetum train
 odin`'s loop in a folder of OUT and goes on where it was stopped; OUT/results.json keeps what is finished. `--minutes` stops
 after so long; 0.001 only prints.
 """
@@ -34,7 +37,6 @@ import torch
 
 from odin_world import FAMILIES, Kept, Scenes, clip, rows_of, street_things
 from plus_minus import verdict
-from tapetum.encoders.factory import make
 from tapetum.metrics.masks import Confusion, mask_iou
 from tapetum.systems.odin.config import OdinConfig
 from tapetum.systems.odin.feature_maps import PLAIN, cluster_metric, network_map
@@ -106,6 +108,8 @@ class Study:
             micro_batch=o.batch,
             base_lr=o.rate * 256 / o.batch,
             seed=seed,
+            encoder=o.encoder or how.encoder,
+            change=() if o.encoder else how.change,
             odin=replace(how.odin, **changes),
         )
 
@@ -120,6 +124,11 @@ class Study:
                 return None
             save(kept[0], folder / ODIN_FILE)
         return load(folder / ODIN_FILE)
+
+    def untrained(self, run: OdinRun) -> Odin:
+        """Make the network as a run begins with it."""
+        torch.manual_seed(run.seed)
+        return Odin(run.odin, run.new_encoder(run.seed)).eval()
 
     def scores(self, look: Look, probe: bool = True) -> dict[str, float]:
         """Score features on the test scenes and clips: abo, object_recovery, mean_iou of a linear layer, and j."""
@@ -141,9 +150,10 @@ class Study:
         """Score the runs of one seed."""
         o = self.options
         run = self.run_of(seed)
-        torch.manual_seed(seed)
-        untrained = Odin(run.odin, make(run.architecture, seed)).eval()
+        untrained = self.untrained(run)
         self.keep(f"untrained {seed}", lambda: self.scores(network_map(untrained, o.size)))
+        if o.encoder:
+            self.keep("encoder", lambda: self.scores(network_map(untrained.encoder, o.size)))
         scenes = None
         for arm in o.arms or [each for each in ARMS if set(ARMS[each][1]) & set(o.claims)]:
             name, changes = f"{arm} {seed}", ARMS[arm][0]
@@ -171,8 +181,7 @@ class Study:
             self.keep(f"real {name}", lambda look=look: scores(look))
         for seed in range(o.seeds):
             run = self.run_of(seed, clusters=16)
-            torch.manual_seed(seed)
-            untrained = Odin(run.odin, make(run.architecture, seed)).eval()
+            untrained = self.untrained(run)
             self.keep(f"real untrained {seed}", lambda model=untrained: scores(network_map(model, o.real_size)))
             if not o.photos or f"real odin {seed}" in self.found or time.monotonic() > self.ends:
                 continue
@@ -234,6 +243,8 @@ def judged(found: dict[str, Any], seeds: int) -> dict[str, str]:
         "T5": lambda s: of("odin", "abo", s) > max(of(name, "abo", s) for name in PLAIN),
         "T6": lambda s: of("odin", "j", s) >= of("untrained", "j", s) + 0.10,
     }
+    if "encoder" in found:
+        rules["start"] = lambda s: of("odin", "abo", s) > found["encoder"]["abo"]
     if "real xy" in found:
         rules["real"] = lambda s: of("real odin", "abo", s) > max(found[f"real {name}"]["abo"] for name in PLAIN)
 
@@ -252,6 +263,7 @@ def main() -> None:
     parser.add_argument("--claims", nargs="+", default=["T1", "T2", "T3", "T4", "T5", "T6"])
     parser.add_argument("--arms", nargs="+", choices=ARMS, help="these runs, whatever the claims want")
     parser.add_argument("--colours", choices=["apart", "shared"], default="shared", help="of the parts of scenes")
+    parser.add_argument("--encoder", help="as tapetum train odin takes it, such as weights:resnet-nano; else a small ResNet-18")
     parser.add_argument("--rate", type=float, default=1e-3, help="highest learning rate")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=800)

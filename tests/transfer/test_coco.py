@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tapetum.core.errors import BadInput
 from tapetum.data.coco import CocoImage, instance, read_instances, write_instances
 from tapetum.encoders import build
 from tapetum.encoders.factory import save
+from tapetum.train import StepContext
 from tapetum.transfer.coco import CocoTask, coco_scores, predictions
 from tapetum.transfer.detection import detector, load_detector, save_detector
 from tapetum.transfer.recipes import CocoRun
@@ -145,6 +147,109 @@ def test_heads_are_those_of_the_paper() -> None:
     assert list(model.transform.image_std) == pytest.approx([value / 255 for value in encoder.preprocessing.std])
 
 
+def fcos_run(**changes: Any) -> CocoRun:
+    return CocoRun(detector="fcos", short_sides=(64,), long_side=96, width=64, batch_size=3, micro_batch=3, **changes)
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes", "strides"), [("resnet-18", {"stem_width": 4}, (8, 16, 32)), ("vit-nano", {}, (4, 8, 16))]
+)
+def test_fcos_looks_at_five_levels_and_no_finer_map(name: str, sizes: Any, strides: tuple[int, ...]) -> None:
+    """FCOS (arXiv 1904.01355, section 3.2): levels of the three coarsest maps, and two more, each half of the last."""
+    encoder = build(name, **sizes)
+    model: Any = detector(encoder, 2, fcos_run()).eval()
+    found = []
+    model.network.head.register_forward_hook(lambda _, given, __: found.extend(tuple(x.shape) for x in given[0]))
+    model([torch.rand(3, 64, 96)])
+    levels = [stride * factor for stride, factor in zip((*strides, strides[-1], strides[-1]), (1, 1, 1, 2, 4), strict=True)]
+    assert found == [(1, 64, math.ceil(64 / stride), math.ceil(96 / stride)) for stride in levels]
+    assert model.network.anchor_generator.sizes == tuple((stride,) for stride in levels)
+    assert model.network.head.classification_head.num_classes == 2  # and none for the ground
+
+
+def test_the_loss_of_fcos_is_its_papers() -> None:
+    """Every cell of every level in loops (arXiv 2006.09214, sections 2.1 to 2.4), for one image of two boxes."""
+    torch.manual_seed(0)
+    model: Any = detector(build("resnet-18", stem_width=4), 2, fcos_run()).train()
+    image = torch.rand(3, 64, 64)
+    target = {"boxes": torch.tensor([[4.0, 6.0, 60.0, 50.0], [10.0, 20.0, 34.0, 44.0]]), "labels": torch.tensor([2, 1])}
+    heads = {}
+    model.network.head.register_forward_hook(lambda _, __, out: heads.update(out))
+    parts = {name: float(part.detach()) for name, part in model([image], [target]).items()}
+    logits, regression, centerness = (
+        heads[name][0].detach().double() for name in ("cls_logits", "bbox_regression", "bbox_ctrness")
+    )
+    boxes, labels = target["boxes"].tolist(), target["labels"].tolist()
+    area = [(x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in boxes]
+    focal = box_loss = centre_loss = positives = cell = 0.0
+    for stride, side in ((8, 8), (16, 4), (32, 2), (64, 1), (128, 1)):
+        low, high = (0 if stride == 8 else 4 * stride), (math.inf if stride == 128 else 8 * stride)
+        for row in range(side):
+            for column in range(side):
+                x, y, k = column * stride, row * stride, int(cell)  # torchvision's points are corners of cells
+                fits = []
+                for which, (x1, y1, x2, y2) in enumerate(boxes):
+                    sides = (x - x1, y - y1, x2 - x, y2 - y)
+                    near = max(abs(x - (x1 + x2) / 2), abs(y - (y1 + y2) / 2)) < 1.5 * stride
+                    if near and min(sides) > 0 and low < max(sides) < high:
+                        fits.append((area[which], which, sides))
+                if fits:
+                    _, which, sides = min(fits)  # the smallest box
+                    positives += 1
+                    moved = [float(value) * stride for value in regression[k]]
+                    box_loss += 1 - giou([x - moved[0], y - moved[1], x + moved[2], y + moved[3]], boxes[which])
+                    left, top, right, bottom = sides
+                    true = math.sqrt(min(left, right) / max(left, right) * min(top, bottom) / max(top, bottom))
+                    p = 1 / (1 + math.exp(-float(centerness[k, 0])))
+                    centre_loss -= true * math.log(p) + (1 - true) * math.log(1 - p)
+                for c in range(2):
+                    p = 1 / (1 + math.exp(-float(logits[k, c])))
+                    right_class = bool(fits) and labels[which] - 1 == c
+                    focal -= 0.25 * (1 - p) ** 2 * math.log(p) if right_class else 0.75 * p**2 * math.log(1 - p)
+                cell += 1
+    assert positives > 3
+    assert parts["classification"] == pytest.approx(focal / positives, rel=1e-4)
+    assert parts["bbox_regression"] == pytest.approx(box_loss / positives, rel=1e-4)
+    assert parts["bbox_ctrness"] == pytest.approx(centre_loss / positives, rel=1e-4)
+
+
+def giou(a: list[float], b: list[float]) -> float:
+    """Generalised overlap of two boxes (arXiv 1902.09630)."""
+    inside = max(min(a[2], b[2]) - max(a[0], b[0]), 0) * max(min(a[3], b[3]) - max(a[1], b[1]), 0)
+    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inside
+    around = (max(a[2], b[2]) - min(a[0], b[0])) * (max(a[3], b[3]) - min(a[1], b[1]))
+    return inside / union - (around - union) / around
+
+
+@pytest.mark.slow
+def test_fcos_learns_scores_and_comes_back(coco: Path, tmp_path: Path) -> None:
+    """Two training images by heart: their boxes are found again, by COCO's scorer."""
+    things = read_instances(coco / "annotations/instances_train2017.json", coco / "train2017")
+    run = fcos_run()
+    task = CocoTask(things, CATEGORIES, run)
+    torch.manual_seed(0)
+    model = detector(build("resnet-18", stem_width=8, depths=(1, 1, 1, 1)), len(CATEGORIES), run).train()
+    optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
+    samples = task.dataset()
+    for step in range(30):
+        batch = task.collate([samples[4 * step + k] for k in range(4)])
+        loss, parts = task.loss(model, batch, StepContext())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert set(parts) == {"classification", "bbox_regression", "bbox_ctrness"}
+    assert "masks" not in batch["targets"][0]
+    detections = predictions(model, task.images, CATEGORIES)
+    assert {entry["category_id"] for entry in detections} <= {1, 44}
+    keys = [one.key for one in task.images]
+    scores = coco_scores(coco / "annotations/instances_train2017.json", detections, keys, run.finds_masks)
+    assert scores["box_ap50"] > 0.5
+    assert "mask_ap" not in scores
+    save_detector(model, run, CATEGORIES, tmp_path / "detector.safetensors")
+    again, categories = load_detector(tmp_path / "detector.safetensors")
+    assert predictions(again, task.images, categories) == detections
+
+
 @pytest.mark.slow
 def test_a_vit_can_be_the_backbone_and_files_come_back(tmp_path: Path) -> None:
     encoder = build("vit-nano", image_size=(64, 64), patch=16, width=16, depth=1, heads=2, mlp_width=32, pooling="mean")
@@ -160,6 +265,8 @@ def test_a_vit_can_be_the_backbone_and_files_come_back(tmp_path: Path) -> None:
 def test_bad_input_is_told(coco: Path, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no short side is above"):
         CocoRun(short_sides=(800,), long_side=700)
+    with pytest.raises(BadInput, match="FCOS has 32 groups"):
+        CocoRun(detector="fcos", width=40)
     things = read_instances(coco / "annotations/instances_train2017.json", coco / "train2017")
     with pytest.raises(BadInput, match="no image has a thing"):
         CocoTask([one for one in things if one.things[0].crowd], CATEGORIES, SMALL)

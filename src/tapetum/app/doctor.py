@@ -33,7 +33,7 @@ EXTRAS = {
     "web": (("starlette", "uvicorn"), "tapetum serve, the page in the browser"),
     "napari": (("napari",), "tracking and correcting points in napari, as its plugin"),
     "text": (("tokenizers",), "texts for published encoders that come with a tokenizer.json"),
-    "coco": (("torchvision", "faster-coco-eval"), "train coco: Mask R-CNN on an encoder"),
+    "coco": (("torchvision", "faster-coco-eval"), "train coco: detectors on an encoder"),
     "robot": (("metaworld", "gymnasium-robotics"), "robots in simulators, to adapt encoders to"),
     "physics": (("mujoco",), "synthetic worlds in which things fall, roll and are handled"),
     "energy": (("codecarbon", "nvidia-ml-py"), "meters of GPUs and CPUs in the ledger of a run"),

@@ -158,9 +158,10 @@ _OPTIONS: dict[str, type] = {
         Annotated[FcnRun, options(FCN_RECIPES, by="layout", required=("data", "encoder"), markers=_FLAGS)],
     ),
     "coco": recipe_options(
-        """Fine-tune an encoder to find the boxes and masks of COCO's things with Mask R-CNN, and score it: box AP and mask AP.
+        """Fine-tune an encoder to find the boxes and masks of COCO's things and score it: box AP and mask AP.
 
-        Needs the extra [coco]. The encoder may be one of tapetum pretrain or train odin, or a published one.
+        Mask R-CNN, or FCOS with --preset fcos; needs the extra [coco]. The encoder may be one of tapetum pretrain or train
+        odin, or a published one.
         """,
         Annotated[CocoRun, options(COCO_RECIPES, by="preset", required=("data", "encoder"), markers=_FLAGS)],
     ),

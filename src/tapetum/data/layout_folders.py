@@ -14,6 +14,7 @@ from tapetum.core.errors import BadInput
 from tapetum.data.files import StoredFile, stored_file
 from tapetum.data.layout_ilsvrc import list_class_tars, list_flat_imagenet
 from tapetum.data.listings import Listing, Split, class_labels, records_of, text_of
+from tapetum.data.point_clouds import is_point_cloud_folder, list_point_clouds
 from tapetum.video.folders import IMAGES
 
 VOC_CLASSES = (
@@ -54,7 +55,9 @@ def list_classes(place: Path, split: Split) -> Listing:
 
 
 def list_modelnet40(place: Path, split: Split) -> Listing:
-    """List meshes in one folder a class."""
+    """List meshes in one folder a class, or clouds of points as `tapetum.data.point_clouds` says."""
+    if is_point_cloud_folder(place):
+        return list_point_clouds(place, split)
     names = _subfolders(place, "one folder of meshes a class")
     folder = {"train": "train", "val": "test"}[split]
     rows = [(stored_file(path), k) for k, name in enumerate(names) for path in _files(place / name / folder, {".off"})]

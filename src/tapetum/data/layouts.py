@@ -6,7 +6,8 @@
     audioset    DIR/balanced_train_segments.csv (or unbalanced_) and eval_segments.csv, class_labels_indices.csv, and
                 recordings named by their video (--1yymn... .wav, or Y--1yymn....flac, or with _START_END) anywhere below DIR
     voc         DIR/JPEGImages, SegmentationClass, ImageSets/Segmentation/train.txt and val.txt (VOCdevkit/VOC2012)
-    modelnet40  DIR/airplane/train/airplane_0001.off and DIR/airplane/test/...: one folder a class
+    modelnet40  DIR/airplane/train/airplane_0001.off and DIR/airplane/test/...: one folder a class; or clouds of points,
+                modelnet40_normal_resampled or modelnet40_ply_hdf5_2048 (`tapetum.data.point_clouds`)
     kinetics    DIR/train.csv and val.csv (label,youtube_id,time_start,time_end,split) and videos named ID_000010_000020.mp4
                 anywhere below DIR
     parquet     train*.parquet and test*.parquet (or val) as Hugging Face writes them: image and audio are structs of bytes and
@@ -35,6 +36,7 @@ from tapetum.data.layout_folders import (
 )
 from tapetum.data.layout_parquet import list_parquet, list_shards
 from tapetum.data.listings import Asks, Listing, Split
+from tapetum.data.point_clouds import is_point_cloud_folder
 from tapetum.video.folders import IMAGES
 
 __all__ = ["LAYOUTS", "VOC_CLASSES", "Asks", "Listing", "Split", "listing"]
@@ -114,7 +116,8 @@ def _layout(place: Path) -> str | None:
         return "shards"
     if "train" in folders and any("image" in _kinds(_inside(folder)) for folder in _folders(place / "train")):
         return "imagenet"
-    if any(path.suffix == ".off" for folder in _folders(place) for path in _inside(folder / "train")):
+    meshes = any(path.suffix == ".off" for folder in _folders(place) for path in _inside(folder / "train"))
+    if meshes or is_point_cloud_folder(place):
         return "modelnet40"
     if sum("image" in _kinds(_inside(folder)) for folder in _folders(place)) > 1:
         return "classes"

@@ -26,7 +26,8 @@ class Listing:
     """One split of a data set."""
 
     files: Mapping[str, Files]
-    """The files of each example, by what they are: image, mask, audio, video, points; each column of the same length N."""
+    """The files of each example, by what they are: image, mask, audio, video, points (meshes) or cloud; each column of the same
+    length N."""
     truth: np.ndarray | None
     """int64 (N,) class numbers, float32 (N, classes) of 0 and 1, or None where nothing is known or `mask` tells it."""
     classes: tuple[str, ...]

@@ -16,7 +16,7 @@ from PIL import Image
 
 from tapetum.core.errors import BadInput
 from tapetum.data.files import Files, opened_image
-from tapetum.data.meshes import on_surface, read_off
+from tapetum.data.meshes import normalise_points, on_surface, read_off
 from tapetum.video import open_video
 from tapetum.video.sound import read_sound
 
@@ -153,10 +153,7 @@ class MeshFiles:
     def read(self, k: int, rng: np.random.Generator | None) -> Float32[np.ndarray, "n 3"]:
         """Sample points on the surface of mesh k, scaled to a radius of 1. Raises BadInput for a file that is no mesh."""
         vertices, faces = read_off(self.files[k].content, self.files[k].name)
-        points = on_surface(vertices, faces, self.count, rng or np.random.default_rng(k))
-        points -= (points.min(0) + points.max(0)) / 2
-        points /= max(float(np.linalg.norm(points, axis=1).max()), 1e-9)
-        return points[np.argsort(points[:, 2], kind="stable")].astype(np.float32)
+        return normalise_points(on_surface(vertices, faces, self.count, rng or np.random.default_rng(k)), up=2)
 
 
 def window(

@@ -55,3 +55,10 @@ def on_surface(
     u, v = rng.random((2, count, 1))
     u, v = np.where(u + v > 1, 1 - u, u), np.where(u + v > 1, 1 - v, v)
     return (a[chosen] + u * (b[chosen] - a[chosen]) + v * (c[chosen] - a[chosen])).astype(np.float32)
+
+
+def normalise_points(points: Float32[np.ndarray, "n 3"], up: int) -> Float32[np.ndarray, "n 3"]:
+    """Move points about the middle of their box, scale them into the unit ball, and order them along axis `up`."""
+    points = points - (points.min(0) + points.max(0)) / 2
+    points /= max(float(np.linalg.norm(points, axis=1).max()), 1e-9)
+    return points[np.argsort(points[:, up], kind="stable")].astype(np.float32)

@@ -65,7 +65,7 @@ class CocoTask(Task):
         return {name: value for name, value in asdict(self.run).items() if name not in ("data", "micro_batch", "most")}
 
     def loss(self, model: nn.Module, batch: Any, context: StepContext) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Add up the losses of regions, boxes, classes and masks."""
+        """Add up the losses of the detector's parts: of regions, boxes, classes and masks, or FCOS's."""
         parts = model(batch["images"], batch["targets"])
         return sum(parts.values(), torch.zeros(())), {name: part.detach() for name, part in parts.items()}  # type: ignore[return-value]
 
@@ -77,7 +77,7 @@ class CocoTask(Task):
             "boxes": torch.tensor([thing.xyxy for thing in things], dtype=torch.float32).view(-1, 4),
             "labels": torch.tensor([self.number[thing.label] for thing in things], dtype=torch.int64),
         }
-        if self.run.masks:
+        if self.run.finds_masks:
             target["masks"] = torch.from_numpy(one.masks()[kept].astype(np.uint8))
         return target
 
@@ -188,4 +188,4 @@ def train_coco(run: CocoRun, launch: Launch, say: Callable[[str], None] = print)
         return path, {}
     save_detector(result.model, run, categories, path)
     detections = predictions(result.model, scored, categories)
-    return path, coco_scores(files["val"], detections, [one.key for one in scored], run.masks)
+    return path, coco_scores(files["val"], detections, [one.key for one in scored], run.finds_masks)

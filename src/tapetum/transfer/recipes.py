@@ -75,14 +75,21 @@ FCN_RECIPES: Mapping[str, FcnRun] = {
 """By data set."""
 
 
+FCOS_GROUPS = 32
+"""Groups of channels of the group norms in FCOS's heads."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class CocoRun(TransferRun):
-    """Detection and instance segmentation with Mask R-CNN and a feature pyramid; `COCO_RECIPES` has some."""
+    """Detection and instance segmentation with a feature pyramid; `COCO_RECIPES` has some."""
 
-    preset: Literal["1x", "small"] = "1x"
-    """1x: 12 epochs of COCO in batches of 64 (DetCon's detector); small: few steps on small images."""
+    preset: Literal["1x", "fcos", "small"] = "1x"
+    """1x: 12 epochs of COCO in batches of 64 (DetCon's Mask R-CNN); fcos: FCOS as published, 90,000 steps of 16 images; small:
+    few steps on small images."""
+    detector: Literal["mask-rcnn", "fcos"] = "mask-rcnn"
+    """mask-rcnn: regions first, then boxes, classes and masks; fcos: boxes and classes at every cell, without regions."""
     masks: bool = True
-    """Find masks too; else boxes alone (Faster R-CNN)."""
+    """Find masks too; else boxes alone (Faster R-CNN). FCOS has none."""
     short_sides: tuple[int, ...] = (640, 672, 704, 736, 768, 800)
     """Pixels of the shorter side in learning, one drawn for each image; scores are taken at the last."""
     long_side: int = 1333
@@ -97,6 +104,15 @@ class CocoRun(TransferRun):
                 f"short_sides are {self.short_sides}, long_side {self.long_side} and width {self.width}; give pixels above 0, "
                 "of which no short side is above the long one"
             )
+        if self.detector == "fcos" and (self.width % FCOS_GROUPS or self.width == FCOS_GROUPS):
+            raise BadInput(
+                f"the pyramid's width is {self.width}; FCOS has {FCOS_GROUPS} groups of channels: give 64, 96, 128 and so on"
+            )
+
+    @property
+    def finds_masks(self) -> bool:
+        """Check whether the detector finds masks beside boxes."""
+        return self.masks and self.detector == "mask-rcnn"
 
 
 COCO_RECIPES: Mapping[str, CocoRun] = {
@@ -109,6 +125,18 @@ COCO_RECIPES: Mapping[str, CocoRun] = {
         warmup_steps=500,
         milestones=(2 / 3, 8 / 9),
         bf16=True,
+    ),
+    "fcos": CocoRun(  # FCOS (arXiv 1904.01355), section 4; sides as in its later version (arXiv 2006.09214)
+        preset="fcos",
+        detector="fcos",
+        masks=False,
+        steps=90_000,
+        batch_size=16,
+        micro_batch=4,
+        lr=0.01,
+        weight_decay=1e-4,
+        warmup_steps=500,
+        milestones=(2 / 3, 8 / 9),
     ),
     "small": CocoRun(
         preset="small",

@@ -121,6 +121,10 @@ def test_audioset_with_images_and_sound(tmp_path: Path) -> None:
     example = found.examples[0]
     assert example["video"].shape == (2 * 64, 3)
     assert example["audio"].shape == (400, 1)
+    heard = data_set("audioset", tmp_path, "train", SMALL, modalities=("audio",))  # the paper's row of sound alone
+    assert list(heard.examples.modalities()) == ["audio"]
+    with pytest.raises(BadInput, match="has no image; its modalities are video, audio"):
+        data_set("audioset", tmp_path, "train", SMALL, modalities=("image",))
 
 
 def test_kinetics(tmp_path: Path) -> None:

@@ -72,6 +72,49 @@ def test_multiplications_are_those_of_the_reference(name: str) -> None:
         assert found == pytest.approx(wanted, rel=0.02)
 
 
+SOUND = Modality((122_880,), 1)  # 2.56 s at 48 kHz
+VIDEO = Modality((8, 224, 224), 3)
+TOGETHER = [
+    # network, inputs, groups and padding by hand, GMACs of the public code
+    ("hip-256", {"video": VIDEO, "audio": SOUND}, {"video": 196, "audio": 60}, 2048, 26.6),  # 256 x 2048, nothing padded
+    ("hip-16", {"video": VIDEO, "audio": SOUND}, {"video": 12, "audio": 4}, 33_451, 54.5),
+    ("hip-256", {"image": Modality((224, 224), 3), "audio": SOUND}, {"image": 74, "audio": 182}, 679, None),
+    ("hip-16", {"image": Modality((224, 224), 3), "audio": SOUND}, {"image": 5, "audio": 11}, 11_171, None),
+]
+IMAGE_TOTALS = {"hip-16": 100_788_963, "hip-256": 96_367_411}
+"""Parameters of the public code with ImageNet's images alone (tests/systems/hip/test_reference.py)."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "modalities", "groups", "width", "gmacs"), TOGETHER)
+def test_images_or_video_together_with_sound_are_as_large_as_in_the_paper(
+    name: str, modalities: dict[str, Modality], groups: dict[str, int], width: int, gmacs: float | None
+) -> None:
+    """Groups, parameters, shapes and multiplications, nothing computed; 524,288 inputs of AudioSet (table 2)."""
+    config = variant(name)
+    made = plan(config, modalities)
+    assert {span.name: span.groups for span in made.grouping.spans} == groups
+    assert (made.grouping.width, made.grouping.groups) == (width, config.groups[0])
+    with torch.device("meta"):
+        model = Hip(config, modalities)
+
+    def own(modality: Modality) -> int:  # embedding, codes and their projection, and the way back to channels
+        e, c = config.embedding, modality.channels
+        return (c * e + e) + modality.length * e + e * e + (e * c + c)
+
+    trunk = IMAGE_TOTALS[name] - own(Modality((224, 224), 3))
+    total = trunk + sum(own(modality) for modality in modalities.values())
+    assert sum(p.numel() for p in model.parameters()) == made.parameters == total
+    if gmacs is None:
+        return
+    inputs = {key: torch.randn(1, m.length, m.channels, device="meta") for key, m in modalities.items()}
+    with torch.no_grad():
+        out = model(inputs)
+    assert {key: tuple(x.shape) for key, x in out.reconstruction.items()} == {key: tuple(x.shape) for key, x in inputs.items()}
+    assert [tuple(x.shape[1:]) for x in out.latents] == list(zip(config.groups, config.latents, config.channels, strict=True))
+    assert made.macs() / 1e9 == pytest.approx(gmacs, rel=0.02)
+
+
 def test_memory_grows_with_the_batch() -> None:
     made = plan(variant("hip-16"), {"image": Modality((224, 224), 3)})
     weights = 4 * made.parameters

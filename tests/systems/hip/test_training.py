@@ -123,6 +123,26 @@ def test_classes_are_learned_from_the_start_that_is_given(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+def test_sound_and_images_are_learned_from_together(tmp_path: Path) -> None:
+    """Four classes: which way stripes lie, and whether the sound is high or low; either alone tells half of it."""
+
+    def both(seed: int, silent: bool = False) -> HipExamples:
+        images, lying = stripes(64, seed)
+        high = np.random.default_rng(seed + 100).integers(2, size=64)
+        sounds = np.sin(np.arange(32) * np.where(high, 1.2, 0.15)[:, None])[..., None] * (not silent)
+        fields = {"image": ModalityField(images, 100.0, 100.0), "audio": ModalityField(sounds.astype(np.float32))}
+        return HipExamples(fields, 2 * lying + high, seed=1)
+
+    mae = fit(MaskedTask(HIP, both(0), both(1), Masked()), config(3), tmp_path / "mae")
+    assert set(MaskedTask(HIP, both(0), both(1), Masked()).evaluate(mae.model.eval(), 3)) == {"image", "audio"}
+    task = ClassTask(HIP, both(0), both(1), 4, start=mae.checkpoint / "model.safetensors")
+    result = fit(task, config(250), tmp_path / "run")
+    assert task.evaluate(result.model.eval(), 250)["accuracy"] > 0.8
+    deaf = ClassTask(HIP, both(0), both(1, silent=True), 4)
+    assert deaf.evaluate(result.model.eval(), 250)["accuracy"] < 0.7
+
+
+@pytest.mark.slow
 def test_elements_get_classes_from_their_codes(tmp_path: Path) -> None:
     """Where an image is bright is class 1, the border is not scored."""
     images, _ = stripes(64)

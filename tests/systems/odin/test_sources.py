@@ -9,6 +9,7 @@ import torch
 from tapetum import encoders
 from tapetum.core.errors import BadInput
 from tapetum.systems.odin.config import OdinConfig
+from tapetum.systems.odin.feature_maps import network_map
 from tapetum.systems.odin.model import Odin
 from tapetum.systems.odin.sources import mask_source, with_positions
 
@@ -96,6 +97,23 @@ def test_the_network_projects_rows_and_predicts_in_form_b_alone() -> None:
     assert plain.predict(z) is z
     names = [name for name, _ in network.projector.named_parameters()]
     assert names == ["0.weight", "0.bias", "1.weight", "1.bias", "3.weight"]
+
+
+def test_maps_finer_than_the_finest_stride_are_left_out_of_the_pyramid() -> None:
+    """resnet-nano has maps of 1, 2, 4 and 8 pixels a cell: at 4, masks are made of the third, whatever the finer ones are."""
+    encoder = encoders.build("resnet-nano")
+    assert encoder.strides == (1, 2, 4, 8)
+    network = Odin(config(finest_stride=4), encoder).eval()
+    image = np.random.default_rng(0).integers(0, 256, (32, 64, 3), dtype=np.uint8)
+    maps = encoder(torch.randn(1, 3, 32, 64)).maps
+    fine, coarse = network.levels(maps)
+    assert (network.stride, fine.shape, coarse.shape) == (4, (1, 16, 8, 16), (1, 16, 4, 8))
+    assert all(torch.equal(a, b) for a, b in zip(network.levels([maps[0], maps[0], *maps[2:]]), (fine, coarse), strict=True))
+    assert [tuple(network_map(network, 32, stride)(image).shape) for stride in (None, 1, 4, 8)] == [(16, 8, 16)] * 3 + [
+        (16, 4, 8)
+    ]
+    assert Odin(config(), encoder).stride == 1  # as it always was
+    assert Odin(config(finest_stride=64), encoder).stride == 8
 
 
 def test_segments_are_those_of_scikit_image() -> None:

@@ -11,6 +11,7 @@ import torch
 from support.sharding import check_shards
 from tapetum.core.errors import BadInput
 from tapetum.encoders.convolutional import ConvolutionalEncoder
+from tapetum.encoders.references import load
 from tapetum.systems.odin.recipes import RECIPES, OdinRun
 from tapetum.systems.odin.task import OdinTask
 from tapetum.systems.pretraining.data import ImageSource
@@ -180,3 +181,12 @@ def test_rows_of_masks_that_are_not_there_come_out_as_zeros_and_one_alone_is_too
 def test_in_shards_it_is_the_same() -> None:
     task = OdinTask(small(), ImageSource(Squares()))
     check_shards(task, batch_of(task))
+
+
+def test_a_run_may_begin_with_weights_that_have_learned() -> None:
+    """resnet-nano's, with the preset's changes of its own encoder left out; masks at four pixels a cell."""
+    task = OdinTask(replace(RECIPES["small"], encoder="weights:resnet-nano"), ImageSource(Squares()))
+    model: Any = task.model()
+    learned = load("resnet-nano").state_dict()
+    assert all(torch.equal(value, learned[name]) for name, value in model.encoder.state_dict().items())
+    assert model.stride == 4

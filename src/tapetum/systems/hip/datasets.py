@@ -3,14 +3,16 @@
 Inputs are as large as in the paper (arXiv 2202.10890), unless sizes are given.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
+from tapetum.core.errors import BadInput
 from tapetum.data.layouts import Asks, Listing, Split, listing
 from tapetum.data.media import ImageFiles, MaskFiles, MeshFiles, SoundFiles, VideoFiles
+from tapetum.data.point_clouds import CloudFiles
 from tapetum.systems.hip.config import Sizes
 from tapetum.systems.hip.data import HipExamples, ModalityField
 
@@ -35,10 +37,18 @@ class DataSet:
     """HipExamples that are listed, but of which there is no file."""
 
 
-def data_set(layout: str, place: Path, split: Split, sizes: Sizes | None = None, seed: int = 0) -> DataSet:
-    """Open a split of the data set at `place`. Raises BadInput for an unknown layout, or what is not in it."""
+def data_set(
+    layout: str, place: Path, split: Split, sizes: Sizes | None = None, seed: int = 0, modalities: Sequence[str] = ()
+) -> DataSet:
+    """Open a split of the data set at `place`, with all its modalities or those that are named.
+
+    Raises BadInput for an unknown layout, or what is not in it.
+    """
     listed, sizes = listing(layout, place, split), sizes or Sizes()
     fields, truth = _fields(listed, layout, sizes)
+    if unknown := [name for name in modalities if name not in fields]:
+        raise BadInput(f"{place} has no {unknown[0]}; its modalities are {', '.join(fields)}")
+    fields = {name: field for name, field in fields.items() if not modalities or name in modalities}
     examples = HipExamples(fields, listed.truth if truth is None else truth, seed=seed)
     examples.about |= {"layout": layout, "data": place.name, "sizes": asdict(sizes), "seed": seed}
     return DataSet(examples, listed.classes, listed.asks, listed.missing)
@@ -69,4 +79,6 @@ def _fields(listed: Listing, layout: str, sizes: Sizes) -> tuple[Mapping[str, Mo
         fields["audio"] = ModalityField(SoundFiles(files["audio"], sizes.sound_rate, sizes.samples))
     if "points" in files:
         fields["points"] = ModalityField(MeshFiles(files["points"], sizes.points))
+    if "cloud" in files:
+        fields["points"] = ModalityField(CloudFiles(files["cloud"], sizes.points))
     return fields, None

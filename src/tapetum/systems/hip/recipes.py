@@ -27,6 +27,8 @@ class HipRun:
     """Folder of the data, or one parquet file; or its address, such as s3://bucket/photos, of which a copy is made."""
     sizes: Sizes = field(default_factory=Sizes)
     """Sizes of the inputs."""
+    modalities: tuple[str, ...] = ()
+    """Which of the data's modalities are used, such as audio alone of AudioSet's videos; by default all."""
     variant: str = "hip-16"
     """Network, one of those that `tapetum hip variants` lists."""
     positions: Literal["learned", "fourier", "random"] = "learned"

@@ -93,7 +93,7 @@ def _train(
 
 def _data(run: HipRun, place: Path, say: Callable[[str], None]) -> tuple[DataSet, DataSet]:
     """Examples to learn from and to check on, of which `say` is told."""
-    train, checks = (data_set(run.layout, place, part, run.sizes, run.seed) for part in ("train", "val"))
+    train, checks = (data_set(run.layout, place, part, run.sizes, run.seed, run.modalities) for part in ("train", "val"))
     if run.steps and train.classes != checks.classes:
         raise BadInput(
             f"{place}: train has {len(train.classes)} classes and the check {len(checks.classes)}, or of other names"

@@ -15,6 +15,8 @@ class OdinConfig:
 
     pyramid_width: int = 256
     """Channels of the feature pyramid, of whose finest level masks are made and held; 0: no pyramid, the coarsest map."""
+    finest_stride: int = 1
+    """Pixels to a cell of the pyramid's finest level, at least: finer maps of the encoder are left out of it."""
     hidden_width: int = 4096
     """Width inside of projector and predictor."""
     projection_width: int = 256
@@ -52,6 +54,9 @@ class OdinConfig:
     """Share of that network that a step keeps, if it is an average."""
     discovery_every: int = 1000
     """Steps from copy to copy, if it is copied."""
+    cache_masks: bool = False
+    """Masks are of whole images, each computed once per copy of the discovery network and used until the next copy, instead of
+    of the spanning views and anew in every step. Wants discovery copies or fixed, or a source without a network."""
 
     def __post_init__(self) -> None:
         if self.form not in ("b", "s") or self.discovery not in ("average", "copies", "fixed"):
@@ -60,9 +65,20 @@ class OdinConfig:
             )
         if not self.temperature > 0:
             raise BadInput(f"the temperature is {self.temperature}; give one above zero, such as 0.1")
-        if min(self.clusters, self.hidden_width, self.projection_width, self.iterations, self.discovery_every) < 1:
-            raise BadInput("clusters, widths, iterations and discovery_every must be 1 or more")
+        counts = self.clusters, self.hidden_width, self.projection_width, self.iterations, self.discovery_every
+        if min(*counts, self.finest_stride) < 1:
+            raise BadInput("clusters, widths, iterations, discovery_every and finest_stride must be 1 or more")
+        if self.cache_masks and (self.source == "given" or (self.clusters_features and self.discovery == "average")):
+            raise BadInput(
+                f"masks of source {self.source} cannot be cached with discovery {self.discovery}: give discovery copies or "
+                "fixed, with which they stay the same for many steps; given masks need no cache"
+            )
         if self.source == "grid" and round(self.clusters**0.5) ** 2 != self.clusters:
             raise BadInput(f"a grid cannot have {self.clusters} cells; give a square number, such as 16")
         if min(self.pyramid_width, self.sampled) < 0 or self.place_weight < 0:
             raise BadInput("pyramid_width, sampled and place_weight must not be below 0")
+
+    @property
+    def clusters_features(self) -> bool:
+        """Check whether masks are k-means of what the discovery network computes."""
+        return self.source in ("features", "projections")

@@ -68,8 +68,7 @@ def network_map(model: Encoder | Odin, short_side: int | None = None, stride: in
     def look(image: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "d h w"]:
         maps = encoder(prepare_whole(encoder, image, short)).maps
         if isinstance(model, Odin) and model.pyramid is not None:
-            maps = model.pyramid(maps)
-            return maps[0 if stride is None else level_of(encoder, stride)][0].float()
+            return model.levels(maps)[0 if stride is None else max(level_of(encoder, stride) - model.finest, 0)][0].float()
         return (_last_two(maps) if stride is None else maps[level_of(encoder, stride)])[0].float()
 
     return look

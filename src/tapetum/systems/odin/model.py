@@ -9,6 +9,7 @@ of masks that are there alone.
 Differs from the paper: without a pyramid, the encoder's coarsest map is used, as in DetCon.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from jaxtyping import Bool, Float, Int
@@ -28,9 +29,13 @@ class Odin(nn.Module):
     def __init__(self, config: "OdinConfig", encoder: Encoder):
         super().__init__()
         self.config, self.encoder = config, encoder
-        self.pyramid = FeaturePyramid.over(encoder, config.pyramid_width) if config.pyramid_width else None
-        width = config.pyramid_width or encoder.map_channels[-1]
-        self.stride: int = encoder.strides[0] if config.pyramid_width else encoder.strides[-1]
+        coarse = [level for level, stride in enumerate(encoder.strides) if stride >= config.finest_stride]
+        self.finest: int = coarse[0] if coarse and config.pyramid_width else len(encoder.strides) - 1
+        """Number of the encoder's map that the pyramid's finest level is made of, or without a pyramid, of the one used."""
+        channels = encoder.map_channels[self.finest :]
+        self.pyramid = FeaturePyramid(channels, config.pyramid_width) if config.pyramid_width else None
+        width = config.pyramid_width or channels[0]
+        self.stride: int = encoder.strides[self.finest]
         """Pixels to a cell of the map."""
         self.projector = perceptron(width, config.hidden_width, config.projection_width)
         self.predictor = (
@@ -39,8 +44,12 @@ class Odin(nn.Module):
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d h2 w2"]:
         """Compute the map in which masks are discovered and pooled, of prepared images."""
-        maps = self.encoder(images).maps
-        return maps[-1] if self.pyramid is None else self.pyramid(maps)[0]
+        return self.levels(self.encoder(images).maps)[0]
+
+    def levels(self, maps: Sequence[Float[Tensor, "b _ _ _"]]) -> tuple[Float[Tensor, "b _ _ _"], ...]:
+        """Compute the levels of the pyramid from the encoder's maps, finest first; without one, the coarsest map."""
+        used = tuple(maps[self.finest :])
+        return used if self.pyramid is None else self.pyramid(used)
 
     def project(
         self, rows: Float[Tensor, "b r d"], present: Bool[Tensor, "b r"] | Int[Tensor, " n"] | None = None

@@ -54,6 +54,7 @@ _RESNET = OdinRun(
     warmup_epochs=10,
     weight_decay=1.5e-6,  # the same
     bf16=True,
+    odin=OdinConfig(finest_stride=4),  # as of a pyramid on a ResNet-50; of others that begin with finer maps, too
 )
 _SWIN: dict[str, Any] = {"encoder": "swin-t", "optimizer": "adamw", "base_lr": 6.25e-5, "weight_decay": 0.05, "epochs": 1000}
 _DETCON = OdinConfig(source="segments", pyramid_width=0, sampled=16)
@@ -66,7 +67,13 @@ RECIPES: Mapping[Preset, OdinRun] = {
         change=("stem_width=16",),
         weight_decay=0.05,
         odin=OdinConfig(
-            pyramid_width=64, hidden_width=256, projection_width=64, clusters=8, target_decay=0.99, discovery_decay=0.99
+            pyramid_width=64,
+            finest_stride=4,
+            hidden_width=256,
+            projection_width=64,
+            clusters=8,
+            target_decay=0.99,
+            discovery_decay=0.99,
         ),
     ),
     "resnet": _RESNET,

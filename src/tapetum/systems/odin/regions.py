@@ -14,6 +14,7 @@ Differs from DetCon's code, which resizes ids to full size and lets the cells of
 of the cells, which is the same where ids are no finer than cells.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -44,6 +45,16 @@ def span_crops(first: Crops, second: Crops) -> Crops:
     low = torch.minimum(first.box[:, :2], second.box[:, :2])
     high = torch.maximum(first.box[:, :2] + first.box[:, 2:], second.box[:, :2] + second.box[:, 2:])
     return Crops(torch.cat([low, high - low], 1), torch.zeros_like(first.flipped))
+
+
+def whole_crops(sizes: Sequence[tuple[int, int]]) -> Crops:
+    """Make the crops that are whole images, of these sizes (rows, columns).
+
+    >>> whole_crops([(80, 90)]).box.tolist()
+    [[0.0, 0.0, 80.0, 90.0]]
+    """
+    box = torch.tensor([(0, 0, rows, columns) for rows, columns in sizes], dtype=torch.float32)
+    return Crops(box, torch.zeros(len(sizes), dtype=torch.bool))
 
 
 def warp(ids: Int[Tensor, "b h w"], source: Crops, target: Crops, size: tuple[int, int]) -> Int[Tensor, "b h2 w2"]:

@@ -4,6 +4,8 @@
               +-- view 2 --target--> map, pooled by masks, projected -------------'  DetCon's loss, and with views swapped
               +-- spanning view --discovery--> masks, warped to both views
 
+With `OdinConfig.cache_masks` the third is the whole image, whose masks are computed once per copy of the discovery network.
+
 The target is an average of the online network, whose decay rises to 1; the discovery network another average, or a copy taken
 from time to time, or never changed. Batch norms of both use their batch (DetCon). The result is the online encoder.
 
@@ -27,8 +29,9 @@ from tapetum.data.views.draw import ViewParameters, draw
 from tapetum.data.views.make import blur_radius, crop, recolour
 from tapetum.encoders.features import Encoder
 from tapetum.systems.odin.losses import detcon, detcon_s
+from tapetum.systems.odin.mask_cache import MaskCache
 from tapetum.systems.odin.model import Odin, places_of
-from tapetum.systems.odin.regions import OUTSIDE, Crops, pool_masks, sample_regions, span_crops, warp
+from tapetum.systems.odin.regions import OUTSIDE, Crops, pool_masks, sample_regions, span_crops, warp, whole_crops
 from tapetum.systems.odin.sources import mask_source
 from tapetum.systems.pretraining.data import ImageSource, TrainingImage
 from tapetum.systems.pretraining.heads import use_batch_statistics
@@ -56,9 +59,13 @@ class OdinTask(PretrainTask):
             "copies": Average(name="discovery", schedule="periodic", every=config.discovery_every),
             "fixed": Average(name="discovery", schedule="periodic", every=1 << 40),
         }[config.discovery]
-        clusters_features = config.source in ("features", "projections")
-        self.averages = (*([target] if config.form == "b" else []), *([discovery] if clusters_features else []))
+        self.averages = (*([target] if config.form == "b" else []), *([discovery] if config.clusters_features else []))
         self.teachers = tuple(average.name for average in self.averages)
+        self.cache = MaskCache(run.seed) if config.cache_masks else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the cached masks, which workers don't need."""
+        return {**super().__getstate__(), "cache": None}
 
     def views(self) -> Sequence[View]:
         """List BYOL's two views, with which DetCon's agree."""
@@ -74,13 +81,13 @@ class OdinTask(PretrainTask):
         return Odin(self.run.settings(), encoder)
 
     def collate(self, items: Sequence[TrainingImage]) -> dict[str, Any]:
-        """Make both views, the one that spans them, and the boxes of all three."""
+        """Make both views, the one that spans them (or the whole image, for cached masks), and the boxes of all three."""
         images, numbers = [item.image for item in items], [item.number for item in items]
         sizes = [(image.shape[0], image.shape[1]) for image in images]
         views = self.views()
         draws = [draw(view, sizes, self.run.seed, _PURPOSE + k, numbers) for k, view in enumerate(views)]
         crops = [Crops(torch.from_numpy(each.boxes).float(), torch.from_numpy(each.mirrored)) for each in draws]
-        span = span_crops(*crops)
+        span = whole_crops(sizes) if self.run.settings().cache_masks else span_crops(*crops)
         pixels = [_augment(images, each, view) for each, view in zip(draws, views, strict=True)]
         # the spanning view is cropped and resized, without flip and colours
         plain = replace(draws[0], boxes=span.box.long().numpy(), mirrored=np.zeros(len(items), bool))
@@ -92,11 +99,12 @@ class OdinTask(PretrainTask):
             "boxes": torch.stack([*(each.box for each in crops), span.box]),  # (3, b, 4)
             "flipped": torch.stack([*(each.flipped for each in crops), span.flipped]),  # (3, b)
             "number": tuple(numbers),
+            "index": tuple(item.index for item in items),
             "damaged": tuple(k for item in items for k in item.damaged),
         }
         if self.masks is not None:
             batch["given"] = torch.from_numpy(self.masks[[item.index for item in items]].astype(np.int64))
-            batch["sizes"] = torch.tensor(sizes, dtype=torch.float32)
+            batch["whole"] = whole_crops(sizes).box
         return batch
 
     def method_loss(self, model: Any, batch: Mapping[str, Any], context: StepContext) -> Loss:
@@ -133,17 +141,18 @@ class OdinTask(PretrainTask):
     @torch.no_grad()
     def _discover(self, batch: Mapping[str, Any], context: StepContext, stride: int) -> tuple[list[Tensor], int]:
         """Find masks in the spanning view: ids of both views, a cell for each `stride` pixels, and how many there may be."""
-        discovery: Any = None
-        if "discovery" in context.teachers:
-            discovery = use_batch_statistics(context.teachers["discovery"])
-        source = mask_source(self.run.settings(), discovery)
-        seed = sample_generator(self.run.seed, batch["number"][0]).integers(2**32)
-        generator = torch.Generator(batch["views"][2].device).manual_seed(int(seed))
-        ids = source(batch["views"][2], batch.get("given"), generator)
+        discovery: Any = context.teachers.get("discovery")
+        if discovery is not None and self.cache is None:
+            discovery = use_batch_statistics(discovery)
+        source, spanning = mask_source(self.run.settings(), discovery), batch["views"][2]
+        if self.cache is not None:
+            ids = self.cache.look_up(source, discovery, spanning, batch["index"])
+        else:
+            seed = sample_generator(self.run.seed, batch["number"][0]).integers(2**32)
+            ids = source(spanning, batch.get("given"), torch.Generator(spanning.device).manual_seed(int(seed)))
         *crops, span = (Crops(box, flip) for box, flip in zip(batch["boxes"], batch["flipped"], strict=True))
         if "given" in batch:  # they are of whole images, not of the spanning view
-            zeros = torch.zeros_like(batch["sizes"])
-            span = Crops(torch.cat([zeros, batch["sizes"]], 1), torch.zeros_like(span.flipped))
+            span = Crops(batch["whole"], torch.zeros_like(span.flipped))
         side = -(-self.run.size // stride)
         return [warp(ids, span, each, (side, side)) for each in crops], source.regions
 

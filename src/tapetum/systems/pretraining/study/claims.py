@@ -8,6 +8,7 @@ the smallest and the largest is the plan's word, not that of what is done. F1 an
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from tapetum.systems.pretraining.study.arithmetic import overheads, ratios
 from tapetum.systems.pretraining.study.fronts import Settings, interval
 from tapetum.systems.pretraining.study.plan import StudyPlan
 from tapetum.systems.pretraining.study.questions import (
+    CLOSE,
     NONE,
     Claim,
     Comparison,
@@ -25,8 +27,10 @@ from tapetum.systems.pretraining.study.questions import (
     answer_claim,
     below,
     close,
+    compare,
     joined,
     minus,
+    power_of,
     require_seeds,
 )
 
@@ -99,11 +103,13 @@ def _beside(
     for name in others:
         other = settings.get(size, name, budget)
         if one is not None and other is not None:
-            yield Comparison(f"{size} at {budget:.3g}, {name}", minus(one, other), judge)
+            lines = (-CLOSE, CLOSE) if judge is close else (0.0,)
+            yield compare(f"{size} at {budget:.3g}, {name}", one, other, judge, lines)
 
 
 def _arithmetic(name: str, says: str, result: tuple[bool, str]) -> Claim:
-    return Claim(name, says, "held" if result[0] else "falsified", result[1])
+    power = "It is decided by arithmetic: no run, no seed."
+    return Claim(name, says, "held" if result[0] else "falsified", result[1], power)
 
 
 def _time(settings: Settings) -> Claim:
@@ -120,7 +126,8 @@ def _time(settings: Settings) -> Claim:
         f"{len(rows)} runs: R² {r2:.3f} on a line through 0; {speeds[0]:.0f} to {speeds[-1]:.0f} GFLOP/s of a core, median "
     )
     result += f"{np.median(speeds):.0f}, from which the furthest is off by {off:.0%} of its time"
-    return Claim("F2", says, "held" if r2 > _LINE and off < _FURTHEST else "falsified", result)
+    power = "Every run is one measurement of the machine, and the bound is on the worst of them: no seeds are compared."
+    return Claim("F2", says, "held" if r2 > _LINE and off < _FURTHEST else "falsified", result, power)
 
 
 def _labels_first(plan: StudyPlan, settings: Settings) -> Claim:
@@ -172,16 +179,18 @@ def _sizes_cross(plan: StudyPlan, settings: Settings) -> Claim:
         for method in ("supervised", "clip", *UNLABELLED):
             budgets = planned(plan, small, method)
             pairs = [(settings.get(small, method, b), settings.get(large, method, b)) for b in budgets[:1] + budgets[1:][-1:]]
-            gaps = [minus(l, s) for s, l in pairs if s is not None and l is not None]
-            if len(gaps) == len(_ENDS):
-                name = f"{plan.sizes[small].family}, {method}"
-                ends.append((Comparison(f"{name} {_ENDS[0]}", gaps[0], below), Comparison(_ENDS[1], gaps[1], above())))
+            done = [(s, l) for s, l in pairs if s is not None and l is not None]
+            if len(done) == len(_ENDS):
+                names, judges = (f"{plan.sizes[small].family}, {method} {_ENDS[0]}", _ENDS[1]), (below, above())
+                first, last = (compare(name, l, s, judge) for name, judge, (s, l) in zip(names, judges, done, strict=True))
+                ends.append((first, last))
     answers = [[question.judge_interval(2 * len(ends)) for question in pair] for pair in ends]
     verdicts = [joined([verdict for verdict, _ in pair]) for pair in answers]
     most: list[Verdict] = [v for v in ("held", "falsified") if 2 * verdicts.count(v) > len(verdicts)]
     result = "; ".join(", ".join(line for _, line in pair) for pair in answers)
     result = f"large minus small, points of mIoU: {result}" if result else NONE
-    return require_seeds(settings, Claim("F7", says, most[0] if most else "undecided", result))
+    power = power_of(settings, [question for pair in ends for question in pair], 2) if ends else ""
+    return require_seeds(settings, Claim("F7", says, most[0] if most else "undecided", result, power))
 
 
 def _curation(settings: Settings) -> Claim:
@@ -196,11 +205,11 @@ def _curation(settings: Settings) -> Claim:
     if len(losses) <= len(_CONTRASTIVE):
         return Claim("F8", says, "undecided", NONE)
     without = np.mean([losses[method] for method in _CONTRASTIVE], axis=0)
-    comparisons = [Comparison("SimCLR and BYOL", without, above(_SENSITIVE))]
+    comparisons = [Comparison("SimCLR and BYOL", without, above(_SENSITIVE), (_SENSITIVE,))]
     comparisons += [Comparison("beyond supervised", without - losses["supervised"], above())]
     own = "; ".join(f"{method} {samples.mean():+.1f}" for method, samples in losses.items())
     result = answer_claim("F8", says, settings, comparisons, 2, "lost, mean of long-tailed, duplicated and off-domain data")
-    return Claim(result.name, result.says, result.verdict, f"{result.finding}; of each {own}")
+    return replace(result, finding=f"{result.finding}; of each {own}")
 
 
 def _trackers(trackers: Sequence[Mapping[str, float]]) -> Claim:
@@ -208,7 +217,9 @@ def _trackers(trackers: Sequence[Mapping[str, float]]) -> Claim:
     others = [{name: kwh for name, kwh in run.items() if name != OWN_ESTIMATE} for run in trackers]
     if all(len(run) < 2 for run in others):
         words = "; ".join(_kwh(run) for run in trackers[:3]) or "none (cross_check in the plan, tapetum[energy])"
-        return Claim("F9", says, "undecided", f"no run has two independent trackers, for our own estimate is a guess: {words}")
+        power = "Trackers decide it, not seeds: a run wants two that measure for themselves, such as RAPL and codecarbon."
+        finding = f"no run has two independent trackers, for our own estimate is a guess: {words}"
+        return Claim("F9", says, "undecided", finding, power)
     trackers = [run for run in others if len(run) > 1]
     times = [max(kwh.values()) / max(min(kwh.values()), 1e-12) for kwh in trackers]
     words = "; ".join(_kwh(run) for run in trackers[:3])
@@ -238,4 +249,5 @@ def _rankings(plan: StudyPlan, settings: Settings) -> Claim:
             lines.append(
                 f"{size}: by neighbours {ranks[0]}; fine-tuned {ranks[1]}; MAE's place {near} and {low:.0f} to {high:.0f}"
             )
-    return require_seeds(settings, Claim("F10", says, joined(verdicts), "; ".join(lines) or NONE))
+    power = "Places are compared and not scores, so that no single difference decides it; F5's differences are those of places."
+    return require_seeds(settings, Claim("F10", says, joined(verdicts), "; ".join(lines) or NONE, power))

@@ -26,7 +26,7 @@ _POOL = 4
 _SHAPE_PIXELS = {"train": 400, "test": 200}
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=8)
 def pool(plan: ImagesPlan, captions: bool = False) -> ImageSource:
     """Read the images of which variants are made."""
     if plan.data == SHAPES:

@@ -155,17 +155,18 @@ def _variants(settings: Settings) -> Iterator[str]:
             group = poor.variant.replace("_", " ")
             results.append(BarValue(group=group, method=poor.method, value=100 * value, low=low, high=high))
     if results:
-        yield "<h2>What poor data cost</h2><p>Points of mIoU lost against curated data, at equal steps and equal seeds.</p>"
+        yield "<h2>What other data cost</h2><p>Points of mIoU lost against curated data, at equal steps and equal seeds.</p>"
         yield f"<div class='charts'>{bars('curated minus variant', 'points of mIoU', results)}</div>"
 
 
 def _claims(claims: Sequence[Claim]) -> Iterator[str]:
     yield "<h2>Claims</h2><div class='claims wide'><table><thead><tr>"
-    yield "<th>claim<th class='text'>says<th class='text'>came out<th class='text'>found</thead><tbody>"
+    heads = "says", "came out", "found", "can these runs decide it?"
+    yield "<th>claim" + "".join(f"<th class='text'>{head}" for head in heads) + "</thead><tbody>"
     for claim in claims:
         verdict = f"<b class='{claim.verdict}'>{claim.verdict}</b>"
         yield f"<tr><td>{claim.name}<td class='text'>{html.escape(claim.says)}<td class='text'>{verdict}"
-        yield f"<td class='text'>{html.escape(claim.finding)}"
+        yield f"<td class='text'>{html.escape(claim.finding)}<td class='text'>{html.escape(claim.power)}"
     yield "</tbody></table></div>"
 
 

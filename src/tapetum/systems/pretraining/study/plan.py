@@ -3,6 +3,7 @@
     [images]  what is learned from          [pixels]  what networks are transferred to
     [probes]    neighbours and linear probe   [recipe], [methods.NAME]  settings of pre-training
 
+    [sources.NAME]  other images to learn from, which a grid names beside or in place of variants of [images]
     [sizes.NAME]  a network; those of one `family` are compared with each other
     [[grids]]     every combination of these sizes, methods, budgets, variants and seeds is a point
 
@@ -44,6 +45,18 @@ class ImagesPlan:
     """Images of every variant."""
     size: int = 32
     """Side of the views, in pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSource:
+    """Images of another kind that are learned from, all of them alike: no variant is made of them."""
+
+    data: str
+    """Folder or file as `tapetum pretrain --data` takes them; or shapes."""
+    labelled: bool = True
+    """They have classes; of those without, supervised and CLIP make no point."""
+    count: int = 0
+    """Images of it; 0: as many as of `[images]`. A smaller number is shown more often in the same steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +148,8 @@ class StudyPlan:
     images: ImagesPlan = field(default_factory=ImagesPlan)
     pixels: PixelsPlan = field(default_factory=PixelsPlan)
     probes: ProbesPlan = field(default_factory=ProbesPlan)
+    sources: Mapping[str, DataSource] = field(default_factory=dict)
+    """Other images to learn from, by name; a grid's `variants` may name them."""
     sizes: Mapping[str, Size]
     grids: tuple[Grid, ...]
     preset: Preset = "small"
@@ -151,10 +166,12 @@ class StudyPlan:
     """Points, the first ones that are pre-trained, whose energy codecarbon measures too, where it is installed."""
 
     def __post_init__(self) -> None:
+        if clash := [name for name in self.sources if name in VARIANTS]:
+            raise BadInput(f"the plan names a source {clash[0]!r}, which is a variant of [images]; give another name")
         for grid in self.grids:
             _known(grid.sizes, self.sizes, "size")
             _known(grid.methods, (*METHODS, UNTRAINED), "method")
-            _known(grid.variants, VARIANTS, "variant")
+            _known(grid.variants, (*VARIANTS, *self.sources), "variant or source")
             if min(grid.budgets) <= 0 and set(grid.methods) != {UNTRAINED}:
                 raise BadInput(
                     f"a grid of {', '.join(grid.methods)} has the budget {min(grid.budgets):g}; wanted FLOPs above 0"
@@ -167,7 +184,16 @@ class StudyPlan:
 
     def points(self) -> list[Point]:
         """List all points in their order, each once."""
-        return list(dict.fromkeys(point for grid in self.grids for point in _points(grid)))
+        every = dict.fromkeys(point for grid in self.grids for point in _points(grid))
+        unlabelled = {name for name, source in self.sources.items() if not source.labelled}
+        return [point for point in every if point.variant not in unlabelled or point.method not in _LABELLED]
+
+    def learned_from(self, variant: str) -> tuple[ImagesPlan, str]:
+        """Choose the images of a point's variant or source, and the variant that is made of them."""
+        if variant not in self.sources:
+            return self.images, variant
+        source = self.sources[variant]
+        return replace(self.images, data=source.data, count=source.count or self.images.count), "curated"
 
     def cross_checked(self) -> list[Point]:
         """List the points whose energy is to be measured by a second tracker."""
@@ -180,7 +206,7 @@ class StudyPlan:
         size = self.sizes[point.size]
         method: Any = point.method
         given: Any = {"encoder": size.encoder, "change": size.change, "size": self.images.size, "seed": point.seed}
-        start = recipe(method, self.images.data, self.preset, **given)
+        start = recipe(method, self.learned_from(point.variant)[0].data, self.preset, **given)
         changed = _replaced(_replaced(start, self.recipe, "recipe"), self.methods.get(method, {}), f"methods.{method}")
         return replace(changed, steps=steps)
 
@@ -213,6 +239,10 @@ class PlanSource:
         for part, kind in (("sizes", Mapping), ("grids", list)):
             if not isinstance(parsed.get(part), kind) or not parsed[part]:
                 raise BadInput(f"the plan has no {'[sizes.NAME]' if part == 'sizes' else '[[grids]]'}; it needs one or more")
+        sources = parsed.get("sources", {})
+        if not isinstance(sources, Mapping):
+            raise BadInput("the plan has sources that are no tables; give [sources.NAME] with data")
+        parsed["sources"] = {key: _made(DataSource, value, f"sources.{key}") for key, value in sources.items()}
         parsed["sizes"] = {key: _made(Size, value, f"sizes.{key}") for key, value in parsed["sizes"].items()}
         if "asked" in (probes := parsed.get("probes", {})):  # the name in plans of earlier versions
             parsed["probes"] = {**{k: v for k, v in probes.items() if k != "asked"}, "queries": probes["asked"]}
@@ -229,7 +259,8 @@ def load_plan(name: str, images: str | None = None, pixels: str | None = None, l
     """
     source = PlanSource(plan=plan_text(name), images=images, pixels=pixels, layout=layout)
     plan = source.read()
-    named = [source_label(part.data) for part in (plan.images, plan.pixels) if part.data != SHAPES]
+    parts = (plan.images, plan.pixels, *plan.sources.values())
+    named = [source_label(part.data) for part in parts if part.data != SHAPES]
     return replace(source, contents=", ".join(filter(None, named)))
 
 

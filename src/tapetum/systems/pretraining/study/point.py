@@ -71,6 +71,9 @@ def predicted(plan: StudyPlan, point: Point) -> PredictedPoint:
     run = plan.run(point)
     if run is None:
         return PredictedPoint(point=point, steps=0, flops_per_step=0, transfer_flops=transfer)
+    images, _ = plan.learned_from(point.variant)
+    if len(pool(images)) < images.count:
+        raise BadInput(f"the plan wants {images.count} images of {images.data}, which has {len(pool(images))}; give it a count")
     per_step = _step_flops(plan, point.size, point.method)
     steps = max(1, round(point.budget / per_step))
     return PredictedPoint(point=point, steps=steps, flops_per_step=per_step, transfer_flops=transfer)
@@ -86,8 +89,8 @@ def run_point(plan: StudyPlan, point: Point, out: Path) -> dict[str, Any] | None
     if point.method != UNTRAINED:
         run = plan.run(point, cost.steps)
         assert run is not None
-        source = pool(plan.images, run.method in TEXT_METHODS)
-        task = task_of(run.method)(run, varied(source, point.variant, plan.images.count))
+        images, variant = plan.learned_from(point.variant)
+        task = task_of(run.method)(run, varied(pool(images, run.method in TEXT_METHODS), variant, images.count))
         launch = Launch(
             out=folder / _PRETRAIN, workers=plan.workers, threads=torch.get_num_threads(), save_minutes=plan.save_minutes
         )

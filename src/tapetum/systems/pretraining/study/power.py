@@ -1,0 +1,98 @@
+"""Statistical power of a study: which differences its runs can tell apart, and how many seeds would decide the others.
+
+A comparison of n seeds deviates for two reasons: the seeds, whose part falls with n, and the images of the test part, whose
+part does not. It is decided if its interval of 1 - 0.05/q is on one side of a line, q being the number of comparisons of the
+claim (Bonferroni). A true difference d from the line is so decided in 80 % of studies where
+
+    |d| >= (z(1 - 0.025/q) + z(0.8)) sqrt(images² + seeds²/n)
+
+with quantiles z of the normal distribution, as the study's own intervals (`fronts`): the deviation between seeds is pooled over
+all settings with several, so that its own error is small. Of a comparison on equal seeds, seeds² is twice the square of what is
+left of a seed's effect once what it does to all settings is taken away.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, sqrt
+from statistics import NormalDist
+
+POWER = 0.8
+"""Share of studies that decide a true difference."""
+_LEVEL = 0.05
+_MANY = 1000
+"""Seeds beyond which nobody goes."""
+
+
+def detectable_difference(seed_deviation: float, image_deviation: float, seeds: int, questions: int = 1) -> float:
+    """Compute the smallest difference that is decided with 80 % power, in the unit of the deviations.
+
+    `seed_deviation`: of the difference with one seed; `image_deviation`: what the test images leave however many there are.
+
+    >>> round(detectable_difference(1.0, 0.0, 4), 3)  # (1.960 + 0.842) / 2
+    1.401
+    """
+    return _quantiles(questions) * sqrt(image_deviation**2 + seed_deviation**2 / seeds)
+
+
+def seeds_needed(difference: float, seed_deviation: float, image_deviation: float, questions: int = 1) -> int | None:
+    """Compute how many seeds decide a difference with 80 % power; None where no number of them does, for the test images.
+
+    >>> seeds_needed(1.0, 1.0, 0.0), seeds_needed(1.0, 1.0, 0.4)
+    (8, None)
+    """
+    left = (difference / _quantiles(questions)) ** 2 - image_deviation**2
+    return max(1, ceil(seed_deviation**2 / left - 1e-9)) if left > 0 else None
+
+
+def _quantiles(questions: int) -> float:
+    normal = NormalDist()
+    return normal.inv_cdf(1 - _LEVEL / 2 / questions) + normal.inv_cdf(POWER)
+
+
+@dataclass(frozen=True)
+class ComparedPair:
+    """What the power of one comparison follows from, in points of mIoU."""
+
+    what: str
+    difference: float
+    """From the nearest line on whose sides it may be."""
+    seeds: int
+    seed_deviation: float
+    """Of the difference with one seed."""
+    image_deviation: float
+
+    def detectable(self, questions: int) -> float:
+        """Compute the smallest difference that its seeds decide."""
+        return detectable_difference(self.seed_deviation, self.image_deviation, self.seeds, questions)
+
+    def needed(self, questions: int) -> int | None:
+        """Compute the seeds that its difference takes, were it the true one."""
+        return seeds_needed(self.difference, self.seed_deviation, self.image_deviation, questions)
+
+
+def describe_power(pairs: Sequence[ComparedPair], questions: int) -> str:
+    """Describe whether the comparisons of a claim can be decided, with the calculation, and what the others would take."""
+    least, most = (extreme(pair.detectable(questions) for pair in pairs) for extreme in (min, max))
+    seeds = sorted({pair.seeds for pair in pairs})
+    deviations = _range([pair.seed_deviation for pair in pairs]), _range([pair.image_deviation for pair in pairs])
+    weak = [pair for pair in pairs if abs(pair.difference) < pair.detectable(questions)]
+    lines = [
+        f"with {seeds[0]}{f' to {seeds[-1]}' if len(seeds) > 1 else ''} seed{'s' if seeds[-1] > 1 else ''} a difference of "
+        f"{_range([least, most])} points is told apart (power 80 %, 5 % over {questions} comparisons; a difference deviates by "
+        f"{deviations[0]} between seeds and by {deviations[1]} for the test images)"
+    ]
+    if not weak:
+        return f"These runs can decide it: {lines[0]}; all {len(pairs)} differences are larger."
+    lines.append(f"{len(weak)} of {len(pairs)} differences are smaller")
+    needed = [pair.needed(questions) for pair in weak]
+    known = [count for count in needed if count is not None and count <= _MANY]
+    if known:
+        lines.append(f"{len(known)} of them would take {_range(known)} seeds were they true")
+    if hopeless := len(weak) - len(known):
+        lines.append(f"{hopeless} more than {_MANY:,} or no number of seeds: longer transfers or more test images are wanted")
+    return f"These runs cannot decide all of it: {'; '.join(lines)}."
+
+
+def _range(values: Sequence[float]) -> str:
+    low, high = (f"{value:.2f}" if isinstance(value, float) else str(value) for value in (min(values), max(values)))
+    return low if low == high else f"{low} to {high}"
