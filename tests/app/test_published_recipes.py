@@ -133,6 +133,6 @@ def test_what_is_not_published_says_why(module: str) -> None:
 
 
 def test_bootstrap_takes_the_papers_numbers_but_for_what_is_given() -> None:
-    run = parse("bootstrap --preset paper --no-requery --steps 7 --dry".split()).recipe
+    run = parse(["bootstrap", "--preset", "paper", "--no-requery", "--steps", "7", "--dry"]).recipe
     assert (run.steps, run.settings.requery) == (7, False)
     assert (run.clips, run.settings.cycle, run.settings.separate_moments, run.settings.polish) == (512, True, True, False)

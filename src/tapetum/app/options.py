@@ -75,7 +75,7 @@ def options(
             return change(pick(name if len(name) > 1 else name[0], given), given)
         if name not in keys:
             words = " ".join(f"--{picker} {word}" for picker, word in zip(pickers, name, strict=True))
-            known = ", ".join(sorted({key[-1] for key in keys if key[:-1] == name[:-1]}))
+            known = ", ".join(sorted({last for *rest, last in keys if (*rest,) == name[:-1]}))
             raise BadInput(f"there are no numbers for {words}; --{pickers[-1]} may be {known} there")
         return change(presets[keys[name]], given)
 
