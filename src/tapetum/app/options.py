@@ -56,7 +56,7 @@ def options(
     0.5 replace
     """
     kind = type(next(iter(presets.values())))
-    pickers: tuple[str, ...] = (by,) if isinstance(by, str) else by or ()
+    pickers = (by,) if isinstance(by, str) else tuple(by or ())
     keys: dict[tuple[str, ...], Any] = {key if isinstance(key, tuple) else (key,): key for key in presets}
     requested = _Request(pickers, required, {*hidden, *pickers}, markers or {})
     change, parameters = _changes(list(presets.values()), requested)
