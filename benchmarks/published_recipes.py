@@ -14,13 +14,14 @@ from tapetum.app.shell.main import parse
 
 
 def row(name: str, plan: RunPlan) -> str:
-    """Write a preset as a row: weights that learn, steps, batch, FLOPs, memory of a device of 8, and days."""
+    """Write a preset as a row: its command, weights that learn, steps, batch, FLOPs, memory of a device of 8, and days."""
     last = plan.phases[-1]
     share = last.share(8)
     days = " | ".join(f"{plan.days(gpus).value:.2g}" for gpus in (8, 64))
     memory = f"{share.memory.total / GIB:.1f} | {share.checkpointed.total / GIB:.1f}"
     weights = f"{last.step.learning / 1e6:,.1f}"
-    return f"| `{name}` | {weights} | {plan.steps:,} | {last.batch_size:,} | {plan.flops:.2g} | {memory} | {days} |"
+    start = f"| `{name}` | `tapetum {' '.join(PRESETS[name].command)}` | {weights}"
+    return f"{start} | {plan.steps:,} | {last.batch_size:,} | {plan.flops:.2g} | {memory} | {days} |"
 
 
 def main() -> None:
@@ -28,9 +29,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME")
     print(
-        "| preset | million weights that learn | steps | batch | FLOPs | GiB a GPU of 8 | blocks again | days, 8 | days, 64 |"
+        "| preset | command | million weights that learn | steps | batch | FLOPs | GiB a GPU of 8 | blocks again | days, 8 "
+        "| days, 64 |"
     )
-    print("|---|---|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|---|---|")
     for name in parser.parse_args().names or PRESETS:
         print(row(name, plan_run(parse([*PRESETS[name].command, "--dry"]).recipe)), flush=True)
 

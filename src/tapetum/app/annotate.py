@@ -50,7 +50,7 @@ class AnnotateOptions:
     frames: Annotated[int, tyro.conf.arg(metavar="N")] = 4
     """Frames of an episode that a caption is about."""
     device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = "auto"
-    """Where to compute: auto takes a GPU if there is one; or cpu, cuda, cuda:1, mps."""
+    """Where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
 
     def check(self) -> None:
         """Raise BadInput where nothing is asked for, or numbers make no sense."""

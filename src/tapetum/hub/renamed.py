@@ -19,7 +19,7 @@ FIELDS |= {"rate": "frame_rate"}
 """Fields of configs, each with its name of today."""
 INSIDE = {"preparations": {"rate": "sample_rate"}}
 """Fields that have another name of today anywhere below one of these."""
-OPTIONS = {"rate": ("base-lr", "frame-rate"), "trust": ("trust-coefficient",)}
+OPTIONS = {"rate": ("base-lr", "frame-rate"), "trust": ("trust-coefficient",), "schedule": ("preset",)}
 """Options in files of settings, each with its names of today in the recipes that have it."""
 SETTINGS = (
     ("drops", "milestones"),
