@@ -1,0 +1,173 @@
+"""Scores trackers on points that were marked by hand in real videos (evidence/real-marks/marks.csv).
+
+    python benchmarks/real_marks.py --videos FOLDER ... [--clips bear.mp4 ...] [--model tapir-nano ...] [--out results.json]
+    python benchmarks/real_marks.py --videos FOLDER ... --pickle marks.pkl
+
+A clip is the part of a video from its first marked frame to its last, resized to 256x256 as in TAP-Vid (arXiv 2211.03726). A
+tracker sees all its frames. The query of a point is its first visible mark, and the marked frames after that are scored by the
+metrics of TAP-Vid, mode first; frames between marks, of which nothing is known, are not scored. Lucas-Kanade is scored beside
+every model, and each model's difference to it has an interval of its own, from clips drawn in pairs.
+
+`--pickle` writes the marked frames alone as a TAP-Vid pickle, for other programs and `tapetum eval tapvid`. That is another and
+harder test: a tracker sees every eighth frame only.
+"""
+
+import argparse
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+from PIL import Image
+
+from tap_cutouts import lucas_kanade
+from tapetum.bench.baselines import Tracker, load_tracker
+from tapetum.bench.tapvid import SIZE, as_json, compare, sample_queries
+from tapetum.core.errors import BadInput
+from tapetum.metrics.statistics import bootstrap_interval
+from tapetum.tracks.metrics import HEADLINES, mean_metrics, tapvid_metrics
+from tapetum.tracks.tapvid import TapVidEntry, write_entries
+from tapetum.types import Tracks
+from tapetum.video import open_video
+
+MARKS = Path(__file__).parents[1] / "evidence" / "real-marks" / "marks.csv"
+MODE = "first"
+
+
+@dataclass(frozen=True, eq=False)
+class Marks:
+    """Marks of one clip."""
+
+    clip: str
+    """Name of the video's file."""
+    points: list[str]
+    """Name of each point."""
+    frames: Int[np.ndarray, " m"]
+    """Numbers of the marked frames in the video, ascending."""
+    xy: Float[np.ndarray, "n m 2"]
+    """Raster pixels of the video; 0 where hidden."""
+    occluded: Bool[np.ndarray, "n m"]
+    """True where the point is hidden, or outside the image."""
+
+
+class LucasKanade:
+    """Pyramidal Lucas-Kanade as a tracker."""
+
+    def track(self, video: np.ndarray, queries: np.ndarray) -> Tracks:
+        """Track queries (n, 3), as (frame, x, y), through the video (t, h, w, 3)."""
+        xy, visible = lucas_kanade(video, queries)
+        return Tracks(xy=xy, visible=visible, confidence=visible.astype(np.float32), queries=queries.astype(np.float32))
+
+
+def read_marks(path: Path) -> list[Marks]:
+    """Read a table of marks (clip, point, frame, x, y, visible). Raises BadInput where a point lacks a frame of its clip."""
+    tables: dict[str, dict[str, dict[int, tuple[float, float] | None]]] = {}
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            place = (float(row["x"]), float(row["y"])) if row["visible"] == "1" else None
+            tables.setdefault(row["clip"], {}).setdefault(row["point"], {})[int(row["frame"])] = place
+    return [_marks(clip, points) for clip, points in tables.items()]
+
+
+def _marks(clip: str, points: dict[str, dict[int, tuple[float, float] | None]]) -> Marks:
+    frames = sorted({frame for marks in points.values() for frame in marks})
+    for name, marks in points.items():
+        if missing := sorted(set(frames) - set(marks)):
+            raise BadInput(f"{clip}: point {name!r} has no mark in frame {missing[0]}; give one row per point and frame")
+    places = [[marks[frame] for frame in frames] for marks in points.values()]
+    xy = np.array([[place or (0.0, 0.0) for place in row] for row in places])
+    occluded = np.array([[place is None for place in row] for row in places])
+    return Marks(clip, list(points), np.array(frames), xy, occluded)
+
+
+def read_video(marks: Marks, folders: Sequence[Path]) -> tuple[list[UInt8[np.ndarray, "h w 3"]], tuple[int, int]]:
+    """Read all frames from the first marked to the last, and their width and height. Raises BadInput where it is missing."""
+    paths = [folder / marks.clip for folder in folders if (folder / marks.clip).is_file()]
+    if not paths:
+        raise BadInput(f"none of the folders has {marks.clip}; give its folder with --videos, or other names with --clips")
+    first, last = int(marks.frames[0]), int(marks.frames[-1])
+    with open_video(paths[0]) as video:
+        return [video[index] for index in range(first, last + 1)], (video.width, video.height)
+
+
+def score(
+    tracker: Tracker, marks: Marks, frames: Sequence[UInt8[np.ndarray, "h w 3"]], size: tuple[int, int]
+) -> dict[str, Any]:
+    """Compute the metrics of TAP-Vid, mode first, on the marked frames of a clip of which the tracker sees all frames."""
+    video = np.stack([np.asarray(Image.fromarray(f).resize((SIZE, SIZE), Image.Resampling.LANCZOS)) for f in frames])
+    at = marks.frames - marks.frames[0]
+    sampled = sample_queries(marks.xy * (SIZE / np.array(size)), marks.occluded, MODE)
+    queries = sampled.queries.copy()
+    queries[:, 0] = at[sampled.queries[:, 0].astype(int)]
+    tracks = tracker.track(video, queries.astype(np.float32))
+    xy, visible = tracks.xy[:, at], tracks.visible[:, at]
+    scores = tapvid_metrics(sampled.queries, sampled.occluded, sampled.tracks, ~visible, xy, MODE)
+    return {"name": marks.clip, "frames": len(frames), "queries": len(queries), **scores}
+
+
+def result_of(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Compute the means over clips and their intervals by the bootstrap over clips, as `tapetum.bench.tapvid.evaluate` does."""
+    means, dropped = mean_metrics([{name: value for name, value in row.items() if name != "name"} for row in rows])
+    columns = {name: np.array([row[name] for row in rows]) for name in HEADLINES}
+    intervals = {name: bootstrap_interval(column[~np.isnan(column)]) for name, column in columns.items()}
+    headlines = {name: means[name] for name in HEADLINES}
+    return {**headlines, "intervals": intervals, "dropped": dropped, "mode": MODE, "per_video": list(rows)}
+
+
+def entry(marks: Marks, frames: Sequence[UInt8[np.ndarray, "h w 3"]], size: tuple[int, int]) -> TapVidEntry:
+    """Build the TAP-Vid entry of the marked frames alone."""
+    at = marks.frames - marks.frames[0]
+    video = np.stack([frames[index] for index in at])
+    return TapVidEntry(marks.clip, video, (marks.xy / np.array(size)).astype(np.float32), marks.occluded)
+
+
+def print_results(results: dict[str, dict[str, Any]]) -> None:
+    """Print means with intervals, differences to Lucas-Kanade, and average Jaccard per clip."""
+    for name, result in results.items():
+        cells = [f"{result[key]:.3f} [{low:.3f}, {high:.3f}]" for key, (low, high) in result["intervals"].items()]
+        print(f"{name:<24}" + "  ".join(cells))
+    print("columns: " + ", ".join(HEADLINES) + "; 95 % by the bootstrap over clips")
+    for name, result in results.items():
+        for key, change in compare(results["lucas-kanade"], result).items() if name != "lucas-kanade" else ():
+            low, high = change["interval"]
+            print(f"{name} less lucas-kanade, {key}: {change['difference']:+.3f} [{low:+.3f}, {high:+.3f}]")
+    for rows in zip(*(result["per_video"] for result in results.values()), strict=True):
+        jaccards = [f"{name} {row['average_jaccard']:.3f}" for name, row in zip(results, rows, strict=True)]
+        print(f"{rows[0]['name']:<24}{rows[0]['queries']} points, average Jaccard: " + ", ".join(jaccards))
+
+
+def main(arguments: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
+    """Score the models that the command line names, or write the pickle."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--videos", nargs="+", type=Path, required=True, help="folders in which the videos lie")
+    parser.add_argument("--marks", type=Path, default=MARKS)
+    parser.add_argument("--clips", nargs="+", help="names of files to score; by default all that are marked")
+    parser.add_argument("--model", nargs="+", default=["tapir-nano"])
+    parser.add_argument("--out", type=Path, help="write all scores to this JSON file")
+    parser.add_argument("--pickle", type=Path, help="write a TAP-Vid pickle of the marked frames, and score nothing")
+    args = parser.parse_args(arguments)
+    chosen = [marks for marks in read_marks(args.marks) if args.clips is None or marks.clip in args.clips]
+    if not chosen:
+        raise BadInput(f"none of {', '.join(args.clips or ['its clips'])} is marked in {args.marks}")
+    if args.pickle:
+        write_entries(args.pickle, {marks.clip: entry(marks, *read_video(marks, args.videos)) for marks in chosen})
+        return {}
+    trackers = {"lucas-kanade": LucasKanade(), **{name: load_tracker(name) for name in args.model}}
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in trackers}
+    for marks in chosen:
+        frames, size = read_video(marks, args.videos)
+        for name, tracker in trackers.items():
+            rows[name].append(score(tracker, marks, frames, size))
+    results = {name: result_of(scored) for name, scored in rows.items()}
+    print_results(results)
+    if args.out:
+        args.out.write_text(json.dumps(as_json(results), indent=1) + "\n", encoding="utf-8")
+    return results
+
+
+if __name__ == "__main__":
+    main()
