@@ -2,6 +2,7 @@
 
     python benchmarks/real_marks.py --videos FOLDER ... [--clips bear.mp4 ...] [--model tapir-nano ...] [--out results.json]
     python benchmarks/real_marks.py --videos FOLDER ... --pickle marks.pkl
+    python benchmarks/real_marks.py --again evidence/real-marks/marked-again.csv
 
 A clip is the part of a video from its first marked frame to its last, resized to 256x256 as in TAP-Vid (arXiv 2211.03726). A
 tracker sees all its frames. The query of a point is its first visible mark, and the marked frames after that are scored by the
@@ -9,7 +10,7 @@ metrics of TAP-Vid, mode first; frames between marks, of which nothing is known,
 every model, and each model's difference to it has an interval of its own, from clips drawn in pairs.
 
 `--pickle` writes the marked frames alone as a TAP-Vid pickle, for other programs and `tapetum eval tapvid`. That is another and
-harder test: a tracker sees every eighth frame only.
+harder test: a tracker sees every eighth frame only. `--again` prints how far second marks of the same points lie from the first.
 """
 
 import argparse
@@ -125,6 +126,17 @@ def entry(marks: Marks, frames: Sequence[UInt8[np.ndarray, "h w 3"]], size: tupl
     return TapVidEntry(marks.clip, video, (marks.xy / np.array(size)).astype(np.float32), marks.occluded)
 
 
+def distances_again(marks: Sequence[Marks], path: Path) -> Float[np.ndarray, " n"]:
+    """Compute the distances in pixels between second marks (clip, point, frame, x, y) and the first of the same points."""
+    first = {
+        (m.clip, point, int(f)): m.xy[n, k] for m in marks for n, point in enumerate(m.points) for k, f in enumerate(m.frames)
+    }
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    second = np.array([(float(row["x"]), float(row["y"])) for row in rows])
+    return np.linalg.norm(second - [first[row["clip"], row["point"], int(row["frame"])] for row in rows], axis=1)
+
+
 def print_results(results: dict[str, dict[str, Any]]) -> None:
     """Print means with intervals, differences to Lucas-Kanade, and average Jaccard per clip."""
     for name, result in results.items():
@@ -141,15 +153,22 @@ def print_results(results: dict[str, dict[str, Any]]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
-    """Score the models that the command line names, or write the pickle."""
+    """Score the models that the command line names, write the pickle, or compare second marks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--videos", nargs="+", type=Path, required=True, help="folders in which the videos lie")
+    parser.add_argument("--videos", nargs="+", type=Path, default=[], help="folders in which the videos lie")
     parser.add_argument("--marks", type=Path, default=MARKS)
     parser.add_argument("--clips", nargs="+", help="names of files to score; by default all that are marked")
     parser.add_argument("--model", nargs="+", default=["tapir-nano"])
     parser.add_argument("--out", type=Path, help="write all scores to this JSON file")
     parser.add_argument("--pickle", type=Path, help="write a TAP-Vid pickle of the marked frames, and score nothing")
+    parser.add_argument("--again", type=Path, help="print how far the second marks in this table lie from the first")
     args = parser.parse_args(arguments)
+    if args.again:
+        off = distances_again(read_marks(args.marks), args.again)
+        print(
+            f"{len(off)} marks: median {np.median(off):.2f} px, 90th percentile {np.quantile(off, 0.9):.2f} px, most {off.max():.2f} px"
+        )
+        return {}
     chosen = [marks for marks in read_marks(args.marks) if args.clips is None or marks.clip in args.clips]
     if not chosen:
         raise BadInput(f"none of {', '.join(args.clips or ['its clips'])} is marked in {args.marks}")
