@@ -10,7 +10,7 @@ metrics of TAP-Vid, mode first; frames between marks, of which nothing is known,
 every model, and each model's difference to it has an interval of its own, from clips drawn in pairs.
 
 `--pickle` writes the marked frames alone as a TAP-Vid pickle, for other programs and `tapetum eval tapvid`. That is another and
-harder test: a tracker sees every eighth frame only. `--again` prints how far second marks of the same points lie from the first.
+harder test: a tracker sees every eighth frame only. `--again` prints how far second marks of points lie from the first.
 """
 
 import argparse
@@ -165,9 +165,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
     args = parser.parse_args(arguments)
     if args.again:
         off = distances_again(read_marks(args.marks), args.again)
-        print(
-            f"{len(off)} marks: median {np.median(off):.2f} px, 90th percentile {np.quantile(off, 0.9):.2f} px, most {off.max():.2f} px"
-        )
+        median, ninetieth = np.quantile(off, (0.5, 0.9))
+        print(f"{len(off)} marks: median {median:.2f} px, 90th percentile {ninetieth:.2f} px, most {off.max():.2f} px")
         return {}
     chosen = [marks for marks in read_marks(args.marks) if args.clips is None or marks.clip in args.clips]
     if not chosen:
