@@ -72,24 +72,11 @@ def test_flops_of_a_step_are_those_of_the_papers() -> None:
 
 
 @pytest.mark.slow
-def test_hips_of_the_paper_take_the_multiplications_of_the_public_code() -> None:
-    # forward pass of all inputs at 224: 28.1 and 24.7 GMAC by XLA's analysis of the public code; masking leaves most of it
-    for variant, published in (("hip-16", 28.1e9), ("hip-256", 24.7e9)):
-        whole = plan_of("hip-imagenet", "--variant", variant, "--ratio", "0.0", "--steps", "0").phases[0].step.forward
-        assert whole == pytest.approx(2 * published, rel=0.01)
-
-
-@pytest.mark.slow
 def test_mc_vit_with_its_table_of_128_frames_has_the_papers_weights() -> None:
     # arXiv 2402.05861, table of Diving48: 99 million of the video encoder of MC-ViT-B
     step = plan_of("longvideo-consolidated", "--model", "mcvit-b").phases[0].step
     without_text = plan_of("longvideo-consolidated", "--model", "mcvit-b", "--vocabulary", "258").phases[0].step
     assert step.learning - without_text.learning == (32_000 - 258) * 768
-    from tapetum.systems.longvideo.config import named
-    from tapetum.systems.longvideo.cost import compute_cost
-
-    # 2.20 TMAC of 128 frames with 128 memories a segment, by hand from section 3
-    assert compute_cost(named("mcvit-b", frames=128), 128).multiply_adds == pytest.approx(2.20e12, rel=0.05)
 
 
 @pytest.mark.parametrize("name", PRESETS)

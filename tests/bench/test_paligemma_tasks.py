@@ -52,6 +52,8 @@ def test_a_model_that_knows_nothing(name: str, answerer: Answerer, tmp_path: Pat
     answers = make_answers(answerer, task, examples, longest=4, batch=2)
     assert set(answers.texts) == {e.id for e in examples}
     assert bool(answers.chances) == (task.metric == "detection")
+    if task.metric == "none":  # answers are kept, and scored elsewhere
+        return
     unpack = answerer.codec.unpack if task.metric == "referred" else None
     if task.metric == "pairs":
         examples = examples[:2]

@@ -34,6 +34,8 @@ NOT_HERE = {
     r"--device cuda": "a GPU",
     r"^export ": "a minute each; tests/app/shell/test_export.py",
     r"dinov2-small|own\.pth|timm:vit_small": "weights of other libraries; tests/encoders/test_references.py",
+    r"my-robot": "a data set of LeRobot; tests/video/test_lerobot.py, tests/data",
+    r"--protocol letters": "a run with a language model; tests/bench/test_longvideo.py",
     r"WORKSPACE": "a workspace of the VOT toolkit; tests/bench/test_votsp.py",
     r"tapvid3d_dataset|my-scenes --model|TextVQA|coco-detection|episodes/": "official files; tests/bench, tests/app/shell/eval",
     r"mine\.pt": "a checkpoint in the published layout; tests/systems/tap/weights/test_convert.py",
@@ -74,7 +76,7 @@ LITTLE = {
     "threads": "1",
 }
 """Options that say how much is made, learned or scored, and how large images are then, and what they are here."""
-MOST = {"size": 64, "seconds": 2, "points": 16, "width": 32}
+MOST = {"size": 64, "seconds": 2, "points": 16, "width": 64}
 """Options that are here at most so large."""
 
 

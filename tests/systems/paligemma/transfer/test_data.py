@@ -42,7 +42,7 @@ SAID = {
     "screen2words": ("caption en", {f"list of songs {n}" for n in range(5)}),
     "scicap": ("caption en", {"loss of"}),
     "textcaps": ("caption en", {"a sign that says a stop", "a sign that says b stop"}),
-    "docci": ("", {"A long text."}),
+    "docci": ("caption en", {"A long text."}),
     "xgqa": ("answer en Ist es rot?", {"yes"}),
     "marvl": ("answer en Moja iko wazi.", {"True"}),
     "ocr-vqa": ("answer en Who wrote it?", {"A. Man"}),

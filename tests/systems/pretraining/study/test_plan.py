@@ -58,7 +58,7 @@ def test_settings_reach_the_run() -> None:
         (LEAST.split("[[")[0], "no [[grids]]"),
         (LEAST.replace("simclr", "simlcr"), "the plan names the method 'simlcr'"),
         (LEAST.replace('["a"]', '["b"]'), "the plan names the size 'b'; it is one of a"),
-        (LEAST + 'variants = ["dirty"]\n', "the variant 'dirty'"),
+        (LEAST + 'variants = ["dirty"]\n', "the variant or source 'dirty'"),
         (LEAST.replace("budgets = [1e9]\n", ""), "the budget 0; wanted FLOPs above 0"),
         (LEAST.replace("family", "famly"), "the plan has 'famly' in sizes.a; did you mean family?"),
         (LEAST.replace('family = "vit"\n', ""), "the plan, sizes.a: missing 1 required keyword-only argument: 'family'"),

@@ -62,9 +62,9 @@ _CAPTIONS = (
         remark="A red box around the widget is drawn into the image beforehand, of a width not known here; 5 references.",
     ),
     Transfer(
-        name="docci", title="DOCCI", prompt="bare", metric="none", recipes={448: Recipe()}, reader="docci", train=("train",),
-        remark="Its prompt is not known here: of official files it is empty, of lines the question. "
-        "Scored by the sentences that a model finds not entailed; how it is learned is not known here.",
+        name="docci", title="DOCCI", prompt="caption", metric="none", recipes={448: Recipe()}, reader="docci", train=("train",),
+        remark="Its prompt is not known here; that of captions stands in. Scored by the sentences that a model finds not "
+        "entailed; how it is learned is not known here.",
     ),
 )
 _PLACES = (
