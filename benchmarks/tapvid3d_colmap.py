@@ -126,12 +126,12 @@ WAYS: dict[str, Callable[[Tracks, np.ndarray], dict[int, np.ndarray]]] = {
 }
 
 
-def compare_poses(found: dict[int, np.ndarray], truth: np.ndarray) -> dict[str, float | bool | int]:
+def compare_poses(poses: dict[int, np.ndarray], truth: np.ndarray) -> dict[str, float | bool | int]:
     """Compute the largest error of turns in degrees, that of the way as a share of it, and whether the camera is right."""
-    frames = sorted(found)
+    frames = sorted(poses)
     if len(frames) < 2:
         return {"frames": len(frames), "right": False}
-    a, b = (each @ np.linalg.inv(each[0]) for each in (np.stack([found[t] for t in frames]), truth[frames]))
+    a, b = (each @ np.linalg.inv(each[0]) for each in (np.stack([poses[t] for t in frames]), truth[frames]))
     cosine = (np.einsum("tij,tij->t", a[:, :3, :3], b[:, :3, :3]) - 1) / 2
     scale = (a[:, :3, 3] * b[:, :3, 3]).sum() / max((a[:, :3, 3] ** 2).sum(), 1e-12)
     turn = float(np.degrees(np.arccos(cosine.clip(-1, 1))).max())
@@ -155,9 +155,9 @@ def main() -> None:
             tracks = add_noise(exact, noise, given.mistakes if noise else 0.0, seed=number)
             for name, work in WAYS.items():
                 began = time.process_time()
-                found = work(tracks, intrinsics)
+                poses = work(tracks, intrinsics)
                 cost = time.process_time() - began
-                rows.append({"scene": number, "noise": noise, "by": name, "cpu_s": cost, **compare_poses(found, truth)})
+                rows.append({"scene": number, "noise": noise, "by": name, "cpu_s": cost, **compare_poses(poses, truth)})
                 print(" ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in rows[-1].items()), flush=True)
                 with whole_file(given.out) as temporary:
                     temporary.write_text(json.dumps({"mistakes": given.mistakes, "rows": rows}, indent=1) + "\n")

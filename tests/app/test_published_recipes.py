@@ -46,8 +46,8 @@ PARAMETERS: tuple[tuple[str, tuple[str, ...], float, str], ...] = (
 def test_a_recipe_learns_as_many_weights_as_its_paper_says(
     name: str, more: tuple[str, ...], published: float, source: str
 ) -> None:
-    found = plan_of(name, *more).phases[0].step.learning
-    assert found == pytest.approx(published, rel=0.01), source
+    learning = plan_of(name, *more).phases[0].step.learning
+    assert learning == pytest.approx(published, rel=0.01), source
 
 
 def forward(*words: str, of: str = "forward") -> float:
@@ -72,11 +72,10 @@ def test_flops_of_a_step_are_those_of_the_papers() -> None:
 
 
 @pytest.mark.slow
-def test_mc_vit_with_its_table_of_128_frames_has_the_papers_weights() -> None:
-    # arXiv 2402.05861, table of Diving48: 99 million of the video encoder of MC-ViT-B
+def test_subwords_cost_their_rows_of_the_table_of_tokens() -> None:
     step = plan_of("longvideo-consolidated", "--model", "mcvit-b").phases[0].step
-    without_text = plan_of("longvideo-consolidated", "--model", "mcvit-b", "--vocabulary", "258").phases[0].step
-    assert step.learning - without_text.learning == (32_000 - 258) * 768
+    of_bytes = plan_of("longvideo-consolidated", "--model", "mcvit-b", "--vocabulary", "258").phases[0].step
+    assert step.learning - of_bytes.learning == (32_000 - 258) * 768
 
 
 @pytest.mark.parametrize("name", PRESETS)

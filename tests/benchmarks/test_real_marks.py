@@ -51,16 +51,16 @@ def test_a_still_tracker_scores_what_its_distances_give(real_marks, folder: Path
 def test_lucas_kanade_sees_the_frames_between_marks(real_marks, folder: Path) -> None:
     (marks,) = real_marks.read_marks(folder / "marks.csv")
     frames, size = real_marks.read_video(marks, [folder])
-    seen = []
+    calls = []
 
     class Watcher(real_marks.LucasKanade):
         def track(self, video, queries):
-            seen.append((video.shape, queries[:, 0].tolist()))
+            calls.append((video.shape, queries[:, 0].tolist()))
             return super().track(video, queries)
 
     real_marks.score(Watcher(), marks, frames, size)
     assert size == SIZE
-    assert seen == [((5, 256, 256, 3), [0.0, 2.0])]
+    assert calls == [((5, 256, 256, 3), [0.0, 2.0])]
 
 
 def test_the_pickle_holds_the_marked_frames(real_marks, folder: Path) -> None:

@@ -29,11 +29,11 @@ def write_val(folder: Path, numbers: list[int]) -> None:
 
 def test_validation_images_have_the_classes_of_the_devkit(tmp_path: Path) -> None:
     write_val(tmp_path, [2, 1, 3, 2])
-    found = listing("imagenet", tmp_path, "val")
-    assert found.classes == ("n01", "n02", "n03")
-    assert found.truth is not None
-    assert found.truth.tolist() == [0, 2, 1, 0]
-    assert opened_image(found.files["image"][3], "RGB").size == (20, 12)
+    listed = listing("imagenet", tmp_path, "val")
+    assert listed.classes == ("n01", "n02", "n03")
+    assert listed.truth is not None
+    assert listed.truth.tolist() == [0, 2, 1, 0]
+    assert opened_image(listed.files["image"][3], "RGB").size == (20, 12)
     (tmp_path / "val" / "ILSVRC2012_val_00000004.JPEG").unlink()
     with pytest.raises(BadInput, match=r"has 4 lines and .* 3 images"):
         listing("imagenet", tmp_path, "val")
@@ -58,9 +58,9 @@ def test_a_tar_for_each_class(tmp_path: Path) -> None:
             for k in range(count):
                 make_image(tmp_path / f"{name}_{k}.JPEG", (k, 9, 9))
                 tar.add(tmp_path / f"{name}_{k}.JPEG", f"{name}_{k}.JPEG")
-    found = listing("imagenet", tmp_path, "train")
-    assert found.classes == ("n01", "n02")
-    assert found.truth is not None
-    assert found.truth.tolist() == [0, 0, 1]
-    assert np.asarray(opened_image(found.files["image"][1], "RGB"))[0, 0, 0] <= 3
-    assert "n02_0" in found.files["image"][2].name
+    listed = listing("imagenet", tmp_path, "train")
+    assert listed.classes == ("n01", "n02")
+    assert listed.truth is not None
+    assert listed.truth.tolist() == [0, 0, 1]
+    assert np.asarray(opened_image(listed.files["image"][1], "RGB"))[0, 0, 0] <= 3
+    assert "n02_0" in listed.files["image"][2].name

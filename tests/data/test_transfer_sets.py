@@ -59,12 +59,12 @@ def test_captions_of_screens_figures_and_photographs(tmp_path: Path) -> None:
 
 
 def test_questions_about_text(tmp_path: Path) -> None:
-    asked = made("ocr-vqa", tmp_path / "books")
-    assert [(q.key, q.question, q.answers) for q in asked] == [
+    questions = made("ocr-vqa", tmp_path / "books")
+    assert [(q.key, q.question, q.answers) for q in questions] == [
         ("0761/0", "Who wrote it?", ("A. Man",)),
         ("0761/1", "Genre?", ("Law",)),
     ]
-    assert asked[0].images == (tmp_path / "books" / "images" / "0761.jpg",)
+    assert questions[0].images == (tmp_path / "books" / "images" / "0761.jpg",)
     folder = tmp_path / "scenes"
     small, plain = made("st-vqa", folder)
     assert (small.images[0], plain.images[0]) == (
@@ -80,10 +80,10 @@ def test_questions_about_text(tmp_path: Path) -> None:
 
 
 def test_videos(tmp_path: Path) -> None:
-    asked = made("activitynet-qa", tmp_path / "qa")
-    assert [(q.answers, q.kind) for q in asked] == [(("yes",), "yes/no"), (("red",), "colour")]
-    assert asked[0].video is not None
-    assert asked[0].video.name == "v_a1.mp4"
+    questions = made("activitynet-qa", tmp_path / "qa")
+    assert [(q.answers, q.kind) for q in questions] == [(("yes",), "yes/no"), (("red",), "colour")]
+    assert questions[0].video is not None
+    assert questions[0].video.name == "v_a1.mp4"
     (tmp_path / "qa" / "a1.webm").touch()
     assert read("activitynet-qa", tmp_path / "qa", "test")[0].video == tmp_path / "qa" / "a1.webm"
     parts = made("activitynet-cap", tmp_path / "parts")

@@ -33,9 +33,9 @@ def test_a_data_set(run: Run, tmp_path: Path) -> None:
     (tmp_path / "test.jsonl").unlink()
     code, said, err = run("data", "check", "vsr", tmp_path, "--json")
     assert (code, err) == (2, f"tapetum: not complete: vsr in {tmp_path}\n")
-    found = json.loads(said)
-    assert not found["complete"]
-    assert [split["items"] for split in found["data_sets"][0]["splits"]] == [1, 1, None]
+    report = json.loads(said)
+    assert not report["complete"]
+    assert [split["items"] for split in report["data_sets"][0]["splits"]] == [1, 1, None]
     assert run("data", "check", "vsr", tmp_path, "--splits", "train", "dev")[0] == 0
 
 

@@ -126,8 +126,8 @@ def _from_lerobot(run: AdaptRun, trunk: Callable[[], Encoder], say: Callable[[st
     if run.own == "concat" and not demos.own.shape[1]:
         raise BadInput(f"{run.data} has no observation.state, which --own concat wants; leave it out")
     trunk = trunk_maker(run, int(demos.frames.shape[1]))
-    held_out = f"{len(checks.seeds)} more to check on" if checks else "none to check on"
-    say(f"{len(demos.seeds)} demonstrations of {demos.task} by camera {demos.camera}, {len(demos):,} frames; {held_out}")
+    to_check = f"{len(checks.seeds)} more to check on" if checks else "none to check on"
+    say(f"{len(demos.seeds)} demonstrations of {demos.task} by camera {demos.camera}, {len(demos):,} frames; {to_check}")
     frames = DemonstrationFrames(demos, trunk().preprocessing, run.seed, run.shift)
     checked = None if checks is None else DemonstrationFrames(checks, trunk().preprocessing)
     return CloneTask(run, trunk, frames, None, checked)
