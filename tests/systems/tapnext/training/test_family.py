@@ -116,7 +116,7 @@ def test_losses_on_pseudo_labels_are_those_of_a_loop(rebalance: float) -> None:
     loss, logs = family.footage_loss(model, layers, targets)
     expected = loops(layers, targets, rebalance)
     assert [float(logs[name]) for name in ("coordinates", "position", "visibility")] == pytest.approx(expected, rel=1e-4)
-    assert float(loss) == pytest.approx(sum(expected), rel=1e-4)
+    assert loss.item() == pytest.approx(sum(expected), rel=1e-4)
     final = family.final(layers)
     torch.testing.assert_close(final.tracks, layers[-1].image_xy * (SIZE / 256))
     assert torch.equal(final.occlusion, -layers[-1].visible_logits)
