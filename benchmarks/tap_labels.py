@@ -18,7 +18,8 @@ import numpy as np
 import torch
 
 import tapetum
-from tapetum.systems.tap.bootstrap.config import Ingredients
+from tapetum.systems.tap.bootstrap.config import BootstrapRun, Ingredients
+from tapetum.systems.tap.bootstrap.family import TapirFamily
 from tapetum.systems.tap.bootstrap.labels import keep_mask, pseudo_labels, teach, warp_queries, warp_tracks
 from tapetum.systems.tap.bootstrap.showings import FootageSample
 from tapetum.systems.tap.network.model import Tapir
@@ -56,7 +57,8 @@ def measure(model, clips, settings, seed):
     found, counted = [], []
     for number in range(len(clips)):
         batch, xy, visible = showing(clips[number], np.random.default_rng((seed, number)), settings)
-        labels = pseudo_labels(teach(model, batch, settings), batch.queries, batch.draw, SIZE, settings)
+        taught = teach(TapirFamily(BootstrapRun(settings=settings)), model, batch)
+        labels = pseudo_labels(taught, batch.queries, batch.draw, SIZE, settings)
         place = warp_queries(batch.maps, labels.frame, labels.place).clamp(0, SIZE)
         out = track_passes(model, batch.spoilt, torch.cat([labels.frame[..., None].float(), place], -1))[-1]
         student = TrackEstimate(warp_tracks(torch.linalg.inv(batch.maps), out.tracks), out.occlusion, out.expected_dist)

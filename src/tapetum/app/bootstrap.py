@@ -42,6 +42,7 @@ def bootstrap(
 
     Returns None if `launch.minutes` ended before the run did. Raises BadInput for what the user can mend.
     """
+    from tapetum.app.bootstrap_family import choose_family
     from tapetum.systems.tap.bootstrap import run
     from tapetum.systems.tap.bootstrap.footage import prepare_all, write_report
 
@@ -51,7 +52,7 @@ def bootstrap(
             say(line)
         return footage
 
-    return run.bootstrap(folder, recipe, launch, prepare=prepare, say=say)
+    return run.bootstrap(folder, recipe, launch, family=choose_family(recipe), prepare=prepare, say=say)
 
 
 _MARKERS = {"separate_moments": tyro.conf.arg(name="apart"), "clips": tyro.conf.arg(aliases=["--batch-size"])}
@@ -78,7 +79,7 @@ class BootstrapOptions(RecipeOptions):
 
     Videos are cut into clips; the tracker learns to give the same tracks whatever is done to the image. It is scored before,
     during and after on clips with known tracks that are made of left out frames, and the best weights are kept. Then:
-    tapetum track clip.mp4 --model DIR. The same command goes on where a run was stopped.
+    tapetum track clip.mp4 --model DIR. The same command goes on where a run was stopped. --model takes a TAPIR or a TAPNext.
     """
 
     folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FOLDER")]

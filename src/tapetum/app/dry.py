@@ -7,8 +7,10 @@ from typing import Any
 from tapetum.account.cluster import GIB, H100
 from tapetum.account.config import Interval
 from tapetum.account.run_plan import GPUS, PhasePlan, RunPlan, Share
+from tapetum.app.bootstrap_family import check_tapnext, is_tapnext
 from tapetum.app.verb import Result
 from tapetum.core.errors import BadInput
+from tapetum.systems.tap.bootstrap.config import BootstrapRun
 
 _SYSTEMS = "tapetum.systems."
 _PLANNERS = {
@@ -36,7 +38,13 @@ def plan_run(recipe: Any) -> RunPlan:
     package = _PLANNERS.get(type(recipe).__name__)
     if package is None:
         raise BadInput(f"there is no plan of a {type(recipe).__name__}; give the recipe of a command that trains")
-    return import_module(f"{package}.run_plan").plan_run(recipe)
+    planner = import_module(f"{package}.run_plan")
+    if isinstance(recipe, BootstrapRun) and is_tapnext(recipe.model):
+        from tapetum.systems.tapnext.training.run_plan import self_training_networks
+
+        check_tapnext(recipe)
+        return planner.plan_networks(recipe, *self_training_networks(recipe.model))
+    return planner.plan_run(recipe)
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,15 @@ def test_frames_one_by_one_on_the_command_line(run, folder: Path, tmp_path: Path
     [
         ("track clip.mp4 --tracks t.npz --correct 0,3,12,12 --model tiny.safetensors", "TAPNext knows points by their place"),
         ("track clip.mp4 --query 0,1,1 --polish yes --model tiny.safetensors", "--polish is of TAPIR"),
-        ("bootstrap clip.mp4 --model tiny.safetensors --out b", "holds a TAPNext network, and TAPIR is wanted here"),
+        (
+            "bootstrap clip.mp4 --model tiny.safetensors --out b --no-polish",
+            "polish is of TAPIR, and tiny.safetensors is",
+        ),
+        ("bootstrap clip.mp4 --model tiny.safetensors --out b --without second-pass", "second-pass is of TAPIR"),
+        (
+            "bootstrap clip.mp4 --model tiny.safetensors --out b --extra-convs 2 --mixer-lr 1.0",
+            "mixer-lr, extra-convs is of TAPIR",
+        ),
         ("train tap-nano --weights tiny.safetensors --out b", "holds a TAPNext network, and TAPIR is wanted here"),
         ("export tiny.safetensors x.onnx --size 32x32", "was trained for 64x64"),
     ],
@@ -92,3 +100,45 @@ def test_its_cost_is_counted(run, folder: Path) -> None:
     code, out, _ = run("account", str(folder / "tiny.safetensors"))
     assert code == 0
     assert "1 frame of 64x64, 64 points" in out
+
+
+@pytest.mark.slow
+def test_what_bootstrap_will_cost_is_of_its_own_network(run, folder: Path) -> None:
+    model = str(folder / "tiny.safetensors")
+    words = "--frames", "2", "--size", "64", "--points", "3", "--out", "b", "--dry", "--json"
+    code, out, _ = run("bootstrap", "videos", "--model", model, *words)
+    assert code == 0
+    count = sum(p.numel() for p in tapetum.load(model).model.parameters())
+    assert json.loads(out)["parameters"] == {"learning": count, "frozen": count}  # student and teacher
+
+
+@pytest.mark.slow
+def test_bootstrap_stops_goes_on_and_ends_in_a_tracker(run, folder: Path, tmp_path: Path) -> None:
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    for k in range(2):
+        (videos / f"{k}.mp4").write_bytes((folder / "clip.mp4").read_bytes())
+    model, small = folder / "tiny.safetensors", "--steps 2 --scenes 0 --image-clips 2 --checks 1 --scored 1 --points 4"
+    words = f"{small} --frames 4 --size 64 --no-bf16 --confident 0 --workers 0 --threads 1 --json --model {model}".split()
+
+    def bootstrap(out: str, *more: str) -> dict:
+        code, told, err = run("bootstrap", str(videos), "--out", str(tmp_path / out), *words, *more)
+        assert code == 0, err
+        return json.loads(told)
+
+    whole = bootstrap("whole")
+    assert bootstrap("parts", "--minutes", "0")["tracker"] is None
+    parts = bootstrap("parts")
+    for name in ("before", "after", "last", "cycle_before", "cycle_after", "step"):
+        assert whole[name] == parts[name], name
+    rows = [(tmp_path / out / "run" / "log.jsonl").read_text().splitlines() for out in ("whole", "parts")]
+    metrics = [[json.loads(row)["metrics"] for row in each] for each in rows]
+    assert metrics[0] == metrics[1]
+    assert {"footage/coordinates", "footage/frames_kept", "synthetic/visibility"} <= metrics[0][-1].keys()
+    saved = [sorted((tmp_path / out / "run").rglob("*.safetensors")) for out in ("whole", "parts")]
+    last = [[file for file in files if "step_00000002" in str(file)] for files in saved]
+    assert [f.name for f in last[0]] == [f.name for f in last[1]] != []
+    assert all(a.read_bytes() == b.read_bytes() for a, b in zip(*last, strict=True))
+    assert tapetum.load(tmp_path / "whole").model.config == tapetum.load(model).model.config
+    out = str(tmp_path / "tracks.npz")
+    assert run("track", str(folder / "clip.mp4"), "--query", "0,9,9", "--model", str(tmp_path / "whole"), "--out", out)[0] == 0

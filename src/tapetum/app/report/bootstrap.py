@@ -10,9 +10,9 @@ import numpy as np
 from tapetum.app.curves import curves_svg, read_curves
 from tapetum.app.report.page import Column, Report, Row, write_report
 from tapetum.core.provenance import guarding_data
+from tapetum.hub.loading import load
 from tapetum.systems.tap.bootstrap.footage import FootageDataset
 from tapetum.systems.tap.bootstrap.unlabelled_scores import CycleErrors, cycle_errors, grid, split
-from tapetum.systems.tap.tracking import tracker
 from tapetum.video import draw_tracks
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def write_bootstrap_report(
     footage = FootageDataset(out / "footage")
     holdout = split(footage)[1]
     chosen = [holdout[k] for k in np.unique(np.linspace(0, len(holdout) - 1, CLIPS).round().astype(int))]
-    before, after = (tracker.load(model, device) for model in models)
+    before, after = (load(model, device) for model in models)
     rows = []
     for done, number in enumerate(chosen, 1):
         rows.append(_clip_row(footage, number, before, after))

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from support.bootstrap import BARE, estimate
-from tapetum.systems.tap.bootstrap.config import Ingredients
+from tapetum.systems.tap.bootstrap.config import BootstrapRun, Ingredients
+from tapetum.systems.tap.bootstrap.family import TapirFamily
 from tapetum.systems.tap.bootstrap.labels import (
     PseudoLabels,
     keep_mask,
@@ -82,6 +83,19 @@ def test_masks_by_hand() -> None:
     assert keep_mask(labels, found, queries, 128, every)[0, 1].sum() == 0
 
 
+def test_before_its_query_a_causal_student_has_nothing_that_counts() -> None:
+    xy, hidden = torch.zeros(1, 2, 5, 2), torch.zeros(1, 2, 5, dtype=torch.bool)
+    labels = PseudoLabels(xy, hidden, ~hidden, torch.tensor([[True, True]]), torch.tensor([[3, 1]]), xy[:, :, 0])
+    queries = torch.tensor([[[1.0, 0, 0], [4.0, 0, 0]]])
+    found = estimate([[[[0, 0]] * 5] * 2], [[[0] * 5] * 2])
+    every = replace(BARE, cycle=True)
+    assert keep_mask(labels, found, queries, 256, BARE, causal=True)[0].tolist() == [[0, 0, 0, 1, 1], [0, 1, 1, 1, 1]]
+    # the way back of the first would end before the frame in which its student begins
+    assert keep_mask(labels, found, queries, 256, every, causal=True)[0].tolist() == [[0] * 5, [0, 1, 1, 1, 1]]
+    nearer = replace(BARE, proximity=True)
+    assert keep_mask(labels, found, queries, 256, nearer, causal=True)[0].tolist() == [[0] * 5, [0, 0, 0, 1, 1]]
+
+
 def test_places_go_through_their_frames_map_and_back_also_under_autocast() -> None:
     rng = np.random.default_rng(0)
     sample = show_clip(rng, np.zeros((6, 64, 64, 3), np.uint8), Ingredients(points=5), 64, 6, 1)
@@ -118,7 +132,7 @@ def test_a_teacher_is_asked_for_its_own_frames_and_answers_for_the_students() ->
     queries = torch.tensor([[[3.0, 5, 5]], [[3.0, 5, 5]]])
     batch = FootageSample(video, frames, video[:, :5], torch.eye(3).expand(2, 5, 3, 3), queries, draw)
     teacher = Listens()
-    told = teach(teacher, batch, replace(BARE, polish=False))
+    told = teach(TapirFamily(BootstrapRun(settings=replace(BARE, polish=False))), teacher, batch)
     assert teacher.lengths == [9, 5]
     assert told.tracks[:, 0, :, 0].tolist() == [[-1, 1, 3, 5, 7], [2, 3, 4, 5, 6]]
     assert told.expected_dist[:, 0].tolist() == [[-6, -4, -2, 0, 2], [-3, -2, -1, 0, 1]]

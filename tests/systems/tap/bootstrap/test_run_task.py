@@ -17,9 +17,10 @@ from support.forks import Fork, Forks
 from tapetum.core.errors import BadInput
 from tapetum.systems.tap import weights
 from tapetum.systems.tap.bootstrap.config import DECIDING_SCORE, BootstrapRun, Ingredients
+from tapetum.systems.tap.bootstrap.family import TapirFamily
 from tapetum.systems.tap.bootstrap.footage import FootageDataset
 from tapetum.systems.tap.bootstrap.run import bootstrap
-from tapetum.systems.tap.bootstrap.run_task import FootageTask, start_network
+from tapetum.systems.tap.bootstrap.run_task import FootageTask
 from tapetum.systems.tap.bootstrap.unlabelled_scores import check_clips, split
 from tapetum.systems.tap.network.model import Tapir
 from tapetum.systems.tap.network.types import TrackEstimate, Trajectories
@@ -193,7 +194,7 @@ def test_both_looks_learn_where_the_tracker_takes_two(videos: Path, recipe: Boot
         batch = task.collate([task.dataset()[0]])
         found[twice] = [task.loss(model, part, StepContext(teachers={"ema": teacher}))[0].item() for part in batch.values()]
     assert all(abs(one - two) > 1e-4 for one, two in zip(found[True], found[False], strict=True))
-    assert start_network(recipe).config.second_pass  # what comes out is used as before
+    assert TapirFamily(recipe).start().config.second_pass  # what comes out is used as before
 
 
 @pytest.mark.slow
@@ -203,8 +204,7 @@ def test_matching_learns_from_pseudo_labels_too(videos: Path, recipe: BootstrapR
     told = {}
     for matching in (True, False):
         run = replace(recipe, settings=replace(recipe.settings, matching=matching, confident=0.0))
-        task = FootageTask(run, tmp_path / "footage", tmp_path)
-        task.matching_weight = weight
+        task = FootageTask(run, tmp_path / "footage", tmp_path, TapirFamily(run, matching_weight=weight))
         batch = task.collate([task.dataset()[0]])["footage"]
         loss, told[matching] = task.loss(task.model().train(), batch, StepContext(teachers={"ema": task.model().eval()}))
         told[matching] = {**told[matching], "loss": loss.detach()}
@@ -215,7 +215,7 @@ def test_matching_learns_from_pseudo_labels_too(videos: Path, recipe: BootstrapR
 
 
 def test_extra_convolutions_begin_as_norms(recipe: BootstrapRun) -> None:
-    larger = start_network(replace(recipe, extra_convs=2))
+    larger = TapirFamily(replace(recipe, extra_convs=2)).start()
     assert larger.config.extra_convs == 2
     assert all(not block.narrow.weight.any() for block in larger.backbone.extra)
     known = tapetum.load(recipe.model).model.state_dict()
@@ -235,7 +235,7 @@ def test_warped_clips_of_the_footage_are_shown_beside_scenes(videos: Path, recip
     model = task.model()
     assert isinstance(model, Tapir)
     assert model.config.iterations == 1
-    assert start_network(run).config.iterations > 1
+    assert TapirFamily(run).start().config.iterations > 1
 
 
 @pytest.mark.slow

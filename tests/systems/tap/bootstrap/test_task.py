@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from tapetum.systems.tap.bootstrap.config import Ingredients
+from tapetum.systems.tap.bootstrap.config import BootstrapRun, Ingredients
+from tapetum.systems.tap.bootstrap.family import TapirFamily
 from tapetum.systems.tap.bootstrap.labels import warp_tracks
 from tapetum.systems.tap.bootstrap.showings import FootageSample, show_clip
 from tapetum.systems.tap.bootstrap.task import BootstrapTask
@@ -61,16 +62,17 @@ def scene(points: int = 6, frames: int = 8) -> tuple[torch.Tensor, torch.Tensor,
     return xy, hidden, batch
 
 
-class Alone(BootstrapTask):
-    def model(self) -> nn.Module:
-        raise AssertionError
+def alone(settings: Ingredients) -> BootstrapTask:
+    """A task of which the loss alone is computed, without matching's."""
+    family = TapirFamily(BootstrapRun(size=64, settings=settings), matching_weight=0.0)
+    return BootstrapTask(64, settings, family)  # pyright: ignore[reportAbstractUsage]
 
 
 def test_a_student_that_agrees_has_no_position_loss_and_one_that_is_off_has_hubers() -> None:
     xy, hidden, batch = scene()
     still = torch.eye(3).expand_as(batch.maps)
     teacher = Knows(xy, hidden, still)
-    task = Alone(64, Ingredients(points=6, proximity=False, cycle=True), matching_weight=0.0)
+    task = alone(Ingredients(points=6, proximity=False, cycle=True))
     student = Knows(xy, hidden, batch.maps)
     loss, logs = task.footage_loss(student, batch, teacher)
     assert loss < 1e-4
@@ -86,7 +88,7 @@ def test_a_student_that_agrees_has_no_position_loss_and_one_that_is_off_has_hube
     assert teacher.off.grad is None
     far = Knows(xy, hidden, batch.maps, off=1.25)  # five pixels of 256: the cycle fails everywhere
     assert task.footage_loss(far, batch, teacher)[0] == 0
-    free = Alone(64, Ingredients(points=6, proximity=False), matching_weight=0.0)
+    free = alone(Ingredients(points=6, proximity=False))
     partly = xy.clone()
     partly[0, :3] += 3  # pixels along each axis: three of six points are not within 2
     assert float(free.footage_loss(Knows(partly, hidden, batch.maps), batch, teacher)[1]["within_2px"]) == pytest.approx(0.5)
@@ -100,5 +102,5 @@ def test_rebalance_weighs_visible_frames_of_pseudo_labels() -> None:
     occlusion = []
     for rebalance in (0.0, 1.0):
         settings = Ingredients(points=6, rebalance=rebalance)
-        occlusion.append(Alone(64, settings, matching_weight=0.0).footage_loss(student, batch, teacher)[1]["occlusion"])
+        occlusion.append(alone(settings).footage_loss(student, batch, teacher)[1]["occlusion"])
     assert float(occlusion[1]) == pytest.approx(2 * float(occlusion[0]), rel=1e-5)

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from tapetum.systems.tap.bootstrap.config import Ingredients
 from tapetum.systems.tap.bootstrap.showings import FootageSample
-from tapetum.systems.tap.network.second_pass import track_passes
 from tapetum.systems.tap.network.types import TrackEstimate, reduce_estimates
 from tapetum.systems.tap.tracking.polish import SURELY_SEEN, polished
+from tapetum.tracks.training.self_training import TrackerFamily
 
 NO_DOUBT = 5.0
 """Size of the logits of what is beyond doubt."""
@@ -53,15 +53,13 @@ def polished_estimate(
     return TrackEstimate(place, hidden, far)
 
 
-def teach(teacher: nn.Module, batch: FootageSample, settings: Ingredients) -> TrackEstimate:
+def teach(family: TrackerFamily, teacher: nn.Module, batch: FootageSample) -> TrackEstimate:
     """Compute the teacher's tracks in the student's frames, clip by clip, since their lengths differ."""
     clips = []
     for video, frames, queries in zip(batch.video, batch.frames, batch.queries, strict=True):
         video = video[None, : int(frames[-1]) + 1]
         teacher_queries = torch.cat([frames[queries[:, :1].long()].to(queries), queries[:, 1:]], 1)[None]
-        estimate: TrackEstimate = track_passes(teacher, video, teacher_queries)[-1]
-        if settings.polish:
-            estimate = polished_estimate(estimate, video, teacher_queries)
+        estimate = TrackEstimate(*family.estimate(teacher, video, teacher_queries))
         clips.append(reduce_estimates(lambda tensors, frames=frames: tensors[0][:, :, frames], [estimate]))
     return reduce_estimates(torch.cat, clips)
 
@@ -83,18 +81,30 @@ def pseudo_labels(estimate: TrackEstimate, queries: Tensor, draw: Tensor, size: 
 
 
 def keep_mask(
-    labels: PseudoLabels, student: TrackEstimate, queries: Tensor, size: int, settings: Ingredients
+    labels: PseudoLabels,
+    student: TrackEstimate,
+    queries: Tensor,
+    size: int,
+    settings: Ingredients,
+    *,
+    causal: bool = False,
 ) -> Float[Tensor, "b n t"]:
-    """Compute the mask of what counts in the loss, as `settings` ask; `student` is in pixels of the clean clip."""
-    first = queries[..., 0].long()
+    """Compute the mask of what counts in the loss, as `settings` ask; `student` is in pixels of the clean clip.
+
+    A `causal` student predicts nothing before the frame of its query: those frames do not count, and a way back that would end
+    there is none.
+    """
+    first, frames = queries[..., 0].long(), torch.arange(labels.sure.shape[-1], device=labels.sure.device)
     kept = labels.usable[..., None] & labels.sure
+    if causal:
+        kept = kept & (frames >= labels.frame[..., None])
     if settings.cycle:
         back = student.tracks.gather(2, first[..., None, None].expand(-1, -1, 1, 2))[:, :, 0]
         near = (back - queries[..., 1:]).norm(dim=-1) * (256 / size) < settings.within
         visible = student.occlusion.gather(2, first[..., None])[..., 0] <= 0
-        kept = kept & (near & visible)[..., None]
+        back_there = near & visible & (first >= labels.frame) if causal else near & visible
+        kept = kept & back_there[..., None]
     if settings.proximity:
-        frames = torch.arange(kept.shape[-1], device=kept.device)
         nearer = (frames - first[..., None]).abs() < (frames - labels.frame[..., None]).abs()
         kept = kept & (nearer | (labels.frame == first)[..., None])
     return kept.float()

@@ -30,12 +30,12 @@ from tapetum.systems.tap.bootstrap.run_task import (
     read_best,
     remove_scenes,
     run_identity,
-    start_network,
     write_json,
     write_stills,
 )
 from tapetum.systems.tap.bootstrap.unlabelled_scores import cycle_summary, split
 from tapetum.tracks.training.clips import open_textures
+from tapetum.tracks.training.self_training import TrackerFamily
 from tapetum.train import TrainConfig, fit
 from tapetum.train.checkpoint import Place
 from tapetum.train.launch import is_main, world_size
@@ -74,6 +74,7 @@ def bootstrap(
     run: BootstrapRun,
     launch: Launch,
     *,
+    family: TrackerFamily | None = None,
     footage: FootageConfig | None = None,
     prepare: Prepare = prepare_all,
     say: Callable[[str], None] = lambda text: None,
@@ -83,6 +84,7 @@ def bootstrap(
     Under torchrun all processes call it alike. Returns None if `launch.minutes` ended before the run did.
 
     Args:
+        family: networks and losses of the tracker's family; by default TAPIR's.
         footage: how videos become clips; by default as suits the run.
         prepare: what makes clips of a folder; by default one video after the other in this process.
         say: is told what is going on, a line at a time.
@@ -92,9 +94,9 @@ def bootstrap(
     """
     source, out = Path(source), launch.out
     footage, config = footage or run.footage, bootstrap_config(run, launch)
-    task = FootageTask(run, out / "footage", out)
+    task = FootageTask(run, out / "footage", out, family)
     if is_main():
-        _check(source, run)
+        _check(source, task)
     if launch.threads:
         torch.set_num_threads(launch.threads)
     with join_process_group(launch.device) as processes, lock_folder(out) if processes.main else nullcontext():
@@ -108,10 +110,11 @@ def bootstrap(
         return _finish(task, out, processes.device) if processes.main else None
 
 
-def _check(source: Path, run: BootstrapRun) -> None:
+def _check(source: Path, task: FootageTask) -> None:
     """All that can be refused before anything is written."""
+    run = task.run
     find_videos(source)
-    start_network(run)
+    task.family.start()
     if run.textures:
         open_textures(run.textures, run.part)
     processes = world_size()
@@ -172,7 +175,8 @@ def _finish(task: FootageTask, out: Path, device: torch.device) -> Outcome:
     last = next(line["eval"] for line in reversed(log) if "eval" in line)
     footage = FootageDataset(task.footage)
     holdout = split(footage)[1]
-    cycles = [cycle_summary(model, footage, holdout, device) for model in (task.run.model, out / TRACKER_FILE)]
+    trackers = (task.family.load(model, device) for model in (task.run.model, out / TRACKER_FILE))
+    cycles = [cycle_summary(tracker, footage, holdout) for tracker in trackers]
     remove_scenes(out)
     outcome = Outcome(out / TRACKER_FILE, before, best["scores"], last, best["step"], *cycles)
     write_json(out / "outcome.json", {k: v for k, v in asdict(outcome).items() if k != "file"})

@@ -1,9 +1,11 @@
 """Plan of self-training of a tracker (`tapetum bootstrap --dry`)."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tapetum.account.run_plan import PhasePlan, RunPlan, unpublished_values
 from tapetum.systems.tap.bootstrap.config import UNPUBLISHED, BootstrapRun
@@ -17,10 +19,7 @@ from tapetum.train.measure_step import measure_step
 
 
 def plan_run(run: BootstrapRun) -> RunPlan:
-    """Plan a run: in a step the student learns from footage and from synthetic clips, and the teacher looks at the footage.
-
-    The teacher is taken to see as many frames as it does at most, where the student sees every n-th one.
-    """
+    """Plan the run of a TAPIR; see `plan_networks`."""
     settings, size = run.settings, (run.size, run.size)
     config = network_of(run.model, NANO)
     config = replace(
@@ -33,17 +32,40 @@ def plan_run(run: BootstrapRun) -> RunPlan:
     )
     with torch.device("meta"):
         student, teacher = Tapir(config).train(), Tapir(config).eval().requires_grad_(False)
+    return plan_networks(run, student, teacher, partial(_tracking_loss, student), partial(_passes, teacher))
+
+
+def plan_networks(
+    run: BootstrapRun,
+    student: nn.Module,
+    teacher: nn.Module,
+    learn: Callable[[TapSample], Tensor],
+    teach: Callable[[TapSample], object],
+) -> RunPlan:
+    """Plan a run: in a step the student learns from footage and from synthetic clips, and the teacher looks at the footage.
+
+    The teacher is taken to see as many frames as it does at most, where the student sees every n-th one.
+
+    Args:
+        run: settings.
+        student: network on the device "meta".
+        teacher: the same, which learns nothing.
+        learn: computes the student's loss of clips.
+        teach: lets the teacher track the points of clips.
+    """
+    settings = run.settings
+    with torch.device("meta"):
         clips = empty_clips(1, run.frames, run.size, settings.points)
         shown = empty_clips(1, settings.length(run.frames), run.size, settings.points)
 
     def loss() -> Tensor:
         total = torch.zeros((), device="meta")
         if settings.synthetic:
-            total = total + _tracking_loss(student, clips)
+            total = total + learn(clips)
         if settings.weight:
             with torch.no_grad():
-                _passes(teacher, shown)
-            total = total + _tracking_loss(student, clips)
+                teach(shown)
+            total = total + learn(clips)
         return total
 
     step = measure_step(loss, {"student": student, "teacher": teacher}, bf16=run.bf16)

@@ -15,11 +15,11 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import torch
 from PIL import Image
 from torch import nn
 
@@ -30,43 +30,27 @@ from tapetum.core.provenance import check
 from tapetum.core.reading import read_bytes, read_json
 from tapetum.hub.registry import resolve
 from tapetum.scenes import SceneConfig
-from tapetum.systems.tap import weights
 from tapetum.systems.tap.bootstrap.config import DECIDING_SCORE, BootstrapRun
+from tapetum.systems.tap.bootstrap.family import TapirFamily
 from tapetum.systems.tap.bootstrap.footage import FootageDataset
 from tapetum.systems.tap.bootstrap.showings import FootageSamples
 from tapetum.systems.tap.bootstrap.task import BootstrapTask
 from tapetum.systems.tap.bootstrap.unlabelled_scores import check_clips, split
-from tapetum.systems.tap.config import TapirConfig
-from tapetum.systems.tap.network.model import Tapir
-from tapetum.systems.tap.tracking import tracker
-from tapetum.systems.tap.training.recipes import MATCHING_WEIGHT
 from tapetum.tracks.training.clips import Joined, SceneClips, TrackedClip
 from tapetum.tracks.training.data import FEW_CLIPS, TapSamples
 from tapetum.tracks.training.image_clips import ImageClips
+from tapetum.tracks.training.scores import score_clips
+from tapetum.tracks.training.self_training import TrackerFamily
 from tapetum.train.checkpoint import Place, checkpoints
-from tapetum.train.optim import decay_groups
 
 
 class FootageTask(BootstrapTask):
-    """A run's network and clips."""
+    """A run's network and clips; by default of TAPIR's family."""
 
-    def __init__(self, run: BootstrapRun, footage: Path, out: Path):
-        super().__init__(run.size, run.settings, matching_weight=MATCHING_WEIGHT)
+    def __init__(self, run: BootstrapRun, footage: Path, out: Path, family: TrackerFamily | None = None):
+        super().__init__(run.size, run.settings, family or TapirFamily(run))
         self.run, self.footage, self.out = run, footage, out
-
-    def model(self) -> nn.Module:
-        """Make the network that it starts from, refined at the size of the clips alone."""
-        model = start_network(self.run)
-        config = replace(
-            model.config,
-            initial_resolution=(self.size, self.size),
-            iterations=self.run.iterations or model.config.iterations,
-            refine_at_least=None,
-            second_pass=model.config.second_pass and self.run.settings.second_pass,
-        )
-        learner = Tapir(config)
-        learner.load_state_dict(model.state_dict())
-        return learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._checks: list[TrackedClip] | None = None
 
     def samples(self) -> tuple[FootageSamples, TapSamples | None]:
         """Open clips to learn from, and scenes."""
@@ -105,25 +89,18 @@ class FootageTask(BootstrapTask):
         return check_clips(footage, split(footage)[1], run.checks, size=run.size, frames=run.frames, seed=run.seed)
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
-        """Group the parameters, so that the mixer learns more slowly."""
-        assert isinstance(model, Tapir)
-        mixer = {id(p) for p in model.mixer.parameters()}
-        groups = []
-        for group in decay_groups(model):
-            for inside in (False, True):
-                chosen = [p for p in group["params"] if (id(p) in mixer) == inside]
-                groups.append({**group, "params": chosen, "lr_scale": self.run.mixer_lr if inside else 1.0})
-        return [group for group in groups if group["params"]]
+        """Make the optimiser's groups."""
+        return self.family.parameter_groups(model)
 
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
-        """Score on the check clips. The best weights so far, by DECIDING_SCORE, are kept in a file of their own."""
-        scores = dict(super().evaluate(model, step))
+        """Score on the check clips (TAP-Vid, query-first). The best weights so far, by DECIDING_SCORE, are kept in a file."""
+        if self._checks is None:
+            self._checks = self.checks()
+        track = partial(self.family.track, model)
+        scores = score_clips(track, self._checks, size=self.size, points=self.settings.points)
         best = read_best(self.out)
         if step == 0 or best is None or scores[DECIDING_SCORE] > best["scores"][DECIDING_SCORE]:
-            assert isinstance(model, Tapir)
-            final = Tapir(finished_config(self.run))
-            final.load_state_dict(model.state_dict())
-            weights.save(final, self.out / "best.safetensors")
+            self.family.save(model, self.out / "best.safetensors")
             write_json(self.out / "best.json", {"step": step, "scores": scores})
         return scores
 
@@ -132,25 +109,6 @@ class FootageTask(BootstrapTask):
         with_config = "steps", "clips", "lr", "seed", "bf16"
         run = {k: v for k, v in run_identity(self.run).items() if k not in with_config}
         return {"run": run, "footage": footage_identity(FootageDataset(self.footage))}
-
-
-def start_network(run: BootstrapRun) -> Tapir:
-    """Load the network that a run starts from."""
-    model = tracker.load(run.model).model
-    if run.extra_convs is None or run.extra_convs == model.config.extra_convs:
-        return model
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(run.seed)
-        larger = Tapir(replace(model.config, extra_convs=run.extra_convs))
-    known = model.state_dict()
-    larger.load_state_dict({name: known.get(name, value) for name, value in larger.state_dict().items()})
-    return larger
-
-
-def finished_config(run: BootstrapRun) -> TapirConfig:
-    """Make the config of the weights that come out: that of the start, but for extra blocks."""
-    config = tracker.load(run.model).model.config
-    return config if run.extra_convs is None else replace(config, extra_convs=run.extra_convs)
 
 
 _SAVED_AS = {"separate_moments": "apart", "image_clips": "warped", "second_pass": "second_look"}

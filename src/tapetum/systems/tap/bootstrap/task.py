@@ -7,7 +7,7 @@ Source: BootsTAP (arXiv 2402.00847, section 3). The teacher is an average of the
       | every n-th frame, JPEG,      | any frame t2 of the student's in which the teacher sees the point
       | shrunk into a moving window  v
       v                          (t2, p_T(t2)) through the same map
-    clip, spoilt   --student--> p_S(t), occlusion, expected distance, mapped back  -->  losses against p_T, hidden_T
+    clip, spoilt   --student--> p_S(t), hidden_S(t), how sure  -->  losses against p_T, hidden_T
 
 So any query on a track must give the whole track, whatever the image went through. The paper keeps out what the teacher got
 wrong by two masks: the student, from (t2, p_T(t2)), must find its way back to q1 on t1 (the cycle); and a frame counts only
@@ -19,7 +19,7 @@ memory of it, or this project's choice, each a setting. Learning both in one opt
 ingredient are settings as well. A track whose query is on t2 = t1 keeps all its frames. So that the teacher of a small network,
 with little footage, knows what the student does not, these are ours: `stride`, `second_pass`, `polish` and `moving`; and
 `confident`, by which labels of which the teacher itself is unsure do not count, neither as targets nor as the student's
-queries. It stands in for the cycle, which is off; matching's loss is ours as in `tapetum.systems.tap.training.losses`.
+queries. It stands in for the cycle, which is off. Networks and losses are those of a `TrackerFamily`: TAPIR's are in `family`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,25 +31,25 @@ from torch import Tensor, nn
 from tapetum.systems.tap.bootstrap.config import Ingredients
 from tapetum.systems.tap.bootstrap.labels import keep_mask, pseudo_labels, teach, warp_queries, warp_tracks
 from tapetum.systems.tap.bootstrap.showings import FootageSample, FootageSamples, PairedSamples, collate_footage
-from tapetum.systems.tap.network.second_pass import track_passes
-from tapetum.systems.tap.network.types import TrackEstimate, Trajectories
-from tapetum.systems.tap.training.losses import matching_loss, mean_losses, mean_over_passes, tracking_losses
-from tapetum.systems.tap.training.task import TrackingTask
-from tapetum.tracks.training.clips import TrackedClip
+from tapetum.systems.tap.network.types import TrackEstimate
 from tapetum.tracks.training.data import TapSample, collate
-from tapetum.train import StepContext
+from tapetum.tracks.training.self_training import FootageTargets, TrackerFamily
+from tapetum.train import StepContext, Task
 
 
-class BootstrapTask(TrackingTask):
-    """Footage and synthetic clips, learned together. `model` makes the network, with the weights from which all starts."""
+class BootstrapTask(Task):
+    """Footage and synthetic clips of `size` x `size` pixels, learned together by a network of some family of trackers."""
 
-    def __init__(self, size: int, settings: Ingredients, *, matching_weight: float):
-        super().__init__(size, settings.points, matching_weight=matching_weight)
-        self.settings = settings
+    def __init__(self, size: int, settings: Ingredients, family: TrackerFamily):
+        self.size, self.settings, self.family = size, settings, family
         self.teachers = ("ema",) if settings.teacher == "average" else ()
         both = settings.synthetic and settings.separate_moments
         self.parts = ("synthetic", "footage") if both else ()
         self._start: nn.Module | None = None
+
+    def model(self) -> nn.Module:
+        """Make the network that learns, with the weights from which all starts."""
+        return self.family.learner()
 
     def samples(self) -> tuple[FootageSamples, torch.utils.data.Dataset[TapSample] | None]:
         """Open samples of footage, and of synthetic clips if these are learned too."""
@@ -76,7 +76,7 @@ class BootstrapTask(TrackingTask):
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Compute the loss of one kind of sample; or of both, added up, where they share one optimiser."""
         if isinstance(batch, TapSample):
-            return super().loss(model, batch, context)
+            return self.family.clip_loss(model, batch)
         if isinstance(batch, FootageSample):
             return self.footage_loss(model, batch, context.teachers.get("ema") or self._started(model))
         total, logs = torch.zeros(()), {}
@@ -91,40 +91,29 @@ class BootstrapTask(TrackingTask):
     def footage_loss(
         self, model: nn.Module, batch: FootageSample, teacher: nn.Module
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Add up the losses of all the student's iterates against the teacher's final estimate."""
-        settings, size = self.settings, (self.size, self.size)
+        """Compute the losses of the student against the teacher's pseudo-labels, through which no gradient passes."""
+        settings, family = self.settings, self.family
         with torch.no_grad():
-            labels = pseudo_labels(teach(teacher, batch, settings), batch.queries, batch.draw, self.size, settings)
+            labels = pseudo_labels(teach(family, teacher, batch), batch.queries, batch.draw, self.size, settings)
         place = warp_queries(batch.maps, labels.frame, labels.place)
         queries = torch.cat([labels.frame[..., None].float(), place.clamp(0, self.size)], -1)
-        every = track_passes(model, batch.spoilt, queries)
-        students = [_unwarped(one, batch.maps) for one in every]
+        predictions = family.predict(model, batch.spoilt, queries)
         with torch.no_grad():
-            mask = keep_mask(labels, students[-1], batch.queries, self.size, settings)
+            student = _in_clean_clip(TrackEstimate(*family.final(predictions)), batch.maps)
+            mask = keep_mask(labels, student, batch.queries, self.size, settings, causal=family.causal)
             counted = mask * ~labels.occluded
-            error = (students[-1].tracks - labels.xy).norm(dim=-1)
-        losses = mean_losses(
-            [
-                tracking_losses(one, labels.xy, labels.occluded, size, mask=mask, rebalance=settings.rebalance)
-                for one in students
-            ]
+            error = (student.tracks - labels.xy).norm(dim=-1)
+        targets = FootageTargets(
+            self.size, queries, labels.xy, warp_tracks(batch.maps, labels.xy), labels.occluded, mask, batch.maps
         )
-        logs = {
-            "position": losses.position.detach(),
-            "occlusion": losses.occlusion.detach(),
-            "expected_dist": losses.expected_dist.detach(),
+        loss, logs = family.footage_loss(model, predictions, targets)
+        return loss, {
+            **logs,
             "tracks_kept": mask.any(-1).float().mean(),
             "frames_kept": mask.mean(),
             "teacher_sees": (~labels.occluded).float().mean(),
             "within_2px": ((error < 2) * counted).sum() / counted.sum().clamp(min=1),
         }
-        total, heatmaps = losses.total, [one.heatmap for one in every if one.heatmap is not None]
-        if settings.matching and self.matching_weight and heatmaps:
-            there, ignored = warp_tracks(batch.maps, labels.xy), counted == 0
-            matching = mean_over_passes([matching_loss(heatmap, there, ignored, size) for heatmap in heatmaps])
-            total = total + self.matching_weight * matching
-            logs["matching"] = matching.detach()
-        return total, logs
 
     def _started(self, model: nn.Module) -> nn.Module:
         """The network as it was before the first step, which learns nothing."""
@@ -132,17 +121,8 @@ class BootstrapTask(TrackingTask):
             self._start = self.model().to(next(model.parameters()).device).requires_grad_(False).eval()
         return self._start
 
-    def checks(self) -> list[TrackedClip]:
-        """Load clips with known tracks, never trained on."""
-        raise NotImplementedError
 
-
-def _unwarped(one: Trajectories, maps: Float[Tensor, "b t 3 3"]) -> Trajectories:
-    """A student's estimates, in pixels of the clean clip."""
+def _in_clean_clip(estimate: TrackEstimate, maps: Float[Tensor, "b t 3 3"]) -> TrackEstimate:
+    """A student's estimate, in pixels of the clean clip."""
     back = torch.linalg.inv_ex(maps).inverse  # without a look at whether there is one, for which the host would wait
-
-    def clean(estimate: TrackEstimate) -> TrackEstimate:
-        return TrackEstimate(warp_tracks(back, estimate.tracks), estimate.occlusion, estimate.expected_dist)
-
-    final, unrefined = clean(one), tuple(clean(estimate) for estimate in one.unrefined)
-    return Trajectories(final.tracks, final.occlusion, final.expected_dist, unrefined)
+    return TrackEstimate(warp_tracks(back, estimate.tracks), estimate.occlusion, estimate.expected_dist)

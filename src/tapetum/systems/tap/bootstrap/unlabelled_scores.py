@@ -7,15 +7,13 @@ tracker that is lost and finds back all the same.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float
 
 from tapetum.core.errors import BadInput
 from tapetum.systems.tap.bootstrap.footage import FootageDataset
-from tapetum.systems.tap.tracking import tracker
+from tapetum.tracks.tracker import Tracker
 from tapetum.tracks.training.clips import TrackedClip
 from tapetum.tracks.training.image_clips import image_clip
 
@@ -100,14 +98,11 @@ def cycle_errors(track: Track, video: np.ndarray, queries: Float[np.ndarray, "n 
     return CycleErrors(error)
 
 
-def cycle_summary(
-    model: str | Path, footage: FootageDataset, numbers: Sequence[int], device: torch.device
-) -> dict[str, float | None]:
+def cycle_summary(tracker: Tracker, footage: FootageDataset, numbers: Sequence[int]) -> dict[str, float | None]:
     """Measure the cycle error of a tracker on some clips, a grid of 8x8 points each; None for what is not a number."""
-    loaded = tracker.load(model, device)
 
     def track(video: np.ndarray, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        tracks = loaded.track(video, queries)
+        tracks = tracker.track(video, queries)
         return tracks.xy, tracks.visible
 
     errors = [cycle_errors(track, (clip := footage[k]), grid(clip.shape[1:], 8)) for k in numbers]

@@ -4,9 +4,11 @@ Source: TAPIR (arXiv 2306.08637, section 3.3) for the losses, TAP-Vid (arXiv 221
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -48,38 +50,48 @@ class TrackingTask(Task):
 
         Of a network with two passes, the mean over both; the fractions are those of the second.
         """
-        learn, size = self.refine_with_gradient, (self.size, self.size)
-        every = track_passes(model, batch.video, batch.queries, query_chunk=learn, refine_with_gradient=learn)
-        out = every[-1]
-        losses = mean_losses([tracking_losses(one, batch.xy, batch.occluded, size) for one in every])
-        total = losses.total
-        logs = {
-            "position": losses.position.detach(),
-            "occlusion": losses.occlusion.detach(),
-            "expected_dist": losses.expected_dist.detach(),
-        }
-        if self.matching_weight:
-            heatmaps = [one.heatmap for one in every if one.heatmap is not None]
-            matching = mean_over_passes([matching_loss(heatmap, batch.xy, batch.occluded, size) for heatmap in heatmaps])
-            total = total + self.matching_weight * matching
-            logs["matching"] = matching.detach()
-        with torch.no_grad():
-            near = ((out.tracks - batch.xy).norm(dim=-1) < 2) & ~batch.occluded
-            logs["within_2px"] = near.sum() / (~batch.occluded).sum()
-            logs["occlusion_accuracy"] = ((out.occlusion > 0) == batch.occluded).float().mean()
-        return total, logs
+        return compute_clip_loss(model, batch, self.size, self.matching_weight, self.refine_with_gradient)
 
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
         """Compute TAP-Vid scores (query-first) on the clips that are kept for it."""
         if self._checks is None:
             self._checks = self.checks()
-        device = next(model.parameters()).device
+        return score_clips(partial(track_confidently, model), self._checks, size=self.size, points=self.points)
 
-        def track(video: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
-            out = track_passes(model, video.to(device), queries.to(device))[-1]
-            return out.tracks[0], out.confidence[0]
 
-        return score_clips(track, self._checks, size=self.size, points=self.points)
+def compute_clip_loss(
+    model: nn.Module, batch: TapSample, side: int, matching_weight: float = 0.0, refine_with_gradient: int | None = None
+) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+    """Compute the loss of square clips of `side` pixels with exact tracks, and numbers to log; see `TrackingTask`."""
+    learn, size = refine_with_gradient, (side, side)
+    every = track_passes(model, batch.video, batch.queries, query_chunk=learn, refine_with_gradient=learn)
+    out = every[-1]
+    losses = mean_losses([tracking_losses(one, batch.xy, batch.occluded, size) for one in every])
+    total = losses.total
+    logs = {
+        "position": losses.position.detach(),
+        "occlusion": losses.occlusion.detach(),
+        "expected_dist": losses.expected_dist.detach(),
+    }
+    if matching_weight:
+        heatmaps = [one.heatmap for one in every if one.heatmap is not None]
+        matching = mean_over_passes([matching_loss(heatmap, batch.xy, batch.occluded, size) for heatmap in heatmaps])
+        total = total + matching_weight * matching
+        logs["matching"] = matching.detach()
+    with torch.no_grad():
+        near = ((out.tracks - batch.xy).norm(dim=-1) < 2) & ~batch.occluded
+        logs["within_2px"] = near.sum() / (~batch.occluded).sum()
+        logs["occlusion_accuracy"] = ((out.occlusion > 0) == batch.occluded).float().mean()
+    return total, logs
+
+
+def track_confidently(
+    model: nn.Module, video: Float[Tensor, "1 t h w 3"], queries: Float[Tensor, "1 n 3"]
+) -> tuple[Float[Tensor, "n t 2"], Float[Tensor, "n t"]]:
+    """Track points through one clip: positions, and confidence that each is visible."""
+    device = next(model.parameters()).device
+    out = track_passes(model, video.to(device), queries.to(device))[-1]
+    return out.tracks[0], out.confidence[0]
 
 
 def save_finished(config: TapirConfig, state: Path, target: Path, dtype: torch.dtype) -> Path:

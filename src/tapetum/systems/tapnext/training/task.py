@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from jaxtyping import Float
@@ -77,32 +77,11 @@ class TapNextTask(Task):
         return collate(items)
 
     def loss(self, model: nn.Module, batch: TapSample, context: StepContext) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Average the losses of the layers, and compute what fraction of points is well placed and rightly called hidden."""
-        run, video_size, image_size = self.run, (batch.video.shape[2], batch.video.shape[3]), self.config.image_size
-        layers = cast(TapNext, model).predict_layers(batch.video, batch.queries)
-        targets = make_targets(
-            batch.queries,
-            batch.xy,
-            batch.occluded,
-            video_size,
-            image_size,
-            occluded_weight=run.occluded_weight,
-            as_public=run.public_losses,
+        """Compute the loss of clips with exact tracks, as the run weighs layers, hidden points and frames."""
+        run = self.run
+        return compute_clip_loss(
+            cast(TapNext, model), batch, layers=run.layers, occluded_weight=run.occluded_weight, as_public=run.public_losses
         )
-        learned = layers if run.layers == "all" else layers[-1:]
-        losses = tracking_losses(learned, targets, as_public=run.public_losses)
-        logs: dict[str, float | Tensor] = {
-            "coordinates": losses.coordinates.detach(),
-            "position": losses.position.detach(),
-            "visibility": losses.visibility.detach(),
-        }
-        with torch.no_grad():
-            last, known = layers[-1], batch.queries[..., :1].round() < torch.arange(batch.xy.shape[2], device=batch.xy.device)
-            error = (last.image_xy - scale_xy(batch.xy, video_size, image_size)).norm(dim=-1)
-            logs["within_8px"] = _share(error < 8, known & ~batch.occluded)
-            logs["within_2px"] = _share(error < 2, known & ~batch.occluded)
-            logs["visible_accuracy"] = _share(last.visible != batch.occluded, known)
-        return losses.total, logs
 
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
         """Compute TAP-Vid scores (query-first), in pixels of the network's `image_size`, on the clips that are kept for it."""
@@ -124,6 +103,41 @@ class TapNextTask(Task):
             run[outside] = run[outside] and Path(run[outside]).name
         phase = {k: v for k, v in asdict(self.phase).items() if k != "micro_batch"}
         return json.loads(json.dumps({"run": run, "phase": phase, "clips": len(self.clips)}))
+
+
+def compute_clip_loss(
+    network: TapNext,
+    batch: TapSample,
+    *,
+    layers: Literal["all", "last"] = "all",
+    occluded_weight: float = 0.0,
+    as_public: bool = False,
+) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+    """Average the losses of the layers, and compute what fraction of points is well placed and rightly called hidden."""
+    video_size, image_size = (batch.video.shape[2], batch.video.shape[3]), network.config.image_size
+    every = network.predict_layers(batch.video, batch.queries)
+    targets = make_targets(
+        batch.queries,
+        batch.xy,
+        batch.occluded,
+        video_size,
+        image_size,
+        occluded_weight=occluded_weight,
+        as_public=as_public,
+    )
+    losses = tracking_losses(every if layers == "all" else every[-1:], targets, as_public=as_public)
+    logs: dict[str, float | Tensor] = {
+        "coordinates": losses.coordinates.detach(),
+        "position": losses.position.detach(),
+        "visibility": losses.visibility.detach(),
+    }
+    with torch.no_grad():
+        last, known = every[-1], batch.queries[..., :1].round() < torch.arange(batch.xy.shape[2], device=batch.xy.device)
+        error = (last.image_xy - scale_xy(batch.xy, video_size, image_size)).norm(dim=-1)
+        logs["within_8px"] = _share(error < 8, known & ~batch.occluded)
+        logs["within_2px"] = _share(error < 2, known & ~batch.occluded)
+        logs["visible_accuracy"] = _share(last.visible != batch.occluded, known)
+    return losses.total, logs
 
 
 def place_patches(network: TapNext) -> None:
