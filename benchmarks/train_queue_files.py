@@ -37,8 +37,8 @@ def read_queue(file: Path) -> list[Training]:
         entries = parse_toml(read_text(file))["training"]
         queue = [Training(**{**entry, "score": tuple(entry.get("score", ()))}) for entry in entries]
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        wanted = "wanted entries [[training]] with name, command, core_hours and perhaps score"
-        raise BadInput(f"{file} is no queue ({error}); {wanted}") from error
+        fields = "wanted entries [[training]] with name, command, core_hours and perhaps score"
+        raise BadInput(f"{file} is no queue ({error}); {fields}") from error
     for number, training in enumerate(queue):
         _check(training, {other.name for other in queue[:number]})
     return queue

@@ -201,6 +201,23 @@ def test_a_wrong_entry_is_refused_in_one_line(tmp_path: Path, capsys: Any, chang
     assert not (tmp_path / "out").exists()
 
 
+def test_a_second_queue_in_a_folder_is_refused_in_one_line_and_status_knows_of_the_first(tmp_path: Path, capsys: Any) -> None:
+    toml = tmp_path / "queue.toml"
+    toml.write_text(ENTRY.format(name="a", command="train a", hours=1))
+    words = [str(toml), "--out", str(tmp_path / "out")]
+    with queue.locked(tmp_path / "out"):
+        assert queue.main([*words, "--code", str(ROOT)]) == 2
+        line = capsys.readouterr().err
+        assert "another queue runs in" in line
+        assert line.count("\n") == 1
+        assert queue.main([*words, "--status"]) == 0
+        assert "a queue runs here" in capsys.readouterr().out.splitlines()
+    assert queue.main([*words, "--status"]) == 0
+    assert "no queue runs here" in capsys.readouterr().out.splitlines()
+    assert queue.main(words) == 2
+    assert "is no checkout of tapetum" in capsys.readouterr().err
+
+
 def test_a_training_that_has_begun_keeps_its_command_but_not_its_bound(tmp_path: Path) -> None:
     training = files.Training(name="a", command="train a", core_hours=1.0)
     begun = files.Record(tmp_path, training)
