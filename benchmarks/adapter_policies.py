@@ -143,13 +143,23 @@ def one(args, task, camera, trunk, regime, seed, knowledge):
     learn, held, other = demonstrations(args, task, camera)
     lr = {"frozen": 1e-3, "adapters": args.lr, "full": args.full_lr}[regime]
     rate = "" if regime == "frozen" else f"-{lr:g}"
-    if regime == "adapters" and args.maps != "parallel":
-        rate += f"-{args.maps}"
+    if regime == "adapters":
+        rate += "" if args.maps == "parallel" else f"-{args.maps}"
+        rate += "" if args.kernel == 1 else f"-{args.kernel}x{args.kernel}"
+    rate += "" if args.steps == 200 else f"-{args.steps}-steps"
     out = args.out / "runs" / f"{task}-{camera}-{Path(trunk).stem}-{regime}{rate}-{seed}"
     done = out / "row.json"
     if done.exists():
         return json.loads(done.read_text())
-    how = {"trunk": trunk, "regime": regime, "steps": args.steps, "seed": seed, "lr": lr, "maps": args.maps}
+    how = {
+        "trunk": trunk,
+        "regime": regime,
+        "steps": args.steps,
+        "seed": seed,
+        "lr": lr,
+        "maps": args.maps,
+        "kernel": args.kernel,
+    }
     run = recipe("clone", str(learn), rollouts=0, **how)
     began = time.process_time()
     finished = tapetum.adapt(run, Launch(out=out, threads=1))
@@ -158,6 +168,7 @@ def one(args, task, camera, trunk, regime, seed, knowledge):
     row = {"task": task, "camera": camera, "trunk": Path(trunk).stem, "regime": regime, "seed": seed, "lr": lr}
     row |= {
         "maps": args.maps,
+        "kernel": args.kernel,
         "steps": args.steps,
         "demos": args.n,
         "pixels": args.pixels,
@@ -193,6 +204,7 @@ def main():
     parser.add_argument("--lr", type=float, default=1e-3, help="of adapters")
     parser.add_argument("--full-lr", type=float, default=1e-3, help="of the whole trunk")
     parser.add_argument("--maps", default="parallel", help="form of adapters on maps: parallel, series, bottleneck")
+    parser.add_argument("--kernel", type=int, default=1, choices=(1, 3), help="width of the convolutions of adapters on maps")
     parser.add_argument("--looks", type=float, default=0.0, help="how far the world looks unlike itself, 0 to 1")
     parser.add_argument("--shift", action="store_true", help="also try it where images look otherwise")
     parser.add_argument("--photos")

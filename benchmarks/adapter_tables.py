@@ -4,8 +4,8 @@
 
 Prints Markdown: a line for each task, camera and trunk with success (Wilson's 95 % interval, episodes of all seeds together)
 and error of the regimes; the same over all tasks, with error as a ratio to frozen's of the same task, camera and seed; what
-trunks keep; room and CPU time. Where a regime was run with several learning rates, --lr says which counts in these; a last
-table has all rates and forms.
+trunks keep; room and CPU time. These are of 1x1 adapters and of runs of --steps; where a regime was run with several learning
+rates, --lr says which counts. A last table has all rates, forms and lengths.
 """
 
 import argparse
@@ -124,27 +124,34 @@ def cost(rows):
                 line([trunk, regime, *cells, spread([row["train_cpu_s"] for row in mine], 0), steps])
 
 
+def form(row):
+    """Form of adapters on maps, with the width of their convolutions where it is not 1."""
+    kernel = row.get("kernel", 1)
+    return row.get("maps", "parallel") + ("" if kernel == 1 else f", {kernel}x{kernel}")
+
+
 def rates(rows):
-    head(["trunk", "task, camera", "regime", "form on maps", "rate", "runs", "held-out error", "success"])
+    head(["trunk", "task, camera", "regime", "form on maps", "steps", "rate", "runs", "held-out error", "success"])
 
     def group(row):
-        return *key(row), row["regime"], row.get("maps", "parallel"), row["lr"]
+        return *key(row), row["regime"], form(row), row["steps"], row["lr"]
 
     for name in sorted({group(row) for row in rows if row["regime"] != "frozen"}):
-        trunk, task, camera, regime, maps, lr = name
+        trunk, task, camera, regime, maps, steps, lr = name
         mine = [row for row in rows if group(row) == name]
-        cells = [f"{lr:g}", str(len(mine)), spread([row["error"] for row in mine]), percent(pooled(mine))]
+        cells = [str(steps), f"{lr:g}", str(len(mine)), spread([row["error"] for row in mine]), percent(pooled(mine))]
         line([trunk, f"{task}, {camera}", regime, maps if regime == "adapters" else "", *cells])
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", nargs="+", type=Path)
+    parser.add_argument("--steps", type=int, default=200, help="length of the runs that all tables but the last are of")
     parser.add_argument("--lr", nargs="*", default=["adapters=0.001", "full=0.001"])
     args = parser.parse_args()
     every = [row for path in args.results for row in json.loads(path.read_text())]
     counts = {name: float(value) for name, value in (one.split("=") for one in args.lr)}
-    plain = [row for row in every if row.get("maps", "parallel") == "parallel"]
+    plain = [row for row in every if form(row) == "parallel" and row["steps"] == args.steps]
     rows = [row for row in plain if row["lr"] == counts.get(row["regime"], row["lr"])]
     for table in (by_task, together, knowledge, cost):
         table(rows)
