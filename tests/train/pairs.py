@@ -262,8 +262,10 @@ def compute(half: Callable[[Tensor], Tensor], world_size: int) -> dict[str, Tens
     uneven = convert_sync_batchnorm(nn.Sequential(nn.BatchNorm1d(4)).double())
     kept = torch.tensor([True] * 5 + [False, True, False])  # one process has four rows, the other two
     learn("uneven", joint[2], lambda x: (uneven(x[half(kept)]).sin() * half(weights)[half(kept)]).sum() / 8)
-    for name, buffer in [*model.named_buffers(), *((f"uneven {name}", buffer) for name, buffer in uneven.named_buffers())]:
-        found[f"norm {name}"] = buffer[None]
+    present = convert_sync_batchnorm(nn.Sequential(nn.BatchNorm1d(4)).double())[0]
+    learn("present", joint[2], lambda x: (present(x, half(kept)).sin() * half(weights) * half(kept)[:, None]).sum() / 8)
+    for prefix, norm in (("", model), ("uneven ", uneven[0]), ("present ", present)):
+        found |= {f"norm {prefix}{name}": buffer[None] for name, buffer in norm.named_buffers()}
     found["eval"] = model.eval()(half(images.flatten(2)))
     found["frozen"] = freeze(model)(half(images.flatten(2)))
     return found

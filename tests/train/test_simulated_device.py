@@ -12,12 +12,11 @@ from support.recipe_runs import RUNS
 from support.simulated import on_simulated_device
 from tapetum.train.launch_config import Launch
 
-WAITS: dict[str, int] = {"odin": 3, "bootstap": 25}
+WAITS: dict[str, int] = {"bootstap": 25}
 """Times that the host waits in a step, its score and checkpoint left out, of recipes where that is not once.
 
-The one time is the step's own: loss, metrics and the norm of the gradients come in one transfer. Odin reads the number of
-masks in each of two views; BootsTAP, in each of two micro-batches here, polishes its teacher's tracks on the CPU and reads
-where the first pass is sure."""
+The one time is the step's own: loss, metrics and the norm of the gradients come in one transfer. BootsTAP, in each of two
+micro-batches here, polishes its teacher's tracks on the CPU and reads where the first pass is sure."""
 AS_ON_THE_CPU = (
     *("supervised, ResNet", "clip, ViT", "simclr, LARS, accumulated", "byol, ResNet", "dino, ViT", "mae, ViT"),
     "simclr, device augmentation",

@@ -16,7 +16,7 @@ All processes must call alike, with tensors of one shape. Gradients of gradients
 from typing import Any
 
 import torch
-from jaxtyping import Shaped
+from jaxtyping import Bool, Shaped
 from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
@@ -60,6 +60,8 @@ class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
     Statistics are put together from each process's mean and variance in one exchange (Chan, Golub and LeVeque, 1979), which
     is exact and loses nothing where the mean is large; unlike torch's own it takes tensors on the CPU. They are computed in
     float32 or better. Of one process it is `nn.BatchNorm` to the bit.
+
+    Rows that stand for nothing are left out by `present`, a mask instead of an index, whose length the host would wait for.
     """
 
     joint = True
@@ -69,16 +71,19 @@ class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
         if input.dim() < 2:
             raise BadInput(f"batch norm got {input.dim()} axes; wanted 2 or more: (b, c, ...)")
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Normalise (b, c, ...); in train mode by the statistics of all processes, else by the running ones."""
+    def forward(self, input: Tensor, present: Bool[Tensor, " b"] | None = None) -> Tensor:
+        """Normalise (b, c, ...); in train mode by the statistics of all processes, else by the running ones.
+
+        Statistics are of the rows that are `present`, by default of all; all rows are normalised by them.
+        """
         processes = current_process_group()
-        if processes.size == 1 or not (self.training or self.running_mean is None):
+        if (processes.size == 1 and present is None) or not (self.training or self.running_mean is None):
             return super().forward(input)
         self._check_input_dim(input)
         values = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input
-        mean, variance, count = joint_statistics(values)
+        mean, variance, count = joint_statistics(values, present)
         if self.training and self.track_running_stats:
-            self._follow(mean.detach(), variance.detach() * count / (count - 1))
+            self._follow(mean.detach(), variance.detach() * count / (count - 1).clamp(min=1))
         scale = (variance + self.eps).rsqrt() * (1 if self.weight is None else self.weight)
         offset = (0 if self.bias is None else self.bias) - mean * scale
         shape = (1, -1, *[1] * (input.dim() - 2))
@@ -96,15 +101,23 @@ class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
         self.running_var.lerp_(variance.to(self.running_var.dtype), momentum)
 
 
-def joint_statistics(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def joint_statistics(values: Tensor, present: Bool[Tensor, " b"] | None = None) -> tuple[Tensor, Tensor, Tensor]:
     """Find mean and (biased) variance of each channel of (b, c, ...) over all processes, and count the values of a channel.
 
-    Processes may have different numbers of values, but each has some.
+    Rows that are not `present` are left out. Processes may have different numbers of values, and some of them none.
     """
-    variance, mean = torch.var_mean(values, [0, *range(2, values.dim())], correction=0)
-    own = torch.full_like(mean, values.numel() // values.shape[1])
+    axes = [0, *range(2, values.dim())]
+    if present is None:
+        variance, mean = torch.var_mean(values, axes, correction=0)
+        own = torch.full_like(mean, values.numel() // values.shape[1])
+    else:
+        member = present.view(-1, *[1] * (values.dim() - 1))
+        count = (present.sum() * values.shape[2:].numel()).to(values)
+        mean = torch.where(member, values, 0.0).sum(axes, keepdim=True) / count.clamp(min=1)
+        variance = torch.where(member, values - mean, 0.0).square().sum(axes) / count.clamp(min=1)
+        mean, own = mean.flatten(), count.expand(values.shape[1])
     means, variances, counts = all_gather(torch.stack([mean, variance, own])[None]).unbind(1)
-    share = counts / counts.sum(0)
+    share = counts / counts.sum(0).clamp(min=1)
     joint = (share * means).sum(0)
     return joint, (share * (variances + (means - joint).square())).sum(0), counts.sum(0)
 

@@ -1,5 +1,6 @@
 """Odin learns: masks go where pixels go, the right networks move, the loss falls."""
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from support.sharding import check_shards
 from tapetum.core.errors import BadInput
@@ -15,6 +17,7 @@ from tapetum.encoders.references import load
 from tapetum.systems.odin.recipes import RECIPES, OdinRun
 from tapetum.systems.odin.task import OdinTask
 from tapetum.systems.pretraining.data import ImageSource
+from tapetum.systems.pretraining.heads import use_batch_statistics
 from tapetum.systems.pretraining.run import loop_config
 from tapetum.train import StepContext, fit
 from tapetum.train.launch_config import Launch
@@ -167,15 +170,42 @@ def test_the_loss_falls_on_the_same_images() -> None:
     assert all(p.grad is None for teacher in teachers.values() for p in teacher.parameters())
 
 
-def test_rows_of_masks_that_are_not_there_come_out_as_zeros_and_one_alone_is_too_few() -> None:
+def test_rows_of_masks_that_are_not_there_come_out_as_zeros_and_have_no_part_in_the_others() -> None:
+    """Networks that learn, that teach and that are used, as if the rows of masks that are there were the only ones."""
     torch.manual_seed(0)
+    model: Any = OdinTask(small(), ImageSource(Squares())).model().double()
+    rows = torch.randn(3, 4, 8).double()
+    there = torch.tensor([[True, False, True, True], [False] * 4, [False, True, False, False]])  # the second shows none
+    used = copy.deepcopy(model).eval()
+    for own in (model, use_batch_statistics(copy.deepcopy(used)), used):
+        plain = copy.deepcopy(own)
+        for layers, apply in ((plain.projector, own.project), (plain.predictor, own.predict)):
+            first, norm, _, last = layers
+            inputs = [rows.clone().requires_grad_() for _ in range(2)]
+            found = apply(inputs[0], there)
+            hidden = F.linear(inputs[1][there], first.weight, first.bias)
+            follows = not norm.training or norm.track_running_stats
+            running = (norm.running_mean, norm.running_var) if follows else (None, None)
+            normed = F.batch_norm(hidden, *running, norm.weight, norm.bias, norm.training, norm.momentum, norm.eps)
+            expected = normed.clamp(min=0) @ last.weight.T
+            assert not found[~there].any()
+            torch.testing.assert_close(found[there], expected, rtol=1e-9, atol=1e-12)
+            weights = torch.randn_like(expected)
+            (found[there] * weights).sum().backward()
+            (expected * weights).sum().backward()
+            torch.testing.assert_close(inputs[0].grad, inputs[1].grad, rtol=1e-9, atol=1e-12)
+            assert not inputs[0].grad[~there].any()
+        for name, parameter in own.named_parameters():
+            torch.testing.assert_close(parameter.grad, plain.get_parameter(name).grad, rtol=1e-9, atol=1e-12, msg=name)
+        for name, buffer in own.named_buffers():
+            if "num_batches" not in name:  # which functions do not count
+                torch.testing.assert_close(buffer, plain.get_buffer(name), rtol=1e-9, atol=1e-12, msg=name)
+
+
+def test_a_mask_alone_is_too_few() -> None:
     model: Any = OdinTask(small(), ImageSource(Squares())).model()
-    rows, there = torch.randn(2, 3, 8), torch.tensor([[True, False, True], [False, True, False]])
-    found = model.project(rows, there)
-    assert not found[~there].any()
-    torch.testing.assert_close(found[there], model.projector(rows[there]))
     with pytest.raises(BadInput, match="1 masks are in the views of a batch of 2; give a larger batch_size"):
-        model.project(rows, torch.zeros_like(there).index_put((torch.tensor(0), torch.tensor(1)), torch.tensor(True)))
+        model.project(torch.randn(2, 3, 8), torch.tensor([[False, True, False], [False] * 3]))
 
 
 def test_in_shards_it_is_the_same() -> None:

@@ -3,8 +3,8 @@
     view --encoder, pyramid--> map (b, d, h, w) --mean inside of each mask--> (b, r, d) --projector--> z --predictor--> q
 
 Three copies of it are in a run: the online one, which learns; the target, an average of it; and the one that discovers the
-masks. All batch norms see the rows of all images together (DetCon's code; so with several processes wants `SyncBatchNorm`), and
-of masks that are there alone.
+masks. All batch norms see the rows of all images together (DetCon's code), those of other processes too where the run has
+several, and the rows of masks that are there alone. Absent masks have rows of zeros: how many there are decides no shape.
 
 Differs from the paper: without a pyramid, the encoder's coarsest map is used, as in DetCon.
 """
@@ -12,12 +12,13 @@ Differs from the paper: without a pyramid, the encoder's coarsest map is used, a
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.fpn import FeaturePyramid
+from tapetum.train.gather import SyncBatchNorm
 
 if TYPE_CHECKING:
     from tapetum.systems.odin.config import OdinConfig
@@ -51,17 +52,16 @@ class Odin(nn.Module):
         used = tuple(maps[self.finest :])
         return used if self.pyramid is None else self.pyramid(used)
 
-    def project(
-        self, rows: Float[Tensor, "b r d"], present: Bool[Tensor, "b r"] | Int[Tensor, " n"] | None = None
-    ) -> Float[Tensor, "b r e"]:
+    def project(self, rows: Float[Tensor, "b r d"], present: Bool[Tensor, "b r"] | None = None) -> Float[Tensor, "b r e"]:
         """Project the vectors of masks. Rows that are not `present` become zeros, and no batch norm uses them.
 
-        They may be given by their places, counted through the batch, for which the host has waited once (`places_of`).
+        Raises BadInput in training where fewer than two are present, which is checked on the CPU, and elsewhere of one image,
+        since the host would have to wait: each image of more has a mask.
         """
         return _apply_to_present(self.projector, rows, present)
 
     def predict(
-        self, projections: Float[Tensor, "b r e"], present: Bool[Tensor, "b r"] | Int[Tensor, " n"] | None = None
+        self, projections: Float[Tensor, "b r e"], present: Bool[Tensor, "b r"] | None = None
     ) -> Float[Tensor, "b r e"]:
         """Predict the target's projections from one's own, as `project`. Form s has no predictor: they stay as they are."""
         return projections if self.predictor is None else _apply_to_present(self.predictor, projections, present)
@@ -74,27 +74,16 @@ class Odin(nn.Module):
 def _apply_to_present(layers: nn.Module, rows: Tensor, present: Tensor | None) -> Tensor:
     if present is None:
         return layers(rows.flatten(0, 1)).unflatten(0, rows.shape[:2])
-    places = places_of(present) if present.ndim == 2 else present
-    inside = rows.flatten(0, 1)[places]  # (number of masks that are present, d)
-    if len(inside) < 2 and layers.training:
-        raise BadInput(
-            f"{len(inside)} masks are in the views of a batch of {len(rows)}; give a larger batch_size and micro_batch"
-        )
-    outputs = layers(inside)
-    return (
-        outputs.new_zeros(rows.shape[0] * rows.shape[1], outputs.shape[-1])
-        .index_copy(0, places, outputs)
-        .view(*rows.shape[:2], -1)
-    )
-
-
-def places_of(present: Bool[Tensor, "b r"]) -> Int[Tensor, " n"]:
-    """Find the places of the masks that are present, counted through the batch; the host waits for their number."""
-    return present.flatten().nonzero()[:, 0]
+    if layers.training and (rows.device.type == "cpu" or len(rows) < 2) and (count := int(present.sum())) < 2:
+        raise BadInput(f"{count} masks are in the views of a batch of {len(rows)}; give a larger batch_size and micro_batch")
+    hidden, norm, activation, last = layers.children()
+    normed = norm(hidden(rows.flatten(0, 1)), present.flatten())
+    outputs = last(activation(normed)).unflatten(0, rows.shape[:2])
+    return outputs.masked_fill(~present[..., None], 0.0)
 
 
 def perceptron(in_width: int, hidden: int, out_width: int) -> nn.Sequential:
     """Make linear, batch norm, ReLU, linear without bias (DetCon's `MLP`, as in BYOL)."""
     return nn.Sequential(
-        nn.Linear(in_width, hidden), nn.BatchNorm1d(hidden), nn.ReLU(inplace=True), nn.Linear(hidden, out_width, bias=False)
+        nn.Linear(in_width, hidden), SyncBatchNorm(hidden), nn.ReLU(inplace=True), nn.Linear(hidden, out_width, bias=False)
     )

@@ -30,7 +30,7 @@ from tapetum.data.views.make import blur_radius, crop, recolour
 from tapetum.encoders.features import Encoder
 from tapetum.systems.odin.losses import detcon, detcon_s
 from tapetum.systems.odin.mask_cache import MaskCache
-from tapetum.systems.odin.model import Odin, places_of
+from tapetum.systems.odin.model import Odin
 from tapetum.systems.odin.regions import OUTSIDE, Crops, pool_masks, sample_regions, span_crops, warp, whole_crops
 from tapetum.systems.odin.sources import mask_source
 from tapetum.systems.pretraining.data import ImageSource, TrainingImage
@@ -116,7 +116,7 @@ class OdinTask(PretrainTask):
         cells = [count for _, count in pooled]  # (b, regions), 0 where a mask is empty in the view
         draws = [sample_regions(each, config.sampled, context.generator) if config.sampled else None for each in cells]
         names = [_name_masks(each, own) for each, own in zip(cells, draws, strict=True)]  # (b, r)
-        present = [places_of(each >= 0) for each in names]
+        present = [each >= 0 for each in names]
         rows = [_select(means, own) for (means, _), own in zip(pooled, draws, strict=True)]  # (b, r, d)
         projections = [model.project(each, own) for each, own in zip(rows, present, strict=True)]
         if config.form == "s":
