@@ -181,8 +181,7 @@ def _tapir_scenes(folder: Path, launch: Launch) -> None:
     train_tap_nano(TapNano(model=networks.TAPIR_NANO, phases=(phase,), checks=1, cache=str(folder / "clips")), launch)
 
 
-@_recipe("bootstap")
-def _bootstap(folder: Path, launch: Launch) -> None:
+def _bootstrap(folder: Path, launch: Launch, model: Path, **more: Any) -> None:
     from tapetum.systems.tap.bootstrap.config import BootstrapRun, Ingredients
     from tapetum.systems.tap.bootstrap.run import bootstrap
     from tapetum.video import write_video
@@ -191,8 +190,24 @@ def _bootstap(folder: Path, launch: Launch) -> None:
     for k in range(3):
         write_video(folder / "videos" / f"{k}.mp4", _noise(13, 48, 64, 3, seed=k), 25)
     sizes: dict[str, Any] = {"steps": STEPS, "frames": 5, "size": 32, "scenes": 3, "checks": 1, "scored": 3, "bf16": False}
-    run = BootstrapRun(model=str(_tiny_tapir(folder)), settings=Ingredients(points=8, stride=1), **sizes)
-    bootstrap(folder / "videos", run, launch)
+    run = BootstrapRun(model=str(model), settings=Ingredients(points=8, stride=1), **sizes)
+    bootstrap(folder / "videos", run, launch, **more)
+
+
+@_recipe("bootstap")
+def _bootstap(folder: Path, launch: Launch) -> None:
+    _bootstrap(folder, launch, _tiny_tapir(folder))
+
+
+@_recipe("bootstap, TAPNext")
+def _bootstap_next(folder: Path, launch: Launch) -> None:
+    from tapetum.systems.tapnext import TapNext, weights
+    from tapetum.systems.tapnext.training.family import TapNextFamily
+    from tapetum.systems.tapnext.training.recipes import TINY_RUN
+
+    file = folder / "tiny.safetensors"
+    weights.save(TapNext(TINY_RUN.model), file)
+    _bootstrap(folder, launch, file, family=TapNextFamily(str(file)))
 
 
 @_recipe("tapnext")

@@ -130,7 +130,7 @@ def test_a_teacher_is_asked_for_its_own_frames_and_answers_for_the_students() ->
     video, draw = torch.zeros(2, 9, 16, 16, 3), torch.zeros(2, 1)
     frames = torch.tensor([[0, 2, 4, 6, 8], [0, 1, 2, 3, 4]])
     queries = torch.tensor([[[3.0, 5, 5]], [[3.0, 5, 5]]])
-    batch = FootageSample(video, frames, video[:, :5], torch.eye(3).expand(2, 5, 3, 3), queries, draw)
+    batch = FootageSample(video, frames, video[:, :5], torch.eye(3).expand(2, 5, 3, 3), queries, draw, (9, 5))
     teacher = Listens()
     told = teach(TapirFamily(BootstrapRun(settings=replace(BARE, polish=False))), teacher, batch)
     assert teacher.lengths == [9, 5]

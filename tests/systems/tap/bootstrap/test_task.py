@@ -1,7 +1,7 @@
 """BootsTAP's losses, held against cases worked out by hand."""
 
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from torch import nn
 from tapetum.systems.tap.bootstrap.config import BootstrapRun, Ingredients
 from tapetum.systems.tap.bootstrap.family import TapirFamily
 from tapetum.systems.tap.bootstrap.labels import warp_tracks
-from tapetum.systems.tap.bootstrap.showings import FootageSample, show_clip
+from tapetum.systems.tap.bootstrap.showings import FootageSample, collate_footage, show_clip
 from tapetum.systems.tap.bootstrap.task import BootstrapTask
 from tapetum.systems.tap.network.types import TrackEstimate, Trajectories
 
@@ -58,7 +58,7 @@ def scene(points: int = 6, frames: int = 8) -> tuple[torch.Tensor, torch.Tensor,
     time = torch.from_numpy(rng.integers(frames, size=points))
     queries = torch.cat([time[:, None].float(), xy[0, range(points), time]], -1)
     sample = replace(sample, queries=queries)
-    batch = FootageSample(*(getattr(sample, part.name)[None] for part in fields(FootageSample)))
+    batch = collate_footage([sample])
     return xy, hidden, batch
 
 

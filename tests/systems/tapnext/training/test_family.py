@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from tapetum.systems.tap.bootstrap.config import Ingredients
-from tapetum.systems.tap.bootstrap.showings import FootageSample, show_clip
+from tapetum.systems.tap.bootstrap.showings import FootageSample, collate_footage, show_clip
 from tapetum.systems.tap.bootstrap.task import BootstrapTask
 from tapetum.systems.tapnext import TapNext
 from tapetum.systems.tapnext.model import TapNextPredictions
@@ -36,7 +36,7 @@ def noise(seed: int = 0) -> np.ndarray:
 def showing(settings: Ingredients) -> FootageSample:
     """A batch of one clip of noise."""
     sample = show_clip(np.random.default_rng(1), noise(), settings, SIZE, FRAMES, 1)
-    return FootageSample(*(getattr(sample, part.name)[None] for part in fields(FootageSample)))
+    return collate_footage([sample])
 
 
 def task_of(family: TapNextFamily, **changes: object) -> BootstrapTask:

@@ -6,13 +6,14 @@ Source: BootsTAP (arXiv 2402.00847, section 3) for the labels, the cycle and pro
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
 from tapetum.systems.tap.bootstrap.config import Ingredients
 from tapetum.systems.tap.bootstrap.showings import FootageSample
 from tapetum.systems.tap.network.types import TrackEstimate, reduce_estimates
 from tapetum.systems.tap.tracking.polish import SURELY_SEEN, polished
+from tapetum.systems.tap.tracking.polish_clip import polish_clip
 from tapetum.tracks.training.self_training import TrackerFamily
 
 NO_DOUBT = 5.0
@@ -40,24 +41,32 @@ def polished_estimate(
     estimate: TrackEstimate, video: Float[Tensor, "b t h w 3"], queries: Float[Tensor, "b n 3"]
 ) -> TrackEstimate:
     """Polish a teacher's tracks by the images, and leave no doubt where they agree well."""
-    frames = ((video.float() + 1) * 127.5).round().byte().cpu().numpy()
-    hidden, far = estimate.occlusion.float().cpu(), estimate.expected_dist.float().cpu()
-    confidence = (-hidden).sigmoid() * (-far).sigmoid()
-    tracks, agree = [], []
-    for clip, query, xy, sure in zip(frames, queries.cpu(), estimate.tracks.float().cpu(), confidence, strict=True):
-        exact, raised = polished(lambda begin, end, clip=clip: clip[begin:end], query, xy, sure)
-        tracks.append(exact)
-        agree.append(raised > SURELY_SEEN)
-    agreed, place = torch.stack(agree), torch.stack(tracks).to(estimate.tracks)
-    hidden, far = (torch.where(agreed, logit.clamp(max=-NO_DOUBT), logit).to(place) for logit in (hidden, far))
-    return TrackEstimate(place, hidden, far)
+    frames = ((video.float() + 1) * 127.5).round().byte()
+    clips = zip(frames, queries, estimate.tracks.float(), estimate.confidence, strict=True)
+    tracks, confidence = zip(*(_polish(*clip) for clip in clips), strict=True)
+    agreed, place = torch.stack(confidence) > SURELY_SEEN, torch.stack(tracks).to(estimate.tracks)
+    hidden, far = (logit.float() for logit in (estimate.occlusion, estimate.expected_dist))
+    return TrackEstimate(place, *(torch.where(agreed, logit.clamp(max=-NO_DOUBT), logit).to(place) for logit in (hidden, far)))
+
+
+def _polish(
+    frames: UInt8[Tensor, "t h w 3"],
+    queries: Float[Tensor, "n 3"],
+    xy: Float[Tensor, "n t 2"],
+    confidence: Float[Tensor, "n t"],
+) -> tuple[Float[Tensor, "n t 2"], Float[Tensor, "n t"]]:
+    """Polish the tracks of a clip: on a CPU only from the queries on, elsewhere with fixed shapes."""
+    if frames.device.type != "cpu":
+        return polish_clip(frames, queries, xy, confidence)
+    images = frames.numpy()
+    return polished(lambda begin, end: images[begin:end], queries, xy, confidence)
 
 
 def teach(family: TrackerFamily, teacher: nn.Module, batch: FootageSample) -> TrackEstimate:
     """Compute the teacher's tracks in the student's frames, clip by clip, since their lengths differ."""
     clips = []
-    for video, frames, queries in zip(batch.video, batch.frames, batch.queries, strict=True):
-        video = video[None, : int(frames[-1]) + 1]
+    for video, length, frames, queries in zip(batch.video, batch.lengths, batch.frames, batch.queries, strict=True):
+        video = video[None, :length]
         teacher_queries = torch.cat([frames[queries[:, :1].long()].to(queries), queries[:, 1:]], 1)[None]
         estimate = TrackEstimate(*family.estimate(teacher, video, teacher_queries))
         clips.append(reduce_estimates(lambda tensors, frames=frames: tensors[0][:, :, frames], [estimate]))

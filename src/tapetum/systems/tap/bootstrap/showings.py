@@ -43,6 +43,8 @@ class FootageSample:
     """Queries of the teacher: (t, x, y), t one of the student's frames by its number there, raster pixels of `video`."""
     draw: Float[Tensor, "*b n"]
     """A number in 0..1: which of the frames in which the teacher sees a point is the student's."""
+    lengths: tuple[int, ...]
+    """How many frames of each clip's `video` count: up to the student's last one. Shapes depend on it, so the host knows it."""
 
 
 class FootageSamples(torch.utils.data.Dataset[FootageSample]):
@@ -94,6 +96,7 @@ def show_clip(
         maps,
         torch.from_numpy(queries.astype(np.float32)),
         torch.from_numpy(rng.random(settings.points, np.float32)),
+        (len(whole),),
     )
 
 
@@ -122,7 +125,9 @@ def moving_queries(rng: np.random.Generator, clip: UInt8[np.ndarray, "t s s 3"],
 
 def collate_footage(samples: Sequence[FootageSample]) -> FootageSample:
     """Collate samples to a batch."""
-    return FootageSample(*(torch.stack([getattr(s, f.name) for s in samples]) for f in fields(FootageSample)))
+    lengths = tuple(length for sample in samples for length in sample.lengths)
+    tensors = [f.name for f in fields(FootageSample) if f.name != "lengths"]
+    return FootageSample(**{name: torch.stack([getattr(s, name) for s in samples]) for name in tensors}, lengths=lengths)
 
 
 class PairedSamples(torch.utils.data.Dataset[dict[str, TapSample | FootageSample]]):

@@ -54,15 +54,29 @@ def track_with_fixed_shapes(model: Tapir, video: Float[Tensor, "b t h w 3"], que
     if not model.config.second_pass:
         return first
     weight = _weights(features, first.tracks.float(), first.confidence, queries[..., 0].round())  # b n t
-    time = torch.arange(video.shape[1], device=video.device).expand_as(weight)
-    places = torch.cat([time[..., None].float(), first.tracks.float()], -1)
+    mixed = average_with_fixed_shapes(model, features, points, first.tracks.float(), weight)
+    return model.trajectories(features, mixed, known, query_chunk=None)
+
+
+def average_with_fixed_shapes(
+    model: Tapir,
+    features: FeatureGrids,
+    points: QueryFeatures,
+    tracks: Float[Tensor, "b n t 2"],
+    weight: Float[Tensor, "b n t"],
+) -> QueryFeatures:
+    """Average the features of points with those at all positions of their tracks by `weight`; 0 is read at the image's corner.
+
+    The coarse ones of the result are averages, the fine ones those of `points`, which weigh 1.
+    """
+    time = torch.arange(weight.shape[2], device=weight.device).expand_as(weight)
+    places = torch.cat([time[..., None].float(), torch.where(weight[..., None] > 0, tracks, 0.0)], -1)  # b n t 3
 
     def mean(own: Tensor, along: Tensor) -> Tensor:
-        along = torch.where(weight[..., None] > 0, along.unflatten(1, weight.shape[1:]), 0.0)  # b n t c
-        return (own + (along * weight[..., None]).sum(2)) / (1 + weight.sum(-1, keepdim=True))
+        total = (along.float().unflatten(1, weight.shape[1:]) * weight[..., None]).sum(2)  # b n c
+        return ((own.float() + total) / (1 + weight.sum(-1, keepdim=True))).to(own)
 
-    mixed = points.map(mean, model.query_features(features, places.flatten(1, 2)))
-    return model.trajectories(features, _with_fine(mixed, points), known, query_chunk=None)
+    return _with_fine(points.map(mean, model.query_features(features, places.flatten(1, 2))), points)
 
 
 def average_visible_features(
@@ -74,6 +88,8 @@ def average_visible_features(
     chunk: int | None = None,
 ) -> QueryFeatures:
     """Average the features of points over their queries and the frames in which the first pass saw them.
+
+    On a CPU features are read there alone; elsewhere at all positions, since the host would have to wait for their number.
 
     Args:
         features: of the clips.
@@ -99,7 +115,13 @@ def average_visible_features(
         return _with_fine(mixed, own)
 
     step = chunk or max(count, 1)
-    parts = [[mean(clip, slice(begin, begin + step)) for begin in range(0, max(count, 1), step)] for clip in range(clips)]
+    slices = [slice(begin, begin + step) for begin in range(0, max(count, 1), step)]
+    if tracks.device.type != "cpu":
+        chunks = [
+            average_with_fixed_shapes(model, features, points.select(part), tracks[:, part], weight[:, part]) for part in slices
+        ]
+        return chunks[0].beside(*chunks[1:])
+    parts = [[mean(clip, part) for part in slices] for clip in range(clips)]
     whole = [chunks[0].beside(*chunks[1:]) for chunks in parts]
     return whole[0].map(lambda *x: torch.cat(x), *whole[1:])
 

@@ -58,7 +58,12 @@ _STIFF = 4e-4
 
 def grey(frames: UInt8[np.ndarray, "t h w 3"], device: torch.device | str = "cpu") -> Float[Tensor, "t y x"]:
     """Compute the images that patches are cut from: grey, 0..255, slightly blurred, the shorter side at most SIDE pixels."""
-    images = torch.from_numpy(frames).to(device).permute(0, 3, 1, 2)
+    return grey_images(torch.from_numpy(frames).to(device))
+
+
+def grey_images(frames: UInt8[Tensor, "t h w 3"]) -> Float[Tensor, "t y x"]:
+    """Compute what `grey` does, on the device of the frames."""
+    images = frames.permute(0, 3, 1, 2)
     size = reduced(images.shape[-2], images.shape[-1])
     if size != images.shape[-2:]:  # on a CPU bytes are filtered in a sixth of the time, and rounded to whole grey levels
         images = images if images.device.type == "cpu" else images.float()
@@ -122,12 +127,17 @@ class Patches:
         moves = moves - ignored @ ((ignored * weight[:, None]).mT @ moves)
         stiff = constant([1, 1, *[RADIUS**2 / 4] * 4], image, torch.float32) * _STIFF
         weighted = (moves * weight[:, None]).mT
-        solve = torch.linalg.solve(weighted @ moves + torch.diag(stiff), weighted).mT.contiguous()
+        # positive definite: nothing to check, for which the host would wait
+        solve = torch.linalg.solve_ex(weighted @ moves + torch.diag(stiff), weighted).result.mT.contiguous()
         return cls(template, solve, deviation < CONTRAST)
 
     def select(self, index: Any) -> "Patches":
         """Select those of some of the points, by number, mask or slice."""
         return Patches(self.template[index], self.solve[index], self.plain[index])
+
+    def where(self, chosen: Bool[Tensor, " n"], other: "Patches") -> "Patches":
+        """Select these patches where `chosen`, and those of `other` elsewhere."""
+        return Patches(*(_where(chosen, getattr(self, f.name), getattr(other, f.name)) for f in fields(Patches)))
 
     def beside(self, *others: "Patches") -> "Patches":
         """Join these patches, and then others."""
@@ -201,6 +211,11 @@ class Anchors:
     def select(self, index: Any) -> "Anchors":
         """Select some of the points, by number, mask or slice."""
         return Anchors(self.patches.select(index), *(tensor[index] for tensor in self._state))
+
+    def where(self, chosen: Bool[Tensor, " n"], other: "Anchors") -> "Anchors":
+        """Select these points where `chosen`, and those of `other` elsewhere."""
+        state = (_where(chosen, *pair) for pair in zip(self._state, other._state, strict=True))
+        return Anchors(self.patches.where(chosen, other.patches), *state)
 
     def beside(self, *others: "Anchors") -> "Anchors":
         """Join these points, and then others."""
@@ -300,6 +315,10 @@ def prefer_polished(
     enough."""
     sure = torch.maximum(confidence, score.clamp(max=1).to(confidence.dtype))
     return torch.where((score > ACCEPTED)[:, None], places, xy), torch.where(score > SURELY_SEEN, sure, confidence)
+
+
+def _where(chosen: Bool[Tensor, " n"], these: Tensor, those: Tensor) -> Tensor:
+    return torch.where(chosen.view(-1, *[1] * (these.ndim - 1)), these, those)
 
 
 def _sampled(
