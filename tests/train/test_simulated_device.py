@@ -15,7 +15,7 @@ from tapetum.train.launch_config import Launch
 AS_ON_THE_CPU = (
     *("supervised, ResNet", "clip, ViT", "simclr, LARS, accumulated", "byol, ResNet", "dino, ViT", "mae, ViT"),
     "simclr, device augmentation",
-    *("odin", "recall", "hip, masked", "hip, classes", "localiser"),
+    *("odin", "recall", "hip, masked", "hip, classes", "localiser", "bootstap"),
 )
 """Recipes of seconds, which are run on the CPU too."""
 

@@ -12,7 +12,7 @@ from tapetum.core.errors import BadInput
 from tapetum.systems.tap import weights
 from tapetum.systems.tap.config import NANO, TapirConfig
 from tapetum.systems.tap.network.model import places_of
-from tapetum.systems.tap.network.second_pass import average_visible_features, track_passes
+from tapetum.systems.tap.network.second_pass import _weights, average_visible_features, average_with_fixed_shapes, track_passes
 from tapetum.systems.tap.network.types import Trajectories
 from tapetum.systems.tap.tracking.tracker import TapirTracker
 
@@ -101,6 +101,30 @@ def test_a_second_pass_learns_from_what_was_seen_and_not_from_where():
         torch.autograd.grad(found.initial.sum(), tracks)
     with pytest.raises(RuntimeError, match="not have been used"):
         torch.autograd.grad(found.initial.sum(), sure)
+
+
+def test_features_read_at_all_positions_are_those_read_where_points_are_visible():
+    """As accelerators do it, whose host would have to wait for the number of visible positions."""
+    model = network(second_pass=True).model
+    video = torch.stack([torch.from_numpy(noise()), torch.from_numpy(noise()).flip(0)]).float() / 127.5 - 1
+    queries = torch.tensor([[[0, 10.5, 20.25], [3, 60, 5]], [[5, 0, 48], [1.0, 30, 30]]])
+    tracks, logits = torch.rand(2, 2, 6, 2) * 80 - 10, torch.randn(2, 2, 6) * 2 - 2
+    tracks[0, 0, 2], logits[0, 0, 2] = torch.nan, -9.0  # nowhere
+    results = []
+    for fixed in (False, True):
+        features = model.features(video)
+        points, first = model.query_features(features, queries), Trajectories(tracks, logits, logits)
+        if fixed:
+            weight = _weights(features, tracks, first.confidence, queries[..., 0])
+            found = average_with_fixed_shapes(model, features, points, tracks, weight)
+        else:
+            found = average_visible_features(model, features, points, first, queries[..., 0])
+        total = sum(part.pow(2).sum() for part in (found.initial, *found.levels[0]))
+        results.append([found.initial, *found.levels[0], *torch.autograd.grad(total, [*features.pyramids[0][:2]])])
+    for visible, everywhere in zip(*results, strict=True):
+        torch.testing.assert_close(everywhere, visible, rtol=1e-5, atol=1e-6)
+    assert (weight > 0).any()
+    assert (weight == 0).any()
 
 
 def test_chunks_of_points_change_nothing():

@@ -29,7 +29,8 @@ def polish_clip(
     xy, confidence = xy.clone(), confidence.clone()
     images, size = grey_images(frames), (frames.shape[1], frames.shape[2])
     small, count = (images.shape[1], images.shape[2]), len(images)
-    at = torch.where(queries[:, 0] == queries[:, 0].round(), queries[:, 0], -1).long()
+    on_a_frame = (queries[:, 0] == queries[:, 0].round()) & (queries[:, 0] < count)
+    at = torch.where(on_a_frame, queries[:, 0], -1).long()
     places = scale_xy(queries[:, 1:], size, small)
     start = Anchors.at(images[0], places)
     for t in range(1, count):
