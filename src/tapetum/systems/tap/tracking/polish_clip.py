@@ -39,8 +39,8 @@ def polish_clip(
         anchors = start
         for t in range(count) if onward else reversed(range(count)):
             passed = (at >= 0) & (at <= t) if onward else at >= t
-            after, found, score = anchors.follow(images[t], scale_xy(xy[:, t], size, small))
-            exact, sure = prefer_polished(xy[:, t], confidence[:, t], scale_xy(found, small, size), score)
+            after, aligned, score = anchors.follow(images[t], scale_xy(xy[:, t], size, small))
+            exact, sure = prefer_polished(xy[:, t], confidence[:, t], scale_xy(aligned, small, size), score)
             anchors = after.where(passed, anchors)
             xy[:, t] = torch.where(passed[:, None], exact, xy[:, t])
             confidence[:, t] = torch.where(passed, sure, confidence[:, t])
