@@ -62,13 +62,13 @@ class TapNextFamily(TrackerFamily):
         """Compute TAPNext's losses of clips with exact tracks."""
         model = cast(TapNext, network)
         source, target = (batch.video.shape[2], batch.video.shape[3]), model.config.video_size
-        video, queries = _as_seen(model, batch.video, batch.queries)
+        video, queries = _resize_inputs(model, batch.video, batch.queries)
         return compute_clip_loss(model, replace(batch, video=video, queries=queries, xy=scale_xy(batch.xy, source, target)))
 
     def estimate(self, network: nn.Module, video: Float[Tensor, "b t h w 3"], queries: Float[Tensor, "b n 3"]) -> PointEstimate:
         """Track points forwards, and backwards before the frame of their query."""
         model, size = cast(TapNext, network), (video.shape[2], video.shape[3])
-        frames, points = _as_seen(model, video, queries)
+        frames, points = _resize_inputs(model, video, queries)
         times, last = points[..., :1].round(), video.shape[1] - 1
         forwards = _read(model(frames, points), model, size)
         turned = torch.cat([last - times, points[..., 1:]], -1)
@@ -87,7 +87,7 @@ class TapNextFamily(TrackerFamily):
     ) -> list[TapNextPredictions]:
         """Predict by the tokens after each block, positions in pixels of `video`."""
         model, size = cast(TapNext, network), (video.shape[2], video.shape[3])
-        layers = model.predict_layers(*_as_seen(model, video, queries))
+        layers = model.predict_layers(*_resize_inputs(model, video, queries))
         return [replace(one, xy=scale_xy(one.image_xy, model.config.image_size, size)) for one in layers]
 
     def final(self, predictions: Sequence[TapNextPredictions]) -> PointEstimate:
@@ -119,7 +119,7 @@ class TapNextFamily(TrackerFamily):
         """Compute positions and the probability of being visible, forwards alone: scores count from the query on."""
         model, size = cast(TapNext, network), (video.shape[2], video.shape[3])
         device = next(model.parameters()).device
-        made = model(*_as_seen(model, video.to(device), queries.to(device)))
+        made = model(*_resize_inputs(model, video.to(device), queries.to(device)))
         return scale_xy(made.image_xy[0], model.config.image_size, size), made.visible_logits[0].sigmoid()
 
     def parameter_groups(self, network: nn.Module) -> list[dict[str, Any]]:
@@ -135,7 +135,7 @@ class TapNextFamily(TrackerFamily):
         return tracker.load(name_or_path, device)
 
 
-def _as_seen(
+def _resize_inputs(
     model: TapNext, video: Float[Tensor, "b t h w 3"], queries: Float[Tensor, "b n 3"]
 ) -> tuple[Float[Tensor, "b t h2 w2 3"], Float[Tensor, "b n 3"]]:
     """Frames at the network's `video_size`, and queries in their pixels."""
