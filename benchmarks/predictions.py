@@ -1,4 +1,4 @@
-"""How long runs were said to take, and how long they took: eight small ones, one after the other.
+"""How long runs were said to take, and how long they took: seven small ones, one after the other.
 
     python benchmarks/predictions.py [--only NAME ...] [--out FILE.json]
 
@@ -23,10 +23,8 @@ import torch
 from PIL import Image
 
 from tapetum.app.answer import load_watcher
-from tapetum.app.plan import plan_training, plan_watching
+from tapetum.app.plan import plan_watching
 from tapetum.systems.longvideo import build_video_text, save
-from tapetum.systems.longvideo.recipes import recipe as longvideo_recipe
-from tapetum.systems.longvideo.run import train_longvideo
 from tapetum.systems.pretraining.recipes import recipe
 from tapetum.systems.pretraining.run import loop_config, predict, pretrain, task_for
 from tapetum.systems.pretraining.study.plan import load_plan
@@ -69,17 +67,6 @@ def study(folder: Path) -> tuple[Timed, Callable[[], None]]:
     return (costs.times.all.wall, costs.times.all.cpu), lambda: run_study(costs)
 
 
-def training(folder: Path) -> tuple[Timed, Callable[[], None]]:
-    """A stage of a long-video encoder, as --plan says it."""
-    run = longvideo_recipe(
-        "short", "ordered-events", model="vivit-nano", size=32, frames=16, batch_size=8, micro_batch=4, steps=80
-    )
-    planned = plan_training(run)
-    return (planned.seconds, None), lambda: train_longvideo(
-        run, Launch(out=folder / "run", workers=0, threads=1), lambda text: None
-    )
-
-
 def watching(folder: Path) -> tuple[Timed, Callable[[], None]]:
     """A video with a memory-consolidated encoder, as embed --plan says it."""
     rng = np.random.default_rng(0)
@@ -118,7 +105,6 @@ RUNS: dict[str, Callable] = {
         "supervised", "vit-nano", 600, 0, change=("patch=8", "width=16", "depth=1", "heads=2", "mlp_width=32")
     ),
     "study tiny": study,
-    "longvideo short": training,
     "longvideo embed": watching,
 }
 

@@ -104,7 +104,7 @@ def test_a_plan_is_written_as_text_and_as_json() -> None:
 
 RECORDS = (
     "tap.training.recipes", "tap.bootstrap.config", "tapnext.training.recipes", "hip.recipes", "odin.recipes",
-    "paligemma.recipes", "pretraining.recipes", "longvideo.recipes", "adapters.recipes",
+    "paligemma.recipes", "pretraining.presets", "longvideo.recipes", "adapters.recipes",
 )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 
 import sentencepiece
 
@@ -57,3 +58,13 @@ def train_pairs() -> tuple[dict[str, int], list[tuple[str, str]]]:
     for token in ("<|startoftext|>", "<|endoftext|>"):
         vocabulary[token] = len(vocabulary)
     return vocabulary, [tuple(merge) for merge in model["merges"]]
+
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "red", "ball", "##s", "fall", "then", "cube", "it", "'", ",", "!"]
+WORDS += ["green", "blue", "sofa", "on", "##er", "cat", "##t", "c", "dog", "1", "##9", "7"]
+
+
+def write_wordpiece(path: Path) -> Path:
+    """Write a small vocabulary of BERT's WordPiece."""
+    path.write_text("\n".join(WORDS) + "\n")
+    return path

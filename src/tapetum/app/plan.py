@@ -1,26 +1,20 @@
-"""What work on long videos will cost, said before any is done: tokens, memories, bytes, FLOPs."""
+"""What looking at long videos costs (`--plan` of `embed` and `answer`), said before: tokens, memories, bytes, FLOPs."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from tapetum.app.verb import File, Result
 from tapetum.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from tapetum.systems.longvideo.config import VideoConfig
     from tapetum.systems.longvideo.cost import VideoCost
-    from tapetum.systems.longvideo.recipes import VideoTextRun
-
-
-_DEAR, _FEW_CLIPS, _FEW_CHECKS = 1e11, 2, 8
-"""FLOPs of a step that is measured as it is; clips of one that would take too long, and clips to score with."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedVideo:
-    """The cost of looking at one video, or of one step of training."""
+    """The cost of looking at one video."""
 
     name: str
     frames: int
@@ -41,13 +35,11 @@ class PlannedWork(Result):
     """What is to be looked at, and its cost."""
 
     videos: tuple[PlannedVideo, ...]
-    adds: bool = True
-    """The rows are of work one after the other; of training each is part of the next."""
 
     @property
     def flops(self) -> int:
         """Of all together."""
-        return sum(each.flops for each in self.videos) if self.adds else self.videos[-1].flops
+        return sum(each.flops for each in self.videos)
 
     def as_json(self) -> dict[str, Any]:
         """Say it as JSON values."""
@@ -57,9 +49,7 @@ class PlannedWork(Result):
     def seconds(self) -> float | None:
         """Of all together."""
         each = [video.seconds for video in self.videos]
-        if None in each:
-            return None
-        return sum(filter(None, each)) if self.adds else each[-1]
+        return None if None in each else sum(filter(None, each))
 
     def as_text(self) -> str:
         """Make a table."""
@@ -72,9 +62,7 @@ class PlannedWork(Result):
             f"{_short(each.memory_bytes, 'B'):>9} {_short(each.flops, ''):>9} {_time(each.seconds):>9}"
             for each in self.videos
         ]
-        total = (
-            [f"together {_short(self.flops, '')} FLOPs, {_time(self.seconds)}"] if len(self.videos) > 1 and self.adds else []
-        )
+        total = [f"together {_short(self.flops, '')} FLOPs, {_time(self.seconds)}"] if len(self.videos) > 1 else []
         return "\n".join([head, *rows, *total])
 
 
@@ -106,58 +94,6 @@ def plan_watching(files: Sequence[Any], model: File, frame_rate: float = 1.0) ->
         name = Path(str(file)).name if isinstance(file, File) else "video"
         planned.append(_video(name, cost, cost.flops * seconds_per_flop))
     return PlannedWork(videos=tuple(planned))
-
-
-def plan_training(run: "VideoTextRun") -> PlannedWork:
-    """Say what a clip, a step and the whole of a run cost at most, the text beside the video not counted in FLOPs.
-
-    Two steps of a few clips are done to see how long they take, where the run's data and weights are there.
-    """
-    from dataclasses import replace
-
-    from tapetum.systems.longvideo.cost import compute_cost, step_flops
-    from tapetum.systems.longvideo.run import make_task
-
-    if run.stage == "language":
-        raise BadInput("the stage language looks at no video; leave --plan out")
-    config: VideoConfig = run.config.video
-    if run.encoder:
-        config = cast(Any, make_task(run).model()).video.config
-    frames = 1 if run.stage == "images" else run.frames
-    frozen = run.stage == "video-to-text"
-    once = compute_cost(config, frames, training=True)
-    flops = once.flops if frozen else step_flops(config, frames)
-    start, clip_s = _training_seconds(run, run.batch_size * flops)
-    step_s = None if clip_s is None else run.batch_size * clip_s
-    clip = _video("a clip", once, clip_s)
-    step = replace(clip, name=f"a step of {run.batch_size}", flops=run.batch_size * flops, seconds=step_s)
-    whole = replace(step, name=f"{run.steps:,} steps", flops=run.steps * step.flops)
-    whole = replace(whole, seconds=None if step_s is None else start + run.steps * step_s)
-    return PlannedWork(videos=(clip, step, whole), adds=False)
-
-
-def _training_seconds(run: "VideoTextRun", flops: int) -> tuple[float, float | None]:
-    """Seconds that a run takes beside its steps, its scores among them, and that a clip takes in a step."""
-    import time
-    from dataclasses import replace
-
-    from tapetum.systems.longvideo.run import longvideo_config, make_task
-    from tapetum.train.launch_config import Launch
-    from tapetum.train.rehearsal import rehearse
-
-    clips = run.batch_size if flops <= _DEAR else min(run.batch_size, _FEW_CLIPS)
-    few = replace(run, batch_size=clips, micro_batch=min(run.micro_batch, clips), checks=min(run.checks, _FEW_CHECKS))
-    config = longvideo_config(few, Launch(out=Path(), workers=0))
-    try:
-        measured, task = rehearse(make_task(few), config, 0.0, steps=1), make_task(few)
-        model = task.model().eval()
-        began = time.perf_counter()
-        task.evaluate(model, 0)
-    except BadInput:  # what is missing is said when the run begins
-        return 0.0, None
-    scored_s = (time.perf_counter() - began) * run.checks / few.checks
-    times = run.steps // config.eval_every + 1  # once more at the end
-    return measured.start.wall + times * scored_s, measured.step.wall / clips
 
 
 def _look_seconds(model: Any, video: Any, view: Any) -> float:

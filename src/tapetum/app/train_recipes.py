@@ -1,15 +1,13 @@
 """The commands of `tapetum train`, one for each recipe: its presets, and how its fields become options."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import tyro
 
 from tapetum.app.commands import Command, Group
 from tapetum.app.options import options
-from tapetum.app.plan import PlannedWork, plan_training
-from tapetum.app.recipes import RecipeOptions, recipe_command, recipe_options
+from tapetum.app.recipes import recipe_command, recipe_options
 from tapetum.app.train import TrainedModel, train
 from tapetum.app.train_status import status
 from tapetum.app.verb import Listener
@@ -45,19 +43,6 @@ _SIZE = tyro.constructors.PrimitiveConstructorSpec(
     str_from_instance=lambda size: [str(size)] if size is None else [str(n) for n in size],
 )
 """One number for squares, or two."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LongVideoOptions(RecipeOptions):
-    """Teach a video encoder and a text tower that what belongs together is alike (LongViViT, MC-ViT), or a frozen language
-    model to see what a frozen encoder sees, a stage a run.
-
-    The weights are for tapetum.load, and for --start of the next stage. Under torchrun it runs on several processes.
-    """
-
-    recipe: Annotated[VideoTextRun, options(LONG_VIDEO, by=("stage", "preset"), required=_DATA, markers=_FLAGS)]
-    plan: bool = False
-    """Only say what it will cost: tokens, memories, bytes, FLOPs and time of a clip, a step and the run."""
 
 
 def _tap_nano(recipe: str, help: str) -> type:
@@ -149,7 +134,14 @@ _OPTIONS: dict[str, type] = {
         """,
         Annotated[OdinRun, options(ODIN, by="preset", required=_DATA, markers=_FLAGS)],
     ),
-    "longvideo": LongVideoOptions,
+    "longvideo": recipe_options(
+        """Teach a video encoder and a text tower that what belongs together is alike (LongViViT, MC-ViT), or a frozen language
+        model to see what a frozen encoder sees, a stage a run.
+
+        The weights are for tapetum.load, and for --start of the next stage. Under torchrun it runs on several processes.
+        """,
+        Annotated[VideoTextRun, options(LONG_VIDEO, by=("stage", "preset"), required=_DATA, markers=_FLAGS)],
+    ),
     "fcn": recipe_options(
         """Fine-tune an encoder to segment PASCAL VOC, Cityscapes, CamVid or ADE20K, and score it: mean IoU.
 
@@ -175,9 +167,7 @@ _OPTIONS: dict[str, type] = {
 }
 
 
-def _work(given: Any, launch: Launch, listener: Listener) -> TrainedModel | PlannedWork | None:
-    if isinstance(given, LongVideoOptions) and given.plan:
-        return plan_training(given.recipe)
+def _work(given: Any, launch: Launch, listener: Listener) -> TrainedModel | None:
     return train(given.recipe, launch, listener.line)
 
 

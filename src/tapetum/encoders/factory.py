@@ -42,15 +42,13 @@ from tapetum.encoders.architectures import (
 from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.published import PORT, PUBLISHED
+from tapetum.encoders.stored_tokenizer import TOKENIZER, restore_tokenizer, store_tokenizer
 from tapetum.encoders.tables.rows import to_official, under_our_names
-from tapetum.encoders.tokenizers import LONGEST_ROW, Tokenizer, from_content
+from tapetum.encoders.tokenizers import Tokenizer
 from tapetum.hub.blueprint import blueprint
 from tapetum.hub.registry import ENCODER_FILE, find, resolve
 from tapetum.hub.renamed import current_config, current_tensors
 from tapetum.hub.state_dicts import read_state
-
-TOKENIZER = "tokenizer"
-"""Entry in the header of a file, and name of the tensor of bytes, of the tokenizer of two towers."""
 
 
 def build(name: str, seed: int = 0, **changes: Any) -> Encoder:
@@ -153,8 +151,8 @@ def save(encoder: Encoder, path: str | os.PathLike[str], dtype: torch.dtype = to
     }
     header = {"encoder": json.dumps(as_json(describe(encoder)))}
     if (tokenizer := getattr(encoder, "tokenizer", None)) is not None:
-        header[TOKENIZER] = json.dumps({"kind": tokenizer.kind, "length": tokenizer.length})
-        tensors[TOKENIZER] = torch.frombuffer(bytearray(tokenizer.content), dtype=torch.uint8)
+        about, tensors[TOKENIZER] = store_tokenizer(tokenizer)
+        header[TOKENIZER] = json.dumps(about)
     with whole_file(Path(path)) as temporary:
         temporary.write_bytes(to_bytes(tensors, header))
 
@@ -234,11 +232,9 @@ def _from_file(path: Path) -> Encoder:
 def _tokenizer(text: str, content: Tensor | None, path: Path) -> Tokenizer:
     try:
         stored = parse_json(text)
-        if content is None or content.dtype != torch.uint8 or not 1 <= stored["length"] <= LONGEST_ROW:
-            raise ValueError("its bytes or its length are wrong")
-        return from_content(content.numpy().tobytes(), stored["kind"], stored["length"])
-    except (ValueError, TypeError, KeyError) as error:
+    except ValueError as error:
         raise BadInput(f"the tokenizer in {path} cannot be read ({str(error)[:100]}); save the encoder again") from error
+    return restore_tokenizer(stored, content, path)
 
 
 def _architecture(text: str, path: Path) -> Architecture:

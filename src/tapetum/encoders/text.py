@@ -1,12 +1,14 @@
 """A small text transformer: CLIP's (causal, read at the end token) and SigLIP's (sees all, read at the last, with a head);
-and LongViViT's and TIPSv2's (see all, the mean of their tokens).
+and TIPSv2's (sees all, the mean of its tokens); and BERT, as LongViViT has it (sees all, the mean of its tokens).
 
 Sources: CLIP (arXiv 2103.00020), SigLIP (arXiv 2303.15343), LongViViT (arXiv 2312.07395, section 3), TIPSv2 (arXiv
-2604.12012). It takes numbers of tokens; tokenizers are not its business.
+2604.12012), BERT (arXiv 1810.04805; its vector of the first kind of segment, equal for all tokens, is part of the positions).
+It takes numbers of tokens; tokenizers are not its business.
 """
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -31,6 +33,14 @@ class TextFeatures:
 torch.export.register_dataclass(TextFeatures)
 
 
+class NormAfterBlock(Block):
+    """norm(x + attention(x)), then norm(x + mlp(x)): BERT's."""
+
+    def forward(self, x: Float[Tensor, "b n c"], **attention: Any) -> Float[Tensor, "b n c"]:
+        x = self.attention_norm(x + self.attention(x, **attention))
+        return self.mlp_norm(x + self.mlp(x))
+
+
 class TextTransformer(nn.Module):
     """A transformer on tokens of text."""
 
@@ -46,8 +56,11 @@ class TextTransformer(nn.Module):
             self.register_buffer("positions", places.float(), persistent=False)
         else:
             self.positions = nn.Parameter(torch.randn(config.length, config.width) * 0.01)
+        if config.norm_after:
+            self.embedding_norm = self._norm()
+        block = NormAfterBlock if config.norm_after else Block
         self.blocks = nn.ModuleList(
-            Block(
+            block(
                 Attention(config.width, config.heads),
                 Mlp(config.width, config.mlp_width, config.activation),
                 self._norm,
@@ -55,7 +68,7 @@ class TextTransformer(nn.Module):
             )
             for _ in range(config.depth)
         )
-        self.norm = self._norm()
+        self.norm = nn.Identity() if config.norm_after else self._norm()
         self.projection = nn.Linear(config.width, config.projection) if config.projection else None
         self.apply(start_linear)
 
@@ -70,6 +83,8 @@ class TextTransformer(nn.Module):
         if self.config.scale_embedding:
             x = x * math.sqrt(self.config.width)
         x = x + self.positions[: ids.shape[1]]
+        if self.config.norm_after:
+            x = self.embedding_norm(x)
         there = None
         if self.config.pooling == "mean":  # a text of nothing but padding has its first token
             there = (ids != 0) | (torch.arange(ids.shape[1], device=ids.device) == 0)

@@ -8,6 +8,8 @@ A text becomes ids in four steps: normalised, cut into pieces, between a begin a
     tipsv2    lower case                                   -      -      0    64            arXiv 2604.12012, its public code
     clip      lower case, single spaces (NFC)              49406  49407  0    77 (PE: 32)   arXiv 2103.00020
 
+Those of a user's own, for text towers that are trained here, are in `tapetum.encoders.subwords`.
+
 Where a text is too long its end is cut and the end token stays the last one. Padding always reaches the full length: SigLIP
 reads the last position and masks nothing, so that ids of another length give another vector.
 
@@ -29,7 +31,7 @@ from jaxtyping import Int64
 from tapetum.core.errors import BadInput, MissingExtra
 from tapetum.core.reading import parse_json, read_bytes
 
-TokenizerKind = Literal["siglip", "siglip2", "tipsv2", "clip"]
+TokenizerKind = Literal["siglip", "siglip2", "tipsv2", "clip", "wordpiece", "sentencepiece", "json"]
 SENTENCEPIECE_FILES = "spiece.model", "tokenizer.model", "sentencepiece.model"
 PAIRS_FILE, VOCABULARY_FILE, MERGES_FILE = "tokenizer.json", "vocab.json", "merges.txt"
 LONGEST_ROW = 4096
@@ -40,7 +42,7 @@ _NO_PUNCTUATION = str.maketrans("_", " ", string.punctuation.replace("_", ""))
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Format:
+class Format:
     """How pieces become a row of ids."""
 
     end: int | None
@@ -57,7 +59,7 @@ class Tokenizer:
         self,
         encode: Callable[[str], Sequence[int]],
         kind: TokenizerKind,
-        form: _Format,
+        form: Format,
         size: int,
         content: bytes,
         unknown: Callable[[str], list[bool]] = lambda _: [],
@@ -74,14 +76,14 @@ class Tokenizer:
         """Number of ids of every text."""
         return self._form.length
 
-    def __call__(self, texts: Sequence[str]) -> Int64[np.ndarray, "n length"]:
-        """Compute the ids of texts.
+    def __call__(self, texts: Sequence[str], from_end: bool = False) -> Int64[np.ndarray, "n length"]:
+        """Compute the ids of texts; `from_end` cuts the beginning of what is too long, not the end.
 
         Raises BadInput where something is no text, or longer than `LONGEST_TEXT` letters.
         """
         if isinstance(texts, str):
             raise BadInput(f"texts is one text, {texts[:40]!r}; give a list of texts")
-        return np.array([self._row(text) for text in texts], np.int64).reshape(len(texts), self.length)
+        return np.array([self._row(text, from_end) for text in texts], np.int64).reshape(len(texts), self.length)
 
     def count(self, text: str) -> int:
         """Count the tokens of a text of any length, without begin, end and padding."""
@@ -91,7 +93,7 @@ class Tokenizer:
         """Check for each token of a text whether it is unknown, or a single byte; byte pairs have no unknown tokens: []."""
         return self._unknown(self._form.normalise(text))
 
-    def _row(self, text: str) -> list[int]:
+    def _row(self, text: str, from_end: bool) -> list[int]:
         if not isinstance(text, str):
             raise BadInput(f"a text is {text!r:.60}, a {type(text).__name__}; give strings")
         if len(text) > LONGEST_TEXT:
@@ -99,24 +101,25 @@ class Tokenizer:
         form = self._form
         before = [] if form.begin is None else [form.begin]
         after = [] if form.end is None else [form.end]
-        room = form.length - len(before) - len(after)
-        ids = [*before, *list(self._encode(form.normalise(text)))[:room], *after]
+        room = max(form.length - len(before) - len(after), 0)
+        pieces = list(self._encode(form.normalise(text)))
+        ids = [*before, *(pieces[max(len(pieces) - room, 0) :] if from_end else pieces[:room]), *after]
         return ids + [form.pad] * (form.length - len(ids))
 
 
 def siglip(model: bytes, length: int = 64) -> Tokenizer:
     """Make SigLIP's tokenizer from a SentencePiece model (spiece.model). Raises BadInput where the bytes are none."""
-    return _sentencepiece(model, "siglip", _Format(end=1, pad=1, length=length, normalise=_canonical))
+    return _sentencepiece(model, "siglip", Format(end=1, pad=1, length=length, normalise=_canonical))
 
 
 def siglip2(model: bytes, length: int = 64) -> Tokenizer:
     """Make SigLIP 2's tokenizer from Gemma's SentencePiece model. Raises BadInput where the bytes are none."""
-    return _sentencepiece(model, "siglip2", _Format(end=1, pad=0, length=length, normalise=str.lower))
+    return _sentencepiece(model, "siglip2", Format(end=1, pad=0, length=length, normalise=str.lower))
 
 
 def tipsv2(model: bytes, length: int = 64) -> Tokenizer:
     """Make TIPSv2's tokenizer from a SentencePiece model. Raises BadInput where the bytes are none."""
-    return _sentencepiece(model, "tipsv2", _Format(end=None, pad=0, length=length, normalise=str.lower))
+    return _sentencepiece(model, "tipsv2", Format(end=None, pad=0, length=length, normalise=str.lower))
 
 
 def clip(vocabulary: dict[str, int], merges: Sequence[tuple[str, str]], length: int = 77) -> Tokenizer:
@@ -127,13 +130,14 @@ def clip(vocabulary: dict[str, int], merges: Sequence[tuple[str, str]], length: 
         MissingExtra: the library `tokenizers` is not installed.
     """
     encode, begin, end = _pairs(vocabulary, merges)
-    form = _Format(begin=begin, end=end, pad=0, length=length, normalise=lambda text: text)  # `tokenizers` normalises
+    form = Format(begin=begin, end=end, pad=0, length=length, normalise=lambda text: text)  # `tokenizers` normalises
     content = json.dumps({"model": {"type": "BPE", "vocab": vocabulary, "merges": list(map(list, merges))}}).encode()
     return Tokenizer(encode, "clip", form, len(vocabulary), content)
 
 
 def from_content(content: bytes, kind: TokenizerKind, length: int) -> Tokenizer:
-    """Make the tokenizer of a kind from the bytes of its file: a SentencePiece model; for CLIP the content of tokenizer.json.
+    """Make the tokenizer of a kind from the bytes of its file: a SentencePiece model; for CLIP the content of tokenizer.json;
+    for a user's own what `tapetum.encoders.subwords` reads.
 
     Raises:
         BadInput: the bytes are none, or `kind` is unknown.
@@ -142,6 +146,10 @@ def from_content(content: bytes, kind: TokenizerKind, length: int) -> Tokenizer:
     makers = {"siglip": siglip, "siglip2": siglip2, "tipsv2": tipsv2}
     if kind in makers:
         return makers[kind](content, length)
+    if kind in ("wordpiece", "sentencepiece", "json"):
+        from tapetum.encoders.subwords import make_subwords
+
+        return make_subwords(content, kind, length)
     if kind != "clip":
         raise BadInput(f"there is no tokenizer of kind {kind!r}; it is one of {', '.join(get_args(TokenizerKind))}")
     try:
@@ -179,7 +187,7 @@ def _canonical(text: str) -> str:
     return " ".join(text.translate(_NO_PUNCTUATION).lower().split())
 
 
-def _sentencepiece(model: bytes, kind: TokenizerKind, form: _Format) -> Tokenizer:
+def _sentencepiece(model: bytes, kind: TokenizerKind, form: Format) -> Tokenizer:
     import sentencepiece
 
     pieces = sentencepiece.SentencePieceProcessor()

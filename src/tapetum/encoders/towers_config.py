@@ -1,12 +1,12 @@
 """Sizes of text transformers and of pairs of towers. Imports no torch.
 
 Sources: CLIP (arXiv 2103.00020), SigLIP (2303.15343), SigLIP 2 (2502.14786), PE-Core (2504.13181), TIPSv2
-(2604.12012).
+(2604.12012), BERT (1810.04805).
 """
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar, get_args
 
 from tapetum.core.errors import BadInput
@@ -58,6 +58,9 @@ class TextConfig:
     """sine: fixed sines, then cosines, of wavelengths 2 pi to 20,000 pi (TIPSv2)."""
     scale_embedding: bool = False
     """The embedding is multiplied by sqrt(width) before positions are added (TIPSv2)."""
+    norm_after: bool = field(default=False, repr=False)
+    """Norms stand after the embedding and after each sum, and none at the end (BERT). Not in the repr, of which the identity of
+    networks in older tables of vectors is."""
 
     def __post_init__(self) -> None:
         if min(self.width, self.depth, self.heads, self.mlp_width, self.vocabulary, self.length) < 1 or self.width % self.heads:

@@ -19,14 +19,21 @@ from tapetum.hub.blueprint import blueprint
 from tapetum.hub.renamed import current_config, current_tensors
 
 
-def save_headed(model: nn.Module, path: str | os.PathLike[str], key: str, about: Any, dtype: torch.dtype | None = None) -> None:
-    """Write a model's tensors (rounded to `dtype`) with `about`, as JSON, under `key` in the header; or nothing."""
+def save_headed(
+    model: nn.Module,
+    path: str | os.PathLike[str],
+    key: str,
+    about: Any,
+    dtype: torch.dtype | None = None,
+    more: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Write a model's tensors (rounded to `dtype`) and `more`, with `about`, as JSON, under `key` in the header; or nothing."""
     tensors = {
         name: tensor.detach().to("cpu", dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
         for name, tensor in model.state_dict().items()
     }
     with whole_file(Path(path)) as temporary:
-        temporary.write_bytes(to_bytes(tensors, {key: json.dumps(about)}))
+        temporary.write_bytes(to_bytes({**tensors, **(more or {})}, {key: json.dumps(about)}))
 
 
 def read_headed(path: Path, key: str, what: str) -> tuple[Any, dict[str, Tensor]]:

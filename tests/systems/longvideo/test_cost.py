@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +10,14 @@ import pytest
 import torch
 
 from tapetum.account.flops import count_flops
-from tapetum.app.plan import plan_training
 from tapetum.core.errors import BadInput
 from tapetum.systems import longvideo
 from tapetum.systems.longvideo.config import named
-from tapetum.systems.longvideo.cost import compute_cost, step_flops
-from tapetum.systems.longvideo.recipes import recipe
+from tapetum.systems.longvideo.cost import compute_cost
 from tapetum.video import write_video
 
 SIZES = {"width": 24, "depth": 3, "heads": 2, "mlp_width": 48, "size": (32, 32), "tubelet": (2, 8, 8), "frames": 64}
 SIZES |= {"stem": "patch", "stem_blocks": 0}
-SMALL = ("--model", "vivit-nano", "--size", 32, "--frames", 16)
-SHORT = recipe("short", "ordered-events", model="vivit-nano", size=32, frames=16, batch_size=8, micro_batch=4, steps=100)
 
 
 @pytest.mark.parametrize(
@@ -74,23 +69,14 @@ def test_the_papers_table_comes_out() -> None:
     )  # there in bfloat16, of 7
 
 
-@pytest.mark.parametrize(
-    "how",
-    [
-        {"tune": "all"},
-        {"tune": "last-4"},
-        {"tune": "adapters"},
-        {"tune": "all", "stem": "convolutions", "stem_blocks": 1},
-    ],
-)
-def test_learning_costs_about_what_is_said(how: dict[str, Any]) -> None:
-    changes: dict[str, Any] = {**SIZES, "depth": 6, "memory": "streaming", "mask_ratio": 0.5, "adapter_width": 1, **how}
+@pytest.mark.parametrize("stem", [{}, {"stem": "convolutions", "stem_blocks": 1}])
+def test_dropped_tokens_cost_nothing_in_training(stem: dict[str, Any]) -> None:
+    changes: dict[str, Any] = {**SIZES, "depth": 6, "memory": "streaming", "mask_ratio": 0.5, **stem}
     encoder = longvideo.build("mcvit-nano", **changes).train()
     video = torch.zeros(1, 32, 32, 32, 3)
     said = compute_cost(encoder.config, 32, training=True)
     assert said.tokens == int(encoder(video).valid.sum()) == 128
-    counted = count_flops(lambda: encoder(video).pooled.square().mean().backward()).total
-    assert counted == pytest.approx(step_flops(encoder.config, 32), rel=0.01)  # without the adapters' own
+    assert count_flops(lambda: encoder(video)).total == pytest.approx(said.flops, rel=0.01)
 
 
 def test_plans_are_said_before_anything_runs(tmp_path: Path, run: Callable[..., tuple[int, str, str]]) -> None:
@@ -108,20 +94,3 @@ def test_plans_are_said_before_anything_runs(tmp_path: Path, run: Callable[..., 
     assert not (tmp_path / "x.npz").exists()
     with pytest.raises(BadInput, match="1 frame or more"):
         compute_cost(named("mcvit-nano"), 0)
-    with pytest.raises(BadInput, match="looks at no video"):
-        plan_training(recipe("language", "ordered-events"))
-
-
-@pytest.mark.slow
-def test_plans_of_training_do_two_steps(tmp_path: Path, run: Callable[..., tuple[int, str, str]]) -> None:
-    words = "train", "longvideo", "--stage", "short", "--data", "ordered-events", "--out", tmp_path / "r", *SMALL
-    code, out, _ = run(*words, "--batch-size", 8, "--steps", 100, "--plan")
-    assert code == 0
-    assert [line.split("  ")[0] for line in out.splitlines()[1:]] == ["a clip", "a step of 8", "100 steps"]
-    assert not (tmp_path / "r").exists()
-    planned = plan_training(SHORT)
-    assert planned.flops == 100 * 8 * step_flops(SHORT.config.video, 16)
-    clip_s, step_s, whole_s = (each.seconds for each in planned.videos)
-    assert step_s == pytest.approx(8 * clip_s)
-    assert whole_s > 100 * step_s > 0
-    assert plan_training(replace(SHORT, data="nowhere")).as_text().splitlines()[-1].endswith(" ?")

@@ -93,24 +93,6 @@ def compute_cost(config: VideoConfig, frames: int, training: bool = False) -> Vi
     )
 
 
-def step_flops(config: VideoConfig, frames: int) -> int:
-    """Count the FLOPs of learning from one video of `frames` frames, the text beside it not counted."""
-    cost = compute_cost(config, frames, training=True)
-    last, attending = min(4, config.depth) / config.depth, 2.5 * cost.attention
-    patches = cost.patches
-    if config.stem == "convolutions":  # all of them but the first also want gradients of what enters them
-        count = -(-frames // config.tubelet[0]) * config.tubelet[0]
-        cells = count * config.size[0] * config.size[1] // 4
-        patches += cost.patches - convolution(cells, 9, 3, 2 * config.width // config.tubelet[1])
-    behind = {
-        "all": 2 * cost.linear + attending + patches,
-        "last-4": last * (2 * cost.linear + attending),
-        "adapters": cost.linear + attending + patches,
-        "lora": 2 * cost.linear + attending + patches,  # as products of the changed weights
-    }
-    return cost.flops + int(2 * behind[config.tune])
-
-
 def _tubelet(config: VideoConfig) -> int:
     """Count the multiply-adds that make a tubelet a token."""
     frames, rows, columns = config.tubelet

@@ -184,6 +184,8 @@ def continue_from(model: _Model, **changes: Any) -> _Model:
             )
         own[target] = value
     made.load_state_dict(own)
+    if isinstance(model, VideoText):
+        made.tokenizer = model.tokenizer
     return made.to(next(model.parameters()).device).eval()
 
 

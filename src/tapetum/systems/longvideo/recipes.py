@@ -52,8 +52,10 @@ class VideoTextRun:
     model: str = "mcvit-nano"
     """Network by name, such as vivit-nano, longvivit-b, mcvit-b."""
     vocabulary: int = BYTES
-    """Kinds of tokens of the text tower; 258: it reads bytes. The papers' towers read subwords, of a tokenizer that they do not
-    name: a run with more than 258 can be planned (--dry), not trained."""
+    """Kinds of tokens of the text tower; 258: it reads bytes. With more it reads subwords, of --tokenizer."""
+    tokenizer: str = ""
+    """Tokenizer of a text tower that reads subwords, at most --vocabulary of them: vocab.txt of BERT, a SentencePiece model,
+    tokenizer.json, or a folder with one of these. The papers do not name theirs. Empty: that of --start, if it has one."""
     size: int = 96
     """Rows and columns of a frame."""
     frames: int = 16
@@ -94,6 +96,8 @@ class VideoTextRun:
         if self.encoder and (self.start or self.stage == "language"):
             reason = "the stage language has no encoder" if self.stage == "language" else "--start has an encoder of its own"
             raise BadInput(f"--encoder {self.encoder} has no place here: {reason}; leave one out")
+        if self.tokenizer and self.stage in ("language", "video-to-text"):
+            raise BadInput(f"the stage {self.stage} has no text tower; leave --tokenizer out")
         if self.beside and self.stage != "questions":
             raise BadInput(f"images beside are of the stage questions, not {self.stage}; leave --beside out")
 

@@ -6,14 +6,12 @@ from pathlib import Path
 from typing import cast
 
 from tapetum.core.addresses import is_address
-from tapetum.core.errors import BadInput
 from tapetum.core.remote_cache import RemoteCache, cache_of
 from tapetum.data.remote_folder import local_place
 from tapetum.hub.registry import VIDEO_FILE
 from tapetum.systems.longvideo.captioner_task import CaptionerTask, LanguageTask
 from tapetum.systems.longvideo.recipes import VideoTextRun
 from tapetum.systems.longvideo.task import VideoTextTask
-from tapetum.systems.longvideo.video_text_config import BYTES
 from tapetum.systems.longvideo.weights import Model, save
 from tapetum.train import TrainConfig, fit
 from tapetum.train.launch import is_main
@@ -47,12 +45,7 @@ def _on_this_machine(place: str, cache: RemoteCache) -> str:
 
 
 def make_task(run: VideoTextRun) -> VideoTextTask | LanguageTask | CaptionerTask:
-    """Make the task of a stage. Raises BadInput for a text tower that reads subwords."""
-    if run.vocabulary != BYTES:
-        raise BadInput(
-            f"a text tower of {run.vocabulary:,} tokens wants a tokenizer, which the papers do not name; train with "
-            f"--vocabulary {BYTES}, which reads bytes, or plan with --dry"
-        )
+    """Make the task of a stage."""
     if run.stage == "language":
         return LanguageTask(run)
     return CaptionerTask(run) if run.stage == "video-to-text" else VideoTextTask(run)

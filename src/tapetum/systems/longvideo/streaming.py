@@ -23,7 +23,7 @@ from tapetum.layers.cpu import speed_up
 from tapetum.systems.longvideo.captioner import Captioner
 from tapetum.systems.longvideo.encoder import VideoFeatures
 from tapetum.systems.longvideo.stream_files import StreamStore
-from tapetum.systems.longvideo.video_text import VideoText
+from tapetum.systems.longvideo.video_text import VideoText, tokenize
 from tapetum.video import Video, open_video
 from tapetum.video.read import label_of
 from tapetum.video.subset import resize_frame
@@ -191,10 +191,12 @@ def embed_answers(model: VideoText, question: str, options: Sequence[str]) -> Fl
     Raises BadInput for answers that are too long to be told from each other.
     """
     check_several(options, "options")
-    room = model.config.text.length - 2
     texts = [f"{question} {option}".strip() for option in options]
     for text in texts:
         check_length(text, "a question with an option")
+    if model.tokenizer is not None:
+        return _embed_subwords(model, texts)
+    room = model.config.text.length - 2
     raw = [text.encode(errors="replace") for text in texts]
     if max(map(len, raw)) > room:
         if len({each[-room:] for each in raw}) < len(raw):
@@ -203,6 +205,19 @@ def embed_answers(model: VideoText, question: str, options: Sequence[str]) -> Fl
             )
         texts = [each[-room:].decode(errors="ignore") for each in raw]
     return embed_words(model, texts)
+
+
+@full_precision()
+@torch.inference_mode()
+def _embed_subwords(model: VideoText, texts: Sequence[str]) -> Float32[np.ndarray, "n e"]:
+    """Compute vectors of questions with answers for a tower that reads subwords, as `embed_answers` says."""
+    ids = tokenize(texts, model.tokenizer, model.config.text, from_end=True)
+    if len(set(map(tuple, ids.tolist()))) < len(set(texts)):
+        raise BadInput(
+            f"two answers are the same {ids.shape[1]} tokens at their end, which is all that this text tower reads of them; "
+            "say them otherwise"
+        )
+    return model.embed_texts(ids.to(model.log_scale.device)).float().cpu().numpy()
 
 
 class VideoEmbedder:

@@ -6,6 +6,8 @@ loss is of all clips of a step, whatever the micro-batches and processes. Equal 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from hashlib import blake2b
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,19 +18,22 @@ from torch.utils.data import Dataset
 from tapetum.core.errors import BadInput
 from tapetum.data.samples import Shuffle, sample_generator
 from tapetum.encoders import byte_text
+from tapetum.encoders.subwords import read_subwords
+from tapetum.encoders.tokenizers import Tokenizer
+from tapetum.encoders.towers_config import TextConfig
 from tapetum.metrics.retrieval import retrieval_scores
 from tapetum.scenes.ordered_events import gallery
 from tapetum.systems.longvideo.data import CaptionedClip, ClipSource, SyntheticClips, open_clips, validation_number
 from tapetum.systems.longvideo.inflation import continue_from, inflate_from
 from tapetum.systems.longvideo.losses import video_text_loss
 from tapetum.systems.longvideo.recipes import VideoTextRun
-from tapetum.systems.longvideo.video_text import VideoText
+from tapetum.systems.longvideo.video_text import VideoText, tokenize
 from tapetum.systems.longvideo.video_text_config import BYTES
-from tapetum.systems.longvideo.weights import load
+from tapetum.systems.longvideo.weights import load, load_tokenizer
 from tapetum.train import JointTask, StepContext
 
 NOT_COMPARED = "preset", "data", "start", "encoder", "steps", "batch_size", "micro_batch", "lr", "weight_decay", "bf16", "seed"
-NOT_COMPARED += ("checkpointing",)
+NOT_COMPARED += ("checkpointing", "tokenizer")
 """Fields of a run that say nothing of what is learned, or of which the loop's config knows."""
 
 
@@ -49,6 +54,7 @@ class VideoTextTask(JointTask):
     def __init__(self, run: VideoTextRun):
         self.run, self.clips = run, open_clips(run)
         run.config  # noqa: B018, an impossible one is refused at once
+        self.tokenizer = open_tokenizer(run)
 
     def model(self) -> VideoText:
         """Build new towers, with an inflated video encoder where the run names one, or continue those of the stage before."""
@@ -57,13 +63,18 @@ class VideoTextTask(JointTask):
             encoder = inflate_from(run.encoder, run.model, **run.video_changes)
             model = VideoText(replace(run.config, video=encoder.config))
             model.video.load_state_dict(encoder.state_dict())
-            return model.train()
-        if not run.start:
-            return VideoText(run.config).train()
-        model = load(self.run.start)
-        if not isinstance(model, VideoText):
-            raise BadInput(f"{self.run.start} has no text tower; give weights of tapetum train longvideo")
-        return continue_from(model, **self.run.video_changes).train()
+        elif run.start:
+            model = load(run.start)
+            if not isinstance(model, VideoText):
+                raise BadInput(f"{run.start} has no text tower; give weights of tapetum train longvideo")
+            if self.tokenizer is not None and model.tokenizer is None and model.config.text.vocabulary == BYTES:
+                raise BadInput(f"the text tower of {run.start} reads bytes; leave --tokenizer out")
+            _check_vocabulary(self.tokenizer, model.config.text)
+            model = continue_from(model, **run.video_changes)
+        else:
+            model = VideoText(run.config)
+        model.tokenizer = self.tokenizer
+        return model.train()
 
     def dataset(self) -> ShuffledClips:
         """Make the clips by number."""
@@ -73,19 +84,18 @@ class VideoTextTask(JointTask):
         """Make a micro-batch: images, videos, or both, each with its texts."""
         batch: dict[str, Any] = {"number": tuple(number for number, _ in items)}
         clips = [each for _, each in items]
-        length = self.run.config.text.length
         if self.run.stage in ("images", "short") or self.run.beside:
             texts = [each.image_text for each in clips]
             batch["image"] = torch.from_numpy(np.stack([each.image for each in clips]))
-            batch["image_text"], batch["image_name"] = _trim(byte_text.tokens(texts, length)), byte_text.numbers(texts)
+            batch["image_text"], batch["image_name"] = self._tokens(texts), byte_text.numbers(texts)
         if self.run.stage != "images":
             texts = [each.text for each in clips]
             batch["video"], batch["length"] = pad_clips([each.frames for each in clips])
-            batch["video_text"], batch["video_name"] = _trim(byte_text.tokens(texts, length)), byte_text.numbers(texts)
+            batch["video_text"], batch["video_name"] = self._tokens(texts), byte_text.numbers(texts)
         if self.run.stage == "questions":
             most = max(len(each.wrong) for each in clips)
             rows = [[*each.wrong, *[""] * (most - len(each.wrong))] for each in clips]
-            batch["hard"] = torch.stack([byte_text.tokens(row, length) for row in rows])
+            batch["hard"] = self._tokens([text for row in rows for text in row]).unflatten(0, (len(rows), most))
             batch["hard_valid"] = torch.tensor([[bool(text) for text in row] for row in rows])
         return batch
 
@@ -134,12 +144,11 @@ class VideoTextTask(JointTask):
         clips = [self.clips.validation_clip(k) for k in range(self.clips.validation_count)]
         if self.run.stage == "questions":
             return self._score_answers(model, clips)
-        length = self.run.config.text.length
         vectors = torch.cat([self._embed(model, each) for each in clips])
         if isinstance(self.clips, SyntheticClips) and self.run.stage != "images":
             return self._score_galleries(model, vectors, self.clips)
         texts = [each.image_text if self.run.stage == "images" else each.text for each in clips]
-        text_vectors = model.embed_texts(_trim(byte_text.tokens(texts, length)).to(vectors.device))
+        text_vectors = model.embed_texts(model.tokens(texts))
         right = np.array([[a == b for b in texts] for a in texts])
         scores = (vectors @ text_vectors.T).double().cpu().numpy()
         return {
@@ -152,9 +161,7 @@ class VideoTextTask(JointTask):
         """Compute the accuracy of chosen answers, with the video, with a grey one in its place, and by chance."""
         correct = {"accuracy": 0, "blind": 0}
         for each in clips:
-            words = model.embed_texts(
-                _trim(byte_text.tokens([each.text, *each.wrong], self.run.config.text.length)).to(model.log_scale.device)
-            )
+            words = model.embed_texts(model.tokens([each.text, *each.wrong]))
             grey = replace(each, frames=np.full_like(each.frames, 128))
             for name, shown in (("accuracy", each), ("blind", grey)):
                 scores = words @ self._embed(model, shown)[0]
@@ -173,8 +180,7 @@ class VideoTextTask(JointTask):
         correct = ordered = 0
         for k, row in enumerate(vectors):
             captions = gallery(source.run.seed, validation_number(k), source.config)
-            texts = _trim(byte_text.tokens(captions.captions, self.run.config.text.length)).to(row.device)
-            scores = model.embed_texts(texts) @ row
+            scores = model.embed_texts(model.tokens(captions.captions)) @ row
             correct += int(scores.argmax()) == captions.answer
             own = list(captions.orders)
             ordered += own[int(scores[own].argmax())] == captions.answer
@@ -182,7 +188,41 @@ class VideoTextTask(JointTask):
 
     def describe(self) -> Mapping[str, Any]:
         """List what decides what is learned."""
-        return describe(self.run)
+        if self.tokenizer is None:
+            return describe(self.run)
+        return {**describe(self.run), "tokenizer": blake2b(self.tokenizer.content, digest_size=8).hexdigest()}
+
+    def _tokens(self, texts: Sequence[str]) -> Tensor:
+        return tokenize(texts, self.tokenizer, self.run.config.text)
+
+
+def open_tokenizer(run: VideoTextRun) -> Tokenizer | None:
+    """Open the tokenizer of a run, or of the weights that it begins with; None for a text tower that reads bytes.
+
+    Raises BadInput where the text tower has fewer tokens than it, or the weights have another one.
+    """
+    before = load_tokenizer(run.start) if run.start else None
+    own = read_subwords(Path(run.tokenizer), run.config.text.length) if run.tokenizer else before
+    if own is None:
+        if run.vocabulary != BYTES:
+            raise BadInput(
+                f"a text tower of {run.vocabulary:,} tokens reads subwords; give their --tokenizer, or --vocabulary {BYTES}, "
+                "which reads bytes"
+            )
+        return None
+    if before is not None and before.content != own.content:
+        raise BadInput(f"the text tower of {run.start} has learned with another tokenizer; leave --tokenizer out")
+    if not run.start:
+        _check_vocabulary(own, run.config.text)
+    return own
+
+
+def _check_vocabulary(tokenizer: Tokenizer | None, tower: TextConfig) -> None:
+    if tokenizer is not None and tokenizer.size > tower.vocabulary:
+        raise BadInput(
+            f"the tokenizer has {tokenizer.size:,} tokens and the text tower {tower.vocabulary:,}; give --vocabulary "
+            f"{tokenizer.size}, or a smaller tokenizer"
+        )
 
 
 def describe(run: VideoTextRun) -> dict[str, Any]:
@@ -208,8 +248,3 @@ def pad_clips(clips: Sequence[np.ndarray]) -> tuple[Tensor, tuple[int, ...]]:
 def padded_lengths(video: Tensor, lengths: Sequence[int]) -> Tensor | None:
     """Make the encoder's `lengths` of padded clips, on the CPU; None where none is padded."""
     return None if min(lengths) == video.shape[1] else torch.tensor(lengths, device="cpu")
-
-
-def _trim(ids: Tensor) -> Tensor:
-    """Leave out what is padding in all texts."""
-    return ids[:, : int((ids != 0).any(0).nonzero().max()) + 1]

@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from tapetum.core.errors import BadInput, check_several
 from tapetum.encoders import byte_text
 from tapetum.encoders.text import TextTransformer
+from tapetum.encoders.tokenizers import Tokenizer
+from tapetum.encoders.towers_config import TextConfig
 from tapetum.layers.transformer import start_linear
 from tapetum.systems.longvideo.encoder import VideoEncoder
 from tapetum.systems.longvideo.video_text_config import BYTES, VideoTextConfig, named_video_text
@@ -44,6 +46,8 @@ class VideoText(nn.Module):
         start_linear(self.video_projection)
         start_linear(self.text_projection)
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+        self.tokenizer: Tokenizer | None = None
+        """Of a tower that reads subwords; files carry it. None: bytes, or a tower whose tokenizer is not with it."""
 
     def scale(self) -> Float[Tensor, ""]:
         """Compute the factor of the cosines, 100 at most."""
@@ -72,20 +76,11 @@ class VideoText(nn.Module):
         return F.normalize(self.text_projection(pooled), dim=-1).unflatten(0, ids.shape[:-1])
 
     def tokens(self, texts: Sequence[str]) -> Int[Tensor, "b n"]:
-        """Tokenise texts, for a tower that reads bytes, and no longer than the longest; what is too long is cut.
+        """Tokenise texts as subwords or bytes, no longer than the longest; what is too long is cut.
 
-        Raises BadInput for a tower of another vocabulary, and for no texts.
+        Raises BadInput for a tower whose tokenizer is not with it, and for no texts.
         """
-        if self.config.text.vocabulary != BYTES:
-            raise BadInput(
-                f"this text tower knows {self.config.text.vocabulary} tokens of a tokenizer that is not with it; "
-                "give embed_texts their numbers"
-            )
-        check_several(texts, "texts")
-        if not texts:
-            raise BadInput("there are no texts; give one or more")
-        longest = max(len(text.encode(errors="replace")) for text in texts) + 2
-        return byte_text.tokens(texts, min(longest, self.config.text.length)).to(self.log_scale.device)
+        return tokenize(texts, self.tokenizer, self.config.text).to(self.log_scale.device)
 
     def identity(self) -> str:
         """Compute a hash of config and weights, which tables of vectors record."""
@@ -103,11 +98,34 @@ class VideoText(nn.Module):
         return self.scale() * self.embed_videos(video) @ self.embed_texts(ids).T
 
 
+def tokenize(
+    texts: Sequence[str], tokenizer: Tokenizer | None, config: TextConfig, from_end: bool = False
+) -> Int[Tensor, "b n"]:
+    """Compute the tokens of texts for a text tower, of bytes without a tokenizer, padded to the longest with zeros.
+
+    What is longer than the tower reads is cut at its end, or with `from_end` (subwords alone) at its beginning. Raises BadInput
+    for no texts, and without a tokenizer for a tower of subwords.
+    """
+    if tokenizer is None and config.vocabulary != BYTES:
+        raise BadInput(
+            f"this text tower knows {config.vocabulary} tokens of a tokenizer that is not with it; "
+            "set model.tokenizer, or give embed_texts their numbers"
+        )
+    check_several(texts, "texts")
+    if not texts:
+        raise BadInput("there are no texts; give one or more")
+    ids = byte_text.tokens(texts, config.length) if tokenizer is None else torch.from_numpy(tokenizer(texts, from_end))
+    present = (ids != 0).any(0).nonzero()
+    return ids[:, : int(present.max()) + 1] if len(present) else ids[:, :1]
+
+
 def identity_of(model: nn.Module) -> str:
-    """Compute a hash of a model's config and weights."""
+    """Compute a hash of a model's config, weights and tokenizer."""
     digest = blake2b(repr(model.config).encode(), digest_size=8)
     for tensor in model.state_dict().values():
         digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    if (tokenizer := getattr(model, "tokenizer", None)) is not None:
+        digest.update(tokenizer.content)
     return digest.hexdigest()
 
 

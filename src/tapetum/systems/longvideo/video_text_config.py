@@ -1,7 +1,9 @@
 """Settings of a video encoder with a text tower or with a language model. Imports no torch.
 
 The text towers are as large as the papers' (LongViViT, arXiv 2312.07395, section 4: BERT-medium beside ViT-B, BERT-base beside
-ViT-L), and empty: texts come as numbers of tokens of any tokenizer. The nano ones read bytes.
+ViT-L), and empty: they read the subwords of any tokenizer. The nano ones read bytes.
+
+Differs from the papers: neither the size of the vocabulary nor the length of a text is given; 32,000 and 256 are ours.
 """
 
 from collections.abc import Mapping
@@ -18,7 +20,7 @@ BYTES = 258
 """Kinds of tokens of a text tower that reads bytes (`tapetum.encoders.byte_text`)."""
 
 
-def _text(width: int, depth: int, heads: int, vocabulary: int, length: int) -> TextConfig:
+def _text(width: int, depth: int, heads: int, vocabulary: int, length: int, **more: Any) -> TextConfig:
     return TextConfig(
         width=width,
         depth=depth,
@@ -28,13 +30,17 @@ def _text(width: int, depth: int, heads: int, vocabulary: int, length: int) -> T
         length=length,
         causal=False,
         pooling="mean",
-        norm_eps=1e-6,
         activation="gelu",
+        **{"norm_eps": 1e-6, **more},
     )
 
 
-_NANO, _BASE = (_text(128, 4, 4, BYTES, 160), 128), (_text(512, 8, 8, 32000, 256), 512)
-_LARGE = (_text(768, 12, 12, 32000, 256), 768)
+def _bert(width: int, depth: int, heads: int) -> TextConfig:
+    return _text(width, depth, heads, 32_000, 256, norm_after=True, norm_eps=1e-12)
+
+
+_NANO = _text(128, 4, 4, BYTES, 160), 128
+_BASE, _LARGE = (_bert(512, 8, 8), 512), (_bert(768, 12, 12), 768)
 TEXTS: Mapping[str, tuple[TextConfig, int]] = {
     "vivit-nano": _NANO,
     "mcvit-nano": _NANO,

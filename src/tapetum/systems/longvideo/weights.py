@@ -1,6 +1,6 @@
 """Files of video encoders, with or without a text tower or a language model; the config stands in the header under "longvideo".
 
-A language model of transformers is not in the file: its name is, and it is loaded anew.
+A language model of transformers is not in the file: its name is, and it is loaded anew. A text tower's tokenizer is.
 """
 
 import os
@@ -11,6 +11,8 @@ import torch
 
 from tapetum.core.errors import BadInput
 from tapetum.encoders.config import DecoderConfig
+from tapetum.encoders.stored_tokenizer import TOKENIZER, restore_tokenizer, store_tokenizer
+from tapetum.encoders.tokenizers import Tokenizer
 from tapetum.hub.blueprint import blueprint
 from tapetum.hub.headed import check_fit, read_headed, save_headed
 from tapetum.hub.registry import VIDEO_FILE, known, resolve
@@ -25,8 +27,11 @@ Model = VideoEncoder | VideoText | Captioner | ByteLanguage
 
 
 def save(model: Model, path: str | os.PathLike[str], dtype: torch.dtype = torch.float32) -> None:
-    """Write weights (rounded to `dtype`) and config, or nothing."""
-    save_headed(model, path, "longvideo", to_json(model.config), dtype)
+    """Write weights (rounded to `dtype`), config and tokenizer, or nothing."""
+    about, more = to_json(model.config), {}
+    if isinstance(model, VideoText) and model.tokenizer is not None:
+        about[TOKENIZER], more[TOKENIZER] = store_tokenizer(model.tokenizer)
+    save_headed(model, path, "longvideo", about, dtype, more)
 
 
 def load(name_or_path: str | os.PathLike[str], device: Any = None, dtype: Any = None) -> Model:
@@ -35,10 +40,11 @@ def load(name_or_path: str | os.PathLike[str], device: Any = None, dtype: Any = 
     Raises BadInput: the file cannot be read, holds something else, its tensors do not fit its config, or the language model
     that it names is not to be had.
     """
-    path = resolve(name_or_path)[0] if os.fspath(name_or_path) in known() else Path(name_or_path)
-    path = path / VIDEO_FILE if path.is_dir() else path
+    path = _file_of(name_or_path)
     about, tensors = read_headed(path, "longvideo", "video encoder")
-    language = None
+    language = tokenizer = None
+    if isinstance(about, dict) and TOKENIZER in about:
+        tokenizer = restore_tokenizer(about.pop(TOKENIZER), tensors.pop(TOKENIZER, None), path)
     try:
         config = from_json(about)
         from_transformers = isinstance(config, CaptionerConfig) and isinstance(config.language, str)
@@ -54,7 +60,22 @@ def load(name_or_path: str | os.PathLike[str], device: Any = None, dtype: Any = 
     check_fit(expected, tensors, path)
     model = _build(config) if language is None else Captioner(config, language)  # pyright: ignore[reportArgumentType]
     model.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()})
+    if isinstance(model, VideoText):
+        model.tokenizer = tokenizer
     return model.to(device=device, dtype=dtype).eval()
+
+
+def load_tokenizer(name_or_path: str | os.PathLike[str]) -> Tokenizer | None:
+    """Load the tokenizer of a text tower from its file, without the network; None where there is none in it."""
+    path = _file_of(name_or_path)
+    about, tensors = read_headed(path, "longvideo", "video encoder")
+    stored = about.get(TOKENIZER) if isinstance(about, dict) else None
+    return None if stored is None else restore_tokenizer(stored, tensors.get(TOKENIZER), path)
+
+
+def _file_of(name_or_path: str | os.PathLike[str]) -> Path:
+    path = resolve(name_or_path)[0] if os.fspath(name_or_path) in known() else Path(name_or_path)
+    return path / VIDEO_FILE if path.is_dir() else path
 
 
 def _build(config: AnyConfig) -> Model:

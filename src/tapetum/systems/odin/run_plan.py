@@ -11,7 +11,7 @@ from tapetum.systems.odin.losses import detcon, detcon_s
 from tapetum.systems.odin.model import Odin
 from tapetum.systems.odin.recipes import UNPUBLISHED, OdinRun
 from tapetum.systems.odin.regions import pool_masks
-from tapetum.systems.pretraining.recipes import DATA_SETS
+from tapetum.systems.pretraining.presets import DATA_SETS
 from tapetum.train.measure_step import measure_step
 
 _MEASURED = 2

@@ -1,20 +1,11 @@
 """Whole runs of pre-training as configs, which are also the options of `tapetum pretrain`. Imports no torch by itself.
 
-`resnet` and `vit` are the published runs (for ResNet-50 and ViT-B on ImageNet, batches of thousands: accelerators). SimCLR and
-BYOL of a ViT are as in MoCo v3 (arXiv 2104.02057). `small` is ours: a core or a few, images of 32 to 64 pixels.
-
-SigLIP's `vit` (arXiv 2303.15343): ViT-B/16 with attention pooling, a text tower of the same size, batches of 32,768, Adam with
-beta2 0.95, rate 1e-3, decay 1e-4 (not multiplied by the rate there: 0.1 here), 9 billion pairs. Ours, for it is not published
-or was not found: the length of the warm-up, the bound on gradients (public configs of the same code have 1).
-
-"Where Should I Spend My FLOPs?" (arXiv 2209.15589) does not print its settings.
+The values of each method's presets, with their sources, are in `presets`.
 """
 
-import ast
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,13 +13,20 @@ from tapetum.core.errors import BadInput
 from tapetum.core.fields import check_fields
 from tapetum.core.identity import source_label
 from tapetum.core.plugins import is_reference, record_of_class
-from tapetum.encoders.architectures import Architecture, architecture, changed, check_side, names
-from tapetum.systems.pretraining.config import METHODS, Byol, Clip, Dino, Mae, Method, SigLip, SimClr, Supervised
+from tapetum.encoders.architectures import Architecture, architecture
+from tapetum.systems.pretraining.config import METHODS, Byol, Clip, Dino, Mae, SigLip, SimClr, Supervised
+from tapetum.systems.pretraining.networks import (
+    WEIGHTS,
+    encoder_architecture,
+    is_trained,
+    parse_setting,
+    trained_architecture,
+    trained_encoder,
+)
+from tapetum.systems.pretraining.presets import SETTINGS, Preset
 
 if TYPE_CHECKING:
     from tapetum.encoders.features import Encoder
-
-Preset = Literal["small", "resnet", "vit"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,7 +199,7 @@ class PretrainRun(ImageRun):
             return getattr(self, self.method)
         from tapetum.systems.pretraining.methods import task_of
 
-        kind, changes = task_of(self.method).Settings, dict(_setting(text, "--own") for text in self.own)
+        kind, changes = task_of(self.method).Settings, dict(parse_setting(text, "--own") for text in self.own)
         if kind is None and not changes:
             return None
         known = [] if kind is None else [each.name for each in fields(kind)]
@@ -231,195 +229,11 @@ def fitting_changes(run: ImageRun, presets: Iterable[ImageRun]) -> tuple[str, ..
     return tuple(text for text in run.change if text.partition("=")[0] in known)
 
 
-WEIGHTS = "weights:"
-"""Stands before the name of weights, where an architecture has the same name."""
-
-
-def is_trained(encoder: str) -> bool:
-    """Check whether the text of an option names weights, not an architecture that begins anew."""
-    if encoder.startswith(WEIGHTS):
-        return True
-    if encoder in names() or is_reference(encoder, "encoder"):
-        return False
-    from tapetum.hub.registry import entry_of
-
-    return Path(encoder).exists() or "=" in encoder or entry_of(encoder) is not None
-
-
-@lru_cache(maxsize=2)
-def trained_encoder(reference: str) -> "Encoder":
-    """Load the encoder of a reference (`tapetum.encoders.references`)."""
-    from tapetum.encoders.references import load
-
-    return load(reference.removeprefix(WEIGHTS), text=False)
-
-
-def trained_architecture(reference: str, size: int) -> Architecture:
-    """Describe the network of weights for images of `size`. Raises BadInput where it knows only images of another size."""
-    from tapetum.encoders.factory import describe
-
-    result = describe(trained_encoder(reference))
-    side = getattr(result.config, "image_size", (size, size))
-    if side != (size, size):
-        raise BadInput(
-            f"{reference} has learned images of {side[1]}x{side[0]} pixels, and views have {size}; give --size {side[0]}"
-        )
-    return _prepared(result, size)
-
-
-def encoder_architecture(name: str, size: int, change: tuple[str, ...] = ()) -> Architecture:
-    """Look up the architecture of a name, ours or timm:NAME, for images of `size`, with some settings changed.
-
-    >>> encoder_architecture("timm:vit_tiny_patch16_224", 64, ("patch=8",)).config.grid
-    (8, 8)
-    """
-    changes = dict(_setting(text) for text in change)
-    result = architecture(name)
-    if hasattr(result.config, "image_size"):
-        check_side(result.config, size, "--size", changes.get("patch"))
-        changes = {"image_size": (size, size), **changes}
-    return _prepared(changed(result, changes), size)
-
-
-def _prepared(base: Architecture, size: int) -> Architecture:
-    """Let images be prepared to `size`, small ones uncropped."""
-    crop_fraction = 1.0 if size <= 64 else base.preprocessing.crop_fraction
-    return replace(base, preprocessing=replace(base.preprocessing, size=(size, size), crop_fraction=crop_fraction))
-
-
-def _setting(text: str, option: str = "--change") -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals or not name.isidentifier():
-        raise BadInput(f"{option} {text}: give NAME=VALUE, such as patch=8")
-    try:
-        return name, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return name, value
-
-
-_TINY = {"encoder": "vit-tiny-16", "change": ("patch=8",), "weight_decay": 0.05, "base_lr": 5e-4, "betas": (0.9, 0.95)}
-_SMALL: dict[Method, PretrainRun] = {
-    "supervised": PretrainRun(method="supervised", weight_decay=0.05),
-    "clip": PretrainRun(
-        method="clip", batch_size=256, micro_batch=256, weight_decay=0.1, clip=Clip(width=128, depth=4, heads=4, projection=128)
-    ),
-    "siglip": PretrainRun(
-        method="siglip",
-        batch_size=256,
-        micro_batch=256,
-        weight_decay=0.1,
-        betas=(0.9, 0.95),
-        siglip=SigLip(width=128, depth=4, heads=4, projection=128),
-    ),
-    "simclr": PretrainRun(
-        method="simclr", batch_size=256, micro_batch=256, simclr=SimClr(temperature=0.2, hidden=512, strength=0.5)
-    ),
-    "byol": PretrainRun(method="byol", byol=Byol(hidden=1024)),
-    "dino": PretrainRun(
-        method="dino", base_lr=5e-4, clip_norm=3.0, dino=Dino(local_views=6, prototypes=4096, hidden=1024, decay=0.99)
-    ),
-    "mae": PretrainRun(method="mae", mae=Mae(width=128, depth=4, heads=4), **_TINY),
-}
-_LARS: dict[str, Any] = {"optimizer": "lars", "warmup_epochs": 10.0, "batch_size": 4096}  # SimCLR, 2.1; BYOL, 3.3
-_CLIP: dict[str, Any] = {  # CLIP (arXiv 2103.00020), 2.5 and its tables of hyperparameters
-    "base_lr": 5e-4 * 256 / 32768,  # 5e-4 for ResNet-50 and ViT-B/16
-    "batch_size": 32768,
-    "epochs": 32,
-    "weight_decay": 0.2,
-    "warmup_epochs": 2000 * 32768 / 400e6,  # 2,000 steps
-}
-_LARGE: dict[str, Any] = {"preset": "resnet", "encoder": "resnet-50", "size": 224, "micro_batch": 256, "bf16": True}
-_RESNET: dict[Method, PretrainRun] = {
-    "supervised": PretrainRun(  # Goyal et al. (arXiv 1706.02677), section 5.1
-        method="supervised", **_LARGE, optimizer="sgd", base_lr=0.1, batch_size=1024, epochs=90, weight_decay=1e-4
-    ),
-    "clip": PretrainRun(method="clip", **_LARGE, **_CLIP, betas=(0.9, 0.999)),
-    # SimCLR (arXiv 2002.05709), 2.1 and its longest runs
-    "simclr": PretrainRun(method="simclr", **_LARGE, **_LARS, base_lr=0.3, weight_decay=1e-6, epochs=1000),
-    # BYOL (arXiv 2006.07733), 3.3 and its public code for 1,000 epochs
-    "byol": PretrainRun(
-        method="byol", **_LARGE, **_LARS, base_lr=0.2, weight_decay=1.5e-6, epochs=1000, byol=Byol(decay=0.996)
-    ),
-    "dino": PretrainRun(  # public code of DINO (arXiv 2104.14294)
-        method="dino", **_LARGE, optimizer="sgd", base_lr=0.03, batch_size=1024, weight_decay=1e-4, warmup_epochs=10
-    ),
-}
-_VIT: dict[str, Any] = {**_LARGE, "preset": "vit", "encoder": "vit-base-16", "batch_size": 4096}
-# MoCo v3 (arXiv 2104.02057), section 4
-_MOCO_V3: dict[str, Any] = {"base_lr": 1.5e-4, "weight_decay": 0.1, "epochs": 300, "warmup_epochs": 40}
-_PUBLISHED: dict[Method, PretrainRun] = {
-    "supervised": PretrainRun(method="supervised", **_VIT, base_lr=2.5e-4, weight_decay=0.3, epochs=300, warmup_epochs=10),
-    "clip": PretrainRun(method="clip", **{**_VIT, **_CLIP}, betas=(0.9, 0.98)),
-    "siglip": PretrainRun(
-        method="siglip",
-        **{**_VIT, "batch_size": 32768, "encoder": "siglip-base-16"},
-        base_lr=1e-3 * 256 / 32768,
-        steps=9_000_000_000 // 32768,
-        weight_decay=0.1,
-        betas=(0.9, 0.95),
-        clip_norm=1.0,
-    ),
-    "simclr": PretrainRun(
-        method="simclr", **_VIT, **_MOCO_V3, simclr=SimClr(temperature=0.2, layers=3, hidden=4096, projection=256)
-    ),
-    "byol": PretrainRun(method="byol", **_VIT, **_MOCO_V3, byol=Byol(decay=0.99)),
-    "dino": PretrainRun(  # DINO, section 3.2
-        method="dino",
-        **{**_VIT, "batch_size": 1024},
-        change=("drop_path=0.1",),
-        base_lr=5e-4,
-        warmup_epochs=10,
-        weight_decay=0.04,
-        final_weight_decay=0.4,
-        clip_norm=3.0,
-        dino=Dino(final_teacher_temperature=0.07),
-    ),
-    "mae": PretrainRun(  # MAE (arXiv 2111.06377), A.1
-        method="mae",
-        **_VIT,
-        change=("positions=sine",),
-        base_lr=1.5e-4,
-        epochs=800,
-        warmup_epochs=40,
-        weight_decay=0.05,
-        betas=(0.9, 0.95),
-    ),
-}
-
-_PRESETS: dict[Preset, dict[Method, PretrainRun]] = {"small": _SMALL, "resnet": _RESNET, "vit": _PUBLISHED}
-
 RECIPES: Mapping[str, Mapping[Preset, PretrainRun]] = {
-    method: {name: runs[method] for name, runs in _PRESETS.items() if method in runs} for method in METHODS
+    method: {preset: PretrainRun(method=method, preset=preset, **SETTINGS[method][preset]) for preset in SETTINGS[method]}
+    for method in METHODS
 }
 """Runs by method and preset, whose data is still to be named. MAE is for ViTs alone."""
-
-
-DATA_SETS: Mapping[tuple[Preset, bool], tuple[str, int]] = {
-    **{(preset, False): ("ImageNet's", 1_281_167) for preset in ("resnet", "vit")},
-    **{(preset, True): ("WebImageText's (CLIP, section 2.2)", 400_000_000) for preset in ("resnet", "vit")},
-    **{("small", captions): ("as many as CIFAR-10's; give --steps for others", 50_000) for captions in (False, True)},
-}
-"""By preset, and whether its method learns from captions: a data set and its images, from which epochs become steps where no
-data are looked at."""
-_TEXTS = {"clip": "the text tower reads bytes, CLIP's 49,152 pieces"}
-_ABLATED = "of its ablations; the longer run of its public weights could not be read"
-UNPUBLISHED: Mapping[tuple[str, Preset], Mapping[str, str]] = {
-    ("supervised", "resnet"): {"batch_size": "any up to 8,192, by the linear rule"},
-    ("supervised", "vit"): {
-        "base_lr": "DeiT's (arXiv 2012.12877), beside the decay of ViT's own run (arXiv 2010.11929)",
-        "warmup_epochs": "ours",
-    },
-    ("clip", "resnet"): _TEXTS,
-    ("clip", "vit"): _TEXTS,
-    ("siglip", "vit"): {
-        "warmup_epochs": "ours",
-        "clip_norm": "of public configs of the same code",
-        "siglip": "the text tower reads bytes, SigLIP's 32,000 pieces, 16 of a text",
-    },
-    ("dino", "resnet"): {"epochs": _ABLATED, "batch_size": "ours"},
-    ("dino", "vit"): {"epochs": _ABLATED},
-}
-"""By method and preset: settings that its paper does not give, and what theirs lean on."""
 
 
 def recipe(method: str, data: str | tuple[str, ...], preset: Preset = "small", **changes: Any) -> PretrainRun:

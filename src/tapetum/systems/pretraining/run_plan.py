@@ -3,7 +3,8 @@
 from tapetum.account.run_plan import PhasePlan, RunPlan, unpublished_values
 from tapetum.systems.pretraining.account import step_on_meta
 from tapetum.systems.pretraining.config import TEXT_METHODS
-from tapetum.systems.pretraining.recipes import DATA_SETS, UNPUBLISHED, PretrainRun
+from tapetum.systems.pretraining.presets import DATA_SETS, UNPUBLISHED
+from tapetum.systems.pretraining.recipes import PretrainRun
 from tapetum.train.measure_step import measure_step
 
 _MEASURED = 2

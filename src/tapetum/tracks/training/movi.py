@@ -8,11 +8,11 @@
                  Datasets, whose features are video and segmentations (a PNG a frame), metadata/num_frames,
                  instances/asset_id and so on; validation, and test where there is one
 
-Frames and object masks are read, with what there is of each; tracks of points, which Kubric's point-tracking challenge computes
-from depth and object coordinates, are not made here: `tapetum.tracks.training.kubric` reads those that are published.
+Frames and object masks are read, with what there is of each. Tracks of points are computed from published records by
+`tapetum.tracks.training.movi_tracks`; `tapetum.tracks.training.kubric` reads those that others computed.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,12 +105,15 @@ def count_scenes(files: Sequence[Path]) -> int:
 def read_recorded_scenes(file: Path) -> Iterator[MoviScene]:
     """Yield the scenes of a TFRecord file. Raises BadInput for one that is damaged, or of another set."""
     for k, record in enumerate(read_records(file)):
-        name = f"{file.name}/{k}"
-        features = parse_example(record)
-        frames, masks = (_images(features.get(key), f"{key} of {name}") for key in ("video", "segmentations"))
-        if not frames or len(frames) != len(masks):
-            raise BadInput(f"{name} has {len(frames)} frames and {len(masks)} masks; give files of MOVi")
-        yield MoviScene(name=name, frames=frames, masks=masks, objects=len(features.get("instances/asset_id", ())))
+        yield scene_of(parse_example(record), f"{file.name}/{k}")
+
+
+def scene_of(features: Mapping[str, Any], name: str) -> MoviScene:
+    """Make the scene of a record's features. Raises BadInput for one of another set."""
+    frames, masks = (_images(features.get(key), f"{key} of {name}") for key in ("video", "segmentations"))
+    if not frames or len(frames) != len(masks):
+        raise BadInput(f"{name} has {len(frames)} frames and {len(masks)} masks; give files of MOVi")
+    return MoviScene(name=name, frames=frames, masks=masks, objects=len(features.get("instances/asset_id", ())))
 
 
 def _images(values: Any, what: str) -> list[StoredFile]:
