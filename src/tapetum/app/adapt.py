@@ -147,7 +147,7 @@ class AdaptOptions(RecipeOptions):
     your own. The same command goes on where a run was stopped.
     """
 
-    data: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DATA")]
+    data: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="DATA")]
     """Folder of the data, or one parquet file; of clone also a LeRobot data set, SET or SET#episode=0-19,camera=top."""
     recipe: Annotated[
         AdaptRun,

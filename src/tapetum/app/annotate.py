@@ -12,6 +12,7 @@ from tapetum.app.see_settings import MODEL as CAPTIONER
 from tapetum.app.track import MODEL as TRACKER
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
+from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,6 +52,8 @@ class AnnotateOptions:
     """Frames of an episode that a caption is about."""
     device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = "auto"
     """Where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
+    cache_gb: float = CACHE_GB
+    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> None:
         """Raise BadInput where nothing is asked for, or numbers make no sense."""
@@ -94,7 +97,7 @@ class AnnotatedSet(Result):
         return "\n".join([*lines, *(f"{name}  {count:,} frames" for name, count in self.flagged.items())])
 
 
-@verb(AnnotateOptions)
+@verb(AnnotateOptions, data=("data",))
 def annotate(options: AnnotateOptions, listener: Listener) -> AnnotatedSet:
     """Write a copy of a LeRobot data set with tracks, captions or flags of one camera as columns; see `tapetum.data.lerobot`.
 

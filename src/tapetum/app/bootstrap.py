@@ -13,7 +13,7 @@ from tapetum.app.recipes import RecipeOptions, recipe_command
 from tapetum.app.report import check_report
 from tapetum.app.verb import File, Listener, Result
 from tapetum.core.jobs import Engine
-from tapetum.core.provenance import guarding_data
+from tapetum.core.provenance import DATA, guarding_data
 from tapetum.systems.tap.bootstrap.config import DECIDING_SCORE, RECIPES, BootstrapRun, Ingredient, without
 from tapetum.train.launch_config import Launch
 
@@ -43,6 +43,8 @@ def bootstrap(
     Returns None if `launch.minutes` ended before the run did. Raises BadInput for what the user can mend.
     """
     from tapetum.app.bootstrap_family import choose_family
+    from tapetum.core.remote_cache import cache_of
+    from tapetum.data.remote_folder import local_data, local_place
     from tapetum.systems.tap.bootstrap import run
     from tapetum.systems.tap.bootstrap.footage import prepare_all, write_report
 
@@ -52,7 +54,9 @@ def bootstrap(
             say(line)
         return footage
 
-    return run.bootstrap(folder, recipe, launch, family=choose_family(recipe), prepare=prepare, say=say)
+    folder = local_place(folder, cache_of(launch.cache_gb))
+    with local_data(recipe, DATA, launch.cache_gb) as local:
+        return run.bootstrap(folder, local, launch, family=choose_family(recipe), prepare=prepare, say=say)
 
 
 _MARKERS = {"separate_moments": tyro.conf.arg(name="apart"), "clips": tyro.conf.arg(aliases=["--batch-size"])}
@@ -82,8 +86,8 @@ class BootstrapOptions(RecipeOptions):
     tapetum track clip.mp4 --model DIR. The same command goes on where a run was stopped. --model takes a TAPIR or a TAPNext.
     """
 
-    folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FOLDER")]
-    """Folder of videos, searched deeply; or one video."""
+    folder: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="FOLDER")]
+    """Folder of videos, searched deeply; or one video; or the address of one, which is copied to this machine."""
     without: tyro.conf.UseAppendAction[tuple[Ingredient, ...]] = ()
     """Leave out an ingredient of the recipe, to see what it does; may be repeated. average: the teacher stays as it began;
     stride: the student sees all of the teacher's frames; mixer-lr: the temporal mixer learns as quickly as the rest."""

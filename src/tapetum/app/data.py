@@ -14,6 +14,7 @@ from tapetum.app.demos import make as make_demos
 from tapetum.app.fetch_perception_test import fetch_perception_test
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.files import whole_folder, write_text
+from tapetum.train.launch_config import CACHE_GB
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class ShardsWriteOptions:
     """Bytes after which a shard is ended."""
     shuffle: Annotated[int | None, tyro.conf.arg(metavar="SEED")] = None
     """Write samples in an order drawn by this seed; by default in that of their names or rows."""
+    cache_gb: float = CACHE_GB
+    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +66,7 @@ class ShardsWritten(Result):
         return f"wrote {self.samples:,} samples in {_counted(self.shards)}, {_size(self.bytes)}, into {self.out}"
 
 
-@verb(ShardsWriteOptions, apart=("source",))
+@verb(ShardsWriteOptions, apart=("source",), data=("source",))
 def write(options: ShardsWriteOptions, listener: Listener) -> ShardsWritten:
     """Write tar shards (WebDataset's layout) of a folder or of parquet files, byte for byte.
 

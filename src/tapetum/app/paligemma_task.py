@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from tapetum.app.verb import Listener
-from tapetum.core.devices import choose_dtype
+from tapetum.core.devices import choose_device, choose_dtype
 from tapetum.core.errors import BadInput
 
 if TYPE_CHECKING:
@@ -43,24 +43,23 @@ def task_scores(options: "PaliGemmaEvalOptions", listener: Listener) -> dict[str
     from tapetum.systems.paligemma.transfer.samples import spaced_subset
 
     examples, unpack = spaced_subset(kept, options.limit), None
+    device = choose_device(options.device)
     if options.predictions is not None:
         answers = read_answers(options.predictions, kept)
         examples = [e for e in examples if e.id in answers.texts] if options.limit else examples
         if task.metric == "referred":
             from tapetum.systems.paligemma.masks import codec as mask_codec
 
-            unpack = mask_codec.load(options.masks or mask_codec.DEFAULT, options.device).unpack
+            unpack = mask_codec.load(options.masks or mask_codec.DEFAULT, device).unpack
     else:
         import torch
 
         from tapetum.hub.registry import weights_fingerprint
         from tapetum.systems.paligemma.answers import Answerer
 
-        precision = choose_dtype(options.dtype, options.device)
+        precision = choose_dtype(options.dtype, device)
         dtype = getattr(torch, precision)
-        answerer = Answerer.load(
-            options.model, config=options.model_config, masks=options.masks, device=options.device, dtype=dtype
-        )
+        answerer = Answerer.load(options.model, config=options.model_config, masks=options.masks, device=device, dtype=dtype)
         answers = make_answers(
             answerer,
             task,

@@ -39,7 +39,7 @@ class ProbeOptions:
     cache: Annotated[File | None, tyro.conf.arg(metavar="DIR")] = None
     """Keep the features in this folder, and take them from there."""
     cache_gb: float = CACHE_GB
-    """Gigabytes of data at addresses (s3://, https://) that are kept on this machine's disk."""
+    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> None:
         """Raise `BadInput` for what cannot be done, before anything is."""
@@ -82,22 +82,20 @@ class Probes(Result):
         return "\n".join([*lines, f"neighbours  {self.neighbours:.4f}", f"linear      {self.linear:.4f}  {chosen}"])
 
 
-@verb(ProbeOptions)
+@verb(ProbeOptions, data=("data",))
 def probe(options: ProbeOptions, listener: Listener) -> Probes:
     """Probe an encoder. Raises BadInput for data without classes or without a part to score, and what is no encoder."""
     options.check()
     import torch
 
-    from tapetum.core.remote_cache import cache_of
     from tapetum.data.labelled import labelled_images
-    from tapetum.data.remote_folder import local_place
     from tapetum.encoders.references import load
     from tapetum.train.process_group import pick_device
     from tapetum.transfer.knn import knn_accuracy
     from tapetum.transfer.linear import linear_probe
     from tapetum.transfer.probing import Labelled, features_of
 
-    data = local_place(options.data, cache_of(options.cache_gb))
+    data = Path(options.data)
     train, test = (labelled_images(data, split, options.most) for split in ("train", "val"))
     if train[2] != test[2]:
         raise BadInput(f"the parts of {data} have classes of their own: {len(train[2])} and {len(test[2])}; give both the same")

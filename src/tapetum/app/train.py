@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tapetum.app.verb import Result
-from tapetum.core.provenance import guarding_data
+from tapetum.core.provenance import DATA, guarding_data
 from tapetum.systems.hip.recipes import HipRun
 from tapetum.systems.longvideo.recipes import VideoTextRun
 from tapetum.systems.odin.recipes import OdinRun
@@ -59,9 +59,19 @@ class TrainedModel(Result):
 def train(recipe: Recipe, launch: Launch, say: Callable[[str], None] = lambda text: None) -> TrainedModel | None:
     """Train in the folder `launch.out`; the same call goes on after a stop. Under torchrun all processes call it alike.
 
-    `say` is told of the data, a line at a time. Returns None if `launch.minutes` or a signal ended the call before the run was
+    Data at addresses are copied to this machine first, but for images that are read one by one. `say` is told of the data, a
+    line at a time. Returns None if `launch.minutes` or a signal ended the call before the run was
     done. Raises BadInput for what the user can mend.
     """
+    if isinstance(recipe, OdinRun):  # reads images at addresses one by one
+        return _train(recipe, launch, say)
+    from tapetum.data.remote_folder import local_data
+
+    with local_data(recipe, DATA, launch.cache_gb) as local:
+        return _train(local, launch, say)
+
+
+def _train(recipe: Recipe, launch: Launch, say: Callable[[str], None]) -> TrainedModel | None:
     if isinstance(recipe, HipRun):
         from tapetum.systems.hip.run import train_hip
 

@@ -2,13 +2,15 @@
 
 import inspect
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, ParamSpec, Protocol, TypeVar, cast
 
 from tapetum.app.values import check_values, several_fields
+from tapetum.core.addresses import is_address
 from tapetum.core.devices import full_precision
 from tapetum.core.fields import check_sizes
 from tapetum.core.provenance import guarded
@@ -114,12 +116,16 @@ class Verb(Protocol[P, OptionsIn, OutcomeOut]):
 
 
 def verb(
-    options: Callable[P, Options], apart: Collection[str] = (), counts: Literal["items", "bytes"] = "items"
+    options: Callable[P, Options],
+    apart: Collection[str] = (),
+    counts: Literal["items", "bytes"] = "items",
+    data: Collection[str] = (),
 ) -> Callable[[Callable[[Options, Listener], Outcome]], Verb[P, Options, Outcome]]:
     """Convert a function of options and a listener to one that takes the fields of the dataclass `options`.
 
     While it runs, the files that its options name are guarded, see `tapetum.core.provenance.guarded`, which takes `apart` too.
-    `counts` says what its progress is counted in.
+    `counts` says what its progress is counted in. `data`: options that may be addresses, of which the function has copies on
+    this machine (`tapetum.data.remote_folder`); there is an option cache_gb then.
 
     >>> from dataclasses import dataclass
     >>> @dataclass(frozen=True)
@@ -139,8 +145,8 @@ def verb(
 
         @wraps(work)
         def run(options: Options, listener: Listener, /) -> Outcome:
-            with guarded(options, apart):
-                return computed(options, listener)
+            with guarded(options, apart), _on_this_machine(options, data, listener) as local:
+                return computed(local, listener)
 
         @wraps(work)
         def function(*args: P.args, **kwargs: P.kwargs) -> Outcome:
@@ -160,6 +166,22 @@ def verb(
         return cast("Verb[P, Options, Outcome]", function)
 
     return decorate
+
+
+@contextmanager
+def _on_this_machine(options: Any, data: Collection[str], listener: Listener) -> Iterator[Any]:
+    """Copy what lies at addresses; what `check` says of the options is said before."""
+    if not any(is_address(getattr(options, name)) for name in data):
+        yield options
+        return
+    from tapetum.data.remote_folder import local_data
+
+    if hasattr(options, "check"):
+        options.check()
+    listener.status("copying data to this machine")
+    with local_data(options, data, options.cache_gb) as local:
+        listener.status("")
+        yield local
 
 
 def narrowed(options: Callable[..., Options], given: Any, /, **others: Any) -> Options:

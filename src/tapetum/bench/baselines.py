@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float, Num
 
-from tapetum.core.devices import find_device
+from tapetum.core.devices import choose_device, find_device
 from tapetum.core.errors import BadInput
 from tapetum.core.plugins import is_reference, resolve_class
 from tapetum.hub.registry import resolve
@@ -69,7 +69,7 @@ BASELINES = {"static": Static}
 def load_tracker(name_or_path: str, device: str | None = None, dtype: str = "float32") -> Tracker:
     """Load a baseline by name, a tracker of the user's own class (FILE.py:CLASS), or weights as `tapetum.load` takes them.
 
-    Weights have the precision `dtype`.
+    Weights have the precision `dtype`; `device` may be auto (`tapetum.core.devices`).
     torch is imported only once the file is known to exist. Raises `BadInput` as `tapetum.load`, and for a device that
     is not there.
     """
@@ -83,7 +83,7 @@ def load_tracker(name_or_path: str, device: str | None = None, dtype: str = "flo
     import tapetum
 
     find_device(device)
-    tracker = tapetum.load(name_or_path, device=device, dtype=getattr(torch, dtype))
+    tracker = tapetum.load(name_or_path, device=choose_device(device), dtype=getattr(torch, dtype))
     if not hasattr(tracker, "track"):
         raise BadInput(f"{name_or_path} holds the weights of {type(tracker).__name__}, which tracks nothing; give a tracker's")
     return tracker

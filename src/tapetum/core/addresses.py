@@ -106,7 +106,10 @@ def join_address(address: str, name: str) -> str:
 
 
 def describe(address: str) -> RemoteFile | None:
-    """Ask for size and mark of a file; None where there is none. Raises BadInput where the server cannot be asked."""
+    """Ask for size and mark of a file; None where there is none. Raises BadInput where the server cannot be asked.
+
+    The page of links that a web server has for a folder is no file.
+    """
     with reaching(address):
         system, path = open_system(address)
         try:
@@ -115,7 +118,8 @@ def describe(address: str) -> RemoteFile | None:
             if is_unreachable(error):
                 raise
             return None
-    return None if about.get("type") == "directory" else _remote_file(address, about)
+    is_page = about.get("mimetype") == "text/html" and not name_at(address).endswith((".html", ".htm"))
+    return None if is_page or about.get("type") == "directory" else _remote_file(address, about)
 
 
 def list_files(address: str) -> list[RemoteFile]:

@@ -6,43 +6,87 @@
 What was copied is not copied again while the server says the same of it, so that a command that was stopped goes on where it
 was. Copies have a bound: a larger data set is refused, and of others the one that was used longest ago goes first. Images and
 shards that are read one by one need no copy (`tapetum.data.remote`, `tapetum.data.shards`).
+
+`local_data` does it for the options of a command, or the recipe of a training; `local_place` for one path or address.
 """
 
 import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
-from urllib.parse import unquote
+from typing import IO, Any, TypeVar
+from urllib.parse import quote, unquote
 
-from tapetum.core.addresses import RemoteFile, check_address, describe, is_address, list_files, name_at
+from tapetum.core.addresses import RemoteFile, check_address, describe, is_address, join_address, list_files, name_at
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file
-from tapetum.core.reading import read_json
-from tapetum.core.remote_cache import RemoteCache, RemoteStream, read_part
+from tapetum.core.reading import parse_json, read_json
+from tapetum.core.remote_cache import RemoteCache, RemoteStream, cache_of, read_part
+
+Options = TypeVar("Options")
 
 _RECORD, _LOCK, _USED = "files.json", ".lock", ".used"
 _THREADS = 16
 """Files that are copied at a time."""
 _PIECE = 4 << 20
+_EPISODES = re.compile(r"#(?:episode|camera)=[^/]*$")
+"""What stands behind the address of a LeRobot data set, and names episodes of it."""
+_WEB = "http://", "https://"
 _used: dict[Path, IO[str]] = {}
 """Locks of the folders that this process has opened: no other process removes them while it lives."""
 
 
-def local_place(place: str | Path, cache: RemoteCache) -> Path:
-    """Find data on this machine: a path as it is; of an address the folder, or the .parquet file, of the copies, made first.
+@contextmanager
+def local_data(given: Options, names: Collection[str], cache_gb: float) -> Iterator[Options]:
+    """Replace addresses in a dataclass by the paths of copies of what lies there, which are made first (`local_place`).
 
-    Of `cache` its limit is taken. Processes of one machine may call it together: one copies, and the others wait. Raises
-    BadInput where there is nothing, for more bytes than the cache may have, and for names that would lie outside of the folder;
-    Unreachable where a file cannot be read.
+    Args:
+        given: options of a command, or the recipe of a training.
+        names: its fields that may be an address, or several; what else is in them stays.
+        cache_gb: gigabytes that the copies may have.
+
+    Yields the changed dataclass. Inside the block, messages of BadInput that name a copy name the address instead.
+    """
+    addresses: dict[str, str] = {}
+
+    def local(value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return tuple(map(local, value))
+        if not isinstance(value, str) or not is_address(value):
+            return value
+        path = str(local_place(value, cache_of(cache_gb)))
+        addresses[path] = value
+        return path
+
+    changed = {name: local(getattr(given, name)) for name in names if hasattr(given, name)}
+    try:
+        yield replace(given, **changed) if addresses else given  # pyright: ignore[reportArgumentType, reportCallIssue, reportReturnType]
+    except BadInput as error:
+        for path, address in addresses.items():
+            error.args = (str(error).replace(path, address), *error.args[1:])
+        raise
+
+
+def local_place(place: str | Path, cache: RemoteCache) -> Path:
+    """Find data on this machine: a path as it is; of an address the folder, or the file, of the copies, made first.
+
+    Beside a file of JSON lines lie the images that its lines name (image); what follows a LeRobot data set (#episode=3) follows
+    the path of its copy. Of `cache` its limit is taken. Processes of one machine may call it together: one copies, and the
+    others wait. Raises BadInput where there is nothing, for more bytes than the cache may have, and for names that would lie
+    outside of the folder; Unreachable where a file cannot be read.
     """
     if not isinstance(place, str) or not is_address(place):
         return Path(place)
+    episodes = _EPISODES.search(place)
+    if episodes:
+        place = place[: episodes.start()]
     check_address(place)
     place = place.rstrip("/")
     name = name_at(place) or "data"
@@ -53,28 +97,52 @@ def local_place(place: str | Path, cache: RemoteCache) -> Path:
         for path in (root / name).rglob("*"):
             if path.is_file() and path.relative_to(root).as_posix() not in files:  # it is no more at the address
                 path.unlink()
-    return root / name
+    return root / (name + episodes[0] if episodes else name)
 
 
 def _files_at(address: str, top: str) -> dict[str, RemoteFile]:
-    """The files below an address, or the one there, by the names that their copies have, which begin with `top`."""
-    if top.endswith(".parquet"):
-        file = describe(address)
-        listed = [] if file is None else [file]
-    else:
-        listed = list_files(address)
-        with ThreadPoolExecutor(_THREADS) as pool:  # a web server says of each file alone how large it is
-            described = list(pool.map(lambda file: file if file.mark else describe(file.address), listed))
-        listed = [file for file in described if file is not None]
-    if not listed:
+    """The files below an address, by the names that their copies have, which begin with `top`; or the one there."""
+    if (file := describe(address)) is not None:
+        return {top: file} | (_images_of_lines(file) if top.endswith(".jsonl") else {})
+    listed = list_files(address)
+    described = _described(file.address for file in listed if not file.mark)  # a web server says of each file alone
+    listed = [file if file.mark else described.get(file.address) for file in listed]
+    files = {_name_below(address, top, file.address): file for file in listed if file is not None}
+    if not files:
         raise BadInput(f"there is nothing at {address}; check the address")
-    return {_name_below(address, top, file.address): file for file in listed}
+    return files
+
+
+def _images_of_lines(file: RemoteFile) -> dict[str, RemoteFile]:
+    """The images that a file of JSON lines names, from its folder on; lines that are none are left to who reads the copy."""
+    folder, named = file.address.rpartition("/")[0], dict[str, None]()
+    for line in read_part(file).splitlines():
+        with suppress(ValueError):
+            row = parse_json(line) if line.strip() else None
+            images = row.get("image") if isinstance(row, dict) else None
+            named |= dict.fromkeys(each for each in (images if isinstance(images, list) else [images]) if isinstance(each, str))
+    of_web = folder.startswith(_WEB)
+    addresses = {
+        _inside(name, f"{name} of {file.address}"): join_address(folder, quote(name) if of_web else name) for name in named
+    }
+    described = _described(addresses.values())
+    return {name: described[address] for name, address in addresses.items() if address in described}
+
+
+def _described(addresses: Iterable[str]) -> dict[str, RemoteFile]:
+    """Those that are files, several asked for at a time."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return {file.address: file for file in pool.map(describe, addresses) if file is not None}
 
 
 def _name_below(address: str, top: str, file: str) -> str:
     below = file.removeprefix(address)
-    path = PurePosixPath(top + (unquote(below) if address.startswith(("http://", "https://")) else below))
-    if ".." in path.parts or "\0" in str(path):
+    return _inside(top + (unquote(below) if address.startswith(_WEB) else below), file)
+
+
+def _inside(name: str, file: str) -> str:
+    path = PurePosixPath(name)
+    if ".." in path.parts or path.is_absolute() or "\0" in name:
         raise BadInput(f"{file} would be copied out of its folder; rename it")
     return str(path)
 

@@ -17,11 +17,9 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from tapetum.core.errors import BadInput
-from tapetum.core.remote_cache import cache_of
 from tapetum.data.coco import Instances, read_instances
 from tapetum.data.entries import entries
 from tapetum.data.files import opened_image, stored_file
-from tapetum.data.remote_folder import local_place
 from tapetum.data.rle import encode_mask
 from tapetum.data.samples import Shuffle, sample_generator
 from tapetum.encoders.references import load
@@ -174,7 +172,7 @@ def train_coco(run: CocoRun, launch: Launch, say: Callable[[str], None] = print)
     """
     if not run.data:
         raise BadInput("there is no data; give --data with COCO's folder")
-    folder = local_place(run.data, cache_of(launch.cache_gb))
+    folder = Path(run.data)
     files = {part: folder / "annotations" / f"instances_{part}2017.json" for part in ("train", "val")}
     categories = [(int(entry.key("id")), entry.text("name")) for entry in entries(files["train"], "categories")]
     task = CocoTask(read_instances(files["train"], folder / "train2017"), categories, run)

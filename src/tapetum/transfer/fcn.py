@@ -19,8 +19,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
-from tapetum.core.remote_cache import RemoteCache, cache_of
-from tapetum.data.remote_folder import local_place
 from tapetum.data.samples import Shuffle, sample_generator
 from tapetum.data.segmentation import SEGMENTED
 from tapetum.data.segmentation.images import SegmentedImages
@@ -99,14 +97,11 @@ def segment(model: Segmenter, image: np.ndarray) -> np.ndarray:
     return logits[0, :, :rows, :columns].argmax(0).cpu().numpy()
 
 
-def parts_of(run: FcnRun, cache: RemoteCache | None = None) -> tuple[SegmentedImages, SegmentedImages]:
-    """List what is learned from and what is scored. Raises BadInput for a folder that is not of the layout.
-
-    `cache` is for data at an address, as `local_place` has it.
-    """
+def parts_of(run: FcnRun) -> tuple[SegmentedImages, SegmentedImages]:
+    """List what is learned from and what is scored. Raises BadInput for a folder that is not of the layout."""
     if not run.data:
         raise BadInput("there is no data; give --data with the folder of the data set")
-    folder, read = local_place(run.data, cache or RemoteCache()), SEGMENTED[run.layout]
+    folder, read = Path(run.data), SEGMENTED[run.layout]
     more = run.layout == "voc" and (folder / "SegmentationClassAug").is_dir()
     return read(folder, "trainaug" if more else "train"), read(folder, "val")
 
@@ -116,7 +111,7 @@ def train_fcn(run: FcnRun, launch: Launch, say: Callable[[str], None] = print) -
 
     Raises BadInput for what the user can mend.
     """
-    parts = parts_of(run, cache_of(launch.cache_gb))
+    parts = parts_of(run)
     say(f"images to learn from: {len(parts[0]):,}; to score with: {len(parts[1]):,}; {len(parts[0].classes)} classes")
     task = FcnTask(partial(load, run.encoder, seed=run.seed, text=False), parts, run)
     result = fit(task, transfer_config(run, launch), launch.out, began=launch.began)

@@ -15,6 +15,7 @@ from sklearn.metrics import average_precision_score
 from support.files import film, make_image, sound, stripes
 from support.networks import HIP
 from support.storage import web_server
+from tapetum.app.train import train
 from tapetum.core.errors import BadInput
 from tapetum.systems.hip import weights
 from tapetum.systems.hip.classes import mean_average_precision
@@ -90,7 +91,7 @@ def test_checkpointing_and_micro_batches_change_nothing(tmp_path: Path, monkeypa
     with web_server(tmp_path, ranges=True) as (base, _):
         for name, data, more in (("plain", file, {}), ("saving", f"{base}/stripes.parquet", {"checkpointing": True})):
             made = replace(run(file, mae_steps=2, steps=2, **more), data=str(data))
-            finished = train_hip(made, Launch(out=tmp_path / name, workers=0, threads=1), lambda _: None)
+            finished = train(made, Launch(out=tmp_path / name, workers=0, threads=1))
             assert finished is not None
             ends.append(weights.load(finished.weights).state_dict())
     assert all(torch.allclose(ends[0][name], ends[1][name], atol=1e-6) for name in ends[0])

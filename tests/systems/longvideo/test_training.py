@@ -12,6 +12,7 @@ import torch
 import tapetum
 from support.sharding import check_shards
 from support.storage import web_server
+from tapetum.app.train import train
 from tapetum.core.errors import BadInput
 from tapetum.data.shards import write_shards
 from tapetum.systems import longvideo
@@ -251,10 +252,10 @@ def test_a_video_is_put_into_words(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         with web_server(place, ranges=True) as (base, _):
             data = base if stage == "language" else str(place)  # an address serves too
             run = narrow(recipe(stage, data, **small, **more), monkeypatch)  # pyright: ignore[reportArgumentType]
-            made = train_longvideo(run, launch(tmp_path / stage), silent)
+            made = train(run, launch(tmp_path / stage))
         assert made is not None
-        assert all(np.isfinite(value) for value in made[1].values())
-    model, before = tapetum.load(made[0]), tapetum.load(tmp_path / "questions" / "longvideo.safetensors")
+        assert all(np.isfinite(value) for value in made.scores.values())
+    model, before = tapetum.load(made.weights), tapetum.load(tmp_path / "questions" / "longvideo.safetensors")
     for name, value in before.video.state_dict().items():
         assert torch.equal(value, model.video.state_dict()[name]), name
     old = tapetum.load(tmp_path / "language" / "longvideo.safetensors").state_dict()

@@ -15,7 +15,8 @@ from tapetum.app.evaluate.zero_shot import evaluate_zero_shot
 
 COMMANDS = Group(
     """Score a model, or predictions, on a benchmark: TAP-Vid, TAPVid-3D in metres, VOTSp, the Perception Test, questions on
-    scenes, long videos, DAVIS, objects found without labels, images named and found by words.
+    scenes, long videos, DAVIS, objects found without labels, images named and found by words. Data may lie at an address:
+    s3://, gs://, http://, https:// or hf://.
 
     In place of a benchmark's name, a class of your own may stand: my_benchmark.py:MyBenchmark, package.module:MyBenchmark, or
     the entry point of a package.

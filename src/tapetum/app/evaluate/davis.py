@@ -9,6 +9,7 @@ import tyro
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
 from tapetum.core.provenance import check
+from tapetum.train.launch_config import CACHE_GB
 from tapetum.transfer.config import PropagationConfig
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ class DavisOptions:
     """The first so many videos only."""
     device: str = "auto"
     """Where to look: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
+    cache_gb: float = CACHE_GB
+    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> None:
         """Raise `BadInput` for what cannot be done, before anything is."""
@@ -117,7 +120,7 @@ class DavisResult(Result):
         return "\n".join([*lines, f"J&F  {self.j_and_f:.3f}"])
 
 
-@verb(DavisOptions)
+@verb(DavisOptions, data=("data", "predictions"))
 def evaluate_davis(options: DavisOptions, listener: Listener) -> DavisResult:
     """Score features, or predicted masks, on DAVIS, semi-supervised: first masks are carried on by features alone.
 

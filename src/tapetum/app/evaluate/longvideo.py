@@ -10,6 +10,7 @@ import tyro
 from tapetum.app.answer import load_watcher
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
+from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:
     from tapetum.core.finished import Rows
@@ -55,6 +56,8 @@ class LongVideoEvalOptions:
     """Keep what is made; what is there of the same weights, settings, videos and questions is not made again."""
     save_predictions: Annotated[File | None, tyro.conf.arg(metavar="FILE.json")] = None
     """Write the numbers of the chosen options as the benchmark's own programs take them."""
+    cache_gb: float = CACHE_GB
+    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> None:
         """Raise `BadInput` for what cannot be done, before anything is."""
@@ -73,8 +76,6 @@ class LongVideoEvalOptions:
             raise BadInput(f"--save-predictions writes numbers of options, which {measure} has not; --save keeps what is made")
         if self.wordnet is not None and measure != "free":
             raise BadInput(f"--wordnet is for the words of free answers, which {measure} has not; leave it out")
-        if not Path(self.data).is_dir():
-            raise BadInput(f"there is no folder {self.data}; give that of the official files of {self.task}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +115,7 @@ class LongVideoScores(Result):
         return "\n".join(lines)
 
 
-@verb(LongVideoEvalOptions)
+@verb(LongVideoEvalOptions, data=("data",))
 def evaluate_longvideo(options: LongVideoEvalOptions, listener: Listener) -> LongVideoScores:
     """Score a long-video encoder on a benchmark, by the protocol of LongViViT and MC-ViT (`tapetum.bench.longvideo_tasks`).
 
@@ -122,6 +123,8 @@ def evaluate_longvideo(options: LongVideoEvalOptions, listener: Listener) -> Lon
     that cannot do what is asked, and where no video is there.
     """
     options.check()
+    if not Path(options.data).is_dir():
+        raise BadInput(f"there is no folder {options.data}; give that of the official files of {options.task}")
     from tapetum.bench import longvideo as bench
     from tapetum.bench.longvideo_protocols import PROTOCOLS
     from tapetum.bench.longvideo_tasks import find_benchmark, read_texts

@@ -8,6 +8,7 @@ import tyro
 
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
+from tapetum.train.launch_config import CACHE_GB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,8 @@ class ObjectsOptions:
     """Of k-means."""
     device: str = "auto"
     """Where to look: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
+    cache_gb: float = CACHE_GB
+    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> None:
         """Raise `BadInput` for what cannot be done, before anything is."""
@@ -84,7 +87,7 @@ class ObjectScores(Result):
         return "\n".join([*lines, f"CorLoc  {self.corloc:.3f}  images whose one box is right"])
 
 
-@verb(ObjectsOptions)
+@verb(ObjectsOptions, data=("annotations", "images", "voc"))
 def evaluate_objects(options: ObjectsOptions, listener: Listener) -> ObjectScores:
     """Score how well objects are found without labels: ABO and OR of k-means' proposals, and CorLoc.
 

@@ -12,6 +12,7 @@ from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.devices import choose_device
 from tapetum.core.errors import BadInput
 from tapetum.core.plugins import is_reference
+from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:
     from tapetum.bench.own import BenchmarkScores
@@ -31,8 +32,10 @@ class OwnBenchmarkOptions:
     """Folder of scores, rows and ledger, from which the same command goes on."""
     limit: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Score the first so many items."""
-    device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = None
-    """Where to compute, such as cpu, cuda or auto; by default cpu."""
+    device: str = "auto"
+    """Where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
+    cache_gb: float = CACHE_GB
+    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> None:
         """Raise `BadInput` for what cannot be done, before anything is."""
@@ -40,8 +43,6 @@ class OwnBenchmarkOptions:
             raise BadInput(f"there is no benchmark {self.benchmark!r}; give FILE.py:CLASS of your own")
         if self.limit is not None and self.limit < 1:
             raise BadInput(f"--limit is {self.limit}; give 1 or more")
-        if not Path(self.data).exists():
-            raise BadInput(f"there is no {self.data}; give the data of the benchmark")
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class OwnScores(Result):
         return "\n".join([f"{self.result.benchmark}, {len(self.result.rows)} items, {self.result.model}", *lines])
 
 
-@verb(OwnBenchmarkOptions)
+@verb(OwnBenchmarkOptions, data=("data",))
 def evaluate_own(options: OwnBenchmarkOptions, listener: Listener) -> OwnScores:
     """Score a model on a benchmark of your own (`tapetum.bench.own`).
 
@@ -76,6 +77,8 @@ def evaluate_own(options: OwnBenchmarkOptions, listener: Listener) -> OwnScores:
     options.check()
     from tapetum.bench.own import evaluate
 
+    if not Path(options.data).exists():
+        raise BadInput(f"there is no {options.data}; give the data of the benchmark")
     result = evaluate(
         options.benchmark,
         Path(options.data),

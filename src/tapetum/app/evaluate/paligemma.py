@@ -7,7 +7,9 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from tapetum.app.verb import File, Listener, Result, verb
+from tapetum.core.devices import choose_device
 from tapetum.core.errors import BadInput
+from tapetum.train.launch_config import CACHE_GB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +55,12 @@ class PaliGemmaEvalOptions:
     noise_boxes: Annotated[int, tyro.conf.arg(metavar="N")] = 0
     """With --task, of boxes: a model that learned to fill lists up with noise names so many boxes in each image; it may say
     neither noise nor the end, and a box's score is how likely it finds the class."""
-    device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = None
-    """Where to compute, such as cpu, cuda or auto; by default cpu."""
+    device: str = "auto"
+    """Where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
     """With --task: precision of the weights; auto takes bfloat16 where the processor knows it, else float32."""
+    cache_gb: float = CACHE_GB
+    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> None:
         """Raise `BadInput` for what cannot be done, before anything is."""
@@ -93,7 +97,7 @@ class PaliGemmaScores(Result):
         return _scene_lines(self.table)
 
 
-@verb(PaliGemmaEvalOptions)
+@verb(PaliGemmaEvalOptions, data=("data", "predictions"))
 def evaluate_paligemma(options: PaliGemmaEvalOptions, listener: Listener) -> PaliGemmaScores:
     """Score a PaliGemma on questions, boxes and masks of images of scenes, beside chance and a blind model; or on a task.
 
@@ -109,7 +113,8 @@ def evaluate_paligemma(options: PaliGemmaEvalOptions, listener: Listener) -> Pal
     from tapetum.systems.paligemma.data import JsonLinesSamples
     from tapetum.systems.paligemma.transfer.run import ExactChecks
 
-    answerer = Answerer.load(options.model, config=options.model_config, masks=options.masks, device=options.device)
+    device = choose_device(options.device)
+    answerer = Answerer.load(options.model, config=options.model_config, masks=options.masks, device=device)
     model, tokens = answerer.model, answerer.tokens
     if Path(options.data).is_dir():
         table = evaluate(

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 import tyro
 
 from tapetum.app.verb import File, Listener, Result, verb
+from tapetum.core.devices import choose_device
 from tapetum.core.errors import BadInput
 from tapetum.core.files import refuse_folder
 from tapetum.core.identity import stamp
 from tapetum.hub.registry import weights_fingerprint
+from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:
     from tapetum.systems.perception_test.scores.common import TaskScores
@@ -61,13 +63,15 @@ class PerceptionTestOptions:
     """With --model, processes that work at a time on this machine."""
     engine: Literal["local", "ray"] = "local"
     """With --model, what works: processes of this machine, or Ray on a cluster or this machine (needs tapetum[cluster])."""
-    device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = None
-    """With --model, where to compute, such as cpu, cuda or auto; by default cpu."""
+    device: str = "auto"
+    """With --model, where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
     reading: Literal["default", "notebook", "tapvid-first"] = "default"
     """How rules are read of which the public notebooks make something else: default, the right way; notebook, theirs, to the
     last digit; tapvid-first, for points, TAP-Vid's own."""
     report: Annotated[File | None, tyro.conf.arg(metavar="FILE.html")] = None
     """Write a page with a table and an image of the scores by area, reasoning and tag, or by what the task has of these."""
+    cache_gb: float = CACHE_GB
+    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> dict[str, str]:
         """Choose the model of each task, none for predictions that are there. Raises BadInput for what does not fit."""
@@ -124,7 +128,7 @@ class PerceptionTestScores(Result):
         return "\n\n".join((f"{part.task}\n" if self.others else "") + _table(part) for part in parts)
 
 
-@verb(PerceptionTestOptions)
+@verb(PerceptionTestOptions, data=("annotations", "predictions", "videos", "train", "features"))
 def evaluate_perception_test(options: PerceptionTestOptions, listener: Listener) -> PerceptionTestScores:
     """Score predictions on tasks of the Perception Test, or a model that makes them.
 
@@ -182,7 +186,7 @@ def _predicted(
         frames=options.frames,
         features=features,
         seed=options.seed,
-        device=options.device,
+        device=choose_device(options.device),
     )
     known = {name: getattr(options, name) for name in ("shots", "frames", "size", "seed")}
     known |= stamp(train=None if options.train is None else Path(options.train), features=features)

@@ -9,6 +9,7 @@ import tyro
 
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
+from tapetum.train.launch_config import CACHE_GB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,15 +40,19 @@ class TapVidOptions:
     enough and a point's first appearance counts; or strict, without both."""
     size: int = 256
     """Width and height at which to track; scores are always taken at 256."""
-    device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = None
-    """Where to compute, such as cpu, cuda or auto; by default cpu."""
+    device: str = "auto"
+    """Where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
+    cache_gb: float = CACHE_GB
+    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> None:
         """Raise `BadInput` for what cannot be done, before anything is."""
-        tracker_alone = {"--model": self.model, "--device": self.device, "--save-predictions": self.save_predictions}
-        given = [name for name, value in tracker_alone.items() if value is not None] + (["--size"] if self.size != 256 else [])
+        tracker_alone = "model", "save_predictions", "size", "device"
+        given = [name for name in tracker_alone if getattr(self, name) != type(self).__dataclass_fields__[name].default]
         if self.predictions is not None and given:
-            raise BadInput(f"{given[0]} is for a tracker, and --predictions is scored without one; give one of the two")
+            raise BadInput(
+                f"--{given[0].replace('_', '-')} is for a tracker, and --predictions is scored without one; give one of the two"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +107,7 @@ def _row(title: str, values: Mapping[str, float], names: Iterable[str], width: i
     return f"{title:{width}}  " + " ".join(f"{values[name]:6.3f}" for name in names)
 
 
-@verb(TapVidOptions)
+@verb(TapVidOptions, data=("data", "predictions", "beside"))
 def evaluate_tapvid(options: TapVidOptions, listener: Listener) -> TapVidScores:
     """Score a point tracker, or its predictions, on TAP-Vid (DAVIS, RGB-Stacking, Kinetics, RoboTAP).
 

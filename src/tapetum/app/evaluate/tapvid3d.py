@@ -11,6 +11,7 @@ import tyro
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
 from tapetum.core.files import write_text
+from tapetum.train.launch_config import CACHE_GB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,8 @@ class TapVid3DOptions:
     out: Annotated[File | None, tyro.conf.arg(metavar="FILE.json")] = None
     """Write the result here as JSON, and finished clips beside it, as FILE.clips.jsonl: the same command does only the others,
     and those that failed."""
+    cache_gb: float = CACHE_GB
+    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +81,7 @@ class TapVid3DScores(Result):
         return "\n".join([*lines, f"{self.table['clips']} clips, {split}, worked on for {self.table['seconds']:.1f} s"])
 
 
-@verb(TapVid3DOptions)
+@verb(TapVid3DOptions, data=("gt", "predictions"))
 def evaluate_tapvid3d(options: TapVid3DOptions, listener: Listener) -> TapVid3DScores:
     """Score predicted 3D tracks, or a 3D tracker, on TAPVid-3D or on clips in its format.
 

@@ -8,6 +8,7 @@ import tyro
 
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
+from tapetum.train.launch_config import CACHE_GB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +24,10 @@ class VotspOptions:
     """Folder that the toolkit made for a tracker, with frames_color.txt and query_ID.txt; output_ID.txt are written into it."""
     model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE")] = "tapir-nano"
     """Name of weights (see: tapetum weights list), a file of weights, FILE.py:CLASS of your own, or static (no motion)."""
-    device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = None
-    """Where to compute, such as cpu, cuda or auto; by default cpu."""
+    device: str = "auto"
+    """Where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
+    cache_gb: float = CACHE_GB
+    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> None:
         """Raise `BadInput` unless there is one thing to do."""
@@ -68,7 +71,7 @@ class VotspScores(Result):
         return "\n".join([*lines, "", f"{summary}; tracked in {self.table['seconds']:.1f} s"])
 
 
-@verb(VotspOptions)
+@verb(VotspOptions, data=("data",))
 def evaluate_votsp(options: VotspOptions, listener: Listener) -> VotspScores:
     """Score a point tracker on VOTSp, or track the points of a folder that the VOT toolkit made.
 

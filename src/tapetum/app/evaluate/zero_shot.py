@@ -8,6 +8,7 @@ import tyro
 
 from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.core.errors import BadInput
+from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:
     from tapetum.bench.zero_shot import ZeroShotScores
@@ -35,6 +36,8 @@ class ZeroShotOptions:
     """Look at so many images at most, evenly chosen."""
     device: str = "auto"
     """Where to look: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
+    cache_gb: float = CACHE_GB
+    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> None:
         """Raise `BadInput` for what cannot be done, before anything is."""
@@ -70,7 +73,7 @@ class ZeroShotResult(Result):
         )
 
 
-@verb(ZeroShotOptions)
+@verb(ZeroShotOptions, data=("data", "labels"))
 def evaluate_zero_shot(options: ZeroShotOptions, listener: Listener) -> ZeroShotResult:
     """Score an encoder of images and words on labelled images, by the words of their classes.
 

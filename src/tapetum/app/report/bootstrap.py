@@ -35,7 +35,7 @@ _COLUMNS = (
 @guarding_data
 def write_bootstrap_report(
     report: Path,
-    folder: Path,
+    folder: str | Path,
     lines: "list[str]",
     out: Path,
     models: tuple[str | Path, str | Path],

@@ -12,6 +12,7 @@ from typing import Any, cast
 from tapetum.core.errors import BadInput, Remark
 from tapetum.core.plugins import check_recorded, resolve_class, split_reference
 from tapetum.core.reading import parse_json, read_text
+from tapetum.data.remote_folder import local_data
 from tapetum.encoders.architectures import check_side
 from tapetum.encoders.factory import save as save_encoder
 from tapetum.encoders.features import Encoder
@@ -57,7 +58,8 @@ def adapt(run: AdaptRun, launch: Launch, say: Callable[[str], None] = lambda tex
 
     `say` is told of the data, a line at a time. Raises BadInput for what the user can mend.
     """
-    task = make_task(run, say)
+    with local_data(run, ("data",), launch.cache_gb) as local:  # what is saved names the address
+        task = make_task(local, say)
     try:
         config = train_config(
             run,

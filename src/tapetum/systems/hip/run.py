@@ -11,8 +11,6 @@ from typing import cast
 import torch
 
 from tapetum.core.errors import BadInput
-from tapetum.core.remote_cache import cache_of
-from tapetum.data.remote_folder import local_place
 from tapetum.systems.hip import weights
 from tapetum.systems.hip.classes import ClassTask, HipClassifier
 from tapetum.systems.hip.config import variant
@@ -50,7 +48,7 @@ def train_hip(run: HipRun, launch: Launch, say: Callable[[str], None] = print) -
     variant(run.variant)  # an unknown one is refused before the data are looked at
     phases = {MASKED: run.mae_steps, CLASSES: run.steps}
     configs = {folder: hip_config(run, launch, steps) for folder, steps in phases.items() if steps}
-    train, checks = _data(run, local_place(run.data, cache_of(launch.cache_gb)), say)
+    train, checks = _data(run, Path(run.data), say)
     with join_process_group(launch.device):  # once for both phases: torchrun's processes cannot meet a second time
         return _train(run, launch, train, checks, configs)
 

@@ -1,13 +1,9 @@
 """Training of video encoders, from clips and texts to a file of weights."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-from tapetum.core.addresses import is_address
-from tapetum.core.remote_cache import RemoteCache, cache_of
-from tapetum.data.remote_folder import local_place
 from tapetum.hub.registry import VIDEO_FILE
 from tapetum.systems.longvideo.captioner_task import CaptionerTask, LanguageTask
 from tapetum.systems.longvideo.recipes import VideoTextRun
@@ -26,8 +22,7 @@ def train_longvideo(
     Returns the file of weights and the scores of clips that were never learned from. Raises BadInput for what the user can
     mend.
     """
-    cache = cache_of(launch.cache_gb)
-    task = make_task(replace(run, data=_on_this_machine(run.data, cache), beside=_on_this_machine(run.beside, cache)))
+    task = make_task(run)
     many = "without end" if task.clips.count is None else f"{task.clips.count:,}"
     say(f"clips to learn from: {many}; to score with: {task.clips.validation_count}")
     result = fit(task, longvideo_config(run, launch), launch.out, began=launch.began)
@@ -38,10 +33,6 @@ def train_longvideo(
         return path, {}
     save(model.eval(), path)
     return path, task.evaluate(model, run.steps)
-
-
-def _on_this_machine(place: str, cache: RemoteCache) -> str:
-    return str(local_place(place, cache)) if is_address(place) else place  # which may stand for data that are made up
 
 
 def make_task(run: VideoTextRun) -> VideoTextTask | LanguageTask | CaptionerTask:
