@@ -11,6 +11,7 @@ import tyro
 
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
+from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:
     from tapetum.bench.data_sets.check import PartReport
@@ -36,11 +37,11 @@ class DataCheckOptions:
     """Check these splits alone; by default all that were published."""
     samples: Annotated[int, tyro.conf.arg(metavar="N")] = 5
     """Media files to open of each split: the first, the last, and some between."""
+    cache_gb: float = CACHE_GB
+    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> None:
-        """Raise BadInput for a folder that is not there, or a number of files below 1."""
-        if not Path(self.folder).is_dir():
-            raise BadInput(f"there is no folder {self.folder}; give the folder of the data")
+        """Raise BadInput for a number of files below 1."""
         if self.samples < 1:
             raise BadInput(f"--samples is {self.samples}; give 1 or more")
 
@@ -131,7 +132,7 @@ def data_set_names(name: str) -> tuple[str, ...]:
     return (find_data_set(name).name,)
 
 
-@verb(DataCheckOptions)
+@verb(DataCheckOptions, data=("folder",))
 def check(options: DataCheckOptions, listener: Listener) -> CheckedData:
     """Check what of the data of a published recipe is in a folder, and whether it can be read.
 
@@ -147,6 +148,8 @@ def check(options: DataCheckOptions, listener: Listener) -> CheckedData:
     from tapetum.bench.data_sets.check import check_part, choose_parts, reader_of, unchecked
 
     options.check()
+    if not Path(options.folder).is_dir():
+        raise BadInput(f"there is no folder {options.folder}; give the folder of the data")
     data_sets = [DATA_SETS[name] for name in data_set_names(options.name)]
     several = len(data_sets) > 1
     if several and options.splits:

@@ -10,6 +10,7 @@ import tyro
 from tapetum.app.commands import Group
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
+from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:
     from tapetum.systems.tapvid3d.makers.common import ClipJob, MakeReport
@@ -27,6 +28,8 @@ class CheckOptions:
     _: KW_ONLY
     split: Literal["minival", "full", "all"] | None = None
     """Which clips of the official lists there must be; by default whatever is there is checked."""
+    cache_gb: float = CACHE_GB
+    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +66,7 @@ class Checked(Result):
         return f"findings: {len(self.findings)}, in {self.files} files; mend these, or fetch them again"
 
 
-@verb(CheckOptions)
+@verb(CheckOptions, data=("folder",))
 def check(options: CheckOptions, listener: Listener) -> Checked:
     """Find missing, damaged or inconsistent clips: can they be read, do tracks land in the image and on their queries?
 
