@@ -63,6 +63,7 @@ def lines(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_score_of_videos(web: tuple[Path, str, list[str]], tmp_path: Path, run: Run) -> None:
     folder, base, requests = web
     made = tapetum.app.scenes.make(tmp_path / "scenes", n=2, size=64, frames=3)
@@ -156,6 +157,7 @@ def test_what_goes_wrong_is_one_line(web: tuple[Path, str, list[str]], tmp_path:
     assert (code, "--model is for a tracker" in err, requests) == (2, True, [])  # said before anything is read
 
 
+@pytest.mark.slow
 def test_the_guide_names_every_command_that_takes_addresses() -> None:
     guide = (ROOT / "docs" / "guides" / "object-storage.md").read_text()
     taking = [name for name, each in every_command() if any("cache-gb" in option.names for option in options_of(each.options))]

@@ -1,5 +1,7 @@
 """Copies of data sets at addresses: made once, gone on with, bounded, and never outside of their folder."""
 
+import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from tapetum.core.errors import BadInput, Unreachable
 from tapetum.core.remote_cache import RemoteCache
 from tapetum.data import remote_folder
 from tapetum.data.labelled import labelled_images
-from tapetum.data.remote_folder import local_place
+from tapetum.data.remote_folder import local_data, local_place
 from tapetum.data.segmentation import SEGMENTED
 
 
@@ -86,6 +88,42 @@ def test_what_was_used_longest_ago_makes_room_unless_it_is_used(web: Path) -> No
         remote_folder._used.clear()
         local_place(f"{base}/images/val", cache)
         assert not first.exists()
+
+
+@dataclass(frozen=True)
+class Options:
+    data: tuple[str | Path, ...]
+    checks: str | int | None = None
+    model: str = "https://example.org/weights"
+
+
+def test_addresses_in_options_become_paths_of_copies(web: Path) -> None:
+    with web_server(web, ranges=True) as (base, _):
+        given = Options((f"{base}/images/val/a/0.png", "images"), f"{base}/images/val")
+        with local_data(given, ("data", "checks", "videos"), 1.0) as local:
+            assert [Path(place).is_absolute() for place in local.data] == [True, False]
+            assert Path(local.data[0]).read_bytes() == (web / "images/val/a/0.png").read_bytes()
+            assert contents(Path(str(local.checks))) == contents(web / "images/val")
+            assert local.model == given.model
+        with pytest.raises(BadInput, match=f"^{base}/images/val/b is empty$"), local_data(given, ("checks",), 1.0) as local:
+            raise BadInput(f"{local.checks}/b is empty")
+        plain = Options(("images",), 3)
+        with local_data(plain, ("data", "checks"), 1.0) as local:
+            assert local is plain
+
+
+def test_images_that_lines_name_are_copied_with_them(web: Path) -> None:
+    names = ["train/a/a b.png", "train/b/0.png"]
+    rows = [{"image": names}, {"image": names[0]}, {"image": "gone.png"}, {"text": "without"}]
+    lines = web / "images" / "some.jsonl"
+    lines.write_text("\n".join(map(json.dumps, rows)) + "\nno JSON\n")
+    with web_server(web, ranges=True) as (base, _):
+        copied = local_place(f"{base}/images/some.jsonl", RemoteCache())
+        copies = {name: content for name, content in contents(copied.parent).items() if name[0] not in ".f"}
+        assert copies == {name: (web / "images" / name).read_bytes() for name in (*names, "some.jsonl")}
+        lines.write_text(json.dumps({"image": "../0.png"}))
+        with pytest.raises(BadInput, match=r"^\.\./0\.png of http.*/some\.jsonl would be copied out of its folder; rename it$"):
+            local_place(f"{base}/images/some.jsonl", RemoteCache())
 
 
 @pytest.mark.slow
