@@ -27,7 +27,7 @@ from urllib.parse import quote, unquote
 from tapetum.core.addresses import RemoteFile, check_address, describe, is_address, join_address, list_files, name_at
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file
-from tapetum.core.reading import parse_json, read_json
+from tapetum.core.reading import parse_json, read_bytes, read_json
 from tapetum.core.remote_cache import RemoteCache, RemoteStream, cache_of, read_part
 
 Options = TypeVar("Options")
@@ -94,6 +94,9 @@ def local_place(place: str | Path, cache: RemoteCache) -> Path:
     root = _folders() / hashlib.sha256(place.encode()).hexdigest()[:32]
     with _locked(root):
         _copy_missing(place, files, root, cache.limit)
+        if name.endswith(".jsonl") and files.keys() == {name}:
+            files |= _images_of_lines(root / name, place)
+            _copy_missing(place, files, root, cache.limit)
         for path in (root / name).rglob("*"):
             if path.is_file() and path.relative_to(root).as_posix() not in files:  # it is no more at the address
                 path.unlink()
@@ -103,7 +106,7 @@ def local_place(place: str | Path, cache: RemoteCache) -> Path:
 def _files_at(address: str, top: str) -> dict[str, RemoteFile]:
     """The files below an address, by the names that their copies have, which begin with `top`; or the one there."""
     if (file := describe(address)) is not None:
-        return {top: file} | (_images_of_lines(file) if top.endswith(".jsonl") else {})
+        return {top: file}
     listed = list_files(address)
     described = _described(file.address for file in listed if not file.mark)  # a web server says of each file alone
     listed = [file if file.mark else described.get(file.address) for file in listed]
@@ -113,20 +116,18 @@ def _files_at(address: str, top: str) -> dict[str, RemoteFile]:
     return files
 
 
-def _images_of_lines(file: RemoteFile) -> dict[str, RemoteFile]:
+def _images_of_lines(copy: Path, address: str) -> dict[str, RemoteFile]:
     """The images that a file of JSON lines names, from its folder on; lines that are none are left to who reads the copy."""
-    folder, named = file.address.rpartition("/")[0], dict[str, None]()
-    for line in read_part(file).splitlines():
+    folder, named = address.rpartition("/")[0], dict[str, None]()
+    for line in read_bytes(copy).splitlines():
         with suppress(ValueError):
             row = parse_json(line) if line.strip() else None
             images = row.get("image") if isinstance(row, dict) else None
             named |= dict.fromkeys(each for each in (images if isinstance(images, list) else [images]) if isinstance(each, str))
     of_web = folder.startswith(_WEB)
-    addresses = {
-        _inside(name, f"{name} of {file.address}"): join_address(folder, quote(name) if of_web else name) for name in named
-    }
+    addresses = {_inside(name, f"{name} of {address}"): join_address(folder, quote(name) if of_web else name) for name in named}
     described = _described(addresses.values())
-    return {name: described[address] for name, address in addresses.items() if address in described}
+    return {name: described[each] for name, each in addresses.items() if each in described}
 
 
 def _described(addresses: Iterable[str]) -> dict[str, RemoteFile]:
@@ -150,8 +151,8 @@ def _inside(name: str, file: str) -> str:
 def _copy_missing(address: str, files: Mapping[str, RemoteFile], root: Path, limit: int) -> None:
     """Copy what is not there yet, several files at a time; what is whole is on record, however it ends."""
     stamps = {name: [file.size, file.mark] for name, file in files.items()}
-    record = _record(root)
-    copied = {name: stamp for name, stamp in stamps.items() if record.get(name) == stamp and (root / name).is_file()}
+    record = _record(root).items()
+    copied = {name: stamp for name, stamp in record if stamps.get(name, stamp) == stamp and (root / name).is_file()}
     size = sum(file.size or 0 for file in files.values())
     if size > limit:
         raise BadInput(
