@@ -11,6 +11,7 @@ from tapetum.systems.hip.recipes import HipRun
 from tapetum.systems.longvideo.recipes import VideoTextRun
 from tapetum.systems.odin.recipes import OdinRun
 from tapetum.systems.paligemma.masks.config import MaskCodecRun
+from tapetum.systems.paligemma.photo.recipes import PhotoRun
 from tapetum.systems.paligemma.recipes import PaliGemmaStage, PaliGemmaTransfer
 from tapetum.systems.perception_test.localiser.config import LocaliserRun
 from tapetum.systems.tap.training.recipes import TapKubric, TapNano
@@ -31,6 +32,7 @@ Recipe = (
     | OdinRun
     | PaliGemmaStage
     | PaliGemmaTransfer
+    | PhotoRun
     | VideoTextRun
     | FcnRun
     | CocoRun
@@ -84,6 +86,10 @@ def _train(recipe: Recipe, launch: Launch, say: Callable[[str], None]) -> Traine
         from tapetum.systems.paligemma.masks.task import train_masks
 
         return (made := train_masks(recipe, launch, say)) and TrainedModel(*made)
+    if isinstance(recipe, PhotoRun):
+        from tapetum.systems.paligemma.photo.task import train_photo
+
+        return (made := train_photo(recipe, launch, say)) and TrainedModel(*made)
     if isinstance(recipe, VideoTextRun):
         from tapetum.systems.longvideo.run import train_longvideo
 

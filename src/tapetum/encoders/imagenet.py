@@ -5,6 +5,8 @@ plainer where two classes share one ("crane (bird)" and "crane (machine)").
 
 `imagenet_groups.txt` has a line for each common noun that means several of them, or one under another name: for living things
 groups of WordNet, whose classes mostly follow each other, for all others what people call so.
+
+`imagenet_kinds.txt` has a line for each kind of thing (animal, vehicle, food, ...); a class is of one kind at most.
 """
 
 from functools import cache
@@ -49,12 +51,41 @@ def class_groups() -> dict[str, tuple[str, ...]]:
     >>> class_groups()["cat"]
     ('tabby', 'tiger cat', 'Persian cat', 'Siamese cat', 'Egyptian cat')
     """
-    groups = {}
-    for line in Path(__file__).with_name("imagenet_groups.txt").read_text(encoding="utf-8").splitlines():
-        noun, *spans = line.split()
+    return {noun: tuple(class_names()[number] for number in numbers) for noun, numbers in _spans("imagenet_groups.txt").items()}
+
+
+@cache
+def group_classes() -> dict[str, tuple[int, ...]]:
+    """List common nouns with the indices of the classes that they mean.
+
+    >>> group_classes()["cat"]
+    (281, 282, 283, 284, 285)
+    """
+    return _spans("imagenet_groups.txt")
+
+
+@cache
+def class_kinds() -> tuple[str, ...]:
+    """List the kind of thing that each class is: animal, vehicle, food, ...; "object" where it is of none of those.
+
+    >>> class_kinds()[207], class_kinds()[817], class_kinds()[398]
+    ('animal', 'vehicle', 'object')
+    """
+    kinds = dict.fromkeys(range(len(class_names())), "object")
+    for kind, numbers in _spans("imagenet_kinds.txt").items():
+        kinds |= dict.fromkeys(numbers, kind)
+    return tuple(kinds.values())
+
+
+@cache
+def _spans(file: str) -> dict[str, tuple[int, ...]]:
+    """The indices of the classes of each line: a word, then indices and spans of them."""
+    classes: dict[str, tuple[int, ...]] = {}
+    for line in Path(__file__).with_name(file).read_text(encoding="utf-8").splitlines():
+        word, *spans = line.split()
         ends = [(int(span.split("-")[0]), int(span.split("-")[-1])) for span in spans]
-        groups[noun] = tuple(class_names()[number] for first, last in ends for number in range(first, last + 1))
-    return groups
+        classes[word] = tuple(number for first, last in ends for number in range(first, last + 1))
+    return classes
 
 
 @cache

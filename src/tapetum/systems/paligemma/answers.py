@@ -29,7 +29,8 @@ from tapetum.systems.paligemma.labels import keep_requested
 from tapetum.systems.paligemma.locations import ParsedRegions, Reading, parse
 from tapetum.systems.paligemma.masks import codec as mask_codec
 from tapetum.systems.paligemma.masks.codec import MaskCodec
-from tapetum.systems.paligemma.model import PaliGemma
+from tapetum.systems.paligemma.model import PrefixLm
+from tapetum.systems.paligemma.photo import weights as photo
 from tapetum.systems.paligemma.tokens import Tokens
 
 CONTEXT = 8192
@@ -74,7 +75,7 @@ class Reply:
 class Answerer:
     """A model that answers prompts about images."""
 
-    def __init__(self, model: PaliGemma, tokens: Tokens, codec: MaskCodec | str | None = None):
+    def __init__(self, model: PrefixLm, tokens: Tokens, codec: MaskCodec | str | None = None):
         """Put a model and its tokenizer together; `codec` is one of masks, or the name of one to load when it is needed.
 
         Raises BadInput for a tokenizer of another model.
@@ -105,13 +106,16 @@ class Answerer:
         if os.fspath(name_or_path) in known() or not path.exists():
             path = resolve(name_or_path)[0]
         header = header_of(path) if path.is_file() else {}
-        if path.is_file() and weights.HEADER not in header and config is None:
+        if path.is_file() and not {weights.HEADER, photo.HEADER} & header.keys() and config is None:
             raise BadInput(
                 f"{path} does not say that it is a PaliGemma; give a folder of Hugging Face, or say which it is, such as"
                 " --model-config paligemma-3b-224"
             )
         tokens = Tokens.beside(path)
-        model = speed_up(weights.load(name_or_path, device, dtype, config=config))
+        if photo.HEADER in header:
+            model: PrefixLm = photo.load(name_or_path, device, dtype)
+        else:
+            model = speed_up(weights.load(name_or_path, device, dtype, config=config))
         speed_up(model.language, copies=True)
         identity = header.get(weights.TOKENIZER)
         tokens.check(model.config.language.vocabulary, identity)
@@ -182,6 +186,9 @@ class Answerer:
         rows = [row for row, prompt in enumerate(prompts) if prompt.startswith(PLACED)]
         if self.official or not rows:
             return None
+        emitted = self.model.config.emitted
+        if emitted is not None and emitted <= self.tokens.location_ids[0]:
+            raise BadInput("this model writes words alone, no boxes or masks; take --model paligemma-nano, or a published one")
         logits = self.model.start(pixels[rows], self.padded([prefixes[row] for row in rows]), 1).logits
         forced: list[list[int]] = [[] for _ in prompts]
         for row, first in zip(rows, first_places(logits, self.tokens, self.model.config.end), strict=True):

@@ -14,11 +14,9 @@ LOCATIONS, SEGMENTS = 1024, 128
 
 
 @dataclass(frozen=True, kw_only=True)
-class PaliGemmaConfig:
-    """A vision encoder, a linear layer, and a decoder of text."""
+class PrefixLmConfig:
+    """A decoder of text behind tokens of images; what makes these is for those that inherit."""
 
-    vision_encoder: ViTConfig
-    """Of SigLIP's kind: no class token, no pooling that counts."""
     language: DecoderConfig
     prefix_mask: Literal["full", "blocks", "images", "causal"] = "full"
     """Bidirectional attention: full, among images and prefix, as published; blocks, among images, and of the prefix to both
@@ -36,6 +34,35 @@ class PaliGemmaConfig:
     """Ids from this on, such as the padding rows of Hugging Face's files, are never generated; None: all may be."""
 
     def __post_init__(self) -> None:
+        check_fields(self)
+        ids = {"begin": self.begin, "end": self.end, "newline": self.newline}
+        for name, value in ids.items():
+            if not 0 < value < self.language.vocabulary:
+                raise BadInput(f"{name} is {value}; ids are 1 to {self.language.vocabulary - 1}, 0 being padding")
+        if self.emitted is not None and not self.end < self.emitted <= self.language.vocabulary:
+            raise BadInput(
+                f"emitted is {self.emitted}; it is above the end token and up to {self.language.vocabulary}, or None"
+            )
+
+    @property
+    def image_size(self) -> int:
+        """Get the side of the images, in pixels."""
+        raise NotImplementedError
+
+    @property
+    def image_tokens(self) -> int:
+        """Count the tokens of one image."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaliGemmaConfig(PrefixLmConfig):
+    """A vision encoder, a linear layer, and a decoder of text."""
+
+    vision_encoder: ViTConfig
+    """Of SigLIP's kind: no class token, no pooling that counts."""
+
+    def __post_init__(self) -> None:
         vision_encoder = self.vision_encoder
         if (
             vision_encoder.class_token
@@ -48,15 +75,7 @@ class PaliGemmaConfig:
                 "a vision encoder of PaliGemma takes square images and has no class token, no attention pooling and no classes;"
                 " make it with tapetum.systems.paligemma.config.siglip"
             )
-        check_fields(self)
-        ids = {"begin": self.begin, "end": self.end, "newline": self.newline}
-        for name, value in ids.items():
-            if not 0 < value < self.language.vocabulary:
-                raise BadInput(f"{name} is {value}; ids are 1 to {self.language.vocabulary - 1}, 0 being padding")
-        if self.emitted is not None and not self.end < self.emitted <= self.language.vocabulary:
-            raise BadInput(
-                f"emitted is {self.emitted}; it is above the end token and up to {self.language.vocabulary}, or None"
-            )
+        super().__post_init__()
 
     @property
     def image_size(self) -> int:

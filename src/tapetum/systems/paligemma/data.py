@@ -98,18 +98,24 @@ def collate(items: Sequence[ImageTexts], tokens: Tokens, length: int | None = No
     counts = {item.pixels.shape for item in items}
     if len(counts) > 1:
         raise BadInput(f"samples of one batch have images of shapes {sorted(counts)}; give as many to each, of one size")
+    groups = collate_texts([item.pairs for item in items], tokens, length)
+    return Batch(torch.from_numpy(np.stack([item.pixels for item in items])), groups)
+
+
+def collate_texts(texts: Sequence[Sequence[TextPair]], tokens: Tokens, length: int | None = None) -> tuple[TextRows, ...]:
+    """Make the rows of a batch of the texts of each example; arguments as for `collate`."""
     groups = []
     for long in (False, True):
-        of, texts = [], []
-        for number, item in enumerate(items):
-            for pair in item.pairs:
+        of, rows = [], []
+        for number, pairs in enumerate(texts):
+            for pair in pairs:
                 if pair.long == long:
                     of.append(number)
-                    texts.append(_numbers(pair, tokens, length))
-        if texts:
-            prefix, suffix, learned = (_padded([text[k] for text in texts]) for k in range(3))
+                    rows.append(_numbers(pair, tokens, length))
+        if rows:
+            prefix, suffix, learned = (_padded([row[k] for row in rows]) for k in range(3))
             groups.append(TextRows(torch.tensor(of), prefix, suffix, learned.bool()))
-    return Batch(torch.from_numpy(np.stack([item.pixels for item in items])), tuple(groups))
+    return tuple(groups)
 
 
 def _numbers(pair: TextPair, tokens: Tokens, length: int | None) -> tuple[list[int], list[int], list[int]]:

@@ -32,7 +32,7 @@ from tapetum.encoders.decoder import Decoder
 from tapetum.encoders.vit import ViT
 from tapetum.layers.generate import Generated, SamplingConfig, StepTokens, generate, greedy, stream
 from tapetum.layers.transformer import step_mask
-from tapetum.systems.paligemma.config import PaliGemmaConfig, named
+from tapetum.systems.paligemma.config import PaliGemmaConfig, PrefixLmConfig, named
 
 if TYPE_CHECKING:
     from tapetum.systems.paligemma.decoding import PrefixDecodingState
@@ -101,27 +101,17 @@ def prefix_lm_mask(
     return PrefixLmMask(positions, mask, local)
 
 
-class PaliGemma(nn.Module):
-    """Computes the logits of a suffix from images and a prefix, and generates it."""
+class PrefixLm(nn.Module):
+    """Computes the logits of a suffix from images and a prefix, and generates it; those that inherit embed the images."""
 
-    def __init__(self, config: PaliGemmaConfig):
-        super().__init__()
-        self.config = config
-        self.vision_encoder = ViT(config.vision_encoder, squashed(config.image_size))
-        self.projector = nn.Linear(config.vision_encoder.width, config.language.width)
-        self.language = Decoder(config.language)
-        nn.init.normal_(self.projector.weight, std=config.vision_encoder.width**-0.5)
-        nn.init.zeros_(self.projector.bias)
+    config: PrefixLmConfig
+    language: Decoder
+    projector: nn.Linear
+    """Makes tokens of the decoder's width of features of the vision encoder."""
 
     def embed_images(self, pixels: Float[Tensor, "b i 3 h w"]) -> Float[Tensor, "b n d"]:
-        """Compute the decoder's tokens of each example's images, in -1..1, one image after the other.
-
-        Images of another size than the config's will do; positions are interpolated as the vision encoder's config says.
-        """
-        if pixels.ndim != 5 or pixels.shape[1] == 0 or pixels.shape[2] != 3:
-            raise BadInput(f"pixels are {tuple(pixels.shape)}; give (batch, images, 3, rows, columns), at least one image each")
-        tokens = self.vision_encoder(pixels.flatten(0, 1).to(self.projector.weight.dtype)).tokens
-        return self.projector(tokens).unflatten(0, pixels.shape[:2]).flatten(1, 2)
+        """Compute the decoder's tokens of each example's images, in -1..1, one image after the other."""
+        raise NotImplementedError
 
     def hidden(
         self, pixels: Float[Tensor, "b i 3 h w"], prefix: Int[Tensor, "b p"], suffix: Int[Tensor, "b s"]
@@ -281,18 +271,6 @@ class PaliGemma(nn.Module):
             log_probabilities[:, position] = logits.float().log_softmax(-1).gather(1, flat[:, position, None])[:, 0]
         return log_probabilities.masked_fill(flat == 0, 0.0).unflatten(0, answers.shape[:2])
 
-    def to_int8(self, vision_encoder: bool = False) -> "PaliGemma":
-        """Round the decoder's weights, and on request the vision encoder's, to 8 bits, for inference alone; returns the model.
-
-        See `tapetum.layers.cpu`. Answers come faster, from less memory; they may differ.
-        """
-        from tapetum.layers.cpu import quantise
-
-        quantise(self.language)
-        if vision_encoder:
-            quantise(self.vision_encoder)
-        return self
-
     def _check(self, pixels: Tensor, prefix: Tensor, suffix: Tensor | None = None) -> None:
         for name, ids in {"prefix": prefix, "suffix": suffix}.items():
             if ids is None:
@@ -312,6 +290,43 @@ class PaliGemma(nn.Module):
                 raise BadInput(f"{name} has ids {int(ids.min())}..{int(ids.max())}; this model knows 0..{known}")
             if bool(((ids[:, :-1] == 0) & (ids[:, 1:] != 0)).any()):
                 raise BadInput(f"{name} has 0, which is padding, before other ids; put it on the right")
+
+
+class PaliGemma(PrefixLm):
+    """The published model: tokens of a ViT through one linear layer, then the decoder."""
+
+    config: PaliGemmaConfig
+
+    def __init__(self, config: PaliGemmaConfig):
+        super().__init__()
+        self.config = config
+        self.vision_encoder = ViT(config.vision_encoder, squashed(config.image_size))
+        self.projector = nn.Linear(config.vision_encoder.width, config.language.width)
+        self.language = Decoder(config.language)
+        nn.init.normal_(self.projector.weight, std=config.vision_encoder.width**-0.5)
+        nn.init.zeros_(self.projector.bias)
+
+    def embed_images(self, pixels: Float[Tensor, "b i 3 h w"]) -> Float[Tensor, "b n d"]:
+        """Compute the decoder's tokens of each example's images, in -1..1, one image after the other.
+
+        Images of another size than the config's will do; positions are interpolated as the vision encoder's config says.
+        """
+        if pixels.ndim != 5 or pixels.shape[1] == 0 or pixels.shape[2] != 3:
+            raise BadInput(f"pixels are {tuple(pixels.shape)}; give (batch, images, 3, rows, columns), at least one image each")
+        tokens = self.vision_encoder(pixels.flatten(0, 1).to(self.projector.weight.dtype)).tokens
+        return self.projector(tokens).unflatten(0, pixels.shape[:2]).flatten(1, 2)
+
+    def to_int8(self, vision_encoder: bool = False) -> "PaliGemma":
+        """Round the decoder's weights, and on request the vision encoder's, to 8 bits, for inference alone; returns the model.
+
+        See `tapetum.layers.cpu`. Answers come faster, from less memory; they may differ.
+        """
+        from tapetum.layers.cpu import quantise
+
+        quantise(self.language)
+        if vision_encoder:
+            quantise(self.vision_encoder)
+        return self
 
 
 def build(config: PaliGemmaConfig | str, seed: int = 0) -> PaliGemma:

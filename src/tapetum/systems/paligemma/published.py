@@ -83,7 +83,7 @@ PUBLISHED += (
     ),
 )
 
-HEADERS = {"paligemma": _LOADER, "mask-codec": _CODEC}
+HEADERS = {"paligemma": _LOADER, "mask-codec": _CODEC, "paligemma-photo": "tapetum.systems.paligemma.photo.weights:load"}
 """Entry in the header of a safetensors file, to its loader."""
 
 FOLDERS = {"paligemma": _LOADER}

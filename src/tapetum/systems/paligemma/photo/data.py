@@ -1,0 +1,282 @@
+"""Training data of paligemma-photo: features of photographs, made once, and features of classes made of the classifier's rows.
+
+    photo       vectors of a view of a photograph; its class names it
+    mixed       the regions of one photograph, and others of another: two things are there
+    prototype   evidence alone, of any of the 1,000 classes: a photograph's probabilities, sorted, given to the class first and
+                then to those whose rows are most like its own
+    labelled    images with a common noun as their class, such as CIFAR-10's
+    segmented   images with masks of classes, such as CamVid's: of each class it is asked whether it is there
+
+Half of the time a photograph's vectors are set to 0 and its evidence alone is read, as of a prototype.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float16, Float32
+
+from tapetum.core.errors import BadInput
+from tapetum.core.files import whole_file
+from tapetum.data.files import opened_image
+from tapetum.data.labelled import labelled_images
+from tapetum.data.layouts import listing
+from tapetum.data.samples import sample_generator
+from tapetum.encoders.efficientnet_lite import EfficientNetLite
+from tapetum.encoders.imagenet import class_names, group_classes, synsets
+from tapetum.systems.paligemma.data import TextPair
+from tapetum.systems.paligemma.images import prepare
+from tapetum.systems.paligemma.photo.config import PhotoConfig
+from tapetum.systems.paligemma.photo.model import classifier_of, region_vectors
+from tapetum.systems.paligemma.photo.nouns import Nouns, class_nouns
+from tapetum.systems.paligemma.photo.texts import pairs_about, pairs_of_presence
+
+FOLDS = 5
+"""Parts of the photographs; those of one are never trained on. Photograph of class k: fold k modulo this."""
+SYNONYMS = {"automobile": "car", "pedestrian": "person", "bicyclist": "bicycle", "sign": "street sign"}
+"""Names of classes of other data sets, and the common nouns that stand for them here."""
+AREA = 0.01
+"""Share of an image's pixels from which a thing of a mask counts as there; one without a pixel counts as not there."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PhotoFeatures:
+    """Vectors of images, and what they show."""
+
+    vectors: Float16[np.ndarray, "n v t c"]
+    """Of v views of each: the whole image first, then its regions."""
+    nouns: Sequence[Nouns]
+    classes: Sequence[int]
+    """Of ImageNet; -1 for images whose class is a common noun."""
+    absent: Sequence[tuple[str, ...]] = ()
+    """Of segmented images: what is not there."""
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def part(self, where: Sequence[int]) -> "PhotoFeatures":
+        """Take some of the images, by number."""
+        absent = [self.absent[k] for k in where] if self.absent else ()
+        return PhotoFeatures(
+            vectors=self.vectors[list(where)],
+            nouns=[self.nouns[k] for k in where],
+            classes=[self.classes[k] for k in where],
+            absent=absent,
+        )
+
+
+def class_of(label: str) -> int | None:
+    """Find the class of ImageNet with a name or a WordNet number; None where there is none, or several have the name."""
+    names = [name.partition(" (")[0] for name in class_names()]
+    if label in synsets():
+        return synsets().index(label)
+    return names.index(label) if names.count(label) == 1 else None
+
+
+def nouns_called(label: str) -> Nouns:
+    """Make the nouns of a class of another data set, which is a common noun.
+
+    >>> nouns_called("automobile").kind, nouns_called("dog").noun
+    ('vehicle', 'dog')
+    """
+    noun = SYNONYMS.get(label, label)
+    classes = group_classes().get(noun, ())
+    groups = {group for group, members in group_classes().items() if classes and set(classes) <= set(members)}
+    kind = class_nouns()[classes[0]].kind if classes else "object"
+    return Nouns(name=noun, noun=noun, groups=tuple(sorted(groups)), kind=kind)
+
+
+def read_photos(place: Path, encoder: EfficientNetLite, views: int, cache: Path, say: Callable[[str], None]) -> PhotoFeatures:
+    """Read photographs whose classes are ImageNet's, by name or by WordNet number; others are left out.
+
+    Vectors are computed once and written to `cache`. Raises BadInput where none is of ImageNet.
+    """
+    parts = [labelled_images(place, split) for split in ("train", "val")]
+    found = [
+        (images, k, class_of(str(names[label]))) for images, labels, names in parts for k, label in enumerate(labels.tolist())
+    ]
+    known = [(images, k, number) for images, k, number in found if number is not None]
+    if not known:
+        raise BadInput(
+            f"{place} has no image with a class of ImageNet; give photographs labelled by its names or WordNet numbers"
+        )
+    say(
+        f"{place}: {len(known):,} photographs of {len({number for *_, number in known})} classes, {len(found) - len(known)} left out"
+    )
+    known.sort(key=lambda each: each[2])
+    numbers = [number for *_, number in known]
+    earlier = [numbers[:k].count(number) for k, number in enumerate(numbers)]
+    seeds = [number + len(class_names()) * times for number, times in zip(numbers, earlier, strict=True)]
+    vectors = _cached(cache, len(known), lambda n: known[n][0][known[n][1]], encoder, views, say, seeds)
+    return PhotoFeatures(vectors=vectors, nouns=[class_nouns()[number] for number in numbers], classes=numbers)
+
+
+def read_labelled(
+    place: Path, split: str, encoder: EfficientNetLite, most: int, cache: Path, say: Callable[[str], None]
+) -> PhotoFeatures:
+    """Read images whose classes are common nouns, `most` at most."""
+    images, labels, names = labelled_images(place, split, most)
+    vectors = _cached(cache, len(images), lambda n: images[n], encoder, 1, say)
+    nouns = [nouns_called(str(names[label])) for label in labels.tolist()]
+    return PhotoFeatures(vectors=vectors, nouns=nouns, classes=[-1] * len(nouns))
+
+
+def read_segmented(
+    place: Path, split: str, encoder: EfficientNetLite, cache: Path, say: Callable[[str], None]
+) -> PhotoFeatures:
+    """Read images with masks of classes, as parquet has them; see `AREA`. Raises BadInput where there are no masks."""
+    listed = listing("parquet", place, "train" if split == "train" else "val")
+    if "mask" not in listed.files:
+        raise BadInput(f"{place} has no masks; give parquet with the columns image and mask")
+    names = [SYNONYMS.get(name, name) for name in listed.classes]
+    vectors = _cached(cache, len(listed), lambda n: np.asarray(opened_image(listed.files["image"][n], "RGB")), encoder, 1, say)
+    nouns, absent = [], []
+    for n in range(len(listed)):
+        mask = np.asarray(opened_image(listed.files["mask"][n], None))
+        shares = np.bincount(mask.ravel(), minlength=256)[: len(names)] / mask.size
+        there = tuple(name for name, share in zip(names, shares, strict=True) if share >= AREA)
+        nouns.append(Nouns(name="street", noun="street", groups=there, kind="place"))
+        absent.append(tuple(name for name, share in zip(names, shares, strict=True) if share == 0))
+    return PhotoFeatures(vectors=vectors, nouns=nouns, classes=[-1] * len(nouns), absent=absent)
+
+
+def view_of(image: np.ndarray, number: int, view: int) -> np.ndarray:
+    """Cut a view of an image: 0 is the whole, each other one a random part with 0.6 to 1 of its sides, half of them mirrored."""
+    if view == 0:
+        return image
+    rng = np.random.default_rng((number, view))
+    scale = rng.uniform(0.6, 1.0)
+    rows, columns = (max(1, int(side * scale)) for side in image.shape[:2])
+    top, left = rng.integers(0, image.shape[0] - rows + 1), rng.integers(0, image.shape[1] - columns + 1)
+    part = image[top : top + rows, left : left + columns]
+    return np.ascontiguousarray(part[:, ::-1] if rng.random() < 0.5 else part)
+
+
+def _cached(
+    cache: Path,
+    count: int,
+    read: Callable[[int], np.ndarray],
+    encoder: EfficientNetLite,
+    views: int,
+    say: Callable[[str], None],
+    seeds: Sequence[int] = (),
+) -> Float16[np.ndarray, "n v t c"]:
+    """The vectors in a file; where it is not there, they are computed and written. `seeds` are of the images' views."""
+    if cache.is_file():
+        return np.load(cache, allow_pickle=False)
+    rows = []
+    for n in range(count):
+        image = np.asarray(read(n))
+        pixels = torch.cat(
+            [prepare(view_of(image, seeds[n] if seeds else n, view)[None], PhotoConfig.side) for view in range(views)]
+        )
+        rows.append(region_vectors(encoder, pixels).numpy().astype(np.float16))
+        if (n + 1) % 500 == 0:
+            say(f"{cache.stem}: {n + 1} of {count} images through the encoder")
+    made = np.stack(rows)
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(cache) as temporary, open(temporary, "wb") as file:
+        np.save(file, made)
+    return made
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PhotoSample:
+    """Features of an image, and texts about it."""
+
+    features: Float32[np.ndarray, "t f"]
+    pairs: tuple[TextPair, ...]
+
+
+class PhotoSamples:
+    """Samples by number: a function of (seed, number)."""
+
+    def __init__(
+        self,
+        sources: Mapping[str, PhotoFeatures],
+        shares: Mapping[str, float],
+        encoder: EfficientNetLite,
+        questions: int = 6,
+        vector_share: float = 0.5,
+    ):
+        """Take sources by their names in the module's docstring, of which photo is one; `shares` has prototype and mixed too.
+
+        Args:
+            sources: images.
+            shares: of the samples.
+            encoder: whose classifier is read.
+            questions: about each image.
+            vector_share: of samples that show the vectors too.
+        """
+        self.sources, self.questions, self.vector_share = sources, questions, vector_share
+        self.shares = {name: share for name, share in shares.items() if name in ("prototype", "mixed") or name in sources}
+        weight, bias = classifier_of(encoder)
+        self.weight, self.bias = weight.numpy(), bias.numpy()
+        self.rows = self.weight / self.weight.std()
+        unit = self.weight / np.linalg.norm(self.weight, axis=1, keepdims=True)
+        self.alike = unit @ unit.T
+
+    def draw(self, seed: int, number: int) -> PhotoSample:
+        """Draw sample `number` of the endless stream of a seed."""
+        rng = sample_generator(seed, number)
+        shares = np.array(list(self.shares.values()))
+        source = str(rng.choice(list(self.shares), p=shares / shares.sum()))
+        if source == "prototype":
+            return self.prototype(int(rng.integers(len(class_nouns()))), rng)
+        photos = self.sources["photo" if source == "mixed" else source]
+        k = int(rng.integers(len(photos)))
+        vectors = self._view(photos, k, rng)
+        if source == "mixed":
+            return self._mixed(vectors, photos.nouns[k], rng)
+        features = self.features(vectors, rng.random() < self.vector_share)
+        if photos.absent:
+            pairs = pairs_of_presence(photos.nouns[k], photos.absent[k], rng, self.questions)
+        else:
+            pairs = pairs_about(photos.nouns[k], rng, self.questions)
+        return PhotoSample(features=features, pairs=pairs)
+
+    def features(self, vectors: Float32[np.ndarray, "t c"], shown: bool = True) -> Float32[np.ndarray, "t f"]:
+        """Compute what the model reads of an image; with `shown` false its evidence alone."""
+        scaled = vectors / np.sqrt(np.square(vectors).mean(-1, keepdims=True)).clip(1e-6) if shown else np.zeros_like(vectors)
+        return np.concatenate((scaled, self.probabilities(vectors) @ self.rows), -1)
+
+    def probabilities(self, vectors: Float32[np.ndarray, "t c"]) -> Float32[np.ndarray, "t k"]:
+        """Compute the classifier's probabilities."""
+        logits = vectors @ self.weight.T + self.bias
+        powers = np.exp(logits - logits.max(-1, keepdims=True))
+        return powers / powers.sum(-1, keepdims=True)
+
+    def prototype(self, number: int, rng: np.random.Generator) -> PhotoSample:
+        """Make the evidence of a class: a photograph's probabilities, for the class and those like it."""
+        photos = self.sources["photo"]
+        sorted_probabilities = -np.sort(-self.probabilities(self._view(photos, int(rng.integers(len(photos))), rng)), axis=-1)
+        evidence = []
+        for row in sorted_probabilities:
+            likeness = self.alike[number] + 0.1 * rng.standard_normal(len(self.alike)).astype(np.float32)
+            likeness[number] = np.inf
+            first = np.argpartition(-likeness, 30)[:30]  # the others have next to no probability
+            order = first[np.argsort(-likeness[first])]
+            evidence.append(row[:30] @ self.rows[order])
+        vectors = np.zeros((len(evidence), self.weight.shape[1]), np.float32)
+        features = np.concatenate((vectors, np.stack(evidence).astype(np.float32)), -1)
+        return PhotoSample(features=features, pairs=pairs_about(class_nouns()[number], rng, self.questions))
+
+    def _mixed(self, vectors: Float32[np.ndarray, "t c"], nouns: Nouns, rng: np.random.Generator) -> PhotoSample:
+        """Put another photograph into some rows or columns of regions."""
+        photos = self.sources["photo"]
+        k = int(rng.integers(len(photos)))
+        other = self._view(photos, k, rng)
+        side = round((len(vectors) - 1) ** 0.5)
+        taken = np.zeros((side, side), bool)
+        taken[: int(rng.integers(1, side))] = True
+        taken = taken.T if rng.random() < 0.5 else taken
+        taken = ~taken if rng.random() < 0.5 else taken
+        regions = np.where(taken.reshape(-1, 1), other[1:], vectors[1:])
+        joined = np.concatenate((regions.mean(0, keepdims=True), regions))
+        pairs = pairs_about(nouns, rng, self.questions, (photos.nouns[k],))
+        return PhotoSample(features=self.features(joined, rng.random() < self.vector_share), pairs=pairs)
+
+    def _view(self, photos: PhotoFeatures, k: int, rng: np.random.Generator) -> Float32[np.ndarray, "t c"]:
+        return photos.vectors[k, int(rng.integers(photos.vectors.shape[1]))].astype(np.float32)

@@ -1,0 +1,111 @@
+"""A classifier's maps as image tokens, and PaliGemma's decoder behind them.
+
+    image 260x260 -> EfficientNet-Lite2 (frozen) -> map 9x9x1280 -> 3x3 regions and the whole, 10 vectors f of 1280 numbers
+    p = softmax(W f + b), the classifier's probabilities;  evidence q = W' p, the rows of the classes that it sees
+    token = projector [f / rms f ; q] + position                                  -> [10 tokens][BOS prefix newline][suffix]
+
+The evidence is in the space of the classifier's rows. There each of the 1,000 classes has a place, so that the decoder learns
+the names of classes of which no photograph was in training (`data.PhotoSamples.prototype`). The projector begins as the linear
+map that takes each row to the embeddings of the words of its name (`align_projector`): a token then is a mean of names by their
+probabilities, and the decoder has to learn which part of it a question is after.
+
+Differs from PaliGemma (arXiv 2407.07726): the vision encoder is a classifier that stays as it is and is not part of the weights;
+ten tokens an image; the projector also reads what the classifier concludes.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from tapetum.core.errors import BadInput
+from tapetum.encoders.decoder import Decoder
+from tapetum.encoders.efficientnet_lite import EfficientNetLite
+from tapetum.systems.paligemma.model import PrefixLm
+from tapetum.systems.paligemma.photo.config import PhotoConfig
+
+
+class PhotoPaliGemma(PrefixLm):
+    """PaliGemma's decoder on a classifier. Without `encoder` it reads features alone, as in training."""
+
+    config: PhotoConfig
+
+    def __init__(self, config: PhotoConfig):
+        super().__init__()
+        self.config = config
+        self.encoder: EfficientNetLite | None = None
+        """The classifier, which is no part of the saved weights."""
+        self.projector = nn.Linear(2 * config.encoder_width, config.language.width)
+        self.positions = nn.Parameter(torch.randn(config.image_tokens, config.language.width) * 0.5)
+        self.language = Decoder(config.language)
+        nn.init.normal_(self.projector.weight, std=(2 * config.encoder_width) ** -0.5)
+        nn.init.zeros_(self.projector.bias)
+
+    def embed_images(self, pixels: Float[Tensor, "b i 3 h w"]) -> Float[Tensor, "b n d"]:
+        """Compute the decoder's tokens of each example's images, in -1..1, one image after the other."""
+        if pixels.ndim != 5 or pixels.shape[1] == 0 or pixels.shape[2] != 3:
+            raise BadInput(f"pixels are {tuple(pixels.shape)}; give (batch, images, 3, rows, columns), at least one image each")
+        if self.encoder is None:
+            raise BadInput(f"this model has no encoder; put {self.config.encoder} there, or load it by its name")
+        features = photo_features(self.encoder, pixels.flatten(0, 1), self.config.regions)
+        return self.embed_features(features).unflatten(0, pixels.shape[:2]).flatten(1, 2)
+
+    def embed_features(self, features: Float[Tensor, "b n f"]) -> Float[Tensor, "b n d"]:
+        """Compute the decoder's tokens of the output of `photo_features`."""
+        return self.projector(features.to(self.projector.weight.dtype)) + self.positions
+
+
+@torch.no_grad()
+def align_projector(
+    model: PhotoPaliGemma, rows: Float[Tensor, "k c"], words: Sequence[Sequence[int]], strength: float = 1.0
+) -> None:
+    """Write the least-squares map from classes' rows to their words' embeddings into the projector; vectors count little.
+
+    Args:
+        model: whose projector and token embedding these are.
+        rows: of the classifier, as `join_evidence` scales them.
+        words: ids of the words of each class; later ones count less.
+        strength: root mean square of a class's token beside that of an embedded word.
+    """
+    targets = []
+    for ids in words:
+        weights = 0.8 ** torch.arange(len(ids))
+        targets.append((model.language.embed(torch.tensor(ids)[None])[0] * weights[:, None]).sum(0) / weights.norm())
+    solved = torch.linalg.lstsq(rows.double(), torch.stack(targets).double(), driver="gelsd").solution  # (c, width)
+    width = model.config.encoder_width
+    model.projector.weight[:, :width] *= 0.3
+    model.projector.weight[:, width:] = strength * solved.T.float()
+
+
+def photo_features(encoder: EfficientNetLite, pixels: Float[Tensor, "b 3 h w"], regions: int = 3) -> Float[Tensor, "b n f"]:
+    """Compute the features of images in -1..1: of the whole image first, then of its regions row by row."""
+    vectors = region_vectors(encoder, pixels, regions)
+    weight, bias = classifier_of(encoder)
+    return join_evidence(vectors, (vectors @ weight.T + bias).softmax(-1), weight)
+
+
+@torch.no_grad()
+def region_vectors(encoder: EfficientNetLite, pixels: Float[Tensor, "b 3 h w"], regions: int = 3) -> Float[Tensor, "b n c"]:
+    """Compute the mean of the encoder's last map over the whole image, and over each of its regions."""
+    how = encoder.preprocessing
+    mean, std = (torch.tensor(each, dtype=pixels.dtype, device=pixels.device)[:, None, None] for each in (how.mean, how.std))
+    images = ((pixels + 1) * 127.5 - mean) / std
+    cells = encoder.see(images.to(next(encoder.parameters()).dtype))[-1]
+    parts = nn.functional.adaptive_avg_pool2d(cells, regions).flatten(2).mT
+    return torch.cat((cells.mean((2, 3))[:, None], parts), 1)
+
+
+def classifier_of(encoder: EfficientNetLite) -> tuple[Float[Tensor, "k c"], Float[Tensor, " k"]]:
+    """Get weight and bias of the encoder's classifier. Raises BadInput where there is none."""
+    if encoder.head is None:
+        raise BadInput("this encoder has no classifier; load one of the published efficientnet-lite")
+    return encoder.head.weight.detach(), encoder.head.bias.detach()
+
+
+def join_evidence(
+    vectors: Float[Tensor, "*s c"], probabilities: Float[Tensor, "*s k"], weight: Float[Tensor, "k c"]
+) -> Float[Tensor, "*s f"]:
+    """Put vectors of a root mean square of 1 beside the mean of the classifier's rows by the classes' probabilities."""
+    scaled = vectors / vectors.square().mean(-1, keepdim=True).sqrt().clamp_min(1e-6)
+    return torch.cat((scaled, probabilities @ (weight / weight.std())), -1)

@@ -1,0 +1,294 @@
+"""Questions and answers about a photograph, and captions of it, from templates.
+
+    question                          answer
+    what is this?                     beagle, a kind of dog
+    what animal is this?              dog
+    what kind of dog is this?         beagle
+    what kind of thing is this?       an animal
+    is there a cat in the picture?    no
+    is it a dog or a wolf?            dog
+    what vehicle is this?             no vehicle: dog
+    what colour is it?                I cannot say
+    (caption)                         a photo of a beagle, a kind of dog
+
+Questions are small letters with a question mark at the end (`normalised`). Of what no photograph in training says the truth
+(colours, counts, places, words, people's doings), the answer is that it cannot be said. Imports no torch.
+"""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from tapetum.systems.paligemma import prompts
+from tapetum.systems.paligemma.data import TextPair
+from tapetum.systems.paligemma.photo.nouns import Nouns, askable, class_nouns, plural, with_article
+
+WHAT = (
+    "what is this?",
+    "what is it?",
+    "what is that?",
+    "what's this?",
+    "what do you see?",
+    "what can you see?",
+    "what can be seen?",
+    "what is shown?",
+    "what is shown here?",
+    "what is there?",
+    "what are we looking at?",
+    "what does the {image} show?",
+    "what is in the {image}?",
+    "what is in this {image}?",
+    "what is on this {image}?",
+    "what is shown in the {image}?",
+    "what can be seen in the {image}?",
+    "what do you see in this {image}?",
+    "what is the main thing in the {image}?",
+    "what is this {image} about?",
+    "what thing is this?",
+    "which thing is this?",
+    "what object is this?",
+    "what object is in the {image}?",
+    "name this.",
+    "name the thing in the {image}.",
+    "can you name this?",
+    "tell me what this is.",
+    "what am i looking at?",
+    "describe the {image}.",
+)
+"""Questions after the main thing."""
+WHICH = (
+    "what {noun} is this?",
+    "what {noun} is it?",
+    "which {noun} is this?",
+    "which {noun} is it?",
+    "what {noun} is that?",
+    "what {noun} do you see?",
+    "what {noun} can you see?",
+    "what {noun} is in the {image}?",
+    "which {noun} is in the {image}?",
+    "what {noun} is shown?",
+    "which {noun} is shown in the {image}?",
+    "what kind of {noun} is this?",
+    "what kind of {noun} is it?",
+    "what sort of {noun} is this?",
+    "what type of {noun} is this?",
+    "which kind of {noun} is in the {image}?",
+    "what is the name of this {noun}?",
+    "name the {noun}.",
+)
+"""Questions after the noun of a kind, or the name under a noun."""
+BREED = "what breed of {noun} is this?", "what breed is this {noun}?", "what species of {noun} is this?", "what breed is it?"
+KIND = (
+    "what kind of thing is this?",
+    "what sort of thing is this?",
+    "what type of thing is this?",
+    "what kind of thing is in the {image}?",
+    "what kind of object is this?",
+    "to what group does this belong?",
+    "what category is this?",
+)
+"""Questions after the kind of thing."""
+THERE = (
+    "is there {a} {noun}?",
+    "is there {a} {noun} in the {image}?",
+    "is there {a} {noun} here?",
+    "is there any {noun}?",
+    "is this {a} {noun}?",
+    "is it {a} {noun}?",
+    "is that {a} {noun}?",
+    "is the thing in the {image} {a} {noun}?",
+    "do you see {a} {noun}?",
+    "can you see {a} {noun}?",
+    "can {a} {noun} be seen?",
+    "does the {image} show {a} {noun}?",
+    "does this {image} contain {a} {noun}?",
+    "are there {nouns}?",
+    "are there any {nouns}?",
+    "are there {nouns} in the {image}?",
+    "does this {image} have {a} {noun} in it?",
+)
+"""Questions of yes and no."""
+EITHER = (
+    "is this {a} {noun} or {b} {other}?",
+    "is it {a} {noun} or {b} {other}?",
+    "do you see {a} {noun} or {b} {other}?",
+    "which is it, {a} {noun} or {b} {other}?",
+    "is there {a} {noun} or {b} {other} in the {image}?",
+)
+"""Questions between two nouns."""
+OTHER = (
+    "what colour is it?",
+    "what colour is the {noun}?",
+    "which colour has the {noun}?",
+    "what color is the {noun}?",
+    "how many {nouns} are there?",
+    "how many {nouns} can be seen?",
+    "how many things are there?",
+    "where is the {noun}?",
+    "where was this {image} taken?",
+    "when was this {image} taken?",
+    "who is this?",
+    "who is in the {image}?",
+    "what is the {noun} doing?",
+    "what is written on the {noun}?",
+    "what does it say?",
+    "how old is the {noun}?",
+    "how large is the {noun}?",
+    "what is the {noun} made of?",
+    "what is left of the {noun}?",
+    "what is behind the {noun}?",
+    "why is the {noun} there?",
+    "is the {noun} happy?",
+    "what time is it?",
+)
+"""Questions to which templates know no answer."""
+CANNOT_SAY = "I cannot say"
+CAPTIONS = "caption en", "describe en"
+"""Prompts of captions, as `prompts.caption` and `prompts.describe` write them."""
+_IMAGE = "picture", "photo", "image", "photograph"
+_LISTED_KINDS = ("animal", "vehicle", "food", "tool", "instrument", "building", "plant", "clothing", "furniture", "device")
+
+
+def normalised(question: str) -> str:
+    """Write a question as the templates do: small letters, one space between words, a mark at the end.
+
+    >>> normalised("  What IS  this "), normalised("Name this.")
+    ('what is this?', 'name this.')
+    """
+    plain = " ".join(question.lower().replace("\u2019", "'").split())
+    return plain if not plain or plain[-1] in "?.!" else f"{plain}?"
+
+
+def naming(nouns: Nouns) -> str:
+    """Write the name of a class, with its noun where that says more.
+
+    >>> naming(class_nouns()[162]), naming(class_nouns()[398]), naming(class_nouns()[817])
+    ('beagle, a kind of dog', 'abacus', 'sports car')
+    """
+    if nouns.noun in nouns.name.lower() or nouns.name.lower() in nouns.noun:
+        return nouns.name
+    return f"{nouns.name}, a kind of {nouns.noun}"
+
+
+def caption_of(nouns: Nouns) -> str:
+    """Write a caption.
+
+    >>> caption_of(class_nouns()[162])
+    'a photo of a beagle, a kind of dog'
+    """
+    name, _, noun = naming(nouns).partition(", ")
+    return f"a photo of {with_article(name)}" + (f", {noun}" if noun else "")
+
+
+def question_pair(question: str, answer: str, kind: str) -> TextPair:
+    """Make the prompt of a question and its answer; `kind` is the group of its scores."""
+    return TextPair(prefix=prompts.answer(question), suffix=answer, kind=kind)
+
+
+def pairs_about(nouns: Nouns, rng: np.random.Generator, questions: int, mixed: Sequence[Nouns] = ()) -> tuple[TextPair, ...]:
+    """Draw questions about a photograph, with their answers, and a caption.
+
+    Args:
+        nouns: of what it shows.
+        rng: draws.
+        questions: how many.
+        mixed: of other things that it shows too; then only questions of yes and no are asked.
+    """
+    if mixed:
+        true = frozenset.union(*(each.true for each in (nouns, *mixed)))
+        return tuple(there_pair(nouns, true, rng) for _ in range(questions))
+    makers = (_what, _which, _kind, _there, _either, _other)
+    chosen = [makers[k](nouns, rng) for k in rng.choice(len(makers), questions, p=(0.2, 0.2, 0.08, 0.36, 0.1, 0.06))]
+    return (*chosen, TextPair(prefix=str(rng.choice(CAPTIONS)), suffix=caption_of(nouns), kind="caption"))
+
+
+def pairs_of_presence(nouns: Nouns, absent: Sequence[str], rng: np.random.Generator, questions: int) -> tuple[TextPair, ...]:
+    """Draw questions whether things are there in an image of which it is known what is there and what is not; and a caption."""
+    pairs = []
+    for _ in range(questions):
+        yes = rng.random() < 0.5
+        no = (
+            absent
+            if absent and rng.random() < 0.5
+            else [each for each in ("dog", "cat", "boat", "horse", "snake", "ship", "bed")]
+        )
+        pairs.append(
+            there_pair(nouns, nouns.true, rng, str(rng.choice(list(nouns.groups) if yes and nouns.groups else list(no))))
+        )
+    return (*pairs, TextPair(prefix=str(rng.choice(CAPTIONS)), suffix=caption_of(nouns), kind="caption"))
+
+
+def there_pair(nouns: Nouns, true: frozenset[str], rng: np.random.Generator, noun: str | None = None) -> TextPair:
+    """Draw a question of yes and no; half are true, and half of the others are about something of the same kind."""
+    if noun is None:
+        noun = str(rng.choice(sorted(true))) if rng.random() < 0.5 else negative(nouns, true, rng)
+    return question_pair(_filled(str(rng.choice(THERE)), rng, noun), "yes" if noun in true else "no", "there")
+
+
+def negative(nouns: Nouns, true: frozenset[str], rng: np.random.Generator) -> str:
+    """Draw a noun that is not there, from the same kind of thing in half of the draws."""
+    near = [each.noun for each in class_nouns() if each.kind == nouns.kind and each.noun.lower() not in true]
+    pool = sorted(set(near)) if rng.random() < 0.5 and near else [noun for noun in askable() if noun not in true]
+    return str(rng.choice(pool))
+
+
+def _what(nouns: Nouns, rng: np.random.Generator) -> TextPair:
+    return question_pair(_filled(str(rng.choice(WHAT)), rng), naming(nouns), "what")
+
+
+def _which(nouns: Nouns, rng: np.random.Generator) -> TextPair:
+    """The noun, asked after by its kind; the name, asked after by the noun; or a kind that is not there."""
+    draw = rng.random()
+    if draw < 0.2:
+        kind = str(rng.choice([kind for kind in _LISTED_KINDS if kind not in nouns.true]))
+        return question_pair(_filled(str(rng.choice(WHICH)), rng, kind), f"no {kind}: {nouns.noun}", "which-not")
+    if draw < 0.6 and nouns.noun != nouns.name:
+        template = str(rng.choice((*WHICH, *BREED))) if nouns.kind == "animal" else str(rng.choice(WHICH))
+        return question_pair(_filled(template, rng, nouns.noun), nouns.name, "name")
+    wide = [noun for noun in nouns.true if noun in (nouns.kind, "mammal", "insect", "fruit", "vegetable", "pet")]
+    if not wide:
+        return _what(nouns, rng)
+    return question_pair(_filled(str(rng.choice(WHICH)), rng, str(rng.choice(sorted(wide)))), nouns.noun, "which")
+
+
+def _kind(nouns: Nouns, rng: np.random.Generator) -> TextPair:
+    return question_pair(_filled(str(rng.choice(KIND)), rng), with_article(nouns.kind), "kind")
+
+
+def _there(nouns: Nouns, rng: np.random.Generator) -> TextPair:
+    return there_pair(nouns, nouns.true, rng)
+
+
+def _either(nouns: Nouns, rng: np.random.Generator) -> TextPair:
+    right = str(rng.choice(sorted({nouns.noun, nouns.kind} if nouns.kind != "object" else {nouns.noun})))
+    wrong = negative(nouns, nouns.true, rng)
+    if right == nouns.kind:
+        wrong = str(rng.choice([kind for kind in _LISTED_KINDS if kind not in nouns.true]))
+    one, other = (right, wrong) if rng.random() < 0.5 else (wrong, right)
+    return question_pair(_filled(str(rng.choice(EITHER)), rng, one, other), right, "either")
+
+
+def _other(nouns: Nouns, rng: np.random.Generator) -> TextPair:
+    return question_pair(_filled(str(rng.choice(OTHER)), rng, nouns.noun), CANNOT_SAY, "other")
+
+
+def _filled(template: str, rng: np.random.Generator, noun: str = "", other: str = "") -> str:
+    """Put nouns and a word for the image into a template."""
+    noun, other = noun.lower(), other.lower()
+    article, second = (with_article(each).rpartition(each)[0].strip() if each else "" for each in (noun, other))
+    text = template.format(
+        noun=noun, nouns=plural(noun) if noun else "", other=other, a=article, b=second, image=str(rng.choice(_IMAGE))
+    )
+    return re.sub(" +", " ", text)
+
+
+def training_lines(draws: int = 40) -> list[str]:
+    """List prompts and answers of every class, from which a tokenizer is learned."""
+    lines = []
+    for number in range(len(class_nouns())):
+        rng = np.random.default_rng((7, number))
+        for pair in pairs_about(class_nouns()[number], rng, draws):
+            lines += [pair.prefix, pair.suffix]
+        lines += [naming(class_nouns()[number])] * draws
+    return lines
