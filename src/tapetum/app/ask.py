@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from tapetum.app.answer_model import PHOTO, with_model
 from tapetum.app.replies import ImageReplies
 from tapetum.app.see import see
 from tapetum.app.see_settings import Request, SeeSettings, is_bundled
@@ -16,13 +17,16 @@ from tapetum.systems.paligemma import prompts
 class AskOptions(SeeSettings):
     """Answer a question about images, or about a video.
 
-    The default model, paligemma-nano, knows the world of tapetum scenes: simple things on a table, their colours and places.
+    By default paligemma-photo answers about photographs (what this is, what animal it is, whether there is a dog), where the
+    extra [imagenet] is installed; about images of tapetum scenes paligemma-nano, which knows simple things on a table, their
+    colours and places.
     """
 
     images: tyro.conf.Positional[tuple[Annotated[Any, one_text("IMAGE")], ...]]
     """Images, folders of some, or videos with --frames. In Python also one alone, and arrays (h, w, 3)."""
     question: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="QUESTION")]
-    """What to ask of each. paligemma-nano is told it in the words that it knows, where they say the same; others in yours."""
+    """What to ask of each. The bundled models are told it in the words that they know, where they say the same; others in
+    yours."""
     _: KW_ONLY
     language: Annotated[str, tyro.conf.arg(metavar="CODE")] = "en"
     """Language of the answer."""
@@ -40,10 +44,23 @@ def ask(options: AskOptions, listener: Listener) -> ImageReplies:
     The listener hears of images that cannot be read. Raises BadInput: there are no images or none can be read, the question
     is empty or too long, or the model is not on this machine.
     """
+    settings = with_model(options, options.images)
     prompt = question = options.question
     if not options.raw and question.strip():
+        if options.language == "en":
+            question = _in_known_words(question, settings.model)
+        prompt = prompts.answer(question, options.language)
+    return see(settings, options.images, Request(prompt=prompt, kind="words"), listener, options.together)
+
+
+def _in_known_words(question: str, model: str) -> str:
+    """Rewrite a question as a bundled model was asked it in training; for other models it stays as it is."""
+    if is_bundled(model):
         from tapetum.systems.paligemma.nano.canonical_questions import canonical_question
 
-        plain = options.language == "en" and is_bundled(options.model)
-        prompt = prompts.answer(canonical_question(question) if plain else question, options.language)
-    return see(options, options.images, Request(prompt=prompt, kind="words"), listener, options.together)
+        return canonical_question(question)
+    if model == PHOTO:
+        from tapetum.systems.paligemma.photo.texts import normalised
+
+        return normalised(question)
+    return question

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from tapetum.app.answer_model import with_model
 from tapetum.app.replies import ImageReplies
 from tapetum.app.see import see
 from tapetum.app.see_settings import Request, SeeSettings
@@ -16,7 +17,8 @@ from tapetum.systems.paligemma import prompts
 class CaptionOptions(SeeSettings):
     """Caption images or a video, in a sentence.
 
-    The default model, paligemma-nano, knows the world of tapetum scenes: simple things on a table, their colours and places.
+    By default paligemma-photo captions photographs, where the extra [imagenet] is installed, and paligemma-nano images of
+    tapetum scenes.
     """
 
     images: tyro.conf.Positional[tuple[Annotated[Any, one_text("IMAGE")], ...]]
@@ -35,4 +37,5 @@ def caption(options: CaptionOptions, listener: Listener) -> ImageReplies:
     Raises BadInput as `tapetum.ask`.
     """
     prompt = (prompts.describe if options.describe else prompts.caption)(options.language)
-    return see(options, options.images, Request(prompt=prompt, kind="words"), listener)
+    settings = with_model(options, options.images)
+    return see(settings, options.images, Request(prompt=prompt, kind="words"), listener)

@@ -1,17 +1,30 @@
 """Which model answers, and what a user should know of it before believing it."""
 
 _SCENES = "it learned from synthetic scenes alone and does not know the real world"
+_PHOTO = "it names what a classifier of ImageNet knows: animals, vehicles, food, things; no colours, counts, places or people"
 _SMALL = "it learned from few small images, and knows shapes and colours more than things"
-_REMARKS = {"mcvit-nano": _SCENES, "paligemma-nano": _SCENES, "resnet-nano": _SMALL, "hip-nano": _SMALL}
+_REMARKS = {
+    "mcvit-nano": _SCENES,
+    "paligemma-nano": _SCENES,
+    "paligemma-photo": _PHOTO,
+    "resnet-nano": _SMALL,
+    "hip-nano": _SMALL,
+}
 """Of the models that come with the package."""
 
 
 _BETTER = {
     "mcvit-nano": "photographs and films are found by words with",
     "paligemma-nano": "photographs are answered about by",
+    "paligemma-photo": "more is known by",
     "resnet-nano": "photographs are told apart far better by",
 }
-_FETCHED = {"mcvit-nano": "siglip2-base-32", "paligemma-nano": "paligemma2-3b-mix-224", "resnet-nano": "dinov2-small"}
+_FETCHED = {
+    "mcvit-nano": "siglip2-base-32",
+    "paligemma-nano": "paligemma2-3b-mix-224",
+    "paligemma-photo": "paligemma2-3b-mix-224",
+    "resnet-nano": "dinov2-small",
+}
 """What a user with a network may take in place of a model that comes with the package."""
 
 

@@ -171,6 +171,8 @@ class ImageReplies(Result):
     """It was about boxes or masks, not about words."""
     report: Path | None = None
     """The page that was asked for."""
+    model: str = ""
+    """Name, file or folder of the model that answered."""
 
     @property
     def text(self) -> str:
@@ -179,7 +181,11 @@ class ImageReplies(Result):
 
     def as_json(self) -> dict[str, Any]:
         """Write all of it as JSON values."""
-        content: dict[str, Any] = {"images": [each.as_json() for each in self.images], "failed": list(self.failed)}
+        content: dict[str, Any] = {
+            "model": self.model,
+            "images": [each.as_json() for each in self.images],
+            "failed": list(self.failed),
+        }
         return content if self.report is None else {**content, "report": str(self.report)}
 
     def as_text(self) -> str:

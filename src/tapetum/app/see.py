@@ -9,6 +9,7 @@ Words are about all frames of a video together; boxes and masks are sought in ea
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from tapetum.app.model_remarks import next_step
 from tapetum.app.replies import ImageReplies, from_json, labels_of
 from tapetum.app.report import check_report
 from tapetum.app.see_jobs import Job, answer_jobs, find_jobs, is_answers, saved_rows
-from tapetum.app.see_settings import Request, SeeSettings, is_bundled
+from tapetum.app.see_settings import AUTO, MODEL, Request, SeeSettings
 from tapetum.app.verb import Listener
 from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write, same_place, whole_file, write_text
@@ -35,6 +36,8 @@ def see(settings: SeeSettings, images: Any, request: Request, listener: Listener
     can be read, the model is not there, or the prompt is empty or too long.
     """
     settings.check()
+    if settings.model == AUTO:
+        settings = replace(settings, model=MODEL)
     report = check_report(settings.report)
     jobs = find_jobs(settings, images, request, together)
     folder = next((job.saved.parent for job in jobs if job.saved), None)
@@ -54,7 +57,7 @@ def see(settings: SeeSettings, images: Any, request: Request, listener: Listener
     progress = partial(listener.progress, "images")
     progress(len(done), len(jobs))
     if waiting:
-        _introduce(settings.model, listener)
+        _introduce(settings, images, listener)
         chosen = [jobs[k] for k in waiting]
         for k, rows in answer_jobs(settings, chosen, request, together, len(done), progress):
             done[waiting[k]] = rows
@@ -67,7 +70,9 @@ def see(settings: SeeSettings, images: Any, request: Request, listener: Listener
     if not replies:
         raise BadInput(f"none of {len(jobs)} images could be read: {rows[0]['trouble']}")
     failed = tuple(row for row in rows if "trouble" in row)
-    made = ImageReplies(images=replies, failed=failed, out=folder, regions=request.kind != "words", report=report)
+    made = ImageReplies(
+        images=replies, failed=failed, out=folder, regions=request.kind != "words", report=report, model=settings.model
+    )
     if report is not None:
         from tapetum.app.report.images import write_replies_report
 
@@ -108,11 +113,13 @@ def _tell(job: Job, rows: list[dict[str, Any]], listener: Listener, alone: bool)
             listener.note(f"{place}: the answer was longer than --tokens allows, and is cut")
 
 
-def _introduce(model: str, listener: Listener) -> None:
+def _introduce(settings: SeeSettings, images: Any, listener: Listener) -> None:
+    """Say which bundled model answers, and what it does not know."""
+    from tapetum.app.answer_model import PHOTO, unfamiliar_remark
     from tapetum.hub.registry import known
 
-    if is_bundled(model):
-        entry = known()[model]
-        listener.note(f"{entry.name}: {entry.summary}")
-        if line := next_step(model):
+    if settings.model in (MODEL, PHOTO):
+        listener.note(f"{settings.model}: {known()[settings.model].summary}")
+        remarks = unfamiliar_remark(settings.model, images, settings.frames), next_step(settings.model)
+        for line in filter(None, remarks):
             listener.note(line)

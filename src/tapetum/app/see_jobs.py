@@ -79,6 +79,16 @@ def find_jobs(settings: SeeSettings, images: Any, request: Request, together: bo
     return [_places(settings, request, job, alone=len(jobs) == 1) for job in jobs.values()]
 
 
+def first_sources(images: Any, frames: int | None, most: int) -> list[Any]:
+    """List the first images and videos of what a user gave; none where they cannot be listed."""
+    from tapetum.video.read import list_sources
+
+    try:
+        return [part for each in list_sources(images, "videos")[:most] for part in _inside(each, frames)][:most]
+    except BadInput:
+        return []
+
+
 def _inside(source: Any, frames: int | None) -> list[Any]:
     """The images in a folder and below, and the videos where frames of those are shown; anything else as it is."""
     if not isinstance(source, str | Path):

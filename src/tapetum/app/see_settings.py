@@ -16,16 +16,17 @@ from tapetum.core.identity import fingerprint
 if TYPE_CHECKING:
     from tapetum.systems.paligemma.answers import Answerer
 
-MODEL = "paligemma-nano"
-"""The model of those who ask for none."""
+MODEL, AUTO = "paligemma-nano", "auto"
+"""The bundled model of the world of `tapetum scenes`; and what stands for a choice by the images (`app.answer_model`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SeeSettings:
     """Settings of how images are shown to the model, and where its replies are written."""
 
-    model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE|DIR")] = MODEL
-    """Name of weights (see: tapetum weights list), a file of them with its tokenizer beside it, or a folder of Hugging Face."""
+    model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE|DIR")] = AUTO
+    """Name of weights (see: tapetum weights list), a file of them with its tokenizer beside it, or a folder of Hugging Face;
+    auto: for words about photographs paligemma-photo, where the extra [imagenet] is installed, else paligemma-nano."""
     model_config: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """What a file that does not say it is, such as paligemma-3b-224 for an official .npz; its tokenizer lies beside it."""
     frames: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
@@ -75,10 +76,7 @@ class Request:
 
 def is_bundled(model: str) -> bool:
     """Check whether a model is the small one that comes with the package, which knows scenes and their words alone."""
-    from tapetum.hub.registry import known
-
-    entry = known().get(model)
-    return entry is not None and entry.bundled and "ask" in entry.verbs
+    return model in (MODEL, AUTO)
 
 
 def load_answerer(settings: SeeSettings) -> "Answerer":

@@ -133,7 +133,7 @@ _OPTIONS: dict[str, type] = {
 
         The weights are for `tapetum ask --model RUN/model.safetensors`. --fold 5 trains on all photographs.
         """,
-        Annotated[PhotoRun, options(PHOTO, by="size", required=_DATA, markers=_FLAGS)],
+        Annotated[PhotoRun, options(PHOTO, by="size", required=_DATA, markers=_FLAGS | _START)],
     ),
     "odin": recipe_options(
         """Learn objects and representations together, from images without labels (Odin).

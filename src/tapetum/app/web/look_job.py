@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tapetum.app.model_remarks import describe_model
-from tapetum.app.see_settings import MODEL, is_bundled
+from tapetum.app.see_settings import AUTO, is_bundled
 from tapetum.app.verb import Listener
 from tapetum.app.web.answers import Refused
 from tapetum.app.web.database import FILE, HIDDEN, Database
@@ -70,11 +70,11 @@ def work(job: dict[str, Any], folder: Path, listener: Listener) -> dict[str, Any
         image = video[settings["frame"]]
     if settings["verb"] == "classify":
         return _fit(image, settings, listener) if settings["labels"] else _classify(image, listener)
-    model = settings.get("model") or MODEL
+    model = settings.get("model") or AUTO
     replies = _replies(settings["verb"], image, settings["text"], model, listener)
     content = replies.as_json()
     content["masks"] = [_as_png(mask) for each in replies.images for mask in each.masks.masks]
-    return {"result": content, "model": _SCENES if is_bundled(model) else describe_model(model)}
+    return {"result": content, "model": _SCENES if is_bundled(replies.model) else describe_model(replies.model)}
 
 
 def _replies(verb: str, image: Any, text: str, model: str, listener: Listener) -> Any:

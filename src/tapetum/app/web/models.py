@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from tapetum.app.answer_model import PHOTO, can_answer_photos
 from tapetum.app.classify import DEFAULT as CLASSIFIER
 from tapetum.app.media_model import better_model, default_model
 from tapetum.app.model_remarks import describe_model, next_step
@@ -22,6 +23,7 @@ def search_models() -> list[str]:
 def answer_models() -> list[str]:
     """List the names of models on this machine that answer questions about images, the default first."""
     names = [name for name, weights in known().items() if "ask" in weights.verbs and is_here(name)]
+    names = [name for name in names if name != PHOTO or can_answer_photos()]
     return sorted(names, key=lambda name: name != MODEL)
 
 

@@ -59,6 +59,17 @@ PUBLISHED += (
         verbs=("ask",),
     ),
     Weights(
+        name="paligemma-photo",
+        architecture="paligemma-photo",
+        summary="small PaliGemma that names what photographs show, by EfficientNet-Lite2 (the extra [imagenet])",
+        paper="the decoder of arXiv 2407.07726 with a small config",
+        licence="Apache-2.0",
+        file="systems/paligemma/bundled/paligemma-photo.safetensors",
+        loader="tapetum.systems.paligemma.photo.weights:load",
+        sha256="0",
+        verbs=("ask",),
+    ),
+    Weights(
         name="paligemma-masks",
         architecture="mask-codec",
         summary="masks as 16 tokens and back, trained by this project on masks of its scenes",

@@ -99,12 +99,8 @@ def read_photos(place: Path, encoder: EfficientNetLite, views: int, cache: Path,
     ]
     known = [(images, k, number) for images, k, number in found if number is not None]
     if not known:
-        raise BadInput(
-            f"{place} has no image with a class of ImageNet; give photographs labelled by its names or WordNet numbers"
-        )
-    say(
-        f"{place}: {len(known):,} photographs of {len({number for *_, number in known})} classes, {len(found) - len(known)} left out"
-    )
+        raise BadInput(f"{place} has no image with a class of ImageNet; label photographs by its names or WordNet numbers")
+    say(f"{place}: {len(known):,} photographs, {len(found) - len(known)} left out")
     known.sort(key=lambda each: each[2])
     numbers = [number for *_, number in known]
     earlier = [numbers[:k].count(number) for k, number in enumerate(numbers)]
@@ -143,7 +139,7 @@ def read_segmented(
 
 
 def view_of(image: np.ndarray, number: int, view: int) -> np.ndarray:
-    """Cut a view of an image: 0 is the whole, each other one a random part with 0.6 to 1 of its sides, half of them mirrored."""
+    """Cut a view of an image: 0 is the whole, each other one a random part with 0.6 to 1 of its sides, half mirrored."""
     if view == 0:
         return image
     rng = np.random.default_rng((number, view))
@@ -200,6 +196,7 @@ class PhotoSamples:
         encoder: EfficientNetLite,
         questions: int = 6,
         vector_share: float = 0.5,
+        there_share: float = 0.36,
     ):
         """Take sources by their names in the module's docstring, of which photo is one; `shares` has prototype and mixed too.
 
@@ -209,8 +206,10 @@ class PhotoSamples:
             encoder: whose classifier is read.
             questions: about each image.
             vector_share: of samples that show the vectors too.
+            there_share: of the questions, those that ask whether something is there.
         """
         self.sources, self.questions, self.vector_share = sources, questions, vector_share
+        self.there_share = there_share
         self.shares = {name: share for name, share in shares.items() if name in ("prototype", "mixed") or name in sources}
         weight, bias = classifier_of(encoder)
         self.weight, self.bias = weight.numpy(), bias.numpy()
@@ -234,7 +233,7 @@ class PhotoSamples:
         if photos.absent:
             pairs = pairs_of_presence(photos.nouns[k], photos.absent[k], rng, self.questions)
         else:
-            pairs = pairs_about(photos.nouns[k], rng, self.questions)
+            pairs = pairs_about(photos.nouns[k], rng, self.questions, there_share=self.there_share)
         return PhotoSample(features=features, pairs=pairs)
 
     def features(self, vectors: Float32[np.ndarray, "t c"], shown: bool = True) -> Float32[np.ndarray, "t f"]:
@@ -261,7 +260,9 @@ class PhotoSamples:
             evidence.append(row[:30] @ self.rows[order])
         vectors = np.zeros((len(evidence), self.weight.shape[1]), np.float32)
         features = np.concatenate((vectors, np.stack(evidence).astype(np.float32)), -1)
-        return PhotoSample(features=features, pairs=pairs_about(class_nouns()[number], rng, self.questions))
+        return PhotoSample(
+            features=features, pairs=pairs_about(class_nouns()[number], rng, self.questions, there_share=self.there_share)
+        )
 
     def _mixed(self, vectors: Float32[np.ndarray, "t c"], nouns: Nouns, rng: np.random.Generator) -> PhotoSample:
         """Put another photograph into some rows or columns of regions."""

@@ -2,14 +2,14 @@
 
     image 260x260 -> EfficientNet-Lite2 (frozen) -> map 9x9x1280 -> 3x3 regions and the whole, 10 vectors f of 1280 numbers
     p = softmax(W f + b), the classifier's probabilities;  evidence q = W' p, the rows of the classes that it sees
-    token = projector [f / rms f ; q] + position                                  -> [10 tokens][BOS prefix newline][suffix]
+    token = projector [f / rms f ; q] + position    -> [tokens][BOS prefix newline][suffix]
 
 The evidence is in the space of the classifier's rows. There each of the 1,000 classes has a place, so that the decoder learns
 the names of classes of which no photograph was in training (`data.PhotoSamples.prototype`). The projector begins as the linear
 map that takes each row to the embeddings of the words of its name (`align_projector`): a token then is a mean of names by their
 probabilities, and the decoder has to learn which part of it a question is after.
 
-Differs from PaliGemma (arXiv 2407.07726): the vision encoder is a classifier that stays as it is and is not part of the weights;
+Differs from PaliGemma (arXiv 2407.07726): the vision encoder is a classifier that stays as it is, no part of the weights;
 ten tokens an image; the projector also reads what the classifier concludes.
 """
 

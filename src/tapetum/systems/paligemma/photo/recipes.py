@@ -1,4 +1,4 @@
-"""The training of paligemma-photo as a config, which is also the options of `tapetum train paligemma-photo`. Imports no torch."""
+"""The training of paligemma-photo as a config: the options of `tapetum train paligemma-photo`. Imports no torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,6 +39,10 @@ class PhotoRun:
     """Share of images of `segmented`."""
     vector_share: float = 0.5
     """Share of images of which the model reads the vectors beside the evidence."""
+    start: str = ""
+    """Weights to begin with, of an earlier run; its tokenizer is taken too."""
+    there_share: float = 0.36
+    """Share of questions that ask whether something is there; the others are as `texts.pairs_about` has them."""
     questions: int = 6
     """Questions about each image, beside the caption."""
     vocabulary: int = 2000
@@ -62,7 +66,16 @@ class PhotoRun:
 
     def __post_init__(self) -> None:
         shares = dict.fromkeys(
-            ("prototype_share", "photo_share", "mixed_share", "labelled_share", "segmented_share", "vector_share"), "[0, 1]"
+            (
+                "prototype_share",
+                "photo_share",
+                "mixed_share",
+                "labelled_share",
+                "segmented_share",
+                "vector_share",
+                "there_share",
+            ),
+            "[0, 1]",
         )
         check_fields(self, fold="[0, 5]", views="[1, inf)", most="[1, inf)", questions="[1, inf)", smoothing="[0, 1)", **shares)
 

@@ -1,7 +1,8 @@
 """Scores of answers about photographs of which the class is known.
 
     what       "what is this?"                 right where the answer names the class, its noun, or a noun that it is also of,
-                                               but for wide ones (`nouns.WIDE`): "terrier, a kind of dog" for a beagle, not "animal"
+                                               but for wide ones (`nouns.WIDE`): for a beagle "terrier, a kind of dog",
+                                               not "animal"
     exact      the same answer                 right where it names the class itself
     animal     "what animal is this?"          of photographs of animals; as what
     vehicle    "what vehicle is this?"         of photographs of vehicles; as what

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file
 from tapetum.encoders.efficientnet_lite import EfficientNetLite
+from tapetum.hub.loading import header_of
 from tapetum.systems.paligemma.data import collate_texts
 from tapetum.systems.paligemma.losses import PackedTexts, pack_texts, packed_loss
 from tapetum.systems.paligemma.photo import weights
@@ -58,6 +59,9 @@ class PhotoTask(Task):
     def model(self) -> nn.Module:
         """Make a new model without its classifier; its projector begins with the names of the classes."""
         model = PhotoPaliGemma(self.config)
+        if self.run.start:
+            weights.fill(model, Path(self.run.start))
+            return model
         words = [self.tokens.encode(f"{each.name} {each.noun}") for each in class_nouns()]
         align_projector(model, torch.from_numpy(self.samples.rows), words)
         return model
@@ -121,7 +125,7 @@ def train_photo(run: PhotoRun, launch: Launch, say: Callable[[str], None] = prin
     encoder = weights.load_classifier(PhotoConfig.encoder)
     sources, checks = read_sources(run, encoder, launch.out / "features", say)
     shares = {name: getattr(run, f"{name}_share") for name in ("prototype", "photo", "mixed", "labelled", "segmented")}
-    samples = PhotoSamples(sources, shares, encoder, run.questions, run.vector_share)
+    samples = PhotoSamples(sources, shares, encoder, run.questions, run.vector_share, run.there_share)
     tokens = _tokens(run, launch.out)
     task = PhotoTask(run, run.config(len(tokens), len(tokens) - len(EXTRA), tokens.newline[0]), tokens, samples, checks)
     config = train_config(
@@ -185,7 +189,11 @@ def joined(one: PhotoFeatures | None, other: PhotoFeatures) -> PhotoFeatures:
 
 
 def _tokens(run: PhotoRun, out: Path) -> Tokens:
-    """The tokenizer of the run: that of the folder, or one that is learned."""
+    """The tokenizer of the run: that of the weights that it begins with, or of the folder, or one that is learned."""
+    if run.start:
+        tokens = Tokens.beside(run.start)
+        tokens.check(tokens.size, header_of(Path(run.start)).get(weights.TOKENIZER))
+        return tokens
     if (out / TOKENIZER).exists():
         return Tokens.load(out / TOKENIZER)
     out.mkdir(parents=True, exist_ok=True)

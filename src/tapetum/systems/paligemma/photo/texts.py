@@ -22,7 +22,7 @@ import numpy as np
 
 from tapetum.systems.paligemma import prompts
 from tapetum.systems.paligemma.data import TextPair
-from tapetum.systems.paligemma.photo.nouns import Nouns, askable, class_nouns, plural, with_article
+from tapetum.systems.paligemma.photo.nouns import Nouns, class_nouns, plural, with_article
 
 WHAT = (
     "what is this?",
@@ -186,7 +186,9 @@ def question_pair(question: str, answer: str, kind: str) -> TextPair:
     return TextPair(prefix=prompts.answer(question), suffix=answer, kind=kind)
 
 
-def pairs_about(nouns: Nouns, rng: np.random.Generator, questions: int, mixed: Sequence[Nouns] = ()) -> tuple[TextPair, ...]:
+def pairs_about(
+    nouns: Nouns, rng: np.random.Generator, questions: int, mixed: Sequence[Nouns] = (), there_share: float = 0.36
+) -> tuple[TextPair, ...]:
     """Draw questions about a photograph, with their answers, and a caption.
 
     Args:
@@ -194,12 +196,14 @@ def pairs_about(nouns: Nouns, rng: np.random.Generator, questions: int, mixed: S
         rng: draws.
         questions: how many.
         mixed: of other things that it shows too; then only questions of yes and no are asked.
+        there_share: of the questions, those of yes and no.
     """
     if mixed:
         true = frozenset.union(*(each.true for each in (nouns, *mixed)))
         return tuple(there_pair(nouns, true, rng) for _ in range(questions))
-    makers = (_what, _which, _kind, _there, _either, _other)
-    chosen = [makers[k](nouns, rng) for k in rng.choice(len(makers), questions, p=(0.2, 0.2, 0.08, 0.36, 0.1, 0.06))]
+    makers = (_there, _what, _which, _kind, _either, _other)
+    others = (1 - there_share) * np.array([0.2, 0.2, 0.08, 0.1, 0.06]) / 0.64
+    chosen = [makers[k](nouns, rng) for k in rng.choice(len(makers), questions, p=(there_share, *others))]
     return (*chosen, TextPair(prefix=str(rng.choice(CAPTIONS)), suffix=caption_of(nouns), kind="caption"))
 
 
@@ -208,11 +212,7 @@ def pairs_of_presence(nouns: Nouns, absent: Sequence[str], rng: np.random.Genera
     pairs = []
     for _ in range(questions):
         yes = rng.random() < 0.5
-        no = (
-            absent
-            if absent and rng.random() < 0.5
-            else [each for each in ("dog", "cat", "boat", "horse", "snake", "ship", "bed")]
-        )
+        no = absent if absent and rng.random() < 0.5 else ("dog", "cat", "boat", "horse", "snake", "ship", "bed")
         pairs.append(
             there_pair(nouns, nouns.true, rng, str(rng.choice(list(nouns.groups) if yes and nouns.groups else list(no))))
         )
@@ -227,10 +227,16 @@ def there_pair(nouns: Nouns, true: frozenset[str], rng: np.random.Generator, nou
 
 
 def negative(nouns: Nouns, true: frozenset[str], rng: np.random.Generator) -> str:
-    """Draw a noun that is not there, from the same kind of thing in half of the draws."""
-    near = [each.noun for each in class_nouns() if each.kind == nouns.kind and each.noun.lower() not in true]
-    pool = sorted(set(near)) if rng.random() < 0.5 and near else [noun for noun in askable() if noun not in true]
-    return str(rng.choice(pool))
+    """Draw a noun that is not there: one that is true of another class, which is of the same kind in half of the draws.
+
+    Each noun is thus asked about as often where it is not there as where it is, so that the question alone tells nothing.
+    """
+    near = rng.random() < 0.5
+    while True:
+        other = class_nouns()[int(rng.integers(len(class_nouns())))]
+        wrong = sorted(other.true - true)
+        if wrong and (other.kind == nouns.kind or not near):
+            return str(rng.choice(wrong))
 
 
 def _what(nouns: Nouns, rng: np.random.Generator) -> TextPair:

@@ -53,21 +53,28 @@ def load(
         stored = parse_json(header[HEADER])
         check_sizes(stored, f" in the config of {path}", LARGEST_SIZE)
         config = from_json(stored)
-        state = load_file(no_pipe(path))
-    except (ValueError, TypeError, KeyError, AttributeError, SafetensorError, OSError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise BadInput(f"{path} cannot be read as a paligemma-photo ({str(error)[:100]}); save the model again") from error
     encoder = load_classifier(config.encoder, place)
     if encoder.width != config.encoder_width:
         raise BadInput(f"{config.encoder} has {encoder.width} channels and {path} was trained on {config.encoder_width}")
-    with torch.device("meta"):
-        model = PhotoPaliGemma(config)
-    own = model.state_dict()
-    if set(own) != set(state) or any(own[name].shape != tensor.shape for name, tensor in state.items()):
-        raise BadInput(f"{path} has other tensors than its config says; save the model again")
-    wanted = {name: tensor.to(place, dtype or torch.float32) for name, tensor in state.items()}
-    model.load_state_dict(wanted, assign=True)
+    model = PhotoPaliGemma(config)
+    fill(model, path)
+    model = model.to(place, dtype or torch.float32)
     model.encoder = encoder
     return speed_up(model).eval()
+
+
+def fill(model: PhotoPaliGemma, path: Path) -> None:
+    """Fill a model with the weights of a file. Raises BadInput where they are not of this model."""
+    try:
+        state = load_file(no_pipe(path))
+    except (OSError, SafetensorError) as error:
+        raise BadInput(f"{path} cannot be read as weights ({str(error)[:100]}); give those of a run") from error
+    own = model.state_dict()
+    if set(own) != set(state) or any(own[name].shape != tensor.shape for name, tensor in state.items()):
+        raise BadInput(f"{path} has other tensors than the config says; give the weights of a paligemma-photo of this size")
+    model.load_state_dict({name: tensor.float() for name, tensor in state.items()})
 
 
 def save(
