@@ -17,7 +17,7 @@ from tapetum.systems.paligemma.photo.config import DECODERS, PhotoConfig
 from tapetum.systems.paligemma.photo.model import PhotoPaliGemma, align_projector, join_evidence, photo_features
 from tapetum.systems.paligemma.photo.nouns import class_nouns
 from tapetum.systems.paligemma.photo.recipes import RECIPES
-from tapetum.systems.paligemma.photo.task import train_photo
+from tapetum.systems.paligemma.photo.task import TOKENIZER, train_photo
 from tapetum.systems.paligemma.photo.texts import training_lines
 from tapetum.systems.paligemma.tokens import Tokens
 from tapetum.train.launch_config import Launch
@@ -124,7 +124,7 @@ def test_a_run_that_was_stopped_ends_the_same_and_its_weights_answer(photos: Pat
     assert parts[1] == whole[1]
     states = [weights.load_file(made[0]) for made in (whole, parts)]
     assert all((states[0][name] == tensor).all() for name, tensor in states[1].items())
-    assert {"what", "there", "caption", "dog"} <= whole[1].keys()  # tench and zebra are of fold 0
+    assert {"what", "there", "caption"} <= whole[1].keys()  # tench and zebra are of fold 0
     answerer = Answerer.load(whole[0])
     assert isinstance(answerer.model, PhotoPaliGemma)
     assert not [name for name in states[0] if name.startswith("encoder")]
