@@ -63,7 +63,7 @@ class Share:
         n, z = max(self.count, 1), 1.959964
         middle = (self.share + z * z / (2 * n)) / (1 + z * z / n)
         half = z / (1 + z * z / n) * (self.share * (1 - self.share) / n + z * z / (4 * n * n)) ** 0.5
-        return middle - half, middle + half
+        return max(middle - half, 0.0), min(middle + half, 1.0)
 
 
 def names_any(answer: str, nouns: Sequence[str] | frozenset[str]) -> bool:
