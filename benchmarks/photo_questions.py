@@ -135,8 +135,10 @@ def score_familiarity(given: argparse.Namespace) -> dict[str, Any]:
     answerer = Answerer.load("paligemma-nano")
     assert isinstance(answerer.model, PaliGemma)
 
+    model = answerer.model
+
     def features(images: list[np.ndarray]) -> torch.Tensor:
-        return torch.cat([image_tokens(answerer.model, image[None]) for image in images])
+        return torch.cat([image_tokens(model, image[None]) for image in images])
 
     def world(folder: Path) -> list[np.ndarray]:
         return [read_images(path)[0] for path in sorted((folder / "images").glob("*.*g"))]

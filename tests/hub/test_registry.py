@@ -31,6 +31,7 @@ def test_every_entry_is_complete() -> None:
             "mcvit-nano",
             "paligemma-masks",
             "paligemma-nano",
+            "paligemma-photo",
             "resnet-nano",
         )
         assert weights.bundled == (name in ours)

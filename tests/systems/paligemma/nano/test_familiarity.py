@@ -35,5 +35,5 @@ def test_other_images_are_farther_than_the_limit_and_the_file_comes_back(tmp_pat
     assert again.limit == pytest.approx(made.limit)
     torch.testing.assert_close(again.distances(far), made.distances(far))
     (tmp_path / "text").write_text("no weights")
-    with pytest.raises(BadInput, match="holds no statistics"):
+    with pytest.raises(BadInput, match="cannot be read as statistics"):
         load_familiarity(tmp_path / "text")

@@ -141,9 +141,10 @@ def test_what_cannot_be_trained_on_is_refused(photos: Path, tmp_path: Path):
     with pytest.raises(BadInput, match="there are no photographs; give --data"):
         train_photo(RUN, Launch(out=tmp_path))
     other = tmp_path / "photos" / "thing"
-    other.mkdir(parents=True)
-    for k in range(5):
-        Image.new("RGB", (20, 20)).save(other / f"{k}.png")
+    for name in ("thing", "crane"):  # of which there are two
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for k in range(5):
+            Image.new("RGB", (20, 20)).save(tmp_path / "photos" / name / f"{k}.png")
     with pytest.raises(BadInput, match="has no image with a class of ImageNet"):
         train_photo(replace(RUN, data=str(other.parent)), Launch(out=tmp_path / "run"))
 
