@@ -94,13 +94,13 @@ def read_photos(place: Path, encoder: EfficientNetLite, views: int, cache: Path,
     Vectors are computed once and written to `cache`. Raises BadInput where none is of ImageNet.
     """
     parts = [labelled_images(place, split) for split in ("train", "val")]
-    found = [
+    entries = [
         (images, k, class_of(str(names[label]))) for images, labels, names in parts for k, label in enumerate(labels.tolist())
     ]
-    known = [(images, k, number) for images, k, number in found if number is not None]
+    known = [(images, k, number) for images, k, number in entries if number is not None]
     if not known:
         raise BadInput(f"{place} has no image with a class of ImageNet; label photographs by its names or WordNet numbers")
-    say(f"{place}: {len(known):,} photographs, {len(found) - len(known)} left out")
+    say(f"{place}: {len(known):,} photographs, {len(entries) - len(known)} left out")
     known.sort(key=lambda each: each[2])
     numbers = [number for *_, number in known]
     earlier = [numbers[:k].count(number) for k, number in enumerate(numbers)]
@@ -270,11 +270,11 @@ class PhotoSamples:
         k = int(rng.integers(len(photos)))
         other = self._view(photos, k, rng)
         side = round((len(vectors) - 1) ** 0.5)
-        taken = np.zeros((side, side), bool)
-        taken[: int(rng.integers(1, side))] = True
-        taken = taken.T if rng.random() < 0.5 else taken
-        taken = ~taken if rng.random() < 0.5 else taken
-        regions = np.where(taken.reshape(-1, 1), other[1:], vectors[1:])
+        replaced = np.zeros((side, side), bool)
+        replaced[: int(rng.integers(1, side))] = True
+        replaced = replaced.T if rng.random() < 0.5 else replaced
+        replaced = ~replaced if rng.random() < 0.5 else replaced
+        regions = np.where(replaced.reshape(-1, 1), other[1:], vectors[1:])
         joined = np.concatenate((regions.mean(0, keepdims=True), regions))
         pairs = pairs_about(nouns, rng, self.questions, (photos.nouns[k],))
         return PhotoSample(features=self.features(joined, rng.random() < self.vector_share), pairs=pairs)
