@@ -9,7 +9,6 @@ Words are about all frames of a video together; boxes and masks are sought in ea
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from tapetum.app.model_remarks import next_step
 from tapetum.app.replies import ImageReplies, from_json, labels_of
 from tapetum.app.report import check_report
 from tapetum.app.see_jobs import Job, answer_jobs, find_jobs, is_answers, saved_rows
-from tapetum.app.see_settings import AUTO, MODEL, Request, SeeSettings
+from tapetum.app.see_settings import MODEL, Request, SeeSettings, with_default_model
 from tapetum.app.verb import Listener
 from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write, same_place, whole_file, write_text
@@ -36,8 +35,7 @@ def see(settings: SeeSettings, images: Any, request: Request, listener: Listener
     can be read, the model is not there, or the prompt is empty or too long.
     """
     settings.check()
-    if settings.model == AUTO:
-        settings = replace(settings, model=MODEL)
+    settings = with_default_model(settings)
     report = check_report(settings.report)
     jobs = find_jobs(settings, images, request, together)
     folder = next((job.saved.parent for job in jobs if job.saved), None)

@@ -1,10 +1,10 @@
 """Settings that `ask`, `caption`, `detect` and `segment` share, and the model that they use."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import tyro
 
@@ -61,6 +61,9 @@ class SeeSettings:
                 raise BadInput(f"--{name} is {value}; it must be 1 or more")
 
 
+Settings = TypeVar("Settings", bound=SeeSettings)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """Prompt for each image, and the kind of its reply."""
@@ -79,8 +82,14 @@ def is_bundled(model: str) -> bool:
     return model in (MODEL, AUTO)
 
 
+def with_default_model(settings: Settings) -> Settings:
+    """Put the bundled model where the user named none, as for boxes and masks, which it alone of the bundled ones writes."""
+    return replace(settings, model=MODEL) if settings.model == AUTO else settings
+
+
 def load_answerer(settings: SeeSettings) -> "Answerer":
     """Load the model that is asked for; the last one is kept for the next call."""
+    settings = with_default_model(settings)
     files = [path for path in (settings.model, settings.masks) if path and Path(path).exists()]
     stamps = json.dumps([fingerprint(path) for path in files])
     device = choose_device(settings.device)

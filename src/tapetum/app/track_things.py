@@ -12,7 +12,7 @@ import tyro
 from tapetum.app.model_remarks import describe_model, next_step
 from tapetum.app.replies import labels_of
 from tapetum.app.report import check_report
-from tapetum.app.see_settings import SeeSettings, load_answerer
+from tapetum.app.see_settings import SeeSettings, load_answerer, with_default_model
 from tapetum.app.verb import Listener, Result, count_frames, verb
 from tapetum.core.devices import choose_device
 from tapetum.core.errors import BadInput
@@ -127,6 +127,7 @@ def track_things(options: ThingsOptions, listener: Listener) -> Things:
     from tapetum.video import open_video
 
     options.check()
+    options = with_default_model(options)
     if options.frames is not None:
         raise BadInput("--frames does not go with --track, which follows things through all frames; leave it out")
     if options.look_every is not None and options.look_every < 1:
