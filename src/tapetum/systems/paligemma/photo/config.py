@@ -44,7 +44,8 @@ DECODERS: Mapping[str, DecoderConfig] = {
     "nano": DecoderConfig(width=256, depth=3, heads=4, key_value_heads=4, head_width=64, mlp_width=512, vocabulary=3200),
     "tiny": DecoderConfig(width=32, depth=1, heads=2, key_value_heads=1, head_width=16, mlp_width=32, vocabulary=3200),
 }
-"""Decoders by size: that of paligemma-nano with more words, and one for tests."""
+"""Decoders by size: one like that of paligemma-nano, with a block less, keys and values for each head, and more words; and one
+for tests."""
 
 
 def as_json(config: PhotoConfig) -> dict[str, Any]:

@@ -47,13 +47,13 @@ class PhotoRun:
     """Questions about each image, beside the caption."""
     vocabulary: int = 2000
     """Pieces of the tokenizer, which is learned of the templates."""
-    steps: int = 1500
+    steps: int = 1100
     """Optimiser steps."""
-    batch_size: int = 48
+    batch_size: int = 16
     """Images of a step."""
-    micro_batch: int = 48
+    micro_batch: int = 16
     """Images that a process works on at a time."""
-    lr: float = 1e-3
+    lr: float = 2e-3
     """Highest learning rate, after a warm-up of 5%; it falls to 0 by a line."""
     weight_decay: float = 0.05
     """Of the projector."""
