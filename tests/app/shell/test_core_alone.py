@@ -27,6 +27,16 @@ class Missing(MetaPathFinder):
 
 blocked, commands = (set(part) if k == 0 else part for k, part in enumerate(json.loads(sys.stdin.read())))
 sys.meta_path.insert(0, Missing())
+
+from importlib import metadata
+installed = metadata.distribution
+
+def distribution(name):
+    if name.startswith("efficientnet"):  # packages of weights, of which no module is imported
+        raise metadata.PackageNotFoundError(name)
+    return installed(name)
+
+metadata.distribution = distribution
 from tapetum.app.shell.main import main
 codes = []
 for words in commands:
