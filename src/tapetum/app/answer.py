@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from tapetum.app.answer_model import unfamiliar_remark
 from tapetum.app.model_remarks import describe_model, next_step
 from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.core.errors import BadInput
@@ -108,6 +109,8 @@ def answer(options: AnswerOptions, listener: Listener) -> ChosenAnswer:
             latents = encode_video(model, video, FrameSelection(frame_rate=options.frame_rate), lambda done: tell(done, None))
             scores = tuple(model.score_options(latents, options.question, options.options))
             return _answered(options, "likelihood", scores)
+        if remark := unfamiliar_remark(str(options.model), options.video, frames=1):
+            listener.note(remark)
         words = embed_answers(model, options.question, options.options)
         vector: Any = None
         passages: list[np.ndarray] = []

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tapetum.systems.paligemma.nano.familiarity import Familiarity
 
 PHOTO, CLASSIFIER = "paligemma-photo", "efficientnet-lite2"
+OF_SCENES = MODEL, "mcvit-nano"
+"""Bundled models of the world of `tapetum scenes`."""
 _MOST = 4
 """Images that are compared with the world."""
 
@@ -63,7 +65,7 @@ def world_distances(images: Any, frames: int | None = None) -> list[float]:
 
 def unfamiliar_remark(model: str, images: Any, frames: int | None = None) -> str | None:
     """Write a line where a model of the world of `tapetum scenes` is asked about other images; None where it is not."""
-    if model != MODEL or not (distances := world_distances(images, frames)):
+    if model not in OF_SCENES or not (distances := world_distances(images, frames)):
         return None
     limit = _world()[1].limit
     other = sum(distance > limit for distance in distances)
