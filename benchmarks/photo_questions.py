@@ -1,10 +1,11 @@
-"""Scores of answers about photographs: paligemma-photo, paligemma-nano, and the commonest answer; and what is unlike the world.
+"""Scores of answers about photographs: paligemma-photo, what it is compared with, and what is unlike the world.
 
     python benchmarks/photo_questions.py fold PHOTOS.parquet --out FILE.json [--model paligemma-photo] [--fold 0] [--most N]
     python benchmarks/photo_questions.py labelled cifar10/ --out FILE.json [--most 300]
     python benchmarks/photo_questions.py street camvid/ --out FILE.json
     python benchmarks/photo_questions.py familiarity WORLD OTHER_WORLD PHOTOS.parquet --out FILE.json [--fit FILE.safetensors]
 
+Beside the model stand the commonest answer, what the classifier and a table of nouns would say, and paligemma-nano.
 `fold` asks the questions of `tapetum.systems.paligemma.photo.scores` about the photographs of a fold of which none was trained
 on; `labelled` about images of a data set with common nouns as classes; `street` asks whether each class of the masks is there.
 `familiarity` compares photographs with images of `tapetum scenes` by the score of `systems.paligemma.nano.familiarity`, whose
@@ -13,6 +14,7 @@ statistics are those of WORLD and whose limit is that of the first half of OTHER
 
 import argparse
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,7 @@ from tapetum.systems.paligemma.photo.data import (
     read_segmented,
 )
 from tapetum.systems.paligemma.photo.model import PhotoPaliGemma, classifier_of, join_evidence
+from tapetum.systems.paligemma.photo.nouns import class_nouns
 from tapetum.systems.paligemma.photo.scores import Probe, Share, answer_features, commonest, probes_of, score_answers
 from tapetum.systems.paligemma.photo.weights import load_classifier
 
@@ -60,6 +63,22 @@ def ask_nano(images: list[np.ndarray], probes: list[Probe]) -> list[str]:
     return answers
 
 
+def look_up(model: PhotoPaliGemma, images: PhotoFeatures, probes: list[Probe]) -> list[str]:
+    """Answer without words of a decoder: by the likeliest class of the classifier, and the table of nouns."""
+    assert model.encoder is not None
+    weight, bias = classifier_of(model.encoder)
+    whole = torch.from_numpy(images.vectors[:, 0, 0].astype(np.float32))
+    guesses = [class_nouns()[number] for number in (whole @ weight.T + bias).argmax(-1).tolist()]
+    answers = []
+    for probe in probes:
+        guess = guesses[probe.image]
+        if there := re.search(r"is there (?:an? )?(.*?)\??$", probe.prompt):
+            answers.append("yes" if there[1].strip() in guess.true else "no")
+        else:
+            answers.append(guess.kind if probe.group == "kind" else f"{guess.name}, a kind of {guess.noun}")
+    return answers
+
+
 def shown(scores: dict[str, Share]) -> dict[str, Any]:
     """Write shares as JSON values."""
     rows = {}
@@ -81,6 +100,7 @@ def score(model: str, images: PhotoFeatures, pixels: list[np.ndarray], skip: tup
     probes = [probe for probe in probes_of(images.nouns) if probe.group not in skip]
     answers = answer_features(answerer.model, answerer.tokens, features_of(answerer.model, images), probes)
     result = {"images": len(images), model: shown(score_answers(probes, answers)), "commonest answer": shown(commonest(probes))}
+    result["classifier and table"] = shown(score_answers(probes, look_up(answerer.model, images, probes)))
     result["answers"] = [
         [images.nouns[probe.image].name, probe.prompt, answer, probe.right(answer)]
         for probe, answer in zip(probes, answers, strict=True)
