@@ -66,7 +66,7 @@ PUBLISHED += (
         licence="Apache-2.0",
         file="systems/paligemma/bundled/paligemma-photo.safetensors",
         loader="tapetum.systems.paligemma.photo.weights:load",
-        sha256="964de1a00d7c720281b79d4d4a014adca692cd406b5ce0d5509b1e61d8bd3b00",
+        sha256="c82688809b8a59a931ae068d28d3b7555496633ffa47c79c8e7ce93f5f091bc8",
         verbs=("ask",),
     ),
     Weights(
