@@ -58,7 +58,7 @@ def run(tmp_path: Path) -> Path:
 def write(run: Path, monkeypatch: pytest.MonkeyPatch, path: Path, before: Drifting, after: Drifting) -> str:
     """Write the report of a run from one tracker to another; its text."""
     trackers = {"before": before, "after": after}
-    monkeypatch.setattr(bootstrap.tracker, "load", lambda model, device: trackers[str(model)])
+    monkeypatch.setattr(bootstrap, "load", lambda model, device: trackers[str(model)])
     models = ("before", "after")
     bootstrap.write_bootstrap_report(path, run.parent / "videos", ["<said>"], run, models, None, lambda *numbers: None)
     return path.read_text()

@@ -20,6 +20,7 @@ from jaxtyping import Float16, Float32
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file
+from tapetum.core.reading import open_file
 from tapetum.data.files import opened_image
 from tapetum.data.labelled import labelled_images
 from tapetum.data.layouts import listing
@@ -161,7 +162,8 @@ def _cached(
 ) -> Float16[np.ndarray, "n v t c"]:
     """The vectors in a file; where it is not there, they are computed and written. `seeds` are of the images' views."""
     if cache.is_file():
-        return np.load(cache, allow_pickle=False)
+        with open_file(cache) as file:
+            return np.load(file, allow_pickle=False)
     rows = []
     for n in range(count):
         image = np.asarray(read(n))

@@ -5,20 +5,18 @@ The classifier is not in the file; it comes from its own package, by its name in
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from tapetum.core.devices import find_device
 from tapetum.core.errors import BadInput
-from tapetum.core.fields import LARGEST_SIZE, check_sizes
 from tapetum.core.files import whole_file
-from tapetum.core.reading import no_pipe, parse_json
 from tapetum.encoders.efficientnet_lite import EfficientNetLite
 from tapetum.encoders.factory import load as load_encoder
-from tapetum.hub.loading import header_of
+from tapetum.hub.headed import check_fit, load_headed, read_headed
 from tapetum.hub.registry import resolve
 from tapetum.layers.cpu import speed_up
 from tapetum.systems.paligemma.photo.config import as_json, from_json
@@ -48,18 +46,12 @@ def load(
     Raises BadInput where the file is none, or damaged, or the classifier is not on this machine.
     """
     path, place = resolve(name_or_path)[0], find_device(device)
-    header = header_of(path)
-    try:
-        stored = parse_json(header[HEADER])
-        check_sizes(stored, f" in the config of {path}", LARGEST_SIZE)
-        config = from_json(stored)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise BadInput(f"{path} cannot be read as a paligemma-photo ({str(error)[:100]}); save the model again") from error
+    model = load_headed(path, HEADER, "paligemma-photo", lambda about: partial(PhotoPaliGemma, from_json(about)))
+    assert isinstance(model, PhotoPaliGemma)
+    config = model.config
     encoder = load_classifier(config.encoder, place)
     if encoder.width != config.encoder_width:
         raise BadInput(f"{config.encoder} has {encoder.width} channels and {path} was trained on {config.encoder_width}")
-    model = PhotoPaliGemma(config)
-    fill(model, path)
     model = model.to(place, dtype or torch.float32)
     model.encoder = encoder
     return speed_up(model).eval()
@@ -67,14 +59,9 @@ def load(
 
 def fill(model: PhotoPaliGemma, path: Path) -> None:
     """Fill a model with the weights of a file. Raises BadInput where they are not of this model."""
-    try:
-        state = load_file(no_pipe(path))
-    except (OSError, SafetensorError) as error:
-        raise BadInput(f"{path} cannot be read as weights ({str(error)[:100]}); give those of a run") from error
-    own = model.state_dict()
-    if set(own) != set(state) or any(own[name].shape != tensor.shape for name, tensor in state.items()):
-        raise BadInput(f"{path} has other tensors than the config says; give the weights of a paligemma-photo of this size")
-    model.load_state_dict({name: tensor.float() for name, tensor in state.items()})
+    tensors = read_headed(path, HEADER, "paligemma-photo")[1]
+    check_fit(model.state_dict(), tensors, path)
+    model.load_state_dict(tensors)
 
 
 def save(
