@@ -124,7 +124,12 @@ def test_a_run_that_was_stopped_ends_the_same_and_its_weights_answer(photos: Pat
     assert parts is not None
     assert parts[1] == whole[1]
     states = [load_file(made[0]) for made in (whole, parts)]
-    assert all((states[0][name] == tensor).all() for name, tensor in states[1].items())
+    differing = {
+        name: float((states[0][name] - tensor).abs().max())
+        for name, tensor in states[1].items()
+        if not (states[0][name] == tensor).all()
+    }
+    assert not differing
     assert {"what", "there", "caption"} <= whole[1].keys()  # tench and zebra are of fold 0
     answerer = Answerer.load(whole[0])
     assert isinstance(answerer.model, PhotoPaliGemma)

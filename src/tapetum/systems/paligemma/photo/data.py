@@ -241,11 +241,11 @@ class PhotoSamples:
     def features(self, vectors: Float32[np.ndarray, "t c"], shown: bool = True) -> Float32[np.ndarray, "t f"]:
         """Compute what the model reads of an image; with `shown` false its evidence alone."""
         scaled = vectors / np.sqrt(np.square(vectors).mean(-1, keepdims=True)).clip(1e-6) if shown else np.zeros_like(vectors)
-        return np.concatenate((scaled, self.probabilities(vectors) @ self.rows), -1)
+        return np.concatenate((scaled, _product(self.probabilities(vectors), self.rows)), -1)
 
     def probabilities(self, vectors: Float32[np.ndarray, "t c"]) -> Float32[np.ndarray, "t k"]:
         """Compute the classifier's probabilities."""
-        logits = vectors @ self.weight.T + self.bias
+        logits = _product(vectors, self.weight.T) + self.bias
         powers = np.exp(logits - logits.max(-1, keepdims=True))
         return powers / powers.sum(-1, keepdims=True)
 
@@ -259,7 +259,7 @@ class PhotoSamples:
             likeness[number] = np.inf
             first = np.argpartition(-likeness, 30)[:30]  # the others have next to no probability
             order = first[np.argsort(-likeness[first])]
-            evidence.append(row[:30] @ self.rows[order])
+            evidence.append(_product(row[:30], self.rows[order]))
         vectors = np.zeros((len(evidence), self.weight.shape[1]), np.float32)
         features = np.concatenate((vectors, np.stack(evidence).astype(np.float32)), -1)
         return PhotoSample(
@@ -283,3 +283,8 @@ class PhotoSamples:
 
     def _view(self, photos: PhotoFeatures, k: int, rng: np.random.Generator) -> Float32[np.ndarray, "t c"]:
         return photos.vectors[k, int(rng.integers(photos.vectors.shape[1]))].astype(np.float32)
+
+
+def _product(a: Float32[np.ndarray, "*s c"], b: Float32[np.ndarray, "c k"]) -> Float32[np.ndarray, "*s k"]:
+    """Multiply by torch, whose threads are those of the run: a run then repeats itself to the bit."""
+    return (torch.from_numpy(np.ascontiguousarray(a)) @ torch.from_numpy(b)).numpy()

@@ -122,6 +122,8 @@ def train_photo(run: PhotoRun, launch: Launch, say: Callable[[str], None] = prin
     """
     if not run.data:
         raise BadInput("there are no photographs; give --data with parquet or a folder of them, labelled by ImageNet's classes")
+    if launch.threads:
+        torch.set_num_threads(launch.threads)  # of the encoder too: what it computes depends on it in the last bit
     encoder = weights.load_classifier(PhotoConfig.encoder)
     sources, checks = read_sources(run, encoder, launch.out / "features", say)
     shares = {name: getattr(run, f"{name}_share") for name in ("prototype", "photo", "mixed", "labelled", "segmented")}
