@@ -77,30 +77,32 @@ def tracker_cases(name: str, folder: Path, rng: np.random.Generator) -> Iterator
     for marks in [clips[index] for index in rng.permutation(len(clips))]:
         frames, size = read_video(marks, [folder])
         at = marks.frames - marks.frames[0]
-        shown = {}
+        cases = {}
         scale = 256 / np.array(size)
         video = np.stack([np.asarray(Image.fromarray(frame).resize((256, 256), Image.Resampling.LANCZOS)) for frame in frames])
         order = rng.permutation(len(marks.points))
-        seen = [np.flatnonzero(~marks.occluded[point]) for point in order]
-        order, seen = zip(*((p, s) for p, s in zip(order, seen, strict=True) if len(s) > 1), strict=True)
-        queries = [[at[s[0]], *(marks.xy[p, s[0]] * scale)] for p, s in zip(order, seen, strict=True)]
+        visible = [np.flatnonzero(~marks.occluded[point]) for point in order]
+        order, visible = zip(*((p, s) for p, s in zip(order, visible, strict=True) if len(s) > 1), strict=True)
+        queries = [[at[s[0]], *(marks.xy[p, s[0]] * scale)] for p, s in zip(order, visible, strict=True)]
         tracks = tracker.track(video, np.array(queries, np.float32))
-        for number, (point, visible) in enumerate(zip(order, seen, strict=True)):
-            first, last = visible[0], visible[-1]
-            found = tracks.xy[number, at[last]] / scale
-            off = float(np.linalg.norm((found - marks.xy[point, last]) * scale))
+        for number, (point, marked) in enumerate(zip(order, visible, strict=True)):
+            first, last = marked[0], marked[-1]
+            predicted = tracks.xy[number, at[last]] / scale
+            off = float(np.linalg.norm((predicted - marks.xy[point, last]) * scale))
             right = bool(off <= 4 and tracks.visible[number, at[last]])
-            if (right or off > 16) and right not in shown:
-                ends = (frames[at[first]], marks.xy[point, first], None), (frames[at[last]], marks.xy[point, last], found)
+            if (right or off > 16) and right not in cases:
+                ends = (frames[at[first]], marks.xy[point, first], None), (frames[at[last]], marks.xy[point, last], predicted)
                 images = [_marked(*end, size) for end in ends]
-                said = "" if tracks.visible[number, at[last]] else ", said to be hidden"
-                text = f"{marks.clip}: {marks.points[point]}, {at[last] - at[first]} frames later {off:.0f} of 256 px off{said}"
-                shown[right] = right, images, text
-        yield from shown.values()
+                remark = "" if tracks.visible[number, at[last]] else ", said to be hidden"
+                text = (
+                    f"{marks.clip}: {marks.points[point]}, {at[last] - at[first]} frames later {off:.0f} of 256 px off{remark}"
+                )
+                cases[right] = right, images, text
+        yield from cases.values()
 
 
 def _marked(
-    frame: UInt8[np.ndarray, "h w 3"], mark: np.ndarray, found: np.ndarray | None, size: tuple[int, int]
+    frame: UInt8[np.ndarray, "h w 3"], mark: np.ndarray, predicted: np.ndarray | None, size: tuple[int, int]
 ) -> Image.Image:
     """A frame with a ring at the mark and a cross where the tracker says that the point is."""
     scale = TILE / max(size)
@@ -108,8 +110,8 @@ def _marked(
     draw = ImageDraw.Draw(image)
     x, y = mark * scale
     draw.ellipse((x - 7, y - 7, x + 7, y + 7), outline=WHITE, width=2)
-    if found is not None:
-        x, y = found * scale
+    if predicted is not None:
+        x, y = predicted * scale
         draw.line((x - 6, y, x + 6, y), RED, 2)
         draw.line((x, y - 6, x, y + 6), RED, 2)
     return image
@@ -125,9 +127,9 @@ def paligemma_cases(folder: Path, rng: np.random.Generator) -> Iterator[Case]:
         mine = [row for row in questions if row["image"] == truth["file"]]
         if mine and number % 2 == 0:
             row = mine[rng.integers(len(mine))]
-            said = ask(np.asarray(image), row["question"], model="paligemma-nano").images[0].answer.text
-            text = f"{row['question']} {said}" + ("" if said == row["answer"] else f" ({row['answer']})")
-            yield said == row["answer"], [image.resize((TILE, TILE))], text
+            answer_text = ask(np.asarray(image), row["question"], model="paligemma-nano").images[0].answer.text
+            text = f"{row['question']} {answer_text}" + ("" if answer_text == row["answer"] else f" ({row['answer']})")
+            yield answer_text == row["answer"], [image.resize((TILE, TILE))], text
         nouns = [thing["noun"] for thing in truth["objects"]]
         single = [thing for thing in truth["objects"] if nouns.count(thing["noun"]) == 1]
         if single and number % 2:
@@ -148,10 +150,10 @@ def photo_cases(folder: Path, rng: np.random.Generator) -> Iterator[Case]:
     """Ask what each photograph shows."""
     for name in rng.permutation(sorted(TRUE_WORDS)):
         image = Image.open(folder / name).convert("RGB")
-        said = ask(np.asarray(image), "what is this?", model="paligemma-photo").images[0].answer.text
+        answer_text = ask(np.asarray(image), "what is this?", model="paligemma-photo").images[0].answer.text
         image.thumbnail((TILE, TILE))
-        right = names_any(said, TRUE_WORDS[name])
-        yield right, [image], said + ("" if right else f" ({TRUE_WORDS[name][0]})")
+        right = names_any(answer_text, TRUE_WORDS[name])
+        yield right, [image], answer_text + ("" if right else f" ({TRUE_WORDS[name][0]})")
 
 
 def mask_cases(folder: Path, rng: np.random.Generator) -> Iterator[Case]:
@@ -181,13 +183,13 @@ def episode_cases(folder: Path, rng: np.random.Generator) -> Iterator[Case]:
     for path in rng.permutation(videos):
         mine = [question for question in questions if str(question.video) == path]
         row = mine[rng.integers(len(mine))]
-        said = answer(str(path), row.question, options=tuple(row.options), model="mcvit-nano", frame_rate=4.0).answer
+        answer_text = answer(str(path), row.question, options=tuple(row.options), model="mcvit-nano", frame_rate=4.0).answer
         right = row.options[row.right]
         with open_video(path) as video:
             moments = np.linspace(0, len(video) - 1, 4).round().astype(int)
             images = [Image.fromarray(video[int(k)]).resize((TILE // 2, TILE // 2)) for k in moments]
-        text = f"{row.question} {said}" + ("" if said == right else f" ({right})")
-        yield said == right, images, text
+        text = f"{row.question} {answer_text}" + ("" if answer_text == right else f" ({right})")
+        yield answer_text == right, images, text
 
 
 def neighbour_cases(name: str, folder: Path, rng: np.random.Generator) -> Iterator[Case]:

@@ -119,8 +119,8 @@ def score_fold(given: argparse.Namespace) -> dict[str, Any]:
     images = every.part([k for k, number in enumerate(every.classes) if number % FOLDS == given.fold])
     pixels = {}
     for split in ("train", "val"):
-        found, labels, names = labelled_images(given.data, split)
-        pixels |= {class_of(str(names[label])): found[k] for k, label in enumerate(labels.tolist()) if given.most}
+        loaded, labels, names = labelled_images(given.data, split)
+        pixels |= {class_of(str(names[label])): loaded[k] for k, label in enumerate(labels.tolist()) if given.most}
     return score(given.model, images, [np.asarray(pixels[number]) for number in images.classes[: given.most]])
 
 

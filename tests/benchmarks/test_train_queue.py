@@ -65,11 +65,11 @@ class Started:
             time.sleep(0.01)
 
     def end(self, number: int | None = None) -> tuple[int, str]:
-        """Send a signal and wait; gives the exit code and what it said."""
+        """Send a signal and wait; gives the exit code and what it printed."""
         if number is not None:
             self.process.send_signal(number)
-        said = self.process.communicate(timeout=300)[1]
-        return self.process.returncode, said
+        printed = self.process.communicate(timeout=300)[1]
+        return self.process.returncode, printed
 
 
 @pytest.fixture
@@ -124,8 +124,8 @@ def test_a_queue_that_is_stopped_and_killed_ends_as_one_that_is_not(
     first = start(toml, out)  # SIGTERM is passed on, and the training saves
     first.wait_for(lambda: steps_of(run) >= 3)
     assert queue.main([str(toml), "--out", str(out), "--code", str(ROOT), "--nice", "0"]) == 2
-    code, said = first.end(signal.SIGTERM)
-    assert code == 128 + signal.SIGTERM, said
+    code, printed = first.end(signal.SIGTERM)
+    assert code == 128 + signal.SIGTERM, printed
     saved = steps_of(run)
     assert (run / "checkpoints" / f"step_{saved:08d}").is_dir()
     assert saved < STEPS
@@ -146,9 +146,9 @@ def test_a_queue_that_is_stopped_and_killed_ends_as_one_that_is_not(
     third.end()
     assert steps_of(run) < STEPS
 
-    code, said = start(toml, out).end()
-    assert code == 1, said
-    assert "not finished: broken" in said
+    code, printed = start(toml, out).end()
+    assert code == 1, printed
+    assert "not finished: broken" in printed
     assert "nothing" in " ".join(record(out, "broken")["last_lines"])
     assert [session["end"] for session in record(out, "killed")["sessions"]] == ["stopped", "killed", "killed", "finished"]
     assert (run / "tiny.safetensors").read_bytes() == (out / "whole" / "tiny.safetensors").read_bytes()
@@ -169,8 +169,8 @@ def test_a_queue_that_is_stopped_and_killed_ends_as_one_that_is_not(
     hours = record(out, "whole")["sessions"][0]["cpu_seconds"] / 3600  # enough to begin
     text = ENTRY.format(name="whole", command=few, hours=1)
     toml.write_text(text + ENTRY.format(name="long", command=f"{command} --steps 10000", hours=hours))
-    code, said = start(toml, out).end()
-    assert code == 1, said
+    code, printed = start(toml, out).end()
+    assert code == 1, printed
     long = record(out, "long")
     assert long["state"] == "out of budget"
     assert 3600 * hours <= sum(session["cpu_seconds"] for session in long["sessions"]) < 7200 * hours + 5
@@ -195,9 +195,9 @@ def test_a_wrong_entry_is_refused_in_one_line(tmp_path: Path, capsys: Any, chang
     other = ENTRY.format(name="b", command="train b", hours=2)
     toml.write_text(other + ENTRY.format(name="a", command="train a", hours=1).replace(*change))
     assert queue.main([str(toml), "--out", str(tmp_path / "out"), "--code", str(ROOT)]) == 2
-    said = capsys.readouterr().err
-    assert line in said
-    assert said.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert line in printed
+    assert printed.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
 

@@ -64,14 +64,14 @@ def world_distances(images: Any, frames: int | None = None) -> list[float]:
 
 
 def unfamiliar_remark(model: str, images: Any, frames: int | None = None) -> str | None:
-    """Write a line where a model of the world of `tapetum scenes` is asked about other images; None where it is not."""
+    """Write a line where a model of the world of `tapetum scenes` is asked about other images or videos; None elsewhere."""
     if model not in OF_SCENES or not (distances := world_distances(images, frames)):
         return None
     limit = _world()[1].limit
     other = sum(distance > limit for distance in distances)
     if other * 2 <= len(distances):
         return None
-    return f"this image is unlike those that {model} was trained on (distance {max(distances):.1f}, usual below {limit:.1f})"
+    return f"the images are unlike those that {model} was trained on (distance {max(distances):.1f}, usual below {limit:.1f})"
 
 
 @lru_cache(maxsize=1)
