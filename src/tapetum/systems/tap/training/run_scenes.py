@@ -16,6 +16,7 @@ from torch import nn
 from tapetum.core.reading import no_pipe
 from tapetum.systems.tap.network.model import Tapir
 from tapetum.systems.tap.tracking import tracker
+from tapetum.systems.tap.training.growth import grow_network
 from tapetum.systems.tap.training.recipes import MATCHING_WEIGHT, Phase, TapNano
 from tapetum.systems.tap.training.task import TrackingTask, save_finished
 from tapetum.tracks.training.clips import Joined, TrackedClip
@@ -47,12 +48,13 @@ class TapSceneTask(TrackingTask):
         )
 
     def model(self) -> nn.Module:
-        """Make the network, with the weights of the phase before, or of `TapNano.start`, if there are any."""
-        model = Tapir(self.config)
+        """Make the network, with the weights of the phase before, or grown from those of `TapNano.start`, if there are any."""
+        if self.start is None and self.run.start is not None:
+            model = grow_network(tracker.load(self.run.start).model, self.config)
+        else:
+            model = Tapir(self.config)
         if self.start is not None:
             model.load_state_dict(load_file(no_pipe(self.start)))
-        elif self.run.start is not None:
-            model.load_state_dict(tracker.load(self.run.start).model.state_dict())
         return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def dataset(self) -> TapSamples:
