@@ -58,10 +58,18 @@ class SceneRun:
     episodes: str | None = None
     """Folder that `tapetum scenes episodes` wrote, to take bodies from, of which every tenth is held out; by default they are
     simulated when they are needed."""
+    hard_share: float = 0.0
+    """Share of facet worlds in which an object stays in front of another for half of the clip, of their objects that turn far
+    in depth, and of the images on all surfaces, bodies' too, in which a piece repeats."""
     checks: int = 16
     """Scenes that are never trained on, with held-out textures, scored along the way."""
     seed: int = 1
     """The same seed gives the same run."""
+
+
+def drop_later(described: dict[str, Any]) -> dict[str, Any]:
+    """Drop what `SceneRun` did not always have, where it is 0, so that runs that began before go on."""
+    return {name: value for name, value in described.items() if value or name != "hard_share"}
 
 
 PhaseT = TypeVar("PhaseT", bound=ClipPhase)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from tapetum.systems.tap.config import CAUSAL_NANO, NANO, TapirConfig
+from tapetum.systems.tap.config import CAUSAL_NANO, NANO, SMALL, TapirConfig
 from tapetum.tracks.training.recipes import ClipPhase, SceneRun
 
 MATCHING_WEIGHT = 5.0
@@ -100,8 +100,57 @@ TAP_NANO = {
             ),
         ),
     ),
+    "tap-small": TapNano(
+        name="tapir-small",
+        model=SMALL,
+        start="tapir-nano-synthetic",
+        hard_share=0.4,
+        phases=(
+            Phase(
+                name="1-wide",
+                size=256,
+                frames=12,
+                steps=500,
+                batch_size=4,
+                micro_batch=2,
+                lr=6e-4,
+                clips=800,
+                points=64,
+                iterations=2,
+                motion=0.3,
+                image_clips=800,
+            ),
+            Phase(
+                name="2-long",
+                size=256,
+                frames=24,
+                steps=500,
+                batch_size=2,
+                micro_batch=1,
+                lr=5e-4,
+                clips=800,
+                points=64,
+                iterations=2,
+                motion=0.2,
+                image_clips=400,
+            ),
+            Phase(
+                name="3-longer",
+                size=256,
+                frames=48,
+                steps=150,
+                batch_size=2,
+                micro_batch=1,
+                lr=3e-4,
+                clips=800,
+                points=64,
+                iterations=2,
+            ),
+        ),
+    ),
 }
-"""Runs by name: the bundled tracker from nothing, from its weights the one for frames one by one, and further from them."""
+"""Runs by name: the bundled tracker from nothing, from its weights the one for frames one by one, and further from them; and
+a larger one grown from them."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ from tapetum.systems.tap.training.task import TrackingTask, save_finished
 from tapetum.tracks.training.clips import Joined, TrackedClip
 from tapetum.tracks.training.data import FEW_CLIPS, TapSamples
 from tapetum.tracks.training.image_clips import ImageClips
-from tapetum.tracks.training.recipes import changed_phases
+from tapetum.tracks.training.recipes import changed_phases, drop_later
 from tapetum.tracks.training.worlds import check_run, scored_clips, world_clips
 from tapetum.train.launch_config import Launch
 from tapetum.train.phases import fit_phases
@@ -60,7 +60,7 @@ class TapSceneTask(TrackingTask):
     def dataset(self) -> TapSamples:
         """Open altered showings of the training scenes."""
         run, phase = self.run, self.phase
-        scenes = world_clips(run, phase.clips, seed=run.seed, part="train", cache=run.cache)
+        scenes = world_clips(run, phase.clips, seed=run.seed, part="train", cache=run.cache, frames=self._drawn_frames())
         images = ImageClips(phase.image_clips, seed=run.seed, source=run.textures, part="train", frames=phase.frames)
         return TapSamples(
             Joined(*scenes, images),
@@ -74,11 +74,15 @@ class TapSceneTask(TrackingTask):
 
     def checks(self) -> list[TrackedClip]:
         """Draw scenes with held-out textures."""
-        return scored_clips(self.run)
+        return scored_clips(self.run, frames=self._drawn_frames())
+
+    def _drawn_frames(self) -> int:
+        """Count the frames of scenes, the same in all phases, so that these share a cache."""
+        return max(24, *(phase.frames for phase in (*self.run.phases, self.phase)))
 
     def describe(self) -> Mapping[str, Any]:
         """Collect all that decides what is learned."""
-        run = {k: v for k, v in asdict(self.run).items() if k not in _NOT_LEARNED}
+        run = drop_later({k: v for k, v in asdict(self.run).items() if k not in _NOT_LEARNED})
         if self.run.world == "facets":
             del run["world"], run["episodes"]  # as runs were told before there were bodies
         run["model"] = {"second_look" if k == "second_pass" else k: v for k, v in run["model"].items()}
