@@ -48,7 +48,7 @@ _SIZE = tyro.constructors.PrimitiveConstructorSpec(
 
 
 def _tap_nano(recipe: str, help: str) -> type:
-    shown = options({"": TAP_NANO[recipe]}, hidden=("name", "model", "phases"), markers=_START)
+    shown = options({"": TAP_NANO[recipe]}, hidden=("name", "model", "phases"), markers=_FLAGS | _START)
     return recipe_options(help, Annotated[TapNano, shown])
 
 

@@ -27,8 +27,8 @@ from tapetum.tracks.training.worlds import check_run, scored_clips, world_clips
 from tapetum.train.launch_config import Launch
 from tapetum.train.phases import fit_phases
 
-_NOT_LEARNED = "name", "phases", "steps", "batch_size", "size", "cache", "checks"
-"""Fields of `TapNano` that do not decide what a phase learns, or are in it."""
+_NOT_LEARNED = "name", "phases", "steps", "batch_size", "size", "bf16", "cache", "checks"
+"""Fields of `TapNano` that do not decide what a phase learns, or are in it, or in the loop's own config."""
 _SAVED_AS = {"motion": "journey", "image_clips": "warped"}
 """Fields of `Phase` that have another name where runs are recorded."""
 
@@ -99,5 +99,5 @@ def train_tap_nano(run: TapNano, launch: Launch) -> Path | None:
     """
     phases = changed_phases(run, run.phases)
     check_run(run)
-    start = fit_phases(phases, lambda phase, start: TapSceneTask(run, phase, start), launch, run.seed, bf16=True)
+    start = fit_phases(phases, lambda phase, start: TapSceneTask(run, phase, start), launch, run.seed, bf16=run.bf16)
     return start and save_finished(run.model, start, launch.out / f"{run.name}.safetensors", torch.float16)
