@@ -87,13 +87,14 @@ def test_simulated_clips_are_a_function_of_seed_and_number_and_are_kept(tmp_path
 
 
 def test_a_run_mixes_worlds(folder):
-    def sizes(world, count):
-        run = replace(TINY, world=world, episodes=None if world == "facets" else str(folder))
+    def sizes(world, count, **changes):
+        run = replace(TINY, **changes, world=world, episodes=None if world == "facets" else str(folder))
         return {type(part).__name__: len(part) for part in world_clips(run, count, seed=1, part="train")}
 
     assert sizes("facets", 5) == {"SceneClips": 5}
     assert sizes("bodies", 5) == {"EpisodeClips": 5}
     assert sizes("both", 5) == {"SceneClips": 3, "EpisodeClips": 2}
+    assert sizes("both", 10, bodies_share=0.2) == {"SceneClips": 8, "EpisodeClips": 2}
     task = TapSceneTask(replace(TINY, episodes=str(folder)), PHASE, None)
     assert isinstance(task.dataset().clips, Joined)
     assert len(task.dataset().clips) == 3

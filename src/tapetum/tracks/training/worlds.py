@@ -21,7 +21,7 @@ from tapetum.tracks.training.recipes import SceneRun
 
 def check_run(run: SceneRun) -> None:
     """Raise BadInput for settings that no clip can be made with, before anything is written."""
-    check_fields(run, steps="[1, inf)", checks="[1, inf)", hard_share="[0, 1]", seed="[0, inf)")
+    check_fields(run, steps="[1, inf)", checks="[1, inf)", hard_share="[0, 1]", bodies_share="(0, 1)", seed="[0, inf)")
     if run.textures is not None:
         for part in ("train", "held-out"):
             open_textures(run.textures, part)
@@ -35,7 +35,7 @@ def world_clips(
     run: SceneRun, count: int, *, seed: int, part: str, cache: str | None = None, size: int = 256, frames: int = 24
 ) -> list[ClipDataset]:
     """Open `count` clips of facets, of bodies, or of both, as the run has it; of both, facets are first."""
-    bodies = {"facets": 0, "bodies": count, "both": count // 2}[run.world]
+    bodies = {"facets": 0, "bodies": count, "both": int(count * run.bodies_share)}[run.world]
     made: list[ClipDataset] = []
     hard = run.hard_share
     if count > bodies:
@@ -61,7 +61,7 @@ def world_clips(
 def scored_clips(run: SceneRun, *, size: int = 256, frames: int = 24) -> list[TrackedClip]:
     """Draw `run.checks` scenes that are never trained on, with held-out textures."""
     content = source_label(run.textures), source_label(run.episodes)
-    names = "world", "textures", "episodes", "hard_share", "checks"
+    names = "world", "bodies_share", "textures", "episodes", "hard_share", "checks"
     settings = SceneRun(**{name: getattr(run, name) for name in names}, seed=run.seed + 1000)
     return [*_drawn(settings, size, frames, content)]
 

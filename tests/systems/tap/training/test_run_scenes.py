@@ -71,8 +71,9 @@ def test_what_a_run_did_not_always_have_is_told_only_where_it_is_used() -> None:
     def described(run: TapNano) -> dict:
         return dict(TapSceneTask(run, TINY.phases[0], None).describe()["run"])
 
-    assert "hard_share" not in described(TINY)
-    assert described(replace(TINY, hard_share=0.4)) == described(TINY) | {"hard_share": 0.4}
+    assert not {"hard_share", "bodies_share"} & set(described(TINY))
+    later = {"hard_share": 0.4, "bodies_share": 0.2}
+    assert described(replace(TINY, **later)) == described(TINY) | later
 
 
 def test_a_run_needs_phases(tmp_path):
