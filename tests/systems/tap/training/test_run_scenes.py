@@ -63,7 +63,7 @@ def test_the_phases_of_tapir_small_grow_a_tracker_and_repeat_to_the_bit(tmp_path
     stops = 0
     while (again := train_tap_nano(run, Launch(out=tmp_path / "other", workers=0, minutes=0))) is None:
         stops += 1
-    assert stops > 2
+    assert stops >= 2
     assert again.read_bytes() == made.read_bytes()
 
 
