@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 import torch
 
 from support.scripts import ROOT, script
+from tapetum.app.shell.main import parse
 from tapetum.systems.tap import weights
 from tapetum.systems.tap.config import NANO
 from tapetum.systems.tap.network.model import Tapir
@@ -233,5 +235,7 @@ def test_a_training_that_has_begun_keeps_its_command_but_not_its_bound(tmp_path:
 
 
 def test_the_queue_of_this_repository_can_be_read() -> None:
-    names = [training.name for training in files.read_queue(ROOT / "benchmarks/queue.toml")]
-    assert names[0] == "tapnext-nano"
+    trainings = files.read_queue(ROOT / "benchmarks/queue.toml")
+    assert trainings[0].name == "tapnext-nano"
+    for training in trainings:  # each is a command with options that there are
+        parse([*shlex.split(training.command), "--out", "x", "--threads", "1", "--workers", "0"])

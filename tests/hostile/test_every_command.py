@@ -69,7 +69,7 @@ def words_of(path: str) -> str:
     if path in WRITING:
         return WRITING[path]
     assert path in TRAINING, f"tapetum {path} writes: say in WRITING how"
-    data = "--textures" if path.endswith("tap-nano") else "--data"
+    data = "--textures" if path.endswith(("tap-nano", "tap-small")) else "--data"
     return f"{path} {data} FILE --out FILE" + (" --encoder FILE" if path in ("train fcn", "train coco") else "")
 
 

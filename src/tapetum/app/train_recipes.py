@@ -48,7 +48,7 @@ _SIZE = tyro.constructors.PrimitiveConstructorSpec(
 
 
 def _tap_nano(recipe: str, help: str) -> type:
-    shown = options({"": TAP_NANO[recipe]}, hidden=("name", "model", "phases"), markers=_START)
+    shown = options({"": TAP_NANO[recipe]}, hidden=("name", "model", "phases"), markers=_FLAGS | _START)
     return recipe_options(help, Annotated[TapNano, shown])
 
 
@@ -70,6 +70,9 @@ _OPTIONS: dict[str, type] = {
         "causal-tap-nano", "Make the bundled point tracker one for live use, which sees frames one by one."
     ),
     "more-tap-nano": _tap_nano("more-tap-nano", "Train the bundled point tracker further."),
+    "tap-small": _tap_nano(
+        "tap-small", "Train a larger point tracker, grown from the bundled one, on harder and longer scenes."
+    ),
     "tap-kubric": recipe_options(
         "Train TAPIR or a relative on Kubric's point tracks as the paper does; under torchrun on several processes.",
         Annotated[

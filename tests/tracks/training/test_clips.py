@@ -1,5 +1,6 @@
 """Clips of episodes: their tracks stay on one surface point in the very frames that are shown; folders of records serve too."""
 
+import json
 import sys
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ from tapetum.scenes.rendering import GroundTruth, random_render_config, render_e
 from tapetum.scenes.textures import procedural
 from tapetum.systems.tap.training.recipes import Phase, TapNano
 from tapetum.systems.tap.training.run_scenes import TapSceneTask, train_tap_nano
-from tapetum.tracks.training.clips import EpisodeClips, Joined, check_episodes, records
+from tapetum.tracks.training.clips import EpisodeClips, Joined, SceneClips, check_episodes, records
 from tapetum.tracks.training.worlds import world_clips
 from tapetum.train.launch_config import Launch
 
@@ -86,19 +87,37 @@ def test_simulated_clips_are_a_function_of_seed_and_number_and_are_kept(tmp_path
 
 
 def test_a_run_mixes_worlds(folder):
-    def sizes(world, count):
-        run = replace(TINY, world=world, episodes=None if world == "facets" else str(folder))
+    def sizes(world, count, **changes):
+        run = replace(TINY, **changes, world=world, episodes=None if world == "facets" else str(folder))
         return {type(part).__name__: len(part) for part in world_clips(run, count, seed=1, part="train")}
 
     assert sizes("facets", 5) == {"SceneClips": 5}
     assert sizes("bodies", 5) == {"EpisodeClips": 5}
     assert sizes("both", 5) == {"SceneClips": 3, "EpisodeClips": 2}
+    assert sizes("both", 10, bodies_share=0.2) == {"SceneClips": 8, "EpisodeClips": 2}
     task = TapSceneTask(replace(TINY, episodes=str(folder)), PHASE, None)
     assert isinstance(task.dataset().clips, Joined)
     assert len(task.dataset().clips) == 3
     assert task.describe()["run"]["episodes"] == folder.name
     plain = TapSceneTask(replace(TINY, world="facets"), PHASE, None).describe()["run"]
     assert not {"world", "episodes"} & set(plain)  # runs that began before there were bodies go on
+
+
+def test_a_share_of_hard_scenes_reaches_both_worlds(folder, tmp_path):
+    run = replace(TINY, episodes=str(folder), hard_share=0.5)
+    scenes, bodies = world_clips(run, 4, seed=1, part="train", cache=str(tmp_path / "hard"))
+    assert isinstance(scenes, SceneClips)
+    assert isinstance(bodies, EpisodeClips)
+    assert (scenes.config.cover_share, scenes.config.turn_share, scenes.config.repeat_share) == (0.5, 0.5, 0.5)
+    assert bodies.repeat_share == 0.5
+    world_clips(replace(run, hard_share=0.0), 4, seed=1, part="train", cache=str(tmp_path / "plain"))
+
+    def shares(name):
+        labels = [json.loads((tmp_path / name / part / "clips.json").read_text()) for part in (".", "bodies")]
+        return [(label | label.get("scene", {})).get("repeat_share") for label in labels]
+
+    assert shares("hard") == [0.5, 0.5]
+    assert shares("plain") == [None, None]  # as caches were labelled before there were any
 
 
 @pytest.mark.slow

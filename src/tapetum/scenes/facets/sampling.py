@@ -2,12 +2,16 @@
 
 Objects are given ways across the image (start and end pixel, start and end depth), so that their speed is known in pixels
 whatever the camera does; a fraction of them stands still in the world and moves by parallax alone.
+
+What `SceneConfig` has at 0 by default is drawn after all else, or with nothing drawn where it is 0, so that worlds stay as they
+were before there was such a thing.
 """
 
 import numpy as np
 
 from tapetum.scenes.facets import shapes
-from tapetum.scenes.facets.world import STILL, FacetObject, FacetWorld, Path, SceneConfig
+from tapetum.scenes.facets.world import STILL, FacetObject, FacetWorld, Path, SceneConfig, elevate_degree
+from tapetum.scenes.repeating import with_repeats
 from tapetum.scenes.textures import Textures, procedural
 from tapetum.scenes.types import F64, U8
 
@@ -17,6 +21,7 @@ Rng = np.random.Generator
 def sample_world(config: SceneConfig, seed: int | tuple[int, ...], textures: Textures = procedural) -> FacetWorld:
     """Sample a random world; the same seed and textures give the same world."""
     rng = np.random.default_rng(seed)
+    textures = with_repeats(textures, config.repeat_share)
     focal = _focal(rng, config)
     camera = _camera(rng, config)
     empty = FacetWorld(config, [], camera, focal, np.zeros(4), 0)
@@ -25,7 +30,10 @@ def sample_world(config: SceneConfig, seed: int | tuple[int, ...], textures: Tex
     things = walls + [_object(rng, empty, textures) for _ in range(count)]
     light = rng.normal(size=3)
     light = np.append(light / np.linalg.norm(light), rng.uniform(0.5, 1.0))
-    return FacetWorld(config, things, camera, focal, light, int(rng.integers(2**31)))
+    world = FacetWorld(config, things, camera, focal, light, int(rng.integers(2**31)))
+    if count and config.cover_share and rng.random() < config.cover_share:
+        things.append(_cover(rng, world, textures))
+    return world
 
 
 def _focal(rng: Rng, config: SceneConfig) -> F64:
@@ -175,4 +183,57 @@ def _way(rng: Rng, world: FacetWorld, depth: float, solid: bool) -> Path:
         lean = rng.uniform(-np.pi, np.pi, 3)
     spin = rng.normal(0, 1, (steps - 1, 3)) * np.array([0.25, 0.25, 0.45]) * rng.choice([0.2, 1.0, 1.8], p=[0.4, 0.4, 0.2])
     rotations = lean + np.concatenate([np.zeros((1, 3)), np.cumsum(spin * (0 if still else 1), axis=0)])
+    share = world.config.turn_share
+    if share and rng.random() < share:
+        rotations = _turn(rng, solid)
     return Path(points, rotations, _tremor(rng, 0.03, 0.008))
+
+
+def _turn(rng: Rng, solid: bool) -> F64:
+    """Control points (2, 3) of a steady rotation about an axis in the image; a sheet shows its painted side to its end."""
+    angle = rng.uniform(0, 2 * np.pi)
+    axis = np.array([np.cos(angle), np.sin(angle), 0])
+    first, last = -rng.uniform(0.3, 1.2), rng.uniform(0.3, 1.2)
+    if solid:
+        first = rng.uniform(-np.pi, np.pi)
+        last = first + rng.uniform(1.2, 3.0)
+    return np.array([[first], [last]]) * axis
+
+
+def _cover(rng: Rng, world: FacetWorld, textures: Textures) -> FacetObject:
+    """A sheet on the line of sight to another object, which it leaves or reaches only near the ends of the clip.
+
+    On that line is n * object + (1 - n) * camera, which is a Bezier curve as these are. To it a way across the image is added
+    whose control points are 0 but for the first and the last, so that it is near 0 for about half of the clip.
+    """
+    target, radius = _target(rng, world)
+    nearness = rng.uniform(0.45, 0.7)
+    half = nearness * radius * rng.uniform(1.3, 1.8)
+    sight = nearness * elevate_degree(target.positions, 6) + (1 - nearness) * elevate_degree(world.camera.positions, 6)
+    angle = rng.uniform(0, 2 * np.pi)
+    aside = np.array([np.cos(angle), np.sin(angle), 0]) * (half + 1.1 * nearness * radius)
+    sight[[0, -1]] += rng.choice([-1.0, 1.0], (2, 1)) * aside
+    rotations = np.cumsum(rng.normal(0, 0.15, (3, 3)), axis=0)
+    texels = 192
+    facets = shapes.sheet(2 * half, 2 * half * np.exp(rng.normal(0, 0.15)), texels)
+    alpha = shapes.outline(rng, texels) if rng.random() < 0.4 else None
+    return FacetObject(facets, [_fit(_crop(rng, textures(rng), 0.35), texels)], alpha, Path(sight, rotations, STILL))
+
+
+def _target(rng: Rng, world: FacetWorld) -> tuple[Path, float]:
+    """The path and radius of an object to be covered: one that is at most two fifths of the image across, or the smallest."""
+    middle = np.array([0.5])
+    turn, shift = world.world_to_camera(middle)
+    paths, radii, shares = [], [], []
+    for thing in (thing for thing in world.things if not thing.wall):
+        o, u, v = (part[:, 0] for part in thing.facets.frames(middle))
+        ends = thing.facets.bounds
+        corners = [o + ends[:, i, None] * u + ends[:, j, None] * v for i in (0, 1) for j in (2, 3)]
+        radius = float(np.linalg.norm(corners, axis=-1).max())
+        depth = float((turn[0] @ thing.path(middle)[1][0] + shift[0])[2])
+        paths.append(thing.path)
+        radii.append(radius)
+        shares.append(radius / max(depth, 0.1) * float(world.intrinsics(middle)[0, 0]) / min(world.config.size))
+    small = np.flatnonzero(np.array(shares) < 0.2)
+    k = int(rng.choice(small)) if len(small) else int(np.argmin(shares))
+    return paths[k], radii[k]

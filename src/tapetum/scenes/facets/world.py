@@ -4,9 +4,10 @@ Camera coordinates: x right, y down, z forward; a point projects to raster pixel
 coordinates are the camera's of a camera at rest at the origin.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from math import comb
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from tapetum.core.errors import BadInput
 from tapetum.core.fields import check_fields
 from tapetum.scenes.facets.shapes import Facets
 from tapetum.scenes.types import F32, F64, I64, U8
+
+_LATER_FIELDS = "cover_share", "turn_share", "repeat_share"
+"""Fields of `SceneConfig` that came later."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +48,23 @@ class SceneConfig:
     """Largest standard deviation of the sensor noise, as a fraction of full white."""
     compress_share: float = 0.6
     """Share of clips that pass through a JPEG or MPEG-4 codec."""
+    cover_share: float = 0.0
+    """Share of worlds in which one more object stays in front of another for about half of the clip."""
+    turn_share: float = 0.0
+    """Share of objects that turn far in depth: sheets by 0.6 to 2.4 radians about an axis in the image, solids by up to 3."""
+    repeat_share: float = 0.0
+    """Share of images on surfaces in which a piece repeats (`tapetum.scenes.repeating`)."""
 
     def __post_init__(self) -> None:
-        check_fields(self, size="[16, inf)", frames="[1, inf)")
+        shares = dict.fromkeys(_LATER_FIELDS, "[0, 1]")
+        check_fields(self, size="[16, inf)", frames="[1, inf)", **shares)
         if not 0 <= self.objects[0] <= self.objects[1]:
             raise BadInput(f"objects is {self.objects}; wanted the fewest and the most, such as (2, 7)")
+
+
+def describe_config(config: SceneConfig) -> dict[str, Any]:
+    """Collect the fields of a config, without later ones that are 0, so that caches keep the labels that they had before."""
+    return {name: value for name, value in asdict(config).items() if value or name not in _LATER_FIELDS}
 
 
 def bezier(points: F64, times: F64) -> F64:
@@ -60,6 +76,18 @@ def bezier(points: F64, times: F64) -> F64:
     degree = len(points) - 1
     basis = [comb(degree, k) * times**k * (1 - times) ** (degree - k) for k in range(degree + 1)]
     return np.stack(basis, axis=1) @ points
+
+
+def elevate_degree(points: F64, count: int) -> F64:
+    """Compute `count` control points of the Bezier curve that `points` (k, d) describe, k <= count.
+
+    >>> elevate_degree(np.array([[0.0], [1.0]]), 3).tolist()
+    [[0.0], [0.5], [1.0]]
+    """
+    while len(points) < count:
+        share = np.arange(1, len(points))[:, None] / len(points)
+        points = np.concatenate([points[:1], share * points[:-1] + (1 - share) * points[1:], points[-1:]])
+    return points
 
 
 def rotation(vectors: F64) -> F64:

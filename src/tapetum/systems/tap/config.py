@@ -108,10 +108,20 @@ NANO = TapirConfig(
 2 MFLOP a point, frame and iteration, so that two laptop cores track 64 points in real time and can train it. A small video is
 enlarged to 384 pixels for a second refinement, which pays: the finest features have only a quarter of the resolution. What such
 a small network knows to a pixel or so is then made exact by aligning images."""
+SMALL = replace(
+    NANO,
+    channels=(48, 64, 128, 128),
+    blocks_per_group=(1, 1, 4, 1),
+    matching_channels=(16, 32, 16),
+    mixer_width=256,
+    mixer_blocks=8,
+)
+"""`tapir-small`: the same with more of everything behind the stride-4 features, in sizes into which the weights of `tapir-nano`
+can grow without a change of its tracks (`tapetum.systems.tap.training.growth`)."""
 CAUSAL_NANO = replace(NANO, causal=True, refine_at_most=(384, 384), second_pass=False)
 """`causal-tapir-nano`, which comes with the package too: the same for frames that arrive one by one. However large they are, it
 refines at 256 and 384 pixels, so that the network takes the same time for frames of any size. It has learned with four
 iterations; with two it is a quarter faster and as good to 0.002 (docs/evidence/tap-speed.md)."""
 
-ARCHITECTURES: dict[str, TapirConfig] = {**OFFICIAL, "tapir-nano": NANO, "causal-tapir-nano": CAUSAL_NANO}
+ARCHITECTURES: dict[str, TapirConfig] = {**OFFICIAL, "tapir-nano": NANO, "tapir-small": SMALL, "causal-tapir-nano": CAUSAL_NANO}
 """Configs by the name that `tapetum.systems.tap.build` takes."""

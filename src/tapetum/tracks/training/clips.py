@@ -10,7 +10,7 @@ A part of an episode begins at a random moment, since stories begin at rest; hal
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
@@ -25,10 +25,12 @@ from tapetum.hub.renamed import current_config
 from tapetum.scenes import SceneConfig, make_clip
 from tapetum.scenes.bodies.episode import Episode
 from tapetum.scenes.bodies.files import load_episode
+from tapetum.scenes.facets.world import describe_config
 from tapetum.scenes.image import first_valid_start
 from tapetum.scenes.physics import make_episode
 from tapetum.scenes.physics.model import mujoco
 from tapetum.scenes.rendering import GroundTruth, random_render_config, render_episode
+from tapetum.scenes.repeating import with_repeats
 from tapetum.scenes.textures import Textures, from_images, procedural
 
 POINTS_PER_CLIP = 384
@@ -80,7 +82,7 @@ class SceneClips:
         if self.cache is not None:
             label = {
                 "seed": seed,
-                "scene": asdict(self.config),
+                "scene": describe_config(self.config),
                 "textures": str(source_label(textures)),
                 "part": part,
             }
@@ -161,7 +163,8 @@ class EpisodeClips:
     """`count` clips of `frames` frames of size x size pixels, by number; drawn when first asked for, then kept in `cache`.
 
     `episodes` is a folder that `tapetum scenes episodes` wrote, whose episodes are taken in turn, at their own size and rate;
-    by default each clip is of an episode of its own. `part` is all, train or held-out, of textures and of the folder.
+    by default each clip is of an episode of its own. `part` is all, train or held-out, of textures and of the folder. Of a
+    share of the images on surfaces a piece repeats.
     """
 
     def __init__(
@@ -174,10 +177,11 @@ class EpisodeClips:
         part: str = "all",
         size: int = 256,
         frames: int = 24,
+        repeat_share: float = 0.0,
         cache: str | Path | None = None,
     ):
         self.count, self.seed, self.size, self.frames = count, seed, size, frames
-        self.textures, self.part = textures, part
+        self.textures, self.part, self.repeat_share = textures, part, repeat_share
         self.files = None if episodes is None else records(episodes, part)
         self.cache = None if cache is None else Path(cache)
         if self.cache is not None:
@@ -188,7 +192,8 @@ class EpisodeClips:
                 "textures": str(source_label(textures)),
                 "part": part,
             }
-            claim(self.cache, label | {"episodes": str(source_label(episodes))})
+            later = {"repeat_share": repeat_share} if repeat_share else {}
+            claim(self.cache, label | {"episodes": str(source_label(episodes))} | later)
 
     def __len__(self) -> int:
         return self.count
@@ -199,7 +204,8 @@ class EpisodeClips:
     def _film(self, k: int) -> TrackedClip:
         key, (episode, frames) = first_valid_start((self.seed, k), lambda key: self._part(k, key))
         config = random_render_config(np.random.default_rng((key, 6)))
-        shots = render_episode(episode, open_textures(self.textures, self.part), config, frames)
+        textures = with_repeats(open_textures(self.textures, self.part), self.repeat_share)
+        shots = render_episode(episode, textures, config, frames)
         video = np.stack([shot.rgb for shot in shots])
         truth = GroundTruth(episode)
         points, _, _ = truth.sample(np.random.default_rng((key, 7)), POINTS_PER_CLIP, within=frames)

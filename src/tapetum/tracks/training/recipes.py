@@ -54,14 +54,28 @@ class SceneRun:
     cache: str | None = None
     """Folder that keeps drawn scenes (4.8 MB each at 256x256 pixels), so that no scene is drawn twice."""
     world: Literal["facets", "bodies", "both"] = "facets"
-    """What scenes are made of: painted facets, bodies of the physical world (needs tapetum[physics]), or half of each."""
+    """What scenes are made of: painted facets, bodies of the physical world (needs tapetum[physics]), or some of each."""
+    bodies_share: float = 0.5
+    """Share of the scenes that are of bodies where some are of each; a clip of bodies takes three times as long to draw."""
     episodes: str | None = None
     """Folder that `tapetum scenes episodes` wrote, to take bodies from, of which every tenth is held out; by default they are
     simulated when they are needed."""
+    hard_share: float = 0.0
+    """Share of facet worlds in which an object stays in front of another for half of the clip, of their objects that turn far
+    in depth, and of the images on all surfaces, bodies' too, in which a piece repeats."""
     checks: int = 16
     """Scenes that are never trained on, with held-out textures, scored along the way."""
     seed: int = 1
     """The same seed gives the same run."""
+
+
+_LATER_FIELDS = {"hard_share": SceneRun.hard_share, "bodies_share": SceneRun.bodies_share}
+"""Fields of `SceneRun` that came later, and their defaults."""
+
+
+def drop_later(described: dict[str, Any]) -> dict[str, Any]:
+    """Drop what `SceneRun` did not always have, where it is as by default, so that runs that began before go on."""
+    return {name: value for name, value in described.items() if name not in _LATER_FIELDS or value != _LATER_FIELDS[name]}
 
 
 PhaseT = TypeVar("PhaseT", bound=ClipPhase)

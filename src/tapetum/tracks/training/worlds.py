@@ -21,7 +21,7 @@ from tapetum.tracks.training.recipes import SceneRun
 
 def check_run(run: SceneRun) -> None:
     """Raise BadInput for settings that no clip can be made with, before anything is written."""
-    check_fields(run, steps="[1, inf)", checks="[1, inf)", seed="[0, inf)")
+    check_fields(run, steps="[1, inf)", checks="[1, inf)", hard_share="[0, 1]", bodies_share="(0, 1)", seed="[0, inf)")
     if run.textures is not None:
         for part in ("train", "held-out"):
             open_textures(run.textures, part)
@@ -35,10 +35,11 @@ def world_clips(
     run: SceneRun, count: int, *, seed: int, part: str, cache: str | None = None, size: int = 256, frames: int = 24
 ) -> list[ClipDataset]:
     """Open `count` clips of facets, of bodies, or of both, as the run has it; of both, facets are first."""
-    bodies = {"facets": 0, "bodies": count, "both": count // 2}[run.world]
+    bodies = {"facets": 0, "bodies": count, "both": int(count * run.bodies_share)}[run.world]
     made: list[ClipDataset] = []
+    hard = run.hard_share
     if count > bodies:
-        config = SceneConfig(size=(size, size), frames=frames)
+        config = SceneConfig(size=(size, size), frames=frames, cover_share=hard, turn_share=hard, repeat_share=hard)
         made.append(SceneClips(count - bodies, seed=seed, config=config, textures=run.textures, part=part, cache=cache))
     if bodies:
         made.append(
@@ -50,6 +51,7 @@ def world_clips(
                 part=part,
                 size=size,
                 frames=frames,
+                repeat_share=hard,
                 cache=None if cache is None else Path(cache) / "bodies",
             )
         )
@@ -59,7 +61,8 @@ def world_clips(
 def scored_clips(run: SceneRun, *, size: int = 256, frames: int = 24) -> list[TrackedClip]:
     """Draw `run.checks` scenes that are never trained on, with held-out textures."""
     content = source_label(run.textures), source_label(run.episodes)
-    settings = SceneRun(world=run.world, textures=run.textures, episodes=run.episodes, checks=run.checks, seed=run.seed + 1000)
+    names = "world", "bodies_share", "textures", "episodes", "hard_share", "checks"
+    settings = SceneRun(**{name: getattr(run, name) for name in names}, seed=run.seed + 1000)
     return [*_drawn(settings, size, frames, content)]
 
 

@@ -11,8 +11,8 @@ from support.networks import TAPIR_NANO
 from tapetum.core.errors import BadInput
 from tapetum.systems.tap import weights
 from tapetum.systems.tap.network.model import Tapir
-from tapetum.systems.tap.training.recipes import Phase, TapNano
-from tapetum.systems.tap.training.run_scenes import train_tap_nano
+from tapetum.systems.tap.training.recipes import TAP_NANO, Phase, TapNano
+from tapetum.systems.tap.training.run_scenes import TapSceneTask, train_tap_nano
 from tapetum.tracks.training.recipes import changed_phases
 from tapetum.train.launch_config import Launch
 
@@ -46,6 +46,34 @@ def test_stop_go_on_and_finish(tmp_path):
     ema = load_file(sorted((tmp_path / "run" / "a" / "checkpoints").glob("step_*"))[-1] / "ema.safetensors")
     before = torch.cat([ema[name].flatten() for name, _ in tracker.model.named_parameters()])
     assert 0 < (last - before).abs().max() < 5e-3
+
+
+@pytest.mark.slow
+def test_the_phases_of_tapir_small_grow_a_tracker_and_repeat_to_the_bit(tmp_path):
+    start = tmp_path / "start.safetensors"
+    weights.save(Tapir(TAPIR_NANO), start)
+    recipe = TAP_NANO["tap-small"]
+    tiny = {"size": 64, "batch_size": 1, "micro_batch": 1, "clips": 1, "points": 6, "image_clips": 1}
+    phases = tuple(replace(phase, **tiny, steps=2 - k // 2, frames=phase.frames // 6) for k, phase in enumerate(recipe.phases))
+    model = replace(TAPIR_NANO, channels=(16, 32, 40, 40), blocks_per_group=(1, 1, 3, 1), mixer_width=64, mixer_blocks=3)
+    run = replace(recipe, model=model, phases=phases, start=str(start), world="facets", cache=str(tmp_path / "clips"), checks=1)
+    made = train_tap_nano(run, Launch(out=tmp_path / "run", workers=0))
+    assert made == tmp_path / "run" / "tapir-small.safetensors"
+    assert tapetum.load(made).model.config == model
+    stops = 0
+    while (again := train_tap_nano(run, Launch(out=tmp_path / "other", workers=0, minutes=0))) is None:
+        stops += 1
+    assert stops >= 2
+    assert again.read_bytes() == made.read_bytes()
+
+
+def test_what_a_run_did_not_always_have_is_told_only_where_it_is_used() -> None:
+    def described(run: TapNano) -> dict:
+        return dict(TapSceneTask(run, TINY.phases[0], None).describe()["run"])
+
+    assert not {"hard_share", "bodies_share"} & set(described(TINY))
+    later = {"hard_share": 0.4, "bodies_share": 0.2}
+    assert described(replace(TINY, **later)) == described(TINY) | later
 
 
 def test_a_run_needs_phases(tmp_path):

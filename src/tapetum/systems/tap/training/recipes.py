@@ -6,14 +6,15 @@ authors did (arXiv 2306.08637, section 3.3 and its appendix on training; `run_ku
 Differs from the paper: `TapNano` is made for two CPU cores and a few hours, not for 64 accelerators. It starts at 128x128
 pixels and 12 frames with two refinement iterations, where a step is cheap and the network learns to match, goes on at 256x256
 and 24 frames with four, and ends with 12 frames that rotate and grow; a batch is a few clips of 64 points, half of whose
-queries are on first frames; `matching_loss` is added; gradients are clipped; weights are averaged.
+queries are on first frames; `matching_loss` is added; gradients are clipped; weights are averaged. `tap-small` grows a larger
+network from these weights (`growth`), which learns from 12, then 24, then 48 frames.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from tapetum.systems.tap.config import CAUSAL_NANO, NANO, TapirConfig
+from tapetum.systems.tap.config import CAUSAL_NANO, NANO, SMALL, TapirConfig
 from tapetum.tracks.training.recipes import ClipPhase, SceneRun
 
 MATCHING_WEIGHT = 5.0
@@ -39,7 +40,9 @@ class TapNano(SceneRun):
     model: TapirConfig = NANO
     """Sizes of the network."""
     start: str | None = None
-    """Weights to start from, a name or a file; by default random ones."""
+    """Weights to start from, a name or a file, which may be of a smaller network; by default random ones."""
+    bf16: bool = True
+    """Compute under bfloat16 autocast; weights stay float32. Processors without instructions for it are many times slower."""
     phases: tuple[Phase, ...] = (
         Phase(
             name="1-small",
@@ -100,8 +103,60 @@ TAP_NANO = {
             ),
         ),
     ),
+    "tap-small": TapNano(
+        name="tapir-small",
+        model=SMALL,
+        start="tapir-nano-synthetic",
+        world="both",
+        bodies_share=0.2,
+        hard_share=0.4,
+        bf16=False,
+        phases=(
+            Phase(
+                name="1-wide",
+                size=256,
+                frames=12,
+                steps=380,
+                batch_size=4,
+                micro_batch=2,
+                lr=4e-4,
+                clips=500,
+                points=64,
+                iterations=2,
+                motion=0.3,
+                image_clips=500,
+            ),
+            Phase(
+                name="2-long",
+                size=256,
+                frames=24,
+                steps=230,
+                batch_size=2,
+                micro_batch=1,
+                lr=3e-4,
+                clips=500,
+                points=64,
+                iterations=2,
+                motion=0.2,
+                image_clips=250,
+            ),
+            Phase(
+                name="3-longer",
+                size=256,
+                frames=48,
+                steps=50,
+                batch_size=2,
+                micro_batch=1,
+                lr=1.5e-4,
+                clips=500,
+                points=64,
+                iterations=2,
+            ),
+        ),
+    ),
 }
-"""Runs by name: the bundled tracker from nothing, from its weights the one for frames one by one, and further from them."""
+"""Runs by name: the bundled tracker from nothing, from its weights the one for frames one by one, and further from them; and
+a larger one grown from them."""
 
 
 @dataclass(frozen=True, kw_only=True)

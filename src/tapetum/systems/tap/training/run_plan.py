@@ -34,9 +34,8 @@ def plan_run(run: TapKubric | TapNano) -> RunPlan:
             unpublished=unpublished_values(run, UNPUBLISHED.get(run.preset, {})),
         )
     phases = []
-    config = network_of(run.start, run.model)
     for phase in changed_phases(run, run.phases):
-        sized = replace(_at_size(config, phase.size), iterations=phase.iterations)
+        sized = replace(_at_size(run.model, phase.size), iterations=phase.iterations)
         task = _tracking(phase.size, phase.points, matching_weight=MATCHING_WEIGHT)
         step = measure_step(*clip_loss(task, sized, phase.frames))
         phases.append(

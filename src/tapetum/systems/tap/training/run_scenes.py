@@ -16,18 +16,19 @@ from torch import nn
 from tapetum.core.reading import no_pipe
 from tapetum.systems.tap.network.model import Tapir
 from tapetum.systems.tap.tracking import tracker
+from tapetum.systems.tap.training.growth import grow_network
 from tapetum.systems.tap.training.recipes import MATCHING_WEIGHT, Phase, TapNano
 from tapetum.systems.tap.training.task import TrackingTask, save_finished
 from tapetum.tracks.training.clips import Joined, TrackedClip
 from tapetum.tracks.training.data import FEW_CLIPS, TapSamples
 from tapetum.tracks.training.image_clips import ImageClips
-from tapetum.tracks.training.recipes import changed_phases
+from tapetum.tracks.training.recipes import changed_phases, drop_later
 from tapetum.tracks.training.worlds import check_run, scored_clips, world_clips
 from tapetum.train.launch_config import Launch
 from tapetum.train.phases import fit_phases
 
-_NOT_LEARNED = "name", "phases", "steps", "batch_size", "size", "cache", "checks"
-"""Fields of `TapNano` that do not decide what a phase learns, or are in it."""
+_NOT_LEARNED = "name", "phases", "steps", "batch_size", "size", "bf16", "cache", "checks"
+"""Fields of `TapNano` that do not decide what a phase learns, or are in it, or in the loop's own config."""
 _SAVED_AS = {"motion": "journey", "image_clips": "warped"}
 """Fields of `Phase` that have another name where runs are recorded."""
 
@@ -47,18 +48,19 @@ class TapSceneTask(TrackingTask):
         )
 
     def model(self) -> nn.Module:
-        """Make the network, with the weights of the phase before, or of `TapNano.start`, if there are any."""
-        model = Tapir(self.config)
+        """Make the network, with the weights of the phase before, or grown from those of `TapNano.start`, if there are any."""
+        if self.start is None and self.run.start is not None:
+            model = grow_network(tracker.load(self.run.start).model, self.config)
+        else:
+            model = Tapir(self.config)
         if self.start is not None:
             model.load_state_dict(load_file(no_pipe(self.start)))
-        elif self.run.start is not None:
-            model.load_state_dict(tracker.load(self.run.start).model.state_dict())
         return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def dataset(self) -> TapSamples:
         """Open altered showings of the training scenes."""
         run, phase = self.run, self.phase
-        scenes = world_clips(run, phase.clips, seed=run.seed, part="train", cache=run.cache)
+        scenes = world_clips(run, phase.clips, seed=run.seed, part="train", cache=run.cache, frames=self._drawn_frames())
         images = ImageClips(phase.image_clips, seed=run.seed, source=run.textures, part="train", frames=phase.frames)
         return TapSamples(
             Joined(*scenes, images),
@@ -72,11 +74,15 @@ class TapSceneTask(TrackingTask):
 
     def checks(self) -> list[TrackedClip]:
         """Draw scenes with held-out textures."""
-        return scored_clips(self.run)
+        return scored_clips(self.run, frames=self._drawn_frames())
+
+    def _drawn_frames(self) -> int:
+        """Count the frames of scenes, the same in all phases, so that these share a cache."""
+        return max(24, *(phase.frames for phase in (*self.run.phases, self.phase)))
 
     def describe(self) -> Mapping[str, Any]:
         """Collect all that decides what is learned."""
-        run = {k: v for k, v in asdict(self.run).items() if k not in _NOT_LEARNED}
+        run = drop_later({k: v for k, v in asdict(self.run).items() if k not in _NOT_LEARNED})
         if self.run.world == "facets":
             del run["world"], run["episodes"]  # as runs were told before there were bodies
         run["model"] = {"second_look" if k == "second_pass" else k: v for k, v in run["model"].items()}
@@ -93,5 +99,5 @@ def train_tap_nano(run: TapNano, launch: Launch) -> Path | None:
     """
     phases = changed_phases(run, run.phases)
     check_run(run)
-    start = fit_phases(phases, lambda phase, start: TapSceneTask(run, phase, start), launch, run.seed, bf16=True)
+    start = fit_phases(phases, lambda phase, start: TapSceneTask(run, phase, start), launch, run.seed, bf16=run.bf16)
     return start and save_finished(run.model, start, launch.out / f"{run.name}.safetensors", torch.float16)

@@ -21,7 +21,7 @@ from tapetum.systems.tapnext.training.losses import make_targets, tracking_losse
 from tapetum.systems.tapnext.training.recipes import TapNextRun
 from tapetum.tracks.training.clips import ClipDataset, TrackedClip
 from tapetum.tracks.training.data import FEW_CLIPS, PAPER, Alterations, TapSample, TapSamples, collate
-from tapetum.tracks.training.recipes import ClipPhase
+from tapetum.tracks.training.recipes import ClipPhase, drop_later
 from tapetum.tracks.training.scores import score_clips
 from tapetum.train import StepContext, Task
 
@@ -98,7 +98,7 @@ class TapNextTask(Task):
 
     def describe(self) -> Mapping[str, Any]:
         """Collect all that decides what is learned; folders may move."""
-        run = {k: v for k, v in asdict(self.run).items() if k not in _NOT_LEARNED}
+        run = drop_later({k: v for k, v in asdict(self.run).items() if k not in _NOT_LEARNED})
         for outside in ("start", "textures", "episodes"):
             run[outside] = run[outside] and Path(run[outside]).name
         phase = {k: v for k, v in asdict(self.phase).items() if k != "micro_batch"}
