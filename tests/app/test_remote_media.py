@@ -1,0 +1,93 @@
+"""Images and videos at addresses: the results of the disk, named by their addresses, and read once."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import tapetum
+from support.scripts import GOLDEN, script
+from support.storage import web_server
+from tapetum.core import remote_cache
+from tapetum.data import remote_folder
+
+Run = Callable[..., tuple[int, str, str]]
+WORLD = script("tests/golden/make_paligemma_taught_golden.py")
+TAUGHT = GOLDEN / "paligemma_taught.safetensors"
+QUESTION = "what color is the square ?"
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of copies; the working directory is an empty one."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(remote_cache, "PAUSES_S", ())
+    monkeypatch.setattr(remote_folder, "_used", {})
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[tuple[Path, str, list[str]]]:
+    """A folder, the address at which a web server has it, and what was read there."""
+    folder = tmp_path / "web"
+    folder.mkdir()
+    with web_server(folder, ranges=True) as (base, requests):
+        yield folder, base, requests
+
+
+def read(requests: list[str]) -> list[str]:
+    """List requests for files, and forget all."""
+    files = [request for request in requests if not request.endswith("/")]
+    requests.clear()
+    return files
+
+
+@pytest.mark.slow
+def test_images_of_several_commands(web: tuple[Path, str, list[str]], tmp_path: Path, cache: Path, run: Run) -> None:
+    folder, base, requests = web
+    (folder / "photos").mkdir()
+    for name, colour in (("one", "red"), ("photos/a b", "blue"), ("photos/c", "red")):
+        Image.fromarray(WORLD.make_image(colour)).save(folder / f"{name}.png")
+    (folder / "photos" / "bad.png").write_bytes(b"no image")
+    encoder = tapetum.encoders.build("resnet-18", stem_width=8, classes=7)
+    tapetum.encoders.save(encoder, tmp_path / "few.safetensors")
+    mine = tmp_path / "mine.png"
+    Image.fromarray(WORLD.make_image("blue")).save(mine)
+    few, taught = ("--model", tmp_path / "few.safetensors"), ("--model", TAUGHT, "--device", "cpu")
+
+    def outcomes(where: str | Path, out: Path) -> list[tuple[int, str, str]]:
+        images, workers = (f"{where}/one.png", mine, f"{where}/photos"), 1 if where == folder else 2
+        out.mkdir()
+        made = [
+            run("classify", *images, *few, "--json", "--report", out / "classes.html"),
+            run("classify", f"{where}/photos/bad.png", *few),
+            run("ask", *images, QUESTION, "--raw", *taught, "--workers", workers, "--out", out / "asked", "--json"),
+            run("ask", f"{where}/one.png", f"{where}/photos/c.png", QUESTION, "--together", "--raw", *taught),
+            run("segment", *images, "square", *taught),
+            run("discover", *images, "--out", out / "objects", "--report", out / "objects.html", "--json"),
+            run("embed", *images, *few, "--out", out / "table.npz", "--neighbours", 1),
+        ]
+        made.append((0, "\n".join(np.load(out / "table.npz")["path"].tolist()), ""))
+        made.append((0, (out / "asked" / "answers.json").read_text(), (out / "objects" / "instances.json").read_text()))
+        return made
+
+    here = outcomes(folder, tmp_path / "here")
+    there = outcomes(base, tmp_path / "there")
+    assert len({request.split()[1] for request in read(requests)}) == 4  # each file once, whatever asks for it
+    assert [code for code, _, _ in there] == [2, 2, 2, 0, 2, 2, 2, 0, 0]
+    for (_, *texts), (_, *others) in zip(here, there, strict=True):
+        for text, other in zip(texts, others, strict=True):
+            assert text.replace(f"{folder}", base).replace("/here/", "/there/") == other.replace("a%20b", "a b")
+    assert f"{base}/photos/a%20b.png" in there[0][1]
+    assert not Path("asked").exists()
+    assert not list(Path().iterdir())
+    for page in (tmp_path / "there").rglob("*.html"):
+        assert str(cache) not in page.read_text()
+        assert "gone</i>" not in page.read_text()
+    from_python = tapetum.classify((f"{base}/one.png", WORLD.make_image("red")), model=str(tmp_path / "few.safetensors"))
+    assert [image.path for image in from_python.images] == [f"{base}/one.png", "image-1"]
+    assert read(requests) == []
