@@ -1,7 +1,11 @@
 """Images and videos at addresses: the results of the disk, named by their addresses, and read once."""
 
+import json
+import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +13,7 @@ from PIL import Image
 
 import tapetum
 from support.scripts import GOLDEN, script
-from support.storage import web_server
+from support.storage import object_storage, web_server
 from tapetum.core import remote_cache
 from tapetum.data import remote_folder
 
@@ -91,3 +95,53 @@ def test_images_of_several_commands(web: tuple[Path, str, list[str]], tmp_path: 
     from_python = tapetum.classify((f"{base}/one.png", WORLD.make_image("red")), model=str(tmp_path / "few.safetensors"))
     assert [image.path for image in from_python.images] == [f"{base}/one.png", "image-1"]
     assert read(requests) == []
+
+
+@pytest.mark.slow
+def test_videos_of_several_commands(clip: Path, tmp_path: Path, cache: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk, mine = tmp_path / "disk", tmp_path / "mine.mp4"
+    (disk / "clips").mkdir(parents=True)
+    for name in ("clips/a.mp4", "clips/b.mp4", "alone.mp4"):
+        shutil.copy(clip, disk / name)
+    shutil.copy(clip, mine)
+    (disk / "bad.mp4").write_bytes(b"no video")
+    (disk / "points.csv").write_text("t,x,y\n0,10,12\n2,30,20\n")
+    Image.fromarray(np.pad(np.full((10, 12), 255, np.uint8), ((8, 30), (20, 32)))).save(disk / "mask.png")
+    still = "--model", "static", "--json"
+
+    def outcomes(where: str | Path, folder: Path) -> list[Any]:
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        one, workers = f"{where}/alone.mp4", 1 if where == disk else 2
+        said = [
+            run("track", one, "--points", f"{where}/points.csv", *still, "--report", "one.html"),
+            run("track", mine, "--region", f"{where}/mask.png", "--grid", 2, "--out", "mine.csv", *still),
+            run("track", f"{where}/clips", mine, f"{where}/bad.mp4", "--grid", 2, "--workers", workers, *still),
+            run("track", f"{where}/clips/a.mp4", f"{where}/clips", *still),
+            run("show", "alone-tracks/tracks.npz", one, "--json"),
+            run("show", f"{where}/points.csv", one),
+            run("show", one, "--frame", 1, "--json"),
+            run("detect", one, "red cup", "--track", "--tracker", "static", "--device", "cpu", "--json"),
+            run("answer", one, "What falls?", "--options", "a cup", "a ball", "--plan", "--json"),
+            run("answer", one, "What falls?", "--options", "a cup", "a ball", "--json"),
+        ]
+        made = {str(path): path.read_text() for path in sorted(Path().rglob("*.[cj]s[vo]*")) if ".tapetum" not in str(path)}
+        return [*said, made, sorted(str(path) for path in Path().rglob("*") if path.name != ".tapetum")]
+
+    here = outcomes(disk, tmp_path / "here")
+    with object_storage(monkeypatch) as client:
+        for path in (path for path in disk.rglob("*") if path.is_file()):
+            client.put_object(Bucket="bucket", Key=path.relative_to(disk).as_posix(), Body=path.read_bytes())
+        there = outcomes("s3://bucket", tmp_path / "there")
+    assert [each[0] for each in there[:-2]] == [0, 0, 2, 2, 0, 2, 0, 0, 0, 0], there
+    assert '"video": "s3://bucket/clips/b.mp4"' in there[2][1]
+    assert "bad.mp4: s3://bucket/bad.mp4 is not a video that can be read" in there[2][2]
+    assert {"alone-tracks/overlay.mp4", "alone-overlay.mp4", "alone-1.png", "alone-boxes/boxes.npz"} <= set(there[-1])
+    assert str(cache) not in Path("one.html").read_text()
+    assert without_times(here, disk) == without_times(there, "s3://bucket")
+
+
+def without_times(outcomes: list[Any], where: str | Path) -> list[str]:
+    """Write outcomes as texts, without seconds, in which the place of the videos is called PLACE."""
+    text = json.dumps(outcomes, indent=1).replace(str(where), "PLACE")
+    return re.sub(r'seconds\\*": [\d.]+', "", text).splitlines()

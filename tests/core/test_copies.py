@@ -13,8 +13,11 @@ from tapetum.core.jobs import run_jobs
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "tapetum").symlink_to(tmp_path / "disk")  # where home is small
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "tapetum" / "folders"
+    return tmp_path / "disk" / "folders"
 
 
 def copied(address: str, *below: str) -> str:
@@ -29,6 +32,7 @@ def copied(address: str, *below: str) -> str:
     [
         ("s3://bucket/photos", "photos", "s3://bucket/photos"),
         ("s3://bucket/photos", "photos/a/b c#.jpg", "s3://bucket/photos/a/b c#.jpg"),
+        ("s3://bucket/sums", f"sums/{'0a' * 16}/1.jpg", f"s3://bucket/sums/{'0a' * 16}/1.jpg"),
         ("s3://bucket", "bucket/a.jpg", "s3://bucket/a.jpg"),
         ("https://host/my%20photos", "my photos/b c#.jpg", "https://host/my%20photos/b%20c%23.jpg"),
         ("https://host/clip.mp4?key=a%2Fb", "clip.mp4", "https://host/clip.mp4?key=a%2Fb"),

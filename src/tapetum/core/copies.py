@@ -24,8 +24,8 @@ from tapetum.core.reading import read_bytes
 EPISODES = re.compile(r"#(?:episode|camera)=[^/]*$")
 """What stands behind the address of a LeRobot data set, and names episodes of it."""
 _ADDRESS, _LETTERS = ".address", 32
-_COPY = re.compile(r"(.*/tapetum/folders/[0-9a-f]{32})/(.*)", re.DOTALL)
-"""A copy, wherever the cache is: processes of a cluster need not have the XDG_CACHE_HOME of the command."""
+_ROOT = re.compile(r"/[0-9a-f]{32}(?=/)")
+"""Ends the folder of a copy, wherever the cache is: processes of a cluster need not have the XDG_CACHE_HOME of the command."""
 _LONGEST = 1 << 16
 """Bytes of a file that has an address."""
 _WEB = "http://", "https://"
@@ -34,8 +34,9 @@ _used: list[str] = []
 
 
 def copies_folder() -> Path:
-    """Find the folder of all copies."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tapetum" / "folders"
+    """Find the folder of all copies, without links in its path."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.path.realpath(cache / "tapetum" / "folders"))
 
 
 def copy_root(address: str) -> Path:
@@ -62,15 +63,18 @@ def write_address(address: str) -> None:
 
 def address_of(path: str | os.PathLike[str]) -> str | None:
     """Find the address of which a path is a copy, or lies in one; None for other paths."""
-    if not (copy := _COPY.fullmatch(os.fspath(path))) or (address := _written_address(copy[1])) is None:
+    text = os.fspath(path)
+    roots = ((end, _written_address(text[:end])) for end in (match.end() for match in _ROOT.finditer(text)))
+    end, address = next((found for found in roots if found[1] is not None), (0, None))
+    if address is None:
         return None
-    name, below = copy_name(address), copy[2]
+    name, below = copy_name(address), text[end + 1 :]
     episodes = EPISODES.search(below)
-    below, end = (below[: episodes.start()], episodes[0]) if episodes else (below, "")
+    below, behind = (below[: episodes.start()], episodes[0]) if episodes else (below, "")
     if below != name and not below.startswith(f"{name}/"):  # an image that JSON lines name lies beside them
         address, name, below = address.rpartition("/")[0], "", f"/{below}"
     inside = below.removeprefix(name)
-    return address + (quote(inside) if address.startswith(_WEB) else inside) + end
+    return address + (quote(inside) if address.startswith(_WEB) else inside) + behind
 
 
 def place_name(path: str | os.PathLike[str]) -> str:
