@@ -12,8 +12,11 @@ import pytest
 from PIL import Image
 
 import tapetum
+from support.files import make_image
 from support.scripts import GOLDEN, script
 from support.storage import object_storage, web_server
+from systems.perception_test.test_scores import GOLDEN as PERCEPTION_TEST
+from systems.pretraining.study.sweep_script import TINY
 from tapetum.core import remote_cache
 from tapetum.data import remote_folder
 
@@ -141,7 +144,71 @@ def test_videos_of_several_commands(clip: Path, tmp_path: Path, cache: Path, run
     assert without_times(here, disk) == without_times(there, "s3://bucket")
 
 
+def test_what_goes_wrong_is_one_line(web: tuple[Path, str, list[str]], cache: Path, run: Run) -> None:
+    folder, base, requests = web
+    for name in ("a.png", "a.mp4", "a.json"):
+        (folder / name).write_bytes(b"nothing")
+    still = "--model", "static"
+    for words, message in (
+        (("classify", f"{base}/gone.png"), f"there is nothing at {base}/gone.png; check the address"),
+        (("caption", "ftp://host/a.png"), "has the scheme ftp; give s3://"),
+        (("ask", f"{base}/a.png", "what?", "--cache-gb", 0), "and --cache-gb allows 0; give more"),
+        (("embed", "http://127.0.0.1:9/a.png", "--out", "a.npz"), "cannot read http://127.0.0.1:9/a.png: "),
+        (("discover", f"{base}/a.png", "--out", "found"), f"{base}/a.png is not an image"),
+        (("track", f"{base}/a.mp4", *still), f"{base}/a.mp4 is not a video"),
+        (("track", "rtsp://host/front", *still), "has the scheme rtsp; give s3://"),
+        (("show", f"{base}/a.json", f"{base}/a.mp4"), f"{base}/a.mp4 is not a video"),
+        (("study", "run", "--plan", f"{base}/gone.toml", "--out", "study"), f"there is nothing at {base}/gone.toml"),
+        (("scenes", "make", "made", "--n", 1, "--textures", f"{base}/a.png"), f"{base}/a.png is neither a folder of images"),
+    ):
+        code, out, err = run(*words)
+        assert (code, out, err.strip().count("\n")) == (2, "", 0), err
+        assert message in err
+        assert str(cache) not in err
+    requests.clear()
+    code, _, err = run("answer", f"{base}/a.mp4", "What?", "--options", "one")
+    assert (code, "give two or more different answers" in err, requests) == (2, True, [])  # said before anything is read
+
+
 def without_times(outcomes: list[Any], where: str | Path) -> list[str]:
     """Write outcomes as texts, without seconds, in which the place of the videos is called PLACE."""
     text = json.dumps(outcomes, indent=1).replace(str(where), "PLACE")
     return re.sub(r'seconds\\*": [\d.]+', "", text).splitlines()
+
+
+@pytest.mark.slow
+def test_a_study_a_submission_and_textures(web: tuple[Path, str, list[str]], tmp_path: Path, cache: Path, run: Run) -> None:
+    folder, base, requests = web
+    for k in range(12):
+        make_image(folder / "classes" / "ab"[k % 2] / f"{k}.png", (20 * k, 200 * (k % 2), 0), (12, 12))
+        make_image(folder / "others" / f"{k}.png", (20 * k, 0, 90), (16, 12))
+    (folder / "truth.json").write_text(json.dumps(PERCEPTION_TEST["object"]["truth"]))
+    predictions = json.loads(json.dumps(PERCEPTION_TEST["object"]["said"]))
+    predictions["video_0"][0]["id"] = "0"
+    (folder / "said.json").write_text(json.dumps(predictions))
+    few = TINY.format(minutes=2).replace("count = 60", "count = 6").replace("known = 30", "known = 4")
+    few = few.replace("queries = 20", "queries = 2") + '[[grids]]\nsizes = ["s"]\nmethods = ["byol"]\nbudgets = [5e6]\n'
+
+    def outcomes(where: str | Path, out: Path) -> list[Any]:
+        source = f"variants = [\"other\"]\n[sources.other]\ndata = '{where}/others'\nlabelled = false\n"
+        (folder / "plan.toml").write_text(few + source)
+        study = "study", "run", "--plan", f"{where}/plan.toml", "--images", f"{where}/classes", "--out", out / "study"
+        said = [run(*study, "--json")[:2]]
+        read(requests)
+        said.append(run(*study, "--dry")[:2])
+        assert not [request for request in read(requests) if ".png" in request]
+        said.append(run("study", "report", out / "study", "--json")[:2])
+        given = "--annotations", f"{where}/truth.json", "--check", f"{where}/said.json"
+        said.append(run("submit", "perception-test", "--task", "object", *given))
+        small = "--n", 1, "--size", 32, "--frames", 2
+        said.append(run("scenes", "make", out / "scenes", *small, "--textures", f"{where}/classes")[:2])
+        row = json.loads((out / "study" / "points.jsonl").read_text())
+        said.append({name: row[name] for name in ("knn", "linear", "miou", "steps")})
+        return [*said, (out / "study" / "study.json").read_text(), (out / "scenes" / "tapvid.pkl").read_bytes().hex()]
+
+    here, there = outcomes(folder, tmp_path / "here"), outcomes(base, tmp_path / "there")
+    assert [said[0] for said in there[:5]] == [0, 0, 0, 2, 0], there
+    assert f"the server would refuse {base}/said.json" in there[3][2]
+    assert without_times(here, folder) == [line.replace("/there/", "/here/") for line in without_times(there, base)]
+    kept = [path for path in (tmp_path / "there").rglob("*") if path.is_file() and str(cache).encode() in path.read_bytes()]
+    assert kept == []

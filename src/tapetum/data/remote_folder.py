@@ -68,8 +68,7 @@ def local_data(given: Options, names: Collection[str], cache_gb: float) -> Itera
         with using(copies):
             yield replace(given, **changed) if copies else given  # pyright: ignore[reportArgumentType, reportCallIssue, reportReturnType]
     except TapetumError as error:
-        if copies:
-            error.args = (with_addresses(str(error)), *error.args[1:])
+        error.args = (with_addresses(str(error)), *error.args[1:])
         raise
 
 
