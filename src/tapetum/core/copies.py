@@ -64,11 +64,15 @@ def write_address(address: str) -> None:
 def address_of(path: str | os.PathLike[str]) -> str | None:
     """Find the address of which a path is a copy, or lies in one; None for other paths."""
     text = os.fspath(path)
-    roots = ((end, _written_address(text[:end])) for end in (match.end() for match in _ROOT.finditer(text)))
-    end, address = next((found for found in roots if found[1] is not None), (0, None))
-    if address is None:
-        return None
-    name, below = copy_name(address), text[end + 1 :]
+    for match in _ROOT.finditer(text):
+        if (address := _written_address(text[: match.end()])) is not None:
+            return _join(address, text[match.end() + 1 :])
+    return None
+
+
+def _join(address: str, below: str) -> str:
+    """The address of what lies at a path below the folder of a copy."""
+    name = copy_name(address)
     episodes = EPISODES.search(below)
     below, behind = (below[: episodes.start()], episodes[0]) if episodes else (below, "")
     if below != name and not below.startswith(f"{name}/"):  # an image that JSON lines name lies beside them
