@@ -73,7 +73,7 @@ def find_jobs(settings: SeeSettings, images: Any, request: Request, together: bo
         path = Path(source) if isinstance(source, str | Path) else None
         name = path.stem if path else f"image-{number}"
         if path and name in jobs:
-            name = path.name if path.name not in jobs else f"{path.parent.name}-{path.name}"
+            name = path.name if path.name not in jobs else f"{Path(place_name(path)).parent.name}-{path.name}"
         if name in jobs:
             raise BadInput(f"two images are called {name}; ask about them with two commands, or rename one")
         jobs[name] = Job(name=name, source=source)

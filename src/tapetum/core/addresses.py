@@ -87,8 +87,8 @@ def check_address(address: str) -> None:
     Traceback (most recent call last):
     tapetum.core.errors.BadInput: 'ftp://example.org/photos' has the scheme ftp; give s3://, gs://, http://, https:// or hf://
     """
-    scheme = address.partition("://")[0].lower()
-    if scheme not in PACKAGES:
+    scheme = address.partition("://")[0]
+    if scheme not in PACKAGES:  # fsspec knows them in small letters alone
         *others, last = (f"{name}://" for name in PACKAGES)
         raise BadInput(f"{address[:200]!r} has the scheme {scheme}; give {', '.join(others)} or {last}")
     try:

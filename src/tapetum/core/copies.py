@@ -109,12 +109,12 @@ def with_addresses(text: str) -> str:
 @contextmanager
 def using(copies: Iterable[str]) -> Iterator[None]:
     """Count paths of copies as those that the commands of this process work on, for as long as the block runs."""
-    before = list(_used)
-    _used.extend(copies)
+    _used.extend(own := list(copies))
     try:
         yield
     finally:
-        _used[:] = before
+        for each in own:
+            _used.remove(each)
 
 
 def check_cluster(ray: Any) -> None:
