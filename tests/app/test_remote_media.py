@@ -193,7 +193,7 @@ def test_a_study_a_submission_and_textures(web: tuple[Path, str, list[str]], tmp
         source = f"variants = [\"other\"]\n[sources.other]\ndata = '{where}/others'\nlabelled = false\n"
         (folder / "plan.toml").write_text(few + source)
         study = "study", "run", "--plan", f"{where}/plan.toml", "--images", f"{where}/classes", "--out", out / "study"
-        said = [run(*study, "--json")[:2]]
+        said: list[Any] = [run(*study, "--json")[:2]]
         read(requests)
         said.append(run(*study, "--dry")[:2])
         assert not [request for request in read(requests) if ".png" in request]

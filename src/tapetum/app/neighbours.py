@@ -67,7 +67,7 @@ def write_page(
     rows = np.unique(np.linspace(0, len(made.paths) - 1, ROWS).round().astype(int)).tolist()
     shown = sorted({k for row in rows for k in (row, *made.neighbours[row].tolist()) if k >= 0})
     files = made.paths if places is None else places
-    images = {k: _thumbnail(made, files[k], k) if image_of is None else small_image(image_of(k)) for k in shown}
+    images = {k: _thumbnail(made, files, k) if image_of is None else small_image(image_of(k)) for k in shown}
     with whole_file(path) as temporary:
         write_text(temporary, "\n".join(_page(made, rows, images)))
     return path
@@ -99,14 +99,14 @@ def _cell(made: "Embedded", k: int, image: str, before: str) -> str:
     return f"<figure title='{html.escape(made.paths[k], quote=True)}'>{image}{before}{name}{when}</figure>"
 
 
-def _thumbnail(made: "Embedded", file: str, k: int) -> str:
+def _thumbnail(made: "Embedded", files: Sequence[str], k: int) -> str:
     """An image tag with the image of a piece in it; of sound, and of what has gone since, a word."""
     from tapetum.video import open_video
 
     if "image" not in made.modalities[k] and "video" not in made.modalities[k]:
         return "<i>sound</i>"
     try:
-        with open_video(file) as video:
+        with open_video(files[k]) as video:
             start, stop = made.start_s[k], made.stop_s[k]
             frame = 0
             if start is not None and stop is not None:
