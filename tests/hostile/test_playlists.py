@@ -15,6 +15,7 @@ import av.error
 import pytest
 from PIL import Image
 
+from support.storage import web_server
 from tapetum.core.errors import BadInput
 from tapetum.video import LiveVideo, open_video
 
@@ -160,14 +161,28 @@ def test_protocols_are_only_names(tmp_path: Path, clip: Path, run: Run, monkeypa
     assert not Path("out").exists()
 
 
-@pytest.mark.parametrize("kind", ["http", "https", "tcp", "rtsp", "rtmp", "ftp", "udp", "hls+http", "HTTP"])
+@pytest.mark.parametrize("kind", ["tcp", "rtsp", "rtmp", "ftp", "udp", "hls+http", "HTTP"])
 def test_addresses_are_refused(tmp_path: Path, run: Run, server: Server, kind: str) -> None:
     address = f"{kind}://127.0.0.1:{server.port}/a.mp4"
-    _refused(address, "only local files are opened")
+    for known in (address, f"http://127.0.0.1:{server.port}/a.mp4", f"https://127.0.0.1:{server.port}/a.mp4"):
+        _refused(known, "only local files are opened")
     code, stdout, stderr = run("track", address, "--model", "static", "--out", tmp_path / "out")
     assert (code, stdout, stderr.count("\n")) == (2, "", 1)
-    assert f"{address} is an address" in stderr
+    assert f"{address!r} has the scheme {kind}; give s3://" in stderr
     _refused(f"file://{tmp_path}/a.mp4", "only local files")
+
+
+@pytest.mark.parametrize("kind", ["HLS of an address", "ffconcat of an address"])
+def test_a_copy_of_what_lies_at_an_address_is_read_as_a_file_is(
+    tmp_path: Path, run: Run, server: Server, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "web").mkdir()
+    (tmp_path / "web" / "a.mp4").write_text(SCRIPTS[kind](f"http://127.0.0.1:{server.port}/a.ts", server.port, "a.mp4"))
+    with web_server(tmp_path / "web", ranges=True) as (base, _):
+        code, stdout, stderr = run("track", f"{base}/a.mp4", "--model", "static", "--out", tmp_path / "out")
+    assert (code, stdout, stderr.count("\n")) == (2, "", 1)
+    assert f"{base}/a.mp4 is not a video that can be read" in stderr
 
 
 @pytest.mark.parametrize("kind", ["HLS of an address", "ffconcat of an address", "SDP", "DASH"])

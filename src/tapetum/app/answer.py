@@ -10,6 +10,7 @@ from tapetum.app.answer_model import unfamiliar_remark
 from tapetum.app.model_remarks import describe_model, next_step
 from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.core.errors import BadInput
+from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +26,8 @@ class AnswerOptions:
     """Options of `answer`."""
 
     video: tyro.conf.Positional[Annotated[Any, one_text("VIDEO")]]
-    """A video, or an episode of a LeRobot data set (SET#episode=3); in Python also frames, uint8 (t, h, w, 3)."""
+    """A video, or an episode of a LeRobot data set (SET#episode=3), or the address of one; in Python also frames, uint8
+    (t, h, w, 3)."""
     question: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="QUESTION")]
     """What is asked; may be empty, where the answers say all."""
     _: KW_ONLY
@@ -39,6 +41,8 @@ class AnswerOptions:
     what the weights can do."""
     frame_rate: float = 1.0
     """Frames looked at in a second of video."""
+    cache_gb: float = CACHE_GB
+    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> None:
         """Raise `BadInput` for what cannot be done, before anything is."""
@@ -89,7 +93,7 @@ class ChosenAnswer(Result):
         return "\n".join([*lines, *filter(None, about)])
 
 
-@verb(AnswerOptions)
+@verb(AnswerOptions, data=("video",))
 def answer(options: AnswerOptions, listener: Listener) -> ChosenAnswer:
     """Choose the answer whose words, after those of the question, are most like the video (MC-ViT, arXiv 2402.05861, 4.2), or
     likeliest for a language model that looks at it.

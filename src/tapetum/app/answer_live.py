@@ -196,7 +196,7 @@ class AnswerCommandOptions(AnswerOptions):
     """Only say what it will cost: frames, tokens, memories, bytes, FLOPs, time."""
 
 
-@verb(AnswerCommandOptions)
+@verb(AnswerCommandOptions, data=("video",))
 def _answer(options: AnswerCommandOptions, listener: Listener) -> ChosenAnswer | ChosenLive | PlannedWork:
     """Do what `tapetum answer` does, with --plan, with --online, or with neither."""
     if options.plan:

@@ -23,7 +23,7 @@ class AskOptions(SeeSettings):
     """
 
     images: tyro.conf.Positional[tuple[Annotated[Any, one_text("IMAGE")], ...]]
-    """Images, folders of some, or videos with --frames. In Python also one alone, and arrays (h, w, 3)."""
+    """Images, folders of some, videos with --frames, or addresses of these. In Python also one alone, and arrays (h, w, 3)."""
     question: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="QUESTION")]
     """What to ask of each. The bundled models are told it in the words that they know, where they say the same; others in
     yours."""
@@ -37,7 +37,7 @@ class AskOptions(SeeSettings):
     """Ask once about all images together, in their order."""
 
 
-@verb(AskOptions)
+@verb(AskOptions, data=("images",))
 def ask(options: AskOptions, listener: Listener) -> ImageReplies:
     """Answer a question about each image or video, or about all images together.
 

@@ -22,7 +22,7 @@ class CaptionOptions(SeeSettings):
     """
 
     images: tyro.conf.Positional[tuple[Annotated[Any, one_text("IMAGE")], ...]]
-    """Images, folders of some, or videos with --frames. In Python also one alone, and arrays (h, w, 3)."""
+    """Images, folders of some, videos with --frames, or addresses of these. In Python also one alone, and arrays (h, w, 3)."""
     _: KW_ONLY
     language: Annotated[str, tyro.conf.arg(metavar="CODE")] = "en"
     """Language of the caption, such as en or de."""
@@ -30,7 +30,7 @@ class CaptionOptions(SeeSettings):
     """Ask for more than a sentence; the models named mix know that."""
 
 
-@verb(CaptionOptions)
+@verb(CaptionOptions, data=("images",))
 def caption(options: CaptionOptions, listener: Listener) -> ImageReplies:
     """Caption each image or video.
 

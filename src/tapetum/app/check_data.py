@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from tapetum.app.verb import File, Listener, Result, verb
+from tapetum.core.copies import place_name
 from tapetum.core.errors import BadInput
 from tapetum.train.launch_config import CACHE_GB
 
@@ -66,7 +67,7 @@ class CheckedDataSet:
         """Write all of it as JSON values."""
         return {
             "name": self.data_set.name,
-            "folder": str(self.folder),
+            "folder": place_name(self.folder),
             "address": self.data_set.address,
             "licence": self.data_set.licence,
             "complete": self.complete,

@@ -16,6 +16,7 @@ from tapetum.core.batched_work import BatchedWork
 from tapetum.core.devices import find_device
 from tapetum.core.errors import BadInput
 from tapetum.core.jobs import Engine
+from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +42,8 @@ class ClassifyOptions:
     """
 
     images: tyro.conf.Positional[tuple[Annotated[Any, one_text("IMAGES")], ...]]
-    """Images; of a folder all images in it. In Python also one alone, and arrays, tensors and images of Pillow."""
+    """Images; of a folder all images in it; or addresses of these. In Python also one alone, and arrays, tensors and images of
+    Pillow."""
     _: KW_ONLY
     top: Annotated[int, tyro.conf.arg(metavar="N")] = 5
     """Classes to name for each image, the likeliest first."""
@@ -65,6 +67,8 @@ class ClassifyOptions:
     """Processes that work at a time on this machine; each loads the model. One process alone makes batches of images."""
     device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = "auto"
     """Where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
+    cache_gb: float = CACHE_GB
+    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
     report: Annotated[File | None, tyro.conf.arg(metavar="FILE.html")] = None
     """Write a page that needs no network: a row an image, the least sure first."""
 
@@ -136,7 +140,7 @@ class Classified(Result):
         return f"{len(self.failed)} of {count} images could not be read; the others are above" if self.failed else None
 
 
-@verb(ClassifyOptions)
+@verb(ClassifyOptions, data=("images",))
 def classify(options: ClassifyOptions, listener: Listener) -> Classified | LabelsFitted:
     """Say what is in images, by the names of the classes that a network was trained on, or by labels that are given.
 

@@ -21,12 +21,12 @@ class DetectOptions(SeeSettings):
     """Find things that words name in images; the command can also follow them through a video."""
 
     images: tyro.conf.Positional[tuple[Annotated[Any, one_text("IMAGE")], ...]]
-    """Images, folders of some, or videos with --frames. In Python also one alone, and arrays (h, w, 3)."""
+    """Images, folders of some, videos with --frames, or addresses of these. In Python also one alone, and arrays (h, w, 3)."""
     things: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="THINGS")]
     """What to look for, such as "cat", or "cat ; red dog"."""
 
 
-@verb(DetectOptions)
+@verb(DetectOptions, data=("images",))
 def detect(options: DetectOptions, listener: Listener) -> ImageReplies:
     """Find boxes, with labels, around things in each image, or in frames of videos.
 
@@ -49,7 +49,7 @@ class DetectCommandOptions(FollowSettings, DetectOptions):
     """Follow what is found through the whole video: points in a box carry it, and it is looked for again where it is lost."""
 
 
-@verb(DetectCommandOptions)
+@verb(DetectCommandOptions, data=("images",))
 def _detect_or_follow(options: DetectCommandOptions, listener: Listener) -> ImageReplies | Things:
     """Do what `tapetum detect` does, with --track or without."""
     if not options.track:

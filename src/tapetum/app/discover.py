@@ -11,6 +11,7 @@ import tyro
 from tapetum.app.report import check_report
 from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.core.errors import BadInput
+from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,7 +41,8 @@ class DiscoverOptions:
     """
 
     images: tyro.conf.Positional[tuple[Annotated[Any, one_text("IMAGES")], ...]]
-    """Images; of a folder all images in it. In Python also one alone, and arrays, tensors and images of Pillow."""
+    """Images; of a folder all images in it; or addresses of these. In Python also one alone, and arrays, tensors and images of
+    Pillow."""
     _: KW_ONLY
     out: Annotated[File, tyro.conf.arg(metavar="DIR")]
     """Folder for what is found: objects.html, instances.json (COCO) and drawn images."""
@@ -55,6 +57,8 @@ class DiscoverOptions:
     """Write the page objects.html to another place too."""
     seed: int = 0
     """The same seed finds the same objects."""
+    cache_gb: float = CACHE_GB
+    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> None:
         """Raise BadInput for numbers that cannot be."""
@@ -106,7 +110,7 @@ class Discovered(Result):
         return f"{len(self.failed)} of {count} images could not be read; {where}" if self.failed else None
 
 
-@verb(DiscoverOptions)
+@verb(DiscoverOptions, data=("images",))
 def discover(options: DiscoverOptions, listener: Listener) -> Discovered:
     """Find objects in images without labels: masks, drawn images and a page that shows them all.
 

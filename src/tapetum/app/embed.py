@@ -14,10 +14,12 @@ from tapetum.app.embedding_table import check_table, write_table
 from tapetum.app.plan import PlannedWork, plan_watching
 from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.core.batched_work import BatchedWork
+from tapetum.core.copies import place_name
 from tapetum.core.devices import choose_device
 from tapetum.core.errors import BadInput
 from tapetum.core.jobs import Engine, gpus_for, run_jobs
 from tapetum.core.provenance import check
+from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -40,8 +42,8 @@ class EmbedOptions:
 
     files: tyro.conf.Positional[tuple[Annotated[Any, one_text("FILES")], ...]]
     """Images, recordings, videos; of a folder all files in it and in the folders below, but texts, tables and archives; of a
-    LeRobot data set its episodes (SET, SET#episode=3-7,camera=top). In Python also one alone, and images and videos in memory:
-    arrays, tensors, images of Pillow."""
+    LeRobot data set its episodes (SET, SET#episode=3-7,camera=top); or addresses of these. In Python also one alone, and images
+    and videos in memory: arrays, tensors, images of Pillow."""
     _: KW_ONLY
     out: Annotated[File | None, tyro.conf.arg(metavar="FILE")] = None
     """Table to write: .parquet or .npz."""
@@ -60,6 +62,8 @@ class EmbedOptions:
     neighbours: Annotated[int, tyro.conf.arg(metavar="N")] = 0
     """Add to the table the N pieces of other files that are most alike, and write a page that shows them beside it:
     OUT.neighbours.html."""
+    cache_gb: float = CACHE_GB
+    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> None:
         """Raise `BadInput` for what cannot be done, before anything is."""
@@ -129,7 +133,7 @@ class Embedded(Result):
         return f"{self.failed} of {self.files} files could not be read; the table has the others"
 
 
-@verb(EmbedOptions)
+@verb(EmbedOptions, data=("files",))
 def embed(options: EmbedOptions, listener: Listener) -> Embedded:
     """Make vectors of images, recordings and videos, for search, clustering and probes.
 
@@ -180,13 +184,14 @@ def embed(options: EmbedOptions, listener: Listener) -> Embedded:
                 listener.note(problem.message)
     unread = [number for number, output in outputs.items() if any(isinstance(each, _Unread) for each in output)]
     done = [(number, *each) for number in range(len(files)) for each in outputs[number] if not isinstance(each, _Unread)]
-    pieces = [piece if alone else replace(piece, file=_name_of(files[number], piece)) for number, piece, _ in done]
+    places = [_place_of(files[number], piece) for number, piece, _ in done]
+    pieces = [piece for _, piece, _ in done]
     vectors = [vector for _, _, vector in done]
     if not pieces:
         wrote = "" if options.out is None else f"; {options.out} was not written"
         raise BadInput(f"none of {len(files)} files could be read{wrote}")
     made = Embedded(
-        paths=tuple(piece.file for piece in pieces),
+        paths=tuple(map(place_name, places)),
         start_s=tuple(piece.start for piece in pieces),
         stop_s=tuple(piece.stop for piece in pieces),
         modalities=tuple(tuple(piece.inputs) for piece in pieces),
@@ -209,7 +214,7 @@ def embed(options: EmbedOptions, listener: Listener) -> Embedded:
     if page is not None:
         from tapetum.app.neighbours import write_page
 
-        made = replace(made, page=write_page(made, page))
+        made = replace(made, page=write_page(made, page, places=places))
     return made
 
 
@@ -242,8 +247,8 @@ def _absolute(file: "Path | Video") -> "Path | Video":
     return Path(os.path.abspath(file)) if isinstance(file, Path) else file
 
 
-def _name_of(file: "Path | Video", piece: "EmbeddedPiece") -> str:
-    """The file of a piece as it was given."""
+def _place_of(file: "Path | Video", piece: "EmbeddedPiece") -> str:
+    """The file of a piece as it was given, or its copy; the name of what is in memory."""
     return str(file) if isinstance(file, Path) else piece.file
 
 
@@ -335,7 +340,7 @@ class EmbedCommandOptions(EmbedOptions):
 EmbedCommandOptions.__doc__ = EmbedOptions.__doc__
 
 
-@verb(EmbedCommandOptions)
+@verb(EmbedCommandOptions, data=("files",))
 def _embed_or_plan(options: EmbedCommandOptions, listener: Listener) -> Embedded | PlannedWork:
     """Do what `tapetum embed` does, with --plan or without."""
     return plan_watching(options.files, options.model) if options.plan else embed.run(options, listener)

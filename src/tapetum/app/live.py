@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tapetum.app.live_run import LiveFrame, LiveRun
 from tapetum.app.point_tasks import needs_network, open_reference, requested_points
 from tapetum.app.points import PointRequest
-from tapetum.app.track import OVERLAY, TABLE, TRACKS, TrackSettings, file_lines, make_tracker, no_overlay, save
+from tapetum.app.track import OVERLAY, SHOWN_BY, TABLE, TRACKS, TrackSettings, file_lines, make_tracker, no_overlay, save
 from tapetum.app.track_files import one_file
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
@@ -135,7 +135,7 @@ class TrackedLive(Result):
         )
 
 
-@verb(TrackLiveOptions)
+@verb(TrackLiveOptions, data=SHOWN_BY)
 def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
     """Track points through frames as they come, with a causal model; what comes too fast is dropped.
 

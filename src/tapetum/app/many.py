@@ -18,9 +18,10 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from tapetum.app.report import check_report
-from tapetum.app.track import MODEL, TRACKS, TrackOptions, TrackSettings, make_tracker, track_into
+from tapetum.app.track import MODEL, SHOWN_BY, TRACKS, TrackOptions, TrackSettings, make_tracker, track_into
 from tapetum.app.track_files import one_file
 from tapetum.app.verb import File, Listener, Result, narrowed, verb
+from tapetum.core.copies import place_name, with_addresses
 from tapetum.core.devices import choose_dtype
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.files import whole_file, write_text
@@ -34,7 +35,7 @@ SUMMARY, TABLE = "summary.json", "videos.json"
 """What is said of a video in its folder, and of all of them beside their folders."""
 _POINT = re.compile(r"[^/,]{1,40}(,[-+.\de]{1,20}){2,3}")
 """Looks like a point, or a correction."""
-WITHOUT_EFFECT = {"device", "keep_features"}
+WITHOUT_EFFECT = {"device", "keep_features", "cache_gb"}
 """Settings that leave the tracks of a video as they are."""
 
 
@@ -44,8 +45,8 @@ class TrackManyOptions(TrackSettings):
 
     videos: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="VIDEO ...")] = field(kw_only=False)
     """Video file, folder of images, npy/npz array, or episode of a LeRobot data set (SET#episode=3); several of them, or a
-    folder of videos or a whole such set, to track in each; with --online also the number of a camera, an address such as
-    rtsp://..., or - for standard input."""
+    folder of videos or a whole such set, to track in each; or addresses of these (s3://, gs://, https://, hf://). With --online
+    also the number of a camera, the address of a stream such as rtsp://..., or - for standard input."""
     out: Annotated[File | None, tyro.conf.arg(metavar="DIR|FILE")] = None
     """Folder for the results; by default the name of the video with -tracks. Of several videos each has a folder in it, and
     those that are done are not done again. Of one video also a single file: .csv, .npz, .json or .parquet (tracks), .mp4."""
@@ -105,7 +106,7 @@ class TrackedMany(Result):
         return f"{len(failed)} of {len(self.videos)} videos could not be tracked ({', '.join(failed[:3])}); see above"
 
 
-@verb(TrackManyOptions)
+@verb(TrackManyOptions, data=("videos", *SHOWN_BY))
 def track_many(options: TrackManyOptions, listener: Listener) -> TrackedMany:
     """Track points through several videos, into folders in `out` (by default tracks).
 
@@ -275,5 +276,5 @@ def _summary(
 def _trouble(job: tuple[str, str], error: Exception) -> dict[str, Any]:
     """What is said of a video that cannot be tracked."""
     if isinstance(error, TapetumError):
-        return {"video": job[1], "trouble": str(error)}
-    return {"video": job[1], "trouble": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
+        return {"video": place_name(job[1]), "trouble": with_addresses(str(error))}
+    return {"video": place_name(job[1]), "trouble": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}

@@ -50,17 +50,24 @@ def nearest(
     return rows, cosines
 
 
-def write_page(made: "Embedded", path: Path, image_of: Callable[[int], UInt8[np.ndarray, "h w 3"]] | None = None) -> Path:
+def write_page(
+    made: "Embedded",
+    path: Path,
+    image_of: Callable[[int], UInt8[np.ndarray, "h w 3"]] | None = None,
+    places: Sequence[str] | None = None,
+) -> Path:
     """Write an HTML page with a row a piece: its image and those of its neighbours, with names and cosines.
 
     All is in the one file. Of many pieces `ROWS` are shown. `image_of` gives the image of a piece where that is not what
-    the file of its path shows. Raises BadInput where the page cannot be written.
+    its file shows; `places` are the files of the pieces, by default their paths. Raises BadInput where the page cannot be
+    written.
     """
     assert made.neighbours is not None
     assert made.cosines is not None
     rows = np.unique(np.linspace(0, len(made.paths) - 1, ROWS).round().astype(int)).tolist()
     shown = sorted({k for row in rows for k in (row, *made.neighbours[row].tolist()) if k >= 0})
-    images = {k: _thumbnail(made, k) if image_of is None else small_image(image_of(k)) for k in shown}
+    files = made.paths if places is None else places
+    images = {k: _thumbnail(made, files, k) if image_of is None else small_image(image_of(k)) for k in shown}
     with whole_file(path) as temporary:
         write_text(temporary, "\n".join(_page(made, rows, images)))
     return path
@@ -92,14 +99,14 @@ def _cell(made: "Embedded", k: int, image: str, before: str) -> str:
     return f"<figure title='{html.escape(made.paths[k], quote=True)}'>{image}{before}{name}{when}</figure>"
 
 
-def _thumbnail(made: "Embedded", k: int) -> str:
+def _thumbnail(made: "Embedded", files: Sequence[str], k: int) -> str:
     """An image tag with the image of a piece in it; of sound, and of what has gone since, a word."""
     from tapetum.video import open_video
 
     if "image" not in made.modalities[k] and "video" not in made.modalities[k]:
         return "<i>sound</i>"
     try:
-        with open_video(made.paths[k]) as video:
+        with open_video(files[k]) as video:
             start, stop = made.start_s[k], made.stop_s[k]
             frame = 0
             if start is not None and stop is not None:

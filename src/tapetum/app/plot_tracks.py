@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tapetum.app.verb import Result
+from tapetum.app.verb import File, Result
+from tapetum.core.copies import address_of
 from tapetum.core.errors import BadInput
 from tapetum.core.files import plain_name, whole_file
 from tapetum.core.provenance import check
@@ -29,7 +30,7 @@ _INK, _SOFT, _LINE, _DOUBT = (29, 39, 48), (105, 118, 130), (211, 218, 224), (15
 class PlottedTracks(Result):
     """Tracks that were plotted."""
 
-    tracks_file: Path
+    tracks_file: File
     """Where the tracks were read from."""
     tracks: "Tracks"
     """The points."""
@@ -82,7 +83,7 @@ def plot_tracks(source: Path, out: Path | None, name: str | None, size: tuple[in
         from PIL import Image
 
         Image.fromarray(image).save(temporary, "PNG")
-    return PlottedTracks(tracks_file=source, tracks=tracks, plot=out, places=tuple(places))
+    return PlottedTracks(tracks_file=address_of(source) or source, tracks=tracks, plot=out, places=tuple(places))
 
 
 def _name(tracks: "Tracks", point: int) -> str:

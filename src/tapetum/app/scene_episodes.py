@@ -78,7 +78,7 @@ class EpisodesMade(Result):
         return "\n".join([*lines, f"tapvid3d     {self.out / 'tapvid3d'}"])
 
 
-@verb(EpisodesOptions)
+@verb(EpisodesOptions, data=("textures",))
 def episodes(options: EpisodesOptions, listener: Listener) -> EpisodesMade:
     """Make videos with sound, annotated in the formats of the Perception Test, TAP-Vid, TAPVid-3D and EgoSchema.
 

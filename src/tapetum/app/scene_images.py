@@ -63,7 +63,7 @@ class ImagesMade(Result):
         return "\n".join(lines)
 
 
-@verb(ImagesOptions)
+@verb(ImagesOptions, data=("textures",))
 def images(options: ImagesOptions, listener: Listener) -> ImagesMade:
     """Make images with boxes, masks, captions and questions, as JSON lines, files of COCO and tar shards.
 

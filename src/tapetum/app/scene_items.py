@@ -24,6 +24,7 @@ from tapetum.core.identity import source_label
 from tapetum.core.jobs import run_jobs
 from tapetum.core.reading import no_pipe, read_json
 from tapetum.hub.renamed import FIELDS
+from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:
     from tapetum.scenes.textures import Textures
@@ -33,7 +34,7 @@ SETTINGS, TRUTH = "settings.json", "truth"
 VERSION = 1
 CHECKED = 5000
 """Textures that are looked at before the work."""
-WITHOUT_EFFECT = ("out", "workers", "engine", "textures")
+WITHOUT_EFFECT = ("out", "workers", "engine", "textures", "cache_gb")
 """Options that leave the files as they are, or are noted in another way."""
 
 
@@ -51,11 +52,13 @@ class ItemOptions:
     size: int = 256
     """Width and height in pixels, 16 to 2048."""
     textures: Annotated[File | None, tyro.conf.arg(metavar="PATH")] = None
-    """Folder or parquet file of images to paint surfaces with; by default patterns that are made up."""
+    """Folder or parquet file of images to paint surfaces with, or its address; by default patterns that are made up."""
     workers: int = 1
     """Processes that work at a time on this machine."""
     engine: Literal["local", "ray"] = field(default="local")
     """What works: processes of this machine, or Ray on a cluster or this machine (needs tapetum[cluster])."""
+    cache_gb: float = CACHE_GB
+    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
 
 def begin(options: ItemOptions, what: str, folders: tuple[str, ...]) -> None:

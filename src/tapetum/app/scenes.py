@@ -15,6 +15,7 @@ from tapetum.app.scene_images import ImagesMade, ImagesOptions, images
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
 from tapetum.core.jobs import Engine
+from tapetum.train.launch_config import CACHE_GB
 
 __all__ = [
     "EpisodesMade",
@@ -41,7 +42,7 @@ class MakeOptions:
     seed: int = 0
     """The same seed makes the same videos."""
     textures: Annotated[File | None, tyro.conf.arg(metavar="PATH")] = None
-    """Folder or parquet file of images to paint surfaces with; by default patterns that are made up."""
+    """Folder or parquet file of images to paint surfaces with, or its address; by default patterns that are made up."""
     size: int = 256
     """Width and height in pixels."""
     frames: int = 24
@@ -50,6 +51,8 @@ class MakeOptions:
     """Processes that work at a time on this machine."""
     engine: Annotated[Engine, tyro.conf.arg(metavar="local|ray")] = "local"
     """What works: processes of this machine, or Ray on a cluster or this machine (needs tapetum[cluster])."""
+    cache_gb: float = CACHE_GB
+    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +77,7 @@ class ScenesMade(Result):
         return f"made {self.videos} videos of {self.frames} frames\ntapvid  {self.tapvid}"
 
 
-@verb(MakeOptions)
+@verb(MakeOptions, data=("textures",))
 def make(options: MakeOptions, listener: Listener) -> ScenesMade:
     """Make synthetic videos with exact truth, as a TAP-Vid pickle and TAPVid-3D files with depth.
 

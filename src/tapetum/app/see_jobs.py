@@ -12,6 +12,7 @@ from tapetum.app.replies import ImageReply, failed_row
 from tapetum.app.see_settings import Request, SeeSettings, load_answerer
 from tapetum.app.verb import narrowed
 from tapetum.core.batched_work import BatchedWork
+from tapetum.core.copies import place_name, with_addresses
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.files import named_path
 from tapetum.core.finished import read_finished, write_finished
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from tapetum.systems.paligemma.answers import Answerer, Reply
 
-_WITHOUT_EFFECT = "out", "report", "engine", "workers", "device"
+_WITHOUT_EFFECT = "out", "report", "engine", "workers", "device", "cache_gb"
 """Settings that leave the answers as they are."""
 _AT_A_TIME = 8
 """Examples that the network answers together."""
@@ -49,7 +50,7 @@ class Job:
 
     @property
     def path(self) -> str:
-        return str(self.source) if isinstance(self.source, str | Path) else self.name
+        return place_name(self.source) if isinstance(self.source, str | Path) else self.name
 
     @property
     def files(self) -> list[Path]:
@@ -72,7 +73,7 @@ def find_jobs(settings: SeeSettings, images: Any, request: Request, together: bo
         path = Path(source) if isinstance(source, str | Path) else None
         name = path.stem if path else f"image-{number}"
         if path and name in jobs:
-            name = path.name if path.name not in jobs else f"{path.parent.name}-{path.name}"
+            name = path.name if path.name not in jobs else f"{Path(place_name(path)).parent.name}-{path.name}"
         if name in jobs:
             raise BadInput(f"two images are called {name}; ask about them with two commands, or rename one")
         jobs[name] = Job(name=name, source=source)
@@ -165,6 +166,7 @@ def answer_jobs(
     progress: Callable[[int, int], None],
 ) -> Iterator[tuple[int, list[dict[str, Any]]]]:
     """Yield number and rows of each job, as soon as it is answered; `finished` and `progress` as in `run_jobs`."""
+    settings = narrowed(SeeSettings, settings)  # options of a command cannot be pickled
     on_ray = settings.engine == "ray"
     if on_ray:
         model = settings.model if not Path(settings.model).exists() else os.path.realpath(settings.model)
@@ -283,7 +285,7 @@ def _write(request: Request, job: Job, replies: Sequence[tuple[_Shown, "Reply"]]
 def _failed(job: Job, error: Exception) -> list[dict[str, Any]]:
     """The rows of a job that cannot be read, or met an error of its own, such as no memory for this one."""
     if isinstance(error, _Unreadable):
-        return [failed_row(job.path, str(error))]
+        return [failed_row(job.path, with_addresses(str(error)))]
     if isinstance(error, TapetumError):
         raise error
     return [failed_row(job.path, f"{type(error).__name__}: {error}")]

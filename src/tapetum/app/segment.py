@@ -20,12 +20,12 @@ class SegmentOptions(SeeSettings):
     """
 
     images: tyro.conf.Positional[tuple[Annotated[Any, one_text("IMAGE")], ...]]
-    """Images, folders of some, or videos with --frames. In Python also one alone, and arrays (h, w, 3)."""
+    """Images, folders of some, videos with --frames, or addresses of these. In Python also one alone, and arrays (h, w, 3)."""
     things: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="THINGS")]
     """What to outline, such as "cat", or "cat ; dog"."""
 
 
-@verb(SegmentOptions)
+@verb(SegmentOptions, data=("images",))
 def segment(options: SegmentOptions, listener: Listener) -> ImageReplies:
     """Find masks, with boxes and labels, of things in each image, or in frames of videos.
 

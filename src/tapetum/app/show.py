@@ -11,9 +11,11 @@ import tyro
 from tapetum.app.plot_tracks import PlottedTracks, plot_tracks
 from tapetum.app.show_frame import ShownFrame, show_frame
 from tapetum.app.verb import File, Listener, Result, count_frames, one_text, verb
+from tapetum.core.copies import address_of
 from tapetum.core.errors import BadInput
 from tapetum.core.files import plain_name
 from tapetum.core.provenance import check
+from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,10 +83,10 @@ class ShowOptions(DrawSettings):
     """
 
     tracks: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="TRACKS")]
-    """File of tracks."""
+    """File of tracks, or its address."""
     video: tyro.conf.Positional[Annotated[Any, one_text("VIDEO")]] = None
-    """The video that they come from: video file, folder of images, or npy/npz array; it must be given. In Python, with `out`,
-    also an array (t, h, w, 3)."""
+    """The video that they come from: video file, folder of images, or npy/npz array, or the address of one; it must be given.
+    In Python, with `out`, also an array (t, h, w, 3)."""
     _: KW_ONLY
     out: Annotated[File | None, tyro.conf.arg(metavar="FILE")] = None
     """Where to write the overlay: .mp4, .webm or .gif; by default the name of the video with -overlay.mp4."""
@@ -92,15 +94,17 @@ class ShowOptions(DrawSettings):
     """tracks: dots and fading paths; rainbow: the paths of what moves by itself, without the camera's motion."""
     name: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """Which video of a TAP-Vid pickle that holds several."""
+    cache_gb: float = CACHE_GB
+    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DrawnTracks(Result):
     """Tracks that were drawn on their video."""
 
-    tracks_file: Path
+    tracks_file: File
     """Where the tracks were read from."""
-    video: Path
+    video: File
     """What they were drawn on, or the name of an array."""
     tracks: "Tracks"
     """The points."""
@@ -124,7 +128,7 @@ class DrawnTracks(Result):
         return f"drew {what}\noverlay  {self.overlay}"
 
 
-@verb(ShowOptions)
+@verb(ShowOptions, data=("tracks", "video"))
 def show(options: ShowOptions, listener: Listener) -> DrawnTracks:
     """Draw saved tracks on the video that they come from; no model is loaded.
 
@@ -151,12 +155,12 @@ def show(options: ShowOptions, listener: Listener) -> DrawnTracks:
     check(out)
     with open_video(given) as video:
         count_frames(video, given, listener)
-        name = str(file or video.name)
+        name = Path(video.name) if file is None else address_of(file) or file
         tracks = read_tracks(source, video=video, name=options.name)
         video = tracked_part(video, tracks)
         check_video(tracks, video)
         write_overlay(out, video, tracks, options.view, listener, options)
-    return DrawnTracks(tracks_file=source, video=Path(name), tracks=tracks, overlay=out)
+    return DrawnTracks(tracks_file=address_of(source) or source, video=name, tracks=tracks, overlay=out)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +180,7 @@ class ShowCommandOptions(ShowOptions):
     """With --frame, put numbers of pixels along two edges of the image."""
 
 
-@verb(ShowCommandOptions)
+@verb(ShowCommandOptions, data=("tracks", "video"))
 def _show(options: ShowCommandOptions, listener: Listener) -> DrawnTracks | PlottedTracks | ShownFrame:
     """Do what `tapetum show tracks` does with these options."""
     out = None if options.out is None else Path(options.out)

@@ -10,8 +10,10 @@ import tyro
 from tapetum.app.commands import Group
 from tapetum.app.show import _show
 from tapetum.app.verb import File, Listener, Result, verb
+from tapetum.core.copies import place_name
 from tapetum.core.errors import BadInput
 from tapetum.core.files import refuse_folder
+from tapetum.train.launch_config import CACHE_GB
 
 _SOUND_RATE = 16000
 """Samples a second that the waveform is drawn of."""
@@ -32,6 +34,8 @@ class ShowPerceptionTestOptions:
     """Predictions of any tasks in the form of the benchmark's servers, shown beside the truth."""
     out: Annotated[File | None, tyro.conf.arg(metavar="FILE.html")] = None
     """Where to write the page; by default VIDEO_ID.html."""
+    cache_gb: float = CACHE_GB
+    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +64,7 @@ class ShownVideo(Result):
         return f"page  {self.page} ({self.bytes / 1e6:.1f} MB){remarks}"
 
 
-@verb(ShowPerceptionTestOptions)
+@verb(ShowPerceptionTestOptions, data=("annotations", "videos", "predictions"))
 def show_perception_test(options: ShowPerceptionTestOptions, listener: Listener) -> ShownVideo:
     """Write a video of the Perception Test as one HTML page, with its truth and predictions of any tasks beside it.
 
@@ -80,7 +84,7 @@ def show_perception_test(options: ShowPerceptionTestOptions, listener: Listener)
     refuse_folder(out)
     video, labels = read_one(options.annotations, name)
     path, recording = _find_video(options, name)
-    contents = gather(name, video, {str(file): read_json(file) for file in options.predictions}, labels)
+    contents = gather(name, video, {place_name(file): read_json(file) for file in options.predictions}, labels)
     film = film_uri(path, recording, video.metadata, listener.counting("coding the video"))
     sound = footage_sound(path, recording, video.metadata, _SOUND_RATE)
     write_page(out, contents, film, sound)

@@ -1,14 +1,21 @@
 """`tapetum.app.study`: a sweep of pre-training methods over budgets of FLOPs, which goes on after a stop, and its report."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from tapetum.app.commands import Command, Group, with_json
 from tapetum.app.verb import File, Listener, Result, verb
+from tapetum.core.addresses import is_address
 from tapetum.core.errors import BadInput
+from tapetum.train.launch_config import CACHE_GB
+
+if TYPE_CHECKING:
+    from tapetum.systems.pretraining.study.plan import StudyPlan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,9 +31,10 @@ class RunOptions:
     out: Annotated[File, tyro.conf.arg(metavar="DIR")]
     """Folder of the study; the same command goes on in it."""
     images: Annotated[File | None, tyro.conf.arg(metavar="DIR")] = None
-    """Labelled images to learn from, as tapetum pretrain --data takes them; by default shapes that are made up."""
+    """Labelled images to learn from, as tapetum pretrain --data takes them, or their address; by default shapes that are made
+    up. Addresses in a plan are taken too."""
     pixels: Annotated[File | None, tyro.conf.arg(metavar="DIR")] = None
-    """Images with a class for every pixel, to which all networks are transferred; by default shapes too."""
+    """Images with a class for every pixel, to which all networks are transferred, or their address; by default shapes too."""
     layout: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """How the files of --pixels lie: parquet, ade20k, camvid, cityscapes or voc; by default as the plan has it."""
     engine: Literal["local", "ray"] = "local"
@@ -39,6 +47,8 @@ class RunOptions:
     """Threads of torch for a point."""
     dry: bool = False
     """Say what it will cost, and do nothing."""
+    cache_gb: float = CACHE_GB
+    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +85,7 @@ class StudyDone(Result):
         return "\n".join(lines)
 
 
-@verb(RunOptions, apart=("images", "pixels"))
+@verb(RunOptions, apart=("images", "pixels"), data=("plan",))
 def run(options: RunOptions, listener: Listener) -> StudyDone:
     """Run the points of a study that are not done. The listener receives what it will cost, and each point.
 
@@ -87,19 +97,44 @@ def run(options: RunOptions, listener: Listener) -> StudyDone:
             raise BadInput(f"--{name} {value}: wanted 1 or more")
     import torch
 
-    from tapetum.systems.pretraining.study.plan import load_plan
+    from tapetum.systems.pretraining.study.plan import data_contents, load_plan
     from tapetum.systems.pretraining.study.sweep import TABLE, predict_study, run_study
 
     torch.set_num_threads(options.threads)
-    images, pixels = (None if place is None else str(Path(place).absolute()) for place in (options.images, options.pixels))
-    plan, out = load_plan(options.plan, images, pixels, options.layout), Path(options.out)
-    costs = predict_study(plan, out, listener.note)
-    planned, done = len(costs.points), len(costs.points) - len(costs.left)
-    if options.dry:
-        return StudyDone(out=out, table=None, done=done, planned=planned, stopped=False)
-    rows = run_study(costs, engine=options.engine, workers=options.workers, most=options.most, say=listener.note)
+    images, pixels = _place(options.images), _place(options.pixels)
+    source, out = load_plan(options.plan, images, pixels, options.layout), Path(options.out)
+    with _local_plan(source.read(), options.cache_gb, listener) as plan:
+        costs = predict_study(replace(source, contents=data_contents(plan)), out, listener.note, plan)
+        planned, done = len(costs.points), len(costs.points) - len(costs.left)
+        if options.dry:
+            return StudyDone(out=out, table=None, done=done, planned=planned, stopped=False)
+        rows = run_study(costs, engine=options.engine, workers=options.workers, most=options.most, say=listener.note)
     table = out / TABLE
     return StudyDone(out=out, table=table, done=rows.done, planned=planned, stopped=rows.stopped)
+
+
+def _place(given: File | None) -> str | None:
+    """An address as it is, a path in full."""
+    return None if given is None else str(given) if is_address(given) else str(Path(given).absolute())
+
+
+@contextmanager
+def _local_plan(plan: "StudyPlan", cache_gb: float, listener: Listener) -> "Iterator[StudyPlan]":
+    """Replace addresses of the data of a plan by the paths of copies, which are made first."""
+    from tapetum.data.remote_folder import local_data
+
+    with ExitStack() as copies:
+
+        def local(part: Any) -> Any:
+            return copies.enter_context(local_data(part, ("data",), cache_gb))
+
+        parts = plan.images, plan.pixels, *plan.sources.values()
+        if any(is_address(part.data) for part in parts):
+            listener.status("copying data to this machine")
+            images, pixels, *others = map(local, parts)
+            plan = replace(plan, images=images, pixels=pixels, sources=dict(zip(plan.sources, others, strict=True)))
+            listener.status("")
+        yield plan
 
 
 @dataclass(frozen=True)

@@ -96,9 +96,11 @@ class ScenesOptions:
     points: int = 256
     """Tracks of each video."""
     textures: Annotated[File | None, tyro.conf.arg(metavar="PATH")] = None
-    """Folder or parquet file of images to paint surfaces with; by default patterns that are made up."""
+    """Folder or parquet file of images to paint surfaces with, or its address; by default patterns that are made up."""
     depth: bool = False
     """Write the true depth of every pixel beside each clip, as NAME.depth.npz."""
+    cache_gb: float = CACHE_GB
+    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +125,7 @@ class ClipsWritten(Result):
         return f"wrote {self.clips} clips of {self.frames} frames and {self.points} tracks into {self.folder}"
 
 
-@verb(ScenesOptions)
+@verb(ScenesOptions, data=("textures",))
 def scenes(options: ScenesOptions, listener: Listener) -> ClipsWritten:
     """Write synthetic videos with exact truth in the format of the benchmark: a moving camera, moving objects.
 

@@ -25,9 +25,11 @@ from tapetum.app.track_files import (
     write_report_page,
 )
 from tapetum.app.verb import File, Listener, Result, count_frames, one_text, verb
+from tapetum.core.copies import place_name
 from tapetum.core.devices import check_compiler, choose_device, choose_dtype
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.files import Results, results
+from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:
     from tapetum.app.report.view import TrackView
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 
 MODEL = "tapir-nano"
 """Tracker of those who ask for none."""
+SHOWN_BY = "reference", "points", "region", "tracks", "depth"
+"""Settings that may name files, or addresses of some."""
 OVERLAY, TRACKS, TABLE = "overlay.mp4", "tracks.npz", "tracks.csv"
 """What lies in a folder of results."""
 
@@ -99,6 +103,8 @@ class TrackSettings(DrawSettings, CutSettings):
     calibrated first, so that of places with 0.8 about eight of ten are right; of other models it is compared as it is."""
     compile: bool = False
     """Compile the network with torch.compile first: a minute or two, and a C++ compiler on a CPU; for long videos and GPUs."""
+    cache_gb: float = CACHE_GB
+    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> None:
         """Raise `BadInput` for options that do not fit together."""
@@ -140,7 +146,7 @@ class TrackOptions(TrackSettings):
     """Options of `track`."""
 
     video: Any = field(kw_only=False)
-    """Path of a video file, a folder of images or an npy/npz array; an array (t, h, w, 3); or an open `Video`."""
+    """Path or address of a video file, a folder of images or an npy/npz array; an array (t, h, w, 3); or an open `Video`."""
     out: File | None = None
     """Folder for overlay.mp4, tracks.npz and tracks.csv; None writes nothing. A name that ends in .csv, .npz, .json, .parquet,
     .mp4, .webm or .gif is one file: the tracks, or the overlay."""
@@ -238,7 +244,7 @@ class Tracked(Result):
         return "\n".join(lines)
 
 
-@verb(TrackOptions)
+@verb(TrackOptions, data=("video", *SHOWN_BY))
 def track(options: TrackOptions, listener: Listener) -> Tracked:
     """Track points through a video, and write what was found into the folder `out` if there is one.
 
@@ -315,7 +321,7 @@ def track_into(
         where = "" if out is None else f"; the tracks in the image are in {out}"
         raise BadInput(f"{trouble}{where}") from trouble
     return Tracked(
-        video=str(options.video) if isinstance(options.video, str | Path) else video.name,
+        video=place_name(options.video) if isinstance(options.video, str | Path) else video.name,
         width=video.width,
         height=video.height,
         frame_rate=video.frame_rate,

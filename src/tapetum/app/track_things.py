@@ -14,6 +14,7 @@ from tapetum.app.replies import labels_of
 from tapetum.app.report import check_report
 from tapetum.app.see_settings import SeeSettings, load_answerer, with_default_model
 from tapetum.app.verb import Listener, Result, count_frames, verb
+from tapetum.core.copies import place_name
 from tapetum.core.devices import choose_device
 from tapetum.core.errors import BadInput
 from tapetum.core.files import results, same_place
@@ -48,7 +49,7 @@ class ThingsOptions(FollowSettings, SeeSettings):
     """Options of `track_things`."""
 
     video: Any = field(kw_only=False)
-    """Video file, folder of images, npy/npz array; an array (t, h, w, 3); or an open `Video`."""
+    """Video file, folder of images, npy/npz array, or the address of one; an array (t, h, w, 3); or an open `Video`."""
     things: str = field(kw_only=False)
     """What to look for, such as "red cup", or "cup ; ball"."""
 
@@ -115,7 +116,7 @@ class Things(Result):
         return "\n".join([*lines, *(f"{k:8} {content[k]}" for k in ("overlay", "boxes", "table", "report") if k in content)])
 
 
-@verb(ThingsOptions)
+@verb(ThingsOptions, data=("video",))
 def track_things(options: ThingsOptions, listener: Listener) -> Things:
     """Find things that words name in frames of a video, and follow them through all of it.
 
@@ -163,7 +164,7 @@ def track_things(options: ThingsOptions, listener: Listener) -> Things:
             _draw(written.folder / OVERLAY, video, boxes, listener)
             written.commit()
         things = Things(
-            video=str(options.video) if isinstance(options.video, str | Path) else video.name,
+            video=place_name(options.video) if isinstance(options.video, str | Path) else video.name,
             width=video.width,
             height=video.height,
             frame_rate=video.frame_rate,

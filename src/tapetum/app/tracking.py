@@ -12,7 +12,7 @@ from tapetum.app.commands import JSON
 from tapetum.app.live import TrackedLive, TrackLiveOptions, track_live
 from tapetum.app.many import TrackedMany, TrackManyOptions, find_sources, track_many
 from tapetum.app.preview import preview
-from tapetum.app.track import Tracked, TrackOptions, track
+from tapetum.app.track import SHOWN_BY, Tracked, TrackOptions, track
 from tapetum.app.verb import Listener, narrowed, verb
 from tapetum.core.allocator import keep_freed_memory
 from tapetum.core.errors import BadInput
@@ -40,7 +40,7 @@ class TrackCommandOptions(TrackManyOptions):
     json: JSON = False
 
 
-@verb(TrackCommandOptions)
+@verb(TrackCommandOptions, data=("videos", *SHOWN_BY))
 def _track(options: TrackCommandOptions, listener: Listener) -> Tracked | TrackedMany | TrackedLive | None:
     """Do what `tapetum track` does with these options."""
     options.check()

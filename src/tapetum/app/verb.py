@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, ParamSpec, Protocol, TypeVar, cast
 
 from tapetum.app.values import check_values, several_fields
-from tapetum.core.addresses import is_address
+from tapetum.core.addresses import has_address
+from tapetum.core.copies import with_addresses
 from tapetum.core.devices import full_precision
 from tapetum.core.fields import check_sizes
 from tapetum.core.provenance import guarded
@@ -91,6 +92,33 @@ class Listener:
         return lambda done, total: self.progress(task, done, total)
 
 
+class AddressListener(Listener):
+    """Passes messages on, in which copies have the names of their addresses (`tapetum.core.copies`)."""
+
+    def __init__(self, listener: Listener):
+        self._listener = listener
+
+    def note(self, text: str) -> None:
+        """Pass on a remark."""
+        self._listener.note(with_addresses(text))
+
+    def line(self, text: str) -> None:
+        """Pass on a line of the result."""
+        self._listener.line(with_addresses(text))
+
+    def progress(self, task: str, done: int, total: int | None) -> None:
+        """Pass on how far a task is."""
+        self._listener.progress(with_addresses(task), done, total)
+
+    def status(self, text: str) -> None:
+        """Pass on a line about this moment."""
+        self._listener.status(with_addresses(text))
+
+    def part(self, result: Result) -> None:
+        """Pass on a part of the result."""
+        self._listener.part(result)
+
+
 class Warner(Listener):
     """Turns remarks into Python warnings: the listener of a plain call."""
 
@@ -124,8 +152,8 @@ def verb(
     """Convert a function of options and a listener to one that takes the fields of the dataclass `options`.
 
     While it runs, the files that its options name are guarded, see `tapetum.core.provenance.guarded`, which takes `apart` too.
-    `counts` says what its progress is counted in. `data`: options that may be addresses, of which the function has copies on
-    this machine (`tapetum.data.remote_folder`); there is an option cache_gb then.
+    `counts` says what its progress is counted in. `data`: options that may be addresses, or lists with some, of which the
+    function has copies on this machine (`on_this_machine`); there is an option cache_gb then.
 
     >>> from dataclasses import dataclass
     >>> @dataclass(frozen=True)
@@ -145,8 +173,8 @@ def verb(
 
         @wraps(work)
         def run(options: Options, listener: Listener, /) -> Outcome:
-            with guarded(options, apart), _on_this_machine(options, data, listener) as local:
-                return computed(local, listener)
+            with guarded(options, apart), on_this_machine(options, data, listener) as (local, hearing):
+                return computed(local, hearing)
 
         @wraps(work)
         def function(*args: P.args, **kwargs: P.kwargs) -> Outcome:
@@ -169,19 +197,23 @@ def verb(
 
 
 @contextmanager
-def _on_this_machine(options: Any, data: Collection[str], listener: Listener) -> Iterator[Any]:
-    """Copy what lies at addresses; what `check` says of the options is said before."""
-    if not any(is_address(getattr(options, name)) for name in data):
-        yield options
+def on_this_machine(options: Options, data: Collection[str], listener: Listener) -> "Iterator[tuple[Options, Listener]]":
+    """Copy what lies at addresses in the options `data` (`tapetum.data.remote_folder`), after what `check` says of them all.
+
+    With an option `online` that is set nothing is copied: an address is a stream then. Yields options with paths of the copies,
+    and a listener; what it hears, and errors, name the addresses. Results name them by `tapetum.core.copies.place_name`.
+    """
+    if getattr(options, "online", False) or not any(has_address(getattr(options, name)) for name in data):
+        yield options, listener
         return
     from tapetum.data.remote_folder import local_data
 
-    if hasattr(options, "check"):
-        options.check()
+    if callable(check := getattr(options, "check", None)):
+        check()
     listener.status("copying data to this machine")
-    with local_data(options, data, options.cache_gb) as local:
+    with local_data(options, data, getattr(options, "cache_gb")) as local:  # noqa: B009
         listener.status("")
-        yield local
+        yield local, AddressListener(listener)
 
 
 def narrowed(options: Callable[..., Options], given: Any, /, **others: Any) -> Options:

@@ -69,6 +69,17 @@ def is_address(source: object) -> bool:
     return isinstance(source, str) and bool(_ADDRESS.match(source))
 
 
+def has_address(given: object, lists: int = 2) -> bool:
+    """Check whether this is an address, or a list or tuple with one in it; so many inside each other are looked into.
+
+    >>> has_address(["a.jpg", "s3://bucket/b.jpg"]), has_address(["a.jpg"])
+    (True, False)
+    """
+    if isinstance(given, list | tuple):
+        return lists > 0 and any(has_address(each, lists - 1) for each in given)
+    return is_address(given)
+
+
 def check_address(address: str) -> None:
     """Raise BadInput for an address of a scheme that is not read, without a place, or with a password in it.
 
@@ -76,8 +87,8 @@ def check_address(address: str) -> None:
     Traceback (most recent call last):
     tapetum.core.errors.BadInput: 'ftp://example.org/photos' has the scheme ftp; give s3://, gs://, http://, https:// or hf://
     """
-    scheme = address.partition("://")[0].lower()
-    if scheme not in PACKAGES:
+    scheme = address.partition("://")[0]
+    if scheme not in PACKAGES:  # fsspec knows them in small letters alone
         *others, last = (f"{name}://" for name in PACKAGES)
         raise BadInput(f"{address[:200]!r} has the scheme {scheme}; give {', '.join(others)} or {last}")
     try:

@@ -26,6 +26,7 @@ from typing import Any, Literal, TypeVar
 from uuid import uuid4
 
 from tapetum.core.batched_work import BatchedWork
+from tapetum.core.copies import check_cluster
 from tapetum.core.errors import MissingExtra, TapetumError
 from tapetum.core.provenance import carried
 from tapetum.core.ray_actors import ActorPool
@@ -72,7 +73,7 @@ def run_jobs(
         progress: called with the items that are done and the number of all, before the first and after each.
 
     Raises:
-        BadInput: as `check_workers`.
+        BadInput: as `check_workers`; on Ray as `core.copies.check_cluster`.
         TapetumError: a worker was killed; on Ray, again and again for one item.
         MissingExtra: there is no Ray.
 
@@ -190,6 +191,7 @@ def _on_ray(
     with redirect_stdout(sys.stderr), _cluster(ray):  # Ray tells of killed workers on stdout, where results go
         if gpus is None:
             gpus = min(ray.cluster_resources().get("GPU", 0), 1)
+        check_cluster(ray)
         task = carried(_Task(work, make_tool, uuid4().hex))
         try:
             yield from ActorPool(ray, task, items, workers=workers, gpus=gpus).results()

@@ -2,6 +2,7 @@
 
     ~/.cache/tapetum/folders/0f3c.../photos/train/a/0.jpg     copies, under the names that the files have at the address
                              0f3c.../files.json               size and mark of each copy that is whole
+                             0f3c.../.address                 what results and messages name (`tapetum.core.copies`)
 
 What was copied is not copied again while the server says the same of it, so that a command that was stopped goes on where it
 was. Copies have a bound: a larger data set is refused, and of others the one that was used longest ago goes first. Images and
@@ -11,10 +12,8 @@ shards that are read one by one need no copy (`tapetum.data.remote`, `tapetum.da
 """
 
 import fcntl
-import hashlib
 import json
 import os
-import re
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -24,8 +23,9 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeVar
 from urllib.parse import quote, unquote
 
-from tapetum.core.addresses import RemoteFile, check_address, describe, is_address, join_address, list_files, name_at
-from tapetum.core.errors import BadInput
+from tapetum.core.addresses import RemoteFile, check_address, describe, has_address, is_address, join_address, list_files
+from tapetum.core.copies import EPISODES, copy_name, copy_root, using, with_addresses, write_address
+from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.files import whole_file
 from tapetum.core.reading import parse_json, read_bytes, read_json
 from tapetum.core.remote_cache import RemoteCache, RemoteStream, cache_of, read_part
@@ -36,8 +36,6 @@ _RECORD, _LOCK, _USED = "files.json", ".lock", ".used"
 _THREADS = 16
 """Files that are copied at a time."""
 _PIECE = 4 << 20
-_EPISODES = re.compile(r"#(?:episode|camera)=[^/]*$")
-"""What stands behind the address of a LeRobot data set, and names episodes of it."""
 _WEB = "http://", "https://"
 _used: dict[Path, IO[str]] = {}
 """Locks of the folders that this process has opened: no other process removes them while it lives."""
@@ -52,25 +50,25 @@ def local_data(given: Options, names: Collection[str], cache_gb: float) -> Itera
         names: its fields that may be an address, or several; what else is in them stays.
         cache_gb: gigabytes that the copies may have.
 
-    Yields the changed dataclass. Inside the block, messages of BadInput that name a copy name the address instead.
+    Yields the changed dataclass. Inside the block, errors that name a copy name its address instead, and Ray is refused where
+    one of its machines does not see the copies (`tapetum.core.jobs`).
     """
-    addresses: dict[str, str] = {}
+    copies: list[str] = []
 
     def local(value: Any) -> Any:
         if isinstance(value, list | tuple):
-            return tuple(map(local, value))
-        if not isinstance(value, str) or not is_address(value):
+            return tuple(map(local, value)) if has_address(value) else value
+        if not is_address(value):
             return value
-        path = str(local_place(value, cache_of(cache_gb)))
-        addresses[path] = value
-        return path
+        copies.append(str(local_place(value, cache_of(cache_gb))))
+        return copies[-1]
 
     changed = {name: local(getattr(given, name)) for name in names if hasattr(given, name)}
     try:
-        yield replace(given, **changed) if addresses else given  # pyright: ignore[reportArgumentType, reportCallIssue, reportReturnType]
-    except BadInput as error:
-        for path, address in addresses.items():
-            error.args = (str(error).replace(path, address), *error.args[1:])
+        with using(copies):
+            yield replace(given, **changed) if copies else given  # pyright: ignore[reportArgumentType, reportCallIssue, reportReturnType]
+    except TapetumError as error:
+        error.args = (with_addresses(str(error)), *error.args[1:])
         raise
 
 
@@ -84,15 +82,15 @@ def local_place(place: str | Path, cache: RemoteCache) -> Path:
     """
     if not isinstance(place, str) or not is_address(place):
         return Path(place)
-    episodes = _EPISODES.search(place)
+    episodes = EPISODES.search(place)
     if episodes:
         place = place[: episodes.start()]
     check_address(place)
     place = place.rstrip("/")
-    name = name_at(place) or "data"
+    name, root = copy_name(place), copy_root(place)
     files = _files_at(place, name)
-    root = _folders() / hashlib.sha256(place.encode()).hexdigest()[:32]
     with _locked(root):
+        write_address(place)
         _copy_missing(place, files, root, cache.limit)
         if name.endswith(".jsonl") and files.keys() == {name}:
             files |= _images_of_lines(root / name, place)
@@ -190,10 +188,6 @@ def _record(root: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def _folders() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tapetum" / "folders"
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tapetum.core.copies import place_name
 from tapetum.core.errors import BadInput
 from tapetum.core.files import named_path
 from tapetum.core.reading import open_file
@@ -107,8 +108,8 @@ def in_memory(source: Any) -> bool:
 
 
 def name_of(source: Any, number: int) -> str:
-    """Name a source in tables and messages: its path, or its number among what was given."""
-    return str(source) if isinstance(source, PATH) else f"image-{number}"
+    """Name a source in tables and messages: its path, its address if it is a copy, or its number among what was given."""
+    return place_name(source) if isinstance(source, PATH) else f"image-{number}"
 
 
 def read_image(source: Any, name: str = "the image") -> Frame:
@@ -147,8 +148,8 @@ def open_source(source: Any, name: str) -> Video:
 
 
 def label_of(source: Path | Video) -> str:
-    """Name a file by its path, and a video by its name."""
-    return source.name if isinstance(source, Video) else str(source)
+    """Name a file by its path, or its address if it is a copy, and a video by its name."""
+    return source.name if isinstance(source, Video) else place_name(source)
 
 
 def _stacked(source: Any, name: str) -> np.ndarray:

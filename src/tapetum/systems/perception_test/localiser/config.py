@@ -73,7 +73,7 @@ class LocaliserRun:
     """What is localised."""
     features: str = "efficientnet-lite0"
     """Features: of an encoder by name or file, of a model of video (mcvit-nano), motion:TRACKER (how points move), log-mel
-    (the sound), a folder of VIDEO.npy of shape (t, d); several, with commas between, are put side by side."""
+    (the sound), a folder of VIDEO.npy of shape (t, d), or its address; several, with commas between, are put side by side."""
     grid: int = 2
     """Rows and columns to which an encoder's last map is pooled, side by side; 0 takes its pooled vector."""
     frame_rate: float = 4.0

@@ -17,9 +17,14 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from jaxtyping import Float, Float32
 
+from tapetum.core.addresses import is_address
+from tapetum.core.copies import place_name
 from tapetum.core.errors import BadInput
+from tapetum.core.remote_cache import cache_of
+from tapetum.data.remote_folder import local_place
 from tapetum.systems.perception_test.baselines.content import SOUND_RATE, VideoContent
 from tapetum.systems.perception_test.features import FeatureFolder, join_features
+from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:
     from tapetum.encoders.features import Encoder
@@ -52,7 +57,9 @@ class FeatureFiles:
     def read(self, name: str, content: VideoContent) -> Float32[np.ndarray, "t d"]:
         """Read them. Raises BadInput for a file that is missing or something else."""
         if name not in self.files:
-            raise BadInput(f"there is no {name}.npy in {self.files.folder}; give the folder with the features of these videos")
+            raise BadInput(
+                f"there is no {name}.npy in {place_name(self.files.folder)}; give the folder with the features of these videos"
+            )
         return self.files[name]
 
 
@@ -107,16 +114,18 @@ def load_source(
     folder: Path | None = None,
     device: str | None = None,
     video_models: VideoModels | None = None,
+    cache_gb: float = CACHE_GB,
 ) -> FeatureSource:
     """Load what `LocaliserRun.features` names; `folder` is where the features of a folder are now.
 
-    `video_models` is asked for each name first. Raises BadInput for what is neither an encoder nor a folder.
+    `video_models` is asked for each name first. Of an address a copy is made, if it has at most `cache_gb` gigabytes.
+    Raises BadInput for what is neither an encoder nor a folder.
     """
     from tapetum.encoders.references import load
     from tapetum.hub.loading import is_weights
 
     sources: list[FeatureSource] = []
-    for name in filter(None, (part.strip() for part in names.split(","))):
+    for name in split_names(names) if folder is not None else local_names(names, cache_gb):
         if name == SOUND:
             sources.append(LogMel())
         elif folder is not None or (Path(name).is_dir() and not is_weights(Path(name))):
@@ -128,6 +137,20 @@ def load_source(
     if not sources:
         raise BadInput("no features are named; give an encoder such as efficientnet-lite0, log-mel, or a folder of VIDEO.npy")
     return sources[0] if len(sources) == 1 else JoinedFeatures(sources)
+
+
+def split_names(names: str) -> list[str]:
+    """List what `LocaliserRun.features` names.
+
+    >>> split_names("mcvit-nano, log-mel")
+    ['mcvit-nano', 'log-mel']
+    """
+    return [name for part in names.split(",") if (name := part.strip())]
+
+
+def local_names(names: str, cache_gb: float = CACHE_GB) -> list[str]:
+    """List what `LocaliserRun.features` names, with copies of what lies at addresses, which are made first (`local_place`)."""
+    return [str(local_place(name, cache_of(cache_gb))) if is_address(name) else name for name in split_names(names)]
 
 
 def log_mel(samples: Float[np.ndarray, " n"], sample_rate: int = SOUND_RATE) -> Float32[np.ndarray, "t d"]:

@@ -17,7 +17,14 @@ from tapetum.systems.perception_test.baselines.content import VideoContent
 from tapetum.systems.perception_test.baselines.windows import segments_of
 from tapetum.systems.perception_test.footage import find_videos
 from tapetum.systems.perception_test.localiser.config import LocaliserRun
-from tapetum.systems.perception_test.localiser.features import MOTION, FeatureFiles, FeatureSource, VideoModels, load_source
+from tapetum.systems.perception_test.localiser.features import (
+    MOTION,
+    FeatureFiles,
+    FeatureSource,
+    VideoModels,
+    load_source,
+    local_names,
+)
 from tapetum.systems.perception_test.localiser.model import Localiser
 from tapetum.systems.perception_test.localiser.task import LocaliserExample, LocaliserTask
 from tapetum.systems.perception_test.localiser.weights import LOCALISER_FILE, save
@@ -42,12 +49,13 @@ def train_localiser(
     if not annotations:
         raise BadInput(f"{run.data} has no segment of the task {run.task}; give the annotations of that task")
     classes = sorted({segment.label_id for video in annotations.values() for segment in segments_of(video, run.task)})
-    source = load_source(run.features, run.grid, run.frame_rate, video_models=video_models)
+    features = local_names(run.features, launch.cache_gb)
+    source = load_source(",".join(features), run.grid, run.frame_rate, video_models=video_models)
     cache = None if isinstance(source, FeatureFiles) else launch.out / "features"
     paths = find_videos(Path(run.videos), list(annotations)) if run.videos else {}
     say(f"{len(annotations)} videos, {len(classes)} classes of {run.task}s")
     made_by = stamp(
-        features=[weights_fingerprint(name.strip().removeprefix(MOTION)) for name in run.features.split(",")],
+        features=[weights_fingerprint(name.removeprefix(MOTION)) for name in features],
         grid=run.grid,
         frame_rate=run.frame_rate,
     )

@@ -260,10 +260,14 @@ def load_plan(name: str, images: str | None = None, pixels: str | None = None, l
     Raises BadInput for one that there is not.
     """
     source = PlanSource(plan=plan_text(name), images=images, pixels=pixels, layout=layout)
-    plan = source.read()
+    return replace(source, contents=data_contents(source.read()))
+
+
+def data_contents(plan: StudyPlan) -> str:
+    """Compute `PlanSource.contents` of a plan's data on this machine."""
     parts = (plan.images, plan.pixels, *plan.sources.values())
     named = [source_label(part.data) for part in parts if part.data != SHAPES]
-    return replace(source, contents=", ".join(filter(None, named)))
+    return ", ".join(filter(None, named))
 
 
 def plan_text(name: str) -> str:

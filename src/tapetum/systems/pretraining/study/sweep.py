@@ -57,13 +57,15 @@ class Swept:
         return len(self.rows)
 
 
-def predict_study(source: PlanSource, out: Path, say: Callable[[str], None] = lambda text: None) -> StudyCost:
+def predict_study(
+    source: PlanSource, out: Path, say: Callable[[str], None] = lambda text: None, plan: StudyPlan | None = None
+) -> StudyCost:
     """Predict the cost of a study in the folder `out`, after a little of its work was done to see how long it takes; nothing is
-    written there.
+    written there. `plan` is that of `source` with data on this machine, where they have addresses.
 
     Raises BadInput for a folder of another study, and what plan and data refuse.
     """
-    plan = source.read()
+    plan = plan or source.read()
     _check(out, source)
     points = tuple(predicted(plan, point) for point in plan.points())
     left = tuple(cost for cost in points if not (out / POINTS / cost.point.name / ROW).is_file())
