@@ -104,7 +104,7 @@ class NanoRun:
             mixture=COOLED,
             steps=self.cooled_steps,
             schedule="linear",
-            vision_encoder_warmup_steps=min(20, self.cooled_steps // 4),
+            vision_encoder_warmup_steps=min(100, self.cooled_steps // 4),  # the dense head begins anew
             position_init=False,
             seed=self.seed + 2,
         )
