@@ -21,6 +21,7 @@ from tapetum.systems.paligemma.nano.run import train_nano, train_phases
 from tapetum.systems.paligemma.nano.scene_images import SceneFolder
 from tapetum.systems.paligemma.recipes import PaliGemmaStage
 from tapetum.systems.paligemma.run import TOKENIZER, TrainedPaliGemma, texts_of
+from tapetum.systems.paligemma.run_plan import plan_run
 from tapetum.systems.paligemma.tokens import Tokens
 from tapetum.train.launch_config import Launch
 
@@ -102,6 +103,14 @@ def test_the_config_has_tokens_of_a_cell_each_and_fits_25_megabytes() -> None:
     assert (config.image_size, config.image_tokens, named("paligemma-nano").image_tokens) == (112, 196, 49)
     parameters = sum(parameter.numel() for parameter in build(config).parameters())
     assert 2 * parameters < 25e6
+
+
+@pytest.mark.slow
+def test_a_plan_has_the_phases_of_the_run() -> None:
+    run = RECIPES["nano-2"]
+    plan = plan_run(run)
+    assert {phase.name: phase.steps for phase in plan.phases} == {name: stage.steps for name, stage in run.phases().items()}
+    assert plan.phases[-1].step.learning == sum(p.numel() for p in build(run.model).parameters())
 
 
 def test_what_cannot_be_trained_is_refused(tmp_path: Path) -> None:

@@ -35,11 +35,11 @@ class NanoRun:
     """Weights of the codec of masks, by name or file."""
     vocabulary: int = 640
     """Pieces of the tokenizer, which is learned from the folder's texts."""
-    dense_steps: int = 4400
+    dense_steps: int = 4000
     """Optimiser steps of phase 1."""
-    text_steps: int = 4000
+    text_steps: int = 3200
     """Optimiser steps of phase 2."""
-    cooled_steps: int = 3000
+    cooled_steps: int = 2400
     """Optimiser steps of phase 3."""
     dense_batch_size: int = 32
     """Images of a step of phase 1."""
