@@ -72,7 +72,7 @@ def misses(answerer: Answerer, samples: list[SceneSample]) -> dict[str, Any]:
             [s.image.ids for s in some],
             packed,
             tokens,
-            model.config.vision_encoder.patch,
+            model.config.token_side,
             model.config.image_tokens,
         )
         attention = supervised_attention(model.language)

@@ -13,9 +13,10 @@ from tapetum.core.errors import BadInput
 from tapetum.encoders.config import DecoderConfig
 from tapetum.systems.paligemma import config as configs
 from tapetum.systems.paligemma.answers import Answerer
-from tapetum.systems.paligemma.config import PaliGemmaConfig, named, siglip
+from tapetum.systems.paligemma.config import PaliGemmaConfig, as_json, from_json, named, siglip
 from tapetum.systems.paligemma.model import build
 from tapetum.systems.paligemma.nano import run as nano_run
+from tapetum.systems.paligemma.nano.dense_task import CELL
 from tapetum.systems.paligemma.nano.recipes import RECIPES, NanoRun
 from tapetum.systems.paligemma.nano.run import train_nano, train_phases
 from tapetum.systems.paligemma.nano.scene_images import SceneFolder
@@ -28,6 +29,7 @@ from tapetum.train.launch_config import Launch
 TINY = PaliGemmaConfig(
     vision_encoder=siglip(112, width=16, depth=1, heads=2, mlp_width=16, patch=8, stem="convolutions", stem_blocks=1),
     language=DecoderConfig(width=16, depth=2, heads=2, key_value_heads=1, head_width=8, mlp_width=16, vocabulary=1500),
+    token_merge=2,
     prefix_mask="blocks",
     newline=4,
 )
@@ -67,7 +69,7 @@ def test_a_run_that_was_stopped_after_every_step_ends_the_same_and_answers(run: 
 
     answerer = Answerer.load(whole.weights)
     frames = np.zeros((1, 112, 112, 3), np.uint8)
-    assert answerer.model.config.image_tokens == 196
+    assert answerer.model.config.image_tokens == 49
     [written] = answerer.ask([frames], ["detect block"], 4)
     assert len(written.ids) <= 4
 
@@ -98,11 +100,36 @@ def test_each_phase_begins_with_the_weights_of_the_one_before_or_of_those_that_i
     }
 
 
-def test_the_config_has_tokens_of_a_cell_each_and_fits_25_megabytes() -> None:
+def test_the_vision_encoder_has_a_token_for_each_cell_and_the_model_fits_25_megabytes() -> None:
     config = named("paligemma-nano-2")
-    assert (config.image_size, config.image_tokens, named("paligemma-nano").image_tokens) == (112, 196, 49)
+    assert config.vision_encoder.patch == CELL
+    assert (config.image_size, config.vision_encoder.grid, config.image_tokens) == (112, (14, 14), 49)
     parameters = sum(parameter.numel() for parameter in build(config).parameters())
     assert 2 * parameters < 25e6
+
+
+def test_merged_tokens_are_the_channels_of_each_square_row_by_row() -> None:
+    assert (TINY.image_tokens, TINY.token_side) == (49, 16)
+    model = build(TINY)
+    pixels = torch.randn(2, 1, 3, 112, 112)
+    with torch.no_grad():
+        tokens = model.vision_encoder(pixels[:, 0]).tokens
+        made = model.embed_images(pixels)
+        for row, column in ((0, 0), (2, 5), (6, 6)):
+            inside = [tokens[:, (2 * row + r) * 14 + 2 * column + c] for r in range(2) for c in range(2)]
+            expected = model.projector(torch.cat(inside, 1))
+            torch.testing.assert_close(made[:, row * 7 + column], expected, atol=1e-5, rtol=1e-5)
+        with pytest.raises(BadInput, match="squares of 2 x 2 tokens do not divide a grid of 13 x 13"):
+            model.embed_images(torch.zeros(1, 1, 3, 104, 104))
+    with pytest.raises(BadInput, match="token_merge is 3 for 14 rows of tokens"):
+        replace(TINY, token_merge=3)
+
+
+def test_a_config_says_a_merge_only_where_there_is_one() -> None:
+    assert from_json(as_json(TINY)) == TINY
+    plain = replace(TINY, token_merge=1)
+    assert "token_merge" not in as_json(plain)  # as in the files that were made before
+    assert from_json(as_json(plain)) == plain
 
 
 @pytest.mark.slow

@@ -35,11 +35,11 @@ class NanoRun:
     """Weights of the codec of masks, by name or file."""
     vocabulary: int = 640
     """Pieces of the tokenizer, which is learned from the folder's texts."""
-    dense_steps: int = 4000
+    dense_steps: int = 3600
     """Optimiser steps of phase 1."""
-    text_steps: int = 3200
+    text_steps: int = 2600
     """Optimiser steps of phase 2."""
-    cooled_steps: int = 2400
+    cooled_steps: int = 2200
     """Optimiser steps of phase 3."""
     dense_batch_size: int = 32
     """Images of a step of phase 1."""
