@@ -18,8 +18,8 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+from tapetum.systems.paligemma.nano.run import train_phases
 from tapetum.systems.paligemma.recipes import Learning, Mixture, PaliGemmaStage, stage0, stage1
-from tapetum.systems.paligemma.run import TOKENIZER, train_stage
 from tapetum.train.launch_config import Launch
 
 FIRST = Mixture(answers=5, regions=1, captions=0.2, detect_all=0.6, detect=0.6)
@@ -89,21 +89,9 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--divide", type=int, default=1, help="how much shorter phases are")
     options = parser.parse_args()
-    start, tokenizer, made = "", "", {"": ""}
-    for name, stage in phases(options.run, options.divide).items():
-        out = options.run / name
-        stage = replace(
-            stage,
-            start=made[stage.start] or start,
-            vision_encoder=made[stage.vision_encoder],
-            tokenizer=tokenizer if stage.stage == "1" else "",
-        )
-        finished = train_stage(stage, Launch(out=out, threads=1, device="cpu"))
-        if finished is None:
-            return
-        print(name, finished.scores, flush=True)
-        start = made[name] = str(finished.weights)
-        tokenizer = str(out / TOKENIZER) if stage.stage == "1" else ""
+    finished = train_phases(phases(options.run, options.divide), Launch(out=options.run, threads=1, device="cpu"))
+    if finished is not None:
+        print(finished.weights, finished.scores, flush=True)
 
 
 if __name__ == "__main__":

@@ -68,7 +68,12 @@ def misses(answerer: Answerer, samples: list[SceneSample]) -> dict[str, Any]:
         images = model.embed_images(batch.pixels)
         packed = pack_texts(batch.groups, len(some), "tokens", "blocks")
         targets = attention_targets(
-            [s.pairs for s in some], [s.image.ids for s in some], packed, tokens, model.config.vision_encoder.patch, 49
+            [s.pairs for s in some],
+            [s.image.ids for s in some],
+            packed,
+            tokens,
+            model.config.token_side,
+            model.config.image_tokens,
         )
         attention = supervised_attention(model.language)
         with record_inputs(attention) as given:

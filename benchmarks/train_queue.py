@@ -11,7 +11,8 @@ logged, and tried again by the next start.
     name = "tapnext-nano"                      its run is the folder FOLDER/tapnext-nano
     command = "train tapnext --preset nano"    words of tapetum; --out, --threads 1, --workers 0 are added
     core_hours = 20.0                          the training is stopped after so much CPU time
-    score = ["tapetum train status {out}"]     commands to run afterwards: tapetum or python
+    prepare = ["python make.py {folder}/data"] commands to run before, not counted in core_hours: tapetum or python
+    score = ["tapetum train status {out}"]     commands to run afterwards
 
 In commands {out} is the folder of the run, {folder} that of the queue, {code} the checkout; other paths are as seen from the
 current folder. CHECKOUT is a clone of its own that nobody edits while trainings run: they and the scoring run its code.
@@ -118,7 +119,7 @@ class Queue:
         """Run all that is not finished; returns the exit code: 0 where all is, else 1, or 128 and the number of the signal."""
         records = [Record(self.folder, training) for training in trainings]
         for training, record in zip(trainings, records, strict=True):
-            for step in (self.train, self.score):
+            for step in (self.prepare, self.train, self.score):
                 if not self.signal:
                     step(training, record)
         left = [t.name for t, record in zip(trainings, records, strict=True) if record.state != "finished"]
@@ -128,9 +129,14 @@ class Queue:
         self.say(f"not finished: {', '.join(left)}" if left else "all trainings are finished")
         return 1 if left else 0
 
+    def prepare(self, training: Training, record: Record) -> None:
+        """Run the commands of an entry that come before its training and have not succeeded yet."""
+        if not record.content.get("trained"):
+            self._run_commands(training, record, training.prepare, "prepared", stopped="waiting")
+
     def train(self, training: Training, record: Record) -> None:
-        """Train until the end, the bound of core-hours, a failure or a signal."""
-        if record.content.get("trained"):
+        """Train until the end, the bound of core-hours, a failure or a signal; not before all is prepared."""
+        if record.content.get("trained") or any(command not in record.content["prepared"] for command in training.prepare):
             return
         for session in record.content["sessions"]:
             if session["end"] == "running":
@@ -166,23 +172,33 @@ class Queue:
         """Run the commands of a trained entry that have not been, and write its evidence."""
         if not record.content.get("trained") or record.state == "finished":
             return
-        for command in training.score:
-            if command in record.content["scores"]:
+        if not self._run_commands(training, record, training.score, "scores", stopped="trained"):
+            return
+        write_evidence(self.folder, training, record)
+        record.save(state="finished", last_lines=[])
+        self.say(f"{training.name}: finished; see {self.folder / 'evidence' / training.name}")
+
+    def _run_commands(self, training: Training, record: Record, commands: Sequence[str], done: str, stopped: str) -> bool:
+        """Run commands, and record what each printed in the entry `done`; those that it has are passed over.
+
+        Returns whether all succeeded; else the state is `stopped` where a signal came, or failed.
+        """
+        for command in commands:
+            if command in record.content[done]:
                 continue
-            errors, printed = self.folder / f"{training.name}.log", self.folder / f"{training.name}.score"
+            errors, printed = self.folder / f"{training.name}.log", self.folder / f"{training.name}.printed"
             with errors.open("ab") as file, printed.open("wb") as out:
                 start = file.tell()
                 exit_code, _ = self._process(training, shlex.split(command), out, file, lambda seconds: None)
             if exit_code:
                 last = tail(errors, start)
-                record.save(state="trained" if self.signal else "failed", last_lines=last)
-                return self.say("\n    ".join([f"{training.name}: {command!r} ended with {exit_code}", *last]))
-            record.content["scores"][command] = printed_result(printed)
+                record.save(state=stopped if self.signal else "failed", last_lines=last)
+                self.say("\n    ".join([f"{training.name}: {command!r} ended with {exit_code}", *last]))
+                return False
+            record.content[done][command] = printed_result(printed)
             record.save()
             printed.unlink()
-        write_evidence(self.folder, training, record)
-        record.save(state="finished", last_lines=[])
-        self.say(f"{training.name}: finished; see {self.folder / 'evidence' / training.name}")
+        return True
 
     def _process(
         self,

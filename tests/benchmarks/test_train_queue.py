@@ -190,6 +190,7 @@ def test_a_queue_that_is_stopped_and_killed_ends_as_one_that_is_not(
         (("= 1", "= 0"), "above 0"),
         (("= 1", "= 'one'"), "must be text, core_hours a number"),
         (("= 1", "= 1\nscore = ['rm -r']"), "must begin with tapetum or python"),
+        (("= 1", "= 1\nprepare = ['rm -r']"), "must begin with tapetum or python"),
     ],
 )
 def test_a_wrong_entry_is_refused_in_one_line(tmp_path: Path, capsys: Any, change: tuple[str, str], line: str) -> None:
@@ -201,6 +202,28 @@ def test_a_wrong_entry_is_refused_in_one_line(tmp_path: Path, capsys: Any, chang
     assert line in printed
     assert printed.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_nothing_is_trained_before_what_prepares_it_succeeded(tmp_path: Path, start: Callable[[Path, Path], Started]) -> None:
+    toml, out = tmp_path / "queue.toml", tmp_path / "runs"
+    (tmp_path / "make.py").write_text("import sys, pathlib; pathlib.Path(sys.argv[1]).touch(exist_ok=False); print('made')")
+    make = [f"python {tmp_path / 'make.py'} {{folder}}/{name}" for name in ("first", "second")]
+    text = ENTRY.format(name="a", command="train status {folder}", hours=1)  # ends with an error, at once
+    toml.write_text(text + f"prepare = {json.dumps(make)}\n")
+    out.mkdir()
+    (out / "second").touch()
+
+    code, printed = start(toml, out).end()
+    assert code == 1
+    assert "FileExistsError" in printed
+    state = record(out, "a")
+    assert (state["state"], state["sessions"]) == ("failed", [])
+    assert state["prepared"] == {make[0]: ["made"]}
+
+    (out / "second").unlink()
+    start(toml, out).end()  # the first is not made again, which would fail
+    assert set(record(out, "a")["prepared"]) == set(make)
+    assert len(record(out, "a")["sessions"]) == 1
 
 
 def test_a_second_queue_in_a_folder_is_refused_in_one_line_and_status_knows_of_the_first(tmp_path: Path, capsys: Any) -> None:

@@ -24,6 +24,7 @@ _PLANNERS = {
     "PaliGemmaStage": f"{_SYSTEMS}paligemma",
     "PaliGemmaTransfer": f"{_SYSTEMS}paligemma",
     "MaskCodecRun": f"{_SYSTEMS}paligemma",
+    "NanoRun": f"{_SYSTEMS}paligemma",
     "PhotoRun": f"{_SYSTEMS}paligemma",
     "VideoTextRun": f"{_SYSTEMS}longvideo",
     "AdaptRun": f"{_SYSTEMS}adapters",

@@ -11,6 +11,7 @@ from tapetum.systems.hip.recipes import HipRun
 from tapetum.systems.longvideo.recipes import VideoTextRun
 from tapetum.systems.odin.recipes import OdinRun
 from tapetum.systems.paligemma.masks.config import MaskCodecRun
+from tapetum.systems.paligemma.nano.recipes import NanoRun
 from tapetum.systems.paligemma.photo.recipes import PhotoRun
 from tapetum.systems.paligemma.recipes import PaliGemmaStage, PaliGemmaTransfer
 from tapetum.systems.perception_test.localiser.config import LocaliserRun
@@ -29,6 +30,7 @@ Recipe = (
     | TapNextRun
     | HipRun
     | MaskCodecRun
+    | NanoRun
     | OdinRun
     | PaliGemmaStage
     | PaliGemmaTransfer
@@ -79,7 +81,7 @@ def _train(recipe: Recipe, launch: Launch, say: Callable[[str], None]) -> Traine
 
         finished = train_hip(recipe, launch, say)
         return finished and TrainedModel(finished.weights, finished.scores)
-    if isinstance(recipe, PaliGemmaStage | PaliGemmaTransfer):
+    if isinstance(recipe, NanoRun | PaliGemmaStage | PaliGemmaTransfer):
         finished = _train_paligemma(recipe, launch, say)
         return finished and TrainedModel(finished.weights, finished.scores)
     if isinstance(recipe, MaskCodecRun):
@@ -127,8 +129,12 @@ def _train(recipe: Recipe, launch: Launch, say: Callable[[str], None]) -> Traine
 
 
 def _train_paligemma(
-    recipe: PaliGemmaStage | PaliGemmaTransfer, launch: Launch, say: Callable[[str], None]
+    recipe: NanoRun | PaliGemmaStage | PaliGemmaTransfer, launch: Launch, say: Callable[[str], None]
 ) -> "TrainedPaliGemma | None":
+    if isinstance(recipe, NanoRun):
+        from tapetum.systems.paligemma.nano.run import train_nano
+
+        return train_nano(recipe, launch, say)
     if isinstance(recipe, PaliGemmaStage):
         from tapetum.systems.paligemma.run import train_stage
 

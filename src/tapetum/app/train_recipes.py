@@ -19,6 +19,8 @@ from tapetum.systems.odin.recipes import RECIPES as ODIN
 from tapetum.systems.odin.recipes import OdinRun
 from tapetum.systems.paligemma.masks.config import RECIPES as MASK_CODEC
 from tapetum.systems.paligemma.masks.config import MaskCodecRun
+from tapetum.systems.paligemma.nano.recipes import RECIPES as NANO
+from tapetum.systems.paligemma.nano.recipes import NanoRun
 from tapetum.systems.paligemma.photo.recipes import RECIPES as PHOTO
 from tapetum.systems.paligemma.photo.recipes import PhotoRun
 from tapetum.systems.paligemma.recipes import PRESETS as PALIGEMMA
@@ -110,6 +112,13 @@ _OPTIONS: dict[str, type] = {
         Annotated[
             PaliGemmaStage, options(PALIGEMMA, by=("stage", "preset"), required=_DATA, markers=_FLAGS | _START, pick=_stage_of)
         ],
+    ),
+    "paligemma-nano": recipe_options(
+        """Train a small PaliGemma on images of scenes in three phases: what is in each cell, all tasks, all tasks cooled down.
+
+        The weights are for `tapetum ask`, `detect` and `segment` with --model RUN/model.safetensors.
+        """,
+        Annotated[NanoRun, options(NANO, by="preset", required=_DATA, markers=_FLAGS)],
     ),
     "paligemma-transfer": recipe_options(
         "Teach a PaliGemma a task of your own, from lines of JSON with image, prefix and suffix; or one of papers (--task).",

@@ -185,6 +185,22 @@ class TubeletStem(nn.Module):
         return self.last(cells.unflatten(0, (len(video), -1)).movedim(1, 2)).movedim(1, -1)
 
 
+def merge_tokens(tokens: Float[Tensor, "b n c"], grid: tuple[int, int], merge: int) -> Float[Tensor, "b m d"]:
+    """Join the channels of each square of `merge` by `merge` tokens of a grid of (rows, columns), row by row.
+
+    Raises BadInput where squares do not divide the grid.
+    """
+    if merge == 1:
+        return tokens
+    rows, columns = grid
+    if rows % merge or columns % merge:
+        raise BadInput(
+            f"squares of {merge} x {merge} tokens do not divide a grid of {rows} x {columns}; give images of another size"
+        )
+    squares = tokens.unflatten(1, (rows // merge, merge, columns // merge, merge))  # b R merge C merge c
+    return squares.transpose(2, 3).flatten(3).flatten(1, 2)
+
+
 def sine_1d(at: Float[Tensor, " n"], width: int, wavelength: float = 10_000.0, inclusive: bool = False) -> Float[Tensor, "n c"]:
     """Code places on a line: `width` / 2 sines, then as many cosines, of at * wavelength ** (-2 i / width); in
     float64.

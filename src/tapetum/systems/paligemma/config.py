@@ -61,6 +61,9 @@ class PaliGemmaConfig(PrefixLmConfig):
 
     vision_encoder: ViTConfig
     """Of SigLIP's kind: no class token, no pooling that counts."""
+    token_merge: int = 1
+    """Rows and columns of a square of the vision encoder's tokens that become one token of the decoder: their channels are
+    joined before the projector (pixel shuffle, arXiv 2404.16821). 1: each is one, as published."""
 
     def __post_init__(self) -> None:
         vision_encoder = self.vision_encoder
@@ -75,6 +78,9 @@ class PaliGemmaConfig(PrefixLmConfig):
                 "a vision encoder of PaliGemma takes square images and has no class token, no attention pooling and no classes;"
                 " make it with tapetum.systems.paligemma.config.siglip"
             )
+        side = vision_encoder.grid[0]
+        if self.token_merge < 1 or side % self.token_merge:
+            raise BadInput(f"token_merge is {self.token_merge} for {side} rows of tokens; give a divisor of their number")
         super().__post_init__()
 
     @property
@@ -85,7 +91,12 @@ class PaliGemmaConfig(PrefixLmConfig):
     @property
     def image_tokens(self) -> int:
         """Count the tokens of one image."""
-        return self.vision_encoder.grid[0] * self.vision_encoder.grid[1]
+        return self.vision_encoder.grid[0] * self.vision_encoder.grid[1] // self.token_merge**2
+
+    @property
+    def token_side(self) -> int:
+        """Get the side, in pixels, of the part of an image that a token of the decoder is of."""
+        return self.vision_encoder.patch * self.token_merge
 
 
 def siglip(image_size: int, **changes: Any) -> ViTConfig:
@@ -142,9 +153,16 @@ NAMED: dict[str, PaliGemmaConfig] = {
         prefix_mask="blocks",
         newline=4,
     ),
+    "paligemma-nano-2": PaliGemmaConfig(
+        vision_encoder=siglip(112, width=128, depth=3, heads=4, mlp_width=256, patch=8, stem="convolutions", stem_blocks=2),
+        language=DecoderConfig(width=256, depth=4, heads=4, key_value_heads=1, head_width=64, mlp_width=512, vocabulary=1792),
+        token_merge=2,
+        prefix_mask="blocks",
+        newline=4,
+    ),
 }
 """As the reference has them: no window, and 257,152 rows. `pg-mini`, of 68 million parameters, is for timing; `paligemma-nano`
-ships with this project."""
+ships with this project; `paligemma-nano-2` has a vision encoder of smaller tokens (`tapetum train paligemma-nano`)."""
 
 
 def named(name: str) -> PaliGemmaConfig:
@@ -162,8 +180,11 @@ def named(name: str) -> PaliGemmaConfig:
 
 
 def as_json(config: PaliGemmaConfig) -> dict[str, Any]:
-    """Convert a config to what the header of a file of weights contains."""
-    return asdict(config)
+    """Convert a config to what the header of a file of weights contains; a merge of 1 is left out."""
+    made = asdict(config)
+    if config.token_merge == 1:
+        del made["token_merge"]
+    return made
 
 
 def from_json(header: Mapping[str, Any]) -> PaliGemmaConfig:

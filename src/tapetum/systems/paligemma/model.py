@@ -29,8 +29,10 @@ from torch import Tensor, nn
 from tapetum.core.errors import BadInput
 from tapetum.encoders.config import squashed
 from tapetum.encoders.decoder import Decoder
+from tapetum.encoders.features import Features
 from tapetum.encoders.vit import ViT
 from tapetum.layers.generate import Generated, SamplingConfig, StepTokens, generate, greedy, stream
+from tapetum.layers.patches import merge_tokens
 from tapetum.layers.transformer import step_mask
 from tapetum.systems.paligemma.config import PaliGemmaConfig, PrefixLmConfig, named
 
@@ -301,9 +303,10 @@ class PaliGemma(PrefixLm):
         super().__init__()
         self.config = config
         self.vision_encoder = ViT(config.vision_encoder, squashed(config.image_size))
-        self.projector = nn.Linear(config.vision_encoder.width, config.language.width)
+        width = config.vision_encoder.width * config.token_merge**2
+        self.projector = nn.Linear(width, config.language.width)
         self.language = Decoder(config.language)
-        nn.init.normal_(self.projector.weight, std=config.vision_encoder.width**-0.5)
+        nn.init.normal_(self.projector.weight, std=width**-0.5)
         nn.init.zeros_(self.projector.bias)
 
     def embed_images(self, pixels: Float[Tensor, "b i 3 h w"]) -> Float[Tensor, "b n d"]:
@@ -313,8 +316,12 @@ class PaliGemma(PrefixLm):
         """
         if pixels.ndim != 5 or pixels.shape[1] == 0 or pixels.shape[2] != 3:
             raise BadInput(f"pixels are {tuple(pixels.shape)}; give (batch, images, 3, rows, columns), at least one image each")
-        tokens = self.vision_encoder(pixels.flatten(0, 1).to(self.projector.weight.dtype)).tokens
-        return self.projector(tokens).unflatten(0, pixels.shape[:2]).flatten(1, 2)
+        features = self.vision_encoder(pixels.flatten(0, 1).to(self.projector.weight.dtype))
+        return self.project_features(features).unflatten(0, pixels.shape[:2]).flatten(1, 2)
+
+    def project_features(self, features: Features) -> Float[Tensor, "b n d"]:
+        """Compute the decoder's tokens of an image from the vision encoder's, of which squares are merged."""
+        return self.projector(merge_tokens(features.tokens, features.grid, self.config.token_merge))
 
     def to_int8(self, vision_encoder: bool = False) -> "PaliGemma":
         """Round the decoder's weights, and on request the vision encoder's, to 8 bits, for inference alone; returns the model.

@@ -2,8 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Float, Int
 from torch import nn
 
 from tapetum.core.errors import BadInput
@@ -15,6 +18,7 @@ from tapetum.systems.paligemma.adopted import adopted_encoder
 from tapetum.systems.paligemma.config import PaliGemmaConfig, named
 from tapetum.systems.paligemma.contrastive import ContrastiveTask
 from tapetum.systems.paligemma.data import JsonLinesSamples
+from tapetum.systems.paligemma.masks import codec as mask_codec
 from tapetum.systems.paligemma.nano.dense_task import CELL, DenseTask
 from tapetum.systems.paligemma.nano.scene_images import SceneFolder
 from tapetum.systems.paligemma.nano.scene_texts import Encode, SceneTexts
@@ -41,22 +45,25 @@ class TrainedPaliGemma:
     """On held-out data."""
 
 
-def train_stage(run: PaliGemmaStage, launch: Launch, say: Callable[[str], None] = print) -> TrainedPaliGemma | None:
+def train_stage(
+    run: PaliGemmaStage, launch: Launch, say: Callable[[str], None] = print, phase: str = ""
+) -> TrainedPaliGemma | None:
     """Train a stage in the folder `launch.out`; None if there is more to do.
 
-    Raises BadInput for data that is not there, and weights that do not fit.
+    A stage that is one of several phases of a run has its files in the folder `phase` in it. Raises BadInput for data that is
+    not there, and weights that do not fit.
     """
     if run.stage == "2" and not run.start:
         raise BadInput("stage 2 goes on from weights of stage 1; name them with --weights")
     config = stage_config(run, launch)
     if run.stage == "0" and Path(run.data).is_file():
-        return _train_on_pairs(run, launch, config, say)
+        return _train_on_pairs(run, launch, config, say, phase)
     train = SceneFolder(run.data, run.limit)
     checks = SceneFolder(run.checks, 256) if run.checks else None
     say(f"{len(train):,} images to learn from, {len(checks) if checks else 0} to check")
     if run.stage == "0":
-        return _train_vision_encoder(run, launch, train, checks, config)
-    tokens = _tokens(run, launch.out, train)
+        return _train_vision_encoder(run, launch, train, checks, config, phase)
+    tokens = _tokens(run, launch.out / phase, train)
     task = SceneTextTask(
         sized(run, tokens),
         tokens,
@@ -68,8 +75,9 @@ def train_stage(run: PaliGemmaStage, launch: Launch, say: Callable[[str], None] 
         start=_start(run, tokens),
         checks=AnswerChecks(checks, tokens) if checks else None,
     )
-    result = fit(task, config.of_phase(f"stage-{run.stage}"), launch.out / f"stage-{run.stage}", began=launch.began)
-    return None if result.state == "stopped" else _save(result, launch.out, task)
+    name = phase or f"stage-{run.stage}"
+    result = fit(task, config.of_phase(name), launch.out / name, began=launch.began)
+    return None if result.state == "stopped" else _save(result, launch.out / phase, task)
 
 
 def stage_config(run: PaliGemmaStage, launch: Launch) -> TrainConfig:
@@ -126,24 +134,24 @@ def vision_encoder_config(run: PaliGemmaStage) -> ViTConfig:
 
 
 def _train_vision_encoder(
-    run: PaliGemmaStage, launch: Launch, train: SceneFolder, checks: SceneFolder | None, config: TrainConfig
+    run: PaliGemmaStage, launch: Launch, train: SceneFolder, checks: SceneFolder | None, config: TrainConfig, phase: str
 ) -> TrainedPaliGemma | None:
     about = vision_encoder_config(run), checks, run.seed, *_beginning(run)
     task = DenseTask(about[0], train, *about[1:])
     if run.contrastive_weight:
         task = ContrastiveTask(about[0], SceneTexts(train, CAPTIONS), *about[1:], weight=run.contrastive_weight, dense=True)
-    return _fit_vision_encoder(task, launch, config)
+    return _fit_vision_encoder(task, launch, config, phase)
 
 
 def _train_on_pairs(
-    run: PaliGemmaStage, launch: Launch, config: TrainConfig, say: Callable[[str], None]
+    run: PaliGemmaStage, launch: Launch, config: TrainConfig, say: Callable[[str], None], phase: str
 ) -> TrainedPaliGemma | None:
     """Train stage 0 on images and captions of a file of JSON lines."""
     pairs = JsonLinesSamples(run.data, run.image_size)
     checks = JsonLinesSamples(run.checks, run.image_size) if run.checks else None
     say(f"{len(pairs):,} pairs to learn from, {len(checks) if checks else 0} to check")
     task = ContrastiveTask(vision_encoder_config(run), pairs, checks, run.seed, *_beginning(run))
-    return _fit_vision_encoder(task, launch, config)
+    return _fit_vision_encoder(task, launch, config, phase)
 
 
 def _beginning(run: PaliGemmaStage) -> tuple[Path | None, bool, str]:
@@ -151,12 +159,13 @@ def _beginning(run: PaliGemmaStage) -> tuple[Path | None, bool, str]:
     return Path(run.start) if run.start else None, run.position_init, run.encoder
 
 
-def _fit_vision_encoder(task: DenseTask, launch: Launch, config: TrainConfig) -> TrainedPaliGemma | None:
+def _fit_vision_encoder(task: DenseTask, launch: Launch, config: TrainConfig, phase: str) -> TrainedPaliGemma | None:
     """Train, and write the vision encoder with the head of the dense loss, without those of the sigmoid loss."""
-    result = fit(task, config.of_phase("stage-0"), launch.out / "stage-0", began=launch.began)
+    name = phase or "stage-0"
+    result = fit(task, config.of_phase(name), launch.out / name, began=launch.began)
     if result.state == "stopped":
         return None
-    path = launch.out / "vision_encoder.safetensors"
+    path = launch.out / phase / "vision_encoder.safetensors"
     model = _scored_model(result)
     if is_main():
         from safetensors.torch import save_file
@@ -221,12 +230,13 @@ def texts_of(folder: SceneFolder, most: int = 1500) -> list[str]:
 
 
 def _encoder(codec: str) -> Encode | None:
-    """The function that encodes masks; None where no codec is named."""
+    """Load the function that encodes masks, which can be pickled; None where no codec is named."""
     if not codec:
         return None
-    import numpy as np
+    return partial(_encode_masks, mask_codec.load(codec))
 
-    from tapetum.systems.paligemma.masks import codec as mask_codec
 
-    made = mask_codec.load(codec)
-    return lambda masks, boxes: np.stack([made.codes_of(mask, box) for mask, box in zip(masks, boxes, strict=True)])
+def _encode_masks(
+    codec: mask_codec.MaskCodec, masks: Float[np.ndarray, "n h w"], boxes: Float[np.ndarray, "n 4"]
+) -> Int[np.ndarray, "n 16"]:
+    return np.stack([codec.codes_of(mask, box) for mask, box in zip(masks, boxes, strict=True)])

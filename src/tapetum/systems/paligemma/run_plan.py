@@ -15,6 +15,7 @@ from tapetum.systems.paligemma.masks.config import SIDE, MaskCodecRun
 from tapetum.systems.paligemma.masks.task import LearningCodec
 from tapetum.systems.paligemma.model import PaliGemma
 from tapetum.systems.paligemma.nano.dense_task import DenseModel
+from tapetum.systems.paligemma.nano.recipes import NanoRun
 from tapetum.systems.paligemma.photo.model import PhotoPaliGemma
 from tapetum.systems.paligemma.photo.recipes import PhotoRun
 from tapetum.systems.paligemma.recipes import FROZEN, UNPUBLISHED, PaliGemmaStage, PaliGemmaTransfer
@@ -33,8 +34,10 @@ _EXAMPLES = 10_000
 """Of a transfer of which nobody says how many there are."""
 
 
-def plan_run(run: PaliGemmaStage | PaliGemmaTransfer | MaskCodecRun | PhotoRun) -> RunPlan:
+def plan_run(run: PaliGemmaStage | PaliGemmaTransfer | MaskCodecRun | NanoRun | PhotoRun) -> RunPlan:
     """Plan a run."""
+    if isinstance(run, NanoRun):
+        return _plan_phases(run)
     if isinstance(run, PhotoRun):
         return _plan_photo(run)
     if isinstance(run, MaskCodecRun):
@@ -61,6 +64,12 @@ def _plan_stage(run: PaliGemmaStage) -> RunPlan:
         bf16=run.bf16,
         unpublished=unpublished_values(run, UNPUBLISHED.get(run.stage, {})) if run.preset == "paper" else (),
     )
+
+
+def _plan_phases(run: NanoRun) -> RunPlan:
+    planned = {name: _plan_stage(stage) for name, stage in run.phases().items()}
+    phases = tuple(replace(phase, name=name) for name, plan in planned.items() for phase in plan.phases)
+    return RunPlan(phases=phases, examples_are=list(planned.values())[-1].examples_are, bf16=run.bf16)
 
 
 def _plan_transfer(run: PaliGemmaTransfer) -> RunPlan:

@@ -64,9 +64,8 @@ class SceneTextTask(PaliGemmaTask):
         attention = None
         if self.attention_weight and plain.packed is not None:
             texts, ids = [item.pairs for item in items], [image.ids for image in images]
-            attention = attention_targets(
-                texts, ids, plain.packed, self.tokens, self.config.vision_encoder.patch, self.config.image_tokens
-            )
+            side, count = self.config.token_side, self.config.image_tokens
+            attention = attention_targets(texts, ids, plain.packed, self.tokens, side, count)
         return SceneStep(plain.batch, plain.packed, collate_cells(images) if self.dense_weight else None, attention)
 
     def loss(self, model: nn.Module, batch: SceneStep, context: StepContext) -> tuple[Tensor, Mapping[str, float | Tensor]]:
@@ -74,7 +73,7 @@ class SceneTextTask(PaliGemmaTask):
         assert isinstance(model, PaliGemma)
         pixels = batch.batch.pixels
         features = model.vision_encoder(pixels.flatten(0, 1))
-        images = model.projector(features.tokens).unflatten(0, pixels.shape[:2]).flatten(1, 2)
+        images = model.project_features(features).unflatten(0, pixels.shape[:2]).flatten(1, 2)
         attention = supervised_attention(model.language)
         with record_inputs(attention) as inputs:
             text, logged = text_loss(model, images, batch, self.learning, self.soft_locations)
