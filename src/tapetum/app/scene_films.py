@@ -1,9 +1,9 @@
 """`tapetum.app.scenes.films`: films of minutes, joined of short stories of the physical world, with questions and moments.
 
 DIR/stories/NAME.mp4     each story, rendered once
-DIR/stories.jsonl        for each of them, what the hand does, with times and words: what `tapetum train longvideo --stage films`
-                         learns from, which joins them anew for each step
-DIR/videos/NAME.mp4      films, three a group (`tapetum.scenes.words.films`); their frames are those of the stories, encoded again
+DIR/stories.jsonl        what the hand does in each, with times and words; `tapetum train longvideo --stage films` learns
+                         from them, and joins them anew for each step
+DIR/videos/NAME.mp4      films, three a group (`tapetum.scenes.words.films`); frames of the stories, encoded again
 DIR/questions.jsonl      questions of memory, as those of `tapetum scenes episodes`
 DIR/moments.jsonl        what the hand does in each film, with times and words
 DIR/truth/NAME.json      what is known of a story
@@ -70,7 +70,7 @@ class FilmsMade(Result):
 
     def as_text(self) -> str:
         """Summarise."""
-        made = f"made {self.films} films of {self.seconds:.0f} seconds together, of {self.usable} stories ({self.stories} rendered)"
+        made = f"made {self.films} films of {self.seconds:.0f} seconds together, of {self.usable} of {self.stories} stories"
         return f"{made}\n{self.questions} questions, {self.moments} moments\nfilms  {self.out / 'videos'}"
 
 
@@ -128,7 +128,9 @@ def films(options: FilmsOptions, listener: Listener) -> FilmsMade:
 def _check(options: FilmsOptions) -> None:
     rate = options.frame_rate
     if not (1 <= rate <= 120 and rate == round(rate)):
-        raise BadInput(f"films of {rate} frames a second; give --frame-rate a whole number from 1 to 120, for cuts are in whole seconds")
+        raise BadInput(
+            f"films of {rate} frames a second; give --frame-rate a whole number from 1 to 120, for cuts are in whole seconds"
+        )
     if not 0 < options.minutes <= 600 or not 1 <= options.seconds <= 60 or options.seconds != round(options.seconds):
         raise BadInput(
             f"films of {options.minutes} minutes of stories of {options.seconds} s; give --minutes above 0, at most 600, and "
@@ -159,7 +161,9 @@ def _make_story(options: FilmsOptions, out: Path, number: int, textures: "Textur
     write_video(out / "stories" / f"{name}.mp4", frames, options.frame_rate)
     events = event_captions(EpisodeEvents(episode))
     truth = None if events is None else [asdict(event) for event in events]
-    write_truth(out, name, {"id": name, "story": episode.settings.get("story", ""), "seconds": options.seconds, "events": truth})
+    write_truth(
+        out, name, {"id": name, "story": episode.settings.get("story", ""), "seconds": options.seconds, "events": truth}
+    )
 
 
 def _read_stories(out: Path, names: list[str]) -> "Iterator[Story]":

@@ -113,6 +113,7 @@ def make(options: MakeOptions, listener: Listener) -> ScenesMade:
 
 
 COMMANDS = Group(
-    """Make synthetic videos and images with exact truth: painted facets (make), or a physical world (images, episodes, films).""",
+    """Make synthetic videos and images with exact truth: painted facets (make), or a physical world (images, episodes,
+    films).""",
     {"make": make, "images": images, "episodes": episodes, "films": films},
 )

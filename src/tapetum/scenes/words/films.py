@@ -1,7 +1,7 @@
 """Films made of many short stories, one after the other with cuts, and questions that need the memory of earlier ones.
 
-A story is one episode, rendered once. A shot is a part of it that cuts no event in two, and a film is some shots in an order, so
-that a few hundred stories give as many films as are wanted. Films come in groups of three, of the same shots: one shot, the
+A story is one episode, rendered once. A shot is a part of it that cuts no event in two, and a film is some shots in an order,
+so that a few hundred stories give as many films as are wanted. Films come in groups of three, of the same shots: one shot, the
 anchor, stays in its place, and the others turn round by a third of their number, here with two thirds A, B, C of two shots:
 
     film 0    A1 ANCHOR A2 B1 B2 C1 C2        first: A1    after the anchor: A2    last: C2
@@ -101,7 +101,9 @@ def join_films(stories: Sequence[Story], seed: int, number: int, shots: int) -> 
     if shots < 4 or shots % FILMS != 1:
         raise BadInput(f"films of {shots} shots: a group wants 4, 7, 10, ... shots; give {max(shots - (shots - 1) % 3, 4)}")
     if len(stories) < shots:
-        raise BadInput(f"films of {shots} shots want as many stories, and there are {len(stories)}; make more, or shorter films")
+        raise BadInput(
+            f"films of {shots} shots want as many stories, and there are {len(stories)}; make more, or shorter films"
+        )
     rng = np.random.default_rng((seed & 0xFFFFFFFF, 431, number))
     chosen = [draw_shot(stories[k], rng) for k in rng.choice(len(stories), shots, replace=False)]
     anchor = int(rng.integers(1, shots - 1))
