@@ -11,6 +11,7 @@ logged, and tried again by the next start.
     name = "tapnext-nano"                      its run is the folder FOLDER/tapnext-nano
     command = "train tapnext --preset nano"    words of tapetum; --out, --threads 1, --workers 0 are added
     core_hours = 20.0                          the training is stopped after so much CPU time
+    prepare = ["tapetum scenes images {folder}/images --n 9"]   commands to run before; each must go on where it stopped
     score = ["tapetum train status {out}"]     commands to run afterwards: tapetum or python
 
 In commands {out} is the folder of the run, {folder} that of the queue, {code} the checkout; other paths are as seen from the
@@ -129,33 +130,46 @@ class Queue:
         return 1 if left else 0
 
     def train(self, training: Training, record: Record) -> None:
-        """Train until the end, the bound of core-hours, a failure or a signal."""
+        """Prepare and train until the end, the bound of core-hours, a failure or a signal."""
         if record.content.get("trained"):
             return
         for session in record.content["sessions"]:
             if session["end"] == "running":
                 session["end"] = "killed"
+        for command in training.prepare:
+            if command not in record.content["prepared"]:
+                if not self._work(training, record, "preparing", shlex.split(command)):
+                    return
+                record.save(prepared=[*record.content["prepared"], command])
+        words = ["tapetum", *shlex.split(training.command), "--out", str(self.folder / training.name), "--threads", "1"]
+        words += [] if "--workers" in training.command else ["--workers", "0"]
+        if self._work(training, record, "training", words):
+            self._ended(training, record, "trained")
+
+    def _work(self, training: Training, record: Record, what: str, words: Sequence[str]) -> bool:
+        """Run a command within the core-hours that are left; returns whether it came to its end."""
         left = 3600 * training.core_hours - record.cpu_seconds
         if left <= 0:
-            return self._ended(training, record, "out of budget")
+            self._ended(training, record, "out of budget")
+            return False
         session = {"commit": self._commit(), "started": _now(), "ended": None, "cpu_seconds": 0.0, "end": "running"}
         record.content["sessions"].append(session)
-        record.save(state="training")
-        self.say(f"{training.name}: training, commit {session['commit']}, {left / 3600:.3g} core-hours left")
+        record.save(state=what)
+        self.say(f"{training.name}: {what}, commit {session['commit']}, {left / 3600:.3g} core-hours left")
 
         def note(seconds: float) -> None:
             session.update(cpu_seconds=seconds, ended=_now())
             record.save()
 
-        words = ["tapetum", *shlex.split(training.command), "--out", str(self.folder / training.name), "--threads", "1"]
-        words += [] if "--workers" in training.command else ["--workers", "0"]
         log = self.folder / f"{training.name}.log"
         with log.open("ab") as file:
             start = file.tell()
             exit_code, over = self._process(training, words, file, file, note, left)
         end = "finished" if exit_code == 0 else "stopped" if self.signal else "out of budget" if over else "failed"
         session["end"], session["exit"] = end, exit_code
-        self._ended(training, record, "trained" if end == "finished" else end, tail(log, start) if end == "failed" else [])
+        if end != "finished":
+            self._ended(training, record, end, tail(log, start) if end == "failed" else [])
+        return end == "finished"
 
     def _ended(self, training: Training, record: Record, state: str, last: Sequence[str] = ()) -> None:
         record.save(state=state, trained=state == "trained", last_lines=list(last))

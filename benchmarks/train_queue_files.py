@@ -29,15 +29,17 @@ class Training:
     command: str
     core_hours: float
     score: tuple[str, ...] = ()
+    prepare: tuple[str, ...] = ()
 
 
 def read_queue(file: Path) -> list[Training]:
     """Read QUEUE.toml. Raises BadInput where it cannot be read or an entry is wrong."""
     try:
         entries = parse_toml(read_text(file))["training"]
-        queue = [Training(**{**entry, "score": tuple(entry.get("score", ()))}) for entry in entries]
+        commands = [{name: tuple(entry.get(name, ())) for name in ("score", "prepare")} for entry in entries]
+        queue = [Training(**{**entry, **lists}) for entry, lists in zip(entries, commands, strict=True)]
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        fields = "wanted entries [[training]] with name, command, core_hours and perhaps score"
+        fields = "wanted entries [[training]] with name, command, core_hours and perhaps score and prepare"
         raise BadInput(f"{file} is no queue ({error}); {fields}") from error
     for number, training in enumerate(queue):
         _check(training, {other.name for other in queue[:number]})
@@ -45,9 +47,9 @@ def read_queue(file: Path) -> list[Training]:
 
 
 def _check(training: Training, others: set[str]) -> None:
-    texts = (training.name, training.command, *training.score)
+    texts = (training.name, training.command, *training.score, *training.prepare)
     if not all(isinstance(text, str) for text in texts) or type(training.core_hours) not in (int, float):
-        raise BadInput(f"entry {training.name!r}: name, command and score must be text, core_hours a number")
+        raise BadInput(f"entry {training.name!r}: name and commands must be text, core_hours a number")
     plain = training.name.replace("-", "").replace("_", "").isalnum()
     if not plain or training.name in {*others, "evidence", "queue"}:
         raise BadInput(f"the name {training.name!r} cannot be used: give a free one of letters, digits, - and _")
@@ -56,9 +58,9 @@ def _check(training: Training, others: set[str]) -> None:
     for word in shlex.split(training.command):
         if word.partition("=")[0] in OF_QUEUE:
             raise BadInput(f"{training.name}: the command has {word}, which the queue sets; leave it out")
-    for command in training.score:
+    for command in (*training.score, *training.prepare):
         if shlex.split(command)[:1] not in (["tapetum"], ["python"]):
-            raise BadInput(f"{training.name}: score has {command!r}; a command must begin with tapetum or python")
+            raise BadInput(f"{training.name}: {command!r} cannot be run; a command must begin with tapetum or python")
 
 
 class Record:
@@ -66,7 +68,13 @@ class Record:
 
     def __init__(self, folder: Path, training: Training):
         self.file = folder / f"{training.name}.json"
-        self.content: dict[str, Any] = {"state": "waiting", "command": training.command, "sessions": [], "scores": {}}
+        self.content: dict[str, Any] = {
+            "state": "waiting",
+            "command": training.command,
+            "sessions": [],
+            "prepared": [],
+            "scores": {},
+        }
         if self.file.exists():
             self.content |= read_json(self.file)
         if self.content["sessions"] and self.content["command"] != training.command:
@@ -83,7 +91,7 @@ class Record:
 
     @property
     def state(self) -> str:
-        """Get the state: waiting, training, stopped, trained (not yet scored), finished, failed, out of budget."""
+        """Get the state: waiting, preparing, training, stopped, trained (not yet scored), finished, failed, out of budget."""
         return self.content["state"]
 
     @property

@@ -180,6 +180,20 @@ def test_a_queue_that_is_stopped_and_killed_ends_as_one_that_is_not(
     assert len(record(out, "whole")["sessions"]) == 1  # what is finished is left alone
 
 
+@pytest.mark.slow
+def test_what_prepares_a_training_runs_once_and_counts(tmp_path: Path, start: Callable[[Path, Path], Started]) -> None:
+    toml, out = tmp_path / "queue.toml", tmp_path / "runs"
+    write = 'python -c \'open(\\"{folder}/made\\", \\"a\\").write(\\"x\\")\''
+    toml.write_text(ENTRY.format(name="a", command="train nothing", hours=1) + f'prepare = ["{write}"]\n')
+    for _ in range(2):
+        code, printed = start(toml, out).end()
+        assert code == 1, printed
+    assert (out / "made").read_text() == "x"
+    sessions = record(out, "a")["sessions"]
+    assert [session["end"] for session in sessions] == ["finished", "failed", "failed"]
+    assert all(session["cpu_seconds"] > 0 for session in sessions)
+
+
 @pytest.mark.parametrize(
     ("change", "line"),
     [

@@ -91,6 +91,7 @@ def test_features_encode_to_the_bit_as_their_frames() -> None:
         model.encode_features(features[..., :3])
 
 
+@pytest.mark.slow
 def test_cached_features_are_those_of_the_frozen_path_and_teach_the_same(place: Path, start: Path, tmp_path: Path) -> None:
     plain, cached = (films_run(place, start, mask_ratio=0.0, cache=cache) for cache in ("", str(tmp_path / "cache")))
     tasks = FilmTask(plain), FilmTask(cached)
@@ -153,6 +154,7 @@ def test_the_loss_of_moments_is_that_of_a_loop() -> None:
     assert float(loss) == pytest.approx((np.mean(by_text) + np.mean(by_moment)) / 2, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_run_learns_and_its_weights_embed_moments(place: Path, start: Path, tmp_path: Path) -> None:
     run = films_run(place, start, cache=str(tmp_path / "cache"))
     made = train_longvideo(run, Launch(out=tmp_path / "out", threads=1, workers=0, device="cpu"), silent)
@@ -172,7 +174,7 @@ def test_a_run_learns_and_its_weights_embed_moments(place: Path, start: Path, tm
 
 
 def test_stories_that_cannot_be_are_refused(place: Path, tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="holds no stories.jsonl"):
+    with pytest.raises(BadInput, match="holds no stories"):
         read_stories(tmp_path)
     assert len(read_stories(place)) == 40
     assert join_films(read_stories(place), 0, 0, 4)[0].seconds == 16
@@ -180,5 +182,5 @@ def test_stories_that_cannot_be_are_refused(place: Path, tmp_path: Path) -> None
     (tmp_path / "stories" / "a.mp4").write_bytes(b"")
     row = {"name": "a", "seconds": 4.0, "events": [{"start_s": -1, "stop_s": 2, "thing": "", "caption": ""}]}
     write_lines(tmp_path / "stories.jsonl", [row])
-    with pytest.raises(BadInput, match="an event from -1 to 2 in a story of 4.0 s"):
+    with pytest.raises(BadInput, match="an event from -1 to 2 in a story of 4"):
         read_stories(tmp_path)
