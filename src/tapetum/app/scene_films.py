@@ -84,7 +84,7 @@ def films(options: FilmsOptions, listener: Listener) -> FilmsMade:
     >>> import tempfile
     >>> import tapetum
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     tapetum.app.scenes.films(folder, n=1, size=32, seconds=0.5, stories=6, minutes=0.02).films
+    ...     tapetum.app.scenes.films(folder, n=1, size=32, seconds=1, stories=6, minutes=0.05).films
     1
     """
     _check(options)
