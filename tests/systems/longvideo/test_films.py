@@ -15,11 +15,12 @@ from tapetum.scenes.words import CaptionedEvent, join_films
 from tapetum.systems import longvideo
 from tapetum.systems.longvideo.film_task import FilmTask, near_moments
 from tapetum.systems.longvideo.films import FilmClips, moments_of, read_stories, write_features
-from tapetum.systems.longvideo.losses import moment_text_loss
+from tapetum.systems.longvideo.losses import moment_text_loss, option_loss
 from tapetum.systems.longvideo.recipes import VideoTextRun, recipe
 from tapetum.systems.longvideo.run import train_longvideo
 from tapetum.systems.longvideo.streaming import VideoEmbedder
 from tapetum.systems.longvideo.task import scale_pixels
+from tapetum.systems.longvideo.tubelets import add_time_codes
 from tapetum.systems.longvideo.video_text import VideoText
 from tapetum.train import StepContext
 from tapetum.train.launch_config import Launch
@@ -67,7 +68,12 @@ def test_a_clip_holds_the_shots_and_the_events_of_a_film(place: Path, start: Pat
         things = [event.thing for event in clip.events]
         assert len(things) == len(set(things)) == 4
         assert not {f"the ball {number}" for number in range(9, 40, 10)} & set(things)  # every tenth story is for validation
-        assert all(any(text.endswith(f"? {thing}") for thing in things) for text in (clip.text, *clip.wrong))
+        assert clip.questions
+        for texts in clip.questions:
+            assert len(set(texts)) == 3
+            assert all(any(text.endswith(f"? {thing}") for thing in things) for text in texts)
+        if clip.text.startswith("What is the first"):
+            assert clip.text.endswith(things[0])
     held_out = clips.validation_clip(0)
     assert {event.thing for event in held_out.events} == {f"the ball {number}" for number in range(9, 40, 10)}
     assert np.array_equal(held_out.frames, clips.validation_clip(0).frames)
@@ -127,6 +133,27 @@ def test_moments_are_the_middles_of_events() -> None:
     assert near[0].nonzero()[0].tolist() == [0, 1, 7, 8, 9]  # to 2.4 s, and from 6.6 s
 
 
+def test_the_loss_of_options_is_that_of_a_choice() -> None:
+    torch.manual_seed(0)
+    videos, options = (torch.nn.functional.normalize(torch.randn(*n, 6), dim=-1) for n in ((2,), (2, 2, 3)))
+    valid = torch.tensor([[True, True], [False, True]])
+    rows = [(videos[b] @ options[b, q].T).mul(4.0).exp().tolist() for b, q in ((0, 0), (0, 1), (1, 1))]
+    expected = -np.mean([np.log(row[0] / sum(row)) for row in rows])
+    assert float(option_loss(videos, options, 4.0, valid)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_time_codes_are_added_to_tables_without_time_alone() -> None:
+    table = torch.randn(1, 2, 2, 16, generator=torch.Generator().manual_seed(0)).repeat(56, 1, 1, 1)
+    before = table.clone()
+    assert add_time_codes(table)
+    codes = table - before
+    assert float(codes.std()) == pytest.approx(0.2, rel=0.2)
+    torch.testing.assert_close(codes[:, 0, 0], codes[:, 1, 1], atol=1e-5, rtol=0)
+    distances = torch.cdist(codes[:, 0, 0], codes[:, 0, 0])
+    assert float(distances[0, 1:].min()) > 0.1
+    assert not add_time_codes(table)
+
+
 def test_the_loss_of_moments_is_that_of_a_loop() -> None:
     torch.manual_seed(0)
     moments, texts = (torch.nn.functional.normalize(torch.randn(2, n, 6), dim=-1) for n in (5, 3))
@@ -165,6 +192,8 @@ def test_a_run_learns_and_its_weights_embed_moments(place: Path, start: Path, tm
     assert isinstance(model, VideoText)
     assert model.config.moments == {"moment_slots": 1, "frame_rate": 2.0}
     weights, own = before.video.state_dict(), model.video.state_dict()
+    table = FilmTask(run).model().video.tubelets.positions
+    assert not torch.equal(own["tubelets.positions"], table.detach())
     learned = {name for name in own if own[name].shape == weights[name].shape and not torch.equal(own[name], weights[name])}
     assert {name.split(".")[0] for name in learned} == {"blocks", "norm"}
     pieces = list(VideoEmbedder(model).pieces(place / "stories" / "story-3.mp4"))

@@ -42,10 +42,12 @@ _TRIES = 8
 
 @dataclass(frozen=True, kw_only=True)
 class FilmClip(CaptionedClip):
-    """A film: its text is a question with the answer, `wrong` are those with wrong answers."""
+    """A film: its text is its first question with the answer, `wrong` are those with wrong answers."""
 
     features: Features | None = None
     """Where there is a cache; the frames are then empty."""
+    questions: tuple[tuple[str, ...], ...] = ()
+    """Each with the right answer, and then with every wrong one."""
     events: tuple[CaptionedEvent, ...] = ()
     """What the hand does, with times of the film."""
 
@@ -76,32 +78,36 @@ class FilmClips:
         return self._clip(1, _VALIDATION + k, np.random.default_rng(k))
 
     def _clip(self, part: int, k: int, rng: np.random.Generator) -> FilmClip:
-        film, question = self._draw(part, k, rng)
-        texts = [f"{question.text} {option}" for option in question.options]
-        wrong = tuple(text for i, text in enumerate(texts) if i != question.correct)
+        film, chosen = self._draw(part, k, rng)
+        questions = tuple(_with_options(question) for question in chosen)
         if self.run.cache:
             parts = [self._features(shot.story, shot.start_s, shot.stop_s) for shot in film.shots]
             features, frames = np.concatenate(parts), np.zeros((1, 1, 1, 3), np.uint8)
         else:
             shots = [read_story(self.run, shot.story.name, shot.start_s, shot.stop_s) for shot in film.shots]
             features, frames = None, np.concatenate(shots)
-        right = texts[question.correct]
-        return FilmClip(
-            frames=frames, text=right, image=frames[0], image_text=right, wrong=wrong, features=features, events=film.events
-        )
+        right, *wrong = questions[0]
+        shown = {"frames": frames, "image": frames[0], "features": features}
+        return FilmClip(**shown, text=right, image_text=right, wrong=(*wrong,), questions=questions, events=film.events)
 
-    def _draw(self, part: int, k: int, rng: np.random.Generator) -> tuple[Film, SceneQuestion]:
+    def _draw(self, part: int, k: int, rng: np.random.Generator) -> tuple[Film, list[SceneQuestion]]:
         for number in range(k * _TRIES, (k + 1) * _TRIES):
             group = join_films(self._parts[part], self.run.seed, number, self._shots[part])
             one = int(rng.integers(FILMS))
             if questions := group_questions(group, self.run.seed, number)[one]:
-                return group[one], questions[int(rng.integers(len(questions)))]
+                return group[one], questions
         raise BadInput(f"no question can be asked about films of {self.run.data}; make more stories, of 8 seconds")
 
     def _features(self, story: Story, start_s: int, stop_s: int) -> Features:
         features = np.load(no_pipe(_features_of(self.run, story)), mmap_mode="r", allow_pickle=False)
         slots = self.run.frame_rate / self.run.config.video.tubelet[0]
         return np.asarray(features[round(start_s * slots) : round(stop_s * slots)])
+
+
+def _with_options(question: SceneQuestion) -> tuple[str, ...]:
+    """Write a question with each of its options, the right one first."""
+    options = question.answer, *(option for option in question.options if option != question.answer)
+    return tuple(f"{question.text} {option}" for option in options)
 
 
 def _count_shots(most: int) -> int:

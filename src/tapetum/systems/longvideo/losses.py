@@ -2,6 +2,7 @@
 
     videos of all processes x texts of all processes     a video finds its texts, a text its video
     + for a video, its own wrong answers as columns      hard negatives (MC-ViT, arXiv 2402.05861, section 4.3: NExT-QA)
+    a video x the options of its questions               the right one of each question (ours)
     moments of all films x texts of all films            a text finds one of its moments, a moment one of its texts (ours)
 
 Source: MC-ViT, equation 8: the sum of both ways. A video may have several texts, all of them right; and equal texts are right
@@ -66,6 +67,20 @@ def video_text_loss(
     logits = similarities(texts.flatten(0, 1), every_video).unflatten(0, (b, m))
     each = _cross_entropy(scale * logits, same.any(3) | ~valid[:, :, None]).masked_fill(~valid, 0.0)
     return (forth + (each.sum(1) / valid.sum(1)).mean()) / 2
+
+
+def option_loss(
+    videos: Float[Tensor, "b e"],
+    options: Float[Tensor, "b q k e"],
+    scale: float | Float[Tensor, ""],
+    valid: Bool[Tensor, "b q"],
+) -> Float[Tensor, ""]:
+    """Compute the cross entropy of choosing the first of k options by similarity, the mean over own questions.
+
+    Rows have length 1; `valid` says which of the q questions of a video there are.
+    """
+    logits = scale * torch.einsum("be,bqke->bqk", videos, options)
+    return -logits.log_softmax(-1)[..., 0][valid].mean()
 
 
 def moment_text_loss(

@@ -92,7 +92,7 @@ class VideoTextTask(JointTask):
             texts = [each.text for each in clips]
             batch["video"], batch["length"] = pad_clips([each.frames for each in clips])
             batch["video_text"], batch["video_name"] = self._tokens(texts), byte_text.numbers(texts)
-        if self.run.stage in ("questions", "films"):
+        if self.run.stage == "questions":
             most = max(len(each.wrong) for each in clips)
             rows = [[*each.wrong, *[""] * (most - len(each.wrong))] for each in clips]
             batch["hard"] = self._tokens([text for row in rows for text in row]).unflatten(0, (len(rows), most))
