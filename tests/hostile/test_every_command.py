@@ -45,6 +45,7 @@ WRITING = {
     "scenes make": "scenes make FILE --n 1 --textures FILE",
     "scenes images": "scenes images FILE --n 1 --textures FILE",
     "scenes episodes": "scenes episodes FILE --n 1 --textures FILE",
+    "scenes films": "scenes films FILE --n 1 --textures FILE",
     "data shards": "data shards FILE --out FILE",
     "data demos": "data demos --task kitchen:knob --n 1 --out FILE",
     "data annotate": "data annotate FILE --flags --out FILE",

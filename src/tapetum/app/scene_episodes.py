@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tapetum.app.scene_items import ItemOptions, begin, make_items, questions_of, read_truth, write_truth
+from tapetum.app.scene_items import ItemOptions, begin, make_items, question_row, questions_of, read_truth, write_truth
 from tapetum.app.verb import Listener, Result, verb
 from tapetum.core.errors import BadInput
 
@@ -163,19 +163,5 @@ def _write_words(out: Path, names: list[str], options: EpisodesOptions) -> None:
                 yield EgoQuestion(uid=f"{name}-{i}", video=name, text=q.text, options=q.options, answer=q.correct)
 
     write_lines(out / "captions.jsonl", captions())
-    write_lines(out / "questions.jsonl", (_row(name, q) for name, choices in choices_of(OPTIONS) for q in choices))
+    write_lines(out / "questions.jsonl", (question_row(name, q) for name, choices in choices_of(OPTIONS) for q in choices))
     write_egoschema(out / "egoschema", long)
-
-
-def _row(name: str, q: "SceneQuestion") -> dict[str, Any]:
-    return {
-        "video": name,
-        "question": q.text,
-        "options": list(q.options),
-        "answer": q.answer,
-        "answer_id": q.correct,
-        "template": q.template,
-        "area": q.area,
-        "reasoning": q.kind,
-        "span_s": q.span,
-    }

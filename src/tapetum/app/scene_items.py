@@ -145,6 +145,21 @@ def questions_of(out: Path, names: list[str], seed: int, options: int) -> Iterat
         yield from balance(block, seed + start, options=options)
 
 
+def question_row(name: str, q: "SceneQuestion") -> dict[str, Any]:
+    """Write a question about a video as a line of questions.jsonl."""
+    return {
+        "video": name,
+        "question": q.text,
+        "options": list(q.options),
+        "answer": q.answer,
+        "answer_id": q.correct,
+        "template": q.template,
+        "area": q.area,
+        "reasoning": q.kind,
+        "span_s": q.span,
+    }
+
+
 def _candidate(row: dict[str, Any]) -> "Candidate":
     from tapetum.scenes.words import Candidate
 

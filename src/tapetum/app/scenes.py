@@ -1,6 +1,6 @@
 """`tapetum.app.scenes.make`: synthetic videos with exact truth.
 
-`images` and `episodes` of the physical world are in files of their own.
+`images`, `episodes` and `films` of the physical world are in files of their own.
 """
 
 from dataclasses import KW_ONLY, dataclass
@@ -11,6 +11,7 @@ import tyro
 
 from tapetum.app.commands import Group
 from tapetum.app.scene_episodes import EpisodesMade, EpisodesOptions, episodes
+from tapetum.app.scene_films import FilmsMade, FilmsOptions, films
 from tapetum.app.scene_images import ImagesMade, ImagesOptions, images
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput
@@ -20,11 +21,14 @@ from tapetum.train.launch_config import CACHE_GB
 __all__ = [
     "EpisodesMade",
     "EpisodesOptions",
+    "FilmsMade",
+    "FilmsOptions",
     "ImagesMade",
     "ImagesOptions",
     "MakeOptions",
     "ScenesMade",
     "episodes",
+    "films",
     "images",
     "make",
 ]
@@ -112,6 +116,7 @@ def make(options: MakeOptions, listener: Listener) -> ScenesMade:
 
 
 COMMANDS = Group(
-    """Make synthetic videos and images with exact truth: painted facets (make), or a physical world (images, episodes).""",
-    {"make": make, "images": images, "episodes": episodes},
+    """Make synthetic videos and images with exact truth: painted facets (make), or a physical world (images, episodes,
+    films).""",
+    {"make": make, "images": images, "episodes": episodes, "films": films},
 )

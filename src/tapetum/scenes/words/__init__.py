@@ -8,9 +8,10 @@ A scene's candidates are a function of its seed; `balance` chooses among those o
 say nothing about the answers.
 """
 
-from tapetum.scenes.words.captions import Captions, episode_caption, image_captions
+from tapetum.scenes.words.captions import CaptionedEvent, Captions, episode_caption, event_captions, image_captions
 from tapetum.scenes.words.episodes import episode_candidates
 from tapetum.scenes.words.events import EpisodeEvents
+from tapetum.scenes.words.films import Film, Shot, Story, group_questions, join_films
 from tapetum.scenes.words.graph import ObjectNode, SceneGraph, scene_graph
 from tapetum.scenes.words.images import image_candidates
 from tapetum.scenes.words.names import Named, annotate_objects
@@ -19,18 +20,25 @@ from tapetum.scenes.words.questions import BLOCK, Candidate, SceneQuestion, bala
 __all__ = [
     "BLOCK",
     "Candidate",
+    "CaptionedEvent",
     "Captions",
     "EpisodeEvents",
+    "Film",
     "Named",
     "ObjectNode",
     "SceneGraph",
     "SceneQuestion",
+    "Shot",
+    "Story",
     "annotate_objects",
     "balance",
     "block_of",
     "episode_candidates",
     "episode_caption",
+    "event_captions",
+    "group_questions",
     "image_candidates",
     "image_captions",
+    "join_films",
     "scene_graph",
 ]

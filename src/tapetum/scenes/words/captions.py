@@ -38,6 +38,17 @@ class Captions:
     """For each clear thing the number of its body and what is said of it."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class CaptionedEvent:
+    """What the hand does once, with words."""
+
+    start_s: float
+    stop_s: float
+    thing: str
+    """What it deals with, such as the red cup."""
+    caption: str
+
+
 def image_captions(graph: SceneGraph) -> Captions:
     """Describe a frame from its scene graph. A pure function of it."""
     things = sorted(graph.clear, key=lambda t: -t.area)
@@ -75,11 +86,34 @@ def episode_caption(events: EpisodeEvents) -> str:
     return " ".join(text for _, text in sorted(lines)) or "Nothing happens."
 
 
+def event_captions(events: EpisodeEvents) -> tuple[CaptionedEvent, ...] | None:
+    """Describe each manipulation of an episode so that the words mean something outside of it: with colours and nouns.
+
+    None where that is not possible for all of them: a thing is hidden all through the episode, or there is no word for a deed.
+    """
+    captions: list[CaptionedEvent] = []
+    for each in events.manipulations:
+        bodies = [body for body in (each.body, each.target) if body >= 0]
+        if each.verb not in VERBS or not all(body in events.objects and events.shown(body) for body in bodies):
+            return None
+        body, target = _coloured(events, each.body), _coloured(events, each.target)
+        caption = f"The hand {VERBS[each.verb].format(body=body, target=target)}."
+        captions.append(CaptionedEvent(start_s=each.start_s, stop_s=each.end_s, thing=body, caption=caption))
+    return tuple(captions)
+
+
 def _deed(events: EpisodeEvents, manipulation: Manipulation) -> str:
     clause = VERBS[manipulation.verb].format(
         body=_called(events, manipulation.body), target=_called(events, manipulation.target)
     )
     return f"The hand {clause}."
+
+
+def _coloured(events: EpisodeEvents, body: int) -> str:
+    if body < 0:
+        return "something"
+    thing = events.all_objects.find(body)
+    return f"the {thing.colour} {thing.noun}" if thing.colour else f"the {thing.noun}"
 
 
 def _called(events: EpisodeEvents, body: int) -> str:

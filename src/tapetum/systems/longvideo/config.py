@@ -166,6 +166,7 @@ _BUNDLED = VideoConfig(  # the vision encoder of paligemma-nano, over time
 NAMED: Mapping[str, VideoConfig] = {
     "vivit-nano": _NANO,
     "mcvit-nano": replace(_BUNDLED, frames=32, memory="consolidated", memories=32),
+    "mcvit-films": replace(_BUNDLED, frames=112, memory="consolidated", memories=32),
     "longvivit-b": VideoConfig(frames=128),
     "longvivit-l": replace(_LARGE, frames=256),
     "longvivit-1b": replace(_LARGE, frames=256),

@@ -56,6 +56,8 @@ class VideoFeatures:
     """False for tokens beyond the end of a video."""
     cells: Int[Tensor, "b segments n"]
     """Cell of each token in the grid of its time step; 0 for tubelets of several shapes, which have no grid."""
+    slots: Int[Tensor, "b segments n"]
+    """Time step of each token in its segment."""
 
 
 class VideoEncoder(nn.Module):
@@ -109,15 +111,40 @@ class VideoEncoder(nn.Module):
             BadInput: another shape, values that are not finite, lengths that do not fit.
         """
         self._check(video)
-        frames = video.shape[1]
-        valid = None if lengths is None else _valid_frames(lengths, len(video), frames)
-        state = self.start(len(video), frames, samples)
-        size = frames if self.config.memory == "joint" else self.config.segment_frames
+        return self._encode_segments(video, lengths, samples, embedded=False)
+
+    def encode_features(
+        self,
+        features: Float[Tensor, "b slots rows columns d"],
+        lengths: Int[Tensor, " b"] | None = None,
+        samples: tuple[int, ...] | None = None,
+    ) -> VideoFeatures:
+        """Encode whole videos from what `tubelets.compute_features` made of their frames: to the bit as a call encodes these.
+
+        Arguments are those of a call, in time steps in place of frames. Where the tubelets do not learn, their features can be
+        computed once for all steps of training. Raises BadInput for tubelets of several shapes, and for another shape.
+        """
+        config = self.config
+        if config.kernels or features.ndim != 5 or features.shape[2:] != (*config.grid, config.width) or 0 in features.shape:
+            expected = ", ".join(map(str, (*config.grid, config.width)))
+            raise BadInput(
+                f"features are {tuple(features.shape)}; give (videos, time steps, {expected}), of tubelets of one shape"
+            )
+        return self._encode_segments(features, lengths, samples, embedded=True)
+
+    def _encode_segments(
+        self, video: Tensor, lengths: Tensor | None, samples: tuple[int, ...] | None, embedded: bool
+    ) -> VideoFeatures:
+        """Encode frames, or where they are `embedded` the features of time steps, segment by segment."""
+        count, step = video.shape[1], self.config.tubelet[0] if embedded else 1
+        valid = None if lengths is None else _valid_frames(lengths, len(video), count)
+        state = self.start(len(video), count * step, samples)
+        size = count if self.config.memory == "joint" else self.config.segment_frames // step
         parts = []
-        for first in range(0, frames, size):
+        for first in range(0, count, size):
             part = video[:, first : first + size]
             part_valid = None if valid is None else valid[:, first : first + size]
-            state, features = self._advance(state, part, part_valid, last=first + size >= frames)
+            state, features = self._advance(state, part, part_valid, embedded, last=first + size >= count)
             parts.append(features)
         count = max(features.tokens.shape[2] for features in parts)
         return VideoFeatures(
@@ -125,6 +152,7 @@ class VideoEncoder(nn.Module):
             parts[-1].pooled,
             torch.cat([_pad_tokens(features.valid, count) for features in parts], 1),
             torch.cat([_pad_tokens(features.cells, count) for features in parts], 1),
+            torch.cat([_pad_tokens(features.slots, count) for features in parts], 1),
         )
 
     def adapter_addresses(self) -> tuple[str, ...]:
@@ -174,8 +202,9 @@ class VideoEncoder(nn.Module):
         state, features = self._advance(state, segment, None)
         count = self._count_tokens(config.segment_frames)
         if features.tokens.shape[2] < count:
-            tokens, valid, cells = (_pad_tokens(x, count) for x in (features.tokens, features.valid, features.cells))
-            features = VideoFeatures(tokens, features.pooled, valid, cells)
+            parts = features.tokens, features.valid, features.cells, features.slots
+            tokens, valid, cells, slots = (_pad_tokens(x, count) for x in parts)
+            features = VideoFeatures(tokens, features.pooled, valid, cells, slots)
         return state, features
 
     def encode_images(self, images: Float[Tensor, "b h w 3"]) -> VideoFeatures:
@@ -189,26 +218,30 @@ class VideoEncoder(nn.Module):
         state = self.start(len(images))
         x, _ = self._encode(x, where, state, last=True)
         state, pooled = self._pool(state, x, where)
-        return VideoFeatures(x[:, None], pooled, where.valid[:, None], where.cells[:, None])
+        return VideoFeatures(x[:, None], pooled, where.valid[:, None], where.cells[:, None], where.slots[:, None])
 
     def _advance(
-        self, state: StreamState, frames: Tensor, valid: Tensor | None, last: bool = False
+        self, state: StreamState, frames: Tensor, valid: Tensor | None, embedded: bool = False, last: bool = False
     ) -> tuple[StreamState, VideoFeatures]:
         """Encode one segment; the last one writes no memories."""
         if self.config.checkpoint_segments and torch.is_grad_enabled() and self.training:
-            return checkpoint(self._segment, state, frames, valid, last, use_reentrant=False)  # pyright: ignore[reportReturnType]
-        return self._segment(state, frames, valid, last)
+            return checkpoint(self._segment, state, frames, valid, embedded, last, use_reentrant=False)  # pyright: ignore[reportReturnType]
+        return self._segment(state, frames, valid, embedded, last)
 
     def _segment(
-        self, state: StreamState, frames: Tensor, valid: Tensor | None, last: bool
+        self, state: StreamState, frames: Tensor, valid: Tensor | None, embedded: bool, last: bool
     ) -> tuple[StreamState, VideoFeatures]:
-        x, where = self.tubelets(frames, state.slots, self._slots(state), valid)
+        if embedded:
+            whole = torch.ones(frames.shape[:2], dtype=torch.bool, device="cpu") if valid is None else valid
+            x, where = self.tubelets.add_positions(frames, state.slots, self._slots(state), whole)
+        else:
+            x, where = self.tubelets(frames, state.slots, self._slots(state), valid)
+        slots = state.slots + -(-frames.shape[1] // (1 if embedded else self.config.tubelet[0]))
         x, where = self._drop_tokens(x, where, state)
         x, after_blocks = self._encode(x, where, state, last)
-        slots = state.slots + -(-frames.shape[1] // self.config.tubelet[0])
         state = replace(after_blocks, slots=slots, segment=state.segment + 1)
         state, pooled = self._pool(state, x, where)
-        return state, VideoFeatures(x[:, None], pooled, where.valid[:, None], where.cells[:, None])
+        return state, VideoFeatures(x[:, None], pooled, where.valid[:, None], where.cells[:, None], where.slots[:, None])
 
     def _encode(self, x: Tensor, where: TokenPositions, state: StreamState, last: bool) -> tuple[Tensor, StreamState]:
         """Apply the blocks: the output of the last norm (zeros where there is no token), and the state with new memories."""

@@ -5,7 +5,7 @@ of which three of four tokens are dropped and the last four blocks learn. MC-ViT
 second and tunes all, with its memory; for questions (its section 4.3), a question with its answer is a text, and with a wrong
 one a text that only this video must tell from it. Video to text (LongViViT, section 3.4) begins with any video encoder, and
 with a language model, which may be one of the stage before it. Any stage that has a video encoder may begin with one inflated
-from an image ViT.
+from an image ViT. The stage films, which no paper has, learns questions of memory and words for moments together.
 
 What stands in `RECIPES` is small, for a laptop. `PAPER` has the papers' sizes and what else they print: rates, batches and
 steps are in appendices that could not be read, and `UNPUBLISHED` lists them.
@@ -21,7 +21,7 @@ from tapetum.systems.longvideo.config import Memory, Tune
 from tapetum.systems.longvideo.video_text_config import BYTES, VideoTextConfig, named_video_text
 
 Preset = Literal["nano", "paper"]
-Stage = Literal["images", "short", "long", "consolidated", "questions", "language", "video-to-text"]
+Stage = Literal["images", "short", "long", "consolidated", "questions", "films", "language", "video-to-text"]
 MADE_UP = "ordered-events"
 """In the place of a folder: videos that are made up."""
 
@@ -32,13 +32,17 @@ class VideoTextRun:
 
     stage: Stage
     """images: images alone; short: short videos, and images; long: long ones with most tokens dropped; consolidated: long
-    ones with MC-ViT's memory; questions: those of the data, with their answers; language: a small decoder on the texts alone;
+    ones with MC-ViT's memory; questions: those of the data, with their answers; films: questions
+    that need memory, and words for moments, of films joined of stories; language: a small decoder on the texts alone;
     video-to-text: what lets a frozen language model see what a frozen video encoder sees."""
     preset: Preset = "nano"
     """nano: small, for a laptop; paper: networks and clips of the papers' sizes, for accelerators."""
     data: str = ""
-    """Folder of `tapetum scenes episodes`; or tar shards with txt beside mp4 or jpg; or ordered-events, which are made up.
-    Of an address, such as s3://bucket/episodes, a copy is made."""
+    """Folder of `tapetum scenes episodes`, for films of `tapetum scenes films`; or tar shards with txt beside mp4 or jpg; or
+    ordered-events, which are made up. Of an address, such as s3://bucket/episodes, a copy is made."""
+    cache: str = ""
+    """Of films: folder for the vision features of the stories, which are computed once where --tune last-4 leaves them as they
+    are; empty: they are computed in each step."""
     beside: str = ""
     """Of questions: tar shards of images and txt that are learned too, so that what words describe is not forgotten."""
     start: str = ""
@@ -98,6 +102,8 @@ class VideoTextRun:
             raise BadInput(f"--encoder {self.encoder} has no place here: {reason}; leave one out")
         if self.tokenizer and self.stage in ("language", "video-to-text"):
             raise BadInput(f"the stage {self.stage} has no text tower; leave --tokenizer out")
+        if self.cache and self.stage != "films":
+            raise BadInput(f"features are cached in the stage films, not {self.stage}; leave --cache out")
         if self.beside and self.stage != "questions":
             raise BadInput(f"images beside are of the stage questions, not {self.stage}; leave --beside out")
 
@@ -129,6 +135,19 @@ RECIPES: Mapping[Stage, VideoTextRun] = {
     "long": replace(_SHORT, stage="long", frames=64, mask_ratio=0.75, tune="last-4", steps=500, lr=1e-4),
     "consolidated": replace(_SHORT, stage="consolidated", frames=64, memory="consolidated", steps=500, lr=1e-4),
     "questions": replace(_SHORT, stage="questions", frames=64, memory="consolidated", steps=500, lr=1e-4),
+    "films": replace(
+        _SHORT,
+        stage="films",
+        model="mcvit-films",
+        size=112,
+        frames=112,
+        frame_rate=2.0,
+        memory="consolidated",
+        mask_ratio=0.5,
+        tune="last-4",
+        batch_size=16,
+        lr=3e-4,
+    ),
     "language": replace(_SHORT, stage="language", lr=1e-3),
     "video-to-text": replace(
         _SHORT,

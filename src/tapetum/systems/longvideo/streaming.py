@@ -157,6 +157,32 @@ def make_passage(model: VideoText, start: float, stop: float, features: VideoFea
 
 @full_precision()
 @torch.inference_mode()
+def stream_moments(
+    model: VideoText, video: Video, frame_rate: float
+) -> Iterator[tuple[float, float, Float32[np.ndarray, " e"]]]:
+    """Embed the moments of a video (`VideoTextConfig.moment_slots`): from and to in seconds, and a vector of length 1 of each.
+
+    A video that is longer than the network was trained on is encoded in parts of that length, with a memory each, so that no
+    position is new to it.
+    """
+    config = model.config.video
+    times, at = video.timestamps - video.timestamps[0], select_frames(video, frame_rate)
+    selection, size = FrameSelection(frame_rate=frame_rate), config.tubelet[0] * model.config.moment_slots
+    bounds = [*times[at].tolist(), float(times[-1]) + 1 / frame_rate]
+    for begin in range(0, len(at), config.frames):
+        part = at[begin : begin + config.frames]
+        state = model.video.start(1, len(part))
+        for first in range(0, len(part), config.segment_frames):
+            numbers = part[first : first + config.segment_frames]
+            state, features = model.video.step(state, selection.load_frames(model, video, numbers))
+            vectors = model.embed_moments(features)[0, 0].float().cpu().numpy()
+            for k in range(0, len(numbers), size):
+                start = begin + first + k
+                yield bounds[start], bounds[min(start + size, begin + first + len(numbers))], vectors[k // size]
+
+
+@full_precision()
+@torch.inference_mode()
 def encode_video(
     model: Captioner, video: Video, selection: FrameSelection | None = None, progress: Callable[[int], None] = lambda done: None
 ) -> Float[Tensor, "1 l w"]:
@@ -221,10 +247,11 @@ def _embed_subwords(model: VideoText, texts: Sequence[str]) -> Float32[np.ndarra
 
 
 class VideoEmbedder:
-    """Computes a vector for every segment of videos, and for images: the embedder of `tapetum embed`."""
+    """Computes a vector for every segment or moment of videos, and for images: the embedder of `tapetum embed`."""
 
-    def __init__(self, model: VideoText, frame_rate: float = 1.0):
-        self.model, self.frame_rate = speed_up(model.eval()), frame_rate
+    def __init__(self, model: VideoText, frame_rate: float | None = None):
+        self.model = speed_up(model.eval())
+        self.frame_rate = model.config.frame_rate if frame_rate is None else frame_rate
         self.identity = model.identity()
 
     @property
@@ -233,13 +260,17 @@ class VideoEmbedder:
         return self.model.log_scale.device
 
     def pieces(self, path: Path | Video, store: StreamStore | None = None) -> Iterator[EmbeddedPiece]:
-        """Embed the passages of a file one after the other; `store` as in `stream_features`.
+        """Embed the passages or moments of a file one after the other; `store` as in `stream_features`, of passages alone.
 
         Raises BadInput if it cannot be read.
         """
         with open_video(path) as video:
             if len(video) == 1:
                 yield EmbeddedPiece(label_of(path), None, None, {"image": self.prepare(video[0])})
+                return
+            if self.model.config.moment_slots:
+                for start, stop, vector in stream_moments(self.model, video, self.frame_rate):
+                    yield EmbeddedPiece(label_of(path), start, stop, {"video": torch.from_numpy(vector)})
                 return
             for each in stream_passages(self.model, video, FrameSelection(frame_rate=self.frame_rate), store):
                 yield EmbeddedPiece(label_of(path), each.start_s, each.stop_s, {"video": torch.from_numpy(each.vector)})

@@ -33,7 +33,7 @@ from tapetum.systems.longvideo.weights import load, load_tokenizer
 from tapetum.train import JointTask, StepContext
 
 NOT_COMPARED = "preset", "data", "start", "encoder", "steps", "batch_size", "micro_batch", "lr", "weight_decay", "bf16", "seed"
-NOT_COMPARED += ("checkpointing", "tokenizer")
+NOT_COMPARED += ("checkpointing", "tokenizer", "cache")
 """Fields of a run that say nothing of what is learned, or of which the loop's config knows."""
 
 
@@ -51,8 +51,8 @@ class ShuffledClips(Dataset[tuple[int, CaptionedClip]]):
 class VideoTextTask(JointTask):
     """Clips find their texts, and texts their clips."""
 
-    def __init__(self, run: VideoTextRun):
-        self.run, self.clips = run, open_clips(run)
+    def __init__(self, run: VideoTextRun, clips: ClipSource | None = None):
+        self.run, self.clips = run, open_clips(run) if clips is None else clips
         run.config  # noqa: B018, an impossible one is refused at once
         self.tokenizer = open_tokenizer(run)
 
@@ -237,9 +237,9 @@ def scale_pixels(pixels: Tensor) -> Tensor:
 
 
 def pad_clips(clips: Sequence[np.ndarray]) -> tuple[Tensor, tuple[int, ...]]:
-    """Pad clips to the longest: uint8 (b, t, h, w, 3), and the frames of each that count."""
+    """Pad clips, or features of clips, to the longest: (b, t, ...), and the frames or time steps of each that count."""
     lengths = tuple(len(clip) for clip in clips)
-    out = torch.zeros(len(clips), max(lengths), *clips[0].shape[1:], dtype=torch.uint8)
+    out = torch.from_numpy(np.zeros((len(clips), max(lengths), *clips[0].shape[1:]), clips[0].dtype))
     for row, clip in zip(out, clips, strict=True):
         row[: len(clip)] = torch.from_numpy(clip)
     return out, lengths

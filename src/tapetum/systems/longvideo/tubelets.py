@@ -75,13 +75,23 @@ class Tubelets(nn.Module):
             frames_valid = F.pad(valid, (0, missing))
         if self.kernels:
             return self._embed_kernels(frames, start, frames_valid)
-        x = self.video(frames.movedim(-1, 1))  # (b, slots, rows, columns, d)
-        x = x + self.positions_at(start, count, slots).to(x.dtype)
+        slots_valid = frames_valid.unflatten(1, (count, step)).any(2)
+        return self.add_positions(self.compute_features(frames), start, slots, slots_valid)
+
+    def compute_features(self, frames: Float[Tensor, "b t h w 3"]) -> Float[Tensor, "b slots rows columns d"]:
+        """Compute what whole tubelets of frames become before they have positions."""
+        return self.video(frames.movedim(-1, 1))
+
+    def add_positions(
+        self, features: Float[Tensor, "b count rows columns d"], start: int, slots: int | None, valid: Bool[Tensor, "b count"]
+    ) -> tuple[Float[Tensor, "b n d"], TokenPositions]:
+        """Compute the tokens of a segment from its features; `valid`, of time steps, lies on the CPU."""
+        count = features.shape[1]
+        x = features + self.positions_at(start, count, slots).to(features.dtype)
         grid = (count, x.shape[2] * x.shape[3])
         token_slots = torch.arange(count, device=x.device).repeat_interleave(grid[1]).expand(len(x), -1)
         cells = torch.arange(grid[1], device=x.device).repeat(count).expand(len(x), -1)
-        tokens_valid = frames_valid.unflatten(1, (count, step)).any(2).repeat_interleave(grid[1], 1)
-        return x.flatten(1, 3), TokenPositions(token_slots, cells, tokens_valid, grid)
+        return x.flatten(1, 3), TokenPositions(token_slots, cells, valid.repeat_interleave(grid[1], 1), grid)
 
     def positions_at(self, start: int, count: int, slots: int | None) -> Float[Tensor, "count rows columns d"]:
         """Compute the positions of some slots of a video of `slots` slots, stretched where it is longer."""
@@ -120,6 +130,21 @@ class Tubelets(nn.Module):
             valid.append(frames_valid.gather(1, first.clamp(max=frames_valid.shape[1] - 1).expand(len(x), -1)))
         slot = torch.cat(slots, 1)
         return torch.cat(tokens, 1), TokenPositions(slot, torch.zeros_like(slot), torch.cat(valid, 1), None)
+
+
+@torch.no_grad()
+def add_time_codes(positions: Float[Tensor, "slots rows columns d"], deviation: float = 0.2) -> bool:
+    """Add sines of time to a table that is (nearly) alike in all time steps, as inflation leaves it; returns whether it was.
+
+    Such a network does not know in which order anything happened. `deviation` is that of the codes; positions of the bundled
+    networks have 0.7.
+    """
+    if (positions - positions.mean(0)).std() > 0.02 * positions.std():
+        return False
+    slots, width = len(positions), positions.shape[-1]
+    codes = sine_1d(torch.arange(slots), width // 2 * 2, wavelength=2.0 * slots) * 2**0.5 * deviation
+    positions[..., : codes.shape[1]] += codes[:, None, None].to(positions)
+    return True
 
 
 def stretch(positions: Float[Tensor, "slots rows columns d"], slots: int) -> Float[Tensor, "slots2 rows columns d"]:

@@ -25,7 +25,7 @@ from tapetum.encoders.text import TextTransformer
 from tapetum.encoders.tokenizers import Tokenizer
 from tapetum.encoders.towers_config import TextConfig
 from tapetum.layers.transformer import start_linear
-from tapetum.systems.longvideo.encoder import VideoEncoder
+from tapetum.systems.longvideo.encoder import VideoEncoder, VideoFeatures
 from tapetum.systems.longvideo.video_text_config import BYTES, VideoTextConfig, named_video_text
 from tapetum.train.contrastive import learned_scale
 
@@ -66,9 +66,20 @@ class VideoText(nn.Module):
         """Compute vectors of length 1 of images, in -1..1."""
         return self.embed_pooled(self.video.encode_images(images).pooled)
 
-    def embed_pooled(self, pooled: Float[Tensor, "b d"]) -> Float[Tensor, "b e"]:
+    def embed_pooled(self, pooled: Float[Tensor, "*b d"]) -> Float[Tensor, "*b e"]:
         """Compute vectors of length 1 of the video encoder's pooled vectors, of a stream for example."""
         return F.normalize(self.video_projection(pooled), dim=-1)
+
+    def embed_moments(self, features: VideoFeatures) -> Float[Tensor, "b segments moments e"]:
+        """Compute vectors of length 1 of moments of `moment_slots` time steps, by segment; zeros where there is none."""
+        size = max(self.config.moment_slots, 1)
+        numbers = torch.arange(-(-self.config.video.segment_slots // size), device=features.slots.device)
+        member = (features.slots[:, :, None] // size == numbers[:, None]) & features.valid[
+            :, :, None
+        ]  # (b, segments, moments, n)
+        count = member.sum(-1, keepdim=True)
+        means = member.to(features.tokens.dtype) @ features.tokens / count.clamp(min=1)
+        return self.embed_pooled(means) * (count > 0)
 
     def embed_texts(self, ids: Int[Tensor, "*b n"]) -> Float[Tensor, "*b e"]:
         """Compute vectors of length 1 of texts, given as numbers of tokens padded with zeros."""
@@ -121,7 +132,8 @@ def tokenize(
 
 def identity_of(model: nn.Module) -> str:
     """Compute a hash of a model's config, weights and tokenizer."""
-    digest = blake2b(repr(model.config).encode(), digest_size=8)
+    moments = getattr(model.config, "moments", None)
+    digest = blake2b((repr(model.config) + (repr(moments) if moments else "")).encode(), digest_size=8)
     for tensor in model.state_dict().values():
         digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
     if (tokenizer := getattr(model, "tokenizer", None)) is not None:

@@ -7,7 +7,7 @@ Differs from the papers: neither the size of the vocabulary nor the length of a 
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tapetum.core.errors import BadInput
@@ -44,6 +44,7 @@ _BASE, _LARGE = (_bert(512, 8, 8), 512), (_bert(768, 12, 12), 768)
 TEXTS: Mapping[str, tuple[TextConfig, int]] = {
     "vivit-nano": _NANO,
     "mcvit-nano": _NANO,
+    "mcvit-films": _NANO,
     "longvivit-b": _BASE,
     "longvivit-l": _LARGE,
     "longvivit-1b": _LARGE,
@@ -51,6 +52,8 @@ TEXTS: Mapping[str, tuple[TextConfig, int]] = {
     "mcvit-l": _LARGE,
 }
 """By the name of the video encoder: the text tower beside it, and the channels in which they meet."""
+_MOMENTS: Mapping[str, Mapping[str, Any]] = {"mcvit-films": {"moment_slots": 1, "frame_rate": 2.0}}
+"""By the name of the video encoder: how moments of films are embedded, where that is not by the segment."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +64,23 @@ class VideoTextConfig:
     text: TextConfig
     projection: int = 512
     """Channels of both outputs after linear layers without bias."""
+    moment_slots: int = field(default=0, repr=False)
+    """Time steps of a moment: films are embedded as so many for a vector; 0: a segment for a vector."""
+    frame_rate: float = field(default=1.0, repr=False)
+    """Frames a second by which films are embedded."""
 
     def __post_init__(self) -> None:
-        check_fields(self, projection="[1, inf)")
+        check_fields(self, projection="[1, inf)", moment_slots="[0, inf)", frame_rate="(0, inf)")
+        if self.moment_slots and (self.video.memory == "joint" or self.video.segment_slots % self.moment_slots):
+            raise BadInput(
+                f"moments of {self.moment_slots} time steps do not divide segments of {self.video.segment_slots}, or there are "
+                f"none with memory {self.video.memory}; give others, or moment_slots 0"
+            )
+
+    @property
+    def moments(self) -> dict[str, Any]:
+        """Collect the settings of moments, where they are not those of every network before there were moments."""
+        return {"moment_slots": self.moment_slots, "frame_rate": self.frame_rate} if self.moment_slots else {}
 
 
 def named_video_text(name: str, **changes: Any) -> VideoTextConfig:
@@ -71,10 +88,10 @@ def named_video_text(name: str, **changes: Any) -> VideoTextConfig:
 
     `text` (a `TextConfig`) and `projection` may be among the changes. Raises BadInput for what is unknown.
     """
-    own = {key: changes.pop(key) for key in ("text", "projection") if key in changes}
+    own = {key: changes.pop(key) for key in ("text", "projection", "moment_slots") if key in changes}
     video = named(name, **changes)
     text, projection = TEXTS[name]
-    return VideoTextConfig(**{"video": video, "text": text, "projection": projection, **own})
+    return VideoTextConfig(**{"video": video, "text": text, "projection": projection, **_MOMENTS.get(name, {}), **own})
 
 
 BYTE_DECODER = DecoderConfig(width=192, depth=4, heads=3, key_value_heads=1, head_width=64, mlp_width=768, vocabulary=258)
@@ -119,7 +136,10 @@ def to_json(config: AnyConfig) -> dict[str, Any]:
         return {"video": asdict(config)}
     if isinstance(config, DecoderConfig):
         return {"language": asdict(config)}
-    return {"captioner": asdict(config)} if isinstance(config, CaptionerConfig) else asdict(config)
+    if isinstance(config, CaptionerConfig):
+        return {"captioner": asdict(config)}
+    parts = {"video": asdict(config.video), "text": asdict(config.text), "projection": config.projection}
+    return {**parts, **config.moments}
 
 
 def from_json(values: Mapping[str, Any]) -> AnyConfig:
@@ -134,7 +154,8 @@ def from_json(values: Mapping[str, Any]) -> AnyConfig:
         return CaptionerConfig(**{**inner, "video": video, "language": language})
     if "text" not in values:
         return video
-    return VideoTextConfig(video=video, text=TextConfig(**values["text"]), projection=values["projection"])
+    moments = {name: values[name] for name in ("moment_slots", "frame_rate") if name in values}
+    return VideoTextConfig(video=video, text=TextConfig(**values["text"]), projection=values["projection"], **moments)
 
 
 def _tuples(value: Any) -> Any:
