@@ -11,7 +11,7 @@ from PIL import Image
 import tapetum
 from support.commands import every_command
 from support.networks import TAPIR_NANO, save_tapir
-from support.storage import object_storage, web_server
+from support.storage import object_storage, read_files, web_server
 from tapetum.app.shell.parsing import options_of
 from tapetum.core import remote_cache
 from tapetum.data import remote_folder
@@ -41,13 +41,6 @@ def web(tmp_path: Path) -> Iterator[tuple[Path, str, list[str]]]:
         yield folder, base, requests
 
 
-def read(requests: list[str]) -> list[str]:
-    """List requests for files, and forget all."""
-    files = [request for request in requests if not request.endswith("/")]
-    requests.clear()
-    return files
-
-
 @pytest.fixture(scope="module")
 def lines(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file of JSON lines with questions about four images, which lie in a folder beside it."""
@@ -73,7 +66,7 @@ def test_a_score_of_videos(web: tuple[Path, str, list[str]], tmp_path: Path, run
         code, out, err = run("eval", "tapvid", "--data", data, "--model", "static", "--json")
         assert code == 0, err
         scores.append({name: value for name, value in json.loads(out).items() if name != "seconds"})
-        assert len(read(requests)) == (len(scores) == 2)
+        assert len(read_files(requests)) == (len(scores) == 2)
     assert scores[0] == scores[1] == scores[2]
 
 
@@ -85,14 +78,14 @@ def test_a_score_of_questions_and_a_transfer_to_them(
     shutil.copytree(lines, folder / "lines")
     address = f"{base}/lines/task.jsonl"
     assert tapetum.evaluate_paligemma(data=address, limit=2, device="cpu").table["exact"] in (0, 0.5, 1)
-    assert len({request.split()[1] for request in read(requests)}) == 5  # the image of no line stays there
+    assert len({request.split()[1] for request in read_files(requests)}) == 5  # the image of no line stays there
     copies = {path.name: path.read_bytes() for path in cache.glob("*/images/*")}
     assert copies == {path.name: path.read_bytes() for path in lines.glob("images/* ?.png")}
     small = ("--steps", 1, "--batch-size", 2, "--micro-batch", 2, "--device", "cpu", "--checks", address)
     code, out, err = run("train", "paligemma-transfer", "--data", address, "--out", tmp_path / "run", *small)
     assert code == 0, err
     assert "4 examples" in out
-    assert read(requests) == []
+    assert read_files(requests) == []
 
 
 @pytest.mark.slow
@@ -131,7 +124,7 @@ def test_adaptation_to_episodes_of_lerobot(web: tuple[Path, str, list[str]], tmp
         code, _, err = run("adapt", data, *words, "--device", "cpu", "--out", tmp_path / "run")
         assert code == 0, err
         assert "by camera observation.images.wrist" in err
-        assert bool([request for request in read(requests) if "bytes=" in request]) == first
+        assert bool([request for request in read_files(requests) if "bytes=" in request]) == first
     trained_on = adapter_files.read(tmp_path / "run" / "adapter.safetensors").trained_on
     assert json.loads(trained_on or "")["data"] == data
 

@@ -14,7 +14,7 @@ from PIL import Image
 import tapetum
 from support.files import make_image
 from support.scripts import GOLDEN, script
-from support.storage import object_storage, web_server
+from support.storage import object_storage, read_files, web_server
 from systems.perception_test.test_scores import GOLDEN as PERCEPTION_TEST
 from systems.pretraining.study.sweep_script import TINY
 from tapetum.core import remote_cache
@@ -44,13 +44,6 @@ def web(tmp_path: Path) -> Iterator[tuple[Path, str, list[str]]]:
     folder.mkdir()
     with web_server(folder, ranges=True) as (base, requests):
         yield folder, base, requests
-
-
-def read(requests: list[str]) -> list[str]:
-    """List requests for files, and forget all."""
-    files = [request for request in requests if not request.endswith("/")]
-    requests.clear()
-    return files
 
 
 @pytest.mark.slow
@@ -84,7 +77,7 @@ def test_images_of_several_commands(web: tuple[Path, str, list[str]], tmp_path: 
 
     here = outcomes(folder, tmp_path / "here")
     there = outcomes(base, tmp_path / "there")
-    assert len({request.split()[1] for request in read(requests)}) == 4  # each file once, whatever asks for it
+    assert len({request.split()[1] for request in read_files(requests)}) == 4  # each file once, whatever asks for it
     assert [code for code, _, _ in there] == [2, 2, 2, 0, 2, 2, 2, 0, 0]
     for (_, *texts), (_, *others) in zip(here, there, strict=True):
         for text, other in zip(texts, others, strict=True):
@@ -97,7 +90,7 @@ def test_images_of_several_commands(web: tuple[Path, str, list[str]], tmp_path: 
         assert "gone</i>" not in page.read_text()
     from_python = tapetum.classify((f"{base}/one.png", WORLD.make_image("red")), model=str(tmp_path / "few.safetensors"))
     assert [image.path for image in from_python.images] == [f"{base}/one.png", "image-1"]
-    assert read(requests) == []
+    assert read_files(requests) == []
 
 
 @pytest.mark.slow
@@ -194,9 +187,9 @@ def test_a_study_a_submission_and_textures(web: tuple[Path, str, list[str]], tmp
         (folder / "plan.toml").write_text(few + source)
         study = "study", "run", "--plan", f"{where}/plan.toml", "--images", f"{where}/classes", "--out", out / "study"
         said: list[Any] = [run(*study, "--json")[:2]]
-        read(requests)
+        read_files(requests)
         said.append(run(*study, "--dry")[:2])
-        assert not [request for request in read(requests) if ".png" in request]
+        assert not [request for request in read_files(requests) if ".png" in request]
         said.append(run("study", "report", out / "study", "--json")[:2])
         given = "--annotations", f"{where}/truth.json", "--check", f"{where}/said.json"
         said.append(run("submit", "perception-test", "--task", "object", *given))

@@ -65,6 +65,13 @@ def web_server(folder: Path, *, ranges: bool = False, cut: dict[str, int] | None
         server.server_close()
 
 
+def read_files(requests: list[str]) -> list[str]:
+    """List the files among requests that came, without pages of links, and forget all."""
+    files = [request for request in requests if not request.endswith("/")]
+    requests.clear()
+    return files
+
+
 @contextmanager
 def object_storage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Run moto's S3 with a bucket named bucket; yields a client of boto3. Skips where moto or s3fs is not installed."""
