@@ -46,6 +46,11 @@ def web(tmp_path: Path) -> Iterator[tuple[Path, str, list[str]]]:
         yield folder, base, requests
 
 
+def rounded(text: str) -> str:
+    """Round numbers to four digits: two processes see other batches than one."""
+    return re.sub(r"\d+\.\d{5,}", lambda number: f"{float(number[0]):.4f}", text)
+
+
 @pytest.mark.slow
 def test_images_of_several_commands(web: tuple[Path, str, list[str]], tmp_path: Path, cache: Path, run: Run) -> None:
     folder, base, requests = web
@@ -81,7 +86,9 @@ def test_images_of_several_commands(web: tuple[Path, str, list[str]], tmp_path: 
     assert [code for code, _, _ in there] == [2, 2, 2, 0, 2, 2, 2, 0, 0]
     for (_, *texts), (_, *others) in zip(here, there, strict=True):
         for text, other in zip(texts, others, strict=True):
-            assert text.replace(f"{folder}", base).replace("/here/", "/there/") == other.replace("a%20b", "a b")
+            assert rounded(text.replace(f"{folder}", base).replace("/here/", "/there/")) == rounded(
+                other.replace("a%20b", "a b")
+            )
     assert f"{base}/photos/a%20b.png" in there[0][1]
     assert not Path("asked").exists()
     assert not list(Path().iterdir())

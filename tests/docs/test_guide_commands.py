@@ -43,6 +43,7 @@ NOT_HERE = {
     r"--checkpoint-folder s3://": "object storage; tests/train/test_sharded.py",
     r"^(pretrain|train) .*(s3|gs|https)://": "object storage; tests/systems/pretraining/test_remote_sources.py",
     r"^(eval|adapt) .*(s3|hf)://": "object storage; tests/app/test_remote_data.py",
+    r"^(track|classify|embed) .*(s3|gs|https)://": "object storage; tests/app/test_remote_media.py",
     r"^probe .*hf://": "a repository of a hub; tests/data/test_gs_and_hf.py",
     r"b\.wav": "a network that has learned from sound; tests/app/shell/test_embed.py",
 }
