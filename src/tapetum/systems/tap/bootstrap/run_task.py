@@ -176,14 +176,17 @@ def read_best(out: Path) -> dict[str, Any] | None:
 
 
 def write_stills(footage: FootageDataset, out: Path) -> None:
-    """Write three frames of every clip to learn from, and nothing else, as images to paint scenes with."""
+    """Write three frames of every clip to learn from, and nothing else, as images to paint scenes with.
+
+    Their names are in the order of the clips, whatever their shards are called, which have names after the videos' times.
+    """
     folder = out / "stills"
     folder.mkdir(parents=True, exist_ok=True)
     expected = {}
     for number in split(footage)[0]:
         clip = footage.clips[number]
         for at in (0, clip.frames // 2, clip.frames - 1):
-            expected[folder / f"{Path(clip.shard).stem}-{clip.number}-{at:03d}.jpg"] = number, at
+            expected[folder / f"{number:06d}-{Path(clip.shard).stem}-{clip.number}-{at:03d}.jpg"] = number, at
     ours = {*folder.glob("*-*-[0-9][0-9][0-9].jpg"), *folder.glob(".*.tmp.jpg")}
     for file in ours - expected.keys():  # of clips that are no more, or half-written
         file.unlink()
