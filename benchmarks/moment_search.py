@@ -5,7 +5,7 @@
 
 Of the three films of a group, which show the same shots, the first is taken. Each gets an index of its own with each model,
 made and searched by the functions behind `tapetum index` and `tapetum search`. Queries are captions of what the hand does in it
-(moments.jsonl), drawn by a seed, each text once a film. A query is right if the middle of the first moment that is found is at
+(moments.jsonl), drawn by a seed, each text once a film. A query is right if the middle of the first moment in the results is at
 most --near seconds from an event with these words. Printed, and written to --out as JSON, for each model:
 
     recall    share of the queries that are right, with an interval over films drawn anew
@@ -90,8 +90,8 @@ def measure(folder: Path, model: str, captions: int, near_s: float, seed: int) -
             film_s = float(video.timestamps[-1] - video.timestamps[0]) + 0.5
         for text, middle in zip(chosen, search_film(model, film, chosen), strict=True):
             spans = events[text]
-            found = {"right": is_near(middle, spans, near_s), "chance": chance(spans, near_s, film_s)}
-            rows.append({"film": name, "text": text, "at_s": middle, **found})
+            scores = {"right": is_near(middle, spans, near_s), "chance": chance(spans, near_s, film_s)}
+            rows.append({"film": name, "text": text, "at_s": middle, **scores})
     names, right, by_chance = ([row[key] for row in rows] for key in ("film", "right", "chance"))
     return {
         "model": model,

@@ -116,7 +116,7 @@ def test_videos_of_several_commands(clip: Path, tmp_path: Path, cache: Path, run
         folder.mkdir()
         monkeypatch.chdir(folder)
         one, workers = f"{where}/alone.mp4", 1 if where == disk else 2
-        said = [
+        rows = [
             run("track", one, "--points", f"{where}/points.csv", *still, "--report", "one.html"),
             run("track", mine, "--region", f"{where}/mask.png", "--grid", 2, "--out", "mine.csv", *still),
             run("track", f"{where}/clips", mine, f"{where}/bad.mp4", "--grid", 2, "--workers", workers, *still),
@@ -129,7 +129,7 @@ def test_videos_of_several_commands(clip: Path, tmp_path: Path, cache: Path, run
             run("answer", one, "What falls?", "--options", "a cup", "a ball", "--json"),
         ]
         made = {str(path): path.read_text() for path in sorted(Path().rglob("*.[cj]s[vo]*")) if ".tapetum" not in str(path)}
-        return [*said, made, sorted(str(path) for path in Path().rglob("*") if path.name != ".tapetum")]
+        return [*rows, made, sorted(str(path) for path in Path().rglob("*") if path.name != ".tapetum")]
 
     here = outcomes(disk, tmp_path / "here")
     with object_storage(monkeypatch) as client:
@@ -185,7 +185,7 @@ def test_a_study_a_submission_and_textures(web: tuple[Path, str, list[str]], tmp
     (folder / "truth.json").write_text(json.dumps(PERCEPTION_TEST["object"]["truth"]))
     predictions = json.loads(json.dumps(PERCEPTION_TEST["object"]["said"]))
     predictions["video_0"][0]["id"] = "0"
-    (folder / "said.json").write_text(json.dumps(predictions))
+    (folder / "predictions.json").write_text(json.dumps(predictions))
     few = TINY.format(minutes=2).replace("count = 60", "count = 6").replace("known = 30", "known = 4")
     few = few.replace("queries = 20", "queries = 2") + '[[grids]]\nsizes = ["s"]\nmethods = ["byol"]\nbudgets = [5e6]\n'
 
@@ -193,22 +193,22 @@ def test_a_study_a_submission_and_textures(web: tuple[Path, str, list[str]], tmp
         source = f"variants = [\"other\"]\n[sources.other]\ndata = '{where}/others'\nlabelled = false\n"
         (folder / "plan.toml").write_text(few + source)
         study = "study", "run", "--plan", f"{where}/plan.toml", "--images", f"{where}/classes", "--out", out / "study"
-        said: list[Any] = [run(*study, "--json")[:2]]
+        rows: list[Any] = [run(*study, "--json")[:2]]
         read_files(requests)
-        said.append(run(*study, "--dry")[:2])
+        rows.append(run(*study, "--dry")[:2])
         assert not [request for request in read_files(requests) if ".png" in request]
-        said.append(run("study", "report", out / "study", "--json")[:2])
-        given = "--annotations", f"{where}/truth.json", "--check", f"{where}/said.json"
-        said.append(run("submit", "perception-test", "--task", "object", *given))
+        rows.append(run("study", "report", out / "study", "--json")[:2])
+        given = "--annotations", f"{where}/truth.json", "--check", f"{where}/predictions.json"
+        rows.append(run("submit", "perception-test", "--task", "object", *given))
         small = "--n", 1, "--size", 32, "--frames", 2
-        said.append(run("scenes", "make", out / "scenes", *small, "--textures", f"{where}/classes")[:2])
+        rows.append(run("scenes", "make", out / "scenes", *small, "--textures", f"{where}/classes")[:2])
         row = json.loads((out / "study" / "points.jsonl").read_text())
-        said.append({name: row[name] for name in ("knn", "linear", "miou", "steps")})
-        return [*said, (out / "study" / "study.json").read_text(), (out / "scenes" / "tapvid.pkl").read_bytes().hex()]
+        rows.append({name: row[name] for name in ("knn", "linear", "miou", "steps")})
+        return [*rows, (out / "study" / "study.json").read_text(), (out / "scenes" / "tapvid.pkl").read_bytes().hex()]
 
     here, there = outcomes(folder, tmp_path / "here"), outcomes(base, tmp_path / "there")
-    assert [said[0] for said in there[:5]] == [0, 0, 0, 2, 0], there
-    assert f"the server would refuse {base}/said.json" in there[3][2]
+    assert [outcome[0] for outcome in there[:5]] == [0, 0, 0, 2, 0], there
+    assert f"the server would refuse {base}/predictions.json" in there[3][2]
     assert without_times(here, folder) == [line.replace("/there/", "/here/") for line in without_times(there, base)]
     kept = [path for path in (tmp_path / "there").rglob("*") if path.is_file() and str(cache).encode() in path.read_bytes()]
     assert kept == []

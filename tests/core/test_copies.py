@@ -60,9 +60,12 @@ def test_what_is_no_copy_keeps_its_path(cache: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_machine_of_a_cluster_that_does_not_see_the_copies_is_named() -> None:
-    seen, lost = copied("s3://bucket/seen", "seen"), copied("s3://bucket/lost", "lost")
-    Path(seen).touch()
-    with using([f"{seen}#episode=1"]):
-        assert sorted(run_jobs(copies_script.name_twice, [seen], engine="ray")) == [(0, "s3://bucket/seen twice")]
-    with using([seen, lost]), pytest.raises(BadInput, match=r"^s3://bucket/lost was copied to this machine, and .* not see"):
-        list(run_jobs(copies_script.name_twice, [lost], engine="ray"))
+    present, missing = copied("s3://bucket/present", "present"), copied("s3://bucket/missing", "missing")
+    Path(present).touch()
+    with using([f"{present}#episode=1"]):
+        assert sorted(run_jobs(copies_script.name_twice, [present], engine="ray")) == [(0, "s3://bucket/present twice")]
+    with (
+        using([present, missing]),
+        pytest.raises(BadInput, match=r"^s3://bucket/missing was copied to this machine, and .* not see"),
+    ):
+        list(run_jobs(copies_script.name_twice, [missing], engine="ray"))

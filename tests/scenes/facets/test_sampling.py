@@ -50,7 +50,7 @@ def opaque(thing: FacetObject, j: int, u: float, v: float) -> bool:
     return thing.alpha[min(max(int(y), 0), h - 1), min(max(int(x), 0), w - 1)] > 0.5
 
 
-def cast(world: FacetWorld, time: float, eye: np.ndarray, ray: np.ndarray) -> float:
+def cast(world: FacetWorld, time: float, camera_position: np.ndarray, ray: np.ndarray) -> float:
     """Find how many times `ray` the nearest surface is away from the camera."""
     nearest = np.inf
     for thing in world.things:
@@ -58,7 +58,7 @@ def cast(world: FacetWorld, time: float, eye: np.ndarray, ray: np.ndarray) -> fl
             system = np.stack([u, v, -ray], axis=1)
             if abs(np.linalg.det(system)) < 1e-9:
                 continue
-            a, b, far = np.linalg.solve(system, eye - o)
+            a, b, far = np.linalg.solve(system, camera_position - o)
             if far > 1e-3 and u0 <= a <= u1 and v0 <= b <= v1 and opaque(thing, j, a, b):
                 nearest = min(nearest, float(far))
     return nearest
@@ -73,23 +73,23 @@ def test_tracks_and_visibility_are_those_of_rays_cast_one_by_one(seed: int) -> N
     differ = total = 0
     for t in (0, 4, 8, 11):
         time = float(frame_times(HARD.frames)[t])
-        turn, eye = pose(world.camera, time)
+        turn, camera_position = pose(world.camera, time)
         focal = curve(world.focal, time)[0]
         for n in range(len(points)):
             thing = world.things[int(world.owner[points.facet[n]])]
             j = int(points.facet[n] - np.flatnonzero(world.owner == world.owner[points.facet[n]])[0])
             o, u, v, _ = facets_of(thing, time)[j]
             place = o + points.uv[n, 0] * u + points.uv[n, 1] * v
-            x, y, z = turn.T @ (place - eye)
+            x, y, z = turn.T @ (place - camera_position)
             np.testing.assert_allclose(tracks.xyz[n, t], (x, y, z), atol=1e-4)
             if z < 0.1:
                 assert not tracks.visible[n, t]
                 continue
             column, row = focal * x / z + 64, focal * y / z + 48
             np.testing.assert_allclose(tracks.xy[n, t], (column, row), rtol=1e-4, atol=1e-2)
-            faces = (np.cross(u, v) @ (place - eye) > 0) == points.front[n]
+            faces = (np.cross(u, v) @ (place - camera_position) > 0) == points.front[n]
             inside = 0 <= column < 128 and 0 <= row < 96
-            visible = inside and faces and cast(world, time, eye, place - eye) > 1 - 2e-3
+            visible = inside and faces and cast(world, time, camera_position, place - camera_position) > 1 - 2e-3
             differ += visible != bool(tracks.visible[n, t])
             total += 1
     assert differ <= 0.03 * total  # of soft edges this reads the nearest texel
@@ -104,10 +104,10 @@ def test_a_cover_stays_on_the_line_of_sight_to_another_object_for_a_third_of_the
         for thing in bare.things:
             count = 0
             for time in np.linspace(0, 1, 24):
-                _, eye = pose(world.camera, time)
-                ray = pose(thing.path, time)[1] - eye
+                _, camera_position = pose(world.camera, time)
+                ray = pose(thing.path, time)[1] - camera_position
                 [(o, u, v, (u0, u1, v0, v1))] = facets_of(world.things[-1], time)
-                a, b, share = np.linalg.solve(np.stack([u, v, -ray], axis=1), eye - o)
+                a, b, share = np.linalg.solve(np.stack([u, v, -ray], axis=1), camera_position - o)
                 count += bool(0 < share < 1 and u0 <= a <= u1 and v0 <= b <= v1)
             covered.append(0 if thing.wall else count)
         assert max(covered) >= 8, seed

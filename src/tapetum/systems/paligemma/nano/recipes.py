@@ -52,7 +52,7 @@ class NanoRun:
     lr: float = 8e-4
     """Highest learning rate of phases 2 and 3; half of it for the vision encoder."""
     bf16: bool = False
-    """Compute in bfloat16, which processors without AVX-512 emulate slowly; weights stay float32."""
+    """Compute in bfloat16, which processors without instructions for it emulate slowly; weights stay float32."""
     seed: int = 0
     """The same seed gives the same run."""
 
