@@ -1,6 +1,7 @@
 """`tapetum index` of images and films at addresses, and `tapetum search` in an index that lies at one."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -63,6 +64,8 @@ def test_an_index_of_an_address_is_that_of_the_folder(
     assert [(each.path, each.start_s) for each in found.moments] == [(f"{base}/film.mp4", 1.0)]
     requests.clear()
     make_image(folder / "below" / "blue.png", (10, 240, 10))
+    later = (folder / "below" / "blue.png").stat().st_mtime + 5
+    os.utime(folder / "below" / "blue.png", (later, later))  # a server tells whole seconds
     (folder / "film.mp4").unlink()
     code, out, _ = run("index", base, "--out", tmp_path / "remote", "--json")
     assert (code, *(json.loads(out)[name] for name in ("pieces", "looked_at", "removed"))) == (0, 2, 1, 1)

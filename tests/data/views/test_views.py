@@ -11,11 +11,12 @@ from scipy import stats
 from torchvision.transforms import InterpolationMode, RandomResizedCrop
 from torchvision.transforms.v2.functional import resized_crop as native_crop
 
+from support.simulated import on_simulated_device
 from tapetum.core.errors import BadInput
 from tapetum.data.views import View, Views, byol, clip, dino, mae, simclr, supervised
 from tapetum.data.views import make as C
-from tapetum.data.views.draw import BRIGHTNESS, CONTRAST, HUE, SATURATION, draw, stream, uniforms
-from tapetum.data.views.make import crop, runs
+from tapetum.data.views.draw import BRIGHTNESS, CONTRAST, HUE, SATURATION, ViewParameters, draw, stream, uniforms
+from tapetum.data.views.make import channels_first, crop, runs
 
 
 def images(count: int, rows: int = 40, columns: int = 52) -> list[np.ndarray]:
@@ -27,6 +28,23 @@ def images(count: int, rows: int = 40, columns: int = 52) -> list[np.ndarray]:
 
 def floats(count: int = 5) -> torch.Tensor:
     return torch.stack([torch.from_numpy(p[:40]).movedim(-1, 0) for p in images(count)]).float() / 255
+
+
+def _crops(made: list[np.ndarray], drawn: ViewParameters, view: View) -> torch.Tensor:
+    return crop([channels_first(image) for image in made], drawn, view)
+
+
+@on_simulated_device
+def test_crops_of_a_device_are_those_of_the_cpu_but_for_rounding() -> None:
+    made = [channels_first(image) for image in images(40, 90, 70)]
+    views = Views([View(size=24), View(size=16, interpolation="bilinear")], seed=3)
+    theirs = views.crops_of([image.to("sim") for image in made], range(40))
+    for ours, there in zip(views.crops_of(made, range(40)), theirs, strict=True):
+        assert there.images.device.type == "sim"
+        differ = (ours.images.int() - there.images.cpu().int()).abs()
+        assert differ.max() <= 1
+        assert differ.float().mean() < 0.02
+        assert np.array_equal(ours.drawn.boxes, there.drawn.boxes)
 
 
 def test_the_generator_is_splitmix64() -> None:
@@ -72,7 +90,7 @@ def test_crops_are_torchvisions_to_the_bit(interpolation: str) -> None:
     view, made = View(size=24, interpolation=interpolation), images(6)
     drawn = draw(view, [p.shape[:2] for p in made], 0, 0, range(6))
     assert 0 < drawn.mirrored.sum() < 6
-    for ours, image, box, mirrored in zip(crop(made, drawn, view), made, drawn.boxes.tolist(), drawn.mirrored, strict=True):
+    for ours, image, box, mirrored in zip(_crops(made, drawn, view), made, drawn.boxes.tolist(), drawn.mirrored, strict=True):
         whole = torch.from_numpy(image).movedim(-1, 0).contiguous()
         theirs = native_crop(whole, *box, [24, 24], InterpolationMode(interpolation), antialias=True)
         assert torch.equal(ours, V.hflip(theirs) if mirrored else theirs)
@@ -113,7 +131,7 @@ def test_a_view_is_its_parts_one_after_the_other() -> None:
     [ours] = Views([view], seed=1, mean=(10, 20, 30), std=(50, 60, 70))(made, range(count))
     drawn = draw(view, [p.shape[:2] for p in made], 1, 0x76696577, range(count))
     parts = {BRIGHTNESS: V.adjust_brightness, CONTRAST: V.adjust_contrast, SATURATION: V.adjust_saturation, HUE: V.adjust_hue}
-    for k, x in enumerate(crop(made, drawn, view).float() / 255):
+    for k, x in enumerate(_crops(made, drawn, view).float() / 255):
         if drawn.jittered[k]:
             for kind in drawn.order[k].tolist():
                 x = parts[kind](x, float(drawn.factors[k, kind]))

@@ -1,8 +1,8 @@
 """Views of batches of images, as tensors that a network takes: crops, colours, blur and solarising.
 
 The arithmetic of colours is torchvision's (`transforms.functional`, on float tensors), to which every function here is equal.
-Crops are cut and resized on the CPU; all that follows may be done on the device that trains (`Views.crops`, `Views.finish`),
-with the same draws and so the same views but for rounding.
+Crops are cut and resized where the images are, as a rule on the CPU; all that follows may be done on the device that trains
+(`Views.crops`, `Views.finish`), with the same draws and so the same views but for rounding.
 """
 
 import math
@@ -46,7 +46,11 @@ class Views:
 
     def crops(self, images: Sequence[Image], numbers: Sequence[int]) -> "list[ImageCrops]":
         """Cut the crop of every view of the images, on the CPU, and draw what `finish` is to do with it."""
-        sizes = [(image.shape[0], image.shape[1]) for image in images]
+        return self.crops_of([channels_first(image) for image in images], numbers)
+
+    def crops_of(self, images: Sequence[UInt8[Tensor, "3 h w"]], numbers: Sequence[int]) -> "list[ImageCrops]":
+        """Cut crops as `crops`, from tensors of any one device, and there."""
+        sizes = [(image.shape[1], image.shape[2]) for image in images]
         drawn = [draw(view, sizes, self.seed, _PURPOSE + which, numbers) for which, view in enumerate(self.views)]
         return [ImageCrops(crop(images, draws, view), draws) for view, draws in zip(self.views, drawn, strict=True)]
 
@@ -69,16 +73,37 @@ class ImageCrops:
     """On the host, wherever the images are."""
 
 
-def crop(images: Sequence[Image], drawn: ViewParameters, view: View) -> UInt8[Tensor, "b 3 s s"]:
-    """Cut the boxes out and bring them to the view's size, mirrored where that was drawn."""
-    made = torch.empty(len(images), view.size, view.size, 3, dtype=torch.uint8).movedim(-1, 1)
+def channels_first(image: Image) -> UInt8[Tensor, "3 h w"]:
+    """View an image as a tensor with its channels first."""
+    return torch.from_numpy(image).movedim(-1, 0)
+
+
+def crop(images: Sequence[UInt8[Tensor, "3 h w"]], drawn: ViewParameters, view: View) -> UInt8[Tensor, "b 3 s s"]:
+    """Cut the boxes out and bring them to the view's size, mirrored where that was drawn, on the device of the images."""
+    device = images[0].device
+    made = torch.empty(len(images), view.size, view.size, 3, dtype=torch.uint8, device=device).movedim(-1, 1)
     for out, image, (top, left, rows, columns), mirrored in zip(
         made, images, drawn.boxes.tolist(), drawn.mirrored.tolist(), strict=True
     ):
-        part = torch.from_numpy(image[top : top + rows, left : left + columns]).movedim(-1, 0)[None]
-        part = F.interpolate(part, (view.size, view.size), mode=view.interpolation, align_corners=False, antialias=True)[0]
+        part = _resize(image[:, top : top + rows, left : left + columns], view)
         out.copy_(part.flip(-1) if mirrored else part)
     return made
+
+
+def _resize(x: UInt8[Tensor, "3 h w"], view: View) -> Tensor:
+    """Bring to the view's size, as bytes on the CPU.
+
+    Other devices cannot compute with bytes. They do as the CPU does, which rounds after the rows and after the columns, but
+    with weights that are not rounded to 16 bits: a number may become its neighbour.
+    """
+    if x.device.type == "cpu":
+        sizes = [(view.size, view.size)]
+    else:
+        x, sizes = x.float(), [(x.shape[1], view.size), (view.size, view.size)]
+    for size in sizes:
+        x = F.interpolate(x[None], size, mode=view.interpolation, align_corners=False, antialias=True)[0]
+        x = x.round_().clamp_(0, 255) if x.is_floating_point() else x
+    return x
 
 
 def runs(views: Sequence[View]) -> list[slice]:

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from tapetum.data.samples import sample_generator
 from tapetum.data.views import View, byol
 from tapetum.data.views.draw import ViewParameters, draw
-from tapetum.data.views.make import blur_radius, crop, recolour
+from tapetum.data.views.make import blur_radius, channels_first, crop, recolour
 from tapetum.encoders.features import Encoder
 from tapetum.systems.odin.losses import detcon, detcon_s
 from tapetum.systems.odin.mask_cache import MaskCache
@@ -76,14 +76,19 @@ class OdinTask(PretrainTask):
         """Check whether views are finished on the device: never, since masks are found in one that has no colours changed."""
         return False
 
+    @property
+    def device_decoding(self) -> bool:
+        """Check whether images are decoded on the device: never, since workers find masks in them."""
+        return False
+
     def learner(self, encoder: Encoder) -> nn.Module:
         """Add pyramid, projector and predictor to the encoder."""
         return Odin(self.run.settings(), encoder)
 
     def collate(self, items: Sequence[TrainingImage]) -> dict[str, Any]:
         """Make both views, the one that spans them (or the whole image, for cached masks), and the boxes of all three."""
-        images, numbers = [item.image for item in items], [item.number for item in items]
-        sizes = [(image.shape[0], image.shape[1]) for image in images]
+        images, numbers = [channels_first(item.pixels) for item in items], [item.number for item in items]
+        sizes = [(image.shape[1], image.shape[2]) for image in images]
         views = self.views()
         draws = [draw(view, sizes, self.run.seed, _PURPOSE + k, numbers) for k, view in enumerate(views)]
         crops = [Crops(torch.from_numpy(each.boxes).float(), torch.from_numpy(each.mirrored)) for each in draws]
@@ -163,7 +168,7 @@ class OdinTask(PretrainTask):
         return {"method": "odin", **settings, "encoder": self.run.encoder_label(), **self.source.about}
 
 
-def _augment(images: Sequence[np.ndarray], draws: ViewParameters, view: View) -> Tensor:
+def _augment(images: Sequence[Tensor], draws: ViewParameters, view: View) -> Tensor:
     x = crop(images, draws, view).contiguous().float().div_(255)
     return recolour(x, draws, blur_radius(view.sigma[1]))
 

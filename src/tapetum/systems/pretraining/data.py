@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from tapetum.core.errors import BadInput
 from tapetum.data.files import Files, ReadsAhead, opened_image
+from tapetum.data.jpegs import EncodedImage, EncodedSequence, encoded_image
 from tapetum.data.samples import Mixture, Shuffle
 
 Image = UInt8[np.ndarray, "h w 3"]
@@ -73,6 +74,11 @@ class FileImages:
             self._bytes += image.nbytes
         return image
 
+    def encoded(self, k: int) -> "EncodedImage | Image":
+        """Read image k as a JPEG to be decoded later, else decode it."""
+        image = None if k in self._cache else encoded_image(self.files[k])
+        return self[k] if image is None else image
+
     def read_ahead(self, numbers: Iterable[int]) -> None:
         """Begin to read the files of some images in the background, where they lie at addresses."""
         if isinstance(self.files, ReadsAhead):
@@ -110,19 +116,26 @@ class ImageSource:
 class TrainingImage(NamedTuple):
     """An image as sample `number` of a run."""
 
-    image: Image
+    image: Image | EncodedImage
     number: int
     index: int
     """Which image of the source it is."""
     damaged: tuple[int, ...]
     """Images that should have been shown, and could not be read."""
 
+    @property
+    def pixels(self) -> Image:
+        """Get the image, which is not to be decoded later."""
+        assert not isinstance(self.image, EncodedImage)
+        return self.image
+
 
 class ShuffledImages(Dataset[TrainingImage]):
     """Endless showings in a shuffled order."""
 
-    def __init__(self, source: ImageSource, seed: int):
-        self.source, self.seed = source, seed
+    def __init__(self, source: ImageSource, seed: int, encoded: bool = False):
+        """`encoded`: leave JPEGs to be decoded later, where the source can (`tapetum.data.jpegs`)."""
+        self.source, self.seed, self.encoded = source, seed, encoded
 
     @cached_property
     def order(self) -> Shuffle | Mixture:
@@ -139,10 +152,12 @@ class ShuffledImages(Dataset[TrainingImage]):
     def __getitem__(self, number: int) -> TrainingImage:
         """Show sample `number`. Raises BadInput where a hundred images on end, or all, are damaged."""
         first, damaged = self.order(number), []
+        images = self.source.images
+        show = images.encoded if self.encoded and isinstance(images, EncodedSequence) else images.__getitem__
         for step in range(min(_TRIES, len(self.source))):
             k = (first + step) % len(self.source)
             try:
-                return TrainingImage(self.source.images[k], number, k, tuple(damaged))
+                return TrainingImage(show(k), number, k, tuple(damaged))
             except BadInput as error:
                 damaged.append(k)
                 last = error

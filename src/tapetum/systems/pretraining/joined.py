@@ -9,6 +9,7 @@ import numpy as np
 
 from tapetum.core.errors import BadInput
 from tapetum.data.files import ReadsAhead
+from tapetum.data.jpegs import EncodedImage, EncodedSequence
 from tapetum.data.samples import Mixture
 from tapetum.systems.pretraining.data import Image, ImageSource
 
@@ -38,6 +39,12 @@ class JoinedImages(Joined):
 
     def __getitem__(self, k: int, /) -> Image:
         return super().__getitem__(k)
+
+    def encoded(self, k: int) -> EncodedImage | Image:
+        """Read image k as a JPEG to be decoded later, where its part can do so, else decode it."""
+        part, number = self.place(k)
+        images = self.parts[part]
+        return images.encoded(number) if isinstance(images, EncodedSequence) else images[number]
 
     def name(self, k: int) -> str:
         part, number = self.place(k)

@@ -132,6 +132,9 @@ class PretrainRun(ImageRun):
     device_augmentation: bool = False
     """Change colours, blur and normalise on the device that trains instead of in the workers, which crop alone: the same views
     but for rounding, and a quarter of the bytes on the way."""
+    device_decoding: bool = False
+    """Decode JPEGs on the device that trains (nvJPEG on CUDA; extra decoding), and make all of their views there: workers only
+    read files. What is no plain JPEG they decode as always."""
     supervised: Supervised = field(default_factory=Supervised)
     """Settings of supervised."""
     clip: Clip = field(default_factory=Clip)

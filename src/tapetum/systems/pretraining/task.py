@@ -19,12 +19,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tapetum.core.devices import send_to_device
+from tapetum.data.jpegs import EncodedImage, check_decoder, decode_on_device
 from tapetum.data.views import View, Views
-from tapetum.data.views.make import ImageCrops
+from tapetum.data.views.make import ImageCrops, channels_first
 from tapetum.encoders.features import Encoder
 from tapetum.systems.pretraining.data import ImageSource, NoImages, ShuffledImages, TrainingImage
 from tapetum.systems.pretraining.heads import feature_std
 from tapetum.train import Average, StepContext, Task
+from tapetum.train.accumulation import to_device
 from tapetum.train.gather import convert_sync_batchnorm
 from tapetum.train.launch import say
 
@@ -39,7 +42,7 @@ _UNDECAYED = "positions", "class_token", "registers", "mask_token", "log_scale"
 """Parameters of two and more dimensions that don't decay."""
 PROBE = "probe_every", "probe_data", "probe_images"
 """Fields of a run that say how the encoder is scored on the way."""
-_NOT_LEARNING = "data", "data_weights", "preset", "epochs", "micro_batch", "device_augmentation", *PROBE
+_NOT_LEARNING = "data", "data_weights", "preset", "epochs", "micro_batch", "device_augmentation", "device_decoding", *PROBE
 """Fields of a run that don't change what is learned, or of which the loop's config knows."""
 
 
@@ -63,6 +66,8 @@ class PretrainTask(Task):
         """Images of the last micro-batch."""
         self.collapsed_at: int | None = None
         """The step in which the features were first seen to be constant."""
+        if self.device_decoding:
+            check_decoder()
         self.check()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -105,22 +110,34 @@ class PretrainTask(Task):
 
     def dataset(self) -> ShuffledImages:
         """Make the images in a shuffled order."""
-        return ShuffledImages(self.source, self.run.seed)
+        return ShuffledImages(self.source, self.run.seed, encoded=self.device_decoding)
 
     def collate(self, items: Sequence[TrainingImage]) -> dict[str, Any]:
-        """Make the views of a micro-batch, and what is known of its images."""
-        numbers, indices = [item.number for item in items], [item.index for item in items]
-        crops = self._make_views.crops([item.image for item in items], numbers)
-        batch: dict[str, Any] = {"views": crops, "number": tuple(numbers)}
-        if not self.device_augmentation:
-            batch["views"] = self._finished(crops)
-        batch["damaged"] = tuple(k for item in items for k in item.damaged)
-        return batch | self.labels(np.array(indices))
+        """Make the views of a micro-batch, and what is known of its images; nothing yet where the device decodes them."""
+        if self.device_decoding:
+            return {"items": tuple(items)}
+        crops = self._make_views.crops([item.pixels for item in items], [item.number for item in items])
+        views = crops if self.device_augmentation else self._finished(crops)
+        return {"views": views, **self._known(items)}
+
+    def _known(self, items: Sequence[TrainingImage]) -> dict[str, Any]:
+        """List what is known of images beside their pixels."""
+        damaged = tuple(k for item in items for k in item.damaged)
+        return {
+            "number": tuple(item.number for item in items),
+            "damaged": damaged,
+            **self.labels(np.array([item.index for item in items])),
+        }
 
     @property
     def device_augmentation(self) -> bool:
         """Check whether views are finished on the device that trains."""
         return self.run.device_augmentation
+
+    @property
+    def device_decoding(self) -> bool:
+        """Check whether images are decoded, cut and finished on the device that trains."""
+        return self.run.device_decoding
 
     @property
     def _make_views(self) -> Views:
@@ -134,7 +151,11 @@ class PretrainTask(Task):
 
     def loss(self, model: nn.Module, batch: Any, context: StepContext) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Compute the loss, and the deviation of the features, which shows whether they have collapsed."""
-        if self.device_augmentation:
+        if self.device_decoding:
+            items, images = self._decoded(batch["items"], next(model.parameters()).device)
+            crops = self._make_views.crops_of(images, [item.number for item in items])
+            batch = {"views": self._finished(crops), **to_device(self._known(items), images[0].device)}
+        elif self.device_augmentation:
             batch = {**batch, "views": self._finished(batch["views"])}
         loss, features, metrics = self.method_loss(model, batch, context)
         self._images = len(features)
@@ -143,6 +164,22 @@ class PretrainTask(Task):
                 self.damaged.add(k)
                 say(f"{self.source.images.name(k)} cannot be read and is skipped ({len(self.damaged)} so far)")
         return loss, {"feature_std": feature_std(features), **metrics}
+
+    def _decoded(self, items: Sequence[TrainingImage], device: torch.device) -> tuple[list[TrainingImage], list[Tensor]]:
+        """Decode the images of a micro-batch on a device.
+
+        One that the device cannot decode is shown as a worker shows it, who decides whether it is damaged and which is next.
+        """
+        encoded = [item.image for item in items if isinstance(item.image, EncodedImage)]
+        decoded = iter(decode_on_device(encoded, device))
+        shown, images = list(items), []
+        for k, item in enumerate(items):
+            later = isinstance(item.image, EncodedImage)
+            x = next(decoded) if later else None
+            if later and x is None:
+                shown[k] = ShuffledImages(self.source, self.run.seed)[item.number]
+            images.append(send_to_device(channels_first(shown[k].pixels), device) if x is None else x)
+        return shown, images
 
     def after_step(self, step: int, metrics: Mapping[str, float]) -> None:
         """Warn once where the features have collapsed; one image alone is like itself."""
