@@ -1,6 +1,9 @@
 """JPEGs that are decoded later: which they are, and that they are the images that Pillow decodes."""
 
 import io
+import os
+import struct
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-from tapetum.core.errors import BadInput
-from tapetum.data.files import StoredFile, opened_image
-from tapetum.data.jpegs import EncodedImage, decode_on_device, encoded_image
+from tapetum.core.errors import BadInput, MissingExtra
+from tapetum.data.files import StoredFile, opened_image, stored_file
+from tapetum.data.jpegs import EncodedImage, check_decoder, decode_on_device, encoded_image
 from tapetum.systems.pretraining.joined import join_sources
 from tapetum.systems.pretraining.sources import read_source
 
@@ -84,10 +87,26 @@ def test_what_a_device_may_decode_otherwise_is_left_to_pillow(content: bytes) ->
     assert encoded(content) is None
 
 
-def test_a_huge_image_is_left_to_those_that_refuse_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tapetum.data.jpegs.MAX_PIXELS", 45 * 30)
-    assert encoded(jpeg()) is not None
-    assert encoded(jpeg(size=(45, 31))) is None
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_huge_image_is_left_to_those_that_refuse_it() -> None:
+    """Its header says that it has 11,585 x 11,586 pixels; a square of 11,585 is within what is allowed."""
+    content = jpeg()
+    at = content.index(b"\xff\xc0") + 5  # height and width, of two bytes each
+    square, huge = (content[:at] + struct.pack(">HH", height, 11585) + content[at + 4 :] for height in (11585, 11586))
+    assert encoded(square) is not None
+    assert encoded(huge) is None
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_a_named_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.jpg")
+    assert encoded_image(stored_file(tmp_path / "x.jpg")) is None
+
+
+def test_a_decoder_that_is_not_installed_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchvision.io", None)
+    with pytest.raises(MissingExtra, match=r"decoding on the device needs the package torchvision.*tapetum\[decoding\]"):
+        check_decoder()
 
 
 def test_one_that_cannot_be_decoded_takes_no_other_with_it() -> None:

@@ -67,8 +67,8 @@ def test_a_recipe_trains_on_the_device_and_waits_for_it_once_a_step(name: str, t
     most = max(counts, key=lambda count: count.total())
     assert most.total() == 1, dict(most.places)  # the step's own: loss, metrics and the norm of the gradients in one transfer
     if name in AS_ON_THE_CPU:
-        most = 2e-3 if name == ROUNDED else 1e-4
-        np.testing.assert_allclose(values, losses(tmp_path / "cpu-run"), rtol=most)
+        tolerance = 2e-3 if name == ROUNDED else 1e-4
+        np.testing.assert_allclose(values, losses(tmp_path / "cpu-run"), rtol=tolerance)
 
 
 @pytest.mark.slow

@@ -16,11 +16,11 @@ from PIL import Image
 from torch import Tensor
 
 from tapetum.core.errors import MissingExtra
+from tapetum.core.reading import read_bytes
 from tapetum.data.files import StoredFile
+from tapetum.video.images import ORIENTATION, SIDEWAYS
 from tapetum.video.types import MAX_PIXELS
 
-_ORIENTATION, _SIDEWAYS = 0x0112, (5, 6, 7, 8)
-"""EXIF's tag, and its values for images whose rows are stored as columns."""
 _END, _TAIL = b"\xff\xd9", 1024
 """The marker of the end, and in how many bytes it is looked for: some programs write a few behind it."""
 
@@ -48,7 +48,7 @@ class EncodedSequence(Protocol):
 def encoded_image(file: StoredFile) -> EncodedImage | None:
     """Read a JPEG and its header; None for what is to be decoded by Pillow, which also says what is wrong with it."""
     try:
-        content = file.content if isinstance(file.content, bytes) else file.content.read_bytes()
+        content = file.content if isinstance(file.content, bytes) else read_bytes(file.content)
         if _END not in content[-_TAIL:]:
             return None
         with Image.open(io.BytesIO(content), formats=["JPEG"]) as image:
@@ -57,11 +57,11 @@ def encoded_image(file: StoredFile) -> EncodedImage | None:
             height, width = image.height, image.width
             if not plain or height * width > MAX_PIXELS:
                 return None
-            orientation = image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # Pillow's plugins raise whatever damage makes them stumble over
+            orientation = image.getexif().get(ORIENTATION, 1)
+    except Exception:  # whatever damage makes Pillow stumble over; it is told of where the file is decoded
         return None
     orientation = orientation if orientation in range(1, 9) else 1
-    return EncodedImage(content, (width, height) if orientation in _SIDEWAYS else (height, width), orientation)
+    return EncodedImage(content, (width, height) if orientation in SIDEWAYS else (height, width), orientation)
 
 
 def check_decoder() -> None:
@@ -104,12 +104,12 @@ def _decoded_alone(image: EncodedImage, device: torch.device) -> Tensor | None:
 
 def _stored(image: EncodedImage) -> tuple[int, int]:
     height, width = image.shape
-    return (width, height) if image.orientation in _SIDEWAYS else (height, width)
+    return (width, height) if image.orientation in SIDEWAYS else (height, width)
 
 
 def _upright(x: UInt8[Tensor, "3 h w"], orientation: int) -> UInt8[Tensor, "3 a b"]:
     """Turn a stored image as EXIF's orientation says: first over its diagonal (5 to 8), then left-right, then upside down."""
-    if orientation in _SIDEWAYS:
+    if orientation in SIDEWAYS:
         x = x.transpose(1, 2)
     mirrored = [axis for axis, which in ((2, (2, 3, 6, 7)), (1, (3, 4, 7, 8))) if orientation in which]
     return x.flip(mirrored) if mirrored else x

@@ -17,7 +17,7 @@ from tapetum.video.types import FRAME_CACHE_BYTES, MAX_PIXELS, DecodeReport, Fra
 
 _TURNED = frozenset(("JPEG", "MPO", "TIFF", "WEBP", "PNG"))
 """Formats whose header may say that the image is turned."""
-_ORIENTATION, _SIDEWAYS = 0x0112, (5, 6, 7, 8)
+ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)
 """EXIF's tag, and its values for images whose rows are stored as columns."""
 _METADATA = frozenset(("exif", "Raw profile type exif", "XML:com.adobe.xmp"))
 """Where Pillow looks for it in a PNG."""
@@ -137,7 +137,7 @@ def _is_sideways(image: Image.Image, path: Path) -> bool:
     if image.format == "TIFF":  # whose size some versions of Pillow give as stored, and others upright
         tags = getattr(image, "tag_v2", {})
         stored = tags.get(256), tags.get(257)
-    return image.size == stored and image.getexif().get(_ORIENTATION, 1) in _SIDEWAYS
+    return image.size == stored and image.getexif().get(ORIENTATION, 1) in SIDEWAYS
 
 
 def _metadata_follows(path: Path) -> bool:

@@ -78,7 +78,7 @@ class OdinTask(PretrainTask):
 
     @property
     def device_decoding(self) -> bool:
-        """Check whether images are decoded on the device: never, since workers find masks in them."""
+        """Check whether images are decoded on the device: never, since `OdinRun` has no such option."""
         return False
 
     def learner(self, encoder: Encoder) -> nn.Module:

@@ -7,7 +7,7 @@ undecided; and undecided as long as no setting has two seeds, since how much see
 the smallest and the largest is the plan's word, not that of what is done. F1 and F3 are arithmetic (`arithmetic`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -68,7 +68,7 @@ def measured(plan: StudyPlan, settings: Settings, trackers: Sequence[Mapping[str
         _mae_best(plan, settings),
         _clip_beside_labels(plan, settings),
         _sizes_cross(plan, settings),
-        _curation(settings),
+        _curation(plan, settings),
         _trackers(trackers),
         _rankings(plan, settings),
     ]
@@ -193,22 +193,31 @@ def _sizes_cross(plan: StudyPlan, settings: Settings) -> Claim:
     return require_seeds(settings, Claim("F7", says, most[0] if most else "undecided", result, power))
 
 
-def _curation(settings: Settings) -> Claim:
+def _curation(plan: StudyPlan, settings: Settings) -> Claim:
+    """Judge F8: sources of the plan are poor data too; supervised is compared on those that it learned from."""
     says = "At equal steps poor data cost SimCLR and BYOL a point or more of mIoU, and more than they cost supervised"
-    losses: dict[str, Samples] = {}
-    for method in (*_CONTRASTIVE, "supervised"):
-        poor = [s for s in settings.groups if s.method == method and s.variant in _POOR]
-        pairs = [(settings.get(s.size, method, s.budget), s) for s in poor]
-        own = [minus(good, bad) for good, bad in pairs if good is not None]
-        if own:
-            losses[method] = np.mean(own, axis=0)
-    if len(losses) <= len(_CONTRASTIVE):
+    poor = (*_POOR, *plan.sources)
+    losses: dict[str, dict[tuple[str, str, float], Samples]] = {method: {} for method in (*_CONTRASTIVE, "supervised")}
+    for bad in settings.groups:
+        good = settings.get(bad.size, bad.method, bad.budget)
+        if bad.method in losses and bad.variant in poor and good is not None:
+            losses[bad.method][bad.variant, bad.size, bad.budget] = minus(good, bad)
+    shared = [key for key in losses["supervised"] if all(key in losses[method] for method in _CONTRASTIVE)]
+    if not shared:
         return Claim("F8", says, "undecided", NONE)
-    without = np.mean([losses[method] for method in _CONTRASTIVE], axis=0)
+
+    def names(keys: Iterable[tuple[str, str, float]]) -> str:
+        variants = {key[0] for key in keys}
+        return ", ".join(name.replace("_", "-") for name in poor if name in variants)
+
+    without = np.mean([np.mean([*losses[method].values()], axis=0) for method in _CONTRASTIVE], axis=0)
+    more = [losses[method][key] - losses["supervised"][key] for method in _CONTRASTIVE for key in shared]
+    tried = names(losses[_CONTRASTIVE[0]])
+    where = "" if names(shared) == tried else f" on {names(shared)}"
     comparisons = [Comparison("SimCLR and BYOL", without, above(_SENSITIVE), (_SENSITIVE,))]
-    comparisons += [Comparison("beyond supervised", without - losses["supervised"], above())]
-    own = "; ".join(f"{method} {samples.mean():+.1f}" for method, samples in losses.items())
-    result = answer_claim("F8", says, settings, comparisons, 2, "lost, mean of long-tailed, duplicated and off-domain data")
+    comparisons += [Comparison(f"beyond supervised{where}", np.mean(more, axis=0), above())]
+    own = "; ".join(f"{method} {np.mean([*of.values()]):+.1f}" for method, of in losses.items())
+    result = answer_claim("F8", says, settings, comparisons, 2, f"lost, mean of {tried}")
     return replace(result, finding=f"{result.finding}; of each {own}")
 
 
