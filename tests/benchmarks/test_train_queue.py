@@ -14,13 +14,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
+from support.networks import save_tapir
 from support.scripts import ROOT, script
 from tapetum.app.shell.main import parse
-from tapetum.systems.tap import weights
-from tapetum.systems.tap.config import NANO
-from tapetum.systems.tap.network.model import Tapir
 from tapetum.tracks.training.clips import TrackedClip
 from tapetum.tracks.training.kubric import write_sequence
 
@@ -28,7 +25,7 @@ script("benchmarks/compact_log.py")
 files = script("benchmarks/train_queue_files.py")
 queue = script("benchmarks/train_queue.py")
 
-STEPS = 40
+STEPS = 80
 ENTRY = '[[training]]\nname = "{name}"\ncommand = "{command}"\ncore_hours = {hours}\n'
 SCORE = 'score = ["tapetum train status {out} --json", "python -c \'print(1); print(2)\'"]\n'
 
@@ -40,10 +37,8 @@ def make_data(folder: Path) -> str:
         video = rng.integers(0, 256, (6, 40, 40, 3)).astype(np.uint8)
         clip = TrackedClip(video, rng.uniform(4, 36, (20, 6, 2)).astype(np.float32), np.ones((20, 6), bool))
         write_sequence(folder / "data" / f"{k:04d}", clip)
-    torch.manual_seed(0)
-    small = replace(NANO, mixer_width=32, mixer_blocks=1, stem_channels=8, channels=(8, 16, 16, 16))
-    weights.save(Tapir(small), folder / "tiny.safetensors")
-    settings = "--batch-size 2 --micro-batch 2 --size 32 --frames 5 --points 8 --save-every 5 --device cpu"
+    save_tapir(folder / "tiny.safetensors", initial_resolution=(32, 32))
+    settings = "--batch-size 2 --micro-batch 2 --size 32 --frames 5 --points 8 --save-every 20 --device cpu"
     return f"train tap-kubric --data {folder / 'data'} --weights {folder / 'tiny.safetensors'} {settings}"
 
 
