@@ -142,6 +142,23 @@ def test_the_loss_of_options_is_that_of_a_choice() -> None:
     assert float(option_loss(videos, options, 4.0, valid)) == pytest.approx(expected, rel=1e-5)
 
 
+def test_both_losses_are_in_float32_under_autocast() -> None:
+    torch.manual_seed(0)
+    videos, moments, options, texts = (torch.randn(2, *n, 64).bfloat16() for n in ((), (5,), (2, 3), (3,)))
+    valid, inside, names = torch.ones(2, 2, dtype=torch.bool), torch.rand(2, 3, 5) > 0.5, torch.arange(6).reshape(2, 3)
+
+    def losses() -> tuple[torch.Tensor, torch.Tensor]:
+        return option_loss(videos, options, 40.0, valid), moment_text_loss(moments, texts, inside, 40.0, names)
+
+    videos, moments, options, texts = (rows.float() for rows in (videos, moments, options, texts))
+    expected = losses()
+    videos, moments, options, texts = (rows.bfloat16() for rows in (videos, moments, options, texts))
+    with torch.autocast("cpu", torch.bfloat16):
+        for loss, right in zip(losses(), expected, strict=True):
+            assert loss.dtype == torch.float32
+            torch.testing.assert_close(loss, right, rtol=1e-5, atol=0)
+
+
 def test_time_codes_are_added_to_tables_without_time_alone() -> None:
     table = torch.randn(1, 2, 2, 16, generator=torch.Generator().manual_seed(0)).repeat(56, 1, 1, 1)
     before = table.clone()

@@ -77,9 +77,11 @@ def option_loss(
 ) -> Float[Tensor, ""]:
     """Compute the cross entropy of choosing the first of k options by similarity, the mean over own questions.
 
-    Rows have length 1; `valid` says which of the q questions of a video there are.
+    `valid` says which of the q questions of a video there are.
     """
-    logits = scale * torch.einsum("be,bqke->bqk", videos, options)
+    videos, options = unit_rows(videos), unit_rows(options)
+    with unrounded(videos):
+        logits = scale * torch.einsum("be,bqke->bqk", videos, options)
     return -logits.log_softmax(-1)[..., 0][valid].mean()
 
 
@@ -93,7 +95,7 @@ def moment_text_loss(
     """Compute the cross entropies of texts finding a moment of theirs among those of all films, and of moments a text, halved.
 
     A text may last several moments, and any of them is right; so are those of equal texts. Moments without a text are wrong for
-    all. Rows have length 1.
+    all.
 
     Args:
         moments: of this process's films; rows of zeros stand for none.
@@ -104,6 +106,7 @@ def moment_text_loss(
 
     A task that uses it says `joint_batch = True`.
     """
+    moments, texts = unit_rows(moments), unit_rows(texts)
     every_moment, every_text, every_name = all_gather(moments), all_gather(texts), all_gather(names)
     every_inside = all_gather(inside.byte()).bool()
     present, every_present = inside.any(2), every_inside.any(2)
