@@ -3,7 +3,8 @@
     loss = (questions of whole films, each with its three answers + words of what happens, which find their moment) / 2
 
 The first is `losses.option_loss`: all questions of a film, whose wrong answers are things of the same film, so that only who
-knows when they were there is right. The second is `losses.moment_text_loss`: what happens must be told from other moments of
+knows when they were there is right. The moment that fits an answer best counts (`streaming.option_scores`): with the mean of a
+film in its place, as MC-ViT compares, 280 steps taught nothing about these questions. The second is `losses.moment_text_loss`: what happens must be told from other moments of
 all films of the step, so that `tapetum search` finds it.
 """
 
@@ -23,6 +24,7 @@ from tapetum.systems.longvideo.encoder import VideoFeatures
 from tapetum.systems.longvideo.films import FilmClip, FilmClips, compute_features, moments_of
 from tapetum.systems.longvideo.losses import moment_text_loss, option_loss
 from tapetum.systems.longvideo.recipes import VideoTextRun
+from tapetum.systems.longvideo.streaming import option_scores
 from tapetum.systems.longvideo.task import VideoTextTask, pad_clips, padded_lengths, scale_pixels
 from tapetum.systems.longvideo.tubelets import add_time_codes
 from tapetum.systems.longvideo.video_text import VideoText
@@ -81,14 +83,13 @@ class FilmTask(VideoTextTask):
         }
 
     def embed(self, model: nn.Module, batch: Mapping[str, Any], context: StepContext) -> dict[str, Tensor]:
-        """Compute the vectors of films, of their moments and of texts."""
+        """Compute the vectors of the moments of films and of texts."""
         assert isinstance(model, VideoText)
         shown = batch["features"].to(model.log_scale) if self.run.cache else scale_pixels(batch["video"])
         encode = model.video.encode_features if self.run.cache else model.video
         features = encode(shown, padded_lengths(shown, batch["length"]), batch["number"])
         moments = model.embed_moments(features).flatten(1, 2)[:, : self.moments]
         return {
-            "video": model.embed_pooled(features.pooled),
             "moment": F.pad(moments, (0, 0, 0, self.moments - moments.shape[1])),
             "options": _embed_some(model, batch["options"], batch["options_valid"]),
             "moment_text": _embed_some(model, batch["moment_text"], batch["inside"].any(2)),
@@ -102,7 +103,7 @@ class FilmTask(VideoTextTask):
         assert isinstance(model, VideoText)
         scale, rows = model.scale(), embeddings
         losses = {
-            "question_loss": option_loss(rows["video"], rows["options"], scale, rows["options_valid"]),
+            "question_loss": option_loss(rows["moment"], rows["options"], scale, rows["options_valid"]),
             "moment_loss": moment_text_loss(rows["moment"], rows["moment_text"], rows["inside"], scale, rows["moment_name"]),
         }
         metrics = {name: loss.detach() for name, loss in losses.items()}
@@ -116,19 +117,22 @@ class FilmTask(VideoTextTask):
         for k in range(self.clips.validation_count):
             clip = self.clips.validation_clip(k)
             assert isinstance(clip, FilmClip)
-            features = self._encode(model, clip)
-            for shown, answers in ((features, correct), (self._encode(model, clip, grey=True), blind)):
+            vectors, grey = self._moment_vectors(model, clip), self._moment_vectors(model, clip, grey=True)
+            for shown, answers in ((vectors, correct), (grey, blind)):
                 for texts in clip.questions:
-                    scores = model.embed_texts(model.tokens(texts)) @ model.embed_pooled(shown.pooled)[0]
+                    scores = option_scores(model, model.embed_texts(model.tokens(texts)).cpu().numpy(), shown.cpu().numpy())
                     answers.append(bool(scores[0] > scores[1:].max()))
-            vectors = model.embed_moments(features).flatten(1, 2)[0]
-            vectors = vectors[vectors.any(-1)]
             words = model.embed_texts(model.tokens([event.caption for event in clip.events]))
             near = near_moments(clip, len(vectors), self.moment_s)
             hits += near[np.arange(len(near)), (words @ vectors.T).argmax(1).cpu().numpy()].tolist()
             chances += near.mean(1).tolist()
         values = {"accuracy": correct, "blind": blind, "moment_recall": hits, "moment_chance": chances}
         return {"chance": 1 / 3, **{name: float(np.mean(each)) for name, each in values.items()}}
+
+    def _moment_vectors(self, model: VideoText, clip: FilmClip, grey: bool = False) -> Tensor:
+        """Compute the vectors of the moments that there are, (m, e)."""
+        vectors = model.embed_moments(self._encode(model, clip, grey)).flatten(1, 2)[0]
+        return vectors[vectors.any(-1)]
 
     def _encode(self, model: VideoText, clip: FilmClip, grey: bool = False) -> VideoFeatures:
         if clip.features is None:

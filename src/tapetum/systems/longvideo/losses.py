@@ -2,7 +2,7 @@
 
     videos of all processes x texts of all processes     a video finds its texts, a text its video
     + for a video, its own wrong answers as columns      hard negatives (MC-ViT, arXiv 2402.05861, section 4.3: NExT-QA)
-    a video x the options of its questions               the right one of each question (ours)
+    moments of a film x the options of its questions     the right one of each question (ours)
     moments of all films x texts of all films            a text finds one of its moments, a moment one of its texts (ours)
 
 Source: MC-ViT, equation 8: the sum of both ways. A video may have several texts, all of them right; and equal texts are right
@@ -70,18 +70,20 @@ def video_text_loss(
 
 
 def option_loss(
-    videos: Float[Tensor, "b e"],
+    moments: Float[Tensor, "b m e"],
     options: Float[Tensor, "b q k e"],
     scale: float | Float[Tensor, ""],
     valid: Bool[Tensor, "b q"],
 ) -> Float[Tensor, ""]:
-    """Compute the cross entropy of choosing the first of k options by similarity, the mean over own questions.
+    """Compute the cross entropy of choosing the first of k options, the mean over own questions.
 
-    `valid` says which of the q questions of a video there are.
+    The logit of an option is the logarithm of the sum of exp(scale * cosine) over the moments of its film: the soft maximum by
+    which `streaming.option_scores` chooses. Rows of zeros stand for no moment; `valid` says which of the q questions there are.
     """
-    videos, options = unit_rows(videos), unit_rows(options)
-    with unrounded(videos):
-        logits = scale * torch.einsum("be,bqke->bqk", videos, options)
+    moments, options = unit_rows(moments), unit_rows(options)
+    with unrounded(moments):
+        logits = scale * torch.einsum("bme,bqke->bqkm", moments, options)
+    logits = logits.masked_fill(~moments.any(-1)[:, None, None], -torch.inf).logsumexp(-1)
     return -logits.log_softmax(-1)[..., 0][valid].mean()
 
 

@@ -210,6 +210,18 @@ def embed_words(model: VideoText, texts: Sequence[str]) -> Float32[np.ndarray, "
     return model.embed_texts(model.tokens(texts)).float().cpu().numpy()
 
 
+def option_scores(
+    model: VideoText, words: Float[np.ndarray, "n e"], vectors: Float[np.ndarray, "m e"]
+) -> Float[np.ndarray, " n"]:
+    """Compute how well each text fits a video: its cosine with the one vector, or the soft maximum over those of moments.
+
+    That is log(sum over m of exp(s * cosine)) / s with the network's scale s.
+    """
+    cosines, scale = words @ vectors.T, float(model.scale().detach())
+    best = cosines.max(1)
+    return best + np.log(np.exp(scale * (cosines - best[:, None])).sum(1)) / scale
+
+
 def embed_answers(model: VideoText, question: str, options: Sequence[str]) -> Float32[np.ndarray, "n e"]:
     """Compute vectors of length 1 of a question with each answer after it.
 
