@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 
 import tapetum
-from tapetum.app.answer import similarities
 from tapetum.app.answer_live import LivePassage, answer_live
 from tapetum.core.errors import BadInput
 from tapetum.systems import longvideo
 from tapetum.systems.longvideo.captioner import Captioner
 from tapetum.systems.longvideo.config import named
-from tapetum.systems.longvideo.streaming import FrameSelection, stream_passages
+from tapetum.systems.longvideo.streaming import FrameSelection, embed_answers, stream_passages
 from tapetum.systems.longvideo.video_text_config import CaptionerConfig
 from tapetum.video import open_video, write_video
 
@@ -44,8 +43,9 @@ def test_passages_are_those_of_a_file_and_memory_is_constant(place: Path) -> Non
     for live, each in zip(told, wanted, strict=True):
         assert live.start_s == each.start_s
         assert live.stop_s == pytest.approx(each.stop_s, abs=0.5)  # the last one ends with the last frame that was looked at
-        assert live.scores == pytest.approx(similarities(model, "what?", OPTIONS, each.vector), abs=1e-5)
-        assert live.so_far == OPTIONS[int(np.argmax(similarities(model, "what?", OPTIONS, each.so_far)))]
+        words = embed_answers(model, "what?", OPTIONS)
+        assert live.scores == pytest.approx((words @ each.vector).tolist(), abs=1e-5)
+        assert live.so_far == OPTIONS[int(np.argmax(words @ each.so_far))]
     assert len({each.memory_bytes for each in told[2:]}) == 1
     assert made.answer == told[-1].so_far
 

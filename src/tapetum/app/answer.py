@@ -64,7 +64,8 @@ class ChosenAnswer(Result):
     by: str
     """similarity or likelihood."""
     cosines: tuple[float, ...] = ()
-    """By similarity, of each, in -1..1: only their order means something."""
+    """By similarity, of each: only their order means something. In -1..1, but for a network of moments, whose soft maximum over
+    moments may be above."""
     log_probabilities: tuple[float, ...] = ()
     """By likelihood, of each: the mean over its tokens."""
     model: str | None = None
@@ -103,7 +104,7 @@ def answer(options: AnswerOptions, listener: Listener) -> ChosenAnswer:
     """
     options.check()
     from tapetum.systems.longvideo.captioner import Captioner
-    from tapetum.systems.longvideo.streaming import FrameSelection, embed_answers, encode_video, stream_passages
+    from tapetum.systems.longvideo.streaming import FrameSelection, OptionScorer, encode_video, stream_passages
     from tapetum.video import open_video
 
     model = load_watcher(options.model, options.by)
@@ -115,22 +116,14 @@ def answer(options: AnswerOptions, listener: Listener) -> ChosenAnswer:
             return _answered(options, "likelihood", scores)
         if remark := unfamiliar_remark(str(options.model), options.video, frames=1):
             listener.note(remark)
-        words = embed_answers(model, options.question, options.options)
-        vector: Any = None
+        scorer = OptionScorer(model, options.question, options.options)
         passages: list[np.ndarray] = []
+        scores: Any = ()
         for number, passage in enumerate(stream_passages(model, video, FrameSelection(frame_rate=options.frame_rate))):
             listener.progress("watching", number, None)
-            vector = passage.so_far
-            passages.append(words @ passage.vector)
-    assert vector is not None
-    return _answered(options, "similarity", tuple(float(value) for value in words @ vector), passages)
-
-
-def similarities(model: "VideoText", question: str, options: "Sequence[str]", vector: "np.ndarray") -> tuple[float, ...]:
-    """Compute the cosines of a video's vector with the question and each answer after it."""
-    from tapetum.systems.longvideo.streaming import embed_answers
-
-    return tuple(float(value) for value in embed_answers(model, question, options) @ vector)
+            own, scores = scorer.add(passage)
+            passages.append(own)
+    return _answered(options, "similarity", tuple(float(value) for value in scores), passages)
 
 
 def _answered(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from tapetum.app.answer import AnswerOptions, ChosenAnswer, answer, load_watcher, similarities
+from tapetum.app.answer import AnswerOptions, ChosenAnswer, answer, load_watcher
 from tapetum.app.plan import PlannedWork, plan_watching
 from tapetum.app.verb import Listener, Result, narrowed, verb
 from tapetum.core.errors import BadInput
@@ -99,13 +99,14 @@ def answer_live(options: AnswerLiveOptions, listener: Listener) -> ChosenLive:
 
     from tapetum.app.live import stopped_by_signals
     from tapetum.systems.longvideo.captioner import Captioner
-    from tapetum.systems.longvideo.streaming import make_passage, preprocess_frames
+    from tapetum.systems.longvideo.streaming import OptionScorer, make_passage, preprocess_frames
     from tapetum.video import LiveVideo
 
     model = bounded(load_watcher(options.model, options.by), options.memories)
     config, count, frames, last = model.config.video, 0, 0, None
     state = model.video.start(1)
     means = model.cell_means() if isinstance(model, Captioner) else None
+    scorer = None if isinstance(model, Captioner) else OptionScorer(model, options.question, options.options)
     with LiveVideo(options.video) as live, stopped_by_signals(live, listener, "interrupted"), torch.inference_mode():
         for start, stop, part in _segments(live, model, options.frame_rate):
             state, features = model.video.step(state, preprocess_frames(model, part))
@@ -115,8 +116,8 @@ def answer_live(options: AnswerLiveOptions, listener: Listener) -> ChosenLive:
                 both = [own, model.latents_of(means.add(features))]
                 scores = [tuple(model.score_options(encoded, options.question, options.options)) for encoded in both]
             else:
-                encoded = make_passage(model, start, stop, features)
-                scores = [similarities(model, options.question, options.options, v) for v in (encoded.vector, encoded.so_far)]
+                assert scorer is not None
+                scores = [tuple(each.tolist()) for each in scorer.add(make_passage(model, start, stop, features))]
             best = [options.options[max(range(len(each)), key=each.__getitem__)] for each in scores]
             last = LivePassage(
                 start_s=start, stop_s=stop, answer=best[0], scores=scores[0], so_far=best[1], memory_bytes=state.bytes

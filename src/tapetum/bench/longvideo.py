@@ -29,6 +29,7 @@ from tapetum.systems.longvideo.captioner import Captioner
 from tapetum.systems.longvideo.streaming import (
     FrameSelection,
     StreamingModel,
+    embed_for_answers,
     embed_video,
     embed_words,
     encode_video,
@@ -102,7 +103,7 @@ def answer_questions(
 
 
 def _encode(model: StreamingModel, video: Video, view: FrameSelection) -> Any:
-    return encode_video(model, video, view) if isinstance(model, Captioner) else embed_video(model, video, view)
+    return encode_video(model, video, view) if isinstance(model, Captioner) else embed_for_answers(model, video, view)
 
 
 def option_scores(questions: Sequence[Question], answers: Mapping[Any, Mapping[str, Sequence[float]]]) -> Table:

@@ -22,7 +22,7 @@ from typing import Any
 
 from tapetum.core.errors import BadInput
 from tapetum.systems.longvideo.captioner import Captioner
-from tapetum.systems.longvideo.streaming import StreamingModel, embed_answers
+from tapetum.systems.longvideo.streaming import StreamingModel, embed_answers, option_scores
 
 Prompts = Callable[[str, Sequence[str]], list[tuple[str, str]]]
 LETTERS = "ABCDEFGHIJ"
@@ -71,13 +71,13 @@ def score_options(
 ) -> list[float]:
     """Score each option for an encoded video: by likelihood with a captioner, by similarity with two towers.
 
-    `encoded`: of `encode_video` or `embed_video`. Raises BadInput for a protocol that needs a language model where there
+    `encoded`: of `encode_video` or `embed_for_answers`. Raises BadInput for a protocol that needs a language model where there
     is none, and for more options than letters.
     """
     if not isinstance(model, Captioner):
         if not protocol.similarity:
             raise BadInput("this protocol wants a language model; give a run of the stage video-to-text, or another --protocol")
-        return (embed_answers(model, question, options) @ encoded).tolist()
+        return option_scores(model, embed_answers(model, question, options), encoded).tolist()
     if len(options) > len(LETTERS):
         raise BadInput(f"there are {len(options)} options of {question!r}; give at most {len(LETTERS)}")
     scores: list[float] = []

@@ -119,7 +119,7 @@ class VideoOptions:
         """Score each option."""
         from tapetum.bench.longvideo_protocols import PROTOCOLS, score_options
         from tapetum.systems.longvideo.captioner import Captioner
-        from tapetum.systems.longvideo.streaming import FrameSelection, embed_video, encode_video
+        from tapetum.systems.longvideo.streaming import FrameSelection, embed_for_answers, encode_video
         from tapetum.video import open_video
 
         selection = FrameSelection(frames=self.model.config.video.frames, spread=True)
@@ -127,5 +127,5 @@ class VideoOptions:
             if isinstance(self.model, Captioner):
                 encoded = encode_video(self.model, opened, selection)
             else:
-                encoded = embed_video(self.model, opened, selection)
+                encoded = embed_for_answers(self.model, opened, selection)
         return score_options(self.model, encoded, question, options, PROTOCOLS["papers"])

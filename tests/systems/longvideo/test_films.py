@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import tapetum
+from tapetum.bench.longvideo_protocols import PROTOCOLS, score_options
 from tapetum.core.errors import BadInput
 from tapetum.data.entries import write_lines
 from tapetum.scenes.words import CaptionedEvent, join_films
@@ -18,13 +19,21 @@ from tapetum.systems.longvideo.films import FilmClips, moments_of, read_stories,
 from tapetum.systems.longvideo.losses import moment_text_loss, option_loss
 from tapetum.systems.longvideo.recipes import VideoTextRun, recipe
 from tapetum.systems.longvideo.run import train_longvideo
-from tapetum.systems.longvideo.streaming import VideoEmbedder
+from tapetum.systems.longvideo.streaming import (
+    FrameSelection,
+    OptionScorer,
+    Passage,
+    VideoEmbedder,
+    embed_answers,
+    embed_for_answers,
+    option_scores,
+)
 from tapetum.systems.longvideo.task import scale_pixels
 from tapetum.systems.longvideo.tubelets import add_time_codes
 from tapetum.systems.longvideo.video_text import VideoText
 from tapetum.train import StepContext
 from tapetum.train.launch_config import Launch
-from tapetum.video import write_video
+from tapetum.video import open_video, write_video
 
 SIZES: dict[str, Any] = {"width": 16, "depth": 1, "heads": 2, "mlp_width": 32, "segment_frames": 4, "memories": 3}
 SMALL: dict[str, Any] = {"size": 32, "frames": 32, "steps": 2, "batch_size": 2, "micro_batch": 2, "checks": 2, "memories": 3}
@@ -161,6 +170,20 @@ def test_both_losses_are_in_float32_under_autocast() -> None:
             torch.testing.assert_close(loss, right, rtol=1e-5, atol=0)
 
 
+def test_options_are_scored_passage_by_passage_as_all_at_once(start: Path) -> None:
+    model = longvideo.load(start)
+    assert isinstance(model, VideoText)
+    options = "a cup", "a puck", "a ball"
+    moments = torch.nn.functional.normalize(torch.randn(9, 128, generator=torch.Generator().manual_seed(0)), dim=-1).numpy()
+    scorer = OptionScorer(model, "what?", options)
+    own, so_far = zip(*(scorer.add(Passage(0.0, 1.0, rows[0], rows[0], rows)) for rows in np.split(moments, 3)), strict=True)
+    cosines = embed_answers(model, "what?", options) @ moments.T
+    scale = float(model.scale().detach())
+    expected = np.log(np.exp(scale * cosines).sum(1)) / scale
+    np.testing.assert_allclose(so_far[-1], expected, atol=1e-5)
+    np.testing.assert_allclose(own[2], option_scores(model, embed_answers(model, "what?", options), moments[6:]), atol=1e-5)
+
+
 def test_time_codes_are_added_to_tables_without_time_alone() -> None:
     table = torch.randn(1, 2, 2, 16, generator=torch.Generator().manual_seed(0)).repeat(56, 1, 1, 1)
     before = table.clone()
@@ -219,6 +242,17 @@ def test_a_run_learns_and_its_weights_embed_moments(place: Path, start: Path, tm
     assert [(piece.start, piece.stop) for piece in pieces] == [(0.0, 1.0), (1.0, 2.0), (2.0, 3.0), (3.0, 4.0)]
     vectors = torch.stack([piece.inputs["video"] for piece in pieces])
     torch.testing.assert_close(vectors.norm(dim=1), torch.ones(4))
+
+    question, options = "What does the hand push?", ("the red cup", "the puck")
+    words = model.embed_texts(model.tokens([f"{question} {option}" for option in options]))
+    expected = ((model.scale() * words @ vectors.T).exp().sum(1).log() / model.scale()).tolist()
+    story = place / "stories" / "story-3.mp4"
+    chosen = tapetum.answer(str(story), question, options=options, model=str(path), frame_rate=2)
+    assert chosen.cosines == pytest.approx(expected, abs=1e-4)
+    with open_video(story) as video:
+        encoded = embed_for_answers(model, video, FrameSelection(frame_rate=2))
+    assert encoded.shape == (4, 128)
+    assert score_options(model, encoded, question, options, PROTOCOLS["papers"]) == pytest.approx(expected, abs=1e-4)
 
 
 def test_stories_that_cannot_be_are_refused(place: Path, tmp_path: Path) -> None:

@@ -4,8 +4,8 @@
 
 The first is `losses.option_loss`: all questions of a film, whose wrong answers are things of the same film, so that only who
 knows when they were there is right. The moment that fits an answer best counts (`streaming.option_scores`): with the mean of a
-film in its place, as MC-ViT compares, 280 steps taught nothing about these questions. The second is `losses.moment_text_loss`: what happens must be told from other moments of
-all films of the step, so that `tapetum search` finds it.
+film in its place, as MC-ViT compares, 280 steps taught nothing about these questions. The second is `losses.moment_text_loss`:
+what happens must be told from other moments of all films of the step, so that `tapetum search` finds it.
 """
 
 from collections.abc import Mapping, Sequence

@@ -42,6 +42,8 @@ class Passage:
     """Of length 1, of this segment's tokens; with a memory, these have attended to earlier segments."""
     so_far: Float32[np.ndarray, " e"]
     """Of length 1, of the whole video up to here."""
+    moments: Float32[np.ndarray, "m e"] | None = None
+    """Of length 1, of the moments of this segment (`VideoTextConfig.moment_slots`); None: the network has none."""
 
 
 def select_frames(video: Video, frame_rate: float) -> list[int]:
@@ -152,7 +154,11 @@ def make_passage(model: VideoText, start: float, stop: float, features: VideoFea
     tokens, valid = features.tokens[:, 0], features.valid[:, 0]
     own = model.embed_pooled(tokens.sum(1) / valid.sum(1, keepdim=True))
     both = torch.cat([own, model.embed_pooled(features.pooled)]).float().cpu().numpy()
-    return Passage(start, stop, both[0], both[1])
+    moments = None
+    if model.config.moment_slots:
+        vectors = model.embed_moments(features)[0, 0]
+        moments = vectors[vectors.any(-1)].float().cpu().numpy()
+    return Passage(start, stop, both[0], both[1], moments)
 
 
 @full_precision()
@@ -218,8 +224,31 @@ def option_scores(
     That is log(sum over m of exp(s * cosine)) / s with the network's scale s.
     """
     cosines, scale = words @ vectors.T, float(model.scale().detach())
-    best = cosines.max(1)
-    return best + np.log(np.exp(scale * (cosines - best[:, None])).sum(1)) / scale
+    return np.logaddexp.reduce(scale * cosines, axis=1) / scale if len(vectors) > 1 else cosines[:, 0]
+
+
+class OptionScorer:
+    """Scores the options of a question passage by passage, in constant memory."""
+
+    def __init__(self, model: VideoText, question: str, options: Sequence[str]):
+        self._model, self._words = model, embed_answers(model, question, options)
+        self._scale = float(model.scale().detach())
+        self._so_far: Float[np.ndarray, " n"] | None = None
+
+    def add(self, passage: Passage) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+        """Compute the scores of one more passage alone, and of all up to here."""
+        if passage.moments is None:
+            return self._words @ passage.vector, self._words @ passage.so_far
+        own, before = option_scores(self._model, self._words, passage.moments), self._so_far
+        self._so_far = own if before is None else np.logaddexp(self._scale * before, self._scale * own) / self._scale
+        return own, self._so_far
+
+
+def embed_for_answers(model: VideoText, video: Video, selection: FrameSelection | None = None) -> Float32[np.ndarray, "m e"]:
+    """Compute the vectors of a video that `option_scores` compares with answers: of its moments, or one of all of it."""
+    passages = [*stream_passages(model, video, selection)]
+    moments = [passage.moments for passage in passages if passage.moments is not None]
+    return np.concatenate(moments) if moments else passages[-1].so_far[None]
 
 
 def embed_answers(model: VideoText, question: str, options: Sequence[str]) -> Float32[np.ndarray, "n e"]:
