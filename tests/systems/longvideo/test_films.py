@@ -12,10 +12,11 @@ import tapetum
 from tapetum.bench.longvideo_protocols import PROTOCOLS, score_options
 from tapetum.core.errors import BadInput
 from tapetum.data.entries import write_lines
+from tapetum.encoders import byte_text
 from tapetum.scenes.words import CaptionedEvent, join_films
 from tapetum.systems import longvideo
 from tapetum.systems.longvideo.film_task import FilmTask, near_moments
-from tapetum.systems.longvideo.films import FilmClips, moments_of, read_stories, write_features
+from tapetum.systems.longvideo.films import FilmClip, FilmClips, moments_of, read_stories, write_features
 from tapetum.systems.longvideo.losses import moment_text_loss, option_loss
 from tapetum.systems.longvideo.recipes import VideoTextRun, recipe
 from tapetum.systems.longvideo.run import train_longvideo
@@ -83,11 +84,27 @@ def test_a_clip_holds_the_shots_and_the_events_of_a_film(place: Path, start: Pat
             assert all(any(text.endswith(f"? {thing}") for thing in things) for text in texts)
         if clip.text.startswith("What is the first"):
             assert clip.text.endswith(things[0])
+        assert [answer.caption for answer in clip.answers] == [texts[0] for texts in clip.questions]
+        spans = {event.thing: (event.start_s, event.stop_s) for event in clip.events}
+        assert all(spans[answer.thing] == (answer.start_s, answer.stop_s) for answer in clip.answers)
     validation = clips.validation_clip(0)
     assert {event.thing for event in validation.events} == {f"the ball {number}" for number in range(9, 40, 10)}
     assert np.array_equal(validation.frames, clips.validation_clip(0).frames)
     with pytest.raises(BadInput, match="give --frames 32 or more"):
         FilmClips(films_run(place, start, frames=31))
+
+
+def test_answers_and_captions_are_told_their_moments(place: Path, start: Path) -> None:
+    task = FilmTask(films_run(place, start))
+    clip = task.clips.training_clip(0, np.random.default_rng(0))
+    assert isinstance(clip, FilmClip)
+    batch = task.collate([(0, clip)])
+    texts = [*(answer.caption for answer in clip.answers), *(event.caption for event in clip.events)]
+    told = batch["moment_text"][0, : len(texts)]
+    assert torch.equal(told, byte_text.tokens(texts, 160)[:, : told.shape[1]])
+    [first, *_], inside = clip.answers, batch["inside"][0]
+    assert inside[0].nonzero()[:, 0].tolist() == [k for k in range(16) if first.start_s <= k + 0.5 <= first.stop_s]
+    assert inside.any(1).sum() == len(texts)
 
 
 @torch.no_grad()

@@ -5,7 +5,8 @@
 The first is `losses.option_loss`: all questions of a film, whose wrong answers are things of the same film, so that only who
 knows when they were there is right. The moment that fits an answer best counts (`streaming.option_scores`): with the mean of a
 film in its place, as MC-ViT compares, 280 steps taught nothing about these questions. The second is `losses.moment_text_loss`:
-what happens must be told from other moments of all films of the step, so that `tapetum search` finds it.
+what happens must be told from other moments of all films of the step, so that `tapetum search` finds it; a question with its
+right answer must find its moment likewise, without which the first loss does not begin to fall.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +32,7 @@ from tapetum.systems.longvideo.video_text import VideoText
 from tapetum.train import StepContext
 
 MOST_EVENTS = 24
-"""Of a film that are learned from."""
+"""Of a film that are learned from, answers of questions among them."""
 OPTIONS = FILMS
 """Of a question: the answers of the films of a group."""
 NEAR_S = 2.0
@@ -69,10 +70,11 @@ class FilmTask(VideoTextTask):
             batch["video"], batch["length"] = pad_clips([film.frames for film in films])
         questions = [text for film in films for text in _filled(film.questions, len(TEMPLATES), ("",) * OPTIONS)]
         has_question = np.array([[k < len(film.questions) for k in range(len(TEMPLATES))] for film in films])
-        captions = [text for film in films for text in _filled([(e.caption,) for e in film.events], MOST_EVENTS, ("",))]
+        events = [[*film.answers, *film.events][:MOST_EVENTS] for film in films]
+        captions = [text for own in events for text in _filled([(event.caption,) for event in own], MOST_EVENTS, ("",))]
         inside = np.zeros((len(films), MOST_EVENTS, self.moments), bool)
-        for own, film in zip(inside, films, strict=True):
-            own[: len(film.events)] = moments_of(film.events[:MOST_EVENTS], self.moments, self.moment_s)
+        for rows, own in zip(inside, events, strict=True):
+            rows[: len(own)] = moments_of(own, self.moments, self.moment_s)
         return {
             **batch,
             "options": self._tokens(questions).unflatten(0, (len(films), len(TEMPLATES), OPTIONS)),

@@ -50,6 +50,8 @@ class FilmClip(CaptionedClip):
     """Each with the right answer, and then with every wrong one."""
     events: tuple[CaptionedEvent, ...] = ()
     """What the hand does, with times of the film."""
+    answers: tuple[CaptionedEvent, ...] = ()
+    """Each question with the right answer, at the time of what the hand does with the thing that answers it."""
 
 
 class FilmClips:
@@ -88,7 +90,9 @@ class FilmClips:
             features, frames = None, np.concatenate(shots)
         right, *wrong = questions[0]
         shown = {"frames": frames, "image": frames[0], "features": features}
-        return FilmClip(**shown, text=right, image_text=right, wrong=(*wrong,), questions=questions, events=film.events)
+        answers = tuple(_answer_event(film, question) for question in chosen)
+        words = {"text": right, "image_text": right, "wrong": (*wrong,), "questions": questions, "answers": answers}
+        return FilmClip(**shown, **words, events=film.events)
 
     def _draw(self, part: int, k: int, rng: np.random.Generator) -> tuple[Film, list[SceneQuestion]]:
         for number in range(k * _TRIES, (k + 1) * _TRIES):
@@ -108,6 +112,13 @@ def _with_options(question: SceneQuestion) -> tuple[str, ...]:
     """Write a question with each of its options, the right one first."""
     options = question.answer, *(option for option in question.options if option != question.answer)
     return tuple(f"{question.text} {option}" for option in options)
+
+
+def _answer_event(film: Film, question: SceneQuestion) -> CaptionedEvent:
+    """Place a question with its right answer at what the hand does with the thing, which is in one shot alone."""
+    own = [event for event in film.events if event.thing == question.answer]
+    start, stop = min(event.start_s for event in own), max(event.stop_s for event in own)
+    return CaptionedEvent(start_s=start, stop_s=stop, thing=question.answer, caption=f"{question.text} {question.answer}")
 
 
 def _count_shots(most: int) -> int:
