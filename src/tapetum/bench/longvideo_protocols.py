@@ -22,7 +22,7 @@ from typing import Any
 
 from tapetum.core.errors import BadInput
 from tapetum.systems.longvideo.captioner import Captioner
-from tapetum.systems.longvideo.streaming import StreamingModel, embed_answers, option_scores
+from tapetum.systems.longvideo.streaming import StreamingModel, embed_answers, similarity_scores
 
 Prompts = Callable[[str, Sequence[str]], list[tuple[str, str]]]
 LETTERS = "ABCDEFGHIJ"
@@ -77,7 +77,7 @@ def score_options(
     if not isinstance(model, Captioner):
         if not protocol.similarity:
             raise BadInput("this protocol wants a language model; give a run of the stage video-to-text, or another --protocol")
-        return option_scores(model, embed_answers(model, question, options), encoded).tolist()
+        return similarity_scores(model, embed_answers(model, question, options), encoded).tolist()
     if len(options) > len(LETTERS):
         raise BadInput(f"there are {len(options)} options of {question!r}; give at most {len(LETTERS)}")
     scores: list[float] = []

@@ -27,7 +27,7 @@ from tapetum.systems.longvideo.streaming import (
     VideoEmbedder,
     embed_answers,
     embed_for_answers,
-    option_scores,
+    similarity_scores,
 )
 from tapetum.systems.longvideo.task import scale_pixels
 from tapetum.systems.longvideo.tubelets import add_time_codes
@@ -94,14 +94,14 @@ def test_a_clip_holds_the_shots_and_the_events_of_a_film(place: Path, start: Pat
         FilmClips(films_run(place, start, frames=31))
 
 
-def test_answers_and_captions_are_told_their_moments(place: Path, start: Path) -> None:
+def test_answers_and_captions_have_their_moments_as_targets(place: Path, start: Path) -> None:
     task = FilmTask(films_run(place, start))
     clip = task.clips.training_clip(0, np.random.default_rng(0))
     assert isinstance(clip, FilmClip)
     batch = task.collate([(0, clip)])
     texts = [*(answer.caption for answer in clip.answers), *(event.caption for event in clip.events)]
-    told = batch["moment_text"][0, : len(texts)]
-    assert torch.equal(told, byte_text.tokens(texts, 160)[:, : told.shape[1]])
+    tokens = batch["moment_text"][0, : len(texts)]
+    assert torch.equal(tokens, byte_text.tokens(texts, 160)[:, : tokens.shape[1]])
     [first, *_], inside = clip.answers, batch["inside"][0]
     assert inside[0].nonzero()[:, 0].tolist() == [k for k in range(16) if first.start_s <= k + 0.5 <= first.stop_s]
     assert inside.any(1).sum() == len(texts)
@@ -164,8 +164,8 @@ def test_the_loss_of_options_is_that_of_a_choice() -> None:
     moments, options = (torch.nn.functional.normalize(torch.randn(*n, 6), dim=-1) for n in ((2, 3), (2, 2, 3)))
     moments[1, 2] = 0.0  # the second film is shorter
     valid = torch.tensor([[True, True], [False, True]])
-    asked = ((0, 0, 3), (0, 1, 3), (1, 1, 2))
-    rows = [[sum(float((4.0 * m @ o).exp()) for m in moments[b, :n]) for o in options[b, q]] for b, q, n in asked]
+    questions = ((0, 0, 3), (0, 1, 3), (1, 1, 2))
+    rows = [[sum(float((4.0 * m @ o).exp()) for m in moments[b, :n]) for o in options[b, q]] for b, q, n in questions]
     expected = -np.mean([np.log(row[0] / sum(row)) for row in rows])
     assert float(option_loss(moments, options, 4.0, valid)) == pytest.approx(expected, rel=1e-5)
 
@@ -198,7 +198,7 @@ def test_options_are_scored_passage_by_passage_as_all_at_once(start: Path) -> No
     scale = float(model.scale().detach())
     expected = np.log(np.exp(scale * cosines).sum(1)) / scale
     np.testing.assert_allclose(so_far[-1], expected, atol=1e-5)
-    np.testing.assert_allclose(own[2], option_scores(model, embed_answers(model, "what?", options), moments[6:]), atol=1e-5)
+    np.testing.assert_allclose(own[2], similarity_scores(model, embed_answers(model, "what?", options), moments[6:]), atol=1e-5)
 
 
 def test_time_codes_are_added_to_tables_without_time_alone() -> None:

@@ -3,10 +3,10 @@
     loss = (questions of whole films, each with its three answers + words of what happens, which find their moment) / 2
 
 The first is `losses.option_loss`: all questions of a film, whose wrong answers are things of the same film, so that only who
-knows when they were there is right. The moment that fits an answer best counts (`streaming.option_scores`): with the mean of a
-film in its place, as MC-ViT compares, 280 steps taught nothing about these questions. The second is `losses.moment_text_loss`:
-what happens must be told from other moments of all films of the step, so that `tapetum search` finds it; a question with its
-right answer must find its moment likewise, without which the first loss does not begin to fall.
+knows when they were there is right. The moment that fits an answer best counts (`streaming.similarity_scores`), in place of the
+mean of the film, as MC-ViT compares. The second is `losses.moment_text_loss`: what happens must be told from other moments of all
+films of the step, so that `tapetum search` finds it. A question with its right answer is one of these texts; without that the
+first loss did not fall (docs/models/mcvit-nano.md).
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ from tapetum.systems.longvideo.encoder import VideoFeatures
 from tapetum.systems.longvideo.films import FilmClip, FilmClips, compute_features, moments_of
 from tapetum.systems.longvideo.losses import moment_text_loss, option_loss
 from tapetum.systems.longvideo.recipes import VideoTextRun
-from tapetum.systems.longvideo.streaming import option_scores
+from tapetum.systems.longvideo.streaming import similarity_scores
 from tapetum.systems.longvideo.task import VideoTextTask, pad_clips, padded_lengths, scale_pixels
 from tapetum.systems.longvideo.tubelets import add_time_codes
 from tapetum.systems.longvideo.video_text import VideoText
@@ -122,7 +122,7 @@ class FilmTask(VideoTextTask):
             vectors, grey = self._moment_vectors(model, clip), self._moment_vectors(model, clip, grey=True)
             for shown, answers in ((vectors, correct), (grey, blind)):
                 for texts in clip.questions:
-                    scores = option_scores(model, model.embed_texts(model.tokens(texts)).cpu().numpy(), shown.cpu().numpy())
+                    scores = similarity_scores(model, model.embed_texts(model.tokens(texts)).cpu().numpy(), shown.cpu().numpy())
                     answers.append(bool(scores[0] > scores[1:].max()))
             words = model.embed_texts(model.tokens([event.caption for event in clip.events]))
             near = near_moments(clip, len(vectors), self.moment_s)

@@ -216,7 +216,7 @@ def embed_words(model: VideoText, texts: Sequence[str]) -> Float32[np.ndarray, "
     return model.embed_texts(model.tokens(texts)).float().cpu().numpy()
 
 
-def option_scores(
+def similarity_scores(
     model: VideoText, words: Float[np.ndarray, "n e"], vectors: Float[np.ndarray, "m e"]
 ) -> Float[np.ndarray, " n"]:
     """Compute how well each text fits a video: its cosine with the one vector, or the soft maximum over those of moments.
@@ -239,13 +239,13 @@ class OptionScorer:
         """Compute the scores of one more passage alone, and of all up to here."""
         if passage.moments is None:
             return self._words @ passage.vector, self._words @ passage.so_far
-        own, before = option_scores(self._model, self._words, passage.moments), self._so_far
+        own, before = similarity_scores(self._model, self._words, passage.moments), self._so_far
         self._so_far = own if before is None else np.logaddexp(self._scale * before, self._scale * own) / self._scale
         return own, self._so_far
 
 
 def embed_for_answers(model: VideoText, video: Video, selection: FrameSelection | None = None) -> Float32[np.ndarray, "m e"]:
-    """Compute the vectors of a video that `option_scores` compares with answers: of its moments, or one of all of it."""
+    """Compute the vectors of a video that `similarity_scores` compares with answers: of its moments, or one of all of it."""
     passages = [*stream_passages(model, video, selection)]
     moments = [passage.moments for passage in passages if passage.moments is not None]
     return np.concatenate(moments) if moments else passages[-1].so_far[None]
