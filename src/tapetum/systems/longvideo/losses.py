@@ -78,7 +78,8 @@ def option_loss(
     """Compute the cross entropy of choosing the first of k options, the mean over own questions.
 
     The logit of an option is the logarithm of the sum of exp(scale * cosine) over the moments of its film: the soft maximum by
-    which `streaming.similarity_scores` chooses. Rows of zeros stand for no moment; `valid` says which of the q questions there are.
+    which `streaming.similarity_scores` chooses. Rows of zeros stand for no moment; `valid` says which of the q questions there
+    are.
     """
     moments, options = unit_rows(moments), unit_rows(options)
     with unrounded(moments):
