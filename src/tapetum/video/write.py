@@ -37,7 +37,7 @@ class _Format:
 
 
 _FORMATS = {
-    # Without macroblock tree: on AVX-512 processors x264 gave other bytes for the same frames from one call to the next with it.
+    # No macroblock tree: with it x264 gave other bytes for the same frames from call to call, on processors with AVX-512.
     ".mp4": _Format("libx264", {"crf": "17", "preset": "faster", "x264-params": "mbtree=0"}, {"movflags": "+faststart"}),
     ".webm": _Format("libvpx-vp9", {"crf": "24", "b:v": "0", "deadline": "realtime", "cpu-used": "6"}, {}),
     ".gif": _Format("gif", {}, {"loop": "0"}),
