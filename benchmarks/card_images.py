@@ -2,8 +2,9 @@
 
     tapetum scenes images HELDOUT --n 60 --seed 1 --size 112
     tapetum scenes episodes EPISODES --n 12 --size 112 --seconds 8 --frame-rate 4 --points 4 --seed 271 --split valid
+    tapetum scenes films FILMS --n 120 --minutes 1 --stories 150 --size 112 --seed 931
     python benchmarks/card_images.py docs/images --videos FOLDER --photos FOLDER --images HELDOUT --episodes EPISODES \\
-        [--model NAME ...]
+        --films FILMS [--model NAME ...]
 
 Nothing is chosen by eye. Cases are drawn in an order that the seed decides, and the first three right ones and the first three
 wrong ones are shown; of trackers each from another clip. Right is:
@@ -12,7 +13,8 @@ wrong ones are shown; of trackers each from another clip. Right is:
                       over 16 off. Clips of CoTracker's demo are left out: they are not ours to show
     paligemma-nano    an answer like the truth letter for letter; a box with an IoU of 0.5 and more
     paligemma-masks   an IoU of 0.95 and more after the round trip; wrong is below 0.9
-    mcvit-nano        the right option of three
+    mcvit-nano,       the right option of three; of mcvit-films about a film of a minute
+    mcvit-films
     paligemma-photo   "what is this?" about images that other packages ship: the answer has a word that is true (`TRUE_WORDS`)
     resnet-nano,      of patches of the videos, the nearest one of other moments (30 frames and more away) is of the same video
     hip-nano
@@ -176,14 +178,14 @@ def mask_cases(folder: Path, rng: np.random.Generator) -> Iterator[Case]:
                 yield overlap >= 0.95, [part.convert("RGB").resize((TILE, TILE), 0) for part in pair], f"IoU {overlap:.2f}"
 
 
-def episode_cases(folder: Path, rng: np.random.Generator) -> Iterator[Case]:
+def episode_cases(name: str, folder: Path, frame_rate: float, rng: np.random.Generator) -> Iterator[Case]:
     """Answer one question about each episode."""
     questions = read_episode_questions(folder)
     videos = sorted({str(question.video) for question in questions})
     for path in rng.permutation(videos):
         mine = [question for question in questions if str(question.video) == path]
         row = mine[rng.integers(len(mine))]
-        answer_text = answer(str(path), row.question, options=tuple(row.options), model="mcvit-nano", frame_rate=4.0).answer
+        answer_text = answer(str(path), row.question, options=tuple(row.options), model=name, frame_rate=frame_rate).answer
         right = row.options[row.right]
         with open_video(path) as video:
             moments = np.linspace(0, len(video) - 1, 4).round().astype(int)
@@ -267,6 +269,7 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, required=True, help="folder of copies of the images in TRUE_WORDS")
     parser.add_argument("--images", type=Path, required=True, help="of tapetum scenes images, not learned from")
     parser.add_argument("--episodes", type=Path, required=True, help="of tapetum scenes episodes, not learned from")
+    parser.add_argument("--films", type=Path, required=True, help="of tapetum scenes films, not learned from")
     parser.add_argument("--seed", type=int, default=0)
     cases: dict[str, Callable[[argparse.Namespace, np.random.Generator], Iterator[Case]]] = {
         "tapir-nano": lambda args, rng: tracker_cases("tapir-nano", args.videos, rng),
@@ -274,7 +277,8 @@ def main() -> None:
         "paligemma-nano": lambda args, rng: paligemma_cases(args.images, rng),
         "paligemma-photo": lambda args, rng: photo_cases(args.photos, rng),
         "paligemma-masks": lambda args, rng: mask_cases(args.images, rng),
-        "mcvit-nano": lambda args, rng: episode_cases(args.episodes, rng),
+        "mcvit-nano": lambda args, rng: episode_cases("mcvit-nano", args.episodes, 4.0, rng),
+        "mcvit-films": lambda args, rng: episode_cases("mcvit-films", args.films, 2.0, rng),
         "resnet-nano": lambda args, rng: neighbour_cases("resnet-nano", args.videos, rng),
         "hip-nano": lambda args, rng: neighbour_cases("hip-nano", args.videos, rng),
     }

@@ -28,6 +28,7 @@ def test_every_entry_is_complete() -> None:
             "tapir-nano-synthetic",
             "causal-tapir-nano",
             "hip-nano",
+            "mcvit-films",
             "mcvit-nano",
             "paligemma-masks",
             "paligemma-nano",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tapetum.systems.paligemma.nano.familiarity import Familiarity
 
 PHOTO, CLASSIFIER = "paligemma-photo", "efficientnet-lite2"
-OF_SCENES = MODEL, "mcvit-nano"
+OF_SCENES = MODEL, "mcvit-nano", "mcvit-films"
 """Bundled models of the world of `tapetum scenes`."""
 _MOST = 4
 """Images that are compared with the world."""

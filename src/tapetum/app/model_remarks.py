@@ -5,6 +5,7 @@ _PHOTO = "it names what a classifier of ImageNet knows: animals, vehicles, food,
 _SMALL = "it learned from few small images, and knows shapes and colours more than things"
 _REMARKS = {
     "mcvit-nano": _SCENES,
+    "mcvit-films": _SCENES,
     "paligemma-nano": _SCENES,
     "paligemma-photo": _PHOTO,
     "resnet-nano": _SMALL,
@@ -15,12 +16,14 @@ _REMARKS = {
 
 _BETTER = {
     "mcvit-nano": "photographs and films are found by words with",
+    "mcvit-films": "photographs and films are found by words with",
     "paligemma-nano": "photographs are answered about by",
     "paligemma-photo": "more is known by",
     "resnet-nano": "photographs are told apart far better by",
 }
 _FETCHED = {
     "mcvit-nano": "siglip2-base-32",
+    "mcvit-films": "siglip2-base-32",
     "paligemma-nano": "paligemma2-3b-mix-224",
     "paligemma-photo": "paligemma2-3b-mix-224",
     "resnet-nano": "dinov2-small",

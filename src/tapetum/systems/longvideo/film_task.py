@@ -6,7 +6,7 @@ The first is `losses.option_loss`: all questions of a film, whose wrong answers 
 knows when they were there is right. The moment that fits an answer best counts (`streaming.similarity_scores`), in place of the
 mean of the film, as MC-ViT compares. The second is `losses.moment_text_loss`: what happens must be told from other moments of
 all films of the step, so that `tapetum search` finds it. A question with its right answer is one of these texts;
-without that the first loss did not fall (docs/models/mcvit-nano.md).
+without that the first loss did not fall (docs/models/mcvit-films.md).
 """
 
 from collections.abc import Mapping, Sequence

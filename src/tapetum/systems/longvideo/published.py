@@ -17,6 +17,17 @@ PUBLISHED: tuple[Weights, ...] = (
         sha256="b21d16892a36c74f787770f806a0bb774883f98685b5f23ca27bcaa8b3f08c02",
         verbs=("answer", "search", "embed"),
     ),
+    Weights(
+        name="mcvit-films",
+        architecture="mcvit-films",
+        summary="mcvit-nano for films of minutes of the same world: a vector for each second, trained here",
+        paper="the network of arXiv 2402.05861 with a small config",
+        licence="Apache-2.0",
+        file="systems/longvideo/bundled/mcvit-films.safetensors",
+        loader="tapetum.systems.longvideo.weights:load",
+        sha256="d9e334e9298fff290558eea7066769e7f152eb0ef5cc7f0aaa9786f077cc3e20",
+        verbs=("answer", "search", "embed"),
+    ),
 )
 """Entries of `tapetum weights list`."""
 
