@@ -49,7 +49,7 @@ def test_what_is_unlike_the_world_is_said_of_its_model_alone(world: np.ndarray, 
     assert unfamiliar_remark(MODEL, (world,)) is None
     assert "unlike those that paligemma-nano was trained on" in str(unfamiliar_remark(MODEL, (noise,)))
     assert unfamiliar_remark(PHOTO, (noise,)) is None
-    with pytest.warns(UserWarning, match="unlike those that mcvit-nano was trained on"):
+    with pytest.warns(UserWarning, match="unlike those that mcvit-films was trained on"):
         tapetum.answer(noise[None].repeat(4, 0), "What falls?", options=("a cup", "a book"))
     assert unfamiliar_remark(MODEL, ("no-such-file.png",)) is None  # the verb itself says what is wrong
 

@@ -134,3 +134,12 @@ def test_runs_are_found_below_a_folder(tmp_path: Path) -> None:
     assert [str(run.relative_to(tmp_path)) for run in find_runs(tmp_path)] == sorted(names)
     assert find_runs(tmp_path / "b") == [tmp_path / "b"]
     assert find_runs(tmp_path / "notes") == []
+
+
+def test_what_a_folder_that_is_locked_trains_is_below_it(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "stills").mkdir()
+    (tmp_path / ".lock").touch()
+    assert find_runs(tmp_path) == [tmp_path]
+    (tmp_path / "run" / "log.jsonl").touch()
+    assert find_runs(tmp_path) == [tmp_path / "run"]

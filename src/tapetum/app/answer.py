@@ -33,14 +33,15 @@ class AnswerOptions:
     _: KW_ONLY
     options: tuple[str, ...] = ()
     """The answers to choose from, two or more."""
-    model: Annotated[File, tyro.conf.arg(metavar="NAME|FILE")] = "mcvit-nano"
+    model: Annotated[File, tyro.conf.arg(metavar="NAME|FILE")] = "mcvit-films"
     """Weights with a text tower or a language model, or the folder of a run of `tapetum train longvideo`; by default those that
     come with the package."""
     by: Literal["similarity", "likelihood"] | None = None
     """Choose the answer whose words are most like the video, or the one that the language model finds likeliest; by default
     what the weights can do."""
-    frame_rate: float = 1.0
-    """Frames looked at in a second of video."""
+    frame_rate: float | None = None
+    """Frames looked at in a second of video; by default those with which the weights learned, where they say so as mcvit-films
+    does, else 1."""
     cache_gb: float = CACHE_GB
     """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
@@ -50,7 +51,7 @@ class AnswerOptions:
             raise BadInput("one of --options is empty; give answers with words")
         if len(self.options) < 2 or len(set(self.options)) < len(self.options):
             raise BadInput(f"--options are {len(self.options)}; give two or more different answers to choose from")
-        if not 0 < self.frame_rate < float("inf"):
+        if self.frame_rate is not None and not 0 < self.frame_rate < float("inf"):
             raise BadInput(f"--frame-rate is {self.frame_rate}; give frames a second, more than 0")
 
 
@@ -108,10 +109,11 @@ def answer(options: AnswerOptions, listener: Listener) -> ChosenAnswer:
     from tapetum.video import open_video
 
     model = load_watcher(options.model, options.by)
+    selection = FrameSelection(frame_rate=choose_frame_rate(model, options.frame_rate))
     with open_video(options.video) as video:
         if isinstance(model, Captioner):
             tell = listener.counting("watching")
-            latents = encode_video(model, video, FrameSelection(frame_rate=options.frame_rate), lambda done: tell(done, None))
+            latents = encode_video(model, video, selection, lambda done: tell(done, None))
             scores = tuple(model.score_options(latents, options.question, options.options))
             return _answered(options, "likelihood", scores)
         if remark := unfamiliar_remark(str(options.model), options.video, frames=1):
@@ -119,7 +121,7 @@ def answer(options: AnswerOptions, listener: Listener) -> ChosenAnswer:
         scorer = OptionScorer(model, options.question, options.options)
         passages: list[np.ndarray] = []
         scores: Any = ()
-        for number, passage in enumerate(stream_passages(model, video, FrameSelection(frame_rate=options.frame_rate))):
+        for number, passage in enumerate(stream_passages(model, video, selection)):
             listener.progress("watching", number, None)
             own, scores = scorer.add(passage)
             passages.append(own)
@@ -141,6 +143,13 @@ def _answered(
         lead_deviation=stdev(leads) if len(leads) > 1 else None,
         **{name: scores},
     )
+
+
+def choose_frame_rate(model: "VideoText | Captioner", given: float | None) -> float:
+    """Choose how many frames of a second are looked at: as given, else as weights of moments have learned, else 1."""
+    from tapetum.systems.longvideo.video_text import VideoText
+
+    return given or (model.config.frame_rate if isinstance(model, VideoText) else 1.0)
 
 
 def load_watcher(place: File, by: str | None) -> "VideoText | Captioner":

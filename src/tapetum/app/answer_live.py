@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from tapetum.app.answer import AnswerOptions, ChosenAnswer, answer, load_watcher
+from tapetum.app.answer import AnswerOptions, ChosenAnswer, answer, choose_frame_rate, load_watcher
 from tapetum.app.plan import PlannedWork, plan_watching
 from tapetum.app.verb import Listener, Result, narrowed, verb
 from tapetum.core.errors import BadInput
@@ -108,7 +108,7 @@ def answer_live(options: AnswerLiveOptions, listener: Listener) -> ChosenLive:
     means = model.cell_means() if isinstance(model, Captioner) else None
     scorer = None if isinstance(model, Captioner) else OptionScorer(model, options.question, options.options)
     with LiveVideo(options.video) as live, stopped_by_signals(live, listener, "interrupted"), torch.inference_mode():
-        for start, stop, part in _segments(live, model, options.frame_rate):
+        for start, stop, part in _segments(live, model, choose_frame_rate(model, options.frame_rate)):
             state, features = model.video.step(state, preprocess_frames(model, part))
             if isinstance(model, Captioner):
                 assert means is not None
@@ -186,7 +186,7 @@ class AnswerCommandOptions(AnswerOptions):
     """Choose among several answers the one that fits a video best, however long it is.
 
     By similarity it compares the video with question and answer; by likelihood a language model that looks at the video says
-    how likely each answer is (of weights of tapetum train longvideo). The default model, mcvit-nano, compares, and knows the
+    how likely each answer is (of weights of tapetum train longvideo). The default model, mcvit-films, compares, and knows the
     world of tapetum scenes: simple things on a table, and a hand that moves them.
     """
 

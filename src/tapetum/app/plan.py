@@ -66,13 +66,13 @@ class PlannedWork(Result):
         return "\n".join([head, *rows, *total])
 
 
-def plan_watching(files: Sequence[Any], model: File, frame_rate: float = 1.0) -> PlannedWork:
+def plan_watching(files: Sequence[Any], model: File, frame_rate: float | None = None) -> PlannedWork:
     """Say what it costs to look at videos with a model of `tapetum train longvideo`; the first frames are looked at, twice, to
     see how long that takes.
 
     Raises BadInput for a model of another kind, and for files that cannot be read.
     """
-    from tapetum.app.answer import load_watcher
+    from tapetum.app.answer import choose_frame_rate, load_watcher
     from tapetum.systems.longvideo.cost import compute_cost
     from tapetum.systems.longvideo.streaming import FrameSelection
     from tapetum.video import open_video
@@ -81,6 +81,7 @@ def plan_watching(files: Sequence[Any], model: File, frame_rate: float = 1.0) ->
         raise BadInput("there are no videos; give one or more")
     watcher = load_watcher(model, None)
     config, planned = watcher.config.video, []
+    frame_rate = choose_frame_rate(watcher, frame_rate)
     with open_video(files[0]) as video:
         few = min(config.segment_frames, config.frames, len(FrameSelection(frame_rate=frame_rate).numbers(video)))
         seconds_per_flop = (

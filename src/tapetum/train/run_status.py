@@ -88,19 +88,15 @@ class RunStatus:
 
 def find_runs(folder: Path) -> list[Path]:
     """List the runs in a folder: itself, or those below it, such as the phases of a run or the runs of a sweep, by name."""
-    if _is_run(folder):
+    return sorted(_find_runs(folder, _DEEP))
+
+
+def _find_runs(folder: Path, deep: int) -> list[Path]:
+    if (folder / LOG).is_file():
         return [folder]
-    runs: list[Path] = []
-    below = [folder]
-    for _ in range(_DEEP):
-        children = [child for parent in below for child in sorted(parent.iterdir()) if child.is_dir()]
-        runs += [child for child in children if _is_run(child)]
-        below = [child for child in children if not _is_run(child)]
-    return sorted(runs)
-
-
-def _is_run(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in (LOG, LOCK))
+    below = [child for child in folder.iterdir() if child.is_dir()] if deep else []
+    runs = [run for child in below for run in _find_runs(child, deep - 1)]
+    return runs or ([folder] if (folder / LOCK).is_file() else [])  # a lock alone: it begins, or what it trains lies below
 
 
 def read_status(run: Path) -> RunStatus:

@@ -54,6 +54,8 @@ def test_verbs_answer_with_no_model_named(tmp_path: Path) -> None:
     assert made.by == "similarity"
     with open_video(film) as video:
         frames = video[list(range(len(video.timestamps)))]
+    by_rate = [tapetum.answer(film, asked, options=answers, frame_rate=rate).cosines for rate in (None, 2, 1)]
+    assert by_rate[0] == by_rate[1] != by_rate[2]  # mcvit-films learned with two frames a second
     grey = tapetum.answer(np.full_like(frames, 128), asked, options=answers, frame_rate=4)
     assert made.cosines != grey.cosines
     tapetum.embed((film,), model="mcvit-nano", out=tmp_path / "i.npz")
