@@ -10,7 +10,7 @@ Nothing is chosen by eye. Cases are drawn in an order that the seed decides, and
 wrong ones are shown; of trackers each from another clip. Right is:
 
     trackers          a marked point (evidence/real-marks) is visible at its last mark and at most 4 pixels of 256 off; wrong is
-                      over 16 off. Clips of CoTracker's demo are left out: they are not ours to show
+                      over 16 off. Clips of other projects' demos are left out: they are not ours to show
     paligemma-nano    an answer like the truth letter for letter; a box with an IoU of 0.5 and more
     paligemma-masks   an IoU of 0.95 and more after the round trip; wrong is below 0.9
     mcvit-nano,       the right option of three; of mcvit-films about a film of a minute
@@ -47,7 +47,8 @@ from tapetum.types import Masks
 from tapetum.video import open_video
 
 TILE = 300
-NOT_OURS = "bear.mp4", "paragliding.mp4", "backpack.mp4", "apple.mp4"
+DEMOS = "bear.mp4", "paragliding.mp4", "paragliding-launch.mp4", "backpack.mp4", "apple.mp4", "teddy.mp4", "camel.mp4"
+NOT_OURS = *DEMOS, "05_default_juggle.mp4"
 GREEN, RED, WHITE = (60, 220, 90), (255, 70, 70), (255, 255, 255)
 TRUE_WORDS = {
     "chelsea.png": ("cat",),
