@@ -103,9 +103,9 @@ def loads(data: bytes) -> Any:
 
     >>> loads(pickle.dumps({"points": np.arange(3)}))
     {'points': array([0, 1, 2])}
-    >>> loads(pickle.dumps(print))
+    >>> loads(pickle.dumps(exec))
     Traceback (most recent call last):
-    tapetum.core.errors.BadInput: the pickle names builtins.print; only numpy arrays and plain containers are read
+    tapetum.core.errors.BadInput: the pickle names builtins.exec; only numpy arrays and plain containers are read
     """
     return _load(io.BytesIO(data))
 

@@ -133,7 +133,7 @@ def test_folders_that_lack_something_are_named_at_the_start(data: Path, tmp_path
 
 class Harmful:
     def __reduce__(self):
-        return (print, ("this ran",))
+        return exec, ("raise AssertionError('this ran')",)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ class Harmful:
         ({"coords": np.zeros((4, 7, 2), np.float32)}, "no dict with coords and visibility"),
         ({"coords": np.zeros((4, 6, 2), np.float32), "visibility": np.zeros((4, 6), bool)}, "7 frames; wanted"),
         ({"coords": np.zeros((4, 7, 3), np.float32), "visibility": np.zeros((4, 7), bool)}, "does not fit together"),
-        ({"coords": np.zeros((4, 7, 2), np.float32), "visibility": Harmful()}, "names builtins.print"),
+        ({"coords": np.zeros((4, 7, 2), np.float32), "visibility": Harmful()}, "names builtins.exec"),
         ([1, 2], "no dict with coords and visibility"),
     ],
 )
