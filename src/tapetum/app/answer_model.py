@@ -1,7 +1,7 @@
 """Which model answers questions about images where none is named, and how like its training images they are.
 
     words about photographs     paligemma-photo, where the extra [imagenet] is installed
-    all else                    paligemma-nano, whose world is that of `tapetum scenes`
+    all else                    paligemma-nano-2, whose world is that of `tapetum scenes`
 
 The first images are compared with that world (`systems.paligemma.nano.familiarity`); most of them decide for all.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tapetum.systems.paligemma.nano.familiarity import Familiarity
 
 PHOTO, CLASSIFIER = "paligemma-photo", "efficientnet-lite2"
-OF_SCENES = MODEL, "mcvit-nano", "mcvit-films"
+OF_SCENES = MODEL, "paligemma-nano", "mcvit-nano", "mcvit-films"
 """Bundled models of the world of `tapetum scenes`."""
 _MOST = 4
 """Images that are compared with the world."""

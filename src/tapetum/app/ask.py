@@ -18,7 +18,7 @@ class AskOptions(SeeSettings):
     """Answer a question about images, or about a video.
 
     By default paligemma-photo answers about photographs (what this is, what animal it is, whether there is a dog), where the
-    extra [imagenet] is installed; about images of tapetum scenes paligemma-nano, which knows simple things on a table, their
+    extra [imagenet] is installed; about images of tapetum scenes paligemma-nano-2, which knows simple things on a table, their
     colours and places.
     """
 

@@ -17,7 +17,7 @@ from tapetum.systems.paligemma import prompts
 class CaptionOptions(SeeSettings):
     """Caption images or a video, in a sentence.
 
-    By default paligemma-photo captions photographs, where the extra [imagenet] is installed, and paligemma-nano images of
+    By default paligemma-photo captions photographs, where the extra [imagenet] is installed, and paligemma-nano-2 images of
     tapetum scenes.
     """
 

@@ -40,7 +40,7 @@ def detect(options: DetectOptions, listener: Listener) -> ImageReplies:
 class DetectCommandOptions(FollowSettings, DetectOptions):
     """Find things that words name in images, or follow them through a video.
 
-    The default model, paligemma-nano, knows the world of tapetum scenes: simple things on a table, their colours and places.
+    The default model, paligemma-nano-2, knows the world of tapetum scenes: simple things on a table, their colours and places.
     With --track, results go to boxes.npz, boxes.csv and overlay.mp4 in a folder, --out or the name of the video with -boxes; or
     to one of these alone, where --out ends in .npz, .csv or .mp4.
     """

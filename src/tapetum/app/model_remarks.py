@@ -7,6 +7,7 @@ _REMARKS = {
     "mcvit-nano": _SCENES,
     "mcvit-films": _SCENES,
     "paligemma-nano": _SCENES,
+    "paligemma-nano-2": _SCENES,
     "paligemma-photo": _PHOTO,
     "resnet-nano": _SMALL,
     "hip-nano": _SMALL,
@@ -18,6 +19,7 @@ _BETTER = {
     "mcvit-nano": "photographs and films are found by words with",
     "mcvit-films": "photographs and films are found by words with",
     "paligemma-nano": "photographs are answered about by",
+    "paligemma-nano-2": "photographs are answered about by",
     "paligemma-photo": "more is known by",
     "resnet-nano": "photographs are told apart far better by",
 }
@@ -25,6 +27,7 @@ _FETCHED = {
     "mcvit-nano": "siglip2-base-32",
     "mcvit-films": "siglip2-base-32",
     "paligemma-nano": "paligemma2-3b-mix-224",
+    "paligemma-nano-2": "paligemma2-3b-mix-224",
     "paligemma-photo": "paligemma2-3b-mix-224",
     "resnet-nano": "dinov2-small",
 }

@@ -17,7 +17,7 @@ from tapetum.train.launch_config import CACHE_GB
 if TYPE_CHECKING:
     from tapetum.systems.paligemma.answers import Answerer
 
-MODEL, AUTO = "paligemma-nano", "auto"
+MODEL, AUTO = "paligemma-nano-2", "auto"
 """The bundled model of the world of `tapetum scenes`; and what stands for a choice by the images (`app.answer_model`)."""
 
 
@@ -27,7 +27,7 @@ class SeeSettings:
 
     model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE|DIR")] = AUTO
     """Name of weights (see: tapetum weights list), a file of them with its tokenizer beside it, or a folder of Hugging Face;
-    auto: for words about photographs paligemma-photo, where the extra [imagenet] is installed, else paligemma-nano."""
+    auto: for words about photographs paligemma-photo, where the extra [imagenet] is installed, else paligemma-nano-2."""
     model_config: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """What a file that does not say it is, such as paligemma-3b-224 for an official .npz; its tokenizer lies beside it."""
     frames: Annotated[int | None, tyro.conf.arg(metavar="N")] = None

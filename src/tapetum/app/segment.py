@@ -16,7 +16,7 @@ from tapetum.systems.paligemma import prompts
 class SegmentOptions(SeeSettings):
     """Outline things that words name, in images.
 
-    The default model, paligemma-nano, knows the world of tapetum scenes: simple things on a table, their colours and places.
+    The default model, paligemma-nano-2, knows the world of tapetum scenes: simple things on a table, their colours and places.
     """
 
     images: tyro.conf.Positional[tuple[Annotated[Any, one_text("IMAGE")], ...]]

@@ -26,7 +26,7 @@ class PaliGemmaEvalOptions:
     data: Annotated[File, tyro.conf.arg(metavar="DIR|FILE.jsonl")]
     """Folder that tapetum scenes images made, of images that were not trained on; or lines of JSON with image, prefix and
     suffix, whose answers are to be written letter for letter; with --task the folder of its official files."""
-    model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE|DIR")] = "paligemma-nano"
+    model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE|DIR")] = "paligemma-nano-2"
     """Weights: a name (see: tapetum weights list), a file or a folder."""
     model_config: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """What a file that does not say it is, such as paligemma-3b-224 for an official .npz; its tokenizer lies beside it."""

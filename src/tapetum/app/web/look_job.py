@@ -21,7 +21,7 @@ _MOST_LABELS = 1000
 _SHOWN = 10
 """Labels of an answer, the best."""
 _SCENES = (
-    "paligemma-nano: a small model that knows drawn scenes of simple things on a table, their colours and places; of "
+    "paligemma-nano-2: a small model that knows drawn scenes of simple things on a table, their colours and places; of "
     "photographs it can say little"
 )
 _IMAGENET = "{}: knows the 1,000 classes of ImageNet (animals, plants, food, tools, vehicles, places), not people"

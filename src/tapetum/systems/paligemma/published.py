@@ -59,6 +59,17 @@ PUBLISHED += (
         verbs=("ask",),
     ),
     Weights(
+        name="paligemma-nano-2",
+        architecture="paligemma-nano-2",
+        summary="the same with smaller tokens, which finds more and smaller things; the default of ask, detect and segment",
+        paper="the network of arXiv 2407.07726 with a small config",
+        licence="Apache-2.0",
+        file="systems/paligemma/bundled/paligemma-nano-2.safetensors",
+        loader=_LOADER,
+        sha256="",
+        verbs=("ask",),
+    ),
+    Weights(
         name="paligemma-photo",
         architecture="paligemma-photo",
         summary="small PaliGemma that names what photographs show, by EfficientNet-Lite2 (the extra [imagenet])",

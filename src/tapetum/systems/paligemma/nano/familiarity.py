@@ -1,4 +1,4 @@
-"""Distance of an image from the images that paligemma-nano was trained on: images of `tapetum scenes`.
+"""Distance of an image from the images that paligemma-nano-2 was trained on: images of `tapetum scenes`.
 
     of a token x of the vision encoder: sqrt((x - m)' S^-1 (x - m) / channels);   of an image: the median of its tokens'
 
