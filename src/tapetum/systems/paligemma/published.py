@@ -66,7 +66,7 @@ PUBLISHED += (
         licence="Apache-2.0",
         file="systems/paligemma/bundled/paligemma-nano-2.safetensors",
         loader=_LOADER,
-        sha256="",
+        sha256="e476677f1fff3320323cebdcbe4461aa76ca6c2163d9a202bae8a5674a062e25",
         verbs=("ask",),
     ),
     Weights(
