@@ -152,7 +152,7 @@ def score_street(given: argparse.Namespace) -> dict[str, Any]:
 
 def score_familiarity(given: argparse.Namespace) -> dict[str, Any]:
     """Fit the statistics of the world's images, or take the bundled ones, and tell photographs apart by them."""
-    answerer = Answerer.load("paligemma-nano")
+    answerer = Answerer.load("paligemma-nano-2")
     assert isinstance(answerer.model, PaliGemma)
 
     model = answerer.model

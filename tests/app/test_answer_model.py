@@ -19,7 +19,7 @@ INSTALLED = location(known()["efficientnet-lite2"]).is_file()
 
 @pytest.fixture(scope="module")
 def world() -> np.ndarray:
-    """An image of the world that paligemma-nano was trained on."""
+    """An image of the world that paligemma-nano-2 was trained on."""
     return make_image(3, 0, size=112).rgb
 
 
@@ -47,7 +47,7 @@ def test_the_image_decides_and_the_user_before_it(world: np.ndarray, noise: np.n
 @pytest.mark.slow
 def test_what_is_unlike_the_world_is_said_of_its_model_alone(world: np.ndarray, noise: np.ndarray):
     assert unfamiliar_remark(MODEL, (world,)) is None
-    assert "unlike those that paligemma-nano was trained on" in str(unfamiliar_remark(MODEL, (noise,)))
+    assert "unlike those that paligemma-nano-2 was trained on" in str(unfamiliar_remark(MODEL, (noise,)))
     assert unfamiliar_remark(PHOTO, (noise,)) is None
     with pytest.warns(UserWarning, match="unlike those that mcvit-films was trained on"):
         tapetum.answer(noise[None].repeat(4, 0), "What falls?", options=("a cup", "a book"))

@@ -32,6 +32,7 @@ def test_every_entry_is_complete() -> None:
             "mcvit-nano",
             "paligemma-masks",
             "paligemma-nano",
+            "paligemma-nano-2",
             "paligemma-photo",
             "resnet-nano",
         )

@@ -114,7 +114,7 @@ def test_bad_input_gets_one_line(run: Run, image: Path, words: tuple[str, ...], 
     more = () if "--model" in words else MODEL
     code, out, err = run(*words, *more)
     assert (code, out) == (2, "")
-    lines = [line for line in err.splitlines() if not line.startswith("tapetum: paligemma-nano")]
+    lines = [line for line in err.splitlines() if not line.startswith("tapetum: paligemma-nano-2")]
     assert len(lines) == 1
     assert message in lines[0]
 
