@@ -11,7 +11,8 @@ wrong ones are shown; of trackers each from another clip. Right is:
 
     trackers          a marked point (evidence/real-marks) is visible at its last mark and at most 4 pixels of 256 off; wrong is
                       over 16 off. Clips of other projects' demos are left out: they are not ours to show
-    paligemma-nano    an answer like the truth letter for letter; a box with an IoU of 0.5 and more
+    paligemma-nano,   an answer like the truth letter for letter; a box with an IoU of 0.5 and more
+    paligemma-nano-2
     paligemma-masks   an IoU of 0.95 and more after the round trip; wrong is below 0.9
     mcvit-nano,       the right option of three; of mcvit-films about a film of a minute
     mcvit-films
@@ -120,7 +121,7 @@ def _marked(
     return image
 
 
-def paligemma_cases(folder: Path, rng: np.random.Generator) -> Iterator[Case]:
+def paligemma_cases(name: str, folder: Path, rng: np.random.Generator) -> Iterator[Case]:
     """Ask one question about each image, and detect one thing in the next."""
     questions = [json.loads(line) for line in (folder / "questions.jsonl").read_text(encoding="utf-8").splitlines()]
     truths = sorted((folder / "truth").glob("*.json"))
@@ -130,14 +131,14 @@ def paligemma_cases(folder: Path, rng: np.random.Generator) -> Iterator[Case]:
         mine = [row for row in questions if row["image"] == truth["file"]]
         if mine and number % 2 == 0:
             row = mine[rng.integers(len(mine))]
-            answer_text = ask(np.asarray(image), row["question"], model="paligemma-nano").images[0].answer.text
+            answer_text = ask(np.asarray(image), row["question"], model=name).images[0].answer.text
             text = f"{row['question']} {answer_text}" + ("" if answer_text == row["answer"] else f" ({row['answer']})")
             yield answer_text == row["answer"], [image.resize((TILE, TILE))], text
         nouns = [thing["noun"] for thing in truth["objects"]]
         single = [thing for thing in truth["objects"] if nouns.count(thing["noun"]) == 1]
         if single and number % 2:
             thing = single[rng.integers(len(single))]
-            boxes = detect(np.asarray(image), thing["noun"], model="paligemma-nano").images[0].boxes.xyxy
+            boxes = detect(np.asarray(image), thing["noun"], model=name).images[0].boxes.xyxy
             right = np.array([thing["box"]], float)
             overlap = float(box_iou(boxes[:1], right)[0, 0]) if len(boxes) else 0.0
             scale = TILE / image.width
@@ -275,7 +276,8 @@ def main() -> None:
     cases: dict[str, Callable[[argparse.Namespace, np.random.Generator], Iterator[Case]]] = {
         "tapir-nano": lambda args, rng: tracker_cases("tapir-nano", args.videos, rng),
         "causal-tapir-nano": lambda args, rng: tracker_cases("causal-tapir-nano", args.videos, rng),
-        "paligemma-nano": lambda args, rng: paligemma_cases(args.images, rng),
+        "paligemma-nano": lambda args, rng: paligemma_cases("paligemma-nano", args.images, rng),
+        "paligemma-nano-2": lambda args, rng: paligemma_cases("paligemma-nano-2", args.images, rng),
         "paligemma-photo": lambda args, rng: photo_cases(args.photos, rng),
         "paligemma-masks": lambda args, rng: mask_cases(args.images, rng),
         "mcvit-nano": lambda args, rng: episode_cases("mcvit-nano", args.episodes, 4.0, rng),
