@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MODEL, AUTO = "paligemma-nano-2", "auto"
 """The bundled model of the world of `tapetum scenes`; and what stands for a choice by the images (`app.answer_model`)."""
+BUNDLED = MODEL, "paligemma-nano"
+"""It, and the one before it, which has the same words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,8 +83,8 @@ class Request:
 
 
 def is_bundled(model: str) -> bool:
-    """Check whether a model is the small one that comes with the package, which knows scenes and their words alone."""
-    return model in (MODEL, AUTO)
+    """Check whether a model is a small one that comes with the package, which knows scenes and their words alone."""
+    return model in (*BUNDLED, AUTO)
 
 
 def with_default_model(settings: Settings) -> Settings:

@@ -21,7 +21,7 @@ _MOST_LABELS = 1000
 _SHOWN = 10
 """Labels of an answer, the best."""
 _SCENES = (
-    "paligemma-nano-2: a small model that knows drawn scenes of simple things on a table, their colours and places; of "
+    "{}: a small model that knows drawn scenes of simple things on a table, their colours and places; of "
     "photographs it can say little"
 )
 _IMAGENET = "{}: knows the 1,000 classes of ImageNet (animals, plants, food, tools, vehicles, places), not people"
@@ -74,7 +74,10 @@ def work(job: dict[str, Any], folder: Path, listener: Listener) -> dict[str, Any
     replies = _replies(settings["verb"], image, settings["text"], model, listener)
     content = replies.as_json()
     content["masks"] = [_as_png(mask) for each in replies.images for mask in each.masks.masks]
-    return {"result": content, "model": _SCENES if is_bundled(replies.model) else describe_model(replies.model)}
+    return {
+        "result": content,
+        "model": _SCENES.format(replies.model) if is_bundled(replies.model) else describe_model(replies.model),
+    }
 
 
 def _replies(verb: str, image: Any, text: str, model: str, listener: Listener) -> Any:

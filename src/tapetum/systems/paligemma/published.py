@@ -50,7 +50,7 @@ PUBLISHED += (
     Weights(
         name="paligemma-nano",
         architecture="paligemma-nano",
-        summary="small PaliGemma that knows the images of tapetum scenes and nothing else, trained by this project",
+        summary="the default before paligemma-nano-2: larger tokens, the same world, trained by this project",
         paper="the network of arXiv 2407.07726 with a small config",
         licence="Apache-2.0",
         file="systems/paligemma/bundled/paligemma-nano.safetensors",
@@ -61,7 +61,7 @@ PUBLISHED += (
     Weights(
         name="paligemma-nano-2",
         architecture="paligemma-nano-2",
-        summary="the same with smaller tokens, which finds more and smaller things; the default of ask, detect and segment",
+        summary="small PaliGemma that knows the images of tapetum scenes and nothing else; the default of detect and segment",
         paper="the network of arXiv 2407.07726 with a small config",
         licence="Apache-2.0",
         file="systems/paligemma/bundled/paligemma-nano-2.safetensors",

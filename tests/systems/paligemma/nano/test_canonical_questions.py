@@ -260,14 +260,15 @@ def test_what_scenes_ask_is_said_as_it_is():
         assert canonical_question(c.text) == c.text, c.template
 
 
-def test_official_models_and_raw_prompts_get_the_words_of_the_user():
+@pytest.mark.parametrize("bundled", ["paligemma-nano-2", "paligemma-nano"])
+def test_official_models_and_raw_prompts_get_the_words_of_the_user(bundled: str):
     image = np.zeros((32, 32, 3), np.uint8)
     free = "what's the color of the cup?"
     taught = str(GOLDEN / "paligemma_taught.safetensors")
-    assert tapetum.ask(image, free, model="paligemma-nano").images[0].prompt == "answer en What colour is the cup?"
-    assert tapetum.ask(image, free, raw=True, model="paligemma-nano").images[0].prompt == free
+    assert tapetum.ask(image, free, model=bundled).images[0].prompt == "answer en What colour is the cup?"
+    assert tapetum.ask(image, free, raw=True, model=bundled).images[0].prompt == free
     assert tapetum.ask(image, "the cup?", model=taught).images[0].prompt == "answer en the cup?"
-    assert tapetum.ask(image, "cup color", language="de", model="paligemma-nano").images[0].prompt == "answer de cup color"
+    assert tapetum.ask(image, "cup color", language="de", model=bundled).images[0].prompt == "answer de cup color"
 
 
 @pytest.mark.slow
@@ -277,8 +278,8 @@ def test_the_model_answers_a_free_question_as_the_known_one(tmp_path: Path):
     images = sorted((folder / "images").glob("*.jpg"))
     for template, table in PHRASINGS.items():
         known, others = next(iter(table.items()))
-        answers = [seen.answer for seen in tapetum.ask(images, known, model="paligemma-nano").images]
+        answers = [seen.answer for seen in tapetum.ask(images, known, model="paligemma-nano-2").images]
         assert all(answer.text for answer in answers)
         for k, free in enumerate(others[:10]):
-            [seen] = tapetum.ask(images[k % 3], free, model="paligemma-nano").images
+            [seen] = tapetum.ask(images[k % 3], free, model="paligemma-nano-2").images
             assert seen.answer.text == answers[k % 3].text, (template, free)
