@@ -188,9 +188,7 @@ class Answerer:
             return None
         emitted = self.model.config.emitted
         if emitted is not None and emitted <= self.tokens.location_ids[0]:
-            raise BadInput(
-                "this model writes words alone, no boxes or masks; take paligemma-nano-2 or a published one"
-            )
+            raise BadInput("this model writes words alone, no boxes or masks; take paligemma-nano-2 or a published one")
         logits = self.model.start(pixels[rows], self.padded([prefixes[row] for row in rows]), 1).logits
         forced: list[list[int]] = [[] for _ in prompts]
         for row, first in zip(rows, first_places(logits, self.tokens, self.model.config.end), strict=True):
