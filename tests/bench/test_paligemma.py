@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from support.scene_folder import write_scene_folder
+from tapetum.app.evaluate.paligemma import PaliGemmaScores
 from tapetum.bench.paligemma import (
     SceneTestSet,
     embed_all,
@@ -112,6 +113,15 @@ def test_everything_is_scored(test_set: SceneTestSet, tokens: Tokens, model: Pal
     assert {"questions", "questions_shuffled", "questions_grey", "detection", "segmentation"} <= found.keys()
     assert found["detection"]["ap50"] == 0
     assert found["segmentation"]["things"] == 8
+
+
+def test_the_table_is_printed(test_set: SceneTestSet, tokens: Tokens, model: PaliGemma) -> None:
+    table = evaluate(model, tokens, test_set)
+    first, *rows = PaliGemmaScores(model="small", table=table).as_text().splitlines()
+    assert first.split()[:5] == ["questions", "asked", "chance", "written", "chosen"]
+    for name, scores in table["questions"].items():
+        [row] = [row.split() for row in rows if row.startswith(f"{name} ")]
+        assert row[1:5] == [str(scores["questions"])] + [f"{scores[key]:.3f}" for key in ("chance", "greedy_answers", "chosen")]
 
 
 def test_a_folder_that_is_not_finished_is_refused(test_set: SceneTestSet, tmp_path: Path) -> None:

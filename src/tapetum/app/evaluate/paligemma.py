@@ -141,7 +141,8 @@ def _scene_lines(table: dict[str, Any]) -> str:
     ]
     for name, row in table["questions"].items():
         others = "".join(f"{table[b][name]['chosen']:10.3f}" for b in blind)
-        lines.append(f"{name:12} {row['questions']:6} {row['chance']:7.3f} {row['written']:8.3f} {row['chosen']:8.3f}{others}")
+        shares = f"{row['chance']:7.3f} {row['greedy_answers']:8.3f} {row['chosen']:8.3f}"
+        lines.append(f"{name:12} {row['questions']:6} {shares}{others}")
     boxes = table["detection"]
     lines += ["", f"boxes  AP50 {boxes['ap50']:.3f}  AP {boxes['ap']:.3f}  ({boxes['boxes']} in {boxes['images']} images)"]
     if "segmentation" in table:
