@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 MODEL, AUTO = "paligemma-nano-2", "auto"
 """The bundled model of the world of `tapetum scenes`; and what stands for a choice by the images (`app.answer_model`)."""
-BUNDLED = MODEL, "paligemma-nano"
+SCENE_MODELS = MODEL, "paligemma-nano"
 """It, and the one before it, which has the same words."""
 
 
@@ -84,7 +84,7 @@ class Request:
 
 def is_bundled(model: str) -> bool:
     """Check whether a model is a small one that comes with the package, which knows scenes and their words alone."""
-    return model in (*BUNDLED, AUTO)
+    return model in (*SCENE_MODELS, AUTO)
 
 
 def with_default_model(settings: Settings) -> Settings:
