@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from tapetum.app.see_settings import AUTO, SCENE_MODELS, MODEL, SeeSettings
+from tapetum.app.see_settings import AUTO, MODEL, SCENE_MODELS, SeeSettings
 from tapetum.app.word_models import is_here
 from tapetum.core.errors import BadInput
 
