@@ -187,7 +187,7 @@ def kept_rows(file: Path, texts: dict[str, str], tests: str) -> dict[str, dict]:
 def main() -> None:
     """Judge the mutants of a seed and print what lives."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=300)
+    parser.add_argument("--count", "--n", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("evidence/mutants/results.json"))

@@ -1,6 +1,6 @@
 """Which convolutions of the networks here kill a process on this processor? Each is tried in a process of its own.
 
-    python benchmarks/kernels.py [SYSTEM ...] [--batch 2] [--list]
+    python benchmarks/convolution_kernels.py [SYSTEM ...] [--batch 2] [--list]
 
 The convolutions of a system are recorded while its network looks at an empty input of the size it was made for, on the device
 "meta", which computes nothing. Each is then done with float32 and bfloat16, in plain and in channels-last order, with

@@ -9,7 +9,7 @@ from torch import nn
 
 from support.scripts import script
 
-kernels = script("benchmarks/kernels.py")
+kernels = script("benchmarks/convolution_kernels.py")
 
 
 @pytest.mark.parametrize("name", [name for name in kernels.SYSTEMS if name not in kernels.COMPUTED])
