@@ -201,7 +201,8 @@ def main() -> None:
     warm_up()
     rooms = sorted({room(file) for file in sources})
     modules = [file for file, text in sources.items() if b">>> " in text]
-    names = [str(path.relative_to(ROOT)) for each in rooms for path in sorted((ROOT / "tests" / each).rglob("test_*.py"))]
+    folders = [ROOT / "tests" / above / each for each in rooms for above in ("", "systems")]
+    names = [str(path.relative_to(ROOT)) for folder in folders for path in sorted(folder.rglob("test_*.py"))]
     tests = record(ROOT, names + modules, given.cache, given.cache / "temporary")
     digest = hashlib.sha256(b"".join((ROOT / name).read_bytes() for name in names)).hexdigest()[:12]
     texts = {file: hashlib.sha256(text).hexdigest()[:12] for file, text in sources.items()}
