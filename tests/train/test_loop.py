@@ -326,11 +326,11 @@ def test_bad_device_and_indivisible_batch_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp", "fsdp-each"])
 def test_two_processes_equal_one_that_accumulates(tmp_path: Path, parallel: str, forks: Forks) -> None:
     errors = tmp_path / "errors"
     assert forks.pair(__file__, tmp_path / "two", parallel, errors=errors) == [0, 0], errors.read_text()
-    one = fit(Line(bad=(2,)), replace(SHARED, accumulation=4), tmp_path / "one")
+    one = fit(Line(bad=(2,)), replace(SHARED, accumulation=4, clip_each=parallel == "fsdp-each"), tmp_path / "one")
     for ours, theirs in zip(log_of(tmp_path / "one"), log_of(tmp_path / "two"), strict=True):
         assert ours["metrics"] == theirs["metrics"]
         assert ours["skipped"] == theirs["skipped"] == (ours["step"] > 2)
@@ -348,7 +348,8 @@ def test_two_processes_equal_one_that_accumulates(tmp_path: Path, parallel: str,
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    result = fit(Line(bad=(2,)), replace(SHARED, accumulation=2, parallel=sys.argv[2]), sys.argv[1])
+    parallel, _, each = sys.argv[2].partition("-")
+    result = fit(Line(bad=(2,)), replace(SHARED, accumulation=2, parallel=parallel, clip_each=bool(each)), sys.argv[1])
     saved = load_file(result.checkpoint / "ema.safetensors")
     assert torch.equal(result.ema["weight"], saved["weight"])  # whole in every process
     assert torch.equal(result.model(torch.eye(3)), nn.functional.linear(torch.eye(3), *result.model.parameters()))

@@ -44,6 +44,7 @@ change the last bits of a sum, nothing more.
 LATER_FIELDS = frozenset(
     {
         "averages",
+        "clip_each",
         "cooldown_steps",
         "milestones",
         "final_weight_decay",
@@ -155,6 +156,8 @@ class TrainConfig:
     None: it stays."""
     clip_norm: float | None = 1.0
     """Gradients are scaled down to this global norm; None: never."""
+    clip_each: bool = False
+    """Scale down the gradient of each parameter by its own norm, as DINO's public code does, instead of all by the global norm."""
     max_skips: int = 5
     """Steps in a row that may be skipped because of non-finite gradients; one more ends the run."""
     ema_decay: float | None = None

@@ -62,14 +62,15 @@ class DinoLearner(Learner):
         self.register_buffer("center", torch.zeros(prototypes))
 
 
-def teacher_temperature(settings: Dino, progress: float) -> float:
-    """Compute the teacher's temperature when `progress` (0 to 1) of the run is done: a line, then the final one.
+def teacher_temperature(settings: Dino, epochs: float) -> float:
+    """Compute the teacher's temperature after so many epochs: a line, then the final one.
 
-    >>> settings = Dino(teacher_temperature=0.04, final_teacher_temperature=0.07, warmup=0.5)
-    >>> [round(teacher_temperature(settings, done), 4) for done in (0.0, 0.25, 0.5, 1.0)]
+    >>> settings = Dino(teacher_temperature=0.04, final_teacher_temperature=0.07, teacher_warmup_epochs=30)
+    >>> [round(teacher_temperature(settings, done), 4) for done in (0, 15, 30, 100)]
     [0.04, 0.055, 0.07, 0.07]
     """
-    share = min(progress / settings.warmup, 1.0) if settings.warmup else 1.0
+    warmup = settings.teacher_warmup_epochs
+    share = min(epochs / warmup, 1.0) if warmup else 1.0
     return settings.teacher_temperature + share * (settings.final_teacher_temperature - settings.teacher_temperature)
 
 
@@ -89,10 +90,13 @@ class DinoTask(PretrainTask):
     def __init__(self, run: PretrainRun, source: ImageSource):
         super().__init__(run, source)
         self.averages = (Average(name="teacher", decay=self.settings.decay, schedule="cosine"),)
-        self.frozen_steps = round(self.settings.frozen_epochs * len(source) / run.batch_size)
+        self.epoch_steps = len(source) / run.batch_size
+        self.frozen_steps = round(self.settings.frozen_epochs * self.epoch_steps)
 
     def views(self) -> tuple[View, ...]:
-        return dino(self.run.size, self.run.local_size, self.settings.local_views)
+        settings = self.settings
+        areas = {"global_area": settings.global_area, "local_area": settings.local_area}
+        return dino(self.run.size, self.run.local_size, settings.local_views, **areas)
 
     def learner(self, encoder: Encoder) -> DinoLearner:
         settings = self.settings
@@ -111,7 +115,7 @@ class DinoTask(PretrainTask):
             targets.unflatten(0, (2, -1)),
             model.center,
             settings.student_temperature,
-            teacher_temperature(settings, context.progress),
+            teacher_temperature(settings, context.step / self.epoch_steps),
         )
         model.center.copy_(move_center(model.center, targets, settings.center_decay))
         return loss, features[0], {}
