@@ -157,7 +157,7 @@ class TrainConfig:
     clip_norm: float | None = 1.0
     """Gradients are scaled down to this global norm; None: never."""
     clip_each: bool = False
-    """Scale down the gradient of each parameter by its own norm, as DINO's public code does, instead of all by the global norm."""
+    """The norm is that of each parameter's own gradient, which is scaled alone, as in DINO's public code (arXiv 2104.14294)."""
     max_skips: int = 5
     """Steps in a row that may be skipped because of non-finite gradients; one more ends the run."""
     ema_decay: float | None = None
