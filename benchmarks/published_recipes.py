@@ -8,7 +8,7 @@ import argparse
 import re
 
 from tapetum.account.cluster import GIB
-from tapetum.account.run_plan import RunPlan
+from tapetum.account.run_plan import RunPlan, two_digits
 from tapetum.app.dry import plan_run
 from tapetum.app.published_presets import PRESETS
 from tapetum.app.shell.main import parse
@@ -21,7 +21,7 @@ def _days(plan: RunPlan, gpus: int) -> str:
     days = plan.days(gpus)
     if days is None:
         return f"no: {plan.excess(gpus) / GIB:.1f} GiB too much"
-    return f"{days.value:.2g}{' (again)' if plan.needs_checkpointing(gpus) else ''}"
+    return f"{two_digits(days.value)}{' (again)' if plan.needs_checkpointing(gpus) else ''}"
 
 
 def row(name: str, plan: RunPlan) -> str:

@@ -187,6 +187,15 @@ def add_up(values: Sequence[Interval]) -> Interval:
     return total
 
 
+def two_digits(value: float) -> str:
+    """Write a number with two digits.
+
+    >>> two_digits(0.01234), two_digits(24.2), two_digits(512.3)
+    ('0.012', '24', '510')
+    """
+    return f"{float(f'{value:.2g}'):g}"
+
+
 def unpublished_values(run: Any, notes: Mapping[str, str]) -> tuple[str, ...]:
     """List fields of a recipe that no paper gives, each with its value and with what that leans on.
 

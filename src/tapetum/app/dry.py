@@ -5,7 +5,7 @@ from importlib import import_module
 from typing import Any
 
 from tapetum.account.cluster import GIB, H100, peak_flops
-from tapetum.account.run_plan import GPUS, PhasePlan, RunPlan, Share
+from tapetum.account.run_plan import GPUS, PhasePlan, RunPlan, Share, two_digits
 from tapetum.app.bootstrap_family import check_tapnext, is_tapnext
 from tapetum.app.verb import Result
 from tapetum.core.errors import BadInput
@@ -164,4 +164,4 @@ def _days(plan: RunPlan, gpus: int) -> str:
         room = H100["memory"].value / GIB
         return f"does not fit: {plan.excess(gpus) / GIB:.1f} GiB too much for a device of {room:.1f} GiB, however computed"
     again = " with --activation-checkpointing, without which it does not fit" if plan.needs_checkpointing(gpus) else ""
-    return f"{days.value:.2g} ({days.low:.2g} to {days.high:.2g}){again}"
+    return f"{two_digits(days.value)} ({two_digits(days.low)} to {two_digits(days.high)}){again}"
