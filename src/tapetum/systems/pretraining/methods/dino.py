@@ -90,8 +90,7 @@ class DinoTask(PretrainTask):
     def __init__(self, run: PretrainRun, source: ImageSource):
         super().__init__(run, source)
         self.averages = (Average(name="teacher", decay=self.settings.decay, schedule="cosine"),)
-        self.epoch_steps = len(source) / run.batch_size
-        self.frozen_steps = round(self.settings.frozen_epochs * self.epoch_steps)
+        self.frozen_steps = round(self.settings.frozen_epochs * len(source) / run.batch_size)
 
     def views(self) -> tuple[View, ...]:
         settings = self.settings
@@ -115,7 +114,7 @@ class DinoTask(PretrainTask):
             targets.unflatten(0, (2, -1)),
             model.center,
             settings.student_temperature,
-            teacher_temperature(settings, context.step / self.epoch_steps),
+            teacher_temperature(settings, context.step * self.run.batch_size / max(len(self.source), 1)),
         )
         model.center.copy_(move_center(model.center, targets, settings.center_decay))
         return loss, features[0], {}

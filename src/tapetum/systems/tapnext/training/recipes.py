@@ -89,7 +89,7 @@ PAPER_LOOP: Mapping[str, Any] = {"warmup_steps": 1000, "final_lr": 0.0, "clip_no
 UNPUBLISHED: Mapping[str, Mapping[str, str]] = {
     "paper": {
         "optimizer": "AdamW, as TAPIR's",
-        "lr": "1e-3 after 1,000 steps of warm-up, then a cosine to 0, gradients as long as they are: TAPIR's public configuration",
+        "lr": "1e-3 after 1,000 steps of warm-up, then a cosine to 0, no clipping: TAPIR's public configuration",
         "ema_decay": "the result is an average of decay 0.998: ours",
         "weight_decay": "TAPIR's",
         "layers": "of the public loss file, whose weights of layers are not published",
