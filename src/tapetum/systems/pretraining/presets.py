@@ -3,7 +3,8 @@
 `resnet` and `vit` are the published runs (for ResNet-50 and ViT-B on ImageNet, batches of thousands: accelerators); `small` is
 ours: a core or a few, images of 32 to 64 pixels. What a preset leaves out is as `PretrainRun` has it.
 
-"Where Should I Spend My FLOPs?" (arXiv 2209.15589) does not print its settings.
+"Where Should I Spend My FLOPs?" (arXiv 2209.15589) does not print its settings. What differs from the sources that are named
+stands in the modules of the methods, and in docs/guides/published-recipes.md.
 """
 
 from collections.abc import Mapping

@@ -6,6 +6,9 @@
 
 What keeps it from collapsing: the running mean of the teacher's outputs (`center`) is taken from them, and their temperature is
 low. Crops of one size pass in one batch. The result is the average's encoder, which the paper evaluates.
+
+Differs from the public code: positions and the class token do not decay; the rate falls to 0, not to 1e-6; the teacher's
+temperature rises step by step, not epoch by epoch.
 """
 
 from collections.abc import Mapping
