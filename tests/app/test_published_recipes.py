@@ -4,6 +4,7 @@ A figure is held within 1 %. HiP's printed totals are of another read-out than i
 """
 
 import re
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -20,6 +21,7 @@ from tapetum.app.published_presets import PRESETS
 from tapetum.app.shell.main import parse
 from tapetum.systems.longvideo.recipes import PAPER, UNPUBLISHED
 from tapetum.systems.longvideo.video_text import VideoText
+from tapetum.systems.tap.training.recipes import TAP_NANO, Phase
 
 
 @cache
@@ -138,6 +140,10 @@ def made_up_plan(*, bf16: bool = True, activations: float = 0.0, checkpointed: f
     return RunPlan(phases=(PhasePlan(steps=1000, batch_size=8, micro_batch=1, step=step),), examples_are="images")
 
 
+def row_of(plan: RunPlan) -> str:
+    return script("benchmarks/published_recipes.py").row("tapnext", plan)
+
+
 def days_of(plan: RunPlan) -> float:
     days = plan.days(8)
     assert days is not None
@@ -174,11 +180,21 @@ def test_a_plan_that_does_not_fit_says_by_how_much_instead_of_days() -> None:
     assert "days, 8 H100    0" not in text
     assert values["days"] == {"8": None, "64": None}
     assert values["phases"][0]["devices"][0]["excess_bytes"] == pytest.approx(excess * GIB, rel=1e-6)
-    assert (
-        script("benchmarks/published_recipes.py")
-        .row("tapnext", plan)
-        .endswith(f"| no: {excess:.1f} GiB too much | no: {excess:.1f} GiB too much |")
-    )
+    assert row_of(plan).endswith(f"| no: {excess:.1f} GiB too much | no: {excess:.1f} GiB too much |")
+
+
+def test_a_row_marks_steps_that_are_not_published_and_what_only_fits_with_checkpointing() -> None:
+    plan = replace(made_up_plan(activations=90 * GIB), unpublished=("lr 0.1: ours", "steps 1000: ours"))
+    assert "| 1,000* | 8 | 2.4e+16 | bfloat16 |" in row_of(plan)
+    assert row_of(plan).endswith(" (again) |")
+    assert "| 1,000 | 8 | 2.4e+16 | float32 |" in row_of(made_up_plan(bf16=False))
+
+
+@pytest.mark.slow
+def test_a_run_of_trackers_on_scenes_is_planned_in_the_precision_that_it_has() -> None:
+    phase = Phase(name="1", size=64, frames=2, steps=1, batch_size=1, micro_batch=1, lr=1e-3, clips=1, points=2, iterations=1)
+    assert TAP_NANO["tap-nano"].bf16
+    assert plan_run(replace(TAP_NANO["tap-nano"], phases=(phase,))).bf16
 
 
 RECORDS = (

@@ -69,8 +69,9 @@ def log_of(out: Path) -> list[dict]:
     return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
 
 
-def test_a_run_equals_the_same_steps_by_hand(tmp_path: Path) -> None:
-    config = replace(CONFIG, weight_decay=0.1, warmup_steps=2, clip_norm=0.5, steps=4)
+@pytest.mark.parametrize("each", [False, True])
+def test_a_run_equals_the_same_steps_by_hand(each: bool, tmp_path: Path) -> None:
+    config = replace(CONFIG, weight_decay=0.1, warmup_steps=2, clip_norm=0.5, clip_each=each, steps=4)
     result = fit(Line(), config, tmp_path)
     model = fit(Line(), replace(config, lr=1e-30), tmp_path / "still").model  # the same initial weights, not moved
     optimizer = torch.optim.AdamW(
@@ -85,7 +86,7 @@ def test_a_run_equals_the_same_steps_by_hand(tmp_path: Path) -> None:
         (model(x) - x.sum(1, keepdim=True) - 1).square().mean().backward()
         norm = math.sqrt(sum(float(p.grad.square().sum()) for p in model.parameters()))
         for p in model.parameters():
-            p.grad *= min(1.0, 0.5 / norm)
+            p.grad *= min(1.0, 0.5 / (float(p.grad.square().sum()) ** 0.5 if each else norm))
         optimizer.step()
         assert log_of(tmp_path)[step]["grad_norm"] == pytest.approx(norm, rel=1e-5)
         assert log_of(tmp_path)[step]["lr"] == pytest.approx(lr)

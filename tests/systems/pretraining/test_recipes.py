@@ -165,3 +165,12 @@ def test_the_loop_gets_what_a_preset_says(tmp_path: Path) -> None:
     assert (goyal.schedule, goyal.milestones, goyal.nesterov) == ("milestones", (30 / 90, 60 / 90, 80 / 90), True)
     assert (dino.clip_norm, dino.clip_each) == (3.0, True)
     assert clip.eps == 1e-6
+
+
+def test_what_came_later_and_changes_nothing_is_no_part_of_what_a_checkpoint_is_of() -> None:
+    images = ImageSource(NoImages(10), np.zeros(10, np.int64), ("a", "b"))
+    plain = task_of("byol")(recipe("byol", "d"), images).describe()
+    assert {"frozen_patches", "schedule", "milestones", "nesterov", "eps", "clip_each"}.isdisjoint(plain)
+    assert "layers" not in plain["byol"]
+    published = task_of("byol")(recipe("byol", "d", "vit"), images).describe()
+    assert (published["frozen_patches"], published["byol"]["layers"]) == (True, 3)
