@@ -176,7 +176,8 @@ DATA_SETS: Mapping[tuple[Preset, bool], tuple[str, int]] = {
 """By preset, and whether its method learns from captions: a data set and its images, from which epochs become steps where no
 data are looked at."""
 _TEXTS = {"clip": "the text tower reads bytes, CLIP's 49,152 pieces"}
-_FOR_MOCO_V3 = dict.fromkeys(("base_lr", "weight_decay"), "of MoCo v3 itself; what it has for this method could not be read")
+_MOCO_V3_ITSELF = "of MoCo v3 itself; what it has for this method could not be read"
+_FOR_MOCO_V3 = {"base_lr": _MOCO_V3_ITSELF, "weight_decay": _MOCO_V3_ITSELF}
 UNPUBLISHED: Mapping[tuple[str, Preset], Mapping[str, str]] = {
     ("supervised", "resnet"): {"batch_size": "any up to 8,192, by the linear rule"},
     ("supervised", "vit"): {"base_lr": "DeiT's (arXiv 2012.12877), beside the decay of ViT's own run (arXiv 2010.11929)"},

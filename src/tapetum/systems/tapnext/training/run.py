@@ -64,7 +64,8 @@ def loop_settings(run: TapNextRun, phases: Sequence[ClipPhase]) -> dict[str, Any
     """Collect the settings of the loop that are not those of small trackers; a short run warms up for a tenth of it at most."""
     settings: dict[str, Any] = {"weight_decay": run.weight_decay, "bf16": run.bf16}
     if run.preset == "paper":
-        settings |= PAPER_LOOP | {"warmup_steps": min(PAPER_LOOP["warmup_steps"], *(phase.steps // 10 for phase in phases))}
+        warmup_steps = min(PAPER_LOOP["warmup_steps"], *(phase.steps // 10 for phase in phases))
+        settings |= {**PAPER_LOOP, "warmup_steps": warmup_steps}
     return settings
 
 
