@@ -69,8 +69,9 @@ def log_of(out: Path) -> list[dict]:
     return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
 
 
-def test_a_run_equals_the_same_steps_by_hand(tmp_path: Path) -> None:
-    config = replace(CONFIG, weight_decay=0.1, warmup_steps=2, clip_norm=0.5, steps=4)
+@pytest.mark.parametrize("each", [False, True])
+def test_a_run_equals_the_same_steps_by_hand(each: bool, tmp_path: Path) -> None:
+    config = replace(CONFIG, weight_decay=0.1, warmup_steps=2, clip_norm=0.5, clip_each=each, steps=4)
     result = fit(Line(), config, tmp_path)
     model = fit(Line(), replace(config, lr=1e-30), tmp_path / "still").model  # the same initial weights, not moved
     optimizer = torch.optim.AdamW(
@@ -85,7 +86,7 @@ def test_a_run_equals_the_same_steps_by_hand(tmp_path: Path) -> None:
         (model(x) - x.sum(1, keepdim=True) - 1).square().mean().backward()
         norm = math.sqrt(sum(float(p.grad.square().sum()) for p in model.parameters()))
         for p in model.parameters():
-            p.grad *= min(1.0, 0.5 / norm)
+            p.grad *= min(1.0, 0.5 / (float(p.grad.square().sum()) ** 0.5 if each else norm))
         optimizer.step()
         assert log_of(tmp_path)[step]["grad_norm"] == pytest.approx(norm, rel=1e-5)
         assert log_of(tmp_path)[step]["lr"] == pytest.approx(lr)
@@ -326,11 +327,11 @@ def test_bad_device_and_indivisible_batch_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp", "fsdp-each"])
 def test_two_processes_equal_one_that_accumulates(tmp_path: Path, parallel: str, forks: Forks) -> None:
     errors = tmp_path / "errors"
     assert forks.pair(__file__, tmp_path / "two", parallel, errors=errors) == [0, 0], errors.read_text()
-    one = fit(Line(bad=(2,)), replace(SHARED, accumulation=4), tmp_path / "one")
+    one = fit(Line(bad=(2,)), replace(SHARED, accumulation=4, clip_each=parallel == "fsdp-each"), tmp_path / "one")
     for ours, theirs in zip(log_of(tmp_path / "one"), log_of(tmp_path / "two"), strict=True):
         assert ours["metrics"] == theirs["metrics"]
         assert ours["skipped"] == theirs["skipped"] == (ours["step"] > 2)
@@ -348,7 +349,8 @@ def test_two_processes_equal_one_that_accumulates(tmp_path: Path, parallel: str,
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    result = fit(Line(bad=(2,)), replace(SHARED, accumulation=2, parallel=sys.argv[2]), sys.argv[1])
+    parallel, _, each = sys.argv[2].partition("-")
+    result = fit(Line(bad=(2,)), replace(SHARED, accumulation=2, parallel=parallel, clip_each=bool(each)), sys.argv[1])
     saved = load_file(result.checkpoint / "ema.safetensors")
     assert torch.equal(result.ema["weight"], saved["weight"])  # whole in every process
     assert torch.equal(result.model(torch.eye(3)), nn.functional.linear(torch.eye(3), *result.model.parameters()))

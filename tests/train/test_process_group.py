@@ -11,7 +11,7 @@ import torch
 
 from tapetum.core.errors import TapetumError
 from tapetum.train import Task, TrainConfig, fit
-from tapetum.train.process_group import ProcessGroup, _explain_lost_peers
+from tapetum.train.process_group import ProcessGroup, _explain_lost_peers, clip_gradients
 
 
 def test_settle_waits_until_another_thread_has_let_go_of_the_tensors():
@@ -81,3 +81,15 @@ def test_signals_are_wishes_while_the_world_parts_too(tmp_path, monkeypatch):
         signal.signal(signal.SIGTERM, before)
     assert result.state == "finished"
     assert heard == ["usual"]
+
+
+@pytest.mark.parametrize(("each", "small", "large"), [(True, 1.0, 1 / 5), (False, 25.25**-0.5, 25.25**-0.5)])
+def test_gradients_are_held_to_a_norm_each_or_together(each: bool, small: float, large: float) -> None:
+    parameters = [torch.nn.Parameter(torch.zeros(2)) for _ in range(3)]
+    gradients = torch.tensor([0.3, 0.4]), torch.tensor([3.0, 4.0])
+    for parameter, gradient in zip(parameters, gradients, strict=False):
+        parameter.grad = gradient.clone()
+    norm = clip_gradients(parameters, 1.0, ProcessGroup(0, 1, torch.device("cpu")), each=each)
+    assert norm == pytest.approx(25.25**0.5)  # 0.5 and 5
+    for parameter, gradient, share in zip(parameters, gradients, (small, large), strict=False):
+        torch.testing.assert_close(parameter.grad, gradient * share, rtol=1e-5, atol=0)

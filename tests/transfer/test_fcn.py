@@ -252,3 +252,10 @@ def test_bad_input_is_told(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="segmenter of tapetum train fcn"):
         load_segmenter(tmp_path / "none.safetensors")
     assert load("random:resnet-18").head is None
+
+
+def test_the_preset_of_voc_is_that_of_moco() -> None:
+    # MoCo (arXiv 1911.05722), appendix: 0.003, a tenth at 70 and 90 % of 30,000 steps, 16 crops of 513, decay 1e-4
+    voc = FCN_RECIPES["voc"]
+    assert voc.lr == 0.003
+    assert (voc.milestones, voc.batch_size, voc.weight_decay, voc.steps, voc.crop) == ((0.7, 0.9), 16, 1e-4, 30_000, 513)

@@ -23,6 +23,14 @@ GIB = 1 << 30
 
 _H100 = (
     Constant("flops", 989e12, 989e12, 989e12, "FLOP/s", "H100 SXM, dense bfloat16: NVIDIA's data sheet"),
+    Constant(
+        "flops_float32",
+        67e12,
+        67e12,
+        494e12,
+        "FLOP/s",
+        "H100 SXM, float32; high: dense TF32, as PyTorch computes convolutions unless told otherwise: NVIDIA's data sheet",
+    ),
     Constant("memory", 80e9, 80e9, 80e9, "B", "H100 SXM: NVIDIA's data sheet"),
     Constant(
         "within",
@@ -227,14 +235,19 @@ def checkpointed_bytes(kept: Sequence[tuple[int, int, int]]) -> int:
     return inputs + max(tokens * each for tokens, _, each in kept)
 
 
-def step_seconds(flops: float, traffic: Traffic, layout: Layout) -> tuple[Interval, Interval, Interval]:
+def peak_flops(bf16: bool) -> Constant:
+    """Look up the FLOP/s of an H100 in bfloat16, or else in float32."""
+    return H100["flops" if bf16 else "flops_float32"]
+
+
+def step_seconds(flops: float, traffic: Traffic, layout: Layout, *, bf16: bool = True) -> tuple[Interval, Interval, Interval]:
     """Estimate seconds of a step on H100s: of computing, of exchanges, and of both together.
 
-    `flops` are of all ranks. Together: at best exchanges are hidden behind the computing, or the other way round; at worst one
-    follows the other.
+    `flops` are of all ranks, in bfloat16 or else in float32. Together: at best exchanges are hidden behind the computing, or
+    the other way round; at worst one follows the other.
     """
-    each = flops / layout.ranks / H100["flops"].value
-    computing = Interval(each, each, each).over(H100["utilisation"])
+    each = flops / layout.ranks
+    computing = Interval(each, each, each).over(peak_flops(bf16)).over(H100["utilisation"])
     within, across = traffic.sent_within(layout), traffic.sent_across(layout)
     exchanging = (
         Interval(within, within, within).over(H100["within"]).plus(Interval(across, across, across).over(H100["across"]))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import gcd
 from typing import Any
 
-from tapetum.account.cluster import Layout, Memory, Unit, count_memory, count_traffic, step_seconds
+from tapetum.account.cluster import H100, Layout, Memory, Unit, count_memory, count_traffic, step_seconds
 from tapetum.account.config import Interval
 from tapetum.core.fields import check_fields
 
@@ -41,6 +41,8 @@ class MeasuredStep:
     """The same where blocks compute their activations again."""
     units: tuple[Unit, ...]
     """Weights that are sharded together."""
+    bf16: bool
+    """The loss is computed in bfloat16, else in float32."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +58,10 @@ class Share:
     """Of a GPU."""
     checkpointed: Memory
     """Of a GPU that computes activations again, block by block."""
+    needs_checkpointing: bool
+    """The phase fits into a GPU only so, and its time is of that."""
+    excess: int
+    """Bytes that are too many for a GPU even so; 0: it fits."""
     step_s: Interval
     """Seconds of a step."""
     days: Interval
@@ -102,18 +108,23 @@ class PhasePlan:
         shards = gcd(used, A_MACHINE)
         layout = Layout(shards=shards, replicas=used // shards, micro_batches=own // micro_batch, weight_bytes=4)
         traffic = count_traffic(self.step.units, layout)
-        *_, step = step_seconds(self.step_flops, traffic, layout)
-        days = Interval(*(self.steps * value / DAY for value in (step.value, step.low, step.high)))
         own_bytes = self.step.checkpointed if self.checkpointing else self.step.activations
         memory, checkpointed = (
             count_memory(self.step.units, layout, round(micro_batch * each)) for each in (own_bytes, self.step.checkpointed)
         )
+        room = int(H100["memory"].value)
+        again = memory.total > room and not self.checkpointing
+        flops = self.step_flops + (self.batch_size * self.step.forward if again else 0)
+        *_, step = step_seconds(flops, traffic, layout, bf16=self.step.bf16)
+        days = Interval(*(self.steps * value / DAY for value in (step.value, step.low, step.high)))
         return Share(
             gpus=used,
             layout=layout,
             micro_batch=micro_batch,
             memory=memory,
             checkpointed=checkpointed,
+            needs_checkpointing=again,
+            excess=max(0, min(memory.total, checkpointed.total) - room),
             step_s=step,
             days=days,
         )
@@ -126,12 +137,15 @@ class RunPlan:
     phases: tuple[PhasePlan, ...]
     examples_are: str
     """What an example is, such as "images of 224x224"."""
-    bf16: bool = False
-    """The loss is computed in bfloat16."""
     data: str = ""
     """What the steps follow from, where the size of a data set decides them."""
     unpublished: tuple[str, ...] = ()
     """Fields of the recipe whose values its paper does not publish, or that could not be found, each with its value."""
+
+    @property
+    def bf16(self) -> bool:
+        """Check whether all phases compute in bfloat16."""
+        return all(phase.step.bf16 for phase in self.phases)
 
     @property
     def steps(self) -> int:
@@ -148,9 +162,17 @@ class RunPlan:
         """Compute the FLOPs of all phases."""
         return sum(phase.flops for phase in self.phases)
 
-    def days(self, gpus: int) -> Interval:
-        """Estimate the days on so many GPUs."""
-        return add_up([phase.share(gpus).days for phase in self.phases])
+    def excess(self, gpus: int) -> int:
+        """Count the bytes by which the fullest phase is too large for each of so many GPUs; 0: it fits."""
+        return max(phase.share(gpus).excess for phase in self.phases)
+
+    def needs_checkpointing(self, gpus: int) -> bool:
+        """Check whether a phase fits only where activations are computed again, which `days` then has."""
+        return any(phase.share(gpus).needs_checkpointing for phase in self.phases)
+
+    def days(self, gpus: int) -> Interval | None:
+        """Estimate the days on so many GPUs; None where the run does not fit into them."""
+        return None if self.excess(gpus) else add_up([phase.share(gpus).days for phase in self.phases])
 
 
 def add_up(values: Sequence[Interval]) -> Interval:
@@ -163,6 +185,15 @@ def add_up(values: Sequence[Interval]) -> Interval:
     for value in values[1:]:
         total = total.plus(value)
     return total
+
+
+def two_digits(value: float) -> str:
+    """Write a number with two digits.
+
+    >>> two_digits(0.01234), two_digits(24.2), two_digits(512.3)
+    ('0.012', '24', '510')
+    """
+    return f"{float(f'{value:.2g}'):g}"
 
 
 def unpublished_values(run: Any, notes: Mapping[str, str]) -> tuple[str, ...]:

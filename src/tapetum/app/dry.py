@@ -4,9 +4,8 @@ from dataclasses import asdict, dataclass
 from importlib import import_module
 from typing import Any
 
-from tapetum.account.cluster import GIB, H100
-from tapetum.account.config import Interval
-from tapetum.account.run_plan import GPUS, PhasePlan, RunPlan, Share
+from tapetum.account.cluster import GIB, H100, peak_flops
+from tapetum.account.run_plan import GPUS, PhasePlan, RunPlan, Share, two_digits
 from tapetum.app.bootstrap_family import check_tapnext, is_tapnext
 from tapetum.app.verb import Result
 from tapetum.core.errors import BadInput
@@ -66,7 +65,7 @@ class PlannedRun(Result):
             "parameters": {"learning": first.learning, "frozen": first.frozen},
             "flops": plan.flops,
             "phases": [_phase_json(phase) for phase in plan.phases],
-            "days": {str(gpus): asdict(plan.days(gpus)) for gpus in GPUS},
+            "days": {str(gpus): (days := plan.days(gpus)) and asdict(days) for gpus in GPUS},
             "assumed": {name: asdict(constant) for name, constant in H100.items()},
             "not_published": list(plan.unpublished),
         }
@@ -82,9 +81,9 @@ class PlannedRun(Result):
         share = H100["utilisation"]
         if len(plan.phases) > 1:
             rows += [("", ""), ("run", f"{plan.steps:,} steps, {_flops(plan.flops)}")]
-        rows += [(f"days, {gpus} H100", _days(plan.days(gpus))) for gpus in GPUS]
-        slower = "" if plan.bf16 else ", and the recipe computes in float32, which is slower"
-        peak = H100["flops"].value / 1e12
+        rows += [(f"days, {gpus} H100", _days(plan, gpus)) for gpus in GPUS]
+        peak, kind = peak_flops(plan.bf16).value / 1e12, "bfloat16" if plan.bf16 else "float32"
+        faster = "" if plan.bf16 else f"; at best {peak_flops(False).high / 1e12:.0f}, where convolutions are computed in TF32"
         rows += [
             ("layout", "--parallel fsdp: the GPUs of a machine hold the model in shards, machines are replicas of each other")
         ]
@@ -92,7 +91,7 @@ class PlannedRun(Result):
             (
                 "assumed",
                 f"a step reaches {share.value:.0%} ({share.low:.0%} to {share.high:.0%}) of {peak:.0f} TFLOP/s, the peak of an "
-                f"H100 in bfloat16; this is a guess{slower}",
+                f"H100 in {kind}{faster}; this is a guess",
             )
         ]
         rows += [("data", plan.data)] if plan.data else []
@@ -145,6 +144,8 @@ def _phase_json(phase: PhasePlan) -> dict[str, Any]:
                 "accumulated": share.layout.micro_batches,
                 "memory_bytes": {**asdict(share.memory), "total": share.memory.total},
                 "checkpointed_memory_bytes": share.checkpointed.total,
+                "needs_checkpointing": share.needs_checkpointing,
+                "excess_bytes": share.excess,
                 "step_s": asdict(share.step_s),
                 "days": asdict(share.days),
             }
@@ -157,5 +158,10 @@ def _flops(value: float) -> str:
     return f"{value:.3g} FLOPs"
 
 
-def _days(days: Interval) -> str:
-    return f"{days.value:.2g} ({days.low:.2g} to {days.high:.2g})"
+def _days(plan: RunPlan, gpus: int) -> str:
+    days = plan.days(gpus)
+    if days is None:
+        room = H100["memory"].value / GIB
+        return f"does not fit: {plan.excess(gpus) / GIB:.1f} GiB too much for a device of {room:.1f} GiB, however computed"
+    again = " with --activation-checkpointing, without which it does not fit" if plan.needs_checkpointing(gpus) else ""
+    return f"{two_digits(days.value)} ({two_digits(days.low)} to {two_digits(days.high)}){again}"

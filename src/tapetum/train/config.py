@@ -44,6 +44,7 @@ change the last bits of a sum, nothing more.
 LATER_FIELDS = frozenset(
     {
         "averages",
+        "clip_each",
         "cooldown_steps",
         "milestones",
         "final_weight_decay",
@@ -155,6 +156,8 @@ class TrainConfig:
     None: it stays."""
     clip_norm: float | None = 1.0
     """Gradients are scaled down to this global norm; None: never."""
+    clip_each: bool = False
+    """The norm is that of each parameter's own gradient, which is scaled alone, as in DINO's public code (arXiv 2104.14294)."""
     max_skips: int = 5
     """Steps in a row that may be skipped because of non-finite gradients; one more ends the run."""
     ema_decay: float | None = None

@@ -9,7 +9,10 @@ from tapetum.core.files import whole_file, write_text
 from tapetum.train import launch as environment
 from tapetum.train.config import TrainConfig
 
-RECIPE_FIELDS = "steps", "batch_size", "seed", "lr", "warmup_steps", "betas", "weight_decay", "bf16"
+RECIPE_FIELDS = (
+    *("steps", "batch_size", "seed", "lr", "warmup_steps", "schedule", "milestones"),
+    *("nesterov", "betas", "eps", "weight_decay", "clip_each", "bf16"),
+)
 """Fields of `TrainConfig` that are taken from a recipe which has a field of that name."""
 
 CACHE_GB = 20.0

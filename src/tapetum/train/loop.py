@@ -215,7 +215,9 @@ class _Run:
             with own:
                 if self.sharded:
                     average_whole(own.parameters, self.processes)
-                values[f"/norm {name}"] = clip_gradients(own.parameters, config.clip_norm or math.inf, self.processes)
+                values[f"/norm {name}"] = clip_gradients(
+                    own.parameters, config.clip_norm or math.inf, self.processes, each=config.clip_each
+                )
         shared = self.processes.mean_on_device(values)
         self.passes.check(shared)
         norms = [shared.pop(f"/norm {name}") for name in gradients]

@@ -67,6 +67,7 @@ def measure_step(
         activations=meter.whole / examples,
         checkpointed=meter.checkpointed / examples,
         units=tuple(units),
+        bf16=bf16,
     )
 
 

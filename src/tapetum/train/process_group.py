@@ -318,8 +318,16 @@ def full_tensors(tensors: Mapping[str, Tensor], processes: ProcessGroup, everywh
     return result
 
 
-def clip_gradients(parameters: Sequence[nn.Parameter], longest: float, processes: ProcessGroup) -> Float[Tensor, ""]:
-    """Scale all gradients together down to the norm `longest` if theirs is more; returns what it was, on the device."""
+def clip_gradients(
+    parameters: Sequence[nn.Parameter], longest: float, processes: ProcessGroup, each: bool = False
+) -> Float[Tensor, ""]:
+    """Scale all gradients together down to the norm `longest` if theirs is more; returns what it was, on the device.
+
+    With `each` the gradient of every parameter is scaled by its own norm.
+    """
+    if each:
+        norms = [clip_gradients([p], longest, processes) for p in parameters if p.grad is not None]
+        return torch.stack([norm.float() for norm in norms]).square().sum().sqrt()
     gradients = [p.grad for p in parameters if p.grad is not None]
     sharded = [gradient for gradient in gradients if is_sharded(gradient)]
     if not sharded:

@@ -67,7 +67,7 @@ class FcnRun(TransferRun):
 
 
 FCN_RECIPES: Mapping[str, FcnRun] = {
-    "voc": FcnRun(),
+    "voc": FcnRun(lr=0.003),  # MoCo, appendix
     "cityscapes": FcnRun(layout="cityscapes", crop=769),
     "ade20k": FcnRun(layout="ade20k", crop=512, steps=80_000),
     "camvid": FcnRun(layout="camvid", crop=320, steps=2_000, batch_size=8, micro_batch=8),

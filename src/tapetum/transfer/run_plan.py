@@ -27,7 +27,7 @@ def plan_run(run: FcnRun | CocoRun) -> RunPlan:
     step = _segmentation_step(run) if isinstance(run, FcnRun) else _detection_step(run)
     size = f"{run.crop}x{run.crop}" if isinstance(run, FcnRun) else f"{run.short_sides[-1]}x{run.long_side}"
     phase = PhasePlan(steps=run.steps, batch_size=run.batch_size, micro_batch=min(run.micro_batch, run.batch_size), step=step)
-    return RunPlan(phases=(phase,), examples_are=f"images of {size}", bf16=run.bf16)
+    return RunPlan(phases=(phase,), examples_are=f"images of {size}")
 
 
 def _encoder(reference: str, side: int) -> Encoder:

@@ -10,7 +10,7 @@ import torch
 from systems.pretraining.conftest import RESNET, SETTINGS, VIT, tiny
 from tapetum.account.flops import count_flops
 from tapetum.account.parts import by_part
-from tapetum.systems.pretraining.account import account_step, parameters
+from tapetum.systems.pretraining.account import account_step, parameters, step_on_meta
 from tapetum.systems.pretraining.config import METHODS, Byol, Dino, Mae, Method, SimClr
 from tapetum.systems.pretraining.recipes import recipe
 from tapetum.systems.pretraining.run import loop_config, task_for
@@ -126,3 +126,9 @@ def test_the_ledger_of_a_run_has_phases(data: Path, tmp_path: Path) -> None:
     assert phases["backward"] == per_step["backward"]
     assert sum(phases.values()) == per_step["forward"] + per_step["backward"]
     assert phases["encoder"] < phases["teacher"] < phases["encoder"] + phases["heads"]
+
+
+def test_patches_that_stay_as_they_begin_learn_nothing_in_a_plan_either() -> None:
+    parts = step_on_meta(tiny("simclr", "", **VIT, frozen_patches=True), 2)[1]
+    frozen = [name for name, p in parts["encoder"].named_parameters() if not p.requires_grad]
+    assert frozen == ["patches.weight", "patches.bias"]

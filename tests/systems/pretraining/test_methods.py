@@ -18,7 +18,7 @@ from support.sharding import check_shards
 from systems.pretraining.conftest import JOINT, RESNET, VIT, tiny
 from tapetum.core.errors import BadInput
 from tapetum.systems.pretraining import captions
-from tapetum.systems.pretraining.config import METHODS, Dino, Method
+from tapetum.systems.pretraining.config import METHODS, Byol, Dino, Method
 from tapetum.systems.pretraining.heads import feature_std, projection, use_batch_statistics
 from tapetum.systems.pretraining.methods import task_of
 from tapetum.systems.pretraining.methods.dino import DinoHead, move_center, teacher_temperature
@@ -160,9 +160,38 @@ def test_dinos_centre_is_a_running_mean_and_its_temperature_rises() -> None:
     theirs.center = center[None, None].clone()
     theirs.update(said.view(2, 3, 5))
     torch.testing.assert_close(move_center(center, said, 0.9), theirs.value.flatten())
-    how = Dino(teacher_temperature=0.04, final_teacher_temperature=0.07, warmup=0.3)
-    assert teacher_temperature(how, 0.15) == pytest.approx(0.055)
-    assert teacher_temperature(how, 0.9) == pytest.approx(0.07)
+    how = Dino(teacher_temperature=0.04, final_teacher_temperature=0.07, teacher_warmup_epochs=30)
+    assert teacher_temperature(how, 15) == pytest.approx(0.055)
+    assert teacher_temperature(how, 90) == pytest.approx(0.07)
+
+
+def test_dinos_teacher_warms_up_in_epochs_whatever_the_length_of_the_run(data: Path) -> None:
+    rising = Dino(
+        final_teacher_temperature=0.07, teacher_warmup_epochs=2, hidden=16, bottleneck=8, prototypes=12, local_views=1
+    )
+    task, model, teachers, batch = begun("dino", data, dino=rising)
+    losses = {}
+    for how in (rising, *(replace(rising, teacher_temperature=t, teacher_warmup_epochs=0) for t in (0.04, 0.055, 0.07))):
+        task.settings = how if how is rising else replace(how, final_teacher_temperature=how.teacher_temperature)
+        for step in (0, 5, 10):  # 40 images, 8 a step: 5 steps an epoch
+            model.center.zero_()
+            context = StepContext(step=step, steps=1000, teachers=teachers)
+            losses[how.teacher_temperature, how.teacher_warmup_epochs, step] = task.loss(model, batch, context)[0].item()
+    for step, temperature in ((0, 0.04), (5, 0.055), (10, 0.07)):
+        assert losses[0.04, 2, step] == pytest.approx(losses[temperature, 0, step], abs=1e-6)
+    assert len({round(losses[0.04, 2, step], 5) for step in (0, 5, 10)}) == 3
+
+
+def test_a_vit_of_moco_v3_keeps_its_patches_as_they_began(data: Path) -> None:
+    _, model, _, batch = begun("byol", data, **VIT, frozen_patches=True, byol=Byol(hidden=32, projection=16, layers=3))
+    frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
+    assert frozen == {"encoder.patches.weight", "encoder.patches.bias"}
+    # MoCo_ViT of its public code: three layers and two, batch norm after each
+    kinds = {name: [type(layer).__name__ for layer in head] for name, head in model.heads.named_children()}
+    hidden = ["Linear", "SyncBatchNorm", "ReLU"]
+    assert kinds == {"projection": [*hidden * 2, *hidden[:2]], "prediction": [*hidden, *hidden[:2]]}
+    begun("byol", data, **RESNET, frozen_patches=True)  # a network without patches is as it is
+    assert batch["views"]
 
 
 def test_dinos_centre_moves_in_the_run_and_its_last_layer_waits(data: Path) -> None:

@@ -2,12 +2,21 @@
 
 import subprocess
 import sys
+from operator import attrgetter
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tapetum.core.errors import BadInput
 from tapetum.systems.pretraining.config import METHODS, Byol, Clip, Dino, Mae, SimClr
+from tapetum.systems.pretraining.data import ImageSource, NoImages
+from tapetum.systems.pretraining.methods import task_of
+from tapetum.systems.pretraining.presets import Preset
 from tapetum.systems.pretraining.recipes import RECIPES, PretrainRun, encoder_architecture, recipe
+from tapetum.systems.pretraining.run import loop_config
+from tapetum.train.config import TrainConfig
+from tapetum.train.launch_config import Launch
 
 
 def test_recipes_import_no_torch() -> None:
@@ -90,6 +99,7 @@ def test_encoders_by_name() -> None:
         (lambda: SimClr(area=0), "area is 0"),
         (lambda: Byol(decay=1.0), r"decay is 1.0; it must be at least 0 and below 1"),
         (lambda: Dino(local_views=-1), "local_views is -1; it must be 0 or more"),
+        (lambda: Dino(local_area=(0.4, 0.05)), "area of a view is from 0.4 to 0.05"),
         (lambda: Clip(length=2), "length is 2; it must be 3 or more"),
         (lambda: Clip(template="photo"), "has no {} for the name"),
         (lambda: Clip(depth=0), "depth is 0; it must be 1 or more"),
@@ -98,3 +108,69 @@ def test_encoders_by_name() -> None:
 def test_what_cannot_be_is_refused(make, words: str) -> None:
     with pytest.raises(BadInput, match=words):
         make()
+
+
+_GOYAL = "Goyal et al. (arXiv 1706.02677), section 5.1"
+_DINO_RESNET = "README of facebookresearch/dino, its command for ResNet-50 on 8 GPUs, and defaults of main_dino.py"
+_DINO = "DINO (arXiv 2104.14294), section 3.2, and defaults of main_dino.py"
+_CLIP = "CLIP (arXiv 2103.00020), tables 18 to 20"
+_MOCO_V3 = "CONFIG.md of facebookresearch/moco-v3, its command for ViT-Base, and MoCo_ViT of moco/builder.py"
+CITED: tuple[tuple[str, str, str, object, str], ...] = (
+    ("supervised", "resnet", "schedule", "milestones", _GOYAL),
+    ("supervised", "resnet", "milestones", (30 / 90, 60 / 90, 80 / 90), _GOYAL),
+    ("supervised", "resnet", "nesterov", True, _GOYAL),
+    ("supervised", "resnet", "supervised.smoothing", 0.0, _GOYAL),
+    ("supervised", "vit", "warmup_epochs", 5, "DeiT (arXiv 2012.12877), table 9"),
+    ("clip", "resnet", "clip.projection", 1024, f"{_CLIP}; open_clip's RN50.json"),
+    ("clip", "resnet", "eps", 1e-8, _CLIP),
+    ("clip", "vit", "clip.projection", 512, f"{_CLIP}; open_clip's ViT-B-16.json"),
+    ("clip", "vit", "eps", 1e-6, _CLIP),
+    ("clip", "vit", "encoder", "clip-base-16", f"{_CLIP}: a norm before the blocks, quick GELU in the public code"),
+    ("dino", "resnet", "dino.global_area", (0.14, 1.0), _DINO_RESNET),
+    ("dino", "resnet", "dino.local_area", (0.05, 0.14), _DINO_RESNET),
+    ("dino", "resnet", "batch_size", 8 * 64, _DINO_RESNET),
+    ("dino", "resnet", "clip_norm", 3.0, _DINO_RESNET),
+    ("dino", "resnet", "clip_each", True, f"{_DINO_RESNET}; clip_gradients of its utils.py"),
+    ("dino", "vit", "dino.global_area", (0.4, 1.0), _DINO),
+    ("dino", "vit", "dino.local_area", (0.05, 0.4), _DINO),
+    ("dino", "vit", "clip_each", True, f"{_DINO}; clip_gradients of its utils.py"),
+    ("dino", "vit", "dino.teacher_warmup_epochs", 30, _DINO),
+    *(
+        (method, "vit", name, value, _MOCO_V3)
+        for method in ("simclr", "byol")
+        for name, value in (("frozen_patches", True), ("change", ("positions=sine",)), (f"{method}.layers", 3))
+    ),
+)
+"""Method, preset, setting, value, and where the value is printed."""
+
+
+@pytest.mark.parametrize(("method", "preset", "name", "value", "source"), CITED)
+def test_a_preset_has_the_numbers_that_it_cites(method: str, preset: Preset, name: str, value: object, source: str) -> None:
+    assert attrgetter(name)(recipe(method, "d", preset)) == value, source
+
+
+def test_dinos_resnet_sees_the_crops_of_the_public_command() -> None:
+    run = recipe("dino", "d", "resnet", encoder="resnet-18")
+    views = task_of("dino")(run, ImageSource(NoImages(1024), np.zeros(1024, np.int64), ())).views()
+    assert [view.area for view in views] == [(0.14, 1.0)] * 2 + [(0.05, 0.14)] * 8
+
+
+def test_the_loop_gets_what_a_preset_says(tmp_path: Path) -> None:
+    images = ImageSource(NoImages(1000), np.zeros(1000, np.int64), ("a", "b"))
+
+    def config(method: str, preset: Preset) -> TrainConfig:
+        return loop_config(task_of(method)(recipe(method, "d", preset), images), Launch(out=tmp_path))
+
+    goyal, dino, clip = config("supervised", "resnet"), config("dino", "vit"), config("clip", "vit")
+    assert (goyal.schedule, goyal.milestones, goyal.nesterov) == ("milestones", (30 / 90, 60 / 90, 80 / 90), True)
+    assert (dino.clip_norm, dino.clip_each) == (3.0, True)
+    assert clip.eps == 1e-6
+
+
+def test_what_came_later_and_changes_nothing_is_no_part_of_what_a_checkpoint_is_of() -> None:
+    images = ImageSource(NoImages(10), np.zeros(10, np.int64), ("a", "b"))
+    plain = task_of("byol")(recipe("byol", "d"), images).describe()
+    assert {"frozen_patches", "schedule", "milestones", "nesterov", "eps", "clip_each"}.isdisjoint(plain)
+    assert "layers" not in plain["byol"]
+    published = task_of("byol")(recipe("byol", "d", "vit"), images).describe()
+    assert (published["frozen_patches"], published["byol"]["layers"]) == (True, 3)

@@ -75,10 +75,17 @@ def byol(size: int) -> tuple[View, View]:
     return replace(view, blur=_blurred(1.0, size)), replace(view, blur=_blurred(0.1, size), solarise=0.2)
 
 
-def dino(size: int, local_size: int, local: int = 8) -> tuple[View, ...]:
+def dino(
+    size: int,
+    local_size: int,
+    local: int = 8,
+    *,
+    global_area: tuple[float, float] = (0.4, 1.0),
+    local_area: tuple[float, float] = (0.05, 0.4),
+) -> tuple[View, ...]:
     """Make DINO's crops: two global ones, of which the second is sometimes solarised, and `local` small ones."""
-    first, second = (replace(view, area=(0.4, 1.0)) for view in byol(size))
-    small = replace(first, size=local_size, area=(0.05, 0.4), blur=_blurred(0.5, size))
+    first, second = (replace(view, area=global_area) for view in byol(size))
+    small = replace(first, size=local_size, area=local_area, blur=_blurred(0.5, size))
     return first, second, *(small,) * local
 
 

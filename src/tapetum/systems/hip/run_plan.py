@@ -40,7 +40,6 @@ def plan_run(run: HipRun) -> RunPlan:
     return RunPlan(
         phases=tuple(phases),
         examples_are=f"examples ({shapes})",
-        bf16=run.bf16,
         unpublished=unpublished_values(run, UNPUBLISHED) if run.layout in CLASSES else (),
     )
 

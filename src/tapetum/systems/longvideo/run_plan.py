@@ -37,7 +37,6 @@ def plan_run(run: VideoTextRun) -> RunPlan:
     return RunPlan(
         phases=(phase,),
         examples_are="texts" if run.stage == "language" else f"{shown}{cost.memories:,} memories a layer",
-        bf16=run.bf16,
         unpublished=unpublished_values(run, UNPUBLISHED[run.stage]) if run.preset == "paper" else (),
     )
 

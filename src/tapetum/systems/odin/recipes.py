@@ -51,7 +51,7 @@ _RESNET = OdinRun(
     micro_batch=64,
     optimizer="lars",  # the same: momentum 0.9, eta 1e-3
     base_lr=0.2,  # the same
-    warmup_epochs=10,
+    warmup_epochs=10,  # the same: num_epochs // 100
     weight_decay=1.5e-6,  # the same
     bf16=True,
     odin=OdinConfig(finest_stride=4),  # as of a pyramid on a ResNet-50; of others that begin with finer maps, too
@@ -84,7 +84,7 @@ RECIPES: Mapping[Preset, OdinRun] = {
 """Runs by preset, whose data is still to be named."""
 _OPEN = {
     "odin": "clusters 16, of features by cosine, 10 rounds, discovery an average of decay 0.999: the paper could not be read",
-    "warmup_epochs": "10 in the public configuration of DetCon, which does not use it",
+    "warmup_epochs": "a hundredth of the epochs, as in the public configuration of DetCon",
 }
 _SWIN_OPEN = {
     "optimizer": "AdamW, as Swin's own training (arXiv 2103.14030)",
@@ -96,8 +96,8 @@ _SWIN_OPEN = {
 UNPUBLISHED: Mapping[str, Mapping[str, str]] = {
     "resnet": _OPEN,
     "swin": {**_OPEN, **_SWIN_OPEN},
-    "detcon": {"epochs": "of its longest runs; the public configuration is of 100", "warmup_epochs": _OPEN["warmup_epochs"]},
-    "detcon-swin": {"warmup_epochs": _OPEN["warmup_epochs"], **_SWIN_OPEN},
+    "detcon": {"epochs": "of its longest runs; the public configuration is of 100, and warms up for a hundredth of them"},
+    "detcon-swin": _SWIN_OPEN,
 }
 """Values that the papers do not give as far as they could be read, and what stands in their place."""
 

@@ -60,7 +60,6 @@ def plan_run(run: OdinRun) -> RunPlan:
     return RunPlan(
         phases=(phase,),
         examples_are=f"images, in two views of {run.size}x{run.size} and one that spans them",
-        bf16=run.bf16,
         data="" if run.steps else f"{images:,} images, {name}",
         unpublished=unpublished_values(run, UNPUBLISHED.get(run.preset, {})),
     )

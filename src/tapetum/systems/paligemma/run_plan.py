@@ -61,7 +61,6 @@ def _plan_stage(run: PaliGemmaStage) -> RunPlan:
     return RunPlan(
         phases=(_phase(run, run.steps, step),),
         examples_are=shown,
-        bf16=run.bf16,
         unpublished=unpublished_values(run, UNPUBLISHED.get(run.stage, {})) if run.preset == "paper" else (),
     )
 
@@ -69,7 +68,7 @@ def _plan_stage(run: PaliGemmaStage) -> RunPlan:
 def _plan_phases(run: NanoRun) -> RunPlan:
     planned = {name: _plan_stage(stage) for name, stage in run.phases().items()}
     phases = tuple(replace(phase, name=name) for name, plan in planned.items() for phase in plan.phases)
-    return RunPlan(phases=phases, examples_are=list(planned.values())[-1].examples_are, bf16=run.bf16)
+    return RunPlan(phases=phases, examples_are=list(planned.values())[-1].examples_are)
 
 
 def _plan_transfer(run: PaliGemmaTransfer) -> RunPlan:
@@ -88,7 +87,6 @@ def _plan_transfer(run: PaliGemmaTransfer) -> RunPlan:
     return RunPlan(
         phases=(_phase(run, steps, step),),
         examples_are=f"images of {config.image_size}x{config.image_size}, texts of {length} tokens",
-        bf16=run.bf16,
         data="" if run.steps else f"{examples:,} examples, {source}",
     )
 
@@ -109,9 +107,7 @@ def _plan_photo(run: PhotoRun) -> RunPlan:
 
     step = measure_step(loss, {"decoder": model}, bf16=run.bf16)
     phase = PhasePlan(steps=run.steps, batch_size=run.batch_size, micro_batch=run.micro_batch, step=step)
-    return RunPlan(
-        phases=(phase,), examples_are=f"images, {run.questions + 1} texts of {_PHOTO_TEXT} tokens each", bf16=run.bf16
-    )
+    return RunPlan(phases=(phase,), examples_are=f"images, {run.questions + 1} texts of {_PHOTO_TEXT} tokens each")
 
 
 def _phase(run: PaliGemmaStage | PaliGemmaTransfer, steps: int, step: MeasuredStep) -> PhasePlan:

@@ -73,7 +73,8 @@ def step_on_meta(
     """Make the loss of a micro-batch, as a call without arguments, and the parts; models and inputs have shapes alone."""
     task = task_of(run.method)(run, _source(classes))
     with torch.device("meta"):
-        model, *teachers = (task.learner(make(run.architecture)).train() for _ in range(1 + len(task.averages)))
+        encoders = (run.freeze_patches(make(run.architecture)) for _ in range(1 + len(task.averages)))
+        model, *teachers = (task.learner(encoder).train() for encoder in encoders)
         batch: dict[str, Any] = {
             "views": [torch.empty(images, 3, side, side) for side in run.views],
             "label": torch.zeros(images, dtype=torch.int64),

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 from tapetum.core.errors import BadInput
 from tapetum.core.fields import check_fields
+from tapetum.data.views.config import View
 
 Method = Literal["supervised", "clip", "siglip", "simclr", "byol", "dino", "mae"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -105,14 +106,16 @@ class Byol:
     """A network predicts what a slow average of itself says of another view."""
 
     hidden: int = 4096
-    """Channels between the two layers of projection and prediction."""
+    """Channels between the layers of projection and prediction."""
+    layers: int = 2
+    """Linear layers of the projection: 2 in the paper for ResNets, 3 in MoCo v3 for ViTs."""
     projection: int = 256
     """Numbers of the projection, and of the prediction."""
     decay: float = 0.99
     """Of the average at the start; it rises to 1 by a cosine. 0.99 for 100 epochs, 0.996 for 1,000."""
 
     def __post_init__(self) -> None:
-        check_fields(self, hidden="[1, inf)", projection="[1, inf)", decay="[0, 1)")
+        check_fields(self, **dict.fromkeys(("hidden", "layers", "projection"), "[1, inf)"), decay="[0, 1)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +126,10 @@ class Dino:
     """Small crops, beside the two large ones."""
     local_size: int = 0
     """Side of the small crops; 0: 96/224 of the large ones' side, to a multiple of 16 or of the patch."""
+    global_area: tuple[float, float] = (0.4, 1.0)
+    """Least and greatest part of an image that a large crop shows."""
+    local_area: tuple[float, float] = (0.05, 0.4)
+    """Least and greatest part of an image that a small crop shows."""
     prototypes: int = 65536
     """Numbers of the head's output."""
     hidden: int = 2048
@@ -133,9 +140,9 @@ class Dino:
     teacher_temperature: float = 0.04
     """At the start; a long run ends with a higher one."""
     final_teacher_temperature: float = 0.04
-    """Reached after `warmup` of the run; 0.07 in the paper's long runs."""
-    warmup: float = 0.1
-    """Share of the run in which the teacher's temperature rises."""
+    """Reached after `teacher_warmup_epochs`; 0.07 in the paper's long runs."""
+    teacher_warmup_epochs: float = 30.0
+    """Epochs in which the teacher's temperature rises."""
     frozen_epochs: float = 1.0
     """Epochs in which the last layer stays as it is."""
     center_decay: float = 0.9
@@ -148,10 +155,12 @@ class Dino:
         check_fields(
             self,
             **dict.fromkeys(("prototypes", "hidden", "bottleneck"), "[1, inf)"),
-            **dict.fromkeys(("decay", "center_decay", "warmup"), "[0, 1)"),
+            **dict.fromkeys(("decay", "center_decay"), "[0, 1)"),
             **dict.fromkeys(temperatures, "(0, inf)"),
-            **dict.fromkeys(("local_views", "local_size", "frozen_epochs"), "[0, inf)"),
+            **dict.fromkeys(("local_views", "local_size", "teacher_warmup_epochs", "frozen_epochs"), "[0, inf)"),
         )
+        for area in (self.global_area, self.local_area):
+            View(size=1, area=area)
 
 
 @dataclass(frozen=True, kw_only=True)

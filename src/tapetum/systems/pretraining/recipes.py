@@ -129,6 +129,18 @@ class PretrainRun(ImageRun):
     """One of the seven, or the reference of a method of your own: FILE.py:CLASS, package.module:CLASS, an entry point."""
     preset: Preset = "small"
     """small: for a laptop and images of 32 to 64 pixels; resnet, vit: as published on ImageNet, for accelerators."""
+    schedule: Literal["cosine", "milestones"] = "cosine"
+    """How the rate goes on after the warm-up: by a cosine to 0, or a tenth at each of `milestones`."""
+    milestones: tuple[float, ...] = (2 / 3, 8 / 9)
+    """Shares of the run after which the rate is a tenth of what it was, where the schedule is milestones."""
+    nesterov: bool = False
+    """Of SGD and LARS: step from where the momentum leads."""
+    eps: float = 1e-8
+    """AdamW's epsilon."""
+    clip_each: bool = False
+    """Hold the gradient of each parameter to `clip_norm` by itself, instead of all together."""
+    frozen_patches: bool = False
+    """The patch projection of a ViT stays as it begins (MoCo v3, arXiv 2104.02057, section 4.2)."""
     device_augmentation: bool = False
     """Change colours, blur and normalise on the device that trains instead of in the workers, which crop alone: the same views
     but for rounding, and a quarter of the bytes on the way."""
@@ -196,6 +208,17 @@ class PretrainRun(ImageRun):
         unit = 16 if 16 % patch == 0 else patch
         return max(unit, round(self.size * 96 / 224 / unit) * unit)
 
+    def freeze_patches(self, encoder: "Encoder") -> "Encoder":
+        """Freeze the patch projection of a ViT where the run says so; returns the encoder."""
+        patches = getattr(encoder, "patches", None)
+        if self.frozen_patches and patches is not None:
+            patches.requires_grad_(False)
+        return encoder
+
+    def new_encoder(self, seed: int) -> "Encoder":
+        """Make the network that is trained, as of any run, with what stays as it begins."""
+        return self.freeze_patches(super().new_encoder(seed))
+
     def settings(self) -> Any:
         """Look up the settings of the run's method; of a method of your own, its `Settings` as `own` changes them."""
         if self.method in METHODS:
@@ -217,8 +240,11 @@ class PretrainRun(ImageRun):
         kept = {name: value for name, value in settings.items() if name not in METHODS or name == self.method}
         if self.method not in METHODS:
             kept["method"] = " ".join(record_of_class(self.method, "method").values())
-        if not self.own:
-            del kept["own"]
+        for later in ("own", "frozen_patches"):  # an older checkpoint has none of them
+            if not kept[later]:
+                del kept[later]
+        if self.method == "byol" and self.byol.layers == 2:
+            del kept["byol"]["layers"]
         return {**kept, "encoder": self.encoder_label()}
 
 

@@ -21,7 +21,6 @@ def plan_run(run: PretrainRun) -> RunPlan:
     return RunPlan(
         phases=(phase,),
         examples_are=f"images, in views: {views}",
-        bf16=run.bf16,
         data="" if run.steps else f"{images:,} images, {name}",
         unpublished=unpublished_values(run, UNPUBLISHED.get((run.method, run.preset), {})),
     )

@@ -42,7 +42,12 @@ _UNDECAYED = "positions", "class_token", "registers", "mask_token", "log_scale"
 """Parameters of two and more dimensions that don't decay."""
 PROBE = "probe_every", "probe_data", "probe_images"
 """Fields of a run that say how the encoder is scored on the way."""
-_NOT_LEARNING = "data", "data_weights", "preset", "epochs", "micro_batch", "device_augmentation", "device_decoding", *PROBE
+LOOP = "schedule", "milestones", "nesterov", "eps", "clip_each"
+"""Fields of a run that the loop's config has as they are."""
+_NOT_LEARNING = (
+    *("data", "data_weights", "preset", "epochs", "micro_batch", "device_augmentation", "device_decoding"),
+    *(*LOOP, *PROBE),
+)
 """Fields of a run that don't change what is learned, or of which the loop's config knows."""
 
 

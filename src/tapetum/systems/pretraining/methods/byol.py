@@ -8,6 +8,8 @@ There are no negatives. The average, `teacher`, moves by 1 - decay after each st
 cosine. Its batch norms use the batch, as the paper's. The result is the network's encoder, not the average's. Each view passes
 alone, as in the paper.
 
+With 3 layers, as in MoCo v3 (2104.02057) for ViTs, projection and prediction end with a batch norm.
+
 Differs from the paper in scale: the loss is the mean of both directions' minus cosines; theirs, 2 - 2 cos, is added up.
 """
 
@@ -39,11 +41,11 @@ class ByolTask(PretrainTask):
         return byol(self.run.size)
 
     def learner(self, encoder: Encoder) -> Learner:
-        hidden, width = self.settings.hidden, self.settings.projection
+        hidden, width, layers = self.settings.hidden, self.settings.projection, self.settings.layers
         return Learner(
             encoder,
-            projection=projection(encoder.width, hidden, width),
-            prediction=projection(width, hidden, width),
+            projection=projection(encoder.width, hidden, width, layers, last_norm=layers > 2),
+            prediction=projection(width, hidden, width, last_norm=layers > 2),
         )
 
     def method_loss(self, model: Learner, batch: Mapping[str, Any], context: StepContext) -> Loss:

@@ -7,7 +7,8 @@
 Where images have classes and no texts, captions are made of the names (arXiv 2209.15589), and images of one caption are
 right for each other.
 
-Differs from the paper: texts are bytes; equal captions.
+Differs from the paper: texts are bytes; equal captions; ResNets are plain ones, without its stem of three convolutions, blurred
+strides and pooling by attention; the text tower has GELU, its public code a quick approximation.
 """
 
 import math

@@ -6,6 +6,9 @@
 
 What keeps it from collapsing: the running mean of the teacher's outputs (`center`) is taken from them, and their temperature is
 low. Crops of one size pass in one batch. The result is the average's encoder, which the paper evaluates.
+
+Differs from the public code: positions and the class token do not decay; the rate falls to 0, not to 1e-6; the teacher's
+temperature rises step by step, not epoch by epoch.
 """
 
 from collections.abc import Mapping
@@ -62,14 +65,15 @@ class DinoLearner(Learner):
         self.register_buffer("center", torch.zeros(prototypes))
 
 
-def teacher_temperature(settings: Dino, progress: float) -> float:
-    """Compute the teacher's temperature when `progress` (0 to 1) of the run is done: a line, then the final one.
+def teacher_temperature(settings: Dino, epochs: float) -> float:
+    """Compute the teacher's temperature after so many epochs: a line, then the final one.
 
-    >>> settings = Dino(teacher_temperature=0.04, final_teacher_temperature=0.07, warmup=0.5)
-    >>> [round(teacher_temperature(settings, done), 4) for done in (0.0, 0.25, 0.5, 1.0)]
+    >>> settings = Dino(teacher_temperature=0.04, final_teacher_temperature=0.07, teacher_warmup_epochs=30)
+    >>> [round(teacher_temperature(settings, done), 4) for done in (0, 15, 30, 100)]
     [0.04, 0.055, 0.07, 0.07]
     """
-    share = min(progress / settings.warmup, 1.0) if settings.warmup else 1.0
+    warmup = settings.teacher_warmup_epochs
+    share = min(epochs / warmup, 1.0) if warmup else 1.0
     return settings.teacher_temperature + share * (settings.final_teacher_temperature - settings.teacher_temperature)
 
 
@@ -92,7 +96,9 @@ class DinoTask(PretrainTask):
         self.frozen_steps = round(self.settings.frozen_epochs * len(source) / run.batch_size)
 
     def views(self) -> tuple[View, ...]:
-        return dino(self.run.size, self.run.local_size, self.settings.local_views)
+        settings = self.settings
+        areas = {"global_area": settings.global_area, "local_area": settings.local_area}
+        return dino(self.run.size, self.run.local_size, settings.local_views, **areas)
 
     def learner(self, encoder: Encoder) -> DinoLearner:
         settings = self.settings
@@ -111,7 +117,7 @@ class DinoTask(PretrainTask):
             targets.unflatten(0, (2, -1)),
             model.center,
             settings.student_temperature,
-            teacher_temperature(settings, context.progress),
+            teacher_temperature(settings, context.step * self.run.batch_size / max(len(self.source), 1)),
         )
         model.center.copy_(move_center(model.center, targets, settings.center_decay))
         return loss, features[0], {}

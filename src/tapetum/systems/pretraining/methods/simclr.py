@@ -6,7 +6,9 @@
 
 Gradients reach both branches. Both views pass in one batch, as in the paper's code: batch norms see them together. With 3
 layers, as in MoCo v3 (2104.02057) for ViTs, the last has a batch norm too. Optimised by LARS with a learning rate of 0.3 for
-batches of 256, weight decay 1e-6, ten epochs of warm-up and a cosine (ResNet-50 in the paper; `recipes` has all presets).
+batches of 256, weight decay 1e-6, ten epochs of warm-up and a cosine (ResNet-50 in the paper; `presets` has all presets).
+
+Differs from the public code: 2 layers end without a batch norm, as in the paper.
 """
 
 from collections.abc import Mapping

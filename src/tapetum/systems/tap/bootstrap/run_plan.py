@@ -73,7 +73,6 @@ def plan_networks(
     return RunPlan(
         phases=(PhasePlan(steps=run.steps, batch_size=run.clips, micro_batch=1, step=step),),
         examples_are=f"{kinds}, {run.frames} frames of {run.size}x{run.size}, {settings.points} points",
-        bf16=run.bf16,
         unpublished=unpublished_values(run, UNPUBLISHED.get(run.preset, {})),
     )
 

@@ -30,14 +30,13 @@ def plan_run(run: TapKubric | TapNano) -> RunPlan:
         return RunPlan(
             phases=(phase,),
             examples_are=f"clips of {run.frames} frames of {run.size}x{run.size}, {run.points} points",
-            bf16=run.bf16,
             unpublished=unpublished_values(run, UNPUBLISHED.get(run.preset, {})),
         )
     phases = []
     for phase in changed_phases(run, run.phases):
         sized = replace(_at_size(run.model, phase.size), iterations=phase.iterations)
         task = _tracking(phase.size, phase.points, matching_weight=MATCHING_WEIGHT)
-        step = measure_step(*clip_loss(task, sized, phase.frames))
+        step = measure_step(*clip_loss(task, sized, phase.frames), bf16=run.bf16)
         phases.append(
             PhasePlan(name=phase.name, steps=phase.steps, batch_size=phase.batch_size, micro_batch=phase.micro_batch, step=step)
         )

@@ -9,7 +9,7 @@ Kubric that pan; sizes of `NANO` are made for a processor.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from tapetum.systems.tapnext.config import TapNextConfig
 from tapetum.tracks.training.recipes import ClipPhase, SceneRun
@@ -83,10 +83,14 @@ PAPER = TapNextRun(
 )
 """TAPNext-B as far as it is published. Not published: optimiser, learning rate and its schedule, decay, how queries are drawn,
 how layers are weighed."""
+PAPER_LOOP: Mapping[str, Any] = {"warmup_steps": 1000, "final_lr": 0.0, "clip_norm": None}
+"""Settings of the loop in `PAPER`, of TAPIR's public configuration, in place of those of small trackers
+(`train.phases.phase_config`)."""
 UNPUBLISHED: Mapping[str, Mapping[str, str]] = {
     "paper": {
         "optimizer": "AdamW, as TAPIR's",
-        "lr": "1e-3 after a warm-up, then a cosine to 0: TAPIR's (arXiv 2306.08637)",
+        "lr": "1e-3 after 1,000 steps of warm-up, then a cosine to 0, no clipping: TAPIR's public configuration",
+        "ema_decay": "the result is an average of decay 0.998: ours",
         "weight_decay": "TAPIR's",
         "layers": "of the public loss file, whose weights of layers are not published",
         "phases.first": "queries on any visible frame",

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -13,7 +14,7 @@ from tapetum.core.fields import check_fields
 from tapetum.core.reading import no_pipe
 from tapetum.systems.tapnext import tracker, weights
 from tapetum.systems.tapnext.model import TapNext
-from tapetum.systems.tapnext.training.recipes import DRAWN_SIZE, TapNextRun
+from tapetum.systems.tapnext.training.recipes import DRAWN_SIZE, PAPER_LOOP, TapNextRun
 from tapetum.systems.tapnext.training.task import TapNextTask
 from tapetum.tracks.training.clips import ClipDataset, Joined, TrackedClip
 from tapetum.tracks.training.image_clips import ImageClips
@@ -47,7 +48,7 @@ def train_tapnext(run: TapNextRun, launch: Launch) -> Path | None:
     def task(phase: ClipPhase, start: Path | None) -> TapNextTask:
         return TapNextTask(run, phase, config, clips_of(phase), checks, start)
 
-    settings = {"weight_decay": run.weight_decay, "bf16": run.bf16} | ({} if scored else {"eval_every": 0})
+    settings = loop_settings(run, phases) | ({} if scored else {"eval_every": 0})
     finished = fit_phases(phases, task, launch, run.seed, **settings)
     if finished is None:
         return None
@@ -57,6 +58,15 @@ def train_tapnext(run: TapNextRun, launch: Launch) -> Path | None:
         network.load_state_dict(load_file(no_pipe(finished)))
         weights.save(network, target, dtype=torch.float16)
     return target
+
+
+def loop_settings(run: TapNextRun, phases: Sequence[ClipPhase]) -> dict[str, Any]:
+    """Collect the settings of the loop that are not those of small trackers; a short run warms up for a tenth of it at most."""
+    settings: dict[str, Any] = {"weight_decay": run.weight_decay, "bf16": run.bf16}
+    if run.preset == "paper":
+        warmup_steps = min(PAPER_LOOP["warmup_steps"], *(phase.steps // 10 for phase in phases))
+        settings |= {**PAPER_LOOP, "warmup_steps": warmup_steps}
+    return settings
 
 
 ClipsOf = Callable[[ClipPhase], ClipDataset]

@@ -43,7 +43,6 @@ def plan_run(run: TapNextRun) -> RunPlan:
     return RunPlan(
         phases=tuple(planned),
         examples_are=f"clips, at the end of {last.frames} frames of {last.size}x{last.size}, {last.points} points",
-        bf16=run.bf16,
         unpublished=unpublished_values(run, UNPUBLISHED.get(run.preset, {})),
     )
 
