@@ -88,6 +88,6 @@ def test_ray_does_the_same_and_raises_the_same() -> None:
 def test_a_ray_that_does_not_start_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     ray = pytest.importorskip("ray")
     monkeypatch.setenv("RAY_ADDRESS", "nowhere://x")
-    with pytest.raises(BadInput, match=r"^Ray does not start: [^\n]*; make room for it, check RAY_ADDRESS, or leave"):
+    with pytest.raises(BadInput, match=r"^Ray does not start: [^\n]*; make room, check RAY_ADDRESS, or leave"):
         next(run_jobs(invert, [1], three, engine="ray"))
     assert not ray.is_initialized()

@@ -221,9 +221,7 @@ def _cluster(ray: Any) -> Iterator[None]:
     except Exception as error:  # of any class, where a process of Ray's is killed as it starts
         ray.shutdown()
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise BadInput(
-            f"Ray does not start: {reason}; make room for it, check RAY_ADDRESS, or leave --engine ray out"
-        ) from error
+        raise BadInput(f"Ray does not start: {reason}; make room, check RAY_ADDRESS, or leave --engine ray out") from error
     try:
         yield
     finally:

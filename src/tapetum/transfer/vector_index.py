@@ -306,8 +306,9 @@ class VectorIndex:
 def _piece(entry: tuple[Any, ...] | None) -> IndexedPiece:
     """What a row of the database says of a piece."""
     path, start, stop, thumbnail, tags = entry or (None,) * 5
-    image, span = start is None and stop is None, isinstance(start, float) and isinstance(stop, float)
-    if not (isinstance(path, str) and (image or (span and 0 <= start <= stop < float("inf")))):
+    image = start is None and stop is None
+    span = isinstance(start, float) and isinstance(stop, float) and 0 <= start <= stop < float("inf")
+    if not (isinstance(path, str) and (image or span)):
         raise sqlite3.DatabaseError("a piece has no file, or no time in it")
     return IndexedPiece(
         path=path, start_s=start, stop_s=stop, thumbnail=thumbnail if isinstance(thumbnail, bytes) else None, tags=_tags(tags)
