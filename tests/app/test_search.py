@@ -2,8 +2,10 @@
 
 import json
 import re
+import sqlite3
 from base64 import b64decode
 from collections.abc import Callable
+from contextlib import closing
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from tapetum.app.search_results import Grouped, Searched, sureness
 from tapetum.core.errors import BadInput
 from tapetum.encoders import imagenet
 from tapetum.transfer import approximate_search
+from tapetum.transfer.index_database import DATABASE, VECTORS
 from tapetum.transfer.inverted_lists import InvertedLists
 from tapetum.transfer.vector_index import IndexedPiece, VectorIndex
 from tapetum.video import write_video
@@ -154,6 +157,35 @@ def tagged(folder: Path) -> None:
         seconds = [(), (("seashore", 0.5),), (("seashore", 0.375), ("pug", 0.25)), (("seashore", 0.125),)]
         pieces = [IndexedPiece(path="f.mp4", start_s=k, stop_s=k + 1, tags=tags) for k, tags in enumerate(seconds)]
         index.put("f.mp4", "f", pieces, np.ones((4, 4)))
+
+
+ENDLESS = "as with recursive r(x) as (select 1 union all select x + 1 from r) select"
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        f"drop table about; create view about {ENDLESS} 'format' as name, '2' as value from r where x < 0",
+        f"drop table pieces; create view pieces {ENDLESS} x as row, 1 as file from r where x < 0",
+        "update pieces set row = -5 where row = 2",
+        "update pieces set tags = 'pug'",
+        "not a number",
+    ],
+)
+def test_a_damaged_index_is_one_line(tmp_path: Path, run: Run, planted: str) -> None:
+    tagged(tmp_path / "i")
+    if planted == "not a number":
+        np.full(28, np.nan, np.float16).tofile(tmp_path / "i" / VECTORS)
+    else:
+        with closing(sqlite3.connect(tmp_path / "i" / DATABASE)) as database:
+            database.executescript(planted)
+    for words in (("--duplicates",), ("--clusters", 2), ("pug",)):
+        code, out, err = run("search", tmp_path / "i", *words)
+        if planted == "not a number" and words == ("pug",):  # which compares no vectors
+            continue
+        assert (code, out, err.count("\n")) == (2, "", 1), err
+        assert "unforeseen" not in err
+        assert "again" in err
 
 
 def test_names_stand_in_where_no_words_are_read(tmp_path: Path, run: Run) -> None:

@@ -1,12 +1,17 @@
 """Trackers by name."""
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import tapetum
 from tapetum.bench.baselines import load_tracker, load_tracker3d
 from tapetum.core.errors import BadInput
+
+Run = Callable[..., tuple[int, str, str]]
 
 
 def test_trackers_by_name() -> None:
@@ -33,6 +38,17 @@ class MyTracker:
         return Tracks(xy=xy, visible=shown, confidence=shown.astype(np.float32), queries=queries)
 
 
+class Tuple(MyTracker):
+    def track(self, video, queries, *, progress=None):
+        tracks = super().track(video, queries)
+        return tracks.xy, tracks.visible
+
+
+class Fewer(MyTracker):
+    def track(self, video, queries, *, progress=None):
+        return super().track(video, queries[1:])
+
+
 class Nothing:
     pass
 '''
@@ -47,3 +63,17 @@ def test_a_tracker_of_ones_own_is_scored_under_its_name(tmp_path: Path) -> None:
     assert scores.table["videos"] == 1
     with pytest.raises(BadInput, match="tracks nothing; give it a method track"):
         load_tracker(f"{tmp_path}/own_tracker_file.py:Nothing")
+
+
+def test_what_a_tracker_of_ones_own_returns_is_checked(tmp_path: Path, clip: Path, run: Run) -> None:
+    (tmp_path / "odd_tracker_file.py").write_text(TRACKER)
+    for name, message in (
+        ("Tuple", r"Tuple returned tuple; return tapetum\.types\.Tracks\(xy=xy, "),
+        ("Fewer", "Fewer returned 1 points for 2 queries"),
+    ):
+        reference = f"{tmp_path}/odd_tracker_file.py:{name}"
+        with pytest.raises(BadInput, match=message):
+            load_tracker(reference).track(np.zeros((2, 8, 8, 3), np.uint8), np.zeros((2, 3)))
+        code, out, err = run("track", clip, "--query", "0,5,5", "--query", "0,6,6", "--model", reference)
+        assert (code, out, err.count("\n")) == (2, "", 1), err
+        assert re.search(message, err)

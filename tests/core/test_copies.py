@@ -35,7 +35,7 @@ def copied(address: str, *below: str) -> str:
         ("s3://bucket/sums", f"sums/{'0a' * 16}/1.jpg", f"s3://bucket/sums/{'0a' * 16}/1.jpg"),
         ("s3://bucket", "bucket/a.jpg", "s3://bucket/a.jpg"),
         ("https://host/my%20photos", "my photos/b c#.jpg", "https://host/my%20photos/b%20c%23.jpg"),
-        ("https://host/clip.mp4?key=a%2Fb", "clip.mp4", "https://host/clip.mp4?key=a%2Fb"),
+        ("https://host/clip.mp4?part=a%2Fb", "clip.mp4", "https://host/clip.mp4?part=a%2Fb"),
         ("https://host", "data/a.jpg", "https://host/a.jpg"),
         ("https://host/some/lines.jsonl", "images/red 0.png", "https://host/some/images/red%200.png"),
         ("hf://datasets/a/set", "set#episode=3,camera=top", "hf://datasets/a/set#episode=3,camera=top"),

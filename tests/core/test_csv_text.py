@@ -1,5 +1,6 @@
 """Csv texts with any sign between cells, and every reader of them."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -94,3 +95,41 @@ def test_what_makes_no_difference():
     assert list(CsvRows('name;x\n"1,5 or 2";1,5\n')) == [["name", "x"], ["1,5 or 2", "1.5"]]
     assert list(CsvRows("a,b\n")) == [["a", "b"]]
     assert csv_records("a;b\n1,5;2;3\n") == [{"a": "1,5", "b": "2"}]
+
+
+NAMES = (
+    "=1+1",
+    "@SUM(A1)",
+    "+left",
+    "-5",
+    " =x",
+    "'=x",
+    "''@",
+    "'tail",
+    "a;=1",
+    "a,+b",
+    "\uff1d1",
+    "x-y",
+    "it's = 1",
+    "=",
+    'b;"=2',
+)
+
+
+@pytest.mark.parametrize("form", ["tapetum", "dlc"])
+def test_no_name_is_a_formula_and_all_come_back(tmp_path: Path, form: str) -> None:
+    n = len(NAMES)
+    made = Tracks(
+        xy=np.ones((n, 2, 2)), visible=np.ones((n, 2), bool), confidence=np.ones((n, 2)), queries=np.ones((n, 3)), names=NAMES
+    )
+    path = write_tracks(made, tmp_path / "tracks.csv", form)  # pyright: ignore[reportArgumentType]
+    assert read_tracks(path).names == NAMES
+    lines = path.read_text().splitlines()
+    for sign in ",;\t":  # whichever a spreadsheet takes
+        cells = {cell.strip('" ') for row in csv.reader(lines, delimiter=sign) for cell in row}
+        assert [cell for cell in cells if cell and cell[0] in "=+-@\uff1d"] == []
+
+
+def test_a_table_of_points_takes_names_from_a_spreadsheet(tmp_path: Path) -> None:
+    (tmp_path / "points.csv").write_text("x,y,name,id\n1,2,'=1+1,'-a\n1,2,=2,'b\n")
+    assert [(row.name, row.known) for row in read_points(tmp_path / "points.csv")] == [("=1+1", "-a"), ("=2", "'b")]

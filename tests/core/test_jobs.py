@@ -82,3 +82,12 @@ def test_ray_does_the_same_and_raises_the_same() -> None:
     assert sorted(results) == [(0, 2.0), (1, "-1 is negative"), (2, 3.0)]
     with pytest.raises(BadInput, match="-1 is negative"):
         list(run_jobs(halve, [-1], lambda: 2, engine="ray"))
+
+
+@pytest.mark.slow
+def test_a_ray_that_does_not_start_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_ADDRESS", "nowhere://x")
+    with pytest.raises(BadInput, match=r"^Ray does not start: [^\n]*; make room, check RAY_ADDRESS, or leave"):
+        next(run_jobs(invert, [1], three, engine="ray"))
+    assert not ray.is_initialized()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from support.file_server import serving
 from support.storage import object_storage, web_server
 from tapetum.core import remote_cache
 from tapetum.core.errors import BadInput, Unreachable
@@ -74,6 +75,15 @@ def test_what_may_not_be_copied(web: Path) -> None:
             local_place(f"{base}/gone.parquet", RemoteCache())
     with pytest.raises(BadInput, match=r"x/\.\./\.\./y would be copied out of its folder; rename it"):
         remote_folder._name_below("s3://bucket/x", "x", "s3://bucket/x/../../y")
+
+
+def test_files_without_a_length_have_no_more_room_than_others(web: Path, tmp_path: Path) -> None:
+    page = b"<a href='a.png'><a href='b.png'>"
+    with serving({"/of/": page, "/of/a.png": bytes(10**6), "/of/b.png": bytes(10**6)}) as server:
+        server.length = False
+        with pytest.raises(BadInput, match=r"b\.png sends more than 500,000 bytes"):
+            local_place(f"{server.base}/of", RemoteCache(1_500_000))
+        assert sum(map(len, contents(tmp_path / "cache").values())) < 1_001_000
 
 
 def test_what_was_used_longest_ago_makes_room_unless_it_is_used(web: Path) -> None:

@@ -12,7 +12,8 @@ import pytest
 
 from support.file_server import FileServer, serving
 from tapetum.core.errors import BadInput
-from tapetum.hub.connection import Limits, Unreachable, check_address, within
+from tapetum.core.limits import Limits
+from tapetum.hub.connection import Unreachable, check_address, within
 from tapetum.hub.download import announced_size, download
 
 CONTENT = b"0123456789" * 20_000

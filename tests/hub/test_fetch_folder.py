@@ -11,7 +11,7 @@ import pytest
 
 from support.hub import serve
 from tapetum.core.errors import BadInput
-from tapetum.hub.connection import Limits
+from tapetum.core.limits import Limits
 from tapetum.hub.fetch import fetch_folder
 from tapetum.hub.registry import find
 from tapetum.hub.repositories import RECORD_FILE, files_to_fetch, parse_repository, read_record

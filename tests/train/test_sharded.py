@@ -1,7 +1,9 @@
 """Checkpoints of which each process writes its part: read by any number of processes, damaged, cut off, and at an address."""
 
 import json
+import os
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -181,6 +183,22 @@ def test_a_missing_or_damaged_part_leads_to_the_checkpoint_before(tmp_path: Path
     with pytest.raises(BadInput, match="none of the 2 checkpoints in checkpoints is whole"):
         fit(Restore(), CONFIG, tmp_path)
     assert capsys.readouterr().err.count("part-00000.safetensors does not match its checksum") == 2
+
+
+@pytest.mark.parametrize("plant", [os.mkfifo, lambda path: path.write_bytes(b"tensors of somebody")])
+def test_what_the_manifest_does_not_name_is_not_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], plant: Callable[[Path], Any]
+) -> None:
+    done = fit(Restore(), CONFIG, tmp_path)
+    plant(Path(done.checkpoint) / "x.safetensors")
+    capsys.readouterr()
+    again = fit(Restore(), CONFIG, tmp_path)
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith(
+        "warning: checkpoint step_00000006 has x.safetensors, which its manifest.json does not name; delete"
+    )
+    assert said[1] == "goes on after step 4 of 6, from step_00000004"
+    assert torch.equal(again.model.first.weight, done.model.first.weight)
 
 
 @pytest.mark.slow

@@ -1,19 +1,25 @@
 """An index of vectors: exact, renewed file by file, whole after a kill."""
 
+import multiprocessing
+import sqlite3
+import struct
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tapetum.core.errors import BadInput
 from tapetum.transfer import index_database, vector_search
-from tapetum.transfer.index_database import DATABASE, VECTORS
+from tapetum.transfer.index_database import DATABASE, OTHER_VECTORS, VECTORS, refusing_damage
 from tapetum.transfer.vector_index import IndexedPiece, VectorIndex, about_files
+
+MAGIC = bytes.fromhex("d9d505f920a163d7")
 
 
 def put(index: VectorIndex, name: str, vectors: np.ndarray, mark: str = "f") -> None:
@@ -199,5 +205,111 @@ def test_what_is_no_index_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="shorter than its 150 rows"):
         VectorIndex.open(tmp_path / "i")
     (tmp_path / "i" / DATABASE).write_bytes(b"no database at all" * 99)
-    with pytest.raises(BadInput, match="is no index, or is damaged"):
+    with pytest.raises(BadInput, match="is no index of this version, or is damaged"):
         VectorIndex.open(tmp_path / "i")
+
+
+def begin_together(folder: Path, name: str, together: Any, said: Any) -> None:
+    """Make indexes in many folders, each at the same time as the other processes, and put a file into each."""
+    wrong = []
+    for k in range(15):
+        together.wait(30)
+        try:
+            with VectorIndex.create(folder / str(k), "net", 4, exist_ok=True) as index:
+                put(index, name, np.ones((1, 4)))
+        except Exception as error:
+            wrong.append(f"{name}: {error!r}")
+    said.put(wrong)
+
+
+@pytest.mark.slow
+def test_processes_that_begin_together_share_one_index(tmp_path: Path) -> None:
+    fork = multiprocessing.get_context("fork")
+    together, said = fork.Barrier(3), fork.SimpleQueue()
+    processes = [fork.Process(target=begin_together, args=(tmp_path, name, together, said)) for name in "abc"]
+    for process in processes:
+        process.start()
+    assert [said.get() for _ in processes] == [[], [], []]
+    for process in processes:
+        process.join()
+    for folder in tmp_path.iterdir():
+        assert {path.name for path in folder.iterdir()} == {DATABASE, VECTORS}
+        with VectorIndex.open(folder) as index:
+            assert index.fingerprints().keys() == {"a", "b", "c"}
+
+
+ENDLESS = "with recursive r(x) as (select 1 union all select x + 1 from r) select "
+PLANTED = {
+    "a view for about": f"alter table about rename to a; create view about as {ENDLESS} 'name', 'value' from r where x < 0",
+    "a view for pieces": "alter table pieces rename to p; create view pieces as "
+    + ENDLESS
+    + "x as row, 1 file from r where x < 0",
+    "a trigger": "create trigger t after delete on files begin delete from about; end",
+    "a computed column": "alter table files add x as (zeroblob(1000000000))",
+    "a row below 0": "update pieces set row = -5 where row = 3",
+    "no file": "pragma foreign_keys = off; delete from files where id = 2",
+    "no path": "update files set path = x'ff00' where id = 2",
+    "a time that is none": "update pieces set start_s = 'now'",
+    "an endless time": "update pieces set stop_s = 9e999",
+    "tags that are none": "update pieces set tags = '{'",
+    "tags of something else": "update pieces set tags = '[1]'",
+    "no channels": "update about set value = '0' where name = 'channels'",
+    "no text": "update about set value = x'00' where name = 'model'",
+}
+
+
+@pytest.mark.parametrize("planted", PLANTED)
+def test_nothing_in_an_index_is_trusted(tmp_path: Path, planted: str) -> None:
+    filled(tmp_path / "i", 4)[0].close()
+    with closing(sqlite3.connect(tmp_path / "i" / DATABASE)) as database:
+        database.executescript(PLANTED[planted])
+    with pytest.raises(
+        BadInput, match=r"^[^\n]* is (no index of this version, or is )?damaged \([^\n]*; remove it, and make it"
+    ):
+        look_everywhere(tmp_path / "i")
+
+
+def look_everywhere(folder: Path) -> None:
+    with refusing_damage(folder), VectorIndex.open(folder) as index:
+        assert index.search(np.ones((1, 8)), 99)[0].max() < 12
+        index.pieces(index.rows())
+        index.rows_of("002.mp4")
+        list(index.tags())
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 7.0])
+def test_vectors_that_are_damaged_are_never_compared(tmp_path: Path, value: float) -> None:
+    filled(tmp_path / "i", 4)[0].close()
+    stored = np.memmap(tmp_path / "i" / VECTORS, np.float16, "r+", shape=(12, 8))
+    stored[5, 2] = value
+    stored.flush()
+    with VectorIndex.open(tmp_path / "i") as index:
+        for compare in (lambda: index.nearest(np.ones((1, 8)), 2), index.vectors, index.duplicates):
+            with pytest.raises(BadInput, match=r"not finite, or not of length 1; make .* again"):
+                compare()
+
+
+def test_a_journal_never_deletes_another_file(tmp_path: Path) -> None:
+    filled(tmp_path / "i", 4)[0].close()
+    other, path = tmp_path / "letter.txt", tmp_path / "i" / DATABASE
+    other.write_text("precious")
+    name, pages = bytes(other), path.stat().st_size // 4096
+    header = MAGIC + struct.pack(">5I", 0, 1, pages, 512, 4096)
+    end = struct.pack(">I", (1 << 30) // 4096 + 1) + name + struct.pack(">2I", len(name), sum(name)) + MAGIC
+    Path(f"{path}-journal").write_bytes(header.ljust(512, b"\0") + end)
+    for writes in (False, True):
+        with pytest.raises(BadInput, match=r"-journal names another file"):
+            VectorIndex.open(tmp_path / "i", writes=writes)
+        assert other.read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", [DATABASE, VECTORS, OTHER_VECTORS])
+def test_an_index_is_not_written_through_links(tmp_path: Path, name: str) -> None:
+    filled(tmp_path / "i", 4)[0].close()
+    (tmp_path / "other").write_bytes((tmp_path / "i" / name).read_bytes() if name != OTHER_VECTORS else b"precious")
+    (tmp_path / "i" / name).unlink(missing_ok=True)
+    (tmp_path / "i" / name).symlink_to(tmp_path / "other")
+    with pytest.raises(BadInput, match=f"{name} is a link, and an index is not written through one"):
+        VectorIndex.open(tmp_path / "i", writes=True)
+    with VectorIndex.open(tmp_path / "i") as index:
+        assert len(index) == 12

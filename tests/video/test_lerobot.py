@@ -117,3 +117,9 @@ def test_images_in_the_rows_are_frames(copied: Path) -> None:
     pq.write_table(pq.read_table(rows).append_column("observation.images.top", pa.array(images)), rows)
     video = open_video(f"{copied}#episode=1")
     assert video[[0, 4]][:, 0, 0].tolist() == [[7, 10, 20], [11, 10, 20]]
+    table = pq.read_table(rows).drop_columns("observation.images.top")
+    for lacking in (None, {"bytes": None, "path": None}):
+        given = [*images[:7], lacking, *images[8:]]
+        pq.write_table(table.append_column("observation.images.top", pa.array(given, pa.array(images).type)), rows)
+        with pytest.raises(BadInput, match=r"file-000\.parquet has no observation\.images\.top in row 0 of an episode; get"):
+            open_video(f"{copied}#episode=1")[0]

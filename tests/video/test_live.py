@@ -121,9 +121,10 @@ def test_a_camera_over_http_that_stops(monkeypatch: pytest.MonkeyPatch, hangs: b
     frames = []
     with (
         served(parts, "multipart/x-mixed-replace; boundary=frame", hangs) as address,
-        LiveVideo(address, drop=False) as video,
+        LiveVideo(address.replace("http://", "http://ann:secret@"), drop=False) as video,
         pytest.raises(BadInput, match=f"ended with an error .*{'nothing came for 1 s' if hangs else ''}.*; check the source"),
     ):
         frames.extend(moment.frame for moment in video)
     assert len(frames) == 20, "all that came is handed out"
+    assert video.name == address.replace("http://", "http://...@")
     assert np.abs(frames[5].astype(int) - image(5)).mean() < 20

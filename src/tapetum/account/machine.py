@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+from tapetum.core.errors import hide_secrets
+
 PACKAGES = ("tapetum", "torch", "numpy", "av", "safetensors", "einops")
 
 
@@ -65,12 +67,13 @@ def _git(folder: Path, *words: str) -> str:
 
 
 def without_paths(value: Any) -> Any:
-    """Replace every absolute path in the strings of a value by its last part.
+    """Replace every absolute path in the strings of a value by its last part, and hide what is secret in addresses.
 
     >>> without_paths({"command": "train --data=/home/ann/photos", "steps": 3})
     {'command': 'train --data=photos', 'steps': 3}
     """
     if isinstance(value, str):
+        value = hide_secrets(value)
         return " ".join("=".join(_last_part(part) for part in word.split("=")) for word in value.split(" "))
     if isinstance(value, Mapping):
         return {str(key): without_paths(entry) for key, entry in value.items()}

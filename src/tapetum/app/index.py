@@ -126,9 +126,8 @@ def index(options: IndexOptions, listener: Listener) -> Indexed:
     if not (out / DATABASE).is_file():
         model = MediaModel(options.model or default_model(), choose_device(options.device))
         reference = portable(model.reference)
-        VectorIndex.create(
-            out, model.identity, model.channels, reference=reference, words="yes" if model.reads_words else ""
-        ).close()
+        words = "yes" if model.reads_words else ""
+        VectorIndex.create(out, model.identity, model.channels, exist_ok=True, reference=reference, words=words).close()
     with refusing_damage(out), VectorIndex.open(out, writes=True) as opened:
         reference = options.model or stored_reference(opened.about)
         if model is None and options.model is not None:

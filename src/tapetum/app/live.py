@@ -15,7 +15,7 @@ from tapetum.app.points import PointRequest
 from tapetum.app.track import OVERLAY, SHOWN_BY, TABLE, TRACKS, TrackSettings, file_lines, make_tracker, no_overlay, save
 from tapetum.app.track_files import one_file
 from tapetum.app.verb import File, Listener, Result, verb
-from tapetum.core.errors import BadInput
+from tapetum.core.errors import BadInput, hide_secrets
 from tapetum.core.files import Results, results
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
             save(tracks, written.folder)
             written.commit(instead_of=(OVERLAY,))
         return TrackedLive(
-            source=options.source,
+            source=hide_secrets(options.source),
             width=run.size[0],
             height=run.size[1],
             frame_rate=live.frame_rate,

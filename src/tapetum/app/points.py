@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tapetum.core.csv_text import CsvRows, cells_of
+from tapetum.core.csv_text import CsvRows, cells_of, unguarded
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import read_bytes
 
@@ -184,6 +184,7 @@ def _points_of(path: Path, rows: CsvRows) -> list[Row]:
         except (ValueError, IndexError):
             raise BadInput(f"{name} is {','.join(row)[:80]!r}; it must hold numbers for {','.join(header)[:80]}") from None
         called, known = ("" if column is None else row[column].strip() if column < len(row) else "" for column in words)
+        called, known = unguarded(called), unguarded(known)
         if not (called.isprintable() and known.isprintable()):
             raise BadInput(f"{name} has a name or id that cannot be printed; leave out line breaks and the like")
         points.append(Row(name, (t, x, y), called, known))

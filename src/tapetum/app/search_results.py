@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tapetum.app.model_remarks import describe_model
 from tapetum.app.verb import Result
+from tapetum.core.errors import hide_secrets
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +36,9 @@ class MomentMatch:
     """Of what tags found: the classifier's probability of the words."""
     thumbnails: tuple[bytes, ...] = field(default=(), repr=False)
     """Small JPEGs, where the index has some; a page shows them, JSON does not."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", hide_secrets(self.path))
 
     def as_json(self) -> dict[str, Any]:
         """Give all but the thumbnails."""

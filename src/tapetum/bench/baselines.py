@@ -1,9 +1,11 @@
 """Trackers by name, in the image and in space: with weights, and without learning, floors that a model must clear."""
 
 from collections.abc import Sized
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Num
@@ -90,10 +92,31 @@ def load_tracker(name_or_path: str, device: str | None = None, dtype: str = "flo
 
 
 def own_tracker(reference: str) -> Tracker:
-    """Build a tracker of the user's own class (`tapetum.core.plugins`). Raises BadInput for what tracks nothing."""
+    """Build a tracker of the user's own class (`tapetum.core.plugins`). Raises BadInput for what tracks nothing.
+
+    Its `track` raises BadInput too, where what it returns are no tracks of the points that were asked for.
+    """
     tracker = resolve_class(reference, "tracker")()
-    if not callable(getattr(tracker, "track", None)):
+    track = getattr(tracker, "track", None)
+    if not callable(track):
         raise BadInput(f"{reference} tracks nothing; give it a method track(video, queries, *, progress=None) -> Tracks")
+
+    @wraps(track)
+    def checked(video: Any, queries: Any, /, **options: Any) -> Tracks:
+        tracks = track(video, queries, **options)
+        if not isinstance(tracks, Tracks):
+            raise BadInput(
+                f"track of {reference} returned {type(tracks).__name__}; return "
+                "tapetum.types.Tracks(xy=xy, visible=visible, confidence=confidence, queries=queries)"
+            )
+        if tracks.points != len(queries):
+            raise BadInput(
+                f"track of {reference} returned {tracks.points} points for {len(queries)} queries; return one for each"
+            )
+        return tracks
+
+    with suppress(AttributeError):  # an instance whose attributes are fixed
+        tracker.track = checked
     return tracker
 
 

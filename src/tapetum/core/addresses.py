@@ -25,14 +25,17 @@ from urllib.parse import unquote, urlsplit
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file
+from tapetum.core.limits import USUAL, check_size, receiving
 from tapetum.core.reading import open_file, read_json
+from tapetum.core.web_pages import is_visible, linked_files
 
 PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "http": "aiohttp", "https": "aiohttp", "hf": "huggingface_hub"}
 """Schemes of addresses that are read, and the package that fsspec needs for each."""
 MOST_CACHED = 20 << 30
 """Bytes that `cached_files` keeps; what was used longest ago goes first."""
-_RESERVE = 512 << 20
-"""Bytes that stay free on the disk."""
+LIMITS = USUAL
+"""What is taken of a server."""
+WEB = "http://", "https://"
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _OF_CONTENT = "md5Hash", "Content-MD5", "blob_id"
 _OF_CHANGES = "ETag", "etag", "generation", "LastModified", "Last-Modified", "updated"
@@ -40,7 +43,6 @@ _OF_CHANGES = "ETag", "etag", "generation", "LastModified", "Last-Modified", "up
 files of a web server may be the same."""
 _LIBRARIES = "aiohttp", "botocore", "aiobotocore", "s3fs", "gcsfs", "google", "httpx", "requests", "urllib3", "huggingface_hub"
 """Packages that raise classes of their own where a server refuses, or cannot be reached."""
-_SERVER_ANSWERS_S, _PIECE_COMES_S = 20, 60
 _RECORD, _NEW = "files.json", ".new-"
 _BEING_MADE_S = 86400
 """Seconds after which a folder of copies that is not whole belongs to a process that was killed."""
@@ -107,7 +109,7 @@ def name_at(address: str) -> str:
     >>> name_at("https://example.org/photos/a%20dog.JPG?size=2")
     'a dog.JPG'
     """
-    path = urlsplit(address).path if address.startswith(("http://", "https://")) else address
+    path = urlsplit(address).path if address.startswith(WEB) else address
     return PurePosixPath(unquote(path)).name
 
 
@@ -124,7 +126,7 @@ def describe(address: str) -> RemoteFile | None:
     with reaching(address):
         system, path = open_system(address)
         try:
-            about = system.info(path)
+            about = _info(system, address, path)
         except FileNotFoundError as error:
             if is_unreachable(error):
                 raise
@@ -137,18 +139,18 @@ def list_files(address: str) -> list[RemoteFile]:
     """List the files below an address, sorted, without hidden ones and those in hidden folders.
 
     A web server must answer with a page of links, as those of plain folders do; only links to what lies below are followed.
-    Raises BadInput where the address cannot be listed.
+    Raises BadInput where the address cannot be listed, or leads to more than `LIMITS` allow.
     """
     with reaching(address):
         system, path = open_system(address)
-        if urlsplit(address).scheme in ("http", "https"):
-            return sorted(_linked_files(system, path), key=lambda file: file.address)
+        if address.startswith(WEB):
+            return [RemoteFile(name, None, "") for name in sorted(linked_files(system, path, LIMITS))]
         listed = system.find(path, detail=True)
         scheme, root = address.partition("://")[0], path.rstrip("/")
         return [
             _remote_file(f"{scheme}://{name}", about)
             for name, about in sorted(listed.items())
-            if about.get("type") == "file" and _is_visible(name.removeprefix(root))
+            if about.get("type") == "file" and is_visible(name.removeprefix(root))
         ]
 
 
@@ -161,7 +163,7 @@ def local_copy(address: str) -> Iterator[Path]:
     check_address(address)
     with tempfile.TemporaryDirectory(prefix="tapetum-") as folder:
         path = Path(folder, name_at(address) or "file")
-        _copy(address, path)
+        copy_file(address, path)
         yield path
 
 
@@ -183,7 +185,7 @@ def cached_files(address: str, names: Sequence[str]) -> Path:
             inside = Path(folder, place.name)
             inside.mkdir()
             for name, file in there.items():
-                _copy(file.address, inside / name)
+                copy_file(file.address, inside / name)
             if _described(address, names) != there:
                 raise BadInput(f"the files at {address} changed while they were copied; try again when that is done")
             with whole_file(inside / _RECORD, own=True) as temporary:
@@ -233,37 +235,25 @@ def _size_of(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-def _copy(address: str, path: Path) -> None:
+def copy_file(address: str, path: Path, most: int = USUAL.most) -> None:
+    """Copy a file while it is no longer than it is said to be, or than `most` bytes, and the disk has room.
+
+    Raises BadInput where it is, or cannot be read.
+    """
     with reaching(address):
         system, name = open_system(address)
-        about = system.info(name)
-        size, free = about.get("size"), shutil.disk_usage(path.parent).free - _RESERVE
-        if size is not None and size > free:
-            raise BadInput(f"{address} has {size:,} bytes, and {path.parent} has room for {max(free, 0):,}; make some")
-        system.get_file(name, str(path))
+        size = _info(system, address, name).get("size")
+        check_size(address, size or 0, size or 0, path.parent, LIMITS)
+        most = min(LIMITS.unsaid if size is None else size, most)
+        watch = {"callback": receiving(address, most, LIMITS, path.parent)} if address.startswith(WEB) else {}
+        system.get_file(name, str(path), **watch)
         if not path.is_file() or (size is not None and path.stat().st_size != size):
             raise BadInput(f"{address} broke off before its {size:,} bytes were there; try again")
 
 
-def _linked_files(system: Any, root: str) -> Iterator[RemoteFile]:
-    """Files of a web server that pages of links lead to, all of them below `root`."""
-    root = root.rstrip("/") + "/"
-    waiting, known = [root], {root}
-    while waiting:
-        for entry in system.ls(waiting.pop(), detail=True):
-            name = entry["name"]
-            below = name.removeprefix(root)
-            if name in known or below == name or "?" in name or "#" in name or ".." in below or not _is_visible(below):
-                continue
-            known.add(name)
-            if name.endswith("/"):
-                waiting.append(name)
-            else:
-                yield RemoteFile(name, None, "")
-
-
-def _is_visible(path: str) -> bool:
-    return not any(part.startswith(".") for part in path.split("/"))
+def _info(system: Any, address: str, path: str) -> dict[str, Any]:
+    """What a server says of a file, in time."""
+    return system.info(path, **({"timeout": LIMITS.answer} if address.startswith(WEB) else {}))
 
 
 def _remote_file(address: str, about: dict[str, Any]) -> RemoteFile:
@@ -279,10 +269,10 @@ def open_system(address: str) -> tuple[Any, str]:
     import fsspec
 
     settings: dict[str, Any] = {}
-    if urlsplit(address).scheme in ("http", "https"):
+    if address.startswith(WEB):
         import aiohttp
 
-        limits = aiohttp.ClientTimeout(total=None, sock_connect=_SERVER_ANSWERS_S, sock_read=_PIECE_COMES_S)
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=LIMITS.answer, sock_read=LIMITS.stall)
         settings["client_kwargs"] = {"timeout": limits}
     system, path = fsspec.url_to_fs(address, **settings)
     system.invalidate_cache()
@@ -313,7 +303,7 @@ def reaching(address: str) -> Iterator[None]:
 
 def is_unreachable(error: FileNotFoundError) -> bool:
     """Check whether a web server cannot be reached, of which fsspec says that the file is not there."""
-    return type(error.__cause__).__name__.startswith("ClientConnect")
+    return isinstance(error.__cause__, TimeoutError) or type(error.__cause__).__name__.startswith("ClientConnect")
 
 
 def _one_line(error: BaseException) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from tapetum.core.addresses import name_at
-from tapetum.core.errors import BadInput
+from tapetum.core.errors import BadInput, hide_secrets
 from tapetum.core.files import whole_file
 from tapetum.core.reading import read_bytes
 
@@ -87,7 +87,7 @@ def place_name(path: str | os.PathLike[str]) -> str:
     >>> place_name(Path("photos/a.jpg"))
     'photos/a.jpg'
     """
-    return address_of(path) or str(path)
+    return hide_secrets(address_of(path) or str(path))
 
 
 def with_addresses(text: str) -> str:
@@ -103,7 +103,7 @@ def with_addresses(text: str) -> str:
             parts.append(address + rest.removeprefix(name))
         else:
             parts.append(f"{address.rpartition('/')[0]}/{rest}")
-    return "".join(parts)
+    return hide_secrets("".join(parts))
 
 
 @contextmanager

@@ -1,4 +1,7 @@
-"""Rows of csv texts, as other programs write them: with commas, semicolons or tabs. Imports no numpy."""
+"""Rows of csv texts, as other programs write them: with commas, semicolons or tabs; and words in those that we write.
+
+Imports no numpy.
+"""
 
 import csv
 import io
@@ -80,3 +83,25 @@ def separator_of(text: str) -> str:
         return max((len(row) for row in islice((row for row in rows if any(map(str.strip, row))), 1)), default=1)
 
     return max((",", ";", "\t"), key=cells)
+
+
+_FORMULA = """(^|[,;\\t\\r\\n])%s([ '"]*[=+\\-@\uff1d\uff0b\uff0d\uff20])"""
+_GUARDED, _UNGUARDED = re.compile(_FORMULA % "'"), re.compile(_FORMULA % "")
+
+
+def guarded(word: str) -> str:
+    """Write a word for a cell so that no spreadsheet takes it, or what follows a sign between cells in it, for a formula.
+
+    >>> guarded("=1+1"), guarded("a;@b"), guarded("x-y")
+    ("'=1+1", "a;'@b", 'x-y')
+    """
+    return _UNGUARDED.sub(r"\1'\2", word)
+
+
+def unguarded(cell: str) -> str:
+    """Read a word that `guarded` wrote.
+
+    >>> unguarded("'=1+1"), unguarded("'tail")
+    ('=1+1', "'tail")
+    """
+    return _GUARDED.sub(r"\1\2", cell)

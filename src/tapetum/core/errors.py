@@ -8,21 +8,41 @@ import re
 
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
+_USER = re.compile(r"(?<=://)[^/?#]*@")
+_SECRET = re.compile(
+    r"([?&;#][^=&;#]*(?:token|signature|secret|passw|pwd|credential|auth|key|\bsig\b)[^=&;#]*=)[^&;#'\"]+", re.IGNORECASE
+)
+
+
+def hide_secrets(text: str) -> str:
+    """Replace user, password, and what signs a query by ... in the addresses of a text that others may see.
+
+    >>> hide_secrets("rtsp://ann:secret@robot/front"), hide_secrets("https://a.org/b.png?part=1&X-Amz-Signature=0f3c")
+    ('rtsp://...@robot/front', 'https://a.org/b.png?part=1&X-Amz-Signature=...')
+    """
+    if "://" not in text:
+        return text
+    return _ADDRESS.sub(lambda match: _SECRET.sub(r"\1...", _USER.sub("...@", match[0])), text)
+
 
 def visible(text: str) -> str:
     r"""Write control characters, by which text from outside could act on a terminal, as they are written in Python.
 
     Line ends and tabs stay. Names of files, fields of ledgers, captions, labels and what servers answer go through this before
-    they are printed.
+    they are printed. What is secret in addresses is hidden.
 
     >>> print(visible("\x1b[2Jcat.png"))
     \x1b[2Jcat.png
     """
-    return _UNSEEN.sub(lambda match: repr(match[0])[1:-1], text)
+    return _UNSEEN.sub(lambda match: repr(match[0])[1:-1], hide_secrets(text))
 
 
 class TapetumError(Exception):
-    """Root of all errors raised on purpose by tapetum."""
+    """Root of all errors raised on purpose by tapetum; what is secret in the addresses that a message names is hidden."""
+
+    def __init__(self, *args: object):
+        super().__init__(*(hide_secrets(each) if isinstance(each, str) else each for each in args))
 
 
 class BadInput(TapetumError):

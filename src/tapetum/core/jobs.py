@@ -27,7 +27,7 @@ from uuid import uuid4
 
 from tapetum.core.batched_work import BatchedWork
 from tapetum.core.copies import check_cluster
-from tapetum.core.errors import MissingExtra, TapetumError
+from tapetum.core.errors import BadInput, MissingExtra, TapetumError
 from tapetum.core.provenance import carried
 from tapetum.core.ray_actors import ActorPool
 from tapetum.core.threads import threads_each
@@ -216,7 +216,12 @@ def _cluster(ray: Any) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    ray.init(log_to_driver=False, include_dashboard=False, configure_logging=False)
+    try:
+        ray.init(log_to_driver=False, include_dashboard=False, configure_logging=False)
+    except Exception as error:  # of any class, where a process of Ray's is killed as it starts
+        ray.shutdown()
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise BadInput(f"Ray does not start: {reason}; make room, check RAY_ADDRESS, or leave --engine ray out") from error
     try:
         yield
     finally:

@@ -25,9 +25,10 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from tapetum.core.addresses import MOST_CACHED, RemoteFile, is_unreachable, open_system, reaching
+from tapetum.core.addresses import LIMITS, MOST_CACHED, WEB, RemoteFile, is_unreachable, open_system, reaching
 from tapetum.core.errors import BadInput, TapetumError, Unreachable
 from tapetum.core.files import whole_file
+from tapetum.core.limits import receiving
 from tapetum.core.reading import read_bytes
 
 BLOCK = 256 << 10
@@ -38,8 +39,6 @@ _THREADS = 16
 """Parts that a process reads at a time: what they wait for is the way to the server, not the processor."""
 _STREAMED = 4 << 20
 """Bytes that are read at a time from the beginning of a file to its end."""
-_RESERVE = 512 << 20
-"""Bytes that stay free on the disk."""
 _UNFINISHED_S = 86400
 """Seconds after which a file that is not whole belongs to a process that was killed."""
 _TRY_AGAIN = 408, 429
@@ -67,17 +66,27 @@ def read_part(file: RemoteFile, start: int = 0, stop: int | None = None, *, paus
 
 def _read_once(file: RemoteFile, start: int, stop: int | None) -> bytes:
     system, path = open_system(file.address)
-    if stop is None and start == 0:
-        data, size = system.cat_file(path), file.size
-    else:
-        data, size = system.cat_file(path, start=start, end=stop), None if stop is None else stop - start
-        if size is not None and len(data) > size:
-            raise BadInput(
-                f"{file.address} is on a server that sends no parts of files (ranges); use another, or copy the files"
-            )
+    size, part = (file.size, {}) if stop is None else (stop - start, {"start": start, "end": stop})
+    data = _read_web(system, path, size, part) if file.address.startswith(WEB) else system.cat_file(path, **part)
     if size is not None and len(data) != size:
         raise OSError(f"it broke off after {len(data):,} of {size:,} bytes")
     return data
+
+
+def _read_web(system: Any, path: str, size: int | None, part: dict[str, int]) -> bytes:
+    """Read a file of a web server, or a part of it, and no more than was asked for, whatever comes."""
+    data = io.BytesIO()
+    headers = {"headers": {"Range": f"bytes={part['start']}-{part['end'] - 1}"}} if part else {}
+    most = LIMITS.unsaid if size is None else min(size, LIMITS.unsaid)
+    try:
+        system.get_file(path, data, callback=receiving(path, most, LIMITS), **headers)
+    except BadInput:
+        if part and data.tell() > most:
+            raise BadInput(
+                f"{path} is on a server that sends no parts of files (ranges); use another, or copy the files"
+            ) from None
+        raise
+    return data.getvalue()
 
 
 def _is_final(cause: BaseException | None) -> bool:
@@ -188,7 +197,7 @@ class RemoteCache:
     def _store(self, path: Path, data: bytes) -> None:
         with suppress(BadInput, OSError):  # it saves time and no more
             path.parent.mkdir(parents=True, exist_ok=True)
-            if shutil.disk_usage(path.parent).free < len(data) + _RESERVE:
+            if shutil.disk_usage(path.parent).free < len(data) + LIMITS.reserve:
                 return
             with whole_file(path, own=True) as temporary:
                 temporary.write_bytes(data)

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from tapetum.core.csv_text import CsvRows
+from tapetum.core.csv_text import CsvRows, guarded, unguarded
 from tapetum.core.errors import BadInput, MissingExtra
 from tapetum.core.files import named_path, whole_file, writable
 from tapetum.core.reading import no_pipe, read_bytes
@@ -123,7 +123,8 @@ def _texts(values: np.ndarray) -> Iterable[str]:
 
 
 def _quoted(text: str) -> str:
-    """A cell of text, as the csv module reads it back."""
+    """A cell of text, as the csv module and `unguarded` read it back."""
+    text = guarded(text)
     return '"' + text.replace('"', '""') + '"' if any(sign in text for sign in ',"\n\r') else text
 
 
@@ -140,8 +141,8 @@ def from_csv(data: bytes, dtypes: Mapping[str, type]) -> dict[str, np.ndarray]:
         raise ValueError("a row has another number of columns than the header")
     columns = {}
     for index, name in enumerate(header):
-        texts = [row[index] for row in body]
         dtype = dtypes.get(name, np.float32)
+        texts = [unguarded(row[index]) if dtype is np.str_ else row[index] for row in body]
         columns[name] = _numbers(texts, dtype, lines, name) if texts else np.zeros(0, dtype)
     return columns
 

@@ -23,12 +23,24 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeVar
 from urllib.parse import quote, unquote
 
-from tapetum.core.addresses import RemoteFile, check_address, describe, has_address, is_address, join_address, list_files
+from tapetum.core.addresses import (
+    LIMITS,
+    WEB,
+    RemoteFile,
+    check_address,
+    copy_file,
+    describe,
+    has_address,
+    is_address,
+    join_address,
+    list_files,
+)
 from tapetum.core.copies import EPISODES, copy_name, copy_root, using, with_addresses, write_address
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.files import whole_file
+from tapetum.core.limits import check_size
 from tapetum.core.reading import parse_json, read_bytes, read_json
-from tapetum.core.remote_cache import RemoteCache, RemoteStream, cache_of, read_part
+from tapetum.core.remote_cache import RemoteCache, RemoteStream, cache_of
 
 Options = TypeVar("Options")
 
@@ -36,7 +48,6 @@ _RECORD, _LOCK, _USED = "files.json", ".lock", ".used"
 _THREADS = 16
 """Files that are copied at a time."""
 _PIECE = 4 << 20
-_WEB = "http://", "https://"
 _used: dict[Path, IO[str]] = {}
 """Locks of the folders that this process has opened: no other process removes them while it lives."""
 
@@ -122,7 +133,7 @@ def _images_of_lines(copy: Path, address: str) -> dict[str, RemoteFile]:
             row = parse_json(line) if line.strip() else None
             images = row.get("image") if isinstance(row, dict) else None
             named |= dict.fromkeys(each for each in (images if isinstance(images, list) else [images]) if isinstance(each, str))
-    of_web = folder.startswith(_WEB)
+    of_web = folder.startswith(WEB)
     addresses = {_inside(name, f"{name} of {address}"): join_address(folder, quote(name) if of_web else name) for name in named}
     described = _described(addresses.values())
     return {name: described[each] for name, each in addresses.items() if each in described}
@@ -136,7 +147,7 @@ def _described(addresses: Iterable[str]) -> dict[str, RemoteFile]:
 
 def _name_below(address: str, top: str, file: str) -> str:
     below = file.removeprefix(address)
-    return _inside(top + (unquote(below) if address.startswith(_WEB) else below), file)
+    return _inside(top + (unquote(below) if address.startswith(WEB) else below), file)
 
 
 def _inside(name: str, file: str) -> str:
@@ -159,26 +170,33 @@ def _copy_missing(address: str, files: Mapping[str, RemoteFile], root: Path, lim
         )
     _make_room(root, limit - size)
 
-    def copy(name: str) -> None:
-        _copy(files[name], root / name)
+    def copy(name: str, most: int = 0) -> None:
+        _copy(files[name], root / name, most)
         copied[name] = stamps[name]
 
     pool = ThreadPoolExecutor(_THREADS)
     try:
-        for _ in pool.map(copy, [name for name in files if name not in copied]):
+        for _ in pool.map(copy, [name for name in files if name not in copied and files[name].size is not None]):
             pass
+        for name in [name for name in files if files[name].size is None]:  # one by one: nobody knows what else has room
+            if name not in copied:
+                copy(name, limit - size)
+            size += (root / name).stat().st_size
     finally:
         pool.shutdown(cancel_futures=True)
         with whole_file(root / _RECORD, own=True) as temporary:
             temporary.write_bytes(json.dumps(copied).encode())
 
 
-def _copy(file: RemoteFile, path: Path) -> None:
+def _copy(file: RemoteFile, path: Path, most: int) -> None:
+    """Copy a file; one of unknown size as long as it has at most so many bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path, own=True) as temporary, temporary.open("wb") as out:
+    with whole_file(path, own=True) as temporary:
         if file.size is None:
-            out.write(read_part(file))
-        else:
+            copy_file(file.address, temporary, most)
+            return
+        with temporary.open("wb") as out:
+            check_size(file.address, file.size, file.size, path.parent, LIMITS)
             shutil.copyfileobj(RemoteStream(file).buffered(), out, _PIECE)
 
 

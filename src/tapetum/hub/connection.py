@@ -10,7 +10,6 @@ What waits is a thread of its own, since the look-up of a name heeds no time lim
 
 import http.client
 import queue
-import shutil
 import socket
 import threading
 import time
@@ -18,39 +17,16 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from tapetum.core.errors import BadInput
+from tapetum.core.limits import Limits
 
 Value = TypeVar("Value")
 _PIECE = 1 << 20
 _TICK = 1.0
 """Seconds between two signs of life."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What is waited for and taken of a server."""
-
-    answer: float = 20.0
-    """Seconds until it has answered: look-up of its name, connection and all headers."""
-    stall: float = 60.0
-    """Seconds in which `least` bytes of the body must come."""
-    least: int = 1 << 14
-    """Bytes."""
-    most: int = 1 << 41
-    """Bytes of a file."""
-    reserve: int = 512 << 20
-    """Bytes that stay free on the disk."""
-    tries: int = 5
-    """Times in a row that a connection may bring next to nothing: less than `least`, or than a thousandth of the file."""
-
-
-USUAL = Limits()
-"""What is waited for and taken where nobody says otherwise."""
 
 
 class Unreachable(Exception):
@@ -164,16 +140,6 @@ def check_address(url: str) -> None:
         good = False
     if not (good and url.isascii() and url.isprintable() and " " not in url):
         raise BadInput(f"{url[:200]!r} is no address to fetch from; give one such as https://example.org/folder")
-
-
-def check_size(url: str, size: int, missing: int, folder: Path, limits: Limits) -> None:
-    """Raise BadInput where a file of `size` bytes, of which some are `missing`, is larger than it may be or than the disk."""
-    if size > limits.most:
-        raise BadInput(f"{url} has {size:,} bytes or more, and {limits.most:,} are taken at most; check the address")
-    if missing > (free := shutil.disk_usage(folder).free - limits.reserve):
-        raise BadInput(
-            f"{url} brings {missing:,} bytes more, and {folder} has room for {max(0, free):,}; free some or use another disk"
-        )
 
 
 class _Wire:

@@ -21,8 +21,9 @@ from pathlib import Path
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write, whole_file, write_text
+from tapetum.core.limits import USUAL, Limits, check_size
 from tapetum.core.reading import open_file, read_json
-from tapetum.hub.connection import USUAL, Limits, Response, Unreachable, check_address, check_size, connect
+from tapetum.hub.connection import Response, Unreachable, check_address, connect
 
 _BETWEEN = 64 << 20
 """Bytes after which the disk is looked at again."""

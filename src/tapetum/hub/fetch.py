@@ -10,8 +10,9 @@ from urllib.error import HTTPError
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import write_text
+from tapetum.core.limits import USUAL, Limits
 from tapetum.hub import registry
-from tapetum.hub.connection import USUAL, Limits, check_address, within
+from tapetum.hub.connection import check_address, within
 from tapetum.hub.download import Record, download
 from tapetum.hub.loading import named
 from tapetum.hub.repositories import RECORD_FILE, files_to_fetch, is_folder

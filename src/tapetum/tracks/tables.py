@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float
 
-from tapetum.core.csv_text import CsvRows
+from tapetum.core.csv_text import CsvRows, guarded, unguarded
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import read_bytes
 from tapetum.tracks.poses import frame_numbers, point_names
@@ -93,7 +93,7 @@ def _dlc_parts(path: Path, header: Sequence[Sequence[str]]) -> dict[str, dict[st
     """For each body part (of each individual), which number of a row is its x, y and likelihood."""
     parts: dict[str, dict[str, int]] = {}
     for column, (*part, coordinate) in enumerate(list(zip(*header, strict=True))[1:]):
-        places = parts.setdefault("/".join(part), {})
+        places = parts.setdefault("/".join(map(unguarded, part)), {})
         if coordinate in places:
             raise BadInput(f"{path} has {coordinate[:80]} of {'/'.join(part)[:80]} twice; give each body part its own name")
         places[coordinate] = column
@@ -115,7 +115,7 @@ def _dlc_frame(row: _Row) -> int:
 def dlc_rows(tracks: Tracks) -> Iterator[Sequence[object]]:
     """Yield the rows of a table for DeepLabCut."""
     yield ["scorer", *["tapetum"] * (3 * tracks.points)]
-    yield ["bodyparts", *(name for name in point_names(tracks) for _ in range(3))]
+    yield ["bodyparts", *(guarded(name) for name in point_names(tracks) for _ in range(3))]
     yield ["coords", *["x", "y", "likelihood"] * tracks.points]
     xy = np.where(tracks.visible[..., None], tracks.xy.astype(np.float64) - _FIRST_PIXEL, np.nan)
     cells = np.concatenate([xy, tracks.confidence[..., None]], axis=2).transpose(1, 0, 2)

@@ -155,7 +155,7 @@ def write_weights(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]]) -> 
 
 
 def verify(folder: Path, rank: int = 0, size: int = 1) -> None:
-    """Raise BadInput unless every file of the manifest is there and has its checksum.
+    """Raise BadInput unless every file of the manifest is there and has its checksum, and no other has tensors.
 
     Of `size` processes each looks at its share of the files.
     """
@@ -165,6 +165,9 @@ def verify(folder: Path, rank: int = 0, size: int = 1) -> None:
         files = {name: entry["sha256"] for name, entry in manifest["files"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadInput(f"checkpoint {folder.name} has no readable manifest.json; {advice}") from error
+    for path in sorted(folder.glob("*.safetensors")):
+        if path.name not in files:
+            raise BadInput(f"checkpoint {folder.name} has {path.name}, which its manifest.json does not name; delete that file")
     for name, digest in list(files.items())[rank::size]:
         path = folder / Path(name).name
         if not path.is_file():

@@ -159,7 +159,7 @@ def load(folder: Path, like: Callable[[str, torch.Size], Tensor]) -> dict[str, d
     `like` makes an empty tensor for a name and the size of the whole; of one that is sharded, this process reads its rows. All
     processes must call it alike. Checksums are `checkpoint.verify`'s business.
     """
-    for file in folder.glob("part-*.safetensors"):
+    for file in folder.glob("*.safetensors"):  # which are all read, whatever their names
         no_pipe(file)
     reader = HuggingFaceStorageReader(str(folder))
     tensors: dict[str, Any] = {}

@@ -1,18 +1,23 @@
-"""The database of an index of vectors: what is in its tables, and how it is made and opened, whatever state it was left in."""
+"""The database of an index of vectors: what is in its tables, and how it is made and opened, whatever state it was left in.
 
+An index may come from anybody: nothing in it is trusted (`tapetum.core.databases`).
+"""
+
+import os
+import re
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from tapetum.core.databases import check_file, check_schema
 from tapetum.core.errors import BadInput
-from tapetum.core.reading import open_file
+from tapetum.core.files import temporary_file
 
 FORMAT = 2
 DATABASE, VECTORS, OTHER_VECTORS = "index.sqlite", "vectors.f16", "vectors-2.f16"
 _WAIT_S = 5.0
 """Seconds to wait for another process that writes."""
-_MAGIC = b"SQLite format 3\0"
 _SCHEMA = """
 create table about (name text primary key, value text not null);
 create table files (id integer primary key, path text unique not null, fingerprint text not null);
@@ -22,26 +27,42 @@ create index pieces_of_files on pieces(file);
 """
 
 
-def create_database(folder: Path, about: Mapping[str, str]) -> None:
-    """Make the files of an empty index; `about` is what it says of itself.
+def create_database(folder: Path, about: Mapping[str, str], exist_ok: bool = False) -> None:
+    """Make the files of an empty index; `about` is what it says of itself. An index of another process stays if `exist_ok`.
 
     Raises BadInput where there is an index or a file of vectors already, or the folder cannot be written.
     """
+    stray = (folder / VECTORS).is_file() and (folder / VECTORS).stat().st_size  # looked at first: others may write now
     if (folder / DATABASE).exists():
+        if exist_ok:
+            return
         raise BadInput(f"{folder} holds an index already; open it, or give another folder")
-    if (folder / VECTORS).is_file() and (folder / VECTORS).stat().st_size:
+    if stray:
         raise BadInput(f"{folder / VECTORS} is there, and no {DATABASE} that says what it is; give another folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / VECTORS).touch()
-        temporary = folder / f".{DATABASE}.new"
-        temporary.unlink(missing_ok=True)
-        with _connected(temporary) as database:
+        own = temporary_file(folder / DATABASE)
+        own.unlink(missing_ok=True)
+        with _connected(own) as database:
             database.executescript(_SCHEMA)
             database.executemany("insert into about values (?, ?)", {**about, "format": str(FORMAT)}.items())
-        temporary.replace(folder / DATABASE)
+        _put_in_place(own, folder / DATABASE, exist_ok)
     except (OSError, sqlite3.Error) as error:
         raise BadInput(f"cannot make an index in {folder}: {error}; choose another folder") from error
+
+
+def _put_in_place(made: Path, path: Path, exist_ok: bool) -> None:
+    """Give a database its name, unless another process was faster."""
+    try:
+        os.link(made, path)
+    except FileExistsError:
+        if not exist_ok:
+            raise
+    except OSError:  # the disk knows no second names
+        made.rename(path)
+    finally:
+        made.unlink(missing_ok=True)
 
 
 def open_database(folder: Path, writes: bool) -> sqlite3.Connection:
@@ -52,11 +73,12 @@ def open_database(folder: Path, writes: bool) -> sqlite3.Connection:
     path = folder / DATABASE
     if not path.is_file():
         raise BadInput(f"{folder} holds no index; make one: tapetum index FOLDER --out {folder}")
+    for name in (DATABASE, VECTORS, OTHER_VECTORS):
+        if writes and (folder / name).is_symlink():
+            raise BadInput(f"{folder / name} is a link, and an index is not written through one; copy what it leads to")
+    _check_file(path)
     database: sqlite3.Connection | None = None
     try:
-        with open_file(path) as file:
-            if file.read(len(_MAGIC)) != _MAGIC:  # SQLite takes an empty file for a database, and writes into it
-                raise BadInput(f"{path} is no index, or is damaged; remove it, and make it again")
         address = f"{path.resolve().as_uri()}?mode=rw"  # of what is write-protected SQLite only reads
         database = sqlite3.connect(address, uri=True, timeout=_WAIT_S, isolation_level=None)
         database.execute("pragma foreign_keys = on")
@@ -65,20 +87,18 @@ def open_database(folder: Path, writes: bool) -> sqlite3.Connection:
             database.execute("pragma locking_mode = exclusive")
             database.execute("begin exclusive")
             database.execute("commit")
-        about = dict(database.execute("select name, value from about"))
+        about = read_about_table(database)
         if not writes:
             database.execute("pragma query_only = on")
     except sqlite3.Error as error:
         if database is not None:
             database.close()  # it may hold a lock, for as long as somebody looks at the error
         if not isinstance(error, sqlite3.OperationalError):
-            raise BadInput(f"{path} is no index, or is damaged ({error}); remove it, and make it again") from error
+            raise _damaged(path, error) from error
         if "locked" in str(error) or "busy" in str(error):
             raise BadInput(f"another process is changing the index {folder}; try again when it is done") from error
         raise BadInput(f"the index {folder} cannot be opened ({error}); make it again") from error
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read: {error.strerror or error}") from error
-    if about.get("format") != str(FORMAT) or not str(about.get("channels", "")).isdecimal() or "model" not in about:
+    if about.get("format") != str(FORMAT):
         database.close()
         raise BadInput(f"{folder} has format {about.get('format')}, and this version reads {FORMAT}; make it again")
     return database
@@ -90,14 +110,34 @@ def read_about(folder: Path) -> dict[str, str]:
     Raises BadInput where there is none, or it is damaged.
     """
     path = folder / DATABASE
+    _check_file(path)
     try:
-        with open_file(path) as file:
-            if file.read(len(_MAGIC)) != _MAGIC:
-                raise BadInput(f"{path} is no index, or is damaged; remove it, and make it again")
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)) as database:
-            return dict(database.execute("select name, value from about"))
-    except (sqlite3.Error, OSError) as error:
-        raise BadInput(f"{path} is no index, or is damaged ({error}); remove it, and make it again") from error
+            return read_about_table(database)
+    except sqlite3.Error as error:
+        raise _damaged(path, error) from error
+
+
+def _check_file(path: Path) -> None:
+    try:
+        check_file(path)
+    except OSError as error:
+        raise _damaged(path, error.strerror or error) from error
+
+
+def read_about_table(database: sqlite3.Connection) -> dict[str, str]:
+    """Read what an index says of itself; raises sqlite3.DatabaseError where its tables are not as they were made."""
+    check_schema(database, _SCHEMA)
+    about = dict(database.execute("select name, value from about limit 100"))
+    channels = about.get("channels", "")
+    whole = all(isinstance(text, str) for each in about.items() for text in each)
+    if not whole or "model" not in about or not re.fullmatch("[1-9][0-9]{0,6}", channels):
+        raise sqlite3.DatabaseError("it does not say what made it")
+    return about
+
+
+def _damaged(path: Path, error: object) -> BadInput:
+    return BadInput(f"{path} is no index of this version, or is damaged ({error}); remove it, and make it again")
 
 
 @contextmanager

@@ -19,18 +19,22 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int64
 
+from tapetum.core.databases import scan
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe, parse_json
 from tapetum.transfer.approximate_search import ApproximateSearch
-from tapetum.transfer.index_database import OTHER_VECTORS, VECTORS, create_database, open_database
+from tapetum.transfer.index_database import OTHER_VECTORS, VECTORS, create_database, open_database, read_about_table
 from tapetum.transfer.vector_search import Nearest, find_nearest, group_duplicates
 
 _BLOCK = 1 << 16
 """Rows that are copied at a time."""
+_UNIT = 0.02
+"""How far from 1 the length of a vector may be, which float16 rounds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +65,7 @@ class VectorIndex:
 
     def __init__(self, folder: Path, database: sqlite3.Connection, writes: bool):
         self.folder, self._database, self.writes = folder, database, writes
-        about = dict(database.execute("select name, value from about"))
+        about = read_about_table(database)
         self.model: str = about["model"]
         """What made the vectors: vectors of different weights or preprocessing do not mix."""
         self.channels = int(about["channels"])
@@ -73,12 +77,12 @@ class VectorIndex:
         self._approximate = ApproximateSearch(folder, self.model)
 
     @classmethod
-    def create(cls, folder: str | Path, model: str, channels: int, **others: str) -> "VectorIndex":
-        """Make an empty index; `others` is noted in `about`.
+    def create(cls, folder: str | Path, model: str, channels: int, exist_ok: bool = False, **others: str) -> "VectorIndex":
+        """Make an empty index; `others` is noted in `about`. One that another process made meanwhile is opened if `exist_ok`.
 
         Raises BadInput where there is one already, or the folder cannot be written.
         """
-        create_database(Path(folder), {**others, "model": model, "channels": str(channels)})
+        create_database(Path(folder), {**others, "model": model, "channels": str(channels)}, exist_ok)
         return cls.open(folder, writes=True)
 
     @classmethod
@@ -92,12 +96,11 @@ class VectorIndex:
         try:
             index = cls(folder, database, writes)
             rows, vectors = index._rows(), index._vectors()
-        except sqlite3.Error:
+            if not vectors.is_file() or vectors.stat().st_size < 2 * rows * index.channels:
+                raise BadInput(f"{vectors} is shorter than its {rows} rows, or gone; make the index again")
+        except (BadInput, sqlite3.Error):
             database.close()
             raise
-        if not vectors.is_file() or vectors.stat().st_size < 2 * rows * index.channels:
-            database.close()
-            raise BadInput(f"{vectors} is shorter than its {rows} rows, or gone; make the index again")
         return index
 
     def close(self) -> None:
@@ -111,11 +114,12 @@ class VectorIndex:
         self.close()
 
     def __len__(self) -> int:
-        return self._database.execute("select count(*) from pieces").fetchone()[0]
+        return len(self.rows())
 
     def fingerprints(self) -> dict[str, str]:
         """Read the fingerprint of each file that is in the index, by its path."""
-        return dict(self._database.execute("select path, fingerprint from files"))
+        rows = scan(self._database, "select id, path, fingerprint from files order by id")
+        return {str(path): str(fingerprint) for _, path, fingerprint in rows}
 
     def put(
         self, path: str, fingerprint: str, pieces: Sequence[IndexedPiece], vectors: Float[np.ndarray, "n channels"]
@@ -170,16 +174,19 @@ class VectorIndex:
     def pieces(self, rows: Iterable[int]) -> list[IndexedPiece]:
         """Read the pieces of rows, in their order."""
         query = "select path, start_s, stop_s, thumbnail, tags from pieces join files on files.id = file where row = ?"
-        entries = [self._database.execute(query, (int(row),)).fetchone() for row in rows]
-        return [
-            IndexedPiece(path=p, start_s=start, stop_s=stop, thumbnail=small, tags=_tags(tags))
-            for p, start, stop, small, tags in entries
-        ]
+        return [_piece(self._database.execute(query, (int(row),)).fetchone()) for row in rows]
 
     def rows_of(self, path: str) -> Int64[np.ndarray, " n"]:
         """Read the rows of a file's pieces, in their order; none where it is not in the index."""
-        query = "select row from pieces join files on files.id = file where path = ? order by row"
-        return np.fromiter((row for (row,) in self._database.execute(query, (path,))), np.int64)
+        query = "select id from files where path = ?"
+        file = self._database.execute(query, (path,)).fetchone()
+        if file is None:
+            return np.zeros(0, np.int64)
+        found = scan(self._database, f"select row from pieces where file = {int(file[0])} order by row")
+        rows, live = np.fromiter((row for (row,) in found), np.int64), self.rows()
+        if len(rows) and not np.array_equal(live[np.searchsorted(live, rows).clip(max=len(live) - 1)], rows):
+            raise sqlite3.DatabaseError("a file has rows that are not there")
+        return rows
 
     def unused_rows(self) -> int:
         """Count the rows of the file of vectors that no piece names any more."""
@@ -189,19 +196,20 @@ class VectorIndex:
         """Read the rows of all pieces, ascending."""
         self._forget_what_changed()
         if self._live is None:
-            self._live = np.fromiter(
-                (row for (row,) in self._database.execute("select row from pieces order by row")), np.int64
-            )
+            rows = scan(self._database, "select row from pieces order by row")
+            self._live = np.fromiter((row for (row,) in rows), np.int64)
         return self._live
 
     def tags(self) -> Iterator[tuple[int, tuple[tuple[str, float], ...]]]:
         """Read the tags of all pieces that have some, with their rows."""
-        for row, tags in self._database.execute("select row, tags from pieces where tags != '[]' order by row"):
+        for row, tags in scan(self._database, "select row, tags from pieces where tags != '[]' order by row"):
             yield row, _tags(tags)
 
     def vectors(self, rows: Int64[np.ndarray, " n"] | None = None) -> Float32[np.ndarray, "n channels"]:
         """Read the vectors of rows, by default of all pieces."""
-        return self._matrix()[self.rows() if rows is None else rows].astype(np.float32)
+        vectors = self._matrix()[self.rows() if rows is None else rows].astype(np.float32)
+        self._refuse_damage((np.abs(np.square(vectors).sum(1) - 1) < _UNIT).all())
+        return vectors
 
     def search(
         self, queries: Float[np.ndarray, "q channels"], count: int, among: Bool[np.ndarray, " n"] | None = None
@@ -230,7 +238,9 @@ class VectorIndex:
         rows, unit = self.rows(), self._unit(queries)
         whole = among is None and not exact
         approximate = self._approximate.nearest(self._matrix(), rows, unit, count) if whole else None
-        return approximate or find_nearest(self._matrix(), rows if among is None else rows[among], unit, count)
+        nearest = approximate or find_nearest(self._matrix(), rows if among is None else rows[among], unit, count)
+        self._refuse_damage((np.abs(nearest.cosines) < 1 + _UNIT).all())
+        return nearest
 
     def prepare_search(self, progress: Callable[[int, int], None] | None = None) -> str | None:
         """Build what approximate search needs, where it is worth it; returns a line that says so, or None."""
@@ -241,7 +251,14 @@ class VectorIndex:
 
         The largest group first, rows in order.
         """
-        return group_duplicates(self._matrix(), self.rows(), cosine)
+        rows, matrix = self.rows(), self._matrix()
+        for first in range(0, len(rows), _BLOCK):
+            self.vectors(rows[first : first + _BLOCK])  # which says if one is damaged: it would be like no other
+        return group_duplicates(matrix, rows, cosine)
+
+    def _refuse_damage(self, whole: bool | np.bool_) -> None:
+        if not whole:
+            raise BadInput(f"{self._vectors()} has vectors that are not finite, or not of length 1; make the index again")
 
     def _unit(self, vectors: Float[np.ndarray, "n c"]) -> Float32[np.ndarray, "n c"]:
         vectors = np.asarray(vectors, np.float32)
@@ -286,8 +303,23 @@ class VectorIndex:
         self._database.execute("commit")
 
 
-def _tags(text: str) -> tuple[tuple[str, float], ...]:
-    return tuple((str(name), float(probability)) for name, probability in parse_json(text))
+def _piece(entry: tuple[Any, ...] | None) -> IndexedPiece:
+    """What a row of the database says of a piece."""
+    path, start, stop, thumbnail, tags = entry or (None,) * 5
+    image = start is None and stop is None
+    span = isinstance(start, float) and isinstance(stop, float) and 0 <= start <= stop < float("inf")
+    if not (isinstance(path, str) and (image or span)):
+        raise sqlite3.DatabaseError("a piece has no file, or no time in it")
+    return IndexedPiece(
+        path=path, start_s=start, stop_s=stop, thumbnail=thumbnail if isinstance(thumbnail, bytes) else None, tags=_tags(tags)
+    )
+
+
+def _tags(text: object) -> tuple[tuple[str, float], ...]:
+    try:
+        return tuple((str(name), float(probability)) for name, probability in parse_json(str(text)))
+    except (ValueError, TypeError) as error:
+        raise sqlite3.DatabaseError("a piece has tags that are no JSON of names and probabilities") from error
 
 
 def about_files(index: VectorIndex, files: Mapping[str, str]) -> dict[str, list[str]]:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float16, Float32, Int64
 
+from tapetum.core.errors import BadInput
+
 _BLOCK = 1 << 16
 """Rows that are multiplied at a time."""
 _ERROR = 2e-3
@@ -43,6 +45,8 @@ def find_nearest(
         rows: which rows to look at, ascending.
         queries: unit vectors.
         count: how many to find; fewer where there are fewer.
+
+    Raises BadInput where a vector is not finite, or longer than 1.
 
     >>> matrix = np.array([[1, 0], [0.6, 0.8], [0, 1]], np.float16)
     >>> found = find_nearest(matrix, np.arange(3), np.array([[0, 1]], np.float32), 2)
@@ -102,6 +106,8 @@ def _nearest_of_one(
     if not len(rows):
         return np.zeros(0, np.int64), np.zeros(0, np.float32), 0.0, 0.0
     about = _first_pass(matrix, rows, query)
+    if not np.abs(about).max() < 1.1:
+        raise BadInput("the index has vectors that are not finite, or not of length 1; make it again")
     chosen = rows
     if count < len(rows):
         chosen = rows[about >= _largest(about, count) - 2 * _ERROR]

@@ -206,6 +206,9 @@ def open_lerobot(folder: str | os.PathLike[str]) -> LeRobotDataset:
 def _array(column: Any, file: Path, name: str) -> np.ndarray:
     """A column as (t,) or (t, k)."""
     values = column.to_pylist()
+    for row, value in enumerate(values):
+        if value is None or (isinstance(value, dict) and not isinstance(value.get("bytes"), bytes)):
+            raise BadInput(f"{file} has no {name} in row {row} of an episode; get the data set again")
     if values and isinstance(values[0], dict):  # an image
         return np.array([value.get("bytes") for value in values], object)
     try:

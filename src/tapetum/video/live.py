@@ -23,7 +23,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
-from tapetum.core.errors import BadInput
+from tapetum.core.errors import BadInput, hide_secrets
 from tapetum.video.convert import read_display_matrix, upright_rgb
 from tapetum.video.decode import CONTAINERS
 from tapetum.video.types import MAX_PIXELS, Frame, usable_rate
@@ -72,10 +72,11 @@ class LiveVideo:
     """
 
     def __init__(self, source: str | int, *, drop: bool | None = None):
-        self.name = str(source)
+        self._source = str(source)
+        self.name = hide_secrets(self._source)
         self.dropped = 0
         """Frames that came and were not handed out."""
-        self.drop = is_live(self.name) if drop is None else drop
+        self.drop = is_live(self._source) if drop is None else drop
         self.frame_rate = 30.0
         """Frames per second, as far as the source tells; 30 if it does not."""
         self._waiting: deque[CapturedFrame] = deque()
@@ -131,7 +132,7 @@ class LiveVideo:
     def _work(self) -> None:
         container = None
         try:
-            container = _open(self.name)
+            container = _open(self._source)
             if not container.streams.video:
                 raise BadInput(f"{self.name} holds no moving images; give a camera, an address, a pipe or a file that does")
             stream = container.streams.video[0]

@@ -23,8 +23,8 @@ from support.files import listed
 from tapetum.app.fetch_perception_test import PerceptionTestFetchOptions, fetch_perception_test
 from tapetum.app.verb import Listener
 from tapetum.core.errors import BadInput
+from tapetum.core.limits import Limits
 from tapetum.core.provenance import RECORD
-from tapetum.hub.connection import Limits
 from tapetum.systems.perception_test import fetching
 from tapetum.systems.perception_test.public_files import PARTS, SPLITS, TASKS, choose
 

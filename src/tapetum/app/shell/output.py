@@ -23,7 +23,7 @@ from rich.progress import (
 from tapetum.app.recipes import Stopped
 from tapetum.app.shell.signals import Ended, raise_pending
 from tapetum.app.verb import Listener, Result
-from tapetum.core.errors import BadInput, visible
+from tapetum.core.errors import BadInput, hide_secrets, visible
 from tapetum.train.launch import stopped_by
 
 
@@ -77,6 +77,8 @@ def _finite(content: Any) -> Any:
         return {name: _finite(value) for name, value in content.items()}
     if isinstance(content, list | tuple):
         return [_finite(value) for value in content]
+    if isinstance(content, str):
+        return hide_secrets(content)
     return None if isinstance(content, float) and not math.isfinite(content) else content
 
 

@@ -22,8 +22,9 @@ from typing import Any
 from tapetum.core import provenance
 from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write, whole_file, write_text
+from tapetum.core.limits import USUAL, Limits
 from tapetum.core.reading import read_json
-from tapetum.hub.connection import USUAL, Limits, Unreachable
+from tapetum.hub.connection import Unreachable
 from tapetum.hub.download import Record, announced_size, download, record_of, sha256_of
 from tapetum.hub.unzip import unpack
 from tapetum.systems.perception_test.public_files import SOURCE, Public

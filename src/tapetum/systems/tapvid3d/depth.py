@@ -24,8 +24,9 @@ from PIL import Image
 
 from tapetum.core.devices import find_device
 from tapetum.core.errors import BadInput, MissingExtra
+from tapetum.core.limits import Limits
 from tapetum.core.reading import no_pipe, no_pipes_in
-from tapetum.hub.connection import Limits, Unreachable, connect, loading_by_name
+from tapetum.hub.connection import Unreachable, connect, loading_by_name
 from tapetum.hub.fetch import hub
 from tapetum.systems.tapvid3d.format.npz import Npz
 

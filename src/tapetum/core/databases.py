@@ -1,0 +1,65 @@
+"""Databases of SQLite that come from outside, checked before SQLite trusts what is in them.
+
+check_file     before it is opened: SQLite deletes the file that a journal beside it names as its super-journal
+check_schema   before it is read: a view, a trigger or a computed column in place of a table runs for as long as it likes
+scan           as it is read: a tree of pages that leads back into itself never ends
+"""
+
+import errno
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from tapetum.core.reading import no_pipe, open_file
+
+_MAGIC, _ROLLBACK = b"SQLite format 3\0", b"\1\1"
+_JOURNAL = bytes.fromhex("d9d505f920a163d7")
+"""What a journal begins with, and ends with where it names a super-journal, which only transactions over several files have."""
+
+
+def check_file(path: Path, wal: bool = False) -> None:
+    """Raise OSError where a file is no database, or what lies beside it was not left by a process that had this one alone.
+
+    Args:
+        path: of the database.
+        wal: whether it may keep its changes in a write-ahead log.
+    """
+    with open_file(path) as file:
+        header = file.read(len(_MAGIC) + 4)
+    if header[: len(_MAGIC)] != _MAGIC:  # SQLite takes an empty file for a database, and writes into it
+        raise OSError(errno.EINVAL, "it is no database", os.fspath(path))
+    if header[18:20] != _ROLLBACK and not wal:
+        raise OSError(errno.EINVAL, "it has a write-ahead log", os.fspath(path))
+    for ending in ("-journal", "-wal", "-shm"):
+        beside = f"{path.resolve()}{ending}"
+        if os.path.islink(beside):
+            raise OSError(errno.EINVAL, f"{beside} is a link", beside)
+        if os.path.exists(beside) and ending == "-journal":
+            with open_file(beside) as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - len(_JOURNAL)))
+                if file.read() == _JOURNAL:
+                    raise OSError(errno.EINVAL, f"{beside} names another file", beside)
+        elif os.path.exists(beside):
+            no_pipe(beside)
+
+
+def check_schema(database: sqlite3.Connection, schema: str) -> None:
+    """Raise sqlite3.DatabaseError where a database has other tables, or anything else, than statements of SQL make."""
+    names = "select type, name, tbl_name, sql from sqlite_master order by name limit 1000"
+    with closing(sqlite3.connect(":memory:")) as made:
+        made.executescript(schema)
+        if database.execute(names).fetchall() != made.execute(names).fetchall():
+            raise sqlite3.DatabaseError("it has other tables")
+
+
+def scan(database: sqlite3.Connection, statement: str) -> Iterator[tuple[Any, ...]]:
+    """Read rows in the order of their first column, a number; raise sqlite3.DatabaseError where it does not ascend from 0."""
+    last = -1
+    for row in database.execute(statement):
+        if not row[0] > last:
+            raise sqlite3.DatabaseError(f"row {row[0]} comes after row {last}")
+        last = row[0]
+        yield row
