@@ -18,6 +18,7 @@ from typing import Any
 import adapter_tables
 import docs_tables
 import hip_claims
+import hip_power
 import longvideo_claims
 import longvideo_cost
 import longvideo_recall
@@ -27,8 +28,19 @@ import perception_baselines
 import real_marks
 from docs_tables import write_table
 from plus_minus import SEEDS, Part, verdict
+from tapetum.systems.pretraining import study as pretraining_study
+from tapetum.systems.pretraining.study.claims import measured
+from tapetum.systems.pretraining.study.fronts import settings_of
+from tapetum.systems.pretraining.study.plan import PlanSource
+from tapetum.systems.pretraining.study.power import detectable_difference
+from tapetum.systems.pretraining.study.questions import NONE, Claim
 
 EVIDENCE = Path(__file__).parents[1] / "evidence"
+STUDIES = {
+    "small": ("flops-study", Path(pretraining_study.__file__).with_name("plans") / "small.toml"),
+    "longer transfer": ("flops-study/streets", EVIDENCE / "flops-study" / "streets" / "streets.toml"),
+    "four sources": ("flops-study/sources", EVIDENCE / "flops-study" / "sources" / "sources.toml"),
+}
 RECALL = {
     "C1": "k-means and coreset beat random memories of the same number by 10 points",
     "C2": "a memory is needed: k-means, coreset and joint 30 points above streaming",
@@ -149,6 +161,46 @@ def perception(name: str) -> str:
     return perception_baselines.claims_table(results["claims"]) + "\n"
 
 
+def study_claims(folder: str, plan: Path) -> Mapping[str, Claim]:
+    """Judge the claims of a study by its table of points; the part of the test images is left out, for want of counts."""
+    rows = [json.loads(line) for line in (EVIDENCE / folder / "points.jsonl").read_text(encoding="utf-8").splitlines()]
+    trackers = [row["trackers"] for row in rows if row.get("trackers")]
+    return {claim.name: claim for claim in measured(PlanSource(plan=plan.read_text()).read(), settings_of(rows), trackers)}
+
+
+def study() -> str:
+    """Write the claims of the study of FLOPs, in its three runs."""
+    found = {name: study_claims(folder, plan) for name, (folder, plan) in STUDIES.items()}
+    rows = [
+        (f"{name}: {claim.says}", *(f"**{claims[name].verdict}**" for claims in found.values()))
+        for name, claim in found["small"].items()
+    ]
+    return write_table(("claim", *found), rows)
+
+
+def study_findings() -> str:
+    """Write what those rest on that compare a few settings, each with 95 % for all of a claim together."""
+    rows = [
+        (name, run, claim.finding)
+        for run, claims in (({name: study_claims(*STUDIES[name]) for name in STUDIES}).items())
+        for name, claim in claims.items()
+        if claim.finding != NONE and len(claim.finding) < 500
+    ]
+    return write_table(("claim", "run", "finding"), sorted(rows, key=lambda row: int(row[0][1:])))
+
+
+def power() -> str:
+    """Write what so many seeds tell apart, in deviations of the seeds, by how many comparisons a claim has."""
+    counts, questions = (2, 3, 4, 6, 10, 20), (1, 3, 14)
+    rows = [(str(q), *(f"{detectable_difference(1.0, 0.0, n, q):.2f}" for n in counts)) for q in questions]
+    return write_table(("comparisons", *(f"{n} seeds" for n in counts)), rows)
+
+
+def hip_power_table() -> str:
+    """Write what HiP's runs tell apart."""
+    return hip_power.table(read("hip-claims/results.json"))
+
+
 def marks(*names: str) -> str:
     """Write what trackers score on real marks, on all clips and on the clean ones."""
     return real_marks.table(read("real-marks/results.json"), names)
@@ -164,6 +216,10 @@ TABLES: Mapping[str, tuple[str, Callable[[], str]]] = {
     "claims of the Perception Test": ("evidence/perception-test.md", lambda: perception("results")),
     "claims with all 56 followed": ("evidence/perception-test.md", lambda: perception("tracked-56")),
     "claims with video features": ("evidence/perception-test.md", lambda: perception("video-features")),
+    "claims of the study": ("evidence/flops-study.md", study),
+    "findings of the study": ("evidence/flops-study.md", study_findings),
+    "what seeds tell apart": ("evidence/flops-study.md", power),
+    "what HiP's runs tell apart": ("evidence/hip.md", hip_power_table),
     "real marks": ("evidence/real-marks.md", marks),
     "clips that were used": ("evidence/real-marks.md", real_marks.uses),
     "real marks of tapir-nano": (
