@@ -201,6 +201,30 @@ def hip_power_table() -> str:
     return hip_power.table(read("hip-claims/results.json"))
 
 
+def bootstrapping() -> str:
+    """Write what bootstrapping brings the bundled tracker, with footage and without."""
+    runs = read("bootstrap/results.json")
+    keys = {
+        "average_jaccard": "AJ",
+        "best_average_jaccard": "AJ, best threshold",
+        "followed_jaccard": "AJ where Lucas-Kanade follows",
+    }
+    arms = {
+        "bootstrapped": ("", None),
+        "bootstrapped without footage": (" without footage", None),
+        "footage": ("", " without footage"),
+    }
+    rows = []
+    for polished in ("", " polished"):
+        for told, (arm, other) in arms.items():
+            for key, name in keys.items():
+                one = [runs[f"seed {seed}{arm}{polished}"][key] for seed in SEEDS]
+                base = [runs[f"seed {seed}{other}{polished}" if other else f"start{polished}"][key] for seed in SEEDS]
+                part = Part(name, [a - b for a, b in zip(one, base, strict=True)], digits=4)
+                rows.append((f"{told} gains{',' * bool(polished)}{polished}", f"**{part.verdict}**", str(part)))
+    return write_table(("claim", "verdict", "mean of the seeds (95 %)"), rows)
+
+
 def marks(*names: str) -> str:
     """Write what trackers score on real marks, on all clips and on the clean ones."""
     return real_marks.table(read("real-marks/results.json"), names)
@@ -216,6 +240,7 @@ TABLES: Mapping[str, tuple[str, Callable[[], str]]] = {
     "claims of the Perception Test": ("evidence/perception-test.md", lambda: perception("results")),
     "claims with all 56 followed": ("evidence/perception-test.md", lambda: perception("tracked-56")),
     "claims with video features": ("evidence/perception-test.md", lambda: perception("video-features")),
+    "claims of bootstrapping": ("evidence/bootstrap.md", bootstrapping),
     "claims of the study": ("evidence/flops-study.md", study),
     "findings of the study": ("evidence/flops-study.md", study_findings),
     "what seeds tell apart": ("evidence/flops-study.md", power),
