@@ -12,6 +12,7 @@ import json
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ import odin_claims
 import paligemma_transfer_report
 import perception_baselines
 import real_marks
+import tap3d_evidence
 from docs_tables import write_table
 from plus_minus import SEEDS, Part, verdict
 from tapetum.systems.pretraining import study as pretraining_study
@@ -161,6 +163,7 @@ def perception(name: str) -> str:
     return perception_baselines.claims_table(results["claims"]) + "\n"
 
 
+@cache
 def study_claims(folder: str, plan: Path) -> Mapping[str, Claim]:
     """Judge the claims of a study by its table of points; the part of the test images is left out, for want of counts."""
     rows = [json.loads(line) for line in (EVIDENCE / folder / "points.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -245,6 +248,7 @@ TABLES: Mapping[str, tuple[str, Callable[[], str]]] = {
     "findings of the study": ("evidence/flops-study.md", study_findings),
     "what seeds tell apart": ("evidence/flops-study.md", power),
     "what HiP's runs tell apart": ("evidence/hip.md", hip_power_table),
+    "scores in space": ("evidence/tapvid3d.md", lambda: tap3d_evidence.table(read("tapvid3d/results.json"))),
     "real marks": ("evidence/real-marks.md", marks),
     "clips that were used": ("evidence/real-marks.md", real_marks.uses),
     "real marks of tapir-nano": (
