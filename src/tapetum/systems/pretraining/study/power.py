@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 from math import inf, sqrt
 
-from scipy.optimize import brentq
+from scipy.optimize import root_scalar
 from scipy.stats import nct, t
 
 POWER = 0.8
@@ -63,7 +63,7 @@ def _deviations(seeds: int, questions: int) -> float:
     if seeds < 2:
         return inf
     least = float(t.ppf(1 - _LEVEL / 2 / questions, seeds - 1))
-    return float(brentq(lambda off: nct.sf(least, seeds - 1, off) - POWER, 0, 4 * least + 10))
+    return root_scalar(lambda off: nct.sf(least, seeds - 1, off) - POWER, bracket=(0, 4 * least + 10)).root
 
 
 @dataclass(frozen=True)
