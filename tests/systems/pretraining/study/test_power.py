@@ -14,7 +14,8 @@ from tapetum.systems.pretraining.study.questions import Comparison, Difference, 
 
 
 def test_by_published_tables() -> None:
-    """Cohen's d of a t test of one sample with power 0.8 at 0.05: 0.749 of 16 and 0.9996 of 10 (G*Power 3.1)."""
+    """Cohen's d of a t test of one sample with power 0.8 at 0.05: 3.264 of 3, 0.749 of 16, 0.996 of 10."""
+    assert detectable_difference(1.0, 0.0, 3) == pytest.approx(3.264, abs=1e-3)
     assert detectable_difference(1.0, 0.0, 16) == pytest.approx(0.749, abs=1e-3)
     assert detectable_difference(2.0, 0.0, 16) == pytest.approx(2 * 0.749, abs=2e-3)
     assert detectable_difference(2.0, 1.2, 16) == pytest.approx(4 * 0.749 * 1.3, abs=4e-3)  # 0.5, 1.2, 1.3
