@@ -3,9 +3,10 @@
     python benchmarks/adapter_tables.py results.json [results.json ...] [--lr regime=rate ...]
 
 Prints Markdown: a line for each task, camera and trunk with success (Wilson's 95 % interval, episodes of all seeds together)
-and error of the regimes; the same over all tasks, with error as a ratio to frozen's of the same task, camera and seed; what
-trunks keep; room and CPU time. These are of 1x1 adapters and of runs of --steps; where a regime was run with several learning
-rates, --lr says which counts. A last table has all rates, forms and lengths.
+and error of the regimes; the same over all tasks, success as a difference and error as a ratio to frozen's of the same task,
+camera and seed; what trunks keep; room and CPU time. Seeds of a task and camera share its demonstrations, so their mean counts
+as one value: intervals over all tasks are Student's t of these groups. These tables are of 1x1 adapters and of runs of --steps;
+where a regime was run with several learning rates, --lr says which counts. A last table has all rates, forms and lengths.
 """
 
 import argparse
@@ -14,6 +15,8 @@ import math
 import statistics
 from pathlib import Path
 
+from plus_minus import Part
+from tapetum.metrics.statistics import t_interval
 from tapetum.systems.adapters.rollouts import Rate
 
 REGIMES = ("frozen", "adapters", "full")
@@ -70,32 +73,62 @@ def by_task(rows):
         line(cells)
 
 
+def grouped(rows, one, other, value):
+    """Mean of value(run of one regime, run of the other) in each group of runs that share task and camera, by trunk."""
+    runs = {(*key(row), row["seed"], row["regime"]): row for row in rows}
+    groups = {}
+    for name in dict.fromkeys(name[:-1] for name in runs if all((*name[:-1], regime) in runs for regime in REGIMES)):
+        found = value(runs[(*name, one)], runs[(*name, other)])
+        if found is not None:
+            groups.setdefault(name[0], {}).setdefault(name[1:3], []).append(found)
+    return {trunk: [statistics.mean(values) for values in of.values()] for trunk, of in groups.items()}
+
+
+def gained(row, other):
+    """Points of success."""
+    return 100 * (row["tried"]["success"] - other["tried"]["success"]) if row.get("tried") and other.get("tried") else None
+
+
+def ratio_of(name):
+    """Logarithm of how much larger an error is."""
+    return lambda row, other: math.log(row[name] / other[name]) if row[name] else None
+
+
+def parts_of(rows):
+    """What is claimed of success and held-out error over groups that share task and camera, by trunk."""
+    pairs = {"adapters": "frozen", "full": "frozen"}
+    found = {}
+    for one, other in pairs.items():
+        for trunk, values in grouped(rows, one, other, gained).items():
+            part = Part(f"points of success, {len(values)} groups", values)
+            found[trunk, f"{one} succeed more often than {other}"] = [part]
+        for trunk, values in grouped(rows, one, other, ratio_of("error")).items():
+            part = Part(f"logarithm of their ratio, {len(values)} groups", values, below=True, digits=2)
+            found[trunk, f"{one} have less held-out error than {other}"] = [part]
+    return found
+
+
 def together(rows):
     """Over all tasks: only where every regime has been run."""
-    runs = {(*key(row), row["seed"], row["regime"]): row for row in rows}
-    whole = [name[:-1] for name in runs if all((*name[:-1], regime) in runs for regime in REGIMES)]
-    whole = list(dict.fromkeys(whole))
-    head(["trunk", "regime", "runs", "success", "error beside frozen's, geometric mean", "the same where it looks otherwise"])
-    for trunk in dict.fromkeys(name[0] for name in whole):
-        names = [name for name in whole if name[0] == trunk]
-        for regime in REGIMES:
-            mine = [runs[(*name, regime)] for name in names]
-            beside = [(runs[(*name, regime)], runs[(*name, "frozen")]) for name in names]
-            told = [
-                interval([math.log(one[by] / other[by]) for one, other in beside if one[by]]) for by in ("error", "shifted")
-            ]
-            line([trunk, regime, str(len(mine)), percent(pooled(mine)), *told])
+    header = ["trunk", "regime", "groups", "success less frozen's, points (95 %)"]
+    header += ["error beside frozen's, geometric mean (95 %)", "the same where it looks otherwise"]
+    lines = [header, ["---"] * len(header)]
+    for trunk in dict.fromkeys(row["trunk"] for row in rows):
+        for regime in REGIMES[1:]:
+            more = grouped(rows, regime, "frozen", gained).get(trunk, [])
+            ratios = (grouped(rows, regime, "frozen", ratio_of(name)).get(trunk, []) for name in ("error", "shifted"))
+            if more:
+                cells = [interval(more, "{:+.1f}"), *(interval(values, "{:.3f}", math.exp) for values in ratios)]
+                lines.append([trunk, regime, str(len(more)), *cells])
+    return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
 
 
-def interval(logs):
-    """Geometric mean, of three runs and more with a 95 % interval of Student's t."""
-    from scipy import stats
-
-    if len(logs) < 3:
-        return f"{math.exp(statistics.mean(logs)):.3f}" if logs else ""
-    mean, deviation = statistics.mean(logs), statistics.stdev(logs)
-    half = stats.t.ppf(0.975, len(logs) - 1) * deviation / math.sqrt(len(logs))
-    return f"{math.exp(mean):.3f} ({math.exp(mean - half):.3f} to {math.exp(mean + half):.3f})"
+def interval(values, form, scale=float):
+    """Mean of some groups with its 95 % interval."""
+    if len(values) < 2:
+        return ""
+    mean, low, high = (form.format(scale(n)) for n in (statistics.mean(values), *t_interval(values)))
+    return f"{mean} ({low} to {high})"
 
 
 def knowledge(rows):
@@ -143,6 +176,13 @@ def rates(rows):
         line([trunk, f"{task}, {camera}", regime, maps if regime == "adapters" else "", *cells])
 
 
+def chosen(every, steps=200, rates=("adapters=0.001", "full=0.001")):
+    """Runs of one length with 1x1 adapters, each regime at one rate."""
+    counts = {name: float(value) for name, value in (one.split("=") for one in rates)}
+    plain = [row for row in every if form(row) == "parallel" and row["steps"] == steps]
+    return [row for row in plain if row["lr"] == counts.get(row["regime"], row["lr"])]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", nargs="+", type=Path)
@@ -150,10 +190,10 @@ def main():
     parser.add_argument("--lr", nargs="*", default=["adapters=0.001", "full=0.001"])
     args = parser.parse_args()
     every = [row for path in args.results for row in json.loads(path.read_text())]
-    counts = {name: float(value) for name, value in (one.split("=") for one in args.lr)}
-    plain = [row for row in every if form(row) == "parallel" and row["steps"] == args.steps]
-    rows = [row for row in plain if row["lr"] == counts.get(row["regime"], row["lr"])]
-    for table in (by_task, together, knowledge, cost):
+    rows = chosen(every, args.steps, args.lr)
+    by_task(rows)
+    print(f"\n{together(rows)}")
+    for table in (knowledge, cost):
         table(rows)
         print()
     rates(every)

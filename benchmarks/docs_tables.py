@@ -81,21 +81,21 @@ def render(text: str, name: str, table: str) -> str:
     return marks.sub(lambda match: f"{match[1]}\n{table}\n{match[2]}", text)
 
 
-def pages() -> dict[Path, str]:
+def pages(tables: Mapping[str, tuple[str, Callable[[], str]]] = TABLES) -> dict[Path, str]:
     """Render every page that has a table."""
     rendered: dict[Path, str] = {}
-    for name, (place, table) in TABLES.items():
+    for name, (place, table) in tables.items():
         page = DOCS / place
         rendered[page] = render(rendered.get(page, page.read_text()), name, table())
     return rendered
 
 
-def main() -> int:
+def main(about: str | None = __doc__, tables: Mapping[str, tuple[str, Callable[[], str]]] = TABLES) -> int:
     """Write the pages, or check them."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
     check, stale = parser.parse_args().check, 0
-    for page, text in pages().items():
+    for page, text in pages(tables).items():
         if page.read_text() == text:
             continue
         stale += 1

@@ -37,14 +37,22 @@ def compare(runs, first, second, line, images):
     return mean, deviation, of_images, decided, seeds_needed(abs(mean - line), deviation, of_images)
 
 
-def main(path):
-    results = json.loads(path.read_text())
-    print("data | | line | difference | seeds deviate by | images | three seeds decide | seeds wanted\n" + "---|" * 7 + "---")
+def table(results):
+    """Write in Markdown what three seeds decide of each comparison."""
+    header = "data", "", "line", "difference", "seeds deviate by", "images", "three seeds decide", "seeds wanted"
+    lines = [header, ["---"] * len(header)]
     for data, images in TEST_IMAGES.items():
         for name, first, second, line in COMPARISONS:
             mean, deviation, of_images, decided, wanted = compare(results[data], first, second, line, images)
-            seeds = "no number" if wanted is None else wanted
-            print(f"{data} | {name} | {line:g} | {mean:+.1f} | {deviation:.1f} | {of_images:.1f} | {decided:.1f} | {seeds}")
+            seeds = "no number" if wanted is None else str(wanted)
+            numbers = f"{mean:+.1f}", f"{deviation:.1f}", f"{of_images:.1f}", f"{decided:.1f}"
+            lines.append([data, name, f"{line:g}", *numbers, seeds])
+    return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
+
+
+def main(path):
+    results = json.loads(path.read_text())
+    print(table(results))
     runs = results["cifar10"]
     small = next(run["gmacs"] for name, run in runs.items() if name.startswith("learned-none"))
     large = next(run["gmacs"] for name, run in runs.items() if name.startswith("c1-hip"))

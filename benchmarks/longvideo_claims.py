@@ -15,15 +15,15 @@
 Else two events of 16 frames (for L3 and L4 two of 8, then eight of 8), frames of 32 x 32. A text tower would have to learn to
 read first, so captions are scored by linear layers over the pooled vector instead, one for each word of each event: what a
 caption scores is the sum of the log-probabilities of its words. `found` is how often the right one of 64 captions is first,
-`order` how often the right order of the own events is. Each verdict is over the seeds: held or falsified where all agree, else
-undecided; undecided too where the network to compare with found the order in less than 3 of 4 videos. Runs go on where they
-were stopped. OUT/results.json has all numbers, OUT/claims.png the scores (with matplotlib: the extra view).
+`order` how often the right order of the own events is. A claim is judged by the means over the seeds and their intervals
+(`plus_minus.py`); it is undecided where the network to compare with found the order in less than 3 of 4 videos. Runs go on
+where they were stopped. OUT/results.json has all numbers, OUT/claims.png the scores (with matplotlib: the extra view).
 """
 
 import argparse
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +34,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from longvideo_events import EventsTask, Teller, score
+from plus_minus import Part, verdict
 from tapetum.core.files import whole_file
 from tapetum.scenes.ordered_events import OrderedEventsConfig
 from tapetum.systems.longvideo.config import VideoConfig, named
@@ -122,22 +123,6 @@ class Bench:
         assert isinstance(result.model, Teller)
         return result.model.eval()
 
-    def ahead(self, one: str, other: str, key: str = "order", other_key: str | None = None) -> list[float]:
-        """By how much one run is better than another, by seed, in points."""
-        pairs = zip(self.scores.get(one, []), self.scores.get(other, []), strict=False)
-        return [100 * (a[key] - b[other_key or key]) for a, b in pairs]
-
-    def learned(self, name: str) -> bool:
-        """Whether a network is good enough to compare with."""
-        return all(row["order"] >= 0.75 for row in self.scores.get(name, []))
-
-
-def agreed(values: Sequence[bool]) -> str:
-    """What the seeds say together."""
-    if len(values) < 3:
-        return "undecided: fewer than three seeds"
-    return "held" if all(values) else "undecided: seeds differ" if any(values) else "falsified"
-
 
 def stored(mask: float, tune: str, fused: bool) -> tuple[int, float]:
     """Bytes of tensors that are kept for backward (not weights), and CPU seconds of forward and backward."""
@@ -176,36 +161,55 @@ def storage() -> dict[str, dict[str, float]]:
     return rows
 
 
-def verdicts(bench: Bench, rows: dict[str, dict[str, float]]) -> dict[str, str]:
-    """What all numbers say."""
-    said, args = {}, bench.args
+def parts_of(scores: Scores, stored: Mapping[str, Mapping[str, float]]) -> dict[str, list[Part]]:
+    """What each claim rests on, of those whose runs are there; nothing where the network to compare with did not learn."""
 
-    def times(name: str) -> list[float]:
-        return [rows[f"all-{kind}"]["mib"] / rows[f"{name}-{kind}"]["mib"] for kind in ("fused", "unfused")]
+    def ahead(one: str, other: str, key: str = "order", other_key: str | None = None) -> list[float]:
+        pairs = zip(scores[one], scores[other], strict=False)
+        return [100 * (a[key] - b[other_key or key]) for a, b in pairs]
 
-    if "L1" in args.claims:
-        said["L1"] = "held" if min(times("75")) >= 3 else "falsified"
-    if "L2" in args.claims:
-        own, other = bench.ahead("joint", "joint-75"), bench.ahead("factorised", "factorised-75")
-        both = bench.learned("joint") and bench.learned("factorised")
-        parts = [a <= 3 and b > 0 and b >= 2 * a for a, b in zip(own, other, strict=False)]
-        said["L2"] = agreed(parts) if both else "undecided: not learned well enough"
-    if "L3" in args.claims:
-        cheap = min(times("last-4")) >= 2.95
-        parts = [cheap and lost <= 1 for lost in bench.ahead("tuned-all", "tuned-last-4")]
-        said["L3"] = agreed(parts) + ("" if cheap else " (of the storage alone: falsified)")
-    if "L4" in args.claims:
-        said["L4"] = agreed([gain >= 10 for gain in bench.ahead("tuned-all", "short", "order", "long_order")])
-    for claim in {"L3", "L4"} & said.keys():
-        said[claim] = said[claim] if bench.learned("short") else "undecided: not learned well enough"
-    if "L5" in args.claims:
-        pairs = [bench.ahead("joint-75", name, "found") for name in ("long-tubelets", "wide-patches")]
-        each = [agreed([gain > 1 for gain in pair]) for pair in pairs]
-        said["L5"] = each[0] if each[0] == each[1] else "falsified" if "falsified" in each else "undecided: seeds differ"
-    if "M" in args.claims:
-        gains = zip(bench.ahead("kmeans", "random"), bench.ahead("kmeans", "streaming"), strict=False)
-        said["M"] = agreed([a >= 10 and b >= 30 for a, b in gains])
-    return said
+    def learned(*names: str) -> bool:
+        return all(row["order"] >= 0.75 for name in names for row in scores[name])
+
+    def less(name: str, bound: float) -> list[Part]:
+        times = {kind: stored[f"all-{kind}"]["mib"] / stored[f"{name}-{kind}"]["mib"] for kind in ("fused", "unfused")}
+        return [
+            Part(f"times less stored, {kind} attention", [much], bound, counted=True, digits=2) for kind, much in times.items()
+        ]
+
+    def loss_of_attention() -> list[Part]:
+        joint, factorised = ahead("joint", "joint-75"), ahead("factorised", "factorised-75")
+        twice = [b - 2 * a for a, b in zip(joint, factorised, strict=True)]
+        return [
+            Part("points lost by joint attention", joint, 3, below=True),
+            Part("points lost by factorised attention", factorised),
+            Part("these less twice those", twice),
+        ]
+
+    made: Mapping[str, Callable[[], list[Part]]] = {
+        "L1": lambda: less("75", 3),
+        "L2": lambda: loss_of_attention() if learned("joint", "factorised") else [],
+        "L3": lambda: (
+            [
+                *less("last-4", 2.95),
+                Part("points lost by learning in four layers", ahead("tuned-all", "tuned-last-4"), 1, below=True),
+            ]
+            if learned("short")
+            else []
+        ),
+        "L4": lambda: (
+            [Part("points of order gained", ahead("tuned-all", "short", "order", "long_order"), 10)] if learned("short") else []
+        ),
+        "L5": lambda: [
+            Part(f"points ahead of {name.replace('-', ' ')}, captions", ahead("joint-75", name, "found"), 1)
+            for name in ("long-tubelets", "wide-patches")
+        ],
+        "M": lambda: [
+            Part("points ahead of random memories", ahead("kmeans", "random"), 10),
+            Part("points ahead of no memory", ahead("kmeans", "streaming"), 30),
+        ],
+    }
+    return {claim: parts() for claim, parts in made.items() if all(scores.get(name) for name in NEEDED[claim])}
 
 
 def draw(scores: Scores, path: Path) -> None:
@@ -245,7 +249,7 @@ def main() -> None:
             bench.scores.setdefault(name, []).append(bench.trained(name, seed))
             ledger = json.loads((args.out / f"{name}-{seed}" / "ledger.json").read_text())
             spent.setdefault(name, []).append(round(ledger["total"]["cpu_seconds"], 1))
-            said = verdicts(bench, rows)
+            said = {claim: verdict(parts) for claim, parts in parts_of(bench.scores, rows).items() if claim in args.claims}
             settings = {key: value for key, value in vars(args).items() if key != "out"}
             with whole_file(file) as temporary:
                 temporary.write_text(
@@ -256,8 +260,8 @@ def main() -> None:
     for name, found in bench.scores.items():
         cells = [(key, [100 * row[key] for row in found]) for key in found[0]]
         print(f"{name:15}" + "  ".join(f"{key} {mean(v):5.1f} +- {stdev(v) if len(v) > 1 else 0:4.1f}" for key, v in cells))
-    for claim, verdict in verdicts(bench, rows).items():
-        print(f"{claim}  {verdict}")
+    for claim, parts in parts_of(bench.scores, rows).items():
+        print(f"{claim}  {verdict(parts)}: {'; '.join(map(str, parts))}")
     try:
         draw(bench.scores, args.out / "claims.png")
     except ImportError:

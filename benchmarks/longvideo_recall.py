@@ -17,18 +17,18 @@ the table is printed, with what the claims say of it; OUT/recall.png shows it (w
     cost  k-means at least 10 points above random memories at equal cost (as many more as k-means' rounds would pay for), and
           at least 30 above streaming (which has not seen the pair, whatever it may cost)
 
-Each is held, falsified, or undecided, where the seeds do not agree or there are fewer than three. C1 is falsified only where
-random memories are within 2 points, and undecided between that and 10.
+Each is held, falsified or undecided by the means over the seeds and their intervals (`plus_minus.py`).
 """
 
 import argparse
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from plus_minus import Part, verdict
 from tapetum.core.files import whole_file
 from tapetum.scenes.recall import RecallConfig
 from tapetum.systems.longvideo.config import VideoConfig
@@ -131,36 +131,35 @@ def curve(out: Path) -> list[float]:
     return [round(mean(right[k : k + BIN]), 4) for k in range(0, len(right) - BIN + 1, BIN)]
 
 
-def verdicts(scores: Scores) -> dict[str, str]:
-    """What the scores say of the claims; every claim must hold for each seed by itself, or fail for each."""
+def parts_of(scores: Scores) -> dict[str, list[Part]]:
+    """What each claim rests on, of those whose runs are there."""
 
-    def ahead(form: str, other: str, by: float = 0) -> list[float]:
-        return [a - b - by for a, b in zip(_first(scores, form), _first(scores, other), strict=False)]
+    def ahead(form: str, other: str, bound: float) -> Part:
+        gains = [100 * (a - b) for a, b in zip(_first(scores, form), _first(scores, other), strict=False)]
+        return Part(f"{form} less {other}, points", gains, bound)
 
-    kept = []
-    for form in ("kmeans", "coreset"):
-        pairs = [tuple(row["accuracy"].values()) for row in scores.get(form, [])]
-        kept.append([longer / max(own, 1e-9) for own, longer in pairs])
-    return {
-        "C1": _judge([ahead("kmeans", "random"), ahead("coreset", "random")], 0.1, 0.02),
-        "C2": _judge([ahead(form, "streaming") for form in ("kmeans", "coreset", "joint")], 0.3, 0.3),
-        "C4": _judge(kept, 0.9, 0.9),
-        "cost": _judge([ahead("kmeans", "random-paid", 0.1), ahead("kmeans", "streaming", 0.3)], 0.0, 0.0),
+    def kept(form: str) -> Part:
+        pairs = [tuple(row["accuracy"].values()) for row in scores[form]]
+        return Part(f"kept by {form}, %", [100 * longer / max(own, 1e-9) for own, longer in pairs], 90)
+
+    claims: Mapping[str, tuple[Sequence[str], Callable[[], list[Part]]]] = {
+        "C1": (("kmeans", "coreset", "random"), lambda: [ahead(form, "random", 10) for form in ("kmeans", "coreset")]),
+        "C2": (
+            ("kmeans", "coreset", "joint", "streaming"),
+            lambda: [ahead(form, "streaming", 30) for form in ("kmeans", "coreset", "joint")],
+        ),
+        "C4": (("kmeans", "coreset"), lambda: [kept(form) for form in ("kmeans", "coreset")]),
+        "cost": (
+            ("kmeans", "random-paid", "streaming"),
+            lambda: [ahead("kmeans", "random-paid", 10), ahead("kmeans", "streaming", 30)],
+        ),
     }
+    return {claim: parts() for claim, (forms, parts) in claims.items() if all(scores.get(form) for form in forms)}
 
 
 def _first(scores: Scores, form: str) -> list[float]:
     """Accuracies of a form, for the length that was learned."""
     return [next(iter(row["accuracy"].values())) for row in scores.get(form, [])]
-
-
-def _judge(parts: list[list[float]], held: float, falsified: float) -> str:
-    """Held if every value of every part is so great; falsified if all of some part are below."""
-    if any(len(part) < 3 for part in parts):
-        return "undecided: fewer than three seeds"
-    if all(value >= held for part in parts for value in part):
-        return "held"
-    return "falsified" if any(max(part) < falsified for part in parts) else "undecided"
 
 
 def table(scores: Scores) -> str:
@@ -222,12 +221,12 @@ def main(say: Callable[[str], None] = print) -> None:
             ledger = json.loads((args.out / f"{form}-{seed}" / "ledger.json").read_text())
             scores.setdefault(form, []).append({**found, "cpu_s": round(ledger["total"]["cpu_seconds"], 1)})
             settings = {name: value for name, value in vars(args).items() if name != "out"}
-            claims = {} if args.smoke else verdicts(scores)
+            claims = {} if args.smoke else {claim: verdict(parts) for claim, parts in parts_of(scores).items()}
             with whole_file(args.out / "results.json") as temporary:
                 temporary.write_text(json.dumps({"settings": settings, "scores": scores, "claims": claims}))
     say(table(scores))
-    for claim, verdict in ({} if args.smoke else verdicts(scores)).items():
-        say(f"{claim}  {verdict}")
+    for claim, parts in ({} if args.smoke else parts_of(scores)).items():
+        say(f"{claim}  {verdict(parts)}: {'; '.join(map(str, parts))}")
     try:
         draw(scores, args.out / "recall.png")
     except ImportError:

@@ -14,9 +14,9 @@ T4  It minds K little: over 4, 8, 16, 32 clusters best overlaps differ by 0.05 a
 T5  It beats k-means of colours, of positions, and of both.
 T6  Masks carried through clips by its features have a J 0.10 above those of the untrained network.
 
-Best overlap (ABO) is that of objects without the ground, with 1 + 2 + ... + 16 proposals; OR is the share above 0.5. A claim is
-held if it is true of every finished seed, falsified if of none, else undecided. Scenes are of `odin_world.py`: their parts have
-colours of their own (`--colours apart`), or all the same two. Where `--encoder` has learned before, "untrained" is Odin's
+Best overlap (ABO) is that of objects without the ground, with 1 + 2 + ... + 16 proposals; OR is the share above 0.5. Claims are
+judged by the means over the finished seeds and their intervals (`plus_minus.py`). Scenes are of `odin_world.py`: their parts
+have colours of their own (`--colours apart`), or all the same two. Where `--encoder` has learned before, "untrained" is Odin's
 network as it begins, with those weights and a random pyramid; "encoder" is what the weights see by themselves, in the last two
 maps, and "start" asks whether Odin has a best overlap above theirs too. On real images, runs on `--photos` are scored on the
 cars, pedestrians and bicyclists of `--camvid` beside colours, positions and an untrained network. Every run is `tapetum train
@@ -27,7 +27,8 @@ after so long; 0.001 only prints.
 import argparse
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ import numpy as np
 import torch
 
 from odin_world import FAMILIES, Kept, Scenes, clip, rows_of, street_things
-from plus_minus import verdict
+from plus_minus import Part, verdict
 from tapetum.metrics.masks import Confusion, mask_iou
 from tapetum.systems.odin.config import OdinConfig
 from tapetum.systems.odin.feature_maps import PLAIN, cluster_metric, network_map
@@ -70,7 +71,8 @@ ARMS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 }
 """What each run changes, and for which claims it is; those for none run where `--arms` names them."""
 PROPOSALS = 16
-SCORES = "abo", "object_recovery", "j", "mean_iou"
+NAMES = {"abo": "ABO", "object_recovery": "OR", "j": "J", "mean_iou": "linear mean IoU"}
+SCORES = tuple(NAMES)
 """By which T3 is judged: each by itself."""
 
 
@@ -220,41 +222,49 @@ def followed(look: Look, images: np.ndarray, ids: np.ndarray) -> float:
     return float(np.mean([mask_iou(said[1:] == n, ids[1:] == n).mean() for n in numbers])) if numbers else 1.0
 
 
-def judged(found: dict[str, Any], seeds: int) -> dict[str, str]:
-    """Say of each claim whether it held."""
+def parts_of(found: Mapping[str, Any], seeds: int) -> dict[str, list[Part]]:
+    """What each claim rests on, of those whose runs are there: differences of scores on the seeds that are finished."""
 
-    def of(arm: str, score: str, seed: int) -> float:
-        return found[arm if arm in PLAIN else f"{arm} {seed}"][score]
+    def values(arm: str, score: str) -> list[float]:
+        """The scores of all seeds; what needs no training has one for all of them."""
+        if arm in PLAIN or arm == "encoder" or arm.removeprefix("real ") in PLAIN:
+            return [found[arm][score]] * seeds
+        return [found[f"{arm} {seed}"][score] for seed in range(seeds) if f"{arm} {seed}" in found or seed == 0]
 
-    def spread(arms: Sequence[str], seed: int) -> float:
-        values = [of(arm, "abo", seed) for arm in arms]
-        return max(values) - min(values)
+    def ahead(other: str, score: str = "abo", bound: float = 0.0, one: str = "odin") -> Part:
+        gains = [a - b for a, b in zip(values(one, score), values(other, score), strict=False)]
+        return Part(f"{NAMES[score]} less {other}'s", gains, bound, digits=3)
 
-    rules: dict[str, Callable[[int], bool]] = {
-        "T1": lambda s: of("odin", "abo", s) >= of("untrained", "abo", s) + 0.10,
-        "T2": lambda s: all(
-            of("odin", score, s) >= max(of("grid", score, s), of("segments 1000", score, s), of("oracle", score, s) - 0.03)
+    def spreads(arms: Sequence[str]) -> list[float]:
+        return [max(scores) - min(scores) for scores in zip(*(values(arm, "abo") for arm in arms), strict=False)]
+
+    def minds_k() -> list[Part]:
+        own, other = spreads(("odin", "K 4", "K 16", "K 32")), spreads(("segments 10", "segments 100", "segments 1000"))
+        less = [b - a for a, b in zip(own, other, strict=False)]
+        return [
+            Part("ABO differs over K by", own, 0.05, below=True, digits=3),
+            Part("more over scales of segments by", less, digits=3),
+        ]
+
+    made: dict[str, Callable[[], list[Part]]] = {
+        "T1": lambda: [ahead("untrained", bound=0.10)],
+        "T2": lambda: [
+            ahead(other, score, bound)
             for score in ("abo", "mean_iou")
-        ),
-        **{f"T3 by {score}": lambda s, score=score: of("odin", score, s) > of("frozen", score, s) for score in SCORES},
-        "T4": lambda s: (
-            spread(("odin", "K 4", "K 16", "K 32"), s) <= min(0.05, spread(("segments 10", "segments 100", "segments 1000"), s))
-        ),
-        "T5": lambda s: of("odin", "abo", s) > max(of(name, "abo", s) for name in PLAIN),
-        "T6": lambda s: of("odin", "j", s) >= of("untrained", "j", s) + 0.10,
+            for other, bound in (("grid", 0.0), ("segments 1000", 0.0), ("oracle", -0.03))
+        ],
+        **{f"T3 by {NAMES[score]}": lambda score=score: [ahead("frozen", score)] for score in SCORES},
+        "T4": minds_k,
+        "T5": lambda: [ahead(name) for name in PLAIN],
+        "T6": lambda: [ahead("untrained", "j", 0.10)],
+        "start": lambda: [ahead("encoder")],
+        "real": lambda: [ahead(f"real {name}", one="real odin") for name in PLAIN],
     }
-    if "encoder" in found:
-        rules["start"] = lambda s: of("odin", "abo", s) > found["encoder"]["abo"]
-    if "real xy" in found:
-        rules["real"] = lambda s: of("real odin", "abo", s) > max(found[f"real {name}"]["abo"] for name in PLAIN)
-
-    def tried(rule: Callable[[int], bool], seed: int) -> bool | None:
-        try:
-            return bool(rule(seed))
-        except KeyError:
-            return None
-
-    return {name: verdict([tried(rule, seed) for seed in range(seeds)]) for name, rule in rules.items()}
+    claims: dict[str, list[Part]] = {}
+    for name, parts in made.items():
+        with suppress(KeyError):  # runs that were not asked for
+            claims[name] = parts()
+    return claims
 
 
 def main() -> None:
@@ -286,7 +296,7 @@ def main() -> None:
         study.seed(seed)
     if options.camvid:
         study.real()
-    study.found["claims"] = judged(study.found, options.seeds)
+    study.found["claims"] = {name: verdict(parts) for name, parts in parts_of(study.found, options.seeds).items()}
     study.file.write_text(json.dumps(study.found, indent=1) + "\n")
     table(study.found)
 
@@ -303,8 +313,8 @@ def table(found: dict[str, Any]) -> None:
     for name, scores in found.items():
         if name not in ("settings", "claims"):
             print(f"{name:20}" + "".join(f"{scores[key]:17.3f}" if key in scores else " " * 17 for key in names))
-    for name, said in found["claims"].items():
-        print(name, said)
+    for name, parts in parts_of(found, int(found["settings"]["seeds"])).items():
+        print(name, verdict(parts), "; ".join(map(str, parts)))
 
 
 if __name__ == "__main__":

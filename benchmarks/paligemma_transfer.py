@@ -18,8 +18,9 @@ Beside them: `common`, for each question text the most common answer among the r
 pre-trained run's model with grey images. The last three variants are run at the largest size of easy-vqa alone.
 
 Runs that are finished are not made again; results.json has all of them, transfer.png the curves. A difference is the mean over
-seeds of what two variants have right, its interval a bootstrap over test images (95%); `seeds` has the difference of each.
-A claim is held if the interval and all seeds are on its side, falsified if they are on the other, else undecided.
+seeds of what two variants have right, its interval a bootstrap over test images (95%); `seeds` has the difference of each. A
+claim is judged by both its intervals, that over images and Student's t over the seeds: it is held if both are on its side,
+falsified if both are on the other, else undecided.
 """
 
 import argparse
@@ -33,6 +34,7 @@ from typing import Any
 import numpy as np
 
 from paligemma_transfer_data import camvid, easy_vqa
+from paligemma_transfer_report import verdict_of
 from tapetum.data.entries import read_lines
 from tapetum.metrics.detection import TrueBoxes, detection_scores
 from tapetum.metrics.statistics import bootstrap_interval
@@ -179,11 +181,7 @@ def difference(first: list[dict[str, Any]], second: list[dict[str, Any]], kind: 
         values += per_seed.tolist()
         groups += [number] * len(per_seed)
     low, high = bootstrap_interval(np.array(values), groups=groups)
-    verdict = "undecided"
-    if low > 0 and min(seeds) > 0:
-        verdict = "held"
-    elif high < 0 and max(seeds) < 0:
-        verdict = "falsified"
+    verdict = verdict_of(seeds, (low, high))
     return {"difference": float(np.mean(values)), "interval": [low, high], "seeds": seeds, "verdict": verdict}
 
 

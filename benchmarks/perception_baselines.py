@@ -8,9 +8,9 @@ held-out ones by `tapetum.evaluate_perception_test`, and writes results.json and
 in FOLDER when the command is stopped and started again. `--only` does these steps alone; `--features` are those of the
 localiser of actions, such as mcvit-nano,motion:tapir-nano,log-mel.
 
-Claims, each a difference on the held-out episodes with a bootstrap interval over whole videos (95 %, 2,000 draws; 500 of mAP):
-held where all of it is above 0, falsified where all is below, else undecided. That the blind guesser is at chance is held where
-the interval of its accuracy has chance in it.
+Claims, each a difference on the held-out episodes with a bootstrap interval over whole videos (95 %, 2,000 draws; 500 of mAP),
+made wider for their small number (`plus_minus.widened`): held where all of it is above 0, falsified where all is below, else
+undecided. That the blind guesser is at chance is held where the interval of its accuracy has chance in it.
 """
 
 import argparse
@@ -23,11 +23,12 @@ from typing import Any
 import numpy as np
 
 import tapetum
+from plus_minus import widened
 from tapetum.app.evaluate.perception_test import PerceptionTestScores
 from tapetum.bench.baselines import load_tracker
 from tapetum.bench.perception_test import PromptedBoxes
 from tapetum.metrics.localisation import localisation_scores
-from tapetum.metrics.statistics import bootstrap_interval
+from tapetum.metrics.statistics import bootstrap_interval, judge_interval
 from tapetum.systems.paligemma.answers import Answerer
 from tapetum.systems.perception_test.annotations import read_annotations, read_json
 from tapetum.systems.perception_test.baselines.content import VideoContent
@@ -191,15 +192,13 @@ def paired(one: Sequence[Row], other: Sequence[Row], value: str, item: str) -> t
 
 
 def verdict(
-    difference: float, interval: tuple[float, float], of: Mapping[str, float], chance: float | None = None
+    difference: float, interval: tuple[float, float], of: Mapping[str, float], drawn: int, chance: float | None = None
 ) -> dict[str, Any]:
-    """Say whether a claim holds."""
-    low, high = interval
-    if chance is not None:
-        said = "held" if low <= chance <= high else "falsified"
-    else:
-        said = "held" if low > 0 else "falsified" if high < 0 else "undecided"
-    return {"claim": said, "value": difference, "low": low, "high": high, **of}
+    """Say whether a claim holds, by the interval of which so many videos were drawn."""
+    low, high = widened(difference, interval, drawn)
+    said = judge_interval((low, high)) if chance is None else "held" if low <= chance <= high else "falsified"
+    ends = {"low": interval[0], "high": interval[1]}
+    return {"claim": said, "value": difference, **ends, "wide": [low, high], "drawn": drawn, **of}
 
 
 def video_mean(table: Sequence[Row], value: str) -> dict[str, float]:
@@ -215,7 +214,7 @@ def of_videos(study: Study, task: str, value: str, better: str, worse: str) -> d
     one, other = (video_mean(study.tables[f"{task}: {name}"], value) for name in (better, worse))
     gaps = np.array([one[name] - other[name] for name in one])
     scores = {better: float(np.mean([*one.values()])), worse: float(np.mean([*other.values()]))}
-    return verdict(float(gaps.mean()), bootstrap_interval(gaps), {**scores, "videos": len(gaps)})
+    return verdict(float(gaps.mean()), bootstrap_interval(gaps), {**scores, "videos": len(gaps)}, len(gaps))
 
 
 def as_segments(rows: Sequence[Any]) -> Segments:
@@ -251,7 +250,7 @@ def of_segments(study: Study, truth: Mapping[str, AnnotatedVideo], task: str) ->
     every = np.arange(len(names), dtype=float)
     scores = {model: study.rows[f"{task}: {model}"]["score"] for model in ("localiser", "prior")}
     interval = bootstrap_interval(every, groups=names, statistic=gap, draws=500)
-    return verdict(gap(every), interval, {**scores, "videos": len(names), "segments": sum(map(len, true))})
+    return verdict(gap(every), interval, {**scores, "videos": len(names), "segments": sum(map(len, true))}, len(names))
 
 
 def of_answers(study: Study) -> dict[str, Any]:
@@ -263,7 +262,7 @@ def of_answers(study: Study) -> dict[str, Any]:
     gaps = gaps / RUNS
     score = float(np.mean([row["hota"] for row in wanted]))
     of = {"paligemma-nano": score, "random-object": score - float(gaps.mean()), "questions": len(gaps), "draws": RUNS}
-    return verdict(float(gaps.mean()), bootstrap_interval(gaps, groups=videos), of)
+    return verdict(float(gaps.mean()), bootstrap_interval(gaps, groups=videos), of, len(set(videos)))
 
 
 def at_chance(study: Study, model: str, runs: int, truth: Mapping[str, AnnotatedVideo]) -> dict[str, Any]:
@@ -271,8 +270,9 @@ def at_chance(study: Study, model: str, runs: int, truth: Mapping[str, Annotated
     tables = [study.tables[f"mcqa: {model}" + (f" #{seed}" if seed else "")] for seed in range(runs)]
     right = np.mean([[float(row["right"]) for row in table] for table in tables], axis=0)
     chance = float(np.mean([1 / len(q.options) for video in truth.values() for q in video.questions]))
-    interval = bootstrap_interval(right, groups=[row["video"] for row in tables[0]])
-    return verdict(float(right.mean()), interval, {"chance": chance, "questions": len(right), "draws": runs}, chance)
+    videos = [row["video"] for row in tables[0]]
+    of = {"chance": chance, "questions": len(right), "draws": runs}
+    return verdict(float(right.mean()), bootstrap_interval(right, groups=videos), of, len(set(videos)), chance)
 
 
 def above_chance(study: Study, model: str, truth: Mapping[str, AnnotatedVideo]) -> dict[str, Any]:
@@ -281,7 +281,8 @@ def above_chance(study: Study, model: str, truth: Mapping[str, AnnotatedVideo]) 
     table = study.tables[f"mcqa: {model}"]
     gaps = np.array([float(row["right"]) - chances[row["video"], row["question"]] for row in table])
     of = {model: float(np.mean([float(row["right"]) for row in table])), "questions": len(gaps)}
-    return verdict(float(gaps.mean()), bootstrap_interval(gaps, groups=[row["video"] for row in table]), of)
+    videos = [row["video"] for row in table]
+    return verdict(float(gaps.mean()), bootstrap_interval(gaps, groups=videos), of, len(set(videos)))
 
 
 def claims_of(study: Study, truth: Mapping[str, AnnotatedVideo]) -> dict[str, Any]:
@@ -313,13 +314,31 @@ def claims_of(study: Study, truth: Mapping[str, AnnotatedVideo]) -> dict[str, An
     return {claim: judge() for claim, (needs, judge) in wanted.items() if all(need in study.tables for need in needs)}
 
 
+def judged_again(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Judge the claims of a results.json by the ends that it has, which were drawn from all videos or from those followed."""
+    episodes, claims = results["episodes"], {}
+    for name, found in results["claims"].items():
+        drawn = found.get("drawn", found.get("videos", episodes["tracked" if "grounded" in name else "held_out"]))
+        drawn = drawn["n"] if isinstance(drawn, Mapping) else drawn
+        of = {key: value for key, value in found.items() if key not in ("claim", "value", "low", "high", "wide", "drawn")}
+        claims[name] = verdict(found["value"], (found["low"], found["high"]), of, drawn, found.get("chance"))
+    return {**results, "claims": claims}
+
+
+def claims_table(claims: Mapping[str, Any]) -> str:
+    """Write in Markdown which claims hold."""
+    lines = ["| claim | | difference (95 %) | of what |", "|---|---|---|---|"]
+    for name, found in claims.items():
+        known = {"claim", "value", "low", "high", "wide", "drawn"}
+        of = ", ".join(f"{k} {v:.3f}" if isinstance(v, float) else f"{v} {k}" for k, v in found.items() if k not in known)
+        low, high = found["wide"]
+        lines.append(f"| {name} | **{found['claim']}** | {found['value']:.3f} ({low:.3f} to {high:.3f}) | {of} |")
+    return "\n".join(lines)
+
+
 def tables(results: Mapping[str, Any]) -> str:
     """Say in Markdown which claims hold, and what every baseline scores."""
-    lines = ["| claim | | difference (95 %) | of what |", "|---|---|---|---|"]
-    for name, found in results["claims"].items():
-        known = {"claim", "value", "low", "high"}
-        of = ", ".join(f"{k} {v:.3f}" if isinstance(v, float) else f"{v} {k}" for k, v in found.items() if k not in known)
-        lines.append(f"| {name} | {found['claim']} | {found['value']:.3f} ({found['low']:.3f} to {found['high']:.3f}) | {of} |")
+    lines = [claims_table(results["claims"])]
     lines += ["", "| task | baseline | score |", "|---|---|---|"]
     drawn: dict[tuple[str, str], list[float]] = {}
     for row in results["scores"].values():

@@ -1,19 +1,25 @@
-"""What stands behind a mean in the pages of evidence: "± sample deviation over seeds", or "[low, high]" over what was scored.
+"""What stands behind a mean in the pages of evidence, "± sample deviation over seeds" or an interval, and behind a verdict.
 
     python benchmarks/plus_minus.py    # the cells of HiP's and the bootstrap's tables, anew from what their runs left
 
 After ± is the sample standard deviation (n - 1) of runs that differ in their seed. In square brackets is a 95 % interval of the
 mean by the bootstrap: 4,000 draws of the scored videos or images with replacement, their 2.5th and 97.5th percentile.
 Benchmarks print both by the functions here; `tests/benchmarks/test_plus_minus.py` compares these cells with the pages.
+
+A claim is one or several `Part`s: means over seeds that are to lie above a bound, or below it. Each is judged by its 95 %
+interval on Student's t; a claim is held where all its parts are, falsified where one is, else undecided.
 """
 
 import json
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from tapetum.metrics.statistics import Interval, Verdict, join_verdicts, judge_interval, t_interval
 
 EVIDENCE = Path(__file__).parents[1] / "evidence"
 SEEDS = 1, 2, 3
@@ -40,11 +46,51 @@ def with_interval(values: Sequence[float], digits: int) -> str:
     return f"{np.mean(values):+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
 
 
-def verdict(true: Sequence[bool | None]) -> str:
-    """Say what came of a claim in the seeds whose runs are finished; None stands for the others."""
-    known = [each for each in true if each is not None]
-    said = "not finished" if not known else "held" if all(known) else "undecided" if any(known) else "falsified"
-    return said if len(known) in (0, len(true)) else f"{said}, {len(known)} of {len(true)} seeds"
+@dataclass(frozen=True)
+class Part:
+    """A mean over seeds, of which a claim says that it lies above a bound, or below it."""
+
+    what: str
+    values: Sequence[float]
+    """One a seed, or one alone that is counted and so has no interval."""
+    bound: float = 0.0
+    below: bool = False
+    counted: bool = False
+    digits: int = 1
+
+    @property
+    def interval(self) -> Interval:
+        """The 95 % interval of the mean."""
+        return (self.values[0], self.values[0]) if self.counted else t_interval(self.values)
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the interval says."""
+        low, high = self.interval
+        return judge_interval((-high, -low), -self.bound) if self.below else judge_interval((low, high), self.bound)
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        mean, low, high, bound = (f"{n:.{self.digits}f}" for n in (statistics.fmean(self.values), low, high, self.bound))
+        known = "" if self.counted else f" ({low} to {high})" if len(self.values) > 1 else " (one seed)"
+        return f"{self.what} {mean}{known}, wanted {'below' if self.below else 'above'} {bound}"
+
+
+def verdict(parts: Sequence[Part]) -> Verdict:
+    """Say what came of a claim; one whose runs are not finished has no parts, and is undecided."""
+    return join_verdicts([part.verdict for part in parts])
+
+
+def widened(value: float, interval: Interval, bunches: int) -> Interval:
+    """Widen an interval of the bootstrap over a few bunches, as Student's t is wider than the normal distribution.
+
+    Percentiles of n bunches are those of a deviation over n in place of n - 1, and of no doubt about it (Hesterberg, What
+    Teachers Should Know About the Bootstrap, 2015, section 4.6).
+    """
+    from scipy.stats import norm, t
+
+    factor = float(t.ppf(0.975, bunches - 1) / norm.ppf(0.975) * (bunches / (bunches - 1)) ** 0.5)
+    return value - factor * (value - interval[0]), value + factor * (interval[1] - value)
 
 
 def hip_cells() -> Iterator[str]:
@@ -54,22 +100,22 @@ def hip_cells() -> Iterator[str]:
         runs = studies[name]
 
         def percent(arm: str, runs: Mapping[str, Any] = runs) -> str:
-            return with_deviation([100 * _run(runs, arm, seed)["accuracy"] for seed in SEEDS], 1)
+            return with_deviation([100 * run_of(runs, arm, seed)["accuracy"] for seed in SEEDS], 1)
 
         for kind, told in (("learned", "learned"), ("fourier", "Fourier"), ("random", "frozen random")):
             yield f"| {told} | {percent(f'{kind}-none')} | {percent(f'{kind}-mae')} |"
         for arm in ("learned", "learned-permuted"):
             keys = "cosine_horizontal_at_start", "cosine_vertical_at_start", "cosine_horizontal", "cosine_vertical"
-            cells = (with_deviation([_run(runs, f"mae-{arm}", seed)[key] for seed in SEEDS], 2) for key in keys)
+            cells = (with_deviation([run_of(runs, f"mae-{arm}", seed)[key] for seed in SEEDS], 2) for key in keys)
             yield f"| {arm} | {' | '.join(cells)} |"
         orders = {"in order, MAE": "learned-mae", "permuted, MAE": "permuted-mae", "permuted, no MAE": "permuted-none"}
         for told, arm in orders.items():
             yield percent(arm) if name == "digits" else f"| {told} | {percent(arm)} |"
     for told, arm in (("hip-nano", "c1-hip"), ("io-nano, flat", "c1-flat")):
-        yield f"| {told} | {with_deviation([100 * _run(studies['cifar10'], arm, seed)['accuracy'] for seed in SEEDS], 1)} |"
+        yield f"| {told} | {with_deviation([100 * run_of(studies['cifar10'], arm, seed)['accuracy'] for seed in SEEDS], 1)} |"
 
 
-def _run(runs: Mapping[str, Any], arm: str, seed: int) -> Mapping[str, Any]:
+def run_of(runs: Mapping[str, Any], arm: str, seed: int) -> Mapping[str, Any]:
     """Give a run by its arm and seed, at the rate that was chosen with the first; a study's last run has no other name."""
     name = f"{arm}-{seed}"
     return runs[name] if name in runs else runs[f"{name}@{runs[f'{arm}-1']['lr']:g}"]

@@ -17,10 +17,26 @@ def test_a_deviation_is_the_samples_and_an_interval_the_bootstraps() -> None:
     assert plus_minus.with_interval([0.25] * 5, 2) == "+0.25 [+0.25, +0.25]"
 
 
-def test_a_verdict_is_of_every_seed() -> None:
-    cases = {"held": [True] * 3, "falsified": [False] * 3, "undecided": [True, False, True], "not finished": [None] * 3}
-    assert all(plus_minus.verdict(true) == said for said, true in cases.items())
-    assert plus_minus.verdict([True, None]) == "held, 1 of 2 seeds"
+def test_a_part_is_judged_by_the_interval_of_its_mean() -> None:
+    """Of 1, 2, 3 the mean is 2 and the interval 2 +- 4.303 / sqrt(3), so from -0.48 to 4.48."""
+    part = plus_minus.Part
+    seeds = (1.0, 2.0, 3.0)
+    cases = {-1.0: "held", 0.0: "undecided", 4.0: "undecided", 5.0: "falsified"}
+    assert {bound: part("x", seeds, bound).verdict for bound in cases} == cases
+    turned = {"held": "falsified", "falsified": "held", "undecided": "undecided"}
+    assert {bound: part("x", seeds, bound, below=True).verdict for bound in cases} == {k: turned[v] for k, v in cases.items()}
+    assert str(part("x", seeds, 5, digits=2)) == "x 2.00 (-0.48 to 4.48), wanted above 5.00"
+    assert part("x", [2.0], 1.0).verdict == "undecided"
+    assert part("x", [2.0], 1.0, counted=True).verdict == "held"
+    assert plus_minus.verdict([part("x", seeds, -1.0), part("y", seeds, 5.0, below=True)]) == "held"
+    assert plus_minus.verdict([part("x", seeds, -1.0), part("y", seeds)]) == "undecided"
+    assert plus_minus.verdict([]) == "undecided"
+
+
+def test_an_interval_of_few_bunches_is_wider() -> None:
+    """Of 16, Student's quantile is 2.1314 for 1.9600, and a deviation over 15 is 1.0328 times that over 16."""
+    assert plus_minus.widened(0.5, (0.4, 0.7), 16) == pytest.approx((0.5 - 0.11232, 0.5 + 0.22463), abs=1e-4)
+    assert plus_minus.widened(0.5, (0.4, 0.7), 10**6) == pytest.approx((0.4, 0.7), abs=1e-5)
 
 
 @pytest.mark.parametrize("page", ["hip", "bootstrap"])

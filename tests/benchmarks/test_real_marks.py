@@ -1,6 +1,7 @@
 """Marks in a made video are scored on the marked frames alone, and written as a TAP-Vid pickle."""
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -94,3 +95,20 @@ def test_second_marks_are_compared_with_the_first(real_marks, folder: Path) -> N
     again.write_text("clip,point,frame,x,y\nmade.mp4,moves,5,33.5,20.5\nmade.mp4,moves,7,34.5,15.5\n", encoding="utf-8")
     distances = real_marks.distances_again(real_marks.read_marks(folder / "marks.csv"), again)
     assert distances == pytest.approx([5, 1])  # (3, 4) and (0, -1) from (30.5, 16.5) and (34.5, 16.5)
+
+
+def test_clips_that_were_used_are_left_out_of_the_second_row(real_marks) -> None:
+    results = json.loads(real_marks.MARKS.with_name("results.json").read_text())
+    six = {"box.mp4", "cup.mp4", "teddy.mp4", "paragliding-launch.mp4", "05_default_juggle.mp4", "camel.mp4"}
+    assert set(real_marks.USED) == {marks.clip for marks in real_marks.read_marks(real_marks.MARKS)} - six
+    found = results["tapir-nano"]
+    clean = real_marks.clean(found)
+    assert {row["name"] for row in clean["per_video"]} == six
+    means = [
+        np.mean([row["average_jaccard"] for row in found["per_video"] if row["name"] in part])
+        for part in (six, six | set(real_marks.USED))
+    ]
+    assert clean["average_jaccard"] == pytest.approx(means[0])
+    line = real_marks.table(results, ["tapir-nano"]).splitlines()[2]
+    assert line.startswith(f"| `tapir-nano` | {means[1]:.3f} (")
+    assert f" | {means[0]:.3f} (" in line

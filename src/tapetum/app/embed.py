@@ -227,7 +227,7 @@ def _embedder(model: str, device: str | None) -> "tuple[Embedder, str]":
 
     if model in VARIANTS and model not in known() and not Path(model).exists():
         raise BadInput(
-            f"no weights of {model} were ever released, and hip-nano alone is bundled; make some with tapetum train "
+            f"no published weights of {model} were found, and hip-nano alone is bundled; make some with tapetum train "
             "hip, and give the file"
         )
     find_loader(model, "embed", trackers=False)  # what can be said without torch is said at once

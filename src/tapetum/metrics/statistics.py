@@ -1,23 +1,27 @@
-"""Confidence intervals of shares and of means.
+"""Confidence intervals of shares and of means, and what an interval says of a claim.
 
     wilson_interval      of a share of n independent trials (Wilson, J. Am. Stat. Assoc. 1927)
     bootstrap_interval   of a mean, or any number of a sample: percentiles over samples drawn anew (Efron, Ann. Stat. 1979)
+    t_interval           of the mean of a few independent values, such as a score by seed (Student, Biometrika 1908)
+    judge_interval       held, falsified or undecided: on which side of a bound an interval lies
 
-Both take a confidence, 0.95 as a rule. Groups: where examples come in bunches (questions of one image, frames of one
+All intervals take a confidence, 0.95 as a rule. Groups: where examples come in bunches (questions of one image, frames of one
 video), whole bunches are drawn, since examples of one are not independent.
 """
 
 from collections.abc import Callable, Hashable, Sequence
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Num
-from scipy.stats import norm
+from scipy.stats import norm, t
 
 from tapetum.core.errors import BadInput
 from tapetum.metrics.pairing import finite_array
 
 Interval = tuple[float, float]
 """Least and greatest value."""
+Verdict = Literal["held", "falsified", "undecided"]
 
 
 def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> Interval:
@@ -72,6 +76,42 @@ def bootstrap_interval(
         estimates = np.array([statistic(values[np.concatenate([members[k] for k in some])]) for some in drawn])
     low, high = np.quantile(estimates, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
+
+
+def t_interval(values: Sequence[float] | Num[np.ndarray, " n"], confidence: float = 0.95) -> Interval:
+    """Compute the interval of the mean of n independent values by Student's t with n - 1 degrees of freedom.
+
+    One value alone says nothing of its neighbours: its interval has no ends. Raises BadInput where there is no value or one is
+    not finite.
+
+    >>> [round(end, 3) for end in t_interval([1.0, 2.0, 3.0])]
+    [-0.484, 4.484]
+    """
+    _check(confidence)
+    x = finite_array(np.asarray(values, float), "values", 1)
+    if not len(x):
+        raise BadInput("there are no values; give one or more")
+    if len(x) == 1:
+        return float("-inf"), float("inf")
+    reach = float(t.ppf((1 + confidence) / 2, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x)))
+    return float(x.mean()) - reach, float(x.mean()) + reach
+
+
+def judge_interval(interval: Interval, bound: float = 0.0) -> Verdict:
+    """Judge the claim that a number is above a bound by the number's interval, which may lie above, below or on both sides."""
+    low, high = interval
+    return "held" if low > bound else "falsified" if high < bound else "undecided"
+
+
+def join_verdicts(verdicts: Sequence[Verdict]) -> Verdict:
+    """Join the verdicts on the parts of a claim: one that is falsified falsifies it, and all must hold.
+
+    >>> join_verdicts(["held", "undecided"]), join_verdicts(["held", "falsified"]), join_verdicts(["held"]), join_verdicts([])
+    ('undecided', 'falsified', 'held', 'undecided')
+    """
+    if "falsified" in verdicts:
+        return "falsified"
+    return "held" if verdicts and set(verdicts) == {"held"} else "undecided"
 
 
 def _numbers(groups: Sequence[Hashable]) -> np.ndarray:

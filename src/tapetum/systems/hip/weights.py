@@ -1,6 +1,6 @@
 """Weights of HiP: names of the public JAX code, both ways, and files of weights.
 
-No checkpoint was ever released; the names are those that the public code gives its parameters (Haiku), so that what is
+No published checkpoint was found; the names are those that the public code gives its parameters (Haiku), so that what is
 trained with it can be used here, and the other way round. A file of ours is a safetensors file with config and modalities in
 its header.
 

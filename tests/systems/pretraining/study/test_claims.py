@@ -17,6 +17,7 @@ from tapetum.systems.pretraining.study.results import StudyResults, crossings, o
 
 COMPARED = "supervised", "clip", "simclr", "byol", "dino", "mae"
 BUDGETS = 1e9, 1e10, 1e11
+SEEDS = 5
 PLAN_TEXT = (
     "".join(f'[sizes.{name}]\nfamily = "vit"\nencoder = "vit-nano"\n' for name in ("small", "large"))
     + f'[[grids]]\nsizes = ["small", "large"]\nmethods = {list(COMPARED)}\nbudgets = {list(BUDGETS)}\n'
@@ -32,19 +33,21 @@ def study(score: Callable[[str, str, int, str], float], spread: float = 1e-4, kn
             for place, budget in enumerate(BUDGETS):
                 for variant in ("curated", "long_tailed", "duplicated", "off_domain") if place == 1 else ("curated",):
                     value = score(size, method, place, variant)
-                    found.append(setting(size, method, budget, variant, value, rng.normal(value, spread, 500), knn or {}))
+                    found.append(setting(size, method, budget, variant, rng.normal(value, spread, SEEDS), knn or {}))
     return Settings(tuple(found), 1e-4, {one.key: one for one in found})
 
 
-def setting(
-    size: str, method: str, budget: float, variant: str, value: float, samples: np.ndarray, knn: dict[str, float]
-) -> RunGroup:
+def setting(size: str, method: str, budget: float, variant: str, scores: np.ndarray, knn: dict[str, float]) -> RunGroup:
+    """A setting of as many seeds as it has scores."""
     forward = 1e6 if size == "small" else 4e6
-    row: dict[str, Any] = {"size": size, "method": method, "budget": budget, "variant": variant, "seed": 1, "family": "vit"}
-    row |= {"miou": value, "flops": int(budget), "flops_spent": int(budget), "cpu_seconds": budget / 5e10, "steps": 3}
+    row: dict[str, Any] = {"size": size, "method": method, "budget": budget, "variant": variant, "family": "vit", "steps": 3}
+    row |= {"flops": int(budget), "flops_spent": int(budget), "cpu_seconds": budget / 5e10, "wall_seconds": budget / 5e10}
     row |= {"forward_flops": forward, "knn": knn.get(method, 0.5), "linear": None, "parameters": 10, "flops_per_step": 5}
     row |= {f"{name}{end}": 1e-6 for name in ("energy_kwh", "co2_kg") for end in ("", "_low", "_high")}
-    return RunGroup(({**row, "name": f"{size}_{method}", "transfer_cpu_seconds": 1.0},), samples[None])
+    row |= {"name": f"{size}_{method}", "transfer_cpu_seconds": 1.0}
+    rows = tuple({**row, "seed": seed, "miou": score} for seed, score in enumerate(scores.tolist()))
+    draws = np.random.default_rng(int(1e9 * scores[0])).normal(0.0, 1e-4, (len(rows), 500))
+    return RunGroup(rows, scores[:, None] + draws)
 
 
 def as_published(size: str, method: str, place: int, variant: str) -> float:
@@ -87,7 +90,7 @@ def test_other_sources_are_poor_data_too() -> None:
     plan = PlanSource(plan=PLAN_TEXT + sources).read()
     lost = {"streets": 0.02, "scenes": 0.05, "curated": 0.0}
     groups = [
-        setting("small", method, 1e9, variant, 0.5 - worse, np.random.default_rng(0).normal(0.5 - worse, 1e-4, 500), {})
+        setting("small", method, 1e9, variant, np.random.default_rng(0).normal(0.5 - worse, 1e-4, SEEDS), {})
         for method in ("supervised", "simclr", "byol")
         for variant, most in lost.items()
         if (worse := min(most, 0.01) if method == "supervised" else most) is not None
@@ -120,8 +123,8 @@ def test_noise_decides_nothing() -> None:
 
 
 def test_a_study_that_has_just_begun_decides_nothing() -> None:
-    few = study(as_published)
-    claims = by_name(Settings(few.groups[:2], 1e-4, {one.key: one for one in few.groups[:2]}))
+    few = [RunGroup(one.rows[:1], one.by_seed[:1]) for one in study(as_published).groups[:2]]
+    claims = by_name(Settings(tuple(few), 1e-4, {one.key: one for one in few}))
     assert {claim.verdict for name, claim in claims.items()} == {"undecided"}
     assert claims["F2"].finding == "2 runs; wanted 5 or more"
 
@@ -137,10 +140,50 @@ def test_time_in_proportion_and_not() -> None:
     assert by_name(settings)["F2"].verdict == "held"
     assert "R² 1.000" in by_name(settings)["F2"].finding
     rows = settings.groups[0].rows[0]
-    slow = replace(settings.groups[0], rows=({**rows, "cpu_seconds": 1.3 * rows["cpu_seconds"]},))
+    slow = replace(settings.groups[0], rows=({**rows, **{key: 1.3 * rows[key] for key in ("cpu_seconds", "wall_seconds")}},))
     claim = by_name(replace(settings, groups=(slow, *settings.groups[1:])))["F2"]
     assert claim.verdict == "falsified"
     assert "off by 30%" in claim.finding
+    waited = replace(settings.groups[0], rows=({**rows, "wall_seconds": 1.2 * rows["cpu_seconds"]},))
+    claim = by_name(replace(settings, groups=(waited, *settings.groups[1:])))["F2"]
+    assert claim.verdict == "undecided"
+    assert "others used the machine too (a run took 1.2 times its CPU time)" in claim.finding
+
+
+def test_one_seed_decides_nothing_whatever_others_know() -> None:
+    """How much all settings scatter is known, and F4's supervised are far ahead; but each was done once."""
+    whole = study(as_published)
+    once = [RunGroup(one.rows[:1], one.by_seed[:1]) for one in whole.groups]
+    claims = by_name(Settings(tuple(once), 1e-4, {one.key: one for one in once}))
+    assert {claims[f"F{k}"].verdict for k in (4, 5, 6, 7, 8, 10)} == {"undecided"}
+    assert "(one seed)" in claims["F4"].finding
+
+
+def test_seeds_that_happen_to_lie_together_decide_nothing() -> None:
+    """All settings scatter by 2 points, which the samples know; three differences of 1.0 to 1.02 are luck."""
+    scores = {"mae": [0.41, 0.4101, 0.4102], "simclr": [0.4] * 3, "byol": [0.4] * 3, "dino": [0.4] * 3}
+    noise = np.random.default_rng(0).normal(0.0, 0.02, (4, 3, 500))
+    groups = [setting("large", method, BUDGETS[-1], "curated", np.array(each), {}) for method, each in scores.items()]
+    wide = [RunGroup(one.rows, one.by_seed + off) for one, off in zip(groups, noise, strict=True)]
+
+    def verdict(groups: list[RunGroup]) -> str:
+        return by_name(Settings(tuple(groups), 0.02, {one.key: one for one in groups}))["F5"].verdict
+
+    assert [verdict(groups), verdict(wide)] == ["held", "undecided"]
+
+
+def test_more_seeds_decide_what_two_do_not() -> None:
+    """MAE is ahead of all by 1.0 to 3.0 points in every seed: two such seeds leave it open, five decide it."""
+    gains = np.array([1.0, 3.0, 2.0, 1.5, 2.5]) / 100
+
+    def verdict(seeds: int) -> str:
+        groups = [
+            setting("large", method, BUDGETS[-1], "curated", 0.4 + gains[:seeds] * (method == "mae"), {})
+            for method in ("mae", "simclr", "byol", "dino")
+        ]
+        return by_name(Settings(tuple(groups), 0.01, {one.key: one for one in groups}))["F5"].verdict
+
+    assert [verdict(seeds) for seeds in (2, 5)] == ["undecided", "held"]
 
 
 @pytest.mark.slow

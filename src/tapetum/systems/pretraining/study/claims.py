@@ -1,10 +1,11 @@
 """The claims F1 to F10 of the project's notes on arXiv 2209.15589, judged by one study: held, falsified or undecided.
 
 The paper prints directions and no thresholds that we know of; thresholds are ours and stand in each claim. What a claim says
-of scores is a list of comparisons, each with an interval (`fronts`), 95 % for all of a claim together (Bonferroni). A claim is
-held if every comparison is on its side of the line by interval, falsified if one is on the other side by interval, else
-undecided; and undecided as long as no setting has two seeds, since how much seeds differ is not known then. Which budgets are
-the smallest and the largest is the plan's word, not that of what is done. F1 and F3 are arithmetic (`arithmetic`).
+of scores is a list of comparisons, each the mean over the seeds on which all that it compares was done, with its interval on
+Student's t, no narrower than that of `fronts`; 95 % for all of a claim together (Bonferroni). A claim is held if every
+comparison is on its side of the line by interval, falsified if one is on the other side by interval, else undecided, as is a
+comparison of one seed. Which budgets are the smallest and the largest is the plan's word, not that of what is done. F1 and F3
+are arithmetic (`arithmetic`); F2 is undecided where the clock says that others used the machine.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,23 +13,23 @@ from dataclasses import replace
 
 import numpy as np
 
+from tapetum.metrics.statistics import Verdict, join_verdicts, t_interval
 from tapetum.systems.pretraining.study.arithmetic import overheads, ratios
-from tapetum.systems.pretraining.study.fronts import Settings, interval
+from tapetum.systems.pretraining.study.fronts import Settings
 from tapetum.systems.pretraining.study.plan import StudyPlan
 from tapetum.systems.pretraining.study.questions import (
     CLOSE,
     NONE,
     Claim,
     Comparison,
+    Difference,
     Judge,
-    Samples,
-    Verdict,
     above,
     answer_claim,
     below,
     close,
     compare,
-    joined,
+    mean_of,
     minus,
     power_of,
     require_seeds,
@@ -44,6 +45,8 @@ _ENDS = "lowest", "highest"
 _SENSITIVE = 1.0
 """Points of mIoU."""
 _LINE, _FURTHEST, _FEWEST = 0.98, 0.1, 5
+_ALONE = 1.1
+"""Seconds of the clock by one of the processor, above which others used the machine too."""
 
 
 def judged(plan: StudyPlan, settings: Settings, trackers: Sequence[Mapping[str, float]] = ()) -> list[Claim]:
@@ -127,6 +130,12 @@ def _time(settings: Settings) -> Claim:
     )
     result += f"{np.median(speeds):.0f}, from which the furthest is off by {off:.0%} of its time"
     power = "Every run is one measurement of the machine, and the bound is on the worst of them: no seeds are compared."
+    waited = max(row["wall_seconds"] / row["cpu_seconds"] for row in rows)
+    if waited > _ALONE:
+        result += (
+            f"; others used the machine too (a run took {waited:.1f} times its CPU time), so this says nothing of the claim"
+        )
+        return Claim("F2", says, "undecided", result, power)
     return Claim("F2", says, "held" if r2 > _LINE and off < _FURTHEST else "falsified", result, power)
 
 
@@ -155,19 +164,22 @@ def _clip_beside_labels(plan: StudyPlan, settings: Settings) -> Claim:
         comparisons += [q for b in budgets for q in _beside(settings, size, b, "clip", ("supervised",), close)]
         slopes = {m: s for m in ("clip", *UNLABELLED) if (s := _slope(settings, size, m, budgets)) is not None}
         if "clip" in slopes and len(slopes) > 1:
-            others = np.mean([s for m, s in slopes.items() if m != "clip"], axis=0)
-            comparisons.append(Comparison(f"{size}, by a doubling beyond others", slopes["clip"] - others, above()))
+            others = mean_of([slope for method, slope in slopes.items() if method != "clip"])
+            comparisons.append(Comparison(f"{size}, by a doubling beyond others", slopes["clip"].minus(others), above()))
     return answer_claim("F6", says, settings, comparisons, 3, "CLIP minus supervised")
 
 
-def _slope(settings: Settings, size: str, method: str, budgets: Sequence[float]) -> Samples | None:
+def _slope(settings: Settings, size: str, method: str, budgets: Sequence[float]) -> Difference | None:
     """Points by a doubling of FLOPs, by least squares."""
-    done = [(np.log2(b), s.samples) for b in budgets if (s := settings.get(size, method, b)) is not None]
+    done = [(np.log2(b), s) for b in budgets if (s := settings.get(size, method, b)) is not None]
     if len(done) < 2:
         return None
     x = np.array([at for at, _ in done])
-    x = x - x.mean()
-    return 100 * (x @ np.stack([samples for _, samples in done])) / (x @ x)
+    x = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
+    scores = [{int(row["seed"]): 100 * float(row["miou"]) for row in group.rows} for _, group in done]
+    seeds = sorted(set.intersection(*map(set, scores)))
+    by_seed = {seed: float(x @ [score[seed] for score in scores]) for seed in seeds}
+    return Difference(100 * x @ np.stack([group.samples for _, group in done]), by_seed)
 
 
 def _sizes_cross(plan: StudyPlan, settings: Settings) -> Claim:
@@ -184,8 +196,8 @@ def _sizes_cross(plan: StudyPlan, settings: Settings) -> Claim:
                 names, judges = (f"{plan.sizes[small].family}, {method} {_ENDS[0]}", _ENDS[1]), (below, above())
                 first, last = (compare(name, l, s, judge) for name, judge, (s, l) in zip(names, judges, done, strict=True))
                 ends.append((first, last))
-    answers = [[question.judge_interval(2 * len(ends)) for question in pair] for pair in ends]
-    verdicts = [joined([verdict for verdict, _ in pair]) for pair in answers]
+    answers = [[question.judge_seeds(2 * len(ends)) for question in pair] for pair in ends]
+    verdicts = [join_verdicts([verdict for verdict, _ in pair]) for pair in answers]
     most: list[Verdict] = [v for v in ("held", "falsified") if 2 * verdicts.count(v) > len(verdicts)]
     result = "; ".join(", ".join(line for _, line in pair) for pair in answers)
     result = f"large minus small, points of mIoU: {result}" if result else NONE
@@ -197,7 +209,7 @@ def _curation(plan: StudyPlan, settings: Settings) -> Claim:
     """Judge F8: sources of the plan are poor data too; supervised is compared on those that it learned from."""
     says = "At equal steps poor data cost SimCLR and BYOL a point or more of mIoU, and more than they cost supervised"
     poor = (*_POOR, *plan.sources)
-    losses: dict[str, dict[tuple[str, str, float], Samples]] = {method: {} for method in (*_CONTRASTIVE, "supervised")}
+    losses: dict[str, dict[tuple[str, str, float], Difference]] = {method: {} for method in (*_CONTRASTIVE, "supervised")}
     for bad in settings.groups:
         good = settings.get(bad.size, bad.method, bad.budget)
         if bad.method in losses and bad.variant in poor and good is not None:
@@ -210,13 +222,13 @@ def _curation(plan: StudyPlan, settings: Settings) -> Claim:
         variants = {key[0] for key in keys}
         return ", ".join(name.replace("_", "-") for name in poor if name in variants)
 
-    without = np.mean([np.mean([*losses[method].values()], axis=0) for method in _CONTRASTIVE], axis=0)
-    more = [losses[method][key] - losses["supervised"][key] for method in _CONTRASTIVE for key in shared]
+    without = mean_of([mean_of([*losses[method].values()]) for method in _CONTRASTIVE])
+    more = [losses[method][key].minus(losses["supervised"][key]) for method in _CONTRASTIVE for key in shared]
     tried = names(losses[_CONTRASTIVE[0]])
     where = "" if names(shared) == tried else f" on {names(shared)}"
     comparisons = [Comparison("SimCLR and BYOL", without, above(_SENSITIVE), (_SENSITIVE,))]
-    comparisons += [Comparison(f"beyond supervised{where}", np.mean(more, axis=0), above())]
-    own = "; ".join(f"{method} {np.mean([*of.values()]):+.1f}" for method, of in losses.items())
+    comparisons += [Comparison(f"beyond supervised{where}", mean_of(more), above())]
+    own = "; ".join(f"{method} {mean_of([*of.values()]).samples.mean():+.1f}" for method, of in losses.items())
     result = answer_claim("F8", says, settings, comparisons, 2, f"lost, mean of {tried}")
     return replace(result, finding=f"{result.finding}; of each {own}")
 
@@ -243,20 +255,28 @@ def _kwh(run: Mapping[str, float]) -> str:
 
 def _rankings(plan: StudyPlan, settings: Settings) -> Claim:
     says = "Methods rank otherwise by neighbours than by fine-tuning: MAE's place is better fine-tuned than by its neighbours"
-    lines, verdicts = [], []
+    lines, verdicts = list[str](), list[Verdict]()
     for size in plan.sizes:
         for budget in planned(plan, size, "mae")[-1:]:
             rivals = [s for s in settings.curated() if (s.size, s.budget) == (size, budget) and s.knn is not None]
             mae = settings.get(size, "mae", budget)
             if mae is None or len(rivals) < 3:
                 continue
-            places = 1 + np.sum([s.samples > mae.samples for s in rivals], axis=0)
-            near, (low, high) = 1 + sum(s.knn > mae.knn for s in rivals), interval(places)
-            verdicts.append("held" if high < near else "falsified" if low >= near else "")
+            scores = [{row["seed"]: row["miou"] for row in group.rows} for group in (mae, *rivals)]
+            seeds = set.intersection(*map(set, scores))
+            places = [1 + sum(other[seed] > scores[0][seed] for other in scores[1:]) for seed in sorted(seeds)]
+            near = 1 + sum(s.knn > mae.knn for s in rivals)
+            low, high = t_interval(places) if places else (-np.inf, np.inf)
+            among = (
+                f"{low:.1f} to {high:.1f}"
+                if len(places) > 1
+                else "known of one seed"
+                if places
+                else "not known on one seed for all"
+            )
+            verdicts.append("held" if high < near else "falsified" if low >= near else "undecided")
             by = {name: sorted(rivals, key=lambda s: -getattr(s, name)) for name in ("knn", "miou")}
             ranks = [", ".join(s.method for s in order) for order in by.values()]
-            lines.append(
-                f"{size}: by neighbours {ranks[0]}; fine-tuned {ranks[1]}; MAE's place {near} and {low:.0f} to {high:.0f}"
-            )
+            lines.append(f"{size}: by neighbours {ranks[0]}; fine-tuned {ranks[1]}; MAE's place {near} and {among}")
     power = "Places are compared and not scores, so that no single difference decides it; F5's differences are those of places."
-    return require_seeds(settings, Claim("F10", says, joined(verdicts), "; ".join(lines) or NONE, power))
+    return require_seeds(settings, Claim("F10", says, join_verdicts(verdicts), "; ".join(lines) or NONE, power))

@@ -115,9 +115,9 @@ class Settings:
 
 
 def settings_of(
-    rows: Sequence[Mapping[str, Any]], counts: Sequence[Int64[np.ndarray, "n k k"]], draws: int = DRAWS
+    rows: Sequence[Mapping[str, Any]], counts: Sequence[Int64[np.ndarray, "n k k"]] = (), draws: int = DRAWS
 ) -> Settings:
-    """Make settings of rows and of what was counted on each image that scores them.
+    """Make settings of rows and of what was counted on each image that scores them; without, samples know of seeds alone.
 
     Raises BadInput where rows were scored on different images.
     """
@@ -126,7 +126,7 @@ def settings_of(
     if len({one.shape for one in counts}) > 1:
         raise BadInput("points of the study were scored on different images; run it anew")
     rng = np.random.default_rng(_SEED)
-    scores = resampled(counts, rng, draws)
+    scores = resampled(counts, rng, draws) if counts else np.array([[row["miou"]] * draws for row in rows])
     groups: dict[tuple[str, str, float, str], list[int]] = {}
     for k, row in enumerate(rows):
         groups.setdefault(key_of(row), []).append(k)

@@ -2,19 +2,23 @@
 
 A comparison of n seeds deviates for two reasons: the seeds, whose part falls with n, and the images of the test part, whose
 part does not. It is decided if its interval of 1 - 0.05/q is on one side of a line, q being the number of comparisons of the
-claim (Bonferroni). A true difference d from the line is so decided in 80 % of studies where
+claim (Bonferroni), on Student's t with n - 1 degrees of freedom. A true difference d from the line is so decided in 80 % of
+studies where
 
-    |d| >= (z(1 - 0.025/q) + z(0.8)) sqrt(images² + seeds²/n)
+    P(T > t(1 - 0.025/q)) >= 0.8,    T of the noncentral t distribution around |d| / sqrt(images² + seeds²/n)
 
-with quantiles z of the normal distribution, as the study's own intervals (`fronts`): the deviation between seeds is pooled over
-all settings with several, so that its own error is small. Of a comparison on equal seeds, seeds² is twice the square of what is
-left of a seed's effect once what it does to all settings is taken away.
+One seed decides nothing. The deviation between seeds that is put in is pooled over all settings with several, so that its own
+error is small. Of a comparison on equal seeds, seeds² is twice the square of what is left of a seed's effect once what it does
+to all settings is taken away.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, sqrt
-from statistics import NormalDist
+from functools import cache
+from math import inf, sqrt
+
+from scipy.optimize import root_scalar
+from scipy.stats import nct, t
 
 POWER = 0.8
 """Share of studies that decide a true difference."""
@@ -28,25 +32,38 @@ def detectable_difference(seed_deviation: float, image_deviation: float, seeds: 
 
     `seed_deviation`: of the difference with one seed; `image_deviation`: what the test images leave however many there are.
 
-    >>> round(detectable_difference(1.0, 0.0, 4), 3)  # (1.960 + 0.842) / 2
-    1.401
+    >>> round(detectable_difference(1.0, 0.0, 4), 2), detectable_difference(1.0, 0.0, 1)
+    (2.13, inf)
     """
-    return _quantiles(questions) * sqrt(image_deviation**2 + seed_deviation**2 / seeds)
+    return _deviations(seeds, questions) * sqrt(image_deviation**2 + seed_deviation**2 / seeds)
 
 
 def seeds_needed(difference: float, seed_deviation: float, image_deviation: float, questions: int = 1) -> int | None:
-    """Compute how many seeds decide a difference with 80 % power; None where no number of them does, for the test images.
+    """Compute how many seeds decide a difference with 80 % power; None where a thousand don't, for the test images as a rule.
 
     >>> seeds_needed(1.0, 1.0, 0.0), seeds_needed(1.0, 1.0, 0.4)
-    (8, None)
+    (10, None)
     """
-    left = (difference / _quantiles(questions)) ** 2 - image_deviation**2
-    return max(1, ceil(seed_deviation**2 / left - 1e-9)) if left > 0 else None
+
+    def decide(seeds: int) -> bool:
+        return detectable_difference(seed_deviation, image_deviation, seeds, questions) <= difference
+
+    if not decide(_MANY):
+        return None
+    low, high = 1, _MANY
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if decide(middle) else (middle, high)
+    return high
 
 
-def _quantiles(questions: int) -> float:
-    normal = NormalDist()
-    return normal.inv_cdf(1 - _LEVEL / 2 / questions) + normal.inv_cdf(POWER)
+@cache
+def _deviations(seeds: int, questions: int) -> float:
+    """By how many deviations of the mean a difference must lie off the line."""
+    if seeds < 2:
+        return inf
+    least = float(t.ppf(1 - _LEVEL / 2 / questions, seeds - 1))
+    return root_scalar(lambda off: nct.sf(least, seeds - 1, off) - POWER, bracket=(0, 4 * least + 10)).root
 
 
 @dataclass(frozen=True)
@@ -76,9 +93,10 @@ def describe_power(pairs: Sequence[ComparedPair], questions: int) -> str:
     seeds = sorted({pair.seeds for pair in pairs})
     deviations = _range([pair.seed_deviation for pair in pairs]), _range([pair.image_deviation for pair in pairs])
     weak = [pair for pair in pairs if abs(pair.difference) < pair.detectable(questions)]
+    told = f"a difference of {_range([d for d in (least, most) if d < inf])} points" if least < inf else "no difference"
+    with_seeds = f"{seeds[0]}{f' to {seeds[-1]}' if len(seeds) > 1 else ''} seed{'s' if seeds[-1] > 1 else ''}"
     lines = [
-        f"with {seeds[0]}{f' to {seeds[-1]}' if len(seeds) > 1 else ''} seed{'s' if seeds[-1] > 1 else ''} a difference of "
-        f"{_range([least, most])} points is told apart (power 80 %, 5 % over {questions} comparisons; a difference deviates by "
+        f"with {with_seeds} {told} is told apart (power 80 %, 5 % over {questions} comparisons; a difference deviates by "
         f"{deviations[0]} between seeds and by {deviations[1]} for the test images)"
     ]
     if not weak:

@@ -1,17 +1,16 @@
 """The comparisons on which a claim of the study rests: differences with intervals, each with the side on which it should be."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import sqrt
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
 
+from tapetum.metrics.statistics import Verdict, join_verdicts, judge_interval, t_interval
 from tapetum.systems.pretraining.study.fronts import RunGroup, Settings, interval
 from tapetum.systems.pretraining.study.power import ComparedPair, describe_power
 
-Verdict = Literal["held", "falsified", "undecided"]
 NONE = "the points that it asks about were not done"
 """The finding where nothing can be compared."""
 CLOSE = 2.0
@@ -32,8 +31,28 @@ class Claim:
 
 
 Samples = Float[np.ndarray, " draws"]
-Judge = Callable[[float, float], str]
-"""From the ends of an interval to a verdict; an empty text where it can't tell."""
+Judge = Callable[[float, float], Verdict]
+"""From the ends of an interval to a verdict."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A number in points of mIoU: samples of it, as `fronts` draws them, and what it is on each seed."""
+
+    samples: Samples
+    by_seed: Mapping[int, float]
+
+    def minus(self, other: "Difference") -> "Difference":
+        """Subtract another, on the seeds of both."""
+        by_seed = {seed: value - other.by_seed[seed] for seed, value in self.by_seed.items() if seed in other.by_seed}
+        return Difference(self.samples - other.samples, by_seed)
+
+
+def mean_of(differences: Sequence[Difference]) -> Difference:
+    """Average differences, on the seeds of all."""
+    seeds = set.intersection(*(set(each.by_seed) for each in differences))
+    by_seed = {seed: float(np.mean([each.by_seed[seed] for each in differences])) for seed in sorted(seeds)}
+    return Difference(np.mean([each.samples for each in differences], axis=0), by_seed)
 
 
 @dataclass(frozen=True)
@@ -41,50 +60,61 @@ class Comparison:
     """A difference in points of mIoU, and on which side of what it should be."""
 
     what: str
-    samples: Samples
+    difference: Difference
     judge: Judge
     lines: tuple[float, ...] = (0.0,)
     """Where the judge changes its mind."""
-    seeds: int = 0
-    """On which both settings were done; 0: it is not of two settings alone."""
+    of_two: bool = False
+    """It is of two settings alone."""
 
     def power(self, seed_deviation: float) -> ComparedPair:
         """Split its deviation into that of seeds (`seed_deviation`, in points, of one setting) and of the test images.
 
         Where it is not of two settings alone, all of it counts as of seeds, so that what it takes is a lower bound.
         """
-        between = sqrt(2) * seed_deviation if self.seeds else float(self.samples.std())
-        images = max(float(self.samples.var()) - between**2 / self.seeds, 0.0) if self.seeds else 0.0
-        mean = float(self.samples.mean())
-        return ComparedPair(self.what, min(abs(mean - line) for line in self.lines), max(self.seeds, 1), between, sqrt(images))
+        samples, seeds = self.difference.samples, len(self.difference.by_seed)
+        both = self.of_two and seeds > 0
+        between = sqrt(2) * seed_deviation if both else float(samples.std()) * sqrt(max(seeds, 1))
+        images = max(float(samples.var()) - between**2 / seeds, 0.0) if both else 0.0
+        mean = float(samples.mean())
+        return ComparedPair(self.what, min(abs(mean - line) for line in self.lines), max(seeds, 1), between, sqrt(images))
 
-    def judge_interval(self, questions: int) -> tuple[str, str]:
-        """Judge the interval, as one of so many questions: the verdict, and words for it."""
-        low, high = interval(self.samples, questions)
-        return self.judge(low, high), f"{self.what} {self.samples.mean():+.1f} ({low:+.1f} to {high:+.1f})"
+    def judge_seeds(self, questions: int) -> tuple[Verdict, str]:
+        """Judge the mean over seeds, as one of so many questions: the verdict, and words for it.
+
+        Its interval is Student's t of its own seeds, but no narrower than that of the samples, which know how far all settings
+        scatter and the test images: three seeds that happen to lie together decide nothing.
+        """
+        values = [*self.difference.by_seed.values()]
+        if len(values) < 2:
+            few = "one seed" if values else "no seed in common"
+            return "undecided", f"{self.what} {self.difference.samples.mean():+.1f} ({few})"
+        ends = t_interval(values, 1 - 0.05 / questions), interval(self.difference.samples, questions)
+        low, high = min(low for low, _ in ends), max(high for _, high in ends)
+        return self.judge(low, high), f"{self.what} {np.mean(values):+.1f} ({low:+.1f} to {high:+.1f})"
 
 
 def above(line: float = 0.0) -> Judge:
     """Build the judge of whether an interval is above a line."""
-    return lambda low, high: "held" if low > line else "falsified" if high < line else ""
+    return lambda low, high: judge_interval((low, high), line)
 
 
-def below(low: float, high: float) -> str:
+def below(low: float, high: float) -> Verdict:
     """Judge whether an interval is below 0."""
-    return "held" if high < 0 else "falsified" if low > 0 else ""
+    return judge_interval((-high, -low))
 
 
-def close(low: float, high: float) -> str:
+def close(low: float, high: float) -> Verdict:
     """Judge whether an interval is within two points of 0."""
-    return "held" if max(-low, high) < CLOSE else "falsified" if low > CLOSE or high < -CLOSE else ""
+    return join_verdicts([judge_interval((low, high), -CLOSE), judge_interval((-high, -low), -CLOSE)])
 
 
 def answer_claim(name: str, says: str, settings: Settings, questions: Sequence[Comparison], least: int, lead: str) -> Claim:
     """Answer all questions; a claim with fewer than the least number is not held."""
     if not questions:
         return Claim(name, says, "undecided", NONE)
-    answers = [question.judge_interval(len(questions)) for question in questions]
-    verdict = joined([verdict for verdict, _ in answers])
+    answers = [question.judge_seeds(len(questions)) for question in questions]
+    verdict = join_verdicts([verdict for verdict, _ in answers])
     finding = f"{lead}, points of mIoU: {'; '.join(line for _, line in answers)}"
     too_few = verdict == "held" and len(questions) < least
     claim = Claim(name, says, "undecided" if too_few else verdict, finding, power_of(settings, questions, least))
@@ -108,23 +138,13 @@ def require_seeds(settings: Settings, claim: Claim) -> Claim:
     return replace(claim, verdict="undecided", finding=finding)
 
 
-def joined(verdicts: Sequence[str]) -> Verdict:
-    """Join verdicts: one that is falsified falsifies, and all must hold.
-
-    >>> joined(["held", ""]), joined(["held", "falsified"]), joined(["held"]), joined([])
-    ('undecided', 'falsified', 'held', 'undecided')
-    """
-    if "falsified" in verdicts:
-        return "falsified"
-    return "held" if verdicts and all(verdicts) else "undecided"
-
-
-def minus(one: RunGroup, other: RunGroup) -> Samples:
-    """Sample the difference of two settings, in points."""
-    return 100 * one.minus(other)[1]
+def minus(one: RunGroup, other: RunGroup) -> Difference:
+    """Subtract the scores of two settings, in points."""
+    first, second = ({int(row["seed"]): 100 * float(row["miou"]) for row in group.rows} for group in (one, other))
+    by_seed = {seed: first[seed] - second[seed] for seed in sorted(first) if seed in second}
+    return Difference(100 * one.minus(other)[1], by_seed)
 
 
 def compare(what: str, one: RunGroup, other: RunGroup, judge: Judge, lines: tuple[float, ...] = (0.0,)) -> Comparison:
     """Compare two settings on the seeds that both have."""
-    seeds = {row["seed"] for row in one.rows} & {row["seed"] for row in other.rows}
-    return Comparison(what, minus(one, other), judge, lines, len(seeds))
+    return Comparison(what, minus(one, other), judge, lines, of_two=True)

@@ -1,0 +1,271 @@
+"""Verdicts in the pages of evidence, computed from what the runs left in evidence/.
+
+    python benchmarks/claims.py            # writes the tables anew, between <!-- table NAME --> and <!-- end of table -->
+    python benchmarks/claims.py --check    # exits with 1 where a page has another
+
+What a claim rests on stands in the script of its study (`parts_of`), how a mean is judged in `plus_minus.py`. The evidence
+lacks the scores of single images and videos behind the bootstraps of PaliGemma's transfer and of the Perception Test, of which
+it has the ends alone, and what the study of FLOPs counted on each image.
+"""
+
+import json
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import adapter_tables
+import docs_tables
+import hip_claims
+import hip_power
+import longvideo_claims
+import longvideo_cost
+import longvideo_recall
+import odin_claims
+import paligemma_transfer_report
+import perception_baselines
+import real_marks
+import tap3d_evidence
+from docs_tables import write_table
+from plus_minus import SEEDS, Part, verdict
+from tapetum.systems.pretraining import study as pretraining_study
+from tapetum.systems.pretraining.study.claims import measured
+from tapetum.systems.pretraining.study.fronts import settings_of
+from tapetum.systems.pretraining.study.plan import PlanSource
+from tapetum.systems.pretraining.study.power import detectable_difference
+from tapetum.systems.pretraining.study.questions import NONE, Claim
+
+EVIDENCE = Path(__file__).parents[1] / "evidence"
+STUDIES = {
+    "small": ("flops-study", Path(pretraining_study.__file__).with_name("plans") / "small.toml"),
+    "longer transfer": ("flops-study/streets", EVIDENCE / "flops-study" / "streets" / "streets.toml"),
+    "four sources": ("flops-study/sources", EVIDENCE / "flops-study" / "sources" / "sources.toml"),
+}
+RECALL = {
+    "C1": "k-means and coreset beat random memories of the same number by 10 points",
+    "C2": "a memory is needed: k-means, coreset and joint 30 points above streaming",
+    "C4": "of twice the length 90 % is kept",
+    "cost": "at equal cost k-means is 10 points above random memories, 30 above streaming",
+}
+EVENTS = {
+    "L1": "dropping 75 % of the tokens stores a third or less for backward",
+    "L2": "joint attention loses at most 3 points by it, factorised twice as much",
+    "L3": "the last four layers store 3 times less, and cost at most 1 point",
+    "L4": "longer videos want a tuning, worth 10 points of order",
+    "L5": "dropping at random beats coarse tubelets",
+    "M": "on ordered events k-means memories are 10 points above random ones, 30 above none",
+}
+ODIN = {
+    "T1": "best overlap rises by 0.10",
+    "T2": "as good as squares and Felzenszwalb's segments, 0.03 from the true masks",
+    **{f"T3 by {name}": "more than a discovery network that stays" for name in odin_claims.NAMES.values()},
+    "T4": "it minds K little",
+    "T5": "more than k-means of colours, positions, both",
+    "T6": "J of masks carried 0.10 above the untrained network",
+    "start": "best overlap above the encoder's own",
+    "real": "on streets, more than k-means of colours, positions, both",
+}
+HIP = {
+    "C1": "as accurate as a flat Perceiver, within a point, for a third of its multiplications",
+    "C2": "auto-encoding makes learned codes work and gives Fourier codes nothing",
+    "C3 in order": "codes become spatial, in the order of the image",
+    "C3 permuted": "codes become spatial, pixels permuted",
+    "C4": "the order of the pixels helps, by less than 10 points",
+}
+
+
+def read(name: str) -> Any:
+    """Read a file of the evidence."""
+    return json.loads((EVIDENCE / name).read_text(encoding="utf-8"))
+
+
+def rows_of(claims: Mapping[str, Sequence[Part]], says: Mapping[str, str], *more: str) -> list[tuple[str, ...]]:
+    """Make a row of each claim: name and text, verdict, what it rests on."""
+    return [
+        (f"{name} {says[name]}", *more, f"**{verdict(parts)}**", "; ".join(map(str, parts))) for name, parts in claims.items()
+    ]
+
+
+def longvideo() -> str:
+    """Write the claims of LongViViT and MC-ViT."""
+    cost = read("longvideo/cost.json")
+    found = longvideo_cost.claim(cost["forms"], cost["streams"], Namespace(**cost["settings"]))
+    rows = rows_of(longvideo_recall.parts_of(read("longvideo/recall.json")["scores"]), RECALL)
+    wants = ", ".join(name for name, holds in found["holds"].items() if holds)
+    rows += [
+        ("C3 cost grows as the equations say; with a cap a stream stays flat", f"**{found['C3']}**", f"{wants}: as wanted")
+    ]
+    for name in ("claims", "claims-tuning", "claims-memories"):
+        results = read(f"longvideo/{name}.json")
+        parts = longvideo_claims.parts_of(results["scores"], results["stored"])
+        rows += rows_of({claim: parts[claim] for claim in results["settings"]["claims"]}, EVENTS)
+    return write_table(("claim", "verdict", "mean of the seeds (95 %)"), sorted(rows))
+
+
+def odin() -> str:
+    """Write Odin's claims, from random weights."""
+    runs = {
+        "apart": "apart",
+        "apart, 3,000 steps": "apart-3000",
+        "shared": "shared",
+        "shared, 12,000 steps": "shared-12000",
+        "apart, from resnet-nano": "trained-apart",
+        "shared, from resnet-nano": "trained-shared",
+    }
+    found = {name: odin_claims.parts_of(read(f"odin/claims-{file}.json"), 3) for name, file in runs.items()}
+    rows = [
+        row
+        for claim in ODIN
+        for name, parts in found.items()
+        if claim in parts
+        for row in rows_of({claim: parts[claim]}, ODIN, name)
+    ]
+    return write_table(("claim", "colours, runs", "verdict", "mean of the seeds (95 %)"), rows)
+
+
+def hip() -> str:
+    """Write HiP's claims."""
+    studies = read("hip-claims/results.json")
+    found = {name: hip_claims.parts_of(studies[name], SEEDS) for name in ("digits", "cifar10")}
+    rows = [
+        row
+        for claim in HIP
+        for name, parts in found.items()
+        if claim in parts
+        for row in rows_of({claim: parts[claim]}, HIP, name)
+    ]
+    return write_table(("claim", "data", "verdict", "mean of the seeds (95 %)"), rows)
+
+
+def adapters() -> str:
+    """Write what is claimed of adapters beside frozen trunks."""
+    parts = adapter_tables.parts_of(adapter_tables.chosen(read("adapters/metaworld.json")))
+    rows = [(trunk, says, f"**{verdict(each)}**", "; ".join(map(str, each))) for (trunk, says), each in parts.items()]
+    return write_table(("trunk", "claim", "verdict", "mean of the groups (95 %)"), rows)
+
+
+def adapters_together() -> str:
+    """Write the table over all tasks."""
+    return adapter_tables.together(adapter_tables.chosen(read("adapters/metaworld.json")))
+
+
+def transfer() -> str:
+    """Write the table of PaliGemma's transfer."""
+    results = read("paligemma-transfer/results.json")
+    return paligemma_transfer_report.table(results["claims"], results["runs"]) + "\n"
+
+
+def perception(name: str) -> str:
+    """Write the claims of one run of the Perception Test's baselines."""
+    results = perception_baselines.judged_again(read(f"perception-test/{name}.json"))
+    return perception_baselines.claims_table(results["claims"]) + "\n"
+
+
+@cache
+def study_claims(folder: str, plan: Path) -> Mapping[str, Claim]:
+    """Judge the claims of a study by its table of points; the part of the test images is left out, for want of counts."""
+    rows = [json.loads(line) for line in (EVIDENCE / folder / "points.jsonl").read_text(encoding="utf-8").splitlines()]
+    trackers = [row["trackers"] for row in rows if row.get("trackers")]
+    return {claim.name: claim for claim in measured(PlanSource(plan=plan.read_text()).read(), settings_of(rows), trackers)}
+
+
+def study() -> str:
+    """Write the claims of the study of FLOPs, in its three runs."""
+    found = {name: study_claims(folder, plan) for name, (folder, plan) in STUDIES.items()}
+    rows = [
+        (f"{name}: {claim.says}", *(f"**{claims[name].verdict}**" for claims in found.values()))
+        for name, claim in found["small"].items()
+    ]
+    return write_table(("claim", *found), rows)
+
+
+def study_findings() -> str:
+    """Write what those rest on that compare a few settings, each with 95 % for all of a claim together."""
+    rows = [
+        (name, run, claim.finding)
+        for run, claims in (({name: study_claims(*STUDIES[name]) for name in STUDIES}).items())
+        for name, claim in claims.items()
+        if claim.finding != NONE and len(claim.finding) < 500
+    ]
+    return write_table(("claim", "run", "finding"), sorted(rows, key=lambda row: int(row[0][1:])))
+
+
+def power() -> str:
+    """Write what so many seeds tell apart, in deviations of the seeds, by how many comparisons a claim has."""
+    counts, questions = (2, 3, 4, 6, 10, 20), (1, 3, 14)
+    rows = [(str(q), *(f"{detectable_difference(1.0, 0.0, n, q):.2f}" for n in counts)) for q in questions]
+    return write_table(("comparisons", *(f"{n} seeds" for n in counts)), rows)
+
+
+def hip_power_table() -> str:
+    """Write what HiP's runs tell apart."""
+    return hip_power.table(read("hip-claims/results.json"))
+
+
+def bootstrapping() -> str:
+    """Write what bootstrapping brings the bundled tracker, with footage and without."""
+    runs = read("bootstrap/results.json")
+    keys = {
+        "average_jaccard": "AJ",
+        "best_average_jaccard": "AJ, best threshold",
+        "followed_jaccard": "AJ where Lucas-Kanade follows",
+    }
+    arms = {
+        "bootstrapped": ("", None),
+        "bootstrapped without footage": (" without footage", None),
+        "footage": ("", " without footage"),
+    }
+    rows = []
+    for polished in ("", " polished"):
+        for told, (arm, other) in arms.items():
+            for key, name in keys.items():
+                one = [runs[f"seed {seed}{arm}{polished}"][key] for seed in SEEDS]
+                base = [runs[f"seed {seed}{other}{polished}" if other else f"start{polished}"][key] for seed in SEEDS]
+                part = Part(name, [a - b for a, b in zip(one, base, strict=True)], digits=4)
+                rows.append((f"{told} gains{',' * bool(polished)}{polished}", f"**{part.verdict}**", str(part)))
+    return write_table(("claim", "verdict", "mean of the seeds (95 %)"), rows)
+
+
+def marks(*names: str) -> str:
+    """Write what trackers score on real marks, on all clips and on the clean ones."""
+    return real_marks.table(read("real-marks/results.json"), names)
+
+
+TABLES: Mapping[str, tuple[str, Callable[[], str]]] = {
+    "claims of long video": ("evidence/longvideo.md", longvideo),
+    "claims of Odin": ("evidence/odin.md", odin),
+    "claims of HiP": ("evidence/hip.md", hip),
+    "claims of adapters": ("evidence/adapters.md", adapters),
+    "adapters over all tasks": ("evidence/adapters.md", adapters_together),
+    "claims of transfer": ("evidence/paligemma-transfer.md", transfer),
+    "claims of the Perception Test": ("evidence/perception-test.md", lambda: perception("results")),
+    "claims with all 56 followed": ("evidence/perception-test.md", lambda: perception("tracked-56")),
+    "claims with video features": ("evidence/perception-test.md", lambda: perception("video-features")),
+    "claims of bootstrapping": ("evidence/bootstrap.md", bootstrapping),
+    "claims of the study": ("evidence/flops-study.md", study),
+    "findings of the study": ("evidence/flops-study.md", study_findings),
+    "what seeds tell apart": ("evidence/flops-study.md", power),
+    "what HiP's runs tell apart": ("evidence/hip.md", hip_power_table),
+    "scores in space": ("evidence/tapvid3d.md", lambda: tap3d_evidence.table(read("tapvid3d/results.json"))),
+    "real marks": ("evidence/real-marks.md", marks),
+    "clips that were used": ("evidence/real-marks.md", real_marks.uses),
+    "real marks of tapir-nano": (
+        "models/tapir-nano.md",
+        lambda: marks("static", "lucas-kanade", "tapir-nano-synthetic", "tapir-nano"),
+    ),
+    "real marks of tapir-small": (
+        "systems/tap.md",
+        lambda: real_marks.table(read("tapir-small/results.json")["real_marks"]),
+    ),
+    "real marks of causal-tapir-nano": (
+        "models/causal-tapir-nano.md",
+        lambda: marks("static", "lucas-kanade", "tapir-nano-synthetic", "causal-tapir-nano"),
+    ),
+}
+"""Name of a table, the page that it is on, and what writes it."""
+
+
+if __name__ == "__main__":
+    sys.exit(docs_tables.main(__doc__, TABLES))
