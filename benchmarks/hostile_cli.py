@@ -347,7 +347,8 @@ def run(number: int, seed: int, patience: float, base: Path, server: str) -> Out
     killed = bad.signal == signal.SIGKILL or bool(watch.bloat)
     own = tuple(word + "/" for word in words if word.startswith(("run~", "index~")) and "/" not in word)
     faults += [f"loss: {what}" for what in losses(folder, before, own, old, killed, code)]
-    if not killed and code is not None and (left := [path.name for path in beside[0].iterdir()]):
+    left = [path.name for path in beside[0].iterdir() if not path.name.startswith("torchinductor")]  # torch's own, for good
+    if left and not killed and code is not None:
         faults.append(f"loss: left among temporary files: {left[0]}")
     faults += [f"code: {mark.read_text()}"] if mark.exists() else []
     faults += [f"silent: {what}" for what in leaks(hostile_foreign.SECRET, said, [folder, *beside])]
