@@ -223,7 +223,7 @@ def command(verb: str, dice: Any) -> list[str] | None:
 
 def make_files(folder: Path, words: list[str], stock: Path, mark: Path) -> None:
     """Write the code, and what `words` name."""
-    for name in ("evil", "torch", "numpy", "tapetum", "sitecustomize", "usercustomize", "conftest", "json"):
+    for name in ("evil", "torch", "numpy", "tapetum", "sitecustomize", "conftest", "multiprocessing", "signal"):
         (folder / f"{name}.py").write_text(f"open({str(mark)!r}, 'a').write(__file__)\nclass Net: pass\n")
     (folder / "mynet.py").write_text(_OWN_CODE)
     (folder / "broken.py").write_text("class X(:\n")

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -33,7 +32,7 @@ _NOT_FINITE = re.compile(r"(?<![\w./~'-])[-+]?(nan|inf|infinity)(?![\w./~'-])", 
 class Watch:
     """A process that is looked at until it ends, or takes too much."""
 
-    def __init__(self, process: subprocess.Popen, places: list[Path]):
+    def __init__(self, process: Any, places: list[Path]):
         self.process, self.places = process, places
         self.memory = self.written = 0
         self.bloat = ""
