@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from tapetum.core.errors import BadInput
 from tapetum.types import Tracks
@@ -70,14 +70,24 @@ class Watch:
     def remaining(self) -> bool:
         """Check whether processes that it started outlive it by `LINGER` seconds; they are ended then."""
         end = time.monotonic() + LINGER
-        while time.monotonic() < end:
-            try:
-                os.killpg(self.process.pid, 0)
-            except ProcessLookupError:
-                return False
+        while self._lives():
+            if time.monotonic() > end:
+                self.end()
+                return True
             time.sleep(0.1)
-        self.end()
-        return True
+        return False
+
+    def _lives(self) -> bool:
+        """Check whether a process of its group runs; what is dead and not yet buried does not."""
+        try:
+            os.killpg(self.process.pid, 0)
+        except ProcessLookupError:
+            return False
+        states = []
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):
+                states.append(path.read_text().rpartition(") ")[2].split()[:3])
+        return any(int(group) == self.process.pid and state != "Z" for state, _, group in states)
 
 
 def size_of(folder: Path) -> int:
@@ -143,7 +153,7 @@ def lies(folder: Path, before: dict[str, str], printed: str) -> Iterator[str]:
         if digest != "other" and before.get(name) != digest and check is not None:
             try:
                 faults = list(check(path))
-            except (OSError, ValueError, KeyError, csv.Error) as error:
+            except (OSError, ValueError, KeyError, csv.Error, SafetensorError) as error:
                 faults = [f"it cannot be read ({str(error)[:80]})"]
             if faults:
                 yield f"{name}: {faults[0]}"
