@@ -5,8 +5,8 @@
 
 With --rows each command adds a line to FILE as it ends, and those that have one are not run again: a run that was stopped goes
 on, and pieces (--only 0-99) may run one after the other; the table at the end is of all lines.
-With --forks commands run in forks of this process, which has imported torch once: a fifth of the time. Those with a closed
-stream or another encoding, which Python looks at when it starts, are processes of their own all the same.
+With --forks commands run in forks of this process, which has imported torch once: a fifth of the time. Those with an odd
+stream or another encoding, at which Python looks when it starts and ends, are processes of their own all the same.
 
 Command N depends on --seed and N alone, and on what there is to draw from: since odd files and servers (`hostile_bounds.py`)
 and foreign files (`hostile_foreign.py`) came to it, a seed gives other commands than before. A command is a verb with files and
@@ -396,7 +396,7 @@ def start(words: list[str], bad: Misfortune, folder: Path, server: str, forks: b
     environment |= {"TMPDIR": f"{folder}.tmp", "XDG_CACHE_HOME": f"{folder}.cache"}
     if words[:2] == ["weights", "fetch"]:
         environment |= {"HF_ENDPOINT": f"{server}/abc", "HF_HUB_OFFLINE": "0"}
-    if forks and not closed and not bad.environment.keys() & {"PYTHONIOENCODING", "LC_ALL"}:
+    if forks and not bad.streams and bad.name != "encoding":
         streams = [open(os.devnull, "rb"), given["stdout"], given["stderr"]]  # noqa: SIM115
         return Fork(words, folder, environment, prepare, [stream.fileno() for stream in streams]), [*opened, streams[0]]
     line = [os.fsencode(word) for word in (sys.executable, folder.parent / "tapetum", *words)]
