@@ -306,7 +306,9 @@ def run(number: int, seed: int, patience: float, base: Path, server: str, forks:
     folder, mark = base / str(number), base / f"{number}.ran"
     beside = [base / f"{number}.{name}" for name in ("tmp", "cache")]
     for each in (folder, *beside):
+        shutil.rmtree(each, ignore_errors=True)  # of a run that was stopped
         each.mkdir()
+    mark.unlink(missing_ok=True)
     make_files(folder)
     verbs = list(VERBS)
     words = command(
