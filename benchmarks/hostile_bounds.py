@@ -29,6 +29,8 @@ KINDS = {
     "reset": "closes at once",
     "words": "answers with what is no file",
     "circle": "sends whoever asks to itself",
+    "links": "is a folder of links to folders of such links",
+    "listing": "is a page of links without an end",
     "drip": "sends a byte of its headers in two seconds",
     "deaf": "takes connections and answers nothing",
 }
@@ -180,13 +182,21 @@ class _Hostile(BaseHTTPRequestHandler):
             self.send_header("Location", self.path)
         if length is not None:
             self.send_header("Content-Length", length)
+        if kind in ("links", "listing"):
+            self.send_header("Content-Type", "text/html")
         self.send_header("ETag", '"one"')
         self.end_headers()
         if self.command == "HEAD":
             return
+        if kind == "links":
+            self.wfile.write(b'<a href="a/">a</a><a href="b/">b</a><a href="a.png">c</a>')
+            return
         self.wfile.write(b"<html"[:5] if kind == "words" else b"x" * 1000)
-        while kind == "endless":
-            self.wfile.write(b"x" * (1 << 20))
+        number = 0
+        while kind in ("endless", "listing"):
+            number += 1
+            piece = b"x" if kind == "endless" else b'<a href="%d.png">a</a>' % number
+            self.wfile.write(piece * ((1 << 20) // len(piece)))
 
     def log_message(self, format: str, *args: object) -> None:
         pass

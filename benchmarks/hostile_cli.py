@@ -1,23 +1,35 @@
 """Run seeded hostile commands over all verbs, and count tracebacks, hangs and losses.
 
-    python benchmarks/hostile_cli.py [--count 200] [--seed 0] [--only N] [--patience 20] [--keep DIR] [--json FILE]
+    python benchmarks/hostile_cli.py [--count 200] [--seed 0] [--only N|M-N] [--patience 20] [--keep DIR] [--rows FILE]
+        [--forks] [--json FILE]
+
+With --rows each command adds a line to FILE as it ends, and those that have one are not run again: a run that was stopped goes
+on, and pieces (--only 0-99) may run one after the other; the table at the end is of all lines.
+With --forks commands run in forks of this process, which has imported torch once: a fifth of the time. Those with an odd
+stream or another encoding, at which Python looks when it starts and ends, are processes of their own all the same.
 
 Command N depends on --seed and N alone, and on what there is to draw from: since odd files and servers (`hostile_bounds.py`)
-came to it, a seed gives other commands than before. A command is a verb with files and values that are odd as often as not,
-run in a process of its own in a folder of its own, and with up to one misfortune: a stream that is closed, full or read by
-nobody; an encoding that knows few characters; a terminal of one column; a signal at a random moment; a limit on the size of
-files, which stands for a full disk (with /dev/full for the streams).
+and foreign files (`hostile_foreign.py`) came to it, a seed gives other commands than before. A command is a verb with files and
+values that are odd as often as not, run in a process of its own in a folder of its own, and with up to one misfortune: a stream
+that is closed, full or read by nobody; an encoding that knows few characters; a terminal of one column; a signal at a random
+moment; a limit on the size of files, which stands for a full disk (with /dev/full for the streams).
 
     traceback   "Traceback" in what it says
     unforeseen  the guard at the door named an error that nobody thought of
     crash       an exit code other than 0, 2 and those of signals and of a reader that has gone; or 2 without a line
     hang        no end within --patience seconds, or within so many after the signal
+    code        a file of Python, or a pickle, ran that the command does not name
+    silent      it ended with 0, and what it wrote or printed is NaN, infinite, a formula, or of a run that learned nothing;
+                or a password of an address is in what it printed or wrote, however it ended
+    bloat       more than 4 GiB of memory, or 1 GiB written
     loss        a file that was given, or lay beside the results, is another or gone; the results of a run are half old and
                 half new, or unreadable; a temporary file stays (after SIGKILL: stays after the next run)
+
+`hostile_outcomes.py` is what looks.
 """
 
 import argparse
-import hashlib
+import atexit
 import io
 import json
 import os
@@ -29,24 +41,33 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass, field
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 import hostile_bounds
+import hostile_foreign
+from hostile_outcomes import RESULTS, Watch, digests, leaks, lies, losses
+from tapetum.app.shell import main as shell
 from tapetum.app.shell.main import VERBS
-from tapetum.core.errors import BadInput
 from tapetum.types import Tracks
 from tapetum.video import write_video
 
 CODES = {0, 2, 129, 130, 141, 143}
-RESULTS = "tracks.npz", "tracks.csv", "overlay.mp4"
+KINDS = "traceback", "unforeseen", "crash", "hang", "loss", "code", "silent", "bloat"
+_SCRIPT = "import sys\nfrom tapetum.app.shell.main import main\nif __name__ == '__main__':\n    sys.exit(main())\n"
+"""What installers write as the command `tapetum`."""
+OFTEN = "track", "track", "embed", "embed", "index", "search", "search", "classify", "convert", "pretrain", "adapt"
+"""Verbs that read most kinds of files: drawn more often."""
 ODD_NUMBERS = "0", "-1", "nan", "inf", "1e308", "999999999999999999999", "", "x", "1,2", "0x10", "１"
 ODD_WORDS = "", " ", "-", "日本", "a" * 300, "../..", "\udcff", "nowhere/x", "--", "%s", "NUL"
 
@@ -137,7 +158,10 @@ class Dice:
 
 def command(verb: str, dice: Dice) -> list[str]:
     """Draw what follows `tapetum`."""
-    if dice.rng.random() < 0.35 and (drawn := hostile_bounds.command(verb, dice)):
+    share = dice.rng.random()
+    if share < 0.25 and (drawn := hostile_bounds.command(verb, dice)):
+        return drawn
+    if share > 0.35 and (drawn := hostile_foreign.command(verb, dice)):
         return drawn
     d, n = dice, dice.number
     device = {"device": lambda: d.among(["cpu"], ["meta", "fpga", "mps", ""])}
@@ -276,16 +300,22 @@ class Outcome:
     faults: list[str]
 
 
-def run(number: int, seed: int, patience: float, folder: Path, server: str) -> Outcome:
-    """Run command `number` in the new folder `folder` and look at what it left."""
+def run(number: int, seed: int, patience: float, base: Path, server: str, forks: bool) -> Outcome:
+    """Run command `number` in a new folder of `base` and look at what it left."""
     rng = random.Random(f"{seed} {number}")
-    folder.mkdir()
+    folder, mark = base / str(number), base / f"{number}.ran"
+    beside = [base / f"{number}.{name}" for name in ("tmp", "cache")]
+    for each in (folder, *beside):
+        shutil.rmtree(each, ignore_errors=True)  # of a run that was stopped
+        each.mkdir()
+    mark.unlink(missing_ok=True)
     make_files(folder)
     verbs = list(VERBS)
     words = command(
-        rng.choice([*verbs, "track", "track"]) if number >= len(verbs) else verbs[number],
+        rng.choice([*verbs, *OFTEN]) if number >= len(verbs) else verbs[number],
         Dice(rng, rng.choice([0.0, 0.1, 0.4])),
     )
+    hostile_foreign.make_files(folder, words, base / "stock", mark)
     bad = misfortune(rng)
     old = rng.random() < 0.5
     if old:
@@ -299,24 +329,23 @@ def run(number: int, seed: int, patience: float, folder: Path, server: str) -> O
     before = digests(folder)
     began = time.monotonic()
     patience = hostile_bounds.patience(words, patience)
-    process, opened = start(words, bad, folder, server)
+    process, opened = start(words, bad, folder, server, forks)
+    watch = Watch(process, [folder, *beside])
     faults: list[str] = []
-    try:
-        if bad.signal is not None:
-            try:
-                process.wait(bad.after)
-            except subprocess.TimeoutExpired:
-                process.send_signal(bad.signal)
-        code: int | None = process.wait(patience)
-    except subprocess.TimeoutExpired:
-        process.kill()
+    if bad.signal is not None and watch.wait(bad.after) is None:
+        process.send_signal(bad.signal)
+    code = watch.wait(patience)
+    if code is None:
+        watch.end()
         process.wait()
-        code = None
         faults.append("hang")
+    elif watch.remaining() and bad.signal != signal.SIGKILL:
+        faults.append("hang: a process that it started stays")
     seconds = time.monotonic() - began
     for file in opened:
         file.close()
-    said = "".join((folder.parent / f"{number}.{name}").read_text("utf-8", "replace") for name in ("out", "err"))
+    printed, errors = ((base / f"{number}.{name}").read_text("utf-8", "replace") for name in ("out", "err"))
+    said = printed + errors
     signalled = bad.signal is not None and code in (-bad.signal, 128 + bad.signal)
     if "Traceback (most recent" in said:
         faults.append("traceback")
@@ -324,13 +353,22 @@ def run(number: int, seed: int, patience: float, folder: Path, server: str) -> O
         faults.append("unforeseen")
     heard = "stderr" not in bad.streams and bad.file_bytes is None
     silent = code == 2 and not said.strip() and heard
-    if code is not None and ((code not in CODES and not signalled) or silent):
+    if code is not None and not watch.bloat and ((code not in CODES and not signalled) or silent):
         faults.append("crash")
-    faults += [f"loss: {what}" for what in losses(folder, before, old, bad.signal == signal.SIGKILL, code)]
-    return Outcome(number, words, bad.name, code, seconds, said, faults)
+    killed = bad.signal == signal.SIGKILL or bool(watch.bloat)
+    own = tuple(word + "/" for word in words if word.startswith(("run~", "index~")) and "/" not in word)
+    faults += [f"loss: {what}" for what in losses(folder, before, own, old, killed, code)]
+    left = [path.name for path in beside[0].iterdir() if not path.name.startswith("torchinductor")]  # torch's own, for good
+    if left and not killed and code is not None:
+        faults.append(f"loss: left among temporary files: {left[0]}")
+    faults += [f"code: {mark.read_text()}"] if mark.exists() else []
+    faults += [f"silent: {what}" for what in leaks(hostile_foreign.SECRET, said, [folder, *beside])]
+    faults += [f"silent: {what}" for what in (lies(folder, before, printed) if code == 0 else ())]
+    faults += [f"bloat: {watch.bloat}"] if watch.bloat else []
+    return Outcome(number, words, bad.name, code, seconds, said[-1000:], faults)
 
 
-def start(words: list[str], bad: Misfortune, folder: Path, server: str) -> tuple[subprocess.Popen, list]:
+def start(words: list[str], bad: Misfortune, folder: Path, server: str, forks: bool) -> tuple[Any, list]:
     """Start a command with its misfortune; the files that are to be closed when it has ended come too."""
     given: dict = {"stdin": subprocess.DEVNULL}
     opened: list = []
@@ -355,42 +393,67 @@ def start(words: list[str], bad: Misfortune, folder: Path, server: str) -> tuple
             os.close(number)
 
     words = [word.replace("\0", "").replace(hostile_bounds.SERVER, server) for word in words]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TAPETUM_DEBUG": "", **bad.environment}
-    environment["TAPETUM_WEIGHTS"] = str(folder / "weights")
+    environment = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TAPETUM_DEBUG": "", **bad.environment}
+    environment |= {"TAPETUM_WEIGHTS": str(folder / "weights"), "MPLCONFIGDIR": str(folder.parent / "matplotlib")}
+    environment |= {"TMPDIR": f"{folder}.tmp", "XDG_CACHE_HOME": f"{folder}.cache"}
     if words[:2] == ["weights", "fetch"]:
         environment |= {"HF_ENDPOINT": f"{server}/abc", "HF_HUB_OFFLINE": "0"}
-    line = [os.fsencode(word) for word in (sys.executable, "-m", "tapetum.app.shell.main", *words)]
-    return subprocess.Popen(line, cwd=folder, env=environment, preexec_fn=prepare, **given), opened
+    if forks and not bad.streams and bad.name != "encoding":
+        streams = [open(os.devnull, "rb"), given["stdout"], given["stderr"]]  # noqa: SIM115
+        return Fork(words, folder, environment, prepare, [stream.fileno() for stream in streams]), [*opened, streams[0]]
+    line = [os.fsencode(word) for word in (sys.executable, folder.parent / "tapetum", *words)]
+    environment = {**os.environ, **environment}
+    return subprocess.Popen(line, cwd=folder, env=environment, preexec_fn=prepare, start_new_session=True, **given), opened
 
 
-def digests(folder: Path) -> dict[str, str]:
-    """Checksums of all files below a folder, and what else is there."""
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        name = str(path.relative_to(folder))
-        plain = path.is_file() and not path.is_symlink()
-        found[name] = hashlib.sha256(path.read_bytes()).hexdigest() if plain else "other"
-    return found
+class Fork:
+    """A command in a fork of this process, which has imported everything: what `Watch` asks of a `subprocess.Popen`."""
+
+    def __init__(self, words: list[str], folder: Path, environment: dict[str, str], prepare: Callable, streams: list[int]):
+        self.code: int | None = None
+        sys.stdout.flush()
+        self.pid = os.fork()
+        if not self.pid:
+            with suppress(BaseException):
+                os.setsid()
+                os.chdir(folder)
+                for number, stream in enumerate(streams):
+                    os.dup2(stream, number)
+                os.environ.update(environment)
+                prepare()
+                tempfile.tempdir = None
+                sys.argv, sys.modules["__main__"] = ["tapetum", *words], shell
+                code = shell.main()
+                threading._shutdown()  # pyright: ignore[reportAttributeAccessIssue]
+                atexit._run_exitfuncs()
+                os._exit(code)
+            os._exit(70)
+
+    def poll(self) -> int | None:
+        """Give the exit code, as `subprocess.Popen` does."""
+        if self.code is None and (ended := os.waitpid(self.pid, os.WNOHANG))[0]:
+            self.code = os.waitstatus_to_exitcode(ended[1])
+        return self.code
+
+    def wait(self) -> int:
+        """Wait until it has ended."""
+        while (code := self.poll()) is None:
+            time.sleep(0.01)
+        return code
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal."""
+        os.kill(self.pid, number)
 
 
-def losses(folder: Path, before: dict[str, str], old: bool, killed: bool, code: int | None) -> list[str]:
-    """Say what is lost, of what was there `before` and of the results."""
-    after, lost = digests(folder), []
-    replaceable = {f"out/{name}" for name in RESULTS}
-    lost += [f"{name!r} changed" for name, sum_ in before.items() if name not in replaceable and after.get(name) != sum_]
-    tables = [after.get(f"out/{name}") for name in RESULTS[:2]]
-    same = [old and found == before[f"out/{name}"] for found, name in zip(tables, RESULTS, strict=False)]
-    if len({found is None for found in tables}) > 1 or len(set(same)) > 1:
-        lost.append("half of the results are new")
-    if tables[0] is not None and not same[0]:
-        try:
-            Tracks.load(folder / "out" / "tracks.npz")
-        except BadInput as error:
-            lost.append(f"results cannot be read: {error}")
-    left = [name for name in after if name not in before and name.rpartition("/")[2].startswith(".") and ".tmp" in name]
-    if left and not killed and code is not None:
-        lost.append(f"left behind: {left[0]}")
-    return lost
+def import_all() -> None:
+    """Import what commands import, so that forks need not."""
+    for verb in VERBS:
+        shell.command(verb)
+    for name in ("encoders.references", "encoders.embed", "systems.adapters", "transfer.vector_index", "train.loop", "video"):
+        import_module(f"tapetum.{name}")
+    for name in ("torch._dynamo", "torch._inductor.codecache", "pyarrow.parquet"):
+        import_module(name)
 
 
 def main() -> None:
@@ -398,42 +461,64 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", type=int)
+    parser.add_argument("--only")
     parser.add_argument("--patience", type=float, default=20.0)
     parser.add_argument("--keep", type=Path)
+    parser.add_argument("--rows", type=Path)
+    parser.add_argument("--forks", action="store_true")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     base = given.keep or Path(tempfile.mkdtemp(prefix="hostile-"))
     base.mkdir(parents=True, exist_ok=True)
-    outcomes = []
+    numbers = [int(number) for number in (given.only or f"0-{given.count - 1}").split("-")]
+    rows = [json.loads(line) for line in given.rows.read_text().splitlines()] if given.rows and given.rows.exists() else []
+    done = {row["number"] for row in rows}
+    if not (base / "stock").exists():
+        hostile_foreign.run_make_stock(base / "stock")
+    (base / "tapetum").write_text(_SCRIPT)
+    if given.forks:
+        import_all()
     servers = ExitStack()
     server = servers.enter_context(hostile_bounds.serving())
-    for number in range(given.count) if given.only is None else [given.only]:
-        outcome = run(number, given.seed, given.patience, base / str(number), server)
-        outcomes.append(outcome)
-        if outcome.faults or given.only is not None:
-            last = (outcome.said.strip().splitlines() or [""])[-1][:300]
-            shown = " ".join(repr(w) if not w.isascii() or " " in w or not w else w for w in outcome.words)
-            how = f"[{outcome.misfortune}, code {outcome.code}, {outcome.seconds:.1f} s]"
-            print(f"{number:4}  {'; '.join(outcome.faults) or 'ok'}  {how}")
-            print(f"      tapetum {shown[:300]}\n      {last}", flush=True)
+    for number in range(numbers[0], numbers[-1] + 1):
+        if number in done:
+            continue
+        outcome = run(number, given.seed, given.patience, base, server, given.forks)
+        rows.append(asdict(outcome))
+        if given.rows:
+            with given.rows.open("a") as file:
+                file.write(json.dumps(rows[-1]) + "\n")
+        if outcome.faults or given.only == str(number):
+            print(as_text(outcome), flush=True)
         if given.keep is None:
-            shutil.rmtree(base / str(number))
+            for path in (base / str(number), *base.glob(f"{number}.*")):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
     servers.close()
-    kinds = Counter(fault.partition(":")[0] for outcome in outcomes for fault in set(outcome.faults))
-    codes = Counter(str(outcome.code) for outcome in outcomes)
-    counts = {kind: kinds[kind] for kind in ("traceback", "unforeseen", "crash", "hang", "loss")}
-    last = max(outcomes, key=lambda outcome: outcome.seconds)
-    slowest = last.seconds
-    found = ", ".join(f"{count} {kind}" for kind, count in counts.items())
-    print(f"{len(outcomes)} commands: {found}; slowest {slowest:.1f} s (number {last.number}, {last.words[0]})")
-    print(f"exit codes {dict(sorted(codes.items()))}, verbs {len({outcome.words[0] for outcome in outcomes})} of {len(VERBS)}")
-    if given.json:
-        content = {"commands": len(outcomes), "seed": given.seed, **counts, "codes": codes, "slowest_s": round(slowest, 1)}
-        given.json.write_text(json.dumps(content, indent=1) + "\n")
     if given.keep is None:
         shutil.rmtree(base)
+    faults = [(row["words"][0], kind) for row in rows for kind in sorted({fault.partition(":")[0] for fault in row["faults"]})]
+    counts = {kind: sum(found == kind for _, found in faults) for kind in KINDS}
+    codes, slowest = Counter(str(row["code"]) for row in rows), max(rows, key=lambda row: row["seconds"])
+    for verb in sorted({row["words"][0] for row in rows}):
+        own = Counter(kind for word, kind in faults if word == verb)
+        print(
+            f"{verb:12} {sum(row['words'][0] == verb for row in rows):4}  {', '.join(f'{n} {kind}' for kind, n in own.items())}"
+        )
+    print(f"{len(rows)} commands: {', '.join(f'{count} {kind}' for kind, count in counts.items())}")
+    print(f"exit codes {dict(sorted(codes.items()))}, verbs {len({row['words'][0] for row in rows})} of {len(VERBS)}")
+    print(f"slowest {slowest['seconds']:.1f} s (number {slowest['number']}, {slowest['words'][0]})")
+    if given.json:
+        about = {"commands": len(rows), "seed": given.seed, **counts, "codes": codes, "slowest_s": round(slowest["seconds"], 1)}
+        given.json.write_text(json.dumps(about, indent=1) + "\n")
     sys.exit(any(counts.values()))
+
+
+def as_text(outcome: Outcome) -> str:
+    """Say on three lines what became of a command."""
+    last = (outcome.said.strip().splitlines() or [""])[-1][:300]
+    shown = " ".join(repr(w) if not w.isascii() or " " in w or not w else w for w in outcome.words)
+    how = f"[{outcome.misfortune}, code {outcome.code}, {outcome.seconds:.1f} s]"
+    return f"{outcome.number:4}  {'; '.join(outcome.faults) or 'ok'}  {how}\n      tapetum {shown[:300]}\n      {last}"
 
 
 if __name__ == "__main__":

@@ -108,6 +108,16 @@ def test_a_move_that_fails_half_way_is_taken_back(tmp_path: Path, monkeypatch: p
     assert {path.name: path.read_text() for path in (tmp_path / "out-1").iterdir()} == dict.fromkeys("abc", "new")
 
 
+def test_two_commands_that_make_one_folder_leave_nothing_beside_it(tmp_path: Path) -> None:
+    with results(tmp_path / "out") as first, results(tmp_path / "out") as second:
+        second._temporary = tmp_path / ".out.1.tmp"  # as if of another process
+        for made in (first, second):
+            (made.folder / "a").write_text("a")
+            made.commit()
+    assert os.listdir(tmp_path) == ["out"]
+    assert (tmp_path / "out" / "a").is_file()
+
+
 def test_what_dead_processes_left_is_swept(tmp_path: Path) -> None:
     dead, out = dead_process(), tmp_path / "out"
     (out / f".{dead}.tmp").mkdir(parents=True)

@@ -81,3 +81,39 @@ def test_the_server_of_data_workers_is_deaf_to_signals_from_its_first_moment() -
     finally:
         stream._end_server()
     assert server._forkserver_pid is None
+
+
+PLANTED = "open({mark!r}, 'a').write(__file__)\nraise ImportError('planted')\n"
+FROM_FOREIGN_FOLDER = """
+import sys
+from tapetum.app.shell.main import main
+from tapetum.core.jobs import run_jobs
+
+def length(text, _):
+    return len(text)
+
+if __name__ == "__main__":
+    code = main()
+    print(code, [result for _, result in run_jobs(length, ["a", "bb"], workers=2)])
+"""
+
+
+@pytest.mark.slow
+def test_no_process_imports_from_the_folder_that_it_is_started_in(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "bin").mkdir()
+    for name in ("torch", "numpy", "multiprocessing", "tapetum", "signal", "socket"):
+        (tmp_path / "here" / f"{name}.py").write_text(PLANTED.format(mark=str(tmp_path / "mark")))
+    (tmp_path / "here" / "tapir.pt").write_bytes(b"no weights")
+    (tmp_path / "bin" / "tapetum").write_text(FROM_FOREIGN_FOLDER)
+    done = subprocess.run(
+        [sys.executable, tmp_path / "bin" / "tapetum", "weights", "convert", "tapir.pt"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path / "here",
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        check=False,
+    )
+    assert not (tmp_path / "mark").exists(), (tmp_path / "mark").read_text()
+    assert done.stdout.startswith("2 ["), done.stdout + done.stderr
+    assert "tapir.pt" in done.stderr

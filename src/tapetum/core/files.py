@@ -142,6 +142,7 @@ class Results:
             raise BadInput(f"{cannot_write(self.out, error)}; {self._kept(new)}") from error
         except BadInput as error:
             raise BadInput(f"{error}; {self._kept(new)}") from error
+        shutil.rmtree(new, ignore_errors=True)  # it lies beside `out`, and is empty, where another process made `out` meanwhile
         self._temporary = self.out / f".{os.getpid()}.tmp"
 
     def _exchange(self, new: Path, names: list[str], gone: list[str]) -> None:

@@ -99,6 +99,8 @@ _FULL = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line `arguments` (those of the process by default) and return the exit code; raises nothing."""
     whole_process = arguments is None
+    if whole_process:
+        os.environ["PYTHONSAFEPATH"] = "1"  # processes that we start import nothing from the folder that we are in
     try:
         with ended_by_signals(for_good=whole_process), sturdy_streams():
             before = sys.unraisablehook, threading.excepthook
