@@ -86,6 +86,16 @@ def test_numbers_are_those_of_pycocotools(seed: int) -> None:
     np.testing.assert_allclose(mine, np.where(theirs < 0, np.nan, theirs), rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize("second", [[0, 0, 20, 40], [20, 0, 40, 40]])
+def test_of_true_boxes_of_equal_overlap_pycocotools_takes_the_last(second: list[int]) -> None:
+    """The first box covers both true ones by a half; the second is one of them, and finds it free or not."""
+    truths = {1: TrueBoxes(xyxy=[[0, 0, 20, 40], [20, 0, 40, 40]], labels=["cat"] * 2)}
+    predictions = {1: Boxes(xyxy=[[0, 0, 40, 40], second], labels=["cat"] * 2, scores=[0.9, 0.8])}
+    ap50 = detection_scores(predictions, truths).ap50
+    assert ap50 == pytest.approx(public(predictions, truths)[1], abs=1e-9)
+    assert ap50 == pytest.approx(1 if second[0] == 0 else 51 / 101)
+
+
 def test_hand_made_and_empty() -> None:
     truth = {"a": TrueBoxes(xyxy=[[0, 0, 10, 10]], labels=["cat"]), "b": TrueBoxes(xyxy=np.zeros((0, 4)), labels=[])}
     found = {"b": Boxes(xyxy=[[0, 0, 10, 10]], labels=["cat"], scores=[0.9])}
