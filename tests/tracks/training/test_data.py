@@ -7,7 +7,7 @@ import torch
 from tapetum.core.errors import BadInput
 from tapetum.scenes import SceneConfig
 from tapetum.tracks.training.clips import SceneClips, TrackedClip
-from tapetum.tracks.training.data import TapSamples, augment, collate, shorten
+from tapetum.tracks.training.data import TapSamples, _window, augment, collate, shorten
 
 SMALL = SceneConfig(size=(64, 64), frames=5)
 
@@ -23,6 +23,13 @@ def dotted(n: int = 6, size: int = 96, frames: int = 7) -> TrackedClip:
             video[t, max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3] = 255
     visible = ((xy >= 0) & (xy < size)).all(-1)
     return TrackedClip(video, xy.astype(np.float32), visible)
+
+
+def test_a_crop_is_as_often_wide_as_high() -> None:
+    rng = np.random.default_rng(0)
+    aspect = np.log2([width / height for _, _, width, height in (_window(rng, 100, 100) for _ in range(2000))])
+    assert abs((aspect < 0).mean() - (aspect > 0).mean()) < 0.06
+    assert np.abs(aspect).max() <= 1.02
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -49,6 +49,15 @@ def test_points_go_with_the_image() -> None:
         np.testing.assert_allclose([(weight * x).sum(), (weight * y).sum()], moved[0, t], atol=0.02)
 
 
+def test_a_window_is_as_often_wide_as_high() -> None:
+    rng = np.random.default_rng(0)
+    aspect = np.log2(
+        [m[0, 0, 0] / m[0, 1, 1] for m in (moving_window(rng, 1, 64, (0.1, 0.2), (0.25, 4.0)) for _ in range(600))]
+    )
+    for below, share in ((-1, 0.25), (0, 0.5), (1, 0.75)):
+        assert abs((aspect < below).mean() - share) < 0.06
+
+
 def test_a_shrinking_window_stays_inside_and_goes_evenly() -> None:
     for seed in range(50):
         maps = moving_window(np.random.default_rng(seed), 9, 100, (0.6, 1.0), (0.75, 1.33))
