@@ -99,6 +99,16 @@ def test_a_text_that_is_too_long_keeps_its_end(unigram: bytes) -> None:
     assert ids[:, -1].tolist() == [1, 1]
 
 
+@pytest.mark.parametrize("length", [2, 5, 9, 10, 11, 14, 40])
+def test_either_end_of_a_text_is_cut_where_it_is_too_long(unigram: bytes, length: int) -> None:
+    whole = siglip(unigram)(["two cats"])[0].tolist()
+    pieces = whole[: whole.index(1)]
+    assert 5 < len(pieces) < 12
+    for from_end, kept in ((False, pieces[: length - 1]), (True, pieces[-(length - 1) :])):
+        expected = [*kept, 1] + [1] * (length - 1 - len(kept))
+        assert siglip(unigram, length)(["two cats"], from_end)[0].tolist() == expected
+
+
 @pytest.mark.parametrize(
     ("texts", "message"),
     [("a cat", "texts is one text"), ([3], "a text is 3"), ([None], "a text is None"), (["x" * 100_001], "100,001 letters")],
