@@ -45,7 +45,7 @@ def test_the_image_is_xml_and_its_lines_lie_where_they_should(steps: int, lines:
     assert titles[:2] == ["loss", "spread<1>"]
     places = [tuple(map(float, at.split(","))) for at in drawn.find(f".//{SVG}polyline").get("points").split()]
     assert places[0] == (46.0, 24.0)  # greatest loss first, at the top left
-    assert places[-1] == (446.0, 146.0) or steps > 4
+    assert places[-1] == (446.0, 146.0)
     assert all(46 <= x <= 446 and 24 <= y <= 146 for x, y in places)
 
 

@@ -193,7 +193,7 @@ class Oracle:
         np.testing.assert_array_equal(intrinsics, arrays["fx_fy_cx_cy"])
         assert depth is None or (depth.shape, depth[0, 0, 0]) == ((T, H, W), 2)
         with open(self.asked, "a") as file:
-            file.write("x")
+            file.write("x" if depth is None else "d")
         return PointArrays(arrays["tracks_XYZ"].transpose(1, 0, 2), arrays["visibility"].T)
 
 
@@ -214,7 +214,7 @@ def test_a_tracker_in_place_of_predictions(oracle: tuple[Path, Callable[[], Orac
     gt, load, asked = oracle
     result = evaluate(gt, load=load, true_depth=true_depth, scalings=("none", "median"))
     assert set(result["scalings"]["none"]["average"].values()) == {1.0}
-    assert len(asked.read_text()) == 4
+    assert asked.read_text() == 4 * ("d" if true_depth else "x")
 
 
 def test_a_tracker_that_gives_up_on_a_clip_is_asked_again(

@@ -54,6 +54,12 @@ def test_a_mixture_keeps_to_its_weights_and_shows_all_before_any_again(weights: 
     assert order(10**12) < ends[-1]  # as fast as the first
 
 
+def test_after_a_block_all_but_the_largest_have_had_their_share_rounded_down() -> None:
+    order = Mixture([9] * 4, [3, 5, 3, 3], seed=0)
+    places = [order(n) // 9 for n in range(4096)]
+    assert np.bincount(places).tolist() == [877, 4096 - 3 * 877, 877, 877]  # of 877.7
+
+
 def test_the_shares_of_a_window_are_within_binomial_bounds() -> None:
     order = Mixture([10, 10], [0.7, 0.3], seed=1)
     first = np.array([order(n) < 10 for n in range(10_000)])

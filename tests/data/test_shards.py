@@ -210,6 +210,7 @@ def test_shards_end_by_samples_or_bytes(tmp_path: Path) -> None:
     samples = [{"__key__": str(k), "bin": bytes(100)} for k in range(10)]
     assert len(write_shards(samples, tmp_path / "a", "s", samples_per_shard=4)) == 3
     assert len(write_shards(samples, tmp_path / "b", "s", bytes_per_shard=201)) == 4
+    assert len(write_shards(samples, tmp_path / "just", "s", bytes_per_shard=200)) == 5
     assert len(write_shards(samples, tmp_path / "c", "s", samples_per_shard=5)) == 2
 
 

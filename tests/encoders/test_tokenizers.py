@@ -68,24 +68,28 @@ def extracted(model: bytes) -> tuple[dict[str, int], list[tuple[str, str]]]:
     return vocabulary, [(left, right) for *_, left, right in sorted(merges)]
 
 
+COMPOSED = ["cafe\u0301 no\u0308el", "ﬁne ﬂat", "x² ½ ①", "ＡＢＣ １２", "№ ™ …", "ｶﾞ", "A\u030a Å Å", "한 \u1112\u1161\u11ab"]
+"""Letters that are composed, and letters that only compatibility makes others of (NFKC), which CLIP leaves alone."""
+
+
 def test_clip_is_that_of_transformers(pairs: tuple[dict[str, int], Sequence[tuple[str, str]]], tmp_path: Path) -> None:
     from transformers import CLIPTokenizer
 
     vocabulary, merges = pairs
     theirs = CLIPTokenizer(vocabulary, [tuple(merge) for merge in merges])
-    expected = theirs(SENTENCES, padding="max_length", truncation=True, max_length=77)["input_ids"]
-    ours, end = clip(vocabulary, merges)(SENTENCES), vocabulary["<|endoftext|>"]
+    expected = theirs(SENTENCES + COMPOSED, padding="max_length", truncation=True, max_length=77)["input_ids"]
+    ours, end = clip(vocabulary, merges)(SENTENCES + COMPOSED), vocabulary["<|endoftext|>"]
     for mine, other in zip(ours, expected, strict=True):  # they pad with the end token
         stop = other.index(end) + 1
         assert mine[:stop].tolist() == other[:stop]
         assert not mine[stop:].any()
     theirs.save_pretrained(tmp_path)
-    np.testing.assert_array_equal(read_tokenizer(tmp_path, "clip", 77)(SENTENCES), ours)
+    np.testing.assert_array_equal(read_tokenizer(tmp_path, "clip", 77)(SENTENCES + COMPOSED), ours)
     plain = tmp_path / "plain"
     plain.mkdir()
     (plain / "vocab.json").write_text(json.dumps(vocabulary))
     (plain / "merges.txt").write_text("#version: 0.2\n" + "\n".join(" ".join(merge) for merge in merges) + "\n")
-    np.testing.assert_array_equal(read_tokenizer(plain, "clip", 77)(SENTENCES), ours)
+    np.testing.assert_array_equal(read_tokenizer(plain, "clip", 77)(SENTENCES + COMPOSED), ours)
     assert clip(vocabulary, merges, 32)(["x " * 99])[0, -1] == end
 
 
@@ -93,6 +97,16 @@ def test_a_text_that_is_too_long_keeps_its_end(unigram: bytes) -> None:
     ids = siglip(unigram, 8)(["one two three four five six seven eight nine", "a"])
     assert ids.shape == (2, 8)
     assert ids[:, -1].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("length", [2, 5, 9, 10, 11, 14, 40])
+def test_either_end_of_a_text_is_cut_where_it_is_too_long(unigram: bytes, length: int) -> None:
+    whole = siglip(unigram)(["two cats"])[0].tolist()
+    pieces = whole[: whole.index(1)]
+    assert 5 < len(pieces) < 12
+    for from_end, kept in ((False, pieces[: length - 1]), (True, pieces[-(length - 1) :])):
+        expected = [*kept, 1] + [1] * (length - 1 - len(kept))
+        assert siglip(unigram, length)(["two cats"], from_end)[0].tolist() == expected
 
 
 @pytest.mark.parametrize(

@@ -63,15 +63,14 @@ def test_beams_that_hold_everything_find_the_likeliest_text(seed):
         assert text.log_probabilities == pytest.approx(log_probabilities(table, example, (*best, END)), abs=1e-5)
 
 
-def plain_beam_search(table, example, beams, longest):
+def plain_beam_search(table, example, beams, longest, ends=(END,)):
     """The rule, text by text, with no tensor of a batch."""
     live, best = [()], None
     for _ in range(longest):
-        for ids in live:
-            closed = (*ids, END)
+        for closed in ((*ids, end) for ids in live for end in ends):
             if best is None or sum(log_probabilities(table, example, closed)) > sum(log_probabilities(table, example, best)):
                 best = closed
-        longer = [(*ids, token) for ids in live for token in range(VOCABULARY) if token != END]
+        longer = [(*ids, token) for ids in live for token in range(VOCABULARY) if token not in ends]
         live = sorted(longer, key=lambda ids: -sum(log_probabilities(table, example, ids)))[:beams]
         if max(sum(log_probabilities(table, example, ids)) for ids in live) < sum(log_probabilities(table, example, best)):
             break
@@ -80,9 +79,10 @@ def plain_beam_search(table, example, beams, longest):
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("beams", [2, 3])
-def test_few_beams_follow_the_rule(seed, beams):
-    found = generate(Table(seed=seed), 6, (END,), SamplingConfig(beams=beams))
-    assert [text.ids for text in found] == [plain_beam_search(Table(seed=seed), i, beams, 6) for i in range(3)]
+@pytest.mark.parametrize("ends", [(END,), (END, 3), (4, END, 0)])
+def test_few_beams_follow_the_rule(seed, beams, ends):
+    found = generate(Table(seed=seed), 6, ends, SamplingConfig(beams=beams))
+    assert [text.ids for text in found] == [plain_beam_search(Table(seed=seed), i, beams, 6, ends) for i in range(3)]
 
 
 def test_beams_find_better_texts_than_the_likeliest_token_each_time():

@@ -86,6 +86,27 @@ def test_numbers_are_those_of_pycocotools(seed: int) -> None:
     np.testing.assert_allclose(mine, np.where(theirs < 0, np.nan, theirs), rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize("second", [[0, 0, 20, 40], [20, 0, 40, 40]])
+def test_of_true_boxes_of_equal_overlap_pycocotools_takes_the_last(second: list[int]) -> None:
+    """The first box covers both true ones by a half; the second is one of them, and finds it free or not."""
+    truths = {1: TrueBoxes(xyxy=[[0, 0, 20, 40], [20, 0, 40, 40]], labels=["cat"] * 2)}
+    predictions = {1: Boxes(xyxy=[[0, 0, 40, 40], second], labels=["cat"] * 2, scores=[0.9, 0.8])}
+    ap50 = detection_scores(predictions, truths).ap50
+    assert ap50 == pytest.approx(public(predictions, truths)[1], abs=1e-9)
+    assert ap50 == pytest.approx(1 if second[0] == 0 else 51 / 101)
+
+
+@pytest.mark.parametrize("side", [32, 96])
+def test_boxes_at_the_bound_of_two_sizes_are_of_both_as_in_pycocotools(side: int) -> None:
+    rows = [[0, 0, side, side], [200, 0, 200 + side, side], [0, 200, side, 200 + side + 1], [400, 0, 400 + side, side - 1]]
+    truths = {1: TrueBoxes(xyxy=rows, labels=["cat"] * 4)}
+    found = [[0, 0, side, side - 2], rows[1], [300, 300, 300 + side, 300 + side], rows[2]]
+    predictions = {1: Boxes(xyxy=found, labels=["cat"] * 4, scores=[0.9, 0.8, 0.85, 0.7])}
+    own, theirs = detection_scores(predictions, truths), public(predictions, truths)
+    mine = [own.ap_small, own.ap_medium, own.ap_large, *own.recall_by_size.values()]
+    np.testing.assert_allclose(mine, np.where(theirs < 0, np.nan, theirs)[[3, 4, 5, 9, 10, 11]], rtol=0, atol=1e-9)
+
+
 def test_hand_made_and_empty() -> None:
     truth = {"a": TrueBoxes(xyxy=[[0, 0, 10, 10]], labels=["cat"]), "b": TrueBoxes(xyxy=np.zeros((0, 4)), labels=[])}
     found = {"b": Boxes(xyxy=[[0, 0, 10, 10]], labels=["cat"], scores=[0.9])}

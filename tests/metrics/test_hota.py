@@ -38,6 +38,13 @@ def test_the_vector_of_the_perception_test() -> None:
     assert (empty.hota, empty.det_a, empty.ass_a, empty.loc_a) == (0, 0, 0, 1)
 
 
+@pytest.mark.parametrize("twentieths", range(1, 20))
+def test_an_overlap_that_is_just_alpha_is_a_hit(twentieths: int) -> None:
+    frames = box_frames({0: ([0], [[0, 0, 20, 1]])}, {0: ([0], [[0, 0, twentieths, 1]])})
+    assert frames[0][2] == twentieths / 20
+    assert hota(frames).by_alpha["det_a"].tolist() == [1] * twentieths + [0] * (19 - twentieths)
+
+
 def test_tracks_may_lack_frames_and_order_says_nothing() -> None:
     true, said = example()
     said["p0"] = said["p0"][0][::-2], said["p0"][1][::-2]

@@ -38,6 +38,12 @@ def test_the_vector_of_the_perception_test() -> None:
     assert list(scores.recall[5].values()) == pytest.approx([1, 1, 1, 1, 0.75])
 
 
+@pytest.mark.parametrize("overlaps", [(0.5,), (0.25, 0.5)])
+def test_an_overlap_that_is_just_enough_is_a_hit(overlaps: tuple[float, ...]) -> None:
+    found = localisation_scores({0: segments([(0, 2, "a", 0.9)])}, {0: segments([(0, 4, "a", 1)])}, overlaps, (1,))
+    assert set(found.map_at.values()) == set(found.recall[1].values()) == {1.0}
+
+
 @pytest.mark.parametrize("number", range(len(CASES)))
 def test_numbers_are_those_of_the_public_evaluation(number: int) -> None:
     case = CASES[number]

@@ -112,6 +112,7 @@ def test_davis_by_hand() -> None:
     assert not outline(np.ones((3, 3), bool)).any()
     falling = over_frames(np.linspace(1, 0, 300))
     assert falling.decay == pytest.approx(0.75, abs=0.01)  # past 256 frames too
+    assert over_frames([0.5, 0.5, 0.5000001, 1]).recall == 0.5  # above a half, as there
 
 
 def test_bad_input() -> None:

@@ -56,6 +56,13 @@ def test_bunches_are_drawn_whole() -> None:
     assert uneven == (0, 1)
 
 
+@pytest.mark.parametrize("statistic", [None, np.mean])
+def test_a_value_of_a_large_bunch_counts_as_much_as_one_of_a_small(statistic) -> None:
+    values, groups = [1.0] * 9 + [0.0], ["a"] * 9 + ["b"]
+    # two bunches drawn of two: aa has mean 1, ab and ba 0.9, bb 0, in shares of 1/4, 1/2, 1/4
+    assert bootstrap_interval(values, 0.4, groups=groups, statistic=statistic) == (0.9, 0.9)
+
+
 def test_bad_input() -> None:
     for call, words in [
         (lambda: retrieval_scores([[np.nan]]), "NaN"),

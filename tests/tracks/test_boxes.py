@@ -15,11 +15,13 @@ BOX = np.array([20.0, 30, 80, 70])
 POINTS = points_in(BOX)
 
 
-@given(st.floats(0.3, 3), st.floats(-200, 200), st.floats(-200, 200), st.integers(0, 10_000))
-def test_a_box_moves_and_scales_as_its_points_whatever_a_third_of_them_does(scale: float, dx: float, dy: float, seed: int):
+@given(st.floats(0.3, 3), st.floats(-200, 200), st.floats(-200, 200), st.integers(0, 10_000), st.sampled_from([0.0, 0.3]))
+def test_a_box_moves_and_scales_as_its_points_whatever_a_third_of_them_does(
+    scale: float, dx: float, dy: float, seed: int, share: float
+):
     rng = np.random.default_rng(seed)
     now = POINTS * scale + (dx, dy)
-    wild = rng.random(len(now)) < 0.3
+    wild = rng.random(len(now)) < share
     now[wild] += rng.uniform(-300, 300, (int(wild.sum()), 2))
     hidden = rng.random(len(now)) < 0.15
     now[hidden] = rng.uniform(-1000, 1000, (int(hidden.sum()), 2))
@@ -46,6 +48,19 @@ def test_a_box_is_lost_where_few_are_seen_or_they_disagree():
     assert carry(BOX, POINTS, POINTS, few) is None
     scattered = np.random.default_rng(0).uniform(0, 500, POINTS.shape)
     assert carry(BOX, POINTS, scattered, np.ones(len(POINTS), bool)) is None
+    for seen, lost in ((9, True), (10, False)):  # of 36 points a quarter is enough, of 37 it is not
+        for count, missing in ((36, False), (37, lost)):
+            kept = np.arange(count) < seen
+            assert (carry(BOX, POINTS[:count], POINTS[:count], kept) is None) == missing
+
+
+@pytest.mark.parametrize(("scale", "off", "disagree"), [(0.3, 0.1, 1), (0.3, 0.04, 0), (3.0, 0.4, 0), (3.0, 0.5, 1)])
+def test_a_point_may_be_off_by_a_share_of_the_box_as_it_is_now(scale: float, off: float, disagree: int):
+    now = POINTS * scale
+    now[5, 0] += off * np.linalg.norm(BOX[2:] - BOX[:2])
+    carried = carry(BOX, POINTS, now, np.ones(len(now), bool))
+    assert carried is not None
+    assert carried[1] == pytest.approx(1 - disagree / len(now))
 
 
 def test_points_lie_in_the_box():

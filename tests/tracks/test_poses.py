@@ -74,6 +74,7 @@ def test_coco_is_read_by_sleap_and_says_what_coco_says(tmp_path: Path) -> None:
     first, second = data["annotations"]
     assert first["keypoints"] == [10, 20, 2, 39.5, 29.5, 2]
     assert first["bbox"] == [10.5, 20.5, 29.5, 9.5]
+    assert (first["score"], second["score"]) == (0.85, 0.75)  # the mean of what is seen
     assert (second["keypoints"], second["num_keypoints"], second["area"]) == ([11, 19.75, 2, 0, 0, 0], 1, 0)
     sio = pytest.importorskip("sleap_io")
     from PIL import Image

@@ -176,6 +176,16 @@ def test_rules_say_who_learns_how_fast() -> None:
         ruled_groups([{"params": list(model.parameters())}], model, replace(CONFIG, rules=everything))
 
 
+def test_a_rule_of_no_decay_is_a_rule() -> None:
+    model = network()
+    config = replace(CONFIG, rules=(ParameterRule(pattern="0.*", weight_decay=0.0),))
+    optimizer = build_optimizer(ruled_groups(decay_groups(model), model, config), config)
+    set_learning_rates(optimizer, 1.0, 0.2)
+    names = {id(p): name for name, p in model.named_parameters()}
+    decays = {names[id(p)]: group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    assert (decays["0.weight"], decays["3.weight"]) == (0.0, 0.2)
+
+
 def test_schedules_go_where_they_say() -> None:
     base = TrainConfig(steps=101, batch_size=1, lr=2.0, final_lr=0.5, warmup_steps=11)
     linear, constant, root = (replace(base, schedule=name) for name in ("linear", "constant", "inverse_sqrt"))

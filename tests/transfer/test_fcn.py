@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from tapetum.encoders import build
 from tapetum.encoders.factory import from_state, save
 from tapetum.encoders.references import load
 from tapetum.train.launch_config import Launch
-from tapetum.transfer.crops import cut_at_own_scale
+from tapetum.transfer.crops import cropped, cut_at_own_scale
 from tapetum.transfer.fcn import FcnTask, load_segmenter, parts_of, segment, train_fcn
 from tapetum.transfer.recipes import FCN_RECIPES, FcnRun
 from tapetum.transfer.segmentation import IGNORED, Fcn, LinearSegmenter, Segmenter, confusions, keep_size
@@ -240,6 +241,18 @@ def test_crops_keep_shape_and_truth() -> None:
         known = y != IGNORED
         bright = x.mean(0) > 120
         assert (bright[known] == (y[known] == 1)).float().mean() > 0.9
+
+
+@pytest.mark.parametrize("crop", [cropped, cut_at_own_scale])
+def test_halving_is_as_likely_as_doubling(crop: Callable) -> None:
+    """Rows of the truth in a larger window say the scale; of the other function, only where it is below 1."""
+    rng, image, truth = np.random.default_rng(0), np.zeros((64, 2, 3), np.uint8), np.zeros((64, 2), np.int64)
+    window = (64, 2) if crop is cropped else (128, 4)
+    rows = [int((crop(image, truth, window, rng)[1] == 0).any(1).sum()) for _ in range(300)]
+    octaves = np.log2(np.array(rows) / 64)
+    assert (octaves.min(), octaves.max()) == pytest.approx((-1, 0 if crop is cropped else 1), abs=0.1)
+    for below, share in ((-0.5, 0.25), (-0.02, 0.49), *(((0.5, 0.75),) if crop is cut_at_own_scale else ())):
+        assert (octaves < below).mean() == pytest.approx(share, abs=0.06)
 
 
 def test_bad_input_is_told(tmp_path: Path) -> None:

@@ -32,6 +32,10 @@ def test_neighbours_vote_as_scikit_learns(temperature: float | None) -> None:
     theirs = KNeighborsClassifier(9, weights=weights, metric="cosine").fit(known.features, known.labels)
     ours = knn_votes(known.features, known.labels, asked.features, 3, NeighboursConfig(neighbours=9, temperature=temperature))
     np.testing.assert_allclose(ours, theirs.predict_proba(asked.features), atol=1e-5)
+    few = knn_votes(
+        known.features[:9], known.labels[:9], asked.features, 3, NeighboursConfig(neighbours=9, temperature=temperature)
+    )
+    assert few.shape == (50, 3)  # all there are may vote
     config = NeighboursConfig(neighbours=9, temperature=temperature)
     found = knn_accuracy(known.features, known.labels, asked.features, asked.labels, config)
     right = int((ours.argmax(1) == asked.labels).sum())

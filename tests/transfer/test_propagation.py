@@ -29,6 +29,20 @@ def test_decisions_are_those_of_dino() -> None:
     assert np.array_equal(decided(last, last.shape[1:]), GOLD["decided"])
 
 
+def test_a_thing_that_is_everywhere_alike_is_not_scaled_away() -> None:
+    """DINO divides 0 by 0 there, and torch takes NaN for the largest: the same decision."""
+    shares = torch.zeros(3, 4, 5)
+    shares[1] = 0.6
+    assert (decided(shares, (8, 10)) == 1).all()
+
+
+def test_more_neighbours_than_cells_are_all_cells() -> None:
+    maps, known = torch.from_numpy(features())[:2, :, :2, :2], torch.eye(4).view(4, 2, 2)
+    found = Propagator(maps[0], known, PropagationConfig(radius=9, neighbours=50, temperature=0.5)).step(maps[1])
+    first, second = (each.flatten(1) / each.flatten(1).norm(dim=0) for each in maps)
+    torch.testing.assert_close(found.flatten(1), (first.T @ second / 0.5).softmax(0))
+
+
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int64])
 def test_a_cell_has_the_number_of_the_pixel_at_its_centre(kind: type) -> None:
     first = np.random.default_rng(0).integers(0, 4, (11, 8)).astype(kind)[::-1]  # rows run backwards in memory

@@ -74,7 +74,9 @@ def test_frames_given_are_not_changed():
 @pytest.mark.filterwarnings("error")
 def test_points_outside_or_nowhere_are_not_drawn(place):
     xy = np.concatenate([_still(place, 4), _still((20, 20), 4)])
-    for frame in draw_tracks(_gray(4), xy, np.ones((2, 4), bool), radius=3):
+    drawn = list(draw_tracks(_gray(4), xy, np.ones((2, 4), bool), radius=3))
+    assert len(drawn) == 4
+    for frame in drawn:
         y, x = np.nonzero(_touched(frame))
         assert len(x)
         assert np.hypot(x - 20, y - 20).max() < 8

@@ -80,6 +80,25 @@ def test_an_address_of_what_is_not_there_is_refused(address: str, message: str) 
         open_video(address.format(set=SET))
 
 
+def test_episodes_may_lie_in_several_files_of_each_kind(copied: Path, expected: dict[str, np.ndarray]) -> None:
+    """The last one: its video of the top camera is what the other saw, so that it tells the files apart."""
+    table = pq.read_table(copied / "meta/episodes/chunk-000/file-000.parquet")
+    for name in [name for name in table.column_names if name.endswith("/file_index") and not name.startswith("meta/")]:
+        table = table.set_column(table.column_names.index(name), name, pa.array([0, 0, 1]))
+    rows = pq.read_table(copied / "data/chunk-000/file-000.parquet")
+    for kind, whole, first in (("meta/episodes", table, 2), ("data", rows, 12)):
+        for number, part in enumerate((whole.slice(0, first), whole.slice(first))):
+            pq.write_table(part, copied / f"{kind}/chunk-000/file-00{number}.parquet")
+    videos = [copied / f"videos/observation.images.{name}/chunk-000/file-000.mp4" for name in ("top", "wrist")]
+    for path in videos:
+        shutil.copy(videos[1], path.with_name("file-001.mp4"))
+    last = expected["episode"] == 2
+    for episode, camera in ((1, 0), (2, 1)):
+        frames = expected["frames"][expected["episode"] == episode, camera].transpose(0, 2, 3, 1)
+        assert np.array_equal(open_video(f"{copied}#episode={episode},camera=top")[:], frames)
+    assert np.array_equal(open_lerobot(copied).rows(2, (STATE,))[STATE], expected["state"][last])
+
+
 def test_other_versions_and_other_folders_are_refused(copied: Path) -> None:
     about = json.loads((copied / INFO).read_text())
     cases = {

@@ -52,6 +52,7 @@ def test_a_part_is_that_part(tmp_path: Path) -> None:
     path = written(tmp_path / "a.wav", tone(1.0, 8000), 8000)
     whole = read_sound(path, 8000)
     assert np.array_equal(read_sound(path, 8000, start=0.25, seconds=0.5), whole[2000:6000])
+    assert np.array_equal(read_sound(path, 8000, start=0.25009), whole[2001:])  # of sample 2000.72
     assert len(read_sound(path, 8000, start=0.9, seconds=0.5)) == 800
     assert len(read_sound(path, 8000, start=5, seconds=0.5)) == 0
 

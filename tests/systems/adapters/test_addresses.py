@@ -110,7 +110,7 @@ def test_blocks_of_the_middle_are_as_many_as_asked_and_in_order(depth: int) -> N
         assert chosen == sorted(set(chosen))
         assert chosen[0] == 0
         assert chosen[-1] < depth
-        assert count < 2 or chosen[-1] == depth - 1 or count == 2
+        assert count < 3 or chosen[-1] == depth - 1  # of two, the second is in the middle
 
 
 WIDTHS = {"vit-tiny-16": (192, 12), "vit-small-16": (384, 12), "vit-base-16": (768, 12), "vit-large-16": (1024, 24)}

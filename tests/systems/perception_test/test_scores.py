@@ -98,6 +98,10 @@ def test_hota_is_that_of_the_notes() -> None:
         found = score("grounded", truth, {"v": {"grounded_question": {"7": guesses}}}, reading).numbers
         wanted = {"hota": 0.565665, "det_a": 0.467918, "ass_a": 0.684211, "loc_a": 0.845802}
         assert found == pytest.approx(wanted, abs=1e-6)
+        still = [{**guesses[2], "id": 3 + k} for k in range(9)]
+        for many in (guesses + still, still + guesses):  # of equal scores the first ten count
+            scores = [score("grounded", truth, {"v": {"7": some}}, reading).numbers for some in (many, many[:10])]
+            assert scores[0] == scores[1]
     nothing = score("grounded", truth, {})
     assert nothing.numbers == {"hota": 0, "det_a": 0, "ass_a": 0, "loc_a": 1}
     assert nothing.counts["missing_video"] == nothing.counts["empty"] == 1

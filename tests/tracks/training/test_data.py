@@ -7,7 +7,7 @@ import torch
 from tapetum.core.errors import BadInput
 from tapetum.scenes import SceneConfig
 from tapetum.tracks.training.clips import SceneClips, TrackedClip
-from tapetum.tracks.training.data import TapSamples, augment, collate, shorten
+from tapetum.tracks.training.data import Alterations, TapSamples, _resize, _window, augment, collate, shorten
 
 SMALL = SceneConfig(size=(64, 64), frames=5)
 
@@ -23,6 +23,13 @@ def dotted(n: int = 6, size: int = 96, frames: int = 7) -> TrackedClip:
             video[t, max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3] = 255
     visible = ((xy >= 0) & (xy < size)).all(-1)
     return TrackedClip(video, xy.astype(np.float32), visible)
+
+
+def test_a_crop_is_as_often_wide_as_high() -> None:
+    rng = np.random.default_rng(0)
+    aspect = np.log2([width / height for _, _, width, height in (_window(rng, 100, 100) for _ in range(2000))])
+    assert abs((aspect < 0).mean() - (aspect > 0).mean()) < 0.06
+    assert np.abs(aspect).max() <= 1.02
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -66,6 +73,16 @@ def test_short_showings_are_neighbours_or_every_second_frame():
         kinds.add((first, step))
     assert kinds == {(first, 1) for first in range(6)} | {(first, 2) for first in range(3)}
     assert shorten(plain, np.random.default_rng(0), 9) is plain
+    whole = [shorten(dotted(frames=9), np.random.default_rng(seed), 5) for seed in range(20)]
+    assert any(np.array_equal(part.xy, dotted(frames=9).xy[:, ::2]) for part in whole)  # just enough
+
+
+@pytest.mark.parametrize(("height", "width"), [(96, 96), (96, 32), (32, 96)])
+def test_what_shrinks_is_the_mean_of_its_pixels(height: int, width: int):
+    board = np.indices((height, width)).sum(0) % 2 * 200
+    video = torch.from_numpy(np.repeat(board[None, ..., None], 3, -1).astype(np.uint8))
+    frames, _ = _resize(np.random.default_rng(0), video, np.zeros((1, 1, 2), np.float32), 32, Alterations(crop=0.0))
+    assert (frames - 100).abs().max() < 12  # 1/9 of 100 by a triangle of six pixels; every third pixel would be 0 or 200
 
 
 def test_a_share_of_the_queries_is_on_first_frames():

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from support.scripts import GOLDEN, script
 from tapetum.core.errors import BadInput
@@ -86,6 +87,14 @@ def test_a_mask_is_cut_out_along_its_box():
         cut_out(mask, (70, 0, 80, 10))
     with pytest.raises(BadInput, match="holds no pixel"):
         cut_out(np.zeros((4, 4), bool))
+
+
+def test_a_large_mask_is_made_small_by_the_mean_of_its_pixels():
+    """As Pillow does, whose bilinear filter is as wide as a pixel of the smaller image too."""
+    y, x = np.mgrid[:300, :440]
+    for mask in ((x // 3 + y // 5) % 2 == 0, np.hypot(x - 220, y - 150) < 140, (x % 7 == 0) | (y % 11 < 2)):
+        theirs = Image.fromarray(mask.astype(np.float32)).resize((64, 64), Image.Resampling.BILINEAR)
+        np.testing.assert_allclose(cut_out(mask, (0, 0, 440, 300)), theirs, atol=1e-5)
 
 
 def test_one_is_as_a_row_of_several_and_shapes_are_checked(small: MaskCodec):

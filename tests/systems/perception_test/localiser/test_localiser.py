@@ -45,6 +45,19 @@ def test_labels_and_losses_are_those_of_actionformer(seed: int) -> None:
         np.testing.assert_allclose(focal_loss(logits, classes).numpy(), golden[f"classes{seed}"], rtol=2e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("segment", "finding"),
+    [
+        ((0.5, 8.5), [4, 33, 34, 35]),  # 4 from the middle of step 4: as far as the first level goes, ends included
+        ((1.0, 9.0), [33, 34, 35]),  # and where the second begins: steps of 2
+        ((4.5, 7.5), [5, 6]),  # a moment at an end of the segment is not in it
+    ],
+)
+def test_moments_at_the_bounds_are_those_of_actionformer(segment: tuple[float, float], finding: list[int]) -> None:
+    wanted, _ = assign_targets(MADE.points(), torch.tensor([segment]), torch.tensor([2]), MADE.CLASSES, MADE.RADIUS)
+    assert torch.nonzero(wanted).tolist() == [[moment, 2] for moment in finding]
+
+
 def test_moments_lie_in_the_middle_of_their_steps() -> None:
     at = anchors(TINY)
     assert at[:2].tolist() == [[0.5, 0, 4, 1], [1.5, 0, 4, 1]]

@@ -247,6 +247,7 @@ def test_a_control_learns_nothing_of_the_footage(videos: Path, recipe: Bootstrap
     loss, told = task.loss(model, batch, StepContext())
     alone, _ = task.loss(model, batch["synthetic"], StepContext())
     assert loss.item() == pytest.approx(alone.item(), rel=1e-6)
+    assert told
     assert all(name.startswith("synthetic/") for name in told)
 
 

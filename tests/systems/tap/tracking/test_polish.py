@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose
 from support.networks import tracker
 from tapetum.systems.tap.config import CAUSAL_NANO, NANO
 from tapetum.systems.tap.tracking import polish
-from tapetum.systems.tap.tracking.polish import Anchors, _slopes, grey, polished
+from tapetum.systems.tap.tracking.polish import Anchors, Patches, _slopes, grey, polished
 from tapetum.systems.tap.tracking.tracker import TapirTracker
 from tapetum.tracks.training.warping import warp_frames
 
@@ -95,6 +95,25 @@ def test_the_place_is_that_of_opencv(film, truth, rough) -> None:
     _, warp = cv2.findTransformECC(patch, images[t], warp, cv2.MOTION_AFFINE, criteria, None, 1)
     theirs = warp @ [x - 0.5 - (left - r), y - 0.5 - (top - r), 1] + 0.5
     assert_allclose(exact[number, t], theirs, atol=0.05)
+
+
+@pytest.mark.parametrize("degrees", [0, 45, 90, 180])
+def test_a_patch_that_has_turned_is_stretched_along_its_own_axes(film, degrees) -> None:
+    cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    turn = np.array([[cos, -sin], [sin, cos]])
+    true = turn @ np.array([[1.15, 0.1], [0.0, 0.87]])
+    centre = np.array([W / 2, H / 2])
+    image = torch.from_numpy(film[:1]).permute(0, 3, 1, 2).float()
+    whole = np.block([[true, (centre - true @ centre)[:, None]], [np.zeros((1, 2)), 1]])
+    warped = warp_frames(image, torch.from_numpy(whole[None]), (H, W)).round().byte().permute(0, 2, 3, 1).numpy()
+    places = np.stack(np.mgrid[65:96:4j, 45:76:3j], -1).reshape(-1, 2)
+    there = torch.from_numpy((places - centre) @ true.T + centre).float()
+    begun, known = there[:, None] + torch.tensor([0.7, -0.7]), torch.from_numpy(turn).float().expand(12, 2, 2)
+    patches = Patches.cut(grey(film[:1])[0], torch.from_numpy(places).float())
+    xy, affine, score = patches.align(grey(warped)[0], begun, known, (6.0,))
+    assert score.min() > 0.98
+    assert_allclose(xy, there, atol=0.1)
+    assert_allclose(affine, np.broadcast_to(true, (12, 2, 2)), atol=0.06)
 
 
 def test_what_is_not_there_is_left_to_the_network(film, truth, rough) -> None:
