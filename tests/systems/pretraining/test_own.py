@@ -157,7 +157,9 @@ def test_the_guides_method_is_one_run_on_two_processes_and_warns_where_it_gather
         assert set(codes) == {0}, errors.read_text()
         losses.append([json.loads(line)["loss"] for line in (tmp_path / name / "log.jsonl").read_text().splitlines()])
     assert (losses[1] == pytest.approx(losses[0], rel=1e-4)) == gathers
-    warnings = [line for line in errors.read_text().splitlines() if "the loss of VicReg depends on how a batch is divided" in line]
+    warnings = [
+        line for line in errors.read_text().splitlines() if "the loss of VicReg depends on how a batch is divided" in line
+    ]
     assert len(warnings) == (not gathers)
 
 

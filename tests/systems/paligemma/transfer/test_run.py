@@ -111,10 +111,11 @@ def test_a_tokenizer_of_another_model_is_refused_before_the_first_step(weights: 
     start, launch = tmp_path / "model.safetensors", Launch(out=tmp_path / "run", threads=1, device="cpu")
     save(tapetum.load(weights), start, tokenizer=Tokens.beside(weights).identity)
     (tmp_path / "d.jsonl").write_text("")
-    for pieces, words in ((350, r"the tokenizer has \d+ tokens and the weights"), (330, "the tokenizer is another one")):
+    larger, other = r"the tokenizer has \d+ tokens and the weights \d+", "the tokenizer is another one"
+    for pieces, begun, words in ((350, weights, larger), (330, start, other)):
         tokens = tmp_path / f"{pieces}.model"
         Tokens.train([*WORDS, "unheard words"] * 2, pieces, tokens)
-        run = PaliGemmaTransfer(data=str(tmp_path / "d.jsonl"), start=str(start), tokenizer=str(tokens))
+        run = PaliGemmaTransfer(data=str(tmp_path / "d.jsonl"), start=str(begun), tokenizer=str(tokens))
         with pytest.raises(BadInput, match=words):
             train_transfer(run, launch, lambda text: None)
     assert not launch.out.exists()

@@ -49,8 +49,7 @@ def train_transfer(run: PaliGemmaTransfer, launch: Launch, say: Callable[[str], 
     tokens, start = tokens_of(run), TransferStart(run)
     config = start.config()
     start.check(tokens, config)
-    samples: SampleSource
-    samples = task_samples(run, config) if run.task else JsonLinesSamples(run.data, config.image_size, run.per_image)
+    samples = samples_of(run, config)
     if run.noise_boxes:
         samples = WithNoise(samples, run.noise_boxes)
     task = TransferTask(
@@ -77,6 +76,13 @@ def train_transfer(run: PaliGemmaTransfer, launch: Launch, say: Callable[[str], 
         with whole_file(launch.out / TOKENIZER) as temporary:
             temporary.write_bytes(tokens.model)
     return TrainedPaliGemma(path, scores)
+
+
+def samples_of(run: PaliGemmaTransfer, config: PaliGemmaConfig, *, masks: bool = True) -> SampleSource:
+    """Read the examples of a run: of its task (`task_samples`), or of a file of JSON lines."""
+    if run.task:
+        return task_samples(run, config, masks=masks)
+    return JsonLinesSamples(run.data, config.image_size, run.per_image)
 
 
 def _checks(run: PaliGemmaTransfer, config: PaliGemmaConfig, tokens: Tokens) -> Checks | None:
