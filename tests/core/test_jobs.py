@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,7 +15,7 @@ from core.job_script import die, fail, invert, three
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.finished import read_finished
 from tapetum.core.identity import Outdated
-from tapetum.core.jobs import run_jobs
+from tapetum.core.jobs import _cluster, run_jobs
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
@@ -71,6 +72,20 @@ def test_killed_and_resumed_every_item_is_there_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_ray_that_does_not_start_is_one_line() -> None:
+    """What `ray.init` raises where its agent or raylet is killed as it starts, and what is left of it then is shut down."""
+    ended = []
+
+    def init(**_: object) -> None:
+        raise Exception("The current node timed out during startup.\nlogs")
+
+    ray = SimpleNamespace(is_initialized=lambda: False, init=init, shutdown=lambda: ended.append(True))
+    told = r"^Ray did not start \(The current node timed out during startup\.\); .* leave --engine ray out$"
+    with pytest.raises(TapetumError, match=told), _cluster(ray):
+        pass
+    assert ended
+
+
 @pytest.mark.usefixtures("ray_cluster")
 def test_ray_does_the_same_and_raises_the_same() -> None:
     def halve(item: int, tool: int) -> float:

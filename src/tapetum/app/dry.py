@@ -1,4 +1,4 @@
-"""`--dry` of every command that trains: what a run will cost, from its recipe and the number of its examples; no step is made."""
+"""`--dry` of every command that trains: what a run will cost, by its recipe and the number of its examples. No step is made."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

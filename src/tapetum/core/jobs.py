@@ -216,7 +216,15 @@ def _cluster(ray: Any) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    ray.init(log_to_driver=False, include_dashboard=False, configure_logging=False)
+    try:
+        ray.init(log_to_driver=False, include_dashboard=False, configure_logging=False)
+    except Exception as error:  # a bare Exception where one of its processes was killed
+        ray.shutdown()
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise TapetumError(
+            f"Ray did not start ({reason}); it is most often want of memory, or a RAY_ADDRESS where no cluster is: mend that and "
+            "run again, or leave --engine ray out"
+        ) from error
     try:
         yield
     finally:
