@@ -80,7 +80,7 @@ def test_a_ray_that_does_not_start_is_one_line() -> None:
         raise Exception("The current node timed out during startup.\nlogs")
 
     ray = SimpleNamespace(is_initialized=lambda: False, init=init, shutdown=lambda: ended.append(True))
-    told = r"^Ray did not start \(The current node timed out during startup\.\); .* leave --engine ray out$"
+    told = r"^Ray did not start \(The current node timed out during startup\.\), .* leave --engine ray out$"
     with pytest.raises(TapetumError, match=told), _cluster(ray):
         pass
     assert ended

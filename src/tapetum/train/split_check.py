@@ -31,8 +31,8 @@ _TOLERANCE, _TOLERANCE_BF16 = 2e-3, 3e-2
 def warn_if_split_matters(passes: GradientAccumulation, step: int) -> None:
     """Warn where the loss depends on how examples are divided among the processes; all of them must call this alike.
 
-    Changes nothing: no gradient is computed, buffers are put back, and samples and losses are seeded anew each time. Says nothing
-    of a loss that depends on random numbers, or that fails on so few examples.
+    Changes nothing: no gradient is computed, buffers are put back, and samples and losses are seeded anew each time. Nothing is
+    said of a loss that depends on random numbers, or that fails on so few examples.
     """
     config, processes, task = passes.config, passes.processes, passes.objective.task
     each = _examples_each(config.micro_batch(processes.size), processes.size)
@@ -71,10 +71,11 @@ def warn_if_split_matters(passes: GradientAccumulation, step: int) -> None:
             if differ(joint, mean_loss(name, 0, seed + 1)):  # by what is drawn
                 continue
             if processes.main:
+                what = f"the loss {name} of {type(task).__name__}" if name else f"the loss of {type(task).__name__}"
                 say(
-                    f"warning: the loss {f'{name} ' if name else ''}of {type(task).__name__} depends on how a batch is divided: "
-                    f"of {len(numbers)} examples it is {joint:.4g} in one process and {divided:.4g} in {processes.size}, so this "
-                    "run is not that of one process; gather what it compares across examples by tapetum.train.gather.all_gather"
+                    f"warning: {what} depends on how a batch is divided: of {len(numbers)} examples it is {joint:.4g} in one "
+                    f"process and {divided:.4g} in {processes.size}, so this run is not that of one process; gather what it "
+                    "compares across examples by tapetum.train.gather.all_gather"
                 )
 
 

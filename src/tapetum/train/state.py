@@ -151,12 +151,12 @@ def _tensors(state: State) -> dict[str, Mapping[str, Tensor]]:
 
 
 def check_learned(state: State) -> None:
-    """Say how many steps of a finished run were skipped. Raises TapetumError where all were: its weights are the initial ones."""
+    """Say how many steps of a finished run were skipped. Raises TapetumError where all were: it learned nothing."""
     skipped, last = state.skipped, state.skipped_in_a_row
     if skipped == state.step:
         raise TapetumError(
-            f"gradients were not finite in any of the {state.step} steps, so nothing was learned; lower the learning rate, or look "
-            "for a log or division by zero in the loss, and train in another folder"
+            f"gradients were not finite in any of the {state.step} steps, so nothing was learned; lower the learning rate, or "
+            "look for a log or division by zero in the loss, and train in another folder"
         )
     if skipped and launch.is_main():
         which = f", in the last {last} among them" if last else ""
