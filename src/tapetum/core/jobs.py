@@ -222,8 +222,8 @@ def _cluster(ray: Any) -> Iterator[None]:
         ray.shutdown()
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise TapetumError(
-            f"Ray did not start ({reason}), most often for want of memory, or as no cluster is at RAY_ADDRESS; mend that and run "
-            "again, or leave --engine ray out"
+            f"Ray did not start ({reason}), most often for want of memory, or as no cluster is at RAY_ADDRESS; mend that and "
+            "run again, or leave --engine ray out"
         ) from error
     try:
         yield
