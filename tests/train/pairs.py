@@ -27,6 +27,7 @@ from tapetum.account import energy
 from tapetum.core.errors import TapetumError
 from tapetum.systems.longvideo.losses import video_text_loss
 from tapetum.systems.odin.losses import detcon, detcon_s
+from tapetum.systems.paligemma.nano.dense_task import PARTS, CellTargets, dense_loss
 from tapetum.train import Average, JointTask, ParameterRule, StepContext, Task, TrainConfig, fit, fsdp, loop, process_group
 from tapetum.train.contrastive import clip_loss, info_nce, nt_xent, siglip_loss
 from tapetum.train.gather import SyncBatchNorm, all_gather, all_reduce, convert_sync_batchnorm
@@ -255,6 +256,14 @@ def compute(half: Callable[[Tensor], Tensor], world_size: int) -> dict[str, Tens
         "detcon_s",
         joint[0],
         lambda x: detcon_s(x[:, None] * half(regions), half(regions), half(same), half(swapped)) / world_size,
+    )
+    cells = CellTargets(images, torch.arange(32).view(8, 1, 1, 4) % 23 // 5, joint[0].view(8, 1, 1, 4))
+    learn(
+        "dense",
+        torch.randn(8, 1, 1, sum(PARTS), dtype=torch.float64, generator=generator),
+        lambda x: (
+            dense_loss(x, CellTargets(half(cells.pixels), half(cells.kinds), half(cells.edges)), joint=True)[0] / world_size
+        ),
     )
     present = torch.tensor([[True, True], [True, False]]).repeat(4, 1)
     names, worse = torch.tensor([[0, 1], [2, 3], [4, 1], [5, 6]] * 2), joint.permute(1, 0, 2)
