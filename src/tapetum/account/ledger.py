@@ -173,7 +173,7 @@ def close_killed(content: Mapping[str, Any], records: Sequence[Mapping[str, Any]
     last = {**last, "state": "killed"}
     counted = last["start"] + last["steps"]
     steps = records[-1]["step"] - counted if records else 0
-    if steps > 0:
+    if steps > 0 and last["steps"]:
         known = next((r for r in reversed(records) if r["step"] <= counted), {"step": 0, "time": 0.0})
         seconds = (records[-1]["time"] - known["time"]) * steps / (records[-1]["step"] - known["step"])
         growth = 1 + max(seconds, 0.0) / last["wall_seconds"]
@@ -233,7 +233,7 @@ def _sessions(path: Path, records: Sequence[Mapping[str, Any]]) -> list[dict[str
         return []
     try:
         return list(close_killed(read(path), records)["sessions"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError):
         print(visible(f"warning: {path.name} can't be read; it is kept as {path.name}.damaged"), file=sys.stderr)
         path.replace(path.with_name(f"{path.name}.damaged"))
         return []

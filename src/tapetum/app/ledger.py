@@ -76,7 +76,7 @@ def _read(file: Path) -> dict[str, Any]:
         sums |= {f"FLOPs of {name}": count for name, count in last.get("phases_per_step", {}).items()}
         sums |= {f"{name} of the last session": last[name] for name in ("energy_kwh", "codecarbon_kwh") if name in last}
         about = [(s["machine"]["cpu"], s["machine"]["gpus"], s["energy_method"], s["co2_method"]) for s in content["sessions"]]
-    except (ValueError, LookupError, TypeError, AttributeError, ZeroDivisionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         raise BadInput(f"{file} is no ledger of a run, or is damaged; give another run") from error
     if not about or not all(type(value) in (int, float) for value in sums.values()):
         raise BadInput(f"{file} is no ledger of a run, or is damaged; give another run")

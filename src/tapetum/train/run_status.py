@@ -222,7 +222,7 @@ def _read_ledger(file: Path) -> dict[str, Any]:
     try:
         content = read_costs(file)
         return {"total": _mapping(content["total"]), "session": _mapping(content["sessions"][-1])}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, ZeroDivisionError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError):
         return {}
 
 
