@@ -115,6 +115,20 @@ class Taught(Contrast):
         return sum((y - 0.5 * target - 1).square().mean() for y, target in values), {"step": context.step}
 
 
+class Centred(Contrast):
+    """Compares what a buffer is taken from with its own examples alone, and moves the buffer."""
+
+    def model(self) -> nn.Module:
+        model = Towers(NORMS[self.norm])
+        model.register_buffer("centre", torch.zeros(5, dtype=torch.float64))
+        return model
+
+    def loss(self, model: nn.Module, batch: Tensor, context: StepContext) -> tuple[Tensor, dict[str, Any]]:
+        images, texts = (rows - model.centre for rows in model(batch))
+        model.centre += images.detach().mean(0)
+        return nn.functional.cross_entropy(model.scale * images @ texts.T, torch.arange(len(batch))), {"step": context.step}
+
+
 class Failing(Contrast):
     """Wants batches of four, and of no other number."""
 
@@ -126,7 +140,7 @@ class Failing(Contrast):
 CONFIG = {"steps": 6, "batch_size": 8, "lr": 0.05, "weight_decay": 0.1, "threads": 1, "tensorboard": False}
 
 
-TASKS = {"contrast": Contrast, "cached": Cached, "taught": Taught, "failing": Failing}
+TASKS = {"contrast": Contrast, "cached": Cached, "taught": Taught, "centred": Centred, "failing": Failing}
 
 
 def config_of(settings: dict[str, Any]) -> TrainConfig:

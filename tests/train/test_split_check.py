@@ -48,6 +48,14 @@ def test_nothing_is_said_of_a_loss_that_gathers_or_draws(
 
 
 @pytest.mark.slow
+def test_a_buffer_that_the_loss_moves_is_the_same_for_each_side(jobs: Any, tmp_path: Path) -> None:
+    assert len(said(jobs, tmp_path / "checked", "centred")) == 1
+    assert not said(jobs, tmp_path / "unchecked", "centred", split_check=False)
+    files = (tmp_path / run / "checkpoints/step_00000002/model.safetensors" for run in ("checked", "unchecked"))
+    assert next(files).read_bytes() == next(files).read_bytes()
+
+
+@pytest.mark.slow
 def test_a_sharded_model_is_checked_and_stays_the_same(jobs: Any, tmp_path: Path) -> None:
     config = {"parallel": "fsdp"}
     assert len(said(jobs, tmp_path / "checked", norm="batch", config=config)) == 1

@@ -47,7 +47,7 @@ def warn_if_split_matters(passes: GradientAccumulation, step: int) -> None:
         """Average the processes' losses: of all examples (0), each process as if it were alone, or of its own ones (1)."""
         try:
             batch = to_device(batches[kind][name] if name else batches[kind], processes.device)
-            with nullcontext() if kind else alone():
+            with passes.objective.discarding(), nullcontext() if kind else alone():
                 value = float(passes.objective("loss", batch, step, seed)[0])
         except Exception:  # what is wrong, the first step says
             value = math.nan
@@ -56,7 +56,7 @@ def warn_if_split_matters(passes: GradientAccumulation, step: int) -> None:
     def differ(one: float, other: float) -> bool:
         return abs(one - other) > (_TOLERANCE_BF16 if config.bf16 else _TOLERANCE) * max(abs(one), abs(other), 0.1)
 
-    with passes.objective.discarding(), torch.no_grad(), leave_out_checks():
+    with torch.no_grad(), leave_out_checks():
         try:
             batches += [make_batch(task, config, each) for each in (numbers, own)]
         except Exception:
