@@ -130,7 +130,7 @@ def dense_loss(
         parts[name] = _weighted_mean(F.cross_entropy(logits.movedim(-1, 1), kinds, reduction="none"), kinds > 0, joint)
     parts["edges"] = 8 * _weighted_mean((edges - batch.edges).abs().mean(-1), there, joint)
     parts["places"] = 8 * _weighted_mean((positions - edge_positions(batch.edges)).abs().mean(-1), there, joint)
-    marks = batch.kinds[..., 3].float()
+    marks = batch.kinds[..., 3].to(predicted.dtype)
     balance = torch.where(marks > 0, 1.0, 0.2)
     parts["middle"] = 2 * (F.binary_cross_entropy_with_logits(centre[..., 0], marks, reduction="none") * balance).mean()
     return torch.stack(list(parts.values())).sum(), {name: value.detach() for name, value in parts.items()}
@@ -143,6 +143,7 @@ def _weighted_mean(
 
     `joint`: the processes' means have as their mean that of all values.
     """
+    weight = weight.to(values.dtype)
     total = weight.sum()
     if joint:
         total = all_reduce(total) / current_process_group().size
