@@ -56,7 +56,11 @@ def plan_run(run: OdinRun) -> RunPlan:
 
     step = measure_step(loss, networks, _MEASURED, bf16=run.bf16)
     steps, data = planned_steps(run, images_there(run), "small" if run.preset == "small" else "resnet")
-    sizes = {"batch_size": run.batch_size, "micro_batch": run.micro_batch, "negatives": 2 * regions}  # masks of both views
+    sizes: dict[str, Any] = {
+        "batch_size": run.batch_size,
+        "micro_batch": run.micro_batch,
+        "negatives": 2 * regions,
+    }  # masks of both views
     phase = PhasePlan(steps=steps, step=step, **sizes)
     return RunPlan(
         phases=(phase,),

@@ -1,6 +1,7 @@
 """Plan of a run of pre-training (`tapetum pretrain METHOD --dry`)."""
 
 from pathlib import Path
+from typing import Any
 
 from tapetum.account.run_plan import PhasePlan, RunPlan, unpublished_values
 from tapetum.core.addresses import is_address
@@ -33,7 +34,11 @@ def plan_run(run: PretrainRun) -> RunPlan:
     loss, parts = step_on_meta(run, _MEASURED, classes)
     step = measure_step(loss, parts, _MEASURED, bf16=run.bf16)
     steps, data = planned_steps(run, source, run.preset, captions)
-    sizes = {"batch_size": run.batch_size, "micro_batch": run.micro_batch, "negatives": _NEGATIVES.get(run.method, 0)}
+    sizes: dict[str, Any] = {
+        "batch_size": run.batch_size,
+        "micro_batch": run.micro_batch,
+        "negatives": _NEGATIVES.get(run.method, 0),
+    }
     views = ", ".join(f"{run.views.count(side)} of {side}x{side}" for side in dict.fromkeys(run.views))
     return RunPlan(
         phases=(PhasePlan(steps=steps, step=step, **sizes),),
