@@ -148,7 +148,7 @@ def test_the_guides_method_is_one_run_on_two_processes_and_warns_where_it_gather
     page = DOCS / "guides" / "several-machines.md"
     [code] = [block.text for block in blocks(page) if block.words == ("python",)]
     assert "all_gather(" in code
-    (tmp_path / "my_vicreg.py").write_text(code if gathers else code.replace("all_gather(model", "(model"))
+    (tmp_path / "my_vicreg.py").write_text(code if gathers else code.replace("all_gather(head", "(head"))
     script, losses = Path(__file__).with_name("own_runs.py"), []
     for name in ("one", "two"):
         arguments = (script, f"{tmp_path}/my_vicreg.py:VicReg", data, tmp_path / name)
