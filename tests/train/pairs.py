@@ -27,7 +27,8 @@ from tapetum.account import energy
 from tapetum.core.errors import TapetumError
 from tapetum.systems.longvideo.losses import video_text_loss
 from tapetum.systems.odin.losses import detcon, detcon_s
-from tapetum.train import Average, JointTask, ParameterRule, StepContext, Task, TrainConfig, fit, fsdp, process_group
+from tapetum.systems.paligemma.nano.dense_task import PARTS, CellTargets, dense_loss
+from tapetum.train import Average, JointTask, ParameterRule, StepContext, Task, TrainConfig, fit, fsdp, loop, process_group
 from tapetum.train.contrastive import clip_loss, info_nce, nt_xent, siglip_loss
 from tapetum.train.gather import SyncBatchNorm, all_gather, all_reduce, convert_sync_batchnorm
 from tapetum.train.loop import _Run
@@ -114,10 +115,33 @@ class Taught(Contrast):
         return sum((y - 0.5 * target - 1).square().mean() for y, target in values), {"step": context.step}
 
 
+class Centred(Contrast):
+    """Compares what a buffer is taken from with its own examples alone, and moves the buffer."""
+
+    def model(self) -> nn.Module:
+        model = Towers(NORMS[self.norm])
+        model.register_buffer("centre", torch.zeros(5, dtype=torch.float64))
+        return model
+
+    def loss(self, model: nn.Module, batch: Tensor, context: StepContext) -> tuple[Tensor, dict[str, Any]]:
+        images, texts = (rows - model.centre for rows in model(batch))
+        model.centre += images.detach().mean(0)
+        return nn.functional.cross_entropy(model.scale * images @ texts.T, torch.arange(len(batch))), {"step": context.step}
+
+
+class Failing(Contrast):
+    """Wants batches of four, and of no other number."""
+
+    def loss(self, model: nn.Module, batch: Tensor, context: StepContext) -> tuple[Tensor, dict[str, Any]]:
+        result = super().loss(model, batch, context)
+        assert len(batch) == 4
+        return result
+
+
 CONFIG = {"steps": 6, "batch_size": 8, "lr": 0.05, "weight_decay": 0.1, "threads": 1, "tensorboard": False}
 
 
-TASKS = {"contrast": Contrast, "cached": Cached, "taught": Taught}
+TASKS = {"contrast": Contrast, "cached": Cached, "taught": Taught, "centred": Centred, "failing": Failing}
 
 
 def config_of(settings: dict[str, Any]) -> TrainConfig:
@@ -127,8 +151,16 @@ def config_of(settings: dict[str, Any]) -> TrainConfig:
 
 
 def train(
-    out: str, task: str, config: dict[str, Any], elastic: bool = False, most_bytes: int | None = None, **options: Any
+    out: str,
+    task: str,
+    config: dict[str, Any],
+    elastic: bool = False,
+    most_bytes: int | None = None,
+    split_check: bool = True,
+    **options: Any,
 ) -> None:
+    if not split_check:
+        loop.warn_if_split_matters = lambda *_: None
     if elastic:
         os.environ["TORCHELASTIC_RUN_ID"] = "test"  # as torchrun does
     if most_bytes is not None:  # of a file: a disk that is full
@@ -239,6 +271,14 @@ def compute(half: Callable[[Tensor], Tensor], world_size: int) -> dict[str, Tens
         "detcon_s",
         joint[0],
         lambda x: detcon_s(x[:, None] * half(regions), half(regions), half(same), half(swapped)) / world_size,
+    )
+    cells = CellTargets(images, torch.arange(32).view(8, 1, 1, 4) % 23 // 5, joint[0].view(8, 1, 1, 4))
+    learn(
+        "dense",
+        torch.randn(8, 1, 1, sum(PARTS), dtype=torch.float64, generator=generator),
+        lambda x: (
+            dense_loss(x, CellTargets(half(cells.pixels), half(cells.kinds), half(cells.edges)), joint=True)[0] / world_size
+        ),
     )
     present = torch.tensor([[True, True], [True, False]]).repeat(4, 1)
     names, worse = torch.tensor([[0, 1], [2, 3], [4, 1], [5, 6]] * 2), joint.permute(1, 0, 2)

@@ -194,6 +194,20 @@ def test_non_finite_gradients_are_skipped_but_not_for_ever(tmp_path: Path) -> No
         fit(Line(bad=(1, 2, 3)), replace(CONFIG, max_skips=2), tmp_path / "b")
 
 
+def test_a_run_that_never_moved_its_weights_has_no_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = replace(CONFIG, max_skips=CONFIG.steps)
+    for _ in range(2):  # the same call again finds the run finished
+        with pytest.raises(TapetumError, match="not finite in any of the 6 steps, so nothing was learned"):
+            fit(Line(bad=tuple(range(6))), config, tmp_path / "all")
+    fit(Line(bad=(1, 4, 5)), config, tmp_path / "some")
+    said = "warning: gradients were not finite in 3 of 6 steps, in the last 2 among them; those moved no weights"
+    assert said in capsys.readouterr().err.splitlines()
+    assert fit(Line(bad=(1, 2, 3)), config, tmp_path / "early").state == "finished"
+    assert "in 3 of 6 steps; those" in capsys.readouterr().err
+    fit(Line(), config, tmp_path / "none")
+    assert "not finite" not in capsys.readouterr().err
+
+
 def test_skips_in_a_row_are_remembered_by_checkpoints(tmp_path: Path) -> None:
     fit(Line(bad=(0, 1, 2)), replace(CONFIG, max_minutes=0, max_skips=2), tmp_path)
     fit(Line(bad=(0, 1, 2)), replace(CONFIG, max_minutes=0, max_skips=2), tmp_path)

@@ -4,14 +4,16 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from tapetum.account.ledger import format_ledger
 from tapetum.train import Task, TrainConfig, fit
 from tapetum.train.run_folder import lock_folder
-from tapetum.train.run_status import find_runs, is_locked, loss_trend, read_status, read_tail
+from tapetum.train.run_status import find_runs, is_locked, loss_trend, read_costs, read_status, read_tail
 
 
 def record(step: int, loss: float | None = 1.0, speed: float = 50.0, **more: object) -> str:
@@ -143,3 +145,34 @@ def test_what_a_folder_that_is_locked_trains_is_below_it(tmp_path: Path) -> None
     assert find_runs(tmp_path) == [tmp_path]
     (tmp_path / "run" / "log.jsonl").touch()
     assert find_runs(tmp_path) == [tmp_path / "run"]
+
+
+def test_what_a_killed_session_did_stays_on_the_books(jobs: Any, tmp_path: Path) -> None:
+    """It dies as it saves step 4, its ledger being of step 2; the next session does steps 3 to 6."""
+    run, settings = tmp_path / "run", {"checkpoint_every": 2}
+    assert jobs.run("train", run, 1, "os.rename:tmp-step_00000004", task="contrast", config=settings) == [-9]
+    stored = json.loads((run / "ledger.json").read_text())
+    assert (stored["sessions"][0]["state"], stored["total"]["steps"]) == ("running", 2)
+    costs = read_costs(run / "ledger.json")
+    [killed], total, per_step = costs["sessions"], costs["total"], costs["sessions"][0]["flops_per_step"]
+    assert (killed["state"], killed["steps"], killed["samples"]) == ("killed", 4, 32)
+    assert (total["flops_forward"], total["flops_backward"]) == (4 * per_step["forward"], 4 * per_step["backward"])
+    times = [record["time"] for record in read_tail(run / "log.jsonl")]
+    grown = total["wall_seconds"] - stored["total"]["wall_seconds"]
+    assert grown == pytest.approx(times[3] - times[1])
+    for name in ("cpu_seconds", "energy_kwh", "energy_kwh_high", "co2_kg"):
+        assert total[name] / stored["total"][name] == pytest.approx(1 + grown / stored["total"]["wall_seconds"]), name
+    assert "in 1 sessions, 1 of them killed" in format_ledger(costs)
+    assert read_status(run).flops == total["flops_forward"] + total["flops_backward"]
+    assert jobs.run("train", run, 1, task="contrast", config=settings) == [0]
+    whole = json.loads((run / "ledger.json").read_text())
+    assert [(session["state"], session["steps"]) for session in whole["sessions"]] == [("killed", 4), ("finished", 4)]
+    assert whole["total"]["steps"] == 8
+    assert whole["total"]["flops_forward"] == 8 * per_step["forward"]
+
+
+def test_a_session_that_still_trains_is_left_as_it_stands(tmp_path: Path) -> None:
+    session = {"state": "running", "start": 0, "steps": 2, "samples": 20, "wall_seconds": 1.0, "machine": {}}
+    run = write_run(tmp_path / "run", [record(step, time=step / 2) for step in (1, 2, 3, 4)], **session)
+    with lock_folder(run):
+        assert read_costs(run / "ledger.json")["sessions"][0]["state"] == "running"

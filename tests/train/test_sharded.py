@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,13 +11,14 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from support.storage import object_storage, reader_alone
 from tapetum.core.address_writes import write_at
 from tapetum.core.addresses import list_files
 from tapetum.core.errors import BadInput
-from tapetum.train import Task, TrainConfig, checkpoint, fit
+from tapetum.train import Task, TrainConfig, checkpoint, fit, sharded
 
 SHARDED = {"checkpoint": "sharded", "async_checkpoint": True}
 
@@ -162,6 +164,42 @@ def test_one_process_also_writes_beside_its_training(tmp_path: Path) -> None:
         "part-00000.safetensors",
         "state.json",
     ]
+
+
+class Awaited(Restore):
+    """Lets the writer go on only when two more steps have moved the weights."""
+
+    def __init__(self) -> None:
+        self.moved = threading.Event()
+
+    def model(self) -> nn.Module:
+        return nn.Conv2d(3, 3, 3, padding=1)  # nothing tied, which safetensors would notice in what is no copy
+
+    def after_step(self, step: int, metrics: Any) -> None:
+        if step == 3:
+            self.moved.set()
+
+
+def test_what_a_slow_writer_writes_is_of_its_step_not_of_later_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = replace(CONFIG, steps=4, ema_decay=0.5)
+    fit(Awaited(), replace(config, checkpoint="whole", async_checkpoint=False), tmp_path / "whole")
+    task, own_write = Awaited(), sharded._Writer.write_data
+
+    def write_late(self: Any, *plan: Any) -> Any:
+        assert task.moved.wait(60)
+        return own_write(self, *plan)
+
+    monkeypatch.setattr(sharded._Writer, "write_data", write_late)
+    fit(task, config, tmp_path / "slow")
+    name = "checkpoints/step_00000002"
+    found = load_file(tmp_path / "slow" / name / "part-00000.safetensors")
+    for file in ("model", "ema", "optimizer"):
+        of_step = load_file(tmp_path / "whole" / name / f"{file}.safetensors")
+        later = load_file(tmp_path / f"whole/checkpoints/step_00000004/{file}.safetensors")
+        assert any(not torch.equal(value, later[key]) for key, value in of_step.items())
+        for key, value in of_step.items():
+            assert torch.equal(found.pop(f"{file}/{key}"), value), f"{file}/{key}"
+    assert not found
 
 
 def test_a_missing_or_damaged_part_leads_to_the_checkpoint_before(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,6 +23,9 @@ from tapetum.core.reading import read_json
 
 SUMMED = ("wall_seconds", "cpu_seconds", "steps", "samples", "flops_forward", "flops_backward", "energy_kwh", "co2_kg")
 """Fields of a session that the totals add up."""
+_BY_STEPS = "steps", "samples", "flops_forward", "flops_backward"
+RUNNING = "running"
+"""State of a session of training that has not ended; one whose process is gone was killed (`close_killed`)."""
 ENDS = "energy_kwh_low", "energy_kwh_high", "co2_kg_low", "co2_kg_high"
 """Fields that they add up too; sessions of older ledgers lack them, and have no interval."""
 
@@ -52,7 +55,7 @@ class Gpu:
 class Ledger:
     """Opens or continues the ledger at `path` and begins a session in it.
 
-    `command` is by default the command line of this process.
+    `command` is by default the command line of this process; `records` are the last lines of the run's log (`close_killed`).
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Ledger:
         *,
         gpus: Sequence[Gpu] = (),
         command: str | None = None,
+        records: Sequence[Mapping[str, Any]] = (),
     ):
         self.path = path
         self._settings = settings or LedgerConfig()
@@ -71,7 +75,7 @@ class Ledger:
         self._check = CodeCarbon() if self._settings.cross_check else None
         if command is None:
             command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
-        self._earlier = _sessions(path)
+        self._earlier = _sessions(path, records)
         self.flops_per_step: dict[str, int] = dict(self._earlier[-1]["flops_per_step"]) if self._earlier else {}
         self.phases_per_step: dict[str, int] = dict(self._earlier[-1].get("phases_per_step", {})) if self._earlier else {}
         """FLOPs of a step by phase: student, teacher, heads and so on, and backward, of which `recomputed` is a part."""
@@ -145,12 +149,37 @@ class Ledger:
         }
         if self._check is not None:
             session["codecarbon_kwh"] = self._check.joules(cpu, wall) / JOULES_PER_KWH
-        sessions = [*self._earlier, session]
-        total = {key: sum(s[key] for s in sessions) for key in SUMMED}
-        total |= {key: sum(s.get(key, s[key.rpartition("_")[0]]) for s in sessions) for key in ENDS}
-        content = {"total": total, "sessions": sessions}
+        content = _with_total([*self._earlier, session])
         write_json_atomic(self.path, content)
         return content
+
+
+def _with_total(sessions: list[dict[str, Any]]) -> dict[str, Any]:
+    """Make the content of a ledger of its sessions."""
+    total = {key: sum(s[key] for s in sessions) for key in SUMMED}
+    total |= {key: sum(s.get(key, s[key.rpartition("_")[0]]) for s in sessions) for key in ENDS}
+    return {"total": total, "sessions": sessions}
+
+
+def close_killed(content: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Mark a last session that never ended as killed, and count what it did after its ledger was written for the last time.
+
+    `records` are the last lines of its log: `step`, of the run, and `time`, the seconds of all steps so far. Energy and CPU
+    time grow with the wall time. Content whose last session ended is returned as it is.
+    """
+    *earlier, last = content["sessions"]
+    if last.get("state") != RUNNING:
+        return dict(content)
+    last = {**last, "state": "killed"}
+    counted = last["start"] + last["steps"]
+    steps = records[-1]["step"] - counted if records else 0
+    if steps > 0 and last["steps"]:
+        known = next((r for r in reversed(records) if r["step"] <= counted), {"step": 0, "time": 0.0})
+        seconds = (records[-1]["time"] - known["time"]) * steps / (records[-1]["step"] - known["step"])
+        growth = 1 + max(seconds, 0.0) / last["wall_seconds"]
+        last |= {name: last[name] * growth for name in ("wall_seconds", "cpu_seconds", "energy_kwh", "co2_kg", *ENDS)}
+        last |= {name: last[name] * (last["steps"] + steps) // last["steps"] for name in _BY_STEPS}
+    return _with_total([*earlier, last])
 
 
 def _summed(per_step: Mapping[str, int], way: str) -> int:
@@ -169,8 +198,11 @@ def format_ledger(content: Mapping[str, Any]) -> str:
     flops = total["flops_forward"] + total["flops_backward"]
     host, phases = last["machine"], last.get("phases_per_step", {})
     measured = "" if last.get("energy_measured", "estimate" not in last["energy_method"]) else ", estimated, not measured"
+    killed = sum(session.get("state") == "killed" for session in content["sessions"])
+    ended = f", {killed} of them killed" if killed else ""
+    ended += ", the last not ended" if last.get("state") == RUNNING else ""
     lines = [
-        f"steps    {total['steps']} ({total['samples']} samples) in {len(content['sessions'])} sessions",
+        f"steps    {total['steps']} ({total['samples']} samples) in {len(content['sessions'])} sessions{ended}",
         f"time     {total['wall_seconds'] / 3600:.3g} h wall, {total['cpu_seconds'] / 3600:.3g} h CPU",
         f"FLOPs    {flops:.3g} ({total['flops_forward']:.3g} forward, {total['flops_backward']:.3g} backward)",
     ]
@@ -196,12 +228,12 @@ def _interval(total: Mapping[str, Any], name: str) -> Interval:
     return Interval(value, total.get(f"{name}_low", value), total.get(f"{name}_high", value))
 
 
-def _sessions(path: Path) -> list[dict[str, Any]]:
+def _sessions(path: Path, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     try:
-        return list(read(path)["sessions"])
-    except (ValueError, KeyError, TypeError):
+        return list(close_killed(read(path), records)["sessions"])
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError):
         print(visible(f"warning: {path.name} can't be read; it is kept as {path.name}.damaged"), file=sys.stderr)
         path.replace(path.with_name(f"{path.name}.damaged"))
         return []

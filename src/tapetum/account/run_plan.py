@@ -79,6 +79,8 @@ class PhasePlan:
     micro_batch: int
     checkpointing: bool = False
     """Activations are computed block by block again in the backward pass."""
+    negatives: int = 0
+    """Negatives of an example in each other one that its loss compares it with: those of a micro-batch of all devices."""
     step: MeasuredStep
 
     def __post_init__(self) -> None:
@@ -99,6 +101,11 @@ class PhasePlan:
     def flops(self) -> float:
         """Compute the FLOPs of the phase."""
         return self.steps * self.step_flops
+
+    def negatives_on(self, gpus: int | None = None) -> int:
+        """Count the negatives of an example on so many GPUs; by default those of an undivided batch."""
+        share = self.share(gpus) if gpus else None
+        return self.negatives * ((share.gpus * share.micro_batch if share else self.batch_size) - 1)
 
     def share(self, gpus: int) -> Share:
         """Compute memory of a GPU and time on so many, or on fewer where the batch cannot be divided among so many."""

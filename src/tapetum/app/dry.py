@@ -1,5 +1,6 @@
-"""`--dry` of every command that trains: what a run will cost, from its recipe alone. Nothing is read and nothing computed."""
+"""`--dry` of every command that trains: what a run will cost, by its recipe and the number of its examples. No step is made."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from typing import Any
@@ -111,7 +112,19 @@ def _phase_rows(phase: PhasePlan, plan: RunPlan) -> list[tuple[str, str]]:
         ("parameters", f"{step.learning:,} learn{frozen}"),
         ("FLOPs", f"{_flops(phase.step_flops)} a step, {_flops(phase.flops)} in all"),
         *((f"memory, {gpus} H100", _memory(phase, share)) for gpus, share in shares),
+        *_negatives_rows(phase, shares),
     ]
+
+
+def _negatives_rows(phase: PhasePlan, shares: Sequence[tuple[int, Share]]) -> list[tuple[str, str]]:
+    """Say how many negatives an example has, where its batch is divided among micro-batches."""
+    whole = phase.negatives_on()
+    if all(phase.negatives_on(gpus) == whole for gpus in GPUS):
+        return []
+    found = ", ".join(f"{phase.negatives_on(gpus):,} on {gpus} H100" for gpus in GPUS)
+    mended = ", ".join(f"{phase.batch_size // share.gpus} on {gpus}" for gpus, share in shares)
+    text = f"{found}, {whole:,} in an undivided batch: micro-batches are compared one by one; all with --micro-batch {mended}"
+    return [("negatives", text)]
 
 
 def _memory(phase: PhasePlan, share: Share) -> str:
@@ -148,6 +161,7 @@ def _phase_json(phase: PhasePlan) -> dict[str, Any]:
                 "excess_bytes": share.excess,
                 "step_s": asdict(share.step_s),
                 "days": asdict(share.days),
+                "negatives": phase.negatives_on(gpus),
             }
             for gpus, share in ((gpus, phase.share(gpus)) for gpus in GPUS)
         ],

@@ -66,16 +66,17 @@ def _files(run: Path) -> list[Path]:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    from tapetum.account.ledger import ENDS, SUMMED, read
+    from tapetum.account.ledger import ENDS, SUMMED
+    from tapetum.train.run_status import read_costs
 
     try:
-        content = read(file)
+        content = read_costs(file)
         total, last = content["total"], content["sessions"][-1]
         sums = {name: total[name] for name in SUMMED} | {name: total[name] for name in ENDS if name in total}
         sums |= {f"FLOPs of {name}": count for name, count in last.get("phases_per_step", {}).items()}
         sums |= {f"{name} of the last session": last[name] for name in ("energy_kwh", "codecarbon_kwh") if name in last}
         about = [(s["machine"]["cpu"], s["machine"]["gpus"], s["energy_method"], s["co2_method"]) for s in content["sessions"]]
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         raise BadInput(f"{file} is no ledger of a run, or is damaged; give another run") from error
     if not about or not all(type(value) in (int, float) for value in sums.values()):
         raise BadInput(f"{file} is no ledger of a run, or is damaged; give another run")

@@ -23,7 +23,7 @@ class RecipeOptions:
     config: Annotated[Path | None, tyro.conf.arg(metavar="FILE.toml")] = None
     """File of settings, such as the settings.toml of every run; what the command line says wins."""
     dry: bool = False
-    """Only say what the run costs: steps, parameters, FLOPs, memory and days on H100 GPUs. Reads no data."""
+    """Only say what the run costs: steps, parameters, FLOPs, memory and days on H100 GPUs. Counts data that are there."""
     recipe: Any
     launch: LaunchOptions
 

@@ -92,12 +92,14 @@ class Objective(nn.Module):
     def discarding(self) -> Iterator[None]:
         """Undo what passes inside the block do to gradients and buffers, and run them without a compiled forward."""
         buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
-        with torch.compiler.set_stance("force_eager"):
-            yield
-        self.model.zero_grad(set_to_none=True)
-        with torch.no_grad():
-            for name, buffer in self.model.named_buffers():
-                buffer.copy_(buffers[name])
+        try:
+            with torch.compiler.set_stance("force_eager"):
+                yield
+        finally:
+            self.model.zero_grad(set_to_none=True)
+            with torch.no_grad():
+                for name, buffer in self.model.named_buffers():
+                    buffer.copy_(buffers[name])
 
 
 def checkpoint_activations(parts: Sequence[nn.Module]) -> None:

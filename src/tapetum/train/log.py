@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tapetum.account.config import Interval
 from tapetum.account.flops import Flops
-from tapetum.account.ledger import Ledger
+from tapetum.account.ledger import RUNNING, Ledger
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import open_file
 from tapetum.train.config import TrainConfig
@@ -25,6 +25,7 @@ from tapetum.train.launch import say
 from tapetum.train.loggers import Loggers, RunRecord, open_loggers
 from tapetum.train.machines import Machines, gpus_of
 from tapetum.train.process_group import ProcessGroup
+from tapetum.train.run_status import read_tail
 
 PLAIN_SECONDS = 10.0
 """Seconds between lines of progress where stderr is not a terminal."""
@@ -128,7 +129,10 @@ class Report:
         self.config = config
         record = RunRecord(out, start, settings)
         self.loggers = Loggers(open_loggers(config.log_to, record, tensorboard=config.tensorboard))
-        self.ledger = Ledger(out / "ledger.json", asdict(config), config.ledger, gpus=gpus_of(processes))
+        self.ledger = Ledger(
+            out / "ledger.json", asdict(config), config.ledger, gpus=gpus_of(processes), records=read_tail(out / "log.jsonl")
+        )
+        self.ledger.session |= {"state": RUNNING, "start": start}
         self.ledger.add_machines(processes.size, machines.count, machines.measured)
         self.log = JsonLines(out / "log.jsonl", log_position)
         self.ticker = Ticker(start, config)
@@ -187,6 +191,8 @@ class Report:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.ticker.close()
         self.log.close()
-        self.loggers.close("failed" if kind else "finished" if self._done == self.config.steps else "stopped")
+        ended = "failed" if kind else "finished" if self._done == self.config.steps else "stopped"
+        self.loggers.close(ended)
+        self.ledger.session["state"] = ended
         with suppress(OSError) if kind else nullcontext():  # a full disk has been told of already
             self.write_ledger()

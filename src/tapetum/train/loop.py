@@ -28,7 +28,8 @@ from tapetum.train.optim import learning_rate, set_learning_rates, weight_decay
 from tapetum.train.process_group import ProcessGroup, alone, average_whole, clip_gradients, full_tensors, join_process_group
 from tapetum.train.run_folder import lock_folder
 from tapetum.train.saver import Saver, name_of
-from tapetum.train.state import continued_config, evaluation_mode, identity, new_model, new_state, restore
+from tapetum.train.split_check import warn_if_split_matters
+from tapetum.train.state import check_learned, continued_config, evaluation_mode, identity, new_model, new_state, restore
 from tapetum.train.stream import Stream
 from tapetum.train.task import Task
 
@@ -75,7 +76,7 @@ def fit(
     Writes checkpoints/, log.jsonl, ledger.json and what `config.log_to` names. The process that writes calls `began` before
     its first step, once it is known that the folder is of this run; all ask `enough` after each step whether to stop, and tell
     it the CPU seconds so far. Under torchrun all processes call it alike. BadInput when `out` belongs to a run with other
-    settings or is in use, or the disk is full; TapetumError when gradients stay non-finite.
+    settings or is in use, or the disk is full; TapetumError when gradients stay non-finite, or were in all steps.
     """
     out = Path(out)
     if config.threads is not None:
@@ -95,6 +96,8 @@ def fit(
         with run.explaining_what_is_saved():
             if run.state.step < config.steps:
                 run.train(request, enough)
+        if run.state.step == config.steps:
+            check_learned(run.state)
         result = run.result()
         record_signal(run.signal if result.state == "stopped" else None)
         del run  # FSDP2 keeps buffers of its exchanges, which the world waits for at its end
@@ -171,6 +174,7 @@ class _Run:
                 flops, times = count_step(self.passes, stream.peek(), state.step)
                 if report:
                     report.set_flops(flops, times)
+            warn_if_split_matters(self.passes, state.step)
             while True:
                 began = time.perf_counter()
                 record = self._step(stream)

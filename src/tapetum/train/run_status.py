@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tapetum.account.config import Interval
+from tapetum.account.ledger import close_killed
 from tapetum.core.reading import open_file, parse_json, read_json
 
 LOG, LEDGER, LOCK = "log.jsonl", "ledger.json", ".lock"
@@ -210,12 +211,18 @@ def step_of(checkpoint: Path | None) -> int | None:
     return int(number) if number.isdecimal() else None
 
 
+def read_costs(file: Path) -> dict[str, Any]:
+    """Read the ledger.json of a run; where its process was killed, with what its log has of later steps."""
+    content = read_json(file)
+    return content if is_locked(file.with_name(LOCK)) else close_killed(content, read_tail(file.with_name(LOG)))
+
+
 def _read_ledger(file: Path) -> dict[str, Any]:
     """The totals of a ledger and its last session."""
     try:
-        content = read_json(file)
+        content = read_costs(file)
         return {"total": _mapping(content["total"]), "session": _mapping(content["sessions"][-1])}
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError):
         return {}
 
 

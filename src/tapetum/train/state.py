@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tapetum.core.errors import BadInput
+from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.reading import read_json
 from tapetum.data.samples import WEIGHTS, mix_seed, seed_globals
 from tapetum.hub.renamed import SETTINGS
@@ -148,6 +148,19 @@ def _tensors(state: State) -> dict[str, Mapping[str, Tensor]]:
     optimizers = {_file(name): optimizer_tensors(optimizer, state.model) for name, optimizer in state.optimizers.items()}
     averages = {name: average.average for name, average in state.averages.items()}
     return {"model": state.model.state_dict(), **optimizers, **averages}
+
+
+def check_learned(state: State) -> None:
+    """Say how many steps of a finished run were skipped. Raises TapetumError where all were: it learned nothing."""
+    skipped, last = state.skipped, state.skipped_in_a_row
+    if skipped == state.step:
+        raise TapetumError(
+            f"gradients were not finite in any of the {state.step} steps, so nothing was learned; lower the learning rate, or "
+            "look for a log or division by zero in the loss, and train in another folder"
+        )
+    if skipped and launch.is_main():
+        which = f", in the last {last} among them" if last else ""
+        launch.say(f"warning: gradients were not finite in {skipped} of {state.step} steps{which}; those moved no weights")
 
 
 def tensors_of(state: State, processes: ProcessGroup) -> dict[str, dict[str, Tensor]]:

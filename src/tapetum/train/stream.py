@@ -119,6 +119,14 @@ class _Collate:
         return batch, os.getpid(), time.process_time()
 
 
+def make_batch(task: Task, config: TrainConfig, numbers: Sequence[int]) -> Any:
+    """Make a micro-batch of some samples in this process, beside a run's stream; BadInput when a sample is damaged."""
+    batch, *_ = _Collate(task.collate)(_Seeded(task.dataset(), config.seed).__getitems__(_Numbers(numbers)))
+    if isinstance(batch, _Refusal):
+        raise BadInput(batch.message)
+    return batch
+
+
 def _start_worker(_worker: int) -> None:
     """A worker has one torch thread (DataLoader sees to it), leaves signals to the trainer, and is gone when that is gone."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

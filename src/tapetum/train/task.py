@@ -99,7 +99,7 @@ class Task(Protocol):
 
         What is minimised is the mean of this over micro-batches and processes, so a loss with `tapetum.train.gather` in it
         needs no factor. The first micro-batch of a run is computed once more than it is learnt from, in all processes, to
-        count its FLOPs.
+        count its FLOPs; with a `joint_batch`, some of its first examples too, to compare processes with one (`split_check`).
         """
         ...
 

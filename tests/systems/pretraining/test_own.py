@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from support.docs_pages import DOCS, blocks
+from support.forks import Forks
 from systems.pretraining.conftest import RESNET, tiny
 from tapetum.core.errors import BadInput
 from tapetum.encoders.factory import load as load_file
@@ -136,6 +138,29 @@ def test_what_is_no_method_or_setting_is_refused(own: Path, data: Path) -> None:
         recipe("moco", str(data))
     with pytest.raises(BadInput, match="simclr has options of its own"):
         tiny("simclr", data, own=("turns=2",))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("gathers", [True, False])
+def test_the_guides_method_is_one_run_on_two_processes_and_warns_where_it_gathers_nothing(
+    gathers: bool, forks: Forks, data: Path, tmp_path: Path
+) -> None:
+    page = DOCS / "guides" / "several-machines.md"
+    [code] = [block.text for block in blocks(page) if block.words == ("python",)]
+    assert "all_gather(" in code
+    (tmp_path / "my_vicreg.py").write_text(code if gathers else code.replace("all_gather(head", "(head"))
+    script, losses = Path(__file__).with_name("own_runs.py"), []
+    for name in ("one", "two"):
+        arguments = (script, f"{tmp_path}/my_vicreg.py:VicReg", data, tmp_path / name)
+        errors = tmp_path / f"{name} says"
+        codes = [forks.start(*arguments, errors=errors).wait()] if name == "one" else forks.pair(*arguments, errors=errors)
+        assert set(codes) == {0}, errors.read_text()
+        losses.append([json.loads(line)["loss"] for line in (tmp_path / name / "log.jsonl").read_text().splitlines()])
+    assert (losses[1] == pytest.approx(losses[0], rel=1e-4)) == gathers
+    warnings = [
+        line for line in errors.read_text().splitlines() if "the loss of VicReg depends on how a batch is divided" in line
+    ]
+    assert len(warnings) == (not gathers)
 
 
 @pytest.mark.parametrize("form", ["folder", "file"])

@@ -11,7 +11,7 @@ from tapetum.systems.odin.losses import detcon, detcon_s
 from tapetum.systems.odin.model import Odin
 from tapetum.systems.odin.recipes import UNPUBLISHED, OdinRun
 from tapetum.systems.odin.regions import pool_masks
-from tapetum.systems.pretraining.presets import DATA_SETS
+from tapetum.systems.pretraining.run_plan import images_there, planned_steps
 from tapetum.train.measure_step import measure_step
 
 _MEASURED = 2
@@ -21,9 +21,9 @@ _SEGMENTS = 16
 
 
 def plan_run(run: OdinRun) -> RunPlan:
-    """Plan a run on as many images as ImageNet has, or CIFAR-10 for the small preset.
+    """Plan a run on its images, or where they are not there yet, on as many as ImageNet has, or CIFAR-10 for the small preset.
 
-    Every mask is taken to be in both views.
+    Every mask is taken to be in both views. Raises what the run would raise of images that are there.
     """
     config = run.settings()
     clustered = config.source in ("features", "projections")
@@ -55,11 +55,16 @@ def plan_run(run: OdinRun) -> RunPlan:
         return detcon(*predictions, *targets, names, names, names, names, **settings)  # pyright: ignore[reportCallIssue]
 
     step = measure_step(loss, networks, _MEASURED, bf16=run.bf16)
-    name, images = DATA_SETS["small" if run.preset == "small" else "resnet", False]
-    phase = PhasePlan(steps=run.steps_of(images), batch_size=run.batch_size, micro_batch=run.micro_batch, step=step)
+    steps, data = planned_steps(run, images_there(run), "small" if run.preset == "small" else "resnet")
+    sizes: dict[str, Any] = {
+        "batch_size": run.batch_size,
+        "micro_batch": run.micro_batch,
+        "negatives": 2 * regions,
+    }  # masks of both views
+    phase = PhasePlan(steps=steps, step=step, **sizes)
     return RunPlan(
         phases=(phase,),
         examples_are=f"images, in two views of {run.size}x{run.size} and one that spans them",
-        data="" if run.steps else f"{images:,} images, {name}",
+        data=data,
         unpublished=unpublished_values(run, UNPUBLISHED.get(run.preset, {})),
     )

@@ -130,7 +130,7 @@ class ContrastiveTask(DenseTask):
         if batch.cells is None:
             return contrastive, logged
         cells = unfold_cells(model.dense_head(features.tokens), features.grid, model.each)
-        loss, parts = dense_loss(cells, batch.cells)
+        loss, parts = dense_loss(cells, batch.cells, joint=True)
         return loss + self.weight * contrastive, {**logged, **parts}
 
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:

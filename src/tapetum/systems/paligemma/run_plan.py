@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from fnmatch import fnmatch
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +22,7 @@ from tapetum.systems.paligemma.photo.recipes import PhotoRun
 from tapetum.systems.paligemma.recipes import FROZEN, UNPUBLISHED, PaliGemmaStage, PaliGemmaTransfer
 from tapetum.systems.paligemma.run import vision_encoder_config
 from tapetum.systems.paligemma.tokens import EXTRA
-from tapetum.systems.paligemma.transfer.run import low_rank
+from tapetum.systems.paligemma.transfer.run import low_rank, samples_of
 from tapetum.systems.paligemma.transfer.tasks import task_named
 from tapetum.train.measure_step import measure_step
 from tapetum.train.optim import freeze_where
@@ -47,8 +48,9 @@ def plan_run(run: PaliGemmaStage | PaliGemmaTransfer | MaskCodecRun | NanoRun | 
 
 def _plan_stage(run: PaliGemmaStage) -> RunPlan:
     vision = vision_encoder_config(run)
-    side = f"{run.image_size}x{run.image_size}"
+    side, negatives = f"{run.image_size}x{run.image_size}", 0
     if run.stage == "0":
+        negatives = int(run.contrastive_weight > 0 or Path(run.data).is_file())
         with torch.device("meta"):
             model, pixels = DenseModel(vision).train(), torch.zeros(1, 3, run.image_size, run.image_size)
         step = measure_step(lambda: model(pixels).square().mean(), {"vision_encoder": model}, bf16=run.bf16)
@@ -59,7 +61,7 @@ def _plan_stage(run: PaliGemmaStage) -> RunPlan:
         step = _text_step(config, length, length, run.bf16)
         shown = f"images of {side}, texts of {length} tokens"
     return RunPlan(
-        phases=(_phase(run, run.steps, step),),
+        phases=(replace(_phase(run, run.steps, step), negatives=negatives),),
         examples_are=shown,
         unpublished=unpublished_values(run, UNPUBLISHED.get(run.stage, {})) if run.preset == "paper" else (),
     )
@@ -80,10 +82,14 @@ def _plan_transfer(run: PaliGemmaTransfer) -> RunPlan:
     length = run.learning.length or TEXT
     step = _text_step(config, length, min(length, SUFFIX), run.bf16, run)
     task = task_named(run.task) if run.task else None
-    examples = (task.examples if task else None) or _EXAMPLES
-    steps = run.steps or max(1, round(run.epochs * examples / run.batch_size))
     published = task is not None and task.examples is not None
-    source = "of the task (arXiv 2407.07726, table 1)" if published else "assumed; give --steps for others"
+    examples = (task.examples if task else None) or _EXAMPLES
+    source = "of the task (arXiv 2407.07726, table 1)" if published else "assumed"
+    if run.data and Path(run.data).exists():
+        examples, source = len(samples_of(run, config, masks=False)), f"of {run.data}"
+    elif run.data:
+        source += f"; {run.data} is not here"
+    steps = run.steps or max(1, round(run.epochs * examples / run.batch_size))
     return RunPlan(
         phases=(_phase(run, steps, step),),
         examples_are=f"images of {config.image_size}x{config.image_size}, texts of {length} tokens",

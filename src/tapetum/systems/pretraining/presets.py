@@ -171,7 +171,7 @@ SETTINGS: Mapping[Method, Mapping[Preset, Settings]] = {
 DATA_SETS: Mapping[tuple[Preset, bool], tuple[str, int]] = {
     **{(preset, False): ("ImageNet's", 1_281_167) for preset in ("resnet", "vit")},
     **{(preset, True): ("WebImageText's (CLIP, section 2.2)", 400_000_000) for preset in ("resnet", "vit")},
-    **{("small", captions): ("as many as CIFAR-10's; give --steps for others", 50_000) for captions in (False, True)},
+    **{("small", captions): ("as many as CIFAR-10's", 50_000) for captions in (False, True)},
 }
 """By preset, and whether its method learns from captions: a data set and its images, from which epochs become steps where no
 data are looked at."""

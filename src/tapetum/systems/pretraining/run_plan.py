@@ -1,26 +1,66 @@
 """Plan of a run of pre-training (`tapetum pretrain METHOD --dry`)."""
 
+from pathlib import Path
+from typing import Any
+
 from tapetum.account.run_plan import PhasePlan, RunPlan, unpublished_values
-from tapetum.systems.pretraining.account import step_on_meta
+from tapetum.core.addresses import is_address
+from tapetum.systems.pretraining.account import CLASSES, step_on_meta
 from tapetum.systems.pretraining.config import TEXT_METHODS
-from tapetum.systems.pretraining.presets import DATA_SETS, UNPUBLISHED
-from tapetum.systems.pretraining.recipes import PretrainRun
+from tapetum.systems.pretraining.data import ImageSource
+from tapetum.systems.pretraining.methods import task_of
+from tapetum.systems.pretraining.presets import DATA_SETS, UNPUBLISHED, Preset
+from tapetum.systems.pretraining.recipes import ImageRun, PretrainRun
+from tapetum.systems.pretraining.run import source_of
 from tapetum.train.measure_step import measure_step
 
 _MEASURED = 2
 """Images of the step that is measured: similarities among those of a whole batch cost next to nothing."""
 
+_NEGATIVES = {"simclr": 2, "clip": 1, "siglip": 1}
+"""Negatives of an image in each other one: both of its views, or its text."""
+
 
 def plan_run(run: PretrainRun) -> RunPlan:
-    """Plan a run on as many images as the data set of its preset has."""
-    name, images = DATA_SETS[run.preset, run.method in TEXT_METHODS]
-    loss, parts = step_on_meta(run, _MEASURED)
+    """Plan a run on its images, or where they are not there yet, on as many as the data set of its preset has.
+
+    Raises what the run would raise of images that are there.
+    """
+    captions = run.method in TEXT_METHODS
+    source = images_there(run, captions=captions)
+    if source is not None:
+        task_of(run.method)(run, source)
+    classes = len(source.classes) if source is not None and source.classes else CLASSES
+    loss, parts = step_on_meta(run, _MEASURED, classes)
     step = measure_step(loss, parts, _MEASURED, bf16=run.bf16)
-    phase = PhasePlan(steps=run.steps_of(images), batch_size=run.batch_size, micro_batch=run.micro_batch, step=step)
+    steps, data = planned_steps(run, source, run.preset, captions)
+    sizes: dict[str, Any] = {
+        "batch_size": run.batch_size,
+        "micro_batch": run.micro_batch,
+        "negatives": _NEGATIVES.get(run.method, 0),
+    }
     views = ", ".join(f"{run.views.count(side)} of {side}x{side}" for side in dict.fromkeys(run.views))
     return RunPlan(
-        phases=(phase,),
+        phases=(PhasePlan(steps=steps, step=step, **sizes),),
         examples_are=f"images, in views: {views}",
-        data="" if run.steps else f"{images:,} images, {name}",
+        data=data,
         unpublished=unpublished_values(run, UNPUBLISHED.get((run.method, run.preset), {})),
     )
+
+
+def images_there(run: ImageRun, *, captions: bool = False) -> ImageSource | None:
+    """Read the images of a run; None where no place of them exists yet, or they are at addresses and nothing asks how many."""
+    if run.steps and all(map(is_address, run.data)):
+        return None
+    there = any(is_address(place) or Path(place).exists() for place in run.data)
+    return source_of(run, captions=captions) if there else None
+
+
+def planned_steps(run: ImageRun, source: ImageSource | None, preset: Preset, captions: bool = False) -> tuple[int, str]:
+    """Count the steps of a run on a source, or on the data set of its preset; and say what they follow from."""
+    name, images = DATA_SETS[preset, captions]
+    if source is not None:
+        name, images = f"of {', '.join(run.data)}", len(source)
+    elif run.data:
+        name += f"; {', '.join(run.data)} is not here"
+    return run.steps_of(images), "" if run.steps else f"{images:,} images, {name}"

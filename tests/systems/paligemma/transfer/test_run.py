@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import tapetum
-from support.paligemma_folder import tiny_folder
+from support.paligemma_folder import WORDS, tiny_folder
 from support.question_sets import fill, make_set
 from tapetum.app.shell.main import parse
 from tapetum.app.shell.settings import settings_of
@@ -16,9 +16,11 @@ from tapetum.systems.paligemma.masks import codec as mask_codec
 from tapetum.systems.paligemma.masks.codec import MaskCodec
 from tapetum.systems.paligemma.masks.config import SMALL
 from tapetum.systems.paligemma.recipes import PaliGemmaTransfer
+from tapetum.systems.paligemma.tokens import Tokens
 from tapetum.systems.paligemma.transfer.data import read_examples
 from tapetum.systems.paligemma.transfer.run import train_transfer
 from tapetum.systems.paligemma.transfer.tasks import TASKS, task_run
+from tapetum.systems.paligemma.weights import save
 from tapetum.train.launch_config import Launch
 
 
@@ -103,3 +105,17 @@ def test_what_cannot_be_learned(weights: Path, tmp_path: Path) -> None:
         run = replace(task_run("docvqa", data=str(tmp_path / "d"), start=str(weights), splits="val"), **changes)
         with pytest.raises(BadInput, match=words):
             train_transfer(run, launch, lambda text: None)
+
+
+def test_a_tokenizer_of_another_model_is_refused_before_the_first_step(weights: Path, tmp_path: Path) -> None:
+    start, launch = tmp_path / "model.safetensors", Launch(out=tmp_path / "run", threads=1, device="cpu")
+    save(tapetum.load(weights), start, tokenizer=Tokens.beside(weights).identity)
+    (tmp_path / "d.jsonl").write_text("")
+    larger, other = r"the tokenizer has \d+ tokens and the weights \d+", "the tokenizer is another one"
+    for pieces, begun, words in ((350, weights, larger), (330, start, other)):
+        tokens = tmp_path / f"{pieces}.model"
+        Tokens.train([*WORDS, "unheard words"] * 2, pieces, tokens)
+        run = PaliGemmaTransfer(data=str(tmp_path / "d.jsonl"), start=str(begun), tokenizer=str(tokens))
+        with pytest.raises(BadInput, match=words):
+            train_transfer(run, launch, lambda text: None)
+    assert not launch.out.exists()

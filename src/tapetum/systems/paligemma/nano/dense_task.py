@@ -38,6 +38,8 @@ from tapetum.systems.paligemma.data import JsonLinesSamples, SampleSource
 from tapetum.systems.paligemma.nano.position_init import add_position_waves
 from tapetum.systems.paligemma.nano.scene_images import SceneFolder, SceneImage, normalize_pixels
 from tapetum.train import StepContext, Task
+from tapetum.train.gather import all_reduce
+from tapetum.train.process_group import current_process_group
 
 NOUNS, TINTS, MATTER = ("", *PROPS, "hand"), ("", *COLOURS), ("", *PHYSICS_MATERIALS)
 """Classes of a cell: objects, colours and materials; the first of each is none."""
@@ -114,28 +116,38 @@ class DenseModel(nn.Module):
         return unfold_cells(self.dense_head(features.tokens), features.grid, self.each)
 
 
-def dense_loss(predicted: Float[Tensor, "b r c k"], batch: CellTargets) -> tuple[Tensor, dict[str, Tensor]]:
-    """Sum the losses on objects, colours, materials, edges and centres."""
+def dense_loss(
+    predicted: Float[Tensor, "b r c k"], batch: CellTargets, joint: bool = False
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Sum the losses on objects, colours, materials, edges and centres; `joint`: by the cells that all processes have."""
     noun, tint, matter, edges, centre, positions = predicted.split(PARTS, -1)
     there = batch.kinds[..., 0] > 0
     weight = torch.where(there, 1.0, 0.1)  # cells without an object are most
-    parts = {
-        "noun": (F.cross_entropy(noun.movedim(-1, 1), batch.kinds[..., 0], reduction="none") * weight).sum() / weight.sum()
-    }
+    nouns = F.cross_entropy(noun.movedim(-1, 1), batch.kinds[..., 0], reduction="none")
+    parts = {"noun": _weighted_mean(nouns, weight, joint)}
     for number, (name, logits) in enumerate({"colour": tint, "material": matter}.items(), start=1):
         kinds = batch.kinds[..., number]
-        parts[name] = _mean_where(kinds > 0, F.cross_entropy(logits.movedim(-1, 1), kinds, reduction="none"))
-    parts["edges"] = 8 * _mean_where(there, (edges - batch.edges).abs().mean(-1))
-    parts["places"] = 8 * _mean_where(there, (positions - edge_positions(batch.edges)).abs().mean(-1))
-    marks = batch.kinds[..., 3].float()
+        parts[name] = _weighted_mean(F.cross_entropy(logits.movedim(-1, 1), kinds, reduction="none"), kinds > 0, joint)
+    parts["edges"] = 8 * _weighted_mean((edges - batch.edges).abs().mean(-1), there, joint)
+    parts["places"] = 8 * _weighted_mean((positions - edge_positions(batch.edges)).abs().mean(-1), there, joint)
+    marks = batch.kinds[..., 3].to(predicted.dtype)
     balance = torch.where(marks > 0, 1.0, 0.2)
     parts["middle"] = 2 * (F.binary_cross_entropy_with_logits(centre[..., 0], marks, reduction="none") * balance).mean()
     return torch.stack(list(parts.values())).sum(), {name: value.detach() for name, value in parts.items()}
 
 
-def _mean_where(mask: Bool[Tensor, "b r c"], values: Float[Tensor, "b r c"]) -> Float[Tensor, ""]:
-    """The mean of those that the mask marks, 0 where it marks none; by no indexing, which would wait for the device."""
-    return (values * mask).sum() / mask.sum().clamp(min=1)
+def _weighted_mean(
+    values: Float[Tensor, "b r c"], weight: Float[Tensor, "b r c"] | Bool[Tensor, "b r c"], joint: bool
+) -> Float[Tensor, ""]:
+    """The mean by weights, 0 where there are none; by no indexing, which would wait for the device.
+
+    `joint`: the processes' means have as their mean that of all values.
+    """
+    weight = weight.to(values.dtype)
+    total = weight.sum()
+    if joint:
+        total = all_reduce(total) / current_process_group().size
+    return (values * weight).sum() / torch.where(total > 0, total, 1)
 
 
 def collate_cells(items: Sequence[SceneImage]) -> CellTargets:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file
+from tapetum.hub.loading import header_of
 from tapetum.hub.registry import known, resolve
 from tapetum.layers.cpu import is_quantised
 from tapetum.layers.generate import greedy
@@ -47,8 +48,8 @@ def train_transfer(run: PaliGemmaTransfer, launch: Launch, say: Callable[[str], 
     """
     tokens, start = tokens_of(run), TransferStart(run)
     config = start.config()
-    samples: SampleSource
-    samples = task_samples(run, config) if run.task else JsonLinesSamples(run.data, config.image_size, run.per_image)
+    start.check(tokens, config)
+    samples = samples_of(run, config)
     if run.noise_boxes:
         samples = WithNoise(samples, run.noise_boxes)
     task = TransferTask(
@@ -75,6 +76,13 @@ def train_transfer(run: PaliGemmaTransfer, launch: Launch, say: Callable[[str], 
         with whole_file(launch.out / TOKENIZER) as temporary:
             temporary.write_bytes(tokens.model)
     return TrainedPaliGemma(path, scores)
+
+
+def samples_of(run: PaliGemmaTransfer, config: PaliGemmaConfig, *, masks: bool = True) -> SampleSource:
+    """Read the examples of a run: of its task (`task_samples`), or of a file of JSON lines."""
+    if run.task:
+        return task_samples(run, config, masks=masks)
+    return JsonLinesSamples(run.data, config.image_size, run.per_image)
 
 
 def _checks(run: PaliGemmaTransfer, config: PaliGemmaConfig, tokens: Tokens) -> Checks | None:
@@ -142,6 +150,12 @@ class TransferStart(Start):
             language=replace(stored.language, dropout=self.run.dropout),
         )
         return changed if self.run.prefix_mask is None else replace(changed, prefix_mask=self.run.prefix_mask)
+
+    def check(self, tokens: Tokens, config: PaliGemmaConfig) -> None:
+        """Raise BadInput for a tokenizer of another model: what it trained, nothing could be asked."""
+        path = place_of(self.run.start)
+        header = header_of(path) if self.trained and path.is_file() else {}
+        tokens.check(config.language.vocabulary, header.get(weights.TOKENIZER))
 
     def __call__(self, model: PaliGemma) -> None:
         """Fill a model, and add low-rank changes."""

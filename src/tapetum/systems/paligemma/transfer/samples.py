@@ -145,11 +145,14 @@ class TaskSamples:
         return {"task": self.task.name, "examples": len(self), "size": self.size}
 
 
-def task_samples(run: PaliGemmaTransfer, config: PaliGemmaConfig) -> TaskSamples:
-    """Read what a run learns of its task. Raises BadInput for files and splits that are not there."""
+def task_samples(run: PaliGemmaTransfer, config: PaliGemmaConfig, *, masks: bool = True) -> TaskSamples:
+    """Read what a run learns of its task; without the codec of `masks` it can only be counted.
+
+    Raises BadInput for files and splits that are not there.
+    """
     task = task_named(run.task)
     examples = there(read_examples(task, run.data, split_names(task, run.splits, task.train)))
-    codec = mask_codec.load(codec_of(run, config)) if task.metric == "referred" else None
+    codec = mask_codec.load(codec_of(run, config)) if masks and task.metric == "referred" else None
     return TaskSamples(task, examples, config.image_size, codec)
 
 
