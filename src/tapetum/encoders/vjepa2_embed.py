@@ -26,6 +26,7 @@ class ClipEmbedder(EncoderEmbedder):
     """Makes vectors of images, and of pieces of videos: the pooled vectors of V-JEPA 2."""
 
     encoder: "VJEPA2"
+    takes_videos = True
 
     def pieces(self, path: Path | Video) -> Iterator[EmbeddedPiece]:
         """Make the pieces of a file; those of a video are looked at one by one, as many prepared ones fill the memory.

@@ -38,7 +38,7 @@ class HipEmbedder:
                 f"the network has the modalities {', '.join(model.modalities)}, and does not say how files become the numbers "
                 "of image, video or audio; give one that tapetum train hip made"
             )
-        self.model = model.eval()
+        self.model, self.takes_videos = model.eval(), "video" in known
 
     def pieces(self, path: Path | Video) -> Iterator[EmbeddedPiece]:
         """Yield the pieces of a file. Raises BadInput: it cannot be read, or has nothing that the network knows."""

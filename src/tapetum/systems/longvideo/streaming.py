@@ -290,6 +290,8 @@ def _embed_subwords(model: VideoText, texts: Sequence[str]) -> Float32[np.ndarra
 class VideoEmbedder:
     """Computes a vector for every segment or moment of videos, and for images: the embedder of `tapetum embed`."""
 
+    takes_videos = True
+
     def __init__(self, model: VideoText, frame_rate: float | None = None):
         self.model = speed_up(model.eval())
         self.frame_rate = model.config.frame_rate if frame_rate is None else frame_rate
