@@ -271,7 +271,7 @@ def test_a_pickle_of_torchvision(run: Run, image: Path, tmp_path: Path) -> None:
     with torch.no_grad():
         np.testing.assert_allclose(vector(run, image, tmp_path / "own.pth"), theirs(x)[0].numpy(), atol=1e-4, rtol=1e-5)
     by_timm = encoders.load(f"timm:resnet18={tmp_path / 'own.pth'}")
-    assert by_timm.preprocessing.size == (288, 288)
+    assert by_timm.preprocessing.size == (224, 224)
     code, _, err = run("weights", "convert", f"timm:resnet18={tmp_path / 'own.pth'}", "--out", tmp_path / "own.pth")
     assert code == 2
     assert "is a file that tapetum did not write" in err
