@@ -88,6 +88,7 @@ def fetch_folder(
             hf_hub_url(repository, file.rfilename, revision=about.sha, endpoint=hub()),
             part / file.rfilename,
             sha256=file.lfs.sha256 if file.lfs else None,
+            size=file.size,
             progress=lambda have, size, before=done: progress(before + have, total),
             pause=pause,
             limits=limits if file.size is None else replace(limits, most=file.size),
