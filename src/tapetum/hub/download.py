@@ -58,6 +58,13 @@ def write_record(path: Path, record: Record) -> None:
         write_text(temporary, json.dumps(asdict(record), indent=1) + "\n")
 
 
+def discard(path: Path) -> None:
+    """Remove what was fetched to `path` with its record; a file without a record stays."""
+    if (record := _record(path)).exists():
+        record.unlink()
+        path.unlink(missing_ok=True)
+
+
 def check(path: Path) -> None:
     """Raise BadInput, naming the file, unless it is what its record says; a file without a record passes."""
     record = record_of(path)

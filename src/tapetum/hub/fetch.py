@@ -12,7 +12,7 @@ from tapetum.core.errors import BadInput
 from tapetum.core.files import write_text
 from tapetum.hub import registry
 from tapetum.hub.connection import USUAL, Limits, check_address, within
-from tapetum.hub.download import Record, download
+from tapetum.hub.download import Record, discard, download
 from tapetum.hub.loading import named
 from tapetum.hub.repositories import RECORD_FILE, files_to_fetch, is_folder
 
@@ -41,7 +41,11 @@ def fetch(name: str, progress: Progress = lambda done, size: None, note: Callabl
         download(entry.url, source, sha256=entry.sha256, progress=progress, limits=limits)
         if entry.converter is None:
             return source
-        named(entry.converter)(source, target, entry.architecture)
+        try:
+            named(entry.converter)(source, target, entry.architecture)
+        except BadInput:
+            discard(source)
+            raise
     return registry.resolve(name)[0]
 
 
