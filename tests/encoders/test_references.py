@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -372,6 +373,38 @@ def test_random_weights_by_name_and_seed() -> None:
     ):
         with pytest.raises(BadInput, match=words):
             encoders.load(reference)
+
+
+NETS = """
+from torch import nn
+from tapetum.encoders.features import Encoder
+
+class Plain(nn.Module):
+    pass
+
+class Lone(Encoder):
+    def __init__(self):
+        super().__init__(None, None)
+
+class Bare(Encoder):
+    pass
+"""
+
+
+def test_a_class_of_ones_own_that_is_no_encoder_is_told_why(
+    run: Run, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.path", [*sys.path])
+    (tmp_path / "wrong_nets.py").write_text(NETS)
+    for name, words in (
+        ("Plain", "is no encoder; derive it from tapetum.encoders.features.Encoder"),
+        ("Lone", r"cannot be built of a config and a preprocessing \(TypeError: .*see docs/guides/bring-your-own.md"),
+        ("Bare", "sets no width; see docs/guides/bring-your-own.md"),
+    ):
+        with pytest.raises(BadInput, match=words):
+            tapetum.load(f"random:{tmp_path}/wrong_nets.py:{name}")
+    code, _, err = run("embed", image, "--model", f"random:{tmp_path}/wrong_nets.py:Plain", "--out", tmp_path / "a.npz")
+    assert (code, len(err.splitlines())) == (2, 1)
 
 
 def test_timms_own_weights_are_those_of_its_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from tapetum.core.devices import full_precision
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.encoders.config import Preprocessing
-from tapetum.encoders.features import Encoder, Features, look_by_size
+from tapetum.encoders.features import Encoder, Features, check_finite, look_by_size
 from tapetum.encoders.text import TextTransformer
 from tapetum.encoders.tokenizers import Tokenizer
 from tapetum.encoders.towers_config import TowersConfig
@@ -140,4 +140,4 @@ class Towers(Encoder):
 
 
 def _as_numpy(parts: Sequence[Tensor]) -> Float32[np.ndarray, "n d"]:
-    return torch.cat([part.float().cpu() for part in parts]).numpy()
+    return check_finite(torch.cat([part.float().cpu() for part in parts])).numpy()

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from tapetum.core.devices import full_precision
 from tapetum.encoders.embed import EmbeddedPiece, EncoderEmbedder, check_not_sound, is_image
+from tapetum.encoders.features import check_finite
 from tapetum.video import Video, open_video
 from tapetum.video.read import label_of
 
@@ -54,7 +55,7 @@ class ClipEmbedder(EncoderEmbedder):
     @torch.inference_mode()
     def _look(self, frames: Float[Tensor, "t 3 H W"]) -> Float[Tensor, " d"]:
         parameter = next(self.encoder.parameters())
-        return self.encoder.watch(frames[None].to(parameter.device, parameter.dtype)).pooled[0].float().cpu()
+        return check_finite(self.encoder.watch(frames[None].to(parameter.device, parameter.dtype)).pooled[0].float().cpu())
 
     def embed(self, pieces: Sequence[EmbeddedPiece]) -> Float32[np.ndarray, "n c"]:
         """Compute a vector for each image; those of videos were computed with the pieces."""

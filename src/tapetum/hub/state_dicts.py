@@ -18,6 +18,7 @@ _WRAPPINGS = "state_dict", "model_state_dict", "model"
 """Under which training scripts keep the state dict, beside the optimiser's and other things."""
 _PREFIXES = "_orig_mod.", "module.", "_orig_mod."
 """What torch's compile and DistributedDataParallel put before every name, in either order."""
+FLOATS = torch.float16, torch.bfloat16, torch.float32, torch.float64
 INDEX, SINGLE, PICKLED = "model.safetensors.index.json", "model.safetensors", "pytorch_model.bin"
 
 
@@ -58,6 +59,24 @@ def names_in(path: Path) -> set[str]:
         return set(read_state(path))
     with _opened(path) as file:
         return {_plain(name) for name in file.keys()}  # noqa: SIM118
+
+
+def check_numbers(name: str, tensor: Tensor, expected: Tensor, where: str = "") -> None:
+    """Raise BadInput, naming it, unless a tensor has the kind of numbers that a network has there, all of them finite.
+
+    Args:
+        name: of the tensor.
+        tensor: as it came from a file.
+        expected: the network's, perhaps without numbers: floats may be of 16 to 64 bits, whole numbers of any size.
+        where: for the message: " in FILE", or nothing.
+    """
+    whole = not (tensor.is_floating_point() or tensor.is_complex() or tensor.is_quantized or tensor.dtype == torch.bool)
+    if tensor.layout != torch.strided or not (tensor.dtype in FLOATS if expected.is_floating_point() else whole):
+        kind = str(tensor.dtype if tensor.layout == torch.strided else tensor.layout).removeprefix("torch.")
+        wanted = "float16, bfloat16, float32 or float64" if expected.is_floating_point() else "whole numbers"
+        raise BadInput(f"the tensor {name!r}{where} is {kind}, and not {wanted}; get weights that are not quantised")
+    if not torch.isfinite(tensor).all():
+        raise BadInput(f"the tensor {name!r}{where} holds something else than finite numbers; get the file again")
 
 
 @contextmanager

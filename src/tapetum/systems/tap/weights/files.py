@@ -22,7 +22,7 @@ from tapetum.core.fields import LARGEST_SIZE, check_sizes
 from tapetum.core.files import whole_file
 from tapetum.core.reading import no_pipe, parse_json
 from tapetum.hub.renamed import current_config
-from tapetum.hub.state_dicts import read_state
+from tapetum.hub.state_dicts import check_numbers, read_state
 from tapetum.hub.unpickle import load_npy
 from tapetum.systems.tap.config import TapirConfig
 from tapetum.systems.tap.network.model import Tapir
@@ -160,8 +160,7 @@ def to_model(config: TapirConfig, state_dict: dict[str, Tensor]) -> Tapir:
         have, want = state_dict[name], expected[name].shape
         if have.shape != want:
             raise BadInput(f"the tensor {name!r} is {tuple(have.shape)} where {tuple(want)} is wanted; another version?")
-        if have.layout != torch.strided or not have.is_floating_point() or not torch.isfinite(have).all():
-            raise BadInput(f"the tensor {name!r} holds something else than finite numbers; get the file again")
+        check_numbers(name, have, expected[name])
     model.load_state_dict({name: tensor.float().clone() for name, tensor in state_dict.items()}, assign=True)
     return model.requires_grad_(True)
 
