@@ -167,9 +167,7 @@ def _check_above_0(config: Mapping[str, Any]) -> None:
         elif name in _ABOVE_0 and value is not None:
             for each in value if isinstance(value, list | tuple) else [value]:
                 if not isinstance(each, int | float) or isinstance(each, bool) or not 0 < each <= LARGEST_SIZE:
-                    raise BadInput(
-                        f"{name} is {value!r:.60} in the config; it must be a number above 0, and no larger than a size"
-                    )
+                    raise BadInput(f"{name} is {value!r:.60} in the config; it must be a number above 0, to {LARGEST_SIZE:,}")
 
 
 def to_state(encoder: Encoder, source: str) -> dict[str, Tensor]:

@@ -1,5 +1,6 @@
 """State dicts of other libraries: names and tensors, from safetensors or from pickles of torch, without running their code."""
 
+import re
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -38,12 +39,20 @@ def read_state(path: Path) -> dict[str, Tensor]:
             warnings.simplefilter("ignore")  # torch speaks of the protocol, which is nothing that a user chose
             state = torch.load(no_pipe(path), map_location="cpu", weights_only=True)
     except Exception as error:  # a broken or hostile pickle can fail in any way, but runs nothing
+        if own := re.search(r"GLOBAL ([\w.]{1,100}) was not an allowed", str(error)):
+            raise BadInput(
+                f"{path} is not a file of weights alone: it holds {own[1]}, and code that a pickle names is not run; where "
+                "that class is at hand, save torch.save(model.state_dict(), FILE), and give that file"
+            ) from error
         raise BadInput(f"{path} is not a file of weights alone ({_first_line(error)}); get it again") from error
     for key in _WRAPPINGS:
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]
     if not isinstance(state, Mapping) or not state or not all(isinstance(tensor, Tensor) for tensor in state.values()):
         raise BadInput(f"{path} does not hold a state dict (names and tensors); give a file that does")
+    for name, tensor in state.items():
+        if tensor.layout == torch.strided and tensor.untyped_storage().nbytes() < tensor.numel() * tensor.itemsize:
+            raise BadInput(f"{name} in {path} shows a number of its storage more than once; save the tensors contiguous")
     return {_plain(str(name)): tensor for name, tensor in state.items()}
 
 

@@ -8,6 +8,7 @@ a safetensors file with the config as JSON in its header.
 import json
 import os
 import re
+from collections.abc import Collection
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,13 @@ def _rename(name: str, rules: tuple[tuple[str, str], ...], owner: str) -> str:
         if match and leaf in ("weight", "bias"):
             return f"{match.expand(template)}.{leaf}"
     raise BadInput(f"tensor {name!r} is not one of {owner}; give the state dict of a TAPIR or BootsTAPIR network")
+
+
+def has_names_of_tapir(names: Collection[str]) -> bool:
+    """Check whether tensors of these names are of TAPIR, ours or as published; some may be others."""
+    stems = [name.rpartition(".")[0] for name in names]
+    known = sum(any(re.fullmatch(pattern, stem) for pattern, _ in _RULES) for stem in stems)
+    return _STEM in names or 2 * known > len(stems)
 
 
 def from_official(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
