@@ -105,6 +105,20 @@ def test_images_need_no_tokenizer_and_words_say_what_is_wrong_with_it(tmp_path: 
             tapetum.load(tmp_path).embed_texts(texts)
 
 
+def test_ids_that_the_text_encoder_does_not_know_are_refused(tmp_path: Path) -> None:
+    encoder_folders.open_clip(tmp_path / "clip")
+    ours = tapetum.load(tmp_path / "clip")
+    known = ours.config.text.vocabulary
+    assert ours.text_vectors(torch.tensor([[known - 1, 0]])).shape[0] == 1
+    for ids in (torch.tensor([[known, 0]]), torch.tensor([[0, -1]]), torch.tensor([[0.0, 1.0]])):
+        with pytest.raises(BadInput, match=f"knows the whole numbers 0 to {known - 1}; take the tokenizer of the same weights"):
+            ours.text_vectors(ids)
+    encode = ours.tokenizer._encode
+    ours.tokenizer._encode = lambda text: [known + 5, *encode(text)]  # as a vocabulary with gaps does
+    with pytest.raises(BadInput, match=f"to {known + 5}, and this text encoder knows"):
+        ours.embed_texts(["a cat"])
+
+
 def test_of_two_towers_the_one_for_images_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What learns from images, or on top of them, has no text tower in memory."""
     from tapetum.encoders import load
