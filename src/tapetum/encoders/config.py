@@ -75,7 +75,7 @@ class Preprocessing:
         Raises BadInput where they are more pixels than anybody wants.
         """
         high, wide = self._resized(rows, columns)
-        if high * wide > LARGEST_SIDE**2:
+        if high * wide > 4 * LARGEST_SIDE**2:
             raise BadInput(f"an image of {columns} x {rows} would be scaled to {wide:,} x {high:,}; give one of another shape")
         return high, wide
 
