@@ -93,7 +93,8 @@ def _is_of(value: Any, annotation: Any) -> bool:
         return isinstance(value, list | tuple) and len(value) == len(kinds) and all(map(_is_of, value, kinds))
     if annotation is int or annotation is float:
         kind = numbers.Integral if annotation is int else numbers.Real
-        return isinstance(value, kind) and not isinstance(value, bool) and -1e300 < value < 1e300  # False for NaN
+        number: Any = value
+        return isinstance(value, kind) and not isinstance(value, bool) and -1e300 < number < 1e300  # False for NaN
     return annotation not in (bool, str, type(None)) or isinstance(value, annotation)
 
 
