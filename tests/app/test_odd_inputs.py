@@ -163,11 +163,28 @@ def test_videos_in_memory_are_taken_where_files_are(tmp_path: Path):
     assert tapetum.convert(done.out / "tracks.npz", tmp_path / "coco.json", to="coco", video=frames)
     with pytest.raises(BadInput, match="give out"):
         tapetum.show(done.out / "tracks.npz", frames)
-    embedded = tapetum.embed([frames, RGB])
+    embedded = tapetum.embed([tapetum.video.open_video(frames), RGB])
     assert embedded.start_s == (0.0, 1.0, None)
-    assert embedded.paths == ("image-0", "image-0", "image-1")
+    assert embedded.paths == ("array", "array", "image-1")
     with pytest.raises(BadInput, match="is a video of 30 frames; show some"):
-        tapetum.caption(frames, model=MODEL)
+        tapetum.caption(tapetum.video.open_video(frames), model=MODEL)
+
+
+@pytest.mark.slow
+def test_a_batch_of_images_is_a_batch(tmp_path: Path):
+    images, names = [RGB, RGB[::-1].copy(), 255 - RGB], ("image-0", "image-1", "image-2")
+    array = np.stack(images)
+    for batch in (array, images, torch.from_numpy(array)):
+        embedded = tapetum.embed(batch)
+        assert embedded.paths == names
+        assert embedded.start_s == (None, None, None)
+        with pytest.raises(BadInput, match="there are no FILES"):
+            tapetum.embed(batch[:0])
+    np.testing.assert_allclose(embedded.vectors[1], tapetum.embed(images[1]).vectors[0], atol=1e-5)
+    assert tapetum.discover(array, out=tmp_path).images == names
+    assert [caption.path for caption in tapetum.caption(array, model=MODEL, tokens=2).images] == list(names)
+    assert len(tapetum.caption(array, model=MODEL, tokens=2, frames=2).images) == 1  # with frames it is a video
+    assert tapetum.embed(array, model="mcvit-nano").modalities == (("video",),)  # so for a model that takes frames together
 
 
 @pytest.mark.parametrize("config", ["vit-tiny-16", "resnet-18"])

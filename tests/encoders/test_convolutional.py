@@ -227,7 +227,7 @@ def test_gradient_reaches_everything_and_one_is_a_row_of_a_batch() -> None:
     ("name", "changes", "message"),
     [
         ("resnet-18", {"block": "wide"}, "block is 'wide'; it must be basic or bottleneck"),
-        ("resnet-18", {"depths": (1, 1, 1)}, "give four, one for each stage"),
+        ("resnet-18", {"depths": (1, 1, 1)}, "it must be 4 values, each a whole number"),
         ("nfnet-f0", {"group_width": 100}, "must be a multiple of group_width"),
         ("nfnet-f0", {"stem_width": 12}, "must be a multiple of 8"),
         ("efficientnet-lite0", {"width_multiplier": 0}, "width_multiplier is 0; it must be above 0"),

@@ -156,19 +156,6 @@ def test_shapes_of_full_size_names(name: str) -> None:
     assert {key: value.shape for key, value in ours.items()} == {key: value.shape for key, value in theirs.items()}
 
 
-def test_preprocessing_is_timms_for_every_name_and_tag() -> None:
-    from timm.models.eva import default_cfgs
-
-    cfgs = [(f"{name}.{tag}", cfg) for name, all_ in default_cfgs.items() for tag, cfg in all_.cfgs.items() if "dinov3" in name]
-    for name, want in cfgs:
-        got = describe(name, {})[0].preprocessing
-        assert got.size == want.input_size[1:], name
-        assert (got.resize, got.crop_fraction, got.interpolation) == ("crop", want.crop_pct, want.interpolation), name
-        assert got.mean == pytest.approx([255 * m for m in want.mean]), name
-        assert got.std == pytest.approx([255 * s for s in want.std]), name
-    assert len(cfgs) == 17
-
-
 @pytest.mark.slow
 def test_a_state_dict_of_timm_is_recognised(tmp_path: Path) -> None:
     theirs = shaken(timm.create_model("vit_tiny_patch16_dinov3_qkvb", global_pool="token"))

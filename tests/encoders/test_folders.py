@@ -105,6 +105,20 @@ def test_images_need_no_tokenizer_and_words_say_what_is_wrong_with_it(tmp_path: 
             tapetum.load(tmp_path).embed_texts(texts)
 
 
+def test_ids_that_the_text_encoder_does_not_know_are_refused(tmp_path: Path) -> None:
+    encoder_folders.open_clip(tmp_path / "clip")
+    ours = tapetum.load(tmp_path / "clip")
+    known = ours.config.text.vocabulary
+    assert ours.text_vectors(torch.tensor([[known - 1, 0]])).shape[0] == 1
+    for ids in (torch.tensor([[known, 0]]), torch.tensor([[0, -1]]), torch.tensor([[0.0, 1.0]])):
+        with pytest.raises(BadInput, match=f"knows the whole numbers 0 to {known - 1}; take the tokenizer of the same weights"):
+            ours.text_vectors(ids)
+    encode = ours.tokenizer._encode
+    ours.tokenizer._encode = lambda text: [known + 5, *encode(text)]  # as a vocabulary with gaps does
+    with pytest.raises(BadInput, match=f"to {known + 5}, and this text encoder knows"):
+        ours.embed_texts(["a cat"])
+
+
 def test_of_two_towers_the_one_for_images_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What learns from images, or on top of them, has no text tower in memory."""
     from tapetum.encoders import load
@@ -155,6 +169,73 @@ def test_a_config_that_means_nothing_is_refused_with_its_folder(tmp_path: Path) 
         with pytest.raises(BadInput, match=message) as caught:
             tapetum.load(tmp_path)
         assert str(tmp_path) in str(caught.value)
+
+
+def test_settings_that_give_no_vectors_are_refused(tmp_path: Path) -> None:
+    encoder_folders.dinov2(tmp_path)
+    nan, files = float("nan"), ("config.json", "preprocessor_config.json")
+    kept = {name: (tmp_path / name).read_text() for name in files}
+    for name, changes, message in (
+        (files[0], {"layer_norm_eps": -1}, "norm_eps is -1; it must be 1e-30 to 1"),
+        (files[0], {"layer_norm_eps": nan}, "norm_eps is nan; it must be a finite number"),
+        (files[0], {"layerscale_value": float("inf")}, "layer_scale is inf; it must be a finite number or None"),
+        (files[0], {"patch_size": 0}, "patch_size is 0 in the config; it must be a number above 0"),
+        (files[0], {"image_size": [70, nan]}, r"image_size is \[70, nan\] in the config"),
+        (files[0], {"hidden_size": 1e308}, r"hidden_size is 1e\+308 in the config"),
+        (files[0], {"num_hidden_layers": True}, "num_hidden_layers is True in the config"),
+        (files[0], {"num_attention_heads": 2.0}, "heads is 2.0; it must be a whole number"),
+        (files[0], {"mlp_ratio": 10**400}, "may be"),
+        (files[0], {"qkv_bias": "no"}, "qkv_bias is 'no'; it must be true or false"),
+        (files[0], {"hidden_size": None}, "the config, or a tensor, is not as huggingface has it .TypeError"),
+        (
+            files[1],
+            {"image_mean": [0.5, nan, 0.5]},
+            r"mean is .127.5, nan, 127.5.; it must be 3 values, each a finite",
+        ),
+        (files[1], {"image_std": [1e-320] * 3}, "std is .* it must be 0.001 to 1,000,000"),
+        (files[1], {"crop_size": {"height": 60_000, "width": 60_000}, "size": {"shortest_edge": 60_000}}, "1 to 4,096"),
+        (files[1], {"size": {"shortest_edge": 10**9}}, "crop_fraction is .* it must be 0.01 to 1"),
+        (files[1], {"size": {"shortest_edge": float("inf")}}, "crop_fraction is 0.0; it must be"),
+        (files[1], {"size": {"shortest_edge": 0}}, "crops .* of images whose shorter side is 0"),
+    ):
+        (tmp_path / name).write_text(json.dumps(json.loads(kept[name]) | changes))
+        with pytest.raises(BadInput, match=message) as caught:
+            tapetum.load(tmp_path)
+        assert str(tmp_path) in str(caught.value), changes
+        assert "\n" not in str(caught.value), changes
+        (tmp_path / name).write_text(kept[name])
+    encoder = tapetum.load(tmp_path)
+    with pytest.raises(BadInput, match="an image of 60000 x 2 would be scaled to 1,920,000 x 64; give one of another shape"):
+        encoder.prepare(np.zeros((1, 2, 60_000, 3), np.uint8))
+    with torch.no_grad():
+        encoder.norm.weight.fill_(3e38)  # which is finite, and what comes of it is not
+    save(encoder, tmp_path / "huge.safetensors")
+    Image.fromarray(images()[0]).save(tmp_path / "a.png")
+    for call in (tapetum.embed, tapetum.discover):
+        with pytest.raises(BadInput, match="not finite"):
+            call(tmp_path / "a.png", model=str(tmp_path / "huge.safetensors"), out=tmp_path / "table.npz")
+    assert not (tmp_path / "table.npz").exists()
+
+
+@pytest.mark.parametrize("kind", ["int8", "bool", "complex64", "float8_e4m3fn", "qint8", "sparse_coo", "strided"])
+def test_weights_that_are_no_floats_are_refused(kind: str, tmp_path: Path) -> None:
+    theirs = encoder_folders.dinov2(tmp_path)
+    state, name = theirs.state_dict(), "encoder.layer.0.mlp.fc1.weight"
+    if kind == "qint8":
+        state[name] = torch.quantize_per_tensor(state[name], 0.1, 0, torch.qint8)
+    elif kind == "sparse_coo":
+        state[name] = state[name].to_sparse()
+    elif kind == "strided":
+        state[name] = torch.zeros(1, 1).expand(state[name].shape)
+    else:
+        state[name] = state[name].to(getattr(torch, kind))
+    (tmp_path / "model.safetensors").unlink()
+    torch.save(state, tmp_path / "pytorch_model.bin")
+    with pytest.raises(BadInput, match=rf"{name}'? .*{'number of its storage' if kind == 'strided' else kind}"):
+        tapetum.load(tmp_path)
+    for dtype in (torch.float16, torch.bfloat16, torch.float64):
+        torch.save({key: value.to(dtype) for key, value in theirs.state_dict().items()}, tmp_path / "pytorch_model.bin")
+        assert next(tapetum.load(tmp_path).parameters()).dtype == torch.float32
 
 
 def test_weights_are_checked(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -271,7 +272,7 @@ def test_a_pickle_of_torchvision(run: Run, image: Path, tmp_path: Path) -> None:
     with torch.no_grad():
         np.testing.assert_allclose(vector(run, image, tmp_path / "own.pth"), theirs(x)[0].numpy(), atol=1e-4, rtol=1e-5)
     by_timm = encoders.load(f"timm:resnet18={tmp_path / 'own.pth'}")
-    assert by_timm.preprocessing.size == (288, 288)
+    assert by_timm.preprocessing.size == (224, 224)
     code, _, err = run("weights", "convert", f"timm:resnet18={tmp_path / 'own.pth'}", "--out", tmp_path / "own.pth")
     assert code == 2
     assert "is a file that tapetum did not write" in err
@@ -322,6 +323,10 @@ def test_what_cannot_be_recognised_says_what_to_do(run: Run, image: Path, tmp_pa
     refused(whole | {"conv1.bias": torch.zeros(64)}, "looks like torchvision's resnet18, but this network has no conv1.bias")
     refused(whole | {"bn1.bias": torch.full((64,), torch.nan)}, "finite numbers")
     refused({"a.weight": torch.zeros(2)}, "of no encoder that is recognised")
+    refused(nn.Linear(2, 2).double(), "it holds torch.nn.modules.linear.Linear, and code that a pickle names is not run; where")
+    other = timm.create_model("convnextv2_atto", num_classes=2).state_dict()
+    refused(other, "tensors (head.fc.bias, stages.2.blocks.")
+    refused(other, "NFNet and EfficientNet-Lite of timm and torchvision, where need be with their name, timm:NAME=")
     refused({"a": 1}, "does not hold a state dict")
     refused(transformers.ViTModel(transformers.ViTConfig(**IMAGE)).state_dict(), "put its config.json beside it")
     (tmp_path / "a.pth").write_bytes(pickle.dumps({"conv1.weight": Path}))
@@ -372,6 +377,38 @@ def test_random_weights_by_name_and_seed() -> None:
     ):
         with pytest.raises(BadInput, match=words):
             encoders.load(reference)
+
+
+NETS = """
+from torch import nn
+from tapetum.encoders.features import Encoder
+
+class Plain(nn.Module):
+    pass
+
+class Lone(Encoder):
+    def __init__(self):
+        super().__init__(None, None)
+
+class Bare(Encoder):
+    pass
+"""
+
+
+def test_a_class_of_ones_own_that_is_no_encoder_is_told_why(
+    run: Run, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.path", [*sys.path])
+    (tmp_path / "wrong_nets.py").write_text(NETS)
+    for name, words in (
+        ("Plain", "is no encoder; derive it from tapetum.encoders.features.Encoder"),
+        ("Lone", r"cannot be built of a config and a preprocessing \(TypeError: .*see docs/guides/bring-your-own.md"),
+        ("Bare", "sets no width; see docs/guides/bring-your-own.md"),
+    ):
+        with pytest.raises(BadInput, match=words):
+            tapetum.load(f"random:{tmp_path}/wrong_nets.py:{name}")
+    code, _, err = run("embed", image, "--model", f"random:{tmp_path}/wrong_nets.py:Plain", "--out", tmp_path / "a.npz")
+    assert (code, len(err.splitlines())) == (2, 1)
 
 
 def test_timms_own_weights_are_those_of_its_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,8 @@ import torch
 
 from tapetum import encoders
 from tapetum.core.errors import BadInput
+from tapetum.encoders.architectures import SOURCES, dotted
+from tapetum.encoders.processors import of_timm
 from tapetum.encoders.tables.timm import describe
 
 timm = pytest.importorskip("timm")
@@ -96,28 +98,21 @@ def test_shapes_of_full_size_names(name):
 
 
 def test_preprocessing_is_timms_for_every_name_and_tag():
-    from timm.models import deit, vision_transformer
-
-    known = [
-        (f"{name}.{tag}", config)
-        for source in (deit, vision_transformer)
-        for name, configs in source.default_cfgs.items()
-        for tag, config in configs.cfgs.items()
-        if tag
-    ]
     seen = 0
-    for name, want in known:
-        found = describe(name, {})
+    for name in {*timm.list_pretrained(), *timm.list_models()}:
+        found = next(filter(None, (dotted(f"{module}:describe")(name, {}) for module in SOURCES["timm"])), None)
         if found is None:
             continue
-        got = found[0].preprocessing
-        assert got.size == want.input_size[1:], name
-        assert (got.resize == "squash") == (want.crop_mode == "squash"), name
-        assert (got.crop_fraction, got.interpolation) == (want.crop_pct, want.interpolation), name
-        assert got.mean == pytest.approx([255 * m for m in want.mean]), name
-        assert got.std == pytest.approx([255 * s for s in want.std]), name
+        got, cfg = found[0].preprocessing, timm.get_pretrained_cfg(name).to_dict()
+        want = timm.data.resolve_data_config(pretrained_cfg=cfg)
+        assert got.size == want["input_size"][1:], name
+        assert (got.resize == "squash") == (want["crop_mode"] == "squash"), name
+        assert (got.crop_fraction, got.interpolation) == (want["crop_pct"], want["interpolation"]), name
+        assert got.mean == pytest.approx([255 * m for m in want["mean"]]), name
+        assert got.std == pytest.approx([255 * s for s in want["std"]]), name
+        assert of_timm(cfg, name).size == got.size, name  # as it stands beside weights of that name
         seen += 1
-    assert seen > 150
+    assert seen > 400
 
 
 def test_what_does_not_fit_is_named():

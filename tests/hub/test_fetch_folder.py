@@ -105,6 +105,47 @@ def test_a_repository_that_no_name_stands_for_comes_by_its_own(fetched):
     assert "BadInput: nobody/model is not open to this account, or not there; check the name, or ask for access" in done.stderr
 
 
+@pytest.fixture
+def listed(tmp_path, monkeypatch):
+    """Fetches a repository whose hub lists sizes, or names, of its own; gives the folder of weights."""
+    repository, weights = tmp_path / "repository", tmp_path / "weights"
+    repository.mkdir()
+    monkeypatch.setenv("TAPETUM_WEIGHTS", str(weights))
+
+    def fetch(files, listing):
+        for name, content in files.items():
+            (repository / name).write_bytes(content)
+        siblings = [{"rfilename": name, "size": size} for name, size in listing.items()]
+        with serve({"own/model": repository}, about={"siblings": siblings}) as environment:
+            monkeypatch.setenv("HF_ENDPOINT", environment["HF_ENDPOINT"])
+            return fetch_folder(find("own/model"), pause=0.0)
+
+    return fetch, weights
+
+
+def test_a_file_of_another_size_than_announced_is_refused(listed):
+    fetch, weights = listed
+    files = {"config.json": b"{}", "model.safetensors": b"x" * 5000}
+    page = b"<html>busy</html>\n"
+    for size, message in ((5000, "and 5000 were announced"), (17, "or more, and 17 are taken at most")):
+        with pytest.raises(BadInput, match=rf"model.safetensors has 18 bytes,? ?{message}"):
+            fetch(files | {"model.safetensors": page}, {"config.json": 2, "model.safetensors": size})
+        assert not {path.name for path in weights.rglob("*")} & {"model.safetensors", "model.safetensors.json", "tapetum.json"}
+    (weights / "own--model.part" / "model.safetensors").write_bytes(page)  # what an earlier release took
+    with pytest.raises(BadInput, match=r"model.safetensors has 18 bytes, and 5000 were announced"):
+        fetch(files, {"config.json": 2, "model.safetensors": 5000})
+    (weights / "own--model.part" / "model.safetensors").unlink()
+    assert (fetch(files, {"config.json": 2, "model.safetensors": 5000}) / "model.safetensors").stat().st_size == 5000
+
+
+def test_names_that_are_no_files_are_refused(listed):
+    fetch, weights = listed
+    for name in ("a\0.json", "a\nb.json", "\ud800.json"):
+        with pytest.raises(BadInput, match="no name of a file"):
+            fetch({"config.json": b"{}"}, {"config.json": 2, "model.safetensors": 5, name: 3})
+        assert not weights.exists()
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [

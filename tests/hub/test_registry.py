@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from support.file_server import serving
 from tapetum.core.errors import BadInput
 from tapetum.hub.fetch import fetch
 from tapetum.hub.loading import header_of, load, named
@@ -166,8 +168,20 @@ def test_load_gives_what_the_weights_are(tmp_path: Path) -> None:
     assert type(loaded) is type(encoder)
     assert loaded.head.weight.dtype == torch.float16
     torch.save({"a": torch.zeros(1)}, tmp_path / "a.pt")
-    with pytest.raises(BadInput, match="is not one of the published TAPIR weights"):
+    with pytest.raises(BadInput, match=r"a.pt has 1 tensors \(a\), which are of no encoder that is recognised"):
         tapetum.load(tmp_path / "a.pt")
+
+
+def test_a_page_in_place_of_weights_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAPETUM_WEIGHTS", str(tmp_path))
+    with serving({"/bootstapnext_ckpt.npz": b"<html>busy</html>\n"}) as server:
+        entry = replace(find("tapnext"), url=f"{server.base}/bootstapnext_ckpt.npz")
+        monkeypatch.setitem(known(), "tapnext", entry)
+        for own in (False, True):
+            with pytest.raises(BadInput, match=r"bootstapnext_ckpt.npz"):
+                fetch("tapnext")
+            assert {path.name for path in tmp_path.glob("*[!k]")} == ({"bootstapnext_ckpt.npz"} if own else set())
+            (tmp_path / "bootstapnext_ckpt.npz").write_bytes(b"the user's")
 
 
 def test_owners_import_no_torch() -> None:

@@ -23,7 +23,8 @@ class AskOptions(SeeSettings):
     """
 
     images: tyro.conf.Positional[tuple[Annotated[Any, one_text("IMAGE")], ...]]
-    """Images, folders of some, videos with --frames, or addresses of these. In Python also one alone, and arrays (h, w, 3)."""
+    """Images, folders of some, videos with --frames, or addresses of these. In Python also one alone, and arrays (h, w, 3)
+    or (n, h, w, 3), which is a video with --frames."""
     question: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="QUESTION")]
     """What to ask of each. The bundled models are told it in the words that they know, where they say the same; others in
     yours."""

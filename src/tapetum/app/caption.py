@@ -22,7 +22,8 @@ class CaptionOptions(SeeSettings):
     """
 
     images: tyro.conf.Positional[tuple[Annotated[Any, one_text("IMAGE")], ...]]
-    """Images, folders of some, videos with --frames, or addresses of these. In Python also one alone, and arrays (h, w, 3)."""
+    """Images, folders of some, videos with --frames, or addresses of these. In Python also one alone, and arrays (h, w, 3)
+    or (n, h, w, 3), which is a video with --frames."""
     _: KW_ONLY
     language: Annotated[str, tyro.conf.arg(metavar="CODE")] = "en"
     """Language of the caption, such as en or de."""

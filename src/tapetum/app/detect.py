@@ -21,7 +21,8 @@ class DetectOptions(SeeSettings):
     """Find things that words name in images; the command can also follow them through a video."""
 
     images: tyro.conf.Positional[tuple[Annotated[Any, one_text("IMAGE")], ...]]
-    """Images, folders of some, videos with --frames, or addresses of these. In Python also one alone, and arrays (h, w, 3)."""
+    """Images, folders of some, videos with --frames, or addresses of these. In Python also one alone, and arrays (h, w, 3)
+    or (n, h, w, 3), which is a video with --frames."""
     things: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="THINGS")]
     """What to look for, such as "cat", or "cat ; red dog"."""
 

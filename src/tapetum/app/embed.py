@@ -43,7 +43,8 @@ class EmbedOptions:
     files: tyro.conf.Positional[tuple[Annotated[Any, one_text("FILES")], ...]]
     """Images, recordings, videos; of a folder all files in it and in the folders below, but texts, tables and archives; of a
     LeRobot data set its episodes (SET, SET#episode=3-7,camera=top); or addresses of these. In Python also one alone, and images
-    and videos in memory: arrays, tensors, images of Pillow."""
+    and videos in memory: arrays, tensors, images of Pillow. An array (n, h, w, 3) is n images, or a video where the model takes
+    frames together."""
     _: KW_ONLY
     out: Annotated[File | None, tyro.conf.arg(metavar="FILE")] = None
     """Table to write: .parquet or .npz."""
@@ -69,8 +70,6 @@ class EmbedOptions:
         """Raise `BadInput` for what cannot be done, before anything is."""
         if self.out is not None:
             check_table(Path(self.out))
-        if isinstance(self.files, (list, tuple)) and not self.files:
-            raise BadInput("there are no FILES; give images, recordings or videos")
         if self.out is not None and not Path(self.out).absolute().parent.is_dir():
             raise BadInput(f"--out {self.out}: there is no folder {Path(self.out).parent}; make it first")
         if self.batch_size < 1:
@@ -159,7 +158,7 @@ def embed(options: EmbedOptions, listener: Listener) -> Embedded:
     from tapetum.app.media_model import portable
 
     embedder, identity = _embedder(options.model, options.device)
-    files = _files(options, listener)
+    files = _files(options, "videos" if embedder.takes_videos else "images", listener)
     alone = options.engine == "local" and (options.workers == 1 or len(files) == 1)
     with _unfinished(embedder, options.out if alone else None, listener) as unfinished:
         work = BatchedWork(
@@ -252,13 +251,13 @@ def _place_of(file: "Path | Video", piece: "EmbeddedPiece") -> str:
     return str(file) if isinstance(file, Path) else piece.file
 
 
-def _files(options: EmbedOptions, listener: Listener) -> "list[Path | Video]":
-    """What is asked for; what lies beside it in folders is counted aloud."""
+def _files(options: EmbedOptions, arrays: str, listener: Listener) -> "list[Path | Video]":
+    """What is asked for, with what arrays (n, h, w, 3) are; what lies beside it in folders is counted aloud."""
     from tapetum.video.episodes import list_episodes
     from tapetum.video.read import in_memory, list_sources, name_of, open_source
 
     files: list[Path | Video] = []
-    for number, path in enumerate(given := list_sources(options.files, "videos")):
+    for number, path in enumerate(given := list_sources(options.files, arrays)):
         if in_memory(path):
             files.append(open_source(path, name_of(path, number)))
             continue
@@ -274,6 +273,8 @@ def _files(options: EmbedOptions, listener: Listener) -> "list[Path | Video]":
             endings = ", ".join(sorted({file.suffix.lower() for file in others}))
             listener.note(f"{path}: what is no image, recording or video is left out: {len(others)} ({endings})")
         files += [file for file in inside if file.suffix.lower() not in NO_MEDIA]
+    if not given:
+        raise BadInput("there are no FILES; give images, recordings or videos")
     if not files:
         raise BadInput(f"{given[0]} holds no image, recording or video; give a folder that does, or files")
     return files

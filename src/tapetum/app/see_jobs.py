@@ -63,7 +63,8 @@ def find_jobs(settings: SeeSettings, images: Any, request: Request, together: bo
     """List a job for each image or video, with names that differ."""
     from tapetum.video.read import list_sources
 
-    sources = [part for each in list_sources(images, "videos") for part in _inside(each, settings.frames)]
+    arrays = "videos" if settings.frames else "images"
+    sources = [part for each in list_sources(images, arrays) for part in _inside(each, settings.frames)]
     if not sources:
         raise BadInput("there is no image; give one, as in: tapetum ask photo.jpg 'what is this?'")
     if together:
@@ -85,7 +86,8 @@ def first_sources(images: Any, frames: int | None, most: int) -> list[Any]:
     from tapetum.video.read import list_sources
 
     try:
-        return [part for each in list_sources(images, "videos")[:most] for part in _inside(each, frames)][:most]
+        arrays = "videos" if frames else "images"
+        return [part for each in list_sources(images, arrays)[:most] for part in _inside(each, frames)][:most]
     except BadInput:
         return []
 

@@ -20,7 +20,8 @@ class SegmentOptions(SeeSettings):
     """
 
     images: tyro.conf.Positional[tuple[Annotated[Any, one_text("IMAGE")], ...]]
-    """Images, folders of some, videos with --frames, or addresses of these. In Python also one alone, and arrays (h, w, 3)."""
+    """Images, folders of some, videos with --frames, or addresses of these. In Python also one alone, and arrays (h, w, 3)
+    or (n, h, w, 3), which is a video with --frames."""
     things: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="THINGS")]
     """What to outline, such as "cat", or "cat ; dog"."""
 

@@ -3,7 +3,8 @@
     def __post_init__(self) -> None:
         check_fields(self, steps="[1, inf)", momentum="[0, 1)", lr="(0, inf)")
 
-Fields of type `Literal` are checked without being named. Relations between fields are each config's own.
+Fields of type `Literal` are checked without being named. Relations between fields are each config's own. `check_types` holds
+configs that come from files to the types of their fields.
 
 `check_sizes` bounds numbers in options, files of settings and configs in files of weights: without it a config with 10^9 layers
 is built until memory ends. These bounds are far above what anybody has trained or will soon; what they let pass may still be
@@ -11,6 +12,7 @@ too much for a machine, which `tapetum.core.memory` says.
 """
 
 import math
+import numbers
 import types
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
@@ -55,6 +57,55 @@ def check_fields(config: Any, **intervals: str) -> None:
             continue
         if not all(_inside(each, interval) for each in values):
             raise BadInput(f"{name} is {value}; it must be {_described(interval)}{', or None' if optional else ''}")
+
+
+def check_types(config: Any) -> None:
+    """Raise BadInput where a field is of another type than its dataclass says; numbers must be finite.
+
+    Whole numbers may stand for numbers, and lists for tuples. Fields that are dataclasses are not looked into.
+
+    >>> from dataclasses import dataclass
+    >>> @dataclass
+    ... class Network:
+    ...     width: int
+    ...     scale: float | None = None
+    ...     def __post_init__(self):
+    ...         check_types(self)
+    >>> Network(width=1e308)
+    Traceback (most recent call last):
+    tapetum.core.errors.BadInput: width is 1e+308; it must be a whole number
+    >>> Network(width=8, scale=float("nan"))
+    Traceback (most recent call last):
+    tapetum.core.errors.BadInput: scale is nan; it must be a finite number or None
+    """
+    for name, field in type(config).__dataclass_fields__.items():
+        value = getattr(config, name)
+        if not _is_of(value, field.type):
+            raise BadInput(f"{name} is {value!r:.60}; it must be {_type_in_words(field.type)}")
+
+
+def _is_of(value: Any, annotation: Any) -> bool:
+    parts = get_args(annotation)
+    if get_origin(annotation) in (Union, types.UnionType):
+        return any(_is_of(value, part) for part in parts)
+    if get_origin(annotation) is tuple:
+        kinds = parts[:1] * len(value) if isinstance(value, list | tuple) and parts[-1:] == (...,) else parts
+        return isinstance(value, list | tuple) and len(value) == len(kinds) and all(map(_is_of, value, kinds))
+    if annotation is int or annotation is float:
+        kind = numbers.Integral if annotation is int else numbers.Real
+        number: Any = value
+        return isinstance(value, kind) and not isinstance(value, bool) and -1e300 < number < 1e300  # False for NaN
+    return annotation not in (bool, str, type(None)) or isinstance(value, annotation)
+
+
+def _type_in_words(annotation: Any) -> str:
+    words = {int: "a whole number", float: "a finite number", bool: "true or false", str: "text", type(None): "None"}
+    if annotation in words:
+        return words[annotation]
+    parts = get_args(annotation)
+    if get_origin(annotation) is tuple:
+        return f"{'several' if parts[-1:] == (...,) else len(parts)} values, each {_type_in_words(parts[0])}"
+    return " or ".join(map(_type_in_words, parts)) or "something else"
 
 
 def _words(annotation: Any) -> tuple[Any, ...]:

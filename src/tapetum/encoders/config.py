@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from tapetum.core.errors import BadInput
-from tapetum.core.fields import check_fields
+from tapetum.core.fields import check_fields, check_types
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 """Mean or standard deviation of red, green and blue over ImageNet, in 0..255."""
@@ -16,6 +16,8 @@ IMAGENET_STD = (58.395, 57.12, 57.375)
 """Mean or standard deviation of red, green and blue over ImageNet, in 0..255."""
 HALF = (127.5, 127.5, 127.5)
 """As mean and as std: to -1..1."""
+LARGEST_SIDE = 4096
+"""Pixels of a side of a prepared image, at most."""
 CLIP_MEAN = (122.7709383, 116.7460125, 104.09373615)
 """Mean or standard deviation of the images of CLIP, in 0..255."""
 CLIP_STD = (68.5005327, 66.6321579, 70.32316305)
@@ -55,15 +57,29 @@ class Preprocessing:
     """With resize "patches", the side of a patch in pixels."""
 
     def __post_init__(self) -> None:
-        least = "[1, inf)" if self.resize == "patches" else "[0, inf)"
-        check_fields(self, size="[1, inf)", crop_fraction="(0, 1]", std="(0, inf)", patches=least, patch=least)
-        if len(self.size) != 2 or len(self.mean) != 3 or len(self.std) != 3:
-            raise BadInput(
-                f"images are prepared to {self.size} by {self.mean} and {self.std}; give rows and columns, three means"
-            )
+        check_types(self)
+        least = int(self.resize == "patches")
+        check_fields(
+            self,
+            size=f"[1, {LARGEST_SIDE}]",
+            crop_fraction="[0.01, 1]",
+            mean="[-1e6, 1e6]",
+            std="[1e-3, 1e6]",
+            patches=f"[{least}, {LARGEST_SIDE}]",
+            patch=f"[{least}, {LARGEST_SIDE}]",
+        )
 
     def resized(self, rows: int, columns: int) -> tuple[int, int]:
-        """Compute rows and columns of an image of `rows` x `columns` after it is scaled, before the crop."""
+        """Compute rows and columns of an image of `rows` x `columns` after it is scaled, before the crop.
+
+        Raises BadInput where they are more pixels than anybody wants.
+        """
+        high, wide = self._resized(rows, columns)
+        if high * wide > 4 * LARGEST_SIDE**2:
+            raise BadInput(f"an image of {columns} x {rows} would be scaled to {wide:,} x {high:,}; give one of another shape")
+        return high, wide
+
+    def _resized(self, rows: int, columns: int) -> tuple[int, int]:
         if self.resize == "patches":
             from tapetum.encoders.naflex import size_in_patches
 
@@ -80,6 +96,12 @@ class Preprocessing:
         return self.size if self.resize != "patches" else self.resized(rows, columns)
 
 
+EPS = "[1e-30, 1]"
+"""What is added to a variance before its root is a divisor; of float32, less would be 0."""
+_OF_MANY = {"norm_eps": EPS, "drop_path": "[0, 1)", "registers": "[0, inf)", "image_size": "[1, inf)"}
+"""Bounds of fields that several families have."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class EncoderConfig:
     """Fields that the config of every family has. One whose weights know the size of its images also has `image_size`."""
@@ -88,7 +110,8 @@ class EncoderConfig:
     """Outputs of the linear classifier on the pooled vector; 0: there is none."""
 
     def __post_init__(self) -> None:
-        check_fields(self, classes="[0, inf)")
+        check_types(self)
+        check_fields(self, classes="[0, inf)", **{name: bounds for name, bounds in _OF_MANY.items() if hasattr(self, name)})
 
 
 def half(size: int, crop: float = 0.9) -> Preprocessing:
@@ -190,7 +213,7 @@ class ViTConfig(EncoderConfig):
         if self.width % self.heads:
             raise BadInput(f"{self.heads} heads do not divide a width of {self.width}; choose a multiple")
         fits = all(side >= self.patch and (self.ragged or side % self.patch == 0) for side in self.image_size)
-        if len(self.image_size) != 2 or not fits:
+        if not fits:
             raise BadInput(f"patches of {self.patch} do not divide images of {self.image_size}; choose multiples")
         if not self.class_token and (self.pooling == "token" or self.registers):
             raise BadInput("pooling by token, and registers, want a class token; set class_token, or pool by mean or attention")

@@ -10,12 +10,6 @@ from tapetum.encoders.architectures import Architecture
 from tapetum.encoders.config import EncoderConfig, Preprocessing
 
 
-def _check_stages(**fields: tuple[int, ...]) -> None:
-    for name, values in fields.items():
-        if len(values) != 4:
-            raise BadInput(f"{name} are {values}; give four, one for each stage")
-
-
 @dataclass(frozen=True, kw_only=True)
 class ResNetConfig(EncoderConfig):
     """A residual network of four stages (arXiv 1512.03385, table 1)."""
@@ -36,7 +30,6 @@ class ResNetConfig(EncoderConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_fields(self, depths="[1, inf)", stem_width="[1, inf)")
-        _check_stages(depths=self.depths)
 
     @property
     def usual(self) -> bool:
@@ -101,7 +94,6 @@ class NFNetConfig(EncoderConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_fields(self, depths="[1, inf)", channels="[2, inf)", **dict.fromkeys(("final_width", "group_width"), "[1, inf)"))
-        _check_stages(depths=self.depths, channels=self.channels)
         if self.stem_width % 8 or self.stem_width < 8:
             raise BadInput(f"stem_width is {self.stem_width}; it must be a multiple of 8")
         if any(channels // 2 % self.group_width for channels in self.channels):
@@ -136,7 +128,6 @@ class SwinConfig(EncoderConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_fields(self, **dict.fromkeys(("depths", "heads", "width", "window"), "[1, inf)"))
-        _check_stages(depths=self.depths, heads=self.heads)
         if any(self.width * 2**i % heads for i, heads in enumerate(self.heads)):
             raise BadInput(f"heads {self.heads} do not divide the stages' channels {self.channels}; change one")
 
@@ -176,7 +167,7 @@ class EfficientNetLiteConfig(EncoderConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_fields(self, width_multiplier="(0, inf)", depth_multiplier="(0, inf)")
+        check_fields(self, width_multiplier="(0, 100]", depth_multiplier="(0, 100]")
 
     def channels(self, base: int) -> int:
         """Multiply channels by the width; to the nearest multiple of 8, but never by more than a tenth below.

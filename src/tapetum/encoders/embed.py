@@ -38,6 +38,9 @@ class EmbeddedPiece:
 class Embedder(Protocol):
     """Makes vectors of files."""
 
+    takes_videos: bool
+    """Frames of a video are taken together, so that an array (n, h, w, 3) is a video and not n images."""
+
     def pieces(self, path: Path | Video) -> Iterator[EmbeddedPiece]:
         """Make the pieces of a file, or of a video in memory, which is an image if it has one frame.
 
@@ -86,6 +89,8 @@ def frames_of(path: Path | Video) -> Iterator[tuple[float | None, float | None, 
 class EncoderEmbedder:
     """Makes vectors of images, and of one frame a second of videos: the pooled vectors of an encoder, or those that two towers
     compare with the vectors of texts."""
+
+    takes_videos = False
 
     def __init__(self, encoder: Encoder):
         self.encoder = speed_up(encoder.eval())

@@ -23,10 +23,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from tapetum.core.errors import BadInput
+from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.fields import LARGEST_SIZE, check_sizes
 from tapetum.core.files import named_path, whole_file
-from tapetum.core.plugins import reference_of
+from tapetum.core.plugins import reference_of, resolve_subclass
 from tapetum.core.reading import no_pipe, parse_json
 from tapetum.encoders.architectures import (
     FAMILIES,
@@ -46,6 +46,7 @@ from tapetum.encoders.stored_tokenizer import TOKENIZER, restore_tokenizer, stor
 from tapetum.encoders.tables.rows import to_official, under_our_names
 from tapetum.encoders.tokenizers import Tokenizer
 from tapetum.hub.blueprint import blueprint
+from tapetum.hub.headed import check_fit
 from tapetum.hub.registry import ENCODER_FILE, find, resolve
 from tapetum.hub.renamed import current_config, current_tensors
 from tapetum.hub.state_dicts import read_state
@@ -69,7 +70,25 @@ def make(architecture: Architecture, seed: int = 0) -> Encoder:
     """Build the network of an architecture with random weights, float32, in evaluation mode."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        if architecture.family not in FAMILIES:
+            return _own(architecture)
         return family_class(architecture.family, "model")(architecture.config, architecture.preprocessing).eval()
+
+
+def _own(architecture: Architecture) -> Encoder:
+    """Build the network of a class of the user's own. Raises BadInput where it is no encoder, or lacks what encoders have."""
+    name, see = architecture.family, "see docs/guides/bring-your-own.md"
+    cls = resolve_subclass(name, "encoder", Encoder)
+    try:
+        encoder = cls(architecture.config, architecture.preprocessing)
+    except Exception as error:  # whatever the user's own code raises
+        if isinstance(error, TapetumError):
+            raise
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:150]}"
+        raise BadInput(f"{name} cannot be built of a config and a preprocessing ({reason}); {see}") from error
+    if missing := [each for each in ("width", "map_channels", "strides", "head") if not hasattr(encoder, each)]:
+        raise BadInput(f"{name} sets no {missing[0]}; {see}")
+    return encoder.eval()
 
 
 def describe(encoder: Encoder) -> Architecture:
@@ -108,8 +127,13 @@ def from_state(
     """
     if isinstance(architecture, Mapping):
         check_sizes(architecture, " in the config")
+        _check_above_0(architecture)
     for module in _tables(source):
-        answer = dotted(f"{module}:describe")(architecture, state)
+        try:
+            answer = dotted(f"{module}:describe")(architecture, state)
+        except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:100]}"
+            raise BadInput(f"the config, or a tensor, is not as {source} has it ({reason}); get the weights again") from error
         if answer is not None:
             match, named = answer
             match = changed(match, changes)
@@ -123,6 +147,27 @@ def from_state(
             return encoder
     shown = architecture if isinstance(architecture, str) else architecture.get("model_type")
     raise BadInput(f"tapetum has no table of names for {shown!r} of {source}; see docs/systems/encoders.md for those it has")
+
+
+_ABOVE_0 = frozenset(
+    (
+        *("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "mlp_ratio", "vocab_size"),
+        *("max_position_embeddings", "image_size", "patch_size", "crop_size", "frames_per_clip", "tubelet_size"),
+        *("width", "layers", "heads", "head_width", "embed_dim", "context_length"),
+    )
+)
+"""Fields of configs of other libraries that are divided by, multiplied or counted up to."""
+
+
+def _check_above_0(config: Mapping[str, Any]) -> None:
+    """Raise BadInput, naming the field, where a size in a config of another library, or in a part of it, is not above 0."""
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            _check_above_0(value)
+        elif name in _ABOVE_0 and value is not None:
+            for each in value if isinstance(value, list | tuple) else [value]:
+                if not isinstance(each, int | float) or isinstance(each, bool) or not 0 < each <= LARGEST_SIZE:
+                    raise BadInput(f"{name} is {value!r:.60} in the config; it must be a number above 0, to {LARGEST_SIZE:,}")
 
 
 def to_state(encoder: Encoder, source: str) -> dict[str, Tensor]:
@@ -217,11 +262,7 @@ def _from_file(path: Path) -> Encoder:
     tokenizer = _tokenizer(header[TOKENIZER], tensors.pop(TOKENIZER, None), path) if TOKENIZER in header else None
     with blueprint(stored.config, len(tensors), path):
         own = make(stored).state_dict()
-    for name in sorted(own.keys() | tensors.keys()):
-        if name not in tensors or name not in own or tensors[name].shape != own[name].shape:
-            raise BadInput(f"the tensor {name!r} in {path} does not fit its config; save the encoder again")
-        if tensors[name].is_floating_point() != own[name].is_floating_point() or not torch.isfinite(tensors[name]).all():
-            raise BadInput(f"the tensor {name!r} in {path} holds something else than finite numbers; get the file again")
+    check_fit(own, tensors, path)
     encoder = make(stored)
     encoder.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in tensors.items()})
     if tokenizer is not None:

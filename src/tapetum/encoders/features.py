@@ -59,7 +59,7 @@ class Encoder(nn.Module):
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Features:
         """Look at prepared images; see `prepare`."""
-        raise NotImplementedError
+        raise BadInput(f"{type(self).__name__} has no method forward; write it, see docs/guides/bring-your-own.md")
 
     if TYPE_CHECKING:
 
@@ -117,9 +117,13 @@ class Encoder(nn.Module):
     def adapter_addresses(self) -> tuple[str, ...]:
         """List the names of the modules after which an adapter fits, in the order in which they are passed.
 
-        Each is a module of this encoder (`get_submodule`) whose output is a tensor that an adapter may change.
+        Each is a module of this encoder (`get_submodule`) whose output is a tensor that an adapter may change. Raises BadInput
+        where nobody wrote this method.
         """
-        raise NotImplementedError
+        raise BadInput(
+            f"{type(self).__name__} does not say where adapters fit; write its method adapter_addresses(), see"
+            " docs/guides/bring-your-own.md, or give addresses"
+        )
 
 
 _PREPARED = "give floats (images, 3, rows, columns) on its device, as its method prepare makes of arrays and tensors"
@@ -155,6 +159,13 @@ def prepare(
     return ((x.float() - mean) / std).contiguous()
 
 
+def check_finite(numbers: Tensor) -> Tensor:
+    """Check what a network gives for images, texts or pieces of videos. Raises BadInput where a number is not finite."""
+    if not torch.isfinite(numbers).all():
+        raise BadInput("the network gives numbers that are not finite; its weights or its config are damaged, get them again")
+    return numbers
+
+
 def look_by_size(prepared: Sequence[Tensor], look: Callable[[Tensor], Tensor]) -> Tensor:
     """Compute `look` of prepared images (1, 3, h, w), those of one size together, with its rows in the order of the images.
 
@@ -164,6 +175,7 @@ def look_by_size(prepared: Sequence[Tensor], look: Callable[[Tensor], Tensor]) -
     for number, image in enumerate(prepared):
         by_size.setdefault(image.shape, []).append(number)
     looked = torch.cat([look(torch.cat([prepared[number] for number in numbers])) for numbers in by_size.values()])
+    check_finite(looked)
     order = torch.tensor([number for numbers in by_size.values() for number in numbers])
     return looked if len(by_size) == 1 else looked[order.argsort().to(looked.device)]
 

@@ -53,7 +53,7 @@ def from_files(folder: Path, state: Mapping[str, Tensor] | None = None) -> Encod
         return _of_transformers(folder, config, state)
     except BadInput as error:
         raise error if str(folder) in str(error) else BadInput(f"{folder}: {error}") from error
-    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:  # torch's, for sizes that overflow
+    except (ArithmeticError, TypeError, ValueError, LookupError, AttributeError, RuntimeError) as error:  # torch: overflows
         reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
         raise BadInput(f"the settings in {folder} cannot be read ({reason}); get the folder again") from error
 

@@ -56,18 +56,18 @@ def of_processor(content: Mapping[str, Any]) -> Preprocessing:
 
 
 def of_timm(cfg: Mapping[str, Any], name: str) -> Preprocessing:
-    """Read timm's pretrained_cfg of a model, as timm evaluates with it.
+    """Read timm's pretrained_cfg of a model, as timm's `resolve_data_config` does.
 
     Raises BadInput for what tapetum does not do.
     """
-    channels, rows, columns = cfg.get("test_input_size") or cfg["input_size"]
+    channels, rows, columns = cfg["input_size"]
     mode = cfg.get("crop_mode") or "center"
     if channels != 3 or mode not in ("center", "squash"):
         raise BadInput(f"timm prepares images of {name} with {channels} channels and crop mode {mode!r}; tapetum does not")
     return Preprocessing(
         size=(int(rows), int(columns)),
         resize="squash" if mode == "squash" else "crop",
-        crop_fraction=float(cfg.get("test_crop_pct") or cfg["crop_pct"]),
+        crop_fraction=float(cfg["crop_pct"]),
         interpolation=_interpolation(cfg["interpolation"]),
         mean=_scaled(cfg["mean"]),
         std=_scaled(cfg["std"]),

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from tapetum.core.devices import full_precision
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.encoders.config import Preprocessing
-from tapetum.encoders.features import Encoder, Features, look_by_size
+from tapetum.encoders.features import Encoder, Features, check_finite, look_by_size
 from tapetum.encoders.text import TextTransformer
 from tapetum.encoders.tokenizers import Tokenizer
 from tapetum.encoders.towers_config import TowersConfig
@@ -71,9 +71,20 @@ class Towers(Encoder):
         return F.normalize(pooled if self.image_projection is None else self.image_projection(pooled), dim=-1)
 
     def text_vectors(self, ids: Int[Tensor, "t n"]) -> Float[Tensor, "t e"]:
-        """Compute vectors of unit length of texts, given as ids of tokens."""
+        """Compute vectors of unit length of texts, given as ids of tokens. Raises BadInput for ids that are none of its own."""
+        self._check_ids(ids)
         pooled = self.text(ids).pooled
         return F.normalize(pooled if self.text_projection is None else self.text_projection(pooled), dim=-1)
+
+    def _check_ids(self, ids: Tensor) -> None:
+        most = self.config.text.vocabulary
+        if ids.is_meta or torch.compiler.is_compiling() or not ids.numel():
+            return
+        if not (ids.dtype in (torch.int64, torch.int32) and 0 <= int(ids.min()) <= int(ids.max()) < most):
+            raise BadInput(
+                f"texts have ids of {ids.dtype} from {ids.min().item()} to {ids.max().item()}, and this text encoder knows the "
+                f"whole numbers 0 to {most - 1}; take the tokenizer of the same weights"
+            )
 
     def compare(self, images: Float[Tensor, "b 3 h w"], ids: Int[Tensor, "t n"]) -> Float[Tensor, "b t"]:
         """Compute the logits of every prepared image with every text: scaled cosines, and for SigLIP the bias."""
@@ -140,4 +151,4 @@ class Towers(Encoder):
 
 
 def _as_numpy(parts: Sequence[Tensor]) -> Float32[np.ndarray, "n d"]:
-    return torch.cat([part.float().cpu() for part in parts]).numpy()
+    return check_finite(torch.cat([part.float().cpu() for part in parts])).numpy()

@@ -7,11 +7,13 @@ Sources: CLIP (arXiv 2103.00020), SigLIP (2303.15343), SigLIP 2 (2502.14786), PE
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar
 
 from tapetum.core.errors import BadInput
+from tapetum.core.fields import check_fields, check_types
 from tapetum.encoders.architectures import VITS, Architecture
 from tapetum.encoders.config import (
+    EPS,
     HALF,
     SIZES,
     EncoderConfig,
@@ -63,12 +65,12 @@ class TextConfig:
     networks in older tables of vectors is."""
 
     def __post_init__(self) -> None:
-        if min(self.width, self.depth, self.heads, self.mlp_width, self.vocabulary, self.length) < 1 or self.width % self.heads:
-            raise BadInput(
-                f"a text transformer of width {self.width}, depth {self.depth}, {self.heads} heads, {self.vocabulary} kinds of"
-                f" tokens and length {self.length} cannot be; all are 1 or more, and heads divide the width"
-            )
-        if self.pooling not in get_args(_Pooling) or (self.pooling == "end") != (self.end_token is not None):
+        check_types(self)
+        sizes = dict.fromkeys(("width", "depth", "heads", "mlp_width", "vocabulary"), "[1, inf)")
+        check_fields(self, length="[1, 65536]", norm_eps=EPS, projection="[0, inf)", **sizes)
+        if self.width % self.heads:
+            raise BadInput(f"{self.heads} heads do not divide a width of {self.width}; choose a multiple")
+        if (self.pooling == "end") != (self.end_token is not None):
             raise BadInput(f"pooling is {self.pooling!r} with end token {self.end_token}; 'end' wants one, {_OTHERS} none")
         if self.positions == "sine" and (self.width % 2 or self.width < 4):
             raise BadInput(f"sine positions want an even width of 4 or more, not {self.width}")
@@ -98,6 +100,7 @@ class TowersConfig(EncoderConfig):
         super().__post_init__()
         object.__setattr__(self, "image", _made(ViTConfig, self.image))  # dicts, where it comes from a file
         object.__setattr__(self, "text", _made(TextConfig, self.text))
+        check_fields(self, projection="[0, inf)")
         if self.classes:
             raise BadInput("two towers have no classifier of their own; set classes of the image tower")
         if not self.projection and (self.image.projection or self.image.width) != (self.text.projection or self.text.width):

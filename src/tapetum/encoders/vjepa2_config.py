@@ -37,7 +37,7 @@ class VJEPA2Config(EncoderConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         sizes = "width", "depth", "heads", "mlp_width", "patch", "tubelet", "image_size", "frames"
-        check_fields(self, **dict.fromkeys(sizes, "[1, inf)"), frame_rate="(0, inf)", norm_eps="(0, inf)")
+        check_fields(self, **dict.fromkeys(sizes, "[1, inf)"), frame_rate="(0, 1000]")
         if self.width % self.heads or self.width // self.heads < 6:
             raise BadInput(
                 f"{self.heads} heads of a width of {self.width}; they divide it, into 6 or more channels: two for each axis"

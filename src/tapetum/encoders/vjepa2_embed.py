@@ -15,6 +15,7 @@ from torch import Tensor
 
 from tapetum.core.devices import full_precision
 from tapetum.encoders.embed import EmbeddedPiece, EncoderEmbedder, check_not_sound, is_image
+from tapetum.encoders.features import check_finite
 from tapetum.video import Video, open_video
 from tapetum.video.read import label_of
 
@@ -26,6 +27,7 @@ class ClipEmbedder(EncoderEmbedder):
     """Makes vectors of images, and of pieces of videos: the pooled vectors of V-JEPA 2."""
 
     encoder: "VJEPA2"
+    takes_videos = True
 
     def pieces(self, path: Path | Video) -> Iterator[EmbeddedPiece]:
         """Make the pieces of a file; those of a video are looked at one by one, as many prepared ones fill the memory.
@@ -53,7 +55,7 @@ class ClipEmbedder(EncoderEmbedder):
     @torch.inference_mode()
     def _look(self, frames: Float[Tensor, "t 3 H W"]) -> Float[Tensor, " d"]:
         parameter = next(self.encoder.parameters())
-        return self.encoder.watch(frames[None].to(parameter.device, parameter.dtype)).pooled[0].float().cpu()
+        return check_finite(self.encoder.watch(frames[None].to(parameter.device, parameter.dtype)).pooled[0].float().cpu())
 
     def embed(self, pieces: Sequence[EmbeddedPiece]) -> Float32[np.ndarray, "n c"]:
         """Compute a vector for each image; those of videos were computed with the pieces."""

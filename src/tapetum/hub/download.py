@@ -59,6 +59,13 @@ def write_record(path: Path, record: Record) -> None:
         write_text(temporary, json.dumps(asdict(record), indent=1) + "\n")
 
 
+def discard(path: Path) -> None:
+    """Remove what was fetched to `path` with its record; a file without a record stays."""
+    if (record := _record(path)).exists():
+        record.unlink()
+        path.unlink(missing_ok=True)
+
+
 def check(path: Path) -> None:
     """Raise BadInput, naming the file, unless it is what its record says; a file without a record passes."""
     record = record_of(path)
@@ -92,6 +99,7 @@ def download(
     target: Path,
     *,
     sha256: str | None = None,
+    size: int | None = None,
     progress: Callable[[int, int | None], None] = lambda done, size: None,
     pause: float = 1.0,
     limits: Limits = USUAL,
@@ -101,6 +109,7 @@ def download(
 
     Args:
         sha256: what the file must be, if that is known; else it is recorded, and checked from then on.
+        size: how many bytes it must have, if that is known.
         progress: is called with the bytes that are here and the bytes of the whole, None if the server does not tell; about
             once a second while nothing comes, too.
         pause: seconds before the second try; doubled each time that brings nothing.
@@ -119,8 +128,10 @@ def download(
         with WeakFileLock(target.with_name(target.name + ".lock")):
             if target.exists():
                 check(target)
+                if size not in (None, have := target.stat().st_size):
+                    raise BadInput(f"{target} has {have} bytes, and {size} were announced; remove it and fetch it again")
                 return record_of(target) or Record(source=url, size=target.stat().st_size, sha256=sha256_of(target))
-            return _Download(url, target, progress, pause, limits, headers or {}).run(sha256)
+            return _Download(url, target, progress, pause, limits, headers or {}).run(sha256, size)
     except OSError as error:
         raise cannot_write(target, error) from error
 
@@ -141,7 +152,7 @@ class _Download:
         self.part = target.with_name(target.name + ".part")
         self.note = target.with_name(target.name + ".part.json")
 
-    def run(self, sha256: str | None) -> Record:
+    def run(self, sha256: str | None, announced: int | None) -> Record:
         fails, most = 0, self._arrived()
         while True:
             try:
@@ -161,12 +172,19 @@ class _Download:
             if fails >= self.limits.tries:
                 raise BadInput(f"{self.url} cannot be reached ({reason}); {have} bytes are kept, run again to go on")
             time.sleep(self.pause * 2**fails)
+        if announced not in (None, size):
+            self._drop()
+            raise BadInput(f"{self.url} has {size} bytes, and {announced} were announced; fetch it again")
         record = Record(source=self.url, size=size, sha256=sha256_of(self.part), version=headers.get("ETag"))
         self._judge(headers, record, sha256)
         write_record(self.target, record)
         self.part.replace(self.target)
         self.note.unlink(missing_ok=True)
         return record
+
+    def _drop(self) -> None:
+        self.part.unlink()
+        self.note.unlink(missing_ok=True)
 
     def _arrived(self) -> int:
         return self.part.stat().st_size if self.part.exists() else 0
@@ -237,8 +255,7 @@ class _Download:
 
             bad |= crc32c_of(self.part).to_bytes(4, "big") != sums["crc32c"]
         if bad:
-            self.part.unlink()
-            self.note.unlink(missing_ok=True)
+            self._drop()
             raise BadInput(f"what came from {self.url} is not what it should be (SHA-256 {record.sha256}); fetch it again")
 
 

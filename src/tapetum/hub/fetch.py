@@ -13,7 +13,7 @@ from tapetum.core.files import write_text
 from tapetum.core.limits import USUAL, Limits
 from tapetum.hub import registry
 from tapetum.hub.connection import check_address, within
-from tapetum.hub.download import Record, download
+from tapetum.hub.download import Record, discard, download
 from tapetum.hub.loading import named
 from tapetum.hub.repositories import RECORD_FILE, files_to_fetch, is_folder
 
@@ -42,7 +42,11 @@ def fetch(name: str, progress: Progress = lambda done, size: None, note: Callabl
         download(entry.url, source, sha256=entry.sha256, progress=progress, limits=limits)
         if entry.converter is None:
             return source
-        named(entry.converter)(source, target, entry.architecture)
+        try:
+            named(entry.converter)(source, target, entry.architecture)
+        except BadInput:
+            discard(source)
+            raise
     return registry.resolve(name)[0]
 
 
@@ -89,6 +93,7 @@ def fetch_folder(
             hf_hub_url(repository, file.rfilename, revision=about.sha, endpoint=hub()),
             part / file.rfilename,
             sha256=file.lfs.sha256 if file.lfs else None,
+            size=file.size,
             progress=lambda have, size, before=done: progress(before + have, total),
             pause=pause,
             limits=limits if file.size is None else replace(limits, most=file.size),

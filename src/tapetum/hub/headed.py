@@ -17,6 +17,7 @@ from tapetum.core.files import whole_file
 from tapetum.core.reading import no_pipe, parse_json
 from tapetum.hub.blueprint import blueprint
 from tapetum.hub.renamed import current_config, current_tensors
+from tapetum.hub.state_dicts import check_numbers
 
 
 def save_headed(
@@ -87,5 +88,4 @@ def check_fit(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor], pat
     for name in sorted(expected.keys() | tensors.keys()):
         if name not in tensors or name not in expected or tensors[name].shape != expected[name].shape:
             raise BadInput(f"the tensor {name!r} in {path} does not fit its config; save it again")
-        if tensors[name].is_floating_point() != expected[name].is_floating_point() or not torch.isfinite(tensors[name]).all():
-            raise BadInput(f"the tensor {name!r} in {path} holds something else than finite numbers; get the file again")
+        check_numbers(name, tensors[name], expected[name], f" in {path}")

@@ -46,7 +46,7 @@ def find_loader(reference: str | os.PathLike[str], verb: str | None = None, *, t
 
     Args:
         verb: of the command line, for which known names are wanted; None takes weights for any.
-        trackers: a file whose tensors nobody recognises is taken for a checkpoint of a tracker; else it is refused.
+        trackers: an .npy file is taken for a checkpoint of a tracker; else it is refused.
 
     Raises:
         BadInput: the name is unknown and no file either, is of weights for another verb, or its file is not on this machine.
@@ -154,17 +154,20 @@ def _loader(path: Path, trackers: bool) -> str:
     for key in header:
         if key in headers:
             return headers[key]
-    if path.suffix != ".npy":
-        from tapetum.hub.state_dicts import names_in
+    if path.suffix == ".npy" and trackers:
+        return headers[""]
+    from tapetum.hub.state_dicts import names_in
 
-        names = names_in(path)
-        for owner in OWNERS:
-            recognises, loader = getattr(import_module(owner), "FOREIGN", (None, ""))
-            if recognises is not None and named(recognises)(names):
-                return loader
-    if not trackers:
-        raise BadInput(
-            f"{path} is no file of tapetum's, and its tensors are of no encoder that is recognised; if they are of a model "
-            f"that timm or torchvision have, say which: timm:NAME={path}, torchvision:NAME={path}"
-        )
-    return headers[""]
+    names = set[str]() if path.suffix == ".npy" else names_in(path)
+    for owner in OWNERS:
+        recognises, loader = getattr(import_module(owner), "FOREIGN", (None, ""))
+        if recognises is not None and named(recognises)(names):
+            return loader
+    some = sorted(names)
+    shown = ", ".join(name[:60] for name in dict.fromkeys((some[0], some[len(some) // 2], some[-1]))) if some else "none"
+    raise BadInput(
+        f"{path} has {len(some)} tensors ({shown}), which are of no encoder that is recognised, and of no tracker; read are "
+        "ViT, ResNet, Swin, NFNet and EfficientNet-Lite of timm and torchvision, where need be with their name, "
+        f"timm:NAME={path} (docs/systems/encoders.md lists the names), folders of transformers with their config.json, "
+        "TAPIR and TAPNext"
+    )

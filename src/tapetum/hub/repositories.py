@@ -70,7 +70,7 @@ def files_to_fetch(names: Sequence[str], patterns: Sequence[str] | None, reposit
         repository: its name, for messages.
 
     Raises:
-        BadInput: it has no config or no safetensors.
+        BadInput: it has no config or no safetensors, or one of the files has a name that no file has.
 
     >>> files_to_fetch(["config.json", "model.safetensors", "pytorch_model.bin", "README.md"], None, "a/b")
     ['config.json', 'model.safetensors']
@@ -90,6 +90,8 @@ def files_to_fetch(names: Sequence[str], patterns: Sequence[str] | None, reposit
         raise BadInput(
             f"{repository} has {content}, and tapetum fetches safetensors; look for a mirror, as of timm, that has them"
         )
+    if odd := [name for name in matching if not name.isprintable()]:
+        raise BadInput(f"{repository} has a file {odd[0][:60]!r}, which is no name of a file; it is not fetched")
     return matching
 
 

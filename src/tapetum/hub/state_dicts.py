@@ -1,5 +1,6 @@
 """State dicts of other libraries: names and tensors, from safetensors or from pickles of torch, without running their code."""
 
+import re
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ _WRAPPINGS = "state_dict", "model_state_dict", "model"
 """Under which training scripts keep the state dict, beside the optimiser's and other things."""
 _PREFIXES = "_orig_mod.", "module.", "_orig_mod."
 """What torch's compile and DistributedDataParallel put before every name, in either order."""
+FLOATS = torch.float16, torch.bfloat16, torch.float32, torch.float64
 INDEX, SINGLE, PICKLED = "model.safetensors.index.json", "model.safetensors", "pytorch_model.bin"
 
 
@@ -37,12 +39,20 @@ def read_state(path: Path) -> dict[str, Tensor]:
             warnings.simplefilter("ignore")  # torch speaks of the protocol, which is nothing that a user chose
             state = torch.load(no_pipe(path), map_location="cpu", weights_only=True)
     except Exception as error:  # a broken or hostile pickle can fail in any way, but runs nothing
+        if own := re.search(r"GLOBAL ([\w.]{1,100}) was not an allowed", str(error)):
+            raise BadInput(
+                f"{path} is not a file of weights alone: it holds {own[1]}, and code that a pickle names is not run; where "
+                "that class is at hand, save torch.save(model.state_dict(), FILE), and give that file"
+            ) from error
         raise BadInput(f"{path} is not a file of weights alone ({_first_line(error)}); get it again") from error
     for key in _WRAPPINGS:
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]
     if not isinstance(state, Mapping) or not state or not all(isinstance(tensor, Tensor) for tensor in state.values()):
         raise BadInput(f"{path} does not hold a state dict (names and tensors); give a file that does")
+    for name, tensor in state.items():
+        if tensor.layout == torch.strided and tensor.untyped_storage().nbytes() < tensor.numel() * tensor.itemsize:
+            raise BadInput(f"{name} in {path} shows a number of its storage more than once; save the tensors contiguous")
     return {_plain(str(name)): tensor for name, tensor in state.items()}
 
 
@@ -58,6 +68,24 @@ def names_in(path: Path) -> set[str]:
         return set(read_state(path))
     with _opened(path) as file:
         return {_plain(name) for name in file.keys()}  # noqa: SIM118
+
+
+def check_numbers(name: str, tensor: Tensor, expected: Tensor, where: str = "") -> None:
+    """Raise BadInput, naming it, unless a tensor has the kind of numbers that a network has there, all of them finite.
+
+    Args:
+        name: of the tensor.
+        tensor: as it came from a file.
+        expected: the network's, perhaps without numbers: floats may be of 16 to 64 bits, whole numbers of any size.
+        where: for the message: " in FILE", or nothing.
+    """
+    whole = not (tensor.is_floating_point() or tensor.is_complex() or tensor.is_quantized or tensor.dtype == torch.bool)
+    if tensor.layout != torch.strided or not (tensor.dtype in FLOATS if expected.is_floating_point() else whole):
+        kind = str(tensor.dtype if tensor.layout == torch.strided else tensor.layout).removeprefix("torch.")
+        wanted = "float16, bfloat16, float32 or float64" if expected.is_floating_point() else "whole numbers"
+        raise BadInput(f"the tensor {name!r}{where} is {kind}, and not {wanted}; get weights that are not quantised")
+    if not torch.isfinite(tensor).all():
+        raise BadInput(f"the tensor {name!r}{where} holds something else than finite numbers; get the file again")
 
 
 @contextmanager

@@ -8,6 +8,8 @@ from torch import nn
 from support.trunks import images, trunk
 from tapetum.core.errors import BadInput
 from tapetum.encoders import build
+from tapetum.encoders.config import EncoderConfig, Preprocessing
+from tapetum.encoders.features import Encoder, Features
 from tapetum.systems.adapters import AdapterConfig, Site, attach
 from tapetum.systems.adapters.addresses import middle_blocks, places
 
@@ -244,6 +246,19 @@ def test_a_trunk_of_another_kind_says_where_adapters_fit() -> None:
 def test_what_cannot_be_is_said_in_one_line(make, preset, message) -> None:
     with pytest.raises(BadInput, match=message):
         attach(make(), preset, example=torch.randn(1, 5, 6 if make is Own else 3))
+
+
+def test_an_encoder_that_does_not_say_where_adapters_fit_is_told_to() -> None:
+    class Mute(Encoder):
+        def forward(self, images: torch.Tensor) -> Features:
+            return Features(images.flatten(2).mT, (4, 4), images.mean((2, 3)), (images,))
+
+    mute = Mute(EncoderConfig(), Preprocessing(size=(4, 4)))
+    mute.layer = nn.Linear(2, 2)
+    with pytest.raises(BadInput, match=r"Mute does not say where adapters fit; write its method adapter_addresses\(\), see"):
+        attach(mute, "all-blocks", example=torch.randn(1, 3, 4, 4))
+    with pytest.raises(BadInput, match="Mute has no method forward"):
+        Encoder.forward(mute, torch.randn(1, 3, 4, 4))
 
 
 def test_layers_that_are_not_called_are_refused() -> None:

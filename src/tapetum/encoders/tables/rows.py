@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
+from tapetum.hub.state_dicts import check_numbers
 
 
 @dataclass(frozen=True)
@@ -135,9 +136,9 @@ def under_our_names(
             continue
         tensor = torch.as_tensor(state[row.theirs])
         check_shape(row.theirs, tuple(tensor.shape), shapes[row.theirs])
+        check_numbers(row.theirs, tensor, expected[row.ours[0]])
         tensor = row.arranged(tensor[row.index].detach().reshape(tensor[row.index].shape[row.lead :]))
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise BadInput(f"{row.theirs} holds something else than finite numbers; get the weights again")
+        check_numbers(row.theirs, tensor, expected[row.ours[0]])
         targets = [expected[name] for name in row.ours]
         if row.part[2] > 1:
             loaded.setdefault(row.ours[0], torch.empty(targets[0].shape, dtype=targets[0].dtype))

@@ -2,7 +2,7 @@
 
 Known are the names of the form KIND_SIZE_patchP[_FLAVOUR][_IMAGE][.TAG]: vit_base_patch16_224.augreg_in21k,
 deit3_small_patch16_384, vit_large_patch14_reg4_dinov2, vit_so400m_patch14_siglip_384, vit_base_patch32_clip_quickgelu_224, ...
-Their preprocessing is what timm gives that name and tag; the tag matters for nothing else.
+Their preprocessing is what timm gives that name and tag (without one, its first); the tag matters for nothing else.
 """
 
 import math
@@ -37,6 +37,15 @@ _NAME = re.compile(
     rf"(?P<kind>vit|deit3)_(?P<size>{'|'.join(SIZES)})_patch(?P<patch>\d+)"
     r"(_(?P<flavour>clip_quickgelu|clip|siglip_gap|siglip|dinov2|reg4_dinov2))?(_(?P<image>\d+))?(\.(?P<tag>\w+))?"
 )
+_FIRST_TAGS = {
+    "vit_small_patch8_224": "dino",
+    **dict.fromkeys(("vit_base_patch16_clip_224", "vit_base_patch16_clip_384"), "laion2b_ft_in12k_in1k"),
+    **dict.fromkeys(("vit_large_patch14_clip_224", "vit_large_patch14_clip_336"), "laion2b_ft_in12k_in1k"),
+    "vit_huge_patch14_clip_336": "laion2b_ft_in12k_in1k",
+    "vit_medium_patch16_clip_224": "tinyclip_yfcc15m",
+    **{f"vit_so400m_patch14_siglip_gap_{image}": "webli" for image in (384, 448, 896)},
+}
+"""timm's first tags, where images are prepared in another way than for other tags of that name."""
 _BY_TANH = re.compile(r"vit_(base_patch32_siglip|large_patch16_siglip(_gap)?_512|so400m_patch16_siglip)")
 
 _CLIP_CROPS = (
@@ -54,6 +63,7 @@ def describe(architecture: Any, state: Mapping[str, Tensor]) -> tuple[Architectu
     if match is None:
         return None
     flavour, patch = match["flavour"] or "", int(match["patch"])
+    tag = match["tag"] or _FIRST_TAGS.get(architecture, "")
     image = int(match["image"] or (518 if flavour.endswith("dinov2") else 224))
     config = _config(architecture, match["kind"], flavour, sized(match["size"], patch, image - image % patch))
     if image % patch:
@@ -63,7 +73,7 @@ def describe(architecture: Any, state: Mapping[str, Tensor]) -> tuple[Architectu
         config = replace(config, classes=int(state["head.weight"].shape[0]))
     if "fc_norm.weight" in state:  # made with global_pool="avg"
         config = replace(config, pooling="mean", norm="pooled")
-    preprocessing = _preprocessing(architecture, match["kind"], flavour, image, match["tag"] or "")
+    preprocessing = _preprocessing(f"{architecture.partition('.')[0]}.{tag}", match["kind"], flavour, image, tag)
     if not config.ragged:
         preprocessing = replace(preprocessing, size=config.image_size)
     return Architecture(family="vit", config=config, preprocessing=preprocessing), state

@@ -1,5 +1,7 @@
-"""timm's convolutional networks by its names of models, each with the preprocessing of timm's first choice of weights."""
+"""timm's convolutional networks by its names of models, each with the preprocessing that timm gives its name and tag; without
+a tag, that of its first choice of weights."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -7,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from tapetum.encoders.architectures import Architecture, changed
-from tapetum.encoders.config import HALF
+from tapetum.encoders.config import HALF, Preprocessing, half, imagenet
 from tapetum.encoders.convolutional_config import LITES, NFNETS, RESNETS, SWINS
 from tapetum.encoders.efficientnet_lite import EfficientNetLite
 from tapetum.encoders.features import Encoder
@@ -30,9 +32,7 @@ from tapetum.encoders.tables.rows import NameRow
 
 
 def _resnet(name: str) -> tuple[Architecture, str]:
-    base = RESNETS[name]
-    how = replace(base.preprocessing, size=(288, 288), crop_fraction=1.0, interpolation="bicubic")
-    return replace(base, preprocessing=how), "fc.bias"
+    return RESNETS[name], "fc.bias"
 
 
 def _swin(name: str) -> tuple[Architecture, str]:
@@ -40,7 +40,7 @@ def _swin(name: str) -> tuple[Architecture, str]:
 
 
 def _nfnet(gamma_in_weights: bool) -> tuple[Architecture, str]:
-    base = NFNETS["nfnet-f0"]
+    base = replace(NFNETS["nfnet-f0"], preprocessing=imagenet(192, 0.9))
     if gamma_in_weights:
         return changed(base, {"gamma_in_weights": True, "skip_gain": False, "same_padding": False}), "head.fc.bias"
     return replace(base, preprocessing=replace(base.preprocessing, resize="squash")), "head.fc.bias"
@@ -61,6 +61,18 @@ MODELS = {
 }
 """timm's name of a model to what it is, and the bias of its classifier."""
 
+_RESNETS: tuple[tuple[str, Preprocessing], ...] = (
+    (r"resnet50\.a1h_", imagenet(176, 0.9)),
+    (r"\w+\.a3_", imagenet(160, 0.95)),
+    (r"\w+\.tv2_", replace(imagenet(176), interpolation="bilinear")),
+    (r"\w+\.(tv|fb)_", replace(imagenet(224), interpolation="bilinear")),
+    (r"\w+\.(gluon|am|bt|ra|ram)_|resnet200", imagenet(224)),
+    (r"\w+\.bamboo", imagenet(224, 1.0)),
+    (r"\w+\.ra4_", half(224)),
+    (r"", imagenet(224, 0.95)),
+)
+"""Beginnings of the names of ResNets with their tags to how images are prepared; the first that fits is taken."""
+
 
 def describe(
     architecture: str | Mapping[str, Any], state: Mapping[str, Tensor]
@@ -70,6 +82,8 @@ def describe(
     if name not in MODELS:
         return None
     base, bias = MODELS[name]
+    if name.startswith("resnet"):
+        base = replace(base, preprocessing=next(how for pattern, how in _RESNETS if re.match(pattern, str(architecture))))
     return changed(base, {"classes": classes_in(state, bias)}), with_counters(state)
 
 

@@ -32,6 +32,7 @@ from tapetum.encoders.architectures import preprocessing_as_json
 from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.features import Encoder
 from tapetum.hub.blueprint import blueprint
+from tapetum.hub.state_dicts import check_numbers
 from tapetum.systems.adapters.config import Site, check_name
 from tapetum.systems.adapters.layers import undrawn
 
@@ -138,8 +139,7 @@ def read(path: str | os.PathLike[str]) -> StoredAdapters:
     if text is None:
         raise BadInput(f"{path} holds no adapter; give a file that adapted.save wrote, or for peft's a folder to load_peft")
     for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise BadInput(f"the tensor {name!r} in {path} holds something else than finite numbers; get the file again")
+        check_numbers(name, tensor, tensor, f" in {path}")
     try:
         return _stored(parse_json(text), tensors, path)
     except (ValueError, TypeError, KeyError, AttributeError) as error:

@@ -18,6 +18,7 @@ from tapetum.core.devices import full_precision
 from tapetum.core.errors import BadInput
 from tapetum.data.media import window
 from tapetum.encoders.embed import EmbeddedPiece, frames_of
+from tapetum.encoders.features import check_finite
 from tapetum.systems.hip.config import Modality, Preparation
 from tapetum.systems.hip.model import Hip
 from tapetum.video import Video, open_video
@@ -38,7 +39,7 @@ class HipEmbedder:
                 f"the network has the modalities {', '.join(model.modalities)}, and does not say how files become the numbers "
                 "of image, video or audio; give one that tapetum train hip made"
             )
-        self.model = model.eval()
+        self.model, self.takes_videos = model.eval(), "video" in known
 
     def pieces(self, path: Path | Video) -> Iterator[EmbeddedPiece]:
         """Yield the pieces of a file. Raises BadInput: it cannot be read, or has nothing that the network knows."""
@@ -66,7 +67,7 @@ class HipEmbedder:
         with torch.inference_mode():
             out = self.model({name: value.to(device) for name, value in inputs.items()}, decode=())
             vectors = out.latents[self.model.config.processor].mean((1, 2))
-        return vectors.float().cpu().numpy()
+        return check_finite(vectors.float().cpu()).numpy()
 
     def _frames(self, path: Path | Video) -> Iterator[EmbeddedPiece]:
         for start, stop, frame in frames_of(path):

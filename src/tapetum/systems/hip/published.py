@@ -1,4 +1,4 @@
-"""Weights of HiP known by name. Imports no torch. None of the authors' were found: `hip-nano` is this project's own and comes along."""
+"""Weights of HiP known by name. Imports no torch. No published ones were found: `hip-nano` is ours, and bundled."""
 
 from tapetum.hub.registry import Weights
 

@@ -25,6 +25,7 @@ from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file
 from tapetum.core.reading import no_pipe, parse_json
 from tapetum.hub.blueprint import blueprint
+from tapetum.hub.headed import check_fit
 from tapetum.hub.registry import known, resolve
 from tapetum.hub.renamed import INSIDE, current_config
 from tapetum.hub.unpickle import load_npy
@@ -184,11 +185,7 @@ def load(
         raise BadInput(f"{path} holds no HiP network; give a file that tapetum.systems.hip.weights.save wrote")
     with blueprint(_header(text, path), len(tensors), path):
         expected = _built(text, path).state_dict()
-    for name in sorted(expected.keys() | tensors.keys()):
-        if name not in tensors or name not in expected or tensors[name].shape != expected[name].shape:
-            raise BadInput(f"the tensor {name!r} in {path} does not fit its config; save the model again")
-        if not tensors[name].is_floating_point() or not torch.isfinite(tensors[name]).all():
-            raise BadInput(f"the tensor {name!r} in {path} holds something else than finite numbers; get the file again")
+    check_fit(expected, tensors, path)
     model = _built(text, path)
     loaded: dict[str, Tensor] = {name: tensor.float() for name, tensor in tensors.items()}
     model.load_state_dict(loaded)

@@ -19,6 +19,7 @@ from tapetum.core.devices import full_precision
 from tapetum.core.errors import BadInput, check_several
 from tapetum.core.reading import check_length
 from tapetum.encoders.embed import EmbeddedPiece
+from tapetum.encoders.features import check_finite
 from tapetum.layers.cpu import speed_up
 from tapetum.systems.longvideo.captioner import Captioner
 from tapetum.systems.longvideo.encoder import VideoFeatures
@@ -290,6 +291,8 @@ def _embed_subwords(model: VideoText, texts: Sequence[str]) -> Float32[np.ndarra
 class VideoEmbedder:
     """Computes a vector for every segment or moment of videos, and for images: the embedder of `tapetum embed`."""
 
+    takes_videos = True
+
     def __init__(self, model: VideoText, frame_rate: float | None = None):
         self.model = speed_up(model.eval())
         self.frame_rate = model.config.frame_rate if frame_rate is None else frame_rate
@@ -324,7 +327,7 @@ class VideoEmbedder:
 
     def embed(self, pieces: Sequence[EmbeddedPiece]) -> Float32[np.ndarray, "n e"]:
         """Stack the vectors, which were computed with the pieces."""
-        return np.stack([next(iter(piece.inputs.values())).numpy() for piece in pieces])
+        return check_finite(torch.stack([next(iter(piece.inputs.values())) for piece in pieces])).numpy()
 
 
 def preprocess_frames(model: StreamingModel, frames: UInt8[np.ndarray, "t h w 3"]) -> Float[Tensor, "1 t h w 3"]:

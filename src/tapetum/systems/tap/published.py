@@ -89,4 +89,6 @@ PUBLISHED = (
 """What `tapetum weights list` names of this system."""
 
 HEADERS = {"tapir_config": _LOADER, "": _LOADER}
-"""Entry in the header of a safetensors file to what loads it; "" for files from elsewhere, which have none (.pt, .npy)."""
+"""Entry in the header of a safetensors file to what loads it; "" for .npy files from elsewhere, which have none."""
+FOREIGN = "tapetum.systems.tap.weights.files:has_names_of_tapir", _LOADER
+"""Says of the names of tensors in a file without header whether they are of TAPIR; and what loads it then."""

@@ -20,7 +20,7 @@ from tapetum.core.errors import BadInput
 from tapetum.core.files import same_place
 from tapetum.hub.headed import load_headed, save_headed
 from tapetum.hub.loading import header_of
-from tapetum.hub.state_dicts import read_state
+from tapetum.hub.state_dicts import check_numbers, read_state
 from tapetum.systems.tapnext.config import ARCHITECTURES, TapNextConfig, Variant
 from tapetum.systems.tapnext.jax import from_jax, read_npz
 from tapetum.systems.tapnext.model import TapNext
@@ -129,9 +129,8 @@ def from_official(
     for ours, want in expected.items():
         if tensors[ours].numel() != want.numel() or (tensors[ours].ndim > 1 and tensors[ours].shape[-1] != want.shape[-1]):
             raise BadInput(f"the tensor for {ours!r} is {tuple(tensors[ours].shape)} where {tuple(want.shape)} is wanted")
+        check_numbers(ours, tensors[ours], want)
         tensors[ours] = tensors[ours].detach().float().reshape(want.shape).clone()
-        if not torch.isfinite(tensors[ours]).all():
-            raise BadInput(f"the tensor for {ours!r} holds something else than finite numbers; get the file again")
     network.load_state_dict(tensors, assign=True)
     return network.requires_grad_(True).eval()
 

@@ -93,7 +93,7 @@ def _with(name, tensor):
         (lambda s: _without(s, "matching.trunk.weight"), r"lack.*matching\.trunk\.weight"),
         (_with("mixer.norm.weight", torch.zeros(3)), r"mixer\.norm\.weight.*\(3,\).*\(16,\)"),
         (_with("mixer.norm.weight", torch.full((16,), torch.nan)), r"mixer\.norm\.weight.*finite"),
-        (_with("mixer.norm.weight", torch.zeros(16, dtype=torch.int64)), r"mixer\.norm\.weight.*finite"),
+        (_with("mixer.norm.weight", torch.zeros(16, dtype=torch.int64)), r"mixer\.norm\.weight.*is int64, and not float16"),
         (_with("mixer.further.weight", torch.zeros(3)), r"mixer\.further\.weight"),
     ],
 )

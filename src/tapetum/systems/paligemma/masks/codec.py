@@ -37,6 +37,7 @@ from tapetum.core.files import whole_file
 from tapetum.core.reading import no_pipe, parse_json
 from tapetum.hub.blueprint import blueprint
 from tapetum.hub.registry import known, resolve
+from tapetum.hub.state_dicts import check_numbers
 from tapetum.systems.paligemma.locations import MASK_TOKENS
 from tapetum.systems.paligemma.masks.config import SIDE, MaskCodecConfig
 
@@ -190,8 +191,7 @@ def _fitting(
             actual = "missing" if array is None else tuple(array.shape)
             raise BadInput(f"{names[ours]} in {name} is {actual}; wanted {tuple(tensor.shape)}: get the file again")
         value = torch.as_tensor(array)
-        if not value.is_floating_point() or not torch.isfinite(value).all():
-            raise BadInput(f"{names[ours]} in {name} holds something else than finite numbers; get the file again")
+        check_numbers(names[ours], value, tensor, f" in {name}")
         state[ours] = value.float()
     return state
 

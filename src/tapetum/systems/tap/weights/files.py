@@ -8,6 +8,7 @@ a safetensors file with the config as JSON in its header.
 import json
 import os
 import re
+from collections.abc import Collection
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from tapetum.core.fields import LARGEST_SIZE, check_sizes
 from tapetum.core.files import whole_file
 from tapetum.core.reading import no_pipe, parse_json
 from tapetum.hub.renamed import current_config
-from tapetum.hub.state_dicts import read_state
+from tapetum.hub.state_dicts import check_numbers, read_state
 from tapetum.hub.unpickle import load_npy
 from tapetum.systems.tap.config import TapirConfig
 from tapetum.systems.tap.network.model import Tapir
@@ -98,6 +99,13 @@ def _rename(name: str, rules: tuple[tuple[str, str], ...], owner: str) -> str:
     raise BadInput(f"tensor {name!r} is not one of {owner}; give the state dict of a TAPIR or BootsTAPIR network")
 
 
+def has_names_of_tapir(names: Collection[str]) -> bool:
+    """Check whether tensors of these names are of TAPIR, ours or as published; some may be others."""
+    stems = [name.rpartition(".")[0] for name in names]
+    known = sum(any(re.fullmatch(pattern, stem) for pattern, _ in _RULES) for stem in stems)
+    return _STEM in names or 2 * known > len(stems)
+
+
 def from_official(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename the tensors of a published state dict to our names. Raises BadInput for a tensor that does not belong."""
     return {_rename(name, _RULES, "the published TAPIR weights"): tensor for name, tensor in state_dict.items()}
@@ -160,8 +168,7 @@ def to_model(config: TapirConfig, state_dict: dict[str, Tensor]) -> Tapir:
         have, want = state_dict[name], expected[name].shape
         if have.shape != want:
             raise BadInput(f"the tensor {name!r} is {tuple(have.shape)} where {tuple(want)} is wanted; another version?")
-        if have.layout != torch.strided or not have.is_floating_point() or not torch.isfinite(have).all():
-            raise BadInput(f"the tensor {name!r} holds something else than finite numbers; get the file again")
+        check_numbers(name, have, expected[name])
     model.load_state_dict({name: tensor.float().clone() for name, tensor in state_dict.items()}, assign=True)
     return model.requires_grad_(True)
 
