@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tapetum.systems.longvideo import build_video_text
+from tapetum.systems.longvideo import build, build_video_text
 from tapetum.systems.longvideo.layers import TokenPositions, slot_means
 from tapetum.systems.longvideo.tubelets import stretch
 
@@ -41,6 +41,16 @@ def test_the_mean_of_a_moment_is_of_the_tokens_that_are_there_and_gradients_are_
     assert x.grad is not None
     assert x.grad.isfinite().all()
     assert (x.grad.abs().amax(-1) > 0).tolist() == valid.tolist()
+
+
+def test_a_tubelet_that_lacks_frames_is_filled_with_the_last_one() -> None:
+    torch.manual_seed(0)
+    sizes = {"width": 12, "depth": 1, "heads": 2, "mlp_width": 24, "size": (16, 16), "tubelet": (4, 8, 8)}
+    encoder = build("vivit-nano", **sizes, frames=8)
+    video = torch.rand(1, 5, 16, 16, 3) * 2 - 1
+    filled = torch.cat([video, *[video[:, -1:]] * 3], 1)
+    with torch.no_grad():
+        torch.testing.assert_close(encoder.tubelets(video, 0, 2, None)[0], encoder.tubelets(filled, 0, 2, None)[0])
 
 
 def test_towers_are_built_to_be_used() -> None:

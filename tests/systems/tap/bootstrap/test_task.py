@@ -93,6 +93,13 @@ def test_a_student_that_agrees_has_no_position_loss_and_one_that_is_off_has_hube
     partly[0, :3] += 3  # pixels along each axis: three of six points are not within 2
     assert float(free.footage_loss(Knows(partly, hidden, batch.maps), batch, teacher)[1]["within_2px"]) == pytest.approx(0.5)
     assert free.footage_loss(far, batch, teacher)[0] > 0.5
+    whole = xy.round()
+    partly = whole.clone()
+    partly[0, :3, :, 0] += 2  # exactly 2 pixels are not within 2, as in TAP-Vid
+    still = Knows(whole, hidden, torch.eye(3).expand_as(batch.maps))
+    unmoved = replace(batch, maps=torch.eye(3).expand_as(batch.maps))
+    student = Knows(partly, hidden, unmoved.maps)
+    assert float(free.footage_loss(student, unmoved, still)[1]["within_2px"]) == 0.5
 
 
 def test_rebalance_weighs_visible_frames_of_pseudo_labels() -> None:
