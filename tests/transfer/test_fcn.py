@@ -22,7 +22,7 @@ from tapetum.train.launch_config import Launch
 from tapetum.transfer.crops import cut_at_own_scale
 from tapetum.transfer.fcn import FcnTask, load_segmenter, parts_of, segment, train_fcn
 from tapetum.transfer.recipes import FCN_RECIPES, FcnRun
-from tapetum.transfer.segmentation import IGNORED, Fcn, LinearSegmenter, Segmenter, confusions, keep_size
+from tapetum.transfer.segmentation import IGNORED, Fcn, LinearSegmenter, Segmenter, UperNet, confusions, keep_size
 
 
 def shown(k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -252,3 +252,17 @@ def test_bad_input_is_told(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="segmenter of tapetum train fcn"):
         load_segmenter(tmp_path / "none.safetensors")
     assert load("random:resnet-18").head is None
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("rows", "columns"), [(4, 6), (5, 3), (1, 1)])
+def test_a_single_map_becomes_a_pyramid_of_four_sizes(rows: int, columns: int) -> None:
+    torch.manual_seed(0)
+    one, x = UperNet((8,), 3, width=6).eval(), torch.randn(2, 8, rows, columns)
+    four = UperNet((8, 8, 8, 8), 3, width=6).eval()
+    four.load_state_dict(one.state_dict())
+    sizes = [(4 * rows, 4 * columns), (2 * rows, 2 * columns), (rows, columns), (max(rows // 2, 1), max(columns // 2, 1))]
+    maps = [torch.nn.functional.interpolate(x, size=size, mode="bilinear", align_corners=False) for size in sizes]
+    found = one((x,))
+    assert found.shape == (2, 3, 4 * rows, 4 * columns)
+    torch.testing.assert_close(found, four(maps))

@@ -107,6 +107,16 @@ def test_masked_auto_encoding_learns_and_draws(how: str, tmp_path: Path) -> None
     assert (tmp_path / "images" / "000300-image-codes.png").exists()
 
 
+def test_the_checks_are_scored_with_the_same_places_hidden_every_time() -> None:
+    settings, model = Masked(ratio=0.5), MaskedTask(HIP, examples(), examples(), Masked()).model().eval()
+    checks = examples(12, 5)
+    batch = {"image": checks.plain(0, 12)["image"]}
+    with torch.no_grad():
+        found = MaskedTask(HIP, examples(), checks, settings).evaluate(model, 0)
+        expected = masked_losses(model, batch, settings, torch.Generator().manual_seed(0))
+    assert found == {"image": pytest.approx(float(expected["image"]))}
+
+
 @pytest.mark.slow
 def test_classes_are_learned_from_the_start_that_is_given(tmp_path: Path) -> None:
     mae = fit(MaskedTask(HIP, examples(), examples(), Masked()), config(3), tmp_path / "mae")

@@ -18,9 +18,9 @@ from tapetum.core.errors import BadInput
 from tapetum.encoders.subwords import read_subwords
 from tapetum.systems import longvideo
 from tapetum.systems.longvideo import captioner_task, config, streaming, video_text_config
+from tapetum.systems.longvideo.inflation import continue_from
 from tapetum.systems.longvideo.recipes import PAPER, VideoTextRun
 from tapetum.systems.longvideo.run import train_longvideo
-from tapetum.systems.longvideo.inflation import continue_from
 from tapetum.systems.longvideo.task import VideoTextTask
 from tapetum.systems.longvideo.video_text import VideoText
 from tapetum.train.launch_config import Launch
