@@ -209,3 +209,18 @@ def test_settings_that_do_not_go_together():
         generate(Table(), 3, (END,), forced=[[1]])
     with pytest.raises(BadInput, match="every token"):
         generate(Table(), 3, (END,), forbidden=range(5))
+
+
+def test_nothing_is_computed_after_the_last_token():
+    class Counted(Table):
+        steps = 0
+
+        def step(self, ids):
+            self.steps += 1
+            return super().step(ids)
+
+    for most in (8, 2):
+        table = Counted(seed=3, sharp=3)
+        moments = list(stream(table, most, (END, 0)))
+        assert any(token is not None for token in moments[-1].tokens)
+        assert table.steps == len(moments) - 1

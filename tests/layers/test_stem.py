@@ -1,12 +1,15 @@
 """A stem of convolutions: its grid, what a cell sees, and what is refused."""
 
+import math
+
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from tapetum.core.errors import BadInput
 from tapetum.encoders import build
-from tapetum.layers.patches import ConvolutionalStem, TubeletStem
+from tapetum.layers.patches import ConvolutionalStem, ResidualConvolutions, TubeletStem
 
 
 def test_each_patch_becomes_a_cell() -> None:
@@ -65,3 +68,13 @@ def test_a_vit_may_have_such_a_stem() -> None:
         build("vit-nano", stem="convolutions", patch=7, image_size=(28, 28))
     with pytest.raises(BadInput, match="stem_blocks"):
         build("vit-nano", stem_blocks=1)
+
+
+@torch.no_grad()
+def test_a_residual_block_is_written_out() -> None:
+    torch.manual_seed(0)
+    block, x = ResidualConvolutions(3).eval(), torch.randn(2, 3, 5, 5)
+    nn.init.ones_(block.second_norm.weight)
+    kept = 1 / math.sqrt(1 + block.first_norm.eps)  # norms that have seen nothing
+    inner = (F.conv2d(x, block.first.weight, padding=1) * kept).clamp(min=0)
+    torch.testing.assert_close(block(x), (x + F.conv2d(inner, block.second.weight, padding=1) * kept).clamp(min=0))

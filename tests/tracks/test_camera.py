@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tapetum.core.errors import BadInput
-from tapetum.tracks.camera import camera_motion, fit_homography, robust_homography, through
+from tapetum.tracks.camera import _chained, camera_motion, fit_homography, robust_homography, through
 from tapetum.tracks.rainbow import draw_rainbow
 from tapetum.types import Tracks
 
@@ -131,3 +131,16 @@ def test_the_rainbow_draws_paths_of_what_moves_alone() -> None:
     for wrong in (frames[:5], np.concatenate([frames, frames])):
         with pytest.raises(BadInput, match="draw them on their own video"):
             list(draw_rainbow(wrong, tracks))
+
+
+def test_a_frame_reaches_the_reference_through_those_between() -> None:
+    rng = np.random.default_rng(0)
+    steps = np.eye(3) + rng.normal(0, 0.1, (4, 3, 3))
+    for reference in range(5):
+        chained = _chained(steps, reference)
+        for first in range(5):
+            place = moved = rng.normal(0, 1, 3)
+            for k in range(min(first, reference), max(first, reference)):
+                moved = steps[k] @ moved
+            before, after = (place, moved) if first < reference else (moved, place)  # in the frame, in the reference
+            np.testing.assert_allclose(chained[first] @ before, after, rtol=1e-9)

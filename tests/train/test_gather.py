@@ -136,3 +136,11 @@ def test_contrastive_losses_are_those_of_their_papers() -> None:
         assert float(info_nce(first.float(), second.float(), 100.0)) == pytest.approx(
             float(F.cross_entropy(100 * a @ b.T, torch.arange(5))), rel=1e-4
         )
+
+
+def test_rows_that_stand_for_nothing_are_left_out_of_statistics_and_a_norm_may_lack_a_bias() -> None:
+    torch.manual_seed(0)
+    joint, x = SyncBatchNorm(3, affine=False), torch.randn(5, 3)
+    present = torch.tensor([True, False, True, True, False])
+    mean, variance = x[present].mean(0), x[present].var(0, correction=0)
+    torch.testing.assert_close(joint(x, present), (x - mean) / (variance + joint.eps).sqrt())

@@ -8,15 +8,20 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import nn
+from torch import distributed, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import Shard, distribute_tensor
 
 from support.forks import Forks
 from tapetum.core.errors import BadInput, TapetumError
-from tapetum.train import Task, TrainConfig, fit
+from tapetum.train import Task, TrainConfig, checkpoint, fit
+from tapetum.train.process_group import ProcessGroup
+from tapetum.train.state import State, continued_config, identity, restore
 
 CONFIG = TrainConfig(steps=6, batch_size=4, lr=0.05, clip_norm=None, checkpoint_every=2, tensorboard=False)
 
@@ -369,3 +374,29 @@ if __name__ == "__main__":
     assert torch.equal(result.ema["weight"], saved["weight"])  # whole in every process
     assert torch.equal(result.model(torch.eye(3)), nn.functional.linear(torch.eye(3), *result.model.parameters()))
     assert type(result.model.weight) is nn.Parameter
+
+
+def test_a_run_that_goes_on_in_fewer_processes_says_how(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task, model = Line(), nn.Linear(3, 1)
+    (tmp_path / "state.json").write_text(json.dumps({"run": identity(task, CONFIG, 2, model)}))
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "of a test")
+    config = continued_config(tmp_path, task, CONFIG, ProcessGroup(0, 1, torch.device("cpu")), model)
+    assert config == replace(CONFIG, accumulation=2)
+    assert "accumulates 2 micro-batches in each of 1 processes" in capsys.readouterr().err
+
+
+def test_an_average_in_shards_goes_on_from_whole_tensors(tmp_path: Path) -> None:
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    try:
+        mesh = init_device_mesh("cpu", (1,))
+        average = SimpleNamespace(average={"weight": distribute_tensor(torch.zeros(4), mesh, [Shard(0)])}, updates=0)
+        state = State(nn.Identity(), {}, {"slow": average})  # pyright: ignore[reportArgumentType]
+        numbers = {"run": {}, "log_position": 7, "step": 3, "skipped": 0, "skipped_in_a_row": 0, "seconds": 1.5}
+        weights = {"model": {}, "slow": {"weight": torch.arange(4.0)}}
+        assert restore(state, checkpoint.save(tmp_path, 3, weights, {**numbers, "slow_updates": 2}), {}) == 7
+        assert average.average["weight"].full_tensor().tolist() == [0, 1, 2, 3]
+    finally:
+        distributed.destroy_process_group()
+    assert (average.updates, state.step) == (2, 3)

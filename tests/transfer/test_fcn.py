@@ -23,7 +23,7 @@ from tapetum.train.launch_config import Launch
 from tapetum.transfer.crops import cropped, cut_at_own_scale
 from tapetum.transfer.fcn import FcnTask, load_segmenter, parts_of, segment, train_fcn
 from tapetum.transfer.recipes import FCN_RECIPES, FcnRun
-from tapetum.transfer.segmentation import IGNORED, Fcn, LinearSegmenter, Segmenter, confusions, keep_size
+from tapetum.transfer.segmentation import IGNORED, Fcn, LinearSegmenter, Segmenter, UperNet, confusions, keep_size
 
 
 def shown(k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -272,3 +272,17 @@ def test_the_preset_of_voc_is_that_of_moco() -> None:
     voc = FCN_RECIPES["voc"]
     assert voc.lr == 0.003
     assert (voc.milestones, voc.batch_size, voc.weight_decay, voc.steps, voc.crop) == ((0.7, 0.9), 16, 1e-4, 30_000, 513)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("rows", "columns"), [(4, 6), (5, 3), (1, 1)])
+def test_a_single_map_becomes_a_pyramid_of_four_sizes(rows: int, columns: int) -> None:
+    torch.manual_seed(0)
+    one, x = UperNet((8,), 3, width=6).eval(), torch.randn(2, 8, rows, columns)
+    four = UperNet((8, 8, 8, 8), 3, width=6).eval()
+    four.load_state_dict(one.state_dict())
+    sizes = [(4 * rows, 4 * columns), (2 * rows, 2 * columns), (rows, columns), (max(rows // 2, 1), max(columns // 2, 1))]
+    maps = [torch.nn.functional.interpolate(x, size=size, mode="bilinear", align_corners=False) for size in sizes]
+    found = one((x,))
+    assert found.shape == (2, 3, 4 * rows, 4 * columns)
+    torch.testing.assert_close(found, four(maps))

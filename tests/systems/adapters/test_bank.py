@@ -179,6 +179,12 @@ def test_a_pointwise_convolution_sees_the_middle_of_every_kernel(kernel: int, st
         assert not torch.allclose(adapted(x), whole(x), atol=1e-3)
 
 
+def test_nothing_is_folded_into_a_convolution_that_is_not_padded_by_zeros() -> None:
+    whole = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1, padding_mode="circular"), nn.ReLU())
+    with pytest.raises(BadInput, match="padded by circular"):
+        attach(whole, ["0"], example=torch.zeros(1, 3, 8, 8)).merge()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["vit", "resnet", "timm-vit", "torchvision-vit"])
 def test_exported_networks_are_plain_modules(kind: str) -> None:

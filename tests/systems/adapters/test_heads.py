@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from tapetum.encoders.features import Features
-from tapetum.systems.adapters.heads import ClassHead, PixelHead, PolicyHead, make_head
+from tapetum.systems.adapters.heads import ClassHead, OwnHead, PixelHead, PolicyHead, make_head
 
 EPSILON = 1e-5
 
@@ -96,3 +96,11 @@ def test_a_head_has_the_layers_that_its_file_tells_of(about: dict) -> None:
     head = make_head(about)
     sizes = [(layer.in_features, layer.out_features) for layer in head.modules() if isinstance(layer, nn.Linear)]
     assert sizes == {"classify": [(4, 3)], "segment": [(2, 2), (3, 2)], "clone": [(7, 6), (6, 5), (5, 2)]}[about["task"]]
+
+
+def test_a_head_of_ones_own_gets_standardised_vectors() -> None:
+    draw = torch.Generator().manual_seed(0)
+    measured, x = 3 + 2 * torch.randn(6, 4, generator=draw), torch.randn(2, 4, generator=draw)
+    head = OwnHead(4, nn.Identity()).eval()
+    head.measure(features(measured))
+    np.testing.assert_allclose(head(x).numpy(), standardised(x.numpy(), measured.numpy()), rtol=1e-5, atol=1e-6)

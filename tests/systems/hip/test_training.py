@@ -107,6 +107,16 @@ def test_masked_auto_encoding_learns_and_draws(how: str, tmp_path: Path) -> None
     assert (tmp_path / "images" / "000300-image-codes.png").exists()
 
 
+def test_the_checks_are_scored_with_the_same_places_hidden_every_time() -> None:
+    settings, model = Masked(ratio=0.5), MaskedTask(HIP, examples(), examples(), Masked()).model().eval()
+    checks = examples(12, 5)
+    batch = {"image": checks.plain(0, 12)["image"]}
+    with torch.no_grad():
+        found = MaskedTask(HIP, examples(), checks, settings).evaluate(model, 0)
+        expected = masked_losses(model, batch, settings, torch.Generator().manual_seed(0))
+    assert found == {"image": pytest.approx(float(expected["image"]))}
+
+
 @pytest.mark.slow
 def test_classes_are_learned_from_the_start_that_is_given(tmp_path: Path) -> None:
     mae = fit(MaskedTask(HIP, examples(), examples(), Masked()), config(3), tmp_path / "mae")
@@ -182,6 +192,14 @@ def test_scores_by_hand() -> None:
     scores = ClassTask(HIP, data, data, 3, elements_of="image").evaluate(Fixed(), 0)
     # class 0: 1 of 2; class 1: 1 of 2; class 2 does not occur where anything is counted
     assert scores == pytest.approx({"accuracy": 2 / 3, "mean_iou": 0.5})
+
+
+def test_accuracy_of_a_step_is_of_the_elements_that_count() -> None:
+    logits = torch.nn.functional.one_hot(torch.tensor([[0, 1, 1, 2, 0]]), 3).float()
+    data = HipExamples({"image": ModalityField(np.zeros((1, 5, 3)))}, np.array([[0, 0, 1, -1, 2]]))
+    batch = {"image": torch.zeros(1, 5, 3), TARGET: torch.tensor([[0, 0, 1, -1, 2]])}
+    _, told = ClassTask(HIP, data, data, 3, elements_of="image").loss(lambda _: logits, batch, StepContext())
+    assert float(told["accuracy"]) == 0.5  # the first and the third of four
 
 
 def test_a_read_out_needs_a_modality_with_a_decoder() -> None:

@@ -135,6 +135,18 @@ def test_segments_computed_again_give_the_same_gradients(grad: str) -> None:
             equal(other, parameter.grad)
 
 
+def test_segments_that_are_computed_again_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder, runs = small(checkpoint_segments=True).train(), []
+    segment = encoder._segment
+    monkeypatch.setattr(encoder, "_segment", lambda *given: runs.append(1) or segment(*given))
+    pooled = encoder(clip(24)).pooled
+    forward = len(runs)
+    pooled.sum().backward()
+    assert len(runs) == 2 * forward
+    encoder.eval()(clip(24)).pooled.sum().backward()
+    assert len(runs) == 3 * forward
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("form", FORMS)
 def test_shorter_videos_of_a_batch_are_as_alone(form: str) -> None:

@@ -127,6 +127,14 @@ def stemmed(**changes: Any) -> Any:
     return vit.eval()
 
 
+def test_a_stem_for_images_that_are_not_in_minus_one_to_one_is_refused() -> None:
+    vit = stemmed()
+    for values in ({"mean": (120.0, 127.5, 127.5)}, {"std": (127.5, 127.5, 58.0)}):
+        vit.preprocessing = replace(stemmed().preprocessing, **values)
+        with pytest.raises(BadInput, match=r"expects images in -1\.\.1"):
+            longvideo.inflate(vit, "vivit-nano", memory="streaming", segment_frames=2)
+
+
 @pytest.mark.slow
 def test_a_stem_of_convolutions_comes_with_the_rest() -> None:
     vit = stemmed()

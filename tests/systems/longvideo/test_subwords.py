@@ -18,6 +18,7 @@ from tapetum.core.errors import BadInput
 from tapetum.encoders.subwords import read_subwords
 from tapetum.systems import longvideo
 from tapetum.systems.longvideo import captioner_task, config, streaming, video_text_config
+from tapetum.systems.longvideo.inflation import continue_from
 from tapetum.systems.longvideo.recipes import PAPER, VideoTextRun
 from tapetum.systems.longvideo.run import train_longvideo
 from tapetum.systems.longvideo.task import VideoTextTask
@@ -183,6 +184,7 @@ def test_tokenizers_that_do_not_fit_are_refused(tmp_path: Path, vocabulary: Path
     with pytest.raises(BadInput, match="of a tokenizer that is not with it"):
         model.tokens(["a"])
     model.tokenizer = read_subwords(vocabulary, model.config.text.length)
+    assert continue_from(model, memory="streaming").tokenizer is model.tokenizer
     longvideo.save(model, tmp_path / "a.safetensors")
     (tmp_path / "other.txt").write_text("\n".join([*WORDS, "more"]))
     before = {"start": str(tmp_path / "a.safetensors")}

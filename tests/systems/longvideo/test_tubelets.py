@@ -3,9 +3,11 @@
 import pytest
 import torch
 
-from tapetum.systems.longvideo import build_video_text
+from tapetum.systems.longvideo import build, build_video_text
 from tapetum.systems.longvideo.layers import TokenPositions, slot_means
-from tapetum.systems.longvideo.tubelets import stretch
+from tapetum.systems.longvideo.tubelets import sine_3d, stretch
+
+KERNELS = (((2, 8, 8), (2, 4, 8)),)
 
 
 @pytest.mark.parametrize("slots", [2, 3, 5, 12])
@@ -41,6 +43,34 @@ def test_the_mean_of_a_moment_is_of_the_tokens_that_are_there_and_gradients_are_
     assert x.grad is not None
     assert x.grad.isfinite().all()
     assert (x.grad.abs().amax(-1) > 0).tolist() == valid.tolist()
+
+
+def test_a_tubelet_that_lacks_frames_is_filled_with_the_last_one() -> None:
+    torch.manual_seed(0)
+    sizes = {"width": 12, "depth": 1, "heads": 2, "mlp_width": 24, "size": (16, 16), "tubelet": (4, 8, 8)}
+    encoder = build("vivit-nano", **sizes, frames=8)
+    video = torch.rand(1, 5, 16, 16, 3) * 2 - 1
+    filled = torch.cat([video, *[video[:, -1:]] * 3], 1)
+    with torch.no_grad():
+        torch.testing.assert_close(encoder.tubelets(video, 0, 2, None)[0], encoder.tubelets(filled, 0, 2, None)[0])
+
+
+@torch.no_grad()
+def test_tokens_of_kernels_are_placed_at_their_centres() -> None:
+    encoder = build("vivit-nano", width=12, depth=1, heads=2, size=(16, 16), frames=8, kernels=KERNELS)
+    for kernel in encoder.tubelets.kernels:
+        kernel.weight.zero_()
+        kernel.bias.zero_()
+    tokens, _ = encoder.tubelets(torch.rand(1, 8, 16, 16, 3), 0, None, None)
+    shape, stride = KERNELS[0]
+    row = 0
+    for t in range(0, 8 - shape[0] + 1, stride[0]):
+        for y in range(0, 16 - shape[1] + 1, stride[1]):
+            for x in range(0, 16 - shape[2] + 1, stride[2]):
+                centre = [torch.tensor([float(at + side / 2)]) for at, side in zip((t, y, x), shape, strict=True)]
+                torch.testing.assert_close(tokens[0, row], sine_3d(centre, 12)[0])
+                row += 1
+    assert row == tokens.shape[1]
 
 
 def test_towers_are_built_to_be_used() -> None:

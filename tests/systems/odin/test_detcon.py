@@ -67,7 +67,7 @@ def test_a_checkpoint_may_be_nested_and_hold_more(small: dict[str, Any], tmp_pat
     }
     nested["exp_state"]["online_params"]["projector/linear"] = {"w": np.ones((4, 4), np.float32)}
     changes = {"depths": (1, 1, 1, 1), "stem_width": 2}
-    path = written(tmp_path / "nested.npy", nested)
+    path = written(tmp_path / "nested.npy", {**nested, "exp_state": [nested["exp_state"]]})
     encoder = from_state(haiku_state(load_npy(path), path), "detcon", "resnet-50", **changes)
     conv = small["params"]["res_net50/~/block_group_1/~/block_0/~/conv_1"]["w"]
     torch.testing.assert_close(encoder.get_parameter("stages.1.0.convs.1.weight")[3, 2], torch.tensor(conv[:, :, 2, 3]))

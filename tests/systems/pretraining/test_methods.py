@@ -51,6 +51,14 @@ def test_a_batch_tells_the_numbers_of_its_samples(data: Path) -> None:
 
 
 @EVERY
+def test_a_collapse_is_looked_for_in_one_vector_an_image(method: Method, network: dict, data: Path) -> None:
+    task, model, teachers, batch = begun(method, data, **network)
+    _, features, _ = task.method_loss(model, batch, StepContext(step=0, steps=1, teachers=teachers))
+    assert features.shape[1:] == (model.encoder.width,)
+    assert len(features) % task.run.batch_size == 0
+
+
+@EVERY
 def test_the_loss_falls_and_gradients_reach_all_that_learns(method: Method, network: dict, data: Path) -> None:
     task, model, teachers, batch = begun(method, data, **network)
     context = StepContext(step=0, steps=1, teachers=teachers)

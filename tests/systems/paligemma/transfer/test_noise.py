@@ -61,3 +61,9 @@ def test_a_model_names_as_many_boxes_and_never_ends(tokens: Tokens, tmp_path: Pa
     heard: list[str] = []
     make_answers(answerer, task, examples, save=file, longest=2, note=heard.append)
     assert "in longest and noise boxes" in heard[0]
+
+
+def test_a_sum_of_rounded_logarithms_is_no_chance_above_one(tokens: Tokens) -> None:
+    ids = tokens.encode(f"{BOX} cat")
+    for text in (ids, [*ids, tokens.encode("x ;")[-1]]):
+        assert label_chances(tokens, text, [1e-6] * len(text)) == [1.0] * 4

@@ -18,7 +18,7 @@ from tapetum.hub.loading import load as load_any
 from tapetum.systems.perception_test.baselines.content import SOUND_RATE, VideoContent
 from tapetum.systems.perception_test.localiser import features
 from tapetum.systems.perception_test.localiser.config import LocaliserConfig, LocaliserRun
-from tapetum.systems.perception_test.localiser.decode import decode_segments, resample, soft_nms
+from tapetum.systems.perception_test.localiser.decode import SHORTEST_S, decode_segments, resample, soft_nms
 from tapetum.systems.perception_test.localiser.model import Localiser, anchors, assign_targets, distance_iou, focal_loss
 from tapetum.systems.perception_test.localiser.predict import LocaliserPredictor
 from tapetum.systems.perception_test.localiser.run import train_localiser
@@ -77,6 +77,13 @@ def test_moments_become_segments_and_overlapping_ones_lose() -> None:
     assert found[1][1:] == pytest.approx((chances[2], 30.0, 38.0))  # moment 8 of stride 2, at step 17
     assert found[2][1:] == pytest.approx((chances[1] * np.exp(-1 / TINY.sigma), 16.0, 24.0))
     assert decode_segments(logits, distances, at, replace(TINY, least_score=0.6), 64.0) == [found[0]]
+
+
+def test_what_is_as_short_as_the_shortest_is_no_segment() -> None:
+    at = torch.tensor([[0.0, 0.0, 0.0, 1.0]] * 2, dtype=torch.float64)
+    reach = torch.tensor([[0.0, SHORTEST_S], [0.0, 2 * SHORTEST_S]], dtype=torch.float64)
+    found = decode_segments(torch.zeros(2, 1), reach, at, TINY, seconds=float(TINY.length))
+    assert [row[3] for row in found] == [2 * SHORTEST_S]
 
 
 def test_soft_nms_lets_go_of_what_falls_below() -> None:

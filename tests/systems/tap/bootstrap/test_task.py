@@ -14,6 +14,8 @@ from tapetum.systems.tap.bootstrap.labels import warp_tracks
 from tapetum.systems.tap.bootstrap.showings import FootageSample, collate_footage, show_clip
 from tapetum.systems.tap.bootstrap.task import BootstrapTask
 from tapetum.systems.tap.network.types import TrackEstimate, Trajectories
+from tapetum.tracks.training.data import empty_clips
+from tapetum.train import StepContext
 
 Drift = Callable[..., np.ndarray]
 
@@ -93,6 +95,13 @@ def test_a_student_that_agrees_has_no_position_loss_and_one_that_is_off_has_hube
     partly[0, :3] += 3  # pixels along each axis: three of six points are not within 2
     assert float(free.footage_loss(Knows(partly, hidden, batch.maps), batch, teacher)[1]["within_2px"]) == pytest.approx(0.5)
     assert free.footage_loss(far, batch, teacher)[0] > 0.5
+    whole = xy.round()
+    partly = whole.clone()
+    partly[0, :3, :, 0] += 2  # exactly 2 pixels are not within 2, as in TAP-Vid
+    still = Knows(whole, hidden, torch.eye(3).expand_as(batch.maps))
+    unmoved = replace(batch, maps=torch.eye(3).expand_as(batch.maps))
+    student = Knows(partly, hidden, unmoved.maps)
+    assert float(free.footage_loss(student, unmoved, still)[1]["within_2px"]) == 0.5
 
 
 def test_rebalance_weighs_visible_frames_of_pseudo_labels() -> None:
@@ -104,3 +113,20 @@ def test_rebalance_weighs_visible_frames_of_pseudo_labels() -> None:
         settings = Ingredients(points=6, rebalance=rebalance)
         occlusion.append(alone(settings).footage_loss(student, batch, teacher)[1]["occlusion"])
     assert float(occlusion[1]) == pytest.approx(2 * float(occlusion[0]), rel=1e-5)
+
+
+def test_losses_of_clips_and_footage_are_added_up_and_what_weighs_nothing_is_not_computed() -> None:
+    xy, hidden, batch = scene()
+    still = torch.eye(3).expand_as(batch.maps)
+    teacher, student = Knows(xy, hidden, still), Knows(xy, hidden, batch.maps, off=0.5)
+    context = StepContext(teachers={"ema": teacher})
+    clip = empty_clips(1, 2, 8, 1)
+    for weight in (0.0, 0.25):
+        task = alone(Ingredients(points=6, proximity=False, weight=weight))
+        task.family.clip_loss = lambda model, sample: (torch.tensor(3.0), {"position": torch.tensor(1.0)})
+        footage = float(task.loss(student, batch, context)[0])
+        assert task.loss(student, clip, context)[0] == 3
+        student.asked = None
+        total, logs = task.loss(student, {"footage": batch, "synthetic": clip}, context)
+        assert float(total) == pytest.approx(3 + weight * footage)
+        assert ("footage/loss" in logs) == (student.asked is not None) == (weight > 0)

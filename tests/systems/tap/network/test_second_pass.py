@@ -127,6 +127,20 @@ def test_features_read_at_all_positions_are_those_read_where_points_are_visible(
     assert (weight == 0).any()
 
 
+@torch.no_grad()
+def test_chunks_of_points_on_an_accelerator_have_features_of_their_own():
+    """Shapes alone, on a device that computes nothing."""
+    model = network(second_pass=True).model.to("meta")
+    queries, logits = torch.zeros(1, 5, 3, device="meta"), torch.zeros(1, 5, 6, device="meta")
+    features = model.features(torch.zeros(1, 6, 48, 64, 3, device="meta"))
+    points, first = (
+        model.query_features(features, queries),
+        Trajectories(torch.zeros(1, 5, 6, 2, device="meta"), logits, logits),
+    )
+    found = average_visible_features(model, features, points, first, queries[..., 0], chunk=2)
+    assert found.initial.shape == points.initial.shape
+
+
 def test_chunks_of_points_change_nothing():
     tracker, video = network(second_pass=True), noise()
     queries = np.random.default_rng(1).uniform(0, [5, 64, 48], (7, 3)).astype(np.float32)

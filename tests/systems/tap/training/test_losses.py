@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -116,3 +117,19 @@ def test_matching_term_is_least_where_soft_argmax_is_right():
         matching_loss(heatmap, place.expand(1, 1, 1, 2), visible(1), (8, 8)).backward()
         optimizer.step()
     torch.testing.assert_close(soft_argmax(heatmap.detach()[0, 0])[0], place, atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("best", [(0, 3), (7, 0), (3, 9), (0, 0), (7, 9)])
+def test_a_soft_argmax_at_a_border_takes_the_cells_that_are_there(best: tuple[int, int]) -> None:
+    from tapetum.systems.tap.network.matching import DISC_RADIUS, soft_argmax
+
+    heatmap = np.random.default_rng(0).normal(0, 1, (8, 10))
+    heatmap[best] = 4
+    near = {
+        (y, x): np.exp(heatmap[y, x])
+        for y in range(8)
+        for x in range(10)
+        if (y - best[0]) ** 2 + (x - best[1]) ** 2 < DISC_RADIUS**2
+    }
+    mean = sum(np.array([x + 0.5, y + 0.5]) * value for (y, x), value in near.items()) / sum(near.values())
+    np.testing.assert_allclose(soft_argmax(torch.tensor(heatmap[None], dtype=torch.float32))[0].numpy(), mean, rtol=1e-5)

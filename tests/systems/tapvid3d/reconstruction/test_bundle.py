@@ -143,3 +143,13 @@ def test_points_from_several_views_and_from_one_place() -> None:
     np.testing.assert_allclose(points[:, :3] / points[:, 3:], bundle.points[:, :3], atol=1e-8)
     far = triangulate(bundle.poses[[0, 0]], places[:, [0, 0]], np.ones((30, 2)))
     np.testing.assert_allclose(far[:, :2] / far[:, 2:3], places[:, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize("weight", [1e-6, 1.0, 1e6])
+def test_a_single_ray_ends_in_the_distance_whatever_it_weighs(weight: float) -> None:
+    pose = np.column_stack([rotation(np.array([0.1, -0.2, 0.3])), [1.0, 2.0, 3.0]])[None]
+    place = np.array([[[0.3, -0.2]]])
+    [point] = triangulate(pose, place, np.array([[weight]]))
+    ray = pose[0, :, :3].T @ [0.3, -0.2, 1.0]
+    np.testing.assert_allclose(point[:3], ray / np.linalg.norm(ray), atol=2e-3)
+    assert abs(point[3]) < 1e-3

@@ -95,8 +95,7 @@ def vot_overlap(a: Float[np.ndarray, "n 4"], b: Float[np.ndarray, "n 4"]) -> Flo
 
     def spans(box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """First and last pixel in a raster that begins at `first`; the toolkit bounds the last by a place of the image."""
-        end = np.minimum(last, box[:, :2] + box[:, 2:] - 1 - first)
-        return np.maximum(box[:, :2] - first, 0), np.minimum(end, last - first)
+        return np.maximum(box[:, :2] - first, 0), np.minimum(last, box[:, :2] + box[:, 2:] - 1 - first)
 
     (start_a, end_a), (start_b, end_b) = spans(a), spans(b)
     area_a, area_b = (np.clip(end - start + 1, 0, None).prod(1) for start, end in ((start_a, end_a), (start_b, end_b)))
