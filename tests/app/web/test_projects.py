@@ -16,8 +16,8 @@ from starlette.testclient import TestClient
 from support.web_page import edit, error_of, first_item, ok, serving, track
 from tapetum.app.web import database
 from tapetum.app.web.database import FILE, MIGRATIONS, Database
-from tapetum.app.web.hidden import HIDDEN
 from tapetum.app.web.edits import Points, apply, replay
+from tapetum.app.web.hidden import HIDDEN
 from tapetum.core.errors import BadInput
 
 

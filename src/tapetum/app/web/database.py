@@ -49,7 +49,8 @@ _SCHEMA = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name"
 _ID = "length(id) = 16 AND id NOT GLOB '*[^0-9a-f]*'"
 _ROWS = {
     "items": f"{_ID} AND kind IN ('video', 'image', 'unreadable') AND frames BETWEEN 0 AND 1000000000 "
-    "AND fps BETWEEN 0 AND 1e9 AND width BETWEEN 0 AND 1000000 AND height BETWEEN 0 AND 1000000 AND ifnull(length(times) % 8, 0) = 0",
+    "AND fps BETWEEN 0 AND 1e9 AND width BETWEEN 0 AND 1000000 "
+    "AND height BETWEEN 0 AND 1000000 AND ifnull(length(times) % 8, 0) = 0",
     "projects": "revision >= 0 AND position >= 0",
     "edits": "position >= 0",
     "tracks": "frames > 0 AND length(track) = 16 * frames AND ifnull(length(backward) = 4 * frames, 1)",

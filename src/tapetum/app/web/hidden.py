@@ -12,6 +12,7 @@ from tapetum.core.reading import kind_of
 
 HIDDEN = ".tapetum-web"
 """What is kept lies in this folder of the served one."""
+_FOLDERS = "exports", "features", "indexes", "jobs", "uploads"
 _STEP = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
@@ -42,6 +43,8 @@ def open_hidden(served: Path) -> Path:
     place = make_folder(served, HIDDEN)
     for each in sorted(place.iterdir()):
         check_plain(each)
+        if each.name in _FOLDERS:
+            make_folder(place, each.name)
     return place
 
 
@@ -61,6 +64,8 @@ def open_plain(place: Path, *names: str, flags: int = os.O_RDONLY) -> int:
 
     Raises OSError where it cannot be opened, one of the steps is a link, or it is no file.
     """
+    if any(name in ("", ".", "..") or "/" in name for name in names):
+        raise OSError(f"{'/'.join(names)} has names that lead elsewhere")
     at = os.open(place, _STEP)
     try:
         for name in names[:-1]:

@@ -51,9 +51,9 @@ def index_folder(folder: Path, model: str) -> Path:
 
     Raises BadInput where it is a link, or there is one in it.
     """
-    own, elsewhere = folder / OWN, check_plain(_indexes(folder) / model, below=True)
+    own, elsewhere = (check_plain(place, below=True) for place in (folder / OWN, _indexes(folder) / model))
     if not (own / DATABASE).is_file() and not (elsewhere / DATABASE).is_file():
-        return check_plain(own, below=True)
+        return own
     return own if own_model(folder) == model else elsewhere
 
 

@@ -74,7 +74,7 @@ def make_app(
     try:
         page = Page(folder, model, device, upload_bytes, jobs_at_once, words)
     except OSError as error:
-        raise BadInput(f"cannot write into {folder} ({error.strerror}); choose a folder that can be written") from error
+        raise BadInput(f"cannot write into {folder} ({error.strerror or error}); choose a folder that can be written") from error
 
     @asynccontextmanager
     async def alive(app: Starlette) -> AsyncIterator[None]:
