@@ -99,6 +99,8 @@ def test_an_edit_takes_the_place_of_what_was_undone(page: TestClient, item: str)
         {"type": "add_point", "frame": 0, "x": 64.5, "y": 1},
         {"type": "add_point", "frame": 0, "x": 1, "y": -0.1},
         {"type": "add_point", "frame": 0, "x": True, "y": 1},
+        {"type": "add_point", "frame": 0, "x": 10**400, "y": 1},
+        {"type": "add_point", "frame": 10**400, "x": 1, "y": 1},
         {"type": "add_point", "frame": 0, "x": None, "y": 1},
         {"type": "add_point", "frame": 0, "x": 1, "y": 1, "name": "a\nb"},
         {"type": "add_point", "frame": 0, "x": 1, "y": 1, "name": "x" * 201},

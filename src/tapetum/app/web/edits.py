@@ -13,6 +13,7 @@ What is saved says all, ids and colours among it, so that the same edits always 
 import math
 import re
 import secrets
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -244,7 +245,7 @@ def _place(content: dict[str, Any], item: Item) -> dict[str, float]:
 
 def _number(content: dict[str, Any], name: str) -> float:
     value = content.get(name)
-    if type(value) not in (int, float) or not abs(value) < math.inf:  # type: ignore[arg-type]  # int of any length
+    if type(value) not in (int, float) or not abs(value) <= sys.float_info.max:  # type: ignore[arg-type]
         raise Refused(400, f"{name} is {str(value)[:40]}; give a finite number")
     return float(value)  # type: ignore[arg-type]
 
