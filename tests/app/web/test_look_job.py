@@ -188,7 +188,7 @@ def test_a_ledger_that_is_nested_very_deeply_is_one_line(page: TestClient, folde
     Ledger(folder / "ledger.json", {}, command="test").write()
     content = json.loads((folder / "ledger.json").read_text())
     deep: Any = 1
-    for _ in range(400):
+    for _ in range(490):
         deep = [deep]
     (folder / "ledger.json").write_text(json.dumps({**content, "more": deep}))
     answer = page.get("/api/runs")

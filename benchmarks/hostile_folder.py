@@ -1,0 +1,390 @@
+"""Serve folders that somebody has prepared, ask the server for what a page asks, and count what went wrong.
+
+    python benchmarks/hostile_folder.py [--only NAME] [--patience 60] [--keep DIR] [--out evidence/hostile-folder/results.json]
+
+Each of the 40 folders has a video with a point on it, as a server before has left them, and one trap: in `.tapetum-web`, beside
+it, or in what is sent. `tapetum serve` is started in it by the command line, as by somebody who has just unpacked it, and once
+more where what is old is removed. Beside the folder lies another with files that nobody has given away.
+
+    code_run    code of the folder ran
+    outside     a file beside the folder was handed out, changed, emptied or removed; or one of the videos was
+    traceback   "Traceback" or "unforeseen" in what the server prints, or what it or a job answers
+    error_500   an answer with status 500 or more
+    no_start    no address, and no refusal in one line with exit code 2 either
+    hang        a start, a request or a job that took more than --patience seconds
+"""
+
+import argparse
+import hashlib
+import io
+import json
+import os
+import re
+import select
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from tapetum.app.web.database import FILE, Database
+from tapetum.app.web.items import Items
+from tapetum.app.web.projects import Projects
+from tapetum.video import write_video
+
+FAULTS = "code_run", "outside", "traceback", "error_500", "no_start", "hang"
+HIDDEN, ID = ".tapetum-web", "0123456789abcdef"
+SECRET, PINK = "what nobody has given away", (250, 10, 200)
+DONE = {"state": "done", "done": 1, "total": 1, "seconds_left": None, "message": ""}
+NETWORK = {"model_type": "dpt", "auto_map": {"AutoModelForDepthEstimation": "evil.Net", "AutoConfig": "evil.Net"}}
+Trap = Callable[[Path, Path, str], None]
+"""Sets a trap, given the folder, the one beside it, and the id of the video."""
+
+
+def prepare(base: Path) -> tuple[Path, Path, str]:
+    """Make the folder as a server has left it, and the one beside it; gives both, and the id of the video."""
+    folder, outside = base / "folder", base / "outside"
+    (outside / "mine").mkdir(parents=True)
+    for name in ("secret.txt", "mine/notes.txt"):
+        (outside / name).write_text(SECRET)
+    Image.new("RGB", (64, 48), PINK).save(outside / "secret.png")
+    with closing(sqlite3.connect(outside / "mine.sqlite")) as other, other:
+        other.execute(f"CREATE TABLE mine AS SELECT '{SECRET}' AS text")
+    (folder / HIDDEN / "jobs").mkdir(parents=True)
+    write_video(folder / "clip.mp4", np.full((6, 48, 64, 3), 90, np.uint8), 10)
+    (folder / "evil.py").write_text(f"open({str(base / 'ran')!r}, 'w')\nclass Net:\n    pass\n")
+    database = Database(folder / HIDDEN / FILE)
+    [item] = Items(database, folder).look()
+    Projects(database).edit(item, {"type": "add_point", "frame": 0, "x": 5, "y": 5})
+    database.close()
+    return folder, outside, item.id
+
+
+def job(name: str = ID, progress: Any = None, result: Any = None, **fields: Any) -> Trap:
+    """A job that no server was asked for; texts have OUT for the folder beside, ITEM for the video."""
+
+    def trap(folder: Path, outside: Path, item: str) -> None:
+        place = folder / HIDDEN / "jobs" / name
+        (place / "file").mkdir(parents=True)
+        (place / "file" / "link.mp4").symlink_to(outside / "secret.txt")
+        about = {"id": name, "kind": "index", "item": None, "created": 0, "settings": {}, **fields}
+        for file, content in (("job", about), ("progress", progress), ("result", result)):
+            if content is not None:
+                text = content if isinstance(content, str) else json.dumps(content)
+                (place / f"{file}.json").write_text(text.replace("OUT", str(outside)).replace("ITEM", item))
+
+    return trap
+
+
+def export_of(file: str) -> Trap:
+    """A film that is done, and is not in its folder."""
+    return job(kind="export", item="ITEM", progress=DONE, result={"result": {"file": file}})
+
+
+def link(name: str, target: str) -> Trap:
+    """A link to a place beside the folder, where something else was expected."""
+
+    def trap(folder: Path, outside: Path, item: str) -> None:
+        path = folder / name.replace("ITEM", item)
+        if path.is_dir():
+            shutil.rmtree(path)
+        path.unlink(missing_ok=True)
+        path.parent.mkdir(exist_ok=True)
+        path.symlink_to(outside / target)
+
+    return trap
+
+
+def pipe(name: str) -> Trap:
+    """A pipe into which nobody writes."""
+
+    def trap(folder: Path, outside: Path, item: str) -> None:
+        path = folder / HIDDEN / name
+        path.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.mkfifo(path)
+
+    return trap
+
+
+def sql(statement: str) -> Trap:
+    """A database that no server wrote."""
+
+    def trap(folder: Path, outside: Path, item: str) -> None:
+        about = (outside / "secret.png").stat()
+        text = statement.replace("OUT", str(outside)).replace("ITEM", item)
+        text = text.replace("SIZE", str(about.st_size)).replace("TIME", str(about.st_mtime_ns))
+        with closing(sqlite3.connect(folder / HIDDEN / FILE)) as database:
+            database.executescript(text)
+
+    return trap
+
+
+def write(**contents: str) -> Trap:
+    """Files of the folder, by name with __ for / and _ for the dot; EVIL is code that shows that it ran."""
+
+    def trap(folder: Path, outside: Path, item: str) -> None:
+        for name, content in contents.items():
+            path = folder / name.replace("__", "/").replace("_", ".")
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes((folder / "evil.py").read_bytes() if content == "EVIL" else content.encode())
+
+    return trap
+
+
+def strange_names(folder: Path, outside: Path, item: str) -> None:
+    """Names that are not UTF-8, of a video and of a run."""
+    name = os.fsdecode(b"caf\xe9")
+    shutil.copy(folder / "clip.mp4", folder / f"{name}.mp4")
+    (folder / name).mkdir()
+    (folder / name / "log.jsonl").touch()
+
+
+def nothing(folder: Path, outside: Path, item: str) -> None:
+    """The trap is in what is sent."""
+
+
+EVIL, MOVE = "evil.py:Net", "UPDATE items SET size = SIZE, time = TIME, kind = 'image', path = "
+LOOK = {"frame": 0, "text": "a", "labels": ["a"]}
+SHORT = "INSERT INTO tracks SELECT id, 'x', 6, x'00', NULL, 0 FROM items"
+VIEW = "WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n) SELECT id, 'x' AS path, 0 AS kind FROM n"
+TRAPS: dict[str, Trap] = {
+    "index by own code": job("0", settings={"model": EVIL}),
+    "index by own code, a good id": job(settings={"model": EVIL, "device": None}),
+    "track by own code": job(kind="track", item="ITEM", settings={"model": EVIL, "device": None, "clicks": [[[0, 5, 5]]]}),
+    "look by own code": job(kind="look", item="ITEM", settings={**LOOK, "verb": "classify", "loads": EVIL}),
+    "look by random code": job(kind="look", item="ITEM", settings={**LOOK, "verb": "ask", "model": f"random:{EVIL}"}),
+    "space by own code": job(kind="space", item="ITEM", settings={"model": EVIL, "device": None, "depth": "adjust"}),
+    "module beside the video": write(tyro_py="EVIL", numpy_py="EVIL"),
+    "network beside the video": write(**{"clip-depth__config_json": json.dumps(NETWORK), "clip-depth__evil_py": "EVIL"}),
+    "id is a path": job(kind="track", id="OUT/mine", progress=DONE),
+    "id leads up": job("1", kind="track", id="../../../outside/mine", progress=DONE),
+    "file is a path": export_of("OUT/secret.txt"),
+    "file leads up": export_of("../../../../../outside/secret.txt"),
+    "file is a link": export_of("link.mp4"),
+    "result is a list": job(progress=DONE, result=[1]),
+    "job is a list": job(id=[], kind=[]),
+    "job lacks a field": job(created=None, settings=None),
+    "progress is nested deeply": job(progress="[" * 100_000),
+    "progress says it waits": job(kind="track", item="ITEM", settings={"model": EVIL}, progress={**DONE, "state": "waiting"}),
+    "job is a pipe": pipe(f"jobs/{ID}/job.json"),
+    "job is a link": link(f"{HIDDEN}/jobs/{ID}", "mine"),
+    "jobs is a link": link(f"{HIDDEN}/jobs", "mine"),
+    "hidden folder is a link": link(HIDDEN, "mine"),
+    "features is a link": link(f"{HIDDEN}/features", "mine"),
+    "exports is a link": link(f"{HIDDEN}/exports", "mine"),
+    "uploads is a link": link(f"{HIDDEN}/uploads", "mine"),
+    "features lead out": link(f"{HIDDEN}/features/ITEM.new", "secret.txt"),
+    "lock is a link": link(f"{HIDDEN}/server.lock", "secret.txt"),
+    "lock is a pipe": pipe("server.lock"),
+    "database is a pipe": pipe(FILE),
+    "database is a link": link(f"{HIDDEN}/{FILE}", "mine.sqlite"),
+    "database is endless": sql(f"DROP TABLE items; CREATE VIEW items AS {VIEW}"),
+    "item leads up": sql(f"{MOVE} '../outside/secret.png'"),
+    "item is a path": sql(f"{MOVE} 'OUT/secret.png'"),
+    "video became a link": link("clip.mp4", "secret.png"),
+    "points are no points": sql("""UPDATE edits SET edit = '{"type": "add", "points": [{"id": []}]}'"""),
+    "tracks are short": sql(f"{SHORT}; UPDATE items SET frames = 1e15, times = x'00'"),
+    "index is a link": link(".tapetum-index", "mine"),
+    "log leads out": link("log.jsonl", "secret.txt"),
+    "names are not UTF-8": strange_names,
+    "requests are odd": nothing,
+}  # fmt: skip
+
+
+class Server:
+    """A server in a folder, and what was found wrong with it."""
+
+    def __init__(self, folder: Path, patience: float):
+        self.patience, self.faults, self.said, self.refused = patience, set[str](), "", False
+        command = [sys.executable, "-P", "-m", "tapetum.app.shell.main", "serve", ".", "--port", "0", "--model", "static"]
+        self.process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        assert self.process.stdout is not None
+        readable, _, _ = select.select([self.process.stdout], [], [], patience)
+        line = self.process.stdout.readline().decode() if readable else ""
+        found = re.fullmatch(r"(http://\S+)/\?token=(\S+)\n", line)
+        self.address, self.token = found.groups() if found else ("", "")
+        if not found:
+            self._end()
+            self.refused = self.process.returncode == 2 and not self.said and line.startswith("tapetum: ")
+            self.said = line + self.said
+            self.faults |= set() if self.refused else {"no_start" if readable else "hang"}
+
+    def ask(self, path: str, content: Any = None, method: str | None = None) -> bytes:
+        """Send a request; gives the body of its answer."""
+        data = content if content is None or isinstance(content, bytes) else json.dumps(content).encode()
+        request = urllib.request.Request(self.address + path, data, {"X-Tapetum-Token": self.token}, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=self.patience) as answer:
+                status, body = answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            status, body = error.code, error.read()
+        except OSError as error:
+            self.faults.add("hang" if isinstance(error, TimeoutError) else "traceback")  # or it has crashed
+            return b""
+        if status >= 500:
+            self.faults.add("error_500")
+        if b"unforeseen" in body or b"Traceback" in body:
+            self.faults.add("traceback")
+        if SECRET.encode() in body or (body.startswith(b"\xff\xd8") and _is_pink(body)):
+            self.faults.add("outside")
+        return body
+
+    def read(self, path: str, content: Any = None) -> dict[str, Any]:
+        """Send a request; gives its answer as an object, {} where it is none."""
+        with suppress(ValueError):
+            return json.loads(self.ask(path, content))
+        return {}
+
+    def run_job(self, path: str, content: Any) -> None:
+        """Begin a job, and wait until it is over."""
+        begun, end = self.read(path, content), time.monotonic() + self.patience
+        begun = begun.get("job") or begun
+        while begun.get("state") in ("waiting", "running"):
+            if time.monotonic() > end:
+                self.faults.add("hang")
+                return
+            time.sleep(0.1)
+            begun = self.read(f"/api/jobs/{begun['id']}")
+
+    def close(self) -> None:
+        """End it, and look at what it has printed."""
+        if self.process.poll() is None:
+            self._end()
+        if "Traceback" in self.said or "unforeseen" in self.said:
+            self.faults.add("traceback")
+
+    def _end(self) -> None:
+        try:
+            self.process.terminate()
+            self.said += self.process.communicate(timeout=20)[0].decode(errors="replace")
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.faults.add("hang")
+            self.process.communicate()
+
+
+def _is_pink(data: bytes) -> bool:
+    return bool(np.abs(np.asarray(Image.open(io.BytesIO(data))).mean((0, 1)) - PINK).max() < 20)
+
+
+def visit(server: Server, item: str, name: str) -> None:
+    """Ask for what a page asks for, with a click on Track, Search and Compute depth."""
+    for path in ("/api/state", "/api/runs", "/api/models", f"/api/jobs/{ID}", f"/api/jobs/{ID}/file", "/api/jobs/0"):
+        server.ask(path)
+    numbers = [item, *(each["id"] for each in server.read("/api/state").get("items", []) if each["id"] != item)]
+    for on in (f"/api/items/{number}" for number in numbers):
+        for path in ("project", "frames/0.jpg", "tracks.bin", "space", "check", "export?format=csv"):
+            server.ask(f"{on}/{path}")
+        server.ask(f"{on}/edits", {"type": "add_point", "frame": 0, "x": 5, "y": 6})
+        server.run_job(f"{on}/jobs", {"kind": "track"})
+    on = f"/api/items/{item}"
+    for run in server.read("/api/runs").get("runs", []):
+        server.ask(f"/api/runs/{run['id']}")
+    if name == "network beside the video":
+        server.run_job(f"{on}/jobs", {"kind": "space", "depth": "file"})
+    if name == "index is a link":
+        server.run_job("/api/search?text=a&model=resnet-nano", None)
+    server.ask("/api/upload?name=new.png", b"no image")
+    if name == "requests are odd":
+        for content in ({"kind": []}, {"kind": "export", "format": ["mp4"]}, [], {"kind": "track", "points": [[]]}):
+            server.ask(f"{on}/jobs", content)
+        for x in (10**400, "1", [], None):
+            server.ask(f"{on}/edits", {"type": "add_point", "frame": 0, "x": x, "y": 1})
+        for frame in ("9" * 5000, "-1", "%00", "%D9%A1"):
+            server.ask(f"{on}/frames/{frame}.jpg")
+        for model in (EVIL, f"random:{EVIL}", "../evil.py:Net", [EVIL]):
+            server.ask(f"{on}/look", {"verb": "ask", "text": "a", "model": model})
+        begun = [server.read(f"{on}/look", {"verb": "caption"}) for _ in range(80)]
+        if sum("id" in each for each in begun) > 60:
+            server.faults.add("hang")  # a queue without an end
+    for each in server.read(f"{on}/project").get("job") or {}, {"id": ID}:
+        server.ask(f"/api/jobs/{each.get('id')}", method="DELETE")
+
+
+def wait_for_jobs(folder: Path, patience: float) -> bool:
+    """Wait for the jobs of a folder, which go on without their server; those that do not end are ended: whether all did."""
+    end = time.monotonic() + patience
+    while found := [line.parent for line in Path("/proc").glob("[0-9]*/cmdline") if str(folder).encode() in read_line(line)]:
+        if time.monotonic() > end:
+            for each in found:
+                os.kill(int(each.name), signal.SIGKILL)
+            return False
+        time.sleep(0.2)
+    return True
+
+
+def read_line(line: Path) -> bytes:
+    """Read the command line of a process, which may have ended."""
+    with suppress(OSError):
+        return line.read_bytes()
+    return b""
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Checksums of what lies in a folder and below."""
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*") if path.is_file()}
+
+
+def main() -> None:
+    """Serve each folder, print what went wrong, and the counts."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=TRAPS)
+    parser.add_argument("--patience", type=float, default=60.0)
+    parser.add_argument("--keep", type=Path)
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    root = given.keep or Path(tempfile.mkdtemp(prefix="hostile-folder-"))
+    rows: dict[str, dict[str, Any]] = {}
+    for number, (name, trap) in enumerate(TRAPS.items()):
+        if given.only not in (None, name):
+            continue
+        base = root / str(number)
+        folder, outside, item = prepare(base)
+        before = {**digests(outside), str(folder / "clip.mp4"): digests(folder)[str(folder / "clip.mp4")]}
+        trap(folder, outside, item)
+        faults, refused, said = set[str](), False, ""
+        for _ in range(2 if name.startswith("id ") else 1):
+            server = Server(folder, given.patience)
+            try:
+                if server.address:
+                    visit(server, item, name)
+            finally:
+                server.close()
+            if not wait_for_jobs(folder, given.patience):
+                faults.add("hang")
+            faults, refused, said = faults | server.faults, server.refused, said + server.said
+        after = {**digests(outside), str(folder / "clip.mp4"): digests(folder).get(str(folder / "clip.mp4"))}
+        if name != "video became a link" and after != before:
+            faults.add("outside")
+        if (base / "ran").exists():
+            faults.add("code_run")
+        rows[name] = {"faults": sorted(faults), "answer": "refused in one line" if refused else "served"}
+        print(f"{name:30} {rows[name]['answer']:19} {', '.join(sorted(faults)) or 'ok'}", flush=True)
+        if faults and said:
+            print(f"    {said.strip().splitlines()[-1][:200]}", flush=True)
+    counts = Counter(fault for row in rows.values() for fault in row["faults"])
+    total = {fault: counts[fault] for fault in FAULTS}
+    print(f"{len(rows)} folders: " + ", ".join(f"{count} {fault}" for fault, count in total.items()))
+    if given.out:
+        given.out.parent.mkdir(parents=True, exist_ok=True)
+        given.out.write_text(json.dumps({"folders": len(rows), **total, "rows": rows}, indent=1) + "\n")
+    if given.keep is None:
+        shutil.rmtree(root)
+    sys.exit(bool(counts))
+
+
+if __name__ == "__main__":
+    main()
