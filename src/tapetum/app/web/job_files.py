@@ -73,7 +73,7 @@ def read_progress(folder: Path) -> dict[str, Any] | None:
     read_ = read(folder, "progress.json")
     if not isinstance(read_, dict):
         return None
-    now = {name: read_.get(name) for name in WAITING}
+    now: dict[str, Any] = {name: read_.get(name) for name in WAITING}
     numbers = now["done"], now["total"], 0 if now["seconds_left"] is None else now["seconds_left"]
     texts = isinstance(now["state"], str) and isinstance(now["message"], str)
     return (
