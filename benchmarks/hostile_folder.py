@@ -1,6 +1,6 @@
 """Serve folders that somebody has prepared, ask the server for what a page asks, and count what went wrong.
 
-    python benchmarks/hostile_folder.py [--only NAME] [--patience 60] [--keep DIR] [--out evidence/hostile-folder/results.json]
+    python benchmarks/hostile_folder.py [--only NAME] [--patience 60] [--workers 2] [--keep DIR] [--out FILE]
 
 Each of the 40 folders has a video with a point on it, as a server before has left them, and one trap: in `.tapetum-web`, beside
 it, or in what is sent. `tapetum serve` is started in it by the command line, as by somebody who has just unpacked it, and once
@@ -30,6 +30,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,8 @@ def visit(server: Server, item: str, name: str) -> None:
         begun = [server.read(f"{on}/look", {"verb": "caption"}) for _ in range(80)]
         if sum("id" in each for each in begun) > 60:
             server.faults.add("hang")  # a queue without an end
+        for each in begun:
+            server.ask(f"/api/jobs/{each.get('id')}", method="DELETE")
     for each in server.read(f"{on}/project").get("job") or {}, {"id": ID}:
         server.ask(f"/api/jobs/{each.get('id')}", method="DELETE")
 
@@ -173,9 +176,36 @@ def read_line(line: Path) -> bytes:
     return b""
 
 
-def digests(folder: Path) -> dict[str, str]:
-    """Checksums of what lies in a folder and below."""
-    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*") if path.is_file()}
+def digests(folder: Path, names: str = "*") -> dict[str, str]:
+    """Checksums of files in a folder and below."""
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob(names) if path.is_file()}
+
+
+def serve_one(base: Path, name: str, patience: float) -> dict[str, Any]:
+    """Serve the folder with one trap, and say what went wrong and whether it was refused."""
+    folder, outside, item = prepare(base)
+    before = {**digests(outside), **digests(folder, "clip.mp4")}
+    TRAPS[name](folder, outside, item)
+    faults, refused, said = set[str](), False, ""
+    for _ in range(2 if name.startswith("id ") else 1):
+        server = Server(folder, patience)
+        try:
+            if server.address:
+                visit(server, item, name)
+        finally:
+            server.close()
+        if not wait_for_jobs(folder, patience):
+            faults.add("hang")
+        faults, refused, said = faults | server.faults, server.refused, said + server.said
+    if name != "video became a link" and {**digests(outside), **digests(folder, "clip.mp4")} != before:
+        faults.add("outside")
+    if (base / "ran").exists():
+        faults.add("code_run")
+    answer = "refused in one line" if refused else "served"
+    print(f"{name:30} {answer:19} {', '.join(sorted(faults)) or 'ok'}", flush=True)
+    if faults and said:
+        print(f"    {said.strip().splitlines()[-1][:200]}", flush=True)
+    return {"faults": sorted(faults), "answer": answer}
 
 
 def main() -> None:
@@ -183,38 +213,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=TRAPS)
     parser.add_argument("--patience", type=float, default=60.0)
+    parser.add_argument("--workers", type=int, default=2, help="folders that are served at a time")
     parser.add_argument("--keep", type=Path)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     root = given.keep or Path(tempfile.mkdtemp(prefix="hostile-folder-"))
-    rows: dict[str, dict[str, Any]] = {}
-    for number, (name, trap) in enumerate(TRAPS.items()):
-        if given.only not in (None, name):
-            continue
-        base = root / str(number)
-        folder, outside, item = prepare(base)
-        before = {**digests(outside), str(folder / "clip.mp4"): digests(folder)[str(folder / "clip.mp4")]}
-        trap(folder, outside, item)
-        faults, refused, said = set[str](), False, ""
-        for _ in range(2 if name.startswith("id ") else 1):
-            server = Server(folder, given.patience)
-            try:
-                if server.address:
-                    visit(server, item, name)
-            finally:
-                server.close()
-            if not wait_for_jobs(folder, given.patience):
-                faults.add("hang")
-            faults, refused, said = faults | server.faults, server.refused, said + server.said
-        after = {**digests(outside), str(folder / "clip.mp4"): digests(folder).get(str(folder / "clip.mp4"))}
-        if name != "video became a link" and after != before:
-            faults.add("outside")
-        if (base / "ran").exists():
-            faults.add("code_run")
-        rows[name] = {"faults": sorted(faults), "answer": "refused in one line" if refused else "served"}
-        print(f"{name:30} {rows[name]['answer']:19} {', '.join(sorted(faults)) or 'ok'}", flush=True)
-        if faults and said:
-            print(f"    {said.strip().splitlines()[-1][:200]}", flush=True)
+    names = [name for name in TRAPS if given.only in (None, name)]
+    with ThreadPoolExecutor(given.workers) as pool:
+        rows = dict(zip(names, pool.map(lambda name: serve_one(root / name, name, given.patience), names), strict=True))
     counts = Counter(fault for row in rows.values() for fault in row["faults"])
     total = {fault: counts[fault] for fault in FAULTS}
     print(f"{len(rows)} folders: " + ", ".join(f"{count} {fault}" for fault, count in total.items()))
