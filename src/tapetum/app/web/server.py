@@ -74,7 +74,8 @@ def make_app(
     try:
         page = Page(folder, model, device, upload_bytes, jobs_at_once, words)
     except OSError as error:
-        raise BadInput(f"cannot write into {folder} ({error.strerror or error}); choose a folder that can be written") from error
+        why = error.strerror or error
+        raise BadInput(f"cannot write into {folder} ({why}); choose a folder that can be written") from error
 
     @asynccontextmanager
     async def alive(app: Starlette) -> AsyncIterator[None]:
