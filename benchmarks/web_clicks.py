@@ -32,7 +32,8 @@ import tapetum
 from tapetum.app.verb import Listener
 from tapetum.app.web import track_job
 from tapetum.app.web.check import find_places
-from tapetum.app.web.database import FILE, HIDDEN, Database
+from tapetum.app.web.database import FILE, Database
+from tapetum.app.web.hidden import HIDDEN
 from tapetum.app.web.items import Items
 from tapetum.app.web.projects import Projects
 from tapetum.app.web.tracks import Tracked, TrackStore

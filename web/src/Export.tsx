@@ -1,6 +1,6 @@
 /** Tracks as files for other programs. */
 import { useState } from "preact/hooks";
-import { cancel, isBusy } from "./actions";
+import { cancel, isBusy, isFailed } from "./actions";
 import { download, post } from "./api";
 import { useCell } from "./cell";
 import { JobProgress } from "./JobPanel";
@@ -47,7 +47,7 @@ export function Export() {
   const draw = async (id: string): Promise<string | null> => {
     const begun = await post<Job>(state.path(id, "jobs"), { kind: "export", format });
     const end = await finished(begun.id, setJob);
-    if (end.state === "failed") throw new Error(end.message || "The film was not drawn.");
+    if (isFailed(end)) throw new Error(end.message || "The film was not drawn.");
     return end.state === "done" ? `/api/jobs/${encodeURIComponent(end.id)}/file` : null;
   };
   return (

@@ -1,5 +1,5 @@
 /** The tracking job: begun, watched, cancelled. */
-import { cancel, isBusy, track } from "./actions";
+import { cancel, isBusy, isFailed, track } from "./actions";
 import { useCell } from "./cell";
 import * as state from "./state";
 import { modelLine } from "./look";
@@ -23,7 +23,7 @@ export function JobPanel() {
           onClick={() => track()}
           aria-keyshortcuts="t"
         >
-          Track
+          {job?.state === "interrupted" && !current ? "Go on" : "Track"}
         </button>
         {busy && job && (
           <button type="button" onClick={() => cancel(job)}>
@@ -45,7 +45,7 @@ function describe(job: Job | null, points: number, current: boolean): string {
   if (job?.state === "waiting") return "Waiting for another job to end.";
   if (job?.state === "running") return "Tracking.";
   if (current) return "All points are tracked.";
-  if (job?.state === "failed") return `Tracking failed: ${job.message}`;
+  if (job && isFailed(job)) return `Tracking ${job.state}: ${job.message}`;
   if (job?.state === "cancelled") return "Cancelled; what was computed is kept.";
   return "There are changes that are not tracked yet.";
 }

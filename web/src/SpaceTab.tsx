@@ -1,6 +1,6 @@
 /** A turning view of the tracks: in space where they have depth, else over time. */
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { cancel, isBusy } from "./actions";
+import { cancel, isBusy, isFailed } from "./actions";
 import { useCell, watchAll } from "./cell";
 import { type Angles, drawSpace } from "./drawSpace";
 import { JobProgress } from "./JobPanel";
@@ -166,7 +166,7 @@ function Depth({ flat, setFlat, placed }: { flat: boolean; setFlat: (flat: boole
       </div>
       {busy && job && <JobProgress job={job} />}
       <p class="soft small" role="status">
-        {busy ? "Depth is being computed." : job?.state === "failed" ? `No depth: ${job.message}` : (now?.about?.notes ?? []).join("; ")}
+        {busy ? "Depth is being computed." : job && isFailed(job) ? `No depth: ${job.message}` : (now?.about?.notes ?? []).join("; ")}
       </p>
     </>
   );

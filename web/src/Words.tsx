@@ -1,6 +1,6 @@
 /** Points on things that words name: a model finds boxes on the frame, each of which gets points. */
 import { useEffect, useRef, useState } from "preact/hooks";
-import { cancel, edit, isBusy } from "./actions";
+import { cancel, edit, isBusy, isFailed } from "./actions";
 import { post } from "./api";
 import { useCell } from "./cell";
 import { JobProgress } from "./JobPanel";
@@ -41,7 +41,7 @@ export function Words() {
     setSaid("The model is at work.");
     const begun = await post<Job>(state.path(item.id, "look"), body);
     const end = (await finished(begun.id, setJob)) as Job & Detected;
-    if (end.state === "failed") throw new Error(end.message || "The model failed.");
+    if (isFailed(end)) throw new Error(end.message || "The model failed.");
     const boxes = (end.state === "done" && end.result?.images?.[0]?.boxes) || [];
     if (state.item.value?.id !== item.id) return "";
     for (const { label, box } of boxes) await edit({ type: "add_grid", frame, rows: side, columns: side, box, name: label });

@@ -76,6 +76,11 @@ export function isBusy(job: Job | null | undefined): boolean {
   return job?.state === "waiting" || job?.state === "running";
 }
 
+/** Whether a job ended before it was done, and nobody wanted that; its message says why. */
+export function isFailed(job: Job | null | undefined): boolean {
+  return job?.state === "failed" || job?.state === "interrupted";
+}
+
 /** Places that somebody went to, of the item that is open. */
 const visited = new Set<string>();
 item.watch(() => visited.clear());

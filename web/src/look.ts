@@ -1,4 +1,5 @@
 /** Questions to models about a frame, and their results in one form. */
+import { isFailed } from "./actions";
 import { get, post } from "./api";
 import { Cell } from "./cell";
 import { SHADES } from "./draw";
@@ -51,7 +52,7 @@ async function finish(id: string, asked: { verb: Verb; item: string; frame: numb
     if (look.value?.job.id === id) look.value = { ...asked, job: now };
   });
   if (look.value?.job.id !== id || job.state === "cancelled") return;
-  if (job.state === "failed") throw new Error(job.message || "The model failed.");
+  if (isFailed(job)) throw new Error(job.message || "The model failed.");
   lookResult.value = await readResult(job, asked);
 }
 

@@ -38,7 +38,7 @@ export interface Job {
   id: string;
   kind: string;
   item?: string;
-  state: "waiting" | "running" | "done" | "failed" | "cancelled";
+  state: "waiting" | "running" | "done" | "failed" | "cancelled" | "interrupted";
   done: number;
   total: number;
   seconds_left: number | null;

@@ -30,7 +30,7 @@ def read_curves(log: Path) -> dict[str, list[tuple[float, float]]]:
             for name, value in measured.items():
                 if isinstance(value, int | float) and math.isfinite(value):
                     curves.setdefault(name, []).append((float(record["step"]), float(value)))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise BadInput(f"{log} is no log of a run ({type(error).__name__}); give the log.jsonl in its folder") from error
     return curves
 

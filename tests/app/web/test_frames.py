@@ -14,7 +14,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from support.files import make_image
-from support.web_page import error_of, ok, serving
+from support.web_page import edit, error_of, ok, serving, track
 from tapetum.app.web.answers import Refused
 from tapetum.app.web.frames import Frames
 from tapetum.app.web.items import Item
@@ -106,6 +106,8 @@ def test_frames_may_be_kept_for_good(page: TestClient, item: str) -> None:
         ("frames/x.jpg", 404),
         ("frames/1.png", 404),
         ("frames/99999999999999999999.jpg", 404),
+        (f"frames/{'9' * 5000}.jpg", 404),
+        ("frames/١.jpg", 404),
         ("frames/1.jpg?width=x", 400),
         ("frames/1.jpg?width=-5", 400),
         ("frames/1.jpg?width=12345678", 400),
@@ -202,3 +204,49 @@ def test_requests_that_wait_are_let_go_when_the_server_ends(folder: Path, monkey
     assert refused == ["the server is ending"]
     with pytest.raises(Refused, match="ending"):
         frames.jpeg(item, 2)
+
+
+def test_a_known_file_that_becomes_a_link_out_of_the_folder_is_no_longer_shown(
+    page: TestClient, item: str, folder: Path, tmp_path: Path
+) -> None:
+    shutil.move(folder / "clip.mp4", tmp_path / "outside.mp4")
+    (folder / "clip.mp4").symlink_to(tmp_path / "outside.mp4")  # size and time are those of before
+    for path in ("frames/0.jpg", "project", "tracks.bin"):
+        error_of(page.get(f"{item}/{path}"), 404)
+    assert page.app.state.page.items.by_path(folder / "clip.mp4") is None
+
+
+def test_a_file_that_is_another_one_is_not_shown_as_the_old(page: TestClient, item: str, folder: Path, clip: Path) -> None:
+    write_video(folder / "clip.mp4", np.zeros((3, 16, 16, 3), np.uint8), 10)
+    assert "another file" in error_of(page.get(f"{item}/frames/0.jpg"), 404)
+    (folder / "clip.mp4").write_bytes(clip.read_bytes())
+    assert page.get(f"{item}/frames/0.jpg").status_code == 200
+
+
+def test_names_need_not_be_utf_8(page: TestClient, folder: Path, clip: Path) -> None:
+    strange = os.fsdecode(b"caf\xe9")
+    for _ in range(2):  # once new, once known
+        make_image(folder / f"{strange}.png", (1, 2, 3), (20, 12))
+        (folder / strange).mkdir(exist_ok=True)
+        (folder / strange / "log.jsonl").write_text("")
+        found = items_of(page)
+        assert set(found) == {"caf\\xe9.png", "clip.mp4"}
+        number = found["caf\\xe9.png"]["id"]
+        assert page.get(f"/api/items/{number}/frames/0.jpg").status_code == 200
+        [run] = ok(page.get("/api/runs"))["runs"]
+        assert ok(page.get(f"/api/runs/{run['id']}"))["name"] == "caf\\xe9"
+    ok(page.post("/api/upload?name=new.mp4", content=clip.read_bytes() + b"more"))
+    os.rename(folder / "clip.mp4", folder / f"{strange}.mp4")
+    number = items_of(page)["caf\\xe9.mp4"]["id"]
+    item = f"/api/items/{number}"
+    edit(page, item, "add_point", frame=0, x=1, y=1)
+    track(page, item)
+    assert page.get(f"{item}/export?format=csv").status_code == 200
+
+
+def test_a_folder_whose_name_is_not_utf_8_is_served(tmp_path: Path, clip: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    shutil.copy(clip, folder / "clip.mp4")
+    with serving(folder) as client:
+        assert ok(client.get("/api/state"))["items"]

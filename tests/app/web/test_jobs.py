@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import re
+import shutil
 import signal
 import sys
 import time
@@ -34,8 +36,10 @@ class Work:
         return {"result": job["settings"]}
 job_process.import_module = lambda name: Work
 job_process._WORK["sleep"] = "sleep"
+job_process.check_same = lambda folder, item: None
+import json
 from pathlib import Path
-job_process.main(Path(sys.argv[-1]))
+job_process.main(Path(sys.argv[-1]), json.load(sys.stdin))
 """
 
 
@@ -47,6 +51,8 @@ def slow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     script.chmod(0o755)
     (tmp_path / "slow.py").write_text(SLOW)
     monkeypatch.setattr(sys, "executable", str(script))
+    monkeypatch.setattr(job_files, "KINDS", ("sleep",))
+    monkeypatch.setattr(job_files, "ID", re.compile(".+"))
     place = tmp_path / "served" / ".tapetum-web" / "jobs"
     place.mkdir(parents=True)
     yield place
@@ -111,11 +117,12 @@ def test_a_new_server_removes_what_is_old_and_over(slow: Path, monkeypatch: pyte
     assert not Jobs(slow).at_work_on("a")
     assert len(list(slow.iterdir())) == 3  # they are not old
     monkeypatch.setattr("tapetum.app.web.jobs._OLD_S", 0.0)
-    waiting = jobs.submit("sleep", "a")
+    last = jobs.submit("sleep", "a")
+    until(jobs, lambda: state(jobs, last) == ["running"])
     new = Jobs(slow)
     assert new.at_work_on("a")
-    assert {path.name for path in slow.iterdir()} == {over[2]["id"], waiting["id"]}
-    new.cancel(waiting["id"])
+    assert {path.name for path in slow.iterdir()} == {over[2]["id"], last["id"]}
+    new.cancel(last["id"])
     until(new, lambda: not new.busy())
 
 
@@ -137,20 +144,22 @@ def test_an_error_that_nobody_foresaw_is_one_line(slow: Path) -> None:
     assert "Traceback" in (slow / job["id"] / "log.txt").read_text()
 
 
-def test_a_new_server_finds_jobs_that_run_wait_and_are_over(slow: Path) -> None:
+def test_a_new_server_finds_jobs_that_run_and_are_over_and_begins_none(slow: Path) -> None:
     old = Jobs(slow, at_once=1)
     first, second = old.submit("sleep", None, number=1), old.submit("sleep", None, number=2)
     until(old, lambda: state(old, first) == ["running"])
     new = Jobs(slow, at_once=1)
     new.poll()
-    assert state(new, first, second) == ["running", "waiting"]
+    assert state(new, first, second) == ["running", "interrupted"]
+    assert "start it again" in new.get(second["id"])["message"]
     (slow.parents[1] / "go").touch()
     until(new, lambda: not new.busy())
-    assert [new.get(each["id"], result=True)["result"]["number"] for each in (first, second)] == [1, 2]
-    assert state(Jobs(slow), first, second) == ["done", "done"]
+    assert new.get(first["id"], result=True)["result"] == {"number": 1}
+    assert state(Jobs(slow), first, second) == ["done", "interrupted"]
+    assert not new._children
 
 
-def test_a_job_whose_process_is_gone_when_the_server_comes_back_has_failed(slow: Path) -> None:
+def test_a_job_whose_process_is_gone_when_the_server_comes_back_is_interrupted(slow: Path) -> None:
     old = Jobs(slow)
     job = old.submit("sleep", None)
     until(old, lambda: state(old, job) == ["running"])
@@ -158,21 +167,64 @@ def test_a_job_whose_process_is_gone_when_the_server_comes_back_has_failed(slow:
     old._children[job["id"]].wait()
     new = Jobs(slow)
     new.poll()
-    assert state(new, job) == ["failed"]
+    assert state(new, job) == ["interrupted"]
 
 
 def test_a_job_is_done_by_one_process(slow: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job_files, "_TRIES", 2)
     place = slow / "x"
     place.mkdir()
-    job_files.write(place / "job.json", {"id": "x", "kind": "no such kind"})
     with holding(place) as held:
         assert held
         assert holder(place) == os.getpid()
-        job_process.main(place)
+        job_process.main(place, {"id": "x", "kind": "no such kind"})
         assert not (place / "progress.json").exists()
     assert holder(place) is None
     assert holder(slow / "nothing") is None
+
+
+def test_a_job_whose_folder_is_gone_stops_no_other(slow: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    jobs = Jobs(slow, at_once=1)
+    made = [jobs.submit("sleep", "a", number=number) for number in range(4)]
+    until(jobs, lambda: state(jobs, made[0]) == ["running"])
+    shutil.rmtree(slow / made[1]["id"])
+    (slow / made[2]["id"] / "job.json").write_text("[]")  # a job hears what to do from its server
+    (slow.parents[1] / "go").touch()
+    until(jobs, lambda: not jobs.busy())
+    assert state(jobs, *made) == ["done", "failed", "done", "done"]
+    assert jobs.get(made[2]["id"], result=True)["result"] == {"number": 2}
+    assert "cannot go on" in jobs.get(made[1]["id"])["message"]
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_running_job_whose_folder_is_gone_ends(slow: Path) -> None:
+    jobs = Jobs(slow, at_once=1)
+    first, second = jobs.submit("sleep", "a"), jobs.submit("sleep", "a")
+    until(jobs, lambda: state(jobs, first) == ["running"])
+    shutil.rmtree(slow / first["id"])
+    jobs.cancel(first["id"])
+    (slow.parents[1] / "go").touch()
+    until(jobs, lambda: not jobs.busy())
+    assert state(jobs, first, second) == ["cancelled", "done"]
+
+
+def test_a_full_disk_takes_no_job(page: TestClient, item: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    assert "disk is full" in error_of(page.post(f"{item}/look", json={"verb": "caption"}), 400)
+    assert list(page.app.state.page.jobs.folder.iterdir()) == []
+    assert not page.app.state.page.jobs.busy()
+
+
+def test_the_loop_that_looks_at_jobs_goes_on(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with serving(folder) as client:
+        jobs, looks = client.app.state.page.jobs, []
+        jobs.busy = lambda: looks.append(1) or 1 / 0
+        while len(looks) < 3:
+            time.sleep(0.02)
+    assert "cannot look at the jobs: ZeroDivisionError" in capsys.readouterr().err
 
 
 def test_old_jobs_are_forgotten(slow: Path, monkeypatch: pytest.MonkeyPatch) -> None:

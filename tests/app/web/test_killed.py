@@ -95,7 +95,7 @@ def test_a_job_that_is_killed_keeps_what_it_had(folder: Path, nano: Path) -> Non
         if process:
             os.kill(process, signal.SIGKILL)
     with server_process(folder, "--model", str(nano)) as server:
-        assert ok(server.client.get(f"/api/jobs/{job['id']}"))["state"] == ("failed" if process else "done")
+        assert ok(server.client.get(f"/api/jobs/{job['id']}"))["state"] == ("interrupted" if process else "done")
         again = finished(server.client, ok(server.client.post(f"{item}/jobs", json={"kind": "track"})))
         assert again["state"] == "done"
         assert again["result"]["computed"] <= 130 - there.sum()

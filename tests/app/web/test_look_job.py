@@ -168,3 +168,28 @@ def test_runs_keep_their_ids(folder: Path) -> None:
         with serving(folder) as client:
             numbers += [each["id"] for each in ok(client.get("/api/runs"))["runs"]]
     assert numbers[0] == numbers[1]
+
+
+def test_a_log_that_leads_out_is_not_read_beside_a_ledger_that_does_not(page: TestClient, folder: Path, tmp_path: Path) -> None:
+    run = folder / "run"
+    run.mkdir()
+    (run / "ledger.json").write_text("{}")
+    record = {"step": 1, "loss": 1, "metrics": {}, "grad_norm": 1, "lr": 1}
+    (tmp_path / "log.jsonl").write_text(json.dumps(record))
+    (run / "log.jsonl").symlink_to(tmp_path / "log.jsonl")
+    [listed] = ok(page.get("/api/runs"))["runs"]
+    assert ok(page.get(f"/api/runs/{listed['id']}"))["curves"] == []
+    (run / "log.jsonl").unlink()
+    (run / "log.jsonl").write_text(json.dumps({**record, "loss": 10**400}))
+    assert "no log of a run" in error_of(page.get(f"/api/runs/{listed['id']}"), 400)
+
+
+def test_a_ledger_that_is_nested_very_deeply_is_one_line(page: TestClient, folder: Path) -> None:
+    Ledger(folder / "ledger.json", {}, command="test").write()
+    content = json.loads((folder / "ledger.json").read_text())
+    deep: Any = 1
+    for _ in range(490):
+        deep = [deep]
+    (folder / "ledger.json").write_text(json.dumps({**content, "more": deep}))
+    answer = page.get("/api/runs")
+    assert answer.status_code in (200, 400), answer.text

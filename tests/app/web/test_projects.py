@@ -15,8 +15,9 @@ from starlette.testclient import TestClient
 
 from support.web_page import edit, error_of, first_item, ok, serving, track
 from tapetum.app.web import database
-from tapetum.app.web.database import FILE, HIDDEN, MIGRATIONS, Database
+from tapetum.app.web.database import FILE, MIGRATIONS, Database
 from tapetum.app.web.edits import Points, apply, replay
+from tapetum.app.web.hidden import HIDDEN
 from tapetum.core.errors import BadInput
 
 
@@ -98,6 +99,8 @@ def test_an_edit_takes_the_place_of_what_was_undone(page: TestClient, item: str)
         {"type": "add_point", "frame": 0, "x": 64.5, "y": 1},
         {"type": "add_point", "frame": 0, "x": 1, "y": -0.1},
         {"type": "add_point", "frame": 0, "x": True, "y": 1},
+        {"type": "add_point", "frame": 0, "x": 10**400, "y": 1},
+        {"type": "add_point", "frame": 10**400, "x": 1, "y": 1},
         {"type": "add_point", "frame": 0, "x": None, "y": 1},
         {"type": "add_point", "frame": 0, "x": 1, "y": 1, "name": "a\nb"},
         {"type": "add_point", "frame": 0, "x": 1, "y": 1, "name": "x" * 201},

@@ -94,7 +94,6 @@ def test_names_that_a_classifier_gave_are_searched(
             IndexedPiece(path=str(folder / "clip.mp4"), start_s=k, stop_s=k + 1, tags=each) for k, each in enumerate(tags)
         ]
         made.put(str(folder / "clip.mp4"), "print", pieces, np.eye(2, dtype=np.float32))
-    contents_file(folder, "namer").parent.mkdir(parents=True)
     job_files.write(contents_file(folder, "namer"), contents_of(page.app.state.page.items.look()))
     found = ok(page.get("/api/search?text=cat"))
     assert [(row["start_s"], row["cosine"]) for row in found["results"]] == [(0, None)]

@@ -5,6 +5,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import pytest
 from starlette.testclient import TestClient
 
 from support.web_page import edit, error_of, finished, first_item, ok, serving, track
@@ -112,3 +113,18 @@ def test_another_server_finds_what_was_computed(folder: Path) -> None:
     with serving(folder) as client:
         for old, new in zip(before, read_space(client, item), strict=True):
             np.testing.assert_array_equal(old, new)
+
+
+@pytest.mark.parametrize("name", ["config.json", "link.npy", "more"])
+def test_a_folder_of_depth_has_maps_alone(page: TestClient, item: str, folder: Path, tmp_path: Path, name: str) -> None:
+    """It may hold a network, which is no file of numbers, or lead out."""
+    depth = folder / "clip-depth"
+    depth.mkdir()
+    np.save(depth / "0.npy", DEPTH[0])
+    assert ok(page.get(f"{item}/space"))["depth_file"] == "clip-depth"
+    np.save(tmp_path / "outside.npy", DEPTH[0])
+    if name == "link.npy":
+        (depth / name).symlink_to(tmp_path / "outside.npy")
+    else:
+        (depth / name).write_text("{}")
+    assert ok(page.get(f"{item}/space"))["depth_file"] is None

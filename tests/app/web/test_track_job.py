@@ -11,6 +11,9 @@ from starlette.testclient import TestClient
 
 from support.networks import TAPIR_NANO, save_tapir
 from support.web_page import edit, error_of, finished, first_item, folder_with, ok, read_tracks, serving, track
+from tapetum.app.verb import Listener
+from tapetum.app.web import job_files, job_process, track_job
+from tapetum.app.web.answers import Refused
 from tapetum.app.web.exports import DRAWN, FORMATS
 from tapetum.app.web.tracks import TrackStore, signature
 from tapetum.types import Tracks
@@ -150,6 +153,10 @@ def test_a_point_that_is_back_is_visible_on_that_frame_whatever_the_tracker_says
     [
         ({}, 400),
         ({"kind": "index"}, 400),
+        ({"kind": []}, 400),
+        ({"kind": "export", "format": ["mp4"]}, 400),
+        ({"kind": "export", "format": {}}, 400),
+        ({"kind": "space", "depth": []}, 400),
         ({"kind": "track", "points": "abc"}, 400),
         ({"kind": "track", "points": [1]}, 400),
         ({"kind": "track", "points": ["gone"]}, 404),
@@ -281,3 +288,29 @@ def test_films_have_the_colours_of_the_points(page: TestClient, item: str, tmp_p
     assert green < 110
     error = error_of(page.post(f"{item}/jobs", json={"kind": "export", "format": "csv"}), 400)
     assert "jobs draw gif and mp4, not 'csv'" in error
+
+
+def test_a_file_that_is_replaced_while_it_is_tracked_has_no_tracks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a shorter one, on which the last points are not; what was tracked before stays that of the old one."""
+    with serving(folder) as client:
+        item = first_item(client)
+        number = item.rsplit("/", 1)[1]
+        edit(client, item, "add_point", frame=5, x=10, y=20)
+        content = (folder / "clip.mp4").read_bytes()
+
+        class Replacing(Listener):
+            def status(self, text: str) -> None:
+                if text == "loading the model":
+                    write_video(folder / "clip.mp4", np.zeros((2, 48, 64, 3), np.uint8), 10)
+
+        settings = {"model": "static", "device": None, "clicks": [[(5, 10.0, 20.0)]]}
+        job = {"id": "0" * 16, "kind": "track", "item": number, "settings": settings}
+        with pytest.raises(Refused, match="another file"):
+            track_job.work(job, folder, Replacing())
+        (folder / "clip.mp4").write_bytes(content)
+        assert np.isnan(read_tracks(client, item)[1]).all()
+        place = folder / ".tapetum-web" / "jobs" / ("0" * 16)
+        place.mkdir()
+        monkeypatch.setattr(track_job, "work", lambda *_: (folder / "clip.mp4").unlink() or [][1])
+        job_process.main(place, job)  # whatever came of another file, this is what is said
+        assert "no such item" in job_files.read(place, "progress.json")["message"]

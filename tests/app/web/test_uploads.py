@@ -1,13 +1,15 @@
 """Files that are sent to the server."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
 from support.files import make_image
-from support.web_page import error_of, ok, serving
+from support.web_page import ADDRESS, TOKEN, error_of, ok, serving
 from tapetum.app.web.uploads import read_name
 
 
@@ -83,6 +85,42 @@ def test_a_full_disk_is_one_line(page: TestClient, folder: Path, clip: Path, mon
     monkeypatch.setattr("os.fsync", full)
     assert "disk is full" in error_of(page.post("/api/upload?name=a.mp4", content=clip.read_bytes()), 400)
     assert left(folder) == []
+
+
+def test_a_tab_that_is_closed_while_it_sends_leaves_nothing(
+    page: TestClient, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def send() -> list[Any]:
+        heard = iter([{"type": "http.request", "body": b"half", "more_body": True}, {"type": "http.disconnect"}])
+        said: list[Any] = []
+
+        async def receive() -> Any:
+            return next(heard)
+
+        async def answer(message: Any) -> None:
+            said.append(message)
+
+        headers = [(b"host", ADDRESS.removeprefix("http://").encode()), (b"x-tapetum-token", TOKEN.encode())]
+        scope = {"type": "http", "method": "POST", "path": "/api/upload", "query_string": b"name=a.mp4", "headers": headers}
+        await page.app({**scope, "app": page.app}, receive, answer)
+        return said
+
+    assert asyncio.run(send())[0]["status"] == 400
+    assert left(folder) == []
+    assert capsys.readouterr().err == ""
+
+
+def test_a_full_disk_under_the_database_is_one_line(
+    page: TestClient, clip: Path, item: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page.app.state.page.database.rows("PRAGMA max_page_count = 1")
+    for _ in range(50):
+        answer = page.post(f"{item}/edits", json={"type": "add_grid", "frame": 0, "rows": 8, "columns": 8})
+        if answer.status_code != 200:
+            break
+    assert "full" in error_of(answer, 400)
+    monkeypatch.setattr("tempfile.mkdtemp", lambda **_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    assert "disk is full" in error_of(page.get(f"{item}/export?format=csv"), 400)
 
 
 def test_names_of_other_scripts_are_taken() -> None:

@@ -10,10 +10,11 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 
 from tapetum.core.errors import TapetumError
+from tapetum.core.files import cannot_write
 from tapetum.core.reading import parse_json
 
 JSON_BYTES = 1 << 20
@@ -52,8 +53,14 @@ async def read_json(request: Request) -> dict[str, Any]:
 
 
 def answer_json(content: Any, status: int = 200) -> Response:
-    """Build an answer of JSON, in which NaN and infinity are null as JSON knows neither."""
-    return JSONResponse(_finite(content), status)
+    """Build an answer of JSON, in which NaN and infinity are null as JSON knows neither.
+
+    Raises Refused with 400 for what is nested so deeply that nobody can have meant it.
+    """
+    try:
+        return Response(dump(content), status, media_type="application/json")
+    except RecursionError:
+        raise Refused(400, "what was asked for is nested too deeply; see who wrote it") from None
 
 
 def _finite(content: Any) -> Any:
@@ -89,6 +96,12 @@ def _refused(request: Request, error: Exception) -> Response:
     return answer_error(error.status, _text(request, error), **error.content)
 
 
+def _os_error(request: Request, error: Exception) -> Response:
+    """Answer where the disk is full, or a file has gone meanwhile."""
+    assert isinstance(error, OSError)
+    return answer_error(400, _text(request, cannot_write(error.filename or "a file", error)))
+
+
 def _http_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return answer_error(error.status_code, str(error.detail).lower())
@@ -102,6 +115,8 @@ def _unforeseen(_: Request, error: Exception) -> Response:
 ERRORS: dict[Any, Any] = {
     Refused: _refused,
     TapetumError: lambda request, error: answer_error(400, _text(request, error)),
+    OSError: _os_error,
+    ClientDisconnect: lambda request, error: answer_error(400, "the request was cut short; send it again"),
     HTTPException: _http_error,
     Exception: _unforeseen,
 }
@@ -123,5 +138,5 @@ def endpoint(work: Any, reads: bool = False) -> Any:
 
 
 def dump(content: Any) -> str:
-    """Write JSON in one line, in which NaN and infinity are null."""
+    """Write JSON in one line, in ASCII, as names of files need not be UTF-8; NaN and infinity are null."""
     return json.dumps(_finite(content))

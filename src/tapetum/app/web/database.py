@@ -3,19 +3,21 @@
 Each change is one transaction that is on the disk before it is answered, so a process that is killed loses nothing. Jobs, which
 are processes of their own, write tracks into the same file (write-ahead log). The number of the schema is its `user_version`:
 an older file is brought up to date when it is opened, a newer one is refused.
+
+The file may be somebody else's: one that is a link, or has tables or rows such as no server writes (views, triggers, arrays
+that are shorter than they say), is refused when it is opened.
 """
 
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from tapetum.app.web.hidden import check_plain
 from tapetum.core.errors import BadInput
 
-HIDDEN = ".tapetum-web"
-"""What is kept lies in this folder of the served one."""
 FILE = "projects.sqlite"
 _PATIENCE_S = 60.0
 """How long a change waits for that of another process."""
@@ -43,24 +45,49 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 """Statements that lead from each version of the schema to the next; those that were released never change."""
 
 
+_SCHEMA = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name"
+_ID = "length(id) = 16 AND id NOT GLOB '*[^0-9a-f]*'"
+_ROWS = {
+    "items": f"{_ID} AND kind IN ('video', 'image', 'unreadable') AND frames BETWEEN 0 AND 1000000000 "
+    "AND fps BETWEEN 0 AND 1e9 AND width BETWEEN 0 AND 1000000 "
+    "AND height BETWEEN 0 AND 1000000 AND ifnull(length(times) % 8, 0) = 0",
+    "projects": "revision >= 0 AND position >= 0",
+    "edits": "position >= 0",
+    "tracks": "frames > 0 AND length(track) = 16 * frames AND ifnull(length(backward) = 4 * frames, 1)",
+    "runs": _ID,
+    "spaces": "frames > 0 AND length(places) % (16 * frames) = 0 AND length(poses) = 48 * frames",
+}
+"""What holds for the rows of each table, beside the types of its columns."""
+
+
 class Database:
     """A connection that threads share, one transaction at a time."""
 
     def __init__(self, path: Path):
         self.path = path
         self._lock = threading.RLock()
-        self._connection = sqlite3.connect(path, timeout=_PATIENCE_S, isolation_level=None, check_same_thread=False)
-        self._connection.row_factory = sqlite3.Row
+        for ending in ("", "-wal", "-shm", "-journal"):
+            check_plain(path.with_name(path.name + ending))
         try:
-            for setting in ("journal_mode = WAL", "synchronous = FULL"):
+            self._connection = sqlite3.connect(path, timeout=_PATIENCE_S, isolation_level=None, check_same_thread=False)
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
+        self._connection.row_factory = sqlite3.Row
+        self._connection.text_factory = lambda data: data.decode("utf-8", "surrogateescape")  # of names of files
+        try:
+            for setting in ("trusted_schema = OFF", "journal_mode = WAL", "synchronous = FULL"):
                 self._connection.execute(f"PRAGMA {setting}")
             self._migrate()
+            self._check_rows()
         except sqlite3.DatabaseError as error:
             self.close()
-            raise BadInput(f"{path} cannot be used ({error}); move it away, and a new one is made") from error
+            raise self._unusable(error) from error
         except BaseException:
             self.close()
             raise
+
+    def _unusable(self, reason: object) -> BadInput:
+        return BadInput(f"{self.path} cannot be used ({reason}); move it away, and a new one is made")
 
     def _migrate(self) -> None:
         with self.transaction():
@@ -69,10 +96,23 @@ class Database:
                 raise BadInput(
                     f"{self.path} has schema {version}, this tapetum knows {len(MIGRATIONS)}; use a newer tapetum, or move it"
                 )
-            for statements in MIGRATIONS[version:]:
+            with closing(sqlite3.connect(":memory:")) as known:
+                for statement in (each for statements in MIGRATIONS[: max(version, 0)] for each in statements):
+                    known.execute(statement)
+                if list(map(tuple, self.rows(_SCHEMA))) != known.execute(_SCHEMA).fetchall():
+                    raise self._unusable("its tables are not those of tapetum serve")
+            for statements in MIGRATIONS[max(version, 0) :]:
                 for statement in statements:
                     self._connection.execute(statement)
             self._connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+    def _check_rows(self) -> None:
+        for table, holds in _ROWS.items():
+            for column in self.rows(f"PRAGMA table_info({table})"):
+                kinds = [column["type"].lower(), *([] if column["notnull"] or column["pk"] else ["null"])]
+                holds += f" AND typeof({column['name']}) IN ({', '.join(map(repr, kinds))})"
+            if self.row(f"SELECT 1 FROM {table} WHERE NOT ({holds})") is not None:
+                raise self._unusable(f"its {table} are not those of tapetum serve")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -81,19 +121,24 @@ class Database:
             if self._connection.in_transaction:
                 yield
                 return
-            self._connection.execute("BEGIN IMMEDIATE")
+            self.rows("BEGIN IMMEDIATE")
             try:
                 yield
-                self._connection.execute("COMMIT")
+                self.rows("COMMIT")
             except BaseException:
                 with suppress(sqlite3.Error):
                     self._connection.execute("ROLLBACK")
                 raise
 
     def rows(self, statement: str, *values: Any) -> list[sqlite3.Row]:
-        """Execute a statement and list its rows."""
+        """Execute a statement and list its rows. Raises BadInput where the file is damaged, or the disk full."""
         with self._lock:
-            return self._connection.execute(statement, values).fetchall()
+            try:
+                return self._connection.execute(statement, values).fetchall()
+            except (sqlite3.OperationalError, sqlite3.DatabaseError) as error:
+                if type(error) not in (sqlite3.OperationalError, sqlite3.DatabaseError):
+                    raise
+                raise BadInput(f"{self.path} cannot be read or written ({error}); free some room, or move it away") from error
 
     def row(self, statement: str, *values: Any) -> sqlite3.Row | None:
         """Execute a statement and get its first row; None where there is none."""

@@ -13,18 +13,21 @@ What is saved says all, ids and colours among it, so that the same edits always 
 import math
 import re
 import secrets
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from tapetum.app.web.answers import Refused
 from tapetum.app.web.items import Item
+from tapetum.core.reading import parse_json
 from tapetum.video.colours import APART, position_colours
 
 MOST_POINTS = 4096
 POINT = "point"
 """Points that nobody has named are called so, with a number."""
 _LONGEST_NAME = 200
+_ID = re.compile("[0-9a-f]{12}")
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
@@ -87,6 +90,30 @@ def replay(edits: Iterable[dict[str, Any]]) -> Points:
     for edit in edits:
         apply(points, edit)
     return points
+
+
+def read_points(texts: Iterable[str]) -> Points:
+    """Read the points that saved edits, each as JSON, give. Raises Refused with 409 where no server saved them."""
+    try:
+        points = replay(map(parse_json, texts))
+        whole = len(points) <= MOST_POINTS and all(map(_is_whole, points, points.values()))
+    except (Refused, ValueError, LookupError, TypeError, AttributeError, OverflowError):
+        whole = False
+    if not whole:
+        raise Refused(
+            409, "the points of this video are not as tapetum serve saves them; move .tapetum-web away, and begin anew"
+        )
+    return points
+
+
+def _is_whole(number: str, point: Point) -> bool:
+    places = all(
+        type(frame) is int and frame >= 0 and type(hidden) is bool and math.isfinite(x) and math.isfinite(y)
+        for frame, (x, y, hidden) in point.marks.items()
+    )
+    frames = all(type(frame) is int and frame >= 0 for frame in point.returns)
+    named = number == point.id and bool(_ID.fullmatch(number)) and _name(point.name) == point.name
+    return named and _color(point.color) != "" and places and frames and bool(point.clicks)
 
 
 def read_edit(content: dict[str, Any], item: Item, points: Points) -> dict[str, Any]:
@@ -218,7 +245,7 @@ def _place(content: dict[str, Any], item: Item) -> dict[str, float]:
 
 def _number(content: dict[str, Any], name: str) -> float:
     value = content.get(name)
-    if type(value) not in (int, float) or not math.isfinite(value):  # type: ignore[arg-type]
+    if type(value) not in (int, float) or not abs(value) <= sys.float_info.max:  # type: ignore[arg-type]
         raise Refused(400, f"{name} is {str(value)[:40]}; give a finite number")
     return float(value)  # type: ignore[arg-type]
 

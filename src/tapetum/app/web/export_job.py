@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from tapetum.app.verb import Listener
-from tapetum.app.web.database import FILE, HIDDEN, Database
+from tapetum.app.web.database import FILE, Database
 from tapetum.app.web.exports import write_export
+from tapetum.app.web.hidden import HIDDEN, make_folder
 from tapetum.app.web.items import Items
 from tapetum.app.web.projects import Projects
 from tapetum.app.web.tracks import Tracked, TrackStore
@@ -16,8 +17,7 @@ PLACE = "file"
 
 def work(job: dict[str, Any], folder: Path, listener: Listener) -> dict[str, Any]:
     """Draw the tracks of a project. Raises Refused where points are not tracked, BadInput as `write_overlay`."""
-    place, settings = folder / HIDDEN / "jobs" / job["id"] / PLACE, job["settings"]
-    place.mkdir(exist_ok=True)
+    place, settings = make_folder(folder / HIDDEN, "jobs", job["id"], PLACE), job["settings"]
     database = Database(folder / HIDDEN / FILE)
     try:
         item = Items(database, folder).get(job["item"])

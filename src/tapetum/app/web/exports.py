@@ -11,8 +11,9 @@ from starlette.responses import FileResponse
 from tapetum.app.show import write_overlay
 from tapetum.app.verb import Listener
 from tapetum.app.web.answers import Refused
+from tapetum.app.web.hidden import make_folder
 from tapetum.app.web.tracks import Tracked
-from tapetum.core.files import plain_name
+from tapetum.core.files import plain_name, writable
 from tapetum.tracks.exchange import Layout, write_tracks
 from tapetum.video import open_video
 
@@ -62,8 +63,7 @@ def export(tracked: Tracked, kind: str, place: Path) -> FileResponse:
     """
     if kind in DRAWN:
         raise Refused(400, f"{kind} is drawn by a job; begin one of the kind export, and read its file")
-    place.mkdir(exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=place))
+    folder = Path(tempfile.mkdtemp(dir=make_folder(place.parent, place.name)))
     try:
         path = write_export(tracked, kind, folder)
     except BaseException:
@@ -75,4 +75,5 @@ def export(tracked: Tracked, kind: str, place: Path) -> FileResponse:
 def send_once(path: Path) -> FileResponse:
     """Build the answer with a file as an attachment; its folder is removed when it is sent."""
     task = BackgroundTask(shutil.rmtree, path.parent, ignore_errors=True)
-    return FileResponse(path, filename=path.name, content_disposition_type="attachment", background=task)
+    name = writable(path.name)  # a header has no bytes that are no UTF-8
+    return FileResponse(path, filename=name, content_disposition_type="attachment", background=task)

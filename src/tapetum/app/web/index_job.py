@@ -10,7 +10,8 @@ from typing import Any
 from tapetum.app.index import HIDDEN as OWN
 from tapetum.app.verb import Listener
 from tapetum.app.web import job_files
-from tapetum.app.web.database import FILE, HIDDEN, Database
+from tapetum.app.web.database import FILE, Database
+from tapetum.app.web.hidden import HIDDEN, check_plain, make_folder
 from tapetum.app.web.items import Item, Items
 from tapetum.core.errors import BadInput
 from tapetum.transfer.index_database import DATABASE, read_about
@@ -29,27 +30,36 @@ def work(job: dict[str, Any], folder: Path, listener: Listener) -> dict[str, Any
     if not items:
         raise BadInput("the folder has no videos and images; put some in it")
     made = index.run(IndexOptions((folder,), out=index_folder(folder, model), model=model, device=device), listener)
-    contents_file(folder, model).parent.mkdir(exist_ok=True)
     job_files.write(contents_file(folder, model), contents_of(items))
     return {"result": {"pieces": made.pieces, "files": made.files, "failed": len(made.failed)}, "model": model}
 
 
 def own_model(folder: Path) -> str | None:
-    """Read which model the index of the folder was made with; None where there is no index, or no name in it."""
-    return read_about(folder / OWN).get("reference") if (folder / OWN / DATABASE).is_file() else None
+    """Read which model the index of the folder was made with; None where there is no index, it is damaged, or has no name.
+
+    So it is where it is a link, or there is one in it.
+    """
+    try:
+        place = check_plain(folder / OWN, below=True)
+        return read_about(place).get("reference") if (place / DATABASE).is_file() else None
+    except BadInput:
+        return None
 
 
 def index_folder(folder: Path, model: str) -> Path:
-    """Choose where the index of a model lies: that of the folder if it is of this model, or there is none yet."""
-    own = folder / OWN
-    if not (own / DATABASE).is_file() and not (_elsewhere(folder, model) / DATABASE).is_file():
+    """Choose where the index of a model lies: that of the folder if it is of this model, or there is none yet.
+
+    Raises BadInput where it is a link, or there is one in it.
+    """
+    own, elsewhere = (check_plain(place, below=True) for place in (folder / OWN, _indexes(folder) / model))
+    if not (own / DATABASE).is_file() and not (elsewhere / DATABASE).is_file():
         return own
-    return own if own_model(folder) == model else _elsewhere(folder, model)
+    return own if own_model(folder) == model else elsewhere
 
 
 def contents_file(folder: Path, model: str) -> Path:
     """The file that says what the index of a model is of."""
-    return folder / HIDDEN / "indexes" / f"{model}.json"
+    return check_plain(_indexes(folder) / f"{model}.json")
 
 
 def contents_of(items: list[Item]) -> list[list[str]]:
@@ -57,5 +67,5 @@ def contents_of(items: list[Item]) -> list[list[str]]:
     return sorted([str(item.path), item.content] for item in items)
 
 
-def _elsewhere(folder: Path, model: str) -> Path:
-    return folder / HIDDEN / "indexes" / model
+def _indexes(folder: Path) -> Path:
+    return make_folder(folder / HIDDEN, "indexes")

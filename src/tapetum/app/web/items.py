@@ -4,7 +4,8 @@
     the same     path, size and time of change are those of before; or the content is that of an item whose file is gone (moved)
     another      the content has changed: what was tracked on the old one does not fit the new one
 
-Paths stay in the database: the page has ids alone.
+Paths stay in the database: the page has ids alone. The database lies in the folder and may be somebody else's, so at every use
+a path is looked at anew: where it leads, and whether the file is still that one.
 """
 
 import os
@@ -17,13 +18,16 @@ from typing import Any
 import numpy as np
 
 from tapetum.app.web.answers import Refused
-from tapetum.app.web.database import Database
+from tapetum.app.web.database import FILE, Database
+from tapetum.app.web.hidden import HIDDEN
 from tapetum.core.errors import BadInput
 from tapetum.core.files import writable
 from tapetum.core.identity import fingerprint
 from tapetum.video import open_video
 from tapetum.video.folders import IMAGES, OVERLAY, TRACKS, VIDEOS, natural_key
 
+PATH = "CAST(? AS TEXT)"
+"""Where a path goes into a statement, as bytes: a name need not be UTF-8."""
 UNREADABLE = "unreadable"
 """Kind of a file that looks like a video or an image and is none; it is not shown."""
 
@@ -80,17 +84,28 @@ class Items:
         return [item for item in here if item is not None and item.kind != UNREADABLE]
 
     def get(self, number: str) -> Item:
-        """Get an item by its id. Raises Refused with 404 where there is none, or its file is gone."""
+        """Get an item by its id. Raises Refused with 404 where there is none, or its file is gone or another one now."""
         row = self._database.row("SELECT * FROM items WHERE id = ?", number)
-        if row is None or row["kind"] == UNREADABLE or not (self._folder / row["path"]).is_file():
+        path = None if row is None or row["kind"] == UNREADABLE else file_inside(self._folder, row["path"])
+        if row is None or path is None:
             raise Refused(404, "there is no such item; reload the page")
+        try:
+            about = path.stat()
+            same = (row["size"], row["time"]) == (about.st_size, about.st_mtime_ns) or row["content"] == fingerprint(path)
+        except OSError:
+            same = False
+        if not same:
+            raise Refused(404, f"{writable(row['path'])} is another file than it was; reload the page")
         return self._item(row)
 
     def by_path(self, path: str | Path) -> Item | None:
         """Find the item of a file; None where there is none."""
-        name = os.path.relpath(path, self._folder)
-        row = self._database.row("SELECT * FROM items WHERE path = ? ORDER BY rowid DESC", Path(name).as_posix())
-        return None if row is None else self._item(row)
+        name = os.fsencode(Path(os.path.relpath(path, self._folder)).as_posix())
+        row = self._database.row(f"SELECT id FROM items WHERE path = {PATH} ORDER BY rowid DESC", name)
+        try:
+            return None if row is None else self.get(row["id"])
+        except Refused:
+            return None
 
     def settle(self, number: str, frames: int, times: bytes | None) -> None:
         """Note the true number of frames, and their times, which are known once a video was decoded to its end."""
@@ -117,18 +132,20 @@ class Items:
         with self._database.transaction():
             if same is not None:
                 self._database.rows(
-                    "UPDATE items SET path = ?, size = ?, time = ? WHERE id = ?",
-                    *(name, about.st_size, about.st_mtime_ns, same["id"]),
+                    f"UPDATE items SET path = {PATH}, size = ?, time = ? WHERE id = ?",
+                    *(os.fsencode(name), about.st_size, about.st_mtime_ns, same["id"]),
                 )
                 number = same["id"]
             else:
-                self._database.rows("DELETE FROM items WHERE path = ? AND kind = ?", name, UNREADABLE)
-                self._database.rows("UPDATE items SET path = path || '?' || id WHERE path = ?", name)  # no file has that name
-                number = secrets.token_hex(8)
+                data, number = os.fsencode(name), secrets.token_hex(8)
+                self._database.rows(f"DELETE FROM items WHERE path = {PATH} AND kind = ?", data, UNREADABLE)
+                self._database.rows(
+                    f"UPDATE items SET path = path || '?' || id WHERE path = {PATH}", data
+                )  # no file has that name
                 self._database.rows(
                     "INSERT INTO items (id, path, size, time, content, kind, frames, fps, width, height) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    *(number, name, about.st_size, about.st_mtime_ns, content, *_measured(path)),
+                    f"VALUES (?, {PATH}, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    *(number, data, about.st_size, about.st_mtime_ns, content, *_measured(path)),
                 )
         row = self._database.row("SELECT * FROM items WHERE id = ?", number)
         return self._item(row)
@@ -140,8 +157,28 @@ def _measured(path: Path) -> tuple[str, int, float, int, int]:
         with open_video(path) as video:
             kind = "image" if path.suffix.lower() in IMAGES else "video"
             return kind, len(video), float(video.frame_rate), video.width, video.height
-    except (BadInput, OSError):
+    except (BadInput, OSError, ValueError):  # also of a name that a decoder does not take
         return UNREADABLE, 0, 0.0, 0, 0
+
+
+def file_inside(folder: Path, name: str) -> Path | None:
+    """Find the file of a name below a folder; None where there is none, its name is hidden, or it leads out of the folder."""
+    path = folder / name
+    try:
+        real = Path(os.path.realpath(path))
+        inside = real.is_file() and real.is_relative_to(os.path.realpath(folder))
+    except (OSError, ValueError):
+        return None
+    return path if inside and not any(part.startswith(".") for part in name.split("/")) else None
+
+
+def check_same(folder: Path, number: str) -> None:
+    """Raise Refused where the file of an item is gone, or another one now."""
+    database = Database(folder / HIDDEN / FILE)
+    try:
+        Items(database, folder).get(number)
+    finally:
+        database.close()
 
 
 def media_below(folder: Path) -> list[Path]:

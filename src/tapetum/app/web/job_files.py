@@ -1,6 +1,6 @@
-"""Folders of jobs: what a job is told and what it tells, in files that survive both server and job.
+"""Folders of jobs: what a job tells, in files that survive both server and job; nothing that is read from them is trusted.
 
-job.json         id, kind, item, settings, created: written once
+job.json         id, kind, item, settings, created: written once, for the list of jobs; what a job does it hears from its server
 progress.json    state, done, total, seconds_left, message: by the job while it holds the lock, else by the server
 result.json      what came out, before the state is done
 lock             held (flock) as long as the process of the job lives; its text is the number of the process
@@ -11,18 +11,28 @@ log.txt          what it printed
 import fcntl
 import json
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from tapetum.app.web.hidden import open_plain, read_plain
 from tapetum.core.files import whole_file, write_text
-from tapetum.core.reading import open_file, read_json
+from tapetum.core.reading import parse_json
 
-FINAL = frozenset(("done", "failed", "cancelled"))
-"""States of a job that is over."""
+KINDS = "track", "space", "export", "look", "index"
+FINAL = frozenset(("done", "failed", "cancelled", "interrupted"))
+"""States of a job that is over; interrupted: its server ended before it was done, and only a person begins it again."""
+STATES = FINAL | {"waiting", "running"}
+ID = re.compile("[0-9a-f]{16}")
+"""Of jobs and items."""
 WAITING: dict[str, Any] = {"state": "waiting", "done": 0, "total": 0, "seconds_left": None, "message": ""}
+_MOST, MOST_RESULT = 1 << 24, 1 << 28
+"""Bytes of what is said of a job, and of its result, which may hold images."""
+_LONGEST = 2000
+"""Letters of a message."""
 _TRIES, _PAUSE_S = 60, 0.05
 
 
@@ -32,12 +42,57 @@ def write(path: Path, content: Any) -> None:
         write_text(temporary, json.dumps(content))
 
 
-def read(path: Path, default: Any = None) -> Any:
-    """Read a file of JSON; the default where it is not there or damaged."""
+def read(folder: Path, name: str, most: int = _MOST) -> Any:
+    """Read a file of JSON in a folder; None where it is not there, no plain file, or damaged."""
     try:
-        return read_json(path, most=1 << 30)
+        return parse_json(read_plain(folder.parent, folder.name, name, most=most))
     except (OSError, ValueError):
-        return default
+        return None
+
+
+def read_jobs(folder: Path) -> list[dict[str, Any]]:
+    """List the jobs whose folders lie in a folder, the oldest first; what is not a whole job is left alone."""
+    read_all = ((name, read(folder / name, "job.json")) for name in os.listdir(folder) if ID.fullmatch(name))
+    jobs = [job for name, job in read_all if _is_job(job) and job["id"] == name]
+    return sorted(jobs, key=lambda job: (job["created"], job["id"]))
+
+
+def _is_job(job: Any) -> bool:
+    if not isinstance(job, dict) or job.get("kind") not in KINDS or not isinstance(job.get("settings"), dict):
+        return False
+    item, created = job.get("item"), job.get("created")
+    return (item is None or (isinstance(item, str) and bool(ID.fullmatch(item)))) and _is_number(created)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < 1e18  # neither NaN nor infinite
+
+
+def read_progress(folder: Path) -> dict[str, Any] | None:
+    """Read the progress of a job; None where there is none, or what is there is none."""
+    read_ = read(folder, "progress.json")
+    if not isinstance(read_, dict):
+        return None
+    now: dict[str, Any] = {name: read_.get(name) for name in WAITING}
+    numbers = now["done"], now["total"], 0 if now["seconds_left"] is None else now["seconds_left"]
+    texts = isinstance(now["state"], str) and isinstance(now["message"], str)
+    return (
+        {**now, "message": now["message"][:_LONGEST]}
+        if texts and now["state"] in STATES and all(map(_is_number, numbers))
+        else None
+    )
+
+
+def read_result(folder: Path) -> dict[str, Any]:
+    """Read what came out of a job: `result`, an object, and `model`, a text, as far as they are there."""
+    read_ = read(folder, "result.json", MOST_RESULT)
+    kinds = {"result": dict, "model": str}
+    return {name: read_[name] for name, kind in kinds.items() if isinstance(read_, dict) and isinstance(read_.get(name), kind)}
+
+
+def mark_cancelled(folder: Path) -> None:
+    """Note that somebody has cancelled a job. Raises OSError where that cannot be."""
+    os.close(open_plain(folder.parent, folder.name, "cancel", flags=os.O_WRONLY | os.O_CREAT))
 
 
 @contextmanager
@@ -59,14 +114,14 @@ def holding(folder: Path) -> Iterator[bool]:
 
 
 def holder(folder: Path) -> int | None:
-    """Find the process that holds the lock of a job's folder; None where none does."""
+    """Find the process that holds the lock of a job's folder, 0 where it is not known which; None where none does."""
     try:
-        with open_file(folder / "lock") as file:
+        with os.fdopen(open_plain(folder.parent, folder.name, "lock"), "rb") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                text = file.read().decode()
-                return int(text) if text.isdecimal() else 0
+                text = file.read(9)
+                return int(text) if text.isdigit() else 0
     except OSError:
         pass
     return None

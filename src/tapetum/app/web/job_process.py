@@ -1,4 +1,4 @@
-"""Process of one job: `python -m tapetum.app.web.job_process FOLDER/.tapetum-web/jobs/ID`."""
+"""Process of one job: `python -m tapetum.app.web.job_process FOLDER/.tapetum-web/jobs/ID`; its standard input is the job."""
 
 import sys
 import traceback
@@ -10,10 +10,12 @@ from typing import Any
 from tapetum.app.verb import Listener
 from tapetum.app.web import job_files
 from tapetum.app.web.answers import hide_paths
-from tapetum.app.web.job_files import FINAL, Progress
+from tapetum.app.web.items import check_same
+from tapetum.app.web.job_files import FINAL, KINDS, WAITING, Progress
 from tapetum.core.errors import TapetumError
+from tapetum.core.reading import parse_json
 
-_WORK = {kind: f"{kind}_job" for kind in ("track", "space", "export", "look", "index")}
+_WORK = {kind: f"{kind}_job" for kind in KINDS}
 """Module of each kind of job, whose function `work` takes the job, the served folder and a listener."""
 
 
@@ -39,18 +41,22 @@ class ProgressListener(Listener):
         self.file.say(done, total or 0, task)
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, job: dict[str, Any]) -> None:
     """Do the work of a job, unless another process does, or it is over."""
     with job_files.holding(folder) as locked:
-        if not locked or job_files.read(folder / "progress.json", {}).get("state") in FINAL or (folder / "cancel").exists():
+        over = (job_files.read_progress(folder) or WAITING)["state"] in FINAL
+        if not locked or over or (folder / "cancel").exists():
             return
-        job: dict[str, Any] = job_files.read(folder / "job.json")
         progress, served = Progress(folder), folder.parents[2]
         try:
             warnings.simplefilter("ignore")
             module = import_module(f"tapetum.app.web.{_WORK[job['kind']]}")
             listener = ProgressListener(progress, served)
-            result = module.work(job, served, listener)
+            try:
+                result = module.work(job, served, listener)
+            finally:
+                if job["item"] is not None:
+                    check_same(served, job["item"])  # of another file whatever came of it means nothing
             job_files.write(folder / "result.json", result)
         except TapetumError as error:
             progress.end("failed", " ".join(hide_paths(str(error), served).split()))
@@ -64,4 +70,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), parse_json(sys.stdin.buffer.read()))

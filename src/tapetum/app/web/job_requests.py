@@ -23,7 +23,7 @@ def read_job(content: dict[str, Any], item: Item, points: Points, folder: Path) 
     Raises Refused: 400 for what it cannot be, 404 for points that are gone, 409 where there are no points.
     """
     kind = content.get("kind")
-    if kind not in BUSY:
+    if not isinstance(kind, str) or kind not in BUSY:
         raise Refused(400, f"there are no jobs of the kind {str(kind)[:40]!r}; give one of {', '.join(BUSY)}")
     if item.kind != "video":
         raise Refused(400, f"{item.name} is an image; points are tracked through videos")
@@ -51,8 +51,7 @@ def _space(content: dict[str, Any], item: Item, points: Points, folder: Path) ->
 
 
 def _export(content: dict[str, Any], item: Item, points: Points, folder: Path) -> dict[str, Any]:
-    if content.get("format") not in DRAWN:
-        raise Refused(
-            400, f"jobs draw {' and '.join(sorted(DRAWN))}, not {str(content.get('format'))[:40]!r}; ask for one of them"
-        )
-    return {"format": content["format"]}
+    format_ = content.get("format")
+    if not isinstance(format_, str) or format_ not in DRAWN:
+        raise Refused(400, f"jobs draw {' and '.join(sorted(DRAWN))}, not {str(format_)[:40]!r}; ask for one of them")
+    return {"format": format_}

@@ -9,10 +9,12 @@ from tapetum.app.model_remarks import describe_model
 from tapetum.app.see_settings import AUTO, is_bundled
 from tapetum.app.verb import Listener
 from tapetum.app.web.answers import Refused
-from tapetum.app.web.database import FILE, HIDDEN, Database
+from tapetum.app.web.database import FILE, Database
+from tapetum.app.web.hidden import HIDDEN
 from tapetum.app.web.items import Item, Items
 from tapetum.app.web.models import answer_models, choose, label_models
 from tapetum.app.word_models import fetch_command
+from tapetum.core.errors import BadInput
 from tapetum.video import open_video
 
 VERBS = ("ask", "caption", "detect", "segment", "classify")
@@ -67,7 +69,10 @@ def work(job: dict[str, Any], folder: Path, listener: Listener) -> dict[str, Any
         database.close()
     listener.status("loading the model")
     with open_video(item.path) as video:
-        image = video[settings["frame"]]
+        try:
+            image = video[settings["frame"]]
+        except IndexError:  # damage cut it short
+            raise BadInput(f"{item.name} has no frame {settings['frame']}; choose an earlier one") from None
     if settings["verb"] == "classify":
         return _fit(image, settings, listener) if settings["labels"] else _classify(image, listener)
     model = settings.get("model") or AUTO

@@ -34,7 +34,7 @@ _ITEM = _object(
 )  # fmt: skip
 _JOB = _object(
     {"id": _ID, "kind": {"enum": ["track", "look", "index", "space", "export"]}, "item": {"type": ["string", "null"]},
-     "state": {"enum": ["waiting", "running", "done", "failed", "cancelled"]}, "done": _NUMBER, "total": _NUMBER,
+     "state": {"enum": ["waiting", "running", "done", "failed", "cancelled", "interrupted"]}, "done": _NUMBER, "total": _NUMBER,
      "seconds_left": _MAYBE_NUMBER, "message": _TEXT},
     result={"type": "object"}, model=_TEXT,
 )  # fmt: skip
@@ -152,10 +152,10 @@ def describe_api() -> Schema:
                     _object({"kind": {"const": "space"}}, depth={"enum": [ADJUST, FILE]}),
                     _object({"kind": {"const": "export"}, "format": {"enum": sorted(DRAWN)}}),
                 ]},
-                errors=(*step, 413),
+                errors=(*step, 413, 429),
             )
         },
-        on_item + "/look": {"post": _operation("Ask a model about a frame", _JOB, item, body=_LOOK, errors=(*step, 413))},
+        on_item + "/look": {"post": _operation("Ask a model about a frame", _JOB, item, body=_LOOK, errors=(*step, 413, 429))},
         "/api/jobs/{job}": {
             "get": _operation("Progress of a job, and its result", _JOB, job, errors=step),
             "delete": _operation("Cancel a job", _JOB, job, errors=step),
@@ -170,7 +170,7 @@ def describe_api() -> Schema:
                     {"results": _list(_MOMENT), "model": _TEXT, "remarks": _list(_TEXT)}, job=_JOB
                 ),
                 _parameter("text", _TEXT), _parameter("item", _ID), _parameter("frame", _FRAME),
-                _parameter("model", {"enum": search_models()}), errors=step,
+                _parameter("model", {"enum": search_models()}), errors=(*step, 429),
             )
         },
         "/api/runs": {"get": _operation("Training runs", _object({"runs": _list(_RUN)}))},

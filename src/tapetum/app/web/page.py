@@ -1,8 +1,10 @@
 """What the page asks of the server: each method of `Page` answers the requests to one address."""
 
 import fcntl
+import os
 import shutil
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,12 @@ import tapetum
 from tapetum.app.web.answers import Refused, answer_json
 from tapetum.app.web.check import find_places
 from tapetum.app.web.cleanup import remove_features
-from tapetum.app.web.database import FILE, HIDDEN, Database
+from tapetum.app.web.database import FILE, Database
 from tapetum.app.web.events import Events
 from tapetum.app.web.export_job import PLACE
 from tapetum.app.web.exports import export, send_once
 from tapetum.app.web.frames import Frames
+from tapetum.app.web.hidden import make_folder, open_hidden, open_plain
 from tapetum.app.web.items import Item, Items
 from tapetum.app.web.job_requests import BUSY, read_job
 from tapetum.app.web.jobs import FINAL, Jobs
@@ -44,10 +47,9 @@ class Page:
     def __init__(
         self, folder: Path, model: str, device: str | None, upload_bytes: int, jobs_at_once: int, words: str | None = None
     ):
-        self.folder, self.place = folder, folder / HIDDEN
+        self.folder, self.place = folder, open_hidden(folder)
         self.model, self.words, self.device, self.upload_bytes = model, words, device, upload_bytes
-        self.place.mkdir(exist_ok=True)
-        self._only = open(self.place / "server.lock", "wb")  # noqa: SIM115  # held as long as the server lives
+        self._only = os.fdopen(open_plain(self.place, "server.lock", flags=os.O_RDWR | os.O_CREAT), "rb")  # as long as it lives
         try:
             fcntl.flock(self._only, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -65,7 +67,7 @@ class Page:
         self.spaces = SpaceStore(self.database)
         self.frames, self.events = Frames(), Events()
         self._beginning = threading.Lock()
-        self.jobs = Jobs(self.place / "jobs", jobs_at_once, self._job_changed)
+        self.jobs = Jobs(make_folder(self.place, "jobs"), jobs_at_once, self._job_changed)
         remove_features(self.place, self.database, folder, self.jobs)
         self.searching = Search(self.items, self.jobs, folder, device)
 
@@ -82,7 +84,10 @@ class Page:
 
     def _job_changed(self, job: dict[str, Any]) -> None:
         if job["kind"] == "track" and job["state"] == "done":
-            self.projects.note_tracked(job["item"], self.jobs.settings(job["id"])["revision"])
+            revision = self.jobs.settings(job["id"]).get("revision")
+            with suppress(BadInput):  # a full disk; whether points are tracked is seen of their tracks too
+                if type(revision) is int and 0 <= revision < 1 << 60:
+                    self.projects.note_tracked(job["item"], revision)
         self.events.send(job=job)
 
     def _item(self, request: Request) -> Item:
@@ -114,7 +119,10 @@ class Page:
 
     def frame(self, request: Request) -> Response:
         """Answer with a frame as JPEG."""
-        item, number, width = self._item(request), request.path_params["number"], request.query_params.get("width")
+        item, frame, width = self._item(request), request.path_params["number"], request.query_params.get("width")
+        if not (frame.isascii() and frame.isdecimal() and len(frame) < 12):
+            raise Refused(404, f"{item.name} has no frame {frame[:40]}; it has {item.frames}")
+        number = int(frame)
         if width is not None and not (width.isascii() and width.isdecimal() and len(width) < 7):
             raise Refused(400, f"the width is {width[:40]!r}; give a whole number of pixels")
         tag = f'"{item.content}-{number}-{width or "whole"}"'
@@ -182,10 +190,14 @@ class Page:
         """Answer with the file that a job has made, once."""
         number = request.path_params["job"]
         job = self.jobs.get(number, result=True)
-        path = self.jobs.folder / number / PLACE / str((job.get("result") or {}).get("file"))
-        if job["kind"] != "export" or not path.is_file():
-            raise Refused(404, "there is no file of this job; it may have been sent already: export again")
-        return send_once(path)
+        name, place = str(job.get("result", {}).get("file")), self.jobs.folder / number / PLACE
+        try:
+            if job["kind"] != "export":
+                raise FileNotFoundError(name)
+            os.close(open_plain(self.jobs.folder, number, PLACE, name))
+        except (OSError, ValueError):
+            raise Refused(404, "there is no file of this job; it may have been sent already: export again") from None
+        return send_once(place / name)
 
     def cancel(self, request: Request) -> dict[str, Any]:
         """Cancel a job."""

@@ -10,9 +10,8 @@ from typing import Any
 
 from tapetum.app.web.answers import Refused
 from tapetum.app.web.database import Database
-from tapetum.app.web.edits import Points, read_edit, replay
+from tapetum.app.web.edits import Points, read_edit, read_points
 from tapetum.app.web.items import Item
-from tapetum.core.reading import parse_json
 
 
 class Projects:
@@ -76,4 +75,4 @@ class Projects:
             "redo": len(edits) - position,
             "tracked_revision": row["tracked_revision"] if row else None,
         }
-        return about, replay(parse_json(each["edit"]) for each in edits[:position])
+        return about, read_points(each["edit"] for each in edits[:position])

@@ -10,6 +10,7 @@ from tapetum.app.ledger import FILE, LedgerOptions, ledger
 from tapetum.app.verb import Listener
 from tapetum.app.web.answers import Refused, hide_paths
 from tapetum.app.web.database import Database
+from tapetum.app.web.items import PATH, file_inside
 from tapetum.core.errors import BadInput
 from tapetum.core.files import writable
 
@@ -40,29 +41,35 @@ class Runs:
         row = self._database.row("SELECT path FROM runs WHERE id = ?", number)
         if row is None or (path := self._folder / row["path"]) not in self._places():
             raise Refused(404, "there is no such run; reload the page")
-        curves = read_curves(path / LOG) if (path / LOG).is_file() else {}
+        log = self._file(path, LOG)
+        curves = read_curves(log) if log is not None else {}
         shown = [{"name": name, **_columns(points)} for name, points in curves.items()]
         return {"id": number, "name": writable(row["path"]), **self._costs(path), "curves": shown}
 
     def _places(self) -> list[Path]:
-        root, folders_of_runs = Path(os.path.realpath(self._folder)), []
+        folders_of_runs = []
         for place, folders, names in os.walk(self._folder):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
-            files = [Path(place, name) for name in (FILE, LOG) if name in names]
-            if any(Path(os.path.realpath(file)).is_relative_to(root) for file in files):
+            if any(name in names and self._file(Path(place), name) is not None for name in (FILE, LOG)):
                 folders_of_runs.append(Path(place))
         return folders_of_runs
 
+    def _file(self, place: Path, name: str) -> Path | None:
+        """The file of a run; None where it has none, or one that leads out of the folder."""
+        return file_inside(self._folder, (place / name).relative_to(self._folder).as_posix())
+
     def _number(self, name: str) -> str:
+        data = os.fsencode(name)
         with self._database.transaction():
-            self._database.rows("INSERT OR IGNORE INTO runs (id, path) VALUES (?, ?)", secrets.token_hex(8), name)
-            return self._database.rows("SELECT id FROM runs WHERE path = ?", name)[0]["id"]
+            self._database.rows(f"INSERT OR IGNORE INTO runs (id, path) VALUES (?, {PATH})", secrets.token_hex(8), data)
+            return self._database.rows(f"SELECT id FROM runs WHERE path = {PATH}", data)[0]["id"]
 
     def _costs(self, path: Path) -> dict[str, Any]:
-        if not (path / FILE).is_file():
+        file = self._file(path, FILE)
+        if file is None:
             return {"ledger": None}
         try:
-            [content] = ledger.run(LedgerOptions((path / FILE,)), Listener()).ledgers.values()
+            [content] = ledger.run(LedgerOptions((file,)), Listener()).ledgers.values()
         except BadInput as error:
             return {"ledger": None, "trouble": hide_paths(str(error), self._folder)}
         return {"ledger": content}

@@ -1,6 +1,7 @@
 """Search in the folder: moments that words describe, or that are like a frame, in an index that a job makes."""
 
 import base64
+import sqlite3
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,15 +52,19 @@ class Search:
         with self._lock:
             model = choose(model, self.models())
             place, about = index_folder(self._folder, model), {"model": model, "remarks": remarks_on(model)}
-            renewed = job_files.read(contents_file(self._folder, model)) != contents_of(self._items.look())
+            file = contents_file(self._folder, model)
+            renewed = job_files.read(file.parent, file.name, job_files.MOST_RESULT) != contents_of(self._items.look())
             busy = self._running(model)
             if busy is not None or not (place / DATABASE).is_file():
                 raise Refused(409, "the index of the folder is being made", job=busy or self._begin(model), **about)
             options = SearchOptions(place=place, query=text, count=COUNT, **_example(like))
-            with open_media_index(place) as index:
-                models = SearchModel(index, model, place, self._loaded)
-                result = find_moments(options, index, text, models)
-                self._loaded = models.loaded
+            try:
+                with open_media_index(place) as index:
+                    models = SearchModel(index, model, place, self._loaded)
+                    result = find_moments(options, index, text, models)
+                    self._loaded = models.loaded
+            except (sqlite3.Error, TypeError, ValueError, LookupError) as error:
+                raise Refused(409, f"{place.name} is damaged ({type(error).__name__}); remove it, and search again") from error
             answer: dict[str, Any] = {**about, "remarks": [*result.remarks(), *about["remarks"][1:]]}
             if renewed:
                 answer["job"] = self._begin(model)
@@ -68,7 +73,7 @@ class Search:
     def _running(self, model: str) -> dict[str, Any] | None:
         latest = self._jobs.latest("index")
         busy = latest is not None and latest["state"] in ("waiting", "running")
-        return latest if latest and busy and self._jobs.settings(latest["id"])["model"] == model else None
+        return latest if latest and busy and self._jobs.settings(latest["id"]).get("model") == model else None
 
     def _begin(self, model: str) -> dict[str, Any]:
         return self._jobs.submit("index", None, model=model, device=self._device)

@@ -1,6 +1,7 @@
 """The app of the local page (ASGI, Starlette): its addresses, and what runs as long as the server."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -25,7 +26,7 @@ def routes(page: Page) -> list[Route]:
     item = "/api/items/{item}"
     get = {
         "/api/state": page.state,
-        item + "/frames/{number:int}.jpg": page.frame,
+        item + "/frames/{number}.jpg": page.frame,
         item + "/project": page.project,
         item + "/tracks.bin": page.tracks,
         item + "/space": page.space,
@@ -73,7 +74,8 @@ def make_app(
     try:
         page = Page(folder, model, device, upload_bytes, jobs_at_once, words)
     except OSError as error:
-        raise BadInput(f"cannot write into {folder} ({error.strerror}); choose a folder that can be written") from error
+        why = error.strerror or error
+        raise BadInput(f"cannot write into {folder} ({why}); choose a folder that can be written") from error
 
     @asynccontextmanager
     async def alive(app: Starlette) -> AsyncIterator[None]:
@@ -95,6 +97,9 @@ def make_app(
 
 async def _look_at_jobs(page: Page) -> None:
     while True:
-        if page.jobs.busy():
-            await asyncio.to_thread(page.jobs.poll)
+        try:
+            if page.jobs.busy():
+                await asyncio.to_thread(page.jobs.poll)
+        except Exception as error:  # the next look may find it mended
+            print(f"tapetum: cannot look at the jobs: {type(error).__name__}: {error}", file=sys.stderr)
         await asyncio.sleep(_POLL_S)

@@ -60,9 +60,14 @@ class SpaceStore:
         row = self._database.row("SELECT about, signatures, frames, places, poses FROM spaces WHERE item = ?", item)
         if row is None:
             return None
-        signatures = parse_json(row["signatures"])
-        places = np.frombuffer(row["places"], "<f4").reshape(len(signatures), row["frames"], 4)
-        return Space(parse_json(row["about"]), signatures, places, np.frombuffer(row["poses"], "<f4").reshape(-1, 3, 4))
+        try:
+            about, signatures = parse_json(row["about"]), parse_json(row["signatures"])
+            places = np.frombuffer(row["places"], "<f4").reshape(len(signatures), row["frames"], 4)
+        except (ValueError, TypeError):
+            return None
+        if not isinstance(about, dict) or not all(isinstance(name, str) for name in signatures):
+            return None
+        return Space(about, signatures, places, np.frombuffer(row["poses"], "<f4").reshape(-1, 3, 4))
 
     def save(self, item: str, space: Space) -> None:
         """Save the 3D tracks of a video in place of those before."""
@@ -77,10 +82,13 @@ class SpaceStore:
 def depth_beside(item: Item, folder: Path) -> Path | None:
     """Find depth maps beside a video: clip-depth.npz, clip-depth.npy or a folder clip-depth beside clip.mp4.
 
-    What leads out of the served folder is left out.
+    What leads out of the served folder is left out, and a folder with anything but maps: it may hold a network.
     """
+    root = folder.resolve()
     for ending in _ENDINGS:
         path = item.path.with_name(f"{item.path.stem}{ending}")
-        if path.exists() and path.resolve().is_relative_to(folder.resolve()):
+        each = sorted(path.iterdir()) if path.is_dir() else [path]
+        maps = all(file.is_file() and file.suffix in (".npy", ".npz", ".png") for file in each)
+        if each and maps and all(file.resolve().is_relative_to(root) for file in each):
             return path
     return None

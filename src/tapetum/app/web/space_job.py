@@ -11,11 +11,12 @@ from tapetum.app.point_tasks import NewPoints
 from tapetum.app.points import PointRequest
 from tapetum.app.verb import Listener
 from tapetum.app.web.database import FILE as DATABASE
-from tapetum.app.web.database import HIDDEN, Database
+from tapetum.app.web.database import Database
+from tapetum.app.web.hidden import HIDDEN
 from tapetum.app.web.items import Items
 from tapetum.app.web.projects import Projects
 from tapetum.app.web.space import FILE, Space, SpaceStore, depth_beside
-from tapetum.app.web.track_job import open_features
+from tapetum.app.web.track_job import features_file, open_features
 from tapetum.app.web.tracks import Tracked, TrackStore
 from tapetum.core.errors import BadInput
 from tapetum.video import open_video
@@ -49,7 +50,7 @@ def work(job: dict[str, Any], folder: Path, listener: Listener) -> dict[str, Any
             support = lifting.support_points(video)
             if support:
                 part = cut(video, CutSettings())
-                more = _track_support(part, support, settings, place / "features" / f"{item.id}.bin", listener)
+                more = _track_support(part, support, settings, features_file(place, item.id), listener)
                 lifting.support = more
             space = lifting.lift(tracks, video)
         about = {

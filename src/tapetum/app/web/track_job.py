@@ -25,7 +25,8 @@ from tapetum.app.points import PointRequest
 from tapetum.app.track_back import track_back
 from tapetum.app.track_files import FEATURES_MIB
 from tapetum.app.verb import Listener, count_frames
-from tapetum.app.web.database import FILE, HIDDEN, Database
+from tapetum.app.web.database import FILE, Database
+from tapetum.app.web.hidden import HIDDEN, check_plain, make_folder
 from tapetum.app.web.items import Items
 from tapetum.app.web.tracks import TrackStore, signature
 from tapetum.types import Tracks
@@ -57,7 +58,7 @@ class _Tracking:
         self.model, self.device = settings["model"], settings["device"]
         clicks = [[(int(t), float(x), float(y)) for t, x, y in each] for each in settings["clicks"]]
         self.requested: dict[str, Clicks] = {signature(self.model, self.item.content, each): each for each in clicks}
-        self.features = place / "features" / f"{number}.bin"
+        self.features = features_file(place, number)
         self.passes = self.done_passes = 0
 
     def track(self) -> dict[str, Any]:
@@ -84,6 +85,7 @@ class _Tracking:
                 with open_features(self.features, tracker) as features:
                     clicks = [clicks for _, clicks in block]
                     whole = track_clicks(tracker, part, clicks, self._counting(len(video)), features)
+                self.items.get(self.item.id)  # refused where it is another file now
                 self.store.save(self.item.id, {name: row for (name, _), row in zip(block, whole, strict=True)})
                 self.done_passes += 1
             self._check(tracker, part)
@@ -98,6 +100,7 @@ class _Tracking:
             tracks = _assemble([stored[name].track for name in block], [self.requested[name] for name in block])
             with open_features(self.features, tracker) as features:
                 distances = track_back(tracker, part, tracks, self._counting(len(part.video)), features)
+            self.items.get(self.item.id)
             self.store.save_backward(self.item.id, dict(zip(block, distances, strict=True)))
             self.done_passes += 1
 
@@ -108,6 +111,13 @@ class _Tracking:
         return count
 
 
+def features_file(place: Path, number: str) -> Path:
+    """The file of the features of an item. Raises BadInput where it, or the one that is written beside it, is a link."""
+    path = make_folder(place, "features") / f"{number}.bin"
+    check_plain(path.with_suffix(".new"))
+    return check_plain(path)
+
+
 @contextmanager
 def open_features(path: Path, tracker: Any) -> "Iterator[FeatureFile | None]":
     """Open the features of the frames that were kept; those that are new are put beside, and take their place."""
@@ -116,7 +126,6 @@ def open_features(path: Path, tracker: Any) -> "Iterator[FeatureFile | None]":
         return
     from tapetum.systems.tap.tracking.feature_file import FeatureFile
 
-    path.parent.mkdir(exist_ok=True)
     there = path.is_file()
     new = path.with_suffix(".new") if there else path  # killed, it has the frames that were done
     file = FeatureFile(path if there else None, new, FEATURES_MIB << 20)

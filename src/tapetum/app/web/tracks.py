@@ -20,6 +20,8 @@ from tapetum.app.web.edits import MOST_POINTS, POINT, Point, Points
 from tapetum.app.web.items import Item
 from tapetum.types import Tracks
 
+_MOST_BYTES = 4 << 30
+"""Of the tracks of a video."""
 _KEPT = 2 * MOST_POINTS
 """Tracks that are kept of a video."""
 
@@ -85,7 +87,11 @@ class Tracked:
         self.item, self.points = item, list(points.values())
         self.signatures = [signature(model, item.content, point.clicks) for point in self.points]
         read = store.read(item.id, self.signatures) if self.points else {}
-        self.stored = [read.get(name) for name in self.signatures]
+        there = [read[name] for name in self.signatures if name in read]
+        self.frames = len(there[0].track) if there else item.frames
+        """Of the tracks where there are some, else of the video."""
+        known = {name: stored for name, stored in read.items() if len(stored.track) == self.frames}
+        self.stored = [known.get(name) for name in self.signatures]
         """Of each point; None where it is not computed yet."""
 
     @property
@@ -93,16 +99,14 @@ class Tracked:
         """List the points whose tracks are not there."""
         return [point for point, stored in zip(self.points, self.stored, strict=True) if stored is None]
 
-    @property
-    def frames(self) -> int:
-        """Count the frames: of the tracks where there are some, else of the video."""
-        return next((len(stored.track) for stored in self.stored if stored is not None), self.item.frames)
-
     def array(self) -> Float32[np.ndarray, "n t 4"]:
         """Assemble x, y, visible and confidence; NaN where a track is not there.
 
         Points that somebody has hidden are not visible; on the frame on which somebody said that they are back, they are.
+        Raises Refused with 409 for more than `_MOST_BYTES`.
         """
+        if 16 * len(self.points) * self.frames > _MOST_BYTES:
+            raise Refused(409, f"{len(self.points)} points on {self.frames} frames are too many to send; delete some points")
         whole = np.full((len(self.points), self.frames, 4), np.nan, np.float32)
         for row, point, stored in zip(whole, self.points, self.stored, strict=True):
             if stored is not None:
@@ -127,7 +131,7 @@ class Tracked:
         if any(len(each) > 1 for each in clicks):
             clicked = np.zeros(whole.shape[:2], np.bool_)
             for row, each in zip(clicked, clicks, strict=True):
-                row[[frame for frame, _, _ in each]] = True
+                row[[frame for frame, _, _ in each if frame < self.frames]] = True
         names = tuple(self.points[row].name or f"{POINT} {row + 1}" for row in rows)
         return Tracks(
             xy=whole[..., :2],

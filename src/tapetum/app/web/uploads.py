@@ -2,12 +2,14 @@
 
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from tapetum.app.web.answers import Refused
+from tapetum.app.web.hidden import make_folder
 from tapetum.app.web.items import Item, Items
 from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write
@@ -30,9 +32,9 @@ async def upload(request: Request, folder: Path, place: Path, items: Items, most
         raise Refused(
             413, f"{name} has more than {most:,} bytes, the most that is taken; start tapetum serve with a higher limit"
         )
-    place.mkdir(exist_ok=True)
     part, received = place / f"{secrets.token_hex(8)}{Path(name).suffix.lower()}", 0
     try:
+        make_folder(place.parent, place.name)
         with open(part, "xb") as file:
             async for chunk in request.stream():
                 received += len(chunk)
@@ -48,7 +50,8 @@ async def upload(request: Request, folder: Path, place: Path, items: Items, most
     except OSError as error:
         raise Refused(400, str(cannot_write(name, error))) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
 
 
 def read_name(given: str) -> str:
