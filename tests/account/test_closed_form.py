@@ -152,3 +152,14 @@ def test_heads_of_lightly() -> None:
         counted = count_flops(head, torch.randn(4, 16, requires_grad=True))
         said = closed_form(head.to("meta"), torch.empty(4, 16, device="meta", requires_grad=True))
         assert (said.forward, said.backward) == (counted.forward, counted.backward), type(head).__name__
+
+
+def test_a_matrix_times_a_vector_is_counted_once() -> None:
+    a, b = torch.empty(4, 8, device="meta"), torch.empty(8, device="meta")
+    assert closed_form(lambda: a @ b).forward == 2 * 4 * 8
+
+
+def test_windows_of_torchvision_have_the_cells_that_fill_them_up() -> None:
+    swin = pytest.importorskip("torchvision.models.swin_transformer")
+    layer, x = swin.ShiftedWindowAttention(8, [4, 3], [0, 0], 2), torch.zeros(2, 6, 5, 8)
+    assert closed_form(deepcopy(layer).to("meta"), x.to("meta")).forward == count_flops(layer, x).forward

@@ -51,8 +51,8 @@ def check_schema(database: sqlite3.Connection, schema: str) -> None:
     names = "select type, name, tbl_name, sql from sqlite_master order by name limit 1000"
     with closing(sqlite3.connect(":memory:")) as made:
         made.executescript(schema)
-        if database.execute(names).fetchall() != made.execute(names).fetchall():
-            raise sqlite3.DatabaseError("it has other tables")
+        if list(map(tuple, database.execute(names))) != made.execute(names).fetchall():
+            raise sqlite3.DatabaseError("its tables are not those that were made")
 
 
 def scan(database: sqlite3.Connection, statement: str) -> Iterator[tuple[Any, ...]]:

@@ -11,11 +11,12 @@ that are shorter than they say), is refused when it is opened.
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from tapetum.app.web.hidden import check_plain
+from tapetum.core.databases import check_file, check_schema
 from tapetum.core.errors import BadInput
 
 FILE = "projects.sqlite"
@@ -45,7 +46,6 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 """Statements that lead from each version of the schema to the next; those that were released never change."""
 
 
-_SCHEMA = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name"
 _ID = "length(id) = 16 AND id NOT GLOB '*[^0-9a-f]*'"
 _ROWS = {
     "items": f"{_ID} AND kind IN ('video', 'image', 'unreadable') AND frames BETWEEN 0 AND 1000000000 "
@@ -69,8 +69,10 @@ class Database:
         for ending in ("", "-wal", "-shm", "-journal"):
             check_plain(path.with_name(path.name + ending))
         try:
+            if path.exists():
+                check_file(path, wal=True)
             self._connection = sqlite3.connect(path, timeout=_PATIENCE_S, isolation_level=None, check_same_thread=False)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise self._unusable(error) from error
         self._connection.row_factory = sqlite3.Row
         self._connection.text_factory = lambda data: data.decode("utf-8", "surrogateescape")  # of names of files
@@ -96,11 +98,8 @@ class Database:
                 raise BadInput(
                     f"{self.path} has schema {version}, this tapetum knows {len(MIGRATIONS)}; use a newer tapetum, or move it"
                 )
-            with closing(sqlite3.connect(":memory:")) as known:
-                for statement in (each for statements in MIGRATIONS[: max(version, 0)] for each in statements):
-                    known.execute(statement)
-                if list(map(tuple, self.rows(_SCHEMA))) != known.execute(_SCHEMA).fetchall():
-                    raise self._unusable("its tables are not those of tapetum serve")
+            known = [statement for statements in MIGRATIONS[: max(version, 0)] for statement in statements]
+            check_schema(self._connection, ";".join(known))
             for statements in MIGRATIONS[max(version, 0) :]:
                 for statement in statements:
                     self._connection.execute(statement)
