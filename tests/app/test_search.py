@@ -365,6 +365,7 @@ def test_clusters_have_names_of_words_or_of_tags(photos: Path, tmp_path: Path) -
         ("photos --duplicates --alike 2", "--alike is 2"),
         ("photos red --sheet a.jpg", "the ending must be .html"),
         ("photos --map a.txt", "the ending must be .html"),
+        ("photos red --map a.html --sheet ./a.html", "--map and --sheet are both a.html"),
         ("photos --image gone.png", "cannot read gone.png"),
         ("photos --moment film.mp4", "is no FILE@SECONDS"),
         ("photos --moment film.mp4@soon", "is no FILE@SECONDS"),

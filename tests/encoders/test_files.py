@@ -11,7 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from tapetum import encoders
-from tapetum.core.errors import BadInput
+from tapetum.core.errors import BadInput, TapetumError
 from tapetum.encoders.config import IMAGENET_MEAN, Preprocessing
 from tapetum.encoders.factory import make
 from tapetum.encoders.features import prepare
@@ -28,6 +28,14 @@ def test_a_saved_encoder_comes_back(name, tmp_path):
     assert not again.training
     for key, value in encoder.state_dict().items():
         assert torch.equal(again.state_dict()[key], value)
+
+
+def test_what_is_not_finite_is_not_saved(tmp_path):
+    encoder = encoders.build("vit-nano", 3, **SMALL)
+    torch.nn.init.constant_(encoder.norm.bias, torch.nan)
+    with pytest.raises(TapetumError, match=r"^norm\.bias is not finite, so no weights were saved"):
+        encoders.save(encoder, tmp_path / "a.safetensors")
+    assert not any(tmp_path.iterdir())
 
 
 def test_towers_come_back(tmp_path):
@@ -78,7 +86,7 @@ def test_broken_and_hostile_files_are_refused(tmp_path):
     assert "'extra'" in refused(tensors | {"extra": torch.zeros(2)})
     assert "'norm.bias'" in refused(tensors | {"norm.bias": torch.zeros(17)})
     assert "finite" in refused(tensors | {"norm.bias": torch.full((16,), torch.inf)})
-    assert "finite" in refused(tensors | {"norm.bias": torch.zeros(16, dtype=torch.long)})
+    assert "is int64, and not" in refused(tensors | {"norm.bias": torch.zeros(16, dtype=torch.long)})
     assert "no longer the header" in refused(metadata=False)
     assert "cannot be read" in refused(text="{")
     assert "cannot be read" in refused(text="[]")

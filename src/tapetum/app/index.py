@@ -17,6 +17,7 @@ from tapetum.core.addresses import check_address, is_address
 from tapetum.core.devices import choose_device
 from tapetum.core.errors import BadInput
 from tapetum.core.jobs import Engine, gpus_for, run_jobs
+from tapetum.core.workers import check_workers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,6 +61,7 @@ class IndexOptions:
             raise BadInput("there are no FOLDERS; give one with images or films: tapetum index photos")
         if self.workers < 1:
             raise BadInput(f"--workers is {self.workers}; it must be 1 or more")
+        check_workers(self.workers)
         for place in self.folders:
             if is_address(place):
                 check_address(str(place))

@@ -10,8 +10,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save as to_bytes
-
 from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write, whole_file
 from tapetum.encoders.config import ViTConfig
@@ -21,6 +19,7 @@ from tapetum.encoders.features import Encoder
 from tapetum.encoders.nfnet import NFNet
 from tapetum.encoders.resnet import ResNet
 from tapetum.encoders.vit import ViT
+from tapetum.hub.state_dicts import finite_to_bytes
 
 
 def write_for(encoder: Encoder, library: str, path: Path) -> str:
@@ -40,7 +39,7 @@ def write_for(encoder: Encoder, library: str, path: Path) -> str:
 
 
 def _bytes(state: Any) -> bytes:
-    return to_bytes(state, {"format": "pt"})
+    return finite_to_bytes(state, {"format": "pt"})
 
 
 def _write_folder(path: Path, files: dict[str, bytes]) -> None:

@@ -20,7 +20,6 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from tapetum.core.errors import BadInput, TapetumError
@@ -49,7 +48,7 @@ from tapetum.hub.blueprint import blueprint
 from tapetum.hub.headed import check_fit
 from tapetum.hub.registry import ENCODER_FILE, find, resolve
 from tapetum.hub.renamed import current_config, current_tensors
-from tapetum.hub.state_dicts import read_state
+from tapetum.hub.state_dicts import finite_to_bytes, read_state
 
 
 def build(name: str, seed: int = 0, **changes: Any) -> Encoder:
@@ -199,7 +198,7 @@ def save(encoder: Encoder, path: str | os.PathLike[str], dtype: torch.dtype = to
         about, tensors[TOKENIZER] = store_tokenizer(tokenizer)
         header[TOKENIZER] = json.dumps(about)
     with whole_file(Path(path)) as temporary:
-        temporary.write_bytes(to_bytes(tensors, header))
+        temporary.write_bytes(finite_to_bytes(tensors, header))
 
 
 def load(

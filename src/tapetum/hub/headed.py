@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
@@ -17,7 +16,7 @@ from tapetum.core.files import whole_file
 from tapetum.core.reading import no_pipe, parse_json
 from tapetum.hub.blueprint import blueprint
 from tapetum.hub.renamed import current_config, current_tensors
-from tapetum.hub.state_dicts import check_numbers
+from tapetum.hub.state_dicts import check_numbers, finite_to_bytes
 
 
 def save_headed(
@@ -34,7 +33,7 @@ def save_headed(
         for name, tensor in model.state_dict().items()
     }
     with whole_file(Path(path)) as temporary:
-        temporary.write_bytes(to_bytes({**tensors, **(more or {})}, {key: json.dumps(about)}))
+        temporary.write_bytes(finite_to_bytes({**tensors, **(more or {})}, {key: json.dumps(about)}))
 
 
 def read_headed(path: Path, key: str, what: str) -> tuple[Any, dict[str, Tensor]]:

@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from tapetum.core.errors import BadInput
+from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.reading import no_pipe, read_json
 
 _WRAPPINGS = "state_dict", "model_state_dict", "model"
@@ -68,6 +69,14 @@ def names_in(path: Path) -> set[str]:
         return set(read_state(path))
     with _opened(path) as file:
         return {_plain(name) for name in file.keys()}  # noqa: SIM118
+
+
+def finite_to_bytes(tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> bytes:
+    """Convert tensors to the content of a safetensors file. Raises TapetumError, naming it, where one is not finite."""
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise TapetumError(f"{name} is not finite, so no weights were saved; train again, with a lower learning rate")
+    return to_bytes(dict(tensors), dict(header))
 
 
 def check_numbers(name: str, tensor: Tensor, expected: Tensor, where: str = "") -> None:

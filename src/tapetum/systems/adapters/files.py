@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
@@ -32,7 +31,7 @@ from tapetum.encoders.architectures import preprocessing_as_json
 from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.features import Encoder
 from tapetum.hub.blueprint import blueprint
-from tapetum.hub.state_dicts import check_numbers
+from tapetum.hub.state_dicts import check_numbers, finite_to_bytes
 from tapetum.systems.adapters.config import Site, check_name
 from tapetum.systems.adapters.layers import undrawn
 
@@ -120,7 +119,7 @@ def save(
         value = value.detach().to("cpu", dtype if dtype is not None and value.is_floating_point() else value.dtype)
         return value.contiguous().clone()
 
-    content = to_bytes({key: stored(value) for key, value in tensors.items()}, {KEY: json.dumps(header)})
+    content = finite_to_bytes({key: stored(value) for key, value in tensors.items()}, {KEY: json.dumps(header)})
     with whole_file(Path(path)) as temporary:
         temporary.write_bytes(content)
 

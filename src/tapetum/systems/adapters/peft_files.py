@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_folder, write_text
 from tapetum.core.reading import no_pipe, read_json
+from tapetum.hub.state_dicts import finite_to_bytes
 from tapetum.systems.adapters.config import Site, check_name
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def save_peft(adapted: "Adapted", folder: str | os.PathLike[str], name: str | No
     stored = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
     with whole_folder(Path(folder), (CONFIG, WEIGHTS)) as made:
         write_text(made / CONFIG, json.dumps(config, indent=2) + "\n")
-        (made / WEIGHTS).write_bytes(to_bytes(stored, {"format": "pt", _HASH: adapted.trunk_sha256}))
+        (made / WEIGHTS).write_bytes(finite_to_bytes(stored, {"format": "pt", _HASH: adapted.trunk_sha256}))
 
 
 def load_peft(adapted: "Adapted", folder: str | os.PathLike[str], name: str) -> None:

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
@@ -28,6 +27,7 @@ from tapetum.hub.blueprint import blueprint
 from tapetum.hub.headed import check_fit
 from tapetum.hub.registry import known, resolve
 from tapetum.hub.renamed import INSIDE, current_config
+from tapetum.hub.state_dicts import finite_to_bytes
 from tapetum.hub.unpickle import load_npy
 from tapetum.systems.hip.config import HipConfig, Modality, Preparation
 from tapetum.systems.hip.model import Hip
@@ -161,7 +161,7 @@ def save(model: Hip, path: str | os.PathLike[str], dtype: torch.dtype = torch.fl
         "preparations": {name: asdict(p) for name, p in model.preparations.items()},
     }
     with whole_file(Path(path)) as temporary:
-        temporary.write_bytes(to_bytes(tensors, {"hip": json.dumps(header)}))
+        temporary.write_bytes(finite_to_bytes(tensors, {"hip": json.dumps(header)}))
 
 
 def load(

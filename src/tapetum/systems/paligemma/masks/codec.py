@@ -27,7 +27,6 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
@@ -37,7 +36,7 @@ from tapetum.core.files import whole_file
 from tapetum.core.reading import no_pipe, parse_json
 from tapetum.hub.blueprint import blueprint
 from tapetum.hub.registry import known, resolve
-from tapetum.hub.state_dicts import check_numbers
+from tapetum.hub.state_dicts import check_numbers, finite_to_bytes
 from tapetum.systems.paligemma.locations import MASK_TOKENS
 from tapetum.systems.paligemma.masks.config import SIDE, MaskCodecConfig
 
@@ -200,7 +199,7 @@ def save(model: MaskCodec, path: str | os.PathLike[str], dtype: torch.dtype = to
     """Write a codec, its tensors rounded to `dtype`, as a safetensors file with its config in the header, or nothing."""
     tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
     with whole_file(Path(path)) as temporary:
-        temporary.write_bytes(to_bytes(tensors, {HEADER: json.dumps(asdict(model.config))}))
+        temporary.write_bytes(finite_to_bytes(tensors, {HEADER: json.dumps(asdict(model.config))}))
 
 
 def load(

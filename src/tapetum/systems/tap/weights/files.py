@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
@@ -23,7 +22,7 @@ from tapetum.core.fields import LARGEST_SIZE, check_sizes
 from tapetum.core.files import whole_file
 from tapetum.core.reading import no_pipe, parse_json
 from tapetum.hub.renamed import current_config
-from tapetum.hub.state_dicts import check_numbers, read_state
+from tapetum.hub.state_dicts import check_numbers, finite_to_bytes, read_state
 from tapetum.hub.unpickle import load_npy
 from tapetum.systems.tap.config import TapirConfig
 from tapetum.systems.tap.network.model import Tapir
@@ -181,7 +180,7 @@ def save(model: Tapir, path: str | os.PathLike[str], dtype: torch.dtype = torch.
     tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
     with whole_file(Path(path)) as temporary:
         # one entry only: several are written in an order that changes from run to run
-        temporary.write_bytes(to_bytes(tensors, {"tapir_config": json.dumps(asdict(model.config))}))
+        temporary.write_bytes(finite_to_bytes(tensors, {"tapir_config": json.dumps(asdict(model.config))}))
 
 
 def load(path: str | os.PathLike[str], *, causal: bool | None = None, softmax_temperature: float | None = None) -> Tapir:
