@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from tapetum.video import Video
 
 
+_NO_FILES = "there are no FILES; give images, recordings or videos"
+
+
 @dataclass(frozen=True)
 class EmbedOptions:
     """Make vectors of images, recordings and videos, for search, clustering and probes.
@@ -70,6 +73,8 @@ class EmbedOptions:
         """Raise `BadInput` for what cannot be done, before anything is."""
         if self.out is not None:
             check_table(Path(self.out))
+        if isinstance(self.files, (list, tuple)) and not self.files:
+            raise BadInput(_NO_FILES)
         if self.out is not None and not Path(self.out).absolute().parent.is_dir():
             raise BadInput(f"--out {self.out}: there is no folder {Path(self.out).parent}; make it first")
         if self.batch_size < 1:
@@ -274,7 +279,7 @@ def _files(options: EmbedOptions, arrays: str, listener: Listener) -> "list[Path
             listener.note(f"{path}: what is no image, recording or video is left out: {len(others)} ({endings})")
         files += [file for file in inside if file.suffix.lower() not in NO_MEDIA]
     if not given:
-        raise BadInput("there are no FILES; give images, recordings or videos")
+        raise BadInput(_NO_FILES)
     if not files:
         raise BadInput(f"{given[0]} holds no image, recording or video; give a folder that does, or files")
     return files

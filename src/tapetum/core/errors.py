@@ -26,16 +26,23 @@ def hide_secrets(text: str) -> str:
     return _ADDRESS.sub(lambda match: _SECRET.sub(r"\1...", _USER.sub("...@", match[0])), text)
 
 
-def visible(text: str) -> str:
+def escape_controls(text: str) -> str:
     r"""Write control characters, by which text from outside could act on a terminal, as they are written in Python.
 
-    Line ends and tabs stay. Names of files, fields of ledgers, captions, labels and what servers answer go through this before
-    they are printed. What is secret in addresses is hidden.
+    Line ends and tabs stay.
 
-    >>> print(visible("\x1b[2Jcat.png"))
+    >>> print(escape_controls("\x1b[2Jcat.png"))
     \x1b[2Jcat.png
     """
-    return _UNSEEN.sub(lambda match: repr(match[0])[1:-1], hide_secrets(text))
+    return _UNSEEN.sub(lambda match: repr(match[0])[1:-1], text)
+
+
+def visible(text: str) -> str:
+    """Escape control characters, and hide what is secret in addresses.
+
+    Names of files, fields of ledgers, captions, labels and what servers answer go through this before they are printed.
+    """
+    return escape_controls(hide_secrets(text))
 
 
 class TapetumError(Exception):

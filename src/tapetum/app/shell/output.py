@@ -41,7 +41,7 @@ def print_result(result: Result, json: bool, main: bool = True) -> None:
     elif json:
         print_json(result.as_json())
     elif number is None or not isinstance(result, Stopped):  # else the line on stderr says it
-        print(result.as_text())
+        print(hide_secrets(result.as_text()))
     if number is not None:
         ended = Ended(number)
         ended.add_note(f"the same command goes on from {result.goes_on_from}")
@@ -98,7 +98,7 @@ class _Printing(Listener):
         if self._json:
             print_line(result.as_json())
         elif text := result.as_text():
-            print(text, flush=True)
+            print(hide_secrets(text), flush=True)
 
 
 class _Terminal(_Printing):

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
-from tapetum.core.errors import visible
+from tapetum.core.errors import escape_controls
 
 _ERRORS = "tapetum.printable"
 _BOXES = dict.fromkeys("─━═╌┄", "-") | dict.fromkeys("│┃║", "|") | dict.fromkeys("╭╮╰╯┌┐└┘├┤┬┴┼┏┓┗┛╔╗╚╝", "+") | {"•": "*"}
@@ -107,7 +107,7 @@ class _Visible(_Wrapped):
     """A text stream in which control characters are seen."""
 
     def write(self, text: str) -> int:
-        self._stream.write(visible(text))
+        self._stream.write(escape_controls(text))
         return len(text)
 
 
