@@ -121,9 +121,9 @@ def _negatives_rows(phase: PhasePlan, shares: Sequence[tuple[int, Share]]) -> li
     whole = phase.negatives_on()
     if all(phase.negatives_on(gpus) == whole for gpus in GPUS):
         return []
-    found = ", ".join(f"{phase.negatives_on(gpus):,} on {gpus} H100" for gpus in GPUS)
+    divided = ", ".join(f"{phase.negatives_on(gpus):,} on {gpus} H100" for gpus in GPUS)
     mended = ", ".join(f"{phase.batch_size // share.gpus} on {gpus}" for gpus, share in shares)
-    text = f"{found}, {whole:,} in an undivided batch: micro-batches are compared one by one; all with --micro-batch {mended}"
+    text = f"{divided}, {whole:,} in an undivided batch: micro-batches are compared one by one; all with --micro-batch {mended}"
     return [("negatives", text)]
 
 

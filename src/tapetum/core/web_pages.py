@@ -38,12 +38,12 @@ def linked_files(system: Any, root: str, limits: Limits) -> Iterator[str]:
             if name in known or below == name or "?" in name or "#" in name or not is_visible(below):
                 continue
             known.add(name)
-            for what, found, most in (
+            for what, count, most in (
                 ("files and folders", len(known), limits.links),
                 ("pages of links", pages + len(waiting), limits.pages),
                 ("folders inside each other", below.count("/"), limits.depth),
             ):
-                if found > most:
+                if count > most:
                     raise BadInput(f"{root} leads to more than {most:,} {what}, and may never end; give a folder in it")
             if name.endswith("/"):
                 waiting.append(name)

@@ -91,8 +91,8 @@ def check_numbers(name: str, tensor: Tensor, expected: Tensor, where: str = "") 
     whole = not (tensor.is_floating_point() or tensor.is_complex() or tensor.is_quantized or tensor.dtype == torch.bool)
     if tensor.layout != torch.strided or not (tensor.dtype in FLOATS if expected.is_floating_point() else whole):
         kind = str(tensor.dtype if tensor.layout == torch.strided else tensor.layout).removeprefix("torch.")
-        wanted = "float16, bfloat16, float32 or float64" if expected.is_floating_point() else "whole numbers"
-        raise BadInput(f"the tensor {name!r}{where} is {kind}, and not {wanted}; get weights that are not quantised")
+        allowed = "float16, bfloat16, float32 or float64" if expected.is_floating_point() else "whole numbers"
+        raise BadInput(f"the tensor {name!r}{where} is {kind}, and not {allowed}; get weights that are not quantised")
     if not torch.isfinite(tensor).all():
         raise BadInput(f"the tensor {name!r}{where} holds something else than finite numbers; get the file again")
 

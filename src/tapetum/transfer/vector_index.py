@@ -182,8 +182,8 @@ class VectorIndex:
         file = self._database.execute(query, (path,)).fetchone()
         if file is None:
             return np.zeros(0, np.int64)
-        found = scan(self._database, f"select row from pieces where file = {int(file[0])} order by row")
-        rows, live = np.fromiter((row for (row,) in found), np.int64), self.rows()
+        stored = scan(self._database, f"select row from pieces where file = {int(file[0])} order by row")
+        rows, live = np.fromiter((row for (row,) in stored), np.int64), self.rows()
         if len(rows) and not np.array_equal(live[np.searchsorted(live, rows).clip(max=len(live) - 1)], rows):
             raise sqlite3.DatabaseError("a file has rows that are not there")
         return rows

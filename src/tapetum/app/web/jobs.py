@@ -56,13 +56,13 @@ class Jobs:
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._cancelled: dict[str, float] = {}
         saved = job_files.read_jobs(folder)
-        self._jobs = {job["id"]: {**job, **self._found(folder / job["id"])} for job in saved}
+        self._jobs = {job["id"]: {**job, **self._state_of(folder / job["id"])} for job in saved}
         last = {(job["kind"], job["item"]): number for number, job in self._jobs.items()}
         old = time.time() - _OLD_S
         self._forget(each["id"] for each in saved if each["created"] < old and each["id"] != last[each["kind"], each["item"]])
 
     @staticmethod
-    def _found(place: Path) -> dict[str, Any]:
+    def _state_of(place: Path) -> dict[str, Any]:
         """What has become of a job of an earlier server."""
         lives = job_files.holder(place) is not None  # first, so that a job that ends meanwhile is over
         progress = job_files.read_progress(place) or WAITING
@@ -196,9 +196,9 @@ class Jobs:
         It imports nothing from the folder that the server was started in, as Python does by default.
         """
         threads = {"OMP_NUM_THREADS": str(threads_each(self.at_once)), "PYTHONSAFEPATH": "1"}
-        told = {name: job[name] for name in ("id", "kind", "item", "settings")}
+        description = {name: job[name] for name in ("id", "kind", "item", "settings")}
         with open(self.folder / number / "log.txt", "ab") as log, tempfile.TemporaryFile() as request:
-            request.write(json.dumps(told).encode())
+            request.write(json.dumps(description).encode())
             request.seek(0)
             self._children[number] = subprocess.Popen(
                 [sys.executable, "-m", "tapetum.app.web.job_process", str(self.folder / number)],

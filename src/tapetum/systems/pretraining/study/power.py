@@ -93,10 +93,10 @@ def describe_power(pairs: Sequence[ComparedPair], questions: int) -> str:
     seeds = sorted({pair.seeds for pair in pairs})
     deviations = _range([pair.seed_deviation for pair in pairs]), _range([pair.image_deviation for pair in pairs])
     weak = [pair for pair in pairs if abs(pair.difference) < pair.detectable(questions)]
-    told = f"a difference of {_range([d for d in (least, most) if d < inf])} points" if least < inf else "no difference"
+    difference = f"a difference of {_range([d for d in (least, most) if d < inf])} points" if least < inf else "no difference"
     with_seeds = f"{seeds[0]}{f' to {seeds[-1]}' if len(seeds) > 1 else ''} seed{'s' if seeds[-1] > 1 else ''}"
     lines = [
-        f"with {with_seeds} {told} is told apart (power 80 %, 5 % over {questions} comparisons; a difference deviates by "
+        f"with {with_seeds} {difference} is told apart (power 80 %, 5 % over {questions} comparisons; a difference deviates by "
         f"{deviations[0]} between seeds and by {deviations[1]} for the test images)"
     ]
     if not weak:
