@@ -128,7 +128,7 @@ def test_what_does_not_fit_is_named():
     assert "lack norm.bias" in refused({k: v for k, v in state.items() if k != "norm.bias"})
     assert "no extra.weight" in refused(state | {"extra.weight": torch.zeros(3)})
     assert "cls_token is (1, 1, 31)" in refused(state | {"cls_token": torch.zeros(1, 1, 31)})
-    assert "pos_embed holds" in refused(state | {"pos_embed": state["pos_embed"] * torch.nan})
+    assert "'pos_embed' holds" in refused(state | {"pos_embed": state["pos_embed"] * torch.nan})
     assert "no table of names" in refused(state, name="vit_tiny_patch16_rope_224")
     assert "no source 'jax'" in refused(state, source="jax")
     with pytest.raises(BadInput, match="no classifier"):

@@ -117,7 +117,7 @@ def test_what_does_not_fit_is_named(theirs):
     state, config = theirs.state_dict(), theirs.config.to_dict()
     for changes, parts, text in (
         ({}, {"text_config": {"hidden_act": "gelu"}}, "has 'gelu'; tapetum has TIPSv2 with relu"),
-        ({"temperature": torch.tensor(-1.0)}, {}, "temperature holds something else"),
+        ({"temperature": torch.tensor(-1.0)}, {}, "'temperature' holds something else"),
         ({"vision_model.embeddings.cls_token": torch.zeros(1, 1, 31)}, {}, "cls_token is .1, 1, 31. where"),
         ({"extra": torch.zeros(1)}, {}, "no extra"),
     ):

@@ -248,7 +248,7 @@ def test_halving_is_as_likely_as_doubling(crop: Callable) -> None:
     """Rows of the truth in a larger window say the scale; of the other function, only where it is below 1."""
     rng, image, truth = np.random.default_rng(0), np.zeros((64, 2, 3), np.uint8), np.zeros((64, 2), np.int64)
     window = (64, 2) if crop is cropped else (128, 4)
-    rows = [int((crop(image, truth, window, rng)[1] == 0).any(1).sum()) for _ in range(300)]
+    rows = [int((crop(image, truth, window, rng)[1] == 0).any(1).sum()) for _ in range(1000)]
     octaves = np.log2(np.array(rows) / 64)
     assert (octaves.min(), octaves.max()) == pytest.approx((-1, 0 if crop is cropped else 1), abs=0.1)
     for below, share in ((-0.5, 0.25), (-0.02, 0.49), *(((0.5, 0.75),) if crop is cut_at_own_scale else ())):
