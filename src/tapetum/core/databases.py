@@ -9,7 +9,7 @@ import errno
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +37,14 @@ def check_file(path: Path, wal: bool = False) -> None:
         beside = f"{path.resolve()}{ending}"
         if os.path.islink(beside):
             raise OSError(errno.EINVAL, f"{beside} is a link", beside)
-        if os.path.exists(beside) and ending == "-journal":
+        with suppress(FileNotFoundError):  # there is none, or another process has just removed its own
+            if ending != "-journal":
+                no_pipe(beside)
+                continue
             with open_file(beside) as file:
                 file.seek(max(0, os.fstat(file.fileno()).st_size - len(_JOURNAL)))
                 if file.read() == _JOURNAL:
                     raise OSError(errno.EINVAL, f"{beside} names another file", beside)
-        elif os.path.exists(beside):
-            no_pipe(beside)
 
 
 def check_schema(database: sqlite3.Connection, schema: str) -> None:
