@@ -90,7 +90,7 @@ class SearchOptions:
             page = getattr(self, name)
             if page is not None and Path(page).suffix.lower() not in _PAGES:
                 raise BadInput(f"--{name} {page}: the ending must be .html")
-        if None not in (self.map, self.sheet) and Path(self.map).absolute() == Path(self.sheet).absolute():
+        if self.map is not None and self.sheet is not None and Path(self.map).absolute() == Path(self.sheet).absolute():
             raise BadInput(f"--map and --sheet are both {self.map}; give two files")
 
     def place_and_words(self) -> tuple[File, str]:
