@@ -223,7 +223,8 @@ def begin_together(folder: Path, name: str, together: Any, said: Any) -> None:
 
 
 @pytest.mark.slow
-def test_processes_that_begin_together_share_one_index(tmp_path: Path) -> None:
+def test_processes_that_begin_together_share_one_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index_database, "_WAIT_S", 120)  # a busy disk takes seconds to write what is to be kept
     fork = multiprocessing.get_context("fork")
     together, said = fork.Barrier(3), fork.SimpleQueue()
     processes = [fork.Process(target=begin_together, args=(tmp_path, name, together, said)) for name in "abc"]
