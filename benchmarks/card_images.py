@@ -32,10 +32,10 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from real_marks import MARKS, read_marks, read_video
-from tapetum.app.answer import answer
-from tapetum.app.ask import ask
-from tapetum.app.detect import detect
-from tapetum.app.embed import embed
+from tapetum.app.see.answer import answer
+from tapetum.app.see.ask import ask
+from tapetum.app.see.detect import detect
+from tapetum.app.see.embed import embed
 from tapetum.bench.baselines import load_tracker
 from tapetum.data.video_language.questions import read_episode_questions
 from tapetum.metrics.boxes import box_iou

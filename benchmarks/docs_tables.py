@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from docs_parts import CHECKS, PARTS, Part
-from tapetum.app.check_data import published_presets
+from tapetum.app.make.check_data import published_presets
 from tapetum.bench.data_sets import DATA_SETS
 from tapetum.bench.data_sets.types import DataSet
 

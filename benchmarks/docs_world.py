@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from tapetum.app.scenes import episodes, images
+from tapetum.app.make.scenes import episodes, images
 from tapetum.data.entries import read_lines
 from tapetum.data.rle import decode_mask
-from tapetum.scenes.bodies.files import load_episode
-from tapetum.scenes.rendering import GroundTruth, RenderConfig, render_episode
-from tapetum.scenes.words.graph import small
 from tapetum.video import write_video
+from tapetum.world.bodies.files import load_episode
+from tapetum.world.rendering import GroundTruth, RenderConfig, render_episode
+from tapetum.world.words.graph import small
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 SIDE, WORDS = 256, 62

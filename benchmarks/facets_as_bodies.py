@@ -8,12 +8,12 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 import still_life
-from tapetum.scenes.bodies.episode import Body, Surface
-from tapetum.scenes.bodies.shapes import RoundedBox
-from tapetum.scenes.facets import shapes
-from tapetum.scenes.facets.render import Renderer
-from tapetum.scenes.facets.world import STILL, FacetObject, FacetWorld, Path, SceneConfig
-from tapetum.scenes.rendering import RenderConfig, render_episode
+from tapetum.world.bodies.episode import Body, Surface
+from tapetum.world.bodies.shapes import RoundedBox
+from tapetum.world.facets import shapes
+from tapetum.world.facets.render import Renderer
+from tapetum.world.facets.world import STILL, FacetObject, FacetWorld, Path, SceneConfig
+from tapetum.world.rendering import RenderConfig, render_episode
 
 SIDE, FOCAL, GREY = 128, 150.0, 180
 SIZE, TURN, PLACE, WALL = (1.0, 0.8, 0.6), np.array([0.4, 0.7, 0.2]), np.array([0.1, -0.1, 3.0]), 6.0

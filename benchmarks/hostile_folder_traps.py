@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tapetum.app.web.database import FILE, Database
-from tapetum.app.web.items import Items
-from tapetum.app.web.projects import Projects
+from tapetum.desk.web.database import FILE, Database
+from tapetum.desk.web.items import Items
+from tapetum.desk.web.projects import Projects
 from tapetum.video import write_video
 
 HIDDEN, ID = ".tapetum-web", "0123456789abcdef"

@@ -16,7 +16,7 @@ import torch
 
 import tapetum
 from tapetum.systems.tap.tracking import uncertainty
-from tapetum.tracks.training.clips import EpisodeClips
+from tapetum.world.training.point_clips import EpisodeClips
 
 MODEL, POINTS, INSIDE = "causal-tapir-nano", 48, 2.2958
 """INSIDE: the squared distance, in standard deviations, within which 68.27 % of a Gaussian in the plane lie."""

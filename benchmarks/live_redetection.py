@@ -23,8 +23,8 @@ import numpy as np
 import torch
 
 import tapetum
-from tapetum.scenes import from_images, make_clip, procedural
 from tapetum.systems.tap.tracking.redetection import LOST_AFTER
+from tapetum.world import from_images, make_clip, procedural
 
 NAMES = {False: "without ", True: "redetect"}
 COLUMNS = ("absent", "back", "points", "detected wrongly", "ms")

@@ -1,4 +1,4 @@
-"""Claims L1 to L5 of LongViViT, and MC-ViT's memories, on ordered events (`tapetum.scenes.ordered_events`), laptop size.
+"""Claims L1 to L5 of LongViViT, and MC-ViT's memories, on ordered events (`tapetum.world.ordered_events`), laptop size.
 
     python benchmarks/longvideo_claims.py OUT [--claims L1 L2 L3 L4 L5 M] [--seeds 0 1 2] [--steps 400]
 
@@ -36,10 +36,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from longvideo_events import EventsTask, Teller, score
 from plus_minus import Part, verdict
 from tapetum.core.files import whole_file
-from tapetum.scenes.ordered_events import OrderedEventsConfig
 from tapetum.systems.longvideo.config import VideoConfig, named
 from tapetum.systems.longvideo.encoder import VideoEncoder
 from tapetum.train import TrainConfig, fit
+from tapetum.world.ordered_events import OrderedEventsConfig
 
 SLOW = OrderedEventsConfig(events=2, length=16, size=32, thing=(12, 16))
 SHORT, LONG = replace(SLOW, length=8), replace(SLOW, events=8, length=8)

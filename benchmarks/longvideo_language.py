@@ -18,13 +18,13 @@ import torch
 
 from tapetum.app.shell.main import main as tapetum
 from tapetum.hub.registry import VIDEO_FILE
-from tapetum.scenes.ordered_events import OrderedEventsConfig, make_ordered_events
 from tapetum.systems.longvideo import weights
 from tapetum.systems.longvideo.captioner import Captioner
 from tapetum.systems.longvideo.config import named
 from tapetum.systems.longvideo.language import ForeignLanguage
 from tapetum.systems.longvideo.video_text_config import CaptionerConfig
 from tapetum.video import write_video
+from tapetum.world.ordered_events import OrderedEventsConfig, make_ordered_events
 
 WORDS = "The capital of France is Paris, and the sun rises in the"
 QUESTION, OPTIONS = "The capital of France is", ("Paris", "a wooden spoon", "seventeen")

@@ -30,11 +30,11 @@ from typing import Any
 
 from plus_minus import Part, verdict
 from tapetum.core.files import whole_file
-from tapetum.scenes.recall import RecallConfig
 from tapetum.systems.longvideo.config import VideoConfig
 from tapetum.systems.longvideo.cost import compute_cost
 from tapetum.systems.longvideo.recall import SMALL, RecallRun, RecallTask, accuracy
 from tapetum.train import TrainConfig, fit
+from tapetum.world.recall import RecallConfig
 
 FORMS: Mapping[str, Mapping[str, Any]] = {
     "streaming": {"memory": "streaming"},

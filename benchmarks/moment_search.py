@@ -22,13 +22,13 @@ from typing import Any
 import numpy as np
 
 import tapetum
-from tapetum.app.media_index import open_media_index
-from tapetum.app.search import SearchModel, SearchOptions, find_moments
 from tapetum.core.files import whole_file
 from tapetum.data.entries import line_entries
+from tapetum.desk.search.media_index import open_media_index
+from tapetum.desk.search.search import SearchModel, SearchOptions, find_moments
 from tapetum.metrics.statistics import bootstrap_interval
-from tapetum.scenes.words.films import FILMS
 from tapetum.video import open_video
+from tapetum.world.words.films import FILMS
 
 Span = tuple[float, float]
 

@@ -17,16 +17,16 @@ import numpy as np
 import torch
 from PIL import Image
 
-from tapetum.app.image_features import image_features_of
+from tapetum.app.see.image_features import image_features_of
 from tapetum.metrics.davis import DavisScores, davis_scores, joined
-from tapetum.scenes.physics import make_episode
-from tapetum.scenes.rendering import render_episode
 from tapetum.transfer.config import PropagationConfig
 from tapetum.transfer.propagation import carry
 from tapetum.transfer.whole import Look
 from tapetum.types import Masks
 from tapetum.video import open_video
 from tapetum.video.draw_regions import draw_regions
+from tapetum.world.physics import make_episode
+from tapetum.world.rendering import render_episode
 
 LEAST = 0.003
 

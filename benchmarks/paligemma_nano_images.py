@@ -18,18 +18,18 @@ from typing import Any
 
 import numpy as np
 
-from tapetum.app.scene_images import _truth, _write_image
-from tapetum.app.scene_items import truth_file, write_truth
+from tapetum.app.make.scene_images import _truth, _write_image
+from tapetum.app.make.scene_items import truth_file, write_truth
 from tapetum.core.jobs import run_jobs
-from tapetum.scenes.bodies.episode import Body, Episode
-from tapetum.scenes.image import LONGEST_S, AnnotatedImage, first_valid_start
-from tapetum.scenes.physics import episodes as make
-from tapetum.scenes.physics.builder import SceneBuilder, draw_camera, draw_light
-from tapetum.scenes.physics.episodes import moment_times
-from tapetum.scenes.physics.props import PROPS, make_body
-from tapetum.scenes.rendering import GroundTruth, random_render_config, render_episode
-from tapetum.scenes.textures import Textures, procedural
-from tapetum.scenes.words import image_candidates, image_captions, scene_graph
+from tapetum.data.textures import Textures, procedural
+from tapetum.world.bodies.episode import Body, Episode
+from tapetum.world.image import LONGEST_S, AnnotatedImage, first_valid_start
+from tapetum.world.physics import episodes as make
+from tapetum.world.physics.builder import SceneBuilder, draw_camera, draw_light
+from tapetum.world.physics.episodes import moment_times
+from tapetum.world.physics.props import PROPS, make_body
+from tapetum.world.rendering import GroundTruth, random_render_config, render_episode
+from tapetum.world.words import image_candidates, image_captions, scene_graph
 
 RATE = 24.0
 

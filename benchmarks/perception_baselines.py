@@ -24,7 +24,7 @@ import numpy as np
 
 import tapetum
 from plus_minus import widened
-from tapetum.app.evaluate.perception_test import PerceptionTestScores
+from tapetum.app.score.evaluate.perception_test import PerceptionTestScores
 from tapetum.bench.baselines import load_tracker
 from tapetum.bench.perception_test import PromptedBoxes
 from tapetum.metrics.localisation import localisation_scores
@@ -90,7 +90,7 @@ class Study:
 
     def make(self) -> None:
         """Make the episodes, unless they are there; what is learned from is put into one folder."""
-        episodes = tapetum.app.scenes.episodes
+        episodes = tapetum.app.make.scenes.episodes
         if not self.truth("valid").exists():
             self.timed("episodes held out", lambda: episodes(self.folder / "valid", split="valid", **HELD_OUT))
         truth: dict[str, Any] = {}
@@ -181,7 +181,9 @@ class Study:
         )
         own = "" if features == LOCALISERS[task] else "-" + features.replace(",", "-").replace(":", "-")
         out = self.folder / f"localiser-{task}{own}"
-        self.timed(f"localiser {task}", lambda: tapetum.app.train.train(run, Launch(out=out, threads=1, device="cpu"), print))
+        self.timed(
+            f"localiser {task}", lambda: tapetum.app.learn.train.train(run, Launch(out=out, threads=1, device="cpu"), print)
+        )
         return out
 
 

@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 
-from tapetum.scenes.physics import STORIES, episode_parts, make_episode
+from tapetum.world.physics import STORIES, episode_parts, make_episode
 
 
 def main() -> None:

@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from tapetum.app.answer import load_watcher
-from tapetum.app.plan import plan_watching
+from tapetum.app.see.answer import load_watcher
+from tapetum.app.see.plan import plan_watching
 from tapetum.systems.longvideo import build_video_text, save
 from tapetum.systems.pretraining.recipes import recipe
 from tapetum.systems.pretraining.run import loop_config, predict, pretrain, task_for

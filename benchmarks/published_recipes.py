@@ -9,8 +9,8 @@ import re
 
 from tapetum.account.cluster import GIB
 from tapetum.account.run_plan import RunPlan, two_digits
-from tapetum.app.dry import plan_run
-from tapetum.app.published_presets import PRESETS
+from tapetum.app.learn.dry import plan_run
+from tapetum.app.learn.published_presets import PRESETS
 from tapetum.app.shell.main import parse
 
 _STEPS = re.compile(r"(mae-)?steps\b|epochs\b")

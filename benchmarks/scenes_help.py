@@ -29,9 +29,9 @@ from tapetum.systems.tap.config import NANO
 from tapetum.systems.tap.training.recipes import TAP_NANO, TapNano
 from tapetum.systems.tap.training.run_scenes import train_tap_nano
 from tapetum.tracks.tapvid import TapVidEntry, write_entries
-from tapetum.tracks.training.clips import EpisodeClips, SceneClips
-from tapetum.tracks.training.worlds import world_clips
+from tapetum.tracks.training.clips import open_clips
 from tapetum.train.launch_config import Launch
+from tapetum.world.training.point_clips import EpisodeClips, SceneClips
 
 WORLDS = "facets", "both"
 TRACKERS = "start", *WORLDS
@@ -54,7 +54,7 @@ def recipe(given: argparse.Namespace, world: str) -> TapNano:
 def draw(given: argparse.Namespace) -> None:
     """Draw the clips before the runs, so that these cost what the network does."""
     for world in WORLDS:
-        for clips in world_clips(recipe(given, world), CLIPS, seed=SEED, part="train", cache=str(given.folder / "clips")):
+        for clips in open_clips(recipe(given, world), CLIPS, part="train", cache=str(given.folder / "clips")):
             for k in range(len(clips)):
                 clips[k]
 

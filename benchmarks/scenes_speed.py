@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 import still_life
-from tapetum.scenes.rendering import GroundTruth, RenderConfig, render_episode
+from tapetum.world.rendering import GroundTruth, RenderConfig, render_episode
 
 
 def rate(call, frames, repeats):

@@ -10,9 +10,9 @@ import argparse
 import numpy as np
 from PIL import Image
 
-from tapetum.scenes.bodies.episode import Body, Camera, Contacts, Episode, Light, Surface
-from tapetum.scenes.bodies.shapes import Bowl, Capsule, Cone, Cup, Cylinder, Ellipsoid, Ground, RoundedBox, Sheet, Sphere
-from tapetum.scenes.rendering import RenderConfig, render_episode
+from tapetum.world.bodies.episode import Body, Camera, Contacts, Episode, Light, Surface
+from tapetum.world.bodies.shapes import Bowl, Capsule, Cone, Cup, Cylinder, Ellipsoid, Ground, RoundedBox, Sheet, Sphere
+from tapetum.world.rendering import RenderConfig, render_episode
 
 
 def look(eye, target, roll=0.0):

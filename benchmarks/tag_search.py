@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 import tapetum
-from tapetum.app.index import HIDDEN
+from tapetum.desk.search.index import HIDDEN
 from tapetum.encoders.imagenet import class_groups, class_names
 from tapetum.transfer.tag_search import find_meanings, score_tags
 from tapetum.transfer.vector_index import VectorIndex

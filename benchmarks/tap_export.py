@@ -21,9 +21,9 @@ import torch
 
 import tapetum
 from tapetum.hub.registry import known
-from tapetum.scenes import SceneConfig, make_clip
 from tapetum.systems.tap.export import clip_program, online_programs
 from tapetum.tracks.programs import export
+from tapetum.world import SceneConfig, make_clip
 
 SIZE = (256, 256)
 OFFICIAL = ["tapir", "causal-tapir", "bootstapir", "causal-bootstapir"]

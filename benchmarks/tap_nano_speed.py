@@ -13,7 +13,7 @@ import torch
 
 import tapetum
 from tap_cutouts import lucas_kanade
-from tapetum.scenes import SceneConfig, make_clip
+from tapetum.world import SceneConfig, make_clip
 
 
 def rates(call, frames, repeats=5):

@@ -29,11 +29,11 @@ from PIL import Image
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file
-from tapetum.scenes import SceneConfig
-from tapetum.scenes.facets.ground_truth import FacetGroundTruth
-from tapetum.scenes.facets.sampling import sample_world
 from tapetum.systems.tapvid3d.reconstruction.adjust import TOLERANCE, adjusted, support_queries
 from tapetum.types import Tracks
+from tapetum.world import SceneConfig
+from tapetum.world.facets.ground_truth import FacetGroundTruth
+from tapetum.world.facets.sampling import sample_world
 
 FRAMES, SIDE = 16, 256
 TURN, WAY = 1.5, 0.15

@@ -30,12 +30,12 @@ def make_data(folder):
     """Eight sequences in Kubric's layout, and a file of weights of a very small network."""
     import torch
 
-    from tapetum.scenes import SceneConfig, make_clip
     from tapetum.systems.tap import weights
     from tapetum.systems.tap.config import NANO
     from tapetum.systems.tap.network.model import Tapir
     from tapetum.tracks.training.clips import TrackedClip
     from tapetum.tracks.training.kubric import write_sequence
+    from tapetum.world import SceneConfig, make_clip
 
     for k in range(8):
         clip = make_clip(k, SceneConfig(size=(48, 48), frames=8), points=40)

@@ -30,14 +30,14 @@ import numpy as np
 
 import tapetum
 from tapetum.app.verb import Listener
-from tapetum.app.web import track_job
-from tapetum.app.web.check import find_places
-from tapetum.app.web.database import FILE, Database
-from tapetum.app.web.hidden import HIDDEN
-from tapetum.app.web.items import Items
-from tapetum.app.web.projects import Projects
-from tapetum.app.web.tracks import Tracked, TrackStore
 from tapetum.bench import baselines
+from tapetum.desk.web import track_job
+from tapetum.desk.web.check import find_places
+from tapetum.desk.web.database import FILE, Database
+from tapetum.desk.web.hidden import HIDDEN
+from tapetum.desk.web.items import Items
+from tapetum.desk.web.projects import Projects
+from tapetum.desk.web.tracks import Tracked, TrackStore
 from tapetum.metrics.statistics import bootstrap_interval
 from tapetum.tracks.metrics import tapvid_metrics
 from tapetum.tracks.tapvid import read_entries
@@ -225,7 +225,7 @@ def follow_both(folder: Path, clip: str, seed: int, given: argparse.Namespace) -
 def run(given: argparse.Namespace) -> list[Course]:
     """Make the clips, and go through them with each seed; what is in the folder already is not done again."""
     folder = given.data / "episodes"
-    tapetum.app.scenes.episodes(
+    tapetum.app.make.scenes.episodes(
         folder, n=given.clips, size=given.size, seconds=given.frames / RATE, frame_rate=RATE, points=CANDIDATES, split="valid",
         seed=FIRST_SEED,
     )  # fmt: skip

@@ -37,8 +37,8 @@ def real_video() -> Path | None:
 
 def synthetic_video() -> Path:
     """A scene drawn here."""
-    from tapetum.scenes import make_clip
     from tapetum.video import write_video
+    from tapetum.world import make_clip
 
     print("no network: drawing a synthetic clip instead", file=sys.stderr)
     target = OUT / "scene.mp4"

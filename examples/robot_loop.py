@@ -23,7 +23,7 @@ import numpy as np
 
 import tapetum
 from tapetum.core.errors import BadInput, TapetumError
-from tapetum.scenes.textures import procedural
+from tapetum.data.textures import procedural
 from tapetum.systems.adapters.worlds.rendering import SimulatorCamera, looking_at, simulator
 from tapetum.tracks.live import LiveTracker, LiveTracks
 from tapetum.video import TrackPainter, write_video

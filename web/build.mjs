@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
 const here = dirname(fileURLToPath(import.meta.url));
-const out = process.argv[2] ? resolve(process.argv[2]) : join(here, "../src/tapetum/app/web/static");
+const out = process.argv[2] ? resolve(process.argv[2]) : join(here, "../src/tapetum/desk/web/static");
 const license = (await readFile(join(here, "node_modules/preact/LICENSE"), "utf8")).trim();
 
 await mkdir(out, { recursive: true });

@@ -14,38 +14,38 @@ from tapetum.core.lazy import lazy_attributes
 if TYPE_CHECKING:
     import torch
 
-    from tapetum.app.adapt import adapt as adapt
-    from tapetum.app.answer import answer as answer
-    from tapetum.app.ask import ask as ask
-    from tapetum.app.caption import caption as caption
-    from tapetum.app.classify import classify as classify
-    from tapetum.app.convert import convert as convert
-    from tapetum.app.detect import detect as detect
-    from tapetum.app.discover import discover as discover
-    from tapetum.app.embed import embed as embed
-    from tapetum.app.evaluate.davis import evaluate_davis as evaluate_davis
-    from tapetum.app.evaluate.longvideo import evaluate_longvideo as evaluate_longvideo
-    from tapetum.app.evaluate.objects import evaluate_objects as evaluate_objects
-    from tapetum.app.evaluate.own import evaluate_own as evaluate_own
-    from tapetum.app.evaluate.paligemma import evaluate_paligemma as evaluate_paligemma
-    from tapetum.app.evaluate.perception_test import evaluate_perception_test as evaluate_perception_test
-    from tapetum.app.evaluate.retrieval import evaluate_retrieval as evaluate_retrieval
-    from tapetum.app.evaluate.tapvid import evaluate_tapvid as evaluate_tapvid
-    from tapetum.app.evaluate.tapvid3d import evaluate_tapvid3d as evaluate_tapvid3d
-    from tapetum.app.evaluate.votsp import evaluate_votsp as evaluate_votsp
-    from tapetum.app.evaluate.zero_shot import evaluate_zero_shot as evaluate_zero_shot
-    from tapetum.app.export import export as export
-    from tapetum.app.fetch_perception_test import fetch_perception_test as fetch_perception_test
-    from tapetum.app.index import index as index
-    from tapetum.app.live import track_live as track_live
-    from tapetum.app.many import track_many as track_many
-    from tapetum.app.search import search as search
-    from tapetum.app.segment import segment as segment
-    from tapetum.app.show import show as show
-    from tapetum.app.show_perception_test import show_perception_test as show_perception_test
-    from tapetum.app.submit_perception_test import submit_perception_test as submit_perception_test
-    from tapetum.app.track import track as track
-    from tapetum.app.track_things import track_things as track_things
+    from tapetum.app.learn.adapt import adapt as adapt
+    from tapetum.app.make.export import export as export
+    from tapetum.app.make.fetch_perception_test import fetch_perception_test as fetch_perception_test
+    from tapetum.app.score.evaluate.davis import evaluate_davis as evaluate_davis
+    from tapetum.app.score.evaluate.longvideo import evaluate_longvideo as evaluate_longvideo
+    from tapetum.app.score.evaluate.objects import evaluate_objects as evaluate_objects
+    from tapetum.app.score.evaluate.own import evaluate_own as evaluate_own
+    from tapetum.app.score.evaluate.paligemma import evaluate_paligemma as evaluate_paligemma
+    from tapetum.app.score.evaluate.perception_test import evaluate_perception_test as evaluate_perception_test
+    from tapetum.app.score.evaluate.retrieval import evaluate_retrieval as evaluate_retrieval
+    from tapetum.app.score.evaluate.tapvid import evaluate_tapvid as evaluate_tapvid
+    from tapetum.app.score.evaluate.tapvid3d import evaluate_tapvid3d as evaluate_tapvid3d
+    from tapetum.app.score.evaluate.votsp import evaluate_votsp as evaluate_votsp
+    from tapetum.app.score.evaluate.zero_shot import evaluate_zero_shot as evaluate_zero_shot
+    from tapetum.app.score.submit_perception_test import submit_perception_test as submit_perception_test
+    from tapetum.app.see.answer import answer as answer
+    from tapetum.app.see.ask import ask as ask
+    from tapetum.app.see.caption import caption as caption
+    from tapetum.app.see.classify import classify as classify
+    from tapetum.app.see.detect import detect as detect
+    from tapetum.app.see.discover import discover as discover
+    from tapetum.app.see.embed import embed as embed
+    from tapetum.app.see.segment import segment as segment
+    from tapetum.app.track.convert import convert as convert
+    from tapetum.app.track.live import track_live as track_live
+    from tapetum.app.track.many import track_many as track_many
+    from tapetum.app.track.show import show as show
+    from tapetum.app.track.show_perception_test import show_perception_test as show_perception_test
+    from tapetum.app.track.track import track as track
+    from tapetum.app.track.track_things import track_things as track_things
+    from tapetum.desk.search.index import index as index
+    from tapetum.desk.search.search import search as search
 
 __all__ = ["__version__", "load"]
 __version__ = "0.1.0"
@@ -76,41 +76,35 @@ def load(
 
 _SYSTEMS = ("adapters", "hip", "longvideo", "odin", "paligemma", "perception_test", "pretraining", "tap", "tapnext", "tapvid3d")
 _PACKAGES = (
-    *(
-        "account",
-        "app",
-        "bench",
-        "core",
-        "data",
-        "encoders",
-        "hub",
-        "layers",
-        "metrics",
-        "scenes",
-        "systems",
-        "tracks",
-        "train",
-    ),
-    *("transfer", "types", "video"),
+    *("account", "app", "bench", "core", "data", "desk", "encoders", "hub", "layers", "metrics", "systems", "tracks", "train"),
+    *("transfer", "types", "video", "world"),
 )
 _BENCHMARKS = (
     *("davis", "longvideo", "objects", "own", "paligemma", "perception_test", "retrieval", "tapvid", "tapvid3d"),
     *("votsp", "zero_shot"),
 )
-_OTHER_HOMES = {
-    "track_live": "live",
-    "track_many": "many",
-    **{f"evaluate_{name}": f"evaluate.{name}" for name in _BENCHMARKS},
+_VERBS = {
+    "app.track": ("convert", "show", "show_perception_test", "track", "track_live", "track_many", "track_things"),
+    "app.see": ("answer", "ask", "caption", "classify", "detect", "discover", "embed", "segment"),
+    "app.learn": ("adapt",),
+    "app.score": ("submit_perception_test",),
+    "app.make": ("export", "fetch_perception_test"),
+    "desk.search": ("index", "search"),
 }
-_VERBS = (
-    *("adapt", "answer", "ask", "caption", "classify", "convert", "detect", "discover", "embed", "export"),
-    *("fetch_perception_test", "index", "search", "segment", "show", "show_perception_test", "submit_perception_test", "track"),
-    "track_things",
-    *_OTHER_HOMES,
-)
+"""Functions by the folder that has them, each in the module of its name, but for these two:"""
+_MODULES = {"track_live": "live", "track_many": "many"}
+_HOMES = {
+    **{f"{folder}.{_MODULES.get(name, name)}": (name,) for folder, names in _VERBS.items() for name in names},
+    **{f"app.score.evaluate.{name}": (f"evaluate_{name}",) for name in _BENCHMARKS},
+}
+_FUNCTIONS = sorted(name for names in _HOMES.values() for name in names)
 
 __getattr__ = lazy_attributes(
     __name__,
-    {f"app.{_OTHER_HOMES.get(verb, verb)}": (verb,) for verb in _VERBS},
+    _HOMES,
     {**{name: name for name in _PACKAGES}, **{name: f"systems.{name}" for name in _SYSTEMS}, "errors": "core.errors"},
 )
+
+
+def __dir__() -> list[str]:
+    return [*__all__, *_FUNCTIONS, *_PACKAGES, *_SYSTEMS, "errors"]

@@ -99,7 +99,9 @@ GIVEN: dict[str, dict[str, Any]] = {
 SLOW = ("ask", "discover", "embed", "evaluate_paligemma")
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in [*tapetum._VERBS, "load"]])
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in [*tapetum._FUNCTIONS, "load"]]
+)
 @pytest.mark.filterwarnings("ignore")
 def test_a_result_or_a_typed_error(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
@@ -123,7 +125,7 @@ def test_a_result_or_a_typed_error(name: str, tmp_path: Path, monkeypatch: pytes
 
 def test_every_other_value_is_looked_at_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    for name in sorted(tapetum._VERBS):
+    for name in sorted(tapetum._FUNCTIONS):
         function = getattr(tapetum, name)
         if name == "adapt":
             continue
@@ -221,7 +223,7 @@ def test_load_says_what_it_wants():
 
 
 def test_values_that_fit_are_taken():
-    options = tapetum.app.track.TrackOptions(
+    options = tapetum.app.track.track.TrackOptions(
         np.zeros((2, 8, 8, 3)), grid=np.int64(3), out=Path("a"), model=Path("b"), scale=1, frame=None, query=[(0, 1, 2)]
     )
     check_values(options)

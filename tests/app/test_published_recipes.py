@@ -16,8 +16,8 @@ import torch
 from support.scripts import script
 from tapetum.account.cluster import GIB, H100, Unit
 from tapetum.account.run_plan import MeasuredStep, PhasePlan, RunPlan
-from tapetum.app.dry import PlannedRun, plan_run
-from tapetum.app.published_presets import PRESETS
+from tapetum.app.learn.dry import PlannedRun, plan_run
+from tapetum.app.learn.published_presets import PRESETS
 from tapetum.app.shell.main import parse
 from tapetum.systems.longvideo.recipes import PAPER, UNPUBLISHED
 from tapetum.systems.longvideo.video_text import VideoText

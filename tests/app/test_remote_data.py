@@ -15,10 +15,10 @@ from support.storage import object_storage, read_files, web_server
 from tapetum.app.shell.parsing import options_of
 from tapetum.core import remote_cache
 from tapetum.data import remote_folder
-from tapetum.scenes import SceneConfig, make_clip
 from tapetum.systems.adapters import files as adapter_files
 from tapetum.tracks.training.clips import TrackedClip
 from tapetum.tracks.training.kubric import write_sequence
+from tapetum.world import SceneConfig, make_clip
 
 Run = Callable[..., tuple[int, str, str]]
 ROOT = Path(__file__).parents[2]
@@ -59,7 +59,7 @@ def lines(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_a_score_of_videos(web: tuple[Path, str, list[str]], tmp_path: Path, run: Run) -> None:
     folder, base, requests = web
-    made = tapetum.app.scenes.make(tmp_path / "scenes", n=2, size=64, frames=3)
+    made = tapetum.app.make.scenes.make(tmp_path / "scenes", n=2, size=64, frames=3)
     shutil.copy(made.tapvid, folder / "some clips.pkl")
     scores = []
     for data in (folder / "some clips.pkl", f"{base}/some%20clips.pkl", f"{base}/some%20clips.pkl"):

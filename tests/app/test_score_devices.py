@@ -18,7 +18,7 @@ def scored(folder: Path) -> dict[str, dict[str, Any]]:
     import tapetum
     from support.networks import TAPIR_NANO, save_tapir
 
-    clips = tapetum.app.scenes.make(folder / "clips", n=1, size=64, frames=2)
+    clips = tapetum.app.make.scenes.make(folder / "clips", n=1, size=64, frames=2)
     rows = []
     for name, colour in (("red", (220, 30, 30)), ("blue", (30, 30, 220))):
         Image.fromarray(np.full((30, 30, 3), colour, np.uint8)).save(folder / f"{name}.png")

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 import tapetum
-from tapetum.app.answer import AnswerOptions
+from tapetum.app.see.answer import AnswerOptions
 from tapetum.app.verb import Listener, several_fields, verb
 from tapetum.core.errors import BadInput
 from tapetum.encoders import byte_text
@@ -52,7 +52,7 @@ def test_every_verb_takes_texts_whole() -> None:
     look("v.mp4", "what?")
     assert seen == [("ab",), ["a", "b"], ()]
     counted = 0
-    for name in tapetum._VERBS:
+    for name in tapetum._FUNCTIONS:
         of = getattr(getattr(tapetum, name), "options", None)
         counted += 0 if of is None else len(several_fields(of))
         assert of is None or several_fields(of) <= {field.name for field in fields(of)}

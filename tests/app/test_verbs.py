@@ -19,13 +19,13 @@ import tapetum
 import tapetum.app
 from support.files import listed
 from tapetum.app.commands import Command, Group
-from tapetum.app.convert import ConvertOptions
-from tapetum.app.embed import EmbedOptions
-from tapetum.app.evaluate.tapvid import TapVidScores
-from tapetum.app.live import TrackedLive, TrackLiveOptions
-from tapetum.app.many import TrackedMany, TrackManyOptions
+from tapetum.app.score.evaluate.tapvid import TapVidScores
+from tapetum.app.see.embed import EmbedOptions
 from tapetum.app.shell.main import VERBS, command
-from tapetum.app.track import Tracked, TrackOptions
+from tapetum.app.track.convert import ConvertOptions
+from tapetum.app.track.live import TrackedLive, TrackLiveOptions
+from tapetum.app.track.many import TrackedMany, TrackManyOptions
+from tapetum.app.track.track import Tracked, TrackOptions
 from tapetum.app.verb import Listener
 from tapetum.core.errors import BadInput
 from tapetum.types import Tracks, Tracks3D
@@ -66,9 +66,8 @@ def test_a_function_takes_the_fields_of_its_options() -> None:
         expected = inspect.signature(options.annotation).parameters
         assert list(inspect.signature(function).parameters) == list(expected), name
         result = inspect.signature(function).return_annotation
-        for kind in typing.get_args(result) or (
-            (result,) if result is not None else ()
-        ):  # what serves until it is ended has none
+        kinds = typing.get_args(result) or (result,)
+        for kind in {*kinds} - {None, type(None)}:  # what serves until it is ended has none
             assert dataclasses.is_dataclass(kind), name
             assert kind.__dataclass_params__.frozen, name
 
@@ -173,7 +172,7 @@ def test_saved_tracks_are_shown_and_converted(clip: Path, tmp_path: Path) -> Non
 
 
 def test_scores_are_those_of_the_command_line(tmp_path: Path, run: Run) -> None:
-    made = tapetum.app.scenes.make(tmp_path, n=2, size=64, frames=4)
+    made = tapetum.app.make.scenes.make(tmp_path, n=2, size=64, frames=4)
     scores = tapetum.evaluate_tapvid(data=str(made.tapvid), model="static")
     assert isinstance(scores, TapVidScores)
     code, out, _ = run("eval", "tapvid", "--data", made.tapvid, "--model", "static", "--json")
@@ -217,11 +216,11 @@ def test_vectors_are_those_of_the_command_line(tmp_path: Path, run: Run) -> None
         (lambda clip: tapetum.export("static", "a.onnx"), "no weights named 'static'"),
         (lambda clip: tapetum.evaluate_tapvid(data="nothing.pkl", model="static"), "nothing.pkl"),
         (lambda clip: tapetum.evaluate_tapvid3d(gt="."), "one of the two"),
-        (lambda clip: tapetum.app.weights.show("tapri"), "did you mean tapir"),
-        (lambda clip: tapetum.app.weights.convert("nothing.pt"), "no weights named .nothing.pt. and no such file"),
-        (lambda clip: tapetum.app.hip.plan(), "there is no modality"),
-        (lambda clip: tapetum.app.data.show(("nothing.tar",)), "nothing.tar"),
-        (lambda clip: tapetum.app.tapvid3d.check("nowhere"), "nowhere"),
+        (lambda clip: tapetum.app.make.weights.show("tapri"), "did you mean tapir"),
+        (lambda clip: tapetum.app.make.weights.convert("nothing.pt"), "no weights named .nothing.pt. and no such file"),
+        (lambda clip: tapetum.app.see.hip.plan(), "there is no modality"),
+        (lambda clip: tapetum.app.make.data.show(("nothing.tar",)), "nothing.tar"),
+        (lambda clip: tapetum.app.score.tapvid3d.check("nowhere"), "nowhere"),
     ],
 )
 def test_what_the_user_can_mend_is_one_line(call: Callable, match: str, clip: Path, tmp_path: Path, monkeypatch) -> None:
@@ -241,6 +240,6 @@ def test_verbs_of_the_table_are_reached() -> None:
     assert VERBS
     for verb in VERBS:
         assert isinstance(command(verb), Command | Group)
-    for name in tapetum._VERBS:
+    for name in tapetum._FUNCTIONS:
         assert callable(getattr(tapetum, name))
     assert TrackLiveOptions("0").viewer is None

@@ -56,7 +56,7 @@ class Nothing:
 
 def test_a_tracker_of_ones_own_is_scored_under_its_name(tmp_path: Path) -> None:
     (tmp_path / "own_tracker_file.py").write_text(TRACKER)
-    made = tapetum.app.scenes.make(tmp_path / "scenes", n=1, size=64, frames=3)
+    made = tapetum.app.make.scenes.make(tmp_path / "scenes", n=1, size=64, frames=3)
     reference = f"{tmp_path}/own_tracker_file.py:MyTracker"
     scores = tapetum.evaluate_tapvid(data=str(made.tapvid), model=reference)
     assert scores.model == "own_tracker_file.py:MyTracker"

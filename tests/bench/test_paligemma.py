@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from support.scene_folder import write_scene_folder
-from tapetum.app.evaluate.paligemma import PaliGemmaScores
+from tapetum.app.score.evaluate.paligemma import PaliGemmaScores
 from tapetum.bench.paligemma import (
     SceneTestSet,
     embed_all,

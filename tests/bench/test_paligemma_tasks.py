@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 import tapetum
 from support.paligemma_folder import tiny_folder
 from support.question_sets import OFFICIAL, make_set
-from tapetum.app.evaluate.paligemma import PaliGemmaEvalOptions
+from tapetum.app.score.evaluate.paligemma import PaliGemmaEvalOptions
 from tapetum.app.verb import Listener
 from tapetum.bench.paligemma_tasks import make_answers, read_answers, score_answers
 from tapetum.core.errors import BadInput

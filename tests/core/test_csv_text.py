@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tapetum.app.correct import corrections_of
-from tapetum.app.points import choose_points, parse_point, read_points
-from tapetum.app.region import region_points
-from tapetum.app.space import parse_intrinsics
+from tapetum.app.track.correct import corrections_of
+from tapetum.app.track.points import choose_points, parse_point, read_points
+from tapetum.app.track.region import region_points
+from tapetum.app.track.space import parse_intrinsics
 from tapetum.core.csv_text import CsvRows, csv_records, separator_of
 from tapetum.core.errors import BadInput
 from tapetum.data.listings import records_of

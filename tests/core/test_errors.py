@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from tapetum.account.machine import without_paths
-from tapetum.app.search_results import MomentMatch
 from tapetum.app.shell.output import print_json
 from tapetum.core import copies
 from tapetum.core.errors import BadInput, Unreachable, hide_secrets, visible
+from tapetum.desk.search.results import MomentMatch
 from tapetum.video.live import LiveVideo
 
 Run = Callable[..., tuple[int, str, str]]

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from tapetum.app.annotate import annotate
+from tapetum.app.make.annotate import annotate
 from tapetum.core.errors import BadInput
 from tapetum.core.identity import fingerprint
 from tapetum.data.lerobot import FrameFeature, compute_stats, copy_with_features

@@ -250,7 +250,9 @@ def _interrupted(place: str, how: str, *arguments: object) -> tuple[int, str, st
 
 
 @pytest.mark.parametrize("how", ["swallowed", "another_error", "unraisable"])
-@pytest.mark.parametrize("place", ["tapetum.video.open_video", "tapetum.app.track.save", "tapetum.app.shell.parsing.parse"])
+@pytest.mark.parametrize(
+    "place", ["tapetum.video.open_video", "tapetum.app.track.track.save", "tapetum.app.shell.parsing.parse"]
+)
 def test_an_interrupt_that_a_library_swallows_is_heeded(tmp_path: Path, clip: Path, place: str, how: str) -> None:
     arguments = "track", clip, "--model", "static", "--out", tmp_path / "out"
     assert _interrupted(place, how, *arguments) == (130, "default_int_handler\n", "tapetum: interrupted\n")
@@ -259,7 +261,7 @@ def test_an_interrupt_that_a_library_swallows_is_heeded(tmp_path: Path, clip: Pa
 
 def test_a_second_interrupt_clears_away_too(tmp_path: Path, clip: Path) -> None:
     arguments = "track", clip, "--model", "static", "--out", tmp_path / "out"
-    assert _interrupted("tapetum.app.track.save", "twice", *arguments) == (
+    assert _interrupted("tapetum.app.track.track.save", "twice", *arguments) == (
         130,
         "default_int_handler\n",
         "tapetum: interrupted\n",

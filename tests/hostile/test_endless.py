@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from support.networks import TAPIR, tracker
-from tapetum.app import blocks
+from tapetum.app.track import blocks
 from tapetum.app.verb import Listener
 from tapetum.core import tables
 from tapetum.core.errors import BadInput
 from tapetum.core.jobs import run_jobs
 from tapetum.data.layouts import listing
+from tapetum.data.textures import open_textures
 from tapetum.hub.unpickle import load_pickle
-from tapetum.scenes.textures import textures
 from tapetum.systems.tapvid3d.depth import DepthNetwork, reachable
 from tapetum.train import TrainConfig
 from tapetum.types import Tracks
@@ -71,7 +71,7 @@ def test_pipes_are_no_files(run: Run, clip: Path, tmp_path: Path, pipe: Callable
             read()
     pipe("c.png")
     with pytest.raises(BadInput, match="holds no image"):
-        textures(tmp_path)
+        open_textures(tmp_path)
 
 
 def test_points_from_a_command_are_read(run: Run, clip: Path, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ OWN = {
     "core/threads.py",
     "account/machine.py",
     "account/energy.py",
-    "app/doctor.py",
+    "app/shell/doctor.py",
 }
 """The door itself, what lies below it, and readers of /proc and /sys."""
 BY_NAME = {"np.load", "np.fromfile", "np.loadtxt", "np.memmap", "safe_open", "load_file", "safetensors.torch.load_file"}

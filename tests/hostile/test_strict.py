@@ -14,10 +14,10 @@ import tapetum
 from support.networks import save_tapir
 from tapetum.core.errors import BadInput
 from tapetum.data.files import StoredFile, opened_image, stored_file
+from tapetum.data.textures import from_images
 from tapetum.hub import registry
 from tapetum.hub.download import sha256_of
 from tapetum.hub.registry import known, location, resolve
-from tapetum.scenes.textures import from_images
 from tapetum.types import Tracks
 from tapetum.video import open_video
 
@@ -113,7 +113,7 @@ def test_weights_of_another_network_under_a_known_name_are_refused(tmp_path: Pat
 
 
 def test_a_tracker_in_the_image_needs_depth_for_a_benchmark_in_space(run: Run, tmp_path: Path) -> None:
-    tapetum.app.tapvid3d.scenes(tmp_path / "clips", n=1, size=32, frames=2, points=4)
+    tapetum.app.score.tapvid3d.scenes(tmp_path / "clips", n=1, size=32, frames=2, points=4)
     command = "eval", "tapvid3d", "--gt", tmp_path / "clips"
     assert "give --depth adjust" in line(run, *command, "--model", "tapir-nano")
     (tmp_path / "pred").mkdir()

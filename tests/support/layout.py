@@ -88,7 +88,7 @@ def guards(test: Path, path: Path) -> bool:
         return True  # entries of the hub and whole runs, which are reached by their names
     if _alike(test, path) or bool(_public_names(SOURCE / path) & _words(TESTS / test)):
         return True
-    return path.parts[0] == "app" and _types_commands(TESTS / test)
+    return path.parts[0] in ("app", "desk") and _types_commands(TESTS / test)
 
 
 def _has_logic(path: Path) -> bool:

@@ -46,7 +46,7 @@ def made_server(port: int = 0) -> Any:
 
 def real_server(folder: Path, *options: str) -> Any:
     """Run tapetum serve over a folder with a small video."""
-    pytest.importorskip("tapetum.app.web.server", reason="the server of the page is not here")
+    pytest.importorskip("tapetum.desk.web.server", reason="the server of the page is not here")
     from tapetum.video.write import write_video
 
     frames = np.full((24, 120, 160, 3), 120, np.uint8)

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from tapetum.scenes.bodies import quaternions
-from tapetum.scenes.bodies.episode import Body, Contacts, Material
-from tapetum.scenes.bodies.shapes import Ground, Shape
-from tapetum.scenes.physics.props import PHYSICS_MATERIALS
-from tapetum.scenes.physics.simulate import Simulation
+from tapetum.world.bodies import quaternions
+from tapetum.world.bodies.episode import Body, Contacts, Material
+from tapetum.world.bodies.shapes import Ground, Shape
+from tapetum.world.physics.props import PHYSICS_MATERIALS
+from tapetum.world.physics.simulate import Simulation
 
 MOMENTS = 240
 

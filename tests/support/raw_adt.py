@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from tapetum.scenes.facets.ground_truth import FacetGroundTruth, frame_times
-from tapetum.scenes.facets.render import Renderer
-from tapetum.scenes.facets.shapes import box, prism, sheet
-from tapetum.scenes.facets.world import STILL, FacetObject, FacetWorld, SceneConfig
-from tapetum.scenes.facets.world import Path as Way
-from tapetum.scenes.textures import procedural
+from tapetum.data.textures import procedural
+from tapetum.world.facets.ground_truth import FacetGroundTruth, frame_times
+from tapetum.world.facets.render import Renderer
+from tapetum.world.facets.shapes import box, prism, sheet
+from tapetum.world.facets.world import STILL, FacetObject, FacetWorld, SceneConfig
+from tapetum.world.facets.world import Path as Way
 
 SIZE, FOCAL = 512, 280.0
 APARTMENT, FIRST = 7_000_000_000_000_000, 4_885_175_544_866_890

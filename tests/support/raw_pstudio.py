@@ -12,12 +12,12 @@ import numpy as np
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
-from tapetum.scenes.facets.ground_truth import FacetGroundTruth, frame_times
-from tapetum.scenes.facets.render import Renderer
-from tapetum.scenes.facets.shapes import box, sheet
-from tapetum.scenes.facets.world import STILL, FacetObject, FacetWorld, SceneConfig
-from tapetum.scenes.facets.world import Path as Way
-from tapetum.scenes.textures import procedural
+from tapetum.data.textures import procedural
+from tapetum.world.facets.ground_truth import FacetGroundTruth, frame_times
+from tapetum.world.facets.render import Renderer
+from tapetum.world.facets.shapes import box, sheet
+from tapetum.world.facets.world import STILL, FacetObject, FacetWorld, SceneConfig
+from tapetum.world.facets.world import Path as Way
 
 HEIGHT, WIDTH = 144, 256
 CAMERAS = {"1": ((0.0, 0.0, 0.0), 0.0), "5": ((1.5, -0.2, 0.2), -0.4), "12": ((-1.4, 0.3, 0.1), 0.35)}

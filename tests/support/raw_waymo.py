@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from tapetum.scenes.facets.ground_truth import FacetGroundTruth, frame_times
-from tapetum.scenes.facets.shapes import box, sheet
-from tapetum.scenes.facets.world import FacetObject, FacetWorld, SceneConfig
-from tapetum.scenes.textures import procedural
+from tapetum.data.textures import procedural
+from tapetum.world.facets.ground_truth import FacetGroundTruth, frame_times
+from tapetum.world.facets.shapes import box, sheet
+from tapetum.world.facets.world import FacetObject, FacetWorld, SceneConfig
 
 SEGMENT = "10023947602400723454_1120_000_1140_000"
 START, STEP = 1_552_440_195_362_591, 100_000
@@ -115,8 +115,8 @@ class Scaled(FacetWorld):
 
 
 def _still(place: list, turns: np.ndarray):
-    from tapetum.scenes.facets.world import STILL
-    from tapetum.scenes.facets.world import Path as Way
+    from tapetum.world.facets.world import STILL
+    from tapetum.world.facets.world import Path as Way
 
     return Way(np.array([place, place], float), turns, STILL)
 

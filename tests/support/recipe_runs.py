@@ -162,9 +162,9 @@ def _hip_classes(folder: Path, launch: Launch) -> None:
 
 
 def _kubric(folder: Path) -> Path:
-    from tapetum.scenes import SceneConfig, make_clip
     from tapetum.tracks.training.clips import TrackedClip
     from tapetum.tracks.training.kubric import write_sequence
+    from tapetum.world import SceneConfig, make_clip
 
     for k in range(10):
         clip = make_clip(k, SceneConfig(size=(48, 48), frames=6), points=40)

@@ -1,8 +1,8 @@
-"""Each shape drawn once more, by formulas that share nothing with `tapetum.scenes.bodies.shapes`: the truth its tests go by."""
+"""Each shape drawn once more, by formulas that share nothing with `tapetum.world.bodies.shapes`: the truth its tests go by."""
 
 import numpy as np
 
-from tapetum.scenes.bodies.shapes import Bowl, Capsule, Cone, Cup, Cylinder, Ellipsoid, RoundedBox, Sphere
+from tapetum.world.bodies.shapes import Bowl, Capsule, Cone, Cup, Cylinder, Ellipsoid, RoundedBox, Sphere
 
 SHAPES = {
     "sphere": Sphere(radius=0.1),

@@ -14,7 +14,7 @@ import httpx
 import numpy as np
 from starlette.testclient import TestClient
 
-from tapetum.app.web.server import make_app
+from tapetum.desk.web.server import make_app
 
 TOKEN = "secret"
 ADDRESS = "http://127.0.0.1:8765"

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from tapetum.app.many import find_sources
+from tapetum.app.track.many import find_sources
 from tapetum.core.errors import BadInput
 from tapetum.video import open_video
 from tapetum.video.episodes import files_of_episode, list_episodes

@@ -10,7 +10,7 @@ import { colorOf, makeFrame, trackFrom } from "./world.mjs";
 
 const port = Number(process.argv[2] ?? 8766);
 const here = dirname(fileURLToPath(import.meta.url));
-const files = process.argv[3] ?? join(here, "../../src/tapetum/app/web/static");
+const files = process.argv[3] ?? join(here, "../../src/tapetum/desk/web/static");
 const types = { ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css" };
 const policy =
   "default-src 'self'; img-src 'self' blob: data:; style-src 'self'; script-src 'self'; connect-src 'self'; " +

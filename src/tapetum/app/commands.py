@@ -1,7 +1,7 @@
 """Commands made of verbs: the fields of a verb's dataclass become options; --json, progress and exit codes are alike for all.
 
 A module of `tapetum.app` holds a verb, of which `as_command` makes a command; or a `Command`, where the work takes a config
-(`tapetum.app.recipes`); or a `Group` of these, such as `tapetum eval`. `tapetum.app.shell` parses, runs and prints them.
+(`tapetum.app.learn.recipes`); or a `Group` of these, such as `tapetum eval`. `tapetum.app.shell` parses, runs and prints them.
 """
 
 import re

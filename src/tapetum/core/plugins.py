@@ -22,13 +22,14 @@ from typing import Any, Literal
 
 from tapetum.core.errors import BadInput, TapetumError
 
-Kind = Literal["method", "encoder", "tracker", "task", "benchmark"]
+Kind = Literal["method", "encoder", "tracker", "task", "benchmark", "clips"]
 GROUPS: Mapping[Kind, str] = {
     "method": "tapetum.methods",
     "encoder": "tapetum.encoders",
     "tracker": "tapetum.trackers",
     "task": "tapetum.tasks",
     "benchmark": "tapetum.benchmarks",
+    "clips": "tapetum.clips",
 }
 """Groups of entry points, by what their classes are."""
 _given: dict[type, str] = {}

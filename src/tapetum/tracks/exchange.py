@@ -36,6 +36,7 @@ from tapetum.tracks.poses import write_coco, write_sleap
 from tapetum.tracks.tapvid import TapVidEntry, read_entries, write_entries
 from tapetum.types.tracks import COLUMNS, Tracks
 from tapetum.video import Video
+from tapetum.video.subset import VideoSubset
 
 Layout = Literal["tapetum", "dlc", "napari", "tapvid", "sleap", "coco"]
 SUFFIXES = {"dlc": ".csv", "napari": ".csv", "tapvid": ".pkl", "sleap": ".h5", "coco": ".json"}
@@ -151,6 +152,18 @@ def check_video(tracks: Tracks, video: Video) -> None:
             f"point {point} of the tracks starts at {x:g},{y:g}, outside the {video.width}x{video.height} pixels of "
             f"{video.name}; give the video that they come from, at its own size"
         )
+
+
+def tracked_part(video: Video, tracks: Tracks) -> Video:
+    """Select the frames of a video that the tracks are about. Raises BadInput where it has no such frames."""
+    if tracks.numbers is None:
+        return video
+    if tracks.frames and tracks.numbers[-1] >= len(video):
+        raise BadInput(
+            f"the tracks are about frames up to {tracks.numbers[-1]}, but {video.name} has {len(video)}; give the video that "
+            "they come from"
+        )
+    return VideoSubset(video, tracks.numbers.tolist())
 
 
 def _from_tapvid(path: Path, video: Video | None, name: str | None) -> Tracks:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tapetum.app.bootstrap import Bootstrapped
+from tapetum.app.learn.bootstrap import Bootstrapped
 from tapetum.systems.tap.bootstrap.config import DECIDING_SCORE
 from tapetum.systems.tap.bootstrap.run import Outcome
 

@@ -9,7 +9,7 @@ import pytest
 
 from support.files import make_image
 from support.question_sets import write
-from tapetum.app import check_data
+from tapetum.app.make import check_data
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 import tapetum
 from support.encoder_folders import siglip2
-from tapetum.app.classify import Classes, classify
+from tapetum.app.see.classify import Classes, classify
 from tapetum.core.errors import BadInput
 from tapetum.encoders.imagenet import class_names
 from tapetum.encoders.published import PUBLISHED

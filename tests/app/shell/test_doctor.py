@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from tapetum.app import doctor_systems, doctor_trials
-from tapetum.app.doctor import EXTRAS, doctor
-from tapetum.app.doctor_systems import SYSTEMS, try_system
+from tapetum.app.shell import doctor_systems, doctor_trials
+from tapetum.app.shell.doctor import EXTRAS, doctor
+from tapetum.app.shell.doctor_systems import SYSTEMS, try_system
 from tapetum.core.devices import choose_dtype
 from tapetum.layers import cpu
 

@@ -105,7 +105,7 @@ def test_neighbours_in_the_table_and_on_a_page(tmp_path: Path, capsys: pytest.Ca
 
 
 def test_pieces_of_one_file_are_not_neighbours() -> None:
-    from tapetum.app.neighbours import nearest
+    from tapetum.app.see.neighbours import nearest
 
     found, cosines = nearest(np.array([[1, 0], [1, 0], [0, 1]], np.float32), ["a", "a", "b"], 2)
     assert found.tolist() == [[2, -1], [2, -1], [0, 1]]

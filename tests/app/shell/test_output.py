@@ -12,9 +12,9 @@ import pytest
 
 from support.files import listed
 from support.networks import save_tapir
-from tapetum.app.live import TrackLiveOptions, track_live
-from tapetum.app.live_run import LiveFrame
 from tapetum.app.shell import output
+from tapetum.app.track.live import TrackLiveOptions, track_live
+from tapetum.app.track.live_run import LiveFrame
 from tapetum.app.verb import Listener
 
 Run = Callable[..., tuple[int, str, str]]

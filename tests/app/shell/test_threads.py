@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from support.commands import commands_of
-from tapetum.app.doctor import doctor
+from tapetum.app.shell.doctor import doctor
 from tapetum.app.shell.main import VERBS
 from tapetum.app.shell.parsing import options_of
 from tapetum.app.shell.threads import IDLE, computing, has_threads, take_threads

@@ -11,7 +11,7 @@ from av import Packet, VideoFrame
 
 import tapetum
 from support.files import listed
-from tapetum.app.track_files import FILES
+from tapetum.app.track.track_files import FILES
 from tapetum.types import Tracks
 from tapetum.video import open_video
 from tapetum.video.decode import FileDecoder

@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from support.files import listed
-from tapetum.app import many
-from tapetum.app.track import Tracked, TrackOptions
+from tapetum.app.track import many
+from tapetum.app.track.track import Tracked, TrackOptions
 from tapetum.app.verb import Listener
 from tapetum.core import identity
 from tapetum.types import Tracks

@@ -29,7 +29,7 @@ def parse(words: str) -> Any:
 
 def test_configs_and_commands_import_no_torch() -> None:
     code = (
-        "import sys, tapetum.app.bootstrap, tapetum.app.train_recipes;"
+        "import sys, tapetum.app.learn.bootstrap, tapetum.app.learn.train_recipes;"
         "sys.exit([name for name in ('torch', 'numpy', 'av') if name in sys.modules] or 0)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stderr == ""

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tapetum.app.adapt import verify
+from tapetum.app.learn.adapt import verify
 from tapetum.app.shell.main import main
 from tapetum.core.errors import BadInput
 from tapetum.encoders import build, save

@@ -11,7 +11,7 @@ from PIL import Image
 
 import tapetum
 from support.trunks import bank, images, trunk
-from tapetum.app.adapt import verify
+from tapetum.app.learn.adapt import verify
 from tapetum.app.shell.main import main
 from tapetum.core.errors import BadInput
 from tapetum.encoders import build, save, to_state

@@ -15,7 +15,7 @@ from sklearn.metrics import average_precision_score
 from support.files import film, make_image, sound, stripes
 from support.networks import HIP
 from support.storage import web_server
-from tapetum.app.train import train
+from tapetum.app.learn.train import train
 from tapetum.core.errors import BadInput
 from tapetum.systems.hip import weights
 from tapetum.systems.hip.classes import mean_average_precision

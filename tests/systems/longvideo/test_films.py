@@ -13,7 +13,6 @@ from tapetum.bench.longvideo_protocols import PROTOCOLS, score_options
 from tapetum.core.errors import BadInput
 from tapetum.data.entries import write_lines
 from tapetum.encoders import byte_text
-from tapetum.scenes.words import CaptionedEvent, join_films
 from tapetum.systems import longvideo
 from tapetum.systems.longvideo.film_task import FilmTask, near_moments
 from tapetum.systems.longvideo.films import FilmClip, FilmClips, moments_of, read_stories, write_features
@@ -35,6 +34,7 @@ from tapetum.systems.longvideo.video_text import VideoText
 from tapetum.train import StepContext
 from tapetum.train.launch_config import Launch
 from tapetum.video import open_video, write_video
+from tapetum.world.words import CaptionedEvent, join_films
 
 SIZES: dict[str, Any] = {"width": 16, "depth": 1, "heads": 2, "mlp_width": 32, "segment_frames": 4, "memories": 3}
 SMALL: dict[str, Any] = {"size": 32, "frames": 32, "steps": 2, "batch_size": 2, "micro_batch": 2, "checks": 2, "memories": 3}

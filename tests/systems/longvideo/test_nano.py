@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import tapetum
-from tapetum.app.scenes import episodes, images
+from tapetum.app.make.scenes import episodes, images
 from tapetum.data.entries import read_lines
 from tapetum.encoders import byte_text
 from tapetum.hub.registry import known, location

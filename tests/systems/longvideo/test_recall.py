@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tapetum.scenes.recall import RecallConfig, make_recall
 from tapetum.systems.longvideo.config import VideoConfig
 from tapetum.systems.longvideo.recall import RecallModel, RecallRun, RecallTask, accuracy
 from tapetum.train import StepContext
+from tapetum.world.recall import RecallConfig, make_recall
 
 WORLD = RecallConfig(segments=3, segment_frames=4, size=32, pairs=2)
 VIDEO = VideoConfig(

@@ -12,7 +12,7 @@ import torch
 import tapetum
 from support.sharding import check_shards
 from support.storage import web_server
-from tapetum.app.train import train
+from tapetum.app.learn.train import train
 from tapetum.core.errors import BadInput
 from tapetum.data.shards import write_shards
 from tapetum.systems import longvideo

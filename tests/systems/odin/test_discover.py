@@ -11,7 +11,7 @@ from PIL import Image
 
 import tapetum
 from support.files import listed
-from tapetum.app.discover import MEASURED
+from tapetum.app.see.discover import MEASURED
 from tapetum.app.shell.main import main
 from tapetum.core.errors import BadInput
 from tapetum.data.rle import decode_mask

@@ -20,7 +20,7 @@ import pytest
 
 from support.file_server import FileServer, serving
 from support.files import listed
-from tapetum.app.fetch_perception_test import PerceptionTestFetchOptions, fetch_perception_test
+from tapetum.app.make.fetch_perception_test import PerceptionTestFetchOptions, fetch_perception_test
 from tapetum.app.verb import Listener
 from tapetum.core.errors import BadInput
 from tapetum.core.limits import Limits

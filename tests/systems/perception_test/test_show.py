@@ -383,7 +383,7 @@ def test_in_chromium_nothing_is_asked_of_a_network_and_nothing_fails(shown: Brow
 
 @pytest.mark.slow
 def test_the_page_is_made_without_torch(folder: Path, tmp_path: Path) -> None:
-    modules = "tapetum.app.show_perception_test, tapetum.systems.perception_test.views.page"
+    modules = "tapetum.app.track.show_perception_test, tapetum.systems.perception_test.views.page"
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     assert isinstance(page_contents.drawn_tracks(Contents(name="v", video=annotations_of({LONG: TRUTH})[LONG])), list)

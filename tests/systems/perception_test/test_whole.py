@@ -42,7 +42,7 @@ HEADLINES = {"object": "average_iou", "point": "average_jaccard", "mcqa": "top1"
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("mujoco")
     folder = tmp_path_factory.mktemp("world") / "episodes"
-    made = tapetum.app.scenes.episodes(folder, n=2, size=48, seconds=5.0, frame_rate=3.0, points=2, seed=1)
+    made = tapetum.app.make.scenes.episodes(folder, n=2, size=48, seconds=5.0, frame_rate=3.0, points=2, seed=1)
     content = json.loads(made.annotations.read_text())
     for number, item in enumerate(content.values()):
         item["mc_question"] = [{**QUESTION, "cut_frame": 4 + number}]
@@ -85,7 +85,7 @@ def test_every_baseline_answers_and_is_submitted(world: Path, tmp_path: Path) ->
             batch_size=2,
             micro_batch=2,
         )
-        trained = tapetum.app.train.train(recipe, Launch(out=tmp_path / task, threads=1, device="cpu"))
+        trained = tapetum.app.learn.train.train(recipe, Launch(out=tmp_path / task, threads=1, device="cpu"))
         assert trained is not None
         localisers[task] = f"{task}={trained.weights.parent}"
     rules = ("object=static", "point=static", "action=prior", "sound=prior", "mcqa=frequency")

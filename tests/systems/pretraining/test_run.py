@@ -14,7 +14,7 @@ import tapetum
 from data.test_jpegs import broken_tables
 from support.storage import web_server
 from systems.pretraining.conftest import tiny
-from tapetum.app.probe import probe
+from tapetum.app.score.probe import probe
 from tapetum.core.errors import BadInput
 from tapetum.systems.pretraining.probe import probe_place
 from tapetum.systems.pretraining.recipes import PretrainRun, recipe

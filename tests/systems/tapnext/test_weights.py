@@ -146,10 +146,10 @@ def test_checkpoints_become_files_of_ours(tmp_path: Path) -> None:
     convert(tmp_path / "some_512.ckpt", tmp_path / "a.safetensors", "tapnextpp-256")
     assert load(tmp_path / "a.safetensors").config.video_size == (256, 256)
     assert isinstance(tapetum.load(tmp_path / "some_512.ckpt"), TapNextTracker)
-    done = tapetum.app.weights.convert(str(tmp_path / "some_512.ckpt"), out=tmp_path / "b.safetensors")
+    done = tapetum.app.make.weights.convert(str(tmp_path / "some_512.ckpt"), out=tmp_path / "b.safetensors")
     assert load(done.path).config.video_size == (512, 512)
     with pytest.raises(BadInput, match="of trackers"):
-        tapetum.app.weights.convert(str(tmp_path / "some_512.ckpt"), causal=True)
+        tapetum.app.make.weights.convert(str(tmp_path / "some_512.ckpt"), causal=True)
     for target in ("some_512.ckpt", "a.npz"):
         with pytest.raises(BadInput, match="must be named"):
             convert(tmp_path / "some_512.ckpt", tmp_path / target)

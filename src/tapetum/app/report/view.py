@@ -52,9 +52,8 @@ def view_tracks(tracks: "Tracks", source: Any) -> TrackView:
     Raises:
         BadInput: the video cannot be opened, or is not that of the tracks; there is nothing to show.
     """
-    from tapetum.app.show import tracked_part
     from tapetum.tracks.doubtful import find_doubtful_places
-    from tapetum.tracks.exchange import check_video
+    from tapetum.tracks.exchange import check_video, tracked_part
     from tapetum.video import Video, open_video
 
     if not tracks.points or not tracks.frames:

@@ -1,6 +1,6 @@
 """`tapetum VERB ...`: reads the command line, runs one verb, and turns errors into one line and an exit code.
 
-`VERBS` is all that is known of the verbs until one is chosen; then the module of that one is imported, and its command made
+`VERBS` is all that is loaded until a verb is chosen; then its module is imported, and its command made
 (`tapetum.app.commands`). So `tapetum --help` imports next to nothing, and `tapetum VERB --help` nothing heavy.
 
 Exit codes: 0 done; 2 something went wrong, which one line on stderr names; 130 interrupted by Ctrl-C, 143 by SIGTERM, 129 by
@@ -36,8 +36,8 @@ class Entry(NamedTuple):
     """Under what `tapetum --help` lists it."""
     summary: str
     """One line for `tapetum --help`."""
-    command: str = ""
-    """Module below `tapetum.app` and name in it, with a dot between; by default the verb's own name for both."""
+    command: str
+    """Module below `tapetum`, and the name of the verb, command or group in it."""
 
 
 GROUPS = {
@@ -51,42 +51,52 @@ GROUPS = {
 """What verbs are for, in the order of `tapetum --help`."""
 
 VERBS = {
-    "track": Entry("track", "track points through videos, a camera or a stream, in the image or in space", "tracking._track"),
+    "track": Entry(
+        "track", "track points through videos, a camera or a stream, in the image or in space", "app.track.tracking.track_any"
+    ),
     "show": Entry(
-        "track", "draw saved tracks on their video; a video of a benchmark as a page", "show_perception_test.COMMANDS"
+        "track", "draw saved tracks on their video; a video of a benchmark as a page", "app.track.show_perception_test.COMMANDS"
     ),
-    "convert": Entry("track", "turn tracks into tables of other programs, and back"),
-    "serve": Entry("track", "open a local page: place points, track them, put them right, ask models"),
-    "classify": Entry("see", "say what is in images, by name"),
-    "ask": Entry("see", "answer a question about images or a video"),
-    "caption": Entry("see", "say in a sentence what is to be seen"),
-    "detect": Entry("see", "find things that words name, or follow them through a video", "detect._detect_or_follow"),
-    "segment": Entry("see", "outline things that words name"),
-    "answer": Entry("see", "say which of several answers fits a video, however long", "answer_live._answer"),
-    "index": Entry("see", "make an index of images and films, or renew it"),
-    "search": Entry("see", "find images and moments by words or by an example; near duplicates, clusters, a map"),
-    "discover": Entry("see", "find objects in images without labels"),
-    "embed": Entry("see", "make vectors of images, recordings and videos", "embed._embed_or_plan"),
-    "hip": Entry("see", "say what a Hierarchical Perceiver will be before anything runs", "hip.COMMANDS"),
-    "train": Entry("learn", "train a model by a recipe", "train_recipes.COMMANDS"),
-    "pretrain": Entry("learn", "teach an encoder on images, with labels or without", "pretrain.COMMANDS"),
+    "convert": Entry("track", "turn tracks into tables of other programs, and back", "app.track.convert.convert"),
+    "serve": Entry("track", "open a local page: place points, track them, put them right, ask models", "desk.serve.serve"),
+    "classify": Entry("see", "say what is in images, by name", "app.see.classify.classify"),
+    "ask": Entry("see", "answer a question about images or a video", "app.see.ask.ask"),
+    "caption": Entry("see", "say in a sentence what is to be seen", "app.see.caption.caption"),
+    "detect": Entry("see", "find things that words name, or follow them through a video", "app.see.detect.detect_or_follow"),
+    "segment": Entry("see", "outline things that words name", "app.see.segment.segment"),
+    "answer": Entry("see", "say which of several answers fits a video, however long", "app.see.answer_live.answer_any"),
+    "index": Entry("see", "make an index of images and films, or renew it", "desk.search.index.index"),
+    "search": Entry(
+        "see",
+        "find images and moments by words or by an example; near duplicates, clusters, a map",
+        "desk.search.search.search",
+    ),
+    "discover": Entry("see", "find objects in images without labels", "app.see.discover.discover"),
+    "embed": Entry("see", "make vectors of images, recordings and videos", "app.see.embed.embed_or_plan"),
+    "hip": Entry("see", "say what a Hierarchical Perceiver will be before anything runs", "app.see.hip.COMMANDS"),
+    "train": Entry("learn", "train a model by a recipe", "app.learn.train_recipes.COMMANDS"),
+    "pretrain": Entry("learn", "teach an encoder on images, with labels or without", "app.learn.pretrain.COMMANDS"),
     "adapt": Entry(
-        "learn", "teach an encoder something new without changing it; prove that it has not changed", "adapt.COMMANDS"
+        "learn", "teach an encoder something new without changing it; prove that it has not changed", "app.learn.adapt.COMMANDS"
     ),
-    "bootstrap": Entry("learn", "teach a tracker on your own videos, which need no labels", "bootstrap.COMMAND"),
-    "eval": Entry("score", "score a model, or predictions, on a benchmark", "evaluate.commands.COMMANDS"),
-    "submit": Entry("score", "write or check predictions for a benchmark's server", "submit_perception_test._submit"),
-    "tapvid3d": Entry("score", "check or make clips of the benchmark TAPVid-3D", "tapvid3d.COMMANDS"),
-    "probe": Entry("score", "say how good an encoder's features are: neighbours and a linear probe"),
-    "account": Entry("score", "say what a model or a run costs: parameters, FLOPs by phase, energy, CO2"),
-    "study": Entry("score", "say where FLOPs of pre-training are best spent: a sweep and its report", "study.COMMANDS"),
-    "ledger": Entry("score", "say what runs cost: time, FLOPs, energy, CO2; several side by side"),
-    "scenes": Entry("make", "make synthetic videos and images with exact truth", "scenes.COMMANDS"),
-    "data": Entry("make", "make and show tar shards, from which training reads; fetch benchmarks", "data.COMMANDS"),
-    "weights": Entry("make", "list, fetch and convert weights", "weights.COMMANDS"),
-    "export": Entry("make", "make a tracker a file for onnxruntime or torch.export"),
-    "doctor": Entry("help", "say what works on this machine"),
-    "completion": Entry("help", "complete verbs and options in your shell", "shell.completion.COMMAND"),
+    "bootstrap": Entry("learn", "teach a tracker on your own videos, which need no labels", "app.learn.bootstrap.COMMAND"),
+    "eval": Entry("score", "score a model, or predictions, on a benchmark", "app.score.evaluate.commands.COMMANDS"),
+    "submit": Entry("score", "write or check predictions for a benchmark's server", "app.score.submit_perception_test.submit"),
+    "tapvid3d": Entry("score", "check or make clips of the benchmark TAPVid-3D", "app.score.tapvid3d.COMMANDS"),
+    "probe": Entry("score", "say how good an encoder's features are: neighbours and a linear probe", "app.score.probe.probe"),
+    "account": Entry(
+        "score", "say what a model or a run costs: parameters, FLOPs by phase, energy, CO2", "app.score.account.account"
+    ),
+    "study": Entry(
+        "score", "say where FLOPs of pre-training are best spent: a sweep and its report", "app.score.study.COMMANDS"
+    ),
+    "ledger": Entry("score", "say what runs cost: time, FLOPs, energy, CO2; several side by side", "app.score.ledger.ledger"),
+    "scenes": Entry("make", "make synthetic videos and images with exact truth", "app.make.scenes.COMMANDS"),
+    "data": Entry("make", "make and show tar shards, from which training reads; fetch benchmarks", "app.make.data.COMMANDS"),
+    "weights": Entry("make", "list, fetch and convert weights", "app.make.weights.COMMANDS"),
+    "export": Entry("make", "make a tracker a file for onnxruntime or torch.export", "app.make.export.export"),
+    "doctor": Entry("help", "say what works on this machine", "app.shell.doctor.doctor"),
+    "completion": Entry("help", "complete verbs and options in your shell", "app.shell.completion.COMMAND"),
 }
 """All verbs by name."""
 
@@ -184,8 +194,8 @@ def command(verb: str) -> "Command | Group":
     """Import the module of a verb of `VERBS`, and make its command."""
     from tapetum.app.commands import as_command
 
-    module, _, name = (VERBS[verb].command or f"{verb}.{verb}").rpartition(".")
-    return as_command(getattr(import_module(f"tapetum.app.{module}"), name))
+    module, _, name = VERBS[verb].command.rpartition(".")
+    return as_command(getattr(import_module(f"tapetum.{module}"), name))
 
 
 def parse(arguments: Sequence[str]) -> Any:

@@ -20,7 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from tapetum.app.recipes import Stopped
+from tapetum.app.learn.recipes import Stopped
 from tapetum.app.shell.signals import Ended, raise_pending
 from tapetum.app.verb import Listener, Result
 from tapetum.core.errors import BadInput, hide_secrets, visible

@@ -111,7 +111,7 @@ def explain(options: type, words: Sequence[str]) -> str:
 
 
 def options_of(kind: type) -> list[Option]:
-    """List the options of a command, those of its configs (`tapetum.app.options`) too."""
+    """List the options of a command, those of its configs (`tapetum.app.learn.options`) too."""
     return [option for name, annotation, default in _fields(kind) for option in _below(name, annotation, default, ())]
 
 
@@ -149,7 +149,7 @@ def check_words(options: type, words: Sequence[str], path: str) -> None:
 def names_last(kind: type, words: Sequence[str]) -> list[str]:
     """Move what is no option of a command behind its options, so that these may stand anywhere among several names.
 
-    >>> from tapetum.app.ask import AskOptions
+    >>> from tapetum.app.see.ask import AskOptions
     >>> names_last(AskOptions, ["a.png", "--frames", "4", "b.png", "what?", "--raw"])
     ['--frames', '4', '--raw', 'a.png', 'b.png', 'what?']
     """

@@ -1,6 +1,6 @@
 """Videos and images with texts to learn from, by number.
 
-    ordered-events     made up (`tapetum.scenes.ordered_events`)
+    ordered-events     made up (`tapetum.world.ordered_events`)
     a folder           of `tapetum scenes episodes`: videos/NAME.mp4, and what happens in captions.jsonl; or its questions, of
                        questions.jsonl, each with what of the video it may see; or the official files of NExT-QA
     *.tar              shards with mp4 and txt, or images and txt (`tapetum.data.shards`)
@@ -25,10 +25,10 @@ from tapetum.data.files import StoredFile, opened_image
 from tapetum.data.questions import Question
 from tapetum.data.shards import Shards
 from tapetum.data.video_language.questions import read_nextqa
-from tapetum.scenes.ordered_events import OrderedEventsConfig, make_ordered_events
 from tapetum.systems.longvideo.recipes import MADE_UP, VideoTextRun
 from tapetum.video import open_video
 from tapetum.video.subset import resize_frame
+from tapetum.world.ordered_events import OrderedEventsConfig, make_ordered_events
 
 Frames = UInt8[np.ndarray, "t h w 3"]
 _VALIDATION = 1 << 32
@@ -78,7 +78,7 @@ class ClipSource(Protocol):
 
 
 class SyntheticClips:
-    """Ordered events (`tapetum.scenes.ordered_events`). The text of an image names the object in it."""
+    """Ordered events (`tapetum.world.ordered_events`). The text of an image names the object in it."""
 
     count: int | None = None
 

@@ -19,7 +19,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tapetum.encoders import byte_text
-from tapetum.scenes.words.films import FILMS, TEMPLATES
 from tapetum.systems.longvideo.data import CaptionedClip
 from tapetum.systems.longvideo.encoder import VideoFeatures
 from tapetum.systems.longvideo.films import FilmClip, FilmClips, compute_features, moments_of
@@ -30,6 +29,7 @@ from tapetum.systems.longvideo.task import VideoTextTask, pad_clips, padded_leng
 from tapetum.systems.longvideo.tubelets import add_time_codes
 from tapetum.systems.longvideo.video_text import VideoText
 from tapetum.train import StepContext
+from tapetum.world.words.films import FILMS, TEMPLATES
 
 MOST_EVENTS = 24
 """Of a film that are learned from, answers of questions among them."""

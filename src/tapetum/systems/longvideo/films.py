@@ -24,14 +24,14 @@ from tapetum.core.files import whole_file
 from tapetum.core.finished import changed_settings, write_settings
 from tapetum.core.reading import no_pipe, read_bytes
 from tapetum.data.entries import JsonEntry, line_entries
-from tapetum.scenes.words import CaptionedEvent, Film, SceneQuestion, Story, group_questions, join_films
-from tapetum.scenes.words.films import FILMS
 from tapetum.systems.longvideo.data import CaptionedClip, Frames
 from tapetum.systems.longvideo.recipes import VideoTextRun
 from tapetum.systems.longvideo.streaming import FrameSelection
 from tapetum.systems.longvideo.video_text import VideoText
 from tapetum.video import open_video
 from tapetum.video.subset import resize_frame
+from tapetum.world.words import CaptionedEvent, Film, SceneQuestion, Story, group_questions, join_films
+from tapetum.world.words.films import FILMS
 
 Features = Float16[np.ndarray, "slots rows columns d"]
 _VALIDATION = 1 << 32

@@ -1,4 +1,4 @@
-"""Key-value recall as a task to train on (`tapetum.scenes.recall`): which form of memory finds the value that is asked for?
+"""Key-value recall as a task to train on (`tapetum.world.recall`): which form of memory finds the value that is asked for?
 
 What a linear layer reads is a setting: the mean of the last segment's tokens (the question alone, where nothing is remembered),
 the mean of all, or both side by side. With `pooling="late"` in the encoder's settings, blocks over the means of moments come
@@ -15,10 +15,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from tapetum.scenes.recall import RecallConfig, make_recall
 from tapetum.systems.longvideo.config import VideoConfig
 from tapetum.systems.longvideo.encoder import VideoEncoder
 from tapetum.train import StepContext, Task
+from tapetum.world.recall import RecallConfig, make_recall
 
 ReadOut = Literal["last", "all", "both"]
 SMALL = VideoConfig(

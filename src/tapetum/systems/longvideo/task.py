@@ -22,7 +22,6 @@ from tapetum.encoders.subwords import read_subwords
 from tapetum.encoders.tokenizers import Tokenizer
 from tapetum.encoders.towers_config import TextConfig
 from tapetum.metrics.retrieval import retrieval_scores
-from tapetum.scenes.ordered_events import gallery
 from tapetum.systems.longvideo.data import CaptionedClip, ClipSource, SyntheticClips, open_clips, validation_number
 from tapetum.systems.longvideo.inflation import continue_from, inflate_from
 from tapetum.systems.longvideo.losses import video_text_loss
@@ -31,6 +30,7 @@ from tapetum.systems.longvideo.video_text import VideoText, tokenize
 from tapetum.systems.longvideo.video_text_config import BYTES
 from tapetum.systems.longvideo.weights import load, load_tokenizer
 from tapetum.train import JointTask, StepContext
+from tapetum.world.ordered_events import gallery
 
 NOT_COMPARED = "preset", "data", "start", "encoder", "steps", "batch_size", "micro_batch", "lr", "weight_decay", "bf16", "seed"
 NOT_COMPARED += ("checkpointing", "tokenizer", "cache")

@@ -213,9 +213,9 @@ def _tokens(run: PaliGemmaStage, out: Path, folder: SceneFolder) -> Tokens:
 
 def texts_of(folder: SceneFolder, most: int = 1500) -> list[str]:
     """List the texts of the first images of a folder, and every word of the scenes."""
-    from tapetum.scenes.physics.props import COLOURS, PROPS, WORDS
     from tapetum.systems.paligemma import prompts
     from tapetum.systems.paligemma.transfer.noise import NOISE
+    from tapetum.world.physics.props import COLOURS, PROPS, WORDS
 
     lines = [word for word in (*WORDS, *PROPS, *COLOURS, NOISE) for _ in range(20)]
     for index in range(min(len(folder), most)):

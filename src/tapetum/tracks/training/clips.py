@@ -1,15 +1,12 @@
-"""Clips with exact tracks to train on, by number: of synthetic scenes, and of episodes of the physical world.
+"""Clips with exact tracks, by number, to train on and to be scored on; and where a run's come from.
 
-Rendering a clip costs as much as a small network's step, so a folder may keep them (`cache`).
-
-    (seed, number) ─► an episode, simulated or read ─► 24 frames of it ─► film: frames           (`EpisodeClips`)
-                                                                     └─► truth: tracks
-
-A part of an episode begins at a random moment, since stories begin at rest; half of all have half the frame rate of the others.
+A source of clips is found by name (`SceneRun.world`) among the entry points of the group "tapetum.clips": the synthetic world
+registers facets, bodies and both there, as a package of the user's would. Rendering a clip costs as much as a small network's
+step, so a folder may keep them (`cache`).
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,23 +15,14 @@ from typing import Protocol
 import numpy as np
 
 from tapetum.core.errors import BadInput
+from tapetum.core.fields import check_fields
 from tapetum.core.files import whole_file, write_text
 from tapetum.core.identity import source_label
+from tapetum.core.plugins import resolve_class
 from tapetum.core.reading import no_pipe, read_json
+from tapetum.data.textures import open_textures
 from tapetum.hub.renamed import current_config
-from tapetum.scenes import SceneConfig, make_clip
-from tapetum.scenes.bodies.episode import Episode
-from tapetum.scenes.bodies.files import load_episode
-from tapetum.scenes.facets.world import describe_config
-from tapetum.scenes.image import first_valid_start
-from tapetum.scenes.physics import make_episode
-from tapetum.scenes.physics.model import mujoco
-from tapetum.scenes.rendering import GroundTruth, random_render_config, render_episode
-from tapetum.scenes.repeating import with_repeats
-from tapetum.scenes.textures import Textures, from_images, procedural
-
-POINTS_PER_CLIP = 384
-"""Tracks kept with a cached clip; each showing picks some of them."""
+from tapetum.tracks.training.recipes import SceneRun
 
 
 class FrameSequence(Protocol):
@@ -62,41 +50,18 @@ class ClipDataset(Protocol):
     def __getitem__(self, k: int, /) -> TrackedClip: ...
 
 
-class SceneClips:
-    """`count` clips of synthetic scenes, by number; drawn when first asked for, then kept in `cache` if one is given."""
+class ClipSource(Protocol):
+    """Where clips with exact tracks come from; made without arguments."""
 
-    def __init__(
-        self,
-        count: int,
-        *,
-        seed: int = 0,
-        config: SceneConfig | None = None,
-        textures: str | Path | None = None,
-        part: str = "all",
-        cache: str | Path | None = None,
-    ):
-        self.count, self.seed = count, seed
-        self.config = config or SceneConfig()
-        self.textures, self.part = textures, part
-        self.cache = None if cache is None else Path(cache)
-        if self.cache is not None:
-            label = {
-                "seed": seed,
-                "scene": describe_config(self.config),
-                "textures": str(source_label(textures)),
-                "part": part,
-            }
-            claim(self.cache, label)
+    def check(self, run: SceneRun) -> None:
+        """Raise BadInput where it cannot make clips of these settings, before anything is written."""
+        ...
 
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, k: int) -> TrackedClip:
-        return kept(self.cache, k, self._draw)
-
-    def _draw(self, k: int) -> TrackedClip:
-        clip = make_clip((self.seed, k), self.config, open_textures(self.textures, self.part), POINTS_PER_CLIP)
-        return TrackedClip(clip.video, clip.truth.xy, clip.truth.visible)
+    def open(
+        self, run: SceneRun, count: int, *, part: str, cache: str | Path | None, size: int, frames: int
+    ) -> Sequence[ClipDataset]:
+        """Open `count` clips of `frames` frames of size x size pixels; `part` is all, train or held-out, of textures too."""
+        ...
 
 
 class Joined:
@@ -114,12 +79,6 @@ class Joined:
                 return part[k]
             k -= len(part)
         raise IndexError(k)
-
-
-@lru_cache
-def open_textures(textures: str | Path | None, part: str) -> Textures:
-    """Open a source of images, procedural ones for None, once in every process."""
-    return procedural if textures is None else from_images(textures, part)
 
 
 def kept(cache: Path | None, k: int, draw: Callable[[int], TrackedClip]) -> TrackedClip:
@@ -151,100 +110,36 @@ def claim(folder: Path, settings: dict) -> None:
         write_text(temporary, json.dumps(label, indent=1))
 
 
-RATES = 12.0, 24.0
-"""Frames per second of episodes that are simulated for this."""
-LATEST_S = 4.0
-"""Until when a part begins, at most."""
-HELD_OUT = 10
-"""One of so many episodes of a folder is held out."""
+def check_run(run: SceneRun) -> None:
+    """Raise BadInput for settings that no clip can be made with, before anything is written."""
+    check_fields(run, steps="[1, inf)", checks="[1, inf)", hard_share="[0, 1]", bodies_share="(0, 1)", seed="[0, inf)")
+    if run.textures is not None:
+        for part in ("train", "held-out"):
+            open_textures(run.textures, part)
+    _source(run).check(run)
 
 
-class EpisodeClips:
-    """`count` clips of `frames` frames of size x size pixels, by number; drawn when first asked for, then kept in `cache`.
-
-    `episodes` is a folder that `tapetum scenes episodes` wrote, whose episodes are taken in turn, at their own size and rate;
-    by default each clip is of an episode of its own. `part` is all, train or held-out, of textures and of the folder. Of a
-    share of the images on surfaces a piece repeats.
-    """
-
-    def __init__(
-        self,
-        count: int,
-        *,
-        seed: int = 0,
-        episodes: str | Path | None = None,
-        textures: str | Path | None = None,
-        part: str = "all",
-        size: int = 256,
-        frames: int = 24,
-        repeat_share: float = 0.0,
-        cache: str | Path | None = None,
-    ):
-        self.count, self.seed, self.size, self.frames = count, seed, size, frames
-        self.textures, self.part, self.repeat_share = textures, part, repeat_share
-        self.files = None if episodes is None else records(episodes, part)
-        self.cache = None if cache is None else Path(cache)
-        if self.cache is not None:
-            label = {
-                "seed": seed,
-                "size": size,
-                "frames": frames,
-                "textures": str(source_label(textures)),
-                "part": part,
-            }
-            later = {"repeat_share": repeat_share} if repeat_share else {}
-            claim(self.cache, label | {"episodes": str(source_label(episodes))} | later)
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, k: int) -> TrackedClip:
-        return kept(self.cache, k, self._film)
-
-    def _film(self, k: int) -> TrackedClip:
-        key, (episode, frames) = first_valid_start((self.seed, k), lambda key: self._part(k, key))
-        config = random_render_config(np.random.default_rng((key, 6)))
-        textures = with_repeats(open_textures(self.textures, self.part), self.repeat_share)
-        shots = render_episode(episode, textures, config, frames)
-        video = np.stack([shot.rgb for shot in shots])
-        truth = GroundTruth(episode)
-        points, _, _ = truth.sample(np.random.default_rng((key, 7)), POINTS_PER_CLIP, within=frames)
-        followed = truth.follow(points, frames)
-        return TrackedClip(video, followed.xy, followed.visible)
-
-    def _part(self, k: int, key: int) -> tuple[Episode, range]:
-        """Choose the episode of clip `k`, and which of its frames the clip has."""
-        rng = np.random.default_rng((key, 5))
-        if self.files is not None:
-            episode = load_episode(self.files[k % len(self.files)])
-            start = int(rng.integers(max(1, episode.frames - self.frames + 1)))
-            return episode, range(start, min(start + self.frames, episode.frames))
-        frame_rate = float(rng.choice(RATES))
-        start = int(rng.integers(round(LATEST_S * frame_rate) + 1))
-        end = start + self.frames
-        return make_episode(key, seconds=end / frame_rate, size=(self.size, self.size), frame_rate=frame_rate), range(
-            start, end
-        )
+def open_clips(
+    run: SceneRun, count: int, *, part: str, cache: str | Path | None = None, size: int = 256, frames: int = 24
+) -> Sequence[ClipDataset]:
+    """Open `count` clips of the run's source, of its seed."""
+    return _source(run).open(run, count, part=part, cache=cache, size=size, frames=frames)
 
 
-@lru_cache
-def records(folder: str | Path, part: str) -> tuple[Path, ...]:
-    """List the records of episodes in a folder, or in its folder `episodes`. Raises BadInput where there are none."""
-    below = Path(folder) / "episodes"
-    every = sorted((below if below.is_dir() else Path(folder)).glob("*.npz"))
-    holdout = every[HELD_OUT - 1 :: HELD_OUT] or every[-1:]
-    chosen = every if part == "all" else holdout if part == "held-out" else [file for file in every if file not in holdout]
-    if not chosen:
-        raise BadInput(
-            f"{folder} holds {len(every)} episodes (.npz); two or more are needed, one of them held out: "
-            "make some with `tapetum scenes episodes`"
-        )
-    return tuple(chosen)
+def scored_clips(run: SceneRun, *, size: int = 256, frames: int = 24) -> list[TrackedClip]:
+    """Draw `run.checks` clips that are never trained on, with held-out textures."""
+    content = source_label(run.textures), source_label(run.episodes)
+    names = "world", "bodies_share", "textures", "episodes", "hard_share", "checks"
+    settings = SceneRun(**{name: getattr(run, name) for name in names}, seed=run.seed + 1000)
+    return [*_drawn(settings, size, frames, content)]
 
 
-def check_episodes(folder: str | None) -> None:
-    """Raise BadInput for a folder without episodes, and MissingExtra where they must be simulated without MuJoCo."""
-    if folder is None:
-        mujoco()
-    else:
-        records(folder, "train")
+@lru_cache(maxsize=1)  # the phases of a run are checked on the same clips
+def _drawn(run: SceneRun, size: int, frames: int, content: tuple[str | None, str | None]) -> tuple[TrackedClip, ...]:
+    """Draw clips; `content` tells the folders of these names from those that were there before."""
+    clips = Joined(*open_clips(run, run.checks, part="held-out", size=size, frames=frames))
+    return tuple(clips[k] for k in range(run.checks))
+
+
+def _source(run: SceneRun) -> ClipSource:
+    return resolve_class(run.world, "clips")()

@@ -18,8 +18,8 @@ from jaxtyping import Bool, Float32, UInt8
 from PIL import Image
 
 from tapetum.core.identity import source_label
-from tapetum.scenes.facets.shapes import outline
-from tapetum.tracks.training.clips import TrackedClip, claim, kept, open_textures
+from tapetum.data.textures import open_textures, outline
+from tapetum.tracks.training.clips import TrackedClip, claim, kept
 from tapetum.tracks.training.warping import Maps, jpeg, random_motion, warp_frames, warp_points
 
 ImageArray = UInt8[np.ndarray, "h w 3"]

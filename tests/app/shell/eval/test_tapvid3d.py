@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from support.tapvid3d_clips import example, prediction, save
-from tapetum.app.evaluate.tapvid3d import TapVid3DOptions
+from tapetum.app.score.evaluate.tapvid3d import TapVid3DOptions
 from tapetum.bench.tapvid3d import evaluate
 from tapetum.systems.tapvid3d.baselines import Static3D
 from tapetum.systems.tapvid3d.metrics import Scaling

@@ -12,9 +12,9 @@ from support.files import listed
 from support.raw_adt import write_sequence
 from support.raw_pstudio import write_studio
 from support.raw_waymo import write_segment
+from tapetum.app.score.tapvid3d import make as make_verb
 from tapetum.app.shell.main import parse
 from tapetum.app.shell.output import print_result, terminal
-from tapetum.app.tapvid3d import make as make_verb
 from tapetum.core.errors import BadInput
 from tapetum.systems.tapvid3d.format.data import read_clip
 

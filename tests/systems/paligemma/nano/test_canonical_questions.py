@@ -7,10 +7,10 @@ import pytest
 
 import tapetum
 from support.scripts import GOLDEN, script
-from tapetum.app import scenes
-from tapetum.scenes.words import image_candidates
-from tapetum.scenes.words.images import TEMPLATES
+from tapetum.app.make import scenes
 from tapetum.systems.paligemma.nano.canonical_questions import canonical_question
+from tapetum.world.words import image_candidates
+from tapetum.world.words.images import TEMPLATES
 
 PHRASINGS: dict[str, dict[str, list[str]]] = {
     "colour": {
@@ -252,7 +252,7 @@ def test_any_other_question_stays_as_it_is(question: str):
 
 
 def test_what_scenes_ask_is_said_as_it_is():
-    graphs = script("tests/scenes/words/test_words_images.py")
+    graphs = script("tests/world/words/test_words_images.py")
     rng = np.random.default_rng(0)
     asked = {c for k in range(30) for c in image_candidates(graphs.random_graph(rng), k)}
     assert {c.template for c in asked} == set(TEMPLATES)

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file
 
-from tapetum.app.bootstrap import Bootstrapped
+from tapetum.app.learn.bootstrap import Bootstrapped
 from tapetum.app.shell.output import print_json
 from tapetum.core.errors import BadInput
 from tapetum.systems.tap.bootstrap import run as runs

@@ -15,13 +15,13 @@ from safetensors.torch import load_file
 import tapetum
 from support.sharding import check_shards
 from tapetum.core.errors import BadInput
-from tapetum.scenes import SceneConfig, make_clip
 from tapetum.systems.tap.training.recipes import TapKubric, tap_kubric
 from tapetum.systems.tap.training.run_kubric import KubricTask, train_tap_kubric
 from tapetum.tracks.training.clips import TrackedClip
 from tapetum.tracks.training.kubric import write_sequence
 from tapetum.train import StepContext
 from tapetum.train.launch_config import Launch
+from tapetum.world import SceneConfig, make_clip
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,10 @@ from tapetum.systems.tapnext import TapNext
 from tapetum.systems.tapnext.training.losses import make_targets, tracking_losses
 from tapetum.systems.tapnext.training.recipes import NANO_RUN, PAPER, RECIPES, TINY_RUN
 from tapetum.systems.tapnext.training.task import TapNextTask
-from tapetum.tracks.training.clips import SceneClips, TrackedClip
+from tapetum.tracks.training.clips import TrackedClip
 from tapetum.tracks.training.data import TapSample
 from tapetum.train import StepContext
+from tapetum.world.training.point_clips import SceneClips
 
 FRAMES, SIZE = 4, 32
 CONTEXT = StepContext(step=0, steps=1)

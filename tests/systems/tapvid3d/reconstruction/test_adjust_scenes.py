@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 import pytest
 
-from tapetum.scenes import SceneConfig
-from tapetum.scenes.facets.ground_truth import FacetGroundTruth, FacetTracks
-from tapetum.scenes.facets.sampling import sample_world
 from tapetum.systems.tapvid3d.reconstruction.adjust import adjusted, reconstruct, split_support, support_queries
 from tapetum.types import Tracks, Tracks3D
+from tapetum.world import SceneConfig
+from tapetum.world.facets.ground_truth import FacetGroundTruth, FacetTracks
+from tapetum.world.facets.sampling import sample_world
 
 FRAMES = 16
 SIZE = 256, 256

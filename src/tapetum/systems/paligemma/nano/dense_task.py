@@ -32,7 +32,6 @@ from tapetum.core.reading import no_pipe
 from tapetum.encoders.config import ViTConfig, squashed
 from tapetum.encoders.vit import ViT
 from tapetum.hub.renamed import current_tensors
-from tapetum.scenes.physics.props import COLOURS, PHYSICS_MATERIALS, PROPS
 from tapetum.systems.paligemma.adopted import adopted_encoder
 from tapetum.systems.paligemma.data import JsonLinesSamples, SampleSource
 from tapetum.systems.paligemma.nano.position_init import add_position_waves
@@ -40,6 +39,7 @@ from tapetum.systems.paligemma.nano.scene_images import SceneFolder, SceneImage,
 from tapetum.train import StepContext, Task
 from tapetum.train.gather import all_reduce
 from tapetum.train.process_group import current_process_group
+from tapetum.world.physics.props import COLOURS, PHYSICS_MATERIALS, PROPS
 
 NOUNS, TINTS, MATTER = ("", *PROPS, "hand"), ("", *COLOURS), ("", *PHYSICS_MATERIALS)
 """Classes of a cell: objects, colours and materials; the first of each is none."""

@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from tapetum.scenes.physics.props import PROPS
 from tapetum.systems.paligemma import prompts
 from tapetum.systems.paligemma.data import ImageTexts, TextPair
 from tapetum.systems.paligemma.locations import box_text, suffix
 from tapetum.systems.paligemma.nano.scene_images import SceneFolder, SceneImage, SceneObject, normalize_pixels
 from tapetum.systems.paligemma.recipes import Mixture
 from tapetum.types import Boxes
+from tapetum.world.physics.props import PROPS
 
 LEAST_PIXELS = 12
 """Of an object that is listed among boxes."""

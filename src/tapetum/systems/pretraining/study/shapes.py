@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Bool, Int64, UInt8
 
-from tapetum.scenes.textures import procedural
+from tapetum.data.textures import procedural
 from tapetum.systems.pretraining.data import ImageSource
 
 SHAPES = "disc", "square", "triangle", "ring", "cross", "bars"

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Bool, Int64, UInt8
 
 from tapetum.core.errors import BadInput
-from tapetum.scenes.textures import procedural
+from tapetum.data.textures import procedural
 from tapetum.systems.pretraining.data import ImageSequence, ImageSource
 from tapetum.systems.pretraining.study.plan import VARIANTS
 

@@ -20,6 +20,7 @@ import torch
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file
 from tapetum.core.reading import parse_json, read_json, read_text
+from tapetum.data.textures import open_textures
 from tapetum.hub.registry import TRACKER_FILE
 from tapetum.systems.tap.bootstrap.config import BootstrapRun, FootageConfig
 from tapetum.systems.tap.bootstrap.footage import FootageDataset, prepare_all
@@ -34,7 +35,6 @@ from tapetum.systems.tap.bootstrap.run_task import (
     write_stills,
 )
 from tapetum.systems.tap.bootstrap.unlabelled_scores import cycle_summary, split
-from tapetum.tracks.training.clips import open_textures
 from tapetum.tracks.training.self_training import TrackerFamily
 from tapetum.train import TrainConfig, fit
 from tapetum.train.checkpoint import Place

@@ -29,16 +29,16 @@ from tapetum.core.identity import source_label
 from tapetum.core.provenance import check
 from tapetum.core.reading import read_bytes, read_json
 from tapetum.hub.registry import resolve
-from tapetum.scenes import SceneConfig
 from tapetum.systems.tap.bootstrap.config import DECIDING_SCORE, BootstrapRun
 from tapetum.systems.tap.bootstrap.family import TapirFamily
 from tapetum.systems.tap.bootstrap.footage import FootageDataset
 from tapetum.systems.tap.bootstrap.showings import FootageSamples
 from tapetum.systems.tap.bootstrap.task import BootstrapTask
 from tapetum.systems.tap.bootstrap.unlabelled_scores import check_clips, split
-from tapetum.tracks.training.clips import Joined, SceneClips, TrackedClip
+from tapetum.tracks.training.clips import Joined, TrackedClip, open_clips
 from tapetum.tracks.training.data import FEW_CLIPS, TapSamples
 from tapetum.tracks.training.image_clips import ImageClips
+from tapetum.tracks.training.recipes import SceneRun
 from tapetum.tracks.training.scores import score_clips
 from tapetum.tracks.training.self_training import TrackerFamily
 from tapetum.train.checkpoint import Place, checkpoints
@@ -64,17 +64,17 @@ class FootageTask(BootstrapTask):
         """Scenes and cut-outs over moving images."""
         run = self.run
         images, part = (run.textures, run.part) if run.textures else (str(self.out / "stills"), "all")
-        scenes = SceneClips(
+        scenes = open_clips(
+            SceneRun(textures=images, seed=run.seed),
             run.scenes,
-            seed=run.seed,
-            config=SceneConfig(size=(run.size, run.size), frames=max(24, run.frames)),
-            textures=images,
             part=part,
             cache=self.out / "scenes",
+            size=run.size,
+            frames=max(24, run.frames),
         )
         cut_outs = ImageClips(run.image_clips, seed=run.seed, source=images, part=part, frames=run.frames)
         return TapSamples(
-            Joined(scenes, cut_outs),
+            Joined(*scenes, cut_outs),
             size=run.size,
             points=run.settings.points,
             seed=run.seed,

@@ -19,11 +19,10 @@ from tapetum.systems.tap.tracking import tracker
 from tapetum.systems.tap.training.growth import grow_network
 from tapetum.systems.tap.training.recipes import MATCHING_WEIGHT, Phase, TapNano
 from tapetum.systems.tap.training.task import TrackingTask, save_finished
-from tapetum.tracks.training.clips import Joined, TrackedClip
+from tapetum.tracks.training.clips import Joined, TrackedClip, check_run, open_clips, scored_clips
 from tapetum.tracks.training.data import FEW_CLIPS, TapSamples
 from tapetum.tracks.training.image_clips import ImageClips
 from tapetum.tracks.training.recipes import changed_phases, drop_later
-from tapetum.tracks.training.worlds import check_run, scored_clips, world_clips
 from tapetum.train.launch_config import Launch
 from tapetum.train.phases import fit_phases
 
@@ -60,7 +59,7 @@ class TapSceneTask(TrackingTask):
     def dataset(self) -> TapSamples:
         """Open altered showings of the training scenes."""
         run, phase = self.run, self.phase
-        scenes = world_clips(run, phase.clips, seed=run.seed, part="train", cache=run.cache, frames=self._drawn_frames())
+        scenes = open_clips(run, phase.clips, part="train", cache=run.cache, frames=self._drawn_frames())
         images = ImageClips(phase.image_clips, seed=run.seed, source=run.textures, part="train", frames=phase.frames)
         return TapSamples(
             Joined(*scenes, images),

@@ -16,11 +16,10 @@ from tapetum.systems.tapnext import tracker, weights
 from tapetum.systems.tapnext.model import TapNext
 from tapetum.systems.tapnext.training.recipes import DRAWN_SIZE, PAPER_LOOP, TapNextRun
 from tapetum.systems.tapnext.training.task import TapNextTask
-from tapetum.tracks.training.clips import ClipDataset, Joined, TrackedClip
+from tapetum.tracks.training.clips import ClipDataset, Joined, TrackedClip, check_run, open_clips, scored_clips
 from tapetum.tracks.training.image_clips import ImageClips
 from tapetum.tracks.training.kubric import KubricClips, kubric_sequences
 from tapetum.tracks.training.recipes import ClipPhase, changed_phases
-from tapetum.tracks.training.worlds import check_run, scored_clips, world_clips
 from tapetum.train.launch import is_main
 from tapetum.train.launch_config import Launch
 from tapetum.train.phases import fit_phases
@@ -79,7 +78,7 @@ def _scenes(run: TapNextRun, phases: Sequence[ClipPhase]) -> tuple[ClipsOf, Chec
     size, frames = max(DRAWN_SIZE, *(phase.size for phase in phases)), max(24, *(phase.frames for phase in phases))
 
     def clips(phase: ClipPhase) -> ClipDataset:
-        scenes = world_clips(run, phase.clips, seed=run.seed, part="train", cache=run.cache, size=size, frames=frames)
+        scenes = open_clips(run, phase.clips, part="train", cache=run.cache, size=size, frames=frames)
         images = ImageClips(
             phase.image_clips,
             seed=run.seed,

@@ -1,0 +1,178 @@
+"""`tapetum bootstrap`: self-training of a tracker on a folder of the user's own videos (BootsTAP)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from tapetum.app.learn.options import options
+from tapetum.app.learn.recipes import RecipeOptions, recipe_command
+from tapetum.app.report import check_report
+from tapetum.app.verb import File, Listener, Result
+from tapetum.core.jobs import Engine
+from tapetum.core.provenance import DATA, guarding_data
+from tapetum.systems.tap.bootstrap.config import DECIDING_SCORE, RECIPES, BootstrapRun, Ingredient, without
+from tapetum.train.launch_config import Launch
+
+if TYPE_CHECKING:
+    from tapetum.systems.tap.bootstrap.config import FootageConfig
+    from tapetum.systems.tap.bootstrap.footage import FootageDataset
+    from tapetum.systems.tap.bootstrap.run import Outcome
+
+
+@guarding_data
+def bootstrap(
+    folder: str | Path,
+    recipe: BootstrapRun,
+    launch: Launch,
+    *,
+    engine: Engine = "local",
+    say: Callable[[str], None] = lambda text: None,
+    progress: Callable[[int, int], None] = lambda done, count: None,
+) -> "Outcome | None":
+    """Teach a tracker on the videos in `folder`, in the folder `launch.out`; the same call goes on after a stop.
+
+    Args:
+        engine: what prepares the videos: this process, one after the other, or Ray, many at a time.
+        say: is told what is going on, and what became of the videos, a line at a time.
+        progress: is told how many videos of how many are prepared, before the first and after each.
+
+    Returns None if `launch.minutes` ended before the run did. Raises BadInput for what the user can mend.
+    """
+    from tapetum.app.learn.bootstrap_family import choose_family
+    from tapetum.core.remote_cache import cache_of
+    from tapetum.data.remote_folder import local_data, local_place
+    from tapetum.systems.tap.bootstrap import run
+    from tapetum.systems.tap.bootstrap.footage import prepare_all, write_report
+
+    def prepare(source: Path, out: Path, config: "FootageConfig") -> "FootageDataset":
+        footage = prepare_all(source, out, config, progress, engine)
+        for line in write_report(footage, out.parent / "footage.txt"):
+            say(line)
+        return footage
+
+    folder = local_place(folder, cache_of(launch.cache_gb))
+    with local_data(recipe, DATA, launch.cache_gb) as local:
+        return run.bootstrap(folder, local, launch, family=choose_family(recipe), prepare=prepare, say=say)
+
+
+_MARKERS = {"separate_moments": tyro.conf.arg(name="apart"), "clips": tyro.conf.arg(aliases=["--batch-size"])}
+
+
+_USUAL = {name: replace(RECIPES["small"], preset=name) for name in RECIPES}
+"""Defaults of the options: those of `small` under every name, so that switches stay switches."""
+
+
+def _preset(name: str, given: Any) -> BootstrapRun:
+    """Find the preset, and leave out of `given` what has its usual value, which of a switch is no different from not given."""
+    if name != "small":
+        usual = RECIPES["small"]
+        settings = {key: value for key, value in given["settings"].items() if value != getattr(usual.settings, key)}
+        changed = {key: value for key, value in given.items() if key != "settings" and value != getattr(usual, key)}
+        given.clear()
+        given.update(changed, settings=settings)
+    return RECIPES[name]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BootstrapOptions(RecipeOptions):
+    """Teach a tracker on a folder of your own videos, which need no labels (BootsTAP).
+
+    Videos are cut into clips; the tracker learns to give the same tracks whatever is done to the image. It is scored before,
+    during and after on clips with known tracks that are made of left out frames, and the best weights are kept. Then:
+    tapetum track clip.mp4 --model DIR. The same command goes on where a run was stopped. --model takes a TAPIR or a TAPNext.
+    """
+
+    folder: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="FOLDER")]
+    """Folder of videos, searched deeply; or one video; or the address of one, which is copied to this machine."""
+    without: tyro.conf.UseAppendAction[tuple[Ingredient, ...]] = ()
+    """Leave out an ingredient of the recipe, to see what it does; may be repeated. average: the teacher stays as it began;
+    stride: the student sees all of the teacher's frames; mixer-lr: the temporal mixer learns as quickly as the rest."""
+    engine: Engine = "local"
+    """What prepares the videos: this process, one after the other, or Ray, many at a time (needs tapetum[cluster])."""
+    report: Annotated[File | None, tyro.conf.arg(metavar="FILE.html")] = None
+    """When the run has ended, write a page that needs no network: its curves, and clips that were left out, tracked before and
+    after, those with the largest error first."""
+    recipe: Annotated[BootstrapRun, options(_USUAL, by="preset", markers=_MARKERS, pick=_preset)]
+
+
+@dataclass(frozen=True)
+class Bootstrapped(Result):
+    """Result of a finished run of the command."""
+
+    outcome: "Outcome"
+    out: Path
+    report: Path | None = None
+    """The page that was asked for."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Summarise."""
+        outcome = self.outcome
+        pages = {} if self.report is None else {"report": str(self.report)}
+        return {
+            **pages,
+            "tracker": str(self.out),
+            "step": outcome.step,
+            "better": outcome.step > 0 and _compared(outcome.before[DECIDING_SCORE], outcome.after[DECIDING_SCORE]) == "better",
+            "before": outcome.before,
+            "after": outcome.after,
+            "last": outcome.last,
+            "cycle_before": outcome.cycle_before,
+            "cycle_after": outcome.cycle_after,
+        }
+
+    def as_text(self) -> str:
+        """Compare the tracker before and after."""
+        outcome = self.outcome
+        before, after, last = (scores[DECIDING_SCORE] for scores in (outcome.before, outcome.after, outcome.last))
+        if outcome.step:
+            verdict = f"{_compared(before, after)}: the weights of step {outcome.step} are kept"
+        else:
+            verdict = f"{_compared(before, last)} at the end ({last:.3f}): the weights that it started from are kept"
+        medians = (cycle["median_px"] for cycle in (outcome.cycle_before, outcome.cycle_after))
+        first, then = ("no point to judge" if median is None else f"median {median:.2f} px" for median in medians)
+        rows = [
+            f"average Jaccard on clips made of left out frames, best threshold: {before:.3f} before, {after:.3f} after; "
+            f"{verdict}",
+            f"real clips that were left out, to their end and back: {first} before, {then} after; "
+            f"back within 4 px {outcome.cycle_before['back_within_4px']:.2f} before, "
+            f"{outcome.cycle_after['back_within_4px']:.2f} after",
+            f"tracker  {self.out}    tapetum track clip.mp4 --model {self.out}",
+            *([] if self.report is None else [f"report   {self.report}"]),
+        ]
+        return "\n".join(rows)
+
+
+def _compared(before: float, after: float) -> str:
+    """Say which of two scores is better, as far as they are printed."""
+    first, then = round(before, 3), round(after, 3)
+    return "better" if then > first else "worse" if then < first else "no different"
+
+
+def _work(given: BootstrapOptions, launch: Launch, listener: Listener) -> Bootstrapped | None:
+    recipe, report = without(given.recipe, given.without), check_report(given.report)
+    outcome = bootstrap(
+        given.folder,
+        recipe,
+        launch,
+        engine=given.engine,
+        say=listener.note,
+        progress=partial(listener.progress, "cutting clips"),
+    )
+    if outcome is None:
+        return None
+    done = Bootstrapped(outcome, launch.out, report)
+    if report is not None:
+        from tapetum.app.learn.bootstrap_report import write_bootstrap_report
+        from tapetum.train.process_group import pick_device
+
+        lines, models = done.as_text().split("\n")[:2], (recipe.model, outcome.file)
+        progress = listener.counting("report: clips")
+        write_bootstrap_report(report, given.folder, lines, launch.out, models, pick_device(launch.device, 0), progress)
+    return done
+
+
+COMMAND = recipe_command("bootstrap", BootstrapOptions, _work, product="tracker")

@@ -1,0 +1,104 @@
+"""The report of `tapetum bootstrap`: curves of the run, and a row for each clip that was left out, before and after."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tapetum.app.report.curves import curves_svg, read_curves
+from tapetum.app.report.page import Column, Report, Row, write_report
+from tapetum.core.provenance import guarding_data
+from tapetum.hub.loading import load
+from tapetum.systems.tap.bootstrap.footage import FootageDataset
+from tapetum.systems.tap.bootstrap.unlabelled_scores import CycleErrors, cycle_errors, grid, split
+from tapetum.video import draw_tracks
+
+if TYPE_CHECKING:
+    from torch import device as Device
+
+CLIPS = 48
+"""Clips that are shown at most, evenly chosen of those that were left out."""
+_SIDE = 6
+"""Points along each side of the grid that is tracked."""
+_COLUMNS = (
+    Column("video"),
+    Column("from frame", 0),
+    Column("median error before, px", 2),
+    Column("median error after, px", 2),
+    Column("share back within 4 px before", 2),
+    Column("share back within 4 px after", 2),
+)
+
+
+@guarding_data
+def write_bootstrap_report(
+    report: Path,
+    folder: str | Path,
+    lines: "list[str]",
+    out: Path,
+    models: tuple[str | Path, str | Path],
+    device: "Device | None",
+    progress: Callable[[int, int], None],
+) -> Path:
+    """Write the report of a finished run.
+
+    Clips that were left out are tracked to their end and back by both trackers (`cycle_errors`); those in which the points come
+    back farthest from where they began are first. Raises BadInput where the page cannot be written.
+
+    Args:
+        report: place of the page.
+        folder: the videos.
+        lines: what is said at the head of the page.
+        out: folder of the run.
+        models: the tracker that it started from, and the one that came out.
+        device: where to track.
+        progress: is told how many clips of how many are done.
+    """
+    footage = FootageDataset(out / "footage")
+    holdout = split(footage)[1]
+    chosen = [holdout[k] for k in np.unique(np.linspace(0, len(holdout) - 1, CLIPS).round().astype(int))]
+    before, after = (load(model, device) for model in models)
+    rows = []
+    for done, number in enumerate(chosen, 1):
+        rows.append(_clip_row(footage, number, before, after))
+        progress(done, len(chosen))
+    unread = [record for record in footage.records if record["trouble"]]
+    rows += [Row(cells=(record["video"],), doubt=np.inf, trouble=record["trouble"]) for record in unread]
+    page = Report(
+        title="Bootstrap of a tracker",
+        lines=lines,
+        columns=_COLUMNS,
+        rows=rows,
+        order="Clips that were left out, to their end and back; the largest error after first.",
+        charts=[curves_svg({name: points}) for name, points in read_curves(out / "run" / "log.jsonl").items()],
+    )
+    return write_report(report, page)
+
+
+def _clip_row(footage: FootageDataset, number: int, before: Any, after: Any) -> Row:
+    clip, about = footage[number], footage.clips[number]
+    queries = grid(clip.shape[1:], _SIDE)
+    errors = [_errors(each, clip, queries).summary() for each in (before, after)]
+    medians, back = ([each[key] for each in errors] for key in ("median_px", "back_within_4px"))
+    tracks = after.track(clip, queries)
+    return Row(
+        cells=(about.video, about.begin, medians[0], medians[1], back[0], back[1]),
+        doubt=1e6 if np.isnan(medians[1]) else medians[1] + 1 - back[1],
+        image=partial(_frames, clip, tracks.xy, tracks.visible),
+    )
+
+
+def _errors(model: Any, clip: np.ndarray, queries: np.ndarray) -> CycleErrors:
+    def track(video: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        tracks = model.track(video, points)
+        return tracks.xy, tracks.visible
+
+    return cycle_errors(track, clip, queries)
+
+
+def _frames(clip: np.ndarray, xy: np.ndarray, visible: np.ndarray) -> np.ndarray:
+    """The first, the middle and the last frame side by side, with points and paths of the tracker that came out."""
+    drawn = list(draw_tracks(clip, xy, visible, radius=3))
+    return np.concatenate([drawn[k] for k in sorted({0, len(drawn) // 2, len(drawn) - 1})], axis=1)

@@ -1,0 +1,181 @@
+"""`--dry` of every command that trains: what a run will cost, by its recipe and the number of its examples. No step is made."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from typing import Any
+
+from tapetum.account.cluster import GIB, H100, peak_flops
+from tapetum.account.run_plan import GPUS, PhasePlan, RunPlan, Share, two_digits
+from tapetum.app.learn.bootstrap_family import check_tapnext, is_tapnext
+from tapetum.app.verb import Result
+from tapetum.core.errors import BadInput
+from tapetum.systems.tap.bootstrap.config import BootstrapRun
+
+_SYSTEMS = "tapetum.systems."
+_PLANNERS = {
+    "PretrainRun": f"{_SYSTEMS}pretraining",
+    "TapKubric": f"{_SYSTEMS}tap.training",
+    "TapNano": f"{_SYSTEMS}tap.training",
+    "BootstrapRun": f"{_SYSTEMS}tap.bootstrap",
+    "TapNextRun": f"{_SYSTEMS}tapnext.training",
+    "HipRun": f"{_SYSTEMS}hip",
+    "OdinRun": f"{_SYSTEMS}odin",
+    "PaliGemmaStage": f"{_SYSTEMS}paligemma",
+    "PaliGemmaTransfer": f"{_SYSTEMS}paligemma",
+    "MaskCodecRun": f"{_SYSTEMS}paligemma",
+    "NanoRun": f"{_SYSTEMS}paligemma",
+    "PhotoRun": f"{_SYSTEMS}paligemma",
+    "VideoTextRun": f"{_SYSTEMS}longvideo",
+    "AdaptRun": f"{_SYSTEMS}adapters",
+    "LocaliserRun": f"{_SYSTEMS}perception_test.localiser",
+    "FcnRun": "tapetum.transfer",
+    "CocoRun": "tapetum.transfer",
+}
+"""Package whose module `run_plan` plans the recipes of a class."""
+
+
+def plan_run(recipe: Any) -> RunPlan:
+    """Plan a run of any recipe. Raises BadInput for settings with which no run can be made."""
+    package = _PLANNERS.get(type(recipe).__name__)
+    if package is None:
+        raise BadInput(f"there is no plan of a {type(recipe).__name__}; give the recipe of a command that trains")
+    planner = import_module(f"{package}.run_plan")
+    if isinstance(recipe, BootstrapRun) and is_tapnext(recipe.model):
+        from tapetum.systems.tapnext.training.run_plan import self_training_networks
+
+        check_tapnext(recipe)
+        return planner.plan_networks(recipe, *self_training_networks(recipe.model))
+    return planner.plan_run(recipe)
+
+
+@dataclass(frozen=True)
+class PlannedRun(Result):
+    """What a run will cost."""
+
+    plan: RunPlan
+
+    def as_json(self) -> dict[str, Any]:
+        """Write all numbers as JSON values."""
+        plan, first = self.plan, self.plan.phases[-1].step
+        return {
+            "steps": plan.steps,
+            "examples": plan.examples,
+            "examples_are": plan.examples_are,
+            "data": plan.data,
+            "parameters": {"learning": first.learning, "frozen": first.frozen},
+            "flops": plan.flops,
+            "phases": [_phase_json(phase) for phase in plan.phases],
+            "days": {str(gpus): (days := plan.days(gpus)) and asdict(days) for gpus in GPUS},
+            "assumed": {name: asdict(constant) for name, constant in H100.items()},
+            "not_published": list(plan.unpublished),
+        }
+
+    def as_text(self) -> str:
+        """Write a line for each of the numbers, of each phase where there are several."""
+        plan = self.plan
+        rows: list[tuple[str, str]] = []
+        for phase in plan.phases:
+            rows += [("", "")] if rows else []
+            rows += [("phase", phase.name)] if phase.name else []
+            rows += _phase_rows(phase, plan)
+        share = H100["utilisation"]
+        if len(plan.phases) > 1:
+            rows += [("", ""), ("run", f"{plan.steps:,} steps, {_flops(plan.flops)}")]
+        rows += [(f"days, {gpus} H100", _days(plan, gpus)) for gpus in GPUS]
+        peak, kind = peak_flops(plan.bf16).value / 1e12, "bfloat16" if plan.bf16 else "float32"
+        faster = "" if plan.bf16 else f"; at best {peak_flops(False).high / 1e12:.0f}, where convolutions are computed in TF32"
+        rows += [
+            ("layout", "--parallel fsdp: the GPUs of a machine hold the model in shards, machines are replicas of each other")
+        ]
+        rows += [
+            (
+                "assumed",
+                f"a step reaches {share.value:.0%} ({share.low:.0%} to {share.high:.0%}) of {peak:.0f} TFLOP/s, the peak of an "
+                f"H100 in {kind}{faster}; this is a guess",
+            )
+        ]
+        rows += [("data", plan.data)] if plan.data else []
+        rows += [("not published", text) for text in plan.unpublished]
+        wide = max(len(name) for name, _ in rows)
+        return "\n".join(f"{name:{wide}}  {text}".rstrip() for name, text in rows)
+
+
+def _phase_rows(phase: PhasePlan, plan: RunPlan) -> list[tuple[str, str]]:
+    step = phase.step
+    frozen = f"; {step.frozen:,} do not" if step.frozen else ""
+    shares = [(gpus, phase.share(gpus)) for gpus in GPUS]
+    return [
+        ("steps", f"{phase.steps:,}"),
+        ("batch size", f"{phase.batch_size:,} {plan.examples_are}"),
+        ("examples", f"{phase.examples:,}"),
+        ("parameters", f"{step.learning:,} learn{frozen}"),
+        ("FLOPs", f"{_flops(phase.step_flops)} a step, {_flops(phase.flops)} in all"),
+        *((f"memory, {gpus} H100", _memory(phase, share)) for gpus, share in shares),
+        *_negatives_rows(phase, shares),
+    ]
+
+
+def _negatives_rows(phase: PhasePlan, shares: Sequence[tuple[int, Share]]) -> list[tuple[str, str]]:
+    """Say how many negatives an example has, where its batch is divided among micro-batches."""
+    whole = phase.negatives_on()
+    if all(phase.negatives_on(gpus) == whole for gpus in GPUS):
+        return []
+    divided = ", ".join(f"{phase.negatives_on(gpus):,} on {gpus} H100" for gpus in GPUS)
+    mended = ", ".join(f"{phase.batch_size // share.gpus} on {gpus}" for gpus, share in shares)
+    text = f"{divided}, {whole:,} in an undivided batch: micro-batches are compared one by one; all with --micro-batch {mended}"
+    return [("negatives", text)]
+
+
+def _memory(phase: PhasePlan, share: Share) -> str:
+    layout, fewer = share.layout, ""
+    if not phase.checkpointing:
+        fewer = f", or {share.checkpointed.total / GIB:.1f} with --activation-checkpointing"
+    return (
+        f"{share.memory.total / GIB:.1f} GiB a device{fewer} (of {H100['memory'].value / GIB:.1f}); {layout.shards} shards x "
+        f"{layout.replicas} replicas, {share.micro_batch:,} at a time, {layout.micro_batches:,} times a step"
+    )
+
+
+def _phase_json(phase: PhasePlan) -> dict[str, Any]:
+    step = phase.step
+    return {
+        "name": phase.name,
+        "steps": phase.steps,
+        "batch_size": phase.batch_size,
+        "examples": phase.examples,
+        "parameters": {"learning": step.learning, "frozen": step.frozen},
+        "flops_of_a_step": phase.step_flops,
+        "flops": phase.flops,
+        "devices": [
+            {
+                "gpus": gpus,
+                "used": share.gpus,
+                "shards": share.layout.shards,
+                "replicas": share.layout.replicas,
+                "micro_batch": share.micro_batch,
+                "accumulated": share.layout.micro_batches,
+                "memory_bytes": {**asdict(share.memory), "total": share.memory.total},
+                "checkpointed_memory_bytes": share.checkpointed.total,
+                "needs_checkpointing": share.needs_checkpointing,
+                "excess_bytes": share.excess,
+                "step_s": asdict(share.step_s),
+                "days": asdict(share.days),
+                "negatives": phase.negatives_on(gpus),
+            }
+            for gpus, share in ((gpus, phase.share(gpus)) for gpus in GPUS)
+        ],
+    }
+
+
+def _flops(value: float) -> str:
+    return f"{value:.3g} FLOPs"
+
+
+def _days(plan: RunPlan, gpus: int) -> str:
+    days = plan.days(gpus)
+    if days is None:
+        room = H100["memory"].value / GIB
+        return f"does not fit: {plan.excess(gpus) / GIB:.1f} GiB too much for a device of {room:.1f} GiB, however computed"
+    again = " with --activation-checkpointing, without which it does not fit" if plan.needs_checkpointing(gpus) else ""
+    return f"{two_digits(days.value)} ({two_digits(days.low)} to {two_digits(days.high)}){again}"

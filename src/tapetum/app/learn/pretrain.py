@@ -1,0 +1,194 @@
+"""`tapetum pretrain METHOD`: an encoder learns from a folder of images; curves and a page of neighbours at the end."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from tapetum.app.commands import Command, Group
+from tapetum.app.learn.options import options
+from tapetum.app.learn.recipes import RecipeOptions, recipe_command, recipe_options
+from tapetum.app.verb import Listener, Result
+from tapetum.core.plugins import is_reference, reference_label
+from tapetum.core.provenance import guarding_data
+from tapetum.systems.pretraining.config import METHODS, Method
+from tapetum.systems.pretraining.recipes import RECIPES, PretrainRun
+from tapetum.train.launch_config import Launch
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tapetum.encoders.features import Encoder
+    from tapetum.systems.pretraining.data import ImageSource
+
+CURVES, NEIGHBOURS = "curves.svg", "neighbours.html"
+"""What a finished run has in its folder beside the encoder."""
+_LOOKED_AT, _NEIGHBOURS, _TOGETHER = 2000, 8, 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainedEncoder(Result):
+    """Results of a finished run, in its folder."""
+
+    encoder: Path
+    """File of the encoder; `tapetum.load`, `tapetum embed --model` and other commands take it, or the folder."""
+    curves: Path
+    """An image of loss, deviation of the features, learning rate and so on over the steps."""
+    neighbours: Path
+    """A page of images, each beside those that are most alike to the encoder."""
+    images: int
+    """Of the data."""
+    damaged: tuple[str, ...]
+    """Names of those that could not be read in this call, and were skipped."""
+    collapsed_at: int | None
+    """Step at which the features of all images were first seen to be the same, in this call."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Summarise."""
+        paths = {name: str(getattr(self, name)) for name in ("encoder", "curves", "neighbours")}
+        return {**paths, "images": self.images, "damaged": list(self.damaged), "collapsed_at": self.collapsed_at}
+
+    def as_text(self) -> str:
+        """List the files, and what was skipped."""
+        run = self.encoder.parent
+        lines = [
+            f"encoder     {self.encoder}    tapetum embed photos/ --model {run} --out vectors.npz",
+            f"curves      {self.curves}",
+            f"neighbours  {self.neighbours}",
+        ]
+        if self.damaged:
+            names = ", ".join(self.damaged[:3])
+            lines.append(f"skipped     {len(self.damaged)} of {self.images:,} images could not be read: {names}")
+        return "\n".join(lines)
+
+    def failure(self) -> str | None:
+        """Describe where the features collapsed, if they did."""
+        if self.collapsed_at is None:
+            return None
+        return f"the features collapsed at step {self.collapsed_at + 1}; try a lower --base-lr, in another folder"
+
+
+@guarding_data
+def pretrain(run: PretrainRun, launch: Launch, say: Callable[[str], None] = lambda text: None) -> PretrainedEncoder | None:
+    """Pre-train in the folder `launch.out`; the same call goes on after a stop. Under torchrun all processes call it alike.
+
+    `say` is told of the data and, before the first step, of FLOPs and time. Returns None if `launch.minutes` or a signal ended
+    the call before the run was done. Raises BadInput for what the user can mend.
+    """
+    from tapetum.app.report.curves import write_curves
+    from tapetum.core.remote_cache import cache_of
+    from tapetum.encoders.factory import load
+    from tapetum.systems.pretraining import run as runs
+    from tapetum.systems.pretraining.sources import read_sources
+    from tapetum.train.launch import is_main
+
+    finished = runs.pretrain(run, launch, say)
+    if finished is None:
+        return None
+    curves, page = launch.out / CURVES, launch.out / NEIGHBOURS
+    if is_main():
+        write_curves(launch.out / "log.jsonl", curves)
+        show_neighbours(load(finished.encoder), read_sources(run.data, cache=cache_of(launch.cache_gb)), page)
+    return PretrainedEncoder(
+        encoder=finished.encoder,
+        curves=curves,
+        neighbours=page,
+        images=finished.images,
+        damaged=finished.damaged,
+        collapsed_at=finished.collapsed_at,
+    )
+
+
+def show_neighbours(encoder: "Encoder", source: "ImageSource", path: Path) -> Path:
+    """Write a page of images, each beside those that the encoder finds most alike; of many, up to 2,000 are looked at."""
+    import numpy as np
+
+    from tapetum.app.see.embed import Embedded
+    from tapetum.app.see.neighbours import nearest, write_page
+    from tapetum.core.errors import BadInput
+
+    images: list[np.ndarray] = []
+    names: list[str] = []
+    for k in np.unique(np.linspace(0, len(source) - 1, _LOOKED_AT).round().astype(int)).tolist():
+        try:
+            images.append(source.images[k])
+        except BadInput:
+            continue
+        label = "" if source.labels is None else f"{source.classes[source.labels[k]]}, "
+        names.append(label + source.images.name(k))
+    vectors = np.concatenate([_vectors(encoder, images[k : k + _TOGETHER]) for k in range(0, len(images), _TOGETHER)])
+    neighbours, cosines = nearest(vectors, names, _NEIGHBOURS)
+    nothing = (None,) * len(names)
+    made = Embedded(
+        paths=tuple(names),
+        start_s=nothing,
+        stop_s=nothing,
+        modalities=(("image",),) * len(names),
+        vectors=vectors,
+        files=len(names),
+        failed=0,
+        neighbours=neighbours,
+        cosines=cosines,
+    )
+    return write_page(made, path, lambda k: images[k])
+
+
+def _vectors(encoder: "Encoder", images: "list[np.ndarray]") -> "np.ndarray":
+    import torch
+
+    from tapetum.encoders.features import look_by_size
+
+    with torch.inference_mode():
+        prepared = [encoder.prepare(image[None]) for image in images]
+        return look_by_size(prepared, lambda batch: encoder(batch).pooled).float().cpu().numpy()
+
+
+_HELP: dict[Method, str] = {
+    "supervised": "Classes by cross entropy; needs a folder a class.",
+    "clip": "Images and texts that find each other; needs captions (cat.txt beside cat.jpg), or makes them of classes.",
+    "siglip": "Images and texts of which each pair is classified by itself; needs captions, or makes them of classes.",
+    "simclr": "Two views of an image that find each other among all others.",
+    "byol": "Prediction of what a slow average says of another view; no negatives.",
+    "dino": "Small crops that say what a slow average says of large ones.",
+    "mae": "A ViT that sees a quarter of the patches and draws the others.",
+}
+
+
+def _work(given: RecipeOptions, launch: Launch, listener: Listener) -> PretrainedEncoder | None:
+    return pretrain(given.recipe, launch, listener.line)
+
+
+_BF16 = {"bf16": tyro.conf.FlagConversionOff}
+
+
+def _command(method: Method) -> Command:
+    """Make the command of one method: the settings of all, and its own."""
+    hidden = ("method", "own", *(name for name in METHODS if name != method))
+    recipe = options(RECIPES[method], by="preset", required=("data",), hidden=hidden, markers=_BF16)
+    return recipe_command(method, recipe_options(_HELP[method], Annotated[PretrainRun, recipe]), _work, product="encoder")
+
+
+def _own_command(reference: str) -> Command | None:
+    """Make the command of a method of the user's own, if that is what the word stands for; its code is not run yet."""
+    if not is_reference(reference, "method"):
+        return None
+    run = PretrainRun(method=reference, data=())
+    recipe = options({"": run}, required=("data",), hidden=("method", "preset", *METHODS), markers=_BF16)
+    help = f"Teach an encoder by your own method, {reference_label(reference)}; --own NAME=VALUE ... are its settings."
+    return recipe_command(reference, recipe_options(help, Annotated[PretrainRun, recipe]), _work, product="encoder")
+
+
+COMMANDS = Group(
+    """Teach an encoder on a folder of images; the same command goes on where a run was stopped.
+
+    What it costs is said before the first step. At the end there is an encoder for `tapetum embed --model RUN`, curves, and a
+    page of images with those that are most alike. Under torchrun it runs on several processes.
+
+    In place of a method's name, a class of your own may stand: my_method.py:MyMethod, package.module:MyMethod, or the entry
+    point of a package.
+    """,
+    {method: _command(method) for method in METHODS},
+    other=_own_command,
+)

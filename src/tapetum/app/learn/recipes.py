@@ -1,0 +1,83 @@
+"""Commands that train: a recipe and a `Launch` opened up into options."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, make_dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from tapetum.app.commands import Command, with_json
+from tapetum.app.learn.options import options
+from tapetum.app.verb import Listener, Result
+from tapetum.train.launch_config import Launch
+
+LaunchOptions = Annotated[Launch, options({"": Launch(out=Path())}, required=("out",), hidden=("settings",))]
+"""Type of a field that says where and with what a training command runs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeOptions:
+    """Options of a command that trains by a recipe."""
+
+    config: Annotated[Path | None, tyro.conf.arg(metavar="FILE.toml")] = None
+    """File of settings, such as the settings.toml of every run; what the command line says wins."""
+    dry: bool = False
+    """Only say what the run costs: steps, parameters, FLOPs, memory and days on H100 GPUs. Counts data that are there."""
+    recipe: Any
+    launch: LaunchOptions
+
+
+@dataclass(frozen=True)
+class Stopped(Result):
+    """A run that was stopped before its end."""
+
+    out: Path
+    product: str
+    """What its result would have been called."""
+
+    @property
+    def goes_on_from(self) -> Path:
+        """Get the folder of the run."""
+        return self.out
+
+    def as_json(self) -> dict[str, Any]:
+        """Write where the run is, and that it has no result, as JSON values."""
+        return {self.product: None, "out": str(self.out)}
+
+    def as_text(self) -> str:
+        """Write how to go on."""
+        return f"stopped; the same command goes on from {self.out}"
+
+
+def recipe_options(help: str, recipe: Any, base: type = RecipeOptions) -> type:
+    """Make a dataclass of options with the field `recipe` of an annotated type, see `tapetum.app.learn.options`."""
+    made = make_dataclass("RecipeOptions", [("recipe", recipe)], bases=(base,), frozen=True, kw_only=True)
+    made.__doc__ = help
+    return made
+
+
+def recipe_command(
+    name: str,
+    given_options: type,
+    train: Callable[[Any, Launch, Listener], Result | None],
+    *,
+    product: str = "weights",
+) -> Command:
+    """Make the command of a recipe.
+
+    Args:
+        name: of the recipe, as its files of settings have it.
+        given_options: a dataclass such as `RecipeOptions`.
+        train: does the work for options and a launch; None where it was stopped before its end.
+        product: the key of the JSON that is null where it was stopped.
+    """
+
+    def work(given: Any, listener: Listener) -> Result:
+        if given.dry:
+            from tapetum.app.learn.dry import PlannedRun, plan_run
+
+            return PlannedRun(plan_run(given.recipe))
+        return train(given, given.launch, listener) or Stopped(given.launch.out, product)
+
+    return Command(with_json(given_options), work, recipe=name)

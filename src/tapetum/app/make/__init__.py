@@ -1,0 +1,1 @@
+"""Verbs that make data and files for other programs."""

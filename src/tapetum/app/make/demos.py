@@ -1,0 +1,104 @@
+"""`tapetum.app.make.demos`: demonstrations of a scripted expert, for policies to learn from."""
+
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from tapetum.app.verb import File, Listener, Result, verb
+from tapetum.core.errors import BadInput
+
+
+@dataclass(frozen=True)
+class DemosOptions:
+    """Let a scripted expert do a task in a simulator, and write what was seen and done.
+
+    Then a policy learns from it: tapetum adapt DIR --task clone --out RUN.
+    """
+
+    task: Annotated[str, tyro.conf.arg(metavar="TASK")]
+    """reach-disc, which needs no simulator; triplet-1 to triplet-5, stacking by colour (MuJoCo: pip install
+    'tapetum[physics]'); a task of Meta-World, such as drawer-open, hammer, assembly, bin-picking or button-press-topdown; or
+    knob, light, slide-door, hinge-door or microwave of Franka Kitchen (pip install 'tapetum[robot]')."""
+    _: KW_ONLY
+    n: Annotated[int, tyro.conf.arg(metavar="N")] = 25
+    """Demonstrations: episodes that the expert ended well."""
+    out: Annotated[File | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder to write, new or empty; by default TASK-CAMERA."""
+    camera: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """By default the task's first: left of Meta-World, which also has right, top, and those of the package, such as corner2."""
+    pixels: Annotated[int, tyro.conf.arg(metavar="N")] = 64
+    """Side of the images."""
+    seed: Annotated[int, tyro.conf.arg(metavar="N")] = 0
+    """Of the first episode; the next have the numbers after it."""
+    noise: Annotated[float, tyro.conf.arg(metavar="X")] = 0.0
+    """Deviation of noise on what the expert does (actions are -1 to 1), so that it shows how to get back on the way, too."""
+    film: bool = False
+    """Also write demos.mp4, with the first six side by side."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemosMade(Result):
+    """Demonstrations in a folder."""
+
+    out: Path
+    """The folder."""
+    task: str
+    camera: str
+    n: int
+    """Demonstrations."""
+    frames: int
+    """In all of them."""
+    played: int
+    """Episodes that were played for them."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Summarise."""
+        about = {"task": self.task, "camera": self.camera, "n": self.n, "frames": self.frames, "played": self.played}
+        return {"out": str(self.out), **about}
+
+    def as_text(self) -> str:
+        """Summarise."""
+        return f"{self.out}: {self.n} demonstrations of {self.task} by camera {self.camera}, {self.frames:,} frames"
+
+
+@verb(DemosOptions)
+def make(options: DemosOptions, listener: Listener) -> DemosMade:
+    """Record n demonstrations of a scripted expert: what was observed and done; see `tapetum.systems.adapters.demos`.
+
+    Raises BadInput for an unknown task or camera and for a folder that holds demonstrations, MissingExtra where the simulator
+    is not installed.
+
+    >>> import tempfile
+    >>> from tapetum.app.make.demos import make
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     made = make("reach-disc", n=2, out=f"{folder}/demos", pixels=24)
+    >>> made.n, made.played
+    (2, 2)
+    """
+    from tapetum.systems.adapters.demos import make_demos, read_demos
+    from tapetum.systems.adapters.rollouts import RATE, side_by_side
+    from tapetum.systems.adapters.worlds.makers import make_world
+    from tapetum.systems.adapters.worlds.world import roll
+    from tapetum.video import write_video
+
+    if options.noise < 0 or options.seed < 0:
+        raise BadInput(f"--noise is {options.noise} and --seed {options.seed}; they must be 0 or more")
+    world = make_world(options.task, options.camera, options.pixels)
+    try:
+        out = Path(options.out or f"{world.name}-{world.camera}")
+        played, frames = make_demos(
+            world,
+            out,
+            n=options.n,
+            seed=options.seed,
+            noise=options.noise,
+            progress=listener.counting("demonstrations"),
+        )
+        if options.film:
+            seeds = read_demos(out).seeds[:6]
+            write_video(out / "demos.mp4", side_by_side([roll(world, None, seed, stop_after=5) for seed in seeds]), RATE)
+    finally:
+        world.close()
+    return DemosMade(out=out, task=world.name, camera=world.camera, n=options.n, frames=frames, played=played)

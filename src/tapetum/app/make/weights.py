@@ -1,0 +1,307 @@
+"""`tapetum.app.make.weights`: which weights there are, and how to get them here."""
+
+import dataclasses
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from tapetum.app.commands import Group
+from tapetum.app.make.weights_check import check
+from tapetum.app.verb import File, Listener, Result, verb
+from tapetum.core.errors import BadInput
+from tapetum.hub import registry
+from tapetum.hub.repositories import is_folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownWeights(Result):
+    """Weights known by name, and where they lie on this machine."""
+
+    weights: registry.Weights
+    """What is known of them."""
+    path: Path
+    """Where they are, or belong."""
+    here: bool
+    """Whether they are there."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Say all of it, with what sets a tracker apart from others of its kind."""
+        fields = {
+            key: value for key, value in dataclasses.asdict(self.weights).items() if key not in ("file", "loader", "converter")
+        }
+        return {**fields, **_settings(self.weights), "path": str(self.path), "here": self.here}
+
+    def as_text(self) -> str:
+        """List what is known, a line for each."""
+        return _lines(self.as_json())
+
+
+def known() -> list[KnownWeights]:
+    """List all weights known by name.
+
+    >>> import tapetum
+    >>> [entry.weights.name for entry in tapetum.app.make.weights.known() if entry.weights.bundled][0]
+    'tapir-nano'
+    """
+    return [_entry(weights) for weights in registry.known().values()]
+
+
+def show(name: str) -> KnownWeights:
+    """Look up weights by name. Raises BadInput with the nearest known name.
+
+    >>> show("tapri")
+    Traceback (most recent call last):
+    tapetum.core.errors.BadInput: there are no weights named 'tapri'; did you mean tapir?
+    """
+    return _entry(registry.find(name))
+
+
+@dataclass(frozen=True)
+class WeightsFetchOptions:
+    """Fetch weights by name; an interrupted fetch goes on where it stopped.
+
+    They are kept in the assets of the Hugging Face cache (or in $TAPETUM_WEIGHTS) as safetensors, with their SHA-256, which is
+    checked whenever they are used.
+    """
+
+    name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")]
+    """Name of the weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fetched(Result):
+    """Weights that are on this machine now."""
+
+    name: str
+    """Name of the weights."""
+    path: Path
+    """The file, which `tapetum.load` finds by the name."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Summarise."""
+        return {"name": self.name, "path": str(self.path)}
+
+    def as_text(self) -> str:
+        """List what is known, a line for each."""
+        return _lines(self.as_json())
+
+
+@verb(WeightsFetchOptions, counts="bytes")
+def fetch(options: WeightsFetchOptions, listener: Listener) -> Fetched:
+    """Fetch weights by name, unless they are here; an interrupted fetch goes on where it stopped.
+
+    Progress is in bytes. Raises BadInput for an unknown name, and for a file that is not what was published.
+    """
+    from tapetum.hub.fetch import fetch
+
+    return Fetched(name=options.name, path=fetch(options.name, listener.counting("fetching"), listener.note))
+
+
+@dataclass(frozen=True)
+class WeightsConvertOptions:
+    """Convert a checkpoint of a tracker (.pt, or .npy or .npz of JAX), or an encoder from or for another library."""
+
+    source: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="FILE")]
+    """Published checkpoint of a tracker, .pt, .ckpt, .npy or .npz; or an encoder of another library: a folder with config.json,
+    a state dict (own.pth), or timm:NAME=FILE where the file does not say what it is."""
+    _: KW_ONLY
+    out: Annotated[File | None, tyro.conf.arg(metavar="FILE.safetensors")] = None
+    """Where to write what was converted; by default beside the file. For huggingface a folder."""
+    to: Literal["timm", "torchvision", "huggingface"] | None = None
+    """Write an encoder of ours (a file, a name, or the folder of a run of pretrain) under the names of that library."""
+    causal: bool | None = None
+    """Whether the network in the file is causal; by default its name decides."""
+    softmax_temperature: Annotated[float | None, tyro.conf.arg(metavar="T")] = None
+    """Temperature of stage 1 of the network in the file; by default 20."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsConverted(Result):
+    """A published checkpoint as a file of ours."""
+
+    source: Path
+    """The checkpoint."""
+    path: Path
+    """What was written."""
+    python: str | None = None
+    """What loads it in the other library, where it was written for one."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Summarise."""
+        return {"source": str(self.source), "path": str(self.path), **({"python": self.python} if self.python else {})}
+
+    def as_text(self) -> str:
+        """List what is known, a line for each."""
+        return _lines(self.as_json())
+
+
+@verb(WeightsConvertOptions)
+def convert(options: WeightsConvertOptions, listener: Listener) -> WeightsConverted:
+    """Convert a checkpoint of a tracker (.pt, or .npy of JAX) or an encoder of another library to a file of ours; or with `to`
+    an encoder of ours for another library.
+
+    Raises BadInput where it is none, cannot be read, or the library has no such network.
+    """
+    if options.to is not None:
+        return _for_library(options, options.to)
+    from tapetum.hub.loading import find_loader
+    from tapetum.systems.tap.weights.convert import convert
+    from tapetum.systems.tapnext.weights import convert as convert_tapnext
+
+    source, loader = Path(options.source), find_loader(options.source)
+    if loader.startswith("tapetum.encoders."):
+        return _encoder(options)
+    target = Path(options.out or source.with_suffix(".safetensors"))
+    if loader.startswith("tapetum.systems.tapnext."):
+        _refuse_settings_of_trackers(options, "and TAPNext has neither")
+        convert_tapnext(source, target)
+        return WeightsConverted(source=source, path=target)
+    convert(source, target, causal=options.causal, softmax_temperature=options.softmax_temperature)
+    return WeightsConverted(source=source, path=target)
+
+
+def _encoder(options: WeightsConvertOptions) -> WeightsConverted:
+    """An encoder of another library as a file of ours."""
+    from tapetum.core.files import same_place
+    from tapetum.encoders import load, save
+
+    _refuse_settings_of_trackers(options, "and this is an encoder")
+    encoder = load(options.source)
+    source = Path(options.source)
+    if not source.exists():  # PREFIX:NAME, PREFIX:NAME=FILE or a name
+        source = Path(str(source).rpartition("=")[2])
+    own = source.stem if source.is_file() else source.name.rpartition(":")[2]
+    beside = source.with_name(f"{own}.safetensors")
+    target = Path(options.out or beside)
+    if same_place(target, source):
+        raise BadInput(f"{source} would be overwritten by what is made of it: give --out another name")
+    if target.suffix != ".safetensors":
+        raise BadInput(f"{target} must be named .safetensors: that is what is written")
+    save(encoder, target)
+    return WeightsConverted(source=source, path=target)
+
+
+def _refuse_settings_of_trackers(options: WeightsConvertOptions, but: str) -> None:
+    if options.causal is not None or options.softmax_temperature is not None:
+        raise BadInput(f"--causal and --softmax-temperature are of trackers, {but}; leave them out")
+
+
+def _for_library(options: WeightsConvertOptions, library: str) -> WeightsConverted:
+    """An encoder of ours as a file of another library."""
+    import tapetum
+    from tapetum.encoders.exchange import write_for
+    from tapetum.encoders.features import Encoder
+
+    _refuse_settings_of_trackers(options, "and --to is for encoders")
+    encoder = tapetum.load(options.source)
+    if not isinstance(encoder, Encoder):
+        raise BadInput(f"{options.source} holds a {type(encoder).__name__}; --to {library} writes encoders")
+    source = Path(options.source)
+    beside = source.with_name(f"{source.stem}-{library}{'' if library == 'huggingface' else '.safetensors'}")
+    target = Path(options.out or beside)
+    return WeightsConverted(source=source, path=target, python=write_for(encoder, library, target))
+
+
+def _entry(weights: registry.Weights) -> KnownWeights:
+    places = registry.converted(weights), registry.location(weights)
+    path = next((p for p in places if p.is_file() or is_folder(p)), None)
+    return KnownWeights(weights=weights, path=path or registry.converted(weights), here=path is not None)
+
+
+def _settings(weights: registry.Weights) -> dict[str, Any]:
+    """What sets a tracker apart from others of its kind."""
+    if "track" not in weights.verbs:
+        return {}
+    from tapetum.systems.tap.config import ARCHITECTURES
+
+    config = ARCHITECTURES.get(weights.architecture)
+    if config is None:
+        return {}
+    return {key: getattr(config, key) for key in ("causal", "pyramid_level", "extra_convs", "softmax_temperature")}
+
+
+def _lines(entry: dict[str, Any]) -> str:
+    shown = {key: " ".join(value) if isinstance(value, tuple) else value for key, value in entry.items()}
+    return "\n".join(f"{key:20} {value}" for key, value in shown.items() if value is not None)
+
+
+@dataclass(frozen=True)
+class WeightsListOptions:
+    """List the weights known by name, and say which are on this machine."""
+
+
+@dataclass(frozen=True)
+class ListedWeights(Result):
+    """All weights known by name."""
+
+    entries: list[KnownWeights]
+
+    def as_json(self) -> dict[str, Any]:
+        """Make a dictionary of them."""
+        return {"weights": [entry.as_json() for entry in self.entries]}
+
+    def as_text(self) -> str:
+        """List them by what they are for: name, whether here, size, licence, score of the paper, summary."""
+        groups: dict[str, list[list[str]]] = {purpose: [] for purpose, _ in _PURPOSES}
+        for each in self.entries:
+            weights = each.weights
+            place = "here" if each.here else "away"
+            columns = [weights.name, place, weights.size_text, weights.licence, weights.score or "", weights.summary]
+            groups[_purpose(weights)].append(columns)
+        lines = []
+        for purpose, rows in groups.items():
+            widths = [max((len(row[k]) for row in rows), default=0) for k in range(5)]
+            lines += ["", purpose] if rows else []
+            lines += ["  " + "  ".join([*map(str.ljust, row, widths), row[5]]) for row in rows]
+        return "\n".join(
+            [*lines[1:], "", "away: tapetum weights fetch NAME; any other repository: tapetum weights fetch OWNER/NAME"]
+        )
+
+
+_PURPOSES = (
+    ("track points through video: track", {"track"}),
+    ("find and name images by words: index, search, classify --labels", {"index", "classify"}),
+    ("name images by the classes of ImageNet: classify", {"classify"}),
+    ("features of images: embed, probe, adapt, pretrain --encoder", {"probe"}),
+    ("answer questions about images: ask, caption, detect, segment", {"ask"}),
+    ("masks of words: segment", {"segment"}),
+    ("answer questions about video: answer", {"answer"}),
+    ("features of images, sounds and video: embed", {"embed"}),
+)
+"""What weights are for, and the verbs by which that is known; the first that fits is taken."""
+
+
+def _purpose(weights: registry.Weights) -> str:
+    return next((purpose for purpose, verbs in _PURPOSES if verbs <= set(weights.verbs)), _PURPOSES[-1][0])
+
+
+@verb(WeightsListOptions)
+def _list(options: WeightsListOptions, listener: Listener) -> ListedWeights:
+    """Do what `tapetum weights list` does."""
+    return ListedWeights(known())
+
+
+@dataclass(frozen=True)
+class WeightsShowOptions:
+    """Show where weights come from, and where they lie."""
+
+    name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")]
+    """Name of the weights."""
+
+
+@verb(WeightsShowOptions)
+def _show(options: WeightsShowOptions, listener: Listener) -> KnownWeights:
+    """Do what `tapetum weights show` does."""
+    return show(options.name)
+
+
+COMMANDS = Group(
+    """List the weights known by name, show where one comes from and where it lies, fetch or check one, or convert a file.
+
+    Fetched weights are kept in the assets of the Hugging Face cache (or in $TAPETUM_WEIGHTS) as safetensors, with their
+    SHA-256, which is checked whenever they are used. An interrupted fetch goes on where it stopped.
+    """,
+    {"list": _list, "show": _show, "fetch": fetch, "check": check, "convert": convert},
+)

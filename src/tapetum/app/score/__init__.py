@@ -1,0 +1,1 @@
+"""Verbs that score models and say what runs cost."""

@@ -1,0 +1,156 @@
+"""`tapetum.evaluate_davis`: propagation of masks by an encoder's features, scored on DAVIS."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from tapetum.app.verb import File, Listener, Result, verb
+from tapetum.core.errors import BadInput
+from tapetum.core.provenance import check
+from tapetum.train.launch_config import CACHE_GB
+from tapetum.transfer.config import PropagationConfig
+
+if TYPE_CHECKING:
+    from tapetum.metrics.davis import DavisScores
+
+_OWN = PropagationConfig()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DavisOptions:
+    """Score features, or predicted masks, on DAVIS: the first mask is given, those that follow are found by features alone.
+
+    Nothing is trained. Numbers are those of the official evaluation of 2017, semi-supervised, from 0 to 1.
+    """
+
+    data: Annotated[File, tyro.conf.arg(metavar="DIR")]
+    """DAVIS's folder, with JPEGImages, Annotations and ImageSets."""
+    model: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE|RUN|colours")] = None
+    """Whose features follow: an encoder by name or file, the folder of a run of tapetum train odin, or colours, rgb, xy."""
+    predictions: Annotated[File | None, tyro.conf.arg(metavar="DIR")] = None
+    """Score these masks instead, in the official layout: NAME/00001.png and so on."""
+    save_predictions: Annotated[File | None, tyro.conf.arg(metavar="DIR")] = None
+    """Write the masks that were found, in the official layout."""
+    split: Literal["train", "val"] = "val"
+    """Which videos."""
+    year: Literal[2016, 2017] = 2017
+    """2017 tells objects apart, 2016 has one a video."""
+    resolution: str = "480p"
+    """Name of the folder of frames and masks."""
+    stride: int = 8
+    """Pixels to a cell of the map that is used, where the network has several."""
+    short_side: int = _OWN.short_side
+    """Pixels of the shorter side of the frames that the network sees."""
+    context: int = _OWN.context
+    """Frames that are looked back at, beside the first."""
+    radius: int = _OWN.radius
+    """Cells that a thing may move from them."""
+    neighbours: int = _OWN.neighbours
+    """Cells that vote on what a cell is."""
+    temperature: float = _OWN.temperature
+    """They count exp(cosine / temperature)."""
+    most: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """The first so many videos only."""
+    device: str = "auto"
+    """Where to look: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
+    cache_gb: float = CACHE_GB
+    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
+
+    def check(self) -> None:
+        """Raise `BadInput` for what cannot be done, before anything is."""
+        if (self.model is None) == (self.predictions is None):
+            raise BadInput(
+                "give --model, whose features follow objects, or --predictions with masks to be scored: one of the two"
+            )
+        if self.predictions is not None and self.save_predictions is not None:
+            raise BadInput("--save-predictions is for a model, and --predictions is there already; give one of the two")
+        if min(self.stride, 1 if self.most is None else self.most) < 1:
+            raise BadInput(f"--stride is {self.stride} and --most {self.most}; give 1 or more")
+
+    def propagation(self) -> PropagationConfig:
+        """Build the config of the propagation of masks."""
+        return PropagationConfig(
+            short_side=self.short_side,
+            context=self.context,
+            radius=self.radius,
+            neighbours=self.neighbours,
+            temperature=self.temperature,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DavisResult(Result):
+    """Scores on DAVIS, from 0 to 1."""
+
+    model: str | None
+    """What followed; None for predictions."""
+    j_and_f: float
+    """Mean of J and F, by which DAVIS ranks."""
+    scores: "DavisScores"
+    """Mean, recall and decay of J and F, and those of each object."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """How masks were carried."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Write all of it as JSON values."""
+        from dataclasses import asdict
+
+        return {
+            "benchmark": "davis",
+            "model": self.model,
+            "j_and_f": self.j_and_f,
+            "j": asdict(self.scores.j),
+            "f": asdict(self.scores.f),
+            "objects": [
+                {"video": name, "object": number, "j": j.mean, "f": f.mean}
+                for (name, number), (j, f) in self.scores.objects.items()  # pyright: ignore[reportGeneralTypeIssues]
+            ],
+            "settings": self.settings,
+        }
+
+    def as_text(self) -> str:
+        """Make a table with a row for each object, and the means."""
+        rows = [(f"{row['video']} {row['object']}", row["j"], row["f"]) for row in self.as_json()["objects"]]
+        width = max(len("object"), *(len(name) for name, _, _ in rows))
+        lines = [f"{'object':{width}}      J      F", *(f"{name:{width}}  {j:5.3f}  {f:5.3f}" for name, j, f in rows), ""]
+        for name, part in (("J", self.scores.j), ("F", self.scores.f)):
+            lines.append(f"{name}    mean {part.mean:.3f}, recall {part.recall:.3f}, decay {part.decay:.3f}")
+        return "\n".join([*lines, f"J&F  {self.j_and_f:.3f}"])
+
+
+@verb(DavisOptions, data=("data", "predictions"))
+def evaluate_davis(options: DavisOptions, listener: Listener) -> DavisResult:
+    """Score features, or predicted masks, on DAVIS, semi-supervised: first masks are carried on by features alone.
+
+    Raises BadInput for files that are missing or damaged, and for what is no encoder of images.
+    """
+    options.check()
+    from dataclasses import asdict
+
+    from tapetum.app.see.image_features import image_features_of
+    from tapetum.bench.davis import evaluate, propagate, read_predictions, write_predictions
+    from tapetum.data.segmentation.davis import MaskedVideo, read_davis, scored_frames
+
+    config = options.propagation()
+    videos = read_davis(Path(options.data), options.split, options.year, options.resolution)[: options.most]
+    if options.predictions is not None:
+        folder, settings = Path(options.predictions), {}
+        scores = evaluate(videos, lambda video: read_predictions(folder, video), listener.counting("videos"))
+    else:
+        if options.save_predictions is not None:  # what is in the way is said before hours of work
+            for video in videos:
+                for path in video.masks:
+                    check(Path(options.save_predictions) / video.name / path.name)
+        settings = {**asdict(config), "stride": options.stride}
+        look = image_features_of(str(options.model), config.short_side, options.stride, options.device)
+
+        def masks_of(video: MaskedVideo) -> Any:
+            ids = propagate(video, look, config)
+            if options.save_predictions is not None:
+                write_predictions(Path(options.save_predictions), video, ids)
+            return ids[scored_frames]
+
+        scores = evaluate(videos, masks_of, listener.counting("videos"))
+    return DavisResult(model=options.model, j_and_f=scores.j_and_f, scores=scores, settings=settings)

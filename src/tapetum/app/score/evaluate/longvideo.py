@@ -1,0 +1,247 @@
+"""`tapetum.evaluate_longvideo`: the score of a long-video encoder on benchmarks of questions, retrieval, texts and actions."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from tapetum.app.see.answer import load_watcher
+from tapetum.app.verb import File, Listener, Result, verb
+from tapetum.core.errors import BadInput
+from tapetum.train.launch_config import CACHE_GB
+
+if TYPE_CHECKING:
+    from tapetum.core.finished import Rows
+    from tapetum.data.questions import Question
+
+
+@dataclass(frozen=True, kw_only=True)
+class LongVideoEvalOptions:
+    """Score a long-video encoder: questions with options (EgoSchema, NExT-QA, the Perception Test, episodes), retrieval and
+    captions (MSR-VTT, VATEX, YouCook2, ActivityNet), summaries of whole videos, probes (Kinetics, SSv2, Diving48).
+
+    Numbers are shares from 0 to 1, with intervals of 95%; CIDEr is 0 to 10, a hundredth of what papers print. blind: the same
+    model on grey frames; visual: by how much it is better with the video.
+    """
+
+    task: Annotated[str, tyro.conf.arg(metavar="TASK")]
+    """egoschema, nextqa, nextqa-open, perception-test, episodes, msrvtt, vatex, youcook2, activitynet, kinetics, ssv2, or
+    diving48."""
+    data: Annotated[File, tyro.conf.arg(metavar="DIR")]
+    """Folder of its official files, and of its videos."""
+    model: Annotated[File, tyro.conf.arg(metavar="FILE")]
+    """Weights with a text tower or a language model, or the folder of a run of `tapetum train longvideo`."""
+    measure: Literal["options", "free", "retrieval", "captions", "summaries", "classes"] | None = None
+    """What is measured, where a task has several: retrieval, captions of clips, summaries of whole videos."""
+    by: Literal["similarity", "likelihood"] | None = None
+    """How options are chosen; by default what the weights can do."""
+    protocol: Literal["papers", "egoschema", "perception-test", "letters"] = "papers"
+    """How options are asked: as the papers here do; as EgoSchema's own code; by likelihood at 4 frames a second (the Perception
+    Test); or by letter, as common toolkits do."""
+    frames: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Spread so many frames over the video, where options are chosen; by default as the protocol has it."""
+    split: str = ""
+    """Part of the data; by default the one that papers report (egoschema: subset; full writes the server's file)."""
+    frame_rate: float | None = None
+    """Frames looked at in a second; by default as the task has it."""
+    limit: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Look at the first so many questions, clips or videos."""
+    blind: bool = True
+    """Also score the same model on grey frames, where options are chosen."""
+    wordnet: Annotated[File | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder of WordNet's index, data and exc files, such as /usr/share/wordnet: free answers get WUPS, too."""
+    save: Annotated[File | None, tyro.conf.arg(metavar="FILE.jsonl")] = None
+    """Keep what is made; what is there of the same weights, settings, videos and questions is not made again."""
+    save_predictions: Annotated[File | None, tyro.conf.arg(metavar="FILE.json")] = None
+    """Write the numbers of the chosen options as the benchmark's own programs take them."""
+    cache_gb: float = CACHE_GB
+    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
+
+    def check(self) -> None:
+        """Raise `BadInput` for what cannot be done, before anything is."""
+        from tapetum.bench.longvideo_tasks import find_benchmark
+
+        _, measure = find_benchmark(self.task, self.measure)
+        if self.limit is not None and self.limit < 1:
+            raise BadInput(f"--limit is {self.limit}; give 1 or more")
+        if self.frame_rate is not None and not self.frame_rate > 0:
+            raise BadInput(f"--frame-rate is {self.frame_rate}; give frames a second, more than 0")
+        if measure != "options" and (self.protocol != "papers" or self.frames is not None):
+            raise BadInput(f"--protocol and --frames are for questions with options, which {measure} has not; leave them out")
+        if self.frames is not None and self.frames < 1:
+            raise BadInput(f"--frames is {self.frames}; give 1 or more")
+        if self.save_predictions is not None and measure != "options":
+            raise BadInput(f"--save-predictions writes numbers of options, which {measure} has not; --save keeps what is made")
+        if self.wordnet is not None and measure != "free":
+            raise BadInput(f"--wordnet is for the words of free answers, which {measure} has not; leave it out")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LongVideoScores(Result):
+    """Scores; shares are from 0 to 1, CIDEr from 0 to 10."""
+
+    task: str
+    measure: str
+    split: str
+    by: str
+    """similarity or likelihood, where options are chosen; else empty."""
+    table: dict[str, Any]
+    missing: int
+    """Questions or clips whose videos are not there."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Write all of it as JSON values."""
+        about = {"task": self.task, "measure": self.measure, "split": self.split, "by": self.by, "missing": self.missing}
+        return {"benchmark": "longvideo", **about, **self.table}
+
+    def as_text(self) -> str:
+        """Write the scores, a line for each."""
+        how = f" by {self.by}" if self.by else ""
+        lines = [f"{self.task} {self.split}, {self.measure}{how}"]
+        groups = {name: row for name, row in self.table.items() if isinstance(row, Mapping)}
+        width = max(map(len, [*groups, *self.table]), default=0)
+        lines += [
+            f"{name:{width}}  {_number(value)}" for name, value in self.table.items() if not isinstance(value, Mapping | list)
+        ]
+        for name, row in groups.items():
+            cells = [
+                f"{key} {_number(value)}{_interval(row, key)}" for key, value in row.items() if not key.endswith("_interval")
+            ]
+            lines.append(f"{name:{width}}  {'  '.join(cells)}")
+        if self.missing:
+            lines.append(f"{self.missing} without a video")
+        return "\n".join(lines)
+
+
+@verb(LongVideoEvalOptions, data=("data",))
+def evaluate_longvideo(options: LongVideoEvalOptions, listener: Listener) -> LongVideoScores:
+    """Score a long-video encoder on a benchmark, by the protocol of LongViViT and MC-ViT (`tapetum.bench.longvideo_tasks`).
+
+    What has no video is left out, and the listener hears of it. Raises BadInput for files that are not official ones, weights
+    that cannot do what is asked, and where no video is there.
+    """
+    options.check()
+    if not Path(options.data).is_dir():
+        raise BadInput(f"there is no folder {options.data}; give that of the official files of {options.task}")
+    from tapetum.bench import longvideo as bench
+    from tapetum.bench.longvideo_protocols import PROTOCOLS
+    from tapetum.bench.longvideo_tasks import find_benchmark, read_texts
+    from tapetum.core.finished import Rows
+
+    benchmark, measure = find_benchmark(options.task, options.measure)
+    ways = {"free": "likelihood", "captions": "likelihood", "summaries": "likelihood", "retrieval": "similarity"}
+    model: Any = load_watcher(options.model, ways.get(measure, options.by))
+    by = _way(model) if measure == "options" else ""
+    split, folder = options.split or benchmark.split, Path(options.data)
+    protocol = replace(PROTOCOLS[options.protocol], **({} if options.frames is None else {"frames": options.frames}))
+    frame_rate = options.frame_rate or protocol.frame_rate or benchmark.frame_rate
+    settings = {"task": options.task, "measure": measure, "split": split, "by": by, "rate": frame_rate, "blind": options.blind}
+    settings["weights"] = _identity(model)
+    if protocol != PROTOCOLS["papers"]:  # rows of the papers' protocol were written before there were others
+        settings |= {"protocol": options.protocol, "frames": protocol.frames}
+    how: Any = {"frame_rate": frame_rate, "progress": listener.counting("looking")}
+    missing = 0
+    with Rows(None if options.save is None else Path(options.save), settings, listener.note) as rows:
+        if measure in ("options", "free"):
+            questions, missing = _there(benchmark.read(folder, split), options, listener)
+            if options.task == "perception-test" and not any(each.context for each in questions):
+                listener.note(
+                    f"no question has a cut: {folder} has no cut_frame_mapping_{split}.json, so some videos show their answer"
+                )
+            if measure == "free":
+                table = bench.answer_freely(model, questions, rows, **_words(options, listener), **how)
+            else:
+                table = _options(model, questions, rows, options, {**how, "protocol": protocol})
+        elif measure == "classes":
+            if split != "val":
+                raise BadInput(f"{options.task} is learned from its part train and scored on val; leave --split out")
+            train, test = (_first(benchmark.read(folder, part), options.limit) for part in ("train", "val"))
+            table = bench.probe(model, train, test, rows, **how)
+            missing = table["missing"]
+        else:
+            clips, missing = _there(read_texts(benchmark, folder, split, measure), options, listener)
+            if measure == "retrieval":
+                table = bench.retrieve(model, clips, rows, **how)
+            else:
+                table = bench.describe(model, clips, rows, measure, **how)
+    return LongVideoScores(task=options.task, measure=measure, split=split, by=by, table=table, missing=missing)
+
+
+def _options(model: Any, questions: "list[Question]", rows: "Rows", options: LongVideoEvalOptions, how: Any) -> dict[str, Any]:
+    import numpy as np
+
+    from tapetum.bench.longvideo import answer_questions, option_scores
+    from tapetum.data.entries import write_mapping
+
+    scores = answer_questions(model, questions, rows, blind=options.blind, **how)
+    if options.save_predictions is not None:
+        predictions = {each.key: int(np.argmax(scores[each.key]["scores"])) for each in questions}
+        of_nextqa = options.task == "nextqa"  # its program reads what is right from the same file
+        answers = {each.key: each.right for each in questions}
+        entries = ((str(k), {"prediction": v, "answer": answers[k]} if of_nextqa else v) for k, v in predictions.items())
+        write_mapping(options.save_predictions, entries)
+    return option_scores(questions, scores)
+
+
+def _words(options: LongVideoEvalOptions, listener: Listener) -> dict[str, Any]:
+    """Read WordNet and the stop words of NExT-OE; the listener hears what is missing."""
+    from tapetum.core.reading import read_text
+    from tapetum.metrics.wordnet import WordNet
+
+    if options.wordnet is None:
+        listener.note("without --wordnet DIR there is no WUPS; Debian's wordnet-base has the files, in /usr/share/wordnet")
+        return {}
+    file = Path(options.data) / "stopwords.txt"
+    try:
+        stop_words = frozenset(read_text(file).split())
+    except FileNotFoundError:
+        listener.note(f"there is no {file}, so all words count; put NExT-OE's own there for its WUPS")
+        stop_words = frozenset()
+    except (OSError, ValueError) as error:
+        raise BadInput(f"cannot read {file}: {error}; put NExT-OE's own file there") from error
+    return {"wordnet": WordNet(options.wordnet), "stop_words": stop_words}
+
+
+def _way(model: Any) -> str:
+    """How options are chosen."""
+    from tapetum.systems.longvideo.captioner import Captioner
+
+    return "likelihood" if isinstance(model, Captioner) else "similarity"
+
+
+def _there(items: Sequence[Any], options: LongVideoEvalOptions, listener: Listener) -> tuple[list[Any], int]:
+    """Leave out what has no video, then all but the first ones."""
+    present = [each for each in items if each.video.is_file()]
+    missing = len(items) - len(present)
+    if not present:
+        raise BadInput(f"none of the videos is there, such as {items[0].video}; put them into {Path(options.data) / 'videos'}")
+    if missing:
+        listener.note(f"{missing} of {len(items)} have no video, such as {_absent(items)}; they are left out")
+    return present[: options.limit], missing
+
+
+def _absent(items: Sequence[Any]) -> Path:
+    return next(each.video for each in items if not each.video.is_file())
+
+
+def _first(listing: Any, limit: int | None) -> Any:
+    if limit is None:
+        return listing
+    return replace(listing, files={"video": listing.files["video"][:limit]}, truth=listing.truth[:limit])
+
+
+def _identity(model: Any) -> str:
+    from tapetum.systems.longvideo.video_text import identity_of
+
+    return identity_of(model)
+
+
+def _number(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _interval(row: Mapping[str, Any], key: str) -> str:
+    ends = row.get(f"{key}_interval")
+    return "" if ends is None else f" ({ends[0]:.3f} to {ends[1]:.3f})"

@@ -1,0 +1,100 @@
+"""`tapetum.evaluate_zero_shot`: how well an encoder of images and words names images that it was not trained to name."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from tapetum.app.verb import File, Listener, Result, one_text, verb
+from tapetum.core.errors import BadInput
+from tapetum.train.launch_config import CACHE_GB
+
+if TYPE_CHECKING:
+    from tapetum.bench.zero_shot import ZeroShotScores
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZeroShotOptions:
+    """Score an encoder of images and words on labelled images, by the words of their classes; nothing is trained.
+
+    For ImageNet's folders words and templates are those that published numbers are measured with.
+    """
+
+    data: Annotated[File, tyro.conf.arg(metavar="DIR")]
+    """Labelled images: val/CLASS/*.jpg as ImageNet has them, CIFAR's binary files, a folder a class of which every fifth image
+    is scored, parquet files or tar shards."""
+    model: Annotated[str | None, tyro.conf.arg(metavar="NAME|FOLDER")] = None
+    """An encoder of images and words, such as siglip2-base-32; by default the first that is on this machine."""
+    labels: Annotated[File | None, tyro.conf.arg(metavar="FILE")] = None
+    """Words of the classes, a line each in the order of the classes; by default their names."""
+    templates: Literal["auto", "photo", "simple", "imagenet", "none"] = "auto"
+    """What stands around the words: auto takes the 80 of CLIP for ImageNet's classes, and the 7 simple ones for others."""
+    template: tyro.conf.UseAppendAction[tuple[Annotated[str, one_text("TEXT")], ...]] = ()
+    """A text of your own with {} where the words go, in place of --templates; given again, the mean of all."""
+    most: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Look at so many images at most, evenly chosen."""
+    device: str = "auto"
+    """Where to look: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
+    cache_gb: float = CACHE_GB
+    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
+
+    def check(self) -> None:
+        """Raise `BadInput` for what cannot be done, before anything is."""
+        if self.most is not None and self.most < 1:
+            raise BadInput(f"--most is {self.most}; give 1 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZeroShotResult(Result):
+    """Scores of naming images by words."""
+
+    model: str
+    scores: "ZeroShotScores"
+    templates: int
+    """How many texts stand around the words of a class."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Say all of it."""
+        from dataclasses import asdict
+
+        return {"benchmark": "zero-shot", "model": self.model, "templates": self.templates, **asdict(self.scores)}
+
+    def as_text(self) -> str:
+        """List the scores."""
+        scores = self.scores
+        return "\n".join(
+            [
+                f"{self.model}: {scores.images:,} images, {scores.classes:,} classes, {self.templates} templates",
+                f"top 1  {scores.top_1:.4f}",
+                f"top 5  {scores.top_5:.4f}",
+                f"mean of classes  {scores.mean_per_class:.4f}",
+            ]
+        )
+
+
+@verb(ZeroShotOptions, data=("data", "labels"))
+def evaluate_zero_shot(options: ZeroShotOptions, listener: Listener) -> ZeroShotResult:
+    """Score an encoder of images and words on labelled images, by the words of their classes.
+
+    Raises BadInput for data without classes, words that are not one for each class, and a model that reads no words.
+    """
+    options.check()
+    from tapetum.app.see.classify_labels import chosen_templates, load_word_model, read_labels
+    from tapetum.bench import zero_shot
+    from tapetum.data.labelled import labelled_images
+    from tapetum.encoders.imagenet import synsets
+
+    images, labels, names = labelled_images(Path(options.data), "val", options.most)
+    words = zero_shot.words_of_classes(names) if options.labels is None else read_labels([str(options.labels)])
+    if len(words) != len(names):
+        raise BadInput(
+            f"--labels {options.labels} has {len(words)} different lines for {len(names)} classes; give one for each"
+        )
+    named = options.templates
+    if named == "auto":
+        named = "imagenet" if set(names) <= set(synsets()) else "simple"
+    templates = chosen_templates(named, options.template)
+    name, model = load_word_model(options.model, options.device)
+    scores = zero_shot.evaluate_zero_shot(model, images, labels, words, templates, listener.counting("naming images"))
+    return ZeroShotResult(model=name, scores=scores, templates=max(len(templates), 1))

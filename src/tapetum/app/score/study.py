@@ -1,0 +1,203 @@
+"""`tapetum study`: a sweep of pre-training methods over budgets of FLOPs, which goes on after a stop, and its report."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from tapetum.app.commands import Command, Group, with_json
+from tapetum.app.verb import File, Listener, Result, verb
+from tapetum.core.addresses import is_address
+from tapetum.core.errors import BadInput
+from tapetum.train.launch_config import CACHE_GB
+
+if TYPE_CHECKING:
+    from tapetum.systems.pretraining.study.plan import StudyPlan
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Pre-train by many methods, sizes, budgets and kinds of data, and transfer each; the same command goes on after a stop.
+
+    What it costs is said before it begins. A killed study loses at most what lies between two checkpoints of one point.
+    """
+
+    plan: Annotated[str, tyro.conf.arg(metavar="NAME|FILE.toml")] = "small"
+    """What is compared: tiny (minutes, to see that it works), small (an afternoon of one core), paper (accelerators), or a file
+    written like them."""
+    out: Annotated[File, tyro.conf.arg(metavar="DIR")]
+    """Folder of the study; the same command goes on in it."""
+    images: Annotated[File | None, tyro.conf.arg(metavar="DIR")] = None
+    """Labelled images to learn from, as tapetum pretrain --data takes them, or their address; by default shapes that are made
+    up. Addresses in a plan are taken too."""
+    pixels: Annotated[File | None, tyro.conf.arg(metavar="DIR")] = None
+    """Images with a class for every pixel, to which all networks are transferred, or their address; by default shapes too."""
+    layout: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """How the files of --pixels lie: parquet, ade20k, camvid, cityscapes or voc; by default as the plan has it."""
+    engine: Literal["local", "ray"] = "local"
+    """What works on the points: processes of this machine, or Ray on a cluster or this machine (needs tapetum[cluster])."""
+    workers: int = 1
+    """Points that are worked on at a time on this machine, each by a process of its own."""
+    most: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Do so many points at most; the same command goes on."""
+    threads: int = 1
+    """Threads of torch for a point."""
+    dry: bool = False
+    """Say what it will cost, and do nothing."""
+    cache_gb: float = CACHE_GB
+    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyDone(Result):
+    """Result of `run`."""
+
+    out: Path
+    """Folder of the study."""
+    table: Path | None
+    """A line of JSON for each point that is done; None where nothing was done but to say what it costs."""
+    done: int
+    """Points that are done, in this call and before."""
+    planned: int
+    """Points of the plan."""
+    stopped: bool
+    """A signal ended it; the same call goes on."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Summarise."""
+        table = None if self.table is None else str(self.table)
+        return {"out": str(self.out), "table": table, "done": self.done, "wanted": self.planned, "stopped": self.stopped}
+
+    @property
+    def goes_on_from(self) -> Path | None:
+        """Get the folder of the study, where a signal stopped it."""
+        return self.out if self.stopped else None
+
+    def as_text(self) -> str:
+        """Count the points, and say where the table is."""
+        lines = [f"{self.done} of {self.planned} points"]
+        lines[0] += f"; the same command goes on in {self.out}" if self.stopped else ""
+        if self.table is not None:
+            lines += [f"table   {self.table}", f"report  tapetum study report {self.out}"]
+        return "\n".join(lines)
+
+
+@verb(RunOptions, apart=("images", "pixels"), data=("plan",))
+def run(options: RunOptions, listener: Listener) -> StudyDone:
+    """Run the points of a study that are not done. The listener receives what it will cost, and each point.
+
+    Raises BadInput for a plan or data that don't do, and a folder of another study.
+    """
+    for name in ("most", "threads", "workers"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise BadInput(f"--{name} {value}: wanted 1 or more")
+    import torch
+
+    from tapetum.systems.pretraining.study.plan import data_contents, load_plan
+    from tapetum.systems.pretraining.study.sweep import TABLE, predict_study, run_study
+
+    torch.set_num_threads(options.threads)
+    images, pixels = _place(options.images), _place(options.pixels)
+    source, out = load_plan(options.plan, images, pixels, options.layout), Path(options.out)
+    with _local_plan(source.read(), options.cache_gb, listener) as plan:
+        costs = predict_study(replace(source, contents=data_contents(plan)), out, listener.note, plan)
+        planned, done = len(costs.points), len(costs.points) - len(costs.left)
+        if options.dry:
+            return StudyDone(out=out, table=None, done=done, planned=planned, stopped=False)
+        rows = run_study(costs, engine=options.engine, workers=options.workers, most=options.most, say=listener.note)
+    table = out / TABLE
+    return StudyDone(out=out, table=table, done=rows.done, planned=planned, stopped=rows.stopped)
+
+
+def _place(given: File | None) -> str | None:
+    """An address as it is, a path in full."""
+    return None if given is None else str(given) if is_address(given) else str(Path(given).absolute())
+
+
+@contextmanager
+def _local_plan(plan: "StudyPlan", cache_gb: float, listener: Listener) -> "Iterator[StudyPlan]":
+    """Replace addresses of the data of a plan by the paths of copies, which are made first."""
+    from tapetum.data.remote_folder import local_data
+
+    with ExitStack() as copies:
+
+        def local(part: Any) -> Any:
+            return copies.enter_context(local_data(part, ("data",), cache_gb))
+
+        parts = plan.images, plan.pixels, *plan.sources.values()
+        if any(is_address(part.data) for part in parts):
+            listener.status("copying data to this machine")
+            images, pixels, *others = map(local, parts)
+            plan = replace(plan, images=images, pixels=pixels, sources=dict(zip(plan.sources, others, strict=True)))
+            listener.status("")
+        yield plan
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """Write the report of a study, finished or not: charts, Pareto front, crossings and claims in one HTML file."""
+
+    out: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="DIR")]
+    """Folder of a study, finished or not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reported(Result):
+    """A report."""
+
+    report: Path
+    """One HTML file with all in it."""
+    results: Path
+    """Claims, fronts and crossings as JSON."""
+    points: int
+    """Points that are done."""
+    planned: int
+    """Points of the plan."""
+    claims: dict[str, str]
+    """Verdicts by the names of the claims: held, falsified, undecided."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Summarise."""
+        paths = {"report": str(self.report), "results": str(self.results)}
+        return {**paths, "points": self.points, "wanted": self.planned, "claims": self.claims}
+
+    def as_text(self) -> str:
+        """Count the points, and list the claims."""
+        claims = ", ".join(f"{name} {verdict}" for name, verdict in self.claims.items())
+        return f"points  {self.points} of {self.planned}\nclaims  {claims}\nreport  {self.report}"
+
+
+@verb(ReportOptions)
+def report(options: ReportOptions, listener: Listener) -> Reported:
+    """Write the report of what is done of a study. Raises BadInput for a folder of none, and where nothing is done yet."""
+    from tapetum.systems.pretraining.study.page import REPORT, write_report
+    from tapetum.systems.pretraining.study.results import RESULTS, studied, write_results
+
+    out = Path(options.out)
+    results = studied(out)
+    write_results(results, out / RESULTS)
+    write_report(results, out / REPORT)
+    return Reported(
+        report=out / REPORT,
+        results=out / RESULTS,
+        points=len(results.rows),
+        planned=results.planned,
+        claims={claim.name: claim.verdict for claim in results.claims},
+    )
+
+
+def _run(given: Any, listener: Listener) -> StudyDone:
+    from tapetum.core.allocator import keep_freed_memory
+
+    keep_freed_memory()
+    return run.run(given, listener)
+
+
+COMMANDS = Group(
+    """Find where FLOPs of pre-training are best spent: methods, sizes, budgets and data under one meter.""",
+    {"run": Command(with_json(RunOptions), _run), "report": report},
+)

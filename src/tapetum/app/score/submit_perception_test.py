@@ -1,0 +1,115 @@
+"""`tapetum.submit_perception_test`: predictions converted to the form of the benchmark's servers, or checked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from tapetum.app.score.evaluate.perception_test import Task
+from tapetum.app.verb import File, Listener, Result, verb
+from tapetum.core.copies import place_name
+from tapetum.core.errors import BadInput
+from tapetum.train.launch_config import CACHE_GB
+
+if TYPE_CHECKING:
+    from tapetum.systems.perception_test.predicted import PredictionFinding
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubmissionOptions:
+    """Write predictions as the Perception Test's servers take them, or check them: what these would refuse, by item."""
+
+    task: Task
+    """As for tapetum eval perception-test."""
+    annotations: Annotated[File, tyro.conf.arg(metavar="FILE.json")]
+    """Annotations of the split that is submitted; those of the test split, which have no answers, will do."""
+    predictions: Annotated[File | None, tyro.conf.arg(metavar="FILE.json")] = None
+    """Predictions to be written as a submission."""
+    out: Annotated[File | None, tyro.conf.arg(metavar="FILE.json")] = None
+    """Write the submission here: nested as the servers want it, numbers short, frames that are not asked for left out."""
+    check: Annotated[File | None, tyro.conf.arg(metavar="FILE.json")] = None
+    """Only say what the server would refuse in this file, and why, item by item."""
+    cache_gb: float = CACHE_GB
+    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
+
+    def verify(self) -> None:
+        """Raise BadInput unless there is something to check, or something to write and a place for it."""
+        writes = self.predictions is not None and self.out is not None
+        if (self.check is not None) == writes or (self.check is not None and (self.predictions or self.out)):
+            raise BadInput("give --check FILE, or --predictions FILE and --out FILE")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission(Result):
+    """Findings about predictions, and where the submission is."""
+
+    findings: Sequence["PredictionFinding"]
+    """Errors first."""
+    out: Path | None
+    checked: File | None = None
+    """The file that was checked, if that was all."""
+
+    @property
+    def errors(self) -> int:
+        """Count the findings for which a server refuses."""
+        return sum(finding.error for finding in self.findings)
+
+    def as_json(self) -> dict[str, Any]:
+        """Write all of it as JSON values."""
+        kinds: dict[bool, Literal["error", "remark"]] = {True: "error", False: "remark"}
+        rows = [{"kind": kinds[f.error], "name": f.name, "where": f.where, "text": f.text} for f in self.findings]
+        return {"errors": self.errors, "findings": rows, "out": None if self.out is None else str(self.out)}
+
+    def as_text(self) -> str:
+        """List the findings, a line for each."""
+        lines = [f"{'error ' if finding.error else 'remark'}  {finding}" for finding in self.findings]
+        if self.out is not None:
+            lines.append(f"written to {self.out}")
+        return "\n".join(lines or ["nothing to remark on"])
+
+    def failure(self) -> str | None:
+        """Count the errors of a checked file."""
+        if self.checked is None or not self.errors:
+            return None
+        return f"the server would refuse {self.checked}: {self.errors} errors; mend the items above"
+
+
+@verb(SubmissionOptions, data=("annotations", "predictions", "check"))
+def submit_perception_test(options: SubmissionOptions, listener: Listener) -> Submission:
+    """Write predictions as a submission to the Perception Test's servers, or check one.
+
+    Raises BadInput for files that cannot be read, and where predictions with errors are to be written; nothing is written then.
+    """
+    options.verify()
+    from tapetum.data.entries import write_mapping
+    from tapetum.systems.perception_test.annotations import read_annotations, read_json
+    from tapetum.systems.perception_test.predictions import read_predictions
+    from tapetum.systems.perception_test.submission import nested
+
+    annotations = read_annotations(options.annotations)
+    predictions = read_predictions(options.task, read_json(options.check or options.predictions or ""), annotations)
+    findings = sorted(predictions.findings, key=lambda finding: not finding.error)
+    if options.out is None:
+        return Submission(findings=findings, out=None, checked=options.check and place_name(options.check))
+    predictions.refuse()
+    out = write_mapping(options.out, nested(options.task, predictions, annotations))
+    size = out.stat().st_size
+    if size > 200 << 20:
+        listener.note(f"{out} has {size >> 20} MB; above 200 MB the servers take files by their command line only")
+    return Submission(findings=findings, out=out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubmitCommandOptions(SubmissionOptions):
+    """Write predictions as a benchmark's server wants them, or check them: what it would refuse, by item."""
+
+    benchmark: tyro.conf.Positional[Literal["perception-test"]]
+    """Whose server."""
+
+
+@verb(SubmitCommandOptions)
+def submit(options: SubmitCommandOptions, listener: Listener) -> Submission:
+    """Do what `tapetum submit` does."""
+    return submit_perception_test.run(options, listener)

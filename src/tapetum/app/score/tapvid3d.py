@@ -1,0 +1,277 @@
+"""`tapetum.app.score.tapvid3d`: clips of TAPVid-3D checked and made."""
+
+from collections.abc import Iterator
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from tapetum.app.commands import Group
+from tapetum.app.verb import File, Listener, Result, verb
+from tapetum.core.errors import BadInput
+from tapetum.train.launch_config import CACHE_GB
+
+if TYPE_CHECKING:
+    from tapetum.systems.tapvid3d.makers.common import ClipJob, MakeReport
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """Find missing, damaged or inconsistent clips: can they be read, do tracks land in the image and on their queries?
+
+    Exits with 0 where nothing was found and with 2 where something was.
+    """
+
+    folder: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="DIR")]
+    """Folder with adt, drivetrack and pstudio in it, or with clips."""
+    _: KW_ONLY
+    split: Literal["minival", "full", "all"] | None = None
+    """Which clips of the official lists there must be; by default whatever is there is checked."""
+    cache_gb: float = CACHE_GB
+    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked(Result):
+    """Findings about a folder of clips."""
+
+    files: int
+    """How many were looked at."""
+    findings: tuple[dict[str, str], ...]
+    """What is wrong, each as file, kind and text; nothing where all is well."""
+    sources: dict[str, dict[str, Any]]
+    """Counts of each source, see `tapetum.systems.tapvid3d.format.check.check`."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Write all of it as JSON values."""
+        return {"files": self.files, "findings": list(self.findings), "sources": self.sources}
+
+    def as_text(self) -> str:
+        """Make a table of the sources, and list the findings."""
+        lines = [f"{'source':11} {'clips':>13} {'with frames':>12} {'frames':>9} {'tracks':>9} {'visible':>8}"]
+        for source, counts in self.sources.items():
+            clips = f"{counts['clips']} of {counts['wanted']}"
+            visible = "-" if counts["visible"] is None else f"{counts['visible']:.3f}"
+            numbers = f"{counts['with_frames']:12} {counts['frames']:9} {counts['tracks']:9} {visible:>8}"
+            lines.append(f"{source:11} {clips:>13} {numbers}")
+        width = max((len(finding["kind"]) for finding in self.findings), default=0)
+        findings = [f"{finding['kind']:{width}}  {finding['file']}: {finding['text']}" for finding in self.findings]
+        return "\n".join([*lines, "", *(findings or ["nothing wrong was found"])])
+
+    def failure(self) -> str | None:
+        """Count the findings."""
+        if not self.findings:
+            return None
+        return f"findings: {len(self.findings)}, in {self.files} files; mend these, or fetch them again"
+
+
+@verb(CheckOptions, data=("folder",))
+def check(options: CheckOptions, listener: Listener) -> Checked:
+    """Find missing, damaged or inconsistent clips: can they be read, do tracks land in the image and on their queries?
+
+    Raises BadInput where there is no folder, or no clip in it.
+    """
+    from tapetum.systems.tapvid3d.format.check import check
+
+    report = check(options.folder, options.split, listener.counting("checking"))
+    return Checked(files=report["files"], findings=tuple(report["findings"]), sources=report["sources"])
+
+
+@dataclass(frozen=True)
+class ScenesOptions:
+    """Write synthetic videos with exact truth in the format of the benchmark: a moving camera, moving objects."""
+
+    folder: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="DIR")]
+    """Folder to write into."""
+    _: KW_ONLY
+    n: int
+    """Number of videos."""
+    seed: int = 0
+    """The same seed makes the same videos."""
+    size: int = 256
+    """Width and height in pixels."""
+    frames: int = 24
+    """Frames of each video."""
+    points: int = 256
+    """Tracks of each video."""
+    textures: Annotated[File | None, tyro.conf.arg(metavar="PATH")] = None
+    """Folder or parquet file of images to paint surfaces with, or its address; by default patterns that are made up."""
+    depth: bool = False
+    """Write the true depth of every pixel beside each clip, as NAME.depth.npz."""
+    cache_gb: float = CACHE_GB
+    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipsWritten(Result):
+    """Synthetic clips in a folder."""
+
+    folder: Path
+    """The folder."""
+    clips: int
+    """How many."""
+    frames: int
+    """Frames of each."""
+    points: int
+    """Tracks of each."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Summarise."""
+        return {"folder": str(self.folder), "clips": self.clips, "frames": self.frames, "points": self.points}
+
+    def as_text(self) -> str:
+        """Summarise."""
+        return f"wrote {self.clips} clips of {self.frames} frames and {self.points} tracks into {self.folder}"
+
+
+@verb(ScenesOptions, data=("textures",))
+def scenes(options: ScenesOptions, listener: Listener) -> ClipsWritten:
+    """Write synthetic videos with exact truth in the format of the benchmark: a moving camera, moving objects.
+
+    Raises BadInput for numbers that make no video, and for textures that cannot be read.
+
+    >>> import tempfile
+    >>> import tapetum
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = tapetum.app.score.tapvid3d.scenes(folder, n=1, size=32, frames=2, points=4)
+    ...     tapetum.app.score.tapvid3d.check(folder).findings
+    ()
+    """
+    from tapetum.world.tapvid3d_clips import finished, write_scenes
+
+    if done := finished(options.folder):
+        listener.note(f"{options.folder} holds {done} scenes of a run that was interrupted, which are not made again")
+    listener.progress("rendering", 0, options.n)
+    write_scenes(
+        Path(options.folder),
+        options.n,
+        seed=options.seed,
+        size=options.size,
+        frames=options.frames,
+        points=options.points,
+        textures=options.textures,
+        depth=options.depth,
+        progress=lambda done: listener.progress("rendering", done, options.n),
+    )
+    return ClipsWritten(folder=Path(options.folder), clips=options.n, frames=options.frames, points=options.points)
+
+
+@dataclass(frozen=True)
+class ClipsOptions:
+    """Make clips of TAPVid-3D from raw data: Aria Digital Twin, Waymo Open (DriveTrack) or Panoptic Studio (Gaussians).
+
+    Clips that are in the folder already are kept, so that an interrupted run goes on when it is started again. With
+    --annotations only the images are added to downloaded annotations, as the official build does.
+    """
+
+    source: tyro.conf.Positional[Literal["adt", "drivetrack", "pstudio"]]
+    """Which of the three."""
+    raw: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="RAW")]
+    """adt: a folder of sequences (version 2); drivetrack: a split, such as training; pstudio: a folder with data and output."""
+    _: KW_ONLY
+    out: Annotated[File, tyro.conf.arg(metavar="DIR")]
+    """Folder to write NAME.npz into."""
+    annotations: Annotated[File | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder of downloaded annotations without images (adt or pstudio)."""
+    tracks: int | None = None
+    """Points to sample for each clip; by default 1024 (adt) or 256."""
+    frames: int = 300
+    """adt: frames of each clip."""
+    people: Annotated[File | None, tyro.conf.arg(metavar="DIR")] = None
+    """adt: folder with CLIP.npy, probabilities (t, h, w) that a pixel shows a person; points on people count as hidden."""
+    experiment: str = "pretrained"
+    """pstudio: folder in RAW/output."""
+    seed: int = 0
+    """The same seed makes the same clips."""
+
+    def check(self) -> None:
+        """Raise `BadInput` for options that do not fit together."""
+        given: dict[str, tuple[Any, str]] = {
+            "--people": (self.people, "adt"),
+            "--frames": (self.frames if self.frames != 300 else None, "adt"),
+            "--experiment": (self.experiment if self.experiment != "pretrained" else None, "pstudio"),
+        }
+        for option, (value, source) in given.items():
+            if value is not None and source != self.source:
+                raise BadInput(f"{option} is for {source}, not for {self.source}; leave it out")
+        if self.annotations is not None and self.source == "drivetrack":
+            raise BadInput("the annotations of drivetrack have their images already; leave --annotations out")
+        if self.frames < 2 or (self.tracks is not None and self.tracks < 1):
+            raise BadInput(f"asked for {self.tracks} tracks of {self.frames} frames; give 1 track or more of 2 frames or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipsMade(Result):
+    """Report about the clips of a source."""
+
+    source: str
+    """Which of the three."""
+    raw: Path
+    """Folder of the raw data."""
+    out: Path
+    """Folder of the clips."""
+    report: "MakeReport"
+    """Names of clips that were made, kept, left out for want of a point, and failed, with the reason."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Write all of it as JSON values."""
+        return {"source": self.source, "out": str(self.out), **vars(self.report)}
+
+    def as_text(self) -> str:
+        """Count the clips by what became of them."""
+        lines = [f"made        {len(self.report.made)}"]
+        rows = {"kept": (self.report.kept, "there already"), "left out": (self.report.empty, "no point can be tracked")}
+        lines += [f"{name:11} {len(names)} ({why})" for name, (names, why) in rows.items() if names]
+        return "\n".join(lines + [f"failed      {name}: {reason}" for name, reason in self.report.failed.items()])
+
+    def failure(self) -> str | None:
+        """Describe which clips could not be made, or that there are none."""
+        if failed := self.report.failed:
+            name, reason = next(iter(failed.items()))
+            more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+            return f"{len(failed)} clips could not be made: {name}: {reason}{more}"
+        if not (self.report.made or self.report.kept):
+            return f"nothing was made: no clip in {self.raw} is long enough and has a point to track"
+        return None
+
+
+@verb(ClipsOptions)
+def make(options: ClipsOptions, listener: Listener) -> ClipsMade:
+    """Make clips of TAPVid-3D from raw data: Aria Digital Twin, Waymo Open (DriveTrack) or Panoptic Studio (Gaussians).
+
+    Clips that are in the folder already are kept, so that an interrupted run goes on when it is started again. Raises BadInput
+    for options that do not fit together, and for raw data that is not there; clips that fail are in the report.
+    """
+    from tapetum.systems.tapvid3d.makers.common import run
+
+    options.check()
+
+    def show(report: "MakeReport") -> None:
+        listener.progress(options.source, sum(map(len, (report.made, report.kept, report.empty, report.failed))), None)
+
+    report = run(_jobs(options), Path(options.out), show)
+    if options.source == "adt" and options.people is None and options.annotations is None and report.made:
+        listener.note("people are not filtered out: points that a person hides may count as visible; see --people")
+    return ClipsMade(source=options.source, raw=Path(options.raw), out=Path(options.out), report=report)
+
+
+def _jobs(options: ClipsOptions) -> "Iterator[ClipJob]":
+    from tapetum.systems.tapvid3d.makers import adt, drivetrack, pstudio
+
+    raw, source = Path(options.raw), options.source
+    if options.annotations is not None:
+        return (adt if source == "adt" else pstudio).annotated(raw, Path(options.annotations))
+    sampled: dict[str, Any] = {"seed": options.seed} | ({} if options.tracks is None else {"tracks": options.tracks})
+    if source == "adt":
+        people = None if options.people is None else Path(options.people)
+        return adt.jobs(raw, length=options.frames, people=people, **sampled)
+    if source == "pstudio":
+        return pstudio.jobs(raw, experiment=options.experiment, **sampled)
+    return drivetrack.jobs(raw, **sampled)
+
+
+COMMANDS = Group(
+    """Check or make clips of TAPVid-3D, the benchmark of points in metres (to score on it: tapetum eval tapvid3d).""",
+    {"check": check, "scenes": scenes, "make": make},
+)

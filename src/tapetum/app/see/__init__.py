@@ -1,0 +1,1 @@
+"""Verbs that say what is in images, recordings and videos."""

@@ -1,0 +1,170 @@
+"""`tapetum.answer`: multiple-choice question answering about a video of any length."""
+
+from dataclasses import KW_ONLY, dataclass
+from statistics import stdev
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from tapetum.app.see.answer_model import unfamiliar_remark
+from tapetum.app.see.model_remarks import describe_model, next_step
+from tapetum.app.verb import File, Listener, Result, one_text, verb
+from tapetum.core.errors import BadInput
+from tapetum.train.launch_config import CACHE_GB
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+    from tapetum.systems.longvideo.captioner import Captioner
+    from tapetum.systems.longvideo.video_text import VideoText
+
+
+@dataclass(frozen=True)
+class AnswerOptions:
+    """Options of `answer`."""
+
+    video: tyro.conf.Positional[Annotated[Any, one_text("VIDEO")]]
+    """A video, or an episode of a LeRobot data set (SET#episode=3), or the address of one; in Python also frames, uint8
+    (t, h, w, 3)."""
+    question: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="QUESTION")]
+    """What is asked; may be empty, where the answers say all."""
+    _: KW_ONLY
+    options: tuple[str, ...] = ()
+    """The answers to choose from, two or more."""
+    model: Annotated[File, tyro.conf.arg(metavar="NAME|FILE")] = "mcvit-films"
+    """Weights with a text tower or a language model, or the folder of a run of `tapetum train longvideo`; by default those that
+    come with the package."""
+    by: Literal["similarity", "likelihood"] | None = None
+    """Choose the answer whose words are most like the video, or the one that the language model finds likeliest; by default
+    what the weights can do."""
+    frame_rate: float | None = None
+    """Frames looked at in a second of video; by default those with which the weights learned, where they say so as mcvit-films
+    does, else 1."""
+    cache_gb: float = CACHE_GB
+    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
+
+    def check(self) -> None:
+        """Raise `BadInput` for what cannot be done, before anything is."""
+        if any(not option.strip() for option in self.options):
+            raise BadInput("one of --options is empty; give answers with words")
+        if len(self.options) < 2 or len(set(self.options)) < len(self.options):
+            raise BadInput(f"--options are {len(self.options)}; give two or more different answers to choose from")
+        if self.frame_rate is not None and not 0 < self.frame_rate < float("inf"):
+            raise BadInput(f"--frame-rate is {self.frame_rate}; give frames a second, more than 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChosenAnswer(Result):
+    """The chosen answer, and the score of each option."""
+
+    answer: str
+    """The one that fits best."""
+    options: tuple[str, ...]
+    by: str
+    """similarity or likelihood."""
+    cosines: tuple[float, ...] = ()
+    """By similarity, of each: only their order means something. In -1..1, but for a network of moments, whose soft maximum over
+    moments may be above."""
+    log_probabilities: tuple[float, ...] = ()
+    """By likelihood, of each: the mean over its tokens."""
+    model: str | None = None
+    """What answered."""
+    lead: float | None = None
+    """Score of the answer above that of the next."""
+    lead_deviation: float | None = None
+    """Standard deviation of that over the passages of the video, by similarity; None of a single passage."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Write it as JSON values."""
+        name = "cosines" if self.by == "similarity" else "log_probabilities"
+        scores = {"options": list(self.options), "by": self.by, name: list(getattr(self, name))}
+        return {"answer": self.answer, **scores, "model": self.model, "lead": self.lead, "lead_deviation": self.lead_deviation}
+
+    def as_text(self) -> str:
+        """Write the answer; below it how far it is ahead, and which model says so."""
+        lines = [self.answer]
+        if self.lead is not None:
+            noise = ""
+            if self.lead_deviation is not None:
+                verdict = "" if self.lead > self.lead_deviation else ": not sure"
+                noise = f"; from passage to passage that varies by {self.lead_deviation:.3f}{verdict}"
+            lines.append(f"ahead of the next by {self.lead:.3f}{noise}")
+        about = (describe_model(self.model), next_step(self.model)) if self.model else ()
+        return "\n".join([*lines, *filter(None, about)])
+
+
+@verb(AnswerOptions, data=("video",))
+def answer(options: AnswerOptions, listener: Listener) -> ChosenAnswer:
+    """Choose the answer whose words, after those of the question, are most like the video (MC-ViT, arXiv 2402.05861, 4.2), or
+    likeliest for a language model that looks at it.
+
+    The video is decoded once and never held whole. Raises BadInput for fewer than two answers, a video that cannot be read, and
+    weights that cannot do what is asked.
+    """
+    options.check()
+    from tapetum.systems.longvideo.captioner import Captioner
+    from tapetum.systems.longvideo.streaming import FrameSelection, OptionScorer, encode_video, stream_passages
+    from tapetum.video import open_video
+
+    model = load_watcher(options.model, options.by)
+    selection = FrameSelection(frame_rate=choose_frame_rate(model, options.frame_rate))
+    with open_video(options.video) as video:
+        if isinstance(model, Captioner):
+            tell = listener.counting("watching")
+            latents = encode_video(model, video, selection, lambda done: tell(done, None))
+            scores = tuple(model.score_options(latents, options.question, options.options))
+            return _answered(options, "likelihood", scores)
+        if remark := unfamiliar_remark(str(options.model), options.video, frames=1):
+            listener.note(remark)
+        scorer = OptionScorer(model, options.question, options.options)
+        passages: list[np.ndarray] = []
+        scores: Any = ()
+        for number, passage in enumerate(stream_passages(model, video, selection)):
+            listener.progress("watching", number, None)
+            own, scores = scorer.add(passage)
+            passages.append(own)
+    return _answered(options, "similarity", tuple(float(value) for value in scores), passages)
+
+
+def _answered(
+    options: AnswerOptions, by: str, scores: tuple[float, ...], passages: "Sequence[np.ndarray]" = ()
+) -> ChosenAnswer:
+    best, second, *_ = sorted(range(len(scores)), key=lambda k: -scores[k])
+    name = "cosines" if by == "similarity" else "log_probabilities"
+    leads = [float(each[best] - each[second]) for each in passages]
+    return ChosenAnswer(
+        answer=options.options[best],
+        options=options.options,
+        by=by,
+        model=str(options.model),
+        lead=scores[best] - scores[second],
+        lead_deviation=stdev(leads) if len(leads) > 1 else None,
+        **{name: scores},
+    )
+
+
+def choose_frame_rate(model: "VideoText | Captioner", given: float | None) -> float:
+    """Choose how many frames of a second are looked at: as given, else as weights of moments have learned, else 1."""
+    from tapetum.systems.longvideo.video_text import VideoText
+
+    return given or (model.config.frame_rate if isinstance(model, VideoText) else 1.0)
+
+
+def load_watcher(place: File, by: str | None) -> "VideoText | Captioner":
+    """Load weights that answer by similarity or by likelihood; None takes either. Raises BadInput for others."""
+    from tapetum.systems.longvideo.captioner import Captioner
+    from tapetum.systems.longvideo.video_text import VideoText
+    from tapetum.systems.longvideo.weights import load
+
+    model = load(place)
+    if isinstance(model, VideoText) and by != "likelihood":
+        return model
+    if isinstance(model, Captioner) and by != "similarity":
+        return model
+    if isinstance(model, Captioner):
+        raise BadInput(f"{place} has a language model and no text tower; it answers --by likelihood")
+    if isinstance(model, VideoText):
+        raise BadInput(f"{place} has no language model; it answers --by similarity, or give a run of the stage video-to-text")
+    raise BadInput(f"{place} has no text tower; give the folder of a run of tapetum train longvideo")

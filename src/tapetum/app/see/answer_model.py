@@ -1,0 +1,88 @@
+"""Which model answers questions about images where none is named, and how like its training images they are.
+
+    words about photographs     paligemma-photo, where the extra [imagenet] is installed
+    all else                    paligemma-nano-2, whose world is that of `tapetum scenes`
+
+The first images are compared with that world (`systems.paligemma.nano.familiarity`); most of them decide for all.
+"""
+
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from tapetum.app.see.settings import AUTO, MODEL, SCENE_MODELS, SeeSettings
+from tapetum.app.see.word_models import is_here
+from tapetum.core.errors import BadInput
+
+if TYPE_CHECKING:
+    from tapetum.systems.paligemma.answers import Answerer
+    from tapetum.systems.paligemma.nano.familiarity import Familiarity
+
+PHOTO, CLASSIFIER = "paligemma-photo", "efficientnet-lite2"
+OF_SCENES = *SCENE_MODELS, "mcvit-nano", "mcvit-films"
+"""Bundled models of the world of `tapetum scenes`."""
+_MOST = 4
+"""Images that are compared with the world."""
+
+
+def can_answer_photos() -> bool:
+    """Check whether paligemma-photo and the classifier that it reads are on this machine."""
+    return is_here(PHOTO) and is_here(CLASSIFIER)
+
+
+def with_model(settings: SeeSettings, images: Any) -> SeeSettings:
+    """Choose the model of a request for words, where the user named none."""
+    if settings.model != AUTO:
+        return settings
+    photo = can_answer_photos() and not is_world(images, settings.frames)
+    return replace(settings, model=PHOTO if photo else MODEL)
+
+
+def is_world(images: Any, frames: int | None = None) -> bool:
+    """Check whether images are like those of `tapetum scenes`; images that cannot be read are left out."""
+    distances = world_distances(images, frames)
+    return sum(distance <= _world()[1].limit for distance in distances) * 2 > len(distances)
+
+
+def world_distances(images: Any, frames: int | None = None) -> list[float]:
+    """Compute the distance of the first images from those of `tapetum scenes`."""
+    from tapetum.app.see.jobs import first_sources
+    from tapetum.systems.paligemma.images import read_images
+    from tapetum.systems.paligemma.model import PaliGemma
+    from tapetum.systems.paligemma.nano.familiarity import image_tokens
+
+    distances = []
+    for source in first_sources(images, frames, _MOST):
+        try:
+            shown = read_images(source, frames)[:1]
+        except BadInput:
+            continue
+        answerer, familiarity = _world()
+        assert isinstance(answerer.model, PaliGemma)
+        distances += familiarity.distances(image_tokens(answerer.model, shown)).tolist()
+    return distances
+
+
+def unfamiliar_remark(model: str, images: Any, frames: int | None = None) -> str | None:
+    """Write a line where a model of the world of `tapetum scenes` is asked about other images or videos; None elsewhere."""
+    if model not in OF_SCENES or not (distances := world_distances(images, frames)):
+        return None
+    limit = _world()[1].limit
+    other = sum(distance > limit for distance in distances)
+    if other * 2 <= len(distances):
+        return None
+    return f"the images are unlike those that {model} was trained on (distance {max(distances):.1f}, usual below {limit:.1f})"
+
+
+@lru_cache(maxsize=1)
+def _world() -> "tuple[Answerer, Familiarity]":
+    """The bundled model, and the statistics of its world."""
+    from tapetum.systems.paligemma.nano.familiarity import load_familiarity
+
+    return _nano(), load_familiarity()
+
+
+def _nano() -> "Answerer":
+    from tapetum.app.see.settings import load_answerer
+
+    return load_answerer(SeeSettings(model=MODEL, device="cpu"))

@@ -1,0 +1,246 @@
+"""`tapetum classify --labels`: which of some words fit images, by an encoder of images and words."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tapetum.app.see.classify_jobs import Jobs, Source, look_at_images, looked_at, read_source
+from tapetum.app.see.word_models import fetch_command, installed_word_model, script_remark
+from tapetum.app.verb import Listener, Result
+from tapetum.core.batched_work import BatchedWork
+from tapetum.core.errors import BadInput
+from tapetum.core.reading import read_text
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tapetum.transfer.zero_shot import ImageTextEncoder, LabelClassifier, Scores
+
+MOST_LABELS = 20_000
+_AT_A_TIME, _PIXELS = 16, 50_000_000
+"""Images that are read before they are looked at: so many, or of so many pixels."""
+Templates = Literal["photo", "simple", "imagenet", "none"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittingLabels:
+    """Which labels fit one image, the best first."""
+
+    path: str
+    """The image; of one in memory its number, as image-0."""
+    fits: bool
+    """Whether the best label fits at all, or it is none of these."""
+    names: tuple[str, ...]
+    """The likeliest labels."""
+    shares: tuple[float, ...]
+    """Softmax over all labels: those of an image add up to 1."""
+    probabilities: tuple[float, ...] | None
+    """Sigmoid of each label on its own, for models that were trained so."""
+    cosines: tuple[float, ...]
+    margin: float | None
+    """Cosine of the best label above that of the second; None of a single label."""
+    others: float | None
+    """Share of other names of things that fit the image as well as the best label; None where not looked at."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelsFitted(Result):
+    """Which labels fit some images."""
+
+    model: str
+    images: tuple[FittingLabels, ...]
+    """Those that could be read, in their order."""
+    failed: tuple[str, ...]
+    """Paths of those that could not."""
+    report: Path | None = None
+    """The page that was asked for."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Give all of it for other programs."""
+        rows = [_row(image) for image in self.images]
+        content: dict[str, Any] = {"model": self.model, "images": rows, "failed": list(self.failed)}
+        return content if self.report is None else {**content, "report": str(self.report)}
+
+    def as_text(self) -> str:
+        """List the labels of each image with their shares."""
+        lines = []
+        for image in self.images:
+            lines.append(image.path)
+            if not image.fits:
+                reason = "" if image.others is None else f": {image.others:.0%} of other names fit as well"
+                lines.append(f"  none of these{reason}")
+            lines += [f"  {share:6.1%}  {name}" for name, share in zip(image.names, image.shares, strict=True)]
+        lines += [f"report   {self.report}"] if self.report is not None else []
+        return "\n".join(lines)
+
+    def failure(self) -> str | None:
+        """Count the images that could not be read."""
+        count = len(self.failed) + len(self.images)
+        return f"{len(self.failed)} of {count} images could not be read; the others are above" if self.failed else None
+
+
+def read_labels(given: Sequence[str]) -> tuple[str, ...]:
+    """Read labels: words, or the lines of a file if that is all that is given.
+
+    Raises BadInput for none, too many, empty or very long ones, and a file that cannot be read or is no text.
+    """
+    from tapetum.transfer.zero_shot import check_labels
+
+    if len(given) != 1 or not (Path(given[0]).suffix == ".txt" or _is_file(given[0])):
+        return check_labels(given, MOST_LABELS)
+    try:
+        lines = [line for line in read_text(given[0]).split("\n") if line.strip()]
+    except OSError as error:
+        raise BadInput(f"cannot read --labels {given[0]}: {error.strerror or error}; give a text file") from error
+    except ValueError as error:
+        raise BadInput(f"--labels {given[0]} is no text; give a file with a label a line") from error
+    if len(lines) > MOST_LABELS:
+        raise BadInput(f"--labels {given[0]} has {len(lines):,} lines; give {MOST_LABELS:,} labels or fewer, a line each")
+    return check_labels(lines, MOST_LABELS)
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    except (OSError, ValueError):  # longer than names of files are
+        return False
+
+
+def chosen_templates(named: Templates, own: Sequence[str]) -> tuple[str, ...]:
+    """Find the templates that are meant: one's own, published ones, that of a plain photo, or none."""
+    from tapetum.transfer.zero_shot import PHOTO, check_templates, published_templates
+
+    if own:
+        return check_templates(own)
+    return {"photo": PHOTO, "none": (), **published_templates()}[named]
+
+
+def load_word_model(model: str | None, device: str | None = "cpu") -> "tuple[str, ImageTextEncoder]":
+    """Load an encoder of images and words, by default the best that is on this machine, and say which.
+
+    `device` may be "auto", and None is the CPU. Raises BadInput where there is none, or the model is of another kind.
+    """
+    from tapetum.hub.loading import load
+    from tapetum.transfer.zero_shot import reads_words
+
+    name = model or installed_word_model()
+    if name is None:
+        raise BadInput(f"--labels needs an encoder that reads words, and none is on this machine; {fetch_command()}")
+    loaded = load(name, device)
+    if not reads_words(loaded):
+        raise BadInput(f"{name} holds a {type(loaded).__name__} that reads no words; {fetch_command()}")
+    return name, loaded
+
+
+@dataclass(frozen=True)
+class _Fitter:
+    """An encoder of images and words, and what its vectors of images are compared with."""
+
+    encoder: "ImageTextEncoder"
+    classifier: "LabelClassifier"
+    labels: Sequence[str]
+    templates: Sequence[str]
+    none_below: "Literal['auto'] | float"
+    top: int
+
+    def fit(self, images: "Sequence[tuple[str, np.ndarray]]") -> list[FittingLabels]:
+        """Compare images, each uint8 (h, w, 3) beside its name, with the labels."""
+        import numpy as np
+
+        vectors = np.asarray(self.encoder.embed_images([image for _, image in images]))
+        scores = self.classifier.score(vectors, self.labels, self.templates, none=self.none_below == "auto")
+        return [_fitting(name, scores, k, self.labels, self.none_below, self.top) for k, (name, _) in enumerate(images)]
+
+
+def fit_labels(
+    model: str | None,
+    sources: Sequence[Source],
+    labels: Sequence[str],
+    templates: Sequence[str],
+    none_below: "Literal['auto'] | float",
+    top: int,
+    listener: Listener,
+    jobs: Jobs | None = None,
+) -> LabelsFitted:
+    """Compare images with labels; without `jobs` in this process, on the CPU.
+
+    Raises BadInput where no image can be read, or no model reads words.
+    """
+    from tapetum.app.see.media_model import portable
+
+    jobs = jobs or Jobs()
+    name, encoder = load_word_model(model, jobs.device if jobs.alone else "cpu")
+    listener.line(f"{name} compares images with words")
+    if remark := script_remark(name, encoder, labels):
+        listener.note(remark)
+    compared = labels, templates, none_below, top
+    fitter = _fitter(encoder, *compared)
+    make = (lambda: fitter) if jobs.alone else partial(_load_fitter, portable(name), jobs.device, *compared)
+    work = BatchedWork(
+        read=read_source,
+        compute=_fit_images,
+        finish=looked_at,
+        size=_AT_A_TIME,
+        weight=_pixels,
+        heaviest=_PIXELS,
+    )
+    images, failed = look_at_images(work, sources, make, jobs, listener)
+    return LabelsFitted(model=name, images=tuple(images), failed=failed)
+
+
+def _load_fitter(model: str, device: str | None, *compared: Any) -> _Fitter:
+    return _fitter(load_word_model(model, device)[1], *compared)
+
+
+def _fitter(encoder: "ImageTextEncoder", *compared: Any) -> _Fitter:
+    from tapetum.transfer.zero_shot import LabelClassifier
+
+    return _Fitter(encoder, LabelClassifier(encoder), *compared)
+
+
+def _fit_images(images: "list[tuple[str, np.ndarray]]", fitter: _Fitter) -> list[FittingLabels]:
+    return fitter.fit(images)
+
+
+def _pixels(part: "tuple[str, np.ndarray]") -> int:
+    return part[1].size // 3
+
+
+def _fitting(
+    path: str, scores: "Scores", k: int, labels: Sequence[str], none_below: "Literal['auto'] | float", top: int
+) -> FittingLabels:
+    from tapetum.transfer.zero_shot import ALLOWED
+
+    cosines = scores.cosines[k]
+    order = (-cosines).argsort(kind="stable")
+    others = None if scores.others is None else float(scores.others[k])
+    if none_below == "auto":
+        fits = others is None or others <= ALLOWED
+    else:
+        own = scores.shares if scores.probabilities is None else scores.probabilities
+        fits = bool(own[k].max() >= none_below)
+    first = order[:top]
+    return FittingLabels(
+        path=path,
+        fits=fits,
+        names=tuple(str(labels[j]) for j in first),
+        shares=tuple(scores.shares[k, first].tolist()),
+        probabilities=None if scores.probabilities is None else tuple(scores.probabilities[k, first].tolist()),
+        cosines=tuple(cosines[first].tolist()),
+        margin=float(cosines[order[0]] - cosines[order[1]]) if len(order) > 1 else None,
+        others=others,
+    )
+
+
+def _row(image: FittingLabels) -> dict[str, Any]:
+    probabilities = image.probabilities or [None] * len(image.names)
+    columns = zip(image.names, image.shares, probabilities, image.cosines, strict=True)
+    return {
+        "path": image.path,
+        "label": image.names[0] if image.fits else None,
+        "margin": image.margin,
+        "others": image.others,
+        "labels": [{"name": n, "share": s, "probability": p, "cosine": c} for n, s, p, c in columns],
+    }

@@ -1,0 +1,64 @@
+"""`tapetum.detect`: object detection by text prompts, in images, or through a video."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from tapetum.app.see.ask_models import see
+from tapetum.app.see.replies import ImageReplies
+from tapetum.app.see.settings import Request, SeeSettings
+from tapetum.app.track.track_things import FollowSettings, Things, ThingsOptions, track_things
+from tapetum.app.verb import Listener, narrowed, one_text, verb
+from tapetum.core.errors import BadInput
+from tapetum.core.files import plain_name
+from tapetum.systems.paligemma import prompts
+
+
+@dataclass(frozen=True)
+class DetectOptions(SeeSettings):
+    """Find things that words name in images; the command can also follow them through a video."""
+
+    images: tyro.conf.Positional[tuple[Annotated[Any, one_text("IMAGE")], ...]]
+    """Images, folders of some, videos with --frames, or addresses of these. In Python also one alone, and arrays (h, w, 3)
+    or (n, h, w, 3), which is a video with --frames."""
+    things: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="THINGS")]
+    """What to look for, such as "cat", or "cat ; red dog"."""
+
+
+@verb(DetectOptions, data=("images",))
+def detect(options: DetectOptions, listener: Listener) -> ImageReplies:
+    """Find boxes, with labels, around things in each image, or in frames of videos.
+
+    What is malformed in the model's answer is left out, and counted in the result. Raises BadInput as `tapetum.ask`.
+    """
+    request = Request(prompt=prompts.detect(options.things), kind="boxes")
+    return see(options, options.images, request, listener)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectCommandOptions(FollowSettings, DetectOptions):
+    """Find things that words name in images, or follow them through a video.
+
+    The default model, paligemma-nano-2, knows the world of tapetum scenes: simple things on a table, their colours and places.
+    With --track, results go to boxes.npz, boxes.csv and overlay.mp4 in a folder, --out or the name of the video with -boxes; or
+    to one of these alone, where --out ends in .npz, .csv or .mp4.
+    """
+
+    track: bool = False
+    """Follow what is found through the whole video: points in a box carry it, and it is looked for again where it is lost."""
+
+
+@verb(DetectCommandOptions, data=("images",))
+def detect_or_follow(options: DetectCommandOptions, listener: Listener) -> ImageReplies | Things:
+    """Do what `tapetum detect` does, with --track or without."""
+    if not options.track:
+        if options.look_every is not None:
+            raise BadInput("--look-every belongs to --track; add that, or leave it out")
+        return detect.run(options, listener)
+    if len(options.images) != 1:
+        raise BadInput(f"{len(options.images)} videos were given; --track takes one")
+    [video] = options.images
+    out = options.out or Path(f"{plain_name(video)}-boxes")
+    return track_things.run(narrowed(ThingsOptions, options, video=video, out=out), listener)

@@ -1,0 +1,211 @@
+"""`tapetum.discover`: unsupervised object discovery in images."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from tapetum.app.report import check_report
+from tapetum.app.verb import File, Listener, Result, one_text, verb
+from tapetum.core.errors import BadInput
+from tapetum.train.launch_config import CACHE_GB
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tapetum.data.coco import CocoImage
+    from tapetum.types import Masks
+
+PAGE, INSTANCES = "objects.html", "instances.json"
+"""What a folder of results has, beside a drawn image for each: a page of all, and COCO's file of masks."""
+_STREETS = "on 51 street scenes of CamVid, whose cars, pedestrians and bicyclists are known, "
+MEASURED = {
+    "colours": _STREETS + "its best masks cover these by 0.23 (k-means of positions alone: 0.29), what it shows by 0.11 "
+    "(with --clusters 24 by 0.18), and its first object is one of them in 1 image",
+    "resnet-nano": _STREETS + "its best masks cover these by 0.26 (k-means of positions alone: 0.29, of colours and positions: "
+    "0.23), what it shows by 0.14 (with --clusters 24 by 0.12), and its first object is one of them in 2 images",
+}
+"""How good a look is on real images whose things are known, where this project measured it; docs/evidence/odin.md."""
+_NOT_MEASURED = "not measured; on images whose things are known: tapetum eval objects"
+
+
+@dataclass(frozen=True)
+class DiscoverOptions:
+    """Find objects in images without labels.
+
+    Nobody says what they are: parts of an image that are alike and stand apart from their ground. By default k-means of
+    colours and positions, which needs no network; an encoder sees more.
+    """
+
+    images: tyro.conf.Positional[tuple[Annotated[Any, one_text("IMAGES")], ...]]
+    """Images; of a folder all images in it; or addresses of these. In Python also one alone, and arrays, tensors and images of
+    Pillow."""
+    _: KW_ONLY
+    out: Annotated[File, tyro.conf.arg(metavar="DIR")]
+    """Folder for what is found: objects.html, instances.json (COCO) and drawn images."""
+    model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE|colours")] = "colours"
+    """What looks at images: an encoder by name or file, the folder of a run of tapetum train odin, or colours, which is no
+    network but k-means of colours and positions."""
+    clusters: Annotated[int, tyro.conf.arg(metavar="K")] = 6
+    """Clusters of an image; more of them split objects, fewer join them."""
+    most: Annotated[int, tyro.conf.arg(metavar="N")] = 12
+    """Objects of an image at most."""
+    report: Annotated[File | None, tyro.conf.arg(metavar="FILE.html")] = None
+    """Write the page objects.html to another place too."""
+    seed: int = 0
+    """The same seed finds the same objects."""
+    cache_gb: float = CACHE_GB
+    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
+
+    def check(self) -> None:
+        """Raise BadInput for numbers that cannot be."""
+        if self.clusters < 2 or self.most < 1:
+            raise BadInput(
+                f"--clusters is {self.clusters} and --most {self.most}; give 2 clusters or more, and 1 object or more"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Discovered(Result):
+    """Objects discovered in images."""
+
+    images: tuple[str, ...]
+    """Those that could be read, in their order."""
+    objects: tuple[int, ...]
+    """Objects of each."""
+    failed: tuple[str, ...]
+    """Paths of those that could not be read."""
+    page: Path
+    instances: Path
+    measured: str
+    """How good what looked is on real images, in words."""
+    report: Path | None = None
+    """Where the page is too."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Write all of it as JSON values."""
+        images = [{"path": path, "objects": count} for path, count in zip(self.images, self.objects, strict=True)]
+        content: dict[str, Any] = {
+            "images": images,
+            "failed": list(self.failed),
+            "page": str(self.page),
+            "instances": str(self.instances),
+            "measured": self.measured,
+        }
+        return content if self.report is None else {**content, "report": str(self.report)}
+
+    def as_text(self) -> str:
+        """Count the objects, and say where they are."""
+        count = f"{sum(self.objects)} objects in {len(self.images)} images"
+        report = "" if self.report is None else f"\nreport    {self.report}"
+        return f"{count}\npage      {self.page}{report}\nmasks     {self.instances}\nhow good  {self.measured}"
+
+    def failure(self) -> str | None:
+        """Count the images that could not be read."""
+        count = len(self.failed) + len(self.images)
+        where = f"the others are in {self.page.parent}"
+        return f"{len(self.failed)} of {count} images could not be read; {where}" if self.failed else None
+
+
+@verb(DiscoverOptions, data=("images",))
+def discover(options: DiscoverOptions, listener: Listener) -> Discovered:
+    """Find objects in images without labels: masks, drawn images and a page that shows them all.
+
+    Raises BadInput: there are no images or none can be read, the model is unknown, or the folder cannot be written.
+    """
+    options.check()
+    report = check_report(options.report)
+    from tapetum.app.see.classify import image_sources
+    from tapetum.app.see.image_features import image_features_of
+    from tapetum.core.files import whole_file, whole_folder, write_text
+
+    files, look, out = image_sources(options.images, "discover"), image_features_of(options.model), Path(options.out)
+    with whole_folder(out, (PAGE, INSTANCES)) as folder:
+        images, failed, page = _discover_all(options, files, look, folder, listener)
+    if report is not None:
+        with whole_file(report) as temporary:
+            write_text(temporary, page)
+    return Discovered(
+        images=tuple(image.file_name for image in images),
+        objects=tuple(len(image.instances) for image in images),
+        failed=failed,
+        page=out / PAGE,
+        instances=out / INSTANCES,
+        measured=MEASURED.get(options.model, _NOT_MEASURED),
+        report=report,
+    )
+
+
+def _discover_all(
+    options: DiscoverOptions, files: Sequence[tuple[str, Any]], look: Any, folder: Path, listener: Listener
+) -> "tuple[list[CocoImage], tuple[str, ...], str]":
+    """Find the objects of all images and write what there is to see into the folder; the page is given too."""
+    import numpy as np
+    from PIL import Image
+
+    from tapetum.app.report.page import report_html
+    from tapetum.app.see.report import objects_report
+    from tapetum.core.files import write_text
+    from tapetum.data.coco import CocoImage, instance, write_instances
+    from tapetum.systems.odin.objects import find_objects
+    from tapetum.video.read import read_image
+
+    images: list[CocoImage] = []
+    shown: list[tuple[str, list[float], Callable[[], np.ndarray | None]]] = []
+    failed: list[str] = []
+    for done, (name, source) in enumerate(files, 1):
+        try:
+            image = read_image(source, name)
+            masks, _ = find_objects(image, look, options.clusters, most=options.most, seed=options.seed)
+        except BadInput as error:
+            if len(files) == 1:
+                raise
+            listener.note(str(error))
+            failed.append(name)
+            continue
+        finally:
+            listener.progress("discovering", done, len(files))
+        number, drawn = len(images) + 1, _drawn(image, masks)
+        file = folder / f"{number:05d}-{Path(name).stem}.jpg"
+        Image.fromarray(drawn).save(file, quality=90)
+        scores = np.asarray(masks.scores).tolist()
+        shown.append((name, scores, partial(_pair, source, name, file)))
+        scored = zip(masks.masks, scores, strict=True)
+        instances = [instance(1, mask, score=round(score, 4)) for mask, score in scored]
+        height, width = image.shape[:2]
+        images.append(CocoImage(id=number, file_name=name, height=height, width=width, instances=instances))
+    if not images:
+        raise BadInput(f"none of {len(files)} images could be read; give png, jpg or another common format")
+    lines = [
+        f"By {options.model}, {options.clusters} clusters. Colours tell objects of one image apart and mean nothing else.",
+        f"How good that is: {MEASURED.get(options.model, _NOT_MEASURED)}.",
+    ]
+    page = report_html(objects_report(shown, failed, lines), partial(listener.progress, "page"))
+    write_text(folder / PAGE, page)
+    write_instances(folder / INSTANCES, lambda: images, {1: "object"})
+    return images, tuple(failed), page
+
+
+def _drawn(image: "np.ndarray", masks: "Masks") -> "np.ndarray":
+    from tapetum.types import Masks as Regions
+    from tapetum.video.draw_regions import draw_regions, enlarged
+
+    larger, times = enlarged(image)
+    whole = masks.masks.repeat(times, 1).repeat(times, 2) if times > 1 else masks.masks
+    return draw_regions(larger, masks=Regions(masks=whole, labels=masks.labels, scores=masks.scores))
+
+
+def _pair(source: Any, name: str, file: Path) -> "np.ndarray | None":
+    """An image beside what was discovered in it; None where it is gone."""
+    import numpy as np
+
+    from tapetum.video.draw_regions import enlarged
+    from tapetum.video.read import read_image
+
+    try:
+        return np.concatenate([enlarged(read_image(source, name))[0], read_image(file, name)], axis=1)
+    except BadInput:
+        return None

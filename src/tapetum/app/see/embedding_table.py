@@ -1,0 +1,120 @@
+"""Tables of embeddings, which `tapetum embed` writes and `tapetum search` reads: a row a piece, .parquet or .npz."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
+
+from tapetum.core.errors import BadInput
+from tapetum.core.reading import no_pipe, read_bytes
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tapetum.app.see.embed import Embedded
+
+
+def check_table(path: Path) -> None:
+    """Raise BadInput for another ending than .parquet or .npz, MissingExtra for parquet without pyarrow."""
+    if path.suffix not in (".parquet", ".npz"):
+        raise BadInput(f"--out {path}: the ending must be .parquet or .npz")
+    if path.suffix == ".parquet":
+        from tapetum.core.tables import pyarrow_for
+
+        pyarrow_for("writing parquet")
+
+
+def write_table(made: "Embedded", path: Path) -> None:
+    """Write a row a piece: path, start_s and stop_s (empty for images), modalities, embedding; .parquet or .npz.
+
+    With neighbours, also neighbours (numbers of rows, -1 where there are no more) and cosines. Raises BadInput for another
+    ending, MissingExtra for parquet without pyarrow.
+    """
+    from tapetum.core.files import whole_file
+
+    check_table(path)
+    with whole_file(path) as temporary:
+        (_write_npz if path.suffix == ".npz" else _write_parquet)(made, temporary)
+
+
+def read_table(path: Path) -> "dict[str, np.ndarray]":
+    """Read path, start_s, stop_s, embedding, `model`, which made them, and `reference`, by which it is loaded ("" if unknown).
+
+    Raises BadInput for what is no such table, or does not say which model made it.
+    """
+    import numpy as np
+
+    needed = "path", "start_s", "stop_s", "embedding", "model"
+    try:
+        if path.suffix == ".npz":
+            with np.load(no_pipe(path), allow_pickle=False) as file:
+                if "embedding" in file and "model" not in file:
+                    raise BadInput(f"{path} does not say which model made it; make it again: tapetum embed ... --out {path}")
+                reference = file["reference"] if "reference" in file else np.array("")
+                return {name: file[name] for name in needed} | {"reference": reference}
+        if path.suffix == ".parquet":
+            from tapetum.core.tables import from_parquet
+
+            columns = from_parquet(read_bytes(path))
+            about = {"embedding": np.stack([*columns["embedding"]]), **_made_by(path)}
+            return {name: columns[name] for name in needed[:3]} | about
+    except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
+        raise BadInput(
+            f"{path} is no table of tapetum embed for search ({str(error)[:60]}); make one with the model"
+        ) from error
+    raise BadInput(f"{path} is no table; give the .parquet or .npz that tapetum embed wrote")
+
+
+def _made_by(path: Path) -> "dict[str, np.ndarray]":
+    import numpy as np
+
+    from tapetum.core.tables import parquet_file, pyarrow_for
+
+    file = parquet_file(path, "reading parquet")
+    about = pyarrow_for("reading parquet")[1].read_schema(file).metadata or {}
+    if b"tapetum_model" not in about:
+        raise BadInput(f"{path} does not say which model made it; make it again: tapetum embed ... --out {path}")
+    return {
+        "model": np.array(about[b"tapetum_model"].decode()),
+        "reference": np.array(about.get(b"tapetum_reference", b"").decode()),
+    }
+
+
+def _write_npz(made: "Embedded", file: Path) -> None:
+    import numpy as np
+
+    nothing = float("nan")
+    columns: dict[str, Any] = {
+        "path": np.array(made.paths),
+        "start_s": np.array([nothing if start is None else start for start in made.start_s]),
+        "stop_s": np.array([nothing if stop is None else stop for stop in made.stop_s]),
+        "modalities": np.array([" ".join(names) for names in made.modalities]),
+        "embedding": made.vectors,
+    }
+    if made.neighbours is not None:
+        columns |= {"neighbours": made.neighbours, "cosines": made.cosines}
+    if made.model is not None:
+        columns |= {"model": np.array(made.model), "reference": np.array(made.reference or "")}
+    with open(file, "wb") as target:
+        np.savez(target, **columns)
+
+
+def _write_parquet(made: "Embedded", file: Path) -> None:
+    from tapetum.core.files import writable
+    from tapetum.core.tables import pyarrow_for
+
+    pa, parquet = pyarrow_for("writing parquet")
+    columns = {
+        "path": pa.array([writable(path) for path in made.paths], pa.string()),
+        "start_s": pa.array(made.start_s, pa.float64()),
+        "stop_s": pa.array(made.stop_s, pa.float64()),
+        "modalities": pa.array([list(names) for names in made.modalities], pa.list_(pa.string())),
+        "embedding": pa.array(list(made.vectors), pa.list_(pa.float32())),
+    }
+    if made.neighbours is not None and made.cosines is not None:
+        columns["neighbours"] = pa.array(list(made.neighbours), pa.list_(pa.int64()))
+        columns["cosines"] = pa.array(list(made.cosines), pa.list_(pa.float32()))
+    about = None
+    if made.model is not None:
+        about = {"tapetum_model": writable(made.model), "tapetum_reference": writable(made.reference or "")}
+    with open(file, "wb") as target:
+        parquet.write_table(pa.table(columns).replace_schema_metadata(about), target)

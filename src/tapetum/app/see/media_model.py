@@ -1,0 +1,198 @@
+"""The model of an index of images and films: one set of weights makes vectors of files, images and words, and tags."""
+
+import io
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tapetum.app.see.word_models import fetch_command, installed_word_model, is_here, script_remark
+from tapetum.core.errors import BadInput
+from tapetum.core.plugins import is_reference, split_reference
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tapetum.encoders.embed import EmbeddedPiece
+    from tapetum.transfer.vector_index import IndexedPiece
+
+_BATCH = 16
+"""Images that the network looks at together."""
+_TAGS, _LEAST = 10, 0.01
+"""Tags of a piece at most, and their least probability."""
+_SIDE = 128
+"""Pixels of the longer side of a thumbnail."""
+_CLASSIFIER, _BUNDLED = "efficientnet-lite2", "resnet-nano"
+
+
+def default_model() -> str:
+    """Find the best model that is on this machine: one that reads words, else one that names things, else the bundled one."""
+    return installed_word_model() or (_CLASSIFIER if is_here(_CLASSIFIER) else _BUNDLED)
+
+
+def better_model(reads_words: bool) -> str | None:
+    """Say how to get a better model for an index; None where it reads words already."""
+    return None if reads_words else f"this model reads no words; for search in words {fetch_command()}"
+
+
+def portable(reference: str) -> str:
+    """Write a reference so that it holds in any working directory."""
+    return os.path.abspath(reference) if Path(reference).exists() else reference
+
+
+def stored_reference(about: Mapping[str, str]) -> str:
+    """Read what the weights of an index or a table are loaded by; "" where it does not say.
+
+    Raises BadInput for code: a file must not choose what is run.
+    """
+    reference = about.get("reference", "")
+    if is_reference(split_reference(reference, "encoder")[0], "encoder"):
+        raise BadInput(f"the index was made by code, {reference[:200]}; if you trust that, say so: --model {reference[:200]}")
+    return reference
+
+
+def identity_of(model: Any) -> str:
+    """Compute a hash of what decides a model's vectors: kind, config, preprocessing and weights."""
+    if callable(own := getattr(model, "identity", None)):
+        return str(own())
+    about = type(model).__name__, repr(getattr(model, "config", None)), repr(getattr(model, "preprocessing", None))
+    digest = blake2b("\n".join(about).encode(), digest_size=8)
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+class MediaModel:
+    """Weights that make vectors of files; some also of words, and some name what they see.
+
+    Raises BadInput for weights that make no vectors.
+    """
+
+    def __init__(self, reference: str, device: str | None = None):
+        from tapetum.encoders.embed import EncoderEmbedder
+        from tapetum.encoders.imagenet import class_names
+        from tapetum.hub.loading import find_loader, load
+        from tapetum.transfer.zero_shot import reads_words
+
+        find_loader(reference, "embed", trackers=False)  # what can be said without torch is said at once
+        model = load(reference, device)
+        if not hasattr(model, "embedder"):
+            raise BadInput(f"{reference} holds a {type(model).__name__}, which makes no vectors; give an encoder")
+        self.reference, self.identity = reference, identity_of(model)
+        self._model, self._embedder = model, model.embedder()
+        self._sees_frames = isinstance(self._embedder, EncoderEmbedder)
+        self._films = not self._sees_frames and hasattr(model, "embed_texts")
+        self.reads_words: bool = self._films or reads_words(model)
+        head = getattr(model, "head", None) if self._sees_frames else None
+        count = 0 if head is None else head.out_features
+        self.class_names: tuple[str, ...] = ()
+        """Names of the classes of its classifier; none where it has none, or nobody knows their names."""
+        if count:
+            self.class_names = model.class_names or (class_names() if count == len(class_names()) else ())
+
+    def embed_words(self, texts: Sequence[str]) -> "np.ndarray":
+        """Compute unit vectors of texts, float32 (n, channels). Raises BadInput where the model reads none."""
+        if self._films:
+            from tapetum.systems.longvideo.streaming import embed_words
+
+            return embed_words(self._model, texts)
+        if not self.reads_words:
+            raise BadInput(f"{self.reference} reads no words; give --image or --moment, or {fetch_command()}")
+        return self._model.embed_texts(texts)
+
+    def script_remark(self, words: str) -> str | None:
+        """Write a line where words are in a script that the model cannot read; None where it reads them."""
+        return script_remark(self.reference, self._model, [words])
+
+    def embed_image(self, frame: "np.ndarray") -> "np.ndarray":
+        """Compute the vector of an image, uint8 (h, w, 3): float32 (channels)."""
+        from tapetum.encoders.embed import EmbeddedPiece
+
+        return self._embedder.embed([EmbeddedPiece("", None, None, {"image": self._embedder.prepare(frame)})])[0]
+
+    @property
+    def channels(self) -> int:
+        """Numbers of a vector."""
+        import numpy as np
+
+        return len(self.embed_image(np.zeros((32, 32, 3), np.uint8)))
+
+    def look_at(self, path: Path) -> "tuple[list[IndexedPiece], np.ndarray]":
+        """Make the pieces of a file, an image or each second of a film, with their vectors, float32 (pieces, channels).
+
+        Frames are decoded one after the other, and none is held but a small batch. Raises BadInput for what cannot be read.
+        """
+        import numpy as np
+
+        pieces: list[IndexedPiece] = []
+        vectors: list[np.ndarray] = []
+        for batch, thumbnails in self._batches(path):
+            made = self._embedder.embed(batch)
+            vectors.append(made)
+            pieces += self._indexed(batch, thumbnails, made)
+        return pieces, np.concatenate(vectors)
+
+    def _batches(self, path: Path) -> "Iterator[tuple[list[EmbeddedPiece], list[bytes | None]]]":
+        batch: list[EmbeddedPiece] = []
+        thumbnails: list[bytes | None] = []
+        for piece, thumbnail in self._frames(path) if self._sees_frames else self._passages(path):
+            if batch and (len(batch) == _BATCH or piece.inputs.keys() != batch[0].inputs.keys()):
+                yield batch, thumbnails
+                batch, thumbnails = [], []
+            batch.append(piece)
+            thumbnails.append(thumbnail)
+        yield batch, thumbnails
+
+    def _frames(self, path: Path) -> "Iterator[tuple[EmbeddedPiece, bytes | None]]":
+        from tapetum.encoders.embed import EmbeddedPiece, frames_of
+
+        for start, stop, frame in frames_of(path):
+            yield EmbeddedPiece(str(path), start, stop, {"image": self._embedder.prepare(frame)}), thumbnail_of(frame)
+
+    def _passages(self, path: Path) -> "Iterator[tuple[EmbeddedPiece, bytes | None]]":
+        """Pieces of a network that looks at more than one frame at a time."""
+        import numpy as np
+
+        from tapetum.video import open_video
+
+        with open_video(path) as video:
+            times = video.timestamps - video.timestamps[0]
+            for piece in self._embedder.pieces(path):
+                middle = ((piece.start or 0.0) + (piece.stop or 0.0)) / 2
+                yield piece, thumbnail_of(video[int(np.abs(times - middle).argmin())])
+
+    def _indexed(
+        self, batch: "list[EmbeddedPiece]", thumbnails: list[bytes | None], vectors: "np.ndarray"
+    ) -> "list[IndexedPiece]":
+        from tapetum.transfer.vector_index import IndexedPiece
+
+        tags = self._tags(vectors) if self.class_names else [()] * len(batch)
+        return [
+            IndexedPiece(path=piece.file, start_s=piece.start, stop_s=piece.stop, thumbnail=small, tags=named)
+            for piece, small, named in zip(batch, thumbnails, tags, strict=True)
+        ]
+
+    def _tags(self, vectors: "np.ndarray") -> list[tuple[tuple[str, float], ...]]:
+        import torch
+
+        head = self._model.head
+        with torch.inference_mode():
+            pooled = torch.from_numpy(vectors).to(head.weight.device, head.weight.dtype)
+            likely, numbers = head(pooled).float().softmax(1).topk(min(_TAGS, len(self.class_names)))
+        return [
+            tuple((self.class_names[k], round(p, 4)) for p, k in zip(ps, ks, strict=True) if p >= _LEAST)
+            for ps, ks in zip(likely.tolist(), numbers.tolist(), strict=True)
+        ]
+
+
+def thumbnail_of(frame: "np.ndarray") -> bytes:
+    """Make a small JPEG of an image, uint8 (h, w, 3)."""
+    from PIL import Image
+
+    image = Image.fromarray(frame)
+    image.thumbnail((_SIDE, _SIDE))
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=75)
+    return out.getvalue()

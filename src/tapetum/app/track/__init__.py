@@ -1,0 +1,1 @@
+"""Verbs that follow points through video."""

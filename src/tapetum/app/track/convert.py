@@ -1,0 +1,96 @@
+"""`tapetum.convert`: tracks from one format or layout to another."""
+
+from contextlib import ExitStack
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from tapetum.app.verb import File, Listener, Result, count_frames, one_text, verb
+from tapetum.core.errors import BadInput
+from tapetum.core.files import same_place
+
+if TYPE_CHECKING:
+    from tapetum.types import Tracks
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """Convert tracks between npz, csv, json, parquet, tables of DeepLabCut and napari, and pickles of TAP-Vid, and into files
+    of SLEAP and COCO.
+
+    What IN is is told from its extension and header. What a layout does not hold is lost in it, such as queries and the
+    positions of hidden points; see docs/guides/other-programs.md.
+    """
+
+    source: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="IN")]
+    """File of tracks."""
+    target: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="OUT")]
+    """File to write: .npz, .csv, .json or .parquet, .csv for DeepLabCut and napari, .pkl for TAP-Vid, .h5 for SLEAP, .json for
+    COCO."""
+    _: KW_ONLY
+    to: Annotated[
+        Literal["dlc", "napari", "tapvid", "sleap", "coco"] | None, tyro.conf.arg(metavar="{dlc,napari,tapvid,sleap,coco}")
+    ] = None
+    """Layout to write; by default tapvid for .pkl, sleap (an analysis file) for .h5, and our own, which loses nothing, for all
+    else. coco is a data set of key points, without the images."""
+    video: Annotated[Any, one_text("VIDEO")] = None
+    """The video that the tracks come from. A TAP-Vid pickle needs it, for it holds the frames, and coco for their size. When
+    reading, it gives the number of frames, which napari does not know, and the size in pixels, in place of the frames in a
+    pickle."""
+    name: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """Which video of a TAP-Vid pickle that holds several."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Converted(Result):
+    """Tracks that were read and written again."""
+
+    tracks: "Tracks"
+    """The points."""
+    target: Path
+    """What was written."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Summarise."""
+        return {"points": self.tracks.points, "frames": self.tracks.frames, "tracks": str(self.target)}
+
+    def as_text(self) -> str:
+        """Summarise in a line."""
+        return f"{self.target}: {self.tracks.points} points in {self.tracks.frames} frames"
+
+
+@verb(ConvertOptions)
+def convert(options: ConvertOptions, listener: Listener) -> Converted:
+    """Convert tracks between npz, csv, json, parquet, tables of DeepLabCut and napari, and pickles of TAP-Vid, and into files
+    of SLEAP and COCO.
+
+    What the source is, is told from its extension and header. Raises BadInput for what cannot be read or written, and for a
+    video that is not that of the tracks.
+
+    >>> import tempfile
+    >>> import numpy as np
+    >>> import tapetum
+    >>> done = tapetum.track(np.zeros((3, 48, 64, 3), np.uint8), model="static", grid=2)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = done.tracks.save(f"{folder}/tracks.npz")
+    ...     tapetum.convert(f"{folder}/tracks.npz", f"{folder}/napari.csv", to="napari").as_json()["points"]
+    4
+    """
+    from tapetum.tracks.exchange import check_video, read_tracks, tracked_part, write_tracks
+    from tapetum.video import open_video
+
+    source, target = Path(options.source), Path(options.target)
+    if same_place(target, source):
+        raise BadInput(f"{source} would be overwritten by what is made of it; give OUT another name")
+    with ExitStack() as cleanup:
+        video = None if options.video is None else cleanup.enter_context(open_video(options.video))
+        if video is not None:
+            count_frames(video, options.video, listener)
+        tracks = read_tracks(source, video=video, name=options.name)
+        if video is not None:
+            video = tracked_part(video, tracks)
+            check_video(tracks, video)
+        write_tracks(tracks, target, options.to, video=video)
+    return Converted(tracks=tracks, target=target)

@@ -1,0 +1,278 @@
+"""`tapetum.track_live`: points through frames as they come, until the source ends or Ctrl-C."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tapetum.app.track.live_run import LiveFrame, LiveRun
+from tapetum.app.track.point_tasks import needs_network, open_reference, requested_points
+from tapetum.app.track.points import PointRequest
+from tapetum.app.track.track import OVERLAY, SHOWN_BY, TABLE, TRACKS, TrackSettings, file_lines, make_tracker, no_overlay, save
+from tapetum.app.track.track_files import one_file
+from tapetum.app.verb import File, Listener, Result, verb
+from tapetum.core.errors import BadInput, hide_secrets
+from tapetum.core.files import Results, results
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tapetum.types import Tracks
+    from tapetum.video import LiveVideo
+
+MODEL = "causal-tapir-nano"
+"""Tracker of those who ask for none."""
+
+
+Viewer = Callable[["np.ndarray"], bool]
+"""Takes a painted frame; False once nobody looks any more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackLiveOptions(TrackSettings):
+    """Options of `track_live`."""
+
+    source: str = field(kw_only=False)
+    """Number of a camera, an address such as rtsp://..., - for standard input, or a file."""
+    out: File | None = None
+    """Folder for overlay.mp4, tracks.npz and tracks.csv; None writes nothing."""
+    viewer: Viewer | None = None
+    """Is given each painted frame, uint8 (h, w, 3), and ends the run by giving False."""
+    each: Callable[[LiveFrame], None] | None = None
+    """Is given the points of each frame as soon as they are known, before anything is painted."""
+    redetect: bool = False
+    """Seek points that were hidden for long in the whole frame, and show them only once network and images agree."""
+
+    def check(self) -> None:
+        """Raise `BadInput` for options that do not fit together, or need the whole video."""
+        super().check()
+        if self.correct:
+            raise BadInput("--correct needs the whole video; leave --online out")
+        if self.three_d:
+            raise BadInput("--3d needs the whole video; leave --online out")
+        if self.view != "tracks":
+            raise BadInput(f"--view {self.view} needs the whole video; without it, or with tapetum show afterwards")
+        if self.min_confidence is not None:
+            raise BadInput("--min-confidence needs the whole video; leave --online out")
+        if self.cuts:
+            raise BadInput("--start, --end and --stride need the whole video; leave --online out")
+        if self.fps is not None:
+            raise BadInput("--fps needs the whole video; leave --online out, or draw again with tapetum show --fps")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrackedLive(Result):
+    """Points through frames as they came."""
+
+    came_in_parts = True
+
+    source: str
+    """What was given."""
+    width: int
+    """Width of the frames in pixels."""
+    height: int
+    frame_rate: float
+    """Frames per second, as the source says."""
+    model: str
+    """Name or file of the tracker."""
+    tracks: "Tracks"
+    """All that was followed; before its frame a point stands at its place, unseen."""
+    frames_dropped: int
+    """Frames that came too fast."""
+    seconds: float
+    """From the first frame to the last."""
+    latency: tuple[float, ...]
+    """Seconds from the moment when each frame had been decoded until its points were known. Of a pipe or a file, which wait,
+    from the moment when the frame was taken up: how long it had waited there is no delay of ours."""
+    out: Path | None
+    """Folder of overlay.mp4, tracks.npz and tracks.csv; None where nothing is written."""
+    overlay: Path | None
+    """The painted frames; None where nothing is written, or they could not be."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Summarise."""
+        import numpy as np
+
+        milliseconds = np.array(self.latency) * 1000
+        content = {
+            "video": self.source,
+            "width": self.width,
+            "height": self.height,
+            "rate": self.frame_rate,
+            "model": self.model,
+            "points": self.tracks.points,
+            "visible_share": float(self.tracks.visible.mean()),
+            "frames": self.tracks.frames,
+            "frames_dropped": self.frames_dropped,
+            "frames_per_second": self.tracks.frames / self.seconds,
+            "latency_ms_median": float(np.median(milliseconds)),
+            "latency_ms_95": float(np.percentile(milliseconds, 95)),
+            "latency_ms_max": float(milliseconds.max()),
+        }
+        if self.out is None:
+            return content
+        files = {"tracks": TRACKS, "table": TABLE}
+        content["overlay"] = self.overlay and str(self.overlay)
+        return content | {name: str(self.out / file) for name, file in files.items()}
+
+    def as_text(self) -> str:
+        """Summarise, with the files."""
+        content = self.as_json()
+        latency = (content[f"latency_ms_{name}"] for name in ("median", "95", "max"))
+        median, most_of_them, most = (f"{value:.0f}" for value in latency)
+        return "\n".join(
+            (
+                f"followed {content['points']} points through {content['frames']} frames of {self.source}"
+                f" ({self.width}x{self.height}) with {self.model}: {content['frames_per_second']:.1f} frames/s,"
+                f" {self.frames_dropped} dropped",
+                f"latency  {median} ms (median), {most_of_them} (95 %), {most} (most)",
+                *file_lines(content),
+            )
+        )
+
+
+@verb(TrackLiveOptions, data=SHOWN_BY)
+def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
+    """Track points through frames as they come, with a causal model; what comes too fast is dropped.
+
+    It ends with the source, when `viewer` gives False, or with Ctrl-C, SIGTERM or SIGHUP. Where the overlay cannot be written,
+    such as on a full disk, the listener hears of it and points are followed without. Where the source fails, what was followed
+    until then is written before that is raised.
+
+    Raises BadInput for a model that needs the future, and for a source that cannot be opened or fails.
+    """
+    from tapetum.tracks.tracker import check_redetects
+    from tapetum.video import LiveVideo
+
+    options.check()
+    model, out = options.model or MODEL, None if options.out is None else Path(options.out)
+    if (file := one_file(out)) is not None:
+        raise BadInput(f"--out {file} is one file, and following a source writes several; give a folder")
+    start = getattr(tracker := make_tracker(options, MODEL), "start", None)
+    network = getattr(tracker, "model", None)
+    if start is None or (network is not None and not network.config.causal):
+        raise BadInput(f"{model} needs the future; --online takes a causal model, such as {MODEL}")
+    if options.redetect:
+        check_redetects(tracker)
+        if options.reference is not None:
+            raise BadInput("--redetect needs points of a frame of the video, and these are of --reference; leave one out")
+    with ExitStack() as cleanup:
+        written = None if out is None else cleanup.enter_context(results(out, (OVERLAY, TRACKS, TABLE)))
+        live = cleanup.enter_context(LiveVideo(options.source))
+        shown = None if options.reference is None else _shown(options, tracker, cleanup, listener)
+        run = LiveRun(live, tracker, options, listener, shown)  # type: ignore[arg-type]
+        begin = time.perf_counter()
+        try:
+            with stopped_by_signals(live, listener):
+                overlay = _follow(run, written, live, listener)
+        except BaseException as error:
+            if run.frame_results and written is not None:
+                save(run.tracks(), written.folder)
+                written.commit(instead_of=(OVERLAY,))
+                error.add_note(f"what was followed until then, {len(run.frame_results)} frames, is in {out}")
+            raise
+        seconds = time.perf_counter() - begin
+        if not run.frame_results:
+            raise BadInput(f"{options.source} gave no frame; is anything sent there?")
+        if never := run.never():
+            listener.note(
+                f"{len(never)} of {len(run.queries)} points were not followed: frame {never[0][0]:g} never came "
+                f"({len(run.frame_results)} frames did)"
+            )
+        if len(never) == len(run.queries):
+            raise BadInput(
+                f"no point was followed: {options.source} ended after {len(run.frame_results)} frames, before the frame of any "
+                "point; give points on earlier frames"
+            )
+        tracks = run.tracks()
+        if written is not None:
+            save(tracks, written.folder)
+            written.commit(instead_of=(OVERLAY,))
+        return TrackedLive(
+            source=hide_secrets(options.source),
+            width=run.size[0],
+            height=run.size[1],
+            frame_rate=live.frame_rate,
+            model=model,
+            tracks=tracks,
+            frames_dropped=live.dropped,
+            seconds=seconds,
+            latency=tuple(run.latency),
+            out=out,
+            overlay=None if out is None or overlay is None else out / overlay,
+        )
+
+
+def _follow(run: LiveRun, written: "Results | None", live: "LiveVideo", listener: Listener) -> str | None:
+    """Follows to the end; gives the name of the overlay, or None where there is none."""
+    from tapetum.video import write_video
+
+    painted, own = run.painted(), []
+
+    def frames() -> Iterator["np.ndarray"]:
+        try:
+            yield from painted
+        except Exception as error:
+            own.append(error)
+            raise
+
+    if written is not None and not run.options.no_overlay:
+        try:
+            write_video(written.folder / OVERLAY, frames(), live.frame_rate)
+            return OVERLAY
+        except Exception as error:
+            if own or not run.frame_results:  # it is not the overlay that failed
+                raise
+            listener.note(f"{no_overlay(error)}; following goes on without")
+    for _ in painted:
+        pass
+    return None
+
+
+def _shown(
+    options: TrackLiveOptions, tracker: object, cleanup: ExitStack, listener: Listener
+) -> "tuple[np.ndarray, PointRequest]":
+    """The image that shows the points, and the points in it."""
+    needs_network(tracker)
+    video = open_reference(options, cleanup, listener)
+    request = requested_points(options, video.width, video.height, len(video))
+    frames = {point[0] for point in request.points}
+    if len(frames) > 1 or (frame := frames.pop()) != round(frame):
+        raise BadInput("points are on several frames of --reference; with --online give those of one frame, or an image")
+    if request.ids is not None:
+        raise BadInput("a point is clicked twice in --reference; with --online give one place for each")
+    return video[round(frame)], request
+
+
+@contextmanager
+def stopped_by_signals(
+    live: "LiveVideo", listener: Listener, message: str = "interrupted; writing what was followed"
+) -> Iterator[None]:
+    """End `live` at the first Ctrl-C, SIGTERM or SIGHUP as the end of its source does, so that what was followed is written.
+
+    A second interrupts.
+    """
+    if threading.current_thread() is not threading.main_thread():  # others hear of no signals
+        yield
+        return
+    before: dict[int, Any] = {}
+
+    def restore() -> None:
+        for number in list(before):
+            signal.signal(number, before.pop(number))
+
+    def stop(*_: object) -> None:
+        restore()
+        live.stop()
+        listener.note(message)
+
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before |= {n: signal.signal(n, stop) for n in numbers if n == signal.SIGINT or signal.getsignal(n) is not signal.SIG_IGN}
+    try:
+        yield
+    finally:
+        restore()

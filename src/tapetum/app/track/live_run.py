@@ -1,0 +1,249 @@
+"""One run of point tracking over a live source: its queries, tracks, reports of frames, and drawing."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tapetum.app.track.cut import sizes_of
+from tapetum.app.track.point_tasks import requested_points
+from tapetum.app.track.points import PointRequest
+from tapetum.app.track.show import DrawSettings
+from tapetum.app.verb import Listener, Result
+from tapetum.core.errors import BadInput
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tapetum.app.track.live import TrackLiveOptions
+    from tapetum.app.track.points import Point
+    from tapetum.systems.tap.tracking.tracker import OnlineState, TapirTracker
+    from tapetum.types import Tracks
+    from tapetum.video import LiveVideo
+    from tapetum.video.live import CapturedFrame
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LiveFrame(Result):
+    """Points in one frame of a live source."""
+
+    frame: int
+    """Number of the frame in the source, dropped ones counted."""
+    time_s: float
+    """Seconds, as the source states them; by number and rate where it states none."""
+    ids: "np.ndarray"
+    """int (n,): of the points that are followed by now, as in the tables."""
+    xy: "np.ndarray"
+    """float32 (n, 2): raster pixels."""
+    confidence: "np.ndarray"
+    """float32 (n,): above 0.5 a point is visible."""
+    names: tuple[str, ...] | None = None
+    """What the points are called, where they have names."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Write the frame as the values of a line of JSON."""
+        points = []
+        for row, (number, (x, y), sure) in enumerate(zip(self.ids, self.xy, self.confidence, strict=True)):
+            point = {"id": int(number), "x": round(float(x), 3), "y": round(float(y), 3)}
+            point |= {"visible": bool(sure > 0.5), "confidence": round(float(sure), 4)}
+            points.append(point if self.names is None else {**point, "name": self.names[row]})
+        return {"type": "frame", "frame": self.frame, "time_s": round(self.time_s, 6), "points": points}
+
+    def as_text(self) -> str:
+        """Write nothing: points of a live video are painted, or printed as JSON."""
+        return ""
+
+
+class LiveRun:
+    """One run over a live video: what was seen, and how long it took."""
+
+    def __init__(
+        self,
+        live: "LiveVideo",
+        tracker: "TapirTracker",
+        options: "TrackLiveOptions",
+        listener: Listener,
+        shown: "tuple[np.ndarray, PointRequest] | None" = None,
+    ):
+        """`shown` is another image, and points in that."""
+        self.live, self.tracker, self.options, self.listener, self.shown = live, tracker, options, listener, shown
+        self.paints = options.viewer is not None or (options.out is not None and not options.no_overlay)
+        self.queries: list[Point] = []
+        self.names: tuple[str, ...] | None = None
+        self.frame_results: list[Any] = []
+        self.times: list[float] = []
+        self.numbers: list[int] = []
+        self.latency: list[float] = []
+        self.size = (0, 0)
+        self.last = -1
+
+    def painted(self) -> Iterator["np.ndarray"]:
+        """Yield painted frames, while points are followed; the frames as they came where nobody looks at them."""
+        painter = None
+        for xy, confidence, moment in self.followed():
+            frame = moment.frame
+            if self.paints:
+                painter = painter or LivePainter(self.options, self.places, *self.size, self.names)
+                frame = painter.paint(frame, xy, confidence > 0.5)
+            yield frame
+            if self.options.viewer is not None and not self.options.viewer(frame):
+                break
+        self.listener.status("")
+
+    def followed(self) -> Iterator[tuple["np.ndarray", "np.ndarray", "CapturedFrame"]]:
+        """Yield place and confidence of all points in each frame, and the frame."""
+        import numpy as np
+
+        begin = None
+        stream = None
+        for moment in self.live:
+            begun = time.perf_counter()
+            begin = begin or begun
+            self.last = moment.number
+            if not self.numbers:
+                self._begin(moment.frame)
+            frame = self._shrunk(moment.frame)
+            due = sum(query[0] <= moment.number for query in self.queries)
+            known = 0 if stream is None else len(stream)
+            if stream is None and due:
+                stream = self._started(frame, self.places[:due] * self.scale)
+            elif stream is not None and due > known:
+                stream = self.tracker.add(stream, frame, self.places[known:due] * self.scale)
+            xy, confidence = self.places.copy(), np.zeros(len(self.places), np.float32)
+            if stream is not None:
+                stream, now = self.tracker.step(stream, frame)
+                xy[:due], confidence[:due] = now.xy / self.scale, now.confidence
+            self.frame_results.append((xy, confidence))
+            self.times.append(moment.time_s)
+            self.numbers.append(moment.number)
+            if self.options.each is not None:
+                names = None if self.names is None else self.names[:due]
+                points = {"ids": np.arange(due), "xy": xy[:due], "confidence": confidence[:due], "names": names}
+                self.options.each(LiveFrame(frame=moment.number, time_s=moment.time_s, **points))
+            done = time.perf_counter()
+            self.latency.append(done - (moment.arrived if self.live.drop else begun))
+            self._tell(done - begin, int((confidence > 0.5).sum()), due)
+            yield xy, confidence, moment
+
+    def _begin(self, frame: "np.ndarray") -> None:
+        """Choose points for frames such as the first, and the size in which the tracker sees them."""
+        import numpy as np
+
+        from tapetum.video.subset import parse_size
+
+        height, width = frame.shape[:2]
+        self.size = (width, height)
+        self.small = parse_size(self.options.resize, width, height) if self.options.resize else self.size
+        self.scale = np.array(self.small, np.float32) / np.array(self.size, np.float32)
+        self._choose(width, height)
+        self.places = np.array([query[1:] for query in self.queries], np.float32)
+
+    def _shrunk(self, frame: "np.ndarray") -> "np.ndarray":
+        from tapetum.video.subset import resize_frame
+
+        return resize_frame(frame, *self.small)
+
+    def _tell(self, seconds: float, visible: int, due: int) -> None:
+        """Let the listener hear how it goes."""
+        count = len(self.frame_results)
+        pace = f"{count / seconds:.1f} frames/s, " if seconds > 0.2 else ""
+        self.listener.status(
+            f"frame {self.last}: {visible} of {due} points visible, {pace}latency {1000 * self.latency[-1]:.0f} ms"
+            f"{f', {self.live.dropped} frames dropped' if self.live.dropped else ''}"
+        )
+
+    def _choose(self, width: int, height: int) -> None:
+        """Choose points, earliest first, as the stream takes them up; those of another image are sought at once."""
+        request = _request(self.options, width, height) if self.shown is None else self.shown[1]
+        order = sorted(range(len(request.points)), key=lambda number: request.points[number][0])
+        self.queries = [request.points[number] for number in order]
+        if self.shown is not None:
+            down, across = height / self.shown[0].shape[0], width / self.shown[0].shape[1]
+            self.queries = [(0.0, x * across, y * down) for _, x, y in self.queries]
+        self.names = None if request.names is None else tuple(request.names[number] for number in order)
+
+    def _started(self, frame: "np.ndarray", places: "np.ndarray") -> "OnlineState":
+        sizes = sizes_of(self.tracker, self.small, self.size)
+        if self.shown is None:
+            more: dict[str, Any] = {"redetect": True} if self.options.redetect else {}
+            return self.tracker.start(frame, places, **sizes, **more)
+        image, request = self.shown
+        return self.tracker.start(frame, [point[1:] for point in request.points], reference=image, **sizes)
+
+    def never(self) -> "list[Point]":
+        """List the points whose frame never came, earliest first."""
+        return [query for query in self.queries if query[0] > self.last]
+
+    def tracks(self) -> "Tracks":
+        """Collect all tracks so far; before its frame a point stands at its place, not visible."""
+        import numpy as np
+
+        from tapetum.types import Tracks
+
+        count = len(self.queries) - len(self.never())
+        numbers, queries = np.array(self.numbers), np.array(self.queries[:count], np.float32)
+        if (numbers != np.arange(len(numbers))).any():  # frames were dropped: those on which points were taken up count
+            queries[:, 0] = np.searchsorted(numbers, queries[:, 0])
+        confidence = np.stack([result[1][:count] for result in self.frame_results], 1)
+        xy = np.stack([result[0][:count] for result in self.frame_results], 1)
+        return Tracks(
+            xy=xy,
+            visible=confidence > 0.5,
+            confidence=confidence,
+            queries=queries if self.shown is None else _most_confident(xy, confidence),
+            names=None if self.names is None else self.names[:count],
+            clicked=None if self.shown is None else np.zeros(confidence.shape, np.bool_),
+            times=np.round(self.times, 9),
+            numbers=numbers,
+        )
+
+
+def _most_confident(xy: "np.ndarray", confidence: "np.ndarray") -> "np.ndarray":
+    """(n, 3): frame, x, y of each point where it is seen most surely."""
+    import numpy as np
+
+    best = confidence.argmax(1)
+    return np.column_stack([best, xy[np.arange(len(xy)), best]])
+
+
+def _request(options: "TrackLiveOptions", width: int, height: int) -> PointRequest:
+    """The points that are asked for in frames, of which nobody knows how many will come."""
+    request = requested_points(options, width, height, None)
+    if request.ids is not None:
+        raise BadInput("a point is clicked twice, which needs the whole video; leave --online out, or give each its own id")
+    return request
+
+
+class LivePainter:
+    """Paints frames of one size, as settings say."""
+
+    def __init__(
+        self,
+        settings: DrawSettings,
+        places: "np.ndarray",
+        width: int,
+        height: int,
+        names: tuple[str, ...] | None = None,
+    ):
+        """For points that begin at these `places` (n, 2), and frames of this size."""
+        import numpy as np
+
+        from tapetum.video import TrackPainter, point_colours
+
+        self._size = settings.scaled(width, height)
+        self._scale = np.array(self._size, np.float32) / np.array((width, height), np.float32)
+        self._painter = TrackPainter(
+            self._size[1],
+            self._size[0],
+            point_colours(places, width, height),
+            trail=settings.trail,
+            radius=settings.radius,
+            rings=settings.rings == "yes",
+            labels=settings.labels(len(places), names),
+        )
+
+    def paint(self, frame: "np.ndarray", xy: "np.ndarray", visible: "np.ndarray") -> "np.ndarray":
+        """Draw n points (n, 2) on the frame, in the size of the overlay."""
+        from tapetum.video.subset import resize_frame
+
+        return self._painter.paint(resize_frame(frame, *self._size), xy * self._scale, visible)

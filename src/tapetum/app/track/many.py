@@ -1,0 +1,280 @@
+"""`tapetum.track_many`: several videos, one after the other or with Ray, each in the output once, whatever is killed.
+
+A video's folder appears whole, with summary.json in it; a video that has one made with the same options is done. Videos that
+cannot be tracked are named, and stop no other.
+"""
+
+import glob
+import json
+import os
+import re
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from tapetum.app.report import check_report
+from tapetum.app.track.track import MODEL, SHOWN_BY, TRACKS, TrackOptions, TrackSettings, make_tracker, track_into
+from tapetum.app.track.track_files import one_file
+from tapetum.app.verb import File, Listener, Result, narrowed, verb
+from tapetum.core.copies import place_name, with_addresses
+from tapetum.core.devices import choose_dtype
+from tapetum.core.errors import BadInput, TapetumError
+from tapetum.core.files import whole_file, write_text
+from tapetum.core.finished import read_finished, remove_unfinished, write_finished
+from tapetum.core.identity import Outdated, stamp
+from tapetum.core.jobs import gpus_for, run_jobs
+from tapetum.core.provenance import check
+from tapetum.hub.registry import weights_fingerprint
+
+SUMMARY, TABLE = "summary.json", "videos.json"
+"""What is said of a video in its folder, and of all of them beside their folders."""
+_POINT = re.compile(r"[^/,]{1,40}(,[-+.\de]{1,20}){2,3}")
+"""Looks like a point, or a correction."""
+WITHOUT_EFFECT = {"device", "keep_features", "cache_gb"}
+"""Settings that leave the tracks of a video as they are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackManyOptions(TrackSettings):
+    """Options of `track_many`."""
+
+    videos: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="VIDEO ...")] = field(kw_only=False)
+    """Video file, folder of images, npy/npz array, or episode of a LeRobot data set (SET#episode=3); several of them, or a
+    folder of videos or a whole such set, to track in each; or addresses of these (s3://, gs://, https://, hf://). With --online
+    also the number of a camera, the address of a stream such as rtsp://..., or - for standard input."""
+    out: Annotated[File | None, tyro.conf.arg(metavar="DIR|FILE")] = None
+    """Folder for the results; by default the name of the video with -tracks. Of several videos each has a folder in it, and
+    those that are done are not done again. Of one video also a single file: .csv, .npz, .json or .parquet (tracks), .mp4."""
+    engine: Literal["local", "ray"] = "local"
+    """What works on several videos: processes of this machine, or Ray on a cluster or this machine (needs tapetum[cluster])."""
+    workers: int = 1
+    """Processes that work at a time on this machine, each on a video."""
+    report: Annotated[File | None, tyro.conf.arg(metavar="FILE.html")] = None
+    """Write a page that needs no network: of one video the film with its points, which are tracked back to tell where they may
+    be lost; of several a row each; what to look at first on top."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackedMany(Result):
+    """Results of several videos."""
+
+    out: Path
+    """The folder in which each has its own, and videos.json with the summaries."""
+    videos: tuple[dict[str, Any], ...]
+    """For each what `Tracked.as_json` says of it; of one that could not be tracked its name and what the trouble is."""
+    no_overlay: bool = False
+    """None was asked for."""
+    report: Path | None = None
+    """The page that was asked for."""
+
+    @property
+    def failed(self) -> list[dict[str, Any]]:
+        """List the videos that could not be tracked."""
+        return [summary for summary in self.videos if "trouble" in summary]
+
+    @property
+    def undrawn(self) -> list[dict[str, Any]]:
+        """List the videos that were tracked, but have no overlay, though one was requested."""
+        return [summary for summary in self.done if not summary["overlay"] and not self.no_overlay]
+
+    @property
+    def done(self) -> list[dict[str, Any]]:
+        """List the videos that were tracked."""
+        return [summary for summary in self.videos if "trouble" not in summary]
+
+    def as_json(self) -> dict[str, Any]:
+        """Summarise."""
+        content: dict[str, Any] = {"videos": list(self.videos)}
+        return content if self.report is None else {**content, "report": str(self.report)}
+
+    def as_text(self) -> str:
+        """Summarise, with the files."""
+        places = sum(summary["points"] * summary["frames"] for summary in self.done)
+        lines = [f"tracked in {len(self.done)} of {len(self.videos)} videos, {places} places"]
+        lines += [f"results  {self.out}", f"table    {self.out / TABLE}"]
+        return "\n".join(lines if self.report is None else [*lines, f"report   {self.report}"])
+
+    def failure(self) -> str | None:
+        """List the videos that could not be tracked."""
+        if not (failed := [summary["video"] for summary in self.failed]):
+            return None
+        return f"{len(failed)} of {len(self.videos)} videos could not be tracked ({', '.join(failed[:3])}); see above"
+
+
+@verb(TrackManyOptions, data=("videos", *SHOWN_BY))
+def track_many(options: TrackManyOptions, listener: Listener) -> TrackedMany:
+    """Track points through several videos, into folders in `out` (by default tracks).
+
+    Videos that cannot be tracked are in the result too, and the listener hears of them. Raises BadInput where there is nothing
+    to track, or two videos would have their results in one folder.
+
+    >>> import tempfile
+    >>> import numpy as np
+    >>> import tapetum
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("a", "b"):
+    ...         np.save(f"{folder}/{name}.npy", np.zeros((3, 48, 64, 3), np.uint8))
+    ...     files = f"{folder}/a.npy", f"{folder}/b.npy"
+    ...     many = tapetum.track_many(files, model="static", grid=2, out=f"{folder}/out")
+    >>> len(many.done), many.failed, many.videos[0]["points"]
+    (2, [], 4)
+    """
+    options.check()
+    report = check_report(options.report)
+    named = find_sources(options.videos)
+    if options.correct:
+        raise BadInput("--correct works on the tracks of one video; give that one, without --engine ray")
+    out = Path(options.out or "tracks")
+    if one_file(out) is not None:
+        raise BadInput(f"--out {out} is one file, and {len(named)} videos are tracked, each into its own; give a folder")
+    if out.exists() and not out.is_dir():
+        raise BadInput(f"{out} is a file; give --out a folder, or a name that is free")
+    check(out / TABLE)
+    given = narrowed(TrackSettings, options, keep_features=options.keep_features or 0)
+    settings = _settings(given)
+    if options.workers < 1:
+        raise BadInput(f"--workers is {options.workers}; it must be 1 or more")
+    if options.engine == "ray":
+        out, named = Path(os.path.realpath(out)), [(name, os.path.realpath(source)) for name, source in named]
+    alone = options.engine == "local" and options.workers == 1
+    work = partial(_summary, given, settings, out, listener if alone else Listener())  # what other processes say, nobody hears
+    outdated = Outdated(listener.note)
+    results = [_before(out / name, partial(_stamp, settings, source), outdated) for name, source in named]
+    outdated.say(out)
+    waiting = [number for number, summary in enumerate(results) if not summary]
+    jobs = [named[number] for number in waiting]
+    for job, summary in run_jobs(
+        work,
+        jobs,
+        partial(_OneTracker, given),
+        engine=options.engine,
+        workers=options.workers,
+        gpus=gpus_for(options.device),
+        failure=_trouble,
+        finished=len(named) - len(waiting),
+        progress=partial(listener.progress, "videos"),
+    ):
+        results[waiting[job]] = summary
+        if "trouble" in summary:
+            listener.note(f"{jobs[job][0]}: {summary['trouble']}")
+    for name, _ in named:
+        remove_unfinished((out / name).parent.glob(f".{glob.escape(Path(name).name)}.*.tmp"))
+        remove_unfinished((out / name).glob(".*.tmp"))
+    with whole_file(out / TABLE) as temporary:
+        write_text(temporary, json.dumps(results, indent=1))
+    if report is not None:
+        from tapetum.app.track.report import write_videos_report
+
+        write_videos_report(report, results, [out / name for name, _ in named], listener)
+    tracked = TrackedMany(out=out, videos=tuple(results), no_overlay=options.no_overlay, report=report)
+    if undrawn := tracked.undrawn:
+        few = ", ".join(summary["video"] for summary in undrawn[:3])
+        listener.note(f"{len(undrawn)} of {len(named)} videos have tracks but no overlay ({few}); tapetum show may draw it")
+    return tracked
+
+
+def find_sources(given: Sequence[str]) -> list[tuple[str, str]]:
+    """List name of the results and source of each video: what was given, with folders of videos and data sets of LeRobot
+    replaced by what is in them.
+
+    Raises BadInput if nothing was given, or two would have the same name.
+    """
+    from tapetum.video.episodes import list_episodes
+    from tapetum.video.folders import IMAGES, videos_below
+
+    if not given:
+        raise BadInput("no video was given; give a video file, a folder of images or of videos, or an array")
+    named = []
+    for source in given:
+        path = Path(source)
+        if _POINT.fullmatch(source) and not path.exists():
+            raise BadInput(f"{source} is no video; if it is a point, write --query (or --correct) before it: each takes one")
+        if episodes := list_episodes(source):
+            named += [(Path(os.path.abspath(episode)).name, episode) for episode in episodes]
+            continue
+        videos = videos_below(path) if path.is_dir() else []
+        images = sum(p.suffix.lower() in IMAGES for p in path.iterdir()) if videos else 0
+        if images:
+            raise BadInput(
+                f"{source} has {images} images and {len(videos)} videos in it ({videos[0].name}); give the files of the "
+                "videos, or move these out of the folder of images"
+            )
+        inside = [(video.relative_to(path).as_posix(), str(video)) for video in videos]
+        named += inside or [(Path(os.path.abspath(source)).name, source)]
+    sources: dict[str, str] = {}
+    for name, source in named:
+        if name in sources:
+            raise BadInput(
+                f"{sources[name]} and {source} would both have their results in {name}; track them with two commands"
+            )
+        sources[name] = source
+    return named
+
+
+def _settings(given: TrackSettings) -> dict[str, Any]:
+    """What the tracks of a video depend on, as JSON has it: the settings, what is in files that they name, and the weights."""
+    fields = {name: value for name, value in asdict(given).items() if name not in WITHOUT_EFFECT}
+    fields["dtype"] = choose_dtype(given.dtype, given.device)
+    files = {name: Path(v) for name, v in fields.items() if isinstance(v, str | Path) and Path(v).exists()}
+    return json.loads(json.dumps(stamp(**{**fields, **files}, weights=weights_fingerprint(given.model or MODEL))))
+
+
+def _stamp(settings: dict[str, Any], source: str) -> dict[str, Any]:
+    """What the tracks of one video depend on."""
+    from tapetum.video.episodes import files_of_episode
+
+    files = files_of_episode(source)
+    return {**settings, **stamp(video=[Path(source), *files] if files else Path(source))}
+
+
+def _before(folder: Path, about: Callable[[], dict[str, Any]], outdated: Outdated) -> dict[str, Any]:
+    """The summary of a video that was tracked before, with the same settings and the same content; else an empty one."""
+    before = read_finished(folder / SUMMARY, about, outdated)
+    if before is None or not (folder / TRACKS).exists():
+        return {}
+    return {key: value for key, value in before.items() if key != "stamp"}
+
+
+class _OneTracker:
+    """The tracker of a process, which loads it for its first video."""
+
+    def __init__(self, given: TrackSettings):
+        self._given, self._tracker = given, None
+
+    def __call__(self) -> Any:
+        if self._tracker is None:
+            self._tracker = make_tracker(self._given, MODEL)
+        return self._tracker
+
+
+def _summary(
+    given: TrackSettings,
+    settings: dict[str, Any],
+    out: Path,
+    listener: Listener,
+    job: tuple[str, str],
+    load: _OneTracker,
+) -> dict[str, Any]:
+    """The summary of a video that is tracked now."""
+    name, source = job
+    folder = out / name
+    file = folder / SUMMARY
+    about = _stamp(settings, source)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    check(file)
+    file.unlink(missing_ok=True)
+    summary = track_into(narrowed(TrackOptions, given, video=source, out=folder), listener, None, load).as_json()
+    write_finished(file, {**summary, "stamp": about})
+    return summary
+
+
+def _trouble(job: tuple[str, str], error: Exception) -> dict[str, Any]:
+    """What is said of a video that cannot be tracked."""
+    if isinstance(error, TapetumError):
+        return {"video": place_name(job[1]), "trouble": with_addresses(str(error))}
+    return {"video": place_name(job[1]), "trouble": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}

@@ -1,0 +1,205 @@
+"""Points to track: a grid, a table, or one by one; (frame, x, y) in raster pixels, checked against the video."""
+
+import csv
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tapetum.core.csv_text import CsvRows, cells_of, unguarded
+from tapetum.core.errors import BadInput
+from tapetum.core.reading import read_bytes
+
+Point = tuple[float, float, float]
+"""frame, x, y in raster pixels of the video."""
+
+_MOST_BYTES = 1 << 28
+GRID = 10
+"""Points a side of the grid that is laid where nothing else is asked for."""
+
+
+@dataclass(frozen=True)
+class PointRequest:
+    """The points that were asked for."""
+
+    points: list[Point]
+    """Each click."""
+    ids: list[str] | None = None
+    """What the point of each click is known by; None where no point is clicked twice."""
+    row_names: list[str] | None = None
+    """A name for each click, empty where it has none; None where none has."""
+
+    @property
+    def firsts(self) -> list[int]:
+        """List the rows of the first click of each point."""
+        if self.ids is None:
+            return list(range(len(self.points)))
+        return [self.ids.index(name) for name in dict.fromkeys(self.ids)]
+
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """List a name for each point: the first that one of its clicks has."""
+        if self.row_names is None:
+            return None
+        if self.ids is None:
+            return tuple(self.row_names)
+        named = {known: name for known, name in reversed(list(zip(self.ids, self.row_names, strict=True))) if name}
+        return tuple(named.get(known, "") for known in dict.fromkeys(self.ids))
+
+
+class Row(NamedTuple):
+    """A point that was asked for."""
+
+    where: str
+    """Where that was, for messages."""
+    point: Point
+    name: str = ""
+    known: str = ""
+    """The id of the point that this is a click of; empty if it is a point of its own."""
+
+
+def request_points(
+    width: int,
+    height: int,
+    frames: int | None,
+    *,
+    grid: int | None = None,
+    frame: int = 0,
+    points: str | Path | None = None,
+    query: Iterable[str | Sequence[Any]] = (),
+    region: Any = None,
+) -> PointRequest:
+    """Build the requested points for a video of this size; `frames` is None where nobody knows their number.
+
+    Those of the file `points` come first, then those of `query`; without any there is a grid, in the `region` of it
+    (`region_points`) if there is one.
+
+    Raises BadInput where `grid` or `region` is given with other points, and for a point that is not in the video.
+
+    >>> request_points(64, 48, 6, query=["0,10.5,20", (1, 5, 5)]).points
+    [(0.0, 10.5, 20.0), (1.0, 5.0, 5.0)]
+    """
+    from tapetum.types.checks import unmasked
+
+    single = list(unmasked(query, "query"))
+    others = [option for option, given in (("--points", points is not None), ("--query", bool(single))) if given]
+    for option, given in (("--grid", grid is not None), ("--region", region is not None)):
+        if given and others:
+            raise BadInput(f"{option} was given with {' and '.join(others)}; choose a grid, or points of your own")
+    if others:
+        rows = read_points(Path(points)) if points is not None else []
+        rows += [row for group in single for row in _parse_group(group)]
+    else:
+        from tapetum.app.track.region import region_points
+
+        side = GRID if grid is None else grid
+        laid = grid_points(side, frame, width, height) if region is None else region_points(region, side, frame, width, height)
+        rows = [Row("--grid", point) for point in laid]
+    if not rows:
+        raise BadInput("--query has no point; give frame, x and y as in --query 0,120.5,80")
+    for row in rows:
+        check_point(row.where, row.point, width, height, frames)
+    ids = [row.known or f" {number}" for number, row in enumerate(rows)]
+    twice = len(set(ids)) < len(ids)
+    named = any(row.name for row in rows)
+    return PointRequest([row.point for row in rows], ids if twice else None, [row.name for row in rows] if named else None)
+
+
+def choose_points(width: int, height: int, frames: int | None, **given: Any) -> list[Point]:
+    """Build the points alone, see `request_points`.
+
+    >>> choose_points(64, 48, 6, grid=1, frame=2), choose_points(64, 48, 6, query=[(0, 10.5, 20), ("1,5,5",)])
+    ([(2, 32.0, 24.0)], [(0.0, 10.5, 20.0), (1.0, 5.0, 5.0)])
+    """
+    return request_points(width, height, frames, **given).points
+
+
+def grid_points(side: int, frame: int, width: float, height: float) -> list[Point]:
+    """Compute the centres of `side` x `side` cells of an image, row by row, on one frame.
+
+    Raises BadInput where `side` is not from 1 to 1000.
+
+    >>> grid_points(2, 3, 64, 48)
+    [(3, 16.0, 12.0), (3, 48.0, 12.0), (3, 16.0, 36.0), (3, 48.0, 36.0)]
+    """
+    if not 1 <= side <= 1000:
+        raise BadInput(f"--grid is {side}; give a number of points a side from 1 to 1000")
+    cells = [(index + 0.5) / side for index in range(side)]
+    return [(frame, x * width, y * height) for y in cells for x in cells]
+
+
+def _parse_group(group: str | Sequence[str | float]) -> list[Row]:
+    """Points of one --query: texts, or the three numbers of one point."""
+    texts = [group] if isinstance(group, str) else list(group)
+    if texts and all(isinstance(text, str) for text in texts):
+        return [Row(f"--query {text}", parse_point(str(text))) for text in texts]
+    text = ",".join(f"{number}" for number in texts)
+    return [Row(f"--query {text}", parse_point(text))] if texts else []
+
+
+def parse_point(text: str) -> Point:
+    """Read frame, x and y from a text. Raises BadInput where it is none.
+
+    >>> parse_point("0,120.5,80")
+    (0.0, 120.5, 80.0)
+    """
+    try:
+        t, x, y = (float(part) for part in cells_of(text))
+    except ValueError:
+        raise BadInput(f"--query {text!r} is not a point; give frame, x and y as in --query 0,120.5,80") from None
+    return t, x, y
+
+
+def read_points(path: Path) -> list[Row]:
+    """Read points of a CSV file with the header t,x,y or x,y, where columns `name` and `id` may stand beside these.
+
+    Between cells are commas, tabs, or semicolons, with which numbers may have decimal commas. Rows of one id are clicks of one
+    point. Raises BadInput where the file cannot be read or holds something else.
+    """
+    try:
+        text = read_bytes(path, _MOST_BYTES, pipes=True).decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise BadInput(f"cannot read points from {path}: {reason}; give a CSV file with the header t,x,y") from error
+    try:
+        return _points_of(path, CsvRows(text))
+    except csv.Error as error:
+        raise BadInput(f"{path} is not a csv file ({error}); give one with the header t,x,y") from error
+
+
+def _points_of(path: Path, rows: CsvRows) -> list[Row]:
+    header = [name.strip().lower() for name in next(rows, [])]
+    if any(header.count(name) > 1 for name in ("t", "x", "y", "name", "id")) or not {"x", "y"} <= set(header):
+        raise BadInput(f"{path} begins with the header {','.join(header)[:80]!r}; it must be t,x,y (or x,y), once each")
+    columns = [header.index(name) if name in header else None for name in ("t", "x", "y")]
+    words = [header.index(name) if name in header else None for name in ("name", "id")]
+    points = []
+    for row in rows:
+        if not any(cell.strip() for cell in row):
+            continue
+        name = f"line {rows.line_num} of {path}"
+        try:
+            t, x, y = (0.0 if column is None else float(row[column]) for column in columns)
+        except (ValueError, IndexError):
+            raise BadInput(f"{name} is {','.join(row)[:80]!r}; it must hold numbers for {','.join(header)[:80]}") from None
+        called, known = ("" if column is None else row[column].strip() if column < len(row) else "" for column in words)
+        called, known = unguarded(called), unguarded(known)
+        if not (called.isprintable() and known.isprintable()):
+            raise BadInput(f"{name} has a name or id that cannot be printed; leave out line breaks and the like")
+        points.append(Row(name, (t, x, y), called, known))
+    if not points:
+        raise BadInput(f"{path} holds no points; put one on each line below the header")
+    return points
+
+
+def check_point(name: str, point: Point, width: int, height: int, frames: int | None) -> None:
+    """Raise `BadInput` unless the point lies in a video of this size and, if that is known, this number of frames."""
+    t, x, y = point
+    if not all(map(math.isfinite, point)):
+        raise BadInput(f"{name}: the point {t:g},{x:g},{y:g} holds NaN or infinity; give finite numbers for t,x,y")
+    if t < 0 or (frames is not None and t > frames - 1):
+        has = "" if frames is None else f", which has {frames} frames (0 to {frames - 1})"
+        raise BadInput(f"{name}: frame {t:g} is not in the video{has}")
+    if not (0 <= x <= width and 0 <= y <= height):
+        raise BadInput(f"{name}: the point {x:g},{y:g} is outside the image of {width}x{height} pixels")

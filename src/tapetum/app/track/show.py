@@ -1,0 +1,287 @@
+"""`tapetum.show`: saved tracks drawn on their video, without tracking again."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import KW_ONLY, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from tapetum.app.track.plot_tracks import PlottedTracks, plot_tracks
+from tapetum.app.track.show_frame import ShownFrame, show_frame
+from tapetum.app.verb import File, Listener, Result, count_frames, one_text, verb
+from tapetum.core.copies import address_of
+from tapetum.core.errors import BadInput
+from tapetum.core.files import plain_name
+from tapetum.core.provenance import check
+from tapetum.train.launch_config import CACHE_GB
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tapetum.types import Tracks
+    from tapetum.video import Video
+    from tapetum.video.types import Frame
+
+MOST_DRAWN = 10_000
+"""Points that are drawn; of more, as many as that evenly."""
+_TRACKS = frozenset((".npz", ".csv", ".json", ".parquet", ".pkl", ".h5", ".hdf5"))
+"""Extensions of files of tracks."""
+View = Literal["tracks", "rainbow"]
+"""Ways to draw tracks."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawSettings:
+    """Settings of the drawing of tracks."""
+
+    numbers: bool = False
+    """Write the number of each point beside it, as it stands in the tables; points that have names show these anyway."""
+    radius: Annotated[float | None, tyro.conf.arg(metavar="PIXELS")] = None
+    """Of dots; by default by the size of the image."""
+    trail: Annotated[int, tyro.conf.arg(metavar="FRAMES")] = 12
+    """Frames after which a path has faded away; 0 draws none."""
+    rings: Literal["yes", "no"] = "yes"
+    """Draw hollow rings where hidden points are thought to be."""
+    scale: Annotated[float, tyro.conf.arg(metavar="SHARE")] = 1.0
+    """Size of the overlay, as a share of that of the video: 0.5 is half as wide and high."""
+    fps: Annotated[float | None, tyro.conf.arg(metavar="RATE")] = None
+    """Frames per second of the overlay, which is as fast as the video all the same: frames are left out or repeated."""
+    dither: Literal["yes", "no"] = "yes"
+    """Mix colours that a gif lacks of the 256 that it has; no makes smaller files, with steps in skies."""
+
+    def scaled(self, width: int, height: int) -> tuple[int, int]:
+        """Compute width and height of the overlay of frames of this size."""
+        return max(round(width * self.scale), 2), max(round(height * self.scale), 2)
+
+    def labels(self, points: int, names: Sequence[str] | None) -> list[str] | None:
+        """List the label of each point: its name, else its number if that was requested; None for nothing at all."""
+        labels = [name or (str(number) if self.numbers else "") for number, name in enumerate(names or [""] * points)]
+        return labels if any(labels) else None
+
+    def check_drawing(self) -> None:
+        """Raise `BadInput` for what cannot be drawn."""
+        from tapetum.video.types import check_rate
+
+        if self.trail < 0:
+            raise BadInput(f"--trail is {self.trail}; give a number of frames, 0 for no trails")
+        if self.radius is not None and not 0 < self.radius <= 1000:
+            raise BadInput(f"--radius is {self.radius:g}; give pixels above 0, such as 3")
+        if not 0.01 <= self.scale <= 16:
+            raise BadInput(f"--scale is {self.scale:g}; give a share of the video's size from 0.01 to 16, such as 0.5")
+        if self.fps is not None:
+            check_rate(self.fps)
+
+
+@dataclass(frozen=True)
+class ShowOptions(DrawSettings):
+    """Draw saved tracks on the video that they come from, as tapetum track does in overlay.mp4.
+
+    The tracks may be npz, csv, json or parquet of tapetum, a csv of DeepLabCut, a csv with the columns ID,T,Y,X of a
+    napari Tracks layer, or a pickle of TAP-Vid. No model is loaded.
+    """
+
+    tracks: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="TRACKS")]
+    """File of tracks, or its address."""
+    video: tyro.conf.Positional[Annotated[Any, one_text("VIDEO")]] = None
+    """The video that they come from: video file, folder of images, or npy/npz array, or the address of one; it must be given.
+    In Python, with `out`, also an array (t, h, w, 3)."""
+    _: KW_ONLY
+    out: Annotated[File | None, tyro.conf.arg(metavar="FILE")] = None
+    """Where to write the overlay: .mp4, .webm or .gif; by default the name of the video with -overlay.mp4."""
+    view: View = "tracks"
+    """tracks: dots and fading paths; rainbow: the paths of what moves by itself, without the camera's motion."""
+    name: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """Which video of a TAP-Vid pickle that holds several."""
+    cache_gb: float = CACHE_GB
+    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DrawnTracks(Result):
+    """Tracks that were drawn on their video."""
+
+    tracks_file: File
+    """Where the tracks were read from."""
+    video: File
+    """What they were drawn on, or the name of an array."""
+    tracks: "Tracks"
+    """The points."""
+    overlay: Path
+    """What was written."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Summarise."""
+        return {
+            "tracks": str(self.tracks_file),
+            "video": str(self.video),
+            "points": self.tracks.points,
+            "frames": self.tracks.frames,
+            "visible_share": float(self.tracks.visible.mean()),
+            "overlay": str(self.overlay),
+        }
+
+    def as_text(self) -> str:
+        """Summarise."""
+        what = f"{self.tracks.points} points on {self.tracks.frames} frames of {self.video}"
+        return f"drew {what}\noverlay  {self.overlay}"
+
+
+@verb(ShowOptions, data=("tracks", "video"))
+def show(options: ShowOptions, listener: Listener) -> DrawnTracks:
+    """Draw saved tracks on the video that they come from; no model is loaded.
+
+    Raises BadInput for files that cannot be read or do not belong together, and where the overlay cannot be written.
+
+    >>> import tempfile
+    >>> import numpy as np
+    >>> import tapetum
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.save(f"{folder}/clip.npy", np.zeros((3, 48, 64, 3), np.uint8))
+    ...     done = tapetum.track(f"{folder}/clip.npy", model="static", grid=2, out=f"{folder}/out")
+    ...     tapetum.show(done.out / "tracks.npz", f"{folder}/clip.npy", out=f"{folder}/drawn.gif").overlay.name
+    'drawn.gif'
+    """
+    from tapetum.tracks.exchange import check_video, read_tracks, tracked_part
+    from tapetum.video import open_video
+
+    options.check_drawing()
+    source, given = _both(options)
+    file = Path(given) if isinstance(given, str | Path) else None
+    if file is None and options.out is None:
+        raise BadInput("the video is in memory and has no name to call the overlay by; give out, such as out='drawn.mp4'")
+    out = Path(options.out or f"{plain_name(file or '')}-overlay.mp4")
+    check(out)
+    with open_video(given) as video:
+        count_frames(video, given, listener)
+        name = Path(video.name) if file is None else address_of(file) or file
+        tracks = read_tracks(source, video=video, name=options.name)
+        video = tracked_part(video, tracks)
+        check_video(tracks, video)
+        write_overlay(out, video, tracks, options.view, listener, options)
+    return DrawnTracks(tracks_file=address_of(source) or source, video=name, tracks=tracks, overlay=out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShowCommandOptions(ShowOptions):
+    """Draw saved tracks on the video that they come from; or plot them, or write a frame of a video.
+
+    The tracks may be npz, csv, json or parquet of tapetum, a csv of DeepLabCut, a csv with the columns ID,T,Y,X of a
+    napari Tracks layer, or a pickle of TAP-Vid. No model is loaded. TRACKS --plot needs no video, VIDEO --frame no tracks.
+    """
+
+    plot: bool = False
+    """Plot path, speed and confidence of each point as a PNG, and list the frames to check: where confidence is low or a point
+    jumps."""
+    frame: int | None = None
+    """Of a video in place of tracks, write this frame as an image, to click on or to read pixels from."""
+    ruler: bool = False
+    """With --frame, put numbers of pixels along two edges of the image."""
+
+
+@verb(ShowCommandOptions, data=("tracks", "video"))
+def _show(options: ShowCommandOptions, listener: Listener) -> DrawnTracks | PlottedTracks | ShownFrame:
+    """Do what `tapetum show tracks` does with these options."""
+    out = None if options.out is None else Path(options.out)
+    if options.frame is None and options.ruler:
+        raise BadInput("--ruler belongs to --frame; add that, or leave it out")
+    if options.frame is not None:
+        if options.plot or options.video is not None:
+            raise BadInput("--frame shows a video and no tracks: tapetum show VIDEO --frame 43 --out frame.png")
+        return show_frame(options.tracks, options.frame, out, options.ruler, listener)
+    if not options.plot:
+        return show.run(options, listener)
+    size = None
+    if options.video is not None:
+        from tapetum.video import open_video
+
+        with open_video(options.video) as video:
+            size = video.width, video.height
+    return plot_tracks(Path(options.tracks), out, options.name, size)
+
+
+def _both(options: ShowOptions) -> tuple[Path, Any]:
+    """Tracks and their video. Raises BadInput, with what to type, where one is given alone, or the video comes first."""
+    source, given = Path(options.tracks), options.video
+    if given is not None and not isinstance(given, str | Path):
+        return source, given
+    given = None if given is None else Path(given)
+    is_video = source.is_dir() or source.suffix.lower() not in _TRACKS
+    if given is not None and not is_video:
+        return source, given
+    if given is not None and given.suffix.lower() not in _TRACKS:
+        return source, given  # what cannot be read as tracks is said when it is read
+    if given is not None:
+        raise BadInput(f"{source} is a video: tracks come first, as in: tapetum show {given} {source}")
+    if is_video:
+        made = f"tapetum track {source} makes them, in {plain_name(source)}-tracks/tracks.npz"
+        raise BadInput(f"{source} is a video, and tracks are drawn on it: tapetum show TRACKS {source}; {made}")
+    raise BadInput(f"give the video that the tracks come from too: tapetum show {source} VIDEO")
+
+
+def write_overlay(
+    path: Path,
+    video: "Video",
+    tracks: "Tracks",
+    view: View,
+    listener: Listener,
+    settings: DrawSettings | None = None,
+    colours: "np.ndarray | None" = None,
+) -> None:
+    """Write the video with its tracks drawn on it, in `colours`, uint8 (n, 3), if given. Raises `BadInput` as `write_video`."""
+    from tapetum.tracks.rainbow import draw_rainbow
+    from tapetum.video import draw_tracks, write_video
+    from tapetum.video.subset import ResizedVideo
+
+    how = settings or DrawSettings()
+    labels = how.labels(tracks.points, tracks.names)
+    if tracks.points > MOST_DRAWN:
+        listener.note(f"{path.name} shows {MOST_DRAWN} of {tracks.points} points, more than which nobody can tell apart")
+        shown = _some(tracks.points)
+        tracks = tracks.select(shown)
+        labels = None if labels is None else [labels[number] for number in shown.tolist()]
+        colours = None if colours is None else colours[shown]
+    if how.scale != 1:
+        width, height = how.scaled(video.width, video.height)
+        tracks = replace(tracks, xy=tracks.xy * (width / video.width, height / video.height))
+        video = ResizedVideo(video, width, height)
+    drawn = (
+        draw_rainbow(video, tracks, radius=how.radius, labels=labels)
+        if view == "rainbow"
+        else draw_tracks(
+            video,
+            tracks.xy,
+            tracks.visible,
+            trail=how.trail,
+            radius=how.radius,
+            rings=how.rings == "yes",
+            labels=labels,
+            colours=colours,
+        )
+    )
+
+    def counted() -> Iterator["Frame"]:
+        for number, frame in enumerate(drawn):
+            yield from [frame] * copies_of(number, video.frame_rate, how.fps)
+            listener.progress("drawing", number + 1, tracks.frames)
+
+    write_video(path, counted(), how.fps or video.frame_rate, dither=how.dither == "yes")
+
+
+def copies_of(number: int, frame_rate: float, target_rate: float | None) -> int:
+    """Count how often frame `number` of a video of this rate stands in one of the `target_rate` rate that is as fast.
+
+    >>> [copies_of(number, 30, 10) for number in range(6)], [copies_of(number, 10, 20) for number in range(2)]
+    ([1, 0, 0, 1, 0, 0], [2, 2])
+    """
+    if target_rate is None:
+        return 1
+    return math.ceil((number + 1) * target_rate / frame_rate - 1e-6) - math.ceil(number * target_rate / frame_rate - 1e-6)
+
+
+def _some(points: int) -> "np.ndarray":
+    """Numbers of `MOST_DRAWN` points, evenly."""
+    import numpy as np
+
+    return np.linspace(0, points - 1, MOST_DRAWN).round().astype(int)

@@ -1,0 +1,407 @@
+"""`tapetum.track`: point tracking through a video; results are arrays, a video with the tracks drawn on it, and a table."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from tapetum.app.report import check_report
+from tapetum.app.track.cut import CutSettings
+from tapetum.app.track.point_tasks import find_point_task
+from tapetum.app.track.show import DrawSettings, View, write_overlay
+from tapetum.app.track.space import SPACE, Lifting, View3D, write_space
+from tapetum.app.track.track_files import (
+    FEATURES,
+    FILES,
+    check_file,
+    finish_features,
+    one_file,
+    open_features,
+    write_file,
+    write_report_page,
+)
+from tapetum.app.verb import File, Listener, Result, count_frames, one_text, verb
+from tapetum.core.copies import place_name
+from tapetum.core.devices import check_compiler, choose_device, choose_dtype
+from tapetum.core.errors import BadInput, TapetumError
+from tapetum.core.files import Results, results
+from tapetum.train.launch_config import CACHE_GB
+
+if TYPE_CHECKING:
+    from tapetum.app.report.view import TrackView
+    from tapetum.bench.baselines import Tracker
+    from tapetum.types import Tracks, Tracks3D
+    from tapetum.video import Video
+
+MODEL = "tapir-nano"
+"""Tracker of those who ask for none."""
+SHOWN_BY = "reference", "points", "region", "tracks", "depth"
+"""Settings that may name files, or addresses of some."""
+OVERLAY, TRACKS, TABLE = "overlay.mp4", "tracks.npz", "tracks.csv"
+"""What lies in a folder of results."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackSettings(DrawSettings, CutSettings):
+    """Settings of tracking, whatever the video."""
+
+    model: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE")] = None
+    """Name of weights (see: tapetum weights list), a file of weights, or static (no motion at all). By default tapir-nano, with
+    --online causal-tapir-nano."""
+    grid: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Track N x N points, the centres of a regular grid of cells; 10 where no other points are given."""
+    frame: int | None = None
+    """Frame on which the grid is laid; by default the first that is tracked."""
+    region: Annotated[Any, one_text("FILE.png|x1,y1,x2,y2")] = None
+    """Lay the grid on a part of the image: on what is not black in a mask of its size, or in a box."""
+    points: Annotated[File | None, tyro.conf.arg(metavar="FILE.csv")] = None
+    """CSV file of points with the header t,x,y or x,y (then on frame 0). A column name gives them names; with a column id, rows
+    of one id are clicks of one point, which its track goes through."""
+    query: tyro.conf.UseAppendAction[tuple[Annotated[Any, one_text("t,x,y")], ...]] = ()
+    """A single point: frame, x and y, with commas; may be repeated, and join --points."""
+    reference: Annotated[Any, one_text("IMAGE|VIDEO")] = None
+    """Another image or video that shows the points; --points, --query and the grid are in that, and sought in the video."""
+    correct: tyro.conf.UseAppendAction[tuple[Annotated[Any, one_text("point,frame,x,y")], ...]] = ()
+    """Track a point of --tracks anew, through this place in this frame and all that was clicked before; may be repeated. The
+    point is a number or a name. All other points stay as they are."""
+    tracks: Annotated[File | None, tyro.conf.arg(metavar="TRACKS")] = None
+    """With --correct, the tracks that are corrected."""
+    view: View | View3D = "tracks"
+    """How overlay.mp4 is drawn. tracks: dots and fading paths; rainbow: the paths of what moves by itself, without the camera's
+    motion. Or, with --3d, another file to look at: html (a page with a view that turns), still (a PNG), rerun (needs
+    tapetum[view])."""
+    three_d: Annotated[bool, tyro.conf.arg(name="3d")] = False
+    """Put the points into space too: tracks3d.npz and tracks3d.csv, x right, y down, z forward from each frame's camera."""
+    intrinsics: Annotated[str | None, tyro.conf.arg(metavar="fx,fy,cx,cy")] = None
+    """With --3d, the camera in pixels of the video; by default estimated, or guessed where depth is given."""
+    depth: Annotated[str | None, tyro.conf.arg(metavar="SOURCE")] = None
+    """With --3d, where depth comes from. adjust (default): the tracks themselves, by bundle adjustment, in an unknown unit; or
+    a file or folder of depth maps (.npz, .npy, .png of 16 bits); or a network: zoedepth, depth-anything, OWNER/NAME (needs
+    tapetum[depth])."""
+    no_overlay: bool = False
+    """Draw nothing, and write no overlay.mp4."""
+    keep_features: Annotated[int | None, tyro.conf.arg(metavar="MIB")] = None
+    """Keep what the network saw of the frames beside the tracks, in features.bin of at most so many MiB, so that --correct need
+    not look at the video again; 0 keeps nothing. By default 1024 for one video, 0 for several."""
+    device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = "auto"
+    """Where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
+    """Precision of most computation; positions stay float32. bfloat16 is about twice as fast where the processor knows it; auto
+    takes it there, and float32 elsewhere."""
+    second_pass: Literal["auto", "yes", "no"] = "auto"
+    """Match each point once more, by features averaged over where it was visible; auto: tapir-nano does. Takes a network that
+    is not causal."""
+    polish: Literal["auto", "yes", "no"] = "auto"
+    """Make tracks exact by laying each point's first look on every frame; auto: the bundled models do, the published ones do
+    not."""
+    min_confidence: Annotated[float | None, tyro.conf.arg(metavar="SHARE")] = None
+    """Hide points in all results where they are right with less than this chance, 0..1. Of tapir-nano the confidence is
+    calibrated first, so that of places with 0.8 about eight of ten are right; of other models it is compared as it is."""
+    compile: bool = False
+    """Compile the network with torch.compile first: a minute or two, and a C++ compiler on a CPU; for long videos and GPUs."""
+    cache_gb: float = CACHE_GB
+    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
+
+    def check(self) -> None:
+        """Raise `BadInput` for options that do not fit together."""
+        self.check_drawing()
+        self._check_corrections()
+        if self.min_confidence is not None and not 0 <= self.min_confidence <= 1:
+            raise BadInput(f"--min-confidence is {self.min_confidence:g}; give a share from 0 to 1, such as 0.8")
+        if self.keep_features is not None and self.keep_features < 0:
+            raise BadInput(f"--keep-features is {self.keep_features}; give MiB, or 0 to keep nothing")
+        if self.three_d:
+            return
+        for option, given in (("--intrinsics", self.intrinsics), ("--depth", self.depth)):
+            if given is not None:
+                raise BadInput(f"{option} belongs to --3d; add that, or leave it out")
+        if self.view not in ("tracks", "rainbow"):
+            raise BadInput(f"--view {self.view} shows points in space; add --3d, or choose tracks or rainbow")
+
+    def _check_corrections(self) -> None:
+        if bool(self.correct) != (self.tracks is not None):
+            have, lack = ("--correct", "--tracks") if self.correct else ("--tracks", "--correct")
+            raise BadInput(f"{have} needs {lack}; give both, as in --correct 3,40,120.5,80 --tracks tracks.npz")
+        given = {
+            "--grid": self.grid,
+            "--region": self.region,
+            "--points": self.points,
+            "--query": self.query if len(self.query) else None,
+            "--reference": self.reference,
+            "--start, --end or --stride": self.cuts or None,
+        }
+        if self.correct and (other := next((option for option, value in given.items() if value is not None), None)):
+            raise BadInput(f"{other} was given with --correct, which works on the points of --tracks; leave it out")
+        if self.three_d and (self.correct or self.reference is not None):
+            option = "--correct" if self.correct else "--reference"
+            raise BadInput(f"--3d does not go together with {option}; leave one of them out")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackOptions(TrackSettings):
+    """Options of `track`."""
+
+    video: Any = field(kw_only=False)
+    """Path or address of a video file, a folder of images or an npy/npz array; an array (t, h, w, 3); or an open `Video`."""
+    out: File | None = None
+    """Folder for overlay.mp4, tracks.npz and tracks.csv; None writes nothing. A name that ends in .csv, .npz, .json, .parquet,
+    .mp4, .webm or .gif is one file: the tracks, or the overlay."""
+    report: File | None = None
+    """HTML page with the film, the points drawn over it, and what to look at first; each point is tracked back for it."""
+
+    @property
+    def file(self) -> Path | None:
+        """Get the one file that is to be written, if it is one."""
+        return one_file(self.out)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Tracked(Result):
+    """Points through a video."""
+
+    video: str
+    """What was given, or the name of an array."""
+    width: int
+    """Width of the video in pixels."""
+    height: int
+    frame_rate: float
+    """Frames per second."""
+    frames_damaged: int
+    """Frames of the video that are damaged or missing."""
+    model: str
+    """Name or file of the tracker."""
+    dtype: str
+    """Precision of most computation, as `auto` chose it where that was asked for."""
+    seconds: float
+    """Spent tracking."""
+    tracks: "Tracks"
+    """The points in the image."""
+    tracks3d: "Tracks3D | None"
+    """The points in space, if that was asked for."""
+    out: Path | None
+    """Folder of overlay.mp4, tracks.npz and tracks.csv, and of tracks3d.npz and tracks3d.csv; None where nothing is written."""
+    overlay: Path | None
+    """The video with the tracks drawn on it; None where nothing is written, or it cannot be drawn."""
+    view: Path | None
+    """Another file to look at the points in space."""
+    file: Path | None = None
+    """The one file that was asked for, in place of a folder."""
+    report: Path | None = None
+    """The page that was asked for."""
+    source: Any = field(default=None, repr=False)
+    """The video, as it was given."""
+
+    def show(self) -> "TrackView":
+        """Build a view of the tracks over the video, which a notebook shows. Raises BadInput as `Tracks.show`."""
+        from tapetum.app.report.view import view_tracks
+
+        return view_tracks(self.tracks, self.source)
+
+    def as_json(self) -> dict[str, Any]:
+        """Summarise, with the files where there are any."""
+        tracks, space, out = self.tracks, self.tracks3d, self.out
+        content: dict[str, Any] = {
+            "video": self.video,
+            "frames": tracks.frames,
+            "width": self.width,
+            "height": self.height,
+            "rate": self.frame_rate,
+            "frames_damaged": self.frames_damaged,
+            "model": self.model,
+            "dtype": self.dtype,
+            "points": tracks.points,
+            "visible_share": float(tracks.visible.mean()),
+            "seconds": self.seconds,
+        }
+        if out is not None:
+            content |= {"overlay": self.overlay and str(self.overlay), "tracks": str(out / TRACKS), "table": str(out / TABLE)}
+        if self.file is not None:
+            content |= {"overlay": None, "tracks": None, "table": None, FILES[self.file.suffix.lower()]: str(self.file)}
+        if space is not None:
+            content |= {"metric": space.metric, "intrinsics": [float(number) for number in space.intrinsics]}
+            if out is not None:
+                content |= {"tracks3d": str(out / "tracks3d.npz"), "table3d": str(out / "tracks3d.csv")}
+        pages = {name: str(page) for name in ("view", "report") if (page := getattr(self, name)) is not None}
+        return {**content, **pages}
+
+    def as_text(self) -> str:
+        """Summarise, with the files."""
+        content = self.as_json()
+        lines = [
+            f"tracked {content['points']} points through {content['frames']} frames of {self.video}"
+            f" ({self.width}x{self.height}) with {self.model} in {self.seconds:.1f} s",
+            *file_lines(content),
+        ]
+        if self.tracks3d is not None:
+            unit = "metres" if self.tracks3d.metric else "an unknown unit, the same everywhere"
+            lines += [f"in space {content['tracks3d']} (in {unit})", f"table    {content['table3d']}"]
+            lines += [f"view     {content['view']}"] if "view" in content else []
+        lines += [f"report   {self.report}"] if self.report is not None else []
+        return "\n".join(lines)
+
+
+@verb(TrackOptions, data=("video", *SHOWN_BY))
+def track(options: TrackOptions, listener: Listener) -> Tracked:
+    """Track points through a video, and write what was found into the folder `out` if there is one.
+
+    The tracks are saved before anything is drawn, and stay whatever happens then: where the overlay cannot be drawn, the
+    listener hears why; where the points cannot be put into space, that is raised.
+
+    Raises BadInput for options that do not fit together and for what cannot be opened.
+
+    >>> import numpy as np
+    >>> import tapetum
+    >>> done = tapetum.track(np.zeros((3, 48, 64, 3), np.uint8), model="static", query=[(0, 10.5, 20)])
+    >>> done.tracks.xy.tolist()
+    [[[10.5, 20.0], [10.5, 20.0], [10.5, 20.0]]]
+    """
+    return track_into(options, listener, options.file)
+
+
+def track_into(
+    options: TrackOptions, listener: Listener, file: Path | None, load: "Callable[[], Tracker] | None" = None
+) -> Tracked:
+    """Track as `track` does, into one `file`, or without it into the folder `options.out`, whatever its name ends in.
+
+    `load` gives the tracker, where it is there already.
+    """
+    from tapetum.video import open_video
+
+    options.check()
+    report_file = check_report(options.report)
+    if file is not None:
+        check_file(file, options)
+    out = None if options.out is None or file is not None else Path(options.out)
+    space, view, overlay, trouble = None, None, None, None
+    with ExitStack() as cleanup:
+        video = cleanup.enter_context(open_video(options.video))
+        names = (OVERLAY, TRACKS, TABLE, *(SPACE if options.three_d else ()))
+        written = None if out is None else cleanup.enter_context(results(out, (*names, FEATURES)))
+        report = count_frames(video, options.video, listener)  # queries and tracks are held against the true number
+        task = find_point_task(options, video, cleanup, listener)
+        video = task.part.video
+        lifting = lifted(options, listener) if options.three_d else None
+        tracker = make_tracker(options, MODEL) if load is None else load()
+        start = time.perf_counter()
+        support = [] if lifting is None else lifting.support_points(video)
+        features = open_features(options, written)
+        tracks = task.track(tracker, support, listener.counting("tracking"), features)
+        if lifting is not None:
+            tracks = lifting.take_support(tracks, task.count)
+        if options.min_confidence is not None:
+            from tapetum.systems.tap.tracking.calibration import hide_unsure
+
+            tracks = hide_unsure(tracks, options.model or MODEL, options.min_confidence)
+        seconds = time.perf_counter() - start
+        if file is not None:
+            write_file(file, video, tracks, options, listener)
+        if written is not None:
+            listener.status("saving")
+            save(tracks, written.folder)
+            listener.status("")
+            written.commit(instead_of=(*names, *finish_features(features, written.out)))
+        with _tracks_kept(out):
+            if written is not None and not options.no_overlay:
+                overlay = _draw(written, video, tracks, options, listener)
+            if lifting is not None:
+                try:
+                    space = replace(lifting.lift(tracks, video), times=tracks.times, numbers=tracks.numbers, names=tracks.names)
+                    view = None if written is None else write_space(space, video, options.view, written.folder)
+                except TapetumError as error:
+                    trouble = error
+                if written is not None and all((written.folder / name).exists() for name in SPACE):
+                    written.commit()
+            if report_file is not None:
+                write_report_page(report_file, task.part, tracker, tracks, listener, out)
+    if trouble is not None:
+        where = "" if out is None else f"; the tracks in the image are in {out}"
+        raise BadInput(f"{trouble}{where}") from trouble
+    return Tracked(
+        video=place_name(options.video) if isinstance(options.video, str | Path) else video.name,
+        width=video.width,
+        height=video.height,
+        frame_rate=video.frame_rate,
+        frames_damaged=report.damaged,
+        model=options.model or MODEL,
+        dtype=choose_dtype(options.dtype, options.device),
+        seconds=seconds,
+        tracks=tracks,
+        tracks3d=space,
+        out=out,
+        overlay=overlay,
+        view=None if out is None or view is None else out / view,
+        file=file,
+        report=report_file,
+        source=options.video,
+    )
+
+
+def make_tracker(settings: TrackSettings, default: str) -> "Tracker":
+    """Load the tracker that is asked for, or the one named `default`. Raises BadInput where there is no such one."""
+    from tapetum.bench.baselines import load_tracker
+
+    device = choose_device(settings.device)
+    tracker = load_tracker(settings.model or default, device, choose_dtype(settings.dtype, device))
+    switches = {name: how == "yes" for name in ("second_pass", "polish") if (how := getattr(settings, name)) != "auto"}
+    if switches and (model := getattr(tracker, "model", None)):
+        if missing := [name for name in switches if not hasattr(model.config, name)]:
+            option = f"--{missing[0].replace('_', '-')}"
+            raise BadInput(f"{option} is of TAPIR, and {settings.model or default} is another network; leave it out")
+        model.config = replace(model.config, **switches)
+    if settings.compile and (compile_network := getattr(tracker, "compile", None)):
+        check_compiler(tracker.device)  # type: ignore[attr-defined]
+        compile_network()
+    return tracker
+
+
+def lifted(settings: TrackSettings, listener: Listener) -> Lifting:
+    """Build the lifting of the tracks into space."""
+    static = settings.model == "static"
+    return Lifting(settings.depth, settings.intrinsics, static, choose_device(settings.device), listener)
+
+
+def save(tracks: "Tracks", folder: Path) -> None:
+    """Write the tracks as an array file and as a table."""
+    tracks.save(folder / TRACKS)
+    tracks.save(folder / TABLE)
+
+
+def no_overlay(error: Exception) -> str:
+    """Explain in a few words why there is no overlay."""
+    reason = str(error) if isinstance(error, TapetumError) else f"{type(error).__name__}: {error}"
+    return f"there is no {OVERLAY}: {' '.join(reason.split())[:300]}"
+
+
+def _draw(written: "Results", video: "Video", tracks: "Tracks", settings: TrackSettings, listener: Listener) -> Path | None:
+    """Draws the overlay; None where that cannot be, which is said and no more, since the tracks are there."""
+    try:
+        path = written.folder / OVERLAY
+        write_overlay(path, video, tracks, "rainbow" if settings.view == "rainbow" else "tracks", listener, settings)
+        written.commit()
+    except Exception as error:  # whatever it is, the tracks are worth more
+        size = f"frames of {video.width}x{video.height}"
+        listener.note(
+            f"{no_overlay(error).replace(str(written.folder), str(written.out))} ({size}); the tracks are in {written.out}"
+        )
+        return None
+    return written.out / OVERLAY
+
+
+@contextmanager
+def _tracks_kept(out: Path | None) -> Iterator[None]:
+    """Lets whoever tells of an error say that the tracks are saved."""
+    try:
+        yield
+    except BaseException as error:
+        if out is not None:
+            error.add_note(f"the tracks are in {out}")
+        raise
+
+
+def file_lines(summary: dict[str, Any]) -> list[str]:
+    """List the files of a summary, a line for each."""
+    return [f"{name:8} {summary[name]}" for name in ("overlay", "tracks", "table") if summary.get(name)]

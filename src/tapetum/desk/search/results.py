@@ -1,0 +1,234 @@
+"""What `tapetum search` finds: moments, groups of pieces, and how sure that is beside chance."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any
+
+from tapetum.app.see.model_remarks import describe_model
+from tapetum.app.verb import Result
+from tapetum.core.errors import hide_secrets
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tapetum.desk.search.media_index import MediaIndex
+    from tapetum.transfer.vector_index import IndexedPiece
+
+JOINED_S = 2.0
+"""Seconds of the longest pieces that are joined; longer ones, such as passages of a video model, are moments already."""
+_FEW = 10
+"""Pieces of an index about whose cosines nothing can be said."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MomentMatch:
+    """A moment of a film, or an image."""
+
+    path: str
+    start_s: float | None
+    """None for an image."""
+    stop_s: float | None
+    cosine: float | None = None
+    """How alike it and the query are, in -1..1: only the order of moments means something. None of what tags found."""
+    probability: float | None = None
+    """Of what tags found: the classifier's probability of the words."""
+    thumbnails: tuple[bytes, ...] = field(default=(), repr=False)
+    """Small JPEGs, where the index has some; a page shows them, JSON does not."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", hide_secrets(self.path))
+
+    def as_json(self) -> dict[str, Any]:
+        """Give all but the thumbnails."""
+        values = {name: value for name, value in asdict(self).items() if name != "thumbnails"}
+        return values if self.probability is not None else {k: v for k, v in values.items() if k != "probability"}
+
+    @property
+    def score(self) -> float | None:
+        """The cosine, or the probability of what tags found; None of what was only grouped."""
+        return self.cosine if self.probability is None else self.probability
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sureness:
+    """How far the best piece stands out of all."""
+
+    deviations: float
+    """Standard deviations of its cosine above the mean of all pieces."""
+    chance: float
+    """The same of the largest of as many independent numbers of a normal distribution (its median)."""
+    pieces: int
+
+    def as_text(self) -> str:
+        """Say it in a line."""
+        verdict = "stands out" if self.deviations > self.chance else "does not stand out: it may be there by chance"
+        return (
+            f"the best {verdict}: {self.deviations:.1f} deviations above the mean of {self.pieces:,} pieces, where chance "
+            f"alone gives {self.chance:.1f}"
+        )
+
+
+def sureness(best: float, mean: float, deviation: float, pieces: int) -> Sureness | None:
+    """Compute how far the best cosine stands out of those of all pieces; None of few pieces, or where all are equal.
+
+    >>> sureness(0.5, 0.1, 0.1, 1000)
+    Sureness(deviations=4.0, chance=3.197..., pieces=1000)
+    """
+    if pieces < _FEW or deviation <= 1e-6:
+        return None
+    chance = NormalDist().inv_cdf(0.5 ** (1 / pieces))
+    return Sureness(deviations=(best - mean) / deviation, chance=chance, pieces=pieces)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Searched(Result):
+    """What was found."""
+
+    moments: tuple[MomentMatch, ...]
+    """The best first."""
+    sheet: Path | None = None
+    """A page that shows them, where one was asked for."""
+    map: Path | None = None
+    """A page that shows all pieces by likeness, where one was asked for."""
+    model: str | None = None
+    """What the vectors were made by."""
+    sure: Sureness | None = None
+    """How far the best stands out; None where nothing can be said."""
+    notes: tuple[str, ...] = ()
+
+    def remarks(self) -> list[str]:
+        """Say how sure it is, and which model answers."""
+        return [
+            line for line in (self.sure and self.sure.as_text(), self.model and describe_model(self.model), *self.notes) if line
+        ]
+
+    def as_json(self) -> dict[str, Any]:
+        """Say it as JSON values."""
+        pages = {name: str(page) for name in ("sheet", "map") if (page := getattr(self, name)) is not None}
+        about: dict[str, Any] = {"model": self.model, "notes": list(self.notes)}
+        about["sure"] = None if self.sure is None else asdict(self.sure)
+        return {"moments": [each.as_json() for each in self.moments], **pages, **about}
+
+    def as_text(self) -> str:
+        """List the moments, a line for each."""
+        lines = []
+        for each in self.moments:
+            span = "        image      " if each.start_s is None else f"{each.start_s:8.1f} - {each.stop_s:8.1f}"
+            lines.append(f"{span}  {each.score:6.3f}  {each.path}")
+        lines += self.remarks()
+        lines += [f"{page}: {what}" for page, what in ((self.sheet, "images of them"), (self.map, "a map of all")) if page]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Pieces that belong together."""
+
+    name: str
+    pieces: int
+    """How many; `shown` may be fewer."""
+    shown: tuple[MomentMatch, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grouped(Result):
+    """Near duplicates, or clusters."""
+
+    what: str
+    """duplicates or clusters."""
+    groups: tuple[Group, ...]
+    sheet: Path | None = None
+    map: Path | None = None
+    model: str | None = None
+    notes: tuple[str, ...] = ()
+
+    def remarks(self) -> list[str]:
+        """Say which model answers."""
+        return [line for line in (self.model and describe_model(self.model), *self.notes) if line]
+
+    def as_json(self) -> dict[str, Any]:
+        """Say it as JSON values."""
+        pages = {name: str(page) for name in ("sheet", "map") if (page := getattr(self, name)) is not None}
+        groups = [{"name": g.name, "pieces": g.pieces, "shown": [each.as_json() for each in g.shown]} for g in self.groups]
+        return {self.what: groups, **pages, "model": self.model, "notes": list(self.notes)}
+
+    def as_text(self) -> str:
+        """List the groups with their files."""
+        lines = [] if self.groups else [f"there are no {self.what}"]
+        for group in self.groups:
+            lines.append(f"{group.name} ({group.pieces})")
+            lines += [f"  {'' if each.start_s is None else f'{each.start_s:.1f} s  '}{each.path}" for each in group.shown]
+        lines += self.remarks()
+        lines += [f"{page}: {what}" for page, what in ((self.sheet, "images of them"), (self.map, "a map of all")) if page]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Span:
+    """Pieces of a file that follow each other, and the best of them."""
+
+    rows: tuple[int, ...]
+    best: "IndexedPiece"
+    value: float
+    """How well the best of them fits."""
+
+
+def join_spans(
+    index: "MediaIndex",
+    rows: Iterable[int],
+    values: Iterable[float],
+    measure: "Callable[[np.ndarray], np.ndarray]",
+    base: float,
+    passed: Sequence[int] = (),
+) -> list[Span]:
+    """Join neighbouring seconds of films into spans, in the order of the best second of each.
+
+    A span grows from its best second over neighbours whose value is at least half way from `base` to the best (its width at
+    half maximum). Pieces longer than `JOINED_S` stay as they are.
+
+    Args:
+        index: where the pieces are.
+        rows: candidates, the best first.
+        values: how well each fits.
+        measure: computes the values of rows.
+        base: what pieces have that do not fit, such as the mean.
+        passed: rows that are in no span.
+    """
+    import numpy as np
+
+    spans: list[Span] = []
+    used = set(map(int, passed))
+    for row, value in zip(map(int, rows), map(float, values), strict=True):
+        if row in used:
+            continue
+        piece = index.pieces([row])[0]
+        if piece.start_s is None or piece.stop_s is None or piece.stop_s - piece.start_s > JOINED_S:
+            spans.append(Span((row,), piece, value))
+            continue
+        film = index.rows_of(piece.path)
+        fits = measure(film) >= (base + value) / 2
+        first = last = int(np.flatnonzero(film == row)[0])
+        while first > 0 and fits[first - 1] and int(film[first - 1]) not in used:
+            first -= 1
+        while last + 1 < len(film) and fits[last + 1] and int(film[last + 1]) not in used:
+            last += 1
+        members = tuple(map(int, film[first : last + 1]))
+        used.update(members)
+        spans.append(Span(members, piece, value))
+    return spans
+
+
+def moment_of(index: "MediaIndex", span: Span, *, by_tags: bool = False) -> MomentMatch:
+    """Make the moment of a span, with thumbnails of its beginning, its best second and its end."""
+    ends = index.pieces(sorted({span.rows[0], span.rows[-1]}))
+    shown = [ends[0], span.best, ends[-1]] if len(span.rows) > 2 else ends
+    return MomentMatch(
+        path=span.best.path,
+        start_s=ends[0].start_s,
+        stop_s=ends[-1].stop_s,
+        cosine=None if by_tags else span.value,
+        probability=span.value if by_tags else None,
+        thumbnails=tuple(piece.thumbnail for piece in shown if piece.thumbnail is not None),
+    )

@@ -1,0 +1,286 @@
+"""`tapetum.search`: images and moments of films that words, an example or a moment are like, in an index or a table."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from tapetum.app.see.media_model import stored_reference
+from tapetum.app.see.word_models import fetch_command
+from tapetum.app.verb import File, Listener, one_text, verb
+from tapetum.core.addresses import is_address
+from tapetum.core.errors import BadInput
+from tapetum.core.reading import check_length
+from tapetum.desk.search.media_files import on_disk
+from tapetum.desk.search.media_index import MediaIndex, open_media_index
+from tapetum.desk.search.results import Grouped, MomentMatch, Searched, join_spans, moment_of, sureness
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tapetum.app.see.media_model import MediaModel
+
+LONGEST_WORDS = 1000
+"""Characters of a query; models read far fewer."""
+_PAGES = (".html", ".htm")
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """Find images and moments of films in an index of tapetum index, or in a table of tapetum embed.
+
+    A line an image or a moment: from and to in seconds, how alike it is, the file. What is looked for is said in words, by an
+    example image, by a moment of a film, or by words and an example together; where the model of the index reads no words, the
+    names are searched that its classifier gave. `tapetum search WORDS --index TABLE` does the same.
+    """
+
+    place: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="INDEX")] = ""
+    """Folder with an index, folder of an index, or a table, .parquet or .npz; or the address of one, such as s3://bucket/index."""
+    query: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="WORDS")] = ""
+    """What to look for."""
+    _: KW_ONLY
+    words: str = ""
+    """What to look for, where it is not said after INDEX."""
+    index: Annotated[File, tyro.conf.arg(metavar="INDEX")] = ""
+    """The index, where the first word is what to look for."""
+    image: Annotated[Any, one_text("FILE")] = None
+    """An image that is like what is looked for; a file or an address."""
+    moment: Annotated[str | None, tyro.conf.arg(metavar="FILE@SECONDS")] = None
+    """A moment of a film that is like it, such as film.mp4@75 or film.mp4@1:15."""
+    model: Annotated[File | None, tyro.conf.arg(metavar="NAME|FILE")] = None
+    """The weights that the index was made with, where they lie elsewhere now."""
+    count: Annotated[int, tyro.conf.arg(metavar="N")] = 5
+    """Images and moments to give, at most; of duplicates and clusters, images of each."""
+    exact: bool = False
+    """Compare all vectors, also where an index of more than a million has lists for approximate search."""
+    duplicates: bool = False
+    """List groups of files that show nearly the same."""
+    alike: float = 0.97
+    """Cosine from which on two are near duplicates."""
+    clusters: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Divide all into N clusters, and name them."""
+    map: Annotated[File | None, tyro.conf.arg(metavar="FILE.html")] = None
+    """Write a map of all: a page where what is alike lies together, by UMAP (pip install umap-learn), else by PCA."""
+    sheet: Annotated[File | None, tyro.conf.arg(metavar="FILE.html")] = None
+    """Write a contact sheet: a page with images of each result, all in the one file."""
+
+    def check(self) -> None:
+        """Raise `BadInput` for what cannot be done, before anything is."""
+        place, words = self.place_and_words()
+        if not str(place):
+            raise BadInput("there is no INDEX; make one: tapetum index FOLDER, then tapetum search FOLDER WORDS")
+        check_length(words, "WORDS", LONGEST_WORDS)
+        queried = bool(words.strip()) or self.image is not None or self.moment is not None
+        if queried and (self.duplicates or self.clusters is not None):
+            raise BadInput("--duplicates and --clusters look at all of the index; leave out WORDS, --image and --moment")
+        if self.duplicates and self.clusters is not None:
+            raise BadInput("give --duplicates or --clusters, one at a time")
+        if not (queried or self.duplicates or self.clusters is not None or self.map is not None):
+            raise BadInput("there are no WORDS; say what to look for, or give --image, --moment, --duplicates or --clusters")
+        if self.count < 1:
+            raise BadInput(f"--count is {self.count}; it must be 1 or more")
+        if not 0 < self.alike <= 1:
+            raise BadInput(f"--alike is {self.alike}; give a cosine above 0, at most 1")
+        if self.clusters is not None and not 2 <= self.clusters <= 1000:
+            raise BadInput(f"--clusters is {self.clusters}; give 2 to 1000")
+        for name in ("sheet", "map"):
+            page = getattr(self, name)
+            if page is not None and Path(page).suffix.lower() not in _PAGES:
+                raise BadInput(f"--{name} {page}: the ending must be .html")
+        if self.map is not None and self.sheet is not None and Path(self.map).absolute() == Path(self.sheet).absolute():
+            raise BadInput(f"--map and --sheet are both {self.map}; give two files")
+
+    def place_and_words(self) -> tuple[File, str]:
+        """Find which word is the index and which are looked for. Raises BadInput where that is said twice."""
+        if str(self.index):
+            if str(self.place) and (self.query or self.words):
+                raise BadInput(f"the index is given twice, as {self.place} and as --index {self.index}; give it once")
+            return self.index, self.words or self.query or str(self.place)
+        if self.query and self.words:
+            raise BadInput("what to look for is said twice, after INDEX and with --words; say it once")
+        return self.place, self.words or self.query
+
+
+@verb(SearchOptions)
+def search(options: SearchOptions, listener: Listener) -> Searched | Grouped:
+    """Find the images and moments that are most like a query, the best first; or near duplicates, clusters, a map.
+
+    Raises BadInput for an index or a table that cannot be read, or whose vectors the model did not make, and for words where
+    the model reads none and nothing is named.
+    """
+    options.check()
+    place, words = options.place_and_words()
+    with open_media_index(place) as index:
+        reference = str(options.model or stored_reference(index.about))
+        models = SearchModel(index, reference, place)
+        if options.duplicates or options.clusters is not None:
+            from tapetum.desk.search.media_groups import find_groups
+
+            result: Searched | Grouped = find_groups(options, index, models, listener)
+        elif words.strip() or options.image is not None or options.moment is not None:
+            result = find_moments(options, index, words, models)
+        else:
+            result = Searched(moments=(), model=reference)
+        return _with_pages(result, options, index, words, listener)
+
+
+class SearchModel:
+    """The model of an index, loaded when it is first asked for; `loaded` saves that where it is the same."""
+
+    def __init__(self, index: MediaIndex, reference: str, place: File, loaded: "MediaModel | None" = None):
+        self.index, self.reference, self.place = index, reference, place
+        self.loaded = loaded
+
+    def __call__(self) -> "MediaModel":
+        """Load it. Raises BadInput where it is not the one that made the index's vectors."""
+        if self.loaded is None or (self.loaded.reference, self.loaded.identity) != (self.reference, self.index.model):
+            from tapetum.app.see.media_model import MediaModel
+
+            model = MediaModel(self.reference)
+            if model.identity != self.index.model:
+                raise BadInput(
+                    f"{self.place} is the index of another model than {self.reference}, whose words and images mean nothing in "
+                    "it; give that one with --model, or make the index again"
+                )
+            self.loaded = model
+        return self.loaded
+
+    def reads_words(self) -> bool:
+        """Whether it has a text tower; an index says so itself."""
+        noted = self.index.about.get("words")
+        return self().reads_words if noted is None else bool(noted)
+
+
+def find_moments(options: SearchOptions, index: MediaIndex, words: str, models: SearchModel) -> Searched:
+    """Find what is most like a query in an index that is open. Raises BadInput as `search`."""
+    import numpy as np
+
+    alone = options.image is None and options.moment is None
+    if words.strip() and alone and not models.reads_words():
+        return _find_by_tags(options, index, words, models)
+    vectors, passed = [], list[int]()
+    if words.strip():
+        vectors.append(models().embed_words([words])[0])
+    for vector, own in (_of_image(options.image, index, models), _of_moment(options.moment, index, models)):
+        if vector is not None:
+            vectors.append(vector)
+            passed += own
+    query = np.mean([vector / np.linalg.norm(vector) for vector in vectors], axis=0)
+    unit = query / np.linalg.norm(query)
+    some = min(len(index), 16 * options.count + len(passed))
+    while True:
+        nearest = index.nearest(unit[None], some, exact=options.exact)
+        mean = float(nearest.mean[0])
+        spans = join_spans(index, nearest.rows[0], nearest.cosines[0], lambda rows: index.vectors(rows) @ unit, mean, passed)
+        if len(spans) >= options.count or some == len(index):
+            break
+        some = min(4 * some, len(index))
+    spans = spans[: options.count]
+    sure = sureness(spans[0].value, mean, float(nearest.deviation[0]), len(index)) if spans else None
+    moments = tuple(moment_of(index, span) for span in spans)
+    remark = models().script_remark(words) if words.strip() else None
+    return Searched(moments=moments, model=models.reference, sure=sure, notes=(remark,) if remark else ())
+
+
+def _find_by_tags(options: SearchOptions, index: MediaIndex, words: str, models: SearchModel) -> Searched:
+    """What a classifier's names say, where no text tower is there."""
+    import numpy as np
+
+    from tapetum.encoders.imagenet import class_groups, class_names
+    from tapetum.transfer.tag_search import find_meanings, score_tags
+
+    tags = dict(index.tags())
+    if not tags:
+        raise BadInput(
+            f"{models.reference} reads no words, and the index has no names of things; give --image or --moment, or "
+            f"{fetch_command()}, and make the index with it"
+        )
+    names = {name for each in tags.values() for name, _ in each} | set(class_names())
+    meanings, unknown = find_meanings(words, sorted(names), class_groups())
+    scores = {row: score for row, each in tags.items() if (score := score_tags(each, meanings)) > 0}
+    rows = sorted(scores, key=lambda row: (-scores[row], row))
+    spans = join_spans(
+        index, rows, [scores[row] for row in rows], lambda film: np.array([scores.get(int(row), 0.0) for row in film]), 0.0
+    )
+    notes = ["found by names that the classifier gave, with their probabilities: the model reads no words"]
+    if unknown:
+        notes.append(f"it has no name for: {', '.join(unknown)}")
+    if not spans:
+        notes.append("nothing in the index has such a name")
+    moments = tuple(moment_of(index, span, by_tags=True) for span in spans[: options.count])
+    return Searched(moments=moments, model=models.reference, notes=tuple(notes))
+
+
+def _of_image(image: Any, index: MediaIndex, models: SearchModel) -> "tuple[np.ndarray | None, list[int]]":
+    """The vector of an example, and its own rows, which are not worth finding."""
+    if image is None:
+        return None, []
+    from tapetum.video.read import in_memory, read_image
+
+    if is_address(image):
+        with on_disk(image) as path:
+            return models().embed_image(read_image(path)), index.rows_of(image).tolist()
+    vector = models().embed_image(read_image(image, "--image" if in_memory(image) else str(image)))
+    return vector, [] if in_memory(image) else index.rows_of(os.path.abspath(image)).tolist()
+
+
+def _of_moment(moment: str | None, index: MediaIndex, models: SearchModel) -> "tuple[np.ndarray | None, list[int]]":
+    """The vector of a moment, from the index where it is there, and its own row."""
+    if moment is None:
+        return None, []
+    import numpy as np
+
+    path, second = parse_moment(moment)
+    for row in index.rows_of(os.path.abspath(path)).tolist() or index.rows_of(path).tolist():
+        [piece] = index.pieces([row])
+        if piece.start_s is not None and piece.stop_s is not None and piece.start_s <= second < piece.stop_s:
+            return index.vectors(np.array([row]))[0], [row]
+    from tapetum.video import open_video
+
+    with open_video(path) as video:
+        times = video.timestamps - video.timestamps[0]
+        if second > times[-1] + 1:
+            raise BadInput(f"--moment {moment}: the film ends at {times[-1]:.1f} s; give a time in it")
+        return models().embed_image(video[int(np.abs(times - second).argmin())]), []
+
+
+def parse_moment(text: str) -> tuple[str, float]:
+    """Read FILE@SECONDS, or FILE@HOURS:MINUTES:SECONDS. Raises BadInput for anything else.
+
+    >>> parse_moment("a@b.mp4@75"), parse_moment("a.mp4@1:15.5")
+    (('a@b.mp4', 75.0), ('a.mp4', 75.5))
+    """
+    path, _, when = text.rpartition("@")
+    try:
+        seconds = 0.0
+        for part in when.split(":"):
+            seconds = 60 * seconds + float(part)
+        if path and 0 <= seconds < float("inf"):
+            return path, seconds
+    except ValueError:
+        pass
+    raise BadInput(f"--moment {text[:80]} is no FILE@SECONDS; give one such as film.mp4@75 or film.mp4@1:15")
+
+
+def _with_pages(
+    result: Searched | Grouped, options: SearchOptions, index: MediaIndex, words: str, listener: Listener
+) -> Searched | Grouped:
+    """Write the pages that are asked for."""
+    if options.sheet is not None:
+        from tapetum.desk.search.sheet import write_sheet
+
+        groups: Sequence[tuple[str, Sequence[MomentMatch]]] = (
+            [("", result.moments)]
+            if isinstance(result, Searched)
+            else [(f"{group.name} ({group.pieces})", group.shown) for group in result.groups]
+        )
+        title = words or ("like the example" if isinstance(result, Searched) else result.what)
+        result = replace(result, sheet=write_sheet(title, groups, result.remarks(), Path(options.sheet)))
+    if options.map is not None:
+        from tapetum.desk.search.media_map import write_map
+
+        result = replace(result, map=write_map(index, Path(options.map), listener))
+    return result

@@ -1,0 +1,91 @@
+"""`tapetum serve`: the local page, on which points are placed, tracked and put right, and models are asked."""
+
+import secrets
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from tapetum.app.track.track import MODEL
+from tapetum.app.verb import File, Listener, verb
+from tapetum.core.devices import find_device
+from tapetum.core.errors import BadInput, MissingExtra
+from tapetum.hub.registry import resolve
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """Serve a page for the videos and images of a folder: place points, track them, put them right, ask models.
+
+    The address that is printed has a secret token; whoever has it may read and change what is in the folder. All is saved in
+    .tapetum-web in the folder as it happens; Ctrl-C ends the server, and jobs that run go on.
+    """
+
+    folder: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="FOLDER")] = "."
+    """Folder with videos and images, in it and below."""
+    _: KW_ONLY
+    port: int = 8765
+    """Port to listen at; 0 takes a free one."""
+    host: str = "127.0.0.1"
+    """Address to listen at; 0.0.0.0 lets other machines in, over a connection that is not encrypted."""
+    model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE")] = MODEL
+    """What tracks: name of weights (see: tapetum weights list), or a file of them."""
+    words: Annotated[str | None, tyro.conf.arg(metavar="NAME|FOLDER")] = None
+    """What compares frames with labels of your own: the name of an encoder of images and words (see: tapetum weights list), or
+    a folder of one as it is published; by default the best that is on this machine."""
+    device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = "auto"
+    """Where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
+    upload_mib: Annotated[int, tyro.conf.arg(metavar="MIB")] = 4096
+    """The most MiB of a file that is sent to the server."""
+    jobs: Annotated[int, tyro.conf.arg(metavar="N")] = 2
+    """Jobs that run at a time; others wait."""
+
+    def check(self) -> None:
+        """Raise BadInput for what cannot be served."""
+        if not Path(self.folder).is_dir():
+            raise BadInput(f"there is no folder {self.folder}; give one with videos or images")
+        if self.words is not None and not Path(self.words).is_dir():
+            resolve(self.words, "classify")
+        if not 0 <= self.port <= 65535:
+            raise BadInput(f"--port is {self.port}; give a number from 0 to 65535")
+        if self.device not in (None, "auto", "cpu"):  # which are there, and need no seconds to import torch
+            find_device(self.device)
+        for name, least in (("upload_mib", 0), ("jobs", 1)):
+            if getattr(self, name) < least:
+                raise BadInput(f"--{name.replace('_', '-')} is {getattr(self, name)}; give {least} or more")
+
+
+@verb(ServeOptions)
+def serve(options: ServeOptions, listener: Listener) -> None:
+    """Serve the page until it is interrupted; the listener hears its address.
+
+    Raises BadInput where the folder cannot be served or the port is taken, MissingExtra without starlette and uvicorn.
+    """
+    options.check()
+    try:
+        import starlette  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise MissingExtra("starlette or uvicorn", "web", "tapetum serve") from error
+    from tapetum.desk.web.listening import listen_at, run_server
+    from tapetum.desk.web.server import make_app
+
+    token, listening = secrets.token_urlsafe(24), listen_at(options.host, options.port)
+    with listening:
+        port = listening.getsockname()[1]
+        app = make_app(
+            options.folder,
+            token,
+            host=options.host,
+            port=port,
+            model=options.model,
+            words=options.words,
+            device=options.device,
+            upload_bytes=options.upload_mib << 20,
+            jobs_at_once=options.jobs,
+        )
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(options.host, options.host)
+        host = f"[{host}]" if ":" in host and not host.startswith("[") else host
+        listener.line(f"http://{host}:{port}/?token={token}")
+        run_server(app, listening)

@@ -1,0 +1,33 @@
+"""Where to look next: doubtful places of the tracks of a project (`tapetum.tracks.doubtful`), as the page lists them."""
+
+from typing import Any
+
+import numpy as np
+
+from tapetum.desk.web.tracks import Tracked
+from tapetum.tracks.doubtful import find_doubtful_places
+
+MOST = 200
+"""Places that are listed."""
+
+
+def find_places(tracked: Tracked) -> list[dict[str, Any]]:
+    """List the doubtful places of all points that are tracked: point, frame, reason, score in 0..1; most doubtful first.
+
+    Frames with marks are left out: somebody has looked at them.
+    """
+    rows = [row for row, stored in enumerate(tracked.stored) if stored is not None]
+    if not rows:
+        return []
+    tracks, points = tracked.assemble(rows), [tracked.points[row] for row in rows]
+    looked_at, backward = np.zeros(tracks.visible.shape, bool), np.full(tracks.visible.shape, np.nan)
+    for k, (row, point) in enumerate(zip(rows, points, strict=True)):
+        looked_at[k, [frame for frame in (*point.marks, *point.returns) if frame < tracks.frames]] = True
+        stored = tracked.stored[row]
+        if stored is not None and stored.backward is not None:
+            backward[k] = stored.backward
+    places = find_doubtful_places(tracks, (tracked.item.width, tracked.item.height), backward, looked_at)
+    return [
+        {"point": points[place.point].id, "frame": place.frame, "reason": place.reason, "score": place.score}
+        for place in places[:MOST]
+    ]

@@ -1,0 +1,33 @@
+"""Removal of features of frames that serve nothing any more; they are large, and are computed again where they are missing."""
+
+from contextlib import suppress
+from pathlib import Path
+
+from tapetum.desk.web.answers import Refused
+from tapetum.desk.web.database import Database
+from tapetum.desk.web.edits import read_points
+from tapetum.desk.web.hidden import check_plain
+from tapetum.desk.web.items import file_inside
+from tapetum.desk.web.jobs import Jobs
+
+
+def remove_features(place: Path, database: Database, folder: Path, jobs: Jobs) -> None:
+    """Remove the features of videos that are gone or have no points, unless a job is at work on them."""
+    for path in check_plain(place / "features").glob("*"):
+        item = path.name.split(".")[0]
+        row = database.row("SELECT path FROM items WHERE id = ?", item)
+        there = row is not None and file_inside(folder, row["path"]) is not None
+        if not (there and _has_points(database, item)) and not jobs.at_work_on(item):
+            with suppress(OSError):  # a folder
+                path.unlink()
+
+
+def _has_points(database: Database, item: str) -> bool:
+    edits = database.rows(
+        "SELECT edit FROM edits WHERE item = ? AND position < (SELECT position FROM projects WHERE item = ?) ORDER BY position",
+        *(item, item),
+    )
+    try:
+        return bool(read_points(each["edit"] for each in edits))
+    except Refused:
+        return True  # nobody knows

@@ -1,0 +1,71 @@
+"""Index of the folder for search, as `tapetum index` makes it: one for each model that is chosen on the page.
+
+The first is that of the folder (`.tapetum-index`), which `tapetum search FOLDER` looks in too; those of other models lie in
+the hidden folder of the page.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from tapetum.app.verb import Listener
+from tapetum.core.errors import BadInput
+from tapetum.desk.search.index import HIDDEN as OWN
+from tapetum.desk.web import job_files
+from tapetum.desk.web.database import FILE, Database
+from tapetum.desk.web.hidden import HIDDEN, check_plain, make_folder
+from tapetum.desk.web.items import Item, Items
+from tapetum.transfer.index_database import DATABASE, read_about
+
+
+def work(job: dict[str, Any], folder: Path, listener: Listener) -> dict[str, Any]:
+    """Make the index of a model, or renew it. Raises BadInput where nothing can be read."""
+    from tapetum.desk.search.index import IndexOptions, index
+
+    model, device = job["settings"]["model"], job["settings"].get("device")
+    database = Database(folder / HIDDEN / FILE)
+    try:
+        items = Items(database, folder).look()
+    finally:
+        database.close()
+    if not items:
+        raise BadInput("the folder has no videos and images; put some in it")
+    made = index.run(IndexOptions((folder,), out=index_folder(folder, model), model=model, device=device), listener)
+    job_files.write(contents_file(folder, model), contents_of(items))
+    return {"result": {"pieces": made.pieces, "files": made.files, "failed": len(made.failed)}, "model": model}
+
+
+def own_model(folder: Path) -> str | None:
+    """Read which model the index of the folder was made with; None where there is no index, it is damaged, or has no name.
+
+    So it is where it is a link, or there is one in it.
+    """
+    try:
+        place = check_plain(folder / OWN, below=True)
+        return read_about(place).get("reference") if (place / DATABASE).is_file() else None
+    except BadInput:
+        return None
+
+
+def index_folder(folder: Path, model: str) -> Path:
+    """Choose where the index of a model lies: that of the folder if it is of this model, or there is none yet.
+
+    Raises BadInput where it is a link, or there is one in it.
+    """
+    own, elsewhere = (check_plain(place, below=True) for place in (folder / OWN, _indexes(folder) / model))
+    if not (own / DATABASE).is_file() and not (elsewhere / DATABASE).is_file():
+        return own
+    return own if own_model(folder) == model else elsewhere
+
+
+def contents_file(folder: Path, model: str) -> Path:
+    """The file that says what the index of a model is of."""
+    return check_plain(_indexes(folder) / f"{model}.json")
+
+
+def contents_of(items: list[Item]) -> list[list[str]]:
+    """List what an index is of: path and content of each file."""
+    return sorted([str(item.path), item.content] for item in items)
+
+
+def _indexes(folder: Path) -> Path:
+    return make_folder(folder / HIDDEN, "indexes")

@@ -1,0 +1,73 @@
+"""Process of one job: `python -m tapetum.desk.web.job_process FOLDER/.tapetum-web/jobs/ID`; its standard input is the job."""
+
+import sys
+import traceback
+import warnings
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from tapetum.app.verb import Listener
+from tapetum.core.errors import TapetumError
+from tapetum.core.reading import parse_json
+from tapetum.desk.web import job_files
+from tapetum.desk.web.answers import hide_paths
+from tapetum.desk.web.items import check_same
+from tapetum.desk.web.job_files import FINAL, KINDS, WAITING, Progress
+
+_WORK = {kind: f"{kind}_job" for kind in KINDS}
+"""Module of each kind of job, whose function `work` takes the job, the served folder and a listener."""
+
+
+class ProgressListener(Listener):
+    """Writes what a verb says of its progress into the folder of the job."""
+
+    def __init__(self, progress: Progress, folder: Path):
+        self.file, self.folder = progress, folder
+        self.notes: list[str] = []
+        """Remarks, which stay when the job is done."""
+
+    def note(self, text: str) -> None:
+        """Show a remark."""
+        self.notes.append(hide_paths(text, self.folder))
+        self.file.say(message=self.notes[-1])
+
+    def status(self, text: str) -> None:
+        """Show what is being done."""
+        self.file.say(message=hide_paths(text, self.folder))
+
+    def progress(self, task: str, done: int, total: int | None) -> None:
+        """Show how far a task is."""
+        self.file.say(done, total or 0, task)
+
+
+def main(folder: Path, job: dict[str, Any]) -> None:
+    """Do the work of a job, unless another process does, or it is over."""
+    with job_files.holding(folder) as locked:
+        over = (job_files.read_progress(folder) or WAITING)["state"] in FINAL
+        if not locked or over or (folder / "cancel").exists():
+            return
+        progress, served = Progress(folder), folder.parents[2]
+        try:
+            warnings.simplefilter("ignore")
+            module = import_module(f"tapetum.desk.web.{_WORK[job['kind']]}")
+            listener = ProgressListener(progress, served)
+            try:
+                result = module.work(job, served, listener)
+            finally:
+                if job["item"] is not None:
+                    check_same(served, job["item"])  # of another file whatever came of it means nothing
+            job_files.write(folder / "result.json", result)
+        except TapetumError as error:
+            progress.end("failed", " ".join(hide_paths(str(error), served).split()))
+        except Exception as error:
+            traceback.print_exc()
+            text = " ".join(hide_paths(str(error), served).split())[:300]
+            log = (folder / "log.txt").relative_to(served)
+            progress.end("failed", f"unforeseen {type(error).__name__}: {text}; {log} in the folder shows more")
+        else:
+            progress.end("done", "; ".join(listener.notes))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), parse_json(sys.stdin.buffer.read()))

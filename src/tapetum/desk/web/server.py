@@ -1,0 +1,105 @@
+"""The app of the local page (ASGI, Starlette): its addresses, and what runs as long as the server."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import Route
+
+from tapetum.core.errors import BadInput
+from tapetum.desk.web.answers import ERRORS, endpoint
+from tapetum.desk.web.jobs import AT_ONCE
+from tapetum.desk.web.page import Page
+from tapetum.desk.web.security import Guard
+from tapetum.desk.web.uploads import UPLOAD_BYTES
+
+_POLL_S = 0.2
+"""Between looks at the jobs."""
+
+
+def routes(page: Page) -> list[Route]:
+    """List the addresses."""
+    item = "/api/items/{item}"
+    get = {
+        "/api/state": page.state,
+        item + "/frames/{number}.jpg": page.frame,
+        item + "/project": page.project,
+        item + "/tracks.bin": page.tracks,
+        item + "/space": page.space,
+        item + "/tracks3d.bin": page.tracks3d,
+        item + "/check": page.check,
+        item + "/export": page.export,
+        "/api/jobs/{job}": page.job,
+        "/api/jobs/{job}/file": page.job_file,
+        "/api/models": page.models,
+        "/api/search": page.search,
+        "/api/runs": page.list_runs,
+        "/api/runs/{run}": page.run,
+        "/": page.file,
+        "/{name}": page.file,
+    }
+    post = {"/edits": page.edit, "/jobs": page.begin, "/look": page.look}
+    steps = {"/undo": page.undo, "/redo": page.redo}
+    return [
+        Route("/api/events", page.listen),
+        Route("/api/upload", page.upload, methods=["POST"]),
+        Route("/api/jobs/{job}", endpoint(page.cancel), methods=["DELETE"]),
+        *(Route(path, endpoint(work)) for path, work in get.items()),
+        *(Route(item + path, endpoint(work, reads=True), methods=["POST"]) for path, work in post.items()),
+        *(Route(item + path, endpoint(work), methods=["POST"]) for path, work in steps.items()),
+    ]
+
+
+def make_app(
+    folder: str | Path,
+    token: str,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8765,
+    model: str = "tapir-nano",
+    words: str | None = None,
+    device: str | None = None,
+    upload_bytes: int = UPLOAD_BYTES,
+    jobs_at_once: int = AT_ONCE,
+) -> Starlette:
+    """Build the app that serves a folder to whoever has the token, under the names of `host` and `port`.
+
+    Raises BadInput where the folder cannot be written, is served already, or its database is damaged.
+    """
+    folder = Path(folder).resolve()
+    try:
+        page = Page(folder, model, device, upload_bytes, jobs_at_once, words)
+    except OSError as error:
+        why = error.strerror or error
+        raise BadInput(f"cannot write into {folder} ({why}); choose a folder that can be written") from error
+
+    @asynccontextmanager
+    async def alive(app: Starlette) -> AsyncIterator[None]:
+        looking = asyncio.create_task(_look_at_jobs(page))
+        try:
+            yield
+        finally:
+            looking.cancel()
+            page.end_requests()
+            with suppress(asyncio.CancelledError):
+                await looking
+            page.close()
+
+    guard = Middleware(Guard, token=token, host=host, port=port)
+    app = Starlette(routes=routes(page), middleware=[guard], exception_handlers=ERRORS, lifespan=alive)
+    app.state.page = page
+    return app
+
+
+async def _look_at_jobs(page: Page) -> None:
+    while True:
+        try:
+            if page.jobs.busy():
+                await asyncio.to_thread(page.jobs.poll)
+        except Exception as error:  # the next look may find it mended
+            print(f"tapetum: cannot look at the jobs: {type(error).__name__}: {error}", file=sys.stderr)
+        await asyncio.sleep(_POLL_S)

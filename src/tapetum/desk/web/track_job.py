@@ -1,0 +1,179 @@
+"""Tracking of the points of a project, block by block: each block's tracks are saved as soon as they are there.
+
+    points with one click     tracked together, as `tapetum track` does
+    points with several       tracked through all their clicks (`systems.tap.tracking.clicks`), as corrections are; by a tracker
+                              that takes one click a point, from each click, and each frame has the track of the nearest one
+    then                      each track is tracked back from where the point was last, and first, seen (forward-backward error,
+                              Kalal et al. 2010), which tells where it may have been lost
+
+What the network saw of the frames is kept (`systems.tap.tracking.feature_file`), so that later points cost little.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from tapetum.app.track.cut import Cut, CutSettings, cut
+from tapetum.app.track.point_tasks import NewPoints, Progress
+from tapetum.app.track.points import PointRequest
+from tapetum.app.track.track_back import track_back
+from tapetum.app.track.track_files import FEATURES_MIB
+from tapetum.app.verb import Listener, count_frames
+from tapetum.desk.web.database import FILE, Database
+from tapetum.desk.web.hidden import HIDDEN, check_plain, make_folder
+from tapetum.desk.web.items import Items
+from tapetum.desk.web.tracks import TrackStore, signature
+from tapetum.types import Tracks
+from tapetum.video import open_video
+
+if TYPE_CHECKING:
+    from tapetum.systems.tap.tracking.feature_file import FeatureFile
+
+BLOCK = 64
+"""Points that are tracked together: as many as a network works on at a time, so that no block takes longer than it need."""
+
+Clicks = Sequence[tuple[int, float, float]]
+
+
+def work(job: dict[str, Any], folder: Path, listener: Listener) -> dict[str, Any]:
+    """Track the points of a job; those whose tracks are there already are left out. Raises BadInput as `tapetum.track`."""
+    place = folder / HIDDEN
+    database, settings = Database(place / FILE), job["settings"]
+    try:
+        tracking = _Tracking(job["item"], Items(database, folder), TrackStore(database), settings, place, listener)
+        return {"result": tracking.track()}
+    finally:
+        database.close()
+
+
+class _Tracking:
+    def __init__(self, number: str, items: Items, store: TrackStore, settings: dict[str, Any], place: Path, listener: Listener):
+        self.item, self.items, self.store, self.listener = items.get(number), items, store, listener
+        self.model, self.device = settings["model"], settings["device"]
+        clicks = [[(int(t), float(x), float(y)) for t, x, y in each] for each in settings["clicks"]]
+        self.requested: dict[str, Clicks] = {signature(self.model, self.item.content, each): each for each in clicks}
+        self.features = features_file(place, number)
+        self.passes = self.done_passes = 0
+
+    def track(self) -> dict[str, Any]:
+        from tapetum.bench.baselines import load_tracker
+
+        there = self.store.read(self.item.id, self.requested)
+        missing = {name: clicks for name, clicks in self.requested.items() if name not in there}
+        single = {name: clicks for name, clicks in missing.items() if len(clicks) == 1}
+        several = {name: clicks for name, clicks in missing.items() if len(clicks) > 1}
+        blocks = [*_batches(single.items()), *_batches(several.items())]
+        unchecked = len(missing) + sum(stored.backward is None for stored in there.values())
+        self.passes = len(blocks) + -(-unchecked // BLOCK)
+        if not self.passes:
+            return {"points": len(self.requested), "computed": 0, "frames": self.item.frames}
+        with open_video(self.item.path) as video:
+            self.listener.status("reading the video")
+            count_frames(video, self.item.name, self.listener)
+            part = cut(video, CutSettings())
+            times = np.round(video.timestamps, 9).astype("<f8").tobytes() if video.clocked else None
+            self.items.settle(self.item.id, len(video), times)
+            self.listener.status("loading the model")
+            tracker = load_tracker(self.model, self.device)
+            for block in blocks:
+                with open_features(self.features, tracker) as features:
+                    clicks = [clicks for _, clicks in block]
+                    whole = track_clicks(tracker, part, clicks, self._counting(len(video)), features)
+                self.items.get(self.item.id)  # refused where it is another file now
+                self.store.save(self.item.id, {name: row for (name, _), row in zip(block, whole, strict=True)})
+                self.done_passes += 1
+            self._check(tracker, part)
+            frames = len(video)
+        return {"points": len(self.requested), "computed": len(missing), "frames": frames}
+
+    def _check(self, tracker: Any, part: Cut) -> None:
+        """Track back, and save how far that is from the tracks."""
+        stored = self.store.read(self.item.id, self.requested)
+        unchecked = [name for name, each in stored.items() if each.backward is None]
+        for block in _batches(unchecked):
+            tracks = _assemble([stored[name].track for name in block], [self.requested[name] for name in block])
+            with open_features(self.features, tracker) as features:
+                distances = track_back(tracker, part, tracks, self._counting(len(part.video)), features)
+            self.items.get(self.item.id)
+            self.store.save_backward(self.item.id, dict(zip(block, distances, strict=True)))
+            self.done_passes += 1
+
+    def _counting(self, frames: int) -> Callable[[int, int | None], None]:
+        def count(done: int, total: int | None) -> None:
+            self.listener.progress("tracking", self.done_passes * frames + min(done, frames), self.passes * frames)
+
+        return count
+
+
+def features_file(place: Path, number: str) -> Path:
+    """The file of the features of an item. Raises BadInput where it, or the one that is written beside it, is a link."""
+    path = make_folder(place, "features") / f"{number}.bin"
+    check_plain(path.with_suffix(".new"))
+    return check_plain(path)
+
+
+@contextmanager
+def open_features(path: Path, tracker: Any) -> "Iterator[FeatureFile | None]":
+    """Open the features of the frames that were kept; those that are new are put beside, and take their place."""
+    if not hasattr(tracker, "correct"):  # it looks at no frames
+        yield None
+        return
+    from tapetum.systems.tap.tracking.feature_file import FeatureFile
+
+    there = path.is_file()
+    new = path.with_suffix(".new") if there else path  # killed, it has the frames that were done
+    file = FeatureFile(path if there else None, new, FEATURES_MIB << 20)
+    try:
+        yield file
+    finally:
+        file.close()
+        if there and new.exists():
+            os.replace(new, path)
+
+
+def _batches(every: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
+    rest = iter(every)
+    while batch := tuple(islice(rest, BLOCK)):
+        yield batch
+
+
+def track_clicks(
+    tracker: Any, part: Cut, clicks: Sequence[Clicks], progress: Progress, features: "FeatureFile | None" = None
+) -> Float32[np.ndarray, "n t 4"]:
+    """Track n points through all their clicks: x, y, visible, confidence. Raises BadInput as the tracker does.
+
+    Of a tracker that takes one click a point, each frame has the track of the click that is nearest in time; of two, the first.
+    """
+    points: list[tuple[float, float, float]] = [(float(t), x, y) for each in clicks for t, x, y in each]
+    ids = [str(number) for number, each in enumerate(clicks) for _ in each]
+    together = len(points) == len(clicks) or hasattr(tracker, "correct")
+    request = PointRequest(points, ids if together and len(points) > len(clicks) else None)
+    tracks = NewPoints(part, request).track(tracker, [], progress, features)
+    columns = tracks.xy, tracks.visible[..., None], tracks.confidence[..., None]
+    whole = np.concatenate(columns, axis=2, dtype=np.float32)
+    if together:
+        return whole
+    frames, owners = np.arange(whole.shape[1]), np.array(ids, int)
+    times = np.array([point[0] for point in points])
+    rows = [np.flatnonzero(owners == number) for number in range(len(clicks))]
+    return np.stack([whole[each[np.abs(times[each, None] - frames).argmin(axis=0)], frames] for each in rows])
+
+
+def _assemble(rows: Sequence[Float[np.ndarray, "t 4"]], clicks: Sequence[Clicks]) -> Tracks:
+    """The tracks of some points, with the frames of their clicks."""
+    whole, clicked = np.stack(rows), np.zeros((len(rows), len(rows[0])), bool)
+    for row, each in zip(clicked, clicks, strict=True):
+        row[[frame for frame, _, _ in each]] = True
+    return Tracks(
+        xy=whole[..., :2],
+        visible=whole[..., 2] > 0.5,
+        confidence=whole[..., 3],
+        queries=np.array([each[0] for each in clicks]),
+        clicked=clicked,
+    )

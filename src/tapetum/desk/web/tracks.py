@@ -1,0 +1,144 @@
+"""Tracks of points, kept by what they depend on: the video's content, the model and the clicks of the point.
+
+A point whose clicks are those of before, after an undo too, has its track already; and each track is there as soon as it is
+computed, whatever becomes of the job. A track is float32 (t, 4): x, y in raster pixels, visible, confidence; how far the
+track back from where the point was last seen is from it, (t,) in pixels, may stand beside it.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from tapetum.desk.web.answers import Refused
+from tapetum.desk.web.database import Database
+from tapetum.desk.web.edits import MOST_POINTS, POINT, Point, Points
+from tapetum.desk.web.items import Item
+from tapetum.types import Tracks
+
+_MOST_BYTES = 4 << 30
+"""Of the tracks of a video."""
+_KEPT = 2 * MOST_POINTS
+"""Tracks that are kept of a video."""
+
+
+class Stored(NamedTuple):
+    """A track, and how far the track back is from it."""
+
+    track: Float32[np.ndarray, "t 4"]
+    backward: Float32[np.ndarray, " t"] | None
+
+
+def signature(model: str, content: str, clicks: Iterable[tuple[int, float, float]]) -> str:
+    """Compute what the track of a point is known by: model, content of the video, clicks (frame, x, y) with the query first."""
+    numbers = [[int(frame), float(x), float(y)] for frame, x, y in clicks]
+    return hashlib.sha256(json.dumps([model, content, numbers]).encode()).hexdigest()[:32]
+
+
+class TrackStore:
+    """Tracks in the database."""
+
+    def __init__(self, database: Database):
+        self._database = database
+
+    def read(self, item: str, signatures: Collection[str]) -> dict[str, Stored]:
+        """Read the tracks that are there, by signature."""
+        names = list(dict.fromkeys(signatures))
+        marks = ",".join("?" * len(names))
+        rows = self._database.rows(
+            f"SELECT signature, track, backward FROM tracks WHERE item = ? AND signature IN ({marks})", item, *names
+        )
+        read = {}
+        for name, track, backward in rows:
+            back = None if backward is None else np.frombuffer(backward, "<f4")
+            read[name] = Stored(np.frombuffer(track, "<f4").reshape(-1, 4), back)
+        return read
+
+    def save(self, item: str, tracks: Mapping[str, Float[np.ndarray, "t 4"]]) -> None:
+        """Save tracks by signature, in one transaction; the oldest of too many go."""
+        with self._database.transaction():
+            for name, track in tracks.items():
+                values = item, name, len(track), np.ascontiguousarray(track, "<f4").tobytes(), time.time()
+                self._database.rows(
+                    "INSERT OR REPLACE INTO tracks (item, signature, frames, track, made) VALUES (?, ?, ?, ?, ?)", *values
+                )
+            self._database.rows(
+                "DELETE FROM tracks WHERE item = ? AND signature NOT IN "
+                "(SELECT signature FROM tracks WHERE item = ? ORDER BY made DESC LIMIT ?)",
+                *(item, item, _KEPT),
+            )
+
+    def save_backward(self, item: str, distances: Mapping[str, Float[np.ndarray, " t"]]) -> None:
+        """Save how far the tracks back are, by signature."""
+        with self._database.transaction():
+            for name, values in distances.items():
+                data = np.ascontiguousarray(values, "<f4").tobytes()
+                self._database.rows("UPDATE tracks SET backward = ? WHERE item = ? AND signature = ?", data, item, name)
+
+
+class Tracked:
+    """The points of a project with the tracks that are there."""
+
+    def __init__(self, item: Item, points: Points, model: str, store: TrackStore):
+        self.item, self.points = item, list(points.values())
+        self.signatures = [signature(model, item.content, point.clicks) for point in self.points]
+        read = store.read(item.id, self.signatures) if self.points else {}
+        there = [read[name] for name in self.signatures if name in read]
+        self.frames = len(there[0].track) if there else item.frames
+        """Of the tracks where there are some, else of the video."""
+        known = {name: stored for name, stored in read.items() if len(stored.track) == self.frames}
+        self.stored = [known.get(name) for name in self.signatures]
+        """Of each point; None where it is not computed yet."""
+
+    @property
+    def missing(self) -> list[Point]:
+        """List the points whose tracks are not there."""
+        return [point for point, stored in zip(self.points, self.stored, strict=True) if stored is None]
+
+    def array(self) -> Float32[np.ndarray, "n t 4"]:
+        """Assemble x, y, visible and confidence; NaN where a track is not there.
+
+        Points that somebody has hidden are not visible; on the frame on which somebody said that they are back, they are.
+        Raises Refused with 409 for more than `_MOST_BYTES`.
+        """
+        if 16 * len(self.points) * self.frames > _MOST_BYTES:
+            raise Refused(409, f"{len(self.points)} points on {self.frames} frames are too many to send; delete some points")
+        whole = np.full((len(self.points), self.frames, 4), np.nan, np.float32)
+        for row, point, stored in zip(whole, self.points, self.stored, strict=True):
+            if stored is not None:
+                row[:] = stored.track
+                for first, end in point.hidden_frames(len(row)):
+                    row[first:end, 2:] = 0
+                row[[frame for frame in point.returns if frame < len(row)], 2] = 1
+        return whole
+
+    def tracks(self) -> Tracks:
+        """Assemble the tracks of all points as `tapetum track` gives them. Raises Refused with 409 where one is missing."""
+        if not self.points:
+            raise Refused(409, "there are no points; add some and track them")
+        if count := len(self.missing):
+            raise Refused(409, f"{count} of {len(self.points)} points are not tracked as they are now; track them first")
+        return self.assemble(range(len(self.points)))
+
+    def assemble(self, rows: Sequence[int]) -> Tracks:
+        """Assemble the tracks of some of the points, which must be there."""
+        whole, clicks = self.array()[list(rows)], [self.points[row].clicks for row in rows]
+        clicked = None
+        if any(len(each) > 1 for each in clicks):
+            clicked = np.zeros(whole.shape[:2], np.bool_)
+            for row, each in zip(clicked, clicks, strict=True):
+                row[[frame for frame, _, _ in each if frame < self.frames]] = True
+        names = tuple(self.points[row].name or f"{POINT} {row + 1}" for row in rows)
+        return Tracks(
+            xy=whole[..., :2],
+            visible=whole[..., 2] > 0.5,
+            confidence=whole[..., 3],
+            queries=np.array([each[0] for each in clicks]),
+            names=names,
+            clicked=clicked,
+            times=None if self.item.times is None else np.frombuffer(self.item.times, "<f8"),
+        )

@@ -1,0 +1,24 @@
+"""Synthetic worlds with exact ground truth.
+
+    facets      painted planar facets, a moving camera, blur, noise, compression: `make_clip`, `make_dataset`
+    bodies      the record of a physical episode: shapes, poses, contacts, actions, camera, light
+    physics     MuJoCo simulates an episode of a seed, with a hand that acts
+    rendering   images of an episode by ray tracing, and its ground truth: tracks, masks, boxes, depth
+    sound       its sound, synthesised from contacts
+    words       scene graphs, captions, and questions that cannot be answered without looking
+
+Importing this imports no torch; `SyntheticClip`, `make_clip` and `make_dataset` do when they are asked for.
+"""
+
+from typing import TYPE_CHECKING
+
+from tapetum.core.lazy import lazy_attributes
+from tapetum.world.facets.world import SceneConfig
+
+if TYPE_CHECKING:
+    from tapetum.world.facets.clip import SyntheticClip, make_clip
+    from tapetum.world.facets.dataset import make_dataset
+
+__all__ = ["SceneConfig", "SyntheticClip", "make_clip", "make_dataset"]
+
+__getattr__ = lazy_attributes(__name__, {"facets.clip": ("SyntheticClip", "make_clip"), "facets.dataset": ("make_dataset",)})

@@ -1,0 +1,153 @@
+"""Bodies of the hand: palm, three fingers against a thumb, two links each, and an arm of two bones behind it.
+
+Palm's axes: fingers stretch along -z, three of them on the +x side in a row along y, the thumb on the -x side; a grip closes
+along x. One number from 0 (wide open) to 1 (shut) bends both links of a finger.
+
+          arm /            palm      open: links lean out, then down; shut: they bend in
+             /         .---------.
+        ____/___       |_________|
+       |  palm  |       \\       /     angle 1 from straight down: OPEN[0] .. SHUT[0]
+        --------         |     |      angle 2 from link 1:        OPEN[1] .. SHUT[1]
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tapetum.world.bodies import quaternions
+from tapetum.world.bodies.episode import Body, Rgb, Surface
+from tapetum.world.bodies.shapes import Capsule, RoundedBox
+from tapetum.world.types import F64
+
+OPEN, SHUT = (-0.95, 0.35), (0.5, 1.1)
+PALM = (0.078, 0.084, 0.026)
+PINCH = 0.58
+"""How far fingers are shut when their tips meet the thumb's."""
+BONES = (0.42, 0.42)
+WRIST = 0.02
+"""Metres from the middle of the palm to the end of the forearm, along z."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finger:
+    """One finger."""
+
+    base: tuple[float, float, float]
+    """Where it starts in the palm."""
+    side: int
+    """1 on the +x side, -1 for the thumb: the sense in which it bends in."""
+    lengths: tuple[float, float] = (0.048, 0.042)
+    radii: tuple[float, float] = (0.0095, 0.0085)
+
+
+FINGERS = (
+    Finger(base=(0.03, -0.028, -0.006), side=1),
+    Finger(base=(0.032, 0.0, -0.006), side=1, lengths=(0.05, 0.044)),
+    Finger(base=(0.03, 0.028, -0.006), side=1),
+    Finger(base=(-0.032, 0.004, -0.006), side=-1, radii=(0.011, 0.0095)),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HandParts:
+    """Numbers of the bodies that make a hand and its arm."""
+
+    palm: int
+    fingers: tuple[tuple[int, int], ...]
+    forearm: int
+    upper: int
+
+    @property
+    def model(self) -> tuple[int, ...]:
+        """List the parts that touch: palm and fingers."""
+        return (self.palm, *(j for pair in self.fingers for j in pair))
+
+    @property
+    def all(self) -> tuple[int, ...]:
+        """List all parts."""
+        return (*self.model, self.forearm, self.upper)
+
+
+def hand_bodies(skin: Rgb, sleeve: Rgb | None = None) -> list[Body]:
+    """Make the eleven bodies of a hand: palm, two links of each finger, forearm, upper arm."""
+    bare = Surface(colour=skin, shine=0.1)
+    clothed = Surface(colour=sleeve or skin, shine=0.0 if sleeve else 0.1)
+
+    def part(name: str, shape: Capsule | RoundedBox, surface: Surface = bare) -> Body:
+        return Body(name=f"hand-{name}", noun="hand", shape=shape, material="skin", surface=surface, mass=0.4, group="hand")
+
+    made = [part("palm", RoundedBox(size=PALM, rounding=0.011))]
+    for i, finger in enumerate(FINGERS):
+        for j in range(2):
+            made.append(part(f"finger{i}{j}", Capsule(radius=finger.radii[j], length=finger.lengths[j])))
+    made.append(part("forearm", Capsule(radius=0.026, length=BONES[1]), clothed))
+    return [*made, part("upper", Capsule(radius=0.034, length=BONES[0]), clothed)]
+
+
+def hand_parts(first: int) -> HandParts:
+    """Number the parts of a hand whose palm is body number `first`."""
+    fingers = tuple((first + 1 + 2 * i, first + 2 + 2 * i) for i in range(len(FINGERS)))
+    return HandParts(palm=first, fingers=fingers, forearm=first + 1 + 2 * len(FINGERS), upper=first + 2 + 2 * len(FINGERS))
+
+
+def find_hand(bodies: Sequence[Body]) -> HandParts | None:
+    """Find the hand among bodies."""
+    for j, body in enumerate(bodies):
+        if body.name == "hand-palm":
+            return hand_parts(j)
+    return None
+
+
+def angles(closure: F64) -> F64:
+    """Compute the hinges' angles (..., 8) from how far fingers are shut (..., 4)."""
+    shares = np.asarray(closure, float)[..., None]
+    low, high = np.array(OPEN), np.array(SHUT)
+    both = low + (high - low) * shares
+    return both.reshape(*both.shape[:-2], 2 * len(FINGERS))
+
+
+def palm_quaternion(yaw: F64, pitch: F64, roll: F64) -> F64:
+    """Compute the palm's turn (..., 4): yaw about z, then pitch about its x, then roll about its z.
+
+    pitch 0: fingers point down; pitch pi/2: they point along (-sin(yaw), cos(yaw), 0).
+    """
+    first = quaternions.multiply(quaternions.about((0, 0, 1), yaw), quaternions.about((1, 0, 0), pitch))
+    return quaternions.multiply(first, quaternions.about((0, 0, 1), roll))
+
+
+def tips(closure: float, finger: Finger = FINGERS[1]) -> tuple[float, float]:
+    """Compute where the end of a finger is in the palm: x towards its side, and z."""
+    a, b = (OPEN[i] + (SHUT[i] - OPEN[i]) * closure for i in range(2))
+    (l1, l2), x0, z0 = finger.lengths, abs(finger.base[0]), finger.base[2]
+    return x0 - l1 * np.sin(a) - l2 * np.sin(a + b), z0 - l1 * np.cos(a) - l2 * np.cos(a + b)
+
+
+def pinch_point() -> F64:
+    """Compute where fingers shut by `PINCH` hold cloth, in the palm (3,)."""
+    return np.array([0.0, 0.0, tips(PINCH)[1] - 0.003])
+
+
+def arm(palm: F64, shoulder: F64) -> tuple[F64, F64]:
+    """Compute poses (k, 7) of forearm and upper arm from the palm's (k, 7) and where the shoulder likes to be (3,).
+
+    Two bones reach from shoulder to wrist with the elbow up; where the wrist is too far the shoulder leans after it.
+    """
+    wrist = quaternions.place(palm, np.array([0, 0, WRIST + 0.012]))
+    way = shoulder - wrist
+    distance = np.linalg.norm(way, axis=-1, keepdims=True)
+    along = way / np.maximum(distance, 1e-9)
+    reach = np.clip(distance, 0.25, sum(BONES) * 0.96)
+    upper, fore = BONES
+    share = (fore**2 - upper**2 + reach**2) / (2 * reach)
+    height = np.sqrt(np.maximum(fore**2 - share**2, 0))
+    up = np.array([0.0, 0.0, 1.0]) - along * along[:, 2:]
+    up = up / np.maximum(np.linalg.norm(up, axis=-1, keepdims=True), 1e-9)
+    elbow = wrist + along * share + up * height
+    return _bone(wrist, elbow), _bone(elbow, wrist + along * reach)
+
+
+def _bone(start: F64, end: F64) -> F64:
+    way = end - start
+    unit = way / np.linalg.norm(way, axis=-1, keepdims=True)
+    return np.concatenate([(start + end) / 2, quaternions.between(np.array([0.0, 0.0, 1.0]), unit)], -1)

@@ -1,0 +1,172 @@
+"""The model that MuJoCo steps, built in memory from bodies.
+
+Body number j is the MuJoCo body `b{j}`: fixed ones are welded to the world, others float. The hand is a tree: a floating palm
+and fingers on hinges; it is heavy and its positions and speeds are prescribed at every step, so that it pushes without giving
+way and drags by friction. A weld from the palm to each other body waits switched off: the grip. The arm is not in the model.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tapetum.core.errors import BadInput, MissingExtra
+from tapetum.world.bodies.episode import Body
+from tapetum.world.bodies.shapes import Sheet
+from tapetum.world.physics import collision
+from tapetum.world.physics.hand_model import FINGERS, HandParts
+from tapetum.world.physics.props import PHYSICS_MATERIALS, spring
+from tapetum.world.types import F64, I64
+
+GRAVITY = 9.81
+HAND_MASS = 30.0
+
+
+def mujoco() -> Any:
+    """Import MuJoCo, or raise MissingExtra."""
+    try:
+        import mujoco  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise MissingExtra("mujoco", "physics", "simulating bodies") from None
+    return mujoco
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Model:
+    """A compiled model and where bodies are in it."""
+
+    mj: Any
+    """MjModel"""
+    free: I64
+    """(f,) numbers of the floating bodies (no sheets, no hand), in the order of their coordinates."""
+    qpos: I64
+    """(f,) first of their 7 coordinates."""
+    qvel: I64
+    """(f,) first of their 6 speeds."""
+    ids: I64
+    """(n,) MuJoCo's id of each body; -1 for sheets and the arm."""
+    geom_body: I64
+    """(g,) number of the body of each geom."""
+    hand_qpos: slice
+    """Palm's 7, then two angles of each finger."""
+    hand_qvel: slice
+    welds: dict[int, int]
+    """Number of the grip's equality by body."""
+
+
+def build(bodies: Sequence[Body], poses: F64, *, step: float, hand: HandParts | None = None) -> Model:
+    """Compile bodies at poses (n, 7) into a model that steps by `step` seconds; `hand`: which bodies are its parts."""
+    mj = mujoco()
+    parts = set(hand.all) if hand else set()
+    solid = [j for j, b in enumerate(bodies) if j not in parts and not isinstance(b.shape, Sheet)]
+    still = [j for j in solid if bodies[j].fixed]
+    free = [j for j in solid if not bodies[j].fixed]
+    assets: list[str] = []
+    inside = [_body(j, bodies[j], poses[j], assets) for j in still + free]
+    equality = ""
+    if hand:
+        inside.append(_hand(bodies, poses, hand))
+        lines = [f'<weld name="w{j}" body1="b{hand.palm}" body2="b{j}" active="false" {_GRIP}/>' for j in free]
+        equality = f"<equality>{''.join(lines)}</equality>"
+    text = f"""<mujoco><compiler angle="radian" inertiafromgeom="false" balanceinertia="false" boundmass="0"/>
+      <option timestep="{step!r}" gravity="0 0 {-GRAVITY}" cone="elliptic" impratio="30" integrator="implicitfast"/>
+      <asset>{"".join(assets)}</asset><worldbody>{"".join(inside)}</worldbody>{equality}</mujoco>"""
+    try:
+        model = mj.MjModel.from_xml_string(text)
+    except ValueError as error:
+        raise BadInput(f"MuJoCo takes no such bodies: {str(error).splitlines()[0]}; change their shapes or sizes") from None
+    return _index(model, bodies, free, hand)
+
+
+_GRIP = 'solref="0.006 1" solimp="0.98 0.99 0.001"'
+
+
+def _index(model: Any, bodies: Sequence[Body], free: list[int], hand: HandParts | None) -> Model:
+    mj = mujoco()
+    ids = np.array([mj.mj_name2id(model, mj.mjtObj.mjOBJ_BODY, f"b{j}") for j in range(len(bodies))], np.int64)
+    back = {int(i): j for j, i in enumerate(ids) if i >= 0}
+    joints = model.body_jntadr[ids[free]] if free else np.zeros(0, int)
+    palm = model.body_jntadr[ids[hand.palm]] if hand else 0
+    a, b = (int(model.jnt_qposadr[palm]), int(model.jnt_dofadr[palm])) if hand else (0, 0)
+    angles = 2 * len(FINGERS)
+    return Model(
+        mj=model,
+        free=np.array(free, np.int64),
+        qpos=np.asarray(model.jnt_qposadr[joints], np.int64),
+        qvel=np.asarray(model.jnt_dofadr[joints], np.int64),
+        ids=ids,
+        geom_body=np.array([back[int(i)] for i in model.geom_bodyid], np.int64),
+        hand_qpos=slice(a, a + 7 + angles if hand else 0),
+        hand_qvel=slice(b, b + 6 + angles if hand else 0),
+        welds={j: mj.mj_name2id(model, mj.mjtObj.mjOBJ_EQUALITY, f"w{j}") for j in free} if hand else {},
+    )
+
+
+def _numbers(values: Sequence[float] | F64) -> str:
+    return " ".join(repr(float(v)) for v in values)
+
+
+def _body(number: int, body: Body, pose: F64, assets: list[str]) -> str:
+    geoms = "".join(
+        _geom(f"g{number}-{i}", piece, body, assets) for i, piece in enumerate(collision.collision_geoms(body.shape))
+    )
+    joint = "" if body.fixed else f"<freejoint/>{_inertial(body)}"
+    return f'<body name="b{number}" pos="{_numbers(pose[:3])}" quat="{_numbers(pose[3:])}">{joint}{geoms}</body>'
+
+
+def _inertial(body: Body) -> str:
+    _, centre, inertia = body.shape.mass_properties
+    spread = _numbers([body.mass * i for i in inertia])
+    return f'<inertial pos="0 0 {centre!r}" mass="{body.mass!r}" diaginertia="{spread}"/>'
+
+
+def _touch(body: Body, *, rolls: bool) -> str:
+    stuff = PHYSICS_MATERIALS[body.material]
+    stiff, damp = spring(stuff.bounce)
+    return (
+        f'condim="{6 if rolls else 4}" friction="{stuff.friction} {stuff.twist} {stuff.rolling}" '
+        f'solref="{-stiff!r} {-damp!r}" solimp="0.5 0.97 0.001"'
+    )
+
+
+def _geom(name: str, piece: collision.CollisionGeom, body: Body, assets: list[str]) -> str:
+    touch = _touch(body, rolls=piece.round)
+    shape = f'size="{_numbers(piece.size)}"'
+    if piece.vertices is not None:
+        assets.append(f'<mesh name="{name}" vertex="{_numbers(piece.vertices.ravel())}"/>')
+        shape = f'mesh="{name}"'
+    frame = f'pos="{_numbers(piece.pose[:3])}" quat="{_numbers(piece.pose[3:])}"'
+    return f'<geom name="{name}" type="{piece.kind}" {shape} {frame} {touch}/>'
+
+
+def _hand(bodies: Sequence[Body], poses: F64, hand: HandParts) -> str:
+    """Write the palm with its fingers; parts of the hand do not touch each other (contype 2, conaffinity 1).
+
+    The hand's own friction counts, whatever it touches: things slip off before they jam between a finger and the table.
+    """
+    own = 'contype="2" conaffinity="1" priority="1"'
+
+    def geoms(j: int) -> str:
+        text = "".join(
+            _geom(f"g{j}-{i}", piece, bodies[j], []) for i, piece in enumerate(collision.collision_geoms(bodies[j].shape))
+        )
+        return text.replace("<geom ", f"<geom {own} ")
+
+    heavy = f'<inertial pos="0 0 0" mass="{HAND_MASS}" diaginertia="0.3 0.3 0.3"/>'
+    light = '<inertial pos="0 0 0" mass="0.5" diaginertia="0.001 0.001 0.001"/>'
+    fingers = ""
+    for finger, (first, second) in zip(FINGERS, hand.fingers, strict=True):
+        a, b = finger.lengths
+        hinge = f'type="hinge" axis="0 {finger.side} 0" armature="0.5"'
+        x, y, z = finger.base
+        tip = f'<body name="b{second}" pos="0 0 {-(a + b) / 2}" gravcomp="1"><joint {hinge} pos="0 0 {b / 2}"/>{light}'
+        fingers += (
+            f'<body name="b{first}" pos="{x} {y} {z - a / 2}" gravcomp="1"><joint {hinge} pos="0 0 {a / 2}"/>{light}'
+            f"{geoms(first)}{tip}{geoms(second)}</body></body>"
+        )
+    pose = poses[hand.palm]
+    return (
+        f'<body name="b{hand.palm}" pos="{_numbers(pose[:3])}" quat="{_numbers(pose[3:])}" gravcomp="1">'
+        f"<freejoint/>{heavy}{geoms(hand.palm)}{fingers}</body>"
+    )

@@ -1,0 +1,234 @@
+"""A simulation whose hand follows a script, live (each action planned when it begins) or replayed."""
+
+import numpy as np
+
+from tapetum.world.bodies import quaternions
+from tapetum.world.bodies.episode import Action, Body
+from tapetum.world.bodies.shapes import Sheet
+from tapetum.world.physics import hand_model
+from tapetum.world.physics.containment import containment
+from tapetum.world.physics.hand_model import find_hand
+from tapetum.world.physics.script import SLACK, Grip, HandScript
+from tapetum.world.physics.simulate import Simulation
+from tapetum.world.types import F64
+
+SPEED = 0.62
+"""Metres per second of an unhurried hand, about."""
+
+
+class EpisodeEnd(Exception):
+    """The episode's time is over."""
+
+
+class ScriptedSimulation:
+    """Runs a simulation to given steps, moves the hand and grips on time."""
+
+    def __init__(
+        self,
+        bodies: list[Body],
+        poses: F64,
+        velocities: F64 | None,
+        *,
+        step: float,
+        steps_per_moment: int,
+        script: HandScript | None = None,
+    ):
+        self.bodies = bodies
+        hand = find_hand(bodies)
+        self.script = script if hand else None
+        if hand and self.script:
+            poses = np.array(poses, float)
+            palm = self.script.palm(self.script.values(np.arange(2)))[0]
+            poses[hand.palm] = palm
+        self.sim = Simulation(bodies, poses, velocities, step=step, steps_per_moment=steps_per_moment, hand=hand)
+        self.hand, self.step = hand, step
+        self.goal = np.array(self.script.start, float) if self.script else np.zeros(10)
+        self.actions: list[Action] = []
+        self.end: int | None = None
+        """Step at which the episode ends: `run_to` goes no further and raises Curtain."""
+        self.failed: set[int] = set()
+        """Numbers of grips that closed on nothing."""
+        self.names = {b.name: j for j, b in enumerate(bodies)}
+
+    @property
+    def now(self) -> int:
+        """Count the steps made."""
+        return self.sim.count
+
+    @property
+    def seconds(self) -> float:
+        """Time since the start."""
+        return self.sim.time
+
+    def steps(self, seconds: float) -> int:
+        """Convert a time span to steps, one or more."""
+        return max(1, round(seconds / self.step))
+
+    def run_to(self, step: int) -> None:
+        """Simulate until a step, with all grips on the way; raise Curtain at the end of the episode."""
+        if self.end is not None and step > self.end:
+            self.run_to(self.end)
+            raise EpisodeEnd
+        while self.now < step:
+            stops = [s for g in (self.script.grips if self.script else ()) for s in (g.on, g.off) if self.now < s < step]
+            self._grips()
+            end = min([step, *stops])
+            if self.script:
+                self.sim.advance(end - self.now, self.script.states(self.now, end - self.now, self.step))
+            else:
+                self.sim.advance(end - self.now)
+        self._grips()
+
+    def overlap(self) -> float:
+        """Measure how deep bodies are in each other now, at most, in metres."""
+        mj, sim = self.sim.mujoco, self.sim
+        mj.mj_forward(sim.model.mj, sim.data)
+        depth = -float(sim.data.contact.dist.min(initial=0.0)) if sim.data.ncon else 0.0
+        sim.data.qacc_warmstart[:] = 0
+        return depth
+
+    def wait(self, seconds: float) -> None:
+        """Simulate for a while."""
+        self.run_to(self.now + self.steps(seconds))
+
+    def wait_until_still(self, spot: tuple[float, float] | int, radius: float = 0.12, longest: float = 1.5) -> bool:
+        """Wait until nothing near a place or body, or on its way there, moves (things in cups may roll);
+        False if it still does after `longest` seconds."""
+        for _ in range(int(longest / 0.1) + 1):
+            before = self.sim.poses_now()
+            self.wait(0.1)
+            poses = self.sim.poses_now()
+            pixel_motion = np.linalg.norm(poses[:, :3] - before[:, :3], axis=1) / 0.1
+            middle = poses[spot, :2] if isinstance(spot, int) else np.array(spot)
+            near = np.linalg.norm(poses[:, :2] - middle, axis=1) < radius + 1.5 * pixel_motion
+            still = [j for j, b in enumerate(self.bodies) if b.fixed or b.group == "hand" or j == self.sim.carried]
+            near &= containment(self.bodies, poses[None])[0] < 0
+            near[still] = False
+            if not (near & (pixel_motion > 0.01)).any():
+                return True
+        return False
+
+    def close(self) -> None:
+        """Record the last moment."""
+        if self.script:
+            q, v = self.script.states(self.now, 1, self.step)
+            self.sim.close((q[0], v[0]))
+        else:
+            self.sim.close()
+
+    def _grips(self) -> None:
+        if not self.script:
+            return
+        due = [(i, g) for i, g in enumerate(self.script.grips) if self.now in (g.on, g.off)]
+        for i, grip in sorted(due, key=lambda pair: pair[1].on == self.now):
+            if grip.off == self.now:
+                self.sim.release()
+            elif self.sim.carried is None and not grip.points and i not in self.failed:
+                self._take(i, grip)
+
+    def _take(self, number: int, grip: Grip) -> None:
+        body = self.names.get(grip.body)
+        if body is None:
+            self.failed.add(number)
+            return
+        assert self.script is not None
+        assert self.hand is not None
+        q, v = self.script.states(self.now, 1, self.step)
+        self.sim.set_hand((q[0], v[0]))
+        poses = self.sim.poses_now()
+        pose = quaternions.relative(poses[self.hand.palm], poses[body])
+        if np.linalg.norm(pose[:3] - np.array(grip.expected[:3])) > SLACK:
+            self.failed.add(number)
+        else:
+            self.sim.grip(body)
+
+    # Plans: nothing below simulates.
+
+    def plan(self, channel: int, value: float, start: int, end: int) -> None:
+        """Move a channel to a value between two steps, from its last planned value."""
+        assert self.script
+        delta = float(value - self.goal[channel])
+        if delta != 0.0:
+            self.script.moves.append((channel, start, end, delta))
+            self.goal[channel] = self.goal[channel] + delta
+
+    def plan_fingers(self, closure: F64, start: int, seconds: float) -> int:
+        """Move the fingers; returns the last step."""
+        end = start + self.steps(seconds)
+        for f in range(4):
+            self.plan(6 + f, closure[f], start, end)
+        return end
+
+    def plan_straight(self, palm: F64, start: int, seconds: float | None = None, speed: float = SPEED) -> int:
+        """Move the palm (6 channels) straight; returns the last step."""
+        far = float(np.linalg.norm(palm[:3] - self.goal[:3]))
+        turn = float(np.abs(palm[3:6] - self.goal[3:6]).max())
+        end = start + self.steps(seconds if seconds is not None else 0.14 + far / speed + 0.12 * turn)
+        for c in range(6):
+            self.plan(c, palm[c], start, end)
+        return end
+
+    def plan_over(self, palm: F64, start: int, speed: float = SPEED) -> int:
+        """Move the palm in an arc that clears what stands between; returns the last step."""
+        far = float(np.linalg.norm(palm[:2] - self.goal[:2]))
+        if far < 0.004:
+            return self.plan_straight(palm, start, speed=speed)
+        top = max(self.safe_height(self.goal[:2], palm[:2], float(palm[4])), self.goal[2], palm[2])
+        rise, fall = top - self.goal[2], top - palm[2]
+        total = self.steps(0.22 + (far + 0.6 * (rise + fall)) / speed)
+        turning = (start + int(0.15 * total), start + int(0.85 * total))
+        if rise > 1e-6:
+            self.plan(2, top, start, start + int(0.5 * total))
+        ahead = int((0.22 if rise > 0.01 else 0.0) * total)
+        behind = int((0.22 if fall > 0.01 else 0.0) * total)
+        for c in (0, 1):
+            self.plan(c, palm[c], start + ahead, start + total - behind)
+        for c in (3, 4, 5):
+            self.plan(c, palm[c], *turning)
+        self.plan(2, palm[2], start + int(0.5 * total) + 1, start + total)
+        return start + total
+
+    def safe_height(self, start: F64, end: F64, pitch: float) -> float:
+        """Compute the palm's height at which the hand and what it holds clear everything near the way between two places."""
+        poses = self.sim.poses_now()
+        below = 0.112 * abs(np.cos(pitch)) + 0.05 * abs(np.sin(pitch))
+        carried = self.sim.carried
+        if carried is not None and self.hand:
+            points = quaternions.place(poses[carried][None], self.bodies[carried].shape.outline)
+            below = max(below, float(poses[self.hand.palm, 2] - points[:, 2].min()))
+        top, inside = 0.0, containment(self.bodies, poses[None])[0]
+        for j, body in enumerate(self.bodies):
+            if j == carried or body.group == "hand" or body.noun in ("table", "floor") or isinstance(body.shape, Sheet):
+                continue
+            points = quaternions.place(poses[j][None], body.shape.outline)
+            middle, radius = points.mean(0), float(np.ptp(points[:, :2], axis=0).max()) / 2
+            if carried is not None and inside[j] == carried:
+                continue
+            if _near(middle[:2], start, end) < radius + 0.12:
+                top = max(top, float(points[:, 2].max()))
+        return top + below + 0.025
+
+    def carried_pose(self) -> F64:
+        """Compute the held body's pose (7,) in the palm, now."""
+        assert self.hand is not None
+        assert self.sim.carried is not None
+        poses = self.sim.poses_now()
+        return quaternions.relative(poses[self.hand.palm], poses[self.sim.carried])
+
+    def palm_for(self, origin: F64, turn: F64 | None = None) -> F64:
+        """Compute the palm (6,) that brings the held body's origin to a place (3,), at channels yaw, pitch, roll (3,)."""
+        angles = self.goal[3:6] if turn is None else turn
+        q = hand_model.palm_quaternion(*angles)
+        return np.concatenate([origin - quaternions.rotate(q, self.carried_pose()[:3]), angles])
+
+    def hangs(self) -> float:
+        """Compute how far the held body's lowest point will be below its origin."""
+        assert self.sim.carried is not None
+        q = quaternions.multiply(hand_model.palm_quaternion(*self.goal[3:6]), self.carried_pose()[3:])
+        return float(-quaternions.rotate(q[None], self.bodies[self.sim.carried].shape.outline)[:, 2].min())
+
+
+def _near(point: F64, start: F64, end: F64) -> float:
+    way = end - start
+    share = np.clip((point - start) @ way / max(float(way @ way), 1e-12), 0, 1)
+    return float(np.linalg.norm(point - start - share * way))

@@ -1,0 +1,24 @@
+"""Named stories drawn from a seed: the first poses, what sets things in motion, and the hand's actions until the end."""
+
+from tapetum.world.physics.stories import handling, moving
+from tapetum.world.physics.stories.common import Act, Story
+
+STORIES: dict[str, Story] = {
+    "fall": moving.fall,
+    "roll": moving.roll,
+    "slide": moving.slide,
+    "collide": moving.collide,
+    "stack": handling.stack,
+    "topple": moving.topple,
+    "pour": handling.pour,
+    "carry": handling.carry,
+    "put-and-take": handling.put_and_take,
+    "cups-shuffle": handling.cups_shuffle,
+    "cover": handling.cover,
+    "spin": moving.spin,
+    "occluder": moving.occluder,
+    "mixture": handling.mixture,
+}
+"""By name."""
+
+__all__ = ["STORIES", "Act", "Story"]

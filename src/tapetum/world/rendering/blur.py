@@ -1,0 +1,164 @@
+"""Motion blur and depth of field of a sharp image, from each pixel's speed and depth.
+
+Each blurred pixel looks at some places along the fastest motion near it (or in a disc as wide as the blur there): McGuire,
+Hennessy, Bukowski and Osman, A reconstruction filter for plausible motion blur (2012). Each place stands for an equal part of
+the shutter's time: a place shows if its own motion brings it here and it is not behind what is here, or if what is here moves
+away and bares it; else the pixel's own colour does. Only pixels near something fast or out of focus are touched. A blurred
+thing's middle stays where it is, so truth stays the middle of the streak.
+
+Differs from the paper: it weighs places by 1 / speed, which leaves small fast things too faint.
+"""
+
+import numpy as np
+
+from tapetum.world.bodies.episode import Body
+from tapetum.world.bodies.shapes import Sheet
+from tapetum.world.rendering.camera import CameraView
+from tapetum.world.rendering.trace import RayHits
+from tapetum.world.types import F32
+
+LEAST = 0.6
+"""Blur of fewer pixels than this is left out."""
+
+
+def pixel_motion(bodies: tuple[Body, ...], hits: RayHits, places: F32, before: CameraView, after: CameraView) -> F32:
+    """Compute the way (2, h * w) in pixels of each pixel's surface point between two views; the open sky stands still."""
+    count = hits.size[0] * hits.size[1]
+    out = np.zeros((2, count), np.float32)
+    still = np.array_equal(before.world, after.world) and np.array_equal(before.intrinsics, after.intrinsics)
+    for i, b in enumerate(bodies):
+        sheet = b.shape if isinstance(b.shape, Sheet) else None
+        if still and sheet is None and _same(before, after, i):
+            continue
+        at = np.flatnonzero(hits.body[:count] == i)
+        if len(at) == 0:
+            continue
+        ends = []
+        for view in (before, after):
+            if sheet is not None:
+                p = _on_sheet(sheet, view.sheets[i], places[:2, at])
+            else:
+                p = view.rotation[i].astype(np.float32) @ places[:, at] + view.origin[i].astype(np.float32)[:, None]
+            fx, fy = (np.float32(v) for v in view.intrinsics[:2])
+            ahead = np.maximum(p[2], np.float32(1e-3))
+            ends.append((fx * p[0] / ahead, fy * p[1] / ahead))
+        shift = (after.intrinsics[2:] - before.intrinsics[2:]).astype(np.float32)
+        out[0, at] = ends[1][0] - ends[0][0] + shift[0]
+        out[1, at] = ends[1][1] - ends[0][1] + shift[1]
+    return out
+
+
+def _same(before: CameraView, after: CameraView, i: int) -> bool:
+    turned, moved = before.rotation[i] - after.rotation[i], before.origin[i] - after.origin[i]
+    return abs(turned).max() < 1e-6 and abs(moved).max() < 1e-6
+
+
+def _on_sheet(sheet: Sheet, points: np.ndarray, place: F32) -> F32:
+    """Interpolate a sheet's points (rows, columns, 3) at places (2, n): bilinear is near enough for a speed."""
+    rows, columns = points.shape[:2]
+    x = np.clip((place[0] / sheet.size[0] + 0.5) * (columns - 1), 0, columns - 1.001)
+    y = np.clip((place[1] / sheet.size[1] + 0.5) * (rows - 1), 0, rows - 1.001)
+    i, j = x.astype(int), y.astype(int)
+    fx, fy = (x - i)[:, None], (y - j)[:, None]
+    top = points[j, i] * (1 - fx) + points[j, i + 1] * fx
+    low = points[j + 1, i] * (1 - fx) + points[j + 1, i + 1] * fx
+    return (top * (1 - fy) + low * fy).T.astype(np.float32)
+
+
+def motion_blur(image: F32, depth: F32, speed: F32, size: tuple[int, int], taps: int, rng: np.random.Generator) -> F32:
+    """Blur an image (3, h * w) along the speeds (2, h * w)."""
+    h, w = size
+    longest = max(h, w) / 8
+    pace = np.sqrt(speed[0] * speed[0] + speed[1] * speed[1])
+    if pace.max() < LEAST:
+        return image
+    scale = np.minimum(1, longest / np.maximum(pace, 1e-6)).astype(np.float32)
+    speed, pace = speed * scale, pace * scale
+    sx, sy, fast = _fastest(speed, pace, size, int(np.ceil(longest / 2)))
+    at = np.flatnonzero(fast >= LEAST)
+    if len(at) == 0:
+        return image
+    # what moves itself is blurred along its own way; what stands still, along that of the fastest thing near
+    alone = pace[at] > 0.5 * fast[at]
+    sx, sy = np.where(alone, speed[0, at], sx[at]), np.where(alone, speed[1, at], sy[at])
+    fast = np.where(alone, pace[at], fast[at])
+    x, y = (at % w).astype(np.float32), (at // w).astype(np.float32)
+    own, own_depth = pace[at] / 2, depth[at]
+    soft = np.float32(0.02) * own_depth
+    length = fast / 2
+    here = image.take(at, 1)
+    total = np.zeros_like(here)
+    # long streaks are sampled at random places, or their taps would show as copies; in short ones taps are neighbours anyway
+    jitter = (rng.random(len(at), np.float32) - np.float32(0.5)) * np.clip(fast / taps - np.float32(0.7), 0, 1)
+    for k in range(taps):
+        part = (np.float32(2 * (k + 0.5) / taps - 1)) + jitter * np.float32(2 / taps)
+        px = np.clip(np.rint(x + sx * part / 2), 0, w - 1).astype(np.int32)
+        py = np.clip(np.rint(y + sy * part / 2), 0, h - 1).astype(np.int32)
+        other = py * np.int32(w) + px
+        away = abs(part) * length - np.float32(0.5)
+        behind = (depth.take(other) - own_depth) / soft
+        comes = np.clip(pace.take(other) / 2 - away, 0, 1) * np.clip(1 - behind, 0, 1)
+        leaves = np.clip(own - away, 0, 1) * np.clip(1 + behind, 0, 1)
+        total += (image.take(other, 1) - here) * np.maximum(comes, leaves)
+    out = image.copy()
+    out[:, at] = here + total / taps
+    return out
+
+
+def _fastest(speed: F32, pace: F32, size: tuple[int, int], reach: int) -> tuple[F32, F32, F32]:
+    """The fastest speed (x, y, length; (h * w,) each) within about `reach` pixels of each pixel."""
+    h, w = size
+    tile = max(reach, 2)
+    rows, columns = -(-h // tile), -(-w // tile)
+    padded = np.zeros((3, rows * tile, columns * tile), np.float32)
+    padded[0, :h, :w], padded[1, :h, :w], padded[2, :h, :w] = speed[0].reshape(h, w), speed[1].reshape(h, w), pace.reshape(h, w)
+    blocks = padded.reshape(3, rows, tile, columns, tile).swapaxes(2, 3).reshape(3, rows, columns, -1)
+    best = blocks[2].argmax(-1)[None, ..., None]
+    tiles = np.take_along_axis(blocks, np.broadcast_to(best, (3, rows, columns, 1)), -1)[..., 0]
+    wide = np.pad(tiles, ((0, 0), (1, 1), (1, 1)))
+    around = np.stack([wide[:, i : i + rows, j : j + columns] for i in range(3) for j in range(3)], -1)
+    best = around[2].argmax(-1)[None, ..., None]
+    tiles = np.take_along_axis(around, np.broadcast_to(best, (3, rows, columns, 1)), -1)[..., 0]
+    full = tiles.repeat(tile, 1).repeat(tile, 2)[:, :h, :w].reshape(3, -1)
+    return full[0], full[1], full[2]
+
+
+def focus_blur(image: F32, depth: F32, size: tuple[int, int], focal: float, focus: float, aperture: float) -> F32:
+    """Blur an image (3, h * w) by a lens of `aperture` metres that is sharp at depth `focus`."""
+    h, w = size
+    far = np.minimum(depth, np.float32(1e3))
+    radius = abs(far - np.float32(focus)) / far * np.float32(0.5 * aperture * focal / focus)
+    radius = np.minimum(radius, np.float32(max(size) / 24))
+    if radius.max() < LEAST:
+        return image
+    grid = radius.reshape(h, w)
+    reach = _spread_near(grid, far.reshape(h, w), focus).ravel()
+    at = np.flatnonzero(reach > LEAST)
+    x, y = (at % w).astype(np.float32), (at // w).astype(np.float32)
+    wide, own, own_depth = reach[at], radius[at], far[at]
+    total = image[:, at].copy()
+    weight = np.ones(len(at), np.float32)
+    for k in range(14):
+        length, angle = np.sqrt((k + 0.7) / 14), 2.39996 * k
+        away = wide * np.float32(length)
+        px = np.clip(np.rint(x + away * np.float32(np.cos(angle))), 0, w - 1).astype(np.int32)
+        py = np.clip(np.rint(y + away * np.float32(np.sin(angle))), 0, h - 1).astype(np.int32)
+        other = py * np.int32(w) + px
+        their = radius.take(other)
+        their = np.where(far.take(other) > own_depth, np.minimum(their, own), their)
+        fraction = np.clip(their - away + 1, 0, 1)
+        total += image.take(other, 1) * fraction
+        weight += fraction
+    out = image.copy()
+    out[:, at] = total / weight
+    return out
+
+
+def _spread_near(radius: F32, depth: F32, focus: float) -> F32:
+    """Blur radius of each pixel, or of something nearer beside it whose blur reaches over."""
+    near = np.where(depth < focus, radius, 0)
+    steps = int(min(np.ceil(near.max()), 8)) if near.max() > LEAST else 0
+    for gap in [1, 2, 4][: int(np.ceil(np.log2(steps + 1)))]:
+        for axis in (0, 1):
+            near = np.maximum(near, np.maximum(np.roll(near, gap, axis), np.roll(near, -gap, axis)))
+    return np.maximum(radius, near)

@@ -1,0 +1,12 @@
+"""Sound of a physical episode, made from its contacts: impacts, rolling, sliding, pouring. Numpy and scipy alone.
+
+    Episode ─► touches ─► events (what is heard, when, how loud, in the image or not)
+                  └─────► record ─► samples          materials and modes say how each body rings
+
+Sound comes from every contact, also from those outside the image. The microphone is at the camera.
+"""
+
+from tapetum.world.sound.events import SoundEvents
+from tapetum.world.sound.recording import record
+
+__all__ = ["SoundEvents", "record"]

@@ -1,0 +1,185 @@
+"""The recording: every body rings in its modes when it is struck, and rubbing is noise in bands that follow speed and force.
+
+    blow ──► click ─────────────────────────────────┐
+       └───► pulse ──► modes of both bodies (2 poles each) ──► + ──► limiter ──► samples
+    rubbing ──► noise x envelope ──► the same modes ─┘
+                        └───────────────────────────┘
+
+Modal synthesis: van den Doel, Kry and Pai, "FoleyAutomatic" (2001). A mode is a filter of two poles, so any number of blows
+costs the same. Long episodes are made piece by piece. The limiter leaves what is below 0.6 as it is and keeps all below 1.
+"""
+
+import numpy as np
+from scipy.signal import butter, lfilter, sosfilt
+
+from tapetum.core.errors import BadInput
+from tapetum.world.bodies.episode import Episode
+from tapetum.world.sound.contacts import (
+    DIRECT,
+    GAIN,
+    POWER,
+    Impacts,
+    RubbingInterval,
+    at_microphone,
+    contact_s,
+    excited,
+    find_impacts,
+    find_rubbing,
+    panned,
+    rub_amplitude,
+)
+from tapetum.world.sound.events import SoundEvents, collect, impact_rows, rub_row
+from tapetum.world.sound.modes import Modes, modes
+from tapetum.world.types import F32, F64
+
+RATES = (8000, 96000)
+CHUNK_S = 20.0
+BANDS = ((80.0, 250.0), (250.0, 800.0), (800.0, 2500.0), (2500.0, 7000.0))
+"""Hertz, of the noise of rubbing."""
+RINGING = 0.3
+"""Share of the noise of rubbing that sets the bodies ringing."""
+KNEE = 0.6
+"""The limiter bends what is above."""
+SILENT = 1e-6
+"""Samples below are written as 0: -120 dB."""
+
+
+def record(episode: Episode, sample_rate: int = 16000, channels: int = 1) -> tuple[F32, SoundEvents]:
+    """Make the sound of an episode: samples (t,), or (t, 2) of left and right, in -1..1, and what is heard in them.
+
+    t = round(seconds * rate). The same episode gives the same samples. Raises BadInput for rates outside 8000 to 96000 and for
+    other than one or two channels.
+    """
+    if not RATES[0] <= sample_rate <= RATES[1] or channels not in (1, 2):
+        raise BadInput(
+            f"a recording at {sample_rate} samples per second in {channels} channels; wanted {RATES[0]} to {RATES[1]}, 1 or 2"
+        )
+    struck, rubbed = find_impacts(episode), find_rubbing(episode)
+    rings = [modes(body, sample_rate) for body in episode.bodies]
+    rows = impact_rows(episode, struck, rings) + [rub_row(episode, rub) for rub in rubbed]
+    total = round(episode.seconds * sample_rate)
+    mixer = _Mixer(episode, sample_rate, channels, struck, rubbed, rings)
+    step = round(CHUNK_S * sample_rate)
+    parts = [mixer.chunk(start, min(step, total - start)) for start in range(0, total, step)]
+    samples = np.concatenate(parts, 1).T if parts else np.zeros((0, channels), np.float32)
+    return samples[:, 0] if channels == 1 else np.ascontiguousarray(samples), collect(rows, episode.seconds)
+
+
+class _Mixer:
+    """Makes one chunk after the other; filters keep their state."""
+
+    def __init__(
+        self,
+        episode: Episode,
+        sample_rate: int,
+        channels: int,
+        struck: Impacts,
+        rubbed: list[RubbingInterval],
+        rings: list[Modes],
+    ):
+        self.episode, self.sample_rate, self.channels, self.rings = episode, sample_rate, channels, rings
+        gain, side, _ = at_microphone(episode, struck.time, struck.place)
+        amplitude = GAIN * struck.impulse**POWER * gain
+        self.struck = struck
+        self.loud = panned(side, channels) * amplitude
+        self.touch = contact_s(episode.bodies, struck.bodies, struck.speed)
+        self.sample = np.round(struck.time * sample_rate).astype(np.int64)
+        self.noises = [(rub, round(rub.time[0] * sample_rate)) for rub in rubbed]
+        self.made: dict[int, F64] = {}
+        self.state = {j: np.zeros((len(r.frequency), channels, 2)) for j, r in enumerate(rings)}
+        self.carried = np.zeros((channels, 0))
+
+    def chunk(self, start: int, count: int) -> F32:
+        """Make samples (channels, count) from number `start` on."""
+        direct = np.zeros((self.channels, count + self.sample_rate // 20))
+        direct[:, : self.carried.shape[1]] += self.carried
+        rows = np.flatnonzero((self.sample >= start) & (self.sample < start + count))
+        for i in rows:
+            click = _click(self.touch[i], self.sample_rate)
+            at = self.sample[i] - start
+            direct[:, at : at + len(click)] += DIRECT * self.loud[:, i, None] * click
+        noise = self._noise(start, count)
+        for sound in noise.values():
+            direct[:, :count] += sound / 2
+        total = direct[:, :count]
+        self.carried = direct[:, count:].copy()
+        for j in range(len(self.rings)):
+            total += self._ring(j, rows, noise.get(j), start, count)
+        total[np.abs(total) < SILENT] = 0.0
+        return _limited(total).astype(np.float32)
+
+    def _ring(self, j: int, rows: np.ndarray, noise: F64 | None, start: int, count: int) -> F64:
+        modes, state = self.rings[j], self.state[j]
+        mine = rows[(self.struck.bodies[rows] == j).any(1)]
+        out = np.zeros((self.channels, count))
+        if not len(modes.frequency) or (not len(mine) and noise is None and np.abs(state).max() < SILENT):
+            return out
+        strength = excited(modes, self.touch[mine])
+        theta = 2 * np.pi * modes.frequency / self.sample_rate
+        radius = np.exp(-modes.decay / self.sample_rate)
+        for k in range(len(modes.frequency)):
+            pulses = np.zeros((self.channels, count))
+            for c in range(self.channels):
+                np.add.at(pulses[c], self.sample[mine] - start, self.loud[c, mine] * strength[:, k])
+            if noise is not None:
+                pulses += RINGING * modes.strength[k] * np.sqrt(4 * modes.decay[k] / self.sample_rate) * noise
+            poles = [1.0, -2 * radius[k] * np.cos(theta[k]), radius[k] ** 2]
+            rung, state[k] = lfilter([0.0, radius[k] * np.sin(theta[k])], poles, pulses, axis=1, zi=state[k])
+            out += rung
+        return out
+
+    def _noise(self, start: int, count: int) -> dict[int, F64]:
+        """Mix the noise of rubbing (channels, count) by body."""
+        mixed: dict[int, F64] = {}
+        for i, (rub, first) in enumerate(self.noises):
+            last = round(rub.time[-1] * self.sample_rate)
+            if last <= start or first >= start + count:
+                continue
+            if i not in self.made:
+                self.made[i] = _rubbing(self.episode, rub, self.sample_rate, self.channels)
+            a, b = max(first, start), min(first + self.made[i].shape[1], start + count)
+            for j in rub.bodies:
+                mixed.setdefault(j, np.zeros((self.channels, count)))[:, a - start : b - start] += self.made[i][
+                    :, a - first : b - first
+                ]
+            if last <= start + count:
+                del self.made[i]
+        return mixed
+
+
+def _click(touch_s: float, sample_rate: int) -> F64:
+    """Make one swing of a sine under a window, twice as long as the touch: what a blow gives off before anything rings."""
+    n = max(4, round(2 * touch_s * sample_rate))
+    share = (np.arange(n) + 0.5) / n
+    return np.sin(2 * np.pi * share) * np.sin(np.pi * share) ** 2 / 0.77
+
+
+def _rubbing(episode: Episode, rub: RubbingInterval, sample_rate: int, channels: int) -> F64:
+    """Make the noise (channels, n) of one stretch of rubbing, each band as loud as speed says."""
+    gain, side, _ = at_microphone(episode, rub.time, rub.place)
+    loud = rub_amplitude(episode, rub) * gain
+    n = max(2, round(rub.time[-1] * sample_rate) - round(rub.time[0] * sample_rate))
+    time = rub.time[0] + np.arange(n) / sample_rate
+    rng = np.random.default_rng((episode.seed & 0xFFFFFFFF, *rub.bodies, round(rub.time[0] * 1e4), len(rub.kind)))
+    white = rng.standard_normal(n)
+    middle = (600 + 3000 * rub.speed) if rub.kind == "sliding" else (120 + 700 * rub.speed)
+    total = np.zeros(n)
+    for low, high in BANDS:
+        if low >= 0.4 * sample_rate:
+            continue
+        high = min(high, 0.45 * sample_rate)
+        share = np.exp(-0.5 * (np.log(np.sqrt(low * high) / middle) / 0.8) ** 2)
+        band = sosfilt(butter(1, (low, high), "bandpass", fs=sample_rate, output="sos"), white) / np.sqrt(
+            2 * (high - low) / sample_rate
+        )
+        total += band * np.interp(time, rub.time, loud * share)
+    ramp = min(n // 2, sample_rate // 200)
+    total[:ramp] *= np.linspace(0, 1, ramp)
+    total[n - ramp :] *= np.linspace(1, 0, ramp)
+    gains = panned(side, channels)
+    return np.stack([total * np.interp(time, rub.time, g) for g in gains])
+
+
+def _limited(x: F64) -> F64:
+    above = np.maximum(np.abs(x) - KNEE, 0)
+    return np.where(above > 0, np.sign(x) * (KNEE + (0.999 - KNEE) * np.tanh(above / (0.999 - KNEE))), x)

@@ -1,0 +1,1 @@
+"""Trainings that stand on the synthetic world and that no paper has."""

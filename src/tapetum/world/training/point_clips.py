@@ -1,0 +1,208 @@
+"""Clips of the synthetic world with exact tracks, as a source for trackers that train (`tapetum.tracks.training.clips`).
+
+    (seed, number) ─► an episode, simulated or read ─► 24 frames of it ─► film: frames           (`EpisodeClips`)
+                                                                     └─► truth: tracks
+
+A part of an episode begins at a random moment, since stories begin at rest; half of all have half the frame rate of the others.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from tapetum.core.errors import BadInput
+from tapetum.core.identity import source_label
+from tapetum.data.textures import open_textures
+from tapetum.tracks.training.clips import ClipDataset, TrackedClip, claim, kept
+from tapetum.tracks.training.recipes import SceneRun
+from tapetum.world import SceneConfig, make_clip
+from tapetum.world.bodies.episode import Episode
+from tapetum.world.bodies.files import load_episode
+from tapetum.world.facets.world import describe_config
+from tapetum.world.image import first_valid_start
+from tapetum.world.physics import make_episode
+from tapetum.world.physics.model import mujoco
+from tapetum.world.rendering import GroundTruth, random_render_config, render_episode
+from tapetum.world.repeating import with_repeats
+
+POINTS_PER_CLIP = 384
+"""Tracks kept with a cached clip; each showing picks some of them."""
+
+
+class WorldClips:
+    """The source of clips of facets, of bodies of the physical world, or of both, as `SceneRun.world` says."""
+
+    def check(self, run: SceneRun) -> None:
+        """Raise BadInput for episodes that are missing or not used, and MissingExtra without MuJoCo."""
+        if run.world != "facets":
+            check_episodes(run.episodes)
+        elif run.episodes is not None:
+            raise BadInput(
+                f"--episodes {run.episodes} is not used where scenes are of facets alone; add --world bodies or both"
+            )
+
+    def open(
+        self, run: SceneRun, count: int, *, part: str, cache: str | Path | None, size: int, frames: int
+    ) -> Sequence[ClipDataset]:
+        """Open `count` clips; of both kinds, facets are first."""
+        bodies = {"facets": 0, "bodies": count, "both": int(count * run.bodies_share)}[run.world]
+        clips: list[ClipDataset] = []
+        hard = run.hard_share
+        if count > bodies:
+            config = SceneConfig(size=(size, size), frames=frames, cover_share=hard, turn_share=hard, repeat_share=hard)
+            clips.append(
+                SceneClips(count - bodies, seed=run.seed, config=config, textures=run.textures, part=part, cache=cache)
+            )
+        if bodies:
+            clips.append(
+                EpisodeClips(
+                    bodies,
+                    seed=run.seed,
+                    episodes=run.episodes,
+                    textures=run.textures,
+                    part=part,
+                    size=size,
+                    frames=frames,
+                    repeat_share=hard,
+                    cache=None if cache is None else Path(cache) / "bodies",
+                )
+            )
+        return clips
+
+
+class SceneClips:
+    """`count` clips of synthetic scenes, by number; drawn when first asked for, then kept in `cache` if one is given."""
+
+    def __init__(
+        self,
+        count: int,
+        *,
+        seed: int = 0,
+        config: SceneConfig | None = None,
+        textures: str | Path | None = None,
+        part: str = "all",
+        cache: str | Path | None = None,
+    ):
+        self.count, self.seed = count, seed
+        self.config = config or SceneConfig()
+        self.textures, self.part = textures, part
+        self.cache = None if cache is None else Path(cache)
+        if self.cache is not None:
+            label = {
+                "seed": seed,
+                "scene": describe_config(self.config),
+                "textures": str(source_label(textures)),
+                "part": part,
+            }
+            claim(self.cache, label)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, k: int) -> TrackedClip:
+        return kept(self.cache, k, self._draw)
+
+    def _draw(self, k: int) -> TrackedClip:
+        clip = make_clip((self.seed, k), self.config, open_textures(self.textures, self.part), POINTS_PER_CLIP)
+        return TrackedClip(clip.video, clip.truth.xy, clip.truth.visible)
+
+
+RATES = 12.0, 24.0
+"""Frames per second of episodes that are simulated for this."""
+LATEST_S = 4.0
+"""Until when a part begins, at most."""
+HELD_OUT = 10
+"""One of so many episodes of a folder is held out."""
+
+
+class EpisodeClips:
+    """`count` clips of `frames` frames of size x size pixels, by number; drawn when first asked for, then kept in `cache`.
+
+    `episodes` is a folder that `tapetum scenes episodes` wrote, whose episodes are taken in turn, at their own size and rate;
+    by default each clip is of an episode of its own. `part` is all, train or held-out, of textures and of the folder. Of a
+    share of the images on surfaces a piece repeats.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        *,
+        seed: int = 0,
+        episodes: str | Path | None = None,
+        textures: str | Path | None = None,
+        part: str = "all",
+        size: int = 256,
+        frames: int = 24,
+        repeat_share: float = 0.0,
+        cache: str | Path | None = None,
+    ):
+        self.count, self.seed, self.size, self.frames = count, seed, size, frames
+        self.textures, self.part, self.repeat_share = textures, part, repeat_share
+        self.files = None if episodes is None else records(episodes, part)
+        self.cache = None if cache is None else Path(cache)
+        if self.cache is not None:
+            label = {
+                "seed": seed,
+                "size": size,
+                "frames": frames,
+                "textures": str(source_label(textures)),
+                "part": part,
+            }
+            later = {"repeat_share": repeat_share} if repeat_share else {}
+            claim(self.cache, label | {"episodes": str(source_label(episodes))} | later)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, k: int) -> TrackedClip:
+        return kept(self.cache, k, self._film)
+
+    def _film(self, k: int) -> TrackedClip:
+        key, (episode, frames) = first_valid_start((self.seed, k), lambda key: self._part(k, key))
+        config = random_render_config(np.random.default_rng((key, 6)))
+        textures = with_repeats(open_textures(self.textures, self.part), self.repeat_share)
+        shots = render_episode(episode, textures, config, frames)
+        video = np.stack([shot.rgb for shot in shots])
+        truth = GroundTruth(episode)
+        points, _, _ = truth.sample(np.random.default_rng((key, 7)), POINTS_PER_CLIP, within=frames)
+        followed = truth.follow(points, frames)
+        return TrackedClip(video, followed.xy, followed.visible)
+
+    def _part(self, k: int, key: int) -> tuple[Episode, range]:
+        """Choose the episode of clip `k`, and which of its frames the clip has."""
+        rng = np.random.default_rng((key, 5))
+        if self.files is not None:
+            episode = load_episode(self.files[k % len(self.files)])
+            start = int(rng.integers(max(1, episode.frames - self.frames + 1)))
+            return episode, range(start, min(start + self.frames, episode.frames))
+        frame_rate = float(rng.choice(RATES))
+        start = int(rng.integers(round(LATEST_S * frame_rate) + 1))
+        end = start + self.frames
+        return make_episode(key, seconds=end / frame_rate, size=(self.size, self.size), frame_rate=frame_rate), range(
+            start, end
+        )
+
+
+@lru_cache
+def records(folder: str | Path, part: str) -> tuple[Path, ...]:
+    """List the records of episodes in a folder, or in its folder `episodes`. Raises BadInput where there are none."""
+    below = Path(folder) / "episodes"
+    every = sorted((below if below.is_dir() else Path(folder)).glob("*.npz"))
+    holdout = every[HELD_OUT - 1 :: HELD_OUT] or every[-1:]
+    chosen = every if part == "all" else holdout if part == "held-out" else [file for file in every if file not in holdout]
+    if not chosen:
+        raise BadInput(
+            f"{folder} holds {len(every)} episodes (.npz); two or more are needed, one of them held out: "
+            "make some with `tapetum scenes episodes`"
+        )
+    return tuple(chosen)
+
+
+def check_episodes(folder: str | None) -> None:
+    """Raise BadInput for a folder without episodes, and MissingExtra where they must be simulated without MuJoCo."""
+    if folder is None:
+        mujoco()
+    else:
+        records(folder, "train")

@@ -1,0 +1,44 @@
+"""Words about the world: scene graphs, captions, and questions that cannot be answered blindly. Exact, from an `Episode`.
+
+    Episode ─► graph (a frame) ───────► images ─┐
+       ├─────► happenings (all of it) ─► episodes ─┴─► candidates ─► balance ─► SceneQuestion
+       └─────► captions, names
+
+A scene's candidates are a function of its seed; `balance` chooses among those of a whole block of scenes, so that words alone
+say nothing about the answers.
+"""
+
+from tapetum.world.words.captions import CaptionedEvent, Captions, episode_caption, event_captions, image_captions
+from tapetum.world.words.episodes import episode_candidates
+from tapetum.world.words.events import EpisodeEvents
+from tapetum.world.words.films import Film, Shot, Story, group_questions, join_films
+from tapetum.world.words.graph import ObjectNode, SceneGraph, scene_graph
+from tapetum.world.words.images import image_candidates
+from tapetum.world.words.names import Named, annotate_objects
+from tapetum.world.words.questions import BLOCK, Candidate, SceneQuestion, balance, block_of
+
+__all__ = [
+    "BLOCK",
+    "Candidate",
+    "CaptionedEvent",
+    "Captions",
+    "EpisodeEvents",
+    "Film",
+    "Named",
+    "ObjectNode",
+    "SceneGraph",
+    "SceneQuestion",
+    "Shot",
+    "Story",
+    "annotate_objects",
+    "balance",
+    "block_of",
+    "episode_candidates",
+    "episode_caption",
+    "event_captions",
+    "group_questions",
+    "image_candidates",
+    "image_captions",
+    "join_films",
+    "scene_graph",
+]

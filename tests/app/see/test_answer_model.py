@@ -1,0 +1,68 @@
+"""Which model answers where none is named: by the image, by what is installed, and by what the user says."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import tapetum
+from tapetum.app.see import answer_model
+from tapetum.app.see.answer_model import PHOTO, is_world, unfamiliar_remark, with_model
+from tapetum.app.see.caption import CaptionOptions
+from tapetum.app.see.settings import AUTO, MODEL
+from tapetum.core.errors import BadInput
+from tapetum.hub.registry import known, location
+from tapetum.world.image import make_image
+
+INSTALLED = location(known()["efficientnet-lite2"]).is_file()
+
+
+@pytest.fixture(scope="module")
+def world() -> np.ndarray:
+    """An image of the world that paligemma-nano-2 was trained on."""
+    return make_image(3, 0, size=112).rgb
+
+
+@pytest.fixture(scope="module")
+def noise() -> np.ndarray:
+    """An image of no world: blocks of strong colours."""
+    return np.random.default_rng(0).integers(0, 2, (7, 10, 3), np.uint8).repeat(32, 0).repeat(32, 1) * 255
+
+
+@pytest.mark.slow
+def test_the_image_decides_and_the_user_before_it(world: np.ndarray, noise: np.ndarray, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(answer_model, "can_answer_photos", lambda: True)
+    assert is_world((world,))
+    assert not is_world((noise,))
+    options = CaptionOptions((noise,))
+    assert options.model == AUTO
+    assert with_model(options, (noise,)).model == PHOTO
+    assert with_model(options, (world,)).model == MODEL
+    assert with_model(options, (noise, world, world)).model == MODEL  # most of them
+    assert with_model(replace(options, model=MODEL), (noise,)).model == MODEL
+    monkeypatch.setattr(answer_model, "can_answer_photos", lambda: False)
+    assert with_model(options, (noise,)).model == MODEL
+
+
+@pytest.mark.slow
+def test_what_is_unlike_the_world_is_said_of_its_model_alone(world: np.ndarray, noise: np.ndarray):
+    assert unfamiliar_remark(MODEL, (world,)) is None
+    assert "unlike those that paligemma-nano-2 was trained on" in str(unfamiliar_remark(MODEL, (noise,)))
+    assert unfamiliar_remark(PHOTO, (noise,)) is None
+    with pytest.warns(UserWarning, match="unlike those that mcvit-films was trained on"):
+        tapetum.answer(noise[None].repeat(4, 0), "What falls?", options=("a cup", "a book"))
+    assert unfamiliar_remark(MODEL, ("no-such-file.png",)) is None  # the verb itself says what is wrong
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not INSTALLED, reason="the package of efficientnet-lite2 is not installed")
+def test_the_bundled_model_says_which_it_is_and_boxes_are_not_its(noise: np.ndarray):
+    replies = tapetum.ask((noise,), "Is there a dog in this picture?")
+    assert replies.model == PHOTO
+    assert replies.images[0].prompt == "answer en is there a dog in this picture?"
+    assert replies.text in ("yes", "no")
+    assert tapetum.caption((noise,)).text.startswith("a photo of ")
+    assert tapetum.ask((noise,), "what colour is the cup", model=MODEL).model == MODEL
+    assert tapetum.detect((noise,), "cup").model == MODEL
+    with pytest.raises(BadInput, match="writes words alone"):
+        tapetum.detect((noise,), "cup", model=PHOTO)

@@ -1,0 +1,375 @@
+"""`tapetum index`: made, renewed, gone on with, whole whatever happens."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import tapetum
+from support.colour_words import ColourWords, install
+from support.files import make_image
+from tapetum.app.see.media_model import MediaModel
+from tapetum.core.errors import BadInput
+from tapetum.desk.search import index as module
+from tapetum.transfer import approximate_search, index_database
+from tapetum.transfer.index_database import DATABASE, VECTORS
+from tapetum.transfer.vector_index import VectorIndex
+from tapetum.video import write_video
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Three images in two folders, a film of three seconds, and a text."""
+    folder = tmp_path / "photos"
+    (folder / "below").mkdir(parents=True)
+    make_image(folder / "red.png", (240, 10, 10))
+    make_image(folder / "blue.png", (10, 10, 240))
+    make_image(folder / "below" / "green.png", (10, 240, 10))
+    shades = np.repeat(np.array([[240, 10, 10], [10, 240, 10], [10, 10, 240]], np.uint8), 5, axis=0)
+    write_video(folder / "film.mp4", np.broadcast_to(shades[:, None, None], (15, 32, 48, 3)), 5)
+    (folder / "notes.txt").write_text("nothing")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small network with 1,000 classes, which takes whatever it sees for a tabby, or for a tiger cat."""
+    path = tmp_path_factory.mktemp("weights") / "many.safetensors"
+    encoder = tapetum.encoders.build("resnet-18", stem_width=8, classes=1000)
+    probabilities = torch.full((1000,), 0.1 / 998)
+    probabilities[281], probabilities[282] = 0.6, 0.3
+    encoder.head.weight.data.zero_()
+    encoder.head.bias.data.copy_(probabilities.log())
+    tapetum.encoders.save(encoder, path)
+    return path
+
+
+@pytest.fixture
+def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the files that a model looks at from here on."""
+    names, look = list[str](), MediaModel.look_at
+
+    def noted(self: MediaModel, path: Path) -> object:
+        names.append(path.name)
+        return look(self, path)
+
+    monkeypatch.setattr(MediaModel, "look_at", noted)
+    return names
+
+
+def contents(index: Path) -> dict[str, list[float]]:
+    """Vectors of the pieces of an index, by file and second."""
+    with VectorIndex.open(index) as opened:
+        pieces = opened.pieces(opened.rows())
+        return {
+            f"{Path(p.path).name} {p.start_s}": row for p, row in zip(pieces, opened.vectors().round(2).tolist(), strict=True)
+        }
+
+
+def test_images_and_seconds_of_films_have_vectors_thumbnails_and_tags(photos: Path, classifier: Path, run: Run) -> None:
+    code, out, err = run("index", photos, "--model", classifier, "--json")
+    assert (code, err) == (0, "")
+    told = json.loads(out)
+    assert (told["pieces"], told["files"], told["looked_at"], told["removed"]) == (6, 4, 4, 0)
+    assert told["model"] == str(classifier)
+    made = tapetum.embed([photos / "film.mp4", photos / "red.png"], model=str(classifier))
+    unit = made.vectors / np.linalg.norm(made.vectors, axis=1, keepdims=True)
+    with VectorIndex.open(photos / module.HIDDEN) as index:
+        film = index.rows_of(str(photos / "film.mp4"))
+        rows = [*film, *index.rows_of(str(photos / "red.png"))]
+        np.testing.assert_allclose(index.vectors(np.array(rows)), unit, atol=2e-3)
+        pieces = index.pieces(rows)
+        assert [piece.start_s for piece in pieces] == [0.0, 1.0, 2.0, None]
+        for piece, colour in zip(pieces, (0, 1, 2, 0), strict=True):
+            assert piece.thumbnail is not None
+            shown = np.asarray(Image.open(BytesIO(piece.thumbnail))).mean((0, 1))
+            assert shown.argmax() == colour
+            assert piece.tags == (("tabby", pytest.approx(0.6)), ("tiger cat", pytest.approx(0.3)))
+    moments = tapetum.search(photos, "cat").moments
+    assert {Path(each.path).name for each in moments} == {"red.png", "blue.png", "green.png", "film.mp4"}
+
+
+def test_a_renewal_looks_at_what_is_new_by_content(
+    photos: Path, classifier: Path, run: Run, looked_at: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("index", photos, "--model", classifier)[0] == 0
+    assert sorted(looked_at) == ["blue.png", "film.mp4", "green.png", "red.png"]
+    before = contents(photos / module.HIDDEN)
+    looked_at.clear()
+    make_image(photos / "blue.png", (240, 240, 10))
+    (photos / "red.png").rename(photos / "below" / "moved.png")
+    shutil.copy(photos / "film.mp4", photos / "same.mp4")
+    os.utime(photos / "film.mp4", (1, 1))
+    (photos / "below" / "green.png").unlink()
+    monkeypatch.chdir(photos)
+    code, out, _ = run("index", ".", "--json")
+    assert code == 0
+    told = json.loads(out)
+    assert looked_at == ["blue.png"]
+    assert [told[name] for name in ("pieces", "files", "looked_at", "copied", "removed")] == [8, 4, 1, 2, 2]
+    after = contents(photos / module.HIDDEN)
+    assert after["moved.png None"] == before["red.png None"]
+    assert after["same.mp4 1.0"] == after["film.mp4 1.0"] == before["film.mp4 1.0"]
+    assert after["blue.png None"] != before["blue.png None"]
+    looked_at.clear()
+    assert run("index", photos)[0] == 0
+    assert looked_at == []
+
+
+def test_copies_are_looked_at_once(photos: Path, classifier: Path, run: Run, looked_at: list[str]) -> None:
+    shutil.copy(photos / "red.png", photos / "a copy.png")
+    assert run("index", photos, "--model", classifier)[0] == 0
+    assert len(looked_at) == 4
+    made = contents(photos / module.HIDDEN)
+    assert made["red.png None"] == made["a copy.png None"]
+
+
+def test_rows_of_what_is_gone_take_no_room_for_long(photos: Path, classifier: Path, run: Run) -> None:
+    assert run("index", photos, "--model", classifier)[0] == 0
+    before = contents(photos / module.HIDDEN)
+    (photos / "film.mp4").unlink()
+    (photos / "blue.png").unlink()
+    assert run("index", photos)[0] == 0
+    [vectors] = (photos / module.HIDDEN).glob("*.f16")
+    assert vectors.stat().st_size == 2 * 2 * len(before["red.png None"])
+    assert contents(photos / module.HIDDEN) == {name: before[name] for name in ("red.png None", "green.png None")}
+
+
+def test_files_of_other_folders_stay(photos: Path, classifier: Path, tmp_path: Path, run: Run) -> None:
+    out = tmp_path / "i"
+    assert run("index", photos, "--out", out, "--model", classifier)[0] == 0
+    (tmp_path / "photos2").mkdir()
+    make_image(tmp_path / "photos2" / "white.png", (250, 250, 250))
+    assert run("index", tmp_path / "photos2", "--out", out)[0] == 0
+    assert len(contents(out)) == 7
+    (photos / "red.png").unlink()
+    assert run("index", photos / "blue.png", "--out", out)[0] == 0
+    assert len(contents(out)) == 7
+    assert run("index", photos, tmp_path / "photos2", "--out", out)[0] == 0
+    assert len(contents(out)) == 6
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_is_done(photos: Path, classifier: Path, run: Run) -> None:
+    (photos / "bad.png").write_bytes(b"x")
+    (photos / "cut.mp4").write_bytes((photos / "film.mp4").read_bytes()[:300])
+    code, out, err = run("index", photos, "--model", classifier)
+    assert code == 2
+    assert "6 images and seconds of 4 files" in out
+    assert "bad.png" in err
+    assert "cut.mp4" in err
+    assert err.splitlines()[-1] == "tapetum: 2 files could not be read; the index has the others"
+    (photos / "blue.png").write_bytes(b"y")  # what it shows now nobody can see, and it is no longer what it was
+    assert run("index", photos)[0] == 2
+    assert "blue.png None" not in contents(photos / module.HIDDEN)
+
+
+def test_what_cannot_be_opened_for_now_stays(photos: Path, classifier: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tapetum.desk.search import media_files
+
+    assert run("index", photos, "--model", classifier)[0] == 0
+    true = media_files.fingerprint
+
+    def failing(path: Path) -> str:
+        if Path(path).name == "red.png":
+            raise PermissionError(13, "Permission denied", str(path))
+        return true(path)
+
+    monkeypatch.setattr(media_files, "fingerprint", failing)
+    code, _, err = run("index", photos)
+    assert code == 2
+    assert "red.png: Permission denied" in err
+    assert "red.png None" in contents(photos / module.HIDDEN)
+
+
+def test_an_interrupted_run_goes_on(photos: Path, classifier: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_TOGETHER", 1)
+    look, seen = MediaModel.look_at, list[str]()
+
+    def twice(self: MediaModel, path: Path) -> object:
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        seen.append(path.name)
+        return look(self, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MediaModel, "look_at", twice)
+        code, _, _ = run("index", photos, "--model", classifier)
+    assert code == 130
+    assert {name.split()[0] for name in contents(photos / module.HIDDEN)} == set(seen)
+    with monkeypatch.context() as patch:
+        patch.setattr(MediaModel, "look_at", lambda self, path: look(self, path) if path.name not in seen else 1 / 0)
+        assert run("index", photos)[0] == 0
+    assert len(contents(photos / module.HIDDEN)) == 6
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on(photos: Path, classifier: Path, run: Run) -> None:
+    for number in range(400):
+        make_image(photos / f"{number}.png", (number % 250, number // 250, 100))
+    line = [sys.executable, "-c", "import sys; from tapetum.app.shell.main import main; sys.exit(main())"]
+    process = subprocess.Popen([*line, "index", str(photos), "--model", str(classifier)], stderr=subprocess.DEVNULL)
+    index, size = photos / module.HIDDEN / VECTORS, 0
+    while process.poll() is None and size < 20_000:
+        time.sleep(0.01)
+        size = index.stat().st_size if index.is_file() else 0
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    some = len(contents(photos / module.HIDDEN))
+    assert 0 < some < 406
+    code, out, _ = run("index", photos, "--json")
+    assert code == 0
+    assert json.loads(out)["pieces"] == 406
+    assert json.loads(out)["looked_at"] < 404
+
+
+@pytest.mark.slow
+def test_two_processes_make_what_one_makes(photos: Path, classifier: Path, tmp_path: Path, run: Run) -> None:
+    for number in range(40):
+        make_image(photos / f"{number}.png", (number, 0, 100))
+    (photos / "bad.png").write_bytes(b"x")
+    for workers in (1, 2):
+        code, _, err = run("index", photos, "--model", classifier, "--workers", workers, "--out", tmp_path / str(workers))
+        assert code == 2
+        assert "bad.png" in err
+    one, two = contents(tmp_path / "1"), contents(tmp_path / "2")
+    assert one.keys() == two.keys()
+    np.testing.assert_allclose([one[name] for name in one], [two[name] for name in one], atol=0.011)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_cluster")
+def test_ray_makes_what_one_process_makes(photos: Path, classifier: Path, tmp_path: Path, run: Run) -> None:
+    assert run("index", photos, "--model", classifier, "--out", tmp_path / "1")[0] == 0
+    code, _, err = run("index", photos, "--model", classifier, "--out", tmp_path / "2", "--engine", "ray")
+    assert code == 0, err
+    one, two = contents(tmp_path / "1"), contents(tmp_path / "2")
+    np.testing.assert_allclose([one[name] for name in sorted(one)], [two[name] for name in sorted(two)], atol=0.011)
+
+
+def test_another_process_is_told_in_a_line(photos: Path, classifier: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index_database, "_WAIT_S", 0.05)
+    assert run("index", photos, "--model", classifier)[0] == 0
+    before = contents(photos / module.HIDDEN)
+    (photos / "red.png").unlink()
+    with VectorIndex.open(photos / module.HIDDEN, writes=True):
+        for words in (["index", photos], ["search", photos, "cat"]):
+            code, _, err = run(*words)
+            assert code == 2
+            assert err.count("\n") == 1
+            assert "another process is changing the index" in err
+    assert contents(photos / module.HIDDEN) == before
+
+
+def test_an_index_of_other_weights_is_refused(
+    photos: Path, classifier: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch, one=ColourWords(), other=ColourWords(turned=True))
+    assert run("index", photos, "--model", "one")[0] == 0
+    before = contents(photos / module.HIDDEN)
+    (photos / "red.png").unlink()
+    code, _, err = run("index", photos, "--model", "other")
+    assert code == 2
+    assert "is an index of one as it was, and other makes other vectors" in err
+    assert contents(photos / module.HIDDEN) == before
+    install(monkeypatch, one=ColourWords(turned=True))  # other weights under the same name
+    make_image(photos / "new.png", (1, 2, 3))
+    code, _, err = run("index", photos)
+    assert code == 2
+    assert "and one makes other vectors" in err
+    assert contents(photos / module.HIDDEN) == before
+
+
+def test_what_is_no_index_is_said_in_a_line(photos: Path, classifier: Path, run: Run) -> None:
+    assert run("index", photos, "--model", classifier)[0] == 0
+    database = photos / module.HIDDEN / DATABASE
+    whole = database.read_bytes()
+    scrambled = [whole[:keep] + b"\xff" * (len(whole) - keep) for keep in (4096, len(whole) - 16384)]
+    for broken in (b"", whole[:1000], b"nonsense" * 2000, *scrambled):
+        database.write_bytes(broken)
+        for words in (["index", photos], ["search", photos, "cat"], ["search", photos, "--clusters", 2]):
+            code, out, err = run(*words)
+            assert (code, out) == (2, "")
+            assert err.count("\n") == 1
+            assert "index" in err
+            assert "unforeseen" not in err
+        assert database.read_bytes() == broken
+    database.write_bytes(whole)
+    (photos / module.HIDDEN / VECTORS).write_bytes(b"")
+    code, _, err = run("index", photos)
+    assert code == 2
+    assert "is shorter than its 6 rows" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("", "there are no FOLDERS"),
+        ("gone", "there is no gone"),
+        ("empty", "empty has no image and no film in it"),
+        ("photos empty", "needs a place of its own; give --out INDEX"),
+        ("photos/red.png", "needs a place of its own; give --out INDEX"),
+        ("photos --workers 0", "--workers is 0"),
+        ("photos --workers 100000", "asked for 100000 workers"),
+        ("photos --model zzz", "there are no weights named 'zzz'"),
+        ("photos --model tapir-nano", "tapir-nano is for tapetum track"),
+        ("photos --out photos/red.png", "red.png"),
+    ],
+)
+def test_refusals(photos: Path, run: Run, monkeypatch: pytest.MonkeyPatch, words: str, message: str) -> None:
+    monkeypatch.chdir(photos.parent)
+    Path("empty").mkdir()
+    code, out, err = run("index", *words.split())
+    assert (code, out) == (2, "")
+    assert message in err.splitlines()[-1]
+    assert not (photos / module.HIDDEN).exists()
+
+
+def test_names_that_are_no_text_are_left_out(photos: Path, classifier: Path, run: Run) -> None:
+    try:
+        make_image(Path(os.fsdecode(os.fsencode(photos) + b"/caf\xe9.png")), (1, 2, 3))
+    except OSError:
+        pytest.skip("this disk has only names in UTF-8")
+    code, out, err = run("index", photos, "--model", classifier)
+    assert code == 0
+    assert "of 4 files" in out
+    assert "1 files have names that are no UTF-8" in err
+
+
+def test_nothing_is_looked_at_with_code_that_an_index_names(photos: Path, tmp_path: Path) -> None:
+    code = tmp_path / "own.py"
+    code.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    VectorIndex.create(photos / module.HIDDEN, "x", 8, reference=f"{code}:Net=w.safetensors", words="yes").close()
+    with pytest.raises(BadInput, match="was made by code"):
+        tapetum.index(photos)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_large_index_gets_lists_for_approximate_search(photos: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("faiss")
+    monkeypatch.setattr(approximate_search, "LIMIT", 6)
+    lists = photos / module.HIDDEN / approximate_search.LISTS
+    assert tapetum.index(photos, model="resnet-nano").pieces == 6
+    assert not lists.exists()  # six are not above the limit
+    make_image(photos / "more.png", (1, 2, 3))
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "faiss", None)
+        assert "approximate search is faster: pip install 'tapetum[index]'" in run("index", photos)[1]
+    assert not lists.exists()
+    code, out, _ = run("index", photos)
+    assert code == 0
+    assert "the index has more than 6 vectors: built lists for approximate search in 0 s" in out
+    assert lists.is_file()
+    assert "approximate search" not in run("index", photos)[1]  # they are still good

@@ -1,0 +1,195 @@
+"""Questions about a frame, and runs of training."""
+
+import base64
+import io
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+import tapetum
+from support.encoder_folders import siglip2
+from support.web_page import error_of, finished, first_item, ok, serving
+from tapetum.account.ledger import Ledger
+from tapetum.app.see.classify_labels import LabelsFitted
+from tapetum.app.see.replies import ImageReplies, ImageReply
+from tapetum.app.verb import Listener
+from tapetum.desk.web import look_job
+from tapetum.types import Answer, Boxes, Masks
+from tapetum.video import open_video
+
+
+def look(page: TestClient, item: str, **content: Any) -> Any:
+    return finished(page, ok(page.post(f"{item}/look", json=content)))
+
+
+@pytest.mark.slow
+def test_a_question_is_answered(page: TestClient, item: str) -> None:
+    job = look(page, item, verb="ask", frame=3, text="how many cubes are there?")
+    assert (job["state"], job["kind"]) == ("done", "look")
+    [image] = job["result"]["images"]
+    assert (image["width"], image["height"], image["frames"]) == (64, 48, 1)
+    assert job["result"]["model"] in ("paligemma-nano-2", "paligemma-photo")  # the second where its classifier is installed
+    assert job["result"]["model"] in job["model"]
+    assert job["result"]["masks"] == []
+
+
+def test_masks_come_as_images(monkeypatch: pytest.MonkeyPatch, page: TestClient, item: str, folder: Path) -> None:
+    mask = np.zeros((1, 48, 64), bool)
+    mask[0, 10:20, 5:30] = True
+    seen = []
+
+    def replies(verb: str, image: np.ndarray, text: str, model: str, listener: Listener) -> ImageReplies:
+        seen.append((verb, image.shape, text, model))
+        reply = ImageReply(
+            path="image-0",
+            prompt="segment box",
+            width=64,
+            height=48,
+            frames=1,
+            frame=None,
+            answer=Answer(text="", score=0.5),
+            ended=True,
+            boxes=Boxes(xyxy=np.array([[5.0, 10, 30, 20]]), labels=["box"], scores=np.array([0.5])),
+            masks=Masks(masks=mask, labels=["box"], scores=np.array([0.5])),
+            malformed=0,
+        )
+        return ImageReplies(images=(reply,), regions=True, model="paligemma-nano")
+
+    monkeypatch.setattr(look_job, "_replies", replies)
+    job = {"item": item.rsplit("/", 1)[1], "settings": {"verb": "segment", "frame": 5, "text": "box", "labels": []}}
+    made = json.loads(json.dumps(look_job.work(job, folder, Listener())))
+    assert seen == [("segment", (48, 64, 3), "box", "auto")]
+    [drawn] = made["result"]["masks"]
+    with Image.open(io.BytesIO(base64.b64decode(drawn.removeprefix("data:image/png;base64,")))) as image:
+        np.testing.assert_array_equal(np.asarray(image) > 127, mask[0])
+    [reply] = made["result"]["images"]
+    assert reply["boxes"] == [{"label": "box", "score": 0.5, "box": [5, 10, 30, 20]}]
+
+
+@pytest.mark.slow
+def test_a_frame_is_compared_with_labels_as_on_the_command_line(folder: Path, tmp_path: Path) -> None:
+    """By an encoder in the layout of its publishers, of which the page knows the name of its folder alone."""
+    tower, lines = tmp_path / "tower", folder / "lines.txt"
+    siglip2(tower)
+    lines.write_text("secret\n")
+    labels = ["a cat", "an owl", str(lines)]
+    with serving(folder, words=str(tower)) as page:
+        item = first_item(page)
+        assert ok(page.get("/api/models"))["words"][0]["name"] == "tower"
+        job = look(page, item, verb="classify", frame=2, labels=labels, model="tower")
+        assert job["state"] == "done", job
+        [image] = job["result"]["images"]
+        assert str(tmp_path) not in job["model"]
+        assert "tower" in error_of(page.post(f"{item}/look", json={"verb": "classify", "labels": labels, "model": "x"}), 400)
+    frame = open_video(folder / "clip.mp4")[2]
+    same = tapetum.classify([frame], labels=tuple(labels), model=str(tower))
+    assert isinstance(same, LabelsFitted)
+    assert [each["name"] for each in image["labels"]] == list(same.images[0].names)
+    np.testing.assert_allclose([each["share"] for each in image["labels"]], same.images[0].shares, atol=1e-6)
+    alone = look_job._fit(frame, {"labels": [str(lines)], "loads": str(tower), "model": "tower"}, Listener())["result"]
+    assert [each["name"] for each in alone["images"][0]["labels"]] == [str(lines)]  # a label is no file of labels
+
+
+def test_labels_need_a_model_that_reads_words(monkeypatch: pytest.MonkeyPatch, page: TestClient, item: str) -> None:
+    monkeypatch.setattr("tapetum.desk.web.models.installed_word_models", list)
+    refused = page.post(f"{item}/look", json={"verb": "classify", "labels": ["a cat"]})
+    assert "run: tapetum weights fetch" in error_of(refused, 400)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {},
+        {"verb": "track", "frame": 0},
+        {"verb": "ask", "frame": 0},
+        {"verb": "ask", "frame": 0, "text": "  "},
+        {"verb": "detect", "frame": 6, "text": "x"},
+        {"verb": "detect", "frame": "0", "text": "x"},
+        {"verb": "segment", "frame": 0, "text": 5},
+        {"verb": "ask", "frame": 0, "text": "x" * 10_001},
+        {"verb": "ask", "frame": 0, "text": "x", "model": "../nobody"},
+        {"verb": "classify", "frame": 0, "labels": "cat"},
+        {"verb": "classify", "frame": 0, "labels": [1]},
+        {"verb": "classify", "frame": 0, "labels": ["x"] * 1001},
+    ],
+)
+def test_what_is_no_question(page: TestClient, item: str, content: dict[str, Any]) -> None:
+    error_of(page.post(f"{item}/look", json=content), 400)
+    assert not page.app.state.page.jobs.busy()
+
+
+def test_runs_are_listed_with_their_curves(page: TestClient, folder: Path, tmp_path: Path) -> None:
+    run = folder / "runs" / "first"
+    run.mkdir(parents=True)
+    record = {"metrics": {"error": 2.0}, "grad_norm": 1.0, "lr": 0.1}
+    lines = [json.dumps({"step": step, "loss": 1 / (1 + step), **record}) for step in range(5001)]
+    (run / "log.jsonl").write_text("\n".join(lines) + "\n")
+    (folder / ".hidden").mkdir()
+    shutil.copy(run / "log.jsonl", folder / ".hidden" / "log.jsonl")
+    (tmp_path / "log.jsonl").write_text(lines[0])
+    (folder / "outside").mkdir()
+    (folder / "outside" / "log.jsonl").symlink_to(tmp_path / "log.jsonl")
+    [listed] = ok(page.get("/api/runs"))["runs"]
+    assert (listed["name"], listed["ledger"]) == ("runs/first", None)
+    shown = ok(page.get(f"/api/runs/{listed['id']}"))
+    curves = {each["name"]: each for each in shown["curves"]}
+    assert set(curves) == {"loss", "error", "length of the gradient", "learning rate"}
+    assert len(curves["loss"]["x"]) <= 2001
+    assert (curves["loss"]["x"][0], curves["loss"]["x"][-1]) == (0, 5000)
+    assert curves["loss"]["y"][0] == 1
+    costs = Ledger(run / "ledger.json", {}, command="test")
+    costs.add(12, 48)
+    costs.write()
+    [listed] = ok(page.get("/api/runs"))["runs"]
+    assert listed["ledger"]["total"]["steps"] == 12
+    assert ok(page.get(f"/api/runs/{listed['id']}"))["ledger"] == listed["ledger"]
+    (run / "ledger.json").write_text("{}")
+    [damaged] = ok(page.get("/api/runs"))["runs"]
+    assert "damaged" in damaged["trouble"]
+    assert str(folder) not in damaged["trouble"]
+    (run / "log.jsonl").write_text("no log")
+    assert "no log of a run" in error_of(page.get(f"/api/runs/{listed['id']}"), 400)
+    shutil.rmtree(run)
+    error_of(page.get(f"/api/runs/{listed['id']}"), 404)
+    error_of(page.get("/api/runs/x"), 404)
+
+
+def test_runs_keep_their_ids(folder: Path) -> None:
+    (folder / "run").mkdir()
+    (folder / "run" / "log.jsonl").write_text("")
+    numbers = []
+    for _ in range(2):
+        with serving(folder) as client:
+            numbers += [each["id"] for each in ok(client.get("/api/runs"))["runs"]]
+    assert numbers[0] == numbers[1]
+
+
+def test_a_log_that_leads_out_is_not_read_beside_a_ledger_that_does_not(page: TestClient, folder: Path, tmp_path: Path) -> None:
+    run = folder / "run"
+    run.mkdir()
+    (run / "ledger.json").write_text("{}")
+    record = {"step": 1, "loss": 1, "metrics": {}, "grad_norm": 1, "lr": 1}
+    (tmp_path / "log.jsonl").write_text(json.dumps(record))
+    (run / "log.jsonl").symlink_to(tmp_path / "log.jsonl")
+    [listed] = ok(page.get("/api/runs"))["runs"]
+    assert ok(page.get(f"/api/runs/{listed['id']}"))["curves"] == []
+    (run / "log.jsonl").unlink()
+    (run / "log.jsonl").write_text(json.dumps({**record, "loss": 10**400}))
+    assert "no log of a run" in error_of(page.get(f"/api/runs/{listed['id']}"), 400)
+
+
+def test_a_ledger_that_is_nested_very_deeply_is_one_line(page: TestClient, folder: Path) -> None:
+    Ledger(folder / "ledger.json", {}, command="test").write()
+    content = json.loads((folder / "ledger.json").read_text())
+    deep: Any = 1
+    for _ in range(490):
+        deep = [deep]
+    (folder / "ledger.json").write_text(json.dumps({**content, "more": deep}))
+    answer = page.get("/api/runs")
+    assert answer.status_code in (200, 400), answer.text
