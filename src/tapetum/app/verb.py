@@ -14,6 +14,7 @@ from tapetum.core.addresses import has_address
 from tapetum.core.copies import with_addresses
 from tapetum.core.devices import full_precision
 from tapetum.core.fields import check_sizes
+from tapetum.core.listener import Listener as Listener
 from tapetum.core.provenance import guarded
 
 if TYPE_CHECKING:
@@ -67,29 +68,6 @@ class Result:
     def failure(self) -> str | None:
         """Describe what failed though there is a result: it is printed all the same, and the command exits with 2."""
         return None
-
-
-class Listener:
-    """Receiver of a verb's messages while it works. This one ignores them; subclasses do what they like with them."""
-
-    def note(self, text: str) -> None:
-        """Receive a remark that is not a result, such as that frames are damaged."""
-
-    def line(self, text: str) -> None:
-        """Receive a line that belongs with the result, such as how many images a run learns from."""
-
-    def progress(self, task: str, done: int, total: int | None) -> None:
-        """Receive how far a task is: `total` is None until that is known, and a task ends with `done` equal to `total`."""
-
-    def status(self, text: str) -> None:
-        """Receive a line about this moment, in place of the one before; an empty one removes it."""
-
-    def part(self, result: Result) -> None:
-        """Receive a part of the result as soon as it is known, such as the points in one frame of a live video."""
-
-    def counting(self, task: str) -> Callable[[int, int | None], None]:
-        """Bind `progress` to one task, to be called with what is done and how much there is."""
-        return lambda done, total: self.progress(task, done, total)
 
 
 class AddressListener(Listener):

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tapetum.app.make import scene_items
 from tapetum.app.make.scenes import ImagesOptions, images
 from tapetum.app.verb import Listener
 from tapetum.core.errors import BadInput, MissingExtra
@@ -19,6 +18,7 @@ from tapetum.core.provenance import RECORD
 from tapetum.data.entries import read_lines
 from tapetum.data.rle import decode_mask
 from tapetum.data.shards import Shards
+from tapetum.world.files import items
 
 
 class Heard(Listener):
@@ -166,5 +166,5 @@ def test_damaged_truth_is_told(made: Path, tmp_path: Path) -> None:
 
 
 def test_settings_are_json(made: Path) -> None:
-    settings = json.loads((made / scene_items.SETTINGS).read_text())
+    settings = json.loads((made / items.SETTINGS).read_text())
     assert (settings["what"], settings["n"], settings["textures"]) == ("images", 3, None)

@@ -1,4 +1,4 @@
-"""Shared parts of `tapetum.app.make.scenes.images` and `episodes`: a folder of one setting, and items each made once.
+"""Shared parts of images, episodes and films: a folder of one setting, and items each made once.
 
     DIR/settings.json    what the folder holds; another setting is refused
     DIR/truth/NAME.json  what is known of an item; written last, so an item that has it is done
@@ -9,74 +9,67 @@ they are the same for any number of workers, and after any interruption.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import KW_ONLY, asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Any
 
-import tyro
+from PIL import Image
 
-from tapetum.app.verb import File, Listener
 from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write, whole_file, write_text
 from tapetum.core.finished import changed_settings, remove_unfinished, write_settings
 from tapetum.core.identity import source_label
-from tapetum.core.jobs import run_jobs
+from tapetum.core.jobs import Engine, run_jobs
+from tapetum.core.listener import Listener
 from tapetum.core.reading import no_pipe, read_json
+from tapetum.data.entries import dumps
+from tapetum.data.textures import Textures, open_textures
 from tapetum.hub.renamed import FIELDS
-from tapetum.train.launch_config import CACHE_GB
-
-if TYPE_CHECKING:
-    from tapetum.data.textures import Textures
-    from tapetum.world.words import Candidate, SceneQuestion
+from tapetum.video.folders import IMAGES
+from tapetum.video.images import know_heic
+from tapetum.world.image import check_size
+from tapetum.world.physics.model import mujoco
+from tapetum.world.words import BLOCK, Candidate, SceneQuestion, balance
 
 SETTINGS, TRUTH = "settings.json", "truth"
 VERSION = 1
 CHECKED = 5000
 """Textures that are looked at before the work."""
-WITHOUT_EFFECT = ("out", "workers", "engine", "textures", "cache_gb")
-"""Options that leave the files as they are, or are noted in another way."""
+WITHOUT_EFFECT = ("out", "workers", "engine", "textures")
+"""Fields that leave the files as they are, or are noted in another way."""
 
 
-@dataclass(frozen=True)
-class ItemOptions:
-    """Options that both share."""
+@dataclass(frozen=True, kw_only=True)
+class ItemRequest:
+    """What all requests have."""
 
-    out: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="DIR")]
-    """Folder to write into; items that are there from the same command are not made again."""
-    _: KW_ONLY
-    n: int
+    out: Path
+    """Folder to write into; items that are there from the same request are not made again."""
+    n: int = 1
     """How many."""
-    seed: int = 0
-    """The same seed makes the same files, whatever the number of workers."""
-    size: int = 256
-    """Width and height in pixels, 16 to 2048."""
-    textures: Annotated[File | None, tyro.conf.arg(metavar="PATH")] = None
-    """Folder or parquet file of images to paint surfaces with, or its address; by default patterns that are made up."""
+    seed: int
+    size: int
+    """Width and height in pixels."""
+    textures: Path | None = None
+    """Folder or parquet file of images to paint surfaces with; None: procedural ones."""
     workers: int = 1
-    """Processes that work at a time on this machine."""
-    engine: Literal["local", "ray"] = field(default="local")
-    """What works: processes of this machine, or Ray on a cluster or this machine (needs tapetum[cluster])."""
-    cache_gb: float = CACHE_GB
-    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
+    engine: Engine = "local"
 
 
-def begin(options: ItemOptions, what: str, folders: tuple[str, ...]) -> None:
+def begin(request: ItemRequest, what: str, folders: tuple[str, ...]) -> None:
     """Open the folder, unless it belongs to another setting. Raises BadInput, and MissingExtra where MuJoCo is missing."""
-    from tapetum.world.image import check_size
-    from tapetum.world.physics.model import mujoco
-
-    if options.n < 1:
-        raise BadInput(f"asked for {options.n} {what}; give --n 1 or more")
-    if options.workers < 1:
-        raise BadInput(f"asked for {options.workers} workers; give --workers 1 or more")
-    if options.seed < 0:
-        raise BadInput(f"the seed is {options.seed}; give --seed 0 or more")
-    check_size(options.size)
+    if request.n < 1:
+        raise BadInput(f"asked for {request.n} {what}; give --n 1 or more")
+    if request.workers < 1:
+        raise BadInput(f"asked for {request.workers} workers; give --workers 1 or more")
+    if request.seed < 0:
+        raise BadInput(f"the seed is {request.seed}; give --seed 0 or more")
+    check_size(request.size)
     mujoco()
-    _textures(None if options.textures is None else str(options.textures))
-    settings = {"what": what, "version": VERSION, **_given(options), "textures": source_label(options.textures)}
-    out, file = Path(options.out), Path(options.out) / SETTINGS
+    open_textures(request.textures)
+    settings = {"what": what, "version": VERSION, **_given(request), "textures": source_label(request.textures)}
+    out, file = request.out, request.out / SETTINGS
     if out.exists() and not out.is_dir():
         raise BadInput(f"{out} is a file; give a folder, or a name that is free")
     if (changed := changed_settings(file, settings, "remove it and run the same command again", FIELDS)) is not None:
@@ -86,8 +79,8 @@ def begin(options: ItemOptions, what: str, folders: tuple[str, ...]) -> None:
             raise BadInput(f"{out} belongs to a run with {had}, not {now}; give that again to go on, or choose another folder")
     elif out.exists() and any(out.iterdir()):
         raise BadInput(f"{out} holds other files; give a folder that is empty or not there yet")
-    if options.textures is not None and not file.exists():
-        _check_images(Path(options.textures))
+    if request.textures is not None and not file.exists():
+        _check_images(request.textures)
     try:
         for folder in (TRUTH, *folders):
             (out / folder).mkdir(parents=True, exist_ok=True)
@@ -98,17 +91,17 @@ def begin(options: ItemOptions, what: str, folders: tuple[str, ...]) -> None:
 
 
 def make_items(
-    options: ItemOptions, what: str, names: list[str], work: Callable[[int, "Textures"], None], listener: Listener
+    request: ItemRequest, what: str, names: list[str], work: Callable[[int, Textures], None], listener: Listener
 ) -> None:
     """Run `work(number, textures)` for every item whose truth is not there; `work` writes that last."""
-    out = Path(options.out)
+    out = request.out
     missing = [number for number, name in enumerate(names) if not truth_file(out, name).exists()]
     done = len(names) - len(missing)
     if done and missing:
         listener.note(f"{out} holds {done} {what} already, which are not made again")
-    make = partial(_textures, None if options.textures is None else str(Path(options.textures).absolute()))
+    make = partial(open_textures, None if request.textures is None else request.textures.absolute())
     progress = partial(listener.progress, what)
-    for _ in run_jobs(work, missing, make, engine=options.engine, workers=options.workers, finished=done, progress=progress):
+    for _ in run_jobs(work, missing, make, engine=request.engine, workers=request.workers, finished=done, progress=progress):
         pass  # the truth of an item is a file
     remove_unfinished(out.glob("*/.*.tmp*"))
 
@@ -120,8 +113,6 @@ def truth_file(out: Path, name: str) -> Path:
 
 def write_truth(out: Path, name: str, truth: dict[str, Any]) -> None:
     """Write the truth of an item, whole: with that it is done."""
-    from tapetum.data.entries import dumps
-
     with whole_file(truth_file(out, name)) as temporary:
         write_text(temporary, dumps(truth) + "\n")
 
@@ -131,21 +122,19 @@ def read_truth(out: Path, name: str) -> dict[str, Any]:
     return _read(truth_file(out, name))
 
 
-def candidate_rows(candidates: Iterable["Candidate"]) -> list[dict[str, Any]]:
+def candidate_rows(candidates: Iterable[Candidate]) -> list[dict[str, Any]]:
     """Write questions that could be asked as JSON values; the order of `near` says nothing, so it is made the same always."""
     return [{**asdict(candidate), "near": sorted(candidate.near)} for candidate in candidates]
 
 
-def questions_of(out: Path, names: list[str], seed: int, options: int) -> Iterator[list["SceneQuestion"]]:
+def questions_of(out: Path, names: list[str], seed: int, options: int) -> Iterator[list[SceneQuestion]]:
     """Choose the questions of each item, in order, balanced over blocks of items; one block is in memory at a time."""
-    from tapetum.world.words import BLOCK, balance
-
     for start in range(0, len(names), BLOCK):
         block = [[_candidate(row) for row in read_truth(out, name)["candidates"]] for name in names[start : start + BLOCK]]
         yield from balance(block, seed + start, options=options)
 
 
-def question_row(name: str, q: "SceneQuestion") -> dict[str, Any]:
+def question_row(name: str, q: SceneQuestion) -> dict[str, Any]:
     """Write a question about a video as a line of questions.jsonl."""
     return {
         "video": name,
@@ -160,26 +149,13 @@ def question_row(name: str, q: "SceneQuestion") -> dict[str, Any]:
     }
 
 
-def _candidate(row: dict[str, Any]) -> "Candidate":
-    from tapetum.world.words import Candidate
-
+def _candidate(row: dict[str, Any]) -> Candidate:
     values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
     return Candidate(**values)
 
 
-def _textures(source: str | None) -> "Textures":
-    from tapetum.data.textures import open_textures
-
-    return open_textures(source)
-
-
 def _check_images(folder: Path) -> None:
     """Decode the first `CHECKED` images of a folder, so that a damaged one is known of before the work. Raises BadInput."""
-    from PIL import Image
-
-    from tapetum.video.folders import IMAGES
-    from tapetum.video.images import know_heic
-
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGES and p.is_file()) if folder.is_dir() else []
     for path in paths[:CHECKED]:
         know_heic(path)
@@ -192,10 +168,8 @@ def _check_images(folder: Path) -> None:
             raise BadInput(f"{path} among the textures cannot be decoded ({reason}); remove it") from error
 
 
-def _given(options: ItemOptions) -> dict[str, Any]:
-    return {
-        name: value for name, value in asdict(options).items() if name not in WITHOUT_EFFECT and not name.startswith("json")
-    }
+def _given(request: ItemRequest) -> dict[str, Any]:
+    return {name: value for name, value in asdict(request).items() if name not in WITHOUT_EFFECT}
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 from scipy.io import wavfile
 
-from tapetum.app.make.episode import recording
-from tapetum.app.make.episode.annotations import mc_questions
 from tapetum.app.make.scenes import episodes
 from tapetum.core.errors import BadInput
 from tapetum.data import perception
@@ -21,6 +19,8 @@ from tapetum.tracks.tapvid import read_entries
 from tapetum.video import open_video
 from tapetum.video.sound import has_sound
 from tapetum.world.bodies.files import load_episode
+from tapetum.world.files import recording
+from tapetum.world.files.annotations import mc_questions
 from tapetum.world.rendering import GroundTruth
 
 SIZE, RATE, FRAMES = 48, 12, 30
@@ -132,7 +132,9 @@ def test_a_long_episode_is_made_in_parts(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(recording, "CLIP_FRAMES", 4)
     for folder in ("videos", "audios", "episodes", "tapvid", "tapvid3d"):
         (tmp_path / folder).mkdir()
-    wanted = recording.EpisodeRequest(seed=4, size=32, seconds=3.0, frame_rate=8.0, points=4, story="roll", split="valid")
+    wanted = recording.EpisodeRequest(
+        out=tmp_path, seed=4, size=32, seconds=3.0, frame_rate=8.0, points=4, story="roll", split="valid"
+    )
     truth = recording.Recording(wanted, tmp_path, 0, NAME, procedural).make()
     parts = [load_episode(p) for p in sorted((tmp_path / "episodes").iterdir())]
     assert len(parts) > 1

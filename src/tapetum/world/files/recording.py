@@ -16,8 +16,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tapetum.app.make.episode.annotations import Annotations
-from tapetum.app.make.scene_items import candidate_rows
 from tapetum.data.textures import Textures
 from tapetum.systems.tapvid3d.format.data import write_clip
 from tapetum.tracks.tapvid import TapVidEntry, write_entries
@@ -25,6 +23,8 @@ from tapetum.video import write_video
 from tapetum.video.sound import SoundTrack, WavWriter, wav_file
 from tapetum.world.bodies.episode import Episode
 from tapetum.world.bodies.files import save_episode
+from tapetum.world.files.annotations import Annotations
+from tapetum.world.files.items import ItemRequest, candidate_rows
 from tapetum.world.image import first_valid_start
 from tapetum.world.physics import episode_parts, make_episode
 from tapetum.world.rendering import GroundTruth, PointTracks, random_render_config, render_episode
@@ -40,11 +40,9 @@ CLIP_FRAMES, CLIP_BYTES = 250, 2**28
 
 
 @dataclass(frozen=True, kw_only=True)
-class EpisodeRequest:
-    """Settings of an episode to be recorded."""
+class EpisodeRequest(ItemRequest):
+    """Episodes to record."""
 
-    seed: int
-    size: int
     seconds: float
     frame_rate: float
     points: int

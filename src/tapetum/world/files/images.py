@@ -1,4 +1,4 @@
-"""`tapetum.app.make.scenes.images`: images of the physical world with boxes, masks, captions and questions.
+"""Images of the physical world with boxes, masks, captions and questions.
 
 DIR/images/000000.jpg           the image
 DIR/masks/000000.png              grey: which instance each pixel shows, 0 for what is fixed
@@ -11,103 +11,59 @@ DIR/shards/images-000000.tar    jpg, masks.png and json (what images.jsonl says 
 
 import io
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tapetum.app.make.scene_items import ItemOptions, begin, candidate_rows, make_items, questions_of, read_truth, write_truth
-from tapetum.app.verb import Listener, Result, verb
+import numpy as np
+from PIL import Image
+
+from tapetum.core.files import cannot_write, whole_file, whole_folder
+from tapetum.core.listener import Listener
 from tapetum.core.reading import read_bytes
-
-if TYPE_CHECKING:
-    from tapetum.data.coco import CocoImage
-    from tapetum.data.textures import Textures
-    from tapetum.world.image import AnnotatedImage
-    from tapetum.world.words import SceneQuestion
+from tapetum.data.coco import CocoImage, instance, write_captions, write_instances
+from tapetum.data.entries import read_lines, write_lines
+from tapetum.data.rle import encode_mask
+from tapetum.data.shards import write_shards
+from tapetum.data.textures import Textures
+from tapetum.types import Masks
+from tapetum.world.files.items import ItemRequest, begin, candidate_rows, make_items, questions_of, read_truth, write_truth
+from tapetum.world.image import AnnotatedImage, make_image
+from tapetum.world.physics.props import PROPS
+from tapetum.world.words import SceneQuestion
 
 OPTIONS = 4
 """Of a question."""
 
 
-@dataclass(frozen=True)
-class ImagesOptions(ItemOptions):
-    """Make images with boxes, masks, captions and questions, as JSON lines, files of COCO and tar shards.
+def make_images(request: ItemRequest, listener: Listener) -> tuple[int, int]:
+    """Make images with boxes, masks, captions and questions; returns the objects and the questions in all of them.
 
-    Needs tapetum[physics]. A run that was interrupted goes on when it is started again.
+    Goes on where it was interrupted. Raises BadInput for numbers that make no image, for textures that cannot be read, for a
+    folder of another request; MissingExtra without MuJoCo.
     """
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImagesMade(Result):
-    """Images in a folder."""
-
-    out: Path
-    images: int
-    """How many."""
-    size: int
-    """Width and height in pixels."""
-    objects: int
-    """Things of which anything is seen, in all of them."""
-    questions: int
-    """About all of them."""
-
-    def as_json(self) -> dict[str, Any]:
-        """Summarise."""
-        return {**asdict(self), "out": str(self.out)}
-
-    def as_text(self) -> str:
-        """Summarise."""
-        lines = [f"made {self.images} images with {self.objects} things and {self.questions} questions"]
-        lines += [f"coco    {self.out / 'coco'}", f"shards  {self.out / 'shards'}", f"lines   {self.out / 'images.jsonl'}"]
-        return "\n".join(lines)
-
-
-@verb(ImagesOptions, data=("textures",))
-def images(options: ImagesOptions, listener: Listener) -> ImagesMade:
-    """Make images with boxes, masks, captions and questions, as JSON lines, files of COCO and tar shards.
-
-    A run that was interrupted goes on when it is started again. Raises BadInput for numbers that make no image, for textures
-    that cannot be read, and for a folder that belongs to another run; MissingExtra without MuJoCo.
-
-    >>> import tempfile
-    >>> import tapetum
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     tapetum.app.make.scenes.images(folder, n=1, size=32).images
-    1
-    """
-    begin(options, "images", ("images", "masks"))
-    out = Path(options.out)
-    names = [f"{number:06d}" for number in range(options.n)]
-    make_items(options, "images", names, partial(_make, out.absolute(), options.seed, options.size), listener)
-    from tapetum.data.entries import read_lines, write_lines
-
-    rows = partial(read_lines, write_lines(out / "images.jsonl", _rows(out, names, options.seed)))
+    begin(request, "images", ("images", "masks"))
+    out = request.out
+    names = [f"{number:06d}" for number in range(request.n)]
+    make_items(request, "images", names, partial(_make, out.absolute(), request.seed, request.size), listener)
+    rows = partial(read_lines, write_lines(out / "images.jsonl", _rows(out, names, request.seed)))
     write_lines(
         out / "questions.jsonl", ({"image": row["file"], **question} for row in rows() for question in row["questions"])
     )
     _write_coco(out, rows)
     _write_shards(out, rows())
-    objects, questions = (sum(len(row[part]) for row in rows()) for part in ("objects", "questions"))
-    return ImagesMade(out=out, images=options.n, size=options.size, objects=objects, questions=questions)
+    return sum(len(row["objects"]) for row in rows()), sum(len(row["questions"]) for row in rows())
 
 
-def _make(out: Path, seed: int, size: int, number: int, textures: "Textures") -> None:
+def _make(out: Path, seed: int, size: int, number: int, textures: Textures) -> None:
     """Make one image; its truth is written last."""
-    from tapetum.world.image import make_image
-
     made = make_image(seed, number, size, textures)
     _write_image(out, number, made)
     write_truth(out, f"{number:06d}", _truth(number, made))
 
 
-def _write_image(out: Path, number: int, made: "AnnotatedImage") -> None:
+def _write_image(out: Path, number: int, made: AnnotatedImage) -> None:
     """Write the image and the mask of what is seen."""
-    import numpy as np
-    from PIL import Image
-
-    from tapetum.core.files import whole_file
-
     name = f"{number:06d}"
     visible_ids = (made.masks.visible * made.masks.ids[:, None, None]).sum(0).astype(np.uint8)
     for path, array, how in (
@@ -120,7 +76,7 @@ def _write_image(out: Path, number: int, made: "AnnotatedImage") -> None:
             temporary.write_bytes(data.getvalue())
 
 
-def _truth(number: int, made: "AnnotatedImage") -> dict[str, Any]:
+def _truth(number: int, made: AnnotatedImage) -> dict[str, Any]:
     h, w = made.rgb.shape[:2]
     captions = made.captions
     return {
@@ -137,11 +93,8 @@ def _truth(number: int, made: "AnnotatedImage") -> dict[str, Any]:
     }
 
 
-def _objects(made: "AnnotatedImage") -> Iterator[dict[str, Any]]:
+def _objects(made: AnnotatedImage) -> Iterator[dict[str, Any]]:
     """Describe each instance of which anything is seen; boxes are x1, y1, x2, y2 in raster pixels."""
-    from tapetum.data.rle import encode_mask
-    from tapetum.types import Masks
-
     episode, regions = made.episode, dict(made.captions.regions)
     boxes, whole_boxes = (Masks(masks=m).boxes.xyxy.astype(int).tolist() for m in (made.masks.visible, made.masks.amodal))
     for row, identity in enumerate(made.masks.ids.tolist()):
@@ -174,7 +127,7 @@ def _rows(out: Path, names: list[str], seed: int) -> Iterator[dict[str, Any]]:
         yield truth | {"questions": [_question(q) for q in choices]}
 
 
-def _question(question: "SceneQuestion") -> dict[str, Any]:
+def _question(question: SceneQuestion) -> dict[str, Any]:
     return {
         "question": question.text,
         "options": list(question.options),
@@ -186,13 +139,9 @@ def _question(question: "SceneQuestion") -> dict[str, Any]:
 
 
 def _write_coco(out: Path, rows: Callable[[], Iterator[dict[str, Any]]]) -> None:
-    from tapetum.core.files import cannot_write
-    from tapetum.data.coco import CocoImage, instance, write_captions, write_instances
-    from tapetum.world.physics.props import PROPS
-
     numbers = {noun: number for number, noun in enumerate([*sorted(PROPS), "hand"], start=1)}
 
-    def images() -> Iterator["CocoImage"]:
+    def images() -> Iterator[CocoImage]:
         for row in rows():
             yield CocoImage(
                 id=row["id"],
@@ -213,9 +162,6 @@ def _write_coco(out: Path, rows: Callable[[], Iterator[dict[str, Any]]]) -> None
 
 def _write_shards(out: Path, rows: Iterator[dict[str, Any]]) -> None:
     """Write shards, unless they are there: a folder belongs to one setting, so they would be the same."""
-    from tapetum.core.files import whole_folder
-    from tapetum.data.shards import write_shards
-
     if (out / "shards").exists():
         return
     with whole_folder(out / "shards") as temporary:
