@@ -55,7 +55,6 @@ class Group:
         return {name: _first_sentence(_help_of(as_command(each))) for name, each in self.commands.items()}
 
     def as_text(self, path: str) -> str:
-        """Write the help of the group: its commands, a line for each."""
         summaries = self.summaries()
         width = max(map(len, summaries))
         paragraphs = [" ".join(paragraph.split()) for paragraph in self.help.split("\n\n")]

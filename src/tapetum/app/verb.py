@@ -2,9 +2,9 @@
 
 import inspect
 import warnings
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, ParamSpec, Protocol, TypeVar, cast
@@ -58,8 +58,8 @@ class Result:
         return None
 
     def as_json(self) -> dict[str, Any]:
-        """Write it as JSON values for other programs."""
-        raise NotImplementedError
+        """Write it as JSON values for other programs: its fields, unless a subclass writes others."""
+        return _json_values(self)
 
     def as_text(self) -> str:
         """Write it for people."""
@@ -68,6 +68,17 @@ class Result:
     def failure(self) -> str | None:
         """Describe what failed though there is a result: it is printed all the same, and the command exits with 2."""
         return None
+
+
+def _json_values(value: Any) -> Any:
+    """Convert dataclasses, mappings and sequences to those of JSON, and places to words."""
+    if is_dataclass(value):
+        return {field.name: _json_values(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {name: _json_values(each) for name, each in value.items()}
+    if isinstance(value, tuple | list):
+        return [_json_values(each) for each in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 class AddressListener(Listener):

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from starlette.testclient import TestClient
 
 from support.web_page import Process, edit, first_item, folder_with, ok, server_process, track
-from tapetum.desk.web.openapi import describe_api
+from support.openapi import describe_api
 from tapetum.desk.web.server import routes
 
 ENDLESS = ("get", "/api/events")

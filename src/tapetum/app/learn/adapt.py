@@ -64,20 +64,7 @@ class Verified(Result):
     outputs: int
     """Tensors that the trunk gives with the adapter attached and off, each equal, bit for bit, to what it gives alone."""
 
-    def as_json(self) -> dict[str, Any]:
-        """Write all of it as JSON values."""
-        return {
-            "file": str(self.file),
-            "adapter": self.adapter,
-            "trunk": self.trunk,
-            "before": self.before,
-            "now": self.now,
-            "tensors": self.tensors,
-            "outputs": self.outputs,
-        }
-
     def as_text(self) -> str:
-        """Write both hashes, and what was compared."""
         return "\n".join(
             (
                 f"adapter  {self.adapter} in {self.file}",
@@ -162,7 +149,6 @@ class Adaptation(Result):
     finished: "FinishedAdapters"
 
     def as_json(self) -> dict[str, Any]:
-        """Summarise."""
         return {
             "weights": str(self.finished.weights),
             "scores": dict(self.finished.scores),
@@ -172,7 +158,6 @@ class Adaptation(Result):
         }
 
     def as_text(self) -> str:
-        """Write the scores, and what was learned."""
         rows = [f"{name}  {value:.4f}" for name, value in self.finished.scores.items()]
         rows.append("learned  " + ", ".join(f"{section} {count:,}" for section, count in self.finished.parameters.items()))
         if self.finished.proof is not None:

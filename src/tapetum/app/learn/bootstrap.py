@@ -109,7 +109,6 @@ class Bootstrapped(Result):
     """The page that was asked for."""
 
     def as_json(self) -> dict[str, Any]:
-        """Summarise."""
         outcome = self.outcome
         pages = {} if self.report is None else {"report": str(self.report)}
         return {
@@ -125,7 +124,6 @@ class Bootstrapped(Result):
         }
 
     def as_text(self) -> str:
-        """Compare the tracker before and after."""
         outcome = self.outcome
         before, after, last = (scores[DECIDING_SCORE] for scores in (outcome.before, outcome.after, outcome.last))
         if outcome.step:

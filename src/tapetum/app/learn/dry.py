@@ -56,7 +56,6 @@ class PlannedRun(Result):
     plan: RunPlan
 
     def as_json(self) -> dict[str, Any]:
-        """Write all numbers as JSON values."""
         plan, first = self.plan, self.plan.phases[-1].step
         return {
             "steps": plan.steps,
@@ -72,7 +71,6 @@ class PlannedRun(Result):
         }
 
     def as_text(self) -> str:
-        """Write a line for each of the numbers, of each phase where there are several."""
         plan = self.plan
         rows: list[tuple[str, str]] = []
         for phase in plan.phases:

@@ -46,12 +46,10 @@ class PretrainedEncoder(Result):
     """Step at which the features of all images were first seen to be the same, in this call."""
 
     def as_json(self) -> dict[str, Any]:
-        """Summarise."""
         paths = {name: str(getattr(self, name)) for name in ("encoder", "curves", "neighbours")}
         return {**paths, "images": self.images, "damaged": list(self.damaged), "collapsed_at": self.collapsed_at}
 
     def as_text(self) -> str:
-        """List the files, and what was skipped."""
         run = self.encoder.parent
         lines = [
             f"encoder     {self.encoder}    tapetum embed photos/ --model {run} --out vectors.npz",
@@ -64,7 +62,6 @@ class PretrainedEncoder(Result):
         return "\n".join(lines)
 
     def failure(self) -> str | None:
-        """Describe where the features collapsed, if they did."""
         if self.collapsed_at is None:
             return None
         return f"the features collapsed at step {self.collapsed_at + 1}; try a lower --base-lr, in another folder"

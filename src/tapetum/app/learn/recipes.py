@@ -38,15 +38,12 @@ class Stopped(Result):
 
     @property
     def goes_on_from(self) -> Path:
-        """Get the folder of the run."""
         return self.out
 
     def as_json(self) -> dict[str, Any]:
-        """Write where the run is, and that it has no result, as JSON values."""
         return {self.product: None, "out": str(self.out)}
 
     def as_text(self) -> str:
-        """Write how to go on."""
         return f"stopped; the same command goes on from {self.out}"
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tapetum.app.verb import Result
 from tapetum.core.provenance import DATA, guarding_data
@@ -50,12 +50,7 @@ class TrainedModel(Result):
     scores: Mapping[str, float] = field(default_factory=dict)
     """Scores on examples that were never trained on, where the run makes any at its end."""
 
-    def as_json(self) -> dict[str, Any]:
-        """Write it as JSON values."""
-        return {"weights": str(self.weights), "scores": dict(self.scores)}
-
     def as_text(self) -> str:
-        """List the scores, and the file."""
         return "\n".join([*(f"{name}  {value:.4f}" for name, value in self.scores.items()), f"weights  {self.weights}"])
 
 

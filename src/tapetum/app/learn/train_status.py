@@ -32,12 +32,10 @@ class RunStates(Result):
     runs: "tuple[RunStatus, ...]"
 
     def as_json(self) -> dict[str, Any]:
-        """Write all of it as JSON values."""
         rows = [{**asdict(run), "run": str(run.run), "alive": run.alive, "share": run.share} for run in self.runs]
         return {"runs": rows}
 
     def as_text(self) -> str:
-        """Write one run in lines, several in a table."""
         if len(self.runs) == 1:
             return "\n".join(f"{name:11} {text}" for name, text in _lines(self.runs[0]))
         return _table(self.runs)

@@ -86,13 +86,7 @@ class AnnotatedSet(Result):
     flagged: Mapping[str, int]
     """Frames that are marked, by flag."""
 
-    def as_json(self) -> dict[str, Any]:
-        """Summarise."""
-        counts = {"episodes": self.episodes, "frames": self.frames}
-        return {"out": str(self.out), **counts, "features": list(self.features), "flagged": dict(self.flagged)}
-
     def as_text(self) -> str:
-        """Summarise, with a line for each flag."""
         lines = [f"{self.out}: {self.episodes} episodes, {self.frames:,} frames, with {', '.join(self.features)}"]
         return "\n".join([*lines, *(f"{name}  {count:,} frames" for name, count in self.flagged.items())])
 

@@ -64,7 +64,6 @@ class CheckedDataSet:
         return all(finding.kind in FINE for part in self.parts for finding in part.findings)
 
     def as_json(self) -> dict[str, Any]:
-        """Write all of it as JSON values."""
         return {
             "name": self.data_set.name,
             "folder": place_name(self.folder),
@@ -86,7 +85,6 @@ class CheckedDataSet:
         }
 
     def as_text(self) -> str:
-        """List the findings, a line each."""
         findings = [finding for part in self.parts for finding in part.findings]
         split, kind = (max(map(len, names)) for names in zip(*((each.part, each.kind) for each in findings), strict=True))
         lines = [f"{self.data_set.title}: {self.data_set.address}; licence: {self.data_set.licence}"]
@@ -101,16 +99,13 @@ class CheckedData(Result):
     data_sets: tuple[CheckedDataSet, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """Write all of it as JSON values."""
         complete = all(each.complete for each in self.data_sets)
         return {"name": self.name, "complete": complete, "data_sets": [each.as_json() for each in self.data_sets]}
 
     def as_text(self) -> str:
-        """List the findings of each data set."""
         return "\n\n".join(each.as_text() for each in self.data_sets)
 
     def failure(self) -> str | None:
-        """Name the data sets that are not complete."""
         lacking = [each for each in self.data_sets if not each.complete]
         return f"not complete: {', '.join(f'{each.data_set.name} in {each.folder}' for each in lacking)}" if lacking else None
 

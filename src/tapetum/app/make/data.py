@@ -57,12 +57,7 @@ class ShardsWritten(Result):
     bytes: int
     """Size of all."""
 
-    def as_json(self) -> dict[str, Any]:
-        """Summarise."""
-        return {"out": str(self.out), "samples": self.samples, "shards": self.shards, "bytes": self.bytes}
-
     def as_text(self) -> str:
-        """Summarise."""
         return f"wrote {self.samples:,} samples in {_counted(self.shards)}, {_size(self.bytes)}, into {self.out}"
 
 
@@ -136,7 +131,6 @@ class ShownField:
     """Samples of sound per second."""
 
     def as_json(self) -> dict[str, Any]:
-        """Write what is known of it as JSON values."""
         shape = None if self.shape is None else list(self.shape)
         known = {"name": self.name, "bytes": self.bytes, "type": self.type, "shape": shape, "rate": self.sample_rate}
         return {key: value for key, value in known.items() if value is not None}
@@ -152,7 +146,6 @@ class ShownSample:
     """What it holds."""
 
     def as_json(self) -> dict[str, Any]:
-        """Write all of it as JSON values."""
         return {"key": self.key, "fields": [field.as_json() for field in self.fields]}
 
 
@@ -170,11 +163,9 @@ class ShardsShown(Result):
     """The first sample."""
 
     def as_json(self) -> dict[str, Any]:
-        """Write all of it as JSON values."""
         return {"samples": self.samples, "shards": self.shards, "bytes": self.bytes, "first": self.first.as_json()}
 
     def as_text(self) -> str:
-        """Summarise, with a line for each field of the first sample."""
         count, size = _counted(self.shards), _size(self.bytes)
         lines = [f"{self.samples:,} samples in {count}, {size}; the first is {self.first.key}"]
         for field in self.first.fields:
@@ -217,12 +208,7 @@ class FetchedBenchmark(Result):
     """Size of all."""
     licence: str
 
-    def as_json(self) -> dict[str, Any]:
-        """Summarise."""
-        return {"name": self.name, "path": str(self.path), "bytes": self.bytes, "licence": self.licence}
-
     def as_text(self) -> str:
-        """Write where it is, and how to use it."""
         return f"{self.path}    tapetum eval tapvid --data {self.name}\nlicence: {self.licence}"
 
 

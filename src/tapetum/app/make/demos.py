@@ -2,7 +2,7 @@
 
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
@@ -53,13 +53,7 @@ class DemosMade(Result):
     played: int
     """Episodes that were played for them."""
 
-    def as_json(self) -> dict[str, Any]:
-        """Summarise."""
-        about = {"task": self.task, "camera": self.camera, "n": self.n, "frames": self.frames, "played": self.played}
-        return {"out": str(self.out), **about}
-
     def as_text(self) -> str:
-        """Summarise."""
         return f"{self.out}: {self.n} demonstrations of {self.task} by camera {self.camera}, {self.frames:,} frames"
 
 

@@ -60,7 +60,6 @@ class Exported(Result):
     frames before that of a query; or nothing."""
 
     def as_json(self) -> dict[str, Any]:
-        """Summarise."""
         return {
             "left_out": list(self.left_out),
             "programs": [
@@ -70,7 +69,6 @@ class Exported(Result):
         }
 
     def as_text(self) -> str:
-        """List the programs with their inputs and outputs."""
         lines = []
         for program in self.programs:
             inputs = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in program.inputs.items())

@@ -48,12 +48,10 @@ class FetchedPerceptionTest(Result):
         return sum(each.size or 0 for each in self.files if not each.here)
 
     def as_json(self) -> dict[str, Any]:
-        """Write all of it as JSON values."""
         rows = [{"name": w.file.name, "part": w.file.part, "bytes": w.size, "was_here": w.here} for w in self.files]
         return {"out": str(self.out), "fetched": self.fetched, "bytes": self.to_come, "files": rows, "licence": LICENCE}
 
     def as_text(self) -> str:
-        """List the files with their sizes."""
         width = max(len(each.file.name) for each in self.files)
         came = "fetched" if self.fetched else "to fetch"
         rows = [f"{each.file.name:{width}}  {amount(each.size):>12}  {'here' if each.here else came}" for each in self.files]

@@ -51,12 +51,7 @@ class ScenesMade(Result):
     tapvid: Path
     """Pickle of TAP-Vid with all of them."""
 
-    def as_json(self) -> dict[str, Any]:
-        """Summarise."""
-        return {**asdict(self), "tapvid": str(self.tapvid)}
-
     def as_text(self) -> str:
-        """Summarise."""
         return f"made {self.videos} videos of {self.frames} frames\ntapvid  {self.tapvid}"
 
 
@@ -143,12 +138,7 @@ class ImagesMade(Result):
     questions: int
     """About all of them."""
 
-    def as_json(self) -> dict[str, Any]:
-        """Summarise."""
-        return {**asdict(self), "out": str(self.out)}
-
     def as_text(self) -> str:
-        """Summarise."""
         lines = [f"made {self.images} images with {self.objects} things and {self.questions} questions"]
         lines += [f"coco    {self.out / 'coco'}", f"shards  {self.out / 'shards'}", f"lines   {self.out / 'images.jsonl'}"]
         return "\n".join(lines)
@@ -209,12 +199,7 @@ class EpisodesMade(Result):
     questions: int
     """Multiple-choice questions about all of them."""
 
-    def as_json(self) -> dict[str, Any]:
-        """Summarise."""
-        return {**asdict(self), "out": str(self.out), "annotations": str(self.annotations)}
-
     def as_text(self) -> str:
-        """Summarise."""
         lines = [f"made {self.episodes} videos of {self.frames} frames with {self.questions} questions"]
         lines += [f"annotations  {self.annotations}", f"tapvid       {self.out / 'tapvid'}"]
         return "\n".join([*lines, f"tapvid3d     {self.out / 'tapvid3d'}"])
@@ -283,12 +268,7 @@ class FilmsMade(Result):
     moments: int
     """With words, in all of them."""
 
-    def as_json(self) -> dict[str, Any]:
-        """Summarise."""
-        return {**asdict(self), "out": str(self.out)}
-
     def as_text(self) -> str:
-        """Summarise."""
         made = f"made {self.films} films of {self.seconds:.0f} seconds together, of {self.usable} of {self.stories} stories"
         return f"{made}\n{self.questions} questions, {self.moments} moments\nfilms  {self.out / 'videos'}"
 

@@ -27,14 +27,12 @@ class KnownWeights(Result):
     """Whether they are there."""
 
     def as_json(self) -> dict[str, Any]:
-        """Say all of it, with what sets a tracker apart from others of its kind."""
         fields = {
             key: value for key, value in dataclasses.asdict(self.weights).items() if key not in ("file", "loader", "converter")
         }
         return {**fields, **_settings(self.weights), "path": str(self.path), "here": self.here}
 
     def as_text(self) -> str:
-        """List what is known, a line for each."""
         return _lines(self.as_json())
 
 
@@ -79,12 +77,7 @@ class Fetched(Result):
     path: Path
     """The file, which `tapetum.load` finds by the name."""
 
-    def as_json(self) -> dict[str, Any]:
-        """Summarise."""
-        return {"name": self.name, "path": str(self.path)}
-
     def as_text(self) -> str:
-        """List what is known, a line for each."""
         return _lines(self.as_json())
 
 
@@ -129,11 +122,9 @@ class WeightsConverted(Result):
     """What loads it in the other library, where it was written for one."""
 
     def as_json(self) -> dict[str, Any]:
-        """Summarise."""
         return {"source": str(self.source), "path": str(self.path), **({"python": self.python} if self.python else {})}
 
     def as_text(self) -> str:
-        """List what is known, a line for each."""
         return _lines(self.as_json())
 
 
@@ -239,11 +230,9 @@ class ListedWeights(Result):
     entries: list[KnownWeights]
 
     def as_json(self) -> dict[str, Any]:
-        """Make a dictionary of them."""
         return {"weights": [entry.as_json() for entry in self.entries]}
 
     def as_text(self) -> str:
-        """List them by what they are for: name, whether here, size, licence, score of the paper, summary."""
         groups: dict[str, list[list[str]]] = {purpose: [] for purpose, _ in _PURPOSES}
         for each in self.entries:
             weights = each.weights

@@ -47,7 +47,6 @@ class WeightsChecked(Result):
     tolerance: float
 
     def as_json(self) -> dict[str, Any]:
-        """Say all of it."""
         values = [{"of": of, "published": published, "computed": computed} for of, published, computed in self.values]
         return {
             "name": self.name,
@@ -61,14 +60,12 @@ class WeightsChecked(Result):
         }
 
     def as_text(self) -> str:
-        """List what was checked, a line for each."""
         sums = f"{self.files} files are as they were fetched" if self.files else "no sums are known, for nothing was fetched"
         lines = [f"{self.path}: {sums}", f"{self.kind}, {self.parameters / 1e6:,.1f} M parameters"]
         lines += [f"{computed:10.4f}  published {published:10.4f}  {of}" for of, published, computed in self.values]
         return "\n".join(lines if self.values else [*lines, "no published value was compared"])
 
     def failure(self) -> str | None:
-        """Say where a value is not the published one."""
         far = [f"{of} is {ours:.4f}, not {value:.4f}" for of, value, ours in self.values if abs(ours - value) > self.tolerance]
         return f"{self.name}: {'; '.join(far)}" if far else None
 

@@ -84,7 +84,6 @@ class Cost(Result):
         return sum(self.phases.values())
 
     def as_json(self) -> dict[str, Any]:
-        """Write all of it as JSON values; MACs are half of the FLOPs."""
         ends = {
             name: {"value": i.value, "low": i.low, "high": i.high}
             for name, i in (("core_hours", self.hours), ("energy_kwh", self.energy_kwh), ("co2_kg", self.co2_kg))
@@ -106,7 +105,6 @@ class Cost(Result):
         }
 
     def as_text(self) -> str:
-        """Write it, a line for each part."""
         """Write a cost for people."""
         a_run = not self.engines
         whole = "of the run" if a_run else f"of {MILLION:,} inputs"

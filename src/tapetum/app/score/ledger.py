@@ -31,11 +31,9 @@ class RunCosts(Result):
     """Content of each ledger.json (`tapetum.account.ledger`), by the name of its run."""
 
     def as_json(self) -> dict[str, Any]:
-        """Write all of it as JSON values."""
         return {"runs": [{"run": name, **content} for name, content in self.ledgers.items()]}
 
     def as_text(self) -> str:
-        """Write the ledger of one run, or several side by side."""
         if len(self.ledgers) > 1:
             return side_by_side(self.ledgers)
         from tapetum.account.ledger import format_ledger

@@ -64,7 +64,6 @@ class Probes(Result):
     classes: int
 
     def as_json(self) -> dict[str, Any]:
-        """Write all of it as JSON values."""
         return {
             "knn": self.neighbours,
             "linear": self.linear,
@@ -75,7 +74,6 @@ class Probes(Result):
         }
 
     def as_text(self) -> str:
-        """Write both scores."""
         learned, scored = self.images
         chosen = f"(decay {self.decay:g}, the best of {len(self.tried)} on a held-out tenth)"
         lines = [f"images    {learned:,} to learn from, {scored:,} scored, {self.classes} classes"]

@@ -67,17 +67,14 @@ class StudyDone(Result):
     """A signal ended it; the same call goes on."""
 
     def as_json(self) -> dict[str, Any]:
-        """Summarise."""
         table = None if self.table is None else str(self.table)
         return {"out": str(self.out), "table": table, "done": self.done, "wanted": self.planned, "stopped": self.stopped}
 
     @property
     def goes_on_from(self) -> Path | None:
-        """Get the folder of the study, where a signal stopped it."""
         return self.out if self.stopped else None
 
     def as_text(self) -> str:
-        """Count the points, and say where the table is."""
         lines = [f"{self.done} of {self.planned} points"]
         lines[0] += f"; the same command goes on in {self.out}" if self.stopped else ""
         if self.table is not None:
@@ -161,12 +158,10 @@ class Reported(Result):
     """Verdicts by the names of the claims: held, falsified, undecided."""
 
     def as_json(self) -> dict[str, Any]:
-        """Summarise."""
         paths = {"report": str(self.report), "results": str(self.results)}
         return {**paths, "points": self.points, "wanted": self.planned, "claims": self.claims}
 
     def as_text(self) -> str:
-        """Count the points, and list the claims."""
         claims = ", ".join(f"{name} {verdict}" for name, verdict in self.claims.items())
         return f"points  {self.points} of {self.planned}\nclaims  {claims}\nreport  {self.report}"
 

@@ -57,20 +57,17 @@ class Submission(Result):
         return sum(finding.error for finding in self.findings)
 
     def as_json(self) -> dict[str, Any]:
-        """Write all of it as JSON values."""
         kinds: dict[bool, Literal["error", "remark"]] = {True: "error", False: "remark"}
         rows = [{"kind": kinds[f.error], "name": f.name, "where": f.where, "text": f.text} for f in self.findings]
         return {"errors": self.errors, "findings": rows, "out": None if self.out is None else str(self.out)}
 
     def as_text(self) -> str:
-        """List the findings, a line for each."""
         lines = [f"{'error ' if finding.error else 'remark'}  {finding}" for finding in self.findings]
         if self.out is not None:
             lines.append(f"written to {self.out}")
         return "\n".join(lines or ["nothing to remark on"])
 
     def failure(self) -> str | None:
-        """Count the errors of a checked file."""
         if self.checked is None or not self.errors:
             return None
         return f"the server would refuse {self.checked}: {self.errors} errors; mend the items above"

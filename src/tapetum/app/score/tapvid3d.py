@@ -43,12 +43,7 @@ class Checked(Result):
     sources: dict[str, dict[str, Any]]
     """Counts of each source, see `tapetum.systems.tapvid3d.format.check.check`."""
 
-    def as_json(self) -> dict[str, Any]:
-        """Write all of it as JSON values."""
-        return {"files": self.files, "findings": list(self.findings), "sources": self.sources}
-
     def as_text(self) -> str:
-        """Make a table of the sources, and list the findings."""
         lines = [f"{'source':11} {'clips':>13} {'with frames':>12} {'frames':>9} {'tracks':>9} {'visible':>8}"]
         for source, counts in self.sources.items():
             clips = f"{counts['clips']} of {counts['wanted']}"
@@ -60,7 +55,6 @@ class Checked(Result):
         return "\n".join([*lines, "", *(findings or ["nothing wrong was found"])])
 
     def failure(self) -> str | None:
-        """Count the findings."""
         if not self.findings:
             return None
         return f"findings: {len(self.findings)}, in {self.files} files; mend these, or fetch them again"
@@ -116,12 +110,7 @@ class ClipsWritten(Result):
     points: int
     """Tracks of each."""
 
-    def as_json(self) -> dict[str, Any]:
-        """Summarise."""
-        return {"folder": str(self.folder), "clips": self.clips, "frames": self.frames, "points": self.points}
-
     def as_text(self) -> str:
-        """Summarise."""
         return f"wrote {self.clips} clips of {self.frames} frames and {self.points} tracks into {self.folder}"
 
 
@@ -215,18 +204,15 @@ class ClipsMade(Result):
     """Names of clips that were made, kept, left out for want of a point, and failed, with the reason."""
 
     def as_json(self) -> dict[str, Any]:
-        """Write all of it as JSON values."""
         return {"source": self.source, "out": str(self.out), **vars(self.report)}
 
     def as_text(self) -> str:
-        """Count the clips by what became of them."""
         lines = [f"made        {len(self.report.made)}"]
         rows = {"kept": (self.report.kept, "there already"), "left out": (self.report.empty, "no point can be tracked")}
         lines += [f"{name:11} {len(names)} ({why})" for name, (names, why) in rows.items() if names]
         return "\n".join(lines + [f"failed      {name}: {reason}" for name, reason in self.report.failed.items()])
 
     def failure(self) -> str | None:
-        """Describe which clips could not be made, or that there are none."""
         if failed := self.report.failed:
             name, reason = next(iter(failed.items()))
             more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""

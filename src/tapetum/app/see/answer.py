@@ -77,13 +77,11 @@ class ChosenAnswer(Result):
     """Standard deviation of that over the passages of the video, by similarity; None of a single passage."""
 
     def as_json(self) -> dict[str, Any]:
-        """Write it as JSON values."""
         name = "cosines" if self.by == "similarity" else "log_probabilities"
         scores = {"options": list(self.options), "by": self.by, name: list(getattr(self, name))}
         return {"answer": self.answer, **scores, "model": self.model, "lead": self.lead, "lead_deviation": self.lead_deviation}
 
     def as_text(self) -> str:
-        """Write the answer; below it how far it is ahead, and which model says so."""
         lines = [self.answer]
         if self.lead is not None:
             noise = ""

@@ -1,7 +1,7 @@
 """`tapetum.app.see.answer_live`: multiple-choice answers about a camera's stream, passage by passage, in constant memory."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import KW_ONLY, asdict, dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any
 
 import tyro
@@ -37,12 +37,10 @@ class LivePassage(Result):
     """Of what is remembered."""
 
     def as_json(self) -> dict[str, Any]:
-        """Write it as JSON values."""
         about = {"start_s": self.start_s, "stop_s": self.stop_s, "answer": self.answer, "scores": list(self.scores)}
         return {"type": "passage", **about, "so_far": self.so_far, "memory_bytes": self.memory_bytes}
 
     def as_text(self) -> str:
-        """Write it as a line."""
         scores = " ".join(f"{score:.3f}" for score in self.scores)
         return f"{self.start_s:8.1f} - {self.stop_s:8.1f}  {self.answer}  ({scores})"
 
@@ -78,12 +76,7 @@ class ChosenLive(Result):
     dropped: int
     """That came while others were being looked at."""
 
-    def as_json(self) -> dict[str, Any]:
-        """Write it as JSON values."""
-        return asdict(self)
-
     def as_text(self) -> str:
-        """Write the answer about all of the stream."""
         return f"all in all: {self.answer}"
 
 

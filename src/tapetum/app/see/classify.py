@@ -115,8 +115,6 @@ class Classified(Result):
     """The page that was asked for."""
 
     def as_json(self) -> dict[str, Any]:
-        """Give all of it for other programs."""
-
         def rows(image: Classes) -> list[dict[str, Any]]:
             columns = zip(image.names, image.numbers, image.probabilities.tolist(), strict=True)
             return [{"name": name, "number": number, "probability": probability} for name, number, probability in columns]
@@ -126,7 +124,6 @@ class Classified(Result):
         return content if self.report is None else {**content, "report": str(self.report)}
 
     def as_text(self) -> str:
-        """List the classes of each image with their probabilities."""
         lines = []
         for image in self.images:
             lines.append(image.path)
@@ -135,7 +132,6 @@ class Classified(Result):
         return "\n".join(lines)
 
     def failure(self) -> str | None:
-        """Count the images that could not be read."""
         count = len(self.failed) + len(self.images)
         return f"{len(self.failed)} of {count} images could not be read; the others are above" if self.failed else None
 

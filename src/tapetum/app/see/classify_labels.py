@@ -58,13 +58,11 @@ class LabelsFitted(Result):
     """The page that was asked for."""
 
     def as_json(self) -> dict[str, Any]:
-        """Give all of it for other programs."""
         rows = [_row(image) for image in self.images]
         content: dict[str, Any] = {"model": self.model, "images": rows, "failed": list(self.failed)}
         return content if self.report is None else {**content, "report": str(self.report)}
 
     def as_text(self) -> str:
-        """List the labels of each image with their shares."""
         lines = []
         for image in self.images:
             lines.append(image.path)
@@ -76,7 +74,6 @@ class LabelsFitted(Result):
         return "\n".join(lines)
 
     def failure(self) -> str | None:
-        """Count the images that could not be read."""
         count = len(self.failed) + len(self.images)
         return f"{len(self.failed)} of {count} images could not be read; the others are above" if self.failed else None
 

@@ -86,7 +86,6 @@ class Discovered(Result):
     """Where the page is too."""
 
     def as_json(self) -> dict[str, Any]:
-        """Write all of it as JSON values."""
         images = [{"path": path, "objects": count} for path, count in zip(self.images, self.objects, strict=True)]
         content: dict[str, Any] = {
             "images": images,
@@ -98,13 +97,11 @@ class Discovered(Result):
         return content if self.report is None else {**content, "report": str(self.report)}
 
     def as_text(self) -> str:
-        """Count the objects, and say where they are."""
         count = f"{sum(self.objects)} objects in {len(self.images)} images"
         report = "" if self.report is None else f"\nreport    {self.report}"
         return f"{count}\npage      {self.page}{report}\nmasks     {self.instances}\nhow good  {self.measured}"
 
     def failure(self) -> str | None:
-        """Count the images that could not be read."""
         count = len(self.failed) + len(self.images)
         where = f"the others are in {self.page.parent}"
         return f"{len(self.failed)} of {count} images could not be read; {where}" if self.failed else None

@@ -117,13 +117,11 @@ class Embedded(Result):
     """What these weights were loaded by."""
 
     def as_json(self) -> dict[str, Any]:
-        """Summarise."""
         pieces, channels = self.vectors.shape
         places = {"out": self.out and str(self.out), "neighbours": self.page and str(self.page)}
         return {**places, "pieces": pieces, "channels": channels, "files": self.files, "failed": self.failed}
 
     def as_text(self) -> str:
-        """Summarise."""
         pieces, channels = self.vectors.shape
         lines = [f"{self.out}: {pieces} vectors of {channels} numbers, of {self.files - self.failed} files"]
         if self.page is not None and self.neighbours is not None:
@@ -131,7 +129,6 @@ class Embedded(Result):
         return "\n".join(lines)
 
     def failure(self) -> str | None:
-        """Count the files that could not be read."""
         if not self.failed:
             return None
         return f"{self.failed} of {self.files} files could not be read; the table has the others"

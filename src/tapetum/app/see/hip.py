@@ -55,7 +55,6 @@ class PlannedNetwork(Result):
     """Groups, parts and memory."""
 
     def as_json(self) -> dict[str, Any]:
-        """Write all of it in numbers: parameters, MACs, FLOPs (two a MAC), bytes."""
         made, groups, batch = self.plan, self.plan.grouping, self.batch
         return {
             "variant": self.variant,
@@ -82,7 +81,6 @@ class PlannedNetwork(Result):
         }
 
     def as_text(self) -> str:
-        """Make tables of modalities and parts."""
         content = self.as_json()
         lines = [f"{'modality':16} {'elements':>10} {'groups':>7} {'in each':>9} {'padding':>9}"]
         for m in content["modalities"]:
@@ -180,11 +178,9 @@ class Variants(Result):
     configs: dict[str, HipConfig]
 
     def as_json(self) -> dict[str, Any]:
-        """Write them as JSON values."""
         return {name: asdict(config) for name, config in self.configs.items()}
 
     def as_text(self) -> str:
-        """List them with their blocks, a line for each."""
         lines = []
         for name, config in self.configs.items():
             blocks = " ".join(f"{g}x{k}x{c}" for g, k, c in zip(config.groups, config.latents, config.channels, strict=True))

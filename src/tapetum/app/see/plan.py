@@ -42,7 +42,6 @@ class PlannedWork(Result):
         return sum(each.flops for each in self.videos)
 
     def as_json(self) -> dict[str, Any]:
-        """Say it as JSON values."""
         return {"videos": [asdict(each) for each in self.videos], "flops": self.flops, "seconds": self.seconds}
 
     @property
@@ -52,7 +51,6 @@ class PlannedWork(Result):
         return None if None in each else sum(filter(None, each))
 
     def as_text(self) -> str:
-        """Make a table."""
         wide = max(len(each.name) for each in self.videos)
         head = (
             f"{'':{wide}}  {'frames':>9} {'segments':>9} {'tokens':>11} {'memories':>9} {'memory':>9} {'FLOPs':>9} {'time':>9}"

@@ -78,7 +78,6 @@ class ImageReply:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """Write all of it as JSON values; masks are COCO's run-length texts."""
         from tapetum.data.rle import encode_mask
 
         content: dict[str, Any] = {
@@ -180,7 +179,6 @@ class ImageReplies(Result):
         return self.images[0].answer.text
 
     def as_json(self) -> dict[str, Any]:
-        """Write all of it as JSON values."""
         content: dict[str, Any] = {
             "model": self.model,
             "images": [each.as_json() for each in self.images],
@@ -189,7 +187,6 @@ class ImageReplies(Result):
         return content if self.report is None else {**content, "report": str(self.report)}
 
     def as_text(self) -> str:
-        """List words, or boxes with corners, score and label, of each image."""
         lines = []
         several = len(self.images) + len(self.failed) > 1
         for each in self.images:
@@ -202,7 +199,6 @@ class ImageReplies(Result):
         return "\n".join(lines)
 
     def failure(self) -> str | None:
-        """Count the images that could not be read."""
         count = len(self.failed) + len(self.images)
         return f"{len(self.failed)} of {count} images could not be read; see above" if self.failed else None
 

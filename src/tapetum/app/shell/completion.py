@@ -41,7 +41,6 @@ class Script(Result):
     text: str
 
     def as_text(self) -> str:
-        """Write the script."""
         return self.text.rstrip("\n")
 
 

@@ -119,11 +119,9 @@ class Health(Result):
         return (*failed, *closed)
 
     def as_json(self) -> dict[str, Any]:
-        """Write all of it as JSON values."""
         return {**asdict(self), "extras": [{**asdict(e), "here": e.here} for e in self.extras], "findings": list(self.findings)}
 
     def as_text(self) -> str:
-        """Write all of it in sections."""
         host = self.machine
         memory = "" if host["memory_gib"] is None else f", {host['memory_gib']:g} GiB"
         lines = ["versions  " + ", ".join(f"{name} {version}" for name, version in self.versions.items())]

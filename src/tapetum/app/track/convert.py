@@ -53,11 +53,9 @@ class Converted(Result):
     """What was written."""
 
     def as_json(self) -> dict[str, Any]:
-        """Summarise."""
         return {"points": self.tracks.points, "frames": self.tracks.frames, "tracks": str(self.target)}
 
     def as_text(self) -> str:
-        """Summarise in a line."""
         return f"{self.target}: {self.tracks.points} points in {self.tracks.frames} frames"
 
 

@@ -94,7 +94,6 @@ class TrackedLive(Result):
     """The painted frames; None where nothing is written, or they could not be."""
 
     def as_json(self) -> dict[str, Any]:
-        """Summarise."""
         import numpy as np
 
         milliseconds = np.array(self.latency) * 1000
@@ -120,7 +119,6 @@ class TrackedLive(Result):
         return content | {name: str(self.out / file) for name, file in files.items()}
 
     def as_text(self) -> str:
-        """Summarise, with the files."""
         content = self.as_json()
         latency = (content[f"latency_ms_{name}"] for name in ("median", "95", "max"))
         median, most_of_them, most = (f"{value:.0f}" for value in latency)

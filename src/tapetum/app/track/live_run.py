@@ -41,7 +41,6 @@ class LiveFrame(Result):
     """What the points are called, where they have names."""
 
     def as_json(self) -> dict[str, Any]:
-        """Write the frame as the values of a line of JSON."""
         points = []
         for row, (number, (x, y), sure) in enumerate(zip(self.ids, self.xy, self.confidence, strict=True)):
             point = {"id": int(number), "x": round(float(x), 3), "y": round(float(y), 3)}
@@ -50,7 +49,6 @@ class LiveFrame(Result):
         return {"type": "frame", "frame": self.frame, "time_s": round(self.time_s, 6), "points": points}
 
     def as_text(self) -> str:
-        """Write nothing: points of a live video are painted, or printed as JSON."""
         return ""
 
 

@@ -88,19 +88,16 @@ class TrackedMany(Result):
         return [summary for summary in self.videos if "trouble" not in summary]
 
     def as_json(self) -> dict[str, Any]:
-        """Summarise."""
         content: dict[str, Any] = {"videos": list(self.videos)}
         return content if self.report is None else {**content, "report": str(self.report)}
 
     def as_text(self) -> str:
-        """Summarise, with the files."""
         places = sum(summary["points"] * summary["frames"] for summary in self.done)
         lines = [f"tracked in {len(self.done)} of {len(self.videos)} videos, {places} places"]
         lines += [f"results  {self.out}", f"table    {self.out / TABLE}"]
         return "\n".join(lines if self.report is None else [*lines, f"report   {self.report}"])
 
     def failure(self) -> str | None:
-        """List the videos that could not be tracked."""
         if not (failed := [summary["video"] for summary in self.failed]):
             return None
         return f"{len(failed)} of {len(self.videos)} videos could not be tracked ({', '.join(failed[:3])}); see above"

@@ -40,7 +40,6 @@ class PlottedTracks(Result):
     """Doubtful places, the most doubtful first."""
 
     def as_json(self) -> dict[str, Any]:
-        """Write the doubtful places, with frames as the video counts them."""
         rows = []
         for place in self.places:
             about = {"frame": self._frame(place), "reason": place.reason, "score": place.score}
@@ -48,7 +47,6 @@ class PlottedTracks(Result):
         return {"tracks": str(self.tracks_file), "plot": str(self.plot), "frames_to_check": rows}
 
     def as_text(self) -> str:
-        """List the doubtful places."""
         lines = [f"plot     {self.plot}"]
         lines += [f"frame {self._frame(p):5d}  {_name(self.tracks, p.point):12}  {p.reason}" for p in self.places[:_LISTED]]
         if not self.places:

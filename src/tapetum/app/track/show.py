@@ -112,7 +112,6 @@ class DrawnTracks(Result):
     """What was written."""
 
     def as_json(self) -> dict[str, Any]:
-        """Summarise."""
         return {
             "tracks": str(self.tracks_file),
             "video": str(self.video),
@@ -123,7 +122,6 @@ class DrawnTracks(Result):
         }
 
     def as_text(self) -> str:
-        """Summarise."""
         what = f"{self.tracks.points} points on {self.tracks.frames} frames of {self.video}"
         return f"drew {what}\noverlay  {self.overlay}"
 

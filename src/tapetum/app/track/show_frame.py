@@ -33,13 +33,7 @@ class ShownFrame(Result):
     height: int
     image: Path
 
-    def as_json(self) -> dict[str, Any]:
-        """Write all of it as JSON values."""
-        about = {"width": self.width, "height": self.height}
-        return {"video": self.video, "frame": self.frame, **about, "image": str(self.image)}
-
     def as_text(self) -> str:
-        """Say what was written, and how to go on."""
         size, command = f"{self.width}x{self.height}", f"tapetum track {self.video} --query {self.frame},X,Y"
         return f"image    {self.image} ({size})\ntrack a point of it: {command}"
 

@@ -51,7 +51,6 @@ class ShownVideo(Result):
     """What is wrong with predictions about it."""
 
     def as_json(self) -> dict[str, Any]:
-        """Write all of it as JSON values."""
         scores = {
             task: {key: value for key, value in numbers.items() if value == value} for task, numbers in self.scores.items()
         }
@@ -59,7 +58,6 @@ class ShownVideo(Result):
         return {**known, "scores": scores, "remarks": list(self.remarks)}
 
     def as_text(self) -> str:
-        """Summarise."""
         remarks = f"; {len(self.remarks)} remarks on predictions are in it" if self.remarks else ""
         return f"page  {self.page} ({self.bytes / 1e6:.1f} MB){remarks}"
 

@@ -202,7 +202,6 @@ class Tracked(Result):
         return view_tracks(self.tracks, self.source)
 
     def as_json(self) -> dict[str, Any]:
-        """Summarise, with the files where there are any."""
         tracks, space, out = self.tracks, self.tracks3d, self.out
         content: dict[str, Any] = {
             "video": self.video,
@@ -229,7 +228,6 @@ class Tracked(Result):
         return {**content, **pages}
 
     def as_text(self) -> str:
-        """Summarise, with the files."""
         content = self.as_json()
         lines = [
             f"tracked {content['points']} points through {content['frames']} frames of {self.video}"

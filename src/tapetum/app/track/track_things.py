@@ -82,7 +82,6 @@ class Things(Result):
     """The page that was asked for."""
 
     def as_json(self) -> dict[str, Any]:
-        """Summarise, with the files where there are any."""
         shown, detected = self.boxes.shown, self.boxes.detected
         objects = zip(self.boxes.labels, shown.sum(1).tolist(), detected.sum(1).tolist(), strict=True)
         content: dict[str, Any] = {
@@ -106,7 +105,6 @@ class Things(Result):
         return content if self.report is None else {**content, "report": str(self.report)}
 
     def as_text(self) -> str:
-        """List the things, and the files."""
         content = self.as_json()
         lines = [
             f"{row['label']}: in {row['frames_shown']} of {content['frames']} frames, found {row['times_found']} times"

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -95,18 +95,11 @@ class Indexed(Result):
     notes: tuple[str, ...] = field(default=())
     """What is known of the model, and how to get a better one."""
 
-    def as_json(self) -> dict[str, Any]:
-        """Summarise."""
-        counts = {name: getattr(self, name) for name in ("pieces", "files", "looked_at", "copied", "removed")}
-        return {"out": str(self.out), "model": self.model, **counts, "failed": list(self.failed), "notes": list(self.notes)}
-
     def as_text(self) -> str:
-        """Summarise."""
         changed = f"{self.looked_at} looked at now, {self.copied} known by content, {self.removed} gone"
         return "\n".join([f"{self.out}: {self.pieces} images and seconds of {self.files} files ({changed})", *self.notes])
 
     def failure(self) -> str | None:
-        """Count the files that could not be read."""
         return f"{len(self.failed)} files could not be read; the index has the others" if self.failed else None
 
 

@@ -41,7 +41,6 @@ class MomentMatch:
         object.__setattr__(self, "path", hide_secrets(self.path))
 
     def as_json(self) -> dict[str, Any]:
-        """Give all but the thumbnails."""
         values = {name: value for name, value in asdict(self).items() if name != "thumbnails"}
         return values if self.probability is not None else {k: v for k, v in values.items() if k != "probability"}
 
@@ -62,7 +61,6 @@ class Sureness:
     pieces: int
 
     def as_text(self) -> str:
-        """Say it in a line."""
         verdict = "stands out" if self.deviations > self.chance else "does not stand out: it may be there by chance"
         return (
             f"the best {verdict}: {self.deviations:.1f} deviations above the mean of {self.pieces:,} pieces, where chance "
@@ -105,14 +103,12 @@ class Searched(Result):
         ]
 
     def as_json(self) -> dict[str, Any]:
-        """Say it as JSON values."""
         pages = {name: str(page) for name in ("sheet", "map") if (page := getattr(self, name)) is not None}
         about: dict[str, Any] = {"model": self.model, "notes": list(self.notes)}
         about["sure"] = None if self.sure is None else asdict(self.sure)
         return {"moments": [each.as_json() for each in self.moments], **pages, **about}
 
     def as_text(self) -> str:
-        """List the moments, a line for each."""
         lines = []
         for each in self.moments:
             span = "        image      " if each.start_s is None else f"{each.start_s:8.1f} - {each.stop_s:8.1f}"
@@ -149,13 +145,11 @@ class Grouped(Result):
         return [line for line in (self.model and describe_model(self.model), *self.notes) if line]
 
     def as_json(self) -> dict[str, Any]:
-        """Say it as JSON values."""
         pages = {name: str(page) for name in ("sheet", "map") if (page := getattr(self, name)) is not None}
         groups = [{"name": g.name, "pieces": g.pieces, "shown": [each.as_json() for each in g.shown]} for g in self.groups]
         return {self.what: groups, **pages, "model": self.model, "notes": list(self.notes)}
 
     def as_text(self) -> str:
-        """List the groups with their files."""
         lines = [] if self.groups else [f"there are no {self.what}"]
         for group in self.groups:
             lines.append(f"{group.name} ({group.pieces})")

@@ -54,7 +54,6 @@ class Point:
         return [(at, order[k + 1]) for k, at in enumerate(order[:-1]) if at in self.marks and self.marks[at][2]]
 
     def as_json(self) -> dict[str, Any]:
-        """Describe it for the page."""
         queries = [{"frame": frame, "x": x, "y": y, "hidden": hidden} for frame, (x, y, hidden) in self.marks.items()]
         return {"id": self.id, "name": self.name, "color": self.color, "queries": queries, "returns": sorted(self.returns)}
 

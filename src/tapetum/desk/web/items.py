@@ -52,7 +52,6 @@ class Item:
     """float64: seconds of each frame, as far as tracking has settled them."""
 
     def as_json(self) -> dict[str, Any]:
-        """Describe it for the page."""
         return {name: getattr(self, name) for name in ("id", "name", "kind", "frames", "fps", "width", "height")}
 
     def seconds_of(self, frame: int) -> float:

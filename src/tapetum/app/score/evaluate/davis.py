@@ -94,7 +94,6 @@ class DavisResult(Result):
     """How masks were carried."""
 
     def as_json(self) -> dict[str, Any]:
-        """Write all of it as JSON values."""
         from dataclasses import asdict
 
         return {
@@ -111,7 +110,6 @@ class DavisResult(Result):
         }
 
     def as_text(self) -> str:
-        """Make a table with a row for each object, and the means."""
         rows = [(f"{row['video']} {row['object']}", row["j"], row["f"]) for row in self.as_json()["objects"]]
         width = max(len("object"), *(len(name) for name, _, _ in rows))
         lines = [f"{'object':{width}}      J      F", *(f"{name:{width}}  {j:5.3f}  {f:5.3f}" for name, j, f in rows), ""]

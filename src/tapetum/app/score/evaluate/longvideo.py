@@ -92,12 +92,10 @@ class LongVideoScores(Result):
     """Questions or clips whose videos are not there."""
 
     def as_json(self) -> dict[str, Any]:
-        """Write all of it as JSON values."""
         about = {"task": self.task, "measure": self.measure, "split": self.split, "by": self.by, "missing": self.missing}
         return {"benchmark": "longvideo", **about, **self.table}
 
     def as_text(self) -> str:
-        """Write the scores, a line for each."""
         how = f" by {self.by}" if self.by else ""
         lines = [f"{self.task} {self.split}, {self.measure}{how}"]
         groups = {name: row for name, row in self.table.items() if isinstance(row, Mapping)}

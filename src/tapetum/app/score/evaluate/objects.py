@@ -73,13 +73,11 @@ class ObjectScores(Result):
     """Proposals of an image."""
 
     def as_json(self) -> dict[str, Any]:
-        """Write all of it as JSON values."""
         from dataclasses import asdict
 
         return {"benchmark": "objects", **asdict(self)}
 
     def as_text(self) -> str:
-        """Write the scores, a line for each."""
         lines = [f"{self.images:,} images, seen by {self.model}"]
         if self.abo is not None:
             lines.append(f"ABO     {self.abo:.3f}  best overlap with one of {self.proposals:,} proposals")

@@ -57,12 +57,10 @@ class OwnScores(Result):
         return self.result.scores
 
     def as_json(self) -> dict[str, Any]:
-        """Say all of it."""
         about = {"benchmark": self.result.benchmark, "model": self.result.model, "items": len(self.result.rows)}
         return {**about, "scores": dict(self.scores), "per_item": {name: dict(row) for name, row in self.result.rows.items()}}
 
     def as_text(self) -> str:
-        """Write the scores, a line for each."""
         width = max(map(len, self.scores), default=0)
         lines = [f"{name:{width}}  {value:.4f}" for name, value in self.scores.items()]
         return "\n".join([f"{self.result.benchmark}, {len(self.result.rows)} items, {self.result.model}", *lines])

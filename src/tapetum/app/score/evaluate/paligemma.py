@@ -87,11 +87,9 @@ class PaliGemmaScores(Result):
     """All that `tapetum.bench.paligemma.evaluate` returns; of lines of JSON `exact`; of a task what `task_scores` does."""
 
     def as_json(self) -> dict[str, Any]:
-        """Write all of it as JSON values."""
         return {"benchmark": "paligemma", "model": self.model, **self.table}
 
     def as_text(self) -> str:
-        """Make a table of the scores."""
         if "task" in self.table:
             return _task_lines(self.table)
         return _scene_lines(self.table)

@@ -113,7 +113,6 @@ class PerceptionTestScores(Result):
     """Of further tasks."""
 
     def as_json(self) -> dict[str, Any]:
-        """Write headlines, groups and counts as JSON values, with None in place of NaN; of several tasks, by task."""
         if self.others:
             return {"benchmark": "perception-test", "tasks": {each.task: each._own() for each in (self, *self.others)}}
         return {"benchmark": "perception-test", **self._own()}
@@ -123,7 +122,6 @@ class PerceptionTestScores(Result):
         return {"task": self.task, "reading": self.reading, **made, **self.scores.as_json()}
 
     def as_text(self) -> str:
-        """Make a table for each task."""
         parts = (self, *self.others)
         return "\n\n".join((f"{part.task}\n" if self.others else "") + _table(part) for part in parts)
 

@@ -48,7 +48,6 @@ class RetrievalResult(Result):
     scores: "RetrievalScores"
 
     def as_json(self) -> dict[str, Any]:
-        """Say all of it."""
         scores = self.scores
         return {
             "benchmark": "retrieval",
@@ -60,7 +59,6 @@ class RetrievalResult(Result):
         }
 
     def as_text(self) -> str:
-        """Make a table of recalls."""
         scores = self.scores
         lines = [f"{self.model}: {scores.images:,} images, {scores.texts:,} captions", f"{'':16}{'@1':>8}{'@5':>8}{'@10':>8}"]
         for name, recalls in (("text of image", scores.text_of_image), ("image of text", scores.image_of_text)):

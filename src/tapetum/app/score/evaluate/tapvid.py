@@ -73,7 +73,6 @@ class TapVidScores(Result):
     """What `tapetum.bench.tapvid.compare` returns: the other less this one."""
 
     def as_json(self) -> dict[str, Any]:
-        """Write all of it as JSON values, with None in place of NaN."""
         from tapetum.bench.tapvid import as_json
 
         content = {"benchmark": "tapvid", "model": self.model, **as_json(self.table)}
@@ -82,7 +81,6 @@ class TapVidScores(Result):
         return content
 
     def as_text(self) -> str:
-        """Make a table with a row for each video, the means with their intervals, and the differences."""
         columns = {"average_jaccard": "AJ", "average_pts_within_thresh": "<avg", "occlusion_accuracy": "OA", "aj_rd": "AJ_RD"}
         names = {name: short for name, short in columns.items() if name in self.table}
         width = max(len("95 % at most"), *(len(row["name"]) for row in self.table["per_video"]))

@@ -59,13 +59,11 @@ class TapVid3DScores(Result):
     """All that `tapetum.bench.tapvid3d.evaluate` returns, with a row for each clip."""
 
     def as_json(self) -> dict[str, Any]:
-        """Write all of it as JSON values, with None in place of NaN."""
         from tapetum.bench.tapvid import as_json
 
         return {"benchmark": "tapvid3d", "model": self.model, "depth": self.depth, **as_json(self.table)}
 
     def as_text(self) -> str:
-        """Make a table for each scaling, with a row for each source."""
         headlines = "average_jaccard", "average_pts_within_thresh", "occlusion_accuracy"
         lines = []
         for scaling, table in self.table["scalings"].items():

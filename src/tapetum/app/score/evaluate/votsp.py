@@ -49,7 +49,6 @@ class VotspScores(Result):
     """Files that were written for the toolkit."""
 
     def as_json(self) -> dict[str, Any]:
-        """Write all of it as JSON values."""
         return {
             "benchmark": "votsp",
             "model": self.model,
@@ -58,7 +57,6 @@ class VotspScores(Result):
         }
 
     def as_text(self) -> str:
-        """Make a table with a row for each sequence, or say what was written."""
         if self.table is None:
             return f"tracked {len(self.outputs)} points with {self.model} into {self.outputs[0].parent}"
         names = [name for name in self.table if name.startswith("d_")]

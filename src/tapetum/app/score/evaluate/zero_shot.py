@@ -55,13 +55,11 @@ class ZeroShotResult(Result):
     """How many texts stand around the words of a class."""
 
     def as_json(self) -> dict[str, Any]:
-        """Say all of it."""
         from dataclasses import asdict
 
         return {"benchmark": "zero-shot", "model": self.model, "templates": self.templates, **asdict(self.scores)}
 
     def as_text(self) -> str:
-        """List the scores."""
         scores = self.scores
         return "\n".join(
             [
