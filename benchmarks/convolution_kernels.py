@@ -21,7 +21,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tapetum.app.score.account_inputs import forward_pass
+from tapetum.bench.forward_passes import forward_pass
 from tapetum.encoders import build
 from tapetum.systems.adapters import AdapterConfig, attach
 from tapetum.systems.longvideo import build as build_video

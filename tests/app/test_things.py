@@ -8,10 +8,10 @@ import pytest
 import tapetum
 from support.files import listed
 from support.scripts import GOLDEN, script
-from tapetum.bench.baselines import Tracker
 from tapetum.core.errors import BadInput
 from tapetum.tracks.boxes import BoxTracks
 from tapetum.tracks.follow import BoxTracker, to_box_tracks
+from tapetum.tracks.tracker import Tracker
 from tapetum.types import Boxes, Tracks
 from tapetum.video import open_video
 

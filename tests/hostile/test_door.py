@@ -57,7 +57,7 @@ def test_an_unforeseen_error_says_what_was_kept(run: Run, clip: Path, tmp_path: 
     def fails(*_: object, **__: object) -> None:
         raise RuntimeError("odd")
 
-    monkeypatch.setattr("tapetum.app.track.space.Lifting.lift", fails)
+    monkeypatch.setattr("tapetum.systems.tapvid3d.lifting.Lifting.lift", fails)
     code, _, err = run("track", clip, "--model", "static", "--3d", "--out", tmp_path / "out")
     assert code == 2
     assert err.endswith(f"; the tracks are in {tmp_path / 'out'}\n")

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from support.networks import TAPIR, tracker
-from tapetum.app.track import blocks
 from tapetum.app.verb import Listener
 from tapetum.core import tables
 from tapetum.core.errors import BadInput
@@ -20,6 +19,7 @@ from tapetum.data.layouts import listing
 from tapetum.data.textures import open_textures
 from tapetum.hub.unpickle import load_pickle
 from tapetum.systems.tapvid3d.depth import DepthNetwork, reachable
+from tapetum.tracks import blocks
 from tapetum.train import TrainConfig
 from tapetum.types import Tracks
 

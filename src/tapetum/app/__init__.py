@@ -25,3 +25,7 @@ function raises `BadInput` for all that the user can mend, whose message names o
 prints nothing: remarks and progress go to its listener (`tapetum.app.verb.Listener`), and those of a plain call are Python
 warnings. Nothing here imports torch before the work begins.
 """
+
+from tapetum.core.lazy import lazy_modules
+
+__getattr__ = lazy_modules(__name__)

@@ -19,13 +19,13 @@ import numpy as np
 from jaxtyping import Bool, Float, Num, UInt8
 from PIL import Image
 
-from tapetum.bench.baselines import Tracker
 from tapetum.bench.tapvid_predictions import Prediction, TapVidPredictions
 from tapetum.core.errors import BadInput
 from tapetum.metrics.statistics import bootstrap_interval
 from tapetum.tracks.metrics import HEADLINES, Mode, mean_metrics, tapvid_metrics
 from tapetum.tracks.redetection import RedetectionRules, redetection_metrics
 from tapetum.tracks.tapvid import read_entries
+from tapetum.tracks.tracker import Tracker
 
 SIZE = 256
 """Width and height at which the benchmark tracks and scores."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 
@@ -36,5 +37,20 @@ def lazy_attributes(
         if name in paths:
             return import_module(f"{package}.{paths[name]}")
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
+
+    return find
+
+
+def lazy_modules(package: str) -> Callable[[str], Any]:
+    """Build the `__getattr__` of a package that gives each of its modules.
+
+    >>> lazy_modules("tapetum.core")("errors").__name__
+    'tapetum.core.errors'
+    """
+
+    def find(name: str) -> Any:
+        if name.startswith("_") or find_spec(f"{package}.{name}") is None:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return import_module(f"{package}.{name}")
 
     return find

@@ -11,8 +11,9 @@ import tapetum
 from support.colour_words import ColourWords, install
 from support.files import make_image
 from support.tokenizers import train_pairs
-from tapetum.app.see import classify_labels, word_models
+from tapetum.app.see import classify_labels
 from tapetum.app.see.classify_labels import LabelsFitted
+from tapetum.bench import word_models
 from tapetum.core.errors import BadInput
 from tapetum.encoders.tokenizers import clip
 from tapetum.hub import registry

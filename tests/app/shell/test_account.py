@@ -10,7 +10,7 @@ import torch
 from support import paligemma, trunks
 from tapetum.account.flops import count_flops
 from tapetum.account.ledger import Ledger
-from tapetum.app.score.account_inputs import forward_pass
+from tapetum.bench.forward_passes import forward_pass
 from tapetum.encoders import build, save
 from tapetum.systems import longvideo
 from tapetum.systems.odin.config import OdinConfig

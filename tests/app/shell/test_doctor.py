@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from tapetum.app.shell import doctor_systems, doctor_trials
 from tapetum.app.shell.doctor import EXTRAS, doctor
-from tapetum.app.shell.doctor_systems import SYSTEMS, try_system
+from tapetum.bench import system_trials as doctor_systems
+from tapetum.bench import trials as doctor_trials
+from tapetum.bench.system_trials import SYSTEMS, try_system
 from tapetum.core.devices import choose_dtype
 from tapetum.layers import cpu
 

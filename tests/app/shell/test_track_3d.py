@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from support.files import listed
-from tapetum.app.track.space import FILES
+from tapetum.systems.tapvid3d.lifting import FILES
 from tapetum.types import Tracks3D
 
 Run = Callable[..., tuple[int, str, str]]

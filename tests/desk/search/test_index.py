@@ -19,7 +19,7 @@ from PIL import Image
 import tapetum
 from support.colour_words import ColourWords, install
 from support.files import make_image
-from tapetum.app.see.media_model import MediaModel
+from tapetum.bench.media_model import MediaModel
 from tapetum.core.errors import BadInput
 from tapetum.desk.search import index as module
 from tapetum.transfer import approximate_search, index_database

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from starlette.testclient import TestClient
 
-from support.web_page import Process, edit, first_item, folder_with, ok, server_process, track
 from support.openapi import describe_api
+from support.web_page import Process, edit, first_item, folder_with, ok, server_process, track
 from tapetum.desk.web.server import routes
 
 ENDLESS = ("get", "/api/events")

@@ -1,1 +1,5 @@
 """Verbs that train networks."""
+
+from tapetum.core.lazy import lazy_modules
+
+__getattr__ = lazy_modules(__name__)

@@ -1,1 +1,5 @@
 """Verbs that make data and files for other programs."""
+
+from tapetum.core.lazy import lazy_modules
+
+__getattr__ = lazy_modules(__name__)

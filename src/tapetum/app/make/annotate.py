@@ -17,8 +17,8 @@ from tapetum.train.launch_config import CACHE_GB
 if TYPE_CHECKING:
     import numpy as np
 
-    from tapetum.bench.baselines import Tracker
     from tapetum.data.lerobot import FrameFeature
+    from tapetum.tracks.tracker import Tracker
     from tapetum.video import Video
 
 

@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +16,6 @@ if TYPE_CHECKING:
     from tapetum.bench.data_sets.check import PartReport
     from tapetum.bench.data_sets.types import DataSet
 
-_PRESETS = "tapetum.app.learn.published_presets"
 
 
 @dataclass(frozen=True)
@@ -111,8 +108,10 @@ class CheckedData(Result):
 
 
 def published_presets() -> Mapping[str, Any]:
-    """Get the published recipes by name; none where this installation has no module of them."""
-    return import_module(_PRESETS).PRESETS if find_spec(_PRESETS) else {}
+    """Get the published recipes by name."""
+    from tapetum.bench.published_presets import PRESETS
+
+    return PRESETS
 
 
 def data_set_names(name: str) -> tuple[str, ...]:

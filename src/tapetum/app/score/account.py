@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from tapetum.account.config import Interval, LedgerConfig
-from tapetum.app.score.account_inputs import forward_pass, many
 from tapetum.app.score.ledger import FILE
 from tapetum.app.verb import Listener, Result, verb
+from tapetum.bench.forward_passes import forward_pass, many
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
 from tapetum.systems.pretraining.config import TEXT_METHODS, Method

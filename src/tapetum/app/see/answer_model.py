@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from tapetum.app.see.settings import AUTO, MODEL, SCENE_MODELS, SeeSettings
-from tapetum.app.see.word_models import is_here
+from tapetum.bench.word_models import is_here
 from tapetum.core.errors import BadInput
 
 if TYPE_CHECKING:

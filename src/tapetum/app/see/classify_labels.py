@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tapetum.app.see.classify_jobs import Jobs, Source, look_at_images, looked_at, read_source
-from tapetum.app.see.word_models import fetch_command, installed_word_model, script_remark
 from tapetum.app.verb import Listener, Result
+from tapetum.bench.word_models import fetch_command, installed_word_model, script_remark
 from tapetum.core.batched_work import BatchedWork
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import read_text
@@ -165,7 +165,7 @@ def fit_labels(
 
     Raises BadInput where no image can be read, or no model reads words.
     """
-    from tapetum.app.see.media_model import portable
+    from tapetum.bench.media_model import portable
 
     jobs = jobs or Jobs()
     name, encoder = load_word_model(model, jobs.device if jobs.alone else "cpu")

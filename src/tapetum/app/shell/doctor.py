@@ -8,8 +8,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from tapetum.app.shell.doctor_trials import Trial, trials_of, try_out
 from tapetum.app.verb import Listener, Result, verb
+from tapetum.bench.trials import Trial, trials_of, try_out
 
 EXTRAS = {
     "tables": (("pyarrow", "pandas", "h5py"), "parquet tables, parquet files to train on, tables of pandas, SLEAP files"),

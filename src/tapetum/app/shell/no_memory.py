@@ -26,7 +26,7 @@ _THINGS = (
     _Thing(
         "a mask",
         "give images and masks of fewer pixels, and check the sizes that files of masks state",
-        r"data/(rle|polygons)|data/segmentation/|types/regions|app/track/region|video/draw_regions|.*mask\w*\.py",
+        r"data/(rle|polygons)|data/segmentation/|types/regions|tracks/region|video/draw_regions|.*mask\w*\.py",
     ),
     _Thing(
         "an image",

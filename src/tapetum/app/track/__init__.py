@@ -1,1 +1,5 @@
 """Verbs that follow points through video."""
+
+from tapetum.core.lazy import lazy_modules
+
+__getattr__ = lazy_modules(__name__)

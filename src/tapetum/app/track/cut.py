@@ -8,7 +8,7 @@ import tyro
 from tapetum.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from tapetum.app.track.points import Point
+    from tapetum.tracks.points import Point
     from tapetum.types import Tracks
     from tapetum.video import Video
 

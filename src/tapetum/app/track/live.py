@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from tapetum.app.track.live_run import LiveFrame, LiveRun
 from tapetum.app.track.point_tasks import needs_network, open_reference, requested_points
-from tapetum.app.track.points import PointRequest
 from tapetum.app.track.track import OVERLAY, SHOWN_BY, TABLE, TRACKS, TrackSettings, file_lines, make_tracker, no_overlay, save
 from tapetum.app.track.track_files import one_file
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput, hide_secrets
 from tapetum.core.files import Results, results
+from tapetum.tracks.points import PointRequest
 
 if TYPE_CHECKING:
     import numpy as np

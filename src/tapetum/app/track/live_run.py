@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from tapetum.app.track.cut import sizes_of
 from tapetum.app.track.point_tasks import requested_points
-from tapetum.app.track.points import PointRequest
 from tapetum.app.track.show import DrawSettings
 from tapetum.app.verb import Listener, Result
 from tapetum.core.errors import BadInput
+from tapetum.tracks.points import PointRequest
 
 if TYPE_CHECKING:
     import numpy as np
 
     from tapetum.app.track.live import TrackLiveOptions
-    from tapetum.app.track.points import Point
     from tapetum.systems.tap.tracking.tracker import OnlineState, TapirTracker
+    from tapetum.tracks.points import Point
     from tapetum.types import Tracks
     from tapetum.video import LiveVideo
     from tapetum.video.live import CapturedFrame

@@ -6,15 +6,15 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tapetum.app.track.cut import Cut, cut
-from tapetum.app.track.points import Point, PointRequest, request_points
 from tapetum.app.verb import Listener, count_frames
 from tapetum.core.errors import BadInput
+from tapetum.tracks.points import Point, PointRequest, request_points
 
 if TYPE_CHECKING:
     from tapetum.app.track.track import TrackSettings
-    from tapetum.bench.baselines import Tracker
     from tapetum.systems.tap.tracking.corrections import Clicks
     from tapetum.systems.tap.tracking.feature_file import FeatureFile
+    from tapetum.tracks.tracker import Tracker
     from tapetum.types import Tracks
     from tapetum.video import Video
 
@@ -63,7 +63,7 @@ class NewPoints:
         """Track them. Raises BadInput as the tracker does."""
         import numpy as np
 
-        from tapetum.app.track.blocks import BLOCK, check_memory, in_blocks
+        from tapetum.tracks.blocks import BLOCK, check_memory, in_blocks
 
         request, part = self.request, self.part
         more: dict[str, Any] = part.sizes(tracker)

@@ -13,7 +13,6 @@ from tapetum.app.report import check_report
 from tapetum.app.track.cut import CutSettings
 from tapetum.app.track.point_tasks import find_point_task
 from tapetum.app.track.show import DrawSettings, View, write_overlay
-from tapetum.app.track.space import SPACE, Lifting, View3D, write_space
 from tapetum.app.track.track_files import (
     FEATURES,
     FILES,
@@ -29,11 +28,12 @@ from tapetum.core.copies import place_name
 from tapetum.core.devices import check_compiler, choose_device, choose_dtype
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.files import Results, results
+from tapetum.systems.tapvid3d.lifting import SPACE, Lifting, View3D, write_space
 from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:
     from tapetum.app.report.view import TrackView
-    from tapetum.bench.baselines import Tracker
+    from tapetum.tracks.tracker import Tracker
     from tapetum.types import Tracks, Tracks3D
     from tapetum.video import Video
 

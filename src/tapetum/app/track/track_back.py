@@ -10,8 +10,8 @@ from jaxtyping import Float32
 
 from tapetum.app.track.cut import Cut
 from tapetum.app.track.point_tasks import NewPoints, Progress
-from tapetum.app.track.points import PointRequest
 from tapetum.tracks.doubtful import click_range, last_visible
+from tapetum.tracks.points import PointRequest
 
 if TYPE_CHECKING:
     from tapetum.systems.tap.tracking.feature_file import FeatureFile

@@ -10,8 +10,8 @@ from tapetum.desk.search.results import Group, Grouped, MomentMatch
 if TYPE_CHECKING:
     import numpy as np
 
-    from tapetum.app.see.media_model import MediaModel
     from tapetum.app.verb import Listener
+    from tapetum.bench.media_model import MediaModel
     from tapetum.desk.search.search import SearchOptions
     from tapetum.transfer.vector_index import IndexedPiece
 

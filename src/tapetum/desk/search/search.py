@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from tapetum.app.see.media_model import stored_reference
-from tapetum.app.see.word_models import fetch_command
 from tapetum.app.verb import File, Listener, one_text, verb
+from tapetum.bench.media_model import stored_reference
+from tapetum.bench.word_models import fetch_command
 from tapetum.core.addresses import is_address
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import check_length
@@ -21,7 +21,7 @@ from tapetum.desk.search.results import Grouped, MomentMatch, Searched, join_spa
 if TYPE_CHECKING:
     import numpy as np
 
-    from tapetum.app.see.media_model import MediaModel
+    from tapetum.bench.media_model import MediaModel
 
 LONGEST_WORDS = 1000
 """Characters of a query; models read far fewer."""
@@ -137,7 +137,7 @@ class SearchModel:
     def __call__(self) -> "MediaModel":
         """Load it. Raises BadInput where it is not the one that made the index's vectors."""
         if self.loaded is None or (self.loaded.reference, self.loaded.identity) != (self.reference, self.index.model):
-            from tapetum.app.see.media_model import MediaModel
+            from tapetum.bench.media_model import MediaModel
 
             model = MediaModel(self.reference)
             if model.identity != self.index.model:

@@ -7,8 +7,8 @@ from typing import Any
 
 from tapetum.app.see.model_remarks import describe_model
 from tapetum.app.see.settings import AUTO, is_bundled
-from tapetum.app.see.word_models import fetch_command
 from tapetum.app.verb import Listener
+from tapetum.bench.word_models import fetch_command
 from tapetum.core.errors import BadInput
 from tapetum.desk.web.answers import Refused
 from tapetum.desk.web.database import FILE, Database

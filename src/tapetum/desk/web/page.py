@@ -101,7 +101,7 @@ class Page:
         """Describe the folder."""
         from tapetum.app.see.classify import DEFAULT
         from tapetum.app.see.settings import MODEL
-        from tapetum.app.see.word_models import is_here
+        from tapetum.bench.word_models import is_here
 
         models = {
             "track": self.model,

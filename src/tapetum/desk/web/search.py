@@ -19,7 +19,7 @@ from tapetum.desk.web.models import choose, remarks_on, search_models
 from tapetum.transfer.index_database import DATABASE
 
 if TYPE_CHECKING:
-    from tapetum.app.see.media_model import MediaModel
+    from tapetum.bench.media_model import MediaModel
 
 COUNT = 60
 """Moments that are found."""

@@ -8,7 +8,6 @@ import numpy as np
 
 from tapetum.app.track.cut import Cut, CutSettings, cut
 from tapetum.app.track.point_tasks import NewPoints
-from tapetum.app.track.points import PointRequest
 from tapetum.app.verb import Listener
 from tapetum.core.errors import BadInput
 from tapetum.desk.web.database import FILE as DATABASE
@@ -19,10 +18,11 @@ from tapetum.desk.web.projects import Projects
 from tapetum.desk.web.space import FILE, Space, SpaceStore, depth_beside
 from tapetum.desk.web.track_job import features_file, open_features
 from tapetum.desk.web.tracks import Tracked, TrackStore
+from tapetum.tracks.points import PointRequest
 from tapetum.video import open_video
 
 if TYPE_CHECKING:
-    from tapetum.app.track.points import Point
+    from tapetum.tracks.points import Point
     from tapetum.types import Tracks, Tracks3D
 
 
@@ -32,7 +32,7 @@ def work(job: dict[str, Any], folder: Path, listener: Listener) -> dict[str, Any
     Raises Refused where points are not tracked, BadInput and MissingExtra as `app.space.Lifting`: bundle adjustment needs a
     camera that travels.
     """
-    from tapetum.app.track.space import Lifting
+    from tapetum.systems.tapvid3d.lifting import Lifting
 
     place, settings = folder / HIDDEN, job["settings"]
     database = Database(place / DATABASE)

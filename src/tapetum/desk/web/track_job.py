@@ -21,7 +21,6 @@ from jaxtyping import Float, Float32
 
 from tapetum.app.track.cut import Cut, CutSettings, cut
 from tapetum.app.track.point_tasks import NewPoints, Progress
-from tapetum.app.track.points import PointRequest
 from tapetum.app.track.track_back import track_back
 from tapetum.app.track.track_files import FEATURES_MIB
 from tapetum.app.verb import Listener, count_frames
@@ -29,6 +28,7 @@ from tapetum.desk.web.database import FILE, Database
 from tapetum.desk.web.hidden import HIDDEN, check_plain, make_folder
 from tapetum.desk.web.items import Items
 from tapetum.desk.web.tracks import TrackStore, signature
+from tapetum.tracks.points import PointRequest
 from tapetum.types import Tracks
 from tapetum.video import open_video
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tapetum.app.track.points import Point, grid_points
 from tapetum.core.csv_text import cells_of
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
+from tapetum.tracks.points import Point, grid_points
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from tapetum.app.verb import Listener
+from tapetum.core.listener import Listener
 from tapetum.core.memory import check_room, size
 
 if TYPE_CHECKING:
-    from tapetum.bench.baselines import Tracker
+    from tapetum.tracks.tracker import Tracker
     from tapetum.types import Tracks
 
 BLOCK = 4096

@@ -60,7 +60,7 @@ def trials_of(devices: Sequence[str], systems: bool) -> dict[str, Callable[[], s
         "bundled tracker": _track,
     }
     if systems:
-        from tapetum.app.shell.doctor_systems import SYSTEMS, try_system
+        from tapetum.bench.system_trials import SYSTEMS, try_system
 
         trials |= {f"{name} on {device}": partial(try_system, name, device) for device in devices for name in SYSTEMS}
     return trials

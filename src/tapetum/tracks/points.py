@@ -91,7 +91,7 @@ def request_points(
         rows = read_points(Path(points)) if points is not None else []
         rows += [row for group in single for row in _parse_group(group)]
     else:
-        from tapetum.app.track.region import region_points
+        from tapetum.tracks.region import region_points
 
         side = GRID if grid is None else grid
         laid = grid_points(side, frame, width, height) if region is None else region_points(region, side, frame, width, height)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tapetum.app.track.points import request_points
-from tapetum.app.track.region import read_mask, region_points
 from tapetum.core.errors import BadInput
+from tapetum.tracks.points import request_points
+from tapetum.tracks.region import read_mask, region_points
 
 
 def table(folder: Path, text: str) -> Path:

@@ -7,7 +7,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tapetum.app.see.word_models import fetch_command, installed_word_model, is_here, script_remark
+from tapetum.bench.word_models import fetch_command, installed_word_model, is_here, script_remark
 from tapetum.core.errors import BadInput
 from tapetum.core.plugins import is_reference, split_reference
 

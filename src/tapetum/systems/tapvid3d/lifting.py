@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tapetum.app.verb import Listener
 from tapetum.core.csv_text import cells_of
 from tapetum.core.errors import BadInput
+from tapetum.core.listener import Listener
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from tapetum.app.track.points import Point
+    from tapetum.tracks.points import Point
     from tapetum.types import Tracks, Tracks3D
     from tapetum.video import Video
 
