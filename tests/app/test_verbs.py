@@ -72,6 +72,22 @@ def test_a_function_takes_the_fields_of_its_options() -> None:
             assert kind.__dataclass_params__.frozen, name
 
 
+def test_a_keyword_that_there_is_not_is_refused_with_the_nearest() -> None:
+    with pytest.raises(TypeError, match=r"^ask\(\) takes no modle; did you mean model\?$"):
+        tapetum.ask("a.png", "what?", modle="paligemma-photo")
+    with pytest.raises(TypeError, match=r"^convert\(\) takes no zzz; it takes source, target"):
+        tapetum.convert("a.npz", "b.csv", zzz=1)
+
+
+def test_help_shows_what_a_caller_gives_and_nothing_of_the_command_line() -> None:
+    assert "tapetum" not in str(inspect.signature(tapetum.convert)).partition("->")[0]
+    for name in tapetum._FUNCTIONS:
+        shown = str(inspect.signature(getattr(tapetum, name))).partition("->")[0]
+        assert "tyro" not in shown, name
+        assert "Constructor" not in shown, name
+    assert {"ask", "track", "load", "video"} <= set(dir(tapetum))
+
+
 def test_a_command_adds_nothing_to_the_options_but_what_it_prints() -> None:
     for name, options in {"track": TrackManyOptions, "convert": ConvertOptions, "embed": EmbedOptions}.items():
         own = {field.name for field in dataclasses.fields(command(name).options)}  # type: ignore[union-attr]

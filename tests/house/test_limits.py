@@ -1,6 +1,7 @@
 """The house stays as small as it was: counts held against limits that only fall, and each file in the room that it claims."""
 
 import pytest
+
 from house import counts as house
 
 COUNTS = house.counts()

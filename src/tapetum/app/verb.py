@@ -1,5 +1,6 @@
 """Construction of a verb from the dataclass of its options and the function that does the work; see `tapetum.app`."""
 
+import difflib
 import inspect
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -7,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, ParamSpec, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, ParamSpec, Protocol, TypeVar, cast, get_args, get_origin
 
 from tapetum.app.values import check_values, several_fields
 from tapetum.core.addresses import has_address
@@ -113,7 +114,7 @@ class Warner(Listener):
 
     def note(self, text: str) -> None:
         """Warn."""
-        warnings.warn(text, stacklevel=7)
+        warnings.warn(text, stacklevel=2)
 
 
 class Verb(Protocol[P, OptionsIn, OutcomeOut]):
@@ -167,6 +168,7 @@ def verb(
 
         @wraps(work)
         def function(*args: P.args, **kwargs: P.kwargs) -> Outcome:
+            _refuse_unknown(work.__name__, parameters, kwargs)
             given = parameters.bind(*args, **kwargs)
             for name in several_fields(options) & given.arguments.keys():
                 if isinstance(value := given.arguments[name], str | Path):
@@ -176,13 +178,32 @@ def verb(
             check_sizes(made)
             return run(made, Warner())
 
-        function.__signature__ = parameters.replace(return_annotation=inspect.signature(work).return_annotation)  # pyright: ignore[reportAttributeAccessIssue]
+        plain = [each.replace(annotation=_plain(each.annotation)) for each in parameters.parameters.values()]
+        result = inspect.signature(work).return_annotation
+        function.__signature__ = inspect.Signature(plain, return_annotation=result)  # pyright: ignore[reportAttributeAccessIssue]
         function.options = options  # pyright: ignore[reportAttributeAccessIssue]
         function.run = run  # pyright: ignore[reportAttributeAccessIssue]
         function.counts = counts  # pyright: ignore[reportAttributeAccessIssue]
         return cast("Verb[P, Options, Outcome]", function)
 
     return decorate
+
+
+def _refuse_unknown(name: str, parameters: inspect.Signature, given: Mapping[str, Any]) -> None:
+    """Raise TypeError for a keyword that a function does not take, with the nearest that it does."""
+    for keyword in given.keys() - parameters.parameters.keys():
+        near = difflib.get_close_matches(keyword, parameters.parameters, n=1)
+        advice = f"did you mean {near[0]}?" if near else f"it takes {', '.join(parameters.parameters)}"
+        raise TypeError(f"{name}() takes no {keyword}; {advice}")
+
+
+def _plain(annotation: Any) -> Any:
+    """Strip a type of what only the command line reads, so that help() shows what a caller gives."""
+    if get_origin(annotation) is Annotated:
+        return _plain(get_args(annotation)[0])
+    if get_origin(annotation) is tuple:
+        return tuple[tuple(_plain(each) for each in get_args(annotation))]
+    return annotation
 
 
 @contextmanager

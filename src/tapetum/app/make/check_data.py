@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from tapetum.bench.data_sets.types import DataSet
 
 
-
 @dataclass(frozen=True)
 class DataCheckOptions:
     """Check a folder of the data of a published recipe: what is there, what is missing, and whether it can be read.
