@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from tapetum.app.see.image_features import image_features_of
+from tapetum.bench.image_features import image_features_of
 from tapetum.metrics.davis import DavisScores, davis_scores, joined
 from tapetum.transfer.config import PropagationConfig
 from tapetum.transfer.propagation import carry

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from odin_world import Kept, rows_of, street_things
-from tapetum.app.see.image_features import image_features_of
+from tapetum.bench.image_features import image_features_of
 from tapetum.encoders import Encoder
 from tapetum.encoders.factory import load, make
 from tapetum.systems.odin.feature_maps import cluster_metric, network_map, rgb

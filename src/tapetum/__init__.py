@@ -76,7 +76,22 @@ def load(
 
 _SYSTEMS = ("adapters", "hip", "longvideo", "odin", "paligemma", "perception_test", "pretraining", "tap", "tapnext", "tapvid3d")
 _PACKAGES = (
-    *("account", "app", "bench", "core", "data", "desk", "encoders", "hub", "layers", "metrics", "systems", "tracks", "train"),
+    *(
+        "account",
+        "app",
+        "bench",
+        "core",
+        "data",
+        "desk",
+        "encoders",
+        "hub",
+        "layers",
+        "metrics",
+        "report",
+        "systems",
+        "tracks",
+        "train",
+    ),
     *("transfer", "types", "video", "world"),
 )
 _BENCHMARKS = (

@@ -2,7 +2,7 @@
 
 The folders are the groups of `tapetum --help`: track, see, learn, score, make. A module is named after its verb, as
 `app.track.track` is. A verb that does one thing has a function of that name, which is `tapetum.track` too; a verb that does
-several is reached through its module: `tapetum.app.make.data.write`. `report` writes pages for verbs, `shell` parses and runs
+several is reached through its module: `tapetum.app.make.data.write`. `shell` parses and runs
 the command line; it finds verbs, those of `tapetum.desk` too, by one table.
 
 One pattern holds everywhere, so that no option is typed twice:

@@ -152,7 +152,7 @@ class Tracks:
 
         The result has `_repr_html_` and `save(path)`. Raises `BadInput` where the video cannot be opened or is another one.
         """
-        return import_module("tapetum.app.report.view").view_tracks(self, video)
+        return import_module("tapetum.report.view").view_tracks(self, video)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Tracks":

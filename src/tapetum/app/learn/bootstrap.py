@@ -10,10 +10,10 @@ import tyro
 
 from tapetum.app.learn.options import options
 from tapetum.app.learn.recipes import RecipeOptions, recipe_command
-from tapetum.app.report import check_report
 from tapetum.app.verb import File, Listener, Result
 from tapetum.core.jobs import Engine
 from tapetum.core.provenance import DATA, guarding_data
+from tapetum.report import check_report
 from tapetum.systems.tap.bootstrap.config import DECIDING_SCORE, RECIPES, BootstrapRun, Ingredient, without
 from tapetum.train.launch_config import Launch
 
@@ -42,7 +42,7 @@ def bootstrap(
 
     Returns None if `launch.minutes` ended before the run did. Raises BadInput for what the user can mend.
     """
-    from tapetum.app.learn.bootstrap_family import choose_family
+    from tapetum.bench.bootstrap_family import choose_family
     from tapetum.core.remote_cache import cache_of
     from tapetum.data.remote_folder import local_data, local_place
     from tapetum.systems.tap.bootstrap import run

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tapetum.app.report.curves import curves_svg, read_curves
-from tapetum.app.report.page import Column, Report, Row, write_report
 from tapetum.core.provenance import guarding_data
 from tapetum.hub.loading import load
+from tapetum.report.curves import curves_svg, read_curves
+from tapetum.report.page import Column, Report, Row, write_report
 from tapetum.systems.tap.bootstrap.footage import FootageDataset
 from tapetum.systems.tap.bootstrap.unlabelled_scores import CycleErrors, cycle_errors, grid, split
 from tapetum.video import draw_tracks

@@ -74,9 +74,9 @@ def pretrain(run: PretrainRun, launch: Launch, say: Callable[[str], None] = lamb
     `say` is told of the data and, before the first step, of FLOPs and time. Returns None if `launch.minutes` or a signal ended
     the call before the run was done. Raises BadInput for what the user can mend.
     """
-    from tapetum.app.report.curves import write_curves
     from tapetum.core.remote_cache import cache_of
     from tapetum.encoders.factory import load
+    from tapetum.report.curves import write_curves
     from tapetum.systems.pretraining import run as runs
     from tapetum.systems.pretraining.sources import read_sources
     from tapetum.train.launch import is_main

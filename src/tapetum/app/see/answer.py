@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from tapetum.app.see.answer_model import unfamiliar_remark
-from tapetum.app.see.model_remarks import describe_model, next_step
 from tapetum.app.verb import File, Listener, Result, one_text, verb
+from tapetum.bench.model_remarks import describe_model, next_step
 from tapetum.core.errors import BadInput
 from tapetum.train.launch_config import CACHE_GB
 

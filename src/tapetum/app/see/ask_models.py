@@ -13,16 +13,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tapetum.app.report import check_report
 from tapetum.app.see.jobs import Job, answer_jobs, find_jobs, is_answers, saved_rows
-from tapetum.app.see.model_remarks import next_step
 from tapetum.app.see.replies import ImageReplies, from_json, labels_of
 from tapetum.app.see.settings import SCENE_MODELS, Request, SeeSettings, with_default_model
 from tapetum.app.verb import Listener
+from tapetum.bench.model_remarks import next_step
 from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write, same_place, whole_file, write_text
 from tapetum.core.identity import Outdated
 from tapetum.core.provenance import check, protect
+from tapetum.report import check_report
 
 ANSWERS = "answers.json"
 """The file that has all answers."""

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from tapetum.app.report import check_report
 from tapetum.app.see.classify_jobs import Jobs, Source, look_at_images, looked_at, read_source
 from tapetum.app.see.classify_labels import LabelsFitted, Templates, chosen_templates, fit_labels, read_labels
 from tapetum.app.verb import File, Listener, Result, one_text, verb
@@ -16,6 +15,7 @@ from tapetum.core.batched_work import BatchedWork
 from tapetum.core.devices import find_device
 from tapetum.core.errors import BadInput
 from tapetum.core.jobs import Engine
+from tapetum.report import check_report
 from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from tapetum.app.report import check_report
 from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.core.errors import BadInput
+from tapetum.report import check_report
 from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def discover(options: DiscoverOptions, listener: Listener) -> Discovered:
     options.check()
     report = check_report(options.report)
     from tapetum.app.see.classify import image_sources
-    from tapetum.app.see.image_features import image_features_of
+    from tapetum.bench.image_features import image_features_of
     from tapetum.core.files import whole_file, whole_folder, write_text
 
     files, look, out = image_sources(options.images, "discover"), image_features_of(options.model), Path(options.out)
@@ -143,10 +143,10 @@ def _discover_all(
     import numpy as np
     from PIL import Image
 
-    from tapetum.app.report.page import report_html
     from tapetum.app.see.report import objects_report
     from tapetum.core.files import write_text
     from tapetum.data.coco import CocoImage, instance, write_instances
+    from tapetum.report.page import report_html
     from tapetum.systems.odin.objects import find_objects
     from tapetum.video.read import read_image
 

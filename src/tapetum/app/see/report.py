@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tapetum.app.report.page import Column, Report, Row, write_report
 from tapetum.app.see.replies import ImageReplies, ImageReply, draw_reply
 from tapetum.app.verb import Listener
 from tapetum.core.errors import BadInput
+from tapetum.report.page import Column, Report, Row, write_report
 from tapetum.video.types import Frame
 
 if TYPE_CHECKING:

@@ -17,7 +17,6 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from tapetum.app.report import check_report
 from tapetum.app.track.track import MODEL, SHOWN_BY, TRACKS, TrackOptions, TrackSettings, make_tracker, track_into
 from tapetum.app.track.track_files import one_file
 from tapetum.app.verb import File, Listener, Result, narrowed, verb
@@ -30,6 +29,7 @@ from tapetum.core.identity import Outdated, stamp
 from tapetum.core.jobs import gpus_for, run_jobs
 from tapetum.core.provenance import check
 from tapetum.hub.registry import weights_fingerprint
+from tapetum.report import check_report
 
 SUMMARY, TABLE = "summary.json", "videos.json"
 """What is said of a video in its folder, and of all of them beside their folders."""

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from tapetum.app.report.film import film_data
-from tapetum.app.report.page import Column, Report, Row, write_report
 from tapetum.app.verb import Listener
 from tapetum.core.errors import TapetumError
+from tapetum.report.film import film_data
+from tapetum.report.page import Column, Report, Row, write_report
 from tapetum.tracks.doubtful import Place, find_doubtful_places
 from tapetum.tracks.exchange import tracked_part
 from tapetum.types import Tracks

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from tapetum.app.report import check_report
 from tapetum.app.track.cut import CutSettings
 from tapetum.app.track.point_tasks import find_point_task
 from tapetum.app.track.show import DrawSettings, View, write_overlay
@@ -28,11 +27,12 @@ from tapetum.core.copies import place_name
 from tapetum.core.devices import check_compiler, choose_device, choose_dtype
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.files import Results, results
+from tapetum.report import check_report
 from tapetum.systems.tapvid3d.lifting import SPACE, Lifting, View3D, write_space
 from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:
-    from tapetum.app.report.view import TrackView
+    from tapetum.report.view import TrackView
     from tapetum.tracks.tracker import Tracker
     from tapetum.types import Tracks, Tracks3D
     from tapetum.video import Video
@@ -197,7 +197,7 @@ class Tracked(Result):
 
     def show(self) -> "TrackView":
         """Build a view of the tracks over the video, which a notebook shows. Raises BadInput as `Tracks.show`."""
-        from tapetum.app.report.view import view_tracks
+        from tapetum.report.view import view_tracks
 
         return view_tracks(self.tracks, self.source)
 

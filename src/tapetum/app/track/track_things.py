@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from tapetum.app.report import check_report
-from tapetum.app.see.model_remarks import describe_model, next_step
 from tapetum.app.see.replies import labels_of
 from tapetum.app.see.settings import SeeSettings, load_answerer, with_default_model
 from tapetum.app.verb import Listener, Result, count_frames, verb
+from tapetum.bench.model_remarks import describe_model, next_step
 from tapetum.core.copies import place_name
 from tapetum.core.devices import choose_device
 from tapetum.core.errors import BadInput
 from tapetum.core.files import results, same_place
+from tapetum.report import check_report
 from tapetum.systems.paligemma import prompts
 
 if TYPE_CHECKING:

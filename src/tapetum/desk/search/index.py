@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from tapetum.app.see.model_remarks import describe_model
 from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.bench.media_model import MediaModel, better_model, default_model, portable, stored_reference
+from tapetum.bench.model_remarks import describe_model
 from tapetum.core.addresses import check_address, is_address
 from tapetum.core.devices import choose_device
 from tapetum.core.errors import BadInput

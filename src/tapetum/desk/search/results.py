@@ -6,8 +6,8 @@ from pathlib import Path
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
-from tapetum.app.see.model_remarks import describe_model
 from tapetum.app.verb import Result
+from tapetum.bench.model_remarks import describe_model
 from tapetum.core.errors import hide_secrets
 
 if TYPE_CHECKING:

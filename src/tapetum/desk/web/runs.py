@@ -5,7 +5,6 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from tapetum.app.report.curves import read_curves
 from tapetum.app.score.ledger import FILE, LedgerOptions, ledger
 from tapetum.app.verb import Listener
 from tapetum.core.errors import BadInput
@@ -13,6 +12,7 @@ from tapetum.core.files import writable
 from tapetum.desk.web.answers import Refused, hide_paths
 from tapetum.desk.web.database import Database
 from tapetum.desk.web.items import PATH, file_inside
+from tapetum.report.curves import read_curves
 
 LOG = "log.jsonl"
 _POINTS = 2000

@@ -127,8 +127,8 @@ def evaluate_davis(options: DavisOptions, listener: Listener) -> DavisResult:
     options.check()
     from dataclasses import asdict
 
-    from tapetum.app.see.image_features import image_features_of
     from tapetum.bench.davis import evaluate, propagate, read_predictions, write_predictions
+    from tapetum.bench.image_features import image_features_of
     from tapetum.data.segmentation.davis import MaskedVideo, read_davis, scored_frames
 
     config = options.propagation()

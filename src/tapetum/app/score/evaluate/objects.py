@@ -92,7 +92,7 @@ def evaluate_objects(options: ObjectsOptions, listener: Listener) -> ObjectScore
     Raises BadInput for files that are missing or damaged, and for what is no encoder of images.
     """
     options.check()
-    from tapetum.app.see.image_features import image_features_of
+    from tapetum.bench.image_features import image_features_of
     from tapetum.bench.objects import coco_objects, evaluate, summary, voc_objects
 
     if options.voc is not None:

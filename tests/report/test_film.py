@@ -6,7 +6,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from tapetum.app.report.film import FilmLimits, film_data
+from tapetum.report.film import FilmLimits, film_data
 from tapetum.tracks.doubtful import Place
 from tapetum.types import Tracks
 from tapetum.video import open_video

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from tapetum.app.report.page import encode_jpeg
+from tapetum.report.page import encode_jpeg
 from tapetum.video.colours import point_colours
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tapetum.app.report.film import FilmLimits, film_data
-from tapetum.app.report.page import Report, report_html
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file, write_text
+from tapetum.report.film import FilmLimits, film_data
+from tapetum.report.page import Report, report_html
 
 if TYPE_CHECKING:
     from tapetum.types import Tracks

@@ -10,8 +10,8 @@ import pytest
 import tapetum
 from support import browser
 from support.browser import browsing
-from tapetum.app.report.view import MOST_BYTES, view_tracks
 from tapetum.core.errors import BadInput
+from tapetum.report.view import MOST_BYTES, view_tracks
 from tapetum.types import Tracks
 
 

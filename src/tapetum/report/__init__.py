@@ -2,9 +2,7 @@
 
 page        the file: a head, a film with tracks, a table that sorts and filters
 film        some frames of a video as JPEG, and tracks over them
-images      rows of classify, caption, ask, detect, segment and discover
-tracks      a video with its points, or many videos
-bootstrap   what a tracker learned from, before and after
+curves      curves of training as SVG
 view        the film alone, for notebooks
 """
 

@@ -6,8 +6,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tapetum.app.report.curves import read_curves, write_curves
 from tapetum.core.errors import BadInput
+from tapetum.report.curves import read_curves, write_curves
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -13,8 +13,8 @@ from PIL import Image
 
 from support import browser
 from support.browser import browsing
-from tapetum.app.report import page as pages
-from tapetum.app.report.page import Column, Report, Row, report_html, write_report
+from tapetum.report import page as pages
+from tapetum.report.page import Column, Report, Row, report_html, write_report
 
 NASTY = "<script>alert(1)</script>.jpg"
 COLUMNS = Column("image"), Column("class"), Column("probability", 3)

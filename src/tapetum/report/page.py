@@ -65,7 +65,7 @@ class Report:
     order: str = ""
     """What rows come first, in words."""
     film: dict[str, Any] | None = field(default=None, repr=False)
-    """Made by `tapetum.app.report.film.film_data`."""
+    """Made by `tapetum.report.film.film_data`."""
     charts: Sequence[str] = field(default=(), repr=False)
     """SVG of our own making."""
 
@@ -80,7 +80,7 @@ def write_report(path: Path, report: Report, progress: Callable[[int, int], None
 
 def report_html(report: Report, progress: Callable[[int, int], None] = lambda done, count: None) -> str:
     """Build the page; `progress` is told how many rows of how many have their images."""
-    package = __package__ or "tapetum.app.report"
+    package = __package__ or "tapetum.report"
     style = resource(package, "page.css")
     script = resource(package, "film.js") + resource(package, "table.js")
     content = {"film": report.film, "table": _table(report, progress) if report.columns else None}
