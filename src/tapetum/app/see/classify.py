@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from tapetum.app.see.classify_jobs import Jobs, Source, look_at_images, looked_at, read_source
 from tapetum.app.see.classify_labels import LabelsFitted, Templates, chosen_templates, fit_labels, read_labels
 from tapetum.app.verb import File, Listener, Result, one_text, verb
+from tapetum.bench.image_jobs import Jobs, Source, look_at_images, looked_at, read_source
 from tapetum.core.batched_work import BatchedWork
 from tapetum.core.devices import find_device
 from tapetum.core.errors import BadInput

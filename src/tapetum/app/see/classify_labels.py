@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tapetum.app.see.classify_jobs import Jobs, Source, look_at_images, looked_at, read_source
 from tapetum.app.verb import Listener, Result
+from tapetum.bench.image_jobs import Jobs, Source, look_at_images, looked_at, read_source
 from tapetum.bench.word_models import fetch_command, installed_word_model, script_remark
 from tapetum.core.batched_work import BatchedWork
 from tapetum.core.errors import BadInput

@@ -48,7 +48,7 @@ def list_media(places: Sequence[File], listener: Listener) -> list[MediaFile]:
 
     Raises BadInput where there are none, or an address cannot be listed.
     """
-    from tapetum.app.see.embed_files import files_below
+    from tapetum.bench.embed_files import files_below
 
     files: dict[str, MediaFile] = {}
     for place in places:

@@ -7,10 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tapetum.app.verb import Listener
 from tapetum.core.batched_work import BatchedWork
 from tapetum.core.errors import BadInput
 from tapetum.core.jobs import Engine, gpus_for, run_jobs
+from tapetum.core.listener import Listener
 
 if TYPE_CHECKING:
     import numpy as np

@@ -2,22 +2,19 @@
 
 import math
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tapetum.app.verb import Listener
 from tapetum.core.devices import choose_device, choose_dtype
 from tapetum.core.errors import BadInput
-
-if TYPE_CHECKING:
-    from tapetum.app.score.evaluate.paligemma import PaliGemmaEvalOptions
+from tapetum.core.listener import Listener
 
 
-def task_scores(options: "PaliGemmaEvalOptions", listener: Listener) -> dict[str, Any]:
+def task_scores(options: Any, listener: Listener) -> dict[str, Any]:
     """Score a PaliGemma, or saved answers, on a transfer task of the papers.
 
-    Gives the task, how many examples there were, `scores` (rows with name, value, low, high, count: the first is the number
-    that papers report; None for NaN; no rows where right answers are hidden), what papers report (`published`), and whether a
-    model answered or a file (`answers`).
+    `options` has the fields of `PaliGemmaEvalOptions`. Gives the task, how many examples there were, `scores` (rows with name,
+    value, low, high, count: the first is the number that papers report; None for NaN; no rows where right answers are hidden),
+    what papers report (`published`), and whether a model answered or a file (`answers`).
 
     Raises BadInput for an unknown task, files that are missing or damaged, a model that is not there, and answers that do not
     belong to the task's examples.
