@@ -37,7 +37,7 @@ from tapetum.desk.web.database import FILE, Database
 from tapetum.desk.web.hidden import HIDDEN
 from tapetum.desk.web.items import Items
 from tapetum.desk.web.projects import Projects
-from tapetum.desk.web.tracks import Tracked, TrackStore
+from tapetum.desk.web.tracks import TrackedItem, TrackStore
 from tapetum.metrics.statistics import bootstrap_interval
 from tapetum.tracks.metrics import tapvid_metrics
 from tapetum.tracks.tapvid import read_entries
@@ -127,13 +127,13 @@ class Session:
         x, y = self.truth.xy[row, frame].tolist()
         return {"x": min(max(x, 0.0), self.item.width), "y": min(max(y, 0.0), self.item.height)}
 
-    def track(self) -> Tracked:
+    def track(self) -> TrackedItem:
         """Track what is not tracked yet, as the job of the page does."""
         points = self.projects.points(self.item)
         settings = {"model": self.model, "device": None, "clicks": [point.clicks for point in points.values()]}
         track_job.work({"item": self.item.id, "settings": settings}, self.folder, Listener())
         self.item = self.items.get(self.item.id)
-        return Tracked(self.item, points, self.model, self.store)
+        return TrackedItem(self.item, points, self.model, self.store)
 
     def put_right(self, row: int, frame: int) -> int:
         """Mark a point at a frame as the truth says; returns the number of clicks."""
@@ -155,11 +155,11 @@ class Session:
         points = self.projects.points(self.item).values()
         return [(row, t) for row, point in enumerate(points) for t in range(self.item.frames) if t not in point.marks]
 
-    def listed(self, tracked: Tracked) -> list[Place]:
+    def listed(self, tracked: TrackedItem) -> list[Place]:
         """List the places of "look here next"."""
         return [(self.ids.index(place["point"]), place["frame"]) for place in find_places(tracked)]
 
-    def score(self, tracked: Tracked) -> float:
+    def score(self, tracked: TrackedItem) -> float:
         """Compute the average Jaccard."""
         scale, truth = SIDE / np.array([self.item.width, self.item.height]), self.truth
         whole = tracked.array()

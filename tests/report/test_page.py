@@ -14,10 +14,10 @@ from PIL import Image
 from support import browser
 from support.browser import browsing
 from tapetum.report import page as pages
-from tapetum.report.page import Column, Report, Row, report_html, write_report
+from tapetum.report.page import ReportPage, TableColumn, TableRow, report_html, write_report
 
 NASTY = "<script>alert(1)</script>.jpg"
-COLUMNS = Column("image"), Column("class"), Column("probability", 3)
+COLUMNS = TableColumn("image"), TableColumn("class"), TableColumn("probability", 3)
 
 
 def noise(seed: int = 0, size: tuple[int, int] = (60, 80)) -> np.ndarray:
@@ -31,8 +31,8 @@ def content(page: str) -> dict[str, Any]:
 
 
 def test_a_name_that_is_html_stays_text() -> None:
-    rows = [Row(cells=(NASTY, "cat", 0.5), doubt=0.5), Row(cells=(NASTY,), doubt=1, trouble=NASTY)]
-    page = report_html(Report(title=NASTY, lines=[NASTY], columns=COLUMNS, rows=rows, order=NASTY))
+    rows = [TableRow(cells=(NASTY, "cat", 0.5), doubt=0.5), TableRow(cells=(NASTY,), doubt=1, trouble=NASTY)]
+    page = report_html(ReportPage(title=NASTY, lines=[NASTY], columns=COLUMNS, rows=rows, order=NASTY))
     assert "<script>alert" not in page
     table = content(page)["table"]
     assert [row["cells"][0] for row in table["rows"]] == [NASTY, NASTY]
@@ -40,27 +40,27 @@ def test_a_name_that_is_html_stays_text() -> None:
 
 
 def test_nothing_is_fetched() -> None:
-    page = report_html(Report(title="a", columns=COLUMNS, rows=[Row(cells=("a", "b", 1.0), doubt=0, image=noise)]))
+    page = report_html(ReportPage(title="a", columns=COLUMNS, rows=[TableRow(cells=("a", "b", 1.0), doubt=0, image=noise)]))
     assert not re.search(r"https?:|//[a-z]+\.|@import|url\(|\ssrc=|\shref=", page)
     assert "default-src &#x27;none&#x27;" in page
 
 
 def test_the_most_doubtful_is_first_and_what_is_not_a_number_is_nothing() -> None:
-    rows = [Row(cells=(name, "c", value), doubt=doubt) for name, value, doubt in (("a", 0.9, 0.1), ("b", np.nan, 0.7))]
-    table = content(report_html(Report(title="a", columns=COLUMNS, rows=rows)))["table"]
+    rows = [TableRow(cells=(name, "c", value), doubt=doubt) for name, value, doubt in (("a", 0.9, 0.1), ("b", np.nan, 0.7))]
+    table = content(report_html(ReportPage(title="a", columns=COLUMNS, rows=rows)))["table"]
     assert [row["cells"] for row in table["rows"]] == [["b", "c", None], ["a", "c", 0.9]]
 
 
 def test_columns_without_a_value_are_left_out() -> None:
-    rows = [Row(cells=("a", None, 0.9), doubt=0), Row(cells=("b",), doubt=1, trouble="broken")]
-    table = content(report_html(Report(title="a", columns=COLUMNS, rows=rows)))["table"]
+    rows = [TableRow(cells=("a", None, 0.9), doubt=0), TableRow(cells=("b",), doubt=1, trouble="broken")]
+    table = content(report_html(ReportPage(title="a", columns=COLUMNS, rows=rows)))["table"]
     assert [column["name"] for column in table["columns"]] == ["image", "probability"]
     assert table["rows"][1]["cells"] == ["a", 0.9]
 
 
 def test_thumbnails_are_small_jpegs_and_bounded_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = [Row(cells=(str(k), "c", 0.5), doubt=-k, image=lambda k=k: noise(k, (600, 800))) for k in range(6)]
-    report = Report(title="a", columns=COLUMNS, rows=rows)
+    rows = [TableRow(cells=(str(k), "c", 0.5), doubt=-k, image=lambda k=k: noise(k, (600, 800))) for k in range(6)]
+    report = ReportPage(title="a", columns=COLUMNS, rows=rows)
     images = content(report_html(report))["table"]["images"]
     sizes = [Image.open(io.BytesIO(base64.b64decode(image))).size for image in images]
     assert sizes == [(480, 360)] * 6
@@ -75,11 +75,11 @@ def test_thumbnails_are_small_jpegs_and_bounded_in_all(monkeypatch: pytest.Monke
 def test_a_browser_opens_ten_thousand_rows_and_sorts_them(tmp_path: Path) -> None:
     thumbnails = [noise(k) for k in range(20)]
     rows = [
-        Row(cells=(f"{k:05d}{NASTY}", f"class {k % 7}", k / 10_000), doubt=k, image=lambda k=k: thumbnails[k % 20])
+        TableRow(cells=(f"{k:05d}{NASTY}", f"class {k % 7}", k / 10_000), doubt=k, image=lambda k=k: thumbnails[k % 20])
         for k in range(10_000)
     ]
-    rows.append(Row(cells=("broken.jpg",), doubt=np.inf, trouble="could not be read"))
-    path = write_report(tmp_path / "page.html", Report(title=NASTY, columns=COLUMNS, rows=rows))
+    rows.append(TableRow(cells=("broken.jpg",), doubt=np.inf, trouble="could not be read"))
+    path = write_report(tmp_path / "page.html", ReportPage(title=NASTY, columns=COLUMNS, rows=rows))
     assert path.stat().st_size < 60e6
     first = "return document.querySelector('tbody tr').textContent"
     with browsing(tmp_path) as chromium:

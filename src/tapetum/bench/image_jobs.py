@@ -20,7 +20,7 @@ Source = tuple[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Jobs:
+class ImageJobs:
     """Where images are looked at."""
 
     engine: Engine = "local"
@@ -54,7 +54,7 @@ def looked_at(_: Source, outputs: list[Any], tool: Any) -> Any:
 
 
 def look_at_images(
-    work: BatchedWork, sources: Sequence[Source], make_tool: Callable[[], Any], jobs: Jobs, listener: Listener
+    work: BatchedWork, sources: Sequence[Source], make_tool: Callable[[], Any], jobs: ImageJobs, listener: Listener
 ) -> tuple[list[Any], tuple[str, ...]]:
     """Do the work on images; returns what was made of those that can be read, in their order, and the names of the others.
 

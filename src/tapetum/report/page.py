@@ -29,7 +29,7 @@ _LEAST_SIDE = 96
 
 
 @dataclass(frozen=True)
-class Column:
+class TableColumn:
     """A column of the table."""
 
     name: str
@@ -38,7 +38,7 @@ class Column:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class TableRow:
     """A row of the table: an image, a video or a point."""
 
     cells: Sequence[str | float | None]
@@ -54,14 +54,14 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class ReportPage:
     """Content of a page."""
 
     title: str
     lines: Sequence[str] = ()
     """What is said at its head."""
-    columns: Sequence[Column] = ()
-    rows: Sequence[Row] = ()
+    columns: Sequence[TableColumn] = ()
+    rows: Sequence[TableRow] = ()
     order: str = ""
     """What rows come first, in words."""
     film: dict[str, Any] | None = field(default=None, repr=False)
@@ -70,7 +70,7 @@ class Report:
     """SVG of our own making."""
 
 
-def write_report(path: Path, report: Report, progress: Callable[[int, int], None] = lambda done, count: None) -> Path:
+def write_report(path: Path, report: ReportPage, progress: Callable[[int, int], None] = lambda done, count: None) -> Path:
     """Write the page; it appears whole or not at all. Raises BadInput where it cannot be written."""
     text = report_html(report, progress)
     with whole_file(path) as temporary:
@@ -78,7 +78,7 @@ def write_report(path: Path, report: Report, progress: Callable[[int, int], None
     return path
 
 
-def report_html(report: Report, progress: Callable[[int, int], None] = lambda done, count: None) -> str:
+def report_html(report: ReportPage, progress: Callable[[int, int], None] = lambda done, count: None) -> str:
     """Build the page; `progress` is told how many rows of how many have their images."""
     package = __package__ or "tapetum.report"
     style = resource(package, "page.css")
@@ -104,7 +104,7 @@ def encode_jpeg(image: UInt8[np.ndarray, "h w 3"], side: int, quality: int = 78)
     return out.getvalue()
 
 
-def _table(report: Report, progress: Callable[[int, int], None]) -> dict[str, Any]:
+def _table(report: ReportPage, progress: Callable[[int, int], None]) -> dict[str, Any]:
     rows = sorted(report.rows, key=lambda row: -row.doubt)
     side = next((side for most, side in SIDES.items() if len(rows) <= most), _LEAST_SIDE)
     images: list[str | None] = []
@@ -124,7 +124,7 @@ def _table(report: Report, progress: Callable[[int, int], None]) -> dict[str, An
     }
 
 
-def _row(row: Row, columns: Sequence[int]) -> dict[str, Any]:
+def _row(row: TableRow, columns: Sequence[int]) -> dict[str, Any]:
     made: dict[str, Any] = {"cells": [_cell(row.cells[k]) if k < len(row.cells) else None for k in columns]}
     if row.trouble is not None:
         made["trouble"] = writable(row.trouble)
@@ -137,7 +137,7 @@ def _cell(value: str | float | None) -> str | float | None:
     return None if value is None or not np.isfinite(value) else round(float(value), 6)
 
 
-def _body(report: Report) -> Sequence[str]:
+def _body(report: ReportPage) -> Sequence[str]:
     lines = [f"<header><h1>{escaped(writable(report.title))}</h1>"]
     lines += [f"<p>{escaped(writable(line))}</p>" for line in report.lines]
     lines += ["</header><main>"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file, write_text
 from tapetum.report.film import FilmLimits, film_data
-from tapetum.report.page import Report, report_html
+from tapetum.report.page import ReportPage, report_html
 
 if TYPE_CHECKING:
     from tapetum.types import Tracks
@@ -69,7 +69,7 @@ def view_tracks(tracks: "Tracks", source: Any) -> TrackView:
         limits = _LIMITS
         while True:
             film = film_data(part, tracks, places, limits)
-            view = TrackView(report_html(Report(title=title, lines=_lines(film, tracks), film=film)))
+            view = TrackView(report_html(ReportPage(title=title, lines=_lines(film, tracks), film=film)))
             if len(view._repr_html_().encode()) <= MOST_BYTES:
                 return view
             image_bytes, track_bytes = limits.image_bytes * 3 // 4, limits.track_bytes * 3 // 4

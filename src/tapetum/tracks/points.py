@@ -48,7 +48,7 @@ class PointRequest:
         return tuple(named.get(known, "") for known in dict.fromkeys(self.ids))
 
 
-class Row(NamedTuple):
+class PointRow(NamedTuple):
     """A point that was asked for."""
 
     where: str
@@ -95,7 +95,7 @@ def request_points(
 
         side = GRID if grid is None else grid
         laid = grid_points(side, frame, width, height) if region is None else region_points(region, side, frame, width, height)
-        rows = [Row("--grid", point) for point in laid]
+        rows = [PointRow("--grid", point) for point in laid]
     if not rows:
         raise BadInput("--query has no point; give frame, x and y as in --query 0,120.5,80")
     for row in rows:
@@ -129,13 +129,13 @@ def grid_points(side: int, frame: int, width: float, height: float) -> list[Poin
     return [(frame, x * width, y * height) for y in cells for x in cells]
 
 
-def _parse_group(group: str | Sequence[str | float]) -> list[Row]:
+def _parse_group(group: str | Sequence[str | float]) -> list[PointRow]:
     """Points of one --query: texts, or the three numbers of one point."""
     texts = [group] if isinstance(group, str) else list(group)
     if texts and all(isinstance(text, str) for text in texts):
-        return [Row(f"--query {text}", parse_point(str(text))) for text in texts]
+        return [PointRow(f"--query {text}", parse_point(str(text))) for text in texts]
     text = ",".join(f"{number}" for number in texts)
-    return [Row(f"--query {text}", parse_point(text))] if texts else []
+    return [PointRow(f"--query {text}", parse_point(text))] if texts else []
 
 
 def parse_point(text: str) -> Point:
@@ -151,7 +151,7 @@ def parse_point(text: str) -> Point:
     return t, x, y
 
 
-def read_points(path: Path) -> list[Row]:
+def read_points(path: Path) -> list[PointRow]:
     """Read points of a CSV file with the header t,x,y or x,y, where columns `name` and `id` may stand beside these.
 
     Between cells are commas, tabs, or semicolons, with which numbers may have decimal commas. Rows of one id are clicks of one
@@ -168,7 +168,7 @@ def read_points(path: Path) -> list[Row]:
         raise BadInput(f"{path} is not a csv file ({error}); give one with the header t,x,y") from error
 
 
-def _points_of(path: Path, rows: CsvRows) -> list[Row]:
+def _points_of(path: Path, rows: CsvRows) -> list[PointRow]:
     header = [name.strip().lower() for name in next(rows, [])]
     if any(header.count(name) > 1 for name in ("t", "x", "y", "name", "id")) or not {"x", "y"} <= set(header):
         raise BadInput(f"{path} begins with the header {','.join(header)[:80]!r}; it must be t,x,y (or x,y), once each")
@@ -187,7 +187,7 @@ def _points_of(path: Path, rows: CsvRows) -> list[Row]:
         called, known = unguarded(called), unguarded(known)
         if not (called.isprintable() and known.isprintable()):
             raise BadInput(f"{name} has a name or id that cannot be printed; leave out line breaks and the like")
-        points.append(Row(name, (t, x, y), called, known))
+        points.append(PointRow(name, (t, x, y), called, known))
     if not points:
         raise BadInput(f"{path} holds no points; put one on each line below the header")
     return points

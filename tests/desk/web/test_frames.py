@@ -17,7 +17,7 @@ from support.files import make_image
 from support.web_page import edit, error_of, ok, serving, track
 from tapetum.desk.web.answers import Refused
 from tapetum.desk.web.frames import Frames
-from tapetum.desk.web.items import Item
+from tapetum.desk.web.items import MediaItem
 from tapetum.video import open_video, write_video
 
 
@@ -122,7 +122,7 @@ def test_what_is_kept_is_bounded_and_decoders_too(tmp_path: Path) -> None:
     rng, frames = np.random.default_rng(0), Frames(kept_bytes=20_000)
     for number in range(7):
         path = write_video(tmp_path / f"{number}.mp4", rng.integers(0, 255, (5, 64, 64, 3), dtype=np.uint8), 10)
-        item = Item(str(number), path, path.name, str(number), "video", 5, 10.0, 64, 64)
+        item = MediaItem(str(number), path, path.name, str(number), "video", 5, 10.0, 64, 64)
         made = [frames.jpeg(item, frame) for frame in range(5)]
         assert made == [frames.jpeg(item, frame) for frame in range(5)]
     frames.pool.shutdown()
@@ -170,7 +170,7 @@ def test_many_requests_at_once_are_decoded_in_rising_order(folder: Path, monkeyp
             self.video.close()
 
     monkeypatch.setattr("tapetum.desk.web.frames.open_video", Slow)
-    frames, item = Frames(), Item("x", folder / "clip.mp4", "clip.mp4", "x", "video", 6, 10.0, 64, 48)
+    frames, item = Frames(), MediaItem("x", folder / "clip.mp4", "clip.mp4", "x", "video", 6, 10.0, 64, 48)
     with ThreadPoolExecutor(5) as pool:
         first = pool.submit(frames.jpeg, item, 3)
         opened.wait()
@@ -186,7 +186,7 @@ def test_many_requests_at_once_are_decoded_in_rising_order(folder: Path, monkeyp
 
 def test_requests_that_wait_are_let_go_when_the_server_ends(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ThreadPoolExecutor, "submit", lambda *_: None)  # no thread gets to it
-    frames, item = Frames(), Item("x", folder / "clip.mp4", "clip.mp4", "x", "video", 6, 10.0, 64, 48)
+    frames, item = Frames(), MediaItem("x", folder / "clip.mp4", "clip.mp4", "x", "video", 6, 10.0, 64, 48)
     refused: list[str] = []
 
     def ask() -> None:

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from scipy.ndimage import affine_transform
 
-from tapetum.tracks.training.clips import Joined, TrackedClip
+from tapetum.tracks.training.clips import JoinedClips, TrackedClip
 from tapetum.tracks.training.data import FEW_CLIPS, Alterations, augment
 from tapetum.tracks.training.image_clips import ImageClips, image_clip
 from tapetum.tracks.training.warping import jpeg, moving_window, random_motion, warp_frames, warp_points
@@ -141,7 +141,7 @@ def test_warped_clips_by_number_join_those_of_scenes(tmp_path: Path) -> None:
         warped[1].video[:], ImageClips(9, seed=5, source=tmp_path, part="train", frames=4)[1].video[:]
     )
     assert not np.array_equal(warped[1].xy, warped[2].xy)
-    joined = Joined(warped, ImageClips(2, seed=6, source=tmp_path, frames=4))
+    joined = JoinedClips(warped, ImageClips(2, seed=6, source=tmp_path, frames=4))
     assert len(joined) == 5
     np.testing.assert_array_equal(joined[2].xy, warped[2].xy)
     np.testing.assert_array_equal(joined[3].xy, joined.parts[1][0].xy)

@@ -12,7 +12,7 @@ from tapetum.core.errors import BadInput, MissingExtra
 from tapetum.data.textures import procedural
 from tapetum.systems.tap.training.recipes import Phase, TapNano
 from tapetum.systems.tap.training.run_scenes import TapSceneTask, train_tap_nano
-from tapetum.tracks.training.clips import Joined, open_clips
+from tapetum.tracks.training.clips import JoinedClips, open_clips
 from tapetum.train.launch_config import Launch
 from tapetum.world.bodies.files import load_episode, save_episode
 from tapetum.world.image import first_valid_start
@@ -96,7 +96,7 @@ def test_a_run_mixes_worlds(folder):
     assert sizes("both", 5) == {"SceneClips": 3, "EpisodeClips": 2}
     assert sizes("both", 10, bodies_share=0.2) == {"SceneClips": 8, "EpisodeClips": 2}
     task = TapSceneTask(replace(TINY, episodes=str(folder)), PHASE, None)
-    assert isinstance(task.dataset().clips, Joined)
+    assert isinstance(task.dataset().clips, JoinedClips)
     assert len(task.dataset().clips) == 3
     assert task.describe()["run"]["episodes"] == folder.name
     plain = TapSceneTask(replace(TINY, world="facets"), PHASE, None).describe()["run"]

@@ -10,7 +10,7 @@ import numpy as np
 from tapetum.core.provenance import guarding_data
 from tapetum.hub.loading import load
 from tapetum.report.curves import curves_svg, read_curves
-from tapetum.report.page import Column, Report, Row, write_report
+from tapetum.report.page import ReportPage, TableColumn, TableRow, write_report
 from tapetum.systems.tap.bootstrap.footage import FootageDataset
 from tapetum.systems.tap.bootstrap.unlabelled_scores import CycleErrors, cycle_errors, grid, split
 from tapetum.video import draw_tracks
@@ -23,12 +23,12 @@ CLIPS = 48
 _SIDE = 6
 """Points along each side of the grid that is tracked."""
 _COLUMNS = (
-    Column("video"),
-    Column("from frame", 0),
-    Column("median error before, px", 2),
-    Column("median error after, px", 2),
-    Column("share back within 4 px before", 2),
-    Column("share back within 4 px after", 2),
+    TableColumn("video"),
+    TableColumn("from frame", 0),
+    TableColumn("median error before, px", 2),
+    TableColumn("median error after, px", 2),
+    TableColumn("share back within 4 px before", 2),
+    TableColumn("share back within 4 px after", 2),
 )
 
 
@@ -65,8 +65,8 @@ def write_bootstrap_report(
         rows.append(_clip_row(footage, number, before, after))
         progress(done, len(chosen))
     unread = [record for record in footage.records if record["trouble"]]
-    rows += [Row(cells=(record["video"],), doubt=np.inf, trouble=record["trouble"]) for record in unread]
-    page = Report(
+    rows += [TableRow(cells=(record["video"],), doubt=np.inf, trouble=record["trouble"]) for record in unread]
+    page = ReportPage(
         title="Bootstrap of a tracker",
         lines=lines,
         columns=_COLUMNS,
@@ -77,13 +77,13 @@ def write_bootstrap_report(
     return write_report(report, page)
 
 
-def _clip_row(footage: FootageDataset, number: int, before: Any, after: Any) -> Row:
+def _clip_row(footage: FootageDataset, number: int, before: Any, after: Any) -> TableRow:
     clip, about = footage[number], footage.clips[number]
     queries = grid(clip.shape[1:], _SIDE)
     errors = [_errors(each, clip, queries).summary() for each in (before, after)]
     medians, back = ([each[key] for each in errors] for key in ("median_px", "back_within_4px"))
     tracks = after.track(clip, queries)
-    return Row(
+    return TableRow(
         cells=(about.video, about.begin, medians[0], medians[1], back[0], back[1]),
         doubt=1e6 if np.isnan(medians[1]) else medians[1] + 1 - back[1],
         image=partial(_frames, clip, tracks.xy, tracks.visible),

@@ -10,7 +10,7 @@ import tyro
 
 from tapetum.app.see.classify_labels import LabelsFitted, Templates, chosen_templates, fit_labels, read_labels
 from tapetum.app.verb import File, Listener, Result, one_text, verb
-from tapetum.bench.image_jobs import Jobs, Source, look_at_images, looked_at, read_source
+from tapetum.bench.image_jobs import ImageJobs, Source, look_at_images, looked_at, read_source
 from tapetum.core.batched_work import BatchedWork
 from tapetum.core.devices import find_device
 from tapetum.core.errors import BadInput
@@ -84,9 +84,9 @@ class ClassifyOptions:
             raise BadInput(f"--none-below is {self.none_below}; give auto, or a probability of 0 to 1")
 
     @property
-    def jobs(self) -> Jobs:
+    def jobs(self) -> ImageJobs:
         """Collect where the images are looked at."""
-        return Jobs(engine=self.engine, workers=self.workers, device=self.device)
+        return ImageJobs(engine=self.engine, workers=self.workers, device=self.device)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

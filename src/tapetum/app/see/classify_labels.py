@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tapetum.app.verb import Listener, Result
-from tapetum.bench.image_jobs import Jobs, Source, look_at_images, looked_at, read_source
+from tapetum.bench.image_jobs import ImageJobs, Source, look_at_images, looked_at, read_source
 from tapetum.bench.word_models import fetch_command, installed_word_model, script_remark
 from tapetum.core.batched_work import BatchedWork
 from tapetum.core.errors import BadInput
@@ -159,7 +159,7 @@ def fit_labels(
     none_below: "Literal['auto'] | float",
     top: int,
     listener: Listener,
-    jobs: Jobs | None = None,
+    jobs: ImageJobs | None = None,
 ) -> LabelsFitted:
     """Compare images with labels; without `jobs` in this process, on the CPU.
 
@@ -167,7 +167,7 @@ def fit_labels(
     """
     from tapetum.bench.media_model import portable
 
-    jobs = jobs or Jobs()
+    jobs = jobs or ImageJobs()
     name, encoder = load_word_model(model, jobs.device if jobs.alone else "cpu")
     listener.line(f"{name} compares images with words")
     if remark := script_remark(name, encoder, labels):

@@ -10,7 +10,7 @@ import numpy as np
 from tapetum.app.see.replies import ImageReplies, ImageReply, draw_reply
 from tapetum.app.verb import Listener
 from tapetum.core.errors import BadInput
-from tapetum.report.page import Column, Report, Row, write_report
+from tapetum.report.page import ReportPage, TableColumn, TableRow, write_report
 from tapetum.video.types import Frame
 
 if TYPE_CHECKING:
@@ -47,26 +47,26 @@ def write_classes_report(
         order = "What fits none of the labels first, then by the share."
         rows = [_label_row(each, images) for each in classified.images]
     rows += [_failed_row(name, _FAILED) for name in classified.failed]
-    named = [Column("image"), *(Column(name, 3 if k % 2 else None) for k, name in enumerate(columns))]
-    report = Report(title="What is in images", lines=[_counted(rows)], columns=named, rows=rows, order=order)
+    named = [TableColumn("image"), *(TableColumn(name, 3 if k % 2 else None) for k, name in enumerate(columns))]
+    report = ReportPage(title="What is in images", lines=[_counted(rows)], columns=named, rows=rows, order=order)
     return write_report(path, report, partial(listener.progress, "report: images"))
 
 
-def _class_row(image: "Classes", sources: Mapping[str, Any]) -> Row:
+def _class_row(image: "Classes", sources: Mapping[str, Any]) -> TableRow:
     return _ranked_row(image.path, image.names, image.probabilities.tolist(), sources, 0.0)
 
 
-def _label_row(image: "FittingLabels", sources: Mapping[str, Any]) -> Row:
+def _label_row(image: "FittingLabels", sources: Mapping[str, Any]) -> TableRow:
     names = image.names if image.fits else ("none of these", *image.names)
     shares = list(image.shares) if image.fits else [float("nan"), *image.shares]
     return _ranked_row(image.path, names, shares, sources, 0.0 if image.fits else 2.0)
 
 
-def _ranked_row(path: str, names: Sequence[str], values: Sequence[float], sources: Mapping[str, Any], doubt: float) -> Row:
+def _ranked_row(path: str, names: Sequence[str], values: Sequence[float], sources: Mapping[str, Any], doubt: float) -> TableRow:
     second = (names[1], values[1]) if len(names) > 1 else (None, None)
     best = 0.0 if np.isnan(values[0]) else values[0]
     cells = (path, names[0], values[0], *second)
-    return Row(cells=cells, doubt=doubt + 1 - best, image=partial(_image, sources[path], path))
+    return TableRow(cells=cells, doubt=doubt + 1 - best, image=partial(_image, sources[path], path))
 
 
 def write_replies_report(
@@ -83,27 +83,33 @@ def write_replies_report(
         listener: hears how far it is.
     """
     if replies.regions:
-        columns = Column("image"), Column("frame", 0), Column("things", 0), Column("labels"), Column("least score", 3)
+        columns = (
+            TableColumn("image"),
+            TableColumn("frame", 0),
+            TableColumn("things", 0),
+            TableColumn("labels"),
+            TableColumn("least score", 3),
+        )
         order = "Images in which nothing was found first, then by the least score."
         rows = [_regions_row(each, sources, frames) for each in replies.images]
     else:
-        columns = Column("image"), Column("answer"), Column("probability", 3), Column("remark")
+        columns = TableColumn("image"), TableColumn("answer"), TableColumn("probability", 3), TableColumn("remark")
         order = "The least probable answers first."
         rows = [_words_row(each, sources, frames) for each in replies.images]
     rows += [_failed_row(each["path"], each["trouble"]) for each in replies.failed]
     lines = [f"The model was told: {replies.images[0].prompt}", _counted(rows)]
-    report = Report(title=title, lines=lines, columns=columns, rows=rows, order=order)
+    report = ReportPage(title=title, lines=lines, columns=columns, rows=rows, order=order)
     return write_report(path, report, partial(listener.progress, "report: images"))
 
 
-def _words_row(reply: ImageReply, sources: Mapping[str, Any], frames: int | None) -> Row:
+def _words_row(reply: ImageReply, sources: Mapping[str, Any], frames: int | None) -> TableRow:
     remark = None if reply.ended else "cut: longer than --tokens allows"
     cells = (reply.path, reply.answer.text or "(nothing)", reply.answer.score, remark)
     doubt = 1 - reply.answer.score + (not reply.ended)
-    return Row(cells=cells, doubt=doubt, image=partial(_shown, sources.get(reply.path), reply, frames))
+    return TableRow(cells=cells, doubt=doubt, image=partial(_shown, sources.get(reply.path), reply, frames))
 
 
-def _regions_row(reply: ImageReply, sources: Mapping[str, Any], frames: int | None) -> Row:
+def _regions_row(reply: ImageReply, sources: Mapping[str, Any], frames: int | None) -> TableRow:
     scores = [] if reply.boxes.scores is None else reply.boxes.scores.tolist()
     labels = ", ".join(dict.fromkeys(filter(None, reply.boxes.labels)))
     left_out = [f"{reply.malformed} malformed"] if reply.malformed else []
@@ -112,7 +118,7 @@ def _regions_row(reply: ImageReply, sources: Mapping[str, Any], frames: int | No
     least = min(scores) if scores else None
     doubt = 2.0 if least is None else 1 - least + bool(left_out)
     cells = (reply.path, reply.frame, len(scores), text, least)
-    return Row(cells=cells, doubt=doubt, image=partial(_shown, sources.get(reply.path), reply, frames))
+    return TableRow(cells=cells, doubt=doubt, image=partial(_shown, sources.get(reply.path), reply, frames))
 
 
 def _shown(source: Any, reply: ImageReply, frames: int | None) -> Frame | None:
@@ -148,23 +154,23 @@ def write_things_report(path: Path, things: "Things", video: "Video", listener: 
         least = int(shown[boxes.scores[thing, shown].argmin()]) if len(shown) else 0
         score, share = float(boxes.scores[thing, least]), float(boxes.shown[thing].mean())
         cells = (label, share, int(boxes.detected[thing].sum()), score, least)
-        rows.append(Row(cells=cells, doubt=2 - score - share, image=partial(drawn, thing, least)))
+        rows.append(TableRow(cells=cells, doubt=2 - score - share, image=partial(drawn, thing, least)))
     columns = (
-        Column("thing"),
-        Column("share of frames", 2),
-        Column("times found", 0),
-        Column("least score", 3),
-        Column("in frame", 0),
+        TableColumn("thing"),
+        TableColumn("share of frames", 2),
+        TableColumn("times found", 0),
+        TableColumn("least score", 3),
+        TableColumn("in frame", 0),
     )
     lines = [f"{len(rows)} things through {boxes.frames} frames."]
     order = "Those that are lost most, or least sure, first; the image shows the least sure frame."
-    report = Report(title=f"Things in {video.name}", lines=lines, columns=columns, rows=rows, order=order)
+    report = ReportPage(title=f"Things in {video.name}", lines=lines, columns=columns, rows=rows, order=order)
     return write_report(path, report, partial(listener.progress, "report: things"))
 
 
 def objects_report(
     objects: Iterable[tuple[str, Sequence[float], Callable[[], Frame | None]]], failed: Sequence[str], lines: Sequence[str]
-) -> Report:
+) -> ReportPage:
     """Build the report of `tapetum discover`.
 
     Args:
@@ -176,11 +182,11 @@ def objects_report(
     for path, scores, drawn in objects:
         best = max(scores, default=None)
         cells = (Path(path).name, len(scores), best, min(scores, default=None))
-        rows.append(Row(cells=cells, doubt=2.0 if best is None else 1 - best, image=drawn))
+        rows.append(TableRow(cells=cells, doubt=2.0 if best is None else 1 - best, image=drawn))
     rows += [_failed_row(name, _FAILED) for name in failed]
-    columns = Column("image"), Column("objects", 0), Column("best score", 3), Column("least score", 3)
+    columns = TableColumn("image"), TableColumn("objects", 0), TableColumn("best score", 3), TableColumn("least score", 3)
     order = "Left the image, right what was discovered. The lowest best score first."
-    return Report(title="Objects discovered without labels", lines=lines, columns=columns, rows=rows, order=order)
+    return ReportPage(title="Objects discovered without labels", lines=lines, columns=columns, rows=rows, order=order)
 
 
 def _image(source: Any, name: str) -> Frame | None:
@@ -203,10 +209,10 @@ def _side_by_side(images: Sequence[Frame | None]) -> Frame | None:
     return np.concatenate([np.asarray(Image.fromarray(i).resize(s)) for i, s in zip(there, sizes, strict=True)], axis=1)
 
 
-def _failed_row(path: str, trouble: str) -> Row:
-    return Row(cells=(path,), doubt=np.inf, trouble=trouble)
+def _failed_row(path: str, trouble: str) -> TableRow:
+    return TableRow(cells=(path,), doubt=np.inf, trouble=trouble)
 
 
-def _counted(rows: Sequence[Row]) -> str:
+def _counted(rows: Sequence[TableRow]) -> str:
     failed = sum(row.trouble is not None for row in rows)
     return f"Rows: {len(rows)}; could not be read: {failed}." if failed else f"Rows: {len(rows)}."

@@ -11,7 +11,7 @@ import numpy as np
 from tapetum.app.verb import Listener
 from tapetum.core.errors import TapetumError
 from tapetum.report.film import film_data
-from tapetum.report.page import Column, Report, Row, write_report
+from tapetum.report.page import ReportPage, TableColumn, TableRow, write_report
 from tapetum.tracks.doubtful import Place, find_doubtful_places
 from tapetum.tracks.exchange import tracked_part
 from tapetum.types import Tracks
@@ -19,23 +19,23 @@ from tapetum.video import TrackPainter, Video, open_video
 from tapetum.video.colours import point_colours
 
 POINT_COLUMNS = (
-    Column("point"),
-    Column("look at frame", 0),
-    Column("because of"),
-    Column("forward and backward apart, px", 1),
-    Column("visible share", 2),
-    Column("mean confidence", 2),
-    Column("lowest confidence", 2),
-    Column("path, px", 0),
+    TableColumn("point"),
+    TableColumn("look at frame", 0),
+    TableColumn("because of"),
+    TableColumn("forward and backward apart, px", 1),
+    TableColumn("visible share", 2),
+    TableColumn("mean confidence", 2),
+    TableColumn("lowest confidence", 2),
+    TableColumn("path, px", 0),
 )
 VIDEO_COLUMNS = (
-    Column("video"),
-    Column("points", 0),
-    Column("frames", 0),
-    Column("visible share", 2),
-    Column("mean confidence", 2),
-    Column("doubtful places", 0),
-    Column("most doubtful"),
+    TableColumn("video"),
+    TableColumn("points", 0),
+    TableColumn("frames", 0),
+    TableColumn("visible share", 2),
+    TableColumn("mean confidence", 2),
+    TableColumn("doubtful places", 0),
+    TableColumn("most doubtful"),
 )
 _THUMBNAIL = 96
 """Pixels of the image around a point."""
@@ -71,7 +71,7 @@ def write_track_report(
     film = film_data(video, tracks, places, progress=partial(listener.progress, "report: frames"))
     if len(film["frames"]) < tracks.frames:
         lines = [*lines, f"The film shows {len(film['frames'])} of {tracks.frames} frames."]
-    report = Report(
+    report = ReportPage(
         title=f"Tracks of {video.name}",
         lines=lines,
         columns=POINT_COLUMNS,
@@ -82,7 +82,7 @@ def write_track_report(
     return write_report(path, report, partial(listener.progress, "report: points"))
 
 
-def _point_row(tracks: Tracks, point: int, place: Place | None, backward: np.ndarray | None) -> Row:
+def _point_row(tracks: Tracks, point: int, place: Place | None, backward: np.ndarray | None) -> TableRow:
     visible, confidence = tracks.visible[point], tracks.confidence[point]
     numbers = np.arange(tracks.frames) if tracks.numbers is None else tracks.numbers
     sure = np.where(visible, confidence, np.inf) if visible.any() else confidence
@@ -91,7 +91,7 @@ def _point_row(tracks: Tracks, point: int, place: Place | None, backward: np.nda
     steps = np.linalg.norm(np.diff(tracks.xy[point], axis=0), axis=1)
     look = lowest if place is None else place.frame
     name = tracks.names[point] if tracks.names is not None and tracks.names[point] else str(point)
-    return Row(
+    return TableRow(
         cells=(
             name,
             int(numbers[look]),
@@ -107,7 +107,7 @@ def _point_row(tracks: Tracks, point: int, place: Place | None, backward: np.nda
     )
 
 
-def _with_images(rows: Sequence[Row], video: Video, tracks: Tracks) -> list[Row]:
+def _with_images(rows: Sequence[TableRow], video: Video, tracks: Tracks) -> list[TableRow]:
     """Add to rows of points what is around each in the frame to look at; the video is read in one pass."""
     targets = [row.goes_to or (0, 0) for row in rows]
     images: dict[tuple[int, int], np.ndarray] = {}
@@ -141,24 +141,24 @@ def write_videos_report(path: Path, summaries: Sequence[dict[str, Any]], folders
     rows = [_video_row(summary, folder) for summary, folder in zip(summaries, folders, strict=True)]
     failed = sum(row.trouble is not None for row in rows)
     lines = [f"{len(rows) - failed} of {len(rows)} videos were tracked."]
-    report = Report(title="Tracks of many videos", lines=lines, columns=VIDEO_COLUMNS, rows=rows)
+    report = ReportPage(title="Tracks of many videos", lines=lines, columns=VIDEO_COLUMNS, rows=rows)
     return write_report(path, report, partial(listener.progress, "report: videos"))
 
 
-def _video_row(summary: dict[str, Any], folder: Path) -> Row:
+def _video_row(summary: dict[str, Any], folder: Path) -> TableRow:
     name = summary["video"]
     if "trouble" in summary:
-        return Row(cells=(name,), doubt=np.inf, trouble=summary["trouble"])
+        return TableRow(cells=(name,), doubt=np.inf, trouble=summary["trouble"])
     try:
         tracks = Tracks.load(folder / "tracks.npz")
     except TapetumError as error:
-        return Row(cells=(name,), doubt=np.inf, trouble=str(error))
+        return TableRow(cells=(name,), doubt=np.inf, trouble=str(error))
     places = find_doubtful_places(tracks, (summary["width"], summary["height"]))
     numbers = range(tracks.frames) if tracks.numbers is None else tracks.numbers.tolist()
     worst = ", ".join(f"point {p.point} in frame {numbers[p.frame]}: {p.reason}" for p in places[:1])
     visible = float(tracks.visible.mean())
     numbers_of = tracks.points, tracks.frames, visible, float(tracks.confidence.mean()), len(places)
-    return Row(
+    return TableRow(
         cells=(name, *numbers_of, worst or None),
         doubt=(1 + places[0].score if places else 0.0) + 1 - visible,
         image=partial(_three_frames, name, tracks),

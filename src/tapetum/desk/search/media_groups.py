@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tapetum.desk.search.media_index import MediaIndex
-from tapetum.desk.search.results import Group, Grouped, MomentMatch
+from tapetum.desk.search.results import Grouped, MomentMatch, PieceGroup
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +25,7 @@ _NAMES = 2
 def find_groups(
     options: "SearchOptions", index: MediaIndex, models: "Callable[[], MediaModel] | Any", listener: "Listener"
 ) -> Grouped:
-    """Group near duplicates, or divide all into clusters with names: of the tags, or of words if the model reads some."""
+    """PieceGroup near duplicates, or divide all into clusters with names: of the tags, or of words if the model reads some."""
     model = models.reference
     if options.duplicates:
         return Grouped(what="duplicates", groups=_duplicates(index, options.alike, options.count), model=model)
@@ -36,7 +36,7 @@ def find_groups(
     groups = []
     for number, (part, name) in enumerate(zip(parts, names, strict=True), 1):
         shown = tuple(_moment(piece) for piece in index.pieces(_central(index, part, options.count)))
-        groups.append(Group(name=name or f"cluster {number}", pieces=len(part), shown=shown))
+        groups.append(PieceGroup(name=name or f"cluster {number}", pieces=len(part), shown=shown))
     groups.sort(key=lambda group: -group.pieces)
     return Grouped(what="clusters", groups=tuple(groups), model=model)
 
@@ -68,7 +68,7 @@ def _central(index: MediaIndex, rows: "np.ndarray", count: int) -> "np.ndarray":
     return rows[(-vectors @ vectors.mean(0)).argsort(kind="stable")[:count]]
 
 
-def _duplicates(index: MediaIndex, alike: float, count: int) -> tuple[Group, ...]:
+def _duplicates(index: MediaIndex, alike: float, count: int) -> tuple[PieceGroup, ...]:
     """Groups of pieces of several files; seconds of one film are alike by nature."""
     groups = []
     for rows in index.duplicates(alike):
@@ -78,7 +78,7 @@ def _duplicates(index: MediaIndex, alike: float, count: int) -> tuple[Group, ...
             by_file.setdefault(piece.path, piece)
         if len(by_file) > 1:
             shown = tuple(_moment(piece) for piece in by_file.values())
-            groups.append(Group(name=f"group {len(groups) + 1}", pieces=len(by_file), shown=shown[: max(count, 2)]))
+            groups.append(PieceGroup(name=f"group {len(groups) + 1}", pieces=len(by_file), shown=shown[: max(count, 2)]))
     return tuple(groups)
 
 

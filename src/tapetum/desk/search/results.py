@@ -119,7 +119,7 @@ class Searched(Result):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Group:
+class PieceGroup:
     """Pieces that belong together."""
 
     name: str
@@ -134,7 +134,7 @@ class Grouped(Result):
 
     what: str
     """duplicates or clusters."""
-    groups: tuple[Group, ...]
+    groups: tuple[PieceGroup, ...]
     sheet: Path | None = None
     map: Path | None = None
     model: str | None = None
@@ -160,7 +160,7 @@ class Grouped(Result):
 
 
 @dataclass(frozen=True)
-class Span:
+class TimeSpan:
     """Pieces of a file that follow each other, and the best of them."""
 
     rows: tuple[int, ...]
@@ -176,7 +176,7 @@ def join_spans(
     measure: "Callable[[np.ndarray], np.ndarray]",
     base: float,
     passed: Sequence[int] = (),
-) -> list[Span]:
+) -> list[TimeSpan]:
     """Join neighbouring seconds of films into spans, in the order of the best second of each.
 
     A span grows from its best second over neighbours whose value is at least half way from `base` to the best (its width at
@@ -192,14 +192,14 @@ def join_spans(
     """
     import numpy as np
 
-    spans: list[Span] = []
+    spans: list[TimeSpan] = []
     used = set(map(int, passed))
     for row, value in zip(map(int, rows), map(float, values), strict=True):
         if row in used:
             continue
         piece = index.pieces([row])[0]
         if piece.start_s is None or piece.stop_s is None or piece.stop_s - piece.start_s > JOINED_S:
-            spans.append(Span((row,), piece, value))
+            spans.append(TimeSpan((row,), piece, value))
             continue
         film = index.rows_of(piece.path)
         fits = measure(film) >= (base + value) / 2
@@ -210,11 +210,11 @@ def join_spans(
             last += 1
         members = tuple(map(int, film[first : last + 1]))
         used.update(members)
-        spans.append(Span(members, piece, value))
+        spans.append(TimeSpan(members, piece, value))
     return spans
 
 
-def moment_of(index: "MediaIndex", span: Span, *, by_tags: bool = False) -> MomentMatch:
+def moment_of(index: "MediaIndex", span: TimeSpan, *, by_tags: bool = False) -> MomentMatch:
     """Make the moment of a span, with thumbnails of its beginning, its best second and its end."""
     ends = index.pieces(sorted({span.rows[0], span.rows[-1]}))
     shown = [ends[0], span.best, ends[-1]] if len(span.rows) > 2 else ends

@@ -4,14 +4,14 @@ from typing import Any
 
 import numpy as np
 
-from tapetum.desk.web.tracks import Tracked
+from tapetum.desk.web.tracks import TrackedItem
 from tapetum.tracks.doubtful import find_doubtful_places
 
 MOST = 200
 """Places that are listed."""
 
 
-def find_places(tracked: Tracked) -> list[dict[str, Any]]:
+def find_places(tracked: TrackedItem) -> list[dict[str, Any]]:
     """List the doubtful places of all points that are tracked: point, frame, reason, score in 0..1; most doubtful first.
 
     Frames with marks are left out: somebody has looked at them.

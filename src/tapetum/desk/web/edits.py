@@ -20,7 +20,7 @@ from typing import Any
 
 from tapetum.core.reading import parse_json
 from tapetum.desk.web.answers import Refused
-from tapetum.desk.web.items import Item
+from tapetum.desk.web.items import MediaItem
 from tapetum.video.colours import APART, position_colours
 
 MOST_POINTS = 4096
@@ -32,7 +32,7 @@ _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
 @dataclass
-class Point:
+class EditedPoint:
     """A point of a project."""
 
     id: str
@@ -58,7 +58,7 @@ class Point:
         return {"id": self.id, "name": self.name, "color": self.color, "queries": queries, "returns": sorted(self.returns)}
 
 
-Points = dict[str, Point]
+Points = dict[str, EditedPoint]
 
 
 def apply(points: Points, edit: dict[str, Any]) -> None:
@@ -66,7 +66,9 @@ def apply(points: Points, edit: dict[str, Any]) -> None:
     kind = edit["type"]
     if kind == "add":
         for each in edit["points"]:
-            points[each["id"]] = Point(each["id"], each["name"], each["color"], {each["frame"]: (each["x"], each["y"], False)})
+            points[each["id"]] = EditedPoint(
+                each["id"], each["name"], each["color"], {each["frame"]: (each["x"], each["y"], False)}
+            )
     elif kind == "clear":
         points.clear()
     elif kind == "delete":
@@ -105,7 +107,7 @@ def read_points(texts: Iterable[str]) -> Points:
     return points
 
 
-def _is_whole(number: str, point: Point) -> bool:
+def _is_whole(number: str, point: EditedPoint) -> bool:
     places = all(
         type(frame) is int and frame >= 0 and type(hidden) is bool and math.isfinite(x) and math.isfinite(y)
         for frame, (x, y, hidden) in point.marks.items()
@@ -115,7 +117,7 @@ def _is_whole(number: str, point: Point) -> bool:
     return named and _color(point.color) != "" and places and frames and bool(point.clicks)
 
 
-def read_edit(content: dict[str, Any], item: Item, points: Points) -> dict[str, Any]:
+def read_edit(content: dict[str, Any], item: MediaItem, points: Points) -> dict[str, Any]:
     """Convert an edit that was sent to what is saved.
 
     Raises Refused: 400 for what it cannot be, 404 for a point that is gone.
@@ -150,7 +152,7 @@ def read_edit(content: dict[str, Any], item: Item, points: Points) -> dict[str, 
     return {"type": "edit", "point": point.id, **changed}
 
 
-def _hide(point: Point, frame: int) -> dict[str, Any]:
+def _hide(point: EditedPoint, frame: int) -> dict[str, Any]:
     """Hide a point from a frame on; it stands where its nearest mark is."""
     if not any(at != frame for at, _, _ in point.clicks):
         raise Refused(400, "this is the only mark of the point where it is seen; mark it on another frame first, or delete it")
@@ -158,14 +160,14 @@ def _hide(point: Point, frame: int) -> dict[str, Any]:
     return {"type": "mark", "point": point.id, "frame": frame, "x": nearest[1], "y": nearest[2], "hidden": True}
 
 
-def _show(point: Point, frame: int) -> dict[str, Any]:
+def _show(point: EditedPoint, frame: int) -> dict[str, Any]:
     """End the hiding of a point at a frame."""
     if not any(first <= frame < end for first, end in point.hidden_frames(frame + 1)):
         raise Refused(400, f"nobody has hidden the point on frame {frame}; to say where it is seen, click there")
     return {"type": "show", "point": point.id, "frame": frame}
 
 
-def _grid(content: dict[str, Any], item: Item, points: Points) -> dict[str, Any]:
+def _grid(content: dict[str, Any], item: MediaItem, points: Points) -> dict[str, Any]:
     frame, rows, columns = _frame(content, item), _count(content, "rows"), _count(content, "columns")
     box = content.get("box") or [0, 0, item.width, item.height]
     if not isinstance(box, list) or len(box) != 4:
@@ -193,7 +195,7 @@ def _grid(content: dict[str, Any], item: Item, points: Points) -> dict[str, Any]
 def free_names(points: Points, base: str, count: int) -> list[str]:
     """Choose names for new points: base and a number beyond all that there are; of one alone the base, where that is free.
 
-    >>> points = {"a": Point("a", "point 4", "#ff0000"), "b": Point("b", "ball", "#ff0000")}
+    >>> points = {"a": EditedPoint("a", "point 4", "#ff0000"), "b": EditedPoint("b", "ball", "#ff0000")}
     >>> free_names(points, "point", 2), free_names(points, "ball", 1), free_names(points, "box", 1)
     (['point 5', 'point 6'], ['ball 1'], ['box'])
     """
@@ -228,14 +230,14 @@ def _color(value: Any) -> str:
     return value.lower()
 
 
-def _frame(content: dict[str, Any], item: Item) -> int:
+def _frame(content: dict[str, Any], item: MediaItem) -> int:
     frame = content.get("frame")
     if type(frame) is not int or not 0 <= frame < item.frames:
         raise Refused(400, f"frame {str(frame)[:40]} is not in {item.name}, which has frames 0 to {item.frames - 1}")
     return frame
 
 
-def _place(content: dict[str, Any], item: Item) -> dict[str, float]:
+def _place(content: dict[str, Any], item: MediaItem) -> dict[str, float]:
     x, y = _number(content, "x"), _number(content, "y")
     if not (0 <= x <= item.width and 0 <= y <= item.height):
         raise Refused(400, f"the point {x:g},{y:g} is outside the image of {item.width}x{item.height} pixels")

@@ -9,7 +9,7 @@ from tapetum.desk.web.exports import write_export
 from tapetum.desk.web.hidden import HIDDEN, make_folder
 from tapetum.desk.web.items import Items
 from tapetum.desk.web.projects import Projects
-from tapetum.desk.web.tracks import Tracked, TrackStore
+from tapetum.desk.web.tracks import TrackedItem, TrackStore
 
 PLACE = "file"
 """Folder in that of the job with the one file."""
@@ -21,7 +21,7 @@ def work(job: dict[str, Any], folder: Path, listener: Listener) -> dict[str, Any
     database = Database(folder / HIDDEN / FILE)
     try:
         item = Items(database, folder).get(job["item"])
-        tracked = Tracked(item, Projects(database).points(item), settings["model"], TrackStore(database))
+        tracked = TrackedItem(item, Projects(database).points(item), settings["model"], TrackStore(database))
         path = write_export(tracked, settings["format"], place, listener)
         return {"result": {"file": path.name, "bytes": path.stat().st_size}}
     finally:

@@ -13,7 +13,7 @@ from tapetum.app.verb import Listener
 from tapetum.core.files import plain_name, writable
 from tapetum.desk.web.answers import Refused
 from tapetum.desk.web.hidden import make_folder
-from tapetum.desk.web.tracks import Tracked
+from tapetum.desk.web.tracks import TrackedItem
 from tapetum.tracks.exchange import Layout, write_tracks
 from tapetum.video import open_video
 
@@ -36,7 +36,7 @@ DRAWN = frozenset(kind for kind, (_, layout) in FORMATS.items() if layout is Non
 _NEED_VIDEO = frozenset(("sleap", "coco", "tapvid", "mp4", "gif"))
 
 
-def write_export(tracked: Tracked, kind: str, folder: Path, listener: Listener | None = None) -> Path:
+def write_export(tracked: TrackedItem, kind: str, folder: Path, listener: Listener | None = None) -> Path:
     """Write the tracks of a project into a folder, in a format of `FORMATS`, with names; those that are drawn have colours too.
 
     Raises Refused with 400 for another format, with 409 where points are not tracked; BadInput and MissingExtra as
@@ -56,7 +56,7 @@ def write_export(tracked: Tracked, kind: str, folder: Path, listener: Listener |
         return write_tracks(tracks, path, layout, video=video)
 
 
-def export(tracked: Tracked, kind: str, place: Path) -> FileResponse:
+def export(tracked: TrackedItem, kind: str, place: Path) -> FileResponse:
     """Build the answer with the file as an attachment; it is made in `place`, and removed when it is sent.
 
     Raises as `write_export`, and Refused with 400 for what a job makes.

@@ -17,7 +17,7 @@ from itertools import chain
 from typing import Any
 
 from tapetum.desk.web.answers import Refused
-from tapetum.desk.web.items import Item
+from tapetum.desk.web.items import MediaItem
 from tapetum.video import Video, open_video
 
 QUALITY = 85
@@ -30,7 +30,7 @@ _LEAST_WIDTH = 16
 _ENDING = "the server is ending"
 
 _Key = tuple[str, int, int]
-"""Item, frame, width."""
+"""MediaItem, frame, width."""
 
 
 class Frames:
@@ -46,7 +46,7 @@ class Frames:
         """Id of the item that was looked at last."""
         self.closed = False
 
-    def jpeg(self, item: Item, frame: int, width: int | None = None) -> bytes:
+    def jpeg(self, item: MediaItem, frame: int, width: int | None = None) -> bytes:
         """Encode a frame at a width of at most that of the video. Raises Refused with 404 where there is no such frame."""
         if not 0 <= frame < item.frames:
             raise Refused(404, f"{item.name} has no frame {frame}; it has {item.frames}")
@@ -102,7 +102,7 @@ class Frames:
             reader.close()
         self._readers.clear()
 
-    def _reader(self, item: Item) -> "_Reader":
+    def _reader(self, item: MediaItem) -> "_Reader":
         with self._lock:
             reader = self._readers.pop(item.id, None)
             if reader is None or reader.item.path != item.path:  # it may have been moved
@@ -117,7 +117,7 @@ class Frames:
 class _Reader:
     """Decoder of one video."""
 
-    def __init__(self, item: Item, frames: Frames):
+    def __init__(self, item: MediaItem, frames: Frames):
         self.item, self._frames = item, frames
         self._lock = threading.Lock()
         self._video: Video | None = None

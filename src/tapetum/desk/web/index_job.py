@@ -13,7 +13,7 @@ from tapetum.desk.search.index import HIDDEN as OWN
 from tapetum.desk.web import job_files
 from tapetum.desk.web.database import FILE, Database
 from tapetum.desk.web.hidden import HIDDEN, check_plain, make_folder
-from tapetum.desk.web.items import Item, Items
+from tapetum.desk.web.items import Items, MediaItem
 from tapetum.transfer.index_database import DATABASE, read_about
 
 
@@ -62,7 +62,7 @@ def contents_file(folder: Path, model: str) -> Path:
     return check_plain(_indexes(folder) / f"{model}.json")
 
 
-def contents_of(items: list[Item]) -> list[list[str]]:
+def contents_of(items: list[MediaItem]) -> list[list[str]]:
     """List what an index is of: path and content of each file."""
     return sorted([str(item.path), item.content] for item in items)
 

@@ -33,7 +33,7 @@ UNREADABLE = "unreadable"
 
 
 @dataclass(frozen=True)
-class Item:
+class MediaItem:
     """A video or an image."""
 
     id: str
@@ -74,7 +74,7 @@ class Items:
         self._database, self._folder = database, folder
         self._looking = threading.Lock()
 
-    def look(self) -> list[Item]:
+    def look(self) -> list[MediaItem]:
         """Look at the folder and list what can be read, by name; new files get ids."""
         with self._looking:
             known = {row["path"]: row for row in self._database.rows("SELECT * FROM items ORDER BY rowid")}
@@ -82,7 +82,7 @@ class Items:
             here = [self._known(name, path, known.get(name), known, there) for name, path in there.items()]
         return [item for item in here if item is not None and item.kind != UNREADABLE]
 
-    def get(self, number: str) -> Item:
+    def get(self, number: str) -> MediaItem:
         """Get an item by its id. Raises Refused with 404 where there is none, or its file is gone or another one now."""
         row = self._database.row("SELECT * FROM items WHERE id = ?", number)
         path = None if row is None or row["kind"] == UNREADABLE else file_inside(self._folder, row["path"])
@@ -97,7 +97,7 @@ class Items:
             raise Refused(404, f"{writable(row['path'])} is another file than it was; reload the page")
         return self._item(row)
 
-    def by_path(self, path: str | Path) -> Item | None:
+    def by_path(self, path: str | Path) -> MediaItem | None:
         """Find the item of a file; None where there is none."""
         name = os.fsencode(Path(os.path.relpath(path, self._folder)).as_posix())
         row = self._database.row(f"SELECT id FROM items WHERE path = {PATH} ORDER BY rowid DESC", name)
@@ -111,11 +111,11 @@ class Items:
         with self._database.transaction():
             self._database.rows("UPDATE items SET frames = ?, times = ? WHERE id = ?", frames, times, number)
 
-    def _item(self, row: Any) -> Item:
+    def _item(self, row: Any) -> MediaItem:
         fields = {name: row[name] for name in ("id", "content", "kind", "frames", "fps", "width", "height", "times")}
-        return Item(path=self._folder / row["path"], name=writable(row["path"]), **fields)
+        return MediaItem(path=self._folder / row["path"], name=writable(row["path"]), **fields)
 
-    def _known(self, name: str, path: Path, row: Any, known: dict[str, Any], there: dict[str, Path]) -> Item | None:
+    def _known(self, name: str, path: Path, row: Any, known: dict[str, Any], there: dict[str, Path]) -> MediaItem | None:
         """The item of a file, which is entered if it is new; None where the file is gone meanwhile."""
         try:
             about = path.stat()

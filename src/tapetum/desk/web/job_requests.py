@@ -6,7 +6,7 @@ from typing import Any
 from tapetum.desk.web.answers import Refused
 from tapetum.desk.web.edits import Points
 from tapetum.desk.web.exports import DRAWN
-from tapetum.desk.web.items import Item
+from tapetum.desk.web.items import MediaItem
 from tapetum.desk.web.space import ADJUST, FILE, depth_beside
 
 BUSY = {
@@ -17,7 +17,7 @@ BUSY = {
 """What is said where a job of the kind is under way for the same video."""
 
 
-def read_job(content: dict[str, Any], item: Item, points: Points, folder: Path) -> tuple[str, dict[str, Any]]:
+def read_job(content: dict[str, Any], item: MediaItem, points: Points, folder: Path) -> tuple[str, dict[str, Any]]:
     """Read kind and settings of a job.
 
     Raises Refused: 400 for what it cannot be, 404 for points that are gone, 409 where there are no points.
@@ -32,7 +32,7 @@ def read_job(content: dict[str, Any], item: Item, points: Points, folder: Path) 
     return kind, {"track": _track, "space": _space, "export": _export}[kind](content, item, points, folder)
 
 
-def _track(content: dict[str, Any], item: Item, points: Points, folder: Path) -> dict[str, Any]:
+def _track(content: dict[str, Any], item: MediaItem, points: Points, folder: Path) -> dict[str, Any]:
     chosen = content.get("points") or list(points)
     if not isinstance(chosen, list) or not all(isinstance(each, str) for each in chosen):
         raise Refused(400, "points are no list of ids; give ids of points of this video")
@@ -41,7 +41,7 @@ def _track(content: dict[str, Any], item: Item, points: Points, folder: Path) ->
     return {"clicks": [points[each].clicks for each in chosen]}
 
 
-def _space(content: dict[str, Any], item: Item, points: Points, folder: Path) -> dict[str, Any]:
+def _space(content: dict[str, Any], item: MediaItem, points: Points, folder: Path) -> dict[str, Any]:
     depth = content.get("depth", ADJUST)
     if depth not in (ADJUST, FILE):
         raise Refused(400, f"there is no depth {str(depth)[:40]!r}; give {ADJUST} or {FILE}")
@@ -50,7 +50,7 @@ def _space(content: dict[str, Any], item: Item, points: Points, folder: Path) ->
     return {"depth": depth}
 
 
-def _export(content: dict[str, Any], item: Item, points: Points, folder: Path) -> dict[str, Any]:
+def _export(content: dict[str, Any], item: MediaItem, points: Points, folder: Path) -> dict[str, Any]:
     format_ = content.get("format")
     if not isinstance(format_, str) or format_ not in DRAWN:
         raise Refused(400, f"jobs draw {' and '.join(sorted(DRAWN))}, not {str(format_)[:40]!r}; ask for one of them")

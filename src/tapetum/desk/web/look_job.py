@@ -13,7 +13,7 @@ from tapetum.core.errors import BadInput
 from tapetum.desk.web.answers import Refused
 from tapetum.desk.web.database import FILE, Database
 from tapetum.desk.web.hidden import HIDDEN
-from tapetum.desk.web.items import Item, Items
+from tapetum.desk.web.items import Items, MediaItem
 from tapetum.desk.web.models import answer_models, choose, label_models
 from tapetum.video import open_video
 
@@ -30,7 +30,7 @@ _IMAGENET = "{}: knows the 1,000 classes of ImageNet (animals, plants, food, too
 _WORDS = "{}: compares the image with the labels; a share says which label fits best, not that it is right"
 
 
-def read_look(content: dict[str, Any], item: Item, words: str | None = None) -> dict[str, Any]:
+def read_look(content: dict[str, Any], item: MediaItem, words: str | None = None) -> dict[str, Any]:
     """Check a question that was sent: verb, frame, text, labels, model. Raises Refused with 400 for what it cannot be.
 
     `words` is an encoder of images and words that the server was given, beside those of this machine.

@@ -22,7 +22,7 @@ from tapetum.desk.web.export_job import PLACE
 from tapetum.desk.web.exports import export, send_once
 from tapetum.desk.web.frames import Frames
 from tapetum.desk.web.hidden import make_folder, open_hidden, open_plain
-from tapetum.desk.web.items import Item, Items
+from tapetum.desk.web.items import Items, MediaItem
 from tapetum.desk.web.job_requests import BUSY, read_job
 from tapetum.desk.web.jobs import FINAL, Jobs
 from tapetum.desk.web.look_job import read_look
@@ -31,7 +31,7 @@ from tapetum.desk.web.projects import Projects
 from tapetum.desk.web.runs import Runs
 from tapetum.desk.web.search import Search
 from tapetum.desk.web.space import SpaceStore, depth_beside
-from tapetum.desk.web.tracks import Tracked, TrackStore
+from tapetum.desk.web.tracks import TrackedItem, TrackStore
 from tapetum.desk.web.uploads import upload
 
 STATIC = Path(__file__).with_name("static")
@@ -90,12 +90,12 @@ class Page:
                     self.projects.note_tracked(job["item"], revision)
         self.events.send(job=job)
 
-    def _item(self, request: Request) -> Item:
+    def _item(self, request: Request) -> MediaItem:
         return self.items.get(request.path_params["item"])
 
-    def _tracked(self, request: Request) -> Tracked:
+    def _tracked(self, request: Request) -> TrackedItem:
         item = self._item(request)
-        return Tracked(item, self.projects.points(item), self.model, self.store)
+        return TrackedItem(item, self.projects.points(item), self.model, self.store)
 
     def state(self, request: Request) -> dict[str, Any]:
         """Describe the folder."""
@@ -135,9 +135,9 @@ class Page:
         """Describe the project of a video."""
         return self._project(self._item(request))
 
-    def _project(self, item: Item) -> dict[str, Any]:
+    def _project(self, item: MediaItem) -> dict[str, Any]:
         content, points = self.projects.read(item)
-        if points and not Tracked(item, points, self.model, self.store).missing:
+        if points and not TrackedItem(item, points, self.model, self.store).missing:
             content["tracked_revision"] = content["revision"]
         return {**content, "job": self.jobs.latest("track", item.id)}
 

@@ -11,7 +11,7 @@ from typing import Any
 from tapetum.desk.web.answers import Refused
 from tapetum.desk.web.database import Database
 from tapetum.desk.web.edits import Points, read_edit, read_points
-from tapetum.desk.web.items import Item
+from tapetum.desk.web.items import MediaItem
 
 
 class Projects:
@@ -20,16 +20,16 @@ class Projects:
     def __init__(self, database: Database):
         self._database = database
 
-    def points(self, item: Item) -> Points:
+    def points(self, item: MediaItem) -> Points:
         """Compute the points of a video."""
         return self._read(item)[1]
 
-    def read(self, item: Item) -> tuple[dict[str, Any], Points]:
+    def read(self, item: MediaItem) -> tuple[dict[str, Any], Points]:
         """Read a project: revision, undo, redo, tracked_revision for the page; and its points."""
         row, points = self._read(item)
         return {**row, "points": [point.as_json() for point in points.values()]}, points
 
-    def edit(self, item: Item, content: dict[str, Any]) -> int:
+    def edit(self, item: MediaItem, content: dict[str, Any]) -> int:
         """Make an edit, and save it; returns the revision. Raises Refused as `read_edit`, and with 409 where it was not made of
         the revision that it names."""
         with self._database.transaction():
@@ -43,7 +43,7 @@ class Projects:
             self._database.rows("INSERT INTO edits (item, position, edit, time) VALUES (?, ?, ?, ?)", *values)
             return self._save(item, row["revision"] + 1, position + 1)
 
-    def step(self, item: Item, direction: int) -> int:
+    def step(self, item: MediaItem, direction: int) -> int:
         """Undo (-1) or redo (1) one edit; returns the revision. Raises Refused with 409 where there is none."""
         with self._database.transaction():
             row, _ = self._read(item)
@@ -56,7 +56,7 @@ class Projects:
         with self._database.transaction():
             self._database.rows("UPDATE projects SET tracked_revision = ? WHERE item = ?", revision, item)
 
-    def _save(self, item: Item, revision: int, position: int) -> int:
+    def _save(self, item: MediaItem, revision: int, position: int) -> int:
         self._database.rows(
             "INSERT INTO projects (item, revision, position) VALUES (?, ?, ?) "
             "ON CONFLICT (item) DO UPDATE SET revision = excluded.revision, position = excluded.position",
@@ -64,7 +64,7 @@ class Projects:
         )
         return revision
 
-    def _read(self, item: Item) -> tuple[dict[str, Any], Points]:
+    def _read(self, item: MediaItem) -> tuple[dict[str, Any], Points]:
         with self._database.transaction():  # row and edits of one moment
             row = self._database.row("SELECT * FROM projects WHERE item = ?", item.id)
             edits = self._database.rows("SELECT edit FROM edits WHERE item = ? ORDER BY position", item.id)

@@ -13,7 +13,7 @@ from tapetum.desk.search.search import SearchModel, SearchOptions, find_moments
 from tapetum.desk.web import job_files
 from tapetum.desk.web.answers import Refused
 from tapetum.desk.web.index_job import contents_file, contents_of, index_folder, own_model
-from tapetum.desk.web.items import Item, Items
+from tapetum.desk.web.items import Items, MediaItem
 from tapetum.desk.web.jobs import Jobs
 from tapetum.desk.web.models import choose, remarks_on, search_models
 from tapetum.transfer.index_database import DATABASE
@@ -40,7 +40,7 @@ class Search:
         names, own = search_models(), own_model(self._folder)
         return sorted(names, key=lambda name: name != own)
 
-    def find(self, text: str, like: tuple[Item, int] | None, model: str | None) -> dict[str, Any]:
+    def find(self, text: str, like: tuple[MediaItem, int] | None, model: str | None) -> dict[str, Any]:
         """Find moments, the best first: item, start_s, stop_s, frame, cosine or probability, thumbnails (addresses of JPEGs).
 
         Where the folder has changed since the index was made, a job renews it, and is named beside the results. Raises Refused
@@ -79,7 +79,7 @@ class Search:
         return self._jobs.submit("index", None, model=model, device=self._device)
 
 
-def _example(like: tuple[Item, int] | None) -> dict[str, Any]:
+def _example(like: tuple[MediaItem, int] | None) -> dict[str, Any]:
     """The options of a frame that moments are to be like."""
     if like is None:
         return {}

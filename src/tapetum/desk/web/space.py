@@ -17,8 +17,8 @@ from jaxtyping import Float32
 
 from tapetum.core.reading import parse_json
 from tapetum.desk.web.database import Database
-from tapetum.desk.web.items import Item
-from tapetum.desk.web.tracks import Tracked
+from tapetum.desk.web.items import MediaItem
+from tapetum.desk.web.tracks import TrackedItem
 
 ADJUST, FILE = "adjust", "file"
 """Sources of depth: the tracks themselves by bundle adjustment; depth maps beside the video."""
@@ -37,7 +37,7 @@ class Space:
     """X, Y, Z and whether the point is visible and its depth known."""
     poses: Float32[np.ndarray, "t 3 4"]
 
-    def rows_of(self, tracked: Tracked) -> bytes:
+    def rows_of(self, tracked: TrackedItem) -> bytes:
         """Assemble what is sent of the points of a project."""
         row_of = {name: row for row, name in enumerate(self.signatures)}
         flat, frames = tracked.array(), self.places.shape[1]
@@ -79,7 +79,7 @@ class SpaceStore:
             )
 
 
-def depth_beside(item: Item, folder: Path) -> Path | None:
+def depth_beside(item: MediaItem, folder: Path) -> Path | None:
     """Find depth maps beside a video: clip-depth.npz, clip-depth.npy or a folder clip-depth beside clip.mp4.
 
     What leads out of the served folder is left out, and a folder with anything but maps: it may hold a network.

@@ -17,7 +17,7 @@ from tapetum.desk.web.items import Items
 from tapetum.desk.web.projects import Projects
 from tapetum.desk.web.space import FILE, Space, SpaceStore, depth_beside
 from tapetum.desk.web.track_job import features_file, open_features
-from tapetum.desk.web.tracks import Tracked, TrackStore
+from tapetum.desk.web.tracks import TrackedItem, TrackStore
 from tapetum.tracks.points import PointRequest
 from tapetum.video import open_video
 
@@ -38,7 +38,7 @@ def work(job: dict[str, Any], folder: Path, listener: Listener) -> dict[str, Any
     database = Database(place / DATABASE)
     try:
         item = Items(database, folder).get(job["item"])
-        tracked = Tracked(item, Projects(database).points(item), settings["model"], TrackStore(database))
+        tracked = TrackedItem(item, Projects(database).points(item), settings["model"], TrackStore(database))
         tracks = tracked.tracks()
         source = depth_beside(item, folder) if settings["depth"] == FILE else None
         if settings["depth"] == FILE and source is None:

@@ -16,8 +16,8 @@ from jaxtyping import Float, Float32
 
 from tapetum.desk.web.answers import Refused
 from tapetum.desk.web.database import Database
-from tapetum.desk.web.edits import MOST_POINTS, POINT, Point, Points
-from tapetum.desk.web.items import Item
+from tapetum.desk.web.edits import MOST_POINTS, POINT, EditedPoint, Points
+from tapetum.desk.web.items import MediaItem
 from tapetum.types import Tracks
 
 _MOST_BYTES = 4 << 30
@@ -26,7 +26,7 @@ _KEPT = 2 * MOST_POINTS
 """Tracks that are kept of a video."""
 
 
-class Stored(NamedTuple):
+class StoredTracks(NamedTuple):
     """A track, and how far the track back is from it."""
 
     track: Float32[np.ndarray, "t 4"]
@@ -45,7 +45,7 @@ class TrackStore:
     def __init__(self, database: Database):
         self._database = database
 
-    def read(self, item: str, signatures: Collection[str]) -> dict[str, Stored]:
+    def read(self, item: str, signatures: Collection[str]) -> dict[str, StoredTracks]:
         """Read the tracks that are there, by signature."""
         names = list(dict.fromkeys(signatures))
         marks = ",".join("?" * len(names))
@@ -55,7 +55,7 @@ class TrackStore:
         read = {}
         for name, track, backward in rows:
             back = None if backward is None else np.frombuffer(backward, "<f4")
-            read[name] = Stored(np.frombuffer(track, "<f4").reshape(-1, 4), back)
+            read[name] = StoredTracks(np.frombuffer(track, "<f4").reshape(-1, 4), back)
         return read
 
     def save(self, item: str, tracks: Mapping[str, Float[np.ndarray, "t 4"]]) -> None:
@@ -80,10 +80,10 @@ class TrackStore:
                 self._database.rows("UPDATE tracks SET backward = ? WHERE item = ? AND signature = ?", data, item, name)
 
 
-class Tracked:
+class TrackedItem:
     """The points of a project with the tracks that are there."""
 
-    def __init__(self, item: Item, points: Points, model: str, store: TrackStore):
+    def __init__(self, item: MediaItem, points: Points, model: str, store: TrackStore):
         self.item, self.points = item, list(points.values())
         self.signatures = [signature(model, item.content, point.clicks) for point in self.points]
         read = store.read(item.id, self.signatures) if self.points else {}
@@ -95,7 +95,7 @@ class Tracked:
         """Of each point; None where it is not computed yet."""
 
     @property
-    def missing(self) -> list[Point]:
+    def missing(self) -> list[EditedPoint]:
         """List the points whose tracks are not there."""
         return [point for point, stored in zip(self.points, self.stored, strict=True) if stored is None]
 

@@ -12,7 +12,7 @@ from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write
 from tapetum.desk.web.answers import Refused
 from tapetum.desk.web.hidden import make_folder
-from tapetum.desk.web.items import Item, Items
+from tapetum.desk.web.items import Items, MediaItem
 from tapetum.video import open_video
 from tapetum.video.folders import IMAGES, VIDEOS
 
@@ -22,7 +22,7 @@ _LONGEST_NAME = 120
 _MOST_NAMES = 10_000
 
 
-async def upload(request: Request, folder: Path, place: Path, items: Items, most: int) -> Item:
+async def upload(request: Request, folder: Path, place: Path, items: Items, most: int) -> MediaItem:
     """Save the body of a request as a file of the folder, under its name or one like it; never in place of another file.
 
     Raises Refused: 400 for a name or content that is no video or image, or a full disk; 413 for more than `most` bytes.
@@ -70,7 +70,7 @@ def read_name(given: str) -> str:
     return given
 
 
-def _put_in_place(part: Path, folder: Path, name: str, items: Items) -> Item:
+def _put_in_place(part: Path, folder: Path, name: str, items: Items) -> MediaItem:
     try:
         with open_video(part) as video:
             video[0]

@@ -50,7 +50,7 @@ class ClipDataset(Protocol):
     def __getitem__(self, k: int, /) -> TrackedClip: ...
 
 
-class ClipSource(Protocol):
+class TrackedClipSource(Protocol):
     """Where clips with exact tracks come from; made without arguments."""
 
     def check(self, run: SceneRun) -> None:
@@ -64,7 +64,7 @@ class ClipSource(Protocol):
         ...
 
 
-class Joined:
+class JoinedClips:
     """The clips of several collections, one after the other."""
 
     def __init__(self, *parts: ClipDataset):
@@ -137,9 +137,9 @@ def scored_clips(run: SceneRun, *, size: int = 256, frames: int = 24) -> list[Tr
 @lru_cache(maxsize=1)  # the phases of a run are checked on the same clips
 def _drawn(run: SceneRun, size: int, frames: int, content: tuple[str | None, str | None]) -> tuple[TrackedClip, ...]:
     """Draw clips; `content` tells the folders of these names from those that were there before."""
-    clips = Joined(*open_clips(run, run.checks, part="held-out", size=size, frames=frames))
+    clips = JoinedClips(*open_clips(run, run.checks, part="held-out", size=size, frames=frames))
     return tuple(clips[k] for k in range(run.checks))
 
 
-def _source(run: SceneRun) -> ClipSource:
+def _source(run: SceneRun) -> TrackedClipSource:
     return resolve_class(run.world, "clips")()

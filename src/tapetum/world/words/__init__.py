@@ -11,7 +11,7 @@ say nothing about the answers.
 from tapetum.world.words.captions import CaptionedEvent, Captions, episode_caption, event_captions, image_captions
 from tapetum.world.words.episodes import episode_candidates
 from tapetum.world.words.events import EpisodeEvents
-from tapetum.world.words.films import Film, Shot, Story, group_questions, join_films
+from tapetum.world.words.films import Film, FilmShot, Story, group_questions, join_films
 from tapetum.world.words.graph import ObjectNode, SceneGraph, scene_graph
 from tapetum.world.words.images import image_candidates
 from tapetum.world.words.names import Named, annotate_objects
@@ -24,11 +24,11 @@ __all__ = [
     "Captions",
     "EpisodeEvents",
     "Film",
+    "FilmShot",
     "Named",
     "ObjectNode",
     "SceneGraph",
     "SceneQuestion",
-    "Shot",
     "Story",
     "annotate_objects",
     "balance",

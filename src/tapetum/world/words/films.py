@@ -39,7 +39,7 @@ class Story:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shot:
+class FilmShot:
     """A part of a story, in whole seconds of it."""
 
     story: Story
@@ -51,7 +51,7 @@ class Shot:
 class Film:
     """Shots, one after the other."""
 
-    shots: tuple[Shot, ...]
+    shots: tuple[FilmShot, ...]
     anchor: int
     """Which of them stays in its place in the three films of a group."""
 
@@ -77,7 +77,7 @@ class Film:
         return tuple(parts)
 
 
-def draw_shot(story: Story, rng: np.random.Generator) -> Shot:
+def draw_shot(story: Story, rng: np.random.Generator) -> FilmShot:
     """Draw a part of a story that holds all its events, of `SHORTEST_S` seconds or more.
 
     >>> event = CaptionedEvent(start_s=1.5, stop_s=3.2, thing="the red cup", caption="The hand pushes the red cup.")
@@ -90,7 +90,7 @@ def draw_shot(story: Story, rng: np.random.Generator) -> Shot:
     last = max((event.stop_s for event in story.events), default=0.0)
     start = int(rng.integers(max(min(floor(first), end - SHORTEST_S), 0) + 1))
     least = max(min(ceil(last), end), min(start + SHORTEST_S, end))
-    return Shot(story=story, start_s=start, stop_s=int(rng.integers(least, end + 1)))
+    return FilmShot(story=story, start_s=start, stop_s=int(rng.integers(least, end + 1)))
 
 
 def join_films(stories: Sequence[Story], seed: int, number: int, shots: int) -> tuple[Film, Film, Film]:

@@ -35,7 +35,7 @@ from tapetum.systems.tap.bootstrap.footage import FootageDataset
 from tapetum.systems.tap.bootstrap.showings import FootageSamples
 from tapetum.systems.tap.bootstrap.task import BootstrapTask
 from tapetum.systems.tap.bootstrap.unlabelled_scores import check_clips, split
-from tapetum.tracks.training.clips import Joined, TrackedClip, open_clips
+from tapetum.tracks.training.clips import JoinedClips, TrackedClip, open_clips
 from tapetum.tracks.training.data import FEW_CLIPS, TapSamples
 from tapetum.tracks.training.image_clips import ImageClips
 from tapetum.tracks.training.recipes import SceneRun
@@ -74,7 +74,7 @@ class FootageTask(BootstrapTask):
         )
         cut_outs = ImageClips(run.image_clips, seed=run.seed, source=images, part=part, frames=run.frames)
         return TapSamples(
-            Joined(*scenes, cut_outs),
+            JoinedClips(*scenes, cut_outs),
             size=run.size,
             points=run.settings.points,
             seed=run.seed,

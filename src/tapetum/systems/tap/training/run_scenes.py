@@ -19,7 +19,7 @@ from tapetum.systems.tap.tracking import tracker
 from tapetum.systems.tap.training.growth import grow_network
 from tapetum.systems.tap.training.recipes import MATCHING_WEIGHT, Phase, TapNano
 from tapetum.systems.tap.training.task import TrackingTask, save_finished
-from tapetum.tracks.training.clips import Joined, TrackedClip, check_run, open_clips, scored_clips
+from tapetum.tracks.training.clips import JoinedClips, TrackedClip, check_run, open_clips, scored_clips
 from tapetum.tracks.training.data import FEW_CLIPS, TapSamples
 from tapetum.tracks.training.image_clips import ImageClips
 from tapetum.tracks.training.recipes import changed_phases, drop_later
@@ -62,7 +62,7 @@ class TapSceneTask(TrackingTask):
         scenes = open_clips(run, phase.clips, part="train", cache=run.cache, frames=self._drawn_frames())
         images = ImageClips(phase.image_clips, seed=run.seed, source=run.textures, part="train", frames=phase.frames)
         return TapSamples(
-            Joined(*scenes, images),
+            JoinedClips(*scenes, images),
             size=phase.size,
             points=phase.points,
             seed=run.seed,

@@ -16,7 +16,7 @@ from tapetum.systems.tapnext import tracker, weights
 from tapetum.systems.tapnext.model import TapNext
 from tapetum.systems.tapnext.training.recipes import DRAWN_SIZE, PAPER_LOOP, TapNextRun
 from tapetum.systems.tapnext.training.task import TapNextTask
-from tapetum.tracks.training.clips import ClipDataset, Joined, TrackedClip, check_run, open_clips, scored_clips
+from tapetum.tracks.training.clips import ClipDataset, JoinedClips, TrackedClip, check_run, open_clips, scored_clips
 from tapetum.tracks.training.image_clips import ImageClips
 from tapetum.tracks.training.kubric import KubricClips, kubric_sequences
 from tapetum.tracks.training.recipes import ClipPhase, changed_phases
@@ -88,7 +88,7 @@ def _scenes(run: TapNextRun, phases: Sequence[ClipPhase]) -> tuple[ClipsOf, Chec
             frames=frames,
             cache=None if run.cache is None else Path(run.cache) / "images",
         )
-        return Joined(*scenes, images)
+        return JoinedClips(*scenes, images)
 
     return clips, partial(scored_clips, run, size=size, frames=frames), True
 
