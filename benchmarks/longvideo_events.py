@@ -22,9 +22,9 @@ from tapetum.scenes.ordered_events import (
     make_ordered_events,
 )
 from tapetum.systems.longvideo.config import VideoConfig
-from tapetum.systems.longvideo.data import validation_number
 from tapetum.systems.longvideo.encoder import VideoEncoder
 from tapetum.systems.longvideo.inflation import continue_from
+from tapetum.systems.longvideo.world_sources import validation_number
 from tapetum.train import StepContext, Task
 
 LISTS = [*COLOURS], [*SHAPES], [*MOTIONS]

@@ -1,6 +1,6 @@
 """How far the places that a PaliGemma writes miss, when all that was before is right; and whether it looks at the thing.
 
-    python benchmarks/paligemma_places.py heldout --model paligemma-nano --limit 100 --out evidence/paligemma-nano/places.json
+    python benchmarks/paligemma_places.py heldout --model paligemma-nano-2 --limit 100 --out evidence/paligemma-nano-2/places.json
 
 `all`: after `detect all classes`; `one`: after `detect NOUN`, where there is one such thing. For each of y1, x1, y2 and x2 the
 mean distance in pixels between the likeliest place and the right one, beside that of a guess, the median of all edges.
@@ -101,7 +101,7 @@ def main() -> None:
     """Measure both kinds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("heldout", type=Path)
-    parser.add_argument("--model", default="paligemma-nano")
+    parser.add_argument("--model", default="paligemma-nano-2")
     parser.add_argument("--limit", type=int, default=100)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()

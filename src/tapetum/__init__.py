@@ -9,7 +9,7 @@ from importlib import import_module
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from tapetum.core.lazy import lazy_attributes
+from tapetum.core.lazy import lazy_attributes, register
 
 if TYPE_CHECKING:
     import torch
@@ -114,3 +114,6 @@ __getattr__ = lazy_attributes(
     {f"app.{_OTHER_HOMES.get(verb, verb)}": (verb,) for verb in _VERBS},
     {**{name: name for name in _PACKAGES}, **{name: f"systems.{name}" for name in _SYSTEMS}, "errors": "core.errors"},
 )
+
+register("clips", "ordered-events", "tapetum.systems.longvideo.world_sources:OrderedEventClips")
+register("longvideo stage", "films", "tapetum.systems.longvideo.world_sources:CachedFilmTask")

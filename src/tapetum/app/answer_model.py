@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from tapetum.app.see_settings import AUTO, MODEL, SCENE_MODELS, SeeSettings
+from tapetum.app.see_settings import AUTO, MODEL, SeeSettings
 from tapetum.app.word_models import is_here
 from tapetum.core.errors import BadInput
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tapetum.systems.paligemma.nano.familiarity import Familiarity
 
 PHOTO, CLASSIFIER = "paligemma-photo", "efficientnet-lite2"
-OF_SCENES = *SCENE_MODELS, "mcvit-nano", "mcvit-films"
+OF_SCENES = MODEL, "mcvit-films"
 """Bundled models of the world of `tapetum scenes`."""
 _MOST = 4
 """Images that are compared with the world."""

@@ -17,7 +17,7 @@ from tapetum.app.model_remarks import next_step
 from tapetum.app.replies import ImageReplies, from_json, labels_of
 from tapetum.app.report import check_report
 from tapetum.app.see_jobs import Job, answer_jobs, find_jobs, is_answers, saved_rows
-from tapetum.app.see_settings import SCENE_MODELS, Request, SeeSettings, with_default_model
+from tapetum.app.see_settings import MODEL, Request, SeeSettings, with_default_model
 from tapetum.app.verb import Listener
 from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write, same_place, whole_file, write_text
@@ -116,7 +116,7 @@ def _introduce(settings: SeeSettings, images: Any, listener: Listener) -> None:
     from tapetum.app.answer_model import PHOTO, unfamiliar_remark
     from tapetum.hub.registry import known
 
-    if settings.model in (*SCENE_MODELS, PHOTO):
+    if settings.model in (MODEL, PHOTO):
         listener.note(f"{settings.model}: {known()[settings.model].summary}")
         remarks = unfamiliar_remark(settings.model, images, settings.frames), next_step(settings.model)
         for line in filter(None, remarks):

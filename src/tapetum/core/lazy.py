@@ -38,3 +38,27 @@ def lazy_attributes(
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
     return find
+
+
+_places: dict[tuple[str, str], str] = {}
+
+
+def register(kind: str, name: str, place: str) -> None:
+    """Register something under a name of its kind: "MODULE:NAME", imported when `registered` is first asked for it.
+
+    So a part of the package can be used by those below it, which know its kind and not its module.
+    """
+    _places[kind, name] = place
+
+
+def registered(kind: str, name: str) -> Any | None:
+    """Import what is registered under a name of a kind; None where nothing is.
+
+    >>> register("root", "of two", "math:sqrt")
+    >>> registered("root", "of two")(2) == 2**0.5, registered("root", "of three")
+    (True, None)
+    """
+    if (kind, name) not in _places:
+        return None
+    module, _, attribute = _places[kind, name].partition(":")
+    return getattr(import_module(module), attribute)

@@ -182,7 +182,7 @@ class PaliGemmaTransfer:
     """With --task: what is learned, such as train+val; by default what the papers took."""
     checks: str = ""
     """Another such file or folder, on which the weights are scored; by default none are."""
-    start: str = "paligemma-nano"
+    start: str = "paligemma-nano-2"
     """Weights to begin with: a name, a file or a folder."""
     scratch: bool = False
     """Begin with random weights of the same sizes instead, to see what pre-training is worth."""
