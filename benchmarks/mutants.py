@@ -47,7 +47,7 @@ MODULES = """
     systems/longvideo/captioner systems/longvideo/consolidation systems/longvideo/encoder systems/longvideo/inflation
     systems/longvideo/stream_files systems/longvideo/layers
     systems/longvideo/losses systems/longvideo/memory
-    systems/longvideo/video_text systems/longvideo/tubelets
+    systems/longvideo/video_text
     metrics/*
     systems/odin/detcon systems/odin/feature_maps systems/odin/losses systems/odin/metrics
     systems/odin/model systems/odin/objects systems/odin/proposals

@@ -19,16 +19,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from tapetum.systems.paligemma.nano.run import train_phases
-from tapetum.systems.paligemma.recipes import Learning, Mixture, PaliGemmaStage, stage0, stage1
+from tapetum.systems.paligemma.recipes import Learning, PaliGemmaStage, TextMixture, stage0, stage1
 from tapetum.train.launch_config import Launch
 
-FIRST = Mixture(answers=5, regions=1, captions=0.2, detect_all=0.6, detect=0.6)
-MASKS = Mixture(answers=6, regions=1, captions=0.1, detect_all=0.4, detect=0.5, segment=0.4)
-COOLED = Mixture(answers=7, regions=1, captions=0.1, detect_all=0.5, detect=0.4, segment=0.2)
-PLACES = Mixture(answers=5, regions=1, captions=0.1, detect_all=1, detect=1.5, segment=0.5)
-LOOKS = Mixture(answers=2, regions=2, captions=0.1, detect_all=1, detect=4, segment=0.7)
-LAST = Mixture(answers=5, regions=1, captions=0.1, detect_all=1, detect=2, segment=0.7)
-MORE = Mixture(answers=6, regions=1, captions=0.1, detect_all=1, detect=2, segment=1)
+FIRST = TextMixture(answers=5, regions=1, captions=0.2, detect_all=0.6, detect=0.6)
+MASKS = TextMixture(answers=6, regions=1, captions=0.1, detect_all=0.4, detect=0.5, segment=0.4)
+COOLED = TextMixture(answers=7, regions=1, captions=0.1, detect_all=0.5, detect=0.4, segment=0.2)
+PLACES = TextMixture(answers=5, regions=1, captions=0.1, detect_all=1, detect=1.5, segment=0.5)
+LOOKS = TextMixture(answers=2, regions=2, captions=0.1, detect_all=1, detect=4, segment=0.7)
+LAST = TextMixture(answers=5, regions=1, captions=0.1, detect_all=1, detect=2, segment=0.7)
+MORE = TextMixture(answers=6, regions=1, captions=0.1, detect_all=1, detect=2, segment=1)
 
 
 def phases(run: Path, divide: int) -> dict[str, PaliGemmaStage]:

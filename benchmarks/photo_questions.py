@@ -39,7 +39,7 @@ from tapetum.systems.paligemma.photo.data import (
 )
 from tapetum.systems.paligemma.photo.model import PhotoPaliGemma, classifier_of, join_evidence
 from tapetum.systems.paligemma.photo.nouns import class_nouns
-from tapetum.systems.paligemma.photo.scores import Probe, Share, answer_features, commonest, probes_of, score_answers
+from tapetum.systems.paligemma.photo.scores import Probe, ShareRight, answer_features, commonest, probes_of, score_answers
 from tapetum.systems.paligemma.photo.weights import load_classifier
 
 
@@ -79,7 +79,7 @@ def look_up(model: PhotoPaliGemma, images: PhotoFeatures, probes: list[Probe]) -
     return answers
 
 
-def shown(scores: dict[str, Share]) -> dict[str, Any]:
+def shown(scores: dict[str, ShareRight]) -> dict[str, Any]:
     """Write shares as JSON values."""
     rows = {}
     for group, share in scores.items():

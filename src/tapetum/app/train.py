@@ -136,7 +136,7 @@ def _train_paligemma(
 
         return train_nano(recipe, launch, say)
     if isinstance(recipe, PaliGemmaStage):
-        from tapetum.systems.paligemma.run import train_stage
+        from tapetum.systems.paligemma.nano.stages import train_stage
 
         return train_stage(recipe, launch, say)
     from tapetum.systems.paligemma.transfer.run import train_transfer

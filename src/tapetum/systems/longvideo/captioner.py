@@ -28,7 +28,7 @@ from tapetum.core.devices import send_to_device
 from tapetum.core.errors import BadInput, check_several
 from tapetum.layers.generate import SamplingConfig, generate
 from tapetum.layers.transformer import Attention, Mlp, start_linear
-from tapetum.systems.longvideo.encoder import VideoEncoder, VideoFeatures
+from tapetum.systems.longvideo.encoder import EncodedVideo, VideoEncoder
 from tapetum.systems.longvideo.language import ByteLanguage, ForeignLanguage, make_language
 from tapetum.systems.longvideo.video_text_config import CaptionerConfig
 
@@ -41,7 +41,7 @@ class CellMeans:
         self.total: Tensor | None = None
         self.count: Tensor | None = None
 
-    def add(self, features: VideoFeatures) -> "CellMeans":
+    def add(self, features: EncodedVideo) -> "CellMeans":
         """Add the tokens of segments."""
         tokens, valid = features.tokens.flatten(1, 2), features.valid.flatten(1, 2)
         cells = features.cells.flatten(1, 2)

@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 from tapetum.core.errors import BadInput
 from tapetum.core.fields import check_fields
-from tapetum.encoders.config import check_stem
 
 Memory = Literal["joint", "streaming", "augmented", "consolidated", "compressed"]
 Consolidation = Literal["random", "coreset", "kmeans"]
@@ -124,6 +123,8 @@ class VideoConfig:
             raise BadInput(
                 f"tubelets of {self.tubelet} do not divide frames of {self.size} or segments of {self.segment_frames}; mend one"
             )
+        from tapetum.encoders.config import check_stem
+
         check_stem(self.stem, self.stem_blocks, rows, self.width)
         if self.stem == "convolutions" and (rows != columns or self.kernels):
             raise BadInput(f"a stem of convolutions wants square tubelets of one shape, not {self.tubelet}")

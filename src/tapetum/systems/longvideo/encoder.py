@@ -24,9 +24,7 @@ from torch.utils.checkpoint import checkpoint
 
 from tapetum.core.devices import all_finite, send_to_device
 from tapetum.core.errors import BadInput
-from tapetum.layers.adapter_names import AdapterNames
-from tapetum.layers.lora import add_lora
-from tapetum.layers.transformer import Block, Mlp, start_linear
+from tapetum.layers.transformer import AdapterNames, Block, Mlp, start_linear
 from tapetum.systems.longvideo.config import VideoConfig, named
 from tapetum.systems.longvideo.layers import (
     AdaptedMlp,
@@ -34,18 +32,18 @@ from tapetum.systems.longvideo.layers import (
     MemoryAttention,
     SlotPooling,
     TokenPositions,
+    Tubelets,
     attend_in_space,
     slot_means,
 )
 from tapetum.systems.longvideo.memory import MemoryBank, StreamState, draw_order
-from tapetum.systems.longvideo.tubelets import Tubelets
 
 _MASK = 1 << 20  # in place of a layer's number in the seed that chooses which tokens are dropped
 _LAST = 4  # blocks that learn with tune="last-4"
 
 
 @dataclass(frozen=True)
-class VideoFeatures:
+class EncodedVideo:
     """Features of a video, or of a segment."""
 
     tokens: Float[Tensor, "b segments n d"]
@@ -92,14 +90,14 @@ class VideoEncoder(nn.Module):
 
     if TYPE_CHECKING:
 
-        def __call__(self, video: Tensor, lengths: Tensor | None = None, samples: Any = None) -> VideoFeatures: ...
+        def __call__(self, video: Tensor, lengths: Tensor | None = None, samples: Any = None) -> EncodedVideo: ...
 
     def forward(
         self,
         video: Float[Tensor, "b t h w 3"],
         lengths: Int[Tensor, " b"] | None = None,
         samples: tuple[int, ...] | None = None,
-    ) -> VideoFeatures:
+    ) -> EncodedVideo:
         """Encode whole videos, in -1..1.
 
         Args:
@@ -118,7 +116,7 @@ class VideoEncoder(nn.Module):
         features: Float[Tensor, "b slots rows columns d"],
         lengths: Int[Tensor, " b"] | None = None,
         samples: tuple[int, ...] | None = None,
-    ) -> VideoFeatures:
+    ) -> EncodedVideo:
         """Encode whole videos from what `tubelets.compute_features` made of their frames: to the bit as a call encodes these.
 
         Arguments are those of a call, in time steps in place of frames. Where the tubelets do not learn, their features can be
@@ -134,7 +132,7 @@ class VideoEncoder(nn.Module):
 
     def _encode_segments(
         self, video: Tensor, lengths: Tensor | None, samples: tuple[int, ...] | None, embedded: bool
-    ) -> VideoFeatures:
+    ) -> EncodedVideo:
         """Encode frames, or where they are `embedded` the features of time steps, segment by segment."""
         count, step = video.shape[1], self.config.tubelet[0] if embedded else 1
         valid = None if lengths is None else _valid_frames(lengths, len(video), count)
@@ -147,7 +145,7 @@ class VideoEncoder(nn.Module):
             state, features = self._advance(state, part, part_valid, embedded, last=first + size >= count)
             parts.append(features)
         count = max(features.tokens.shape[2] for features in parts)
-        return VideoFeatures(
+        return EncodedVideo(
             torch.cat([_pad_tokens(features.tokens, count) for features in parts], 1),
             parts[-1].pooled,
             torch.cat([_pad_tokens(features.valid, count) for features in parts], 1),
@@ -175,7 +173,7 @@ class VideoEncoder(nn.Module):
             )
         return StreamState(samples=samples, frames=frames)
 
-    def step(self, state: StreamState, segment: Float[Tensor, "b t h w 3"]) -> tuple[StreamState, VideoFeatures]:
+    def step(self, state: StreamState, segment: Float[Tensor, "b t h w 3"]) -> tuple[StreamState, EncodedVideo]:
         """Encode the next segment of streams: at most `segment_frames` frames.
 
         Returns the state after it, and the features of the segment, with tokens (b, 1, n, d).
@@ -204,10 +202,10 @@ class VideoEncoder(nn.Module):
         if features.tokens.shape[2] < count:
             parts = features.tokens, features.valid, features.cells, features.slots
             tokens, valid, cells, slots = (_pad_tokens(x, count) for x in parts)
-            features = VideoFeatures(tokens, features.pooled, valid, cells, slots)
+            features = EncodedVideo(tokens, features.pooled, valid, cells, slots)
         return state, features
 
-    def encode_images(self, images: Float[Tensor, "b h w 3"]) -> VideoFeatures:
+    def encode_images(self, images: Float[Tensor, "b h w 3"]) -> EncodedVideo:
         """Encode images, by patches of their own (LongViViT, section 3.1); there is one segment."""
         if images.ndim != 4 or images.shape[-1] != 3:
             raise BadInput(f"images are {tuple(images.shape)}; give (images, rows, columns, 3) in -1..1")
@@ -218,11 +216,11 @@ class VideoEncoder(nn.Module):
         state = self.start(len(images))
         x, _ = self._encode(x, where, state, last=True)
         state, pooled = self._pool(state, x, where)
-        return VideoFeatures(x[:, None], pooled, where.valid[:, None], where.cells[:, None], where.slots[:, None])
+        return EncodedVideo(x[:, None], pooled, where.valid[:, None], where.cells[:, None], where.slots[:, None])
 
     def _advance(
         self, state: StreamState, frames: Tensor, valid: Tensor | None, embedded: bool = False, last: bool = False
-    ) -> tuple[StreamState, VideoFeatures]:
+    ) -> tuple[StreamState, EncodedVideo]:
         """Encode one segment; the last one writes no memories."""
         if self.config.checkpoint_segments and torch.is_grad_enabled() and self.training:
             return checkpoint(self._segment, state, frames, valid, embedded, last, use_reentrant=False)  # pyright: ignore[reportReturnType]
@@ -230,7 +228,7 @@ class VideoEncoder(nn.Module):
 
     def _segment(
         self, state: StreamState, frames: Tensor, valid: Tensor | None, embedded: bool, last: bool
-    ) -> tuple[StreamState, VideoFeatures]:
+    ) -> tuple[StreamState, EncodedVideo]:
         if embedded:
             whole = torch.ones(frames.shape[:2], dtype=torch.bool, device="cpu") if valid is None else valid
             x, where = self.tubelets.add_positions(frames, state.slots, self._slots(state), whole)
@@ -241,7 +239,7 @@ class VideoEncoder(nn.Module):
         x, after_blocks = self._encode(x, where, state, last)
         state = replace(after_blocks, slots=slots, segment=state.segment + 1)
         state, pooled = self._pool(state, x, where)
-        return state, VideoFeatures(x[:, None], pooled, where.valid[:, None], where.cells[:, None], where.slots[:, None])
+        return state, EncodedVideo(x[:, None], pooled, where.valid[:, None], where.cells[:, None], where.slots[:, None])
 
     def _encode(self, x: Tensor, where: TokenPositions, state: StreamState, last: bool) -> tuple[Tensor, StreamState]:
         """Apply the blocks: the output of the last norm (zeros where there is no token), and the state with new memories."""
@@ -309,6 +307,8 @@ class VideoEncoder(nn.Module):
             if config.tune == "adapters":
                 inner.mlp = AdaptedMlp(inner.mlp, config.width, config.adapter_width or max(config.width // 4, 1))
             elif config.tune == "lora":
+                from tapetum.layers.lora import add_lora
+
                 add_lora(block, config.lora_rank)
 
     def _slots(self, state: StreamState) -> int | None:

@@ -21,13 +21,13 @@ from torch import Tensor, nn
 from tapetum.encoders import byte_text
 from tapetum.scenes.words.films import FILMS, TEMPLATES
 from tapetum.systems.longvideo.data import CaptionedClip
-from tapetum.systems.longvideo.encoder import VideoFeatures
+from tapetum.systems.longvideo.encoder import EncodedVideo
 from tapetum.systems.longvideo.films import FilmClip, FilmClips, compute_features, moments_of
+from tapetum.systems.longvideo.layers import add_time_codes
 from tapetum.systems.longvideo.losses import moment_text_loss, option_loss
 from tapetum.systems.longvideo.recipes import VideoTextRun
 from tapetum.systems.longvideo.streaming import similarity_scores
 from tapetum.systems.longvideo.task import VideoTextTask, pad_clips, padded_lengths, scale_pixels
-from tapetum.systems.longvideo.tubelets import add_time_codes
 from tapetum.systems.longvideo.video_text import VideoText
 from tapetum.train import StepContext
 
@@ -136,7 +136,7 @@ class FilmTask(VideoTextTask):
         vectors = model.embed_moments(self._encode(model, clip, grey)).flatten(1, 2)[0]
         return vectors[vectors.any(-1)]
 
-    def _encode(self, model: VideoText, clip: FilmClip, grey: bool = False) -> VideoFeatures:
+    def _encode(self, model: VideoText, clip: FilmClip, grey: bool = False) -> EncodedVideo:
         if clip.features is None:
             frames = np.full_like(clip.frames, 128) if grey else clip.frames
             return model.video(scale_pixels(torch.from_numpy(frames[None]).to(model.log_scale.device)))

@@ -28,8 +28,7 @@ from tapetum.encoders.vit import ViT
 from tapetum.layers.patches import ConvolutionalStem, ImagePatches, TubeletStem, VideoTubelets, inflate_weight, interpolate
 from tapetum.systems.longvideo.config import VideoConfig, named
 from tapetum.systems.longvideo.encoder import VideoEncoder
-from tapetum.systems.longvideo.layers import FactorisedBlock
-from tapetum.systems.longvideo.tubelets import Tubelets, stretch
+from tapetum.systems.longvideo.layers import FactorisedBlock, Tubelets, stretch
 from tapetum.systems.longvideo.video_text import VideoText
 
 _Model = TypeVar("_Model", VideoEncoder, VideoText)

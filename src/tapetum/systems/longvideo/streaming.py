@@ -22,7 +22,7 @@ from tapetum.encoders.embed import EmbeddedPiece
 from tapetum.encoders.features import check_finite
 from tapetum.layers.cpu import speed_up
 from tapetum.systems.longvideo.captioner import Captioner
-from tapetum.systems.longvideo.encoder import VideoFeatures
+from tapetum.systems.longvideo.encoder import EncodedVideo
 from tapetum.systems.longvideo.stream_files import StreamStore
 from tapetum.systems.longvideo.video_text import VideoText, tokenize
 from tapetum.video import Video, open_video
@@ -105,7 +105,7 @@ StreamingModel = VideoText | Captioner
 
 def stream_features(
     model: StreamingModel, video: Video, selection: FrameSelection | None = None, store: StreamStore | None = None
-) -> Iterator[tuple[float, float, VideoFeatures]]:
+) -> Iterator[tuple[float, float, EncodedVideo]]:
     """Encode a video segment by segment: beginning and end of each in seconds, and its features.
 
     `store` saves the state after each segment, and may have one to go on from.
@@ -147,7 +147,7 @@ def stream_passages(
 
 
 @full_precision()
-def make_passage(model: VideoText, start: float, stop: float, features: VideoFeatures) -> Passage:
+def make_passage(model: VideoText, start: float, stop: float, features: EncodedVideo) -> Passage:
     """Make a passage of the features of a segment of a stream, or of a whole video."""
     if features.tokens.shape[1] > 1 or model.config.video.memory == "joint":
         whole = model.embed_pooled(features.pooled)[0].float().cpu().numpy()
@@ -228,7 +228,7 @@ def similarity_scores(
     return np.logaddexp.reduce(scale * cosines, axis=1) / scale if len(vectors) > 1 else cosines[:, 0]
 
 
-class OptionScorer:
+class VideoOptionScorer:
     """Scores the options of a question passage by passage, in constant memory."""
 
     def __init__(self, model: VideoText, question: str, options: Sequence[str]):

@@ -19,10 +19,11 @@ from tapetum.systems.paligemma.nano import run as nano_run
 from tapetum.systems.paligemma.nano.dense_task import CELL
 from tapetum.systems.paligemma.nano.recipes import RECIPES, NanoRun
 from tapetum.systems.paligemma.nano.run import train_nano, train_phases
+from tapetum.systems.paligemma.nano.run_plan import plan_run
 from tapetum.systems.paligemma.nano.scene_images import SceneFolder
+from tapetum.systems.paligemma.nano.stages import texts_of
 from tapetum.systems.paligemma.recipes import PaliGemmaStage
-from tapetum.systems.paligemma.run import TOKENIZER, TrainedPaliGemma, texts_of
-from tapetum.systems.paligemma.run_plan import plan_run
+from tapetum.systems.paligemma.run import TOKENIZER, TrainedPaliGemma
 from tapetum.systems.paligemma.tokens import Tokens
 from tapetum.train.launch_config import Launch
 

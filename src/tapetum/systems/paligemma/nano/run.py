@@ -8,8 +8,9 @@ import torch
 from tapetum.core.files import whole_file
 from tapetum.systems.paligemma import weights
 from tapetum.systems.paligemma.nano.recipes import NanoRun
+from tapetum.systems.paligemma.nano.stages import train_stage
 from tapetum.systems.paligemma.recipes import PaliGemmaStage
-from tapetum.systems.paligemma.run import TOKENIZER, TrainedPaliGemma, train_stage
+from tapetum.systems.paligemma.run import TOKENIZER, TrainedPaliGemma
 from tapetum.systems.paligemma.tokens import Tokens
 from tapetum.train.launch import is_main
 from tapetum.train.launch_config import Launch

@@ -42,7 +42,7 @@ class Probe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Share:
+class ShareRight:
     """A share of right answers."""
 
     right: int
@@ -57,7 +57,7 @@ class Share:
     def interval(self) -> tuple[float, float]:
         """Compute Wilson's interval of 95 %.
 
-        >>> [round(end, 3) for end in Share(right=8, count=10).interval]
+        >>> [round(end, 3) for end in ShareRight(right=8, count=10).interval]
         [0.49, 0.943]
         """
         n, z = max(self.count, 1), 1.959964
@@ -116,17 +116,17 @@ def probes_of(nouns: Sequence[Nouns], seed: int = 0) -> list[Probe]:
     return probes
 
 
-def score_answers(probes: Sequence[Probe], answers: Sequence[str]) -> dict[str, Share]:
+def score_answers(probes: Sequence[Probe], answers: Sequence[str]) -> dict[str, ShareRight]:
     """Count the right answers of each group."""
     marks: dict[str, list[bool]] = {}
     for probe, answer in zip(probes, answers, strict=True):
         marks.setdefault(probe.group, []).append(probe.right(answer))
-    return {group: Share(right=sum(each), count=len(each)) for group, each in marks.items()}
+    return {group: ShareRight(right=sum(each), count=len(each)) for group, each in marks.items()}
 
 
-def commonest(probes: Sequence[Probe], candidates: Sequence[str] | None = None) -> dict[str, Share]:
+def commonest(probes: Sequence[Probe], candidates: Sequence[str] | None = None) -> dict[str, ShareRight]:
     """Score the best answer that is the same for every image: of nouns, kinds, yes and no."""
-    best: dict[str, Share] = {}
+    best: dict[str, ShareRight] = {}
     for candidate in candidates or (*askable(), "yes", "no", "object"):
         for group, share in score_answers(probes, [candidate] * len(probes)).items():
             best[group] = max(best.get(group, share), share, key=lambda each: each.right)
@@ -152,7 +152,7 @@ def answer_features(
 
 def score_features(
     model: PhotoPaliGemma, tokens: Tokens, features: Float32[np.ndarray, "n t f"], nouns: Sequence[Nouns]
-) -> dict[str, Share]:
+) -> dict[str, ShareRight]:
     """Score a model on images of which the features are known."""
     probes = probes_of(nouns)
     return score_answers(probes, answer_features(model, tokens, features, probes))
