@@ -54,7 +54,7 @@ MODULES = """
     systems/odin/regions systems/odin/task
     systems/paligemma/official/join systems/paligemma/locations systems/paligemma/losses
     systems/paligemma/masks/codec systems/paligemma/model systems/paligemma/transfer/noise
-    systems/paligemma/images systems/paligemma/transfer/box_scores systems/paligemma/transfer/scores
+    systems/paligemma/images systems/paligemma/transfer/scores
     systems/perception_test/scores/* systems/perception_test/localiser/decode systems/perception_test/localiser/model
     systems/perception_test/localiser/task
     systems/pretraining/heads systems/pretraining/losses systems/pretraining/methods/* systems/pretraining/task

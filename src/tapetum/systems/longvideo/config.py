@@ -22,14 +22,6 @@ Pooling = Literal["mean", "attention", "late"]
 Kernel = tuple[tuple[int, int, int], tuple[int, int, int]]
 """Frames, rows and columns of a tubelet, and its steps."""
 
-TUBEVIT: tuple[Kernel, ...] = (
-    ((8, 8, 8), (16, 32, 32)),
-    ((16, 4, 4), (16, 32, 32)),
-    ((4, 12, 12), (16, 32, 32)),
-    ((1, 16, 16), (16, 16, 16)),
-)
-"""Four shapes after TubeViT (arXiv 2212.03229, section 3.2), with steps that suit segments of 16 frames."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class VideoConfig:
@@ -48,7 +40,7 @@ class VideoConfig:
     tubelet: tuple[int, int, int] = (2, 16, 16)
     """Frames, rows and columns of a token; (4, 16, 16) and (2, 32, 32) are the coarse ones of LongViViT's study."""
     kernels: tuple[Kernel, ...] = ()
-    """Tubelets of several shapes instead (such as `TUBEVIT`), with fixed sine positions; none: `tubelet` alone."""
+    """Tubelets of several shapes instead, with fixed sine positions, as TubeViT (arXiv 2212.03229); none: `tubelet` alone."""
     stem: Literal["patch", "convolutions"] = "patch"
     """What makes a tubelet a token: a linear layer, or convolutions (arXiv 2106.14881), whose batch norms stay as they are."""
     stem_blocks: int = 0
