@@ -15,10 +15,9 @@ from tapetum.data.entries import write_lines
 from tapetum.encoders import byte_text
 from tapetum.scenes.words import CaptionedEvent, join_films
 from tapetum.systems import longvideo
+from tapetum.systems.longvideo.film_losses import add_time_codes, moment_text_loss, option_loss
 from tapetum.systems.longvideo.film_task import FilmTask, near_moments
 from tapetum.systems.longvideo.films import FilmClip, FilmClips, moments_of, read_stories, write_features
-from tapetum.systems.longvideo.layers import add_time_codes
-from tapetum.systems.longvideo.losses import moment_text_loss, option_loss
 from tapetum.systems.longvideo.recipes import VideoTextRun, recipe
 from tapetum.systems.longvideo.run import train_longvideo
 from tapetum.systems.longvideo.streaming import (

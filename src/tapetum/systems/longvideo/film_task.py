@@ -2,9 +2,9 @@
 
     loss = (questions of whole films, each with its three answers + words of what happens, which find their moment) / 2
 
-The first is `losses.option_loss`: all questions of a film, whose wrong answers are things of the same film, so that only who
+The first is `option_loss`: all questions of a film, whose wrong answers are things of the same film, so that only who
 knows when they were there is right. The moment that fits an answer best counts (`streaming.similarity_scores`), in place of the
-mean of the film, as MC-ViT compares. The second is `losses.moment_text_loss`: what happens must be told from other moments of
+mean of the film, as MC-ViT compares. The second is `moment_text_loss`: what happens must be told from other moments of
 all films of the step, so that `tapetum search` finds it. A question with its right answer is one of these texts;
 without that the first loss did not fall (docs/models/mcvit-films.md).
 """
@@ -22,9 +22,8 @@ from tapetum.encoders import byte_text
 from tapetum.scenes.words.films import FILMS, TEMPLATES
 from tapetum.systems.longvideo.data import CaptionedClip
 from tapetum.systems.longvideo.encoder import EncodedVideo
+from tapetum.systems.longvideo.film_losses import add_time_codes, moment_text_loss, option_loss
 from tapetum.systems.longvideo.films import FilmClip, FilmClips, compute_features, moments_of
-from tapetum.systems.longvideo.layers import add_time_codes
-from tapetum.systems.longvideo.losses import moment_text_loss, option_loss
 from tapetum.systems.longvideo.recipes import VideoTextRun
 from tapetum.systems.longvideo.streaming import similarity_scores
 from tapetum.systems.longvideo.task import VideoTextTask, pad_clips, padded_lengths, scale_pixels

@@ -289,21 +289,6 @@ class Tubelets(nn.Module):
         return torch.cat(tokens, 1), TokenPositions(slot, torch.zeros_like(slot), torch.cat(valid, 1), None)
 
 
-@torch.no_grad()
-def add_time_codes(positions: Float[Tensor, "slots rows columns d"], deviation: float = 0.2) -> bool:
-    """Add sines of time to a table that is (nearly) alike in all time steps, as inflation leaves it; returns whether it was.
-
-    Such a network does not know in which order anything happened. `deviation` is that of the codes; positions of the bundled
-    networks have 0.7.
-    """
-    if (positions - positions.mean(0)).std() > 0.02 * positions.std():
-        return False
-    slots, width = len(positions), positions.shape[-1]
-    codes = sine_1d(torch.arange(slots), width // 2 * 2, wavelength=2.0 * slots) * 2**0.5 * deviation
-    positions[..., : codes.shape[1]] += codes[:, None, None].to(positions)
-    return True
-
-
 def stretch(positions: Float[Tensor, "slots rows columns d"], slots: int) -> Float[Tensor, "slots2 rows columns d"]:
     """Stretch a table of positions linearly in time."""
     flat = positions.flatten(1).T[None]

@@ -211,7 +211,11 @@ class Answerer:
         things: Sequence[str] | None = None,
     ) -> ParsedRegions:
         """Read boxes, and with `masks` masks, in an answer, in pixels of an image of this size; with `things`, theirs only."""
-        pairs = zip(reply.ids, reply.log_probabilities, strict=False)
-        places = [math.exp(min(0.0, p)) for k, p in pairs if self.tokens.is_location(k) or self.tokens.is_segment(k)]
         unpack: Any = self.codec.unpack if masks else None
-        return keep_requested(parse(reply.text, width, height, unpack, reading=reading, chances=places), things)
+        chances = self.chances(reply)
+        return keep_requested(parse(reply.text, width, height, unpack, reading=reading, chances=chances), things)
+
+    def chances(self, reply: Reply) -> list[float]:
+        """Compute the probability of each token of a location or mask in an answer."""
+        pairs = zip(reply.ids, reply.log_probabilities, strict=False)
+        return [math.exp(min(0.0, p)) for k, p in pairs if self.tokens.is_location(k) or self.tokens.is_segment(k)]

@@ -128,8 +128,7 @@ def save_trained(result: FitResult, out: Path, task: PaliGemmaTask) -> TrainedPa
     path = out / "model.safetensors"
     if is_main():
         weights.save(model, path, tokenizer=task.tokens.identity)  # pyright: ignore[reportArgumentType]
-        with whole_file(out / TOKENIZER) as temporary:
-            temporary.write_bytes(task.tokens.model)
+        task.tokens.save(out / TOKENIZER)
     return TrainedPaliGemma(path, task.evaluate(model, result.step))
 
 

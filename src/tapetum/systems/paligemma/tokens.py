@@ -164,9 +164,13 @@ class Tokens:
                 f"cannot learn {vocabulary} pieces from these lines ({why}); give another number, or more text"
             ) from None
         tokens = cls(made.getvalue())
-        with whole_file(path) as temporary:
-            temporary.write_bytes(tokens.model)
+        tokens.save(path)
         return tokens
+
+    def save(self, path: str | Path) -> None:
+        """Write the SentencePiece model."""
+        with whole_file(path) as temporary:
+            temporary.write_bytes(self.model)
 
     def __len__(self) -> int:
         return self.size

@@ -3,7 +3,7 @@
 Sources: PaliGemma, table 1 (arXiv 2407.07726; one run, answers of test servers), PaliGemma 2, table 13 and section 4
 (2412.03555; means of five runs, often on validation splits, "val"), and at 896 pixels Gemma 3 (2503.19786, table 12).
 
-Each line of `results.txt` has a task, a model, and the numbers at 224, 448 and 896 pixels, in hundredths; parts and splits follow
+A line of `results.txt` has a task, a model, and numbers at 224, 448 and 896 pixels, in hundredths; parts and splits follow
 each other. Unusual: PaliGemma 2 compares its VizWiz on val with the first one's on a server, which on val has the same 76.4.
 """
 

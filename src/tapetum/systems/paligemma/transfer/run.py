@@ -11,7 +11,6 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
-from tapetum.core.files import whole_file
 from tapetum.hub.loading import header_of
 from tapetum.hub.registry import known, resolve
 from tapetum.layers.cpu import is_quantised
@@ -73,8 +72,7 @@ def train_transfer(run: PaliGemmaTransfer, launch: Launch, say: Callable[[str], 
     path = launch.out / "model.safetensors"
     if is_main():
         weights.save(model, path, tokenizer=tokens.identity)  # pyright: ignore[reportArgumentType]
-        with whole_file(launch.out / TOKENIZER) as temporary:
-            temporary.write_bytes(tokens.model)
+        tokens.save(launch.out / TOKENIZER)
     return TrainedPaliGemma(path, scores)
 
 

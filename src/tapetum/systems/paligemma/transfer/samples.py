@@ -8,7 +8,6 @@ answers at random; RefCOCO's takes one expression of an image, ScienceQA's has o
     spotting    as a line says  <loc>x4 word ; <loc>x4 word; words that nobody could read are left out
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -247,11 +246,9 @@ def answer_examples(
 
 def chances_of(answerer: Answerer, reply: Reply, noise_boxes: int = 0) -> list[float]:
     """Compute the probability of each token of a location or mask in an answer; with `noise_boxes` that of its box's label."""
-    tokens = answerer.tokens
     if noise_boxes:
-        return label_chances(tokens, reply.ids, reply.log_probabilities)
-    pairs = zip(reply.ids, reply.log_probabilities, strict=False)
-    return [math.exp(min(0.0, p)) for k, p in pairs if tokens.is_location(k) or tokens.is_segment(k)]
+        return label_chances(answerer.tokens, reply.ids, reply.log_probabilities)
+    return answerer.chances(reply)
 
 
 def _squared(image: UInt8[np.ndarray, "1 h w 3"]) -> UInt8[np.ndarray, "1 s s 3"]:
