@@ -19,7 +19,6 @@ from tapetum.systems.longvideo.streaming import (
     embed_answers,
     embed_video,
     embed_words,
-    select_frames,
     stream_passages,
 )
 from tapetum.systems.longvideo.video_text import VideoText
@@ -58,7 +57,7 @@ def test_a_watched_video_has_the_vector_of_one_call(memory: str) -> None:
     video = open_video(clip, frame_rate=2)
     found = [*stream_passages(model, video)]
     chosen = list(range(0, 44, 2))  # a frame a second
-    assert select_frames(video, 1.0) == chosen
+    assert FrameSelection(frame_rate=1.0).numbers(video) == chosen
     if memory == "joint":
         chosen = [chosen[k] for k in np.linspace(0, 21, 16).round().astype(int)]
         assert [(each.start_s, each.stop_s) for each in found] == [(0.0, 22.5)]
