@@ -2,7 +2,8 @@
 encoder's memories.
 
 Positions are stretched to a video of up to twice the trained length; in a longer one those past the table's end stay at its
-last moment (`VideoEncoder.start`). A network of joint memory sees one segment: as many frames as it was trained on, evenly spread.
+last moment (`VideoEncoder.start`). A network of joint memory sees one segment: as many frames as it was trained
+on, evenly spread.
 """
 
 from collections.abc import Callable, Iterator, Sequence
