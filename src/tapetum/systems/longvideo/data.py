@@ -5,8 +5,8 @@
                        questions.jsonl, each with what of the video it may see; or the official files of NExT-QA
     *.tar              shards with mp4 and txt, or images and txt (`tapetum.data.shards`)
 
-Of videos in files, every tenth is for validation. Frames of a clip are so many a second from a random place on, or, where the
-video is shorter than that, as long as it lasts.
+Of videos in files, every tenth is for validation. A clip has `frame_rate` frames a second from a random place on, fewer where
+the video ends before that.
 """
 
 import tempfile

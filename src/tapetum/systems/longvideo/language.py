@@ -60,7 +60,7 @@ class ByteLanguage(nn.Module):
         return self.read(ids)
 
     def cache(self, batch: int, max_tokens: int) -> DecoderCache:
-        """Make a cache for so many tokens."""
+        """Make a cache for at most `max_tokens` tokens."""
         return self.decoder.cache(batch, max_tokens)
 
     def reorder(self, cache: DecoderCache, rows: Int[Tensor, " c"]) -> None:

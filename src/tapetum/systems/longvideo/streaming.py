@@ -67,7 +67,7 @@ class FrameSelection:
     stop_s: float | None = None
     """Up to here."""
     frames: int | None = None
-    """At most so many, the first ones; None: all."""
+    """At most this many, the first ones; None: all."""
     spread: bool = False
     """Take `frames` evenly from the first to the last in place of `frame_rate`."""
     grey: bool = False

@@ -76,7 +76,7 @@ class VideoTextTask(JointTask):
         return model.train()
 
     def prepare(self, say: Callable[[str], None]) -> None:
-        """Do what comes before the first step, once for all processes; `say` is told what was done."""
+        """Do what precedes the first step, once for all processes; `say` reports it."""
 
     def dataset(self) -> ShuffledClips:
         """Make the clips by number."""

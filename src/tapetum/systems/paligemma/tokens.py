@@ -197,7 +197,7 @@ class Tokens:
         """Encode a text, without BOS or EOS. Raises BadInput for a token that does not exist, such as `<loc1024>`."""
         check_length(text, "a text for the model")
         if not _whole(text):
-            raise BadInput(f"the text {text!r} holds half a character (a lone surrogate); write it anew")
+            raise BadInput(f"the text {text!r} holds half a character (a lone surrogate); write it again")
         ids: list[int] = []
         at = 0
         for match in _LIKE_EXTRA.finditer(text):

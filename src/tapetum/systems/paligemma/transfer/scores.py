@@ -4,8 +4,8 @@ Sources: those of `tapetum.metrics`, which does the scoring, and the evaluators 
 (CIDEr 0..10; error rates may pass 1). Of several splits each is scored by itself; the first row is then the mean over splits,
 which is what POPE reports.
 
-Intervals of 95%: Wilson's where an answer is right or wrong and no image is asked about twice; else samples drawn anew, whole
-images at a time. CIDEr's take the weights of words as given. Average precision, F1 of spotting and error rates have none.
+Intervals of 95%: Wilson's where an answer is right or wrong and no image is asked about twice; else bootstrap samples of whole
+images. CIDEr's take the weights of words as given. Average precision, F1 of spotting and error rates have none.
 
 Differs from the reference: answers of MMVP are compared in lower case.
 
