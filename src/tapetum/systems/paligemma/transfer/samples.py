@@ -221,8 +221,8 @@ def answer_examples(
     """Generate answers, `batch` examples at a time; `heard` is called with each answer as it comes.
 
     An answer has up to `longest` tokens and is sought with `beams`, both by default as the task has it. With `noise_boxes` it
-    has that many boxes, none of noise: neither noise nor the end may be generated (see `noise`). Raises BadInput as `frames_of`,
-    and for a prompt that leaves no room.
+    has that many boxes, none of noise: neither noise nor the end may be generated (see `noise`). Raises BadInput as
+    `frames_of`, and for a prompt that leaves no room.
     """
     most = longest or task.length or (OF_BOX * noise_boxes or LONGEST)
     sampling, forbidden = SamplingConfig(beams=beams or task.beams), ()
