@@ -24,6 +24,7 @@ from tapetum.hub.registry import known, resolve
 from tapetum.layers.cpu import speed_up
 from tapetum.layers.generate import SamplingConfig
 from tapetum.systems.paligemma import weights
+from tapetum.systems.paligemma.data import pad_rows
 from tapetum.systems.paligemma.images import Resize, prepare
 from tapetum.systems.paligemma.labels import keep_requested
 from tapetum.systems.paligemma.locations import ParsedRegions, Reading, parse
@@ -197,8 +198,7 @@ class Answerer:
 
     def padded(self, rows: Sequence[Sequence[int]]) -> Int[Tensor, "b n"]:
         """Pad rows of ids to one tensor, 0 on the right."""
-        longest = max(map(len, rows))
-        return torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows], dtype=torch.int64, device=self.device)
+        return pad_rows(rows).to(self.device)
 
     def find(
         self,

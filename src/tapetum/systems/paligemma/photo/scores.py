@@ -24,6 +24,7 @@ from jaxtyping import Float32
 
 from tapetum.layers.generate import greedy
 from tapetum.systems.paligemma import prompts
+from tapetum.systems.paligemma.data import pad_rows
 from tapetum.systems.paligemma.decoding import PrefixDecodingState
 from tapetum.systems.paligemma.photo.model import PhotoPaliGemma
 from tapetum.systems.paligemma.photo.nouns import Nouns, askable
@@ -142,9 +143,7 @@ def answer_features(
     for start in range(0, len(probes), batch):
         part = probes[start : start + batch]
         images = model.embed_features(torch.from_numpy(features[[probe.image for probe in part]]))
-        rows = [tokens.encode_prefix(probe.prompt) for probe in part]
-        longest = max(map(len, rows))
-        prefix = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows])
+        prefix = pad_rows([tokens.encode_prefix(probe.prompt) for probe in part])
         ids = greedy(PrefixDecodingState(model, images, prefix, 24), 24, (model.config.end,))
         made += [tokens.decode(each) for each in ids]
     return made
