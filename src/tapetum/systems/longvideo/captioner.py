@@ -23,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from tapetum.core.devices import send_to_device
 from tapetum.core.errors import BadInput, check_several
@@ -293,8 +294,5 @@ def next_token_loss(logits: Float[Tensor, "b m v"], ids: Int[Tensor, "b n"], len
 
 def padded(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
     """Pad token numbers with zeros on the right, and count them."""
-    lengths = [len(row) for row in rows]
-    ids = torch.zeros(len(rows), max(lengths), dtype=torch.long)
-    for row, numbers in zip(ids, rows, strict=True):
-        row[: len(numbers)] = torch.tensor(numbers)
-    return send_to_device(ids, device), send_to_device(torch.tensor(lengths), device)
+    ids = pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
+    return send_to_device(ids, device), send_to_device(torch.tensor([len(row) for row in rows]), device)

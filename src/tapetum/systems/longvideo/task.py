@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from tapetum.core.errors import BadInput
@@ -229,11 +230,7 @@ def scale_pixels(pixels: Tensor) -> Tensor:
 
 def pad_clips(clips: Sequence[np.ndarray]) -> tuple[Tensor, tuple[int, ...]]:
     """Pad clips, or features of clips, to the longest: (b, t, ...), and the frames or time steps of each that count."""
-    lengths = tuple(len(clip) for clip in clips)
-    out = torch.from_numpy(np.zeros((len(clips), max(lengths), *clips[0].shape[1:]), clips[0].dtype))
-    for row, clip in zip(out, clips, strict=True):
-        row[: len(clip)] = torch.from_numpy(clip)
-    return out, lengths
+    return pad_sequence([torch.from_numpy(clip) for clip in clips], batch_first=True), tuple(map(len, clips))
 
 
 def padded_lengths(video: Tensor, lengths: Sequence[int]) -> Tensor | None:
