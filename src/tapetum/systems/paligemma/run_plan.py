@@ -1,7 +1,6 @@
 """Plan of a training run of PaliGemma: of a transfer, the codec of masks, or the model of photographs (`--dry`)."""
 
 from dataclasses import replace
-from fnmatch import fnmatch
 from pathlib import Path
 
 import torch
@@ -14,15 +13,13 @@ from tapetum.systems.paligemma import weights
 from tapetum.systems.paligemma.config import NAMED, PaliGemmaConfig
 from tapetum.systems.paligemma.masks.config import SIDE, MaskCodecRun
 from tapetum.systems.paligemma.masks.task import LearningCodec
-from tapetum.systems.paligemma.model import PaliGemma
 from tapetum.systems.paligemma.photo.model import PhotoPaliGemma
 from tapetum.systems.paligemma.photo.recipes import PhotoRun
-from tapetum.systems.paligemma.recipes import FROZEN, PaliGemmaStage, PaliGemmaTransfer
+from tapetum.systems.paligemma.recipes import PaliGemmaStage, PaliGemmaTransfer
 from tapetum.systems.paligemma.tokens import EXTRA
-from tapetum.systems.paligemma.transfer.run import low_rank, samples_of
+from tapetum.systems.paligemma.transfer.run import samples_of, unmade_model
 from tapetum.systems.paligemma.transfer.tasks import task_named
 from tapetum.train.measure_step import measure_step
-from tapetum.train.optim import freeze_where
 
 TEXT, SUFFIX = 128, 32
 """Tokens of a text where a recipe does not say, and of its end, which is learned."""
@@ -95,16 +92,10 @@ def measure_text_step(
 ) -> MeasuredStep:
     """Measure the loss of an image and a text, of which `suffix` tokens are learned; the rest is the prefix, one at least."""
     side = config.image_size
+    model = unmade_model(transfer or PaliGemmaTransfer(), replace(config, prefix_mask="full"))
     with torch.device("meta"):
-        model = PaliGemma(replace(config, prefix_mask="full")).train()
         pixels = torch.zeros(1, 1, 3, side, side)
         before, after = (torch.ones(1, n, dtype=torch.int64) for n in (max(1, length - suffix), suffix))
-    if transfer is not None:
-        patterns = FROZEN[transfer.freeze]
-        freeze_where(model, lambda name: any(fnmatch(name, pattern) for pattern in patterns))
-        if transfer.lora_rank:
-            with torch.device("meta"):
-                low_rank(model, transfer)
 
     def loss() -> Tensor:
         logits = model.language.logits(model.read(model.embed_images(pixels), before, after))
