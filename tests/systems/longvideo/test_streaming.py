@@ -71,7 +71,7 @@ def test_a_watched_video_has_the_vector_of_one_call(memory: str) -> None:
 
 def test_a_view_shows_part_of_a_video() -> None:
     video = open_video(frames(40), frame_rate=4)  # ten seconds
-    assert FrameSelection(frame_rate=1).numbers(video) == list(range(0, 40, 4)) == select_frames(video, 1)
+    assert FrameSelection(frame_rate=1).numbers(video) == list(range(0, 40, 4))
     assert FrameSelection(frame_rate=2, start_s=2.5, stop_s=4).numbers(video) == [10, 12, 14]
     assert FrameSelection(frame_rate=1, start_s=3, frames=2).numbers(video) == [12, 16]
     assert FrameSelection(frame_rate=1, stop_s=0).numbers(video) == [0]
