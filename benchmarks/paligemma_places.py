@@ -1,6 +1,6 @@
 """How far the places that a PaliGemma writes miss, when all that was before is right; and whether it looks at the thing.
 
-    python benchmarks/paligemma_places.py heldout --model paligemma-nano-2 --limit 100 --out evidence/paligemma-nano-2/places.json
+    python benchmarks/paligemma_places.py heldout --model paligemma-nano-2 --limit 100 --out places.json
 
 `all`: after `detect all classes`; `one`: after `detect NOUN`, where there is one such thing. For each of y1, x1, y2 and x2 the
 mean distance in pixels between the likeliest place and the right one, beside that of a guess, the median of all edges.
