@@ -242,7 +242,7 @@ PARTS: Mapping[str, Sequence[Part]] = {
     ),
     "LongViViT (2312.07395)": _parts(
         "train longvideo",
-        ("tubelets and their positions", "systems.longvideo.tubelets:Tubelets", "loops", f"{_LONG}/test_tubelets.py"),
+        ("tubelets and their positions", "systems.longvideo.layers:Tubelets", "loops", f"{_LONG}/test_layers.py"),
         ("joint space-time encoder", "systems.longvideo.encoder:VideoEncoder", "loops", f"{_LONG}/test_equation.py"),
         ("factorised and frame-level alternatives", "systems.longvideo.layers:FactorisedBlock", "loops",
          f"{_LONG}/test_equation.py"),
@@ -266,7 +266,7 @@ PARTS: Mapping[str, Sequence[Part]] = {
         ("consolidation by k-means, coreset, at random", "systems.longvideo.consolidation:consolidate", "public code, loops",
          f"{_LONG}/test_consolidation.py"),
         ("memory of each layer; caps", "systems.longvideo.memory:SegmentMemory", "hand", f"{_LONG}/test_consolidation.py"),
-        ("positions stretched in time", "systems.longvideo.tubelets:stretch", "loops", f"{_LONG}/test_tubelets.py"),
+        ("positions stretched in time", "systems.longvideo.layers:stretch", "loops", f"{_LONG}/test_layers.py"),
         ("ST-ViT, MA-ViT and joint attention as forms", "systems.longvideo.config:VideoConfig", "laws",
          f"{_LONG}/test_encoder.py"),
         ("baseline: MeMViT's learned compression", "systems.longvideo.consolidation:Compression", "laws",

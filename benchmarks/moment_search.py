@@ -1,7 +1,7 @@
 """Search by words in films of minutes: how often the first moment is right.
 
     tapetum scenes films held --n 30 --minutes 5 --stories 160 --size 112 --seed 931
-    python benchmarks/moment_search.py held --model RUN/longvideo.safetensors --beside mcvit-nano --out moments.json
+    python benchmarks/moment_search.py held --model RUN/longvideo.safetensors --beside mcvit-films --out moments.json
 
 Of the three films of a group, which show the same shots, the first is taken. Each gets an index of its own with each model,
 made and searched by the functions behind `tapetum index` and `tapetum search`. Queries are captions of what the hand does in it
@@ -109,7 +109,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="films of tapetum scenes films")
     parser.add_argument("--model", required=True, metavar="NAME|FILE")
     parser.add_argument(
-        "--beside", default="mcvit-nano", metavar="NAME|FILE", help="another model on the same films and queries"
+        "--beside", default="mcvit-films", metavar="NAME|FILE", help="another model on the same films and queries"
     )
     parser.add_argument("--captions", type=int, default=10, help="queries of a film (default 10)")
     parser.add_argument("--near", type=float, default=2.0, help="seconds from an event that are right (default 2)")

@@ -47,14 +47,14 @@ MODULES = """
     systems/longvideo/captioner systems/longvideo/consolidation systems/longvideo/encoder systems/longvideo/inflation
     systems/longvideo/stream_files systems/longvideo/layers
     systems/longvideo/losses systems/longvideo/memory
-    systems/longvideo/video_text systems/longvideo/tubelets
+    systems/longvideo/video_text
     metrics/*
     systems/odin/detcon systems/odin/feature_maps systems/odin/losses systems/odin/metrics
     systems/odin/model systems/odin/objects systems/odin/proposals
     systems/odin/regions systems/odin/task
     systems/paligemma/official/join systems/paligemma/locations systems/paligemma/losses
     systems/paligemma/masks/codec systems/paligemma/model systems/paligemma/transfer/noise
-    systems/paligemma/images systems/paligemma/transfer/box_scores systems/paligemma/transfer/scores
+    systems/paligemma/images systems/paligemma/transfer/scores
     systems/perception_test/scores/* systems/perception_test/localiser/decode systems/perception_test/localiser/model
     systems/perception_test/localiser/task
     systems/pretraining/heads systems/pretraining/losses systems/pretraining/methods/* systems/pretraining/task

@@ -1,6 +1,6 @@
 """Cost of the first token of small PaliGemmas by their configs: parameters, size, FLOPs, and CPU time in one process.
 
-    python benchmarks/paligemma_first_token.py paligemma-nano paligemma-nano-2 [--repeats 40]
+    python benchmarks/paligemma_first_token.py paligemma-nano-2 [--repeats 40]
 
 An image and a prompt of 12 tokens, on one thread, with random weights, prepared as `ask` does (`tapetum.layers.cpu.speed_up`).
 Models take turns, and times are medians of the process's CPU time, so a busy machine slows all of them alike. `image` is the

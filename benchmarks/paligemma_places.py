@@ -1,10 +1,10 @@
 """How far the places that a PaliGemma writes miss, when all that was before is right; and whether it looks at the thing.
 
-    python benchmarks/paligemma_places.py heldout --model paligemma-nano --limit 100 --out evidence/paligemma-nano/places.json
+    python benchmarks/paligemma_places.py heldout --model paligemma-nano-2 --limit 100 --out places.json
 
 `all`: after `detect all classes`; `one`: after `detect NOUN`, where there is one such thing. For each of y1, x1, y2 and x2 the
 mean distance in pixels between the likeliest place and the right one, beside that of a guess, the median of all edges.
-`looking` is the share of the attention of `tapetum.systems.paligemma.nano.attention_supervision`'s heads that is on the thing's
+`looking` is the share of the attention of the heads of `world.training.paligemma.attention_supervision` that is on the thing's
 tokens.
 """
 
@@ -21,14 +21,14 @@ from tapetum.systems.paligemma import prompts
 from tapetum.systems.paligemma.answers import Answerer
 from tapetum.systems.paligemma.data import TextPair, collate
 from tapetum.systems.paligemma.losses import pack_texts, packed_loss
-from tapetum.systems.paligemma.nano.attention_supervision import (
+from tapetum.world.training.paligemma.attention_supervision import (
     attention_loss,
     attention_targets,
     record_inputs,
     supervised_attention,
 )
-from tapetum.systems.paligemma.nano.scene_images import SceneFolder, normalize_pixels
-from tapetum.systems.paligemma.nano.scene_texts import SceneSample, format_objects, visible_objects
+from tapetum.world.training.paligemma.scene_images import SceneFolder, normalize_pixels
+from tapetum.world.training.paligemma.scene_texts import SceneSample, format_objects, visible_objects
 
 NAMES = "y1", "x1", "y2", "x2"
 
@@ -101,7 +101,7 @@ def main() -> None:
     """Measure both kinds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("heldout", type=Path)
-    parser.add_argument("--model", default="paligemma-nano")
+    parser.add_argument("--model", default="paligemma-nano-2")
     parser.add_argument("--limit", type=int, default=100)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()

@@ -6,7 +6,7 @@ Makes the episodes (`HELD_OUT`, `LEARNED_FROM`), teaches localisers on those to 
 held-out ones by `tapetum.evaluate_perception_test`, and writes results.json and tables.md after every step. What follows things
 (objects, points, grounded) answers the first `--tracked` of them, since that takes most of the time. All of it is found again
 in FOLDER when the command is stopped and started again. `--only` does these steps alone; `--features` are those of the
-localiser of actions, such as mcvit-nano,motion:tapir-nano,log-mel.
+localiser of actions, such as mcvit-films,motion:tapir-nano,log-mel.
 
 Claims, each a difference on the held-out episodes with a bootstrap interval over whole videos (95 %, 2,000 draws; 500 of mAP),
 made wider for their small number (`plus_minus.widened`): held where all of it is above 0, falsified where all is below, else
@@ -138,7 +138,7 @@ class Study:
     def answer_grounded(self) -> None:
         """Have words, and the lot, choose among the same things, which are found and followed once."""
         truth, train = read_annotations(self.truth("tracked")), read_annotations(self.truth("train"))
-        detector, tracker = PromptedBoxes(Answerer.load("paligemma-nano")), load_tracker("tapir-nano")
+        detector, tracker = PromptedBoxes(Answerer.load("paligemma-nano-2")), load_tracker("tapir-nano")
         followed: dict[tuple[str, tuple[str, ...]], BoxTracks] = {}
 
         class Remembering(GroundedWords):
@@ -148,7 +148,7 @@ class Study:
                     followed[key] = super().follow(words, video, seen)
                 return followed[key]
 
-        for name, seeds in (("paligemma-nano", 1), ("random-object", RUNS)):
+        for name, seeds in (("paligemma-nano-2", 1), ("random-object", RUNS)):
             for seed in range(seeds):
                 chosen = "random" if name == "random-object" else "words"
                 predictor = Remembering(detector, tracker, train, chosen=chosen, seed=seed)
@@ -257,13 +257,13 @@ def of_segments(study: Study, truth: Mapping[str, AnnotatedVideo], task: str) ->
 
 def of_answers(study: Study) -> dict[str, Any]:
     """Compare grounded answers with a random thing, the mean over draws."""
-    wanted = study.tables["grounded: paligemma-nano"]
+    wanted = study.tables["grounded: paligemma-nano-2"]
     gaps, videos = paired(wanted, study.tables["grounded: random-object"], "hota", "question")
     for seed in range(1, RUNS):
         gaps = gaps + paired(wanted, study.tables[f"grounded: random-object #{seed}"], "hota", "question")[0]
     gaps = gaps / RUNS
     score = float(np.mean([row["hota"] for row in wanted]))
-    of = {"paligemma-nano": score, "random-object": score - float(gaps.mean()), "questions": len(gaps), "draws": RUNS}
+    of = {"paligemma-nano-2": score, "random-object": score - float(gaps.mean()), "questions": len(gaps), "draws": RUNS}
     return verdict(float(gaps.mean()), bootstrap_interval(gaps, groups=videos), of, len(set(videos)))
 
 
@@ -304,10 +304,10 @@ def claims_of(study: Study, truth: Mapping[str, AnnotatedVideo]) -> dict[str, An
             ("sound: prior", "sound: localiser"), lambda: of_segments(study, truth, "sound"),
         ),
         "grounded answers beat boxes of a random object": (
-            ("grounded: paligemma-nano", f"grounded: random-object #{RUNS - 1}"), lambda: of_answers(study),
+            ("grounded: paligemma-nano-2", f"grounded: random-object #{RUNS - 1}"), lambda: of_answers(study),
         ),
         "the model of video answers above chance": (
-            ("mcqa: mcvit-nano",), lambda: above_chance(study, "mcvit-nano", truth),
+            ("mcqa: mcvit-films",), lambda: above_chance(study, "mcvit-films", truth),
         ),
         "the blind guesser is at chance": (
             (f"mcqa: frequency all-shot #{RUNS - 1}",), lambda: at_chance(study, "frequency all-shot", RUNS, truth),
@@ -397,8 +397,8 @@ def main() -> None:
         "prior": lambda: study.answer("prior", ["action", "sound"], "prior"),
         "frequency": guess,
         "sound": lambda: localise("sound"),
-        "paligemma-nano": lambda: study.answer("paligemma-nano", ["mcqa"], "paligemma-nano", frames=1),
-        "mcvit-nano": lambda: study.answer("mcvit-nano", ["mcqa"], "mcvit-nano"),
+        "paligemma-nano-2": lambda: study.answer("paligemma-nano-2", ["mcqa"], "paligemma-nano-2", frames=1),
+        "mcvit-films": lambda: study.answer("mcvit-films", ["mcqa"], "mcvit-films"),
         "tapir-nano": lambda: study.answer("tapir-nano", ["object", "point"], "tapir-nano", of="tracked"),
         "grounded": study.answer_grounded,
         "action": lambda: localise("action"),

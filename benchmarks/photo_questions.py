@@ -5,7 +5,7 @@
     python benchmarks/photo_questions.py street camvid/ --out FILE.json
     python benchmarks/photo_questions.py familiarity WORLD OTHER_WORLD PHOTOS.parquet --out FILE.json [--fit FILE.safetensors]
 
-Beside the model stand the commonest answer, what the classifier and a table of nouns would say, and paligemma-nano.
+Beside the model stand the commonest answer, what the classifier and a table of nouns would say, and paligemma-nano-2.
 `fold` asks the questions of `tapetum.systems.paligemma.photo.scores` about the photographs of a fold of which none was trained
 on; `labelled` about images of a data set with common nouns as classes; `street` asks whether each class of the masks is there.
 `familiarity` compares photographs with images of `tapetum scenes` by the score of `systems.paligemma.nano.familiarity`, whose
@@ -25,10 +25,10 @@ from tapetum.core.files import whole_file, write_text
 from tapetum.data.labelled import labelled_images
 from tapetum.systems.paligemma import prompts
 from tapetum.systems.paligemma.answers import Answerer
+from tapetum.systems.paligemma.canonical_questions import canonical_question
+from tapetum.systems.paligemma.familiarity import fit_familiarity, image_tokens, load_familiarity, save_familiarity
 from tapetum.systems.paligemma.images import read_images
 from tapetum.systems.paligemma.model import PaliGemma
-from tapetum.systems.paligemma.nano.canonical_questions import canonical_question
-from tapetum.systems.paligemma.nano.familiarity import fit_familiarity, image_tokens, load_familiarity, save_familiarity
 from tapetum.systems.paligemma.photo.data import (
     FOLDS,
     PhotoFeatures,
@@ -39,7 +39,7 @@ from tapetum.systems.paligemma.photo.data import (
 )
 from tapetum.systems.paligemma.photo.model import PhotoPaliGemma, classifier_of, join_evidence
 from tapetum.systems.paligemma.photo.nouns import class_nouns
-from tapetum.systems.paligemma.photo.scores import Probe, Share, answer_features, commonest, probes_of, score_answers
+from tapetum.systems.paligemma.photo.scores import Probe, ShareRight, answer_features, commonest, probes_of, score_answers
 from tapetum.systems.paligemma.photo.weights import load_classifier
 
 
@@ -53,7 +53,7 @@ def features_of(model: PhotoPaliGemma, images: PhotoFeatures) -> np.ndarray:
 
 def ask_nano(images: list[np.ndarray], probes: list[Probe]) -> list[str]:
     """Answer with the bundled model of the world of scenes, in the words that it knows."""
-    answerer = Answerer.load("paligemma-nano")
+    answerer = Answerer.load("paligemma-nano-2")
     answers = []
     for probe in probes:
         head = prompts.answer("")
@@ -79,7 +79,7 @@ def look_up(model: PhotoPaliGemma, images: PhotoFeatures, probes: list[Probe]) -
     return answers
 
 
-def shown(scores: dict[str, Share]) -> dict[str, Any]:
+def shown(scores: dict[str, ShareRight]) -> dict[str, Any]:
     """Write shares as JSON values."""
     rows = {}
     for group, share in scores.items():
@@ -108,7 +108,7 @@ def score(model: str, images: PhotoFeatures, pixels: list[np.ndarray], skip: tup
     ][:80]
     if pixels:
         few = [probe for probe in probes if probe.image < len(pixels)]
-        result["paligemma-nano"] = {"images": len(pixels), **shown(score_answers(few, ask_nano(pixels, few)))}
+        result["paligemma-nano-2"] = {"images": len(pixels), **shown(score_answers(few, ask_nano(pixels, few)))}
     return result
 
 

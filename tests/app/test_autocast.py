@@ -50,7 +50,7 @@ def watched(folder: Path) -> Any:
 
 
 def asked() -> Any:
-    [reply] = Answerer.load("paligemma-nano").ask([VIDEO[:1]], ["answer en what colour is the cup?"])
+    [reply] = Answerer.load("paligemma-nano-2").ask([VIDEO[:1]], ["answer en what colour is the cup?"])
     return reply.log_probabilities
 
 

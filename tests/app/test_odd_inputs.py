@@ -186,7 +186,7 @@ def test_a_batch_of_images_is_a_batch(tmp_path: Path):
     assert tapetum.discover(array, out=tmp_path).images == names
     assert [caption.path for caption in tapetum.caption(array, model=MODEL, tokens=2).images] == list(names)
     assert len(tapetum.caption(array, model=MODEL, tokens=2, frames=2).images) == 1  # with frames it is a video
-    assert tapetum.embed(array, model="mcvit-nano").modalities == (("video",),)  # so for a model that takes frames together
+    assert tapetum.embed(array, model="mcvit-films").modalities == (("video",),)  # so for a model that takes frames together
 
 
 @pytest.mark.parametrize("config", ["vit-tiny-16", "resnet-18"])

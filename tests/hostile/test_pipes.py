@@ -30,7 +30,7 @@ def commands() -> Iterator[str]:
         yield f"export {model} OUT.onnx"
         yield f"eval tapvid --data CLIP --model {model}"
         yield f"eval paligemma --data {model}"
-        yield f"eval longvideo --task nextqa --data {model} --model mcvit-nano"
+        yield f"eval longvideo --task nextqa --data {model} --model mcvit-films"
         yield f"probe {model} --data CLIP"
         yield f"adapt verify {model}"
         yield f"ledger {model}"

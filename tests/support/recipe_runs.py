@@ -133,7 +133,8 @@ def _captioner(folder: Path, launch: Launch) -> None:
 @_recipe("recall")
 def _recall(folder: Path, launch: Launch) -> None:
     from systems.longvideo.test_recall import RUN
-    from tapetum.systems.longvideo.recall import RecallTask
+
+    from tapetum.world.training.recall import RecallTask
 
     fit(RecallTask(RUN), _loop(launch), launch.out)
 
@@ -241,15 +242,15 @@ def _paligemma(folder: Path, launch: Launch) -> None:
     from support.scene_folder import write_scene_folder
     from systems.paligemma.test_run import TINY
     from tapetum.systems.paligemma import config
-    from tapetum.systems.paligemma.recipes import Mixture, stage0, stage1
-    from tapetum.systems.paligemma.run import train_stage
+    from tapetum.systems.paligemma.recipes import TextMixture, stage0, stage1
+    from tapetum.world.training.paligemma.stages import train_stage
 
     config.NAMED["tiny"] = TINY
     scenes = str(write_scene_folder(folder / "made"))
     few: dict[str, Any] = {"model": "tiny", "steps": STEPS, "batch_size": 4, "micro_batch": 2, "checks": scenes, "lr": 1e-2}
     first = train_stage(stage0(scenes, **few), replace(launch, out=launch.out / "0"), lambda text: None)
     assert first is not None
-    more = {"vocabulary": 340, "mixture": Mixture(answers=2, captions=1), "attention_weight": 0.5}
+    more = {"vocabulary": 340, "mixture": TextMixture(answers=2, captions=1), "attention_weight": 0.5}
     train_stage(stage1(scenes, str(first.weights), **more, **few), replace(launch, out=launch.out / "1"), lambda text: None)
 
 

@@ -27,13 +27,13 @@ from tapetum.account import energy
 from tapetum.core.errors import TapetumError
 from tapetum.systems.longvideo.losses import video_text_loss
 from tapetum.systems.odin.losses import detcon, detcon_s
-from tapetum.systems.paligemma.nano.dense_task import PARTS, CellTargets, dense_loss
 from tapetum.train import Average, JointTask, ParameterRule, StepContext, Task, TrainConfig, fit, fsdp, loop, process_group
 from tapetum.train.contrastive import clip_loss, info_nce, nt_xent, siglip_loss
 from tapetum.train.gather import SyncBatchNorm, all_gather, all_reduce, convert_sync_batchnorm
 from tapetum.train.loop import _Run
 from tapetum.train.optim import freeze
 from tapetum.train.process_group import is_sharded, join_process_group
+from tapetum.world.training.paligemma.dense_task import PARTS, CellTargets, dense_loss
 
 
 class Towers(nn.Module):

@@ -4,9 +4,7 @@ _SCENES = "it learned from synthetic scenes alone and does not know the real wor
 _PHOTO = "it names what a classifier of ImageNet knows: animals, vehicles, food, things; no colours, counts, places or people"
 _SMALL = "it learned from few small images, and knows shapes and colours more than things"
 _REMARKS = {
-    "mcvit-nano": _SCENES,
     "mcvit-films": _SCENES,
-    "paligemma-nano": _SCENES,
     "paligemma-nano-2": _SCENES,
     "paligemma-photo": _PHOTO,
     "resnet-nano": _SMALL,
@@ -16,17 +14,13 @@ _REMARKS = {
 
 
 _BETTER = {
-    "mcvit-nano": "photographs and films are found by words with",
     "mcvit-films": "photographs and films are found by words with",
-    "paligemma-nano": "photographs are answered about by",
     "paligemma-nano-2": "photographs are answered about by",
     "paligemma-photo": "more is known by",
     "resnet-nano": "photographs are told apart far better by",
 }
 _FETCHED = {
-    "mcvit-nano": "siglip2-base-32",
     "mcvit-films": "siglip2-base-32",
-    "paligemma-nano": "paligemma2-3b-mix-224",
     "paligemma-nano-2": "paligemma2-3b-mix-224",
     "paligemma-photo": "paligemma2-3b-mix-224",
     "resnet-nano": "dinov2-small",
@@ -37,7 +31,7 @@ _FETCHED = {
 def next_step(reference: str) -> str | None:
     """Write a line with the command that fetches what knows more, its size and licence; None for models of other kinds.
 
-    >>> next_step("mcvit-nano")
+    >>> next_step("mcvit-films")
     'photographs and films are found by words with siglip2-base-32: tapetum weights fetch siglip2-base-32 (1.5 GB, Apache-2.0)'
     """
     from tapetum.hub.registry import known
@@ -52,8 +46,8 @@ def next_step(reference: str) -> str | None:
 def describe_model(reference: str) -> str:
     """Write a line that names the model of a result, with what is known to be wrong with it.
 
-    >>> describe_model("mcvit-nano")
-    'model: mcvit-nano; it learned from synthetic scenes alone and does not know the real world'
+    >>> describe_model("mcvit-films")
+    'model: mcvit-films; it learned from synthetic scenes alone and does not know the real world'
     """
     remark = _REMARKS.get(reference)
     return f"model: {reference}" + (f"; {remark}" if remark else "")

@@ -34,10 +34,10 @@ from tapetum.systems.paligemma import prompts
 from tapetum.systems.paligemma.answers import first_places
 from tapetum.systems.paligemma.locations import Unpack, parse
 from tapetum.systems.paligemma.model import PrefixLm
-from tapetum.systems.paligemma.nano.scene_images import SceneFolder, SceneImage, normalize_pixels
-from tapetum.systems.paligemma.nano.scene_texts import LEAST_PIXELS
 from tapetum.systems.paligemma.tokens import Tokens
 from tapetum.types import Boxes
+from tapetum.world.training.paligemma.scene_images import SceneFolder, SceneImage, normalize_pixels
+from tapetum.world.training.paligemma.scene_texts import LEAST_PIXELS
 
 Sight = Literal["true", "shuffled", "grey"]
 BATCH = 64

@@ -26,9 +26,8 @@ from tapetum.systems.paligemma.answers import Answerer, Reply
 from tapetum.systems.paligemma.locations import Unpack
 from tapetum.systems.paligemma.transfer.data import Id, TransferExample
 from tapetum.systems.paligemma.transfer.form import Transfer
-from tapetum.systems.paligemma.transfer.rows import ScoreRow
 from tapetum.systems.paligemma.transfer.samples import PLACED, answer_examples, chances_of
-from tapetum.systems.paligemma.transfer.scores import score
+from tapetum.systems.paligemma.transfer.scores import ScoreRow, score
 
 Progress = Callable[[int, int], None]
 _KEYS, _TEXTS = ("id", "question_id", "questionId", "image_id"), ("answer", "caption")

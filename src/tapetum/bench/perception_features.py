@@ -1,6 +1,6 @@
 """Models of video on the Perception Test: features over time for its localiser, and scores of options for its questions.
 
-    NAME           weights with a video encoder, such as mcvit-nano: its tokens of each time step, pooled to a small grid
+    NAME           weights with a video encoder, such as mcvit-films: its tokens of each time step, pooled to a small grid
     motion:NAME    a tracker, such as tapir-nano: how a grid of points moves from frame to frame
 
 Points are tracked for `SPAN_S` seconds from where the grid puts them, then from the grid again, so that what enters the image
@@ -55,7 +55,7 @@ def load_video_model(name: str, device: str | None) -> "StreamingModel":
 
     model = load(name, device)
     if not isinstance(model, VideoText | Captioner):
-        raise BadInput(f"{name} has no text tower and no language model; give such as mcvit-nano")
+        raise BadInput(f"{name} has no text tower and no language model; give such as mcvit-films")
     return model
 
 

@@ -5,7 +5,7 @@
 | object, point | static; a tracker such as tapir-nano   | stays; is carried                                                 |
 | action, sound | prior; a file of a localiser           | the same windows always; found in features                        |
 | mcqa          | frequency; random; a PaliGemma         | what was right most often; the lot; the likeliest option          |
-|               | a model of video such as mcvit-nano    | the option most like the video                                    |
+|               | a model of video such as mcvit-films   | the option most like the video                                    |
 | grounded      | random-object, a PaliGemma; +TRACKER   | words find boxes, a tracker (by default tapir-nano) carries them   |
 """
 
@@ -27,7 +27,7 @@ from tapetum.types import Boxes
 if TYPE_CHECKING:
     from tapetum.systems.paligemma.answers import Answerer
 
-TRACKER, ANSWERER = "tapir-nano", "paligemma-nano"
+TRACKER, ANSWERER = "tapir-nano", "paligemma-nano-2"
 TOGETHER = 3
 """Objects named in one prompt: models are trained on few at a time."""
 FRAMES = 4

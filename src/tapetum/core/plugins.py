@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from tapetum.core.errors import BadInput, TapetumError
 
-Kind = Literal["method", "encoder", "tracker", "task", "benchmark", "clips"]
+Kind = Literal["method", "encoder", "tracker", "task", "benchmark", "clips", "video_clips", "video_task"]
 GROUPS: Mapping[Kind, str] = {
     "method": "tapetum.methods",
     "encoder": "tapetum.encoders",
@@ -30,6 +30,8 @@ GROUPS: Mapping[Kind, str] = {
     "task": "tapetum.tasks",
     "benchmark": "tapetum.benchmarks",
     "clips": "tapetum.clips",
+    "video_clips": "tapetum.video_clips",
+    "video_task": "tapetum.video_tasks",
 }
 """Groups of entry points, by what their classes are."""
 _given: dict[type, str] = {}
@@ -80,6 +82,11 @@ def resolve_class(reference: str, kind: Kind) -> Any:
     name = where["module"]
     module = _module_of_file(Path(name), reference) if reference.partition(":")[0].endswith(".py") else name
     return _record(_class_of(_imported(module, reference), where["name"], reference), reference)
+
+
+def find_class(name: str, kind: Kind) -> Any | None:
+    """Import the class of an entry point; None where there is none of this name."""
+    return resolve_class(name, kind) if name in _entries(kind) else None
 
 
 def resolve_subclass(reference: str, kind: Kind, base: type) -> Any:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.convolutional import ConvolutionalEncoder, SameConv2d, make_head
 from tapetum.encoders.convolutional_config import EfficientNetLiteConfig
-from tapetum.layers.adapter_names import AdapterNames
+from tapetum.layers.transformer import AdapterNames
 
 STEM_WIDTH, FINAL_WIDTH = 32, 1280
 LITE0 = (

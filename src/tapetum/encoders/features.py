@@ -10,11 +10,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from tapetum.core.devices import send_to_device
 from tapetum.core.errors import BadInput
 from tapetum.encoders.config import EncoderConfig, Preprocessing
-from tapetum.layers.adapter_names import AdapterNames
-from tapetum.types.checks import unmasked
+from tapetum.layers.transformer import AdapterNames
 
 if TYPE_CHECKING:
     from tapetum.encoders.embed import EncoderEmbedder
@@ -136,6 +134,9 @@ def prepare(
 
     Raises BadInput for images of another kind or shape.
     """
+    from tapetum.core.devices import send_to_device
+    from tapetum.types.checks import unmasked
+
     images = unmasked(images, "images")
     if isinstance(images, np.ndarray) and not images.flags.writeable:
         images = images.copy()  # torch warns of arrays that it may not write to

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.convolutional import ConvolutionalEncoder, make_head, pad_same
 from tapetum.encoders.convolutional_config import NFNetConfig
-from tapetum.layers.adapter_names import AdapterNames
+from tapetum.layers.transformer import AdapterNames
 
 GELU_GAIN = 1.7015043497085571
 """One over the standard deviation of GELU of a standard normal number."""

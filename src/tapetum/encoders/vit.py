@@ -138,3 +138,12 @@ class ViT(Encoder):
     def adapter_addresses(self) -> tuple[str, ...]:
         """List the names of every block's attention and MLP, in order: `blocks.0.attention`, `blocks.0.mlp`, ..."""
         return tuple(f"blocks.{i}.{part}" for i in range(self.config.depth) for part in ("attention", "mlp"))
+
+
+def plain_patches(vit: ViT) -> tuple[Float[Tensor, "d 3 p p"], Float[Tensor, " d"]]:
+    """Compute weight and bias of patches for pixels x in -1..1 instead of prepared ones, (127.5 x + 127.5 - mean) / std."""
+    state = vit.state_dict()
+    weight = state["patches.weight"]
+    bias = state.get("patches.bias", weight.new_zeros(len(weight)))
+    mean, std = (weight.new_tensor(value) for value in (vit.preprocessing.mean, vit.preprocessing.std))
+    return weight * (127.5 / std)[:, None, None], bias + torch.einsum("dchw,c->d", weight, (127.5 - mean) / std)

@@ -20,7 +20,7 @@ A query that may attend to no key gets zeros.
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -34,6 +34,23 @@ if TYPE_CHECKING:
 
 Mask = Bool[Tensor, "..."] | Float[Tensor, "..."]
 """True where a query may attend, or numbers to be added to the logits; broadcast to (batch, heads, queries, keys)."""
+
+
+class AdapterNames(NamedTuple):
+    """Names of the modules at which presets of adapters stand (`tapetum.systems.adapters.addresses`)."""
+
+    stem: str = "stem"
+    """The first convolution, or the patches."""
+    stem_end: str = "stem_norm"
+    """What follows it, up to the first activation where that is a module; the patches themselves."""
+    inside: str = "convs.0"
+    """In a block: its first convolution, or `mlp`."""
+    pooled: str = ""
+    """The module at which the pooled vector is changed; "" is the network itself."""
+    where: Literal["after", "before", "pooled"] = "pooled"
+    """Whether that vector is what the module gives, what it gets, or `pooled` among what it gives."""
+    first_stage: int = 0
+    """Number of the first stage of blocks that counts: the first that halves the image, or follows a stem that did."""
 
 
 def attend(

@@ -59,7 +59,7 @@ def test_masks_come_as_images(monkeypatch: pytest.MonkeyPatch, page: TestClient,
             masks=Masks(masks=mask, labels=["box"], scores=np.array([0.5])),
             malformed=0,
         )
-        return ImageReplies(images=(reply,), regions=True, model="paligemma-nano")
+        return ImageReplies(images=(reply,), regions=True, model="paligemma-nano-2")
 
     monkeypatch.setattr(look_job, "_replies", replies)
     job = {"item": item.rsplit("/", 1)[1], "settings": {"verb": "segment", "frame": 5, "text": "box", "labels": []}}

@@ -32,15 +32,15 @@ def find(page: TestClient, **query: Any) -> Any:
 @pytest.mark.slow
 def test_moments_are_found_by_words_in_an_index_that_a_job_makes(page: TestClient, item: str, folder: Path) -> None:
     make_image(folder / "a.png", (250, 200, 40), (64, 48))
-    query = {"text": "a box", "model": "mcvit-nano"}
+    query = {"text": "a box", "model": "mcvit-films"}
     answer = page.get("/api/search", params=query)
     again = page.get("/api/search", params=query).json()["job"]["id"]
     assert again == answer.json()["job"]["id"]
     job = finished(page, answer.json()["job"])
     assert (job["state"], job["result"]["files"], job["result"]["failed"]) == ("done", 2, 0)
-    assert own_model(folder) == "mcvit-nano"
+    assert own_model(folder) == "mcvit-films"
     found = ok(page.get("/api/search", params=query))
-    assert found["model"] == "mcvit-nano"
+    assert found["model"] == "mcvit-films"
     assert "does not know the real world" in " ".join(found["remarks"])
     assert "tapetum weights fetch" in found["remarks"][-1]
     assert "job" not in found
@@ -118,8 +118,8 @@ def test_searches_that_cannot_be(page: TestClient, item: str) -> None:
 def test_models_are_described_with_what_they_do_not_know(page: TestClient) -> None:
     described = ok(page.get("/api/models"))
     by_name = {each["name"]: each for each in described["search"]}
-    assert by_name["mcvit-nano"]["words"]
-    assert "synthetic scenes" in by_name["mcvit-nano"]["remarks"][0]
+    assert by_name["mcvit-films"]["words"]
+    assert "synthetic scenes" in by_name["mcvit-films"]["remarks"][0]
     assert not by_name["resnet-nano"]["words"]
     assert "dinov2-small" in by_name["resnet-nano"]["remarks"][1]
     assert described["answer"][0]["name"] == "paligemma-nano-2"

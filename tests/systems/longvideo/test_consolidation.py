@@ -9,8 +9,8 @@ import torch
 from tapetum.systems import longvideo
 from tapetum.systems.longvideo.consolidation import consolidate, select_coreset
 from tapetum.systems.longvideo.memory import draw_order, evict_uniformly
-from tapetum.systems.longvideo.recall import RecallModel, RecallRun
 from tapetum.systems.longvideo.recipes import recipe
+from tapetum.world.training.recall import RecallModel, RecallRun
 
 
 def tokens(batch: int = 2, count: int = 60, width: int = 5) -> torch.Tensor:

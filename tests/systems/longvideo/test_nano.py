@@ -18,8 +18,8 @@ from tapetum.systems.longvideo.video_text_config import named_video_text
 from tapetum.video import open_video
 
 
-@pytest.mark.parametrize("name", ["mcvit-nano", "mcvit-films"])
-def test_the_file_is_small_and_of_the_named_sizes(name: str) -> None:
+def test_the_file_is_small_and_of_the_named_sizes() -> None:
+    name = "mcvit-films"
     model = longvideo.load(name)
     assert isinstance(model, VideoText)
     assert location(known()[name]).stat().st_size < 12e6
@@ -29,10 +29,10 @@ def test_the_file_is_small_and_of_the_named_sizes(name: str) -> None:
 
 @pytest.mark.slow
 @torch.no_grad()
-def test_captions_find_their_images_and_words_their_moments(tmp_path: Path) -> None:
+def test_captions_find_their_images(tmp_path: Path) -> None:
     images(tmp_path / "p", n=24, seed=7, size=112)
     rows = list(read_lines(tmp_path / "p" / "images.jsonl"))
-    model = longvideo.load("mcvit-nano")
+    model = longvideo.load("mcvit-films")
     assert isinstance(model, VideoText)
     from PIL import Image
 
@@ -40,9 +40,11 @@ def test_captions_find_their_images_and_words_their_moments(tmp_path: Path) -> N
     texts = [row["captions"]["short"] for row in rows]
     seen = model.embed_images(torch.from_numpy(shown).float() / 127.5 - 1)
     read = model.embed_texts(byte_text.tokens(texts, model.config.text.length))
-    best = (seen @ read.T).argmax(1).tolist()
-    right = sum(texts[k] == texts[own] for own, k in enumerate(best))
-    assert right >= 10  # of 24; by chance one or two
+    scores = (seen @ read.T).tolist()
+    own = [max(row[j] for j, text in enumerate(texts) if text == texts[k]) for k, row in enumerate(scores)]
+    ranks = [len({texts[j] for j, score in enumerate(row) if score > own[k]}) for k, row in enumerate(scores)]
+    near = sum(rank < 6 for rank in ranks)
+    assert near >= 16  # of 24; by chance about six
 
 
 @pytest.mark.slow
@@ -58,7 +60,7 @@ def test_verbs_answer_with_no_model_named(tmp_path: Path) -> None:
     assert by_rate[0] == by_rate[1] != by_rate[2]  # mcvit-films learned with two frames a second
     grey = tapetum.answer(np.full_like(frames, 128), asked, options=answers, frame_rate=4)
     assert made.cosines != grey.cosines
-    tapetum.embed((film,), model="mcvit-nano", out=tmp_path / "i.npz")
+    tapetum.embed((film,), model="mcvit-films", out=tmp_path / "i.npz")
     found = tapetum.search("a hand", index=tmp_path / "i.npz")
     assert [moment.path for moment in found.moments] == [str(film)] * len(found.moments)
     assert found.moments

@@ -19,7 +19,6 @@ from tapetum.systems.longvideo.streaming import (
     embed_answers,
     embed_video,
     embed_words,
-    select_frames,
     stream_passages,
 )
 from tapetum.systems.longvideo.video_text import VideoText
@@ -58,7 +57,7 @@ def test_a_watched_video_has_the_vector_of_one_call(memory: str) -> None:
     video = open_video(clip, frame_rate=2)
     found = [*stream_passages(model, video)]
     chosen = list(range(0, 44, 2))  # a frame a second
-    assert select_frames(video, 1.0) == chosen
+    assert FrameSelection(frame_rate=1.0).numbers(video) == chosen
     if memory == "joint":
         chosen = [chosen[k] for k in np.linspace(0, 21, 16).round().astype(int)]
         assert [(each.start_s, each.stop_s) for each in found] == [(0.0, 22.5)]
@@ -72,7 +71,7 @@ def test_a_watched_video_has_the_vector_of_one_call(memory: str) -> None:
 
 def test_a_view_shows_part_of_a_video() -> None:
     video = open_video(frames(40), frame_rate=4)  # ten seconds
-    assert FrameSelection(frame_rate=1).numbers(video) == list(range(0, 40, 4)) == select_frames(video, 1)
+    assert FrameSelection(frame_rate=1).numbers(video) == list(range(0, 40, 4))
     assert FrameSelection(frame_rate=2, start_s=2.5, stop_s=4).numbers(video) == [10, 12, 14]
     assert FrameSelection(frame_rate=1, start_s=3, frames=2).numbers(video) == [12, 16]
     assert FrameSelection(frame_rate=1, stop_s=0).numbers(video) == [0]

@@ -16,11 +16,11 @@ from tapetum.core.errors import BadInput
 from tapetum.encoders.vit import ViT
 from tapetum.systems.paligemma import weights
 from tapetum.systems.paligemma.adopted import adopt, adopted_encoder
-from tapetum.systems.paligemma.recipes import Mixture, stage0, stage1
-from tapetum.systems.paligemma.run import train_stage
+from tapetum.systems.paligemma.recipes import TextMixture, stage0, stage1
 from tapetum.systems.pretraining.recipes import recipe
 from tapetum.systems.pretraining.run import pretrain
 from tapetum.train.launch_config import Launch
+from tapetum.world.training.paligemma.stages import train_stage
 
 SMALL: dict[str, Any] = {"width": 16, "depth": 2, "heads": 2, "mlp_width": 16, "patch": 8, "image_size": (32, 32)}
 
@@ -70,7 +70,7 @@ def test_stages_begin_with_an_encoder_that_pretrain_made(pretrained: Path, tmp_p
         if name.startswith(("blocks.", "norm.")):
             assert torch.equal(expected[name], tensor), name
     few: dict[str, Any] = {"encoder": str(pretrained), "steps": 2, "batch_size": 2, "micro_batch": 2, "lr": 1e-12}
-    mixture = Mixture(answers=1, captions=0, regions=0, detect_all=0, detect=0)
+    mixture = TextMixture(answers=1, captions=0, regions=0, detect_all=0, detect=0)
     for run in (stage0(str(scenes), **few), stage1(str(scenes), vocabulary=340, mixture=mixture, **few)):
         finished = train_stage(run, launch(tmp_path / run.stage), lambda text: None)
         assert finished is not None

@@ -17,10 +17,10 @@ from tapetum.core.errors import BadInput
 from tapetum.systems.paligemma import config as configs
 from tapetum.systems.paligemma.contrastive import ContrastiveTask
 from tapetum.systems.paligemma.data import JsonLinesSamples
-from tapetum.systems.paligemma.recipes import Mixture, stage0, stage1
-from tapetum.systems.paligemma.run import train_stage
+from tapetum.systems.paligemma.recipes import TextMixture, stage0, stage1
 from tapetum.train import StepContext
 from tapetum.train.launch_config import Launch
+from tapetum.world.training.paligemma.stages import train_stage
 
 COLOURS = "red", "green", "blue"
 
@@ -55,10 +55,10 @@ def test_the_loss_is_that_of_all_pairs(pairs: Path) -> None:
     head = model.contrastive
     images = head.pool(model.vision_encoder(batch.pixels).tokens)  # pyright: ignore
     texts = head.text(batch.texts).pooled  # pyright: ignore
-    total = 0.0
+    total, scale = 0.0, float(head.log_scale.detach().exp())  # pyright: ignore
     for i in range(12):
         for j in range(12):
-            logit = 10 * float(torch.cosine_similarity(images[i], texts[j], dim=0).detach()) - 10
+            logit = scale * float(torch.cosine_similarity(images[i], texts[j], dim=0).detach()) - 10
             total += math.log(1 + math.exp(-logit if i % 3 == j % 3 else logit)) / 12
     assert float(loss.detach()) == pytest.approx(total, rel=1e-9)
     assert (float(logged["scale"]), float(logged["bias"])) == (pytest.approx(10.0), -10.0)
@@ -79,7 +79,7 @@ def test_stage_0_learns_captions_and_stage_1_takes_its_vision_encoder(pairs: Pat
     assert {name.partition(".")[0] for name in load_file(other.weights)} == {"vision_encoder", "dense_head"}
     log = json.loads((tmp_path / "both" / "stage-0" / "log.jsonl").read_text().splitlines()[-1])["metrics"]
     assert log.keys() >= {"siglip", "noun", "edges"}
-    later = stage1(str(scenes), str(result.weights), vocabulary=340, mixture=Mixture(answers=1), steps=2, **few)
+    later = stage1(str(scenes), str(result.weights), vocabulary=340, mixture=TextMixture(answers=1), steps=2, **few)
     assert train_stage(later, Launch(out=tmp_path / "1", threads=1, device="cpu"), lambda text: None) is not None
 
 

@@ -20,15 +20,15 @@ from tapetum.systems.paligemma import weights
 from tapetum.systems.paligemma.config import PaliGemmaConfig, siglip
 from tapetum.systems.paligemma.data import ImageTexts, JsonLinesSamples, TextPair, collate, unlearned
 from tapetum.systems.paligemma.locations import parse
-from tapetum.systems.paligemma.nano.position_init import add_position_waves, location_embeddings
-from tapetum.systems.paligemma.recipes import Learning, Mixture, stage0, stage1, stage2, transfer
-from tapetum.systems.paligemma.run import train_stage
+from tapetum.systems.paligemma.recipes import Learning, TextMixture, stage0, stage1, stage2, transfer
 from tapetum.systems.paligemma.task import reference_groups
 from tapetum.systems.paligemma.tokens import Tokens
 from tapetum.systems.paligemma.transfer.noise import detection_pair, noise_boxes
 from tapetum.systems.paligemma.transfer.run import WithNoise, train_transfer
 from tapetum.train.launch_config import Launch
 from tapetum.types import Boxes
+from tapetum.world.training.paligemma.position_init import add_position_waves, location_embeddings
+from tapetum.world.training.paligemma.stages import train_stage
 
 TINY = PaliGemmaConfig(
     vision_encoder=siglip(112, width=16, depth=1, heads=2, mlp_width=16, patch=16, stem="convolutions", stem_blocks=1),
@@ -62,7 +62,7 @@ def first_stages(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
         vision_encoder_alone = train_stage(stage0(str(scenes), **few), launch(out / "0"), lambda text: None)
         assert vision_encoder_alone is not None
         assert set(vision_encoder_alone.scores) == {"noun", "colour", "material", "edge_pixels", "place_pixels", "middle"}
-        mixture = Mixture(answers=2, captions=1)
+        mixture = TextMixture(answers=2, captions=1)
         run = stage1(str(scenes), str(vision_encoder_alone.weights), vocabulary=340, mixture=mixture, **few)
         finished = train_stage(run, launch(out / "1"), lambda text: None)
         assert finished is not None

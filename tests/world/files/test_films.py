@@ -8,8 +8,8 @@ import pytest
 from tapetum.app.make.scenes import films
 from tapetum.core.errors import BadInput
 from tapetum.data.entries import read_lines
-from tapetum.systems.longvideo.films import read_stories
 from tapetum.video import open_video
+from tapetum.world.training.films import read_stories
 from tapetum.world.words import join_films
 
 SETTINGS = {"n": 3, "size": 32, "stories": 6, "seconds": 2, "minutes": 0.1, "seed": 4}

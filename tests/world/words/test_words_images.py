@@ -12,13 +12,14 @@ import pytest
 
 from support.scripts import script
 from tapetum.core.errors import BadInput
+from tapetum.data.scene_words import plural
 from tapetum.world.bodies.episode import Body, Surface
 from tapetum.world.bodies.shapes import Bowl, Cup, Ground, RoundedBox, Sphere
 from tapetum.world.physics.props import COLOURS, PHYSICS_MATERIALS, PROPS
 from tapetum.world.words import annotate_objects, balance, image_candidates, image_captions, scene_graph
 from tapetum.world.words.graph import ObjectNode, SceneGraph
 from tapetum.world.words.images import NUMBERS, TEMPLATES
-from tapetum.world.words.referring import a, plural
+from tapetum.world.words.referring import a
 
 still_life = script("benchmarks/still_life.py")
 NOUNS = (*PROPS, "thing")

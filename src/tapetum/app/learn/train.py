@@ -11,7 +11,6 @@ from tapetum.systems.hip.recipes import HipRun
 from tapetum.systems.longvideo.recipes import VideoTextRun
 from tapetum.systems.odin.recipes import OdinRun
 from tapetum.systems.paligemma.masks.config import MaskCodecRun
-from tapetum.systems.paligemma.nano.recipes import NanoRun
 from tapetum.systems.paligemma.photo.recipes import PhotoRun
 from tapetum.systems.paligemma.recipes import PaliGemmaStage, PaliGemmaTransfer
 from tapetum.systems.perception_test.localiser.config import LocaliserRun
@@ -19,6 +18,7 @@ from tapetum.systems.tap.training.recipes import TapKubric, TapNano
 from tapetum.systems.tapnext.training.recipes import TapNextRun
 from tapetum.train.launch_config import Launch
 from tapetum.transfer.recipes import CocoRun, FcnRun
+from tapetum.world.training.paligemma.recipes import NanoRun
 
 if TYPE_CHECKING:
     from tapetum.systems.paligemma.run import TrainedPaliGemma
@@ -127,11 +127,11 @@ def _train_paligemma(
     recipe: NanoRun | PaliGemmaStage | PaliGemmaTransfer, launch: Launch, say: Callable[[str], None]
 ) -> "TrainedPaliGemma | None":
     if isinstance(recipe, NanoRun):
-        from tapetum.systems.paligemma.nano.run import train_nano
+        from tapetum.world.training.paligemma.run import train_nano
 
         return train_nano(recipe, launch, say)
     if isinstance(recipe, PaliGemmaStage):
-        from tapetum.systems.paligemma.run import train_stage
+        from tapetum.world.training.paligemma.stages import train_stage
 
         return train_stage(recipe, launch, say)
     from tapetum.systems.paligemma.transfer.run import train_transfer

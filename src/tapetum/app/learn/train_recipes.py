@@ -19,8 +19,6 @@ from tapetum.systems.odin.recipes import RECIPES as ODIN
 from tapetum.systems.odin.recipes import OdinRun
 from tapetum.systems.paligemma.masks.config import RECIPES as MASK_CODEC
 from tapetum.systems.paligemma.masks.config import MaskCodecRun
-from tapetum.systems.paligemma.nano.recipes import RECIPES as NANO
-from tapetum.systems.paligemma.nano.recipes import NanoRun
 from tapetum.systems.paligemma.photo.recipes import RECIPES as PHOTO
 from tapetum.systems.paligemma.photo.recipes import PhotoRun
 from tapetum.systems.paligemma.recipes import PRESETS as PALIGEMMA
@@ -34,6 +32,8 @@ from tapetum.systems.tapnext.training.recipes import RECIPES as TAPNEXT
 from tapetum.systems.tapnext.training.recipes import TapNextRun
 from tapetum.train.launch_config import Launch
 from tapetum.transfer.recipes import COCO_RECIPES, FCN_RECIPES, CocoRun, FcnRun
+from tapetum.world.training.paligemma.recipes import RECIPES as NANO
+from tapetum.world.training.paligemma.recipes import NanoRun
 
 _DATA = ("data",)
 _SWITCHES = "bf16", "checkpointing", "freeze", "masks", "public_losses", "sine_positions"

@@ -103,7 +103,7 @@ def answer(options: AnswerOptions, listener: Listener) -> ChosenAnswer:
     """
     options.check()
     from tapetum.systems.longvideo.captioner import Captioner
-    from tapetum.systems.longvideo.streaming import FrameSelection, OptionScorer, encode_video, stream_passages
+    from tapetum.systems.longvideo.streaming import FrameSelection, VideoOptionScorer, encode_video, stream_passages
     from tapetum.video import open_video
 
     model = load_watcher(options.model, options.by)
@@ -116,7 +116,7 @@ def answer(options: AnswerOptions, listener: Listener) -> ChosenAnswer:
             return _answered(options, "likelihood", scores)
         if remark := unfamiliar_remark(str(options.model), options.video, frames=1):
             listener.note(remark)
-        scorer = OptionScorer(model, options.question, options.options)
+        scorer = VideoOptionScorer(model, options.question, options.options)
         passages: list[np.ndarray] = []
         scores: Any = ()
         for number, passage in enumerate(stream_passages(model, video, selection)):

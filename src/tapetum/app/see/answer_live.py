@@ -92,14 +92,14 @@ def answer_live(options: AnswerLiveOptions, listener: Listener) -> ChosenLive:
 
     from tapetum.app.track.live import stopped_by_signals
     from tapetum.systems.longvideo.captioner import Captioner
-    from tapetum.systems.longvideo.streaming import OptionScorer, make_passage, preprocess_frames
+    from tapetum.systems.longvideo.streaming import VideoOptionScorer, make_passage, preprocess_frames
     from tapetum.video import LiveVideo
 
     model = bounded(load_watcher(options.model, options.by), options.memories)
     config, count, frames, last = model.config.video, 0, 0, None
     state = model.video.start(1)
     means = model.cell_means() if isinstance(model, Captioner) else None
-    scorer = None if isinstance(model, Captioner) else OptionScorer(model, options.question, options.options)
+    scorer = None if isinstance(model, Captioner) else VideoOptionScorer(model, options.question, options.options)
     with LiveVideo(options.video) as live, stopped_by_signals(live, listener, "interrupted"), torch.inference_mode():
         for start, stop, part in _segments(live, model, choose_frame_rate(model, options.frame_rate)):
             state, features = model.video.step(state, preprocess_frames(model, part))

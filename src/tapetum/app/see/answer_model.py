@@ -10,16 +10,16 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from tapetum.app.see.settings import AUTO, MODEL, SCENE_MODELS, SeeSettings
+from tapetum.app.see.settings import AUTO, MODEL, SeeSettings
 from tapetum.bench.word_models import is_here
 from tapetum.core.errors import BadInput
 
 if TYPE_CHECKING:
     from tapetum.systems.paligemma.answers import Answerer
-    from tapetum.systems.paligemma.nano.familiarity import Familiarity
+    from tapetum.systems.paligemma.familiarity import Familiarity
 
 PHOTO, CLASSIFIER = "paligemma-photo", "efficientnet-lite2"
-OF_SCENES = *SCENE_MODELS, "mcvit-nano", "mcvit-films"
+OF_SCENES = MODEL, "mcvit-films"
 """Bundled models of the world of `tapetum scenes`."""
 _MOST = 4
 """Images that are compared with the world."""
@@ -47,9 +47,9 @@ def is_world(images: Any, frames: int | None = None) -> bool:
 def world_distances(images: Any, frames: int | None = None) -> list[float]:
     """Compute the distance of the first images from those of `tapetum scenes`."""
     from tapetum.app.see.jobs import first_sources
+    from tapetum.systems.paligemma.familiarity import image_tokens
     from tapetum.systems.paligemma.images import read_images
     from tapetum.systems.paligemma.model import PaliGemma
-    from tapetum.systems.paligemma.nano.familiarity import image_tokens
 
     distances = []
     for source in first_sources(images, frames, _MOST):
@@ -77,7 +77,7 @@ def unfamiliar_remark(model: str, images: Any, frames: int | None = None) -> str
 @lru_cache(maxsize=1)
 def _world() -> "tuple[Answerer, Familiarity]":
     """The bundled model, and the statistics of its world."""
-    from tapetum.systems.paligemma.nano.familiarity import load_familiarity
+    from tapetum.systems.paligemma.familiarity import load_familiarity
 
     return _nano(), load_familiarity()
 

@@ -57,7 +57,7 @@ def ask(options: AskOptions, listener: Listener) -> ImageReplies:
 def _in_known_words(question: str, model: str) -> str:
     """Rewrite a question as a bundled model was asked it in training; for other models it stays as it is."""
     if is_bundled(model):
-        from tapetum.systems.paligemma.nano.canonical_questions import canonical_question
+        from tapetum.systems.paligemma.canonical_questions import canonical_question
 
         return canonical_question(question)
     if model == PHOTO:

@@ -15,7 +15,7 @@ from typing import Any
 
 from tapetum.app.see.jobs import Job, answer_jobs, find_jobs, is_answers, saved_rows
 from tapetum.app.see.replies import ImageReplies, from_json, labels_of
-from tapetum.app.see.settings import SCENE_MODELS, Request, SeeSettings, with_default_model
+from tapetum.app.see.settings import MODEL, Request, SeeSettings, with_default_model
 from tapetum.app.verb import Listener
 from tapetum.bench.model_remarks import next_step
 from tapetum.core.errors import BadInput
@@ -116,7 +116,7 @@ def _introduce(settings: SeeSettings, images: Any, listener: Listener) -> None:
     from tapetum.app.see.answer_model import PHOTO, unfamiliar_remark
     from tapetum.hub.registry import known
 
-    if settings.model in (*SCENE_MODELS, PHOTO):
+    if settings.model in (MODEL, PHOTO):
         listener.note(f"{settings.model}: {known()[settings.model].summary}")
         remarks = unfamiliar_remark(settings.model, images, settings.frames), next_step(settings.model)
         for line in filter(None, remarks):

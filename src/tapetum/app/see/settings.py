@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 MODEL, AUTO = "paligemma-nano-2", "auto"
 """The bundled model of the world of `tapetum scenes`; and what stands for a choice by the images (`app.answer_model`)."""
-SCENE_MODELS = MODEL, "paligemma-nano"
-"""It, and the one before it, which has the same words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +82,7 @@ class Request:
 
 def is_bundled(model: str) -> bool:
     """Check whether a model is a small one that comes with the package, which knows scenes and their words alone."""
-    return model in (*SCENE_MODELS, AUTO)
+    return model in (MODEL, AUTO)
 
 
 def with_default_model(settings: Settings) -> Settings:

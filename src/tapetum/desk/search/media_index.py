@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from tapetum.transfer.vector_index import IndexedPiece
     from tapetum.transfer.vector_search import Nearest
 
-_OF_OLD_TABLES = "mcvit-nano"
-"""What made tables that record no reference: once only models of long videos recorded anything."""
-
 
 class MediaIndex(Protocol):
     """Vectors of pieces of files, in rows; see `tapetum.transfer.vector_index.VectorIndex`, which is one."""
@@ -72,7 +69,7 @@ class Table:
 
     def __post_init__(self) -> None:
         self.model = str(self.columns["model"])
-        self.about = {"reference": str(self.columns["reference"]) or _OF_OLD_TABLES}
+        self.about = {"reference": str(self.columns["reference"])}
         self.channels = self.columns["embedding"].shape[1]
 
     def __len__(self) -> int:

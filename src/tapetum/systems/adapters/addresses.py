@@ -26,7 +26,7 @@ from tapetum.core.errors import BadInput
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.towers import Towers
 from tapetum.encoders.vit import ViT
-from tapetum.layers.adapter_names import AdapterNames
+from tapetum.layers.transformer import AdapterNames
 from tapetum.systems.adapters.config import AdapterConfig, Section
 
 

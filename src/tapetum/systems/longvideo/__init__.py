@@ -12,16 +12,16 @@ from tapetum.core.lazy import lazy_attributes
 from tapetum.systems.longvideo.config import NAMED, VideoConfig, named
 
 if TYPE_CHECKING:
-    from tapetum.systems.longvideo.encoder import VideoEncoder, VideoFeatures, build
+    from tapetum.systems.longvideo.encoder import EncodedVideo, VideoEncoder, build
     from tapetum.systems.longvideo.inflation import inflate
     from tapetum.systems.longvideo.video_text import VideoText, build_video_text
     from tapetum.systems.longvideo.weights import load, save
 
 __all__ = [
     "NAMED",
+    "EncodedVideo",
     "VideoConfig",
     "VideoEncoder",
-    "VideoFeatures",
     "VideoText",
     "build",
     "build_video_text",
@@ -34,7 +34,7 @@ __all__ = [
 __getattr__ = lazy_attributes(
     __name__,
     {
-        "encoder": ("VideoEncoder", "VideoFeatures", "build"),
+        "encoder": ("VideoEncoder", "EncodedVideo", "build"),
         "inflation": ("inflate",),
         "video_text": ("VideoText", "build_video_text"),
         "weights": ("load", "save"),

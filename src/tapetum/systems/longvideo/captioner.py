@@ -23,12 +23,13 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from tapetum.core.devices import send_to_device
 from tapetum.core.errors import BadInput, check_several
 from tapetum.layers.generate import SamplingConfig, generate
 from tapetum.layers.transformer import Attention, Mlp, start_linear
-from tapetum.systems.longvideo.encoder import VideoEncoder, VideoFeatures
+from tapetum.systems.longvideo.encoder import EncodedVideo, VideoEncoder
 from tapetum.systems.longvideo.language import ByteLanguage, ForeignLanguage, make_language
 from tapetum.systems.longvideo.video_text_config import CaptionerConfig
 
@@ -41,7 +42,7 @@ class CellMeans:
         self.total: Tensor | None = None
         self.count: Tensor | None = None
 
-    def add(self, features: VideoFeatures) -> "CellMeans":
+    def add(self, features: EncodedVideo) -> "CellMeans":
         """Add the tokens of segments."""
         tokens, valid = features.tokens.flatten(1, 2), features.valid.flatten(1, 2)
         cells = features.cells.flatten(1, 2)
@@ -293,8 +294,5 @@ def next_token_loss(logits: Float[Tensor, "b m v"], ids: Int[Tensor, "b n"], len
 
 def padded(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
     """Pad token numbers with zeros on the right, and count them."""
-    lengths = [len(row) for row in rows]
-    ids = torch.zeros(len(rows), max(lengths), dtype=torch.long)
-    for row, numbers in zip(ids, rows, strict=True):
-        row[: len(numbers)] = torch.tensor(numbers)
-    return send_to_device(ids, device), send_to_device(torch.tensor(lengths), device)
+    ids = pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
+    return send_to_device(ids, device), send_to_device(torch.tensor([len(row) for row in rows]), device)

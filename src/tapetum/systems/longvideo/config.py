@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 from tapetum.core.errors import BadInput
 from tapetum.core.fields import check_fields
-from tapetum.encoders.config import check_stem
 
 Memory = Literal["joint", "streaming", "augmented", "consolidated", "compressed"]
 Consolidation = Literal["random", "coreset", "kmeans"]
@@ -22,14 +21,6 @@ Pooling = Literal["mean", "attention", "late"]
 
 Kernel = tuple[tuple[int, int, int], tuple[int, int, int]]
 """Frames, rows and columns of a tubelet, and its steps."""
-
-TUBEVIT: tuple[Kernel, ...] = (
-    ((8, 8, 8), (16, 32, 32)),
-    ((16, 4, 4), (16, 32, 32)),
-    ((4, 12, 12), (16, 32, 32)),
-    ((1, 16, 16), (16, 16, 16)),
-)
-"""Four shapes after TubeViT (arXiv 2212.03229, section 3.2), with steps that suit segments of 16 frames."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +40,7 @@ class VideoConfig:
     tubelet: tuple[int, int, int] = (2, 16, 16)
     """Frames, rows and columns of a token; (4, 16, 16) and (2, 32, 32) are the coarse ones of LongViViT's study."""
     kernels: tuple[Kernel, ...] = ()
-    """Tubelets of several shapes instead (such as `TUBEVIT`), with fixed sine positions; none: `tubelet` alone."""
+    """Tubelets of several shapes instead, with fixed sine positions, as TubeViT (arXiv 2212.03229); none: `tubelet` alone."""
     stem: Literal["patch", "convolutions"] = "patch"
     """What makes a tubelet a token: a linear layer, or convolutions (arXiv 2106.14881), whose batch norms stay as they are."""
     stem_blocks: int = 0
@@ -124,6 +115,8 @@ class VideoConfig:
             raise BadInput(
                 f"tubelets of {self.tubelet} do not divide frames of {self.size} or segments of {self.segment_frames}; mend one"
             )
+        from tapetum.encoders.config import check_stem
+
         check_stem(self.stem, self.stem_blocks, rows, self.width)
         if self.stem == "convolutions" and (rows != columns or self.kernels):
             raise BadInput(f"a stem of convolutions wants square tubelets of one shape, not {self.tubelet}")

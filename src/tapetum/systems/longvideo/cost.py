@@ -9,7 +9,7 @@ With s segments of N tokens, K memories a segment, width d, L layers and MLPs of
     consolidated   the same with its own R, + L times the consolidation of each segment:
                    k-means 2 rounds N K d (distances, and means by products), coreset K N d, random 0
 
-R is N s (s - 1) / 2 or K s (s - 1) / 2 without a cap; keys and values of rows are counted anew for every segment, unless they
+R is N s (s - 1) / 2 or K s (s - 1) / 2 without a cap; keys and values of rows are computed again for every segment, unless they
 are kept (`cache_projected`). The last segment may be shorter. N is without the tokens that are dropped; patches are of all.
 
 Learning takes as much again for gradients of weights and as much for those of activations: not for weights that are frozen,

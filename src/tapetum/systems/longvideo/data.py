@@ -1,24 +1,26 @@
 """Videos and images with texts to learn from, by number.
 
-    ordered-events     made up (`tapetum.world.ordered_events`)
+    a name             registered as a source of clips, such as ordered-events, which are made up
     a folder           of `tapetum scenes episodes`: videos/NAME.mp4, and what happens in captions.jsonl; or its questions, of
                        questions.jsonl, each with what of the video it may see; or the official files of NExT-QA
     *.tar              shards with mp4 and txt, or images and txt (`tapetum.data.shards`)
 
-Of videos in files, every tenth is for validation. Frames of a clip are so many a second from a random place on, or, where the
-video is shorter than that, as long as it lasts.
+Of videos in files, every tenth is for validation. A clip has `frame_rate` frames a second from a random place on, fewer where
+the video ends before that.
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
+from torch import Tensor
 
 from tapetum.core.errors import BadInput
+from tapetum.core.plugins import find_class
 from tapetum.data.entries import JsonEntry, line_entries
 from tapetum.data.fields import IMAGES
 from tapetum.data.files import StoredFile, opened_image
@@ -26,13 +28,11 @@ from tapetum.data.questions import Question
 from tapetum.data.shards import Shards
 from tapetum.data.video_language.questions import read_nextqa
 from tapetum.systems.longvideo.recipes import MADE_UP, VideoTextRun
+from tapetum.systems.longvideo.video_text import VideoText
 from tapetum.video import open_video
 from tapetum.video.subset import resize_frame
-from tapetum.world.ordered_events import OrderedEventsConfig, make_ordered_events
 
 Frames = UInt8[np.ndarray, "t h w 3"]
-_VALIDATION = 1 << 32
-"""Numbers of videos that are made up from here on are never learned from."""
 
 
 @dataclass(frozen=True)
@@ -77,38 +77,13 @@ class ClipSource(Protocol):
         ...
 
 
-class SyntheticClips:
-    """Ordered events (`tapetum.world.ordered_events`). The text of an image names the object in it."""
+@runtime_checkable
+class ScoredClips(Protocol):
+    """Clips with scores of their own, in place of retrieval among them."""
 
-    count: int | None = None
-
-    def __init__(self, run: VideoTextRun):
-        self.run, self.validation_count = run, run.checks
-
-    @property
-    def config(self) -> OrderedEventsConfig:
-        """Choose the sizes of videos and galleries."""
-        return ordered_events_config(self.run)
-
-    def training_clip(self, k: int, rng: np.random.Generator) -> CaptionedClip:
-        made = make_ordered_events(self.run.seed, k, self.config)
-        at = int(rng.integers(len(made.video)))
-        return CaptionedClip(made.video, made.caption, made.video[at], made.events[at // self.config.length].image_words)
-
-    def validation_clip(self, k: int) -> CaptionedClip:
-        return self.training_clip(_VALIDATION + k, np.random.default_rng(k))
-
-
-def ordered_events_config(run: VideoTextRun) -> OrderedEventsConfig:
-    """Make the sizes of synthetic videos for a run."""
-    if run.frames % run.event_frames:
-        raise BadInput(f"{run.frames} frames are no multiple of events of {run.event_frames}; mend one")
-    return OrderedEventsConfig(events=run.frames // run.event_frames, length=run.event_frames, size=run.size)
-
-
-def validation_number(k: int) -> int:
-    """Compute the number of synthetic validation video k."""
-    return _VALIDATION + k
+    def score(self, model: VideoText, vectors: Tensor) -> Mapping[str, float]:
+        """Score the vectors of the validation clips."""
+        ...
 
 
 class FileClips:
@@ -204,10 +179,8 @@ def sample_frames(times: np.ndarray, count: int, frame_rate: float, rng: np.rand
 
 def open_clips(run: VideoTextRun) -> ClipSource:
     """Open the clips of a run. Raises BadInput for a place where there is nothing of the kind."""
-    if run.data == MADE_UP and run.stage == "questions":
-        raise BadInput(f"{MADE_UP} ask no questions; give a folder of tapetum scenes episodes")
-    if run.data == MADE_UP:
-        return SyntheticClips(run)
+    if source := find_class(run.data, "video_clips"):
+        return source(run)
     if not run.data or not Path(run.data).exists():
         raise BadInput(f"there is no {run.data or 'data'}; give a folder of episodes, tar shards, or {MADE_UP}")
     return FileClips(run)

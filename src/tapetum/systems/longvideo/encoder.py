@@ -15,6 +15,7 @@ pseudo-code do not agree (`VideoConfig`); memory is not bounded by the paper's r
 """
 
 from dataclasses import dataclass, replace
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,9 +25,7 @@ from torch.utils.checkpoint import checkpoint
 
 from tapetum.core.devices import all_finite, send_to_device
 from tapetum.core.errors import BadInput
-from tapetum.layers.adapter_names import AdapterNames
-from tapetum.layers.lora import add_lora
-from tapetum.layers.transformer import Block, Mlp, start_linear
+from tapetum.layers.transformer import AdapterNames, Block, Mlp, start_linear
 from tapetum.systems.longvideo.config import VideoConfig, named
 from tapetum.systems.longvideo.layers import (
     AdaptedMlp,
@@ -34,18 +33,18 @@ from tapetum.systems.longvideo.layers import (
     MemoryAttention,
     SlotPooling,
     TokenPositions,
+    Tubelets,
     attend_in_space,
     slot_means,
 )
 from tapetum.systems.longvideo.memory import MemoryBank, StreamState, draw_order
-from tapetum.systems.longvideo.tubelets import Tubelets
 
 _MASK = 1 << 20  # in place of a layer's number in the seed that chooses which tokens are dropped
 _LAST = 4  # blocks that learn with tune="last-4"
 
 
 @dataclass(frozen=True)
-class VideoFeatures:
+class EncodedVideo:
     """Features of a video, or of a segment."""
 
     tokens: Float[Tensor, "b segments n d"]
@@ -58,6 +57,15 @@ class VideoFeatures:
     """Cell of each token in the grid of its time step; 0 for tubelets of several shapes, which have no grid."""
     slots: Int[Tensor, "b segments n"]
     """Time step of each token in its segment."""
+
+    def padded(self, count: int) -> "EncodedVideo":
+        """Fill the tokens of each segment up to `count` with zeros."""
+        missing = count - self.tokens.shape[2]
+        if missing <= 0:
+            return self
+        parts = (self.tokens, self.valid, self.cells, self.slots)
+        tokens, *rest = (torch.cat([x, x.new_zeros(*x.shape[:2], missing, *x.shape[3:])], 2) for x in parts)
+        return EncodedVideo(tokens, self.pooled, *rest)
 
 
 class VideoEncoder(nn.Module):
@@ -92,14 +100,14 @@ class VideoEncoder(nn.Module):
 
     if TYPE_CHECKING:
 
-        def __call__(self, video: Tensor, lengths: Tensor | None = None, samples: Any = None) -> VideoFeatures: ...
+        def __call__(self, video: Tensor, lengths: Tensor | None = None, samples: Any = None) -> EncodedVideo: ...
 
     def forward(
         self,
         video: Float[Tensor, "b t h w 3"],
         lengths: Int[Tensor, " b"] | None = None,
         samples: tuple[int, ...] | None = None,
-    ) -> VideoFeatures:
+    ) -> EncodedVideo:
         """Encode whole videos, in -1..1.
 
         Args:
@@ -118,7 +126,7 @@ class VideoEncoder(nn.Module):
         features: Float[Tensor, "b slots rows columns d"],
         lengths: Int[Tensor, " b"] | None = None,
         samples: tuple[int, ...] | None = None,
-    ) -> VideoFeatures:
+    ) -> EncodedVideo:
         """Encode whole videos from what `tubelets.compute_features` made of their frames: to the bit as a call encodes these.
 
         Arguments are those of a call, in time steps in place of frames. Where the tubelets do not learn, their features can be
@@ -134,7 +142,7 @@ class VideoEncoder(nn.Module):
 
     def _encode_segments(
         self, video: Tensor, lengths: Tensor | None, samples: tuple[int, ...] | None, embedded: bool
-    ) -> VideoFeatures:
+    ) -> EncodedVideo:
         """Encode frames, or where they are `embedded` the features of time steps, segment by segment."""
         count, step = video.shape[1], self.config.tubelet[0] if embedded else 1
         valid = None if lengths is None else _valid_frames(lengths, len(video), count)
@@ -147,13 +155,10 @@ class VideoEncoder(nn.Module):
             state, features = self._advance(state, part, part_valid, embedded, last=first + size >= count)
             parts.append(features)
         count = max(features.tokens.shape[2] for features in parts)
-        return VideoFeatures(
-            torch.cat([_pad_tokens(features.tokens, count) for features in parts], 1),
-            parts[-1].pooled,
-            torch.cat([_pad_tokens(features.valid, count) for features in parts], 1),
-            torch.cat([_pad_tokens(features.cells, count) for features in parts], 1),
-            torch.cat([_pad_tokens(features.slots, count) for features in parts], 1),
-        )
+        parts = [features.padded(count) for features in parts]
+        names = "tokens", "valid", "cells", "slots"
+        joined = {name: torch.cat([getattr(features, name) for features in parts], 1) for name in names}
+        return EncodedVideo(pooled=parts[-1].pooled, **joined)
 
     def adapter_addresses(self) -> tuple[str, ...]:
         """List the names of the MLPs, after each of which an adapter fits, in the order in which they are passed."""
@@ -175,7 +180,7 @@ class VideoEncoder(nn.Module):
             )
         return StreamState(samples=samples, frames=frames)
 
-    def step(self, state: StreamState, segment: Float[Tensor, "b t h w 3"]) -> tuple[StreamState, VideoFeatures]:
+    def step(self, state: StreamState, segment: Float[Tensor, "b t h w 3"]) -> tuple[StreamState, EncodedVideo]:
         """Encode the next segment of streams: at most `segment_frames` frames.
 
         Returns the state after it, and the features of the segment, with tokens (b, 1, n, d).
@@ -200,14 +205,9 @@ class VideoEncoder(nn.Module):
                 f"the stream was started with {state.frames} frames, which it has passed; start it with more, or None"
             )
         state, features = self._advance(state, segment, None)
-        count = self._count_tokens(config.segment_frames)
-        if features.tokens.shape[2] < count:
-            parts = features.tokens, features.valid, features.cells, features.slots
-            tokens, valid, cells, slots = (_pad_tokens(x, count) for x in parts)
-            features = VideoFeatures(tokens, features.pooled, valid, cells, slots)
-        return state, features
+        return state, features.padded(self._count_tokens(config.segment_frames))
 
-    def encode_images(self, images: Float[Tensor, "b h w 3"]) -> VideoFeatures:
+    def encode_images(self, images: Float[Tensor, "b h w 3"]) -> EncodedVideo:
         """Encode images, by patches of their own (LongViViT, section 3.1); there is one segment."""
         if images.ndim != 4 or images.shape[-1] != 3:
             raise BadInput(f"images are {tuple(images.shape)}; give (images, rows, columns, 3) in -1..1")
@@ -217,12 +217,11 @@ class VideoEncoder(nn.Module):
         where = TokenPositions(zeros, cells, torch.ones(x.shape[:2], dtype=torch.bool, device="cpu"), (1, x.shape[1]))
         state = self.start(len(images))
         x, _ = self._encode(x, where, state, last=True)
-        state, pooled = self._pool(state, x, where)
-        return VideoFeatures(x[:, None], pooled, where.valid[:, None], where.cells[:, None], where.slots[:, None])
+        return self._pool(state, x, where)[1]
 
     def _advance(
         self, state: StreamState, frames: Tensor, valid: Tensor | None, embedded: bool = False, last: bool = False
-    ) -> tuple[StreamState, VideoFeatures]:
+    ) -> tuple[StreamState, EncodedVideo]:
         """Encode one segment; the last one writes no memories."""
         if self.config.checkpoint_segments and torch.is_grad_enabled() and self.training:
             return checkpoint(self._segment, state, frames, valid, embedded, last, use_reentrant=False)  # pyright: ignore[reportReturnType]
@@ -230,7 +229,7 @@ class VideoEncoder(nn.Module):
 
     def _segment(
         self, state: StreamState, frames: Tensor, valid: Tensor | None, embedded: bool, last: bool
-    ) -> tuple[StreamState, VideoFeatures]:
+    ) -> tuple[StreamState, EncodedVideo]:
         if embedded:
             whole = torch.ones(frames.shape[:2], dtype=torch.bool, device="cpu") if valid is None else valid
             x, where = self.tubelets.add_positions(frames, state.slots, self._slots(state), whole)
@@ -240,8 +239,7 @@ class VideoEncoder(nn.Module):
         x, where = self._drop_tokens(x, where, state)
         x, after_blocks = self._encode(x, where, state, last)
         state = replace(after_blocks, slots=slots, segment=state.segment + 1)
-        state, pooled = self._pool(state, x, where)
-        return state, VideoFeatures(x[:, None], pooled, where.valid[:, None], where.cells[:, None], where.slots[:, None])
+        return self._pool(state, x, where)
 
     def _encode(self, x: Tensor, where: TokenPositions, state: StreamState, last: bool) -> tuple[Tensor, StreamState]:
         """Apply the blocks: the output of the last norm (zeros where there is no token), and the state with new memories."""
@@ -275,17 +273,20 @@ class VideoEncoder(nn.Module):
         here = send_to_device(rows, x.device)
         return x.gather(1, here[..., None].expand(-1, -1, x.shape[2])), where.select(rows)
 
-    def _pool(self, state: StreamState, x: Tensor, where: TokenPositions) -> tuple[StreamState, Tensor]:
-        """Pool all tokens of the stream so far."""
+    def _pool(self, state: StreamState, x: Tensor, where: TokenPositions) -> tuple[StreamState, EncodedVideo]:
+        """Pool all tokens of the stream so far; the features are those of this segment."""
         kind = torch.promote_types(x.dtype, torch.float32)
         total, count = x.to(kind).sum(1), where.valid.sum(1).to(kind)
         if state.total is not None and state.count is not None:
             total, count = state.total + total, state.count + count
         state = replace(state, total=total, count=count)
         if self.pooler is None:
-            return state, self.pooled_end((total / count.clamp(min=1)[:, None]).to(x.dtype))
-        state = replace(state, slot_means=(*state.slot_means, slot_means(x, where)))
-        return state, self.pooled_end(self.pooler(state.slot_means))
+            pooled = (total / count.clamp(min=1)[:, None]).to(x.dtype)
+        else:
+            state = replace(state, slot_means=(*state.slot_means, slot_means(x, where)))
+            pooled = self.pooler(state.slot_means)
+        valid, cells, slots = (each[:, None] for each in (where.valid, where.cells, where.slots))
+        return state, EncodedVideo(x[:, None], self.pooled_end(pooled), valid, cells, slots)
 
     def _prepare_tuning(self) -> None:
         """Freeze what `tune` does not name, and add its adapters or low-rank changes (LongViViT, section 3.3).
@@ -309,6 +310,8 @@ class VideoEncoder(nn.Module):
             if config.tune == "adapters":
                 inner.mlp = AdaptedMlp(inner.mlp, config.width, config.adapter_width or max(config.width // 4, 1))
             elif config.tune == "lora":
+                from tapetum.layers.lora import add_lora
+
                 add_lora(block, config.lora_rank)
 
     def _slots(self, state: StreamState) -> int | None:
@@ -321,10 +324,10 @@ class VideoEncoder(nn.Module):
         count = -(-frames // config.tubelet[0]) * config.grid[0] * config.grid[1]
         if config.kernels:
             sizes = (frames, rows, columns)
-            count = 0
-            for shape, stride in config.kernels:
-                whole = [max(size - shape[i], 0) // stride[i] + 1 for i, size in enumerate(sizes)]
-                count += whole[0] * whole[1] * whole[2]
+            count = sum(
+                prod(max(size - side, 0) // step + 1 for size, side, step in zip(sizes, shape, stride, strict=True))
+                for shape, stride in config.kernels
+            )
         if config.mask_ratio and (self.training or config.mask_always):
             count = max(int((1 - config.mask_ratio) * count + 1e-6), 1)
         return count
@@ -358,11 +361,3 @@ def _valid_frames(lengths: Tensor, batch: int, frames: int) -> Tensor:
     if lengths.shape != (batch,) or lengths.is_floating_point() or int(lengths.min()) < 1 or int(lengths.max()) > frames:
         raise BadInput(f"lengths are {lengths.tolist()}; give {batch} whole numbers of 1 to {frames} frames")
     return torch.arange(frames, device="cpu") < lengths[:, None]
-
-
-def _pad_tokens(x: Tensor, count: int) -> Tensor:
-    """Fill the tokens of a segment up to `count` with zeros."""
-    missing = count - x.shape[2]
-    if not missing:
-        return x
-    return torch.cat([x, x.new_zeros(*x.shape[:2], missing, *x.shape[3:])], 2)

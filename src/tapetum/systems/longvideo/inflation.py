@@ -24,12 +24,11 @@ from torch import Tensor
 
 from tapetum.core.errors import BadInput
 from tapetum.encoders.config import ViTConfig
-from tapetum.encoders.vit import ViT
+from tapetum.encoders.vit import ViT, plain_patches
 from tapetum.layers.patches import ConvolutionalStem, ImagePatches, TubeletStem, VideoTubelets, inflate_weight, interpolate
 from tapetum.systems.longvideo.config import VideoConfig, named
 from tapetum.systems.longvideo.encoder import VideoEncoder
-from tapetum.systems.longvideo.layers import FactorisedBlock
-from tapetum.systems.longvideo.tubelets import Tubelets, stretch
+from tapetum.systems.longvideo.layers import FactorisedBlock, Tubelets, stretch
 from tapetum.systems.longvideo.video_text import VideoText
 
 _Model = TypeVar("_Model", VideoEncoder, VideoText)
@@ -104,7 +103,7 @@ def _patches(encoder: VideoEncoder, vit: ViT) -> None:
     if isinstance(vit.patches, ConvolutionalStem):
         _stem(tubelets, vit.patches, {*vit.preprocessing.mean, *vit.preprocessing.std})
     else:
-        weight, bias = _for_plain_pixels(vit)
+        weight, bias = plain_patches(vit)
         for layer, own in ((tubelets.images, weight), (tubelets.video, inflate_weight(weight, config.tubelet[0], "average"))):
             assert isinstance(layer, ImagePatches | VideoTubelets)
             assert layer.bias is not None
@@ -124,16 +123,6 @@ def _stem(tubelets: Tubelets, stem: ConvolutionalStem, colours: set[float]) -> N
     tubelets.images.load_state_dict(stem.state_dict())
     tubelets.video.layers.load_state_dict(stem.layers[:-1].state_dict())
     tubelets.video.inflate(stem.layers[-1])
-
-
-def _for_plain_pixels(vit: ViT) -> tuple[Tensor, Tensor]:
-    """Compute weight and bias of patches for pixels in -1..1 instead of prepared ones: x = (127.5 p + 127.5 - mean) / std."""
-    patches: Any = vit.patches
-    weight = patches.weight.detach()
-    bias = weight.new_zeros(len(weight)) if patches.bias is None else patches.bias.detach()
-    mean, std = (weight.new_tensor(value) for value in (vit.preprocessing.mean, vit.preprocessing.std))
-    offset = torch.einsum("dchw,c->d", weight, (127.5 - mean) / std)
-    return weight * (127.5 / std)[:, None, None], bias + offset
 
 
 def _blocks(encoder: VideoEncoder, vit: ViT) -> None:

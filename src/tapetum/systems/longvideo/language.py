@@ -7,7 +7,7 @@ attention needs no mask: nothing looks at what follows it.
 from collections.abc import Sequence
 from inspect import signature
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -19,44 +19,6 @@ from tapetum.encoders import byte_text
 from tapetum.encoders.config import DecoderConfig
 from tapetum.encoders.decoder import Decoder, DecoderCache
 from tapetum.hub.connection import loading_by_name
-
-
-class Language(Protocol):
-    """Interface of a language model to a captioner."""
-
-    width: int
-    """Channels between its blocks."""
-    ends: tuple[int, ...]
-    """Tokens of which any ends a text."""
-
-    @property
-    def blocks(self) -> Sequence[nn.Module]:
-        """List the model's blocks, whose first argument is the hidden states."""
-        ...
-
-    def encode(self, text: str) -> list[int]:
-        """Write the beginning of a text as tokens, one or more."""
-        ...
-
-    def encode_continuation(self, text: str) -> list[int]:
-        """Write what follows a beginning as tokens."""
-        ...
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """Read tokens as text."""
-        ...
-
-    def read(self, ids: Int[Tensor, "b n"], cache: Any = None) -> Float[Tensor, "b n v"]:
-        """Compute the logits of the token after each; earlier tokens are in the cache, to which these are added."""
-        ...
-
-    def cache(self, batch: int, max_tokens: int) -> Any:
-        """Make a cache for so many tokens."""
-        ...
-
-    def reorder(self, cache: Any, rows: Int[Tensor, " c"]) -> None:
-        """Reorder the rows of a cache: row i becomes what row `rows[i]` was."""
-        ...
 
 
 class ByteLanguage(nn.Module):
@@ -98,7 +60,7 @@ class ByteLanguage(nn.Module):
         return self.read(ids)
 
     def cache(self, batch: int, max_tokens: int) -> DecoderCache:
-        """Make a cache for so many tokens."""
+        """Make a cache for at most `max_tokens` tokens."""
         return self.decoder.cache(batch, max_tokens)
 
     def reorder(self, cache: DecoderCache, rows: Int[Tensor, " c"]) -> None:

@@ -2,8 +2,6 @@
 
     videos of all processes x texts of all processes     a video finds its texts, a text its video
     + for a video, its own wrong answers as columns      hard negatives (MC-ViT, arXiv 2402.05861, section 4.3: NExT-QA)
-    moments of a film x the options of its questions     the right one of each question (ours)
-    moments of all films x texts of all films            a text finds one of its moments, a moment one of its texts (ours)
 
 Source: MC-ViT, equation 8: the sum of both ways. A video may have several texts, all of them right; and equal texts are right
 for each other's videos. Rows are brought to length 1.
@@ -67,67 +65,6 @@ def video_text_loss(
     logits = similarities(texts.flatten(0, 1), every_video).unflatten(0, (b, m))
     each = _cross_entropy(scale * logits, same.any(3) | ~valid[:, :, None]).masked_fill(~valid, 0.0)
     return (forth + (each.sum(1) / valid.sum(1)).mean()) / 2
-
-
-def option_loss(
-    moments: Float[Tensor, "b m e"],
-    options: Float[Tensor, "b q k e"],
-    scale: float | Float[Tensor, ""],
-    valid: Bool[Tensor, "b q"],
-) -> Float[Tensor, ""]:
-    """Compute the cross entropy of choosing the first of k options, the mean over own questions.
-
-    The logit of an option is the logarithm of the sum of exp(scale * cosine) over the moments of its film: the soft maximum by
-    which `streaming.similarity_scores` chooses. Rows of zeros stand for no moment; `valid` says which of the q questions there
-    are.
-    """
-    moments, options = unit_rows(moments), unit_rows(options)
-    with unrounded(moments):
-        logits = scale * torch.einsum("bme,bqke->bqkm", moments, options)
-    logits = logits.masked_fill(~moments.any(-1)[:, None, None], -torch.inf).logsumexp(-1)
-    return -logits.log_softmax(-1)[..., 0][valid].mean()
-
-
-def moment_text_loss(
-    moments: Float[Tensor, "b m e"],
-    texts: Float[Tensor, "b k e"],
-    inside: Bool[Tensor, "b k m"],
-    scale: float | Float[Tensor, ""],
-    names: Int[Tensor, "b k"],
-) -> Float[Tensor, ""]:
-    """Compute the cross entropies of texts finding a moment of theirs among those of all films, and of moments a text, halved.
-
-    A text may last several moments, and any of them is right; so are those of equal texts. Moments without a text are wrong for
-    all.
-
-    Args:
-        moments: of this process's films; rows of zeros stand for none.
-        texts: what happens in each film.
-        inside: in which moments of its film each happens; in none: there is no such text.
-        scale: inverse of the temperature.
-        names: numbers of which those of equal texts are equal.
-
-    A task that uses it says `joint_batch = True`.
-    """
-    moments, texts = unit_rows(moments), unit_rows(texts)
-    every_moment, every_text, every_name = all_gather(moments), all_gather(texts), all_gather(names)
-    every_inside = all_gather(inside.byte()).bool()
-    present, every_present = inside.any(2), every_inside.any(2)
-    same = (names[:, :, None, None] == every_name) & present[:, :, None, None] & every_present  # (b, k, B, K)
-    right = torch.einsum("bkcj,cjm->bkcm", same.float(), every_inside.float()).flatten(2) > 0  # (b, k, B m)
-    logits = scale * similarities(texts.flatten(0, 1), every_moment.flatten(0, 1)).unflatten(0, texts.shape[:2])
-    logits = logits.masked_fill(~every_moment.any(-1).flatten(), -torch.inf)
-    by_text = _any_right(logits[present], right[present]).mean()
-    back = torch.einsum("bkm,bkcj->bmcj", inside.float(), same.float()).flatten(2) > 0  # (b, m, B K)
-    logits = scale * similarities(moments.flatten(0, 1), every_text.flatten(0, 1)).unflatten(0, moments.shape[:2])
-    logits, named = logits.masked_fill(~every_present.flatten(), -torch.inf), inside.any(1)
-    by_moment = _any_right(logits[named], back[named]).mean()
-    return (by_text + by_moment) / 2
-
-
-def _any_right(logits: Tensor, right: Tensor) -> Tensor:
-    """The negative logarithm of the probability, along the last axis, of all that is right together."""
-    return logits.logsumexp(-1) - logits.masked_fill(~right, -torch.inf).logsumexp(-1)
 
 
 def _own_similarities(videos: Tensor, hard: Tensor) -> Tensor:

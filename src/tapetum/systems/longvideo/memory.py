@@ -49,7 +49,7 @@ class LayerMemory:
 
 @dataclass(frozen=True)
 class StreamState:
-    """State of a stream: made by `VideoEncoder.start`, and anew by each step."""
+    """State of a stream: made by `VideoEncoder.start`; each step makes a new one."""
 
     samples: tuple[int, ...]
     """Numbers of the samples of the batch, of which random choices are functions."""
@@ -91,7 +91,7 @@ class MemoryBank(nn.Module):
         self.compression = Compression(config) if config.memory == "compressed" else None
 
     def segment(self, state: StreamState, tokens: int, last: bool) -> "SegmentMemory":
-        """Start a segment of so many tokens; of the last one nothing is stored."""
+        """Start a segment of `tokens` tokens; the last one stores nothing."""
         return SegmentMemory(self, state, tokens, last)
 
 

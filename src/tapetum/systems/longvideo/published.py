@@ -7,20 +7,9 @@ from tapetum.hub.registry import Weights
 
 PUBLISHED: tuple[Weights, ...] = (
     Weights(
-        name="mcvit-nano",
-        architecture="mcvit-nano",
-        summary="small MC-ViT with a text tower that knows the world of tapetum scenes and nothing else, trained here",
-        paper="the network of arXiv 2402.05861 with a small config",
-        licence="Apache-2.0",
-        file="systems/longvideo/bundled/mcvit-nano.safetensors",
-        loader="tapetum.systems.longvideo.weights:load",
-        sha256="b21d16892a36c74f787770f806a0bb774883f98685b5f23ca27bcaa8b3f08c02",
-        verbs=("answer", "search", "embed"),
-    ),
-    Weights(
         name="mcvit-films",
         architecture="mcvit-films",
-        summary="mcvit-nano for films of minutes of the same world: a vector for each second, trained here",
+        summary="small MC-ViT that knows films of tapetum scenes and nothing else: a vector for each second, trained here",
         paper="the network of arXiv 2402.05861 with a small config",
         licence="Apache-2.0",
         file="systems/longvideo/bundled/mcvit-films.safetensors",

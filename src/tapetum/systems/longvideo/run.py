@@ -1,15 +1,12 @@
 """Training of video encoders, from clips and texts to a file of weights."""
 
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import cast
 
-from tapetum.core.errors import BadInput
+from tapetum.core.plugins import find_class
 from tapetum.hub.registry import VIDEO_FILE
 from tapetum.systems.longvideo.captioner_task import CaptionerTask, LanguageTask
-from tapetum.systems.longvideo.film_task import FilmTask
-from tapetum.systems.longvideo.films import has_features, write_features
 from tapetum.systems.longvideo.recipes import VideoTextRun
 from tapetum.systems.longvideo.task import VideoTextTask
 from tapetum.systems.longvideo.weights import Model, save
@@ -27,8 +24,8 @@ def train_longvideo(
     mend.
     """
     task = make_task(run)
-    if run.cache and isinstance(task, FilmTask):
-        _fill_cache(run, task, say)
+    if isinstance(task, VideoTextTask):
+        task.prepare(say)
     many = "without end" if task.clips.count is None else f"{task.clips.count:,}"
     say(f"clips to learn from: {many}; to score with: {task.clips.validation_count}")
     result = fit(task, longvideo_config(run, launch), launch.out, began=launch.began)
@@ -41,23 +38,13 @@ def train_longvideo(
     return path, task.evaluate(model, run.steps)
 
 
-def _fill_cache(run: VideoTextRun, task: FilmTask, say: Callable[[str], None]) -> None:
-    """Compute the features of stories that are not there yet, on the first process, for which the others wait."""
-    if not run.start:
-        raise BadInput("--cache is of features of weights that stay as they are; give those to begin with, --start")
-    if is_main():
-        write_features(run, task.model().eval(), say)
-    while not has_features(run):
-        time.sleep(1)
-
-
 def make_task(run: VideoTextRun) -> VideoTextTask | LanguageTask | CaptionerTask:
     """Make the task of a stage."""
     if run.stage == "language":
         return LanguageTask(run)
-    if run.stage == "films":
-        return FilmTask(run)
-    return CaptionerTask(run) if run.stage == "video-to-text" else VideoTextTask(run)
+    if run.stage == "video-to-text":
+        return CaptionerTask(run)
+    return (find_class(run.stage, "video_task") or VideoTextTask)(run)
 
 
 def longvideo_config(run: VideoTextRun, launch: Launch) -> TrainConfig:

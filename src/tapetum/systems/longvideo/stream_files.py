@@ -31,11 +31,11 @@ class StreamStore(Protocol):
     """Saves a stream now and then, and loads it to go on."""
 
     def load(self) -> SavedStream | None:
-        """Load the saved stream; None to begin anew."""
+        """Load the saved stream; None to start from the beginning."""
         ...
 
     def save(self, frames: int, state: StreamState) -> None:
-        """Save the state after so many frames, whose features the caller has taken."""
+        """Save the state after `frames` frames, whose features the caller has taken."""
         ...
 
 

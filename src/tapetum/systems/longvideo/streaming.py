@@ -1,9 +1,9 @@
 """Streaming: a video of any length through a `VideoText` or a `Captioner`, segment by segment, in constant memory but for the
 encoder's memories.
 
-Frames are decoded a segment at a time. A video of up to twice the trained length has its positions stretched to it; of a longer
-one the positions past the table's end stay at its last moment (`VideoEncoder.start`). A network whose memory is joint sees one
-segment, so it is shown as many frames as it was trained on, evenly spread over the video.
+Positions are stretched to a video of up to twice the trained length; in a longer one those past the table's end stay at its
+last moment (`VideoEncoder.start`). A network of joint memory sees one segment: as many frames as it was trained
+on, evenly spread.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +22,7 @@ from tapetum.encoders.embed import EmbeddedPiece
 from tapetum.encoders.features import check_finite
 from tapetum.layers.cpu import speed_up
 from tapetum.systems.longvideo.captioner import Captioner
-from tapetum.systems.longvideo.encoder import VideoFeatures
+from tapetum.systems.longvideo.encoder import EncodedVideo
 from tapetum.systems.longvideo.stream_files import StreamStore
 from tapetum.systems.longvideo.video_text import VideoText, tokenize
 from tapetum.video import Video, open_video
@@ -47,11 +47,6 @@ class Passage:
     """Of length 1, of the moments of this segment (`VideoTextConfig.moment_slots`); None: the network has none."""
 
 
-def select_frames(video: Video, frame_rate: float) -> list[int]:
-    """Choose `frame_rate` frames a second, or all where there are fewer."""
-    return _frames_at_rate(video.timestamps - video.timestamps[0], frame_rate)
-
-
 def _frames_at_rate(times: np.ndarray, frame_rate: float) -> list[int]:
     if not frame_rate > 0:
         raise BadInput(f"frame_rate is {frame_rate}; give frames a second, more than 0")
@@ -72,7 +67,7 @@ class FrameSelection:
     stop_s: float | None = None
     """Up to here."""
     frames: int | None = None
-    """At most so many, the first ones; None: all."""
+    """At most this many, the first ones; None: all."""
     spread: bool = False
     """Take `frames` evenly from the first to the last in place of `frame_rate`."""
     grey: bool = False
@@ -105,10 +100,10 @@ StreamingModel = VideoText | Captioner
 
 def stream_features(
     model: StreamingModel, video: Video, selection: FrameSelection | None = None, store: StreamStore | None = None
-) -> Iterator[tuple[float, float, VideoFeatures]]:
-    """Encode a video segment by segment: beginning and end of each in seconds, and its features.
+) -> Iterator[tuple[float, float, EncodedVideo]]:
+    """Encode a video segment by segment: start and stop of each in seconds, and its features.
 
-    `store` saves the state after each segment, and may have one to go on from.
+    `store` saves the state after each segment, and may have one to resume from.
     """
     selection = FrameSelection() if selection is None else selection
     config = model.config.video
@@ -147,7 +142,7 @@ def stream_passages(
 
 
 @full_precision()
-def make_passage(model: VideoText, start: float, stop: float, features: VideoFeatures) -> Passage:
+def make_passage(model: VideoText, start: float, stop: float, features: EncodedVideo) -> Passage:
     """Make a passage of the features of a segment of a stream, or of a whole video."""
     if features.tokens.shape[1] > 1 or model.config.video.memory == "joint":
         whole = model.embed_pooled(features.pooled)[0].float().cpu().numpy()
@@ -167,14 +162,13 @@ def make_passage(model: VideoText, start: float, stop: float, features: VideoFea
 def stream_moments(
     model: VideoText, video: Video, frame_rate: float
 ) -> Iterator[tuple[float, float, Float32[np.ndarray, " e"]]]:
-    """Embed the moments of a video (`VideoTextConfig.moment_slots`): from and to in seconds, and a vector of length 1 of each.
+    """Embed the moments of a video (`VideoTextConfig.moment_slots`): start and stop in seconds, and a vector of length 1.
 
-    A video that is longer than the network was trained on is encoded in parts of that length, with a memory each, so that no
-    position is new to it.
+    A video longer than the network was trained on is encoded in parts of that length, each with a memory of its own.
     """
     config = model.config.video
-    times, at = video.timestamps - video.timestamps[0], select_frames(video, frame_rate)
     selection, size = FrameSelection(frame_rate=frame_rate), config.tubelet[0] * model.config.moment_slots
+    times, at = video.timestamps - video.timestamps[0], selection.numbers(video)
     bounds = [*times[at].tolist(), float(times[-1]) + 1 / frame_rate]
     for begin in range(0, len(at), config.frames):
         part = at[begin : begin + config.frames]
@@ -228,7 +222,7 @@ def similarity_scores(
     return np.logaddexp.reduce(scale * cosines, axis=1) / scale if len(vectors) > 1 else cosines[:, 0]
 
 
-class OptionScorer:
+class VideoOptionScorer:
     """Scores the options of a question passage by passage, in constant memory."""
 
     def __init__(self, model: VideoText, question: str, options: Sequence[str]):
@@ -253,10 +247,9 @@ def embed_for_answers(model: VideoText, video: Video, selection: FrameSelection 
 
 
 def embed_answers(model: VideoText, question: str, options: Sequence[str]) -> Float32[np.ndarray, "n e"]:
-    """Compute vectors of length 1 of a question with each answer after it.
+    """Compute vectors of length 1 of a question followed by each answer; what is too long loses the question's beginning.
 
-    Where both together are more than the tower reads, the beginning of the question is left out, never the end of an answer.
-    Raises BadInput for answers that are too long to be told from each other.
+    Raises BadInput for answers too long to be told apart.
     """
     check_several(options, "options")
     texts = [f"{question} {option}".strip() for option in options]
@@ -268,9 +261,7 @@ def embed_answers(model: VideoText, question: str, options: Sequence[str]) -> Fl
     raw = [text.encode(errors="replace") for text in texts]
     if max(map(len, raw)) > room:
         if len({each[-room:] for each in raw}) < len(raw):
-            raise BadInput(
-                f"two answers end with the same {room} bytes, which is all that this text tower reads; say them shorter"
-            )
+            raise BadInput(f"two answers end with the same {room} bytes, all that this text tower reads; say them shorter")
         texts = [each[-room:].decode(errors="ignore") for each in raw]
     return embed_words(model, texts)
 
@@ -281,10 +272,8 @@ def _embed_subwords(model: VideoText, texts: Sequence[str]) -> Float32[np.ndarra
     """Compute vectors of questions with answers for a tower that reads subwords, as `embed_answers` says."""
     ids = tokenize(texts, model.tokenizer, model.config.text, from_end=True)
     if len(set(map(tuple, ids.tolist()))) < len(set(texts)):
-        raise BadInput(
-            f"two answers are the same {ids.shape[1]} tokens at their end, which is all that this text tower reads of them; "
-            "say them otherwise"
-        )
+        count = ids.shape[1]
+        raise BadInput(f"two answers end with the same {count} tokens, all that this text tower reads; say them otherwise")
     return model.embed_texts(ids.to(model.log_scale.device)).float().cpu().numpy()
 
 

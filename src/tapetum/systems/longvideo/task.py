@@ -4,7 +4,7 @@ Stage by stage (`recipes`): images; short videos with images beside them, each k
 loss is of all clips of a step, whatever the micro-batches and processes. Equal texts are right for each other's clips.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from tapetum.core.errors import BadInput
@@ -22,7 +23,7 @@ from tapetum.encoders.subwords import read_subwords
 from tapetum.encoders.tokenizers import Tokenizer
 from tapetum.encoders.towers_config import TextConfig
 from tapetum.metrics.retrieval import retrieval_scores
-from tapetum.systems.longvideo.data import CaptionedClip, ClipSource, SyntheticClips, open_clips, validation_number
+from tapetum.systems.longvideo.data import CaptionedClip, ClipSource, ScoredClips, open_clips
 from tapetum.systems.longvideo.inflation import continue_from, inflate_from
 from tapetum.systems.longvideo.losses import video_text_loss
 from tapetum.systems.longvideo.recipes import VideoTextRun
@@ -30,7 +31,6 @@ from tapetum.systems.longvideo.video_text import VideoText, tokenize
 from tapetum.systems.longvideo.video_text_config import BYTES
 from tapetum.systems.longvideo.weights import load, load_tokenizer
 from tapetum.train import JointTask, StepContext
-from tapetum.world.ordered_events import gallery
 
 NOT_COMPARED = "preset", "data", "start", "encoder", "steps", "batch_size", "micro_batch", "lr", "weight_decay", "bf16", "seed"
 NOT_COMPARED += ("checkpointing", "tokenizer", "cache")
@@ -75,6 +75,9 @@ class VideoTextTask(JointTask):
             model = VideoText(run.config)
         model.tokenizer = self.tokenizer
         return model.train()
+
+    def prepare(self, say: Callable[[str], None]) -> None:
+        """Do what precedes the first step, once for all processes; `say` reports it."""
 
     def dataset(self) -> ShuffledClips:
         """Make the clips by number."""
@@ -139,14 +142,14 @@ class VideoTextTask(JointTask):
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
-        """Score clips that are never learned from: retrieval among them, or, of those made up, among 64 captions."""
+        """Score clips that are never learned from: retrieval among them, or what clips that are made up score."""
         assert isinstance(model, VideoText)
         clips = [self.clips.validation_clip(k) for k in range(self.clips.validation_count)]
         if self.run.stage == "questions":
             return self._score_answers(model, clips)
         vectors = torch.cat([self._embed(model, each) for each in clips])
-        if isinstance(self.clips, SyntheticClips) and self.run.stage != "images":
-            return self._score_galleries(model, vectors, self.clips)
+        if isinstance(self.clips, ScoredClips) and self.run.stage != "images":
+            return self.clips.score(model, vectors)
         texts = [each.image_text if self.run.stage == "images" else each.text for each in clips]
         text_vectors = model.embed_texts(model.tokens(texts))
         right = np.array([[a == b for b in texts] for a in texts])
@@ -174,17 +177,6 @@ class VideoTextTask(JointTask):
         if self.run.stage == "images":
             return model.embed_images(scale_pixels(torch.tensor(clip.image[None]).to(device)))
         return model.embed_videos(scale_pixels(torch.tensor(clip.frames[None]).to(device)))
-
-    def _score_galleries(self, model: VideoText, vectors: Tensor, source: SyntheticClips) -> Mapping[str, float]:
-        """Compute recall of the right one of 64 captions, and of the right order of a video's own events."""
-        correct = ordered = 0
-        for k, row in enumerate(vectors):
-            captions = gallery(source.run.seed, validation_number(k), source.config)
-            scores = model.embed_texts(model.tokens(captions.captions)) @ row
-            correct += int(scores.argmax()) == captions.answer
-            own = list(captions.orders)
-            ordered += own[int(scores[own].argmax())] == captions.answer
-        return {"recall": correct / len(vectors), "order": ordered / len(vectors), "order_chance": 1 / source.config.orders}
 
     def describe(self) -> Mapping[str, Any]:
         """List what decides what is learned."""
@@ -238,11 +230,7 @@ def scale_pixels(pixels: Tensor) -> Tensor:
 
 def pad_clips(clips: Sequence[np.ndarray]) -> tuple[Tensor, tuple[int, ...]]:
     """Pad clips, or features of clips, to the longest: (b, t, ...), and the frames or time steps of each that count."""
-    lengths = tuple(len(clip) for clip in clips)
-    out = torch.from_numpy(np.zeros((len(clips), max(lengths), *clips[0].shape[1:]), clips[0].dtype))
-    for row, clip in zip(out, clips, strict=True):
-        row[: len(clip)] = torch.from_numpy(clip)
-    return out, lengths
+    return pad_sequence([torch.from_numpy(clip) for clip in clips], batch_first=True), tuple(map(len, clips))
 
 
 def padded_lengths(video: Tensor, lengths: Sequence[int]) -> Tensor | None:

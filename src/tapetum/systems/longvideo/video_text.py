@@ -25,7 +25,7 @@ from tapetum.encoders.text import TextTransformer
 from tapetum.encoders.tokenizers import Tokenizer
 from tapetum.encoders.towers_config import TextConfig
 from tapetum.layers.transformer import start_linear
-from tapetum.systems.longvideo.encoder import VideoEncoder, VideoFeatures
+from tapetum.systems.longvideo.encoder import EncodedVideo, VideoEncoder
 from tapetum.systems.longvideo.video_text_config import BYTES, VideoTextConfig, named_video_text
 from tapetum.train.contrastive import learned_scale
 
@@ -70,7 +70,7 @@ class VideoText(nn.Module):
         """Compute vectors of length 1 of the video encoder's pooled vectors, of a stream for example."""
         return F.normalize(self.video_projection(pooled), dim=-1)
 
-    def embed_moments(self, features: VideoFeatures) -> Float[Tensor, "b segments moments e"]:
+    def embed_moments(self, features: EncodedVideo) -> Float[Tensor, "b segments moments e"]:
         """Compute vectors of length 1 of moments of `moment_slots` time steps, by segment; zeros where there is none."""
         size = max(self.config.moment_slots, 1)
         numbers = torch.arange(-(-self.config.video.segment_slots // size), device=features.slots.device)

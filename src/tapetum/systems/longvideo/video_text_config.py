@@ -65,7 +65,7 @@ class VideoTextConfig:
     projection: int = 512
     """Channels of both outputs after linear layers without bias."""
     moment_slots: int = field(default=0, repr=False)
-    """Time steps of a moment: films are embedded as so many for a vector; 0: a segment for a vector."""
+    """Time steps of a moment, each of which gets a vector; 0: each segment gets one."""
     frame_rate: float = field(default=1.0, repr=False)
     """Frames a second by which films are embedded."""
 
@@ -112,7 +112,7 @@ class CaptionerConfig:
     heads: int = 4
     """Of the resampler; those of the cross-attention are the width of the language model by 64, or one."""
     every: int = 1
-    """Cross-attention stands before every so manieth block of the language model (the paper: 1)."""
+    """Cross-attention precedes every n-th block of the language model (the paper: 1)."""
     length: int = 224
     """Tokens of a text, at most."""
 

@@ -1,6 +1,6 @@
 """Files of video encoders, with or without a text tower or a language model; the config stands in the header under "longvideo".
 
-A language model of transformers is not in the file: its name is, and it is loaded anew. A text tower's tokenizer is.
+A language model of transformers is not in the file: its name is, by which it is loaded again. A text tower's tokenizer is.
 """
 
 import os

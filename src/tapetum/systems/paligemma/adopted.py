@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tapetum.core.errors import BadInput
 from tapetum.encoders.config import squashed
-from tapetum.encoders.vit import ViT
+from tapetum.encoders.vit import ViT, plain_patches
 from tapetum.layers.patches import interpolate
 
 
@@ -66,11 +66,6 @@ def adopt(encoder: Any, image_size: int) -> ViT:
     first = encoder.positions.shape[0] - theirs.grid[0] * theirs.grid[1]  # the class token's position is before the grid's
     state["positions"] = interpolate(encoder.positions[first:], theirs.grid, config.grid, theirs.resample)
     if not plain:
-        # Prepared pixels are (127.5 x + 127.5 - mean) / std, where x is in -1..1.
-        weight = encoder.state_dict()["patches.weight"]  # (width, 3, patch, patch)
-        mean, std = (weight.new_tensor(value) for value in (encoder.preprocessing.mean, encoder.preprocessing.std))
-        state["patches.weight"] = weight * (127.5 / std)[:, None, None]
-        bias = encoder.state_dict().get("patches.bias", weight.new_zeros(len(weight)))
-        state["patches.bias"] = bias + torch.einsum("dchw,c->d", weight, (127.5 - mean) / std)
+        state["patches.weight"], state["patches.bias"] = plain_patches(encoder)
     ours.load_state_dict(state)
     return ours.eval()

@@ -24,6 +24,7 @@ from tapetum.hub.registry import known, resolve
 from tapetum.layers.cpu import speed_up
 from tapetum.layers.generate import SamplingConfig
 from tapetum.systems.paligemma import weights
+from tapetum.systems.paligemma.data import pad_rows
 from tapetum.systems.paligemma.images import Resize, prepare
 from tapetum.systems.paligemma.labels import keep_requested
 from tapetum.systems.paligemma.locations import ParsedRegions, Reading, parse
@@ -197,8 +198,7 @@ class Answerer:
 
     def padded(self, rows: Sequence[Sequence[int]]) -> Int[Tensor, "b n"]:
         """Pad rows of ids to one tensor, 0 on the right."""
-        longest = max(map(len, rows))
-        return torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows], dtype=torch.int64, device=self.device)
+        return pad_rows(rows).to(self.device)
 
     def find(
         self,
@@ -211,7 +211,11 @@ class Answerer:
         things: Sequence[str] | None = None,
     ) -> ParsedRegions:
         """Read boxes, and with `masks` masks, in an answer, in pixels of an image of this size; with `things`, theirs only."""
-        pairs = zip(reply.ids, reply.log_probabilities, strict=False)
-        places = [math.exp(min(0.0, p)) for k, p in pairs if self.tokens.is_location(k) or self.tokens.is_segment(k)]
         unpack: Any = self.codec.unpack if masks else None
-        return keep_requested(parse(reply.text, width, height, unpack, reading=reading, chances=places), things)
+        chances = self.chances(reply)
+        return keep_requested(parse(reply.text, width, height, unpack, reading=reading, chances=chances), things)
+
+    def chances(self, reply: Reply) -> list[float]:
+        """Compute the probability of each token of a location or mask in an answer."""
+        pairs = zip(reply.ids, reply.log_probabilities, strict=False)
+        return [math.exp(min(0.0, p)) for k, p in pairs if self.tokens.is_location(k) or self.tokens.is_segment(k)]

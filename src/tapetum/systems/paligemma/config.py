@@ -161,8 +161,8 @@ NAMED: dict[str, PaliGemmaConfig] = {
         newline=4,
     ),
 }
-"""As the reference has them: no window, and 257,152 rows. `pg-mini`, of 68 million parameters, is for timing; `paligemma-nano`
-ships with this project; `paligemma-nano-2` has a vision encoder of smaller tokens (`tapetum train paligemma-nano`)."""
+"""As the reference has them: no window, and 257,152 rows. `pg-mini`, of 68 million parameters, is for timing; the weights
+of `paligemma-nano-2` ship with this project (`tapetum train paligemma-nano`), and `paligemma-nano` came before it."""
 
 
 def named(name: str) -> PaliGemmaConfig:

@@ -6,8 +6,7 @@ Source: PaliGemma (arXiv 2407.07726, 3.2.1) begins with SigLIP (2303.15343), who
                                                       cosines * scale + bias -> binary cross entropy of each pair
     text -> bytes -> transformer, last token -------/
 
-Pooling, text transformer, scale and bias are left behind, as PaliGemma leaves them; stage 1 takes the vision encoder. On images
-of `scenes/` the dense loss (`nano.dense_task`) may stand beside.
+Pooling, text transformer, scale and bias are left behind, as PaliGemma leaves them; stage 1 takes the vision encoder.
 
 Differs from the paper: texts are bytes, and the text transformer has the sizes of the vision encoder; equal captions belong to
 each other's images. Each micro-batch of all processes has pairs of its own.
@@ -15,30 +14,25 @@ each other's images. Each micro-batch of all processes has pairs of its own.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
+from tapetum.core.reading import no_pipe
 from tapetum.encoders.byte_text import VOCABULARY, numbers, tokens
-from tapetum.encoders.config import ViTConfig
+from tapetum.encoders.config import ViTConfig, squashed
 from tapetum.encoders.text import TextTransformer
 from tapetum.encoders.towers_config import TextConfig
+from tapetum.encoders.vit import ViT
 from tapetum.layers.transformer import AttentionPooling
-from tapetum.systems.paligemma.data import ImageTexts, JsonLinesSamples, SampleDataset, SampleSource
-from tapetum.systems.paligemma.nano.dense_task import (
-    CellTargets,
-    DenseModel,
-    DenseTask,
-    collate_cells,
-    dense_loss,
-    unfold_cells,
-)
-from tapetum.systems.paligemma.nano.scene_texts import SceneSample
-from tapetum.train import StepContext
+from tapetum.systems.paligemma.adopted import adopted_encoder
+from tapetum.systems.paligemma.data import ImageTexts, JsonLinesSamples, SampleDataset
+from tapetum.train import StepContext, Task
 from tapetum.train.contrastive import siglip_loss, unit_rows
 
 LENGTH = 64
@@ -46,6 +40,7 @@ LENGTH = 64
 SCALE, BIAS = 10.0, -10.0
 """At the start (SigLIP, section 3.2)."""
 _CHECKED = 256
+_PART = "vision_encoder."
 
 
 class ContrastiveHead(nn.Module):
@@ -71,74 +66,98 @@ class ContrastiveHead(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(math.log(SCALE)))
         self.bias = nn.Parameter(torch.tensor(BIAS))
 
-    def loss(self, images: Float[Tensor, "b n c"], texts: Int[Tensor, "b t"], captions: Int[Tensor, " b"]) -> Tensor:
-        """Compute the sigmoid loss of tokens of images and ids of texts; equal `captions` belong together."""
-        return siglip_loss(self.pool(images), self.text(texts).pooled, self.log_scale.exp(), self.bias, captions)
+    def loss(self, images: Float[Tensor, "b n c"], batch: "CaptionedBatch") -> tuple[Tensor, dict[str, Tensor]]:
+        """Compute the sigmoid loss of tokens of images and their captions, and what is logged of it."""
+        scale = self.log_scale.exp()
+        loss = siglip_loss(self.pool(images), self.text(batch.texts).pooled, scale, self.bias, batch.captions)
+        return loss, {"siglip": loss.detach(), "scale": scale.detach(), "bias": self.bias.detach()}
+
+
+class ContrastiveModel(nn.Module):
+    """A vision encoder and the head of SigLIP's loss."""
+
+    def __init__(self, config: ViTConfig):
+        super().__init__()
+        self.vision_encoder = ViT(config, squashed(config.image_size[0]))
+        self.contrastive = ContrastiveHead(config)
 
 
 @dataclass(frozen=True)
 class CaptionedBatch:
-    """Images and their captions, with the targets of cells where there are any."""
+    """Images and their captions."""
 
     pixels: Float[Tensor, "b 3 h w"]
     texts: Int[Tensor, "b t"]
     captions: Int[Tensor, " b"]
-    cells: CellTargets | None
+    """Numbers of the captions; equal ones have the same."""
 
 
-class ContrastiveTask(DenseTask):
-    """Trains a vision encoder on images and their captions, with the dense loss beside where `dense`."""
+def collate_captions(items: Sequence[ImageTexts]) -> CaptionedBatch:
+    """Make a micro-batch of images and their last texts. Raises BadInput where an example has several images."""
+    if any(len(item.pixels) != 1 for item in items):
+        raise BadInput("an example has several images; stage 0 wants one image with its caption in each line")
+    texts = [item.pairs[-1].suffix for item in items]
+    pixels = torch.stack([torch.from_numpy(item.pixels[0]) for item in items])
+    return CaptionedBatch(pixels, tokens(texts, LENGTH), numbers(texts))
+
+
+class ContrastiveTask(Task):
+    """Trains a vision encoder on images and their captions."""
 
     joint_batch = True
 
-    def __init__(self, *about: Any, weight: float = 1.0, dense: bool = False):
-        """`weight`: of the sigmoid loss; the rest as for `DenseTask`, with images that have texts, the caption last."""
-        super().__init__(*about)
-        self.weight, self.dense = weight, dense
+    def __init__(
+        self,
+        config: ViTConfig,
+        train: JsonLinesSamples,
+        checks: JsonLinesSamples | None,
+        seed: int,
+        start: Path | None = None,
+        encoder: str = "",
+    ):
+        """`train` and `checks`: pairs to learn from and to score on; `start`: weights to go on from; `encoder`: of
+        `adopted.adopted_encoder`, which `config` is that of."""
+        self.config, self.train, self.checks, self.seed, self.start = config, train, checks, seed, start
+        self.encoder = encoder
 
-    def model(self) -> DenseModel:
-        """Make a vision encoder as `DenseTask` does, with the heads of the losses."""
-        model = super().model()
-        model.contrastive = ContrastiveHead(self.config)
-        if not self.dense:
-            del model.dense_head
+    def model(self) -> ContrastiveModel:
+        """Make a vision encoder with random weights, or those of another run, and the head of the loss."""
+        from safetensors.torch import load_file
+
+        model = ContrastiveModel(self.config)
+        if self.encoder:
+            model.vision_encoder.load_state_dict(adopted_encoder(self.encoder, self.config.image_size[0]).state_dict())
+        if self.start is not None:
+            try:
+                state = load_file(no_pipe(self.start))
+                own = {name.removeprefix(_PART): value for name, value in state.items() if name.startswith(_PART)}
+                model.vision_encoder.load_state_dict(own)
+            except (RuntimeError, OSError) as error:
+                raise BadInput(
+                    f"{self.start} is no start for this vision encoder ({str(error)[:100]}); give weights of stage 0 or 1"
+                ) from error
         return model
 
     def dataset(self) -> SampleDataset:
         """Make the data set of samples by number."""
-        return SampleDataset(cast(SampleSource, self.train), self.seed)
+        return SampleDataset(self.train, self.seed)
 
-    def collate(self, items: Sequence[ImageTexts]) -> CaptionedBatch:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Make a micro-batch. Raises BadInput where an example has several images."""
-        if any(len(item.pixels) != 1 for item in items):
-            raise BadInput("an example has several images; stage 0 wants one image with its caption in each line")
-        texts = [item.pairs[-1].suffix for item in items]
-        pixels = torch.stack([torch.from_numpy(item.pixels[0]) for item in items])
-        images = [item.image for item in items if isinstance(item, SceneSample)]
-        cells = collate_cells(images) if self.dense else None
-        return CaptionedBatch(pixels, tokens(texts, LENGTH), numbers(texts), cells)
+    def collate(self, items: Sequence[ImageTexts]) -> CaptionedBatch:
+        """Make a micro-batch."""
+        return collate_captions(items)
 
-    def loss(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, model: nn.Module, batch: CaptionedBatch, context: StepContext
-    ) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """Compute the sigmoid loss, and the dense loss beside."""
-        assert isinstance(model, DenseModel)
-        head = cast(ContrastiveHead, model.contrastive)
+    def loss(self, model: nn.Module, batch: CaptionedBatch, context: StepContext) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Compute the sigmoid loss."""
+        assert isinstance(model, ContrastiveModel)
         features = model.vision_encoder(batch.pixels)
-        contrastive = head.loss(features.tokens, batch.texts, batch.captions)
-        logged = {"siglip": contrastive.detach(), "scale": head.log_scale.detach().exp(), "bias": head.bias.detach()}
-        if batch.cells is None:
-            return contrastive, logged
-        cells = unfold_cells(model.dense_head(features.tokens), features.grid, model.each)
-        loss, parts = dense_loss(cells, batch.cells, joint=True)
-        return loss + self.weight * contrastive, {**logged, **parts}
+        return model.contrastive.loss(features.tokens, batch)
 
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
-        """Score held-out images: cells, and of pairs the share of images whose caption is the most similar of all."""
-        if not isinstance(self.checks, JsonLinesSamples):
-            return super().evaluate(model, step) if self.dense else {}
-        assert isinstance(model, DenseModel)
-        head, device = cast(ContrastiveHead, model.contrastive), next(model.parameters()).device
+        """Score held-out pairs: the share of images whose caption is the most similar of all."""
+        if self.checks is None:
+            return {}
+        assert isinstance(model, ContrastiveModel)
+        head, device = model.contrastive, next(model.parameters()).device
         items = [self.checks.read(index)[0] for index in range(min(len(self.checks), _CHECKED))]
         images, texts = [], []
         with torch.no_grad():
@@ -152,4 +171,4 @@ class ContrastiveTask(DenseTask):
 
     def describe(self) -> Mapping[str, Any]:
         """Describe the run, for checkpoints."""
-        return {**super().describe(), "contrastive_weight": self.weight, "dense": self.dense}
+        return {"vision_encoder": asdict(self.config), "images": len(self.train), "seed": self.seed}

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from tapetum.core.errors import BadInput
@@ -113,7 +114,7 @@ def collate_texts(texts: Sequence[Sequence[TextPair]], tokens: Tokens, length: i
                     of.append(number)
                     rows.append(_numbers(pair, tokens, length))
         if rows:
-            prefix, suffix, learned = (_padded([row[k] for row in rows]) for k in range(3))
+            prefix, suffix, learned = (pad_rows([row[k] for row in rows]) for k in range(3))
             groups.append(TextRows(torch.tensor(of), prefix, suffix, learned.bool()))
     return tuple(groups)
 
@@ -141,11 +142,9 @@ def unlearned(suffix: list[int], tokens: Tokens, marks: tuple[str, ...]) -> list
     return learned
 
 
-def _padded(rows: list[list[int]]) -> Int[Tensor, "b n"]:
-    out = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.int64)
-    for number, row in enumerate(rows):
-        out[number, : len(row)] = torch.tensor(row)
-    return out
+def pad_rows(rows: Sequence[Sequence[int]]) -> Int[Tensor, "b n"]:
+    """Pad rows of ids to one tensor, 0 on the right."""
+    return pad_sequence([torch.tensor(row, dtype=torch.int64) for row in rows], batch_first=True)
 
 
 class SampleDataset(Dataset):

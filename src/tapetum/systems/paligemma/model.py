@@ -5,17 +5,15 @@
 
 Attention is that of a prefix language model (2407.07726, figure 2); see `prefix_lm_mask`.
 
-A caller gives images, prefix and suffix apart, so that another mask cannot be asked for by mistake. Id 0 is padding, on the
+Images, prefix and suffix are separate arguments, so that no other mask can be asked for by mistake. Id 0 is padding, on the
 right of prefix and suffix; nothing attends to it.
 
-Differs from the reference code (https://github.com/google-research/big_vision), each a setting:
+Differs from the reference code (https://github.com/google-research/big_vision), each a setting: the cap on logits applies to
+all of them, as in transformers (`soft_cap`); keys and values keep the weights' precision, not bfloat16 (`cache_dtype`).
 
-- the cap on logits applies to all of them, as in transformers (`soft_cap`);
-- keys and values are kept in the weights' precision, not in bfloat16 (`cache_dtype` of `generate`).
-
-Differs from transformers: positions begin at 0, not at 1 (rotary positions are relative: float32 results agree to 1e-5; in
-bfloat16 they may not); rows of the vocabulary that are padding are never generated (`emitted`); tokens of images are put in
-front, with no placeholders among the ids.
+Differs from transformers: positions begin at 0, not at 1 (rotary positions are relative: float32 results agree to 1e-5,
+bfloat16 may not); padding rows of the vocabulary are never generated (`emitted`); image tokens come first, without placeholder
+ids.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -104,12 +102,12 @@ def prefix_lm_mask(
 
 
 class PrefixLm(nn.Module):
-    """Computes the logits of a suffix from images and a prefix, and generates it; those that inherit embed the images."""
+    """Computes the logits of a suffix from images and a prefix, and generates it; subclasses embed the images."""
 
     config: PrefixLmConfig
     language: Decoder
     projector: nn.Linear
-    """Makes tokens of the decoder's width of features of the vision encoder."""
+    """From features of the vision encoder to tokens of the decoder's width."""
 
     def embed_images(self, pixels: Float[Tensor, "b i 3 h w"]) -> Float[Tensor, "b n d"]:
         """Compute the decoder's tokens of each example's images, in -1..1, one image after the other."""
@@ -118,7 +116,7 @@ class PrefixLm(nn.Module):
     def hidden(
         self, pixels: Float[Tensor, "b i 3 h w"], prefix: Int[Tensor, "b p"], suffix: Int[Tensor, "b s"]
     ) -> Float[Tensor, "b s d"]:
-        """Compute the hidden states that `logits` projects on the vocabulary, for losses that do that in parts."""
+        """Compute the hidden states that `logits` projects onto the vocabulary."""
         self._check(pixels, prefix, suffix)
         return self.read(self.embed_images(pixels), prefix, suffix)
 
@@ -141,16 +139,12 @@ class PrefixLm(nn.Module):
     def logits(
         self, pixels: Float[Tensor, "b i 3 h w"], prefix: Int[Tensor, "b p"], suffix: Int[Tensor, "b s"]
     ) -> Float[Tensor, "b s v"]:
-        """Compute the logits of each token of given suffixes; row k predicts suffix token k from all that is before it.
+        """Compute the logits of suffixes: row k predicts suffix token k from all that precedes it.
 
         Args:
             pixels: images in -1..1.
             prefix: ids with BOS and newline, padded with 0 on the right.
-            suffix: ids, with the end token where it is to be learned, padded with 0 on the right; the rows of padding hold
-                nothing of use.
-
-        Returns:
-            A logit for each row of the token embedding.
+            suffix: ids, with the end token where it is to be learned, padded with 0 on the right; rows of padding mean nothing.
 
         Raises:
             BadInput: shapes do not go together, ids are unknown, or padding is not on the right.
@@ -170,7 +164,7 @@ class PrefixLm(nn.Module):
         max_new_tokens: int,
         cache_dtype: torch.dtype | None = None,
     ) -> "PrefixDecodingState":
-        """Compute the decoding state after images and prefixes; see `decoding.PrefixDecodingState`."""
+        """Read images and prefixes into a `decoding.PrefixDecodingState`."""
         self._check(pixels, prefix)
         from tapetum.systems.paligemma.decoding import PrefixDecodingState
 
@@ -180,16 +174,7 @@ class PrefixLm(nn.Module):
     def generate_ids(
         self, pixels: Float[Tensor, "b i 3 h w"], prefix: Int[Tensor, "b p"], max_new_tokens: int
     ) -> list[list[int]]:
-        """Generate the likeliest token, one after the other, until the end token, which is left out.
-
-        Args:
-            pixels: images in -1..1.
-            prefix: ids with BOS and newline, padded with 0 on the right.
-            max_new_tokens: at most, the end token included.
-
-        Raises:
-            BadInput: as for `logits`.
-        """
+        """Generate greedily up to the end token, which is left out; `max_new_tokens` counts it. Raises BadInput as `logits`."""
         return greedy(self.start(pixels, prefix, max_new_tokens), max_new_tokens, (self.config.end,))
 
     @torch.no_grad()
@@ -211,15 +196,15 @@ class PrefixLm(nn.Module):
 
         Args:
             pixels: images in -1..1.
-            prefix: ids with BOS and newline, padded with 0 on the right.
+            prefix: as for `logits`.
             max_new_tokens: at most, forced ones and the end token included.
-            sampling: how tokens are chosen: greedily by default; sampled, best of several, beams.
+            sampling: greedy by default; sampled, best of several, beams.
             forced: for each example the ids with which its answer begins.
             forbidden: ids that are never chosen.
-            stops: ids that end an answer, beside the end token.
-            numbers: of the examples, on which sampling depends; their indices in the batch by default.
+            stops: ids that end an answer, besides the end token.
+            numbers: of the examples, on which sampling depends; by default their indices in the batch.
             on_step: called with the tokens of each step.
-            cache_dtype: precision of keys and values; the weights' by default, bfloat16 in big_vision.
+            cache_dtype: precision of keys and values; by default the weights'.
 
         Raises:
             BadInput: as for `logits`; or settings do not go together.
@@ -240,7 +225,7 @@ class PrefixLm(nn.Module):
         forbidden: Collection[int] = (),
         stops: Collection[int] = (),
     ) -> Iterator[StepTokens]:
-        """Generate as `generate` does, and yield each step's tokens at once; no beams, no best of several."""
+        """Yield the tokens of each step as `generate` chooses them, without beams or best of several."""
         steps, ends = self.start(pixels, prefix, max_new_tokens), {self.config.end, *stops}
         yield from stream(steps, max_new_tokens, ends, sampling, forced=forced, forbidden=forbidden)
 
@@ -248,14 +233,9 @@ class PrefixLm(nn.Module):
     def score(
         self, pixels: Float[Tensor, "b i 3 h w"], prefix: Int[Tensor, "b p"], answers: Int[Tensor, "b k s"]
     ) -> Float[Tensor, "b k s"]:
-        """Compute the log-probability of each token of k answers to each example; sum over the last axis for whole answers.
+        """Compute the log-probability of each token of k answers to each example, 0 for padding; their sum is the answer's.
 
-        Images and prefix are read once for all k.
-
-        Args:
-            pixels: images in -1..1.
-            prefix: ids with BOS and newline, padded with 0 on the right.
-            answers: ids, with the end token where it counts, padded with 0 on the right; padding gets 0.
+        Images and prefix (as for `logits`) are read once for all k; answers have the end token where it counts.
         """
         if answers.ndim != 3:
             raise BadInput(f"answers are {tuple(answers.shape)}; give (batch, answers, tokens)")
@@ -277,12 +257,8 @@ class PrefixLm(nn.Module):
         for name, ids in {"prefix": prefix, "suffix": suffix}.items():
             if ids is None:
                 continue
-            if (
-                ids.ndim != 2
-                or ids.dtype != torch.int64
-                or ids.shape[0] != pixels.shape[0]
-                or (name == "suffix" and not ids.shape[1])
-            ):
+            fits = ids.ndim == 2 and ids.dtype == torch.int64 and len(ids) == len(pixels)
+            if not fits or (name == "suffix" and not ids.shape[1]):
                 raise BadInput(
                     f"{name} is {ids.dtype} {tuple(ids.shape)} beside pixels {tuple(pixels.shape)}; give int64 ids, a row for"
                     " each example"
@@ -310,23 +286,20 @@ class PaliGemma(PrefixLm):
         nn.init.zeros_(self.projector.bias)
 
     def embed_images(self, pixels: Float[Tensor, "b i 3 h w"]) -> Float[Tensor, "b n d"]:
-        """Compute the decoder's tokens of each example's images, in -1..1, one image after the other.
-
-        Images of another size than the config's will do; positions are interpolated as the vision encoder's config says.
-        """
+        """Compute the decoder's tokens of each example's images, in -1..1, of any size: positions are interpolated."""
         if pixels.ndim != 5 or pixels.shape[1] == 0 or pixels.shape[2] != 3:
             raise BadInput(f"pixels are {tuple(pixels.shape)}; give (batch, images, 3, rows, columns), at least one image each")
         features = self.vision_encoder(pixels.flatten(0, 1).to(self.projector.weight.dtype))
         return self.project_features(features).unflatten(0, pixels.shape[:2]).flatten(1, 2)
 
     def project_features(self, features: Features) -> Float[Tensor, "b n d"]:
-        """Compute the decoder's tokens of an image from the vision encoder's, of which squares are merged."""
+        """Merge squares of the vision encoder's tokens, and project them to the decoder's width."""
         return self.projector(merge_tokens(features.tokens, features.grid, self.config.token_merge))
 
     def to_int8(self, vision_encoder: bool = False) -> "PaliGemma":
-        """Round the decoder's weights, and on request the vision encoder's, to 8 bits, for inference alone; returns the model.
+        """Round the decoder's weights, and on request the vision encoder's, to 8 bits (`tapetum.layers.cpu`), in place.
 
-        See `tapetum.layers.cpu`. Answers come faster, from less memory; they may differ.
+        For inference alone: faster, from less memory; answers may differ.
         """
         from tapetum.layers.cpu import quantise
 

@@ -15,8 +15,6 @@ DETECT_ALL = "detect all classes"
 """The prompt of the detection transfer (PaliGemma 2, 3.2)."""
 BETWEEN = " ; "
 """Separator of objects, in prompts and in answers."""
-TEXT_LENGTHS = {224: 128, 448: 512, 896: 512}
-"""Tokens of text (BOS, prefix, newline, suffix, EOS) in pre-training, by the size of the image."""
 
 
 def caption(language: str = "en") -> str:

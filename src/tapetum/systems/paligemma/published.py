@@ -48,17 +48,6 @@ PUBLISHED = tuple(
 _CODEC = "tapetum.systems.paligemma.masks.codec:load"
 PUBLISHED += (
     Weights(
-        name="paligemma-nano",
-        architecture="paligemma-nano",
-        summary="the default before paligemma-nano-2: larger tokens, the same world, trained by this project",
-        paper="the network of arXiv 2407.07726 with a small config",
-        licence="Apache-2.0",
-        file="systems/paligemma/bundled/paligemma-nano.safetensors",
-        loader=_LOADER,
-        sha256="c3d92c0032429fc6eda219a9db05219c6e5ac826e7af9db8a66a436439f061b3",
-        verbs=("ask",),
-    ),
-    Weights(
         name="paligemma-nano-2",
         architecture="paligemma-nano-2",
         summary="small PaliGemma that knows the images of tapetum scenes and nothing else; the default of detect and segment",

@@ -55,7 +55,7 @@ class Learning:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mixture:
+class TextMixture:
     """Texts of each kind that an image of `scenes/` gets at a visit; a fraction is a probability."""
 
     answers: float = 5.0
@@ -106,7 +106,7 @@ class PaliGemmaStage:
     """Pieces of one that is learned."""
     codec: str = ""
     """Weights of a codec of masks, by name or file, for the mixture's segment."""
-    mixture: Mixture = field(default_factory=Mixture)
+    mixture: TextMixture = field(default_factory=TextMixture)
     """Texts of an image."""
     learning: Learning = field(default_factory=lambda: Learning(mean="roots"))
     """Loss of texts."""
@@ -182,7 +182,7 @@ class PaliGemmaTransfer:
     """With --task: what is learned, such as train+val; by default what the papers took."""
     checks: str = ""
     """Another such file or folder, on which the weights are scored; by default none are."""
-    start: str = "paligemma-nano"
+    start: str = "paligemma-nano-2"
     """Weights to begin with: a name, a file or a folder."""
     scratch: bool = False
     """Begin with random weights of the same sizes instead, to see what pre-training is worth."""
@@ -250,7 +250,7 @@ STAGES: Mapping[str, PaliGemmaStage] = {
         steps=1000,
         lr=3e-4,
         image_size=224,
-        mixture=Mixture(answers=4.0, detect_all=1.0, detect=1.0),
+        mixture=TextMixture(answers=4.0, detect_all=1.0, detect=1.0),
     ),
 }
 """Stages of `paligemma-nano`. In stage 2 lists of boxes come more often, and the rate is a third."""

@@ -1,31 +1,25 @@
-"""Plan of a training run of PaliGemma: of a stage, a transfer, or the codec of masks (`--dry`)."""
+"""Plan of a training run of PaliGemma: of a transfer, the codec of masks, or the model of photographs (`--dry`)."""
 
 from dataclasses import replace
-from fnmatch import fnmatch
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tapetum.account.run_plan import MeasuredStep, PhasePlan, RunPlan, unpublished_values
+from tapetum.account.run_plan import MeasuredStep, PhasePlan, RunPlan
 from tapetum.hub.registry import entry_of
 from tapetum.systems.paligemma import weights
-from tapetum.systems.paligemma.config import NAMED, PaliGemmaConfig, named
+from tapetum.systems.paligemma.config import NAMED, PaliGemmaConfig
 from tapetum.systems.paligemma.masks.config import SIDE, MaskCodecRun
 from tapetum.systems.paligemma.masks.task import LearningCodec
-from tapetum.systems.paligemma.model import PaliGemma
-from tapetum.systems.paligemma.nano.dense_task import DenseModel
-from tapetum.systems.paligemma.nano.recipes import NanoRun
 from tapetum.systems.paligemma.photo.model import PhotoPaliGemma
 from tapetum.systems.paligemma.photo.recipes import PhotoRun
-from tapetum.systems.paligemma.recipes import FROZEN, UNPUBLISHED, PaliGemmaStage, PaliGemmaTransfer
-from tapetum.systems.paligemma.run import vision_encoder_config
+from tapetum.systems.paligemma.recipes import PaliGemmaStage, PaliGemmaTransfer
 from tapetum.systems.paligemma.tokens import EXTRA
-from tapetum.systems.paligemma.transfer.run import low_rank, samples_of
+from tapetum.systems.paligemma.transfer.run import samples_of, unmade_model
 from tapetum.systems.paligemma.transfer.tasks import task_named
 from tapetum.train.measure_step import measure_step
-from tapetum.train.optim import freeze_where
 
 TEXT, SUFFIX = 128, 32
 """Tokens of a text where a recipe does not say, and of its end, which is learned."""
@@ -35,42 +29,13 @@ _EXAMPLES = 10_000
 """Of a transfer of which nobody says how many there are."""
 
 
-def plan_run(run: PaliGemmaStage | PaliGemmaTransfer | MaskCodecRun | NanoRun | PhotoRun) -> RunPlan:
+def plan_run(run: PaliGemmaTransfer | MaskCodecRun | PhotoRun) -> RunPlan:
     """Plan a run."""
-    if isinstance(run, NanoRun):
-        return _plan_phases(run)
     if isinstance(run, PhotoRun):
         return _plan_photo(run)
     if isinstance(run, MaskCodecRun):
         return _plan_codec(run)
-    return _plan_stage(run) if isinstance(run, PaliGemmaStage) else _plan_transfer(run)
-
-
-def _plan_stage(run: PaliGemmaStage) -> RunPlan:
-    vision = vision_encoder_config(run)
-    side, negatives = f"{run.image_size}x{run.image_size}", 0
-    if run.stage == "0":
-        negatives = int(run.contrastive_weight > 0 or Path(run.data).is_file())
-        with torch.device("meta"):
-            model, pixels = DenseModel(vision).train(), torch.zeros(1, 3, run.image_size, run.image_size)
-        step = measure_step(lambda: model(pixels).square().mean(), {"vision_encoder": model}, bf16=run.bf16)
-        shown = f"images of {side}"
-    else:
-        length = run.learning.length or TEXT
-        config = replace(named(run.model), vision_encoder=vision, prefix_mask="full")
-        step = _text_step(config, length, length, run.bf16)
-        shown = f"images of {side}, texts of {length} tokens"
-    return RunPlan(
-        phases=(replace(_phase(run, run.steps, step), negatives=negatives),),
-        examples_are=shown,
-        unpublished=unpublished_values(run, UNPUBLISHED.get(run.stage, {})) if run.preset == "paper" else (),
-    )
-
-
-def _plan_phases(run: NanoRun) -> RunPlan:
-    planned = {name: _plan_stage(stage) for name, stage in run.phases().items()}
-    phases = tuple(replace(phase, name=name) for name, plan in planned.items() for phase in plan.phases)
-    return RunPlan(phases=phases, examples_are=list(planned.values())[-1].examples_are)
+    return _plan_transfer(run)
 
 
 def _plan_transfer(run: PaliGemmaTransfer) -> RunPlan:
@@ -80,7 +45,7 @@ def _plan_transfer(run: PaliGemmaTransfer) -> RunPlan:
     if run.image_size is not None:
         config = replace(config, vision_encoder=replace(config.vision_encoder, image_size=(run.image_size,) * 2))
     length = run.learning.length or TEXT
-    step = _text_step(config, length, min(length, SUFFIX), run.bf16, run)
+    step = measure_text_step(config, length, min(length, SUFFIX), run.bf16, run)
     task = task_named(run.task) if run.task else None
     published = task is not None and task.examples is not None
     examples = (task.examples if task else None) or _EXAMPLES
@@ -91,7 +56,7 @@ def _plan_transfer(run: PaliGemmaTransfer) -> RunPlan:
         source += f"; {run.data} is not here"
     steps = run.steps or max(1, round(run.epochs * examples / run.batch_size))
     return RunPlan(
-        phases=(_phase(run, steps, step),),
+        phases=(phase_of(run, steps, step),),
         examples_are=f"images of {config.image_size}x{config.image_size}, texts of {length} tokens",
         data="" if run.steps else f"{examples:,} examples, {source}",
     )
@@ -116,26 +81,21 @@ def _plan_photo(run: PhotoRun) -> RunPlan:
     return RunPlan(phases=(phase,), examples_are=f"images, {run.questions + 1} texts of {_PHOTO_TEXT} tokens each")
 
 
-def _phase(run: PaliGemmaStage | PaliGemmaTransfer, steps: int, step: MeasuredStep) -> PhasePlan:
+def phase_of(run: PaliGemmaStage | PaliGemmaTransfer, steps: int, step: MeasuredStep) -> PhasePlan:
+    """Plan the steps of a run."""
     micro_batch = min(run.micro_batch, run.batch_size)
     return PhasePlan(steps=steps, batch_size=run.batch_size, micro_batch=micro_batch, step=step)
 
 
-def _text_step(
+def measure_text_step(
     config: PaliGemmaConfig, length: int, suffix: int, bf16: bool, transfer: PaliGemmaTransfer | None = None
 ) -> MeasuredStep:
     """Measure the loss of an image and a text, of which `suffix` tokens are learned; the rest is the prefix, one at least."""
     side = config.image_size
+    model = unmade_model(transfer or PaliGemmaTransfer(), replace(config, prefix_mask="full"))
     with torch.device("meta"):
-        model = PaliGemma(replace(config, prefix_mask="full")).train()
         pixels = torch.zeros(1, 1, 3, side, side)
         before, after = (torch.ones(1, n, dtype=torch.int64) for n in (max(1, length - suffix), suffix))
-    if transfer is not None:
-        patterns = FROZEN[transfer.freeze]
-        freeze_where(model, lambda name: any(fnmatch(name, pattern) for pattern in patterns))
-        if transfer.lora_rank:
-            with torch.device("meta"):
-                low_rank(model, transfer)
 
     def loss() -> Tensor:
         logits = model.language.logits(model.read(model.embed_images(pixels), before, after))

@@ -17,15 +17,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
-from tapetum.hub.renamed import current_tensors
 from tapetum.layers.patches import interpolate
 from tapetum.systems.paligemma.adopted import adopted_encoder
-from tapetum.systems.paligemma.config import LOCATIONS, PaliGemmaConfig, as_json
+from tapetum.systems.paligemma.config import PaliGemmaConfig, as_json
 from tapetum.systems.paligemma.data import Batch, ImageTexts, SampleDataset, SampleSource, collate
 from tapetum.systems.paligemma.losses import PackedTexts, SoftLocationTargets, mean_loss, pack_texts, packed_loss, token_losses
 from tapetum.systems.paligemma.model import PaliGemma
-from tapetum.systems.paligemma.nano.position_init import location_embeddings
 from tapetum.systems.paligemma.recipes import Learning
 from tapetum.systems.paligemma.tokens import Tokens
 from tapetum.train import StepContext, Task
@@ -131,20 +130,16 @@ class StartFrom(Start):
     path: Path
     vision_encoder: Path | None = None
     """Another file, from which the vision encoder's are taken."""
-    first_location: int | None = None
-    """Id of the first location, if the embeddings of locations are to be `position_init.location_embeddings`."""
 
     def __call__(self, model: PaliGemma) -> None:
         from safetensors.torch import load_file
 
-        from tapetum.core.errors import BadInput
-
         own = model.state_dict()
-        state = current_tensors(load_file(no_pipe(self.path)))
+        state = load_file(no_pipe(self.path))
         if self.vision_encoder is not None:
             state |= {
                 name: value
-                for name, value in current_tensors(load_file(no_pipe(self.vision_encoder))).items()
+                for name, value in load_file(no_pipe(self.vision_encoder)).items()
                 if name.startswith(("vision_encoder.", "dense_head."))
             }
         table, side = state.get("vision_encoder.positions"), model.config.vision_encoder.grid
@@ -161,10 +156,6 @@ class StartFrom(Start):
         ]
         if unknown or absent:
             raise BadInput(f"{self.path} is no start for this model: {(*unknown, *absent)[0]} does not fit; give other weights")
-        if self.first_location is not None:
-            table = model.language.token_embedding.weight.detach()
-            norm = float(table[: self.first_location].norm(dim=1).mean())
-            table[self.first_location : self.first_location + LOCATIONS] = location_embeddings(table.shape[1], norm)
 
 
 @dataclass(frozen=True)

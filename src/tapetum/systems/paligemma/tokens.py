@@ -164,9 +164,13 @@ class Tokens:
                 f"cannot learn {vocabulary} pieces from these lines ({why}); give another number, or more text"
             ) from None
         tokens = cls(made.getvalue())
-        with whole_file(path) as temporary:
-            temporary.write_bytes(tokens.model)
+        tokens.save(path)
         return tokens
+
+    def save(self, path: str | Path) -> None:
+        """Write the SentencePiece model."""
+        with whole_file(path) as temporary:
+            temporary.write_bytes(self.model)
 
     def __len__(self) -> int:
         return self.size
@@ -193,7 +197,7 @@ class Tokens:
         """Encode a text, without BOS or EOS. Raises BadInput for a token that does not exist, such as `<loc1024>`."""
         check_length(text, "a text for the model")
         if not _whole(text):
-            raise BadInput(f"the text {text!r} holds half a character (a lone surrogate); write it anew")
+            raise BadInput(f"the text {text!r} holds half a character (a lone surrogate); write it again")
         ids: list[int] = []
         at = 0
         for match in _LIKE_EXTRA.finditer(text):

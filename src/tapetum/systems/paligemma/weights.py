@@ -26,7 +26,6 @@ from tapetum.encoders.config import squashed
 from tapetum.encoders.tables.rows import NameRow, part_row, to_official
 from tapetum.hub.loading import header_of
 from tapetum.hub.registry import known, resolve
-from tapetum.hub.renamed import current_config, current_name
 from tapetum.hub.state_dicts import read_settings, shards
 from tapetum.hub.tensors import TensorFile
 from tapetum.layers.cpu import is_quantised
@@ -34,7 +33,7 @@ from tapetum.layers.patches import Resample, interpolate
 from tapetum.systems.paligemma.config import PaliGemmaConfig, as_json, from_json, named
 from tapetum.systems.paligemma.model import PaliGemma
 from tapetum.systems.paligemma.official import big_vision, huggingface
-from tapetum.systems.paligemma.official.fill import empty, filled, unmade
+from tapetum.systems.paligemma.official.fill import Source, filled_model, is_weight, npz_source, tensor_source, unmade
 from tapetum.systems.paligemma.official.npz import NpzFile
 
 HEADER = "paligemma"
@@ -80,10 +79,7 @@ def load(
         if sizes is None:
             raise BadInput(f"{path} does not say what it is; give config=, such as config='paligemma-3b-224'")
         with NpzFile(path) as file:
-            names = {big_vision.plain_name(name): name for name in file.shapes}
-            shapes = {plain: file.shapes[name] for plain, name in names.items()}
-            model, pieces = empty(sizes, big_vision.table, shapes, place, dtype)
-            return filled(model, pieces, shapes, lambda piece, target: file.read(names[piece.theirs], piece, target))
+            return filled_model(sizes, big_vision.table, npz_source(file, big_vision.plain_name), place, dtype)
     text = header_of(path).get(HEADER)
     if text is not None:
         return _own(path, sizes, place, dtype)
@@ -100,7 +96,7 @@ def save(
     With `tokenizer`, the identity of the one that they belong to, the verbs refuse any other.
     Bytes of a model that was rounded to 8 bits stay bytes. Raises BadInput if it cannot be written; then there is no file.
     """
-    own = {name: t.detach().to("cpu") for name, t in model.state_dict().items() if _is_weight(t)}
+    own = {name: t.detach().to("cpu") for name, t in model.state_dict().items() if is_weight(t)}
     tensors = {name: (t.to(dtype) if t.is_floating_point() else t).contiguous() for name, t in own.items()}
     with whole_file(Path(path)) as temporary:
         also = {} if tokenizer is None else {TOKENIZER: tokenizer}
@@ -143,11 +139,6 @@ def resized(model: PaliGemma, image_size: int, how: Resample = "big_vision") -> 
     return model
 
 
-def _is_weight(tensor: Tensor) -> bool:
-    """Batch norms also count their batches, which matters to nothing here."""
-    return tensor.is_floating_point() or tensor.dtype == torch.int8
-
-
 def _from_folder(folder: Path, device: torch.device, dtype: torch.dtype, config: PaliGemmaConfig | None) -> PaliGemma:
     if config is None:
         config = huggingface.read_config(read_settings(folder / CONFIG))
@@ -155,36 +146,22 @@ def _from_folder(folder: Path, device: torch.device, dtype: torch.dtype, config:
 
 
 def _from_huggingface(files: list[TensorFile], config: PaliGemmaConfig, device: torch.device, dtype: torch.dtype) -> PaliGemma:
-    places: dict[str, tuple[TensorFile, str]] = {}
-    for file in files:
-        for name in file.shapes:
-            plain = huggingface.plain_name(name)
-            if plain in huggingface.HEADS or plain.endswith("position_ids"):
-                continue
-            if plain in places:
-                raise BadInput(f"{plain} is in {places[plain][0].path.name} and in {file.path.name}; keep one of them")
-            places[plain] = file, name
-    shapes = {plain: file.shapes[name] for plain, (file, name) in places.items()}
-    second = any(name.endswith("pre_feedforward_layernorm.weight") for name in shapes)
+    source = tensor_source(files, huggingface.own_name)
+    second = any(name.endswith("pre_feedforward_layernorm.weight") for name in source.shapes)
     if second != config.language.post_norms:
         weights_kind, config_kind = ("PaliGemma 2", "PaliGemma") if second else ("PaliGemma", "PaliGemma 2")
         raise BadInput(
             f"the weights are those of a {weights_kind}, and the config is that of a {config_kind}; give the right one"
         )
 
-    def read(piece: NameRow, target: Tensor) -> None:
-        file, name = places[piece.theirs]
-        file.read(name, target)
-
-    model, pieces = empty(config, huggingface.table, shapes, device, dtype)
-    return filled(model, pieces, shapes, read)
+    return filled_model(config, huggingface.table, source, device, dtype)
 
 
 def _own(path: Path, sizes: PaliGemmaConfig | None, device: torch.device, dtype: torch.dtype) -> PaliGemma:
     header = header_of(path)
-    parts = [current_name(part) for part in header.get(EIGHT_BITS, "").split()]
+    parts = header.get(EIGHT_BITS, "").split()
     try:
-        stored = current_config(parse_json(header[HEADER]))
+        stored = parse_json(header[HEADER])
         check_sizes(stored, f" in the config of {path}", LARGEST_SIZE)
         config = from_json(stored)
     except (ValueError, TypeError, KeyError, AttributeError, SafetensorError) as error:
@@ -197,11 +174,7 @@ def _own(path: Path, sizes: PaliGemmaConfig | None, device: torch.device, dtype:
 
     def table(config: PaliGemmaConfig) -> list[NameRow]:
         own = unmade(config, dtype, parts).state_dict()
-        return [part_row(name, name, tuple(tensor.shape)) for name, tensor in own.items() if _is_weight(tensor)]
+        return [part_row(name, name, tuple(tensor.shape)) for name, tensor in own.items() if is_weight(tensor)]
 
-    names = {current_name(name): name for name in file.shapes}
-    shapes = {name: file.shapes[there] for name, there in names.items()}
-    model, pieces = empty(config, table, shapes, device, dtype, parts)
-    for counter in (tensor for tensor in model.state_dict().values() if not _is_weight(tensor)):
-        counter.zero_()
-    return filled(model, pieces, shapes, lambda piece, target: file.read(names[piece.theirs], target))
+    source = Source(file.shapes, lambda piece, target: file.read(piece.theirs, target))
+    return filled_model(config, table, source, device, dtype, parts)

@@ -7,10 +7,11 @@ falls and hits in their order.
 from collections import Counter
 from dataclasses import dataclass
 
+from tapetum.data.scene_words import ADJECTIVES, plural, spoken
 from tapetum.world.words.events import EpisodeEvents, Manipulation
 from tapetum.world.words.graph import SIDES, ObjectNode, SceneGraph
 from tapetum.world.words.images import NUMBERS
-from tapetum.world.words.referring import ADJECTIVES, a, phrases, plural, spoken
+from tapetum.world.words.referring import a, phrases
 
 VERBS = {
     "place": "moves {body} to another place",

@@ -10,10 +10,11 @@ from itertools import combinations, product
 
 import numpy as np
 
+from tapetum.data.scene_words import plural, spoken
 from tapetum.world.physics.props import COLOURS, COMMON, PHYSICS_MATERIALS, PROPS, WORDS
 from tapetum.world.words.graph import LARGER, SAME, SIDES, ObjectNode, SceneGraph
 from tapetum.world.words.questions import Candidate
-from tapetum.world.words.referring import Phrase, a, named, phrases, plural, spoken
+from tapetum.world.words.referring import Phrase, a, named, phrases
 
 Rng = np.random.Generator
 NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight")

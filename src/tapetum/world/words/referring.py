@@ -7,11 +7,8 @@ fits no other: a thing without a colour that anyone would agree on may be red.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from tapetum.data.scene_words import ADJECTIVES
 from tapetum.world.words.graph import LARGER, SIDES, ObjectNode, Relation, SceneGraph
-
-ADJECTIVES = {"wood": "wooden"}
-"""Of materials; the others are their own."""
-PLURALS = {"box": "boxes", "dice": "dice"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,16 +83,6 @@ def phrases(graph: SceneGraph, thing: ObjectNode, unsaid: frozenset[str] = froze
         if simple:
             matches += [p for r in SIDES if named(graph, p := replace(base, relation=r, anchor=simple[0])) is thing]
     return matches
-
-
-def plural(noun: str) -> str:
-    """Form the plural of a noun."""
-    return PLURALS.get(noun, noun + "s")
-
-
-def spoken(relation: str) -> str:
-    """Write a relation as it stands behind "is": to the left of."""
-    return f"to the {relation}" if relation in ("left of", "right of") else relation
 
 
 def a(words: str) -> str:

@@ -134,7 +134,7 @@ def test_what_is_no_codec_is_refused_in_one_line(small: MaskCodec, tmp_path: Pat
         "nan.npz": "something else than finite numbers",
         "more.npz": "holds extra, which is no part",
         "text.npz": "is no npz file",
-        "text.safetensors": "is not a safetensors file",
+        "text.safetensors": "is no file of weights",
     }
     for name, message in cases.items():
         with pytest.raises(BadInput, match=message) as caught:

@@ -8,7 +8,7 @@ import pytest
 from tapetum.encoders.imagenet import class_kinds, class_names
 from tapetum.systems.paligemma.photo import nouns, texts
 from tapetum.systems.paligemma.photo.nouns import Nouns, askable, class_nouns, with_article
-from tapetum.systems.paligemma.photo.scores import Share, commonest, names_any, probes_of, score_answers
+from tapetum.systems.paligemma.photo.scores import ShareRight, commonest, names_any, probes_of, score_answers
 from tapetum.systems.paligemma.photo.texts import CANNOT_SAY, normalised, pairs_about, there_pair
 
 CLASSES = {
@@ -108,12 +108,12 @@ def test_scores_count_what_the_rule_says():
     answers = [right.get(probe.group, {}).get(probe.image, "yes") for probe in probes]
     scores = score_answers(probes, answers)
     assert {group: scores[group] for group in ("what", "exact", "animal", "vehicle", "kind", "caption")} == {
-        "what": Share(right=2, count=2),
-        "exact": Share(right=1, count=2),
-        "animal": Share(right=1, count=1),
-        "vehicle": Share(right=0, count=1),
-        "kind": Share(right=2, count=2),
-        "caption": Share(right=1, count=2),
+        "what": ShareRight(right=2, count=2),
+        "exact": ShareRight(right=1, count=2),
+        "animal": ShareRight(right=1, count=1),
+        "vehicle": ShareRight(right=0, count=1),
+        "kind": ShareRight(right=2, count=2),
+        "caption": ShareRight(right=1, count=2),
     }
-    assert scores["there"] == Share(right=2, count=4)
+    assert scores["there"] == ShareRight(right=2, count=4)
     assert commonest(probes)["there"].share == 0.5

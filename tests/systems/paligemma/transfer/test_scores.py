@@ -9,11 +9,9 @@ from support.question_sets import HEIGHT, OFFICIAL, WIDTH, lines, make_set, writ
 from tapetum.core.errors import BadInput
 from tapetum.metrics.statistics import wilson_interval
 from tapetum.systems.paligemma.locations import box_text
-from tapetum.systems.paligemma.transfer.box_scores import first_mask
 from tapetum.systems.paligemma.transfer.data import Id, TransferExample, read_examples
-from tapetum.systems.paligemma.transfer.rows import ScoreRow
 from tapetum.systems.paligemma.transfer.samples import suffix_of
-from tapetum.systems.paligemma.transfer.scores import score
+from tapetum.systems.paligemma.transfer.scores import ScoreRow, first_mask, score
 from tapetum.systems.paligemma.transfer.tasks import TASKS
 
 CODES = "<seg000>" * 16

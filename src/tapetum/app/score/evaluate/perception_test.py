@@ -41,7 +41,7 @@ class PerceptionTestOptions:
     model: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[TASK=]NAME ...")] = ()
     """In place of predictions, what makes them. Of objects and points: static, or a tracker (tapir-nano); of actions and
     sounds: prior, or the folder of a run of tapetum train localiser; of mcqa: random, frequency, a PaliGemma
-    (paligemma-nano) or a model of video (mcvit-nano); of grounded: random-object or a PaliGemma, either with +TRACKER."""
+    (paligemma-nano-2) or a model of video (mcvit-films); of grounded: random-object or a PaliGemma, either with +TRACKER."""
     videos: Annotated[File | None, tyro.conf.arg(metavar="DIR")] = None
     """With --model, folder of VIDEO.mp4, or of videos/ and audios/; rules that look at nothing need none."""
     out: Annotated[File | None, tyro.conf.arg(metavar="DIR")] = None

@@ -15,28 +15,25 @@ How it is learned stands in `masks.task`. Differs from the paper: this project's
 `paligemma-masks`, has the same layout with fewer channels.
 """
 
-import json
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from tapetum.core.errors import BadInput
-from tapetum.core.fields import LARGEST_SIZE, check_sizes
-from tapetum.core.files import whole_file
-from tapetum.core.reading import no_pipe, parse_json
-from tapetum.hub.blueprint import blueprint
+from tapetum.core.reading import no_pipe
+from tapetum.hub.headed import load_headed, save_headed
 from tapetum.hub.registry import known, resolve
-from tapetum.hub.state_dicts import check_numbers, finite_to_bytes
+from tapetum.hub.state_dicts import check_numbers
 from tapetum.systems.paligemma.locations import MASK_TOKENS
 from tapetum.systems.paligemma.masks.config import SIDE, MaskCodecConfig
 
@@ -171,35 +168,23 @@ def from_official(arrays: Mapping[str, np.ndarray], name: str = "the file") -> M
         model = MaskCodec(MaskCodecConfig(channels=up, residuals=residuals, code_width=width, codes=codes))
     except (KeyError, ValueError, IndexError) as error:
         raise BadInput(f"{name} holds no codec of masks ({error} is missing or odd); give vae-oid.npz") from error
-    names = official_names(model)
-    given = {ours: arrays.get(theirs) for ours, theirs in names.items()}
-    model.load_state_dict(_fitting(model.state_dict(), given, names, name))
+    names, state = official_names(model), {}
+    for ours, tensor in model.state_dict().items():
+        array = arrays.get(names[ours])
+        if array is None or array.shape != tuple(tensor.shape):
+            actual = "missing" if array is None else array.shape
+            raise BadInput(f"{names[ours]} in {name} is {actual}; wanted {tuple(tensor.shape)}: get the file again")
+        state[ours] = torch.as_tensor(array)
+        check_numbers(names[ours], state[ours], tensor, f" in {name}")
+    model.load_state_dict(state)
     if extra := sorted(arrays.keys() - set(names.values())):
         raise BadInput(f"{name} holds {extra[0]}, which is no part of a codec of masks; give vae-oid.npz")
     return model
 
 
-def _fitting(
-    expected: Mapping[str, Tensor], arrays: Mapping[str, Any], names: Mapping[str, str], name: str
-) -> dict[str, Tensor]:
-    """The arrays as tensors of the shapes that are `expected`."""
-    state = {}
-    for ours, tensor in expected.items():
-        array = arrays.get(ours)
-        if array is None or tuple(array.shape) != tuple(tensor.shape):
-            actual = "missing" if array is None else tuple(array.shape)
-            raise BadInput(f"{names[ours]} in {name} is {actual}; wanted {tuple(tensor.shape)}: get the file again")
-        value = torch.as_tensor(array)
-        check_numbers(names[ours], value, tensor, f" in {name}")
-        state[ours] = value.float()
-    return state
-
-
 def save(model: MaskCodec, path: str | os.PathLike[str], dtype: torch.dtype = torch.float16) -> None:
     """Write a codec, its tensors rounded to `dtype`, as a safetensors file with its config in the header, or nothing."""
-    tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
-    with whole_file(Path(path)) as temporary:
-        temporary.write_bytes(finite_to_bytes(tensors, {HEADER: json.dumps(asdict(model.config))}))
+    save_headed(model, path, HEADER, asdict(model.config), dtype)
 
 
 def load(
@@ -215,7 +200,8 @@ def load(
     if not path.is_file():
         problem = f"{path} is a folder" if path.is_dir() else f"there is no file {path}"
         raise BadInput(f"{problem}; give a codec of masks, such as vae-oid.npz, or the name {DEFAULT}")
-    model = _from_npz(path) if path.suffix == ".npz" else _from_ours(path)
+    model = _from_npz(path) if path.suffix == ".npz" else load_headed(path, HEADER, "codec of masks", _maker)
+    assert isinstance(model, MaskCodec)
     return model.requires_grad_(False).eval().to(device=device, dtype=dtype)
 
 
@@ -233,25 +219,6 @@ def _from_npz(path: Path) -> MaskCodec:
     return from_official(arrays, str(path))
 
 
-def _from_ours(path: Path) -> MaskCodec:
-    try:
-        with safe_open(no_pipe(path), "pt") as file:
-            text = (file.metadata() or {}).get(HEADER)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise BadInput(f"{path} is not a safetensors file ({str(error)[:100]}); get it again") from error
-    if text is None:
-        raise BadInput(f"{path} holds no codec of masks; give a file of one, or vae-oid.npz")
-    try:
-        stored = parse_json(text)
-        check_sizes(stored, f" in the config of {path}", LARGEST_SIZE)
-        fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
-        config = MaskCodecConfig(**fields)
-    except (ValueError, TypeError, AttributeError) as error:
-        raise BadInput(f"the config in {path} cannot be read ({str(error)[:100]}); get the file again") from error
-    with blueprint(config, len(tensors), path):
-        expected = MaskCodec(config).state_dict()
-    state = _fitting(expected, tensors, {name: name for name in expected}, str(path))
-    model = MaskCodec(config)
-    model.load_state_dict(state)
-    return model
+def _maker(about: Mapping[str, Any]) -> Callable[[], MaskCodec]:
+    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in about.items()}
+    return partial(MaskCodec, MaskCodecConfig(**fields))

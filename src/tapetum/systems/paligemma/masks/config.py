@@ -4,7 +4,7 @@ Source: All in Tokens (arXiv 2301.02229) and the public config of its instance m
 that are moving averages of decay 0.99, AdamW at 3e-4 without weight decay, 500 steps of warm-up and a cosine, batches of 512.
 Imports no torch.
 
-Differs from it: codes that nothing is near are drawn anew from the batch, since otherwise a short run uses a few of them only;
+Differs from it: codes that nothing is near are redrawn from the batch, since otherwise a short run uses a few of them only;
 masks are mirrored, turned and coarsened.
 """
 

@@ -58,7 +58,7 @@ def _square(mask: Bool[np.ndarray, "h w"]) -> np.ndarray:
 
 
 def coarser(mask: Bool[np.ndarray, "h w"], longest: int) -> Bool[np.ndarray, "h2 w2"]:
-    """Downsample a mask until its longest side has so many pixels; one that is smaller stays."""
+    """Downsample a mask until its longest side is `longest` pixels; a smaller one stays."""
     scale = longest / max(mask.shape)
     if scale >= 1:
         return mask

@@ -1,11 +1,11 @@
-"""A PaliGemma without numbers yet, and its numbers from a file: piece by piece to their place, in the precision that is wanted.
+"""A PaliGemma without numbers yet, and its numbers from files: piece by piece to their place, in the precision that is wanted.
 
 Numbers of two tensors need not be as many as the config says: positions are interpolated for another size of images, and a
 table of tokens may have rows that are padding, or be that of a raw Gemma, which knows nothing of places and masks.
 """
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,29 +15,71 @@ from torch.overrides import TorchFunctionMode
 from tapetum.core.errors import BadInput
 from tapetum.core.fields import LARGEST_SIZE, check_sizes
 from tapetum.encoders.tables.rows import NameRow, check_names, check_shape, their_shapes
+from tapetum.hub.tensors import TensorFile
 from tapetum.layers.cpu import quantise, renew_scales
 from tapetum.layers.patches import interpolate
 from tapetum.systems.paligemma.config import LOCATIONS, SEGMENTS, PaliGemmaConfig
 from tapetum.systems.paligemma.model import PaliGemma
+from tapetum.systems.paligemma.official.npz import NpzFile
 
 _POSITIONS, _TABLE = "vision_encoder.positions", "language.token_embedding.weight"
 _DRAWN, _UNUSED = 0.02, 128
 """Standard deviation of the embeddings of new tokens, and rows that a raw vocabulary of Gemma may have too many."""
 
 
-def empty(
+Read = Callable[[NameRow, Tensor], None]
+"""Writes the numbers of a piece into a tensor."""
+Rename = Callable[[str], str | None]
+"""Converts the name of a tensor in a file to that of its table; None: it is not needed."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Tensors of files under the names of a table."""
+
+    shapes: Mapping[str, tuple[int, ...]]
+    read: Read
+
+
+def npz_source(file: NpzFile, rename: Rename) -> Source:
+    """Find the arrays of a big_vision .npz."""
+    names = {plain: name for name in file.shapes if (plain := rename(name)) is not None}
+    shapes = {plain: file.shapes[name] for plain, name in names.items()}
+    return Source(shapes, lambda piece, target: file.read(names[piece.theirs], piece, target))
+
+
+def tensor_source(files: Iterable[TensorFile], rename: Rename) -> Source:
+    """Find the tensors of safetensors files. Raises BadInput for one that is in two."""
+    places: dict[str, tuple[TensorFile, str]] = {}
+    for file in files:
+        for name in file.shapes:
+            if (plain := rename(name)) is None:
+                continue
+            if plain in places:
+                raise BadInput(f"{plain} is in {places[plain][0].path.name} and in {file.path.name}; keep one of them")
+            places[plain] = file, name
+
+    def read(piece: NameRow, target: Tensor) -> None:
+        file, name = places[piece.theirs]
+        file.read(name, target)
+
+    return Source({plain: file.shapes[name] for plain, (file, name) in places.items()}, read)
+
+
+def filled_model(
     config: PaliGemmaConfig,
     table: Callable[[PaliGemmaConfig], list[NameRow]],
-    shapes: Mapping[str, tuple[int, ...]],
+    source: Source,
     device: torch.device,
     dtype: torch.dtype,
     eight_bits: Collection[str] = (),
-) -> tuple[PaliGemma, list[NameRow]]:
-    """Make a model of this config without numbers yet, and list the pieces that the file must have.
+) -> PaliGemma:
+    """Make a model of a config with the numbers of files, in evaluation mode.
 
     Weights of the parts in `eight_bits`, language or vision encoder, are bytes. Raises BadInput where names or shapes are not
-    as wanted.
+    as the table says.
     """
+    shapes = source.shapes
     check_sizes(config, " in the config", LARGEST_SIZE)
     if config.language.depth + config.vision_encoder.depth + config.vision_encoder.stem_blocks > len(shapes):
         raise BadInput(f"the config asks for {config.language.depth} blocks, and there are {len(shapes)} tensors in all")
@@ -52,10 +94,19 @@ def empty(
             continue
         check_shape(piece.theirs, shape, expected[piece.theirs])
     model = unmade(config, dtype, eight_bits)
-    # `to_empty` would import torch's compiler, too.
-    own = {name: torch.empty(tensor.shape, dtype=tensor.dtype, device=device) for name, tensor in model.state_dict().items()}
+    # `to_empty` would import torch's compiler, too. Counters of batch norms, which no file has, are zeros.
+    own = {
+        name: (torch.empty if is_weight(tensor) else torch.zeros)(tensor.shape, dtype=tensor.dtype, device=device)
+        for name, tensor in model.state_dict().items()
+    }
     model.load_state_dict(own, assign=True)
-    return model.eval(), pieces
+    _fill(model.eval(), pieces, source)
+    return model
+
+
+def is_weight(tensor: Tensor) -> bool:
+    """Check whether a tensor is one of weights; batch norms also count their batches, which matters to nothing here."""
+    return tensor.is_floating_point() or tensor.dtype == torch.int8
 
 
 def unmade(config: PaliGemmaConfig, dtype: torch.dtype, eight_bits: Collection[str] = ()) -> PaliGemma:
@@ -85,17 +136,11 @@ def _side(shape: tuple[int, ...]) -> int | None:
 
 
 @torch.no_grad()
-def filled(
-    model: PaliGemma,
-    pieces: list[NameRow],
-    shapes: Mapping[str, tuple[int, ...]],
-    read: Callable[[NameRow, Tensor], None],
-) -> PaliGemma:
-    """Fill a model that `empty` made, and give it back; `read` writes the numbers of a piece to where they belong."""
+def _fill(model: PaliGemma, pieces: list[NameRow], source: Source) -> None:
     own = model.state_dict()
     for piece in sorted(pieces, key=lambda piece: (piece.theirs, piece.index)):  # layers of a stack one after the other
         target = piece.part_of(own)
-        shape = shapes[piece.theirs]
+        shape, read = source.shapes[piece.theirs], source.read
         if _POSITIONS in piece.ours and shape[-2:] != tuple(target.shape):
             side = _side(shape) or 0
             if shape[-1] != target.shape[1]:
@@ -111,7 +156,6 @@ def filled(
         else:
             read(piece, target)
     renew_scales(model)
-    return model
 
 
 def _as_stored(piece: NameRow, shape: tuple[int, ...]) -> NameRow:

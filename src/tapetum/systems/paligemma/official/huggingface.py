@@ -43,6 +43,12 @@ def plain_name(name: str) -> str:
     return name.replace("vision_tower.vision_model.", "vision_tower.", 1)
 
 
+def own_name(name: str) -> str | None:
+    """Convert the name of a tensor in a file as `plain_name`; None for the head, and for numbers of positions."""
+    plain = plain_name(name)
+    return None if plain in HEADS or plain.endswith("position_ids") else plain
+
+
 def in_memory(name: str) -> str:
     """Convert a name that transformers 5 writes to that in its model's state dict."""
     return f"model.{name.replace('language_model.model.', 'language_model.', 1)}"

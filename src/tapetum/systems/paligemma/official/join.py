@@ -8,9 +8,9 @@ and Gemma's 128 rows that nobody uses, or its gate the other way round: all of t
 """
 
 import os
-from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,13 +19,13 @@ from torch import Tensor
 from tapetum.core.devices import find_device
 from tapetum.core.errors import BadInput
 from tapetum.encoders.tables.rows import NameRow
+from tapetum.hub.state_dicts import shards
 from tapetum.hub.tensors import TensorFile
 from tapetum.systems.paligemma.config import PaliGemmaConfig, named
 from tapetum.systems.paligemma.model import PaliGemma
 from tapetum.systems.paligemma.official import big_vision, huggingface
-from tapetum.systems.paligemma.official.fill import empty, filled
+from tapetum.systems.paligemma.official.fill import Source, filled_model, npz_source, tensor_source
 from tapetum.systems.paligemma.official.npz import NpzFile
-from tapetum.systems.paligemma.weights import shards
 
 _LAYERS = "img/Transformer/encoderblock"
 
@@ -43,60 +43,43 @@ def join(
     """
     sizes = named(config) if isinstance(config, str) else config
     with ExitStack() as stack:
-        halves = (
-            _half(Path(vision_encoder), sizes, "vision_encoder.", stack),
-            _half(Path(language), sizes, "language.", stack),
+        sight, text = (
+            _half(Path(place), sizes, part, stack)
+            for place, part in ((vision_encoder, "vision_encoder."), (language, "language."))
         )
-        pieces = [piece for own, _, _ in halves for piece in own]
-        shapes = {name: shape for _, theirs, _ in halves for name, shape in theirs.items()}
 
         def read(piece: NameRow, target: Tensor) -> None:
-            halves[piece.ours[0].startswith("language.")][2](piece, target)
+            (text if piece.ours[0].startswith("language.") else sight)[1].read(piece, target)
 
-        model, pieces = empty(sizes, lambda config: pieces, shapes, find_device(device), dtype or torch.float32)
-        filled(model, pieces, shapes, read)
+        both = Source({**sight[1].shapes, **text[1].shapes}, read)
+        model = filled_model(sizes, lambda _: sight[0] + text[0], both, find_device(device), dtype or torch.float32)
     with torch.no_grad():
         model.projector.weight.zero_()
         model.projector.bias.zero_()
     return model
 
 
-_Half = tuple[list[NameRow], dict[str, tuple[int, ...]], Callable[[NameRow, Tensor], None]]
-
-
-def _half(path: Path, config: PaliGemmaConfig, which: str, stack: ExitStack) -> _Half:
-    """Pieces of one part of the model, the shapes that its file has for them, and what reads them."""
+def _half(path: Path, config: PaliGemmaConfig, part: str, stack: ExitStack) -> tuple[list[NameRow], Source]:
+    """Find the pieces of one part of the model, and its tensors in a file."""
     if not path.exists():
         raise BadInput(f"there is no {path}; give a folder of Hugging Face, or a .npz of big_vision")
-    if path.suffix == ".npz":
-        file = stack.enter_context(NpzFile(path))
-        names = _npz_names(file.shapes, which)
-        pieces = [piece for piece in big_vision.table(config) if piece.ours[0].startswith(which)]
-        if any(name.startswith(f"{_LAYERS}_") for name in names):
-            pieces = [_one_by_one(piece) for piece in pieces]
-        shapes = {plain: file.shapes[name] for plain, name in names.items()}
-        return pieces, shapes, lambda piece, target: file.read(names[piece.theirs], piece, target)
-    places = {}
-    for shard in [TensorFile(each) for each in (shards(path) if path.is_dir() else [path])]:
-        for name in shard.shapes:
-            if (plain := _huggingface_name(name, which)) is not None:
-                places[plain] = shard, name
-    pieces = [piece for piece in huggingface.table(config) if piece.ours[0].startswith(which)]
-    shapes = {plain: shard.shapes[name] for plain, (shard, name) in places.items()}
-
-    def read(piece: NameRow, target: Tensor) -> None:
-        shard, name = places[piece.theirs]
-        shard.read(name, target)
-
-    return pieces, shapes, read
+    npz = path.suffix == ".npz"
+    pieces = [piece for piece in (big_vision if npz else huggingface).table(config) if piece.ours[0].startswith(part)]
+    if not npz:
+        files = map(TensorFile, shards(path) if path.is_dir() else [path])
+        return pieces, tensor_source(files, partial(_huggingface_name, part))
+    source = npz_source(stack.enter_context(NpzFile(path)), partial(_npz_name, part))
+    if any(name.startswith(f"{_LAYERS}_") for name in source.shapes):
+        pieces = [_one_by_one(piece) for piece in pieces]
+    return pieces, source
 
 
-def _npz_names(stored: Mapping[str, object], which: str) -> dict[str, str]:
-    """Names as in files of PaliGemma, to those of the file: there SigLIP's begin with img/ too, and Gemma's with nothing."""
-    names = {big_vision.plain_name(name): name for name in stored}
-    if which == "vision_encoder.":
-        return {plain: name for plain, name in names.items() if plain.startswith(("img/Tr", "img/em", "img/pos"))}
-    return {f"llm/{plain.removeprefix('llm/')}": name for plain, name in names.items() if not plain.startswith("img/")}
+def _npz_name(part: str, name: str) -> str | None:
+    """The name in a PaliGemma: there SigLIP's begin with img/ too, and Gemma's with nothing."""
+    plain = big_vision.plain_name(name)
+    if part == "vision_encoder.":
+        return plain if plain.startswith(("img/Tr", "img/em", "img/pos")) else None
+    return None if plain.startswith("img/") else f"llm/{plain.removeprefix('llm/')}"
 
 
 def _one_by_one(piece: NameRow) -> NameRow:
@@ -107,9 +90,9 @@ def _one_by_one(piece: NameRow) -> NameRow:
     return replace(piece, theirs=piece.theirs.replace(_LAYERS, f"{_LAYERS}_{number}", 1), index=tuple(rest))
 
 
-def _huggingface_name(name: str, which: str) -> str | None:
+def _huggingface_name(part: str, name: str) -> str | None:
     """The name in a PaliGemma of a tensor of SigLIP or Gemma; None for what it has not."""
-    if which == "language.":
+    if part == "language.":
         return None if name in huggingface.HEADS else f"language_model.{name}"
     inner = name.removeprefix("vision_model.")
     belongs = inner.startswith(("embeddings.", "encoder.", "post_layernorm.")) and not inner.endswith("position_ids")

@@ -89,7 +89,7 @@ class NpzFile:
             raise BadInput(f"{self.path} cannot be read ({str(error)[:80]}); get it again") from error
 
     def _at(self, name: str, begin: int) -> IO[bytes]:
-        """The member, open at so many bytes after its header; the one that is open if it has not gone past."""
+        """Open the member `begin` bytes after its header; the open one is used again if it is not past that."""
         if self._open is not None and self._open[0] == name and self._open[2] <= begin:
             file, at = self._open[1:]
         else:

@@ -15,80 +15,23 @@ from functools import cache
 from tapetum.encoders.imagenet import class_kinds, class_names, group_classes
 
 WIDE = frozenset(
-    [
-        "animal",
-        "mammal",
-        "pet",
-        "rodent",
-        "primate",
-        "insect",
-        "bug",
-        "reptile",
-        "amphibian",
-        "aircraft",
-        "vehicle",
-        "instrument",
-        "furniture",
-        "food",
-        "building",
-        "fruit",
-        "vegetable",
-        "drink",
-        "dessert",
-        "fungus",
-        "person",
-        "people",
-        "sea",
-        "coast",
-        "coffee",
-        "wine",
-        "puppy",
-        "kitten",
-        "bunny",
-        "toad",
+    re.findall(
+        r"\S+",
+        "animal mammal pet rodent primate insect bug reptile amphibian aircraft vehicle instrument furniture food "
+        "building fruit vegetable drink dessert fungus person people sea coast coffee wine puppy kitten bunny toad "
         "tortoise",
-    ]
+    )
 )
 """Groups that are never the noun of a photograph: too wide to say what it shows, or true of some of their classes alone."""
 UNTRUE = frozenset(["puppy", "kitten", "bunny", "toad", "tortoise"])
 """Groups that need not be true of a photograph of one of their classes; nothing is asked about them."""
 UNCOUNTED = frozenset(
-    [
-        "food",
-        "clothing",
-        "furniture",
-        "cattle",
-        "corn",
-        "hay",
-        "wool",
-        "velvet",
-        "guacamole",
-        "spaghetti",
-        "meat",
-        "carbonara",
-        "dough",
-        "custard",
-        "potpie",
-        "broccoli",
-        "cauliflower",
-        "bread",
-        "chain-mail",
-        "coffee",
-        "sunscreen",
-        "lotion",
-        "wine",
-        "espresso",
-        "eggnog",
-        "brass",
-        "pajama",
-        "trousers",
-        "boots",
-        "glasses",
-        "sunglasses",
-        "trunks",
-        "bars",
-        "scuba",
-    ]
+    re.findall(
+        r"\S+",
+        "food clothing furniture cattle corn hay wool velvet guacamole spaghetti meat carbonara dough custard potpie "
+        "broccoli cauliflower bread chain-mail coffee sunscreen lotion wine espresso eggnog brass pajama trousers boots "
+        "glasses sunglasses trunks bars scuba",
+    )
 )
 """Words that take no article, as the last or the only word of a name."""
 

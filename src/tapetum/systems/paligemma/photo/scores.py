@@ -24,6 +24,7 @@ from jaxtyping import Float32
 
 from tapetum.layers.generate import greedy
 from tapetum.systems.paligemma import prompts
+from tapetum.systems.paligemma.data import pad_rows
 from tapetum.systems.paligemma.decoding import PrefixDecodingState
 from tapetum.systems.paligemma.photo.model import PhotoPaliGemma
 from tapetum.systems.paligemma.photo.nouns import Nouns, askable
@@ -42,7 +43,7 @@ class Probe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Share:
+class ShareRight:
     """A share of right answers."""
 
     right: int
@@ -57,7 +58,7 @@ class Share:
     def interval(self) -> tuple[float, float]:
         """Compute Wilson's interval of 95 %.
 
-        >>> [round(end, 3) for end in Share(right=8, count=10).interval]
+        >>> [round(end, 3) for end in ShareRight(right=8, count=10).interval]
         [0.49, 0.943]
         """
         n, z = max(self.count, 1), 1.959964
@@ -116,17 +117,17 @@ def probes_of(nouns: Sequence[Nouns], seed: int = 0) -> list[Probe]:
     return probes
 
 
-def score_answers(probes: Sequence[Probe], answers: Sequence[str]) -> dict[str, Share]:
+def score_answers(probes: Sequence[Probe], answers: Sequence[str]) -> dict[str, ShareRight]:
     """Count the right answers of each group."""
     marks: dict[str, list[bool]] = {}
     for probe, answer in zip(probes, answers, strict=True):
         marks.setdefault(probe.group, []).append(probe.right(answer))
-    return {group: Share(right=sum(each), count=len(each)) for group, each in marks.items()}
+    return {group: ShareRight(right=sum(each), count=len(each)) for group, each in marks.items()}
 
 
-def commonest(probes: Sequence[Probe], candidates: Sequence[str] | None = None) -> dict[str, Share]:
+def commonest(probes: Sequence[Probe], candidates: Sequence[str] | None = None) -> dict[str, ShareRight]:
     """Score the best answer that is the same for every image: of nouns, kinds, yes and no."""
-    best: dict[str, Share] = {}
+    best: dict[str, ShareRight] = {}
     for candidate in candidates or (*askable(), "yes", "no", "object"):
         for group, share in score_answers(probes, [candidate] * len(probes)).items():
             best[group] = max(best.get(group, share), share, key=lambda each: each.right)
@@ -142,9 +143,7 @@ def answer_features(
     for start in range(0, len(probes), batch):
         part = probes[start : start + batch]
         images = model.embed_features(torch.from_numpy(features[[probe.image for probe in part]]))
-        rows = [tokens.encode_prefix(probe.prompt) for probe in part]
-        longest = max(map(len, rows))
-        prefix = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows])
+        prefix = pad_rows([tokens.encode_prefix(probe.prompt) for probe in part])
         ids = greedy(PrefixDecodingState(model, images, prefix, 24), 24, (model.config.end,))
         made += [tokens.decode(each) for each in ids]
     return made
@@ -152,7 +151,7 @@ def answer_features(
 
 def score_features(
     model: PhotoPaliGemma, tokens: Tokens, features: Float32[np.ndarray, "n t f"], nouns: Sequence[Nouns]
-) -> dict[str, Share]:
+) -> dict[str, ShareRight]:
     """Score a model on images of which the features are known."""
     probes = probes_of(nouns)
     return score_answers(probes, answer_features(model, tokens, features, probes))

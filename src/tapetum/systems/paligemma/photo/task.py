@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from tapetum.core.errors import BadInput
-from tapetum.core.files import whole_file
 from tapetum.encoders.efficientnet_lite import EfficientNetLite
 from tapetum.hub.loading import header_of
 from tapetum.systems.paligemma.data import collate_texts
@@ -153,8 +152,7 @@ def train_photo(run: PhotoRun, launch: Launch, say: Callable[[str], None] = prin
     assert isinstance(model, PhotoPaliGemma)
     if is_main():
         weights.save(model.eval(), launch.out / WEIGHTS, torch.float16, tokens.identity)
-        with whole_file(launch.out / TOKENIZER) as temporary:
-            temporary.write_bytes(tokens.model)
+        tokens.save(launch.out / TOKENIZER)
     return launch.out / WEIGHTS, dict(task.evaluate(model.eval(), result.step))
 
 

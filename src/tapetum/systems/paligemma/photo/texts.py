@@ -17,6 +17,7 @@ Questions are small letters with a question mark at the end (`normalised`). Of w
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -24,125 +25,20 @@ from tapetum.systems.paligemma import prompts
 from tapetum.systems.paligemma.data import TextPair
 from tapetum.systems.paligemma.photo.nouns import Nouns, class_nouns, plural, with_article
 
-WHAT = (
-    "what is this?",
-    "what is it?",
-    "what is that?",
-    "what's this?",
-    "what do you see?",
-    "what can you see?",
-    "what can be seen?",
-    "what is shown?",
-    "what is shown here?",
-    "what is there?",
-    "what are we looking at?",
-    "what does the {image} show?",
-    "what is in the {image}?",
-    "what is in this {image}?",
-    "what is on this {image}?",
-    "what is shown in the {image}?",
-    "what can be seen in the {image}?",
-    "what do you see in this {image}?",
-    "what is the main thing in the {image}?",
-    "what is this {image} about?",
-    "what thing is this?",
-    "which thing is this?",
-    "what object is this?",
-    "what object is in the {image}?",
-    "name this.",
-    "name the thing in the {image}.",
-    "can you name this?",
-    "tell me what this is.",
-    "what am i looking at?",
-    "describe the {image}.",
+
+def _read_templates() -> dict[str, tuple[str, ...]]:
+    """Read the lists of questions of templates.txt, whose names stand in brackets."""
+    text = Path(__file__).with_name("templates.txt").read_text(encoding="utf-8")
+    lists = (part.splitlines() for part in text.split("\n\n[")[1:])
+    return {head.partition("]")[0]: tuple(lines) for head, *lines in lists}
+
+
+_TEMPLATES = _read_templates()
+WHAT, WHICH, BREED, KIND, THERE, EITHER, OTHER = (
+    _TEMPLATES[name] for name in ("WHAT", "WHICH", "BREED", "KIND", "THERE", "EITHER", "OTHER")
 )
-"""Questions after the main thing."""
-WHICH = (
-    "what {noun} is this?",
-    "what {noun} is it?",
-    "which {noun} is this?",
-    "which {noun} is it?",
-    "what {noun} is that?",
-    "what {noun} do you see?",
-    "what {noun} can you see?",
-    "what {noun} is in the {image}?",
-    "which {noun} is in the {image}?",
-    "what {noun} is shown?",
-    "which {noun} is shown in the {image}?",
-    "what kind of {noun} is this?",
-    "what kind of {noun} is it?",
-    "what sort of {noun} is this?",
-    "what type of {noun} is this?",
-    "which kind of {noun} is in the {image}?",
-    "what is the name of this {noun}?",
-    "name the {noun}.",
-)
-"""Questions after the noun of a kind, or the name under a noun."""
-BREED = "what breed of {noun} is this?", "what breed is this {noun}?", "what species of {noun} is this?", "what breed is it?"
-KIND = (
-    "what kind of thing is this?",
-    "what sort of thing is this?",
-    "what type of thing is this?",
-    "what kind of thing is in the {image}?",
-    "what kind of object is this?",
-    "to what group does this belong?",
-    "what category is this?",
-)
-"""Questions after the kind of thing."""
-THERE = (
-    "is there {a} {noun}?",
-    "is there {a} {noun} in the {image}?",
-    "is there {a} {noun} here?",
-    "is there any {noun}?",
-    "is this {a} {noun}?",
-    "is it {a} {noun}?",
-    "is that {a} {noun}?",
-    "is the thing in the {image} {a} {noun}?",
-    "do you see {a} {noun}?",
-    "can you see {a} {noun}?",
-    "can {a} {noun} be seen?",
-    "does the {image} show {a} {noun}?",
-    "does this {image} contain {a} {noun}?",
-    "are there {nouns}?",
-    "are there any {nouns}?",
-    "are there {nouns} in the {image}?",
-    "does this {image} have {a} {noun} in it?",
-)
-"""Questions of yes and no."""
-EITHER = (
-    "is this {a} {noun} or {b} {other}?",
-    "is it {a} {noun} or {b} {other}?",
-    "do you see {a} {noun} or {b} {other}?",
-    "which is it, {a} {noun} or {b} {other}?",
-    "is there {a} {noun} or {b} {other} in the {image}?",
-)
-"""Questions between two nouns."""
-OTHER = (
-    "what colour is it?",
-    "what colour is the {noun}?",
-    "which colour has the {noun}?",
-    "what color is the {noun}?",
-    "how many {nouns} are there?",
-    "how many {nouns} can be seen?",
-    "how many things are there?",
-    "where is the {noun}?",
-    "where was this {image} taken?",
-    "when was this {image} taken?",
-    "who is this?",
-    "who is in the {image}?",
-    "what is the {noun} doing?",
-    "what is written on the {noun}?",
-    "what does it say?",
-    "how old is the {noun}?",
-    "how large is the {noun}?",
-    "what is the {noun} made of?",
-    "what is left of the {noun}?",
-    "what is behind the {noun}?",
-    "why is the {noun} there?",
-    "is the {noun} happy?",
-    "what time is it?",
-)
-"""Questions to which templates know no answer."""
+"""Questions after the main thing, a noun of a kind or a name, a breed, the kind; of yes and no; between two nouns; without an
+answer."""
 CANNOT_SAY = "I cannot say"
 CAPTIONS = "caption en", "describe en"
 """Prompts of captions, as `prompts.caption` and `prompts.describe` write them."""

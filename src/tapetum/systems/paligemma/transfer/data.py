@@ -46,7 +46,7 @@ class TransferExample:
     references: tuple[str, ...] = ()
     """All right answers as the set has them; none where they are hidden, or where truth is places."""
     kind: str = ""
-    """By which scores are told apart."""
+    """Group of its scores."""
     question: Question | None = None
     """The question, where there is one."""
     referred: ReferredObject | None = None

@@ -59,7 +59,7 @@ class Recipe:
     epochs: float | None = None
     """Visits of each example."""
     steps: int | None = None
-    """Optimiser steps, where they are told instead."""
+    """Optimiser steps, where these are published instead."""
     batch_size: int | None = None
     lr: float | None = None
     weight_decay: float = 0.0
@@ -87,7 +87,7 @@ class FrameSampling:
 
     count: int
     stride: int
-    """Every so many frames of the video; from a random one in training, from the first one in evaluation."""
+    """Every `stride`-th frame of the video: from a random one on in training, from the first in evaluation."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
-from tapetum.core.files import whole_file
 from tapetum.hub.loading import header_of
 from tapetum.hub.registry import known, resolve
 from tapetum.layers.cpu import is_quantised
@@ -73,8 +73,7 @@ def train_transfer(run: PaliGemmaTransfer, launch: Launch, say: Callable[[str], 
     path = launch.out / "model.safetensors"
     if is_main():
         weights.save(model, path, tokenizer=tokens.identity)  # pyright: ignore[reportArgumentType]
-        with whole_file(launch.out / TOKENIZER) as temporary:
-            temporary.write_bytes(tokens.model)
+        tokens.save(launch.out / TOKENIZER)
     return TrainedPaliGemma(path, scores)
 
 
@@ -273,16 +272,17 @@ def answers_to(model: PaliGemma, tokens: Tokens, samples: Sequence[ImageTexts], 
 
 def predicted_memory(task: PaliGemmaTask, run: PaliGemmaTransfer, config: PaliGemmaConfig) -> TrainingMemory:
     """Predict what a step takes, from a forward on the device "meta", where nothing is computed."""
-    from fnmatch import fnmatchcase
+    return training_memory(unmade_model(run, config), lambda model: _meta_loss(model, task, run))
 
+
+def unmade_model(run: PaliGemmaTransfer, config: PaliGemmaConfig) -> PaliGemma:
+    """Make the model that a run trains on the device "meta": with its low-rank changes, and frozen where the run says so."""
     with torch.device("meta"):
         model = PaliGemma(config)
         if run.lora_rank:
             low_rank(model, run)
-        for name, parameter in model.named_parameters():
-            if any(fnmatchcase(name, rule.pattern) for rule in run.rules()):
-                parameter.requires_grad_(False)
-    return training_memory(model, lambda m: _meta_loss(m, task, run))
+    freeze_where(model, lambda name: any(fnmatch(name, rule.pattern) for rule in run.rules()))
+    return model
 
 
 def _meta_loss(model: nn.Module, task: PaliGemmaTask, run: PaliGemmaTransfer) -> Tensor:

@@ -8,7 +8,6 @@ answers at random; RefCOCO's takes one expression of an image, ScienceQA's has o
     spotting    as a line says  <loc>x4 word ; <loc>x4 word; words that nobody could read are left out
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -222,8 +221,8 @@ def answer_examples(
     """Generate answers, `batch` examples at a time; `heard` is called with each answer as it comes.
 
     An answer has up to `longest` tokens and is sought with `beams`, both by default as the task has it. With `noise_boxes` it
-    has so many boxes, none of noise: neither noise nor the end may be said (see `noise`). Raises BadInput as `frames_of`, and
-    for a prompt that leaves no room.
+    has that many boxes, none of noise: neither noise nor the end may be generated (see `noise`). Raises BadInput as
+    `frames_of`, and for a prompt that leaves no room.
     """
     most = longest or task.length or (OF_BOX * noise_boxes or LONGEST)
     sampling, forbidden = SamplingConfig(beams=beams or task.beams), ()
@@ -247,11 +246,9 @@ def answer_examples(
 
 def chances_of(answerer: Answerer, reply: Reply, noise_boxes: int = 0) -> list[float]:
     """Compute the probability of each token of a location or mask in an answer; with `noise_boxes` that of its box's label."""
-    tokens = answerer.tokens
     if noise_boxes:
-        return label_chances(tokens, reply.ids, reply.log_probabilities)
-    pairs = zip(reply.ids, reply.log_probabilities, strict=False)
-    return [math.exp(min(0.0, p)) for k, p in pairs if tokens.is_location(k) or tokens.is_segment(k)]
+        return label_chances(answerer.tokens, reply.ids, reply.log_probabilities)
+    return answerer.chances(reply)
 
 
 def _squared(image: UInt8[np.ndarray, "1 h w 3"]) -> UInt8[np.ndarray, "1 s s 3"]:

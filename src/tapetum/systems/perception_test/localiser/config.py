@@ -72,7 +72,7 @@ class LocaliserRun:
     task: Task = "action"
     """What is localised."""
     features: str = "efficientnet-lite0"
-    """Features: of an encoder by name or file, of a model of video (mcvit-nano), motion:TRACKER (how points move), log-mel
+    """Features: of an encoder by name or file, of a model of video (mcvit-films), motion:TRACKER (how points move), log-mel
     (the sound), a folder of VIDEO.npy of shape (t, d), or its address; several, with commas between, are put side by side."""
     grid: int = 2
     """Rows and columns to which an encoder's last map is pooled, side by side; 0 takes its pooled vector."""

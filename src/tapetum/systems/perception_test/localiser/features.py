@@ -1,6 +1,6 @@
 """Features over time, (t, d), that a localiser reads: of an encoder's images, of the sound, or of files that others made.
 
-Models of video, such as mcvit-nano, and the motion of tracked points (motion:TRACKER) are handed in by the caller, since their
+Models of video, such as mcvit-films, and the motion of tracked points (motion:TRACKER) are handed in by the caller, since their
 systems are not known here: `tapetum.bench.perception_features`.
 
 The official features of the benchmark (TSP of videos, MMV of sounds) are folders of VIDEO.npy; whatever is a plain array (t, d)
@@ -142,8 +142,8 @@ def load_source(
 def split_names(names: str) -> list[str]:
     """List what `LocaliserRun.features` names.
 
-    >>> split_names("mcvit-nano, log-mel")
-    ['mcvit-nano', 'log-mel']
+    >>> split_names("mcvit-films, log-mel")
+    ['mcvit-films', 'log-mel']
     """
     return [name for part in names.split(",") if (name := part.strip())]
 

@@ -7,13 +7,14 @@ import torch
 
 from tapetum.core.files import whole_file
 from tapetum.systems.paligemma import weights
-from tapetum.systems.paligemma.nano.recipes import NanoRun
 from tapetum.systems.paligemma.recipes import PaliGemmaStage
-from tapetum.systems.paligemma.run import TOKENIZER, TrainedPaliGemma, train_stage
+from tapetum.systems.paligemma.run import TOKENIZER, TrainedPaliGemma
 from tapetum.systems.paligemma.tokens import Tokens
 from tapetum.train.launch import is_main
 from tapetum.train.launch_config import Launch
 from tapetum.train.process_group import join_process_group
+from tapetum.world.training.paligemma.recipes import NanoRun
+from tapetum.world.training.paligemma.stages import train_stage
 
 WEIGHTS = "model.safetensors"
 

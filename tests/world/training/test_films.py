@@ -14,26 +14,25 @@ from tapetum.core.errors import BadInput
 from tapetum.data.entries import write_lines
 from tapetum.encoders import byte_text
 from tapetum.systems import longvideo
-from tapetum.systems.longvideo.film_task import FilmTask, near_moments
-from tapetum.systems.longvideo.films import FilmClip, FilmClips, moments_of, read_stories, write_features
-from tapetum.systems.longvideo.losses import moment_text_loss, option_loss
 from tapetum.systems.longvideo.recipes import VideoTextRun, recipe
 from tapetum.systems.longvideo.run import train_longvideo
 from tapetum.systems.longvideo.streaming import (
     FrameSelection,
-    OptionScorer,
     Passage,
     VideoEmbedder,
+    VideoOptionScorer,
     embed_answers,
     embed_for_answers,
     similarity_scores,
 )
 from tapetum.systems.longvideo.task import scale_pixels
-from tapetum.systems.longvideo.tubelets import add_time_codes
 from tapetum.systems.longvideo.video_text import VideoText
 from tapetum.train import StepContext
 from tapetum.train.launch_config import Launch
 from tapetum.video import open_video, write_video
+from tapetum.world.training.film_losses import add_time_codes, moment_text_loss, option_loss
+from tapetum.world.training.film_task import FilmTask, near_moments
+from tapetum.world.training.films import FilmClip, FilmClips, moments_of, read_stories, write_features
 from tapetum.world.words import CaptionedEvent, join_films
 
 SIZES: dict[str, Any] = {"width": 16, "depth": 1, "heads": 2, "mlp_width": 32, "segment_frames": 4, "memories": 3}
@@ -192,7 +191,7 @@ def test_options_are_scored_passage_by_passage_as_all_at_once(start: Path) -> No
     assert isinstance(model, VideoText)
     options = "a cup", "a puck", "a ball"
     moments = torch.nn.functional.normalize(torch.randn(9, 128, generator=torch.Generator().manual_seed(0)), dim=-1).numpy()
-    scorer = OptionScorer(model, "what?", options)
+    scorer = VideoOptionScorer(model, "what?", options)
     own, so_far = zip(*(scorer.add(Passage(0.0, 1.0, rows[0], rows[0], rows)) for rows in np.split(moments, 3)), strict=True)
     cosines = embed_answers(model, "what?", options) @ moments.T
     scale = float(model.scale().detach())

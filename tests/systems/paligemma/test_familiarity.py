@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.paligemma.nano.familiarity import fit_familiarity, ledoit_wolf, load_familiarity, save_familiarity
+from tapetum.systems.paligemma.familiarity import fit_familiarity, ledoit_wolf, load_familiarity, save_familiarity
 
 
 def test_the_covariance_is_shrunk_as_the_formula_says():

@@ -8,7 +8,8 @@ import torch
 
 from support.scene_folder import write_scene_folder
 from tapetum.core.errors import BadInput
-from tapetum.systems.paligemma.nano.dense_task import (
+from tapetum.systems.paligemma.recipes import TextMixture
+from tapetum.world.training.paligemma.dense_task import (
     MATTER,
     NOUNS,
     PARTS,
@@ -19,9 +20,8 @@ from tapetum.systems.paligemma.nano.dense_task import (
     edge_positions,
     unfold_cells,
 )
-from tapetum.systems.paligemma.nano.scene_images import SceneFolder, SceneImage, mirrored, shifted
-from tapetum.systems.paligemma.nano.scene_texts import SceneTexts, format_objects, visible_objects
-from tapetum.systems.paligemma.recipes import Mixture
+from tapetum.world.training.paligemma.scene_images import SceneFolder, SceneImage, mirrored, shifted
+from tapetum.world.training.paligemma.scene_texts import SceneTexts, format_objects, visible_objects
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def test_tokens_are_spread_over_their_cells() -> None:
 
 
 def test_texts_are_true_and_a_function_of_the_number(folder: SceneFolder) -> None:
-    pairs = SceneTexts(folder, Mixture(answers=3, regions=1, captions=1, descriptions=1, detect_all=1, detect=1))
+    pairs = SceneTexts(folder, TextMixture(answers=3, regions=1, captions=1, descriptions=1, detect_all=1, detect=1))
     sample, again = pairs.draw(0, 5), pairs.draw(0, 5)
     assert sample.pairs == again.pairs
     assert len(sample.pairs) == 3 + 1 + 1 + 1 + 1 + 1
@@ -145,7 +145,7 @@ def test_masks_are_told_where_there_is_a_codec(folder: SceneFolder) -> None:
         asked.append((masks, boxes))
         return np.tile(np.arange(16), (len(masks), 1))
 
-    mixture = Mixture(answers=0, regions=0, captions=0, detect_all=0, detect=0, segment=1)
+    mixture = TextMixture(answers=0, regions=0, captions=0, detect_all=0, detect=0, segment=1)
     found = [pair for n in range(6) for pair in SceneTexts(folder, mixture, encode).draw(0, n).pairs]
     assert all(pair.prefix.startswith("segment ") and pair.long for pair in found)
     assert any("<seg000><seg001>" in pair.suffix for pair in found)

@@ -14,7 +14,9 @@ from tapetum.systems.paligemma.config import PaliGemmaConfig, siglip
 from tapetum.systems.paligemma.data import collate
 from tapetum.systems.paligemma.losses import pack_texts, packed_loss, packed_mask
 from tapetum.systems.paligemma.model import build
-from tapetum.systems.paligemma.nano.attention_supervision import (
+from tapetum.systems.paligemma.recipes import TextMixture
+from tapetum.systems.paligemma.tokens import Tokens
+from tapetum.world.training.paligemma.attention_supervision import (
     HEADS,
     AttentionTargets,
     attention_loss,
@@ -22,11 +24,9 @@ from tapetum.systems.paligemma.nano.attention_supervision import (
     patches_showing,
     record_inputs,
 )
-from tapetum.systems.paligemma.nano.scene_images import SceneFolder
-from tapetum.systems.paligemma.nano.scene_texts import SceneTexts
-from tapetum.systems.paligemma.recipes import Mixture
-from tapetum.systems.paligemma.run import texts_of
-from tapetum.systems.paligemma.tokens import Tokens
+from tapetum.world.training.paligemma.scene_images import SceneFolder
+from tapetum.world.training.paligemma.scene_texts import SceneTexts
+from tapetum.world.training.paligemma.stages import texts_of
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_each_place_is_told_the_spot_of_its_thing(folder: SceneFolder, tokens: T
     codes = np.arange(16)
     pairs = SceneTexts(
         folder,
-        Mixture(answers=2, regions=1, captions=1, detect_all=1, detect=2, segment=1),
+        TextMixture(answers=2, regions=1, captions=1, detect_all=1, detect=2, segment=1),
         lambda masks, boxes: np.stack([codes] * len(masks)),
     )
     items = [pairs.draw(0, number) for number in range(4)]
@@ -125,7 +125,7 @@ def test_a_decoder_that_is_told_learns_to_look(folder: SceneFolder, tokens: Toke
         newline=tokens.newline[0],
     )
     model = build(config)
-    items = [SceneTexts(folder, Mixture(answers=0, regions=0, captions=0)).draw(0, number) for number in range(2)]
+    items = [SceneTexts(folder, TextMixture(answers=0, regions=0, captions=0)).draw(0, number) for number in range(2)]
     batch = collate(items, tokens)
     packed = pack_texts(batch.groups, len(items), "examples", "blocks")
     targets = attention_targets([item.pairs for item in items], [item.image.ids for item in items], packed, tokens, 16, 49)

@@ -14,21 +14,21 @@ from torch import Tensor, nn
 
 from tapetum.systems.paligemma.data import ImageTexts, TextRows, collate
 from tapetum.systems.paligemma.model import PaliGemma
-from tapetum.systems.paligemma.nano.attention_supervision import (
+from tapetum.systems.paligemma.recipes import TextMixture
+from tapetum.systems.paligemma.task import Checks, PaliGemmaTask, Step, begin, text_loss
+from tapetum.systems.paligemma.tokens import Tokens
+from tapetum.train import StepContext
+from tapetum.train.accumulation import to_device
+from tapetum.world.training.paligemma.attention_supervision import (
     AttentionTargets,
     attention_loss,
     attention_targets,
     record_inputs,
     supervised_attention,
 )
-from tapetum.systems.paligemma.nano.dense_task import CELL, CellTargets, collate_cells, dense_head, dense_loss, unfold_cells
-from tapetum.systems.paligemma.nano.scene_images import SceneFolder
-from tapetum.systems.paligemma.nano.scene_texts import SceneSample, SceneTexts
-from tapetum.systems.paligemma.recipes import Mixture
-from tapetum.systems.paligemma.task import Checks, PaliGemmaTask, Step, begin, text_loss
-from tapetum.systems.paligemma.tokens import Tokens
-from tapetum.train import StepContext
-from tapetum.train.accumulation import to_device
+from tapetum.world.training.paligemma.dense_task import CELL, CellTargets, collate_cells, dense_head, dense_loss, unfold_cells
+from tapetum.world.training.paligemma.scene_images import SceneFolder
+from tapetum.world.training.paligemma.scene_texts import SceneSample, SceneTexts
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class AnswerChecks(Checks):
     def __call__(self, model: nn.Module) -> Mapping[str, float]:
         """Score a few questions about each image."""
         assert isinstance(model, PaliGemma)
-        pairs = SceneTexts(self.folder, Mixture(answers=6, regions=1, captions=0, detect_all=0, detect=0))
+        pairs = SceneTexts(self.folder, TextMixture(answers=6, regions=1, captions=0, detect_all=0, detect=0))
         right: dict[str, list[float]] = {}
         for start in range(0, len(self.folder), 32):
             images = [self.folder.read(i) for i in range(start, min(start + 32, len(self.folder)))]

@@ -22,10 +22,10 @@ from jaxtyping import Float, Int
 from tapetum.systems.paligemma import prompts
 from tapetum.systems.paligemma.data import ImageTexts, TextPair
 from tapetum.systems.paligemma.locations import box_text, suffix
-from tapetum.systems.paligemma.nano.scene_images import SceneFolder, SceneImage, SceneObject, normalize_pixels
-from tapetum.systems.paligemma.recipes import Mixture
+from tapetum.systems.paligemma.recipes import TextMixture
 from tapetum.types import Boxes
 from tapetum.world.physics.props import PROPS
+from tapetum.world.training.paligemma.scene_images import SceneFolder, SceneImage, SceneObject, normalize_pixels
 
 LEAST_PIXELS = 12
 """Of an object that is listed among boxes."""
@@ -60,7 +60,7 @@ class SceneSample(ImageTexts):
 class SceneTexts:
     """Images of a folder with texts, drawn by number."""
 
-    def __init__(self, folder: SceneFolder, mixture: Mixture, encode: Encode | None = None):
+    def __init__(self, folder: SceneFolder, mixture: TextMixture, encode: Encode | None = None):
         self.folder, self.mixture, self.encode = folder, mixture, encode
 
     def __len__(self) -> int:

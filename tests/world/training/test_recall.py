@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from tapetum.systems.longvideo.config import VideoConfig
-from tapetum.systems.longvideo.recall import RecallModel, RecallRun, RecallTask, accuracy
 from tapetum.train import StepContext
 from tapetum.world.recall import RecallConfig, make_recall
+from tapetum.world.training.recall import RecallModel, RecallRun, RecallTask, accuracy
 
 WORLD = RecallConfig(segments=3, segment_frames=4, size=32, pairs=2)
 VIDEO = VideoConfig(

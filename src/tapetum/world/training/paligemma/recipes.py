@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from tapetum.core.fields import check_fields
-from tapetum.systems.paligemma.recipes import Learning, Mixture, PaliGemmaStage, stage0, stage1
+from tapetum.systems.paligemma.recipes import Learning, PaliGemmaStage, TextMixture, stage0, stage1
 
-TEXTS = Mixture(answers=5, regions=1, captions=0.1, detect_all=1, detect=2, segment=0.7)
-COOLED = Mixture(answers=6, regions=1, captions=0.1, detect_all=1, detect=2, segment=1)
+TEXTS = TextMixture(answers=5, regions=1, captions=0.1, detect_all=1, detect=2, segment=0.7)
+COOLED = TextMixture(answers=6, regions=1, captions=0.1, detect_all=1, detect=2, segment=1)
 
 
 @dataclass(frozen=True, kw_only=True)

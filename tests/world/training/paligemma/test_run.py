@@ -15,16 +15,17 @@ from tapetum.systems.paligemma import config as configs
 from tapetum.systems.paligemma.answers import Answerer
 from tapetum.systems.paligemma.config import PaliGemmaConfig, as_json, from_json, named, siglip
 from tapetum.systems.paligemma.model import build
-from tapetum.systems.paligemma.nano import run as nano_run
-from tapetum.systems.paligemma.nano.dense_task import CELL
-from tapetum.systems.paligemma.nano.recipes import RECIPES, NanoRun
-from tapetum.systems.paligemma.nano.run import train_nano, train_phases
-from tapetum.systems.paligemma.nano.scene_images import SceneFolder
 from tapetum.systems.paligemma.recipes import PaliGemmaStage
-from tapetum.systems.paligemma.run import TOKENIZER, TrainedPaliGemma, texts_of
-from tapetum.systems.paligemma.run_plan import plan_run
+from tapetum.systems.paligemma.run import TOKENIZER, TrainedPaliGemma
 from tapetum.systems.paligemma.tokens import Tokens
 from tapetum.train.launch_config import Launch
+from tapetum.world.training.paligemma import run as nano_run
+from tapetum.world.training.paligemma.dense_task import CELL
+from tapetum.world.training.paligemma.recipes import RECIPES, NanoRun
+from tapetum.world.training.paligemma.run import train_nano, train_phases
+from tapetum.world.training.paligemma.run_plan import plan_run
+from tapetum.world.training.paligemma.scene_images import SceneFolder
+from tapetum.world.training.paligemma.stages import texts_of
 
 TINY = PaliGemmaConfig(
     vision_encoder=siglip(112, width=16, depth=1, heads=2, mlp_width=16, patch=8, stem="convolutions", stem_blocks=1),

@@ -34,12 +34,12 @@ from tapetum.encoders.vit import ViT
 from tapetum.hub.renamed import current_tensors
 from tapetum.systems.paligemma.adopted import adopted_encoder
 from tapetum.systems.paligemma.data import JsonLinesSamples, SampleSource
-from tapetum.systems.paligemma.nano.position_init import add_position_waves
-from tapetum.systems.paligemma.nano.scene_images import SceneFolder, SceneImage, normalize_pixels
 from tapetum.train import StepContext, Task
 from tapetum.train.gather import all_reduce
 from tapetum.train.process_group import current_process_group
 from tapetum.world.physics.props import COLOURS, PHYSICS_MATERIALS, PROPS
+from tapetum.world.training.paligemma.position_init import add_position_waves
+from tapetum.world.training.paligemma.scene_images import SceneFolder, SceneImage, normalize_pixels
 
 NOUNS, TINTS, MATTER = ("", *PROPS, "hand"), ("", *COLOURS), ("", *PHYSICS_MATERIALS)
 """Classes of a cell: objects, colours and materials; the first of each is none."""

@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from tapetum.systems.longvideo import build, build_video_text
-from tapetum.systems.longvideo.layers import TokenPositions, slot_means
-from tapetum.systems.longvideo.tubelets import sine_3d, stretch
+from tapetum.systems.longvideo.layers import TokenPositions, sine_3d, slot_means, stretch
 
 KERNELS = (((2, 8, 8), (2, 4, 8)),)
 

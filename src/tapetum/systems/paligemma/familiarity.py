@@ -22,7 +22,7 @@ from tapetum.core.reading import no_pipe
 from tapetum.systems.paligemma.images import prepare
 from tapetum.systems.paligemma.model import PaliGemma
 
-BUNDLED = Path(__file__).parents[1] / "bundled" / "paligemma-nano-2-world.safetensors"
+BUNDLED = Path(__file__).parent / "bundled" / "paligemma-nano-2-world.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -2,9 +2,9 @@
 
     loss = (questions of whole films, each with its three answers + words of what happens, which find their moment) / 2
 
-The first is `losses.option_loss`: all questions of a film, whose wrong answers are things of the same film, so that only who
+The first is `option_loss`: all questions of a film, whose wrong answers are things of the same film, so that only who
 knows when they were there is right. The moment that fits an answer best counts (`streaming.similarity_scores`), in place of the
-mean of the film, as MC-ViT compares. The second is `losses.moment_text_loss`: what happens must be told from other moments of
+mean of the film, as MC-ViT compares. The second is `moment_text_loss`: what happens must be told from other moments of
 all films of the step, so that `tapetum search` finds it. A question with its right answer is one of these texts;
 without that the first loss did not fall (docs/models/mcvit-films.md).
 """
@@ -20,15 +20,14 @@ from torch import Tensor, nn
 
 from tapetum.encoders import byte_text
 from tapetum.systems.longvideo.data import CaptionedClip
-from tapetum.systems.longvideo.encoder import VideoFeatures
-from tapetum.systems.longvideo.films import FilmClip, FilmClips, compute_features, moments_of
-from tapetum.systems.longvideo.losses import moment_text_loss, option_loss
+from tapetum.systems.longvideo.encoder import EncodedVideo
 from tapetum.systems.longvideo.recipes import VideoTextRun
 from tapetum.systems.longvideo.streaming import similarity_scores
 from tapetum.systems.longvideo.task import VideoTextTask, pad_clips, padded_lengths, scale_pixels
-from tapetum.systems.longvideo.tubelets import add_time_codes
 from tapetum.systems.longvideo.video_text import VideoText
 from tapetum.train import StepContext
+from tapetum.world.training.film_losses import add_time_codes, moment_text_loss, option_loss
+from tapetum.world.training.films import FilmClip, FilmClips, compute_features, moments_of
 from tapetum.world.words.films import FILMS, TEMPLATES
 
 MOST_EVENTS = 24
@@ -136,7 +135,7 @@ class FilmTask(VideoTextTask):
         vectors = model.embed_moments(self._encode(model, clip, grey)).flatten(1, 2)[0]
         return vectors[vectors.any(-1)]
 
-    def _encode(self, model: VideoText, clip: FilmClip, grey: bool = False) -> VideoFeatures:
+    def _encode(self, model: VideoText, clip: FilmClip, grey: bool = False) -> EncodedVideo:
         if clip.features is None:
             frames = np.full_like(clip.frames, 128) if grey else clip.frames
             return model.video(scale_pixels(torch.from_numpy(frames[None]).to(model.log_scale.device)))
