@@ -21,7 +21,7 @@ from tapetum.data.layouts import listing
 Image = UInt8[np.ndarray, "h w 3"]
 
 
-class LabelledImages(Protocol):
+class ImageSequence(Protocol):
     """Images by number."""
 
     def __len__(self) -> int: ...
@@ -31,7 +31,7 @@ class LabelledImages(Protocol):
 
 def labelled_images(
     place: Path, split: str, most: int | None = None
-) -> tuple[LabelledImages, Int64[np.ndarray, " n"], Sequence[str]]:
+) -> tuple[ImageSequence, Int64[np.ndarray, " n"], Sequence[str]]:
     """Read images, the number of the class of each, and the names of the classes.
 
     Args:

@@ -114,9 +114,9 @@ class Shards:
         places = ((self.locate(k)[0], *map(int, self._places[:, k, column])) for k in numbers)
         self._cache.read_ahead((tar, offset, size) for tar, offset, size in places if isinstance(tar, RemoteFile))
 
-    def column(self, field: str) -> "Column":
+    def column(self, field: str) -> "ShardColumn":
         """Open one field of all samples, without reading the others."""
-        return Column(self, field)
+        return ShardColumn(self, field)
 
     def _read(self, k: int, column: int) -> bytes:
         tar, key = self.locate(k)
@@ -137,7 +137,7 @@ class Shards:
         return data
 
 
-class Column:
+class ShardColumn:
     """One field of all samples, as a sequence of arrays of one shape, or of numbers, that are read when they are asked for."""
 
     def __init__(self, shards: Shards, field: str):

@@ -13,7 +13,6 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ import numpy as np
 from tapetum.core.errors import BadInput, MissingExtra
 from tapetum.core.reading import parse_json
 from tapetum.core.tables import Formats, csv_rows, from_csv, from_npz, from_parquet, load, save, to_npz, to_parquet
+from tapetum.core.views import view_of
 from tapetum.types.checks import finite, truths
 
 COLUMNS = ("point", "frame", "x", "y", "visible", "confidence")
@@ -152,7 +152,7 @@ class Tracks:
 
         The result has `_repr_html_` and `save(path)`. Raises `BadInput` where the video cannot be opened or is another one.
         """
-        return import_module("tapetum.app.report.view").view_tracks(self, video)
+        return view_of(self, video)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Tracks":
