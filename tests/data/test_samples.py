@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tapetum.core.errors import BadInput
-from tapetum.data.samples import WeightedShuffle, Shuffle, permuted
+from tapetum.data.samples import Shuffle, WeightedShuffle, permuted
 
 
 @pytest.mark.parametrize("length", [*range(1, 40), 255, 256, 257, 1000])

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from tapetum.core.errors import BadInput
 from tapetum.data.files import Files, ReadsAhead, opened_image
 from tapetum.data.jpegs import EncodedImage, EncodedSequence, encoded_image
-from tapetum.data.samples import WeightedShuffle, Shuffle
+from tapetum.data.samples import Shuffle, WeightedShuffle
 
 Image = UInt8[np.ndarray, "h w 3"]
 _CACHED_BYTES = 512 << 20
