@@ -15,7 +15,7 @@ from support.storage import web_server
 from tapetum.core import remote_cache
 from tapetum.core.addresses import RemoteFile, describe
 from tapetum.core.errors import Unreachable
-from tapetum.core.remote_cache import BLOCK, RemoteCache, RemoteStream, read_part
+from tapetum.core.remote_cache import BLOCK, RemoteCache, open_stream, read_part
 
 CONTENT = np.random.default_rng(0).bytes(6 * BLOCK + 100)
 Server = tuple[RemoteFile, list[str], dict[str, int]]
@@ -127,7 +127,7 @@ def test_what_another_try_cannot_mend_is_not_tried_again(served: Server, tmp_pat
 
 
 def test_a_stream_reads_from_end_to_end(served: Server) -> None:
-    stream = RemoteStream(served[0]).buffered()
+    stream = open_stream(served[0])
     assert stream.read(10) == CONTENT[:10]
     stream.seek(5 * BLOCK)
     assert stream.read() == CONTENT[5 * BLOCK :]

@@ -2,13 +2,16 @@
 
     read_part       bytes of a file from one place to another, in up to three tries
     RemoteCache     the same by way of the cache, with parts that are read ahead in the background
-    RemoteStream    a file from its beginning to its end, without the cache
+    open_stream     a file from its beginning to its end, without the cache
 
     file   |   block 0   |   block 1   |   block 2   | ...    each block of 256 KiB is a file of the cache
                       [ a sample ]                            blocks 0 and 1 are read, each once
 
 Any number of threads and processes may use one cache: a block is written whole or not at all, and one that another process has
 removed meanwhile is read again. What was used longest ago goes first. A disk that is full costs the cache and not the run.
+
+fsspec reads the bytes; its own block cache does none of that: it has no bound, each process keeps a list of blocks of its own
+and reads all of it with every file it opens, and a file that another process has removed is read as zeros.
 """
 
 import hashlib
@@ -22,7 +25,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from uuid import uuid4
 
 from tapetum.core.addresses import LIMITS, MOST_CACHED, WEB, RemoteFile, is_unreachable, open_system, reaching
@@ -143,14 +146,14 @@ class RemoteCache:
         return self._part(file, None) if self.limit else read_part(file)
 
     def read_ahead(self, parts: Iterable[tuple[RemoteFile, int, int]]) -> None:
-        """Begin to read parts (file, offset, size) in the background, into the cache; what fails is left to `read`."""
+        """Start to read parts (file, offset, size) into the cache in the background; `read` tries again what fails."""
         self._queue((file, number) for file, offset, size in parts for number in _blocks(offset, size))
 
     def read_ahead_whole(self, files: Iterable[RemoteFile]) -> None:
-        """Begin to read whole files in the background, as `read_ahead`."""
+        """Start to read whole files in the background, as `read_ahead`."""
         self._queue((file, None) for file in files)
 
-    def _queue(self, parts: "Iterable[tuple[RemoteFile, int | None]]") -> None:
+    def _queue(self, parts: Iterable[tuple[RemoteFile, int | None]]) -> None:
         if not self.limit:
             return
         for file, number in dict.fromkeys(parts):
@@ -172,7 +175,6 @@ class RemoteCache:
                 pool.shutdown(wait=False, cancel_futures=True)
 
     def _part(self, file: RemoteFile, number: int | None, pauses: Sequence[float] | None = None) -> bytes:
-        """A block of a file, or all of it."""
         path = self._path(file, number)
         start, stop = (0, None) if number is None else (number * BLOCK, min((number + 1) * BLOCK, file.size or 0))
         size = file.size if stop is None else stop - start
@@ -228,7 +230,7 @@ class RemoteCache:
 
 
 def cache_of(gigabytes: float) -> RemoteCache:
-    """Open the cache with so many gigabytes of room. Raises BadInput for a number that is no size.
+    """Open the cache with that many gigabytes of room. Raises BadInput for a number that is no size.
 
     >>> cache_of(-1)
     Traceback (most recent call last):
@@ -258,36 +260,12 @@ def _stored(path: Path, size: int | None) -> bytes | None:
     return data if size is None or len(data) == size else None
 
 
-class RemoteStream(io.RawIOBase):
-    """A file at an address, whose size is known, read in the order in which it is asked for; `buffered` is what to use."""
+def open_stream(file: RemoteFile) -> IO[bytes]:
+    """Open a file at an address, whose size is known, to read it from end to end, some megabytes at a time."""
+    from fsspec.spec import AbstractBufferedFile
 
-    def __init__(self, file: RemoteFile):
-        self.file, self._place = file, 0
+    class Stream(AbstractBufferedFile):
+        def _fetch_range(self, start: int, end: int) -> bytes:
+            return read_part(file, start, end)
 
-    def buffered(self) -> io.BufferedReader:
-        """Read some megabytes at a time."""
-        return io.BufferedReader(self, _STREAMED)
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self.file.size or 0}[whence]
-        self._place = start + offset
-        return self._place
-
-    def tell(self) -> int:
-        return self._place
-
-    def readinto(self, buffer: Any, /) -> int:
-        view = memoryview(buffer).cast("B")
-        stop = min(self._place + len(view), self.file.size or 0)
-        if stop <= self._place:
-            return 0
-        data = read_part(self.file, self._place, stop)
-        view[: len(data)] = data
-        self._place = stop
-        return len(data)
+    return Stream(None, file.address, block_size=_STREAMED, cache_type="readahead", size=file.size)  # pyright: ignore[reportReturnType]

@@ -40,7 +40,7 @@ from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.files import whole_file
 from tapetum.core.limits import check_size
 from tapetum.core.reading import parse_json, read_bytes, read_json
-from tapetum.core.remote_cache import RemoteCache, RemoteStream, cache_of
+from tapetum.core.remote_cache import RemoteCache, cache_of, open_stream
 
 Options = TypeVar("Options")
 
@@ -197,7 +197,7 @@ def _copy(file: RemoteFile, path: Path, most: int) -> None:
             return
         with temporary.open("wb") as out:
             check_size(file.address, file.size, file.size, path.parent, LIMITS)
-            shutil.copyfileobj(RemoteStream(file).buffered(), out, _PIECE)
+            shutil.copyfileobj(open_stream(file), out, _PIECE)
 
 
 def _record(root: Path) -> dict[str, Any]:

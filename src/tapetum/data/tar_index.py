@@ -18,7 +18,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 from jaxtyping import Int64
@@ -27,7 +27,7 @@ from tapetum.core.addresses import RemoteFile
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file
 from tapetum.core.reading import open_file, read_bytes
-from tapetum.core.remote_cache import RemoteCache, RemoteStream
+from tapetum.core.remote_cache import RemoteCache, open_stream
 
 _FORMAT = 1
 _MAX_ENDINGS = 256
@@ -94,7 +94,7 @@ def remote_index_of(tar: RemoteFile, beside: RemoteFile | None, cache: RemoteCac
         index = _unpacked(cache.read_whole(beside), stamp, parts=2)
         index = index if index is not None and _fits(index, tar, cache) else None
     if index is None:
-        index = _scan(str(tar), tar.size or 0, RemoteStream(tar).buffered())
+        index = _scan(str(tar), tar.size or 0, open_stream(tar))
     if tar.mark:
         _wrote(place, _packed(stamp, index))
     return index
@@ -160,7 +160,7 @@ def _unpacked(content: bytes, stamp: np.ndarray, parts: int = 3) -> TarIndex | N
     return TarIndex(keys, tuple(map(str, fields)), offsets, sizes) if same else None
 
 
-def _scan(path: str, size: int, file: BinaryIO) -> TarIndex:
+def _scan(path: str, size: int, file: IO[bytes]) -> TarIndex:
     keys: list[str] = []
     rows: list[dict[str, tuple[int, int]]] = []
     known: set[str] = set()
@@ -197,7 +197,7 @@ def _scan(path: str, size: int, file: BinaryIO) -> TarIndex:
     return TarIndex(packed, tuple(fields), places[0], places[1])
 
 
-def _members(path: str, size: int, file: BinaryIO) -> Iterator[tuple[str, int, int]]:
+def _members(path: str, size: int, file: IO[bytes]) -> Iterator[tuple[str, int, int]]:
     """Name, first byte and length of every regular file."""
     start = file.read(8)
     packing = next((name for magic, name in _COMPRESSED.items() if start.startswith(magic)), None)
@@ -233,7 +233,7 @@ def _next(tar: tarfile.TarFile, path: str) -> tarfile.TarInfo | None:
     return member
 
 
-def _check_end(file: BinaryIO, path: str, end: int) -> None:
+def _check_end(file: IO[bytes], path: str, end: int) -> None:
     """After the last member come zeros alone; tarfile stops silently at anything that is no header."""
     file.seek(end)
     block = file.read(tarfile.BLOCKSIZE)
