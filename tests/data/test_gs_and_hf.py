@@ -11,8 +11,7 @@ from huggingface_hub import HfFileSystem, constants
 from support.hub import serve
 from support.storage import google_storage
 from tapetum.core import remote_cache
-from tapetum.core.address_writes import check_writable, remove_below, write_at
-from tapetum.core.addresses import describe, list_files
+from tapetum.core.addresses import check_writable, describe, list_files, remove_below, write_at
 from tapetum.core.errors import BadInput, Unreachable
 from tapetum.core.remote_cache import RemoteCache, read_part
 from tapetum.data import remote_folder

@@ -1,9 +1,10 @@
-"""Files at addresses, read through fsspec: object storage (s3://, gs://), web servers and repositories of Hugging Face (hf://).
+"""Files at addresses, through fsspec: object storage (s3://, gs://), web servers and repositories of Hugging Face (hf://).
 
     list_files      what lies at and below an address
     describe        one file: its size, and a mark that changes when its content does
     local_copy      one file for as long as a block runs, in a temporary folder
     cached_files    some files of a folder, kept in a cache of bounded size for later calls
+    write_at        a file, whole or not at all
 
 What reads media reads files on the disk; so a file is copied whole before it is opened, one at a time. Keys and endpoints are
 those that fsspec and the package of a scheme find by themselves: AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, FSSPEC_S3_ANON=true.
@@ -293,10 +294,8 @@ def reaching(address: str) -> Iterator[None]:
         raise BadInput(f"there is nothing at {address}; check the address") from error
     except PermissionError as error:
         raise BadInput(f"{address} may not be read with the keys that are here; check AWS_ACCESS_KEY_ID or the like") from error
-    except OSError as error:
-        raise BadInput(f"cannot read {address}: {_one_line(error)}") from error
     except Exception as error:
-        if type(error).__module__.partition(".")[0] not in _LIBRARIES:
+        if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] not in _LIBRARIES:
             raise
         raise BadInput(f"cannot read {address}: {_one_line(error)}") from error
 
@@ -308,3 +307,39 @@ def is_unreachable(error: FileNotFoundError) -> bool:
 
 def _one_line(error: BaseException) -> str:
     return " ".join((getattr(error, "strerror", None) or str(error) or type(error).__name__).split())[:200]
+
+
+def check_writable(address: str) -> None:
+    """Write a small file below an address and remove it. Raises BadInput where that cannot be."""
+    if address.lower().startswith(WEB):
+        raise BadInput(f"{address} cannot be written to; give a folder, or an address such as s3://bucket/folder")
+    trial = join_address(address, "trial")
+    write_at(trial, b"trial")
+    with _writing(trial) as (system, path):
+        system.rm_file(path)
+
+
+def write_at(address: str, content: bytes) -> None:
+    """Write a file, which is there whole or not at all. Raises BadInput where it cannot be written."""
+    with _writing(address) as (system, path):
+        system.pipe_file(path, content)
+
+
+def remove_below(address: str, first: str) -> None:
+    """Remove all files below an address, the one named `first` before the others."""
+    files = (file.address for file in list_files(address))
+    for file in sorted(files, key=lambda each: each != join_address(address, first)):
+        with _writing(file) as (system, path):
+            system.rm_file(path)
+
+
+@contextmanager
+def _writing(address: str) -> Iterator[tuple[Any, str]]:
+    """Open the file system of an address; what it raises where nothing may be written becomes BadInput."""
+    with reaching(address):
+        opened = open_system(address)
+        try:
+            yield opened
+        except PermissionError as error:
+            keys = "check AWS_ACCESS_KEY_ID or the like"
+            raise BadInput(f"{address} may not be written with the keys that are here; {keys}") from error

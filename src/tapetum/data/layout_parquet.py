@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from tapetum.core.addresses import RemoteFile
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import parse_json
+from tapetum.core.remote_cache import RemoteCache
 from tapetum.core.tables import parquet_file, pyarrow_for
 from tapetum.data.fields import IMAGES, last
 from tapetum.data.files import Files, StoredFile, opened_image
@@ -134,6 +136,25 @@ class ShardFiles:
     def read_ahead(self, numbers: Iterable[int]) -> None:
         """Begin to read some of them in the background, where they lie at addresses."""
         self.shards.read_ahead((int(self.rows[k]) for k in numbers), self.field)
+
+
+@dataclass(frozen=True)
+class RemoteFiles:
+    """Files at addresses, read when they are asked for."""
+
+    files: Sequence[RemoteFile]
+    cache: RemoteCache
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, k: int, /) -> StoredFile:
+        """Raises Unreachable."""
+        return StoredFile(self.files[k].address, self.cache.read_whole(self.files[k]))
+
+    def read_ahead(self, numbers: Iterable[int]) -> None:
+        """Begin to read some files in the background."""
+        self.cache.read_ahead_whole(self.files[k] for k in numbers)
 
 
 def list_shards(place: Path, split: Split) -> Listing:

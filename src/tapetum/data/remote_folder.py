@@ -6,7 +6,7 @@
 
 What was copied is not copied again while the server says the same of it, so that a command that was stopped goes on where it
 was. Copies have a bound: a larger data set is refused, and of others the one that was used longest ago goes first. Images and
-shards that are read one by one need no copy (`tapetum.data.remote`, `tapetum.data.shards`).
+shards that are read one by one need no copy (`tapetum.data.layout_parquet`, `tapetum.data.shards`).
 
 `local_data` does it for the options of a command, or the recipe of a training; `local_place` for one path or address.
 """

@@ -21,8 +21,7 @@ from tapetum.core.reading import parse_json
 from tapetum.core.remote_cache import RemoteCache
 from tapetum.data.fields import IMAGES as ENCODED
 from tapetum.data.fields import last
-from tapetum.data.layout_parquet import ShardFiles
-from tapetum.data.remote import RemoteFiles
+from tapetum.data.layout_parquet import RemoteFiles, ShardFiles
 from tapetum.data.shards import Shards
 from tapetum.systems.pretraining.data import FileImages, ImageSource
 from tapetum.video.folders import IMAGES
