@@ -130,7 +130,7 @@ def test_bad_input() -> None:
         (lambda: Confusion(0), "0 classes"),
         (lambda: Confusion(2).add(np.zeros((2, 2)), np.zeros((2, 2), int)), "float64"),
         (lambda: Confusion(2).add(np.zeros((2, 2), int), np.full((2, 2), 2)), r"classes 2\.\.2"),
-        (lambda: davis_scores({}, {}), "no objects"),
+        (lambda: davis_scores({}, {}), "nothing to score against"),
         (lambda: davis_scores({"b": mask[None]}, {"a": mask[None]}), "'b'"),
         (lambda: davis_scores({"a": mask}, {"a": mask[None]}), "shapes"),
         (lambda: over_frames(np.array([np.nan])), "finite"),

@@ -17,7 +17,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -25,7 +25,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from tapetum.core.errors import BadInput
-from tapetum.core.files import whole_file
+from tapetum.core.files import cache_folder, whole_file
 from tapetum.core.limits import USUAL, check_size, receiving
 from tapetum.core.reading import open_file, read_json
 from tapetum.core.web_pages import is_visible, linked_files
@@ -178,7 +178,7 @@ def cached_files(address: str, names: Sequence[str]) -> Path:
     if not there:
         raise BadInput(f"there is none of {', '.join(names)} at {address}; check the address")
     stamp = [[name, file.size, file.mark] for name, file in there.items()]
-    place = _cache() / hashlib.sha256(json.dumps([address, stamp]).encode()).hexdigest()[:32]
+    place = cache_folder("addresses") / hashlib.sha256(json.dumps([address, stamp]).encode()).hexdigest()[:32]
     if not (all(file.mark for file in there.values()) and _is_whole(place, there)):
         shutil.rmtree(place, ignore_errors=True)
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -194,7 +194,7 @@ def cached_files(address: str, names: Sequence[str]) -> Path:
                 temporary.write_bytes(json.dumps({"address": address, "sha256": sums}).encode())
             with suppress(OSError):  # another process was faster
                 inside.rename(place)
-        _make_room(place)
+        make_room(place, MOST_CACHED - folder_size(place), _is_being_made)
     os.utime(place)
     return place
 
@@ -217,23 +217,23 @@ def _sum_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tapetum" / "addresses"
-
-
-def _make_room(newest: Path) -> None:
-    """Remove what was used longest ago until the cache has at most `MOST_CACHED` bytes; the newest stays."""
+def make_room(newest: Path, room: int, is_used: Callable[[Path], bool]) -> None:
+    """Remove the folders beside `newest` that were used longest ago, until the others have `room` bytes; those in use stay."""
     with suppress(OSError):  # another process makes room too
-        ages = {each: time.time() - each.stat().st_mtime for each in newest.parent.iterdir() if each != newest}
-        size = _size_of(newest)
-        for folder in sorted(ages, key=lambda each: ages[each]):
-            size += _size_of(folder)
-            if size > MOST_CACHED and (ages[folder] > _BEING_MADE_S or not folder.name.startswith(_NEW)):
+        others = sorted((each for each in newest.parent.iterdir() if each != newest), key=lambda each: -each.stat().st_mtime)
+        for folder in others:
+            room -= folder_size(folder)
+            if room < 0 and not is_used(folder):
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _size_of(folder: Path) -> int:
+def folder_size(folder: Path) -> int:
+    """Sum the bytes of the files in and below a folder."""
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def _is_being_made(folder: Path) -> bool:
+    return folder.name.startswith(_NEW) and time.time() - folder.stat().st_mtime <= _BEING_MADE_S
 
 
 def copy_file(address: str, path: Path, most: int = USUAL.most) -> None:

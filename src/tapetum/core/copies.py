@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from tapetum.core.addresses import name_at
 from tapetum.core.errors import BadInput, hide_secrets
-from tapetum.core.files import whole_file
+from tapetum.core.files import cache_folder, whole_file
 from tapetum.core.reading import read_bytes
 
 EPISODES = re.compile(r"#(?:episode|camera)=[^/]*$")
@@ -35,8 +35,7 @@ _used: list[str] = []
 
 def copies_folder() -> Path:
     """Find the folder of all copies, without links in its path."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(os.path.realpath(cache / "tapetum" / "folders"))
+    return Path(os.path.realpath(cache_folder("folders")))
 
 
 def copy_root(address: str) -> Path:

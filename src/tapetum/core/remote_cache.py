@@ -30,7 +30,7 @@ from uuid import uuid4
 
 from tapetum.core.addresses import LIMITS, MOST_CACHED, WEB, RemoteFile, is_unreachable, open_system, reaching
 from tapetum.core.errors import BadInput, TapetumError, Unreachable
-from tapetum.core.files import whole_file
+from tapetum.core.files import cache_folder, whole_file
 from tapetum.core.limits import receiving
 from tapetum.core.reading import read_bytes
 
@@ -112,7 +112,7 @@ class RemoteCache:
             folder: where; by default tapetum/parts in $XDG_CACHE_HOME (~/.cache).
         """
         self.limit = limit
-        self.folder = folder or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tapetum" / "parts"
+        self.folder = folder or cache_folder("parts")
         self._unmarked = uuid4().hex
         """Stands for the mark of files that have none: what is kept of them is of this run alone."""
         self._begin()

@@ -34,6 +34,7 @@ from tapetum.core.addresses import (
     is_address,
     join_address,
     list_files,
+    make_room,
 )
 from tapetum.core.copies import EPISODES, copy_name, copy_root, using, with_addresses, write_address
 from tapetum.core.errors import BadInput, TapetumError
@@ -168,7 +169,7 @@ def _copy_missing(address: str, files: Mapping[str, RemoteFile], root: Path, lim
             f"{address} has {size / 1e9:,.3g} GB and is copied to this machine, and --cache-gb allows {limit / 1e9:,.3g}; "
             "give more, or copy it yourself"
         )
-    _make_room(root, limit - size)
+    make_room(root, limit - size, _is_used)
 
     def copy(name: str, most: int = 0) -> None:
         _copy(files[name], root / name, most)
@@ -225,16 +226,6 @@ def _locked(root: Path) -> Iterator[None]:
             fcntl.flock(_used[root], fcntl.LOCK_SH)
         os.utime(root)
         yield
-
-
-def _make_room(root: Path, room: int) -> None:
-    """Remove the copies that were used longest ago, and that no process uses, until the others have `room` bytes at most."""
-    with suppress(OSError):  # another process makes room too
-        others = sorted((each for each in root.parent.iterdir() if each != root), key=lambda each: -each.stat().st_mtime)
-        for each in others:
-            room -= sum(file.stat().st_size for file in each.rglob("*") if file.is_file())
-            if room < 0 and not _is_used(each):
-                shutil.rmtree(each, ignore_errors=True)
 
 
 def _is_used(root: Path) -> bool:

@@ -25,7 +25,7 @@ from jaxtyping import Int64
 
 from tapetum.core.addresses import RemoteFile
 from tapetum.core.errors import BadInput
-from tapetum.core.files import whole_file
+from tapetum.core.files import cache_folder, whole_file
 from tapetum.core.reading import open_file, read_bytes
 from tapetum.core.remote_cache import RemoteCache, open_stream
 
@@ -70,7 +70,10 @@ def index_of(tar: Path) -> TarIndex:
     except OSError as error:
         raise BadInput(f"cannot read {tar} ({error.strerror}); give a tar file that is there") from error
     stamp = np.array([_FORMAT, state.st_size, state.st_mtime_ns])
-    places = [tar.with_name(f"{tar.name}.index"), _cache() / f"{hashlib.sha256(os.fsencode(tar.absolute())).hexdigest()}.index"]
+    places = [
+        tar.with_name(f"{tar.name}.index"),
+        cache_folder("shards") / f"{hashlib.sha256(os.fsencode(tar.absolute())).hexdigest()}.index",
+    ]
     for place in places:
         kept = _kept(place, stamp)
         if kept is not None:
@@ -88,7 +91,7 @@ def remote_index_of(tar: RemoteFile, beside: RemoteFile | None, cache: RemoteCac
     Raises BadInput as `index_of`, and Unreachable.
     """
     stamp = np.array([_FORMAT, tar.size or 0, 0])
-    place = _cache() / f"{hashlib.sha256(f'{tar.address} {tar.mark}'.encode()).hexdigest()}.index"
+    place = cache_folder("shards") / f"{hashlib.sha256(f'{tar.address} {tar.mark}'.encode()).hexdigest()}.index"
     index = _kept(place, stamp) if tar.mark else None
     if index is None and beside is not None:
         index = _unpacked(cache.read_whole(beside), stamp, parts=2)
@@ -125,10 +128,6 @@ def _wrote(place: Path, packed: bytes) -> bool:
     except (BadInput, OSError):
         return False
     return True
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tapetum" / "shards"
 
 
 def _packed(stamp: np.ndarray, index: TarIndex) -> bytes:
