@@ -26,9 +26,8 @@ from urllib.parse import unquote, urlsplit
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import cache_folder, whole_file
-from tapetum.core.limits import USUAL, check_size, receiving
+from tapetum.core.limits import USUAL, check_size, is_visible, linked_files, receiving
 from tapetum.core.reading import open_file, read_json
-from tapetum.core.web_pages import is_visible, linked_files
 
 PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "http": "aiohttp", "https": "aiohttp", "hf": "huggingface_hub"}
 """Schemes of addresses that are read, and the package that fsspec needs for each."""
@@ -73,7 +72,7 @@ def is_address(source: object) -> bool:
 
 
 def has_address(given: object, lists: int = 2) -> bool:
-    """Check whether this is an address, or a list or tuple with one in it; so many inside each other are looked into.
+    """Check whether this is an address, or at most `lists` nested lists or tuples with one in them.
 
     >>> has_address(["a.jpg", "s3://bucket/b.jpg"]), has_address(["a.jpg"])
     (True, False)

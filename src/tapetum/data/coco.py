@@ -143,13 +143,13 @@ def read_instances(file: str | Path, images: str | Path) -> list[Instances]:
     names = {entry.key("id"): entry.text("name") for entry in entries(file, "categories")}
     listed = {entry.key("id"): entry for entry in entries(file, "images")}
     if not listed:
-        raise BadInput(f"{file} has no images; copy it anew")
+        raise BadInput(f"{file} has no images; copy it again")
     things: dict[Key, list[InstanceAnnotation]] = {key: [] for key in listed}
     for entry in entries(file, "annotations"):
         image_id, category = entry.key("image_id"), entry.key("category_id")
         if image_id not in things or category not in names:
             raise BadInput(
-                f"{entry.where} is of image {image_id} and category {category}, of which the file lacks one; copy it anew"
+                f"{entry.where} is of image {image_id} and category {category}, of which the file lacks one; copy it again"
             )
         things[image_id].append(_thing(entry, names[category]))
     return [
@@ -167,7 +167,7 @@ def corners(entry: JsonEntry) -> tuple[float, float, float, float]:
     """Compute the corners of the `bbox` of an entry. Raises BadInput where it is none."""
     box = entry.fields.get("bbox")
     if not isinstance(box, list) or len(box) != 4 or not all(map(_number, box)) or min(box[2:]) < 0:
-        raise BadInput(f"bbox of {entry.where} is {str(box)[:60]}; wanted x, y, width, height: copy the file anew")
+        raise BadInput(f"bbox of {entry.where} is {str(box)[:60]}; wanted x, y, width, height: copy the file again")
     x, y, w, h = map(float, box)
     return x, y, x + w, y + h
 
@@ -177,11 +177,11 @@ def _thing(entry: JsonEntry, label: str) -> InstanceAnnotation:
     area = entry.fields.get("area")
     area = area if area is not None else (x2 - x1) * (y2 - y1)
     if not _number(area) or area < 0:
-        raise BadInput(f"area of {entry.where} is {str(area)[:60]}; wanted square pixels: copy the file anew")
+        raise BadInput(f"area of {entry.where} is {str(area)[:60]}; wanted square pixels: copy the file again")
     segmentation = entry.fields.get("segmentation") or None
     if not isinstance(segmentation, (list, Mapping, type(None))):
         raise BadInput(
-            f"segmentation of {entry.where} is {str(segmentation)[:60]}; wanted polygons or runs: copy the file anew"
+            f"segmentation of {entry.where} is {str(segmentation)[:60]}; wanted polygons or runs: copy the file again"
         )
     crowd = bool(entry.whole("iscrowd")) if "iscrowd" in entry else False
     return InstanceAnnotation(label=label, xyxy=(x1, y1, x2, y2), area=float(area), crowd=crowd, segmentation=segmentation)

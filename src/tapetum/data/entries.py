@@ -23,7 +23,7 @@ class JsonEntry:
     def __init__(self, fields: Any, where: str, name: str | int = ""):
         """`where` names the entry in messages; `name` is its number in a list, from 0, or its name in an object."""
         if not isinstance(fields, Mapping):
-            raise BadInput(f"{where} is {_shown(fields)}; wanted an object with fields: copy the file anew")
+            raise BadInput(f"{where} is {_shown(fields)}; wanted an object with fields: copy the file again")
         self.fields, self.where, self.name = fields, where, name
 
     def __contains__(self, name: str) -> bool:
@@ -98,7 +98,7 @@ def read_json(path: Path) -> Any:
     try:
         return parse_json(text_of(path))
     except ValueError as error:
-        raise BadInput(f"{path} is no JSON ({' '.join(str(error).split())[:80]}); copy it anew") from None
+        raise BadInput(f"{path} is no JSON ({' '.join(str(error).split())[:80]}); copy it again") from None
 
 
 def entries(path: Path, *under: str) -> list[JsonEntry]:
@@ -127,7 +127,7 @@ def line_entries(path: Path) -> list[JsonEntry]:
             try:
                 parsed.append(JsonEntry(parse_json(line), f"line {k} of {path}", len(parsed)))
             except ValueError as error:
-                raise BadInput(f"line {k} of {path} is no JSON ({' '.join(str(error).split())[:80]}); copy it anew") from None
+                raise BadInput(f"line {k} of {path} is no JSON ({' '.join(str(error).split())[:80]}); copy it again") from None
     return parsed
 
 

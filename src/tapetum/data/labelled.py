@@ -46,7 +46,7 @@ def labelled_images(
     Args:
         place: folder or file of one of the layouts above.
         split: "train" or "val", which of CIFAR is its test part.
-        most: so many at most, evenly chosen.
+        most: the greatest number of images, evenly chosen.
 
     Raises:
         BadInput: there is no such place, or it has no images with one class each.
@@ -118,10 +118,10 @@ def _read_cifar(folder: Path, files: list[str], names: str, labels: int) -> Cifa
         except OSError as error:
             raise BadInput(f"cannot read {file}: {error.strerror}; put the binary version of CIFAR there") from error
         if not len(data) or len(data) % length:
-            raise BadInput(f"{file} has {len(data)} bytes, which is no number of images of {length} bytes; copy it anew")
+            raise BadInput(f"{file} has {len(data)} bytes, which is no number of images of {length} bytes; copy it again")
         rows.append(data.reshape(-1, length))
     whole = np.concatenate(rows)
     truth = whole[:, labels - 1].astype(np.int64)
     if truth.max() >= len(classes):
-        raise BadInput(f"{folder} has the class {truth.max()}, and {names} {len(classes)} names; copy it anew")
+        raise BadInput(f"{folder} has the class {truth.max()}, and {names} {len(classes)} names; copy it again")
     return np.ascontiguousarray(whole[:, labels:].reshape(-1, 3, _SIDE, _SIDE).transpose(0, 2, 3, 1)), truth, classes

@@ -128,7 +128,7 @@ def list_voc(place: Path, split: Split) -> Listing:
     file = place / "ImageSets" / "Segmentation" / f"{split}.txt"
     names = text_of(file).split()
     if not names:
-        raise BadInput(f"{file} names no images; copy it anew")
+        raise BadInput(f"{file} names no images; copy it again")
     images = [stored_file(place / "JPEGImages" / f"{name}.jpg") for name in names]
     masks = [stored_file(place / "SegmentationClass" / f"{name}.png") for name in names]
     return Listing({"image": images, "mask": masks}, None, VOC_CLASSES, "elements")
@@ -138,7 +138,7 @@ def list_audioset(place: Path, split: Split) -> Listing:
     """List recordings, or videos, with any number of labels each."""
     classes = records_of(place / "class_labels_indices.csv")
     if not classes or not {"mid", "display_name"} <= classes[0].keys():
-        raise BadInput(f"{place / 'class_labels_indices.csv'} lacks the columns mid and display_name; copy it anew")
+        raise BadInput(f"{place / 'class_labels_indices.csv'} lacks the columns mid and display_name; copy it again")
     number = {row["mid"]: k for k, row in enumerate(classes)}
     lists = ["balanced_train_segments.csv", "unbalanced_train_segments.csv"] if split == "train" else ["eval_segments.csv"]
     present = [place / name for name in lists if (place / name).is_file()]
@@ -150,7 +150,7 @@ def list_audioset(place: Path, split: Split) -> Listing:
         lines = [line for line in text_of(file).splitlines() if line.strip() and not line.startswith("#")]
         for row in csv.reader(lines, skipinitialspace=True, delimiter=separator_of("\n".join(lines[:1]))):
             if len(row) < 4:
-                raise BadInput(f"{file} has a line of {len(row)} columns; wanted YTID, start, end, labels: copy it anew")
+                raise BadInput(f"{file} has a line of {len(row)} columns; wanted YTID, start, end, labels: copy it again")
             truth = np.zeros(len(classes), np.float32)
             truth[[number[mid] for mid in row[3].split(",") if mid in number]] = 1
             if row[0] in at and truth.any():
@@ -168,7 +168,7 @@ def list_kinetics(place: Path, split: Split) -> Listing:
     file = place / f"{split}.csv"
     rows = records_of(file)
     if not rows or not {"label", "youtube_id"} <= rows[0].keys():
-        raise BadInput(f"{file} lacks the columns label and youtube_id; copy it anew")
+        raise BadInput(f"{file} lacks the columns label and youtube_id; copy it again")
     class_labels([row["label"] for row in rows], str(file))
     names = tuple(sorted({row["label"] for row in rows}))
     number, at = {name: k for k, name in enumerate(names)}, _by_video(place)

@@ -62,7 +62,7 @@ def _read(files: list[Path], place: Path, split: Split) -> tuple[Any, tuple[str,
     try:
         table = arrow.concat_tables([parquet.read_table(parquet_file(file, _READING)) for file in files])
     except (arrow.ArrowException, OSError) as error:
-        raise BadInput(f"{files[0]} cannot be read as parquet ({str(error)[:100]}); copy it anew") from error
+        raise BadInput(f"{files[0]} cannot be read as parquet ({str(error)[:100]}); copy it again") from error
     if "label" in table.column_names:
         labels = class_labels(
             table.column("label").to_pylist(), str(files[0]) if len(files) == 1 else f"{files[0]} and those after it"
@@ -187,7 +187,7 @@ def list_shards(place: Path, split: Split) -> Listing:
     try:
         names = tuple(map(str, parse_json(text_of(folder / "classes.json")))) if (folder / "classes.json").is_file() else ()
     except (ValueError, TypeError) as error:
-        raise BadInput(f"{folder / 'classes.json'} is no list of names; write it anew") from error
+        raise BadInput(f"{folder / 'classes.json'} is no list of names; write it again") from error
     names = names or numbered_classes(int(labels.max()), folder)
     if labels.min() < 0 or labels.max() >= len(names):
         raise BadInput(

@@ -79,7 +79,7 @@ def segment(
     number: int, label: str, label_id: int, parents: Sequence[int], start_s: float, end_s: float, *, frame_rate: float,
     frames: int, visible: bool | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Describe an action, or a sound where `visible` says whether its cause is in the image, of a video of so many frames."""
+    """Describe an action, or a sound where `visible` says whether its cause is in the image, of a video of `frames` frames."""
     ids = [min(max(round(s * frame_rate), 0), frames - 1) for s in (start_s, end_s)]
     fields = {"id": number, "label": label, "label_id": label_id, "parent_objects": list(parents)}
     fields |= {"timestamps": [_micro(start_s), _micro(end_s)], "frame_ids": ids}

@@ -55,9 +55,9 @@ def read_off(content: Path | bytes, name: str) -> tuple[Float32[np.ndarray, "v 3
         if not triangles or not np.isfinite(vertices).all():
             raise ValueError("it has no faces, or vertices that are not finite")
     except FileNotFoundError as error:
-        raise BadInput(f"there is no file {name}; copy the data anew") from error
+        raise BadInput(f"there is no file {name}; copy the data again") from error
     except (ValueError, IndexError) as error:
-        raise BadInput(f"{name} is not a whole OFF file of a mesh ({str(error)[:100]}); copy it anew") from error
+        raise BadInput(f"{name} is not a whole OFF file of a mesh ({str(error)[:100]}); copy it again") from error
     return vertices, np.array(triangles)
 
 
@@ -113,7 +113,7 @@ class CloudFiles:
         if len(points) < self.count:
             raise BadInput(f"{file.name} has {len(points)} points and {self.count} are wanted; give --points {len(points)}")
         if not np.isfinite(points).all():
-            raise BadInput(f"{file.name} has points that are not finite; copy it anew")
+            raise BadInput(f"{file.name} has points that are not finite; copy it again")
         chosen = np.arange(self.count) if rng is None else rng.choice(len(points), self.count, replace=False)
         return normalise_points(points[chosen].astype(np.float32), _UP)
 
@@ -128,11 +128,11 @@ def _text_points(file: StoredFile) -> np.ndarray:
         rows = [line.split(b",") for line in _content(file).splitlines() if line.strip()]
         points = np.array([row[:3] for row in rows], np.float32)
     except FileNotFoundError as error:
-        raise BadInput(f"there is no file {file.name}; copy the data anew") from error
+        raise BadInput(f"there is no file {file.name}; copy the data again") from error
     except ValueError as error:
-        raise BadInput(f"{file.name} is no cloud of points ({str(error)[:100]}); copy it anew") from error
+        raise BadInput(f"{file.name} is no cloud of points ({str(error)[:100]}); copy it again") from error
     if points.ndim != 2 or points.shape[1] != 3:
-        raise BadInput(f"{file.name} is no cloud of points: a line has x,y,z,nx,ny,nz; copy it anew")
+        raise BadInput(f"{file.name} is no cloud of points: a line has x,y,z,nx,ny,nz; copy it again")
     return points
 
 
@@ -145,7 +145,7 @@ def _list_texts(place: Path, split: Split) -> Listing:
     if unknown or not names:
         raise BadInput(
             f"{place} lists {unknown[0] if unknown else 'nothing'}, and has the classes {', '.join(classes[:3])} ...; "
-            "copy it anew"
+            "copy it again"
         )
     files = [stored_file(place / kind / f"{name}.txt") for name, kind in zip(names, kinds, strict=True)]
     return Listing({"cloud": files}, np.array([number[kind] for kind in kinds]), classes, "class")
@@ -177,7 +177,7 @@ def _open_hdf5(path: Path) -> Any:
     try:
         return h5py.File(no_pipe(path), "r")
     except OSError as error:
-        raise BadInput(f"{path} cannot be read as HDF5 ({str(error)[:100]}); copy it anew") from error
+        raise BadInput(f"{path} cannot be read as HDF5 ({str(error)[:100]}); copy it again") from error
 
 
 def _list_hdf5(place: Path, split: Split) -> Listing:
@@ -186,7 +186,7 @@ def _list_hdf5(place: Path, split: Split) -> Listing:
     places = [place / Path(line).name for line in lines]  # they are written as data/modelnet40_ply_hdf5_2048/NAME.h5
     labels = [_labels(path, len(classes)) for path in places]
     if not labels:
-        raise BadInput(f"{place} lists no files to {split}; copy it anew")
+        raise BadInput(f"{place} lists no files to {split}; copy it again")
     return Listing({"cloud": _Rows(places, [len(each) for each in labels])}, np.concatenate(labels), classes, "class")
 
 

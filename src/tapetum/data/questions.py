@@ -44,7 +44,7 @@ class Question:
     right: int | None = None
     """Number of the right option."""
     context: str = ""
-    """What is told before the question."""
+    """Text that comes before the question."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +89,7 @@ def check_unique(records: Iterable[Record], where: object) -> list[Record]:
     """Check that the keys of records all differ; returns them. Raises BadInput where there are none, or a key comes twice."""
     unique = list(records)
     if not unique:
-        raise BadInput(f"{where} has nothing to read in that split; copy it anew, or choose another split")
+        raise BadInput(f"{where} has nothing to read in that split; copy it again, or choose another split")
     keys: set[Key] = set()
     for record in unique:
         if record.key in keys:

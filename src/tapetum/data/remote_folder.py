@@ -190,7 +190,7 @@ def _copy_missing(address: str, files: Mapping[str, RemoteFile], root: Path, lim
 
 
 def _copy(file: RemoteFile, path: Path, most: int) -> None:
-    """Copy a file; one of unknown size as long as it has at most so many bytes."""
+    """Copy a file; one of unknown size up to `most` bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path, own=True) as temporary:
         if file.size is None:

@@ -133,7 +133,7 @@ class Shards:
         except OSError as error:
             raise BadInput(f"cannot read {tar} ({error.strerror}); make it readable and run again") from error
         if len(data) < size:
-            raise BadInput(f"{tar}: {key}.{self.fields[column]} is cut off; the file has changed since: copy it anew")
+            raise BadInput(f"{tar}: {key}.{self.fields[column]} is cut off; the file has changed since: copy it again")
         return data
 
 
@@ -195,8 +195,8 @@ def write_shards(
     """Write `folder`/`name`-000000.tar and so on, each with its index, and return their paths.
 
     A sample has its key as `__key__`, and bytes, or a value that `tapetum.data.fields` can store, for each ending. A shard is
-    full with so many samples, or once it has so many bytes of fields. The same samples give the same bytes. Each shard is there
-    whole or not at all. Raises BadInput where `folder` holds anything, and for samples that could not be read back.
+    full at `samples_per_shard` samples or `bytes_per_shard` bytes of fields. The same samples give the same bytes. Each shard
+    is there whole or not at all. Raises BadInput where `folder` holds anything, and for samples that could not be read back.
     """
     if samples_per_shard < 1 or bytes_per_shard < 1:
         raise BadInput(f"a shard of {samples_per_shard} samples or {bytes_per_shard} bytes; both must be 1 or more")

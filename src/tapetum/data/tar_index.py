@@ -1,7 +1,7 @@
 """Index of a tar file: offsets of its members, so that any of them can be read without the others.
 
 The headers are read once. What they say is kept beside the tar as NAME.tar.index, or where that place cannot be written in
-$XDG_CACHE_HOME/tapetum/shards (~/.cache by default), and is made anew when size or time of the tar have changed. Any number of
+$XDG_CACHE_HOME/tapetum/shards (~/.cache by default), and is made again when size or time of the tar have changed. Any number of
 processes may make it at once: each writes a whole file, and all write the same. Of a tar at an address, the index beside it is
 taken where the headers of its first and last member are where it says; without one, the tar is read once from end to end.
 
@@ -175,7 +175,7 @@ def _scan(path: str, size: int, file: IO[bytes]) -> TarIndex:
                     f"{path}: members of {key!r} lie apart; they must lie side by side: write the tar sorted by name"
                 )
             if "\0" in name:
-                raise BadInput(f"{path}: the name {name!r} has a zero byte; write the tar anew without it")
+                raise BadInput(f"{path}: the name {name!r} has a zero byte; write the tar again without it")
             known.add(key)
             keys.append(key)
             rows.append({})
@@ -246,8 +246,8 @@ def _check_end(file: IO[bytes], path: str, end: int) -> None:
 
 
 def _cut_off(path: str, detail: str) -> BadInput:
-    return BadInput(f"{path} is cut off ({detail}); copy or write it anew")
+    return BadInput(f"{path} is cut off ({detail}); copy or write it again")
 
 
 def _damaged(path: str, place: int) -> BadInput:
-    return BadInput(f"{path} is damaged: there is no header at byte {place}; copy or write it anew")
+    return BadInput(f"{path} is damaged: there is no header at byte {place}; copy or write it again")

@@ -46,7 +46,7 @@ def read_coco_captions(folder: Path, split: str) -> list[CaptionedImage]:
     images = {entry.key("id"): entry for entry in entries(file, "images")}
     for key in captions:
         if key not in images:
-            raise BadInput(f"a caption of {file} is of image {key}, which is not among its images; copy it anew")
+            raise BadInput(f"a caption of {file} is of image {key}, which is not among its images; copy it again")
     return check_unique(_grouped(captions, {key: place / images[key].file_name("file_name") for key in captions}), file)
 
 

@@ -84,7 +84,7 @@ def read_aokvqa(listed: Iterable[JsonEntry], at: OfficialSplit) -> Iterator[Ques
         right = entry.whole("correct_choice_idx") if "correct_choice_idx" in entry else None
         options = entry.texts("choices")
         if right is not None and not 0 <= right < len(options):
-            raise BadInput(f"correct_choice_idx of {entry.where} is {right}, of {len(options)} choices; copy the file anew")
+            raise BadInput(f"correct_choice_idx of {entry.where} is {right}, of {len(options)} choices; copy the file again")
         yield ask(entry, image, answers=entry.optional_texts("direct_answers"), options=options, right=right)
 
 
@@ -140,7 +140,7 @@ def read_scienceqa(listed: Iterable[JsonEntry], at: OfficialSplit) -> Iterator[Q
             raise BadInput(f"{at.file} lists the question {key}, which problems.json has not; give files of one set")
         options, right = entry.texts("choices"), entry.whole("answer")
         if not 0 <= right < len(options):
-            raise BadInput(f"answer of {entry.where} is {right}, of {len(options)} choices; copy the file anew")
+            raise BadInput(f"answer of {entry.where} is {right}, of {len(options)} choices; copy the file again")
         if "image" in entry:
             yield Question(
                 key=key,
