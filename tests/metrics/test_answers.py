@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from support.scripts import GOLDEN
 from tapetum.core.errors import BadInput
-from tapetum.metrics.answer_sets import answer_scores, count_scores, mmvp_scores, pope_scores, rsvqa_scores
+from tapetum.metrics.answer_sets import answer_scores, mmvp_scores, pope_scores, rsvqa_scores
 from tapetum.metrics.answers import (
     CONTRACTIONS,
     anls,
@@ -106,10 +106,6 @@ def test_sets_by_kind() -> None:
     assert rsvqa_scores(said, right, types, ("presence", "rural_urban")).mean_of_kinds == 0.75
     pairs = {1: "p", 2: "p", 3: "q", 4: "q"}
     assert mmvp_scores({1: "a", 2: "b", 3: "a", 4: "b"}, {1: "a", 2: "b", 3: "a", 4: "a"}, pairs).mean == 0.5
-    counts, by_count = count_scores(
-        {1: "two", 2: "2", 3: "Five"}, {1: "2", 2: "two", 3: "4"}, {1: "simple", 2: "simple", 3: "complex"}
-    )
-    assert (counts.by_kind, by_count) == ({"complex": 0.0, "simple": 1.0}, {"2": 1.0, "4": 0.0})
 
 
 @pytest.mark.slow

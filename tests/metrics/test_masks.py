@@ -7,7 +7,7 @@ import pytest
 
 from support.scripts import GOLDEN, script
 from tapetum.core.errors import BadInput
-from tapetum.metrics.boxes import box_accuracy, box_iou, mean_overlap, paired_box_iou
+from tapetum.metrics.boxes import box_iou, paired_box_iou
 from tapetum.metrics.davis import DavisScores, OverFrames, boundary_f, davis_scores, joined, outline, over_frames
 from tapetum.metrics.masks import Confusion, cumulative_iou, mask_iou, mean_iou
 
@@ -29,8 +29,6 @@ def test_overlaps_of_boxes_and_masks_are_those_of_pycocotools() -> None:
 def test_boxes_by_hand() -> None:
     assert box_iou([[0, 0, 2, 2], [3, 3, 3, 3]], [[0, 0, 2, 2], [3, 3, 3, 3]]).tolist() == [[1, 0], [0, 0]]
     assert box_iou(np.zeros((0, 4)), [[0, 0, 1, 1]]).shape == (0, 1)
-    assert mean_overlap([0.5, 1.0]) == 0.75
-    assert box_accuracy([0.5, 0.75, 0.2], (0.5,)) == {0.5: pytest.approx(2 / 3)}
 
 
 def test_objects_of_all_videos_weigh_the_same() -> None:
@@ -120,9 +118,6 @@ def test_bad_input() -> None:
         (lambda: box_iou([[0, 0, 1]], [[0, 0, 1, 1]]), "shape"),
         (lambda: box_iou([[2, 0, 1, 1]], [[0, 0, 1, 1]]), "corner"),
         (lambda: box_iou([[0, 0, 1, np.inf]], [[0, 0, 1, 1]]), "infinity"),
-        (lambda: box_accuracy([]), "no overlaps"),
-        (lambda: mean_overlap([np.nan]), "NaN"),
-        (lambda: mean_overlap([1.5]), "0..1"),
         (lambda: mask_iou(mask, np.zeros((3, 2), bool)), "shapes"),
         (lambda: mask_iou(mask * 2.0, mask), "float64"),
         (lambda: mean_iou([], []), "0 predicted masks"),

@@ -4,7 +4,6 @@
     rsvqa_scores      RSVQA (arXiv 2003.07333): the mean over kinds of question, each kind alike
     pope_scores       POPE (arXiv 2305.10355): yes or no, with F1 of yes and the share of answers that are either
     mmvp_scores       MMVP (arXiv 2401.06209): a pair of questions is right where both are
-    count_scores      TallyQA (arXiv 1810.12440), CountBenchQA: number words are digits; also the mean by true count
 
 Differs from PaliGemma's evaluation: F1 of POPE is added; its mean of RSVQA without numbers, of which it logs two under one
 name, is `rsvqa_scores` with `kinds` of one's choice.
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from tapetum.core.errors import BadInput, check_several
-from tapetum.metrics.answers import any_match, count_of, exact_match
+from tapetum.metrics.answers import any_match, exact_match
 from tapetum.metrics.pairing import paired, text
 
 Key = TypeVar("Key", bound=Hashable)
@@ -153,21 +152,6 @@ def mmvp_scores(
         if len(scores_of_pair) != 2:
             raise BadInput(f"the pair {pair!r} has {len(scores_of_pair)} questions; give two")
     return _means({pair: float(all(value == 1 for value in scores_of_pair)) for pair, scores_of_pair in members.items()}, None)
-
-
-def count_scores(
-    predictions: Mapping[Key, str], targets: Mapping[Key, str], kinds: Mapping[Key, str] | None = None
-) -> tuple[AnswerScores, dict[str, float]]:
-    """Score counts, number words being digits; also the mean for each true count. `kinds`: TallyQA's simple and complex.
-
-    Raises BadInput as `answer_scores`.
-
-    >>> count_scores({1: "two", 2: "3"}, {1: "2", 2: "4"})[1]
-    {'2': 1.0, '4': 0.0}
-    """
-    result = answer_scores(predictions, targets, lambda answer, target: float(count_of(answer) == count_of(target)), kinds)
-    by_count = _means(dict(result.scores), {key: count_of(target) for key, target in targets.items()}).by_kind
-    return result, dict(by_count)
 
 
 def _means(scores: dict, kinds: Mapping | None) -> AnswerScores:
