@@ -29,7 +29,7 @@ from typing import IO, Any
 from uuid import uuid4
 
 from tapetum.core.addresses import LIMITS, MOST_CACHED, WEB, RemoteFile, is_unreachable, open_system, reaching
-from tapetum.core.errors import BadInput, TapetumError, Unreachable
+from tapetum.core.errors import BadInput, TapetumError, UnreachableAddress
 from tapetum.core.files import cache_folder, whole_file
 from tapetum.core.limits import receiving
 from tapetum.core.reading import read_bytes
@@ -51,7 +51,7 @@ _TRY_AGAIN = 408, 429
 def read_part(file: RemoteFile, start: int = 0, stop: int | None = None, *, pauses: Sequence[float] | None = None) -> bytes:
     """Read the bytes of a file from `start` to `stop`, by default to its end; after each of `pauses` it is tried again.
 
-    What another try cannot mend, such as missing rights, is not tried again. Raises Unreachable.
+    What another try cannot mend, such as missing rights, is not tried again. Raises UnreachableAddress.
     """
     pauses = PAUSES_S if pauses is None else pauses
     for pause in (*pauses, None):
@@ -60,9 +60,11 @@ def read_part(file: RemoteFile, start: int = 0, stop: int | None = None, *, paus
                 return _read_once(file, start, stop)
         except BadInput as error:
             if _is_final(error.__cause__):
-                raise Unreachable(str(error)) from error
+                raise UnreachableAddress(str(error)) from error
             if pause is None:
-                raise Unreachable(f"{error}; {len(pauses) + 1} tries failed: run the same command again to go on") from error
+                raise UnreachableAddress(
+                    f"{error}; {len(pauses) + 1} tries failed: run the same command again to go on"
+                ) from error
             time.sleep(pause)
     raise AssertionError  # the last pause is None
 
@@ -131,7 +133,7 @@ class RemoteCache:
         self._begin()
 
     def read(self, file: RemoteFile, offset: int, size: int) -> bytes:
-        """Read `size` bytes of a file, whose own size is known, from `offset` on. Raises Unreachable."""
+        """Read `size` bytes of a file, whose own size is known, from `offset` on. Raises UnreachableAddress."""
         if not size:
             return b""
         if not self.limit:
@@ -142,7 +144,7 @@ class RemoteCache:
         return data[offset - BLOCK * blocks.start :][:size]
 
     def read_whole(self, file: RemoteFile) -> bytes:
-        """Read all of a file. Raises Unreachable."""
+        """Read all of a file. Raises UnreachableAddress."""
         return self._part(file, None) if self.limit else read_part(file)
 
     def read_ahead(self, parts: Iterable[tuple[RemoteFile, int, int]]) -> None:

@@ -149,7 +149,7 @@ class RemoteFiles:
         return len(self.files)
 
     def __getitem__(self, k: int, /) -> StoredFile:
-        """Raises Unreachable."""
+        """Raises UnreachableAddress."""
         return StoredFile(self.files[k].address, self.cache.read_whole(self.files[k]))
 
     def read_ahead(self, numbers: Iterable[int]) -> None:

@@ -90,7 +90,7 @@ def local_place(place: str | Path, cache: RemoteCache) -> Path:
     Beside a file of JSON lines lie the images that its lines name (image); what follows a LeRobot data set (#episode=3) follows
     the path of its copy. Of `cache` its limit is taken. Processes of one machine may call it together: one copies, and the
     others wait. Raises BadInput where there is nothing, for more bytes than the cache may have, and for names that would lie
-    outside of the folder; Unreachable where a file cannot be read.
+    outside of the folder; UnreachableAddress where a file cannot be read.
     """
     if not isinstance(place, str) or not is_address(place):
         return Path(place)

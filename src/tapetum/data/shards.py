@@ -53,7 +53,7 @@ class Shards:
             cache: for parts of tars at addresses.
 
         Raises BadInput for files that are missing, damaged, compressed or no tars, without samples or with unequal fields, and
-        Unreachable for addresses that cannot be read.
+        UnreachableAddress for addresses that cannot be read.
         """
         self.tars = find_tars(source)
         self._cache = cache or RemoteCache()

@@ -88,7 +88,7 @@ def index_of(tar: Path) -> TarIndex:
 def remote_index_of(tar: RemoteFile, beside: RemoteFile | None, cache: RemoteCache) -> TarIndex:
     """Read the index of a tar at an address, of which the size is known; `beside` is the file NAME.tar.index, if there is one.
 
-    Raises BadInput as `index_of`, and Unreachable.
+    Raises BadInput as `index_of`, and UnreachableAddress.
     """
     stamp = np.array([_FORMAT, tar.size or 0, 0])
     place = cache_folder("shards") / f"{hashlib.sha256(f'{tar.address} {tar.mark}'.encode()).hexdigest()}.index"

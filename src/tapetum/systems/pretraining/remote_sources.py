@@ -73,7 +73,7 @@ def _text(files: ShardFiles | RemoteFiles, k: int) -> str:
 def read_remote_source(address: str, cache: RemoteCache, *, captions: bool = False) -> ImageSource | None:
     """Find the images at an address; None where they are in parquet tables or CIFAR's files, of which a copy is needed.
 
-    Raises BadInput where there are none, and Unreachable.
+    Raises BadInput where there are none, and UnreachableAddress.
     """
     check_address(address)
     if address.endswith(".parquet"):
