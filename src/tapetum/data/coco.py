@@ -8,6 +8,7 @@ Every reader of COCO takes what is written here, pycocotools first. Unusual: box
 have no segmentation; masks are written as run-length text for single instances too, since polygons are not exact.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,30 +63,29 @@ def write_instances(path: str | Path, images: Callable[[], Iterable[CocoImage]],
     Raises BadInput for an instance of no category, an image id that comes twice, and a file that cannot be written.
     """
 
-    def annotations() -> Iterator[dict[str, Any]]:
-        number = 0
-        for image in images():
-            for entry in image.instances:
-                number += 1
-                if entry["category_id"] not in categories:
-                    raise BadInput(f"an instance of {image.file_name} has category {entry['category_id']}; give its name too")
-                yield {"id": number, "image_id": image.id, **entry}
+    def instances(image: CocoImage) -> Sequence[Mapping[str, Any]]:
+        for entry in image.instances:
+            if entry["category_id"] not in categories:
+                raise BadInput(f"an instance of {image.file_name} has category {entry['category_id']}; give its name too")
+        return image.instances
 
     named = [{"id": number, "name": name, "supercategory": "thing"} for number, name in sorted(categories.items())]
-    return write_lists(path, info={}, licenses=[], images=_images(images), annotations=annotations(), categories=named)
+    return write_lists(
+        path, info={}, licenses=[], images=_images(images), annotations=_annotations(images, instances), categories=named
+    )
 
 
 def write_captions(path: str | Path, images: Callable[[], Iterable[CocoImage]]) -> Path:
     """Write captions. `images` is called twice, so that they need not be in memory; ids of annotations count from 1."""
+    captions = _annotations(images, lambda image: [{"caption": caption} for caption in image.captions])
+    return write_lists(path, info={}, licenses=[], images=_images(images), annotations=captions)
 
-    def annotations() -> Iterator[dict[str, Any]]:
-        number = 0
-        for image in images():
-            for caption in image.captions:
-                number += 1
-                yield {"id": number, "image_id": image.id, "caption": caption}
 
-    return write_lists(path, info={}, licenses=[], images=_images(images), annotations=annotations())
+def _annotations(
+    images: Callable[[], Iterable[CocoImage]], entries_of: Callable[[CocoImage], Sequence[Mapping[str, Any]]]
+) -> Iterator[dict[str, Any]]:
+    numbers = itertools.count(1)
+    return ({"id": next(numbers), "image_id": image.id, **entry} for image in images() for entry in entries_of(image))
 
 
 def _images(images: Callable[[], Iterable[CocoImage]]) -> Iterator[dict[str, Any]]:

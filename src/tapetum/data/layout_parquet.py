@@ -1,6 +1,6 @@
 """The layouts `parquet`, tables as Hugging Face writes them, and `shards`, tar files as `tapetum data shards` writes them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,14 +45,16 @@ def list_parquet(place: Path, split: Split) -> Listing:
     if "label" not in table.column_names:
         return Listing(columns, None, (), "nothing")
     labels = table.column("label").to_pylist()
-    if words:
-        labels, names = [words.index(label) for label in labels], words
-    else:
-        names = _classes_beside(files[0]) or numbered_classes(max(labels), files[0])
-    if min(labels) < 0 or max(labels) >= len(names):
-        raise BadInput(
-            f"{files[0]} has labels from {min(labels)} to {max(labels)}, and names for {len(names)}; mend one of them"
-        )
+    labels = [words.index(label) for label in labels] if words else labels
+    return _of_classes(columns, labels, words or _classes_beside(files[0]), files[0])
+
+
+def _of_classes(columns: Mapping[str, Files], labels: Sequence[int], names: tuple[str, ...], place: Path) -> Listing:
+    """Classes without names are numbered. Raises BadInput for labels that have no name."""
+    low, high = min(labels), max(labels)
+    names = names or numbered_classes(high, place)
+    if low < 0 or high >= len(names):
+        raise BadInput(f"{place} has classes from {low} to {high}, and names for {len(names)}; mend one of them")
     return Listing(columns, np.array(labels), names, "class")
 
 
@@ -183,14 +185,9 @@ def list_shards(place: Path, split: Split) -> Listing:
     if "cls" not in there:
         return Listing(columns, None, (), "nothing")
     column = opened.column("cls")
-    labels = np.array([int(column[int(k)]) for k in rows])
+    labels = [int(column[int(k)]) for k in rows]
     try:
         names = tuple(map(str, parse_json(text_of(folder / "classes.json")))) if (folder / "classes.json").is_file() else ()
     except (ValueError, TypeError) as error:
         raise BadInput(f"{folder / 'classes.json'} is no list of names; write it again") from error
-    names = names or numbered_classes(int(labels.max()), folder)
-    if labels.min() < 0 or labels.max() >= len(names):
-        raise BadInput(
-            f"{folder} has classes from {labels.min()} to {labels.max()}, and names for {len(names)}; mend one of them"
-        )
-    return Listing(columns, labels, names, "class")
+    return _of_classes(columns, labels, names, folder)

@@ -143,7 +143,7 @@ class ShardColumn:
     def __init__(self, shards: Shards, field: str):
         if field not in shards.fields:
             raise BadInput(f"there is no field {field!r}; there are {', '.join(shards.fields)}")
-        self._shards, self._number, self._name = shards, shards.fields.index(field), field
+        self._shards, self._name = shards, field
         self.shape = (len(shards), *self._value(0).shape)
         """Number of samples, and the shape of each."""
 
@@ -161,7 +161,7 @@ class ShardColumn:
     def _value(self, k: int) -> np.ndarray:
         tar, key = self._shards.locate(k)
         where = f"{tar}: {key}.{self._name}"
-        value = decode(self._name, self._shards._read(k, self._number), where)
+        value = decode(self._name, self._shards.read_field(k, self._name), where)
         value = np.asarray(value.samples if isinstance(value, Sound) else value)
         if value.dtype.kind not in "biufc":
             raise BadInput(f"{where} is no array or number; choose a field of images, sounds, arrays or classes")
