@@ -28,6 +28,7 @@ def test_a_module_registers_itself_when_a_view_is_first_needed(tmp_path: Path, m
     assert views.view_of(thing, "video") == (thing, "video")
 
 
+@pytest.mark.slow
 def test_tracks_know_nothing_of_what_shows_them_until_they_are_shown() -> None:
     script = (
         "import sys, tapetum; assert 'numpy' not in sys.modules; from tapetum.types import Tracks\n"
