@@ -280,8 +280,8 @@ def open_system(address: str) -> tuple[Any, str]:
 
 
 @contextmanager
-def reaching(address: str) -> Iterator[None]:
-    """Raise BadInput for what servers and their packages raise."""
+def reaching(address: str, done: str = "read") -> Iterator[None]:
+    """Raise BadInput for what servers and their packages raise; `done` is what is done to the file there."""
     try:
         yield
     except ImportError as error:
@@ -292,7 +292,8 @@ def reaching(address: str) -> Iterator[None]:
             raise BadInput(f"cannot read {address}: {_one_line(error.__cause__ or error)}") from error
         raise BadInput(f"there is nothing at {address}; check the address") from error
     except PermissionError as error:
-        raise BadInput(f"{address} may not be read with the keys that are here; check AWS_ACCESS_KEY_ID or the like") from error
+        keys = "check AWS_ACCESS_KEY_ID or the like"
+        raise BadInput(f"{address} may not be {done} with the keys that are here; {keys}") from error
     except Exception as error:
         if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] not in _LIBRARIES:
             raise
@@ -334,11 +335,5 @@ def remove_below(address: str, first: str) -> None:
 
 @contextmanager
 def _writing(address: str) -> Iterator[tuple[Any, str]]:
-    """Open the file system of an address; what it raises where nothing may be written becomes BadInput."""
-    with reaching(address):
-        opened = open_system(address)
-        try:
-            yield opened
-        except PermissionError as error:
-            keys = "check AWS_ACCESS_KEY_ID or the like"
-            raise BadInput(f"{address} may not be written with the keys that are here; {keys}") from error
+    with reaching(address, "written"):
+        yield open_system(address)

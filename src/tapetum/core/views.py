@@ -1,7 +1,7 @@
 """Views of values, such as tracks that play over their video: the module that draws a type registers it here.
 
 So a type can be shown without knowing who shows it. `import tapetum` names the modules that draw; they are imported when a
-view is first needed. Imports nothing.
+view is first needed.
 """
 
 from collections.abc import Callable

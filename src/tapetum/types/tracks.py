@@ -142,7 +142,8 @@ class Tracks:
         Args:
             video: path, array (t, h, w, 3) or open `tapetum.video.Video` that they come from.
 
-        The result has `_repr_html_` and `save(path)`. Raises `BadInput` where the video cannot be opened or is another one.
+        The result has `_repr_html_` and `save(path)`; it is made by what `tapetum.core.views` has for tracks. Raises `BadInput`
+        where the video cannot be opened or is another one.
         """
         return view_of(self, video)
 
