@@ -270,4 +270,4 @@ def open_stream(file: RemoteFile) -> IO[bytes]:
         def _fetch_range(self, start: int, end: int) -> bytes:
             return read_part(file, start, end)
 
-    return Stream(None, file.address, block_size=_STREAMED, cache_type="readahead", size=file.size)  # pyright: ignore[reportReturnType]
+    return Stream(None, file.address, block_size=_STREAMED, cache_type="readahead", size=file.size)  # pyright: ignore
