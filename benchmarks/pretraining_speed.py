@@ -30,7 +30,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tapetum.account.flops import count_flops
-from tapetum.core.allocator import keep_freed_memory
+from tapetum.core.memory import keep_freed_memory
 from tapetum.data.views import Views
 from tapetum.systems.pretraining.config import Byol, Dino, Mae, Method, SimClr
 from tapetum.systems.pretraining.data import ImageSource, TrainingImage

@@ -10,6 +10,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from tapetum.core.lazy import lazy_attributes
+from tapetum.core.views import register_view_module
 
 if TYPE_CHECKING:
     import torch
@@ -119,6 +120,7 @@ __getattr__ = lazy_attributes(
     _HOMES,
     {**{name: name for name in _PACKAGES}, **{name: f"systems.{name}" for name in _SYSTEMS}, "errors": "core.errors"},
 )
+register_view_module("tapetum.report.view")
 
 
 def __dir__() -> list[str]:

@@ -13,7 +13,7 @@ from support.file_server import FileServer, serving
 from support.storage import object_storage, web_server
 from tapetum.core import addresses, limits, remote_cache
 from tapetum.core.addresses import RemoteFile, cached_files, describe, list_files, local_copy
-from tapetum.core.errors import BadInput, Unreachable
+from tapetum.core.errors import BadInput, UnreachableAddress
 from tapetum.core.limits import USUAL
 from tapetum.core.remote_cache import read_part
 
@@ -204,9 +204,9 @@ def test_a_file_without_a_length_has_an_end(endless: FileServer, monkeypatch: py
     message = r"a\.png sends more than 1,000,000 bytes, and no more are taken"
     with pytest.raises(BadInput, match=message), local_copy(f"{endless.base}/a.png"):
         pass
-    with pytest.raises(Unreachable, match=message):
+    with pytest.raises(UnreachableAddress, match=message):
         read_part(RemoteFile(f"{endless.base}/a.png", None, ""))
-    with pytest.raises(Unreachable, match="on a server that sends no parts of files"):
+    with pytest.raises(UnreachableAddress, match="on a server that sends no parts of files"):
         read_part(RemoteFile(f"{endless.base}/a.png", 1 << 22, ""), 100, 200)
 
 

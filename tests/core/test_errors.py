@@ -9,7 +9,7 @@ import pytest
 from tapetum.account.machine import without_paths
 from tapetum.app.shell.output import print_json
 from tapetum.core import copies
-from tapetum.core.errors import BadInput, Unreachable, hide_secrets, visible
+from tapetum.core.errors import BadInput, UnreachableAddress, hide_secrets, visible
 from tapetum.desk.search.results import MomentMatch
 from tapetum.video.live import LiveVideo
 
@@ -36,7 +36,7 @@ def test_secrets_are_hidden_wherever_an_address_is_named(
     copies.write_address(address)
     copy = copies.copy_root(address) / copies.copy_name(address)
     seen = [
-        *(str(kind(f"cannot read {address}: 'no'")) for kind in (BadInput, Unreachable)),
+        *(str(kind(f"cannot read {address}: 'no'")) for kind in (BadInput, UnreachableAddress)),
         visible(f"'{address}' is gone"),
         str(without_paths({"command": f"track {address} --out=/a/b"})),
         MomentMatch(path=address, start_s=None, stop_s=None).path,

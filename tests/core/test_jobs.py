@@ -71,6 +71,7 @@ def test_killed_and_resumed_every_item_is_there_once(tmp_path: Path) -> None:
             assert (tmp_path / f"{number}.began").read_text() == "began\n"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster")
 def test_ray_does_the_same_and_raises_the_same() -> None:
     def halve(item: int, tool: int) -> float:

@@ -14,8 +14,8 @@ import pytest
 from support.storage import web_server
 from tapetum.core import remote_cache
 from tapetum.core.addresses import RemoteFile, describe
-from tapetum.core.errors import Unreachable
-from tapetum.core.remote_cache import BLOCK, RemoteCache, RemoteStream, read_part
+from tapetum.core.errors import UnreachableAddress
+from tapetum.core.remote_cache import BLOCK, RemoteCache, open_stream, read_part
 
 CONTENT = np.random.default_rng(0).bytes(6 * BLOCK + 100)
 Server = tuple[RemoteFile, list[str], dict[str, int]]
@@ -93,7 +93,9 @@ def test_a_stream_that_is_cut_is_read_again_and_then_said(served: Server, tmp_pa
     assert RemoteCache(folder=tmp_path / "cache").read(file, 0, BLOCK) == CONTENT[:BLOCK]
     assert len(requests) == 3
     cut["/x.bin"] = 3
-    with pytest.raises(Unreachable, match=r"^cannot read http://.*/x.bin: .*; 3 tries failed: run the same command again"):
+    with pytest.raises(
+        UnreachableAddress, match=r"^cannot read http://.*/x.bin: .*; 3 tries failed: run the same command again"
+    ):
         RemoteCache(0).read(file, 0, BLOCK)
     assert not any(path.is_file() for path in (tmp_path / "none").rglob("*"))
 
@@ -116,18 +118,18 @@ def test_read_ahead_leaves_nothing_to_wait_for_and_failures_to_the_reader(served
 def test_what_another_try_cannot_mend_is_not_tried_again(served: Server, tmp_path: Path) -> None:
     file, requests, _ = served
     requests.clear()
-    with pytest.raises(Unreachable, match="there is nothing at"):
+    with pytest.raises(UnreachableAddress, match="there is nothing at"):
         read_part(RemoteFile(file.address + ".not", None, ""))
     assert len(requests) == 1
     with (
         web_server(tmp_path / "web") as (base, _),
-        pytest.raises(Unreachable, match=r"sends no parts of files \(ranges\)"),
+        pytest.raises(UnreachableAddress, match=r"sends no parts of files \(ranges\)"),
     ):
         read_part(RemoteFile(f"{base}/x.bin", len(CONTENT), ""), 0, 10)
 
 
 def test_a_stream_reads_from_end_to_end(served: Server) -> None:
-    stream = RemoteStream(served[0]).buffered()
+    stream = open_stream(served[0])
     assert stream.read(10) == CONTENT[:10]
     stream.seek(5 * BLOCK)
     assert stream.read() == CONTENT[5 * BLOCK :]

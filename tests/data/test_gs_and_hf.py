@@ -11,9 +11,8 @@ from huggingface_hub import HfFileSystem, constants
 from support.hub import serve
 from support.storage import google_storage
 from tapetum.core import remote_cache
-from tapetum.core.address_writes import check_writable, remove_below, write_at
-from tapetum.core.addresses import describe, list_files
-from tapetum.core.errors import BadInput, Unreachable
+from tapetum.core.addresses import check_writable, describe, list_files, remove_below, write_at
+from tapetum.core.errors import BadInput, UnreachableAddress
 from tapetum.core.remote_cache import RemoteCache, read_part
 from tapetum.data import remote_folder
 from tapetum.data.remote_folder import local_place
@@ -51,7 +50,7 @@ def check_reading(address: str, folder: Path) -> None:
     assert {path.name: path.read_bytes() for path in copied.iterdir()} == {
         path.name: path.read_bytes() for path in folder.iterdir()
     }
-    with pytest.raises((BadInput, Unreachable), match=r"^(there is nothing at|cannot read) .*gone.tar[^\n]*$"):
+    with pytest.raises((BadInput, UnreachableAddress), match=r"^(there is nothing at|cannot read) .*gone.tar[^\n]*$"):
         read_part(type(tar)(f"{address}/gone.tar", 5, "x"))
 
 

@@ -1,4 +1,4 @@
-"""ModelNet40 as clouds of points, in both of its layouts: small files in the official form, and broken ones."""
+"""ModelNet40 as clouds of points, in both of its layouts, and points on meshes: small official files, and broken ones."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import torch
 
 from tapetum.core.errors import BadInput
 from tapetum.data.layouts import hint
-from tapetum.data.point_clouds import list_point_clouds
+from tapetum.data.point_clouds import list_point_clouds, on_surface
 from tapetum.systems.hip.config import Sizes
 from tapetum.systems.hip.data import TARGET
 from tapetum.systems.hip.datasets import DataSet, data_set
@@ -95,3 +95,24 @@ def test_broken_clouds(tmp_path: Path) -> None:
     (place / "ply_data_test0.h5").write_bytes(b"no such thing")
     with pytest.raises(BadInput, match="cannot be read as HDF5"):
         data(place, "val")
+
+
+VERTICES = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 5], [3, 0, 5], [0, 3, 5]], np.float32)
+FACES = np.array([[0, 1, 2], [3, 4, 5], [0, 3, 0]])
+"""Areas of 1/2, 9/2 and 0."""
+
+
+def test_a_triangle_has_points_by_its_area() -> None:
+    points = on_surface(VERTICES, FACES, 4000, np.random.default_rng(0))
+    large = points[:, 2] == 5
+    assert set(points[:, 2].tolist()) == {0.0, 5.0}
+    assert abs(large.mean() - 0.9) < 0.02
+    for triangle, side in ((points[~large], 1), (points[large], 3)):  # x and y have the mean of a triangle's corners
+        assert (triangle[:, :2].sum(1) <= side * (1 + 1e-6)).all()
+        np.testing.assert_allclose(triangle[:, :2].mean(0), side / 3, atol=0.05)
+
+
+def test_without_any_area_the_points_are_the_corners() -> None:
+    points = on_surface(VERTICES, FACES[2:], 50, np.random.default_rng(0))
+    assert (points[:, :2] == 0).all()
+    assert ((points[:, 2] >= 0) & (points[:, 2] <= 5)).all()

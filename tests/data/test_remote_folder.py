@@ -11,7 +11,7 @@ from PIL import Image
 from support.file_server import serving
 from support.storage import object_storage, web_server
 from tapetum.core import remote_cache
-from tapetum.core.errors import BadInput, Unreachable
+from tapetum.core.errors import BadInput, UnreachableAddress
 from tapetum.core.remote_cache import RemoteCache
 from tapetum.data import remote_folder
 from tapetum.data.labelled import labelled_images
@@ -58,7 +58,7 @@ def test_a_copy_that_broke_off_is_gone_on_with(web: Path) -> None:
     (web / "images" / "train" / "a" / "0.png").write_bytes(bytes(range(200)))
     cut = {"/images/train/a/0.png": 4}
     with web_server(web, ranges=True, cut=cut) as (base, requests):
-        with pytest.raises(Unreachable, match=r"/a/0.png: .*; 3 tries failed: run the same command again to go on$"):
+        with pytest.raises(UnreachableAddress, match=r"/a/0.png: .*; 3 tries failed: run the same command again to go on$"):
             local_place(f"{base}/images", RemoteCache())
         assert cut["/images/train/a/0.png"] == 1
         requests.clear()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tapetum.core.errors import BadInput
-from tapetum.data.samples import Mixture, Shuffle, permuted
+from tapetum.data.samples import Shuffle, WeightedShuffle, permuted
 
 
 @pytest.mark.parametrize("length", [*range(1, 40), 255, 256, 257, 1000])
@@ -41,7 +41,7 @@ def test_a_shuffle_of_a_billion_stores_nothing() -> None:
 @pytest.mark.parametrize("weights", [(0.7, 0.3), (1, 2, 1e-4), (5.0,)])
 def test_a_mixture_keeps_to_its_weights_and_shows_all_before_any_again(weights: tuple[float, ...]) -> None:
     lengths = [37, 1000, 5][: len(weights)]
-    order, count = Mixture(lengths, weights, seed=3), 5 * 4096
+    order, count = WeightedShuffle(lengths, weights, seed=3), 5 * 4096
     ends = np.cumsum(lengths)
     places = np.array([order(n) for n in range(count)])
     for k, weight in enumerate(weights):
@@ -49,19 +49,19 @@ def test_a_mixture_keeps_to_its_weights_and_shows_all_before_any_again(weights: 
         share = weight / sum(weights)
         assert abs(len(theirs) - count * share) <= 4 * (count * share * (1 - share)) ** 0.5 + 1e-9
         assert np.ptp(np.bincount(theirs, minlength=lengths[k])) <= 1
-    again = Mixture(lengths, weights, seed=3)
+    again = WeightedShuffle(lengths, weights, seed=3)
     assert [again(n) for n in (20_000, 5, 4096)] == [places[20_000], places[5], places[4096]]
     assert order(10**12) < ends[-1]  # as fast as the first
 
 
 def test_after_a_block_all_but_the_largest_have_had_their_share_rounded_down() -> None:
-    order = Mixture([9] * 4, [3, 5, 3, 3], seed=0)
+    order = WeightedShuffle([9] * 4, [3, 5, 3, 3], seed=0)
     places = [order(n) // 9 for n in range(4096)]
     assert np.bincount(places).tolist() == [877, 4096 - 3 * 877, 877, 877]  # of 877.7
 
 
 def test_the_shares_of_a_window_are_within_binomial_bounds() -> None:
-    order = Mixture([10, 10], [0.7, 0.3], seed=1)
+    order = WeightedShuffle([10, 10], [0.7, 0.3], seed=1)
     first = np.array([order(n) < 10 for n in range(10_000)])
     for size in (64, 256):
         windows = first[: 10_000 // size * size].reshape(-1, size).sum(1)
@@ -80,4 +80,4 @@ def test_the_shares_of_a_window_are_within_binomial_bounds() -> None:
 )
 def test_weights_that_are_refused(lengths: list[int], weights: list[float], message: str) -> None:
     with pytest.raises(BadInput, match=message):
-        Mixture(lengths, weights, seed=0)
+        WeightedShuffle(lengths, weights, seed=0)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tapetum.core.errors import BadInput
-from tapetum.data.cifar import read_cifar10, read_cifar100
+from tapetum.data.labelled import read_cifar10, read_cifar100
 from tapetum.data.segmentation import SEGMENTED
 from tapetum.data.segmentation.davis import read_davis, scored_frames
 from tapetum.data.segmentation.images import IGNORE, read_ade20k, read_camvid, read_cityscapes

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from support.storage import object_storage, web_server
-from tapetum.core.errors import BadInput, Unreachable
+from tapetum.core.errors import BadInput, UnreachableAddress
 from tapetum.core.remote_cache import RemoteCache
 from tapetum.data import tar_index
 from tapetum.data.shards import Shards, write_shards
@@ -85,7 +85,7 @@ def test_object_storage_and_a_bucket_without_rights(shards: Path, monkeypatch: p
         try:
             with pytest.raises(BadInput, match=r"s3://bucket/data.* may not be read with the keys that are here"):
                 Shards("s3://bucket/data")
-            with pytest.raises(Unreachable, match="may not be read with the keys that are here"):
+            with pytest.raises(UnreachableAddress, match="may not be read with the keys that are here"):
                 alone.read(0)
         finally:
             _look_at_rights_after(endpoint, "inf")

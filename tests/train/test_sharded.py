@@ -15,8 +15,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from support.storage import object_storage, reader_alone
-from tapetum.core.address_writes import write_at
-from tapetum.core.addresses import list_files
+from tapetum.core.addresses import list_files, write_at
 from tapetum.core.errors import BadInput
 from tapetum.train import Task, TrainConfig, checkpoint, fit, sharded
 

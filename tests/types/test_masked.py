@@ -27,7 +27,7 @@ HIDDEN = np.zeros((1, 3), bool)
     [
         lambda: open_video(FRAMES),
         lambda: tapetum.track(FRAMES, model="static", grid=1),
-        lambda: tapetum.ask(FRAMES[0], "what?"),
+        pytest.param(lambda: tapetum.ask(FRAMES[0], "what?"), marks=pytest.mark.slow),
         lambda: check_frame(FRAMES[0]),
         lambda: build("vit-nano").prepare(FRAMES),
         lambda: check_queries(POINTS, 3, (40, 48)),

@@ -15,7 +15,7 @@ from jaxtyping import Float32, Int64, UInt8
 
 from tapetum.core.errors import BadInput
 from tapetum.data.files import opened_image, stored_file
-from tapetum.data.labelled import LabelledImages
+from tapetum.data.labelled import ImageSequence
 from tapetum.data.questions import CaptionedImage
 from tapetum.encoders.imagenet import prompt_names, synsets
 from tapetum.metrics.retrieval import ranks_of_right
@@ -66,7 +66,7 @@ def words_of_classes(names: Sequence[str]) -> tuple[str, ...]:
 
 def evaluate_zero_shot(
     model: ImageTextEncoder,
-    images: LabelledImages,
+    images: ImageSequence,
     labels: Int64[np.ndarray, " n"],
     words: Sequence[str],
     templates: Sequence[str],

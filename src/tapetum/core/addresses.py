@@ -1,9 +1,10 @@
-"""Files at addresses, read through fsspec: object storage (s3://, gs://), web servers and repositories of Hugging Face (hf://).
+"""Files at addresses, through fsspec: object storage (s3://, gs://), web servers and repositories of Hugging Face (hf://).
 
     list_files      what lies at and below an address
     describe        one file: its size, and a mark that changes when its content does
     local_copy      one file for as long as a block runs, in a temporary folder
     cached_files    some files of a folder, kept in a cache of bounded size for later calls
+    write_at        a file, whole or not at all
 
 What reads media reads files on the disk; so a file is copied whole before it is opened, one at a time. Keys and endpoints are
 those that fsspec and the package of a scheme find by themselves: AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, FSSPEC_S3_ANON=true.
@@ -16,7 +17,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -24,10 +25,9 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from tapetum.core.errors import BadInput
-from tapetum.core.files import whole_file
-from tapetum.core.limits import USUAL, check_size, receiving
+from tapetum.core.files import cache_folder, whole_file
+from tapetum.core.limits import USUAL, check_size, is_visible, linked_files, receiving
 from tapetum.core.reading import open_file, read_json
-from tapetum.core.web_pages import is_visible, linked_files
 
 PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "http": "aiohttp", "https": "aiohttp", "hf": "huggingface_hub"}
 """Schemes of addresses that are read, and the package that fsspec needs for each."""
@@ -72,7 +72,7 @@ def is_address(source: object) -> bool:
 
 
 def has_address(given: object, lists: int = 2) -> bool:
-    """Check whether this is an address, or a list or tuple with one in it; so many inside each other are looked into.
+    """Check whether this is an address, or at most `lists` nested lists or tuples with one in them.
 
     >>> has_address(["a.jpg", "s3://bucket/b.jpg"]), has_address(["a.jpg"])
     (True, False)
@@ -177,7 +177,7 @@ def cached_files(address: str, names: Sequence[str]) -> Path:
     if not there:
         raise BadInput(f"there is none of {', '.join(names)} at {address}; check the address")
     stamp = [[name, file.size, file.mark] for name, file in there.items()]
-    place = _cache() / hashlib.sha256(json.dumps([address, stamp]).encode()).hexdigest()[:32]
+    place = cache_folder("addresses") / hashlib.sha256(json.dumps([address, stamp]).encode()).hexdigest()[:32]
     if not (all(file.mark for file in there.values()) and _is_whole(place, there)):
         shutil.rmtree(place, ignore_errors=True)
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -193,7 +193,7 @@ def cached_files(address: str, names: Sequence[str]) -> Path:
                 temporary.write_bytes(json.dumps({"address": address, "sha256": sums}).encode())
             with suppress(OSError):  # another process was faster
                 inside.rename(place)
-        _make_room(place)
+        make_room(place, MOST_CACHED - folder_size(place), _is_being_made)
     os.utime(place)
     return place
 
@@ -216,23 +216,23 @@ def _sum_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tapetum" / "addresses"
-
-
-def _make_room(newest: Path) -> None:
-    """Remove what was used longest ago until the cache has at most `MOST_CACHED` bytes; the newest stays."""
+def make_room(newest: Path, room: int, is_used: Callable[[Path], bool]) -> None:
+    """Remove the folders beside `newest` that were used longest ago, until the others have `room` bytes; those in use stay."""
     with suppress(OSError):  # another process makes room too
-        ages = {each: time.time() - each.stat().st_mtime for each in newest.parent.iterdir() if each != newest}
-        size = _size_of(newest)
-        for folder in sorted(ages, key=lambda each: ages[each]):
-            size += _size_of(folder)
-            if size > MOST_CACHED and (ages[folder] > _BEING_MADE_S or not folder.name.startswith(_NEW)):
+        others = sorted((each for each in newest.parent.iterdir() if each != newest), key=lambda each: -each.stat().st_mtime)
+        for folder in others:
+            room -= folder_size(folder)
+            if room < 0 and not is_used(folder):
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _size_of(folder: Path) -> int:
+def folder_size(folder: Path) -> int:
+    """Sum the bytes of the files in and below a folder."""
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def _is_being_made(folder: Path) -> bool:
+    return folder.name.startswith(_NEW) and time.time() - folder.stat().st_mtime <= _BEING_MADE_S
 
 
 def copy_file(address: str, path: Path, most: int = USUAL.most) -> None:
@@ -280,8 +280,8 @@ def open_system(address: str) -> tuple[Any, str]:
 
 
 @contextmanager
-def reaching(address: str) -> Iterator[None]:
-    """Raise BadInput for what servers and their packages raise."""
+def reaching(address: str, done: str = "read") -> Iterator[None]:
+    """Raise BadInput for what servers and their packages raise; `done` is what is done to the file there."""
     try:
         yield
     except ImportError as error:
@@ -292,11 +292,10 @@ def reaching(address: str) -> Iterator[None]:
             raise BadInput(f"cannot read {address}: {_one_line(error.__cause__ or error)}") from error
         raise BadInput(f"there is nothing at {address}; check the address") from error
     except PermissionError as error:
-        raise BadInput(f"{address} may not be read with the keys that are here; check AWS_ACCESS_KEY_ID or the like") from error
-    except OSError as error:
-        raise BadInput(f"cannot read {address}: {_one_line(error)}") from error
+        keys = "check AWS_ACCESS_KEY_ID or the like"
+        raise BadInput(f"{address} may not be {done} with the keys that are here; {keys}") from error
     except Exception as error:
-        if type(error).__module__.partition(".")[0] not in _LIBRARIES:
+        if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] not in _LIBRARIES:
             raise
         raise BadInput(f"cannot read {address}: {_one_line(error)}") from error
 
@@ -308,3 +307,33 @@ def is_unreachable(error: FileNotFoundError) -> bool:
 
 def _one_line(error: BaseException) -> str:
     return " ".join((getattr(error, "strerror", None) or str(error) or type(error).__name__).split())[:200]
+
+
+def check_writable(address: str) -> None:
+    """Write a small file below an address and remove it. Raises BadInput where that cannot be."""
+    if address.lower().startswith(WEB):
+        raise BadInput(f"{address} cannot be written to; give a folder, or an address such as s3://bucket/folder")
+    trial = join_address(address, "trial")
+    write_at(trial, b"trial")
+    with _writing(trial) as (system, path):
+        system.rm_file(path)
+
+
+def write_at(address: str, content: bytes) -> None:
+    """Write a file, which is there whole or not at all. Raises BadInput where it cannot be written."""
+    with _writing(address) as (system, path):
+        system.pipe_file(path, content)
+
+
+def remove_below(address: str, first: str) -> None:
+    """Remove all files below an address, the one named `first` before the others."""
+    files = (file.address for file in list_files(address))
+    for file in sorted(files, key=lambda each: each != join_address(address, first)):
+        with _writing(file) as (system, path):
+            system.rm_file(path)
+
+
+@contextmanager
+def _writing(address: str) -> Iterator[tuple[Any, str]]:
+    with reaching(address, "written"):
+        yield open_system(address)

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from tapetum.core.addresses import name_at
+from tapetum.core.addresses import WEB, name_at
 from tapetum.core.errors import BadInput, hide_secrets
-from tapetum.core.files import whole_file
+from tapetum.core.files import cache_folder, whole_file
 from tapetum.core.reading import read_bytes
 
 EPISODES = re.compile(r"#(?:episode|camera)=[^/]*$")
@@ -28,15 +28,13 @@ _ROOT = re.compile(r"/[0-9a-f]{32}(?=/)")
 """Ends the folder of a copy, wherever the cache is: processes of a cluster need not have the XDG_CACHE_HOME of the command."""
 _LONGEST = 1 << 16
 """Bytes of a file that has an address."""
-_WEB = "http://", "https://"
 _used: list[str] = []
 """Copies that the commands of this process work on now."""
 
 
 def copies_folder() -> Path:
     """Find the folder of all copies, without links in its path."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(os.path.realpath(cache / "tapetum" / "folders"))
+    return Path(os.path.realpath(cache_folder("folders")))
 
 
 def copy_root(address: str) -> Path:
@@ -78,7 +76,7 @@ def _join(address: str, below: str) -> str:
     if below != name and not below.startswith(f"{name}/"):  # an image that JSON lines name lies beside them
         address, name, below = address.rpartition("/")[0], "", f"/{below}"
     inside = below.removeprefix(name)
-    return address + (quote(inside) if address.startswith(_WEB) else inside) + behind
+    return address + (quote(inside) if address.startswith(WEB) else inside) + behind
 
 
 def place_name(path: str | os.PathLike[str]) -> str:

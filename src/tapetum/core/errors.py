@@ -56,7 +56,7 @@ class BadInput(TapetumError):
     """A file, array or argument is not what was asked for; the user can mend it."""
 
 
-class Unreachable(TapetumError):
+class UnreachableAddress(TapetumError):
     """What lies at an address could not be read, also when that was tried again; it is not damaged, and may be there later."""
 
 

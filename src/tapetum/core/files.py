@@ -53,6 +53,11 @@ def whole_file(path: str | Path, own: bool = False) -> Iterator[Path]:
             temporary.unlink()
 
 
+def cache_folder(name: str) -> Path:
+    """Find the folder of one of tapetum's caches: tapetum/NAME in $XDG_CACHE_HOME, by default ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "tapetum", name)
+
+
 def temporary_file(path: Path) -> Path:
     """Name the file in which `path` is written until it is finished; those that dead processes left are swept away."""
     _sweep(path.parent, f".{path.stem}.", f".tmp{path.suffix}")

@@ -38,8 +38,7 @@ def fingerprint(path: str | Path) -> str:
     """
     path = Path(path)
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if _counts(file.relative_to(path)) and file.is_file())
-        return _digest([[file.relative_to(path).as_posix(), fingerprint(file)] for file in files])
+        return _digest([[name, fingerprint(file)] for name, file in _files_below(path)])
     no_pipe(path)
     about = path.stat()
     return _of_file(os.path.realpath(path), about.st_size, about.st_mtime_ns)
@@ -55,8 +54,7 @@ def source_label(source: str | Path | None) -> str | None:
         return None
     path = Path(source)
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if _counts(file.relative_to(path)) and file.is_file())
-        return f"{path.name} {_digest([[file.relative_to(path).as_posix(), file.stat().st_size] for file in files])}"
+        return f"{path.name} {_digest([[name, file.stat().st_size] for name, file in _files_below(path)])}"
     return f"{path.name} {fingerprint(path)}" if path.is_file() else path.name
 
 
@@ -113,8 +111,11 @@ class Outdated:
         self._parts.clear()
 
 
-def _counts(place: Path) -> bool:
-    return not any(part.startswith(".") for part in place.parts)
+def _files_below(folder: Path) -> list[tuple[str, Path]]:
+    """Names and paths, without hidden ones."""
+    named = [(path.relative_to(folder), path) for path in sorted(folder.rglob("*"))]
+    visible = [(name, path) for name, path in named if not any(part.startswith(".") for part in name.parts)]
+    return [(name.as_posix(), path) for name, path in visible if path.is_file()]
 
 
 @lru_cache(maxsize=4096)

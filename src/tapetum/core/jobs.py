@@ -3,14 +3,14 @@
     for number, result in run_jobs(work, items, make_tool, engine=..., workers=...):
         ...
 
-`engine` "local" with one worker does one item after the other in this process; with more it starts so many processes; "ray"
-takes the cluster that `ray.init` finds (RAY_ADDRESS), or this machine, a process for each of its processors. A
-tool, such as a network, is made once in each process. Results come in the order in which items are done, with the number of the
-item. Where a network computes several items together, `work` is a `tapetum.core.batched_work.BatchedWork`.
+`engine` "local" with one worker does one item after another in this process, with more in as many processes; "ray" takes the
+cluster that `ray.init` finds (RAY_ADDRESS), or this machine, with a process for each of its processors. A tool, such as a
+network, is made once in each process. Results come as items finish, with the number of the item. Where a network computes
+several items together, `work` is a `tapetum.core.batched_work.BatchedWork`.
 
-A job that can be interrupted writes what it has made whole, under a name that is the item's own, and last what says that the
-item is done (`tapetum.core.finished`): then it is there once however often the work was done, and the next call gives to
-`run_jobs` the items that are missing. On Ray the item of a process that is killed goes to another (`ray_actors`).
+A job that can be interrupted writes its results atomically, each under a name of its own, and last of all a file that says the
+item is done (`tapetum.core.finished`). The next call then runs only the items that are missing. On Ray the item of a process
+that is killed goes to another (`ray_actors`).
 """
 
 import os
@@ -30,8 +30,7 @@ from tapetum.core.copies import check_cluster
 from tapetum.core.errors import BadInput, MissingExtra, TapetumError
 from tapetum.core.provenance import carried
 from tapetum.core.ray_actors import ActorPool
-from tapetum.core.threads import threads_each
-from tapetum.core.workers import ENDING, check_workers, undisturbed
+from tapetum.core.threads import ENDING, check_workers, threads_each, undisturbed
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

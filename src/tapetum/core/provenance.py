@@ -135,7 +135,7 @@ class _Carried:
 def check(path: str | Path) -> None:
     """Raise BadInput where what stands at `path` must not be replaced; see above."""
     if (state := _state(path)) is None or stat.S_ISDIR(state.st_mode):
-        return  # whoever writes says what is to be said of folders
+        return  # whoever writes reports folders
     if not stat.S_ISREG(state.st_mode):
         raise BadInput(f"{path} is {kind_of(state.st_mode)}, which a file would replace; choose another place to write to")
     refuse_input(path)
@@ -184,7 +184,7 @@ def _add(scope: _Scope, path: str | Path) -> None:
 
 
 def _places(given: Any, name: str = "", lists: int = 2) -> Iterator[tuple[str, str | Path]]:
-    """Names and values of what may be paths, in so many lists inside each other; deeper ones are pixels."""
+    """Names and values of what may be paths, in at most `lists` nested lists; deeper ones are pixels."""
     if isinstance(given, str | Path):
         yield name, given
     elif is_dataclass(given) and not isinstance(given, type):

@@ -61,18 +61,13 @@ def kind_of(mode: int) -> str:
 @overload
 def open_file(path: _Name, mode: Literal["rb"] = "rb", *, pipes: bool = False) -> io.BufferedReader: ...
 @overload
-def open_file(
-    path: _Name, mode: Literal["r"], *, encoding: str = "utf-8", newline: str | None = None, pipes: bool = False
-) -> io.TextIOWrapper: ...
-def open_file(
-    path: _Name, mode: str = "rb", *, encoding: str | None = None, newline: str | None = None, pipes: bool = False
-) -> Any:
+def open_file(path: _Name, mode: Literal["r"], *, newline: str | None = None, pipes: bool = False) -> io.TextIOWrapper: ...
+def open_file(path: _Name, mode: str = "rb", *, newline: str | None = None, pipes: bool = False) -> Any:
     """Open a file to read it.
 
     Args:
         path: of the file.
-        mode: "rb" for bytes, "r" for text.
-        encoding: of text, by default UTF-8.
+        mode: "rb" for bytes, "r" for text in UTF-8.
         newline: as for `open`.
         pipes: what a shell makes of <(command), /dev/stdin or /dev/fd/N, is taken too, since it does end.
 
@@ -80,8 +75,7 @@ def open_file(
         OSError: it cannot be opened, or is a pipe, a socket or a device.
     """
     given = pipes and (Path(path).is_relative_to("/dev/fd") or os.fspath(path) == "/dev/stdin")
-    encoding = "utf-8" if mode == "r" and encoding is None else encoding
-    return open(path, mode, encoding=encoding, newline=newline, opener=None if given else _opened)
+    return open(path, mode, encoding="utf-8" if mode == "r" else None, newline=newline, opener=None if given else _opened)
 
 
 def _opened(path: str, flags: int) -> int:
@@ -137,9 +131,9 @@ def _shallow(parse: Any, text: str | bytes) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
-def read_json(path: _Name, most: int = MOST_TEXT) -> Any:
+def read_json(path: _Name) -> Any:
     """Read a file of JSON; raises OSError and ValueError as `read_text` and `parse_json`."""
-    return parse_json(read_text(path, most=most))
+    return parse_json(read_text(path))
 
 
 def check_length(text: str, what: str, most: int = LONGEST_TEXT) -> None:

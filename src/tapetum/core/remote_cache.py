@@ -2,13 +2,16 @@
 
     read_part       bytes of a file from one place to another, in up to three tries
     RemoteCache     the same by way of the cache, with parts that are read ahead in the background
-    RemoteStream    a file from its beginning to its end, without the cache
+    open_stream     a file from its beginning to its end, without the cache
 
     file   |   block 0   |   block 1   |   block 2   | ...    each block of 256 KiB is a file of the cache
                       [ a sample ]                            blocks 0 and 1 are read, each once
 
 Any number of threads and processes may use one cache: a block is written whole or not at all, and one that another process has
 removed meanwhile is read again. What was used longest ago goes first. A disk that is full costs the cache and not the run.
+
+fsspec reads the bytes; its own block cache does none of that: it has no bound, each process keeps a list of blocks of its own
+and reads all of it with every file it opens, and a file that another process has removed is read as zeros.
 """
 
 import hashlib
@@ -22,12 +25,12 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from uuid import uuid4
 
 from tapetum.core.addresses import LIMITS, MOST_CACHED, WEB, RemoteFile, is_unreachable, open_system, reaching
-from tapetum.core.errors import BadInput, TapetumError, Unreachable
-from tapetum.core.files import whole_file
+from tapetum.core.errors import BadInput, TapetumError, UnreachableAddress
+from tapetum.core.files import cache_folder, whole_file
 from tapetum.core.limits import receiving
 from tapetum.core.reading import read_bytes
 
@@ -48,7 +51,7 @@ _TRY_AGAIN = 408, 429
 def read_part(file: RemoteFile, start: int = 0, stop: int | None = None, *, pauses: Sequence[float] | None = None) -> bytes:
     """Read the bytes of a file from `start` to `stop`, by default to its end; after each of `pauses` it is tried again.
 
-    What another try cannot mend, such as missing rights, is not tried again. Raises Unreachable.
+    What another try cannot mend, such as missing rights, is not tried again. Raises UnreachableAddress.
     """
     pauses = PAUSES_S if pauses is None else pauses
     for pause in (*pauses, None):
@@ -57,9 +60,11 @@ def read_part(file: RemoteFile, start: int = 0, stop: int | None = None, *, paus
                 return _read_once(file, start, stop)
         except BadInput as error:
             if _is_final(error.__cause__):
-                raise Unreachable(str(error)) from error
+                raise UnreachableAddress(str(error)) from error
             if pause is None:
-                raise Unreachable(f"{error}; {len(pauses) + 1} tries failed: run the same command again to go on") from error
+                raise UnreachableAddress(
+                    f"{error}; {len(pauses) + 1} tries failed: run the same command again to go on"
+                ) from error
             time.sleep(pause)
     raise AssertionError  # the last pause is None
 
@@ -109,7 +114,7 @@ class RemoteCache:
             folder: where; by default tapetum/parts in $XDG_CACHE_HOME (~/.cache).
         """
         self.limit = limit
-        self.folder = folder or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tapetum" / "parts"
+        self.folder = folder or cache_folder("parts")
         self._unmarked = uuid4().hex
         """Stands for the mark of files that have none: what is kept of them is of this run alone."""
         self._begin()
@@ -128,7 +133,7 @@ class RemoteCache:
         self._begin()
 
     def read(self, file: RemoteFile, offset: int, size: int) -> bytes:
-        """Read `size` bytes of a file, whose own size is known, from `offset` on. Raises Unreachable."""
+        """Read `size` bytes of a file, whose own size is known, from `offset` on. Raises UnreachableAddress."""
         if not size:
             return b""
         if not self.limit:
@@ -139,18 +144,18 @@ class RemoteCache:
         return data[offset - BLOCK * blocks.start :][:size]
 
     def read_whole(self, file: RemoteFile) -> bytes:
-        """Read all of a file. Raises Unreachable."""
+        """Read all of a file. Raises UnreachableAddress."""
         return self._part(file, None) if self.limit else read_part(file)
 
     def read_ahead(self, parts: Iterable[tuple[RemoteFile, int, int]]) -> None:
-        """Begin to read parts (file, offset, size) in the background, into the cache; what fails is left to `read`."""
+        """Start to read parts (file, offset, size) into the cache in the background; `read` tries again what fails."""
         self._queue((file, number) for file, offset, size in parts for number in _blocks(offset, size))
 
     def read_ahead_whole(self, files: Iterable[RemoteFile]) -> None:
-        """Begin to read whole files in the background, as `read_ahead`."""
+        """Start to read whole files in the background, as `read_ahead`."""
         self._queue((file, None) for file in files)
 
-    def _queue(self, parts: "Iterable[tuple[RemoteFile, int | None]]") -> None:
+    def _queue(self, parts: Iterable[tuple[RemoteFile, int | None]]) -> None:
         if not self.limit:
             return
         for file, number in dict.fromkeys(parts):
@@ -172,7 +177,6 @@ class RemoteCache:
                 pool.shutdown(wait=False, cancel_futures=True)
 
     def _part(self, file: RemoteFile, number: int | None, pauses: Sequence[float] | None = None) -> bytes:
-        """A block of a file, or all of it."""
         path = self._path(file, number)
         start, stop = (0, None) if number is None else (number * BLOCK, min((number + 1) * BLOCK, file.size or 0))
         size = file.size if stop is None else stop - start
@@ -228,7 +232,7 @@ class RemoteCache:
 
 
 def cache_of(gigabytes: float) -> RemoteCache:
-    """Open the cache with so many gigabytes of room. Raises BadInput for a number that is no size.
+    """Open the cache with that many gigabytes of room. Raises BadInput for a number that is no size.
 
     >>> cache_of(-1)
     Traceback (most recent call last):
@@ -258,36 +262,12 @@ def _stored(path: Path, size: int | None) -> bytes | None:
     return data if size is None or len(data) == size else None
 
 
-class RemoteStream(io.RawIOBase):
-    """A file at an address, whose size is known, read in the order in which it is asked for; `buffered` is what to use."""
+def open_stream(file: RemoteFile) -> IO[bytes]:
+    """Open a file at an address, whose size is known, to read it from end to end, some megabytes at a time."""
+    from fsspec.spec import AbstractBufferedFile
 
-    def __init__(self, file: RemoteFile):
-        self.file, self._place = file, 0
+    class Stream(AbstractBufferedFile):
+        def _fetch_range(self, start: int, end: int) -> bytes:
+            return read_part(file, start, end)
 
-    def buffered(self) -> io.BufferedReader:
-        """Read some megabytes at a time."""
-        return io.BufferedReader(self, _STREAMED)
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self.file.size or 0}[whence]
-        self._place = start + offset
-        return self._place
-
-    def tell(self) -> int:
-        return self._place
-
-    def readinto(self, buffer: Any, /) -> int:
-        view = memoryview(buffer).cast("B")
-        stop = min(self._place + len(view), self.file.size or 0)
-        if stop <= self._place:
-            return 0
-        data = read_part(self.file, self._place, stop)
-        view[: len(data)] = data
-        self._place = stop
-        return len(data)
+    return Stream(None, file.address, block_size=_STREAMED, cache_type="readahead", size=file.size)  # pyright: ignore

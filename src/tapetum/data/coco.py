@@ -8,6 +8,7 @@ Every reader of COCO takes what is written here, pycocotools first. Unusual: box
 have no segmentation; masks are written as run-length text for single instances too, since polygons are not exact.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,30 +63,29 @@ def write_instances(path: str | Path, images: Callable[[], Iterable[CocoImage]],
     Raises BadInput for an instance of no category, an image id that comes twice, and a file that cannot be written.
     """
 
-    def annotations() -> Iterator[dict[str, Any]]:
-        number = 0
-        for image in images():
-            for entry in image.instances:
-                number += 1
-                if entry["category_id"] not in categories:
-                    raise BadInput(f"an instance of {image.file_name} has category {entry['category_id']}; give its name too")
-                yield {"id": number, "image_id": image.id, **entry}
+    def instances(image: CocoImage) -> Sequence[Mapping[str, Any]]:
+        for entry in image.instances:
+            if entry["category_id"] not in categories:
+                raise BadInput(f"an instance of {image.file_name} has category {entry['category_id']}; give its name too")
+        return image.instances
 
     named = [{"id": number, "name": name, "supercategory": "thing"} for number, name in sorted(categories.items())]
-    return write_lists(path, info={}, licenses=[], images=_images(images), annotations=annotations(), categories=named)
+    return write_lists(
+        path, info={}, licenses=[], images=_images(images), annotations=_annotations(images, instances), categories=named
+    )
 
 
 def write_captions(path: str | Path, images: Callable[[], Iterable[CocoImage]]) -> Path:
     """Write captions. `images` is called twice, so that they need not be in memory; ids of annotations count from 1."""
+    captions = _annotations(images, lambda image: [{"caption": caption} for caption in image.captions])
+    return write_lists(path, info={}, licenses=[], images=_images(images), annotations=captions)
 
-    def annotations() -> Iterator[dict[str, Any]]:
-        number = 0
-        for image in images():
-            for caption in image.captions:
-                number += 1
-                yield {"id": number, "image_id": image.id, "caption": caption}
 
-    return write_lists(path, info={}, licenses=[], images=_images(images), annotations=annotations())
+def _annotations(
+    images: Callable[[], Iterable[CocoImage]], entries_of: Callable[[CocoImage], Sequence[Mapping[str, Any]]]
+) -> Iterator[dict[str, Any]]:
+    numbers = itertools.count(1)
+    return ({"id": next(numbers), "image_id": image.id, **entry} for image in images() for entry in entries_of(image))
 
 
 def _images(images: Callable[[], Iterable[CocoImage]]) -> Iterator[dict[str, Any]]:
@@ -143,13 +143,13 @@ def read_instances(file: str | Path, images: str | Path) -> list[Instances]:
     names = {entry.key("id"): entry.text("name") for entry in entries(file, "categories")}
     listed = {entry.key("id"): entry for entry in entries(file, "images")}
     if not listed:
-        raise BadInput(f"{file} has no images; copy it anew")
+        raise BadInput(f"{file} has no images; copy it again")
     things: dict[Key, list[InstanceAnnotation]] = {key: [] for key in listed}
     for entry in entries(file, "annotations"):
         image_id, category = entry.key("image_id"), entry.key("category_id")
         if image_id not in things or category not in names:
             raise BadInput(
-                f"{entry.where} is of image {image_id} and category {category}, of which the file lacks one; copy it anew"
+                f"{entry.where} is of image {image_id} and category {category}, of which the file lacks one; copy it again"
             )
         things[image_id].append(_thing(entry, names[category]))
     return [
@@ -167,7 +167,7 @@ def corners(entry: JsonEntry) -> tuple[float, float, float, float]:
     """Compute the corners of the `bbox` of an entry. Raises BadInput where it is none."""
     box = entry.fields.get("bbox")
     if not isinstance(box, list) or len(box) != 4 or not all(map(_number, box)) or min(box[2:]) < 0:
-        raise BadInput(f"bbox of {entry.where} is {str(box)[:60]}; wanted x, y, width, height: copy the file anew")
+        raise BadInput(f"bbox of {entry.where} is {str(box)[:60]}; wanted x, y, width, height: copy the file again")
     x, y, w, h = map(float, box)
     return x, y, x + w, y + h
 
@@ -177,11 +177,11 @@ def _thing(entry: JsonEntry, label: str) -> InstanceAnnotation:
     area = entry.fields.get("area")
     area = area if area is not None else (x2 - x1) * (y2 - y1)
     if not _number(area) or area < 0:
-        raise BadInput(f"area of {entry.where} is {str(area)[:60]}; wanted square pixels: copy the file anew")
+        raise BadInput(f"area of {entry.where} is {str(area)[:60]}; wanted square pixels: copy the file again")
     segmentation = entry.fields.get("segmentation") or None
     if not isinstance(segmentation, (list, Mapping, type(None))):
         raise BadInput(
-            f"segmentation of {entry.where} is {str(segmentation)[:60]}; wanted polygons or runs: copy the file anew"
+            f"segmentation of {entry.where} is {str(segmentation)[:60]}; wanted polygons or runs: copy the file again"
         )
     crowd = bool(entry.whole("iscrowd")) if "iscrowd" in entry else False
     return InstanceAnnotation(label=label, xyxy=(x1, y1, x2, y2), area=float(area), crowd=crowd, segmentation=segmentation)

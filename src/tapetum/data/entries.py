@@ -11,7 +11,7 @@ from typing import IO, Any
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file
 from tapetum.core.reading import check_length, open_file, parse_json
-from tapetum.data.listings import text_of
+from tapetum.data.listings import records_of, text_of
 
 _LONGEST = 1 << 20
 """Characters of a text in an entry, which may be a packed mask."""
@@ -20,10 +20,11 @@ _LONGEST = 1 << 20
 class JsonEntry:
     """Fields of one entry, by name, of the kind that is asked for. Every method raises BadInput where there is none."""
 
-    def __init__(self, fields: Any, where: str):
+    def __init__(self, fields: Any, where: str, name: str | int = ""):
+        """`where` names the entry in messages; `name` is its number in a list, from 0, or its name in an object."""
         if not isinstance(fields, Mapping):
-            raise BadInput(f"{where} is {_shown(fields)}; wanted an object with fields: copy the file anew")
-        self.fields, self.where = fields, where
+            raise BadInput(f"{where} is {_shown(fields)}; wanted an object with fields: copy the file again")
+        self.fields, self.where, self.name = fields, where, name
 
     def __contains__(self, name: str) -> bool:
         return self.fields.get(name) is not None
@@ -32,6 +33,10 @@ class JsonEntry:
         """Get a text, under the first of these names that is there."""
         field = next((n for n in (name, *or_else) if n in self), name)
         return self._short(field, self._of(field, str, "a text"))
+
+    def optional_text(self, name: str) -> str:
+        """Get a text, an empty one where there is none."""
+        return self.text(name) if name in self else ""
 
     def whole(self, name: str) -> int:
         """Get a whole number."""
@@ -59,6 +64,14 @@ class JsonEntry:
             raise self._wrong(name, "a list of texts")
         return tuple(self._short(name, value) for value in values)
 
+    def optional_texts(self, name: str) -> tuple[str, ...]:
+        """Get a list of texts, an empty one where there is none."""
+        return self.texts(name) if name in self else ()
+
+    def entry(self, name: str) -> "JsonEntry":
+        """Get an entry in this one."""
+        return JsonEntry(self.fields.get(name), f"{name} of {self.where}", name)
+
     def entries(self, name: str) -> list["JsonEntry"]:
         """Get a list of entries."""
         return [JsonEntry(item, f"{name} {k} of {self.where}") for k, item in enumerate(self._of(name, list, "a list"))]
@@ -85,7 +98,7 @@ def read_json(path: Path) -> Any:
     try:
         return parse_json(text_of(path))
     except ValueError as error:
-        raise BadInput(f"{path} is no JSON ({' '.join(str(error).split())[:80]}); copy it anew") from None
+        raise BadInput(f"{path} is no JSON ({' '.join(str(error).split())[:80]}); copy it again") from None
 
 
 def entries(path: Path, *under: str) -> list[JsonEntry]:
@@ -95,27 +108,32 @@ def entries(path: Path, *under: str) -> list[JsonEntry]:
         content = content.get(name) if isinstance(content, Mapping) else None
     if not isinstance(content, list):
         raise BadInput(f"{path} has no list{' under ' + ', '.join(under) if under else ''}; give the official file")
-    return [JsonEntry(item, f"entry {k} of {path}") for k, item in enumerate(content)]
+    return [JsonEntry(item, f"entry {k} of {path}", k) for k, item in enumerate(content)]
 
 
-def named_entries(path: Path) -> Iterator[tuple[str, JsonEntry]]:
-    """Read the entries of a JSON file that is one object, with their names. Raises BadInput where it is none."""
+def named_entries(path: Path) -> list[JsonEntry]:
+    """Read the entries of a JSON file that is one object. Raises BadInput where it is none."""
     content = read_json(path)
     if not isinstance(content, Mapping):
         raise BadInput(f"{path} is {_shown(content)}; wanted an object of entries: give the official file")
-    return ((str(name), JsonEntry(item, f"entry {name!r} of {path}")) for name, item in content.items())
+    return [JsonEntry(item, f"entry {name!r} of {path}", str(name)) for name, item in content.items()]
 
 
 def line_entries(path: Path) -> list[JsonEntry]:
     """Read the entries of JSON lines. Raises BadInput for a line that is none."""
-    parsed = []
+    parsed: list[JsonEntry] = []
     for k, line in enumerate(text_of(path).splitlines(), 1):
         if line.strip():
             try:
-                parsed.append(JsonEntry(parse_json(line), f"line {k} of {path}"))
+                parsed.append(JsonEntry(parse_json(line), f"line {k} of {path}", len(parsed)))
             except ValueError as error:
-                raise BadInput(f"line {k} of {path} is no JSON ({' '.join(str(error).split())[:80]}); copy it anew") from None
+                raise BadInput(f"line {k} of {path} is no JSON ({' '.join(str(error).split())[:80]}); copy it again") from None
     return parsed
+
+
+def csv_entries(path: Path) -> list[JsonEntry]:
+    """Read the rows of a csv file as entries of texts. Raises BadInput where it is none."""
+    return [JsonEntry(row, f"line {k + 2} of {path}", k) for k, row in enumerate(records_of(path))]
 
 
 def inside(name: str, what: str) -> str:

@@ -11,7 +11,7 @@
     all others            bytes, such as mp4
 
 A name may have several endings (`left.png`); the last one counts. Nothing runs code that comes with the data: pickles (pkl,
-pickle, pyd, pt, pth) stay bytes, and object arrays are refused. Which image format it is, is told by the content.
+pickle, pyd, pt, pth) stay bytes, and object arrays are refused. The content says which image format it is.
 
 Source: the endings of WebDataset (github.com/webdataset/webdataset), which unpickles some and turns every image to RGB.
 """

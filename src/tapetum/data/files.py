@@ -64,6 +64,6 @@ def opened_image(file: StoredFile, mode: str | None) -> Image.Image:
     except TapetumError:
         raise
     except FileNotFoundError as error:
-        raise BadInput(f"there is no file {file.name}; copy the data anew") from error
+        raise BadInput(f"there is no file {file.name}; copy the data again") from error
     except Exception as error:  # Pillow's plugins raise whatever damage makes them stumble over
         raise BadInput(f"{file.name} is not an image that can be read ({' '.join(str(error).split())[:100]})") from error

@@ -58,7 +58,7 @@ def encoded_image(file: StoredFile) -> EncodedImage | None:
             if not plain or height * width > MAX_PIXELS:
                 return None
             orientation = image.getexif().get(ORIENTATION, 1)
-    except Exception:  # whatever damage makes Pillow stumble over; it is told of where the file is decoded
+    except Exception:  # whatever damage makes Pillow stumble over; the error is raised where the file is decoded
         return None
     orientation = orientation if orientation in range(1, 9) else 1
     return EncodedImage(content, (width, height) if orientation in SIDEWAYS else (height, width), orientation)

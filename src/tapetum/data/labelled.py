@@ -1,9 +1,13 @@
 """Images with one class each, of whatever layout: CIFAR's binary files, ImageNet's and other folders, parquet, tar shards.
 
-DIR/data_batch_1.bin, DIR/train.bin      CIFAR-10, CIFAR-100
-DIR/train/CLASS/*, DIR/val/CLASS/*       as ImageNet has them
-DIR/CLASS/*                              a folder a class, of which every fifth image is of the part "val"
-*.parquet, *.tar                         as `tapetum.data.layouts` reads them
+DIR/data_batch_1.bin to ..._5.bin, test_batch.bin, batches.meta.txt     CIFAR-10, 3,073 bytes an image: class, then 1,024 red,
+                                                                        green and blue values
+DIR/train.bin, test.bin, fine_label_names.txt                           CIFAR-100: coarse class, fine class, and the same
+DIR/train/CLASS/*, DIR/val/CLASS/*                                      as ImageNet has them
+DIR/CLASS/*                                                             a folder a class; every fifth image is of "val"
+*.parquet, *.tar                                                        as `tapetum.data.layouts` reads them
+
+CIFAR (Krizhevsky 2009) is read in its binary version: the files of the python version are pickles.
 """
 
 from collections.abc import Sequence
@@ -14,14 +18,19 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from tapetum.core.errors import BadInput
-from tapetum.data.cifar import read_cifar10, read_cifar100
+from tapetum.core.reading import no_pipe
+from tapetum.data.entries import one_of
 from tapetum.data.files import opened_image
 from tapetum.data.layouts import listing
+from tapetum.data.listings import text_of
 
 Image = UInt8[np.ndarray, "h w 3"]
+Cifar = tuple[UInt8[np.ndarray, "n 32 32 3"], Int64[np.ndarray, " n"], tuple[str, ...]]
+"""Images, numbers of classes, names of classes."""
+_SIDE = 32
 
 
-class LabelledImages(Protocol):
+class ImageSequence(Protocol):
     """Images by number."""
 
     def __len__(self) -> int: ...
@@ -31,13 +40,13 @@ class LabelledImages(Protocol):
 
 def labelled_images(
     place: Path, split: str, most: int | None = None
-) -> tuple[LabelledImages, Int64[np.ndarray, " n"], Sequence[str]]:
+) -> tuple[ImageSequence, Int64[np.ndarray, " n"], Sequence[str]]:
     """Read images, the number of the class of each, and the names of the classes.
 
     Args:
         place: folder or file of one of the layouts above.
         split: "train" or "val", which of CIFAR is its test part.
-        most: so many at most, evenly chosen.
+        most: the greatest number of images, evenly chosen.
 
     Raises:
         BadInput: there is no such place, or it has no images with one class each.
@@ -85,3 +94,34 @@ class _Opened:
 
     def __getitem__(self, k: int, /) -> Image:
         return np.array(opened_image(self.files[int(self.which[k])], "RGB"))
+
+
+def read_cifar10(folder: Path, split: str) -> Cifar:
+    """Read train or test: images, numbers of classes, names. Raises BadInput for files that are missing or damaged."""
+    train = one_of(split, ("train", "test")) == "train"
+    files = [f"data_batch_{k}.bin" for k in range(1, 6)] if train else ["test_batch.bin"]
+    return _read_cifar(Path(folder), files, "batches.meta.txt", 1)
+
+
+def read_cifar100(folder: Path, split: str) -> Cifar:
+    """Read train or test with the 100 fine classes. Raises BadInput for files that are missing or damaged."""
+    return _read_cifar(Path(folder), [f"{one_of(split, ('train', 'test'))}.bin"], "fine_label_names.txt", 2)
+
+
+def _read_cifar(folder: Path, files: list[str], names: str, labels: int) -> Cifar:
+    classes = tuple(line.strip() for line in text_of(folder / names).splitlines() if line.strip())
+    length, rows = labels + 3 * _SIDE * _SIDE, []
+    for name in files:
+        file = folder / name
+        try:
+            data = np.fromfile(no_pipe(file), np.uint8)
+        except OSError as error:
+            raise BadInput(f"cannot read {file}: {error.strerror}; put the binary version of CIFAR there") from error
+        if not len(data) or len(data) % length:
+            raise BadInput(f"{file} has {len(data)} bytes, which is no number of images of {length} bytes; copy it again")
+        rows.append(data.reshape(-1, length))
+    whole = np.concatenate(rows)
+    truth = whole[:, labels - 1].astype(np.int64)
+    if truth.max() >= len(classes):
+        raise BadInput(f"{folder} has the class {truth.max()}, and {names} {len(classes)} names; copy it again")
+    return np.ascontiguousarray(whole[:, labels:].reshape(-1, 3, _SIDE, _SIDE).transpose(0, 2, 3, 1)), truth, classes

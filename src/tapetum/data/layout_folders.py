@@ -1,6 +1,15 @@
 """Layouts that are folders of files, and lists of them: classes, ImageNet, ModelNet40, VOC, AudioSet, Kinetics.
 
 `tapetum.data.layouts` says what they look like. Each function raises BadInput where a place does not look so.
+
+ImageNet may also lie as the archives of ILSVRC 2012 unpack: a tar a class to train on, validation images without folders.
+
+    DIR/train/n01440764.tar ...                  of ILSVRC2012_img_train.tar: n01440764_10026.JPEG and so on
+    DIR/val/ILSVRC2012_val_00000001.JPEG ...     of ILSVRC2012_img_val.tar
+    DIR/ILSVRC2012_devkit_t12/data/              of the devkit: meta.mat, the name of each class by its ILSVRC number, and
+                                                 ILSVRC2012_validation_ground_truth.txt, that number of each image, in order
+
+Classes have the numbers of their names in sorted order, as where each has a folder; the numbers of the devkit are others.
 """
 
 import csv
@@ -11,8 +20,8 @@ import numpy as np
 
 from tapetum.core.csv_text import separator_of
 from tapetum.core.errors import BadInput
+from tapetum.core.reading import no_pipe
 from tapetum.data.files import StoredFile, stored_file
-from tapetum.data.layout_ilsvrc import list_class_tars, list_flat_imagenet
 from tapetum.data.listings import Listing, Split, class_labels, records_of, text_of
 from tapetum.data.point_clouds import is_point_cloud_folder, list_point_clouds
 from tapetum.video.folders import IMAGES
@@ -22,22 +31,71 @@ VOC_CLASSES = (
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
 """Names of the classes of VOC, by number."""
+_ILSVRC_CLASSES = 1000
+"""The devkit's later numbers are of inner nodes."""
+_DEVKIT = Path("ILSVRC2012_devkit_t12") / "data"
+_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 _HELD_OUT = 5
 """Of a folder of classes without parts, each image of this number is held out."""
 _MEDIA = {".wav", ".flac", ".mp3", ".ogg", ".m4a", ".mp4", ".mkv", ".webm", ".avi"}
 
 
 def list_imagenet(place: Path, split: Split) -> Listing:
-    """List images in one folder a class, or as the archives of ILSVRC 2012 unpack (`layout_ilsvrc`)."""
+    """List images in one folder a class, or as the archives of ILSVRC 2012 unpack."""
     folder = place / split
     if split == "val" and any(folder.glob("*.JPEG")):
-        return list_flat_imagenet(place)
+        return _list_flat_imagenet(place)
     if any(folder.glob("*.tar")) and not any(path.is_dir() for path in folder.iterdir()):
-        return list_class_tars(folder)
+        return _list_class_tars(folder)
     names = _subfolders(folder, "one folder of images a class")
     rows = [(stored_file(path), k) for k, name in enumerate(names) for path in _files(folder / name, IMAGES)]
     files, labels = _columns(rows, folder, "images")
     return Listing({"image": files}, np.array(labels), names, "class")
+
+
+def _list_class_tars(folder: Path) -> Listing:
+    from tapetum.data.layout_parquet import ShardFiles
+    from tapetum.data.shards import Shards
+
+    shards = Shards(folder)
+    if shards.fields != ("jpeg",):
+        raise BadInput(f"the tars in {folder} hold {', '.join(shards.fields)}; wanted NAME.JPEG alone, a tar a class")
+    tars = [Path(str(shards.locate(k)[0])).stem for k in range(len(shards))]
+    names, labels = np.unique(tars, return_inverse=True)
+    files = ShardFiles(shards, "jpeg", np.arange(len(shards)))
+    return Listing({"image": files}, labels.astype(np.int64), tuple(map(str, names)), "class")
+
+
+def _list_flat_imagenet(place: Path) -> Listing:
+    images = sorted((place / "val").glob("*.JPEG"))
+    devkit = next((folder for folder in (place / _DEVKIT, place / "data", place) if (folder / _TRUTH).is_file()), None)
+    if devkit is None:
+        raise BadInput(f"{place / 'val'} has images and no folder for each class; put the devkit at {place / _DEVKIT}")
+    numbers = text_of(devkit / _TRUTH).split()
+    names = _read_class_names(devkit / "meta.mat")
+    if len(numbers) != len(images):
+        raise BadInput(f"{devkit / _TRUTH} has {len(numbers)} lines and {place / 'val'} {len(images)} images; get both again")
+    try:
+        classes = [names[int(number)] for number in numbers]
+    except (KeyError, ValueError) as error:
+        raise BadInput(f"{devkit / _TRUTH} has the class {error}, which meta.mat does not name; get both again") from None
+    known = tuple(sorted(names.values()))
+    labels = np.searchsorted(known, classes)
+    return Listing({"image": [stored_file(path) for path in images]}, labels.astype(np.int64), known, "class")
+
+
+def _read_class_names(file: Path) -> dict[int, str]:
+    """WordNet's name of each class by its number, from 1 on."""
+    from scipy.io import loadmat
+
+    try:
+        synsets = loadmat(no_pipe(file), squeeze_me=True)["synsets"]
+        names = {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in np.atleast_1d(synsets)}
+    except FileNotFoundError as error:
+        raise BadInput(f"there is no {file}; get the devkit of ILSVRC 2012") from error
+    except Exception as error:  # scipy raises whatever damage makes it stumble over
+        raise BadInput(f"{file} is no meta.mat of ILSVRC 2012 ({' '.join(str(error).split())[:80]}); get it again") from error
+    return {number: name for number, name in names.items() if number <= _ILSVRC_CLASSES}
 
 
 def list_classes(place: Path, split: Split) -> Listing:
@@ -70,7 +128,7 @@ def list_voc(place: Path, split: Split) -> Listing:
     file = place / "ImageSets" / "Segmentation" / f"{split}.txt"
     names = text_of(file).split()
     if not names:
-        raise BadInput(f"{file} names no images; copy it anew")
+        raise BadInput(f"{file} names no images; copy it again")
     images = [stored_file(place / "JPEGImages" / f"{name}.jpg") for name in names]
     masks = [stored_file(place / "SegmentationClass" / f"{name}.png") for name in names]
     return Listing({"image": images, "mask": masks}, None, VOC_CLASSES, "elements")
@@ -80,7 +138,7 @@ def list_audioset(place: Path, split: Split) -> Listing:
     """List recordings, or videos, with any number of labels each."""
     classes = records_of(place / "class_labels_indices.csv")
     if not classes or not {"mid", "display_name"} <= classes[0].keys():
-        raise BadInput(f"{place / 'class_labels_indices.csv'} lacks the columns mid and display_name; copy it anew")
+        raise BadInput(f"{place / 'class_labels_indices.csv'} lacks the columns mid and display_name; copy it again")
     number = {row["mid"]: k for k, row in enumerate(classes)}
     lists = ["balanced_train_segments.csv", "unbalanced_train_segments.csv"] if split == "train" else ["eval_segments.csv"]
     present = [place / name for name in lists if (place / name).is_file()]
@@ -92,7 +150,7 @@ def list_audioset(place: Path, split: Split) -> Listing:
         lines = [line for line in text_of(file).splitlines() if line.strip() and not line.startswith("#")]
         for row in csv.reader(lines, skipinitialspace=True, delimiter=separator_of("\n".join(lines[:1]))):
             if len(row) < 4:
-                raise BadInput(f"{file} has a line of {len(row)} columns; wanted YTID, start, end, labels: copy it anew")
+                raise BadInput(f"{file} has a line of {len(row)} columns; wanted YTID, start, end, labels: copy it again")
             truth = np.zeros(len(classes), np.float32)
             truth[[number[mid] for mid in row[3].split(",") if mid in number]] = 1
             if row[0] in at and truth.any():
@@ -110,7 +168,7 @@ def list_kinetics(place: Path, split: Split) -> Listing:
     file = place / f"{split}.csv"
     rows = records_of(file)
     if not rows or not {"label", "youtube_id"} <= rows[0].keys():
-        raise BadInput(f"{file} lacks the columns label and youtube_id; copy it anew")
+        raise BadInput(f"{file} lacks the columns label and youtube_id; copy it again")
     class_labels([row["label"] for row in rows], str(file))
     names = tuple(sorted({row["label"] for row in rows}))
     number, at = {name: k for k, name in enumerate(names)}, _by_video(place)

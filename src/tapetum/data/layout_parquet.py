@@ -1,14 +1,16 @@
 """The layouts `parquet`, tables as Hugging Face writes them, and `shards`, tar files as `tapetum data shards` writes them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tapetum.core.addresses import RemoteFile
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import parse_json
+from tapetum.core.remote_cache import RemoteCache
 from tapetum.core.tables import parquet_file, pyarrow_for
 from tapetum.data.fields import IMAGES, last
 from tapetum.data.files import Files, StoredFile, opened_image
@@ -43,14 +45,16 @@ def list_parquet(place: Path, split: Split) -> Listing:
     if "label" not in table.column_names:
         return Listing(columns, None, (), "nothing")
     labels = table.column("label").to_pylist()
-    if words:
-        labels, names = [words.index(label) for label in labels], words
-    else:
-        names = _classes_beside(files[0]) or numbered_classes(max(labels), files[0])
-    if min(labels) < 0 or max(labels) >= len(names):
-        raise BadInput(
-            f"{files[0]} has labels from {min(labels)} to {max(labels)}, and names for {len(names)}; mend one of them"
-        )
+    labels = [words.index(label) for label in labels] if words else labels
+    return _of_classes(columns, labels, words or _classes_beside(files[0]), files[0])
+
+
+def _of_classes(columns: Mapping[str, Files], labels: Sequence[int], names: tuple[str, ...], place: Path) -> Listing:
+    """Classes without names are numbered. Raises BadInput for labels that have no name."""
+    low, high = min(labels), max(labels)
+    names = names or numbered_classes(high, place)
+    if low < 0 or high >= len(names):
+        raise BadInput(f"{place} has classes from {low} to {high}, and names for {len(names)}; mend one of them")
     return Listing(columns, np.array(labels), names, "class")
 
 
@@ -60,7 +64,7 @@ def _read(files: list[Path], place: Path, split: Split) -> tuple[Any, tuple[str,
     try:
         table = arrow.concat_tables([parquet.read_table(parquet_file(file, _READING)) for file in files])
     except (arrow.ArrowException, OSError) as error:
-        raise BadInput(f"{files[0]} cannot be read as parquet ({str(error)[:100]}); copy it anew") from error
+        raise BadInput(f"{files[0]} cannot be read as parquet ({str(error)[:100]}); copy it again") from error
     if "label" in table.column_names:
         labels = class_labels(
             table.column("label").to_pylist(), str(files[0]) if len(files) == 1 else f"{files[0]} and those after it"
@@ -136,6 +140,25 @@ class ShardFiles:
         self.shards.read_ahead((int(self.rows[k]) for k in numbers), self.field)
 
 
+@dataclass(frozen=True)
+class RemoteFiles:
+    """Files at addresses, read when they are asked for."""
+
+    files: Sequence[RemoteFile]
+    cache: RemoteCache
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, k: int, /) -> StoredFile:
+        """Raises UnreachableAddress."""
+        return StoredFile(self.files[k].address, self.cache.read_whole(self.files[k]))
+
+    def read_ahead(self, numbers: Iterable[int]) -> None:
+        """Begin to read some files in the background."""
+        self.cache.read_ahead_whole(self.files[k] for k in numbers)
+
+
 def list_shards(place: Path, split: Split) -> Listing:
     """List images and recordings in tar files, with classes where there are some.
 
@@ -162,14 +185,9 @@ def list_shards(place: Path, split: Split) -> Listing:
     if "cls" not in there:
         return Listing(columns, None, (), "nothing")
     column = opened.column("cls")
-    labels = np.array([int(column[int(k)]) for k in rows])
+    labels = [int(column[int(k)]) for k in rows]
     try:
         names = tuple(map(str, parse_json(text_of(folder / "classes.json")))) if (folder / "classes.json").is_file() else ()
     except (ValueError, TypeError) as error:
-        raise BadInput(f"{folder / 'classes.json'} is no list of names; write it anew") from error
-    names = names or numbered_classes(int(labels.max()), folder)
-    if labels.min() < 0 or labels.max() >= len(names):
-        raise BadInput(
-            f"{folder} has classes from {labels.min()} to {labels.max()}, and names for {len(names)}; mend one of them"
-        )
-    return Listing(columns, labels, names, "class")
+        raise BadInput(f"{folder / 'classes.json'} is no list of names; write it again") from error
+    return _of_classes(columns, labels, names, folder)

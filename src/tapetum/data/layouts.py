@@ -1,7 +1,7 @@
 """Data sets in their official layouts: which files there are, and what is known of each. Any system may read them.
 
     imagenet    DIR/train/n01440764/*.JPEG and DIR/val/n01440764/*.JPEG: one folder a class (also any other such folders);
-                or as ILSVRC 2012 is unpacked (`tapetum.data.layout_ilsvrc`): DIR/train/n01440764.tar, DIR/val/*.JPEG
+                or as ILSVRC 2012 is unpacked (`tapetum.data.layout_folders`): DIR/train/n01440764.tar, DIR/val/*.JPEG
     classes     DIR/CLASS/*.jpg: one folder a class and no parts; every fifth image of a class is held out
     audioset    DIR/balanced_train_segments.csv (or unbalanced_) and eval_segments.csv, class_labels_indices.csv, and
                 recordings named by their video (--1yymn... .wav, or Y--1yymn....flac, or with _START_END) anywhere below DIR

@@ -152,7 +152,7 @@ def _write_rows(
 
 
 def _with_columns(metadata: Mapping[bytes, bytes] | None, described: Mapping[str, Any]) -> dict[bytes, bytes]:
-    """What is said of the columns in a parquet file, with those that are new."""
+    """The description of a parquet file's columns, with the new ones."""
     columns = dict(metadata or {})
     if _HUB in columns:
         try:

@@ -46,7 +46,7 @@ def text_of(path: Path) -> str:
         return read_text(path, encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no text"
-        raise BadInput(f"cannot read {path}: {reason}; copy it anew") from error
+        raise BadInput(f"cannot read {path}: {reason}; copy it again") from error
 
 
 def class_labels(values: Sequence[Any], where: str) -> list[int] | list[str]:
@@ -88,7 +88,7 @@ def records_of(path: Path) -> list[dict[str, str]]:
     try:
         return csv_records(text_of(path))
     except csv.Error as error:
-        raise BadInput(f"{path} is not a csv file ({error}); copy it anew") from error
+        raise BadInput(f"{path} is not a csv file ({error}); copy it again") from error
 
 
 def numbered_classes(largest: int, place: Path) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from tapetum.core.errors import BadInput
 from tapetum.data.files import Files, opened_image
-from tapetum.data.meshes import normalise_points, on_surface, read_off
+from tapetum.data.point_clouds import normalise_points, on_surface, read_off
 from tapetum.video import open_video
 from tapetum.video.sound import read_sound
 

@@ -1,17 +1,20 @@
-"""Records of questions, captions and referring expressions: one type each, whatever the data set.
+"""Records of questions, captions and referring expressions, one type each whatever the data set; and how readers are made.
 
-No image is opened here: a record names its files. Whoever opens them says which one is not there.
+A record names its files and opens none of them. A reader is a function from the entries of an official file to records, under
+`reader`, which names the file and the splits.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from jaxtyping import Bool
 
 from tapetum.core.errors import BadInput
+from tapetum.data.entries import JsonEntry, entries, first_of, one_of
 from tapetum.data.rle import segmentation_mask
 
 Key = str | int
@@ -41,7 +44,7 @@ class Question:
     right: int | None = None
     """Number of the right option."""
     context: str = ""
-    """What is told before the question."""
+    """Text that comes before the question."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,17 +75,71 @@ class ReferredObject:
         return segmentation_mask(self.segmentation, self.size)
 
 
-Record = TypeVar("Record", Question, CaptionedImage, ReferredObject)
+class Keyed(Protocol):
+    """A record with an official id."""
+
+    @property
+    def key(self) -> Key: ...
+
+
+Record = TypeVar("Record", bound=Keyed)
 
 
 def check_unique(records: Iterable[Record], where: object) -> list[Record]:
     """Check that the keys of records all differ; returns them. Raises BadInput where there are none, or a key comes twice."""
     unique = list(records)
     if not unique:
-        raise BadInput(f"{where} has nothing to read in that split; copy it anew, or choose another split")
+        raise BadInput(f"{where} has nothing to read in that split; copy it again, or choose another split")
     keys: set[Key] = set()
     for record in unique:
         if record.key in keys:
             raise BadInput(f"{where} has the id {record.key!r} twice; ids in a split must differ")
         keys.add(record.key)
     return unique
+
+
+@dataclass(frozen=True)
+class OfficialSplit:
+    """Where a reader reads."""
+
+    folder: Path
+    """Of the data set."""
+    split: str
+    file: Path
+    """Of the entries."""
+
+
+def reader(
+    splits: str, *files: str, read: Callable[[Path], Iterable[JsonEntry]] = entries, under: str = ""
+) -> Callable[[Callable[..., Iterable[Record]]], Callable[..., list[Record]]]:
+    """Make a reader of (folder, split) out of a function that turns the entries of a file, and their split, into records.
+
+    Args:
+        splits: the splits that there are, with spaces between them; the first is the default.
+        files: the file below the folder, {split} standing for the split; of several the first that is there.
+        read: reads the entries of the file.
+        under: the name of their list in a JSON object.
+
+    Other arguments of the function are the reader's too. The reader raises BadInput for another split, files that are missing
+    or damaged, a split without a record, and ids that come twice.
+    """
+    names = splits.split()
+
+    def decorate(function: Callable[..., Iterable[Record]]) -> Callable[..., list[Record]]:
+        @wraps(function)
+        def read_split(folder: str | Path, split: str = names[0], **more: Any) -> list[Record]:
+            one_of(split, names)
+            folder = Path(folder)
+            places = [file.format(split=split) for file in files]
+            file = folder / places[0] if len(places) == 1 else first_of(folder, places)
+            listed = entries(file, under) if under else read(file)
+            return check_unique(function(listed, OfficialSplit(folder, split, file), **more), file)
+
+        return read_split
+
+    return decorate
+
+
+def ask(entry: JsonEntry, *images: Path, key: str = "question_id", text: str = "question", **more: Any) -> Question:
+    """Make a question of an entry that has its id under `key` and its words under `text`; `more` are fields of `Question`."""
+    return Question(key=entry.key(key), images=images, question=entry.text(text), **more)

@@ -6,7 +6,7 @@
 
 What was copied is not copied again while the server says the same of it, so that a command that was stopped goes on where it
 was. Copies have a bound: a larger data set is refused, and of others the one that was used longest ago goes first. Images and
-shards that are read one by one need no copy (`tapetum.data.remote`, `tapetum.data.shards`).
+shards that are read one by one need no copy (`tapetum.data.layout_parquet`, `tapetum.data.shards`).
 
 `local_data` does it for the options of a command, or the recipe of a training; `local_place` for one path or address.
 """
@@ -34,13 +34,14 @@ from tapetum.core.addresses import (
     is_address,
     join_address,
     list_files,
+    make_room,
 )
 from tapetum.core.copies import EPISODES, copy_name, copy_root, using, with_addresses, write_address
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.files import whole_file
 from tapetum.core.limits import check_size
 from tapetum.core.reading import parse_json, read_bytes, read_json
-from tapetum.core.remote_cache import RemoteCache, RemoteStream, cache_of
+from tapetum.core.remote_cache import RemoteCache, cache_of, open_stream
 
 Options = TypeVar("Options")
 
@@ -89,7 +90,7 @@ def local_place(place: str | Path, cache: RemoteCache) -> Path:
     Beside a file of JSON lines lie the images that its lines name (image); what follows a LeRobot data set (#episode=3) follows
     the path of its copy. Of `cache` its limit is taken. Processes of one machine may call it together: one copies, and the
     others wait. Raises BadInput where there is nothing, for more bytes than the cache may have, and for names that would lie
-    outside of the folder; Unreachable where a file cannot be read.
+    outside of the folder; UnreachableAddress where a file cannot be read.
     """
     if not isinstance(place, str) or not is_address(place):
         return Path(place)
@@ -168,7 +169,7 @@ def _copy_missing(address: str, files: Mapping[str, RemoteFile], root: Path, lim
             f"{address} has {size / 1e9:,.3g} GB and is copied to this machine, and --cache-gb allows {limit / 1e9:,.3g}; "
             "give more, or copy it yourself"
         )
-    _make_room(root, limit - size)
+    make_room(root, limit - size, _is_used)
 
     def copy(name: str, most: int = 0) -> None:
         _copy(files[name], root / name, most)
@@ -189,7 +190,7 @@ def _copy_missing(address: str, files: Mapping[str, RemoteFile], root: Path, lim
 
 
 def _copy(file: RemoteFile, path: Path, most: int) -> None:
-    """Copy a file; one of unknown size as long as it has at most so many bytes."""
+    """Copy a file; one of unknown size up to `most` bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path, own=True) as temporary:
         if file.size is None:
@@ -197,7 +198,7 @@ def _copy(file: RemoteFile, path: Path, most: int) -> None:
             return
         with temporary.open("wb") as out:
             check_size(file.address, file.size, file.size, path.parent, LIMITS)
-            shutil.copyfileobj(RemoteStream(file).buffered(), out, _PIECE)
+            shutil.copyfileobj(open_stream(file), out, _PIECE)
 
 
 def _record(root: Path) -> dict[str, Any]:
@@ -225,16 +226,6 @@ def _locked(root: Path) -> Iterator[None]:
             fcntl.flock(_used[root], fcntl.LOCK_SH)
         os.utime(root)
         yield
-
-
-def _make_room(root: Path, room: int) -> None:
-    """Remove the copies that were used longest ago, and that no process uses, until the others have `room` bytes at most."""
-    with suppress(OSError):  # another process makes room too
-        others = sorted((each for each in root.parent.iterdir() if each != root), key=lambda each: -each.stat().st_mtime)
-        for each in others:
-            room -= sum(file.stat().st_size for file in each.rglob("*") if file.is_file())
-            if room < 0 and not _is_used(each):
-                shutil.rmtree(each, ignore_errors=True)
 
 
 def _is_used(root: Path) -> bool:

@@ -101,7 +101,7 @@ def segmentation_mask(
     if isinstance(segmentation, Mapping):
         mask = decode_mask(segmentation)
         if mask.shape != tuple(size):
-            raise BadInput(f"a mask has the size {mask.shape} in an image of {tuple(size)}; copy the file anew")
+            raise BadInput(f"a mask has the size {mask.shape} in an image of {tuple(size)}; copy the file again")
         return mask
     mask = np.zeros(size, bool)
     for polygon in segmentation:
@@ -115,7 +115,7 @@ def _points(polygon: Sequence[float]) -> np.ndarray:
     except (TypeError, ValueError):
         flat = np.zeros(0)
     if flat.ndim != 1 or len(flat) < 6 or len(flat) % 2 or not (np.abs(flat) < _FARTHEST).all():
-        raise BadInput(f"a polygon is {str(polygon)[:60]}; wanted x, y of three points or more: copy the file anew")
+        raise BadInput(f"a polygon is {str(polygon)[:60]}; wanted x, y of three points or more: copy the file again")
     return flat.reshape(-1, 2)
 
 

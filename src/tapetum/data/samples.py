@@ -72,14 +72,14 @@ _WHOLE = 1 << 32
 """Shares are whole numbers out of this, so that any sample can be counted up to without an error of rounding."""
 
 
-class Mixture:
+class WeightedShuffle:
     """An endless order over several finite collections by weights, numbered through: each has its own shuffled epochs.
 
     Nothing is stored. Before block b of B = 4096 samples, a collection of the share w has had floor(b B w) samples, and that of
     the largest share all others; a keyed permutation mixes those within the block. So at the end of any block each share is
     right within one sample for each collection, and a collection has shown none of its samples two times more than another.
 
-    >>> order = Mixture([3, 100], [0.5, 0.5], seed=0)
+    >>> order = WeightedShuffle([3, 100], [0.5, 0.5], seed=0)
     >>> places = [order(n) for n in range(4096)]
     >>> sum(place < 3 for place in places), len({place for place in places if place >= 3})
     (2048, 100)

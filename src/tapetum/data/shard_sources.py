@@ -151,7 +151,7 @@ class ParquetSamples:
                 for batch in self._opened(file).iter_batches(batch_size=64):
                     yield from batch.to_pylist()
             except self._errors as error:
-                raise BadInput(f"{file} is damaged ({' '.join(str(error).split())}); copy it anew") from error
+                raise BadInput(f"{file} is damaged ({' '.join(str(error).split())}); copy it again") from error
 
     def _opened(self, file: Path) -> Any:
         try:

@@ -53,7 +53,7 @@ class Shards:
             cache: for parts of tars at addresses.
 
         Raises BadInput for files that are missing, damaged, compressed or no tars, without samples or with unequal fields, and
-        Unreachable for addresses that cannot be read.
+        UnreachableAddress for addresses that cannot be read.
         """
         self.tars = find_tars(source)
         self._cache = cache or RemoteCache()
@@ -114,9 +114,9 @@ class Shards:
         places = ((self.locate(k)[0], *map(int, self._places[:, k, column])) for k in numbers)
         self._cache.read_ahead((tar, offset, size) for tar, offset, size in places if isinstance(tar, RemoteFile))
 
-    def column(self, field: str) -> "Column":
+    def column(self, field: str) -> "ShardColumn":
         """Open one field of all samples, without reading the others."""
-        return Column(self, field)
+        return ShardColumn(self, field)
 
     def _read(self, k: int, column: int) -> bytes:
         tar, key = self.locate(k)
@@ -133,17 +133,17 @@ class Shards:
         except OSError as error:
             raise BadInput(f"cannot read {tar} ({error.strerror}); make it readable and run again") from error
         if len(data) < size:
-            raise BadInput(f"{tar}: {key}.{self.fields[column]} is cut off; the file has changed since: copy it anew")
+            raise BadInput(f"{tar}: {key}.{self.fields[column]} is cut off; the file has changed since: copy it again")
         return data
 
 
-class Column:
+class ShardColumn:
     """One field of all samples, as a sequence of arrays of one shape, or of numbers, that are read when they are asked for."""
 
     def __init__(self, shards: Shards, field: str):
         if field not in shards.fields:
             raise BadInput(f"there is no field {field!r}; there are {', '.join(shards.fields)}")
-        self._shards, self._number, self._name = shards, shards.fields.index(field), field
+        self._shards, self._name = shards, field
         self.shape = (len(shards), *self._value(0).shape)
         """Number of samples, and the shape of each."""
 
@@ -161,7 +161,7 @@ class Column:
     def _value(self, k: int) -> np.ndarray:
         tar, key = self._shards.locate(k)
         where = f"{tar}: {key}.{self._name}"
-        value = decode(self._name, self._shards._read(k, self._number), where)
+        value = decode(self._name, self._shards.read_field(k, self._name), where)
         value = np.asarray(value.samples if isinstance(value, Sound) else value)
         if value.dtype.kind not in "biufc":
             raise BadInput(f"{where} is no array or number; choose a field of images, sounds, arrays or classes")
@@ -195,8 +195,8 @@ def write_shards(
     """Write `folder`/`name`-000000.tar and so on, each with its index, and return their paths.
 
     A sample has its key as `__key__`, and bytes, or a value that `tapetum.data.fields` can store, for each ending. A shard is
-    full with so many samples, or once it has so many bytes of fields. The same samples give the same bytes. Each shard is there
-    whole or not at all. Raises BadInput where `folder` holds anything, and for samples that could not be read back.
+    full at `samples_per_shard` samples or `bytes_per_shard` bytes of fields. The same samples give the same bytes. Each shard
+    is there whole or not at all. Raises BadInput where `folder` holds anything, and for samples that could not be read back.
     """
     if samples_per_shard < 1 or bytes_per_shard < 1:
         raise BadInput(f"a shard of {samples_per_shard} samples or {bytes_per_shard} bytes; both must be 1 or more")

@@ -1,7 +1,7 @@
 """Index of a tar file: offsets of its members, so that any of them can be read without the others.
 
 The headers are read once. What they say is kept beside the tar as NAME.tar.index, or where that place cannot be written in
-$XDG_CACHE_HOME/tapetum/shards (~/.cache by default), and is made anew when size or time of the tar have changed. Any number of
+$XDG_CACHE_HOME/tapetum/shards (~/.cache by default), and is made again when size or time of the tar have changed. Any number of
 processes may make it at once: each writes a whole file, and all write the same. Of a tar at an address, the index beside it is
 taken where the headers of its first and last member are where it says; without one, the tar is read once from end to end.
 
@@ -18,16 +18,16 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 from jaxtyping import Int64
 
 from tapetum.core.addresses import RemoteFile
 from tapetum.core.errors import BadInput
-from tapetum.core.files import whole_file
+from tapetum.core.files import cache_folder, whole_file
 from tapetum.core.reading import open_file, read_bytes
-from tapetum.core.remote_cache import RemoteCache, RemoteStream
+from tapetum.core.remote_cache import RemoteCache, open_stream
 
 _FORMAT = 1
 _MAX_ENDINGS = 256
@@ -70,7 +70,10 @@ def index_of(tar: Path) -> TarIndex:
     except OSError as error:
         raise BadInput(f"cannot read {tar} ({error.strerror}); give a tar file that is there") from error
     stamp = np.array([_FORMAT, state.st_size, state.st_mtime_ns])
-    places = [tar.with_name(f"{tar.name}.index"), _cache() / f"{hashlib.sha256(os.fsencode(tar.absolute())).hexdigest()}.index"]
+    places = [
+        tar.with_name(f"{tar.name}.index"),
+        cache_folder("shards") / f"{hashlib.sha256(os.fsencode(tar.absolute())).hexdigest()}.index",
+    ]
     for place in places:
         kept = _kept(place, stamp)
         if kept is not None:
@@ -85,16 +88,16 @@ def index_of(tar: Path) -> TarIndex:
 def remote_index_of(tar: RemoteFile, beside: RemoteFile | None, cache: RemoteCache) -> TarIndex:
     """Read the index of a tar at an address, of which the size is known; `beside` is the file NAME.tar.index, if there is one.
 
-    Raises BadInput as `index_of`, and Unreachable.
+    Raises BadInput as `index_of`, and UnreachableAddress.
     """
     stamp = np.array([_FORMAT, tar.size or 0, 0])
-    place = _cache() / f"{hashlib.sha256(f'{tar.address} {tar.mark}'.encode()).hexdigest()}.index"
+    place = cache_folder("shards") / f"{hashlib.sha256(f'{tar.address} {tar.mark}'.encode()).hexdigest()}.index"
     index = _kept(place, stamp) if tar.mark else None
     if index is None and beside is not None:
         index = _unpacked(cache.read_whole(beside), stamp, parts=2)
         index = index if index is not None and _fits(index, tar, cache) else None
     if index is None:
-        index = _scan(str(tar), tar.size or 0, RemoteStream(tar).buffered())
+        index = _scan(str(tar), tar.size or 0, open_stream(tar))
     if tar.mark:
         _wrote(place, _packed(stamp, index))
     return index
@@ -127,10 +130,6 @@ def _wrote(place: Path, packed: bytes) -> bool:
     return True
 
 
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tapetum" / "shards"
-
-
 def _packed(stamp: np.ndarray, index: TarIndex) -> bytes:
     """Five arrays as npy, one after the other, under their SHA-256."""
     file = io.BytesIO()
@@ -160,7 +159,7 @@ def _unpacked(content: bytes, stamp: np.ndarray, parts: int = 3) -> TarIndex | N
     return TarIndex(keys, tuple(map(str, fields)), offsets, sizes) if same else None
 
 
-def _scan(path: str, size: int, file: BinaryIO) -> TarIndex:
+def _scan(path: str, size: int, file: IO[bytes]) -> TarIndex:
     keys: list[str] = []
     rows: list[dict[str, tuple[int, int]]] = []
     known: set[str] = set()
@@ -176,7 +175,7 @@ def _scan(path: str, size: int, file: BinaryIO) -> TarIndex:
                     f"{path}: members of {key!r} lie apart; they must lie side by side: write the tar sorted by name"
                 )
             if "\0" in name:
-                raise BadInput(f"{path}: the name {name!r} has a zero byte; write the tar anew without it")
+                raise BadInput(f"{path}: the name {name!r} has a zero byte; write the tar again without it")
             known.add(key)
             keys.append(key)
             rows.append({})
@@ -197,7 +196,7 @@ def _scan(path: str, size: int, file: BinaryIO) -> TarIndex:
     return TarIndex(packed, tuple(fields), places[0], places[1])
 
 
-def _members(path: str, size: int, file: BinaryIO) -> Iterator[tuple[str, int, int]]:
+def _members(path: str, size: int, file: IO[bytes]) -> Iterator[tuple[str, int, int]]:
     """Name, first byte and length of every regular file."""
     start = file.read(8)
     packing = next((name for magic, name in _COMPRESSED.items() if start.startswith(magic)), None)
@@ -233,7 +232,7 @@ def _next(tar: tarfile.TarFile, path: str) -> tarfile.TarInfo | None:
     return member
 
 
-def _check_end(file: BinaryIO, path: str, end: int) -> None:
+def _check_end(file: IO[bytes], path: str, end: int) -> None:
     """After the last member come zeros alone; tarfile stops silently at anything that is no header."""
     file.seek(end)
     block = file.read(tarfile.BLOCKSIZE)
@@ -247,8 +246,8 @@ def _check_end(file: BinaryIO, path: str, end: int) -> None:
 
 
 def _cut_off(path: str, detail: str) -> BadInput:
-    return BadInput(f"{path} is cut off ({detail}); copy or write it anew")
+    return BadInput(f"{path} is cut off ({detail}); copy or write it again")
 
 
 def _damaged(path: str, place: int) -> BadInput:
-    return BadInput(f"{path} is damaged: there is no header at byte {place}; copy or write it anew")
+    return BadInput(f"{path} is damaged: there is no header at byte {place}; copy or write it again")

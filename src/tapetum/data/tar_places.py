@@ -21,7 +21,7 @@ _THREADS = 16
 
 
 def read_indexes(tars: Sequence[Path | RemoteFile], cache: RemoteCache) -> list[TarIndex]:
-    """Read the index of each tar, those at addresses some at a time. Raises BadInput and Unreachable as `remote_index_of`."""
+    """Read the index of each tar, those at addresses some at a time. Raises as `remote_index_of`."""
     remote = [tar for tar in tars if isinstance(tar, RemoteFile)]
     indexes = iter(_together(lambda tar: remote_index_of(tar, describe(f"{tar}.index"), cache), remote))
     return [next(indexes) if isinstance(tar, RemoteFile) else index_of(tar) for tar in tars]

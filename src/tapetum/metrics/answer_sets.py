@@ -4,8 +4,6 @@
     rsvqa_scores      RSVQA (arXiv 2003.07333): the mean over kinds of question, each kind alike
     pope_scores       POPE (arXiv 2305.10355): yes or no, with F1 of yes and the share of answers that are either
     mmvp_scores       MMVP (arXiv 2401.06209): a pair of questions is right where both are
-    science_scores    ScienceQA, with the share of answers that say no letter
-    count_scores      TallyQA (arXiv 1810.12440), CountBenchQA: number words are digits; also the mean by true count
 
 Differs from PaliGemma's evaluation: F1 of POPE is added; its mean of RSVQA without numbers, of which it logs two under one
 name, is `rsvqa_scores` with `kinds` of one's choice.
@@ -16,7 +14,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from tapetum.core.errors import BadInput, check_several
-from tapetum.metrics.answers import any_match, count_of, exact_match, option_letter
+from tapetum.metrics.answers import any_match, exact_match
 from tapetum.metrics.pairing import paired, text
 
 Key = TypeVar("Key", bound=Hashable)
@@ -154,33 +152,6 @@ def mmvp_scores(
         if len(scores_of_pair) != 2:
             raise BadInput(f"the pair {pair!r} has {len(scores_of_pair)} questions; give two")
     return _means({pair: float(all(value == 1 for value in scores_of_pair)) for pair, scores_of_pair in members.items()}, None)
-
-
-def science_scores(predictions: Mapping[Key, str], targets: Mapping[Key, str]) -> tuple[AnswerScores, float]:
-    """Score answers "The answer is B." against such truths; also the share of answers that say no letter, which are wrong.
-
-    Raises BadInput for a truth that says none, and as `answer_scores`.
-    """
-    for key, target in targets.items():
-        if option_letter(text(target, key)) is None:
-            raise BadInput(f"the right answer of {key!r} is {target!r}; it must begin as 'The answer is B.'")
-    result = answer_scores(predictions, targets, lambda answer, target: float(option_letter(answer) == option_letter(target)))
-    return result, sum(option_letter(answer) is None for answer in predictions.values()) / result.count
-
-
-def count_scores(
-    predictions: Mapping[Key, str], targets: Mapping[Key, str], kinds: Mapping[Key, str] | None = None
-) -> tuple[AnswerScores, dict[str, float]]:
-    """Score counts, number words being digits; also the mean for each true count. `kinds`: TallyQA's simple and complex.
-
-    Raises BadInput as `answer_scores`.
-
-    >>> count_scores({1: "two", 2: "3"}, {1: "2", 2: "4"})[1]
-    {'2': 1.0, '4': 0.0}
-    """
-    result = answer_scores(predictions, targets, lambda answer, target: float(count_of(answer) == count_of(target)), kinds)
-    by_count = _means(dict(result.scores), {key: count_of(target) for key, target in targets.items()}).by_kind
-    return result, dict(by_count)
 
 
 def _means(scores: dict, kinds: Mapping | None) -> AnswerScores:

@@ -111,8 +111,8 @@ def exact_match(answer: str, reference: str, lower: bool = False) -> float:
     return float(answer.lower() == reference.lower() if lower else answer == reference)
 
 
-def anls(answer: str, references: Sequence[str], threshold: float = 0.5) -> float:
-    """Score 1 less the edit distance as a share of the longer text, 0 from `threshold` on; the best reference counts.
+def anls(answer: str, references: Sequence[str]) -> float:
+    """Score 1 less the edit distance as a share of the longer text, 0 from a half on; the best reference counts.
 
     An empty reference is matched by an empty answer alone. Raises BadInput without references.
 
@@ -120,21 +120,22 @@ def anls(answer: str, references: Sequence[str], threshold: float = 0.5) -> floa
     (0.8, 0.0)
     """
     _some(references)
-    return max(_similarity(answer.lower(), r.lower(), threshold) for r in references)
+    return max(_similarity(answer.lower(), r.lower()) for r in references)
 
 
-def relaxed_match(answer: str, reference: str, tolerance: float = 0.05, lower: bool = True) -> float:
-    """Score 1 where both are numbers (5% is 0.05) that differ by at most a share of the right one, or where texts are the same.
+def relaxed_match(answer: str, reference: str) -> float:
+    """Score 1 where both are numbers (5% is 0.05) that differ by at most 5% of the right one, or texts that are the same but
+    for their case.
 
     A right number of 0 has to be met to the letter.
 
     >>> relaxed_match("104", "100"), relaxed_match("5%", "5"), relaxed_match("0.0", "0"), relaxed_match("Blue", "blue")
     (1.0, 0.0, 0.0, 1.0)
     """
-    answer, reference = (answer.lower(), reference.lower()) if lower else (answer, reference)
+    answer, reference = answer.lower(), reference.lower()
     predicted, expected = _number(answer), _number(reference)
     if predicted is not None and expected:
-        return float(abs(predicted - expected) / abs(expected) <= tolerance)
+        return float(abs(predicted - expected) / abs(expected) <= 0.05)
     return float(answer == reference)
 
 
@@ -172,11 +173,11 @@ def _matches(answer: str, references: Sequence[str], lower: bool) -> int:
     return sum(exact_match(answer, r, lower) == 1 for r in references)
 
 
-def _similarity(answer: str, reference: str, threshold: float) -> float:
+def _similarity(answer: str, reference: str) -> float:
     if not reference:
         return float(not answer)
     distance = levenshtein(answer, reference) / max(len(answer), len(reference))
-    return 1 - distance if distance < threshold else 0.0
+    return 1 - distance if distance < 0.5 else 0.0
 
 
 def _number(text: str) -> float | None:

@@ -1,10 +1,8 @@
-"""Overlaps of boxes, and the accuracy of boxes of referring expressions (RefCOCO, arXiv 1608.00272).
+"""Overlaps of boxes.
 
 Boxes are x1, y1, x2, y2 in any unit, raster pixels as a rule: a box from 0 to 2 is 2 wide. Two boxes that are empty both have
 overlap 0.
 """
-
-from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Num
@@ -38,23 +36,6 @@ def paired_box_iou(a: Num[np.ndarray, "n 4"], b: Num[np.ndarray, "n 4"]) -> Floa
     return np.divide(common, union, out=np.zeros_like(common), where=union > 0)
 
 
-def box_accuracy(overlaps: Sequence[float], thresholds: Sequence[float] = (0.5, 0.75)) -> dict[float, float]:
-    """Compute the share of expressions whose box overlaps the right one by a threshold or more, for each threshold.
-
-    An expression without a box has overlap 0 and counts. Raises BadInput where there is none, and for overlaps beyond 0..1.
-
-    >>> box_accuracy([0.5, 0.0, 0.8, 0.9])
-    {0.5: 0.75, 0.75: 0.5}
-    """
-    checked = checked_overlaps(overlaps)
-    return {float(threshold): float((checked >= threshold).mean()) for threshold in thresholds}
-
-
-def mean_overlap(overlaps: Sequence[float]) -> float:
-    """Compute the mean over expressions (RefCOCO's mIoU, of masks or boxes). Raises BadInput as `box_accuracy`."""
-    return float(checked_overlaps(overlaps).mean())
-
-
 def areas(boxes: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, " n"]:
     """Compute areas (n,)."""
     return np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
@@ -74,14 +55,4 @@ def checked_boxes(boxes: Num[np.ndarray, "n 4"], name: str) -> Float[np.ndarray,
         raise BadInput(f"{name} have shape {checked.shape}; give (n, 4)")
     if (checked[:, :2] > checked[:, 2:]).any():
         raise BadInput(f"{name} have a corner left of or above the first one; give x1, y1, x2, y2")
-    return checked
-
-
-def checked_overlaps(overlaps: Sequence[float]) -> Float[np.ndarray, " n"]:
-    """Check overlaps and convert them to float64 (n,). Raises BadInput where there is none, or one leaves 0..1."""
-    checked = finite_array(overlaps, "overlaps", 1)
-    if not len(checked):
-        raise BadInput("there are no overlaps; give that of one expression or more")
-    if checked.min() < 0 or checked.max() > 1 + 1e-9:
-        raise BadInput(f"overlaps lie in {checked.min():g}..{checked.max():g}; they must lie in 0..1")
     return checked

@@ -23,6 +23,7 @@ from scipy.ndimage import distance_transform_edt
 
 from tapetum.core.errors import BadInput
 from tapetum.metrics.masks import mask_iou
+from tapetum.metrics.pairing import paired
 
 TOLERANCE = 0.008
 
@@ -96,21 +97,15 @@ def davis_scores(
     An object without a prediction counts as not found. Raises BadInput where there is no object, for predictions of objects
     that the truth has not, and for shapes that don't fit.
     """
-    if not targets:
-        raise BadInput("there are no objects to score; give the true masks of one or more")
-    unknown = [key for key in predictions if key not in targets]
-    if unknown:
-        raise BadInput(f"object {unknown[0]!r} of the predictions is not in the truth; number objects as the truth does")
     objects = {}
-    for key, target in targets.items():
+    for key, masks, target in paired(predictions, targets, missing=np.zeros(0, bool)):
         target = np.asarray(target, bool)
-        masks = np.asarray(predictions[key], bool) if key in predictions else np.zeros_like(target)
+        masks = np.asarray(masks, bool) if key in predictions else np.zeros_like(target)
         if masks.shape != target.shape or target.ndim != 3:
             raise BadInput(f"masks of {key!r} have shapes {masks.shape} and {target.shape}; give two of one shape (t, h, w)")
         f = np.array([boundary_f(a, b) for a, b in zip(masks, target, strict=True)])
         objects[key] = over_frames(mask_iou(masks, target)), over_frames(f)
-    j, f = ([pair[k] for pair in objects.values()] for k in (0, 1))
-    return DavisScores(j=_mean(j), f=_mean(f), objects=objects)
+    return _scores(objects)
 
 
 def joined(parts: Sequence[DavisScores]) -> DavisScores:
@@ -118,13 +113,16 @@ def joined(parts: Sequence[DavisScores]) -> DavisScores:
     objects = {key: pair for part in parts for key, pair in part.objects.items()}
     if not objects:
         raise BadInput("there are no scores to put together; score a video or more")
-    j, f = ([pair[k] for pair in objects.values()] for k in (0, 1))
-    return DavisScores(j=_mean(j), f=_mean(f), objects=objects)
+    return _scores(objects)
 
 
 def _near(mask: Bool[np.ndarray, "h w"], reach: float) -> Bool[np.ndarray, "h w"]:
     return distance_transform_edt(~mask) <= reach  # type: ignore[operator]
 
 
-def _mean(parts: list[OverFrames]) -> OverFrames:
-    return OverFrames(**{name: float(np.mean([getattr(p, name) for p in parts])) for name in ("mean", "recall", "decay")})
+def _scores(objects: Mapping[Hashable, tuple[OverFrames, OverFrames]]) -> DavisScores:
+    def mean(which: int) -> OverFrames:
+        parts = [pair[which] for pair in objects.values()]
+        return OverFrames(**{name: float(np.mean([getattr(p, name) for p in parts])) for name in ("mean", "recall", "decay")})
+
+    return DavisScores(j=mean(0), f=mean(1), objects=objects)

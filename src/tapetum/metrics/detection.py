@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float
 
 from tapetum.core.errors import BadInput
 from tapetum.metrics.boxes import areas, checked_boxes, intersections
-from tapetum.metrics.pairing import finite_array
+from tapetum.metrics.pairing import finite_array, paired
 from tapetum.types import Boxes
 
 OVERLAPS = np.linspace(0.5, 0.95, 10)
@@ -79,16 +79,11 @@ def detection_scores(predictions: Mapping[Hashable, Boxes], targets: Mapping[Has
 
     Raises BadInput where there are no images, and for predictions of images that the truth has not.
     """
-    if not targets:
-        raise BadInput("there are no images to score boxes in; give the true boxes of one or more")
-    unknown = [key for key in predictions if key not in targets]
-    if unknown:
-        raise BadInput(f"boxes are of image {unknown[0]!r}, which is not in the truth; score against the split they are of")
+    pairs = paired(predictions, targets, missing=Boxes(xyxy=np.zeros((0, 4))))
     labels = sorted({label for target in targets.values() for label in target.labels})
     by_label: dict[str, list[_Image]] = {label: [] for label in labels}
-    for key, target in targets.items():
-        boxes = predictions.get(key)
-        for label in {*target.labels, *(() if boxes is None else boxes.labels)} & by_label.keys():
+    for _, boxes, target in pairs:
+        for label in {*target.labels, *boxes.labels} & by_label.keys():
             by_label[label].append(_select_label(boxes, target, label))
     shape = len(OVERLAPS), len(labels), len(SIZES)
     precision, recall = np.full(shape, np.nan), np.full((*shape, len(MOST)), np.nan)
@@ -126,13 +121,13 @@ class _Image:
     crowd: Bool[np.ndarray, " g"]
 
 
-def _select_label(boxes: Boxes | None, target: TrueBoxes, label: str) -> _Image:
+def _select_label(boxes: Boxes, target: TrueBoxes, label: str) -> _Image:
     mine = np.array([name == label for name in target.labels], bool)
     true, crowd = target.xyxy[mine], np.asarray(target.crowd)[mine]
-    rows = [] if boxes is None else [k for k, name in enumerate(boxes.labels) if name == label]
-    scores = np.asarray(boxes.scores, np.float64)[rows] if boxes is not None else np.zeros(0)
+    rows = [k for k, name in enumerate(boxes.labels) if name == label]
+    scores = np.asarray(boxes.scores, np.float64)[rows]
     order = np.argsort(-scores, kind="stable")[: MOST[-1]]
-    xyxy = boxes.xyxy[rows][order].astype(np.float64) if boxes is not None else np.zeros((0, 4))
+    xyxy = boxes.xyxy[rows][order].astype(np.float64)
     common, area = intersections(xyxy, true), areas(xyxy)
     whole = np.where(crowd, area[:, None], area[:, None] + areas(true) - common)
     overlap = np.divide(common, whole, out=np.zeros_like(common), where=whole > 0)

@@ -24,7 +24,7 @@ from jaxtyping import Bool, Float, Int, Num
 from scipy.optimize import linear_sum_assignment
 
 from tapetum.core.errors import BadInput
-from tapetum.metrics.boxes import box_iou, paired_box_iou
+from tapetum.metrics.boxes import paired_box_iou
 
 ALPHAS = np.arange(0.05, 0.99, 0.05)
 _EPS = np.finfo(np.float64).eps
@@ -70,8 +70,8 @@ def hota(frames: Sequence[Frame]) -> HotaScores:
 def box_hota(targets: Tracks, predictions: Tracks) -> HotaScores:
     """Score tracks of boxes, by id the rising numbers of their frames and the box x1, y1, x2, y2 in each.
 
-    It is `hota` of `box_frames`, without a loop over frames: those count in which a true track has a box. Raises BadInput as
-    `box_frames`.
+    Frames count in which a true track has a box. Raises BadInput for a track of other numbers of frames and boxes, or whose
+    frames don't rise, and as `paired_box_iou`.
     """
     at = np.unique(
         np.concatenate([np.asarray(numbers, np.int64) for numbers, _ in targets.values()] or [np.zeros(0, np.int64)])
@@ -83,41 +83,6 @@ def box_hota(targets: Tracks, predictions: Tracks) -> HotaScores:
     pairs = (np.broadcast_to(boxes, shape).reshape(-1, 4) for boxes in (true[:, None], predicted[None]))
     similar = paired_box_iou(*pairs).reshape(shape[:3]) * (present_true[:, None] & present_predicted[None])
     return _score_similarities(np.ascontiguousarray(similar.transpose(2, 0, 1)), present_true.T, present_predicted.T)
-
-
-def box_frames(
-    targets: Mapping[Hashable, tuple[Sequence[int], Num[np.ndarray, "f 4"]]],
-    predictions: Mapping[Hashable, tuple[Sequence[int], Num[np.ndarray, "f 4"]]],
-    frames: Sequence[int] | None = None,
-) -> list[Frame]:
-    """Arrange tracks of boxes as frames for `hota`: by id, the numbers of the frames and the box x1, y1, x2, y2 in each.
-
-    `frames` are those that count; where None, those in which a true track has a box. Predicted boxes in other frames are left
-    out. Raises BadInput for a track of other numbers of frames and boxes, or a frame that comes twice in it, and as `box_iou`.
-    """
-    true, predicted = _by_frame(targets, "true"), _by_frame(predictions, "predicted")
-    return [
-        (list(true.get(f, {})), list(predicted.get(f, {})), _compute_similarity(true.get(f, {}), predicted.get(f, {})))
-        for f in (sorted(true) if frames is None else frames)
-    ]
-
-
-def _compute_similarity(
-    true: Mapping[Hashable, np.ndarray], predicted: Mapping[Hashable, np.ndarray]
-) -> Float[np.ndarray, "i j"]:
-    return box_iou(np.array(list(true.values())), np.array(list(predicted.values())))
-
-
-def _by_frame(tracks: Mapping[Hashable, tuple[Sequence[int], np.ndarray]], what: str) -> dict[int, dict[Hashable, np.ndarray]]:
-    frames: dict[int, dict[Hashable, np.ndarray]] = {}
-    for key, (numbers, boxes) in tracks.items():
-        if len(numbers) != len(boxes) or len(set(map(int, numbers))) != len(numbers):
-            raise BadInput(
-                f"the {what} track {key!r} has {len(boxes)} boxes and frames {list(numbers)[:5]}; give each frame once"
-            )
-        for number, box in zip(numbers, boxes, strict=True):
-            frames.setdefault(int(number), {})[key] = np.asarray(box, np.float64)
-    return frames
 
 
 def _align_tracks(

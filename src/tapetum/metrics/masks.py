@@ -31,17 +31,6 @@ def mask_iou(a: Bool[np.ndarray, "... h w"], b: Bool[np.ndarray, "... h w"]) -> 
     return np.where(union > 0, common / np.maximum(union, 1), 1.0)
 
 
-def mask_iou_matrix(a: Bool[np.ndarray, "n h w"], b: Bool[np.ndarray, "m h w"]) -> Float[np.ndarray, "n m"]:
-    """Compute intersection over union of each mask of one list with each of another. Raises BadInput as `mask_iou`."""
-    a, b = _as_bool(a), _as_bool(b)
-    if a.ndim != 3 or b.ndim != 3 or a.shape[1:] != b.shape[1:]:
-        raise BadInput(f"masks have shapes {a.shape} and {b.shape}; give (n, h, w) and (m, h, w) of one size")
-    flat, other = a.reshape(len(a), -1).astype(np.float64), b.reshape(len(b), -1).astype(np.float64)
-    common = flat @ other.T
-    union = flat.sum(1)[:, None] + other.sum(1) - common
-    return np.where(union > 0, common / np.maximum(union, 1), 1.0)
-
-
 def cumulative_iou(predictions: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> float:
     """Compute the shared pixels of all pairs of masks by all their pixels. NaN where no mask has a pixel.
 

@@ -19,7 +19,7 @@ from tapetum.metrics.pairing import finite_array
 
 
 @dataclass(frozen=True, kw_only=True)
-class RetrievalScores:
+class RankingScores:
     """Scores of retrieval."""
 
     recall: Mapping[int, float]
@@ -32,20 +32,20 @@ class RetrievalScores:
 
 def retrieval_scores(
     scores: Num[np.ndarray, "q n"], right: Bool[np.ndarray, "q n"] | None = None, at: Sequence[int] = (1, 5, 10)
-) -> RetrievalScores:
+) -> RankingScores:
     """Score similarities of q queries with n items, greater being closer.
 
     `right` marks the right items of each query; where None, item k is that of query k. A `k` beyond n looks at all.
     Raises BadInput for NaN, other shapes, a query without a right item, and a `k` below 1.
 
     >>> retrieval_scores([[0.9, 0.1], [0.8, 0.3]], at=(1, 2))
-    RetrievalScores(recall={1: 0.5, 2: 1.0}, median_rank=1.5, mean_rank=1.5, mean_ap=0.75)
+    RankingScores(recall={1: 0.5, 2: 1.0}, median_rank=1.5, mean_rank=1.5, mean_ap=0.75)
     """
     ranks, true = ranks_of_right(scores, right)
     best = np.where(true, ranks, ranks.shape[1] + 1).min(1)
     if any(k < 1 for k in at):
         raise BadInput(f"recall is asked at {min(at)}; give numbers of items from 1 on")
-    return RetrievalScores(
+    return RankingScores(
         recall={int(k): float((best <= k).mean()) for k in at},
         median_rank=float(np.median(best)),
         mean_rank=float(best.mean()),

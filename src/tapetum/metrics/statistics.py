@@ -1,7 +1,7 @@
 """Confidence intervals of shares and of means, and what an interval says of a claim.
 
     wilson_interval      of a share of n independent trials (Wilson, J. Am. Stat. Assoc. 1927)
-    bootstrap_interval   of a mean, or any number of a sample: percentiles over samples drawn anew (Efron, Ann. Stat. 1979)
+    bootstrap_interval   of a mean, or any number of a sample: percentiles over resamples (Efron, Ann. Stat. 1979)
     t_interval           of the mean of a few independent values, such as a score by seed (Student, Biometrika 1908)
     judge_interval       held, falsified or undecided: on which side of a bound an interval lies
 

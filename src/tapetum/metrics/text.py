@@ -74,15 +74,12 @@ class SpottingScores:
 def spotting_f1(
     predictions: Mapping[Hashable, Boxes],
     targets: Mapping[Hashable, Boxes],
-    overlap: float = 0.5,
-    lower: bool = False,
-    ignore: str = "###",
 ) -> SpottingScores:
     """Score boxes whose labels are the words in them, by image.
 
-    A true word called `ignore` cannot be read: it need not be found, and a word predicted there counts neither way unless it
-    found another. `lower`: letters are compared in lower case. 0/0 is 0; an image without a prediction has no words. Raises
-    BadInput where there are no images, and for images that the truth has not.
+    A true word "###" cannot be read: it need not be found, and a word predicted there counts neither way unless it found
+    another. 0/0 is 0; an image without a prediction has no words. Raises BadInput where there are no images, and for images
+    that the truth has not.
 
     >>> spotting_f1({1: Boxes(xyxy=[[0, 0, 9, 5]], labels=["stop"])}, {1: Boxes(xyxy=[[0, 0, 9, 6]], labels=["stop"])}).f1
     1.0
@@ -90,9 +87,9 @@ def spotting_f1(
     hits = n_predictions = n_targets = 0
     nothing = Boxes(xyxy=np.zeros((0, 4)))
     for _, predicted, true in paired(predictions, targets, missing=nothing):
-        overlaps = box_iou(predicted.xyxy, true.xyxy) >= overlap
-        same = np.array([[_same(a, b, lower) for b in true.labels] for a in predicted.labels], bool).reshape(overlaps.shape)
-        unread = np.array([label == ignore for label in true.labels], bool)
+        overlaps = box_iou(predicted.xyxy, true.xyxy) >= 0.5
+        same = np.array([[a == b for b in true.labels] for a in predicted.labels], bool).reshape(overlaps.shape)
+        unread = np.array([label == "###" for label in true.labels], bool)
         good = overlaps & same & ~unread
         rows, columns = linear_sum_assignment(good, maximize=True)
         matched = good[rows, columns]
@@ -109,7 +106,3 @@ def spotting_f1(
         n_predictions=n_predictions,
         n_targets=n_targets,
     )
-
-
-def _same(a: str, b: str, lower: bool) -> bool:
-    return a.lower() == b.lower() if lower else a == b

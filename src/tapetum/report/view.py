@@ -3,15 +3,14 @@
 import html
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file, write_text
+from tapetum.core.views import register_view
 from tapetum.report.film import FilmLimits, film_data
 from tapetum.report.page import ReportPage, report_html
-
-if TYPE_CHECKING:
-    from tapetum.types import Tracks
+from tapetum.types import Tracks
 
 MOST_BYTES = 2_000_000
 """Of a view as a notebook stores it."""
@@ -42,7 +41,7 @@ class TrackView:
         return f"TrackView of {len(self.page) / 1e6:.2f} MB; a notebook shows it, save('view.html') writes it"
 
 
-def view_tracks(tracks: "Tracks", source: Any) -> TrackView:
+def view_tracks(tracks: Tracks, source: Any) -> TrackView:
     """Build the view of tracks on their video, at most `MOST_BYTES` large: of long videos it has every so many frames.
 
     Args:
@@ -79,7 +78,7 @@ def view_tracks(tracks: "Tracks", source: Any) -> TrackView:
             video.close()
 
 
-def _lines(film: dict[str, Any], tracks: "Tracks") -> list[str]:
+def _lines(film: dict[str, Any], tracks: Tracks) -> list[str]:
     """What is left out."""
     lines = []
     if (shown := len(film["frames"])) < tracks.frames:
@@ -87,3 +86,6 @@ def _lines(film: dict[str, Any], tracks: "Tracks") -> list[str]:
     if (points := len(film["numbers"])) < tracks.points:
         lines.append(f"{points:,} of the points are shown.")
     return lines
+
+
+register_view(Tracks, view_tracks)

@@ -31,8 +31,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from tapetum.core.address_writes import remove_below, write_at
-from tapetum.core.addresses import cached_files, is_address, join_address, list_files, name_at
+from tapetum.core.addresses import cached_files, is_address, join_address, list_files, name_at, remove_below, write_at
 from tapetum.core.errors import BadInput, visible
 from tapetum.core.files import whole_file
 from tapetum.core.reading import no_pipe, open_file, read_json

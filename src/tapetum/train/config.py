@@ -263,7 +263,7 @@ class TrainConfig:
                 raise BadInput(f"{name} is {getattr(self, name)}, which is for weights in shards; give parallel fsdp with it")
         self._check_checkpoints()
         if self.workers > 64:
-            from tapetum.core.workers import check_workers
+            from tapetum.core.threads import check_workers
 
             check_workers(self.workers)
         if self.final_lr > self.lr:

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tapetum.core.address_writes import check_writable
+from tapetum.core.addresses import check_writable
 from tapetum.train import checkpoint
 from tapetum.train.checkpoint import Place, folder_name, step_of
 from tapetum.train.config import TrainConfig

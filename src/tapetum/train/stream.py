@@ -147,7 +147,7 @@ def _context() -> Any:
     Plain fork would copy the locks of OpenMP's and torch's running threads (a hang, now and then, on Linux; unsupported on
     macOS); spawn would be as safe but imports torch anew in every worker.
     """
-    from tapetum.core.workers import undisturbed
+    from tapetum.core.threads import undisturbed
 
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tapetum.train.forkserver", "tapetum.train.stream"])

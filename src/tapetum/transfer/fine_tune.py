@@ -31,7 +31,7 @@ from tapetum.train import StepContext, Task, TrainConfig, fit
 from tapetum.train.optim import Layers
 from tapetum.transfer.config import FineTuneConfig
 from tapetum.transfer.crops import cropped
-from tapetum.transfer.probing import LabelledImages, split
+from tapetum.transfer.probing import ImageSequence, split
 from tapetum.transfer.segmentation import IGNORED, Head, Segmenter, confusions, pixel_loss
 
 
@@ -120,8 +120,8 @@ class ClassesTask(FineTuneTask):
     def __init__(
         self,
         encoder: Callable[[], Encoder],
-        train: tuple[LabelledImages, np.ndarray],
-        test: tuple[LabelledImages, np.ndarray],
+        train: tuple[ImageSequence, np.ndarray],
+        test: tuple[ImageSequence, np.ndarray],
         classes: int,
         config: FineTuneConfig,
     ):

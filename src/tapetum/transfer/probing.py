@@ -18,7 +18,7 @@ from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file
 from tapetum.core.identity import stamp
 from tapetum.core.reading import no_pipe
-from tapetum.data.labelled import LabelledImages
+from tapetum.data.labelled import ImageSequence
 from tapetum.encoders.features import Encoder, look_by_size
 from tapetum.train.config import TrainConfig
 from tapetum.train.optim import learning_rate
@@ -64,7 +64,7 @@ class Probed:
 @full_precision()
 def features_of(
     encoder: Encoder,
-    images: LabelledImages,
+    images: ImageSequence,
     *,
     tokens: bool = False,
     batch_size: int = 64,
@@ -116,7 +116,7 @@ def features_of(
     return features
 
 
-def _name(encoder: Encoder, images: LabelledImages, tokens: bool) -> str:
+def _name(encoder: Encoder, images: ImageSequence, tokens: bool) -> str:
     """A name for the features of these images by these weights."""
     mixed = hashlib.blake2b(f"{encoder.preprocessing}{tokens}{len(images)}".encode(), digest_size=10)
     for name, tensor in sorted(encoder.state_dict().items()):

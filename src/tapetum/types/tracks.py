@@ -13,7 +13,6 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ import numpy as np
 from tapetum.core.errors import BadInput, MissingExtra
 from tapetum.core.reading import parse_json
 from tapetum.core.tables import Formats, csv_rows, from_csv, from_npz, from_parquet, load, save, to_npz, to_parquet
+from tapetum.core.views import view_of
 from tapetum.types.checks import finite, truths
 
 COLUMNS = ("point", "frame", "x", "y", "visible", "confidence")
@@ -74,37 +74,29 @@ class Tracks:
     def __post_init__(self) -> None:
         xy = finite("Tracks", "xy", self.xy, (None, None, 2), axes="(n, t, 2)")
         n, t = xy.shape[:2]
-        confidence = finite("Tracks", "confidence", self.confidence, (None, None), axes="(n, t)")
-        queries = finite("Tracks", "queries", self.queries, (None, 3), axes="(n, 3)")
-        visible = truths("Tracks", "visible", self.visible)
-        for name, array, expected in (
-            ("visible", visible, (n, t)),
-            ("confidence", confidence, (n, t)),
-            ("queries", queries, (n, 3)),
-        ):
+        fields: dict[str, Any] = {
+            "confidence": finite("Tracks", "confidence", self.confidence, (None, None), axes="(n, t)"),
+            "queries": finite("Tracks", "queries", self.queries, (None, 3), axes="(n, 3)"),
+            "visible": truths("Tracks", "visible", self.visible),
+        }
+        if self.clicked is not None:
+            fields["clicked"] = truths("Tracks", "clicked", self.clicked)
+        for name, array in fields.items():
+            expected = (n, 3) if name == "queries" else (n, t)
             if array.shape != expected:
                 raise BadInput(f"{name} of Tracks has shape {array.shape}; with xy of shape {xy.shape} give {expected}")
-        if self.clicked is not None:
-            clicked = truths("Tracks", "clicked", self.clicked)
-            if clicked.shape != (n, t):
-                raise BadInput(f"clicked of Tracks has shape {clicked.shape}; with xy of shape {xy.shape} give {(n, t)}")
-            object.__setattr__(self, "clicked", clicked)
-        if self.names is not None:
-            object.__setattr__(self, "names", _checked_names(self.names, n))
-        if confidence.size and (confidence.min() < 0 or confidence.max() > 1):
+        if n * t and not 0 <= fields["confidence"].min() <= fields["confidence"].max() <= 1:
             raise BadInput("confidence of Tracks leaves 0..1; give a probability, not a logit")
-        for name, array in (("xy", xy), ("visible", visible), ("confidence", confidence), ("queries", queries)):
-            object.__setattr__(self, name, array)
-        self._check_frame_fields(t)
-
-    def _check_frame_fields(self, t: int) -> None:
+        if self.names is not None:
+            fields["names"] = _checked_names(self.names, n)
         if self.times is not None:
-            object.__setattr__(self, "times", _of_frames("times", self.times, t, np.float64))
+            fields["times"] = _of_frames("times", self.times, t, np.float64)
         if self.numbers is not None:
-            numbers = _of_frames("numbers", self.numbers, t, np.int64)
+            fields["numbers"] = numbers = _of_frames("numbers", self.numbers, t, np.int64)
             if t and (numbers[0] < 0 or (np.diff(numbers) <= 0).any()):
                 raise BadInput("numbers of Tracks are not rising from 0 or later; give the number of each frame in its video")
-            object.__setattr__(self, "numbers", numbers)
+        for name, value in {"xy": xy, **fields}.items():
+            object.__setattr__(self, name, value)
 
     @property
     def points(self) -> int:
@@ -150,9 +142,10 @@ class Tracks:
         Args:
             video: path, array (t, h, w, 3) or open `tapetum.video.Video` that they come from.
 
-        The result has `_repr_html_` and `save(path)`. Raises `BadInput` where the video cannot be opened or is another one.
+        The result has `_repr_html_` and `save(path)`; it is made by what `tapetum.core.views` has for tracks. Raises `BadInput`
+        where the video cannot be opened or is another one.
         """
-        return import_module("tapetum.report.view").view_tracks(self, video)
+        return view_of(self, video)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Tracks":

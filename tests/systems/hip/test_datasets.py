@@ -16,7 +16,7 @@ from tapetum.core.errors import BadInput
 from tapetum.data.files import StoredFile
 from tapetum.data.layouts import VOC_CLASSES
 from tapetum.data.media import MeshFiles
-from tapetum.data.meshes import on_surface, read_off
+from tapetum.data.point_clouds import on_surface, read_off
 from tapetum.systems.hip.config import Sizes
 from tapetum.systems.hip.data import TARGET
 from tapetum.systems.hip.datasets import DataSet, data_set

@@ -12,7 +12,7 @@ from PIL import Image
 from support.storage import object_storage, web_server
 from systems.pretraining.conftest import tiny
 from tapetum.core import remote_cache
-from tapetum.core.errors import BadInput, Unreachable
+from tapetum.core.errors import BadInput, UnreachableAddress
 from tapetum.core.remote_cache import RemoteCache
 from tapetum.data.shards import write_shards
 from tapetum.systems.pretraining.run import pretrain
@@ -70,7 +70,7 @@ def test_what_cannot_be_learned_from_is_said(web: Path) -> None:
         with pytest.raises(BadInput, match=r"1 of 2 images at .* have no caption, the first is b/x.png"):
             read_source(f"{base}/photos", captions=True)
         source = read_source(f"{base}/photos", cache=RemoteCache(0))
-    with pytest.raises(Unreachable, match="cannot read http"):  # not damage, which would be skipped
+    with pytest.raises(UnreachableAddress, match="cannot read http"):  # not damage, which would be skipped
         source.images[0]
 
 
@@ -99,5 +99,5 @@ def test_a_server_that_fails_ends_the_run_with_one_line(web: Path, tmp_path: Pat
         cut["/photos/a/x.png"] = 2  # the third try is whole
         assert pretrain(run, Launch(out=tmp_path / "a", workers=0, threads=1), str) is not None
         cut["/photos/a/x.png"] = 1000
-        with pytest.raises(Unreachable, match=r"cannot read http://.*/photos/a/x.png: .*; 3 tries failed: run the same"):
+        with pytest.raises(UnreachableAddress, match=r"cannot read http://.*/photos/a/x.png: .*; 3 tries failed: run the same"):
             pretrain(run, Launch(out=tmp_path / "b", workers=0, threads=1, cache_gb=0), str)

@@ -17,7 +17,7 @@ from tapetum.bench.data_sets.readers import records_of
 from tapetum.bench.data_sets.types import DataSet, Part, Records
 from tapetum.core.errors import BadInput, check_several
 from tapetum.data.files import StoredFile, opened_image, stored_file
-from tapetum.data.meshes import read_off
+from tapetum.data.point_clouds import read_off
 from tapetum.video import open_video
 from tapetum.video.folders import IMAGES, VIDEOS
 from tapetum.video.sound import read_sound

@@ -42,7 +42,7 @@ class MaskedVideo:
         values = [read_values(path) for path in chosen]
         for path, one in zip(chosen, values, strict=True):
             if one.shape != values[0].shape:
-                raise BadInput(f"{path} is {one.shape[1]}x{one.shape[0]}, and {chosen[0].name} is not; copy the video anew")
+                raise BadInput(f"{path} is {one.shape[1]}x{one.shape[0]}, and {chosen[0].name} is not; copy the video again")
         return {n: np.stack([one == n for one in values]) for n in self.objects()}
 
 
@@ -63,9 +63,9 @@ def read_davis(folder: Path, split: str, year: int = 2017, resolution: str = "48
         absent = [path for path in masks if not path.is_file()]
         if not frames or absent:
             raise BadInput(
-                f"there is no {absent[0] if absent else folder / 'JPEGImages' / resolution / name}; copy the video anew"
+                f"there is no {absent[0] if absent else folder / 'JPEGImages' / resolution / name}; copy the video again"
             )
         videos.append(MaskedVideo(name=name, frames=frames, masks=masks))
     if not videos:
-        raise BadInput(f"{file} names no videos; copy it anew")
+        raise BadInput(f"{file} names no videos; copy it again")
     return videos

@@ -107,7 +107,7 @@ def _ade20k_names(folder: Path) -> tuple[str, ...]:
         return tuple(f"class {k}" for k in range(1, ADE20K_CLASSES + 1))
     rows = list(csv.DictReader(io.StringIO(text_of(file)), delimiter="\t"))
     if len(rows) != ADE20K_CLASSES or "Name" not in rows[0]:
-        raise BadInput(f"{file} has {len(rows)} rows; wanted {ADE20K_CLASSES} with the column Name: copy it anew")
+        raise BadInput(f"{file} has {len(rows)} rows; wanted {ADE20K_CLASSES} with the column Name: copy it again")
     return tuple(row["Name"].split(",")[0].strip() for row in rows)
 
 
@@ -148,7 +148,7 @@ def read_camvid(folder: Path, split: str) -> SegmentedImages:
         if line.strip():
             parts = line.split()
             if len(parts) != 2:
-                raise BadInput(f"line {k} of {file} has {len(parts)} parts; wanted an image and its mask: copy it anew")
+                raise BadInput(f"line {k} of {file} has {len(parts)} parts; wanted an image and its mask: copy it again")
             for paths, path in zip((images, masks), parts, strict=True):
                 paths.append(folder / inside("/".join(PurePosixPath(path).parts[-2:]), f"line {k} of {file}"))
     images, masks = paired_files(images, masks, file)

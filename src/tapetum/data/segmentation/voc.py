@@ -59,7 +59,7 @@ def _list(folder: Path, task: str, split: str) -> Path:
 def _names(file: Path) -> list[str]:
     names = [inside(line.split()[0], f"a line of {file}") for line in text_of(file).splitlines() if line.strip()]
     if not names:
-        raise BadInput(f"{file} names no images; copy it anew")
+        raise BadInput(f"{file} names no images; copy it again")
     return names
 
 
@@ -74,7 +74,7 @@ def _boxed(folder: Path, name: str) -> BoxedImage:
         corners = [[float(_text(node, f"bndbox/{c}")) for c in ("xmin", "ymin", "xmax", "ymax")] for node in objects]
         difficult = tuple(node.findtext("difficult", "0").strip() == "1" for node in objects)
     except (ElementTree.ParseError, ValueError) as error:
-        raise BadInput(f"{file} is no annotation of VOC ({error}); copy it anew") from None
+        raise BadInput(f"{file} is no annotation of VOC ({error}); copy it again") from None
     unknown = set(labels) - set(VOC_CLASSES[1:])
     if unknown:
         raise BadInput(f"{file} has the class {min(unknown)!r}; wanted one of the 20 of VOC: give the official file")

@@ -16,14 +16,13 @@ Krishna et al., arXiv 1705.00754.
 `whole` reads whole videos, whose text is all their sentences in their order: paragraphs of ActivityNet, and summaries.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tapetum.core.errors import BadInput
-from tapetum.data.entries import JsonEntry, entries, first_of, inside, named_entries, one_of, read_json
-from tapetum.data.listings import records_of
-from tapetum.data.questions import Key
+from tapetum.data.entries import JsonEntry, csv_entries, entries, first_of, inside, named_entries, one_of, read_json
+from tapetum.data.questions import Key, OfficialSplit, check_unique, reader
 from tapetum.data.video_language import video_file, videos_of
 
 
@@ -43,106 +42,74 @@ class CaptionedVideo:
 def read_msrvtt(folder: str | Path, split: str = "1k-A", whole: bool = False) -> list[CaptionedVideo]:
     """Read MSR-VTT: 1k-A (a caption each), or train, validate or test with twenty each."""
     folder = Path(folder)
-    one_of(split, ("1k-A", "train", "validate", "test"))
     texts: dict[str, list[str]] = {}
-    if split == "1k-A":
+    if one_of(split, ("1k-A", "train", "validate", "test")) == "1k-A":
         file = folder / "MSRVTT_JSFUSION_test.csv"
-        for number, row in enumerate(records_of(file), 2):
-            entry = JsonEntry(row, f"line {number} of {file}")
+        for entry in csv_entries(file):
             texts.setdefault(entry.text("video_id"), []).append(entry.text("sentence"))
     else:
         file = first_of(folder, ("MSRVTT_data.json", "videodatainfo.json", "train_val_videodatainfo.json"))
-        of = {entry.text("video_id"): entry.text("split") for entry in entries(file, "videos")}
+        splits = {entry.text("video_id"): entry.text("split") for entry in entries(file, "videos")}
         for entry in entries(file, "sentences"):
-            if of.get(entry.text("video_id")) == split:
+            if splits.get(entry.text("video_id")) == split:
                 texts.setdefault(entry.text("video_id"), []).append(entry.text("caption"))
     return _videos(texts, folder, file)
 
 
 def read_vatex(folder: str | Path, split: str = "validation", whole: bool = False) -> list[CaptionedVideo]:
     """Read the English captions of VATEX: training, validation or test."""
-    folder = Path(folder)
     names = {
         "training": ("vatex_training_v1.0.json",),
         "validation": ("vatex_validation_v1.0.json",),
         "test": ("vatex_public_test_english_v1.1.json", "vatex_public_test_english_v1.0.json"),
     }
-    file = first_of(folder, names[one_of(split, names)])
-    return _videos({entry.text("videoID"): [*entry.texts("enCap")] for entry in entries(file)}, folder, file)
-
-
-def read_youcook2(folder: str | Path, split: str = "validation", whole: bool = False) -> list[CaptionedVideo]:
-    """Read YouCook2: training or validation; steps of recipes, or whole videos with all their steps."""
-    folder, file = Path(folder), Path(folder) / "youcookii_annotations_trainval.json"
-    one_of(split, ("training", "validation"))
-    database = read_json(file)
-    database = database.get("database") if isinstance(database, Mapping) else None
-    if not isinstance(database, Mapping):
-        raise BadInput(f"{file} has no object under database; give the official file")
-    videos = []
-    for name, fields in database.items():
-        entry = JsonEntry(fields, f"{name} of {file}")
-        if entry.text("subset") != split:
-            continue
-        place = folder / "raw_videos" / split / str(entry.fields.get("recipe_type", ""))
-        place = place if place.is_dir() else videos_of(folder)
-        video = video_file(place, inside(str(name), f"a name in {file}"))
-        steps = entry.entries("annotations")
-        if whole:
-            texts = " ".join(step.text("sentence") for step in steps)
-            videos.append(CaptionedVideo(key=str(name), video=video, captions=(texts,)))
-            continue
-        for number, step in enumerate(steps):
-            start, stop = _span(step.fields.get("segment"), step.where)
-            videos.append(
-                CaptionedVideo(
-                    key=f"{name}_{number}", video=video, captions=(step.text("sentence"),), start_s=start, stop_s=stop
-                )
-            )
-    return _some(videos, file)
-
-
-def read_activitynet(folder: str | Path, split: str = "val_1", whole: bool = True) -> list[CaptionedVideo]:
-    """Read ActivityNet Captions: train, val_1 or val_2; whole videos with their paragraph, or their parts."""
-    folder = Path(folder)
-    file = folder / f"{one_of(split, ('train', 'val_1', 'val_2'))}.json"
-    videos = []
-    for name, entry in named_entries(file):
-        video = video_file(videos_of(folder), inside(name, f"a name in {file}"))
-        sentences = [text.strip() for text in entry.texts("sentences")]
-        spans = entry.fields.get("timestamps")
-        if not isinstance(spans, list) or len(spans) != len(sentences):
-            raise BadInput(f"{entry.where} has {len(sentences)} sentences and other timestamps; give the official file")
-        if whole:
-            videos.append(CaptionedVideo(key=name, video=video, captions=(" ".join(sentences),)))
-            continue
-        for number, (span, text) in enumerate(zip(spans, sentences, strict=True)):
-            start, stop = _span(span, entry.where)
-            videos.append(CaptionedVideo(key=f"{name}_{number}", video=video, captions=(text,), start_s=start, stop_s=stop))
-    return _some(videos, file)
+    file = first_of(Path(folder), names[one_of(split, names)])
+    return _videos({entry.text("videoID"): [*entry.texts("enCap")] for entry in entries(file)}, Path(folder), file)
 
 
 def _videos(texts: Mapping[str, list[str]], folder: Path, file: Path) -> list[CaptionedVideo]:
-    videos = [
-        CaptionedVideo(
-            key=name, video=video_file(videos_of(folder), inside(name, f"a name in {file}")), captions=tuple(captions)
-        )
-        for name, captions in texts.items()
-    ]
-    if any(not each.captions for each in videos):
+    if not all(texts.values()):
         raise BadInput(f"{file} has videos without captions; give the official file")
-    return _some(videos, file)
+    files = {name: video_file(videos_of(folder), inside(name, f"a name in {file}")) for name in texts}
+    return check_unique((CaptionedVideo(key=n, video=files[n], captions=tuple(texts[n])) for n in texts), file)
 
 
-def _some(videos: list[CaptionedVideo], file: Path) -> list[CaptionedVideo]:
-    if not videos:
-        raise BadInput(f"{file} has nothing to read in that split; copy it anew, or choose another split")
-    return videos
+def _database(file: Path) -> list[JsonEntry]:
+    content = read_json(file)
+    content = content.get("database") if isinstance(content, Mapping) else None
+    if not isinstance(content, Mapping):
+        raise BadInput(f"{file} has no object under database; give the official file")
+    return [JsonEntry(fields, f"{name} of {file}", str(name)) for name, fields in content.items()]
 
 
-def _span(value: object, where: str) -> tuple[float, float]:
-    good = isinstance(value, list) and len(value) == 2 and all(isinstance(v, int | float) for v in value)
-    if not good:
-        raise BadInput(f"{where} has the times {value!r}; wanted from and to in seconds: give the official file")
-    start, stop = sorted(map(float, value))  # pyright: ignore[reportArgumentType]; some of ActivityNet stand the wrong way round
-    return start, stop
+@reader("validation training", "youcookii_annotations_trainval.json", read=_database)
+def read_youcook2(listed: Iterable[JsonEntry], at: OfficialSplit, whole: bool = False) -> Iterator[CaptionedVideo]:
+    """Read YouCook2: training or validation; steps of recipes, or whole videos with all their steps."""
+    for entry in listed:
+        if entry.text("subset") == at.split:
+            place = at.folder / "raw_videos" / at.split / str(entry.fields.get("recipe_type", ""))
+            steps = entry.entries("annotations")
+            sentences, spans = [step.text("sentence") for step in steps], [step.fields.get("segment") for step in steps]
+            yield from _parts(entry, place if place.is_dir() else videos_of(at.folder), sentences, spans, whole)
+
+
+@reader("val_1 train val_2", "{split}.json", read=named_entries)
+def read_activitynet(listed: Iterable[JsonEntry], at: OfficialSplit, whole: bool = True) -> Iterator[CaptionedVideo]:
+    """Read ActivityNet Captions: train, val_1 or val_2; whole videos with their paragraph, or their parts."""
+    for entry in listed:
+        sentences, spans = [text.strip() for text in entry.texts("sentences")], entry.fields.get("timestamps")
+        if not isinstance(spans, list) or len(spans) != len(sentences):
+            raise BadInput(f"{entry.where} has {len(sentences)} sentences and other timestamps; give the official file")
+        yield from _parts(entry, videos_of(at.folder), sentences, spans, whole)
+
+
+def _parts(entry: JsonEntry, place: Path, sentences: list[str], spans: list, whole: bool) -> Iterator[CaptionedVideo]:
+    video = video_file(place, inside(str(entry.name), f"a name of {entry.where}"))
+    if whole:
+        yield CaptionedVideo(key=entry.name, video=video, captions=(" ".join(sentences),))
+        return
+    for number, (span, text) in enumerate(zip(spans, sentences, strict=True)):
+        if not (isinstance(span, list) and len(span) == 2 and all(isinstance(v, int | float) for v in span)):
+            raise BadInput(f"{entry.where} has the times {span!r}; wanted from and to in seconds: give the official file")
+        start, stop = sorted(map(float, span))  # some of ActivityNet are the wrong way round
+        yield CaptionedVideo(key=f"{entry.name}_{number}", video=video, captions=(text,), start_s=start, stop_s=stop)

@@ -105,7 +105,7 @@ def clip(size: int) -> tuple[View]:
 
 
 SMALL = 64
-"""Views of so many pixels and fewer are not blurred: a blur of 2 pixels is made for 224 (SimCLR, appendix B.9, on CIFAR)."""
+"""Views of this many pixels or fewer are not blurred: a blur of 2 pixels is made for 224 (SimCLR, appendix B.9, on CIFAR)."""
 
 
 def _blurred(probability: float, size: int) -> float:

@@ -11,61 +11,45 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tapetum.data.questions import CaptionedImage, Question
-from tapetum.data.vision_language.captions import read_coco_captions, read_karpathy
-from tapetum.data.vision_language.described import read_docci, read_scicap, read_screen2words, read_textcaps
-from tapetum.data.vision_language.documents import read_chartqa, read_docvqa, read_infovqa, read_textvqa
-from tapetum.data.vision_language.languages import read_coco35l, read_marvl, read_xgqa, read_xm3600
-from tapetum.data.vision_language.photos import read_aokvqa, read_gqa, read_nlvr2, read_tallyqa
-from tapetum.data.vision_language.probes import read_mmvp, read_pope, read_vizwiz, read_vsr
-from tapetum.data.vision_language.satellite import read_rsvqa_hr, read_rsvqa_lr
-from tapetum.data.vision_language.scene_text import read_ocrvqa, read_stvqa
-from tapetum.data.vision_language.science import read_scienceqa
-from tapetum.data.vision_language.videos import (
-    read_activitynet_captions,
-    read_activitynet_qa,
-    read_msrvtt_captions,
-    read_msrvtt_qa,
-    read_vatex_captions,
-)
-from tapetum.data.vision_language.vqa import read_okvqa, read_vqav2
+from tapetum.data.vision_language import captions, documents, languages, photos, videos
 
 QUESTIONS: Mapping[str, Callable[[Path, str], list[Question]]] = {
-    "vqav2": read_vqav2,
-    "okvqa": read_okvqa,
-    "aokvqa": read_aokvqa,
-    "gqa": read_gqa,
-    "nlvr2": read_nlvr2,
-    "tallyqa": read_tallyqa,
-    "textvqa": read_textvqa,
-    "docvqa": read_docvqa,
-    "infovqa": read_infovqa,
-    "chartqa": read_chartqa,
-    "scienceqa": read_scienceqa,
-    "rsvqa-lr": read_rsvqa_lr,
-    "rsvqa-hr": read_rsvqa_hr,
-    "msrvtt-qa": read_msrvtt_qa,
-    "msrvtt-cap": read_msrvtt_captions,
-    "activitynet-qa": read_activitynet_qa,
-    "activitynet-cap": read_activitynet_captions,
-    "vatex": read_vatex_captions,
-    "coco-35l": read_coco35l,
-    "xm3600": read_xm3600,
-    "xgqa": read_xgqa,
-    "marvl": read_marvl,
-    "st-vqa": read_stvqa,
-    "ocr-vqa": read_ocrvqa,
-    "pope": read_pope,
-    "mmvp": read_mmvp,
-    "vsr": read_vsr,
-    "vizwiz": read_vizwiz,
+    "vqav2": photos.read_vqav2,
+    "okvqa": photos.read_okvqa,
+    "aokvqa": photos.read_aokvqa,
+    "gqa": photos.read_gqa,
+    "nlvr2": photos.read_nlvr2,
+    "tallyqa": photos.read_tallyqa,
+    "textvqa": documents.read_textvqa,
+    "docvqa": documents.read_docvqa,
+    "infovqa": documents.read_infovqa,
+    "chartqa": documents.read_chartqa,
+    "scienceqa": photos.read_scienceqa,
+    "rsvqa-lr": photos.read_rsvqa_lr,
+    "rsvqa-hr": photos.read_rsvqa_hr,
+    "msrvtt-qa": videos.read_msrvtt_qa,
+    "msrvtt-cap": videos.read_msrvtt_captions,
+    "activitynet-qa": videos.read_activitynet_qa,
+    "activitynet-cap": videos.read_activitynet_captions,
+    "vatex": videos.read_vatex_captions,
+    "coco-35l": languages.read_coco35l,
+    "xm3600": languages.read_xm3600,
+    "xgqa": languages.read_xgqa,
+    "marvl": languages.read_marvl,
+    "st-vqa": documents.read_stvqa,
+    "ocr-vqa": documents.read_ocrvqa,
+    "pope": photos.read_pope,
+    "mmvp": photos.read_mmvp,
+    "vsr": photos.read_vsr,
+    "vizwiz": photos.read_vizwiz,
 }
 """By name."""
 CAPTIONS: Mapping[str, Callable[[Path, str], list[CaptionedImage]]] = {
-    "coco": read_coco_captions,
-    "coco-karpathy": read_karpathy,
-    "screen2words": read_screen2words,
-    "scicap": read_scicap,
-    "textcaps": read_textcaps,
-    "docci": read_docci,
+    "coco": captions.read_coco_captions,
+    "coco-karpathy": captions.read_karpathy,
+    "screen2words": captions.read_screen2words,
+    "scicap": captions.read_scicap,
+    "textcaps": captions.read_textcaps,
+    "docci": captions.read_docci,
 }
 """By name."""

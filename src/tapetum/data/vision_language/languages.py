@@ -1,5 +1,4 @@
-"""Captions and questions in many languages: COCO-35L and Crossmodal-3600 (Thapliyal et al., arXiv 2205.12522), xGQA (Pfeiffer
-et al., arXiv 2109.06082), MaRVL (Liu et al., arXiv 2109.13238).
+"""Captions and questions in many languages.
 
     COCO-35L   DIR/coco_mt_train.jsonl, coco_mt_dev.jsonl   a line a translation: {image_id: "IMAGE_k", trg_lang,
                                                             caption_tokenized (English), translation_tokenized}
@@ -11,17 +10,18 @@ et al., arXiv 2109.06082), MaRVL (Liu et al., arXiv 2109.13238).
     MaRVL      DIR/id/annotations/marvl-id.jsonl            a line each: {id, concept, language, caption, left_img, right_img,
                DIR/id/images/CONCEPT/FILE                   label}
 
+Sources: COCO-35L and Crossmodal-3600 (arXiv 2205.12522), xGQA (2109.06082), MaRVL (2109.13238).
+
 Each record has the language as its kind, and "LANGUAGE/ID" as its key. English captions of COCO-35L are the sources of the
 German ones, as the reference takes them. All answers of xGQA are English.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from tapetum.core.errors import BadInput
-from tapetum.data.entries import JsonEntry, entries, first_of, inside, line_entries, named_entries, one_of, read_lines
-from tapetum.data.questions import Question, check_unique
+from tapetum.data.entries import JsonEntry, entries, first_of, line_entries, named_entries, one_of, read_lines
+from tapetum.data.questions import OfficialSplit, Question, check_unique, reader
 
 XGQA = "bn", "de", "id", "ko", "pt", "ru", "zh"
 """Languages of xGQA that are translated."""
@@ -30,82 +30,72 @@ MARVL = "id", "sw", "ta", "tr", "zh"
 _SOURCE_OF_ENGLISH = "de"
 
 
-def read_coco35l(folder: Path, split: str) -> list[Question]:
+def _streamed(file: Path) -> Iterator[JsonEntry]:
+    """Lines of a file of some gigabytes."""
+    return (JsonEntry(row, f"line {number} of {file}") for number, row in enumerate(read_lines(file), 1))
+
+
+@reader("train dev", "coco_mt_{split}.jsonl", read=_streamed)
+def read_coco35l(listed: Iterable[JsonEntry], at: OfficialSplit) -> Iterator[Question]:
     """Read COCO-35L: train or dev; one record for an image and a language, with all its captions as answers."""
-    folder, file = Path(folder), Path(folder) / f"coco_mt_{one_of(split, ('train', 'dev'))}.jsonl"
-    place = folder / "dataset_coco.json"
-    images = {entry.whole("cocoid"): _karpathy_file(folder, entry) for entry in entries(place, "images")}
+    place = at.folder / "dataset_coco.json"
+    images = {
+        entry.whole("cocoid"): at.folder / entry.file_name("filepath") / entry.file_name("filename")
+        for entry in entries(place, "images")
+    }
     captions: dict[tuple[str, int], list[str]] = {}
-    for number, row in enumerate(read_lines(file), 1):
-        entry = JsonEntry(row, f"line {number} of {file}")
+    for entry in listed:
         name, language = entry.text("image_id").partition("_")[0], entry.text("trg_lang")
         if not name.isdecimal() or int(name) not in images:
             raise BadInput(f"image_id of {entry.where} is {name!r}, which is no image of {place}; give the official files")
         captions.setdefault((language, int(name)), []).append(entry.text("translation_tokenized"))
         if language == _SOURCE_OF_ENGLISH:
             captions.setdefault(("en", int(name)), []).append(entry.text("caption_tokenized"))
-    made = (
-        Question(key=f"{language}/{name}", images=(images[name],), question="", answers=tuple(texts), kind=language)
-        for (language, name), texts in captions.items()
-    )
-    return check_unique(made, file)
+    for (language, image), texts in captions.items():
+        yield _of_language(language, image, images[image], answers=tuple(texts))
 
 
-def read_xm3600(folder: Path, split: str = "test") -> list[Question]:
+@reader("test", "captions.jsonl", read=line_entries)
+def read_xm3600(listed: Iterable[JsonEntry], at: OfficialSplit) -> Iterator[Question]:
     """Read Crossmodal-3600, which has one split; one record for an image and a language."""
-    one_of(split, ("test",))
-    folder, file = Path(folder), Path(folder) / "captions.jsonl"
-    return check_unique((made for entry in line_entries(file) for made in _xm3600(folder, entry)), file)
+    for entry in listed:
+        key = entry.file_name("image/key")
+        languages = [name for name, value in entry.fields.items() if isinstance(value, dict)]
+        if not languages:
+            raise BadInput(f"{entry.where} has no captions of any language; give the official file")
+        for language in languages:
+            captions = entry.entry(language).texts("caption")
+            yield _of_language(language, key, at.folder / "images" / f"{key}.jpg", answers=captions)
 
 
 def read_xgqa(folder: Path, split: str = "test") -> list[Question]:
     """Read the questions of xGQA without any training (zero_shot), which are one split, in its seven other languages."""
     one_of(split, ("test",))
-    folder = Path(folder)
 
-    def questions() -> Iterator[Question]:
-        for language in XGQA:
-            name = f"testdev_balanced_questions_{language}.json"
-            for key, entry in named_entries(first_of(folder, (name, f"annotations/zero_shot/{name}"))):
-                image = folder / "images" / f"{entry.file_name('imageId')}.jpg"
-                text, answers = entry.text("question"), (entry.text("answer"),)
-                yield Question(key=f"{language}/{key}", images=(image,), question=text, answers=answers, kind=language)
+    def questions(language: str) -> Iterator[Question]:
+        name = f"testdev_balanced_questions_{language}.json"
+        for entry in named_entries(first_of(Path(folder), (name, f"annotations/zero_shot/{name}"))):
+            image = Path(folder) / "images" / f"{entry.file_name('imageId')}.jpg"
+            answers = (entry.text("answer"),)
+            yield _of_language(language, entry.name, image, question=entry.text("question"), answers=answers)
 
-    return check_unique(questions(), folder)
+    return check_unique((question for language in XGQA for question in questions(language)), folder)
 
 
 def read_marvl(folder: Path, split: str = "test") -> list[Question]:
     """Read MaRVL, which has one split; two images, left and right, and a sentence that is True or False of them."""
     one_of(split, ("test",))
-    folder = Path(folder)
 
-    def questions() -> Iterator[Question]:
-        for language in MARVL:
-            name = f"marvl-{language}.jsonl"
-            file = first_of(folder, (f"{language}/annotations/{name}", f"zero_shot/annotations/{name}"))
-            for entry in line_entries(file):
-                place = folder / language / "images" / entry.file_name("concept")
-                yield Question(
-                    key=f"{language}/{entry.key('id')}",
-                    images=(place / entry.file_name("left_img"), place / entry.file_name("right_img")),
-                    question=entry.text("caption"),
-                    answers=("True" if entry.truth("label") else "False",),
-                    kind=language,
-                )
+    def questions(language: str) -> Iterator[Question]:
+        places = (f"{language}/annotations/marvl-{language}.jsonl", f"zero_shot/annotations/marvl-{language}.jsonl")
+        for entry in line_entries(first_of(Path(folder), places)):
+            place = Path(folder) / language / "images" / entry.file_name("concept")
+            images = place / entry.file_name("left_img"), place / entry.file_name("right_img")
+            answers = ("True" if entry.truth("label") else "False",)
+            yield _of_language(language, entry.key("id"), *images, question=entry.text("caption"), answers=answers)
 
-    return check_unique(questions(), folder)
+    return check_unique((question for language in MARVL for question in questions(language)), folder)
 
 
-def _karpathy_file(folder: Path, entry: JsonEntry) -> Path:
-    return folder / entry.file_name("filepath") / entry.file_name("filename")
-
-
-def _xm3600(folder: Path, entry: JsonEntry) -> Iterator[Question]:
-    key = entry.file_name("image/key")
-    captioned: dict[str, Any] = {name: value for name, value in entry.fields.items() if isinstance(value, dict)}
-    if not captioned:
-        raise BadInput(f"{entry.where} has no captions of any language; give the official file")
-    for language, value in captioned.items():
-        answers = JsonEntry(value, f"{language} of {entry.where}").texts("caption")
-        image = folder / "images" / f"{inside(key, 'a key')}.jpg"
-        yield Question(key=f"{language}/{key}", images=(image,), question="", answers=answers, kind=language)
+def _of_language(language: str, key: str | int, *images: Path, question: str = "", answers: tuple[str, ...]) -> Question:
+    return Question(key=f"{language}/{key}", images=images, question=question, answers=answers, kind=language)

@@ -62,7 +62,7 @@ def read_refcoco(folder: Path, split: str, name: str = "refcoco", by: str | None
 def _segmentation(thing: JsonEntry) -> Any:
     segmentation = thing.fields.get("segmentation")
     if not isinstance(segmentation, (list, dict)) or not segmentation:
-        raise BadInput(f"segmentation of {thing.where} is {str(segmentation)[:60]}; wanted polygons or runs: copy it anew")
+        raise BadInput(f"segmentation of {thing.where} is {str(segmentation)[:60]}; wanted polygons or runs: copy it again")
     return segmentation
 
 
@@ -82,7 +82,7 @@ def _plain(file: Path) -> list[Any]:
     except OSError as error:
         raise BadInput(f"cannot read {file}: {error.strerror}; put the official file there") from error
     except Exception as error:  # damaged pickles raise whatever they stumble over
-        raise BadInput(f"{file} is no pickle of plain data ({' '.join(str(error).split())[:80]}); copy it anew") from None
+        raise BadInput(f"{file} is no pickle of plain data ({' '.join(str(error).split())[:80]}); copy it again") from None
     if not isinstance(plain, list):
         raise BadInput(f"{file} holds {type(plain).__name__}; wanted a list of references: give the official file")
     return plain

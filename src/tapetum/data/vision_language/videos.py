@@ -10,12 +10,12 @@ questions without words, captions of MSR-VTT, VATEX and ActivityNet, whose folde
 Videos vanish from the web: `missing` asks which are there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from tapetum.core.errors import BadInput
 from tapetum.data.entries import JsonEntry, entries, one_of
-from tapetum.data.questions import Question, check_unique
+from tapetum.data.questions import OfficialSplit, Question, ask, reader
 from tapetum.data.video_language import video_file, videos_of
 from tapetum.data.video_language.captions import CaptionedVideo, read_activitynet, read_msrvtt, read_vatex
 
@@ -23,48 +23,31 @@ ACTIVITYNET_KINDS = "motion", "spatial", "temporal", "yes/no", "colour", "object
 """Types of ActivityNet-QA, by number."""
 
 
-def read_msrvtt_qa(folder: Path, split: str) -> list[Question]:
+@reader("train val test", "{split}_qa.json")
+def read_msrvtt_qa(listed: Iterable[JsonEntry], at: OfficialSplit) -> Iterator[Question]:
     """Read MSRVTT-QA: train, val or test; the kind is the first word of the question (what, who, how, when, where)."""
-    folder, file = Path(folder), Path(folder) / f"{one_of(split, ('train', 'val', 'test'))}_qa.json"
-    place = folder / ("TestVideo" if split == "test" else "TrainValVideo")
-    place = folder / "videos" if (folder / "videos").is_dir() else place
-
-    def question(entry: JsonEntry) -> Question:
-        text = entry.text("question")
-        return Question(
-            key=entry.key("id"),
-            video=place / f"video{entry.whole('video_id')}.mp4",
-            question=text,
-            answers=(entry.text("answer"),),
-            kind=text.split(" ")[0].lower(),
-        )
-
-    return check_unique(map(question, entries(file)), file)
+    place = at.folder / ("TestVideo" if at.split == "test" else "TrainValVideo")
+    place = at.folder / "videos" if (at.folder / "videos").is_dir() else place
+    for entry in listed:
+        kind, answers = entry.text("question").split(" ")[0].lower(), (entry.text("answer"),)
+        yield ask(entry, key="id", video=place / f"video{entry.whole('video_id')}.mp4", answers=answers, kind=kind)
 
 
-def read_activitynet_qa(folder: Path, split: str) -> list[Question]:
+@reader("train val test", "{split}_q.json")
+def read_activitynet_qa(listed: Iterable[JsonEntry], at: OfficialSplit) -> Iterator[Question]:
     """Read ActivityNet-QA: train, val or test; the kind is the name of the type of question or answer."""
-    folder, part = Path(folder), one_of(split, ("train", "val", "test"))
-    file, place = folder / f"{part}_q.json", videos_of(folder)
-    answered = {entry.key("question_id"): entry for entry in entries(folder / f"{part}_a.json")}
-
-    def question(entry: JsonEntry) -> Question:
+    place, name_of_answers = videos_of(at.folder), f"{at.split}_a.json"
+    answered = {entry.key("question_id"): entry for entry in entries(at.folder / name_of_answers)}
+    for entry in listed:
         key, name = entry.key("question_id"), entry.file_name("video_name")
-        if key not in answered:
-            raise BadInput(f"question {key} of {file} has no answer in {part}_a.json; give the files of one split")
-        kind = answered[key].whole("type")
+        if (answer := answered.get(key)) is None:
+            raise BadInput(f"question {key} of {at.file} has no answer in {name_of_answers}; give the files of one split")
+        kind = answer.whole("type")
         if not 0 <= kind < len(ACTIVITYNET_KINDS):
-            raise BadInput(f"type of {answered[key].where} is {kind}; wanted 0 to {len(ACTIVITYNET_KINDS) - 1}")
+            raise BadInput(f"type of {answer.where} is {kind}; wanted 0 to {len(ACTIVITYNET_KINDS) - 1}")
         plain = video_file(place, name)
-        return Question(
-            key=key,
-            video=plain if plain.is_file() else video_file(place, f"v_{name}"),
-            question=entry.text("question"),
-            answers=(answered[key].text("answer"),),
-            kind=ACTIVITYNET_KINDS[kind],
-        )
-
-    return check_unique(map(question, entries(file)), file)
+        video = plain if plain.is_file() else video_file(place, f"v_{name}")
+        yield ask(entry, video=video, answers=(answer.text("answer"),), kind=ACTIVITYNET_KINDS[kind])
 
 
 def read_msrvtt_captions(folder: Path, split: str) -> list[Question]:

@@ -16,7 +16,7 @@ from tapetum.core.addresses import check_address, is_address
 from tapetum.core.devices import choose_device
 from tapetum.core.errors import BadInput
 from tapetum.core.jobs import Engine, gpus_for, run_jobs
-from tapetum.core.workers import check_workers
+from tapetum.core.threads import check_workers
 from tapetum.desk.search.media_files import MediaFile, below, list_media, on_disk, suffix_of
 
 if TYPE_CHECKING:

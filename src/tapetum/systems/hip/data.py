@@ -19,7 +19,7 @@ from torch import Tensor
 from tapetum.core.errors import BadInput
 from tapetum.data.media import Values
 from tapetum.data.samples import Shuffle
-from tapetum.data.shards import Column
+from tapetum.data.shards import ShardColumn
 from tapetum.systems.hip.config import Modality, Preparation
 
 TARGET = "target"
@@ -30,7 +30,7 @@ TARGET = "target"
 class ModalityField:
     """One modality of all examples."""
 
-    values: "np.ndarray | Column | Values"
+    values: "np.ndarray | ShardColumn | Values"
     """(N, *shape, channels), any kind of number; in memory, or read when it is shown."""
     mean: float | np.ndarray = 0.0
     std: float | np.ndarray = 1.0
@@ -62,7 +62,7 @@ class ModalityField:
 
     def rows(self, k: int, rng: np.random.Generator | None) -> np.ndarray:
         """Load example k as (n, c), its numbers as they are stored."""
-        value = self.values[k] if isinstance(self.values, np.ndarray | Column) else self.values.read(k, rng)
+        value = self.values[k] if isinstance(self.values, np.ndarray | ShardColumn) else self.values.read(k, rng)
         if rng is not None:
             value = moved(value, rng, self.shift, self.mirror, self.fill)
         rows = value.reshape(-1, value.shape[-1])
@@ -87,7 +87,7 @@ class HipExamples(torch.utils.data.Dataset[dict[str, Tensor]]):
     def __init__(
         self,
         fields: Mapping[str, ModalityField],
-        targets: "np.ndarray | Column | ModalityField | None" = None,
+        targets: "np.ndarray | ShardColumn | ModalityField | None" = None,
         *,
         seed: int = 0,
     ):

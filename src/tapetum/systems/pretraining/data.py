@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from tapetum.core.errors import BadInput
 from tapetum.data.files import Files, ReadsAhead, opened_image
 from tapetum.data.jpegs import EncodedImage, EncodedSequence, encoded_image
-from tapetum.data.samples import Mixture, Shuffle
+from tapetum.data.samples import Shuffle, WeightedShuffle
 
 Image = UInt8[np.ndarray, "h w 3"]
 _CACHED_BYTES = 512 << 20
@@ -138,10 +138,10 @@ class ShuffledImages(Dataset[TrainingImage]):
         self.source, self.seed, self.encoded = source, seed, encoded
 
     @cached_property
-    def order(self) -> Shuffle | Mixture:
+    def order(self) -> Shuffle | WeightedShuffle:
         """Shuffle the images: which is shown when."""
         if self.source.weights:
-            return Mixture(self.source.sizes, self.source.weights, self.seed)
+            return WeightedShuffle(self.source.sizes, self.source.weights, self.seed)
         return Shuffle(len(self.source), self.seed)
 
     def read_ahead(self, numbers: Iterable[int]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from tapetum.core.errors import BadInput
 from tapetum.data.files import ReadsAhead
 from tapetum.data.jpegs import EncodedImage, EncodedSequence
-from tapetum.data.samples import Mixture
+from tapetum.data.samples import WeightedShuffle
 from tapetum.systems.pretraining.data import Image, ImageSource
 
 
@@ -84,11 +84,11 @@ def join_sources(sources: Sequence[ImageSource], weights: Sequence[float] = ()) 
         weights: how much each is shown; none: every image once an epoch, so that each source counts by its size.
 
     Raises:
-        BadInput: as `Mixture`; some have captions and others none.
+        BadInput: as `WeightedShuffle`; some have captions and others none.
     """
     sizes = tuple(map(len, sources))
     if weights:
-        Mixture(sizes, weights, seed=0)
+        WeightedShuffle(sizes, weights, seed=0)
     labels, classes = None, ()
     if all(source.labels is not None for source in sources):
         classes = tuple(sorted({name for source in sources for name in source.classes}))

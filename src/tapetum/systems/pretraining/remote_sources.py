@@ -21,8 +21,7 @@ from tapetum.core.reading import parse_json
 from tapetum.core.remote_cache import RemoteCache
 from tapetum.data.fields import IMAGES as ENCODED
 from tapetum.data.fields import last
-from tapetum.data.layout_parquet import ShardFiles
-from tapetum.data.remote import RemoteFiles
+from tapetum.data.layout_parquet import RemoteFiles, ShardFiles
 from tapetum.data.shards import Shards
 from tapetum.systems.pretraining.data import FileImages, ImageSource
 from tapetum.video.folders import IMAGES
@@ -74,7 +73,7 @@ def _text(files: ShardFiles | RemoteFiles, k: int) -> str:
 def read_remote_source(address: str, cache: RemoteCache, *, captions: bool = False) -> ImageSource | None:
     """Find the images at an address; None where they are in parquet tables or CIFAR's files, of which a copy is needed.
 
-    Raises BadInput where there are none, and Unreachable.
+    Raises BadInput where there are none, and UnreachableAddress.
     """
     check_address(address)
     if address.endswith(".parquet"):

@@ -94,7 +94,7 @@ class Pretrained:
 def task_for(run: PretrainRun, cache_gb: float = CACHE_GB) -> PretrainTask:
     """Make the task of a run; of data at addresses so many gigabytes are kept on this machine.
 
-    Raises BadInput for data, encoder or settings that don't go together, and Unreachable.
+    Raises BadInput for data, encoder or settings that don't go together, and UnreachableAddress.
     """
     return task_of(run.method)(run, source_of(run, cache_gb, captions=run.method in TEXT_METHODS))
 

@@ -55,7 +55,7 @@ def read_source(place: Path | str, *, captions: bool = False, cache: RemoteCache
     """Find the images at a path or an address; their captions are looked for only if they are wanted.
 
     `cache` is for what lies at an address. Raises BadInput where there is none or one alone, for captions that some images have
-    and others lack, and what the layouts of data refuse; Unreachable where a server cannot be reached.
+    and others lack, and what the layouts of data refuse; UnreachableAddress where a server cannot be reached.
     """
     if isinstance(place, str) and is_address(place):
         name, cache = name_at(place.rstrip("/")), cache or RemoteCache()

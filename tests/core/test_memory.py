@@ -10,7 +10,7 @@ import pytest
 CHILD = """
 import resource, sys
 import numpy as np
-from tapetum.core.allocator import keep_freed_memory
+from tapetum.core.memory import keep_freed_memory
 print(int(keep_freed_memory()) if sys.argv[1] == "kept" else 0)
 faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(3):  # 6 blocks of 24 MB, touched and freed
