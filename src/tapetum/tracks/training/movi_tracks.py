@@ -27,8 +27,7 @@ from scipy.spatial.transform import Rotation
 from tapetum.core.errors import BadInput
 from tapetum.data.files import StoredFile, opened_image
 from tapetum.tracks.training.clips import TrackedClip
-from tapetum.tracks.training.movi import scene_of
-from tapetum.tracks.training.tfrecord import parse_example, read_records
+from tapetum.tracks.training.movi import parse_example, read_records, scene_of
 
 STRIDE = 4
 """Frames, rows and columns between the pixels of which queries are drawn."""
