@@ -209,7 +209,7 @@ def format_ledger(content: Mapping[str, Any]) -> str:
     if phases:
         parts = [f"{name} {count / 1e9:.3g}" for name, count in phases.items() if name != "recomputed"]
         again = phases.get("recomputed", 0)
-        lines.append(f"a step   {', '.join(parts)} GFLOP" + (f"; of backward {again / 1e9:.3g} done anew" if again else ""))
+        lines.append(f"a step   {', '.join(parts)} GFLOP" + (f"; of backward {again / 1e9:.3g} recomputed" if again else ""))
     lines += [
         f"energy   {_interval(total, 'energy_kwh').text('kWh')}{measured}  [{last['energy_method']}]",
         f"CO2      {_interval(total, 'co2_kg').text('kg')}  [{last['co2_method']}]",

@@ -9,7 +9,6 @@ def lazy_attributes(
     package: str,
     names: Mapping[str, Sequence[str]] | None = None,
     modules: Mapping[str, str] | Sequence[str] = (),
-    older: Mapping[str, str] | None = None,
 ) -> Callable[[str], Any]:
     """Build the `__getattr__` of a package.
 
@@ -17,7 +16,6 @@ def lazy_attributes(
         package: its full name.
         names: what is taken out of modules: {"model": ("Model", "build")} gives package.Model from package.model.
         modules: what is given as a whole: names of modules of the package, or each name with the module's path below it.
-        older: names that something had before, each with its name of today.
 
     >>> find = lazy_attributes("tapetum", {"types": ("Tracks",)}, ("metrics",))
     >>> find("Tracks").__module__
@@ -30,7 +28,6 @@ def lazy_attributes(
     paths = dict(modules) if isinstance(modules, Mapping) else {name: name for name in modules}
 
     def find(name: str) -> Any:
-        name = (older or {}).get(name, name)
         if name in homes:
             return getattr(import_module(f"{package}.{homes[name]}"), name)
         if name in paths:

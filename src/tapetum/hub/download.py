@@ -159,21 +159,19 @@ def download(
         raise cannot_write(target, error) from error
 
 
+@dataclass
 class _Download:
-    def __init__(
-        self,
-        url: str,
-        target: Path,
-        progress: Callable[[int, int | None], None],
-        pause: float,
-        limits: Limits,
-        headers: Mapping[str, str],
-    ):
-        self.url, self.target, self.progress, self.pause = url, target, progress, pause
-        self.limits, self.headers = limits, headers
-        self.size: int | None = None
-        self.part = target.with_name(target.name + ".part")
-        self.note = target.with_name(target.name + ".part.json")
+    url: str
+    target: Path
+    progress: Callable[[int, int | None], None]
+    pause: float
+    limits: Limits
+    headers: Mapping[str, str]
+    size: int | None = None
+
+    def __post_init__(self) -> None:
+        self.part = self.target.with_name(self.target.name + ".part")
+        self.note = self.target.with_name(self.target.name + ".part.json")
 
     def run(self, sha256: str | None, announced: int | None) -> Record:
         fails, most = 0, self._arrived()
@@ -191,7 +189,7 @@ class _Download:
                 reason = str(error)
             have = self._arrived()
             fails = 0 if have - most >= max(self.limits.least, (self.size or 0) // 1000) else fails + 1
-            most = max(most, have)  # of all tries: one that begins anew brings nothing until it is beyond the others
+            most = max(most, have)  # of all tries: one that starts over brings nothing until it is beyond the others
             if fails >= self.limits.tries:
                 raise BadInput(f"{self.url} cannot be reached ({reason}); {have} bytes are kept, run again to go on")
             time.sleep(self.pause * 2**fails)

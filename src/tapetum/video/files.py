@@ -40,7 +40,7 @@ from tapetum.video.types import (
 
 
 class _IndexChanged(Exception):
-    """A frame that the packets promised did not come out; the index has been made anew."""
+    """A frame that the packets promised did not come out; the index was rebuilt."""
 
 
 @dataclass(frozen=True)

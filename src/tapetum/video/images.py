@@ -150,7 +150,7 @@ def _pages(path: Path) -> int:
         try:
             return getattr(image, "n_frames", 1)
         except Exception as error:
-            raise BadInput(f"{path} is damaged ({_reason(error)}); copy it anew") from error
+            raise BadInput(f"{path} is damaged ({_reason(error)}); copy it again") from error
 
 
 def _upright(image: Image.Image, page: int, path: Path) -> Frame:

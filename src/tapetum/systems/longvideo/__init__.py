@@ -39,5 +39,4 @@ __getattr__ = lazy_attributes(
         "video_text": ("VideoText", "build_video_text"),
         "weights": ("load", "save"),
     },
-    older={"build_towers": "build_video_text"},
 )

@@ -155,9 +155,9 @@ def _records(path: Path, read: bool) -> Iterator[bytes]:
                 head = file.read(12)
                 length = struct.unpack("<Q", head[:8])[0] if len(head) == 12 else 0
                 if len(head) < 12 or not _has_sum(head[:8], head[8:]) or length > _LARGEST:
-                    raise BadInput(f"{path} is no TFRecord at byte {at:,}; copy it anew")
+                    raise BadInput(f"{path} is no TFRecord at byte {at:,}; copy it again")
                 if at + 16 + length > size:
-                    raise BadInput(f"{path} ends within the record at byte {at:,}; copy it anew")
+                    raise BadInput(f"{path} ends within the record at byte {at:,}; copy it again")
                 at += 16 + length
                 if not read:
                     file.seek(at)
@@ -165,10 +165,10 @@ def _records(path: Path, read: bool) -> Iterator[bytes]:
                     continue
                 data, tail = file.read(length), file.read(4)
                 if not _has_sum(data, tail):
-                    raise BadInput(f"the record of {path} that ends at byte {at:,} is damaged; copy the file anew")
+                    raise BadInput(f"the record of {path} that ends at byte {at:,} is damaged; copy the file again")
                 yield data
     except OSError as error:
-        raise BadInput(f"cannot read {path}: {error.strerror or error}; copy it anew") from error
+        raise BadInput(f"cannot read {path}: {error.strerror or error}; copy it again") from error
 
 
 def _has_sum(data: bytes, stored: bytes) -> bool:

@@ -182,7 +182,7 @@ def _numbers(features: Mapping[str, Any], key: str, shape: tuple[int, ...], name
 
 
 def read_tracked_scenes(file: Path, points: int, seed: int = 0) -> Iterator[TrackedClip]:
-    """Yield the scenes of a TFRecord file with tracks of up to so many points. Raises BadInput for a damaged one."""
+    """Yield the scenes of a TFRecord file with tracks of up to `points` points. Raises BadInput for a damaged one."""
     for k, record in enumerate(read_records(file)):
         name = f"{file.name}/{k}"
         features = parse_example(record)
