@@ -95,7 +95,6 @@ class Ledger:
         }
 
     def _constants(self) -> list[dict[str, Any]]:
-        """What the figures of this session rest on."""
         used = [meter.constant for meter in self._meters if meter.constant is not None]
         used += [self._settings.constant(name) for name in ("overhead", "grams_co2_per_kwh")]
         return [asdict(constant) for constant in used]
@@ -155,7 +154,6 @@ class Ledger:
 
 
 def _with_total(sessions: list[dict[str, Any]]) -> dict[str, Any]:
-    """Make the content of a ledger of its sessions."""
     total = {key: sum(s[key] for s in sessions) for key in SUMMED}
     total |= {key: sum(s.get(key, s[key.rpartition("_")[0]]) for s in sessions) for key in ENDS}
     return {"total": total, "sessions": sessions}

@@ -182,7 +182,6 @@ def files_of_episode(source: object) -> list[Path]:
 
 
 def _image(stored: bytes | None, name: str) -> Frame:
-    """An image in a row."""
     try:
         with Image.open(io.BytesIO(stored or b"")) as image:
             return image_rgb(image, name)

@@ -290,7 +290,6 @@ class FileVideo(Video):
         self._stop()
 
     def _stop(self) -> None:
-        """Let go of the decoder."""
         if self._cursor is not None:
             self._cursor.decoder.close()
             self._cursor = None

@@ -7,7 +7,6 @@ palettes change little and nothing flickers. Dithering is ordered, the same patt
 diffused errors (Floyd and Steinberg 1976) swarm.
 """
 
-import errno
 import heapq
 import os
 from collections.abc import Iterable, Iterator
@@ -25,8 +24,7 @@ from jaxtyping import Float32, UInt8
 from scipy.spatial import KDTree
 
 from tapetum.core.errors import BadInput
-from tapetum.core.files import named_path, refuse_folder, temporary_file
-from tapetum.core.provenance import check, record
+from tapetum.core.files import named_path, whole_file
 from tapetum.video.sound import SoundTrack
 from tapetum.video.types import Frame, check_rate, refuse_huge
 
@@ -87,23 +85,11 @@ def write_video(
         raise BadInput(f"{path.name} cannot have sound; write an .mp4")
     if not path.parent.is_dir():
         raise BadInput(f"there is no folder {path.parent} to write {path.name} into; make it first")
-    refuse_folder(path)
-    check(path)
-    checked = _checked(frames)
-    temporary: str | None = None
-    try:
-        temporary = str(temporary_file(path))
-        _encode(temporary, checked, frame_rate, suffix, dither, sound)
-        record(path.parent, {path.name: Path(temporary)})
-        _finish(temporary, path)
-    except (OSError, av.error.FFmpegError) as error:
-        if isinstance(error, OSError | av.error.OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise BadInput(f"cannot write {path}: the disk is full; free some space and try again") from error
-        reason = " ".join(str(error.strerror or error).split())
-        raise BadInput(f"cannot write {path}: {reason}; choose a place that can be written") from error
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+    with whole_file(path) as temporary:
+        try:
+            _encode(str(temporary), _checked(frames), frame_rate, suffix, dither, sound)
+        except av.error.FFmpegError as error:
+            raise OSError(error.errno, error.strerror or str(error)) from error
     return path
 
 
@@ -169,19 +155,11 @@ def _yuv(frame: Frame) -> VideoFrame:
 
 
 def _indexed(frame: Frame, palettes: "Palettes") -> VideoFrame:
-    """The frame in the 256 colours that suit it best."""
     numbers, colours = palettes.indexed(frame)
     palette = np.zeros((256, 4), np.uint8)
     palette[:, 0] = 255
     palette[: len(colours), 1:] = colours
     return VideoFrame.from_ndarray((numbers, palette), format="pal8")  # pyright: ignore[reportArgumentType]
-
-
-def _finish(temporary: str, path: Path) -> None:
-    """Flush to the disk and put in place."""
-    with open(temporary, "rb+") as file:
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 _BITS = 5
@@ -215,7 +193,6 @@ class Palettes:
         return nearest[numbers], palette
 
     def _count_colours(self, frame: Frame) -> None:
-        """Count the colours of a frame."""
         pixels = frame.reshape(-1, 3)
         numbers = _bin(pixels)
         self._counts *= _KEPT
