@@ -24,7 +24,8 @@ import torch
 
 import tapetum
 from tapetum.systems.tap.tracking.redetection import LOST_AFTER
-from tapetum.world import from_images, make_clip, procedural
+from tapetum.data.textures import from_images, procedural
+from tapetum.world import make_clip
 
 NAMES = {False: "without ", True: "redetect"}
 COLUMNS = ("absent", "back", "points", "detected wrongly", "ms")

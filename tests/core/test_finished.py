@@ -40,7 +40,6 @@ def test_a_folder_is_of_one_run(tmp_path: Path) -> None:
     write_settings(file, settings)
     assert changed_settings(file, settings, "remove it") == {}
     assert changed_settings(file, {"seed": 2, "size": 64, "rate": 4}, "remove it") == {"seed": 1, "rate": None}
-    assert changed_settings(file, {"seed": 1, "width": 64}, "remove it", {"size": "width"}) == {}
     for damaged in ("{", "[1]"):
         file.write_text(damaged)
         with pytest.raises(BadInput, match=r"settings\.json cannot be read .*; remove it"):

@@ -9,7 +9,7 @@ from PIL import Image
 
 from tapetum.video import draw_tracks, open_video, point_colours, write_video
 from tapetum.video.colours import APART
-from tapetum.video.palette import Palettes, split
+from tapetum.video.write import Palettes, split
 
 LMS = np.array([[17.8824, 43.5161, 4.11935], [3.45565, 27.1554, 3.86714], [0.0299566, 0.184309, 1.46709]])
 WITHOUT = {

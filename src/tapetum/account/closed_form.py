@@ -47,7 +47,7 @@ class Product:
     gradients: int
     """How many of the two need a gradient; each costs as much as the forward."""
     again: int = 0
-    """FLOPs that backward does anew, as fused attention does its scores."""
+    """FLOPs that the backward pass does again, as fused attention does its scores."""
 
 
 @dataclass
@@ -58,7 +58,7 @@ class Work:
     backward: int = 0
     """With `recomputed`."""
     recomputed: int = 0
-    """Part of backward that does forward's work anew."""
+    """Part of backward that repeats the forward pass."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class ClosedForm:
 
     @property
     def recomputed(self) -> int:
-        """Count the FLOPs of the backward pass that compute the forward pass anew."""
+        """Count the FLOPs of the backward pass that repeat the forward pass."""
         return sum(work.recomputed for work in self.parts.values())
 
     @property

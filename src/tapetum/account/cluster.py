@@ -24,41 +24,22 @@ GIB = 1 << 30
 _H100 = (
     Constant("flops", 989e12, 989e12, 989e12, "FLOP/s", "H100 SXM, dense bfloat16: NVIDIA's data sheet"),
     Constant(
-        "flops_float32",
-        67e12,
-        67e12,
-        494e12,
-        "FLOP/s",
+        "flops_float32", 67e12, 67e12, 494e12, "FLOP/s",
         "H100 SXM, float32; high: dense TF32, as PyTorch computes convolutions unless told otherwise: NVIDIA's data sheet",
     ),
     Constant("memory", 80e9, 80e9, 80e9, "B", "H100 SXM: NVIDIA's data sheet"),
     Constant(
-        "within",
-        360e9,
-        225e9,
-        450e9,
-        "B/s",
+        "within", 360e9, 225e9, 450e9, "B/s",
         "what a GPU sends to others of its machine: NVLink's 900 GB/s are 450 each way by the data sheet; four fifths of "
         "that are assumed, and at least half",
     ),
     Constant(
-        "across",
-        40e9,
-        25e9,
-        50e9,
-        "B/s",
+        "across", 40e9, 25e9, 50e9, "B/s",
         "what a GPU sends to other machines: a port of 400 Gb/s a GPU, as in NVIDIA's DGX H100; four fifths of that are "
         "assumed, and at least half",
     ),
-    Constant(
-        "utilisation",
-        0.35,
-        0.2,
-        0.5,
-        "",
-        "share of the FLOP/s that a step reaches: a guess, from no measurement of ours",
-    ),
-)
+    Constant("utilisation", 0.35, 0.2, 0.5, "", "share of the FLOP/s that a step reaches: a guess, not measured"),
+)  # fmt: skip
 H100 = {constant.name: constant for constant in _H100}
 """What estimates of time rest on, by name."""
 
@@ -179,7 +160,7 @@ class Memory:
 
 
 def count_memory(units: Sequence[Unit], layout: Layout, activations: int) -> Memory:
-    """Count the memory of a rank at the fullest moment of a step, for activations of so many bytes.
+    """Count the memory of a rank at the fullest moment of a step, for `activations` bytes of activations.
 
     >>> unit = Unit(shapes=((10, 3),), learning=((10, 3),))
     >>> count_memory([unit], Layout(shards=4), 0)

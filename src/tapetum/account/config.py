@@ -95,12 +95,14 @@ class Interval:
         """
         return Interval(self.value + other.value, self.low + other.low, self.high + other.high)
 
-    def over(self, other: "Interval | Constant") -> "Interval":
-        """Divide; the low end by the high one.
+    def over(self, other: "Interval | Constant | float") -> "Interval":
+        """Divide by a number, or the low end by the high one of another.
 
         >>> Interval(2, 1, 4).over(Interval(2, 1, 4))
         Interval(value=1.0, low=0.25, high=4.0)
         """
+        if isinstance(other, float):
+            return Interval(self.value / other, self.low / other, self.high / other)
         return Interval(self.value / other.value, self.low / other.high, self.high / other.low)
 
     def text(self, unit: str) -> str:

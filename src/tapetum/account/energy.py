@@ -170,26 +170,25 @@ def read_meters(meters: Sequence[Meter], cpu_seconds: float, wall_seconds: float
 
 
 def of_flops(flops: float, config: LedgerConfig) -> tuple[Interval, Interval, Interval]:
-    """Estimate core-hours, kWh and kg of CO2 of so many FLOPs on cores of a CPU; nothing is measured."""
-    hours = Interval(flops, flops, flops).over(config.constant("gflops_per_core"))
-    hours = Interval(hours.value / 3.6e12, hours.low / 3.6e12, hours.high / 3.6e12)
-    watt_hours = hours.times(config.constant("watts_per_core")).times(config.constant("overhead"))
-    kwh = Interval(watt_hours.value / 1e3, watt_hours.low / 1e3, watt_hours.high / 1e3)
-    return hours, kwh, carbon(kwh, config)
+    """Estimate core-hours, kWh and kg of CO2 of a number of FLOPs on cores of a CPU; nothing is measured."""
+    hours = Interval(flops, flops, flops).over(config.constant("gflops_per_core")).over(3.6e12)
+    return hours, *_of_core_hours(hours, config)
 
 
 def of_cpu_seconds(seconds: float, config: LedgerConfig) -> tuple[Interval, Interval]:
-    """Estimate kWh and kg of CO2 of so many seconds of cores of a CPU; nothing is measured."""
+    """Estimate kWh and kg of CO2 of busy core seconds; nothing is measured."""
     hours = seconds / 3600
-    watt_hours = Interval(hours, hours, hours).times(config.constant("watts_per_core")).times(config.constant("overhead"))
-    kwh = Interval(watt_hours.value / 1e3, watt_hours.low / 1e3, watt_hours.high / 1e3)
-    return kwh, carbon(kwh, config)
+    return _of_core_hours(Interval(hours, hours, hours), config)
 
 
 def carbon(kwh: Interval, config: LedgerConfig) -> Interval:
-    """Compute the kg of CO2 of so much energy."""
-    grams = kwh.times(config.constant("grams_co2_per_kwh"))
-    return Interval(grams.value / 1e3, grams.low / 1e3, grams.high / 1e3)
+    """Compute the kg of CO2 of an amount of energy."""
+    return kwh.times(config.constant("grams_co2_per_kwh")).over(1e3)
+
+
+def _of_core_hours(hours: Interval, config: LedgerConfig) -> tuple[Interval, Interval]:
+    kwh = hours.times(config.constant("watts_per_core")).times(config.constant("overhead")).over(1e3)
+    return kwh, carbon(kwh, config)
 
 
 def _rapl() -> Rapl | None:

@@ -10,7 +10,7 @@ where that one is blind or wrong:
 - matrix-vector products count zero there.
 
 Conventions: attention counts as dense, masked or causal or not. Its fused backward is 5/2 of its forward, as it computes
-the scores anew (unfused: twice). Activations recomputed in backward (checkpointing) count as backward. Both are what the
+the scores again (unfused: twice). Activations recomputed in backward (checkpointing) count as backward. Both are what the
 hardware does and the mathematics does not ask for: `recomputed`.
 
 The first of two engines; the second, `closed_form`, knows the layers and not the operations.
@@ -44,7 +44,7 @@ class Flops:
     by_part: dict[str, int] = field(default_factory=dict)
     """Forward by the part of the model (`tapetum.account.parts`), and backward; the sum is the total."""
     recomputed: int = 0
-    """Part of backward that does forward's work anew: checkpointed activations, the scores of fused attention."""
+    """Part of backward that repeats the forward pass: checkpointed activations, the scores of fused attention."""
 
     @property
     def total(self) -> int:
@@ -132,7 +132,7 @@ def _attention(query: Shape, key: Shape, value: Shape, *_: Any, **__: Any) -> in
 
 
 def _attention_backward(_grad: Shape, query: Shape, key: Shape, value: Shape, *_: Any, **__: Any) -> int:
-    scores = 2 * matmul(prod(query[:-1]), query[-1], key[-2])  # computed anew, and again for the gradients of query and key
+    scores = 2 * matmul(prod(query[:-1]), query[-1], key[-2])  # computed again, and again for the gradients of query and key
     values = 2 * matmul(prod(query[:-1]), key[-2], value[-1])  # for the gradients of the weights and of the values
     return 3 * scores + 2 * values
 

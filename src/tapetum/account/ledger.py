@@ -95,7 +95,6 @@ class Ledger:
         }
 
     def _constants(self) -> list[dict[str, Any]]:
-        """What the figures of this session rest on."""
         used = [meter.constant for meter in self._meters if meter.constant is not None]
         used += [self._settings.constant(name) for name in ("overhead", "grams_co2_per_kwh")]
         return [asdict(constant) for constant in used]
@@ -155,7 +154,6 @@ class Ledger:
 
 
 def _with_total(sessions: list[dict[str, Any]]) -> dict[str, Any]:
-    """Make the content of a ledger of its sessions."""
     total = {key: sum(s[key] for s in sessions) for key in SUMMED}
     total |= {key: sum(s.get(key, s[key.rpartition("_")[0]]) for s in sessions) for key in ENDS}
     return {"total": total, "sessions": sessions}
@@ -209,7 +207,7 @@ def format_ledger(content: Mapping[str, Any]) -> str:
     if phases:
         parts = [f"{name} {count / 1e9:.3g}" for name, count in phases.items() if name != "recomputed"]
         again = phases.get("recomputed", 0)
-        lines.append(f"a step   {', '.join(parts)} GFLOP" + (f"; of backward {again / 1e9:.3g} done anew" if again else ""))
+        lines.append(f"a step   {', '.join(parts)} GFLOP" + (f"; of backward {again / 1e9:.3g} recomputed" if again else ""))
     lines += [
         f"energy   {_interval(total, 'energy_kwh').text('kWh')}{measured}  [{last['energy_method']}]",
         f"CO2      {_interval(total, 'co2_kg').text('kg')}  [{last['co2_method']}]",

@@ -47,7 +47,7 @@ class MeasuredStep:
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """A phase of a run on so many GPUs."""
+    """A phase of a run on a number of GPUs."""
 
     gpus: int
     """That are used: the most among which the batch can be divided."""
@@ -103,12 +103,12 @@ class PhasePlan:
         return self.steps * self.step_flops
 
     def negatives_on(self, gpus: int | None = None) -> int:
-        """Count the negatives of an example on so many GPUs; by default those of an undivided batch."""
+        """Count the negatives of an example on a number of GPUs; by default those of an undivided batch."""
         share = self.share(gpus) if gpus else None
         return self.negatives * ((share.gpus * share.micro_batch if share else self.batch_size) - 1)
 
     def share(self, gpus: int) -> Share:
-        """Compute memory of a GPU and time on so many, or on fewer where the batch cannot be divided among so many."""
+        """Compute memory of a GPU and time on `gpus`, or on fewer where they do not divide the batch."""
         used = max(n for n in range(1, min(gpus, self.batch_size) + 1) if self.batch_size % n == 0)
         own = self.batch_size // used
         micro_batch = max(n for n in range(1, min(self.micro_batch, own) + 1) if own % n == 0)
@@ -170,7 +170,7 @@ class RunPlan:
         return sum(phase.flops for phase in self.phases)
 
     def excess(self, gpus: int) -> int:
-        """Count the bytes by which the fullest phase is too large for each of so many GPUs; 0: it fits."""
+        """Count the bytes by which the fullest phase is too large for each of `gpus` GPUs; 0: it fits."""
         return max(phase.share(gpus).excess for phase in self.phases)
 
     def needs_checkpointing(self, gpus: int) -> bool:
@@ -178,7 +178,7 @@ class RunPlan:
         return any(phase.share(gpus).needs_checkpointing for phase in self.phases)
 
     def days(self, gpus: int) -> Interval | None:
-        """Estimate the days on so many GPUs; None where the run does not fit into them."""
+        """Estimate the days on `gpus` GPUs; None where the run does not fit into them."""
         return None if self.excess(gpus) else add_up([phase.share(gpus).days for phase in self.phases])
 
 

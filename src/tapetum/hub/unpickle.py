@@ -4,8 +4,8 @@ A pickle is a program: its GLOBAL opcode names any function on the machine and i
 resolves only the few names that numpy arrays, dtypes, scalars and plain containers are made of, under the names of
 numpy 1 and numpy 2 and for protocols 0 to 5, and refuses every other name.
 
-Unusual: not even numpy's own functions are called while the pickle runs, see `records.py`; and what is large stays in the file
-until it is used, see `pickle_file.py`, so that a file of many videos is read one video at a time.
+Unusual: not even numpy's own functions are called while the pickle runs, and what is large stays in the file until it is used
+(`pickle_file.py`), so that a file of many videos is read one video at a time.
 
 Differs from `pickle.load`: arrays may be read-only, being views of the data that was read.
 """
@@ -25,8 +25,7 @@ import numpy as np
 
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import open_file
-from tapetum.hub.pickle_file import PickleFile, Stored
-from tapetum.hub.records import ADMITTED, Plain
+from tapetum.hub.pickle_file import ADMITTED, PickleFile, Plain, Stored
 
 _FAILURES = (
     pickle.UnpicklingError,

@@ -140,7 +140,6 @@ def leads_out(name: str) -> bool:
 
 
 def _here(path: Path, member: zipfile.ZipInfo, archive: Path) -> bool:
-    """Whether a member is unpacked already."""
     if not path.is_file():
         return False
     if path.stat().st_size == member.file_size and crc32_of(path) == member.CRC:

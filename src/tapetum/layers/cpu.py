@@ -241,7 +241,7 @@ def quantise(module: M) -> M:
 
 
 def renew_scales(module: nn.Module) -> None:
-    """Compute what depends on the scales anew, once these were written."""
+    """Recompute what depends on the scales, after these were written."""
     for part in module.modules():
         if isinstance(part, _Int8):
             part.scale_bfloat16 = part.scale.bfloat16()

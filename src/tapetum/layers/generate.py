@@ -42,7 +42,7 @@ class SamplingConfig:
     nucleus: float = 1.0
     """Draw among the likeliest tokens that together have this probability (arXiv 1904.09751)."""
     best_of: int = 1
-    """Draw so many texts and keep the likeliest."""
+    """Draw this many texts and keep the likeliest."""
     beams: int = 1
     """Texts that a beam search follows; 1 is none."""
     seed: int = 0
@@ -173,7 +173,7 @@ class _Collected:
 
 
 def greedy(state: DecodingState, max_new_tokens: int, ends: Collection[int]) -> list[list[int]]:
-    """Choose the likeliest token each time, until one of `ends`, which is left out, or so many; no log-probabilities."""
+    """Choose the likeliest token each time, up to one of `ends`, which is left out, or `max_new_tokens`."""
     texts: list[list[int]] = [[] for _ in range(state.logits.shape[0])]
     for step in stream(state, max_new_tokens, ends, probabilities=False):
         for row, token in enumerate(step.tokens):

@@ -2,7 +2,7 @@
 
 In torch 2.13 the backward pass of a strided 1x1 convolution of few channels in channels-last order ends in a segmentation fault
 wherever oneDNN computes it (seen on Intel with AMX and on AMD with AVX-512, float32, with a weight that learns). A 1x1
-convolution with a stride is one without over every so many rows and columns, so that is what is computed.
+convolution with a stride is one without over every n-th row and column, so that is what is computed.
 """
 
 import torch

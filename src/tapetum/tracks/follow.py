@@ -103,21 +103,18 @@ class BoxTracker:
 
     def _carry(self, begun: list[tuple[CarriedBox, np.ndarray, float]], frame: int) -> None:
         """Follows points in boxes of a frame, forward and back, and moves the boxes with them."""
-        grids = [points_in(box) for _, box, _ in begun]
-        owners = np.repeat(np.arange(len(grids)), [len(grid) for grid in grids])
-        points = np.concatenate(grids)
-        inside = (points >= 0).all(1) & (points[:, 0] <= self.video.width) & (points[:, 1] <= self.video.height)
-        owners, points = owners[inside], points[inside]
+        size = self.video.width, self.video.height
         firsts = [int(before[-1]) + 1 if len(before := np.flatnonzero(thing.shown[:frame])) else 0 for thing, _, _ in begun]
         start, end = min(firsts), len(self.video)
         part = self.video if start == 0 else VideoSubset(self.video, list(range(start, end)))
-        queries = np.concatenate([np.full((len(points), 1), frame - start, np.float32), points], 1)
-        tracks = self.tracker.track(part, queries)
+        grids = [box_queries(box, frame - start, size) for _, box, _ in begun]
+        owners = np.repeat(np.arange(len(grids)), [len(grid) for grid in grids])
+        tracks = self.tracker.track(part, np.concatenate(grids))
         for k, ((thing, box, score), first) in enumerate(zip(begun, firsts, strict=True)):
             xy, visible = tracks.xy[owners == k], tracks.visible[owners == k]
             thing.xyxy[frame], thing.shown[frame], thing.detected[frame], thing.scores[frame] = box, True, True, score
             for way in (range(frame + 1, end), range(frame - 1, first - 1, -1)):
-                _along(thing, frame, way, xy, visible, start, (self.video.width, self.video.height))
+                _along(thing, frame, way, xy, visible, start, size)
 
 
 def box_queries(box: Float[np.ndarray, "4"], frame: int, size: tuple[int, int]) -> Float[np.ndarray, "k 3"]:

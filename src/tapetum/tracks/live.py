@@ -79,7 +79,7 @@ class LiveTracker:
             tracker: what has `start`, `step`, `add` and `keep`.
             on_tracks: is called in the thread with the points of each frame.
             stale_after_s: seconds after the last frame from which on `latest` calls all points hidden.
-            longest_gap_s: seconds between two frames above which velocities begin anew.
+            longest_gap_s: seconds between two frames above which velocities start over.
             redetect: seek points that were hidden for long in the whole frame, and call them visible only once the tracker is
                 sure in two ways (`start` of a `TapirTracker`).
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Float
 
 from tapetum.core.errors import MissingExtra
 from tapetum.core.files import whole_file, writable, write_text
@@ -30,8 +31,8 @@ from tapetum.video import Video
 if TYPE_CHECKING:
     import supervision
 
-_FIRST_PIXEL = 0.5
-"""Raster coordinate of what SLEAP and COCO call 0."""
+FIRST_PIXEL = 0.5
+"""Raster coordinate of what SLEAP, COCO, DeepLabCut and napari call 0."""
 
 
 def point_names(tracks: Tracks) -> list[str]:
@@ -46,6 +47,11 @@ def point_names(tracks: Tracks) -> list[str]:
         own = name or f"point{number}"
         chosen.append(f"{own} ({number})" if own in chosen else own)
     return chosen
+
+
+def visible_positions(tracks: Tracks) -> Float[np.ndarray, "n t 2"]:
+    """Compute the positions with (0, 0) at the centre of the first pixel; NaN where a point is hidden."""
+    return np.where(tracks.visible[..., None], tracks.xy.astype(np.float64) - FIRST_PIXEL, np.nan)
 
 
 def frame_numbers(tracks: Tracks) -> np.ndarray:
@@ -89,8 +95,7 @@ def write_sleap(tracks: Tracks, path: Path, video: Video | None = None) -> Path:
     frames = int(numbers[-1]) + 1 if len(numbers) else 0
     places = np.full((1, 2, tracks.points, frames), np.nan)
     scores = np.full((1, tracks.points, frames), np.nan)
-    visible_xy = np.where(tracks.visible[..., None], tracks.xy.astype(np.float64) - _FIRST_PIXEL, np.nan)
-    places[0][..., numbers] = visible_xy.transpose(2, 0, 1)
+    places[0][..., numbers] = visible_positions(tracks).transpose(2, 0, 1)
     scores[0][:, numbers] = tracks.confidence
     there = np.isfinite(places).any(axis=(1, 2))  # (1, t)
     counted = np.maximum(np.isfinite(scores).sum(1), 1)
@@ -132,7 +137,7 @@ def coco(tracks: Tracks, width: int, height: int) -> dict[str, Any]:
         if not visible.any():
             continue
         xy = tracks.xy[:, frame].astype(np.float64)
-        rows = np.where(visible[:, None], np.column_stack([xy - _FIRST_PIXEL, np.full(len(xy), 2)]), 0)
+        rows = np.where(visible[:, None], np.column_stack([xy - FIRST_PIXEL, np.full(len(xy), 2)]), 0)
         low, high = xy[visible].min(0), xy[visible].max(0)
         across, down = (high - low).tolist()
         annotations.append(

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from tapetum.core.csv_text import CsvRows, guarded, unguarded
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import read_bytes
-from tapetum.tracks.poses import frame_numbers, point_names
+from tapetum.tracks.poses import FIRST_PIXEL, frame_numbers, point_names, visible_positions
 from tapetum.types import Tracks
 
 _LIKELY = 0.5
@@ -23,9 +23,6 @@ TRACK_ID = ("id", "track_id", "trackid", "track id")
 
 _FARTHEST = 1e9
 """Pixels; a position beyond is taken for damage."""
-
-_FIRST_PIXEL = 0.5
-"""Raster coordinate of what DeepLabCut and napari call 0."""
 
 _MOST_FRAMES, _MOST_CELLS = 10_000_000, 100_000_000
 """A table that claims more frames, or more points times frames, is taken for damaged before memory is asked for it."""
@@ -84,7 +81,7 @@ def from_dlc(path: Path) -> Tracks:
         xy[point, times] = here
         confidence[point, times] = np.where(np.isnan(likelihood), np.isfinite(here).all(axis=1), likelihood.clip(0, 1))
     visible = np.isfinite(xy).all(axis=2) & (confidence > _LIKELY)
-    tracks = filled(xy + _FIRST_PIXEL, visible, confidence)
+    tracks = filled(xy + FIRST_PIXEL, visible, confidence)
     named = any(name != f"point{point}" for point, name in enumerate(parts)) and all(map(str.isprintable, parts))
     return replace(tracks, names=tuple(parts)) if named else tracks
 
@@ -117,8 +114,7 @@ def dlc_rows(tracks: Tracks) -> Iterator[Sequence[object]]:
     yield ["scorer", *["tapetum"] * (3 * tracks.points)]
     yield ["bodyparts", *(guarded(name) for name in point_names(tracks) for _ in range(3))]
     yield ["coords", *["x", "y", "likelihood"] * tracks.points]
-    xy = np.where(tracks.visible[..., None], tracks.xy.astype(np.float64) - _FIRST_PIXEL, np.nan)
-    cells = np.concatenate([xy, tracks.confidence[..., None]], axis=2).transpose(1, 0, 2)
+    cells = np.concatenate([visible_positions(tracks), tracks.confidence[..., None]], axis=2).transpose(1, 0, 2)
     for frame, number in enumerate(frame_numbers(tracks).tolist()):
         yield [number, *("" if math.isnan(value) else value for value in cells[frame].reshape(-1).tolist())]
 
@@ -147,7 +143,7 @@ def from_napari(path: Path, frames: int = 0) -> Tracks:
     shape = int(points.max()) + 1, max(int(times.max()) + 1, frames)
     _room(path, *shape)
     xy, visible = np.full((*shape, 2), np.nan), np.zeros(shape, np.bool_)
-    xy[points, times] = places + _FIRST_PIXEL
+    xy[points, times] = places + FIRST_PIXEL
     visible[points, times] = True
     return filled(xy, visible, visible.astype(np.float32))
 
@@ -156,7 +152,7 @@ def napari_rows(tracks: Tracks) -> Iterator[Sequence[object]]:
     """Yield the rows of a table for napari."""
     yield ["ID", "T", "Y", "X"]
     point, frame = np.nonzero(tracks.visible)
-    x, y = (tracks.xy[point, frame].astype(np.float64) - _FIRST_PIXEL).T
+    x, y = visible_positions(tracks)[point, frame].T
     numbers = frame_numbers(tracks)[frame]
     yield from zip(point.tolist(), numbers.tolist(), y.tolist(), x.tolist(), strict=True)
 

@@ -106,7 +106,6 @@ def _bad(name: str, field: str, problem: str) -> BadInput:
 
 
 def _entry(name: str, entry: Any) -> TapVidEntry:
-    """Check one entry of a pickle."""
     if not isinstance(entry, dict):
         raise BadInput(f"video {name!r} is a {type(entry).__name__}; it must be a dict of video, points and occluded")
     for field in ("video", "points", "occluded"):

@@ -9,7 +9,7 @@ import numpy as np
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe, open_file
 from tapetum.types.checks import unmasked
-from tapetum.video.types import DecodeReport, Frame, Video, refuse_huge
+from tapetum.video.types import Frame, Video, refuse_huge
 
 _WANTED = "a video is uint8 or float 0..1, of shape (t, h, w, 3), or (t, h, w) for gray"
 
@@ -40,21 +40,6 @@ class ArrayVideo(Video):
 
     def __len__(self) -> int:
         return self._array.shape[0]
-
-    @property
-    def frame_rate(self) -> float:
-        return self._rate
-
-    @property
-    def timestamps(self) -> np.ndarray:
-        return np.arange(len(self), dtype=np.float64) / self._rate
-
-    @property
-    def report(self) -> DecodeReport:
-        return DecodeReport(promised=len(self), decoded=len(self), damaged=0, complete=True)
-
-    def __iter__(self) -> Iterator[Frame]:
-        return map(self._frame, range(len(self)))
 
     def _read(self, indices: Sequence[int]) -> Iterator[Frame]:
         return map(self._frame, indices)
@@ -124,8 +109,6 @@ def to_numpy(array: Any, name: str) -> np.ndarray:
     """
     if isinstance(array, np.ndarray):
         return unmasked(array, name)
-    if array is None or isinstance(array, (int, float, str, bytes, dict, set)):
-        raise BadInput(f"{type(array).__name__} is not a video; give a path, an array or a tensor: {_WANTED}")
     try:
         if hasattr(array, "detach") and hasattr(array, "cpu"):
             return _from_torch(array)

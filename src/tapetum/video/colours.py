@@ -45,12 +45,12 @@ def colour_wheel(n: int) -> UInt8[np.ndarray, "n 3"]:
     return _oklch(np.full(n, 0.76), np.arange(n) / max(n, 1) + 0.08)
 
 
-def _oklch(lightness: np.ndarray, apply_display_matrix: np.ndarray, chroma: float = 0.15) -> UInt8[np.ndarray, "n 3"]:
+def _oklch(lightness: np.ndarray, hue: np.ndarray, chroma: float = 0.15) -> UInt8[np.ndarray, "n 3"]:
     """sRGB of the OKLCH colours with these lightnesses (0..1) and hues (in turns).
 
     Björn Ottosson, A perceptual color space for image processing (2020). What leaves the gamut is clipped.
     """
-    a, b = chroma * np.cos(2 * np.pi * apply_display_matrix), chroma * np.sin(2 * np.pi * apply_display_matrix)
+    a, b = chroma * np.cos(2 * np.pi * hue), chroma * np.sin(2 * np.pi * hue)
     lms = np.stack(
         [
             lightness + 0.3963377774 * a + 0.2158037573 * b,

@@ -4,8 +4,7 @@ Each point keeps one colour. A filled dot says that it is seen, a hollow ring th
 fades. The paths live in a layer of their own that works like the phosphor of an old screen: each frame the newest
 piece of every path is lit and everything else gets a little darker, so the cost does not grow with the length of the
 trail. Shapes are drawn from their distance functions, all points at once, and are antialiased; so are whole paths, which
-change from frame to frame (`draw_paths`), one after the other. Colours are in `video.colours`, numbers beside points in
-`video.labels`.
+change from frame to frame (`draw_paths`), one after the other. Colours are in `video.colours`.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,10 +12,10 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
+from PIL import Image, ImageDraw, ImageFont
 
 from tapetum.core.errors import BadInput, check_several
 from tapetum.video.colours import point_colours
-from tapetum.video.labels import PointLabels
 from tapetum.video.types import Frame
 
 _HALO = 0.55
@@ -277,3 +276,49 @@ def _blend(canvas: Frame, pixel: np.ndarray, colour: np.ndarray, alpha: np.ndarr
 def _first_visible(xy: np.ndarray, visible: np.ndarray) -> np.ndarray:
     """(n, 2): where each point is first visible, or else in the first frame."""
     return xy[np.arange(len(xy)), np.argmax(visible, axis=1)]
+
+
+_RIM = 1
+"""Pixels of dark around each letter."""
+
+
+class PointLabels:
+    """Texts that are drawn beside points: to the right and above, or on another side where the image ends there."""
+
+    def __init__(self, texts: Sequence[str], colours: UInt8[np.ndarray, "n 3"], height: int, width: int, radius: float):
+        """For n points, dots of this radius, and frames of this size."""
+        font = ImageFont.load_default(max(9.0, 0.028 * height + 2))
+        self._gap = radius + 1.5
+        self._stamps = [_stamp(text, colour, font) for text, colour in zip(texts, colours, strict=True)]
+
+    def lay_on(self, canvas: Frame, xy: Float[np.ndarray, "n 2"], shown: Bool[np.ndarray, " n"]) -> None:
+        """Draw the texts of the points that are shown and in the image onto the canvas."""
+        height, width = canvas.shape[:2]
+        with np.errstate(invalid="ignore"):
+            inside = (xy >= 0).all(1) & (xy[:, 0] <= width) & (xy[:, 1] <= height) & shown
+        for point in np.flatnonzero(inside):
+            ink, alpha = self._stamps[point]
+            tall, wide = alpha.shape[:2]
+            x, y = xy[point]
+            left = round(x + self._gap if x + self._gap + wide <= width else x - self._gap - wide)
+            top = round(y - self._gap - tall / 2 if y - self._gap - tall / 2 >= 0 else y + self._gap - tall / 2)
+            left, top = min(max(left, 0), max(width - wide, 0)), min(max(top, 0), max(height - tall, 0))
+            under = canvas[top : top + tall, left : left + wide]
+            ink, alpha = ink[: under.shape[0], : under.shape[1]], alpha[: under.shape[0], : under.shape[1]]
+            under[...] = np.rint(under + (ink - under) * alpha)
+
+
+def _stamp(text: str, colour: np.ndarray, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> tuple[np.ndarray, np.ndarray]:
+    """The text in its colour with a dark rim: colours (h, w, 3) and opacity (h, w, 1), 0..1."""
+    pen = ImageDraw.Draw(Image.new("L", (1, 1)))
+    left, top, right, bottom = (int(side) for side in pen.textbbox((0, 0), text or " ", font=font, stroke_width=_RIM))
+    size, place = (right - left + 1, bottom - top + 1), (-left, -top)
+
+    def mask(rim: int) -> np.ndarray:
+        image = Image.new("L", size)
+        ImageDraw.Draw(image).text(place, text, fill=255, font=font, stroke_width=rim)
+        return np.asarray(image, np.float32)[..., None] / 255
+
+    letters, whole = mask(0), mask(_RIM)
+    ink = colour.astype(np.float32) * letters / np.maximum(whole, 1e-6)
+    return np.clip(ink, 0, 255), np.maximum(0.8 * whole, letters)

@@ -23,7 +23,7 @@ from PIL import Image
 from tapetum.core.errors import BadInput
 from tapetum.video.images import image_rgb
 from tapetum.video.lerobot import INFO, LeRobotDataset, is_lerobot, open_lerobot
-from tapetum.video.types import DecodeReport, Frame, Video
+from tapetum.video.types import Frame, Video
 
 _ADDRESS = re.compile(r"(?P<folder>.+)#(?P<parts>(?:episode|camera)=.*)", re.DOTALL)
 _NUMBERS = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
@@ -105,14 +105,6 @@ class EpisodeVideo(Video):
     def timestamps(self) -> Float64[np.ndarray, " t"]:
         return self._data.rows(self._number, ("timestamp",))["timestamp"].astype(np.float64)
 
-    @property
-    def report(self) -> DecodeReport:
-        whole = self.episode.length
-        return DecodeReport(promised=whole, decoded=whole, damaged=0, complete=True)
-
-    def __iter__(self) -> Iterator[Frame]:
-        return self._read(range(len(self)))
-
     def _read(self, indices: Sequence[int]) -> Iterator[Frame]:
         for frame in self._stored(indices):
             if frame.shape[:2] != (self.height, self.width):
@@ -190,7 +182,6 @@ def files_of_episode(source: object) -> list[Path]:
 
 
 def _image(stored: bytes | None, name: str) -> Frame:
-    """An image in a row."""
     try:
         with Image.open(io.BytesIO(stored or b"")) as image:
             return image_rgb(image, name)

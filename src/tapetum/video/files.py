@@ -40,7 +40,7 @@ from tapetum.video.types import (
 
 
 class _IndexChanged(Exception):
-    """A frame that the packets promised did not come out; the index has been made anew."""
+    """A frame that the packets promised did not come out; the index was rebuilt."""
 
 
 @dataclass(frozen=True)
@@ -290,7 +290,6 @@ class FileVideo(Video):
         self._stop()
 
     def _stop(self) -> None:
-        """Let go of the decoder."""
         if self._cursor is not None:
             self._cursor.decoder.close()
             self._cursor = None

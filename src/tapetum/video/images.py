@@ -52,20 +52,9 @@ class ImageVideo(Video):
         return len(self._pages)
 
     @property
-    def frame_rate(self) -> float:
-        return self._rate
-
-    @property
-    def timestamps(self) -> np.ndarray:
-        return np.arange(len(self), dtype=np.float64) / self._rate
-
-    @property
     def report(self) -> DecodeReport:
         count, decoded = len(self), len(self._decoded)
         return DecodeReport(promised=count, decoded=decoded, damaged=0, complete=decoded == count)
-
-    def __iter__(self) -> Iterator[Frame]:
-        return self._read(range(len(self)))
 
     def cache_frames(self, max_bytes: int = FRAME_CACHE_BYTES) -> None:
         self._cache = FrameCache(max_bytes)
@@ -161,7 +150,7 @@ def _pages(path: Path) -> int:
         try:
             return getattr(image, "n_frames", 1)
         except Exception as error:
-            raise BadInput(f"{path} is damaged ({_reason(error)}); copy it anew") from error
+            raise BadInput(f"{path} is damaged ({_reason(error)}); copy it again") from error
 
 
 def _upright(image: Image.Image, page: int, path: Path) -> Frame:

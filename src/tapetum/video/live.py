@@ -58,7 +58,7 @@ class CapturedFrame:
     """When it had been decoded, by `time.perf_counter`."""
     time_s: float
     """Seconds, as the source states them; by number and rate where it states none. Where the clock of the source goes back, as
-    when it begins anew, this one goes on from the frame before."""
+    when it restarts, this one goes on from the frame before."""
 
 
 class LiveVideo:
@@ -165,7 +165,7 @@ class LiveVideo:
             size = size or frame.shape
             if frame.shape != size:
                 sizes = " to ".join(f"{width}x{height}" for height, width, _ in (size, frame.shape))
-                raise BadInput(f"{self.name} changed its frames from {sizes} pixels at frame {number}; start anew")
+                raise BadInput(f"{self.name} changed its frames from {sizes} pixels at frame {number}; start again")
             captured = CapturedFrame(frame, number, time.perf_counter(), clock.seconds(number, image.time))
             with self._changed:
                 while self._waiting and not self.drop and not self._closed:

@@ -66,21 +66,23 @@ def read_sound(
 
 def has_sound(path: str | os.PathLike[str]) -> bool:
     """Check whether a file has a stream of sound; False for what cannot be opened."""
-    try:
-        with av.open(no_pipe(os.path.abspath(path)), mode="r", options=SAFE_OPTIONS, metadata_errors="ignore") as container:
-            return bool(container.streams.audio)
-    except (av.error.FFmpegError, ValueError, OSError):
-        return False
+    return _has_streams(path)[0]
 
 
 def only_sound(path: str | os.PathLike[str]) -> bool:
     """Check whether a file is a recording: it has sound and no moving image, though perhaps the image of a cover."""
+    sound, moving = _has_streams(path)
+    return sound and not moving
+
+
+def _has_streams(path: str | os.PathLike[str]) -> tuple[bool, bool]:
+    """Whether there is sound, and whether there are moving images."""
     try:
         with av.open(no_pipe(os.path.abspath(path)), mode="r", options=SAFE_OPTIONS, metadata_errors="ignore") as container:
             moving = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
-            return bool(container.streams.audio) and not moving
+            return bool(container.streams.audio), bool(moving)
     except (av.error.FFmpegError, ValueError, OSError):
-        return False
+        return False, False
 
 
 _LAYOUTS = {1: "mono", 2: "stereo"}
@@ -113,7 +115,7 @@ class SoundTrack:
         self._container, self._stream = container, stream
 
     def encode(self, until_s: float) -> None:
-        """Encode pieces until so many seconds are coded, or there are no more."""
+        """Encode pieces until `until_s` seconds are coded, or there are no more."""
         while self._samples < until_s * self.sample_rate:
             piece = next(self._pieces, None)
             if piece is None:

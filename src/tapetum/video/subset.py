@@ -37,9 +37,6 @@ class VideoSubset(Video):
         count = len(self)
         return DecodeReport(promised=count, decoded=count, damaged=0, complete=self._whole.report.complete)
 
-    def __iter__(self) -> Iterator[Frame]:
-        return self._whole._read(self.numbers.tolist())
-
     def _read(self, indices: Sequence[int]) -> Iterator[Frame]:
         return self._whole._read(self.numbers[list(indices)].tolist())
 

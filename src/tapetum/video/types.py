@@ -132,28 +132,31 @@ class Video(ABC):
     clocked: bool = True
     """Whether the source says when its frames are; else `frame_rate` and `timestamps` are what was given, or `DEFAULT_RATE`."""
 
+    _rate: float = DEFAULT_RATE
+    """Frames per second that a source without a clock was given."""
+
     @abstractmethod
     def __len__(self) -> int:
         """Number of frames."""
 
     @property
-    @abstractmethod
     def frame_rate(self) -> float:
         """Average frames per second."""
+        return self._rate
 
     @property
-    @abstractmethod
     def timestamps(self) -> Float64[np.ndarray, " t"]:
         """Time of each frame in seconds, as the source states it: the first need not be 0."""
+        return np.arange(len(self), dtype=np.float64) / self.frame_rate
 
     @property
-    @abstractmethod
     def report(self) -> DecodeReport:
         """Count frames promised, decoded and damaged, as far as known now."""
+        return DecodeReport(promised=len(self), decoded=len(self), damaged=0, complete=True)
 
-    @abstractmethod
     def __iter__(self) -> Iterator[Frame]:
         """Frames in order, one by one; several iterators may run at once."""
+        return self._read(range(len(self)))
 
     @abstractmethod
     def _read(self, indices: Sequence[int]) -> Iterator[Frame]:

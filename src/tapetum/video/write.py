@@ -1,6 +1,13 @@
-"""Writing of videos: h264 in mp4, VP9 in webm, or gif; whole or not at all."""
+"""Writing of videos: h264 in mp4, VP9 in webm, or gif; whole or not at all.
 
-import errno
+The 256 colours of a gif. Median cut and octrees share the palette out by numbers of pixels, so the small coloured things that
+an overlay is about turn grey. Here each colour counts by the square root of how often it is seen, and the boxes of median cut
+(Heckbert 1982) are split where their variance is largest, as in Wu (1991). Colours of earlier frames fade slowly, so that
+palettes change little and nothing flickers. Dithering is ordered, the same pattern in every frame: it stays where it is, while
+diffused errors (Floyd and Steinberg 1976) swarm.
+"""
+
+import heapq
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -13,11 +20,11 @@ import av.error
 import numpy as np
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
+from jaxtyping import Float32, UInt8
+from scipy.spatial import KDTree
 
 from tapetum.core.errors import BadInput
-from tapetum.core.files import named_path, refuse_folder, temporary_file
-from tapetum.core.provenance import check, record
-from tapetum.video.palette import Palettes
+from tapetum.core.files import named_path, whole_file
 from tapetum.video.sound import SoundTrack
 from tapetum.video.types import Frame, check_rate, refuse_huge
 
@@ -78,23 +85,11 @@ def write_video(
         raise BadInput(f"{path.name} cannot have sound; write an .mp4")
     if not path.parent.is_dir():
         raise BadInput(f"there is no folder {path.parent} to write {path.name} into; make it first")
-    refuse_folder(path)
-    check(path)
-    checked = _checked(frames)
-    temporary: str | None = None
-    try:
-        temporary = str(temporary_file(path))
-        _encode(temporary, checked, frame_rate, suffix, dither, sound)
-        record(path.parent, {path.name: Path(temporary)})
-        _finish(temporary, path)
-    except (OSError, av.error.FFmpegError) as error:
-        if isinstance(error, OSError | av.error.OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise BadInput(f"cannot write {path}: the disk is full; free some space and try again") from error
-        reason = " ".join(str(error.strerror or error).split())
-        raise BadInput(f"cannot write {path}: {reason}; choose a place that can be written") from error
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+    with whole_file(path) as temporary:
+        try:
+            _encode(str(temporary), _checked(frames), frame_rate, suffix, dither, sound)
+        except av.error.FFmpegError as error:
+            raise OSError(error.errno, error.strerror or str(error)) from error
     return path
 
 
@@ -159,8 +154,7 @@ def _yuv(frame: Frame) -> VideoFrame:
     return rgb.reformat(format="yuv420p", dst_colorspace="itu709", dst_color_range="MPEG", threads=1)
 
 
-def _indexed(frame: Frame, palettes: Palettes) -> VideoFrame:
-    """The frame in the 256 colours that suit it best."""
+def _indexed(frame: Frame, palettes: "Palettes") -> VideoFrame:
     numbers, colours = palettes.indexed(frame)
     palette = np.zeros((256, 4), np.uint8)
     palette[:, 0] = 255
@@ -168,8 +162,94 @@ def _indexed(frame: Frame, palettes: Palettes) -> VideoFrame:
     return VideoFrame.from_ndarray((numbers, palette), format="pal8")  # pyright: ignore[reportArgumentType]
 
 
-def _finish(temporary: str, path: Path) -> None:
-    """Flush to the disk and put in place."""
-    with open(temporary, "rb+") as file:
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+_BITS = 5
+"""Of each channel: colours that agree in these are one."""
+_KEPT = 0.7
+"""Of what was seen before, from a frame to the next."""
+
+
+class Palettes:
+    """Turns frames, one after the other, into 256 colours each."""
+
+    def __init__(self, *, dither: bool = True):
+        """Begin with no frame seen."""
+        self._dither = dither
+        self._counts = np.zeros(1 << 3 * _BITS)
+        self._sums = np.zeros((1 << 3 * _BITS, 3))
+
+    def indexed(self, frame: Frame) -> tuple[UInt8[np.ndarray, "h w"], UInt8[np.ndarray, "k 3"]]:
+        """Compute the number of each pixel's colour, and the colours, 256 or fewer."""
+        self._count_colours(frame)
+        bins = np.flatnonzero(self._counts > 0.05)
+        colours = (self._sums[bins] / self._counts[bins, None]).astype(np.float32)
+        palette = np.rint(split(colours, np.sqrt(self._counts[bins]))).astype(np.uint8)
+        dithered = frame if not self._dither else _dithered(frame, palette)
+        present = np.unique(numbers := _bin(dithered))
+        nearest = np.zeros(1 << 3 * _BITS, np.uint8)
+        middles = np.stack([(present >> shift) % (1 << _BITS) for shift in (2 * _BITS, _BITS, 0)], 1) * 8.0 + 3.5
+        counts = self._counts[present, None]
+        middles = np.where(counts > 0.05, self._sums[present] / counts.clip(1e-9), middles)
+        nearest[present] = KDTree(palette.astype(np.float64)).query(middles)[1]
+        return nearest[numbers], palette
+
+    def _count_colours(self, frame: Frame) -> None:
+        pixels = frame.reshape(-1, 3)
+        numbers = _bin(pixels)
+        self._counts *= _KEPT
+        self._sums *= _KEPT
+        self._counts += np.bincount(numbers, minlength=len(self._counts))
+        for channel in range(3):
+            self._sums[:, channel] += np.bincount(numbers, pixels[:, channel], minlength=len(self._counts))
+
+
+def _bin(pixels: np.ndarray) -> np.ndarray:
+    high = pixels.astype(np.int32) >> (8 - _BITS)
+    return (high[..., 0] << 2 * _BITS) | (high[..., 1] << _BITS) | high[..., 2]
+
+
+def split(colours: Float32[np.ndarray, "n 3"], weights: np.ndarray, most: int = 256) -> Float32[np.ndarray, "k 3"]:
+    """Choose `most` colours, or fewer, that stand for n weighted ones: means of boxes, each split where its spread is widest.
+
+    >>> split(np.array([[0, 0, 0], [2, 0, 0], [250, 0, 0]], np.float32), np.array([1.0, 1, 1]), 2).tolist()
+    [[1.0, 0.0, 0.0], [250.0, 0.0, 0.0]]
+    """
+    done: list[np.ndarray] = []
+    heap: list[tuple[float, int, np.ndarray, int]] = []
+
+    def offer(box: np.ndarray) -> None:
+        own, weight = colours[box], weights[box]
+        middle = weight @ own / weight.sum()
+        variance = weight @ (own - middle) ** 2
+        axis = int(variance.argmax())
+        if len(box) > 1 and variance[axis] > 1e-6:
+            heapq.heappush(heap, (-float(variance[axis]), int(box[0]), box, axis))
+        else:
+            done.append(box)
+
+    offer(np.arange(len(colours)))
+    while heap and len(heap) + len(done) < most:
+        _, _, box, axis = heapq.heappop(heap)
+        along = colours[box, axis]
+        below = along <= weights[box] @ along / weights[box].sum()
+        offer(box[below])
+        offer(box[~below])
+    boxes = sorted([*done, *(entry[2] for entry in heap)], key=lambda box: box[0])
+    return np.stack([weights[box] @ colours[box] / weights[box].sum() for box in boxes]).astype(np.float32)
+
+
+def _pattern() -> Float32[np.ndarray, "8 8"]:
+    """Bayer's ordered pattern (1973): -0.5..0.5, each value once."""
+    pattern = np.zeros((1, 1))
+    for _ in range(3):
+        pattern = np.block([[4 * pattern, 4 * pattern + 2], [4 * pattern + 3, 4 * pattern + 1]])
+    return ((pattern + 0.5) / 64 - 0.5).astype(np.float32)
+
+
+def _dithered(frame: Frame, palette: UInt8[np.ndarray, "k 3"]) -> Frame:
+    """The frame with the pattern added, as strong as colours of the palette are apart."""
+    if len(palette) < 3:
+        return frame
+    apart = float(np.median(KDTree(palette.astype(np.float64)).query(palette, k=2)[0][:, 1]))
+    height, width = frame.shape[:2]
+    pattern = np.tile(_pattern(), (height // 8 + 1, width // 8 + 1))[:height, :width, None]
+    return np.clip(np.rint(frame + pattern * (0.7 * apart)), 0, 255).astype(np.uint8)

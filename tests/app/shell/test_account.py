@@ -114,7 +114,7 @@ def test_a_run_by_its_ledger(run: Run, tmp_path: Path) -> None:
     assert code == 0
     assert "3 steps on 12 samples" in out
     code, out, _ = run("ledger", tmp_path)
-    assert "a step   student 7e-07, teacher 3e-07, backward 2e-06 GFLOP; of backward 1e-07 done anew" in out
+    assert "a step   student 7e-07, teacher 3e-07, backward 2e-06 GFLOP; of backward 1e-07 recomputed" in out
 
 
 def test_a_run_in_phases(run: Run, tmp_path: Path) -> None:

@@ -21,7 +21,6 @@ from tapetum.core.identity import source_label
 from tapetum.core.plugins import resolve_class
 from tapetum.core.reading import no_pipe, read_json
 from tapetum.data.textures import open_textures
-from tapetum.hub.renamed import current_config
 from tapetum.tracks.training.recipes import SceneRun
 
 
@@ -100,8 +99,6 @@ def claim(folder: Path, settings: dict) -> None:
     file, label = folder / "clips.json", json.loads(json.dumps(settings))
     if file.exists():
         stored = read_json(file)
-        if "scene" in stored:
-            stored["scene"] = current_config(stored["scene"])
         if stored != label:
             raise BadInput(f"{folder} keeps clips of other settings ({stored}): choose another cache folder")
         return

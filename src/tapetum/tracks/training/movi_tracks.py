@@ -27,8 +27,7 @@ from scipy.spatial.transform import Rotation
 from tapetum.core.errors import BadInput
 from tapetum.data.files import StoredFile, opened_image
 from tapetum.tracks.training.clips import TrackedClip
-from tapetum.tracks.training.movi import scene_of
-from tapetum.tracks.training.tfrecord import parse_example, read_records
+from tapetum.tracks.training.movi import parse_example, read_records, scene_of
 
 STRIDE = 4
 """Frames, rows and columns between the pixels of which queries are drawn."""
@@ -183,7 +182,7 @@ def _numbers(features: Mapping[str, Any], key: str, shape: tuple[int, ...], name
 
 
 def read_tracked_scenes(file: Path, points: int, seed: int = 0) -> Iterator[TrackedClip]:
-    """Yield the scenes of a TFRecord file with tracks of up to so many points. Raises BadInput for a damaged one."""
+    """Yield the scenes of a TFRecord file with tracks of up to `points` points. Raises BadInput for a damaged one."""
     for k, record in enumerate(read_records(file)):
         name = f"{file.name}/{k}"
         features = parse_example(record)

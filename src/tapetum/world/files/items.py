@@ -25,7 +25,6 @@ from tapetum.core.listener import Listener
 from tapetum.core.reading import no_pipe, read_json
 from tapetum.data.entries import dumps
 from tapetum.data.textures import Textures, open_textures
-from tapetum.hub.renamed import FIELDS
 from tapetum.video.folders import IMAGES
 from tapetum.video.images import know_heic
 from tapetum.world.image import check_size
@@ -72,7 +71,7 @@ def begin(request: ItemRequest, what: str, folders: tuple[str, ...]) -> None:
     out, file = request.out, request.out / SETTINGS
     if out.exists() and not out.is_dir():
         raise BadInput(f"{out} is a file; give a folder, or a name that is free")
-    if (changed := changed_settings(file, settings, "remove it and run the same command again", FIELDS)) is not None:
+    if (changed := changed_settings(file, settings, "remove it and run the same command again")) is not None:
         if changed:
             had = ", ".join(f"{name} {value}" for name, value in changed.items())
             now = ", ".join(f"{name} {settings[name]}" for name in changed)

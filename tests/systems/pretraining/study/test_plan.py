@@ -85,10 +85,3 @@ def test_a_plan_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(BadInput, match="cannot be read"):
         plan_text(str(tmp_path / "bytes.toml"))
-
-
-def test_the_older_name_of_learning_rates_is_read() -> None:
-    text = LEAST + "\n[pixels]\n{} = [0.001, 0.01]\n"
-    older, today = (PlanSource(plan=text.format(name)).read() for name in ("rates", "learning_rates"))
-    assert older == today
-    assert older.pixels.learning_rates == (0.001, 0.01)
