@@ -27,7 +27,6 @@ def test_every_entry_is_complete() -> None:
         assert weights.gate is None or weights.repository is not None
         ours = (
             "tapir-nano",
-            "tapir-nano-synthetic",
             "causal-tapir-nano",
             "hip-nano",
             "mcvit-films",

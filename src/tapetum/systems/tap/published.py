@@ -1,7 +1,7 @@
 """Weights of TAPIR and BootsTAPIR known by name. Imports no torch.
 
-The official checkpoints are those of google-deepmind/tapnet (Apache-2.0). `tapir-nano` (and as it was before it learned from
-videos, `tapir-nano-synthetic`) and `causal-tapir-nano` are this project's own small networks and ship inside the package.
+The official checkpoints are those of google-deepmind/tapnet (Apache-2.0). `tapir-nano` and `causal-tapir-nano` are this
+project's own small networks and ship inside the package.
 """
 
 from tapetum.hub.registry import Weights
@@ -45,13 +45,6 @@ PUBLISHED = (
         "0ae39e9febd6ea333d6899de1f66b8f84660110c76eb6c08460cb491e028016d",
         "small TAPIR trained by this project on scenes and unlabelled videos; the default, for a laptop",
         "the network of arXiv 2306.08637 with a small config, bootstrapped as in arXiv 2402.00847",
-    ),
-    _bundled(
-        "tapir-nano-synthetic",
-        "tapir-nano",
-        "7c5905d6e1fc124a8d08ecae047a93f68d1e2d671f7b4fe4d1a1aa9f69682786",
-        "the same before it learned from videos",
-        "the network of arXiv 2306.08637 with a small config",
     ),
     _bundled(
         "causal-tapir-nano",

@@ -12,9 +12,10 @@ from tapetum.systems.tap.bootstrap.config import UNPUBLISHED, BootstrapRun
 from tapetum.systems.tap.config import NANO
 from tapetum.systems.tap.network.model import Tapir, places_of
 from tapetum.systems.tap.network.types import Trajectories
-from tapetum.systems.tap.training.losses import mean_losses, tracking_losses
+from tapetum.systems.tap.training.losses import tracking_losses
 from tapetum.systems.tap.training.run_plan import network_of
 from tapetum.tracks.training.data import TapSample, empty_clips
+from tapetum.tracks.training.tracker_task import add_terms, mean_terms
 from tapetum.train.measure_step import measure_step
 
 
@@ -86,4 +87,4 @@ def _passes(model: Tapir, clips: TapSample) -> list[Trajectories]:
 
 def _tracking_loss(model: Tapir, clips: TapSample) -> Tensor:
     size = (clips.video.shape[2], clips.video.shape[3])
-    return mean_losses([tracking_losses(one, clips.xy, clips.occluded, size) for one in _passes(model, clips)]).total
+    return add_terms(mean_terms([tracking_losses(one, clips.xy, clips.occluded, size) for one in _passes(model, clips)]))[0]

@@ -30,6 +30,7 @@ from tapetum.systems.tapnext.training.losses import make_targets, tracking_losse
 from tapetum.systems.tapnext.training.task import compute_clip_loss
 from tapetum.tracks.training.data import TapSample
 from tapetum.tracks.training.self_training import FootageTargets, PointEstimate, TrackerFamily
+from tapetum.tracks.training.tracker_task import add_terms
 from tapetum.train.optim import decay_groups
 
 NO_DOUBT = 20.0
@@ -105,13 +106,7 @@ class TapNextFamily(TrackerFamily):
         weighted = replace(
             known, located=known.located * targets.mask, known=known.known * targets.mask * (1 + self.rebalance * visible)
         )
-        losses = tracking_losses(predictions, weighted)
-        logs = {
-            "coordinates": losses.coordinates.detach(),
-            "position": losses.position.detach(),
-            "visibility": losses.visibility.detach(),
-        }
-        return losses.total, logs
+        return add_terms(tracking_losses(predictions, weighted))
 
     def track(
         self, network: nn.Module, video: Float[Tensor, "1 t h w 3"], queries: Float[Tensor, "1 n 3"]
