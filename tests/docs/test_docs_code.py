@@ -143,7 +143,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_scripts_and_folders_named_in_prose_are_there(page: Path) -> None:
-    if page.parent.name == "log" or page.name == "renamed.md":
+    if page.parent.name == "log":
         return  # entries use the names of their time
     for target in re.findall(r"(?<![/\w(])(?:benchmarks|tests|evidence)/[\w./-]*\w", page.read_text()):
         found = [*ROOT.glob(target + "*"), *page.parent.glob(target + "*")]
@@ -153,7 +153,7 @@ def test_scripts_and_folders_named_in_prose_are_there(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_names_of_the_package_exist(page: Path) -> None:
     """`tapetum.a.b.C` in prose is a module, or something in one."""
-    if page.parent.name == "log" or page.name in ("design.md", "renamed.md"):
+    if page.parent.name == "log" or page.name == "design.md":
         return  # names of their time, and of what is to come
     import pkgutil
 

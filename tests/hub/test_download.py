@@ -3,16 +3,20 @@
 import base64
 import hashlib
 import json
+import sys
+import warnings
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
+from google_crc32c import value as crc32c
 
 from support.file_server import FileServer, serving
-from tapetum.core.errors import BadInput
+from tapetum.core.errors import BadInput, Remark
+from tapetum.hub import download as downloads
 from tapetum.hub.connection import Unreachable
-from tapetum.hub.crc32c import crc32c
 from tapetum.hub.download import announced_size, check, download, record_of, sha256_of
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
@@ -137,6 +141,20 @@ def test_the_sum_of_files_that_were_uploaded_in_parts_is_checked(server: FileSer
     server.sums[PATH] = ["crc32c=" + base64.b64encode(crc32c(CONTENT).to_bytes(4, "big")).decode()]
     fetch(server, tmp_path / "weights.pt")
     assert (tmp_path / "weights.pt").read_bytes() == CONTENT
+
+
+def test_sums_are_passed_over_with_one_remark_where_the_package_is_missing(
+    server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "google_crc32c", None)
+    monkeypatch.setattr(downloads, "_crc32c_extend", cache(downloads._crc32c_extend.__wrapped__))
+    server.sums[PATH] = ["crc32c=AAAAAA=="]
+    with pytest.warns(Remark, match=r"google-crc32c is not installed: pip install 'tapetum\[addresses\]'"):
+        fetch(server, tmp_path / "a.pt")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fetch(server, tmp_path / "b.pt")
+    assert (tmp_path / "b.pt").read_bytes() == CONTENT
 
 
 def test_a_server_that_ignores_ranges_sends_all_again(server: FileServer, tmp_path: Path) -> None:

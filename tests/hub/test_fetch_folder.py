@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -112,13 +113,13 @@ def listed(tmp_path, monkeypatch):
     repository.mkdir()
     monkeypatch.setenv("TAPETUM_WEIGHTS", str(weights))
 
-    def fetch(files, listing):
+    def fetch(files, listing, progress=lambda have, total: None):
         for name, content in files.items():
             (repository / name).write_bytes(content)
         siblings = [{"rfilename": name, "size": size} for name, size in listing.items()]
         with serve({"own/model": repository}, about={"siblings": siblings}) as environment:
             monkeypatch.setenv("HF_ENDPOINT", environment["HF_ENDPOINT"])
-            return fetch_folder(find("own/model"), pause=0.0)
+            return fetch_folder(find("own/model"), progress, pause=0.0)
 
     return fetch, weights
 
@@ -136,6 +137,25 @@ def test_a_file_of_another_size_than_announced_is_refused(listed):
         fetch(files, {"config.json": 2, "model.safetensors": 5000})
     (weights / "own--model.part" / "model.safetensors").unlink()
     assert (fetch(files, {"config.json": 2, "model.safetensors": 5000}) / "model.safetensors").stat().st_size == 5000
+
+
+def test_two_that_fetch_at_once_do_not_disturb_each_other(listed):
+    fetch, _ = listed
+    files = {"config.json": b"{}", "model.safetensors": b"x" * 5000}
+    reports = []
+
+    def begin_another(have, total):
+        if have == total and not reports:
+            reports.append(0)
+            other.start()
+            other.join(1)  # in which it would have brought all
+
+    others = []
+    other = threading.Thread(target=lambda: others.append(fetch_folder(find("own/model"), pause=0.0)))
+    target = fetch(files, {name: len(content) for name, content in files.items()}, begin_another)
+    other.join()
+    assert others == [target]
+    assert {name: (target / name).read_bytes() for name in files} == files
 
 
 def test_names_that_are_no_files_are_refused(listed):

@@ -11,7 +11,7 @@ from support.file_server import serving
 from tapetum.core.errors import BadInput
 from tapetum.hub.fetch import fetch
 from tapetum.hub.loading import header_of, load, named
-from tapetum.hub.registry import OWNERS, Weights, find, folder, known, location, resolve
+from tapetum.hub.registry import OWNERS, RETIRED, Weights, find, folder, known, location, resolve
 
 
 def test_every_entry_is_complete() -> None:
@@ -30,14 +30,12 @@ def test_every_entry_is_complete() -> None:
             "causal-tapir-nano",
             "hip-nano",
             "mcvit-films",
-            "mcvit-nano",
             "paligemma-masks",
-            "paligemma-nano",
             "paligemma-nano-2",
             "paligemma-photo",
             "resnet-nano",
         )
-        assert weights.bundled == (name in ours)
+        assert weights.bundled == (name in (*ours, *RETIRED))
         places = weights.url, weights.package, weights.repository
         assert sum((weights.bundled, *(place is not None for place in places))) == 1
         assert weights.url is None or weights.url.endswith(weights.file)
@@ -100,6 +98,16 @@ def test_unknown_names_get_a_suggestion(tmp_path: Path) -> None:
         resolve(tmp_path)
     with pytest.raises(BadInput, match="did you mean causal-tapir"):
         find("causal_tapir")
+
+
+@pytest.mark.parametrize("name", RETIRED)
+def test_weights_that_no_longer_ship_name_what_took_their_place(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert set(RETIRED[name].split(" or ")) <= known().keys()
+    monkeypatch.delitem(known(), name, raising=False)
+    for look_up in (find, resolve, load):
+        with pytest.raises(BadInput) as caught:
+            look_up(name)
+        assert str(caught.value) == f"{name} no longer ships; use {RETIRED[name]}"
 
 
 def test_no_torch_is_imported() -> None:

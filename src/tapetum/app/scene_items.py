@@ -23,7 +23,6 @@ from tapetum.core.finished import changed_settings, remove_unfinished, write_set
 from tapetum.core.identity import source_label
 from tapetum.core.jobs import run_jobs
 from tapetum.core.reading import no_pipe, read_json
-from tapetum.hub.renamed import FIELDS
 from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ def begin(options: ItemOptions, what: str, folders: tuple[str, ...]) -> None:
     out, file = Path(options.out), Path(options.out) / SETTINGS
     if out.exists() and not out.is_dir():
         raise BadInput(f"{out} is a file; give a folder, or a name that is free")
-    if (changed := changed_settings(file, settings, "remove it and run the same command again", FIELDS)) is not None:
+    if (changed := changed_settings(file, settings, "remove it and run the same command again")) is not None:
         if changed:
             had = ", ".join(f"{name} {value}" for name, value in changed.items())
             now = ", ".join(f"{name} {settings[name]}" for name in changed)

@@ -13,7 +13,6 @@ import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from tapetum.core.errors import BadInput
@@ -50,19 +49,15 @@ def write_finished(file: Path, content: Mapping[str, Any]) -> None:
         write_text(temporary, json.dumps(content, indent=1))
 
 
-def changed_settings(
-    file: Path, settings: Mapping[str, Any], advice: str, renamed: Mapping[str, str] = MappingProxyType({})
-) -> dict[str, Any] | None:
+def changed_settings(file: Path, settings: Mapping[str, Any], advice: str) -> dict[str, Any] | None:
     """Compare the settings of a run with those that `file` holds: the names and earlier values of those that differ.
 
-    None where there is no such file. `renamed` has today's names of settings in files of earlier versions. Raises BadInput,
-    which ends with `advice`, where it cannot be read.
+    None where there is no such file. Raises BadInput, which ends with `advice`, where it cannot be read.
     """
     try:
         before = read_json(file) if file.exists() else None
         if before is None:
             return None
-        before = {renamed.get(name, name): value for name, value in before.items()}
         return {k: before.get(k) for k, value in settings.items() if before.get(k) != value}
     except (OSError, ValueError, AttributeError) as error:
         raise BadInput(f"{file} cannot be read ({error}); {advice}") from error

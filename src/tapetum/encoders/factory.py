@@ -47,7 +47,6 @@ from tapetum.encoders.tokenizers import Tokenizer
 from tapetum.hub.blueprint import blueprint
 from tapetum.hub.headed import check_fit
 from tapetum.hub.registry import ENCODER_FILE, find, resolve
-from tapetum.hub.renamed import current_config, current_tensors
 from tapetum.hub.state_dicts import finite_to_bytes, read_state
 
 
@@ -252,7 +251,7 @@ def _from_file(path: Path) -> Encoder:
     try:
         with safe_open(no_pipe(path), "pt") as file:
             header = file.metadata() or {}
-            tensors = current_tensors({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise BadInput(f"{path} is not a safetensors file ({str(error)[:100]}); get it again") from error
     if "encoder" not in header:
@@ -279,7 +278,7 @@ def _tokenizer(text: str, content: Tensor | None, path: Path) -> Tokenizer:
 
 def _architecture(text: str, path: Path) -> Architecture:
     try:
-        header = current_config(parse_json(text))
+        header = parse_json(text)
         check_sizes(header, f" in the config of {path}", LARGEST_SIZE)
         return from_json(header)
     except (ValueError, TypeError, KeyError, AttributeError) as error:

@@ -14,12 +14,14 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import cache, partial
 from pathlib import Path
 
-from tapetum.core.errors import BadInput
+from tapetum.core.errors import BadInput, Remark
 from tapetum.core.files import cannot_write, whole_file, write_text
 from tapetum.core.limits import USUAL, Limits, check_size
 from tapetum.core.reading import open_file, read_json
@@ -92,6 +94,27 @@ def sha256_of(path: Path) -> str:
     """Compute the SHA-256 of a file, in hexadecimal."""
     with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def crc32c(pieces: Iterable[bytes]) -> int | None:
+    """Compute the CRC-32C (RFC 3720) of bytes in pieces; None, with one remark, where google-crc32c is not installed."""
+    if (extend := _crc32c_extend()) is None:
+        return None
+    value = 0
+    for piece in pieces:
+        value = extend(value, piece)
+    return value
+
+
+@cache
+def _crc32c_extend() -> Callable[[int, bytes], int] | None:
+    try:
+        from google_crc32c import extend
+    except ImportError:
+        text = "CRC-32C sums are not checked, for google-crc32c is not installed: pip install 'tapetum[addresses]'"
+        warnings.warn(text, Remark, stacklevel=3)
+        return None
+    return extend
 
 
 def download(
@@ -251,9 +274,9 @@ class _Download:
                 digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).digest()
             bad |= digest != sums["md5"]
         elif "crc32c" in sums:  # all that the store knows of what was uploaded in parts
-            from tapetum.hub.crc32c import crc32c_of
-
-            bad |= crc32c_of(self.part).to_bytes(4, "big") != sums["crc32c"]
+            with open_file(self.part) as file:
+                crc = crc32c(iter(partial(file.read, 1 << 20), b""))
+            bad |= crc is not None and crc.to_bytes(4, "big") != sums["crc32c"]
         if bad:
             self._drop()
             raise BadInput(f"what came from {self.url} is not what it should be (SHA-256 {record.sha256}); fetch it again")

@@ -2,14 +2,14 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 
 from tapetum.core.errors import BadInput
-from tapetum.core.files import write_text
+from tapetum.core.files import cannot_write, write_text
 from tapetum.core.limits import USUAL, Limits
 from tapetum.hub import registry
 from tapetum.hub.connection import check_address, within
@@ -70,31 +70,60 @@ def fetch_folder(
     Raises:
         BadInput: as `download`; the repository is not there or not open to this account, or has no config or no safetensors.
     """
-    from huggingface_hub import hf_hub_url
-    from huggingface_hub.utils import build_hf_headers
+    from huggingface_hub.utils import WeakFileLock
 
     target = registry.location(entry)
     if is_folder(target):
         return target
-    part = target.with_name(f"{target.name}.part")
     about = _described(entry, limits, lambda: progress(0, None))
     repository = str(about.id or entry.repository)  # its new name, where it has moved
     names = set(files_to_fetch([file.rfilename for file in about.siblings or []], entry.files, repository))
     files = [file for file in about.siblings or [] if file.rfilename in names]
-    total, done = sum(file.size or 0 for file in files), 0
+    total = sum(file.size or 0 for file in files)
     licence = _licence(about) or entry.licence
     gate = f"; gated: {entry.gate or 'ask for access on its page'}" if about.gated else ""
     note(f"{repository}, revision {str(about.sha)[:12]}: {total / 1e6:,.0f} MB, licence {licence}{gate}")
     progress(0, total)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with WeakFileLock(target.with_name(f"{target.name}.lock")):  # of two processes the second finds what the first brought
+            if not is_folder(target):
+                part = target.with_name(f"{target.name}.part")
+                sums = _fetch_files(
+                    files, part, repository, about.sha, lambda have: progress(have, total), pause, limits, entry
+                )
+                kept = {"repository": repository, "revision": about.sha, "licence": licence, "files": sums}
+                write_text(part / RECORD_FILE, json.dumps(kept, indent=1) + "\n")
+                part.rename(target)
+    except OSError as error:
+        raise cannot_write(target, error) from error
+    return target
+
+
+def _fetch_files(
+    files: Sequence[Any],
+    part: Path,
+    repository: str,
+    revision: str,
+    progress: Callable[[int], None],
+    pause: float,
+    limits: Limits,
+    entry: registry.Weights,
+) -> dict[str, dict[str, Any]]:
+    """Fetch the files of a repository into `part`; returns SHA-256 and size of each."""
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.utils import build_hf_headers
+
     headers = {name: value for name, value in build_hf_headers().items() if name.lower() == "authorization"}
     sums: dict[str, dict[str, Any]] = {}
+    done = 0
     for file in files:
         record = _fetch_file(
-            hf_hub_url(repository, file.rfilename, revision=about.sha, endpoint=hub()),
+            hf_hub_url(repository, file.rfilename, revision=revision, endpoint=hub()),
             part / file.rfilename,
             sha256=file.lfs.sha256 if file.lfs else None,
             size=file.size,
-            progress=lambda have, size, before=done: progress(before + have, total),
+            progress=lambda have, size, before=done: progress(before + have),
             pause=pause,
             limits=limits if file.size is None else replace(limits, most=file.size),
             headers=headers,
@@ -105,10 +134,7 @@ def fetch_folder(
     for file in files:
         for ending in (".json", ".lock"):  # the records of the downloads, which are no files of the repository
             (part / f"{file.rfilename}{ending}").unlink(missing_ok=True)
-    kept = {"repository": repository, "revision": about.sha, "licence": licence, "files": sums}
-    write_text(part / RECORD_FILE, json.dumps(kept, indent=1) + "\n")
-    part.rename(target)
-    return target
+    return sums
 
 
 def _licence(about: Any) -> str | None:

@@ -15,7 +15,6 @@ from tapetum.core.fields import LARGEST_SIZE, check_sizes
 from tapetum.core.files import whole_file
 from tapetum.core.reading import no_pipe, parse_json
 from tapetum.hub.blueprint import blueprint
-from tapetum.hub.renamed import current_config, current_tensors
 from tapetum.hub.state_dicts import check_numbers, finite_to_bytes
 
 
@@ -47,11 +46,11 @@ def read_headed(path: Path, key: str, what: str) -> tuple[Any, dict[str, Tensor]
     if text is None:
         raise BadInput(f"{path} holds no {what}; give a file that does")
     try:
-        about = current_config(parse_json(text))
+        about = parse_json(text)
     except ValueError as error:
         raise BadInput(f"the header of {path} cannot be read ({str(error)[:100]}); save it again") from error
     check_sizes(about, f" in the config of {path}", LARGEST_SIZE)
-    return about, current_tensors(tensors)
+    return about, tensors
 
 
 def load_headed(path: Path, key: str, what: str, maker: Callable[[Any], Callable[[], nn.Module]]) -> nn.Module:

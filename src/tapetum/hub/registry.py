@@ -40,6 +40,12 @@ OWNERS = (
 and, if there are such, `FOLDERS`: model_type in the config.json of a folder to what loads it; `PREFIXES`: what stands before
 the colon of a reference to what loads it; `FOREIGN`: what says whether tensors without a header are of this system by their
 names, and what loads them. A loader is a "module:function" that takes reference, device and dtype."""
+RETIRED = {
+    "tapir-nano-synthetic": "tapir-nano",
+    "paligemma-nano": "paligemma-nano-2 or paligemma-photo",
+    "mcvit-nano": "mcvit-films",
+}
+"""Weights that no longer ship, each with what took their place."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,6 +270,8 @@ def find(name: str) -> Weights:
 
 
 def _unknown(name: str, path: Path | None, verb: str | None = None) -> str:
+    if name in RETIRED:
+        return f"{name} no longer ships; use {RETIRED[name]}"
     names = names_of(verb)
     near = difflib.get_close_matches(name, names, n=1)
     several = f"{', '.join(names[:_LISTED])} and {len(names) - _LISTED} more: tapetum weights list"

@@ -58,13 +58,6 @@ def test_the_command_line_wins(tmp_path: Path) -> None:
     assert (settings.polish, settings.cycle, settings.shrink) == (False, True, False)
 
 
-def test_the_older_name_of_an_option_is_read(tmp_path: Path) -> None:
-    file = tmp_path / "run.toml"
-    file.write_text("rate = 4.5\n")
-    recipe = parse(["train", "longvideo", "--out", "o", "--data", "d", "--config", str(file)]).recipe
-    assert recipe.frame_rate == 4.5
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [

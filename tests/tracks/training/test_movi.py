@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from google_crc32c import value as crc32c
 from PIL import Image
 
 from support.files import make_image
 from support.question_sets import write
 from tapetum.core.errors import BadInput
-from tapetum.hub.crc32c import crc32c
 from tapetum.tracks.training import movi
 from tapetum.tracks.training.tfrecord import count_records, mask_sum, parse_example, read_records
 

@@ -19,7 +19,6 @@ from tapetum import __version__
 from tapetum.app.shell.parsing import Option, options_of, plain, positionals_of
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import MOST_SETTINGS, parse_toml, read_text
-from tapetum.hub.renamed import OPTIONS
 
 NOT_WRITTEN = "out", "minutes", "json", "config", "plan", "dry"
 """Options that a run's own file leaves out, because they are of one call and not of the run."""
@@ -42,8 +41,7 @@ def with_settings(kind: type, recipe: str, words: Sequence[str]) -> list[str]:
     given |= {word.removeprefix("no-") for word in given}
     added: list[str] = []
     for key, value in content.items():
-        name = key.replace("_", "-")
-        option = next((known[each] for each in (name, *OPTIONS.get(name, ())) if each in known), None)
+        option = known.get(key.replace("_", "-"))
         if option is None:
             near = difflib.get_close_matches(key, known, n=1)
             advice = (

@@ -26,7 +26,6 @@ from tapetum.core.reading import no_pipe, parse_json
 from tapetum.hub.blueprint import blueprint
 from tapetum.hub.headed import check_fit
 from tapetum.hub.registry import known, resolve
-from tapetum.hub.renamed import INSIDE, current_config
 from tapetum.hub.state_dicts import finite_to_bytes
 from tapetum.hub.unpickle import load_npy
 from tapetum.systems.hip.config import HipConfig, Modality, Preparation
@@ -206,9 +205,8 @@ def _built(text: str, path: Path) -> Hip:
         config = HipConfig(**fields)
         modalities = {name: Modality(tuple(m["shape"]), m["channels"]) for name, m in header["modalities"].items()}
         model = Hip(config, modalities)
-        for name, stored in header.get("preparations", {}).items():
-            p = current_config(stored, INSIDE["preparations"])
-            model.preparations[name] = Preparation(tuple(p["mean"]), tuple(p["std"]), p["sample_rate"])
+        for name, p in header.get("preparations", {}).items():
+            model.preparations[name] = Preparation(tuple(p["mean"]), tuple(p["std"]), p.get("sample_rate"))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise BadInput(f"the config in {path} cannot be read ({str(error)[:100]}); save the model again") from error
     return model

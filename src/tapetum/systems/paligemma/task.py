@@ -18,7 +18,6 @@ import torch
 from torch import Tensor, nn
 
 from tapetum.core.reading import no_pipe
-from tapetum.hub.renamed import current_tensors
 from tapetum.layers.patches import interpolate
 from tapetum.systems.paligemma.adopted import adopted_encoder
 from tapetum.systems.paligemma.config import LOCATIONS, PaliGemmaConfig, as_json
@@ -140,11 +139,11 @@ class StartFrom(Start):
         from tapetum.core.errors import BadInput
 
         own = model.state_dict()
-        state = current_tensors(load_file(no_pipe(self.path)))
+        state = load_file(no_pipe(self.path))
         if self.vision_encoder is not None:
             state |= {
                 name: value
-                for name, value in current_tensors(load_file(no_pipe(self.vision_encoder))).items()
+                for name, value in load_file(no_pipe(self.vision_encoder)).items()
                 if name.startswith(("vision_encoder.", "dense_head."))
             }
         table, side = state.get("vision_encoder.positions"), model.config.vision_encoder.grid

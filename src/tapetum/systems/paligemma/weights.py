@@ -26,7 +26,6 @@ from tapetum.encoders.config import squashed
 from tapetum.encoders.tables.rows import NameRow, part_row, to_official
 from tapetum.hub.loading import header_of
 from tapetum.hub.registry import known, resolve
-from tapetum.hub.renamed import current_config, current_name
 from tapetum.hub.state_dicts import read_settings, shards
 from tapetum.hub.tensors import TensorFile
 from tapetum.layers.cpu import is_quantised
@@ -182,9 +181,9 @@ def _from_huggingface(files: list[TensorFile], config: PaliGemmaConfig, device: 
 
 def _own(path: Path, sizes: PaliGemmaConfig | None, device: torch.device, dtype: torch.dtype) -> PaliGemma:
     header = header_of(path)
-    parts = [current_name(part) for part in header.get(EIGHT_BITS, "").split()]
+    parts = header.get(EIGHT_BITS, "").split()
     try:
-        stored = current_config(parse_json(header[HEADER]))
+        stored = parse_json(header[HEADER])
         check_sizes(stored, f" in the config of {path}", LARGEST_SIZE)
         config = from_json(stored)
     except (ValueError, TypeError, KeyError, AttributeError, SafetensorError) as error:
@@ -199,9 +198,7 @@ def _own(path: Path, sizes: PaliGemmaConfig | None, device: torch.device, dtype:
         own = unmade(config, dtype, parts).state_dict()
         return [part_row(name, name, tuple(tensor.shape)) for name, tensor in own.items() if _is_weight(tensor)]
 
-    names = {current_name(name): name for name in file.shapes}
-    shapes = {name: file.shapes[there] for name, there in names.items()}
-    model, pieces = empty(config, table, shapes, device, dtype, parts)
+    model, pieces = empty(config, table, file.shapes, device, dtype, parts)
     for counter in (tensor for tensor in model.state_dict().values() if not _is_weight(tensor)):
         counter.zero_()
-    return filled(model, pieces, shapes, lambda piece, target: file.read(names[piece.theirs], target))
+    return filled(model, pieces, file.shapes, lambda piece, target: file.read(piece.theirs, target))

@@ -21,7 +21,6 @@ from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file, write_text
 from tapetum.core.identity import source_label
 from tapetum.core.reading import no_pipe, read_json
-from tapetum.hub.renamed import current_config
 from tapetum.scenes import SceneConfig, make_clip
 from tapetum.scenes.bodies.episode import Episode
 from tapetum.scenes.bodies.files import load_episode
@@ -141,8 +140,6 @@ def claim(folder: Path, settings: dict) -> None:
     file, label = folder / "clips.json", json.loads(json.dumps(settings))
     if file.exists():
         stored = read_json(file)
-        if "scene" in stored:
-            stored["scene"] = current_config(stored["scene"])
         if stored != label:
             raise BadInput(f"{folder} keeps clips of other settings ({stored}): choose another cache folder")
         return

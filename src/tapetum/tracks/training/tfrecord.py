@@ -16,7 +16,7 @@ import numpy as np
 
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import open_file
-from tapetum.hub.crc32c import crc32c
+from tapetum.hub.download import crc32c
 
 _LARGEST = 1 << 31
 """Bytes of a record beyond which its length is taken for damage."""
@@ -43,7 +43,7 @@ def _records(path: Path, read: bool) -> Iterator[bytes]:
             while at < size:
                 head = file.read(12)
                 length = struct.unpack("<Q", head[:8])[0] if len(head) == 12 else 0
-                if len(head) < 12 or mask_sum(crc32c(head[:8])) != struct.unpack("<I", head[8:])[0] or length > _LARGEST:
+                if len(head) < 12 or not _has_sum(head[:8], head[8:]) or length > _LARGEST:
                     raise BadInput(f"{path} is no TFRecord at byte {at:,}; copy it anew")
                 if at + 16 + length > size:
                     raise BadInput(f"{path} ends within the record at byte {at:,}; copy it anew")
@@ -53,11 +53,16 @@ def _records(path: Path, read: bool) -> Iterator[bytes]:
                     yield b""
                     continue
                 data, tail = file.read(length), file.read(4)
-                if mask_sum(crc32c(data)) != struct.unpack("<I", tail)[0]:
+                if not _has_sum(data, tail):
                     raise BadInput(f"the record of {path} that ends at byte {at:,} is damaged; copy the file anew")
                 yield data
     except OSError as error:
         raise BadInput(f"cannot read {path}: {error.strerror or error}; copy it anew") from error
+
+
+def _has_sum(data: bytes, stored: bytes) -> bool:
+    crc = crc32c([data])
+    return crc is None or mask_sum(crc) == struct.unpack("<I", stored)[0]
 
 
 def mask_sum(crc: int) -> int:

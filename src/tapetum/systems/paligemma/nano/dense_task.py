@@ -31,7 +31,6 @@ from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
 from tapetum.encoders.config import ViTConfig, squashed
 from tapetum.encoders.vit import ViT
-from tapetum.hub.renamed import current_tensors
 from tapetum.scenes.physics.props import COLOURS, PHYSICS_MATERIALS, PROPS
 from tapetum.systems.paligemma.adopted import adopted_encoder
 from tapetum.systems.paligemma.data import JsonLinesSamples, SampleSource
@@ -185,7 +184,7 @@ class DenseTask(Task):
             model.vision_encoder.load_state_dict(weights)
         if self.start is not None:
             try:
-                state = current_tensors(load_file(no_pipe(self.start)))
+                state = load_file(no_pipe(self.start))
                 own_head = {f"dense_head.{k}": v for k, v in model.dense_head.state_dict().items()}
                 head = {} if "dense_head.weight" in state else own_head
                 model.load_state_dict(

@@ -246,10 +246,6 @@ class PlanSource:
             raise BadInput("the plan has sources that are no tables; give [sources.NAME] with data")
         parsed["sources"] = {key: _made(DataSource, value, f"sources.{key}") for key, value in sources.items()}
         parsed["sizes"] = {key: _made(Size, value, f"sizes.{key}") for key, value in parsed["sizes"].items()}
-        if "asked" in (probes := parsed.get("probes", {})):  # the name in plans of earlier versions
-            parsed["probes"] = {**{k: v for k, v in probes.items() if k != "asked"}, "queries": probes["asked"]}
-        if "rates" in (pixels := parsed.get("pixels", {})):
-            parsed["pixels"] = {**{k: v for k, v in pixels.items() if k != "rates"}, "learning_rates": pixels["rates"]}
         parsed["grids"] = tuple(_made(Grid, value, "grids") for value in parsed["grids"])
         return _made(StudyPlan, parsed, "")
 

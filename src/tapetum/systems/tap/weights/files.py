@@ -21,7 +21,6 @@ from tapetum.core.errors import BadInput
 from tapetum.core.fields import LARGEST_SIZE, check_sizes
 from tapetum.core.files import whole_file
 from tapetum.core.reading import no_pipe, parse_json
-from tapetum.hub.renamed import current_config
 from tapetum.hub.state_dicts import check_numbers, finite_to_bytes, read_state
 from tapetum.hub.unpickle import load_npy
 from tapetum.systems.tap.config import TapirConfig
@@ -238,9 +237,7 @@ def ours(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def _config(text: str, tensors: dict[str, Tensor], path: Path) -> TapirConfig:
     """The config in a file's header, which must fit its tensors."""
     try:
-        fields: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in current_config(parse_json(text)).items()
-        }
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in parse_json(text).items()}
         check_sizes(fields, f" in the config of {path}", LARGEST_SIZE)
         config = TapirConfig(**fields)
     except (ValueError, TypeError, AttributeError) as error:
