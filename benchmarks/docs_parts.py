@@ -74,8 +74,8 @@ PARTS: Mapping[str, Sequence[Part]] = {
         ("TAP-Vid: average Jaccard, position, occlusion accuracy", "tracks.metrics:tapvid_metrics", "public code, hand",
          "tracks/test_metrics.py", "eval tapvid"),
         ("queries: first, strided", "bench.tapvid:sample_queries", "hand", "bench/test_tapvid.py", "eval tapvid"),
-        ("published weights, both ways", "systems.tap.weights.files:from_official", "public code",
-         f"{_TAP}/weights/test_files.py", "weights convert"),
+        ("published weights, both ways", "systems.tap.weights:from_official", "public code",
+         f"{_TAP}/test_weights.py", "weights convert"),
     ),
     "BootsTAP (2402.00847)": _parts(
         "bootstrap",

@@ -34,7 +34,7 @@ def _official(name: str, architecture: str, summary: str, file: str, paper: str)
         file=file.rpartition("/")[2],
         loader=_LOADER,
         url=_OFFICIAL + file,
-        converter="tapetum.systems.tap.weights.convert:convert_published",
+        converter="tapetum.systems.tap.weights:convert",
     )
 
 
@@ -83,5 +83,5 @@ PUBLISHED = (
 
 HEADERS = {"tapir_config": _LOADER, "": _LOADER}
 """Entry in the header of a safetensors file to what loads it; "" for .npy files from elsewhere, which have none."""
-FOREIGN = "tapetum.systems.tap.weights.files:has_names_of_tapir", _LOADER
+FOREIGN = "tapetum.systems.tap.weights:has_names_of_tapir", _LOADER
 """Says of the names of tensors in a file without header whether they are of TAPIR; and what loads it then."""

@@ -23,7 +23,7 @@ from tapetum.systems.tap.bootstrap.footage import FootageDataset
 from tapetum.systems.tap.bootstrap.run import Outcome, bootstrap
 from tapetum.systems.tap.bootstrap.run_task import write_stills
 from tapetum.systems.tap.bootstrap.unlabelled_scores import CycleErrors
-from tapetum.systems.tap.weights.files import load, save
+from tapetum.systems.tap.weights import load, save
 from tapetum.train.launch_config import Launch
 from tapetum.video import write_video
 
