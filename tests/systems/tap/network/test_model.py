@@ -15,6 +15,7 @@ from tapetum.systems.tap.network.correlation import local_correlation
 from tapetum.systems.tap.network.matching import soft_argmax
 from tapetum.systems.tap.network.model import Tapir, default_resolutions, places_of
 from tapetum.systems.tap.training.losses import tracking_losses
+from tapetum.tracks.training.tracker_task import add_terms
 
 TINY = replace(TAPIR, channels=(16, 24, 32, 32), blocks_per_group=(1, 2, 1, 1))
 
@@ -158,7 +159,7 @@ def test_every_parameter_gets_a_gradient(config):
     video, queries = random_case(frames=5)
     out = model(video, queries)
     occluded = torch.rand(out.occlusion.shape, generator=torch.Generator().manual_seed(2)) > 0.7
-    tracking_losses(out, torch.rand(out.tracks.shape) * 64, occluded, (64, 64)).total.backward()
+    add_terms(tracking_losses(out, torch.rand(out.tracks.shape) * 64, occluded, (64, 64)))[0].backward()
     without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert not without
     assert all(p.grad.isfinite().all() for p in model.parameters())
@@ -296,7 +297,8 @@ def test_a_causal_clip_in_two_parts_with_state_is_the_whole_clip():
 def test_a_blank_video_gives_finite_numbers_and_gradients():
     model = tiny()
     out = model(torch.zeros(1, 3, 64, 64, 3), torch.tensor([[[0.0, 0.0, 0.0], [2.0, 64.0, 64.0]]]))
-    tracking_losses(out, torch.zeros_like(out.tracks), torch.zeros_like(out.occlusion).bool(), (64, 64)).total.backward()
+    terms = tracking_losses(out, torch.zeros_like(out.tracks), torch.zeros_like(out.occlusion).bool(), (64, 64))
+    add_terms(terms)[0].backward()
     assert out.tracks.isfinite().all()
     assert all(p.grad.isfinite().all() for p in model.parameters())
 

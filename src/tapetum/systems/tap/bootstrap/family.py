@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from tapetum.systems.tap import weights
 from tapetum.systems.tap.bootstrap.config import BootstrapRun
-from tapetum.systems.tap.bootstrap.labels import polished_estimate, warp_tracks
+from tapetum.systems.tap.bootstrap.labels import invert_maps, polished_estimate, warp_tracks
 from tapetum.systems.tap.network.model import Tapir
 from tapetum.systems.tap.network.second_pass import track_passes
 from tapetum.systems.tap.network.types import TrackEstimate, Trajectories
@@ -140,7 +140,7 @@ def _read(estimate: TrackEstimate) -> PointEstimate:
 
 def _unwarped(one: Trajectories, maps: Float[Tensor, "b t 3 3"]) -> Trajectories:
     """A student's estimates, in pixels of the clean clip."""
-    back = torch.linalg.inv_ex(maps).inverse  # without a look at whether there is one, for which the host would wait
+    back = invert_maps(maps)
 
     def clean(estimate: TrackEstimate) -> TrackEstimate:
         return TrackEstimate(warp_tracks(back, estimate.tracks), estimate.occlusion, estimate.expected_dist)

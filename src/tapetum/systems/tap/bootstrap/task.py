@@ -25,13 +25,11 @@ queries. It stands in for the cycle, which is off. Networks and losses are those
 from collections.abc import Mapping, Sequence
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from tapetum.systems.tap.bootstrap.config import Ingredients
-from tapetum.systems.tap.bootstrap.labels import keep_mask, pseudo_labels, teach, warp_queries, warp_tracks
+from tapetum.systems.tap.bootstrap.labels import invert_maps, keep_mask, pseudo_labels, teach, warp_queries, warp_tracks
 from tapetum.systems.tap.bootstrap.showings import FootageSample, FootageSamples, PairedSamples, collate_footage
-from tapetum.systems.tap.network.types import TrackEstimate
 from tapetum.tracks.training.data import TapSample, collate
 from tapetum.tracks.training.self_training import FootageTargets, TrackerFamily
 from tapetum.train import StepContext, Task
@@ -99,7 +97,8 @@ class BootstrapTask(Task):
         queries = torch.cat([labels.frame[..., None].float(), place.clamp(0, self.size)], -1)
         predictions = family.predict(model, batch.spoilt, queries)
         with torch.no_grad():
-            student = _in_clean_clip(TrackEstimate(*family.final(predictions)), batch.maps)
+            final = family.final(predictions)
+            student = final._replace(tracks=warp_tracks(invert_maps(batch.maps), final.tracks))
             mask = keep_mask(labels, student, batch.queries, self.size, settings, causal=family.causal)
             counted = mask * ~labels.occluded
             error = (student.tracks - labels.xy).norm(dim=-1)
@@ -120,9 +119,3 @@ class BootstrapTask(Task):
         if self._start is None:
             self._start = self.model().to(next(model.parameters()).device).requires_grad_(False).eval()
         return self._start
-
-
-def _in_clean_clip(estimate: TrackEstimate, maps: Float[Tensor, "b t 3 3"]) -> TrackEstimate:
-    """A student's estimate, in pixels of the clean clip."""
-    back = torch.linalg.inv_ex(maps).inverse  # without a look at whether there is one, for which the host would wait
-    return TrackEstimate(warp_tracks(back, estimate.tracks), estimate.occlusion, estimate.expected_dist)

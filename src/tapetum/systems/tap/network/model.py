@@ -38,7 +38,7 @@ from tapetum.systems.tap.network.types import (
     TrackEstimate,
     Trajectories,
     join_trajectories,
-    map_states,
+    map_tensors,
     reduce_estimates,
     select_state,
 )
@@ -218,7 +218,7 @@ class Tapir(nn.Module):
         ]
         final = reduce_estimates(lambda last: torch.stack(last).mean(0), in_video[iterations::iterations])
         tracks = final.tracks if self.config.average_positions else in_video[-1].tracks
-        kept = map_states(torch.clone, tuple(states)) if keep_state and self.config.causal else None
+        kept = map_tensors(torch.clone, tuple(states)) if keep_state and self.config.causal else None
         return Trajectories(tracks, final.occlusion, final.expected_dist, tuple(in_video[:-1]), kept)
 
     def _match(

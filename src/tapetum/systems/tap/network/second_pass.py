@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from tapetum.layers.sampling import constant
 from tapetum.systems.tap.network.model import Tapir, places_of
-from tapetum.systems.tap.network.types import FeatureGrids, QueryFeatures, TrackEstimate, Trajectories
+from tapetum.systems.tap.network.types import FeatureGrids, QueryFeatures, TrackEstimate, Trajectories, map_tensors
 
 VISIBLE = 0.5
 """Confidence of the first pass above which its positions take part."""
@@ -76,7 +76,7 @@ def average_with_fixed_shapes(
         total = (along.float().unflatten(1, weight.shape[1:]) * weight[..., None]).sum(2)  # b n c
         return ((own.float() + total) / (1 + weight.sum(-1, keepdim=True))).to(own)
 
-    return _with_fine(points.map(mean, model.query_features(features, places.flatten(1, 2))), points)
+    return _with_fine(map_tensors(mean, points, model.query_features(features, places.flatten(1, 2))), points)
 
 
 def average_visible_features(
@@ -107,9 +107,10 @@ def average_visible_features(
         each = weight[clip, part][row, frame]
         places = torch.cat([frame[:, None].float(), tracks[clip, part][row, frame]], 1)
         total = 1 + weight[clip, part].sum(-1, keepdim=True)
-        own = points.map(lambda x: x[clip : clip + 1, part])
-        mixed = own.map(
+        own = map_tensors(lambda x: x[clip : clip + 1, part], points)
+        mixed = map_tensors(
             lambda own, along: own[0].float().index_add(0, row, along[0].float() * each[:, None]).div(total)[None].to(own),
+            own,
             model.query_features(features.clip(clip), places[None]),
         )
         return _with_fine(mixed, own)
@@ -123,7 +124,7 @@ def average_visible_features(
         return chunks[0].beside(*chunks[1:])
     parts = [[mean(clip, part) for part in slices] for clip in range(clips)]
     whole = [chunks[0].beside(*chunks[1:]) for chunks in parts]
-    return whole[0].map(lambda *x: torch.cat(x), *whole[1:])
+    return map_tensors(lambda *x: torch.cat(x), *whole)
 
 
 def _weights(

@@ -16,7 +16,7 @@ from tapetum.core.devices import full_precision, send_to_device
 from tapetum.core.errors import BadInput
 from tapetum.layers.sampling import scale_xy
 from tapetum.systems.tap.network.model import Tapir
-from tapetum.systems.tap.network.types import FeatureGrids, QueryFeatures, Size, State, join_states, map_states, select_state
+from tapetum.systems.tap.network.types import FeatureGrids, QueryFeatures, Size, State, join_states, map_tensors, select_state
 from tapetum.systems.tap.tracking.inputs import Reference
 from tapetum.systems.tap.tracking.polish import Anchors, grey, prefer_polished, reduced
 from tapetum.systems.tap.tracking.redetection import PointEstimates, Redetection
@@ -178,7 +178,7 @@ class OnlineTracker:
         before = query_xy.new_full((1, len(stream), 2), torch.nan) if stream.query_xy is None else stream.query_xy
         mixer = stream.mixer
         if mixer is not None:
-            blank = map_states(lambda x: x.new_zeros(new.initial.shape[1], *x.shape[1:]), mixer)
+            blank = map_tensors(lambda x: x.new_zeros(new.initial.shape[1], *x.shape[1:]), mixer)
             mixer = join_states([mixer, blank], batch=1)
         anchors, redetection = stream.anchors, stream.redetection
         if anchors is not None or redetection is not None:

@@ -15,7 +15,7 @@ patch may fit in the wrong place, which only a high correlation, a short way and
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cache, wraps
 from typing import Any
 
@@ -26,7 +26,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from tapetum.layers.sampling import constant, scale_xy
-from tapetum.systems.tap.network.types import Size
+from tapetum.systems.tap.network.types import PointRows, Size
 
 SIDE = 256
 """Pixels of the shorter side of the images that patches are cut from; smaller videos stay as they are."""
@@ -100,7 +100,7 @@ def _exact(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @dataclass(frozen=True)
-class Patches:
+class Patches(PointRows):
     """Patches around n points in the frames of their queries."""
 
     template: Float[Tensor, "n p"]
@@ -130,18 +130,6 @@ class Patches:
         # positive definite: nothing to check, for which the host would wait
         solve = torch.linalg.solve_ex(weighted @ moves + torch.diag(stiff), weighted).result.mT.contiguous()
         return cls(template, solve, deviation < CONTRAST)
-
-    def select(self, index: Any) -> "Patches":
-        """Select those of some of the points, by number, mask or slice."""
-        return Patches(self.template[index], self.solve[index], self.plain[index])
-
-    def where(self, chosen: Bool[Tensor, " n"], other: "Patches") -> "Patches":
-        """Select these patches where `chosen`, and those of `other` elsewhere."""
-        return Patches(*(_where(chosen, getattr(self, f.name), getattr(other, f.name)) for f in fields(Patches)))
-
-    def beside(self, *others: "Patches") -> "Patches":
-        """Join these patches, and then others."""
-        return Patches(*(torch.cat([getattr(part, f.name) for part in (self, *others)]) for f in fields(Patches)))
 
     @_exact
     def align(
@@ -174,7 +162,7 @@ class Patches:
 
 
 @dataclass(frozen=True)
-class Anchors:
+class Anchors(PointRows):
     """The patches of n points, and how far they have been followed; never changed in place.
 
     Places are raster pixels of `grey` images.
@@ -208,29 +196,10 @@ class Anchors:
         """Number of points."""
         return len(self.xy)
 
-    def select(self, index: Any) -> "Anchors":
-        """Select some of the points, by number, mask or slice."""
-        return Anchors(self.patches.select(index), *(tensor[index] for tensor in self._state))
-
-    def where(self, chosen: Bool[Tensor, " n"], other: "Anchors") -> "Anchors":
-        """Select these points where `chosen`, and those of `other` elsewhere."""
-        state = (_where(chosen, *pair) for pair in zip(self._state, other._state, strict=True))
-        return Anchors(self.patches.where(chosen, other.patches), *state)
-
-    def beside(self, *others: "Anchors") -> "Anchors":
-        """Join these points, and then others."""
-        every = (self, *others)
-        patches = self.patches.beside(*(anchors.patches for anchors in others))
-        return Anchors(patches, *(torch.cat(each) for each in zip(*(a._state for a in every), strict=True)))
-
     def warped(self, index: Int[Tensor, " k"], affine: Float[Tensor, "k 2 2"]) -> "Anchors":
         """Let some points go on with other warps, from where the network puts them."""
         affine = self.affine.index_copy(0, index, affine)
         return replace(self, affine=affine, aligned=self.aligned.index_fill(0, index, False))
-
-    @property
-    def _state(self) -> tuple[Tensor, ...]:
-        return self.xy, self.affine, self.motion, self.aligned, self.rough
 
     def follow(
         self, image: Float[Tensor, "y x"], rough: Float[Tensor, "n 2"]
@@ -315,10 +284,6 @@ def prefer_polished(
     enough."""
     sure = torch.maximum(confidence, score.clamp(max=1).to(confidence.dtype))
     return torch.where((score > ACCEPTED)[:, None], places, xy), torch.where(score > SURELY_SEEN, sure, confidence)
-
-
-def _where(chosen: Bool[Tensor, " n"], these: Tensor, those: Tensor) -> Tensor:
-    return torch.where(chosen.view(-1, *[1] * (these.ndim - 1)), these, those)
 
 
 def _sampled(

@@ -30,7 +30,7 @@ from torch import Tensor
 
 from tapetum.layers.sampling import scale_xy
 from tapetum.systems.tap.network.model import Tapir
-from tapetum.systems.tap.network.types import FeatureGrids, QueryFeatures, Size, State, Trajectories, map_states
+from tapetum.systems.tap.network.types import FeatureGrids, PointRows, QueryFeatures, Size, State, Trajectories, map_tensors
 from tapetum.systems.tap.tracking.polish import REACH, Patches, reduced
 
 LOST_AFTER = 12
@@ -50,7 +50,7 @@ TURNS, SCALES = (-0.5, 0.0, 0.5), (0.75, 1.0, 1.35)
 
 
 @dataclass(frozen=True)
-class Redetection:
+class Redetection(PointRows):
     """What is needed to detect n points again; never changed in place."""
 
     patches: Patches
@@ -67,15 +67,6 @@ class Redetection:
         """Begin with points that are visible."""
         none = torch.zeros(len(patches.plain), dtype=torch.long, device=patches.plain.device)
         return cls(patches, none, none)
-
-    def beside(self, other: "Redetection") -> "Redetection":
-        """Join these points, and then others."""
-        hidden, likely = torch.cat([self.hidden, other.hidden]), torch.cat([self.likely, other.likely])
-        return Redetection(self.patches.beside(other.patches), hidden, likely, self.turn)
-
-    def select(self, index: Int[Tensor, " k"]) -> "Redetection":
-        """Select some of the points."""
-        return Redetection(self.patches.select(index), self.hidden[index], self.likely[index], self.turn)
 
     @property
     def lost(self) -> Bool[Tensor, " n"]:
@@ -129,7 +120,7 @@ class Redetection:
 
 
 @dataclass(frozen=True)
-class PointEstimates:
+class PointEstimates(PointRows):
     """What the network knows of n points after one frame."""
 
     xy: Float[Tensor, "n 2"]
@@ -144,32 +135,13 @@ class PointEstimates:
         assert out.state is not None
         return cls(out.tracks[0, :, 0].float(), out.confidence[0, :, 0], out.expected_dist[0, :, 0], out.state)
 
-    def select(self, chosen: Bool[Tensor, " n"] | Int[Tensor, " k"]) -> "PointEstimates":
-        """Select those of some points."""
-        state = map_states(lambda x: x[chosen], self.state)
-        return PointEstimates(self.xy[chosen], self.confidence[chosen], self.expected_dist[chosen], state)
-
     def put(self, index: Int[Tensor, " k"], other: "PointEstimates") -> "PointEstimates":
         """Put those of k points in the place of what was known of the points `index`."""
-
-        def put(these: Tensor, those: Tensor) -> Tensor:
-            return these.index_copy(0, index, those.to(these.dtype))
-
-        confidence, expected_dist = put(self.confidence, other.confidence), put(self.expected_dist, other.expected_dist)
-        return PointEstimates(put(self.xy, other.xy), confidence, expected_dist, map_states(put, self.state, other.state))
-
-    def beside(self, other: "PointEstimates") -> "PointEstimates":
-        """Join those of these points, and then of others."""
-
-        def join(*both: Tensor) -> Tensor:
-            return torch.cat(both)
-
-        confidence, expected_dist = join(self.confidence, other.confidence), join(self.expected_dist, other.expected_dist)
-        return PointEstimates(join(self.xy, other.xy), confidence, expected_dist, map_states(join, self.state, other.state))
+        return map_tensors(lambda these, those: these.index_copy(0, index, those.to(these.dtype)), self, other)
 
 
 @dataclass(frozen=True)
-class Detections:
+class Detections(PointRows):
     """Points that are detected again in a frame, or may be."""
 
     index: Int[Tensor, " k"]
@@ -179,16 +151,6 @@ class Detections:
     warp: Float[Tensor, "k 2 2"]
     """Of the patch."""
     correlation: Float[Tensor, " k"]
-
-    def select(self, chosen: Bool[Tensor, " k"]) -> "Detections":
-        """Select some of them."""
-        return Detections(self.index[chosen], self.estimates.select(chosen), self.warp[chosen], self.correlation[chosen])
-
-    def beside(self, other: "Detections") -> "Detections":
-        """Join these points, and then others."""
-        index, warp = torch.cat([self.index, other.index]), torch.cat([self.warp, other.warp])
-        correlation = torch.cat([self.correlation, other.correlation])
-        return Detections(index, self.estimates.beside(other.estimates), warp, correlation)
 
 
 def correlate(
