@@ -6,8 +6,8 @@
     python benchmarks/scenes_help.py train FOLDER both --textures photos.parquet
     python benchmarks/scenes_help.py score FOLDER --cutouts cutouts.pkl --textures photos.parquet --videos VIDEO ... --json OUT
 
-Both start from `tapir-nano` (the recorded runs from its weights before the videos) and take the same steps with the same batch, size and
-points, so the same FLOPs; both see as many new clips, each as often; of both, half are of bodies. A run that was stopped goes
+Both start from `tapir-nano` (the recorded ones from its weights before the videos), take as many steps of the same batch, size,
+points, so as many FLOPs; both see as many new clips, each as often; of both, half are of bodies. A run that was stopped goes
 on. Start and ends are scored as they were trained (128x128 pixels, one look, no polish) and as the bundled tracker is used
 (256, two looks, polish): on cut-outs, on episodes and facets that nobody trained on, with held-out textures, and by the cycle
 error on real clips. Differences come with standard errors over the same videos.

@@ -6,7 +6,7 @@ import torch
 from support.tapnext import TINY, clip
 from tapetum.core.errors import BadInput
 from tapetum.systems.tapnext import TapNext
-from tapetum.systems.tapnext.slots import add_points, keep_points
+from tapetum.systems.tapnext.model import add_points, keep_points
 
 
 @torch.no_grad()

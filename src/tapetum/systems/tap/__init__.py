@@ -22,5 +22,4 @@ __getattr__ = lazy_attributes(
     __name__,
     {"tracking.tracker": ("TapirTracker", "Tracks")},
     ("config", "export", "network", "tracking", "training", "bootstrap", "weights"),
-    older={"Tracker": "TapirTracker"},
 )

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
 from tapetum.core.fields import LARGEST_SIZE, check_sizes
 from tapetum.core.files import cannot_write, same_place, whole_file
-from tapetum.core.reading import parse_json
+from tapetum.core.reading import no_pipe, parse_json
 from tapetum.hub.download import Record, record_of, sha256_of, write_record
-from tapetum.hub.loading import header_of
 from tapetum.hub.state_dicts import check_numbers, finite_to_bytes, read_state
 from tapetum.systems.tap.config import OFFICIAL, TapirConfig
 from tapetum.systems.tap.network.model import Tapir
@@ -232,8 +232,10 @@ def _read(path: Path) -> tuple[TapirConfig | None, dict[str, Tensor]]:
         from tapetum.systems.tap.jax import from_haiku
 
         return None, from_official(from_haiku(load_npy(path)))
-    header = header_of(path) if path.suffix == ".safetensors" and path.is_file() else {}
-    tensors = read_state(path)
+    tensors, header = read_state(path), {}
+    if path.suffix == ".safetensors":
+        with safe_open(no_pipe(path), "pt") as file:
+            header = file.metadata() or {}
     if "tapir_config" in header:
         tensors = ours(tensors)
         return _config(header["tapir_config"], tensors, path), tensors

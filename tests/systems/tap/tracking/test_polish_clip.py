@@ -4,8 +4,7 @@ import numpy as np
 import torch
 
 from systems.tap.tracking.test_polish import FRAMES, film, of, rough, truth  # noqa: F401
-from tapetum.systems.tap.tracking.polish import ACCEPTED, polished
-from tapetum.systems.tap.tracking.polish_clip import polish_clip
+from tapetum.systems.tap.tracking.polish import ACCEPTED, polish_clip, polished
 
 
 def test_it_is_what_is_done_on_a_cpu(film, truth, rough) -> None:  # noqa: F811

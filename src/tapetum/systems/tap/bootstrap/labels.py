@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from tapetum.systems.tap.bootstrap.config import Ingredients
 from tapetum.systems.tap.bootstrap.showings import FootageSample
 from tapetum.systems.tap.network.types import TrackEstimate
-from tapetum.systems.tap.tracking.polish import SURELY_SEEN, polished
-from tapetum.systems.tap.tracking.polish_clip import polish_clip
+from tapetum.systems.tap.tracking.polish import SURELY_SEEN, polish_clip, polished
 from tapetum.tracks.training.self_training import PointEstimate, TrackerFamily
 
 NO_DOUBT = 5.0

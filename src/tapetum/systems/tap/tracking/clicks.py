@@ -1,19 +1,17 @@
 """Several clicks of one point: what a user knows of a point in more than one frame, turned into one track.
 
-Not a part of TAPIR, whose query is one place in one frame. Each click is tracked on its own, both ways, but not alone:
+Not a part of TAPIR, whose query is one place in one frame. Each click is tracked both ways, but not alone:
 
     clicks of a point --+--> coarse features: their mean    --> each click seeks with what all of them look like
                         +--> places: known to all of them   --> matching has nothing to seek in a clicked frame
                         +--> fine features, polished patch: of the click alone, since views differ
 
-    frames   0 . . . a . . . . . . . . b . . . T          tracks of the clicks a and b; between them
-             [<------ a ------>]                           a's way on and b's way back are blended: the nearer the
-                      [<----- b ------------->]            click and the surer the track, the more it weighs
+    frames   0 . . . a . . . . . . . . b . . . T          between the clicks a and b, a's way on and b's way back are
+             [<------ a ------>]                           blended: the nearer the click and the surer the track, the
+                      [<----- b ------------->]            more it weighs; farther apart than `AGREE`, the heavier wins
 
-Where both ways see the point in about the same place, their drifts cancel in a weighted mean, and it is seen if one of them
-sees it. Where they differ by more, one of them is lost, and a mean would be a place where nobody saw it; then the heavier one
-is taken as it is. In a clicked frame the track is the click. In a second pass (`tap.network.second_pass`) the clicks of a point
-share what all their first looks saw. What this brings is in docs/evidence/clicks.md.
+In a second pass (`tap.network.second_pass`) the clicks of a point share what all their first looks saw. What this brings is in
+docs/evidence/clicks.md.
 """
 
 from collections.abc import Hashable, Sequence

@@ -1,12 +1,11 @@
 """Features of the frames of a video, kept in a file, so that further points need not compute them again.
 
-Nearly all the time of tracking a few points goes into these features, which have nothing to do with the points. A file has a
-header, a line of JSON, and then a record a frame:
+Nearly all the time of tracking a few points goes into these features. A file is a header, a line of JSON, and a record a frame:
 
     {"format": 1, "network": ..., "shapes": ...}\n   digest of frame 0, CRC-32 and maps as float16   digest of frame 1, ...
 
-A frame is known by its pixels, and the network by its weights, config and sizes: what was made of others is never used. Numbers
-are rounded to float16 (none is above 1, so by 0.0003 at most), which moves places by some thousandths of a pixel.
+A frame is known by its pixels, and the network by its weights, config and sizes. Numbers are rounded to float16 (none is above
+1, so by 0.0003 at most), which moves places by some thousandths of a pixel.
 """
 
 import hashlib

@@ -5,7 +5,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,13 +17,14 @@ from tapetum.core.errors import BadInput
 from tapetum.layers.sampling import scale_xy
 from tapetum.systems.tap.network.model import Tapir
 from tapetum.systems.tap.network.types import FeatureGrids, QueryFeatures, Size, State, join_states, map_tensors, select_state
-from tapetum.systems.tap.tracking.inputs import Reference
+from tapetum.systems.tap.tracking.clip import Reference
 from tapetum.systems.tap.tracking.polish import Anchors, grey, prefer_polished, reduced
-from tapetum.systems.tap.tracking.redetection import PointEstimates, Redetection
-from tapetum.systems.tap.tracking.uncertainty import position_covariance
 from tapetum.tracks.inputs import check_frame, check_queries, is_flat
 from tapetum.tracks.tracker import FrameTracks
 from tapetum.types.checks import unmasked
+
+if TYPE_CHECKING:
+    from tapetum.systems.tap.tracking.redetection import Redetection
 
 _POINTS = 256
 """Points worked on at a time in one frame, which bounds memory."""
@@ -43,7 +44,7 @@ class OnlineState:
     """Where points are in the next frame, since it is there that they were asked for; NaN for the others."""
     anchors: Anchors | None = None
     """Their patches, if places are polished."""
-    redetection: Redetection | None = None
+    redetection: "Redetection | None" = None
     """What is needed to detect points again that were hidden for long, if that is wanted."""
     ids: tuple[int, ...] = ()
     """Of each point: 0, 1, ... in the order in which points were asked for; `keep` gives none of them to another point."""
@@ -96,6 +97,8 @@ class OnlineTracker:
         Raises BadInput for a network that is not causal, since that needs the future, for points outside of the frame, and for
         `redetect` with a `reference`, which knows no frame that shows them.
         """
+        from tapetum.systems.tap.tracking.redetection import Redetection
+
         if not self.model.config.causal:
             raise BadInput(
                 "this network looks at past and future; frames one by one need a causal one, such as causal-tapir-nano"
@@ -129,6 +132,9 @@ class OnlineTracker:
 
         Raises BadInput for a frame of another size, and for the stream of another tracker.
         """
+        from tapetum.systems.tap.tracking.redetection import PointEstimates
+        from tapetum.systems.tap.tracking.uncertainty import position_covariance
+
         self._check_weights(stream)
         frame = check_frame(frame, stream.size)
         if not len(stream):
@@ -172,6 +178,8 @@ class OnlineTracker:
 
         Call it before the `step` with the same frame. The new points have no past.
         """
+        from tapetum.systems.tap.tracking.redetection import Redetection
+
         self._check_weights(stream)
         frame = check_frame(frame, stream.size)
         new, query_xy = self._points_on(frame, points, stream.resolutions)

@@ -1,25 +1,18 @@
 """Re-detection: live points that were hidden for long are sought in the whole frame, and shown once a second sign confirms it.
 
-No part of TAPIR. Its causal mixer knows the frames before, so after a long absence it has seen nothing but hidden frames; now
-and then it calls something else visible. Here a point that was hidden for `LOST_AFTER` frames is *lost*, and stays hidden until
-it is accepted again:
+No part of TAPIR, whose causal mixer has seen nothing but hidden frames after a long absence, and now and then calls something
+else visible. Here a point that was hidden for `LOST_AFTER` frames is *lost*, and stays hidden until it is accepted again:
 
     query features --- matched with the whole frame, refined ------> place, confidence of the network
     query patch ------ aligned with the frame from that place on --> correlation of the images
 
-A place is accepted where the network is confident of it and the patch correlates. The second is evidence of another kind: what
-looks alike to a network of few channels rarely looks alike pixel for pixel. A lower correlation, as at the edge of a thing
-before another background, will do in `LIKELY_FRAMES` frames in a row. Without the patch, that the network is confident for long
-says little: it follows something else just as steadily. Two places are tried: that of the network in its usual step, and that
-of the network without a past, as in the frame of a query. From there the point goes on as any other, in the second case with
-the state that the network has after this one frame.
+A place is accepted where the network is confident of it and the patch correlates, which is evidence of another kind: what looks
+alike to a small network rarely looks alike pixel for pixel. A lower correlation, as at an edge before another background, will
+do in `LIKELY_FRAMES` frames in a row. Two places are tried: that of the network in its usual step, and that of the network
+without a past, as in the frame of a query, for at most `POINTS_PER_FRAME` lost points in turn, which bounds the time.
 
-    lost points in a frame:  o o o o o o o o o o o        at most POINTS_PER_FRAME of them are sought without a past, in
-                             ^ ^ ^ ^ ^ ^ ^ ^              turn, so the time that it takes is bounded
-
-Both thresholds were chosen on five made scenes; `python benchmarks/live_redetection.py` compares with and without on others. A
-match back from the place to the frame of the query (cycle consistency) was tried on the five, and told right from wrong hardly
-at all: what is matched wrongly is most often matched back to the query.
+The thresholds were chosen on five scenes; `python benchmarks/live_redetection.py` compares with and without on others. A match
+back to the frame of the query (cycle consistency) did not tell right from wrong: wrong matches match back too.
 """
 
 from dataclasses import dataclass, replace

@@ -24,8 +24,15 @@ from jaxtyping import Bool, Float, Num, UInt8
 from tapetum.core.errors import BadInput
 from tapetum.systems.tapvid3d.geometry import F64, project, transform, unproject
 from tapetum.systems.tapvid3d.reconstruction.bundle import Bundle, by_rays, tangents_at
-from tapetum.systems.tapvid3d.reconstruction.incremental import first_reconstruction, rotation_errors, unplaced
-from tapetum.systems.tapvid3d.reconstruction.reconstruction import LEAST, Observations, PartialReconstruction, crowding
+from tapetum.systems.tapvid3d.reconstruction.incremental import (
+    LEAST,
+    Observations,
+    PartialReconstruction,
+    crowding,
+    first_reconstruction,
+    rotation_errors,
+    unplaced,
+)
 from tapetum.systems.tapvid3d.reconstruction.twoview import camera_points
 from tapetum.types import Tracks, Tracks3D
 
