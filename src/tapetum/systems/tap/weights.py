@@ -226,7 +226,6 @@ def convert(
 
 
 def _read(path: Path) -> tuple[TapirConfig | None, dict[str, Tensor]]:
-    """Config, if the file has one, and tensors under our names."""
     if path.suffix == ".npy" and path.is_file():
         from tapetum.hub.unpickle import load_npy
         from tapetum.systems.tap.jax import from_haiku
@@ -255,7 +254,6 @@ def ours(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _config(text: str, tensors: dict[str, Tensor], path: Path) -> TapirConfig:
-    """The config in a file's header, which must fit its tensors."""
     try:
         fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in parse_json(text).items()}
         check_sizes(fields, f" in the config of {path}", LARGEST_SIZE)

@@ -310,6 +310,5 @@ def _before_last(old: Tensor, new: Tensor) -> Tensor:
 
 
 def _take_rows(state: TapNextState, rows: Int64[Tensor, " n"]) -> TapNextState:
-    """The state with the tokens of these numbers in each block."""
     blocks = tuple(RecurrentState(block.hidden[:, rows], block.conv[:, :, rows]) for block in state.blocks)
     return replace(state, blocks=blocks)

@@ -212,7 +212,6 @@ class TapNextTracker:
         return self._checksum[1]
 
     def _check_weights(self, stream: TapNextStream) -> None:
-        """Raise BadInput for a stream that another tracker started."""
         if not isinstance(stream, TapNextStream):
             raise BadInput(f"this stream is a {type(stream).__name__}, of another kind of tracker; start one with this tracker")
         if stream.weights != self._weights():
@@ -235,7 +234,6 @@ class TapNextTracker:
         return (xy.flip(1), confidence.flip(1)) if reverse else (xy, confidence)
 
     def _frames(self, frames: UInt8[np.ndarray, "t h w 3"]) -> Float[Tensor, "1 t h w 3"]:
-        """Frames in -1..1, in the size in which the network sees."""
         images = send_to_device(torch.from_numpy(frames), self.device).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
         return resize_frames(images, self.model.config.video_size, antialias=True).permute(0, 2, 3, 1)[None]
 

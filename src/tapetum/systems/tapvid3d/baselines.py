@@ -130,10 +130,7 @@ def both_ways(track_forward: Callable[..., Any]) -> Callable[..., PointArrays]:
 
 
 def lift(
-    tracks: Tracks,
-    maps: Iterable[Float[np.ndarray, "h2 w2"]],
-    size: tuple[int, int],
-    intrinsics: Num[np.ndarray, "4"],
+    tracks: Tracks, maps: Iterable[Float[np.ndarray, "h2 w2"]], size: tuple[int, int], intrinsics: Num[np.ndarray, "4"]
 ) -> Tracks3D:
     """Lift tracks in a video of `size` (height, width) into space by its depth maps (metres, one a frame).
 

@@ -156,7 +156,6 @@ def tapvid3d_metrics(
 
 
 def _scores(counts: Num[np.ndarray, "*k 2 2 6"]) -> dict[str, Any]:
-    """The metrics of points counted by (visible, predicted visible, thresholds within)."""
     within = counts[..., 1, :, ::-1].cumsum(-1)[..., :5]  # visible points, by predicted visibility and threshold
     hits, visible, pred_visible = within[..., 1, :], counts[..., 1, :, :].sum((-1, -2)), counts[..., 1, :].sum((-1, -2))
     agreed = counts[..., 0, 0, :].sum(-1) + counts[..., 1, 1, :].sum(-1)

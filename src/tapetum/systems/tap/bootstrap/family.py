@@ -139,7 +139,6 @@ def _read(estimate: TrackEstimate) -> PointEstimate:
 
 
 def _unwarped(one: Trajectories, maps: Float[Tensor, "b t 3 3"]) -> Trajectories:
-    """A student's estimates, in pixels of the clean clip."""
     back = invert_maps(maps)
 
     def clean(estimate: TrackEstimate) -> TrackEstimate:

@@ -54,7 +54,6 @@ def _polish(
     xy: Float[Tensor, "n t 2"],
     confidence: Float[Tensor, "n t"],
 ) -> tuple[Float[Tensor, "n t 2"], Float[Tensor, "n t"]]:
-    """Polish the tracks of a clip: on a CPU only from the queries on, elsewhere with fixed shapes."""
     if frames.device.type != "cpu":
         return polish_clip(frames, queries, xy, confidence)
     images = frames.numpy()
@@ -88,13 +87,7 @@ def pseudo_labels(estimate: PointEstimate, queries: Tensor, draw: Tensor, size: 
 
 
 def keep_mask(
-    labels: PseudoLabels,
-    student: PointEstimate,
-    queries: Tensor,
-    size: int,
-    settings: Ingredients,
-    *,
-    causal: bool = False,
+    labels: PseudoLabels, student: PointEstimate, queries: Tensor, size: int, settings: Ingredients, *, causal: bool = False
 ) -> Float[Tensor, "b n t"]:
     """Compute the mask of what counts in the loss, as `settings` ask; `student` is in pixels of the clean clip.
 

@@ -165,7 +165,6 @@ def bootstrap_config(run: BootstrapRun, launch: Launch) -> TrainConfig:
 
 
 def _finish(task: FootageTask, out: Path, device: torch.device) -> Outcome:
-    """The best weights as the result, with what there is to say of them."""
     best = read_best(out)
     assert best is not None
     with whole_file(out / TRACKER_FILE) as temporary:

@@ -61,7 +61,6 @@ class FootageTask(BootstrapTask):
         return shown, self._synthetic()
 
     def _synthetic(self) -> TapSamples:
-        """Scenes and cut-outs over moving images."""
         run = self.run
         images, part = (run.textures, run.part) if run.textures else (str(self.out / "stills"), "all")
         scenes = SceneClips(

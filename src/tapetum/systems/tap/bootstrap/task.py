@@ -62,10 +62,7 @@ class BootstrapTask(Task):
         return batch
 
     def loss(
-        self,
-        model: nn.Module,
-        batch: TapSample | FootageSample | Mapping[str, TapSample | FootageSample],
-        context: StepContext,
+        self, model: nn.Module, batch: TapSample | FootageSample | Mapping[str, TapSample | FootageSample], context: StepContext
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Compute the loss of one kind of sample; or of both, added up, where they share one optimiser."""
         if isinstance(batch, TapSample):

@@ -87,9 +87,7 @@ def picked_correlations(
 
 
 def local_correlation(
-    query: Float[Tensor, "b n #t c"],
-    maps: Float[Tensor, "b t h w c"],
-    centre: Float[Tensor, "b n t 2"],
+    query: Float[Tensor, "b n #t c"], maps: Float[Tensor, "b t h w c"], centre: Float[Tensor, "b n t 2"]
 ) -> Float[Tensor, "b n t 49"]:
     """Compute dot products of `query` with bilinear samples at offsets -3..3 cells around `centre`.
 

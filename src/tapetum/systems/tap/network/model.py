@@ -101,12 +101,7 @@ class Tapir(nn.Module):
         points = self.query_features(features, queries)
         known = places_of(queries, video.shape[1])
         return self.trajectories(
-            features,
-            points,
-            known,
-            query_chunk=query_chunk,
-            frame_chunk=frame_chunk,
-            refine_with_gradient=refine_with_gradient,
+            features, points, known, query_chunk=query_chunk, frame_chunk=frame_chunk, refine_with_gradient=refine_with_gradient
         )
 
     def refinements(self, video_size: Size) -> list[Size]:

@@ -138,6 +138,5 @@ def _weights(
 
 
 def _with_fine(coarse: QueryFeatures, fine: QueryFeatures) -> QueryFeatures:
-    """The coarse features of one with the fine features of the other."""
     levels = zip(fine.levels, coarse.levels, strict=True)
     return QueryFeatures(coarse.initial, tuple((hires, lowres) for (hires, _), (_, lowres) in levels))

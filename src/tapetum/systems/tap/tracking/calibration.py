@@ -41,7 +41,7 @@ class Calibration:
 
 
 CALIBRATIONS: dict[str, Calibration] = {
-    "tapir-nano": Calibration(bias=2.231, slopes=(1.065, 0.384, 0.79, 0.0, 0.334), age=0.364),
+    "tapir-nano": Calibration(bias=2.231, slopes=(1.065, 0.384, 0.79, 0.0, 0.334), age=0.364)
 }
 """By name of the weights."""
 

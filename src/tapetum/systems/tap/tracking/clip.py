@@ -173,7 +173,6 @@ class VideoTracking:
         )
 
     def _tracks_from_reference(self, xy: Float[Tensor, "n t 2"], confidence: Float[Tensor, "n t"]) -> Tracks:
-        """Tracks of points of a reference: they are polished with the patch from where the video shows them best."""
         queries, matched = most_confident_places(xy, confidence), confidence
         if self.polish:
             begun = torch.where(confidence.amax(1, keepdim=True) > 0.5, queries, -1.0)

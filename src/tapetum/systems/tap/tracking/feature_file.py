@@ -84,7 +84,6 @@ class FeatureFile:
         self._records = None
 
     def _discard_target(self) -> None:
-        """Stops writing, and removes what was written."""
         target, self.target = self.target, None
         with suppress(OSError):
             if self._written is not None:
@@ -137,7 +136,6 @@ class FeatureFile:
         return FeatureGrids((height, width), resolutions, maps[self._header["initial"]], pyramids)
 
     def _keep(self, key: str, names: list[bytes], features: FeatureGrids) -> None:
-        """Adds frames to the target, as long as there is room."""
         if self.target is None:
             return
         header = _header_of(key, features)
@@ -159,7 +157,6 @@ class FeatureFile:
 
 
 def _filled(features: FeatureGrids, new: FeatureGrids, places: list[int]) -> FeatureGrids:
-    """Features with those of some frames put in their places."""
     for maps, more in zip(features.maps, new.maps, strict=True):
         maps[:, places] = more.to(maps.dtype)
     return features

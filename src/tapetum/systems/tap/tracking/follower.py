@@ -224,7 +224,6 @@ class OnlineTracker:
         return float(self.model.mixer.outward.weight.double().sum())
 
     def _check_weights(self, stream: OnlineState) -> None:
-        """Raise BadInput for a stream that another tracker started."""
         if not isinstance(stream, OnlineState):
             raise BadInput(f"this stream is a {type(stream).__name__}, of another kind of tracker; start one with this tracker")
         if stream.weights != self._weights():
@@ -234,7 +233,6 @@ class OnlineTracker:
         return self.model.config.polish if chosen is None else chosen
 
     def _anchors(self, frame: np.ndarray, xy: Float[Tensor, "1 n 2"]) -> Anchors:
-        """Patches around points (x, y) of a frame."""
         size = (frame.shape[0], frame.shape[1])
         return Anchors.at(grey(frame[None], self.device)[0], scale_xy(xy[0], size, reduced(*size)))
 

@@ -349,6 +349,5 @@ def _offsets(device: torch.device) -> Float[Tensor, "p 3"]:
 
 @cache
 def _weight(device: torch.device) -> Float[Tensor, " p"]:
-    """Weigh a patch's pixels; the sum is 1."""
     weight = (-_offsets(device)[:, :2].square().sum(-1) / (2 * SPREAD**2)).exp()
     return weight / weight.sum()

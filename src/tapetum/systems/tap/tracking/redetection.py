@@ -102,7 +102,6 @@ class Redetection(PointRows):
     def _correlated(
         self, index: Int[Tensor, " k"], these: "PointEstimates", image: Float[Tensor, "y x"], size: Size
     ) -> "Detections":
-        """Correlate the patches of the points `index` with a frame where they are estimated to be."""
         warp, correlation = correlate(self.patches.select(index), image, scale_xy(these.xy, size, reduced(*size)))
         confidence = torch.maximum(these.confidence, correlation.clamp(max=1).to(these.confidence.dtype))
         return Detections(index, replace(these, confidence=confidence), warp, correlation)

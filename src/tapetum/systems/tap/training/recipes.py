@@ -61,14 +61,10 @@ class TapNano(SceneRun):
 TAP_NANO = {
     "tap-nano": TapNano(),
     "causal-tap-nano": TapNano(
-        name="causal-tapir-nano",
-        model=CAUSAL_NANO,
-        start="tapir-nano",
-        phases=(replace(_LONG, name="1-causal", steps=1600),),
+        name="causal-tapir-nano", model=CAUSAL_NANO, start="tapir-nano", phases=(replace(_LONG, name="1-causal", steps=1600),)
     ),
     "more-tap-nano": TapNano(
-        start="tapir-nano",
-        phases=(replace(_SHORT, name="5-layers", steps=1000, clips=800, motion=0.4, image_clips=1600),),
+        start="tapir-nano", phases=(replace(_SHORT, name="5-layers", steps=1000, clips=800, motion=0.4, image_clips=1600),)
     ),
     "tap-small": TapNano(
         name="tapir-small",

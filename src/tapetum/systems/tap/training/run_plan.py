@@ -49,7 +49,6 @@ def network_of(start: str | None, otherwise: TapirConfig) -> TapirConfig:
 
 
 def _measure(run: TapKubric | TapNano, clips: TapKubric | TapirPhase, config: TapirConfig, **settings: Any) -> MeasuredStep:
-    """Measure a step of the loss of one of the clips, without weights."""
     task = TrackingTask(clips.size, clips.points, **settings)  # pyright: ignore[reportAbstractUsage]
     with torch.device("meta"):
         model = Tapir(config).train()

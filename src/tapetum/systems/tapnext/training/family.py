@@ -133,7 +133,6 @@ class TapNextFamily(TrackerFamily):
 def _resize_inputs(
     model: TapNext, video: Float[Tensor, "b t h w 3"], queries: Float[Tensor, "b n 3"]
 ) -> tuple[Float[Tensor, "b t h2 w2 3"], Float[Tensor, "b n 3"]]:
-    """Frames at the network's `video_size`, and queries in their pixels."""
     source, target = (video.shape[2], video.shape[3]), model.config.video_size
     images = resize_frames(video.flatten(0, 1).permute(0, 3, 1, 2), target, antialias=True)
     frames = images.permute(0, 2, 3, 1).unflatten(0, (video.shape[0], video.shape[1]))
@@ -141,7 +140,6 @@ def _resize_inputs(
 
 
 def _read(one: TapNextPredictions, model: TapNext, size: tuple[int, int]) -> PointEstimate:
-    """Predictions as an estimate, in pixels of clips of (height, width) `size`."""
     return PointEstimate(scale_xy(one.image_xy, model.config.image_size, size), -one.visible_logits, _far_logit(one))
 
 

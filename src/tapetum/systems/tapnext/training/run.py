@@ -95,6 +95,5 @@ def _scenes(run: TapNextRun, phases: Sequence[ClipPhase]) -> tuple[ClipsOf, Chec
 
 
 def _sequences(run: TapNextRun, phases: Sequence[ClipPhase]) -> tuple[ClipsOf, Checks, bool]:
-    """Kubric's sequences, the same in all phases, and the beginnings of those that are kept for scores."""
     clips, held_out = split_sequences(str(run.data), run.checks)
     return lambda phase: clips, partial(first_frames, held_out, phases[-1].frames), len(held_out) > 0

@@ -100,13 +100,7 @@ def compute_clip_loss(
     video_size, image_size = (batch.video.shape[2], batch.video.shape[3]), network.config.image_size
     every = network.predict_layers(batch.video, batch.queries)
     targets = make_targets(
-        batch.queries,
-        batch.xy,
-        batch.occluded,
-        video_size,
-        image_size,
-        occluded_weight=occluded_weight,
-        as_public=as_public,
+        batch.queries, batch.xy, batch.occluded, video_size, image_size, occluded_weight=occluded_weight, as_public=as_public
     )
     total, logs = add_terms(tracking_losses(every if layers == "all" else every[-1:], targets, as_public=as_public))
     with torch.no_grad():

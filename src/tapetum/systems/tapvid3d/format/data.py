@@ -127,7 +127,6 @@ class Clip3D:
         return video
 
     def _array(self, name: str, shape: str, **sizes: int) -> np.ndarray:
-        """A field as float64 of the given axes."""
         array, axes = np.asarray(getattr(self, name)), shape.split()
         if array.dtype.kind not in "fiu":
             raise Damage("dtype", f"{self.name}: {name} has dtype {array.dtype}; it must be numbers")
@@ -237,7 +236,6 @@ def as_visibility(name: str, visible: np.ndarray, shape: tuple[int, ...]) -> Boo
 
 
 def _spelled(file: Npz, key: str) -> str:
-    """The name under which the file holds `key`."""
     for name in (key, SPELLINGS.get(key, key)):
         if name in file.names:
             return name

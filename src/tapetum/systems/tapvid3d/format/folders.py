@@ -88,7 +88,6 @@ def source_of(name: str) -> Source | None:
 
 @cache
 def _catalogue() -> dict[str, tuple[Source, Split]]:
-    """Source and split of every official file name."""
     catalogue: dict[str, tuple[Source, Split]] = {}
     blocks = re.split(
         r"^\[(\w+)\]\n", (resources.files("tapetum.systems.tapvid3d") / "splits.txt").read_text(), flags=re.MULTILINE

@@ -213,7 +213,6 @@ def _some_visible(clip: Vehicle, points: F64, ranges: list[F64], n: int, block: 
 
 
 def _at(vehicle: Vehicle, frames: ArrayLike) -> Vehicle:
-    """The vehicle in some of its frames."""
     part = {name: getattr(vehicle, name)[frames] for name in ("times", "frames", "boxes", "world_from_vehicle")}
     return replace(vehicle, **part)
 

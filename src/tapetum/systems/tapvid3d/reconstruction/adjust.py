@@ -230,7 +230,6 @@ def _error(partial: PartialReconstruction, quantile: float = 0.5) -> float:
 
 
 def _anchors(tracks: Tracks) -> np.ndarray:
-    """(n,) the frame nearest to each query."""
     return np.rint(tracks.queries[:, 0]).astype(int)
 
 

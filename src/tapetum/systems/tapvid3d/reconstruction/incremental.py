@@ -313,7 +313,6 @@ def _in_front(essential: F64, a: F64, b: F64) -> F64:
 
 
 def _trial(views: Observations, start: dict[int, F64], frames: Sequence[int]) -> PartialReconstruction | None:
-    """The frames placed from two of them; None where that fails."""
     n = len(views.xy)
     partial = PartialReconstruction(views, start, np.zeros((n, 4)), np.zeros(n, bool))
     partial.triangulate()
