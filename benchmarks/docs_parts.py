@@ -58,7 +58,7 @@ PARTS: Mapping[str, Sequence[Part]] = {
          f"{_TAP}/network/test_reference.py"),
         ("per-frame initialisation: cost volume, soft argmax, occlusion, expected distance",
          "systems.tap.network.matching:Matching", "public code", f"{_TAP}/network/test_reference.py"),
-        ("local score maps of a pyramid, 7 x 7", "systems.tap.network.correlation:local_correlation", "public code",
+        ("local score maps of a pyramid, 7 x 7", "systems.tap.network.matching:local_correlation", "public code",
          f"{_TAP}/network/test_reference.py"),
         ("iterative refinement: depthwise mixer over time", "systems.tap.network.mixer:Mixer", "public code",
          f"{_TAP}/network/test_mixer.py"),

@@ -45,14 +45,6 @@ def test_tracks_are_those_of_the_network_in_pixels_of_the_video(tracker: TapNext
     assert (tracks.visible == (tracks.confidence > 0.5)).all()
 
 
-def test_one_way_leaves_what_came_before_alone(tracker: TapNextTracker) -> None:
-    both, one = tracker.track(VIDEO, LATER), tracker.track(VIDEO, LATER, two_way=False)
-    for point, time in enumerate((0, 4, 8)):
-        assert (one.xy[point, time:] == both.xy[point, time:]).all()
-        assert (one.xy[point, :time] == LATER[point, 1:]).all()
-        assert not one.visible[point, :time].any()
-
-
 def test_frames_of_another_size_are_resized(tracker: TapNextTracker) -> None:
     small = np.full((3, 32, 32, 3), 90, np.uint8)
     points = np.array([[0, 10, 12], [1, 20, 30]], np.float32)

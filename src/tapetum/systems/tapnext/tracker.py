@@ -90,7 +90,6 @@ class TapNextTracker:
         video: Any,
         queries: Float[np.ndarray, "n 3"] | Sequence[Sequence[float]],
         *,
-        two_way: bool = True,
         frame_chunk: int | None = None,
         progress: Progress = None,
     ) -> Tracks:
@@ -99,8 +98,6 @@ class TapNextTracker:
         Args:
             video: anything that `tapetum.video.open_video` takes.
             queries: (t, x, y) of each point: frame number (rounded) and raster pixels.
-            two_way: track points before their frames too, by another pass over the reversed video; else they stand at their
-                place there, not visible.
             frame_chunk: frames that pass through the network at a time, which changes nothing; None takes as many as bound its
                 memory.
             progress: is called with the number of frames seen and the number of all frames.
@@ -111,7 +108,7 @@ class TapNextTracker:
         video = open_video(video)
         given = check_queries(queries, len(video), (video.height, video.width))
         times, last = given[:, 0].round(), len(video) - 1
-        passes = 1 + bool(two_way and times.any())
+        passes = 1 + bool(times.any())
         chunk = frame_chunk or self._frames_at_a_time()
 
         def report(done: int) -> None:
@@ -124,10 +121,8 @@ class TapNextTracker:
         if passes == 2:
             turned = torch.cat([last - times[:, None], given[:, 1:]], 1)
             back_xy, back_confidence = self._pass(video, turned, chunk, True, lambda done: report(len(video) + done))
-        else:
-            back_xy, back_confidence = given[:, None, 1:], torch.zeros(())
-        xy = torch.where(before[..., None], back_xy, xy)
-        confidence = torch.where(before, back_confidence, confidence)
+            xy = torch.where(before[..., None], back_xy, xy)
+            confidence = torch.where(before, back_confidence, confidence)
         rows = torch.arange(len(given))
         xy[rows, times.long()], confidence[rows, times.long()] = given[:, 1:], 1.0
         return Tracks(xy=xy.numpy(), visible=(confidence > 0.5).numpy(), confidence=confidence.numpy(), queries=given.numpy())

@@ -20,7 +20,7 @@ from tapetum.systems.tap.bootstrap.config import DECIDING_SCORE, BootstrapRun, I
 from tapetum.systems.tap.bootstrap.family import TapirFamily
 from tapetum.systems.tap.bootstrap.footage import FootageDataset
 from tapetum.systems.tap.bootstrap.run import bootstrap
-from tapetum.systems.tap.bootstrap.run_task import FootageTask
+from tapetum.systems.tap.bootstrap.task import FootageTask
 from tapetum.systems.tap.bootstrap.unlabelled_scores import check_clips, split
 from tapetum.systems.tap.network.model import Tapir
 from tapetum.systems.tap.network.types import TrackEstimate, Trajectories

@@ -10,9 +10,8 @@ from support.networks import TAPIR, tapir
 from tapetum.core.errors import BadInput
 from tapetum.layers.sampling import sample_video, scale_xy
 from tapetum.systems.tap.config import NANO, OFFICIAL
-from tapetum.systems.tap.network import correlation
-from tapetum.systems.tap.network.correlation import local_correlation
-from tapetum.systems.tap.network.matching import soft_argmax
+from tapetum.systems.tap.network import matching
+from tapetum.systems.tap.network.matching import local_correlation, soft_argmax
 from tapetum.systems.tap.network.model import Tapir, default_resolutions, places_of
 from tapetum.systems.tap.training.losses import tracking_losses
 from tapetum.tracks.training.tracker_task import add_terms
@@ -95,8 +94,8 @@ def test_picked_cells_and_whole_maps_agree_in_value_and_gradient(monkeypatch):
     centre = torch.rand(2, 4, 5, 2, generator=g) * 60 - 5
     results = []
     for few, at_a_time in ((0, 1), (0, 700), (10**6, 1)):
-        monkeypatch.setattr(correlation, "FEW_CELLS_TO_LEARN", few)
-        monkeypatch.setattr(correlation, "PICKED_AT_A_TIME", at_a_time)
+        monkeypatch.setattr(matching, "FEW_CELLS_TO_LEARN", few)
+        monkeypatch.setattr(matching, "PICKED_AT_A_TIME", at_a_time)
         maps, query = (tensor.clone().requires_grad_() for tensor in start)
         out = local_correlation(query, maps, centre)
         out.square().sum().backward()

@@ -26,8 +26,7 @@ from tapetum.core.errors import BadInput
 from tapetum.layers.sampling import resize_frames, sample_video, scale_xy
 from tapetum.systems.tap.config import TapirConfig
 from tapetum.systems.tap.network.backbone import Backbone, backbone_in_chunks
-from tapetum.systems.tap.network.correlation import local_correlation
-from tapetum.systems.tap.network.matching import Matching
+from tapetum.systems.tap.network.matching import Matching, local_correlation
 from tapetum.systems.tap.network.mixer import Mixer
 from tapetum.systems.tap.network.types import (
     BlockState,
@@ -39,7 +38,6 @@ from tapetum.systems.tap.network.types import (
     Trajectories,
     join_trajectories,
     map_tensors,
-    reduce_estimates,
     select_state,
 )
 
@@ -211,7 +209,7 @@ class Tapir(nn.Module):
         in_video = [
             TrackEstimate(scale_xy(it.tracks, base, features.video_size), it.occlusion, it.expected_dist) for it in iterates
         ]
-        final = reduce_estimates(lambda last: torch.stack(last).mean(0), in_video[iterations::iterations])
+        final = map_tensors(lambda *last: torch.stack(last).mean(0), *in_video[iterations::iterations])
         tracks = final.tracks if self.config.average_positions else in_video[-1].tracks
         kept = map_tensors(torch.clone, tuple(states)) if keep_state and self.config.causal else None
         return Trajectories(tracks, final.occlusion, final.expected_dist, tuple(in_video[:-1]), kept)

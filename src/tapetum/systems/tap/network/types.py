@@ -1,7 +1,7 @@
 """Types passed between the stages of TAPIR. Shapes: b clips, n points, t frames, c channels."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Self
 
 import torch
@@ -128,24 +128,11 @@ class Trajectories(TrackEstimate):
     """From a model in training: matching's logits of every cell being the place of the point."""
 
 
-def reduce_estimates(function: Callable[[list[Tensor]], Tensor], estimates: Sequence[TrackEstimate]) -> TrackEstimate:
-    """Apply `function` to the same field of every estimate."""
-    return TrackEstimate(*(function([getattr(one, f.name) for one in estimates]) for f in fields(TrackEstimate)))
-
-
 def join_trajectories(parts: list[Trajectories], batch: int) -> Trajectories:
     """Concatenate chunks of queries."""
-
-    def beside(tensors: list[Tensor]) -> Tensor:
-        return torch.cat(tensors, 1)
-
-    final = reduce_estimates(beside, parts)
-    unrefined = tuple(reduce_estimates(beside, iterate) for iterate in zip(*(part.unrefined for part in parts), strict=True))
     states = [part.state for part in parts if part.state is not None]
-    state = join_states(states, batch) if states else None
-    heatmaps = [part.heatmap for part in parts if part.heatmap is not None]
-    heatmap = torch.cat(heatmaps, 1) if heatmaps else None
-    return Trajectories(final.tracks, final.occlusion, final.expected_dist, unrefined, state, heatmap)
+    joined = map_tensors(lambda *x: torch.cat(x, 1), *(replace(part, state=None) for part in parts))
+    return replace(joined, state=join_states(states, batch) if states else None)
 
 
 def select_state(state: State, index: Tensor | slice, count: int) -> State:

@@ -66,8 +66,7 @@ def share_features(points: QueryFeatures, numbers: Int[Tensor, " k"]) -> QueryFe
     count = torch.bincount(numbers)[numbers][None, :, None]
 
     def mean(x: Tensor) -> Tensor:
-        total = x.new_zeros(x.shape[0], int(numbers.max()) + 1, x.shape[2], dtype=torch.float32)
-        return (total.index_add(1, numbers, x.float())[:, numbers] / count).to(x)
+        return (_sums(x.float(), numbers)[:, numbers] / count).to(x)
 
     return QueryFeatures(mean(points.initial), tuple((fine, mean(coarse)) for fine, coarse in points.levels))
 
@@ -80,10 +79,12 @@ def share_places(known: Float[Tensor, "b k t 2"], numbers: Int[Tensor, " k"]) ->
     [[[1.0, 1.0], [7.0, 8.0]], [[1.0, 1.0], [7.0, 8.0]]]
     """
     numbers = numbers.to(known.device)
-    shape = known.shape[0], int(numbers.max()) + 1, *known.shape[2:]
-    total = known.new_zeros(shape).index_add(1, numbers, known.nan_to_num())
-    count = known.new_zeros(shape).index_add(1, numbers, (~known.isnan()).to(known))
-    return (total / count)[:, numbers]  # 0 / 0 is NaN
+    return (_sums(known.nan_to_num(), numbers) / _sums((~known.isnan()).to(known), numbers))[:, numbers]  # 0 / 0 is NaN
+
+
+def _sums(x: Float[Tensor, "b k *s"], numbers: Int[Tensor, " k"]) -> Float[Tensor, "b n *s"]:
+    """Sums over the clicks of each point."""
+    return x.new_zeros(x.shape[0], int(numbers.max()) + 1, *x.shape[2:]).index_add(1, numbers, x)
 
 
 def blend(

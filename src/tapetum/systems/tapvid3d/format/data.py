@@ -9,15 +9,9 @@
     images_jpeg_bytes                  bytes (t)             a JPEG a frame; missing in adt and pstudio as they are downloaded
 
 The first column is what the public code reads and writes, the second what its README says; both are read, the first is written.
-Frames are byte strings of a fixed width (what numpy makes of the public code's list) or an array of objects; nothing is ever
-unpickled that is more than bytes, see `npz.py`.
-
-Predictions are npz files of the same name with `tracks_XYZ` and `visibility`. A depth map for each frame may lie beside a clip,
-as `<clip>.depth.npz` with one array `depth` (t, h, w) in metres along the axis of view, 0 or NaN where it is not known: this is
-ours, the benchmark has no depth.
-
-Unusual: the size of the images comes from the first JPEG's header alone, and frames are decoded one by one when asked for; a
-file of a hundred megabytes is opened in milliseconds.
+Predictions are npz files of the same name with `tracks_XYZ` and `visibility`. Depth maps may lie beside a clip, as
+`<clip>.depth.npz` with one array `depth` (t, h, w) in metres along the axis of view, 0 or NaN where it is not known: this is
+ours, the benchmark has no depth. Frames are decoded one by one when they are asked for.
 """
 
 import os

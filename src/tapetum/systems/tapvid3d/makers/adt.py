@@ -5,11 +5,8 @@
 Sources: the geometry, the depth test and the filter of people are those of the benchmark's first public generator
 (google-deepmind/tapnet at d44db05, July 2024, adt_utils.py). How its queries were chosen was never published. Recalled,
 not verified: random points on any object, up to 1,024 a clip. Ours: random pixels of random frames, where these lie on an
-object with a box.
-
-Pixels: the generator takes the optical axis at raster (256, 256). But projectaria-tools, which rectifies its frames, lets
-the axis go through the centre of pixel number 256, which is raster 256.5: all rays are half a pixel off, in its tracks as
-in ours.
+object with a box. As in the generator, the optical axis is at raster (256, 256), half a pixel beside that of the frames that
+projectaria-tools rectifies.
 
 Differs from the generator: a track whose object has no pose in some frame is left out (the generator stops); one that is
 never visible is left out (published files have some, issue 131); `extrinsics_w2c` is written (the public build drops it).

@@ -1,15 +1,13 @@
-"""The initial reconstruction from tracks: two frames, then one after the other.
+"""The initial reconstruction from tracks: two frames, then one after the other; points follow from the frames placed so far.
 
     pairs of frames ──► poses of the second ──► trials: a few more ──► the best trials, ──► the other frames, placed
     that differ much    (five-point, plane)     frames are placed      adjusted; the best   and adjusted at each doubling
 
-Why so: the five-point method holds for flat scenes and far points alike. A plane allows two poses and each moving thing has
-one of its own; which is right is told by further frames, not by the two, so several are tried. Every pose is first made to
-fit all points that agree with it, since five noisy points say little where the camera travelled little. In a video a frame is
-near its neighbour, so that placing a camera needs no method of its own: Gauss-Newton from the neighbour's pose, with a robust
-loss that grows sharper.
-
-Points count the less the more of them were asked for in one place, so that the background is what covers most of the image.
+A plane allows two poses and each moving thing has one of its own; which is right is told by further frames, so several are
+tried. Every pose is first made to fit all points that agree with it, since five noisy points say little where the camera
+travelled little. A frame of a video is near its neighbour, so placing a camera needs no method of its own: Gauss-Newton from
+the neighbour's pose, with a robust loss that grows sharper. Points count the less the more of them were asked for in one place,
+so that the background is what covers most of the image.
 """
 
 from collections.abc import Sequence
