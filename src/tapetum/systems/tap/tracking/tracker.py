@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from tapetum.core.devices import full_precision
 from tapetum.core.errors import BadInput
@@ -60,10 +59,6 @@ class TapirTracker(OnlineTracker):
         self.model.backbone.compile(**options)
         self.model.mixer.compile(**options)
         return self
-
-    def load_state_dict(self, state_dict: dict[str, Tensor]) -> None:
-        """Load weights under our names or the published ones; raises BadInput for any that do not fit."""
-        self.model.load_state_dict(weights.to_model(self.model.config, weights.ours(state_dict)).state_dict())
 
     @full_precision()
     @torch.inference_mode()

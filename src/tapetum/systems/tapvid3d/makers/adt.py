@@ -30,12 +30,12 @@ from tapetum.systems.tapvid3d.makers.common import (
     Arrays,
     Bool,
     ClipJob,
-    annotations_of,
+    annotated_jobs,
+    clip_arrays,
     depth_test,
     fails,
     generator,
     pixel_centres,
-    random_queries,
     whole_chunks,
 )
 
@@ -202,15 +202,8 @@ def make_clip(moments: Moments, rng: np.random.Generator, n: int = TRACKS, perso
     tracks, visibility, _ = follow(seeds(moments, n, rng), moments)
     if person is not None:
         visibility = hide_people(visibility, tracks, person)
-    queries, kept = random_queries(tracks, visibility, INTRINSICS, rng)
-    return {
-        "images_jpeg_bytes": [encode(image) for image in images(moments)],
-        "queries_xyt": queries,
-        "tracks_XYZ": tracks[:, kept],
-        "visibility": visibility[:, kept],
-        "fx_fy_cx_cy": np.array(INTRINSICS),
-        "extrinsics_w2c": TURN @ moments.camera_from_scene,
-    }
+    jpegs = [encode(image) for image in images(moments)]
+    return clip_arrays(jpegs, tracks, visibility, INTRINSICS, rng, TURN @ moments.camera_from_scene)
 
 
 def images(moments: Moments) -> Iterator[np.ndarray]:
@@ -277,8 +270,7 @@ def _job(
 
 def annotated(raw: Path, annotations: Path) -> Iterator[ClipJob]:
     """List the clips of a folder of downloaded annotations, with the images of the sequences in `raw`."""
-    files = annotations_of("adt", annotations)
-    return (ClipJob(path.stem, partial(_annotated, raw, path)) for path in files)
+    return annotated_jobs("adt", annotations, partial(_annotated, raw))
 
 
 def _annotated(raw: Path, path: Path) -> Arrays:
