@@ -1,4 +1,4 @@
-"""The base of training tasks of point trackers: batches of clips with exact tracks, terms of losses, and TAP-Vid scores."""
+"""What training tasks of point trackers share: batches of clips with exact tracks, terms of losses, and TAP-Vid scores."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -17,16 +17,13 @@ from tapetum.tracks.training.data import TapSample, collate
 from tapetum.tracks.training.kubric import KubricClips, kubric_sequences
 from tapetum.tracks.training.recipes import ClipPhase, SceneRun
 from tapetum.tracks.training.scores import score_clips
-from tapetum.train import Task
 
 Terms = dict[str, Float[Tensor, ""]]
 """The weighted terms of a loss by name."""
-Loss = tuple[Tensor, dict[str, float | Tensor]]
-"""What to differentiate, and numbers to log."""
 
 
-class TrackerTask(Task):
-    """A network on square clips of `size` pixels with `points` queries; a system adds the network, its clips and its loss."""
+class TrackerTask:
+    """Mixin of training tasks: square clips of `size` pixels with `points` queries. Systems add network, clips and loss."""
 
     scored_size: int | None = None
     """Side of the image in whose pixels the scores measure distances; None is `size`."""

@@ -235,7 +235,7 @@ SMALL = (64, 36)
 
 
 @dataclass
-class Shot:
+class FootageShot:
     """A run of frames with no cut, or the first of a long one."""
 
     begin: int
@@ -245,7 +245,7 @@ class Shot:
     small: list[Float[np.ndarray, "36 64 3"]]
 
 
-def shots(frames: Iterator[UInt8[np.ndarray, "h w 3"]], config: FootageConfig) -> Iterator[Shot]:
+def shots(frames: Iterator[UInt8[np.ndarray, "h w 3"]], config: FootageConfig) -> Iterator[FootageShot]:
     """Resize frames and part them into shots. From a long one `config.longest` frames are taken off while there is enough left
     for a clip.
 
@@ -283,12 +283,12 @@ def _is_cut(changes: Sequence[float], at: int, config: FootageConfig) -> bool:
     return changes[at] >= config.cut_least and changes[at] >= config.cut_ratio * usual
 
 
-def _shot(begin: int, whole: bool, pairs: list[tuple[np.ndarray, np.ndarray]]) -> Shot:
-    return Shot(begin, whole, [square for square, _ in pairs], [small for _, small in pairs])
+def _shot(begin: int, whole: bool, pairs: list[tuple[np.ndarray, np.ndarray]]) -> FootageShot:
+    return FootageShot(begin, whole, [square for square, _ in pairs], [small for _, small in pairs])
 
 
 def cut(
-    shot: Shot, config: FootageConfig
+    shot: FootageShot, config: FootageConfig
 ) -> Iterator[tuple[int, UInt8[np.ndarray, "t s s 3"], Float[np.ndarray, "t 36 64 3"]]]:
     """Cut a shot into clips: its frames in even pieces, or in fewer where those would be too short; (begin, frames, small
     copies)."""

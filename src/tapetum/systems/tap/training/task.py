@@ -20,11 +20,11 @@ from tapetum.systems.tap.network.second_pass import track_passes
 from tapetum.systems.tap.training.losses import matching_loss, tracking_losses
 from tapetum.tracks.training.data import TapSample
 from tapetum.tracks.training.tracker_task import TrackerTask, add_terms, mean_terms
-from tapetum.train import StepContext
+from tapetum.train import StepContext, Task
 from tapetum.train.launch import is_main
 
 
-class TrackingTask(TrackerTask):
+class TrackingTask(TrackerTask, Task):
     """A Tapir network on square clips; subclasses say which network and clips.
 
     `matching_weight` is that of `matching_loss`, which the papers don't have. With `refine_with_gradient` queries are worked on

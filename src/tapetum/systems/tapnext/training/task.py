@@ -22,13 +22,13 @@ from tapetum.tracks.training.clips import ClipDataset, TrackedClip
 from tapetum.tracks.training.data import FEW_CLIPS, PAPER, TapSample, TapSamples
 from tapetum.tracks.training.recipes import ClipPhase
 from tapetum.tracks.training.tracker_task import TrackerTask, add_terms, describe_phase
-from tapetum.train import StepContext
+from tapetum.train import StepContext, Task
 
 _NOT_LEARNED = "preset", "name", "phases", "steps", "batch_size", "size", "cache", "checks", "data"
 """Fields of `TapNextRun` that do not decide what a phase learns, or are in it."""
 
 
-class TapNextTask(TrackerTask):
+class TapNextTask(TrackerTask, Task):
     """One phase of a run: a network, clips, the losses of the paper."""
 
     def __init__(
