@@ -1,26 +1,72 @@
-"""Plan of self-training of a tracker (`tapetum bootstrap --dry`)."""
+"""Plans of training runs of TAPIR, and of self-training (`tapetum train tap-kubric --dry`, `tapetum bootstrap --dry`)."""
 
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from tapetum.account.run_plan import PhasePlan, RunPlan, unpublished_values
-from tapetum.systems.tap.bootstrap.config import UNPUBLISHED, BootstrapRun
-from tapetum.systems.tap.config import NANO
+from tapetum.account.run_plan import MeasuredStep, PhasePlan, RunPlan, unpublished_values
+from tapetum.hub.registry import entry_of
+from tapetum.systems.tap.bootstrap.config import UNPUBLISHED as UNPUBLISHED_BOOTSTRAP
+from tapetum.systems.tap.bootstrap.config import BootstrapRun
+from tapetum.systems.tap.config import ARCHITECTURES, NANO, TapirConfig
 from tapetum.systems.tap.network.model import Tapir, places_of
 from tapetum.systems.tap.network.types import Trajectories
+from tapetum.systems.tap.tracking import tracker
 from tapetum.systems.tap.training.losses import tracking_losses
-from tapetum.systems.tap.training.run_plan import network_of
+from tapetum.systems.tap.training.recipes import MATCHING_WEIGHT, UNPUBLISHED, TapirPhase, TapKubric, TapNano
+from tapetum.systems.tap.training.task import TrackingTask, at_size
 from tapetum.tracks.training.data import TapSample, empty_clips
+from tapetum.tracks.training.recipes import changed_phases
 from tapetum.tracks.training.tracker_task import add_terms, mean_terms
+from tapetum.train import StepContext
 from tapetum.train.measure_step import measure_step
 
 
-def plan_run(run: BootstrapRun) -> RunPlan:
-    """Plan the run of a TAPIR; see `plan_networks`."""
+def plan_run(run: TapKubric | TapNano | BootstrapRun) -> RunPlan:
+    """Plan a run on Kubric, all phases of one on scenes, or the self-training of a TAPIR (see `plan_networks`)."""
+    if isinstance(run, BootstrapRun):
+        return _plan_self_training(run)
+    if isinstance(run, TapKubric):
+        config = at_size(network_of(run.start, ARCHITECTURES[run.model]), run.size)
+        step = _measure(run, run, config, refine_with_gradient=run.refine_with_gradient)
+        phase = PhasePlan(steps=run.steps, batch_size=run.batch_size, micro_batch=run.micro_batch, step=step)
+        return RunPlan(
+            phases=(phase,),
+            examples_are=f"clips of {run.frames} frames of {run.size}x{run.size}, {run.points} points",
+            unpublished=unpublished_values(run, UNPUBLISHED.get(run.preset, {})),
+        )
+    phases = []
+    for phase in changed_phases(run, run.phases):
+        sized = replace(at_size(run.model, phase.size), iterations=phase.iterations)
+        step = _measure(run, phase, sized, matching_weight=MATCHING_WEIGHT)
+        phases.append(
+            PhasePlan(name=phase.name, steps=phase.steps, batch_size=phase.batch_size, micro_batch=phase.micro_batch, step=step)
+        )
+    return RunPlan(phases=tuple(phases), examples_are="clips")
+
+
+def network_of(start: str | None, otherwise: TapirConfig) -> TapirConfig:
+    """Look up the sizes of the network that named weights are of, without reading these; of a file, read them."""
+    if start is None:
+        return otherwise
+    entry = entry_of(start)
+    known = ARCHITECTURES.get(start if entry is None else entry.architecture)
+    return known or tracker.load(start).model.config
+
+
+def _measure(run: TapKubric | TapNano, clips: TapKubric | TapirPhase, config: TapirConfig, **settings: Any) -> MeasuredStep:
+    task = TrackingTask(clips.size, clips.points, **settings)  # pyright: ignore[reportAbstractUsage]
+    with torch.device("meta"):
+        model = Tapir(config).train()
+        sample = empty_clips(1, clips.frames, clips.size, clips.points)
+    return measure_step(lambda: task.loss(model, sample, StepContext())[0], {"model": model}, bf16=run.bf16)
+
+
+def _plan_self_training(run: BootstrapRun) -> RunPlan:
     settings, size = run.settings, (run.size, run.size)
     config = network_of(run.model, NANO)
     config = replace(
@@ -74,7 +120,7 @@ def plan_networks(
     return RunPlan(
         phases=(PhasePlan(steps=run.steps, batch_size=run.clips, micro_batch=1, step=step),),
         examples_are=f"{kinds}, {run.frames} frames of {run.size}x{run.size}, {settings.points} points",
-        unpublished=unpublished_values(run, UNPUBLISHED.get(run.preset, {})),
+        unpublished=unpublished_values(run, UNPUBLISHED_BOOTSTRAP.get(run.preset, {})),
     )
 
 

@@ -48,7 +48,7 @@ def plan_run(run: TapNextRun) -> RunPlan:
 
 
 def self_training_networks(model: str) -> tuple[TapNext, TapNext, Callable[[TapSample], Tensor], Callable[[TapSample], object]]:
-    """Build what `tapetum.systems.tap.bootstrap.run_plan.plan_networks` measures, for the weights `model`.
+    """Build what `tapetum.systems.tap.run_plan.plan_networks` measures, for the weights `model`.
 
     Named weights are not read, but for those of a file.
     """
