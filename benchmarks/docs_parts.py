@@ -110,7 +110,7 @@ PARTS: Mapping[str, Sequence[Part]] = {
         ("training with augmentations and long sequences", "systems.tapnext.training.recipes:TapNextRun", "runs",
          f"{_TAPNEXT}/training/test_run.py", "train tapnext"),
         ("stream with a constant state; points that join", "systems.tapnext.model:add_points", "laws",
-         f"{_TAPNEXT}/test_slots.py", "track CAMERA --model tapnext"),
+         f"{_TAPNEXT}/test_model.py", "track CAMERA --model tapnext"),
         ("AJ_RD: points that come back", "tracks.redetection:redetection_metrics", "loops, hand",
          "tracks/test_redetection.py", "eval tapvid --redetection"),
         ("published weights, both ways", "systems.tapnext.weights:from_official", "public code",
