@@ -83,8 +83,8 @@ def test_products_with_whole_maps_have_the_gradients_of_torch():
     torch.manual_seed(0)
     query = torch.randn(2, 5, 1, 7, dtype=torch.float64, requires_grad=True)
     maps = torch.randn(2, 3, 4, 6, 7, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(correlation.all_correlations, (query, maps))
-    ours = correlation.all_correlations(query, maps)
+    assert torch.autograd.gradcheck(matching.all_correlations, (query, maps))
+    ours = matching.all_correlations(query, maps)
     torch.testing.assert_close(ours, torch.einsum("bnc,bthwc->btnhw", query[:, :, 0], maps).flatten(-2))
 
 
