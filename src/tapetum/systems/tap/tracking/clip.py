@@ -25,10 +25,6 @@ from tapetum.systems.tap.tracking.windows import FeaturesOf, Reel, Window, track
 from tapetum.types import Tracks
 from tapetum.video import Video, open_video
 
-MATCHED_AT_A_TIME = 8
-"""Frames in which a chunk of queries is matched at a time."""
-
-
 MOST = 8.0
 """How many times as large a reference may become by being made longer."""
 
@@ -160,17 +156,7 @@ class VideoTracking:
     def _in_windows(
         self, reel: Reel, points: QueryFeatures, queries: Float[Tensor, "k 3"], numbers: Int[Tensor, " k"] | None
     ) -> tuple[Float[Tensor, "k t 2"], Float[Tensor, "k t"]]:
-        return track_in_windows(
-            self.model,
-            reel,
-            points,
-            queries,
-            self.windows,
-            numbers=numbers,
-            query_chunk=self.query_chunk,
-            frame_chunk=MATCHED_AT_A_TIME,
-            second_pass=self.second_pass,
-        )
+        return track_in_windows(self.model, reel, points, queries, self.windows, numbers, self.query_chunk, self.second_pass)
 
     def _tracks_from_reference(self, xy: Float[Tensor, "n t 2"], confidence: Float[Tensor, "n t"]) -> Tracks:
         queries, matched = most_confident_places(xy, confidence), confidence
