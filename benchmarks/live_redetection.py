@@ -23,8 +23,8 @@ import numpy as np
 import torch
 
 import tapetum
-from tapetum.systems.tap.tracking.redetection import LOST_AFTER
 from tapetum.data.textures import from_images, procedural
+from tapetum.systems.tap.tracking.redetection import LOST_AFTER
 from tapetum.world import make_clip
 
 NAMES = {False: "without ", True: "redetect"}

@@ -6,8 +6,8 @@
     python benchmarks/scenes_help.py train FOLDER both --textures photos.parquet
     python benchmarks/scenes_help.py score FOLDER --cutouts cutouts.pkl --textures photos.parquet --videos VIDEO ... --json OUT
 
-Both start from `tapir-nano-synthetic`, which learned from facets alone, and take the same steps with the same batch, size and
-points, so the same FLOPs; both see as many new clips, each as often; of both, half are of bodies. A run that was stopped goes
+Both start from `tapir-nano` (the recorded ones from its weights before the videos), take as many steps of the same batch, size,
+points, so as many FLOPs; both see as many new clips, each as often; of both, half are of bodies. A run that was stopped goes
 on. Start and ends are scored as they were trained (128x128 pixels, one look, no polish) and as the bundled tracker is used
 (256, two looks, polish): on cut-outs, on episodes and facets that nobody trained on, with held-out textures, and by the cycle
 error on real clips. Differences come with standard errors over the same videos.
@@ -27,7 +27,7 @@ from tapetum.bench.tapvid import evaluate
 from tapetum.systems.tap.bootstrap.unlabelled_scores import CycleErrors, cycle_errors, grid
 from tapetum.systems.tap.config import NANO
 from tapetum.systems.tap.training.recipes import TAP_NANO, TapNano
-from tapetum.systems.tap.training.run_scenes import train_tap_nano
+from tapetum.systems.tap.training.run import train_tap_nano
 from tapetum.tracks.tapvid import TapVidEntry, write_entries
 from tapetum.tracks.training.clips import open_clips
 from tapetum.train.launch_config import Launch
@@ -35,7 +35,7 @@ from tapetum.world.training.point_clips import EpisodeClips, SceneClips
 
 WORLDS = "facets", "both"
 TRACKERS = "start", *WORLDS
-START, SEED = "tapir-nano-synthetic", 11
+START, SEED = "tapir-nano", 11
 STEPS, CLIPS, POINTS, HELD_OUT = 200, 200, 64, 16
 AS_TRAINED = replace(NANO, initial_resolution=(128, 128), iterations=2, refine_at_least=None, second_pass=False, polish=False)
 USES = {"as-trained": AS_TRAINED, "as-bundled": NANO}

@@ -1,7 +1,7 @@
 """Does bootstrapping on unlabelled videos make the bundled tracker better, and which ingredient does it?
 
     python benchmarks/tap_bootstrap.py VIDEOS --held bear.mp4 apple.mp4 --cutouts cutouts.pkl --textures photos.parquet \
-        --out runs [--model tapir-nano-synthetic] [--steps 400] [--seeds 1 2 3] [--without nothing footage proximity ...]
+        --out runs [--model tapir-nano] [--steps 400] [--seeds 1 2 3] [--without nothing footage proximity ...]
 
 Runs `tapetum bootstrap` on the videos for each seed, with each ingredient of --without left out, and scores what a
 user gets: average Jaccard on the cut-outs (`tap_cutouts.py`), made of photographs that were never trained on, and cycle error
@@ -196,7 +196,7 @@ if __name__ == "__main__":
     parser.add_argument("--held", nargs="+", type=Path, required=True)
     parser.add_argument("--cutouts", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--model", default="tapir-nano-synthetic")
+    parser.add_argument("--model", default="tapir-nano")
     parser.add_argument("--textures", default=None)
     parser.add_argument("--steps", type=int, default=BootstrapRun.steps)
     parser.add_argument("--clips", type=int, default=BootstrapRun.clips)

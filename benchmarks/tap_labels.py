@@ -1,6 +1,6 @@
 """How good are the labels from which `tapetum bootstrap` learns? Measured where the truth is known.
 
-    python benchmarks/tap_labels.py IMAGES [--model tapir-nano-synthetic] [--clips 30] [--frames 12] [--stride 2] [--seed 5]
+    python benchmarks/tap_labels.py IMAGES [--model tapir-nano] [--clips 30] [--frames 12] [--stride 2] [--seed 5]
 
 Clips with exact tracks are made of IMAGES, a folder or parquet file (`training.image_clips`; every tenth image, the tenth
 that the bundled tracker never saw), and treated as footage: the teacher tracks them, the student sees every so-many-th of their
@@ -77,7 +77,7 @@ def settings(stride, confident, within, polish):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("images")
-    parser.add_argument("--model", default="tapir-nano-synthetic")
+    parser.add_argument("--model", default="tapir-nano")
     parser.add_argument("--clips", type=int, default=30)
     parser.add_argument("--frames", type=int, default=12, help="of the student")
     parser.add_argument("--stride", type=int, default=2)

@@ -21,7 +21,7 @@ from tapetum.app.shell.main import parse
 from tapetum.bench.published_presets import PRESETS
 from tapetum.systems.longvideo.recipes import PAPER, UNPUBLISHED
 from tapetum.systems.longvideo.video_text import VideoText
-from tapetum.systems.tap.training.recipes import TAP_NANO, Phase
+from tapetum.systems.tap.training.recipes import TAP_NANO, TapirPhase
 
 
 @cache
@@ -192,7 +192,9 @@ def test_a_row_marks_steps_that_are_not_published_and_what_only_fits_with_checkp
 
 @pytest.mark.slow
 def test_a_run_of_trackers_on_scenes_is_planned_in_the_precision_that_it_has() -> None:
-    phase = Phase(name="1", size=64, frames=2, steps=1, batch_size=1, micro_batch=1, lr=1e-3, clips=1, points=2, iterations=1)
+    phase = TapirPhase(
+        name="1", size=64, frames=2, steps=1, batch_size=1, micro_batch=1, lr=1e-3, clips=1, points=2, iterations=1
+    )
     assert TAP_NANO["tap-nano"].bf16
     assert plan_run(replace(TAP_NANO["tap-nano"], phases=(phase,))).bf16
 

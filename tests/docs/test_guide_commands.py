@@ -38,7 +38,7 @@ NOT_HERE = {
     r"--protocol letters": "a run with a language model; tests/bench/test_longvideo.py",
     r"WORKSPACE": "a workspace of the VOT toolkit; tests/bench/test_votsp.py",
     r"tapvid3d_dataset|my-scenes --model|TextVQA|coco-detection|episodes/": "official files; tests/bench, tests/app/shell/eval",
-    r"mine\.pt": "a checkpoint in the published layout; tests/systems/tap/weights/test_convert.py",
+    r"mine\.pt": "a checkpoint in the published layout; tests/systems/tap/test_convert.py",
     r"^(index|search) .*(s3|https)://": "object storage; tests/desk/search/test_media_files.py",
     r"--checkpoint-folder s3://": "object storage; tests/train/test_sharded.py",
     r"^(pretrain|train) .*(s3|gs|https)://": "object storage; tests/systems/pretraining/test_remote_sources.py",

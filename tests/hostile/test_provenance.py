@@ -15,7 +15,7 @@ from tapetum.core.files import whole_file, whole_folder
 from tapetum.core.finished import Rows
 from tapetum.core.jobs import run_jobs
 from tapetum.core.provenance import RECORD, guarded
-from tapetum.systems.tap.bootstrap.run_task import claim_run, remove_scenes
+from tapetum.systems.tap.bootstrap.task import claim_run, remove_scenes
 from tapetum.tracks.training.clips import claim
 from tapetum.train.log import JsonLines
 from tapetum.train.run_folder import lock_folder

@@ -180,7 +180,7 @@ def _tiny_tapir(folder: Path) -> Path:
 @_recipe("tapir, Kubric")
 def _tapir_kubric(folder: Path, launch: Launch) -> None:
     from tapetum.systems.tap.training.recipes import TapKubric
-    from tapetum.systems.tap.training.run_kubric import train_tap_kubric
+    from tapetum.systems.tap.training.run import train_tap_kubric
 
     sizes: dict[str, Any] = {"steps": STEPS, "batch_size": 2, "micro_batch": 1, "size": 32, "frames": 5, "points": 8}
     run = TapKubric(data=str(_kubric(folder / "kubric")), start=str(_tiny_tapir(folder)), refine_with_gradient=4, **sizes)
@@ -189,10 +189,10 @@ def _tapir_kubric(folder: Path, launch: Launch) -> None:
 
 @_recipe("tapir, scenes")
 def _tapir_scenes(folder: Path, launch: Launch) -> None:
-    from tapetum.systems.tap.training.recipes import Phase, TapNano
-    from tapetum.systems.tap.training.run_scenes import train_tap_nano
+    from tapetum.systems.tap.training.recipes import TapirPhase, TapNano
+    from tapetum.systems.tap.training.run import train_tap_nano
 
-    phase = Phase(name="a", size=64, steps=STEPS, batch_size=2, micro_batch=1, lr=1e-3, clips=1, points=6, iterations=1)
+    phase = TapirPhase(name="a", size=64, steps=STEPS, batch_size=2, micro_batch=1, lr=1e-3, clips=1, points=6, iterations=1)
     train_tap_nano(TapNano(model=networks.TAPIR_NANO, phases=(phase,), checks=1, cache=str(folder / "clips")), launch)
 
 

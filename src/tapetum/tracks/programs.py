@@ -24,6 +24,14 @@ OPSET = 20
 """Version of the ONNX operators."""
 
 
+class Wrapped(nn.Module):
+    """A network under another `forward`, which subclasses have."""
+
+    def __init__(self, model: Any):
+        super().__init__()
+        self.model = model
+
+
 @dataclass(frozen=True)
 class Program:
     """A network to be exported, with example inputs of its sizes."""

@@ -12,8 +12,7 @@ from PIL import Image
 
 from tapetum.app.learn import bootstrap_report as bootstrap
 from tapetum.core.errors import BadInput
-from tapetum.systems.tap.bootstrap.footage import prepare_all
-from tapetum.systems.tap.bootstrap.shots import FootageConfig
+from tapetum.systems.tap.bootstrap.footage import FootageConfig, prepare_all
 from tapetum.types import Tracks
 from tapetum.video import write_video
 

@@ -17,7 +17,8 @@ from tapetum.app.shell.main import parse as parse_words
 from tapetum.systems.hip.config import Sizes
 from tapetum.systems.hip.recipes import RECIPES, recipe
 from tapetum.systems.tap.bootstrap.config import BootstrapRun, Ingredient, without
-from tapetum.systems.tap.training.recipes import TAP_NANO, tap_kubric
+from tapetum.systems.tap.training.recipes import RECIPES as TAP
+from tapetum.systems.tap.training.recipes import TAP_NANO
 from tapetum.train.launch_config import Launch
 
 Run = Callable[..., tuple[int, str, str]]
@@ -59,10 +60,10 @@ def test_parquet_is_the_usual_layout_and_images_may_have_two_sides() -> None:
 
 def test_a_schedule_says_what_is_not_given() -> None:
     words = "train tap-kubric --out o --data d"
-    assert parse(words).recipe == tap_kubric("d")
-    assert parse(f"{words} --preset public").recipe == tap_kubric("d", "public")
+    assert parse(words).recipe == replace(TAP["paper"], data="d")
+    assert parse(f"{words} --preset public").recipe == replace(TAP["public"], data="d")
     command = parse(f"{words} --preset public --steps 7 --weights w --model bootstapir --workers 2 --parallel fsdp")
-    assert command.recipe == replace(tap_kubric("d", "public"), steps=7, start="w", model="bootstapir")
+    assert command.recipe == replace(TAP["public"], data="d", steps=7, start="w", model="bootstapir")
     assert command.launch == Launch(out=Path("o"), workers=2, parallel="fsdp")
 
 

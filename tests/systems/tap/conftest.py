@@ -40,7 +40,7 @@ def videos(tmp_path_factory: pytest.TempPathFactory, drift: Callable[..., np.nda
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def recipe(tiny: Path) -> BootstrapRun:
     """A bootstrapping run of seconds."""
     return BootstrapRun(

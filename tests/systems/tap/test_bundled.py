@@ -15,7 +15,7 @@ def clip_of(seed: int):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "least"), [("tapir-nano", 0.75), ("tapir-nano-synthetic", 0.75), ("causal-tapir-nano", 0.75)])
+@pytest.mark.parametrize(("name", "least"), [("tapir-nano", 0.75), ("causal-tapir-nano", 0.75)])
 def test_bundled_trackers_follow_points_through_new_scenes(name, least):
     tracker, scores, still = tapetum.load(name), [], []
     for seed in SEEDS:

@@ -8,13 +8,11 @@ import pytest
 import torch
 
 import tapetum
-from support import networks
 from support.tapnext import TINY, public_state
 from tapetum.core.errors import BadInput
 from tapetum.systems.tapnext import from_official
 from tapetum.systems.tapnext.tracker import TapNextTracker
 from tapetum.systems.tapnext.weights import save
-from tapetum.tracks.live import LiveTracker
 from tapetum.video import write_video
 
 VIDEO = np.random.default_rng(0).integers(0, 256, (9, 40, 60, 3), dtype=np.uint8)
@@ -27,27 +25,6 @@ def tracker() -> TapNextTracker:
     """Build a tracker whose places differ from point to point."""
     config = replace(TINY, image_size=(64, 64), video_size=(64, 64))
     return TapNextTracker(from_official(public_state(config)))
-
-
-def _online(tracker: TapNextTracker, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    stream = tracker.start(VIDEO[0], queries[:, 1:])
-    found = []
-    for frame in VIDEO:
-        stream, now = tracker.step(stream, frame)
-        found.append(now)
-    assert now.ids.tolist() == list(range(len(queries)))
-    return np.stack([each.xy for each in found], 1), np.stack([each.confidence for each in found], 1)
-
-
-def test_frame_by_frame_gives_the_tracks_of_the_video(tracker: TapNextTracker) -> None:
-    seen: list[tuple[int, int]] = []
-    tracks = tracker.track(VIDEO, FIRST, progress=lambda done, of: seen.append((done, of)))
-    xy, confidence = _online(tracker, FIRST)
-    assert np.abs(xy - tracks.xy).max() < 1e-3
-    assert np.abs(confidence - tracks.confidence).max() < 1e-5
-    assert seen[-1] == (9, 9)
-    few = tracker.track(VIDEO, FIRST, frame_chunk=2)
-    assert np.abs(few.xy - tracks.xy).max() < 1e-3
 
 
 def test_tracks_are_those_of_the_network_in_pixels_of_the_video(tracker: TapNextTracker) -> None:
@@ -68,14 +45,6 @@ def test_tracks_are_those_of_the_network_in_pixels_of_the_video(tracker: TapNext
     assert (tracks.visible == (tracks.confidence > 0.5)).all()
 
 
-def test_one_way_leaves_what_came_before_alone(tracker: TapNextTracker) -> None:
-    both, one = tracker.track(VIDEO, LATER), tracker.track(VIDEO, LATER, two_way=False)
-    for point, time in enumerate((0, 4, 8)):
-        assert (one.xy[point, time:] == both.xy[point, time:]).all()
-        assert (one.xy[point, :time] == LATER[point, 1:]).all()
-        assert not one.visible[point, :time].any()
-
-
 def test_frames_of_another_size_are_resized(tracker: TapNextTracker) -> None:
     small = np.full((3, 32, 32, 3), 90, np.uint8)
     points = np.array([[0, 10, 12], [1, 20, 30]], np.float32)
@@ -90,7 +59,6 @@ def test_points_join_and_leave_a_stream(tracker: TapNextTracker) -> None:
         stream, _ = tracker.step(stream, frame)
     stream = tracker.add(stream, VIDEO[4], [[50, 30.25]])
     stream, now = tracker.step(stream, VIDEO[4])
-    assert now.ids.tolist() == [0, 1, 2]
     assert now.xy[2].tolist() == [50, 30.25]
     assert now.confidence[2] == 1
     stream, _ = tracker.step(stream, VIDEO[5])
@@ -102,44 +70,6 @@ def test_points_join_and_leave_a_stream(tracker: TapNextTracker) -> None:
     assert len(stream) == 1
     with pytest.raises(BadInput, match="give one each"):
         tracker.keep(stream, np.array([True, False]))
-
-
-def test_a_frame_of_one_colour_shows_no_point(tracker: TapNextTracker) -> None:
-    stream, first = tracker.step(tracker.start(VIDEO[0], FIRST[:, 1:]), VIDEO[0])
-    assert first.visible.all()
-    for level in (0, 255):
-        stream, tracks = tracker.step(stream, np.full_like(VIDEO[0], level))
-        assert not tracks.visible.any()
-        assert not tracks.confidence.any()
-    assert tracker.step(stream, VIDEO[1])[1].confidence.any()
-
-
-def test_the_stream_of_another_tracker_is_refused(tracker: TapNextTracker) -> None:
-    config = replace(TINY, image_size=(64, 64), video_size=(64, 64))
-    other, tapir = TapNextTracker(from_official(public_state(config, seed=1))), networks.tracker(causal=True)
-    mine, theirs = tracker.start(VIDEO[0], FIRST[:, 1:]), tapir.start(VIDEO[0], FIRST[:, 1:])
-    for one, stream, message in (
-        (other, mine, "of a tracker of other weights"),
-        (tracker, theirs, "is a OnlineState, of another kind of tracker"),
-        (tapir, mine, "is a TapNextStream, of another kind of tracker"),
-    ):
-        with pytest.raises(BadInput, match=message):
-            one.step(stream, VIDEO[0])
-        with pytest.raises(BadInput, match=message):
-            one.add(stream, VIDEO[0], [[10, 10]])
-    with pytest.raises(BadInput, match="TapNextTracker has no redetect"):
-        LiveTracker(tracker, redetect=True)
-
-
-def test_bad_inputs_are_refused(tracker: TapNextTracker) -> None:
-    with pytest.raises(BadInput, match="query 1 is"):
-        tracker.track(VIDEO, [[0, 1, 1], [9, 1, 1]])
-    with pytest.raises(BadInput, match="start anew"):
-        tracker.step(tracker.start(VIDEO[0], [[1, 1]]), VIDEO[0, :20])
-    with pytest.raises(BadInput, match="give \\(n, 2\\)"):
-        tracker.start(VIDEO[0], [1, 1])
-    with pytest.raises(BadInput, match="query 0 is"):
-        tracker.start(VIDEO[0], [[61, 1]])
 
 
 @pytest.mark.slow

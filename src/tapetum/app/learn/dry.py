@@ -15,10 +15,10 @@ from tapetum.systems.tap.bootstrap.config import BootstrapRun
 _SYSTEMS = "tapetum.systems."
 _PLANNERS = {
     "PretrainRun": f"{_SYSTEMS}pretraining",
-    "TapKubric": f"{_SYSTEMS}tap.training",
-    "TapNano": f"{_SYSTEMS}tap.training",
-    "BootstrapRun": f"{_SYSTEMS}tap.bootstrap",
-    "TapNextRun": f"{_SYSTEMS}tapnext.training",
+    "TapKubric": f"{_SYSTEMS}tap",
+    "TapNano": f"{_SYSTEMS}tap",
+    "BootstrapRun": f"{_SYSTEMS}tap",
+    "TapNextRun": f"{_SYSTEMS}tapnext",
     "HipRun": f"{_SYSTEMS}hip",
     "OdinRun": f"{_SYSTEMS}odin",
     "PaliGemmaStage": "tapetum.world.training.paligemma",
@@ -42,7 +42,7 @@ def plan_run(recipe: Any) -> RunPlan:
         raise BadInput(f"there is no plan of a {type(recipe).__name__}; give the recipe of a command that trains")
     planner = import_module(f"{package}.run_plan")
     if isinstance(recipe, BootstrapRun) and is_tapnext(recipe.model):
-        from tapetum.systems.tapnext.training.run_plan import self_training_networks
+        from tapetum.systems.tapnext.run_plan import self_training_networks
 
         check_tapnext(recipe)
         return planner.plan_networks(recipe, *self_training_networks(recipe.model))

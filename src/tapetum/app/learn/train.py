@@ -109,7 +109,7 @@ def _train(recipe: Recipe, launch: Launch, say: Callable[[str], None]) -> Traine
 
         weights = train_localiser(recipe, launch, say, load_video_features)
     elif isinstance(recipe, TapKubric):
-        from tapetum.systems.tap.training.run_kubric import train_tap_kubric
+        from tapetum.systems.tap.training.run import train_tap_kubric
 
         weights = train_tap_kubric(recipe, launch)
     elif isinstance(recipe, TapNextRun):
@@ -117,7 +117,7 @@ def _train(recipe: Recipe, launch: Launch, say: Callable[[str], None]) -> Traine
 
         weights = train_tapnext(recipe, launch)
     else:
-        from tapetum.systems.tap.training.run_scenes import train_tap_nano
+        from tapetum.systems.tap.training.run import train_tap_nano
 
         weights = train_tap_nano(recipe, launch)
     return weights and TrainedModel(weights)

@@ -138,7 +138,7 @@ def convert(options: WeightsConvertOptions, listener: Listener) -> WeightsConver
     if options.to is not None:
         return _for_library(options, options.to)
     from tapetum.hub.loading import find_loader
-    from tapetum.systems.tap.weights.convert import convert
+    from tapetum.systems.tap.weights import convert
     from tapetum.systems.tapnext.weights import convert as convert_tapnext
 
     source, loader = Path(options.source), find_loader(options.source)

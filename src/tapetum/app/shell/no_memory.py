@@ -22,7 +22,7 @@ _THINGS = (
         r"(?!.*(data|images|sources)\.py)",
         r"__init__|build|from_config",
     ),
-    _Thing("the file of weights", "take a smaller model, or a larger machine", r"hub/|.*/(npz|weights)\.py|.*/tap/weights/"),
+    _Thing("the file of weights", "take a smaller model, or a larger machine", r"hub/|.*/(npz|weights)\.py"),
     _Thing(
         "a mask",
         "give images and masks of fewer pixels, and check the sizes that files of masks state",

@@ -5,21 +5,14 @@ from typing import TYPE_CHECKING
 from tapetum.core.lazy import lazy_attributes
 
 if TYPE_CHECKING:
-    from tapetum.systems.tap.tracking.tracker import TapirTracker
+    from tapetum.systems.tap.tracking.tracker import TapirTracker, build
     from tapetum.types import Tracks
 
 __all__ = ["TapirTracker", "Tracks", "build"]
 
 
-def build(name: str, seed: int = 0) -> "TapirTracker":
-    """Build a tracker with random weights; see `tapetum.systems.tap.tracking.tracker.build`."""
-    from tapetum.systems.tap.tracking import tracker
-
-    return tracker.build(name, seed)
-
-
 __getattr__ = lazy_attributes(
     __name__,
-    {"tracking.tracker": ("TapirTracker", "Tracks")},
+    {"tracking.tracker": ("TapirTracker", "Tracks", "build")},
     ("config", "export", "network", "tracking", "training", "bootstrap", "weights"),
 )

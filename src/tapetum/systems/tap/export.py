@@ -20,34 +20,25 @@ A program does both looks of a network that has two (`tap.network.second_pass`).
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.tap.network.model import Tapir
 from tapetum.systems.tap.network.second_pass import track_with_fixed_shapes
 from tapetum.systems.tap.network.types import QueryFeatures, Size, State
 from tapetum.systems.tap.tracking.tracker import TapirTracker
-from tapetum.tracks.programs import Program, check_sizes, spread_queries
+from tapetum.tracks.programs import Program, Wrapped, check_sizes, spread_queries
 
 POLISH = "polish"
 """What `left_out` calls the alignment of patches."""
 
 
-class _Clip(nn.Module):
-    def __init__(self, model: Tapir):
-        super().__init__()
-        self.model = model
-
+class _Clip(Wrapped):
     def forward(self, video: Tensor, queries: Tensor) -> tuple[Tensor, ...]:
         out = track_with_fixed_shapes(self.model, video, queries)
         return out.tracks, out.occlusion, out.expected_dist
 
 
-class _Start(nn.Module):
-    def __init__(self, model: Tapir):
-        super().__init__()
-        self.model = model
-
+class _Start(Wrapped):
     def forward(self, frame: Tensor, points: Tensor) -> tuple[Tensor, ...]:
         queries = torch.cat([torch.zeros_like(points[..., :1]), points], -1)
         features_at_points = self.model.query_features(self.model.features(frame), queries)
@@ -55,11 +46,7 @@ class _Start(nn.Module):
         return features_at_points.initial, torch.stack(hires), torch.stack(lowres)
 
 
-class _Step(nn.Module):
-    def __init__(self, model: Tapir):
-        super().__init__()
-        self.model = model
-
+class _Step(Wrapped):
     def forward(
         self, frame: Tensor, query_xy: Tensor, matched: Tensor, hires: Tensor, lowres: Tensor, narrow: Tensor, wide: Tensor
     ) -> tuple[Tensor, ...]:

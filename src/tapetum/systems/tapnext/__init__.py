@@ -9,9 +9,9 @@ state, predictions = network.step(state, frames)
 from typing import TYPE_CHECKING
 
 from tapetum.core.lazy import lazy_attributes
-from tapetum.systems.tapnext.config import TapNextConfig
 
 if TYPE_CHECKING:
+    from tapetum.systems.tapnext.config import TapNextConfig
     from tapetum.systems.tapnext.model import TapNext, TapNextPredictions, TapNextState
     from tapetum.systems.tapnext.weights import from_official, to_official
 
@@ -19,5 +19,9 @@ __all__ = ["TapNext", "TapNextConfig", "TapNextPredictions", "TapNextState", "fr
 
 __getattr__ = lazy_attributes(
     __name__,
-    {"model": ("TapNext", "TapNextPredictions", "TapNextState"), "weights": ("from_official", "to_official")},
+    {
+        "config": ("TapNextConfig",),
+        "model": ("TapNext", "TapNextPredictions", "TapNextState"),
+        "weights": ("from_official", "to_official"),
+    },
 )

@@ -47,24 +47,10 @@ class TapNextConfig:
     BootsTAPNext) has the tanh GELU, eps 1e-6, and repeats the edge."""
 
     def __post_init__(self) -> None:
-        sizes = "[1, inf)"
-        check_fields(
-            self,
-            image_size=sizes,
-            video_size=sizes,
-            patch_size=sizes,
-            width=sizes,
-            depth=sizes,
-            heads=sizes,
-            mlp_width=sizes,
-            lru_width=sizes,
-            gate_blocks=sizes,
-            gated_mlp_width=sizes,
-            taps="[2, inf)",
-            head_width=sizes,
-            bins=sizes,
-            soft_argmax_radius="[0, inf)",
+        sizes = (
+            "image_size video_size patch_size width depth heads mlp_width lru_width gate_blocks gated_mlp_width head_width bins"
         )
+        check_fields(self, **dict.fromkeys(sizes.split(), "[1, inf)"), taps="[2, inf)", soft_argmax_radius="[0, inf)")
         for name in ("image_size", "video_size"):
             if any(side % patch for side, patch in zip(getattr(self, name), self.patch_size, strict=True)):
                 raise BadInput(f"{name} is {getattr(self, name)}; it must be a multiple of patch_size, {self.patch_size}")

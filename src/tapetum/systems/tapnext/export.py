@@ -15,44 +15,36 @@ for d blocks hidden (d, 1, tokens, c) and conv (d, 1, taps - 1, tokens, c), of w
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tapetum.core.errors import BadInput
 from tapetum.systems.tapnext.model import TapNext, TapNextState
 from tapetum.systems.tapnext.recurrence import RecurrentState
 from tapetum.systems.tapnext.tracker import TapNextTracker
-from tapetum.tracks.programs import Program, check_sizes, spread_queries
+from tapetum.tracks.programs import Program, Wrapped, check_sizes, spread_queries
 
 BEFORE = "frames before that of a query"
 """What `left_out` calls the tracks of a point before its query."""
 _PREDICTED = "tracks", "visible_logits"
 
 
-class _Clip(nn.Module):
-    def __init__(self, model: TapNext):
-        super().__init__()
-        self.model = model
-
+class _Clip(Wrapped):
     def forward(self, video: Tensor, queries: Tensor) -> tuple[Tensor, ...]:
         out = self.model(video, queries)
         return out.xy, out.visible_logits
 
 
-class _Start(nn.Module):
-    def __init__(self, model: TapNext):
-        super().__init__()
-        self.model = model
-
+class _Start(Wrapped):
     def forward(self, frame: Tensor, points: Tensor) -> tuple[Tensor, ...]:
         queries = torch.cat([torch.zeros_like(points[..., :1]), points], -1)
         state = self.model.start(queries, self.model.config.video_size)
         return _step(self.model, state, frame)
 
 
-class _Step(nn.Module):
+class _Step(Wrapped):
     def __init__(self, model: TapNext, points: int):
-        super().__init__()
-        self.model, self.points = model, points
+        super().__init__(model)
+        self.points = points
 
     def forward(self, frame: Tensor, hidden: Tensor, conv: Tensor) -> tuple[Tensor, ...]:
         blocks = tuple(RecurrentState(*pair) for pair in zip(hidden.unbind(), conv.unbind(), strict=True))

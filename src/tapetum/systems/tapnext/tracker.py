@@ -26,8 +26,7 @@ from tapetum.layers.cpu import speed_up
 from tapetum.layers.sampling import resize_frames, scale_xy
 from tapetum.systems.tapnext import weights
 from tapetum.systems.tapnext.config import ARCHITECTURES
-from tapetum.systems.tapnext.model import TapNext, TapNextPredictions, TapNextState
-from tapetum.systems.tapnext.slots import add_points, keep_points
+from tapetum.systems.tapnext.model import TapNext, TapNextPredictions, TapNextState, add_points, keep_points
 from tapetum.tracks.inputs import check_frame, check_queries, is_flat
 from tapetum.tracks.tracker import FrameTracks, Progress
 from tapetum.types import Tracks
@@ -91,7 +90,6 @@ class TapNextTracker:
         video: Any,
         queries: Float[np.ndarray, "n 3"] | Sequence[Sequence[float]],
         *,
-        two_way: bool = True,
         frame_chunk: int | None = None,
         progress: Progress = None,
     ) -> Tracks:
@@ -100,8 +98,6 @@ class TapNextTracker:
         Args:
             video: anything that `tapetum.video.open_video` takes.
             queries: (t, x, y) of each point: frame number (rounded) and raster pixels.
-            two_way: track points before their frames too, by another pass over the reversed video; else they stand at their
-                place there, not visible.
             frame_chunk: frames that pass through the network at a time, which changes nothing; None takes as many as bound its
                 memory.
             progress: is called with the number of frames seen and the number of all frames.
@@ -112,7 +108,7 @@ class TapNextTracker:
         video = open_video(video)
         given = check_queries(queries, len(video), (video.height, video.width))
         times, last = given[:, 0].round(), len(video) - 1
-        passes = 1 + bool(two_way and times.any())
+        passes = 1 + bool(times.any())
         chunk = frame_chunk or self._frames_at_a_time()
 
         def report(done: int) -> None:
@@ -125,10 +121,8 @@ class TapNextTracker:
         if passes == 2:
             turned = torch.cat([last - times[:, None], given[:, 1:]], 1)
             back_xy, back_confidence = self._pass(video, turned, chunk, True, lambda done: report(len(video) + done))
-        else:
-            back_xy, back_confidence = given[:, None, 1:], torch.zeros(())
-        xy = torch.where(before[..., None], back_xy, xy)
-        confidence = torch.where(before, back_confidence, confidence)
+            xy = torch.where(before[..., None], back_xy, xy)
+            confidence = torch.where(before, back_confidence, confidence)
         rows = torch.arange(len(given))
         xy[rows, times.long()], confidence[rows, times.long()] = given[:, 1:], 1.0
         return Tracks(xy=xy.numpy(), visible=(confidence > 0.5).numpy(), confidence=confidence.numpy(), queries=given.numpy())
@@ -213,7 +207,6 @@ class TapNextTracker:
         return self._checksum[1]
 
     def _check_weights(self, stream: TapNextStream) -> None:
-        """Raise BadInput for a stream that another tracker started."""
         if not isinstance(stream, TapNextStream):
             raise BadInput(f"this stream is a {type(stream).__name__}, of another kind of tracker; start one with this tracker")
         if stream.weights != self._weights():
@@ -236,7 +229,6 @@ class TapNextTracker:
         return (xy.flip(1), confidence.flip(1)) if reverse else (xy, confidence)
 
     def _frames(self, frames: UInt8[np.ndarray, "t h w 3"]) -> Float[Tensor, "1 t h w 3"]:
-        """Frames in -1..1, in the size in which the network sees."""
         images = send_to_device(torch.from_numpy(frames), self.device).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
         return resize_frames(images, self.model.config.video_size, antialias=True).permute(0, 2, 3, 1)[None]
 

@@ -24,6 +24,14 @@ from tapetum.systems.tapvid3d.geometry import unproject
 from tapetum.tracks.tracker import Tracker
 from tapetum.types import Tracks, Tracks3D
 
+Frames = UInt8[np.ndarray, "t h w 3"]
+Queries = Num[np.ndarray, "n 3"]
+"""x, y in raster pixels, and frame."""
+Camera = Num[np.ndarray, "4"]
+"""fx, fy, cx, cy in pixels of the video."""
+Depths = Float[np.ndarray, "t h2 w2"] | None
+"""Depth maps in metres."""
+
 
 class Points3D(Protocol):
     """Result of a 3D tracker, such as a `Tracks3D`."""
@@ -42,13 +50,7 @@ class Points3D(Protocol):
 class Tracker3D(Protocol):
     """A tracker of points in space: positions in every frame, before the query's as after it."""
 
-    def track(
-        self,
-        video: UInt8[np.ndarray, "t h w 3"],
-        queries_xyt: Num[np.ndarray, "n 3"],
-        intrinsics: Num[np.ndarray, "4"],
-        depth: Float[np.ndarray, "t h w"] | None = None,
-    ) -> Points3D:
+    def track(self, video: Frames, queries_xyt: Queries, intrinsics: Camera, depth: Depths = None) -> Points3D:
         """Track queries (x, y in raster pixels, frame) with known intrinsics (fx, fy, cx, cy) and, maybe, depth in metres."""
         ...
 
@@ -70,13 +72,7 @@ class Static3D:
     [[[0.1, 0.0, 1.0], [0.1, 0.0, 1.0]]]
     """
 
-    def track(
-        self,
-        video: UInt8[np.ndarray, "t h w 3"],
-        queries_xyt: Num[np.ndarray, "n 3"],
-        intrinsics: Num[np.ndarray, "4"],
-        depth: Float[np.ndarray, "t h w"] | None = None,
-    ) -> PointArrays:
+    def track(self, video: Frames, queries_xyt: Queries, intrinsics: Camera, depth: Depths = None) -> PointArrays:
         """Track the same point in each of the frames, of which only the number is looked at."""
         z = np.ones(len(queries_xyt)) if depth is None else query_depth(queries_xyt, depth, video.shape[1:3])
         xyz = unproject(queries_xyt[:, :2], np.nan_to_num(z, nan=1.0), intrinsics)
@@ -111,12 +107,7 @@ def both_ways(track_forward: Callable[..., Any]) -> Callable[..., PointArrays]:
     baselines, a tracker that was not run so scored 6.3 instead of 10.9 (issue 133 of the public code).
     """
 
-    def track(
-        video: UInt8[np.ndarray, "t h w 3"],
-        queries_xyt: Num[np.ndarray, "n 3"],
-        intrinsics: Num[np.ndarray, "4"],
-        depth: Float[np.ndarray, "t h w"] | None = None,
-    ) -> PointArrays:
+    def track(video: Frames, queries_xyt: Queries, intrinsics: Camera, depth: Depths = None) -> PointArrays:
         last = len(video) - 1
         reversed_queries = np.concatenate([queries_xyt[:, :2], last - queries_xyt[:, 2:]], axis=1)
         after = track_forward(video, queries_xyt, intrinsics, depth)
@@ -130,10 +121,7 @@ def both_ways(track_forward: Callable[..., Any]) -> Callable[..., PointArrays]:
 
 
 def lift(
-    tracks: Tracks,
-    maps: Iterable[Float[np.ndarray, "h2 w2"]],
-    size: tuple[int, int],
-    intrinsics: Num[np.ndarray, "4"],
+    tracks: Tracks, maps: Iterable[Float[np.ndarray, "h2 w2"]], size: tuple[int, int], intrinsics: Num[np.ndarray, "4"]
 ) -> Tracks3D:
     """Lift tracks in a video of `size` (height, width) into space by its depth maps (metres, one a frame).
 
@@ -202,13 +190,7 @@ class Lifted:
         """`depth` may be left out where maps are given with every video."""
         self.tracker, self.depth = tracker, depth
 
-    def track(
-        self,
-        video: UInt8[np.ndarray, "t h w 3"],
-        queries_xyt: Num[np.ndarray, "n 3"],
-        intrinsics: Num[np.ndarray, "4"],
-        depth: Float[np.ndarray, "t h2 w2"] | None = None,
-    ) -> Tracks3D:
+    def track(self, video: Frames, queries_xyt: Queries, intrinsics: Camera, depth: Depths = None) -> Tracks3D:
         """Track points through all frames, before the query's as after it.
 
         Args:

@@ -15,21 +15,18 @@ Before anything is measured the prediction is multiplied by
     median, mean              median or mean |G| over median or mean |P|, over all points visible in both
     median_on_queries         the same at the queries' frames only
     per_trajectory            Z of G over Z of P at the track's query frame
-    local_neighborhood        as per_trajectory, and each track's scale goes for every point that truly is within 0.05 m of it
+    local_neighborhood        as per_trajectory, and each track's scale goes for every point that truly is within 0.05 m of it,
+                              all weighted so that together they weigh as much as the track
     reproduce_2d              Z of G over Z of P at every point: only the error across the line of sight is left
     none                      1
 
-In a neighbourhood every point weighs w = visible points of its track / max(1, visible points of the neighbourhood), so
-that together they weigh as much as the track.
+Unusual: a distance of exactly the threshold is too far; a visible point that is predicted visible in the wrong place counts
+twice against the Jaccard; the benchmark's intrinsics are those of the clip resized to 256 pixels on its shorter side.
 
-Unusual: a distance of exactly the threshold is too far; a visible point that is predicted visible in the wrong place
-counts twice against the Jaccard; a query's frame that is a fraction is rounded half to even; the benchmark's intrinsics
-are those of the clip resized to 256 pixels on its shorter side.
-
-Degenerate clips. A number is NaN where nothing can be counted: APD without a visible point; AJ if, besides, nothing is
-predicted visible. `tapetum.tracks.metrics.mean_metrics` leaves these out and counts them. A predicted position that is not
-finite is wrong, and takes no part in a scale. Where no point is visible in both, the scale is taken over the points that
-are visible in truth; where that fails too, or a track's predicted depth at its query is not above 0, every position is wrong.
+A number is NaN where nothing can be counted: APD without a visible point; AJ if, besides, nothing is predicted visible. A
+predicted position that is not finite is wrong, and takes no part in a scale. Where no point is visible in both, the scale is
+taken over the points that are visible in truth; where that fails too, or a track's predicted depth at its query is not above 0,
+every position is wrong.
 
 Differs from the public function (google-deepmind/tapnet, tapvid3d/evaluation/metrics.py at c2cbab8), which
 `compat="tapnet"` follows instead:
@@ -156,7 +153,6 @@ def tapvid3d_metrics(
 
 
 def _scores(counts: Num[np.ndarray, "*k 2 2 6"]) -> dict[str, Any]:
-    """The metrics of points counted by (visible, predicted visible, thresholds within)."""
     within = counts[..., 1, :, ::-1].cumsum(-1)[..., :5]  # visible points, by predicted visibility and threshold
     hits, visible, pred_visible = within[..., 1, :], counts[..., 1, :, :].sum((-1, -2)), counts[..., 1, :].sum((-1, -2))
     agreed = counts[..., 0, 0, :].sum(-1) + counts[..., 1, 1, :].sum(-1)

@@ -69,15 +69,6 @@ class SceneRun:
     """The same seed gives the same run."""
 
 
-_LATER_FIELDS = {"hard_share": SceneRun.hard_share, "bodies_share": SceneRun.bodies_share}
-"""Fields of `SceneRun` that came later, and their defaults."""
-
-
-def drop_later(described: dict[str, Any]) -> dict[str, Any]:
-    """Drop what `SceneRun` did not always have, where it is as by default, so that runs that began before go on."""
-    return {name: value for name, value in described.items() if name not in _LATER_FIELDS or value != _LATER_FIELDS[name]}
-
-
 PhaseT = TypeVar("PhaseT", bound=ClipPhase)
 
 

@@ -16,8 +16,7 @@ import pytest
 from PIL import Image
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.tap.bootstrap.footage import FootageDataset, prepare_all, report, write_report
-from tapetum.systems.tap.bootstrap.shots import FootageConfig, shots
+from tapetum.systems.tap.bootstrap.footage import FootageConfig, FootageDataset, prepare_all, report, shots, write_report
 from tapetum.video import open_video, write_video
 from tapetum.video.folders import find_videos
 

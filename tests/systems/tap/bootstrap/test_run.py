@@ -21,9 +21,9 @@ from tapetum.systems.tap.bootstrap import unlabelled_scores
 from tapetum.systems.tap.bootstrap.config import BootstrapRun
 from tapetum.systems.tap.bootstrap.footage import FootageDataset
 from tapetum.systems.tap.bootstrap.run import Outcome, bootstrap
-from tapetum.systems.tap.bootstrap.run_task import write_stills
+from tapetum.systems.tap.bootstrap.task import write_stills
 from tapetum.systems.tap.bootstrap.unlabelled_scores import CycleErrors
-from tapetum.systems.tap.weights.files import load, save
+from tapetum.systems.tap.weights import load, save
 from tapetum.train.launch_config import Launch
 from tapetum.video import write_video
 
@@ -127,7 +127,7 @@ import resource, signal, sys
 from pathlib import Path
 from tapetum.core.errors import BadInput
 from tapetum.systems.tap.bootstrap.footage import FootageDataset
-from tapetum.systems.tap.bootstrap.run_task import write_stills
+from tapetum.systems.tap.bootstrap.task import write_stills
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
 try:

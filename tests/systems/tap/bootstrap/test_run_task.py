@@ -20,7 +20,7 @@ from tapetum.systems.tap.bootstrap.config import DECIDING_SCORE, BootstrapRun, I
 from tapetum.systems.tap.bootstrap.family import TapirFamily
 from tapetum.systems.tap.bootstrap.footage import FootageDataset
 from tapetum.systems.tap.bootstrap.run import bootstrap
-from tapetum.systems.tap.bootstrap.run_task import FootageTask
+from tapetum.systems.tap.bootstrap.task import FootageTask
 from tapetum.systems.tap.bootstrap.unlabelled_scores import check_clips, split
 from tapetum.systems.tap.network.model import Tapir
 from tapetum.systems.tap.network.types import TrackEstimate, Trajectories
@@ -41,6 +41,14 @@ def files_of(run: Path) -> dict[str, bytes]:
 def log_of(run: Path) -> list[dict]:
     lines = [json.loads(line) for line in (run / "run" / "log.jsonl").read_text().splitlines()]
     return [{k: v for k, v in line.items() if k not in ("time", "samples_per_s")} for line in lines]
+
+
+@pytest.fixture(scope="module")
+def begun(videos: Path, recipe: BootstrapRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that was stopped after its first step."""
+    out = tmp_path_factory.mktemp("begun")
+    bootstrap(videos, recipe, Launch(out=out, workers=0, threads=1, minutes=0))
+    return out
 
 
 @pytest.mark.slow
@@ -144,9 +152,8 @@ def test_every_ingredient_can_be_left_out(videos: Path, recipe: BootstrapRun, tm
 
 
 @pytest.mark.slow
-def test_gradients_reach_every_parameter_from_footage_alone(videos: Path, recipe: BootstrapRun, tmp_path: Path) -> None:
-    bootstrap(videos, recipe, Launch(out=tmp_path, workers=0, threads=1, minutes=0))
-    task = FootageTask(recipe, tmp_path / "footage", tmp_path)
+def test_gradients_reach_every_parameter_from_footage_alone(begun: Path, recipe: BootstrapRun) -> None:
+    task = FootageTask(recipe, begun / "footage", begun)
     model = task.model().train()
     batch = task.collate([task.dataset()[0]])["footage"]
     loss, _ = task.loss(model, batch, StepContext(teachers={"ema": task.model().eval()}))
@@ -199,12 +206,11 @@ def test_both_looks_learn_where_the_tracker_takes_two(videos: Path, recipe: Boot
 
 @pytest.mark.slow
 @pytest.mark.parametrize("weight", [0.0, 2.0])
-def test_matching_learns_from_pseudo_labels_too(videos: Path, recipe: BootstrapRun, tmp_path: Path, weight: float) -> None:
-    bootstrap(videos, recipe, Launch(out=tmp_path, workers=0, threads=1, minutes=0))
+def test_matching_learns_from_pseudo_labels_too(begun: Path, recipe: BootstrapRun, weight: float) -> None:
     told = {}
     for matching in (True, False):
         run = replace(recipe, settings=replace(recipe.settings, matching=matching, confident=0.0))
-        task = FootageTask(run, tmp_path / "footage", tmp_path, TapirFamily(run, matching_weight=weight))
+        task = FootageTask(run, begun / "footage", begun, TapirFamily(run, matching_weight=weight))
         batch = task.collate([task.dataset()[0]])["footage"]
         loss, told[matching] = task.loss(task.model().train(), batch, StepContext(teachers={"ema": task.model().eval()}))
         told[matching] = {**told[matching], "loss": loss.detach()}
@@ -223,10 +229,9 @@ def test_extra_convolutions_begin_as_norms(recipe: BootstrapRun) -> None:
 
 
 @pytest.mark.slow
-def test_warped_clips_of_the_footage_are_shown_beside_scenes(videos: Path, recipe: BootstrapRun, tmp_path: Path) -> None:
-    bootstrap(videos, recipe, Launch(out=tmp_path, workers=0, threads=1, minutes=0))
+def test_warped_clips_of_the_footage_are_shown_beside_scenes(begun: Path, recipe: BootstrapRun) -> None:
     run = replace(recipe, scenes=2, image_clips=3, iterations=1)
-    task = FootageTask(run, tmp_path / "footage", tmp_path)
+    task = FootageTask(run, begun / "footage", begun)
     synthetic = task.samples()[1]
     assert isinstance(synthetic, TapSamples)
     assert len(synthetic.clips) == 5
@@ -239,10 +244,9 @@ def test_warped_clips_of_the_footage_are_shown_beside_scenes(videos: Path, recip
 
 
 @pytest.mark.slow
-def test_a_control_learns_nothing_of_the_footage(videos: Path, recipe: BootstrapRun, tmp_path: Path) -> None:
-    bootstrap(videos, recipe, Launch(out=tmp_path, workers=0, threads=1, minutes=0))
+def test_a_control_learns_nothing_of_the_footage(begun: Path, recipe: BootstrapRun) -> None:
     settings = replace(recipe.settings, synthetic=True, weight=0.0)
-    task = FootageTask(replace(recipe, settings=settings), tmp_path / "footage", tmp_path)
+    task = FootageTask(replace(recipe, settings=settings), begun / "footage", begun)
     model, batch = task.model().train(), task.collate([task.dataset()[0]])
     loss, told = task.loss(model, batch, StepContext())
     alone, _ = task.loss(model, batch["synthetic"], StepContext())
@@ -252,21 +256,20 @@ def test_a_control_learns_nothing_of_the_footage(videos: Path, recipe: Bootstrap
 
 
 @pytest.mark.slow
-def test_scored_clips_are_never_learned_from(videos: Path, recipe: BootstrapRun, tmp_path: Path) -> None:
-    bootstrap(videos, recipe, Launch(out=tmp_path, workers=0, threads=1, minutes=0))
-    footage = FootageDataset(tmp_path / "footage")
+def test_scored_clips_are_never_learned_from(begun: Path, recipe: BootstrapRun) -> None:
+    footage = FootageDataset(begun / "footage")
     learned, held = split(footage)
     assert sorted(learned + held) == [0, 1, 2]
     assert held == [2]
-    shown = FootageTask(recipe, tmp_path / "footage", tmp_path).samples()[0]
+    shown = FootageTask(recipe, begun / "footage", begun).samples()[0]
     assert {shown.numbers[shown.order(n)] for n in range(20)} == set(learned)
-    names = [file.name.split("-", 1) for file in sorted((tmp_path / "stills").iterdir())]
+    names = [file.name.split("-", 1) for file in sorted((begun / "stills").iterdir())]
     assert [int(number) for number, _ in names] == [n for n in learned for _ in range(3)]  # not by shards, named after times
     assert [rest.rsplit("-", 2)[0] for _, rest in names][::3] == [Path(footage.clips[n].shard).stem for n in learned]
     twice = [check_clips(footage, held, 2, size=32, frames=5, seed=1) for _ in range(2)]
     for a, b in zip(*twice, strict=True):
         np.testing.assert_array_equal(a.video, b.video)
-    one = FootageDataset(tmp_path / "footage")
+    one = FootageDataset(begun / "footage")
     one.clips = one.clips[:1]
     assert split(one) == ([0], [0])
 

@@ -10,11 +10,11 @@ from support.networks import TAPIR, tapir
 from tapetum.core.errors import BadInput
 from tapetum.layers.sampling import sample_video, scale_xy
 from tapetum.systems.tap.config import NANO, OFFICIAL
-from tapetum.systems.tap.network import correlation
-from tapetum.systems.tap.network.correlation import local_correlation
-from tapetum.systems.tap.network.matching import soft_argmax
+from tapetum.systems.tap.network import matching
+from tapetum.systems.tap.network.matching import local_correlation, soft_argmax
 from tapetum.systems.tap.network.model import Tapir, default_resolutions, places_of
 from tapetum.systems.tap.training.losses import tracking_losses
+from tapetum.tracks.training.tracker_task import add_terms
 
 TINY = replace(TAPIR, channels=(16, 24, 32, 32), blocks_per_group=(1, 2, 1, 1))
 
@@ -83,8 +83,8 @@ def test_products_with_whole_maps_have_the_gradients_of_torch():
     torch.manual_seed(0)
     query = torch.randn(2, 5, 1, 7, dtype=torch.float64, requires_grad=True)
     maps = torch.randn(2, 3, 4, 6, 7, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(correlation.all_correlations, (query, maps))
-    ours = correlation.all_correlations(query, maps)
+    assert torch.autograd.gradcheck(matching.all_correlations, (query, maps))
+    ours = matching.all_correlations(query, maps)
     torch.testing.assert_close(ours, torch.einsum("bnc,bthwc->btnhw", query[:, :, 0], maps).flatten(-2))
 
 
@@ -94,8 +94,8 @@ def test_picked_cells_and_whole_maps_agree_in_value_and_gradient(monkeypatch):
     centre = torch.rand(2, 4, 5, 2, generator=g) * 60 - 5
     results = []
     for few, at_a_time in ((0, 1), (0, 700), (10**6, 1)):
-        monkeypatch.setattr(correlation, "FEW_CELLS_TO_LEARN", few)
-        monkeypatch.setattr(correlation, "PICKED_AT_A_TIME", at_a_time)
+        monkeypatch.setattr(matching, "FEW_CELLS_TO_LEARN", few)
+        monkeypatch.setattr(matching, "PICKED_AT_A_TIME", at_a_time)
         maps, query = (tensor.clone().requires_grad_() for tensor in start)
         out = local_correlation(query, maps, centre)
         out.square().sum().backward()
@@ -158,7 +158,7 @@ def test_every_parameter_gets_a_gradient(config):
     video, queries = random_case(frames=5)
     out = model(video, queries)
     occluded = torch.rand(out.occlusion.shape, generator=torch.Generator().manual_seed(2)) > 0.7
-    tracking_losses(out, torch.rand(out.tracks.shape) * 64, occluded, (64, 64)).total.backward()
+    add_terms(tracking_losses(out, torch.rand(out.tracks.shape) * 64, occluded, (64, 64)))[0].backward()
     without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert not without
     assert all(p.grad.isfinite().all() for p in model.parameters())
@@ -296,7 +296,8 @@ def test_a_causal_clip_in_two_parts_with_state_is_the_whole_clip():
 def test_a_blank_video_gives_finite_numbers_and_gradients():
     model = tiny()
     out = model(torch.zeros(1, 3, 64, 64, 3), torch.tensor([[[0.0, 0.0, 0.0], [2.0, 64.0, 64.0]]]))
-    tracking_losses(out, torch.zeros_like(out.tracks), torch.zeros_like(out.occlusion).bool(), (64, 64)).total.backward()
+    terms = tracking_losses(out, torch.zeros_like(out.tracks), torch.zeros_like(out.occlusion).bool(), (64, 64))
+    add_terms(terms)[0].backward()
     assert out.tracks.isfinite().all()
     assert all(p.grad.isfinite().all() for p in model.parameters())
 

@@ -55,7 +55,7 @@ def test_a_grown_network_gives_the_tracks_of_the_smaller_one(causal: bool) -> No
 
 def test_the_bundled_tracker_grows_into_tapir_small() -> None:
     check_growth(NANO, SMALL)
-    small = tapetum.load("tapir-nano-synthetic").model.float().eval()
+    small = tapetum.load("tapir-nano").model.float().eval()
     large = grow_network(small, SMALL).eval()
     video, queries = clip(64)
     with torch.no_grad():

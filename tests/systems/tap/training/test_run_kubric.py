@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 import tapetum
 from support.sharding import check_shards
 from tapetum.core.errors import BadInput
-from tapetum.systems.tap.training.recipes import TapKubric, tap_kubric
-from tapetum.systems.tap.training.run_kubric import KubricTask, train_tap_kubric
+from tapetum.systems.tap.training.recipes import RECIPES, TapKubric
+from tapetum.systems.tap.training.run import KubricTask, train_tap_kubric
 from tapetum.tracks.training.clips import TrackedClip
 from tapetum.tracks.training.kubric import write_sequence
 from tapetum.train import StepContext
@@ -54,11 +54,11 @@ def test_numbers_of_the_paper(data: Path) -> None:
     run = TapKubric(data=str(data))
     assert (run.steps, run.batch_size, run.weight_decay) == (50_000, 256, 0.01)
     assert (run.lr, run.betas, run.warmup_steps, run.frames, run.points, run.size) == (1e-3, (0.9, 0.95), 1000, 24, 256, 256)
-    public = tap_kubric(str(data), "public")
+    public = replace(RECIPES["public"], data=str(data))
     assert (public.steps, public.batch_size, public.weight_decay) == (100_000, 512, 0.1)
     task = KubricTask(replace(run, model="causal-bootstapir"))
     assert task.config == tapetum.tap.build("causal-bootstapir").model.config
-    assert (task.names[0], task.names[-1], task.held_out) == ("0000", "0008", ("0009",))
+    assert (task.clips.names[0], task.clips.names[-1], task.held_out.names) == ("0000", "0008", ("0009",))
     with torch.device("meta"):
         groups = task.parameter_groups(task.model())
     assert [group.get("weight_decay") for group in groups] == [None, 0.0]

@@ -11,16 +11,16 @@ from support.networks import TAPIR_NANO
 from tapetum.core.errors import BadInput
 from tapetum.systems.tap import weights
 from tapetum.systems.tap.network.model import Tapir
-from tapetum.systems.tap.training.recipes import TAP_NANO, Phase, TapNano
-from tapetum.systems.tap.training.run_scenes import TapSceneTask, train_tap_nano
+from tapetum.systems.tap.training.recipes import TAP_NANO, TapirPhase, TapNano
+from tapetum.systems.tap.training.run import train_tap_nano
 from tapetum.tracks.training.recipes import changed_phases
 from tapetum.train.launch_config import Launch
 
 TINY = TapNano(
     model=TAPIR_NANO,
     phases=(
-        Phase(name="a", size=64, steps=2, batch_size=2, micro_batch=1, lr=1e-3, clips=1, points=6, iterations=1),
-        Phase(name="b", size=64, steps=1, batch_size=1, micro_batch=1, lr=1e-3, clips=1, points=6, image_clips=1),
+        TapirPhase(name="a", size=64, steps=2, batch_size=2, micro_batch=1, lr=1e-3, clips=1, points=6, iterations=1),
+        TapirPhase(name="b", size=64, steps=1, batch_size=1, micro_batch=1, lr=1e-3, clips=1, points=6, image_clips=1),
     ),
     checks=1,
 )
@@ -65,15 +65,6 @@ def test_the_phases_of_tapir_small_grow_a_tracker_and_repeat_to_the_bit(tmp_path
         stops += 1
     assert stops >= 2
     assert again.read_bytes() == made.read_bytes()
-
-
-def test_what_a_run_did_not_always_have_is_told_only_where_it_is_used() -> None:
-    def described(run: TapNano) -> dict:
-        return dict(TapSceneTask(run, TINY.phases[0], None).describe()["run"])
-
-    assert not {"hard_share", "bodies_share"} & set(described(TINY))
-    later = {"hard_share": 0.4, "bodies_share": 0.2}
-    assert described(replace(TINY, **later)) == described(TINY) | later
 
 
 def test_a_run_needs_phases(tmp_path):

@@ -44,7 +44,7 @@ def test_the_loss_is_that_of_all_iterates(weight: float) -> None:
     total, logs = task.loss(Says(), batch, StepContext(step=0, steps=1))
     parts = [estimate_losses(each, batch.xy, batch.occluded, (SIZE, SIZE)) for each in (last, first)]
     for name in ("position", "occlusion", "expected_dist"):
-        assert float(logs[name]) == pytest.approx(sum(float(getattr(part, name)) for part in parts), rel=1e-5)
+        assert float(logs[name]) == pytest.approx(sum(float(part[name]) for part in parts), rel=1e-5)
     wanted = sum(float(logs[name]) for name in ("position", "occlusion", "expected_dist"))
     if weight:
         matching = float(matching_loss(heatmap, batch.xy, batch.occluded, (SIZE, SIZE)))

@@ -121,37 +121,15 @@ class FootageConfig:
 
 
 Ingredient = Literal[
-    "shrink",
-    "spoil",
-    "requery",
-    "confident",
-    "polish",
-    "second-pass",
-    "stride",
-    "between",
-    "moving",
-    "matching",
-    "proximity",
-    "rebalance",
-    "synthetic",
-    "average",
-    "mixer-lr",
-]
+    "shrink", "spoil", "requery", "confident", "polish", "second-pass", "stride", "between", "moving", "matching", "proximity",
+    "rebalance", "synthetic", "average", "mixer-lr",
+]  # fmt: skip
 
-WITHOUT: Mapping[Ingredient, Mapping[str, Any]] = {
-    "shrink": {"shrink": False},
-    "spoil": {"spoil": False},
-    "requery": {"requery": False},
-    "confident": {"confident": 0.0},
-    "polish": {"polish": False},
-    "second-pass": {"second_pass": False},
+_SWITCHES = "shrink", "spoil", "requery", "polish", "second_pass", "between", "matching", "proximity", "synthetic"
+WITHOUT: Mapping[str, Mapping[str, Any]] = {
+    **{name.replace("_", "-"): {name: False} for name in _SWITCHES},
+    **{name: {name: 0.0} for name in ("confident", "moving", "rebalance")},
     "stride": {"stride": 1},
-    "between": {"between": False},
-    "moving": {"moving": 0.0},
-    "matching": {"matching": False},
-    "proximity": {"proximity": False},
-    "rebalance": {"rebalance": 0.0},
-    "synthetic": {"synthetic": False},
     "average": {"teacher": "start"},
     "mixer-lr": {"mixer_lr": 1.0},
 }

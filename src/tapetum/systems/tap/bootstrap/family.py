@@ -15,17 +15,18 @@ from torch import Tensor, nn
 
 from tapetum.systems.tap import weights
 from tapetum.systems.tap.bootstrap.config import BootstrapRun
-from tapetum.systems.tap.bootstrap.labels import polished_estimate, warp_tracks
+from tapetum.systems.tap.bootstrap.labels import invert_maps, polished_estimate, warp_tracks
 from tapetum.systems.tap.network.model import Tapir
 from tapetum.systems.tap.network.second_pass import track_passes
 from tapetum.systems.tap.network.types import TrackEstimate, Trajectories
 from tapetum.systems.tap.tracking import tracker
 from tapetum.systems.tap.tracking.tracker import TapirTracker
-from tapetum.systems.tap.training.losses import matching_loss, mean_losses, mean_over_passes, tracking_losses
+from tapetum.systems.tap.training.losses import matching_loss, tracking_losses
 from tapetum.systems.tap.training.recipes import MATCHING_WEIGHT
 from tapetum.systems.tap.training.task import compute_clip_loss, track_confidently
 from tapetum.tracks.training.data import TapSample
 from tapetum.tracks.training.self_training import FootageTargets, PointEstimate, TrackerFamily
+from tapetum.tracks.training.tracker_task import add_terms, mean_terms
 from tapetum.train.optim import decay_groups
 
 
@@ -90,28 +91,16 @@ class TapirFamily(TrackerFamily):
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Add up the losses of all iterates, in pixels of the clean clip."""
         size, settings = (targets.size, targets.size), self.run.settings
-        losses = mean_losses(
-            [
-                tracking_losses(
-                    _unwarped(one, targets.maps),
-                    targets.xy,
-                    targets.occluded,
-                    size,
-                    mask=targets.mask,
-                    rebalance=settings.rebalance,
-                )
-                for one in predictions
-            ]
-        )
-        total, heatmaps = losses.total, [one.heatmap for one in predictions if one.heatmap is not None]
-        logs = {
-            "position": losses.position.detach(),
-            "occlusion": losses.occlusion.detach(),
-            "expected_dist": losses.expected_dist.detach(),
-        }
+        truth = targets.xy, targets.occluded, size
+        several = [
+            tracking_losses(_unwarped(one, targets.maps), *truth, mask=targets.mask, rebalance=settings.rebalance)
+            for one in predictions
+        ]
+        total, logs = add_terms(mean_terms(several))
+        heatmaps = [one.heatmap for one in predictions if one.heatmap is not None]
         if settings.matching and self.matching_weight and heatmaps:
             ignored = targets.mask * ~targets.occluded == 0
-            matching = mean_over_passes([matching_loss(heatmap, targets.warped_xy, ignored, size) for heatmap in heatmaps])
+            matching = torch.stack([matching_loss(heatmap, targets.warped_xy, ignored, size) for heatmap in heatmaps]).mean()
             total = total + self.matching_weight * matching
             logs["matching"] = matching.detach()
         return total, logs
@@ -150,8 +139,7 @@ def _read(estimate: TrackEstimate) -> PointEstimate:
 
 
 def _unwarped(one: Trajectories, maps: Float[Tensor, "b t 3 3"]) -> Trajectories:
-    """A student's estimates, in pixels of the clean clip."""
-    back = torch.linalg.inv_ex(maps).inverse  # without a look at whether there is one, for which the host would wait
+    back = invert_maps(maps)
 
     def clean(estimate: TrackEstimate) -> TrackEstimate:
         return TrackEstimate(warp_tracks(back, estimate.tracks), estimate.occlusion, estimate.expected_dist)

@@ -11,10 +11,9 @@ from torch import Tensor, nn
 
 from tapetum.systems.tap.bootstrap.config import Ingredients
 from tapetum.systems.tap.bootstrap.showings import FootageSample
-from tapetum.systems.tap.network.types import TrackEstimate, reduce_estimates
-from tapetum.systems.tap.tracking.polish import SURELY_SEEN, polished
-from tapetum.systems.tap.tracking.polish_clip import polish_clip
-from tapetum.tracks.training.self_training import TrackerFamily
+from tapetum.systems.tap.network.types import TrackEstimate
+from tapetum.systems.tap.tracking.polish import SURELY_SEEN, polish_clip, polished
+from tapetum.tracks.training.self_training import PointEstimate, TrackerFamily
 
 NO_DOUBT = 5.0
 """Size of the logits of what is beyond doubt."""
@@ -55,25 +54,23 @@ def _polish(
     xy: Float[Tensor, "n t 2"],
     confidence: Float[Tensor, "n t"],
 ) -> tuple[Float[Tensor, "n t 2"], Float[Tensor, "n t"]]:
-    """Polish the tracks of a clip: on a CPU only from the queries on, elsewhere with fixed shapes."""
     if frames.device.type != "cpu":
         return polish_clip(frames, queries, xy, confidence)
     images = frames.numpy()
     return polished(lambda begin, end: images[begin:end], queries, xy, confidence)
 
 
-def teach(family: TrackerFamily, teacher: nn.Module, batch: FootageSample) -> TrackEstimate:
+def teach(family: TrackerFamily, teacher: nn.Module, batch: FootageSample) -> PointEstimate:
     """Compute the teacher's tracks in the student's frames, clip by clip, since their lengths differ."""
     clips = []
     for video, length, frames, queries in zip(batch.video, batch.lengths, batch.frames, batch.queries, strict=True):
         video = video[None, :length]
         teacher_queries = torch.cat([frames[queries[:, :1].long()].to(queries), queries[:, 1:]], 1)[None]
-        estimate = TrackEstimate(*family.estimate(teacher, video, teacher_queries))
-        clips.append(reduce_estimates(lambda tensors, frames=frames: tensors[0][:, :, frames], [estimate]))
-    return reduce_estimates(torch.cat, clips)
+        clips.append([part[:, :, frames] for part in family.estimate(teacher, video, teacher_queries)])
+    return PointEstimate(*map(torch.cat, zip(*clips, strict=True)))
 
 
-def pseudo_labels(estimate: TrackEstimate, queries: Tensor, draw: Tensor, size: int, settings: Ingredients) -> PseudoLabels:
+def pseudo_labels(estimate: PointEstimate, queries: Tensor, draw: Tensor, size: int, settings: Ingredients) -> PseudoLabels:
     """Make labels of the teacher's final estimate; the student's frame is drawn evenly from those in which the point is
     seen."""
     xy, occluded = estimate.tracks.float(), estimate.occlusion > 0
@@ -90,13 +87,7 @@ def pseudo_labels(estimate: TrackEstimate, queries: Tensor, draw: Tensor, size: 
 
 
 def keep_mask(
-    labels: PseudoLabels,
-    student: TrackEstimate,
-    queries: Tensor,
-    size: int,
-    settings: Ingredients,
-    *,
-    causal: bool = False,
+    labels: PseudoLabels, student: PointEstimate, queries: Tensor, size: int, settings: Ingredients, *, causal: bool = False
 ) -> Float[Tensor, "b n t"]:
     """Compute the mask of what counts in the loss, as `settings` ask; `student` is in pixels of the clean clip.
 
@@ -129,6 +120,11 @@ def warp_queries(
 def warp_tracks(maps: Float[Tensor, "b t 3 3"], tracks: Float[Tensor, "b n t 2"]) -> Float[Tensor, "b n t 2"]:
     """Map tracks, each frame by its map."""
     return _apply(maps[:, None], tracks.float())
+
+
+def invert_maps(maps: Float[Tensor, "b t 3 3"]) -> Float[Tensor, "b t 3 3"]:
+    """Compute the maps back to the clean clip, without a check that there are any, for which the host would wait."""
+    return torch.linalg.inv_ex(maps).inverse
 
 
 def _apply(maps: Tensor, places: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ Source: BootsTAP (arXiv 2402.00847).
     videos --footage--> clips --+--> learned from (`task`), beside synthetic scenes painted with frames of the footage
                                 +--> left out: made into clips with known tracks, scored before, during and after
 
-Settings, and how they differ from the paper, stand in `config`; what is kept where, in `run_task`.
+Settings, and how they differ from the paper, stand in `config`; what is kept where, in `task`.
 """
 
 import shutil
@@ -24,7 +24,7 @@ from tapetum.data.textures import open_textures
 from tapetum.hub.registry import TRACKER_FILE
 from tapetum.systems.tap.bootstrap.config import BootstrapRun, FootageConfig
 from tapetum.systems.tap.bootstrap.footage import FootageDataset, prepare_all
-from tapetum.systems.tap.bootstrap.run_task import (
+from tapetum.systems.tap.bootstrap.task import (
     FootageTask,
     claim_run,
     footage_identity,
@@ -165,7 +165,6 @@ def bootstrap_config(run: BootstrapRun, launch: Launch) -> TrainConfig:
 
 
 def _finish(task: FootageTask, out: Path, device: torch.device) -> Outcome:
-    """The best weights as the result, with what there is to say of them."""
     best = read_best(out)
     assert best is not None
     with whole_file(out / TRACKER_FILE) as temporary:

@@ -103,7 +103,6 @@ def show_clip(
 def _spoil(
     rng: np.random.Generator, clip: UInt8[np.ndarray, "t s s 3"], settings: Ingredients
 ) -> tuple[Float[Tensor, "t s s 3"], Float[Tensor, "t 3 3"]]:
-    """The student's view of a clip, and the maps to it."""
     (frames, size), maps = clip.shape[:2], np.tile(np.eye(3), (len(clip), 1, 1))
     spoilt = jpeg(clip, int(rng.integers(settings.quality[0], settings.quality[1] + 1))) if settings.spoil else clip
     images = torch.from_numpy(spoilt).permute(0, 3, 1, 2).float() / 255

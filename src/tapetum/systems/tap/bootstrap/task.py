@@ -1,4 +1,4 @@
-"""BootsTAP: self-training of a tracker on unlabelled video.
+"""BootsTAP: self-training of a tracker on unlabelled video; the task, and the folder of a run.
 
 Source: BootsTAP (arXiv 2402.00847, section 3). The teacher is an average of the student's own weights over time:
 
@@ -9,32 +9,55 @@ Source: BootsTAP (arXiv 2402.00847, section 3). The teacher is an average of the
       v                          (t2, p_T(t2)) through the same map
     clip, spoilt   --student--> p_S(t), hidden_S(t), how sure  -->  losses against p_T, hidden_T
 
-So any query on a track must give the whole track, whatever the image went through. The paper keeps out what the teacher got
-wrong by two masks: the student, from (t2, p_T(t2)), must find its way back to q1 on t1 (the cycle); and a frame counts only
-if it is nearer to the teacher's query than to the student's (proximity), so that the teacher has the easier task. Synthetic
-clips with exact tracks are learned in every step beside it, with optimiser moments of their own (`Task.parts`).
+So any query on a track must give the whole track. Two masks keep out what the teacher got wrong: the student, from (t2,
+p_T(t2)), must find its way back to q1 on t1 (the cycle); and a frame counts only if it is nearer to the teacher's query than to
+the student's (proximity). Synthetic clips with exact tracks are learned in every step beside it. What differs from the paper is
+a setting each (`config.Ingredients`). A track whose query is on t2 = t1 keeps all its frames. Networks and losses are those of
+a `TrackerFamily`: TAPIR's are in `family`.
 
-Differs from the paper, whose full text could not be read here: numbers marked [recalled] in `config.Ingredients` are from
-memory of it, or this project's choice, each a setting. Learning both in one optimiser, a frozen teacher, and leaving out each
-ingredient are settings as well. A track whose query is on t2 = t1 keeps all its frames. So that the teacher of a small network,
-with little footage, knows what the student does not, these are ours: `stride`, `second_pass`, `polish` and `moving`; and
-`confident`, by which labels of which the teacher itself is unsure do not count, neither as targets nor as the student's
-queries. It stands in for the cycle, which is off. Networks and losses are those of a `TrackerFamily`: TAPIR's are in `family`.
+    OUT/run.json                        settings and footage of the run: a folder with checkpoints of another is refused
+        footage/, footage.txt           clips of the videos, and what became of these
+        stills/, scenes/                frames of the clips to learn from, of which scenes are painted; these, until the end
+        before.json                     scores of the start
+        best.json, best.safetensors     the best weights so far
+        run/                            checkpoints and logs of the training loop
+        tracker.safetensors, outcome.json   the result
 """
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, replace
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+from typing import Any
 
 import torch
-from jaxtyping import Float
+from PIL import Image
 from torch import Tensor, nn
 
-from tapetum.systems.tap.bootstrap.config import Ingredients
-from tapetum.systems.tap.bootstrap.labels import keep_mask, pseudo_labels, teach, warp_queries, warp_tracks
+from tapetum.core.errors import BadInput
+from tapetum.core.files import whole_file, write_text
+from tapetum.core.identity import source_label
+from tapetum.core.provenance import check
+from tapetum.core.reading import read_bytes, read_json
+from tapetum.hub.registry import resolve
+from tapetum.systems.tap.bootstrap.config import DECIDING_SCORE, BootstrapRun, Ingredients
+from tapetum.systems.tap.bootstrap.family import TapirFamily
+from tapetum.systems.tap.bootstrap.footage import FootageDataset
+from tapetum.systems.tap.bootstrap.labels import invert_maps, keep_mask, pseudo_labels, teach, warp_queries, warp_tracks
 from tapetum.systems.tap.bootstrap.showings import FootageSample, FootageSamples, PairedSamples, collate_footage
-from tapetum.systems.tap.network.types import TrackEstimate
-from tapetum.tracks.training.data import TapSample, collate
+from tapetum.systems.tap.bootstrap.unlabelled_scores import check_clips, split
+from tapetum.tracks.training.clips import JoinedClips, TrackedClip, open_clips
+from tapetum.tracks.training.data import FEW_CLIPS, TapSample, TapSamples, collate
+from tapetum.tracks.training.image_clips import ImageClips
+from tapetum.tracks.training.recipes import SceneRun
+from tapetum.tracks.training.scores import score_clips
 from tapetum.tracks.training.self_training import FootageTargets, TrackerFamily
 from tapetum.train import StepContext, Task
+from tapetum.train.checkpoint import Place, checkpoints
 
 
 class BootstrapTask(Task):
@@ -69,10 +92,7 @@ class BootstrapTask(Task):
         return batch
 
     def loss(
-        self,
-        model: nn.Module,
-        batch: TapSample | FootageSample | Mapping[str, TapSample | FootageSample],
-        context: StepContext,
+        self, model: nn.Module, batch: TapSample | FootageSample | Mapping[str, TapSample | FootageSample], context: StepContext
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Compute the loss of one kind of sample; or of both, added up, where they share one optimiser."""
         if isinstance(batch, TapSample):
@@ -99,7 +119,8 @@ class BootstrapTask(Task):
         queries = torch.cat([labels.frame[..., None].float(), place.clamp(0, self.size)], -1)
         predictions = family.predict(model, batch.spoilt, queries)
         with torch.no_grad():
-            student = _in_clean_clip(TrackEstimate(*family.final(predictions)), batch.maps)
+            final = family.final(predictions)
+            student = final._replace(tracks=warp_tracks(invert_maps(batch.maps), final.tracks))
             mask = keep_mask(labels, student, batch.queries, self.size, settings, causal=family.causal)
             counted = mask * ~labels.occluded
             error = (student.tracks - labels.xy).norm(dim=-1)
@@ -122,7 +143,160 @@ class BootstrapTask(Task):
         return self._start
 
 
-def _in_clean_clip(estimate: TrackEstimate, maps: Float[Tensor, "b t 3 3"]) -> TrackEstimate:
-    """A student's estimate, in pixels of the clean clip."""
-    back = torch.linalg.inv_ex(maps).inverse  # without a look at whether there is one, for which the host would wait
-    return TrackEstimate(warp_tracks(back, estimate.tracks), estimate.occlusion, estimate.expected_dist)
+class FootageTask(BootstrapTask):
+    """A run's network and clips; by default of TAPIR's family."""
+
+    def __init__(self, run: BootstrapRun, footage: Path, out: Path, family: TrackerFamily | None = None):
+        super().__init__(run.size, run.settings, family or TapirFamily(run))
+        self.run, self.footage, self.out = run, footage, out
+        self._checks: list[TrackedClip] | None = None
+
+    def samples(self) -> tuple[FootageSamples, TapSamples | None]:
+        """Open clips to learn from, and scenes."""
+        run, footage = self.run, FootageDataset(self.footage)
+        shown = FootageSamples(footage, split(footage)[0], run.settings, size=run.size, frames=run.frames, seed=run.seed)
+        if not run.settings.synthetic:
+            return shown, None
+        return shown, self._synthetic()
+
+    def _synthetic(self) -> TapSamples:
+        run = self.run
+        images, part = (run.textures, run.part) if run.textures else (str(self.out / "stills"), "all")
+        scenes = open_clips(
+            SceneRun(textures=images, seed=run.seed),
+            run.scenes,
+            part=part,
+            cache=self.out / "scenes",
+            size=run.size,
+            frames=max(24, run.frames),
+        )
+        cut_outs = ImageClips(run.image_clips, seed=run.seed, source=images, part=part, frames=run.frames)
+        return TapSamples(
+            JoinedClips(*scenes, cut_outs),
+            size=run.size,
+            points=run.settings.points,
+            seed=run.seed,
+            frames=run.frames,
+            first=0.5,
+            alterations=replace(FEW_CLIPS, motion=0.3),
+        )
+
+    def checks(self) -> list[TrackedClip]:
+        """Make clips with known tracks, of footage that is left out."""
+        run, footage = self.run, FootageDataset(self.footage)
+        return check_clips(footage, split(footage)[1], run.checks, size=run.size, frames=run.frames, seed=run.seed)
+
+    def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
+        """Make the optimiser's groups."""
+        return self.family.parameter_groups(model)
+
+    def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
+        """Score on the check clips (TAP-Vid, query-first). The best weights so far, by DECIDING_SCORE, are kept in a file."""
+        if self._checks is None:
+            self._checks = self.checks()
+        track = partial(self.family.track, model)
+        scores = score_clips(track, self._checks, size=self.size, points=self.settings.points)
+        best = read_best(self.out)
+        if step == 0 or best is None or scores[DECIDING_SCORE] > best["scores"][DECIDING_SCORE]:
+            self.family.save(model, self.out / "best.safetensors")
+            write_json(self.out / "best.json", {"step": step, "scores": scores})
+        return scores
+
+    def describe(self) -> Mapping[str, Any]:
+        """Collect all that decides what is learned."""
+        with_config = "steps", "clips", "lr", "seed", "bf16"
+        run = {k: v for k, v in run_identity(self.run).items() if k not in with_config}
+        return {"run": run, "footage": footage_identity(FootageDataset(self.footage))}
+
+
+_SAVED_AS = {"separate_moments": "apart", "image_clips": "warped", "second_pass": "second_look"}
+"""Settings that have another name where runs are recorded."""
+
+
+def run_identity(run: BootstrapRun) -> dict[str, Any]:
+    """Collect all of a run, its ingredients among the rest, as JSON has it; the weights by what is in them."""
+    content = asdict(run)
+    del content["preset"]
+    content |= content.pop("settings")
+    content["model"] = hashlib.sha256(read_bytes(resolve(run.model, "track")[0])).hexdigest()[:16]
+    content["textures"] = source_label(run.textures)
+    return json.loads(json.dumps({_SAVED_AS.get(name, name): value for name, value in content.items()}))
+
+
+def footage_identity(footage: FootageDataset) -> dict[str, Any]:
+    """Identify the clips of a folder among those of another."""
+    clips = [f"{clip.shard} {clip.number}" for clip in footage.clips]
+    digest = hashlib.sha256("\n".join(clips).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return {"videos": len(footage.records), "clips": len(clips), "digest": digest}
+
+
+def claim_run(out: Path, part: str, content: Mapping[str, Any], saved: Place) -> None:
+    """Record in run.json what this run is; where `out` holds scores of another one, they are deleted.
+
+    Raises BadInput where that has checkpoints in `saved` already.
+    """
+    file = out / "run.json"
+    known = read_json(file) if file.exists() else {}
+    before = known.get(part, {})
+    if before == content:
+        return
+    if checkpoints(saved):
+        if not before:
+            raise BadInput(
+                f"{saved} has checkpoints, and no run.json in {out} says of which run they are; give the --out of that run, "
+                "or --checkpoint-folder another folder"
+            )
+        changed = ", ".join(f"{k} {before.get(k)!r} (now {v!r})" for k, v in content.items() if before.get(k) != v)
+        raise BadInput(
+            f"{out} is of a run with other {'videos' if part == 'footage' else 'settings'}: {changed}; "
+            "go on with those that it began with, or give --out another folder"
+        )
+    for name in ("before.json", "best.json", "best.safetensors"):
+        check(out / name)
+        (out / name).unlink(missing_ok=True)
+    remove_scenes(out)
+    write_json(file, {**known, part: content})
+
+
+def remove_scenes(out: Path) -> None:
+    """Remove the drawn scenes of a run, and their folder unless something else is in it."""
+    if (out / "scenes" / "clips.json").is_file():
+        for file in (out / "scenes" / "clips.json", *(out / "scenes").glob("*clip-[0-9]*.npz")):
+            file.unlink(missing_ok=True)
+        with suppress(OSError):
+            (out / "scenes").rmdir()
+
+
+def read_best(out: Path) -> dict[str, Any] | None:
+    """Read step and scores of the best weights so far."""
+    file = out / "best.json"
+    return read_json(file) if file.exists() else None
+
+
+def write_stills(footage: FootageDataset, out: Path) -> None:
+    """Write three frames of every clip to learn from, and nothing else, as images to paint scenes with.
+
+    Their names are in the order of the clips, whatever their shards are called, which have names after the videos' times.
+    """
+    folder = out / "stills"
+    folder.mkdir(parents=True, exist_ok=True)
+    expected = {}
+    for number in split(footage)[0]:
+        clip = footage.clips[number]
+        for at in (0, clip.frames // 2, clip.frames - 1):
+            expected[folder / f"{number:06d}-{Path(clip.shard).stem}-{clip.number}-{at:03d}.jpg"] = number, at
+    ours = {*folder.glob("*-*-[0-9][0-9][0-9].jpg"), *folder.glob(".*.tmp.jpg")}
+    for file in ours - expected.keys():  # of clips that are no more, or half-written
+        file.unlink()
+    for file, (number, at) in expected.items():
+        if not file.exists():
+            image = BytesIO()
+            Image.fromarray(footage[number][at]).save(image, "JPEG", quality=92)
+            with whole_file(file, own=True) as temporary:
+                temporary.write_bytes(image.getvalue())  # PIL itself does not tell of a full disk
+
+
+def write_json(file: Path, content: Mapping[str, Any]) -> None:
+    """Write a file whole or not at all."""
+    with whole_file(file) as temporary:
+        write_text(temporary, json.dumps(content, indent=1))

@@ -72,7 +72,6 @@ class MixerBlock(nn.Module):
     def _over_clip(
         self, inner: Float[Tensor, "s t c"], state: BlockState | None
     ) -> tuple[Float[Tensor, "s t c"], BlockState | None]:
-        """The temporal branch over many frames, as convolutions."""
         up, down = self.time_up, self.time_down
         assert up.bias is not None
         assert down.bias is not None

@@ -26,8 +26,7 @@ from tapetum.core.errors import BadInput
 from tapetum.layers.sampling import resize_frames, sample_video, scale_xy
 from tapetum.systems.tap.config import TapirConfig
 from tapetum.systems.tap.network.backbone import Backbone, backbone_in_chunks
-from tapetum.systems.tap.network.correlation import local_correlation
-from tapetum.systems.tap.network.matching import Matching
+from tapetum.systems.tap.network.matching import Matching, local_correlation
 from tapetum.systems.tap.network.mixer import Mixer
 from tapetum.systems.tap.network.types import (
     BlockState,
@@ -38,8 +37,7 @@ from tapetum.systems.tap.network.types import (
     TrackEstimate,
     Trajectories,
     join_trajectories,
-    map_states,
-    reduce_estimates,
+    map_tensors,
     select_state,
 )
 
@@ -101,12 +99,7 @@ class Tapir(nn.Module):
         points = self.query_features(features, queries)
         known = places_of(queries, video.shape[1])
         return self.trajectories(
-            features,
-            points,
-            known,
-            query_chunk=query_chunk,
-            frame_chunk=frame_chunk,
-            refine_with_gradient=refine_with_gradient,
+            features, points, known, query_chunk=query_chunk, frame_chunk=frame_chunk, refine_with_gradient=refine_with_gradient
         )
 
     def refinements(self, video_size: Size) -> list[Size]:
@@ -216,9 +209,9 @@ class Tapir(nn.Module):
         in_video = [
             TrackEstimate(scale_xy(it.tracks, base, features.video_size), it.occlusion, it.expected_dist) for it in iterates
         ]
-        final = reduce_estimates(lambda last: torch.stack(last).mean(0), in_video[iterations::iterations])
+        final = map_tensors(lambda *last: torch.stack(last).mean(0), *in_video[iterations::iterations])
         tracks = final.tracks if self.config.average_positions else in_video[-1].tracks
-        kept = map_states(torch.clone, tuple(states)) if keep_state and self.config.causal else None
+        kept = map_tensors(torch.clone, tuple(states)) if keep_state and self.config.causal else None
         return Trajectories(tracks, final.occlusion, final.expected_dist, tuple(in_video[:-1]), kept)
 
     def _match(

@@ -1,15 +1,12 @@
 """A second pass over a clip, with query features averaged over the frames in which the first pass saw the point.
 
-Not a part of TAPIR, which matches a point with the features of its query alone. Those know it from one side, in one light and
-at one size. Where the first pass sees the point, the features there know it from others; so their mean, each weighing as much
-as the tracker's confidence and the query's own 1, is matched once more:
+Not a part of TAPIR, whose query features know a point from one side, in one light and at one size:
 
     query --features--> first pass --> frames in which it is visible --mean of their features--> second pass
 
-That is so for the coarse features (stride 8), by which a point is found at all. The fine ones (stride 4) stay the query's:
-positions are not exact, so a mean of these would blur. The features of the clip are the same, so only matching and refinement
-are done twice. Where the first pass was wrong, wrong features take part, but few against many. What it gains is in docs/log; a
-third pass, with what the second saw, was worse.
+Each frame's features weigh as much as the tracker's confidence, the query's own 1. That holds for the coarse features (stride
+8), by which a point is found at all; the fine ones (stride 4) stay the query's, since positions are not exact and a mean would
+blur. Only matching and refinement are done twice. What it gains is in docs/log; a third pass was worse.
 """
 
 from typing import Any
@@ -20,7 +17,7 @@ from torch import Tensor, nn
 
 from tapetum.layers.sampling import constant
 from tapetum.systems.tap.network.model import Tapir, places_of
-from tapetum.systems.tap.network.types import FeatureGrids, QueryFeatures, TrackEstimate, Trajectories
+from tapetum.systems.tap.network.types import FeatureGrids, QueryFeatures, TrackEstimate, Trajectories, map_tensors
 
 VISIBLE = 0.5
 """Confidence of the first pass above which its positions take part."""
@@ -76,7 +73,7 @@ def average_with_fixed_shapes(
         total = (along.float().unflatten(1, weight.shape[1:]) * weight[..., None]).sum(2)  # b n c
         return ((own.float() + total) / (1 + weight.sum(-1, keepdim=True))).to(own)
 
-    return _with_fine(points.map(mean, model.query_features(features, places.flatten(1, 2))), points)
+    return _with_fine(map_tensors(mean, points, model.query_features(features, places.flatten(1, 2))), points)
 
 
 def average_visible_features(
@@ -107,9 +104,10 @@ def average_visible_features(
         each = weight[clip, part][row, frame]
         places = torch.cat([frame[:, None].float(), tracks[clip, part][row, frame]], 1)
         total = 1 + weight[clip, part].sum(-1, keepdim=True)
-        own = points.map(lambda x: x[clip : clip + 1, part])
-        mixed = own.map(
+        own = map_tensors(lambda x: x[clip : clip + 1, part], points)
+        mixed = map_tensors(
             lambda own, along: own[0].float().index_add(0, row, along[0].float() * each[:, None]).div(total)[None].to(own),
+            own,
             model.query_features(features.clip(clip), places[None]),
         )
         return _with_fine(mixed, own)
@@ -123,7 +121,7 @@ def average_visible_features(
         return chunks[0].beside(*chunks[1:])
     parts = [[mean(clip, part) for part in slices] for clip in range(clips)]
     whole = [chunks[0].beside(*chunks[1:]) for chunks in parts]
-    return whole[0].map(lambda *x: torch.cat(x), *whole[1:])
+    return map_tensors(lambda *x: torch.cat(x), *whole)
 
 
 def _weights(
@@ -140,6 +138,5 @@ def _weights(
 
 
 def _with_fine(coarse: QueryFeatures, fine: QueryFeatures) -> QueryFeatures:
-    """The coarse features of one with the fine features of the other."""
     levels = zip(fine.levels, coarse.levels, strict=True)
     return QueryFeatures(coarse.initial, tuple((hires, lowres) for (hires, _), (_, lowres) in levels))

@@ -1,10 +1,11 @@
 """Types passed between the stages of TAPIR. Shapes: b clips, n points, t frames, c channels."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any, Self
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 Size = tuple[int, int]
@@ -13,6 +14,34 @@ BlockState = tuple[Float[Tensor, "s 2 c"], Float[Tensor, "s 2 c*e"]]
 channels after the other."""
 State = tuple[tuple[BlockState, ...], ...]
 """State of a causal model: the mixer's state for every refinement iteration, [b * n, 2, c] tensors."""
+
+
+def map_tensors(function: Callable[..., Tensor], tree: Any, *others: Any) -> Any:
+    """Apply `function` to the tensors at the same place of nested tuples and dataclasses; anything else is kept from `tree`."""
+    if isinstance(tree, Tensor):
+        return function(tree, *others)
+    if isinstance(tree, tuple):
+        return tuple(map_tensors(function, *parts) for parts in zip(tree, *others, strict=True))
+    if is_dataclass(tree):
+        parts = ([getattr(one, f.name) for one in (tree, *others)] for f in fields(tree))
+        return type(tree)(*(map_tensors(function, *part) for part in parts))  # pyright: ignore[reportCallIssue]
+    return tree
+
+
+class PointRows:
+    """A frozen dataclass whose tensors, nested ones too, have a row for each point."""
+
+    def select(self, index: Any) -> Self:
+        """Select some of the points, by number, mask or slice."""
+        return map_tensors(lambda x: x[index], self)
+
+    def beside(self, *others: Self) -> Self:
+        """Join these points, and then others."""
+        return map_tensors(lambda *x: torch.cat(x), self, *others)
+
+    def where(self, chosen: Bool[Tensor, " n"], other: Self) -> Self:
+        """Select these points where `chosen`, and those of `other` elsewhere."""
+        return map_tensors(lambda a, b: torch.where(chosen.view(-1, *[1] * (a.ndim - 1)), a, b), self, other)
 
 
 @dataclass(frozen=True)
@@ -30,26 +59,20 @@ class FeatureGrids:
 
     def frames(self, begin: int, end: int) -> "FeatureGrids":
         """Select the features of frames begin..end-1."""
-        pyramids = tuple(tuple(maps[:, begin:end] for maps in pyramid) for pyramid in self.pyramids)
-        return FeatureGrids(self.video_size, self.resolutions, self.initial[:, begin:end], pyramids)
+        return map_tensors(lambda maps: maps[:, begin:end], self)
 
     def clip(self, k: int) -> "FeatureGrids":
         """Select the features of clip `k` of a batch, as a batch of one."""
-        pyramids = tuple(tuple(maps[k : k + 1] for maps in pyramid) for pyramid in self.pyramids)
-        return FeatureGrids(self.video_size, self.resolutions, self.initial[k : k + 1], pyramids)
+        return map_tensors(lambda maps: maps[k : k + 1], self)
 
     def blank(self, frames: int, half: bool = False) -> "FeatureGrids":
-        """Allocate features of so many frames of the same video; maps that are one here are one there.
+        """Allocate features of `frames` frames of the same video; maps that are one here are one there.
 
         `half`: float32 maps are kept in float16, which rounds the numbers, none above 1, by at most 0.0003.
         """
-
-        def kept(dtype: torch.dtype) -> torch.dtype:
-            return torch.float16 if half and dtype == torch.float32 else dtype
-
-        room = {id(maps): maps.new_empty(maps.shape[0], frames, *maps.shape[2:], dtype=kept(maps.dtype)) for maps in self.maps}
-        pyramids = tuple(tuple(room[id(maps)] for maps in pyramid) for pyramid in self.pyramids)
-        return FeatureGrids(self.video_size, self.resolutions, room[id(self.initial)], pyramids)
+        dtypes = {id(maps): torch.float16 if half and maps.dtype == torch.float32 else maps.dtype for maps in self.maps}
+        new = {id(x): x.new_empty(x.shape[0], frames, *x.shape[2:], dtype=dtypes[id(x)]) for x in self.maps}
+        return map_tensors(lambda maps: new[id(maps)], self)
 
     @property
     def maps(self) -> tuple[Float[Tensor, "b t h w c"], ...]:
@@ -67,22 +90,13 @@ class QueryFeatures:
     levels: tuple[tuple[Float[Tensor, "b n c"], Float[Tensor, "b n c"]], ...]
     """For each refinement: stride 4 and stride 8."""
 
-    def map(self, function: Callable[..., Tensor], *others: "QueryFeatures") -> "QueryFeatures":
-        """Apply `function` to the tensors that stand at the same place of these and all others."""
-        every = (self, *others)
-        levels = tuple(
-            (function(*(hires for hires, _ in level)), function(*(lowres for _, lowres in level)))
-            for level in zip(*(points.levels for points in every), strict=True)
-        )
-        return QueryFeatures(function(*(points.initial for points in every)), levels)
-
     def select(self, index: Tensor | slice) -> "QueryFeatures":
         """Select the features of some of the points."""
-        return self.map(lambda x: x[:, index])
+        return map_tensors(lambda x: x[:, index], self)
 
     def beside(self, *others: "QueryFeatures") -> "QueryFeatures":
         """Join these points, and then others."""
-        return self.map(lambda *x: torch.cat(x, 1), *others)
+        return map_tensors(lambda *x: torch.cat(x, 1), self, *others)
 
 
 @dataclass(frozen=True)
@@ -114,46 +128,18 @@ class Trajectories(TrackEstimate):
     """From a model in training: matching's logits of every cell being the place of the point."""
 
 
-def reduce_estimates(function: Callable[[list[Tensor]], Tensor], estimates: Sequence[TrackEstimate]) -> TrackEstimate:
-    """Apply `function` to the same field of every estimate."""
-    return TrackEstimate(
-        function([it.tracks for it in estimates]),
-        function([it.occlusion for it in estimates]),
-        function([it.expected_dist for it in estimates]),
-    )
-
-
 def join_trajectories(parts: list[Trajectories], batch: int) -> Trajectories:
     """Concatenate chunks of queries."""
-
-    def beside(tensors: list[Tensor]) -> Tensor:
-        return torch.cat(tensors, 1)
-
-    final = reduce_estimates(beside, parts)
-    unrefined = tuple(reduce_estimates(beside, iterate) for iterate in zip(*(part.unrefined for part in parts), strict=True))
     states = [part.state for part in parts if part.state is not None]
-    state = join_states(states, batch) if states else None
-    heatmaps = [part.heatmap for part in parts if part.heatmap is not None]
-    heatmap = torch.cat(heatmaps, 1) if heatmaps else None
-    return Trajectories(final.tracks, final.occlusion, final.expected_dist, unrefined, state, heatmap)
-
-
-def map_states(function: Callable[..., Tensor], *states: State) -> State:
-    """Apply `function` to the tensors that stand at the same place of every state."""
-    return tuple(
-        tuple(
-            (function(*(block[0] for block in blocks)), function(*(block[1] for block in blocks)))
-            for blocks in zip(*steps, strict=True)
-        )
-        for steps in zip(*states, strict=True)
-    )
+    joined = map_tensors(lambda *x: torch.cat(x, 1), *(replace(part, state=None) for part in parts))
+    return replace(joined, state=join_states(states, batch) if states else None)
 
 
 def select_state(state: State, index: Tensor | slice, count: int) -> State:
     """Select the state of some of `count` points."""
-    return map_states(lambda x: x.unflatten(0, (-1, count))[:, index].flatten(0, 1), state)
+    return map_tensors(lambda x: x.unflatten(0, (-1, count))[:, index].flatten(0, 1), state)
 
 
 def join_states(states: Sequence[State], batch: int) -> State:
     """Join the states of several groups of points."""
-    return map_states(lambda *x: torch.cat([part.unflatten(0, (batch, -1)) for part in x], 1).flatten(0, 1), *states)
+    return map_tensors(lambda *x: torch.cat([part.unflatten(0, (batch, -1)) for part in x], 1).flatten(0, 1), *states)

@@ -1,14 +1,14 @@
 """Calibrated confidence of tracks: of places with 0.8, about eight of ten are right.
 
-No part of TAPIR, whose confidence ranks places well but is not the share of right ones. Right is a place of which the point is
-truly visible and at most 8 pixels away, in a frame of 256x256. Two things go in: the confidence that the tracker gives (of its
-heads, raised where a patch was aligned) and the frames since the nearest click, for points drift:
+No part of TAPIR, whose confidence ranks places well but is not the share of right ones. A place is right where the point is
+visible and at most 8 pixels away, in a frame of 256x256. Two things go in: the confidence, and the frames since the nearest
+click, for points drift:
 
     log-odds of being right  =  bias  +  a piecewise linear, rising function of the confidence's log-odds
                                       -  age * log(1 + frames)
 
-The numbers were fitted on episodes made for training, by `python benchmarks/tap_calibration.py`, which prints them and how well
-they fit on held-out episodes. They belong to bundled weights; other trackers have none.
+`python benchmarks/tap_calibration.py` fits the numbers on training episodes and prints how well they fit on others. They belong
+to bundled weights; other trackers have none.
 """
 
 from dataclasses import dataclass, replace
@@ -41,7 +41,7 @@ class Calibration:
 
 
 CALIBRATIONS: dict[str, Calibration] = {
-    "tapir-nano": Calibration(bias=2.231, slopes=(1.065, 0.384, 0.79, 0.0, 0.334), age=0.364),
+    "tapir-nano": Calibration(bias=2.231, slopes=(1.065, 0.384, 0.79, 0.0, 0.334), age=0.364)
 }
 """By name of the weights."""
 

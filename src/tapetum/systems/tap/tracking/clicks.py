@@ -1,19 +1,17 @@
 """Several clicks of one point: what a user knows of a point in more than one frame, turned into one track.
 
-Not a part of TAPIR, whose query is one place in one frame. Each click is tracked on its own, both ways, but not alone:
+Not a part of TAPIR, whose query is one place in one frame. Each click is tracked both ways, but not alone:
 
     clicks of a point --+--> coarse features: their mean    --> each click seeks with what all of them look like
                         +--> places: known to all of them   --> matching has nothing to seek in a clicked frame
                         +--> fine features, polished patch: of the click alone, since views differ
 
-    frames   0 . . . a . . . . . . . . b . . . T          tracks of the clicks a and b; between them
-             [<------ a ------>]                           a's way on and b's way back are blended: the nearer the
-                      [<----- b ------------->]            click and the surer the track, the more it weighs
+    frames   0 . . . a . . . . . . . . b . . . T          between the clicks a and b, a's way on and b's way back are
+             [<------ a ------>]                           blended: the nearer the click and the surer the track, the
+                      [<----- b ------------->]            more it weighs; farther apart than `AGREE`, the heavier wins
 
-Where both ways see the point in about the same place, their drifts cancel in a weighted mean, and it is seen if one of them
-sees it. Where they differ by more, one of them is lost, and a mean would be a place where nobody saw it; then the heavier one
-is taken as it is. In a clicked frame the track is the click. In a second pass (`tap.network.second_pass`) the clicks of a point
-share what all their first looks saw. What this brings is in docs/evidence/clicks.md.
+In a second pass (`tap.network.second_pass`) the clicks of a point share what all their first looks saw. What this brings is in
+docs/evidence/clicks.md.
 """
 
 from collections.abc import Hashable, Sequence
@@ -68,8 +66,7 @@ def share_features(points: QueryFeatures, numbers: Int[Tensor, " k"]) -> QueryFe
     count = torch.bincount(numbers)[numbers][None, :, None]
 
     def mean(x: Tensor) -> Tensor:
-        total = x.new_zeros(x.shape[0], int(numbers.max()) + 1, x.shape[2], dtype=torch.float32)
-        return (total.index_add(1, numbers, x.float())[:, numbers] / count).to(x)
+        return (_sums(x.float(), numbers)[:, numbers] / count).to(x)
 
     return QueryFeatures(mean(points.initial), tuple((fine, mean(coarse)) for fine, coarse in points.levels))
 
@@ -82,10 +79,12 @@ def share_places(known: Float[Tensor, "b k t 2"], numbers: Int[Tensor, " k"]) ->
     [[[1.0, 1.0], [7.0, 8.0]], [[1.0, 1.0], [7.0, 8.0]]]
     """
     numbers = numbers.to(known.device)
-    shape = known.shape[0], int(numbers.max()) + 1, *known.shape[2:]
-    total = known.new_zeros(shape).index_add(1, numbers, known.nan_to_num())
-    count = known.new_zeros(shape).index_add(1, numbers, (~known.isnan()).to(known))
-    return (total / count)[:, numbers]  # 0 / 0 is NaN
+    return (_sums(known.nan_to_num(), numbers) / _sums((~known.isnan()).to(known), numbers))[:, numbers]  # 0 / 0 is NaN
+
+
+def _sums(x: Float[Tensor, "b k *s"], numbers: Int[Tensor, " k"]) -> Float[Tensor, "b n *s"]:
+    """Sums over the clicks of each point."""
+    return x.new_zeros(x.shape[0], int(numbers.max()) + 1, *x.shape[2:]).index_add(1, numbers, x)
 
 
 def blend(

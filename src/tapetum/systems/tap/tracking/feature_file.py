@@ -1,12 +1,11 @@
 """Features of the frames of a video, kept in a file, so that further points need not compute them again.
 
-Nearly all the time of tracking a few points goes into these features, which have nothing to do with the points. A file has a
-header, a line of JSON, and then a record a frame:
+Nearly all the time of tracking a few points goes into these features. A file is a header, a line of JSON, and a record a frame:
 
     {"format": 1, "network": ..., "shapes": ...}\n   digest of frame 0, CRC-32 and maps as float16   digest of frame 1, ...
 
-A frame is known by its pixels, and the network by its weights, config and sizes: what was made of others is never used. Numbers
-are rounded to float16 (none is above 1, so by 0.0003 at most), which moves places by some thousandths of a pixel.
+A frame is known by its pixels, and the network by its weights, config and sizes. Numbers are rounded to float16 (none is above
+1, so by 0.0003 at most), which moves places by some thousandths of a pixel.
 """
 
 import hashlib
@@ -85,7 +84,6 @@ class FeatureFile:
         self._records = None
 
     def _discard_target(self) -> None:
-        """Stops writing, and removes what was written."""
         target, self.target = self.target, None
         with suppress(OSError):
             if self._written is not None:
@@ -138,7 +136,6 @@ class FeatureFile:
         return FeatureGrids((height, width), resolutions, maps[self._header["initial"]], pyramids)
 
     def _keep(self, key: str, names: list[bytes], features: FeatureGrids) -> None:
-        """Adds frames to the target, as long as there is room."""
         if self.target is None:
             return
         header = _header_of(key, features)
@@ -160,7 +157,6 @@ class FeatureFile:
 
 
 def _filled(features: FeatureGrids, new: FeatureGrids, places: list[int]) -> FeatureGrids:
-    """Features with those of some frames put in their places."""
     for maps, more in zip(features.maps, new.maps, strict=True):
         maps[:, places] = more.to(maps.dtype)
     return features

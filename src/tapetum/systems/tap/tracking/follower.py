@@ -5,7 +5,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,14 +16,15 @@ from tapetum.core.devices import full_precision, send_to_device
 from tapetum.core.errors import BadInput
 from tapetum.layers.sampling import scale_xy
 from tapetum.systems.tap.network.model import Tapir
-from tapetum.systems.tap.network.types import FeatureGrids, QueryFeatures, Size, State, join_states, map_states, select_state
-from tapetum.systems.tap.tracking.inputs import Reference
+from tapetum.systems.tap.network.types import FeatureGrids, QueryFeatures, Size, State, join_states, map_tensors, select_state
+from tapetum.systems.tap.tracking.clip import Reference
 from tapetum.systems.tap.tracking.polish import Anchors, grey, prefer_polished, reduced
-from tapetum.systems.tap.tracking.redetection import PointEstimates, Redetection
-from tapetum.systems.tap.tracking.uncertainty import position_covariance
 from tapetum.tracks.inputs import check_frame, check_queries, is_flat
 from tapetum.tracks.tracker import FrameTracks
 from tapetum.types.checks import unmasked
+
+if TYPE_CHECKING:
+    from tapetum.systems.tap.tracking.redetection import Redetection
 
 _POINTS = 256
 """Points worked on at a time in one frame, which bounds memory."""
@@ -43,7 +44,7 @@ class OnlineState:
     """Where points are in the next frame, since it is there that they were asked for; NaN for the others."""
     anchors: Anchors | None = None
     """Their patches, if places are polished."""
-    redetection: Redetection | None = None
+    redetection: "Redetection | None" = None
     """What is needed to detect points again that were hidden for long, if that is wanted."""
     ids: tuple[int, ...] = ()
     """Of each point: 0, 1, ... in the order in which points were asked for; `keep` gives none of them to another point."""
@@ -96,6 +97,8 @@ class OnlineTracker:
         Raises BadInput for a network that is not causal, since that needs the future, for points outside of the frame, and for
         `redetect` with a `reference`, which knows no frame that shows them.
         """
+        from tapetum.systems.tap.tracking.redetection import Redetection
+
         if not self.model.config.causal:
             raise BadInput(
                 "this network looks at past and future; frames one by one need a causal one, such as causal-tapir-nano"
@@ -129,6 +132,9 @@ class OnlineTracker:
 
         Raises BadInput for a frame of another size, and for the stream of another tracker.
         """
+        from tapetum.systems.tap.tracking.redetection import PointEstimates
+        from tapetum.systems.tap.tracking.uncertainty import position_covariance
+
         self._check_weights(stream)
         frame = check_frame(frame, stream.size)
         if not len(stream):
@@ -172,13 +178,15 @@ class OnlineTracker:
 
         Call it before the `step` with the same frame. The new points have no past.
         """
+        from tapetum.systems.tap.tracking.redetection import Redetection
+
         self._check_weights(stream)
         frame = check_frame(frame, stream.size)
         new, query_xy = self._points_on(frame, points, stream.resolutions)
         before = query_xy.new_full((1, len(stream), 2), torch.nan) if stream.query_xy is None else stream.query_xy
         mixer = stream.mixer
         if mixer is not None:
-            blank = map_states(lambda x: x.new_zeros(new.initial.shape[1], *x.shape[1:]), mixer)
+            blank = map_tensors(lambda x: x.new_zeros(new.initial.shape[1], *x.shape[1:]), mixer)
             mixer = join_states([mixer, blank], batch=1)
         anchors, redetection = stream.anchors, stream.redetection
         if anchors is not None or redetection is not None:
@@ -216,7 +224,6 @@ class OnlineTracker:
         return float(self.model.mixer.outward.weight.double().sum())
 
     def _check_weights(self, stream: OnlineState) -> None:
-        """Raise BadInput for a stream that another tracker started."""
         if not isinstance(stream, OnlineState):
             raise BadInput(f"this stream is a {type(stream).__name__}, of another kind of tracker; start one with this tracker")
         if stream.weights != self._weights():
@@ -226,7 +233,6 @@ class OnlineTracker:
         return self.model.config.polish if chosen is None else chosen
 
     def _anchors(self, frame: np.ndarray, xy: Float[Tensor, "1 n 2"]) -> Anchors:
-        """Patches around points (x, y) of a frame."""
         size = (frame.shape[0], frame.shape[1])
         return Anchors.at(grey(frame[None], self.device)[0], scale_xy(xy[0], size, reduced(*size)))
 

@@ -1,21 +1,18 @@
 """Tracks polished to a fraction of a pixel, by aligning the patch around each query with every other frame.
 
 Source: Lucas & Kanade (IJCAI 1981), in the inverse compositional form of Baker & Matthews (IJCV 56, 2004, section 3.2). Not a
-part of TAPIR, whose network finds a point anew in every frame, wherever it is, but a small one only to about a pixel; alignment
-is exact, but must be told where to begin. So from frame to frame, away from the query, a patch of grey around the query is
-warped (six numbers, contrast and brightness aside) onto the frame from three places: where the network sees the point, where it
-was plus the network's motion, and where it was plus its last motion. The best correlation wins. What correlates well is where
-the patch lies; what does not stays where the network put it, and the next frame goes on from the last warp that fitted.
+part of TAPIR: a small network finds a point only to about a pixel; alignment is exact, but must be told where to begin. From
+frame to frame, away from the query, a patch of grey around the query is warped (six numbers, contrast and brightness aside)
+onto the frame from three places: where the network sees the point, where it was plus the network's motion, and where it was
+plus its last motion. The best correlation wins. Where none is high the point stays where the network put it, and the next frame
+goes on from the last warp that fitted. The patch is always that of the query, so errors do not add up.
 
     query frame            frame t-1                      frame t
     [patch] - - - - - - -> [warp, place] + motions  ->  3 places -> aligned -> correlates? patch's place : network's place
-
-Each point is on its own. The patch is always that of the query, so errors do not add up. Where a surface repeats itself the
-patch may fit in the wrong place, which only a high correlation, a short way and a smooth motion speak against.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cache, wraps
 from typing import Any
 
@@ -26,7 +23,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from tapetum.layers.sampling import constant, scale_xy
-from tapetum.systems.tap.network.types import Size
+from tapetum.systems.tap.network.types import PointRows, Size
 
 SIDE = 256
 """Pixels of the shorter side of the images that patches are cut from; smaller videos stay as they are."""
@@ -100,7 +97,7 @@ def _exact(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @dataclass(frozen=True)
-class Patches:
+class Patches(PointRows):
     """Patches around n points in the frames of their queries."""
 
     template: Float[Tensor, "n p"]
@@ -130,18 +127,6 @@ class Patches:
         # positive definite: nothing to check, for which the host would wait
         solve = torch.linalg.solve_ex(weighted @ moves + torch.diag(stiff), weighted).result.mT.contiguous()
         return cls(template, solve, deviation < CONTRAST)
-
-    def select(self, index: Any) -> "Patches":
-        """Select those of some of the points, by number, mask or slice."""
-        return Patches(self.template[index], self.solve[index], self.plain[index])
-
-    def where(self, chosen: Bool[Tensor, " n"], other: "Patches") -> "Patches":
-        """Select these patches where `chosen`, and those of `other` elsewhere."""
-        return Patches(*(_where(chosen, getattr(self, f.name), getattr(other, f.name)) for f in fields(Patches)))
-
-    def beside(self, *others: "Patches") -> "Patches":
-        """Join these patches, and then others."""
-        return Patches(*(torch.cat([getattr(part, f.name) for part in (self, *others)]) for f in fields(Patches)))
 
     @_exact
     def align(
@@ -174,7 +159,7 @@ class Patches:
 
 
 @dataclass(frozen=True)
-class Anchors:
+class Anchors(PointRows):
     """The patches of n points, and how far they have been followed; never changed in place.
 
     Places are raster pixels of `grey` images.
@@ -208,29 +193,10 @@ class Anchors:
         """Number of points."""
         return len(self.xy)
 
-    def select(self, index: Any) -> "Anchors":
-        """Select some of the points, by number, mask or slice."""
-        return Anchors(self.patches.select(index), *(tensor[index] for tensor in self._state))
-
-    def where(self, chosen: Bool[Tensor, " n"], other: "Anchors") -> "Anchors":
-        """Select these points where `chosen`, and those of `other` elsewhere."""
-        state = (_where(chosen, *pair) for pair in zip(self._state, other._state, strict=True))
-        return Anchors(self.patches.where(chosen, other.patches), *state)
-
-    def beside(self, *others: "Anchors") -> "Anchors":
-        """Join these points, and then others."""
-        every = (self, *others)
-        patches = self.patches.beside(*(anchors.patches for anchors in others))
-        return Anchors(patches, *(torch.cat(each) for each in zip(*(a._state for a in every), strict=True)))
-
     def warped(self, index: Int[Tensor, " k"], affine: Float[Tensor, "k 2 2"]) -> "Anchors":
         """Let some points go on with other warps, from where the network puts them."""
         affine = self.affine.index_copy(0, index, affine)
         return replace(self, affine=affine, aligned=self.aligned.index_fill(0, index, False))
-
-    @property
-    def _state(self) -> tuple[Tensor, ...]:
-        return self.xy, self.affine, self.motion, self.aligned, self.rough
 
     def follow(
         self, image: Float[Tensor, "y x"], rough: Float[Tensor, "n 2"]
@@ -308,6 +274,37 @@ def polished(
     return xy, confidence
 
 
+def polish_clip(
+    frames: UInt8[Tensor, "t h w 3"],
+    queries: Float[Tensor, "n 3"],
+    xy: Float[Tensor, "n t 2"],
+    confidence: Float[Tensor, "n t"],
+) -> tuple[Float[Tensor, "n t 2"], Float[Tensor, "n t"]]:
+    """Compute what `polished` does for a clip that is in memory, without making the host wait for an accelerator.
+
+    All points are aligned in all frames, and masks choose what counts; on a CPU that takes 1.5 to 1.8 times as long.
+    """
+    xy, confidence = xy.clone(), confidence.clone()
+    images, size = grey_images(frames), (frames.shape[1], frames.shape[2])
+    small, count = (images.shape[1], images.shape[2]), len(images)
+    on_a_frame = (queries[:, 0] == queries[:, 0].round()) & (queries[:, 0] < count)
+    at = torch.where(on_a_frame, queries[:, 0], -1).long()
+    places = scale_xy(queries[:, 1:], size, small)
+    start = Anchors.at(images[0], places)
+    for t in range(1, count):
+        start = replace(start, patches=Patches.cut(images[t], places).where(at == t, start.patches))
+    for onward in (True, False):
+        anchors = start
+        for t in range(count) if onward else reversed(range(count)):
+            passed = (at >= 0) & (at <= t) if onward else at >= t
+            after, aligned, score = anchors.follow(images[t], scale_xy(xy[:, t], size, small))
+            exact, sure = prefer_polished(xy[:, t], confidence[:, t], scale_xy(aligned, small, size), score)
+            anchors = after.where(passed, anchors)
+            xy[:, t] = torch.where(passed[:, None], exact, xy[:, t])
+            confidence[:, t] = torch.where(passed, sure, confidence[:, t])
+    return xy, confidence
+
+
 def prefer_polished(
     xy: Float[Tensor, "n 2"], confidence: Float[Tensor, " n"], places: Float[Tensor, "n 2"], score: Float[Tensor, " n"]
 ) -> tuple[Float[Tensor, "n 2"], Float[Tensor, " n"]]:
@@ -315,10 +312,6 @@ def prefer_polished(
     enough."""
     sure = torch.maximum(confidence, score.clamp(max=1).to(confidence.dtype))
     return torch.where((score > ACCEPTED)[:, None], places, xy), torch.where(score > SURELY_SEEN, sure, confidence)
-
-
-def _where(chosen: Bool[Tensor, " n"], these: Tensor, those: Tensor) -> Tensor:
-    return torch.where(chosen.view(-1, *[1] * (these.ndim - 1)), these, those)
 
 
 def _sampled(
@@ -356,6 +349,5 @@ def _offsets(device: torch.device) -> Float[Tensor, "p 3"]:
 
 @cache
 def _weight(device: torch.device) -> Float[Tensor, " p"]:
-    """Weigh a patch's pixels; the sum is 1."""
     weight = (-_offsets(device)[:, :2].square().sum(-1) / (2 * SPREAD**2)).exp()
     return weight / weight.sum()

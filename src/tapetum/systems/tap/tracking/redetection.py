@@ -1,25 +1,18 @@
 """Re-detection: live points that were hidden for long are sought in the whole frame, and shown once a second sign confirms it.
 
-No part of TAPIR. Its causal mixer knows the frames before, so after a long absence it has seen nothing but hidden frames; now
-and then it calls something else visible. Here a point that was hidden for `LOST_AFTER` frames is *lost*, and stays hidden until
-it is accepted again:
+No part of TAPIR, whose causal mixer has seen nothing but hidden frames after a long absence, and now and then calls something
+else visible. Here a point that was hidden for `LOST_AFTER` frames is *lost*, and stays hidden until it is accepted again:
 
     query features --- matched with the whole frame, refined ------> place, confidence of the network
     query patch ------ aligned with the frame from that place on --> correlation of the images
 
-A place is accepted where the network is confident of it and the patch correlates. The second is evidence of another kind: what
-looks alike to a network of few channels rarely looks alike pixel for pixel. A lower correlation, as at the edge of a thing
-before another background, will do in `LIKELY_FRAMES` frames in a row. Without the patch, that the network is confident for long
-says little: it follows something else just as steadily. Two places are tried: that of the network in its usual step, and that
-of the network without a past, as in the frame of a query. From there the point goes on as any other, in the second case with
-the state that the network has after this one frame.
+A place is accepted where the network is confident of it and the patch correlates, which is evidence of another kind: what looks
+alike to a small network rarely looks alike pixel for pixel. A lower correlation, as at an edge before another background, will
+do in `LIKELY_FRAMES` frames in a row. Two places are tried: that of the network in its usual step, and that of the network
+without a past, as in the frame of a query, for at most `POINTS_PER_FRAME` lost points in turn, which bounds the time.
 
-    lost points in a frame:  o o o o o o o o o o o        at most POINTS_PER_FRAME of them are sought without a past, in
-                             ^ ^ ^ ^ ^ ^ ^ ^              turn, so the time that it takes is bounded
-
-Both thresholds were chosen on five made scenes; `python benchmarks/live_redetection.py` compares with and without on others. A
-match back from the place to the frame of the query (cycle consistency) was tried on the five, and told right from wrong hardly
-at all: what is matched wrongly is most often matched back to the query.
+The thresholds were chosen on five scenes; `python benchmarks/live_redetection.py` compares with and without on others. A match
+back to the frame of the query (cycle consistency) did not tell right from wrong: wrong matches match back too.
 """
 
 from dataclasses import dataclass, replace
@@ -30,7 +23,7 @@ from torch import Tensor
 
 from tapetum.layers.sampling import scale_xy
 from tapetum.systems.tap.network.model import Tapir
-from tapetum.systems.tap.network.types import FeatureGrids, QueryFeatures, Size, State, Trajectories, map_states
+from tapetum.systems.tap.network.types import FeatureGrids, PointRows, QueryFeatures, Size, State, Trajectories, map_tensors
 from tapetum.systems.tap.tracking.polish import REACH, Patches, reduced
 
 LOST_AFTER = 12
@@ -50,7 +43,7 @@ TURNS, SCALES = (-0.5, 0.0, 0.5), (0.75, 1.0, 1.35)
 
 
 @dataclass(frozen=True)
-class Redetection:
+class Redetection(PointRows):
     """What is needed to detect n points again; never changed in place."""
 
     patches: Patches
@@ -67,15 +60,6 @@ class Redetection:
         """Begin with points that are visible."""
         none = torch.zeros(len(patches.plain), dtype=torch.long, device=patches.plain.device)
         return cls(patches, none, none)
-
-    def beside(self, other: "Redetection") -> "Redetection":
-        """Join these points, and then others."""
-        hidden, likely = torch.cat([self.hidden, other.hidden]), torch.cat([self.likely, other.likely])
-        return Redetection(self.patches.beside(other.patches), hidden, likely, self.turn)
-
-    def select(self, index: Int[Tensor, " k"]) -> "Redetection":
-        """Select some of the points."""
-        return Redetection(self.patches.select(index), self.hidden[index], self.likely[index], self.turn)
 
     @property
     def lost(self) -> Bool[Tensor, " n"]:
@@ -118,7 +102,6 @@ class Redetection:
     def _correlated(
         self, index: Int[Tensor, " k"], these: "PointEstimates", image: Float[Tensor, "y x"], size: Size
     ) -> "Detections":
-        """Correlate the patches of the points `index` with a frame where they are estimated to be."""
         warp, correlation = correlate(self.patches.select(index), image, scale_xy(these.xy, size, reduced(*size)))
         confidence = torch.maximum(these.confidence, correlation.clamp(max=1).to(these.confidence.dtype))
         return Detections(index, replace(these, confidence=confidence), warp, correlation)
@@ -129,7 +112,7 @@ class Redetection:
 
 
 @dataclass(frozen=True)
-class PointEstimates:
+class PointEstimates(PointRows):
     """What the network knows of n points after one frame."""
 
     xy: Float[Tensor, "n 2"]
@@ -144,32 +127,13 @@ class PointEstimates:
         assert out.state is not None
         return cls(out.tracks[0, :, 0].float(), out.confidence[0, :, 0], out.expected_dist[0, :, 0], out.state)
 
-    def select(self, chosen: Bool[Tensor, " n"] | Int[Tensor, " k"]) -> "PointEstimates":
-        """Select those of some points."""
-        state = map_states(lambda x: x[chosen], self.state)
-        return PointEstimates(self.xy[chosen], self.confidence[chosen], self.expected_dist[chosen], state)
-
     def put(self, index: Int[Tensor, " k"], other: "PointEstimates") -> "PointEstimates":
         """Put those of k points in the place of what was known of the points `index`."""
-
-        def put(these: Tensor, those: Tensor) -> Tensor:
-            return these.index_copy(0, index, those.to(these.dtype))
-
-        confidence, expected_dist = put(self.confidence, other.confidence), put(self.expected_dist, other.expected_dist)
-        return PointEstimates(put(self.xy, other.xy), confidence, expected_dist, map_states(put, self.state, other.state))
-
-    def beside(self, other: "PointEstimates") -> "PointEstimates":
-        """Join those of these points, and then of others."""
-
-        def join(*both: Tensor) -> Tensor:
-            return torch.cat(both)
-
-        confidence, expected_dist = join(self.confidence, other.confidence), join(self.expected_dist, other.expected_dist)
-        return PointEstimates(join(self.xy, other.xy), confidence, expected_dist, map_states(join, self.state, other.state))
+        return map_tensors(lambda these, those: these.index_copy(0, index, those.to(these.dtype)), self, other)
 
 
 @dataclass(frozen=True)
-class Detections:
+class Detections(PointRows):
     """Points that are detected again in a frame, or may be."""
 
     index: Int[Tensor, " k"]
@@ -179,16 +143,6 @@ class Detections:
     warp: Float[Tensor, "k 2 2"]
     """Of the patch."""
     correlation: Float[Tensor, " k"]
-
-    def select(self, chosen: Bool[Tensor, " k"]) -> "Detections":
-        """Select some of them."""
-        return Detections(self.index[chosen], self.estimates.select(chosen), self.warp[chosen], self.correlation[chosen])
-
-    def beside(self, other: "Detections") -> "Detections":
-        """Join these points, and then others."""
-        index, warp = torch.cat([self.index, other.index]), torch.cat([self.warp, other.warp])
-        correlation = torch.cat([self.correlation, other.correlation])
-        return Detections(index, self.estimates.beside(other.estimates), warp, correlation)
 
 
 def correlate(

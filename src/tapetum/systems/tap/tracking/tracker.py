@@ -10,12 +10,11 @@
 
 from collections.abc import Callable, Hashable, Sequence
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from tapetum.core.devices import full_precision
 from tapetum.core.errors import BadInput
@@ -27,16 +26,16 @@ from tapetum.systems.tap.config import ARCHITECTURES
 from tapetum.systems.tap.network.model import Tapir
 from tapetum.systems.tap.network.types import FeatureGrids, Size
 from tapetum.systems.tap.tracking.clicks import as_ids, number_points
-from tapetum.systems.tap.tracking.clip import VideoTracking
-from tapetum.systems.tap.tracking.corrections import gather_clicks, put_in_place
-from tapetum.systems.tap.tracking.feature_file import FeatureFile
+from tapetum.systems.tap.tracking.clip import Reference, VideoTracking
 from tapetum.systems.tap.tracking.follower import OnlineState, OnlineTracker
-from tapetum.systems.tap.tracking.inputs import Reference
 from tapetum.systems.tap.tracking.windows import frames_at_a_time, plan_windows
 from tapetum.tracks.inputs import check_queries
 from tapetum.tracks.tracker import FrameTracks
 from tapetum.types import Tracks
 from tapetum.video import open_video
+
+if TYPE_CHECKING:
+    from tapetum.systems.tap.tracking.feature_file import FeatureFile
 
 __all__ = ["FrameTracks", "OnlineState", "TapirTracker", "build", "load"]
 
@@ -61,10 +60,6 @@ class TapirTracker(OnlineTracker):
         self.model.mixer.compile(**options)
         return self
 
-    def load_state_dict(self, state_dict: dict[str, Tensor]) -> None:
-        """Load weights under our names or the published ones; raises BadInput for any that do not fit."""
-        self.model.load_state_dict(weights.to_model(self.model.config, weights.ours(state_dict)).state_dict())
-
     @full_precision()
     @torch.inference_mode()
     def track(
@@ -82,7 +77,7 @@ class TapirTracker(OnlineTracker):
         refinement_resolutions: Sequence[Size] | None = None,
         second_pass: bool | None = None,
         polish: bool | None = None,
-        features: FeatureFile | None = None,
+        features: "FeatureFile | None" = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Tracks:
         """Track points through a video, before and after the frame on which each was asked for.
@@ -165,6 +160,8 @@ class TapirTracker(OnlineTracker):
             BadInput: as `track` does; for other points or frames than the tracks have; for two corrections of a point in one
                 frame.
         """
+        from tapetum.systems.tap.tracking.corrections import gather_clicks, put_in_place
+
         video = open_video(video)
         if tracks.frames != len(video):
             raise BadInput(f"the tracks have {tracks.frames} frames but the video has {len(video)}; give their own video")

@@ -1,16 +1,14 @@
-"""How far a live point may be from where it is said to be: a 2x2 covariance for each point of a frame.
+"""The uncertainty of live points: a 2x2 covariance of each position in a frame.
 
 No part of TAPIR. Two sources, of which the one that gave the position counts:
 
     network   the expected-distance head says how likely an error above 6 pixels (of 256) is. A round Gaussian of variance s^2
               errs by more than d with the probability exp(-d^2 / 2 s^2), which gives s^2 = 18 / -ln p.
-    patch     where a patch was aligned (`polish`), its least squares know the directions in which it is sure: the residual's
-              variance 2 (1 - correlation) times S S^T, with S the rows of `Patches.solve` that belong to the position. Along an
-              edge the ellipse is long.
+    patch     where a patch was aligned (`polish`), the residual's variance 2 (1 - correlation) times S S^T, with S the rows of
+              `Patches.solve` that belong to the position. Along an edge the ellipse is long.
 
-Residuals of neighbouring pixels are not independent and heads are not exact, so each source has a factor. Both were fitted on
-training scenes such that 68 of 100 ellipses of one standard deviation (a squared distance of at most 2.30) hold the true place,
-and are printed by `python benchmarks/live_covariance.py`.
+Each source has a factor, fitted on training scenes such that 68 of 100 ellipses of one standard deviation hold the true place;
+`python benchmarks/live_covariance.py` prints them.
 """
 
 import torch

@@ -1,21 +1,16 @@
 """Tracking a long video in windows, so that memory does not grow with its length, and how long the windows may be.
 
 TAPIR seeks a point in every frame on its own, with the features of its query; only the refinement looks at neighbouring frames.
-So the features of a query, taken once from its own frame, are carried to every window of the video, before and after it, and
-appearance does not drift. Neighbouring windows overlap, to give the refinement a past and a future:
+So the features of a query, taken once from its own frame, are carried to every window, and appearance does not drift.
+Neighbouring windows overlap, to give the refinement a past and a future:
 
     frames    0 . . . . . . . . . . . . . . . . . . T
     window 0  [- - - - - - -|- -]
     window 1            [- -|- - - - - -|- -]              | cut: the middle of an overlap. Each frame's answer comes from the
     window 2                        [- -|- - - - - - -]      window in which it is farther from the edge.
 
-Each window is looked at on its own, once or, with a second pass, twice (`tapetum.systems.tap.network.second_pass`).
-
-A causal network needs no overlap: the state of its mixer is carried, and the result is exactly that of one pass.
-
-What did not help: letting the places found in an overlap stand in for matching in the next window, as a query's own place does
-in its frame. On synthetic clips of 96 frames that scored a little worse, while plain windows of 48 frames that share 16 scored
-the same as one pass over the clip.
+A causal network needs no overlap: the state of its mixer is carried, and the result is exactly that of one pass. Letting the
+places found in an overlap stand in for matching in the next window scored a little worse.
 """
 
 from collections.abc import Callable
@@ -32,6 +27,8 @@ from tapetum.systems.tap.network.second_pass import average_visible_features
 from tapetum.systems.tap.network.types import FeatureGrids, QueryFeatures, Size, State
 from tapetum.systems.tap.tracking.clicks import share_features, share_places
 
+MATCHED_AT_A_TIME = 8
+"""Frames in which a chunk of queries is matched at a time."""
 FeaturesOf = Callable[[int, int], FeatureGrids]
 """Computes the features of frames begin..end-1 of a video."""
 
@@ -102,11 +99,9 @@ def track_in_windows(
     points: QueryFeatures,
     queries: Float[Tensor, "n 3"],
     windows: list[Window],
-    *,
-    numbers: Int[Tensor, " n"] | None = None,
+    numbers: Int[Tensor, " n"] | None,
     query_chunk: int | None,
-    frame_chunk: int | None,
-    second_pass: bool = False,
+    second_pass: bool,
 ) -> tuple[Float[Tensor, "n t 2"], Float[Tensor, "n t"]]:
     """Track points window by window: places and confidences in all frames, on the CPU.
 
@@ -121,24 +116,15 @@ def track_in_windows(
     state: State | None = None
     for window in windows:
         features = reel.show(window.begin, window.end)
-        sought, known = points, places_of(query_batch, window.end - window.begin, window.begin)
+        known = places_of(query_batch, window.end - window.begin, window.begin)
         if numbers is not None:
             known = share_places(known, numbers)
-        for again in range(1 + second_pass):
-            if again:
-                sought = average_visible_features(
-                    model, features, points, out, query_batch[..., 0].round() - window.begin, query_chunk
-                )
-                sought = sought if numbers is None else share_features(sought, numbers)
-            out = model.trajectories(
-                features,
-                sought,
-                known,
-                query_chunk=query_chunk,
-                frame_chunk=frame_chunk,
-                state=state,
-                keep_state=model.config.causal,
-            )
+        chunks = {"query_chunk": query_chunk, "frame_chunk": MATCHED_AT_A_TIME}
+        out = model.trajectories(features, points, known, state=state, keep_state=model.config.causal, **chunks)
+        if second_pass:
+            query_frame = query_batch[..., 0].round() - window.begin
+            sought = average_visible_features(model, features, points, out, query_frame, query_chunk)
+            out = model.trajectories(features, sought if numbers is None else share_features(sought, numbers), known, **chunks)
         state = out.state
         here, new = slice(window.cut, window.end), slice(window.cut - window.begin, None)
         xy[:, here] = out.tracks[0, :, new].float().cpu()

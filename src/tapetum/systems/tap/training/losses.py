@@ -6,11 +6,11 @@ all points and frames, those that do not count included as zeros, so that a clip
 
 Differs from the papers: `matching_loss` is ours, and no part of `tracking_losses`.
 
-`mask`, `occlusion_mask` and `rebalance` are the hooks that BootsTAP (arXiv 2402.00847) needs for pseudo-labels.
+`mask` and `rebalance` are what BootsTAP (arXiv 2402.00847) needs for pseudo-labels.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from functools import reduce
+from operator import add
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from tapetum.layers.sampling import constant, scale_xy
 from tapetum.systems.tap.network.types import TrackEstimate, Trajectories
+from tapetum.tracks.training.tracker_task import Terms, huber
 
 SIZE = (256, 256)
 """Height and width of the image in whose pixels all distances of the losses are meant."""
@@ -30,46 +31,6 @@ WRONG_BEYOND = 6.0
 """Pixels beyond which a position counts as wrong."""
 
 
-@dataclass(frozen=True)
-class TrackLosses:
-    """The terms, weighted, each a scalar."""
-
-    position: Float[Tensor, ""]
-    occlusion: Float[Tensor, ""]
-    expected_dist: Float[Tensor, ""]
-
-    @property
-    def total(self) -> Float[Tensor, ""]:
-        """Add up the terms: what to differentiate."""
-        return self.position + self.occlusion + self.expected_dist
-
-    def __add__(self, other: "TrackLosses") -> "TrackLosses":
-        return TrackLosses(
-            self.position + other.position,
-            self.occlusion + other.occlusion,
-            self.expected_dist + other.expected_dist,
-        )
-
-
-def mean_over_passes(losses: Sequence[Float[Tensor, ""]]) -> Float[Tensor, ""]:
-    """Average a loss over the passes of a network with one or more."""
-    return losses[0] if len(losses) == 1 else torch.stack(list(losses)).mean()
-
-
-def mean_losses(losses: Sequence[TrackLosses]) -> TrackLosses:
-    """Compute `mean_over_passes`, term by term."""
-    return TrackLosses(*(mean_over_passes([getattr(one, term.name) for one in losses]) for term in fields(TrackLosses)))
-
-
-def huber(distance: Float[Tensor, "*s"], delta: float = HUBER_DELTA) -> Float[Tensor, "*s"]:
-    """Compute half the square up to `delta`, then linear with the same slope.
-
-    >>> huber(torch.tensor([0.0, 2.0, 6.0])).tolist()
-    [0.0, 2.0, 16.0]
-    """
-    return torch.where(distance < delta, distance.square() / 2, delta * (distance - delta / 2))
-
-
 def estimate_losses(
     estimate: TrackEstimate,
     xy: Float[Tensor, "b n t 2"],
@@ -77,16 +38,14 @@ def estimate_losses(
     video_size: tuple[int, int],
     *,
     mask: Float[Tensor, "b n t"] | None = None,
-    occlusion_mask: Float[Tensor, "b n t"] | None = None,
     rebalance: float = 0.0,
-) -> TrackLosses:
-    """Compute the losses of one estimate.
+) -> Terms:
+    """Compute the terms `position`, `occlusion` and `expected_dist` of one estimate.
 
     Args:
         xy: true positions in raster pixels of a video of `video_size` (height, width), like the estimate's.
         occluded: where the point is hidden; only the occlusion term counts there.
         mask: weight of every entry in all terms.
-        occlusion_mask: further weight in the occlusion term.
         rebalance: visible entries weigh 1 + rebalance in the occlusion term.
     """
     hidden = occluded.float()
@@ -94,16 +53,12 @@ def estimate_losses(
     counted = (1 - hidden) * everywhere
     error = scale_xy(estimate.tracks.float() - xy.float(), video_size, SIZE)
     squared = error.square().sum(-1)
-    position = POSITION_WEIGHT * (huber((squared + 1e-12).sqrt()) * counted).mean()
-
+    position = POSITION_WEIGHT * (huber((squared + 1e-12).sqrt(), HUBER_DELTA) * counted).mean()
     weight = everywhere * (1 + rebalance * (1 - hidden))
-    if occlusion_mask is not None:
-        weight = weight * occlusion_mask.float()
     occlusion = F.binary_cross_entropy_with_logits(estimate.occlusion.float(), hidden, weight)
-
     wrong = (squared.detach() > WRONG_BEYOND**2).float()
     expected_dist = F.binary_cross_entropy_with_logits(estimate.expected_dist.float(), wrong, counted)
-    return TrackLosses(position, occlusion, expected_dist)
+    return {"position": position, "occlusion": occlusion, "expected_dist": expected_dist}
 
 
 def matching_loss(
@@ -143,17 +98,11 @@ def tracking_losses(
     video_size: tuple[int, int],
     *,
     mask: Float[Tensor, "b n t"] | None = None,
-    occlusion_mask: Float[Tensor, "b n t"] | None = None,
     rebalance: float = 0.0,
-) -> TrackLosses:
+) -> Terms:
     """Sum the losses over the final estimate and all unrefined ones; arguments as in `estimate_losses`."""
-
-    def losses(estimate: TrackEstimate) -> TrackLosses:
-        return estimate_losses(
-            estimate, xy, occluded, video_size, mask=mask, occlusion_mask=occlusion_mask, rebalance=rebalance
-        )
-
-    total = losses(prediction)
-    for estimate in prediction.unrefined:
-        total = total + losses(estimate)
-    return total
+    several = [
+        estimate_losses(estimate, xy, occluded, video_size, mask=mask, rebalance=rebalance)
+        for estimate in (prediction, *prediction.unrefined)
+    ]
+    return {name: reduce(add, [terms[name] for terms in several]) for name in several[0]}

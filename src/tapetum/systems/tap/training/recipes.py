@@ -1,7 +1,7 @@
 """The training runs of point trackers as configs, which are also the options of `tapetum train`. Imports no torch.
 
-`TapNano` trains the bundled trackers on synthetic scenes (`run_scenes`), `TapKubric` the official architectures as TAPIR's
-authors did (arXiv 2306.08637, section 3.3 and its appendix on training; `run_kubric`).
+`TapNano` trains the bundled trackers on synthetic scenes, `TapKubric` the official architectures as TAPIR's authors did (arXiv
+2306.08637, section 3.3 and its appendix on training).
 
 Differs from the paper: `TapNano` is made for two CPU cores and a few hours, not for 64 accelerators. It starts at 128x128
 pixels and 12 frames with two refinement iterations, where a step is cheap and the network learns to match, goes on at 256x256
@@ -24,16 +24,22 @@ Architecture = Literal["tapir", "causal-tapir", "bootstapir", "causal-bootstapir
 
 
 @dataclass(frozen=True, kw_only=True)
-class Phase(ClipPhase):
+class TapirPhase(ClipPhase):
     """A part of a run at one image size."""
 
+    size: int = 256
+    points: int = 64
     iterations: int = 4
     """Refinement iterations; the same weights serve any number."""
 
 
+_SHORT = TapirPhase(name="", frames=12, steps=0, batch_size=4, micro_batch=2, lr=6e-4, clips=0, iterations=2)
+_LONG = TapirPhase(name="", steps=0, batch_size=2, micro_batch=1, lr=4e-4, clips=3600)
+
+
 @dataclass(frozen=True, kw_only=True)
 class TapNano(SceneRun):
-    """The run that made `tapir-nano-synthetic`, from which `tapetum bootstrap` then made `tapir-nano`."""
+    """The run from whose weights `tapetum bootstrap` made `tapir-nano`."""
 
     name: str = "tapir-nano-synthetic"
     """Name of the file with the finished weights."""
@@ -43,35 +49,11 @@ class TapNano(SceneRun):
     """Weights to start from, a name or a file, which may be of a smaller network; by default random ones."""
     bf16: bool = True
     """Compute under bfloat16 autocast; weights stay float32. Processors without instructions for it are many times slower."""
-    phases: tuple[Phase, ...] = (
-        Phase(
-            name="1-small",
-            size=128,
-            frames=12,
-            steps=2000,
-            batch_size=4,
-            micro_batch=2,
-            lr=1e-3,
-            clips=2400,
-            points=64,
-            first=0.0,
-            iterations=2,
-        ),
-        Phase(name="2-short", size=256, frames=12, steps=3400, batch_size=2, micro_batch=1, lr=8e-4, clips=3000, points=64),
-        Phase(name="3-full", size=256, steps=2200, batch_size=2, micro_batch=1, lr=4e-4, clips=3600, points=64),
-        Phase(
-            name="4-turns",
-            size=256,
-            frames=12,
-            steps=700,
-            batch_size=4,
-            micro_batch=2,
-            lr=6e-4,
-            clips=1800,
-            points=64,
-            iterations=2,
-            motion=0.6,
-        ),
+    phases: tuple[TapirPhase, ...] = (
+        replace(_SHORT, name="1-small", size=128, steps=2000, lr=1e-3, clips=2400, first=0.0),
+        replace(_LONG, name="2-short", frames=12, steps=3400, lr=8e-4, clips=3000),
+        replace(_LONG, name="3-full", steps=2200),
+        replace(_SHORT, name="4-turns", steps=700, clips=1800, motion=0.6),
     )
     """Parts of the run, each of which begins with the averaged weights of the one before."""
 
@@ -79,84 +61,28 @@ class TapNano(SceneRun):
 TAP_NANO = {
     "tap-nano": TapNano(),
     "causal-tap-nano": TapNano(
-        name="causal-tapir-nano",
-        model=CAUSAL_NANO,
-        start="tapir-nano-synthetic",
-        phases=(Phase(name="1-causal", size=256, steps=1600, batch_size=2, micro_batch=1, lr=4e-4, clips=3600, points=64),),
+        name="causal-tapir-nano", model=CAUSAL_NANO, start="tapir-nano", phases=(replace(_LONG, name="1-causal", steps=1600),)
     ),
     "more-tap-nano": TapNano(
-        start="tapir-nano-synthetic",
-        phases=(
-            Phase(
-                name="5-layers",
-                size=256,
-                frames=12,
-                steps=1000,
-                batch_size=4,
-                micro_batch=2,
-                lr=6e-4,
-                clips=800,
-                points=64,
-                iterations=2,
-                motion=0.4,
-                image_clips=1600,
-            ),
-        ),
+        start="tapir-nano", phases=(replace(_SHORT, name="5-layers", steps=1000, clips=800, motion=0.4, image_clips=1600),)
     ),
     "tap-small": TapNano(
         name="tapir-small",
         model=SMALL,
-        start="tapir-nano-synthetic",
+        start="tapir-nano",
         world="both",
         bodies_share=0.2,
         hard_share=0.4,
         bf16=False,
         phases=(
-            Phase(
-                name="1-wide",
-                size=256,
-                frames=12,
-                steps=380,
-                batch_size=4,
-                micro_batch=2,
-                lr=4e-4,
-                clips=500,
-                points=64,
-                iterations=2,
-                motion=0.3,
-                image_clips=500,
-            ),
-            Phase(
-                name="2-long",
-                size=256,
-                frames=24,
-                steps=230,
-                batch_size=2,
-                micro_batch=1,
-                lr=3e-4,
-                clips=500,
-                points=64,
-                iterations=2,
-                motion=0.2,
-                image_clips=250,
-            ),
-            Phase(
-                name="3-longer",
-                size=256,
-                frames=48,
-                steps=50,
-                batch_size=2,
-                micro_batch=1,
-                lr=1.5e-4,
-                clips=500,
-                points=64,
-                iterations=2,
-            ),
+            replace(_SHORT, name="1-wide", steps=380, lr=4e-4, clips=500, motion=0.3, image_clips=500),
+            replace(_LONG, name="2-long", steps=230, lr=3e-4, clips=500, iterations=2, motion=0.2, image_clips=250),
+            replace(_LONG, name="3-longer", frames=48, steps=50, lr=1.5e-4, clips=500, iterations=2),
         ),
     ),
 }
 """Runs by name: the bundled tracker from nothing, from its weights the one for frames one by one, and further from them; and
-a larger one grown from them."""
+a larger one grown from them. `causal-tapir-nano` itself started from weights that had not yet learned from videos."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,12 +147,3 @@ UNPUBLISHED: Mapping[str, Mapping[str, str]] = {
     "public": {"batch_size": "the configuration has 8 clips a device and does not say how many devices; 64 as in the paper"},
 }
 """Values that are not published, or uncertain, and what they lean on."""
-
-
-def tap_kubric(data: str, preset: Literal["paper", "public"] = "paper") -> TapKubric:
-    """Make the config of a run on the sequences in the folder `data`.
-
-    >>> tap_kubric("kubric", "public").steps
-    100000
-    """
-    return replace(RECIPES[preset], data=data)

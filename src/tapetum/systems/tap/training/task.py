@@ -1,10 +1,10 @@
-"""The base of the training tasks of point trackers: the losses of a batch, and the scores of clips that are kept for it.
+"""The training task of TAPIR: the losses of a batch of clips with exact tracks.
 
-Source: TAPIR (arXiv 2306.08637, section 3.3) for the losses, TAP-Vid (arXiv 2211.03726) for the scores.
+Source: TAPIR (arXiv 2306.08637, section 3.3).
 """
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -17,33 +17,23 @@ from tapetum.systems.tap import weights
 from tapetum.systems.tap.config import TapirConfig
 from tapetum.systems.tap.network.model import Tapir
 from tapetum.systems.tap.network.second_pass import track_passes
-from tapetum.systems.tap.training.losses import matching_loss, mean_losses, mean_over_passes, tracking_losses
-from tapetum.tracks.training.clips import TrackedClip
-from tapetum.tracks.training.data import TapSample, collate
-from tapetum.tracks.training.scores import score_clips
+from tapetum.systems.tap.training.losses import matching_loss, tracking_losses
+from tapetum.tracks.training.data import TapSample
+from tapetum.tracks.training.tracker_task import TrackerTask, add_terms, mean_terms
 from tapetum.train import StepContext, Task
 from tapetum.train.launch import is_main
 
 
-class TrackingTask(Task):
-    """A Tapir network on square clips of `size` pixels with `points` queries; subclasses say which network and clips.
+class TrackingTask(TrackerTask, Task):
+    """A Tapir network on square clips; subclasses say which network and clips.
 
     `matching_weight` is that of `matching_loss`, which the papers don't have. With `refine_with_gradient` queries are worked on
-    in chunks of so many, of which the refinement learns from the first alone; their order is random.
+    in chunks of that size, and the refinement learns from the first chunk alone; their order is random.
     """
 
     def __init__(self, size: int, points: int, *, matching_weight: float = 0.0, refine_with_gradient: int | None = None):
-        self.size, self.points = size, points
+        super().__init__(size, points)
         self.matching_weight, self.refine_with_gradient = matching_weight, refine_with_gradient
-        self._checks: list[TrackedClip] | None = None
-
-    def checks(self) -> list[TrackedClip]:
-        """Load clips that are never trained on."""
-        raise NotImplementedError
-
-    def collate(self, items: Sequence[TapSample]) -> TapSample:
-        """Collate samples to a batch."""
-        return collate(items)
 
     def loss(self, model: nn.Module, batch: TapSample, context: StepContext) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Sum the losses of all iterates, and compute what fraction of points is well placed and rightly called hidden.
@@ -52,11 +42,11 @@ class TrackingTask(Task):
         """
         return compute_clip_loss(model, batch, self.size, self.matching_weight, self.refine_with_gradient)
 
-    def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
-        """Compute TAP-Vid scores (query-first) on the clips that are kept for it."""
-        if self._checks is None:
-            self._checks = self.checks()
-        return score_clips(partial(track_confidently, model), self._checks, size=self.size, points=self.points)
+    def track(
+        self, model: nn.Module, video: Float[Tensor, "1 t h w 3"], queries: Float[Tensor, "1 n 3"]
+    ) -> tuple[Float[Tensor, "n t 2"], Float[Tensor, "n t"]]:
+        """Track points through one clip, in both passes of a network that has two."""
+        return track_confidently(model, video, queries)
 
 
 def compute_clip_loss(
@@ -66,16 +56,10 @@ def compute_clip_loss(
     learn, size = refine_with_gradient, (side, side)
     every = track_passes(model, batch.video, batch.queries, query_chunk=learn, refine_with_gradient=learn)
     out = every[-1]
-    losses = mean_losses([tracking_losses(one, batch.xy, batch.occluded, size) for one in every])
-    total = losses.total
-    logs = {
-        "position": losses.position.detach(),
-        "occlusion": losses.occlusion.detach(),
-        "expected_dist": losses.expected_dist.detach(),
-    }
+    total, logs = add_terms(mean_terms([tracking_losses(one, batch.xy, batch.occluded, size) for one in every]))
     if matching_weight:
         heatmaps = [one.heatmap for one in every if one.heatmap is not None]
-        matching = mean_over_passes([matching_loss(heatmap, batch.xy, batch.occluded, size) for heatmap in heatmaps])
+        matching = torch.stack([matching_loss(heatmap, batch.xy, batch.occluded, size) for heatmap in heatmaps]).mean()
         total = total + matching_weight * matching
         logs["matching"] = matching.detach()
     with torch.no_grad():
@@ -92,6 +76,11 @@ def track_confidently(
     device = next(model.parameters()).device
     out = track_passes(model, video.to(device), queries.to(device))[-1]
     return out.tracks[0], out.confidence[0]
+
+
+def at_size(config: TapirConfig, side: int) -> TapirConfig:
+    """Make the config of a network that learns from clips of `side` x `side` pixels."""
+    return replace(config, initial_resolution=(side, side), refine_at_least=None, second_pass=False)
 
 
 def save_finished(config: TapirConfig, state: Path, target: Path, dtype: torch.dtype) -> Path:

@@ -30,6 +30,7 @@ from tapetum.systems.tapnext.training.losses import make_targets, tracking_losse
 from tapetum.systems.tapnext.training.task import compute_clip_loss
 from tapetum.tracks.training.data import TapSample
 from tapetum.tracks.training.self_training import FootageTargets, PointEstimate, TrackerFamily
+from tapetum.tracks.training.tracker_task import add_terms
 from tapetum.train.optim import decay_groups
 
 NO_DOUBT = 20.0
@@ -105,13 +106,7 @@ class TapNextFamily(TrackerFamily):
         weighted = replace(
             known, located=known.located * targets.mask, known=known.known * targets.mask * (1 + self.rebalance * visible)
         )
-        losses = tracking_losses(predictions, weighted)
-        logs = {
-            "coordinates": losses.coordinates.detach(),
-            "position": losses.position.detach(),
-            "visibility": losses.visibility.detach(),
-        }
-        return losses.total, logs
+        return add_terms(tracking_losses(predictions, weighted))
 
     def track(
         self, network: nn.Module, video: Float[Tensor, "1 t h w 3"], queries: Float[Tensor, "1 n 3"]
@@ -138,7 +133,6 @@ class TapNextFamily(TrackerFamily):
 def _resize_inputs(
     model: TapNext, video: Float[Tensor, "b t h w 3"], queries: Float[Tensor, "b n 3"]
 ) -> tuple[Float[Tensor, "b t h2 w2 3"], Float[Tensor, "b n 3"]]:
-    """Frames at the network's `video_size`, and queries in their pixels."""
     source, target = (video.shape[2], video.shape[3]), model.config.video_size
     images = resize_frames(video.flatten(0, 1).permute(0, 3, 1, 2), target, antialias=True)
     frames = images.permute(0, 2, 3, 1).unflatten(0, (video.shape[0], video.shape[1]))
@@ -146,7 +140,6 @@ def _resize_inputs(
 
 
 def _read(one: TapNextPredictions, model: TapNext, size: tuple[int, int]) -> PointEstimate:
-    """Predictions as an estimate, in pixels of clips of (height, width) `size`."""
     return PointEstimate(scale_xy(one.image_xy, model.config.image_size, size), -one.visible_logits, _far_logit(one))
 
 

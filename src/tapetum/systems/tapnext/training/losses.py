@@ -28,25 +28,12 @@ from torch import Tensor
 
 from tapetum.layers.sampling import constant, scale_xy
 from tapetum.systems.tapnext.model import TapNextPredictions
+from tapetum.tracks.training.tracker_task import Terms, huber, mean_terms
 
 COORDINATE_WEIGHT, POSITION_WEIGHT, VISIBLE_WEIGHT = 1.0, 0.1, 1.0
 """Weights of the terms."""
 HUBER_DELTA = 1.0
 """Pixels up to which the position loss is quadratic."""
-
-
-@dataclass(frozen=True)
-class TapNextLosses:
-    """The terms, weighted, each a scalar."""
-
-    coordinates: Float[Tensor, ""]
-    position: Float[Tensor, ""]
-    visibility: Float[Tensor, ""]
-
-    @property
-    def total(self) -> Float[Tensor, ""]:
-        """Add up the terms: what to differentiate."""
-        return self.coordinates + self.position + self.visibility
 
 
 @dataclass(frozen=True)
@@ -95,32 +82,26 @@ def make_targets(
     return TrackTargets(torch.minimum(scaled.clamp(min=0), side - 1), visible, located * known, known)
 
 
-def tracking_losses(
-    predictions: Sequence[TapNextPredictions], targets: TrackTargets, *, as_public: bool = False
-) -> TapNextLosses:
-    """Average the losses over the predictions of some layers; `as_public` as in `make_targets`."""
-    every = [_layer_losses(one, targets, as_public) for one in predictions]
-    return TapNextLosses(
-        torch.stack([one.coordinates for one in every]).mean(),
-        torch.stack([one.position for one in every]).mean(),
-        torch.stack([one.visibility for one in every]).mean(),
-    )
+def tracking_losses(predictions: Sequence[TapNextPredictions], targets: TrackTargets, *, as_public: bool = False) -> Terms:
+    """Average `coordinates`, `position` and `visibility` over the predictions of some layers; `as_public` as in
+    `make_targets`."""
+    return mean_terms([_layer_losses(one, targets, as_public) for one in predictions])
 
 
-def _layer_losses(one: TapNextPredictions, targets: TrackTargets, as_public: bool) -> TapNextLosses:
+def _layer_losses(one: TapNextPredictions, targets: TrackTargets, as_public: bool) -> Terms:
     bins = one.logits.shape[-1]
     label = (targets.xy - 0.5).clamp(0, bins - 1).round().long()
     entropy = F.cross_entropy(one.logits.float().flatten(0, -2), label.flatten(), reduction="none").unflatten(0, label.shape)
     coordinates = entropy.sum(-1)  # of both axes
     distance = ((one.image_xy.float() - targets.xy).square().sum(-1) + 1e-12).sqrt()
-    position = torch.where(distance < HUBER_DELTA, distance.square() / 2, HUBER_DELTA * (distance - HUBER_DELTA / 2))
+    position = huber(distance, HUBER_DELTA)
     visibility = F.binary_cross_entropy_with_logits(one.visible_logits.float(), targets.visible.float(), reduction="none")
     everywhere = torch.ones_like(targets.known)
-    return TapNextLosses(
-        COORDINATE_WEIGHT * _mean(coordinates, everywhere if as_public else targets.located),
-        POSITION_WEIGHT * _mean(position, targets.located),
-        VISIBLE_WEIGHT * _mean(visibility, targets.known),
-    )
+    return {
+        "coordinates": COORDINATE_WEIGHT * _mean(coordinates, everywhere if as_public else targets.located),
+        "position": POSITION_WEIGHT * _mean(position, targets.located),
+        "visibility": VISIBLE_WEIGHT * _mean(visibility, targets.known),
+    }
 
 
 def _mean(loss: Float[Tensor, "*s"], weight: Float[Tensor, "*s"]) -> Float[Tensor, ""]:

@@ -8,7 +8,7 @@ Kubric that pan; sizes of `NANO` are made for a processor.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from tapetum.systems.tapnext.config import TapNextConfig
@@ -98,49 +98,16 @@ UNPUBLISHED: Mapping[str, Mapping[str, str]] = {
     }
 }
 """Values that are not published, and what stands in their place."""
+_SHOWN = ClipPhase(
+    name="", steps=0, size=64, batch_size=4, micro_batch=4, lr=1e-3, clips=600, image_clips=1800, points=32, motion=0.3
+)
 NANO_RUN = TapNextRun(
     occluded_weight=0.2,
     sine_positions=True,
     phases=(
-        ClipPhase(
-            name="1-short",
-            size=64,
-            frames=8,
-            steps=3000,
-            batch_size=4,
-            micro_batch=4,
-            lr=1e-3,
-            clips=60,
-            image_clips=180,
-            points=32,
-            motion=0.3,
-        ),
-        ClipPhase(
-            name="2-larger",
-            size=96,
-            frames=16,
-            steps=2000,
-            batch_size=4,
-            micro_batch=4,
-            lr=6e-4,
-            clips=600,
-            image_clips=1800,
-            points=48,
-            motion=0.3,
-        ),
-        ClipPhase(
-            name="3-long",
-            size=128,
-            frames=24,
-            steps=1500,
-            batch_size=2,
-            micro_batch=2,
-            lr=4e-4,
-            clips=600,
-            image_clips=1800,
-            points=64,
-            motion=0.3,
-        ),
+        replace(_SHOWN, name="1-short", frames=8, steps=3000, clips=60, image_clips=180),
+        replace(_SHOWN, name="2-larger", size=96, frames=16, steps=2000, lr=6e-4, points=48),
+        replace(_SHOWN, name="3-long", size=128, frames=24, steps=1500, batch_size=2, micro_batch=2, lr=4e-4, points=64),
     ),
 )
 """A network that a processor learns: short clips of 64 pixels, then longer and larger ones."""
@@ -163,10 +130,8 @@ TINY_RUN = TapNextRun(
     sine_positions=True,
     checks=1,
     phases=tuple(
-        ClipPhase(
-            name=name, size=32, frames=frames, steps=2, batch_size=2, micro_batch=2, lr=1e-3, clips=1, image_clips=1, points=6
-        )
-        for name, frames in (("1-short", 3), ("2-long", 6))
+        ClipPhase(name=name, size=32, frames=n, steps=2, batch_size=2, micro_batch=2, lr=1e-3, clips=1, image_clips=1, points=6)
+        for name, n in (("1-short", 3), ("2-long", 6))
     ),
 )
 """A run of some seconds, to see that all of it works; it learns nothing."""

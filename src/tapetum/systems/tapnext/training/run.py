@@ -18,8 +18,8 @@ from tapetum.systems.tapnext.training.recipes import DRAWN_SIZE, PAPER_LOOP, Tap
 from tapetum.systems.tapnext.training.task import TapNextTask
 from tapetum.tracks.training.clips import ClipDataset, JoinedClips, TrackedClip, check_run, open_clips, scored_clips
 from tapetum.tracks.training.image_clips import ImageClips
-from tapetum.tracks.training.kubric import KubricClips, kubric_sequences
 from tapetum.tracks.training.recipes import ClipPhase, changed_phases
+from tapetum.tracks.training.tracker_task import first_frames, split_sequences
 from tapetum.train.launch import is_main
 from tapetum.train.launch_config import Launch
 from tapetum.train.phases import fit_phases
@@ -94,14 +94,5 @@ def _scenes(run: TapNextRun, phases: Sequence[ClipPhase]) -> tuple[ClipsOf, Chec
 
 
 def _sequences(run: TapNextRun, phases: Sequence[ClipPhase]) -> tuple[ClipsOf, Checks, bool]:
-    """Kubric's sequences, the same in all phases, and the beginnings of those that are kept for scores, a tenth at most."""
-    folder = Path(str(run.data))
-    names = kubric_sequences(folder)
-    count = len(names) - min(run.checks, len(names) // 10)
-    clips, held_out = KubricClips(folder, tuple(names[:count])), KubricClips(folder, tuple(names[count:]))
-    return lambda phase: clips, partial(_beginnings, held_out, phases[-1].frames), len(held_out) > 0
-
-
-def _beginnings(clips: ClipDataset, frames: int) -> list[TrackedClip]:
-    every = (clips[k] for k in range(len(clips)))
-    return [TrackedClip(clip.video[:frames], clip.xy[:, :frames], clip.visible[:, :frames]) for clip in every]
+    clips, held_out = split_sequences(str(run.data), run.checks)
+    return lambda phase: clips, partial(first_frames, held_out, phases[-1].frames), len(held_out) > 0

@@ -1,8 +1,7 @@
 """The training task of TAPNext: its losses on a batch of clips with exact tracks, and scores on clips that are kept for it."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -20,16 +19,16 @@ from tapetum.systems.tapnext.positions import embed_positions
 from tapetum.systems.tapnext.training.losses import make_targets, tracking_losses
 from tapetum.systems.tapnext.training.recipes import TapNextRun
 from tapetum.tracks.training.clips import ClipDataset, TrackedClip
-from tapetum.tracks.training.data import FEW_CLIPS, PAPER, Alterations, TapSample, TapSamples, collate
-from tapetum.tracks.training.recipes import ClipPhase, drop_later
-from tapetum.tracks.training.scores import score_clips
+from tapetum.tracks.training.data import FEW_CLIPS, PAPER, TapSample, TapSamples
+from tapetum.tracks.training.recipes import ClipPhase
+from tapetum.tracks.training.tracker_task import TrackerTask, add_terms, describe_phase
 from tapetum.train import StepContext, Task
 
 _NOT_LEARNED = "preset", "name", "phases", "steps", "batch_size", "size", "cache", "checks", "data"
 """Fields of `TapNextRun` that do not decide what a phase learns, or are in it."""
 
 
-class TapNextTask(Task):
+class TapNextTask(TrackerTask, Task):
     """One phase of a run: a network, clips, the losses of the paper."""
 
     def __init__(
@@ -41,8 +40,9 @@ class TapNextTask(Task):
         checks: Callable[[], Sequence[TrackedClip]],
         start: Path | None,
     ):
+        super().__init__(phase.size, phase.points)
         self.run, self.phase, self.config, self.clips, self.start = run, phase, config, clips, start
-        self._checks = checks
+        self.scored_size, self.checks = config.image_size[0], checks
 
     def model(self) -> nn.Module:
         """Make the network, with the weights of the phase before, or of `TapNextRun.start`, if there are any."""
@@ -65,16 +65,8 @@ class TapNextTask(Task):
             seed=run.seed,
             frames=phase.frames,
             first=phase.first,
-            alterations=self._alterations(),
+            alterations=replace(FEW_CLIPS if run.data is None else PAPER, motion=phase.motion),
         )
-
-    def _alterations(self) -> Alterations:
-        usual = FEW_CLIPS if self.run.data is None else PAPER
-        return Alterations(crop=usual.crop, mirror=usual.mirror, reverse=usual.reverse, motion=self.phase.motion)
-
-    def collate(self, items: Sequence[TapSample]) -> TapSample:
-        """Collate samples to a batch."""
-        return collate(items)
 
     def loss(self, model: nn.Module, batch: TapSample, context: StepContext) -> tuple[Tensor, Mapping[str, float | Tensor]]:
         """Compute the loss of clips with exact tracks, as the run weighs layers, hidden points and frames."""
@@ -83,26 +75,17 @@ class TapNextTask(Task):
             cast(TapNext, model), batch, layers=run.layers, occluded_weight=run.occluded_weight, as_public=run.public_losses
         )
 
-    def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
-        """Compute TAP-Vid scores (query-first), in pixels of the network's `image_size`, on the clips that are kept for it."""
+    def track(
+        self, model: nn.Module, video: Float[Tensor, "1 t h w 3"], queries: Float[Tensor, "1 n 3"]
+    ) -> tuple[Float[Tensor, "n t 2"], Float[Tensor, "n t"]]:
+        """Track points forwards: positions, and the probability of being visible."""
         device = next(model.parameters()).device
-
-        def track(
-            video: Float[Tensor, "1 t h w 3"], queries: Float[Tensor, "1 n 3"]
-        ) -> tuple[Float[Tensor, "n t 2"], Float[Tensor, "n t"]]:
-            made = model(video.to(device), queries.to(device))
-            return made.xy[0], made.visible_logits[0].sigmoid()
-
-        size, points = self.phase.size, self.phase.points
-        return score_clips(track, self._checks(), size=size, points=points, scored_size=self.config.image_size[0])
+        predictions = model(video.to(device), queries.to(device))
+        return predictions.xy[0], predictions.visible_logits[0].sigmoid()
 
     def describe(self) -> Mapping[str, Any]:
-        """Collect all that decides what is learned; folders may move."""
-        run = drop_later({k: v for k, v in asdict(self.run).items() if k not in _NOT_LEARNED})
-        for outside in ("start", "textures", "episodes"):
-            run[outside] = run[outside] and Path(run[outside]).name
-        phase = {k: v for k, v in asdict(self.phase).items() if k != "micro_batch"}
-        return json.loads(json.dumps({"run": run, "phase": phase, "clips": len(self.clips)}))
+        """Collect all that decides what is learned."""
+        return {**describe_phase(self.run, self.phase, _NOT_LEARNED), "clips": len(self.clips)}
 
 
 def compute_clip_loss(
@@ -117,27 +100,16 @@ def compute_clip_loss(
     video_size, image_size = (batch.video.shape[2], batch.video.shape[3]), network.config.image_size
     every = network.predict_layers(batch.video, batch.queries)
     targets = make_targets(
-        batch.queries,
-        batch.xy,
-        batch.occluded,
-        video_size,
-        image_size,
-        occluded_weight=occluded_weight,
-        as_public=as_public,
+        batch.queries, batch.xy, batch.occluded, video_size, image_size, occluded_weight=occluded_weight, as_public=as_public
     )
-    losses = tracking_losses(every if layers == "all" else every[-1:], targets, as_public=as_public)
-    logs: dict[str, float | Tensor] = {
-        "coordinates": losses.coordinates.detach(),
-        "position": losses.position.detach(),
-        "visibility": losses.visibility.detach(),
-    }
+    total, logs = add_terms(tracking_losses(every if layers == "all" else every[-1:], targets, as_public=as_public))
     with torch.no_grad():
         last, known = every[-1], batch.queries[..., :1].round() < torch.arange(batch.xy.shape[2], device=batch.xy.device)
         error = (last.image_xy - scale_xy(batch.xy, video_size, image_size)).norm(dim=-1)
         logs["within_8px"] = _share(error < 8, known & ~batch.occluded)
         logs["within_2px"] = _share(error < 2, known & ~batch.occluded)
         logs["visible_accuracy"] = _share(last.visible != batch.occluded, known)
-    return losses.total, logs
+    return total, logs
 
 
 def place_patches(network: TapNext) -> None:

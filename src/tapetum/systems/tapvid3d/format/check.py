@@ -1,6 +1,6 @@
 """Checks of a folder of TAPVid-3D clips: what is missing, damaged or at odds with itself.
 
-What is looked for, beyond that a clip can be read at all (`data.py`):
+Beyond that a clip can be read at all (`data.py`):
 
     images           every frame has the first one's size, and the first and the last can be decoded
     query-off        the point, projected at its query's frame, lies half a pixel or more from the query
@@ -10,8 +10,8 @@ What is looked for, beyond that a clip can be read at all (`data.py`):
     intrinsics       a principal point outside the middle half of the image, or numbers that only fit in another order
     poses            camera poses that are not rigid
 
-Unusual: points are held to the frame of their query, in which they are exact in all three sources, and never to the world,
-since released camera poses of drivetrack are known to be off by half a metre (issue 115 of the public code).
+Points are held to the frame of their query, in which they are exact in all three sources, and never to the world, since
+released camera poses of drivetrack are known to be off by half a metre (issue 115 of the public code).
 """
 
 import os

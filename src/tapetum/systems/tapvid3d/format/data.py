@@ -9,15 +9,9 @@
     images_jpeg_bytes                  bytes (t)             a JPEG a frame; missing in adt and pstudio as they are downloaded
 
 The first column is what the public code reads and writes, the second what its README says; both are read, the first is written.
-Frames are byte strings of a fixed width (what numpy makes of the public code's list) or an array of objects; nothing is ever
-unpickled that is more than bytes, see `npz.py`.
-
-Predictions are npz files of the same name with `tracks_XYZ` and `visibility`. A depth map for each frame may lie beside a clip,
-as `<clip>.depth.npz` with one array `depth` (t, h, w) in metres along the axis of view, 0 or NaN where it is not known: this is
-ours, the benchmark has no depth.
-
-Unusual: the size of the images comes from the first JPEG's header alone, and frames are decoded one by one when asked for; a
-file of a hundred megabytes is opened in milliseconds.
+Predictions are npz files of the same name with `tracks_XYZ` and `visibility`. Depth maps may lie beside a clip, as
+`<clip>.depth.npz` with one array `depth` (t, h, w) in metres along the axis of view, 0 or NaN where it is not known: this is
+ours, the benchmark has no depth. Frames are decoded one by one when they are asked for.
 """
 
 import os
@@ -127,7 +121,6 @@ class Clip3D:
         return video
 
     def _array(self, name: str, shape: str, **sizes: int) -> np.ndarray:
-        """A field as float64 of the given axes."""
         array, axes = np.asarray(getattr(self, name)), shape.split()
         if array.dtype.kind not in "fiu":
             raise Damage("dtype", f"{self.name}: {name} has dtype {array.dtype}; it must be numbers")
@@ -237,7 +230,6 @@ def as_visibility(name: str, visible: np.ndarray, shape: tuple[int, ...]) -> Boo
 
 
 def _spelled(file: Npz, key: str) -> str:
-    """The name under which the file holds `key`."""
     for name in (key, SPELLINGS.get(key, key)):
         if name in file.names:
             return name

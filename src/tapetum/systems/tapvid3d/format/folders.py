@@ -5,17 +5,10 @@
     DIR/*.npz                                                   anything: official names go to their source, others to "clips"
     DIR/tapvid3d/*.npz                                          what `tapetum scenes make` writes
 
-Depth maps that lie beside a clip (`*.depth.npz`) are no clips. The official lists (arXiv 2407.05921):
-
-    source       minival   full_eval   all
-    adt               50       1,906   1,956   Aria Digital Twin
-    drivetrack        50       2,407   2,457   Waymo, through DriveTrack
-    pstudio           50         106     156   Panoptic Studio
-                                       4,569
-
-The splits share no clip, but minival's scenes are all in full_eval too: it is no held-out set. `splits.txt` holds the names of
-release v1.0, a line for each recording, an asterisk behind the clips of minival. `tests/golden/make_tapvid3d_splits.py` wrote
-it from the public lists.
+Depth maps beside a clip (`*.depth.npz`) are no clips. Of the official lists (arXiv 2407.05921) minival has 50 clips of each
+source, and full_eval 1,906 of adt, 2,407 of drivetrack and 106 of pstudio. They share no clip, but minival's scenes are all in
+full_eval too: it is no held-out set. `splits.txt` holds the names of release v1.0, a line for each recording, an asterisk
+behind the clips of minival. `tests/golden/make_tapvid3d_splits.py` wrote it from the public lists.
 
 Differs from the public code: names come recording by recording, which no score depends on; and a name that is in no list has no
 source, where the public code calls it pstudio.
@@ -88,7 +81,6 @@ def source_of(name: str) -> Source | None:
 
 @cache
 def _catalogue() -> dict[str, tuple[Source, Split]]:
-    """Source and split of every official file name."""
     catalogue: dict[str, tuple[Source, Split]] = {}
     blocks = re.split(
         r"^\[(\w+)\]\n", (resources.files("tapetum.systems.tapvid3d") / "splits.txt").read_text(), flags=re.MULTILINE

@@ -5,11 +5,8 @@
 Sources: the geometry, the depth test and the filter of people are those of the benchmark's first public generator
 (google-deepmind/tapnet at d44db05, July 2024, adt_utils.py). How its queries were chosen was never published. Recalled,
 not verified: random points on any object, up to 1,024 a clip. Ours: random pixels of random frames, where these lie on an
-object with a box.
-
-Pixels: the generator takes the optical axis at raster (256, 256). But projectaria-tools, which rectifies its frames, lets
-the axis go through the centre of pixel number 256, which is raster 256.5: all rays are half a pixel off, in its tracks as
-in ours.
+object with a box. As in the generator, the optical axis is at raster (256, 256), half a pixel beside that of the frames that
+projectaria-tools rectifies.
 
 Differs from the generator: a track whose object has no pose in some frame is left out (the generator stops); one that is
 never visible is left out (published files have some, issue 131); `extrinsics_w2c` is written (the public build drops it).
@@ -33,12 +30,12 @@ from tapetum.systems.tapvid3d.makers.common import (
     Arrays,
     Bool,
     ClipJob,
-    annotations_of,
+    annotated_jobs,
+    clip_arrays,
     depth_test,
     fails,
     generator,
     pixel_centres,
-    random_queries,
     whole_chunks,
 )
 
@@ -205,15 +202,8 @@ def make_clip(moments: Moments, rng: np.random.Generator, n: int = TRACKS, perso
     tracks, visibility, _ = follow(seeds(moments, n, rng), moments)
     if person is not None:
         visibility = hide_people(visibility, tracks, person)
-    queries, kept = random_queries(tracks, visibility, INTRINSICS, rng)
-    return {
-        "images_jpeg_bytes": [encode(image) for image in images(moments)],
-        "queries_xyt": queries,
-        "tracks_XYZ": tracks[:, kept],
-        "visibility": visibility[:, kept],
-        "fx_fy_cx_cy": np.array(INTRINSICS),
-        "extrinsics_w2c": TURN @ moments.camera_from_scene,
-    }
+    jpegs = [encode(image) for image in images(moments)]
+    return clip_arrays(jpegs, tracks, visibility, INTRINSICS, rng, TURN @ moments.camera_from_scene)
 
 
 def images(moments: Moments) -> Iterator[np.ndarray]:
@@ -280,8 +270,7 @@ def _job(
 
 def annotated(raw: Path, annotations: Path) -> Iterator[ClipJob]:
     """List the clips of a folder of downloaded annotations, with the images of the sequences in `raw`."""
-    files = annotations_of("adt", annotations)
-    return (ClipJob(path.stem, partial(_annotated, raw, path)) for path in files)
+    return annotated_jobs("adt", annotations, partial(_annotated, raw))
 
 
 def _annotated(raw: Path, path: Path) -> Arrays:

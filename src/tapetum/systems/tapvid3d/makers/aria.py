@@ -132,7 +132,6 @@ def _poses(path: Path, shift: F64, quaternion: F64) -> F64:
 
 
 def _table(path: Path, columns: dict[str, Callable[[str], Any]]) -> list[tuple[Any, ...]]:
-    """The named columns of a csv file, as rows."""
     try:
         with open_file(path, "r", newline="") as file:
             rows = csv.reader(file)

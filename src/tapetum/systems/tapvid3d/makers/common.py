@@ -4,8 +4,9 @@ Arrays: tracks (t, n, 3) in metres in each frame's OpenCV camera, visibility (t,
 """
 
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,26 @@ def random_queries(tracks: F64, visible: Bool, intrinsics: ArrayLike, rng: np.ra
     frame = chance.argmax(0) if len(visible) else np.zeros(0, np.int64)
     xy = project(tracks[frame, track], intrinsics)
     return np.concatenate([xy, frame[:, None]], axis=1, dtype=np.float64), track
+
+
+def clip_arrays(
+    images: list[bytes],
+    tracks: F64,
+    visible: Bool,
+    intrinsics: ArrayLike,
+    rng: np.random.Generator,
+    extrinsics_w2c: F64 | None = None,
+) -> Arrays:
+    """Assemble the arrays of one file, with a query for each track that is ever visible; the others are left out."""
+    queries, kept = random_queries(tracks, visible, intrinsics, rng)
+    return {
+        "images_jpeg_bytes": images,
+        "queries_xyt": queries,
+        "tracks_XYZ": tracks[:, kept],
+        "visibility": visible[:, kept],
+        "fx_fy_cx_cy": np.array(intrinsics),
+        **({} if extrinsics_w2c is None else {"extrinsics_w2c": extrinsics_w2c}),
+    }
 
 
 def bilinear(image: ArrayLike, xy: ArrayLike) -> F64:
@@ -189,12 +210,12 @@ def _one(job: ClipJob, path: Path, report: MakeReport) -> None:
         report.failed[job.name] = str(damage)
 
 
-def annotations_of(source: str, folder: Path) -> list[Path]:
-    """List the downloaded annotations of a source in a folder. Raises `BadInput` where there are none."""
+def annotated_jobs(source: str, folder: Path, make: Callable[[Path], Arrays]) -> Iterator[ClipJob]:
+    """List jobs of the downloaded annotations of a source in a folder. Raises `BadInput` where there are none."""
     files = sorted(folder.glob("*.npz"))
     if not files:
         raise BadInput(f"{folder} has no .npz; download the annotations of {source} there")
-    return files
+    return (ClipJob(path.stem, partial(make, path)) for path in files)
 
 
 def fails(name: str, error: BadInput) -> ClipJob:

@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike
 
 from tapetum.core.errors import BadInput
 from tapetum.systems.tapvid3d.geometry import F64, project, transform
-from tapetum.systems.tapvid3d.makers.common import I64, Arrays, Bool, ClipJob, fails, generator, random_queries
+from tapetum.systems.tapvid3d.makers.common import I64, Arrays, Bool, ClipJob, clip_arrays, fails, generator
 from tapetum.systems.tapvid3d.makers.waymo import VehicleBoxes, WaymoCamera, WaymoSegment, segments, yawed
 
 CAMERAS = (1, 2, 3)
@@ -186,16 +186,9 @@ def make_clip(segment: WaymoSegment, vehicle: Vehicle, rng: np.random.Generator,
     ranges = [ranges_in(segment, camera.name, int(time)) for time in clip.times]
     tracks, visibility = _some_visible(clip, points[rng.permutation(len(points))], ranges, n)
     xyz = to_opencv(tracks, camera)
-    queries, _ = random_queries(xyz, visibility, camera.intrinsics, rng)
     camera_from_world = np.linalg.inv(clip.world_from_vehicle @ camera.vehicle_from_camera)
-    return {
-        "images_jpeg_bytes": [images[int(time)] for time in clip.times],
-        "queries_xyt": queries,
-        "tracks_XYZ": xyz,
-        "visibility": visibility,
-        "fx_fy_cx_cy": camera.intrinsics,
-        "extrinsics_w2c": OPENCV_FROM_WAYMO @ camera_from_world,
-    }
+    jpegs = [images[int(time)] for time in clip.times]
+    return clip_arrays(jpegs, xyz, visibility, camera.intrinsics, rng, OPENCV_FROM_WAYMO @ camera_from_world)
 
 
 def _some_visible(clip: Vehicle, points: F64, ranges: list[F64], n: int, block: int = 1024) -> tuple[F64, Bool]:
@@ -213,7 +206,6 @@ def _some_visible(clip: Vehicle, points: F64, ranges: list[F64], n: int, block: 
 
 
 def _at(vehicle: Vehicle, frames: ArrayLike) -> Vehicle:
-    """The vehicle in some of its frames."""
     part = {name: getattr(vehicle, name)[frames] for name in ("times", "frames", "boxes", "world_from_vehicle")}
     return replace(vehicle, **part)
 

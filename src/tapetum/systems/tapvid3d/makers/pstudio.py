@@ -31,13 +31,13 @@ from tapetum.systems.tapvid3d.makers.common import (
     Arrays,
     Bool,
     ClipJob,
-    annotations_of,
+    annotated_jobs,
+    clip_arrays,
     depth_test,
     fails,
     generator,
     is_rigid,
     pixel_centres,
-    random_queries,
 )
 from tapetum.systems.tapvid3d.makers.gaussians import Gaussians, carry, most_influential, read_gaussians, render
 
@@ -139,15 +139,7 @@ def make_clip(
         )
     view = look(scene, camera)
     tracks = follow(pixel_centres(view.foreground & np.isfinite(view.depth), n, rng), scene, camera, view)
-    visibility = visible(tracks, camera, view)
-    queries, kept = random_queries(tracks, visibility, camera.intrinsics, rng)
-    return {
-        "images_jpeg_bytes": images,
-        "queries_xyt": queries,
-        "tracks_XYZ": tracks[:, kept],
-        "visibility": visibility[:, kept],
-        "fx_fy_cx_cy": camera.intrinsics,
-    }
+    return clip_arrays(images, tracks, visible(tracks, camera, view), camera.intrinsics, rng)
 
 
 def add_images(annotations: Arrays, images: list[bytes]) -> Arrays:
@@ -180,8 +172,7 @@ def _job(scene: Gaussians, camera: PanopticCamera, folder: Path, rng: np.random.
 
 def annotated(raw: Path, annotations: Path) -> Iterator[ClipJob]:
     """List the clips of a folder of downloaded annotations, with the images of RAW/data."""
-    files = annotations_of("pstudio", annotations)
-    return (ClipJob(path.stem, partial(_annotated, raw, path)) for path in files)
+    return annotated_jobs("pstudio", annotations, partial(_annotated, raw))
 
 
 def _annotated(raw: Path, path: Path) -> Arrays:

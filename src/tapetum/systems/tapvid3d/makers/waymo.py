@@ -164,7 +164,6 @@ class WaymoSegment:
                 yield time.as_py(), flat.reshape(dims)
 
     def _read(self, component: str, columns: list[str], only: tuple[str, int] | None = None) -> dict[str, list[Any]]:
-        """Columns in the given order."""
         out: dict[str, list[Any]] = {name: [] for name in columns}
         for batch in self._batches(component, columns, only):
             for name in columns:

@@ -2,30 +2,37 @@
 
 Source: TAPVid-3D (arXiv 2407.05921) lifts 2D trackers with COLMAP; here the tracks themselves are the matches.
 
-    tracks ──► first reconstruction ──► still points chosen anew within what the errors ──► a place in space
-               (`incremental`)          turned out to be, adjusted (`bundle`), again       for every point
+    tracks ──► first reconstruction ──► still points chosen again within what the errors ──► a place in space
+               (`incremental`)          turned out to be, adjusted (`bundle`), again        for every point
       still points          where they are in the world, in every frame, hidden or not
       moving points         count as hidden; as a guess, where they are in the image, at the depth of still points around
 
 How well a still point's depth is known follows from the Jacobian. Where its views say little (a far point, or one seen from
 one place only) the depths of the points beside it count, each by its certainty. Nothing tells how far away a thing is that
-moves by itself, so its points count as hidden in space, as those without a COLMAP point do in the paper; the guess is the
-depth of the still points around in the frame of the query, and stays that. The unit is unknown, since a small world near by
-looks like a large one far away: the median depth of what stands still is set to 1. Intrinsics that are not given have their
-principal point in the middle and one focal length, which is adjusted with all else.
+moves by itself, so its points count as hidden in space, as those without a COLMAP point do in the paper. The unit is unknown:
+the median depth of what stands still is set to 1. Intrinsics that are not given have their principal point in the middle and
+one focal length, which is adjusted with all else.
 """
 
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Num, UInt8
+from jaxtyping import Bool, Float, Num
 
 from tapetum.core.errors import BadInput
+from tapetum.systems.tapvid3d.baselines import Camera, Depths, Frames, Queries
 from tapetum.systems.tapvid3d.geometry import F64, project, transform, unproject
 from tapetum.systems.tapvid3d.reconstruction.bundle import Bundle, by_rays, tangents_at
-from tapetum.systems.tapvid3d.reconstruction.incremental import first_reconstruction, rotation_errors, unplaced
-from tapetum.systems.tapvid3d.reconstruction.reconstruction import LEAST, Observations, PartialReconstruction, crowding
+from tapetum.systems.tapvid3d.reconstruction.incremental import (
+    LEAST,
+    Observations,
+    PartialReconstruction,
+    crowding,
+    first_reconstruction,
+    rotation_errors,
+    unplaced,
+)
 from tapetum.systems.tapvid3d.reconstruction.twoview import camera_points
 from tapetum.types import Tracks, Tracks3D
 
@@ -80,7 +87,6 @@ def adjusted(
 
     Raises:
         BadInput: too few points, a camera that does not travel, or nothing that explains the tracks.
-        MissingExtra: scipy is not installed.
     """
     result = reconstruct(tracks if support is None else _beside(tracks, support), size, intrinsics, seed)
     n, bundle = tracks.points, result.bundle
@@ -114,13 +120,7 @@ class AdjustedTracker:
     def __init__(self, tracker: Any):
         self.tracker = tracker
 
-    def track(
-        self,
-        video: UInt8[np.ndarray, "t h w 3"],
-        queries_xyt: Num[np.ndarray, "n 3"],
-        intrinsics: Num[np.ndarray, "4"],
-        depth: Float[np.ndarray, "t h2 w2"] | None = None,
-    ) -> Tracks3D:
+    def track(self, video: Frames, queries_xyt: Queries, intrinsics: Camera, depth: Depths = None) -> Tracks3D:
         """Track points through all frames, in an unknown unit; see `baselines.Lifted.track`. Depth is ignored."""
         size = video.shape[1:3]
         queries = np.asarray(queries_xyt, np.float32)[:, [2, 0, 1]]
@@ -223,7 +223,6 @@ def _error(partial: PartialReconstruction, quantile: float = 0.5) -> float:
 
 
 def _anchors(tracks: Tracks) -> np.ndarray:
-    """(n,) the frame nearest to each query."""
     return np.rint(tracks.queries[:, 0]).astype(int)
 
 

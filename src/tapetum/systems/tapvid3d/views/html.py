@@ -99,7 +99,6 @@ def _data(scene: TrackScene, video: Iterable[np.ndarray] | None, frame_rate: flo
 
 
 def _quantised(world: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Offsets (n, 3), steps (n,) and places (n, t, 3) of positions (n, t, 3)."""
     offset = world.min(axis=1)
     step = (world.max(axis=1) - offset).max(axis=1) / LEVELS
     places = np.rint((world - offset[:, None]) / np.where(step > 0, step, 1)[:, None, None])

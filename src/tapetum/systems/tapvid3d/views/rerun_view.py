@@ -40,19 +40,8 @@ def write_rerun(
     most_points: int | None = None,
     most_frames: int | None = None,
 ) -> Path:
-    """Write a recording of the tracks; open it with `rerun FILE.rrd`.
-
-    Args:
-        tracks: n tracks of t frames.
-        path: of the recording, which appears whole or not at all.
-        video: the t frames, uint8 (h, w, 3), stored as JPEG.
-        frame_rate: frames per second.
-        most_points: tracks shown, chosen at random but always the same; all where None.
-        most_frames: frames shown, the first ones; all where None.
-
-    Raises:
-        BadInput: no tracks or no frames, a video of fewer frames or of no images, a place that cannot be written.
-        MissingExtra: rerun is not installed.
+    """Write a recording of the tracks; open it with `rerun FILE.rrd`. Arguments and errors are those of `write_html`, with all
+    points and frames by default, and `MissingExtra` where rerun is not installed. The file appears whole or not at all.
     """
     check_rate(frame_rate)
     scene, path = choose(tracks, most_points, most_frames), Path(path)

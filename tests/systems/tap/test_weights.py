@@ -16,9 +16,9 @@ from support.networks import TAPIR, tapir
 from tapetum.core.errors import BadInput
 from tapetum.systems.tap import weights
 from tapetum.systems.tap.config import NANO, OFFICIAL
+from tapetum.systems.tap.jax import from_haiku
 from tapetum.systems.tap.network.model import Tapir
 from tapetum.systems.tap.tracking.tracker import build
-from tapetum.systems.tap.weights.haiku import from_haiku
 
 SMALL = replace(
     TAPIR,
@@ -219,13 +219,3 @@ def test_build_gives_the_same_weights_for_the_same_seed():
     assert a.model.config == NANO
     with pytest.raises(BadInput, match="tapir-nano"):
         build("tapir-huge")
-
-
-def test_a_tracker_takes_weights_under_either_name(model):
-    torch.manual_seed(9)
-    other = Tapir(SMALL)
-    tracker = tapetum.systems.tap.TapirTracker(other)
-    tracker.load_state_dict(weights.to_official(model.state_dict()))
-    assert equal(other.state_dict(), model.state_dict())
-    with pytest.raises(BadInput, match="lack"):
-        tracker.load_state_dict({"backbone.stem.weight": model.backbone.stem.weight})

@@ -1,4 +1,4 @@
-"""Names of the published JAX weights of TAPIR, brought to those of the published PyTorch weights.
+"""The JAX checkpoints of TAPIR under the public PyTorch names.
 
 A JAX checkpoint is a pickled dict with the key `params`: {module: {leaf: array}}. Convolutions are stored height, width,
 in, out there, linear layers in, out, depthwise ones time, 1, channels; PyTorch has the output first.
@@ -54,8 +54,7 @@ def _module(path: str) -> str | None:
     return None
 
 
-def _turn(array: np.ndarray, leaf: str) -> np.ndarray:
-    """Output channels first."""
+def _output_first(array: np.ndarray, leaf: str) -> np.ndarray:
     if leaf == "w" and array.ndim in (2, 3, 4):
         return np.transpose(array, {2: (1, 0), 3: (2, 1, 0), 4: (3, 2, 0, 1)}[array.ndim])
     # Instance norms keep their channels in an image-shaped array.
@@ -78,6 +77,6 @@ def from_haiku(checkpoint: Any) -> dict[str, Tensor]:
         for leaf, array in leaves.items():
             if leaf not in _LEAVES or not isinstance(array, np.ndarray) or array.dtype.kind != "f":
                 raise BadInput(f"{path}/{leaf} is not an array of weights; give a JAX checkpoint of TAPIR")
-            turned = np.array(_turn(array, leaf), dtype=np.float32, order="C")
-            tensors[f"{module}.{_LEAVES[leaf]}"] = torch.from_numpy(turned)
+            tensor = np.array(_output_first(array, leaf), dtype=np.float32, order="C")
+            tensors[f"{module}.{_LEAVES[leaf]}"] = torch.from_numpy(tensor)
     return tensors

@@ -47,10 +47,8 @@ def plan_run(run: TapNextRun) -> RunPlan:
     )
 
 
-def self_training_networks(
-    model: str,
-) -> tuple[TapNext, TapNext, Callable[[TapSample], Tensor], Callable[[TapSample], object]]:
-    """Build what `tapetum.systems.tap.bootstrap.run_plan.plan_networks` measures, for the weights `model`.
+def self_training_networks(model: str) -> tuple[TapNext, TapNext, Callable[[TapSample], Tensor], Callable[[TapSample], object]]:
+    """Build what `tapetum.systems.tap.run_plan.plan_networks` measures, for the weights `model`.
 
     Named weights are not read, but for those of a file.
     """

@@ -1,8 +1,9 @@
-"""Names of the published TAPIR weights, both ways, and files of weights.
+"""Weights of TAPIR: the published names both ways, files of ours, and conversion of published files to ours.
 
 The published PyTorch checkpoints (https://github.com/google-deepmind/tapnet) are plain state dicts. Their tensors are ours
-under other names; nothing is reshaped. The published JAX checkpoints go through `haiku` first. A file of ours is
-a safetensors file with the config as JSON in its header.
+under other names; nothing is reshaped. The published JAX checkpoints go through `jax` first. A file of ours is a safetensors
+file with the config as JSON in its header. No file runs code: pickles are read with `weights_only=True`, or by
+`tapetum.hub.unpickle`.
 """
 
 import json
@@ -14,18 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
 from tapetum.core.fields import LARGEST_SIZE, check_sizes
-from tapetum.core.files import whole_file
+from tapetum.core.files import cannot_write, same_place, whole_file
 from tapetum.core.reading import no_pipe, parse_json
+from tapetum.hub.download import Record, record_of, sha256_of, write_record
 from tapetum.hub.state_dicts import check_numbers, finite_to_bytes, read_state
-from tapetum.hub.unpickle import load_npy
-from tapetum.systems.tap.config import TapirConfig
+from tapetum.systems.tap.config import OFFICIAL, TapirConfig
 from tapetum.systems.tap.network.model import Tapir
-from tapetum.systems.tap.weights.haiku import from_haiku
 
 _RULES = (
     (r"resnet_torch\.initial_conv", "backbone.stem"),
@@ -52,30 +52,17 @@ _RULES = (
 )
 """Official name as a pattern, our name as its replacement; both without the last word (weight or bias)."""
 
-_NOT_IN_SHAPES = (
-    "causal",
-    "softmax_temperature",
-    "initial_resolution",
-    "antialias",
-    "iterations",
-    "average_positions",
-    "refine_at_least",
-    "refine_at_most",
-    "second_pass",
-    "polish",
-    "strides",
-)
-"""Fields of a config that its tensors do not tell."""
-
-
+_IN_SHAPES = "pyramid_level", "extra_convs", "extra_expansion", "stem_channels", "channels", "blocks_per_group"
+_IN_SHAPES += "matching_channels", "mixer_width", "mixer_blocks", "mixer_expansion"
+"""Fields of a config that the shapes of its tensors tell."""
 _STEM = "backbone.stem.weight"
 """A tensor by which our names are known."""
 
 
-def _turned(rule: tuple[str, str]) -> tuple[str, str]:
-    """The same rule the other way round.
+def _reverse(rule: tuple[str, str]) -> tuple[str, str]:
+    """Turn a rule the other way round.
 
-    >>> _turned((r"a\\.(\\d+)\\.b_([01])", r"c.\\1.d_\\2"))
+    >>> _reverse((r"a\\.(\\d+)\\.b_([01])", r"c.\\1.d_\\2"))
     ('c\\\\.(\\\\d+)\\\\.d_(\\\\d+)', 'a.\\\\1.b_\\\\2')
     """
     theirs, ours = rule
@@ -85,7 +72,7 @@ def _turned(rule: tuple[str, str]) -> tuple[str, str]:
     return pattern, template
 
 
-_TURNED = tuple(_turned(rule) for rule in _RULES)
+_REVERSED = tuple(_reverse(rule) for rule in _RULES)
 
 
 def _rename(name: str, rules: tuple[tuple[str, str], ...], owner: str) -> str:
@@ -111,7 +98,7 @@ def from_official(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def to_official(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename the tensors of our state dict to the published names. Raises BadInput for a tensor that does not belong."""
-    return {_rename(name, _TURNED, "tapetum's TAPIR weights"): tensor for name, tensor in state_dict.items()}
+    return {_rename(name, _REVERSED, "tapetum's TAPIR weights"): tensor for name, tensor in state_dict.items()}
 
 
 def infer_config(state_dict: dict[str, Tensor], *, causal: bool = False, softmax_temperature: float = 20.0) -> TapirConfig:
@@ -203,30 +190,62 @@ def load(path: str | os.PathLike[str], *, causal: bool | None = None, softmax_te
     return to_model(config, tensors)
 
 
+def convert(
+    source: Path,
+    target: Path,
+    architecture: str | None = None,
+    *,
+    causal: bool | None = None,
+    softmax_temperature: float | None = None,
+) -> None:
+    """Write the published weights in `source` (.pt, or .npy of JAX) to the safetensors file `target`, with a record beside it.
+
+    Args:
+        architecture: of `config.OFFICIAL`, which knows whether the network is causal.
+        causal: the same where no architecture is named; None takes it from the name of the file.
+        softmax_temperature: of stage 1; None is 20.
+
+    Raises:
+        BadInput: the file does not hold such a network, or `target` cannot be written.
+    """
+    if target.suffix != ".safetensors":
+        raise BadInput(f"{target} must be named .safetensors: that is what is written")
+    if same_place(target, source):
+        raise BadInput(f"{source} would be overwritten by what is made of it: give --out another name")
+    if architecture is not None:
+        causal = OFFICIAL[architecture].causal
+    model = load(source, causal=causal, softmax_temperature=softmax_temperature)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(target, error) from error
+    save(model, target)
+    origin = record_of(source)
+    address = origin.source if origin else f"sha256:{sha256_of(source)}"
+    write_record(target, Record(source=address, size=target.stat().st_size, sha256=sha256_of(target)))
+
+
 def _read(path: Path) -> tuple[TapirConfig | None, dict[str, Tensor]]:
-    """Config, if the file has one, and tensors under our names."""
-    if not path.is_file():
-        raise BadInput(f"there is no file {path}; give a file of weights")
-    if path.suffix == ".safetensors":
-        try:
-            with safe_open(no_pipe(path), "pt") as file:
-                header = file.metadata() or {}
-                text = header.get("tapir_config")
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
-            raise BadInput(f"{path} is not a safetensors file ({_first_line(error)}); get it again") from error
-        if text is None and _STEM in tensors:
-            raise BadInput(
-                f"{path} has tensors of tapetum but no longer the config that tapetum.systems.tap.weights.save put into its "
-                "header, without which they would be used wrongly; give the file as it was"
-            )
-        if text is None and "tapnext" in header:
-            raise BadInput(f"{path} holds a TAPNext network, and TAPIR is wanted here; give weights such as tapir-nano")
-        tensors = ours(tensors)
-        return (None if text is None else _config(text, tensors, path)), tensors
-    if path.suffix == ".npy":
+    if path.suffix == ".npy" and path.is_file():
+        from tapetum.hub.unpickle import load_npy
+        from tapetum.systems.tap.jax import from_haiku
+
         return None, from_official(from_haiku(load_npy(path)))
-    return None, ours(read_state(path))
+    tensors, header = read_state(path), {}
+    if path.suffix == ".safetensors":
+        with safe_open(no_pipe(path), "pt") as file:
+            header = file.metadata() or {}
+    if "tapir_config" in header:
+        tensors = ours(tensors)
+        return _config(header["tapir_config"], tensors, path), tensors
+    if path.suffix == ".safetensors" and _STEM in tensors:
+        raise BadInput(
+            f"{path} has tensors of tapetum but no longer the config that tapetum.systems.tap.weights.save put into its "
+            "header, without which they would be used wrongly; give the file as it was"
+        )
+    if "tapnext" in header:
+        raise BadInput(f"{path} holds a TAPNext network, and TAPIR is wanted here; give weights such as tapir-nano")
+    return None, ours(tensors)
 
 
 def ours(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -235,18 +254,14 @@ def ours(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _config(text: str, tensors: dict[str, Tensor], path: Path) -> TapirConfig:
-    """The config in a file's header, which must fit its tensors."""
     try:
         fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in parse_json(text).items()}
         check_sizes(fields, f" in the config of {path}", LARGEST_SIZE)
         config = TapirConfig(**fields)
     except (ValueError, TypeError, AttributeError) as error:
-        raise BadInput(f"the config in {path} cannot be read ({_first_line(error)}); save the model again") from error
-    not_in_shapes = {name: getattr(config, name) for name in _NOT_IN_SHAPES}
-    if replace(infer_config(tensors), **not_in_shapes) != config:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        raise BadInput(f"the config in {path} cannot be read ({reason}); save the model again") from error
+    inferred = infer_config(tensors)
+    if any(getattr(inferred, name) != getattr(config, name) for name in _IN_SHAPES):
         raise BadInput(f"the config in {path} does not fit the tensors beside it; save the model again")
     return config
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:120]

@@ -1,4 +1,4 @@
-"""Published weights by name, from a real server to a tracker: fetched, converted in a child, checked at every use."""
+"""Published weights by name, from a real server to a tracker: fetched, converted, checked at every use."""
 
 import os
 import re
@@ -18,7 +18,7 @@ from tapetum.core.errors import BadInput
 from tapetum.hub import registry
 from tapetum.hub.fetch import fetch
 from tapetum.systems.tap import weights
-from tapetum.systems.tap.weights.convert import convert
+from tapetum.systems.tap.weights import convert
 
 SMALL = replace(TAPIR, initial_resolution=(256, 256))
 """With the resolution that a file without a config is taken to have."""
