@@ -16,7 +16,7 @@ from tapetum.app.ledger import FILE
 from tapetum.app.verb import Listener, Result, verb
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
-from tapetum.systems.pretraining.config import TEXT_METHODS, Method
+from tapetum.systems.pretraining.methods import TEXT_METHODS, Method
 
 if TYPE_CHECKING:
     from tapetum.account.closed_form import ClosedForm

@@ -33,13 +33,14 @@ from tapetum.systems.odin.mask_cache import MaskCache
 from tapetum.systems.odin.model import Odin
 from tapetum.systems.odin.regions import OUTSIDE, Crops, pool_masks, sample_regions, span_crops, warp, whole_crops
 from tapetum.systems.odin.sources import mask_source
-from tapetum.systems.pretraining.data import ImageSource, TrainingImage
 from tapetum.systems.pretraining.heads import use_batch_statistics
-from tapetum.systems.pretraining.task import PROBE, Loss, PretrainTask
+from tapetum.systems.pretraining.task import PROBE, PretrainTask
 from tapetum.train import Average, StepContext
 
 if TYPE_CHECKING:
     from tapetum.systems.odin.recipes import OdinRun
+    from tapetum.systems.pretraining.data import ImageSource, TrainingImage
+    from tapetum.systems.pretraining.task import Loss
 
 _PURPOSE = 0x6F64696E
 """Begins the streams of random numbers of Odin's views, apart from other uses of the same seed."""
@@ -48,7 +49,7 @@ _PURPOSE = 0x6F64696E
 class OdinTask(PretrainTask):
     """Discover objects and representations together."""
 
-    def __init__(self, run: "OdinRun", source: ImageSource, masks: "np.ndarray | None" = None):
+    def __init__(self, run: "OdinRun", source: "ImageSource", masks: "np.ndarray | None" = None):
         """`masks`: ids (images, rows, columns) that come with the images, where the source of masks is given."""
         self.masks = masks
         super().__init__(run, source)  # pyright: ignore[reportArgumentType]
@@ -85,7 +86,7 @@ class OdinTask(PretrainTask):
         """Add pyramid, projector and predictor to the encoder."""
         return Odin(self.run.settings(), encoder)
 
-    def collate(self, items: Sequence[TrainingImage]) -> dict[str, Any]:
+    def collate(self, items: "Sequence[TrainingImage]") -> dict[str, Any]:
         """Make both views, the one that spans them (or the whole image, for cached masks), and the boxes of all three."""
         images, numbers = [channels_first(item.pixels) for item in items], [item.number for item in items]
         sizes = [(image.shape[1], image.shape[2]) for image in images]
@@ -112,7 +113,7 @@ class OdinTask(PretrainTask):
             batch["whole"] = whole_crops(sizes).box
         return batch
 
-    def method_loss(self, model: Any, batch: Mapping[str, Any], context: StepContext) -> Loss:
+    def method_loss(self, model: Any, batch: Mapping[str, Any], context: StepContext) -> "Loss":
         """Compute DetCon's loss of masks discovered in the spanning view."""
         config = self.run.settings()
         ids, regions = self._discover(batch, context, model.stride)

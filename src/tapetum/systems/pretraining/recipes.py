@@ -1,11 +1,11 @@
 """Whole runs of pre-training as configs, which are also the options of `tapetum pretrain`. Imports no torch by itself.
 
-The values of each method's presets, with their sources, are in `presets`.
+The values of each method's presets, with their sources, are in its file.
 """
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,7 +14,7 @@ from tapetum.core.fields import check_fields
 from tapetum.core.identity import source_label
 from tapetum.core.plugins import is_reference, record_of_class
 from tapetum.encoders.architectures import Architecture, architecture
-from tapetum.systems.pretraining.config import METHODS, Byol, Clip, Dino, Mae, SigLip, SimClr, Supervised
+from tapetum.systems.pretraining.methods import METHODS, NO_METHOD, MethodSettings, task_of
 from tapetum.systems.pretraining.networks import (
     WEIGHTS,
     encoder_architecture,
@@ -23,7 +23,7 @@ from tapetum.systems.pretraining.networks import (
     trained_architecture,
     trained_encoder,
 )
-from tapetum.systems.pretraining.presets import SETTINGS, Preset
+from tapetum.systems.pretraining.presets import Preset
 
 if TYPE_CHECKING:
     from tapetum.encoders.features import Encoder
@@ -122,7 +122,7 @@ class ImageRun:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainRun(ImageRun):
+class PretrainRun(MethodSettings, ImageRun):
     """A whole run; `RECIPES` has some for every method."""
 
     method: str
@@ -147,32 +147,16 @@ class PretrainRun(ImageRun):
     device_decoding: bool = False
     """Decode JPEGs on the device that trains (nvJPEG on CUDA; extra decoding), and make all of their views there: workers only
     read files. What is no plain JPEG they decode as always."""
-    supervised: Supervised = field(default_factory=Supervised)
-    """Settings of supervised."""
-    clip: Clip = field(default_factory=Clip)
-    """Settings of clip."""
-    siglip: SigLip = field(default_factory=SigLip)
-    """Settings of siglip."""
-    simclr: SimClr = field(default_factory=SimClr)
-    """Settings of simclr."""
-    byol: Byol = field(default_factory=Byol)
-    """Settings of byol."""
-    dino: Dino = field(default_factory=Dino)
-    """Settings of dino."""
-    mae: Mae = field(default_factory=Mae)
-    """Settings of mae."""
     own: tuple[str, ...] = ()
     """Settings of a method of your own, such as temperature=0.5 hidden=512."""
 
     def __post_init__(self) -> None:
         if self.method not in METHODS and not is_reference(self.method, "method"):
-            raise BadInput(
-                f"there is no method {self.method!r}; it is one of {', '.join(METHODS)}, or FILE.py:CLASS of your own"
-            )
+            raise BadInput(f"there is no method {self.method!r}; {NO_METHOD}")
         if self.own and self.method in METHODS:
             raise BadInput(f"--own {self.own[0]}: {self.method} has options of its own; leave it out")
         super().__post_init__()
-        least = 2 if self.method in ("clip", "siglip", "simclr", "byol") else 1
+        least = METHODS[self.method].least_batch if self.method in METHODS else 1
         if self.batch_size < least:
             why = "an image is told from the others of its batch" if least > 1 else "a step needs an image"
             raise BadInput(f"batch_size is {self.batch_size}; {self.method} takes {least} or more: {why}")
@@ -184,29 +168,21 @@ class PretrainRun(ImageRun):
         What the preset changes of its own encoder is left out for one of a family that has no such setting. Raises BadInput for
         what there is not, and an encoder that the method cannot train.
         """
-        if self.method == "mae":
+        if self.method in METHODS and METHODS[self.method].hides_patches:
             config = trained_encoder(self.encoder).config if is_trained(self.encoder) else architecture(self.encoder).config
             if not {"patch", "class_token"} <= {each.name for each in fields(config)}:
                 raise BadInput(
-                    f"mae needs a ViT, whose patches it hides, and {self.encoder} is none; take one such as vit-tiny-16"
+                    f"{self.method} needs a ViT, whose patches it hides, and {self.encoder} is none; take one such as "
+                    "vit-tiny-16"
                 )
         return self._architecture(fitting_changes(self, RECIPES.get(self.method, {}).values()))
 
     @property
     def views(self) -> tuple[int, ...]:
         """List the side of each view of an image."""
-        count = 2 if self.method in ("simclr", "byol", "dino") else 1
-        local = (self.local_size,) * self.dino.local_views if self.method == "dino" else ()
-        return (self.size,) * count + local
+        from tapetum.systems.pretraining.account import blank_source
 
-    @property
-    def local_size(self) -> int:
-        """Compute the side of DINO's small crops."""
-        if self.dino.local_size:
-            return self.dino.local_size
-        patch = getattr(self.architecture.config, "patch", 16)
-        unit = 16 if 16 % patch == 0 else patch
-        return max(unit, round(self.size * 96 / 224 / unit) * unit)
+        return tuple(view.size for view in task_of(self.method)(self, blank_source()).views())
 
     def freeze_patches(self, encoder: "Encoder") -> "Encoder":
         """Freeze the patch projection of a ViT where the run says so; returns the encoder."""
@@ -223,8 +199,6 @@ class PretrainRun(ImageRun):
         """Look up the settings of the run's method; of a method of your own, its `Settings` as `own` changes them."""
         if self.method in METHODS:
             return getattr(self, self.method)
-        from tapetum.systems.pretraining.methods import task_of
-
         kind, changes = task_of(self.method).Settings, dict(parse_setting(text, "--own") for text in self.own)
         if kind is None and not changes:
             return None
@@ -243,8 +217,6 @@ class PretrainRun(ImageRun):
         for later in ("own", "frozen_patches"):  # an older checkpoint has none of them
             if not kept[later]:
                 del kept[later]
-        if self.method == "byol" and self.byol.layers == 2:
-            del kept["byol"]["layers"]
         return {**kept, "encoder": self.encoder_label()}
 
 
@@ -259,10 +231,14 @@ def fitting_changes(run: ImageRun, presets: Iterable[ImageRun]) -> tuple[str, ..
 
 
 RECIPES: Mapping[str, Mapping[Preset, PretrainRun]] = {
-    method: {preset: PretrainRun(method=method, preset=preset, **SETTINGS[method][preset]) for preset in SETTINGS[method]}
-    for method in METHODS
+    method: {preset: PretrainRun(method=method, preset=preset, **values) for preset, values in task.presets.items()}
+    for method, task in METHODS.items()
 }
 """Runs by method and preset, whose data is still to be named. MAE is for ViTs alone."""
+UNPUBLISHED: Mapping[tuple[str, Preset], Mapping[str, str]] = {
+    (method, preset): notes for method, task in METHODS.items() for preset, notes in task.unpublished.items()
+}
+"""By method and preset: settings that its paper does not give, and what theirs lean on."""
 
 
 def recipe(method: str, data: str | tuple[str, ...], preset: Preset = "small", **changes: Any) -> PretrainRun:

@@ -10,7 +10,6 @@ from tapetum.core.errors import BadInput
 from tapetum.core.remote_cache import cache_of
 from tapetum.encoders.factory import save
 from tapetum.hub.registry import ENCODER_FILE
-from tapetum.systems.pretraining.config import TEXT_METHODS
 from tapetum.systems.pretraining.data import ImageSource
 from tapetum.systems.pretraining.methods import task_of
 from tapetum.systems.pretraining.probe import probe_images, probe_place
@@ -96,7 +95,8 @@ def task_for(run: PretrainRun, cache_gb: float = CACHE_GB) -> PretrainTask:
 
     Raises BadInput for data, encoder or settings that don't go together, and Unreachable.
     """
-    return task_of(run.method)(run, source_of(run, cache_gb, captions=run.method in TEXT_METHODS))
+    task = task_of(run.method)
+    return task(run, source_of(run, cache_gb, captions=task.captions))
 
 
 def source_of(run: ImageRun, cache_gb: float = CACHE_GB, *, captions: bool = False) -> ImageSource:

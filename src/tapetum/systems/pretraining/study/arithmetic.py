@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 from tapetum.systems.pretraining.account import account_step
-from tapetum.systems.pretraining.config import Byol, Dino, Mae, SimClr
+from tapetum.systems.pretraining.methods import Byol, Dino, Mae, SimClr
 from tapetum.systems.pretraining.recipes import recipe
 
 _RESNET: Mapping[str, tuple[float, float]] = {"simclr": (2.0, 2.0), "byol": (2.67, 2.70), "dino": (4.3, 4.6)}

@@ -21,7 +21,7 @@ from typing import Any, get_type_hints
 from tapetum.core.errors import BadInput
 from tapetum.core.identity import source_label
 from tapetum.core.reading import MOST_SETTINGS, parse_toml, read_text
-from tapetum.systems.pretraining.config import METHODS, TEXT_METHODS
+from tapetum.systems.pretraining.methods import METHODS, TEXT_METHODS
 from tapetum.systems.pretraining.networks import encoder_architecture
 from tapetum.systems.pretraining.presets import Preset
 from tapetum.systems.pretraining.recipes import PretrainRun, recipe

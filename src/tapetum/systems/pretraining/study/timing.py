@@ -17,8 +17,7 @@ from typing import Any
 
 import torch
 
-from tapetum.systems.pretraining.config import TEXT_METHODS
-from tapetum.systems.pretraining.methods import task_of
+from tapetum.systems.pretraining.methods import TEXT_METHODS, task_of
 from tapetum.systems.pretraining.run import loop_config
 from tapetum.systems.pretraining.study.data import pool
 from tapetum.systems.pretraining.study.plan import SHAPES, UNTRAINED, Point, StudyPlan
