@@ -301,7 +301,6 @@ PARTS: Mapping[str, Sequence[Part]] = {
         ("success rates over rollouts", "systems.adapters.rollouts:try_out", "runs", f"{_ADAPT}/test_worlds.py",
          "adapt learn --task clone"),
         ("cost of training beside a forward pass", "account.flops:count_flops", "hand", f"{_ADAPT}/test_cost.py", "account"),
-        ("drift of features", "systems.adapters.retention:linear_cka", "hand", f"{_ADAPT}/test_retention.py", "(in Python)"),
     ),
     "Odin (2203.08777)": _parts(
         "train odin",

@@ -259,7 +259,7 @@ def test_demonstrations_by_the_command(tmp_path: Path, capsys) -> None:
         ("segment", "images", {}, "parquet"),
         ("classify", "images", {"preset": "bottom-up"}, "no preset 'bottom-up'"),
         ("classify", "images", {"steps": 0}, "steps is 0"),
-        ("classify", "images", {"regime": "some"}, "regime is 'some'; it is one of adapters, frozen, full"),
+        ("classify", "images", {"regime": "some"}, "regime is 'some'; it must be adapters, frozen or full"),
         ("classify", "images", {"name": "a b"}, "use letters"),
     ],
 )

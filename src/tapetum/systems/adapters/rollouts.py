@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from tapetum.core.errors import BadInput
+from tapetum.metrics.statistics import wilson_interval
 from tapetum.systems.adapters.worlds.world import Actor, RobotEpisode, RobotWorld, roll
 from tapetum.video import write_video
 
@@ -39,10 +40,7 @@ class Rate:
         >>> round(low, 3), round(high, 3)
         (0.49, 0.943)
         """
-        z, n, p = 1.959963984540054, self.tried, self.rate
-        middle = (p + z * z / (2 * n)) / (1 + z * z / n)
-        half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-        return max(0.0, middle - half), min(1.0, middle + half)
+        return wilson_interval(self.done, self.tried)
 
 
 @dataclass(frozen=True, kw_only=True)

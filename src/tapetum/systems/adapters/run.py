@@ -210,10 +210,7 @@ def load_headed(path: str | os.PathLike[str], trunk: Any = None) -> Headed:
         raise BadInput(f"{os.fspath(path)} holds adapters without a head; load it with tapetum.load")
     adapted = files.load(path, files.named_trunk(stored, path) if trunk is None else trunk)
     with blueprint(stored.head, len(stored.head_tensors), Path(path)):
-        own = make_head(stored.head).state_dict()
-    for leaf, value in own.items():
-        if leaf not in stored.head_tensors or stored.head_tensors[leaf].shape != value.shape:
-            raise BadInput(f"the tensor 'head.{leaf}' in {path} is missing or of another shape; get the file again")
+        expected = make_head(stored.head).state_dict()
     head = make_head(stored.head)
-    head.load_state_dict({leaf: stored.head_tensors[leaf] for leaf in own})
+    head.load_state_dict(files.fitting(expected, stored.head_tensors, files.HEAD, Path(path)))
     return Headed(adapted, head, stored.head).eval()
