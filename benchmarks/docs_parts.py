@@ -149,7 +149,7 @@ PARTS: Mapping[str, Sequence[Part]] = {
          f"{_HIP}/test_reference.py"),
         ("hierarchy: merged groups, decoder with skips, queries of codes", "systems.hip.model:Hip", "public code",
          f"{_HIP}/test_reference.py"),
-        ("learned, Fourier and random position codes", "systems.hip.positions:PositionCodes", "hand", f"{_HIP}/test_model.py"),
+        ("learned, Fourier and random position codes", "systems.hip.layers:PositionCodes", "hand", f"{_HIP}/test_model.py"),
         ("group-wise masks of masked auto-encoding", "systems.hip.masking:draw_mask", "hand", f"{_HIP}/test_model.py"),
         ("reconstruction losses", "systems.hip.masked:masked_losses", "hand", f"{_HIP}/test_training.py"),
         ("classes, labels and classes of pixels from features", "systems.hip.classes:HipClassifier", "hand",

@@ -20,10 +20,9 @@ from tapetum.systems.adapters.addresses import places
 from tapetum.systems.adapters.batches import by_group
 from tapetum.systems.adapters.config import SECTIONS, AdapterConfig, Site, check_name
 from tapetum.systems.adapters.layers import Adapter, make_adapter
-from tapetum.systems.adapters.merging import merged, obstacle
 from tapetum.systems.adapters.proof import Proof, TrunkChanged, prove
 from tapetum.systems.adapters.sites import Passed, example_for, observe, site_at
-from tapetum.systems.adapters.weaving import frozen_copy, tensors_of, trunk_hash, weave
+from tapetum.systems.adapters.weaving import frozen_copy, merged, obstacle, tensors_of, trunk_hash, weave
 
 Preset = str | AdapterConfig | Sequence[str | Site]
 """The name of a preset, a config, or a list of addresses or sites."""
@@ -244,7 +243,7 @@ class Adapted(nn.Module):
         return copy.deepcopy(self.network(self.in_use if name is None else name))
 
     def can_merge(self, name: str | None = None) -> bool:
-        """Check whether an adapter can be folded into the weights exactly; see `tapetum.systems.adapters.merging`."""
+        """Check whether an adapter can be folded into the weights exactly; see `tapetum.systems.adapters.weaving`."""
         name = self.in_use if name is None else name
         return name is not None and not any(obstacle(self._hidden[1], site) for site in self.sites(name))
 

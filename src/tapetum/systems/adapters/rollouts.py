@@ -16,8 +16,8 @@ from tapetum.video import write_video
 
 FIRST_SEED = 100_000
 """Seed of the first episode in which a policy is tried: far from those of demonstrations."""
-RATE = 20.0
-"""Frames a second of films."""
+RATE, _FILMED = 20.0, 6
+"""Frames a second of films, and episodes in one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +66,7 @@ def try_out(
     actor: Actor,
     n: int,
     *,
-    first_seed: int = FIRST_SEED,
     film: Path | None = None,
-    filmed: int = 6,
     progress: Callable[[int, int | None], None] = lambda done, count: None,
 ) -> Tried:
     """Let a policy play n episodes to the horizon.
@@ -76,10 +74,8 @@ def try_out(
     Args:
         world: where.
         actor: the policy.
-        n: episodes, of the seeds from `first_seed` on.
-        first_seed: see `n`.
-        film: file (mp4, webm, gif) for the first `filmed` episodes side by side; None: none.
-        filmed: see `film`.
+        n: episodes, of the seeds from `FIRST_SEED` on.
+        film: file (mp4, webm, gif) for the first six episodes side by side; None: none.
         progress: told how many are done.
     """
     if n < 1:
@@ -88,11 +84,11 @@ def try_out(
     last = any_ = 0
     first: list[int] = []
     for i in range(n):
-        episode = roll(world, actor, first_seed + i)
+        episode = roll(world, actor, FIRST_SEED + i)
         last, any_ = last + episode.last, any_ + episode.any
         if episode.any:
             first.append(int(episode.successes.argmax()) + 1)
-        if i < filmed:
+        if i < _FILMED:
             shown.append(episode)
         progress(i + 1, n)
     if film is not None:

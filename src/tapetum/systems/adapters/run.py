@@ -21,10 +21,9 @@ from tapetum.hub.blueprint import blueprint
 from tapetum.systems.adapters import files
 from tapetum.systems.adapters.adapted import Adapted
 from tapetum.systems.adapters.clone import CloneTask, DemonstrationFrames
-from tapetum.systems.adapters.demos import read_demos
+from tapetum.systems.adapters.demos import hold_out, read_demos, read_lerobot_demos
 from tapetum.systems.adapters.heads import make_head
 from tapetum.systems.adapters.images import LabelledImages, listed, square
-from tapetum.systems.adapters.lerobot_demos import hold_out, read_lerobot_demos
 from tapetum.systems.adapters.own import own_task
 from tapetum.systems.adapters.proof import Proof
 from tapetum.systems.adapters.recipes import TASKS, AdaptRun

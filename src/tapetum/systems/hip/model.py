@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from tapetum.core.devices import all_finite
 from tapetum.core.errors import BadInput
 from tapetum.systems.hip.config import HipConfig, Modalities, Preparation
 from tapetum.systems.hip.grouping import Grouping, grouping
-from tapetum.systems.hip.layers import CrossAttention, Linear, SelfAttention, checkpointed, variance_scaling
+from tapetum.systems.hip.layers import CrossAttention, Linear, PositionCodes, SelfAttention, variance_scaling
 from tapetum.systems.hip.masking import VisibleElements
-from tapetum.systems.hip.positions import PositionCodes
 
 if TYPE_CHECKING:
     from tapetum.systems.hip.embed import HipEmbedder
@@ -203,7 +203,8 @@ class Hip(nn.Module):
 
     def _run(self, number: int, *inputs: Tensor | None) -> Tensor:
         block = self.blocks[number]
-        return checkpointed(block, *inputs) if self.checkpointing and torch.is_grad_enabled() else block(*inputs)
+        recompute = self.checkpointing and torch.is_grad_enabled()
+        return checkpoint(block, *inputs, use_reentrant=False) if recompute else block(*inputs)
 
     def _later_blocks(
         self, first: Tensor, inputs: Mapping[str, Tensor], runs_decoder: bool

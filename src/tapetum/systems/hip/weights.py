@@ -18,10 +18,8 @@ import numpy as np
 import torch
 
 from tapetum.core.errors import BadInput
-from tapetum.core.reading import no_pipe
 from tapetum.hub.headed import load_headed, save_headed
 from tapetum.hub.registry import known, resolve
-from tapetum.hub.unpickle import load_npy
 from tapetum.systems.hip.config import HipConfig, Modality, Preparation
 from tapetum.systems.hip.model import Hip
 
@@ -120,29 +118,6 @@ def from_haiku(model: Hip, params: Mapping[str, Mapping[str, Any]]) -> None:
     if left:
         raise BadInput(f"this network has no {'/'.join(min(left))}; are the weights of another variant?")
     model.load_state_dict(state)
-
-
-def read_haiku(path: str | os.PathLike[str]) -> dict[str, dict[str, np.ndarray]]:
-    """Read weights of the public code in a file: `.npy` (a pickled dict, read without running it) or `.npz` (keys
-    `module:leaf`)."""
-    path = Path(path)
-    if not path.is_file():
-        raise BadInput(f"there is no file {path}; give a file of weights")
-    if path.suffix == ".npz":
-        try:
-            with np.load(no_pipe(path), allow_pickle=False) as stored:
-                out: dict[str, dict[str, np.ndarray]] = {}
-                for key in stored.files:
-                    module, _, leaf = key.rpartition(":")
-                    out.setdefault(module, {})[leaf] = stored[key]
-                return out
-        except (OSError, ValueError, KeyError, EOFError) as error:
-            raise BadInput(f"{path} is no npz file of arrays ({str(error)[:100]}); get it again") from error
-    content = load_npy(path)
-    content = content.get("params", content) if isinstance(content, Mapping) else None
-    if not isinstance(content, Mapping) or not all(isinstance(leaves, Mapping) for leaves in content.values()):
-        raise BadInput(f"{path} holds no modules with arrays; give the parameters of a HiP network")
-    return {str(module): {str(leaf): array for leaf, array in leaves.items()} for module, leaves in content.items()}
 
 
 def save(model: Hip, path: str | os.PathLike[str], dtype: torch.dtype = torch.float32) -> None:

@@ -56,7 +56,6 @@ class MetaWorld:
         pixels: int = 64,
         horizon: int = 200,
         shift: float = 0.0,
-        beautiful: bool = False,
     ):
         """Make the task.
 
@@ -67,7 +66,6 @@ class MetaWorld:
             horizon: steps of an episode, at most 500; the experts need up to 156.
             shift: how far the image is from the usual one, 0 to 1: the light is weaker and of another colour, and left, right
                 and top look from up to 8 degrees beside.
-            beautiful: draw with shadows, which costs ten times as much.
 
         Raises:
             BadInput: there is no such camera, or the horizon is too long. MissingExtra: Meta-World is not installed.
@@ -88,7 +86,7 @@ class MetaWorld:
             point, distance, azimuth, elevation = CAMERAS[self.camera]
             view = looking_at(point, distance, azimuth + 8 * shift, elevation)
         _dim(self._env.model, shift)
-        self._camera = SimulatorCamera(self._env.model, pixels, view, beautiful=beautiful)
+        self._camera = SimulatorCamera(self._env.model, pixels, view)
         self._done = False
 
     def reset(self, seed: int) -> Observation:

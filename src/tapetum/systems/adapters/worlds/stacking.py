@@ -68,7 +68,7 @@ class Stacking:
     action_size = 4
     own_size = 4
 
-    def __init__(self, task: str, camera: str | None = None, pixels: int = 64, horizon: int = 100, beautiful: bool = False):
+    def __init__(self, task: str, camera: str | None = None, pixels: int = 64, horizon: int = 100):
         """Make a task of TRIPLETS; cameras are front (by default) and side. Raises BadInput, or MissingExtra without MuJoCo."""
         if task not in TRIPLETS:
             raise BadInput(f"stacking has no task {task!r}; it has {', '.join(TRIPLETS)}")
@@ -79,7 +79,7 @@ class Stacking:
         self.sizes = TRIPLETS[task]
         self._model = self._mujoco.MjModel.from_xml_string(_model(self.sizes))
         self._data = self._mujoco.MjData(self._model)
-        self._camera = SimulatorCamera(self._model, pixels, looking_at(*CAMERAS[self.camera]), beautiful=beautiful)
+        self._camera = SimulatorCamera(self._model, pixels, looking_at(*CAMERAS[self.camera]))
 
     def reset(self, seed: int) -> Observation:
         """Begin the episode of a seed: blocks lie apart from each other."""
