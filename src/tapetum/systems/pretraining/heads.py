@@ -9,8 +9,6 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from tapetum.layers.patches import sine_2d
-from tapetum.layers.transformer import Attention, Block, Mlp, start_linear
 from tapetum.train.gather import all_reduce
 from tapetum.train.process_group import current_process_group
 
@@ -98,6 +96,8 @@ class DinoHead(nn.Module):
     """
 
     def __init__(self, in_width: int, hidden: int, bottleneck: int, prototypes: int):
+        from tapetum.layers.transformer import start_linear
+
         super().__init__()
         self.layers = nn.Sequential(
             nn.Linear(in_width, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, bottleneck)
@@ -146,6 +146,9 @@ class MaeDecoder(nn.Module):
     positions: Tensor
 
     def __init__(self, encoder: "ViTConfig", width: int, depth: int, heads: int):
+        from tapetum.layers.patches import sine_2d
+        from tapetum.layers.transformer import Attention, Block, Mlp, start_linear
+
         super().__init__()
         self.prefix = encoder.prefix
         self.enter = nn.Linear(encoder.width, width)
