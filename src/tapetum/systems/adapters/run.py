@@ -23,7 +23,7 @@ from tapetum.systems.adapters.adapted import Adapted
 from tapetum.systems.adapters.clone import CloneTask, DemonstrationFrames
 from tapetum.systems.adapters.demos import hold_out, read_demos, read_lerobot_demos
 from tapetum.systems.adapters.heads import make_head
-from tapetum.systems.adapters.images import LabelledImages, listed, square
+from tapetum.systems.adapters.images import ListedImages, listed, square
 from tapetum.systems.adapters.own import own_task
 from tapetum.systems.adapters.proof import Proof
 from tapetum.systems.adapters.recipes import TASKS, AdaptRun
@@ -102,7 +102,7 @@ def make_task(run: AdaptRun, say: Callable[[str], None] = lambda text: None) -> 
                 f"{run.data}: the part to learn from has {len(train.classes)} classes, that to check on {len(checks.classes)}"
             )
         say(f"{len(train):,} images to learn from and {len(checks):,} to check on, {len(train.classes)} classes")
-        return ImageTask(run, trunk, LabelledImages(train, how, run.seed, run.shift), LabelledImages(checks, how, run.seed))
+        return ImageTask(run, trunk, ListedImages(train, how, run.seed, run.shift), ListedImages(checks, how, run.seed))
     if parse_episode_address(run.data) is not None:
         return _from_lerobot(run, trunk, say)
     demos = read_demos(Path(run.data))

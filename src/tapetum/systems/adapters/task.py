@@ -19,7 +19,7 @@ from tapetum.metrics.masks import Confusion
 from tapetum.systems.adapters.adapted import Adapted
 from tapetum.systems.adapters.caching import Below, Recorded
 from tapetum.systems.adapters.heads import PolicyHead, make_head, reads_maps
-from tapetum.systems.adapters.images import IGNORED, LabelledImages, OwnImages
+from tapetum.systems.adapters.images import IGNORED, ListedImages, OwnImages
 from tapetum.systems.adapters.recipes import AdaptRun
 from tapetum.systems.adapters.weaving import trunk_hash
 from tapetum.systems.adapters.worlds.world import Observation
@@ -149,7 +149,7 @@ class AdaptTask(Task):
 class TargetTask(AdaptTask):
     """Images with a target each."""
 
-    train: LabelledImages | OwnImages
+    train: ListedImages | OwnImages
     """To learn from."""
 
     def measure(self, model: Headed) -> None:
@@ -177,7 +177,7 @@ class TargetTask(AdaptTask):
 class ImageTask(TargetTask):
     """Classes of images, or of their pixels."""
 
-    def __init__(self, run: AdaptRun, trunk: Callable[[], Encoder], train: LabelledImages, checks: LabelledImages):
+    def __init__(self, run: AdaptRun, trunk: Callable[[], Encoder], train: ListedImages, checks: ListedImages):
         """Learn from `train`, be scored on `checks`."""
         super().__init__(run, trunk)
         self.train, self.checks = train, checks

@@ -14,7 +14,7 @@ from tapetum.core.errors import BadInput
 from tapetum.systems.hip import weights
 from tapetum.systems.hip.classes import ClassTask, HipClassifier
 from tapetum.systems.hip.config import variant
-from tapetum.systems.hip.datasets import DataSet, data_set
+from tapetum.systems.hip.datasets import HipSplit, data_set
 from tapetum.systems.hip.masked import MaskedTask
 from tapetum.systems.hip.model import Hip
 from tapetum.systems.hip.recipes import HipRun
@@ -69,7 +69,7 @@ def hip_config(run: HipRun, launch: Launch, steps: int) -> TrainConfig:
 
 
 def _train(
-    run: HipRun, launch: Launch, train: DataSet, checks: DataSet, configs: Mapping[str, TrainConfig]
+    run: HipRun, launch: Launch, train: HipSplit, checks: HipSplit, configs: Mapping[str, TrainConfig]
 ) -> FinishedHip | None:
     """Phase after phase, each in its folder."""
     start: Path | None = None
@@ -89,7 +89,7 @@ def _train(
     return FinishedHip(_save(result, launch.out / f"{run.variant}.safetensors"), scores)
 
 
-def _data(run: HipRun, place: Path, say: Callable[[str], None]) -> tuple[DataSet, DataSet]:
+def _data(run: HipRun, place: Path, say: Callable[[str], None]) -> tuple[HipSplit, HipSplit]:
     """Examples to learn from and to check on, of which `say` is told."""
     train, checks = (data_set(run.layout, place, part, run.sizes, run.seed, run.modalities) for part in ("train", "val"))
     if run.steps and train.classes != checks.classes:
@@ -105,7 +105,7 @@ def _data(run: HipRun, place: Path, say: Callable[[str], None]) -> tuple[DataSet
     return train, checks
 
 
-def _class_task(run: HipRun, train: DataSet, checks: DataSet, start: Path | None) -> ClassTask:
+def _class_task(run: HipRun, train: HipSplit, checks: HipSplit, start: Path | None) -> ClassTask:
     return ClassTask(
         run.config,
         train.examples,

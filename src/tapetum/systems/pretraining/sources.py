@@ -183,7 +183,7 @@ def check_sizes(source: ImageSource, size: int, place: str) -> None:
         )
 
 
-class Joined:
+class JoinedSequence:
     """Sequences end to end."""
 
     def __init__(self, parts: Sequence[Any]):
@@ -203,7 +203,7 @@ class Joined:
         return self.parts[part][number]
 
 
-class JoinedImages(Joined):
+class JoinedImages(JoinedSequence):
     """Images of several sources."""
 
     def __getitem__(self, k: int, /) -> Image:
@@ -230,7 +230,7 @@ class JoinedImages(Joined):
                 images.read_ahead(theirs)
 
 
-class JoinedLabels(Joined):
+class JoinedLabels(JoinedSequence):
     """Classes of several sources, as numbers of the classes of all."""
 
     def __init__(self, parts: Sequence[Any], numbers: Sequence[np.ndarray]):
@@ -270,7 +270,7 @@ def join_sources(sources: Sequence[ImageSource], weights: Sequence[float] = ()) 
         JoinedImages([source.images for source in sources]),
         labels,  # pyright: ignore[reportArgumentType]
         classes,
-        Joined([source.captions for source in sources]) if captioned else None,  # pyright: ignore[reportArgumentType]
+        JoinedSequence([source.captions for source in sources]) if captioned else None,  # pyright: ignore[reportArgumentType]
         sizes,
         tuple(weights),
         about | ({"data_weights": list(weights)} if weights else {}),

@@ -21,7 +21,7 @@ from tapetum.core.finished import write_settings
 from tapetum.core.jobs import Engine, gpus_for, run_jobs
 from tapetum.core.reading import read_json
 from tapetum.systems.pretraining.run import duration
-from tapetum.systems.pretraining.study.plan import PlanSource, Point, StudyPlan
+from tapetum.systems.pretraining.study.plan import PlanSource, StudyPlan, StudyPoint
 from tapetum.systems.pretraining.study.point import ROW, PredictedPoint, predicted, read_row, run_point
 from tapetum.systems.pretraining.study.timing import Times, time_points
 
@@ -166,7 +166,7 @@ def _check(out: Path, source: PlanSource) -> None:
 
 
 def _rows(
-    plan: StudyPlan, points: Sequence[Point], folder: Path, engine: Engine, workers: int
+    plan: StudyPlan, points: Sequence[StudyPoint], folder: Path, engine: Engine, workers: int
 ) -> Iterator[dict[str, Any] | None]:
     import torch
 
@@ -176,7 +176,7 @@ def _rows(
         yield row
 
 
-def _run_point(plan: StudyPlan, place: Path, threads: int, point: Point, _: None) -> dict[str, Any] | None:
+def _run_point(plan: StudyPlan, place: Path, threads: int, point: StudyPoint, _: None) -> dict[str, Any] | None:
     """Run a point in any process; None where a signal stopped it."""
     import torch
 
