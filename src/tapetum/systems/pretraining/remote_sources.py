@@ -55,8 +55,10 @@ class ShardLabels:
     def __len__(self) -> int:
         return len(self.files)
 
-    def __getitem__(self, k: int) -> int:
-        """Read the class of a sample. Raises BadInput for what is none of the classes."""
+    def __getitem__(self, k: "int | np.ndarray") -> "int | np.ndarray":
+        """Read the class of one sample, or of several. Raises BadInput for what is none of the classes."""
+        if isinstance(k, np.ndarray):
+            return np.array([self[int(each)] for each in k], np.int64)
         text = _text(self.files, int(k))
         if not text.isdecimal() or int(text) >= self.classes:
             raise BadInput(f"{self.files[int(k)].name} has the class {text[:20]!r}; wanted 0 to {self.classes - 1}")

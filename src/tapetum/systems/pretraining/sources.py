@@ -238,7 +238,9 @@ class JoinedLabels(JoinedSequence):
         super().__init__(parts)
         self._numbers = numbers
 
-    def __getitem__(self, k: int) -> int:
+    def __getitem__(self, k: "int | np.ndarray") -> Any:
+        if isinstance(k, np.ndarray):
+            return np.array([self[int(each)] for each in k], np.int64)
         part, number = self.place(k)
         return self._numbers[part][int(self.parts[part][number])]
 
