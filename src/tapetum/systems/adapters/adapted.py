@@ -105,13 +105,8 @@ class Adapted(nn.Module):
     def add(self, name: str, preset: Preset = "bottom-middle-top", seed: int = 0) -> None:
         """Add an adapter, which changes nothing until it is trained, and is not in use before `use(name)`.
 
-        Args:
-            name: letters, digits, - and _.
-            preset: one of `tapetum.systems.adapters.config.PRESETS`, a config, or a list of addresses.
-            seed: of its first weights.
-
-        Raises:
-            BadInput: the name is taken, or no adapter fits where it is to sit.
+        `preset` is one of `tapetum.systems.adapters.config.PRESETS`, a config, or a list of addresses; `seed` that of its first
+        weights. Raises BadInput where the name is taken, or no adapter fits where it is to sit.
         """
         if check_name(name) in self._woven:
             raise BadInput(f"there is an adapter {name!r} already; remove it, or choose another name")

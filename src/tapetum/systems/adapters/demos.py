@@ -85,16 +85,8 @@ def make_demos(
 ) -> tuple[int, int]:
     """Write n episodes of the world's expert that ended well into a new folder; give how many were played, and frames kept.
 
-    Args:
-        world: where.
-        out: the folder.
-        n: episodes.
-        seed: of the first episode; the next have the numbers after it.
-        noise: deviation of noise on what is done, so that there are frames of how to get back on the way.
-        progress: told how many are done.
-
-    Raises:
-        BadInput: the folder is not empty, or the expert fails more often than it does not.
+    `seed` is that of the first episode; `noise` the deviation of noise on what is done, so that there are frames of how to get
+    back on the way. Raises BadInput where the folder is not empty, or the expert fails more often than it does not.
     """
     if n < 1:
         raise BadInput(f"asked for {n} demonstrations: give --n 1 or more")

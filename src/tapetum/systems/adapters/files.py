@@ -83,19 +83,16 @@ def save(
     dtype: torch.dtype | None = None,
     head: tuple[Mapping[str, Any], nn.Module] | None = None,
 ) -> None:
-    """Write one adapter to a file, or nothing.
+    """Write one adapter to a file that ends in .safetensors, or nothing.
 
     Args:
         adapted: the bank.
-        path: ends in .safetensors.
-        name: of the adapter; by default the one in use. Where none is, a head can be saved alone.
+        path: of the file.
+        name: of the adapter; by default the one in use. Where none is, a head can be saved alone, else BadInput is raised.
         trunk: name or path under which `tapetum.load` finds the trunk, so that the file can be loaded by itself.
         trained_on: words for who reads the file.
         dtype: to which weights are rounded; by default as they are.
         head: sizes (JSON values) and module of what follows the trunk.
-
-    Raises:
-        BadInput: no adapter is in use, or the file cannot be written.
     """
     name = name or adapted.in_use
     if name is None and head is None:

@@ -69,14 +69,9 @@ def try_out(
     film: Path | None = None,
     progress: Callable[[int, int | None], None] = lambda done, count: None,
 ) -> Tried:
-    """Let a policy play n episodes to the horizon.
+    """Let a policy play n episodes to the horizon, of the seeds from `FIRST_SEED` on.
 
-    Args:
-        world: where.
-        actor: the policy.
-        n: episodes, of the seeds from `FIRST_SEED` on.
-        film: file (mp4, webm, gif) for the first six episodes side by side; None: none.
-        progress: told how many are done.
+    `film` is a file (mp4, webm, gif) for the first six side by side.
     """
     if n < 1:
         raise BadInput(f"a policy is tried in {n} episodes; give 1 or more")

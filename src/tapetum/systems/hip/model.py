@@ -160,11 +160,10 @@ class Hip(nn.Module):
         Args:
             inputs: some of the modalities; their order here is that in which they are packed into groups.
             kept: what is not hidden, see `tapetum.systems.hip.masking`; None hides nothing.
-            decode: names of what is to be reconstructed; None is all inputs. If nothing that comes out of the decoder is
+            decode: names of what is to be reconstructed, by default all inputs. If nothing that comes out of the decoder is
                 among them, blocks after the processor are not run.
 
-        Raises:
-            BadInput: an unknown modality, a wrong shape, batches that differ, or a name in `decode` that is no input.
+        Raises BadInput for an unknown modality, a wrong shape, batches that differ, or a name in `decode` that is no input.
         """
         batch = check_inputs(inputs, self.modalities)
         decoded = set(inputs if decode is None else decode)

@@ -43,10 +43,7 @@ def projection(in_width: int, hidden: int, out_width: int, layers: int = 2, last
 
 
 def use_batch_statistics(teacher: nn.Module) -> Any:
-    """Set the batch norms of a network in eval mode to use the statistics of each batch, and follow none; returns it.
-
-    So the moving averages of BYOL and DINO normalise as their students do, as published.
-    """
+    """Set the batch norms of a network in eval mode to use each batch's statistics, as published of BYOL's and DINO's teachers."""
     for module in teacher.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.training, module.track_running_stats = True, False

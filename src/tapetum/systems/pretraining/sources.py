@@ -246,14 +246,10 @@ class JoinedLabels(JoinedSequence):
 
 
 def join_sources(sources: Sequence[ImageSource], weights: Sequence[float] = ()) -> ImageSource:
-    """Join sources of images: classes of one name are one, and what one of them lacks (classes, captions) none has.
+    """Join two or more sources of images: classes of one name are one, and what one lacks (classes, captions) none has.
 
-    Args:
-        sources: two or more.
-        weights: how much each is shown; none: every image once an epoch, so that each source counts by its size.
-
-    Raises:
-        BadInput: as `Mixture`; some have captions and others none.
+    `weights` say how much each is shown; without, every image once an epoch, so that each source counts by its size. Raises
+    BadInput as `Mixture`, and where some have captions and others none.
     """
     sizes = tuple(map(len, sources))
     if weights:

@@ -83,16 +83,10 @@ def run_study(
     most: int | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Swept:
-    """Run the points that are not done.
+    """Run the points that are not done, `most` of them in this call; `say` is told of each row.
 
-    Args:
-        costs: what `predict_study` says.
-        engine: local, in processes of this machine; ray, many at a time where Ray finds processors.
-        workers: points that are worked on at a time; one of local is this process.
-        most: do so many points in this call at most.
-        say: told of each row.
-
-    Raises BadInput as `predict_study`.
+    The engine local works in processes of this machine, `workers` points at a time (one: in this process), ray wherever Ray
+    finds processors. Raises BadInput as `predict_study`.
     """
     plan, out = costs.plan, costs.out
     _check(out, costs.source)
