@@ -16,7 +16,7 @@ from tapetum.app.ledger import FILE
 from tapetum.app.verb import Listener, Result, verb
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
-from tapetum.systems.pretraining.methods import TEXT_METHODS, Method
+from tapetum.systems.pretraining.methods import METHODS, TEXT_METHODS, Method
 
 if TYPE_CHECKING:
     from tapetum.account.closed_form import ClosedForm
@@ -43,7 +43,7 @@ class AccountOptions:
         """Raise `BadInput` for what cannot be done, before anything is."""
         if self.batch_size < 1 or (self.size is not None and self.size < 8):
             raise BadInput(f"--batch-size {self.batch_size} --size {self.size}: wanted 1 or more, and 8 or more")
-        if self.method in ("clip", "siglip", "simclr") and self.batch_size < 2:
+        if self.method and METHODS[self.method].negatives and self.batch_size < 2:
             raise BadInput(f"--method {self.method} tells an image from the others of its batch; give --batch-size 2 or more")
 
 

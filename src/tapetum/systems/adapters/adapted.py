@@ -346,7 +346,7 @@ def attach(
         name: of the adapter.
         seed: of its first weights.
         example: what the trunk is called with, one image or a tuple of arguments, for trunks of no known family.
-        strict: calls in training after which the trunk is hashed anew and a change raises TrunkChanged; 0: never.
+        strict: calls in training after which the trunk is hashed again and a change raises TrunkChanged; 0: never.
 
     Raises:
         BadInput: the trunk is of no known family, or no adapter fits at an address.

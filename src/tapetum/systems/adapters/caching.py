@@ -109,7 +109,7 @@ class Below:
         return list(self.bank.at_sites(name).values()) if name else []
 
     def _network(self) -> nn.Module:
-        """The rest of the network; made anew where the bank was moved to another device, and so was woven anew."""
+        """The rest of the network; rebuilt after the bank was moved to another device, which weaves it again."""
         woven = self.bank.network(self.bank.in_use)
         if self._woven is not woven:
             assert self.first is not None

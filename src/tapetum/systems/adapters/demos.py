@@ -36,7 +36,7 @@ FORMAT = 1
 AFTER = 5
 """Steps that a demonstration goes on after the task is done."""
 HELD_OUT = 10
-"""Of so many episodes one is held out, and at least the last of two or more."""
+"""One episode in this many is held out; of fewer, the last."""
 _AT_A_TIME = 32
 
 

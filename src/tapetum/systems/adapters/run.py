@@ -55,7 +55,7 @@ class FinishedAdapters:
 def adapt(run: AdaptRun, launch: Launch, say: Callable[[str], None] = lambda text: None) -> FinishedAdapters | None:
     """Train in the folder `launch.out`; the same call goes on after a stop. None where it was stopped.
 
-    `say` is told of the data, a line at a time. Raises BadInput for what the user can mend.
+    `say` gets lines about the data. Raises BadInput for what the user can mend.
     """
     with local_data(run, ("data",), launch.cache_gb) as local:  # what is saved names the address
         task = make_task(local, say)
@@ -135,7 +135,7 @@ def _from_lerobot(run: AdaptRun, trunk: Callable[[], Encoder], say: Callable[[st
 
 
 def trunk_maker(run: AdaptRun, pixels: int | None) -> Callable[[], Encoder]:
-    """Make what loads the trunk of a run anew, with its preprocessing; `pixels` of the data, where the run does not say.
+    """Make what loads a run's trunk with its preprocessing; `pixels` of the data, where the run does not say.
 
     Raises BadInput for what is no encoder.
     """

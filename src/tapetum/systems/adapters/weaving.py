@@ -6,7 +6,7 @@
      |- block -- W2            |- block' -- W2'           |- block" + adapter a      |- block* + adapter b
 
 W' is another Parameter in the same memory as W, which learns nothing. Only modules between the root and an adapter are made
-anew for each adapter, so a hundred of them cost a few kilobytes each; choosing one is choosing a root. No module of the trunk
+for each adapter, so a hundred of them cost a few kilobytes each; choosing one is choosing a root. No module of the trunk
 is hooked, patched or put into another mode, so it can be used as it is at the same time, and nothing is left to undo.
 
 A module with an adapter is of a class made for it, a subclass of its own: whatever the trunk's code reads of it is still there.
@@ -40,8 +40,8 @@ CHILD = "adapter"
 def frozen_copy(trunk: nn.Module, change: Callable[[str, Tensor], Tensor] = lambda name, tensor: tensor) -> nn.Module:
     """Copy the modules of a trunk, not its numbers, into one that learns nothing and stays in evaluation mode.
 
-    `change` is told the name of every parameter and buffer and may move it or give it another precision. Raises BadInput for a
-    trunk that cannot be copied.
+    `change` gets the name and value of every parameter and buffer, and may move it or change its precision. Raises BadInput
+    for a trunk that cannot be copied.
     """
     memo: dict[int, Any] = {}
     for name, parameter in trunk.named_parameters():

@@ -26,7 +26,7 @@ _SIZE = {"voc": (512, 512)}
 
 @dataclass(frozen=True)
 class HipSplit:
-    """One split of a data set, and what there is to be told."""
+    """One split of a data set, with its classes."""
 
     examples: HipExamples
     classes: tuple[str, ...]

@@ -3,8 +3,8 @@
 Source: masked auto-encoding of HiP (arXiv 2202.10890). A mask is drawn over places within a group and is the same in all
 groups, so that what is left is again one array: (b, g, m, e) becomes (b, g, kept, e).
 
-The paper's ratio is not told in what could be read; from its figure it is about 0.85. Whether it drops what is hidden or puts
-something in its place is not known either: both are here.
+What could be read of the paper does not give its ratio; from its figure it is about 0.85. Whether it drops what is hidden or
+puts something in its place is not known either: both are here.
 """
 
 from collections.abc import Mapping

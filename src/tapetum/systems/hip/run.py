@@ -40,7 +40,7 @@ class FinishedHip:
 def train_hip(run: HipRun, launch: Launch, say: Callable[[str], None] = print) -> FinishedHip | None:
     """Train through both phases in the folder `launch.out`; the same call goes on after a stop. None if there is more to do.
 
-    `say` is told of the data, a line at a time. Raises BadInput for data that is not there, or a run that is to learn classes
+    `say` gets lines about the data. Raises BadInput for data that is not there, or a run that is to learn classes
     where the data has none.
     """
     if not run.mae_steps and not run.steps:
@@ -54,7 +54,7 @@ def train_hip(run: HipRun, launch: Launch, say: Callable[[str], None] = print) -
 
 
 def hip_config(run: HipRun, launch: Launch, steps: int) -> TrainConfig:
-    """Make the config of a phase of so many steps."""
+    """Make the config of a phase of `steps` steps."""
     return train_config(
         run,
         launch,
@@ -90,7 +90,7 @@ def _train(
 
 
 def _data(run: HipRun, place: Path, say: Callable[[str], None]) -> tuple[HipSplit, HipSplit]:
-    """Examples to learn from and to check on, of which `say` is told."""
+    """Examples to learn from and to check on; `say` gets a line about each."""
     train, checks = (data_set(run.layout, place, part, run.sizes, run.seed, run.modalities) for part in ("train", "val"))
     if run.steps and train.classes != checks.classes:
         raise BadInput(

@@ -24,7 +24,7 @@ CLASSES = 1000
 
 
 def account_step(run: PretrainRun, images: int | None = None, classes: int = CLASSES) -> ClosedForm:
-    """Count what a step on so many images costs (those of the run's batch by default), in closed form.
+    """Count the cost of a step on some images (by default the run's batch) in closed form.
 
     Raises BadInput for encoder and method that do not go together.
     """
@@ -50,7 +50,7 @@ def parameters(run: PretrainRun, classes: int = CLASSES) -> dict[str, int]:
 
 
 def blank_source(classes: int = CLASSES) -> ImageSource:
-    """Make a source of no images, of which so many classes are known."""
+    """Make a source with classes and no images."""
     return ImageSource(NoImages(0), np.zeros(1, np.int64), tuple(str(k) for k in range(classes)))
 
 

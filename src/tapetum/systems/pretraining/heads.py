@@ -43,7 +43,7 @@ def projection(in_width: int, hidden: int, out_width: int, layers: int = 2, last
 
 
 def use_batch_statistics(teacher: nn.Module) -> Any:
-    """Set the batch norms of a network in eval mode to use each batch's statistics, as published of BYOL's and DINO's teachers."""
+    """Set batch norms in eval mode to use each batch's statistics, as those of BYOL's and DINO's teachers do; returns it."""
     for module in teacher.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.training, module.track_running_stats = True, False

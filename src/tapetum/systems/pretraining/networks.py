@@ -20,7 +20,7 @@ WEIGHTS = "weights:"
 
 
 def is_trained(encoder: str) -> bool:
-    """Check whether the text of an option names weights, not an architecture that begins anew."""
+    """Check whether the text of an option names weights, not an architecture with random weights."""
     if encoder.startswith(WEIGHTS):
         return True
     if encoder in names() or is_reference(encoder, "encoder"):

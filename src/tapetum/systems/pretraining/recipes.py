@@ -117,7 +117,7 @@ class ImageRun:
         return str(source_label(path)) if is_trained(self.encoder) and path.exists() else self.encoder
 
     def steps_of(self, images: int) -> int:
-        """Count the steps of the run on so many images."""
+        """Count the steps of the run on this many images."""
         return self.steps or max(1, math.ceil(self.epochs * images / self.batch_size))
 
 

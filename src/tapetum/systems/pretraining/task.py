@@ -61,7 +61,7 @@ class PretrainTask(Task):
     hides_patches: ClassVar[bool] = False
     """It shows the encoder some patches alone, so that must be a ViT."""
     least_batch: ClassVar[int] = 1
-    """Images that a step needs: 2 or more where an image is told from the others."""
+    """Images that a step needs: 2 or more where each is compared with the others."""
     negatives: ClassVar[int] = 0
     """Negatives of an image in each other one: such as both of its views, or its text."""
     joint_batch = True

@@ -2,7 +2,7 @@
 
 The environment of the paper is on no package index. Here a suction cup on three slides moves over a table with a red, a green
 and a blue block, which the seed puts somewhere else; each of the five triplets has blocks of other sizes. Which block goes on
-which is told by their colours alone, and the green one is a distractor.
+which follows from their colours alone, and the green one is a distractor.
 
 Differs from RGB-Stacking: boxes in place of extruded shapes, suction in place of a Robotiq gripper, four numbers of action
 (speeds along x, y and z, and suction) at 10 steps a second, and a scripted expert.

@@ -66,7 +66,7 @@ class Dino:
             View(size=1, area=area)
 
     def teacher_temperature_after(self, epochs: float) -> float:
-        """Compute the teacher's temperature after so many epochs: a line, then the final one.
+        """Compute the teacher's temperature after some epochs: it rises along a line, then stays.
 
         >>> settings = Dino(teacher_temperature=0.04, final_teacher_temperature=0.07, teacher_warmup_epochs=30)
         >>> [round(settings.teacher_temperature_after(done), 4) for done in (0, 15, 30, 100)]

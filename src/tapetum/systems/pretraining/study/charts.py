@@ -18,6 +18,8 @@ COLOURS = {
     "untrained": "#999999",
 }
 """Of the methods: those of Okabe and Ito, which colour-blind people can tell apart."""
+OTHER = "#555"
+"""Of a method that has none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +88,7 @@ def scatter(
                 steps += f"H{across(math.log10(x)):.1f}V{up(y):.1f}"
             yield f"<path d='{steps}H{_RIGHT}' fill='none' stroke='#c9a0dc' stroke-width='7' opacity='.55'/>"
         for line in lines:
-            colour = COLOURS.get(line.method, "#555")
+            colour = COLOURS.get(line.method, OTHER)
             places = [(across(math.log10(mark.x)), up(mark.y), mark) for mark in line.marks]
             path = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in places)
             dashes = "" if line.large else " stroke-dasharray='5 3'"
@@ -118,7 +120,7 @@ def bars(title: str, y_axis: str, values: Sequence[BarValue]) -> str:
             width = min(22.0, 0.8 * room / len(own))
             start = _LEFT + (k + 0.5) * room - width * len(own) / 2
             for n, bar in enumerate(own):
-                colour, x = COLOURS.get(bar.method, "#555"), start + n * width
+                colour, x = COLOURS.get(bar.method, OTHER), start + n * width
                 top, bottom = sorted((up(bar.value), up(0.0)))
                 words = f"{bar.method}, {bar.group}: {bar.value:+.1f} ({bar.low:+.1f} to {bar.high:+.1f})"
                 yield (

@@ -83,7 +83,7 @@ def run_study(
     most: int | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Swept:
-    """Run the points that are not done, `most` of them in this call; `say` is told of each row.
+    """Run the points that are not done, `most` of them in this call; `say` gets a line for each row.
 
     The engine local works in processes of this machine, `workers` points at a time (one: in this process), ray wherever Ray
     finds processors. Raises BadInput as `predict_study`.
