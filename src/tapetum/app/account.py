@@ -193,7 +193,7 @@ def _of_encoder(options: AccountOptions) -> Cost | None:
     from tapetum.encoders.features import Encoder
     from tapetum.hub.loading import find_loader, load
     from tapetum.hub.registry import known
-    from tapetum.systems.pretraining.networks import encoder_architecture
+    from tapetum.systems.pretraining.recipes import encoder_architecture
 
     name = options.what.removeprefix("random:")
     of_library = name.partition(":")[0] in ("timm", "torchvision") and "=" not in name and not Path(name).exists()

@@ -27,7 +27,7 @@ from tapetum.encoders.factory import load, make
 from tapetum.encoders.features import Encoder
 from tapetum.systems.pretraining.account import account_step
 from tapetum.systems.pretraining.methods import TEXT_METHODS, task_of
-from tapetum.systems.pretraining.networks import encoder_architecture
+from tapetum.systems.pretraining.recipes import encoder_architecture
 from tapetum.systems.pretraining.run import run_task
 from tapetum.systems.pretraining.study.claims import OWN_ESTIMATE
 from tapetum.systems.pretraining.study.data import pixels, pool
