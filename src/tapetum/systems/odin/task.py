@@ -125,16 +125,6 @@ class OdinTask(PretrainTask):
         """List BYOL's two views, with which DetCon's agree."""
         return byol(self.run.size)
 
-    @property
-    def device_augmentation(self) -> bool:
-        """Check whether views are finished on the device: never, since masks are found in one that has no colours changed."""
-        return False
-
-    @property
-    def device_decoding(self) -> bool:
-        """Check whether images are decoded on the device: never, since `OdinRun` has no such option."""
-        return False
-
     def learner(self, encoder: Encoder) -> nn.Module:
         """Add pyramid, projector and predictor to the encoder."""
         return Odin(self.run.settings(), encoder)

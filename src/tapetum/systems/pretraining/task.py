@@ -140,13 +140,13 @@ class PretrainTask(Task):
 
     @property
     def device_augmentation(self) -> bool:
-        """Check whether views are finished on the device that trains."""
-        return self.run.device_augmentation
+        """Check whether views are finished on the device that trains, of runs that have such an option."""
+        return getattr(self.run, "device_augmentation", False)
 
     @property
     def device_decoding(self) -> bool:
         """Check whether JPEGs are decoded on the device that trains."""
-        return self.run.device_decoding
+        return getattr(self.run, "device_decoding", False)
 
     def collate(self, items: "Sequence[TrainingImage]") -> dict[str, Any]:
         """Make the views of a micro-batch, and what is known of its images; nothing yet where the device decodes them."""
