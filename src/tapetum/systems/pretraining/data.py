@@ -115,6 +115,19 @@ class ImageSource:
         return len(self.images)
 
 
+def classes_of(folders: Sequence[str | None]) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """Number images by the names of their folders; there are no classes where an image lies in none, or all lie in one.
+
+    >>> classes_of(["cat", "ant", "cat"]), classes_of(["cat", None])
+    ((array([1, 0, 1]), ('ant', 'cat')), (None, ()))
+    """
+    names = tuple(sorted({name for name in folders if name}))
+    if not all(folders) or len(names) < 2:
+        return None, ()
+    number = {name: k for k, name in enumerate(names)}
+    return np.array([number[str(name)] for name in folders]), names
+
+
 class TrainingImage(NamedTuple):
     """An image as sample `number` of a run."""
 

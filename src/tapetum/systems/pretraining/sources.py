@@ -29,7 +29,7 @@ from tapetum.data.layouts import listing
 from tapetum.data.remote_folder import local_place
 from tapetum.data.samples import Mixture
 from tapetum.data.shards import Shards
-from tapetum.systems.pretraining.data import FileImages, Image, ImageSource
+from tapetum.systems.pretraining.data import FileImages, Image, ImageSource, classes_of
 from tapetum.systems.pretraining.remote_sources import read_remote_source
 from tapetum.video.folders import IMAGES
 
@@ -142,12 +142,7 @@ def _folder(place: Path, captions: bool) -> ImageSource:
     if not files:
         raise BadInput(f"{root} holds no images ({', '.join(sorted(IMAGES))}); give a folder that does")
     folders = [path.relative_to(root).parts[0] if path.parent != root else None for path in files]
-    names = tuple(sorted({name for name in folders if name is not None}))
-    labels = None
-    if None not in folders and len(names) > 1:
-        number = {name: k for k, name in enumerate(names)}
-        labels = np.array([number[str(name)] for name in folders])
-    source = ImageSource(FileImages([stored_file(path) for path in files]), labels, names if labels is not None else ())
+    source = ImageSource(FileImages([stored_file(path) for path in files]), *classes_of(folders))
     return replace(source, captions=_beside(files)) if captions else source
 
 
