@@ -32,7 +32,6 @@ from tapetum.encoders.features import prepare
 from tapetum.systems.adapters import load_headed
 from tapetum.systems.adapters.demos import make_demos, read_demos
 from tapetum.systems.adapters.recipes import recipe
-from tapetum.systems.adapters.retention import cosine_drift, linear_cka
 from tapetum.systems.adapters.rollouts import try_out
 from tapetum.systems.adapters.worlds.makers import TASKS, make_world
 from tapetum.train.launch_config import Launch
@@ -91,6 +90,17 @@ class Knowledge:
         told = {"before": self.before, "after": self.score(off), "equal": bool(torch.equal(off, self.features))}
         told |= {"adapters_on": self.score(on), "images": len(self.labels)}
         return {**told, "cka": linear_cka(self.features, on), "drift": cosine_drift(self.features, on)}
+
+
+def linear_cka(one, other):
+    """Linear centred kernel alignment (arXiv 1905.00414, section 3): 1 where features agree but for turns and scale."""
+    a, b = (x.double() - x.double().mean(0) for x in (one, other))
+    return float((b.T @ a).square().sum() / ((a.T @ a).norm() * (b.T @ b).norm()))
+
+
+def cosine_drift(one, other):
+    """Mean of one minus the cosine between an image's features in two networks: 0 where they agree."""
+    return float((1 - torch.nn.functional.cosine_similarity(one.double(), other.double(), dim=1)).mean())
 
 
 def fitted(features, labels):

@@ -149,7 +149,7 @@ PARTS: Mapping[str, Sequence[Part]] = {
          f"{_HIP}/test_reference.py"),
         ("hierarchy: merged groups, decoder with skips, queries of codes", "systems.hip.model:Hip", "public code",
          f"{_HIP}/test_reference.py"),
-        ("learned, Fourier and random position codes", "systems.hip.positions:PositionCodes", "hand", f"{_HIP}/test_model.py"),
+        ("learned, Fourier and random position codes", "systems.hip.layers:PositionCodes", "hand", f"{_HIP}/test_model.py"),
         ("group-wise masks of masked auto-encoding", "systems.hip.masking:draw_mask", "hand", f"{_HIP}/test_model.py"),
         ("reconstruction losses", "systems.hip.masked:masked_losses", "hand", f"{_HIP}/test_training.py"),
         ("classes, labels and classes of pixels from features", "systems.hip.classes:HipClassifier", "hand",
@@ -301,7 +301,6 @@ PARTS: Mapping[str, Sequence[Part]] = {
         ("success rates over rollouts", "systems.adapters.rollouts:try_out", "runs", f"{_ADAPT}/test_worlds.py",
          "adapt learn --task clone"),
         ("cost of training beside a forward pass", "account.flops:count_flops", "hand", f"{_ADAPT}/test_cost.py", "account"),
-        ("drift of features", "systems.adapters.retention:linear_cka", "hand", f"{_ADAPT}/test_retention.py", "(in Python)"),
     ),
     "Odin (2203.08777)": _parts(
         "train odin",

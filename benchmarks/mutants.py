@@ -37,7 +37,7 @@ EQUIVALENT = Path(__file__).with_name("mutants_equivalent.toml")
 MODULES = """
     account/closed_form account/energy account/parts
     systems/adapters/adapted systems/adapters/heads systems/adapters/layers systems/adapters/merging
-    systems/adapters/retention systems/adapters/weaving
+    systems/adapters/weaving
     layers/*
     data/views/* data/rle data/polygons
     encoders/convolutional encoders/decoder encoders/efficientnet_lite encoders/features encoders/fpn encoders/nfnet

@@ -32,9 +32,8 @@ from torch import Tensor, nn
 from tapetum.account.flops import count_flops
 from tapetum.core.memory import keep_freed_memory
 from tapetum.data.views import Views
-from tapetum.systems.pretraining.config import Byol, Dino, Mae, Method, SimClr
 from tapetum.systems.pretraining.data import ImageSource, TrainingImage
-from tapetum.systems.pretraining.methods import task_of
+from tapetum.systems.pretraining.methods import Byol, Dino, Mae, Method, SimClr, task_of
 from tapetum.systems.pretraining.recipes import recipe
 from tapetum.systems.pretraining.sources import RawImages
 from tapetum.train import StepContext

@@ -201,7 +201,7 @@ def test_a_run_of_trackers_on_scenes_is_planned_in_the_precision_that_it_has() -
 
 RECORDS = (
     "tap.training.recipes", "tap.bootstrap.config", "tapnext.training.recipes", "hip.recipes", "odin.recipes",
-    "paligemma.recipes", "pretraining.presets", "longvideo.recipes", "adapters.recipes",
+    "paligemma.recipes", "pretraining.recipes", "longvideo.recipes", "adapters.recipes",
 )  # fmt: skip
 
 

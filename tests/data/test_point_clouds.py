@@ -13,10 +13,10 @@ from tapetum.data.layouts import hint
 from tapetum.data.point_clouds import list_point_clouds, on_surface
 from tapetum.systems.hip.config import Sizes
 from tapetum.systems.hip.data import TARGET
-from tapetum.systems.hip.datasets import DataSet, data_set
+from tapetum.systems.hip.datasets import HipSplit, data_set
 
 
-def data(place: Path, part: Any = "train") -> DataSet:
+def data(place: Path, part: Any = "train") -> HipSplit:
     return data_set("modelnet40", place, part, Sizes(points=64))
 
 

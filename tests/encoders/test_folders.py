@@ -125,7 +125,7 @@ def test_of_two_towers_the_one_for_images_alone(tmp_path: Path, monkeypatch: pyt
     from tapetum.encoders.vit import ViT
     from tapetum.systems.longvideo.inflation import inflate_from
     from tapetum.systems.paligemma.adopted import adopted_encoder
-    from tapetum.systems.pretraining.networks import is_trained, trained_architecture
+    from tapetum.systems.pretraining.recipes import is_trained, trained_architecture
 
     monkeypatch.setenv("TAPETUM_WEIGHTS", str(tmp_path))
     encoder_folders.siglip2(tmp_path / "google--siglip2-base-patch32-256")

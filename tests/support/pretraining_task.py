@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from tapetum.systems.pretraining.config import Dino
 from tapetum.systems.pretraining.data import ImageSource
-from tapetum.systems.pretraining.methods import task_of
+from tapetum.systems.pretraining.methods import Dino, task_of
 from tapetum.systems.pretraining.recipes import recipe
 from tapetum.systems.pretraining.task import PretrainTask
 

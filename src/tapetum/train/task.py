@@ -1,16 +1,23 @@
-"""Interface of the tasks that `fit` trains."""
+"""Interface of the tasks that `fit` trains. Imports no torch by itself, so that a task can be asked for its settings alone."""
 
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import torch
-from torch import Tensor, nn
-from torch.utils.data import Dataset, default_collate
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+    from torch.utils.data import Dataset
 
-from tapetum.train.optim import Layers, decay_groups
+    from tapetum.train.optim import Layers
+
+
+def _generator() -> "torch.Generator":
+    from torch import Generator
+
+    return Generator()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,9 +32,9 @@ class StepContext:
     """Optimiser steps made so far, so that the first step's is 0."""
     steps: int = 1
     """Optimiser steps of the whole run."""
-    generator: torch.Generator = field(default_factory=torch.Generator)
+    generator: "torch.Generator" = field(default_factory=_generator)
     """Lives on the model's device and is seeded by the numbers of the samples in the micro-batch."""
-    teachers: Mapping[str, nn.Module] = field(default_factory=dict)
+    teachers: "Mapping[str, nn.Module]" = field(default_factory=dict)
     """By the names in `Task.teachers`: models with the averages before the step, in eval mode, that learn nothing."""
 
     @property
@@ -36,22 +43,25 @@ class StepContext:
         return self.step / max(self.steps - 1, 1)
 
 
-def repeated_blocks(model: nn.Module) -> list[nn.Module]:
+def repeated_blocks(model: "nn.Module") -> "list[nn.Module]":
     """Find the blocks that a network is a chain of: the outermost modules with weights in lists, of a kind that comes again.
 
     Layers of torch itself and nested lists (stages) are no blocks, but may hold some.
 
+    >>> from torch import nn
     >>> class Block(nn.Linear): ...
     >>> model = nn.Sequential(nn.Linear(1, 2), nn.Sequential(Block(2, 2), Block(2, 2)), nn.Linear(2, 1), nn.Linear(1, 1))
     >>> len(repeated_blocks(model))
     2
     """
+    from torch import nn
+
     lists = [module for module in model.modules() if isinstance(module, nn.ModuleList | nn.Sequential)]
     listed = [child for module in lists for child in module if not type(child).__module__.startswith("torch.nn.")]
     kinds = Counter(type(child) for child in listed)
     blocks = {id(child) for child in listed if kinds[type(child)] > 1 and any(True for _ in child.parameters())}
 
-    def outermost(module: nn.Module) -> list[nn.Module]:
+    def outermost(module: "nn.Module") -> "list[nn.Module]":
         return [module] if id(module) in blocks else [block for child in module.children() for block in outermost(child)]
 
     return outermost(model)
@@ -81,11 +91,11 @@ class Task(Protocol):
     two of 4, for its loss would look at fewer. Accumulation that looks at all is `JointTask`'s.
     """
 
-    def model(self) -> nn.Module:
+    def model(self) -> "nn.Module":
         """Make a new model; called with the global generators seeded by the run's seed."""
         ...
 
-    def dataset(self) -> Dataset:
+    def dataset(self) -> "Dataset":
         """Build the samples by their number: `dataset[n]` for n = 0, 1, ... steps * batch_size - 1, each requested once.
 
         An item must depend on n (and the task's seed) alone. The global generators of torch, numpy and random are seeded by
@@ -94,7 +104,7 @@ class Task(Protocol):
         """
         ...
 
-    def loss(self, model: nn.Module, batch: Any, context: StepContext) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+    def loss(self, model: "nn.Module", batch: Any, context: StepContext) -> "tuple[Tensor, Mapping[str, float | Tensor]]":
         """Compute the mean loss over one micro-batch, and numbers to log.
 
         What is minimised is the mean of this over micro-batches and processes, so a loss with `tapetum.train.gather` in it
@@ -114,13 +124,17 @@ class Task(Protocol):
 
         What `loss` needs on the host (numbers of samples, lengths) belongs there as numbers, not as tensors.
         """
+        from torch.utils.data import default_collate
+
         return default_collate(list(items))
 
-    def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
+    def parameter_groups(self, model: "nn.Module") -> list[dict[str, Any]]:
         """Make the optimiser's groups: dicts with `params`, and where wanted `weight_decay` and `lr_scale` (a factor on lr)."""
+        from tapetum.train.optim import decay_groups
+
         return decay_groups(model)
 
-    def layers(self, model: nn.Module) -> Layers:
+    def layers(self, model: "nn.Module") -> "Layers":
         """List modules and parameters from input to output, for `TrainConfig.layer_decay`: a group for each layer.
 
         What is in none of them is the output's and has the whole rate. Of a ViT: the patch embedding with positions and class
@@ -128,7 +142,7 @@ class Task(Protocol):
         """
         return ()
 
-    def shards(self, model: nn.Module) -> Sequence[nn.Module]:
+    def shards(self, model: "nn.Module") -> "Sequence[nn.Module]":
         """List parts whose weights FSDP gathers for their own forward and backward only; by default `repeated_blocks`.
 
         Inner ones come first. What is in none of them is gathered once for the whole loss. A part's weights may be used in its
@@ -136,11 +150,11 @@ class Task(Protocol):
         """
         return repeated_blocks(model)
 
-    def cost_parts(self, model: nn.Module) -> Mapping[str, nn.Module]:
+    def cost_parts(self, model: "nn.Module") -> "Mapping[str, nn.Module]":
         """List parts of the model whose FLOPs the ledger lists apart (`tapetum.account.parts`)."""
         return {}
 
-    def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
+    def evaluate(self, model: "nn.Module", step: int) -> Mapping[str, float]:
         """Score the weights (`TrainConfig.weights_to_score`) after `step` steps; runs on the first process, alone.
 
         What gathers from all processes is the identity in it.
@@ -162,7 +176,7 @@ class JointTask(Task):
     joint_batch = True
 
     @abstractmethod
-    def embed(self, model: nn.Module, batch: Any, context: StepContext) -> Any:
+    def embed(self, model: "nn.Module", batch: Any, context: StepContext) -> Any:
         """Embed one micro-batch: tensors whose first axis is the example, alone or in a tuple, list or dict.
 
         Tensors that are not real numbers (labels) are handed on as they are. An example's embedding may not depend on others.
@@ -170,14 +184,14 @@ class JointTask(Task):
 
     @abstractmethod
     def joint_loss(
-        self, model: nn.Module, embeddings: Any, context: StepContext
-    ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+        self, model: "nn.Module", embeddings: Any, context: StepContext
+    ) -> "tuple[Tensor, Mapping[str, float | Tensor]]":
         """Compute the loss of the step from the embeddings of all this process's examples, in `embed`'s form.
 
         With several processes, `tapetum.train.gather` looks at those of the others. The model is for parameters such as a
         learned temperature. It is computed twice where micro-batches are accumulated.
         """
 
-    def loss(self, model: nn.Module, batch: Any, context: StepContext) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+    def loss(self, model: "nn.Module", batch: Any, context: StepContext) -> "tuple[Tensor, Mapping[str, float | Tensor]]":
         """Compute the loss of a step that is one micro-batch."""
         return self.joint_loss(model, self.embed(model, batch, context), context)

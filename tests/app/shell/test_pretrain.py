@@ -13,7 +13,7 @@ from systems.pretraining.test_own import METHOD, NET
 from tapetum.app.shell.main import parse
 from tapetum.core.errors import BadInput
 from tapetum.encoders import build, save
-from tapetum.systems.pretraining.config import METHODS
+from tapetum.systems.pretraining.methods import METHODS
 from tapetum.systems.pretraining.recipes import recipe
 
 

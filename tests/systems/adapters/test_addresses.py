@@ -273,7 +273,7 @@ def test_layers_that_are_not_called_are_refused() -> None:
     [
         ({"rank": 0}, "rank is 0"),
         ({"middle": -1}, "middle is -1"),
-        ({"maps": "beside"}, "maps is 'beside'; it is one of parallel, series, bottleneck"),
+        ({"maps": "beside"}, "maps is 'beside'; it must be parallel, series or bottleneck"),
         ({"std": 2.0}, "std is 2.0"),
     ],
 )

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from tapetum.encoders.features import Features
-from tapetum.systems.adapters.heads import ClassHead, OwnHead, PixelHead, PolicyHead, make_head
+from tapetum.systems.adapters.heads import FeatureHead, PixelHead, PolicyHead, make_head
 
 EPSILON = 1e-5
 
@@ -35,7 +35,7 @@ def features(pooled: torch.Tensor, *maps: torch.Tensor) -> Features:
 def test_a_head_of_classes_begins_undecided_and_is_linear_on_standardised_vectors() -> None:
     draw = torch.Generator().manual_seed(0)
     measured, x = 3 + 2 * torch.randn(6, 4, generator=draw), torch.randn(2, 4, generator=draw)
-    head = ClassHead(4, 3).eval()
+    head = make_head({"task": "classify", "width": 4, "classes": ["a", "b", "c"]}).eval()
     head.measure(features(measured))
     assert not head(x).any()
     with torch.no_grad():
@@ -101,6 +101,6 @@ def test_a_head_has_the_layers_that_its_file_tells_of(about: dict) -> None:
 def test_a_head_of_ones_own_gets_standardised_vectors() -> None:
     draw = torch.Generator().manual_seed(0)
     measured, x = 3 + 2 * torch.randn(6, 4, generator=draw), torch.randn(2, 4, generator=draw)
-    head = OwnHead(4, nn.Identity()).eval()
+    head = FeatureHead(4, nn.Identity()).eval()
     head.measure(features(measured))
     np.testing.assert_allclose(head(x).numpy(), standardised(x.numpy(), measured.numpy()), rtol=1e-5, atol=1e-6)

@@ -57,5 +57,5 @@ def test_beside_kernels_that_are_as_large_they_fold_into_the_weights() -> None:
     small = attach(trunk("resnet-bottleneck"), AdapterConfig(addresses=("stages.1.0.convs.0",), kernel=3))
     with pytest.raises(BadInput, match="sees pixels that the convolution beside it does not"):
         small.merge()
-    with pytest.raises(BadInput, match="kernel is 5; it is one of 1, 3"):
+    with pytest.raises(BadInput, match="kernel is 5; it must be 1 or 3"):
         AdapterConfig(kernel=5)  # pyright: ignore[reportArgumentType]

@@ -10,8 +10,7 @@ from tapetum.core.errors import BadInput
 from tapetum.encoders import build, save
 from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.features import prepare
-from tapetum.systems.adapters.demos import make_demos
-from tapetum.systems.adapters.lerobot_demos import hold_out, read_lerobot_demos
+from tapetum.systems.adapters.demos import hold_out, make_demos, read_lerobot_demos
 from tapetum.systems.adapters.policy import RobotPolicy
 from tapetum.systems.adapters.recipes import recipe
 from tapetum.systems.adapters.run import adapt

@@ -21,7 +21,7 @@ from tapetum.systems.adapters import AdapterConfig, TrunkChanged, attach, load_h
 from tapetum.systems.adapters.caching import Below
 from tapetum.systems.adapters.demos import make_demos, read_demos
 from tapetum.systems.adapters.files import read
-from tapetum.systems.adapters.images import LabelledImages, listed, prepare_mask, shifted
+from tapetum.systems.adapters.images import ListedImages, listed, prepare_mask, shifted
 from tapetum.systems.adapters.recipes import PAPER_TASKS, paper_recipes, recipe
 from tapetum.systems.adapters.run import adapt, make_task
 from tapetum.systems.adapters.worlds.reach import ReachWorld
@@ -259,7 +259,7 @@ def test_demonstrations_by_the_command(tmp_path: Path, capsys) -> None:
         ("segment", "images", {}, "parquet"),
         ("classify", "images", {"preset": "bottom-up"}, "no preset 'bottom-up'"),
         ("classify", "images", {"steps": 0}, "steps is 0"),
-        ("classify", "images", {"regime": "some"}, "regime is 'some'; it is one of adapters, frozen, full"),
+        ("classify", "images", {"regime": "some"}, "regime is 'some'; it must be adapters, frozen or full"),
         ("classify", "images", {"name": "a b"}, "use letters"),
     ],
 )
@@ -307,7 +307,7 @@ def test_shifts_move_images_and_masks_alike(place: Path) -> None:
     assert shifted(x, 1, -1).tolist() == [[4, 4, 5, 6], [8, 8, 9, 10], [8, 8, 9, 10]]
     found = listed(place / "voc", "segment", "train")
     how = Preprocessing(size=(20, 24), mean=(0, 0, 0), std=(1, 1, 1))
-    data = LabelledImages(found, how, shift=3)
+    data = ListedImages(found, how, shift=3)
     for number in range(4):
         example = data[number]
         red = example["image"][0] > example["image"][2]

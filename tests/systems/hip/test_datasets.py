@@ -19,13 +19,13 @@ from tapetum.data.media import MeshFiles
 from tapetum.data.point_clouds import on_surface, read_off
 from tapetum.systems.hip.config import Sizes
 from tapetum.systems.hip.data import TARGET
-from tapetum.systems.hip.datasets import DataSet, data_set
+from tapetum.systems.hip.datasets import HipSplit, data_set
 from tapetum.video import write_video
 
 SMALL = Sizes(image=(8, 8), frames=2, video_rate=5.0, samples=400, sound_rate=4000, points=64)
 
 
-def data(layout: str, place: Path, part: str = "train") -> DataSet:
+def data(layout: str, place: Path, part: str = "train") -> HipSplit:
     return data_set(layout, place, part, SMALL)  # type: ignore[arg-type]
 
 

@@ -12,10 +12,9 @@ from torch.distributed.fsdp import fully_shard
 
 from tapetum.core.errors import BadInput
 from tapetum.systems.odin.config import OdinConfig
-from tapetum.systems.odin.mask_cache import MaskCache
 from tapetum.systems.odin.recipes import RECIPES, OdinRun
 from tapetum.systems.odin.sources import SegmentMasks, mask_source
-from tapetum.systems.odin.task import OdinTask
+from tapetum.systems.odin.task import MaskCache, OdinTask
 from tapetum.systems.pretraining.data import ImageSource
 from tapetum.systems.pretraining.run import loop_config
 from tapetum.train import StepContext, fit

@@ -82,8 +82,8 @@ def test_given_masks_are_handed_on_or_refused() -> None:
         source(images, torch.where(ids == 3, 4, ids), None)
     with pytest.raises(BadInput, match="square number"):
         config(source="grid", clusters=5)
-    with pytest.raises(BadInput, match="no source"):
-        mask_source(config(source="magic"))
+    with pytest.raises(BadInput, match="source is 'magic'; it must be features, projections, pixels, grid"):
+        config(source="magic")
 
 
 def test_the_network_projects_rows_and_predicts_in_form_b_alone() -> None:

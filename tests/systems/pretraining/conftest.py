@@ -1,12 +1,16 @@
 """Small images of two classes, as CIFAR's binary file, and tiny runs on them."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
-from tapetum.systems.pretraining.config import Byol, Clip, Dino, Mae, Method, SigLip, SimClr
+from tapetum.systems.pretraining.methods import Byol, Clip, Dino, Mae, Method, SigLip, SimClr
 from tapetum.systems.pretraining.recipes import PretrainRun, recipe
+from tapetum.systems.pretraining.run import task_for
 
 SETTINGS = {
     "clip": {"clip": Clip(width=16, depth=1, heads=2, projection=8, length=40)},
@@ -17,8 +21,6 @@ SETTINGS = {
     "mae": {"mae": Mae(width=32, depth=1, heads=2)},
 }
 RESNET = {"encoder": "resnet-18", "change": ("stem=3x3", "stem_width=4", "depths=(1,1,1,1)")}
-JOINT: tuple[Method, ...] = ("simclr", "byol", "dino", "mae")
-"""Methods of which runs of two processes are compared with those of one: negatives, batch norms, centre, masks."""
 VIT = {"encoder": "vit-nano", "change": ("patch=4",)}
 
 
@@ -28,6 +30,18 @@ def tiny(method: Method, data: Path | str, **changes: object) -> PretrainRun:
     return recipe(
         method, str(data), **{**network, "size": 16, "batch_size": 8, "steps": 6, **SETTINGS.get(method, {}), **changes}
     )
+
+
+def begun(method: Method, data: Path, **changes: object) -> tuple[Any, nn.Module, dict[str, nn.Module], Any]:
+    """A task, its model, its teachers and a batch."""
+    task = task_for(tiny(method, data, **changes))
+    torch.manual_seed(0)
+    model, teachers = task.model(), {}
+    for average in task.averages:
+        teachers[average.name] = task.model().requires_grad_(False).eval()
+        teachers[average.name].load_state_dict(model.state_dict())
+    samples = task.dataset()
+    return task, model, teachers, task.collate([samples[number] for number in range(task.run.batch_size)])
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from systems.pretraining.conftest import RESNET, SETTINGS, VIT, tiny
 from tapetum.account.flops import count_flops
 from tapetum.account.parts import by_part
 from tapetum.systems.pretraining.account import account_step, parameters, step_on_meta
-from tapetum.systems.pretraining.config import METHODS, Byol, Dino, Mae, Method, SimClr
+from tapetum.systems.pretraining.methods import METHODS, Byol, Dino, Mae, Method, SimClr
 from tapetum.systems.pretraining.recipes import recipe
 from tapetum.systems.pretraining.run import loop_config, task_for
 from tapetum.train import StepContext, fit

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from systems.pretraining.conftest import SETTINGS, tiny
-from tapetum.systems.pretraining.config import Method
+from tapetum.systems.pretraining.methods import Method
 from tapetum.systems.pretraining.run import task_for
 from tapetum.train import StepContext
 

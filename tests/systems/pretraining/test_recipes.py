@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.pretraining.config import METHODS, Byol, Clip, Dino, Mae, SimClr
 from tapetum.systems.pretraining.data import ImageSource, NoImages
-from tapetum.systems.pretraining.methods import task_of
+from tapetum.systems.pretraining.methods import METHODS, Byol, Clip, Dino, Mae, SimClr, task_of
 from tapetum.systems.pretraining.presets import Preset
 from tapetum.systems.pretraining.recipes import RECIPES, PretrainRun, encoder_architecture, recipe
 from tapetum.systems.pretraining.run import loop_config
@@ -57,9 +56,9 @@ def test_steps_views_and_sizes() -> None:
     run = recipe("dino", "d", epochs=2, batch_size=100)
     assert run.steps_of(1050) == 21
     assert recipe("dino", "d", steps=7).steps_of(1050) == 7
-    assert (run.size, run.local_size, run.views) == (64, 32, (64, 64, *(32,) * 6))
-    assert recipe("dino", "d", encoder="dinov2-small", size=224).local_size == 98  # a multiple of 14
-    assert recipe("dino", "d", dino=Dino(local_size=24)).local_size == 24
+    assert (run.size, run.views) == (64, (64, 64, *(32,) * 6))
+    assert recipe("dino", "d", encoder="dinov2-small", size=224).views[-1] == 98  # a multiple of 14
+    assert recipe("dino", "d", dino=Dino(local_size=24)).views[-1] == 24
     assert recipe("simclr", "d").views == (64, 64)
     assert recipe("mae", "d").views == (64,)
 

@@ -62,7 +62,7 @@ def test_views_that_the_device_finishes_are_those_of_the_workers(data: Path, tmp
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["dino", "supervised"])
+@pytest.mark.parametrize("method", ["dino", "supervised", "mae"])
 def test_images_that_the_device_decodes_are_those_of_the_workers(method, tmp_path: Path) -> None:
     """To the byte on the CPU: turned, grey and damaged ones, those that are no JPEG, and the labels of those shown instead."""
     rng, folder = np.random.default_rng(0), tmp_path / "images"

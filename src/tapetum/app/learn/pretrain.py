@@ -13,7 +13,7 @@ from tapetum.app.learn.recipes import RecipeOptions, recipe_command, recipe_opti
 from tapetum.app.verb import Listener, Result
 from tapetum.core.plugins import is_reference, reference_label
 from tapetum.core.provenance import guarding_data
-from tapetum.systems.pretraining.config import METHODS, Method
+from tapetum.systems.pretraining.methods import METHODS
 from tapetum.systems.pretraining.recipes import RECIPES, PretrainRun
 from tapetum.train.launch_config import Launch
 
@@ -142,17 +142,6 @@ def _vectors(encoder: "Encoder", images: "list[np.ndarray]") -> "np.ndarray":
         return look_by_size(prepared, lambda batch: encoder(batch).pooled).float().cpu().numpy()
 
 
-_HELP: dict[Method, str] = {
-    "supervised": "Classes by cross entropy; needs a folder a class.",
-    "clip": "Images and texts that find each other; needs captions (cat.txt beside cat.jpg), or makes them of classes.",
-    "siglip": "Images and texts of which each pair is classified by itself; needs captions, or makes them of classes.",
-    "simclr": "Two views of an image that find each other among all others.",
-    "byol": "Prediction of what a slow average says of another view; no negatives.",
-    "dino": "Small crops that say what a slow average says of large ones.",
-    "mae": "A ViT that sees a quarter of the patches and draws the others.",
-}
-
-
 def _work(given: RecipeOptions, launch: Launch, listener: Listener) -> PretrainedEncoder | None:
     return pretrain(given.recipe, launch, listener.line)
 
@@ -160,11 +149,13 @@ def _work(given: RecipeOptions, launch: Launch, listener: Listener) -> Pretraine
 _BF16 = {"bf16": tyro.conf.FlagConversionOff}
 
 
-def _command(method: Method) -> Command:
+def _command(method: str) -> Command:
     """Make the command of one method: the settings of all, and its own."""
     hidden = ("method", "own", *(name for name in METHODS if name != method))
     recipe = options(RECIPES[method], by="preset", required=("data",), hidden=hidden, markers=_BF16)
-    return recipe_command(method, recipe_options(_HELP[method], Annotated[PretrainRun, recipe]), _work, product="encoder")
+    return recipe_command(
+        method, recipe_options(METHODS[method].help, Annotated[PretrainRun, recipe]), _work, product="encoder"
+    )
 
 
 def _own_command(reference: str) -> Command | None:

@@ -16,7 +16,7 @@ from tapetum.app.verb import Listener, Result, verb
 from tapetum.bench.forward_passes import forward_pass, many
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
-from tapetum.systems.pretraining.config import TEXT_METHODS, Method
+from tapetum.systems.pretraining.methods import METHODS, TEXT_METHODS, Method
 
 if TYPE_CHECKING:
     from tapetum.account.closed_form import ClosedForm
@@ -43,7 +43,7 @@ class AccountOptions:
         """Raise `BadInput` for what cannot be done, before anything is."""
         if self.batch_size < 1 or (self.size is not None and self.size < 8):
             raise BadInput(f"--batch-size {self.batch_size} --size {self.size}: wanted 1 or more, and 8 or more")
-        if self.method in ("clip", "siglip", "simclr") and self.batch_size < 2:
+        if self.method and METHODS[self.method].negatives and self.batch_size < 2:
             raise BadInput(f"--method {self.method} tells an image from the others of its batch; give --batch-size 2 or more")
 
 
@@ -191,7 +191,7 @@ def _of_encoder(options: AccountOptions) -> Cost | None:
     from tapetum.encoders.features import Encoder
     from tapetum.hub.loading import find_loader, load
     from tapetum.hub.registry import known
-    from tapetum.systems.pretraining.networks import encoder_architecture
+    from tapetum.systems.pretraining.recipes import encoder_architecture
 
     name = options.what.removeprefix("random:")
     of_library = name.partition(":")[0] in ("timm", "torchvision") and "=" not in name and not Path(name).exists()

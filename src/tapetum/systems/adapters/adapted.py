@@ -1,19 +1,55 @@
-"""`attach`: a trunk with adapters, which calls like the trunk and leaves it bit for bit intact (arXiv 2304.06600)."""
+"""`attach`: a trunk with a bank of adapters, which calls like the trunk and leaves it bit for bit intact (arXiv 2304.06600).
+
+There may be any number of named adapters, of which each call, or each example of a batch, uses one.
+"""
 
 import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
 from tapetum.systems.adapters import files
-from tapetum.systems.adapters.bank import Bank, Preset
-from tapetum.systems.adapters.config import SECTIONS
-from tapetum.systems.adapters.merging import merged, obstacle
-from tapetum.systems.adapters.proof import Proof, prove
+from tapetum.systems.adapters.addresses import places
+from tapetum.systems.adapters.batches import by_group
+from tapetum.systems.adapters.config import SECTIONS, AdapterConfig, Site, check_name
+from tapetum.systems.adapters.layers import Adapter, make_adapter
+from tapetum.systems.adapters.proof import Proof, TrunkChanged, prove
+from tapetum.systems.adapters.sites import Passed, example_for, observe, site_at
+from tapetum.systems.adapters.weaving import frozen_copy, merged, obstacle, tensors_of, trunk_hash, weave
+
+Preset = str | AdapterConfig | Sequence[str | Site]
+"""The name of a preset, a config, or a list of addresses or sites."""
+Choice = str | Sequence[str | None] | None
+"""The name of an adapter; a list of them, one for each example; or None for the trunk alone."""
+
+
+class _InUse:
+    """Stands for the adapter that is in use."""
+
+
+_IN_USE = _InUse()
+_HERE: ContextVar[Mapping[int, str | None]] = ContextVar("adapters chosen in this thread or task", default={})  # noqa: B039
+
+
+class AdapterSet(nn.Module):
+    """The adapters of one name, one at each site."""
+
+    def __init__(self, adapters: Mapping[Site, Adapter]):
+        super().__init__()
+        self.sites = tuple(adapters)
+        for site, adapter in adapters.items():
+            self.add_module(site.address.replace(".", "/") or "pooled", adapter)
+
+    def at_sites(self) -> dict[Site, Adapter]:
+        """Find the adapter of each site."""
+        return dict(zip(self.sites, self._modules.values(), strict=True))  # pyright: ignore[reportReturnType]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +62,158 @@ class AdapterRow:
     parameters: int
 
 
-class Adapted(Bank):
-    """A trunk with adapters: a `Bank`, what it says of itself, and how it comes into files and out of them."""
+class Adapted(nn.Module):
+    """A trunk with a bank of adapters. Called like the trunk; what the trunk has (`prepare`, `classify`, ...) it has, too.
+
+    Its parameters, its state dict and its modules are the adapters' alone: nothing that is done with them (an optimiser with
+    weight decay, `train()`, `requires_grad_`, an initialisation) reaches the trunk. All methods may be called from several
+    threads, but for `add` and `remove`; a call uses the adapter that was chosen when it began.
+    """
+
+    def __init__(self, trunk: nn.Module, example: Any = None, strict: int = 0):
+        super().__init__()
+        if isinstance(trunk, Adapted):
+            raise BadInput("this trunk has adapters already; give it another by adapted.add(name)")
+        self.strict = strict
+        self.adapters = nn.ModuleDict()
+        self._steps = 0
+        self._hash = trunk_hash(trunk)
+        self._example = example_for(trunk) if example is None else example
+        frozen = frozen_copy(trunk)
+        self._hidden: tuple[nn.Module, nn.Module] = (trunk, frozen)
+        """The trunk and its frozen copy, in a tuple so that they are no modules of this one."""
+        self._passed: dict[str, Passed] = observe(frozen_copy(trunk), self._example)
+        self._woven: dict[str, nn.Module] = {}
+        self._in_use: str | None = None
+        self.training = trunk.training
+
+    @property
+    def trunk(self) -> nn.Module:
+        """Get the trunk that was attached to: the same object, untouched."""
+        return self._hidden[0]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """List the names of all adapters."""
+        return tuple(self._woven)
+
+    @property
+    def in_use(self) -> str | None:
+        """Find the name of the adapter that a call here and now uses; None: the trunk alone."""
+        return _HERE.get().get(id(self), self._in_use)
+
+    def add(self, name: str, preset: Preset = "bottom-middle-top", seed: int = 0) -> None:
+        """Add an adapter, which changes nothing until it is trained, and is not in use before `use(name)`.
+
+        `preset` is one of `tapetum.systems.adapters.config.PRESETS`, a config, or a list of addresses; `seed` that of its first
+        weights. Raises BadInput where the name is taken, or no adapter fits where it is to sit.
+        """
+        if check_name(name) in self._woven:
+            raise BadInput(f"there is an adapter {name!r} already; remove it, or choose another name")
+        config = _config(preset)
+        sites = self._sites(preset, config)
+        like = next((p for p in self._hidden[1].parameters() if p.is_floating_point()), torch.zeros(()))
+        generator = torch.Generator().manual_seed(seed)
+        near_zero = config.std if config.init == "near_zero" else None
+        made = AdapterSet({site: make_adapter(site, generator, near_zero) for site in sites}).to(like.device, like.dtype)
+        woven = weave(self._hidden[1], made.at_sites())
+        self.adapters[name] = made.train(self.training)
+        self._woven[name] = woven
+
+    def _sites(self, preset: Preset, config: AdapterConfig) -> list[Site]:
+        if not isinstance(preset, str | AdapterConfig) and any(isinstance(entry, Site) for entry in preset):
+            return [entry for entry in preset if isinstance(entry, Site)]
+        frozen = self._hidden[1]
+        return [site_at(frozen, place, self._passed, config) for place in places(frozen, config)]
+
+    def remove(self, name: str) -> None:
+        """Take an adapter away. If it was in use, the trunk alone is."""
+        self.network(name)
+        if self._in_use == name:
+            self._in_use = None
+        del self._woven[name], self.adapters[name]
+
+    def use(self, name: str | None) -> None:
+        """Use this adapter from now on, in all threads; None: the trunk alone. Raises BadInput for an unknown name."""
+        self.network(name)
+        self._in_use = name
+
+    @contextmanager
+    def using(self, name: str | None) -> Iterator[None]:
+        """Use another adapter inside the block, in this thread or task alone; what was in use before is so after it."""
+        self.network(name)
+        token = _HERE.set({**_HERE.get(), id(self): name})
+        try:
+            yield
+        finally:
+            _HERE.reset(token)
+
+    def off(self) -> Any:
+        """Use the trunk alone inside the block, in this thread or task alone: `with adapted.off(): ...`."""
+        return self.using(None)
+
+    def network(self, name: str | None) -> nn.Module:
+        """Get the network with this adapter as a module of its own, or for None the frozen trunk. It costs a look-up.
+
+        It shares all weights with this object. Raises BadInput for an unknown name.
+        """
+        if name is None:
+            return self._hidden[1]
+        if name not in self._woven:
+            raise BadInput(f"there is no adapter {name!r}; there are {', '.join(self._woven) or 'none'}")
+        return self._woven[name]
+
+    def forward(self, *args: Any, adapter: Choice | _InUse = _IN_USE, **kwargs: Any) -> Any:
+        """Call the trunk with the adapter in use.
+
+        Args:
+            args: as the trunk takes them; kwargs too.
+            adapter: for this call, the name of another; None: none; or a list, one for each example of the batch.
+        """
+        if self.strict and self.training and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            self._watch()
+        if isinstance(adapter, _InUse):
+            return self.network(self.in_use)(*args, **kwargs)
+        if adapter is None or isinstance(adapter, str):
+            return self.network(adapter)(*args, **kwargs)
+        for name in adapter:
+            self.network(name)
+        return by_group(adapter, lambda name, *a, **k: self.network(name)(*a, **k), args, kwargs)
+
+    def _watch(self) -> None:
+        """Hash the trunk at every `strict` calls in training."""
+        self._steps += 1
+        if self._steps % self.strict == 0 and trunk_hash(self.trunk) != self._hash:
+            raise TrunkChanged(
+                f"the trunk has changed by call {self._steps} of this training; whatever writes to its weights must not"
+            )
+
+    def adapter_parameters(self, name: str | None = None) -> list[nn.Parameter]:
+        """List the parameters of the adapter in use, or of another by name; none where none is in use."""
+        name = self.in_use if name is None else name
+        if name is None:
+            return []
+        self.network(name)
+        return list(self.adapters[name].parameters())
+
+    def train_only(self, name: str) -> Self:
+        """Use one adapter and let it alone learn; the others keep their weights, and lose gradients. Gives itself back."""
+        self.use(name)
+        for other, made in self.adapters.items():
+            made.requires_grad_(other == name)
+            if other != name:
+                made.zero_grad(set_to_none=True)  # an optimiser with weight decay moves even what has a gradient of 0
+        return self
+
+    def sites(self, name: str) -> tuple[Site, ...]:
+        """List the sites of an adapter."""
+        self.network(name)
+        return self.adapters[name].sites  # pyright: ignore[reportReturnType]
+
+    def at_sites(self, name: str) -> dict[Site, Adapter]:
+        """List the modules of an adapter by site."""
+        self.network(name)
+        return self.adapters[name].at_sites()  # pyright: ignore[reportCallIssue]
 
     @property
     def trunk_sha256(self) -> str:
@@ -52,7 +238,7 @@ class Adapted(Bank):
         return copy.deepcopy(self.network(self.in_use if name is None else name))
 
     def can_merge(self, name: str | None = None) -> bool:
-        """Check whether an adapter can be folded into the weights exactly; see `tapetum.systems.adapters.merging`."""
+        """Check whether an adapter can be folded into the weights exactly; see `tapetum.systems.adapters.weaving`."""
         name = self.in_use if name is None else name
         return name is not None and not any(obstacle(self._hidden[1], site) for site in self.sites(name))
 
@@ -102,6 +288,46 @@ class Adapted(Bank):
         """Get the trunk back: the very object that was given, whose modules, modes, hooks and weights were never touched."""
         return self.trunk
 
+    def __getattr__(self, name: str) -> Any:
+        """What this object has not, the network with the adapter in use may have."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name.startswith("_") or "_hidden" not in self.__dict__:
+                raise
+        return getattr(self.network(self.in_use), name)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move or round adapters and trunk: the trunk that was given stays as it is, a new frozen copy takes its place."""
+        super()._apply(fn, recurse)
+        trunk, frozen = self._hidden
+        originals = tensors_of(trunk)
+
+        def changed(name: str, tensor: Tensor) -> Tensor:
+            new = fn(tensor)
+            return new if new.dtype == tensor.dtype else originals[name].detach().to(new.device, new.dtype)
+
+        self._hidden = (trunk, frozen_copy(frozen, changed))
+        self._weave_all()
+        return self
+
+    def _weave_all(self) -> None:
+        self._woven = {name: weave(self._hidden[1], made.at_sites()) for name, made in self.adapters.items()}  # pyright: ignore[reportCallIssue, reportAttributeAccessIssue]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key != "_woven"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._weave_all()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Copy the adapters; the trunk, which nothing changes, is shared."""
+        memo |= {id(module): module for module in self._hidden}
+        made = memo[id(self)] = type(self).__new__(type(self))
+        made.__setstate__({key: copy.deepcopy(value, memo) for key, value in self.__getstate__().items()})
+        return made
+
 
 def attach(
     trunk: nn.Module,
@@ -120,7 +346,7 @@ def attach(
         name: of the adapter.
         seed: of its first weights.
         example: what the trunk is called with, one image or a tuple of arguments, for trunks of no known family.
-        strict: calls in training after which the trunk is hashed anew and a change raises TrunkChanged; 0: never.
+        strict: calls in training after which the trunk is hashed again and a change raises TrunkChanged; 0: never.
 
     Raises:
         BadInput: the trunk is of no known family, or no adapter fits at an address.
@@ -129,3 +355,14 @@ def attach(
     adapted.add(name, preset, seed)
     adapted.use(name)
     return adapted
+
+
+def _config(preset: Preset) -> AdapterConfig:
+    if isinstance(preset, AdapterConfig):
+        return preset
+    if isinstance(preset, str):
+        return AdapterConfig(preset=preset)
+    addresses = tuple(entry.address if isinstance(entry, Site) else entry for entry in preset)
+    if not addresses:
+        raise BadInput("the list of addresses is empty; name a module, such as blocks.3.mlp")
+    return AdapterConfig(addresses=addresses)

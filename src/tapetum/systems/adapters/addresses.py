@@ -43,7 +43,7 @@ class AdapterPlace:
 
 
 @dataclass(frozen=True)
-class Layout:
+class TrunkLayout:
     """What the presets need to know of a trunk."""
 
     names: AdapterNames
@@ -84,7 +84,7 @@ KNOWN = (
 """Trunks that the presets know, in words."""
 
 
-def layout_of(trunk: nn.Module) -> Layout | None:
+def layout_of(trunk: nn.Module) -> TrunkLayout | None:
     """Find the layout of a trunk; None where nothing says what its bottom, middle and top are."""
     names: AdapterNames | None = getattr(trunk, "adapter_names", None)
     if isinstance(trunk, ViT | Towers):
@@ -92,11 +92,11 @@ def layout_of(trunk: nn.Module) -> Layout | None:
         names = AdapterNames(f"{tower}.patches".lstrip("."), f"{tower}.patches".lstrip("."), "mlp", tower)
     if names is not None:
         addresses: tuple[str, ...] = trunk.adapter_addresses()  # pyright: ignore[reportCallIssue]
-        return Layout(names, tuple(dict.fromkeys(re.sub(r"\.(attention|mlp)$", "", address) for address in addresses)))
+        return TrunkLayout(names, tuple(dict.fromkeys(re.sub(r"\.(attention|mlp)$", "", address) for address in addresses)))
     classes = (f"{kind.__module__}:{kind.__qualname__}" for kind in type(trunk).__mro__)
     pattern, names = next((FOREIGN[name] for name in classes if name in FOREIGN), ("", None))
     blocks = tuple(name for name, _ in trunk.named_modules() if re.fullmatch(pattern, name))
-    return None if names is None else Layout(names, blocks)
+    return None if names is None else TrunkLayout(names, blocks)
 
 
 def places(trunk: nn.Module, config: AdapterConfig) -> list[AdapterPlace]:
@@ -135,7 +135,7 @@ def chain(trunk: nn.Module) -> list[str]:
     return [] if layout is None else list(layout.blocks)
 
 
-def _of_section(trunk: nn.Module, layout: Layout, section: Section, config: AdapterConfig) -> list[AdapterPlace]:
+def _of_section(trunk: nn.Module, layout: TrunkLayout, section: Section, config: AdapterConfig) -> list[AdapterPlace]:
     names, blocks = layout.names, layout.blocks
     beside = config.maps == "parallel" and not layout.transformer
     if section == "bottom":
@@ -178,7 +178,7 @@ def _own_addresses(trunk: nn.Module, config: AdapterConfig) -> list[AdapterPlace
     return [AdapterPlace(address=address, section="middle") for address in trunk.adapter_addresses()]  # pyright: ignore[reportCallIssue]
 
 
-def _named(trunk: nn.Module, layout: Layout | None, address: str, config: AdapterConfig) -> AdapterPlace:
+def _named(trunk: nn.Module, layout: TrunkLayout | None, address: str, config: AdapterConfig) -> AdapterPlace:
     if address == "":
         if layout is None and isinstance(trunk, Encoder):
             return AdapterPlace(address="", section="top", where="pooled")

@@ -8,7 +8,7 @@ what it gets; a blank image goes through what is left of the beginning. A bottom
 """
 
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from tapetum.data.samples import Shuffle
+from tapetum.systems.adapters.adapted import Adapted
 from tapetum.systems.adapters.addresses import chain
-from tapetum.systems.adapters.bank import Bank
+from tapetum.systems.adapters.images import ShuffledExamples
 from tapetum.systems.adapters.layers import Adapter
 from tapetum.systems.adapters.weaving import renewed
 
@@ -47,7 +48,7 @@ class _Resume(nn.Module):
 class Below:
     """The part of an adapted encoder below the lowest adapter in use, and what follows it."""
 
-    def __init__(self, bank: Bank):
+    def __init__(self, bank: Adapted):
         self.bank, name = bank, bank.in_use
         self.blocks = chain(bank.trunk)
         self.sites = bank.sites(name) if name else ()
@@ -108,7 +109,7 @@ class Below:
         return list(self.bank.at_sites(name).values()) if name else []
 
     def _network(self) -> nn.Module:
-        """The rest of the network; made anew where the bank was moved to another device, and so was woven anew."""
+        """The rest of the network; rebuilt after the bank was moved to another device, which weaves it again."""
         woven = self.bank.network(self.bank.in_use)
         if self._woven is not woven:
             assert self.first is not None
@@ -121,26 +122,11 @@ class Below:
         return self._rest
 
 
-class CachedExamples(Protocol):
-    """What `Recorded` needs of a data set: images by number in a shuffled, endless order."""
-
-    @property
-    def seed(self) -> int:
-        """Describe the order."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def plain(self, k: int) -> dict[str, Tensor]:
-        """Load example k as it is."""
-        ...
-
-
 class Recorded(Dataset):
     """Examples whose images are replaced by what lies below the lowest adapter, recorded when they are first shown, with
     their neighbours: batches are the same ones in every run."""
 
-    def __init__(self, examples: CachedExamples, below: Below, shown: int):
+    def __init__(self, examples: ShuffledExamples, below: Below, shown: int):
         """`shown` is how many are shown in the whole run; where not all will be, each is recorded alone."""
         self.examples, self.below = examples, below
         self._together = _AT_A_TIME if shown >= len(examples) else 1

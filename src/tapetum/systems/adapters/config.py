@@ -10,10 +10,11 @@ policy network is no adapter here; it belongs to the policy (`tapetum.systems.ad
 """
 
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from tapetum.core.errors import BadInput
+from tapetum.core.fields import check_fields
 
 Section = Literal["bottom", "middle", "top"]
 Form = Literal["series", "parallel", "bottleneck", "lora"]
@@ -72,16 +73,7 @@ class AdapterConfig:
             raise BadInput(f"there is no preset {self.preset!r}; it is one of {', '.join(PRESETS)}, or give addresses")
         if len(set(self.addresses)) < len(self.addresses):
             raise BadInput("an address stands twice in the list; name each once")
-        for field in fields(self):
-            if field.name in ("maps", "kernel", "tokens", "init") and getattr(self, field.name) not in get_args(field.type):
-                choices = ", ".join(map(str, get_args(field.type)))
-                raise BadInput(f"{field.name} is {getattr(self, field.name)!r}; it is one of {choices}")
-        for name in ("middle", "rank"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise BadInput(f"{name} is {value}; it must be 1 or more, or None")
-        if not 0 < self.std < 1:
-            raise BadInput(f"std is {self.std}; it must be above 0 and below 1, such as 0.001")
+        check_fields(self, middle="[1, inf)", rank="[1, inf)", std="(0, 1)")
 
     @property
     def sections(self) -> tuple[Section, ...]:

@@ -1,19 +1,22 @@
-"""Demonstrations in a folder: what experts saw and did. Imports no torch.
+"""Demonstrations: what experts saw and did. Imports no torch by itself.
 
     DIR/demos.json          format, task, camera, pixels, action_size, own_size, horizon, and of each episode its file, seed,
-    steps
-                            and whether it ended well
+                            steps and whether it ended well
     DIR/episode-0000.npz    frames uint8 (t, h, w, 3), own float32 (t, p), actions float32 (t, a), successes bool (t,)
 
 Frames are before the actions beside them. Files of other makers are read if they keep to this.
+
+Data sets of LeRobot are read too: the frames of one camera, `observation.state` and `action`. There is no world in which a
+policy could be tried, so some episodes are held out and its error on them is measured; and frames are made as small as the
+trunk takes them while they are read, for those of a whole set would not fit into memory as they are.
 """
 
 import json
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
@@ -22,11 +25,19 @@ from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_folder, write_text
 from tapetum.core.reading import no_pipe, read_json
 from tapetum.systems.adapters.worlds.world import RobotEpisode, RobotWorld, roll
+from tapetum.video.episodes import EpisodeVideo, parse_episode_address
+from tapetum.video.lerobot import ACTION, STATE, open_lerobot
+
+if TYPE_CHECKING:
+    from tapetum.encoders.config import Preprocessing
 
 LIST = "demos.json"
 FORMAT = 1
 AFTER = 5
 """Steps that a demonstration goes on after the task is done."""
+HELD_OUT = 10
+"""One episode in this many is held out; of fewer, the last."""
+_AT_A_TIME = 32
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,16 +85,8 @@ def make_demos(
 ) -> tuple[int, int]:
     """Write n episodes of the world's expert that ended well into a new folder; give how many were played, and frames kept.
 
-    Args:
-        world: where.
-        out: the folder.
-        n: episodes.
-        seed: of the first episode; the next have the numbers after it.
-        noise: deviation of noise on what is done, so that there are frames of how to get back on the way.
-        progress: told how many are done.
-
-    Raises:
-        BadInput: the folder is not empty, or the expert fails more often than it does not.
+    `seed` is that of the first episode; `noise` the deviation of noise on what is done, so that there are frames of how to get
+    back on the way. Raises BadInput where the folder is not empty, or the expert fails more often than it does not.
     """
     if n < 1:
         raise BadInput(f"asked for {n} demonstrations: give --n 1 or more")
@@ -163,3 +166,71 @@ def _episode(path: Path, action_size: int, own_size: int) -> RobotEpisode:
         successes=np.asarray(successes, bool),
         seed=0,
     )
+
+
+def read_lerobot_demos(
+    source: str | Path, preprocessing: "Preprocessing", progress: Callable[[int, int | None], None] = lambda done, count: None
+) -> Demonstrations:
+    """Read the demonstrations of a data set, or of the episodes and the camera that an address names.
+
+    Frames are resized to squares of the preprocessing's height, as it resizes them. Raises BadInput for a set without actions
+    or camera, and for numbers that are not finite.
+    """
+    from tapetum.encoders.features import prepare
+    from tapetum.systems.adapters.images import square
+
+    address = parse_episode_address(source)
+    if address is None:
+        raise BadInput(f"{source} is no data set of LeRobot; give its folder, or SET#episode=0-9,camera=NAME")
+    data = open_lerobot(address.folder)
+    if ACTION not in data.features:
+        raise BadInput(f"{data.folder} has no {ACTION!r} among its features; a policy learns from actions")
+    how = replace(square(preprocessing, preprocessing.size[0]), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    camera, numbers = data.camera(address.camera), data.select(address.first, address.last)
+    frames, own, actions = [], [], []
+    for done, number in enumerate(numbers):
+        with EpisodeVideo(data, number, camera) as video:
+            for start in range(0, len(video), _AT_A_TIME):
+                levels = prepare(video[start : start + _AT_A_TIME], how).byte()
+                frames.append(levels.movedim(1, -1).numpy())
+            states = STATE in data.features
+            rows = data.rows(number, (ACTION, *((STATE,) if states else ())))
+            own.append(_numbers(rows[STATE], f"{STATE} of {video.name}") if states else np.zeros((len(video), 0), np.float32))
+            actions.append(_numbers(rows[ACTION], f"{ACTION} of {video.name}"))
+        progress(done + 1, len(numbers))
+    return Demonstrations(
+        task=data.folder.name,
+        camera=camera,
+        frames=np.concatenate(frames),
+        own=np.concatenate(own),
+        actions=np.concatenate(actions),
+        episode=np.repeat(np.arange(len(numbers)), [data.episodes[number].length for number in numbers]),
+        seeds=tuple(numbers),
+        horizon=0,
+    )
+
+
+def hold_out(demos: Demonstrations) -> tuple[Demonstrations, Demonstrations | None]:
+    """Split demonstrations by episode into those to learn from and those to check on; a single episode is not split.
+
+    >>> demos = Demonstrations(
+    ...     task="set", camera="top", frames=np.zeros((4, 8, 8, 3), np.uint8), own=np.zeros((4, 0), np.float32),
+    ...     actions=np.zeros((4, 1), np.float32), episode=np.array([0, 0, 1, 1]), seeds=(5, 7), horizon=0)
+    >>> learn, check = hold_out(demos)
+    >>> learn.seeds, check.seeds, len(check)
+    ((5,), (7,), 2)
+    """
+    count = len(demos.seeds)
+    checks = [k for k in range(count) if k % HELD_OUT == HELD_OUT - 1] or ([count - 1] if count > 1 else [])
+    if not checks:
+        return demos, None
+    return demos.some([k for k in range(count) if k not in checks]), demos.some(checks)
+
+
+def _numbers(values: np.ndarray, name: str) -> np.ndarray:
+    """Numbers as float32 (t, k)."""
+    if values.dtype.kind not in "fiub" or values.ndim > 2:
+        raise BadInput(f"{name} is {values.dtype} {values.shape}; wanted numbers, a row a frame")
+    if not np.isfinite(values).all():
+        raise BadInput(f"{name} has numbers that are not finite; leave that episode out, as in SET#episode=0-9")
+    return values.reshape(len(values), -1).astype(np.float32)

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 KEY = "adapter"
 FORMAT = 1
-_HEAD = "head."
+HEAD = "head."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +59,7 @@ class StoredAdapters:
     trained_on: str = ""
     head: Mapping[str, Any] | None = None
     head_tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    """Of the head, by head.LAYER."""
 
 
 def preprocessing_of(trunk: nn.Module) -> dict[str, Any] | None:
@@ -82,19 +83,16 @@ def save(
     dtype: torch.dtype | None = None,
     head: tuple[Mapping[str, Any], nn.Module] | None = None,
 ) -> None:
-    """Write one adapter to a file, or nothing.
+    """Write one adapter to a file that ends in .safetensors, or nothing.
 
     Args:
         adapted: the bank.
-        path: ends in .safetensors.
-        name: of the adapter; by default the one in use. Where none is, a head can be saved alone.
+        path: of the file.
+        name: of the adapter; by default the one in use. Where none is, a head can be saved alone, else BadInput is raised.
         trunk: name or path under which `tapetum.load` finds the trunk, so that the file can be loaded by itself.
         trained_on: words for who reads the file.
         dtype: to which weights are rounded; by default as they are.
         head: sizes (JSON values) and module of what follows the trunk.
-
-    Raises:
-        BadInput: no adapter is in use, or the file cannot be written.
     """
     name = name or adapted.in_use
     if name is None and head is None:
@@ -113,7 +111,7 @@ def save(
     }
     if head is not None:
         header["head"] = dict(head[0])
-        tensors |= {f"{_HEAD}{leaf}": value for leaf, value in head[1].state_dict().items()}
+        tensors |= {f"{HEAD}{leaf}": value for leaf, value in head[1].state_dict().items()}
 
     def stored(value: Tensor) -> Tensor:
         value = value.detach().to("cpu", dtype if dtype is not None and value.is_floating_point() else value.dtype)
@@ -148,7 +146,7 @@ def read(path: str | os.PathLike[str]) -> StoredAdapters:
 def _stored(header: Mapping[str, Any], tensors: Mapping[str, Tensor], path: Path) -> StoredAdapters:
     if header["format"] != FORMAT:
         raise BadInput(f"{path} has format {header['format']}, and this tapetum reads {FORMAT}; get a newer tapetum")
-    heads = {} if header["head"] is None else {k.removeprefix(_HEAD): v for k, v in tensors.items() if k.startswith(_HEAD)}
+    heads = {} if header["head"] is None else {k: v for k, v in tensors.items() if k.startswith(HEAD)}
     return StoredAdapters(
         name=check_name(header["name"]),
         trunk_sha256=str(header["trunk"]["sha256"]),
@@ -156,7 +154,7 @@ def _stored(header: Mapping[str, Any], tensors: Mapping[str, Tensor], path: Path
         trunk=header["trunk"]["name"],
         preprocessing=header["preprocessing"],
         sites=tuple(Site(**site) for site in header["sites"]),
-        tensors={k: v for k, v in tensors.items() if not heads or not k.startswith(_HEAD)},
+        tensors={k: v for k, v in tensors.items() if k not in heads},
         trained_on=str(header["trained_on"]),
         head=header["head"],
         head_tensors=heads,
@@ -173,18 +171,14 @@ def add(adapted: "Adapted", path: str | os.PathLike[str], name: str | None = Non
         raise BadInput(f"{os.fspath(path)} holds a head without adapters; load it with tapetum.systems.adapters.load_headed")
     if not force:
         _check(adapted, stored, Path(path))
-    name = stored.name if name is None else name
+    name, states = stored.name if name is None else name, []
     for site in stored.sites:
         with blueprint(site, len(stored.tensors), Path(path)):
-            own = undrawn(site).state_dict()
-        _check_fit(own, f"{site.address or 'pooled'}.", stored, Path(path))
+            expected = undrawn(site).state_dict()
+        states.append(fitting(expected, stored.tensors, f"{site.address or 'pooled'}.", Path(path)))
     adapted.add(name, stored.sites)
-    try:
-        for site, adapter in adapted.at_sites(name).items():
-            _fill(adapter, f"{site.address or 'pooled'}.", stored, Path(path))
-    except BadInput:
-        adapted.remove(name)
-        raise
+    for adapter, state in zip(adapted.at_sites(name).values(), states, strict=True):
+        adapter.load_state_dict(state)
     return stored
 
 
@@ -203,17 +197,13 @@ def _check(adapted: "Adapted", stored: StoredAdapters, path: Path) -> None:
         )
 
 
-def _fill(adapter: nn.Module, prefix: str, stored: StoredAdapters, path: Path) -> None:
-    own = adapter.state_dict()
-    _check_fit(own, prefix, stored, path)
-    adapter.load_state_dict({leaf: stored.tensors[prefix + leaf] for leaf in own})
-
-
-def _check_fit(expected: Mapping[str, Tensor], prefix: str, stored: StoredAdapters, path: Path) -> None:
+def fitting(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor], prefix: str, path: Path) -> dict[str, Tensor]:
+    """Take the tensors of a module, those whose names begin with `prefix`. Raises BadInput where one does not fit."""
     for leaf, value in expected.items():
-        tensor = stored.tensors.get(prefix + leaf)
-        if tensor is None or tensor.shape != value.shape or not tensor.is_floating_point():
+        tensor = tensors.get(prefix + leaf)
+        if tensor is None or tensor.shape != value.shape or (value.is_floating_point() and not tensor.is_floating_point()):
             raise BadInput(f"the tensor {prefix + leaf!r} in {path} is missing or of another shape; get the file again")
+    return {leaf: tensors[prefix + leaf] for leaf in expected}
 
 
 def load(path: str | os.PathLike[str], trunk: nn.Module, *, force: bool = False, example: Any = None) -> "Adapted":

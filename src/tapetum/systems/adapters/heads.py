@@ -37,22 +37,12 @@ class FeatureNorm(nn.BatchNorm1d):
         return super().forward(input.flatten(0, -2)).view(input.shape)
 
 
-class ClassHead(nn.Module):
-    """A linear layer on the pooled vector."""
-
-    def __init__(self, width: int, classes: int):
-        super().__init__()
-        self.norm, self.out = FeatureNorm(width), nn.Linear(width, classes)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
-
-    def measure(self, features: Features) -> None:
-        """Take the figures of these features."""
-        self.norm.measure(features.pooled)
-
-    def forward(self, pooled: Float[Tensor, "b e"]) -> Float[Tensor, "b classes"]:
-        """Compute logits."""
-        return self.out(self.norm(pooled))
+def zero_linear(width: int, outputs: int) -> nn.Linear:
+    """Build a linear layer whose outputs are 0 at first."""
+    layer = nn.Linear(width, outputs)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
 
 
 class PixelHead(nn.Module):
@@ -61,10 +51,7 @@ class PixelHead(nn.Module):
     def __init__(self, channels: Sequence[int], classes: int):
         super().__init__()
         self.norms = nn.ModuleList(FeatureNorm(width) for width in channels)
-        self.outs = nn.ModuleList(nn.Linear(width, classes) for width in channels)
-        for out in self.outs:
-            nn.init.zeros_(out.weight)  # pyright: ignore[reportArgumentType]
-            nn.init.zeros_(out.bias)  # pyright: ignore[reportArgumentType]
+        self.outs = nn.ModuleList(zero_linear(width, classes) for width in channels)
 
     def measure(self, features: Features) -> None:
         """Take the figures of these features."""
@@ -114,8 +101,8 @@ class PolicyHead(nn.Module):
         return standardised * self.action.deviation + self.action.mean
 
 
-class OwnHead(nn.Module):
-    """The head of a task of the user's own: any module, on standardised pooled vectors or on the maps."""
+class FeatureHead(nn.Module):
+    """Any module on standardised pooled vectors, or on the maps: of classes, and of tasks of the user's own."""
 
     def __init__(self, width: int | None, out: nn.Module):
         """`width` is that of the pooled vectors; None for a head on maps."""
@@ -147,10 +134,10 @@ def make_head(about: Mapping[str, Any]) -> nn.Module:
 
         cls = own_task(given_reference(str(about["task"]), "task"))
         width = about["width"]
-        return OwnHead(None if reads_maps(about) else width, cls.head(width, **about["sizes"]))
+        return FeatureHead(None if reads_maps(about) else width, cls.head(width, **about["sizes"]))
     try:
         if about["task"] == "classify":
-            return ClassHead(int(about["width"]), len(about["classes"]))
+            return FeatureHead(int(about["width"]), zero_linear(int(about["width"]), len(about["classes"])))
         if about["task"] == "segment":
             return PixelHead([int(c) for c in about["channels"]], len(about["classes"]))
         if about["task"] == "clone":

@@ -88,7 +88,7 @@ class OwnImages(ShuffledExamples):
 
 
 @dataclass(frozen=True)
-class LabelledImages(ShuffledExamples):
+class ListedImages(ShuffledExamples):
     """Prepared images with a class, or with a class for every pixel, by number in a shuffled, endless order."""
 
     listing: Listing

@@ -7,10 +7,11 @@ again on demonstrations that were held out (docs/evidence/adapters.md).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from tapetum.core.errors import BadInput
+from tapetum.core.fields import check_fields
 from tapetum.core.plugins import is_reference
 from tapetum.systems.adapters.config import AdapterConfig, check_name
 
@@ -80,20 +81,9 @@ class AdaptRun:
     def __post_init__(self) -> None:
         if self.task not in TASKS and not is_reference(self.task, "task"):
             raise BadInput(f"there is no task {self.task!r}; it is one of {', '.join(TASKS)}, or FILE.py:CLASS of your own")
-        for field in fields(self):
-            choices = get_args(field.type) if str(field.type).startswith("typing.Literal") else ()
-            if choices and getattr(self, field.name) not in choices:
-                raise BadInput(f"{field.name} is {getattr(self, field.name)!r}; it is one of {', '.join(map(str, choices))}")
-        for name, least in (("steps", 1), ("batch_size", 2), ("evaluations", 0), ("rollouts", 0), ("shift", 0), ("strict", 0)):
-            if getattr(self, name) < least:
-                raise BadInput(f"{name} is {getattr(self, name)}; it must be {least} or more")
-        if self.pixels is not None and not 8 <= self.pixels <= 2048:
-            raise BadInput(f"pixels is {self.pixels}; give 8 to 2048, or leave it out")
-        if not self.lr > 0 or not self.head_lr > 0 or self.weight_decay < 0:
-            raise BadInput(
-                f"lr is {self.lr}, head_lr {self.head_lr} and weight_decay {self.weight_decay}; the first two must be above 0, "
-                "the last 0 or more"
-            )
+        counts = dict.fromkeys(("evaluations", "rollouts", "shift", "strict"), "[0, inf)")
+        bounds = {"steps": "[1, inf)", "batch_size": "[2, inf)", "pixels": "[8, 2048]", "weight_decay": "[0, inf)"}
+        check_fields(self, lr="(0, inf)", head_lr="(0, inf)", **counts, **bounds)
         check_name(self.name)
         self.config  # noqa: B018  # refuses a preset that there is not
 

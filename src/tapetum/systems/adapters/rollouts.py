@@ -10,13 +10,14 @@ import numpy as np
 from jaxtyping import UInt8
 
 from tapetum.core.errors import BadInput
+from tapetum.metrics.statistics import wilson_interval
 from tapetum.systems.adapters.worlds.world import Actor, RobotEpisode, RobotWorld, roll
 from tapetum.video import write_video
 
 FIRST_SEED = 100_000
 """Seed of the first episode in which a policy is tried: far from those of demonstrations."""
-RATE = 20.0
-"""Frames a second of films."""
+RATE, _FILMED = 20.0, 6
+"""Frames a second of films, and episodes in one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +40,7 @@ class Rate:
         >>> round(low, 3), round(high, 3)
         (0.49, 0.943)
         """
-        z, n, p = 1.959963984540054, self.tried, self.rate
-        middle = (p + z * z / (2 * n)) / (1 + z * z / n)
-        half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-        return max(0.0, middle - half), min(1.0, middle + half)
+        return wilson_interval(self.done, self.tried)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,21 +66,12 @@ def try_out(
     actor: Actor,
     n: int,
     *,
-    first_seed: int = FIRST_SEED,
     film: Path | None = None,
-    filmed: int = 6,
     progress: Callable[[int, int | None], None] = lambda done, count: None,
 ) -> Tried:
-    """Let a policy play n episodes to the horizon.
+    """Let a policy play n episodes to the horizon, of the seeds from `FIRST_SEED` on.
 
-    Args:
-        world: where.
-        actor: the policy.
-        n: episodes, of the seeds from `first_seed` on.
-        first_seed: see `n`.
-        film: file (mp4, webm, gif) for the first `filmed` episodes side by side; None: none.
-        filmed: see `film`.
-        progress: told how many are done.
+    `film` is a file (mp4, webm, gif) for the first six side by side.
     """
     if n < 1:
         raise BadInput(f"a policy is tried in {n} episodes; give 1 or more")
@@ -90,11 +79,11 @@ def try_out(
     last = any_ = 0
     first: list[int] = []
     for i in range(n):
-        episode = roll(world, actor, first_seed + i)
+        episode = roll(world, actor, FIRST_SEED + i)
         last, any_ = last + episode.last, any_ + episode.any
         if episode.any:
             first.append(int(episode.successes.argmax()) + 1)
-        if i < filmed:
+        if i < _FILMED:
             shown.append(episode)
         progress(i + 1, n)
     if film is not None:

@@ -21,10 +21,9 @@ from tapetum.hub.blueprint import blueprint
 from tapetum.systems.adapters import files
 from tapetum.systems.adapters.adapted import Adapted
 from tapetum.systems.adapters.clone import CloneTask, DemonstrationFrames
-from tapetum.systems.adapters.demos import read_demos
+from tapetum.systems.adapters.demos import hold_out, read_demos, read_lerobot_demos
 from tapetum.systems.adapters.heads import make_head
-from tapetum.systems.adapters.images import LabelledImages, listed, square
-from tapetum.systems.adapters.lerobot_demos import hold_out, read_lerobot_demos
+from tapetum.systems.adapters.images import ListedImages, listed, square
 from tapetum.systems.adapters.own import own_task
 from tapetum.systems.adapters.proof import Proof
 from tapetum.systems.adapters.recipes import TASKS, AdaptRun
@@ -56,7 +55,7 @@ class FinishedAdapters:
 def adapt(run: AdaptRun, launch: Launch, say: Callable[[str], None] = lambda text: None) -> FinishedAdapters | None:
     """Train in the folder `launch.out`; the same call goes on after a stop. None where it was stopped.
 
-    `say` is told of the data, a line at a time. Raises BadInput for what the user can mend.
+    `say` gets lines about the data. Raises BadInput for what the user can mend.
     """
     with local_data(run, ("data",), launch.cache_gb) as local:  # what is saved names the address
         task = make_task(local, say)
@@ -103,7 +102,7 @@ def make_task(run: AdaptRun, say: Callable[[str], None] = lambda text: None) -> 
                 f"{run.data}: the part to learn from has {len(train.classes)} classes, that to check on {len(checks.classes)}"
             )
         say(f"{len(train):,} images to learn from and {len(checks):,} to check on, {len(train.classes)} classes")
-        return ImageTask(run, trunk, LabelledImages(train, how, run.seed, run.shift), LabelledImages(checks, how, run.seed))
+        return ImageTask(run, trunk, ListedImages(train, how, run.seed, run.shift), ListedImages(checks, how, run.seed))
     if parse_episode_address(run.data) is not None:
         return _from_lerobot(run, trunk, say)
     demos = read_demos(Path(run.data))
@@ -136,7 +135,7 @@ def _from_lerobot(run: AdaptRun, trunk: Callable[[], Encoder], say: Callable[[st
 
 
 def trunk_maker(run: AdaptRun, pixels: int | None) -> Callable[[], Encoder]:
-    """Make what loads the trunk of a run anew, with its preprocessing; `pixels` of the data, where the run does not say.
+    """Make what loads a run's trunk with its preprocessing; `pixels` of the data, where the run does not say.
 
     Raises BadInput for what is no encoder.
     """
@@ -210,10 +209,7 @@ def load_headed(path: str | os.PathLike[str], trunk: Any = None) -> Headed:
         raise BadInput(f"{os.fspath(path)} holds adapters without a head; load it with tapetum.load")
     adapted = files.load(path, files.named_trunk(stored, path) if trunk is None else trunk)
     with blueprint(stored.head, len(stored.head_tensors), Path(path)):
-        own = make_head(stored.head).state_dict()
-    for leaf, value in own.items():
-        if leaf not in stored.head_tensors or stored.head_tensors[leaf].shape != value.shape:
-            raise BadInput(f"the tensor 'head.{leaf}' in {path} is missing or of another shape; get the file again")
+        expected = make_head(stored.head).state_dict()
     head = make_head(stored.head)
-    head.load_state_dict({leaf: stored.head_tensors[leaf] for leaf in own})
+    head.load_state_dict(files.fitting(expected, stored.head_tensors, files.HEAD, Path(path)))
     return Headed(adapted, head, stored.head).eval()

@@ -15,10 +15,11 @@ from torch.utils.data import Dataset
 from tapetum.core.errors import BadInput
 from tapetum.data.samples import Shuffle
 from tapetum.encoders.features import Encoder, Features, prepare
+from tapetum.metrics.masks import Confusion
 from tapetum.systems.adapters.adapted import Adapted
 from tapetum.systems.adapters.caching import Below, Recorded
 from tapetum.systems.adapters.heads import PolicyHead, make_head, reads_maps
-from tapetum.systems.adapters.images import IGNORED, LabelledImages, OwnImages
+from tapetum.systems.adapters.images import IGNORED, ListedImages, OwnImages
 from tapetum.systems.adapters.recipes import AdaptRun
 from tapetum.systems.adapters.weaving import trunk_hash
 from tapetum.systems.adapters.worlds.world import Observation
@@ -148,7 +149,7 @@ class AdaptTask(Task):
 class TargetTask(AdaptTask):
     """Images with a target each."""
 
-    train: LabelledImages | OwnImages
+    train: ListedImages | OwnImages
     """To learn from."""
 
     def measure(self, model: Headed) -> None:
@@ -176,7 +177,7 @@ class TargetTask(AdaptTask):
 class ImageTask(TargetTask):
     """Classes of images, or of their pixels."""
 
-    def __init__(self, run: AdaptRun, trunk: Callable[[], Encoder], train: LabelledImages, checks: LabelledImages):
+    def __init__(self, run: AdaptRun, trunk: Callable[[], Encoder], train: ListedImages, checks: ListedImages):
         """Learn from `train`, be scored on `checks`."""
         super().__init__(run, trunk)
         self.train, self.checks = train, checks
@@ -197,19 +198,14 @@ class ImageTask(TargetTask):
 
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
         """Measure accuracy on the images that are held out; of pixels also the mean intersection over union."""
-        classes, device = len(self.about["classes"]), next(model.buffers()).device
-        confusion = torch.zeros(classes, classes, dtype=torch.int64)
+        device, confusion = next(model.buffers()).device, Confusion(len(self.about["classes"]), ignore=IGNORED)
         for k in range(len(self.checks)):
             example = self.checks.plain(k)
             logits, target = model(example["image"][None].to(device)), example["target"][None]
             if target.ndim > 1:
                 logits = F.interpolate(logits, size=target.shape[-2:], mode="bilinear", align_corners=False)
-            counted = target != IGNORED
-            pairs = target[counted] * classes + logits.argmax(1).cpu()[counted]
-            confusion += torch.bincount(pairs, minlength=classes**2).reshape(classes, classes)
-        right, truth = confusion.diagonal().double(), confusion.sum(1).double()
-        scores = {"accuracy": float(right.sum() / truth.sum())}
-        if self.run.task == "segment":
-            union = truth + confusion.sum(0) - right
-            scores["mean_iou"] = float((right / union.clamp(min=1))[truth > 0].mean())
-        return scores
+            confusion.add(logits.argmax(1).cpu().numpy(), target.numpy())
+        if self.run.task == "classify":
+            return {"accuracy": confusion.accuracy}
+        occurs = confusion.counts.sum(1) > 0
+        return {"accuracy": confusion.accuracy, "mean_iou": float(confusion.iou[occurs].mean())}

@@ -6,10 +6,14 @@
      |- block -- W2            |- block' -- W2'           |- block" + adapter a      |- block* + adapter b
 
 W' is another Parameter in the same memory as W, which learns nothing. Only modules between the root and an adapter are made
-anew for each adapter, so a hundred of them cost a few kilobytes each; choosing one is choosing a root. No module of the trunk
+for each adapter, so a hundred of them cost a few kilobytes each; choosing one is choosing a root. No module of the trunk
 is hooked, patched or put into another mode, so it can be used as it is at the same time, and nothing is left to undo.
 
 A module with an adapter is of a class made for it, a subclass of its own: whatever the trunk's code reads of it is still there.
+
+Some adapters can be folded into the weights themselves: convolutions beside a plain one whose kernel is no smaller (into the
+middle of it), 1x1 convolutions after one (composed with it), and lora; not an activation between two layers. What is merged is
+a new network, equal up to rounding, whose trunk is no longer what it was.
 """
 
 import copy
@@ -23,8 +27,10 @@ import torch
 from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
+from tapetum.encoders.convolutional import SameConv2d
+from tapetum.layers.pointwise import PointwiseConv2d
 from tapetum.systems.adapters.config import Site
-from tapetum.systems.adapters.layers import Adapter
+from tapetum.systems.adapters.layers import Adapter, Conv3x3, LowRankAdapter, Pointwise
 from tapetum.train.optim import freeze
 
 CHILD = "adapter"
@@ -34,8 +40,8 @@ CHILD = "adapter"
 def frozen_copy(trunk: nn.Module, change: Callable[[str, Tensor], Tensor] = lambda name, tensor: tensor) -> nn.Module:
     """Copy the modules of a trunk, not its numbers, into one that learns nothing and stays in evaluation mode.
 
-    `change` is told the name of every parameter and buffer and may move it or give it another precision. Raises BadInput for a
-    trunk that cannot be copied.
+    `change` gets the name and value of every parameter and buffer, and may move it or change its precision. Raises BadInput
+    for a trunk that cannot be copied.
     """
     memo: dict[int, Any] = {}
     for name, parameter in trunk.named_parameters():
@@ -163,3 +169,59 @@ def _empty(own: type[nn.Module], kind: type[_Changed]) -> nn.Module:
 
 def _input(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     return args[0] if args else next(iter(kwargs.values()), None)
+
+
+def obstacle(trunk: nn.Module, site: Site) -> str | None:
+    """Explain why the adapter at a site cannot be merged; None where it can."""
+    module = trunk.get_submodule(site.address)
+    if site.form == "lora":
+        return None
+    if site.rank:
+        return "there is an activation between its layers"
+    if type(module) not in (nn.Conv2d, PointwiseConv2d, SameConv2d) or not isinstance(module, nn.Conv2d):
+        return f"what it stands at, a {type(module).__name__}, is no plain convolution"
+    if site.form == "series":
+        return None if site.kernel == 1 else "a 3x3 convolution after another sees beyond the rim of the map"
+    if site.kernel > min(module.kernel_size) or (site.kernel > 1 and module.dilation != (1, 1)):
+        return "it sees pixels that the convolution beside it does not"
+    if module.groups != 1 or (type(module) is SameConv2d and module.stride != (1, 1)):
+        return "the convolution beside it sees other channels or pixels"
+    if module.padding_mode != "zeros" or isinstance(module.padding, str):
+        return f"the convolution beside it is padded by {module.padding_mode}"
+    beyond = type(module) is nn.Conv2d and module.padding[0] > module.kernel_size[0] // 2 * module.dilation[0]
+    return "the convolution beside it is padded by more than half its kernel" if beyond else None
+
+
+def merged(trunk: nn.Module, adapters: Mapping[Site, Adapter]) -> nn.Module:
+    """Copy a trunk and fold adapters into the copy's weights, in the mode of the trunk.
+
+    Raises BadInput, naming the first that cannot be folded and why.
+    """
+    for site in adapters:
+        if reason := obstacle(trunk, site):
+            raise BadInput(
+                f"the adapter at {site.address or 'pooled'} cannot be merged: {reason}; export the network with its adapters"
+            )
+    made = copy.deepcopy(trunk)
+    with torch.no_grad():
+        for site, adapter in adapters.items():
+            _fold(made.get_submodule(site.address), site, adapter)
+    return made
+
+
+def _fold(module: nn.Module, site: Site, adapter: Adapter) -> None:
+    scale = 1.0 if adapter.scale is None else adapter.scale
+    if isinstance(adapter, LowRankAdapter) and isinstance(module, nn.Linear):
+        module.weight.copy_(adapter.weight(module.weight))
+        return
+    assert isinstance(adapter, Pointwise | Conv3x3)
+    assert isinstance(module, nn.Conv2d)
+    if site.form == "parallel":
+        reach = site.kernel // 2
+        rows, columns = (slice(side // 2 - reach, side // 2 + reach + 1) for side in module.kernel_size)
+        module.weight[:, :, rows, columns] += scale * adapter.mix.weight
+        return
+    mix: Tensor = scale * adapter.mix.weight[:, :, 0, 0]
+    module.weight += torch.einsum("oc,cikl->oikl", mix, module.weight)
+    if module.bias is not None:
+        module.bias += mix @ module.bias

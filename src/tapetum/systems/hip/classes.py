@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
 from tapetum.layers.norm import Standardize
+from tapetum.metrics.masks import Confusion
 from tapetum.systems.hip.config import HipConfig
 from tapetum.systems.hip.data import TARGET, HipExamples, without_target
 from tapetum.systems.hip.masked import new_hip
@@ -136,16 +137,12 @@ class ClassTask(Task):
         answers, target = torch.cat(predictions), torch.cat(targets)
         if target.is_floating_point():
             return {"mean_average_precision": mean_average_precision(answers, target)}
-        counted = target != self.ignore
+        confusion = Confusion(self.classes, ignore=self.ignore)
+        confusion.add(answers.numpy(), target.numpy())
         if self.elements_of is None:
-            return {"accuracy": float((target[counted] == answers[counted]).double().mean())}
-        pairs = target[counted].long() * self.classes + answers[counted]
-        confusion = torch.bincount(pairs, minlength=self.classes**2).reshape(self.classes, self.classes).double()
-        right = confusion.diagonal()
-        union = confusion.sum(0) + confusion.sum(1) - right
-        occurs = confusion.sum(1) > 0
-        mean_iou = float((right / union.clamp(min=1))[occurs].mean())
-        return {"accuracy": float(right.sum() / confusion.sum()), "mean_iou": mean_iou}
+            return {"accuracy": confusion.accuracy}
+        occurs = confusion.counts.sum(1) > 0
+        return {"accuracy": confusion.accuracy, "mean_iou": float(confusion.iou[occurs].mean())}
 
     def describe(self) -> Mapping[str, Any]:
         """Describe all that decides what is learned, but for the examples themselves."""

@@ -25,8 +25,8 @@ _SIZE = {"voc": (512, 512)}
 
 
 @dataclass(frozen=True)
-class DataSet:
-    """One split of a data set, and what there is to be told."""
+class HipSplit:
+    """One split of a data set, with its classes."""
 
     examples: HipExamples
     classes: tuple[str, ...]
@@ -39,7 +39,7 @@ class DataSet:
 
 def data_set(
     layout: str, place: Path, split: Split, sizes: Sizes | None = None, seed: int = 0, modalities: Sequence[str] = ()
-) -> DataSet:
+) -> HipSplit:
     """Open a split of the data set at `place`, with all its modalities or those that are named.
 
     Raises BadInput for an unknown layout, or what is not in it.
@@ -51,7 +51,7 @@ def data_set(
     fields = {name: field for name, field in fields.items() if not modalities or name in modalities}
     examples = HipExamples(fields, listed.truth if truth is None else truth, seed=seed)
     examples.about |= {"layout": layout, "data": place.name, "sizes": asdict(sizes), "seed": seed}
-    return DataSet(examples, listed.classes, listed.asks, listed.missing)
+    return HipSplit(examples, listed.classes, listed.asks, listed.missing)
 
 
 def image_size(layout: str, sizes: Sizes) -> tuple[int, int]:

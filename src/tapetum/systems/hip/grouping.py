@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Span:
+class ModalitySpan:
     """The groups of one modality."""
 
     name: str
@@ -43,7 +43,7 @@ class Span:
 class Grouping:
     """Places of all elements in the groups; `shares` in the order of packing."""
 
-    spans: tuple[Span, ...]
+    spans: tuple[ModalitySpan, ...]
     width: int
     """Elements of a group, padding included."""
     flat: bool = False
@@ -110,7 +110,7 @@ def grouping(lengths: Mapping[str, int], groups: int, flat: bool = False) -> Gro
             raise BadInput(f"modality {name!r} has {length} elements; it needs 1 or more")
     if flat:
         starts = [sum(list(lengths.values())[:i]) for i in range(len(lengths))]
-        spans = [Span(name, n, at, 0, n) for (name, n), at in zip(lengths.items(), starts, strict=True)]
+        spans = [ModalitySpan(name, n, at, 0, n) for (name, n), at in zip(lengths.items(), starts, strict=True)]
         return Grouping(tuple(spans), sum(lengths.values()), flat=True)
     if len(lengths) > groups:
         raise BadInput(
@@ -119,7 +119,7 @@ def grouping(lengths: Mapping[str, int], groups: int, flat: bool = False) -> Gro
     counts = assign(list(lengths.values()), groups)
     spans, first = [], 0
     for (name, length), count in zip(lengths.items(), counts, strict=True):
-        spans.append(Span(name, length, first, count, ceil(length / count)))
+        spans.append(ModalitySpan(name, length, first, count, ceil(length / count)))
         first += count
     return Grouping(tuple(spans), max(span.own for span in spans))
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from tapetum.core.files import whole_file
 from tapetum.systems.hip.config import Masked, Modality
-from tapetum.systems.hip.masking import draw_mask, hidden_elements, plan_of
+from tapetum.systems.hip.masking import reconstruct_masked
 
 ROWS, SCALE = 8, 4
 """Examples in an image of reconstructions, and screen pixels of an element."""
@@ -26,19 +26,8 @@ def draw_progress(folder: Path, step: int, model: nn.Module, inputs: Mapping[str
     """Draw `STEP-NAME.png` (inputs, what is left, what is found) and `STEP-NAME-codes.png` of each modality that is a
     image."""
     some = {name: value[:ROWS] for name, value in inputs.items()}
-    plan = plan_of(model, some)
-    device = next(iter(some.values())).device
-    kept = draw_mask(
-        len(next(iter(some.values()))),
-        plan.groups,
-        plan.width,
-        settings.ratio,
-        generator=torch.Generator(device).manual_seed(0),
-        device=device,
-        shared=settings.shared,
-        how=settings.how,
-    )
-    reconstructed, hidden = model(some, kept).reconstruction, hidden_elements(plan, kept)
+    generator = torch.Generator(next(iter(some.values())).device).manual_seed(0)
+    reconstructed, hidden = reconstruct_masked(model, some, settings, generator)
     folder.mkdir(parents=True, exist_ok=True)
     for name, modality in model.modalities.items():  # type: ignore[union-attr, operator]
         if len(modality.shape) != 2 or modality.channels not in (1, 3) or name not in reconstructed:

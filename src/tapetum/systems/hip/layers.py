@@ -1,17 +1,23 @@
-"""The two layers of a Perceiver, on grouped arrays (b, g, index, channels); groups are as good as a second batch axis.
+"""The two layers of a Perceiver, on grouped arrays (b, g, index, channels), and the codes of positions.
+
+Groups are as good as a second batch axis.
 
 Source: the public code of HiP (arXiv 2202.10890). Both normalise before they attend, and end in an MLP with squared ReLU. A
 cross-attention works at the width of what it looks at, and a self-attention at its own.
 
+Codes of positions are of few channels and learned by masked auto-encoding; or Fourier features, as in Perceiver IO (arXiv
+2107.14795), or frozen random numbers. A code is added to the embedded element, and is the query that reconstructs it.
+
 Differs from the public code: attention is torch's fused one; a fully masked query is none of its cases.
 """
 
-from typing import Any
-
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+
+from tapetum.systems.hip.config import HipConfig, Modality
 
 
 def variance_scaling(rows: int, *shape: int) -> Tensor:
@@ -127,8 +133,35 @@ class SelfAttention(nn.Module):
         return x
 
 
-def checkpointed(module: nn.Module, *inputs: Any) -> Any:
-    """Compute the module's output, its inner activations computed again in backward instead of being kept."""
-    from torch.utils.checkpoint import checkpoint
+def fourier_features(shape: tuple[int, ...], bands: int) -> Float[np.ndarray, "n f"]:
+    """Encode coordinates in -1..1 by sines and cosines at `bands` frequencies up to Nyquist's; elements in row-major order.
 
-    return checkpoint(module, *inputs, use_reentrant=False)
+    >>> fourier_features((2, 3), 4).shape
+    (6, 18)
+    """
+    grids = np.meshgrid(*[np.linspace(-1, 1, n) if n > 1 else np.zeros(1) for n in shape], indexing="ij")
+    places = np.stack([grid.reshape(-1) for grid in grids], -1)
+    waves = [places[:, axis, None] * np.linspace(1, max(n / 2, 1), bands) * np.pi for axis, n in enumerate(shape)]
+    phases = np.concatenate(waves, 1)
+    return np.concatenate([places, np.sin(phases), np.cos(phases)], 1).astype(np.float32)
+
+
+class PositionCodes(nn.Module):
+    """The codes of one modality, with `channels` channels."""
+
+    def __init__(self, modality: Modality, channels: int, config: HipConfig, *, projected: bool):
+        super().__init__()
+        kind = config.positions
+        if kind == "fourier":
+            self.register_buffer(
+                "table", torch.from_numpy(fourier_features(modality.shape, config.fourier_bands)), persistent=False
+            )
+        elif kind == "random":
+            self.register_buffer("table", torch.randn(modality.length, channels))
+        else:
+            self.table = nn.Parameter(variance_scaling(modality.length, channels))
+        width = self.table.shape[1]
+        self.projection = Linear(width, channels, bias=False) if projected or kind != "learned" else None
+
+    def forward(self) -> Float[Tensor, "n c"]:
+        return self.table if self.projection is None else self.projection(self.table)

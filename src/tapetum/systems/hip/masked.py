@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from tapetum.systems.hip.config import HipConfig, Masked
 from tapetum.systems.hip.data import HipExamples, without_target
 from tapetum.systems.hip.images import draw_progress
-from tapetum.systems.hip.masking import draw_mask, hidden_elements, plan_of
+from tapetum.systems.hip.masking import reconstruct_masked
 from tapetum.systems.hip.model import Hip
 from tapetum.train import StepContext, Task
 
@@ -28,21 +28,9 @@ def masked_losses(
     model: nn.Module, inputs: Mapping[str, Float[Tensor, "b _n _c"]], settings: Masked, generator: torch.Generator | None = None
 ) -> dict[str, Tensor]:
     """Measure the mean squared error of each modality."""
-    plan = plan_of(model, inputs)
-    batch, device = len(next(iter(inputs.values()))), next(iter(inputs.values())).device
-    kept = draw_mask(
-        batch,
-        plan.groups,
-        plan.width,
-        settings.ratio,
-        generator=generator,
-        device=device,
-        shared=settings.shared,
-        how=settings.how,
-    )
-    reconstructed = model(inputs, kept).reconstruction
+    reconstructed, hidden_of = reconstruct_masked(model, inputs, settings, generator)
     losses = {}
-    for name, hidden in hidden_elements(plan, kept).items():
+    for name, hidden in hidden_of.items():
         error = (reconstructed[name].float() - inputs[name].float()).square().mean(-1)
         losses[name] = error.mean() if settings.loss == "all" else (error * hidden).sum() / hidden.sum().clamp(min=1)
     return losses

@@ -3,20 +3,20 @@
 Source: masked auto-encoding of HiP (arXiv 2202.10890). A mask is drawn over places within a group and is the same in all
 groups, so that what is left is again one array: (b, g, m, e) becomes (b, g, kept, e).
 
-The paper's ratio is not told in what could be read; from its figure it is about 0.85. Whether it drops what is hidden or puts
-something in its place is not known either: both are here.
+What could be read of the paper does not give its ratio; from its figure it is about 0.85. Whether it drops what is hidden or
+puts something in its place is not known either: both are here.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.hip.config import HipConfig
+from tapetum.systems.hip.config import HipConfig, Masked
 from tapetum.systems.hip.grouping import Grouping, grouping
 
 
@@ -71,6 +71,16 @@ def plan_of(model: nn.Module, inputs: Mapping[str, Tensor]) -> Grouping:
     config: HipConfig = model.config  # type: ignore[assignment]
     lengths = {name: value.shape[1] for name, value in inputs.items() if name not in config.labels}
     return grouping(lengths, config.groups[0], config.flat)
+
+
+def reconstruct_masked(
+    model: nn.Module, inputs: Mapping[str, Tensor], settings: Masked, generator: torch.Generator | None = None
+) -> tuple[dict[str, Tensor], dict[str, Bool[Tensor, "b _n"]]]:
+    """Reconstruct the inputs of which a drawn mask hides a part; also tell which elements were hidden."""
+    plan, value = plan_of(model, inputs), next(iter(inputs.values()))
+    drawn: Any = {"generator": generator, "device": value.device, "shared": settings.shared, "how": settings.how}
+    kept = draw_mask(len(value), plan.groups, plan.width, settings.ratio, **drawn)
+    return model(inputs, kept).reconstruction, hidden_elements(plan, kept)
 
 
 def hidden_elements(plan: Grouping, kept: VisibleElements) -> dict[str, Bool[Tensor, "b _n"]]:

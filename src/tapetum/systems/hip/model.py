@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from tapetum.core.devices import all_finite
 from tapetum.core.errors import BadInput
 from tapetum.systems.hip.config import HipConfig, Modalities, Preparation
 from tapetum.systems.hip.grouping import Grouping, grouping
-from tapetum.systems.hip.layers import CrossAttention, Linear, SelfAttention, checkpointed, variance_scaling
+from tapetum.systems.hip.layers import CrossAttention, Linear, PositionCodes, SelfAttention, variance_scaling
 from tapetum.systems.hip.masking import VisibleElements
-from tapetum.systems.hip.positions import PositionCodes
 
 if TYPE_CHECKING:
     from tapetum.systems.hip.embed import HipEmbedder
@@ -160,11 +160,10 @@ class Hip(nn.Module):
         Args:
             inputs: some of the modalities; their order here is that in which they are packed into groups.
             kept: what is not hidden, see `tapetum.systems.hip.masking`; None hides nothing.
-            decode: names of what is to be reconstructed; None is all inputs. If nothing that comes out of the decoder is
+            decode: names of what is to be reconstructed, by default all inputs. If nothing that comes out of the decoder is
                 among them, blocks after the processor are not run.
 
-        Raises:
-            BadInput: an unknown modality, a wrong shape, batches that differ, or a name in `decode` that is no input.
+        Raises BadInput for an unknown modality, a wrong shape, batches that differ, or a name in `decode` that is no input.
         """
         batch = check_inputs(inputs, self.modalities)
         decoded = set(inputs if decode is None else decode)
@@ -203,7 +202,8 @@ class Hip(nn.Module):
 
     def _run(self, number: int, *inputs: Tensor | None) -> Tensor:
         block = self.blocks[number]
-        return checkpointed(block, *inputs) if self.checkpointing and torch.is_grad_enabled() else block(*inputs)
+        recompute = self.checkpointing and torch.is_grad_enabled()
+        return checkpoint(block, *inputs, use_reentrant=False) if recompute else block(*inputs)
 
     def _later_blocks(
         self, first: Tensor, inputs: Mapping[str, Tensor], runs_decoder: bool

@@ -14,7 +14,7 @@ from tapetum.core.errors import BadInput
 from tapetum.systems.hip import weights
 from tapetum.systems.hip.classes import ClassTask, HipClassifier
 from tapetum.systems.hip.config import variant
-from tapetum.systems.hip.datasets import DataSet, data_set
+from tapetum.systems.hip.datasets import HipSplit, data_set
 from tapetum.systems.hip.masked import MaskedTask
 from tapetum.systems.hip.model import Hip
 from tapetum.systems.hip.recipes import HipRun
@@ -40,7 +40,7 @@ class FinishedHip:
 def train_hip(run: HipRun, launch: Launch, say: Callable[[str], None] = print) -> FinishedHip | None:
     """Train through both phases in the folder `launch.out`; the same call goes on after a stop. None if there is more to do.
 
-    `say` is told of the data, a line at a time. Raises BadInput for data that is not there, or a run that is to learn classes
+    `say` gets lines about the data. Raises BadInput for data that is not there, or a run that is to learn classes
     where the data has none.
     """
     if not run.mae_steps and not run.steps:
@@ -54,7 +54,7 @@ def train_hip(run: HipRun, launch: Launch, say: Callable[[str], None] = print) -
 
 
 def hip_config(run: HipRun, launch: Launch, steps: int) -> TrainConfig:
-    """Make the config of a phase of so many steps."""
+    """Make the config of a phase of `steps` steps."""
     return train_config(
         run,
         launch,
@@ -69,7 +69,7 @@ def hip_config(run: HipRun, launch: Launch, steps: int) -> TrainConfig:
 
 
 def _train(
-    run: HipRun, launch: Launch, train: DataSet, checks: DataSet, configs: Mapping[str, TrainConfig]
+    run: HipRun, launch: Launch, train: HipSplit, checks: HipSplit, configs: Mapping[str, TrainConfig]
 ) -> FinishedHip | None:
     """Phase after phase, each in its folder."""
     start: Path | None = None
@@ -89,8 +89,8 @@ def _train(
     return FinishedHip(_save(result, launch.out / f"{run.variant}.safetensors"), scores)
 
 
-def _data(run: HipRun, place: Path, say: Callable[[str], None]) -> tuple[DataSet, DataSet]:
-    """Examples to learn from and to check on, of which `say` is told."""
+def _data(run: HipRun, place: Path, say: Callable[[str], None]) -> tuple[HipSplit, HipSplit]:
+    """Examples to learn from and to check on; `say` gets a line about each."""
     train, checks = (data_set(run.layout, place, part, run.sizes, run.seed, run.modalities) for part in ("train", "val"))
     if run.steps and train.classes != checks.classes:
         raise BadInput(
@@ -105,7 +105,7 @@ def _data(run: HipRun, place: Path, say: Callable[[str], None]) -> tuple[DataSet
     return train, checks
 
 
-def _class_task(run: HipRun, train: DataSet, checks: DataSet, start: Path | None) -> ClassTask:
+def _class_task(run: HipRun, train: HipSplit, checks: HipSplit, start: Path | None) -> ClassTask:
     return ClassTask(
         run.config,
         train.examples,

@@ -8,26 +8,18 @@ Differs from the public code with several data sets in one network: there the fi
 codes, the second another, and so on; only weights for one data set at a time can be brought over.
 """
 
-import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from tapetum.core.errors import BadInput
-from tapetum.core.files import whole_file
-from tapetum.core.reading import no_pipe, parse_json
-from tapetum.hub.blueprint import blueprint
-from tapetum.hub.headed import check_fit
+from tapetum.hub.headed import load_headed, save_headed
 from tapetum.hub.registry import known, resolve
-from tapetum.hub.state_dicts import finite_to_bytes
-from tapetum.hub.unpickle import load_npy
 from tapetum.systems.hip.config import HipConfig, Modality, Preparation
 from tapetum.systems.hip.model import Hip
 
@@ -128,39 +120,12 @@ def from_haiku(model: Hip, params: Mapping[str, Mapping[str, Any]]) -> None:
     model.load_state_dict(state)
 
 
-def read_haiku(path: str | os.PathLike[str]) -> dict[str, dict[str, np.ndarray]]:
-    """Read weights of the public code in a file: `.npy` (a pickled dict, read without running it) or `.npz` (keys
-    `module:leaf`)."""
-    path = Path(path)
-    if not path.is_file():
-        raise BadInput(f"there is no file {path}; give a file of weights")
-    if path.suffix == ".npz":
-        try:
-            with np.load(no_pipe(path), allow_pickle=False) as stored:
-                out: dict[str, dict[str, np.ndarray]] = {}
-                for key in stored.files:
-                    module, _, leaf = key.rpartition(":")
-                    out.setdefault(module, {})[leaf] = stored[key]
-                return out
-        except (OSError, ValueError, KeyError, EOFError) as error:
-            raise BadInput(f"{path} is no npz file of arrays ({str(error)[:100]}); get it again") from error
-    content = load_npy(path)
-    content = content.get("params", content) if isinstance(content, Mapping) else None
-    if not isinstance(content, Mapping) or not all(isinstance(leaves, Mapping) for leaves in content.values()):
-        raise BadInput(f"{path} holds no modules with arrays; give the parameters of a HiP network")
-    return {str(module): {str(leaf): array for leaf, array in leaves.items()} for module, leaves in content.items()}
-
-
 def save(model: Hip, path: str | os.PathLike[str], dtype: torch.dtype = torch.float32) -> None:
     """Write weights (rounded to `dtype`), config, modalities and their preparations to a safetensors file, or nothing."""
-    tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
-    header = {
-        "config": asdict(model.config),
-        "modalities": {name: asdict(m) for name, m in model.modalities.items()},
-        "preparations": {name: asdict(p) for name, p in model.preparations.items()},
-    }
-    with whole_file(Path(path)) as temporary:
-        temporary.write_bytes(finite_to_bytes(tensors, {"hip": json.dumps(header)}))
+    modalities = {name: asdict(m) for name, m in model.modalities.items()}
+    preparations = {name: asdict(p) for name, p in model.preparations.items()}
+    about = {"config": asdict(model.config), "modalities": modalities, "preparations": preparations}
+    save_headed(model, path, "hip", about, dtype)
 
 
 def load(
@@ -174,39 +139,18 @@ def load(
     path = resolve(name_or_path, "embed")[0] if os.fspath(name_or_path) in known() else Path(name_or_path)
     if not path.is_file():
         raise BadInput(f"there is no file {path}; give a file of weights")
-    try:
-        with safe_open(no_pipe(path), "pt") as file:
-            text = (file.metadata() or {}).get("hip")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise BadInput(f"{path} is not a safetensors file ({str(error)[:100]}); get it again") from error
-    if text is None:
-        raise BadInput(f"{path} holds no HiP network; give a file that tapetum.systems.hip.weights.save wrote")
-    with blueprint(_header(text, path), len(tensors), path):
-        expected = _built(text, path).state_dict()
-    check_fit(expected, tensors, path)
-    model = _built(text, path)
-    loaded: dict[str, Tensor] = {name: tensor.float() for name, tensor in tensors.items()}
-    model.load_state_dict(loaded)
-    return model.to(device=device, dtype=dtype)
+    return cast(Hip, load_headed(path, "hip", "HiP network", _maker)).to(device=device, dtype=dtype)
 
 
-def _header(text: str, path: Path) -> Any:
-    try:
-        return parse_json(text)
-    except ValueError as error:
-        raise BadInput(f"the config in {path} cannot be read ({str(error)[:100]}); save the model again") from error
+def _maker(about: Any) -> Callable[[], Hip]:
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in about["config"].items()}
+    config = HipConfig(**fields)
+    modalities = {name: Modality(tuple(m["shape"]), m["channels"]) for name, m in about["modalities"].items()}
 
-
-def _built(text: str, path: Path) -> Hip:
-    try:
-        header = _header(text, path)
-        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in header["config"].items()}
-        config = HipConfig(**fields)
-        modalities = {name: Modality(tuple(m["shape"]), m["channels"]) for name, m in header["modalities"].items()}
+    def make() -> Hip:
         model = Hip(config, modalities)
-        for name, p in header.get("preparations", {}).items():
+        for name, p in about.get("preparations", {}).items():
             model.preparations[name] = Preparation(tuple(p["mean"]), tuple(p["std"]), p.get("sample_rate"))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise BadInput(f"the config in {path} cannot be read ({str(error)[:100]}); save the model again") from error
-    return model
+        return model
+
+    return make

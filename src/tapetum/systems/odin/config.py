@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tapetum.core.errors import BadInput
+from tapetum.core.fields import check_fields
 
 Source = Literal["features", "projections", "pixels", "grid", "segments", "given"]
 """Where masks come from; see `tapetum.systems.odin.sources`."""
@@ -59,15 +60,9 @@ class OdinConfig:
     of the spanning views and anew in every step. Wants discovery copies or fixed, or a source without a network."""
 
     def __post_init__(self) -> None:
-        if self.form not in ("b", "s") or self.discovery not in ("average", "copies", "fixed"):
-            raise BadInput(
-                f"Odin of form {self.form!r} and discovery {self.discovery!r}: give b or s, and average, copies or fixed"
-            )
-        if not self.temperature > 0:
-            raise BadInput(f"the temperature is {self.temperature}; give one above zero, such as 0.1")
-        counts = self.clusters, self.hidden_width, self.projection_width, self.iterations, self.discovery_every
-        if min(*counts, self.finest_stride) < 1:
-            raise BadInput("clusters, widths, iterations, discovery_every and finest_stride must be 1 or more")
+        counts = "clusters", "hidden_width", "projection_width", "iterations", "discovery_every", "finest_stride"
+        bounds = dict.fromkeys(counts, "[1, inf)") | dict.fromkeys(("pyramid_width", "sampled", "place_weight"), "[0, inf)")
+        check_fields(self, temperature="(0, inf)", **bounds)
         if self.cache_masks and (self.source == "given" or (self.clusters_features and self.discovery == "average")):
             raise BadInput(
                 f"masks of source {self.source} cannot be cached with discovery {self.discovery}: give discovery copies or "
@@ -75,8 +70,6 @@ class OdinConfig:
             )
         if self.source == "grid" and round(self.clusters**0.5) ** 2 != self.clusters:
             raise BadInput(f"a grid cannot have {self.clusters} cells; give a square number, such as 16")
-        if min(self.pyramid_width, self.sampled) < 0 or self.place_weight < 0:
-            raise BadInput("pyramid_width, sampled and place_weight must not be below 0")
 
     @property
     def clusters_features(self) -> bool:

@@ -33,22 +33,16 @@ def find_objects(
     seed: int = 0,
     features: Float[Tensor, "d h w"] | None = None,
 ) -> tuple[Masks, Int[np.ndarray, "h w"]]:
-    """Find objects in an image without knowing what they are.
+    """Find objects in an image without knowing what they are: masks with scores, the best first, and each pixel's cluster.
 
     Args:
-        image: red, green, blue.
+        image: red, green, blue, 8 x 8 pixels or more.
         look: one of `tapetum.systems.odin.feature_maps`, such as `colours`, or one that `network_map` makes.
-        clusters: of k-means; more of them split objects, fewer join them.
+        clusters: of k-means; more of them split objects, fewer join them. BadInput for more than there are cells.
         least: smallest part of the image that counts as an object.
         most: objects that are given, the best ones.
         seed: of k-means.
         features: the map of the image, where that is known already.
-
-    Returns:
-        masks with scores, the best first; and the cluster of every pixel.
-
-    Raises:
-        BadInput: an image of one pixel, more clusters than cells.
     """
     if min(image.shape[:2]) < 8:
         raise BadInput(f"an image is {image.shape[1]} x {image.shape[0]}; objects are sought in 8 x 8 pixels and more")

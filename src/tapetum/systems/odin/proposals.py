@@ -1,6 +1,6 @@
 """Object discovery as Odin measures it (arXiv 2203.08777, section 4.4): k-means for every k, and what each object finds there.
 
-For k = 1 .. K the vectors of an image are clustered anew: 1 + 2 + ... + K masks, 8,256 for K = 128.
+For k = 1 .. K the vectors of an image are clustered again: 1 + 2 + ... + K masks, 8,256 for K = 128.
 `tapetum.systems.odin.metrics` has the scores. Overlaps are counted at the size of the image, exactly, without enlarging any
 mask: an object is counted into the cells once.
 

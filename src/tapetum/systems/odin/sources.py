@@ -15,7 +15,7 @@ where it was. The result depends on the generator alone.
 Ids begin at 0; those of one image mean nothing in another. `regions` is one more than the highest id that may occur.
 """
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -25,8 +25,10 @@ from torch import Tensor
 from tapetum.core.devices import all_finite
 from tapetum.core.errors import BadInput
 from tapetum.layers.clustering import Metric, move_centres, nearest
-from tapetum.systems.odin.config import OdinConfig
 from tapetum.systems.odin.model import Odin
+
+if TYPE_CHECKING:
+    from tapetum.systems.odin.config import OdinConfig
 
 STRIDE = 4
 """Pixels to a cell where masks are made of pixels or squares, as of the finest level of a pyramid."""
@@ -48,7 +50,7 @@ class MaskSource(Protocol):
 class Clusters:
     """k-means of a network's map, of its projections, or of pixels."""
 
-    def __init__(self, config: OdinConfig, network: Odin | None):
+    def __init__(self, config: "OdinConfig", network: Odin | None):
         """`network` computes the features; none is needed for pixels."""
         self.config, self.network, self.regions = config, network, config.clusters
 
@@ -140,7 +142,7 @@ class GivenMasks:
         return given
 
 
-def mask_source(config: OdinConfig, network: Odin | None = None) -> MaskSource:
+def mask_source(config: "OdinConfig", network: Odin | None = None) -> MaskSource:
     """Make the source that the config names; `network` is the one that finds masks, where features are clustered."""
     if config.source in ("features", "projections"):
         if network is None:
@@ -152,14 +154,9 @@ def mask_source(config: OdinConfig, network: Odin | None = None) -> MaskSource:
         return GridMasks(config.clusters)
     if config.source == "segments":
         return SegmentMasks(config.segment_scale)
-    if config.source == "given":
-        return GivenMasks(config.clusters)
-    raise BadInput(
-        f"there is no source of masks {config.source!r}; give features, projections, pixels, grid, segments or given"
-    )
+    return GivenMasks(config.clusters)
 
 
-METRICS = "cosine", "l2"
 _CACHED = 5 << 19
 """Bytes of vectors that go through all rounds together on a CPU, so that they stay in its cache; the result is the same."""
 
@@ -171,7 +168,7 @@ def kmeans(
     iterations: int = 10,
     metric: Metric = "cosine",
     generator: torch.Generator | None = None,
-    seeds: str = "random",
+    seeds: Literal["random", "spread"] = "random",
 ) -> Int[Tensor, "b n"]:
     """Assign each vector the number of its cluster, 0 to `clusters` - 1, for each image by itself.
 
@@ -179,16 +176,14 @@ def kmeans(
         features: vectors of each image.
         clusters: how many centres; some may end up without vectors.
         iterations: rounds of assigning vectors to centres and moving the centres.
-        metric: one of `METRICS`.
+        metric: cosine (of vectors and centres of length 1) or l2.
         generator: for the seeds; torch's own on the device of the features by default.
         seeds: random (distinct vectors of the image) or spread (k-means++, Arthur and Vassilvitskii, 2007).
 
     Raises:
-        BadInput: features that are not finite, more clusters than vectors, unknown names.
+        BadInput: features that are not finite, more clusters than vectors.
     """
     x = _checked(features, clusters, metric)
-    if seeds not in ("random", "spread"):
-        raise BadInput(f"seeds of k-means are {seeds!r}; give random or spread")
     centres = (_random_seeds if seeds == "random" else _plus_plus_seeds)(x, clusters, generator)
     at_once = len(x) if x.device.type != "cpu" else max(_CACHED // max(x[0].nbytes, 1), 1)
     pieces = zip(x.split(at_once), centres.split(at_once), strict=True)
@@ -220,10 +215,6 @@ def _plus_plus_seeds(x: Tensor, clusters: int, generator: torch.Generator | None
 
 
 def _checked(features: Tensor, clusters: int, metric: Metric) -> Tensor:
-    if metric not in METRICS:
-        raise BadInput(f"the metric of k-means is {metric!r}; give one of {', '.join(METRICS)}")
-    if features.ndim != 3:
-        raise BadInput(f"features for k-means have shape {tuple(features.shape)}; give (images, vectors, channels)")
     if not 1 <= clusters <= features.shape[1]:
         raise BadInput(
             f"{clusters} clusters are asked of {features.shape[1]} vectors an image; give 1 to {features.shape[1]}, "

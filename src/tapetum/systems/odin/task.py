@@ -21,34 +21,88 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from tapetum.core.errors import BadInput
 from tapetum.data.samples import sample_generator
 from tapetum.data.views import View, byol
 from tapetum.data.views.draw import ViewParameters, draw
 from tapetum.data.views.make import blur_radius, channels_first, crop, recolour
 from tapetum.encoders.features import Encoder
 from tapetum.systems.odin.losses import detcon, detcon_s
-from tapetum.systems.odin.mask_cache import MaskCache
 from tapetum.systems.odin.model import Odin
 from tapetum.systems.odin.regions import OUTSIDE, Crops, pool_masks, sample_regions, span_crops, warp, whole_crops
-from tapetum.systems.odin.sources import mask_source
-from tapetum.systems.pretraining.data import ImageSource, TrainingImage
+from tapetum.systems.odin.sources import MaskSource, mask_source
 from tapetum.systems.pretraining.heads import use_batch_statistics
-from tapetum.systems.pretraining.task import PROBE, Loss, PretrainTask
+from tapetum.systems.pretraining.task import PROBE, PretrainTask
 from tapetum.train import Average, StepContext
+from tapetum.train.process_group import is_sharded
 
 if TYPE_CHECKING:
     from tapetum.systems.odin.recipes import OdinRun
+    from tapetum.systems.pretraining.data import ImageSource, TrainingImage
+    from tapetum.systems.pretraining.task import Loss
 
 _PURPOSE = 0x6F64696E
 """Begins the streams of random numbers of Odin's views, apart from other uses of the same seed."""
 
 
+class MaskCache:
+    """Ids of whole images by their number in the data: each computed once per copy of the discovery network.
+
+        image --resized whole--> discovery network --k-means--> ids --stored--> warped to both views, in every epoch
+
+    So most steps need no forward pass of the discovery network, which is what hard copies make possible. DetCon stores the
+    masks of whole images too (arXiv 2103.10957, section 3.1).
+
+    A mask depends on the copy's weights, the image and the run's seed alone: images are computed one by one, and batch norms
+    use their running statistics. So a run that goes on from a checkpoint computes the same masks again, to the bit, with none
+    of the cache in the checkpoint. Each process has its own: a byte for each cell, 3 kB for an image of 224 pixels.
+    """
+
+    def __init__(self, seed: int):
+        """`seed` is the run's, from which k-means begins."""
+        self.seed = seed
+        self._ids: dict[int, Tensor] = {}
+        self._copy: tuple[Odin | None, int] = None, 0
+        """The discovery network, and how many batches had been learned from when it was copied."""
+
+    def look_up(
+        self, source: MaskSource, network: Odin | None, images: Float[Tensor, "b 3 h w"], numbers: Sequence[int]
+    ) -> Int[Tensor, "b h2 w2"]:
+        """Look up the ids of whole prepared images, or compute them by `source` where `network` has not seen them yet.
+
+        Raises BadInput where the network's weights are shared out over processes, which lack different images.
+        """
+        self._forget_older_copies(network)
+        for image, number in zip(images, numbers, strict=True):
+            if number not in self._ids:
+                self._ids[number] = self._compute(source, image[None], number)
+        return torch.stack([self._ids[number] for number in numbers]).to(images.device, torch.int64)
+
+    def _compute(self, source: MaskSource, image: Tensor, number: int) -> Tensor:
+        seed = int(sample_generator(self.seed, number).integers(2**32))
+        ids = source(image, None, torch.Generator(image.device).manual_seed(seed))[0]
+        return ids.to("cpu", torch.uint8 if source.regions <= 256 else torch.int32)
+
+    def _forget_older_copies(self, network: Odin | None) -> None:
+        if network is not None and any(is_sharded(parameter) for parameter in network.parameters()):
+            raise BadInput("cached masks need the whole discovery network in every process; give --parallel ddp")
+        batches = 0
+        if network is not None:  # its projector's norm counts them, which the copy has with the weights
+            counter = network.projector[1].num_batches_tracked
+            assert isinstance(counter, Tensor)
+            batches = int(counter)
+        if (network, batches) != self._copy:
+            self._ids.clear()
+            self._copy = network, batches
+
+
 class OdinTask(PretrainTask):
     """Discover objects and representations together."""
 
-    def __init__(self, run: "OdinRun", source: ImageSource, masks: "np.ndarray | None" = None):
+    def __init__(self, run: "OdinRun", source: "ImageSource", masks: "np.ndarray | None" = None):
         """`masks`: ids (images, rows, columns) that come with the images, where the source of masks is given."""
         self.masks = masks
         super().__init__(run, source)  # pyright: ignore[reportArgumentType]
@@ -71,21 +125,11 @@ class OdinTask(PretrainTask):
         """List BYOL's two views, with which DetCon's agree."""
         return byol(self.run.size)
 
-    @property
-    def device_augmentation(self) -> bool:
-        """Check whether views are finished on the device: never, since masks are found in one that has no colours changed."""
-        return False
-
-    @property
-    def device_decoding(self) -> bool:
-        """Check whether images are decoded on the device: never, since `OdinRun` has no such option."""
-        return False
-
     def learner(self, encoder: Encoder) -> nn.Module:
         """Add pyramid, projector and predictor to the encoder."""
         return Odin(self.run.settings(), encoder)
 
-    def collate(self, items: Sequence[TrainingImage]) -> dict[str, Any]:
+    def collate(self, items: "Sequence[TrainingImage]") -> dict[str, Any]:
         """Make both views, the one that spans them (or the whole image, for cached masks), and the boxes of all three."""
         images, numbers = [channels_first(item.pixels) for item in items], [item.number for item in items]
         sizes = [(image.shape[1], image.shape[2]) for image in images]
@@ -112,7 +156,7 @@ class OdinTask(PretrainTask):
             batch["whole"] = whole_crops(sizes).box
         return batch
 
-    def method_loss(self, model: Any, batch: Mapping[str, Any], context: StepContext) -> Loss:
+    def method_loss(self, model: Any, batch: Mapping[str, Any], context: StepContext) -> "Loss":
         """Compute DetCon's loss of masks discovered in the spanning view."""
         config = self.run.settings()
         ids, regions = self._discover(batch, context, model.stride)

@@ -13,9 +13,8 @@ from torch import nn
 from tapetum.account.closed_form import ClosedForm, closed_form
 from tapetum.account.flops import Flops, count_flops
 from tapetum.account.parts import by_part
-from tapetum.encoders.config import ViTConfig
 from tapetum.encoders.factory import make
-from tapetum.systems.pretraining.data import ImageSource
+from tapetum.systems.pretraining.data import ImageSource, NoImages, TrainingImage
 from tapetum.systems.pretraining.methods import task_of
 from tapetum.systems.pretraining.recipes import PretrainRun
 from tapetum.train import StepContext
@@ -24,21 +23,8 @@ CLASSES = 1000
 """Of supervised, where no data say how many there are: ImageNet's."""
 
 
-class _Blank:
-    """Stands for images that nobody looks at."""
-
-    def __len__(self) -> int:
-        return 0
-
-    def __getitem__(self, k: int) -> Any:
-        raise IndexError(k)
-
-    def name(self, k: int) -> str:
-        return ""
-
-
 def account_step(run: PretrainRun, images: int | None = None, classes: int = CLASSES) -> ClosedForm:
-    """Count what a step on so many images costs (those of the run's batch by default), in closed form.
+    """Count the cost of a step on some images (by default the run's batch) in closed form.
 
     Raises BadInput for encoder and method that do not go together.
     """
@@ -57,34 +43,28 @@ def count_step(run: PretrainRun, images: int | None = None, classes: int = CLASS
 def parameters(run: PretrainRun, classes: int = CLASSES) -> dict[str, int]:
     """Count parameters that learn: of the encoder, and of what stands on it."""
     with torch.device("meta"):
-        task = task_of(run.method)(run, _source(classes))
+        task = task_of(run.method)(run, blank_source(classes))
         model: Any = task.learner(make(run.architecture))
     encoder = sum(p.numel() for p in model.encoder.parameters())
     return {"encoder": encoder, "heads": sum(p.numel() for p in model.parameters()) - encoder}
 
 
-def _source(classes: int) -> ImageSource:
-    return ImageSource(_Blank(), np.zeros(1, np.int64), tuple(str(k) for k in range(classes)))
+def blank_source(classes: int = CLASSES) -> ImageSource:
+    """Make a source with classes and no images."""
+    return ImageSource(NoImages(0), np.zeros(1, np.int64), tuple(str(k) for k in range(classes)))
 
 
 def step_on_meta(
     run: PretrainRun, images: int, classes: int = CLASSES
 ) -> tuple[Callable[[], torch.Tensor], dict[str, nn.Module]]:
     """Make the loss of a micro-batch, as a call without arguments, and the parts; models and inputs have shapes alone."""
-    task = task_of(run.method)(run, _source(classes))
+    task = task_of(run.method)(run, blank_source(classes))
     with torch.device("meta"):
         encoders = (run.freeze_patches(make(run.architecture)) for _ in range(1 + len(task.averages)))
         model, *teachers = (task.learner(encoder).train() for encoder in encoders)
-        batch: dict[str, Any] = {
-            "views": [torch.empty(images, 3, side, side) for side in run.views],
-            "label": torch.zeros(images, dtype=torch.int64),
-            "caption": torch.zeros(images, dtype=torch.int64),
-            "text": torch.zeros(images, getattr(run.settings(), "length", 1), dtype=torch.int64),
-        }
-        config = run.architecture.config
-        if run.method == "mae" and isinstance(config, ViTConfig):
-            visible = int(config.grid[0] * config.grid[1] * (1 - run.mae.ratio))
-            batch["visible"] = torch.zeros(images, visible, dtype=torch.int64)
+        batch: dict[str, Any] = {"views": [torch.empty(images, 3, view.size, view.size) for view in task.views()]}
+    extras = task.extras([TrainingImage(np.empty((1, 1, 3), np.uint8), number=0, index=0, damaged=())])
+    batch |= {name: torch.zeros(images, *x.shape[1:], dtype=x.dtype, device="meta") for name, x in extras.items()}
     named = {a.name: teacher.requires_grad_(False).eval() for a, teacher in zip(task.averages, teachers, strict=True)}
     context = StepContext(teachers=named)
 

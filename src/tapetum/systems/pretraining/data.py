@@ -9,13 +9,15 @@ from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import torch
 from jaxtyping import UInt8
-from torch.utils.data import Dataset
 
+from tapetum.core.devices import send_to_device
 from tapetum.core.errors import BadInput
 from tapetum.data.files import Files, ReadsAhead, opened_image
-from tapetum.data.jpegs import EncodedImage, EncodedSequence, encoded_image
+from tapetum.data.jpegs import EncodedImage, EncodedSequence, decode_on_device, encoded_image
 from tapetum.data.samples import Shuffle, WeightedShuffle
+from tapetum.data.views.make import channels_first
 
 Image = UInt8[np.ndarray, "h w 3"]
 _CACHED_BYTES = 512 << 20
@@ -113,6 +115,19 @@ class ImageSource:
         return len(self.images)
 
 
+def classes_of(folders: Sequence[str | None]) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """Number images by the names of their folders; there are no classes where an image lies in none, or all lie in one.
+
+    >>> classes_of(["cat", "ant", "cat"]), classes_of(["cat", None])
+    ((array([1, 0, 1]), ('ant', 'cat')), (None, ()))
+    """
+    names = tuple(sorted({name for name in folders if name}))
+    if not all(folders) or len(names) < 2:
+        return None, ()
+    number = {name: k for k, name in enumerate(names)}
+    return np.array([number[str(name)] for name in folders]), names
+
+
 class TrainingImage(NamedTuple):
     """An image as sample `number` of a run."""
 
@@ -130,7 +145,7 @@ class TrainingImage(NamedTuple):
         return self.image
 
 
-class ShuffledImages(Dataset[TrainingImage]):
+class ShuffledImages(torch.utils.data.Dataset[TrainingImage]):
     """Endless showings in a shuffled order."""
 
     def __init__(self, source: ImageSource, seed: int, encoded: bool = False):
@@ -162,3 +177,22 @@ class ShuffledImages(Dataset[TrainingImage]):
                 damaged.append(k)
                 last = error
         raise BadInput(f"{len(damaged)} images on end cannot be read, the last because {last}")
+
+
+def decode_images(
+    items: Sequence[TrainingImage], source: ImageSource, seed: int, device: torch.device
+) -> tuple[list[TrainingImage], list[torch.Tensor]]:
+    """Decode the images of a micro-batch on a device.
+
+    One that the device cannot decode is shown as a worker shows it, who decides whether it is damaged and which is next.
+    """
+    encoded = [item.image for item in items if isinstance(item.image, EncodedImage)]
+    decoded = iter(decode_on_device(encoded, device))
+    shown, images = list(items), []
+    for k, item in enumerate(items):
+        later = isinstance(item.image, EncodedImage)
+        x = next(decoded) if later else None
+        if later and x is None:
+            shown[k] = ShuffledImages(source, seed)[item.number]
+        images.append(send_to_device(channels_first(shown[k].pixels), device) if x is None else x)
+    return shown, images

@@ -1,15 +1,28 @@
 """Heads on an encoder that is pre-trained, which are left behind afterwards; and what networks with heads share."""
 
-from jaxtyping import Float
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from tapetum.encoders.features import Encoder
+from tapetum.train.gather import all_reduce
+from tapetum.train.process_group import current_process_group
+
+if TYPE_CHECKING:
+    from tapetum.encoders.config import ViTConfig
+    from tapetum.encoders.features import Encoder
+    from tapetum.encoders.vit import ViT
+    from tapetum.systems.pretraining.methods.clip import Clip
 
 
 class Learner(nn.Module):
     """An encoder with a method's heads on it."""
 
-    def __init__(self, encoder: Encoder, **heads: nn.Module):
+    def __init__(self, encoder: "Encoder", **heads: nn.Module):
         super().__init__()
         self.encoder, self.heads = encoder, nn.ModuleDict(heads)
 
@@ -29,11 +42,8 @@ def projection(in_width: int, hidden: int, out_width: int, layers: int = 2, last
     return stack
 
 
-def use_batch_statistics(teacher: nn.Module) -> nn.Module:
-    """Set the batch norms of a network in eval mode to use the statistics of each batch, and follow none; returns it.
-
-    So the moving averages of BYOL and DINO normalise as their students do, as published.
-    """
+def use_batch_statistics(teacher: nn.Module) -> Any:
+    """Set batch norms in eval mode to use each batch's statistics, as those of BYOL's and DINO's teachers do; returns it."""
     for module in teacher.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.training, module.track_running_stats = True, False
@@ -43,10 +53,119 @@ def use_batch_statistics(teacher: nn.Module) -> nn.Module:
 def feature_std(features: Float[Tensor, "b c"]) -> Float[Tensor, ""]:
     """Compute the share of the features' length that differs between images: 0 where all are one vector.
 
-    >>> import torch
     >>> float(feature_std(torch.ones(4, 3))), float(feature_std(torch.tensor([[1.0, 0.0], [-1.0, 0.0]])))
     (0.0, 1.0)
     """
     x = features.detach().float()
     variance = (x - x.mean(0)).square().sum() / x.square().sum().clamp(min=1e-20)
     return variance.sqrt()
+
+
+class TextLearner(Learner):
+    """An encoder and a tower for texts in bytes, a linear layer after each, and what cosines are scaled by: CLIP, SigLIP."""
+
+    def __init__(self, encoder: "Encoder", settings: "Clip", tower: Mapping[str, Any], scale: float, bias: float | None = None):
+        """`tower`: more fields of its `TextConfig`; `scale` and `bias` of the cosines begin with these and are learned."""
+        from tapetum.encoders.byte_text import VOCABULARY
+        from tapetum.encoders.text import TextTransformer
+        from tapetum.encoders.towers_config import TextConfig
+
+        width = settings.width
+        sizes = {"width": width, "depth": settings.depth, "heads": settings.heads, "length": settings.length}
+        text = TextTransformer(TextConfig(**sizes, mlp_width=4 * width, vocabulary=VOCABULARY, **tower))
+        super().__init__(
+            encoder,
+            image=nn.Linear(encoder.width, settings.projection, bias=False),
+            text=nn.Linear(width, settings.projection, bias=False),
+        )
+        self.text = text
+        self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
+        if bias is not None:
+            self.bias = nn.Parameter(torch.tensor(bias))
+        for head, fan_in in zip(self.heads.values(), (encoder.width, width), strict=True):
+            nn.init.normal_(head.weight, std=fan_in**-0.5)  # pyright: ignore[reportArgumentType]
+
+
+class DinoHead(nn.Module):
+    """Three layers with GELU to a unit vector, whose cosines with learned prototypes are the output.
+
+    DINO (arXiv 2104.14294, appendix C); its weight norm with gain 1 is the unit length of the prototypes.
+    """
+
+    def __init__(self, in_width: int, hidden: int, bottleneck: int, prototypes: int):
+        from tapetum.layers.transformer import start_linear
+
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(in_width, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, bottleneck)
+        )
+        self.prototypes = nn.Linear(bottleneck, prototypes, bias=False)
+        self.layers.apply(start_linear)
+
+    def forward(self, x: Float[Tensor, "b c"], frozen: bool = False) -> Float[Tensor, "b k"]:
+        """Compute the cosines; `frozen`: the prototypes learn nothing."""
+        weight = F.normalize(self.prototypes.weight, dim=-1)
+        weight = weight.detach() if frozen else weight
+        return F.linear(F.normalize(self.layers(x), dim=-1), weight)
+
+
+@torch.no_grad()
+def move_center(center: Float[Tensor, " k"], outputs: Float[Tensor, "rows k"], decay: float) -> Float[Tensor, " k"]:
+    """Move DINO's centre towards the mean of the outputs of all processes' teachers (eq. 4)."""
+    mean = all_reduce(outputs.float().mean(0)) / current_process_group().size
+    return center * decay + mean * (1 - decay)
+
+
+def encode_visible(encoder: "ViT", images: Float[Tensor, "b 3 h w"], visible: Int[Tensor, "b m"]) -> Float[Tensor, "b k d"]:
+    """Encode the patches of numbers `visible` alone; class token and registers, where there are some, come first."""
+    x, _ = encoder.embed(images)
+    prefix = encoder.config.prefix
+    patches = x[:, prefix:].gather(1, visible[..., None].expand(-1, -1, x.shape[-1]))
+    x = torch.cat((x[:, :prefix], patches), 1) if prefix else patches
+    for block in encoder.blocks:
+        x = block(x)
+    return encoder.norm(x)
+
+
+def hidden_patches(visible: Int[Tensor, "b m"], patches: int) -> Bool[Tensor, "b n"]:
+    """Mark the patches that are not among the visible ones.
+
+    >>> hidden_patches(torch.tensor([[2, 0]]), 4).tolist()
+    [[False, True, False, True]]
+    """
+    hidden = torch.ones(len(visible), patches, dtype=torch.bool, device=visible.device)
+    return hidden.scatter(1, visible, False)
+
+
+class MaeDecoder(nn.Module):
+    """A small transformer from the tokens of visible patches to the pixels of every patch (MAE, arXiv 2111.06377)."""
+
+    positions: Tensor
+
+    def __init__(self, encoder: "ViTConfig", width: int, depth: int, heads: int):
+        from tapetum.layers.patches import sine_2d
+        from tapetum.layers.transformer import Attention, Block, Mlp, start_linear
+
+        super().__init__()
+        self.prefix = encoder.prefix
+        self.enter = nn.Linear(encoder.width, width)
+        self.mask_token = nn.Parameter(torch.randn(width) * 0.02)
+        self.register_buffer("positions", sine_2d(encoder.grid, width), persistent=False)
+        self.blocks = nn.ModuleList(
+            Block(Attention(width, heads), Mlp(width, 4 * width), lambda: nn.LayerNorm(width, eps=1e-6), width=width)
+            for _ in range(depth)
+        )
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.leave = nn.Linear(width, 3 * encoder.patch**2)
+        self.apply(start_linear)
+
+    def forward(self, tokens: Float[Tensor, "b k d"], visible: Int[Tensor, "b m"]) -> Float[Tensor, "b n p"]:
+        """Reconstruct every patch."""
+        x = self.enter(tokens)  # (b, k, width)
+        first, patches = x[:, : self.prefix], x[:, self.prefix :]
+        positions = self.mask_token.to(x.dtype).expand(len(x), len(self.positions), -1)
+        positions = positions.scatter(1, visible[..., None].expand_as(patches), patches) + self.positions
+        x = torch.cat((first, positions), 1)
+        for block in self.blocks:
+            x = block(x)
+        return self.leave(self.norm(x)[:, self.prefix :])

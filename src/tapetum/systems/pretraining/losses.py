@@ -72,12 +72,8 @@ def siglip(
 ) -> Float[Tensor, ""]:
     """Compute the sum of binary cross entropies of each image with all texts, and the mean over images.
 
-    Args:
-        image: embeddings of images, of any length.
-        text: those of their texts.
-        scale: what the cosines are multiplied by, the inverse of a temperature.
-        bias: what is added to them then.
-        captions: numbers of the texts; those with the same number all fit each other's images. None: an image's own alone does.
+    Arguments are those of `clip`, and `bias`, which is added to the cosines after they are scaled. All images of equal captions
+    fit each other's texts.
     """
     return siglip_loss(image, text, scale, bias, captions)
 

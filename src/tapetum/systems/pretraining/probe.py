@@ -51,7 +51,7 @@ def probe_place(run: "ImageRun") -> str:
 
 @lru_cache(maxsize=1)
 def probe_images(data: str, most: int) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
-    """List the images of train and of val with their classes, at most so many of each."""
+    """List the images of train and of val with their classes, at most `most` of each."""
     train, val = (labelled_images(Path(data), split, most) for split in ("train", "val"))
     if train[2] != val[2]:
         raise BadInput(f"train and val of {data} have different classes: {len(train[2])} and {len(val[2])}; give both the same")

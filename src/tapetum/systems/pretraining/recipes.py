@@ -1,11 +1,14 @@
-"""Whole runs of pre-training as configs, which are also the options of `tapetum pretrain`. Imports no torch by itself.
+"""Whole runs of pre-training as configs, which are also the options of `tapetum pretrain`; and the networks that they, and
+`tapetum train odin`, begin with: a new one by name, or one that has learned. Imports no torch by itself.
 
-The values of each method's presets, with their sources, are in `presets`.
+The values of each method's presets, with their sources, are in its file.
 """
 
+import ast
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,20 +16,78 @@ from tapetum.core.errors import BadInput
 from tapetum.core.fields import check_fields
 from tapetum.core.identity import source_label
 from tapetum.core.plugins import is_reference, record_of_class
-from tapetum.encoders.architectures import Architecture, architecture
-from tapetum.systems.pretraining.config import METHODS, Byol, Clip, Dino, Mae, SigLip, SimClr, Supervised
-from tapetum.systems.pretraining.networks import (
-    WEIGHTS,
-    encoder_architecture,
-    is_trained,
-    parse_setting,
-    trained_architecture,
-    trained_encoder,
-)
-from tapetum.systems.pretraining.presets import SETTINGS, Preset
+from tapetum.encoders.architectures import Architecture, architecture, changed, check_side, names
+from tapetum.systems.pretraining.methods import METHODS, NO_METHOD, MethodSettings, task_of
+from tapetum.systems.pretraining.presets import Preset
 
 if TYPE_CHECKING:
     from tapetum.encoders.features import Encoder
+
+
+WEIGHTS = "weights:"
+"""Stands before the name of weights, where an architecture has the same name."""
+
+
+def is_trained(encoder: str) -> bool:
+    """Check whether the text of an option names weights, not an architecture with random weights."""
+    if encoder.startswith(WEIGHTS):
+        return True
+    if encoder in names() or is_reference(encoder, "encoder"):
+        return False
+    from tapetum.hub.registry import entry_of
+
+    return Path(encoder).exists() or "=" in encoder or entry_of(encoder) is not None
+
+
+@lru_cache(maxsize=2)
+def trained_encoder(reference: str) -> "Encoder":
+    """Load the encoder of a reference (`tapetum.encoders.references`)."""
+    from tapetum.encoders.references import load
+
+    return load(reference.removeprefix(WEIGHTS), text=False)
+
+
+def trained_architecture(reference: str, size: int) -> Architecture:
+    """Describe the network of weights for images of `size`. Raises BadInput where it knows only images of another size."""
+    from tapetum.encoders.factory import describe
+
+    result = describe(trained_encoder(reference))
+    side = getattr(result.config, "image_size", (size, size))
+    if side != (size, size):
+        raise BadInput(
+            f"{reference} has learned images of {side[1]}x{side[0]} pixels, and views have {size}; give --size {side[0]}"
+        )
+    return _prepared(result, size)
+
+
+def encoder_architecture(name: str, size: int, change: tuple[str, ...] = ()) -> Architecture:
+    """Look up the architecture of a name, ours or timm:NAME, for images of `size`, with some settings changed.
+
+    >>> encoder_architecture("timm:vit_tiny_patch16_224", 64, ("patch=8",)).config.grid
+    (8, 8)
+    """
+    changes = dict(parse_setting(text) for text in change)
+    result = architecture(name)
+    if hasattr(result.config, "image_size"):
+        check_side(result.config, size, "--size", changes.get("patch"))
+        changes = {"image_size": (size, size), **changes}
+    return _prepared(changed(result, changes), size)
+
+
+def _prepared(base: Architecture, size: int) -> Architecture:
+    """Let images be prepared to `size`, small ones uncropped."""
+    crop_fraction = 1.0 if size <= 64 else base.preprocessing.crop_fraction
+    return replace(base, preprocessing=replace(base.preprocessing, size=(size, size), crop_fraction=crop_fraction))
+
+
+def parse_setting(text: str, option: str = "--change") -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise BadInput(f"{option} {text}: give NAME=VALUE, such as patch=8")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,12 +178,12 @@ class ImageRun:
         return str(source_label(path)) if is_trained(self.encoder) and path.exists() else self.encoder
 
     def steps_of(self, images: int) -> int:
-        """Count the steps of the run on so many images."""
+        """Count the steps of the run on this many images."""
         return self.steps or max(1, math.ceil(self.epochs * images / self.batch_size))
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainRun(ImageRun):
+class PretrainRun(MethodSettings, ImageRun):
     """A whole run; `RECIPES` has some for every method."""
 
     method: str
@@ -147,32 +208,16 @@ class PretrainRun(ImageRun):
     device_decoding: bool = False
     """Decode JPEGs on the device that trains (nvJPEG on CUDA; extra decoding), and make all of their views there: workers only
     read files. What is no plain JPEG they decode as always."""
-    supervised: Supervised = field(default_factory=Supervised)
-    """Settings of supervised."""
-    clip: Clip = field(default_factory=Clip)
-    """Settings of clip."""
-    siglip: SigLip = field(default_factory=SigLip)
-    """Settings of siglip."""
-    simclr: SimClr = field(default_factory=SimClr)
-    """Settings of simclr."""
-    byol: Byol = field(default_factory=Byol)
-    """Settings of byol."""
-    dino: Dino = field(default_factory=Dino)
-    """Settings of dino."""
-    mae: Mae = field(default_factory=Mae)
-    """Settings of mae."""
     own: tuple[str, ...] = ()
     """Settings of a method of your own, such as temperature=0.5 hidden=512."""
 
     def __post_init__(self) -> None:
         if self.method not in METHODS and not is_reference(self.method, "method"):
-            raise BadInput(
-                f"there is no method {self.method!r}; it is one of {', '.join(METHODS)}, or FILE.py:CLASS of your own"
-            )
+            raise BadInput(f"there is no method {self.method!r}; {NO_METHOD}")
         if self.own and self.method in METHODS:
             raise BadInput(f"--own {self.own[0]}: {self.method} has options of its own; leave it out")
         super().__post_init__()
-        least = 2 if self.method in ("clip", "siglip", "simclr", "byol") else 1
+        least = METHODS[self.method].least_batch if self.method in METHODS else 1
         if self.batch_size < least:
             why = "an image is told from the others of its batch" if least > 1 else "a step needs an image"
             raise BadInput(f"batch_size is {self.batch_size}; {self.method} takes {least} or more: {why}")
@@ -184,29 +229,21 @@ class PretrainRun(ImageRun):
         What the preset changes of its own encoder is left out for one of a family that has no such setting. Raises BadInput for
         what there is not, and an encoder that the method cannot train.
         """
-        if self.method == "mae":
+        if self.method in METHODS and METHODS[self.method].hides_patches:
             config = trained_encoder(self.encoder).config if is_trained(self.encoder) else architecture(self.encoder).config
             if not {"patch", "class_token"} <= {each.name for each in fields(config)}:
                 raise BadInput(
-                    f"mae needs a ViT, whose patches it hides, and {self.encoder} is none; take one such as vit-tiny-16"
+                    f"{self.method} needs a ViT, whose patches it hides, and {self.encoder} is none; take one such as "
+                    "vit-tiny-16"
                 )
         return self._architecture(fitting_changes(self, RECIPES.get(self.method, {}).values()))
 
     @property
     def views(self) -> tuple[int, ...]:
         """List the side of each view of an image."""
-        count = 2 if self.method in ("simclr", "byol", "dino") else 1
-        local = (self.local_size,) * self.dino.local_views if self.method == "dino" else ()
-        return (self.size,) * count + local
+        from tapetum.systems.pretraining.account import blank_source
 
-    @property
-    def local_size(self) -> int:
-        """Compute the side of DINO's small crops."""
-        if self.dino.local_size:
-            return self.dino.local_size
-        patch = getattr(self.architecture.config, "patch", 16)
-        unit = 16 if 16 % patch == 0 else patch
-        return max(unit, round(self.size * 96 / 224 / unit) * unit)
+        return tuple(view.size for view in task_of(self.method)(self, blank_source()).views())
 
     def freeze_patches(self, encoder: "Encoder") -> "Encoder":
         """Freeze the patch projection of a ViT where the run says so; returns the encoder."""
@@ -223,8 +260,6 @@ class PretrainRun(ImageRun):
         """Look up the settings of the run's method; of a method of your own, its `Settings` as `own` changes them."""
         if self.method in METHODS:
             return getattr(self, self.method)
-        from tapetum.systems.pretraining.methods import task_of
-
         kind, changes = task_of(self.method).Settings, dict(parse_setting(text, "--own") for text in self.own)
         if kind is None and not changes:
             return None
@@ -243,8 +278,6 @@ class PretrainRun(ImageRun):
         for later in ("own", "frozen_patches"):  # an older checkpoint has none of them
             if not kept[later]:
                 del kept[later]
-        if self.method == "byol" and self.byol.layers == 2:
-            del kept["byol"]["layers"]
         return {**kept, "encoder": self.encoder_label()}
 
 
@@ -259,10 +292,14 @@ def fitting_changes(run: ImageRun, presets: Iterable[ImageRun]) -> tuple[str, ..
 
 
 RECIPES: Mapping[str, Mapping[Preset, PretrainRun]] = {
-    method: {preset: PretrainRun(method=method, preset=preset, **SETTINGS[method][preset]) for preset in SETTINGS[method]}
-    for method in METHODS
+    method: {preset: PretrainRun(method=method, preset=preset, **values) for preset, values in task.presets.items()}
+    for method, task in METHODS.items()
 }
 """Runs by method and preset, whose data is still to be named. MAE is for ViTs alone."""
+UNPUBLISHED: Mapping[tuple[str, Preset], Mapping[str, str]] = {
+    (method, preset): notes for method, task in METHODS.items() for preset, notes in task.unpublished.items()
+}
+"""By method and preset: settings that its paper does not give, and what theirs lean on."""
 
 
 def recipe(method: str, data: str | tuple[str, ...], preset: Preset = "small", **changes: Any) -> PretrainRun:

@@ -23,7 +23,7 @@ from tapetum.data.fields import IMAGES as ENCODED
 from tapetum.data.fields import last
 from tapetum.data.layout_parquet import RemoteFiles, ShardFiles
 from tapetum.data.shards import Shards
-from tapetum.systems.pretraining.data import FileImages, ImageSource
+from tapetum.systems.pretraining.data import FileImages, ImageSource, classes_of
 from tapetum.video.folders import IMAGES
 
 _COPIED = "train*.parquet", "data_batch_*.bin", "train.bin"
@@ -125,12 +125,10 @@ def _images(address: str, files: dict[str, RemoteFile], cache: RemoteCache, capt
     names = sorted(name for name in files if PurePosixPath(name).suffix.lower() in IMAGES)
     if not names:
         raise BadInput(f"{address} holds no images, .tar or .parquet files that begin with train")
-    folders = [name.split("/")[0] if "/" in name else "" for name in names]
-    classes = tuple(sorted(set(folders))) if all(folders) else ()
-    labels = np.array([classes.index(folder) for folder in folders]) if len(classes) > 1 else None
+    labels, classes = classes_of([name.split("/")[0] if "/" in name else None for name in names])
     images = FileImages(RemoteFiles([files[name] for name in names], cache))
     texts = _beside(address, names, files, cache) if captions else None
-    return ImageSource(images, labels, classes if labels is not None else (), texts)  # pyright: ignore[reportArgumentType]
+    return ImageSource(images, labels, classes, texts)  # pyright: ignore[reportArgumentType]
 
 
 def _beside(address: str, names: Sequence[str], files: dict[str, RemoteFile], cache: RemoteCache) -> "FileTexts | None":

@@ -10,7 +10,6 @@ from tapetum.core.errors import BadInput
 from tapetum.core.remote_cache import cache_of
 from tapetum.encoders.factory import save
 from tapetum.hub.registry import ENCODER_FILE
-from tapetum.systems.pretraining.config import TEXT_METHODS
 from tapetum.systems.pretraining.data import ImageSource
 from tapetum.systems.pretraining.methods import task_of
 from tapetum.systems.pretraining.probe import probe_images, probe_place
@@ -92,11 +91,12 @@ class Pretrained:
 
 
 def task_for(run: PretrainRun, cache_gb: float = CACHE_GB) -> PretrainTask:
-    """Make the task of a run; of data at addresses so many gigabytes are kept on this machine.
+    """Make the task of a run; up to `cache_gb` gigabytes of data at addresses are kept on this machine.
 
     Raises BadInput for data, encoder or settings that don't go together, and UnreachableAddress.
     """
-    return task_of(run.method)(run, source_of(run, cache_gb, captions=run.method in TEXT_METHODS))
+    task = task_of(run.method)
+    return task(run, source_of(run, cache_gb, captions=task.captions))
 
 
 def source_of(run: ImageRun, cache_gb: float = CACHE_GB, *, captions: bool = False) -> ImageSource:
@@ -134,8 +134,8 @@ def loop_config(task: PretrainTask, launch: Launch, **settings: Any) -> TrainCon
 def pretrain(run: PretrainRun, launch: Launch, say: Callable[[str], None] = print) -> Pretrained | None:
     """Pre-train in the folder `launch.out`; the same call goes on after a stop. None if there is more to do.
 
-    `say` is told of the data, and before the first step of what the run will cost. Under torchrun all processes call it alike.
-    Raises BadInput for what the user can mend.
+    `say` gets lines about the data and, before the first step, about the cost of the run. Under torchrun every process calls
+    this. Raises BadInput for what the user can mend.
     """
     return run_task(task_for(run, launch.cache_gb), launch, say)
 
@@ -185,7 +185,7 @@ def _parts(task: PretrainTask) -> str:
 
 
 def predict(task: PretrainTask, config: TrainConfig, seconds: float = 1.0) -> Prediction:
-    """Run the first steps of the run for about so many seconds, and time the making of a micro-batch's views."""
+    """Run the first steps for about this many seconds, and time the making of a micro-batch's views."""
     measured = rehearse(task, config, seconds)
     world = processes.world_size()
     samples, size = task.dataset(), config.micro_batch(world)

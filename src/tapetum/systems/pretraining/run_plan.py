@@ -1,24 +1,29 @@
 """Plan of a run of pre-training (`tapetum pretrain METHOD --dry`)."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tapetum.account.run_plan import PhasePlan, RunPlan, unpublished_values
 from tapetum.core.addresses import is_address
 from tapetum.systems.pretraining.account import CLASSES, step_on_meta
-from tapetum.systems.pretraining.config import TEXT_METHODS
 from tapetum.systems.pretraining.data import ImageSource
 from tapetum.systems.pretraining.methods import task_of
-from tapetum.systems.pretraining.presets import DATA_SETS, UNPUBLISHED, Preset
-from tapetum.systems.pretraining.recipes import ImageRun, PretrainRun
+from tapetum.systems.pretraining.presets import Preset
+from tapetum.systems.pretraining.recipes import UNPUBLISHED, ImageRun, PretrainRun
 from tapetum.systems.pretraining.run import source_of
 from tapetum.train.measure_step import measure_step
 
 _MEASURED = 2
 """Images of the step that is measured: similarities among those of a whole batch cost next to nothing."""
 
-_NEGATIVES = {"simclr": 2, "clip": 1, "siglip": 1}
-"""Negatives of an image in each other one: both of its views, or its text."""
+DATA_SETS: Mapping[tuple[Preset, bool], tuple[str, int]] = {
+    **{(preset, False): ("ImageNet's", 1_281_167) for preset in ("resnet", "vit")},
+    **{(preset, True): ("WebImageText's (CLIP, section 2.2)", 400_000_000) for preset in ("resnet", "vit")},
+    **{("small", captions): ("as many as CIFAR-10's", 50_000) for captions in (False, True)},
+}
+"""By preset, and whether its method learns from captions: a data set and its images, from which epochs become steps where no
+data are looked at."""
 
 
 def plan_run(run: PretrainRun) -> RunPlan:
@@ -26,18 +31,18 @@ def plan_run(run: PretrainRun) -> RunPlan:
 
     Raises what the run would raise of images that are there.
     """
-    captions = run.method in TEXT_METHODS
-    source = images_there(run, captions=captions)
+    method = task_of(run.method)
+    source = images_there(run, captions=method.captions)
     if source is not None:
-        task_of(run.method)(run, source)
+        method(run, source)
     classes = len(source.classes) if source is not None and source.classes else CLASSES
     loss, parts = step_on_meta(run, _MEASURED, classes)
     step = measure_step(loss, parts, _MEASURED, bf16=run.bf16)
-    steps, data = planned_steps(run, source, run.preset, captions)
+    steps, data = planned_steps(run, source, run.preset, method.captions)
     sizes: dict[str, Any] = {
         "batch_size": run.batch_size,
         "micro_batch": run.micro_batch,
-        "negatives": _NEGATIVES.get(run.method, 0),
+        "negatives": method.negatives,
     }
     views = ", ".join(f"{run.views.count(side)} of {side}x{side}" for side in dict.fromkeys(run.views))
     return RunPlan(

@@ -8,45 +8,39 @@ A method is one class (`methods/`, or one of your own: docs/guides/bring-your-ow
     averages        moving averages of the network that teach, if any
 
 Batch norms and negatives are those of all processes of a run, so that two processes do as one with the joint batch.
+
+Imports no torch by itself, and nor do the methods that come with tapetum: the command line asks them for their settings.
 """
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-import torch
-from torch import Tensor, nn
-
-from tapetum.core.devices import send_to_device
-from tapetum.data.jpegs import EncodedImage, check_decoder, decode_on_device
-from tapetum.data.views import View, Views
-from tapetum.data.views.make import ImageCrops, channels_first
-from tapetum.encoders.features import Encoder
-from tapetum.systems.pretraining.data import ImageSource, NoImages, ShuffledImages, TrainingImage
-from tapetum.systems.pretraining.heads import feature_std
-from tapetum.train import Average, StepContext, Task
-from tapetum.train.accumulation import to_device
-from tapetum.train.gather import convert_sync_batchnorm
+from tapetum.train.config import Average
 from tapetum.train.launch import say
+from tapetum.train.task import StepContext, Task
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from tapetum.data.views.config import View
+    from tapetum.encoders.features import Encoder
+    from tapetum.systems.pretraining.data import ImageSource, ShuffledImages, TrainingImage
+    from tapetum.systems.pretraining.presets import Presets
     from tapetum.systems.pretraining.recipes import PretrainRun
 
-Loss = tuple[Tensor, Tensor, Mapping[str, float | Tensor]]
-"""The loss, the encoder's vectors of the images, by which a collapse is noticed, and what else is to be logged."""
+    Loss = tuple[Tensor, Tensor, Mapping[str, float | Tensor]]
+
 COLLAPSED = 0.01
 """Features whose deviation is less than this share of their length have collapsed."""
 _UNDECAYED = "positions", "class_token", "registers", "mask_token", "log_scale"
 """Parameters of two and more dimensions that don't decay."""
 PROBE = "probe_every", "probe_data", "probe_images"
 """Fields of a run that say how the encoder is scored on the way."""
-LOOP = "schedule", "milestones", "nesterov", "eps", "clip_each"
-"""Fields of a run that the loop's config has as they are."""
 _NOT_LEARNING = (
     *("data", "data_weights", "preset", "epochs", "micro_batch", "device_augmentation", "device_decoding"),
-    *(*LOOP, *PROBE),
+    *("schedule", "milestones", "nesterov", "eps", "clip_each", *PROBE),
 )
 """Fields of a run that don't change what is learned, or of which the loop's config knows."""
 
@@ -54,15 +48,29 @@ _NOT_LEARNING = (
 class PretrainTask(Task):
     """A method of pre-training; subclass it to make your own."""
 
+    help: ClassVar[str] = ""
+    """What the command line says of it."""
     Settings: ClassVar[type | None] = None
-    """Of a method of your own: a dataclass with its settings, which `--own NAME=VALUE` changes."""
+    """A dataclass with the method's settings; those of your own are changed by `--own NAME=VALUE`."""
+    presets: ClassVar["Presets"] = {}
+    """Fields of a run by the name of a preset, small first."""
+    unpublished: ClassVar[Mapping[Any, Mapping[str, str]]] = {}
+    """By preset: settings that its paper does not give, and what theirs lean on."""
+    captions: ClassVar[bool] = False
+    """It learns from the captions of images."""
+    hides_patches: ClassVar[bool] = False
+    """It shows the encoder some patches alone, so that must be a ViT."""
+    least_batch: ClassVar[int] = 1
+    """Images that a step needs: 2 or more where each is compared with the others."""
+    negatives: ClassVar[int] = 0
+    """Negatives of an image in each other one: such as both of its views, or its text."""
     joint_batch = True
     averages: tuple[Average, ...] = ()
     """The moving averages that `teachers` names."""
     kept: str = "model"
     """Whose encoder is the result: the model's or that of an average."""
 
-    def __init__(self, run: "PretrainRun", source: ImageSource):
+    def __init__(self, run: "PretrainRun", source: "ImageSource"):
         self.run, self.source = run, source
         self.settings: Any = run.settings()
         self.damaged: set[int] = set()
@@ -72,34 +80,45 @@ class PretrainTask(Task):
         self.collapsed_at: int | None = None
         """The step in which the features were first seen to be constant."""
         if self.device_decoding:
+            from tapetum.data.jpegs import check_decoder
+
             check_decoder()
         self.check()
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the images: workers have them in the dataset, and need of the task `collate` alone."""
+        from tapetum.systems.pretraining.data import NoImages
+
         return {**self.__dict__, "source": replace(self.source, images=NoImages(len(self.source)))}
 
     def check(self) -> None:
         """Raise BadInput where encoder, data and method do not go together."""
 
     @abstractmethod
-    def views(self) -> Sequence[View]:
+    def views(self) -> "Sequence[View]":
         """List the views of an image that the method learns from (`tapetum.data.views`)."""
 
     @abstractmethod
-    def learner(self, encoder: Encoder) -> nn.Module:
+    def learner(self, encoder: "Encoder") -> "nn.Module":
         """Add the method's heads to the encoder; what it returns has it as `encoder`."""
 
     @abstractmethod
-    def method_loss(self, model: Any, batch: Mapping[str, Any], context: StepContext) -> Loss:
-        """Compute the loss; `batch["views"]` has a tensor (b, 3, h, w) for each of the views."""
+    def method_loss(self, model: Any, batch: Mapping[str, Any], context: StepContext) -> "Loss":
+        """Compute the loss, the encoder's vectors, by which a collapse is noticed, and what else is to be logged.
 
-    def labels(self, indices: np.ndarray) -> dict[str, Tensor]:
-        """Look up what else the method needs to know of these images of the source, as entries of the batch."""
+        `batch["views"]` has a tensor (b, 3, h, w) for each of the views, and the batch what `extras` adds.
+        """
+
+    def extras(self, items: "Sequence[TrainingImage]") -> "Mapping[str, Tensor]":
+        """Look up or draw what else the method needs of images (their `index`, their `number` as samples) for the batch."""
         return {}
 
-    def model(self) -> nn.Module:
+    def model(self) -> "nn.Module":
         """Make encoder and heads, with batch norms over all processes."""
+        import torch
+
+        from tapetum.train.gather import convert_sync_batchnorm
+
         encoder = self.run.new_encoder(seed=int(torch.randint(1 << 31, ())))
         learner = convert_sync_batchnorm(self.learner(encoder).train())
         if self._convolutional:
@@ -113,11 +132,23 @@ class PretrainTask(Task):
         """Whether channels lie last in memory, with which convolutions are a quarter faster."""
         return self.run.architecture.family not in ("vit", "towers")
 
-    def dataset(self) -> ShuffledImages:
+    def dataset(self) -> "ShuffledImages":
         """Make the images in a shuffled order."""
+        from tapetum.systems.pretraining.data import ShuffledImages
+
         return ShuffledImages(self.source, self.run.seed, encoded=self.device_decoding)
 
-    def collate(self, items: Sequence[TrainingImage]) -> dict[str, Any]:
+    @property
+    def device_augmentation(self) -> bool:
+        """Check whether views are finished on the device that trains, of runs that have such an option."""
+        return getattr(self.run, "device_augmentation", False)
+
+    @property
+    def device_decoding(self) -> bool:
+        """Check whether JPEGs are decoded on the device that trains."""
+        return getattr(self.run, "device_decoding", False)
+
+    def collate(self, items: "Sequence[TrainingImage]") -> dict[str, Any]:
         """Make the views of a micro-batch, and what is known of its images; nothing yet where the device decodes them."""
         if self.device_decoding:
             return {"items": tuple(items)}
@@ -125,39 +156,34 @@ class PretrainTask(Task):
         views = crops if self.device_augmentation else self._finished(crops)
         return {"views": views, **self._known(items)}
 
-    def _known(self, items: Sequence[TrainingImage]) -> dict[str, Any]:
+    def _known(self, items: "Sequence[TrainingImage]") -> dict[str, Any]:
         """List what is known of images beside their pixels."""
         damaged = tuple(k for item in items for k in item.damaged)
-        return {
-            "number": tuple(item.number for item in items),
-            "damaged": damaged,
-            **self.labels(np.array([item.index for item in items])),
-        }
+        return {"number": tuple(item.number for item in items), "damaged": damaged, **self.extras(items)}
 
     @property
-    def device_augmentation(self) -> bool:
-        """Check whether views are finished on the device that trains."""
-        return self.run.device_augmentation
+    def _make_views(self) -> Any:
+        from tapetum.data.views import Views
 
-    @property
-    def device_decoding(self) -> bool:
-        """Check whether images are decoded, cut and finished on the device that trains."""
-        return self.run.device_decoding
-
-    @property
-    def _make_views(self) -> Views:
         preprocessing = self.run.architecture.preprocessing
         return Views(self.views(), seed=self.run.seed, mean=preprocessing.mean, std=preprocessing.std)
 
-    def _finished(self, crops: Sequence[ImageCrops]) -> list[Tensor]:
+    def _finished(self, crops: Sequence[Any]) -> "list[Tensor]":
         """Views of crops, in the layout that the network computes in."""
+        import torch
+
         views = self._make_views.finish(crops)
         return [view.contiguous(memory_format=torch.channels_last) for view in views] if self._convolutional else views
 
-    def loss(self, model: nn.Module, batch: Any, context: StepContext) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+    def loss(self, model: "nn.Module", batch: Any, context: StepContext) -> "tuple[Tensor, Mapping[str, float | Tensor]]":
         """Compute the loss, and the deviation of the features, which shows whether they have collapsed."""
+        from tapetum.systems.pretraining.heads import feature_std
+        from tapetum.train.accumulation import to_device
+
         if self.device_decoding:
-            items, images = self._decoded(batch["items"], next(model.parameters()).device)
+            from tapetum.systems.pretraining.data import decode_images
+
+            items, images = decode_images(batch["items"], self.source, self.run.seed, next(model.parameters()).device)
             crops = self._make_views.crops_of(images, [item.number for item in items])
             batch = {"views": self._finished(crops), **to_device(self._known(items), images[0].device)}
         elif self.device_augmentation:
@@ -170,22 +196,6 @@ class PretrainTask(Task):
                 say(f"{self.source.images.name(k)} cannot be read and is skipped ({len(self.damaged)} so far)")
         return loss, {"feature_std": feature_std(features), **metrics}
 
-    def _decoded(self, items: Sequence[TrainingImage], device: torch.device) -> tuple[list[TrainingImage], list[Tensor]]:
-        """Decode the images of a micro-batch on a device.
-
-        One that the device cannot decode is shown as a worker shows it, who decides whether it is damaged and which is next.
-        """
-        encoded = [item.image for item in items if isinstance(item.image, EncodedImage)]
-        decoded = iter(decode_on_device(encoded, device))
-        shown, images = list(items), []
-        for k, item in enumerate(items):
-            later = isinstance(item.image, EncodedImage)
-            x = next(decoded) if later else None
-            if later and x is None:
-                shown[k] = ShuffledImages(self.source, self.run.seed)[item.number]
-            images.append(send_to_device(channels_first(shown[k].pixels), device) if x is None else x)
-        return shown, images
-
     def after_step(self, step: int, metrics: Mapping[str, float]) -> None:
         """Warn once where the features have collapsed; one image alone is like itself."""
         std = metrics["feature_std"]
@@ -196,24 +206,24 @@ class PretrainTask(Task):
                 "length; stop, and try a lower --base-lr or a larger --batch-size"
             )
 
-    def cost_parts(self, model: nn.Module) -> Mapping[str, nn.Module]:
+    def cost_parts(self, model: "nn.Module") -> "Mapping[str, nn.Module]":
         """Name the encoder and what stands on it."""
         return dict(model.named_children())
 
-    def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
+    def parameter_groups(self, model: "nn.Module") -> list[dict[str, Any]]:
         """Make two groups: matrices and filters, which decay; and biases, norms, positions and tokens, which don't."""
         learning = [(name.rpartition(".")[2], p) for name, p in model.named_parameters() if p.requires_grad]
         decaying = [p for name, p in learning if p.ndim >= 2 and name not in _UNDECAYED]
         others = [p for name, p in learning if p.ndim < 2 or name in _UNDECAYED]
         return [{"params": decaying}, {"params": others, "weight_decay": 0.0}]
 
-    def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
+    def evaluate(self, model: Any, step: int) -> Mapping[str, float]:
         """Score the encoder by nearest neighbours, where the run asks for it."""
         if not self.run.probe_every:
             return {}
         from tapetum.systems.pretraining.probe import knn_score
 
-        return {"knn": knn_score(cast(Any, model).encoder, self.run)}
+        return {"knn": knn_score(model.encoder, self.run)}
 
     def describe(self) -> Mapping[str, Any]:
         """List the settings that decide what is learned, but for the images themselves."""

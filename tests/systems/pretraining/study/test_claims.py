@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tapetum.systems.pretraining.study.arithmetic import overheads, ratios
-from tapetum.systems.pretraining.study.claims import OWN_ESTIMATE, _trackers, judged, measured
+from tapetum.systems.pretraining.study.claims import OWN_ESTIMATE, _trackers, judged, measured, overheads, ratios
 from tapetum.systems.pretraining.study.fronts import RunGroup, Settings
 from tapetum.systems.pretraining.study.page import write_report
 from tapetum.systems.pretraining.study.plan import PlanSource

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.pretraining.study.plan import UNTRAINED, PlanSource, Point, bundled, load_plan, plan_text
+from tapetum.systems.pretraining.study.plan import UNTRAINED, PlanSource, StudyPoint, bundled, load_plan, plan_text
 
 LEAST = '[sizes.a]\nfamily = "vit"\nencoder = "vit-nano"\n[[grids]]\nsizes = ["a"]\nmethods = ["simclr"]\nbudgets = [1e9]\n'
 
@@ -30,7 +30,7 @@ def test_points_come_in_the_order_of_the_grids_and_once() -> None:
     grids = '[[grids]]\nsizes = ["a"]\nmethods = ["untrained", "simclr", "supervised"]\nbudgets = [1e9, 2e9]\nseeds = [1, 2]\n'
     grids += 'variants = ["curated", "noisy"]\n'
     points = PlanSource(plan=LEAST + grids).read().points()
-    assert points[0] == Point(size="a", method="simclr", budget=1e9, variant="curated", seed=1)
+    assert points[0] == StudyPoint(size="a", method="simclr", budget=1e9, variant="curated", seed=1)
     assert points[1].method == UNTRAINED
     assert sum(point.method == UNTRAINED for point in points) == 2  # one a seed
     assert sum(point.method == "simclr" for point in points) == 4  # noisy labels are nothing to it
@@ -45,7 +45,7 @@ def test_data_of_the_call_take_the_place_of_the_plans() -> None:
 
 def test_settings_reach_the_run() -> None:
     text = "[recipe]\nbase_lr = 0.5\n[methods.simclr]\nepochs = 3.0\n[methods.simclr.simclr]\nhidden = 7\n"
-    run = PlanSource(plan=text + LEAST).read().run(Point(size="a", method="simclr", budget=1e9, variant="curated", seed=1))
+    run = PlanSource(plan=text + LEAST).read().run(StudyPoint(size="a", method="simclr", budget=1e9, variant="curated", seed=1))
     assert run is not None
     assert (run.base_lr, run.epochs, run.simclr.hidden) == (0.5, 3.0, 7)
 

@@ -161,7 +161,7 @@ class Kitchen:
     action_size = 9
     own_size = 9
 
-    def __init__(self, task: str, camera: str | None = None, pixels: int = 64, horizon: int = 220, beautiful: bool = False):
+    def __init__(self, task: str, camera: str | None = None, pixels: int = 64, horizon: int = 220):
         """Make the task; cameras are left (by default), right and top. Raises BadInput for others, MissingExtra without it."""
         mujoco = simulator("mujoco")
         robotics = simulator("gymnasium_robotics")
@@ -183,7 +183,7 @@ class Kitchen:
         self._robot.reset(seed=0)
         self._sites = {self._model.site(i).name: self._data.site_xpos[i].copy() for i in range(self._model.nsite)}
         self._posture = self._data.site_xmat[self._hand].reshape(3, 3).copy()
-        self._camera = SimulatorCamera(self._model, pixels, looking_at(*CAMERAS[self.camera]), beautiful=beautiful)
+        self._camera = SimulatorCamera(self._model, pixels, looking_at(*CAMERAS[self.camera]))
 
     def reset(self, seed: int) -> Observation:
         """Begin the episode of a seed: the robot stands somewhere else."""

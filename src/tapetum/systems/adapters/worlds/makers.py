@@ -16,17 +16,10 @@ TASKS: dict[str, str] = {
 
 
 def make_world(task: str, camera: str | None = None, pixels: int = 64, **options: Any) -> RobotWorld:
-    """Make the world of a task.
+    """Make the world of a task: reach-disc, triplet-1 to triplet-5, one of Franka Kitchen, or any of Meta-World.
 
-    Args:
-        task: reach-disc; triplet-1 to triplet-5 of stacking; knob, light, slide-door, hinge-door or microwave of Franka
-            Kitchen; or a task of Meta-World such as drawer-open.
-        camera: of the world; None: its first.
-        pixels: side of the image.
-        options: of the world.
-
-    Raises:
-        BadInput: there is no such task or camera. MissingExtra: its simulator is not installed.
+    `camera` is by default the world's first; `pixels` is the side of the image. Raises BadInput where there is no such task or
+    camera, and MissingExtra where its simulator is not installed.
     """
     if pixels < 8 or pixels > 1024:
         raise BadInput(f"images of {pixels} pixels; give 8 to 1024")

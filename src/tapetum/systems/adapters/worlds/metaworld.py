@@ -56,21 +56,13 @@ class MetaWorld:
         pixels: int = 64,
         horizon: int = 200,
         shift: float = 0.0,
-        beautiful: bool = False,
     ):
-        """Make the task.
+        """Make a task such as drawer-open.
 
-        Args:
-            task: such as drawer-open.
-            camera: left (by default), right, top, or one of the package's, such as corner2.
-            pixels: side of the image.
-            horizon: steps of an episode, at most 500; the experts need up to 156.
-            shift: how far the image is from the usual one, 0 to 1: the light is weaker and of another colour, and left, right
-                and top look from up to 8 degrees beside.
-            beautiful: draw with shadows, which costs ten times as much.
-
-        Raises:
-            BadInput: there is no such camera, or the horizon is too long. MissingExtra: Meta-World is not installed.
+        The camera is left (by default), right, top, or one of the package's, such as corner2. With `shift`, 0 to 1, the image
+        is less as usual: the light is weaker and of another colour, and left, right and top look from up to 8 degrees beside.
+        The experts need up to 156 steps. Raises BadInput for a camera that there is not and a horizon above 500, and
+        MissingExtra where Meta-World is not installed.
         """
         metaworld = simulator("metaworld")
         from metaworld.policies import ENV_POLICY_MAP  # pyright: ignore[reportMissingImports]
@@ -88,7 +80,7 @@ class MetaWorld:
             point, distance, azimuth, elevation = CAMERAS[self.camera]
             view = looking_at(point, distance, azimuth + 8 * shift, elevation)
         _dim(self._env.model, shift)
-        self._camera = SimulatorCamera(self._env.model, pixels, view, beautiful=beautiful)
+        self._camera = SimulatorCamera(self._env.model, pixels, view)
         self._done = False
 
     def reset(self, seed: int) -> Observation:

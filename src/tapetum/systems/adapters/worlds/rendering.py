@@ -100,21 +100,18 @@ class SimulatorCamera:
     Those cost more than ten times as much as all else where the processor draws.
     """
 
-    def __init__(self, model: Any, pixels: int, view: Any, *, beautiful: bool = False):
-        """`view` is an `mjvCamera`, or the name of a camera of the model; `beautiful` draws with everything."""
+    def __init__(self, model: Any, pixels: int, view: Any):
+        """`view` is an `mjvCamera`, or the name of a camera of the model."""
         mujoco = simulator("mujoco")
-        if not beautiful:
-            model.vis.quality.shadowsize = 0
-            model.vis.quality.offsamples = 0
+        model.vis.quality.shadowsize = model.vis.quality.offsamples = 0
         model.vis.global_.offwidth = max(model.vis.global_.offwidth, pixels)
         model.vis.global_.offheight = max(model.vis.global_.offheight, pixels)
         try:
             self._renderer = mujoco.Renderer(model, pixels, pixels)
         except Exception as error:  # whatever the driver does
             raise _cannot_draw("MuJoCo", error) from error
-        if not beautiful:
-            for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
-                self._renderer.scene.flags[flag] = 0
+        for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
+            self._renderer.scene.flags[flag] = 0
         self._view = view
 
     def render(self, data: Any) -> UInt8[np.ndarray, "h w 3"]:

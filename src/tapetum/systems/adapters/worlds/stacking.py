@@ -2,7 +2,7 @@
 
 The environment of the paper is on no package index. Here a suction cup on three slides moves over a table with a red, a green
 and a blue block, which the seed puts somewhere else; each of the five triplets has blocks of other sizes. Which block goes on
-which is told by their colours alone, and the green one is a distractor.
+which follows from their colours alone, and the green one is a distractor.
 
 Differs from RGB-Stacking: boxes in place of extruded shapes, suction in place of a Robotiq gripper, four numbers of action
 (speeds along x, y and z, and suction) at 10 steps a second, and a scripted expert.
@@ -68,7 +68,7 @@ class Stacking:
     action_size = 4
     own_size = 4
 
-    def __init__(self, task: str, camera: str | None = None, pixels: int = 64, horizon: int = 100, beautiful: bool = False):
+    def __init__(self, task: str, camera: str | None = None, pixels: int = 64, horizon: int = 100):
         """Make a task of TRIPLETS; cameras are front (by default) and side. Raises BadInput, or MissingExtra without MuJoCo."""
         if task not in TRIPLETS:
             raise BadInput(f"stacking has no task {task!r}; it has {', '.join(TRIPLETS)}")
@@ -79,7 +79,7 @@ class Stacking:
         self.sizes = TRIPLETS[task]
         self._model = self._mujoco.MjModel.from_xml_string(_model(self.sizes))
         self._data = self._mujoco.MjData(self._model)
-        self._camera = SimulatorCamera(self._model, pixels, looking_at(*CAMERAS[self.camera]), beautiful=beautiful)
+        self._camera = SimulatorCamera(self._model, pixels, looking_at(*CAMERAS[self.camera]))
 
     def reset(self, seed: int) -> Observation:
         """Begin the episode of a seed: blocks lie apart from each other."""

@@ -83,17 +83,11 @@ Actor = Callable[[Observation], Float64[np.ndarray, " a"]]
 def roll(
     world: RobotWorld, actor: Actor | None, seed: int, *, stop_after: int | None = None, noise: float = 0.0
 ) -> RobotEpisode:
-    """Play the episode of a seed.
+    """Play the episode of a seed, by the scripted expert where there is no actor.
 
-    Args:
-        world: where.
-        actor: who acts; None: the scripted expert.
-        seed: of the episode, and of the noise.
-        stop_after: end so many steps after the task is done; None: play to the horizon.
-        noise: deviation of normal noise that is added to what is done (not to what is recorded, as in DART, arXiv 1703.09327).
-
-    Raises:
-        BadInput: the actor's action is of another size or not finite.
+    It ends `stop_after` steps after the task is done, by default at the horizon. `noise` is the deviation of normal noise that
+    is added to what is done, not to what is recorded, as in DART (arXiv 1703.09327). Raises BadInput for an action of another
+    size, or one that is not finite.
     """
     generator = np.random.default_rng([seed, 1])
     observation = world.reset(seed)

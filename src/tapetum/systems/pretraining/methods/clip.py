@@ -7,95 +7,121 @@
 Where images have classes and no texts, captions are made of the names (arXiv 2209.15589), and images of one caption are
 right for each other.
 
-Differs from the paper: texts are bytes; equal captions; ResNets are plain ones, without its stem of three convolutions, blurred
-strides and pooling by attention; the text tower has GELU, its public code a quick approximation.
+Differs from the paper: a token is a byte of UTF-8, so that no vocabulary has to be kept; equal captions; ResNets are plain
+ones, without its stem of three convolutions, blurred strides and pooling by attention; the text tower has GELU, its public code
+a quick approximation.
 """
 
-import math
-from collections.abc import Mapping
-from typing import Any
-
-import numpy as np
-import torch
-from torch import Tensor, nn
+from dataclasses import dataclass
+from typing import ClassVar
 
 from tapetum.core.errors import BadInput
-from tapetum.data.views import View, clip
-from tapetum.encoders.features import Encoder
-from tapetum.encoders.text import TextTransformer
-from tapetum.encoders.towers_config import TextConfig
-from tapetum.systems.pretraining import captions, losses
-from tapetum.systems.pretraining.heads import Learner
-from tapetum.systems.pretraining.task import Loss, PretrainTask
-from tapetum.train import StepContext
-from tapetum.train.contrastive import learned_scale
+from tapetum.core.fields import check_fields
+from tapetum.data.views.config import clip
+from tapetum.systems.pretraining.presets import RESNET, VIT
+from tapetum.systems.pretraining.task import PretrainTask
 
 
-class ClipLearner(Learner):
-    """Both towers, and the scale of the cosines."""
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """Match images with their texts. The text tower reads bytes."""
 
-    def __init__(self, encoder: Encoder, text: TextTransformer, projection: int):
-        super().__init__(
-            encoder,
-            image=nn.Linear(encoder.width, projection, bias=False),
-            text=nn.Linear(text.width, projection, bias=False),
-        )
-        self.text = text
-        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
-        nn.init.normal_(self.heads["image"].weight, std=encoder.width**-0.5)  # pyright: ignore[reportArgumentType]
-        nn.init.normal_(self.heads["text"].weight, std=text.width**-0.5)  # pyright: ignore[reportArgumentType]
+    width: int = 512
+    """Channels of the text tower."""
+    depth: int = 12
+    """Blocks of the text tower."""
+    heads: int = 8
+    """Heads of the text tower."""
+    length: int = 77
+    """Tokens of a text, begin and end included, so 3 or more; longer ones are cut."""
+    projection: int = 512
+    """Numbers of the embeddings that are compared."""
+    template: str = "This is a photo of {}"
+    """Caption of an image of which only the class is known; {} stands for its name."""
+    equal_captions: bool = True
+    """Images with equal captions are right for each other, not negatives."""
 
-    def scale(self) -> Tensor:
-        """Compute the factor of the cosines, 100 at most."""
-        return learned_scale(self.log_scale)
+    def __post_init__(self) -> None:
+        check_fields(self, **dict.fromkeys(("width", "depth", "heads", "projection"), "[1, inf)"), length="[3, inf)")
+        if "{}" not in self.template:
+            raise BadInput(f"the template {self.template!r} has no {{}} for the name of the class; give one that has")
+
+
+# CLIP (arXiv 2103.00020), 2.5 and tables 18 to 20
+_PUBLISHED = {
+    "base_lr": 5e-4 * 256 / 32768,  # 5e-4 for ResNet-50 and ViT-B/16
+    "batch_size": 32768,
+    "epochs": 32,
+    "weight_decay": 0.2,
+    "warmup_epochs": 2000 * 32768 / 400e6,  # 2,000 steps
+}
+_TEXTS = {"clip": "the text tower reads bytes, CLIP's 49,152 pieces"}
 
 
 class ClipTask(PretrainTask):
     """Match images with their texts."""
 
-    def check(self) -> None:
+    help = "Images and texts that find each other; needs captions (cat.txt beside cat.jpg), or makes them of classes."
+    Settings = Clip
+    presets: ClassVar = {
+        "small": {
+            "batch_size": 256,
+            "micro_batch": 256,
+            "weight_decay": 0.1,
+            "clip": Clip(width=128, depth=4, heads=4, projection=128),
+        },
+        "resnet": {**RESNET, **_PUBLISHED, "betas": (0.9, 0.999), "clip": Clip(projection=1024)},
+        "vit": {**VIT, **_PUBLISHED, "encoder": "clip-base-16", "betas": (0.9, 0.98), "eps": 1e-6},
+    }
+    unpublished: ClassVar = {"resnet": _TEXTS, "vit": _TEXTS}
+    captions = True
+    least_batch = 2
+    negatives = 1
+
+    def check(self):
         if self.source.captions is None and self.source.labels is None:
             raise BadInput(
                 f"{self.run.method} needs captions, and these images have neither captions nor classes; write cat.txt beside "
                 "cat.jpg and so on, or put them into a folder a class"
             )
 
-    def views(self) -> tuple[View]:
+    def views(self):
         return clip(self.run.size)
 
-    def learner(self, encoder: Encoder) -> ClipLearner:
-        settings = self.settings
-        text = TextConfig(
-            width=settings.width,
-            depth=settings.depth,
-            heads=settings.heads,
-            mlp_width=4 * settings.width,
-            vocabulary=captions.VOCABULARY,
-            length=settings.length,
-            causal=True,
-            pooling="end",
-            end_token=captions.END,
-            activation="gelu",
-        )
-        return ClipLearner(encoder, TextTransformer(text), settings.projection)
+    def text_tower(self):
+        """Choose what differs from a text transformer of the settings' size."""
+        from tapetum.encoders.byte_text import END
 
-    def texts(self, indices: np.ndarray) -> list[str]:
-        """Look up the captions of images, or make them of their classes."""
+        return {"causal": True, "pooling": "end", "end_token": END, "activation": "gelu"}
+
+    def learner(self, encoder):
+        from tapetum.systems.pretraining.heads import TextLearner
+
+        return TextLearner(encoder, self.settings, self.text_tower(), scale=1 / 0.07)
+
+    def caption(self, index):
+        """Look up the caption of an image, or make it of the name of its class."""
         if self.source.captions is not None:
-            return [str(self.source.captions[k]) for k in indices.tolist()]
+            return str(self.source.captions[index])
         assert self.source.labels is not None
-        names = [self.source.classes[k] for k in self.source.labels[indices].tolist()]
-        return [captions.of_classes(self.settings.template, [name]) for name in names]
+        return self.settings.template.format(self.source.classes[int(self.source.labels[index])].replace("_", " "))
 
-    def labels(self, indices: np.ndarray) -> dict[str, Tensor]:
-        texts = self.texts(indices)
-        return {"text": captions.tokens(texts, self.settings.length), "caption": captions.numbers(texts)}
+    def extras(self, items):
+        from tapetum.encoders.byte_text import numbers, tokens
 
-    def method_loss(self, model: ClipLearner, batch: Mapping[str, Any], context: StepContext) -> Loss:
+        texts = [self.caption(item.index) for item in items]
+        return {"text": tokens(texts, self.settings.length), "caption": numbers(texts)}
+
+    def method_loss(self, model, batch, context):
         features = model.encoder(batch["views"][0]).pooled
-        text_features = model.text(batch["text"]).pooled
-        groups = batch["caption"] if self.settings.equal_captions else None
-        scale = model.scale()
-        images, texts = model.heads["image"](features), model.heads["text"](text_features)
-        loss = losses.clip(images, texts, scale, groups)
-        return loss, features, {"scale": scale.detach()}
+        images, texts = model.heads["image"](features), model.heads["text"](model.text(batch["text"]).pooled)
+        loss, metrics = self.compare(model, images, texts, batch["caption"] if self.settings.equal_captions else None)
+        return loss, features, metrics
+
+    def compare(self, model, images, texts, captions):
+        """Compute the loss of embeddings; equal numbers of captions are right for each other."""
+        from tapetum.systems.pretraining import losses
+        from tapetum.train.contrastive import learned_scale
+
+        scale = learned_scale(model.log_scale)
+        return losses.clip(images, texts, scale, captions), {"scale": scale.detach()}

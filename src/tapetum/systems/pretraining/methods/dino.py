@@ -11,113 +11,162 @@ Differs from the public code: positions and the class token do not decay; the ra
 temperature rises step by step, not epoch by epoch.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import ClassVar
 
-import torch
-import torch.nn.functional as F
-from jaxtyping import Float
-from torch import Tensor, nn
-
-from tapetum.data.views import View, dino
-from tapetum.data.views.make import runs
-from tapetum.encoders.features import Encoder
-from tapetum.layers.transformer import start_linear
-from tapetum.systems.pretraining import losses
-from tapetum.systems.pretraining.config import Dino
-from tapetum.systems.pretraining.data import ImageSource
-from tapetum.systems.pretraining.heads import Learner, use_batch_statistics
-from tapetum.systems.pretraining.recipes import PretrainRun
-from tapetum.systems.pretraining.task import Loss, PretrainTask
-from tapetum.train import Average, StepContext
-from tapetum.train.gather import all_reduce
-from tapetum.train.process_group import current_process_group
+from tapetum.core.fields import check_fields
+from tapetum.data.views.config import View, dino
+from tapetum.systems.pretraining.presets import RESNET, VIT
+from tapetum.systems.pretraining.task import PretrainTask
+from tapetum.train.config import Average
 
 
-class DinoHead(nn.Module):
-    """Three layers with GELU to a unit vector, whose cosines with learned prototypes are the output.
+@dataclass(frozen=True, kw_only=True)
+class Dino:
+    """A network says of small crops what a slow average of itself says of large ones."""
 
-    DINO (arXiv 2104.14294, appendix C); its weight norm with gain 1 is the unit length of the prototypes.
-    """
+    local_views: int = 8
+    """Small crops, beside the two large ones."""
+    local_size: int = 0
+    """Side of the small crops; 0: 96/224 of the large ones' side, to a multiple of 16 or of the patch."""
+    global_area: tuple[float, float] = (0.4, 1.0)
+    """Least and greatest part of an image that a large crop shows."""
+    local_area: tuple[float, float] = (0.05, 0.4)
+    """Least and greatest part of an image that a small crop shows."""
+    prototypes: int = 65536
+    """Numbers of the head's output."""
+    hidden: int = 2048
+    """Channels between the head's three layers."""
+    bottleneck: int = 256
+    """Channels before the last layer."""
+    student_temperature: float = 0.1
+    teacher_temperature: float = 0.04
+    """At the start; a long run ends with a higher one."""
+    final_teacher_temperature: float = 0.04
+    """Reached after `teacher_warmup_epochs`; 0.07 in the paper's long runs."""
+    teacher_warmup_epochs: float = 30.0
+    """Epochs in which the teacher's temperature rises."""
+    frozen_epochs: float = 1.0
+    """Epochs in which the last layer stays as it is."""
+    center_decay: float = 0.9
+    """Of the running mean of the teacher's outputs."""
+    decay: float = 0.996
+    """Of the average that teaches, at the start; it rises to 1 by a cosine."""
 
-    def __init__(self, in_width: int, hidden: int, bottleneck: int, prototypes: int):
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(in_width, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, bottleneck)
+    def __post_init__(self) -> None:
+        temperatures = "student_temperature", "teacher_temperature", "final_teacher_temperature"
+        check_fields(
+            self,
+            **dict.fromkeys(("prototypes", "hidden", "bottleneck"), "[1, inf)"),
+            **dict.fromkeys(("decay", "center_decay"), "[0, 1)"),
+            **dict.fromkeys(temperatures, "(0, inf)"),
+            **dict.fromkeys(("local_views", "local_size", "teacher_warmup_epochs", "frozen_epochs"), "[0, inf)"),
         )
-        self.prototypes = nn.Linear(bottleneck, prototypes, bias=False)
-        self.layers.apply(start_linear)
+        for area in (self.global_area, self.local_area):
+            View(size=1, area=area)
 
-    def forward(self, x: Float[Tensor, "b c"], frozen: bool = False) -> Float[Tensor, "b k"]:
-        """Compute the cosines; `frozen`: the prototypes learn nothing."""
-        weight = F.normalize(self.prototypes.weight, dim=-1)
-        weight = weight.detach() if frozen else weight
-        return F.linear(F.normalize(self.layers(x), dim=-1), weight)
+    def teacher_temperature_after(self, epochs: float) -> float:
+        """Compute the teacher's temperature after some epochs: it rises along a line, then stays.
 
-
-class DinoLearner(Learner):
-    """Encoder and head, and the centre of the teacher's outputs."""
-
-    center: Tensor
-
-    def __init__(self, encoder: Encoder, head: DinoHead, prototypes: int):
-        super().__init__(encoder, head=head)
-        self.register_buffer("center", torch.zeros(prototypes))
-
-
-def teacher_temperature(settings: Dino, epochs: float) -> float:
-    """Compute the teacher's temperature after so many epochs: a line, then the final one.
-
-    >>> settings = Dino(teacher_temperature=0.04, final_teacher_temperature=0.07, teacher_warmup_epochs=30)
-    >>> [round(teacher_temperature(settings, done), 4) for done in (0, 15, 30, 100)]
-    [0.04, 0.055, 0.07, 0.07]
-    """
-    warmup = settings.teacher_warmup_epochs
-    share = min(epochs / warmup, 1.0) if warmup else 1.0
-    return settings.teacher_temperature + share * (settings.final_teacher_temperature - settings.teacher_temperature)
-
-
-@torch.no_grad()
-def move_center(center: Float[Tensor, " k"], outputs: Float[Tensor, "rows k"], decay: float) -> Float[Tensor, " k"]:
-    """Move the centre towards the mean of the outputs of all processes' teachers (eq. 4)."""
-    mean = all_reduce(outputs.float().mean(0)) / current_process_group().size
-    return center * decay + mean * (1 - decay)
+        >>> settings = Dino(teacher_temperature=0.04, final_teacher_temperature=0.07, teacher_warmup_epochs=30)
+        >>> [round(settings.teacher_temperature_after(done), 4) for done in (0, 15, 30, 100)]
+        [0.04, 0.055, 0.07, 0.07]
+        """
+        share = min(epochs / self.teacher_warmup_epochs, 1.0) if self.teacher_warmup_epochs else 1.0
+        return self.teacher_temperature + share * (self.final_teacher_temperature - self.teacher_temperature)
 
 
 class DinoTask(PretrainTask):
     """Predict the teacher's output for large crops from all crops."""
 
+    help = "Small crops that say what a slow average says of large ones."
+    Settings = Dino
+    presets: ClassVar = {
+        "small": {
+            "base_lr": 5e-4,
+            "clip_norm": 3.0,
+            "dino": Dino(local_views=6, prototypes=4096, hidden=1024, decay=0.99),
+        },
+        # the command for a ResNet-50 in the public code of DINO (arXiv 2104.14294): 8 GPUs of 64 images, 100 epochs
+        "resnet": {
+            **RESNET,
+            "optimizer": "sgd",
+            "base_lr": 0.03,
+            "batch_size": 512,
+            "weight_decay": 1e-4,
+            "warmup_epochs": 10,
+            "clip_norm": 3.0,
+            "clip_each": True,
+            "dino": Dino(global_area=(0.14, 1.0), local_area=(0.05, 0.14)),
+        },
+        # DINO, section 3.2
+        "vit": {
+            **VIT,
+            "batch_size": 1024,
+            "change": ("drop_path=0.1",),
+            "base_lr": 5e-4,
+            "warmup_epochs": 10,
+            "weight_decay": 0.04,
+            "final_weight_decay": 0.4,
+            "clip_norm": 3.0,
+            "clip_each": True,
+            "dino": Dino(final_teacher_temperature=0.07),
+        },
+    }
+    unpublished: ClassVar = {"vit": {"epochs": "of its ablations; the longer run of its public weights could not be read"}}
     teachers = ("teacher",)
     kept = "teacher"
 
-    def __init__(self, run: PretrainRun, source: ImageSource):
+    def __init__(self, run, source):
         super().__init__(run, source)
         self.averages = (Average(name="teacher", decay=self.settings.decay, schedule="cosine"),)
         self.frozen_steps = round(self.settings.frozen_epochs * len(source) / run.batch_size)
 
-    def views(self) -> tuple[View, ...]:
+    def views(self):
         settings = self.settings
         areas = {"global_area": settings.global_area, "local_area": settings.local_area}
-        return dino(self.run.size, self.run.local_size, settings.local_views, **areas)
+        return dino(self.run.size, self.local_size, settings.local_views, **areas)
 
-    def learner(self, encoder: Encoder) -> DinoLearner:
+    @property
+    def local_size(self) -> int:
+        """Compute the side of the small crops."""
+        if self.settings.local_size:
+            return self.settings.local_size
+        patch = getattr(self.run.architecture.config, "patch", 16)
+        unit = 16 if 16 % patch == 0 else patch
+        return max(unit, round(self.run.size * 96 / 224 / unit) * unit)
+
+    def learner(self, encoder):
+        import torch
+
+        from tapetum.systems.pretraining.heads import DinoHead, Learner
+
         settings = self.settings
         head = DinoHead(encoder.width, settings.hidden, settings.bottleneck, settings.prototypes)
-        return DinoLearner(encoder, head, settings.prototypes)
+        learner = Learner(encoder, head=head)
+        learner.register_buffer("center", torch.zeros(settings.prototypes))
+        return learner
 
-    def method_loss(self, model: DinoLearner, batch: Mapping[str, Any], context: StepContext) -> Loss:
+    def method_loss(self, model, batch, context):
+        import torch
+
+        from tapetum.data.views.make import runs
+        from tapetum.systems.pretraining import losses
+        from tapetum.systems.pretraining.heads import move_center, use_batch_statistics
+
         settings, views = self.settings, batch["views"]
-        teacher: Any = use_batch_statistics(context.teachers["teacher"])
+        teacher = use_batch_statistics(context.teachers["teacher"])
         with torch.no_grad():
             targets = teacher.heads["head"](teacher.encoder(torch.cat(views[:2])).pooled)
         features = [model.encoder(torch.cat(views[part])).pooled for part in runs(self.views())]
         logits = model.heads["head"](torch.cat(features), frozen=context.step < self.frozen_steps)
+        epochs = context.step * self.run.batch_size / max(len(self.source), 1)
         loss = losses.dino(
             logits.unflatten(0, (len(views), -1)),
             targets.unflatten(0, (2, -1)),
             model.center,
             settings.student_temperature,
-            teacher_temperature(settings, context.step * self.run.batch_size / max(len(self.source), 1)),
+            settings.teacher_temperature_after(epochs),
         )
         model.center.copy_(move_center(model.center, targets, settings.center_decay))
         return loss, features[0], {}

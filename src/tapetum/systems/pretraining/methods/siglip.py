@@ -12,59 +12,79 @@ the encoder, for encoders of any width; equal captions, as those made of classes
 cropped as for CLIP.
 """
 
-import math
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import ClassVar
 
-import torch
-from torch import Tensor, nn
-
-from tapetum.encoders.features import Encoder
-from tapetum.encoders.text import TextTransformer
-from tapetum.encoders.towers_config import TextConfig
-from tapetum.systems.pretraining import captions, losses
-from tapetum.systems.pretraining.config import SigLip
-from tapetum.systems.pretraining.methods.clip import ClipLearner, ClipTask
-from tapetum.systems.pretraining.task import Loss
-from tapetum.train import StepContext
+from tapetum.core.fields import check_fields
+from tapetum.systems.pretraining.methods.clip import Clip, ClipTask
+from tapetum.systems.pretraining.presets import VIT
 
 
-class SigLipLearner(ClipLearner):
-    """Both towers, the scale of the cosines, and the bias of the logits."""
+@dataclass(frozen=True, kw_only=True)
+class SigLip(Clip):
+    """Say of every image and every text whether they belong together. The text tower reads bytes."""
 
-    def __init__(self, encoder: Encoder, text: TextTransformer, settings: SigLip):
-        super().__init__(encoder, text, settings.projection)
-        self.log_scale = nn.Parameter(torch.tensor(math.log(settings.initial_scale)))
-        self.bias = nn.Parameter(torch.tensor(settings.initial_bias))
+    width: int = 768
+    """Channels of the text tower."""
+    heads: int = 12
+    """Heads of the text tower."""
+    projection: int = 768
+    """Numbers of the embeddings that are compared."""
+    initial_scale: float = 10.0
+    """What the cosines are multiplied by at the start; its logarithm is learned."""
+    initial_bias: float = -10.0
+    """What is added to them at the start, and learned: most pairs don't belong together."""
 
-    def scale(self) -> Tensor:
-        """Compute the factor of the cosines, exp(t')."""
-        return self.log_scale.exp()
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_fields(self, initial_scale="(0, inf)")
 
 
 class SigLipTask(ClipTask):
     """Classify pairs of images and texts."""
 
-    def learner(self, encoder: Encoder) -> SigLipLearner:
-        settings = self.settings
-        text = TextConfig(
-            width=settings.width,
-            depth=settings.depth,
-            heads=settings.heads,
-            mlp_width=4 * settings.width,
-            vocabulary=captions.VOCABULARY,
-            length=settings.length,
-            causal=False,
-            pooling="last",
-            activation="gelu_tanh",
-            norm_eps=1e-6,
-        )
-        return SigLipLearner(encoder, TextTransformer(text), settings)
+    help = "Images and texts of which each pair is classified by itself; needs captions, or makes them of classes."
+    Settings = SigLip
+    presets: ClassVar = {
+        "small": {
+            "batch_size": 256,
+            "micro_batch": 256,
+            "weight_decay": 0.1,
+            "betas": (0.9, 0.95),
+            "siglip": SigLip(width=128, depth=4, heads=4, projection=128),
+        },
+        # SigLIP (arXiv 2303.15343): ViT-B/16 with attention pooling and a text tower of the same size
+        "vit": {
+            **VIT,
+            "encoder": "siglip-base-16",
+            "batch_size": 32768,
+            "base_lr": 1e-3 * 256 / 32768,
+            "steps": 9_000_000_000 // 32768,  # 9 billion pairs
+            "weight_decay": 0.1,  # 1e-4 there, not multiplied by the rate of 1e-3
+            "betas": (0.9, 0.95),
+            "clip_norm": 1.0,  # of public configs of the same code
+        },
+    }
+    unpublished: ClassVar = {
+        "vit": {
+            "warmup_epochs": "ours",
+            "clip_norm": "of public configs of the same code",
+            "siglip": "the text tower reads bytes, SigLIP's 32,000 pieces, 16 of a text",
+        }
+    }
 
-    def method_loss(self, model: SigLipLearner, batch: Mapping[str, Any], context: StepContext) -> Loss:
-        features = model.encoder(batch["views"][0]).pooled
-        images, texts = model.heads["image"](features), model.heads["text"](model.text(batch["text"]).pooled)
-        groups = batch["caption"] if self.settings.equal_captions else None
-        scale = model.scale()
-        loss = losses.siglip(images, texts, scale, model.bias, groups)
-        return loss, features, {"scale": scale.detach(), "bias": model.bias.detach()}
+    def text_tower(self):
+        return {"causal": False, "pooling": "last", "activation": "gelu_tanh", "norm_eps": 1e-6}
+
+    def learner(self, encoder):
+        from tapetum.systems.pretraining.heads import TextLearner
+
+        settings = self.settings
+        return TextLearner(encoder, settings, self.text_tower(), settings.initial_scale, settings.initial_bias)
+
+    def compare(self, model, images, texts, captions):
+        from tapetum.systems.pretraining import losses
+
+        scale = model.log_scale.exp()
+        loss = losses.siglip(images, texts, scale, model.bias, captions)
+        return loss, {"scale": scale.detach(), "bias": model.bias.detach()}

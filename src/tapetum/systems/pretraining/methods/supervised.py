@@ -7,41 +7,79 @@ cutmix, which change accuracy but not FLOPs; label smoothing and drop path are s
 run the preset of ResNets is: the warm-up begins near 0, not at 0.1, and the last gain of a residual block at 1, not at 0.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
-import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from dataclasses import dataclass
+from typing import ClassVar
 
 from tapetum.core.errors import BadInput
-from tapetum.data.views import View, supervised
-from tapetum.encoders.features import Encoder
-from tapetum.systems.pretraining.heads import Learner
-from tapetum.systems.pretraining.task import Loss, PretrainTask
-from tapetum.train import StepContext
+from tapetum.core.fields import check_fields
+from tapetum.data.views.config import supervised
+from tapetum.systems.pretraining.presets import RESNET, VIT
+from tapetum.systems.pretraining.task import PretrainTask
+
+
+@dataclass(frozen=True, kw_only=True)
+class Supervised:
+    """Classes by cross entropy."""
+
+    smoothing: float = 0.1
+    """So much of the target is spread over all classes."""
+
+    def __post_init__(self) -> None:
+        check_fields(self, smoothing="[0, 1)")
 
 
 class SupervisedTask(PretrainTask):
     """Classify images."""
 
-    def check(self) -> None:
+    help = "Classes by cross entropy; needs a folder a class."
+    Settings = Supervised
+    presets: ClassVar = {
+        "small": {"weight_decay": 0.05},
+        # Goyal et al. (arXiv 1706.02677), section 5.1
+        "resnet": {
+            **RESNET,
+            "optimizer": "sgd",
+            "nesterov": True,
+            "base_lr": 0.1,
+            "schedule": "milestones",
+            "milestones": (30 / 90, 60 / 90, 80 / 90),
+            "batch_size": 1024,
+            "epochs": 90,
+            "weight_decay": 1e-4,
+            "supervised": Supervised(smoothing=0.0),
+        },
+        # the decay of ViT's own run (arXiv 2010.11929); rate, length and warm-up of DeiT's (arXiv 2012.12877, table 9)
+        "vit": {**VIT, "base_lr": 2.5e-4, "weight_decay": 0.3, "epochs": 300, "warmup_epochs": 5},
+    }
+    unpublished: ClassVar = {
+        "resnet": {"batch_size": "any up to 8,192, by the linear rule"},
+        "vit": {"base_lr": "DeiT's (arXiv 2012.12877), beside the decay of ViT's own run (arXiv 2010.11929)"},
+    }
+
+    def check(self):
         if self.source.labels is None or len(self.source.classes) < 2:
             raise BadInput("supervised needs classes, and these images have none; put them into a folder a class, 2 or more")
 
-    def views(self) -> tuple[View]:
+    def views(self):
         return supervised(self.run.size)
 
-    def learner(self, encoder: Encoder) -> Learner:
+    def learner(self, encoder):
+        from torch import nn
+
+        from tapetum.systems.pretraining.heads import Learner
+
         return Learner(encoder, classes=nn.Linear(encoder.width, len(self.source.classes)))
 
-    def labels(self, indices: np.ndarray) -> dict[str, Tensor]:
-        assert self.source.labels is not None
-        return {"label": torch.from_numpy(self.source.labels[indices])}
+    def extras(self, items):
+        from torch import tensor
 
-    def method_loss(self, model: Learner, batch: Mapping[str, Any], context: StepContext) -> Loss:
+        assert self.source.labels is not None
+        return {"label": tensor([int(self.source.labels[item.index]) for item in items])}
+
+    def method_loss(self, model, batch, context):
+        from torch.nn.functional import cross_entropy
+
         features = model.encoder(batch["views"][0]).pooled
         logits = model.heads["classes"](features).float()
-        loss = F.cross_entropy(logits, batch["label"], label_smoothing=self.settings.smoothing)
+        loss = cross_entropy(logits, batch["label"], label_smoothing=self.settings.smoothing)
         return loss, features, {"accuracy": (logits.detach().argmax(1) == batch["label"]).float().mean()}

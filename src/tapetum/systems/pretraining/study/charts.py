@@ -18,6 +18,8 @@ COLOURS = {
     "untrained": "#999999",
 }
 """Of the methods: those of Okabe and Ito, which colour-blind people can tell apart."""
+OTHER = "#555"
+"""Of a method that has none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,79 +72,70 @@ def scatter(
     pad = max(0.06 * (x1 - x0), 0.05)
     across = _Scale(x0 - pad, x1 + pad, _LEFT, _RIGHT)
     up = _Scale(*_widened(min(ends), max(ends)), _BOTTOM, _TOP)
-    return "".join(_scatter(title, x_axis, y_axis, lines, stairs, level, across, up))
 
+    def parts() -> Iterator[str]:
+        yield _opened(title)
+        for value in round_values(10**across.first, 10**across.last):
+            yield _tick_below(across(math.log10(value)), f"{value:.0e}".replace("e+0", "e+").replace("e-0", "e-"))
+        yield from _ticks_left(up)
+        yield _axes(x_axis, y_axis)
+        if level is not None:
+            yield f"<path d='M{_LEFT} {up(level):.1f}H{_RIGHT}' stroke='#999' stroke-dasharray='2 3'/>"
+            yield f"<text x='{_LEFT + 4}' y='{up(level) - 4:.1f}' fill='#666'>untrained</text>"
+        if stairs:
+            steps = f"M{across(math.log10(stairs[0][0])):.1f} {up(stairs[0][1]):.1f}"
+            for x, y in stairs[1:]:
+                steps += f"H{across(math.log10(x)):.1f}V{up(y):.1f}"
+            yield f"<path d='{steps}H{_RIGHT}' fill='none' stroke='#c9a0dc' stroke-width='7' opacity='.55'/>"
+        for line in lines:
+            colour = COLOURS.get(line.method, OTHER)
+            places = [(across(math.log10(mark.x)), up(mark.y), mark) for mark in line.marks]
+            path = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in places)
+            dashes = "" if line.large else " stroke-dasharray='5 3'"
+            yield f"<polyline points='{path}' fill='none' stroke='{colour}' stroke-width='1.5'{dashes}/>"
+            for x, y, mark in places:
+                yield f"<path d='M{x:.1f} {up(mark.low):.1f}V{up(mark.high):.1f}' stroke='{colour}' opacity='.35'/>"
+                yield (
+                    f"<circle cx='{x:.1f}' cy='{y:.1f}' r='{4.6 if line.large else 3.8}' stroke='{colour}' stroke-width='1.6' "
+                    f"fill='{colour if line.large else 'white'}'><title>{html.escape(mark.words)}</title></circle>"
+                )
+        yield "</svg>"
 
-def _scatter(
-    title: str,
-    x_axis: str,
-    y_axis: str,
-    lines: Sequence[Line],
-    stairs: Sequence[tuple[float, float]],
-    level: float | None,
-    across: "_Scale",
-    up: "_Scale",
-) -> Iterator[str]:
-    yield _opened(title)
-    for value in round_values(10**across.first, 10**across.last):
-        yield _tick_below(across(math.log10(value)), f"{value:.0e}".replace("e+0", "e+").replace("e-0", "e-"))
-    yield from _ticks_left(up)
-    yield _axes(x_axis, y_axis)
-    if level is not None:
-        yield f"<path d='M{_LEFT} {up(level):.1f}H{_RIGHT}' stroke='#999' stroke-dasharray='2 3'/>"
-        yield f"<text x='{_LEFT + 4}' y='{up(level) - 4:.1f}' fill='#666'>untrained</text>"
-    if stairs:
-        steps = f"M{across(math.log10(stairs[0][0])):.1f} {up(stairs[0][1]):.1f}"
-        for x, y in stairs[1:]:
-            steps += f"H{across(math.log10(x)):.1f}V{up(y):.1f}"
-        yield f"<path d='{steps}H{_RIGHT}' fill='none' stroke='#c9a0dc' stroke-width='7' opacity='.55'/>"
-    for line in lines:
-        colour = COLOURS.get(line.method, "#555")
-        places = [(across(math.log10(mark.x)), up(mark.y), mark) for mark in line.marks]
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in places)
-        dashes = "" if line.large else " stroke-dasharray='5 3'"
-        yield f"<polyline points='{path}' fill='none' stroke='{colour}' stroke-width='1.5'{dashes}/>"
-        for x, y, mark in places:
-            yield f"<path d='M{x:.1f} {up(mark.low):.1f}V{up(mark.high):.1f}' stroke='{colour}' opacity='.35'/>"
-            yield (
-                f"<circle cx='{x:.1f}' cy='{y:.1f}' r='{4.6 if line.large else 3.8}' stroke='{colour}' stroke-width='1.6' "
-                f"fill='{colour if line.large else 'white'}'><title>{html.escape(mark.words)}</title></circle>"
-            )
-    yield "</svg>"
+    return "".join(parts())
 
 
 def bars(title: str, y_axis: str, values: Sequence[BarValue]) -> str:
     """Draw bars with intervals, in groups, up and down from 0."""
     if not values:
         return ""
-    return "".join(_bars(title, y_axis, values))
 
+    def parts() -> Iterator[str]:
+        groups = list(dict.fromkeys(bar.group for bar in values))
+        up = _Scale(*_widened(min(0.0, *(bar.low for bar in values)), max(0.0, *(bar.high for bar in values))), _BOTTOM, _TOP)
+        yield _opened(title)
+        yield from _ticks_left(up)
+        room = (_RIGHT - _LEFT) / len(groups)
+        for k, group in enumerate(groups):
+            own = [bar for bar in values if bar.group == group]
+            width = min(22.0, 0.8 * room / len(own))
+            start = _LEFT + (k + 0.5) * room - width * len(own) / 2
+            for n, bar in enumerate(own):
+                colour, x = COLOURS.get(bar.method, OTHER), start + n * width
+                top, bottom = sorted((up(bar.value), up(0.0)))
+                words = f"{bar.method}, {bar.group}: {bar.value:+.1f} ({bar.low:+.1f} to {bar.high:+.1f})"
+                yield (
+                    f"<rect x='{x + 1:.1f}' y='{top:.1f}' width='{width - 2:.1f}' height='{max(bottom - top, 0.5):.1f}' "
+                    f"fill='{colour}' opacity='.85'><title>{html.escape(words)}</title></rect>"
+                )
+                middle = x + width / 2
+                yield f"<path d='M{middle:.1f} {up(bar.low):.1f}V{up(bar.high):.1f}' stroke='#777' stroke-width='1.4'/>"
+            middle = _LEFT + (k + 0.5) * room
+            yield f"<text x='{middle:.1f}' y='{_BOTTOM + 16}' text-anchor='middle' fill='#444'>{html.escape(group)}</text>"
+        yield f"<path d='M{_LEFT} {up(0.0):.1f}H{_RIGHT}' stroke='#333'/>"
+        yield _axes("", y_axis)
+        yield "</svg>"
 
-def _bars(title: str, y_axis: str, values: Sequence[BarValue]) -> Iterator[str]:
-    groups = list(dict.fromkeys(bar.group for bar in values))
-    up = _Scale(*_widened(min(0.0, *(bar.low for bar in values)), max(0.0, *(bar.high for bar in values))), _BOTTOM, _TOP)
-    yield _opened(title)
-    yield from _ticks_left(up)
-    room = (_RIGHT - _LEFT) / len(groups)
-    for k, group in enumerate(groups):
-        own = [bar for bar in values if bar.group == group]
-        width = min(22.0, 0.8 * room / len(own))
-        start = _LEFT + (k + 0.5) * room - width * len(own) / 2
-        for n, bar in enumerate(own):
-            colour, x = COLOURS.get(bar.method, "#555"), start + n * width
-            top, bottom = sorted((up(bar.value), up(0.0)))
-            words = f"{bar.method}, {bar.group}: {bar.value:+.1f} ({bar.low:+.1f} to {bar.high:+.1f})"
-            yield (
-                f"<rect x='{x + 1:.1f}' y='{top:.1f}' width='{width - 2:.1f}' height='{max(bottom - top, 0.5):.1f}' "
-                f"fill='{colour}' opacity='.85'><title>{html.escape(words)}</title></rect>"
-            )
-            middle = x + width / 2
-            yield f"<path d='M{middle:.1f} {up(bar.low):.1f}V{up(bar.high):.1f}' stroke='#777' stroke-width='1.4'/>"
-        middle = _LEFT + (k + 0.5) * room
-        yield f"<text x='{middle:.1f}' y='{_BOTTOM + 16}' text-anchor='middle' fill='#444'>{html.escape(group)}</text>"
-    yield f"<path d='M{_LEFT} {up(0.0):.1f}H{_RIGHT}' stroke='#333'/>"
-    yield _axes("", y_axis)
-    yield "</svg>"
+    return "".join(parts())
 
 
 @dataclass(frozen=True)

@@ -40,12 +40,7 @@ class Kept:
 
     images: UInt8[np.ndarray, "n h w 3"]
     truths: UInt8[np.ndarray, "n h w"]
-    names: tuple[str, ...]
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """List the names of the classes."""
-        return self.names
+    classes: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.images)

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from tapetum.core.files import whole_file, write_text
-from tapetum.systems.pretraining.study.charts import COLOURS, BarValue, Line, Mark, bars, scatter
+from tapetum.systems.pretraining.methods import METHODS
+from tapetum.systems.pretraining.study.charts import COLOURS, OTHER, BarValue, Line, Mark, bars, scatter
 from tapetum.systems.pretraining.study.fronts import RunGroup, Settings, front, interval
 from tapetum.systems.pretraining.study.plan import UNTRAINED
 from tapetum.systems.pretraining.study.questions import Claim
@@ -18,6 +19,8 @@ COSTS = {"flops": ("FLOPs of pre-training", 1.0), "cpu_seconds": ("CPU hours", 3
 """What accuracy is drawn against: column, axis, and its unit in that of the column."""
 SCORES = {"miou": "mIoU after fine-tuning", "knn": "accuracy of neighbours", "linear": "accuracy of a linear probe"}
 _LIKELY = 1 / 3
+_DRAWN = tuple(dict.fromkeys((*COLOURS, *METHODS)))
+"""Methods in the order of the legend."""
 
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:#222;margin:0 auto;padding:1rem;max-width:1240px}
@@ -76,8 +79,8 @@ def _summary(results: StudyResults) -> str:
 
 
 def _legend(results: StudyResults) -> str:
-    methods = [m for m in COLOURS if any(row["method"] == m for row in results.rows) and m != UNTRAINED]
-    marks = "".join(f"<li><i style='background:{COLOURS[m]}'></i>{m}</li>" for m in methods)
+    methods = [m for m in _DRAWN if any(row["method"] == m for row in results.rows) and m != UNTRAINED]
+    marks = "".join(f"<li><i style='background:{COLOURS.get(m, OTHER)}'></i>{m}</li>" for m in methods)
     return (
         f"<ul class='legend'>{marks}<li>hollow, dashed: the small network</li><li>filled: the large one</li>"
         "<li><i style='background:#c9a0dc'></i>Pareto front of what is drawn</li></ul>"
@@ -92,7 +95,7 @@ def _chart(results: StudyResults, family: str, column: str, cost: str) -> str:
     lines: list[Line] = []
     drawn: list[RunGroup] = []
     for size in sizes:
-        for method in COLOURS:
+        for method in _DRAWN:
             rivals = (s for s in results.settings.curated() if (s.size, s.method) == (size, method))
             own = sorted((s for s in rivals if getattr(s, cost) > 0 and getattr(s, column) is not None), key=_by(cost))
             if own:

@@ -21,10 +21,9 @@ from typing import Any, get_type_hints
 from tapetum.core.errors import BadInput
 from tapetum.core.identity import source_label
 from tapetum.core.reading import MOST_SETTINGS, parse_toml, read_text
-from tapetum.systems.pretraining.config import METHODS, TEXT_METHODS
-from tapetum.systems.pretraining.networks import encoder_architecture
+from tapetum.systems.pretraining.methods import METHODS, TEXT_METHODS
 from tapetum.systems.pretraining.presets import Preset
-from tapetum.systems.pretraining.recipes import PretrainRun, recipe
+from tapetum.systems.pretraining.recipes import PretrainRun, encoder_architecture, recipe
 
 UNTRAINED = "untrained"
 """In place of a method: nothing is learned before the transfer."""
@@ -121,7 +120,7 @@ class Grid:
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
-class Point:
+class StudyPoint:
     """One run."""
 
     size: str
@@ -135,7 +134,7 @@ class Point:
     def name(self) -> str:
         """Name its folder.
 
-        >>> Point(size="vit-s", method="byol", budget=3e11, variant="curated", seed=1).name
+        >>> StudyPoint(size="vit-s", method="byol", budget=3e11, variant="curated", seed=1).name
         'vit-s_byol_3e+11_curated_1'
         """
         return f"{self.size}_{self.method}_{self.budget:.3g}_{self.variant}_{self.seed}"
@@ -184,7 +183,7 @@ class StudyPlan:
         for point in self.points():
             self.run(point)
 
-    def points(self) -> list[Point]:
+    def points(self) -> list[StudyPoint]:
         """List all points in their order, each once."""
         every = dict.fromkeys(point for grid in self.grids for point in _points(grid))
         unlabelled = {name for name, source in self.sources.items() if not source.labelled}
@@ -197,11 +196,11 @@ class StudyPlan:
         source = self.sources[variant]
         return replace(self.images, data=source.data, count=source.count or self.images.count), "curated"
 
-    def cross_checked(self) -> list[Point]:
+    def cross_checked(self) -> list[StudyPoint]:
         """List the points whose energy is to be measured by a second tracker."""
         return [point for point in self.points() if point.method != UNTRAINED][: self.cross_check]
 
-    def run(self, point: Point, steps: int = 1) -> PretrainRun | None:
+    def run(self, point: StudyPoint, steps: int = 1) -> PretrainRun | None:
         """Make the run of a point's pre-training; None where nothing is learned. Raises BadInput for unknown settings."""
         if point.method == UNTRAINED:
             return None
@@ -284,16 +283,16 @@ def bundled() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in _PLANS.glob("*.toml")))
 
 
-def _points(grid: Grid) -> Iterator[Point]:
+def _points(grid: Grid) -> Iterator[StudyPoint]:
     for seed in grid.seeds:
         for budget in grid.budgets:
             for variant in grid.variants:
                 for size in grid.sizes:
                     for method in grid.methods:
                         if method == UNTRAINED:
-                            yield Point(size=size, method=method, budget=0.0, variant="curated", seed=seed)
+                            yield StudyPoint(size=size, method=method, budget=0.0, variant="curated", seed=seed)
                         elif variant != "noisy" or method in _LABELLED:
-                            yield Point(size=size, method=method, budget=float(budget), variant=variant, seed=seed)
+                            yield StudyPoint(size=size, method=method, budget=float(budget), variant=variant, seed=seed)
 
 
 def _known(given: Any, allowed: Any, what: str) -> None:

@@ -26,13 +26,12 @@ from tapetum.encoders.architectures import Architecture
 from tapetum.encoders.factory import load, make
 from tapetum.encoders.features import Encoder
 from tapetum.systems.pretraining.account import account_step
-from tapetum.systems.pretraining.config import TEXT_METHODS
-from tapetum.systems.pretraining.methods import task_of
-from tapetum.systems.pretraining.networks import encoder_architecture
+from tapetum.systems.pretraining.methods import TEXT_METHODS, task_of
+from tapetum.systems.pretraining.recipes import encoder_architecture
 from tapetum.systems.pretraining.run import run_task
 from tapetum.systems.pretraining.study.claims import OWN_ESTIMATE
 from tapetum.systems.pretraining.study.data import pixels, pool
-from tapetum.systems.pretraining.study.plan import SHAPES, UNTRAINED, Point, StudyPlan
+from tapetum.systems.pretraining.study.plan import SHAPES, UNTRAINED, StudyPlan, StudyPoint
 from tapetum.systems.pretraining.study.shapes import shape_source
 from tapetum.systems.pretraining.study.variants import balanced, varied
 from tapetum.train.launch_config import Launch
@@ -52,7 +51,7 @@ _PRETRAIN, _TRANSFER = "pretrain", "transfer"
 class PredictedPoint:
     """Predicted cost of a point, from its settings alone."""
 
-    point: Point
+    point: StudyPoint
     steps: int
     flops_per_step: int
     """Of pre-training."""
@@ -65,7 +64,7 @@ class PredictedPoint:
         return self.steps * self.flops_per_step
 
 
-def predicted(plan: StudyPlan, point: Point) -> PredictedPoint:
+def predicted(plan: StudyPlan, point: StudyPoint) -> PredictedPoint:
     """Predict how many steps the budget of a point is, and what they cost. Raises BadInput for a method that does not fit."""
     transfer = _transfer_flops(plan, point.size)
     run = plan.run(point)
@@ -79,7 +78,7 @@ def predicted(plan: StudyPlan, point: Point) -> PredictedPoint:
     return PredictedPoint(point=point, steps=steps, flops_per_step=per_step, transfer_flops=transfer)
 
 
-def run_point(plan: StudyPlan, point: Point, out: Path) -> dict[str, Any] | None:
+def run_point(plan: StudyPlan, point: StudyPoint, out: Path) -> dict[str, Any] | None:
     """Run a point in its folder below `out`, or what is left of it: its row; None where a signal stopped it."""
     folder = out / point.name
     if (folder / ROW).is_file():
@@ -170,7 +169,7 @@ class PixelTask(SegmentationTask):
         return counts
 
 
-def encoder_of(plan: StudyPlan, point: Point, file: Path | None) -> Encoder:
+def encoder_of(plan: StudyPlan, point: StudyPoint, file: Path | None) -> Encoder:
     """Load the encoder that was learned; or build one of random weights, of the point's seed."""
     return make(_architecture(plan, point.size), seed=point.seed) if file is None else load(file)
 
@@ -269,7 +268,7 @@ _STEPS: dict[tuple[Any, ...], int] = {}
 
 
 def _step_flops(plan: StudyPlan, size: str, method: str) -> int:
-    point = Point(size=size, method=method, budget=1.0, variant="curated", seed=1)
+    point = StudyPoint(size=size, method=method, budget=1.0, variant="curated", seed=1)
     run = plan.run(point)
     assert run is not None
     classes = len(pool(plan.images).classes) or 1000

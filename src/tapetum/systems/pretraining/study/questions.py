@@ -80,7 +80,7 @@ class Comparison:
         return ComparedPair(self.what, min(abs(mean - line) for line in self.lines), max(seeds, 1), between, sqrt(images))
 
     def judge_seeds(self, questions: int) -> tuple[Verdict, str]:
-        """Judge the mean over seeds, as one of so many questions: the verdict, and words for it.
+        """Judge the mean over seeds, as one of several questions: the verdict, and words for it.
 
         Its interval is Student's t of its own seeds, but no narrower than that of the samples, which know how far all settings
         scatter and the test images: three seeds that happen to lie together decide nothing.

@@ -11,7 +11,7 @@ import numpy as np
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file, write_text
 from tapetum.core.reading import no_pipe
-from tapetum.systems.pretraining.config import METHODS
+from tapetum.systems.pretraining.methods import METHODS
 from tapetum.systems.pretraining.study.claims import budgets_of, judged, pairs_of_sizes
 from tapetum.systems.pretraining.study.fronts import RunGroup, Settings, crossing, front, interval, membership, settings_of
 from tapetum.systems.pretraining.study.plan import UNTRAINED, StudyPlan

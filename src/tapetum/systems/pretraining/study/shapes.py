@@ -84,7 +84,7 @@ def _image(part: str, k: int, size: int) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def shape_source(count: int, size: int, part: str = "train") -> ImageSource:
-    """Build so many images to learn from."""
+    """Build a source of `count` images."""
     labels = np.arange(count) % len(SHAPES)
     return ImageSource(ShapeImages(part, count, size), labels, SHAPES, about={"data": "shapes", "size": size})
 

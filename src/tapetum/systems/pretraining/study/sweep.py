@@ -21,7 +21,7 @@ from tapetum.core.finished import write_settings
 from tapetum.core.jobs import Engine, gpus_for, run_jobs
 from tapetum.core.reading import read_json
 from tapetum.systems.pretraining.run import duration
-from tapetum.systems.pretraining.study.plan import PlanSource, Point, StudyPlan
+from tapetum.systems.pretraining.study.plan import PlanSource, StudyPlan, StudyPoint
 from tapetum.systems.pretraining.study.point import ROW, PredictedPoint, predicted, read_row, run_point
 from tapetum.systems.pretraining.study.timing import Times, time_points
 
@@ -83,16 +83,10 @@ def run_study(
     most: int | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Swept:
-    """Run the points that are not done.
+    """Run the points that are not done, `most` of them in this call; `say` gets a line for each row.
 
-    Args:
-        costs: what `predict_study` says.
-        engine: local, in processes of this machine; ray, many at a time where Ray finds processors.
-        workers: points that are worked on at a time; one of local is this process.
-        most: do so many points in this call at most.
-        say: told of each row.
-
-    Raises BadInput as `predict_study`.
+    The engine local works in processes of this machine, `workers` points at a time (one: in this process), ray wherever Ray
+    finds processors. Raises BadInput as `predict_study`.
     """
     plan, out = costs.plan, costs.out
     _check(out, costs.source)
@@ -166,7 +160,7 @@ def _check(out: Path, source: PlanSource) -> None:
 
 
 def _rows(
-    plan: StudyPlan, points: Sequence[Point], folder: Path, engine: Engine, workers: int
+    plan: StudyPlan, points: Sequence[StudyPoint], folder: Path, engine: Engine, workers: int
 ) -> Iterator[dict[str, Any] | None]:
     import torch
 
@@ -176,7 +170,7 @@ def _rows(
         yield row
 
 
-def _run_point(plan: StudyPlan, place: Path, threads: int, point: Point, _: None) -> dict[str, Any] | None:
+def _run_point(plan: StudyPlan, place: Path, threads: int, point: StudyPoint, _: None) -> dict[str, Any] | None:
     """Run a point in any process; None where a signal stopped it."""
     import torch
 

@@ -17,11 +17,10 @@ from typing import Any
 
 import torch
 
-from tapetum.systems.pretraining.config import TEXT_METHODS
-from tapetum.systems.pretraining.methods import task_of
+from tapetum.systems.pretraining.methods import TEXT_METHODS, task_of
 from tapetum.systems.pretraining.run import loop_config
 from tapetum.systems.pretraining.study.data import pool
-from tapetum.systems.pretraining.study.plan import SHAPES, UNTRAINED, Point, StudyPlan
+from tapetum.systems.pretraining.study.plan import SHAPES, UNTRAINED, StudyPlan, StudyPoint
 from tapetum.systems.pretraining.study.point import PixelTask, PredictedPoint, encoder_of, probed
 from tapetum.systems.pretraining.study.shapes import KEPT
 from tapetum.systems.pretraining.study.variants import varied
@@ -125,7 +124,7 @@ def _learning(plan: StudyPlan, cost: PredictedPoint) -> tuple[Rehearsal, float]:
     return measured, cost.flops_per_step * images / whole
 
 
-def _around(plan: StudyPlan, point: Point) -> Seconds:
+def _around(plan: StudyPlan, point: StudyPoint) -> Seconds:
     """What is done with the encoder of a point, however it was made."""
     encoder = encoder_of(plan, point, None)
     config, few = plan.probes, _few(plan)

@@ -34,7 +34,7 @@ _ORDER, _RANK, _WRONG, _STRANGE, _MOVED, _TEXTURE = range(2701, 2707)
 
 
 def varied(source: ImageSource, variant: str, count: int, seed: int = 0) -> ImageSource:
-    """Make a variant of so many images. Raises BadInput for an unknown one, and where labels are wanted and missing."""
+    """Make a variant with `count` images. Raises BadInput for an unknown one, and where labels are wanted and missing."""
     if variant not in VARIANTS:
         raise BadInput(f"there is no variant {variant!r} of the data; it is one of {', '.join(VARIANTS)}")
     if variant in ("long_tailed", "noisy") and source.labels is None:
