@@ -5,9 +5,9 @@ from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from tapetum.account.config import LedgerConfig
-from tapetum.core.addresses import is_address
 from tapetum.core.errors import BadInput
 from tapetum.core.fields import check_fields
+from tapetum.core.reading import is_address
 
 RESUMABLE_FIELDS = frozenset(
     {

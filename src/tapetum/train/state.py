@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.reading import read_json
 from tapetum.data.samples import WEIGHTS, mix_seed, seed_globals
-from tapetum.hub.renamed import SETTINGS
 from tapetum.train import checkpoint, launch
 from tapetum.train.config import LATER_FIELDS, RESUMABLE_FIELDS, Average, TrainConfig, default_of
 from tapetum.train.optim import (
@@ -229,11 +228,6 @@ def _file(part: str) -> str:
 
 def _check_same_run(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     before, now = _flat(old), _flat(new)
-    for was, name in SETTINGS:
-        if was in before and was not in now and name in now:
-            before[name] = before.pop(was)
-    if before.get("schedule") == "drops":
-        before["schedule"] = "milestones"
     changed = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
     if changed:
         says = ", ".join(f"{key} {before.get(key)!r} (now {now.get(key)!r})" for key in changed[:3])

@@ -13,9 +13,9 @@ from jaxtyping import UInt8
 from torch.utils.data import Dataset
 
 from tapetum.core.errors import BadInput
-from tapetum.data.files import Files, ReadsAhead, opened_image
-from tapetum.data.jpegs import EncodedImage, EncodedSequence, encoded_image
-from tapetum.data.samples import Mixture, Shuffle
+from tapetum.data.files import Files, encoded_image, opened_image
+from tapetum.data.jpegs import EncodedImage, EncodedSequence
+from tapetum.data.samples import Mixture, ReadsAhead, Shuffle
 
 Image = UInt8[np.ndarray, "h w 3"]
 _CACHED_BYTES = 512 << 20

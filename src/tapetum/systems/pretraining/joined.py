@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from tapetum.core.errors import BadInput
-from tapetum.data.files import ReadsAhead
 from tapetum.data.jpegs import EncodedImage, EncodedSequence
-from tapetum.data.samples import Mixture
+from tapetum.data.samples import Mixture, ReadsAhead
 from tapetum.systems.pretraining.data import Image, ImageSource
 
 

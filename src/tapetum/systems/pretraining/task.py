@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tapetum.core.devices import send_to_device
+from tapetum.core.devices import send_to_device, to_device
 from tapetum.data.jpegs import EncodedImage, check_decoder, decode_on_device
 from tapetum.data.views import View, Views
 from tapetum.data.views.make import ImageCrops, channels_first
@@ -27,7 +27,6 @@ from tapetum.encoders.features import Encoder
 from tapetum.systems.pretraining.data import ImageSource, NoImages, ShuffledImages, TrainingImage
 from tapetum.systems.pretraining.heads import feature_std
 from tapetum.train import Average, StepContext, Task
-from tapetum.train.accumulation import to_device
 from tapetum.train.gather import convert_sync_batchnorm
 from tapetum.train.launch import say
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tapetum.core.devices import to_device
 from tapetum.systems.paligemma.data import ImageTexts, TextRows, collate
 from tapetum.systems.paligemma.model import PaliGemma
 from tapetum.systems.paligemma.nano.attention_supervision import (
@@ -28,7 +29,6 @@ from tapetum.systems.paligemma.recipes import Mixture
 from tapetum.systems.paligemma.task import Checks, PaliGemmaTask, Step, begin, text_loss
 from tapetum.systems.paligemma.tokens import Tokens
 from tapetum.train import StepContext
-from tapetum.train.accumulation import to_device
 
 
 @dataclass(frozen=True)
