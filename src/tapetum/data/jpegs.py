@@ -1,8 +1,8 @@
 """JPEGs that are decoded later, on the device that trains (torchvision; by nvJPEG on CUDA, elsewhere by libjpeg on the CPU).
 
-Workers read the header alone (`tapetum.data.files.encoded_image`), which says how large the image is. What a device might
-decode otherwise than Pillow, or cut off without a word, is left to the workers: other formats, CMYK, colours stored as red, green and
-blue, a file without its end.
+Workers read the header alone (`tapetum.data.files.encoded_image`), which says how large the image is. They decode what a
+device might decode otherwise than Pillow, or cut off without a word: other formats, CMYK, colours stored as red, green and blue, a
+file without its end.
 """
 
 from collections.abc import Sequence

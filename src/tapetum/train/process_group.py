@@ -66,7 +66,7 @@ class ProcessGroup:
         return dict(zip(names, (self.sum(vector) / self.size).tolist(), strict=True))
 
     def mean_on_device(self, *groups: Mapping[str, Tensor | float]) -> list[dict[str, float]]:
-        """Average groups of named numbers over the processes; what is on the device comes in one transfer, the only one of a step.
+        """Average groups of named numbers over the processes; those on the device come in one transfer, a step's only one.
 
         All processes must pass the same names.
         """
