@@ -1,7 +1,7 @@
 """JPEGs that are decoded later, on the device that trains (torchvision; by nvJPEG on CUDA, elsewhere by libjpeg on the CPU).
 
 Workers read the header alone (`tapetum.data.files.encoded_image`), which says how large the image is. They decode what a
-device might decode otherwise than Pillow, or cut off without a word: other formats, CMYK, colours stored as red, green and blue, a
+device might decode otherwise than Pillow, or cut off without a word: other formats, CMYK, red, green and blue as they are, a
 file without its end.
 """
 

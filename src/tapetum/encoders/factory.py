@@ -27,23 +27,12 @@ from tapetum.core.fields import LARGEST_SIZE, check_sizes
 from tapetum.core.files import named_path, whole_file
 from tapetum.core.plugins import reference_of, resolve_subclass
 from tapetum.core.reading import no_pipe, parse_json
-from tapetum.encoders.architectures import (
-    FAMILIES,
-    SOURCES,
-    Architecture,
-    architecture,
-    as_json,
-    changed,
-    dotted,
-    family_class,
-    from_json,
-)
-from tapetum.encoders.config import Preprocessing
+from tapetum.encoders.architectures import FAMILIES, SOURCES, architecture, as_json, changed, dotted, family_class, from_json
+from tapetum.encoders.config import Architecture, Preprocessing
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.published import PORT, PUBLISHED
-from tapetum.encoders.stored_tokenizer import TOKENIZER, restore_tokenizer, store_tokenizer
 from tapetum.encoders.tables.rows import to_official, under_our_names
-from tapetum.encoders.tokenizers import Tokenizer
+from tapetum.encoders.tokenizers import TOKENIZER, Tokenizer, restore_tokenizer, store_tokenizer
 from tapetum.hub.blueprint import blueprint
 from tapetum.hub.headed import check_fit
 from tapetum.hub.registry import ENCODER_FILE, find, resolve

@@ -12,5 +12,5 @@ if TYPE_CHECKING:
 __all__ = ["Average", "FitResult", "JointTask", "ParameterRule", "StepContext", "Task", "TrainConfig", "fit"]
 
 __getattr__ = lazy_attributes(
-    __name__, {"loop": ("FitResult", "fit"), "task": ("JointTask", "StepContext", "Task")}, older={"Moment": "StepContext"}
+    __name__, {"loop": ("FitResult", "fit"), "task": ("JointTask", "StepContext", "Task")}
 )

@@ -5,7 +5,8 @@ from typing import Any
 
 from torch import Tensor
 
-from tapetum.encoders.architectures import Architecture, changed
+from tapetum.encoders.architectures import changed
+from tapetum.encoders.config import Architecture
 from tapetum.encoders.convolutional_config import LITES
 from tapetum.encoders.efficientnet_lite import EfficientNetLite
 from tapetum.encoders.features import Encoder

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from tapetum.encoders.architectures import Architecture, changed
-from tapetum.encoders.config import HALF, Preprocessing, half, imagenet
+from tapetum.encoders.architectures import changed
+from tapetum.encoders.config import HALF, Architecture, Preprocessing, half, imagenet
 from tapetum.encoders.convolutional_config import LITES, NFNETS, RESNETS, SWINS
 from tapetum.encoders.efficientnet_lite import EfficientNetLite
 from tapetum.encoders.features import Encoder

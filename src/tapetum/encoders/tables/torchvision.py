@@ -10,7 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
-from tapetum.encoders.architectures import Architecture, changed
+from tapetum.encoders.architectures import changed
+from tapetum.encoders.config import Architecture
 from tapetum.encoders.convolutional_config import RESNETS, SWIN_PREPROCESSING, SWINS
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.resnet import ResNet
