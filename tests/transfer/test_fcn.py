@@ -256,7 +256,7 @@ def test_halving_is_as_likely_as_doubling(crop: Callable) -> None:
 
 
 def test_bad_input_is_told(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="32 pixels or more"):
+    with pytest.raises(BadInput, match="32 or more"):
         FcnRun(crop=8)
     with pytest.raises(BadInput, match="1 or more"):
         FcnRun(steps=0)

@@ -49,12 +49,12 @@ FAMILIES: dict[str, Family] = {
 
 SOURCES: dict[str, tuple[str, ...]] = {
     "timm": (
-        "tapetum.encoders.tables.timm_convolutional",
+        "tapetum.encoders.tables.convolutional:TIMM",
         "tapetum.encoders.tables.timm",
         "tapetum.encoders.tables.dinov3",
         "tapetum.encoders.tables.perception_encoder",
     ),
-    "torchvision": ("tapetum.encoders.tables.torchvision",),
+    "torchvision": ("tapetum.encoders.tables.convolutional:TORCHVISION",),
     "huggingface": (
         "tapetum.encoders.tables.huggingface_resnet",
         "tapetum.encoders.tables.naflex",
@@ -65,15 +65,15 @@ SOURCES: dict[str, tuple[str, ...]] = {
     ),
     "open_clip": ("tapetum.encoders.tables.open_clip",),
     "detcon": ("tapetum.encoders.tables.detcon",),
-    "efficientnet_lite_pytorch": ("tapetum.encoders.tables.efficientnet_lite_pytorch",),
+    "efficientnet_lite_pytorch": ("tapetum.encoders.tables.convolutional:PORT",),
 }
-"""Libraries whose weights can be used, and the modules with their tables, tried in turn; see `factory`."""
+"""Libraries whose weights can be used, and the modules or objects with their tables, tried in turn; see `factory`."""
 
 
 def dotted(name: str) -> Any:
-    """Import what a `module:name` says."""
+    """Import a module, or what a `module:name` says."""
     module, _, attribute = name.partition(":")
-    return getattr(import_module(module), attribute)
+    return getattr(import_module(module), attribute) if attribute else import_module(module)
 
 
 @cache
@@ -103,7 +103,7 @@ def architecture(name: str, **changes: Any) -> Architecture:
         return changed(Architecture(family=name, config=config, preprocessing=preprocessing), changes)
     source, colon, theirs = name.partition(":")
     if colon and source in SOURCES:
-        descriptions = (dotted(f"{module}:describe")(theirs, {}) for module in SOURCES[source])
+        descriptions = (dotted(table).describe(theirs, {}) for table in SOURCES[source])
         match = next((each[0] for each in descriptions if each is not None), None)
         if match is None:
             raise BadInput(f"tapetum has no network like {source}'s {theirs!r}; see docs/systems/encoders.md for those it has")

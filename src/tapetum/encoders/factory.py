@@ -3,7 +3,7 @@
 A file of ours is a safetensors file whose header says family, config and preprocessing as JSON under the key "encoder". No code
 in a file is run. Whatever else stands for an encoder: `tapetum.encoders.references`.
 
-A source is a module with two functions, in `config.SOURCES`; some have a third:
+A table of `architectures.SOURCES` is a module, or an object, with two functions; some have a third:
 
     describe(architecture, state) -> (Architecture, state) or None   what the weights are, and they under their usual names
     rows(encoder, source) -> list of Row, or None                    the table of names for an encoder
@@ -116,9 +116,9 @@ def from_state(
     if isinstance(architecture, Mapping):
         check_sizes(architecture, " in the config")
         _check_above_0(architecture)
-    for module in _tables(source):
+    for table in map(dotted, _tables(source)):
         try:
-            answer = dotted(f"{module}:describe")(architecture, state)
+            answer = table.describe(architecture, state)
         except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:100]}"
             raise BadInput(f"the config, or a tensor, is not as {source} has it ({reason}); get the weights again") from error
@@ -127,7 +127,7 @@ def from_state(
             match = changed(match, changes)
             with blueprint(match.config, len(named), f"these weights of {source}"):
                 sketch = make(match)
-            weights = under_our_names(sketch.state_dict(), named, dotted(f"{module}:rows")(sketch, source), source)
+            weights = under_our_names(sketch.state_dict(), named, table.rows(sketch, source), source)
             encoder = make(match)
             encoder.load_state_dict(weights)
             if preprocessing is not None:
@@ -163,8 +163,8 @@ def to_state(encoder: Encoder, source: str) -> dict[str, Tensor]:
 
     Raises BadInput if that library has no such network.
     """
-    for module in _tables(source):
-        rows = dotted(f"{module}:rows")(encoder, source)
+    for table in map(dotted, _tables(source)):
+        rows = table.rows(encoder, source)
         if rows is not None:
             return to_official(encoder, rows)
     raise BadInput(f"{source} has no network like this {type(encoder).__name__}; choose another library")

@@ -38,7 +38,7 @@ _WAVELENGTH = 10_000.0
 
 
 @dataclass(frozen=True)
-class VideoFeatures:
+class VJEPA2Features:
     """What an encoder sees in a batch of videos."""
 
     tokens: Float[Tensor, "b n d"]
@@ -49,7 +49,7 @@ class VideoFeatures:
     """One vector a video: the mean of its tokens."""
 
 
-torch.export.register_dataclass(VideoFeatures)
+torch.export.register_dataclass(VJEPA2Features)
 
 
 def video_rotation(grid: tuple[int, int, int], head_width: int, device: torch.device | None = None) -> Rotation:
@@ -90,7 +90,7 @@ class VJEPA2(Encoder):
     def _norm(self) -> nn.LayerNorm:
         return nn.LayerNorm(self.config.width, eps=self.config.norm_eps)
 
-    def watch(self, videos: Float[Tensor, "b t 3 h w"]) -> VideoFeatures:
+    def watch(self, videos: Float[Tensor, "b t 3 h w"]) -> VJEPA2Features:
         """Look at videos of prepared frames.
 
         A single frame is repeated to a tubelet. Raises BadInput where tubelets do not divide the video.
@@ -108,7 +108,7 @@ class VJEPA2(Encoder):
         for block in self.blocks:
             x = block(x, rotary=rotation)
         x = self.norm(x)
-        return VideoFeatures(tokens=x, grid=grid, pooled=x.mean(1))
+        return VJEPA2Features(tokens=x, grid=grid, pooled=x.mean(1))
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Features:
         """Look at prepared images, each as a video of one frame. Raises BadInput if the patches do not divide them."""

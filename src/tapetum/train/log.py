@@ -112,7 +112,7 @@ LEDGER_SECONDS = 30.0
 """Seconds between writings of ledger.json, besides those at checkpoints."""
 
 
-class Report:
+class RunReport:
     """A context manager that writes the ledger however the run ends."""
 
     def __init__(
@@ -189,7 +189,7 @@ class Report:
         self._ledger_written = time.perf_counter()
         self.ledger.write(self._cpu_seconds, own_cpu_seconds=self._own_cpu_seconds, others=self._others)
 
-    def __enter__(self) -> "Report":
+    def __enter__(self) -> "RunReport":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

@@ -33,7 +33,7 @@ from tapetum.train.stream import Stream
 from tapetum.train.task import Task
 
 if TYPE_CHECKING:
-    from tapetum.train.log import Report
+    from tapetum.train.log import RunReport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,11 +159,11 @@ class _Run:
             report, session = None, time.perf_counter()
             machines = Machines(config.ledger, self.processes)
             if self.processes.main:
-                from tapetum.train.log import Report  # what other processes need not load
+                from tapetum.train.log import RunReport  # what other processes need not load
 
                 settings, position = self.identity, self.log_position
                 report = stack.enter_context(
-                    Report(
+                    RunReport(
                         self.out, config, self.processes, machines, settings=settings, start=state.step, log_position=position
                     )
                 )
@@ -303,7 +303,7 @@ class _Run:
         model.load_state_dict(weights)
         return model
 
-    def _save(self, report: "Report | None") -> None:
+    def _save(self, report: "RunReport | None") -> None:
         self.saver.save(self.state, self.identity, report.log.position() if report else 0)
         if report:
             report.write_ledger()
