@@ -35,8 +35,8 @@ from tapetum.systems.paligemma.config import named
 from tapetum.systems.paligemma.model import PaliGemma
 from tapetum.systems.pretraining.account import account_step, step_on_meta
 from tapetum.systems.pretraining.recipes import RECIPES
+from tapetum.train.measure_step import record_units
 from tapetum.train.task import repeated_blocks
-from tapetum.train.units import record_units
 
 GPUS = 8, 64, 512
 A_MACHINE = 8

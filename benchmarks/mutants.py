@@ -64,9 +64,9 @@ MODULES = """
     systems/tapvid3d/reconstruction/twoview
     systems/tapvid3d/reconstruction/twoview
     tracks/camera tracks/metrics
-    train/accumulation train/contrastive train/gather train/gradient_cache train/lars train/optim train/state
+    train/accumulation train/contrastive train/gather train/gradient_cache train/optim train/state
     train/stream
-    transfer/attentive transfer/crops transfer/detection transfer/fcn transfer/knn transfer/linear transfer/propagation
+    transfer/attentive transfer/detection transfer/fcn transfer/knn transfer/linear transfer/propagation
     transfer/segmentation
 """
 """Losses, models, metrics, schedules and samplers: files under src/tapetum, without .py."""

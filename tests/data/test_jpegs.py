@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 
 from tapetum.core.errors import BadInput, MissingExtra
-from tapetum.data.files import StoredFile, opened_image, stored_file
-from tapetum.data.jpegs import EncodedImage, check_decoder, decode_on_device, encoded_image
+from tapetum.data.files import StoredFile, encoded_image, opened_image, stored_file
+from tapetum.data.jpegs import EncodedImage, check_decoder, decode_on_device
 from tapetum.systems.pretraining.sources import join_sources, read_source
 
 CPU = torch.device("cpu")

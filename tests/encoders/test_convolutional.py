@@ -19,8 +19,7 @@ from tapetum.encoders.convolutional import SameConv2d, pad_same
 from tapetum.encoders.factory import from_state, to_state
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.fpn import FeaturePyramid
-from tapetum.encoders.tables.convolutional import pyramid_rows
-from tapetum.encoders.tables.rows import from_official, to_official
+from tapetum.encoders.tables.rows import from_official, layers, to_official
 
 SMALL_NFNET = {"depths": (1, 2, 1, 1), "channels": (32, 64, 96, 96)}
 
@@ -172,6 +171,12 @@ def test_a_key_too_many_too_few_or_misshapen_is_named() -> None:
         to_state(nfnet, "torchvision")
 
 
+PYRAMID_ROWS = layers(
+    {f"lateral.{i}": f"inner_blocks.{i}.0" for i in range(4)} | {f"output.{i}": f"layer_blocks.{i}.0" for i in range(4)}
+)
+"""Names of torchvision's FeaturePyramidNetwork."""
+
+
 @pytest.mark.parametrize("extra", [False, True])
 def test_the_pyramid_is_that_of_torchvision(extra: bool) -> None:
     from torchvision.ops import FeaturePyramidNetwork
@@ -182,14 +187,14 @@ def test_the_pyramid_is_that_of_torchvision(extra: bool) -> None:
         nn.init.normal_(parameter, std=0.2)
     encoder = tapetum.encoders.build("resnet-18", stem_width=8)
     ours = FeaturePyramid.over(encoder, 12, extra)
-    from_official(ours, theirs.state_dict(), pyramid_rows(4), "torchvision")
+    from_official(ours, theirs.state_dict(), PYRAMID_ROWS, "torchvision")
     with torch.no_grad():
         maps = encoder(images()).maps
         levels, wanted = ours(maps), theirs({str(i): m for i, m in enumerate(maps)})
     assert len(levels) == len(wanted) == 4 + extra
     for level, want in zip(levels, wanted.values(), strict=True):
         close(level, want)
-    same_state(to_official(ours, pyramid_rows(4)), theirs.state_dict())
+    same_state(to_official(ours, PYRAMID_ROWS), theirs.state_dict())
     with pytest.raises(BadInput, match="3 maps come to a pyramid of 4"):
         ours(maps[:3])
 

@@ -16,10 +16,9 @@ from support.hub_folders import shaken, write_sparse_folder
 from tapetum import encoders
 from tapetum.core.errors import BadInput
 from tapetum.encoders.architectures import as_json, from_json, preprocessing_as_json
-from tapetum.encoders.config import Preprocessing, squashed
+from tapetum.encoders.config import Preprocessing, size_in_patches, squashed
 from tapetum.encoders.embed import EmbeddedPiece, EncoderEmbedder
 from tapetum.encoders.factory import describe, make
-from tapetum.encoders.naflex import size_in_patches
 from tapetum.encoders.processors import of_processor
 from tapetum.encoders.towers import Towers
 from tapetum.encoders.towers_config import NAMED, naflex

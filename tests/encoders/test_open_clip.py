@@ -8,8 +8,8 @@ import torch
 
 from tapetum.core.errors import BadInput
 from tapetum.encoders import from_state, to_state
-from tapetum.encoders.config import SIZES
 from tapetum.encoders.towers import Towers
+from tapetum.encoders.vit_sizes import SIZES
 
 open_clip = pytest.importorskip("open_clip")
 

@@ -12,10 +12,10 @@ from tapetum import encoders
 from tapetum.core.errors import BadInput
 from tapetum.encoders.architectures import architecture
 from tapetum.encoders.factory import make
-from tapetum.encoders.rotary_vits import PE
 from tapetum.encoders.tables import open_clip as open_clip_names
 from tapetum.encoders.tables.perception_encoder import candidates, describe
 from tapetum.encoders.towers import Towers
+from tapetum.encoders.vit_sizes import PE
 
 open_clip = pytest.importorskip("open_clip")
 

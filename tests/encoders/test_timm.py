@@ -100,7 +100,7 @@ def test_shapes_of_full_size_names(name):
 def test_preprocessing_is_timms_for_every_name_and_tag():
     seen = 0
     for name in {*timm.list_pretrained(), *timm.list_models()}:
-        found = next(filter(None, (dotted(f"{module}:describe")(name, {}) for module in SOURCES["timm"])), None)
+        found = next(filter(None, (dotted(table).describe(name, {}) for table in SOURCES["timm"])), None)
         if found is None:
             continue
         got, cfg = found[0].preprocessing, timm.get_pretrained_cfg(name).to_dict()

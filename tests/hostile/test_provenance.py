@@ -17,8 +17,8 @@ from tapetum.core.jobs import run_jobs
 from tapetum.core.provenance import RECORD, guarded
 from tapetum.systems.tap.bootstrap.task import claim_run, remove_scenes
 from tapetum.tracks.training.clips import claim
+from tapetum.train.launch import lock_folder
 from tapetum.train.log import JsonLines
-from tapetum.train.run_folder import lock_folder
 
 Run = Callable[..., tuple[int, str, str]]
 MODEL = Path(__file__).parents[1] / "golden" / "paligemma_taught.safetensors"

@@ -19,7 +19,8 @@ from torch.distributed.tensor import Shard, distribute_tensor
 
 from support.forks import Forks
 from tapetum.core.errors import BadInput, TapetumError
-from tapetum.train import Task, TrainConfig, checkpoint, fit
+from tapetum.train import Task, TrainConfig, fit
+from tapetum.train.checkpoint import CheckpointStore
 from tapetum.train.process_group import ProcessGroup
 from tapetum.train.state import State, continued_config, identity, restore
 
@@ -395,7 +396,7 @@ def test_an_average_in_shards_goes_on_from_whole_tensors(tmp_path: Path) -> None
         state = State(nn.Identity(), {}, {"slow": average})  # pyright: ignore[reportArgumentType]
         numbers = {"run": {}, "log_position": 7, "step": 3, "skipped": 0, "skipped_in_a_row": 0, "seconds": 1.5}
         weights = {"model": {}, "slow": {"weight": torch.arange(4.0)}}
-        assert restore(state, checkpoint.save(tmp_path, 3, weights, {**numbers, "slow_updates": 2}), {}) == 7
+        assert restore(state, CheckpointStore(tmp_path).save(3, weights, {**numbers, "slow_updates": 2}), {}) == 7
         assert average.average["weight"].full_tensor().tolist() == [0, 1, 2, 3]
     finally:
         distributed.destroy_process_group()

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from tapetum.layers.lora import add_lora
-from tapetum.train.memory import training_memory
+from tapetum.train.measure_step import training_memory
 
 
 def network() -> nn.Sequential:

@@ -13,8 +13,8 @@ from torch import nn
 
 from tapetum.core.errors import BadInput
 from tapetum.train import Average, ParameterRule, Task, TrainConfig, fit
-from tapetum.train.lars import Lars
 from tapetum.train.optim import (
+    Lars,
     build_optimizer,
     decay_groups,
     freeze,

@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch import nn
 
+from tapetum.core.devices import to_device
 from tapetum.core.errors import BadInput
 from tapetum.data.samples import Shuffle, mix_seed, sample_generator
 from tapetum.train import Average, Task, TrainConfig, checkpoint, fit
-from tapetum.train.accumulation import to_device
+from tapetum.train.checkpoint import CheckpointStore
 from tapetum.train.log import JsonLines
 from tapetum.train.optim import decay_groups, learning_rate
 from tapetum.train.state import MovingAverage, evaluation_mode
@@ -147,7 +148,7 @@ def test_log_is_cut_back_and_holds_valid_json(tmp_path: Path, capsys: pytest.Cap
 def test_checkpoint_gives_back_what_it_got(tmp_path: Path) -> None:
     shared = torch.arange(6.0).reshape(2, 3)
     tensors = {"model": {"a": shared, "tied": shared, "t": shared.T, "h": shared.bfloat16(), "n": torch.tensor(3)}}
-    folder = checkpoint.save(tmp_path, 12, tensors, {"step": 12, "x": 0.1})
+    folder = CheckpointStore(tmp_path).save(12, tensors, {"step": 12, "x": 0.1})
     assert folder.name == "step_00000012"
     assert sorted(f.name for f in folder.iterdir()) == ["manifest.json", "model.safetensors", "state.json"]
     loaded, state = checkpoint.load(folder)
@@ -158,17 +159,18 @@ def test_checkpoint_gives_back_what_it_got(tmp_path: Path) -> None:
 
 
 def test_pruning_keeps_the_newest_and_the_milestones(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path)
     for step in (2, 4, 6, 8, 10, 12):
-        checkpoint.save(tmp_path, step, {}, {})
+        store.save(step, {}, {})
     (tmp_path / "tmp-step_00000014").mkdir()
-    checkpoint.prune(tmp_path, keep_last=2, keep_every=4)
-    assert [checkpoint.step_of(f) for f in checkpoint.checkpoints(tmp_path)] == [4, 8, 10, 12]
+    store.prune(keep_last=2, keep_every=4)
+    assert [checkpoint.step_of(f) for f in store.checkpoints()] == [4, 8, 10, 12]
     assert not list(tmp_path.glob("tmp-*"))
-    assert checkpoint.latest(tmp_path / "nowhere") is None
+    assert CheckpointStore(tmp_path / "nowhere").latest() is None
     (tmp_path / "step_00000012" / "state.json").unlink()
     with pytest.raises(BadInput, match=r"step_00000012 lacks its file state\.json"):
         checkpoint.verify(tmp_path / "step_00000012")
-    assert checkpoint.latest(tmp_path) == tmp_path / "step_00000010"
+    assert store.latest() == tmp_path / "step_00000010"
 
 
 class Images:

@@ -12,7 +12,7 @@ from torch import nn
 
 from tapetum.account.ledger import format_ledger
 from tapetum.train import Task, TrainConfig, fit
-from tapetum.train.run_folder import lock_folder
+from tapetum.train.launch import lock_folder
 from tapetum.train.run_status import find_runs, is_locked, loss_trend, read_costs, read_status, read_tail
 
 

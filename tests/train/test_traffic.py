@@ -17,8 +17,8 @@ from tapetum.encoders.decoder import DecoderBlock
 from tapetum.encoders.factory import make
 from tapetum.layers.rotary import rotary_angles
 from tapetum.systems.pretraining.account import step_on_meta
+from tapetum.train.measure_step import record_units
 from tapetum.train.task import repeated_blocks
-from tapetum.train.units import record_units
 
 
 def counted(jobs: Any, out: Path, processes: int, parallel: str, replicas: int = 1) -> dict[str, int]:

@@ -20,8 +20,8 @@ from tapetum.encoders import build
 from tapetum.encoders.factory import from_state, save
 from tapetum.encoders.references import load
 from tapetum.train.launch_config import Launch
-from tapetum.transfer.crops import cropped, cut_at_own_scale
 from tapetum.transfer.fcn import FcnTask, load_segmenter, parts_of, segment, train_fcn
+from tapetum.transfer.fine_tune import cropped, cut_at_own_scale
 from tapetum.transfer.recipes import FCN_RECIPES, FcnRun
 from tapetum.transfer.segmentation import IGNORED, Fcn, LinearSegmenter, Segmenter, UperNet, confusions, keep_size
 
@@ -256,7 +256,7 @@ def test_halving_is_as_likely_as_doubling(crop: Callable) -> None:
 
 
 def test_bad_input_is_told(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="32 pixels or more"):
+    with pytest.raises(BadInput, match="32 or more"):
         FcnRun(crop=8)
     with pytest.raises(BadInput, match="1 or more"):
         FcnRun(steps=0)

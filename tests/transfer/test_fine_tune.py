@@ -14,8 +14,7 @@ from tapetum.encoders.features import Encoder
 from tapetum.metrics.masks import Confusion
 from tapetum.train.optim import layer_scales
 from tapetum.transfer.config import FineTuneConfig
-from tapetum.transfer.crops import cropped
-from tapetum.transfer.fine_tune import ClassesTask, EncoderClassifier, SegmentationTask, encoder_layers, fine_tune
+from tapetum.transfer.fine_tune import ClassesTask, EncoderClassifier, SegmentationTask, cropped, encoder_layers, fine_tune
 from tapetum.transfer.segmentation import IGNORED, Segmenter, confusions, pixel_loss
 
 

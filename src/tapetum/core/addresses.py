@@ -13,7 +13,6 @@ those that fsspec and the package of a scheme find by themselves: AWS_ACCESS_KEY
 import hashlib
 import json
 import os
-import re
 import shutil
 import tempfile
 import time
@@ -27,7 +26,7 @@ from urllib.parse import unquote, urlsplit
 from tapetum.core.errors import BadInput
 from tapetum.core.files import cache_folder, whole_file
 from tapetum.core.limits import USUAL, check_size, is_visible, linked_files, receiving
-from tapetum.core.reading import open_file, read_json
+from tapetum.core.reading import is_address, open_file, read_json
 
 PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "http": "aiohttp", "https": "aiohttp", "hf": "huggingface_hub"}
 """Schemes of addresses that are read, and the package that fsspec needs for each."""
@@ -36,7 +35,6 @@ MOST_CACHED = 20 << 30
 LIMITS = USUAL
 """What is taken of a server."""
 WEB = "http://", "https://"
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _OF_CONTENT = "md5Hash", "Content-MD5", "blob_id"
 _OF_CHANGES = "ETag", "etag", "generation", "LastModified", "Last-Modified", "updated"
 """Under which names the file systems of fsspec have a digest of the content, or something that changes with it; that of two
@@ -60,15 +58,6 @@ class RemoteFile:
 
     def __str__(self) -> str:
         return self.address
-
-
-def is_address(source: object) -> bool:
-    """Check whether this is an address, such as s3://bucket/photos, and no path.
-
-    >>> is_address("s3://bucket/photos"), is_address("photos/a.jpg")
-    (True, False)
-    """
-    return isinstance(source, str) and bool(_ADDRESS.match(source))
 
 
 def has_address(given: object, lists: int = 2) -> bool:

@@ -7,9 +7,9 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -144,6 +144,28 @@ def send_to_device(x: "torch.Tensor", device: "torch.device | str") -> "torch.Te
     import torch
 
     return x.to(device, non_blocking=torch.device(device).type != "mps")
+
+
+def to_device(batch: Any, device: "torch.device") -> Any:
+    """Rebuild the structure of dicts, lists, tuples and dataclasses with its tensors on `device`; other things stay.
+
+    >>> import torch
+    >>> to_device({"x": torch.zeros(2), "name": "a"}, torch.device("cpu"))
+    {'x': tensor([0., 0.]), 'name': 'a'}
+    """
+    import torch
+
+    if isinstance(batch, torch.Tensor):
+        return send_to_device(batch, device)
+    if isinstance(batch, Mapping):
+        return {key: to_device(value, device) for key, value in batch.items()}
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
+        return type(batch)(*(to_device(value, device) for value in batch))
+    if isinstance(batch, (list, tuple)):
+        return type(batch)(to_device(value, device) for value in batch)
+    if is_dataclass(batch) and not isinstance(batch, type):
+        return replace(batch, **{f.name: to_device(getattr(batch, f.name), device) for f in fields(batch) if f.init})
+    return batch
 
 
 _unwatched: list[bool] = []

@@ -14,6 +14,7 @@ import errno
 import io
 import json
 import os
+import re
 import stat
 import tomllib
 from pathlib import Path
@@ -29,6 +30,16 @@ LONGEST_TEXT = 100_000
 """Characters of one text that a person wrote: a prompt, a question, an option, a label, a caption."""
 
 _Name = str | os.PathLike[str]
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+
+
+def is_address(source: object) -> bool:
+    """Check whether this is an address (`tapetum.core.addresses`), such as s3://bucket/photos, and no path.
+
+    >>> is_address("s3://bucket/photos"), is_address("photos/a.jpg")
+    (True, False)
+    """
+    return isinstance(source, str) and bool(_ADDRESS.match(source))
 
 
 def no_pipe(path: _Name) -> str:

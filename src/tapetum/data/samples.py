@@ -4,8 +4,9 @@ All randomness of a run has one root, its seed, from which streams for different
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -15,6 +16,13 @@ from tapetum.core.errors import BadInput
 
 WEIGHTS, SAMPLE, LOSS, ORDER, EVALUATION, SOURCE = range(6)
 """Independent streams of randomness under one seed."""
+
+
+@runtime_checkable
+class ReadsAhead(Protocol):
+    """What can begin to read some of its items in the background, before they are asked for."""
+
+    def read_ahead(self, numbers: Iterable[int], /) -> None: ...
 
 
 def mix_seed(seed: int, stream: int, index: int) -> int:

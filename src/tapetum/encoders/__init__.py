@@ -12,10 +12,10 @@ torch.Size([1, 64])
 from typing import TYPE_CHECKING
 
 from tapetum.core.lazy import lazy_attributes
-from tapetum.encoders.config import EncoderConfig, Preprocessing
 
 if TYPE_CHECKING:
     from tapetum.encoders.architectures import architecture, names
+    from tapetum.encoders.config import EncoderConfig, Preprocessing
     from tapetum.encoders.factory import build, from_state, save, to_state
     from tapetum.encoders.features import Encoder, Features
     from tapetum.encoders.references import load
@@ -38,6 +38,7 @@ __getattr__ = lazy_attributes(
     __name__,
     {
         "architectures": ("architecture", "names"),
+        "config": ("EncoderConfig", "Preprocessing"),
         "factory": ("build", "from_state", "to_state", "save"),
         "features": ("Encoder", "Features"),
         "references": ("load",),

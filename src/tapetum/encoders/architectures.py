@@ -1,10 +1,7 @@
 """Architectures of encoders by name: family, config and preprocessing, without weights. Imports no torch.
 
 A family is three dotted names in `FAMILIES`: its config, its network, and its named architectures; each is imported when it is
-needed. Names of vision transformers: `vit-*` are those of the ViT and AugReg papers (arXiv 2010.11929, 2106.10270), `deit3-*`
-of DeiT III (2204.07118), `dino-*` of DINO (2104.14294), `dinov2-*` of DINOv2 and, with `-reg`, of registers (2304.07193,
-2309.16588), `dinov3-*` of DINOv3 (2508.10104), `mae-*` of MAE (2111.06377), `clip-*` of CLIP (2103.00020), `siglip-*` of SigLIP
-(2303.15343), `pe-core-*` and `pe-spatial-*` of Perception Encoder (2504.13181). `vit-nano` is this project's own, for tests.
+needed.
 """
 
 import difflib
@@ -18,31 +15,7 @@ from typing import Any, Literal
 from tapetum.core.errors import BadInput
 from tapetum.core.fields import LARGEST_SIZE, check_sizes
 from tapetum.core.plugins import given_reference, is_reference, record_of_class, resolve_class
-from tapetum.encoders.config import (
-    EncoderConfig,
-    Preprocessing,
-    ViTConfig,
-    as_clip,
-    as_deit3,
-    as_dinov2,
-    as_mae,
-    as_siglip,
-    clip,
-    half,
-    imagenet,
-    sized,
-    squashed,
-)
-from tapetum.encoders.rotary_vits import DINOV3, PE, dinov3, perception_encoder, prepare_dinov3, prepare_pe
-
-
-@dataclass(frozen=True, kw_only=True)
-class Architecture:
-    """A network's family, sizes and preprocessing, without weights."""
-
-    family: str
-    config: EncoderConfig
-    preprocessing: Preprocessing
+from tapetum.encoders.config import Architecture, EncoderConfig, Preprocessing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +36,7 @@ def _family(module: str, model: str, config: str, named: str) -> Family:
 
 
 FAMILIES: dict[str, Family] = {
-    "vit": _family("vit", "ViT", "config", "architectures:VITS"),
+    "vit": _family("vit", "ViT", "config", "vit_sizes:VITS"),
     "towers": _family("towers", "Towers", "towers_config", "towers_config:NAMED"),
     "vjepa2": _family("vjepa2", "VJEPA2", "vjepa2_config", "vjepa2_config:NAMED"),
     "resnet": _family("resnet", "ResNet", "convolutional_config", "convolutional_config:RESNETS"),
@@ -76,12 +49,12 @@ FAMILIES: dict[str, Family] = {
 
 SOURCES: dict[str, tuple[str, ...]] = {
     "timm": (
-        "tapetum.encoders.tables.timm_convolutional",
+        "tapetum.encoders.tables.convolutional:TIMM",
         "tapetum.encoders.tables.timm",
         "tapetum.encoders.tables.dinov3",
         "tapetum.encoders.tables.perception_encoder",
     ),
-    "torchvision": ("tapetum.encoders.tables.torchvision",),
+    "torchvision": ("tapetum.encoders.tables.convolutional:TORCHVISION",),
     "huggingface": (
         "tapetum.encoders.tables.huggingface_resnet",
         "tapetum.encoders.tables.naflex",
@@ -92,15 +65,15 @@ SOURCES: dict[str, tuple[str, ...]] = {
     ),
     "open_clip": ("tapetum.encoders.tables.open_clip",),
     "detcon": ("tapetum.encoders.tables.detcon",),
-    "efficientnet_lite_pytorch": ("tapetum.encoders.tables.efficientnet_lite_pytorch",),
+    "efficientnet_lite_pytorch": ("tapetum.encoders.tables.convolutional:PORT",),
 }
-"""Libraries whose weights can be used, and the modules with their tables, tried in turn; see `factory`."""
+"""Libraries whose weights can be used, and the modules or objects with their tables, tried in turn; see `factory`."""
 
 
 def dotted(name: str) -> Any:
-    """Import what a `module:name` says."""
+    """Import a module, or what a `module:name` says."""
     module, _, attribute = name.partition(":")
-    return getattr(import_module(module), attribute)
+    return getattr(import_module(module), attribute) if attribute else import_module(module)
 
 
 @cache
@@ -130,7 +103,7 @@ def architecture(name: str, **changes: Any) -> Architecture:
         return changed(Architecture(family=name, config=config, preprocessing=preprocessing), changes)
     source, colon, theirs = name.partition(":")
     if colon and source in SOURCES:
-        descriptions = (dotted(f"{module}:describe")(theirs, {}) for module in SOURCES[source])
+        descriptions = (dotted(table).describe(theirs, {}) for table in SOURCES[source])
         match = next((each[0] for each in descriptions if each is not None), None)
         if match is None:
             raise BadInput(f"tapetum has no network like {source}'s {theirs!r}; see docs/systems/encoders.md for those it has")
@@ -213,41 +186,3 @@ def _tuples(stored: Mapping[str, Any]) -> dict[str, Any]:
         return tuple(frozen(v) for v in value) if isinstance(value, list) else value
 
     return {name: frozen(value) for name, value in stored.items()}
-
-
-def _vit(config: ViTConfig, preprocessing: Preprocessing) -> Architecture:
-    return Architecture(family="vit", config=config, preprocessing=preprocessing)
-
-
-_GIANT = ViTConfig(
-    width=1536,
-    depth=40,
-    heads=24,
-    mlp_width=4096,
-    mlp="gated",
-    activation="silu",
-    patch=14,
-    image_size=(518, 518),
-)
-VITS: dict[str, Architecture] = {
-    "vit-nano": _vit(ViTConfig(width=64, depth=2, heads=4, mlp_width=128, patch=8, image_size=(32, 32)), imagenet(32)),
-    **{f"vit-{size}-16": _vit(sized(size), half(224)) for size in ("tiny", "small", "base", "large")},
-    **{f"deit3-{size}": _vit(as_deit3(sized(size)), imagenet(224, 0.9)) for size in ("small", "base")},
-    **{f"dino-{size}": _vit(replace(sized(size), resample="transformers"), imagenet(224)) for size in ("small", "base")},
-    **{f"dinov2-{size}": _vit(as_dinov2(sized(size, 14, 518)), imagenet(518, 1.0)) for size in ("small", "base", "large")},
-    **{
-        f"dinov2-{size}-reg": _vit(as_dinov2(sized(size, 14, 518), 4), imagenet(518, 1.0))
-        for size in ("small", "base", "large")
-    },
-    "dinov2-giant": _vit(as_dinov2(_GIANT), imagenet(518, 1.0)),
-    "dinov2-giant-reg": _vit(as_dinov2(_GIANT, 4), imagenet(518, 1.0)),
-    **{f"dinov3-{size.replace('_', '-')}": _vit(dinov3(size), prepare_dinov3(224)) for size in DINOV3 if size != "tiny"},
-    **{f"pe-spatial-{size}-{PE[size][4]}": _vit(perception_encoder(size, "spatial"), prepare_pe(PE[size][6])) for size in PE},
-    **{f"mae-{size}": _vit(as_mae(sized(size)), imagenet(224)) for size in ("base", "large")},
-    "clip-base-32": _vit(as_clip(sized("base", 32)), clip(224)),
-    "clip-base-16": _vit(as_clip(sized("base", 16)), clip(224)),
-    "clip-large-14": _vit(as_clip(sized("large", 14)), clip(224)),
-    "siglip-base-16": _vit(as_siglip(sized("base", 16)), squashed(224)),
-    "siglip-so400m-14": _vit(as_siglip(sized("so400m", 14)), squashed(224)),
-}
-"""Vision transformers by name, without classifier."""

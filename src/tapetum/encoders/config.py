@@ -1,10 +1,10 @@
-"""Configs of image encoders and of the text decoder, and how images are prepared for an encoder. Imports no torch.
+"""Configs of vision transformers and of the text decoder, and how images are prepared for an encoder. Imports no torch.
 
-Configs of the convolutional families and of Swin are in `convolutional_config`, those of pairs of an image and a text encoder
-in `towers_config`; architectures by name are in `architectures`.
+Configs of the other families are beside their named architectures (`convolutional_config`, `towers_config`, `vjepa2_config`).
 """
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass
 from typing import Literal
 
 from tapetum.core.errors import BadInput
@@ -81,8 +81,6 @@ class Preprocessing:
 
     def _resized(self, rows: int, columns: int) -> tuple[int, int]:
         if self.resize == "patches":
-            from tapetum.encoders.naflex import size_in_patches
-
             return size_in_patches(rows, columns, self.patches, self.patch)
         target = (int(self.size[0] / self.crop_fraction), int(self.size[1] / self.crop_fraction))
         if self.resize == "squash":
@@ -112,6 +110,15 @@ class EncoderConfig:
     def __post_init__(self) -> None:
         check_types(self)
         check_fields(self, classes="[0, inf)", **{name: bounds for name, bounds in _OF_MANY.items() if hasattr(self, name)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """A network's family, sizes and preprocessing, without weights."""
+
+    family: str
+    config: EncoderConfig
+    preprocessing: Preprocessing
 
 
 def half(size: int, crop: float = 0.9) -> Preprocessing:
@@ -236,49 +243,6 @@ class ViTConfig(EncoderConfig):
         return int(self.class_token) + self.registers
 
 
-SIZES: dict[str, tuple[int, int, int, int]] = {
-    "tiny": (192, 12, 3, 768),
-    "small": (384, 12, 6, 1536),
-    "medium": (512, 12, 8, 2048),
-    "base": (768, 12, 12, 3072),
-    "large": (1024, 24, 16, 4096),
-    "so400m": (1152, 27, 16, 4304),
-    "huge": (1280, 32, 16, 5120),
-}
-"""Width, depth, heads and hidden channels of the MLP, by the names that the field gives them."""
-
-
-def sized(size: str, patch: int = 16, image: int = 224) -> ViTConfig:
-    """Make the plain ViT of a size of `SIZES`."""
-    width, depth, heads, mlp_width = SIZES[size]
-    return ViTConfig(width=width, depth=depth, heads=heads, mlp_width=mlp_width, patch=patch, image_size=(image, image))
-
-
-def as_deit3(config: ViTConfig) -> ViTConfig:
-    """Change a plain ViT into that of DeiT III: layer scale, and no position for the class token."""
-    return replace(config, layer_scale=1e-6, class_position=False)
-
-
-def as_dinov2(config: ViTConfig, registers: int = 0) -> ViTConfig:
-    """Change a plain ViT into that of DINOv2: layer scale, registers or none."""
-    return replace(config, layer_scale=1e-5, registers=registers, resample="timm" if registers else "transformers")
-
-
-def as_clip(config: ViTConfig, activation: Literal["gelu", "quick_gelu"] = "quick_gelu") -> ViTConfig:
-    """Change a plain ViT into that of CLIP: a norm before the first block, patches without bias, quick GELU."""
-    return replace(config, norm_before=True, patch_bias=False, activation=activation, norm_eps=1e-5, resample="transformers")
-
-
-def as_siglip(config: ViTConfig, activation: Literal["gelu", "gelu_tanh"] = "gelu_tanh") -> ViTConfig:
-    """Change a plain ViT into that of SigLIP: no class token, pooling by attention, GELU by tanh."""
-    return replace(config, class_token=False, pooling="attention", activation=activation, resample="big_vision")
-
-
-def as_mae(config: ViTConfig) -> ViTConfig:
-    """Change a plain ViT into that of MAE: sine positions."""
-    return replace(config, positions="sine", resample="transformers")
-
-
 @dataclass(frozen=True, kw_only=True)
 class DecoderConfig:
     """A decoder of the Gemma kind. The defaults are those of Gemma; what Gemma 2 adds is off."""
@@ -339,3 +303,25 @@ class DecoderConfig:
         [True, False, True, False]
         """
         return self.window is not None and (block + 1) % self.global_every != 0
+
+
+def size_in_patches(rows: int, columns: int, patches: int, patch: int) -> tuple[int, int]:
+    """Compute rows and columns, in pixels, of the scaled image of `rows` x `columns`.
+
+    The scale, found by bisection, is the largest at which both sides, each rounded up to whole patches, make at most `patches`
+    of them.
+
+    >>> size_in_patches(1080, 1920, 256, 16), size_in_patches(480, 640, 1024, 16)
+    ((192, 336), (432, 576))
+    """
+
+    def sides(scale: float) -> tuple[int, int]:
+        return max(1, math.ceil(rows * scale / patch)), max(1, math.ceil(columns * scale / patch))
+
+    low, high = 1e-6, 100.0
+    while high - low >= 1e-5:  # the bounds and the last step decide sizes: they are those of the published code
+        middle = (low + high) / 2
+        fits = math.prod(sides(middle)) <= patches
+        low, high = (middle, high) if fits else (low, middle)
+    down, across = sides(low)
+    return down * patch, across * patch

@@ -6,8 +6,7 @@ from typing import Literal
 
 from tapetum.core.errors import BadInput
 from tapetum.core.fields import check_fields
-from tapetum.encoders.architectures import Architecture
-from tapetum.encoders.config import EncoderConfig, Preprocessing
+from tapetum.encoders.config import Architecture, EncoderConfig, Preprocessing
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 A file of ours is a safetensors file whose header says family, config and preprocessing as JSON under the key "encoder". No code
 in a file is run. Whatever else stands for an encoder: `tapetum.encoders.references`.
 
-A source is a module with two functions, in `config.SOURCES`; some have a third:
+A table of `architectures.SOURCES` is a module, or an object, with two functions; some have a third:
 
     describe(architecture, state) -> (Architecture, state) or None   what the weights are, and they under their usual names
     rows(encoder, source) -> list of Row, or None                    the table of names for an encoder
@@ -27,23 +27,12 @@ from tapetum.core.fields import LARGEST_SIZE, check_sizes
 from tapetum.core.files import named_path, whole_file
 from tapetum.core.plugins import reference_of, resolve_subclass
 from tapetum.core.reading import no_pipe, parse_json
-from tapetum.encoders.architectures import (
-    FAMILIES,
-    SOURCES,
-    Architecture,
-    architecture,
-    as_json,
-    changed,
-    dotted,
-    family_class,
-    from_json,
-)
-from tapetum.encoders.config import Preprocessing
+from tapetum.encoders.architectures import FAMILIES, SOURCES, architecture, as_json, changed, dotted, family_class, from_json
+from tapetum.encoders.config import Architecture, Preprocessing
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.published import PORT, PUBLISHED
-from tapetum.encoders.stored_tokenizer import TOKENIZER, restore_tokenizer, store_tokenizer
 from tapetum.encoders.tables.rows import to_official, under_our_names
-from tapetum.encoders.tokenizers import Tokenizer
+from tapetum.encoders.tokenizers import TOKENIZER, Tokenizer, restore_tokenizer, store_tokenizer
 from tapetum.hub.blueprint import blueprint
 from tapetum.hub.headed import check_fit
 from tapetum.hub.registry import ENCODER_FILE, find, resolve
@@ -126,9 +115,9 @@ def from_state(
     if isinstance(architecture, Mapping):
         check_sizes(architecture, " in the config")
         _check_above_0(architecture)
-    for module in _tables(source):
+    for table in map(dotted, _tables(source)):
         try:
-            answer = dotted(f"{module}:describe")(architecture, state)
+            answer = table.describe(architecture, state)
         except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:100]}"
             raise BadInput(f"the config, or a tensor, is not as {source} has it ({reason}); get the weights again") from error
@@ -137,7 +126,7 @@ def from_state(
             match = changed(match, changes)
             with blueprint(match.config, len(named), f"these weights of {source}"):
                 sketch = make(match)
-            weights = under_our_names(sketch.state_dict(), named, dotted(f"{module}:rows")(sketch, source), source)
+            weights = under_our_names(sketch.state_dict(), named, table.rows(sketch, source), source)
             encoder = make(match)
             encoder.load_state_dict(weights)
             if preprocessing is not None:
@@ -173,8 +162,8 @@ def to_state(encoder: Encoder, source: str) -> dict[str, Tensor]:
 
     Raises BadInput if that library has no such network.
     """
-    for module in _tables(source):
-        rows = dotted(f"{module}:rows")(encoder, source)
+    for table in map(dotted, _tables(source)):
+        rows = table.rows(encoder, source)
         if rows is not None:
             return to_official(encoder, rows)
     raise BadInput(f"{source} has no network like this {type(encoder).__name__}; choose another library")

@@ -207,8 +207,8 @@ def from_foreign(reference: str | os.PathLike[str], device: Any = None, dtype: A
         )
     refused: BadInput | None = None
     for source in _RECOGNISED:
-        for module in SOURCES[source]:
-            for name in dotted(f"{module}:candidates")(state):
+        for table in SOURCES[source]:
+            for name in dotted(table).candidates(state):
                 try:
                     encoder = from_state(state, source, name)
                 except BadInput as error:

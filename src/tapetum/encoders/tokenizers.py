@@ -23,7 +23,7 @@ import string
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Int64
@@ -31,9 +31,14 @@ from jaxtyping import Int64
 from tapetum.core.errors import BadInput, MissingExtra
 from tapetum.core.reading import parse_json, read_bytes
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 TokenizerKind = Literal["siglip", "siglip2", "tipsv2", "clip", "wordpiece", "sentencepiece", "json"]
 SENTENCEPIECE_FILES = "spiece.model", "tokenizer.model", "sentencepiece.model"
 PAIRS_FILE, VOCABULARY_FILE, MERGES_FILE = "tokenizer.json", "vocab.json", "merges.txt"
+TOKENIZER = "tokenizer"
+"""Entry in the header of a file of weights, and name of the tensor with the bytes of the tokenizer's own file."""
 LONGEST_ROW = 4096
 """Ids of a text, at most, that a tokenizer is asked for."""
 LONGEST_TEXT = 100_000
@@ -277,3 +282,21 @@ def _json(path: Path) -> Any:
         return parse_json(read_bytes(path))
     except ValueError as error:
         raise BadInput(f"{path.name} is no JSON ({str(error)[:80]}); get it again") from error
+
+
+def store_tokenizer(tokenizer: Tokenizer) -> "tuple[dict[str, Any], Tensor]":
+    """Write a tokenizer as JSON values for the header, and a tensor of bytes."""
+    import torch
+
+    content = torch.frombuffer(bytearray(tokenizer.content), dtype=torch.uint8)
+    return {"kind": tokenizer.kind, "length": tokenizer.length}, content
+
+
+def restore_tokenizer(about: Any, content: "Tensor | None", path: Path) -> Tokenizer:
+    """Make the tokenizer of the file `path` from what `store_tokenizer` wrote. Raises BadInput where that is damaged."""
+    try:
+        if content is None or content.numpy().dtype != np.uint8 or not 1 <= about["length"] <= LONGEST_ROW:
+            raise ValueError("its bytes or its length are wrong")
+        return from_content(content.numpy().tobytes(), about["kind"], about["length"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise BadInput(f"the tokenizer in {path} cannot be read ({str(error)[:100]}); save it again") from error

@@ -11,20 +11,8 @@ from typing import Any, Literal, TypeVar
 
 from tapetum.core.errors import BadInput
 from tapetum.core.fields import check_fields, check_types
-from tapetum.encoders.architectures import VITS, Architecture
-from tapetum.encoders.config import (
-    EPS,
-    HALF,
-    SIZES,
-    EncoderConfig,
-    Preprocessing,
-    ViTConfig,
-    as_dinov2,
-    as_siglip,
-    sized,
-    squashed,
-)
-from tapetum.encoders.rotary_vits import PE, perception_encoder, prepare_pe
+from tapetum.encoders.config import EPS, HALF, Architecture, EncoderConfig, Preprocessing, ViTConfig, squashed
+from tapetum.encoders.vit_sizes import PE, SIZES, VITS, as_dinov2, as_siglip, perception_encoder, prepare_pe, sized
 
 _Pooling = Literal["end", "highest", "last", "mean"]
 _OTHERS = "'highest', 'last' and 'mean'"

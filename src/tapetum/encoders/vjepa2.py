@@ -12,29 +12,33 @@ Differs from the paper: the predictor and the masks of training are no part of a
 layer for each task; the pooled vector here is the mean of the tokens.
 """
 
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
+from tapetum.core.devices import full_precision
 from tapetum.core.errors import BadInput
 from tapetum.encoders.config import Preprocessing
-from tapetum.encoders.features import Encoder, Features
+from tapetum.encoders.embed import EmbeddedPiece, EncoderEmbedder, check_not_sound, is_image
+from tapetum.encoders.features import Encoder, Features, check_finite
 from tapetum.encoders.vjepa2_config import VJEPA2Config
 from tapetum.layers.patches import VideoTubelets
 from tapetum.layers.rotary import Rotation
 from tapetum.layers.transformer import Attention, Block, Mlp, start_linear
-
-if TYPE_CHECKING:
-    from tapetum.encoders.vjepa2_embed import ClipEmbedder
+from tapetum.video import Video, open_video
+from tapetum.video.read import label_of
 
 _WAVELENGTH = 10_000.0
 
 
 @dataclass(frozen=True)
-class VideoFeatures:
+class VJEPA2Features:
     """What an encoder sees in a batch of videos."""
 
     tokens: Float[Tensor, "b n d"]
@@ -45,7 +49,7 @@ class VideoFeatures:
     """One vector a video: the mean of its tokens."""
 
 
-torch.export.register_dataclass(VideoFeatures)
+torch.export.register_dataclass(VJEPA2Features)
 
 
 def video_rotation(grid: tuple[int, int, int], head_width: int, device: torch.device | None = None) -> Rotation:
@@ -86,7 +90,7 @@ class VJEPA2(Encoder):
     def _norm(self) -> nn.LayerNorm:
         return nn.LayerNorm(self.config.width, eps=self.config.norm_eps)
 
-    def watch(self, videos: Float[Tensor, "b t 3 h w"]) -> VideoFeatures:
+    def watch(self, videos: Float[Tensor, "b t 3 h w"]) -> VJEPA2Features:
         """Look at videos of prepared frames.
 
         A single frame is repeated to a tubelet. Raises BadInput where tubelets do not divide the video.
@@ -104,7 +108,7 @@ class VJEPA2(Encoder):
         for block in self.blocks:
             x = block(x, rotary=rotation)
         x = self.norm(x)
-        return VideoFeatures(tokens=x, grid=grid, pooled=x.mean(1))
+        return VJEPA2Features(tokens=x, grid=grid, pooled=x.mean(1))
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Features:
         """Look at prepared images, each as a video of one frame. Raises BadInput if the patches do not divide them."""
@@ -115,11 +119,51 @@ class VJEPA2(Encoder):
         )
 
     def embedder(self) -> "ClipEmbedder":
-        """Make the embedder, which makes vectors of images and of pieces of videos; see `tapetum.encoders.vjepa2_embed`."""
-        from tapetum.encoders.vjepa2_embed import ClipEmbedder
+        """Make the embedder, which makes vectors of images and of pieces of videos; see `tapetum.encoders.vjepa2`."""
 
         return ClipEmbedder(self)
 
     def adapter_addresses(self) -> tuple[str, ...]:
         """List the names of every block's attention and MLP, in order: `blocks.0.attention`, `blocks.0.mlp`, ..."""
         return tuple(f"blocks.{i}.{part}" for i in range(self.config.depth) for part in ("attention", "mlp"))
+
+
+class ClipEmbedder(EncoderEmbedder):
+    """Makes vectors of images, and of pieces of videos: the pooled vectors of V-JEPA 2."""
+
+    encoder: "VJEPA2"
+    takes_videos = True
+
+    def pieces(self, path: Path | Video) -> Iterator[EmbeddedPiece]:
+        """Make the pieces of a file; those of a video are looked at one by one, as many prepared ones fill the memory.
+
+        Raises BadInput if it cannot be read, or is sound alone.
+        """
+        if is_image(path):
+            yield from super().pieces(path)
+            return
+        check_not_sound(path, "images and videos")
+        config = self.encoder.config
+        with open_video(path) as video:
+            times = video.timestamps - video.timestamps[0]
+            lasts, start = float(times[-1]) + 1 / video.frame_rate, 0.0
+            while start < lasts - 1e-6:
+                stop = min(lasts, start + config.frames / config.frame_rate)
+                filled = math.ceil((stop - start) * config.frame_rate / config.tubelet - 1e-6)  # tubelets
+                moments = start + np.arange(filled * config.tubelet) / config.frame_rate
+                frames = video[np.searchsorted(times, moments + 1e-6, side="right") - 1]
+                vector = self._look(torch.stack([self.prepare(frame) for frame in frames]))
+                yield EmbeddedPiece(label_of(path), start, stop, {"video": vector})
+                start = stop
+
+    @full_precision()
+    @torch.inference_mode()
+    def _look(self, frames: Float[Tensor, "t 3 H W"]) -> Float[Tensor, " d"]:
+        parameter = next(self.encoder.parameters())
+        return check_finite(self.encoder.watch(frames[None].to(parameter.device, parameter.dtype)).pooled[0].float().cpu())
+
+    def embed(self, pieces: Sequence[EmbeddedPiece]) -> Float32[np.ndarray, "n c"]:
+        """Compute a vector for each image; those of videos were computed with the pieces."""
+        if "video" in pieces[0].inputs:
+            return np.stack([piece.inputs["video"].numpy() for piece in pieces])
+        return super().embed(pieces)

@@ -4,8 +4,7 @@ from dataclasses import dataclass, replace
 
 from tapetum.core.errors import BadInput
 from tapetum.core.fields import check_fields
-from tapetum.encoders.architectures import Architecture
-from tapetum.encoders.config import EncoderConfig, Preprocessing, imagenet
+from tapetum.encoders.config import Architecture, EncoderConfig, Preprocessing, imagenet
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,14 +5,13 @@ DDP, FSDP2, autocast and the FLOP counter all wrap the one module, so that a los
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from tapetum.core.devices import send_to_device
+from tapetum.core.devices import to_device
 from tapetum.core.errors import BadInput
 from tapetum.data.samples import LOSS, mix_seed, seed_globals
 from tapetum.train.config import TrainConfig
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
     from tapetum.train.gradient_cache import Replay
 
 Loss = tuple[Tensor, Mapping[str, float | Tensor]]
+Sums = dict[str, float | Tensor]
+"""Named numbers of a step, those on the device still there."""
 Pass = Literal["loss", "embed", "joint_loss", "replay"]
 
 
@@ -171,9 +172,12 @@ class GradientAccumulation:
         self.names: tuple[str, ...] = objective.task.parts or ("",)
         """Of the task's losses; one that is alone has no name."""
 
-    def run(self, stream: Stream, step: int, gradients: Mapping[str, Gradients]) -> dict[str, float | Tensor]:
-        """Add the step's gradients of each of the task's parts to `gradients`; returns this process's own loss and metrics."""
-        sums: dict[str, float | Tensor] = {}
+    def run(self, stream: Stream, step: int, gradients: Mapping[str, Gradients]) -> tuple[Sums, Sums]:
+        """Add the step's gradients of each of the task's parts to `gradients`.
+
+        Returns this process's own loss and metrics, and what `check` looks at once it has come to the host.
+        """
+        sums: Sums = {}
         count = self.config.accumulation
         for part in range(count):
             batch = to_device(stream.next(), self.processes.device)
@@ -182,10 +186,10 @@ class GradientAccumulation:
                     loss, metrics = self.parallel("loss", batch[name] if name else batch, step, self.seed(step, part))
                     (loss / count).backward()
                 add_metrics(sums, name, loss.detach(), metrics, count)
-        return sums
+        return sums, {}
 
-    def check(self, values: dict[str, float]) -> None:
-        """Look at what `run` returned, once it has come to the host as means over the processes; take out what is no metric."""
+    def check(self, checks: Mapping[str, float]) -> None:
+        """Raise TapetumError where the checks that `run` returned, as means over the processes, say that it went wrong."""
 
     def exchange(self, last: bool) -> AbstractContextManager[Any]:
         """Exchange gradients in the block if it is the `last` pass of a step; before, they add up in each process.
@@ -217,9 +221,7 @@ def make_accumulation(objective: Objective, config: TrainConfig, processes: Proc
     return GradientAccumulation(objective, config, processes)
 
 
-def add_metrics(
-    sums: dict[str, float | Tensor], name: str, loss: Tensor, metrics: Mapping[str, float | Tensor], count: int
-) -> None:
+def add_metrics(sums: Sums, name: str, loss: Tensor, metrics: Mapping[str, float | Tensor], count: int) -> None:
     """Add the `count`th part of loss and metrics of a micro-batch, under the name of its part, and the loss also without.
 
     What is on the device stays there.
@@ -230,22 +232,3 @@ def add_metrics(
     for key, value in values.items():
         exact = value.detach().double() if isinstance(value, Tensor) and value.device.type != "mps" else value
         sums[key] = sums.get(key, 0.0) + exact / count
-
-
-def to_device(batch: Any, device: torch.device) -> Any:
-    """Rebuild the structure of dicts, lists, tuples and dataclasses with its tensors on `device`; other things stay.
-
-    >>> to_device({"x": torch.zeros(2), "name": "a"}, torch.device("cpu"))
-    {'x': tensor([0., 0.]), 'name': 'a'}
-    """
-    if isinstance(batch, Tensor):
-        return send_to_device(batch, device)
-    if isinstance(batch, Mapping):
-        return {key: to_device(value, device) for key, value in batch.items()}
-    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
-        return type(batch)(*(to_device(value, device) for value in batch))
-    if isinstance(batch, (list, tuple)):
-        return type(batch)(to_device(value, device) for value in batch)
-    if is_dataclass(batch) and not isinstance(batch, type):
-        return replace(batch, **{f.name: to_device(getattr(batch, f.name), device) for f in fields(batch) if f.init})
-    return batch

@@ -19,10 +19,8 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -31,11 +29,10 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from tapetum.core.addresses import cached_files, is_address, join_address, list_files, name_at, remove_below, write_at
-from tapetum.core.errors import BadInput, visible
+from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file
-from tapetum.core.reading import no_pipe, open_file, read_json
-from tapetum.train.launch import local_rank
+from tapetum.core.reading import is_address, no_pipe, open_file, read_json
+from tapetum.train.launch import say
 from tapetum.train.process_group import ProcessGroup
 
 Place = Path | str
@@ -55,82 +52,160 @@ def folder_name(step: int) -> str:
     return f"step_{step:08d}"
 
 
+def is_folder_name(name: str) -> bool:
+    """Check whether this is the name of a checkpoint."""
+    return name.startswith("step_") and name.removeprefix("step_").isdigit()
+
+
 def step_of(folder: Place) -> int:
     """Read the steps done off a checkpoint's name."""
     return int(PurePosixPath(str(folder)).name.removeprefix("step_"))
 
 
-def checkpoints(parent: Place) -> list[Place]:
-    """List all checkpoints, oldest first, whole or damaged; half-written ones do not count."""
-    if isinstance(parent, str):
-        return [join_address(parent, name) for name, complete in _folders_at(parent).items() if complete]
-    return sorted((f for f in parent.glob("step_*") if f.is_dir() and _is_name(f.name)), key=step_of)
+class CheckpointStore:
+    """The checkpoints in a folder of this machine; at an address they are an `address_store.AddressStore`."""
 
+    def __init__(self, parent: Place):
+        self.parent = parent
 
-def save(parent: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> Path:
-    """Write `<name>.safetensors` for each entry of `tensors` and state.json; returns the new folder.
+    def path(self, name: str) -> Place:
+        """Find the place of a checkpoint, or of the folder of one that is being written."""
+        return Path(self.parent) / name
 
-    BadInput when the disk is full or read-only; nothing half-written stays and the older checkpoints are untouched.
-    """
-    try:
-        temporary = begin(parent, step)
-        assert isinstance(temporary, Path)
-        for name, content in tensors.items():
-            _write_tensors(temporary / f"{name}.safetensors", content)
-        write_json(temporary, STATE, state)
-        files = {f.name: {"bytes": f.stat().st_size, "sha256": _sha256(f)} for f in sorted(temporary.iterdir())}
-        commit(parent, step, FORMAT, files)
-    except (OSError, safetensors.SafetensorError) as error:
-        raise cannot_save(parent, step, error) from error
-    return parent / folder_name(step)
+    def checkpoints(self) -> list[Place]:
+        """List all checkpoints, oldest first, whole or damaged; half-written ones do not count."""
+        return sorted((f for f in Path(self.parent).glob("step_*") if f.is_dir() and is_folder_name(f.name)), key=step_of)
 
-
-def begin(parent: Place, step: int) -> Place:
-    """Make the empty folder into which the checkpoint after `step` steps is written until `commit`."""
-    folder = writing_folder(parent, step)
-    if isinstance(folder, Path):
+    def begin(self, step: int) -> None:
+        """Make the empty folder into which the checkpoint after `step` steps is written until `commit`."""
+        folder = self.writing_folder(step)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        discard(folder)
+        self.discard(folder)
         folder.mkdir()
-    else:
-        discard(folder)
-    return folder
 
+    def writing_folder(self, step: int) -> Path:
+        """Find the folder into which the checkpoint after `step` steps is written."""
+        return Path(self.parent) / f"tmp-{folder_name(step)}"
 
-def writing_folder(parent: Place, step: int) -> Place:
-    """Name the folder into which the checkpoint after `step` steps is written."""
-    if isinstance(parent, str):
-        return join_address(parent, folder_name(step))
-    return parent / f"tmp-{folder_name(step)}"
+    def write(self, step: int, name: str, content: bytes | Mapping[str, Any]) -> dict[str, Any]:
+        """Write a file of a checkpoint, bytes or JSON, flushed to disk; returns its entry in the manifest."""
+        if isinstance(content, Mapping):
+            content = json.dumps(dict(content), indent=1).encode()
+        self._write_bytes(step, name, content)
+        return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
+    def _write_bytes(self, step: int, name: str, content: bytes) -> None:
+        with (self.writing_folder(step) / name).open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
 
-def commit(parent: Place, step: int, kind: str, files: Mapping[str, Mapping[str, Any]]) -> None:
-    """Make what was written since `begin` a checkpoint of format `kind`; `files` has bytes and sha256 of each file."""
-    folder = writing_folder(parent, step)
-    write_json(folder, MANIFEST, {"format": kind, "step": step, "files": files})
-    if isinstance(folder, Path):
-        assert isinstance(parent, Path)
-        final = parent / folder_name(step)
+    def commit(self, step: int, kind: str, files: Mapping[str, Mapping[str, Any]]) -> None:
+        """Make what was written since `begin` a checkpoint of format `kind`; `files` has bytes and sha256 of each file."""
+        self.write(step, MANIFEST, {"format": kind, "step": step, "files": files})
+        folder, final = self.writing_folder(step), Path(self.parent) / folder_name(step)
         _sync(folder)
-        discard(final)
+        self.discard(final)
         folder.rename(final)
-        _sync(parent)
+        _sync(final.parent)
+
+    def discard(self, folder: Place) -> None:
+        """Delete a folder, out of sight first, so that a crash never leaves half of it under its name."""
+        folder = Path(folder)
+        if folder.is_dir():
+            shutil.rmtree(
+                folder if folder.name.startswith("tmp-") else folder.rename(folder.with_name(f"tmp-old-{folder.name}"))
+            )
+
+    def discard_unfinished(self, step: int | None = None) -> None:
+        """Delete what was written of the checkpoint after `step` steps, or of any, and never committed."""
+        for folder in Path(self.parent).glob("tmp-*step_*" if step is None else f"tmp-{folder_name(step)}"):
+            self.discard(folder)
+
+    def prune(self, keep_last: int, keep_every: int) -> None:
+        """Delete all but the newest `keep_last` checkpoints and those at multiples of `keep_every`, and half-written ones."""
+        for folder in self.checkpoints()[:-keep_last]:
+            if not keep_every or step_of(folder) % keep_every:
+                self.discard(folder)
+        self.discard_unfinished()
+
+    def local_folder(self, folder: Place, processes: ProcessGroup) -> Path:
+        """Find the checkpoint's files on this machine."""
+        return Path(folder)
+
+    def check_writable(self) -> None:
+        """Raise BadInput where nothing can be written at an address; a folder says so when the run locks it."""
+
+    def cannot_save(self, step: int, error: Exception, who: str = "") -> BadInput:
+        """Remove what was written of the checkpoint after `step` steps, and make the error; `who` failed."""
+        with suppress(OSError, BadInput):
+            self.discard_unfinished(step)
+        try:
+            older = self.checkpoints()
+        except BadInput:
+            older = []
+        kept = f"the previous one, {PurePosixPath(str(older[-1])).name}, is intact" if older else "there is no earlier one"
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        advice = "run the same command again to resume"
+        if not isinstance(error, BadInput):
+            advice = f"make room and {advice}"
+        return BadInput(f"cannot save checkpoint {folder_name(step)}: {who}{reason}; {kept}; {advice}")
+
+    def save(self, step: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> Path:
+        """Write `<name>.safetensors` for each entry of `tensors` and state.json; returns the new folder.
+
+        BadInput when the disk is full or read-only; nothing half-written stays and the older checkpoints are untouched.
+        """
+        try:
+            self.begin(step)
+            temporary = self.writing_folder(step)
+            for name, content in tensors.items():
+                _write_tensors(temporary / f"{name}.safetensors", content)
+            self.write(step, STATE, state)
+            files = {f.name: {"bytes": f.stat().st_size, "sha256": _sha256(f)} for f in sorted(temporary.iterdir())}
+            self.commit(step, FORMAT, files)
+        except (OSError, safetensors.SafetensorError) as error:
+            raise self.cannot_save(step, error) from error
+        return Path(self.parent) / folder_name(step)
+
+    def latest(self, processes: ProcessGroup | None = None) -> Place | None:
+        """Find the newest checkpoint that is whole; damaged newer ones are named on stderr. None where there is none at all.
+
+        All processes must call it alike; each verifies its share of the files. BadInput when there are checkpoints and all are
+        damaged.
+        """
+        processes = processes or ProcessGroup(0, 1, torch.device("cpu"))
+        folders = processes.broadcast(self.checkpoints() if processes.main else None)
+        for folder in reversed(folders):
+            damage = None
+            try:
+                verify(self.local_folder(folder, processes), processes.rank, processes.size)
+            except BadInput as error:
+                damage = error
+            if not processes.mean({"damaged": float(damage is not None)})["damaged"]:
+                return folder
+            if damage is not None:
+                say(f"warning: {damage}; looking for an older one")
+        if folders:
+            where = self.parent if isinstance(self.parent, str) else self.parent.name
+            raise BadInput(
+                f"none of the {len(folders)} checkpoints in {where} is whole; delete that folder to train from the start"
+            )
+        return None
 
 
-def cannot_save(parent: Place, step: int, error: Exception, who: str = "") -> BadInput:
-    """Remove what was written of the checkpoint after `step` steps, and write the one line to say; `who` failed."""
-    with suppress(OSError, BadInput):
-        discard(writing_folder(parent, step))
-    try:
-        older = checkpoints(parent)
-    except BadInput:
-        older = []
-    kept = f"the previous one, {_name(older[-1])}, is intact" if older else "there is no earlier one"
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    advice = "run the same command again to resume"
-    if not isinstance(error, BadInput):
-        advice = f"make room and {advice}"
-    return BadInput(f"cannot save checkpoint {folder_name(step)}: {who}{reason}; {kept}; {advice}")
+def open_store(parent: Place) -> CheckpointStore:
+    """Open the checkpoints in a folder, or at an address."""
+    if not is_address(parent):
+        return CheckpointStore(parent)
+    from tapetum.train.address_store import AddressStore  # fsspec, which only runs that save there need
+
+    return AddressStore(parent)
+
+
+def checkpoints(parent: Place) -> list[Place]:
+    """List all checkpoints in a folder or at an address, oldest first, whole or damaged; half-written ones do not count."""
+    return open_store(parent).checkpoints()
 
 
 def load(folder: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
@@ -173,105 +248,6 @@ def verify(folder: Path, rank: int = 0, size: int = 1) -> None:
             raise BadInput(f"checkpoint {folder.name} lacks its file {path.name}; {advice}")
         if _sha256(path) != digest:
             raise BadInput(f"checkpoint {folder.name} is damaged: {path.name} does not match its checksum; {advice}")
-
-
-def latest(parent: Place, processes: ProcessGroup | None = None) -> Place | None:
-    """Find the newest checkpoint that is whole; damaged newer ones are named on stderr. None where there is none at all.
-
-    All processes must call it alike; each verifies its share of the files. BadInput when there are checkpoints and all are
-    damaged.
-    """
-    processes = processes or ProcessGroup(0, 1, torch.device("cpu"))
-    folders = processes.broadcast(checkpoints(parent) if processes.main else None)
-    for folder in reversed(folders):
-        damage = None
-        try:
-            verify(local_folder(folder, processes), processes.rank, processes.size)
-        except BadInput as error:
-            damage = error
-        if not processes.mean({"damaged": float(damage is not None)})["damaged"]:
-            return folder
-        if damage is not None:
-            print(visible(f"warning: {damage}; looking for an older one"), file=sys.stderr)
-    if folders:
-        raise BadInput(
-            f"none of the {len(folders)} checkpoints in {_name(parent)} is whole; delete that folder to train from the start"
-        )
-    return None
-
-
-def local_folder(folder: Place, processes: ProcessGroup) -> Path:
-    """Find the checkpoint's files on this machine: of one at an address, copies in the cache, made by one process a machine."""
-    if isinstance(folder, Path):
-        return folder
-    copies, problem = None, None
-    for turn in (True, False):
-        if (local_rank() == 0) == turn:
-            try:
-                copies = cached_files(folder, [name_at(file.address) for file in list_files(folder)])
-            except BadInput as error:
-                problem = error
-        processes.barrier()
-    if copies is None:
-        raise problem or BadInput(f"there is nothing at {folder}; check the address")
-    return copies
-
-
-def prune(parent: Place, keep_last: int, keep_every: int) -> None:
-    """Delete all but the newest `keep_last` checkpoints and those at multiples of `keep_every`, and half-written ones."""
-    for folder in checkpoints(parent)[:-keep_last]:
-        if not keep_every or step_of(folder) % keep_every:
-            discard(folder)
-    if isinstance(parent, str):
-        for name in [name for name, complete in _folders_at(parent).items() if not complete]:
-            discard(join_address(parent, name))
-    else:
-        for folder in parent.glob("tmp-*step_*"):
-            discard(folder)
-
-
-def discard(folder: Place) -> None:
-    """Delete a folder, out of sight first, so that a crash never leaves half of it under its name."""
-    if isinstance(folder, str):
-        remove_below(folder, first=MANIFEST)
-    elif folder.is_dir():
-        doomed = folder if folder.name.startswith("tmp-") else folder.rename(folder.with_name(f"tmp-old-{folder.name}"))
-        shutil.rmtree(doomed)
-
-
-def write_bytes(folder: Place, name: str, content: bytes) -> dict[str, Any]:
-    """Write a file of a checkpoint, flushed to disk; returns what the manifest says of it."""
-    if isinstance(folder, str):
-        write_at(join_address(folder, name), content)
-    else:
-        with (folder / name).open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-
-
-def write_json(folder: Place, name: str, content: Mapping[str, Any]) -> dict[str, Any]:
-    """Write a file of JSON of a checkpoint; returns what the manifest says of it."""
-    return write_bytes(folder, name, json.dumps(dict(content), indent=1).encode())
-
-
-def _folders_at(address: str) -> dict[str, bool]:
-    """The folders at an address with parts of checkpoints, oldest first, and whether each has its manifest."""
-    folders: dict[str, bool] = {}
-    for file in list_files(address):
-        name, _, rest = file.address.removeprefix(address.rstrip("/") + "/").partition("/")
-        if _is_name(name) and (rest == MANIFEST or fnmatch(rest, "part-*.safetensors")):
-            folders[name] = folders.get(name, False) or rest == MANIFEST
-    return dict(sorted(folders.items(), key=lambda item: step_of(item[0])))
-
-
-def _is_name(name: str) -> bool:
-    return name.startswith("step_") and name.removeprefix("step_").isdigit()
-
-
-def _name(folder: Place) -> str:
-    return str(folder) if is_address(folder) and not _is_name(name_at(str(folder))) else PurePosixPath(str(folder)).name
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:

@@ -5,35 +5,23 @@ from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from tapetum.account.config import LedgerConfig
-from tapetum.core.addresses import is_address
 from tapetum.core.errors import BadInput
 from tapetum.core.fields import check_fields
+from tapetum.core.reading import is_address
 
 RESUMABLE_FIELDS = frozenset(
-    {
-        "accumulation",
-        "activation_checkpointing",
-        "async_checkpoint",
-        "checkpoint",
-        "checkpoint_every",
-        "checkpoint_folder",
-        "checkpoint_minutes",
-        "device",
-        "eval_every",
-        "keep_every",
-        "keep_last",
-        "ledger",
-        "log_every",
-        "log_to",
-        "max_minutes",
-        "parallel",
-        "prefetch",
-        "replicas",
-        "tensorboard",
-        "threads",
-        "weights_to_score",
-        "workers",
-    }
+    (
+        *(
+            "accumulation",
+            "activation_checkpointing",
+            "async_checkpoint",
+            "checkpoint",
+            "checkpoint_every",
+            "checkpoint_folder",
+        ),
+        *("checkpoint_minutes", "device", "eval_every", "keep_every", "keep_last", "ledger", "log_every", "log_to"),
+        *("max_minutes", "parallel", "prefetch", "replicas", "tensorboard", "threads", "weights_to_score", "workers"),
+    )
 )
 """Fields that may change when a run resumes: they leave the mathematics of the run as it was.
 
@@ -42,21 +30,10 @@ one): two processes without accumulation may go on as one process that accumulat
 change the last bits of a sum, nothing more.
 """
 LATER_FIELDS = frozenset(
-    {
-        "averages",
-        "clip_each",
-        "cooldown_steps",
-        "milestones",
-        "final_weight_decay",
-        "gather_bf16",
-        "layer_decay",
-        "momentum",
-        "nesterov",
-        "optimizer",
-        "rules",
-        "schedule",
-        "trust_coefficient",
-    }
+    (
+        *("averages", "clip_each", "cooldown_steps", "milestones", "final_weight_decay", "gather_bf16", "layer_decay"),
+        *("momentum", "nesterov", "optimizer", "rules", "schedule", "trust_coefficient"),
+    )
 )
 """Fields that older checkpoints don't know: one that has its default is the same run as without it."""
 
@@ -227,32 +204,18 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         counts = (
-            "steps",
-            "batch_size",
-            "accumulation",
-            "log_every",
-            "checkpoint_every",
-            "keep_last",
-            "prefetch",
-            "threads",
-            "replicas",
+            *("steps", "batch_size", "accumulation", "log_every", "checkpoint_every"),
+            *("keep_last", "prefetch", "threads", "replicas"),
         )
         from_zero = (
-            "warmup_steps",
-            "cooldown_steps",
-            "max_skips",
-            "workers",
-            "eval_every",
-            "keep_every",
-            "final_lr",
-            "max_minutes",
+            *("warmup_steps", "cooldown_steps", "max_skips", "workers", "eval_every"),
+            *("keep_every", "final_lr", "max_minutes", "weight_decay", "final_weight_decay"),
         )
         check_fields(
             self,
             **dict.fromkeys(counts, "[1, inf)"),
             **dict.fromkeys(from_zero, "[0, inf)"),
             **dict.fromkeys(("lr", "trust_coefficient", "clip_norm", "checkpoint_minutes"), "(0, inf)"),
-            **dict.fromkeys(("weight_decay", "final_weight_decay"), "[0, inf)"),
             **dict.fromkeys(("momentum", "ema_decay"), "[0, 1)"),
             seed="[0, 9223372036854775807]",
             milestones="(0, 1)",

@@ -22,8 +22,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
+from tapetum.core.devices import to_device
 from tapetum.core.errors import BadInput, TapetumError
-from tapetum.train.accumulation import GradientAccumulation, Gradients, Objective, add_metrics, to_device
+from tapetum.train.accumulation import GradientAccumulation, Gradients, Objective, Sums, add_metrics
 from tapetum.train.config import TrainConfig
 from tapetum.train.optim import holds_batch_statistics
 from tapetum.train.process_group import ProcessGroup
@@ -31,9 +32,6 @@ from tapetum.train.stream import Stream
 
 UNLIKE = 0.02
 """Most that embeddings may differ from pass to pass, as a share of their norm; kernels on a GPU add up in no fixed order."""
-
-_UNLIKE = "/unlike"
-"""Entry of a step's values that counts them, for which the host does not wait before the step's other values come."""
 
 
 @dataclass(frozen=True)
@@ -65,22 +63,22 @@ class CachedAccumulation(GradientAccumulation):
         refuse_batch_statistics(objective.model)
         super().__init__(objective, config, processes)
 
-    def run(self, stream: Stream, step: int, gradients: Mapping[str, Gradients]) -> dict[str, float | Tensor]:
-        """Add the step's gradients of each of the task's parts to `gradients`; returns this process's own loss and metrics."""
-        sums: dict[str, float | Tensor] = {}
+    def run(self, stream: Stream, step: int, gradients: Mapping[str, Gradients]) -> tuple[Sums, Sums]:
+        """Add the step's gradients of each of the task's parts to `gradients`; see `GradientAccumulation.run`."""
+        sums: Sums = {}
+        unlike: float | Tensor = 0.0
         batches = [stream.next() for _ in range(self.config.accumulation)]
         for name, own in gradients.items():
             with own:
                 cached = self.cache([batch[name] if name else batch for batch in batches], step)
                 for part, batch in enumerate(batches):
-                    unlike = self.replay(self.parallel, cached, part, batch[name] if name else batch, step)
-                    sums[_UNLIKE] = sums.get(_UNLIKE, 0.0) + unlike
+                    unlike = unlike + self.replay(self.parallel, cached, part, batch[name] if name else batch, step)
             add_metrics(sums, name, cached.loss, cached.metrics, 1)
-        return sums
+        return sums, {"unlike": unlike}
 
-    def check(self, values: dict[str, float]) -> None:
+    def check(self, checks: Mapping[str, float]) -> None:
         """Raise TapetumError where a micro-batch was embedded otherwise the second time, in any process."""
-        if values.pop(_UNLIKE) > 0:
+        if checks["unlike"] > 0:
             raise TapetumError(
                 "a micro-batch was embedded otherwise the second time, so its gradients would be wrong; wanted randomness from "
                 "StepContext.generator and the global generators alone, and no buffers that change with use: or accumulation 1"

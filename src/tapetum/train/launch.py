@@ -1,20 +1,28 @@
-"""The environment of a process of a run: the variables of torchrun, requests to stop, messages on stderr. Imports no torch.
+"""The environment of a process of a run: torchrun's variables, the locked folder, requests to stop, messages. Imports no torch.
 
 Nothing else reads these variables. Before a run has begun they say which rank a process is going to have; in it, `ProcessGroup`
 does.
 """
 
+import errno
+import fcntl
 import math
 import os
 import signal
 import sys
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from tapetum.core.errors import visible
+from tapetum.core.errors import BadInput, visible
+from tapetum.core.reading import is_address
+
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Numbers of the errors of a disk, a quota or a file size that is used up."""
 
 
 def world_size() -> int:
@@ -47,6 +55,49 @@ def say(message: str) -> None:
     print(visible(message), file=sys.stderr, flush=True)
 
 
+def checkpoint_parent(out: Path, folder: str | None) -> Path | str:
+    """Find where the checkpoints of the run in `out` are: in `folder`, a path or an address, where that is given.
+
+    >>> checkpoint_parent(Path("run"), None), checkpoint_parent(Path("run"), "s3://bucket/run")
+    (PosixPath('run/checkpoints'), 's3://bucket/run')
+    """
+    if folder is None:
+        return out / "checkpoints"
+    return folder if is_address(folder) else Path(folder)
+
+
+@contextmanager
+def lock_folder(out: Path) -> Iterator[None]:
+    """Make the folder and lock it, so that no second run writes there; a lock dies with its process.
+
+    Where an error comes before anything else was written, the folders that were made are taken away again.
+    """
+    made = [folder for folder in (out, *out.parents) if not folder.exists()]
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = (out / ".lock").open("a")
+    except OSError as error:
+        raise BadInput(f"cannot write to {out}: {error.strerror}; choose a folder that can be written") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BadInput(f"another run is training in {out}; wait for it, or choose another folder") from error
+        try:
+            yield
+        except BaseException as error:
+            if made and not any(path.name != ".lock" for path in out.iterdir()):
+                (out / ".lock").unlink(missing_ok=True)
+                with suppress(OSError):  # something else is in there
+                    for folder in made:
+                        folder.rmdir()
+            if not isinstance(error, OSError) or error.errno not in _DISK_FULL:
+                raise
+            raise BadInput(
+                f"cannot write to {out}: {error.strerror}; make room and run the same command again to resume"
+            ) from error
+
+
 _last: list[int | None] = [None]
 
 
@@ -70,13 +121,13 @@ class StopRequest:
 
     def __init__(self, max_minutes: float | None):
         self._until = math.inf if max_minutes is None else time.monotonic() + 60 * max_minutes
-        self.number = 0
-        """Of the signal that asked; 0 where none came."""
+        self.number: int | None = None
+        """Of the signal that asked."""
         self._before: dict[int, Any] = {}
 
-    def now(self) -> float:
-        """Check for a request: 1 if there is one, else 0."""
-        return float(bool(self.number) or time.monotonic() >= self._until)
+    def now(self) -> bool:
+        """Check for a request."""
+        return self.number is not None or time.monotonic() >= self._until
 
     def listen(self) -> None:
         """Handle signals as requests from here on."""

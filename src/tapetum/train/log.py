@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tapetum.account.config import Interval
 from tapetum.account.flops import Flops
-from tapetum.account.ledger import RUNNING, Ledger
+from tapetum.account.ledger import RUNNING, Gpu, Ledger
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import open_file
 from tapetum.train.config import TrainConfig
@@ -112,7 +112,7 @@ LEDGER_SECONDS = 30.0
 """Seconds between writings of ledger.json, besides those at checkpoints."""
 
 
-class Report:
+class RunReport:
     """A context manager that writes the ledger however the run ends."""
 
     def __init__(
@@ -130,7 +130,11 @@ class Report:
         record = RunRecord(out, start, settings)
         self.loggers = Loggers(open_loggers(config.log_to, record, tensorboard=config.tensorboard))
         self.ledger = Ledger(
-            out / "ledger.json", asdict(config), config.ledger, gpus=gpus_of(processes), records=read_tail(out / "log.jsonl")
+            out / "ledger.json",
+            asdict(config),
+            config.ledger,
+            gpus=[Gpu(*gpu) for gpu in gpus_of(processes)],
+            records=read_tail(out / "log.jsonl"),
         )
         self.ledger.session |= {"state": RUNNING, "start": start}
         self.ledger.add_machines(processes.size, machines.count, machines.measured)
@@ -185,7 +189,7 @@ class Report:
         self._ledger_written = time.perf_counter()
         self.ledger.write(self._cpu_seconds, own_cpu_seconds=self._own_cpu_seconds, others=self._others)
 
-    def __enter__(self) -> "Report":
+    def __enter__(self) -> "RunReport":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

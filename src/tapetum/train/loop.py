@@ -22,11 +22,10 @@ from tapetum.data.samples import EVALUATION, mix_seed, seed_globals
 from tapetum.train import checkpoint
 from tapetum.train.accumulation import Gradients, Objective, checkpoint_activations, make_accumulation
 from tapetum.train.config import TrainConfig
-from tapetum.train.launch import StopRequest, record_signal, say
-from tapetum.train.machines import Machines
+from tapetum.train.launch import StopRequest, lock_folder, record_signal, say
+from tapetum.train.machines import Machines, StepReport
 from tapetum.train.optim import learning_rate, set_learning_rates, weight_decay
 from tapetum.train.process_group import ProcessGroup, alone, average_whole, clip_gradients, full_tensors, join_process_group
-from tapetum.train.run_folder import lock_folder
 from tapetum.train.saver import Saver, name_of
 from tapetum.train.split_check import warn_if_split_matters
 from tapetum.train.state import check_learned, continued_config, evaluation_mode, identity, new_model, new_state, restore
@@ -34,7 +33,7 @@ from tapetum.train.stream import Stream
 from tapetum.train.task import Task
 
 if TYPE_CHECKING:
-    from tapetum.train.log import Report
+    from tapetum.train.log import RunReport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +109,7 @@ class _Run:
     def __init__(self, task: Task, config: TrainConfig, out: Path, processes: ProcessGroup):
         self.saver = Saver(config, out, processes)
         objective = Objective(task, new_model(task, config, processes.device), config, processes.device)
-        newest = checkpoint.local_folder(self.saver.newest, processes) if self.saver.newest else None
+        newest = self.saver.store.local_folder(self.saver.newest, processes) if self.saver.newest else None
         if newest:
             config = continued_config(newest, task, config, processes, objective.model)
         self.task, self.config, self.out, self.processes = task, config, out, processes
@@ -160,11 +159,11 @@ class _Run:
             report, session = None, time.perf_counter()
             machines = Machines(config.ledger, self.processes)
             if self.processes.main:
-                from tapetum.train.log import Report  # what other processes need not load
+                from tapetum.train.log import RunReport  # what other processes need not load
 
                 settings, position = self.identity, self.log_position
                 report = stack.enter_context(
-                    Report(
+                    RunReport(
                         self.out, config, self.processes, machines, settings=settings, start=state.step, log_position=position
                     )
                 )
@@ -178,28 +177,28 @@ class _Run:
             while True:
                 began = time.perf_counter()
                 record = self._step(stream)
-                own_cpu_seconds = stream.cpu_seconds
-                requests = {"/stop": max(request.now(), float(enough(own_cpu_seconds)))}
-                requests |= {"/signal": float(request.number), "/signalled": float(request.number > 0)}
-                requests |= {"/save": float(self.saver.due), "/cpu": own_cpu_seconds, "/failed": float(self.saver.failed)}
-                requests |= machines.numbers(own_cpu_seconds, time.perf_counter() - session)
-                shared = self.processes.mean(requests)
-                if shared.pop("/failed") > 0:
+                own = StepReport(
+                    stop=enough(cpu_seconds := stream.cpu_seconds) or request.now(),
+                    save=self.saver.due,
+                    save_failed=self.saver.failed,
+                    signal=request.number,
+                    cpu_seconds=cpu_seconds,
+                    kwh=machines.read_energy(cpu_seconds, time.perf_counter() - session),
+                )
+                shared = own.shared(self.processes)
+                if shared.save_failed:
                     self.saver.wait()
-                stop, save_now = shared.pop("/stop") > 0, shared.pop("/save") > 0
-                cpu_seconds = shared.pop("/cpu") * self.processes.size
-                number, signalled = shared.pop("/signal"), shared.pop("/signalled")
-                self.signal = round(number / signalled) if signalled else None
+                self.signal = shared.signal
                 state.seconds += time.perf_counter() - began
                 self.loss = record["loss"]
                 throughput = config.batch_size / (time.perf_counter() - began)
                 record = {"step": state.step, **record, "time": state.seconds, "samples_per_s": throughput}
-                ends = stop or state.step == config.steps
+                ends = shared.stop or state.step == config.steps
                 if self._evaluation_due:
                     record |= self._evaluate()
                 if report:
-                    report.step(record, cpu_seconds, own_cpu_seconds, machines.others(shared))
-                if ends or save_now or state.step % config.checkpoint_every == 0:
+                    report.step(record, shared.cpu_seconds, cpu_seconds, shared.kwh)
+                if ends or shared.save or state.step % config.checkpoint_every == 0:
                     self._save(report)
                 if ends:
                     self.saver.wait()
@@ -214,25 +213,26 @@ class _Run:
         lr = learning_rate(state.step, config)
         gradients = {name: Gradients(optimizer) for name, optimizer in state.optimizers.items()}
         with leave_out_checks():
-            values = self.passes.run(stream, state.step, gradients)
+            values, checks = self.passes.run(stream, state.step, gradients)
+        norms: dict[str, Tensor | float] = {}
         for name, own in gradients.items():
             with own:
                 if self.sharded:
                     average_whole(own.parameters, self.processes)
-                values[f"/norm {name}"] = clip_gradients(
+                norms[name] = clip_gradients(
                     own.parameters, config.clip_norm or math.inf, self.processes, each=config.clip_each
                 )
-        shared = self.processes.mean_on_device(values)
-        self.passes.check(shared)
-        norms = [shared.pop(f"/norm {name}") for name in gradients]
-        norm = math.hypot(*norms) if len(norms) > 1 else norms[0]
+        metrics, checked, means = self.processes.mean_on_device(values, checks, norms)
+        self.passes.check(checked)
+        lengths = [means[name] for name in gradients]
+        norm = math.hypot(*lengths) if len(lengths) > 1 else lengths[0]
         if self.processes.size > 1:
             self.processes.broadcast_tensors(state.model.buffers())  # before the average takes them, which may teach
         self._update(gradients, lr, math.isfinite(norm))
         state.step += 1
-        loss = shared.pop("loss")
-        self.task.after_step(state.step - 1, shared)
-        return {"loss": loss, "lr": lr, "grad_norm": norm, "skipped": state.skipped, "metrics": shared}
+        loss = metrics.pop("loss")
+        self.task.after_step(state.step - 1, metrics)
+        return {"loss": loss, "lr": lr, "grad_norm": norm, "skipped": state.skipped, "metrics": metrics}
 
     def _update(self, gradients: Mapping[str, Gradients], lr: float, finite: bool) -> None:
         """Moves the weights, or leaves them where a gradient is not finite."""
@@ -303,7 +303,7 @@ class _Run:
         model.load_state_dict(weights)
         return model
 
-    def _save(self, report: "Report | None") -> None:
+    def _save(self, report: "RunReport | None") -> None:
         self.saver.save(self.state, self.identity, report.log.position() if report else 0)
         if report:
             report.write_ledger()

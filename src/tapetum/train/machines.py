@@ -1,18 +1,15 @@
-"""Energy of all machines of a run: what meters of the other machines say goes to the main process with each step's numbers.
+"""What the processes of a run tell each other after a step: requests to stop or save, CPU seconds, the energy of all machines.
 
 A counter of a machine (RAPL, NVML) is read by the first process there; CPU seconds that are only estimated are each process's
 own. So the sum over all processes is that over machines, whatever the number of processes on each.
 """
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 
 from tapetum.account.config import Interval, LedgerConfig
 from tapetum.account.energy import meters_of_process, read_meters
-from tapetum.account.ledger import Gpu
 from tapetum.train import launch
 from tapetum.train.process_group import ProcessGroup
-
-_NAMES = "/kwh", "/kwh_low", "/kwh_high"
 
 
 class Machines:
@@ -20,7 +17,7 @@ class Machines:
 
     def __init__(self, config: LedgerConfig, processes: ProcessGroup):
         first = launch.local_rank() == 0
-        gpus = [gpu.uuid for gpu in gpus_of(processes)] if first else []
+        gpus = [uuid for uuid, _ in gpus_of(processes)] if first else []
         self._meters = [] if processes.main else meters_of_process(config, gpus, first)  # the ledger has the main one's
         self._processes = processes
         estimated = any(meter.constant is not None for meter in self._meters)
@@ -30,22 +27,48 @@ class Machines:
         self.measured = shared["estimated"] == 0
         """Whether every other process reads meters; what the main one reads is the ledger's to say."""
 
-    def numbers(self, cpu_seconds: float, wall_seconds: float) -> dict[str, float]:
-        """Read this process's meters, for `ProcessGroup.mean`: kWh, and the least and the most that they may be."""
+    def read_energy(self, cpu_seconds: float, wall_seconds: float) -> Interval:
+        """Read this process's meters: kWh, and the least and the most that they may be."""
         kwh = read_meters(self._meters, cpu_seconds, wall_seconds)
-        return dict(zip(_NAMES, (kwh.value, kwh.low, kwh.high), strict=True))
-
-    def others(self, shared: Mapping[str, float]) -> Interval:
-        """Sum the kWh of all processes but the main one, from the means that `ProcessGroup.mean` returned."""
-        value, low, high = (shared[name] * self._processes.size for name in _NAMES)
-        return Interval(value, low, high)
+        return Interval(kwh.value, kwh.low, kwh.high)
 
 
-def gpus_of(processes: ProcessGroup) -> list[Gpu]:
-    """List the GPUs that the processes on this machine use."""
+@dataclass(frozen=True, kw_only=True)
+class StepReport:
+    """What a process reports after a step; `shared` makes of it what all processes report, so that all do the same."""
+
+    stop: bool
+    """Stop after this step."""
+    save: bool
+    """Save a checkpoint after this step."""
+    save_failed: bool
+    """The checkpoint that is being saved cannot be written."""
+    signal: int | None
+    """Number of the signal that asks to stop."""
+    cpu_seconds: float
+    """Of the process and its workers since the session began; shared, of all processes."""
+    kwh: Interval
+    """Energy that the process has read from its meters; shared, the sum over the processes."""
+
+    def shared(self, processes: ProcessGroup) -> "StepReport":
+        """Exchange the reports: a request of one process is one of all, CPU seconds and energy are added up."""
+        flags = {name: float(getattr(self, name)) for name in ("stop", "save", "save_failed")}
+        signals = {"signal": float(self.signal or 0), "signalled": float(self.signal is not None)}
+        kwh = {"kwh": self.kwh.value, "kwh_low": self.kwh.low, "kwh_high": self.kwh.high}
+        means = processes.mean({**flags, **signals, **kwh, "cpu_seconds": self.cpu_seconds})
+        return StepReport(
+            **{name: means[name] > 0 for name in flags},
+            signal=round(means["signal"] / means["signalled"]) if means["signalled"] else None,
+            cpu_seconds=means["cpu_seconds"] * processes.size,
+            kwh=Interval(*(means[name] * processes.size for name in kwh)),
+        )
+
+
+def gpus_of(processes: ProcessGroup) -> list[tuple[str, str]]:
+    """List UUID and name of each GPU that the processes on this machine use."""
     if processes.device.type != "cuda":
         return []
     import torch
 
     used = range(torch.cuda.device_count()) if processes.size > 1 else [processes.device.index or 0]
-    return [Gpu(str(p.uuid), p.name) for p in (torch.cuda.get_device_properties(i) for i in used)]
+    return [(str(p.uuid), p.name) for p in (torch.cuda.get_device_properties(i) for i in used)]

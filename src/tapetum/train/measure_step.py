@@ -1,5 +1,7 @@
 """Measurement of a training step on the device "meta": parameters, FLOPs, kept activations, units; nothing is computed.
 
+Units are the weights that FSDP gathers together, and how often a micro-batch calls each, for `tapetum.account.cluster`.
+
 FLOPs are those of `tapetum.account.closed_form`. Activations are the tensors that autograd saves in a forward pass, each
 storage once, weights and their copies left out. Two things are not as on a GPU there, and are put right here: "meta" knows of
 no autocast, so the casts of bfloat16 are made where autocast on CUDA makes them; and attention saves its inputs, its output and
@@ -7,6 +9,8 @@ a sum for each query, as fused kernels do, in place of its scores.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, cast
 
 import torch
@@ -17,10 +21,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from tapetum.account.closed_form import ClosedForm, closed_form
+from tapetum.account.cluster import Unit
 from tapetum.account.parts import by_part
 from tapetum.account.run_plan import MeasuredStep
 from tapetum.train.task import repeated_blocks
-from tapetum.train.units import record_units
 
 _IN_BF16 = {
     *(F.linear, F.conv1d, F.conv2d, F.conv3d, F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d),
@@ -163,3 +167,114 @@ class _FusedAttention(torch.autograd.Function):
         out = query.new_empty(*batch, queries, heads, value.shape[-1]).transpose(-2, -3)  # as kernels lay it out in memory
         ctx.save_for_backward(query, key, value, out, query.new_empty(query.shape[:-1], dtype=torch.float32))
         return out
+
+
+def record_units(networks: Sequence[nn.Module], blocks: Sequence[nn.Module], loss: Callable[[], Tensor]) -> list[Unit]:
+    """Record the units of networks, of which `blocks` are sharded by themselves, in a call of the loss of a micro-batch.
+
+    The last unit is all that is in no block. Blocks lie beside each other, none in another.
+
+    >>> with torch.device("meta"):
+    ...     first, last, x = nn.Linear(3, 3), nn.Linear(3, 1), torch.empty(2, 3)
+    >>> units = record_units([first, last], [first], lambda: last(first(first(x))).sum())
+    >>> units[0].gathers, units[1].shapes
+    (4, ((1, 3), (1,)))
+    """
+    calls: list[tuple[int, bool]] = []
+
+    def note(number: int) -> Callable[..., None]:
+        def call(block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+            learns = any(tensor.requires_grad for tensor in (*inputs, *block.parameters()))
+            calls.append((number, learns and torch.is_grad_enabled()))
+
+        return call
+
+    hooks = [block.register_forward_pre_hook(note(number), with_kwargs=True) for number, block in enumerate(blocks)]
+    try:
+        loss()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    in_vain = [before for (before, learnt), (_, learns) in pairwise(calls) if learns and not learnt]
+    inside = {id(p) for block in blocks for p in block.parameters()}
+    units = [
+        _unit(
+            list(block.parameters()),
+            forwards=sum(called == number for called, _ in calls),
+            backwards=sum(called == number for called, learns in calls if learns),
+            in_vain=in_vain.count(number),
+        )
+        for number, block in enumerate(blocks)
+    ]
+    rest = [p for network in networks for p in network.parameters() if id(p) not in inside]
+    return [*units, _unit(rest, outermost=True)]
+
+
+def _unit(parameters: Sequence[nn.Parameter], **calls: Any) -> Unit:
+    """Make the unit of weights, each once; single numbers are not sharded."""
+    once = {id(p): p for p in parameters if p.dim() > 0}.values()
+    learning = tuple(tuple(p.shape) for p in once if p.requires_grad)
+    return Unit(shapes=tuple(tuple(p.shape) for p in once), learning=learning, **calls)
+
+
+@dataclass(frozen=True)
+class TrainingMemory:
+    """Bytes that a training step holds at its peak, in parts."""
+
+    weights: int
+    gradients: int
+    optimizer: int
+    """AdamW's two moments."""
+    activations: int
+    """What the forward keeps for the backward."""
+
+    @property
+    def total(self) -> int:
+        """Sum them up."""
+        return self.weights + self.gradients + self.optimizer + self.activations
+
+    def __str__(self) -> str:
+        parts = ("weights", "gradients", "optimizer", "activations")
+        listed = ", ".join(f"{name} {getattr(self, name) / 2**20:,.0f}" for name in parts)
+        return f"about {self.total / 2**20:,.0f} MiB: {listed}"
+
+
+def training_memory(model: nn.Module, loss: Callable[[nn.Module], Tensor]) -> TrainingMemory:
+    """Predict the memory of a step of AdamW; nothing is computed where model and inputs are on the device "meta".
+
+    Args:
+        model: with what is frozen frozen.
+        loss: computes the loss of a micro-batch with the model.
+    """
+    learning = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
+    parameters = {p.untyped_storage()._cdata: 0 for p in model.parameters()}
+    saved: dict[Any, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in parameters:
+            saved[storage._cdata] = storage.nbytes()
+            alive.append(tensor)
+        return tensor
+
+    alive: list[Tensor] = []  # so that no storage's address is used twice
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), _Fused():
+        loss(model)
+    tensors = [*model.parameters(), *model.buffers()]
+    return TrainingMemory(
+        weights=sum(t.numel() * t.element_size() for t in tensors),
+        gradients=learning,
+        optimizer=2 * learning,
+        activations=sum(saved.values()),
+    )
+
+
+class _Fused(TorchFunctionMode):
+    """Lets attention on the device "meta" keep what the fused kernels keep: there torch takes the plain one, which keeps a
+    number for each pair of tokens."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is F.scaled_dot_product_attention and args and args[0].device.type == "meta":
+            return _FusedAttention.apply(*args[:3])
+        return func(*args, **(kwargs or {}))

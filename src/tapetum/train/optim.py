@@ -11,7 +11,7 @@ The rate rises linearly in the warm-up, then goes on by name:
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -19,9 +19,10 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
+from tapetum.core.devices import send_to_device
 from tapetum.core.errors import BadInput
 from tapetum.train.config import ParameterRule, TrainConfig
-from tapetum.train.process_group import shard_of
+from tapetum.train.process_group import full_norms, shard_of
 
 Layers = Sequence[Sequence[nn.Module | nn.Parameter]]
 """What a network consists of, from input to output; see `Task.layers`."""
@@ -122,8 +123,6 @@ def build_optimizer(groups: Sequence[Mapping[str, Any]], config: TrainConfig, de
     common = {"lr": config.lr, "momentum": config.momentum, "weight_decay": config.weight_decay, "nesterov": config.nesterov}
     if config.optimizer == "sgd":
         return torch.optim.SGD(own, **common)
-    from tapetum.train.lars import Lars
-
     return Lars(own, trust_coefficient=config.trust_coefficient, **common)
 
 
@@ -262,3 +261,66 @@ def holds_batch_statistics(model: nn.Module, but_joint: bool = False) -> str | N
         if batch_norm and (module.training or module.running_mean is None):
             return f"{name or 'the model'} ({type(module).__name__})"
     return None
+
+
+class Lars(torch.optim.Optimizer):
+    """LARS: stochastic gradient descent in which every matrix moves by a share of its own norm.
+
+    Source: "Large Batch Training of Convolutional Networks" (arXiv 1708.03888, algorithm 1 and eq. 6). With trust coefficient
+    eta, learning rate gamma, momentum m and weight decay beta:
+
+        local = eta * |w| / (|g| + beta * |w|)
+        v     = m * v + gamma * local * (g + beta * w)
+        w     = w - v
+
+    Vectors (biases, gains and offsets of norms) are not adapted, local is 1, as in SimCLR (arXiv 2002.05709, B.9) and BYOL; nor
+    is a weight where |w| or |g| + beta * |w| is zero. The rate is inside the momentum, as published; code that has it outside
+    differs where the rate changes. Under FSDP2 norms are of whole weights, by one exchange a step.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float,
+        *,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        trust_coefficient: float = 1e-3,
+        nesterov: bool = False,
+    ):
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "momentum": momentum,
+                "weight_decay": weight_decay,
+                "trust_coefficient": trust_coefficient,
+                "nesterov": nesterov,
+            },
+        )
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Move the weights once."""
+        learning = [(p, group) for group in self.param_groups for p in group["params"] if p.grad is not None]
+        locals_ = self._local_rates([(p, group) for p, group in learning if p.dim() >= 2])
+        for p, group in learning:
+            assert p.grad is not None
+            decay, momentum = group["weight_decay"], group["momentum"]
+            move: Tensor = p.grad.add(p, alpha=decay).mul_(group["lr"] * locals_.get(p, 1.0))
+            state = self.state[p]
+            if "momentum_buffer" not in state:
+                state["momentum_buffer"] = torch.zeros_like(p)
+            velocity = state["momentum_buffer"].mul_(momentum).add_(move)
+            p.sub_(move.add_(velocity, alpha=momentum) if group["nesterov"] else velocity)
+
+    def _local_rates(self, adapted: Sequence[tuple[Tensor, Mapping[str, Any]]]) -> dict[Tensor, Tensor]:
+        """Compute each matrix's factor on the rate, which stays on the device: no step waits for it."""
+        if not adapted:
+            return {}
+        weights, gradients = full_norms([*(p for p, _ in adapted), *(p.grad for p, _ in adapted)]).chunk(2)  # type: ignore[misc]
+        settings = [[group["weight_decay"], group["trust_coefficient"]] for _, group in adapted]
+        decay, trust = send_to_device(torch.tensor(settings, dtype=torch.float64), weights.device).unbind(1)
+        below = gradients + decay * weights
+        local = torch.where((weights > 0) & (below > 0), trust * weights / below, 1.0)
+        return {p: factor for (p, _), factor in zip(adapted, local, strict=True)}

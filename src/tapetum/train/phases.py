@@ -11,7 +11,7 @@ from tapetum.train.process_group import join_process_group
 from tapetum.train.task import Task
 
 
-class Phase(Protocol):
+class TrainingPhase(Protocol):
     """What the loop has to know of a phase."""
 
     @property
@@ -35,10 +35,10 @@ class Phase(Protocol):
         ...
 
 
-PhaseT = TypeVar("PhaseT", bound=Phase)
+PhaseT = TypeVar("PhaseT", bound=TrainingPhase)
 
 
-def phase_config(phase: Phase, launch: Launch, seed: int, **settings: Any) -> TrainConfig:
+def phase_config(phase: TrainingPhase, launch: Launch, seed: int, **settings: Any) -> TrainConfig:
     """Make the config of one phase; `settings` win over those that are usual for small trackers."""
     usual: dict[str, Any] = {
         "final_lr": phase.lr / 100,

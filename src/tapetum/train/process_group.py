@@ -65,17 +65,16 @@ class ProcessGroup:
         vector = torch.tensor([values[name] for name in names], dtype=torch.float64)
         return dict(zip(names, (self.sum(vector) / self.size).tolist(), strict=True))
 
-    def mean_on_device(self, values: Mapping[str, Tensor | float]) -> dict[str, float]:
-        """Average each named number over the processes: those on the device come in one transfer, the step's only one.
+    def mean_on_device(self, *groups: Mapping[str, Tensor | float]) -> list[dict[str, float]]:
+        """Average groups of named numbers over the processes; those on the device come in one transfer, a step's only one.
 
         All processes must pass the same names.
         """
-        names = sorted(values)
         kind = torch.float32 if self.device.type == "mps" else torch.float64
-        vector = torch.stack(
-            [send_to_device(torch.as_tensor(values[name]).to(kind), self.device).reshape(()) for name in names]
-        )
-        return dict(zip(names, (self.sum(vector) / self.size).tolist(), strict=True))
+        values = [values[name] for values in groups for name in sorted(values)]
+        vector = torch.stack([send_to_device(torch.as_tensor(value).to(kind), self.device).reshape(()) for value in values])
+        means = iter((self.sum(vector) / self.size).tolist())
+        return [{name: next(means) for name in sorted(values)} for values in groups]
 
     def concatenate(self, tensor: Tensor) -> Tensor:
         """Concatenate the rows of all processes' tensors, of one shape."""

@@ -4,12 +4,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tapetum.core.addresses import check_writable
-from tapetum.train import checkpoint
-from tapetum.train.checkpoint import Place, folder_name, step_of
+from tapetum.train.checkpoint import Place, folder_name, open_store, step_of
 from tapetum.train.config import TrainConfig
+from tapetum.train.launch import checkpoint_parent
 from tapetum.train.process_group import ProcessGroup
-from tapetum.train.run_folder import checkpoint_parent
 from tapetum.train.state import State, flat_tensors, numbers_of, tensors_of
 
 _SAVING_SHARE = 20
@@ -21,16 +19,16 @@ class Saver:
 
     def __init__(self, config: TrainConfig, out: Path, processes: ProcessGroup):
         self.config, self.processes = config, processes
-        self.parent: Place = checkpoint_parent(out, config.checkpoint_folder)
-        if processes.main and isinstance(self.parent, str):
-            check_writable(self.parent)
-        self.newest: Place | None = checkpoint.latest(self.parent, processes)
+        self.store = open_store(checkpoint_parent(out, config.checkpoint_folder))
+        if processes.main:
+            self.store.check_writable()
+        self.newest: Place | None = self.store.latest(processes)
         """The newest checkpoint that counts; one that is being saved does not yet."""
         self._sharded = None
         if config.checkpoint == "sharded":
             from tapetum.train.sharded import ShardedSaver  # seconds of imports, which only its runs should pay
 
-            self._sharded = ShardedSaver(self.parent, processes)
+            self._sharded = ShardedSaver(self.store, processes)
         self._saved, self._waited = time.monotonic(), 0.0
 
     @property
@@ -56,12 +54,11 @@ class Saver:
             if not self.config.async_checkpoint:
                 self.wait()
         else:
-            assert isinstance(self.parent, Path)
             tensors = tensors_of(state, self.processes)
             if self.processes.main:
-                checkpoint.save(self.parent, state.step, tensors, numbers)
+                self.store.save(state.step, tensors, numbers)
                 self._prune()
-            self.newest = self.parent / folder_name(state.step)
+            self.newest = self.store.path(folder_name(state.step))
         self._saved = time.monotonic()
         self._waited = self._saved - began
 
@@ -69,8 +66,7 @@ class Saver:
         """Wait until what is being saved is written; BadInput where it cannot be."""
         step = self._sharded.wait() if self._sharded is not None else None
         if step is not None:
-            name = folder_name(step)
-            self.newest = f"{self.parent.rstrip('/')}/{name}" if isinstance(self.parent, str) else self.parent / name
+            self.newest = self.store.path(folder_name(step))
 
     def close(self) -> None:
         """End the writing beside the training; an error that led here is not covered by one of the writing."""
@@ -78,7 +74,7 @@ class Saver:
             self._sharded.close()
 
     def _prune(self) -> None:
-        checkpoint.prune(self.parent, self.config.keep_last, self.config.keep_every)
+        self.store.prune(self.config.keep_last, self.config.keep_every)
 
 
 def name_of(folder: Place) -> str:

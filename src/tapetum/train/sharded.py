@@ -39,7 +39,7 @@ from torch.futures import Future as TorchFuture
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
 from tapetum.train import checkpoint
-from tapetum.train.checkpoint import Place
+from tapetum.train.checkpoint import CheckpointStore
 from tapetum.train.process_group import TIMEOUT, ProcessGroup
 
 FORMAT = "tapetum-sharded-checkpoint-1"
@@ -50,9 +50,9 @@ Files = dict[str, dict[str, Any]]
 class ShardedSaver:
     """Saves checkpoints in parts, one at a time; all processes must call it alike."""
 
-    def __init__(self, parent: Place, processes: ProcessGroup):
+    def __init__(self, store: CheckpointStore, processes: ProcessGroup):
         warnings.filterwarnings("ignore", "torch.distributed is disabled")  # DCP's remark on a process that is alone
-        self.parent, self.processes = parent, processes
+        self.store, self.processes = store, processes
         # of its own: what DCP's thread exchanges must not meet what the training does
         self._group: Any = dist.new_group(backend="gloo", timeout=TIMEOUT) if processes.size > 1 else None
         self._stager = BlockingAsyncStager(cache_staged_state_dict=processes.device.type == "cuda")
@@ -64,7 +64,7 @@ class ShardedSaver:
         The one before must have been waited for.
         """
         assert self._pending is None
-        writer = _Writer(self.parent, step, state, after)
+        writer = _Writer(self.store, step, state, after)
         future = async_save(dict(tensors), storage_writer=writer, async_stager=self._stager, process_group=self._group)
         assert isinstance(future, Future)
         self._pending = step, future
@@ -89,7 +89,7 @@ class ShardedSaver:
             if not isinstance(cause, OSError | BadInput | safetensors.SafetensorError):
                 raise cause from error
             who = f"process {number}: " if self.processes.size > 1 else ""
-            raise checkpoint.cannot_save(self.parent, step, cause, who) from error
+            raise self.store.cannot_save(step, cause, who) from error
         return step
 
     def close(self) -> None:
@@ -103,8 +103,8 @@ class ShardedSaver:
 class _Writer(StorageWriter):
     """Writes the parts of one checkpoint as files of safetensors, and what makes it count."""
 
-    def __init__(self, parent: Place, step: int, state: Mapping[str, Any], after: Callable[[], None]):
-        self._parent, self._step, self._state, self._after = parent, step, state, after
+    def __init__(self, store: CheckpointStore, step: int, state: Mapping[str, Any], after: Callable[[], None]):
+        self._store, self._step, self._state, self._after = store, step, state, after
 
     def reset(self, checkpoint_id: Any = None) -> None:
         """Do nothing: a writer is of one checkpoint."""
@@ -112,7 +112,7 @@ class _Writer(StorageWriter):
     def set_up_storage_writer(self, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
         """Make the folder, in one process; the others write after it."""
         if is_coordinator:
-            checkpoint.begin(self._parent, self._step)
+            self._store.begin(self._step)
 
     def prepare_local_plan(self, plan: SavePlan) -> SavePlan:
         """Leave a process's own plan as it is."""
@@ -134,17 +134,15 @@ class _Writer(StorageWriter):
             offsets[item.index.fqn] = {SAVED_OFFSETS_KEY: tuple(item.tensor_data.chunk.offsets)}
         content = safetensors.torch.save(tensors, {CUSTOM_METADATA_KEY: json.dumps(offsets)})
         name = checkpoint.PART.format(plan.storage_data)
-        folder = checkpoint.writing_folder(self._parent, self._step)
         done: TorchFuture[list[Any]] = TorchFuture()
-        done.set_result([(name, checkpoint.write_bytes(folder, name, content))])
+        done.set_result([(name, self._store.write(self._step, name, content))])
         return done
 
     def finish(self, metadata: Metadata, results: list[list[Any]]) -> None:
         """Write the state and the manifest, in one process, after all parts."""
         files: Files = dict(entry for part in results for entry in part)
-        folder = checkpoint.writing_folder(self._parent, self._step)
-        files[checkpoint.STATE] = checkpoint.write_json(folder, checkpoint.STATE, self._state)
-        checkpoint.commit(self._parent, self._step, FORMAT, files)
+        files[checkpoint.STATE] = self._store.write(self._step, checkpoint.STATE, self._state)
+        self._store.commit(self._step, FORMAT, files)
         self._after()
 
     @classmethod

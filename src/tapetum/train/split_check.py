@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 
-from tapetum.core.devices import leave_out_checks
+from tapetum.core.devices import leave_out_checks, to_device
 from tapetum.data.samples import LOSS, mix_seed
-from tapetum.train.accumulation import GradientAccumulation, to_device
+from tapetum.train.accumulation import GradientAccumulation
 from tapetum.train.launch import say
 from tapetum.train.process_group import alone
 from tapetum.train.stream import make_batch

@@ -7,7 +7,8 @@ import torch
 
 from tapetum.account.flops import Flops, count_flops
 from tapetum.account.parts import by_part
-from tapetum.train.accumulation import GradientAccumulation, to_device
+from tapetum.core.devices import to_device
+from tapetum.train.accumulation import GradientAccumulation
 from tapetum.train.gradient_cache import Cached, CachedAccumulation
 
 

@@ -27,8 +27,7 @@ from typing import Any
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from tapetum.core.errors import BadInput, TapetumError
-from tapetum.data.files import ReadsAhead
-from tapetum.data.samples import SAMPLE, mix_seed, seed_globals
+from tapetum.data.samples import SAMPLE, ReadsAhead, mix_seed, seed_globals
 from tapetum.train.config import TrainConfig
 from tapetum.train.process_group import ProcessGroup
 from tapetum.train.task import Task

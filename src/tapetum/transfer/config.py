@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tapetum.core.errors import BadInput
+from tapetum.core.fields import check_fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,8 +21,7 @@ class NeighboursConfig:
     """A vote weighs exp(cosine / temperature); None: all weigh the same."""
 
     def __post_init__(self) -> None:
-        if self.neighbours < 1 or (self.temperature is not None and not self.temperature > 0):
-            raise BadInput(f"neighbours is {self.neighbours} and temperature {self.temperature}; wanted 1 or more, and above 0")
+        check_fields(self, neighbours="[1, inf)", temperature="(0, inf)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,14 +46,10 @@ class ProbeConfig:
     """Of the split, the order and first weights."""
 
     def __post_init__(self) -> None:
-        if self.optimizer not in ("lbfgs", "sgd"):
-            raise BadInput(f"optimizer is {self.optimizer!r}; wanted lbfgs or sgd")
-        if not self.tried or min(self.tried) < 0 or self.epochs < 1 or self.batch_size < 1:
-            raise BadInput(
-                f"a probe tries {self.tried} for {self.epochs} epochs of {self.batch_size}; wanted 1 or more of each"
-            )
-        if not 0 < self.validation_share < 1:
-            raise BadInput(f"validation_share is {self.validation_share}; it is a share, above 0 and below 1")
+        bounds = {"epochs": "[1, inf)", "batch_size": "[1, inf)", "validation_share": "(0, 1)"}
+        check_fields(self, decays="[0, inf)", learning_rates="[0, inf)", **bounds)
+        if not self.tried:
+            raise BadInput(f"a probe by {self.optimizer} has no settings to try; give one or more")
 
     @property
     def tried(self) -> tuple[float, ...]:
@@ -83,12 +79,9 @@ class FineTuneConfig:
     """Of order, crops and heads."""
 
     def __post_init__(self) -> None:
-        rates = self.learning_rates
-        if not rates or min(rates) <= 0 or self.steps < 1 or self.batch_size < 1 or not 0 <= self.warmup < 1:
-            raise BadInput(
-                f"fine-tuning at rates {rates} for {self.steps} steps of {self.batch_size}, warm-up {self.warmup}; wanted "
-                "rates above 0, 1 or more steps and images, and a share below 1"
-            )
+        check_fields(self, learning_rates="(0, inf)", steps="[1, inf)", batch_size="[1, inf)", warmup="[0, 1)")
+        if not self.learning_rates:
+            raise BadInput("fine-tuning has no learning rate to try; give one or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,8 +100,5 @@ class PropagationConfig:
     """A cell counts exp(cosine / temperature)."""
 
     def __post_init__(self) -> None:
-        if min(self.short_side, self.neighbours) < 1 or min(self.context, self.radius) < 0 or not self.temperature > 0:
-            raise BadInput(
-                f"propagation with short side {self.short_side}, context {self.context}, radius {self.radius}, "
-                f"{self.neighbours} neighbours, temperature {self.temperature}: wanted 1, 0, 0, 1 or more, and above 0"
-            )
+        counts = dict.fromkeys(("short_side", "neighbours"), "[1, inf)") | dict.fromkeys(("context", "radius"), "[0, inf)")
+        check_fields(self, temperature="(0, inf)", **counts)

@@ -33,8 +33,7 @@ from tapetum.train.config import ParameterRule
 from tapetum.train.launch import is_main
 from tapetum.train.launch_config import Launch, train_config
 from tapetum.transfer.config import FineTuneConfig
-from tapetum.transfer.crops import cut_at_own_scale
-from tapetum.transfer.fine_tune import SegmentationTask
+from tapetum.transfer.fine_tune import SegmentationTask, cut_at_own_scale
 from tapetum.transfer.recipes import FcnRun, TransferRun
 from tapetum.transfer.segmentation import IGNORED, Segmenter, pixel_loss
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tapetum.core.errors import BadInput
+from tapetum.core.fields import check_fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +45,7 @@ class TransferRun:
     """Of order, crops and heads."""
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.batch_size, self.micro_batch, 1 if self.most is None else self.most) < 1:
-            raise BadInput(f"steps, batch_size, micro_batch and most of {type(self).__name__} must be 1 or more")
+        check_fields(self, **dict.fromkeys(("steps", "batch_size", "micro_batch", "most"), "[1, inf)"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +62,7 @@ class FcnRun(TransferRun):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.crop < 32:
-            raise BadInput(f"crop is {self.crop}; crops have 32 pixels or more")
+        check_fields(self, crop="[32, inf)")
 
 
 FCN_RECIPES: Mapping[str, FcnRun] = {

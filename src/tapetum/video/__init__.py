@@ -1,11 +1,16 @@
 """Reading, writing and drawing of videos: the ground floor of every system. Needs numpy, PyAV and Pillow, no torch."""
 
-from tapetum.video.colours import colour_wheel, point_colours, position_colours
-from tapetum.video.draw import TrackPainter, draw_tracks
-from tapetum.video.live import LiveVideo
-from tapetum.video.read import open_video
-from tapetum.video.types import DecodeReport, Video
-from tapetum.video.write import write_video
+from typing import TYPE_CHECKING
+
+from tapetum.core.lazy import lazy_attributes
+
+if TYPE_CHECKING:
+    from tapetum.video.colours import colour_wheel, point_colours, position_colours
+    from tapetum.video.draw import TrackPainter, draw_tracks
+    from tapetum.video.live import LiveVideo
+    from tapetum.video.read import open_video
+    from tapetum.video.types import DecodeReport, Video
+    from tapetum.video.write import write_video
 
 __all__ = [
     "DecodeReport",
@@ -19,3 +24,15 @@ __all__ = [
     "position_colours",
     "write_video",
 ]
+
+__getattr__ = lazy_attributes(
+    __name__,
+    {
+        "colours": ("colour_wheel", "point_colours", "position_colours"),
+        "draw": ("TrackPainter", "draw_tracks"),
+        "live": ("LiveVideo",),
+        "read": ("open_video",),
+        "types": ("DecodeReport", "Video"),
+        "write": ("write_video",),
+    },
+)

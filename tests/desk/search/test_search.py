@@ -23,8 +23,8 @@ from tapetum.desk.search.index import HIDDEN
 from tapetum.desk.search.results import Grouped, Searched, sureness
 from tapetum.encoders import imagenet
 from tapetum.transfer import approximate_search
+from tapetum.transfer.approximate_search import InvertedLists
 from tapetum.transfer.index_database import DATABASE, VECTORS
-from tapetum.transfer.inverted_lists import InvertedLists
 from tapetum.transfer.vector_index import IndexedPiece, VectorIndex
 from tapetum.video import write_video
 

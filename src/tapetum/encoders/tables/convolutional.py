@@ -1,11 +1,22 @@
-"""Names of the convolutional encoders' modules in other libraries, one function a family and library."""
+"""Convolutional networks of timm, torchvision and the package efficientnet_lite_pytorch, by their names of models and modules.
 
+timm's names may end in a tag (".a1_in1k"), and each has the preprocessing that timm gives name and tag; without a tag, that of
+its first choice of weights. torchvision's weights do not say how their images were prepared: it is taken to be what its first
+weights want (shorter side to 256, centre of 224, bilinear). Its second ("V2") want 232 instead of 256: say so with
+`preprocessing`.
+"""
+
+import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from tapetum.encoders.convolutional_config import LITES, RESNETS, SWINS
+from tapetum.encoders.architectures import changed
+from tapetum.encoders.config import HALF, Architecture, Preprocessing, half, imagenet
+from tapetum.encoders.convolutional_config import LITES, NFNETS, RESNETS, SWIN_PREPROCESSING, SWINS
 from tapetum.encoders.efficientnet_lite import EfficientNetLite
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.nfnet import NFNet
@@ -175,20 +186,24 @@ def nfnet_rows(encoder: NFNet) -> list[NameRow]:
     return layers(scaled | plain) + same(gains) + _head(encoder, "head.fc")
 
 
-_TIMM = {
+_TIMM_UNITS = {
     "expand": ("conv_pw", "bn1"),
     "depthwise": ("conv_dw", "bn2"),
     "project": ("conv_pwl", "bn3"),
 }
 _TIMM_NOT_EXPANDED = {"depthwise": ("conv_dw", "bn1"), "project": ("conv_pw", "bn2")}
-_PORT = {"expand": ("_expand_conv", "_bn0"), "depthwise": ("_depthwise_conv", "_bn1"), "project": ("_project_conv", "_bn2")}
+_PORT_UNITS = {
+    "expand": ("_expand_conv", "_bn0"),
+    "depthwise": ("_depthwise_conv", "_bn1"),
+    "project": ("_project_conv", "_bn2"),
+}
 
 
 def timm_lite_rows(encoder: EfficientNetLite) -> list[NameRow]:
     """Name an EfficientNet-Lite's tensors as timm does."""
 
     def units(i: int, j: int, k: int, expands: bool) -> dict[str, tuple[str, str]]:
-        names = _TIMM if expands else _TIMM_NOT_EXPANDED
+        names = _TIMM_UNITS if expands else _TIMM_NOT_EXPANDED
         return {ours: (f"blocks.{i}.{j}.{conv}", f"blocks.{i}.{j}.{norm}") for ours, (conv, norm) in names.items()}
 
     ends = {"stem": ("conv_stem", "bn1"), "final": ("conv_head", "bn2")}
@@ -201,7 +216,7 @@ def port_lite_rows(encoder: EfficientNetLite) -> list[NameRow]:
     def units(i: int, j: int, k: int, expands: bool) -> dict[str, tuple[str, str]]:
         return {
             ours: (f"_blocks.{k}.{conv}", f"_blocks.{k}.{norm}")
-            for ours, (conv, norm) in _PORT.items()
+            for ours, (conv, norm) in _PORT_UNITS.items()
             if expands or ours != "expand"
         }
 
@@ -224,9 +239,117 @@ def _lite_rows(
     return layers(convs, bias=False) + norms(batch_norms)
 
 
-def pyramid_rows(levels: int) -> list[NameRow]:
-    """Name the tensors of a `tapetum.encoders.fpn.FeaturePyramid` as torchvision's FeaturePyramidNetwork does."""
-    return layers(
-        {f"lateral.{i}": f"inner_blocks.{i}.0" for i in range(levels)}
-        | {f"output.{i}": f"layer_blocks.{i}.0" for i in range(levels)}
-    )
+@dataclass(frozen=True)
+class ConvolutionalTable:
+    """The convolutional networks of one library."""
+
+    models: Mapping[str, tuple[Architecture, str]]
+    """Its name of a model to what that is, and the bias of the classifier."""
+    rows_of: Mapping[type[Encoder], Callable[[Any], list[NameRow]]]
+    """Makes the table of names for a network of a class."""
+    candidates: Callable[[Mapping[str, Tensor]], Iterator[str]]
+    """Names the models that weights may be of, by names and numbers of their tensors."""
+    tagged: Callable[[str, Architecture], Architecture] | None = None
+    """What a model is by its name with its tag; None where names have none."""
+
+    def describe(
+        self, architecture: str | Mapping[str, Any], state: Mapping[str, Tensor]
+    ) -> tuple[Architecture, dict[str, Tensor]] | None:
+        """Describe what the weights of a model are; None for a model that is not known here."""
+        name = architecture if isinstance(architecture, str) else ""
+        base, bias = self.models.get(name.partition(".")[0] if self.tagged else name, (None, ""))
+        if base is None:
+            return None
+        base = self.tagged(name, base) if self.tagged else base
+        return changed(base, {"classes": classes_in(state, bias)}), with_counters(state)
+
+    def rows(self, encoder: Encoder, source: str) -> list[NameRow] | None:
+        """List the library's names for an encoder; None where it has no such network."""
+        if isinstance(encoder, ResNet) and not encoder.config.usual:
+            return None
+        return next((make(encoder) for kind, make in self.rows_of.items() if isinstance(encoder, kind)), None)
+
+
+def _timm_nfnet(gamma_in_weights: bool) -> tuple[Architecture, str]:
+    base = replace(NFNETS["nfnet-f0"], preprocessing=imagenet(192, 0.9))
+    if gamma_in_weights:
+        return changed(base, {"gamma_in_weights": True, "skip_gain": False, "same_padding": False}), "head.fc.bias"
+    return replace(base, preprocessing=replace(base.preprocessing, resize="squash")), "head.fc.bias"
+
+
+def _timm_lite(number: int, crop: float) -> tuple[Architecture, str]:
+    base = LITES[f"efficientnet-lite{number}"]
+    how = replace(base.preprocessing, crop_fraction=crop, mean=HALF, std=HALF)
+    return replace(base, preprocessing=how), "classifier.bias"
+
+
+def _timm_candidates(state: Mapping[str, Tensor]) -> Iterator[str]:
+    yield from resnets_like(state)
+    depths = tuple(blocks_in(state, f"layers.{i}.blocks.{{}}.attn.qkv.weight") for i in range(4))
+    sizes = {"t": "tiny", "s": "small", "b": "base", "l": "large"}
+    for name in swins_like(state, "patch_embed.proj.weight", depths):
+        yield f"swin_{sizes[name[-1]]}_patch4_window7_224"
+    if "stem.conv4.weight" in state:
+        yield "dm_nfnet_f0" if any(name.endswith("skipinit_gain") for name in state) else "nfnet_f0"
+    yield from (f"tf_{name.replace('-', '_')}" for name in lites_like(state, ".conv_dw.weight"))
+
+
+_TIMM_RESNETS: tuple[tuple[str, Preprocessing], ...] = (
+    (r"resnet50\.a1h_", imagenet(176, 0.9)),
+    (r"\w+\.a3_", imagenet(160, 0.95)),
+    (r"\w+\.tv2_", replace(imagenet(176), interpolation="bilinear")),
+    (r"\w+\.(tv|fb)_", replace(imagenet(224), interpolation="bilinear")),
+    (r"\w+\.(gluon|am|bt|ra|ram)_|resnet200", imagenet(224)),
+    (r"\w+\.bamboo", imagenet(224, 1.0)),
+    (r"\w+\.ra4_", half(224)),
+    (r"", imagenet(224, 0.95)),
+)
+"""Beginnings of the names of ResNets with their tags to how images are prepared; the first that fits is taken."""
+
+
+def _timm_tagged(name: str, base: Architecture) -> Architecture:
+    if not name.startswith("resnet"):
+        return base
+    return replace(base, preprocessing=next(how for pattern, how in _TIMM_RESNETS if re.match(pattern, name)))
+
+
+TIMM = ConvolutionalTable(
+    {
+        **{name.replace("-", ""): (base, "fc.bias") for name, base in RESNETS.items()},
+        **{
+            f"swin_{size}_patch4_window7_224": (SWINS[f"swin-{size[0]}"], "head.fc.bias")
+            for size in ("tiny", "small", "base", "large")
+        },
+        "nfnet_f0": _timm_nfnet(True),
+        "dm_nfnet_f0": _timm_nfnet(False),
+        **{f"tf_efficientnet_lite{number}": _timm_lite(number, crop) for number, crop in ((0, 0.875), (1, 0.882), (2, 0.89))},
+    },
+    {ResNet: resnet_rows, NFNet: nfnet_rows, Swin: swin_rows, EfficientNetLite: timm_lite_rows},
+    _timm_candidates,
+    _timm_tagged,
+)
+
+
+def _torchvision_candidates(state: Mapping[str, Tensor]) -> Iterator[str]:
+    yield from resnets_like(state)
+    depths = tuple(blocks_in(state, f"features.{2 * i + 1}.{{}}.attn.qkv.weight") for i in range(4))
+    yield from (f"swin_{name[-1]}" for name in swins_like(state, "features.0.0.weight", depths) if name != "swin-l")
+
+
+def _torchvision_swin(size: str, side: int) -> tuple[Architecture, str]:
+    return replace(SWINS[f"swin-{size}"], preprocessing=replace(SWIN_PREPROCESSING, crop_fraction=224 / side)), "head.bias"
+
+
+TORCHVISION = ConvolutionalTable(
+    {
+        **{name.replace("-", ""): (base, "fc.bias") for name, base in RESNETS.items()},
+        **{f"swin_{size}": _torchvision_swin(size, side) for size, side in (("t", 232), ("s", 246), ("b", 238))},
+    },
+    {ResNet: resnet_rows, Swin: torchvision_swin_rows},
+    _torchvision_candidates,
+)
+PORT = ConvolutionalTable(
+    {name: (base, "_fc.bias") for name, base in LITES.items()},
+    {EfficientNetLite: port_lite_rows},
+    lambda state: lites_like(state, "._depthwise_conv.weight"),
+)

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tapetum.encoders.architectures import Architecture, changed
+from tapetum.encoders.architectures import changed
+from tapetum.encoders.config import Architecture
 from tapetum.encoders.convolutional_config import RESNETS
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.resnet import ResNet

@@ -19,14 +19,13 @@ from typing import Any, Literal
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
-from tapetum.encoders.architectures import Architecture
-from tapetum.encoders.config import ViTConfig, imagenet
+from tapetum.encoders.config import Architecture, ViTConfig, imagenet
 from tapetum.encoders.features import Encoder
-from tapetum.encoders.rotary_vits import DINOV3, dinov3, prepare_dinov3
 from tapetum.encoders.tables.convolutional import blocks_in
 from tapetum.encoders.tables.huggingface_defaults import whole_config
 from tapetum.encoders.tables.rows import NameRow, gated, layers, same
 from tapetum.encoders.vit import ViT
+from tapetum.encoders.vit_sizes import DINOV3, dinov3, prepare_dinov3
 
 _State = Mapping[str, Tensor]
 _NAME = re.compile(rf"vit_(?P<size>{'|'.join(DINOV3)})_patch16_dinov3(?P<bias>_qkvb)?(\.(?P<tag>\w+))?")

@@ -15,8 +15,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
-from tapetum.encoders.architectures import Architecture
-from tapetum.encoders.config import HALF, Preprocessing, ViTConfig, clip, imagenet, squashed
+from tapetum.encoders.config import HALF, Architecture, Preprocessing, ViTConfig, clip, imagenet, squashed
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.tables.huggingface_defaults import whole_config
 from tapetum.encoders.tables.rows import NameRow, gated, layers, same

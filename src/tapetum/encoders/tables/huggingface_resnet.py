@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
-from tapetum.encoders.architectures import Architecture
+from tapetum.encoders.config import Architecture
 from tapetum.encoders.convolutional_config import RESNET_PREPROCESSING, ResNetConfig
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.resnet import ResNet

@@ -13,8 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
-from tapetum.encoders.architectures import Architecture
-from tapetum.encoders.config import ViTConfig
+from tapetum.encoders.config import Architecture, ViTConfig
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.tables import huggingface
 from tapetum.encoders.tables.rows import NameRow

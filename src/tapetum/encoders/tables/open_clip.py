@@ -19,8 +19,7 @@ from typing import Any
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
-from tapetum.encoders.architectures import Architecture
-from tapetum.encoders.config import CLIP_MEAN, CLIP_STD, HALF, Preprocessing, ViTConfig
+from tapetum.encoders.config import CLIP_MEAN, CLIP_STD, HALF, Architecture, Preprocessing, ViTConfig
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.tables import perception_encoder, timm
 from tapetum.encoders.tables.rows import NameRow, layers, same

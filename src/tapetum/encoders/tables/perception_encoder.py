@@ -20,14 +20,13 @@ from typing import Any
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
-from tapetum.encoders.architectures import Architecture
-from tapetum.encoders.config import half
+from tapetum.encoders.config import Architecture, half
 from tapetum.encoders.features import Encoder
-from tapetum.encoders.rotary_vits import PE, perception_encoder
 from tapetum.encoders.tables.convolutional import blocks_in
 from tapetum.encoders.tables.rows import NameRow
 from tapetum.encoders.tables.timm import vit_rows
 from tapetum.encoders.vit import ViT
+from tapetum.encoders.vit_sizes import PE, perception_encoder
 
 _State = Mapping[str, Tensor]
 _NAME = re.compile(rf"vit_pe_(?P<kind>core|spatial)_(?P<size>{'|'.join(PE)})_patch(?P<patch>\d+)_(?P<image>\d+)(\.\w+)?")

@@ -13,25 +13,12 @@ from typing import Any
 
 from torch import Tensor
 
-from tapetum.encoders.architectures import Architecture
-from tapetum.encoders.config import (
-    HALF,
-    SIZES,
-    Preprocessing,
-    ViTConfig,
-    as_clip,
-    as_deit3,
-    as_dinov2,
-    as_siglip,
-    clip,
-    half,
-    imagenet,
-    sized,
-)
+from tapetum.encoders.config import HALF, Architecture, Preprocessing, ViTConfig, clip, half, imagenet
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.tables.convolutional import blocks_in
 from tapetum.encoders.tables.rows import NameRow, layers, same
 from tapetum.encoders.vit import ViT
+from tapetum.encoders.vit_sizes import SIZES, as_clip, as_deit3, as_dinov2, as_siglip, sized
 
 _NAME = re.compile(
     rf"(?P<kind>vit|deit3)_(?P<size>{'|'.join(SIZES)})_patch(?P<patch>\d+)"

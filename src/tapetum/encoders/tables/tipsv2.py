@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
-from tapetum.encoders.architectures import Architecture
+from tapetum.encoders.config import Architecture
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.tables import huggingface
 from tapetum.encoders.tables.rows import NameRow, layers, same

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
-from tapetum.encoders.architectures import Architecture
+from tapetum.encoders.config import Architecture
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.tables.rows import NameRow, layers
 from tapetum.encoders.vjepa2 import VJEPA2

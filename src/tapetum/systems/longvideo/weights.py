@@ -11,8 +11,7 @@ import torch
 
 from tapetum.core.errors import BadInput
 from tapetum.encoders.config import DecoderConfig
-from tapetum.encoders.stored_tokenizer import TOKENIZER, restore_tokenizer, store_tokenizer
-from tapetum.encoders.tokenizers import Tokenizer
+from tapetum.encoders.tokenizers import TOKENIZER, Tokenizer, restore_tokenizer, store_tokenizer
 from tapetum.hub.blueprint import blueprint
 from tapetum.hub.headed import check_fit, read_headed, save_headed
 from tapetum.hub.registry import VIDEO_FILE, known, resolve

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from tapetum.core.errors import BadInput
 from tapetum.core.fields import check_fields
-from tapetum.encoders.config import DecoderConfig, ViTConfig, as_siglip, sized
+from tapetum.encoders.config import DecoderConfig, ViTConfig
+from tapetum.encoders.vit_sizes import as_siglip, sized
 
 LOCATIONS, SEGMENTS = 1024, 128
 """Tokens of places and of codes of masks, which follow the text's own."""

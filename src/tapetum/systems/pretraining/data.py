@@ -14,9 +14,9 @@ from jaxtyping import UInt8
 
 from tapetum.core.devices import send_to_device
 from tapetum.core.errors import BadInput
-from tapetum.data.files import Files, ReadsAhead, opened_image
-from tapetum.data.jpegs import EncodedImage, EncodedSequence, decode_on_device, encoded_image
-from tapetum.data.samples import Shuffle, WeightedShuffle
+from tapetum.data.files import Files, encoded_image, opened_image
+from tapetum.data.jpegs import EncodedImage, EncodedSequence, decode_on_device
+from tapetum.data.samples import ReadsAhead, Shuffle, WeightedShuffle
 from tapetum.data.views.make import channels_first
 
 Image = UInt8[np.ndarray, "h w 3"]

@@ -19,9 +19,9 @@ from tapetum.systems.pretraining.task import PretrainTask
 from tapetum.train import TrainConfig, fit
 from tapetum.train import launch as processes
 from tapetum.train.checkpoint import checkpoints
+from tapetum.train.launch import checkpoint_parent
 from tapetum.train.launch_config import CACHE_GB, Launch, train_config
 from tapetum.train.rehearsal import rehearse
-from tapetum.train.run_folder import checkpoint_parent
 
 _WARMUP_AT_MOST = 10
 """A warm-up is a tenth of the run at most."""

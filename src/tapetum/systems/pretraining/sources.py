@@ -23,11 +23,11 @@ from tapetum.core.addresses import is_address, name_at
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import LONGEST_TEXT, no_pipe, read_text
 from tapetum.core.remote_cache import RemoteCache
-from tapetum.data.files import ReadsAhead, stored_file
+from tapetum.data.files import stored_file
 from tapetum.data.jpegs import EncodedImage, EncodedSequence
 from tapetum.data.layouts import listing
 from tapetum.data.remote_folder import local_place
-from tapetum.data.samples import WeightedShuffle
+from tapetum.data.samples import ReadsAhead, WeightedShuffle
 from tapetum.data.shards import Shards
 from tapetum.systems.pretraining.data import FileImages, Image, ImageSource, classes_of
 from tapetum.systems.pretraining.remote_sources import read_remote_source

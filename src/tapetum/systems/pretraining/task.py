@@ -177,8 +177,8 @@ class PretrainTask(Task):
 
     def loss(self, model: "nn.Module", batch: Any, context: StepContext) -> "tuple[Tensor, Mapping[str, float | Tensor]]":
         """Compute the loss, and the deviation of the features, which shows whether they have collapsed."""
+        from tapetum.core.devices import to_device
         from tapetum.systems.pretraining.heads import feature_std
-        from tapetum.train.accumulation import to_device
 
         if self.device_decoding:
             from tapetum.systems.pretraining.data import decode_images

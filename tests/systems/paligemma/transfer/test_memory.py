@@ -11,7 +11,7 @@ from tapetum.systems.paligemma.losses import suffix_loss
 from tapetum.systems.paligemma.model import PaliGemma
 from tapetum.systems.paligemma.recipes import Learning, PaliGemmaTransfer
 from tapetum.systems.paligemma.transfer.run import low_rank, predicted_memory
-from tapetum.train.memory import TrainingMemory, training_memory
+from tapetum.train.measure_step import TrainingMemory, training_memory
 from tapetum.train.optim import freeze_by_rules
 
 RUN = PaliGemmaTransfer(micro_batch=3, learning=Learning(length=32))

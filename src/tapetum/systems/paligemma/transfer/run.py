@@ -32,7 +32,7 @@ from tapetum.systems.paligemma.transfer.samples import TaskChecks, task_samples
 from tapetum.train import TrainConfig, fit
 from tapetum.train.launch import is_main
 from tapetum.train.launch_config import Launch, train_config
-from tapetum.train.memory import TrainingMemory, training_memory
+from tapetum.train.measure_step import TrainingMemory, training_memory
 from tapetum.train.optim import freeze_where
 
 BATCH = 16

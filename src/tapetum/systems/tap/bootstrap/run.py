@@ -38,10 +38,9 @@ from tapetum.systems.tap.bootstrap.unlabelled_scores import cycle_summary, split
 from tapetum.tracks.training.self_training import TrackerFamily
 from tapetum.train import TrainConfig, fit
 from tapetum.train.checkpoint import Place
-from tapetum.train.launch import is_main, world_size
+from tapetum.train.launch import checkpoint_parent, is_main, lock_folder, world_size
 from tapetum.train.launch_config import Launch, train_config
 from tapetum.train.process_group import join_process_group
-from tapetum.train.run_folder import checkpoint_parent, lock_folder
 from tapetum.video.folders import find_videos
 
 Prepare = Callable[[Path, Path, FootageConfig], FootageDataset]

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tapetum.core.devices import to_device
 from tapetum.systems.paligemma.data import ImageTexts, TextRows, collate
 from tapetum.systems.paligemma.model import PaliGemma
 from tapetum.systems.paligemma.recipes import TextMixture
 from tapetum.systems.paligemma.task import Checks, PaliGemmaTask, Step, begin, text_loss
 from tapetum.systems.paligemma.tokens import Tokens
 from tapetum.train import StepContext
-from tapetum.train.accumulation import to_device
 from tapetum.world.training.paligemma.attention_supervision import (
     AttentionTargets,
     attention_loss,
