@@ -24,7 +24,7 @@ from tapetum.scenes.rendering.camera import view_at
 from tapetum.scenes.rendering.shadow import Blocks, casters, sun_visibility
 from tapetum.scenes.rendering.sheets import ShadowMap
 
-still_life = script("benchmarks/still_life.py")
+still_life = script("tests/support/still_life.py")
 REST, episode, turned = still_life.REST, still_life.episode, still_life.turned
 
 

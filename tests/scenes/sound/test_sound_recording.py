@@ -13,7 +13,7 @@ from tapetum.scenes.bodies.shapes import Bowl, Cup, Ground, RoundedBox, Sphere
 from tapetum.scenes.sound import SoundEvents, record
 from tapetum.scenes.sound.modes import frequencies, modes
 
-episode = script("benchmarks/still_life.py").episode
+episode = script("tests/support/still_life.py").episode
 RATE, PER_FRAME, FRAMES = 24.0, 10, 48
 STEP = 1 / (RATE * PER_FRAME)
 

@@ -20,7 +20,7 @@ from tapetum.scenes.words.graph import ObjectNode, SceneGraph
 from tapetum.scenes.words.images import NUMBERS, TEMPLATES
 from tapetum.scenes.words.referring import a, plural
 
-still_life = script("benchmarks/still_life.py")
+still_life = script("tests/support/still_life.py")
 NOUNS = (*PROPS, "thing")
 MATERIALS = {"wooden" if m == "wood" else m: m for m in PHYSICS_MATERIALS}
 

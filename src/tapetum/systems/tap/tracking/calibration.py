@@ -7,8 +7,8 @@ heads, raised where a patch was aligned) and the frames since the nearest click,
     log-odds of being right  =  bias  +  a piecewise linear, rising function of the confidence's log-odds
                                       -  age * log(1 + frames)
 
-The numbers were fitted on episodes made for training, by `python benchmarks/tap_calibration.py`, which prints them and how well
-they fit on held-out episodes. They belong to bundled weights; other trackers have none.
+The numbers were fitted on episodes made for training, by `python evidence/tapir-nano/calibration.py`, which prints them and how
+well they fit on held-out episodes. They belong to bundled weights; other trackers have none.
 """
 
 from dataclasses import dataclass, replace

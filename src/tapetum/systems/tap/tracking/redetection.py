@@ -17,7 +17,7 @@ the state that the network has after this one frame.
     lost points in a frame:  o o o o o o o o o o o        at most POINTS_PER_FRAME of them are sought without a past, in
                              ^ ^ ^ ^ ^ ^ ^ ^              turn, so the time that it takes is bounded
 
-Both thresholds were chosen on five made scenes; `python benchmarks/live_redetection.py` compares with and without on others. A
+Both thresholds were chosen on five made scenes; `python evidence/live/redetection.py` compares with and without on others. A
 match back from the place to the frame of the query (cycle consistency) was tried on the five, and told right from wrong hardly
 at all: what is matched wrongly is most often matched back to the query.
 """

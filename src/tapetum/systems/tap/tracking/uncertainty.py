@@ -10,7 +10,7 @@ No part of TAPIR. Two sources, of which the one that gave the position counts:
 
 Residuals of neighbouring pixels are not independent and heads are not exact, so each source has a factor. Both were fitted on
 training scenes such that 68 of 100 ellipses of one standard deviation (a squared distance of at most 2.30) hold the true place,
-and are printed by `python benchmarks/live_covariance.py`.
+and are printed by `python evidence/live/covariance.py`.
 """
 
 import torch
