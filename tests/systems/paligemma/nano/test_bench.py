@@ -8,19 +8,19 @@ import torch
 
 from support.scene_folder import write_scene_folder
 from tapetum.app.evaluate.paligemma import PaliGemmaScores
-from tapetum.bench.paligemma import (
+from tapetum.core.errors import BadInput
+from tapetum.encoders.config import DecoderConfig
+from tapetum.systems.paligemma.config import PaliGemmaConfig, siglip
+from tapetum.systems.paligemma.model import PaliGemma, build
+from tapetum.systems.paligemma.nano.bench import (
     SceneTestSet,
-    embed_all,
+    embed_images,
     evaluate,
     greedy_answers,
     score_questions,
     scored_boxes,
     summarize_by_template,
 )
-from tapetum.core.errors import BadInput
-from tapetum.encoders.config import DecoderConfig
-from tapetum.systems.paligemma.config import PaliGemmaConfig, siglip
-from tapetum.systems.paligemma.model import PaliGemma, build
 from tapetum.systems.paligemma.tokens import Tokens
 
 
@@ -43,7 +43,7 @@ def model(tokens: Tokens) -> PaliGemma:
 
 
 def test_the_likeliest_option_is_chosen(test_set: SceneTestSet, tokens: Tokens, model: PaliGemma) -> None:
-    rows = score_questions(model, tokens, test_set, embed_all(model, test_set))
+    rows = score_questions(model, tokens, test_set, embed_images(model, test_set))
     assert len(rows) == len(test_set.questions) == 16
     for q, row in zip(test_set.questions[:6], rows, strict=False):
         prefix = torch.tensor([tokens.encode_prefix(f"answer en {q.text}")])
@@ -62,7 +62,7 @@ def test_the_likeliest_option_is_chosen(test_set: SceneTestSet, tokens: Tokens, 
 
 
 def test_what_is_written_comes_with_how_likely_it_was(test_set: SceneTestSet, tokens: Tokens, model: PaliGemma) -> None:
-    seen = embed_all(model, test_set)
+    seen = embed_images(model, test_set)
     prefix = torch.tensor([tokens.encode_prefix("detect all classes")])
     [(ids, sure)] = greedy_answers(model, seen[:1], prefix, 5)
     assert ids == greedy_answers(model, seen[:1], prefix, 5)[0][0]
@@ -101,7 +101,7 @@ def test_tables_say_what_was_counted(test_set: SceneTestSet) -> None:
 
 
 def test_the_blind_see_other_images_or_none(test_set: SceneTestSet, model: PaliGemma) -> None:
-    true, shuffled, grey = (embed_all(model, test_set, sight) for sight in ("true", "shuffled", "grey"))
+    true, shuffled, grey = (embed_images(model, test_set, sight) for sight in ("true", "shuffled", "grey"))
     torch.testing.assert_close(shuffled, true[[2, 3, 0, 1]])
     torch.testing.assert_close(grey[0], grey[1])
     assert not torch.allclose(true[0], true[1])

@@ -1,4 +1,4 @@
-"""Evaluation of a PaliGemma on held-out images of `scenes/`, beside baselines without a vision encoder.
+"""Evaluation of a PaliGemma on held-out images of the synthetic world, beside baselines without a vision encoder.
 
 Questions are those that `tapetum scenes images` chose (`images.jsonl`): balanced, so that whoever sees only words and
 options is right in one of the options. Each is answered in two ways: written freely, right where it is letter for letter the
@@ -13,7 +13,6 @@ shows fewer pixels than `LEAST_PIXELS` counts neither way. Masks are those after
 Both begin as answers of `tapetum detect` and `segment` do: with a place, if places together are likelier than nothing.
 """
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +25,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
-from tapetum.core.files import write_text
 from tapetum.data.entries import read_lines
 from tapetum.metrics.detection import TrueBoxes, detection_scores
 from tapetum.metrics.statistics import bootstrap_interval, wilson_interval
@@ -84,6 +82,7 @@ class SceneTestSet:
         return map(self.folder.read, range(len(self.folder)))
 
 
+@torch.no_grad()
 def embed_images(model: PrefixLm, test_set: SceneTestSet, sight: Sight = "true") -> Float[Tensor, "p n d"]:
     """Embed all images, or what is in their place."""
     tokens = []
@@ -287,7 +286,7 @@ def evaluate(
     for sight in ("true", *blind):
         ending = "" if sight == "true" else f"_{sight}"
         say(f"questions, {sight} images")
-        image_tokens = embed_all(model, test_set, sight)
+        image_tokens = embed_images(model, test_set, sight)
         rows = score_questions(model, tokens, test_set, image_tokens, write=sight == "true")
         result[f"questions{ending}"] = summarize_by_template(rows, test_set)
         if sight == "grey":
@@ -298,15 +297,3 @@ def evaluate(
             say(f"masks, {sight} images")
             result[f"segmentation{ending}"] = segmentation_results(model, tokens, test_set, image_tokens, unpack)
     return result
-
-
-@torch.no_grad()
-def embed_all(model: PrefixLm, test_set: SceneTestSet, sight: Sight = "true") -> Tensor:
-    """Embed all images without keeping what learning would need."""
-    return embed_images(model, test_set, sight)
-
-
-def save(result: dict[str, Any], path: str | Path) -> Path:
-    """Write a result as JSON."""
-    write_text(Path(path), json.dumps(result, indent=1, allow_nan=True) + "\n")
-    return Path(path)
