@@ -24,7 +24,6 @@ from typing import Any, get_args
 import numpy as np
 from jaxtyping import Float
 
-import tapetum
 from tapetum.bench.tapvid import as_json
 from tapetum.core.errors import BadInput
 from tapetum.core.finished import Rows
@@ -119,7 +118,7 @@ def evaluate(
     _check_there([place.path for place in places], split)
     target = None if pred is None else Path(pred)
     jobs = [_Job(p.source, p.path, target and p.within(target), true_depth, tuple(scalings)) for p in places]
-    made_by = {"predictions": pred is not None, "true_depth": true_depth, "version": tapetum.__version__}
+    made_by = {"predictions": pred is not None, "true_depth": true_depth}
     identity = {"scalings": list(scalings), **made_by, **(settings or {})}
     finished: dict[str, dict[str, Any]] = {}
     with Rows(rows, identity, note) as kept:
