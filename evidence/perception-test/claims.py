@@ -33,7 +33,6 @@ from tapetum.systems.paligemma.answers import Answerer
 from tapetum.systems.perception_test.annotations import read_annotations, read_json
 from tapetum.systems.perception_test.baselines.content import VideoContent
 from tapetum.systems.perception_test.baselines.grounded import GroundedWords
-from tapetum.systems.perception_test.baselines.windows import segments_of
 from tapetum.systems.perception_test.evaluate import score
 from tapetum.systems.perception_test.localiser.config import LocaliserConfig, LocaliserRun
 from tapetum.systems.perception_test.predicting import predict_videos
@@ -233,12 +232,12 @@ def as_segments(rows: Sequence[Any]) -> Segments:
 
 def of_segments(study: Study, truth: Mapping[str, AnnotatedVideo], task: str) -> dict[str, Any]:
     """Compare localiser and prior by mAP, over videos drawn anew."""
-    names = [name for name, video in truth.items() if segments_of(video, task)]
+    names = [name for name, video in truth.items() if video.segments(task)]
     said = {}
     for model in ("localiser", "prior"):
         file = Path(study.rows[f"{task}: {model}"]["numbers"]["predictions"])
         said[model] = read_predictions(task, read_json(file), truth).videos
-    true = [as_segments(segments_of(truth[name], task)) for name in names]
+    true = [as_segments(truth[name].segments(task)) for name in names]
     told = {model: [as_segments(videos.get(name, [])) for name in names] for model, videos in said.items()}
 
     def gap(numbers: np.ndarray) -> float:

@@ -20,8 +20,7 @@ from jaxtyping import UInt8
 from tapetum.core.devices import full_precision
 from tapetum.core.errors import BadInput, check_several
 from tapetum.systems.perception_test.baselines.content import Predictor
-from tapetum.systems.perception_test.predictions import JOINT
-from tapetum.systems.perception_test.types import AnnotatedVideo
+from tapetum.systems.perception_test.types import JOINT, AnnotatedVideo
 from tapetum.types import Boxes
 
 if TYPE_CHECKING:

@@ -63,8 +63,16 @@ class TaskPredictions:
 
     task: str
     videos: dict[str, Any] = field(default_factory=dict)
-    """Lists of Tracked, Found or Chosen; of grounded a dict from question id to a list of Tracked, of joint one from task."""
+    """Lists of predicted tracks, segments or answers; for grounded, tracks by question id; for joint, lists by task."""
     findings: list[PredictionFinding] = field(default_factory=list)
+
+    def add(self, name: str, where: str, text: str) -> None:
+        """Record an error, which the server refuses."""
+        self.findings.append(PredictionFinding(name, where, text))
+
+    def remark(self, name: str, where: str, text: str) -> None:
+        """Record what is no error, but counts as empty."""
+        self.findings.append(PredictionFinding(name, where, text, error=False))
 
     def refuse(self) -> None:
         """Raise BadInput for the first error, and say how many there are."""
@@ -74,29 +82,28 @@ class TaskPredictions:
             raise BadInput(f"{errors[0]}{more}; tapetum submit perception-test --check lists all")
 
 
-class FindingCollector:
-    """Collects the findings of a video, or of a part of what is said about it."""
+class Findings:
+    """Collects the findings about a video, or about one task's predictions for it."""
 
     def __init__(self, predictions: TaskPredictions, video: str):
         self.predictions, self.video = predictions, video
 
-    def add(self, name: str, item: str, text: str, error: bool = True) -> None:
-        """Record that something is wrong with an item."""
-        where = f"{self.video}, {item}" if item else self.video
-        self.predictions.findings.append(PredictionFinding(name, where, text, error))
+    def add(self, name: str, item: str, text: str) -> None:
+        """Record an error about an item."""
+        self.predictions.add(name, f"{self.video}, {item}", text)
+
+    def remark(self, name: str, item: str, text: str) -> None:
+        """Record a remark about an item."""
+        self.predictions.remark(name, f"{self.video}, {item}", text)
 
     def whole_number(self, value: Any, item: str, what: str) -> int | None:
         """Check a whole number; ids as strings, a common slip, have a finding of their own."""
-        if isinstance(value, bool) or not isinstance(value, int | float | str):
+        if isinstance(value, str) and re.fullmatch(r"\s*-?[0-9]+\s*", value):
+            self.add("id-as-text", item, f"{what} is the text {value!r}; wanted the number {int(value)}")
+        elif isinstance(value, bool | str) or not isinstance(value, int | float):
             self.add("no-number", item, f"{what} is {value!r}; wanted a whole number")
-            return None
-        if isinstance(value, str):
-            if re.fullmatch(r"\s*-?[0-9]+\s*", value):
-                self.add("id-as-text", item, f"{what} is the text {value!r}; wanted the number {int(value)}")
-            else:
-                self.add("no-number", item, f"{what} is {value!r}; wanted a whole number")
-            return None
-        if isinstance(value, float) and not value.is_integer():
+        elif isinstance(value, float) and not value.is_integer():
             self.add("no-number", item, f"{what} is {value}; wanted a whole number")
-            return None
-        return int(value)
+        else:
+            return int(value)
+        return None

@@ -4,11 +4,29 @@ Places are shares: x of the width, y of the height, both 0..1, as in the public 
 taken of shares or of its own raster (256 x 256 for points); `Metadata.to_raster` turns them into raster pixels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+
+KEYS: Mapping[str, str] = {
+    "object": "object_tracking",
+    "point": "point_tracking",
+    "action": "action_localisation",
+    "sound": "sound_localisation",
+    "mcqa": "mc_question",
+    "grounded": "grounded_question",
+}
+"""Task to its key in annotations and predictions."""
+JOINT: Mapping[str, tuple[str, str]] = {"joint": ("object", "point"), "localisation": ("action", "sound")}
+"""Unified tracks of 2025 (arXiv 2601.06287): the tasks that are in one file."""
+
+
+def below_video(task: str, value: Any) -> Any:
+    """Nest predictions of a video as the servers take them: those of objects and questions want them directly below it."""
+    return value if task in ("object", "mcqa") else {KEYS[task]: value}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,3 +140,13 @@ class AnnotatedVideo:
     sounds: Sequence[LabelledSegment] = ()
     questions: Sequence[ChoiceQuestion] = ()
     grounded: Sequence[GroundedQuestion] = ()
+
+    def of(self, task: str) -> Sequence[Any]:
+        """List the annotations of a task; of two tasks in one file, of both."""
+        fields = {"object": self.objects, "point": self.points, "action": self.actions, "sound": self.sounds}
+        fields |= {"mcqa": self.questions, "grounded": self.grounded}
+        return [each for part in JOINT.get(task, (task,)) for each in fields[part]]
+
+    def segments(self, task: str) -> Sequence[LabelledSegment]:
+        """List the actions or the sounds."""
+        return self.actions if task == "action" else self.sounds

@@ -23,7 +23,7 @@ from tapetum.types import Segments
 
 def score_segments(annotations: Mapping[str, AnnotatedVideo], predictions: TaskPredictions, reading: str) -> TaskScores:
     """Score actions or sounds; `table` has a row for each class."""
-    listed = {name: _listed(predictions.task, video) for name, video in annotations.items()}
+    listed = {name: video.segments(predictions.task) for name, video in annotations.items()}
     names = {segment.label_id: segment.label for segments in listed.values() for segment in segments}
     classes = {label: place for place, label in enumerate(sorted(names))}
     flat: list[tuple[str, PredictedSegment]] = [(name, each) for name, video in predictions.videos.items() for each in video]
@@ -65,10 +65,6 @@ def score_segments(annotations: Mapping[str, AnnotatedVideo], predictions: TaskP
         },
         table=table,
     )
-
-
-def _listed(task: str, video: AnnotatedVideo) -> Sequence[LabelledSegment]:
-    return video.actions if task == "action" else video.sounds
 
 
 def _truth(segments: Sequence[LabelledSegment], classes: Mapping[int, int]) -> Segments:

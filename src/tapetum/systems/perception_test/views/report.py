@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from tapetum.core.pages import escaped, write_filled
-from tapetum.systems.perception_test.predictions import JOINT, has_task
 from tapetum.systems.perception_test.scores.common import TaskScores
 from tapetum.systems.perception_test.scores.questions import AREAS, areas_of
-from tapetum.systems.perception_test.types import AnnotatedVideo
+from tapetum.systems.perception_test.types import JOINT, AnnotatedVideo
 from tapetum.systems.perception_test.views.radar import draw_values
 
 _PACKAGE = __name__.rpartition(".")[0]
@@ -118,6 +117,6 @@ def group_sizes(task: str, annotations: Mapping[str, AnnotatedVideo], reading: s
         elif task == "grounded":
             sizes["By area"].update(question.area for question in video.grounded)
             sizes["By reasoning"].update(question.reasoning for question in video.grounded)
-        elif task not in JOINT and has_task(task, video) and video.metadata.moving is not None:
+        elif task not in JOINT and video.of(task) and video.metadata.moving is not None:
             sizes["By camera"].update(["moving" if video.metadata.moving else "static"])
     return sizes

@@ -42,7 +42,7 @@ class ClassRow:
 def segments(contents: Contents, task: str) -> list[SegmentBar]:
     """List actions or sounds, true ones and then predicted ones, these by their scores."""
     names, seconds = contents.labels.get(task, {}), contents.video.metadata.seconds
-    true = contents.video.actions if task == "action" else contents.video.sounds
+    true = contents.video.segments(task)
     rows = [(e.start_s, e.end_s, e.label, False, "not in the image" if e.visible is False else "") for e in true]
     best: list[PredictedSegment] = sorted(contents.predicted.get(task, ()), key=lambda each: -each.score)
     rows += [(e.start_s, e.end_s, names.get(e.label_id) or f"class {e.label_id}", True, f"score {e.score:.2f}") for e in best]
