@@ -1,9 +1,9 @@
 """Scoring of predictions for any of the six tasks, or of two in one file.
 
-The unified tracks of 2025 (arXiv 2601.06287) have two tasks in one submission, each scored as it is alone: joint has objects and
-points (its rules; issue 31 of the public code), localisation actions and sounds. How the servers make one number of both is not
-public, so none is made up here. Unified questions, the third of these tracks, are multiple-choice questions of three to five
-options, which the task mcqa scores.
+The unified tracks of 2025 (arXiv 2601.06287) have two tasks in one submission, each scored as it is alone: joint has objects
+and points (its rules; issue 31 of the public code), localisation actions and sounds. How the servers make one number of both is
+not public, so none is made up here. Unified questions, the third of these tracks, are multiple-choice questions of three to
+five options, which the task mcqa scores.
 """
 
 from collections.abc import Callable, Mapping
