@@ -120,9 +120,8 @@ def open_split(
             )
     if not videos:
         raise BadInput(f"{file} has no video of the task {task}; give another split or folder")
-    return PerceptionTest(
-        [BenchmarkVideo(name=name, truth=video, folder=root, cut=cut) for name, video in videos.items()], remarks
-    )
+    items = [BenchmarkVideo(name=name, truth=video, folder=root, cut=cut) for name, video in videos.items()]
+    return PerceptionTest(items, remarks)
 
 
 def _shows_answers(videos: Mapping[str, AnnotatedVideo]) -> bool:

@@ -12,7 +12,6 @@ from typing import Any
 
 from tapetum.core.errors import BadInput
 from tapetum.systems.perception_test.annotations import read_json
-from tapetum.systems.perception_test.predicted import TaskPredictions
 from tapetum.systems.perception_test.predictions import read_predictions
 from tapetum.systems.perception_test.scores.common import TaskScores
 from tapetum.systems.perception_test.scores.grounded import score_grounded
@@ -20,7 +19,7 @@ from tapetum.systems.perception_test.scores.objects import score_objects
 from tapetum.systems.perception_test.scores.points import score_points
 from tapetum.systems.perception_test.scores.questions import score_questions
 from tapetum.systems.perception_test.scores.segments import score_segments
-from tapetum.systems.perception_test.types import JOINT, AnnotatedVideo
+from tapetum.systems.perception_test.types import JOINT, AnnotatedVideo, TaskPredictions
 
 
 def _score_both(annotations: Mapping[str, AnnotatedVideo], predictions: TaskPredictions, reading: str) -> TaskScores:

@@ -19,14 +19,16 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from tapetum.systems.perception_test.predicted import (
+from tapetum.systems.perception_test.types import (
+    JOINT,
+    KEYS,
+    AnnotatedVideo,
     Findings,
     PredictedAnswer,
     PredictedSegment,
     PredictedTrack,
     TaskPredictions,
 )
-from tapetum.systems.perception_test.types import JOINT, KEYS, AnnotatedVideo
 
 Item = TypeVar("Item")
 

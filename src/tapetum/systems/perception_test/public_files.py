@@ -11,7 +11,7 @@ No sums are published; the store says MD5 or CRC-32C of each file when it is fet
 import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from tapetum.core.errors import BadInput
 from tapetum.core.pages import resource
@@ -46,7 +46,7 @@ class Public:
         return f"{'zip_data' if self.endings else 'misc'}/{self.name}"
 
 
-def _archive(part: Part, name: str, size: str) -> Public:
+def _archive(part: Any, name: str, size: str) -> Public:
     folder, endings = {
         "annotations": ("annotations", (".json",)),
         "videos": ("videos", (".mp4",)),
@@ -62,7 +62,7 @@ def _list(name: str) -> Public:
 
 _ARCHIVES: Mapping[tuple[str, str, str], Public] = {
     (row["task"], row["split"], row["part"]): _archive(row["part"], row["archive"], row["bytes"])
-    for row in csv.DictReader(resource(__package__, "public_files.csv").splitlines())
+    for row in csv.DictReader(resource(__name__.rpartition(".")[0], "public_files.csv").splitlines())
 }
 """Archives by task, split and part; those of all tasks have an empty task."""
 _LABELLED: tuple[Split, ...] = ("train", "valid", "test")

@@ -10,9 +10,17 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from tapetum.systems.perception_test.predicted import PredictedSegment, PredictedTrack, TaskPredictions
 from tapetum.systems.perception_test.scores.grounded import best_tracks
-from tapetum.systems.perception_test.types import JOINT, KEYS, AnnotatedVideo, ChoiceQuestion, below_video
+from tapetum.systems.perception_test.types import (
+    JOINT,
+    KEYS,
+    AnnotatedVideo,
+    ChoiceQuestion,
+    PredictedSegment,
+    PredictedTrack,
+    TaskPredictions,
+    below_video,
+)
 
 DIGITS = 6
 

@@ -59,8 +59,5 @@ class LocaliserPredictor:
             logits, distances = (segments[0].float().cpu() for segments in model(shown))
         at = anchors(model.config)
         segments = decode_segments(logits, distances, at, model.config, video.metadata.seconds)
-        return {
-            self.trained.task: [
-                segment_row(self.trained.classes[k], f"{score:.6g}", start, end) for k, score, start, end in segments
-            ]
-        }
+        classes = self.trained.classes
+        return {self.trained.task: [segment_row(classes[k], f"{score:.6g}", *span) for k, score, *span in segments]}

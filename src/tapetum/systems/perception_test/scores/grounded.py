@@ -19,9 +19,8 @@ import numpy as np
 from tapetum.core.errors import BadInput
 from tapetum.metrics.boxes import paired_box_iou
 from tapetum.metrics.hota import HotaScores, box_hota, hota
-from tapetum.systems.perception_test.predicted import PredictedTrack, TaskPredictions
 from tapetum.systems.perception_test.scores.common import TaskScores, check_question, grouped, mean
-from tapetum.systems.perception_test.types import AnnotatedVideo, ObjectTrack
+from tapetum.systems.perception_test.types import AnnotatedVideo, ObjectTrack, PredictedTrack, TaskPredictions
 
 MOST = 10
 """Tracks of an answer that count."""

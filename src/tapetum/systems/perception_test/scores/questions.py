@@ -8,9 +8,8 @@ Readings:
 
 from collections.abc import Mapping
 
-from tapetum.systems.perception_test.predicted import TaskPredictions
 from tapetum.systems.perception_test.scores.common import TaskScores, check_question, grouped, mean
-from tapetum.systems.perception_test.types import AnnotatedVideo, ChoiceQuestion
+from tapetum.systems.perception_test.types import AnnotatedVideo, ChoiceQuestion, TaskPredictions
 
 AREAS: Mapping[str, tuple[str, ...]] = {
     "memory": ("change detection", "event recall", "sequencing", "visual discrimination"),

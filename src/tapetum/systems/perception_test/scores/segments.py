@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 
 from tapetum.metrics.localisation import OVERLAPS, localisation_scores
-from tapetum.systems.perception_test.predicted import PredictedSegment, TaskPredictions
 from tapetum.systems.perception_test.scores.common import TaskScores
-from tapetum.systems.perception_test.types import AnnotatedVideo, LabelledSegment
+from tapetum.systems.perception_test.types import AnnotatedVideo, LabelledSegment, PredictedSegment, TaskPredictions
 from tapetum.types import Segments
 
 

@@ -8,10 +8,17 @@ import numpy as np
 
 from tapetum.core.errors import BadInput
 from tapetum.systems.perception_test.evaluate import score
-from tapetum.systems.perception_test.predicted import PredictedTrack, PredictionFinding, TaskPredictions
 from tapetum.systems.perception_test.predictions import read_predictions
 from tapetum.systems.perception_test.scores.grounded import best_tracks
-from tapetum.systems.perception_test.types import KEYS, AnnotatedVideo, ObjectTrack, PointTrack
+from tapetum.systems.perception_test.types import (
+    KEYS,
+    AnnotatedVideo,
+    ObjectTrack,
+    PointTrack,
+    PredictedTrack,
+    PredictionFinding,
+    TaskPredictions,
+)
 
 _DIGITS = 4
 
