@@ -127,7 +127,7 @@ def test_names_of_an_archive_do_not_leave_the_folder(store: Path, tmp_path: Path
     (store / "tapvid_davis.zip").write_bytes(zipped({"../../outside.pkl": pickle.dumps({"a": video(0)})}))
     with pytest.raises(BadInput, match=r"leads out of its folder.*\[escape\]"):
         published.fetch("davis")
-    assert not [file for file in tmp_path.rglob("outside.pkl")]
+    assert not list(tmp_path.rglob("outside.pkl"))
 
 
 def test_unknown_names() -> None:
