@@ -27,7 +27,7 @@ from jaxtyping import Float
 from tapetum.bench.tapvid import as_json
 from tapetum.core.errors import BadInput
 from tapetum.core.finished import Rows
-from tapetum.core.jobs import run_jobs
+from tapetum.core.jobs import no_tool, run_jobs
 from tapetum.systems.tapvid3d.baselines import Tracker3D
 from tapetum.systems.tapvid3d.format.data import Clip3D, Prediction3D, depth_path, read_clip, read_depth, read_prediction
 from tapetum.systems.tapvid3d.format.folders import SOURCES, Split, find_clips
@@ -107,8 +107,8 @@ def evaluate(
     """
     if (pred is None) == (load is None):
         raise BadInput("give predictions or a tracker, one of the two")
-    if not scalings or workers < 1:
-        raise BadInput(f"asked for {len(scalings)} scalings and {workers} workers; give 1 or more of each")
+    if not scalings:
+        raise BadInput("asked for no scaling; give one or more")
     for scaling in scalings:
         if scaling not in get_args(Scaling):
             raise BadInput(f"there is no scaling {scaling!r}; it is one of {', '.join(get_args(Scaling))}")
@@ -128,7 +128,7 @@ def evaluate(
             if row is not None and row["failure"] is None:
                 finished[job.key] = _with_nan(row)
         left = [job for job in jobs if job.key not in finished]
-        for number, row in run_jobs(_row, left, load or _no_tracker, workers=workers):
+        for number, row in run_jobs(_row, left, load or no_tool, workers=workers):
             job = left[number]
             if row["failure"] is None:  # what made it fail may be mended, and the truth be the same
                 kept.add(job.key, stamps[job.key], as_json(row))
@@ -201,10 +201,6 @@ def _track(tracker: Tracker3D, clip: Clip3D, video: np.ndarray, depth: np.ndarra
     queries = clip.queries_xyt.clip(0, [video.shape[2], video.shape[1], clip.frames - 1])
     points = tracker.track(video, queries, clip.fx_fy_cx_cy, depth)
     return Prediction3D(np.swapaxes(points.xyz, 0, 1).astype(np.float64), np.asarray(points.visible, bool).T)
-
-
-def _no_tracker() -> None:
-    """What makes the tracker where predictions are read."""
 
 
 def _with_nan(row: dict[str, Any]) -> dict[str, Any]:

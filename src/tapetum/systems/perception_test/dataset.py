@@ -9,7 +9,7 @@
 With a task, only videos that have something of it, and of these the challenge's where its list of ids is there.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
@@ -75,9 +75,6 @@ class PerceptionTest(Sequence[BenchmarkVideo]):
     def __getitem__(self, place: int | slice) -> "BenchmarkVideo | PerceptionTest":
         return PerceptionTest(self._items[place], self.remarks) if isinstance(place, slice) else self._items[place]
 
-    def __iter__(self) -> Iterator[BenchmarkVideo]:
-        return iter(self._items)
-
 
 def open_split(
     root: str | Path, split: str = "valid", task: str | None = None, *, cut: bool = True, challenge: bool = True
@@ -115,9 +112,8 @@ def open_split(
             if lacking:
                 remarks.append(f"{lacking} of {len(listed)} videos in {ids.name} are not in {file.name}")
         elif challenge:
-            remarks.append(
-                f"there is no list of the challenge's videos beside {file}; all {len(videos)} with the task are taken"
-            )
+            taken = f"all {len(videos)} with the task are taken"
+            remarks.append(f"there is no list of the challenge's videos beside {file}; {taken}")
     if not videos:
         raise BadInput(f"{file} has no video of the task {task}; give another split or folder")
     items = [BenchmarkVideo(name=name, truth=video, folder=root, cut=cut) for name, video in videos.items()]

@@ -1,7 +1,7 @@
 """Features over time, (t, d), that a localiser reads: of an encoder's images, of the sound, or of files that others made.
 
 Models of video, such as mcvit-nano, and the motion of tracked points (motion:TRACKER) are handed in by the caller, since their
-systems are not known here: `tapetum.bench.perception_features`.
+systems are not known here: `tapetum.bench.perception_test`.
 
 The published features of the benchmark are folders with a file for each video. Whatever is a plain array (t, d) will do; arrays
 of Python objects are refused, so a file runs nothing.

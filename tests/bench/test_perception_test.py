@@ -10,8 +10,15 @@ import torch
 
 import tapetum
 from tapetum.bench.baselines import Static
-from tapetum.bench.perception_features import POINTS, PointMotion, VideoEncoderFeatures, VideoOptions, load_video_features
-from tapetum.bench.perception_test import ModelOptions, load_predictors
+from tapetum.bench.perception_test import (
+    POINTS,
+    ModelOptions,
+    PointMotion,
+    VideoEncoderFeatures,
+    VideoOptions,
+    load_predictors,
+    load_video_features,
+)
 from tapetum.core.errors import BadInput
 from tapetum.encoders.towers_config import TextConfig
 from tapetum.systems import longvideo
