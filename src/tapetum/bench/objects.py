@@ -102,11 +102,9 @@ def evaluate(
         features, best = extract(image), None
         if one.instances is not None:
             objects = one.masks((image.shape[0], image.shape[1]))
-            best = (
-                best_in_cells(objects, proposals(features, most, cluster_metric(extract), seed))
-                if len(objects)
-                else np.zeros(0)
-            )
+            best = np.zeros(0)
+            if len(objects):
+                best = best_in_cells(objects, proposals(features, most, cluster_metric(extract), seed))
         masks, _ = find_objects(image, extract, clusters, seed=seed, features=features)
         whole = np.array([0, 0, image.shape[1], image.shape[0]], float)
         box = np.asarray(masks.boxes.xyxy[0], float) if len(masks) else whole

@@ -84,15 +84,14 @@ def evaluate(
     Args:
         gt: folder of clips, see `tapetum.systems.tapvid3d.format.folders`.
         pred: folder of predictions under the same names, with the same folders in it or flat.
-        load: makes the tracker, once in each process, in place of `pred`; something that can be pickled where `workers` > 1.
+        load: makes the tracker, once in each process, in place of `pred`; can be pickled where `workers` > 1.
         true_depth: give the tracker the depth maps that lie beside the clips.
         split: the clips of an official list, all of which must be there; by default all that are there.
         scalings: how predictions are rescaled, see `tapvid3d_metrics`.
-        workers: processes that clips are shared out to; 1 works in this one.
-        rows: file of finished clips; the same call goes on with those that are not in it, among them all that failed.
+        rows: file of finished clips, from which the same call goes on; clips that failed are tried again.
         settings: what else makes the rows of another call useless, such as the tracker's name.
         progress: called after each clip with its row, the number of finished clips and of all.
-        note: hears how many rows in the file are of other files or settings, and so are made again.
+        note: hears how many rows in the file are of other files or settings.
 
     Returns:
         `scalings`: for each, `sources` (means of each source, with `clips` and `failed`), `average` (mean of the sources) and
@@ -107,8 +106,8 @@ def evaluate(
     """
     if (pred is None) == (load is None):
         raise BadInput("give predictions or a tracker, one of the two")
-    if not scalings:
-        raise BadInput("asked for no scaling; give one or more")
+    if not scalings or workers < 1:
+        raise BadInput(f"asked for {len(scalings)} scalings and {workers} workers; give 1 or more of each")
     for scaling in scalings:
         if scaling not in get_args(Scaling):
             raise BadInput(f"there is no scaling {scaling!r}; it is one of {', '.join(get_args(Scaling))}")
@@ -237,9 +236,6 @@ def _summary(rows: list[dict[str, Any]], scalings: Sequence[Scaling]) -> dict[st
 
 
 def _check_there(paths: list[Path], split: Split | None) -> None:
-    missing = [path for path in paths if not path.is_file()]
-    if missing:
-        raise BadInput(
-            f"{len(missing)} of {len(paths)} clips of the split {split} are missing, the first being {missing[0]}; fetch "
-            "them, or leave --split out to score what is there"
-        )
+    if missing := [path for path in paths if not path.is_file()]:
+        lacking = f"{len(missing)} of {len(paths)} clips of the split {split} are missing, the first being {missing[0]}"
+        raise BadInput(f"{lacking}; fetch them, or leave --split out to score what is there")
