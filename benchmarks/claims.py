@@ -8,27 +8,16 @@ lacks the scores of single images and videos behind the bootstraps of PaliGemma'
 it has the ends alone, and what the study of FLOPs counted on each image.
 """
 
+import importlib.util
 import json
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-import adapter_tables
-import docs_tables
-import hip_claims
-import hip_power
-import longvideo_claims
-import longvideo_cost
-import longvideo_recall
-import odin_claims
-import paligemma_transfer_report
-import perception_baselines
-import real_marks
-import tap3d_evidence
-from docs_tables import write_table
 from plus_minus import SEEDS, Part, verdict
 from tapetum.systems.pretraining import study as pretraining_study
 from tapetum.systems.pretraining.study.claims import measured
@@ -37,7 +26,42 @@ from tapetum.systems.pretraining.study.plan import PlanSource
 from tapetum.systems.pretraining.study.power import detectable_difference
 from tapetum.systems.pretraining.study.questions import NONE, Claim
 
-EVIDENCE = Path(__file__).parents[1] / "evidence"
+ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT / "docs" / "tools"))
+
+import page_tables
+from page_tables import write_table
+
+EVIDENCE = ROOT / "evidence"
+
+
+def study_script(study: str, name: str = "claims") -> ModuleType:
+    """Load the script `evidence/STUDY/NAME.py` as a module of its own: most studies call theirs `claims.py`."""
+    folder, unique = str(EVIDENCE / study), f"{study}/{name}"
+    spec = importlib.util.spec_from_file_location(unique, f"{folder}/{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[unique] = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, folder)  # a script imports the others of its folder
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(folder)
+    return module
+
+
+adapter_tables = study_script("adapters")
+hip_claims = study_script("hip-claims")
+hip_power = study_script("hip-claims", "power")
+longvideo_claims = study_script("longvideo")
+longvideo_cost = study_script("longvideo", "cost")
+longvideo_recall = study_script("longvideo", "recall")
+odin_claims = study_script("odin")
+paligemma_transfer_report = study_script("paligemma-transfer", "transfer_report")
+perception_baselines = study_script("perception-test")
+real_marks = study_script("real-marks", "real_marks")
+tap3d_evidence = study_script("tapvid3d")
+
 STUDIES = {
     "small": ("flops-study", Path(pretraining_study.__file__).with_name("plans") / "small.toml"),
     "longer transfer": ("flops-study/streets", EVIDENCE / "flops-study" / "streets" / "streets.toml"),
@@ -268,4 +292,4 @@ TABLES: Mapping[str, tuple[str, Callable[[], str]]] = {
 
 
 if __name__ == "__main__":
-    sys.exit(docs_tables.main(__doc__, TABLES))
+    sys.exit(page_tables.main(__doc__, TABLES))

@@ -4,16 +4,22 @@ A turned box before a wall, both of one grey, 128x128 pixels, without blur, nois
 pixels of the two renderers differ, to judge whether one of them could stand for the other.
 """
 
+import pathlib
+import sys
+
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-import still_life
 from tapetum.world.bodies.episode import Body, Surface
 from tapetum.world.bodies.shapes import RoundedBox
 from tapetum.world.facets import shapes
 from tapetum.world.facets.render import Renderer
 from tapetum.world.facets.world import STILL, FacetObject, FacetWorld, Path, SceneConfig
 from tapetum.world.rendering import RenderConfig, render_episode
+
+sys.path.append(str(pathlib.Path(__file__).parents[1] / "tests" / "support"))
+
+import still_life
 
 SIDE, FOCAL, GREY = 128, 150.0, 180
 SIZE, TURN, PLACE, WALL = (1.0, 0.8, 0.6), np.array([0.4, 0.7, 0.2]), np.array([0.1, -0.1, 3.0]), 6.0

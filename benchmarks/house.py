@@ -15,7 +15,9 @@ import sys
 import time
 from pathlib import Path
 
-from docs_tables import render, write_table
+sys.path.append(str(Path(__file__).parents[1] / "docs" / "tools"))
+
+from page_tables import render, write_table
 
 PAGE = Path(__file__).parents[1] / "docs" / "evidence" / "house.md"
 READ = {

@@ -1,6 +1,7 @@
 """Time and memory of PaliGemma beside transformers' own, with the same weights, in one run.
 
     python benchmarks/paligemma_speed.py [--repeats 5] [--out evidence/paligemma-speed/results.json] [--memory-alone]
+    python benchmarks/paligemma_speed.py --first-token paligemma-nano paligemma-nano-2 [--repeats 40]
 
 The network is `pg-mini`: 68 million parameters, 256 tokens of an image and 16 of text. Times are of the process's CPU on one
 thread, the least of several repeats that take turns, since the machine is shared. A step is (33 tokens - 1 token) / 32, greedy,
@@ -10,10 +11,16 @@ decoder's weights in 8 bits.
 
 Memory is what loading a folder of Hugging Face adds to the peak of a fresh process that has imported all it needs; no load of
 the machine changes it, so `--memory-alone` measures it anew and leaves the rest of the file as it is.
+
+`--first-token` tells what the first token of small PaliGemmas costs by their configs: parameters, size, FLOPs, and CPU time in
+one process. An image and a prompt of 12 tokens, on one thread, with random weights, prepared as `ask` does. Models take turns,
+and times are medians of the process's CPU time, so a busy machine slows all of them alike. `image` is the vision encoder with
+the projector, `prompt` what the decoder reads before the first token.
 """
 
 import argparse
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -23,11 +30,18 @@ from pathlib import Path
 
 import torch
 
+from tapetum.account.flops import count_flops
 from tapetum.layers.cpu import speed_up
 from tapetum.systems.paligemma import PaliGemma, build, to_state
+from tapetum.systems.paligemma.config import named
+from tapetum.systems.paligemma.decoding import PrefixDecodingState
 from tapetum.systems.paligemma.official import huggingface
 
 TOKENS = 33
+PROMPT = 12
+"""Tokens of the prompt."""
+WARM_UP = 5
+"""Rounds that are not counted."""
 WHO = "ours", "plain", "int8", "theirs"
 
 
@@ -179,18 +193,60 @@ def memory(kind: str) -> dict[str, float]:
         return out
 
 
+@torch.no_grad()
+def first_token(model: PaliGemma, pixels: torch.Tensor, prefix: torch.Tensor) -> tuple[float, float]:
+    """Compute the first token; returns the CPU seconds of the image and of the prompt."""
+    start = time.process_time()
+    images = model.embed_images(pixels)
+    middle = time.process_time()
+    PrefixDecodingState(model, images, prefix, 20, None)
+    return middle - start, time.process_time() - middle
+
+
+def first_tokens(names: list[str], repeats: int) -> None:
+    """Measure all models in turn."""
+    models = {name: build(named(name)) for name in names}
+    prefix = torch.arange(5, 5 + PROMPT)[None]
+    pixels = {name: torch.zeros(1, 1, 3, model.config.image_size, model.config.image_size) for name, model in models.items()}
+    flops = {name: count_flops(lambda: first_token(model, pixels[name], prefix)) for name, model in models.items()}  # noqa: B023
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in models}
+    fast = {name: speed_up(model) for name, model in models.items()}
+    for round_ in range(WARM_UP + repeats):
+        for name, model in fast.items():
+            seconds = first_token(model, pixels[name], prefix)
+            if round_ >= WARM_UP:
+                times[name].append(seconds)
+    for name, model in models.items():
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        image, prompt = zip(*times[name], strict=True)
+        parts = {"image": image, "prompt": prompt, "all": [sum(both) for both in times[name]]}
+        made = {
+            "model": name,
+            "image_tokens": model.config.image_tokens,
+            "parameters": parameters,
+            "float16_megabytes": round(2 * parameters / 1e6, 2),
+            "gflop": round(flops[name].forward / 1e9, 2),
+            "milliseconds": {part: round(1000 * statistics.median(seconds), 1) for part, seconds in parts.items()},
+        }
+        print(json.dumps(made))
+
+
 def main() -> None:
     """Print a table, and write it as JSON if asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--memory-alone", action="store_true")
+    parser.add_argument("--first-token", nargs="+", metavar="MODEL")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    if options.first_token:
+        first_tokens(options.first_token, options.repeats or 40)
+        return
     if options.memory_alone:
         _keep(options.out, {"peak_over_weights": _peaks()})
         return
-    rows = [compare(kind, batch, options.repeats) for kind in (torch.float32, torch.bfloat16) for batch in (1, 4)]
+    rows = [compare(kind, batch, options.repeats or 5) for kind in (torch.float32, torch.bfloat16) for batch in (1, 4)]
     print("milliseconds of CPU   part       ours  plain   int8 theirs  ours/theirs   same ids")
     for row in rows:
         for part in ("vision_encoder", "prefill", "step"):

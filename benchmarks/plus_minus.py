@@ -122,7 +122,7 @@ def run_of(runs: Mapping[str, Any], arm: str, seed: int) -> Mapping[str, Any]:
 
 
 def difference(whole: Mapping[str, Any], run: Mapping[str, Any]) -> np.ndarray:
-    """Find what average Jaccard changes by from one run of `tap_bootstrap.py` to another, in each of the videos."""
+    """Find what average Jaccard changes by from one run of `evidence/bootstrap/claims.py` to another, in each of the videos."""
     return np.subtract(run["jaccards"], whole["jaccards"])
 
 

@@ -141,7 +141,7 @@ def made_up_plan(*, bf16: bool = True, activations: float = 0.0, checkpointed: f
 
 
 def row_of(plan: RunPlan) -> str:
-    return script("benchmarks/published_recipes.py").row("tapnext", plan)
+    return script("docs/tools/published_recipes.py").row("tapnext", plan)
 
 
 def days_of(plan: RunPlan) -> float:

@@ -2,12 +2,11 @@
 
 import pytest
 
-from support.scripts import ROOT, script
+from support.scripts import script
 
 
 @pytest.fixture
-def claims(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+def claims():
     return script("benchmarks/claims.py")
 
 
@@ -16,7 +15,7 @@ def test_pages_have_the_verdicts_of_the_evidence(claims, drawn: bool) -> None:
     """Tables of real marks draw clips anew, which takes a second."""
     tables = {name: table for name, table in claims.TABLES.items() if ("marks" in name) == drawn}
     assert len(tables) == (4 if drawn else 16)
-    stale = [page.name for page, text in claims.docs_tables.pages(tables).items() if page.read_text() != text]
+    stale = [page.name for page, text in claims.page_tables.pages(tables).items() if page.read_text() != text]
     assert not stale, f"{stale}: run python benchmarks/claims.py"
 
 

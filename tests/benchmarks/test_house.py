@@ -2,13 +2,10 @@
 
 from pathlib import Path
 
-import pytest
-
-from support.scripts import ROOT, script
+from support.scripts import script
 
 
-def test_files_before_one_are_those_that_importing_it_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+def test_files_before_one_are_those_that_importing_it_reads(tmp_path: Path) -> None:
     texts = {
         "a.py": "from tapetum.room import b\nimport numpy\n\ndef late():\n    from tapetum import unread\n",
         "room/__init__.py": "",

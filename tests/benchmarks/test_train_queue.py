@@ -21,7 +21,6 @@ from tapetum.app.shell.main import parse
 from tapetum.tracks.training.clips import TrackedClip
 from tapetum.tracks.training.kubric import write_sequence
 
-script("benchmarks/compact_log.py")
 files = script("benchmarks/train_queue_files.py")
 queue = script("benchmarks/train_queue.py")
 

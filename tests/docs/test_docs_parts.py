@@ -10,8 +10,8 @@ from support.scripts import script
 from tapetum.app.commands import Command, resolve_command
 from tapetum.app.shell.main import VERBS, command
 
-docs_parts = script("benchmarks/docs_parts.py")
-ROWS = [(paper, part) for paper, parts in docs_parts.PARTS.items() for part in parts]
+paper_parts = script("docs/tools/paper_parts.py")
+ROWS = [(paper, part) for paper, parts in paper_parts.PARTS.items() for part in parts]
 
 
 @cache
@@ -28,8 +28,8 @@ def names_of(file: Path) -> set[str]:
 
 
 def test_every_system_has_its_parts() -> None:
-    assert len(docs_parts.PARTS) == 12
-    for paper, parts in docs_parts.PARTS.items():
+    assert len(paper_parts.PARTS) == 12
+    for paper, parts in paper_parts.PARTS.items():
         assert 6 <= len(parts) <= 16, paper
         assert len({part.name for part in parts}) == len(parts), paper
 
@@ -41,7 +41,7 @@ def test_what_the_table_names_is_there() -> None:
         assert name in names_of(SOURCE / f"{module.replace('.', '/')}.py"), where
         assert (TESTS / part.test).is_file(), where
         assert part.checks, where
-        assert set(part.checks) <= set(docs_parts.CHECKS), where
+        assert set(part.checks) <= set(paper_parts.CHECKS), where
 
 
 def test_each_page_of_a_system_ends_with_what_came_since() -> None:

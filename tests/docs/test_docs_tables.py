@@ -4,21 +4,20 @@ import pytest
 
 from support.scripts import script
 
-script("benchmarks/docs_parts.py")  # which the other imports by its name
-docs_tables = script("benchmarks/docs_tables.py")
+page_tables = script("docs/tools/page_tables.py")
 
 
 def test_pages_have_the_tables_of_the_code() -> None:
-    stale = [page.name for page, text in docs_tables.pages().items() if page.read_text() != text]
-    assert not stale, f"{stale}: run python benchmarks/docs_tables.py"
+    stale = [page.name for page, text in page_tables.pages().items() if page.read_text() != text]
+    assert not stale, f"{stale}: run python docs/tools/page_tables.py"
 
 
 def test_a_table_takes_the_place_between_its_marks() -> None:
     page = "a\n<!-- table x -->\nold\n<!-- end of table -->\nb\n<!-- table y -->\nkept\n<!-- end of table -->\n"
-    table = docs_tables.write_table(("a", "b"), [("1", "x|y")])
-    assert docs_tables.render(page, "x", table).splitlines() == [
+    table = page_tables.write_table(("a", "b"), [("1", "x|y")])
+    assert page_tables.render(page, "x", table).splitlines() == [
         *("a", "<!-- table x -->", "", "| a | b |", "| --- | --- |", r"| 1 | x\|y |", "", "<!-- end of table -->"),
         *("b", "<!-- table y -->", "kept", "<!-- end of table -->"),
     ]
     with pytest.raises(ValueError, match="no <!-- table z -->"):
-        docs_tables.render(page, "z", table)
+        page_tables.render(page, "z", table)

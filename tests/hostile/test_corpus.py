@@ -12,7 +12,7 @@ from support.scripts import script
 from tapetum.types import Tracks
 from tapetum.video import open_video
 
-hostile_corpus = script("benchmarks/hostile_corpus.py")
+hostile_corpus = script("evidence/hostile-videos/videos.py")
 BUGS, DAMAGES, FRAMES, SOURCES = (getattr(hostile_corpus, name) for name in ("BUGS", "DAMAGES", "FRAMES", "SOURCES"))
 Corpus, Reader, digests = hostile_corpus.Corpus, hostile_corpus.Reader, hostile_corpus.digests
 Run = Callable[..., tuple[int, str, str]]

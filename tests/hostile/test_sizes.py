@@ -103,7 +103,7 @@ MAKE: dict[str, Callable[[Path, int], Path]] = {
 READ = """
 import json, sys
 sys.path.append(sys.argv[1])
-from hostile_corpus import peak_megabytes
+from videos import peak_megabytes
 from tapetum.core.errors import BadInput
 from tapetum.video import open_video
 for name, path in json.load(sys.stdin).items():
@@ -120,7 +120,7 @@ for name, path in json.load(sys.stdin).items():
 def read(paths: dict[str, Path]) -> dict[str, tuple[str, int]]:
     """What is said of each file, and by how many megabytes the peak memory of a process that reads one after another rises."""
     given = json.dumps({name: str(path) for name, path in paths.items()})
-    command = [sys.executable, "-c", READ, str(ROOT / "benchmarks")]
+    command = [sys.executable, "-c", READ, str(ROOT / "evidence" / "hostile-videos")]
     done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=100, check=True)
     return {name: (said, rise) for name, said, rise in map(json.loads, done.stdout.splitlines())}
 

@@ -1,4 +1,4 @@
-"""Scripts outside the package, as modules: those of `benchmarks/` and those that recorded the golden tensors."""
+"""Scripts outside the package, as modules: benchmarks, tools of the docs, evidence, and those that recorded golden tensors."""
 
 import importlib.util
 import sys
@@ -19,5 +19,10 @@ def script(path: str) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    folder = str((ROOT / path).parent)
+    sys.path.insert(0, folder)  # a script imports the others of its folder
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(folder)
     return module

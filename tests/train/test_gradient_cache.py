@@ -170,7 +170,7 @@ class Views(JointTask):
         return clip_loss(*embeddings, 10.0), {}
 
 
-peak = script("benchmarks/hostile_corpus.py").peak_megabytes
+peak = script("evidence/hostile-videos/videos.py").peak_megabytes
 losses, peaks = [], [peak()]
 for accumulation in (64, 1):
     config = TrainConfig(steps=1, batch_size=1024, accumulation=accumulation, threads=1, tensorboard=False)

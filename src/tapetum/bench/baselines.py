@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Num
 from tapetum.core.devices import choose_device, find_device
 from tapetum.core.errors import BadInput
 from tapetum.core.plugins import is_reference, resolve_class
+from tapetum.hub.loading import load
 from tapetum.hub.registry import resolve
 from tapetum.tracks.tracker import Progress, Tracker
 from tapetum.types import Tracks
@@ -82,10 +83,8 @@ def load_tracker(name_or_path: str, device: str | None = None, dtype: str = "flo
     resolve(name_or_path, "track")
     import torch
 
-    import tapetum
-
     find_device(device)
-    tracker = tapetum.load(name_or_path, device=choose_device(device), dtype=getattr(torch, dtype))
+    tracker = load(name_or_path, device=choose_device(device), dtype=getattr(torch, dtype))
     if not hasattr(tracker, "track"):
         raise BadInput(f"{name_or_path} holds the weights of {type(tracker).__name__}, which tracks nothing; give a tracker's")
     return tracker

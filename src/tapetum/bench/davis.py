@@ -8,19 +8,23 @@ Differs from the official code where a first mask skips a number: there that num
 is none. The official masks skip none.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int
 from PIL import Image
 
+from tapetum.bench.own import Benchmark
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file
 from tapetum.data.files import opened_image, stored_file
-from tapetum.data.segmentation.davis import MaskedVideo, scored_frames
+from tapetum.data.segmentation.davis import MaskedVideo, read_davis, scored_frames
 from tapetum.data.segmentation.images import read_values
+from tapetum.encoders.features import Encoder
+from tapetum.hub.loading import load
 from tapetum.metrics.davis import DavisScores, davis_scores, joined
+from tapetum.systems.odin.feature_maps import PLAIN, network_map
 from tapetum.transfer.config import PropagationConfig
 from tapetum.transfer.propagation import carry
 from tapetum.transfer.whole import Look
@@ -75,6 +79,36 @@ def scored(video: MaskedVideo, ids: Int[np.ndarray, "t h w"]) -> DavisScores:
     """Score the masks of the frames that count. Raises BadInput for objects that the video does not have, and another size."""
     targets: dict[Hashable, np.ndarray] = {(video.name, n): masks for n, masks in video.read_masks(scored_frames).items()}
     return davis_scores({(video.name, int(n)): ids == n for n in np.unique(ids) if n}, targets)
+
+
+class Davis(Benchmark):
+    """An encoder of images on the videos of the split val, whose first masks are carried on by its features."""
+
+    split = "val"
+
+    def items(self, data: Path) -> Mapping[str, MaskedVideo]:
+        """List the videos. Raises BadInput where files are missing."""
+        return {video.name: video for video in read_davis(data, self.split)}
+
+    def load(self, model: str, device: str | None) -> Look:
+        """Load what makes features: colours, rgb, xy, or an encoder. Raises BadInput for what is no encoder of images."""
+        if model in PLAIN:
+            return PLAIN[model]
+        encoder = load(model, device)
+        if not isinstance(encoder, Encoder):
+            raise BadInput(f"{model} is no encoder of images; give one by name or file, or {', '.join(PLAIN)}")
+        return network_map(encoder, PropagationConfig().short_side, None)
+
+    def score(self, model: Look, item: MaskedVideo) -> Mapping[str, float]:
+        """Compute J and F, and how many objects they are means of."""
+        scores = scored(item, propagate(item, model, PropagationConfig())[scored_frames])
+        return {"j": scores.j.mean, "f": scores.f.mean, "objects": len(scores.objects)}
+
+    def summary(self, rows: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
+        """Average over all objects."""
+        weights = [row["objects"] for row in rows]
+        j, f = (float(np.average([row[name] for row in rows], weights=weights)) for name in ("j", "f"))
+        return {"j_and_f": (j + f) / 2, "j": j, "f": f, "objects": sum(weights)}
 
 
 def evaluate(

@@ -83,10 +83,10 @@ def answer_questions(
                 spread=protocol.frames is not None,
             )
             with open_video(path) as video:
-                views = {"scores": _encode(model, video, view)}
+                views = {"scores": encode_for_options(model, video, view)}
                 count = len(view.numbers(video))
                 if blind and count not in grey:
-                    grey[count] = _encode(model, video, replace(view, grey=True))
+                    grey[count] = encode_for_options(model, video, replace(view, grey=True))
             if blind:
                 views["blind"] = grey[count]
             for each in waiting:
@@ -102,7 +102,8 @@ def answer_questions(
     return answers
 
 
-def _encode(model: StreamingModel, video: Video, view: FrameSelection) -> Any:
+def encode_for_options(model: StreamingModel, video: Video, view: FrameSelection) -> Any:
+    """Encode a video as `score_options` takes it."""
     return encode_video(model, video, view) if isinstance(model, Captioner) else embed_for_answers(model, video, view)
 
 

@@ -25,7 +25,7 @@ from tapetum.transfer.whole import Look
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnnotatedImage:
+class TargetImage:
     """An image and its target objects."""
 
     key: str
@@ -64,28 +64,28 @@ class ImageScores:
     """It has an IoU of 0.5 or more with a true box."""
 
 
-def coco_objects(annotations: Path, images: Path) -> list[AnnotatedImage]:
+def coco_objects(annotations: Path, images: Path) -> list[TargetImage]:
     """List the images of a file of COCO's form that have an object. Raises BadInput as `read_instances`."""
     annotated = []
     for one in read_instances(annotations, images):
         boxes = [instance.xyxy for instance in one.things if not instance.crowd]
         if boxes:
-            annotated.append(AnnotatedImage(key=str(one.key), image=one.image, boxes=np.array(boxes), instances=one))
+            annotated.append(TargetImage(key=str(one.key), image=one.image, boxes=np.array(boxes), instances=one))
     return annotated
 
 
-def voc_objects(folder: Path, split: str) -> list[AnnotatedImage]:
+def voc_objects(folder: Path, split: str) -> list[TargetImage]:
     """List the images of VOC's folder that have an object which is not difficult. Raises BadInput as `read_voc_boxes`."""
 
-    def annotated(one: BoxedImage) -> AnnotatedImage:
+    def annotated(one: BoxedImage) -> TargetImage:
         kept = ~np.array(one.difficult, bool)
-        return AnnotatedImage(key=one.key, image=one.image, boxes=np.asarray(one.boxes.xyxy)[kept])
+        return TargetImage(key=one.key, image=one.image, boxes=np.asarray(one.boxes.xyxy)[kept])
 
     return [image for image in map(annotated, read_voc_boxes(folder, split)) if len(image.boxes)]
 
 
 def evaluate(
-    images: Sequence[AnnotatedImage],
+    images: Sequence[TargetImage],
     extract: Look,
     most: int = 128,
     clusters: int = 6,
@@ -102,11 +102,9 @@ def evaluate(
         features, best = extract(image), None
         if one.instances is not None:
             objects = one.masks((image.shape[0], image.shape[1]))
-            best = (
-                best_in_cells(objects, proposals(features, most, cluster_metric(extract), seed))
-                if len(objects)
-                else np.zeros(0)
-            )
+            best = np.zeros(0)
+            if len(objects):
+                best = best_in_cells(objects, proposals(features, most, cluster_metric(extract), seed))
         masks, _ = find_objects(image, extract, clusters, seed=seed, features=features)
         whole = np.array([0, 0, image.shape[1], image.shape[0]], float)
         box = np.asarray(masks.boxes.xyxy[0], float) if len(masks) else whole

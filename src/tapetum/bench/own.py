@@ -1,4 +1,5 @@
-"""Benchmarks of the user's own: one class that lists items and scores a model on each (docs/guides/bring-your-own.md).
+"""A benchmark as a class that lists items and scores a model on each: of this project (`tapetum.bench.BENCHMARKS`), or the
+user's own (docs/guides/bring-your-own.md).
 
 Items are scored one after the other; with a folder each score is on the disk at once, so that the same call goes on where it
 was stopped, and a row is made anew where the class, the weights or the item have changed. What it cost is in the folder's
@@ -17,6 +18,7 @@ from typing import Any
 
 from tapetum.account.flops import count_flops
 from tapetum.account.ledger import Gpu, Ledger
+from tapetum.bench import BENCHMARKS
 from tapetum.core.errors import BadInput
 from tapetum.core.finished import Rows, write_finished
 from tapetum.core.identity import fingerprint
@@ -76,7 +78,7 @@ def evaluate(
     """Score a model on the benchmark that a reference stands for (`tapetum.core.plugins`).
 
     Args:
-        reference: FILE.py:CLASS, package.module:CLASS, or an entry point.
+        reference: FILE.py:CLASS, package.module:CLASS, an entry point, or a name in `tapetum.bench.BENCHMARKS`.
         data: what the class reads.
         model: what its `load` takes.
         out: folder of rows, scores and ledger, where a call goes on that was stopped; None keeps nothing.
@@ -88,6 +90,7 @@ def evaluate(
     Raises:
         BadInput: the class is no benchmark or lacks what it needs, it lists nothing, or a score is no number.
     """
+    reference = BENCHMARKS.get(reference, reference)
     benchmark: Benchmark = resolve_subclass(reference, "benchmark", Benchmark)()
     label = reference_label(reference)
     items = dict(list(dict(benchmark.items(data)).items())[:limit])

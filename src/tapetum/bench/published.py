@@ -7,24 +7,21 @@ each use. TAP-Vid-Kinetics is not here, since its videos are not published with 
 
 import difflib
 import os
-import shutil
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write, whole_folder
-from tapetum.core.reading import no_pipe
 from tapetum.hub.download import Record, check, download, record_of, sha256_of, write_record
 from tapetum.hub.registry import assets
+from tapetum.hub.unzip import unpack
 
 _OFFICIAL = "https://storage.googleapis.com/dm-tapnet/"
-_PIECE = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Benchmark:
+class PublishedBenchmark:
     """A benchmark known by name."""
 
     name: str
@@ -43,21 +40,21 @@ class Benchmark:
 BENCHMARKS = {
     benchmark.name: benchmark
     for benchmark in (
-        Benchmark(
+        PublishedBenchmark(
             name="davis",
             summary="TAP-Vid-DAVIS: 30 real videos, 650 tracks",
             url=_OFFICIAL + "tapvid_davis.zip",
             paper="arXiv 2211.03726",
             licence="annotations CC-BY-4.0; videos of DAVIS 2017 under Creative Commons licences of their makers",
         ),
-        Benchmark(
+        PublishedBenchmark(
             name="rgb-stacking",
             summary="TAP-Vid-RGB-Stacking: 50 synthetic videos of a robot, 250 frames each",
             url=_OFFICIAL + "tapvid_rgb_stacking.zip",
             paper="arXiv 2211.03726",
             licence="CC-BY-4.0",
         ),
-        Benchmark(
+        PublishedBenchmark(
             name="robotap",
             summary="RoboTAP: 265 real videos of robots",
             url=_OFFICIAL + "robotap/robotap.zip",
@@ -118,7 +115,7 @@ def located(data: str) -> Path | None:
     return place
 
 
-def find(name: str) -> Benchmark:
+def find(name: str) -> PublishedBenchmark:
     """Look up the entry of `name`; raises BadInput with all names."""
     if name not in BENCHMARKS:
         raise BadInput(f"there is no benchmark {name!r}; known names are {', '.join(BENCHMARKS)}")
@@ -137,24 +134,16 @@ def _pickles(place: Path) -> list[Path]:
 def _unpack(archive: Path, target: Path, record: Record, progress: Callable[[int, int | None], None]) -> None:
     """The pickles of a zip file, each with its record; nothing else of it, and no folders."""
     try:
-        with zipfile.ZipFile(no_pipe(archive)) as content:
-            members = [member for member in content.infolist() if member.filename.endswith(".pkl")]
-            if not members:
-                raise zipfile.BadZipFile("no pickle is in it")
-            done, size = 0, sum(member.file_size for member in members)
-            for member in members:
-                file = target / Path(member.filename).name
-                with content.open(member) as source, open(file, "xb") as out:
-                    while piece := source.read(_PIECE):
-                        out.write(piece)
-                        done += len(piece)
-                        progress(done, size)
-                written = Record(source=record.source, size=file.stat().st_size, sha256=sha256_of(file), version=record.version)
-                write_record(file, written)
-    except (zipfile.BadZipFile, EOFError, FileExistsError) as error:
-        archive.unlink(missing_ok=True)
-        archive.with_name(archive.name + ".json").unlink(missing_ok=True)
-        shutil.rmtree(target, ignore_errors=True)
-        raise BadInput(
-            f"what came from {record.source} is no zip file of pickles ({error}); it is removed, fetch it again"
-        ) from error
+        files = unpack(archive, target, lambda name: Path(name).name if name.endswith(".pkl") else None, progress=progress)
+        if not files:
+            raise BadInput("no pickle is in it [empty]")
+    except BadInput as error:
+        if str(error).endswith("]"):  # by which a bad archive is known, not a full disk
+            for file in (archive, archive.with_name(archive.name + ".json")):
+                file.unlink(missing_ok=True)
+            what = f"what came from {record.source} is no zip file of pickles ({error})"
+            raise BadInput(f"{what}; it is removed, fetch it again") from error
+        raise
+    for file in files:
+        digest = sha256_of(file.path)
+        write_record(file.path, Record(source=record.source, size=file.size, sha256=digest, version=record.version))

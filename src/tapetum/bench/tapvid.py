@@ -91,7 +91,6 @@ def evaluate(
     Args:
         tracker: anything with `track(video, queries) -> Tracks`, or what it predicted earlier.
         path: a pickle, a folder of pickles, or a pattern such as `kinetics/*.pkl`.
-        mode: "first" or "strided".
         size: width and height at which to track; scores are always taken at 256x256.
         redetection: score reappearing points too (`tapetum.tracks.redetection`), by these conventions.
         progress: called after each video with its name and scores.
@@ -173,11 +172,8 @@ def compare(first: dict[str, Any], second: dict[str, Any]) -> dict[str, dict[str
         change = np.array([b[name] - a[name] for a, b in pairs])
         change = change[~np.isnan(change)]
         if len(change):
-            compared[name] = {
-                "difference": float(change.mean()),
-                "interval": bootstrap_interval(change),
-                "videos": len(change),
-            }
+            difference, interval = float(change.mean()), bootstrap_interval(change)
+            compared[name] = {"difference": difference, "interval": interval, "videos": len(change)}
     return compared
 
 

@@ -24,11 +24,10 @@ from typing import Any, get_args
 import numpy as np
 from jaxtyping import Float
 
-import tapetum
 from tapetum.bench.tapvid import as_json
 from tapetum.core.errors import BadInput
 from tapetum.core.finished import Rows
-from tapetum.core.jobs import run_jobs
+from tapetum.core.jobs import no_tool, run_jobs
 from tapetum.systems.tapvid3d.baselines import Tracker3D
 from tapetum.systems.tapvid3d.format.data import Clip3D, Prediction3D, depth_path, read_clip, read_depth, read_prediction
 from tapetum.systems.tapvid3d.format.folders import SOURCES, Split, find_clips
@@ -85,15 +84,14 @@ def evaluate(
     Args:
         gt: folder of clips, see `tapetum.systems.tapvid3d.format.folders`.
         pred: folder of predictions under the same names, with the same folders in it or flat.
-        load: makes the tracker, once in each process, in place of `pred`; something that can be pickled where `workers` > 1.
+        load: makes the tracker, once in each process, in place of `pred`; can be pickled where `workers` > 1.
         true_depth: give the tracker the depth maps that lie beside the clips.
         split: the clips of an official list, all of which must be there; by default all that are there.
         scalings: how predictions are rescaled, see `tapvid3d_metrics`.
-        workers: processes that clips are shared out to; 1 works in this one.
-        rows: file of finished clips; the same call goes on with those that are not in it, among them all that failed.
+        rows: file of finished clips, from which the same call goes on; clips that failed are tried again.
         settings: what else makes the rows of another call useless, such as the tracker's name.
         progress: called after each clip with its row, the number of finished clips and of all.
-        note: hears how many rows in the file are of other files or settings, and so are made again.
+        note: hears how many rows in the file are of other files or settings.
 
     Returns:
         `scalings`: for each, `sources` (means of each source, with `clips` and `failed`), `average` (mean of the sources) and
@@ -119,7 +117,7 @@ def evaluate(
     _check_there([place.path for place in places], split)
     target = None if pred is None else Path(pred)
     jobs = [_Job(p.source, p.path, target and p.within(target), true_depth, tuple(scalings)) for p in places]
-    made_by = {"predictions": pred is not None, "true_depth": true_depth, "version": tapetum.__version__}
+    made_by = {"predictions": pred is not None, "true_depth": true_depth}
     identity = {"scalings": list(scalings), **made_by, **(settings or {})}
     finished: dict[str, dict[str, Any]] = {}
     with Rows(rows, identity, note) as kept:
@@ -129,7 +127,7 @@ def evaluate(
             if row is not None and row["failure"] is None:
                 finished[job.key] = _with_nan(row)
         left = [job for job in jobs if job.key not in finished]
-        for number, row in run_jobs(_row, left, load or _no_tracker, workers=workers):
+        for number, row in run_jobs(_row, left, load or no_tool, workers=workers):
             job = left[number]
             if row["failure"] is None:  # what made it fail may be mended, and the truth be the same
                 kept.add(job.key, stamps[job.key], as_json(row))
@@ -204,10 +202,6 @@ def _track(tracker: Tracker3D, clip: Clip3D, video: np.ndarray, depth: np.ndarra
     return Prediction3D(np.swapaxes(points.xyz, 0, 1).astype(np.float64), np.asarray(points.visible, bool).T)
 
 
-def _no_tracker() -> None:
-    """What makes the tracker where predictions are read."""
-
-
 def _with_nan(row: dict[str, Any]) -> dict[str, Any]:
     """A row read from a file, with NaN in place of null."""
     scores = {
@@ -242,9 +236,6 @@ def _summary(rows: list[dict[str, Any]], scalings: Sequence[Scaling]) -> dict[st
 
 
 def _check_there(paths: list[Path], split: Split | None) -> None:
-    missing = [path for path in paths if not path.is_file()]
-    if missing:
-        raise BadInput(
-            f"{len(missing)} of {len(paths)} clips of the split {split} are missing, the first being {missing[0]}; fetch "
-            "them, or leave --split out to score what is there"
-        )
+    if missing := [path for path in paths if not path.is_file()]:
+        lacking = f"{len(missing)} of {len(paths)} clips of the split {split} are missing, the first being {missing[0]}"
+        raise BadInput(f"{lacking}; fetch them, or leave --split out to score what is there")

@@ -10,12 +10,15 @@ for frame 0, and then leaves out the first frame in which there is one.)
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
 
+from tapetum.bench.baselines import load_tracker
+from tapetum.bench.own import Benchmark
 from tapetum.core.errors import BadInput
 from tapetum.tracks.tracker import Tracker
 from tapetum.tracks.votsp import VotspSequence, VotspTask, read_sequence, read_sequences
@@ -70,6 +73,34 @@ def track_task(tracker: Tracker, task: VotspTask) -> Float[np.ndarray, "n t 2"]:
     return xy
 
 
+class Votsp(Benchmark):
+    """A tracker on the sequences of a data set or workspace of the VOT toolkit."""
+
+    def items(self, data: Path) -> Mapping[str, Path]:
+        """List the folders of the sequences. Raises BadInput where there are none."""
+        return read_sequences(data)
+
+    def load(self, model: str, device: str | None) -> Tracker:
+        """Load a tracker."""
+        return load_tracker(model, device)
+
+    def score(self, model: Tracker, item: Path) -> Mapping[str, float]:
+        """Compute `d_avg`, `d_1` ... `d_16`, how many `points` and `frames` count, and `seconds` spent tracking."""
+        sequence = read_sequence(item)
+        task = task_of(sequence)
+        begin = time.perf_counter()
+        xy = track_task(model, task)
+        seconds = time.perf_counter() - begin
+        size = sequence.video.width, sequence.video.height
+        scores = [point_accuracies(truth, track, *size) for truth, track in zip(sequence.truth.values(), xy, strict=True)]
+        return {"points": len(xy), **_weighted(scores), "seconds": seconds}
+
+    def summary(self, rows: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
+        """Average over all frames that count."""
+        parts = [(np.array([row[f"d_{limit}"] for limit in THRESHOLDS]), int(row["frames"])) for row in rows]
+        return {**_weighted(parts), "seconds": sum(row["seconds"] for row in rows)}
+
+
 def evaluate(tracker: Tracker, folder: str | os.PathLike[str], progress: Callable[[str], None] | None = None) -> dict[str, Any]:
     """Score a tracker on the sequences of a data set or workspace of the VOT toolkit.
 
@@ -80,20 +111,13 @@ def evaluate(tracker: Tracker, folder: str | os.PathLike[str], progress: Callabl
     Raises:
         BadInput: a file is missing or damaged.
     """
-    rows, seconds = [], 0.0
-    for name, place in read_sequences(folder).items():
-        sequence = read_sequence(place)
-        task = task_of(sequence)
-        begin = time.perf_counter()
-        xy = track_task(tracker, task)
-        seconds += time.perf_counter() - begin
-        size = sequence.video.width, sequence.video.height
-        scores = [point_accuracies(truth, track, *size) for truth, track in zip(sequence.truth.values(), xy, strict=True)]
-        rows.append({"name": name, "points": len(xy), **_weighted([(shares, count) for shares, count in scores])})
+    benchmark, rows = Votsp(), dict[str, Mapping[str, float]]()
+    for name, place in benchmark.items(Path(folder)).items():
+        rows[name] = benchmark.score(tracker, place)
         if progress is not None:
             progress(name)
-    means = _weighted([(np.array([row[f"d_{limit}"] for limit in THRESHOLDS]), row["frames"]) for row in rows])
-    return {**means, "seconds": seconds, "sequences": rows}
+    listed = [{"name": name, **{key: value for key, value in row.items() if key != "seconds"}} for name, row in rows.items()]
+    return {**benchmark.summary(list(rows.values())), "sequences": listed}
 
 
 def _weighted(parts: list[tuple[Float[np.ndarray, "5"], int]]) -> dict[str, Any]:

@@ -41,7 +41,7 @@ class ZeroShotScores:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RetrievalScores:
+class ImageTextRecall:
     """Recall at ranks, from 0 to 1."""
 
     text_of_image: dict[int, float]
@@ -106,7 +106,7 @@ def evaluate_retrieval(
     samples: Sequence[CaptionedImage],
     most_captions: int = 5,
     progress: Progress = lambda done, total: None,
-) -> RetrievalScores:
+) -> ImageTextRecall:
     """Compute recall of images by their captions and of captions by their images.
 
     Raises BadInput where there are no images, one has no caption, or a file cannot be read.
@@ -122,7 +122,7 @@ def evaluate_retrieval(
     images = embed_all(model, frames, len(samples), progress)
     similarity = images @ model.embed_texts(captions).T
     numbers = np.arange(len(samples))
-    return RetrievalScores(
+    return ImageTextRecall(
         text_of_image=_recalls(similarity, numbers, owner),
         image_of_text=_recalls(similarity.T, owner, numbers),
         images=len(samples),

@@ -155,7 +155,7 @@ def test_ctrl_c_ends_the_server_with_pages_open(folder: Path) -> None:
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_a_server_ends_while_frames_are_awaited(tmp_path: Path, how: signal.Signals) -> None:
     """Each frame asked for is the last before a key frame, so that all of them together would take long."""
-    long = script("benchmarks/web_browser.py")
+    long = script("evidence/web-browser/browser.py")
     long.make_film(tmp_path / "film.mp4", 40 * long.PIECE, (480, 270))
     with server_process(tmp_path, "--model", "static") as server, ThreadPoolExecutor(39) as clients:
         item = first_item(server.client)

@@ -9,7 +9,7 @@ import pytest
 from support.page import CHROMIUM, Tab, made_server
 from support.scripts import script
 
-long = script("benchmarks/web_browser.py")
+long = script("evidence/web-browser/browser.py")
 MORE_MB = 150
 """What going through a film may add to the memory of Chromium with the film open; docs/evidence/serve.md has all of it."""
 

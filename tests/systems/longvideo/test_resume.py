@@ -14,10 +14,9 @@ import pytest
 import torch
 
 import tapetum
-from tapetum.bench import embedding_rows
 from tapetum.core.errors import BadInput
 from tapetum.systems import longvideo
-from tapetum.systems.longvideo import streaming
+from tapetum.systems.longvideo import embedding_rows, streaming
 from tapetum.systems.longvideo.stream_files import load_state, save_state
 from tapetum.video import write_video
 
@@ -124,7 +123,7 @@ def slowly(place: Path) -> Iterator[subprocess.Popen[bytes]]:
     code = f"""
 import time, tapetum
 from tapetum.systems.longvideo import streaming
-from tapetum.bench import embedding_rows
+from tapetum.systems.longvideo import embedding_rows
 embedding_rows.EVERY = 0.0
 first = streaming.preprocess_frames
 def slow(model, frames):

@@ -14,9 +14,9 @@ from scipy.interpolate import interp1d
 from tapetum.core.errors import BadInput
 from tapetum.systems.perception_test.annotations import read_annotations
 from tapetum.systems.perception_test.dataset import find_annotations, open_split
-from tapetum.systems.perception_test.features import FeatureFolder, join_features, read_features
 from tapetum.systems.perception_test.footage import frame_numbers, open_footage
 from tapetum.systems.perception_test.lists import read_cuts, read_ids
+from tapetum.systems.perception_test.localiser.features import FeatureFiles, join_features, read_features
 from tapetum.systems.perception_test.types import Metadata
 from tapetum.video.sound import wav_file
 
@@ -200,10 +200,10 @@ def test_features_are_read_and_joined_as_the_public_code_joins_them(tmp_path: Pa
         (tmp_path / name).mkdir()
         np.save(tmp_path / name / "video_1.npy", array)
     np.savez(tmp_path / "audio/video_2.npz", sound)
-    first, second = FeatureFolder(tmp_path / "video", 512), FeatureFolder(tmp_path / "audio", 256)
-    assert (list(first), list(second)) == (["video_1"], ["video_1", "video_2"])
-    np.testing.assert_array_equal(second["video_2"], sound)
-    found = join_features(first["video_1"], second["video_1"])
+    first, second = FeatureFiles(tmp_path / "video"), FeatureFiles(tmp_path / "audio")
+    assert (list(first.files), list(second.files)) == (["video_1"], ["video_1", "video_2"])
+    np.testing.assert_array_equal(second.read("video_2"), sound)
+    found = join_features(first.read("video_1"), second.read("video_1"))
     x = np.arange(23)
     wanted = interp1d(x, sound, axis=0)(np.linspace(x.min(), x.max(), 37))
     assert found.shape == (37, 768)
@@ -211,7 +211,7 @@ def test_features_are_read_and_joined_as_the_public_code_joins_them(tmp_path: Pa
     np.testing.assert_allclose(found[:, 512:], wanted, atol=1e-6)
     np.testing.assert_array_equal(join_features(video, sound[:1])[:, 512:], np.repeat(sound[:1], 37, 0))
     with pytest.raises(BadInput, match="there are no features"):
-        FeatureFolder(tmp_path)
+        FeatureFiles(tmp_path)
 
 
 class Runs:
@@ -221,7 +221,7 @@ class Runs:
 
 @pytest.mark.parametrize(
     "kind",
-    ["pickle", "pickled-npz", "text", "flat", "width", "nan", "header", "two", pytest.param("bomb", marks=pytest.mark.slow)],
+    ["pickle", "pickled-npz", "text", "flat", "nan", "header", "two", pytest.param("bomb", marks=pytest.mark.slow)],
 )
 def test_features_that_are_none_are_refused_and_run_nothing(kind: str, tmp_path: Path, capsys: Any) -> None:
     path = tmp_path / ("a.npz" if kind in ("pickled-npz", "bomb", "two") else "a.npy")
@@ -233,8 +233,6 @@ def test_features_that_are_none_are_refused_and_run_nothing(kind: str, tmp_path:
         path.write_bytes(b"not found")
     elif kind == "flat":
         np.save(path, np.zeros(5))
-    elif kind == "width":
-        np.save(path, np.zeros((5, 4)))
     elif kind == "nan":
         np.save(path, np.full((5, 512), np.nan))
     elif kind == "two":
@@ -251,5 +249,5 @@ def test_features_that_are_none_are_refused_and_run_nothing(kind: str, tmp_path:
             np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (10**12, 512)})
             file.write(bytes(2048))
     with pytest.raises(BadInput, match=r"a\.np[yz]"):
-        read_features(path, 512)
+        read_features(path)
     assert "must not run" not in capsys.readouterr().out

@@ -14,7 +14,7 @@ from tapetum.world.bodies.shapes import Cylinder, Ground, RoundedBox, Sphere
 from tapetum.world.rendering import GroundTruth, RenderConfig, random_render_config, render_episode
 from tapetum.world.rendering.camera import view_at
 
-still_life = script("benchmarks/still_life.py")
+still_life = script("tests/support/still_life.py")
 REST, episode, turned = still_life.REST, still_life.episode, still_life.turned
 
 

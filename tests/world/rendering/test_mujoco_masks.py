@@ -14,7 +14,7 @@ from tapetum.world.bodies.files import save_episode
 from tapetum.world.rendering import GroundTruth
 
 pytest.importorskip("mujoco")
-still_life = script("benchmarks/still_life.py")
+still_life = script("tests/support/still_life.py")
 LOOK = Path(__file__).with_name("mujoco_look.py")
 TRY = 'import mujoco; mujoco.Renderer(mujoco.MjModel.from_xml_string("<mujoco><worldbody/></mujoco>"), 8, 8).render()'
 

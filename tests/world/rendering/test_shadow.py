@@ -24,7 +24,7 @@ from tapetum.world.rendering.camera import view_at
 from tapetum.world.rendering.shadow import Blocks, casters, sun_visibility
 from tapetum.world.rendering.sheets import ShadowMap
 
-still_life = script("benchmarks/still_life.py")
+still_life = script("tests/support/still_life.py")
 REST, episode, turned = still_life.REST, still_life.episode, still_life.turned
 
 

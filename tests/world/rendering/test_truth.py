@@ -16,7 +16,7 @@ from tapetum.world.rendering.camera import view_at
 from tapetum.world.rendering.ground_truth import CONTAINED, OCCLUDED, OUTSIDE, SEEN
 from tapetum.world.rendering.trace import trace
 
-still_life = script("benchmarks/still_life.py")
+still_life = script("tests/support/still_life.py")
 REST, episode, turned = still_life.REST, still_life.episode, still_life.turned
 
 

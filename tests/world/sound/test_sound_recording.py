@@ -13,7 +13,7 @@ from tapetum.world.bodies.shapes import Bowl, Cup, Ground, RoundedBox, Sphere
 from tapetum.world.sound import SoundEvents, record
 from tapetum.world.sound.modes import frequencies, modes
 
-episode = script("benchmarks/still_life.py").episode
+episode = script("tests/support/still_life.py").episode
 RATE, PER_FRAME, FRAMES = 24.0, 10, 48
 STEP = 1 / (RATE * PER_FRAME)
 

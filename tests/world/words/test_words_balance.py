@@ -48,7 +48,7 @@ def test_every_option_is_right_equally_often():
 
 @pytest.mark.slow
 def test_a_guesser_that_wins_in_the_raw_world_is_at_chance_in_the_balanced_one():
-    blind = script("benchmarks/scenes_blind.py")
+    blind = script("evidence/scenes-blind/claims.py")
     scenes = skewed(6 * BLOCK)
     train, test = blind.split(balance(scenes, 0))
     right = blind.by_frequency(train, test) == [q.correct for q in test]

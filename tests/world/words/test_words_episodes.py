@@ -14,7 +14,7 @@ from tapetum.world.bodies.shapes import Bowl, Capsule, Cylinder, Ground, Sphere
 from tapetum.world.words import EpisodeEvents, balance, episode_candidates, episode_caption
 from tapetum.world.words.episodes import TEMPLATES
 
-still_life = script("benchmarks/still_life.py")
+still_life = script("tests/support/still_life.py")
 FRAMES, PER_FRAME = 25, 10
 STEP = 1 / 240
 FLOOR = Body(name="floor", noun="floor", shape=Ground(), material="stone", fixed=True)

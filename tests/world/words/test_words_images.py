@@ -21,7 +21,7 @@ from tapetum.world.words.graph import ObjectNode, SceneGraph
 from tapetum.world.words.images import NUMBERS, TEMPLATES
 from tapetum.world.words.referring import a
 
-still_life = script("benchmarks/still_life.py")
+still_life = script("tests/support/still_life.py")
 NOUNS = (*PROPS, "thing")
 MATERIALS = {"wooden" if m == "wood" else m: m for m in PHYSICS_MATERIALS}
 

@@ -104,7 +104,7 @@ def _train(recipe: Recipe, launch: Launch, say: Callable[[str], None]) -> Traine
 
         weights = train_odin(recipe, launch, say)
     elif isinstance(recipe, LocaliserRun):
-        from tapetum.bench.perception_features import load_video_features
+        from tapetum.bench.perception_test import load_video_features
         from tapetum.systems.perception_test.localiser.run import train_localiser
 
         weights = train_localiser(recipe, launch, say, load_video_features)

@@ -14,7 +14,7 @@ from tapetum.core.errors import BadInput
 from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:
-    from tapetum.systems.perception_test.predicted import PredictionFinding
+    from tapetum.systems.perception_test.types import PredictionFinding
 
 
 @dataclass(frozen=True, kw_only=True)

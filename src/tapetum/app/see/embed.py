@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from tapetum.bench.embedding_rows import Unfinished
     from tapetum.encoders.embed import EmbeddedPiece, Embedder
+    from tapetum.systems.longvideo.embedding_rows import Unfinished
     from tapetum.video import Video
 
 
@@ -139,7 +139,7 @@ def embed(options: EmbedOptions, listener: Listener) -> Embedded:
     """Make vectors of images, recordings and videos, for search, clustering and probes.
 
     Long recordings and videos are cut into pieces as long as the model takes. With a model of tapetum train longvideo, a run
-    that was killed goes on where it was (`tapetum.bench.embedding_rows`). Files that cannot be read are left out, and the
+    that was killed goes on where it was (`systems.longvideo.embedding_rows`). Files that cannot be read are left out, and the
     listener hears of them. Raises BadInput where none can be read, or the model does not say how files become its inputs.
 
     >>> import tempfile
@@ -286,7 +286,7 @@ def _unfinished(embedder: "Embedder", out: File | None, listener: Listener) -> "
     """What is kept on the way, of videos that are watched for long."""
     from contextlib import nullcontext
 
-    from tapetum.bench.embedding_rows import Unfinished
+    from tapetum.systems.longvideo.embedding_rows import Unfinished
     from tapetum.systems.longvideo.streaming import VideoEmbedder
 
     if out is None or not isinstance(embedder, VideoEmbedder):

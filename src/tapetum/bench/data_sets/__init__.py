@@ -1,28 +1,35 @@
 """Data sets that the published recipes and evaluations of the systems want, by name, and checks of folders of them.
 
-    types       what is known of a data set, and what a reader finds in a folder of one
-    images      images, sound and meshes: ImageNet, COCO, ADE20K, AudioSet, web-scale pairs ...
-    language    questions, captions and expressions about images: VQAv2, GQA, RefCOCO ...
-    videos      videos with texts or classes: Kinetics, MSR-VTT, EgoSchema, the Perception Test ...
-    tracks      videos with points and masks, in 2D and 3D, and robots: Kubric, TAP-Vid, DAVIS, TAPVid-3D ...
-    readers     readers of layouts whose parts lie in several files or formats
-    check       what of a data set is in a folder, and whether it can be read
+    data_sets.toml   what is known of each: images, sound and meshes; questions and captions; videos; tracks, space and robots
+    types            what the keys of that file mean, and what a reader finds in a folder of a data set
+    readers          readers of layouts whose parts lie in several files or formats
+    check            what of a data set is in a folder, and whether it can be read
 
 Nothing is downloaded. Sizes and licences are those that the publishers state, as far as this project knows them; what it does
 not know is marked so.
 """
 
 import difflib
+import tomllib
 from collections.abc import Mapping
+from typing import Any
 
-from tapetum.bench.data_sets.images import IMAGES
-from tapetum.bench.data_sets.language import LANGUAGE
-from tapetum.bench.data_sets.tracks import TRACKS
-from tapetum.bench.data_sets.types import DataSet
-from tapetum.bench.data_sets.videos import VIDEOS
+from tapetum.bench.data_sets.types import DataSet, Part
 from tapetum.core.errors import BadInput
+from tapetum.core.pages import resource
 
-DATA_SETS: Mapping[str, DataSet] = {each.name: each for each in (*IMAGES, *LANGUAGE, *VIDEOS, *TRACKS)}
+
+def _data_set(name: str, entry: dict[str, Any]) -> DataSet:
+    of = entry.pop("of", "")
+    reader = entry.pop("reader", None)
+    parts = tuple(Part(name=split, of=of, items=items[0] if items else None) for split, *items in entry.pop("parts", ()))
+    used_by = tuple(entry.pop("used_by"))
+    return DataSet(name=name, reader=reader and f"tapetum.{reader}", parts=parts, used_by=used_by, **entry)
+
+
+DATA_SETS: Mapping[str, DataSet] = {
+    name: _data_set(name, entry) for name, entry in tomllib.loads(resource(__name__, "data_sets.toml")).items()
+}
 """By name."""
 
 

@@ -79,18 +79,11 @@ def read_pairs(folder: Path, split: str) -> Records:
     return Records(count=len(shards), media=_Columns([ShardFiles(shards, image, np.arange(len(shards)))]))
 
 
-def read_coco_instances(folder: Path, split: str) -> Records:
-    """Read boxes and masks of COCO."""
+def read_coco(folder: Path, split: str, annotations: str, images: str) -> Records:
+    """Read boxes and masks in COCO's form, of a file and from a folder whose paths have {} for the split."""
     from tapetum.data.coco import read_instances
 
-    return records_of(read_instances(folder / "annotations" / f"instances_{split}.json", folder / split))
-
-
-def read_doclaynet(folder: Path, split: str) -> Records:
-    """Read boxes of DocLayNet."""
-    from tapetum.data.coco import read_instances
-
-    return records_of(read_instances(folder / "COCO" / f"{split}.json", folder / "PNG"))
+    return records_of(read_instances(folder / annotations.format(split), folder / images.format(split)))
 
 
 def read_transfer(folder: Path, split: str, task: str) -> Records:

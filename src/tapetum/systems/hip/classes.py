@@ -35,7 +35,7 @@ class HipClassifier(nn.Module):
     """A HiP network that tells classes: of examples, by the mean of the processor's latents, or of a modality's elements.
 
     Of the features of a new network nine tenths are the same whatever the input. A layer norm leaves them so, and on the
-    digits of `benchmarks/hip_claims.py` nothing is learned for 1,200 steps; so the read-out sees them standardised instead.
+    digits of `evidence/hip-claims/claims.py` nothing is learned for 1,200 steps; so the read-out sees them standardised.
     """
 
     def __init__(self, hip: Hip, classes: int, elements_of: str | None = None):

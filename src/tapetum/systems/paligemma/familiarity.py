@@ -4,7 +4,8 @@
 
 m and S are mean and covariance of the tokens of images of the world, S shrunk to a multiple of the identity as the formula of
 Ledoit and Wolf (J. Multivariate Analysis 88, 2004) says. The limit is the distance below which 95 of 100 other images of the
-world are. `python benchmarks/photo_questions.py familiarity` fits the bundled file and measures how photographs are told apart.
+world are. `python evidence/paligemma-photo/claims.py familiarity` fits the bundled file and measures how photographs are told
+apart.
 """
 
 import os

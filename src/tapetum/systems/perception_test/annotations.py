@@ -12,6 +12,7 @@ keys that are not known are not looked at. What is wrong has a name, such as [se
 import difflib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ import numpy as np
 from tapetum.core.errors import BadInput
 from tapetum.systems.perception_test.lists import find_cuts, read_cuts, read_json, with_cuts
 from tapetum.systems.perception_test.types import (
+    KEYS,
     AnnotatedVideo,
     ChoiceQuestion,
     GroundedQuestion,
@@ -90,37 +92,42 @@ def _video(name: str, item: Any) -> AnnotatedVideo:
     if not isinstance(item, Mapping) or not isinstance(item.get("metadata"), Mapping):
         raise BadInput(f"{name} has no metadata; are these predictions, and no annotations? [no-metadata]")
 
-    def each(key: str, make: Callable[[Any], Kind]) -> Sequence[Kind]:
-        return _each(name, key, item.get(key) or (), make)
+    def each(task: str, make: Callable[[Any], Kind]) -> Sequence[Kind]:
+        key = KEYS[task]
+        entries = item.get(key) or ()
+        if not isinstance(entries, Sequence) or isinstance(entries, str):
+            raise BadInput(f"{key} of {name} is a {type(entries).__name__}; wanted a list [wrong-nesting]")
+        return tuple(_guarded(f"{key} {place} of {name}", make, entry) for place, entry in enumerate(entries))
 
-    meta = _guarded(f"metadata of {name}", lambda: _metadata(name, item["metadata"]))
     video = AnnotatedVideo(
-        metadata=meta,
-        objects=each("object_tracking", _object),
-        points=each("point_tracking", _point),
-        actions=each("action_localisation", _segment),
-        sounds=each("sound_localisation", _segment),
-        questions=each("mc_question", _question),
-        grounded=each("grounded_question", _grounded),
+        metadata=_guarded(f"metadata of {name}", partial(_metadata, name), item["metadata"]),
+        objects=each("object", _object),
+        points=each("point", _point),
+        actions=each("action", _segment),
+        sounds=each("sound", _segment),
+        questions=each("mcqa", _question),
+        grounded=each("grounded", _grounded),
     )
     _check(name, video)
     return video
 
 
-def _each(name: str, key: str, entries: Any, make: Callable[[Any], Kind]) -> Sequence[Kind]:
-    if not isinstance(entries, Sequence) or isinstance(entries, str):
-        raise BadInput(f"{key} of {name} is a {type(entries).__name__}; wanted a list [wrong-nesting]")
-    return tuple(_guarded(f"{key} {place} of {name}", lambda e=entry: make(e)) for place, entry in enumerate(entries))
-
-
-def _guarded(what: str, make: Callable[[], Kind]) -> Kind:
+def _guarded(what: str, make: Callable[[Any], Kind], entry: Any) -> Kind:
     try:
-        return make()
+        return make(entry)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         lacks = isinstance(error, KeyError)
-        reason, name = f"it lacks {error}" if lacks else str(error), getattr(error, "name", "")
-        name = "missing-key" if lacks else name if isinstance(error, _Odd) else "malformed"
+        reason = f"it lacks {error}" if lacks else str(error)
+        name = "missing-key" if lacks else error.name if isinstance(error, _Odd) else "malformed"
         raise BadInput(f"{what} is not as the Perception Test has it: {reason}; get the file again [{name}]") from error
+
+
+def _optional(e: Mapping[str, Any], key: str, kind: Callable[[Any], Kind]) -> Kind | None:
+    return None if e.get(key) is None else kind(e[key])
+
+
+def _integers(values: Any) -> tuple[int, ...]:
+    return tuple(map(int, values))
 
 
 def _metadata(name: str, m: Mapping[str, Any]) -> Metadata:
@@ -136,8 +143,8 @@ def _metadata(name: str, m: Mapping[str, Any]) -> Metadata:
         size=(int(height), int(width)),
         audio_samples=int(m.get("audio_samples", 0)),
         audio_sample_rate=float(m.get("audio_sample_rate", 0.0)),
-        cup_game=None if m.get("is_cup_game") is None else bool(m["is_cup_game"]),
-        moving=None if m.get("is_camera_moving") is None else bool(m["is_camera_moving"]),
+        cup_game=_optional(m, "is_cup_game", bool),
+        moving=_optional(m, "is_camera_moving", bool),
     )
 
 
@@ -149,16 +156,14 @@ def _object(e: Mapping[str, Any]) -> ObjectTrack:
     if len(boxes) != len(frames):
         raise _Odd("wrong-length", f"{len(boxes)} boxes stand for {len(frames)} frames")
     _microseconds(e.get("timestamps") or ())
-    masked = np.array(e.get("is_masked") or np.zeros(len(boxes)), bool)
-    occluder = bool(e.get("is_occluder", False))
     return ObjectTrack(
         id=int(e["id"]),
         label=str(e.get("label", "")),
         frames=frames,
         boxes=boxes,
         start=int(start[0]),
-        masked=masked,
-        occluder=occluder,
+        masked=np.array(e.get("is_masked") or np.zeros(len(boxes)), bool),
+        occluder=bool(e.get("is_occluder", False)),
     )
 
 
@@ -167,7 +172,7 @@ def _point(e: Mapping[str, Any]) -> PointTrack:
     if points.shape != (2, len(frames)):
         name = "wrong-shape" if points.shape == (len(frames), 2) else "wrong-length"
         raise _Odd(name, f"points have shape {points.shape} for {len(frames)} frames; wanted [ys, xs]")
-    parents = tuple(map(int, e.get("parent_objects") or ()))
+    parents = _integers(e.get("parent_objects") or ())
     return PointTrack(id=int(e["id"]), label=str(e.get("label", "")), parents=parents, frames=frames, xy=points[::-1].T.copy())
 
 
@@ -180,47 +185,35 @@ def _microseconds(times: Sequence[float]) -> Sequence[float]:
 
 def _segment(e: Mapping[str, Any]) -> LabelledSegment:
     start, end = (float(t) / MICROSECONDS for t in _microseconds(e["timestamps"]))
-    visible = None if e.get("is_visible") is None else bool(e["is_visible"])
-    parents = tuple(map(int, e.get("parent_objects") or ()))
-    label_id = int(e["label_id"])
     return LabelledSegment(
         id=int(e["id"]),
         label=str(e.get("label", "")),
-        label_id=label_id,
-        parents=parents,
+        label_id=int(e["label_id"]),
+        parents=_integers(e.get("parent_objects") or ()),
         start_s=start,
         end_s=end,
-        visible=visible,
+        visible=_optional(e, "is_visible", bool),
     )
+
+
+def _question_fields(e: Mapping[str, Any]) -> dict[str, Any]:
+    """What both kinds of questions have."""
+    groups = {key: str(e.get(key) or "").lower() for key in ("area", "reasoning")}
+    return {"id": int(e["id"]), "question": str(e["question"]), **groups}
 
 
 def _question(e: Mapping[str, Any]) -> ChoiceQuestion:
-    options = tuple(map(str, e["options"]))
-    answer = None if e.get("answer_id") is None else int(e["answer_id"])
+    options, answer = tuple(map(str, e["options"])), _optional(e, "answer_id", int)
     if answer is not None and not 0 <= answer < len(options):
         raise _Odd("unknown-option", f"answer_id is {answer} of {len(options)} options")
     tags = e.get("tag") or ()
-    return ChoiceQuestion(
-        id=int(e["id"]),
-        question=str(e["question"]),
-        options=options,
-        answer=answer,
-        area=str(e.get("area") or "").lower(),
-        reasoning=str(e.get("reasoning") or "").lower(),
-        tags=(tags,) if isinstance(tags, str) else tuple(map(str, tags)),
-        cut=None if e.get("cut_frame") is None else int(e["cut_frame"]),
-    )
+    tags = (tags,) if isinstance(tags, str) else tuple(map(str, tags))
+    cut = _optional(e, "cut_frame", int)
+    return ChoiceQuestion(options=options, answer=answer, tags=tags, cut=cut, **_question_fields(e))
 
 
 def _grounded(e: Mapping[str, Any]) -> GroundedQuestion:
-    answers = None if e.get("answers") is None else tuple(map(int, e["answers"]))
-    return GroundedQuestion(
-        id=int(e["id"]),
-        question=str(e["question"]),
-        answers=answers,
-        area=str(e.get("area") or "").lower(),
-        reasoning=str(e.get("reasoning") or "").lower(),
-    )
+    return GroundedQuestion(answers=_optional(e, "answers", _integers), **_question_fields(e))
 
 
 def _check(name: str, video: AnnotatedVideo) -> None:
@@ -233,9 +226,8 @@ def _check(name: str, video: AnnotatedVideo) -> None:
         for track in tracks:
             f = track.frames
             if not len(f) or (np.diff(f) <= 0).any() or f[0] < 0:
-                refuse(
-                    what, track.id, f"its frames {f[:4].tolist()} must rise from 0 on, without repetition", "unsorted-frames"
-                )
+                rule = f"its frames {f[:4].tolist()} must rise from 0 on, without repetition"
+                refuse(what, track.id, rule, "unsorted-frames")
             values = track.boxes if isinstance(track, ObjectTrack) else track.xy
             if not np.isfinite(values).all():
                 refuse(what, track.id, "a place is not a finite number", "not-finite")
@@ -254,9 +246,5 @@ def _check(name: str, video: AnnotatedVideo) -> None:
     for question in video.grounded:
         unknown = [a for a in question.answers or () if not 0 <= a < len(video.objects)]
         if unknown:
-            refuse(
-                "grounded question",
-                question.id,
-                f"its answer {unknown[0]} is none of {len(video.objects)} object tracks",
-                "unknown-track",
-            )
+            rule = f"its answer {unknown[0]} is none of {len(video.objects)} object tracks"
+            refuse("grounded question", question.id, rule, "unknown-track")

@@ -9,7 +9,7 @@
 With a task, only videos that have something of it, and of these the challenge's where its list of ids is there.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
@@ -22,16 +22,15 @@ from tapetum.core.files import named_path
 from tapetum.systems.perception_test.annotations import BESIDE, read_annotations
 from tapetum.systems.perception_test.footage import AlignedVideo, find_videos, footage_sound, open_footage
 from tapetum.systems.perception_test.lists import find_cuts, find_ids, read_ids
-from tapetum.systems.perception_test.predictions import KEYS, has_task
 from tapetum.systems.perception_test.public_files import CUTS
-from tapetum.systems.perception_test.types import AnnotatedVideo, ChoiceQuestion
+from tapetum.systems.perception_test.types import KEYS, AnnotatedVideo, ChoiceQuestion
 
 _OWN = {"object": ("object_tracking", "sot"), "mcqa": ("mc_question", "mc_vqa")}
 """Task to parts of the names of its own files of annotations, where that is not its key."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Item:
+class BenchmarkVideo:
     """A video, and all that is known of it."""
 
     name: str
@@ -58,10 +57,10 @@ class Item:
         return question.cut if self.cut and question is not None else None
 
 
-class PerceptionTest(Sequence[Item]):
+class PerceptionTest(Sequence[BenchmarkVideo]):
     """Videos of a split; see `open_split`."""
 
-    def __init__(self, items: Sequence[Item], remarks: Sequence[str]):
+    def __init__(self, items: Sequence[BenchmarkVideo], remarks: Sequence[str]):
         self._items = list(items)
         self.remarks = tuple(remarks)
         """What a person should know, such as that a list is missing."""
@@ -70,14 +69,11 @@ class PerceptionTest(Sequence[Item]):
         return len(self._items)
 
     @overload
-    def __getitem__(self, place: int) -> Item: ...
+    def __getitem__(self, place: int) -> BenchmarkVideo: ...
     @overload
     def __getitem__(self, place: slice) -> "PerceptionTest": ...
-    def __getitem__(self, place: int | slice) -> "Item | PerceptionTest":
+    def __getitem__(self, place: int | slice) -> "BenchmarkVideo | PerceptionTest":
         return PerceptionTest(self._items[place], self.remarks) if isinstance(place, slice) else self._items[place]
-
-    def __iter__(self) -> Iterator[Item]:
-        return iter(self._items)
 
 
 def open_split(
@@ -107,7 +103,7 @@ def open_split(
             "fetch it with --parts lists"
         )
     if task is not None:
-        videos = {name: video for name, video in videos.items() if has_task(task, video) or split == "test"}
+        videos = {name: video for name, video in videos.items() if video.of(task) or split == "test"}
         ids = find_ids(file.parent, task, split) if challenge else None
         if ids is not None:
             listed = set(read_ids(ids))
@@ -116,12 +112,12 @@ def open_split(
             if lacking:
                 remarks.append(f"{lacking} of {len(listed)} videos in {ids.name} are not in {file.name}")
         elif challenge:
-            remarks.append(
-                f"there is no list of the challenge's videos beside {file}; all {len(videos)} with the task are taken"
-            )
+            taken = f"all {len(videos)} with the task are taken"
+            remarks.append(f"there is no list of the challenge's videos beside {file}; {taken}")
     if not videos:
         raise BadInput(f"{file} has no video of the task {task}; give another split or folder")
-    return PerceptionTest([Item(name=name, truth=video, folder=root, cut=cut) for name, video in videos.items()], remarks)
+    items = [BenchmarkVideo(name=name, truth=video, folder=root, cut=cut) for name, video in videos.items()]
+    return PerceptionTest(items, remarks)
 
 
 def _shows_answers(videos: Mapping[str, AnnotatedVideo]) -> bool:

@@ -1,31 +1,53 @@
-"""Scoring of predictions for any of the six tasks, or of two in one file."""
+"""Scoring of predictions for any of the six tasks, or of two in one file.
 
-from collections.abc import Mapping
+The unified tracks of 2025 (arXiv 2601.06287) have two tasks in one submission, each scored as it is alone: joint has objects
+and points (its rules; issue 31 of the public code), localisation actions and sounds. How the servers make one number of both is
+not public, so none is made up here. Unified questions, the third of these tracks, are multiple-choice questions of three to
+five options, which the task mcqa scores.
+"""
+
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from tapetum.core.errors import BadInput
 from tapetum.systems.perception_test.annotations import read_json
-from tapetum.systems.perception_test.predicted import TaskPredictions
-from tapetum.systems.perception_test.predictions import has_task, read_predictions
+from tapetum.systems.perception_test.predictions import read_predictions
 from tapetum.systems.perception_test.scores.common import TaskScores
 from tapetum.systems.perception_test.scores.grounded import score_grounded
-from tapetum.systems.perception_test.scores.joint import score_joint, score_localisation
 from tapetum.systems.perception_test.scores.objects import score_objects
 from tapetum.systems.perception_test.scores.points import score_points
 from tapetum.systems.perception_test.scores.questions import score_questions
 from tapetum.systems.perception_test.scores.segments import score_segments
-from tapetum.systems.perception_test.types import AnnotatedVideo
+from tapetum.systems.perception_test.types import JOINT, AnnotatedVideo, TaskPredictions
 
-TASKS = {
+
+def _score_both(annotations: Mapping[str, AnnotatedVideo], predictions: TaskPredictions, reading: str) -> TaskScores:
+    """Score both tasks of a file; of localisation, names of numbers begin with the task, and so do the rows of the table."""
+    numbers: dict[str, Any] = {}
+    counts: dict[str, int] = {}
+    cameras: dict[str, Any] = {}
+    table: list[Mapping[str, Any]] = []
+    joint = predictions.task == "joint"
+    for task in JOINT[predictions.task]:
+        videos = {name: parts[task] for name, parts in predictions.videos.items() if task in parts}
+        scores = TASKS[task](annotations, TaskPredictions(task, videos), reading)
+        numbers |= {name if joint else f"{task}_{name}": value for name, value in scores.numbers.items()}
+        counts |= {f"{task}_{name}": value for name, value in scores.counts.items()}
+        cameras |= {f"{task} {name}": value for name, value in scores.groups.get("by_camera", {}).items()}
+        table += [row if joint else {"task": task, **row} for row in scores.table]
+    return TaskScores(numbers=numbers, groups={"by_camera": cameras} if joint else {}, counts=counts, table=table)
+
+
+TASKS: Mapping[str, Callable[[Mapping[str, AnnotatedVideo], TaskPredictions, str], TaskScores]] = {
     "object": score_objects,
     "point": score_points,
     "action": score_segments,
     "sound": score_segments,
     "mcqa": score_questions,
     "grounded": score_grounded,
-    "joint": score_joint,
-    "localisation": score_localisation,
+    "joint": _score_both,
+    "localisation": _score_both,
 }
 """Task to what scores it."""
 READINGS = ("default", "notebook", "tapvid-first")
@@ -43,7 +65,7 @@ def check_task(task: str, reading: str) -> None:
 
 def check_annotated(task: str, annotations: Mapping[str, AnnotatedVideo]) -> None:
     """Raise BadInput for annotations that have nothing of a task."""
-    if not any(has_task(task, video) for video in annotations.values()):
+    if not any(video.of(task) for video in annotations.values()):
         raise BadInput(f"the annotations have nothing of the task {task}; give those of another task or split")
 
 

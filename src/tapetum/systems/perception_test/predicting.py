@@ -23,8 +23,7 @@ from tapetum.core.reading import read_json
 from tapetum.data.entries import dumps, write_mapping
 from tapetum.systems.perception_test.baselines.content import SIDE, Predictor, VideoContent
 from tapetum.systems.perception_test.footage import find_videos
-from tapetum.systems.perception_test.predictions import KEYS, has_task
-from tapetum.systems.perception_test.types import AnnotatedVideo
+from tapetum.systems.perception_test.types import AnnotatedVideo, below_video
 
 Predictors = Sequence[tuple[Sequence[str], Predictor]]
 """Tasks, and who answers them."""
@@ -74,9 +73,7 @@ def predict_videos(
         BadInput: a video is missing or damaged, or `out` cannot be written.
     """
     tasks = tuple(identities)
-    tasks_by_video = {
-        name: some for name, video in annotations.items() if (some := tuple(t for t in tasks if has_task(t, video)))
-    }
+    tasks_by_video = {name: some for name, video in annotations.items() if (some := tuple(t for t in tasks if video.of(t)))}
     if not tasks_by_video:
         raise BadInput(f"the annotations ask nothing of the tasks {', '.join(tasks)}; give those of these tasks")
     for task in tasks:
@@ -128,9 +125,5 @@ def _part(out: Path, task: str, name: str) -> Path:
 
 
 def _write_predictions(out: Path, task: str, names: Iterable[str]) -> Path:
-    """Write the file of a task; the servers of objects and of questions want lists directly below the videos."""
-    direct = task in ("object", "mcqa")
-    predictions = ((name, read_json(_part(out, task, name))["said"]) for name in names)
-    return write_mapping(
-        out / f"{task}.json", ((name, value if direct else {KEYS[task]: value}) for name, value in predictions)
-    )
+    rows = ((name, below_video(task, read_json(_part(out, task, name))["said"])) for name in names)
+    return write_mapping(out / f"{task}.json", rows)

@@ -6,7 +6,7 @@ A group of k candidates with k different answers shares its k options: each opti
 So whoever knows only the template, the key and the options is right in one of k, not about: exactly, in any collection of whole
 groups, however skewed the world. In a group the answer also stands once in each place among the options. What else the text
 says (a colour, a neighbour) must not go with the answer; templates choose their keys and phrases for that, and
-`benchmarks/scenes_blind.py` measures whether they succeeded.
+`evidence/scenes-blind/claims.py` measures whether they succeeded.
 
     colour of cups     red red red red blue blue green white          options: blue green red white
                         └───────────┼────┴─────────┼────┘      ─►      four questions, four right answers;

@@ -15,8 +15,7 @@ from tapetum.systems.perception_test.baselines.tracking import StaticPlaces, Tra
 from tapetum.systems.perception_test.baselines.windows import PriorWindows
 from tapetum.systems.perception_test.evaluate import score
 from tapetum.systems.perception_test.footage import find_videos
-from tapetum.systems.perception_test.predictions import KEYS
-from tapetum.systems.perception_test.types import Metadata
+from tapetum.systems.perception_test.types import KEYS, Metadata
 from tapetum.types import Boxes, Tracks
 from tapetum.video import write_video
 

@@ -1,4 +1,4 @@
-"""Memory does not grow with the length of a video, in windows or frame by frame; the full run: benchmarks/tap_memory.py."""
+"""Memory does not grow with the length of a video, in windows or frame by frame; in full: evidence/tap-memory/claims.py."""
 
 import json
 import os

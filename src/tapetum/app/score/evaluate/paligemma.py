@@ -84,7 +84,7 @@ class PaliGemmaScores(Result):
 
     model: str
     table: dict[str, Any]
-    """All that `tapetum.bench.paligemma.evaluate` returns; of lines of JSON `exact`; of a task what `task_scores` does."""
+    """All that `paligemma.nano.bench.evaluate` returns; of lines of JSON `exact`; of a task what `task_scores` does."""
 
     def as_json(self) -> dict[str, Any]:
         return {"benchmark": "paligemma", "model": self.model, **self.table}
@@ -106,10 +106,10 @@ def evaluate_paligemma(options: PaliGemmaEvalOptions, listener: Listener) -> Pal
         from tapetum.bench.paligemma_task_scores import task_scores
 
         return PaliGemmaScores(model=options.model, table=task_scores(options, listener))
-    from tapetum.bench.paligemma import SceneTestSet, evaluate
     from tapetum.systems.paligemma.answers import Answerer
     from tapetum.systems.paligemma.data import JsonLinesSamples
     from tapetum.systems.paligemma.transfer.run import ExactChecks
+    from tapetum.world.training.paligemma.bench import SceneTestSet, evaluate
 
     device = choose_device(options.device)
     answerer = Answerer.load(options.model, config=options.model_config, masks=options.masks, device=device)

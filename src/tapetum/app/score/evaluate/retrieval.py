@@ -11,7 +11,7 @@ from tapetum.core.errors import BadInput
 from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:
-    from tapetum.bench.zero_shot import RetrievalScores
+    from tapetum.bench.zero_shot import ImageTextRecall
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class RetrievalResult(Result):
     """Recall both ways."""
 
     model: str
-    scores: "RetrievalScores"
+    scores: "ImageTextRecall"
 
     def as_json(self) -> dict[str, Any]:
         scores = self.scores

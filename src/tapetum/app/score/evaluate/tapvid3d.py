@@ -103,6 +103,7 @@ def evaluate_tapvid3d(options: TapVid3DOptions, listener: Listener) -> TapVid3DS
             f"{options.model} tracks in the image, and needs depth to lift its points by; give --depth adjust, --depth true "
             "(NAME.depth.npz beside each clip), a file of depth maps or a network's name"
         )
+    from tapetum import __version__
     from tapetum.bench.baselines import load_tracker3d
     from tapetum.bench.tapvid3d import evaluate
     from tapetum.core.files import whole_file
@@ -121,7 +122,12 @@ def evaluate_tapvid3d(options: TapVid3DOptions, listener: Listener) -> TapVid3DS
         scalings=options.scaling,
         workers=options.workers,
         rows=None if out is None else out.with_name(f"{out.stem}.clips.jsonl"),
-        settings={"model": options.model, "weights": weights_fingerprint(options.model or ""), "depth": options.depth},
+        settings={
+            "model": options.model,
+            "weights": weights_fingerprint(options.model or ""),
+            "depth": options.depth,
+            "version": __version__,
+        },
         note=listener.note,
         progress=lambda row, done, every: listener.progress(str(options.gt), done, every),
     )

@@ -19,10 +19,11 @@ from jaxtyping import UInt8
 
 from tapetum.core.errors import BadInput
 from tapetum.systems.perception_test.baselines.content import VideoContent
+from tapetum.systems.perception_test.submission import answer_row
 from tapetum.systems.perception_test.types import AnnotatedVideo, ChoiceQuestion
 
 
-class OptionScorer(Protocol):
+class OptionModel(Protocol):
     """A video-language model."""
 
     def score_options(self, video: UInt8[np.ndarray, "t h w 3"], question: str, options: Sequence[str], /) -> Sequence[float]:
@@ -75,7 +76,7 @@ class Frequency:
 class ChosenOptions:
     """Chooses what a model scores highest; the video ends where the question has it end."""
 
-    def __init__(self, scorer: OptionScorer):
+    def __init__(self, scorer: OptionModel):
         """`scorer`: such as `tapetum.bench.perception_test.ImageOptions`."""
         self.scorer = scorer
 
@@ -88,8 +89,3 @@ class ChosenOptions:
                 raise BadInput(f"the model gave {list(scores)} for {len(question.options)} options; it must score each")
             rows.append(answer_row(question, int(np.argmax(scores))))
         return {"mcqa": rows}
-
-
-def answer_row(question: ChoiceQuestion, chosen: int) -> dict[str, Any]:
-    """Write an answer in the benchmark's form."""
-    return {"id": question.id, "answer_id": chosen, "answer": question.options[chosen]}

@@ -15,12 +15,11 @@ from jaxtyping import Float, Int
 
 from tapetum.systems.perception_test.baselines.content import VideoContent
 from tapetum.systems.perception_test.scores.points import start_of
+from tapetum.systems.perception_test.submission import box_row, point_row
 from tapetum.systems.perception_test.types import AnnotatedVideo, ObjectTrack, PointTrack
 from tapetum.tracks.follow import box_queries, carry_box
 from tapetum.tracks.tracker import Tracker
 from tapetum.video import open_video
-
-DIGITS = 6
 
 
 class StaticPlaces:
@@ -89,18 +88,6 @@ class TrackedPlaces:
 
     def _box_queries(self, track: ObjectTrack, size: tuple[int, int]) -> Float[np.ndarray, "k 3"]:
         return box_queries(_pixels(track.boxes[track.start], np.array(size, np.float64)), int(track.frames[track.start]), size)
-
-
-def box_row(number: int, frames: Int[np.ndarray, " n"], boxes: Float[np.ndarray, "n 4"], **more: Any) -> dict[str, Any]:
-    """Write a track of boxes (shares) in the benchmark's form."""
-    rounded = [[round(v, DIGITS) for v in box] for box in boxes.astype(float).tolist()]
-    return {"id": number, **more, "bounding_boxes": rounded, "frame_ids": frames.tolist()}
-
-
-def point_row(number: int, frames: Int[np.ndarray, " n"], xy: Float[np.ndarray, "n 2"]) -> dict[str, Any]:
-    """Write a track of points (shares) in the benchmark's form: all y, then all x."""
-    rows = [[round(v, DIGITS) for v in line] for line in xy[:, ::-1].T.astype(float).tolist()]
-    return {"id": number, "points": rows, "frame_ids": frames.tolist()}
 
 
 def _repeated(place: Float[np.ndarray, " k"], frames: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n k"]:

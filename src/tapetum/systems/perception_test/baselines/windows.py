@@ -13,7 +13,8 @@ from jaxtyping import Float
 from tapetum.core.errors import BadInput
 from tapetum.metrics.localisation import temporal_iou
 from tapetum.systems.perception_test.baselines.content import VideoContent
-from tapetum.systems.perception_test.types import AnnotatedVideo, LabelledSegment
+from tapetum.systems.perception_test.submission import segment_row
+from tapetum.systems.perception_test.types import AnnotatedVideo
 
 OVERLAP, MOST, MOST_SEGMENTS = 0.5, 10, 1500
 """Overlap of a match; windows of a class; segments of a class that are looked at."""
@@ -35,27 +36,17 @@ class PriorWindows:
                     f"the annotations to learn from have no segment of the task {task}; give those of its train split"
                 )
             predictions[task] = [
-                segment_row(label, score, *(np.array(window) * video.metadata.seconds).tolist())
+                segment_row(label, f"{score:.6g}", *(np.array(window) * video.metadata.seconds).tolist())
                 for label, score, window in self.windows[task]
             ]
         return predictions
-
-
-def segments_of(video: AnnotatedVideo, task: str) -> Sequence[LabelledSegment]:
-    """List the segments of a video: actions or sounds."""
-    return video.actions if task == "action" else video.sounds
-
-
-def segment_row(label: int, score: float, start_s: float, end_s: float) -> dict[str, Any]:
-    """Write a segment in the benchmark's form: class and score are texts, times seconds."""
-    return {"label": str(label), "score": f"{score:.6g}", "timestamps": [round(start_s, 4), round(end_s, 4)]}
 
 
 def _windows(train: Mapping[str, AnnotatedVideo], task: str, most: int) -> list[tuple[int, float, tuple[float, float]]]:
     by_class: dict[int, list[tuple[int, float, float]]] = {}
     for number, video in enumerate(train.values()):
         length = video.metadata.seconds
-        for s in segments_of(video, task):
+        for s in video.segments(task):
             by_class.setdefault(s.label_id, []).append((number, s.start_s / length, min(1.0, s.end_s / length)))
     windows = []
     for label in sorted(by_class):

@@ -1,14 +1,22 @@
 """Features over time, (t, d), that a localiser reads: of an encoder's images, of the sound, or of files that others made.
 
 Models of video, such as mcvit-films, and the motion of tracked points (motion:TRACKER) are handed in by the caller, since their
-systems are not known here: `tapetum.bench.perception_features`.
+systems are not known here: `tapetum.bench.perception_test`.
 
-The official features of the benchmark (TSP of videos, MMV of sounds) are folders of VIDEO.npy; whatever is a plain array (t, d)
-will do. Several kinds are put side by side, each resized linearly to the length of the first, as the benchmark's baseline does.
+The published features of the benchmark are folders with a file for each video. Whatever is a plain array (t, d) will do; arrays
+of Python objects are refused, so a file runs nothing.
+
+    ID.npy    action: TSP features of the video, (l, 512), one for every 16 frames at 15 frames a second
+              sound:  MMV features of the sound, (l, 256)
+    ID.npz    the same with one array in it
+
+Several kinds are put side by side, each resampled linearly to the length of the first, ends on ends, as the public ActionFormer
+does.
 
 log-mel: 64 bands from 60 Hz to 7.6 kHz (HTK's scale) of windows of 32 ms every 16 ms, log(energy + 1e-6).
 """
 
+import zipfile
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -20,10 +28,10 @@ from jaxtyping import Float, Float32
 from tapetum.core.addresses import is_address
 from tapetum.core.copies import place_name
 from tapetum.core.errors import BadInput
+from tapetum.core.reading import no_pipe
 from tapetum.core.remote_cache import cache_of
 from tapetum.data.remote_folder import local_place
 from tapetum.systems.perception_test.baselines.content import SOUND_RATE, VideoContent
-from tapetum.systems.perception_test.features import FeatureFolder, join_features
 from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:
@@ -33,6 +41,8 @@ SOUND, MOTION = "log-mel", "motion:"
 WINDOW, HOP, BANDS, LOWEST, HIGHEST = 512, 256, 64, 60.0, 7600.0
 TOGETHER = 32
 """Images that an encoder looks at together."""
+_MOST = 1 << 28
+"""Bytes of an array of features in a file at most; a video of 35 seconds has 70 kB."""
 
 
 class FeatureSource(Protocol):
@@ -48,19 +58,21 @@ VideoModels = Callable[[str, int, float, str | None], FeatureSource | None]
 
 
 class FeatureFiles:
-    """VIDEO.npy in a folder."""
+    """ID.npy or ID.npz in a folder."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: str | Path):
         """Raises BadInput where there are none."""
-        self.files = FeatureFolder(folder)
+        self.folder = Path(folder)
+        self.files = {p.stem: p for p in sorted(self.folder.glob("*.np[yz]")) if not p.name.startswith(".")}
+        if not self.files:
+            raise BadInput(f"there are no features (ID.npy) in {folder}; fetch them with --parts features")
 
-    def read(self, name: str, content: VideoContent) -> Float32[np.ndarray, "t d"]:
+    def read(self, name: str, content: VideoContent | None = None) -> Float32[np.ndarray, "t d"]:
         """Read them. Raises BadInput for a file that is missing or something else."""
         if name not in self.files:
-            raise BadInput(
-                f"there is no {name}.npy in {place_name(self.files.folder)}; give the folder with the features of these videos"
-            )
-        return self.files[name]
+            place = place_name(self.folder)
+            raise BadInput(f"there is no {name}.npy in {place}; give the folder with the features of these videos")
+        return read_features(self.files[name])
 
 
 class LogMel:
@@ -105,6 +117,50 @@ class JoinedFeatures:
         for other in others:
             first = join_features(first, other)
         return first
+
+
+def read_features(path: str | Path) -> Float32[np.ndarray, "l c"]:
+    """Read the features of a video. Raises BadInput for what is no array (l, c) of finite numbers; runs nothing."""
+    path = Path(path)
+    try:
+        array = _array(path)
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, MemoryError) as error:
+        raise BadInput(f"{path} cannot be read as features ({' '.join(str(error).split())[:120]}); fetch it again") from error
+    if array.ndim == 3 and array.shape[0] == 1:
+        array = array[0]
+    if array.ndim != 2 or array.dtype.kind not in "fiu" or not len(array):
+        raise BadInput(f"{path} holds {array.dtype} of shape {array.shape}; features are numbers of shape (l, c) [wrong-shape]")
+    features = array.astype(np.float32)
+    if not np.isfinite(features).all():
+        raise BadInput(f"{path} holds features that are no finite numbers; fetch it again [not-finite]")
+    return features
+
+
+def _array(path: Path) -> np.ndarray:
+    if path.suffix.lower() != ".npz":
+        array = np.load(no_pipe(path), mmap_mode="r", allow_pickle=False)
+        if not isinstance(array, np.ndarray) or array.nbytes > _MOST:
+            raise ValueError("it is no single array, or a huge one")
+        return array
+    with zipfile.ZipFile(no_pipe(path)) as content:
+        members = content.infolist()
+        if len(members) != 1 or members[0].file_size > _MOST:
+            raise ValueError(f"it has {len(members)} arrays, or a huge one; wanted one")
+        with content.open(members[0]) as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def join_features(video: Float32[np.ndarray, "l c"], sound: Float32[np.ndarray, "m d"]) -> Float32[np.ndarray, "l cd"]:
+    """Concatenate features of images and sound, the sound's at the moments of the others.
+
+    >>> join_features(np.zeros((3, 1), np.float32), np.array([[0.0], [4.0]], np.float32))[:, 1].tolist()
+    [0.0, 2.0, 4.0]
+    """
+    moments = np.linspace(0, len(sound) - 1, len(video))
+    low = np.minimum(moments.astype(int), max(len(sound) - 2, 0))
+    share = (moments - low)[:, None]
+    between = sound[low] * (1 - share) + sound[np.minimum(low + 1, len(sound) - 1)] * share
+    return np.concatenate([video, between], 1).astype(np.float32)
 
 
 def load_source(

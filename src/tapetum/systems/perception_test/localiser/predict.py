@@ -8,11 +8,11 @@ import torch
 
 from tapetum.core.errors import BadInput
 from tapetum.systems.perception_test.baselines.content import VideoContent
-from tapetum.systems.perception_test.baselines.windows import segment_row
 from tapetum.systems.perception_test.localiser.decode import decode_segments, resample
 from tapetum.systems.perception_test.localiser.features import FeatureSource, VideoModels, load_source
 from tapetum.systems.perception_test.localiser.model import anchors
 from tapetum.systems.perception_test.localiser.weights import TrainedLocaliser, load
+from tapetum.systems.perception_test.submission import segment_row
 from tapetum.systems.perception_test.types import AnnotatedVideo
 
 
@@ -59,6 +59,5 @@ class LocaliserPredictor:
             logits, distances = (segments[0].float().cpu() for segments in model(shown))
         at = anchors(model.config)
         segments = decode_segments(logits, distances, at, model.config, video.metadata.seconds)
-        return {
-            self.trained.task: [segment_row(self.trained.classes[k], score, start, end) for k, score, start, end in segments]
-        }
+        classes = self.trained.classes
+        return {self.trained.task: [segment_row(classes[k], f"{score:.6g}", *span) for k, score, *span in segments]}

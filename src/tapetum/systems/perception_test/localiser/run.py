@@ -14,7 +14,6 @@ from tapetum.core.reading import no_pipe, read_json
 from tapetum.hub.registry import weights_fingerprint
 from tapetum.systems.perception_test.annotations import read_annotations
 from tapetum.systems.perception_test.baselines.content import VideoContent
-from tapetum.systems.perception_test.baselines.windows import segments_of
 from tapetum.systems.perception_test.footage import find_videos
 from tapetum.systems.perception_test.localiser.config import LocaliserRun
 from tapetum.systems.perception_test.localiser.features import (
@@ -45,10 +44,10 @@ def train_localiser(
     """
     if not run.data:
         raise BadInput("there is no data; give --data with annotations of the train split")
-    annotations = {name: video for name, video in read_annotations(run.data).items() if segments_of(video, run.task)}
+    annotations = {name: video for name, video in read_annotations(run.data).items() if video.segments(run.task)}
     if not annotations:
         raise BadInput(f"{run.data} has no segment of the task {run.task}; give the annotations of that task")
-    classes = sorted({segment.label_id for video in annotations.values() for segment in segments_of(video, run.task)})
+    classes = sorted({segment.label_id for video in annotations.values() for segment in video.segments(run.task)})
     features = local_names(run.features, launch.cache_gb)
     source = load_source(",".join(features), run.grid, run.frame_rate, video_models=video_models)
     cache = None if isinstance(source, FeatureFiles) else launch.out / "features"
@@ -82,7 +81,7 @@ def train_localiser(
 
 def _example(run: LocaliserRun, classes: list[int], video: AnnotatedVideo, features: np.ndarray) -> LocaliserExample:
     places: Mapping[int, int] = {label: place for place, label in enumerate(classes)}
-    segments = segments_of(video, run.task)
+    segments = video.segments(run.task)
     spans = np.array([[s.start_s, s.end_s] for s in segments]).reshape(-1, 2) / video.metadata.seconds
     return LocaliserExample(features, spans.clip(0, 1), np.array([places[s.label_id] for s in segments], np.int64))
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tapetum.systems.perception_test.types import AnnotatedVideo
+from tapetum.core.errors import BadInput
+from tapetum.systems.perception_test.types import AnnotatedVideo, ChoiceQuestion, GroundedQuestion
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,16 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _plain(each) for key, each in value.items()}
     return None if isinstance(value, float) and np.isnan(value) else value
+
+
+def check_question(
+    video: str, question: ChoiceQuestion | GroundedQuestion, truth: object, answered: bool, reading: str
+) -> None:
+    """Raise BadInput for a question whose truth is hidden, and in the notebook's reading for one that is not answered."""
+    if truth is None:
+        raise BadInput(f"question {question.id} of {video} has no answer in the annotations; test answers are not public")
+    if reading == "notebook" and not answered:
+        raise BadInput(f"question {question.id} of {video} is not answered, which the notebook refuses; score by default")
 
 
 def mean(values: Iterable[float]) -> float:

@@ -19,9 +19,8 @@ import numpy as np
 from tapetum.core.errors import BadInput
 from tapetum.metrics.boxes import paired_box_iou
 from tapetum.metrics.hota import HotaScores, box_hota, hota
-from tapetum.systems.perception_test.predicted import PredictedTrack, TaskPredictions
-from tapetum.systems.perception_test.scores.common import TaskScores, grouped, mean
-from tapetum.systems.perception_test.types import AnnotatedVideo, ObjectTrack
+from tapetum.systems.perception_test.scores.common import TaskScores, check_question, grouped, mean
+from tapetum.systems.perception_test.types import AnnotatedVideo, ObjectTrack, PredictedTrack, TaskPredictions
 
 MOST = 10
 """Tracks of an answer that count."""
@@ -35,18 +34,11 @@ def score_grounded(annotations: Mapping[str, AnnotatedVideo], predictions: TaskP
             continue
         answers: Mapping[int, Sequence[PredictedTrack]] = predictions.videos.get(name, {})
         for question in video.grounded:
-            if question.answers is None:
-                raise BadInput(
-                    f"question {question.id} of {name} has no answers in the annotations; test answers are not public"
-                )
-            if reading == "notebook" and question.id not in answers:
-                raise BadInput(
-                    f"question {question.id} of {name} is not answered, which the notebook refuses; score by default"
-                )
-            truth = [video.objects[number] for number in question.answers]
+            check_question(name, question, question.answers, question.id in answers, reading)
+            truth = [video.objects[number] for number in question.answers or ()]
             predicted = list(answers.get(question.id, ()))
-            if len(predicted) > MOST:
-                predicted = sorted(predicted, key=lambda track: track.score, reverse=True)[:MOST]
+            if len(predicted) > MOST:  # else in their order, by which the notebook pairs frames
+                predicted = best_tracks(predicted)
             scores = _as_notebook(name, truth, predicted) if reading == "notebook" else _clean(truth, predicted)
             row = {"hota": scores.hota, "det_a": scores.det_a, "ass_a": scores.ass_a, "loc_a": scores.loc_a}
             table.append({"video": name, "question": question.id, **row})
@@ -60,6 +52,11 @@ def score_grounded(annotations: Mapping[str, AnnotatedVideo], predictions: TaskP
         counts={"videos": len({row["video"] for row in table}), "questions": len(table)},
         table=table,
     )
+
+
+def best_tracks(tracks: Sequence[PredictedTrack]) -> list[PredictedTrack]:
+    """Choose the tracks of an answer that count, best first."""
+    return sorted(tracks, key=lambda track: -track.score)[:MOST]
 
 
 def _clean(truth: Sequence[ObjectTrack], predicted: Sequence[PredictedTrack]) -> HotaScores:

@@ -18,9 +18,8 @@ from jaxtyping import Float
 
 from tapetum.core.errors import BadInput
 from tapetum.metrics.boxes import paired_box_iou
-from tapetum.systems.perception_test.predicted import PredictedTrack, TaskPredictions
 from tapetum.systems.perception_test.scores.common import TaskScores, by_camera, mean
-from tapetum.systems.perception_test.types import AnnotatedVideo, ObjectTrack
+from tapetum.systems.perception_test.types import AnnotatedVideo, ObjectTrack, PredictedTrack, TaskPredictions
 
 
 def score_objects(annotations: Mapping[str, AnnotatedVideo], predictions: TaskPredictions, reading: str) -> TaskScores:

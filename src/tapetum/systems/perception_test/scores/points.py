@@ -19,9 +19,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.perception_test.predicted import PredictedTrack, TaskPredictions
 from tapetum.systems.perception_test.scores.common import TaskScores, by_camera, mean
-from tapetum.systems.perception_test.types import AnnotatedVideo, PointTrack
+from tapetum.systems.perception_test.types import AnnotatedVideo, PointTrack, PredictedTrack, TaskPredictions
 from tapetum.tracks.metrics import THRESHOLDS, tapvid_metrics
 
 RASTER = 256.0

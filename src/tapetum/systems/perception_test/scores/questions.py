@@ -8,10 +8,8 @@ Readings:
 
 from collections.abc import Mapping
 
-from tapetum.core.errors import BadInput
-from tapetum.systems.perception_test.predicted import TaskPredictions
-from tapetum.systems.perception_test.scores.common import TaskScores, grouped, mean
-from tapetum.systems.perception_test.types import AnnotatedVideo, ChoiceQuestion
+from tapetum.systems.perception_test.scores.common import TaskScores, check_question, grouped, mean
+from tapetum.systems.perception_test.types import AnnotatedVideo, ChoiceQuestion, TaskPredictions
 
 AREAS: Mapping[str, tuple[str, ...]] = {
     "memory": ("change detection", "event recall", "sequencing", "visual discrimination"),
@@ -37,14 +35,7 @@ def score_questions(annotations: Mapping[str, AnnotatedVideo], predictions: Task
     for name, video in annotations.items():
         chosen = {answer.id: answer.answer_id for answer in predictions.videos.get(name, ())}
         for question in video.questions:
-            if question.answer is None:
-                raise BadInput(
-                    f"question {question.id} of {name} has no answer in the annotations; test answers are not public"
-                )
-            if question.id not in chosen and reading == "notebook":
-                raise BadInput(
-                    f"question {question.id} of {name} is not answered, which the notebook refuses; score by default"
-                )
+            check_question(name, question, question.answer, question.id in chosen, reading)
             right = float(chosen.get(question.id, -1) == question.answer)
             rows.append((question, right))
             table.append({"video": name, "question": question.id, "answer": chosen.get(question.id), "right": bool(right)})

@@ -15,15 +15,14 @@ from typing import Any
 import numpy as np
 
 from tapetum.metrics.localisation import OVERLAPS, localisation_scores
-from tapetum.systems.perception_test.predicted import PredictedSegment, TaskPredictions
 from tapetum.systems.perception_test.scores.common import TaskScores
-from tapetum.systems.perception_test.types import AnnotatedVideo, LabelledSegment
+from tapetum.systems.perception_test.types import AnnotatedVideo, LabelledSegment, PredictedSegment, TaskPredictions
 from tapetum.types import Segments
 
 
 def score_segments(annotations: Mapping[str, AnnotatedVideo], predictions: TaskPredictions, reading: str) -> TaskScores:
     """Score actions or sounds; `table` has a row for each class."""
-    listed = {name: _listed(predictions.task, video) for name, video in annotations.items()}
+    listed = {name: video.segments(predictions.task) for name, video in annotations.items()}
     names = {segment.label_id: segment.label for segments in listed.values() for segment in segments}
     classes = {label: place for place, label in enumerate(sorted(names))}
     flat: list[tuple[str, PredictedSegment]] = [(name, each) for name, video in predictions.videos.items() for each in video]
@@ -65,10 +64,6 @@ def score_segments(annotations: Mapping[str, AnnotatedVideo], predictions: TaskP
         },
         table=table,
     )
-
-
-def _listed(task: str, video: AnnotatedVideo) -> Sequence[LabelledSegment]:
-    return video.actions if task == "action" else video.sounds
 
 
 def _truth(segments: Sequence[LabelledSegment], classes: Mapping[int, int]) -> Segments:

@@ -8,9 +8,17 @@ import numpy as np
 
 from tapetum.core.errors import BadInput
 from tapetum.systems.perception_test.evaluate import score
-from tapetum.systems.perception_test.predicted import PredictedTrack, PredictionFinding, TaskPredictions
-from tapetum.systems.perception_test.predictions import KEYS, read_predictions
-from tapetum.systems.perception_test.types import AnnotatedVideo, ObjectTrack, PointTrack
+from tapetum.systems.perception_test.predictions import read_predictions
+from tapetum.systems.perception_test.scores.grounded import best_tracks
+from tapetum.systems.perception_test.types import (
+    KEYS,
+    AnnotatedVideo,
+    ObjectTrack,
+    PointTrack,
+    PredictedTrack,
+    PredictionFinding,
+    TaskPredictions,
+)
 
 _DIGITS = 4
 
@@ -102,8 +110,8 @@ def drawn_tracks(contents: Contents) -> list[dict[str, Any]]:
     for task in ("object", "point"):
         tracks += [_predicted(track, task, names[task].get(track.id, "")) for track in contents.predicted.get(task, ())]
     for question, answer in contents.predicted.get("grounded", {}).items():
-        best = sorted(answer, key=lambda track: -track.score)[:10]
-        tracks += [_predicted(track, "object", f"score {track.score:.2f}") | {"question": question} for track in best]
+        shown = best_tracks(answer)
+        tracks += [_predicted(track, "object", f"score {track.score:.2f}") | {"question": question} for track in shown]
     return tracks
 
 

@@ -1,7 +1,7 @@
 """The HTML page of a video of the Perception Test: images and sound, tracks over them, time line, questions, predictions.
 
 The page is `page.html` with `page.css`, the script `page.js` and the video as a data URI in it. All but what is drawn on the
-video is plain HTML, made here and in `panel`, `time_line` and `cards`. The element "data" holds
+video is plain HTML, made here, in `panel` and in `time_line`. The element "data" holds
 
     rate, frames    of the annotations
     tracks          kind (object, point), predicted (a prediction), id, label, colour; frames and places, x1 y1 x2 y2 or x y as
@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 
 from tapetum.core.pages import embedded_json, escaped, resource, write_filled
-from tapetum.systems.perception_test.views.cards import grounded_cards, question_cards
 from tapetum.systems.perception_test.views.contents import Contents, drawn_tracks
-from tapetum.systems.perception_test.views.panel import panel
+from tapetum.systems.perception_test.views.panel import grounded_cards, panel, question_cards
 from tapetum.systems.perception_test.views.time_line import segment_table, time_line
 
 _PACKAGE = __name__.rpartition(".")[0]

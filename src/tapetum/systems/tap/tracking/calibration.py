@@ -7,8 +7,8 @@ click, for points drift:
     log-odds of being right  =  bias  +  a piecewise linear, rising function of the confidence's log-odds
                                       -  age * log(1 + frames)
 
-`python benchmarks/tap_calibration.py` fits the numbers on training episodes and prints how well they fit on others. They belong
-to bundled weights; other trackers have none.
+`python evidence/tapir-nano/calibration.py` fits the numbers on training episodes and prints how well they fit on others. They
+belong to bundled weights; other trackers have none.
 """
 
 from dataclasses import dataclass, replace

@@ -11,7 +11,7 @@ alike to a small network rarely looks alike pixel for pixel. A lower correlation
 do in `LIKELY_FRAMES` frames in a row. Two places are tried: that of the network in its usual step, and that of the network
 without a past, as in the frame of a query, for at most `POINTS_PER_FRAME` lost points in turn, which bounds the time.
 
-The thresholds were chosen on five scenes; `python benchmarks/live_redetection.py` compares with and without on others. A match
+The thresholds were chosen on five scenes; `python evidence/live/redetection.py` compares with and without on others. A match
 back to the frame of the query (cycle consistency) did not tell right from wrong: wrong matches match back too.
 """
 

@@ -8,7 +8,7 @@ No part of TAPIR. Two sources, of which the one that gave the position counts:
               `Patches.solve` that belong to the position. Along an edge the ellipse is long.
 
 Each source has a factor, fitted on training scenes such that 68 of 100 ellipses of one standard deviation hold the true place;
-`python benchmarks/live_covariance.py` prints them.
+`python evidence/live/covariance.py` prints them.
 """
 
 import torch

@@ -4,8 +4,8 @@
     2-texts     stage 1: all tasks, the dense loss beside them; the learning rate is constant
     3-cooled    stage 1: the same with more questions and masks; the learning rate falls to 0
 
-What the phases do is that of the last phases of the first `paligemma-nano` (`benchmarks/paligemma_nano.py` lists all eleven):
-positions in the first weights, soft targets of locations, supervised attention.
+What the phases do is that of the last phases of the first `paligemma-nano` (`evidence/paligemma-nano/phases.py` lists all
+eleven): positions in the first weights, soft targets of locations, supervised attention.
 """
 
 from collections.abc import Mapping

@@ -1,0 +1,25 @@
+"""The lowest versions that the wheel is tried with are those of pyproject.toml."""
+
+import tomllib
+from pathlib import Path
+
+from support.scripts import script
+
+fresh = script("evidence/fresh-install/claims.py")
+PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+
+
+def test_each_dependency_of_the_wheel_has_a_lowest_version() -> None:
+    lowest = fresh.lowest_versions(PROJECT, ["web"])
+    assert len(lowest) == len(PROJECT["dependencies"]) + len(PROJECT["optional-dependencies"]["web"])
+    assert (
+        lowest["torch"]
+        == next(each for each in PROJECT["dependencies"] if each.startswith("torch"))[len("torch>=") :].split(",")[0]
+    )
+    assert set(lowest) > {"starlette", "uvicorn", "numpy"}
+
+
+def test_names_have_their_extras_and_upper_bounds_removed() -> None:
+    project = {"dependencies": ["a[x,y]>=1.2.3,<2", "b<3", "c==4", "d.e-f >= 0.5rc1"], "optional-dependencies": {"g": ["h>=7"]}}
+    assert fresh.lowest_versions(project) == {"a": "1.2.3", "c": "4", "d.e-f": "0.5rc1"}
+    assert fresh.lowest_versions(project, ["g"])["h"] == "7"
