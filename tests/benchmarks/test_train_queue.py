@@ -25,7 +25,7 @@ script("benchmarks/compact_log.py")
 files = script("benchmarks/train_queue_files.py")
 queue = script("benchmarks/train_queue.py")
 
-STEPS = 80
+STEPS = 48
 ENTRY = '[[training]]\nname = "{name}"\ncommand = "{command}"\ncore_hours = {hours}\n'
 SCORE = 'score = ["tapetum train status {out} --json", "python -c \'print(1); print(2)\'"]\n'
 
