@@ -33,7 +33,7 @@ def chromium() -> Iterator[Any]:
 @pytest.fixture
 def context(chromium: Any) -> Iterator[Any]:
     made = chromium.new_context(viewport={"width": 1280, "height": 860}, accept_downloads=True)
-    made.set_default_timeout(30_000)
+    made.set_default_timeout(300_000)
     yield made
     made.close()
 
