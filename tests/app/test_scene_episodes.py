@@ -50,6 +50,7 @@ def test_video_and_sound(made: Path) -> None:
     assert (sample_rate, len(samples)) == (meta["audio_sample_rate"], meta["audio_samples"]) == (16000, FRAMES * 16000 // RATE)
 
 
+@pytest.mark.slow
 def test_tracks_agree_with_each_other_and_the_annotations(made: Path) -> None:
     [entry] = read_entries(made / "tapvid")
     clip = read_clip(made / "tapvid3d" / f"{NAME}.npz")

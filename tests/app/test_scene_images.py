@@ -79,6 +79,7 @@ def test_masks_boxes_and_coco_agree(made: Path) -> None:
             assert asked["options"][asked["answer_id"]] == asked["answer"]
 
 
+@pytest.mark.slow
 def test_shards_hold_the_same(made: Path) -> None:
     shards = Shards(made / "shards")
     rows = list(read_lines(made / "images.jsonl"))

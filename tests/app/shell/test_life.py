@@ -23,6 +23,7 @@ main(sys.argv[1:])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["track", "CLIP", "--grid", "2", "--out", "OUT"], ["doctor"]])
 def test_a_sign_of_life_comes_before_torch(clip: Path, tmp_path: Path, words: list[str]) -> None:
     ours, theirs = pty.openpty()
