@@ -207,6 +207,7 @@ def test_without_the_extra_it_says_what_to_install(run: Run, tmp_path: Path, mon
     assert "pip install 'tapetum[web]'" in error
 
 
+@pytest.mark.slow
 def test_the_server_imports_no_torch(folder: Path) -> None:
     code = (
         "import sys; from tapetum.app.web.server import make_app; make_app(sys.argv[1], 'x');"
