@@ -4,6 +4,8 @@ BIN := .venv/bin
 JOBS ?= logical
 SPREAD := --numprocesses $(JOBS) --maxprocesses 8 --dist worksteal
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Keep compiled files, also where the environment says not to: collecting the tests takes 20 s less in each process.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help demo test test-fast test-robot robot docs lint format clean
 

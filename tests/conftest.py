@@ -125,7 +125,7 @@ def pickled_for_workers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Undo what collecting doctests did: the module of the fork server makes its process, and children, deaf to signals."""
+    """Hear signals, and let children hear them, even where a shell started this process in the background, deaf to Ctrl-C."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)

@@ -58,6 +58,7 @@ def probed() -> Any:
     return features_of(build("vit-nano"), list(VIDEO[:, :32, :32]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", [tracked, followed, tracked_by_the_verb, embedded, watched, asked, probed])
 def test_results_are_those_without_autocast(call: Callable[..., Any], tmp_path: Path) -> None:
     from tapetum.encoders import save

@@ -94,6 +94,7 @@ def test_a_command_adds_nothing_to_the_options_but_what_it_prints() -> None:
         assert own - {field.name for field in dataclasses.fields(options)} <= {"json", "online", "plan", "preview", "redetect"}
 
 
+@pytest.mark.slow
 def test_importing_the_package_or_a_verb_imports_no_torch() -> None:
     names = ", ".join(f"tapetum.app.{module.name}" for module in pkgutil.iter_modules(tapetum.app.__path__))
     code = f"import sys, tapetum, {names}; tapetum.track; sys.exit([n for n in ('torch', 'av') if n in sys.modules] or 0)"
@@ -187,6 +188,7 @@ def test_saved_tracks_are_shown_and_converted(clip: Path, tmp_path: Path) -> Non
     np.testing.assert_allclose(Tracks.load(tmp_path / "again.npz").xy, done.tracks.xy)
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_the_command_line(tmp_path: Path, run: Run) -> None:
     made = tapetum.app.make.scenes.make(tmp_path, n=2, size=64, frames=4)
     scores = tapetum.evaluate_tapvid(data=str(made.tapvid), model="static")

@@ -24,7 +24,7 @@ from tapetum.tracks.training.kubric import write_sequence
 files = script("benchmarks/train_queue_files.py")
 queue = script("benchmarks/train_queue.py")
 
-STEPS = 80
+STEPS = 48
 ENTRY = '[[training]]\nname = "{name}"\ncommand = "{command}"\ncore_hours = {hours}\n'
 SCORE = 'score = ["tapetum train status {out} --json", "python -c \'print(1); print(2)\'"]\n'
 

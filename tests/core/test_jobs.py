@@ -54,7 +54,7 @@ def test_killed_and_resumed_every_item_is_there_once(tmp_path: Path) -> None:
     count = 30
     command = [sys.executable, job_script.__file__, str(tmp_path), str(count)]
     process = subprocess.Popen(command, start_new_session=True)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while len(list(tmp_path.glob("[0-9]*.json"))) < 5 and time.monotonic() < deadline:
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)

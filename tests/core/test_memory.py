@@ -13,9 +13,9 @@ import numpy as np
 from tapetum.core.memory import keep_freed_memory
 print(int(keep_freed_memory()) if sys.argv[1] == "kept" else 0)
 faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(3):  # 6 blocks of 24 MB, touched and freed
+for _ in range(3):  # 2 blocks of 24 MB, touched and freed
     before = faults()
-    blocks = [np.full(24 << 17, 1.0) for _ in range(6)]
+    blocks = [np.full(24 << 17, 1.0) for _ in range(2)]
     print(faults() - before)
     del blocks
 """

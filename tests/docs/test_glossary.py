@@ -5,6 +5,8 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
+import pytest
+
 from support.layout import SOURCE
 
 RETIRED = {
@@ -30,19 +32,20 @@ def identifiers(tree: ast.Module) -> Iterator[str]:
 
 
 def retired_in(name: str) -> set[str]:
-    """List the retired words of an identifier, in either way of writing it.
-
-    >>> sorted(retired_in("what_wasFound"))
-    ['found']
-    """
+    """List the retired words of an identifier, in either way of writing it."""
     return RETIRED & {*re.sub(r"([A-Z])", r"_\1", name).lower().split("_")}
 
 
+@pytest.mark.slow
 def test_identifiers_have_no_retired_word() -> None:
     names = Counter[str]()
     for file in SOURCE.rglob("*.py"):
         names.update(n for n in identifiers(ast.parse(file.read_text())) if n not in ALLOWED and retired_in(n))
     assert not names, f"{names.total()} identifiers have retired words: {names.most_common(20)}; see docs/glossary.md"
+
+
+def test_both_ways_of_writing_are_read() -> None:
+    assert retired_in("what_wasFound") == retired_in("whatWasFound") == {"found"}
 
 
 def test_few_are_allowed() -> None:

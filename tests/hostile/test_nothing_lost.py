@@ -198,7 +198,7 @@ def test_checkpoints_come_by_time_and_a_rerun_says_what_it_found(tmp_path: Path)
     def killed_after_a_checkpoint() -> str:
         seen = set(out.glob("checkpoints/step_*"))
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 600
         while not set(out.glob("checkpoints/step_*")) - seen and time.monotonic() < deadline:
             time.sleep(0.02)
         process.kill()
@@ -215,13 +215,13 @@ def test_checkpoints_come_by_time_and_a_rerun_says_what_it_found(tmp_path: Path)
 def test_a_run_saves_when_its_terminal_goes_away(tmp_path: Path) -> None:
     read, write = os.pipe()  # stderr, whose reader goes away too
     process = subprocess.Popen([sys.executable, "-c", TRAINER, str(tmp_path)], stderr=write)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while not (seen := max(tmp_path.glob("checkpoints/step_*"), default=None)) and time.monotonic() < deadline:
         time.sleep(0.02)
     os.close(read)
     os.close(write)
     process.send_signal(signal.SIGHUP)
-    assert process.wait(30) == 0
+    assert process.wait(600) == 0
     saved = max(tmp_path.glob("checkpoints/step_*"))
     assert seen is not None
     assert saved > seen

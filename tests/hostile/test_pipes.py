@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -82,7 +83,7 @@ def test_pipes_are_refused(run: Run, clip: Path, tmp_path: Path, line: str, monk
         os.mkfifo(tmp_path / f"PIPE{ending}")
     before = set(os.listdir())
     signal.signal(signal.SIGALRM, _waits)
-    signal.alarm(60)
+    signal.alarm(600)
     try:
         code, _, err = run(*(str(clip) if word == "CLIP" else word for word in line.split()))
     finally:
@@ -97,15 +98,26 @@ def _waits(*_: object) -> None:
     raise AssertionError("it waits for a pipe")
 
 
+def times_open(process: int, target: str) -> int:
+    count = 0
+    for file in Path(f"/proc/{process}/fd").iterdir():
+        with suppress(FileNotFoundError):  # it has been closed meanwhile
+            count += os.readlink(file) == target
+    return count
+
+
 @pytest.mark.slow
 def test_sigterm_ends_a_command_that_waits_for_what_may_be_waited_for(clip: Path, tmp_path: Path) -> None:
     read, write = os.pipe()
     words = (sys.executable, "-m", "tapetum.app.shell.main", "track", clip, "--model", "static", "--points", f"/dev/fd/{read}")
     process = subprocess.Popen(words, pass_fds=[read], stderr=subprocess.PIPE, text=True)
-    time.sleep(3)
+    pipe = os.readlink(f"/proc/self/fd/{read}")
+    until = time.monotonic() + 600
+    while times_open(process.pid, pipe) < 2 and time.monotonic() < until:
+        time.sleep(0.05)  # it has yet to open what it then waits for
     assert process.poll() is None
     process.send_signal(signal.SIGTERM)
-    assert process.communicate(timeout=20)[1] == "tapetum: interrupted\n"
+    assert process.communicate(timeout=600)[1] == "tapetum: interrupted\n"
     assert process.returncode == 143
     os.close(read)
     os.close(write)

@@ -50,7 +50,7 @@ class Server:
         """Number of connections and datagrams that came. All that came before this are seen, as they are taken in turn."""
         with socket.create_connection(("127.0.0.1", self.port)) as end:
             end.sendall(b"end")
-            self._thread.join(timeout=10)
+            self._thread.join(timeout=300)
         assert not self._thread.is_alive()
         try:
             self._udp.recv(1)

@@ -121,7 +121,7 @@ def read(paths: dict[str, Path]) -> dict[str, tuple[str, int]]:
     """What is said of each file, and by how many megabytes the peak memory of a process that reads one after another rises."""
     given = json.dumps({name: str(path) for name, path in paths.items()})
     command = [sys.executable, "-c", READ, str(ROOT / "evidence" / "hostile-videos")]
-    done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=100, check=True)
+    done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=600, check=True)
     return {name: (said, rise) for name, said, rise in map(json.loads, done.stdout.splitlines())}
 
 

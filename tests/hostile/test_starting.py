@@ -28,7 +28,7 @@ if __name__ == "__main__":
         signal.signal(number, ended)
     try:
         print("begun", flush=True)
-        list(run_jobs(sleep, [30, 30, 30], workers=3))
+        list(run_jobs(sleep, [3000, 3000, 3000], workers=3))
     except KeyboardInterrupt:
         print("ended", flush=True)
 else:
@@ -56,12 +56,12 @@ def test_workers_that_start_say_nothing(tmp_path: Path, number: signal.Signals, 
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "begun\n"
-    until = time.monotonic() + 60
+    until = time.monotonic() + 600
     while len(started := children(process.pid)) < 2 and time.monotonic() < until:
         time.sleep(0.002)
     time.sleep(0.05)
     (os.killpg if whole_group else os.kill)(process.pid, number)
-    out, error = process.communicate(timeout=60)
+    out, error = process.communicate(timeout=600)
     assert (out, error) == ("ended\n", "")
     assert len(started) >= 2
     while any(Path(f"/proc/{each}/cmdline").exists() for each in started) and time.monotonic() < until:

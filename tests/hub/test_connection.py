@@ -33,7 +33,7 @@ def refused(server: FileServer, folder: Path, limits: Limits = SHORT, **options:
     begin = time.monotonic()
     with pytest.raises(BadInput) as refusal:
         download(server.base + PATH, folder / "weights.pt", pause=0.0, limits=limits, **options)  # type: ignore[arg-type]
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 60
     assert not (folder / "weights.pt").exists()
     return str(refusal.value)
 

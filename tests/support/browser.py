@@ -40,7 +40,7 @@ class Browser:
         """Run the body of a function in the page; gives what it returns."""
         return self._ask("POST", "/execute/sync", {"script": script, "args": list(arguments)})
 
-    def wait(self, script: str, seconds: float = 30.0) -> Any:
+    def wait(self, script: str, seconds: float = 300.0) -> Any:
         """Run a script until it returns something true."""
         until = time.monotonic() + seconds
         while not (found := self.run(script)):
@@ -104,11 +104,11 @@ def browsing(folder: Path) -> Iterator[Browser]:
         if session is not None:
             _call("DELETE", f"{base}/session/{session}")
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=300)
 
 
 def _until_ready(base: str) -> None:
-    for _ in range(600):
+    for _ in range(6000):
         try:
             if _call("GET", f"{base}/status")["ready"]:
                 return
@@ -120,5 +120,5 @@ def _until_ready(base: str) -> None:
 def _call(method: str, url: str, content: Any = None) -> Any:
     data = None if content is None else json.dumps(content).encode()
     request = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)
-    with urllib.request.urlopen(request, timeout=120) as answer:
+    with urllib.request.urlopen(request, timeout=600) as answer:
         return json.loads(answer.read())["value"]

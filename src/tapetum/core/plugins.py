@@ -15,6 +15,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping
+from functools import lru_cache
 from importlib import import_module, util
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -158,8 +159,14 @@ def _record(cls: type, reference: str) -> type:
     return cls
 
 
-def _entries(kind: Kind) -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in entry_points(group=GROUPS[kind])}
+def _entries(kind: Kind) -> Mapping[str, EntryPoint]:
+    return _entries_of(GROUPS[kind], tuple(sys.path))
+
+
+@lru_cache
+def _entries_of(group: str, path: tuple[str, ...]) -> Mapping[str, EntryPoint]:
+    """Read the entry points once per search path: each time costs the files of all installed packages."""
+    return {entry.name: entry for entry in entry_points(group=group)}
 
 
 def _module_of_file(path: Path, reference: str) -> str:

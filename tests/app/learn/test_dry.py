@@ -57,6 +57,7 @@ def test_steps_of_a_transfer_are_those_of_its_file(tmp_path: Path) -> None:
     assert (plan.steps, plan.data) == (9, f"6 examples, of {lines}")
 
 
+@pytest.mark.slow
 def test_negatives_of_micro_batches_are_said() -> None:
     settings = {"size": 32, "steps": 1, "batch_size": 32_768, "micro_batch": 256}
     plan = plan_run(recipe("clip", "", **settings, encoder="resnet-nano"))

@@ -4,12 +4,16 @@ import json
 import os
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tapetum.app.learn.train_status import status
 from tapetum.app.shell.main import main
 from tapetum.core.errors import BadInput
+from tapetum.train import run_status
+
+NOW = time.time()
 
 
 def write_run(run: Path, steps: int) -> None:
@@ -23,10 +27,11 @@ def write_run(run: Path, steps: int) -> None:
     (run / "ledger.json").write_text(json.dumps({"total": total, "sessions": [session]}))
     (run / "checkpoints" / "step_00000020").mkdir(parents=True)
     for path in (run / "log.jsonl", run / "checkpoints" / "step_00000020"):
-        os.utime(path, (time.time() - 30,) * 2)
+        os.utime(path, (NOW - 30,) * 2)
 
 
-def test_one_run_is_told_in_lines(tmp_path: Path) -> None:
+def test_one_run_is_told_in_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_status, "time", SimpleNamespace(time=lambda: NOW))
     write_run(tmp_path / "run", 2000)
     lines = dict(line.split(maxsplit=1) for line in status(str(tmp_path / "run")).as_text().splitlines())
     assert lines == {

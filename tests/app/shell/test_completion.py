@@ -44,6 +44,7 @@ def test_bash_completes(bash: Path, words: str, wanted: set[str]) -> None:
     assert wanted <= {word.strip() for word in done.stdout.split("\n")}, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
 def test_other_shells_get_a_script_too(run: Run, shell: str) -> None:
     code, out, err = run("completion", shell)

@@ -106,6 +106,7 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return counts
 
 
+@pytest.mark.slow
 def test_a_correction_looks_at_no_frame_again(
     run: Run, clip: Path, table: Path, nano: Path, tmp_path: Path, looked: list[int]
 ) -> None:
@@ -134,6 +135,7 @@ def test_a_correction_looks_at_no_frame_again(
     assert (second / "tracks.npz").read_bytes() == (first / "tracks.npz").read_bytes()
 
 
+@pytest.mark.slow
 def test_features_of_other_frames_or_weights_are_never_used(
     run: Run, clip: Path, nano: Path, tmp_path: Path, looked: list[int]
 ) -> None:
@@ -167,6 +169,7 @@ def test_features_of_other_frames_or_weights_are_never_used(
         assert sum(looked) == count, damaged[:60]
 
 
+@pytest.mark.slow
 def test_kept_features_are_bounded(run: Run, clip: Path, nano: Path, tmp_path: Path, looked: list[int]) -> None:
     np.save(tmp_path / "long.npy", np.stack([np.full((48, 64, 3), k, np.uint8) for k in range(40)]))
     words = ("track", tmp_path / "long.npy", "--model", nano, "--grid", 1, "--no-overlay", "--keep-features", 1)

@@ -44,6 +44,7 @@ def test_help_of_a_verb(verb: str, run: Run) -> None:
     assert f"tapetum {verb}" in out
 
 
+@pytest.mark.slow
 def test_verbs_are_parsed_without_torch() -> None:
     code = (
         "import sys; from tapetum.app.shell.main import VERBS, main;"

@@ -88,14 +88,14 @@ def test_latency_of_a_file_is_without_what_waited_and_each_frame_is_told_of(clip
         heard.append(frame)
 
     def watched(_: object) -> bool:
-        time.sleep(0.2)  # meanwhile the next frame waits
+        time.sleep(0.8)  # meanwhile the next frame waits
         return len(heard) < 5
 
     options = TrackLiveOptions(source=str(clip), model=str(model), query=("0,20,20",), viewer=watched, each=slow)
     done = track_live.run(options, Ears())
     assert [frame.frame for frame in heard] == [0, 1, 2, 3, 4]
     assert [frame.time_s for frame in heard] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
-    assert max(done.latency[1:]) < 0.15
+    assert max(done.latency[1:]) < 0.7
     assert told[0].startswith("frame 0: ")
     assert "latency" in told[1]
     assert told[-1] == ""

@@ -44,6 +44,7 @@ def test_bad_options_are_one_line(run: Run, tmp_path: Path) -> None:
         assert not (tmp_path / "out" / "tapvid.pkl").exists()
 
 
+@pytest.mark.slow
 def test_images_and_episodes(run: Run, tmp_path: Path) -> None:
     code, stdout, _ = run("scenes", "images", tmp_path / "p", "--n", 1, "--size", 32, "--json")
     assert (code, json.loads(stdout)["images"]) == (0, 1)

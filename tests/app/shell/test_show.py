@@ -41,6 +41,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
     return videos
 
 
+@pytest.mark.slow
 def test_shows_what_track_drew(run: Run, clip: Path, tmp_path: Path, drawn: list[np.ndarray]) -> None:
     assert run("track", clip, "--model", "tapir-nano", "--grid", 5, "--out", tmp_path)[0] == 0
     tracks = Tracks.load(tmp_path / "tracks.npz")

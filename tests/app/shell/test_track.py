@@ -93,6 +93,7 @@ def test_points_are_looked_for_again_as_asked(run: Run, clip: Path, tmp_path: Pa
     assert np.abs(tracks.xy - other.xy).max() > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [["--view", "rainbow"], ["--model", "causal-tapir-nano"], ["--3d", "--model", "static"]])
 def test_a_frame_is_decoded_once_for_check_network_polish_and_overlay(
     run: Run, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str]

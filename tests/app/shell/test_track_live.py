@@ -116,7 +116,7 @@ def free_port() -> int:
 
 
 def opened(address: str) -> LiveVideo:
-    for _ in range(100):
+    for _ in range(2400):
         try:
             return LiveVideo(address)
         except tapetum.core.errors.BadInput:
@@ -138,7 +138,7 @@ def test_a_slow_consumer_of_a_network_stream_drops_frames_and_sees_the_newest() 
         assert len(seen) < 30
         assert seen[-1] == 39
         assert live.dropped == 40 - len(seen)
-    assert server.wait(timeout=10) == 0
+    assert server.wait(timeout=600) == 0
 
 
 @pytest.mark.slow
@@ -161,11 +161,11 @@ def test_ctrl_c_ends_a_live_run_with_its_results(model: Path, clip: Path, tmp_pa
 
     writer = threading.Thread(target=send)
     writer.start()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while not ((tmp_path / "p").exists() and (tmp_path / "p").stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    process.wait(timeout=60)
+    process.wait(timeout=600)
     assert process.stderr is not None
     err = process.stderr.read()
     writer.join()

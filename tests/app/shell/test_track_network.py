@@ -42,6 +42,7 @@ def test_one_frame_and_one_pixel(run: Run, nano: Path, tmp_path: Path, shape: tu
     assert Tracks.load(tmp_path / "out" / "tracks.csv").xy.shape == (1, shape[0], 2)
 
 
+@pytest.mark.slow
 def test_eval(run: Run, nano: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     video = rng.integers(0, 255, (6, 32, 32, 3), dtype=np.uint8)

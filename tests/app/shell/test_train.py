@@ -28,6 +28,7 @@ def parse(words: str) -> Any:
     return parse_words(words.split())
 
 
+@pytest.mark.slow
 def test_configs_and_commands_import_no_torch() -> None:
     code = (
         "import sys, tapetum.app.learn.bootstrap, tapetum.app.learn.train_recipes;"

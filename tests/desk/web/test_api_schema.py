@@ -70,6 +70,6 @@ def test_whatever_is_sent_the_answer_is_as_described(
     @settings(max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
     @given(fitting | other)
     def check(case: Any) -> None:
-        case.call_and_validate(base_url=server.address, headers={"X-Tapetum-Token": server.token}, checks=checks, timeout=60)
+        case.call_and_validate(base_url=server.address, headers={"X-Tapetum-Token": server.token}, checks=checks, timeout=600)
 
     check()

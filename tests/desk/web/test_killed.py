@@ -106,7 +106,7 @@ def test_a_job_that_is_killed_keeps_what_it_had(folder: Path, nano: Path) -> Non
 
 
 def ask_raw(port: int, text: bytes) -> bytes:
-    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=600) as connection:
         connection.sendall(text)
         parts = []
         while part := connection.recv(65536):
@@ -145,7 +145,7 @@ def test_ctrl_c_ends_the_server_with_pages_open(folder: Path) -> None:
             lines = events.iter_lines()
             assert next(lines) == ": here"
             os.kill(server.process.pid, signal.SIGINT)
-            server.process.wait(timeout=60)
+            server.process.wait(timeout=600)
         assert server.process.returncode == 130
         assert server.process.stdout is not None
         assert server.process.stdout.read() == "tapetum: interrupted\n"
@@ -163,7 +163,7 @@ def test_a_server_ends_while_frames_are_awaited(tmp_path: Path, how: signal.Sign
         answers = [clients.submit(server.client.get, path) for path in paths]
         wait(answers, return_when=FIRST_COMPLETED)
         os.kill(server.process.pid, how)
-        server.process.wait(timeout=60)
+        server.process.wait(timeout=600)
         refused = [answer.result() for answer in answers if answer.result().status_code != 200]
         assert len(refused) > 20
         assert {error_of(answer, 409) for answer in refused} == {"the server is ending"}
@@ -207,6 +207,7 @@ def test_without_the_extra_it_says_what_to_install(run: Run, tmp_path: Path, mon
     assert "pip install 'tapetum[web]'" in error
 
 
+@pytest.mark.slow
 def test_the_server_imports_no_torch(folder: Path) -> None:
     code = (
         "import sys; from tapetum.desk.web.server import make_app; make_app(sys.argv[1], 'x');"

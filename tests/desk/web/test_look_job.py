@@ -124,6 +124,7 @@ def test_what_is_no_question(page: TestClient, item: str, content: dict[str, Any
     assert not page.app.state.page.jobs.busy()
 
 
+@pytest.mark.slow
 def test_runs_are_listed_with_their_curves(page: TestClient, folder: Path, tmp_path: Path) -> None:
     run = folder / "runs" / "first"
     run.mkdir(parents=True)

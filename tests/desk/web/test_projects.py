@@ -210,6 +210,7 @@ EDITS = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(EDITS)
 def test_edits_give_the_same_points_each_time(edits: list[dict[str, Any]]) -> None:
     points: Points = {}

@@ -63,6 +63,7 @@ def test_a_hidden_mark_hides_the_point_in_space_too(page: TestClient, item: str,
     np.testing.assert_array_equal(read_space(page, item)[0][0, :, 3], [1, 1, 1, 1, 0, 0])
 
 
+@pytest.mark.slow
 def test_requests_that_cannot_be(page: TestClient, item: str, folder: Path, tmp_path: Path) -> None:
     edit(page, item, "add_point", frame=0, x=42.0, y=20.0)
     assert "clip-depth.npz" in error_of(page.post(f"{item}/jobs", json={"kind": "space", "depth": "file"}), 409)

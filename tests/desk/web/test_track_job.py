@@ -49,6 +49,7 @@ def exported(client: TestClient, item: str, kind: str, folder: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_tracks_corrections_and_exports_are_those_of_the_command_line(run: Run, clip: Path, nano: Path, tmp_path: Path) -> None:
     folder, first, second = folder_with(clip, tmp_path / "videos"), tmp_path / "first", tmp_path / "second"
     table = tmp_path / "points.csv"
@@ -254,6 +255,7 @@ def test_nothing_is_doubtful_where_nothing_is_tracked(page: TestClient, item: st
     assert ok(page.get(f"{item}/check")) == {"places": []}
 
 
+@pytest.mark.slow
 def test_a_track_that_does_not_come_back_is_listed(nano: Path, tmp_path: Path) -> None:
     """The second half shows something else, so a point of the first half cannot be there."""
     rng, folder = np.random.default_rng(0), tmp_path / "videos"

@@ -142,7 +142,7 @@ tapetum.embed(({str(place / "a.mp4")!r}, {str(place / "b.mp4")!r}), out={str(pla
 @pytest.mark.slow
 def test_a_process_that_is_killed_leaves_what_can_be_gone_on_with(place: Path, slowly: subprocess.Popen[bytes]) -> None:
     state, began = place / "k.npz.unfinished.state", time.monotonic()
-    while not state.exists() and slowly.poll() is None and time.monotonic() - began < 120:
+    while not state.exists() and slowly.poll() is None and time.monotonic() - began < 600:
         time.sleep(0.05)
     slowly.send_signal(signal.SIGKILL)
     slowly.wait()

@@ -50,6 +50,7 @@ def test_video_and_sound(made: Path) -> None:
     assert (sample_rate, len(samples)) == (meta["audio_sample_rate"], meta["audio_samples"]) == (16000, FRAMES * 16000 // RATE)
 
 
+@pytest.mark.slow
 def test_tracks_agree_with_each_other_and_the_annotations(made: Path) -> None:
     [entry] = read_entries(made / "tapvid")
     clip = read_clip(made / "tapvid3d" / f"{NAME}.npz")
@@ -69,6 +70,7 @@ def test_tracks_agree_with_each_other_and_the_annotations(made: Path) -> None:
         assert np.allclose(np.array(track["points"])[::-1].T, places[~hidden], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_boxes_and_segments_agree_with_the_record(made: Path) -> None:
     told, episode = item(made), load_episode(made / "episodes" / f"{NAME}.npz")
     truth, tracks = GroundTruth(episode), told["object_tracking"]
@@ -89,6 +91,7 @@ def test_boxes_and_segments_agree_with_the_record(made: Path) -> None:
             assert all(-1 <= p < len(tracks) for p in segment["parent_objects"])
 
 
+@pytest.mark.slow
 def test_questions_and_words(made: Path) -> None:
     [caption] = read_lines(made / "captions.jsonl")
     assert caption["video"] == NAME

@@ -79,6 +79,7 @@ def test_masks_boxes_and_coco_agree(made: Path) -> None:
             assert asked["options"][asked["answer_id"]] == asked["answer"]
 
 
+@pytest.mark.slow
 def test_shards_hold_the_same(made: Path) -> None:
     shards = Shards(made / "shards")
     rows = list(read_lines(made / "images.jsonl"))
@@ -96,6 +97,7 @@ def test_two_workers_write_the_same_files(made: Path, tmp_path: Path) -> None:
     assert content(tmp_path / "out") == content(made)
 
 
+@pytest.mark.slow
 def test_what_is_done_is_not_done_again(made: Path, tmp_path: Path) -> None:
     folder = tmp_path / "out"
     shutil.copytree(made, folder)
@@ -158,6 +160,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half(tmp_path: Path) -> None
     assert [p.name for p in (tmp_path / "out").rglob("*") if p.is_file() and p.name != RECORD] == ["settings.json"]
 
 
+@pytest.mark.slow
 def test_damaged_truth_is_told(made: Path, tmp_path: Path) -> None:
     shutil.copytree(made, tmp_path / "out")
     (tmp_path / "out" / "truth" / "000002.json").write_text('{"id": 2')
@@ -165,6 +168,7 @@ def test_damaged_truth_is_told(made: Path, tmp_path: Path) -> None:
         images(tmp_path / "out", n=3, seed=1, size=48)
 
 
+@pytest.mark.slow
 def test_settings_are_json(made: Path) -> None:
     settings = json.loads((made / items.SETTINGS).read_text())
     assert (settings["what"], settings["n"], settings["textures"]) == ("images", 3, None)

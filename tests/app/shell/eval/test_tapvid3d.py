@@ -87,7 +87,7 @@ def test_a_killed_command_goes_on(data: tuple[Path, Path], tmp_path: Path) -> No
     arguments = [*COMMAND, "--gt", str(gt), "--model", "static", "--depth", "true", "--out", str(tmp_path / "r.json")]
     process = subprocess.Popen([sys.executable, "-m", "tapetum.app.shell.main", *arguments])
     try:
-        for _ in range(6000):
+        for _ in range(60_000):
             if rows.exists() and rows.read_text().count("\n") >= 4:
                 break
             time.sleep(0.005)

@@ -67,6 +67,7 @@ def test_adt(raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert capsys.readouterr().out == "made        0\nkept        1 (there already)\n"
 
 
+@pytest.mark.slow
 def test_another_seed_makes_other_tracks(raw: Path, tmp_path: Path):
     for seed in (0, 1):
         make("pstudio", raw / "pstudio", "--out", tmp_path / str(seed), "--tracks", 5, "--seed", seed)

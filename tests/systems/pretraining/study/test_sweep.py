@@ -59,7 +59,7 @@ def test_a_killed_study_ends_as_if_nothing_had_happened(tmp_path: Path, forks: F
     out, whole = tmp_path / "out", tmp_path / "whole"
     running = forks.start(SCRIPT, out, 0.0005, errors=tmp_path / "errors")
     folder = out / POINTS / "s_byol_6e+07_curated_1" / "pretrain" / "checkpoints"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not list(folder.glob("step_*")) and time.monotonic() < deadline:
         time.sleep(0.01)
     os.kill(running.pid, signal.SIGKILL)
