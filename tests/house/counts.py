@@ -174,9 +174,9 @@ def write_page() -> None:
     rows = [f"| {name} | {count:,} | {read_limits()[name]:,} |" for name, count in counts().items()]
     table = "\n".join(["| what | now | limit |", "|---|---|---|", *rows])
     text = PAGE.read_text()
-    first, last = "<!-- counts -->\n\n", "\n\n<!-- end of counts -->"
+    first, last = "<!-- counts -->\n\n", "\n<!-- end of counts -->"
     begin, end = text.index(first) + len(first), text.index(last)
-    PAGE.write_text(text[:begin] + table + text[end:])
+    PAGE.write_text(text[:begin] + table + "\n" + text[end:])
 
 
 def main() -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file, write_text
-from tapetum.core.views import register_view
 from tapetum.report.film import FilmLimits, film_data
 from tapetum.report.page import ReportPage, report_html
 from tapetum.types import Tracks
@@ -86,6 +85,3 @@ def _lines(film: dict[str, Any], tracks: Tracks) -> list[str]:
     if (points := len(film["numbers"])) < tracks.points:
         lines.append(f"{points:,} of the points are shown.")
     return lines
-
-
-register_view(Tracks, view_tracks)
