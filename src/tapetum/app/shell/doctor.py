@@ -20,7 +20,10 @@ EXTRAS = {
     "export": (("onnx", "onnxscript"), "tapetum export to ONNX"),
     "cluster": (("ray",), "many videos at a time, on one machine or several"),
     "index": (("faiss-cpu",), "approximate search in an index of more than a million images and seconds"),
-    "addresses": (("aiohttp", "s3fs", "gcsfs", "google-crc32c"), "images and films at s3://, gs:// and https:// addresses, to index and search"),
+    "addresses": (
+        ("aiohttp", "s3fs", "gcsfs", "google-crc32c"),
+        "images and films at s3://, gs:// and https:// addresses, to index and search",
+    ),
     "heic": (("pillow-heif",), "images of phones: .heic and .heif"),
     "depth": (("transformers",), "track --3d --depth by a network"),
     "view": (("rerun-sdk",), "recordings of 3D tracks for rerun"),
