@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 
 from support.scripts import GOLDEN, script
 from support.storage import web_server
@@ -288,16 +286,3 @@ def test_bad_input(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b'\\"length\\": 32', b'\\"length\\": 31'))
     with pytest.raises(BadInput, match="train it again"):
         load_any(path)
-
-
-def test_a_file_with_the_names_of_earlier_versions_is_read(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    model = Localiser(TINY, 5, 2).eval()
-    save(model, LocaliserRun(network=TINY), (3, 7), tmp_path / "new.safetensors")
-    names = {"downsample": "halve", "pyramid": "branch", "regress": "measure"}
-    with safe_open(tmp_path / "new.safetensors", "pt") as file:
-        older = {".".join(names.get(part, part) for part in name.split(".")): file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        save_file(older, tmp_path / "old.safetensors", file.metadata())
-    assert any(name.startswith("halve.") for name in older)
-    for name, value in load_any(tmp_path / "old.safetensors").model.state_dict().items():
-        assert torch.equal(value, model.state_dict()[name])
