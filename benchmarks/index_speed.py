@@ -6,7 +6,7 @@ the process holds more than before it opened the index; the mapped file, which t
 itself. `cpu_ms` is CPU time of the process, which other work on the machine changes less than the clock's time; `load` is the
 machine's load average when the measurement ends.
 
-With --approximate the lists of `tapetum.transfer.approximate_search` are built first, whatever the number of vectors, and each
+With --approximate the lists of `desk.search.approximate_search` are built first, whatever the number of vectors, and each
 number of threads is measured twice, with the lists and exactly.
 """
 
@@ -28,7 +28,7 @@ QUERIES = 20
 
 def write(folder: Path, count: int, channels: int, clusters: int) -> None:
     """Write an index with a file for each 100,000 vectors."""
-    from tapetum.transfer.vector_index import IndexedPiece, VectorIndex
+    from tapetum.desk.search.vector_index import IndexedPiece, VectorIndex
 
     rng = np.random.default_rng(0)
     centres = rng.standard_normal((clusters, channels), np.float32) if clusters else np.zeros((1, channels), np.float32)
@@ -41,8 +41,8 @@ def write(folder: Path, count: int, channels: int, clusters: int) -> None:
 
 def prepare(folder: Path) -> dict[str, object]:
     """Build the lists of approximate search."""
-    from tapetum.transfer import approximate_search
-    from tapetum.transfer.vector_index import VectorIndex
+    from tapetum.desk.search import approximate_search
+    from tapetum.desk.search.vector_index import VectorIndex
 
     approximate_search.LIMIT = 0
     begun, before = time.perf_counter(), held()["VmHWM"]
@@ -70,8 +70,8 @@ def measure(folder: Path, threads: int, approximate: bool) -> dict[str, object]:
     """Search one query after the other, and compare with float32."""
     import torch
 
-    from tapetum.transfer import approximate_search
-    from tapetum.transfer.vector_index import VectorIndex
+    from tapetum.desk.search import approximate_search
+    from tapetum.desk.search.vector_index import VectorIndex
 
     if approximate:
         import faiss

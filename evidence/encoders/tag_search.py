@@ -17,9 +17,9 @@ import numpy as np
 
 import tapetum
 from tapetum.desk.search.index import HIDDEN
+from tapetum.desk.search.tag_search import find_meanings, score_tags
+from tapetum.desk.search.vector_index import VectorIndex
 from tapetum.encoders.imagenet import class_groups, class_names
-from tapetum.transfer.tag_search import find_meanings, score_tags
-from tapetum.transfer.vector_index import VectorIndex
 
 
 def write_images(data: Path, folder: Path) -> dict[str, str]:

@@ -1,7 +1,10 @@
 """Which models that read words are on this machine, and how one gets there. Imports no torch."""
 
+import os
 import re
 from collections.abc import Sequence
+from hashlib import blake2b
+from pathlib import Path
 from typing import Any
 
 from tapetum.core.errors import BadInput
@@ -70,3 +73,20 @@ def script_remark(name: str, model: Any, texts: Sequence[str]) -> str | None:
         f"{name} cannot read the {' or the '.join(scripts)} script, so that these words mean next to nothing to it; say it in "
         f"English, or take a model of many languages: tapetum weights fetch {_MANY_LANGUAGES}"
     )
+
+
+def portable(reference: str) -> str:
+    """Write a reference so that it holds in any working directory."""
+    return os.path.abspath(reference) if Path(reference).exists() else reference
+
+
+def identity_of(model: Any) -> str:
+    """Compute a hash of what decides a model's vectors: kind, config, preprocessing and weights."""
+    if callable(own := getattr(model, "identity", None)):
+        return str(own())
+    about = type(model).__name__, repr(getattr(model, "config", None)), repr(getattr(model, "preprocessing", None))
+    digest = blake2b("\n".join(about).encode(), digest_size=8)
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -19,12 +19,12 @@ from PIL import Image
 import tapetum
 from support.colour_words import ColourWords, install
 from support.files import make_image
-from tapetum.bench.media_model import MediaModel
 from tapetum.core.errors import BadInput
+from tapetum.desk.search import approximate_search, index_database
 from tapetum.desk.search import index as module
-from tapetum.transfer import approximate_search, index_database
-from tapetum.transfer.index_database import DATABASE, VECTORS
-from tapetum.transfer.vector_index import VectorIndex
+from tapetum.desk.search.index_database import DATABASE, VECTORS
+from tapetum.desk.search.media_model import MediaModel
+from tapetum.desk.search.vector_index import VectorIndex
 from tapetum.video import write_video
 
 Run = Callable[..., tuple[int, str, str]]

@@ -13,7 +13,7 @@ import tapetum
 from support.files import make_image
 from support.storage import object_storage, web_server
 from tapetum.core.errors import BadInput
-from tapetum.transfer.vector_index import VectorIndex
+from tapetum.desk.search.vector_index import VectorIndex
 from tapetum.video import write_video
 
 Run = Callable[..., tuple[int, str, str]]

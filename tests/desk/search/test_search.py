@@ -18,14 +18,14 @@ import tapetum
 from support.colour_words import ColourWords, install
 from support.files import make_image
 from tapetum.core.errors import BadInput
+from tapetum.desk.search import approximate_search
 from tapetum.desk.search import results as search_results
+from tapetum.desk.search.approximate_search import InvertedLists
 from tapetum.desk.search.index import HIDDEN
+from tapetum.desk.search.index_database import DATABASE, VECTORS
 from tapetum.desk.search.results import Grouped, Searched, sureness
+from tapetum.desk.search.vector_index import IndexedPiece, VectorIndex
 from tapetum.encoders import imagenet
-from tapetum.transfer import approximate_search
-from tapetum.transfer.approximate_search import InvertedLists
-from tapetum.transfer.index_database import DATABASE, VECTORS
-from tapetum.transfer.vector_index import IndexedPiece, VectorIndex
 from tapetum.video import write_video
 
 Run = Callable[..., tuple[int, str, str]]

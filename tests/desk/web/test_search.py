@@ -12,10 +12,10 @@ from support.web_page import error_of, finished, ok, serving
 from tapetum.app.verb import Listener
 from tapetum.desk.search.index import IndexOptions, index
 from tapetum.desk.search.search import SearchOptions, search
+from tapetum.desk.search.vector_index import IndexedPiece, VectorIndex
 from tapetum.desk.web import job_files, models
 from tapetum.desk.web import search as web_search
 from tapetum.desk.web.index_job import contents_file, contents_of, index_folder, own_model
-from tapetum.transfer.vector_index import IndexedPiece, VectorIndex
 
 
 def find(page: TestClient, **query: Any) -> Any:

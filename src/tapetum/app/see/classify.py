@@ -160,7 +160,7 @@ def classify(options: ClassifyOptions, listener: Listener) -> Classified | Label
 
 def _classify(options: ClassifyOptions, files: Sequence[tuple[str, Any]], listener: Listener) -> Classified:
     """The classes of a network's own."""
-    from tapetum.bench.media_model import portable
+    from tapetum.bench.word_models import portable
     from tapetum.hub.loading import find_loader
 
     model, jobs = portable(options.model or DEFAULT), options.jobs

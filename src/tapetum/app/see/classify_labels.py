@@ -165,7 +165,7 @@ def fit_labels(
 
     Raises BadInput where no image can be read, or no model reads words.
     """
-    from tapetum.bench.media_model import portable
+    from tapetum.bench.word_models import portable
 
     jobs = jobs or ImageJobs()
     name, encoder = load_word_model(model, jobs.device if jobs.alone else "cpu")

@@ -157,7 +157,7 @@ def embed(options: EmbedOptions, listener: Listener) -> Embedded:
         check(page)
     import numpy as np
 
-    from tapetum.bench.media_model import portable
+    from tapetum.bench.word_models import portable
 
     embedder, identity = _embedder(options.model, options.device)
     files = _files(options, "videos" if embedder.takes_videos else "images", listener)
@@ -221,7 +221,7 @@ def embed(options: EmbedOptions, listener: Listener) -> Embedded:
 
 def _embedder(model: str, device: str | None) -> "tuple[Embedder, str]":
     """What makes vectors, and the identity of its weights."""
-    from tapetum.bench.media_model import identity_of
+    from tapetum.bench.word_models import identity_of
     from tapetum.hub.loading import find_loader, load
     from tapetum.hub.registry import known
     from tapetum.systems.hip.config import VARIANTS

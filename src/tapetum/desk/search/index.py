@@ -10,19 +10,20 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from tapetum.app.verb import File, Listener, Result, one_text, verb
-from tapetum.bench.media_model import MediaModel, better_model, default_model, portable, stored_reference
 from tapetum.bench.model_remarks import describe_model
+from tapetum.bench.word_models import portable
 from tapetum.core.addresses import check_address, is_address
 from tapetum.core.devices import choose_device
 from tapetum.core.errors import BadInput
 from tapetum.core.jobs import Engine, gpus_for, run_jobs
 from tapetum.core.threads import check_workers
 from tapetum.desk.search.media_files import MediaFile, below, list_media, on_disk, suffix_of
+from tapetum.desk.search.media_model import MediaModel, better_model, default_model, stored_reference
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from tapetum.transfer.vector_index import IndexedPiece, VectorIndex
+    from tapetum.desk.search.vector_index import IndexedPiece, VectorIndex
 
 HIDDEN = ".tapetum-index"
 """Where the index of a folder lies in it, unless another place is given."""
@@ -112,8 +113,8 @@ def index(options: IndexOptions, listener: Listener) -> Indexed:
     or another process is changing it, or the model makes no vectors.
     """
     options.check()
-    from tapetum.transfer.index_database import DATABASE, refusing_damage
-    from tapetum.transfer.vector_index import VectorIndex
+    from tapetum.desk.search.index_database import DATABASE, refusing_damage
+    from tapetum.desk.search.vector_index import VectorIndex
 
     out = Path(options.out) if options.out is not None else Path(next(iter(options.folders))) / HIDDEN
     files = list_media(options.folders, listener)
@@ -169,7 +170,7 @@ class _Changes:
     """What differs between an index and the files that are there, and how it is brought up to them."""
 
     def __init__(self, index: "VectorIndex", files: Sequence[MediaFile], options: IndexOptions, listener: Listener):
-        from tapetum.transfer.vector_index import about_files
+        from tapetum.desk.search.vector_index import about_files
 
         self.index, self.options, self.listener = index, options, listener
         self.failed: list[str] = []

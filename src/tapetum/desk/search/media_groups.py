@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tapetum.app.verb import Listener
-    from tapetum.bench.media_model import MediaModel
+    from tapetum.desk.search.media_model import MediaModel
     from tapetum.desk.search.search import SearchOptions
-    from tapetum.transfer.vector_index import IndexedPiece
+    from tapetum.desk.search.vector_index import IndexedPiece
 
 _SAMPLE = 20_000
 """Pieces of which centres are computed; all others go to the nearest."""

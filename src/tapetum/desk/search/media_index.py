@@ -15,12 +15,12 @@ from tapetum.desk.search.index import HIDDEN
 if TYPE_CHECKING:
     import numpy as np
 
-    from tapetum.transfer.vector_index import IndexedPiece
-    from tapetum.transfer.vector_search import Nearest
+    from tapetum.desk.search.vector_index import IndexedPiece
+    from tapetum.desk.search.vector_search import Nearest
 
 
 class MediaIndex(Protocol):
-    """Vectors of pieces of files, in rows; see `tapetum.transfer.vector_index.VectorIndex`, which is one."""
+    """Vectors of pieces of files, in rows; see `tapetum.desk.search.vector_index.VectorIndex`, which is one."""
 
     model: str
     """Identity of the weights that made the vectors."""
@@ -92,14 +92,14 @@ class Table:
         """Find the rows that are most alike; a table is always searched exactly."""
         import numpy as np
 
-        from tapetum.transfer.vector_search import find_nearest
+        from tapetum.desk.search.vector_search import find_nearest
 
         queries = np.asarray(queries, np.float32)
         return find_nearest(self._unit, self.rows(), queries / np.linalg.norm(queries, axis=1, keepdims=True), count)
 
     def pieces(self, rows: Iterable[int]) -> "list[IndexedPiece]":
         """Read the pieces of rows; a table has no thumbnails."""
-        from tapetum.transfer.vector_index import IndexedPiece
+        from tapetum.desk.search.vector_index import IndexedPiece
 
         paths, start, stop = (self.columns[name] for name in ("path", "start_s", "stop_s"))
         return [IndexedPiece(path=str(paths[k]), start_s=_seconds(start[k]), stop_s=_seconds(stop[k])) for k in rows]
@@ -120,7 +120,7 @@ class Table:
 
     def duplicates(self, cosine: float) -> list[list[int]]:
         """Group rows that are alike."""
-        from tapetum.transfer.vector_search import group_duplicates
+        from tapetum.desk.search.vector_search import group_duplicates
 
         return group_duplicates(self._unit, self.rows(), cosine)
 
@@ -131,13 +131,13 @@ def open_media_index(place: str | Path) -> "Iterator[MediaIndex]":
 
     Raises BadInput for what is none of these, an index that another process is changing, and damage wherever it is met.
     """
-    from tapetum.transfer.index_database import DATABASE, refusing_damage
+    from tapetum.desk.search.index_database import DATABASE, refusing_damage
 
     path = _fetched(place) if isinstance(place, str) and is_address(place) else Path(place)
     if not path.is_dir():
         yield _table(path)
         return
-    from tapetum.transfer.vector_index import VectorIndex
+    from tapetum.desk.search.vector_index import VectorIndex
 
     inner = path / HIDDEN
     with refusing_damage(place), VectorIndex.open(inner if (inner / DATABASE).is_file() else path) as index:
@@ -148,8 +148,8 @@ def open_media_index(place: str | Path) -> "Iterator[MediaIndex]":
 
 def _fetched(address: str) -> Path:
     """Copy an index, or a table, at an address into the cache of `tapetum.core.addresses`."""
-    from tapetum.transfer.approximate_search import LISTS
-    from tapetum.transfer.index_database import DATABASE, OTHER_VECTORS, VECTORS
+    from tapetum.desk.search.approximate_search import LISTS
+    from tapetum.desk.search.index_database import DATABASE, OTHER_VECTORS, VECTORS
 
     check_address(address)
     name = name_at(address)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tapetum.desk.search.media_index import MediaIndex
-    from tapetum.transfer.vector_index import IndexedPiece
+    from tapetum.desk.search.vector_index import IndexedPiece
 
 JOINED_S = 2.0
 """Seconds of the longest pieces that are joined; longer ones, such as passages of a video model, are moments already."""

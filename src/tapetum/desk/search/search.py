@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from tapetum.app.verb import File, Listener, one_text, verb
-from tapetum.bench.media_model import stored_reference
 from tapetum.bench.word_models import fetch_command
 from tapetum.core.addresses import is_address
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import check_length
 from tapetum.desk.search.media_files import on_disk
 from tapetum.desk.search.media_index import MediaIndex, open_media_index
+from tapetum.desk.search.media_model import stored_reference
 from tapetum.desk.search.results import Grouped, MomentMatch, Searched, join_spans, moment_of, sureness
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from tapetum.bench.media_model import MediaModel
+    from tapetum.desk.search.media_model import MediaModel
 
 LONGEST_WORDS = 1000
 """Characters of a query; models read far fewer."""
@@ -137,7 +137,7 @@ class SearchModel:
     def __call__(self) -> "MediaModel":
         """Load it. Raises BadInput where it is not the one that made the index's vectors."""
         if self.loaded is None or (self.loaded.reference, self.loaded.identity) != (self.reference, self.index.model):
-            from tapetum.bench.media_model import MediaModel
+            from tapetum.desk.search.media_model import MediaModel
 
             model = MediaModel(self.reference)
             if model.identity != self.index.model:
@@ -189,8 +189,8 @@ def _find_by_tags(options: SearchOptions, index: MediaIndex, words: str, models:
     """What a classifier's names say, where no text tower is there."""
     import numpy as np
 
+    from tapetum.desk.search.tag_search import find_meanings, score_tags
     from tapetum.encoders.imagenet import class_groups, class_names
-    from tapetum.transfer.tag_search import find_meanings, score_tags
 
     tags = dict(index.tags())
     if not tags:

@@ -10,11 +10,11 @@ from typing import Any
 from tapetum.app.verb import Listener
 from tapetum.core.errors import BadInput
 from tapetum.desk.search.index import HIDDEN as OWN
+from tapetum.desk.search.index_database import DATABASE, read_about
 from tapetum.desk.web import job_files
 from tapetum.desk.web.database import FILE, Database
 from tapetum.desk.web.hidden import HIDDEN, check_plain, make_folder
 from tapetum.desk.web.items import Items, MediaItem
-from tapetum.transfer.index_database import DATABASE, read_about
 
 
 def work(job: dict[str, Any], folder: Path, listener: Listener) -> dict[str, Any]:

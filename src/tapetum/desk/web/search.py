@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tapetum.core.reading import check_length
+from tapetum.desk.search.index_database import DATABASE
 from tapetum.desk.search.media_index import open_media_index
 from tapetum.desk.search.results import MomentMatch
 from tapetum.desk.search.search import SearchModel, SearchOptions, find_moments
@@ -16,10 +17,9 @@ from tapetum.desk.web.index_job import contents_file, contents_of, index_folder,
 from tapetum.desk.web.items import Items, MediaItem
 from tapetum.desk.web.jobs import Jobs
 from tapetum.desk.web.models import choose, remarks_on, search_models
-from tapetum.transfer.index_database import DATABASE
 
 if TYPE_CHECKING:
-    from tapetum.bench.media_model import MediaModel
+    from tapetum.desk.search.media_model import MediaModel
 
 COUNT = 60
 """Moments that are found."""

@@ -30,7 +30,7 @@ from jaxtyping import Float16, Float32, Int64
 from tapetum.core.errors import BadInput, Remark
 from tapetum.core.files import whole_file
 from tapetum.core.reading import no_pipe, open_file, parse_json
-from tapetum.transfer.vector_search import Nearest, cosines_of
+from tapetum.desk.search.vector_search import Nearest, cosines_of
 
 LIMIT = 1_000_000
 """Vectors above which search is approximate."""

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from tapetum.core.errors import BadInput
-from tapetum.transfer import index_database, vector_search
-from tapetum.transfer.index_database import DATABASE, OTHER_VECTORS, VECTORS, refusing_damage
-from tapetum.transfer.vector_index import IndexedPiece, VectorIndex, about_files
+from tapetum.desk.search import index_database, vector_search
+from tapetum.desk.search.index_database import DATABASE, OTHER_VECTORS, VECTORS, refusing_damage
+from tapetum.desk.search.vector_index import IndexedPiece, VectorIndex, about_files
 
 MAGIC = bytes.fromhex("d9d505f920a163d7")
 
@@ -124,7 +124,7 @@ def test_near_duplicates_are_grouped(tmp_path: Path) -> None:
 ADD_FOR_EVER = """
 import sys
 import numpy as np
-from tapetum.transfer.vector_index import IndexedPiece, VectorIndex
+from tapetum.desk.search.vector_index import IndexedPiece, VectorIndex
 
 with VectorIndex.open(sys.argv[1], writes=True) as index:
     for k in range(1_000_000):

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from tapetum.core.errors import Remark
-from tapetum.transfer import approximate_search
-from tapetum.transfer.approximate_search import LISTS, InvertedLists
-from tapetum.transfer.vector_index import IndexedPiece, VectorIndex
+from tapetum.desk.search import approximate_search
+from tapetum.desk.search.approximate_search import LISTS, InvertedLists
+from tapetum.desk.search.vector_index import IndexedPiece, VectorIndex
 
 CHANNELS = 20
 """No multiple of 8."""
@@ -236,7 +236,7 @@ def test_damaged_codes_cost_recall_and_no_cosine_is_wrong(index: VectorIndex) ->
 BUILD = """
 import sys, time
 from tapetum.transfer import approximate_search
-from tapetum.transfer.vector_index import VectorIndex
+from tapetum.desk.search.vector_index import VectorIndex
 
 approximate_search.LIMIT, approximate_search._BLOCK = 1000, 700
 

@@ -3,8 +3,8 @@
 import pytest
 
 from tapetum.core.errors import BadInput
+from tapetum.desk.search.tag_search import Meaning, find_meanings, score_tags
 from tapetum.encoders.imagenet import class_groups, class_names
-from tapetum.transfer.tag_search import Meaning, find_meanings, score_tags
 
 
 def meant(words: str) -> dict[str, frozenset[str]]:

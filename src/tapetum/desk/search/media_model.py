@@ -1,21 +1,19 @@
 """The model of an index of images and films: one set of weights makes vectors of files, images and words, and tags."""
 
 import io
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tapetum.bench.word_models import fetch_command, installed_word_model, is_here, script_remark
+from tapetum.bench.word_models import fetch_command, identity_of, installed_word_model, is_here, script_remark
 from tapetum.core.errors import BadInput
 from tapetum.core.plugins import is_reference, split_reference
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from tapetum.desk.search.vector_index import IndexedPiece
     from tapetum.encoders.embed import EmbeddedPiece
-    from tapetum.transfer.vector_index import IndexedPiece
 
 _BATCH = 16
 """Images that the network looks at together."""
@@ -36,11 +34,6 @@ def better_model(reads_words: bool) -> str | None:
     return None if reads_words else f"this model reads no words; for search in words {fetch_command()}"
 
 
-def portable(reference: str) -> str:
-    """Write a reference so that it holds in any working directory."""
-    return os.path.abspath(reference) if Path(reference).exists() else reference
-
-
 def stored_reference(about: Mapping[str, str]) -> str:
     """Read what the weights of an index or a table are loaded by; "" where it does not say.
 
@@ -50,18 +43,6 @@ def stored_reference(about: Mapping[str, str]) -> str:
     if is_reference(split_reference(reference, "encoder")[0], "encoder"):
         raise BadInput(f"the index was made by code, {reference[:200]}; if you trust that, say so: --model {reference[:200]}")
     return reference
-
-
-def identity_of(model: Any) -> str:
-    """Compute a hash of what decides a model's vectors: kind, config, preprocessing and weights."""
-    if callable(own := getattr(model, "identity", None)):
-        return str(own())
-    about = type(model).__name__, repr(getattr(model, "config", None)), repr(getattr(model, "preprocessing", None))
-    digest = blake2b("\n".join(about).encode(), digest_size=8)
-    for name, tensor in model.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 class MediaModel:
@@ -166,7 +147,7 @@ class MediaModel:
     def _indexed(
         self, batch: "list[EmbeddedPiece]", thumbnails: list[bytes | None], vectors: "np.ndarray"
     ) -> "list[IndexedPiece]":
-        from tapetum.transfer.vector_index import IndexedPiece
+        from tapetum.desk.search.vector_index import IndexedPiece
 
         tags = self._tags(vectors) if self.class_names else [()] * len(batch)
         return [

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tapetum.transfer import vector_search
-from tapetum.transfer.vector_search import cosines_of, find_nearest, group_duplicates
+from tapetum.desk.search import vector_search
+from tapetum.desk.search.vector_search import cosines_of, find_nearest, group_duplicates
 
 
 def unit(count: int, channels: int, seed: int) -> np.ndarray:

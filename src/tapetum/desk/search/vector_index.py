@@ -7,9 +7,9 @@
 SQLite says what is there: a row of `vectors.f16` that no piece names is left over from a process that was killed, and is
 written over. One process writes at a time, any number read. Rows of files that are gone stay until `compact`.
 
-Search is exact (`tapetum.transfer.vector_search`), in blocks of the mapped file, so that memory is what the operating system
+Search is exact (`tapetum.desk.search.vector_search`), in blocks of the mapped file, so that memory is what the operating system
 keeps of it. float16 rounds a cosine by at most 0.001. Of very many vectors it is approximate where `prepare_search` was called
-(`tapetum.transfer.approximate_search`).
+(`tapetum.desk.search.approximate_search`).
 """
 
 import json
@@ -27,9 +27,9 @@ from jaxtyping import Bool, Float, Float32, Int64
 from tapetum.core.databases import scan
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe, parse_json
-from tapetum.transfer.approximate_search import ApproximateSearch
-from tapetum.transfer.index_database import OTHER_VECTORS, VECTORS, create_database, open_database, read_about_table
-from tapetum.transfer.vector_search import Nearest, find_nearest, group_duplicates
+from tapetum.desk.search.approximate_search import ApproximateSearch
+from tapetum.desk.search.index_database import OTHER_VECTORS, VECTORS, create_database, open_database, read_about_table
+from tapetum.desk.search.vector_search import Nearest, find_nearest, group_duplicates
 
 _BLOCK = 1 << 16
 """Rows that are copied at a time."""
