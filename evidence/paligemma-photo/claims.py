@@ -10,7 +10,7 @@
 Beside the model stand the commonest answer, what the classifier and a table of nouns would say, and paligemma-nano-2.
 `fold` asks the questions of `tapetum.systems.paligemma.photo.scores` about the photographs of a fold of which none was trained
 on; `labelled` about images of a data set with common nouns as classes; `street` asks whether each class of the masks is there.
-`familiarity` compares photographs with images of `tapetum scenes` by the score of `systems.paligemma.nano.familiarity`, whose
+`familiarity` compares photographs with images of `tapetum scenes` by the score of `systems.paligemma.familiarity`, whose
 statistics are those of WORLD and whose limit is that of the first half of OTHER_WORLD; AUROC is of its other half.
 """
 

@@ -3,7 +3,7 @@
     words about photographs     paligemma-photo, where the extra [imagenet] is installed
     all else                    paligemma-nano-2, whose world is that of `tapetum scenes`
 
-The first images are compared with that world (`systems.paligemma.nano.familiarity`); most of them decide for all.
+The first images are compared with that world (`systems.paligemma.familiarity`); most of them decide for all.
 """
 
 from dataclasses import replace
