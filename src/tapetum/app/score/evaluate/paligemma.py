@@ -84,7 +84,7 @@ class PaliGemmaScores(Result):
 
     model: str
     table: dict[str, Any]
-    """All that `world.training.paligemma.bench.evaluate` returns; of lines of JSON `exact`; of a task what `task_scores` does."""
+    """All that `evaluate` of the bench returns; of lines of JSON `exact`; of a task what `task_scores` does."""
 
     def as_json(self) -> dict[str, Any]:
         return {"benchmark": "paligemma", "model": self.model, **self.table}

@@ -13,14 +13,22 @@ With 3 layers, as in MoCo v3 (2104.02057) for ViTs, projection and prediction en
 Differs from the paper in scale: the loss is the mean of both directions' minus cosines; theirs, 2 - 2 cos, is added up.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tapetum.core.fields import check_fields
 from tapetum.data.views.config import byol
 from tapetum.systems.pretraining.presets import FOR_MOCO_V3, LARS, MOCO_V3, RESNET, VIT
 from tapetum.systems.pretraining.task import PretrainTask
 from tapetum.train.config import Average
+
+if TYPE_CHECKING:
+    from tapetum.data.views.config import View
+    from tapetum.encoders.features import Encoder
+    from tapetum.systems.pretraining.heads import Learner
+    from tapetum.systems.pretraining.task import Loss
+    from tapetum.train.task import StepContext
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,10 +67,10 @@ class ByolTask(PretrainTask):
         super().__init__(run, source)
         self.averages = (Average(name="teacher", decay=self.settings.decay, schedule="cosine"),)
 
-    def views(self):
+    def views(self) -> "tuple[View, ...]":
         return byol(self.run.size)
 
-    def learner(self, encoder):
+    def learner(self, encoder: "Encoder") -> "Learner":
         from tapetum.systems.pretraining.heads import Learner, projection
 
         hidden, width, layers = self.settings.hidden, self.settings.projection, self.settings.layers
@@ -72,7 +80,7 @@ class ByolTask(PretrainTask):
             prediction=projection(width, hidden, width, last_norm=layers > 2),
         )
 
-    def method_loss(self, model, batch, context):
+    def method_loss(self, model: "Learner", batch: Mapping[str, Any], context: "StepContext") -> "Loss":
         import torch
 
         from tapetum.systems.pretraining import losses
@@ -86,7 +94,7 @@ class ByolTask(PretrainTask):
         loss = (losses.byol(predictions[0], targets[1]) + losses.byol(predictions[1], targets[0])) / 2
         return loss, torch.cat(features), {}
 
-    def describe(self):
+    def describe(self) -> Mapping[str, Any]:
         described = dict(super().describe())
         if self.settings.layers == 2:  # checkpoints from before it was a setting have none
             described["byol"] = {name: value for name, value in described["byol"].items() if name != "layers"}

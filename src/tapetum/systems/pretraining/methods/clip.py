@@ -12,14 +12,25 @@ ones, without its stem of three convolutions, blurred strides and pooling by att
 a quick approximation.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tapetum.core.errors import BadInput
 from tapetum.core.fields import check_fields
 from tapetum.data.views.config import clip
 from tapetum.systems.pretraining.presets import RESNET, VIT
 from tapetum.systems.pretraining.task import PretrainTask
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tapetum.data.views.config import View
+    from tapetum.encoders.features import Encoder
+    from tapetum.systems.pretraining.data import TrainingImage
+    from tapetum.systems.pretraining.heads import TextLearner
+    from tapetum.systems.pretraining.task import Loss
+    from tapetum.train.task import StepContext
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,47 +89,49 @@ class ClipTask(PretrainTask):
     least_batch = 2
     negatives = 1
 
-    def check(self):
+    def check(self) -> None:
         if self.source.captions is None and self.source.labels is None:
             raise BadInput(
                 f"{self.run.method} needs captions, and these images have neither captions nor classes; write cat.txt beside "
                 "cat.jpg and so on, or put them into a folder a class"
             )
 
-    def views(self):
+    def views(self) -> "tuple[View, ...]":
         return clip(self.run.size)
 
-    def text_tower(self):
+    def text_tower(self) -> dict[str, Any]:
         """Choose what differs from a text transformer of the settings' size."""
         from tapetum.encoders.byte_text import END
 
         return {"causal": True, "pooling": "end", "end_token": END, "activation": "gelu"}
 
-    def learner(self, encoder):
+    def learner(self, encoder: "Encoder") -> "TextLearner":
         from tapetum.systems.pretraining.heads import TextLearner
 
         return TextLearner(encoder, self.settings, self.text_tower(), scale=1 / 0.07)
 
-    def caption(self, index):
+    def caption(self, index: int) -> str:
         """Look up the caption of an image, or make it of the name of its class."""
         if self.source.captions is not None:
             return str(self.source.captions[index])
         assert self.source.labels is not None
         return self.settings.template.format(self.source.classes[int(self.source.labels[index])].replace("_", " "))
 
-    def extras(self, items):
+    def extras(self, items: "Sequence[TrainingImage]") -> "dict[str, Tensor]":
         from tapetum.encoders.byte_text import numbers, tokens
 
         texts = [self.caption(item.index) for item in items]
         return {"text": tokens(texts, self.settings.length), "caption": numbers(texts)}
 
-    def method_loss(self, model, batch, context):
+    def method_loss(self, model: "TextLearner", batch: Mapping[str, Any], context: "StepContext") -> "Loss":
         features = model.encoder(batch["views"][0]).pooled
         images, texts = model.heads["image"](features), model.heads["text"](model.text(batch["text"]).pooled)
         loss, metrics = self.compare(model, images, texts, batch["caption"] if self.settings.equal_captions else None)
         return loss, features, metrics
 
-    def compare(self, model, images, texts, captions):
+    def compare(
+        self, model: "TextLearner", images: "Tensor", texts: "Tensor", captions: "Tensor | None"
+    ) -> "tuple[Tensor, dict[str, Tensor]]":
         """Compute the loss of embeddings; equal numbers of captions are right for each other."""
         from tapetum.systems.pretraining import losses
         from tapetum.train.contrastive import learned_scale

@@ -11,14 +11,21 @@ Differs from the public code: positions and the class token do not decay; the ra
 temperature rises step by step, not epoch by epoch.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tapetum.core.fields import check_fields
 from tapetum.data.views.config import View, dino
 from tapetum.systems.pretraining.presets import RESNET, VIT
 from tapetum.systems.pretraining.task import PretrainTask
 from tapetum.train.config import Average
+
+if TYPE_CHECKING:
+    from tapetum.encoders.features import Encoder
+    from tapetum.systems.pretraining.heads import Learner
+    from tapetum.systems.pretraining.task import Loss
+    from tapetum.train.task import StepContext
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +129,7 @@ class DinoTask(PretrainTask):
         self.averages = (Average(name="teacher", decay=self.settings.decay, schedule="cosine"),)
         self.frozen_steps = round(self.settings.frozen_epochs * len(source) / run.batch_size)
 
-    def views(self):
+    def views(self) -> "tuple[View, ...]":
         settings = self.settings
         areas = {"global_area": settings.global_area, "local_area": settings.local_area}
         return dino(self.run.size, self.local_size, settings.local_views, **areas)
@@ -136,7 +143,7 @@ class DinoTask(PretrainTask):
         unit = 16 if 16 % patch == 0 else patch
         return max(unit, round(self.run.size * 96 / 224 / unit) * unit)
 
-    def learner(self, encoder):
+    def learner(self, encoder: "Encoder") -> "Learner":
         import torch
 
         from tapetum.systems.pretraining.heads import DinoHead, Learner
@@ -147,7 +154,7 @@ class DinoTask(PretrainTask):
         learner.register_buffer("center", torch.zeros(settings.prototypes))
         return learner
 
-    def method_loss(self, model, batch, context):
+    def method_loss(self, model: Any, batch: Mapping[str, Any], context: "StepContext") -> "Loss":
         import torch
 
         from tapetum.data.views.make import runs

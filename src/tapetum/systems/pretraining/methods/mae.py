@@ -6,14 +6,24 @@ The encoder works on visible patches alone, so it costs a quarter; the decoder w
 hidden patches, each brought to mean 0 and deviation 1 (section 3). Which are hidden depends on the sample's number alone.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tapetum.core.errors import BadInput
 from tapetum.core.fields import check_fields
 from tapetum.data.views.config import mae
 from tapetum.systems.pretraining.presets import VIT
 from tapetum.systems.pretraining.task import PretrainTask
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tapetum.data.views.config import View
+    from tapetum.systems.pretraining.data import TrainingImage
+    from tapetum.systems.pretraining.heads import Learner
+    from tapetum.systems.pretraining.task import Loss
+    from tapetum.train.task import StepContext
 
 _HIDDEN_STREAM = 0x68696465
 """Begins the stream of random numbers that choose what is hidden."""
@@ -69,7 +79,7 @@ class MaeTask(PretrainTask):
     }
     hides_patches = True
 
-    def check(self):
+    def check(self) -> None:
         config: Any = self.run.architecture.config
         if config.rotary:
             raise BadInput(
@@ -81,23 +91,23 @@ class MaeTask(PretrainTask):
                 "size that patches divide, and so many that some are visible and some are hidden"
             )
 
-    def _visible(self):
+    def _visible(self) -> int:
         return int(self._patches() * (1 - self.settings.ratio))
 
-    def _patches(self):
+    def _patches(self) -> int:
         config: Any = self.run.architecture.config
         return config.grid[0] * config.grid[1]
 
-    def views(self):
+    def views(self) -> "tuple[View, ...]":
         return mae(self.run.size)
 
-    def learner(self, encoder: Any):
+    def learner(self, encoder: Any) -> "Learner":
         from tapetum.systems.pretraining.heads import Learner, MaeDecoder
 
         settings = self.settings
         return Learner(encoder, decoder=MaeDecoder(encoder.config, settings.width, settings.depth, settings.heads))
 
-    def extras(self, items):
+    def extras(self, items: "Sequence[TrainingImage]") -> "dict[str, Tensor]":
         """Choose the patches that are visible."""
         import torch
 
@@ -106,7 +116,7 @@ class MaeTask(PretrainTask):
         drawn = uniforms(self.run.seed, _HIDDEN_STREAM, [item.number for item in items], self._patches())
         return {"visible": torch.from_numpy(drawn.argsort(axis=1, kind="stable")[:, : self._visible()])}
 
-    def method_loss(self, model, batch, context):
+    def method_loss(self, model: Any, batch: Mapping[str, Any], context: "StepContext") -> "Loss":
         from tapetum.layers.patches import to_patches
         from tapetum.systems.pretraining import losses
         from tapetum.systems.pretraining.heads import encode_visible, hidden_patches

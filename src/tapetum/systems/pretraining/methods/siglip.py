@@ -13,11 +13,17 @@ cropped as for CLIP.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tapetum.core.fields import check_fields
 from tapetum.systems.pretraining.methods.clip import Clip, ClipTask
 from tapetum.systems.pretraining.presets import VIT
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tapetum.encoders.features import Encoder
+    from tapetum.systems.pretraining.heads import TextLearner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,16 +79,18 @@ class SigLipTask(ClipTask):
         }
     }
 
-    def text_tower(self):
+    def text_tower(self) -> dict[str, Any]:
         return {"causal": False, "pooling": "last", "activation": "gelu_tanh", "norm_eps": 1e-6}
 
-    def learner(self, encoder):
+    def learner(self, encoder: "Encoder") -> "TextLearner":
         from tapetum.systems.pretraining.heads import TextLearner
 
         settings = self.settings
         return TextLearner(encoder, settings, self.text_tower(), settings.initial_scale, settings.initial_bias)
 
-    def compare(self, model, images, texts, captions):
+    def compare(
+        self, model: "TextLearner", images: "Tensor", texts: "Tensor", captions: "Tensor | None"
+    ) -> "tuple[Tensor, dict[str, Tensor]]":
         from tapetum.systems.pretraining import losses
 
         scale = model.log_scale.exp()

@@ -10,13 +10,21 @@ layers, as in MoCo v3 (2104.02057) for ViTs, the last has a batch norm too.
 Differs from the public code: 2 layers end without a batch norm, as in the paper.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tapetum.core.fields import check_fields
 from tapetum.data.views.config import simclr
 from tapetum.systems.pretraining.presets import FOR_MOCO_V3, LARS, MOCO_V3, RESNET, VIT
 from tapetum.systems.pretraining.task import PretrainTask
+
+if TYPE_CHECKING:
+    from tapetum.data.views.config import View
+    from tapetum.encoders.features import Encoder
+    from tapetum.systems.pretraining.heads import Learner
+    from tapetum.systems.pretraining.task import Loss
+    from tapetum.train.task import StepContext
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,18 +64,18 @@ class SimClrTask(PretrainTask):
     least_batch = 2
     negatives = 2
 
-    def views(self):
+    def views(self) -> "list[View]":
         views = simclr(self.run.size, self.settings.strength)  # crop, flip, colours, grey, blur (appendix A)
         return [replace(view, area=(self.settings.area, 1.0)) for view in views]
 
-    def learner(self, encoder):
+    def learner(self, encoder: "Encoder") -> "Learner":
         from tapetum.systems.pretraining.heads import Learner, projection
 
         settings = self.settings
         head = projection(encoder.width, settings.hidden, settings.projection, settings.layers, last_norm=settings.layers > 2)
         return Learner(encoder, projection=head)
 
-    def method_loss(self, model, batch, context):
+    def method_loss(self, model: "Learner", batch: Mapping[str, Any], context: "StepContext") -> "Loss":
         import torch
 
         from tapetum.systems.pretraining import losses

@@ -7,14 +7,25 @@ cutmix, which change accuracy but not FLOPs; label smoothing and drop path are s
 run the preset of ResNets is: the warm-up begins near 0, not at 0.1, and the last gain of a residual block at 1, not at 0.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tapetum.core.errors import BadInput
 from tapetum.core.fields import check_fields
 from tapetum.data.views.config import supervised
 from tapetum.systems.pretraining.presets import RESNET, VIT
 from tapetum.systems.pretraining.task import PretrainTask
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tapetum.data.views.config import View
+    from tapetum.encoders.features import Encoder
+    from tapetum.systems.pretraining.data import TrainingImage
+    from tapetum.systems.pretraining.heads import Learner
+    from tapetum.systems.pretraining.task import Loss
+    from tapetum.train.task import StepContext
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,27 +67,27 @@ class SupervisedTask(PretrainTask):
         "vit": {"base_lr": "DeiT's (arXiv 2012.12877), beside the decay of ViT's own run (arXiv 2010.11929)"},
     }
 
-    def check(self):
+    def check(self) -> None:
         if self.source.labels is None or len(self.source.classes) < 2:
             raise BadInput("supervised needs classes, and these images have none; put them into a folder a class, 2 or more")
 
-    def views(self):
+    def views(self) -> "tuple[View, ...]":
         return supervised(self.run.size)
 
-    def learner(self, encoder):
+    def learner(self, encoder: "Encoder") -> "Learner":
         from torch import nn
 
         from tapetum.systems.pretraining.heads import Learner
 
         return Learner(encoder, classes=nn.Linear(encoder.width, len(self.source.classes)))
 
-    def extras(self, items):
+    def extras(self, items: "Sequence[TrainingImage]") -> "dict[str, Tensor]":
         from torch import tensor
 
         assert self.source.labels is not None
         return {"label": tensor([int(self.source.labels[item.index]) for item in items])}
 
-    def method_loss(self, model, batch, context):
+    def method_loss(self, model: "Learner", batch: Mapping[str, Any], context: "StepContext") -> "Loss":
         from torch.nn.functional import cross_entropy
 
         features = model.encoder(batch["views"][0]).pooled
