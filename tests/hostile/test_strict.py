@@ -91,7 +91,7 @@ def test_changed_bundled_weights_are_refused(
         data[-2000] ^= 1
         target.write_bytes(data)
     else:
-        shutil.copy(location(known()["tapir-nano"]), target)
+        shutil.copy(location(known()["causal-tapir-nano"]), target)
     monkeypatch.setattr(registry, "__file__", str(root / "hub" / "registry.py"))
     assert "is not what was published" in line(run, "track", clip, "--out", tmp_path / "out")
     with pytest.raises(BadInput, match="is not what was published"):

@@ -75,7 +75,7 @@ def test_a_source_that_changes_its_size_ends_with_an_error_and_no_such_frame(tmp
     path = tmp_path / "camera.mjpeg"
     path.write_bytes(b"".join([jpeg(image(k)) for k in range(4)] + [jpeg(image(k, 96, 128)) for k in range(4)]))
     shapes = []
-    with LiveVideo(str(path)) as video, pytest.raises(BadInput, match="from 64x48 to 128x96 pixels at frame 4; start anew"):
+    with LiveVideo(str(path)) as video, pytest.raises(BadInput, match="from 64x48 to 128x96 pixels at frame 4; start again"):
         shapes.extend(moment.frame.shape for moment in video)
     assert shapes == [(48, 64, 3)] * 4
     with pytest.raises(BadInput, match="from 64x48 to 128x96") as caught:
