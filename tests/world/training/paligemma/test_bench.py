@@ -1,5 +1,6 @@
 """Scores on images of scenes: options weighed by hand, boxes with scores, tables, and what the blind are shown."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -128,4 +129,12 @@ def test_a_folder_that_is_not_finished_is_refused(test_set: SceneTestSet, tmp_pa
     folder = write_scene_folder(tmp_path / "half", count=1)
     (folder / "images.jsonl").unlink()
     with pytest.raises(BadInput, match="not finished"):
+        SceneTestSet(folder)
+
+
+def test_images_without_a_question_are_refused(tmp_path: Path) -> None:
+    folder = write_scene_folder(tmp_path / "made", count=2)
+    rows = [json.loads(row) for row in (folder / "images.jsonl").read_text().splitlines()]
+    (folder / "images.jsonl").write_text("".join(json.dumps({**row, "questions": []}) + "\n" for row in rows))
+    with pytest.raises(BadInput, match="none of the 2 images of .* has a question"):
         SceneTestSet(folder)

@@ -56,7 +56,7 @@ class SceneTestQuestion:
 
 
 class SceneTestSet:
-    """Images that were never trained on, with their questions. Raises BadInput where the folder is not finished."""
+    """Images that were never trained on, with their questions. Raises BadInput where the folder is not finished, or nothing is asked."""
 
     def __init__(self, folder: str | Path, limit: int | None = None):
         self.folder = SceneFolder(folder, limit)
@@ -76,6 +76,8 @@ class SceneTestSet:
             if Path(row["file"]).stem in numbers
             for question in row["questions"]
         ]
+        if not self.questions:
+            raise BadInput(f"none of the {len(self.folder)} images of {folder} has a question; make more, or raise --limit")
 
     def images(self) -> Iterator[SceneImage]:
         """Read them in order."""
