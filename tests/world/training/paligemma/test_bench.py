@@ -136,5 +136,5 @@ def test_images_without_a_question_are_refused(tmp_path: Path) -> None:
     folder = write_scene_folder(tmp_path / "made", count=2)
     rows = [json.loads(row) for row in (folder / "images.jsonl").read_text().splitlines()]
     (folder / "images.jsonl").write_text("".join(json.dumps({**row, "questions": []}) + "\n" for row in rows))
-    with pytest.raises(BadInput, match="none of the 2 images of .* has a question"):
+    with pytest.raises(BadInput, match=r"none of the 2 images of .* has a question"):
         SceneTestSet(folder)
