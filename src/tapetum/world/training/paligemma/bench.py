@@ -56,7 +56,7 @@ class SceneTestQuestion:
 
 
 class SceneTestSet:
-    """Images that were never trained on, with their questions. Raises BadInput for a folder that is not finished or has none."""
+    """Images that were never trained on, with their questions. Raises BadInput for a folder that is unfinished or has none."""
 
     def __init__(self, folder: str | Path, limit: int | None = None):
         self.folder = SceneFolder(folder, limit)
