@@ -99,7 +99,7 @@ def embed_images(model: PrefixLm, test_set: SceneTestSet, sight: Sight = "true")
 
 @torch.no_grad()
 def score_questions(
-    model: PrefixLm, tokens: Tokens, test_set: SceneTestSet, images: Float[Tensor, "p n d"], *, write: bool = True
+    model: PrefixLm, tokens: Tokens, test_set: SceneTestSet, images: Float[Tensor, "p n d"], write: bool = True
 ) -> list[dict[str, Any]]:
     """Score the answers to all questions, in rows with template, options, chosen (right or not) and written."""
     rows: list[dict[str, Any]] = []
