@@ -235,7 +235,7 @@ def test_damaged_codes_cost_recall_and_no_cosine_is_wrong(index: VectorIndex) ->
 
 BUILD = """
 import sys, time
-from tapetum.transfer import approximate_search
+from tapetum.desk.search import approximate_search
 from tapetum.desk.search.vector_index import VectorIndex
 
 approximate_search.LIMIT, approximate_search._BLOCK = 1000, 700
