@@ -27,10 +27,10 @@ import json, resource, sys, time
 began = time.perf_counter()
 from tapetum.app.shell.main import main
 from tapetum.video import files
-from tapetum.video.decode import Decoder
+from tapetum.video.decode import FileDecoder
 
 count = {"decoded": 0, "converted": 0}
-decode, convert = Decoder._decode, files.upright_rgb
+decode, convert = FileDecoder._decode, files.upright_rgb
 
 def decoded(self, packet):
     frames = decode(self, packet)
@@ -41,7 +41,7 @@ def converted(*given):
     count["converted"] += 1
     return convert(*given)
 
-Decoder._decode, files.upright_rgb = decoded, converted
+FileDecoder._decode, files.upright_rgb = decoded, converted
 code = main(sys.argv[2:])
 seconds = time.perf_counter() - began
 used = resource.getrusage(resource.RUSAGE_SELF)
