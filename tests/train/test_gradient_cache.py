@@ -171,9 +171,11 @@ class Views(JointTask):
 
 
 peak = script("evidence/hostile-videos/videos.py").peak_megabytes
+common = dict(steps=1, threads=1, tensorboard=False)
+fit(Views(), TrainConfig(batch_size=2, accumulation=2, **common), f"{sys.argv[1]}/first")  # what is imported late is there
 losses, peaks = [], [peak()]
 for accumulation in (64, 1):
-    config = TrainConfig(steps=1, batch_size=1024, accumulation=accumulation, threads=1, tensorboard=False)
+    config = TrainConfig(batch_size=1024, accumulation=accumulation, **common)
     losses.append(fit(Views(), config, f"{sys.argv[1]}/{accumulation}").loss)
     peaks.append(peak())
 print(*losses, *peaks)
