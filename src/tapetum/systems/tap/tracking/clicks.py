@@ -96,7 +96,7 @@ def blend(
 ) -> tuple[Float[np.ndarray, "n t 2"], Float[np.ndarray, "n t"], Bool[np.ndarray, "n t"]]:
     """Join the tracks of the clicks of each point: positions, confidences, and which frames were clicked.
 
-    A point goes exactly through its clicks, surely seen; those between two frames (t is a fraction) lead to it only.
+    A track passes exactly through its clicks, visible there; clicks between two frames (fractional t) only guide it.
 
     Args:
         clicks: (t, x, y) in raster pixels.

@@ -144,7 +144,7 @@ class VideoTracking:
         return self._in_windows(reel, points, self.clicks, self.numbers)
 
     def _track_reference_points(self, reference: Reference) -> tuple[Float[Tensor, "n t 2"], Float[Tensor, "n t"]]:
-        """Positions and confidences of each point: in no frame of the video is one known, so its clicks are one query."""
+        """Positions and confidences of each point: none is known in any frame of the video, so its clicks form one query."""
         features_of = lambda begin, end: self.compute(reference.frames(begin, end))  # noqa: E731
         points = click_features(self.model, features_of, self.clicks, len(reference))
         first = torch.arange(len(self.clicks))

@@ -69,7 +69,7 @@ class Redetection(PointRows):
     def seek(
         self, model: Tapir, features: FeatureGrids, points: QueryFeatures, image: Float[Tensor, "y x"], now: "PointEstimates"
     ) -> tuple["Redetection", "Detections"]:
-        """Seek lost points in a frame, given as features and as an image of `polish.grey`; `now` is what the network estimates.
+        """Search a frame, given as features and an image of `polish.grey`, for lost points; `now` is the network's estimate.
 
         Returns this, with detected points no longer lost, and the detections.
         """

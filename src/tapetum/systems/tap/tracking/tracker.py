@@ -43,7 +43,7 @@ __all__ = ["FrameTracks", "OnlineState", "TapirTracker", "build", "load"]
 class TapirTracker(OnlineTracker):
     """Tracks any point through any video with a `Tapir` network, available as `model`.
 
-    The network is put into evaluation mode: in training it keeps every cell's logit, which is more than all features.
+    The network is put into evaluation mode: in training mode it stores every cell's logit, more than all features.
     """
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "TapirTracker":
@@ -99,8 +99,8 @@ class TapirTracker(OnlineTracker):
             half_features: the overlapping windows of a network that is not causal store features in float16. This changes
                 positions by a few thousandths of a pixel; False takes twice the memory, or shorter windows.
             refinement_resolutions: (height, width) of each refinement, multiples of 8; None goes up to the video's size.
-            second_pass: match each point once more, by features averaged over where it was visible (`network.second_pass`),
-                which takes a network that is not causal; None does what the network's config says: yes for tapir-nano.
+            second_pass: match each point again, by features averaged over where it was visible (`network.second_pass`); not for
+                causal networks; None follows the network's config: yes for tapir-nano.
             polish: align each point's query patch with every frame (`polish`); None follows the network's config: yes for the
                 bundled networks, no for the published ones.
             features: file that stores frame features between calls (`tap.tracking.feature_file`): those in it are not computed
