@@ -210,7 +210,7 @@ class Answerer:
         reading: Reading = "edges",
         things: Sequence[str] | None = None,
     ) -> ParsedRegions:
-        """Read boxes, and with `masks` masks, in an answer, in pixels of an image of this size; with `things`, theirs only."""
+        """Read an answer's boxes, and with `masks` masks, in pixels of an image of this size; with `things`, only theirs."""
         unpack: Any = self.codec.unpack if masks else None
         chances = self.chances(reply)
         return keep_requested(parse(reply.text, width, height, unpack, reading=reading, chances=chances), things)

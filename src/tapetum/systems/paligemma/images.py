@@ -94,7 +94,7 @@ def spread_frames(count: int, frames: int) -> list[int]:
 
 
 def strided_frames(count: int, frames: int, stride: int, first: int = 0) -> list[int]:
-    """Choose every `stride`-th frame from `first` on, as the reference's video tasks; a short clip begins again from its start.
+    """Choose every `stride`-th frame from `first` on, as in the reference's video tasks; a short clip repeats.
 
     >>> strided_frames(100, 4, 9), strided_frames(20, 4, 9)
     ([0, 9, 18, 27], [0, 9, 18, 0])

@@ -63,7 +63,7 @@ class ParsedRegions:
 
 
 def box_numbers(xyxy: Float[np.ndarray, "n 4"], width: float, height: float) -> Int[np.ndarray, "n 4"]:
-    """Quantize boxes (x1, y1, x2, y2) in pixels to locations y1, x1, y2, x2, 0 to 1023; what is outside goes to the edge.
+    """Quantize boxes (x1, y1, x2, y2) in pixels to locations y1, x1, y2, x2, 0 to 1023; outside ones are clamped.
 
     Halves are rounded to even, as in the reference, which takes coordinates as float32 numbers from 0 to 1.
     """

@@ -1,6 +1,6 @@
 """Names of the arrays in big_vision's .npz files (https://github.com/google-research/big_vision).
 
-They may begin with `params/`. Layers are stacked on the first axis; kernels are (inputs, outputs), heads are axes of their own:
+They may begin with `params/`. Layers are stacked on the first axis; kernels are (inputs, outputs), heads have their own axes:
 
     img/Transformer/encoderblock/...                       layers of the vision encoder
     img/head                                               the projector
