@@ -1,4 +1,4 @@
-"""Lossless adaptation: adapters that leave the trunk bit for bit intact. Imports no torch by itself."""
+"""Lossless adaptation: adapters that leave the trunk bit-identical. Imports no torch by itself."""
 
 from typing import TYPE_CHECKING
 

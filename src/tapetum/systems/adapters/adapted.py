@@ -1,6 +1,6 @@
-"""`attach`: a trunk with a bank of adapters, which calls like the trunk and leaves it bit for bit intact (arXiv 2304.06600).
+"""`attach`: a trunk with a bank of adapters, called like the trunk, which stays bit-identical (arXiv 2304.06600).
 
-There may be any number of named adapters, of which each call, or each example of a batch, uses one.
+There can be any number of named adapters; each call, or each example of a batch, uses one.
 """
 
 import copy
@@ -63,11 +63,11 @@ class AdapterRow:
 
 
 class Adapted(nn.Module):
-    """A trunk with a bank of adapters. Called like the trunk; what the trunk has (`prepare`, `classify`, ...) it has, too.
+    """A trunk with a bank of adapters. It is called like the trunk and has the trunk's methods (`prepare`, `classify`, ...).
 
-    Its parameters, its state dict and its modules are the adapters' alone: nothing that is done with them (an optimiser with
-    weight decay, `train()`, `requires_grad_`, an initialisation) reaches the trunk. All methods may be called from several
-    threads, but for `add` and `remove`; a call uses the adapter that was chosen when it began.
+    Its parameters, its state dict and its modules are only those of the adapters: nothing done with them (an optimiser with
+    weight decay, `train()`, `requires_grad_`, an initialisation) affects the trunk. All methods except `add` and `remove` are
+    thread-safe; a call uses the adapter that was selected when it began.
     """
 
     def __init__(self, trunk: nn.Module, example: Any = None, strict: int = 0):
@@ -89,7 +89,7 @@ class Adapted(nn.Module):
 
     @property
     def trunk(self) -> nn.Module:
-        """Get the trunk that was attached to: the same object, untouched."""
+        """Get the original trunk: the same object, unchanged."""
         return self._hidden[0]
 
     @property
@@ -99,14 +99,14 @@ class Adapted(nn.Module):
 
     @property
     def in_use(self) -> str | None:
-        """Find the name of the adapter that a call here and now uses; None: the trunk alone."""
+        """Get the name of the adapter that a call would use now; None: the trunk alone."""
         return _HERE.get().get(id(self), self._in_use)
 
     def add(self, name: str, preset: Preset = "bottom-middle-top", seed: int = 0) -> None:
-        """Add an adapter, which changes nothing until it is trained, and is not in use before `use(name)`.
+        """Add an adapter, which changes nothing until trained, and is not used before `use(name)`.
 
-        `preset` is one of `tapetum.systems.adapters.config.PRESETS`, a config, or a list of addresses; `seed` that of its first
-        weights. Raises BadInput where the name is taken, or no adapter fits where it is to sit.
+        `preset` is one of `tapetum.systems.adapters.config.PRESETS`, a config, or a list of addresses; `seed` is for its
+        initial weights. Raises BadInput if the name is taken, or no adapter fits at a site.
         """
         if check_name(name) in self._woven:
             raise BadInput(f"there is an adapter {name!r} already; remove it, or choose another name")
@@ -127,7 +127,7 @@ class Adapted(nn.Module):
         return [site_at(frozen, place, self._passed, config) for place in places(frozen, config)]
 
     def remove(self, name: str) -> None:
-        """Take an adapter away. If it was in use, the trunk alone is."""
+        """Remove an adapter. If it was in use, the trunk alone is used."""
         self.network(name)
         if self._in_use == name:
             self._in_use = None
@@ -140,7 +140,7 @@ class Adapted(nn.Module):
 
     @contextmanager
     def using(self, name: str | None) -> Iterator[None]:
-        """Use another adapter inside the block, in this thread or task alone; what was in use before is so after it."""
+        """Use another adapter inside the block, only in this thread or task; the previous one is restored afterwards."""
         self.network(name)
         token = _HERE.set({**_HERE.get(), id(self): name})
         try:
@@ -149,11 +149,11 @@ class Adapted(nn.Module):
             _HERE.reset(token)
 
     def off(self) -> Any:
-        """Use the trunk alone inside the block, in this thread or task alone: `with adapted.off(): ...`."""
+        """Use the trunk alone inside the block, only in this thread or task: `with adapted.off(): ...`."""
         return self.using(None)
 
     def network(self, name: str | None) -> nn.Module:
-        """Get the network with this adapter as a module of its own, or for None the frozen trunk. It costs a look-up.
+        """Get the network with this adapter as a separate module, or for None the frozen trunk. This is only a look-up.
 
         It shares all weights with this object. Raises BadInput for an unknown name.
         """
@@ -167,8 +167,8 @@ class Adapted(nn.Module):
         """Call the trunk with the adapter in use.
 
         Args:
-            args: as the trunk takes them; kwargs too.
-            adapter: for this call, the name of another; None: none; or a list, one for each example of the batch.
+            args: passed to the trunk, like kwargs.
+            adapter: name of the adapter for this call; None: none; or a list, one for each example of the batch.
         """
         if self.strict and self.training and torch.is_grad_enabled() and not torch.compiler.is_compiling():
             self._watch()
@@ -181,7 +181,7 @@ class Adapted(nn.Module):
         return by_group(adapter, lambda name, *a, **k: self.network(name)(*a, **k), args, kwargs)
 
     def _watch(self) -> None:
-        """Hash the trunk at every `strict` calls in training."""
+        """Hash the trunk every `strict` calls in training."""
         self._steps += 1
         if self._steps % self.strict == 0 and trunk_hash(self.trunk) != self._hash:
             raise TrunkChanged(
@@ -189,7 +189,7 @@ class Adapted(nn.Module):
             )
 
     def adapter_parameters(self, name: str | None = None) -> list[nn.Parameter]:
-        """List the parameters of the adapter in use, or of another by name; none where none is in use."""
+        """List the parameters of the adapter in use, or of another by name; none if none is in use."""
         name = self.in_use if name is None else name
         if name is None:
             return []
@@ -197,7 +197,7 @@ class Adapted(nn.Module):
         return list(self.adapters[name].parameters())
 
     def train_only(self, name: str) -> Self:
-        """Use one adapter and let it alone learn; the others keep their weights, and lose gradients. Gives itself back."""
+        """Use one adapter and train only it; the others keep their weights, and lose gradients. Returns itself."""
         self.use(name)
         for other, made in self.adapters.items():
             made.requires_grad_(other == name)
@@ -233,7 +233,7 @@ class Adapted(nn.Module):
     def export(self, name: str | None = None) -> nn.Module:
         """Copy the network with an adapter baked in, by default the one in use: a plain module, for torch.export or ONNX.
 
-        Its state dict is the trunk's with `ADDRESS.adapter.LAYER` beside. It shares no memory with this object.
+        Its state dict is the trunk's plus `ADDRESS.adapter.LAYER`. It shares no memory with this object.
         """
         return copy.deepcopy(self.network(self.in_use if name is None else name))
 
@@ -245,7 +245,7 @@ class Adapted(nn.Module):
     def merge(self, name: str | None = None) -> nn.Module:
         """Copy the trunk with an adapter folded into its weights: a new network, as fast as the trunk.
 
-        Raises BadInput where that is not exact, saying why.
+        Raises BadInput, with the reason, if that is not exact.
         """
         name = self.in_use if name is None else name
         if name is None:
@@ -262,13 +262,13 @@ class Adapted(nn.Module):
         return stored.name if name is None else name
 
     def verify(self, *inputs: Any) -> Proof:
-        """Prove that the trunk is what it was when adapters were attached: weights, buffers, and what it gives.
+        """Prove that the trunk is unchanged since adapters were attached: weights, buffers and outputs.
 
         Args:
-            inputs: what the trunk is called with to compare what it gives; by default random numbers of the example's shape.
+            inputs: inputs for comparing outputs; by default random numbers of the example's shape.
 
         Raises:
-            TrunkChanged: one bit of a weight or buffer differs, or with adapters off the network gives something else.
+            TrunkChanged: a bit of a weight or buffer differs, or with adapters off the network's output differs.
         """
         return prove(self.trunk, self._hidden[1], self._hash, inputs or self._random(), self.network(None))
 
@@ -285,11 +285,11 @@ class Adapted(nn.Module):
         return tuple(map(random, example))
 
     def detach(self) -> nn.Module:
-        """Get the trunk back: the very object that was given, whose modules, modes, hooks and weights were never touched."""
+        """Get the trunk back: the same object, whose modules, modes, hooks and weights were never touched."""
         return self.trunk
 
     def __getattr__(self, name: str) -> Any:
-        """What this object has not, the network with the adapter in use may have."""
+        """Fall back to attributes of the network with the adapter in use."""
         try:
             return super().__getattr__(name)
         except AttributeError:
@@ -298,7 +298,7 @@ class Adapted(nn.Module):
         return getattr(self.network(self.in_use), name)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Move or round adapters and trunk: the trunk that was given stays as it is, a new frozen copy takes its place."""
+        """Move or round adapters and trunk: the original trunk stays unchanged, replaced by a new frozen copy."""
         super()._apply(fn, recurse)
         trunk, frozen = self._hidden
         originals = tensors_of(trunk)
@@ -322,7 +322,7 @@ class Adapted(nn.Module):
         self._weave_all()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """Copy the adapters; the trunk, which nothing changes, is shared."""
+        """Copy the adapters; the trunk, which never changes, is shared."""
         memo |= {id(module): module for module in self._hidden}
         made = memo[id(self)] = type(self).__new__(type(self))
         made.__setstate__({key: copy.deepcopy(value, memo) for key, value in self.__getstate__().items()})
@@ -338,15 +338,15 @@ def attach(
     example: Any = None,
     strict: int = 0,
 ) -> Adapted:
-    """Attach adapters to a trunk and use them. At first the result gives exactly what the trunk gives.
+    """Attach adapters to a trunk and use them. Initially the result gives exactly the trunk's output.
 
     Args:
-        trunk: an encoder, a model of timm or torchvision of a known family, or any module together with addresses.
+        trunk: an encoder, a model of timm or torchvision of a known family, or any module with addresses.
         preset: one of `tapetum.systems.adapters.config.PRESETS`, an `AdapterConfig`, or a list of addresses ("blocks.3.mlp").
         name: of the adapter.
-        seed: of its first weights.
-        example: what the trunk is called with, one image or a tuple of arguments, for trunks of no known family.
-        strict: calls in training after which the trunk is hashed again and a change raises TrunkChanged; 0: never.
+        seed: of its initial weights.
+        example: input of the trunk, one image or a tuple of arguments, for trunks of no known family.
+        strict: number of training calls after which the trunk is hashed again; a change raises TrunkChanged; 0: never.
 
     Raises:
         BadInput: the trunk is of no known family, or no adapter fits at an address.

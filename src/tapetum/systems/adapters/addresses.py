@@ -1,4 +1,4 @@
-"""Places of adapters: which modules of a trunk each preset names (arXiv 2304.06600, section 3).
+"""Places of adapters: the modules of a trunk that each preset selects (arXiv 2304.06600, section 3).
 
     vision transformers   bottom: after the patches. Middle: after the MLP of blocks 0, 1, 5, 6, 10 and 11 of 12, before it is
                           added.
@@ -8,11 +8,11 @@
                           be a fifth of a ResNet-50.
     all                   top: on the pooled vector.
 
-The paper has no EfficientNet-Lite: of its seven stages those count that halve the image, and the last for the end.
+The paper has no EfficientNet-Lite: of its seven stages, those that halve the image count, and the last for the end.
 
-Networks of this package say themselves where adapters fit (`adapter_addresses()`, `AdapterNames`); those of timm and
-torchvision are in a table, by the names of their classes, so that neither is imported. No name is guessed from a part of it.
-A trunk of another kind can have a method `adapter_addresses()`; then "all-blocks" and addresses by name work for it too.
+Networks of this package declare where adapters fit (`adapter_addresses()`, `AdapterNames`); those of timm and torchvision are
+in a table by class name, so that neither is imported. Names are never guessed from parts. Any other trunk can have a method
+`adapter_addresses()`; then "all-blocks" and addresses by name work for it too.
 """
 
 import re
@@ -52,7 +52,7 @@ class TrunkLayout:
 
     @property
     def transformer(self) -> bool:
-        """Check whether tokens pass the blocks, and not maps."""
+        """Check whether the blocks process tokens rather than maps."""
         return self.names.inside == "mlp"
 
 
@@ -85,7 +85,7 @@ KNOWN = (
 
 
 def layout_of(trunk: nn.Module) -> TrunkLayout | None:
-    """Find the layout of a trunk; None where nothing says what its bottom, middle and top are."""
+    """Find the layout of a trunk; None if its bottom, middle and top are unknown."""
     names: AdapterNames | None = getattr(trunk, "adapter_names", None)
     if isinstance(trunk, ViT | Towers):
         tower = "image" if isinstance(trunk, Towers) else ""
@@ -100,10 +100,10 @@ def layout_of(trunk: nn.Module) -> TrunkLayout | None:
 
 
 def places(trunk: nn.Module, config: AdapterConfig) -> list[AdapterPlace]:
-    """List the places that a config names in a trunk, from its input to its output.
+    """List the places that a config selects in a trunk, from its input to its output.
 
-    Raises BadInput for a trunk of no known family (the message lists those that are known), for an address that the trunk has
-    not, and for a layout that its family should have and this trunk has not.
+    Raises BadInput for a trunk of no known family (the message lists the known ones), for an address that the trunk lacks, and
+    for a trunk that lacks the layout of its family.
     """
     layout = layout_of(trunk)
     if config.addresses:
@@ -117,7 +117,7 @@ def places(trunk: nn.Module, config: AdapterConfig) -> list[AdapterPlace]:
 
 
 def middle_blocks(depth: int, count: int | None) -> list[int]:
-    """Choose blocks of a transformer for adapters of the middle: a third at the beginning, in the middle and at the end.
+    """Choose blocks of a transformer for middle adapters: a third each at the beginning, in the middle and at the end.
 
     >>> middle_blocks(12, None), middle_blocks(24, 3), middle_blocks(2, None)
     ([0, 1, 5, 6, 10, 11], [0, 12, 23], [0, 1])
@@ -130,7 +130,7 @@ def middle_blocks(depth: int, count: int | None) -> list[int]:
 
 
 def chain(trunk: nn.Module) -> list[str]:
-    """List the blocks of a trunk of a known family in the order in which they are passed; none for others."""
+    """List the blocks of a trunk of a known family in forward order; none for others."""
     layout = layout_of(trunk)
     return [] if layout is None else list(layout.blocks)
 
@@ -163,7 +163,7 @@ def _pooled(names: AdapterNames) -> AdapterPlace:
 
 
 def _own_addresses(trunk: nn.Module, config: AdapterConfig) -> list[AdapterPlace]:
-    """The places of a trunk that no table knows and that says itself where adapters fit."""
+    """The places of a trunk that is in no table but declares where adapters fit."""
     name = type(trunk).__name__
     if not hasattr(trunk, "adapter_addresses"):
         raise BadInput(

@@ -1,4 +1,4 @@
-"""Batches in which every example has an adapter of its own: parted by adapter, and what comes of the parts put together."""
+"""Batches in which every example has its own adapter: split by adapter, with the results merged."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
@@ -11,11 +11,11 @@ from tapetum.core.errors import BadInput
 
 
 def by_group(names: Sequence[str | None], run: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """Call `run(name, *args, **kwargs)` for the examples of each name, and give the results in the order of the examples.
+    """Call `run(name, *args, **kwargs)` for the examples of each name, and return the results in the order of the examples.
 
-    Of `args` and `kwargs` the tensors with an example a row are parted; the first of them must have as many rows as there are
-    names. The first axis of every tensor in a result is the example. Raises BadInput for another number of names, or for
-    results that cannot be put together.
+    In `args` and `kwargs`, tensors with one row per example are split; the first of them must have as many rows as there are
+    names. The first axis of every tensor in a result is the example. Raises BadInput for a wrong number of names, or for
+    results that cannot be merged.
     """
     first = next((value for value in (*args, *kwargs.values()) if isinstance(value, Tensor) and value.ndim), None)
     count = 0 if first is None else first.shape[0]

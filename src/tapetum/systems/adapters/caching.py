@@ -1,10 +1,10 @@
-"""Features below the lowest adapter, computed once for each image: it does not change while adapters learn.
+"""Features below the lowest adapter, computed once per image: they do not change while adapters are trained.
 
     image -> stem -> block 0 ... block k-1 | block k with the lowest adapter -> ... -> pooled vector
                                              ^ recorded
 
-The rest is the same network whose blocks before k pass on what they get, and whose block k takes what was recorded in place of
-what it gets; a blank image goes through what is left of the beginning. A bottom adapter leaves nothing to record.
+The rest is the same network, whose blocks before k pass their input on, and whose block k takes the recorded features instead
+of its input; a blank image goes through the remaining beginning. With a bottom adapter there is nothing to record.
 """
 
 from contextlib import suppress
@@ -26,7 +26,7 @@ _AT_A_TIME = 32
 
 
 class _Enough(Exception):
-    """What was to be recorded is here."""
+    """Raised once the features are recorded."""
 
 
 class _PassOn(nn.Module):
@@ -35,7 +35,7 @@ class _PassOn(nn.Module):
 
 
 class _Resume(nn.Module):
-    """A block that gets what was recorded."""
+    """A block that takes the recorded features as input."""
 
     def __init__(self, block: nn.Module, holder: list[Tensor]):
         super().__init__()
@@ -76,7 +76,7 @@ class Below:
 
     @torch.no_grad()
     def record(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b ..."]:
-        """Compute what the block with the lowest adapter gets, or the pooled vector, for prepared images."""
+        """Compute the input of the block with the lowest adapter, or the pooled vector, for prepared images."""
         assert self.first is not None
         frozen = self.bank.network(None)
         if self.first == len(self.blocks):
@@ -95,7 +95,7 @@ class Below:
         return kept[0]
 
     def resume(self, recorded: Float[Tensor, "b ..."], size: tuple[int, int]) -> Float[Tensor, "b e"]:
-        """Compute the pooled vectors of images of `size` (rows, columns) of which `record` was made."""
+        """Compute the pooled vectors of images of `size` (rows, columns) from their `record`."""
         assert self.first is not None
         if self.first == len(self.blocks):
             for adapter in self._adapters():
@@ -109,7 +109,7 @@ class Below:
         return list(self.bank.at_sites(name).values()) if name else []
 
     def _network(self) -> nn.Module:
-        """The rest of the network; rebuilt after the bank was moved to another device, which weaves it again."""
+        """The rest of the network; rebuilt after the bank has moved to another device, which weaves it again."""
         woven = self.bank.network(self.bank.in_use)
         if self._woven is not woven:
             assert self.first is not None
@@ -123,11 +123,11 @@ class Below:
 
 
 class Recorded(Dataset):
-    """Examples whose images are replaced by what lies below the lowest adapter, recorded when they are first shown, with
-    their neighbours: batches are the same ones in every run."""
+    """Examples whose images are replaced by the features below the lowest adapter, recorded with their neighbours at first use:
+    batches are the same in every run."""
 
     def __init__(self, examples: ShuffledExamples, below: Below, shown: int):
-        """`shown` is how many are shown in the whole run; where not all will be, each is recorded alone."""
+        """`shown` is the number used in the whole run; if not all will be used, each is recorded alone."""
         self.examples, self.below = examples, below
         self._together = _AT_A_TIME if shown >= len(examples) else 1
         self._kept: dict[int, dict[str, Tensor]] = {}

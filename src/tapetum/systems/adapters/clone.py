@@ -1,4 +1,4 @@
-"""Behaviour cloning: a policy learns what demonstrations show (R3M, arXiv 2203.12601, whose recipe the paper follows)."""
+"""Behaviour cloning: a policy learns from demonstrations (R3M, arXiv 2203.12601, whose recipe the paper follows)."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, cast
@@ -51,7 +51,7 @@ class CloneTask(AdaptTask):
         world: RobotWorld | None,
         checks: DemonstrationFrames | None = None,
     ):
-        """Learn from `frames`; the policy is tried in `world`, or its error measured on `checks`, if there is one of these."""
+        """Train on `frames`; evaluate in `world`, or by the error on `checks`, if either is given."""
         super().__init__(run, trunk)
         self.frames, self.world, self.checks = frames, world, checks
         demos = frames.demos
@@ -67,11 +67,11 @@ class CloneTask(AdaptTask):
         }
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out the world, which lives in this process alone: workers want `collate`."""
+        """Leave out the world, which exists only in this process: workers need `collate`."""
         return {**self.__dict__, "world": None}
 
     def measure(self, model: Headed) -> None:
-        """Take features of frames spread over the demonstrations, and all actions."""
+        """Measure features of frames spread over the demonstrations, and all actions."""
         demos = self.frames.demos
         rows = np.unique(np.linspace(0, len(demos) - 1, MEASURED_ON).astype(int))
         pooled = [
@@ -81,7 +81,7 @@ class CloneTask(AdaptTask):
         cast(PolicyHead, model.head).measure(torch.cat(pooled), torch.from_numpy(demos.own), torch.from_numpy(demos.actions))
 
     def dataset(self) -> Dataset:
-        """Make frames with actions."""
+        """Build the data set of frames with actions."""
         return self.frames if self.below is None else Recorded(self.frames, self.below, self.run.steps * self.run.batch_size)
 
     def loss(
@@ -93,7 +93,7 @@ class CloneTask(AdaptTask):
         return F.mse_loss(self.answer(headed, batch, batch["own"]), target), {}
 
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
-        """Try the policy in its world; without one, measure the error of its standardised actions: 1 is that of their mean."""
+        """Try the policy in its world, or measure the error of its standardised actions: predicting their mean gives 1."""
         if self.checks is not None:
             return {"error": self._error(cast(Headed, model))}
         if self.world is None or not self.run.rollouts:
@@ -102,7 +102,7 @@ class CloneTask(AdaptTask):
         return {name: float(tried[name]) for name in ("success", "low", "high", "any")}
 
     def _error(self, model: Headed) -> float:
-        """The mean squared error of standardised actions on the frames that are held out."""
+        """The mean squared error of standardised actions on held-out frames."""
         checks, device, total = cast(DemonstrationFrames, self.checks), next(model.head.parameters()).device, 0.0
         for rows in np.array_split(np.arange(len(checks)), -(-len(checks) // AT_A_TIME)):
             images = model.prepare(checks.demos.frames[rows])
@@ -112,5 +112,5 @@ class CloneTask(AdaptTask):
         return total / checks.demos.actions.size
 
     def describe(self) -> Mapping[str, Any]:
-        """Describe all that decides what is learned."""
+        """Describe everything that determines the result."""
         return {**self.described(), "seeds": list(self.frames.demos.seeds), "frames": len(self.frames)}

@@ -4,9 +4,9 @@ Source: Lossless Adaptation of Pretrained Vision Models for Robotic Manipulation
 network is cut by function into bottom (what sees the raw image), middle (most of the weights) and top (what makes one
 vector of a map).
 
-Differs from the paper, whose text could not be read in full: ranks, activation and first values are settings here, and the last
-layer of an adapter starts at 0, so that at first the adapted network is the trunk exactly and not nearly. The paper's two-layer
-policy network is no adapter here; it belongs to the policy (`tapetum.systems.adapters.heads`).
+Differs from the paper, whose full text was not available: ranks, activation and initial values are settings, and the last layer
+of an adapter starts at 0, so that the adapted network initially equals the trunk exactly. The paper's two-layer policy network
+is not an adapter here but part of the policy (`tapetum.systems.adapters.heads`).
 """
 
 import re
@@ -26,7 +26,7 @@ LEAST_RANK, MOST_RANK = 8, 64
 
 
 def default_rank(width: int, form: str) -> int:
-    """Choose the inner channels of an adapter: a twelfth of the width, of a bottleneck with a convolution an eighth.
+    """Choose the inner channels of an adapter: a twelfth of the width, or an eighth for a bottleneck with a convolution.
 
     >>> [default_rank(width, "series") for width in (192, 384, 768, 1024)]  # ViT-Ti, S, B and L
     [16, 32, 64, 64]
@@ -115,7 +115,7 @@ class Site:
 
     @property
     def parameters(self) -> int:
-        """Count the adapter's numbers by formula, biases included: 2 D r + r + D for a bottleneck of tokens.
+        """Count the adapter's parameters by formula, biases included: 2 D r + r + D for a bottleneck of tokens.
 
         >>> plain = Site(address="blocks.0.mlp", section="middle", form="series", inward=768, width=768, axis=-1, rank=64)
         >>> plain.parameters == 2 * 768 * 64 + 64 + 768
@@ -135,7 +135,7 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 
 
 def check_name(name: Any) -> str:
-    """Check the name of an adapter; raises BadInput where it may be none."""
+    """Check the name of an adapter; raises BadInput for an invalid one."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise BadInput(f"an adapter is named {name!r}; use letters, digits, - and _")
     return name

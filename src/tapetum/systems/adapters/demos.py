@@ -1,14 +1,14 @@
-"""Demonstrations: what experts saw and did. Imports no torch by itself.
+"""Demonstrations: observations and actions of experts. Imports no torch by itself.
 
     DIR/demos.json          format, task, camera, pixels, action_size, own_size, horizon, and of each episode its file, seed,
                             steps and whether it ended well
     DIR/episode-0000.npz    frames uint8 (t, h, w, 3), own float32 (t, p), actions float32 (t, a), successes bool (t,)
 
-Frames are before the actions beside them. Files of other makers are read if they keep to this.
+Each frame precedes its action. Files from elsewhere are read if they follow this format.
 
-Data sets of LeRobot are read too: the frames of one camera, `observation.state` and `action`. There is no world in which a
-policy could be tried, so some episodes are held out and its error on them is measured; and frames are made as small as the
-trunk takes them while they are read, for those of a whole set would not fit into memory as they are.
+LeRobot data sets are read too: the frames of one camera, `observation.state` and `action`. They have no world to try a policy
+in, so its error is measured on held-out episodes; and frames are resized to the trunk's input size while reading, since those
+of a whole set would not fit into memory at full size.
 """
 
 import json
@@ -60,7 +60,7 @@ class Demonstrations:
         return len(self.frames)
 
     def some(self, episodes: Sequence[int]) -> "Demonstrations":
-        """Select the demonstrations of these numbers only."""
+        """Select only the demonstrations with these numbers."""
         rows = np.isin(self.episode, episodes)
         return Demonstrations(
             task=self.task,
@@ -85,8 +85,8 @@ def make_demos(
 ) -> tuple[int, int]:
     """Write n episodes of the world's expert that ended well into a new folder; give how many were played, and frames kept.
 
-    `seed` is that of the first episode; `noise` the deviation of noise on what is done, so that there are frames of how to get
-    back on the way. Raises BadInput where the folder is not empty, or the expert fails more often than it does not.
+    `seed` is that of the first episode; `noise` is the deviation of noise on executed actions, so that there are frames that
+    show recovery. Raises BadInput if the folder is not empty, or the expert fails more often than it succeeds.
     """
     if n < 1:
         raise BadInput(f"asked for {n} demonstrations: give --n 1 or more")
@@ -116,7 +116,7 @@ def make_demos(
 
 
 def read_demos(folder: Path) -> Demonstrations:
-    """Read demonstrations. Raises BadInput for a folder without, and for files that do not fit each other or hold NaN."""
+    """Read demonstrations. Raises BadInput for a folder without any, and for files that are inconsistent or contain NaN."""
     try:
         about = read_json(folder / LIST)
         rows, sizes = about["episodes"], (int(about["action_size"]), int(about["own_size"]))
@@ -171,10 +171,10 @@ def _episode(path: Path, action_size: int, own_size: int) -> RobotEpisode:
 def read_lerobot_demos(
     source: str | Path, preprocessing: "Preprocessing", progress: Callable[[int, int | None], None] = lambda done, count: None
 ) -> Demonstrations:
-    """Read the demonstrations of a data set, or of the episodes and the camera that an address names.
+    """Read the demonstrations of a data set, or of the episodes and the camera given in an address.
 
     Frames are resized to squares of the preprocessing's height, as it resizes them. Raises BadInput for a set without actions
-    or camera, and for numbers that are not finite.
+    or camera, and for values that are not finite.
     """
     from tapetum.encoders.features import prepare
     from tapetum.systems.adapters.images import square
@@ -211,7 +211,7 @@ def read_lerobot_demos(
 
 
 def hold_out(demos: Demonstrations) -> tuple[Demonstrations, Demonstrations | None]:
-    """Split demonstrations by episode into those to learn from and those to check on; a single episode is not split.
+    """Split demonstrations by episode for training and evaluation; a single episode is not split.
 
     >>> demos = Demonstrations(
     ...     task="set", camera="top", frames=np.zeros((4, 8, 8, 3), np.uint8), own=np.zeros((4, 0), np.float32),

@@ -4,10 +4,9 @@ they sit.
     format          1
     name            of the adapter
     trunk           sha256 of weights and buffers; class; name or path under which `tapetum.load` finds it, if that is known
-    preprocessing   what is done to images before the trunk sees them
-    sites           address and sizes of each adapter: a file does not depend on what presets mean today
-    trained_on      words
-    head            sizes of what follows the trunk (a classifier, a policy), if that is in the file too
+    preprocessing what is done to images before the trunk sees them sites           address and sizes of each adapter: a file
+    does not depend on what presets mean today trained_on      words head            sizes of what follows the trunk (a
+    classifier, a policy), if that is in the file too
 
 Tensors are named ADDRESS.LAYER ("blocks.5.mlp.up.weight", of the pooled vector "pooled.up.weight"), those of a head
 "head.LAYER". A file is refused for another trunk or other preprocessing. No code in a file is run.
@@ -63,7 +62,7 @@ class StoredAdapters:
 
 
 def preprocessing_of(trunk: nn.Module) -> dict[str, Any] | None:
-    """Describe how images are prepared for a trunk: an encoder's `preprocessing`, or timm's; None where it does not say."""
+    """Describe how images are prepared for a trunk: an encoder's `preprocessing`, or timm's; None if unknown."""
     if hasattr(trunk, "preprocessing"):
         return json.loads(json.dumps(preprocessing_as_json(trunk.preprocessing)))
     cfg = getattr(trunk, "pretrained_cfg", None)
@@ -83,15 +82,15 @@ def save(
     dtype: torch.dtype | None = None,
     head: tuple[Mapping[str, Any], nn.Module] | None = None,
 ) -> None:
-    """Write one adapter to a file that ends in .safetensors, or nothing.
+    """Write one adapter to a .safetensors file, atomically.
 
     Args:
         adapted: the bank.
         path: of the file.
-        name: of the adapter; by default the one in use. Where none is, a head can be saved alone, else BadInput is raised.
-        trunk: name or path under which `tapetum.load` finds the trunk, so that the file can be loaded by itself.
-        trained_on: words for who reads the file.
-        dtype: to which weights are rounded; by default as they are.
+        name: of the adapter; by default the one in use. If none is, only a head can be saved, else BadInput is raised.
+        trunk: name or path under which `tapetum.load` finds the trunk, so that the file can be loaded on its own.
+        trained_on: a description for readers of the file.
+        dtype: type that weights are rounded to; by default unchanged.
         head: sizes (JSON values) and module of what follows the trunk.
     """
     name = name or adapted.in_use
@@ -123,7 +122,7 @@ def save(
 
 
 def read(path: str | os.PathLike[str]) -> StoredAdapters:
-    """Read a file of an adapter. Raises BadInput where it is none, or is damaged."""
+    """Read an adapter file. Raises BadInput if it is not one, or is damaged."""
     path = Path(path)
     if not path.is_file():
         raise BadInput(f"there is no file {path}; give a file of an adapter")
@@ -164,7 +163,7 @@ def _stored(header: Mapping[str, Any], tensors: Mapping[str, Tensor], path: Path
 def add(adapted: "Adapted", path: str | os.PathLike[str], name: str | None = None, *, force: bool = False) -> StoredAdapters:
     """Add the adapter in a file to a bank, by its own name or another.
 
-    Raises BadInput where the file is of another trunk or other preprocessing (unless `force`), or does not fit.
+    Raises BadInput if the file is of another trunk or other preprocessing (unless `force`), or does not fit.
     """
     stored = read(path)
     if not stored.sites:
@@ -198,7 +197,7 @@ def _check(adapted: "Adapted", stored: StoredAdapters, path: Path) -> None:
 
 
 def fitting(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor], prefix: str, path: Path) -> dict[str, Tensor]:
-    """Take the tensors of a module, those whose names begin with `prefix`. Raises BadInput where one does not fit."""
+    """Select a module's tensors, whose names begin with `prefix`. Raises BadInput if one does not fit."""
     for leaf, value in expected.items():
         tensor = tensors.get(prefix + leaf)
         if tensor is None or tensor.shape != value.shape or (value.is_floating_point() and not tensor.is_floating_point()):
@@ -207,7 +206,7 @@ def fitting(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor], prefi
 
 
 def load(path: str | os.PathLike[str], trunk: nn.Module, *, force: bool = False, example: Any = None) -> "Adapted":
-    """Attach the adapter in a file to its trunk, and use it; none where the file has a head alone. Raises BadInput as `add`."""
+    """Attach the adapter in a file to its trunk, and use it; none if the file has only a head. Raises BadInput like `add`."""
     from tapetum.systems.adapters.adapted import Adapted
 
     adapted, stored = Adapted(trunk, example), read(path)
@@ -222,13 +221,13 @@ def load(path: str | os.PathLike[str], trunk: nn.Module, *, force: bool = False,
 def load_whole(
     path: str | os.PathLike[str], device: torch.device | str | None = None, dtype: torch.dtype | None = None
 ) -> "Adapted":
-    """Load an adapter with the trunk that its file names; what `tapetum.load` does with such a file."""
+    """Load an adapter with the trunk that its file names, as `tapetum.load` does."""
     return load(path, named_trunk(read(path), path)).to(device=device, dtype=dtype)
 
 
 def named_trunk(stored: StoredAdapters, path: str | os.PathLike[str]) -> nn.Module:
-    """Load the trunk that a file names, with the file's preprocessing, in evaluation mode. Raises BadInput where it names
-    none, or it is not to be had."""
+    """Load the trunk that a file names, with the file's preprocessing, in evaluation mode. Raises BadInput if it names none, or
+    the trunk is not available."""
     from tapetum.encoders.references import located
     from tapetum.hub.loading import load as load_weights
 

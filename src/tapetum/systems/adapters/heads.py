@@ -1,8 +1,8 @@
-"""Heads on an encoder: classes of images, classes of pixels, actions, and those of tasks of the user's own.
+"""Heads on an encoder: for image classes, pixel classes, actions, and your own tasks.
 
 Features of images of one scene differ little, so a head standardises them first, by a batch norm as in R3M (arXiv
-2203.12601). By figures that are measured once it would not do: adapters move features by many of such small deviations with
-every step, and what the head has learned is void (tried: with such a head adapters learned more slowly than none).
+2203.12601). Statistics measured once do not suffice: each step, adapters move features by many of these small deviations, which
+invalidates what the head has learned (with such a head, adapters learned more slowly than none).
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,20 +20,20 @@ from tapetum.layers.norm import Standardize
 
 
 class FeatureNorm(nn.BatchNorm1d):
-    """A batch norm of the last axis, without gains and offsets; its running figures begin with measured ones."""
+    """A batch norm of the last axis, without gains and offsets; its running statistics start from measured ones."""
 
     def __init__(self, width: int):
         super().__init__(width, affine=False)
 
     def measure(self, features: Float[Tensor, "n width"]) -> None:
-        """Begin with the figures of these features."""
+        """Initialise with the statistics of these features."""
         assert self.running_mean is not None
         assert self.running_var is not None
         self.running_mean.copy_(features.float().mean(0))
         self.running_var.copy_(features.float().var(0, correction=0))
 
     def forward(self, input: Float[Tensor, "*n width"]) -> Float[Tensor, "*n width"]:
-        """Compute the features, of mean 0 and deviation 1 in training, and nearly so in evaluation."""
+        """Standardise features: mean 0 and deviation 1 in training, nearly so in evaluation."""
         return super().forward(input.flatten(0, -2)).view(input.shape)
 
 
@@ -46,7 +46,7 @@ def zero_linear(width: int, outputs: int) -> nn.Linear:
 
 
 class PixelHead(nn.Module):
-    """A linear layer on each map of the encoder, whose results are enlarged to the finest and added up."""
+    """A linear layer on each map of the encoder, with results upsampled to the finest and summed."""
 
     def __init__(self, channels: Sequence[int], classes: int):
         super().__init__()
@@ -59,7 +59,7 @@ class PixelHead(nn.Module):
             norm.measure(feature_map.movedim(1, -1).flatten(0, 2))  # pyright: ignore[reportCallIssue]
 
     def forward(self, maps: Sequence[Float[Tensor, "b _c _h _w"]]) -> Float[Tensor, "b classes h w"]:
-        """Compute logits, as fine as the finest map."""
+        """Compute logits at the resolution of the finest map."""
         size, total = maps[0].shape[-2:], None
         for norm, out, feature_map in zip(self.norms, self.outs, maps, strict=True):
             logits = out(norm(feature_map.movedim(1, -1))).movedim(-1, 1)
@@ -70,7 +70,7 @@ class PixelHead(nn.Module):
 
 
 class PolicyHead(nn.Module):
-    """From the pooled vector, and what the robot knows of itself, to an action: linear, or two layers of 256 with ReLU."""
+    """Map the pooled vector and the robot's own state to an action: linear, or two layers of 256 with ReLU."""
 
     def __init__(self, width: int, actions: int, own: int = 0, hidden: tuple[int, ...] = (256, 256)):
         super().__init__()
@@ -83,7 +83,7 @@ class PolicyHead(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Linear(inward, actions))
 
     def measure(self, pooled: Float[Tensor, "n e"], own: Float[Tensor, "n p"], actions: Float[Tensor, "n a"]) -> None:
-        """Take the figures of demonstrations."""
+        """Take the statistics of demonstrations."""
         self.norm.measure(pooled)
         self.action.measure(actions)
         if self.own_norm.mean.numel():
@@ -97,12 +97,12 @@ class PolicyHead(nn.Module):
         return self.layers(features)
 
     def actions(self, standardised: Float[Tensor, "b a"]) -> Float[Tensor, "b a"]:
-        """Compute actions as the demonstrations had them."""
+        """Compute actions in the demonstrations' units."""
         return standardised * self.action.deviation + self.action.mean
 
 
 class FeatureHead(nn.Module):
-    """Any module on standardised pooled vectors, or on the maps: of classes, and of tasks of the user's own."""
+    """Any module on standardised pooled vectors, or on the maps: for classes and for your own tasks."""
 
     def __init__(self, width: int | None, out: nn.Module):
         """`width` is that of the pooled vectors; None for a head on maps."""
@@ -120,14 +120,14 @@ class FeatureHead(nn.Module):
 
 
 def reads_maps(about: Mapping[str, Any]) -> bool:
-    """Check whether a head takes the encoder's maps, and not its pooled vectors."""
+    """Check whether a head takes the encoder's maps rather than its pooled vectors."""
     return about["task"] == "segment" or about.get("reads") == "maps"
 
 
 def make_head(about: Mapping[str, Any]) -> nn.Module:
-    """Make the head that a file's header tells of.
+    """Make the head described in a file's header.
 
-    Raises BadInput for one that is not known; of a task of the user's own, whose class must be given in this process.
+    Raises BadInput for an unknown one, or one of your own task whose class is not given in this process.
     """
     if about.get("reads"):
         from tapetum.systems.adapters.own import own_task

@@ -1,6 +1,4 @@
-"""Images to learn from and to be scored on: with a class each, or one for every pixel, in the layouts of
-`tapetum.data.layouts`.
-"""
+"""Training and evaluation images, with a class per image or per pixel, in the layouts of `tapetum.data.layouts`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +24,7 @@ IGNORED = -1
 
 
 def listed(place: Path, task: str, split: Split) -> Listing:
-    """List a split of the data at `place`. Raises BadInput where there is none, or no classes for the task."""
+    """List a split of the data at `place`. Raises BadInput if there is none, or no classes for the task."""
     if not place.exists():
         raise BadInput(f"there is no {place}; give the folder of the data, or a parquet file")
     if task == "segment":
@@ -62,7 +60,7 @@ class ShuffledExamples(Dataset):
         return example
 
     def plain(self, k: int) -> dict[str, Tensor]:
-        """Load example k as it is."""
+        """Load example k unchanged."""
         raise NotImplementedError
 
 
@@ -117,7 +115,7 @@ class ListedImages(ShuffledExamples):
 
 
 def prepare_mask(mask: Int[Tensor, "h w"], how: Preprocessing) -> Int[Tensor, "H W"]:
-    """Resize and crop a mask as `prepare` does its image; a pixel takes the class of the one that it lies in."""
+    """Resize and crop a mask as `prepare` does its image, by nearest pixel."""
     given = int(mask.shape[0]), int(mask.shape[1])
     size, goal = how.resized(*given), how.prepared(*given)
     resized = F.interpolate(mask[None, None].double(), size=size, mode="nearest-exact")[0, 0].long()
@@ -126,7 +124,7 @@ def prepare_mask(mask: Int[Tensor, "h w"], how: Preprocessing) -> Int[Tensor, "H
 
 
 def shifted(values: Tensor, x: int, y: int) -> Tensor:
-    """Move the last two axes by whole cells, right and down; the rim is repeated.
+    """Shift the last two axes by whole cells, right and down, repeating the border.
 
     >>> shifted(torch.tensor([[1, 2, 3]]), 1, 0).tolist()
     [[1, 1, 2]]
@@ -137,7 +135,7 @@ def shifted(values: Tensor, x: int, y: int) -> Tensor:
 
 
 def square(preprocessing: Preprocessing, pixels: int | None) -> Preprocessing:
-    """Change the size of prepared images: all of the image, whatever its shape, to a square."""
+    """Resize whole prepared images, of any shape, to a square."""
     if pixels is None:
         return preprocessing
     return replace(preprocessing, size=(pixels, pixels), crop_fraction=1.0, resize="squash")

@@ -1,4 +1,4 @@
-"""The adapters themselves: small networks that add something to what a module of the trunk gives.
+"""The adapters themselves: small networks that add to the output of a module of the trunk.
 
     series       y + up(phi(down(y)))              tokens and vectors: a bottleneck (arXiv 1902.00751)
                  y + A y                           maps: a 1x1 convolution (arXiv 1705.08045)
@@ -7,10 +7,10 @@
     bottleneck   y + up(phi(depthwise3x3(phi(down(y)))))       maps; ours
     lora         weight + up down                  linear layers (arXiv 2106.09685)
 
-With `kernel=3` the convolutions A are 3x3 ones: they see a pixel's neighbours too.
+With `kernel=3` the convolutions A are 3x3 and include a pixel's neighbours.
 
-x is what the module gets and y what it gives. `up` and `A` start at 0: then y + 0 is y, bit for bit. All are plain layers,
-also in a network without norms: standardising a weight of zeros would divide by nearly nothing.
+x is the module's input and y its output. `up` and `A` start at 0: then y + 0 is y, bit for bit. All are plain layers, also in a
+network without norms: standardising a weight of zeros would divide by almost zero.
 """
 
 import math
@@ -26,7 +26,7 @@ from tapetum.systems.adapters.config import Site
 
 
 class Adapter(nn.Module):
-    """What sits at a site."""
+    """Base class of the module at a site."""
 
     def __init__(self, site: Site):
         super().__init__()
@@ -39,7 +39,7 @@ class Adapter(nn.Module):
         return self.get_submodule("mix" if isinstance(self, Pointwise | Conv3x3) else "up")
 
     def forward(self, x: Float[Tensor, "..."], y: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        """Change what the module gives, `y`, by it or by what the module gets, `x`."""
+        """Change the module's output `y`, based on it or on the module's input `x`."""
         added = self.added(x, y)
         return y + (added if self.scale is None else self.scale * added)
 
@@ -67,7 +67,7 @@ class Bottleneck(Adapter):
 
 
 class ConvBottleneck(Adapter):
-    """Fewer channels, a depthwise 3x3, and back."""
+    """A projection to fewer channels, a depthwise 3x3, and back."""
 
     def __init__(self, site: Site):
         super().__init__(site)
@@ -90,7 +90,7 @@ class Pointwise(Adapter):
         self.mix = PointwiseConv2d(inward, site.width, site.stride, bias=False)
 
     def added(self, x: Float[Tensor, "b i H W"], y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """Compute what is added to `y`; beside a convolution, of the pixels under the middle of its kernel."""
+        """Compute what is added to `y`; beside a convolution, from the pixels at the centre of its kernel."""
         if self.site.form == "series":
             return self.mix(y)
         first = self.site.offset
@@ -98,7 +98,7 @@ class Pointwise(Adapter):
 
 
 class Conv3x3(Adapter):
-    """A 3x3 convolution without bias, beside a convolution or after a module; what lies outside the map is 0."""
+    """A 3x3 convolution without bias, beside a convolution or after a module; values outside the map are 0."""
 
     def __init__(self, site: Site):
         super().__init__(site)
@@ -106,14 +106,14 @@ class Conv3x3(Adapter):
         self.mix = nn.Conv2d(inward, site.width, 3, site.stride, bias=False)
 
     def added(self, x: Float[Tensor, "b i H W"], y: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """Compute what is added to `y`; beside a convolution, around the pixels under the middle of its kernel."""
+        """Compute what is added to `y`; beside a convolution, around the pixels at the centre of its kernel."""
         first, source = (0, y) if self.site.form == "series" else (self.site.offset, x)
         around = F.pad(source, (1, 1, 1, 1))[:, :, first:, first:]
         return self.mix(around)[:, :, : y.shape[2], : y.shape[3]]
 
 
 class LowRankAdapter(Adapter):
-    """What is added to the weight of a linear layer: up @ down."""
+    """A low-rank update of a linear layer's weight: up @ down."""
 
     def __init__(self, site: Site):
         super().__init__(site)
@@ -121,15 +121,15 @@ class LowRankAdapter(Adapter):
         self.up = nn.Linear(site.rank, site.width, bias=False)
 
     def weight(self, frozen: Float[Tensor, "o i"]) -> Float[Tensor, "o i"]:
-        """Add to the weight of the trunk."""
+        """Add the update to the trunk's weight."""
         added = self.up.weight @ self.down.weight
         return frozen + (added if self.scale is None else self.scale * added)
 
 
 def make_adapter(site: Site, generator: torch.Generator, near_zero: float | None = None) -> Adapter:
-    """Make the adapter of a site, float32 on the CPU, its last layer 0, or of deviation `near_zero`.
+    """Make the adapter of a site, float32 on the CPU, with its last layer 0, or random with deviation `near_zero`.
 
-    Other weights are uniform up to 1 / sqrt(fan-in), as those of torch's layers, drawn by `generator` alone; biases are 0.
+    Other weights are uniform up to 1 / sqrt(fan-in), as in torch's layers, drawn only from `generator`; biases are 0.
     """
     with torch.random.fork_rng(devices=[]):
         adapter = undrawn(site)
@@ -148,7 +148,7 @@ def make_adapter(site: Site, generator: torch.Generator, near_zero: float | None
 
 
 def undrawn(site: Site) -> Adapter:
-    """Make the adapter of a site with whatever weights torch gives."""
+    """Make the adapter of a site with torch's default weights."""
     return _kind(site)(site)
 
 

@@ -1,7 +1,7 @@
-"""Tasks of the user's own: one class with examples, a head, a loss and scores (docs/guides/bring-your-own.md).
+"""Your own tasks: one class with examples, a head, a loss and scores (docs/guides/bring-your-own.md).
 
-It is learned with adapters, resumed, recorded and reported as the tasks of the package are, under the name of its class; its
-file holds the sizes of the head and the fingerprint of the code, not the code.
+It is trained with adapters, resumed, recorded and reported like the package's tasks, under its class name; its file has the
+sizes of the head and the fingerprint of the code, not the code.
 """
 
 import inspect
@@ -50,23 +50,23 @@ class OwnTask(TargetTask):
 
     @abstractmethod
     def examples(self, split: Literal["train", "val"]) -> Sequence[tuple[Path, Any]]:
-        """List the images in `self.folder` to learn from or to be scored on, each a file and a number or an array."""
+        """List the images in `self.folder` for training or evaluation, each a file and a number or an array."""
 
     @staticmethod
     @abstractmethod
     def head(width: Any, **sizes: Any) -> nn.Module:
-        """Make what stands on the encoder; `width` is that of its pooled vectors, or a list of the channels of its maps."""
+        """Make the head; `width` is that of the encoder's pooled vectors, or a list of its maps' channels."""
 
     @abstractmethod
     def head_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Compute the loss of what the head gives for a batch."""
+        """Compute the loss of the head's outputs for a batch."""
 
     @abstractmethod
     def score(self, outputs: Tensor, targets: Tensor) -> Mapping[str, float]:
-        """Compute the scores of what the head gives for all images of `val`."""
+        """Compute the scores of the head's outputs for all images of `val`."""
 
     def sizes(self) -> Mapping[str, Any]:
-        """List what the head must know of the data, such as a number of classes: JSON values, which `head` gets by name."""
+        """List what the head needs from the data, such as the number of classes, as JSON values passed to `head` by name."""
         return {}
 
     def loss(
@@ -76,7 +76,7 @@ class OwnTask(TargetTask):
         return self.head_loss(self.answer(cast(Headed, model), batch), batch["target"]), {}
 
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
-        """Compute the scores on the images that are held out."""
+        """Compute the scores on held-out images."""
         device = next(cast(Headed, model).head.parameters()).device
         examples = [self.checks.plain(k) for k in range(len(self.checks))]
         outputs = [model(example["image"][None].to(device)).cpu() for example in examples]
@@ -91,7 +91,7 @@ class OwnTask(TargetTask):
 
 
 def own_task(reference: str) -> type[OwnTask]:
-    """Import a task of the user's own. Raises BadInput for what is none, or lacks what it needs."""
+    """Import your own task. Raises BadInput if it is not a task, or is incomplete."""
     cls = resolve_subclass(reference, "task", OwnTask)
     if not isinstance(inspect.getattr_static(cls, "head"), staticmethod | classmethod):
         raise BadInput(f"head of {reference} takes the task; write @staticmethod above it: a file is read without the data")

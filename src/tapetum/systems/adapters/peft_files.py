@@ -1,8 +1,8 @@
-"""Adapters of the form lora as folders of Hugging Face peft (adapter_config.json, adapter_model.safetensors), both ways.
+"""Reading and writing lora adapters as Hugging Face peft folders (adapter_config.json, adapter_model.safetensors).
 
 peft names a layer's weights base_model.model.ADDRESS.lora_A.weight (down, rank x in) and lora_B.weight (up, out x rank), and
-adds lora_alpha / rank times their product. It has no bottlenecks with an activation and no 1x1 convolutions: those stay in
-files of ours. What peft can do besides (DoRA, biases, layers other than linear ones) is refused by name.
+adds lora_alpha / rank times their product. It has no bottlenecks with an activation and no 1x1 convolutions: those need our own
+files. Other features of peft (DoRA, biases, layers other than linear ones) are refused by name.
 """
 
 import json
@@ -34,7 +34,7 @@ _REFUSED = ("use_dora", "fan_in_fan_out", "lora_bias", "modules_to_save", "use_q
 def save_peft(adapted: "Adapted", folder: str | os.PathLike[str], name: str | None = None, *, trunk: str | None = None) -> None:
     """Write an adapter as a folder for peft's `PeftModel.from_pretrained`; by default the one in use.
 
-    Raises BadInput for adapters of another form than lora, or where nothing can be written.
+    Raises BadInput for adapters other than lora, or if the folder cannot be written.
     """
     name = name or adapted.in_use
     if name is None:
@@ -70,7 +70,7 @@ def save_peft(adapted: "Adapted", folder: str | os.PathLike[str], name: str | No
 def load_peft(adapted: "Adapted", folder: str | os.PathLike[str], name: str) -> None:
     """Add the adapter in a folder of peft to a bank.
 
-    Raises BadInput where the folder holds no lora of linear layers that the trunk has, or says that it is of another trunk.
+    Raises BadInput if the folder has no lora for linear layers of the trunk, or belongs to another trunk.
     """
     config, tensors, sha256 = _read(Path(folder))
     check_name(name)

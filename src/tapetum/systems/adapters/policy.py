@@ -1,11 +1,11 @@
-"""A policy that `tapetum adapt` made, in the shape of LeRobot's: an observation by name in, an action out, as tensors.
+"""A policy from `tapetum adapt` with LeRobot's interface: named observations in, an action out, as tensors.
 
 LeRobot's loops call `reset` at the start of an episode and `select_action` at each step, with a batch
 
     observation.images.CAMERA   (b, 3, h, w), float 0..1, or uint8 0..255
     observation.state           (b, p), only for a policy that was trained with own="concat"
 
-and so they run this one too. It has no memory: the action follows from one observation.
+so they can run this policy too. It has no memory: an action depends on one observation.
 """
 
 import os
@@ -27,10 +27,10 @@ IMAGES = "observation.images."
 
 
 class RobotPolicy:
-    """A policy for loops in the shape of LeRobot's."""
+    """A policy for loops with LeRobot's interface."""
 
     def __init__(self, headed: Headed):
-        """Take a policy that is loaded; see `load`. Raises BadInput for one that has no actions."""
+        """Wrap a loaded policy; see `load`. Raises BadInput for one without actions."""
         if headed.about["task"] != "clone":
             raise BadInput(f"these weights are of {headed.about['task']}, and have no actions; give those of --task clone")
         self.headed = headed.eval()
@@ -40,7 +40,7 @@ class RobotPolicy:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], device: str | torch.device = "cpu") -> "RobotPolicy":
-        """Load a policy from a file that a run of `tapetum adapt --task clone` wrote. Raises BadInput for another file."""
+        """Load a policy from a file written by `tapetum adapt --task clone`. Raises BadInput for any other file."""
         headed = load_headed(path)
         return cls(cast(Headed, headed.to(device)))
 
@@ -51,7 +51,7 @@ class RobotPolicy:
     def select_action(self, batch: Mapping[str, Any]) -> Float[Tensor, "b a"]:
         """Compute the actions for a batch of observations, in the units of the demonstrations, on the policy's device.
 
-        Raises BadInput where the image or the state is missing, or of another shape or range.
+        Raises BadInput if the image or the state is missing, or has a wrong shape or range.
         """
         images = self.headed.prepare(self._images(batch))
         return cast(PolicyHead, self.headed.head).actions(self.headed(images, self._state(batch, images)))

@@ -1,4 +1,4 @@
-"""Proof that a trunk is what it was: its hash, and what it gives."""
+"""Proof that a trunk is unchanged: its hash, and its outputs."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
@@ -29,15 +29,15 @@ class Proof:
     """Tensors that the trunk gave with adapters off, each equal to what the trunk itself gives, bit for bit."""
 
     def as_json(self) -> dict[str, Any]:
-        """Write all of it."""
+        """Convert to JSON values."""
         return {"before": self.before, "now": self.now, "tensors": self.tensors, "outputs": self.outputs}
 
 
 def prove(trunk: nn.Module, frozen: nn.Module, before: str, inputs: tuple[Any, ...], off: Any) -> Proof:
-    """Compare a trunk with its hash `before`, a frozen copy of it with itself, and what both give for `inputs`.
+    """Compare a trunk with its hash `before`, with a frozen copy of it, and the outputs of both for `inputs`.
 
-    `off` is called as the trunk is. The trunk may be in any mode: what is compared is what it gives in evaluation. Raises
-    TrunkChanged where anything differs.
+    `off` is called like the trunk. The trunk may be in any mode: outputs are compared in evaluation mode. Raises TrunkChanged
+    if anything differs.
     """
     now = trunk_hash(trunk)
     if now != before:

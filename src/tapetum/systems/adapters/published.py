@@ -1,4 +1,4 @@
-"""Entries of adapters for the hub: no weights by name, and the loader of their files. Imports no torch."""
+"""Hub entries of adapters: no named weights, and the loader of adapter files. Imports no torch."""
 
 PUBLISHED = ()
 """None yet."""

@@ -1,9 +1,9 @@
-"""Whole runs of adaptation as configs, which are also the options of `tapetum adapt`. Imports no torch.
+"""Whole adaptation runs as configs, which also define the options of `tapetum adapt`. Imports no torch.
 
-The recipe leans on what is known of behaviour cloning in R3M (arXiv 2203.12601), which the paper follows: 20,000 steps of
-Adam at 1e-3 with batches of 32 and no augmentation, a head of two layers of 256. Here a run is a tenth as long by default,
-and weights of adapters decay. Adapters learn at the head's rate: at a tenth of it a drawer was opened with half as much error
-again on demonstrations that were held out (docs/evidence/adapters.md).
+The recipe is based on behaviour cloning in R3M (arXiv 2203.12601), which the paper follows: 20,000 steps of Adam at 1e-3 with
+batches of 32 and no augmentation, a head of two layers of 256. Here a run is a tenth as long by default, and adapter weights
+decay. Adapters use the head's learning rate: at a tenth of it, the error on held-out demonstrations of opening a drawer was
+half as much again (docs/evidence/adapters.md).
 """
 
 from collections.abc import Mapping
@@ -89,7 +89,7 @@ class AdaptRun:
 
     @property
     def config(self) -> AdapterConfig:
-        """Make the config of the adapters; where every pixel gets a class, the pooled vector needs none."""
+        """Make the config of the adapters; for pixel classes, the pooled vector needs no adapter."""
         preset = self.preset
         if self.task == "segment" and preset.endswith("-top"):
             preset = preset.removesuffix("-top")
@@ -144,7 +144,7 @@ PAPER_TASKS: tuple[tuple[str, str, str], ...] = tuple(
 
 
 def recipe(task: str, data: str, **changes: Any) -> AdaptRun:
-    """Make the config of a run on `data`, as suits its task but for `changes`.
+    """Make the config of a run on `data` with its task's defaults, and `changes`.
 
     >>> recipe("clone", "demos", steps=100).batch_size
     32
@@ -155,7 +155,7 @@ def recipe(task: str, data: str, **changes: Any) -> AdaptRun:
 def paper_recipes(demos: str) -> dict[tuple[str, str, str], AdaptRun]:
     """Make the runs of the paper's 35 policies, by suite, task and camera; demonstrations lie in DEMOS/TASK-CAMERA.
 
-    As long as in R3M, and without proprioception but for RGB-Stacking, where the paper gives it.
+    They are as long as in R3M, and without proprioception except in RGB-Stacking, as in the paper.
     """
     return {
         (suite, task, camera): replace(PAPER[suite], data=f"{demos}/{task}-{camera}") for suite, task, camera in PAPER_TASKS

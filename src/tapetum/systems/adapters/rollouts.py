@@ -1,4 +1,4 @@
-"""Success rate of a policy, with its confidence interval, and films of it."""
+"""Success rate of a policy, with confidence interval and videos."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ class Rate:
 
     @property
     def rate(self) -> float:
-        """Compute the fraction that was done."""
+        """Compute the success rate."""
         return self.done / self.tried
 
     @property
@@ -55,7 +55,7 @@ class Tried:
     """Mean steps until it was first done, of the episodes in which it was; NaN where it never was."""
 
     def as_json(self) -> dict[str, Any]:
-        """Write all of it."""
+        """Convert to JSON values."""
         low, high = self.last.interval
         steps = None if math.isnan(self.steps) else self.steps
         return {"success": self.last.rate, "low": low, "high": high, "any": self.any.rate, "n": self.last.tried, "steps": steps}
@@ -69,9 +69,9 @@ def try_out(
     film: Path | None = None,
     progress: Callable[[int, int | None], None] = lambda done, count: None,
 ) -> Tried:
-    """Let a policy play n episodes to the horizon, of the seeds from `FIRST_SEED` on.
+    """Run a policy for n episodes up to the horizon, with seeds from `FIRST_SEED` on.
 
-    `film` is a file (mp4, webm, gif) for the first six side by side.
+    `film` is a file (mp4, webm, gif) with the first six side by side.
     """
     if n < 1:
         raise BadInput(f"a policy is tried in {n} episodes; give 1 or more")
@@ -93,8 +93,7 @@ def try_out(
 
 
 def side_by_side(episodes: Sequence[RobotEpisode]) -> list[UInt8[np.ndarray, "h w 3"]]:
-    """Draw frames with the episodes beside each other in rows of three; green below those that have done it, red below
-    others."""
+    """Draw frames with the episodes side by side in rows of three; green below successful ones, red below others."""
     steps = max(len(episode.frames) for episode in episodes)
     columns = min(3, len(episodes))
     blank = np.zeros_like(np.concatenate([episodes[0].frames[0], episodes[0].frames[0][:4]]))

@@ -53,9 +53,9 @@ class FinishedAdapters:
 
 
 def adapt(run: AdaptRun, launch: Launch, say: Callable[[str], None] = lambda text: None) -> FinishedAdapters | None:
-    """Train in the folder `launch.out`; the same call goes on after a stop. None where it was stopped.
+    """Train in the folder `launch.out`; the same call resumes a stopped run. None if it was stopped.
 
-    `say` gets lines about the data. Raises BadInput for what the user can mend.
+    `say` gets lines about the data. Raises BadInput for anything the user can fix.
     """
     with local_data(run, ("data",), launch.cache_gb) as local:  # what is saved names the address
         task = make_task(local, say)
@@ -86,7 +86,7 @@ def adapt(run: AdaptRun, launch: Launch, say: Callable[[str], None] = lambda tex
 
 
 def make_task(run: AdaptRun, say: Callable[[str], None] = lambda text: None) -> AdaptTask:
-    """Open the data of a run and make its task. Raises BadInput for data or a trunk that will not do."""
+    """Open the data of a run and make its task. Raises BadInput for unsuitable data or trunks."""
     if not run.data:
         raise BadInput("there is no DATA; give the folder of the data")
     trunk = trunk_maker(run, None)
@@ -135,9 +135,9 @@ def _from_lerobot(run: AdaptRun, trunk: Callable[[], Encoder], say: Callable[[st
 
 
 def trunk_maker(run: AdaptRun, pixels: int | None) -> Callable[[], Encoder]:
-    """Make what loads a run's trunk with its preprocessing; `pixels` of the data, where the run does not say.
+    """Make a function that loads a run's trunk with its preprocessing; `pixels` is the data's, if the run does not say.
 
-    Raises BadInput for what is no encoder.
+    Raises BadInput if it is not an encoder.
     """
 
     return partial(_load_trunk, run.trunk, run.pixels or pixels)
@@ -191,10 +191,10 @@ def _save(run: AdaptRun, model: Headed, out: Path) -> Path:
 
 
 def load_headed(path: str | os.PathLike[str], trunk: Any = None) -> Headed:
-    """Load adapters and head from a file that a run wrote, with the trunk that it names, or the one given.
+    """Load adapters and head from a run's file, with the trunk that it names, or a given one.
 
-    A file of a task of the user's own is CLASS=FILE, as `my_task.py:MyTask=run/adapter.safetensors`. Raises BadInput for a file
-    without head, or of another trunk.
+    For your own task, pass CLASS=FILE, as `my_task.py:MyTask=run/adapter.safetensors`. Raises BadInput for a file without a
+    head, or of another trunk.
     """
     own, file = split_reference(os.fspath(path), "task")
     if file:

@@ -1,4 +1,4 @@
-"""Plan of a run of adaptation (`tapetum adapt DATA --dry`)."""
+"""Plan of an adaptation run (`tapetum adapt DATA --dry`)."""
 
 from typing import Any
 
@@ -25,9 +25,9 @@ _ACTIONS, _OWN = 4, 4
 
 
 def plan_run(run: AdaptRun) -> RunPlan:
-    """Plan a run of one of the package's tasks, without what is kept of what lies below the lowest adapter.
+    """Plan a run of one of the package's tasks, without the cache of features below the lowest adapter.
 
-    Raises BadInput for a task of the user's own, whose head is not known before its data are read.
+    Raises BadInput for your own task, whose head is not known before its data are read.
     """
     if run.task not in ("classify", "segment", "clone"):
         raise BadInput(f"a task of your own, {run.task}, cannot be planned; give classify, segment or clone")
@@ -64,9 +64,9 @@ def plan_run(run: AdaptRun) -> RunPlan:
 
 
 def _trunk(run: AdaptRun) -> Encoder:
-    """Make the trunk with random weights, where its name says what it is; read it, where it is a file.
+    """Make the trunk with random weights if its name is known; read it if it is a file.
 
-    Adapters are fitted to a network by looking at what passes through it, which "meta" does not show.
+    Adapters are fitted by observing a forward pass, which "meta" does not support.
     """
     entry = entry_of(run.trunk)
     name = run.trunk if entry is None else entry.architecture

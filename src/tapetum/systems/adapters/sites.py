@@ -1,7 +1,7 @@
-"""Sites of adapters from places in a trunk: sizes are observed in a forward pass.
+"""Adapter sites from places in a trunk, with sizes observed in a forward pass.
 
-An image goes through the trunk once, and every module notes the shapes of what it gets and gives. So a place that is never
-passed, or where no tensor comes out, is refused when an adapter is to be attached, and not found out after training.
+An image goes through the trunk once, recording the shapes of every module's inputs and outputs. So a place that is never run,
+or outputs no tensor, is refused when attaching an adapter, not discovered after training.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,7 +28,7 @@ class Passed:
 
 
 def example_for(trunk: nn.Module) -> Tensor:
-    """Make an image or a video, zeros, that a trunk of a known family takes. Raises BadInput for other trunks."""
+    """Make an image or a video of zeros that a trunk of a known family takes. Raises BadInput for other trunks."""
     layout = layout_of(trunk)
     first = next(trunk.parameters())
     config: Any = getattr(trunk, "config", None)
@@ -55,9 +55,9 @@ def example_for(trunk: nn.Module) -> Tensor:
 
 
 def observe(frozen: nn.Module, example: Any) -> dict[str, Passed]:
-    """Pass an example (a tensor, or a tuple of arguments) through a frozen copy and note what every module gets and gives.
+    """Pass an example (a tensor, or a tuple of arguments) through a frozen copy and record every module's inputs and outputs.
 
-    Raises BadInput where the trunk does not take it.
+    Raises BadInput if the trunk does not take it.
     """
     passed: dict[str, Passed] = {}
 
@@ -88,7 +88,7 @@ def _shape(value: Any) -> tuple[int, ...] | None:
 
 
 def site_at(trunk: nn.Module, place: AdapterPlace, passed: Mapping[str, Passed], config: AdapterConfig) -> Site:
-    """Make the site of a place. Raises BadInput where no adapter fits."""
+    """Make the site of a place. Raises BadInput if no adapter fits."""
     module, address = trunk.get_submodule(place.address), place.address
     common = {"address": address, "section": place.section, "where": place.where}
     if place.where == "weight":

@@ -39,21 +39,21 @@ class Headed(nn.Module):
         self.trunk, self.head, self.about = trunk, head, dict(about)
 
     def forward(self, images: Float[Tensor, "b 3 h w"], own: Float[Tensor, "b p"] | None = None) -> Tensor:
-        """Compute what the head says of prepared images: logits of classes or of pixels, or standardised actions."""
+        """Compute the head's output for prepared images: logits of classes or of pixels, or standardised actions."""
         return self.of(self.trunk(images), own)
 
     def of(self, features: Features, own: Tensor | None = None) -> Tensor:
-        """Compute what the head says of features."""
+        """Compute the head's output for features."""
         if reads_maps(self.about):
             return self.head(features.maps)
         return self.of_pooled(features.pooled, own)
 
     def of_pooled(self, pooled: Float[Tensor, "b e"], own: Tensor | None = None) -> Tensor:
-        """Compute what the head says of pooled vectors."""
+        """Compute the head's output for pooled vectors."""
         return self.head(pooled, own) if isinstance(self.head, PolicyHead) else self.head(pooled)
 
     def prepare(self, images: Any) -> Float[Tensor, "b 3 H W"]:
-        """Prepare uint8 images (b, h, w, 3) as the trunk wants them."""
+        """Prepare uint8 images (b, h, w, 3) as the trunk expects them."""
         return prepare(images, self.trunk.preprocessing, next(self.head.parameters()).device)
 
     def classify(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b classes"]:
@@ -64,7 +64,7 @@ class Headed(nn.Module):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """List the names of the classes; none where the head tells none."""
+        """List the names of the classes; none if the head has none."""
         return tuple(self.about.get("classes", ()))
 
     @torch.no_grad()
@@ -76,7 +76,7 @@ class Headed(nn.Module):
 
 
 class AdaptTask(Task):
-    """What the tasks share: the model, and its parameters in groups."""
+    """Base of the tasks: the model, and its parameters in groups."""
 
     about: Mapping[str, Any]
     """Of the head; see `make_head`."""
@@ -87,7 +87,7 @@ class AdaptTask(Task):
         self._resumed: Below | None = None
 
     def adapted(self) -> Adapted | Encoder:
-        """Make the trunk as the run's regime has it."""
+        """Make the trunk for the run's regime."""
         trunk, run = self._trunk(), self.run
         if run.regime == "full":
             return trunk
@@ -105,11 +105,11 @@ class AdaptTask(Task):
         return model
 
     def measure(self, model: Headed) -> None:
-        """Let the head take its figures."""
+        """Let the head take its statistics."""
         raise NotImplementedError
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
-        """Let adapters' matrices decay, and the head learn at its own rate."""
+        """Group the parameters: adapters' matrices decay, and the head has its own learning rate."""
         headed, run = cast(Headed, model), self.run
         own = [p for p in headed.trunk.parameters() if p.requires_grad]
         groups: list[dict[str, Any]] = [
@@ -121,7 +121,7 @@ class AdaptTask(Task):
 
     @cached_property
     def below(self) -> Below | None:
-        """Describe what lies below the lowest adapter, where it may be computed once."""
+        """Get the part below the lowest adapter, if it can be computed once."""
         run = self.run
         if not run.cache or run.shift or run.regime == "full" or reads_maps(self.about):
             return None
@@ -129,7 +129,7 @@ class AdaptTask(Task):
         return below if below.possible else None
 
     def described(self) -> dict[str, Any]:
-        """Describe which run this is. What it is scored by and what makes it quicker may change when it goes on."""
+        """Describe the identity of the run. Evaluation and speed settings may change on resume."""
         kept = {
             name: value
             for name, value in asdict(self.run).items()
@@ -138,7 +138,7 @@ class AdaptTask(Task):
         return {"run": {**kept, "task": self.about["task"]}, "head": dict(self.about), "trunk": trunk_hash(self._trunk())}
 
     def answer(self, model: Headed, batch: Mapping[str, Tensor], own: Tensor | None = None) -> Tensor:
-        """Compute what the head says of a batch of images, or of what was recorded of them."""
+        """Compute the head's output for a batch of images, or of their recorded features."""
         if "recorded" not in batch:
             return model(batch["image"].contiguous(memory_format=torch.channels_last), own)
         if self._resumed is None or self._resumed.bank is not model.trunk:
@@ -153,7 +153,7 @@ class TargetTask(AdaptTask):
     """To learn from."""
 
     def measure(self, model: Headed) -> None:
-        """Take features of the first examples that are shown."""
+        """Measure features of the first training examples."""
         count = min(MEASURED_ON, len(self.train))
         order = Shuffle(len(self.train), self.run.seed)
         features = [model.trunk(self.train.plain(order(i))["image"][None]) for i in range(count)]
@@ -166,11 +166,11 @@ class TargetTask(AdaptTask):
         model.head.measure(joined)  # pyright: ignore[reportCallIssue]
 
     def dataset(self) -> Dataset:
-        """Make images with targets."""
+        """Build the data set of images with targets."""
         return self.train if self.below is None else Recorded(self.train, self.below, self.run.steps * self.run.batch_size)
 
     def describe(self) -> Mapping[str, Any]:
-        """Describe all that decides what is learned."""
+        """Describe everything that determines the result."""
         return self.described()
 
 
@@ -178,7 +178,7 @@ class ImageTask(TargetTask):
     """Classes of images, or of their pixels."""
 
     def __init__(self, run: AdaptRun, trunk: Callable[[], Encoder], train: ListedImages, checks: ListedImages):
-        """Learn from `train`, be scored on `checks`."""
+        """Train on `train`, evaluate on `checks`."""
         super().__init__(run, trunk)
         self.train, self.checks = train, checks
         made = trunk()
@@ -197,7 +197,7 @@ class ImageTask(TargetTask):
         return F.cross_entropy(logits, target, ignore_index=IGNORED), {"accuracy": right.sum() / counted.sum().clamp(min=1)}
 
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
-        """Measure accuracy on the images that are held out; of pixels also the mean intersection over union."""
+        """Measure accuracy on held-out images; for pixels also the mean intersection over union."""
         device, confusion = next(model.buffers()).device, Confusion(len(self.about["classes"]), ignore=IGNORED)
         for k in range(len(self.checks)):
             example = self.checks.plain(k)

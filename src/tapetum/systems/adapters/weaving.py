@@ -1,19 +1,19 @@
-"""A trunk with adapters woven in: a new tree of modules that shares every weight with the trunk, and changes none of it.
+"""Weaving adapters into a trunk: a new tree of modules that shares every weight with the trunk, and changes none.
 
     trunk                     frozen copy                woven for "a"              woven for "b"
     root                      root'                      root"                      root*
      |- stem -- W1  ........   |- stem' -- W1' ........   |- stem' (shared)          |- stem'
      |- block -- W2            |- block' -- W2'           |- block" + adapter a      |- block* + adapter b
 
-W' is another Parameter in the same memory as W, which learns nothing. Only modules between the root and an adapter are made
-for each adapter, so a hundred of them cost a few kilobytes each; choosing one is choosing a root. No module of the trunk
-is hooked, patched or put into another mode, so it can be used as it is at the same time, and nothing is left to undo.
+W' is a frozen Parameter in the same memory as W. Only modules between the root and an adapter are made for each adapter, so a
+hundred of them cost a few kilobytes each; selecting an adapter is selecting a root. No module of the trunk is hooked, patched
+or switched to another mode, so it can be used unchanged at the same time, and nothing needs undoing.
 
-A module with an adapter is of a class made for it, a subclass of its own: whatever the trunk's code reads of it is still there.
+A module with an adapter gets a generated subclass of its own class, so all attributes that the trunk's code reads still exist.
 
 Some adapters can be folded into the weights themselves: convolutions beside a plain one whose kernel is no smaller (into the
-middle of it), 1x1 convolutions after one (composed with it), and lora; not an activation between two layers. What is merged is
-a new network, equal up to rounding, whose trunk is no longer what it was.
+middle of it), 1x1 convolutions after one (composed with it), and lora; not an activation between two layers. The merged network
+is new, equal up to rounding, and its trunk is changed.
 """
 
 import copy
@@ -38,7 +38,7 @@ CHILD = "adapter"
 
 
 def frozen_copy(trunk: nn.Module, change: Callable[[str, Tensor], Tensor] = lambda name, tensor: tensor) -> nn.Module:
-    """Copy the modules of a trunk, not its numbers, into one that learns nothing and stays in evaluation mode.
+    """Copy the modules of a trunk, not its values, into a frozen one that stays in evaluation mode.
 
     `change` gets the name and value of every parameter and buffer, and may move it or change its precision. Raises BadInput
     for a trunk that cannot be copied.
@@ -58,7 +58,7 @@ def frozen_copy(trunk: nn.Module, change: Callable[[str, Tensor], Tensor] = lamb
 
 
 def tensors_of(module: nn.Module) -> dict[str, Tensor]:
-    """List every parameter and buffer by every name that it has, also those that no state dict holds."""
+    """List every parameter and buffer under all its names, including those not in a state dict."""
     return {**dict(module.named_parameters(remove_duplicate=False)), **dict(module.named_buffers(remove_duplicate=False))}
 
 
@@ -74,7 +74,7 @@ def trunk_hash(module: nn.Module) -> str:
 
 
 def weave(frozen: nn.Module, sites: Mapping[Site, Adapter]) -> nn.Module:
-    """Make the network of a frozen copy and adapters at their sites. Raises BadInput where one does not fit."""
+    """Build the network from a frozen copy and adapters at their sites. Raises BadInput if one does not fit."""
     woven = renewed(frozen, [site.address for site in sites])
     for site, adapter in sites.items():
         module = woven.get_submodule(site.address)
@@ -86,9 +86,9 @@ def weave(frozen: nn.Module, sites: Mapping[Site, Adapter]) -> nn.Module:
 
 
 def renewed(frozen: nn.Module, addresses: Iterable[str]) -> nn.Module:
-    """Copy the modules at addresses and those that hold them; all others, and all numbers, are shared.
+    """Copy the modules at addresses and their parents; all others, and all values, are shared.
 
-    Raises BadInput for a module that is not there.
+    Raises BadInput for a missing module.
     """
     path = {".".join(parts) for address in addresses for parts in _prefixes(address)} | {""}
     memo: dict[int, Any] = {}
@@ -116,7 +116,7 @@ class _Changed(nn.Module):
     adapter: Any
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """A class made at run time cannot be found by name: say of what it was made."""
+        """A class made at run time cannot be found by name, so pickle what it was made from."""
         kind, *_, own = type(self).__bases__
         return _empty, (own, kind), self.__dict__
 
@@ -144,7 +144,7 @@ class _Weight(_Changed):
 
 
 class _Chain(nn.Sequential):
-    """A chain of modules, of which the adapter is none."""
+    """A chain of modules that does not include the adapter."""
 
     def __iter__(self) -> Iterator[nn.Module]:
         return (module for name, module in self._modules.items() if name != CHILD)  # pyright: ignore[reportReturnType]
@@ -172,7 +172,7 @@ def _input(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
 
 
 def obstacle(trunk: nn.Module, site: Site) -> str | None:
-    """Explain why the adapter at a site cannot be merged; None where it can."""
+    """Explain why the adapter at a site cannot be merged; None if it can."""
     module = trunk.get_submodule(site.address)
     if site.form == "lora":
         return None
@@ -195,7 +195,7 @@ def obstacle(trunk: nn.Module, site: Site) -> str | None:
 def merged(trunk: nn.Module, adapters: Mapping[Site, Adapter]) -> nn.Module:
     """Copy a trunk and fold adapters into the copy's weights, in the mode of the trunk.
 
-    Raises BadInput, naming the first that cannot be folded and why.
+    Raises BadInput, naming the first that cannot be folded, with the reason.
     """
     for site in adapters:
         if reason := obstacle(trunk, site):

@@ -1,4 +1,4 @@
-"""Video to text: a frozen video encoder, a frozen language model, and gated blocks between them that learn.
+"""Video to text: a frozen video encoder, a frozen language model, and trainable gated blocks between them.
 
     video -> encoder -> mean over time -> resampler -> latents
                                                          |  cross-attention before each block
@@ -7,12 +7,12 @@
     x + tanh(a) attention(norm(x), latents), then x + tanh(b) mlp(norm(x))      before a block of the language model
 
 LongViViT (arXiv 2312.07395, section 3.4); resampler and gates are those of Flamingo (arXiv 2204.14198, section 2.2 and appendix
-A.1). Nothing of the language model is changed: the cross-attention is called by hooks on its blocks, and without a video, or
-while the gates are 0, its logits are its own to the bit.
+A.1). The language model is unchanged: hooks on its blocks call the cross-attention, and without a video, or while the gates are
+0, its logits are bit-identical.
 
-Differs from the papers: the language models are small ones; numbers of latents and blocks of LongViViT stand in an appendix
-that could not be read; the resampler adds no positions in time, which the mean has taken away; answers by likelihood take the
-mean log-probability of an option's tokens, of which the paper does not speak.
+Differs from the papers: the language models are small; LongViViT's numbers of latents and blocks are in an appendix that was
+not available; the resampler adds no positions in time, which the mean removes; answers by likelihood use the mean
+log-probability of an option's tokens, which the paper does not specify.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -35,7 +35,7 @@ from tapetum.systems.longvideo.video_text_config import CaptionerConfig
 
 
 class CellMeans:
-    """Means over time of the tokens of each cell, in constant memory while segments come."""
+    """Means over time of the tokens of each cell, in constant memory as segments arrive."""
 
     def __init__(self, cells: int):
         self.cells = cells
@@ -71,7 +71,7 @@ class ResamplerBlock(nn.Module):
         self.attention, self.mlp = Attention(width, heads), Mlp(width, 4 * width)
 
     def forward(self, latents: Float[Tensor, "b l d"], cells: Float[Tensor, "b c d"]) -> Float[Tensor, "b l d"]:
-        """Compute the latents after it."""
+        """Compute the latents after the block."""
         own = self.norm(latents)
         latents = latents + self.attention(own, torch.cat([self.cell_norm(cells), own], 1))
         return latents + self.mlp(self.mlp_norm(latents))
@@ -107,7 +107,7 @@ class GatedCrossAttention(nn.Module):
         self.apply(start_linear)
 
     def forward(self, x: Float[Tensor, "b n w"], latents: Float[Tensor, "b l w"]) -> Float[Tensor, "b n w"]:
-        """Compute the tokens after it."""
+        """Compute the tokens after the layer."""
         x = x + torch.tanh(self.gate) * self.attention(self.norm(x), latents.to(x.dtype))
         return x + torch.tanh(self.mlp_gate) * self.mlp(self.mlp_norm(x))
 
@@ -116,7 +116,7 @@ class Captioner(nn.Module):
     """A frozen video encoder and a frozen language model with learned layers between them; see the module."""
 
     def __init__(self, config: CaptionerConfig, language: ByteLanguage | ForeignLanguage | None = None):
-        """Build it with random weights; a language model that is given, or one of transformers, has its own."""
+        """Build it with random weights; a given language model, or one from transformers, has its own."""
         super().__init__()
         self.config = config
         language = make_language(config.language) if language is None else language
@@ -148,7 +148,7 @@ class Captioner(nn.Module):
         return super()._apply(fn, recurse)
 
     def train(self, mode: bool = True) -> "Captioner":
-        """Switch the layers between the frozen parts to training; these stay in evaluation mode."""
+        """Switch the trainable layers to training mode; the frozen parts stay in evaluation mode."""
         super().train(mode)
         self.video.eval()
         self.language.eval()
@@ -196,12 +196,12 @@ class Captioner(nn.Module):
     def forward(
         self, ids: Int[Tensor, "b n"], latents: Float[Tensor, "b l w"] | None = None, cache: Any = None
     ) -> Float[Tensor, "b n v"]:
-        """Compute the logits of the token after each. Without latents the language model is alone."""
+        """Compute next-token logits. Without latents only the language model is used."""
         with self._attending_to(latents):
             return self.language.read(ids, cache)
 
     def tokens(self, texts: Sequence[str]) -> tuple[Int[Tensor, "b n"], Int[Tensor, " b"]]:
-        """Tokenise whole texts with their end, padded with zeros, and count their tokens; what is too long is cut."""
+        """Tokenise whole texts with their end, padded with zeros, and count their tokens; long texts are cut."""
         check_several(texts, "texts")
         rows = [[*self.language.encode(text)[: self.config.length - 1], self.language.ends[0]] for text in texts]
         return padded(rows, self.resampler.latents.device)
@@ -221,8 +221,8 @@ class Captioner(nn.Module):
     def score_options(self, latents: Float[Tensor, "1 l w"], question: str, options: Sequence[str]) -> list[float]:
         """Compute the mean log-probability of each option's tokens after the question, which may be empty.
 
-        Where both together are too long, the beginning of the question is left out. Raises BadInput for no options, an empty
-        one, and one that is too long by itself.
+        If both together are too long, the beginning of the question is cut. Raises BadInput for no options, an empty one, and
+        one that is too long by itself.
         """
         check_several(options, "options")
         prompt = self.language.encode(question)
@@ -252,9 +252,9 @@ class Captioner(nn.Module):
         settings: SamplingConfig | None = None,
         max_new_tokens: int | None = None,
     ) -> list[str]:
-        """Generate a text for each video, after words with which all begin.
+        """Generate a text for each video, after a common beginning.
 
-        Raises BadInput where no token is left after those.
+        Raises BadInput if that leaves no token.
         """
         ids = self.language.encode(begin)
         count = self.config.length - len(ids) if max_new_tokens is None else max_new_tokens
@@ -267,7 +267,7 @@ class Captioner(nn.Module):
 
 
 class CaptionState:
-    """Decoding state of texts, one a row: what `tapetum.layers.generate` asks for."""
+    """Decoding state of texts, one per row, as `tapetum.layers.generate` requires."""
 
     def __init__(self, model: Captioner, latents: Float[Tensor, "b l w"], ids: Int[Tensor, "b n"], count: int):
         self.model, self.latents = model, latents

@@ -34,7 +34,7 @@ class LanguageTask(Task):
         self.run, self.clips = run, open_clips(run)
 
     def model(self) -> ByteLanguage:
-        """Make a new decoder, or the one of a run before."""
+        """Make a new decoder, or that of an earlier run."""
         if not self.run.start:
             return ByteLanguage(BYTE_DECODER)
         model = load(self.run.start)
@@ -43,7 +43,7 @@ class LanguageTask(Task):
         return model.train()
 
     def dataset(self) -> ShuffledClips:
-        """Make the texts by number."""
+        """Build the data set of texts by number."""
         return ShuffledClips(self.clips, self.run.seed)
 
     def collate(self, items: Sequence[tuple[int, CaptionedClip]]) -> dict[str, Tensor]:
@@ -81,7 +81,7 @@ class CaptionerTask(Task):
         self.run, self.clips = run, open_clips(run)
 
     def model(self) -> Captioner:
-        """Build new layers between the encoder and the language model that the run names; or go on with a captioner."""
+        """Build new layers between the run's encoder and language model, or continue a captioner."""
         run = self.run
         start = inflate_from(run.encoder, run.model, **run.video_changes) if run.encoder else load(run.start)
         if isinstance(start, Captioner):
@@ -102,7 +102,7 @@ class CaptionerTask(Task):
         return model.train()
 
     def dataset(self) -> ShuffledClips:
-        """Make the clips by number."""
+        """Build the data set of clips by number."""
         return ShuffledClips(self.clips, self.run.seed)
 
     def collate(self, items: Sequence[tuple[int, CaptionedClip]]) -> dict[str, Any]:
@@ -123,7 +123,7 @@ class CaptionerTask(Task):
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
-        """Score clips that are never learned from: the loss, also without the video, and texts that are written."""
+        """Score held-out clips: the loss, with and without the video, and generated texts."""
         assert isinstance(model, Captioner)
         model.eval()
         clips = [self.clips.validation_clip(k) for k in range(self.clips.validation_count)]
@@ -149,7 +149,7 @@ class CaptionerTask(Task):
 
 
 def load_language(place: str) -> Any:
-    """Load a language model: of a run of the stage language, else of transformers."""
+    """Load a language model: from a run of the stage language, or else from transformers."""
     path = Path(place)
     if path.suffix != ".safetensors" and not (path / VIDEO_FILE).is_file():
         return make_language(place)

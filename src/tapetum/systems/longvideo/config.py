@@ -1,7 +1,7 @@
-"""Settings of video encoders and the named ones. Imports no torch.
+"""Settings of video encoders, and named configs. Imports no torch.
 
 Sizes are those of the papers (LongViViT, arXiv 2312.07395, section 4; MC-ViT, arXiv 2402.05861, section 5): tubelets of
-2 x 16 x 16, images of 256 x 256, segments of 16 frames. The nano ones are this project's.
+2 x 16 x 16, images of 256 x 256, segments of 16 frames. The nano configs are this project's.
 """
 
 from collections.abc import Mapping
@@ -134,12 +134,12 @@ class VideoConfig:
 
     @property
     def slots(self) -> int:
-        """Time steps of the table of positions."""
+        """Number of time steps in the position embedding."""
         return -(-self.frames // self.tubelet[0])
 
     @property
     def segment_slots(self) -> int:
-        """Time steps of a segment."""
+        """Number of time steps in a segment."""
         return self.segment_frames // self.tubelet[0]
 
 

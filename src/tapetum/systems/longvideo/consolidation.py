@@ -4,19 +4,18 @@
     coreset   the first, then always the token that is farthest from all chosen so far
     kmeans    k of the tokens as centres, then rounds of k-means; the centres are the memories
 
-`Compression` is what MC-ViT is compared with: past segments pooled by learned convolutions (MeMViT, arXiv 2201.08383).
+`Compression` is the baseline of MC-ViT: past segments pooled by learned convolutions (MeMViT, arXiv 2201.08383).
 
     write   the normalised tokens of the segment, without gradient
     read    of the last segment: its keys' and values' streams, each by a depthwise convolution over (time, rows, columns)
             with steps of 4 x 2 x 2; of the one before: what was made of it then, without gradient
 
-Projections to keys and values come after the pooling, as in MeMViT's code; every other layer has memories, the odd ones have
+Projections to keys and values come after the pooling, as in MeMViT's code; every other layer has memories; the odd ones have
 none.
 
-Differs from MC-ViT's paper, which is silent there: random is without replacement; coreset begins with the first token of the
-random order; a centre without tokens stays; distances are of the tokens as they are. Up to k tokens are stored as they
-are. Differs from MeMViT: no relative positions of memories (ours are in the tokens); grids smaller than a step are pooled
-whole.
+Choices where MC-ViT's paper is silent: random is without replacement; coreset begins with the first token of the random order;
+a centre without tokens stays; distances are between unnormalised tokens. Up to k tokens are stored unchanged. Differs from
+MeMViT: no relative positions of memories (ours are in the tokens); grids smaller than a step are pooled whole.
 """
 
 import torch
@@ -42,16 +41,16 @@ def consolidate(
     metric: Metric = "l2",
     weights: Float[Tensor, "b n"] | None = None,
 ) -> tuple[Float[Tensor, "b k d"], Float[Tensor, "b k"]]:
-    """Consolidate tokens to `count` memories, and count for how many tokens each stands.
+    """Consolidate tokens into `count` memories, and count how many tokens each represents.
 
     Args:
         tokens: of a segment.
         count: memories.
         method: random, coreset or kmeans.
-        order: a permutation of the tokens' numbers, drawn at random, for each sample.
+        order: a random permutation of the token numbers for each sample.
         iterations: rounds of k-means.
         metric: distance of coreset and k-means.
-        weights: for how many tokens each already stands; one each by default.
+        weights: how many tokens each one already represents; by default one.
     """
     weights = torch.ones_like(tokens[..., 0]) if weights is None else weights
     if count >= tokens.shape[1]:
@@ -75,7 +74,7 @@ def consolidate(
 
 
 def select_coreset(x: Float[Tensor, "b n d"], count: int, first: Int[Tensor, " b"]) -> Int[Tensor, "b k"]:
-    """Choose tokens greedily, each the farthest from those before (k-centre; Gonzalez, 1985)."""
+    """Choose tokens greedily, each the farthest from those chosen before (k-centre; Gonzalez, 1985)."""
     batch = torch.arange(len(x), device=x.device)
     chosen = [first]
     square = x.square().sum(-1)
@@ -110,7 +109,7 @@ class Compression(nn.Module):
         self.keys, self.values = (nn.ModuleList(pool() for _ in range(config.depth)) for _ in range(2))
 
     def read(self, number: int, block: Block, rows: Float[Tensor, "b n d"], earlier: Projected | None) -> Projected | None:
-        """Compute keys and values of the last segment's tokens, and of those before as they were pooled then."""
+        """Compute keys and values of the last segment's tokens, and of earlier ones as pooled then."""
         if number % 2:
             return None
         pairs = [(self._pool(self.keys[number], rows), self._pool(self.values[number], rows))]

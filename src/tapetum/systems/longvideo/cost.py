@@ -1,7 +1,7 @@
 """Cost model of a video encoder: tokens, memories, bytes and multiply-adds of a video. Imports no torch.
 
-With s segments of N tokens, K memories a segment, width d, L layers and MLPs of m times the width, one video takes
-(MC-ViT, arXiv 2402.05861, section 3; multiply-adds of matrix products alone):
+With s segments of N tokens, K memories per segment, width d, L layers and MLPs of m times the width, one video takes (MC-ViT,
+arXiv 2402.05861, section 3; only multiply-adds of matrix products):
 
     joint          L ( (4 + 2 m) s N d^2 + 2 (s N)^2 d )
     streaming      L ( (4 + 2 m) s N d^2 + 2 s N^2 d )
@@ -9,11 +9,11 @@ With s segments of N tokens, K memories a segment, width d, L layers and MLPs of
     consolidated   the same with its own R, + L times the consolidation of each segment:
                    k-means 2 rounds N K d (distances, and means by products), coreset K N d, random 0
 
-R is N s (s - 1) / 2 or K s (s - 1) / 2 without a cap; keys and values of rows are computed again for every segment, unless they
-are kept (`cache_projected`). The last segment may be shorter. N is without the tokens that are dropped; patches are of all.
+R is N s (s - 1) / 2 or K s (s - 1) / 2 without a cap; keys and values of rows are recomputed for every segment, unless they are
+cached (`cache_projected`). The last segment may be shorter. N excludes dropped tokens; patches are computed for all.
 
-Learning takes as much again for gradients of weights and as much for those of activations: not for weights that are frozen,
-and not before the first that learns. The softmax of fused attention is computed again on the way back.
+Training adds the same cost for gradients of weights and again for those of activations, except for frozen weights and before
+the first trained one. The softmax of fused attention is recomputed in the backward pass.
 """
 
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ class VideoCost:
 
     @property
     def flops(self) -> int:
-        """Count the FLOPs, two for a multiply-add."""
+        """Count the FLOPs, two per multiply-add."""
         return 2 * self.multiply_adds
 
 
@@ -94,7 +94,7 @@ def compute_cost(config: VideoConfig, frames: int, training: bool = False) -> Vi
 
 
 def _tubelet(config: VideoConfig) -> int:
-    """Count the multiply-adds that make a tubelet a token."""
+    """Count the multiply-adds that turn a tubelet into a token."""
     frames, rows, columns = config.tubelet
     if config.stem == "patch":
         return convolution(1, frames * rows * columns, 3, config.width)

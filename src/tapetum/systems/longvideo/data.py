@@ -1,12 +1,12 @@
-"""Videos and images with texts to learn from, by number.
+"""Training videos and images with texts, by number.
 
     a name             registered as a source of clips, such as ordered-events, which are made up
     a folder           of `tapetum scenes episodes`: videos/NAME.mp4, and what happens in captions.jsonl; or its questions, of
                        questions.jsonl, each with what of the video it may see; or the official files of NExT-QA
     *.tar              shards with mp4 and txt, or images and txt (`tapetum.data.shards`)
 
-Of videos in files, every tenth is for validation. A clip has `frame_rate` frames a second from a random place on, fewer where
-the video ends before that.
+Every tenth video file is for validation. A clip has `frame_rate` frames per second from a random start, fewer if the video ends
+earlier.
 """
 
 import tempfile
@@ -79,7 +79,7 @@ class ClipSource(Protocol):
 
 @runtime_checkable
 class ScoredClips(Protocol):
-    """Clips with scores of their own, in place of retrieval among them."""
+    """Clips with their own scores, in place of retrieval."""
 
     def score(self, model: VideoText, vectors: Tensor) -> Mapping[str, float]:
         """Score the vectors of the validation clips."""
@@ -148,7 +148,7 @@ class FileClips:
         return CaptionedClip(frames, text, frames[int(rng.integers(len(frames)))], text, wrong)
 
     def _blank(self) -> Frames:
-        """Make the placeholder of a video that is not used."""
+        """Make the placeholder of an unused video."""
         return np.zeros((1, 1, 1, 3), np.uint8)
 
     def _clip(self, path: Path, rng: np.random.Generator, until_s: float | None = None) -> Frames:
@@ -162,7 +162,7 @@ class FileClips:
 
 
 def sample_frames(times: np.ndarray, count: int, frame_rate: float, rng: np.random.Generator) -> list[int]:
-    """Choose at most `count` frames, `frame_rate` a second, from a random place on where there are more.
+    """Choose at most `count` frames, `frame_rate` per second, from a random start if there are more.
 
     >>> sample_frames(np.arange(0, 4, 0.25), 3, 1.0, np.random.default_rng(0))
     [4, 8, 12]
@@ -178,7 +178,7 @@ def sample_frames(times: np.ndarray, count: int, frame_rate: float, rng: np.rand
 
 
 def open_clips(run: VideoTextRun) -> ClipSource:
-    """Open the clips of a run. Raises BadInput for a place where there is nothing of the kind."""
+    """Open the clips of a run. Raises BadInput for a place without any."""
     if source := find_class(run.data, "video_clips"):
         return source(run)
     if not run.data or not Path(run.data).exists():
@@ -187,7 +187,7 @@ def open_clips(run: VideoTextRun) -> ClipSource:
 
 
 def _number_videos(paths: list[Path]) -> list[int]:
-    """Number videos in the order in which they come first."""
+    """Number videos in order of first appearance."""
     known: dict[Path, int] = {}
     return [known.setdefault(path, len(known)) for path in paths]
 
@@ -198,7 +198,7 @@ def _episodes(place: Path) -> list[_Listed]:
 
 
 def _read_questions(place: Path) -> list[_Listed]:
-    """The questions of a folder, each with its answer, and with every wrong one."""
+    """The questions of a folder, each with its answer and with every wrong one."""
     if (place / "train.csv").is_file():
         return [_from_nextqa(each) for each in read_nextqa(place, "train") if each.video is not None and each.video.is_file()]
     listed = []
@@ -221,7 +221,7 @@ def _from_nextqa(each: Question) -> _Listed:
 
 
 def _lines(place: Path, name: str) -> Iterator[tuple[Path, JsonEntry]]:
-    """Lines about videos of a folder, with the file of each."""
+    """Lines about a folder's videos, each with its file."""
     if not (place / name).is_file():
         more = ", or of NExT-QA" if name == "questions.jsonl" else ""
         raise BadInput(f"{place} holds no {name}; give a folder of tapetum scenes episodes{more}")

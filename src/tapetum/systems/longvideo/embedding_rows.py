@@ -1,9 +1,9 @@
-"""Embeddings of long videos kept on disk while they are computed, so that a killed run of `tapetum embed` goes on.
+"""Embeddings of long videos, saved to disk while they are computed, so that a killed `tapetum embed` can resume.
 
     OUT.unfinished         a line a piece (`tapetum.core.finished`), each there before the next is looked at
     OUT.unfinished.state   memories of the video that is being watched, now and then
 
-Both go when the table is written. A file that has changed since, or is watched by other weights, is looked at anew.
+Both are deleted when the table is written. A file that has changed, or is encoded by other weights, is processed again.
 """
 
 import base64
@@ -30,7 +30,7 @@ EVERY = 20.0
 
 
 class Unfinished:
-    """Pieces and memories of one table in the making. `note` hears of what is there and was made with another model."""
+    """Pieces and memories of an unfinished table. `note` is called about existing pieces from another model."""
 
     def __init__(self, out: Path, embedder: "VideoEmbedder", note: Callable[[str], None] = lambda text: None):
         self.path, self.embedder = out.with_name(f"{out.name}.unfinished"), embedder
@@ -46,13 +46,13 @@ class Unfinished:
         self.rows.__exit__()
 
     def remove(self) -> None:
-        """Remove both files, once the table is there."""
+        """Remove both files, once the table is written."""
         for path in (self.path, self.state):
             with suppress(FileNotFoundError):
                 path.unlink()
 
     def pieces(self, file: Path) -> Iterator[EmbeddedPiece]:
-        """Yield the pieces of a file: those that are there, then those that are still to be embedded."""
+        """Yield the pieces of a file: the stored ones, then those still to be embedded."""
         files = files_of_episode(file) or [file]
         there = all(each.is_file() for each in files)  # what is not is refused by the embedder
         stamp = self.rows.stamp(video=files if len(files) > 1 else file) if there else None
@@ -89,7 +89,7 @@ class _FileStore:
         return self.stopped
 
     def save(self, frames: int, state: "StreamState") -> None:
-        """Save it, if it is time."""
+        """Save the stream, if it is time."""
         if time.monotonic() - self.last >= EVERY:
             save_state(self.unfinished.state, frames, state, [*self.about, self.pieces])
             self.last = time.monotonic()

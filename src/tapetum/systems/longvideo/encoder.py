@@ -1,4 +1,4 @@
-"""The video transformer of LongViViT (arXiv 2312.07395) and MC-ViT (arXiv 2402.05861), with the forms both are compared with.
+"""The video transformer of LongViViT (arXiv 2312.07395) and MC-ViT (arXiv 2402.05861), with their baselines.
 
     joint          [ whole video ]                        ViViT: every token attends to every other
     streaming      [ seg 0 ]  [ seg 1 ]  [ seg 2 ]        ST-ViT: each attends to its own segment
@@ -6,12 +6,12 @@
     consolidated   [ seg 0 ]<k[ seg 1 ]<k[ seg 2 ]        MC-ViT: and to k memories of each of those before (equation 4)
     compressed     [ seg 0 ]<c[ seg 1 ]<c[ seg 2 ]        MeMViT: and to a learned pooling of the last two
 
-All but the last have the same weights: `memory` is a setting that may be changed on a trained network. One call for a whole
-video (`encoder(video)`) and one a segment (`start`, `step`) give the same numbers.
+All but the last have the same weights: `memory` is a setting that can be changed on a trained network. One call for a whole
+video (`encoder(video)`) and one per segment (`start`, `step`) give the same numbers.
 
-Differs from the papers: what is stored, where the norm is and whether gradients pass are settings, for MC-ViT's equation and
-pseudo-code do not agree (`VideoConfig`); memory is not bounded by the paper's rule (it grows with each segment) unless
-`memory_cap` is given; a last segment may be shorter.
+Differs from the papers: what is stored, where the norm is and whether gradients pass are settings, since MC-ViT's equation and
+pseudo-code disagree (`VideoConfig`); memory grows with each segment, without the paper's bound, unless `memory_cap` is given; a
+last segment may be shorter.
 """
 
 from dataclasses import dataclass, replace
@@ -112,11 +112,11 @@ class VideoEncoder(nn.Module):
 
         Args:
             video: of any length.
-            lengths: frames of each that count; all by default.
-            samples: numbers of the samples, of which random choices are functions; 0, 1, ... by default.
+            lengths: number of valid frames of each video; all by default.
+            samples: sample numbers, which determine random choices; 0, 1, ... by default.
 
         Raises:
-            BadInput: another shape, values that are not finite, lengths that do not fit.
+            BadInput: wrong shape, values that are not finite, lengths that do not fit.
         """
         self._check(video)
         return self._encode_segments(video, lengths, samples, embedded=False)
@@ -127,10 +127,10 @@ class VideoEncoder(nn.Module):
         lengths: Int[Tensor, " b"] | None = None,
         samples: tuple[int, ...] | None = None,
     ) -> EncodedVideo:
-        """Encode whole videos from what `tubelets.compute_features` made of their frames: to the bit as a call encodes these.
+        """Encode whole videos from their `tubelets.compute_features`, bit-identical to a call on the frames.
 
-        Arguments are those of a call, in time steps in place of frames. Where the tubelets do not learn, their features can be
-        computed once for all steps of training. Raises BadInput for tubelets of several shapes, and for another shape.
+        Arguments are those of a call, in time steps instead of frames. If the tubelets are frozen, their features can be
+        computed once for all of training. Raises BadInput for tubelets of several shapes, and for a wrong shape.
         """
         config = self.config
         if config.kernels or features.ndim != 5 or features.shape[2:] != (*config.grid, config.width) or 0 in features.shape:
@@ -143,7 +143,7 @@ class VideoEncoder(nn.Module):
     def _encode_segments(
         self, video: Tensor, lengths: Tensor | None, samples: tuple[int, ...] | None, embedded: bool
     ) -> EncodedVideo:
-        """Encode frames, or where they are `embedded` the features of time steps, segment by segment."""
+        """Encode frames, or with `embedded` the features of time steps, segment by segment."""
         count, step = video.shape[1], self.config.tubelet[0] if embedded else 1
         valid = None if lengths is None else _valid_frames(lengths, len(video), count)
         state = self.start(len(video), count * step, samples)
@@ -161,7 +161,7 @@ class VideoEncoder(nn.Module):
         return EncodedVideo(pooled=parts[-1].pooled, **joined)
 
     def adapter_addresses(self) -> tuple[str, ...]:
-        """List the names of the MLPs, after each of which an adapter fits, in the order in which they are passed."""
+        """List the names of the MLPs, after each of which an adapter fits, in forward order."""
         inner = ".space" if self.config.attention == "factorised" else ""
         return tuple(f"blocks.{i}{inner}.mlp" for i in range(self.config.depth))
 
@@ -169,8 +169,8 @@ class VideoEncoder(nn.Module):
         """Start streams: build a state without memories.
 
         Args:
-            batch: streams that go on side by side.
-            frames: of the whole videos, if known; positions are then those of one call for all.
+            batch: number of parallel streams.
+            frames: length of the whole videos, if known; positions are then those of a single call.
             samples: as for a call.
         """
         samples = tuple(range(batch)) if samples is None else tuple(samples)
@@ -186,8 +186,8 @@ class VideoEncoder(nn.Module):
         Returns the state after it, and the features of the segment, with tokens (b, 1, n, d).
 
         Raises:
-            BadInput: the form is joint, which sees whole videos only; a segment of another shape; more frames than `start` was
-            given.
+            BadInput: the form is joint, which needs whole videos; a segment of another shape; more frames than given to
+                `start`.
         """
         config = self.config
         if config.memory == "joint":
@@ -208,7 +208,7 @@ class VideoEncoder(nn.Module):
         return state, features.padded(self._count_tokens(config.segment_frames))
 
     def encode_images(self, images: Float[Tensor, "b h w 3"]) -> EncodedVideo:
-        """Encode images, by patches of their own (LongViViT, section 3.1); there is one segment."""
+        """Encode images, with separate patch weights (LongViViT, section 3.1), as one segment."""
         if images.ndim != 4 or images.shape[-1] != 3:
             raise BadInput(f"images are {tuple(images.shape)}; give (images, rows, columns, 3) in -1..1")
         x = self.tubelets.embed_images(images)
@@ -242,7 +242,7 @@ class VideoEncoder(nn.Module):
         return self._pool(state, x, where)
 
     def _encode(self, x: Tensor, where: TokenPositions, state: StreamState, last: bool) -> tuple[Tensor, StreamState]:
-        """Apply the blocks: the output of the last norm (zeros where there is no token), and the state with new memories."""
+        """Apply the blocks: gives the output of the last norm (zeros for missing tokens), and the state with new memories."""
         x = self.norm_before(x)
         memory = self.memory_bank.segment(state, x.shape[1], last)
         for number, block in enumerate(self.blocks):
@@ -262,7 +262,7 @@ class VideoEncoder(nn.Module):
         return block(x, memory=memory, mask=where.mask())
 
     def _drop_tokens(self, x: Tensor, where: TokenPositions, state: StreamState) -> tuple[Tensor, TokenPositions]:
-        """Drop random tokens (LongViViT, section 3.3), equally many of each sample, those beyond the end first."""
+        """Drop random tokens (LongViViT, section 3.3), the same number for each sample, those beyond the end first."""
         config = self.config
         if not config.mask_ratio or not (self.training or config.mask_always):
             return x, where
@@ -289,10 +289,9 @@ class VideoEncoder(nn.Module):
         return state, EncodedVideo(x[:, None], self.pooled_end(pooled), valid, cells, slots)
 
     def _prepare_tuning(self) -> None:
-        """Freeze what `tune` does not name, and add its adapters or low-rank changes (LongViViT, section 3.3).
+        """Freeze what `tune` does not name, and add its adapters or low-rank updates (LongViViT, section 3.3).
 
-        Outputs stay as they were. Differs from the paper, whose widths and ranks are in an appendix that could not be read:
-        they are settings.
+        Outputs do not change. Differs from the paper: widths and ranks are settings, since its appendix was not available.
         """
         config = self.config
         if config.tune == "all":
@@ -318,7 +317,7 @@ class VideoEncoder(nn.Module):
         return None if state.frames is None else -(-state.frames // self.config.tubelet[0])
 
     def _count_tokens(self, frames: int) -> int:
-        """Count the tokens of a segment, those that are dropped left out."""
+        """Count the tokens of a segment, without dropped ones."""
         config = self.config
         rows, columns = config.size
         count = -(-frames // config.tubelet[0]) * config.grid[0] * config.grid[1]
@@ -345,9 +344,9 @@ class VideoEncoder(nn.Module):
 def build(name: str, seed: int = 0, **changes: Any) -> VideoEncoder:
     """Build a named video encoder with random weights, float32, in evaluation mode.
 
-    `seed` is that of the weights and of all later draws (`VideoConfig.seed`), `changes` are other fields of it.
+    `seed` determines the weights and all later draws (`VideoConfig.seed`); `changes` are other fields of the config.
 
-    Raises BadInput for what is unknown or does not go together.
+    Raises BadInput for unknown or incompatible settings.
     """
     config = named(name, seed=seed, **changes)
     with torch.random.fork_rng(devices=[]):
@@ -356,7 +355,7 @@ def build(name: str, seed: int = 0, **changes: Any) -> VideoEncoder:
 
 
 def _valid_frames(lengths: Tensor, batch: int, frames: int) -> Tensor:
-    """The frames that count, on the CPU."""
+    """The valid frames, on the CPU."""
     lengths = torch.as_tensor(lengths).cpu()
     if lengths.shape != (batch,) or lengths.is_floating_point() or int(lengths.min()) < 1 or int(lengths.max()) > frames:
         raise BadInput(f"lengths are {lengths.tolist()}; give {batch} whole numbers of 1 to {frames} frames")

@@ -1,6 +1,6 @@
-"""Weights of a video encoder from an image ViT (`inflate`), or from the training stage before (`continue_from`).
+"""Weights of a video encoder from an image ViT (`inflate`), or from the previous training stage (`continue_from`).
 
-Inflation uses every weight, and a video that stands still begins as its image:
+Inflation uses every weight, so that a static video initially gives its image's result:
 
     patches     each frame of a tubelet has its part of the image's weights (divided by the number of frames); the image
                 path has them as they are
@@ -9,11 +9,11 @@ Inflation uses every weight, and a video that stands still begins as its image:
     stem        of convolutions, as it is for each frame; its last layer as patches, and its batch norms stay as they are
     left out    class token, registers, pooling and classifier: a video is pooled by the mean
 
-From stage to stage, positions are stretched in time where the new table is longer (MC-ViT, arXiv 2402.05861, section 5.1:
-linear, all else as it was); adapters and low-rank changes are added to weights that have none.
+Between stages, positions are stretched in time if the new embedding is longer (MC-ViT, arXiv 2402.05861, section 5.1: linearly,
+all else unchanged); adapters and low-rank updates are added to weights that have none.
 
 Sources: LongViViT, arXiv 2312.07395, section 3.1; ViViT, arXiv 2103.15691, section 3.5.
-Differs from the paper: whether weights are divided by the frames is not said in what could be read; they are.
+Differs from the paper: the text available does not say whether weights are divided by the frames; here they are.
 """
 
 from dataclasses import replace
@@ -38,8 +38,8 @@ _ADDED = "adapters", "lora"
 def inflate(image_vit: ViT, name: str, **changes: Any) -> VideoEncoder:
     """Build the video encoder `name` with the weights of an image ViT of `tapetum.encoders`, in evaluation mode.
 
-    Width, depth, heads, activation and the like are the ViT's; frames, memory, size of the frames and so on those of `name`,
-    with `changes`. Positions are resampled to another grid as the ViT itself does.
+    Width, depth, heads, activation and so on are the ViT's; frames, memory, frame size and so on those of `name`, with
+    `changes`. Positions are resampled to another grid by the ViT's own method.
 
     Raises:
         BadInput: the network is not a ViT, or a change contradicts it.
@@ -60,7 +60,7 @@ def inflate(image_vit: ViT, name: str, **changes: Any) -> VideoEncoder:
 
 
 def inflate_from(reference: str, name: str, **changes: Any) -> VideoEncoder:
-    """Inflate the image ViT that a reference of `tapetum.encoders.references` stands for. Raises BadInput as both."""
+    """Inflate the image ViT of a reference (`tapetum.encoders.references`). Raises BadInput as both do."""
     from tapetum.encoders import references
 
     image_encoder = references.load(reference, text=False)
@@ -116,7 +116,7 @@ def _patches(encoder: VideoEncoder, vit: ViT) -> None:
 
 
 def _stem(tubelets: Tubelets, stem: ConvolutionalStem, colours: set[float]) -> None:
-    """Set the convolutions. They fill up with 0 at an image's edge, so that other colours cannot become part of them."""
+    """Set the convolutions. They pad with 0 at the image's edge, so other colour scales cannot be folded into them."""
     if colours != {127.5}:
         raise BadInput("a stem of convolutions can be inflated only where the image ViT expects images in -1..1")
     assert isinstance(tubelets.video, TubeletStem)
@@ -126,7 +126,7 @@ def _stem(tubelets: Tubelets, stem: ConvolutionalStem, colours: set[float]) -> N
 
 
 def _blocks(encoder: VideoEncoder, vit: ViT) -> None:
-    """Set blocks and norms; time of a factorised block begins as its space."""
+    """Set blocks and norms; a factorised block's temporal part is initialised from its spatial part."""
     if vit.config.norm_before:
         encoder.norm_before.load_state_dict(vit.norm_before.state_dict())
     encoder.norm.load_state_dict(vit.norm.state_dict())
@@ -140,21 +140,21 @@ def _blocks(encoder: VideoEncoder, vit: ViT) -> None:
 
 
 def _load(encoder: VideoEncoder, trained: dict[str, Tensor]) -> None:
-    """Load weights of the encoder without additions into one with adapters or low-rank changes."""
+    """Load weights of a plain encoder into one with adapters or low-rank updates."""
     own = encoder.state_dict()
     names = {plain_name(name): name for name in own}
     encoder.load_state_dict(own | {names[name]: value for name, value in trained.items()})
 
 
 def plain_name(name: str) -> str:
-    """Undo what adapters and low-rank changes do to a name."""
+    """Undo the changes that adapters and low-rank updates make to a name."""
     return name.replace(".mlp.mlp.", ".mlp.").replace(".parametrizations.weight.original", ".weight")
 
 
 def continue_from(model: _Model, **changes: Any) -> _Model:
-    """Build a network with the weights of `model`, in evaluation mode, where fields of its `VideoConfig` are changed.
+    """Build a network with the weights of `model` and a changed `VideoConfig`, in evaluation mode.
 
-    Raises BadInput where weights do not fit: another width, another grid, or adapters that were learned and are to go.
+    Raises BadInput if weights do not fit: another width, another grid, or the removal of trained adapters.
     """
     old = model.config if isinstance(model, VideoEncoder) else model.config.video
     new = replace(old, **changes)
@@ -179,7 +179,7 @@ def continue_from(model: _Model, **changes: Any) -> _Model:
 
 
 def _longer(positions: Tensor, old: VideoConfig, new: VideoConfig) -> Tensor:
-    """Resample the table of positions to the new number of frames; a shorter one is its beginning."""
+    """Resample the position embedding to the new number of frames; a shorter one is its beginning."""
     if new.slots > old.slots:
         with torch.no_grad():
             return stretch(positions, new.slots)

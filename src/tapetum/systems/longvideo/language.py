@@ -1,7 +1,7 @@
 """Frozen language models: a small decoder over bytes, or any causal model of transformers.
 
-A `Captioner` lets gated blocks look at a video before each block of one. Texts are padded on the right, so that causal
-attention needs no mask: nothing looks at what follows it.
+A `Captioner` adds gated cross-attention to a video before each block. Texts are padded on the right, so causal attention needs
+no mask: nothing attends to later tokens.
 """
 
 from collections.abc import Sequence
@@ -39,16 +39,16 @@ class ByteLanguage(nn.Module):
         return [*self.decoder.blocks]
 
     def encode(self, text: str) -> list[int]:
-        """Write begin and the bytes."""
+        """Encode a text as bytes after the begin token."""
         return [byte_text.BEGIN, *self.encode_continuation(text)]
 
     def encode_continuation(self, text: str) -> list[int]:
-        """Write the bytes."""
+        """Encode a text as bytes."""
         check_length(text, "a text for the model")
         return [*text.encode(errors="replace")]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Read bytes; what is no character becomes a question mark in a diamond."""
+        """Decode bytes; invalid ones become the replacement character."""
         return bytes(token for token in ids if token < 256).decode(errors="replace")
 
     def read(self, ids: Int[Tensor, "b n"], cache: DecoderCache | None = None) -> Float[Tensor, "b n v"]:
@@ -72,7 +72,7 @@ class ForeignLanguage(nn.Module):
     """A causal model of transformers with its tokenizer. No code of a repository is run, and only safetensors are read."""
 
     def __init__(self, place: str):
-        """Load it by name or folder. Raises MissingExtra without transformers, BadInput where there is none."""
+        """Load a model by name or folder. Raises MissingExtra without transformers, BadInput if there is none."""
         super().__init__()
         try:
             from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -113,21 +113,21 @@ class ForeignLanguage(nn.Module):
         return self._blocks
 
     def encode(self, text: str) -> list[int]:
-        """Write a text with the token that begins one (where the model has none, that which ends one)."""
+        """Encode a text after the model's begin token (or its end token, if it has none)."""
         begin = self.tokenizer.bos_token_id
         return [self.ends[0] if begin is None else begin, *self.encode_continuation(text)]
 
     def encode_continuation(self, text: str) -> list[int]:
-        """Write a text without any added tokens."""
+        """Encode a text without added tokens."""
         check_length(text, "a text for the model")
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Read tokens without those that are no text."""
+        """Decode tokens, leaving out special ones."""
         return self.tokenizer.decode(list(ids), skip_special_tokens=True)
 
     def read(self, ids: Int[Tensor, "b n"], cache: Any = None) -> Float[Tensor, "b n v"]:
-        """Compute the logits of the token after each."""
+        """Compute next-token logits."""
         cached = {} if cache is None else {self._cache_name: cache}
         return self.model(input_ids=ids, use_cache=cache is not None, **cached).logits
 

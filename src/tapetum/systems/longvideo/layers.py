@@ -7,16 +7,16 @@
     pooling     of the means of time steps: by attention (LongViViT, section 3.2), or by blocks on top (late temporal fusion)
     adapter     mlp(x) + up(gelu(down(mlp(x)))), up begins at 0 (LongViViT, section 3.3)
 
-Tubelets turn frames of a segment into tokens with positions (ViViT, arXiv 2103.15691, section 3.2); images have weights of
-their own (LongViViT, section 3.1); tubelets of several shapes have fixed sine positions (TubeViT, arXiv 2212.03229).
+Tubelets turn frames of a segment into tokens with positions (ViViT, arXiv 2103.15691, section 3.2); images have separate
+weights (LongViViT, section 3.1); tubelets of several shapes have fixed sine positions (TubeViT, arXiv 2212.03229).
 
     table          slots x rows x columns: one row for each time step (slot) of `frames` frames
     shorter video  its first slots
     longer video   stretched to its length, linearly (MC-ViT, section 3.1); a stream of unknown length stays at the last slot
 
-Differs from the papers: the gate is one number a layer, and time comes after space, which the paper does not say; whether
-frames beyond the table are stretched by corners or by centres is not said either, and it is by centres (`align_corners=False`).
-An image has the positions of the first slot.
+Differs from the papers: the gate is one number per layer and time comes after space, which the paper leaves open; it also
+leaves open whether stretching aligns corners or centres; here it aligns centres (`align_corners=False`). An image has the
+positions of the first slot.
 """
 
 import copy
@@ -66,7 +66,7 @@ class FactorisedBlock(nn.Module):
     """Attention in space, attention in time through a gate, and an MLP (LongViViT, section 3.2)."""
 
     def __init__(self, block: Block):
-        """`block` is that of space; time begins with copies of its norm and attention."""
+        """`block` is the spatial block; the temporal part starts with copies of its norm and attention."""
         super().__init__()
         self.space = block
         self.time_norm, self.time = copy.deepcopy(block.attention_norm), copy.deepcopy(block.attention)
@@ -90,7 +90,7 @@ class TokenPositions:
         valid: Bool[Tensor, "b n"],
         grid: tuple[int, int] | None,
     ):
-        """`valid` lies on the CPU, where looking at it waits for no device.
+        """`valid` is on the CPU, where reading it waits for no device.
 
         `grid`: time steps and cells of a time step, if no token was dropped, else None.
         """
@@ -99,11 +99,11 @@ class TokenPositions:
         self.valid = send_to_device(valid, slots.device)
 
     def mask(self) -> Bool[Tensor, "b 1 1 n"] | None:
-        """Make the attention mask that hides invalid tokens; None where all are valid."""
+        """Make the attention mask that hides invalid tokens; None if all are valid."""
         return None if self.all_valid else self.valid[:, None, None]
 
     def select(self, rows: Int[Tensor, "b k"]) -> "TokenPositions":
-        """Select some tokens, by number, which lies on the CPU."""
+        """Select some tokens, by numbers on the CPU."""
         here = send_to_device(rows, self.slots.device)
         return TokenPositions(self.slots.gather(1, here), self.cells.gather(1, here), self.valid_on_cpu.gather(1, rows), None)
 
@@ -128,7 +128,7 @@ def _same(number: Tensor, where: TokenPositions) -> Tensor:
 
 
 class SlotPooling(nn.Module):
-    """Pools the means of time steps (b, slots, d) to (b, d). Steps without a valid token come as NaN and are left out."""
+    """Pools the means of time steps (b, slots, d) to (b, d). Steps without a valid token are NaN and are left out."""
 
     def __init__(self, config: VideoConfig):
         super().__init__()
@@ -161,7 +161,7 @@ class SlotPooling(nn.Module):
 
 
 def slot_means(x: Float[Tensor, "b n d"], where: TokenPositions) -> Float[Tensor, "b slots d"]:
-    """Average the tokens of each time step of a segment; NaN where none is valid."""
+    """Average the tokens of each time step of a segment; NaN if none is valid."""
     count = int(where.slots.max()) + 1
     member = (where.slots[:, None] == torch.arange(count, device=x.device)[:, None]) & where.valid[:, None]  # (b, slots, n)
     sums = member.to(x.dtype) @ x
@@ -185,7 +185,7 @@ class AdaptedMlp(nn.Module):
 
 
 class Tubelets(nn.Module):
-    """Patches of videos and of images, and the table of their positions."""
+    """Patches of videos and of images, with position embeddings."""
 
     def __init__(self, config: VideoConfig):
         super().__init__()
@@ -200,7 +200,7 @@ class Tubelets(nn.Module):
         self.kernels = nn.ModuleList(nn.Conv3d(3, config.width, shape, stride, padding=0) for shape, stride in config.kernels)
 
     def train(self, mode: bool = True) -> Self:
-        """Switch to training, but for batch norms: a clip must not depend on what else is in its batch."""
+        """Switch to training mode, except batch norms: a clip must not depend on the rest of its batch."""
         super().train(mode)
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -213,9 +213,9 @@ class Tubelets(nn.Module):
         """Compute the tokens of a segment, with positions.
 
         Args:
-            frames: of the segment; a last tubelet that is not full is filled with the last frame.
+            frames: of the segment; an incomplete last tubelet is filled with the last frame.
             start: slot of its first frame.
-            slots: of the whole video, where they are known.
+            slots: of the whole video, if known.
             valid: frames within the video, on the CPU; all by default. A token is valid if one of its frames is.
         """
         step = self.config.tubelet[0]
@@ -236,13 +236,13 @@ class Tubelets(nn.Module):
         return self.add_positions(self.compute_features(frames), start, slots, slots_valid)
 
     def compute_features(self, frames: Float[Tensor, "b t h w 3"]) -> Float[Tensor, "b slots rows columns d"]:
-        """Compute what whole tubelets of frames become before they have positions."""
+        """Compute the features of whole tubelets, before positions are added."""
         return self.video(frames.movedim(-1, 1))
 
     def add_positions(
         self, features: Float[Tensor, "b count rows columns d"], start: int, slots: int | None, valid: Bool[Tensor, "b count"]
     ) -> tuple[Float[Tensor, "b n d"], TokenPositions]:
-        """Compute the tokens of a segment from its features; `valid`, of time steps, lies on the CPU."""
+        """Compute the tokens of a segment from its features; `valid`, for time steps, is on the CPU."""
         count = features.shape[1]
         x = features + self.positions_at(start, count, slots).to(features.dtype)
         grid = (count, x.shape[2] * x.shape[3])
@@ -251,7 +251,7 @@ class Tubelets(nn.Module):
         return x.flatten(1, 3), TokenPositions(token_slots, cells, valid.repeat_interleave(grid[1], 1), grid)
 
     def positions_at(self, start: int, count: int, slots: int | None) -> Float[Tensor, "count rows columns d"]:
-        """Compute the positions of some slots of a video of `slots` slots, stretched where it is longer."""
+        """Compute the positions of some slots of a video of `slots` slots, stretched if it is longer."""
         known = len(self.positions)
         if slots is None or slots <= known:
             at = torch.arange(start, start + count, device=self.positions.device).clamp(max=known - 1)
@@ -267,7 +267,7 @@ class Tubelets(nn.Module):
         return stretch(self.positions, slots)[start : start + count]
 
     def embed_images(self, images: Float[Tensor, "b h w 3"]) -> Float[Tensor, "b n d"]:
-        """Compute the tokens of images, by weights of their own, with the positions of the first slot."""
+        """Compute the tokens of images, with separate weights and the positions of the first slot."""
         x = self.images(images.movedim(-1, 1))
         return (x + self.positions[0].to(x.dtype)).flatten(1, 2)
 
@@ -290,7 +290,7 @@ class Tubelets(nn.Module):
 
 
 def stretch(positions: Float[Tensor, "slots rows columns d"], slots: int) -> Float[Tensor, "slots2 rows columns d"]:
-    """Stretch a table of positions linearly in time."""
+    """Stretch a position embedding linearly in time."""
     flat = positions.flatten(1).T[None]
     flat = flat.to(torch.promote_types(flat.dtype, torch.float32))  # (1, rows * columns * d, slots)
     longer = F.interpolate(flat, size=slots, mode="linear", align_corners=False)[0].T
@@ -298,7 +298,7 @@ def stretch(positions: Float[Tensor, "slots rows columns d"], slots: int) -> Flo
 
 
 def sine_3d(centres: list[Tensor], width: int) -> Float[Tensor, "n d"]:
-    """Encode cells of a grid by sines, a third of the channels for each of time, row and column (what is over stays 0)."""
+    """Encode cells of a grid by sines, a third of the channels for each of time, row and column (the rest stays 0)."""
     part = width // 6 * 2
     codes = [sine_1d(axis.cpu().double(), part) for axis in centres]
     sizes = [len(code) for code in codes]

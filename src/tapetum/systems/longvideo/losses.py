@@ -3,10 +3,10 @@
     videos of all processes x texts of all processes     a video finds its texts, a text its video
     + for a video, its own wrong answers as columns      hard negatives (MC-ViT, arXiv 2402.05861, section 4.3: NExT-QA)
 
-Source: MC-ViT, equation 8: the sum of both ways. A video may have several texts, all of them right; and equal texts are right
-for each other's videos. Rows are brought to length 1.
+Source: MC-ViT, equation 8: the sum of both directions. A video may have several texts, all correct, and equal texts match each
+other's videos. Rows are normalised to length 1.
 
-Differs from the paper: half of the sum, so that the value is CLIP's; several texts and equal ones are ours.
+Differs from the paper: half of the sum, so the value is CLIP's; several and equal texts are ours.
 """
 
 import torch
@@ -29,16 +29,16 @@ def video_text_loss(
     hard: Float[Tensor, "b k e"] | None = None,
     hard_valid: Bool[Tensor, "b k"] | None = None,
 ) -> Float[Tensor, ""]:
-    """Compute the mean over own videos of the cross entropies of finding their texts, and of being found by them, halved.
+    """Compute half the cross entropies of video-to-text and text-to-video retrieval, averaged over own videos.
 
     Args:
         videos: vectors of this process's videos.
         texts: m texts of each.
         scale: inverse of the temperature.
-        valid: which of the texts there are; all by default. A video has one at least.
-        names: numbers of which those of equal texts are equal.
-        hard: wrong texts of each video, which only it must tell from its own.
-        hard_valid: which of these there are; all by default.
+        valid: which of the texts exist; all by default. A video has at least one.
+        names: numbers that are equal for equal texts.
+        hard: wrong texts of each video, negatives for this video only.
+        hard_valid: which of these exist; all by default.
 
     A task that uses it says `joint_batch = True`. Raises BadInput for a video without text.
     """
@@ -74,6 +74,6 @@ def _own_similarities(videos: Tensor, hard: Tensor) -> Tensor:
 
 
 def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """The cross entropy along the last axis where all that is right is equally so."""
+    """The cross entropy along the last axis, with equal weight for all correct entries."""
     log_probabilities = logits.log_softmax(-1).masked_fill(~targets, 0.0)
     return -log_probabilities.sum(-1) / targets.sum(-1)

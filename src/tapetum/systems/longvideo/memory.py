@@ -1,15 +1,15 @@
-"""The memory bank of a video encoder: memories of past segments by layer, which of them are kept, and a stream's state.
+"""The memory bank of a video encoder: past memories by layer, their eviction, and a stream's state.
 
     MemoryBank.segment(state) ─► SegmentMemory     of one segment, for all layers
         read(layer)     keys and values of earlier segments, for the attention of MC-ViT (arXiv 2402.05861, equation 4)
         write(layer)    the segment's tokens, whole (memory-augmented), consolidated (section 3.3) or as MeMViT pools them
         finish          the state after the segment, with more memories
 
-The rows of all layers come from the same segments, so one list of `origins` says for all which segment a row is from. A state
-is never changed: `step` of an encoder gives a new one, and an old one can be gone on from again.
+The rows of all layers come from the same segments, so one list `origins` gives each row's segment for all layers. A state is
+never modified: an encoder's `step` returns a new one, and an old one can be continued again.
 
-Differs from the paper, whose equation 4 and algorithm 1 do not agree: which tokens are stored, when they are normalised and
-whether gradients pass are settings (`VideoConfig`).
+Differs from the paper, whose equation 4 and algorithm 1 disagree: which tokens are stored, when they are normalised and whether
+gradients pass are settings (`VideoConfig`).
 """
 
 from dataclasses import dataclass, replace
@@ -111,7 +111,7 @@ class SegmentMemory:
         self.remaining = self._remaining()
 
     def _remaining(self) -> list[int] | None:
-        """Rows that stay after this segment; None: all, or there will be new ones."""
+        """Rows that remain after this segment; None: all, or there will be new ones."""
         cap = self.config.memory_cap
         if cap is None or len(self.origins) <= cap or self.config.evict == "reconsolidate":
             return None
@@ -120,7 +120,7 @@ class SegmentMemory:
         return evict_uniformly(self.origins, cap)
 
     def read(self, number: int, block: Block) -> Projected | None:
-        """Compute keys and values of the memories of layer `number`; None where there are none."""
+        """Compute keys and values of the memories of layer `number`; None if there are none."""
         if not self.reads or not self.state.layers:
             return None
         memory = self.state.layers[number]
@@ -135,7 +135,7 @@ class SegmentMemory:
         return block.attention.project(normed)  # pyright: ignore[reportCallIssue, reportReturnType, reportAttributeAccessIssue]
 
     def write(self, number: int, block: Any, before: Tensor, after: Tensor, valid: Tensor) -> None:
-        """Store tokens of layer `number`: those that entered it (equation 4), or those that left it (algorithm 1)."""
+        """Store tokens of layer `number`: its inputs (equation 4) or its outputs (algorithm 1)."""
         if not self.writes:
             return
         config = self.config
@@ -167,7 +167,7 @@ class SegmentMemory:
         return consolidate(rows, count, config.consolidation, order, config.kmeans_iterations, config.metric, weights)
 
     def _append(self, number: int, block: Block, old: LayerMemory | None, new: LayerMemory) -> LayerMemory:
-        """Append new memories to the old ones, and evict what is over the cap."""
+        """Append new memories to the old ones, and evict those above the cap."""
         if old is not None:  # m_tau = [m_(tau - 1); consolidated z_(tau - 1)]
             projected = None
             if old.projected is not None and new.projected is not None:
@@ -205,10 +205,10 @@ def draw_order(seed: int, samples: tuple[int, ...], layer: int, segment: int, co
 
 
 def evict_uniformly(origins: list[int], cap: int) -> list[int]:
-    """Choose the rows that stay, spread evenly over the past; `origins` ascend.
+    """Choose the rows to retain, spread evenly over the past; `origins` ascend.
 
-    While there are too many, the segment with most rows loses its last (of equal ones the oldest segment); once each has one,
-    the one goes whose neighbours are nearest to each other (never the newest).
+    While there are too many, the segment with the most rows (the oldest if tied) loses its last row; once each has one, the row
+    whose neighbours are nearest to each other is evicted (never the newest).
 
     >>> evict_uniformly([0, 0, 0, 1, 1, 1], 4)
     [0, 1, 3, 4]

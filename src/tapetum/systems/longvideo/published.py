@@ -1,4 +1,4 @@
-"""Weights of long-video encoders known by name, and the headers of their files. Imports no torch.
+"""Named weights of long-video encoders, and the headers of their files. Imports no torch.
 
 The authors of LongViViT and MC-ViT released none.
 """

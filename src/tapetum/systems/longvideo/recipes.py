@@ -1,19 +1,19 @@
-"""Whole runs of contrastive training as configs, which are also the options of `tapetum train longvideo`. Imports no torch.
+"""Contrastive training runs as configs, which also define the options of `tapetum train longvideo`. Imports no torch.
 
-The stages of LongViViT (arXiv 2312.07395, section 3): images and texts; short videos, with images beside them; long videos,
-of which three of four tokens are dropped and the last four blocks learn. MC-ViT (arXiv 2402.05861) begins with weights of the
-second and tunes all, with its memory; for questions (its section 4.3), a question with its answer is a text, and with a wrong
-one a text that only this video must tell from it. Video to text (LongViViT, section 3.4) begins with any video encoder, and
-with a language model, which may be one of the stage before it. Any stage that has a video encoder may begin with one inflated
-from an image ViT. The stage films, which no paper has, learns questions of memory and words for moments together.
+The stages of LongViViT (arXiv 2312.07395, section 3): images and texts; short videos, mixed with images; long videos, with
+three of four tokens dropped and only the last four blocks trained. MC-ViT (arXiv 2402.05861) starts from weights of the second
+stage and tunes all of them, with its memory; for questions (its section 4.3), a question with its answer is a text, and a
+question with a wrong answer is a negative for this video only. Video to text (LongViViT, section 3.4) starts from any video
+encoder and a language model, which may come from the previous stage. Any stage with a video encoder can start from an inflated
+image ViT. The stage films, which is in no paper, trains memory questions and words for moments together.
 
-What stands in `RECIPES` is small, for a laptop. `PAPER` has the papers' sizes and what else they print: rates, batches and
-steps are in appendices that could not be read, and `UNPUBLISHED` lists them. Steps of LongViViT's stages stand at 1,000 there,
-so that a plan says what a thousand cost.
+`RECIPES` are small, for a laptop. `PAPER` has the papers' sizes and other printed settings; learning rates, batches and steps
+are in appendices that were not available, and `UNPUBLISHED` lists them. LongViViT's stages have 1,000 steps there, so a plan
+gives the cost of a thousand.
 
 Differs from the papers: MC-ViT prints 424 million weights of L, which are LongViViT's 307 of ViT-L and 117 of BERT-base; here
 L has 433: 307 with the positions of 16 frames, 15 more with those of 128, and 111 of BERT-base and both projections, since
-32,000 subwords are fewer than theirs must be.
+32,000 subwords are fewer than they must have.
 """
 
 from collections.abc import Mapping
@@ -114,7 +114,7 @@ class VideoTextRun:
 
     @property
     def config(self) -> VideoTextConfig:
-        """Build the config of both towers. Raises BadInput for what there is not."""
+        """Build the config of both towers. Raises BadInput for unknown settings."""
         config = named_video_text(self.model, **self.video_changes)
         return replace(config, text=replace(config.text, vocabulary=self.vocabulary))
 
@@ -235,7 +235,7 @@ PRESETS: Mapping[tuple[str, str], VideoTextRun] = {
 
 
 def recipe(stage: Stage, data: str, **changes: Any) -> VideoTextRun:
-    """Make the config of a run on `data`, as its stage has it but for `changes`.
+    """Make the config of a run on `data` from its stage, with `changes`.
 
     >>> recipe("long", "ordered-events").tune
     'last-4'

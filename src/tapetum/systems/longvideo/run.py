@@ -1,4 +1,4 @@
-"""Training of video encoders, from clips and texts to a file of weights."""
+"""Training of video encoders on clips and texts, up to a file of weights."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,10 +18,9 @@ from tapetum.train.launch_config import Launch, train_config
 def train_longvideo(
     run: VideoTextRun, launch: Launch, say: Callable[[str], None] = print
 ) -> tuple[Path, Mapping[str, float]] | None:
-    """Train in the folder `launch.out`; the same call goes on after a stop. None if there is more to do.
+    """Train in the folder `launch.out`; the same call resumes a stopped run. None if there is more to do.
 
-    Returns the file of weights and the scores of clips that were never learned from. Raises BadInput for what the user can
-    mend.
+    Returns the file of weights and the scores on held-out clips. Raises BadInput for anything the user can fix.
     """
     task = make_task(run)
     if isinstance(task, VideoTextTask):
@@ -48,7 +47,7 @@ def make_task(run: VideoTextRun) -> VideoTextTask | LanguageTask | CaptionerTask
 
 
 def longvideo_config(run: VideoTextRun, launch: Launch) -> TrainConfig:
-    """Make the config of the loop."""
+    """Make the config of the training loop."""
     return train_config(
         run,
         launch,

@@ -20,9 +20,9 @@ Measured = tuple[Callable[[], Tensor], Mapping[str, nn.Module]]
 
 
 def plan_run(run: VideoTextRun) -> RunPlan:
-    """Plan a run of a stage; the network is that of `run.model`, whatever it begins with.
+    """Plan a run of a stage; the network is that of `run.model`, whatever weights it starts from.
 
-    Similarities among the clips of a step are left out; they cost next to nothing.
+    Similarities among the clips of a step are left out, as their cost is negligible.
     """
     loss, parts = {"language": _language, "video-to-text": _video_to_text}.get(run.stage, _contrastive)(run)
     step = measure_step(loss, parts, bf16=run.bf16)

@@ -1,4 +1,4 @@
-"""Files of a stream's state, so that encoding an hour of video can go on where it was killed."""
+"""Files of a stream's state, so that a killed encoding of a long video can resume."""
 
 import json
 from dataclasses import dataclass
@@ -28,19 +28,19 @@ class SavedStream:
 
 
 class StreamStore(Protocol):
-    """Saves a stream now and then, and loads it to go on."""
+    """Saves a stream from time to time, and loads it to resume."""
 
     def load(self) -> SavedStream | None:
         """Load the saved stream; None to start from the beginning."""
         ...
 
     def save(self, frames: int, state: StreamState) -> None:
-        """Save the state after `frames` frames, whose features the caller has taken."""
+        """Save the state after `frames` frames, whose features the caller already has."""
         ...
 
 
 def save_state(path: Path, frames: int, state: StreamState, about: Any) -> None:
-    """Write a state, or nothing."""
+    """Write a state atomically."""
     tensors: dict[str, Tensor] = {}
     for k, layer in enumerate(state.layers):
         tensors |= {f"{k}.rows": layer.rows, f"{k}.weights": layer.weights}
@@ -56,7 +56,7 @@ def save_state(path: Path, frames: int, state: StreamState, about: Any) -> None:
 
 
 def load_state(path: Path, device: torch.device | str = "cpu") -> SavedStream | None:
-    """Read what `save_state` wrote; None where there is no such file. Raises BadInput for another file."""
+    """Read a file of `save_state`; None if it does not exist. Raises BadInput for any other file."""
     if not path.exists():
         return None
     try:

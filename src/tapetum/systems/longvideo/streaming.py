@@ -1,9 +1,8 @@
-"""Streaming: a video of any length through a `VideoText` or a `Captioner`, segment by segment, in constant memory but for the
-encoder's memories.
+"""Streaming: a video of any length through a `VideoText` or a `Captioner`, segment by segment, in constant memory apart from
+the encoder's memories.
 
-Positions are stretched to a video of up to twice the trained length; in a longer one those past the table's end stay at its
-last moment (`VideoEncoder.start`). A network of joint memory sees one segment: as many frames as it was trained
-on, evenly spread.
+Positions are stretched to a video of up to twice the trained length; in a longer one, positions past the end stay at the last
+time step (`VideoEncoder.start`). A network with joint memory gets one segment: as many frames as in training, evenly spaced.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -74,7 +73,7 @@ class FrameSelection:
     """Show grey ones in their place, for a blind score."""
 
     def numbers(self, video: Video) -> list[int]:
-        """Choose frames: one at least."""
+        """Choose frames, at least one."""
         times = video.timestamps - video.timestamps[0]
         first = 0.0 if self.start_s is None else min(max(self.start_s, 0.0), float(times[-1]))
         inside = times >= first - 1e-6
@@ -101,9 +100,9 @@ StreamingModel = VideoText | Captioner
 def stream_features(
     model: StreamingModel, video: Video, selection: FrameSelection | None = None, store: StreamStore | None = None
 ) -> Iterator[tuple[float, float, EncodedVideo]]:
-    """Encode a video segment by segment: start and stop of each in seconds, and its features.
+    """Encode a video segment by segment; yields start and stop in seconds, and features.
 
-    `store` saves the state after each segment, and may have one to resume from.
+    `store` saves the state after each segment, and may provide one to resume from.
     """
     selection = FrameSelection() if selection is None else selection
     config = model.config.video
@@ -136,14 +135,14 @@ def stream_features(
 def stream_passages(
     model: VideoText, video: Video, selection: FrameSelection | None = None, store: StreamStore | None = None
 ) -> Iterator[Passage]:
-    """Encode a video's passages in their order; `store` as in `stream_features`."""
+    """Encode a video's passages in order; `store` as in `stream_features`."""
     for start, stop, features in stream_features(model, video, selection, store):
         yield make_passage(model, start, stop, features)
 
 
 @full_precision()
 def make_passage(model: VideoText, start: float, stop: float, features: EncodedVideo) -> Passage:
-    """Make a passage of the features of a segment of a stream, or of a whole video."""
+    """Make a passage from the features of a stream's segment, or of a whole video."""
     if features.tokens.shape[1] > 1 or model.config.video.memory == "joint":
         whole = model.embed_pooled(features.pooled)[0].float().cpu().numpy()
         return Passage(start, stop, whole, whole)
@@ -164,7 +163,7 @@ def stream_moments(
 ) -> Iterator[tuple[float, float, Float32[np.ndarray, " e"]]]:
     """Embed the moments of a video (`VideoTextConfig.moment_slots`): start and stop in seconds, and a vector of length 1.
 
-    A video longer than the network was trained on is encoded in parts of that length, each with a memory of its own.
+    A video longer than the network was trained on is encoded in parts of that length, each with its own memory.
     """
     config = model.config.video
     selection, size = FrameSelection(frame_rate=frame_rate), config.tubelet[0] * model.config.moment_slots
@@ -214,7 +213,7 @@ def embed_words(model: VideoText, texts: Sequence[str]) -> Float32[np.ndarray, "
 def similarity_scores(
     model: VideoText, words: Float[np.ndarray, "n e"], vectors: Float[np.ndarray, "m e"]
 ) -> Float[np.ndarray, " n"]:
-    """Compute how well each text fits a video: its cosine with the one vector, or the soft maximum over those of moments.
+    """Compute how well each text fits a video: its cosine with the video's vector, or the soft maximum over moments.
 
     That is log(sum over m of exp(s * cosine)) / s with the network's scale s.
     """
@@ -231,7 +230,7 @@ class VideoOptionScorer:
         self._so_far: Float[np.ndarray, " n"] | None = None
 
     def add(self, passage: Passage) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-        """Compute the scores of one more passage alone, and of all up to here."""
+        """Compute the scores of one more passage alone, and of all so far."""
         if passage.moments is None:
             return self._words @ passage.vector, self._words @ passage.so_far
         own, before = similarity_scores(self._model, self._words, passage.moments), self._so_far
@@ -240,16 +239,16 @@ class VideoOptionScorer:
 
 
 def embed_for_answers(model: VideoText, video: Video, selection: FrameSelection | None = None) -> Float32[np.ndarray, "m e"]:
-    """Compute the vectors of a video that `similarity_scores` compares with answers: of its moments, or one of all of it."""
+    """Compute the video vectors that `similarity_scores` compares with answers: one per moment, or one for the whole."""
     passages = [*stream_passages(model, video, selection)]
     moments = [passage.moments for passage in passages if passage.moments is not None]
     return np.concatenate(moments) if moments else passages[-1].so_far[None]
 
 
 def embed_answers(model: VideoText, question: str, options: Sequence[str]) -> Float32[np.ndarray, "n e"]:
-    """Compute vectors of length 1 of a question followed by each answer; what is too long loses the question's beginning.
+    """Compute vectors of length 1 of a question followed by each answer; if too long, the question's beginning is cut.
 
-    Raises BadInput for answers too long to be told apart.
+    Raises BadInput for answers too long to be distinguished.
     """
     check_several(options, "options")
     texts = [f"{question} {option}".strip() for option in options]
@@ -269,7 +268,7 @@ def embed_answers(model: VideoText, question: str, options: Sequence[str]) -> Fl
 @full_precision()
 @torch.inference_mode()
 def _embed_subwords(model: VideoText, texts: Sequence[str]) -> Float32[np.ndarray, "n e"]:
-    """Compute vectors of questions with answers for a tower that reads subwords, as `embed_answers` says."""
+    """Compute vectors of questions with answers for a tower that reads subwords, like `embed_answers`."""
     ids = tokenize(texts, model.tokenizer, model.config.text, from_end=True)
     if len(set(map(tuple, ids.tolist()))) < len(set(texts)):
         count = ids.shape[1]
@@ -293,7 +292,7 @@ class VideoEmbedder:
         return self.model.log_scale.device
 
     def pieces(self, path: Path | Video, store: StreamStore | None = None) -> Iterator[EmbeddedPiece]:
-        """Embed the passages or moments of a file one after the other; `store` as in `stream_features`, of passages alone.
+        """Embed the passages or moments of a file in order; `store` as in `stream_features`, for passages only.
 
         Raises BadInput if it cannot be read.
         """
@@ -320,7 +319,7 @@ class VideoEmbedder:
 
 
 def preprocess_frames(model: StreamingModel, frames: UInt8[np.ndarray, "t h w 3"]) -> Float[Tensor, "1 t h w 3"]:
-    """Convert frames to the size and the range of the encoder."""
+    """Convert frames to the encoder's size and value range."""
     rows, columns = model.config.video.size
     small = np.stack([resize_frame(frame, columns, rows) for frame in frames])
     parameter = model.video.tubelets.positions

@@ -1,7 +1,7 @@
 """Contrastive training of a video encoder and a text tower (LongViViT, arXiv 2312.07395, section 3; MC-ViT, section 4).
 
-Stage by stage (`recipes`): images; short videos with images beside them, each kind by patches of its own; long videos. The
-loss is of all clips of a step, whatever the micro-batches and processes. Equal texts are right for each other's clips.
+Stage by stage (`recipes`): images; short videos mixed with images, each with separate patch weights; long videos. The loss is
+over all clips of a step, regardless of micro-batches and processes. Equal texts match each other's clips.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -49,7 +49,7 @@ class ShuffledClips(Dataset[tuple[int, CaptionedClip]]):
 
 
 class VideoTextTask(JointTask):
-    """Clips find their texts, and texts their clips."""
+    """Contrastive training of clips and texts."""
 
     def __init__(self, run: VideoTextRun, clips: ClipSource | None = None):
         self.run, self.clips = run, open_clips(run) if clips is None else clips
@@ -57,7 +57,7 @@ class VideoTextTask(JointTask):
         self.tokenizer = open_tokenizer(run)
 
     def model(self) -> VideoText:
-        """Build new towers, with an inflated video encoder where the run names one, or continue those of the stage before."""
+        """Build new towers, with an inflated video encoder if the run names one, or continue those of the previous stage."""
         run = self.run
         if run.encoder:
             encoder = inflate_from(run.encoder, run.model, **run.video_changes)
@@ -77,10 +77,10 @@ class VideoTextTask(JointTask):
         return model.train()
 
     def prepare(self, say: Callable[[str], None]) -> None:
-        """Do what precedes the first step, once for all processes; `say` reports it."""
+        """Do the work before the first step, once for all processes; `say` reports it."""
 
     def dataset(self) -> ShuffledClips:
-        """Make the clips by number."""
+        """Build the data set of clips by number."""
         return ShuffledClips(self.clips, self.run.seed)
 
     def collate(self, items: Sequence[tuple[int, CaptionedClip]]) -> dict[str, Any]:
@@ -142,7 +142,7 @@ class VideoTextTask(JointTask):
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
-        """Score clips that are never learned from: retrieval among them, or what clips that are made up score."""
+        """Score held-out clips: by retrieval, or by the own scores of generated clips."""
         assert isinstance(model, VideoText)
         clips = [self.clips.validation_clip(k) for k in range(self.clips.validation_count)]
         if self.run.stage == "questions":
@@ -161,7 +161,7 @@ class VideoTextTask(JointTask):
         }
 
     def _score_answers(self, model: VideoText, clips: Sequence[CaptionedClip]) -> Mapping[str, float]:
-        """Compute the accuracy of chosen answers, with the video, with a grey one in its place, and by chance."""
+        """Compute the accuracy of chosen answers, with the video, with a grey one instead, and by chance."""
         correct = {"accuracy": 0, "blind": 0}
         for each in clips:
             words = model.embed_texts(model.tokens([each.text, *each.wrong]))
@@ -189,9 +189,9 @@ class VideoTextTask(JointTask):
 
 
 def open_tokenizer(run: VideoTextRun) -> Tokenizer | None:
-    """Open the tokenizer of a run, or of the weights that it begins with; None for a text tower that reads bytes.
+    """Open the tokenizer of a run, or of its initial weights; None for a text tower that reads bytes.
 
-    Raises BadInput where the text tower has fewer tokens than it, or the weights have another one.
+    Raises BadInput if the text tower has fewer tokens, or the weights have another tokenizer.
     """
     before = load_tokenizer(run.start) if run.start else None
     own = read_subwords(Path(run.tokenizer), run.config.text.length) if run.tokenizer else before
@@ -229,10 +229,10 @@ def scale_pixels(pixels: Tensor) -> Tensor:
 
 
 def pad_clips(clips: Sequence[np.ndarray]) -> tuple[Tensor, tuple[int, ...]]:
-    """Pad clips, or features of clips, to the longest: (b, t, ...), and the frames or time steps of each that count."""
+    """Pad clips, or features of clips, to the longest: (b, t, ...), and count the valid frames or time steps of each."""
     return pad_sequence([torch.from_numpy(clip) for clip in clips], batch_first=True), tuple(map(len, clips))
 
 
 def padded_lengths(video: Tensor, lengths: Sequence[int]) -> Tensor | None:
-    """Make the encoder's `lengths` of padded clips, on the CPU; None where none is padded."""
+    """Make the encoder's `lengths` of padded clips, on the CPU; None if none is padded."""
     return None if min(lengths) == video.shape[1] else torch.tensor(lengths, device="cpu")

@@ -4,9 +4,9 @@
                                           cosines * scale
     text -> transformer -> mean -> linear -'
 
-Images go through patches of their own. The scale is learned and never above 100.
+Images have separate patch weights. The scale is learned and at most 100.
 
-Differs from the papers: neither prints width of the projections, norms or temperature; those are CLIP's.
+Differs from the papers: neither gives projection width, norms or temperature; these are CLIP's.
 """
 
 import math
@@ -50,7 +50,7 @@ class VideoText(nn.Module):
         """Of a tower that reads subwords; files carry it. None: bytes, or a tower whose tokenizer is not with it."""
 
     def scale(self) -> Float[Tensor, ""]:
-        """Compute the factor of the cosines, 100 at most."""
+        """Compute the scale of the cosines, at most 100."""
         return learned_scale(self.log_scale)
 
     def embed_videos(
@@ -71,7 +71,7 @@ class VideoText(nn.Module):
         return F.normalize(self.video_projection(pooled), dim=-1)
 
     def embed_moments(self, features: EncodedVideo) -> Float[Tensor, "b segments moments e"]:
-        """Compute vectors of length 1 of moments of `moment_slots` time steps, by segment; zeros where there is none."""
+        """Compute vectors of length 1 of moments of `moment_slots` time steps, by segment; zeros if there is none."""
         size = max(self.config.moment_slots, 1)
         numbers = torch.arange(-(-self.config.video.segment_slots // size), device=features.slots.device)
         member = (features.slots[:, :, None] // size == numbers[:, None]) & features.valid[
@@ -87,7 +87,7 @@ class VideoText(nn.Module):
         return F.normalize(self.text_projection(pooled), dim=-1).unflatten(0, ids.shape[:-1])
 
     def tokens(self, texts: Sequence[str]) -> Int[Tensor, "b n"]:
-        """Tokenise texts as subwords or bytes, no longer than the longest; what is too long is cut.
+        """Tokenise texts as subwords or bytes, padded to the longest; long texts are cut.
 
         Raises BadInput for a tower whose tokenizer is not with it, and for no texts.
         """

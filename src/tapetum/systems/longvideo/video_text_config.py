@@ -79,12 +79,12 @@ class VideoTextConfig:
 
     @property
     def moments(self) -> dict[str, Any]:
-        """Collect the settings of moments, where they are not those of every network before there were moments."""
+        """Collect the settings of moments, if they differ from those of networks without moments."""
         return {"moment_slots": self.moment_slots, "frame_rate": self.frame_rate} if self.moment_slots else {}
 
 
 def named_video_text(name: str, **changes: Any) -> VideoTextConfig:
-    """Make the config of two towers by the name of the video encoder, some fields of which are changed.
+    """Make the config of two towers by the name of the video encoder, with some fields changed.
 
     `text` (a `TextConfig`) and `projection` may be among the changes. Raises BadInput for what is unknown.
     """

@@ -1,6 +1,6 @@
 """Files of video encoders, with or without a text tower or a language model; the config stands in the header under "longvideo".
 
-A language model of transformers is not in the file: its name is, by which it is loaded again. A text tower's tokenizer is.
+A language model of transformers is stored by name only and loaded again by it; a text tower's tokenizer is in the file.
 """
 
 import os
@@ -26,7 +26,7 @@ Model = VideoEncoder | VideoText | Captioner | ByteLanguage
 
 
 def save(model: Model, path: str | os.PathLike[str], dtype: torch.dtype = torch.float32) -> None:
-    """Write weights (rounded to `dtype`), config and tokenizer, or nothing."""
+    """Write weights (rounded to `dtype`), config and tokenizer, atomically."""
     about, more = to_json(model.config), {}
     if isinstance(model, VideoText) and model.tokenizer is not None:
         about[TOKENIZER], more[TOKENIZER] = store_tokenizer(model.tokenizer)
@@ -37,7 +37,7 @@ def load(name_or_path: str | os.PathLike[str], device: Any = None, dtype: Any = 
     """Load a known name, a file that `save` wrote, or the folder of a run, in evaluation mode; float32 by default.
 
     Raises BadInput: the file cannot be read, holds something else, its tensors do not fit its config, or the language model
-    that it names is not to be had.
+    that it names is not available.
     """
     path = _file_of(name_or_path)
     about, tensors = read_headed(path, "longvideo", "video encoder")
@@ -65,7 +65,7 @@ def load(name_or_path: str | os.PathLike[str], device: Any = None, dtype: Any = 
 
 
 def load_tokenizer(name_or_path: str | os.PathLike[str]) -> Tokenizer | None:
-    """Load the tokenizer of a text tower from its file, without the network; None where there is none in it."""
+    """Load the tokenizer of a text tower from its file, without the network; None if it has none."""
     path = _file_of(name_or_path)
     about, tensors = read_headed(path, "longvideo", "video encoder")
     stored = about.get(TOKENIZER) if isinstance(about, dict) else None

@@ -3,8 +3,8 @@
     {... {"res_net50/~/block_group_0/~/block_0/~/conv_0": {"w": array}, ...}      parameters, by module and leaf
      ... {"res_net50/~/initial_batchnorm/~/mean_ema": {"average": array}, ...}    state: the averages of batch norms
 
-Read without running code (`tapetum.hub.unpickle`); names are in `tapetum.encoders.tables.detcon`. How the two mappings are
-nested in a file is not relied on: they are sought by their names, and those of a target network are passed over.
+Read without running code (`tapetum.hub.unpickle`); names are in `tapetum.encoders.tables.detcon`. The nesting of the two
+mappings in a file does not matter: they are found by name, and those of a target network are skipped.
 
 Differs from the files: projector, predictor and classifier are left out, and `hidden`, from which haiku makes an average.
 """
@@ -30,14 +30,14 @@ _UNUSED = "/hidden", "var_ema/counter"
 
 
 def convert(source: Path, target: Path, architecture: str) -> None:
-    """Convert a checkpoint to an encoder's file of ours; `architecture` is resnet-50, resnet-200 and so on."""
+    """Convert a checkpoint to our encoder file format; `architecture` is resnet-50, resnet-200 and so on."""
     factory.save(read(source, architecture), target)
 
 
 def read(path: str | os.PathLike[str], architecture: str = "resnet-50") -> Encoder:
     """Read a checkpoint as an encoder, in evaluation mode.
 
-    Raises BadInput where the file holds no such network, or has other tensors than the architecture; the message names one.
+    Raises BadInput if the file has no such network, or its tensors do not match the architecture; the message names one.
     """
     state = haiku_state(load_npy(path), Path(path))
     try:
@@ -47,7 +47,7 @@ def read(path: str | os.PathLike[str], architecture: str = "resnet-50") -> Encod
 
 
 def load(name_or_path: str | os.PathLike[str], device: Any = None, dtype: Any = None) -> Encoder:
-    """Load the encoder of a known name, in evaluation mode; see `tapetum.load`."""
+    """Load an encoder by its known name, in evaluation mode; see `tapetum.load`."""
     path, known = resolve(name_or_path)
     if path.suffix == ".npy":  # as published, put there by hand
         return read(path, known.architecture if known else "resnet-50").to(device=device, dtype=dtype)

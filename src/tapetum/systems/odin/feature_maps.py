@@ -1,6 +1,6 @@
 """Maps of features of an image: of a network, or of colours and positions, which a network must beat.
 
-Images are taken whole, at their own shape (`tapetum.transfer.whole`), so that every cell has its place in them.
+Images are used whole, in their own shape (`tapetum.transfer.whole`), so that every cell corresponds to a position in them.
 """
 
 from collections.abc import Mapping
@@ -32,12 +32,12 @@ def rgb(image: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "d h w"]:
 
 
 def colours(image: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "d h w"]:
-    """Compute colours and positions, as much of the one as of the other: the baseline that a network must beat."""
+    """Compute colours and positions, equally weighted: the baseline that a network must beat."""
     return with_positions(rgb(image)[None], 0.7)[0]
 
 
 def positions(image: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "d h w"]:
-    """Compute positions alone, whatever the image shows."""
+    """Compute positions only, regardless of the image content."""
     cells = rgb(image)
     rows, columns = (torch.arange(side) / max(cells.shape[1:]) for side in cells.shape[1:])
     return torch.stack(torch.meshgrid(rows, columns, indexing="ij"))
@@ -57,7 +57,7 @@ def network_map(model: Encoder | Odin, short_side: int | None = None, stride: in
 
     Args:
         model: an encoder, or a network with Odin's pyramid.
-        short_side: pixels of the shorter side of images that it gets; by default what its preprocessing has, and 96 or more.
+        short_side: shorter side of its input images in pixels; by default that of its preprocessing, and at least 96.
         stride: pixels to a cell. By default the finest of a pyramid, and of an encoder its last two maps together, the
             coarser one enlarged.
     """

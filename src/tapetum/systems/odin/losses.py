@@ -1,4 +1,4 @@
-"""DetCon's contrastive losses of what masks hold (arXiv 2103.10957, section 3; in Odin arXiv 2203.08777, section 3).
+"""DetCon's contrastive losses of mask features (arXiv 2103.10957, section 3; in Odin arXiv 2203.08777, section 3).
 
 A row is the vector of one mask in one view; its id says which mask of its image it is. Row k of view 1 looks for the rows of
 view 2 of the same image with the same id:
@@ -8,15 +8,15 @@ view 2 of the same image with the same id:
     row k of view 1     |  same id: +     | -                      |  same id: left  | -                      |
                         |  other id: (-)  |                        |  out; other (-) |                        |
 
-"+" share the label equally; "(-)", the masks of the same image, are left out without `local_negatives`. A row whose id is n
-times among the rows of its image weighs 1 / n, one that has no partner nothing. The mean is over all rows, those without a
-partner too; the two directions are added up.
+"+" share the label equally; "(-)", the masks of the same image, are left out without `local_negatives`. A row whose id occurs n
+times among its image's rows has weight 1 / n; one without a partner has weight zero. The mean is over all rows, including those
+without a partner; the two directions are summed.
 
-A row whose id is below 0 stands for a mask that its view does not show. It looks for nothing and is no negative: DetCon's code
-draws rows among the masks that are there.
+A row whose id is below 0 stands for a mask that its view does not show. It has no target and is not a negative: DetCon's code
+draws rows only among visible masks.
 
-Differs from the paper's equation, not from its public code: negatives are also those of the row's own view. Where no row has a
-partner, the loss is zero and has a gradient (of zeros), so that no process of a run waits for another.
+Differs from the paper's equation, not from its public code: negatives also come from the row's own view. If no row has a
+partner, the loss is zero with a gradient (of zeros), so that no process of a run waits for another.
 """
 
 import torch
@@ -50,7 +50,7 @@ def detcon(
     processes' losses is the loss of the joint batch.
 
     Raises:
-        BadInput: shapes that do not fit one another, ids that are not whole numbers, a temperature that is not above zero.
+        BadInput: shapes that do not match, ids that are not integers, a temperature that is not positive.
     """
     _check((pred1, pred2, target1, target2), (pred_ids1, pred_ids2, target_ids1, target_ids2), temperature)
     first, second = _gather_unit(target1.detach()), _gather_unit(target2.detach())
@@ -67,7 +67,7 @@ def detcon_s(
     temperature: float = 0.1,
     local_negatives: bool = True,
 ) -> Float[Tensor, ""]:
-    """Compute the loss of DetCon-S: one network for both, which learns from both sides of every pair. Else as `detcon`."""
+    """Compute the loss of DetCon-S: one network for both, trained on both sides of every pair. Otherwise as `detcon`."""
     _check((rows1, rows2), (ids1, ids2), temperature)
     first, second = _gather_unit(rows1), _gather_unit(rows2)
     return _one_way(_unit(rows1), second, first, ids1, ids2, ids1, temperature, local_negatives) + _one_way(

@@ -4,7 +4,7 @@
     BO          of an object: its best intersection over union with a proposal
     ABO         mean of BO over the objects of an image, then over images
     OR          share of objects with BO above 0.5, averaged alike
-    CorLoc      share of images in which the one box that is said has an IoU of 0.5 or more with some object's box
+    CorLoc      share of images in which the one predicted box has an IoU of 0.5 or more with some object's box
 
 Torch-free: ids and masks are numpy arrays.
 """

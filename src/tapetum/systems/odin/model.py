@@ -2,9 +2,9 @@
 
     view --encoder, pyramid--> map (b, d, h, w) --mean inside of each mask--> (b, r, d) --projector--> z --predictor--> q
 
-Three copies of it are in a run: the online one, which learns; the target, an average of it; and the one that discovers the
-masks. All batch norms see the rows of all images together (DetCon's code), those of other processes too where the run has
-several, and the rows of masks that are there alone. Absent masks have rows of zeros: how many there are decides no shape.
+A run has three copies of it: the online one, which is trained; the target, an average of it; and the one that discovers masks.
+All batch norms use the rows of all images together (DetCon's code), across processes if there are several, and only the rows of
+present masks. Absent masks have rows of zeros, so their number affects no shape.
 
 Differs from the paper: without a pyramid, the encoder's coarsest map is used, as in DetCon.
 """
@@ -55,8 +55,8 @@ class Odin(nn.Module):
     def project(self, rows: Float[Tensor, "b r d"], present: Bool[Tensor, "b r"] | None = None) -> Float[Tensor, "b r e"]:
         """Project the vectors of masks. Rows that are not `present` become zeros, and no batch norm uses them.
 
-        Raises BadInput in training where fewer than two are present, which is checked on the CPU, and elsewhere of one image,
-        since the host would have to wait: each image of more has a mask.
+        Raises BadInput in training if fewer than two are present. On other devices than the CPU this is only checked for one
+        image, to avoid waiting: with more images, each has a mask.
         """
         return _apply_to_present(self.projector, rows, present)
 

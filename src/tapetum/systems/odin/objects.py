@@ -2,9 +2,9 @@
 
     image --> map of features --k-means--> clusters --connected parts--> not too small, not the ground --> masks, best first
 
-Source: Odin's object discovery (arXiv 2203.08777, section 3.1) ends with clusters. What is an object among them is ours: the
-ground is whatever takes up more than `GROUND` of the image's border; an object's score is the share of its outline that
-lies inside of the image, times how far its features are from those around it.
+Source: Odin's object discovery (arXiv 2203.08777, section 3.1) ends with clusters. The choice of objects among them is ours:
+the background is whatever takes up more than `GROUND` of the image's border; an object's score is the share of its outline
+inside the image, times the distance of its features from the surrounding ones.
 """
 
 import numpy as np
@@ -33,16 +33,16 @@ def find_objects(
     seed: int = 0,
     features: Float[Tensor, "d h w"] | None = None,
 ) -> tuple[Masks, Int[np.ndarray, "h w"]]:
-    """Find objects in an image without knowing what they are: masks with scores, the best first, and each pixel's cluster.
+    """Find class-agnostic objects in an image: masks with scores, the best first, and each pixel's cluster.
 
     Args:
         image: red, green, blue, 8 x 8 pixels or more.
         look: one of `tapetum.systems.odin.feature_maps`, such as `colours`, or one that `network_map` makes.
         clusters: of k-means; more of them split objects, fewer join them. BadInput for more than there are cells.
         least: smallest part of the image that counts as an object.
-        most: objects that are given, the best ones.
+        most: maximum number of objects returned, the best ones.
         seed: of k-means.
-        features: the map of the image, where that is known already.
+        features: the map of the image, if already computed.
     """
     if min(image.shape[:2]) < 8:
         raise BadInput(f"an image is {image.shape[1]} x {image.shape[0]}; objects are sought in 8 x 8 pixels and more")
@@ -62,7 +62,7 @@ def find_objects(
 
 
 def _parts(cells: Int[np.ndarray, "h w"], least: float) -> list[np.ndarray]:
-    """Give the connected parts of every cluster that are no ground and not too small, with holes filled."""
+    """Find the connected parts of every cluster that are neither background nor too small, with holes filled."""
     border = np.ones(cells.shape, bool)
     border[1:-1, 1:-1] = False
     parts = []
@@ -80,7 +80,7 @@ def _parts(cells: Int[np.ndarray, "h w"], least: float) -> list[np.ndarray]:
 
 
 def _score(part: np.ndarray, features: Float[Tensor, "d h w"]) -> float:
-    """Measure how much a part is a thing by itself, 0..1."""
+    """Measure how object-like a part is, 0..1."""
     ring = np.asarray(ndimage.binary_dilation(part, iterations=2), bool) & ~part
     if not ring.any():
         return 0.0
@@ -95,13 +95,13 @@ def _score(part: np.ndarray, features: Float[Tensor, "d h w"]) -> float:
 
 
 def enlarge(cells: Int[np.ndarray, "h w"], height: int, width: int) -> Int[np.ndarray, "h2 w2"]:
-    """Resize a map of numbers to an image's size: every pixel has that of the cell in which it begins."""
+    """Resize a map of numbers to an image's size: every pixel takes the number of the cell in which it begins."""
     rows = (np.arange(height) * cells.shape[0]) // height
     columns = (np.arange(width) * cells.shape[1]) // width
     return cells[rows][:, columns]
 
 
 def _enlarged(part: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Bring a mask to the image's size with smooth outlines."""
+    """Resize a mask to the image's size with smooth outlines."""
     x = torch.from_numpy(part)[None, None].float()
     return (F.interpolate(x, size=(height, width), mode="bilinear", align_corners=False)[0, 0] > 0.5).numpy()

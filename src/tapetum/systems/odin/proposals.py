@@ -1,10 +1,10 @@
-"""Object discovery as Odin measures it (arXiv 2203.08777, section 4.4): k-means for every k, and what each object finds there.
+"""Object discovery as Odin measures it (arXiv 2203.08777, section 4.4): k-means for every k, and each object's best match.
 
 For k = 1 .. K the vectors of an image are clustered again: 1 + 2 + ... + K masks, 8,256 for K = 128.
-`tapetum.systems.odin.metrics` has the scores. Overlaps are counted at the size of the image, exactly, without enlarging any
-mask: an object is counted into the cells once.
+`tapetum.systems.odin.metrics` has the scores. Overlaps are counted exactly at image size without enlarging masks: an object's
+pixels are counted per cell once.
 
-Differs from the paper, whose feature level and image size could not be read: they are the look's.
+Differs from the paper, whose feature level and image size were not available: they are those of the feature map.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Whole runs of Odin as configs, which are also the options of `tapetum train odin`. Imports no torch.
+"""Whole runs of Odin as configs, which also define the options of `tapetum train odin`. Imports no torch.
 
 `resnet` is the published run (arXiv 2203.08777, with DetCon's settings where the paper could not be read): ResNet-50 with a
 pyramid on ImageNet, 1,000 epochs, batches of 4,096, for accelerators. `swin` is the same for Swin-T. `detcon` and `detcon-swin`
@@ -103,7 +103,7 @@ UNPUBLISHED: Mapping[str, Mapping[str, str]] = {
 
 
 def recipe(data: str, preset: Preset = "small", **changes: Any) -> OdinRun:
-    """Make the config of a run on `data`, as the preset has it but for `changes`."""
+    """Make the config of a run on `data` from the preset, with `changes`."""
     if preset not in RECIPES:
         raise BadInput(f"Odin has no preset {preset!r}; it has {', '.join(RECIPES)}")
     return replace(RECIPES[preset], data=data, **changes)

@@ -14,10 +14,10 @@ from tapetum.train.launch_config import Launch
 
 
 def train_odin(run: OdinRun, launch: Launch, say: Callable[[str], None] = print) -> Path | None:
-    """Train in the folder `launch.out`; the same call goes on after a stop. None if there is more to do.
+    """Train in the folder `launch.out`; the same call resumes a stopped run. None if there is more to do.
 
     Leaves the encoder (`encoder.safetensors`, for `tapetum embed`) and the whole network (`odin.safetensors`, for
-    `tapetum discover`), whose path is returned. Raises BadInput for what the user can mend.
+    `tapetum discover`), whose path is returned. Raises BadInput for anything the user can fix.
     """
     if run.odin.source == "given":
         raise BadInput(

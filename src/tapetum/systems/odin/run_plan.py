@@ -21,9 +21,9 @@ _SEGMENTS = 16
 
 
 def plan_run(run: OdinRun) -> RunPlan:
-    """Plan a run on its images, or where they are not there yet, on as many as ImageNet has, or CIFAR-10 for the small preset.
+    """Plan a run on its images, or if they do not exist yet, on as many as in ImageNet, or CIFAR-10 for the small preset.
 
-    Every mask is taken to be in both views. Raises what the run would raise of images that are there.
+    Every mask is assumed to be in both views. Raises what the run would raise for existing images.
     """
     config = run.settings()
     clustered = config.source in ("features", "projections")

@@ -10,7 +10,7 @@
 k-means is of the features of each image, all images of a batch at once (Odin, arXiv 2203.08777, section 3.1). Differs from the
 paper, whose settings could not be read: distance, seeds, rounds and restarts are settings. With "cosine" (spherical k-means,
 the default) vectors are normalised first, and so is every centre; with "l2" neither. A centre that loses all its vectors stays
-where it was. The result depends on the generator alone.
+unchanged. The result depends only on the generator.
 
 Ids begin at 0; those of one image mean nothing in another. `regions` is one more than the highest id that may occur.
 """
@@ -87,7 +87,7 @@ def with_positions(features: Float[Tensor, "b d h w"], weight: float) -> Float[T
 
 
 class GridMasks:
-    """Squares, as many along each side."""
+    """A grid of squares, with equal numbers along both sides."""
 
     def __init__(self, cells: int):
         self.side, self.regions = round(cells**0.5), cells
@@ -132,7 +132,7 @@ class GivenMasks:
         self.regions = regions
 
     def __call__(self, images: Tensor, given: Tensor | None, generator: torch.Generator | None) -> Tensor:
-        """Pass them on. Raises BadInput if there are none, or if they are of another shape or number."""
+        """Return the given ids. Raises BadInput if there are none, or if they are of another shape or number."""
         if given is None:
             raise BadInput("masks are to be given with the images but none came; give them, or choose another source")
         if given.ndim != 3 or len(given) != len(images):
@@ -143,7 +143,7 @@ class GivenMasks:
 
 
 def mask_source(config: "OdinConfig", network: Odin | None = None) -> MaskSource:
-    """Make the source that the config names; `network` is the one that finds masks, where features are clustered."""
+    """Make the source that the config names; `network` is the one that finds masks, if features are clustered."""
     if config.source in ("features", "projections"):
         if network is None:
             raise BadInput(f"masks of {config.source} need a network; give one, or choose pixels, grid, segments or given")

@@ -9,10 +9,10 @@ With `OdinConfig.cache_masks` the third is the whole image, whose masks are comp
 The target is an average of the online network, whose decay rises to 1; the discovery network another average, or a copy taken
 from time to time, or never changed. Batch norms of both use their batch (DetCon). The result is the online encoder.
 
-A mask that is empty in a view has no row there: it is no negative, and no batch norm uses it, as in DetCon's code, which draws
-among the masks that are there.
+A mask that is empty in a view has no row there: it is not a negative, and no batch norm uses it, as in DetCon's code, which
+draws only among visible masks.
 
-Differs from the paper where that could not be read: settings of `OdinConfig`.
+Differs from the paper where it was not available: see the settings of `OdinConfig`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -53,12 +53,12 @@ class MaskCache:
 
         image --resized whole--> discovery network --k-means--> ids --stored--> warped to both views, in every epoch
 
-    So most steps need no forward pass of the discovery network, which is what hard copies make possible. DetCon stores the
-    masks of whole images too (arXiv 2103.10957, section 3.1).
+    So most steps need no forward pass of the discovery network, which hard copies make possible. DetCon stores the masks of
+    whole images too (arXiv 2103.10957, section 3.1).
 
-    A mask depends on the copy's weights, the image and the run's seed alone: images are computed one by one, and batch norms
-    use their running statistics. So a run that goes on from a checkpoint computes the same masks again, to the bit, with none
-    of the cache in the checkpoint. Each process has its own: a byte for each cell, 3 kB for an image of 224 pixels.
+    A mask depends only on the copy's weights, the image and the run's seed: images are computed one by one, and batch norms use
+    their running statistics. So a resumed run computes bit-identical masks again, without the cache in the checkpoint. Each
+    process has its own: a byte for each cell, 3 kB for an image of 224 pixels.
     """
 
     def __init__(self, seed: int):
@@ -71,7 +71,7 @@ class MaskCache:
     def look_up(
         self, source: MaskSource, network: Odin | None, images: Float[Tensor, "b 3 h w"], numbers: Sequence[int]
     ) -> Int[Tensor, "b h2 w2"]:
-        """Look up the ids of whole prepared images, or compute them by `source` where `network` has not seen them yet.
+        """Look up the ids of whole prepared images, or compute them by `source` if `network` has not seen them yet.
 
         Raises BadInput where the network's weights are shared out over processes, which lack different images.
         """
@@ -206,7 +206,7 @@ class OdinTask(PretrainTask):
         return [warp(ids, span, each, (side, side)) for each in crops], source.regions
 
     def describe(self) -> Mapping[str, Any]:
-        """List the settings that decide what is learned, but for the images themselves."""
+        """List the settings that determine the result, apart from the images themselves."""
         left_out = ("data", "data_weights", "preset", "epochs", "micro_batch", *PROBE)
         settings = {name: value for name, value in asdict(self.run).items() if name not in left_out}
         return {"method": "odin", **settings, "encoder": self.run.encoder_label(), **self.source.about}

@@ -1,4 +1,4 @@
-"""Replacement of SigLIP by another vision encoder: an image ViT of `tapetum pretrain`, or one known by name.
+"""Replacement of SigLIP by another vision encoder: an image ViT from `tapetum pretrain`, or a named one.
 
     patches       take pixels in -1..1: another mean and standard deviation are folded into weight and bias
     positions     interpolated to the grid of PaliGemma's images; sine positions become learned ones of the same values
@@ -20,9 +20,9 @@ from tapetum.layers.patches import interpolate
 
 
 def adopted_encoder(reference: str, image_size: int) -> ViT:
-    """Load what a reference of `tapetum.encoders.references` stands for, and convert it; see `adopt`.
+    """Load the encoder of a reference (`tapetum.encoders.references`), and convert it; see `adopt`.
 
-    Raises BadInput where it cannot be loaded, or is no ViT that PaliGemma can have.
+    Raises BadInput if it cannot be loaded, or is not a ViT that PaliGemma can use.
     """
     from tapetum.encoders import references
 

@@ -1,6 +1,6 @@
-"""Inference: a model with its tokenizer and its codec of masks; images and prompts in, answers out.
+"""Inference: a model with its tokenizer and its mask codec; images and prompts in, answers out.
 
-Source: PaliGemma (arXiv 2407.07726); see `tokens`, `images`, `model`, `locations` and `masks.codec`, which this puts together.
+Source: PaliGemma (arXiv 2407.07726); see `tokens`, `images`, `model`, `locations` and `masks.codec`, which this combines.
 """
 
 import math
@@ -45,7 +45,7 @@ PLACED = "detect ", "segment "
 
 
 def first_places(logits: Float[Tensor, "b v"], tokens: Tokens, end: int) -> list[list[int]]:
-    """Choose the likeliest location where all locations together are likelier than the end token, else nothing.
+    """Choose the most likely location if all locations together are more likely than the end token, else nothing.
 
     A small model is sure that a thing is there long before it is sure to the pixel where: the likeliest of a hundred places may
     have a chance of 0.03, beside 0.2 for the end, and to take the likeliest token would be to say that nothing is there.
@@ -77,7 +77,7 @@ class Answerer:
     """A model that answers prompts about images."""
 
     def __init__(self, model: PrefixLm, tokens: Tokens, codec: MaskCodec | str | None = None):
-        """Put a model and its tokenizer together; `codec` is one of masks, or the name of one to load when it is needed.
+        """Combine a model and its tokenizer; `codec` is a mask codec, or the name of one to load when needed.
 
         Raises BadInput for a tokenizer of another model.
         """
@@ -97,11 +97,11 @@ class Answerer:
         device: str | None = None,
         dtype: torch.dtype | None = None,
     ) -> "Answerer":
-        """Load weights by name, file or folder, with the tokenizer that lies beside them.
+        """Load weights by name, file or folder, with the tokenizer next to them.
 
-        `config` names what a file that does not say it is, such as a big_vision .npz (`tapetum.systems.paligemma.config`).
-        `masks` is the codec of masks: by default the one that comes along, for official weights the official one. Raises
-        BadInput where any of it is not there, damaged, or of another model.
+        `config` names the model of a file that does not say, such as a big_vision .npz (`tapetum.systems.paligemma.config`).
+        `masks` is the mask codec: by default the bundled one, for official weights the official one. Raises BadInput if
+        anything is missing, damaged, or of another model.
         """
         path = Path(name_or_path)
         if os.fspath(name_or_path) in known() or not path.exists():
@@ -124,7 +124,7 @@ class Answerer:
 
     @cached_property
     def codec(self) -> MaskCodec:
-        """Load the codec of masks. Raises BadInput where it is not on this machine."""
+        """Load the mask codec. Raises BadInput if it is not on this machine."""
         codec = self._codec
         return mask_codec.load(codec, self.device) if isinstance(codec, str) else codec
 
@@ -134,7 +134,7 @@ class Answerer:
         return self.model.projector.weight.device
 
     def prefix(self, prompt: str, images: int = 1, max_new_tokens: int = 1) -> list[int]:
-        """Encode a prompt. Raises BadInput for an empty one, and one that leaves no room for the answer."""
+        """Encode a prompt. Raises BadInput if it is empty or leaves no room for the answer."""
         if not prompt.strip():
             raise BadInput("the prompt is empty; say what is wanted, such as a question")
         check_length(prompt, "the prompt")
@@ -158,11 +158,11 @@ class Answerer:
         sampling: SamplingConfig | None = None,
         beginnings: Sequence[str] | None = None,
     ) -> list[Reply]:
-        """Answer prompts, each about one or several images; all examples have as many.
+        """Answer prompts, each about one or several images, the same number for all.
 
-        `beginnings` are texts with which the answers begin. Without them, and but for the official models, an answer about
-        places begins with the likeliest one where all places together are likelier than the end; see `first_places`. Raises
-        BadInput as `prefix`, and for text the tokenizer refuses.
+        `beginnings` are texts with which the answers begin. Without them, answers about locations, except those of official
+        models, begin with the most likely location if all locations together are more likely than the end; see `first_places`.
+        Raises BadInput as `prefix`, and for text the tokenizer refuses.
         """
         check_several(prompts, "prompts")
         if not images or len(images) != len(prompts):
@@ -183,7 +183,7 @@ class Answerer:
         ]
 
     def _begun(self, pixels: Tensor, prefixes: Sequence[Sequence[int]], prompts: Sequence[str]) -> list[list[int]] | None:
-        """The first place of answers about places, where there is more to say than nothing; see `first_places`."""
+        """The first location of answers about locations, if they are not empty; see `first_places`."""
         rows = [row for row, prompt in enumerate(prompts) if prompt.startswith(PLACED)]
         if self.official or not rows:
             return None
@@ -210,7 +210,7 @@ class Answerer:
         reading: Reading = "edges",
         things: Sequence[str] | None = None,
     ) -> ParsedRegions:
-        """Read boxes, and with `masks` masks, in an answer, in pixels of an image of this size; with `things`, theirs only."""
+        """Read an answer's boxes, and with `masks` masks, in pixels of an image of this size; with `things`, only theirs."""
         unpack: Any = self.codec.unpack if masks else None
         chances = self.chances(reply)
         return keep_requested(parse(reply.text, width, height, unpack, reading=reading, chances=chances), things)

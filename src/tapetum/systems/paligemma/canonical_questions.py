@@ -1,13 +1,13 @@
-r"""Rewriting of free questions in the wording that `paligemma-nano` was trained on.
+r"""Rewriting of free-form questions in the wording that `paligemma-nano` was trained on.
 
-The small model was trained on every question of `scenes.words.images` in one wording only, and knows no other. So a question
-is normalized, and if it is then a known one in other words, it is rewritten in the known ones:
+The small model was trained on every question of `scenes.words.images` in one wording only, and understands no other. So a
+question is normalized, and if it is a known one in other words, it is rewritten:
 
     "Hey, what's the color of that mug-like object?"        spelling, contractions, punctuation, articles, courtesies
       -> what is the colour of the mug-like thing           patterns, a few for each template
       -> What colour is the mug-like thing?
 
-Any other question is left exactly as it is. The published models get the user's own words; they need none of this.
+Any other question is left exactly as it is. The published models get the user's own words; they need no rewriting.
 """
 
 import re
@@ -60,7 +60,7 @@ _STAND = r"(?:is|are|stands|lies|sits|is standing|is lying)"
 
 
 def canonical_question(question: str) -> str:
-    """Rewrite a question about an image of scenes in the wording that the small model knows; any other stays as it is.
+    """Rewrite a question about an image of scenes in the small model's wording; leave any other unchanged.
 
     >>> canonical_question("whats the color of that gray mug"), canonical_question("count the cubes, please")
     ('What colour is the grey mug?', 'How many cubes can be seen?')
@@ -76,7 +76,7 @@ def canonical_question(question: str) -> str:
 
 
 def _plain(question: str) -> str:
-    """A question in lower case with one spelling, without punctuation but commas, and without courtesies."""
+    """A question in lower case, with uniform spelling, and without courtesies and punctuation other than commas."""
     text = question.casefold().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
     text = re.sub(r"[?!.\"\u201c\u201d;]+", " ", text).replace(":", " , ")
     text = re.sub(r"\s*,[\s,]*", ", ", text)
@@ -91,7 +91,7 @@ def _plain(question: str) -> str:
 
 
 def _name(words: str) -> str | None:
-    """The name of a thing as scenes have it: "the larger red ball", "the cup left of the box"; None where it is none."""
+    """The name of an object as in scenes: "the larger red ball", "the cup left of the box"; None if it is not one."""
     words = words.strip(" ,")
     for side, pattern in _SIDES.items():
         if match := re.fullmatch(rf"(?P<n>.+?) (?:(?:which|that) is |standing )?(?:{pattern}) (?P<m>.+)", words):
@@ -106,7 +106,7 @@ def _name(words: str) -> str | None:
 
 
 def _names(text: str) -> list[str] | None:
-    """Names of things in a list: "a cup, the ball or a box"."""
+    """Names of objects in a list: "a cup, the ball or a box"."""
     names = [_name(part) for part in re.split(r",? (?:or|and) |, ", text.strip(" ,"))]
     return None if None in names else [name for name in names if name]
 

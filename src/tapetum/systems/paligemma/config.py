@@ -1,4 +1,4 @@
-"""Sizes of PaliGemma and PaliGemma 2 (arXiv 2407.07726, 2412.03555), and the published ones by name. Imports no torch."""
+"""Sizes of PaliGemma and PaliGemma 2 (arXiv 2407.07726, 2412.03555), and the published models by name. Imports no torch."""
 
 import difflib
 from collections.abc import Mapping
@@ -96,7 +96,7 @@ class PaliGemmaConfig(PrefixLmConfig):
 
     @property
     def token_side(self) -> int:
-        """Get the side, in pixels, of the part of an image that a token of the decoder is of."""
+        """Get the side length, in pixels, of the part of an image that one decoder token covers."""
         return self.vision_encoder.patch * self.token_merge
 
 
@@ -181,7 +181,7 @@ def named(name: str) -> PaliGemmaConfig:
 
 
 def as_json(config: PaliGemmaConfig) -> dict[str, Any]:
-    """Convert a config to what the header of a file of weights contains; a merge of 1 is left out."""
+    """Convert a config to the form in a weight file's header; a merge of 1 is left out."""
     made = asdict(config)
     if config.token_merge == 1:
         del made["token_merge"]
@@ -189,7 +189,7 @@ def as_json(config: PaliGemmaConfig) -> dict[str, Any]:
 
 
 def from_json(header: Mapping[str, Any]) -> PaliGemmaConfig:
-    """Convert what `as_json` made to a config. Raises KeyError, TypeError, ValueError or BadInput where it is not that."""
+    """Convert the output of `as_json` to a config. Raises KeyError, TypeError, ValueError or BadInput for anything else."""
     stored = dict(header)
     sight: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in dict(stored.pop("vision_encoder")).items()}
     return PaliGemmaConfig(vision_encoder=ViTConfig(**sight), language=DecoderConfig(**stored.pop("language")), **stored)

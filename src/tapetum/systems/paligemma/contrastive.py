@@ -1,4 +1,4 @@
-"""Stage 0 of PaliGemma from images and their captions: the vision encoder learns by SigLIP's sigmoid loss.
+"""Stage 0 of PaliGemma on images and captions: the vision encoder is trained with SigLIP's sigmoid loss.
 
 Source: PaliGemma (arXiv 2407.07726, 3.2.1) begins with SigLIP (2303.15343), whose loss is in `tapetum.train.contrastive`.
 
@@ -6,10 +6,10 @@ Source: PaliGemma (arXiv 2407.07726, 3.2.1) begins with SigLIP (2303.15343), who
                                                       cosines * scale + bias -> binary cross entropy of each pair
     text -> bytes -> transformer, last token -------/
 
-Pooling, text transformer, scale and bias are left behind, as PaliGemma leaves them; stage 1 takes the vision encoder.
+Pooling, text transformer, scale and bias are discarded, as in PaliGemma; stage 1 starts from the vision encoder.
 
-Differs from the paper: texts are bytes, and the text transformer has the sizes of the vision encoder; equal captions belong to
-each other's images. Each micro-batch of all processes has pairs of its own.
+Differs from the paper: texts are bytes, and the text transformer has the sizes of the vision encoder; equal captions match each
+other's images. Pairs are formed within each micro-batch over all processes.
 """
 
 import math
@@ -44,7 +44,7 @@ _PART = "vision_encoder."
 
 
 class ContrastiveHead(nn.Module):
-    """What SigLIP has beside the tokens of an image: pooling, text transformer, scale and bias."""
+    """SigLIP's parts besides the image tokens: pooling, text transformer, scale and bias."""
 
     def __init__(self, config: ViTConfig):
         super().__init__()
@@ -67,7 +67,7 @@ class ContrastiveHead(nn.Module):
         self.bias = nn.Parameter(torch.tensor(BIAS))
 
     def loss(self, images: Float[Tensor, "b n c"], batch: "CaptionedBatch") -> tuple[Tensor, dict[str, Tensor]]:
-        """Compute the sigmoid loss of tokens of images and their captions, and what is logged of it."""
+        """Compute the sigmoid loss of image tokens and captions, and values to log."""
         scale = self.log_scale.exp()
         loss = siglip_loss(self.pool(images), self.text(batch.texts).pooled, scale, self.bias, batch.captions)
         return loss, {"siglip": loss.detach(), "scale": scale.detach(), "bias": self.bias.detach()}
@@ -93,7 +93,7 @@ class CaptionedBatch:
 
 
 def collate_captions(items: Sequence[ImageTexts]) -> CaptionedBatch:
-    """Make a micro-batch of images and their last texts. Raises BadInput where an example has several images."""
+    """Make a micro-batch of images and their last texts. Raises BadInput if an example has several images."""
     if any(len(item.pixels) != 1 for item in items):
         raise BadInput("an example has several images; stage 0 wants one image with its caption in each line")
     texts = [item.pairs[-1].suffix for item in items]
@@ -115,13 +115,13 @@ class ContrastiveTask(Task):
         start: Path | None = None,
         encoder: str = "",
     ):
-        """`train` and `checks`: pairs to learn from and to score on; `start`: weights to go on from; `encoder`: of
-        `adopted.adopted_encoder`, which `config` is that of."""
+        """`train` and `checks`: pairs to train and to score on; `start`: initial weights; `encoder`: from
+        `adopted.adopted_encoder`, with config `config`."""
         self.config, self.train, self.checks, self.seed, self.start = config, train, checks, seed, start
         self.encoder = encoder
 
     def model(self) -> ContrastiveModel:
-        """Make a vision encoder with random weights, or those of another run, and the head of the loss."""
+        """Make a vision encoder with random weights, or another run's, and the loss head."""
         from safetensors.torch import load_file
 
         model = ContrastiveModel(self.config)
@@ -139,7 +139,7 @@ class ContrastiveTask(Task):
         return model
 
     def dataset(self) -> SampleDataset:
-        """Make the data set of samples by number."""
+        """Build the data set of samples by number."""
         return SampleDataset(self.train, self.seed)
 
     def collate(self, items: Sequence[ImageTexts]) -> CaptionedBatch:

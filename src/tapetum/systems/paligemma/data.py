@@ -1,15 +1,15 @@
 """Training data: images, each with one or several (prefix, suffix), by number.
 
-A sample is an image with its texts; a batch holds each image once, and rows of text that name theirs:
+A sample is an image with its texts; a batch holds each image once, and rows of text that refer to their image:
 
     images   0          1
     rows       a  b  c    d  e          of = [0 0 0 1 1]
     of rows    [BOS prefix \\n . .]  [suffix EOS . .]       padding on the right
 
-Rows are sorted into a short and a long group, so that answers of one word are not padded to the length of a list of boxes.
+Rows are sorted into a short and a long group, so that one-word answers are not padded to the length of a list of boxes.
 
-A file of JSON lines is what people have: one object a line with `image` (a path, or a list of them, from the file's folder on),
-`prefix` and `suffix` (a text, or a list of which each visit takes one).
+Your own data is a file of JSON lines: one object per line with `image` (a path relative to the file's folder, or a list of
+paths), `prefix` and `suffix` (a text, or a list from which each visit takes one).
 """
 
 from collections.abc import Sequence
@@ -87,14 +87,14 @@ class SampleSource(Protocol):
 
 
 def collate(items: Sequence[ImageTexts], tokens: Tokens, length: int | None = None) -> Batch:
-    """Make a batch of samples with as many images each.
+    """Make a batch of samples with the same number of images each.
 
     Args:
         items: samples.
         tokens: the tokenizer.
-        length: tokens of text that are read at most, BOS, prefix, newline and suffix; as in the reference one more may be
-            said, the end of a suffix that just fits, and the tail is cut. Where nothing of a suffix would be left its first
-            token is kept, which carries no loss.
+        length: maximum number of text tokens (BOS, prefix, newline and suffix); the tail is cut. As in the reference, one more
+            may be predicted, the end of a suffix that just fits. If nothing of a suffix would remain, its first token is kept,
+            without loss.
     """
     counts = {item.pixels.shape for item in items}
     if len(counts) > 1:
@@ -104,7 +104,7 @@ def collate(items: Sequence[ImageTexts], tokens: Tokens, length: int | None = No
 
 
 def collate_texts(texts: Sequence[Sequence[TextPair]], tokens: Tokens, length: int | None = None) -> tuple[TextRows, ...]:
-    """Make the rows of a batch of the texts of each example; arguments as for `collate`."""
+    """Make a batch's rows from the texts of each example; arguments as for `collate`."""
     groups = []
     for long in (False, True):
         of, rows = [], []
@@ -168,7 +168,7 @@ class JsonLinesSamples:
     """Examples of a file of JSON lines. Raises BadInput for a file or a line that cannot be used."""
 
     def __init__(self, path: str | Path, size: int, per_image: int = 1, resize: Resize = "reference"):
-        """`size`: of the squashed images; `per_image`: texts of one image that are learned at a visit."""
+        """`size`: of the squashed images; `per_image`: texts of one image that a visit trains on."""
         self.path, self.size, self.per_image = Path(path), size, per_image
         self.resize: Resize = resize
         entries: dict[Any, _Entry] = {}
@@ -194,13 +194,13 @@ class JsonLinesSamples:
         return ImageTexts(pixels=self.pixels(entry.images), pairs=pairs)
 
     def read(self, index: int) -> tuple[ImageTexts, tuple[tuple[str, ...], ...]]:
-        """Read example `index` of the file with all its texts, and all right answers to each."""
+        """Read example `index` of the file with all its texts, and all correct answers to each."""
         entry = self.entries[index]
         pairs = tuple(TextPair(prefix=prefix, suffix=suffixes[0]) for prefix, suffixes in entry.texts)
         return ImageTexts(pixels=self.pixels(entry.images), pairs=pairs), tuple(suffixes for _, suffixes in entry.texts)
 
     def pixels(self, images: Sequence[str]) -> Float[np.ndarray, "i 3 h w"]:
-        """Read images and squash them to the size of the model's."""
+        """Read images and squash them to the model's size."""
         made = [prepare(read_images(self.path.parent / name), self.size, self.resize).numpy() for name in images]
         return np.concatenate(made)
 

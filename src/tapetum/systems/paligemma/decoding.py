@@ -1,4 +1,4 @@
-"""Decoding token by token: the prompt is read once, its keys and values are kept, each further token costs one row."""
+"""Decoding token by token: the prompt is read once, its keys and values are cached, and each further token costs one row."""
 
 import torch
 from jaxtyping import Float, Int
@@ -9,7 +9,7 @@ from tapetum.systems.paligemma.model import PrefixLm, prefix_lm_mask
 
 
 class PrefixDecodingState:
-    """Decoding state of answers, one a row: a `DecodingState` of `tapetum.layers.generate`."""
+    """Decoding state of answers, one per row: a `DecodingState` of `tapetum.layers.generate`."""
 
     def __init__(
         self,
@@ -22,11 +22,11 @@ class PrefixDecodingState:
         """Read the prompts.
 
         Args:
-            model: what reads.
-            images: tokens that `embed_images` gave.
+            model: the model to decode with.
+            images: tokens from `embed_images`.
             prefix: ids, padded with 0 on the right.
             max_new_tokens: tokens that may follow.
-            cache_dtype: precision of keys and values; the weights' by default. big_vision rounds them to bfloat16.
+            cache_dtype: precision of keys and values; by default the weights'. big_vision rounds them to bfloat16.
         """
         self.model = model
         batch, image_tokens = images.shape[:2]
@@ -54,12 +54,12 @@ class PrefixDecodingState:
         return language(x, positions=layout.positions, mask=layout.mask, local_mask=layout.local_mask, cache=self.cache)
 
     def step(self, ids: Int[Tensor, " b"]) -> Float[Tensor, "b v"]:
-        """Add a token to each row; gives the logits of the next one."""
+        """Add a token to each row; returns the logits of the next one."""
         self.logits = self.model.project(self._read(ids[:, None])[:, 0])
         return self.logits
 
     def extend(self, ids: Int[Tensor, "b n"]) -> Float[Tensor, "b n d"]:
-        """Add tokens of a suffix to each row, padded with 0 on the right; gives what `project` makes logits of.
+        """Add tokens of a suffix to each row, padded with 0 on the right; returns the input of `project`.
 
         `logits` are not changed.
         """

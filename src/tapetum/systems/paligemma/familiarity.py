@@ -2,10 +2,10 @@
 
     of a token x of the vision encoder: sqrt((x - m)' S^-1 (x - m) / channels);   of an image: the median of its tokens'
 
-m and S are mean and covariance of the tokens of images of the world, S shrunk to a multiple of the identity as the formula of
-Ledoit and Wolf (J. Multivariate Analysis 88, 2004) says. The limit is the distance below which 95 of 100 other images of the
-world are. `python evidence/paligemma-photo/claims.py familiarity` fits the bundled file and measures how photographs are told
-apart.
+m and S are the mean and covariance of the tokens of the world's images, with S shrunk towards a multiple of the identity
+(Ledoit and Wolf, J. Multivariate Analysis 88, 2004). The limit is the distance that 95 of 100 other images of the world stay
+below. `python evidence/paligemma-photo/claims.py familiarity` fits the bundled file and measures how well photographs are
+detected.
 """
 
 import os
@@ -50,7 +50,7 @@ def image_tokens(model: PaliGemma, frames: UInt8[np.ndarray, "n h w 3"]) -> Floa
 
 
 def fit_familiarity(tokens: Float[Tensor, "n t c"], others: Float[Tensor, "m t c"]) -> Familiarity:
-    """Compute the statistics of images of the world, and the limit from other ones."""
+    """Compute the statistics of the world's images, and the limit from other ones."""
     x = tokens.flatten(0, 1).double()
     mean = x.mean(0)
     covariance = ledoit_wolf(x - mean)
@@ -80,7 +80,7 @@ def save_familiarity(familiarity: Familiarity, path: Path) -> None:
 
 
 def load_familiarity(path: str | os.PathLike[str] = BUNDLED) -> Familiarity:
-    """Read a file that `save_familiarity` wrote; by default the bundled one. Raises BadInput where it is none."""
+    """Read a file that `save_familiarity` wrote; by default the bundled one. Raises BadInput for any other file."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

@@ -1,7 +1,7 @@
-"""Preprocessing of images: resized to a square, values -1..1; and the frames of a video that the model sees.
+"""Preprocessing of images: resizing to a square, values -1..1; and selection of video frames.
 
 Source: PaliGemma (arXiv 2407.07726), its public code (`pp/ops_image.py`, `pp/proj/paligemma/video.py`), `transformers` 5.24.
-Nothing is cut off and nothing is added: the aspect is lost. Four ways, by name:
+Images are neither cropped nor padded, so the aspect ratio is lost. Four modes, by name:
 
     "reference"        bilinear with antialias, cut (not rounded) to 8 bits      VQAv2, TextVQA, DocVQA and most with text
     "reference-plain"  bilinear from the four nearest pixels, cut to 8 bits      captions, GQA, NLVR2, RefCOCO, ScienceQA, POPE
@@ -9,12 +9,12 @@ Nothing is cut off and nothing is added: the aspect is lost. Four ways, by name:
     "transformers"     bicubic with antialias, rounded to 8 bits, by Pillow; by torchvision, the default there, a number is
                        one off here and there
 
-The differences hardly matter to the released models, which were trained with kernels drawn at random. The reference's numbers
-come out to the bit.
+The differences hardly matter to the released models, which were trained with random kernels. The reference's values are
+reproduced bit for bit.
 
-The reference's resizing is `tf.image.resize`, whose sums are made here in its order and in float32. It cuts such sums to whole
-numbers; in even areas, as of white paper, they are whole numbers but for rounding, so another order of adding up, as torch's
-`interpolate` has it, gives other numbers there in many pixels.
+The reference resizes by `tf.image.resize`, whose sums are computed here in the same order and in float32. It truncates them to
+integers; in uniform areas, such as white paper, they are integers up to rounding, so a different order of summation, such as
+that of torch's `interpolate`, changes many pixels there.
 
     antialias     rows, then columns: each new row is    w0 * row + w1 * next row + ...    over all that a triangle covers
     four nearest  columns, then rows: each is            one + (other - one) * share
@@ -40,7 +40,7 @@ RESIZES: tuple[Resize, ...] = ("reference", "reference-plain", "reference-video"
 
 
 def prepare(frames: UInt8[np.ndarray, "n h w 3"], size: int, resize: Resize = "reference") -> Float[Tensor, "n 3 size size"]:
-    """Resize images of one size to a square of `size` pixels, float32 -1..1. Raises BadInput for other arrays and ways.
+    """Resize images of one size to a square of `size` pixels, float32 -1..1. Raises BadInput for other arrays and modes.
 
     >>> prepare(np.zeros((2, 30, 40, 3), np.uint8), 28).shape
     torch.Size([2, 3, 28, 28])
@@ -62,16 +62,16 @@ def _scaled(x: Tensor) -> Tensor:
 
 
 def read_images(source: Any, frames: int | None = None) -> UInt8[np.ndarray, "n h w 3"]:
-    """Read one image, or with `frames` that many of a video, as `spread_frames` chooses.
+    """Read one image, or with `frames` that many frames of a video, chosen by `spread_frames`.
 
-    `source` is whatever `open_video` opens, or one image in memory (`video.read`). Raises BadInput where it cannot be
-    read, and for a video or an animated image without `frames`.
+    `source` is whatever `open_video` opens, or one image in memory (`video.read`). Raises BadInput if it cannot be read, and
+    for a video or an animated image without `frames`.
     """
     return read_numbered(source, frames)[0]
 
 
 def read_numbered(source: Any, frames: int | None = None) -> tuple[UInt8[np.ndarray, "n h w 3"], list[int]]:
-    """Read as `read_images` does, with the number of each frame in its video."""
+    """Read like `read_images`, with the number of each frame in its video."""
     if in_memory(source) and not isinstance(source, Video) and getattr(source, "ndim", 3) != 4:
         return read_image(source)[None], [0]
     video = open_video(source)
@@ -84,7 +84,7 @@ def read_numbered(source: Any, frames: int | None = None) -> tuple[UInt8[np.ndar
 
 
 def spread_frames(count: int, frames: int) -> list[int]:
-    """Choose the middle frames of `frames` equal parts of a video; of a short one some come twice.
+    """Choose the middle frames of `frames` equal parts of a video; frames of a short one repeat.
 
     >>> spread_frames(100, 4), spread_frames(2, 4)
     ([12, 37, 62, 87], [0, 0, 1, 1])
@@ -94,7 +94,7 @@ def spread_frames(count: int, frames: int) -> list[int]:
 
 
 def strided_frames(count: int, frames: int, stride: int, first: int = 0) -> list[int]:
-    """Choose every `stride`-th frame from `first` on, as the reference's video tasks; a short clip begins again from its start.
+    """Choose every `stride`-th frame from `first` on, as in the reference's video tasks; a short clip repeats.
 
     >>> strided_frames(100, 4, 9), strided_frames(20, 4, 9)
     ([0, 9, 18, 27], [0, 9, 18, 0])
@@ -114,14 +114,14 @@ def _check_frames(count: int, frames: int) -> None:
 
 
 def resize_square(image: UInt8[np.ndarray, "h w 3"], size: int, antialias: bool = True) -> Float32[np.ndarray, "size size 3"]:
-    """Resize an image to a square of `size` pixels, numbers 0 to 255 as they come out."""
+    """Resize an image to a square of `size` pixels, values 0 to 255, not rounded."""
     if antialias:
         return _along(_along(image, size).swapaxes(0, 1), size).swapaxes(0, 1)
     return _between(_between(image.swapaxes(0, 1), size).swapaxes(0, 1), size)
 
 
 def _between(x: np.ndarray, size: int) -> np.ndarray:
-    """Resize the first axis, each new place from the two that are nearest."""
+    """Resize the first axis, each new position from the two nearest old ones."""
     count = len(x)
     at = (np.arange(size, dtype=_F) + _F(0.5)) * (_F(count) / _F(size)) - _F(0.5)
     before = np.floor(at)
@@ -141,7 +141,7 @@ def _along(x: np.ndarray, size: int) -> np.ndarray:
 
 
 def _spans(count: int, size: int) -> tuple[Int64[np.ndarray, "size n"], Float32[np.ndarray, "size n"]]:
-    """For each new place the old ones that it is made of, and what each counts: a triangle as wide as two steps."""
+    """For each new position, the old ones it is computed from and their weights: a triangle two steps wide."""
     step = _F(1) / (_F(size) / _F(count))
     half = max(step, _F(1))
     middle = (np.arange(size, dtype=_F) + _F(0.5)) * step

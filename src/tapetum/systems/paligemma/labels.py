@@ -1,8 +1,8 @@
-"""Matching of the labels of a model's boxes with the objects that a prompt names.
+"""Matching of a model's box labels with the objects named in a prompt.
 
-A model that knows few nouns answers `detect cat` with the box of a cup and calls it "cup". The published models repeat what
-they were asked for. So a box counts where its label names what was asked: the same words, but for case, articles and plural, or
-some of them with the noun among them ("cup" for "red cup on the table"). A box without a label is taken as it is.
+A model that knows few nouns may answer `detect cat` with the box of a cup, labelled "cup". The published models repeat the
+requested name. So a box counts only if its label names a requested object: the same words, ignoring case, articles and plural,
+or some of them including the noun ("cup" for "red cup on the table"). A box without a label is accepted.
 """
 
 import re
@@ -46,7 +46,7 @@ def label_matches(label: str, things: Sequence[str]) -> bool:
 
 
 def keep_requested(parsed: ParsedRegions, things: Sequence[str] | None) -> ParsedRegions:
-    """Select boxes and masks of `things`, and list the labels of others as `unasked`."""
+    """Select boxes and masks of `things`, and list the labels of the others as `unasked`."""
     if things is None:
         return parsed
     boxes, masks = parsed.boxes, parsed.masks
@@ -79,7 +79,7 @@ def _words(text: str) -> list[str]:
 
 
 def _singular(word: str) -> str:
-    """Cut what makes a plural of a word, alike for both sides of a comparison."""
+    """Strip a word's plural ending, the same way for both sides of a comparison."""
     if len(word) > 3 and word.endswith("ies"):
         return word[:-3] + "y"
     if len(word) > 3 and word.endswith(("xes", "ses", "ches", "shes")):

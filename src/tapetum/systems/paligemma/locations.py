@@ -6,16 +6,16 @@ Source: PaliGemma (arXiv 2407.07726, 3.2.5), the evaluators of its public code, 
     segment cat            <loc0123><loc0045><loc0789><loc0456><seg017> ... 16 of them ... <seg099> cat
                              y1       x1       y2       x2
 
-A place is the nearest of the numbers 0 to 1023, of 0 to 1 along an edge of the image. Back it goes by one of three readings,
-which differ by a pixel in boxes, and by much more in masks of small things:
+A location is a coordinate from 0 to 1 along an edge of the image, rounded to a number from 0 to 1023. Three readings convert it
+back; they differ by a pixel in boxes, and by much more in masks of small objects:
 
     "edges"      n / 1023, exact at both edges; masks are laid on boxes rounded to pixels; the default
     "evaluator"  the same, but corners of masks are cut to pixels, as in the reference's evaluator: half of all edges come back
                  a pixel early
     "bins"       n / 1024, as in the public demo, which rounds; 1023 stays short of the far edge
 
-What does not follow the grammar is skipped, and counted where it holds tokens of places or masks: a box with fewer than four
-places, a mask with other than 16 tokens, a box with no inside. A label may be missing.
+Text that does not follow the grammar is skipped, and counted if it contains location or mask tokens: a box with fewer than four
+locations, a mask with other than 16 tokens, an empty box. A label may be missing.
 """
 
 import re
@@ -63,7 +63,7 @@ class ParsedRegions:
 
 
 def box_numbers(xyxy: Float[np.ndarray, "n 4"], width: float, height: float) -> Int[np.ndarray, "n 4"]:
-    """Quantize boxes (x1, y1, x2, y2) in pixels to locations y1, x1, y2, x2, 0 to 1023; what is outside goes to the edge.
+    """Quantize boxes (x1, y1, x2, y2) in pixels to locations y1, x1, y2, x2, 0 to 1023; outside ones are clamped.
 
     Halves are rounded to even, as in the reference, which takes coordinates as float32 numbers from 0 to 1.
     """
@@ -85,7 +85,7 @@ def box_pixels(
 
 
 def scale_of(reading: Reading) -> int:
-    """Look up what a location is divided by. Raises BadInput for an unknown reading."""
+    """Look up the divisor of a location. Raises BadInput for an unknown reading."""
     if reading not in ("edges", "evaluator", "bins"):
         raise BadInput(f"the reading of places is {reading!r}; it is edges or evaluator (n / 1023), or bins (n / 1024)")
     return PLACES if reading == "bins" else PLACES - 1
@@ -101,7 +101,7 @@ def box_text(xyxy: Sequence[float] | np.ndarray, width: float, height: float) ->
 
 
 def mask_text(codes: Sequence[int] | np.ndarray) -> str:
-    """Write the 16 codes of a mask as tokens. Raises BadInput for other numbers.
+    """Write the 16 codes of a mask as tokens. Raises BadInput for any other number of codes.
 
     >>> mask_text([1] * 16)[:16]
     '<seg001><seg001>'
@@ -113,7 +113,7 @@ def mask_text(codes: Sequence[int] | np.ndarray) -> str:
 
 
 def suffix(boxes: Boxes, width: float, height: float, codes: Int[np.ndarray, "n 16"] | None = None) -> str:
-    """Write boxes with their labels, and with `codes` their masks, as a model should.
+    """Write boxes with their labels, and with `codes` their masks, in the form a model should.
 
     >>> suffix(Boxes(xyxy=[[0, 0, 8, 8]], labels=["cat"]), 8, 8)
     '<loc0000><loc0000><loc1023><loc1023> cat'
@@ -138,11 +138,11 @@ def parse(
     reading: Reading = "edges",
     chances: Sequence[float] | None = None,
 ) -> ParsedRegions:
-    """Parse boxes and masks in the text of a model, in pixels of an image. Without `unpack`, masks are left as their boxes.
+    """Parse boxes and masks in a model's text, in pixels of an image. Without `unpack`, masks are read as boxes only.
 
-    Labels run up to the next `;` or `<`. What follows no grammar is skipped and counted. `chances` are the probabilities of all
-    tokens of places and masks in the text, one after the other: the score of a box, and of its mask, is the geometric mean of
-    its own. Raises BadInput where there are not as many as tokens.
+    Labels run up to the next `;` or `<`. Malformed parts are skipped and counted. `chances` are the probabilities of all
+    location and mask tokens in the text, in order: the score of a box, and of its mask, is the geometric mean of its own.
+    Raises BadInput if their number differs from that of the tokens.
 
     >>> found = parse("here: <loc0000><loc0000><loc1023><loc0511> cat ; <loc0001><loc0002>", 1023, 1023)
     >>> found.boxes.xyxy.tolist(), found.boxes.labels, found.text, found.malformed
@@ -235,7 +235,7 @@ def _objects(text: str) -> tuple[list[_Object], str, int]:
 
 
 def _read(tokens: list[tuple[str, str]], first: int) -> tuple[list[_Object | None], int]:
-    """The boxes of tokens in a row, None for each that follows no grammar, and how many those are."""
+    """The boxes of consecutive tokens, None for each malformed one, and the number of those."""
     objects: list[_Object | None] = []
     numbers = [(kind, int(v) if len(v) == _DIGITS[kind][0] else PLACES) for kind, v in tokens]
     runs = [(kind, [value for _, value in run]) for kind, run in groupby(numbers, key=lambda token: token[0])]

@@ -1,23 +1,23 @@
-r"""The loss on the suffix, of rows of text and of texts that are packed into one sequence.
+r"""The loss on the suffix, for rows of text and for texts packed into one sequence.
 
-Source: PaliGemma (arXiv 2407.07726, 3.2) and its public code. Only the suffix and its end token are learned; what was given
-(images, prefix) is not. Which positions of the decoder's input carry a loss, and what each is to say:
+Source: PaliGemma (arXiv 2407.07726, 3.2) and its public code. Only the suffix and its end token are learned; the input (images,
+prefix) is not. The positions of the decoder's input that carry a loss, and their targets:
 
     input    i i i  BOS  p  p  \n   s1   s2   s3
     target                    s1   s2   s3   EOS  .  .           . padding: no loss
              no loss          loss on the suffix
 
 The reference takes the mean over an example's tokens first and then over examples, so that a token of a long answer counts less
-than one of a short answer; transformers takes the mean over all tokens of the batch. Both are here by name, and `roots` between
-them: an example counts as the root of its tokens.
+than one of a short answer; transformers takes the mean over all tokens of the batch. Both are available by name, as is `roots`
+between them: an example counts as the root of its number of tokens.
 
-A place may be missed by little or by much, which the cross-entropy does not know: with `SoftLocationTargets` the target of a
-place is spread over its neighbours, a normal distribution around it (not in the reference).
+A location can be off by a little or a lot, which cross-entropy ignores: `SoftLocationTargets` spreads a location's target over
+its neighbours, as a normal distribution around it (not in the reference).
 
 Label smoothing s gives the right token 1 - s and each other one s / (V - 1). Torch's `label_smoothing`, which gives s / V to
 all, is the same with s' = s V / (V - 1).
 
-Several texts about one image in one sequence: the image is seen and read once.
+Several texts about one image in one sequence: the image is encoded and read once.
 
 [images][BOS p n s s e][BOS p p n s e][...]           rows of one image, one behind the other; each looks at the images
     0..N-1  N N+1 ...      N N+1 ...                    and at itself alone, and counts its positions from the images' end
@@ -59,7 +59,7 @@ class SoftLocationTargets:
     """Standard deviation, in locations."""
 
     def losses(self, given: Float[Tensor, "n v"], suffix: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
-        """Compute the cross-entropy of log-probabilities of places; all of `suffix` are places."""
+        """Compute the cross-entropy of log-probabilities of locations; all of `suffix` are locations."""
         places = torch.arange(LOCATIONS, device=suffix.device)
         apart = (places - (suffix - self.first)[:, None]) / self.std
         target = (-apart.square() / 2).softmax(-1)
@@ -73,14 +73,14 @@ def token_losses(
     vocabulary: int | None = None,
     soft_locations: SoftLocationTargets | None = None,
 ) -> Float[Tensor, "*s"]:
-    """Compute the cross-entropy of each token in float32; that of padding means nothing.
+    """Compute the cross-entropy of each token in float32; values at padding are meaningless.
 
     Args:
-        logits: row k predicts suffix token k, as `PaliGemma.logits` gives them.
+        logits: row k predicts suffix token k, as returned by `PaliGemma.logits`.
         suffix: ids, padded with 0 on the right.
         smoothing: share of the target that is spread over all other tokens.
-        vocabulary: rows that are tokens; those from it on, which files of Hugging Face have, are left out.
-        soft_locations: spreads the targets of places, in which case nothing else is smoothed there.
+        vocabulary: number of rows that are tokens; Hugging Face files have further rows, which are left out.
+        soft_locations: spreads the targets of locations, which then have no other smoothing.
     """
     if not 0 <= smoothing < 1:
         raise BadInput(f"smoothing is {smoothing}; it is 0 or more, and below 1")
@@ -110,10 +110,10 @@ def suffix_loss(
     Args:
         logits: as for `token_losses`, as the three after it.
         suffix: ids.
-        mean: examples, as the reference; tokens, as transformers; or roots.
+        mean: examples, as in the reference; tokens, as in transformers; or roots.
         smoothing: of labels.
         vocabulary: rows that are tokens.
-        learned: tokens that carry a loss; by default all but padding, which never does.
+        learned: tokens that carry a loss; by default all except padding, which never does.
     """
     counted = suffix != 0 if learned is None else learned & (suffix != 0)
     losses = token_losses(logits, suffix, smoothing, vocabulary) * counted
@@ -121,7 +121,7 @@ def suffix_loss(
 
 
 def mean_loss(losses: Float[Tensor, "b s"], counted: Bool[Tensor, "b s"], mean: Mean = "examples") -> Float[Tensor, ""]:
-    """Take the mean of losses over the tokens that are counted; an example of which none is counts as 0."""
+    """Take the mean of losses over the counted tokens; an example without any counts as 0."""
     weights = token_weights(counted, mean)
     total = counted.shape[0] if mean == "examples" else weights.sum().clamp_min(1e-9)
     return (losses * weights).sum() / total
@@ -158,7 +158,7 @@ class PackedTexts:
 
 
 def pack_texts(groups: Sequence[TextRows], examples: int, mean: Mean, mask: Literal["blocks", "images"]) -> PackedTexts:
-    """Put rows behind each other. Raises BadInput for a mask under which rows cannot share an image."""
+    """Concatenate rows. Raises BadInput for a mask under which rows cannot share an image."""
     if mask not in ("blocks", "images"):
         raise BadInput(f"texts cannot share an image under the mask {mask!r}; choose blocks or images, or pack nothing")
     columns: list[list[list[Tensor]]] = [[] for _ in range(examples)]
@@ -204,7 +204,7 @@ def packed_loss(
     smoothing: float = 0.0,
     soft_locations: SoftLocationTargets | None = None,
 ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-    """Compute the loss of all rows, and shares of tokens that are right."""
+    """Compute the loss of all rows, and the shares of correct tokens."""
     image_tokens = images.shape[1]
     x = torch.cat((images, model.language.embed(packed.ids)), 1)
     before = torch.arange(image_tokens, device=x.device).expand(len(x), -1)

@@ -5,7 +5,7 @@
 
 Attention is that of a prefix language model (2407.07726, figure 2); see `prefix_lm_mask`.
 
-Images, prefix and suffix are separate arguments, so that no other mask can be asked for by mistake. Id 0 is padding, on the
+Images, prefix and suffix are separate arguments, so that no other mask can be requested by mistake. Id 0 is padding, on the
 right of prefix and suffix; nothing attends to it.
 
 Differs from the reference code (https://github.com/google-research/big_vision), each a setting: the cap on logits applies to
@@ -72,17 +72,17 @@ def prefix_lm_mask(
               s  x x x x x x   x x                        s  x x x x x x   x x
               e  x x x x x x   x x x                      e  x x x x x x   x x x
 
-    Between them: `blocks`, images attend to images, the prefix to both, the suffix is causal; `images`, images attend to each
-    other, prefix and suffix are causal. In both, images do not attend to text, so several texts may share them. Nothing attends
+    In between are: `blocks`, images attend to images, the prefix to both, the suffix is causal; `images`, images attend to each
+    other, prefix and suffix are causal. In both, images do not attend to text, so several texts can share them. Nothing attends
     to padding.
 
-    In local blocks with a window of w, a query attends to the keys of that many positions back, itself included, and to all
-    of its own block (the whole prefix, where it is `full`), as in transformers. big_vision has no window.
+    In local blocks with a window of w, a query attends to the keys up to that many positions back, itself included, and to all
+    of its own block (the whole prefix under `full`), as in transformers. big_vision has no window.
 
     Args:
-        valid: what is no padding.
-        images: their tokens, first.
-        prefix: tokens after them, padding at their end.
+        valid: everything but padding.
+        images: number of image tokens, first.
+        prefix: number of tokens after them, padding at the end.
         kind: see above.
         window: of local blocks.
     """
@@ -123,7 +123,7 @@ class PrefixLm(nn.Module):
     def read(
         self, images: Float[Tensor, "b n d"], prefix: Int[Tensor, "b p"], suffix: Int[Tensor, "b s"]
     ) -> Float[Tensor, "b s d"]:
-        """Compute `hidden` from the output of `embed_images`, which several texts may share."""
+        """Compute `hidden` from the output of `embed_images`, which several texts can share."""
         batch, image_tokens = images.shape[:2]
         text = torch.cat((prefix, suffix[:, :-1]), 1)
         valid = torch.cat((torch.ones(batch, image_tokens, dtype=torch.bool, device=text.device), text != 0), 1)
@@ -144,10 +144,10 @@ class PrefixLm(nn.Module):
         Args:
             pixels: images in -1..1.
             prefix: ids with BOS and newline, padded with 0 on the right.
-            suffix: ids, with the end token where it is to be learned, padded with 0 on the right; rows of padding mean nothing.
+            suffix: ids, with the end token if it is to be learned, padded with 0 on the right; rows at padding are meaningless.
 
         Raises:
-            BadInput: shapes do not go together, ids are unknown, or padding is not on the right.
+            BadInput: shapes do not match, ids are unknown, or padding is not on the right.
         """
         hidden = self.hidden(pixels, prefix, suffix)
         return self.language.logits(hidden, capped=self.config.soft_cap == "transformers")
@@ -207,7 +207,7 @@ class PrefixLm(nn.Module):
             cache_dtype: precision of keys and values; by default the weights'.
 
         Raises:
-            BadInput: as for `logits`; or settings do not go together.
+            BadInput: as for `logits`; or settings contradict each other.
         """
         steps, ends = self.start(pixels, prefix, max_new_tokens, cache_dtype), {self.config.end, *stops}
         return generate(
@@ -235,7 +235,7 @@ class PrefixLm(nn.Module):
     ) -> Float[Tensor, "b k s"]:
         """Compute the log-probability of each token of k answers to each example, 0 for padding; their sum is the answer's.
 
-        Images and prefix (as for `logits`) are read once for all k; answers have the end token where it counts.
+        Images and prefix (as for `logits`) are read once for all k; answers include the end token if it is to count.
         """
         if answers.ndim != 3:
             raise BadInput(f"answers are {tuple(answers.shape)}; give (batch, answers, tokens)")
@@ -271,7 +271,7 @@ class PrefixLm(nn.Module):
 
 
 class PaliGemma(PrefixLm):
-    """The published model: tokens of a ViT through one linear layer, then the decoder."""
+    """The published model: ViT tokens, one linear layer, then the decoder."""
 
     config: PaliGemmaConfig
 
@@ -299,7 +299,7 @@ class PaliGemma(PrefixLm):
     def to_int8(self, vision_encoder: bool = False) -> "PaliGemma":
         """Round the decoder's weights, and on request the vision encoder's, to 8 bits (`tapetum.layers.cpu`), in place.
 
-        For inference alone: faster, from less memory; answers may differ.
+        For inference only: faster, with less memory; answers may differ.
         """
         from tapetum.layers.cpu import quantise
 

@@ -1,8 +1,8 @@
-"""Prompts, letter by letter as the reference has them.
+"""Prompts, character for character as in the reference.
 
 Source: PaliGemma (arXiv 2407.07726, 3.2.5 and appendix J) and the public configs of its transfers. There is no template and no
-system prompt; case and spaces count. Where the paper prints one space after `en` in the multiple-choice prompts, the released
-configs have two, and a real tab between the options; so has `choose`. BOS and the newline at the end are the tokenizer's.
+system prompt; case and spaces matter. The paper prints one space after `en` in multiple-choice prompts; the released configs
+have two, and a real tab between the options, as does `choose`. BOS and the final newline are added by the tokenizer.
 """
 
 from collections.abc import Sequence
@@ -23,12 +23,12 @@ def caption(language: str = "en") -> str:
 
 
 def describe(language: str = "en") -> str:
-    """Write the prompt for a longer description, as the models trained on a mix of tasks know it."""
+    """Write the prompt for a longer description, as in models trained on a mix of tasks."""
     return f"describe {language}"
 
 
 def caption_region(places: str) -> str:
-    """Write the prompt for a caption of the region that four location tokens name, as `locations.box_text` writes them.
+    """Write the prompt for a caption of the region given by four location tokens, as written by `locations.box_text`.
 
     >>> caption_region("<loc0000><loc0000><loc0511><loc1023>")
     'caption <loc0000><loc0000><loc0511><loc1023>'
@@ -37,7 +37,7 @@ def caption_region(places: str) -> str:
 
 
 def answer(question: str, language: str = "en") -> str:
-    """Write the prompt of a question; `language` is that of the answer.
+    """Write the prompt of a question; `language` is the answer's.
 
     >>> answer("how many cats ?")
     'answer en how many cats ?'
@@ -51,7 +51,7 @@ def question(answer: str, language: str = "en") -> str:
 
 
 def detect(things: str | Sequence[str]) -> str:
-    """Write the prompt to detect objects: a list of them, or a text such as "cat ; dog". Raises BadInput where there is none.
+    """Write the prompt to detect objects: a list of them, or a text such as "cat ; dog". Raises BadInput if there is none.
 
     >>> detect(["cat", "red dog"])
     'detect cat ; red dog'
@@ -60,7 +60,7 @@ def detect(things: str | Sequence[str]) -> str:
 
 
 def segment(things: str | Sequence[str]) -> str:
-    """Write the prompt to segment objects, given as to `detect`."""
+    """Write the prompt to segment objects, given as for `detect`."""
     return f"segment {_joined(things)}"
 
 
@@ -88,7 +88,7 @@ def choose_letter(question: str, hint: str, choices: Sequence[str]) -> str:
 
 
 def split_things(things: str) -> list[str]:
-    """Split the objects of a text such as "cat ; dog", leaving out what is empty.
+    """Split the objects of a text such as "cat ; dog", without empty ones.
 
     >>> split_things("cat;red dog ; ")
     ['cat', 'red dog']

@@ -1,7 +1,7 @@
-"""Weights of PaliGemma known by name. Imports no torch.
+"""Named weights of PaliGemma. Imports no torch.
 
-The official ones lie on Hugging Face behind the licence of Gemma, which a person accepts there once; so they are fetched with
-that person's account, as a folder of several files.
+The official weights are on Hugging Face behind the Gemma licence, which a user accepts there once; so they are fetched with
+that user's account, as a folder of several files.
 """
 
 from tapetum.hub.registry import Weights

@@ -7,9 +7,9 @@ Source: PaliGemma (arXiv 2407.07726, 3.2 and appendix J), PaliGemma 2 (2412.0355
     stage 2    larger images         448, then 896 pixels, 50 and 10 million examples
     stage 3    transfer                one task, 1e-5, cosine after a warm-up of 5%, nothing frozen
 
-`STAGES` has the numbers of `paligemma-nano`, on images of `scenes/`; `published_stage` what the papers print of stages 1 and 2,
-with `UNPUBLISHED` beside it: batch size, time scale of the rate, length of the vision encoder's warm-up. Stage 0 of the papers
-is SigLIP (arXiv 2303.15343), which they take as it is: begin stage 1 with --encoder. Imports no torch.
+`STAGES` has the settings of `paligemma-nano`, on images of `scenes/`; `published_stage` has what the papers print about stages
+1 and 2, and `UNPUBLISHED` lists the rest: batch size, time scale of the learning rate, length of the vision encoder's warm-up.
+Stage 0 of the papers is SigLIP (arXiv 2303.15343), used unchanged: start stage 1 with --encoder. Imports no torch.
 """
 
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ FROZEN: Mapping[Frozen, tuple[str, ...]] = {
 
 
 def freezing(frozen: Frozen) -> tuple[ParameterRule, ...]:
-    """Make the rules of weights that are frozen, by the name of `FROZEN`."""
+    """Make the rules for frozen weights, by a name in `FROZEN`."""
     return tuple(ParameterRule(pattern=pattern, frozen=True) for pattern in FROZEN[frozen])
 
 
@@ -155,7 +155,7 @@ class PaliGemmaStage:
             raise BadInput("stage 0 learns the vision encoder alone; leave --freeze out")
 
     def rules(self) -> tuple[ParameterRule, ...]:
-        """Make the rules of the vision encoder's learning rate, and of what is frozen."""
+        """Make the rules for the vision encoder's learning rate and for frozen weights."""
         frozen = freezing(self.freeze)
         learned = self.stage != "0" and not self.freeze.startswith("vision-encoder")
         if not learned or (self.vision_encoder_lr_scale == 1 and not self.vision_encoder_warmup_steps):
@@ -234,7 +234,7 @@ class PaliGemmaTransfer:
             raise BadInput("with --lora-rank all weights are frozen already; leave --freeze out")
 
     def rules(self) -> tuple[ParameterRule, ...]:
-        """Make the rules of what is frozen."""
+        """Make the rules for frozen weights."""
         return freezing(self.freeze)
 
 
@@ -279,9 +279,9 @@ UNPUBLISHED: Mapping[str, Mapping[str, str]] = {
 
 
 def published_stage(stage: str, model: str = "") -> PaliGemmaStage:
-    """Make what is published of stage 1 or 2 of a model, by default of the first PaliGemma: 224 pixels in 1, 448 or 896 in 2.
+    """Make the published config of stage 1 or 2 of a model, by default the first PaliGemma: 224 pixels in 1, 448 or 896 in 2.
 
-    Raises BadInput for stage 0, which the papers take from SigLIP, and for models that are not of the papers.
+    Raises BadInput for stage 0, which the papers take from SigLIP, and for models not in the papers.
 
     >>> published_stage("2", "paligemma2-10b-896").lr
     5e-06
@@ -316,7 +316,7 @@ PRESETS: Mapping[tuple[str, str], PaliGemmaStage] = {
 
 
 def stage0(data: str, **changes: Any) -> PaliGemmaStage:
-    """Make the config of a run that teaches the vision encoder alone.
+    """Make the config of a run that trains only the vision encoder.
 
     >>> stage0("images", steps=100).batch_size
     32
@@ -325,9 +325,9 @@ def stage0(data: str, **changes: Any) -> PaliGemmaStage:
 
 
 def stage1(data: str, start: str = "", **changes: Any) -> PaliGemmaStage:
-    """Make the config of a run that teaches all tasks; `start` are weights of stage 0, or of stage 1 to go on from.
+    """Make the config of a run that trains all tasks; `start` are weights of stage 0, or of stage 1 to continue.
 
-    With a mixture of captions alone it is a captioning start, for vision encoders without truth about places.
+    With a mixture of only captions it is captioning pre-training, for vision encoders not trained on locations.
     """
     return replace(STAGES["1"], data=data, start=start, **changes)
 

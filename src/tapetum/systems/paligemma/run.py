@@ -1,4 +1,4 @@
-"""What the trainings of PaliGemma share, and stage 0 on images and captions of a file; the same call goes on after a stop.
+"""Code shared by PaliGemma's training runs, and stage 0 on a file of captions; the same call resumes a stopped run.
 
 Stages on images of `scenes/` are in `nano.stages`, transfers in `transfer.run`.
 """
@@ -55,7 +55,7 @@ def train_on_pairs(
 
 
 def fit_vision_encoder(task: Task, run: PaliGemmaStage, launch: Launch, phase: str) -> TrainedPaliGemma | None:
-    """Train stage 0, and write the vision encoder, with a head of its own loss, without those of the sigmoid loss."""
+    """Train stage 0, and write the vision encoder with any head of its own loss, without the sigmoid loss's parts."""
     result = fit_phase(task, run, launch, phase)
     if result is None:
         return None
@@ -71,7 +71,7 @@ def fit_vision_encoder(task: Task, run: PaliGemmaStage, launch: Launch, phase: s
 
 
 def fit_phase(task: Task, run: PaliGemmaStage, launch: Launch, phase: str) -> FitResult | None:
-    """Train in the folder of the stage, or of the phase of a run of several; None if there is more to do."""
+    """Train in the folder of the stage, or of a phase if there are several; None if there is more to do."""
     name = phase or f"stage-{run.stage}"
     result = fit(task, stage_config(run, launch).of_phase(name), launch.out / name, began=launch.began)
     return None if result.state == "stopped" else result
@@ -114,7 +114,7 @@ def vision_encoder_config(run: PaliGemmaStage) -> ViTConfig:
 
 
 def scored_model(result: FitResult) -> nn.Module:
-    """Get the model with the average of its weights, where there is one."""
+    """Get the model with its averaged weights, if there is an average."""
     for average in result.averages.values():
         result.model.load_state_dict(average)
     return result.model
@@ -133,9 +133,9 @@ def save_trained(result: FitResult, out: Path, task: PaliGemmaTask) -> TrainedPa
 
 
 def choose_tokens(run: PaliGemmaStage, out: Path, texts: Callable[[], Sequence[str]]) -> Tokens:
-    """Choose the tokens that are named, those of the weights, or those learned from `texts`.
+    """Choose the named tokenizer, that of the weights, or one trained on `texts`.
 
-    Raises BadInput for tokens of other weights.
+    Raises BadInput for a tokenizer of other weights.
     """
     header = header_of(Path(run.start)) if run.start else {}
     if run.tokenizer and not Path(run.tokenizer).exists():

@@ -1,4 +1,4 @@
-"""Plan of a training run of PaliGemma: of a transfer, the codec of masks, or the model of photographs (`--dry`)."""
+"""Plan of a PaliGemma training run: a transfer, the mask codec, or the photograph model (`--dry`)."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -63,7 +63,7 @@ def _plan_transfer(run: PaliGemmaTransfer) -> RunPlan:
 
 
 def _plan_photo(run: PhotoRun) -> RunPlan:
-    """Plan the training of the decoder; each photograph's way through the classifier, once, is not in it."""
+    """Plan the training of the decoder; the single classifier pass over each photograph is not included."""
     config = run.config(run.vocabulary + len(EXTRA), run.vocabulary, newline=4)
     with torch.device("meta"):
         model = PhotoPaliGemma(config).train()
@@ -90,7 +90,7 @@ def phase_of(run: PaliGemmaStage | PaliGemmaTransfer, steps: int, step: Measured
 def measure_text_step(
     config: PaliGemmaConfig, length: int, suffix: int, bf16: bool, transfer: PaliGemmaTransfer | None = None
 ) -> MeasuredStep:
-    """Measure the loss of an image and a text, of which `suffix` tokens are learned; the rest is the prefix, one at least."""
+    """Measure the loss of an image and a text with `suffix` learned tokens; the rest is the prefix, at least one."""
     side = config.image_size
     model = unmade_model(transfer or PaliGemmaTransfer(), replace(config, prefix_mask="full"))
     with torch.device("meta"):

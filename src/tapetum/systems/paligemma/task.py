@@ -1,12 +1,11 @@
 """The training task of PaliGemma, for `tapetum.train.fit`.
 
-Source: PaliGemma (arXiv 2407.07726, 3.2 and appendix J) and the public training code. Weight decay is for the matrices of
-vision encoder and projector alone: nothing of the decoder ever decays. "Freezing the vision encoder" in the published transfers
-freezes the projector too. The decay in the papers is not multiplied by their learning rate: their 1e-6 at a rate of 1e-5 is 0.1
-here.
+Source: PaliGemma (arXiv 2407.07726, 3.2 and appendix J) and the public training code. Weight decay applies only to the matrices
+of vision encoder and projector, never to the decoder. "Freezing the vision encoder" in the published transfers freezes the
+projector too. The papers' decay is not multiplied by the learning rate: their 1e-6 at a learning rate of 1e-5 is 0.1 here.
 
-Differs from the reference: the vision encoder sees an image once for all its texts; under the masks `blocks` and `images` the
-decoder reads it once too.
+Differs from the reference: the vision encoder runs once per image for all its texts; under the masks `blocks` and `images` so
+does the decoder.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,7 +40,7 @@ class Step:
 
 
 class PaliGemmaTask(Task):
-    """Trains a model to write suffixes. With workers all of this is pickled, so weights are named by their file."""
+    """Trains a model to write suffixes. Workers need all of this pickled, so weights are given by file name."""
 
     def __init__(
         self,
@@ -54,19 +53,19 @@ class PaliGemmaTask(Task):
         start: "Start | None" = None,
         checks: "Checks | None" = None,
     ):
-        """`start`: makes the first weights; `checks`: scores a model on what is never trained on."""
+        """`start`: makes the initial weights; `checks`: scores a model on held-out data."""
         self.config, self.tokens, self.samples, self.seed, self.learning = config, tokens, samples, seed, learning
         self.start, self.checks = start, checks
 
     def model(self) -> PaliGemma:
-        """Make a model, with the weights that the run starts from."""
+        """Make a model with the run's initial weights."""
         model = PaliGemma(self.config)
         if self.start is not None:
             begin(model, self.start)
         return model
 
     def dataset(self) -> SampleDataset:
-        """Make the data set of samples by number."""
+        """Build the data set of samples by number."""
         return SampleDataset(self.samples, self.seed)
 
     def collate(self, items: Sequence[ImageTexts]) -> Step:
@@ -84,7 +83,7 @@ class PaliGemmaTask(Task):
 
     @property
     def soft_locations(self) -> SoftLocationTargets | None:
-        """Build the soft targets of location tokens, where they are a normal distribution."""
+        """Build the soft targets of location tokens, if they are a normal distribution."""
         return (
             SoftLocationTargets(self.tokens.location_ids[0], self.learning.location_std) if self.learning.location_std else None
         )
@@ -112,7 +111,7 @@ def begin(model: PaliGemma, start: "Start") -> None:
 
 
 class Start:
-    """Makes the first weights of a model. Subclasses are small and picklable."""
+    """Makes the initial weights of a model. Subclasses are small and picklable."""
 
     @property
     def trained(self) -> bool:
@@ -179,7 +178,7 @@ class Checks:
 def text_loss(
     model: PaliGemma, images: Tensor, step: Step, learning: Learning, soft_locations: SoftLocationTargets | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Compute the loss of all texts about images that were embedded."""
+    """Compute the loss of all texts about embedded images."""
     if step.packed is not None:
         return packed_loss(model, images, step.packed, learning.smoothing, soft_locations)
     return rows_loss(model, images, step.batch, learning, soft_locations)
@@ -204,7 +203,7 @@ def rows_loss(
 
 
 def reference_groups(model: nn.Module) -> list[dict[str, Any]]:
-    """Make the optimiser's groups as the reference has them: see above."""
+    """Make the optimiser's groups as in the reference: see above."""
     decayed, rest = [], []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:

@@ -6,13 +6,13 @@ Source: PaliGemma (arXiv 2407.07726, 3.2) and its public code; All in Tokens (ar
                                                                                         pieces never reach across their borders
     0 pad  1 eos  2 bos  3 unk  4 ...   pieces      n ... n+1023  <loc0000> ... <loc1023>      n+1024 ... n+1151  <seg000> ...
 
-The official file has the 1,152 tokens among its pieces (n = 256,000); a model without them gets them behind its last piece.
-Either way a text is cut at such tokens first, so that they are never split, and their neighbours do not know of them.
+The official file has the 1,152 tokens among its pieces (n = 256,000); a model without them gets them after its last piece.
+Either way a text is first cut at such tokens, so they are never split and do not affect their neighbours.
 
-How `transformers` (5.24, `PaliGemmaProcessor`) differs: it encodes the prompt and its "\\n" as one text, so that a prompt which
-ends with a newline may get one longer piece; it reads `<bos>`, `<eos>`, `<pad>`, `<unk>` and `<image>` in a text as tokens,
-which here, as in the reference, are letters like others; it always ends a suffix with EOS; for an image it writes `<image>`
-many times over, a token behind these that is never said, so here it has no number.
+How `transformers` (5.24, `PaliGemmaProcessor`) differs: it encodes the prompt and its "\\n" as one text, so a prompt ending
+with a newline may get one longer piece; it reads `<bos>`, `<eos>`, `<pad>`, `<unk>` and `<image>` in a text as tokens, while
+here, as in the reference, they are plain text; it always ends a suffix with EOS; for an image it repeats `<image>`, a later
+token that is never generated, so it has no id here.
 """
 
 import hashlib
@@ -42,7 +42,7 @@ _MARGIN = 128
 
 
 class Tokens:
-    """The pieces of text that one model knows, from the bytes of a SentencePiece model. Raises BadInput where they are none."""
+    """The tokenizer of one model, from the bytes of a SentencePiece model. Raises BadInput for other bytes."""
 
     def __init__(self, model: bytes):
         self.model = model
@@ -82,7 +82,7 @@ class Tokens:
     def load(cls, source: str | Path | bytes) -> "Tokens":
         """Read a SentencePiece model: its bytes, its file, or a folder of weights with a tokenizer.model in it.
 
-        Raises BadInput where there is none, or it is no model of this kind.
+        Raises BadInput if there is none, or it is not such a model.
         """
         if isinstance(source, bytes):
             return cls(source)
@@ -104,9 +104,9 @@ class Tokens:
 
     @classmethod
     def beside(cls, weights: str | Path) -> "Tokens":
-        """Read the tokenizer that lies with weights: in their folder; beside NAME.safetensors, NAME.model or tokenizer.model.
+        """Read the weights' tokenizer: in their folder; for NAME.safetensors, NAME.model or tokenizer.model next to it.
 
-        Raises BadInput where there is none.
+        Raises BadInput if there is none.
         """
         path = Path(weights)
         if path.is_dir():
@@ -119,7 +119,7 @@ class Tokens:
 
     @classmethod
     def train(cls, lines: Iterable[str], vocabulary: int, path: str | Path) -> "Tokens":
-        """Learn a SentencePiece model of `vocabulary` pieces from lines of text, as Gemma's is made, and write it to `path`.
+        """Train a SentencePiece model of `vocabulary` pieces on lines of text, with Gemma's settings, and write it to `path`.
 
         Byte pairs with byte fallback; digits are split, spaces kept, none put before; "\\n" is one piece. Tokens of places and
         masks come behind these, and are left out of the lines. Raises BadInput for a vocabulary that is too small or too large.
@@ -177,7 +177,7 @@ class Tokens:
 
     @cached_property
     def identity(self) -> str:
-        """Hash all tokens in the order of their numbers; the same whether or not locations and masks are among the pieces."""
+        """Hash all tokens in id order; the same whether or not locations and masks are among the pieces."""
         count = self._pieces.get_piece_size()
         every = list(range(count))
         pieces, scores = self._pieces.id_to_piece(every), self._pieces.get_score(every)
@@ -186,7 +186,7 @@ class Tokens:
         return hashlib.sha256("\0".join(named).encode()).hexdigest()
 
     def check(self, rows: int, identity: str | None = None) -> None:
-        """Raise BadInput where a model is not this tokenizer's: its table has other `rows`, or it names another `identity`."""
+        """Raise BadInput if a model does not match: other `rows` in its token embedding, or another `identity`."""
         if not 0 <= rows - self.size < _MARGIN or identity not in (None, self.identity):
             what = f"has {self.size} tokens and the weights {rows}" if identity in (None, self.identity) else "is another one"
             raise BadInput(
@@ -216,11 +216,11 @@ class Tokens:
         return [BOS, *self.encode(text), *self.newline]
 
     def encode_suffix(self, text: str, end: bool = True) -> list[int]:
-        """Encode the text and EOS; without `end` the beginning of an answer, to be continued."""
+        """Encode the text and EOS; without `end`, the beginning of an answer to continue."""
         return self.encode(text) + [EOS] * end
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Decode ids up to the first EOS. Tokens without letters are left out, ids of padding rows too."""
+        """Decode ids up to the first EOS. Tokens without text and ids of padding rows are left out."""
         parts: list[str] = []
         run: list[int] = []
         for number in map(int, ids):
@@ -240,11 +240,11 @@ class Tokens:
         return number in self._locations
 
     def is_segment(self, number: int) -> bool:
-        """Check whether an id is that of a code of a mask."""
+        """Check whether an id is that of a mask code."""
         return number in self._segments
 
     def piece(self, number: int) -> str:
-        """Look up the letters of one token as the model has them, "▁" for a space. Raises BadInput for a number of none."""
+        """Look up the text of one token as stored in the model, "▁" for a space. Raises BadInput for an unknown id."""
         if not 0 <= number < self.size:
             raise BadInput(f"{number} is the number of no token; this tokenizer has {self.size}")
         return self._names.get(number) or self._pieces.id_to_piece(number)

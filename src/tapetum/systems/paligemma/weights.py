@@ -1,9 +1,9 @@
 """Files of weights: folders of Hugging Face, big_vision's .npz, and files of ours.
 
-A model is made without numbers, in the wanted precision, and numbers go from the file to their place through a small buffer:
-memory grows by the weights and little more. No code in a file is run, and a folder's index can name files of that folder alone.
+A model is created uninitialised, in the requested precision, and filled from the file through a small buffer: memory grows by
+little more than the weights. No code in a file is run, and a folder's index can only name files in that folder.
 
-A file of ours is a safetensors file whose header says the config as JSON under the key "paligemma".
+Our own format is a safetensors file whose header has the config as JSON under the key "paligemma".
 """
 
 import json
@@ -60,12 +60,12 @@ def load(
             `save` wrote, or a known name (`tapetum weights list`).
         device: where to put it; None is the CPU.
         dtype: of the weights; None is float32.
-        config: or its name (`tapetum.systems.paligemma.config.NAMED`), for files that have none, or instead of theirs. With
-            another size of images, positions are interpolated as its vision encoder says; with fewer rows of the vocabulary,
-            the first are taken; with the 1,152 rows of places and masks more, as of a raw Gemma, those are drawn.
+        config: or its name (`tapetum.systems.paligemma.config.NAMED`), for files without one, or to override theirs. For
+            another image size, positions are interpolated as its vision encoder says; with fewer vocabulary rows, the first are
+            taken; if the file lacks the 1,152 rows of locations and masks, as a raw Gemma does, they are drawn.
 
     Raises:
-        BadInput: a file is missing, damaged or hostile, or holds other weights than the config says; the message names which.
+        BadInput: a file is missing, damaged or hostile, or has other weights than the config says; the message names which.
     """
     place = find_device(device)
     sizes = named(config) if isinstance(config, str) else config
@@ -93,8 +93,8 @@ def save(
 ) -> None:
     """Write weights (rounded to `dtype`, if that is given) and config to a safetensors file that `tapetum.load` knows.
 
-    With `tokenizer`, the identity of the one that they belong to, the verbs refuse any other.
-    Bytes of a model that was rounded to 8 bits stay bytes. Raises BadInput if it cannot be written; then there is no file.
+    With `tokenizer`, the identity of their tokenizer, the commands refuse any other. Bytes of a model that was rounded to 8
+    bits stay bytes. Raises BadInput if it cannot be written; then no file is left.
     """
     own = {name: t.detach().to("cpu") for name, t in model.state_dict().items() if is_weight(t)}
     tensors = {name: (t.to(dtype) if t.is_floating_point() else t).contiguous() for name, t in own.items()}
@@ -108,7 +108,7 @@ def save(
 def to_state(model: PaliGemma, source: str) -> dict[str, Tensor]:
     """Copy the weights under other names: "huggingface" (as transformers 5 writes them) or "big_vision".
 
-    Raises BadInput for another source, a model that was rounded to 8 bits, and a vision encoder that begins with convolutions.
+    Raises BadInput for another source, a model that was rounded to 8 bits, and a vision encoder with a convolutional stem.
     """
     if source not in _TABLES:
         raise BadInput(f"there is no source {source!r}; it is one of {', '.join(_TABLES)}")
@@ -126,7 +126,7 @@ _TABLES: dict[str, Callable[[PaliGemmaConfig], list[NameRow]]] = {
 
 
 def resized(model: PaliGemma, image_size: int, how: Resample = "big_vision") -> PaliGemma:
-    """Change a model, which is returned, to another size of images; `how` says whose interpolation of positions."""
+    """Change a model to another image size and return it; `how` selects the interpolation of positions."""
     vision_encoder = replace(model.config.vision_encoder, image_size=(image_size, image_size), resample=how)
     old = model.config.vision_encoder.grid
     with torch.no_grad():

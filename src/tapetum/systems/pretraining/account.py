@@ -1,4 +1,4 @@
-"""Cost of a step of a run, from its settings alone: no images, no memory, no multiplication.
+"""Cost of a training step, computed from the settings alone, without images, memory or arithmetic on tensors.
 
 After "Where Should I Spend My FLOPs?" (arXiv 2209.15589), whose unit is the gradient step. `run.predict` counts the real step.
 """
@@ -26,7 +26,7 @@ CLASSES = 1000
 def account_step(run: PretrainRun, images: int | None = None, classes: int = CLASSES) -> ClosedForm:
     """Count the cost of a step on some images (by default the run's batch) in closed form.
 
-    Raises BadInput for encoder and method that do not go together.
+    Raises BadInput if encoder and method do not fit together.
     """
     loss, parts = step_on_meta(run, run.batch_size if images is None else images, classes)
     with by_part(parts):
@@ -34,14 +34,14 @@ def account_step(run: PretrainRun, images: int | None = None, classes: int = CLA
 
 
 def count_step(run: PretrainRun, images: int | None = None, classes: int = CLASSES) -> Flops:
-    """Count the operations of the same step, on tensors without memory: the other engine, for comparison."""
+    """Count the operations of the same step on tensors without memory, as an independent check."""
     loss, parts = step_on_meta(run, run.batch_size if images is None else images, classes)
     with by_part(parts):
         return count_flops(loss)
 
 
 def parameters(run: PretrainRun, classes: int = CLASSES) -> dict[str, int]:
-    """Count parameters that learn: of the encoder, and of what stands on it."""
+    """Count trainable parameters: of the encoder, and of its heads."""
     with torch.device("meta"):
         task = task_of(run.method)(run, blank_source(classes))
         model: Any = task.learner(make(run.architecture))
@@ -57,7 +57,7 @@ def blank_source(classes: int = CLASSES) -> ImageSource:
 def step_on_meta(
     run: PretrainRun, images: int, classes: int = CLASSES
 ) -> tuple[Callable[[], torch.Tensor], dict[str, nn.Module]]:
-    """Make the loss of a micro-batch, as a call without arguments, and the parts; models and inputs have shapes alone."""
+    """Make the loss of a micro-batch, as a function without arguments, and the parts; models and inputs are shapes only."""
     task = task_of(run.method)(run, blank_source(classes))
     with torch.device("meta"):
         encoders = (run.freeze_patches(make(run.architecture)) for _ in range(1 + len(task.averages)))

@@ -1,6 +1,6 @@
-"""Images to learn from, by number, and what is known of them; `sources` reads them from files.
+"""Training images by number, with their classes and captions; `sources` reads them from files.
 
-A file that turns out to be damaged is replaced by the next one, the same in every run; the loop names and counts it.
+A damaged file is replaced by the next one, the same in every run; the loop names and counts it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -32,11 +32,11 @@ class ImageSequence(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, k: int, /) -> Image:
-        """Raises BadInput for one that is damaged."""
+        """Raises BadInput if it is damaged."""
         ...
 
     def name(self, k: int) -> str:
-        """Name image k, for people."""
+        """Get a readable name of image k."""
         ...
 
 
@@ -77,12 +77,12 @@ class FileImages:
         return image
 
     def encoded(self, k: int) -> "EncodedImage | Image":
-        """Read image k as a JPEG to be decoded later, else decode it."""
+        """Read image k as a JPEG to decode later, or else decode it."""
         image = None if k in self._cache else encoded_image(self.files[k])
         return self[k] if image is None else image
 
     def read_ahead(self, numbers: Iterable[int]) -> None:
-        """Begin to read the files of some images in the background, where they lie at addresses."""
+        """Start reading the files of some images in the background, if they are at addresses."""
         if isinstance(self.files, ReadsAhead):
             self.files.read_ahead(k for k in numbers if k not in self._cache)
 
@@ -116,7 +116,7 @@ class ImageSource:
 
 
 def classes_of(folders: Sequence[str | None]) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    """Number images by the names of their folders; there are no classes where an image lies in none, or all lie in one.
+    """Number images by the names of their folders; there are no classes if an image is in no folder, or all are in one.
 
     >>> classes_of(["cat", "ant", "cat"]), classes_of(["cat", None])
     ((array([1, 0, 1]), ('ant', 'cat')), (None, ()))
@@ -140,32 +140,32 @@ class TrainingImage(NamedTuple):
 
     @property
     def pixels(self) -> Image:
-        """Get the image, which is not to be decoded later."""
+        """Get the image, which must be decoded already."""
         assert not isinstance(self.image, EncodedImage)
         return self.image
 
 
 class ShuffledImages(torch.utils.data.Dataset[TrainingImage]):
-    """Endless showings in a shuffled order."""
+    """Endless samples in shuffled order."""
 
     def __init__(self, source: ImageSource, seed: int, encoded: bool = False):
-        """`encoded`: leave JPEGs to be decoded later, where the source can (`tapetum.data.jpegs`)."""
+        """`encoded`: leave JPEGs to be decoded later, if the source supports it (`tapetum.data.jpegs`)."""
         self.source, self.seed, self.encoded = source, seed, encoded
 
     @cached_property
     def order(self) -> Shuffle | WeightedShuffle:
-        """Shuffle the images: which is shown when."""
+        """Make the shuffled order of the images."""
         if self.source.weights:
             return WeightedShuffle(self.source.sizes, self.source.weights, self.seed)
         return Shuffle(len(self.source), self.seed)
 
     def read_ahead(self, numbers: Iterable[int]) -> None:
-        """Begin to read samples in the background, where they lie at addresses."""
+        """Start reading samples in the background, if they are at addresses."""
         if isinstance(self.source.images, ReadsAhead):
             self.source.images.read_ahead(self.order(number) for number in numbers)
 
     def __getitem__(self, number: int) -> TrainingImage:
-        """Show sample `number`. Raises BadInput where a hundred images on end, or all, are damaged."""
+        """Get sample `number`. Raises BadInput if a hundred images in a row, or all, are damaged."""
         first, damaged = self.order(number), []
         images = self.source.images
         show = images.encoded if self.encoded and isinstance(images, EncodedSequence) else images.__getitem__
@@ -184,7 +184,7 @@ def decode_images(
 ) -> tuple[list[TrainingImage], list[torch.Tensor]]:
     """Decode the images of a micro-batch on a device.
 
-    One that the device cannot decode is shown as a worker shows it, who decides whether it is damaged and which is next.
+    An image that the device cannot decode is read as a worker would, which decides whether it is damaged and which is next.
     """
     encoded = [item.image for item in items if isinstance(item.image, EncodedImage)]
     decoded = iter(decode_on_device(encoded, device))

@@ -1,4 +1,4 @@
-"""Heads on an encoder that is pre-trained, which are left behind afterwards; and what networks with heads share."""
+"""Heads on an encoder during pre-training, discarded afterwards, and code that networks with heads share."""
 
 import math
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ class Learner(nn.Module):
 
 
 def projection(in_width: int, hidden: int, out_width: int, layers: int = 2, last_norm: bool = False) -> nn.Sequential:
-    """Build linear layers with batch norm and ReLU between; `last_norm`: a batch norm without gain after the last, too.
+    """Build linear layers with batch norm and ReLU between; `last_norm` adds a batch norm without gain after the last.
 
     SimCLR (arXiv 2002.05709, section 4.2), BYOL (2006.07733, section 3.3), MoCo v3 (2104.02057, with 3 layers).
     """
@@ -51,7 +51,7 @@ def use_batch_statistics(teacher: nn.Module) -> Any:
 
 
 def feature_std(features: Float[Tensor, "b c"]) -> Float[Tensor, ""]:
-    """Compute the share of the features' length that differs between images: 0 where all are one vector.
+    """Compute the share of the features' length that differs between images: 0 if all are the same vector.
 
     >>> float(feature_std(torch.ones(4, 3))), float(feature_std(torch.tensor([[1.0, 0.0], [-1.0, 0.0]])))
     (0.0, 1.0)
@@ -62,7 +62,7 @@ def feature_std(features: Float[Tensor, "b c"]) -> Float[Tensor, ""]:
 
 
 class TextLearner(Learner):
-    """An encoder and a tower for texts in bytes, a linear layer after each, and what cosines are scaled by: CLIP, SigLIP."""
+    """An image encoder and a text tower on bytes, a linear layer after each, and the scale of the cosines: CLIP, SigLIP."""
 
     def __init__(self, encoder: "Encoder", settings: "Clip", tower: Mapping[str, Any], scale: float, bias: float | None = None):
         """`tower`: more fields of its `TextConfig`; `scale` and `bias` of the cosines begin with these and are learned."""
@@ -117,7 +117,7 @@ def move_center(center: Float[Tensor, " k"], outputs: Float[Tensor, "rows k"], d
 
 
 def encode_visible(encoder: "ViT", images: Float[Tensor, "b 3 h w"], visible: Int[Tensor, "b m"]) -> Float[Tensor, "b k d"]:
-    """Encode the patches of numbers `visible` alone; class token and registers, where there are some, come first."""
+    """Encode only the patches numbered `visible`; class token and registers, if any, come first."""
     x, _ = encoder.embed(images)
     prefix = encoder.config.prefix
     patches = x[:, prefix:].gather(1, visible[..., None].expand(-1, -1, x.shape[-1]))

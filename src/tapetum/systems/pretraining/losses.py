@@ -1,11 +1,11 @@
-"""Losses of six ways to pre-train an encoder; the seventh, supervised, is the cross entropy.
+"""Losses of six ways to pre-train an encoder; the seventh, supervised, uses cross entropy.
 
 Sources: SimCLR (arXiv 2002.05709, eq. 1), BYOL (2006.07733, eq. 2), DINO (2104.14294, eq. 3), MAE (2111.06377, section 3), CLIP
 (2103.00020, figure 3), SigLIP (2303.15343, eq. 1). "Where Should I Spend My FLOPs?" (2209.15589) compares all but the last.
 
-`simclr`, `clip` and `siglip` take their negatives from all processes of a run (`tapetum.train.contrastive`); the others are
-means over a process's own examples. Either way the mean over the processes, which a run minimises, is the loss of the joint
-batch. All are computed in float32 or better, whatever the autocast.
+`simclr`, `clip` and `siglip` take negatives from all processes of a run (`tapetum.train.contrastive`); the others are means
+over a process's own examples. Either way, the mean over processes, which a run minimises, is the loss of the joint batch. All
+are computed in at least float32, regardless of autocast.
 
 Differs from the papers: `byol` is minus the cosine, as in most code; BYOL's 2 - 2 cos is 2 + 2 * `byol`, with twice the slope.
 """
@@ -27,15 +27,15 @@ Views = Sequence[Float[Tensor, "b k"]] | Float[Tensor, "v b k"]
 
 
 def simclr(z1: Float[Tensor, "b d"], z2: Float[Tensor, "b d"], temperature: float) -> Float[Tensor, ""]:
-    """Compute NT-Xent: each projection must match that of the other view among all of both views but itself (eq. 1).
+    """Compute NT-Xent: each projection must match the one of its other view, among all others of both views (eq. 1).
 
     Args:
-        z1: projections of the first view of each image, of any length.
+        z1: projections of each image's first view, of any length.
         z2: those of the second.
         temperature: what the cosines are divided by.
 
     Raises:
-        BadInput: one image in all, which has no negatives.
+        BadInput: there is only one image in total, so no negatives.
     """
     _check_negatives(z1)
     return nt_xent(z1, z2, 1 / temperature)
@@ -53,11 +53,11 @@ def clip(
         image: embeddings of images, of any length.
         text: those of their texts.
         scale: what the cosines are multiplied by, the inverse of a temperature.
-        captions: numbers of the texts; those with the same number are all right for each other's images, in equal parts.
-            None: only an image's own row is.
+        captions: numbers of the texts; texts with the same number are all correct for each other's images, in equal parts.
+            None: only an image's own row is correct.
 
     Raises:
-        BadInput: one pair in all, which has no negatives.
+        BadInput: there is only one pair in total, so no negatives.
     """
     _check_negatives(image)
     return clip_loss(image, text, scale, captions)
@@ -70,10 +70,10 @@ def siglip(
     bias: float | Float[Tensor, ""],
     captions: Int[Tensor, " b"] | None = None,
 ) -> Float[Tensor, ""]:
-    """Compute the sum of binary cross entropies of each image with all texts, and the mean over images.
+    """Compute the sum of each image's binary cross entropies with all texts, averaged over images.
 
-    Arguments are those of `clip`, and `bias`, which is added to the cosines after they are scaled. All images of equal captions
-    fit each other's texts.
+    Arguments are those of `clip`, and `bias`, which is added to the scaled cosines. Images with equal captions match each
+    other's texts.
     """
     return siglip_loss(image, text, scale, bias, captions)
 
@@ -81,7 +81,7 @@ def siglip(
 def byol(p: Float[Tensor, "b d"], z: Float[Tensor, "b d"]) -> Float[Tensor, ""]:
     """Compute minus the mean cosine of predictions and the target network's projections of the other view; one direction.
 
-    The gradient is stopped by the caller, who makes `z` without one.
+    The caller stops the gradient, by computing `z` without one.
 
     >>> rows = torch.tensor([[3.0, 4.0], [0.0, 2.0]])
     >>> float(byol(rows, rows * 2)), float(byol(rows, -rows))
@@ -97,14 +97,14 @@ def dino(
     student_temperature: float,
     teacher_temperature: float,
 ) -> Float[Tensor, ""]:
-    """Compute the mean cross entropy of the student's view of an image under the teacher's, over all pairs of two views.
+    """Compute the mean cross entropy between the student's and the teacher's outputs, over all pairs of different views.
 
     Args:
-        student_views: logits of each view, those of the teacher's views first, in the teacher's order.
+        student_views: logits of each view, the teacher's views first, in the teacher's order.
         teacher_views: the teacher's logits of its (global) views, made without gradient.
-        center: a running mean of the teacher's logits, taken from them.
+        center: a running mean of the teacher's logits, subtracted from them.
         student_temperature: what the student's logits are divided by.
-        teacher_temperature: what the teacher's are, after centring.
+        teacher_temperature: what the teacher's logits are divided by, after centring.
 
     Raises:
         BadInput: fewer views of the student than of the teacher, or one of each.
@@ -130,13 +130,13 @@ def mae(
     hidden: Bool[Tensor, "b n"],
     normalise: bool,
 ) -> Float[Tensor, ""]:
-    """Compute the mean squared error of the numbers of all hidden patches.
+    """Compute the mean squared error over the values of all hidden patches.
 
     Args:
-        prediction: of every patch; those of visible patches don't matter.
-        target: the numbers of every patch.
-        hidden: True for patches that the encoder did not get.
-        normalise: bring each patch's target to mean 0 and deviation 1: variance over k - 1, and 1e-6 added to it.
+        prediction: for every patch; those for visible patches are ignored.
+        target: the values of every patch.
+        hidden: True for patches that the encoder did not see.
+        normalise: scale each patch's target to mean 0 and deviation 1, with variance over k - 1, plus 1e-6.
     """
     target = _precise(target)
     if normalise:

@@ -1,10 +1,10 @@
-"""What presets of several methods share: fields of `PretrainRun` by name. Each method's own are in its file.
+"""Settings shared by presets of several methods: fields of `PretrainRun` by name. Each method's own are in its file.
 
 `resnet` and `vit` are the published runs (for ResNet-50 and ViT-B on ImageNet, batches of thousands: accelerators); `small` is
-ours: a core or a few, images of 32 to 64 pixels. What a preset leaves out is as `PretrainRun` has it.
+ours: one or a few cores, images of 32 to 64 pixels. Fields that a preset omits keep the defaults of `PretrainRun`.
 
-"Where Should I Spend My FLOPs?" (arXiv 2209.15589) does not print its settings. What differs from the sources that are named
-stands in the modules of the methods, and in docs/guides/published-recipes.md.
+"Where Should I Spend My FLOPs?" (arXiv 2209.15589) does not print its settings. Differences from the named sources are listed
+in the methods' modules and in docs/guides/published-recipes.md.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
-"""Score of an encoder while it learns: the share of labelled images that their nearest neighbours name rightly.
+"""Score of an encoder during training: the share of labelled images that their nearest neighbours classify correctly.
 
-The images are those of `ImageRun.probe_data`: votes come from its part train, and its part val is scored, as in `tapetum
-probe`. Where that is the folder that is learned from, the scored images were learned from too, without their labels.
+The images are those of `ImageRun.probe_data`: its train part votes, and its val part is scored, as in `tapetum
+probe`. If that is the training folder, the scored images are also trained on, without their labels.
 """
 
 from functools import lru_cache
@@ -28,7 +28,7 @@ _NEIGHBOURS = 20
 def knn_score(encoder: "Encoder", run: "ImageRun") -> float:
     """Compute the share of images of val whose nearest neighbours in train vote for the right class.
 
-    Raises BadInput where the images have no classes, or the two parts have different ones.
+    Raises BadInput if the images have no classes, or the two parts have different ones.
     """
     parts = probe_images(probe_place(run), run.probe_images)
     (features, labels), (queries, truth) = (
@@ -39,7 +39,7 @@ def knn_score(encoder: "Encoder", run: "ImageRun") -> float:
 
 
 def probe_place(run: "ImageRun") -> str:
-    """Find where the scored images of a run are. Raises BadInput where `probe_data` must say it, or is no path."""
+    """Find the scored images of a run. Raises BadInput if `probe_data` is needed, or is not a path."""
     places = (run.probe_data,) if run.probe_data else run.data
     if len(places) != 1:
         raise BadInput(f"--probe-every scores on one data set, and --data names {len(places)}; say which with --probe-data")

@@ -1,5 +1,5 @@
-"""Whole runs of pre-training as configs, which are also the options of `tapetum pretrain`; and the networks that they, and
-`tapetum train odin`, begin with: a new one by name, or one that has learned. Imports no torch by itself.
+"""Whole pre-training runs as configs, which also define the options of `tapetum pretrain`; and the networks that they and
+`tapetum train odin` start from: a new one by name, or a trained one. Imports no torch by itself.
 
 The values of each method's presets, with their sources, are in its file.
 """
@@ -29,7 +29,7 @@ WEIGHTS = "weights:"
 
 
 def is_trained(encoder: str) -> bool:
-    """Check whether the text of an option names weights, not an architecture with random weights."""
+    """Check whether an option names trained weights rather than an architecture with random weights."""
     if encoder.startswith(WEIGHTS):
         return True
     if encoder in names() or is_reference(encoder, "encoder"):
@@ -48,7 +48,7 @@ def trained_encoder(reference: str) -> "Encoder":
 
 
 def trained_architecture(reference: str, size: int) -> Architecture:
-    """Describe the network of weights for images of `size`. Raises BadInput where it knows only images of another size."""
+    """Describe the network of weights for images of `size`. Raises BadInput if it only takes images of another size."""
     from tapetum.encoders.factory import describe
 
     result = describe(trained_encoder(reference))
@@ -75,7 +75,7 @@ def encoder_architecture(name: str, size: int, change: tuple[str, ...] = ()) -> 
 
 
 def _prepared(base: Architecture, size: int) -> Architecture:
-    """Let images be prepared to `size`, small ones uncropped."""
+    """Prepare images at `size`, without cropping small ones."""
     crop_fraction = 1.0 if size <= 64 else base.preprocessing.crop_fraction
     return replace(base, preprocessing=replace(base.preprocessing, size=(size, size), crop_fraction=crop_fraction))
 
@@ -151,7 +151,7 @@ class ImageRun:
 
     @property
     def architecture(self) -> Architecture:
-        """Describe family and sizes of the network, for views of `size`. Raises BadInput for what there is not."""
+        """Describe family and sizes of the network, for views of `size`. Raises BadInput for an unknown one."""
         return self._architecture(self.change)
 
     def _architecture(self, change: tuple[str, ...]) -> Architecture:
@@ -162,7 +162,7 @@ class ImageRun:
         return trained_architecture(self.encoder, self.size)
 
     def new_encoder(self, seed: int) -> "Encoder":
-        """Make the network that is trained, with random weights of this seed, or with those that it has learned."""
+        """Make the network to train, with random weights of this seed, or with trained ones."""
         from tapetum.encoders.factory import make
 
         encoder = make(self.architecture, seed)
@@ -171,14 +171,14 @@ class ImageRun:
         return encoder
 
     def encoder_label(self) -> str:
-        """Name the network for the identity of a run: a class of the user's and weights with their fingerprint."""
+        """Name the network for the identity of a run; your own class and weights include their fingerprint."""
         if is_reference(self.encoder, "encoder"):
             return " ".join(record_of_class(self.encoder, "encoder").values())
         path = Path(self.encoder.removeprefix(WEIGHTS))
         return str(source_label(path)) if is_trained(self.encoder) and path.exists() else self.encoder
 
     def steps_of(self, images: int) -> int:
-        """Count the steps of the run on this many images."""
+        """Compute the number of steps of the run on this many images."""
         return self.steps or max(1, math.ceil(self.epochs * images / self.batch_size))
 
 
@@ -226,8 +226,8 @@ class PretrainRun(MethodSettings, ImageRun):
     def architecture(self) -> Architecture:
         """Describe family and sizes of the network, for views of `size`.
 
-        What the preset changes of its own encoder is left out for one of a family that has no such setting. Raises BadInput for
-        what there is not, and an encoder that the method cannot train.
+        The preset's changes to its own encoder are dropped for a family without such a setting. Raises BadInput for an unknown
+        network, and for an encoder that the method cannot train.
         """
         if self.method in METHODS and METHODS[self.method].hides_patches:
             config = trained_encoder(self.encoder).config if is_trained(self.encoder) else architecture(self.encoder).config
@@ -240,24 +240,24 @@ class PretrainRun(MethodSettings, ImageRun):
 
     @property
     def views(self) -> tuple[int, ...]:
-        """List the side of each view of an image."""
+        """List the side length of each view of an image."""
         from tapetum.systems.pretraining.account import blank_source
 
         return tuple(view.size for view in task_of(self.method)(self, blank_source()).views())
 
     def freeze_patches(self, encoder: "Encoder") -> "Encoder":
-        """Freeze the patch projection of a ViT where the run says so; returns the encoder."""
+        """Freeze the patch projection of a ViT if the run says so; returns the encoder."""
         patches = getattr(encoder, "patches", None)
         if self.frozen_patches and patches is not None:
             patches.requires_grad_(False)
         return encoder
 
     def new_encoder(self, seed: int) -> "Encoder":
-        """Make the network that is trained, as of any run, with what stays as it begins."""
+        """Make the network to train, as for any run, with its frozen part frozen."""
         return self.freeze_patches(super().new_encoder(seed))
 
     def settings(self) -> Any:
-        """Look up the settings of the run's method; of a method of your own, its `Settings` as `own` changes them."""
+        """Look up the settings of the run's method; for your own method, its `Settings` with the changes of `own`."""
         if self.method in METHODS:
             return getattr(self, self.method)
         kind, changes = task_of(self.method).Settings, dict(parse_setting(text, "--own") for text in self.own)
@@ -271,7 +271,7 @@ class PretrainRun(MethodSettings, ImageRun):
         return kind(**changes)
 
     def without_other_methods(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Leave out of a run's settings those of other methods; classes and weights stand by reference and fingerprint."""
+        """Drop other methods' settings from a run's settings; classes and weights appear by reference and fingerprint."""
         kept = {name: value for name, value in settings.items() if name not in METHODS or name == self.method}
         if self.method not in METHODS:
             kept["method"] = " ".join(record_of_class(self.method, "method").values())
@@ -282,7 +282,7 @@ class PretrainRun(MethodSettings, ImageRun):
 
 
 def fitting_changes(run: ImageRun, presets: Iterable[ImageRun]) -> tuple[str, ...]:
-    """Leave out of a run's changes what a preset has for its own encoder, where this one has no such setting."""
+    """Drop a preset's changes to its own encoder that this encoder has no setting for."""
     if not any(preset.change == run.change for preset in presets):
         return run.change
     if is_trained(run.encoder):
@@ -303,7 +303,7 @@ UNPUBLISHED: Mapping[tuple[str, Preset], Mapping[str, str]] = {
 
 
 def recipe(method: str, data: str | tuple[str, ...], preset: Preset = "small", **changes: Any) -> PretrainRun:
-    """Make the config of a run on `data`, as the preset has it but for `changes`.
+    """Make the config of a run on `data` from the preset, with `changes`.
 
     >>> recipe("dino", "photos", encoder="vit-small-16", size=224).views
     (224, 224, 96, 96, 96, 96, 96, 96)

@@ -1,11 +1,11 @@
-"""Images to learn from at an address: object storage, a web server, a repository of Hugging Face.
+"""Training images at an address: object storage, a web server, a repository of Hugging Face.
 
 s3://bucket/shards          *.tar, or train/*.tar beside val: as on the disk, nine of ten samples or the part train
 s3://bucket/photos          images in it and below, as on the disk; over the web as pages of links
 {0000..0099}.tar            a pattern of tars
 
-What is read is kept in a cache of bounded size (`tapetum.core.remote_cache`), and read ahead. Labels and captions of shards lie
-beside their images and are read with them, sample by sample: so the names of classes must be known, by classes.json.
+Files are read ahead and cached, in bounded space (`tapetum.core.remote_cache`). Labels and captions of shards are stored next
+to their images and read with them, sample by sample, so the class names must come from classes.json.
 """
 
 from collections.abc import Sequence
@@ -55,7 +55,7 @@ class ShardLabels:
         return len(self.files)
 
     def __getitem__(self, k: "int | np.ndarray") -> "int | np.ndarray":
-        """Read the class of one sample, or of several. Raises BadInput for what is none of the classes."""
+        """Read the class of one sample, or of several. Raises BadInput for anything that is not one of the classes."""
         if isinstance(k, np.ndarray):
             return np.array([self[int(each)] for each in k], np.int64)
         text = _text(self.files, int(k))
@@ -71,9 +71,9 @@ def _text(files: ShardFiles | RemoteFiles, k: int) -> str:
 
 
 def read_remote_source(address: str, cache: RemoteCache, *, captions: bool = False) -> ImageSource | None:
-    """Find the images at an address; None where they are in parquet tables or CIFAR's files, of which a copy is needed.
+    """Find the images at an address; None for parquet tables and CIFAR's files, which must be copied first.
 
-    Raises BadInput where there are none, and UnreachableAddress.
+    Raises BadInput if there are none, and UnreachableAddress.
     """
     check_address(address)
     if address.endswith(".parquet"):
@@ -132,7 +132,7 @@ def _images(address: str, files: dict[str, RemoteFile], cache: RemoteCache, capt
 
 
 def _beside(address: str, names: Sequence[str], files: dict[str, RemoteFile], cache: RemoteCache) -> "FileTexts | None":
-    """The texts beside images; None where there are none at all."""
+    """The texts next to images; None if there are none at all."""
     beside = [str(PurePosixPath(name).with_suffix(".txt")) for name in names]
     lacking = [name for name, text in zip(names, beside, strict=True) if text not in files]
     if len(lacking) == len(names):

@@ -1,4 +1,4 @@
-"""Training of an encoder by a method of pre-training, from images to a file of weights."""
+"""Pre-training of an encoder by any method, from images to a file of weights."""
 
 import time
 from collections.abc import Callable
@@ -50,7 +50,7 @@ class Prediction:
 
     @property
     def flops(self) -> int:
-        """Count the FLOPs of the whole run."""
+        """Predict the FLOPs of the whole run."""
         return self.steps * self.flops_per_step
 
     @property
@@ -65,7 +65,7 @@ class Prediction:
         return self.cpu_start_s + self.steps * self.cpu_step_s
 
     def lines(self) -> list[str]:
-        """Write the prediction for people."""
+        """Format the prediction as lines of text."""
         share = self.views_s / max(self.workers, 1) / self.step_s
         slower = ", which is what the run will wait for: give more --workers" if self.workers and share > 1 else ""
         makers = "the process that trains makes them" if not self.workers else f"{self.workers} more make them"
@@ -91,16 +91,16 @@ class Pretrained:
 
 
 def task_for(run: PretrainRun, cache_gb: float = CACHE_GB) -> PretrainTask:
-    """Make the task of a run; up to `cache_gb` gigabytes of data at addresses are kept on this machine.
+    """Make the task of a run; up to `cache_gb` gigabytes of remote data are cached on this machine.
 
-    Raises BadInput for data, encoder or settings that don't go together, and UnreachableAddress.
+    Raises BadInput for data, encoder or settings that don't fit together, and UnreachableAddress.
     """
     task = task_of(run.method)
     return task(run, source_of(run, cache_gb, captions=task.captions))
 
 
 def source_of(run: ImageRun, cache_gb: float = CACHE_GB, *, captions: bool = False) -> ImageSource:
-    """Read the images of a run, as `task_for`. Raises BadInput, also where views would be larger than they are."""
+    """Read the images of a run, as `task_for`. Raises BadInput, also if the images are smaller than the views."""
     if not run.data:
         raise BadInput("there is no data; give --data with a folder of images")
     run.architecture  # noqa: B018, an unknown one is refused before the data are looked at
@@ -132,10 +132,10 @@ def loop_config(task: PretrainTask, launch: Launch, **settings: Any) -> TrainCon
 
 
 def pretrain(run: PretrainRun, launch: Launch, say: Callable[[str], None] = print) -> Pretrained | None:
-    """Pre-train in the folder `launch.out`; the same call goes on after a stop. None if there is more to do.
+    """Pre-train in the folder `launch.out`; the same call resumes a stopped run. None if there is more to do.
 
     `say` gets lines about the data and, before the first step, about the cost of the run. Under torchrun every process calls
-    this. Raises BadInput for what the user can mend.
+    this. Raises BadInput for anything the user can fix.
     """
     return run_task(task_for(run, launch.cache_gb), launch, say)
 
@@ -147,7 +147,7 @@ def run_task(
     keep: Callable[[Any], None] = lambda model: None,
     **settings: Any,
 ) -> Pretrained | None:
-    """Train a task that learns an encoder from images, as `pretrain` does; `keep` is given the whole model at the end.
+    """Train a task that learns an encoder from images, like `pretrain`; `keep` is called with the whole model at the end.
 
     Without `say` nothing is predicted. `settings` are further fields of `TrainConfig`.
     """
@@ -185,7 +185,7 @@ def _parts(task: PretrainTask) -> str:
 
 
 def predict(task: PretrainTask, config: TrainConfig, seconds: float = 1.0) -> Prediction:
-    """Run the first steps for about this many seconds, and time the making of a micro-batch's views."""
+    """Run the first steps for about this many seconds, and time how long a micro-batch's views take."""
     measured = rehearse(task, config, seconds)
     world = processes.world_size()
     samples, size = task.dataset(), config.micro_batch(world)
@@ -208,7 +208,7 @@ def predict(task: PretrainTask, config: TrainConfig, seconds: float = 1.0) -> Pr
 
 
 def duration(seconds: float) -> str:
-    """Write a duration in seconds, minutes or hours.
+    """Format a duration in seconds, minutes or hours.
 
     >>> duration(50), duration(5000), duration(200_000)
     ('50 s', '83 min', '55.6 h')

@@ -1,4 +1,4 @@
-"""Plan of a run of pre-training (`tapetum pretrain METHOD --dry`)."""
+"""Plan of a pre-training run (`tapetum pretrain METHOD --dry`)."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,9 +27,9 @@ data are looked at."""
 
 
 def plan_run(run: PretrainRun) -> RunPlan:
-    """Plan a run on its images, or where they are not there yet, on as many as the data set of its preset has.
+    """Plan a run on its images, or if they do not exist yet, on as many as its preset's data set has.
 
-    Raises what the run would raise of images that are there.
+    Raises what the run would raise for existing images.
     """
     method = task_of(run.method)
     source = images_there(run, captions=method.captions)
@@ -54,7 +54,7 @@ def plan_run(run: PretrainRun) -> RunPlan:
 
 
 def images_there(run: ImageRun, *, captions: bool = False) -> ImageSource | None:
-    """Read the images of a run; None where no place of them exists yet, or they are at addresses and nothing asks how many."""
+    """Read the images of a run; None if none of their places exists yet, or if they are remote and no count is needed."""
     if run.steps and all(map(is_address, run.data)):
         return None
     there = any(is_address(place) or Path(place).exists() for place in run.data)
@@ -62,7 +62,7 @@ def images_there(run: ImageRun, *, captions: bool = False) -> ImageSource | None
 
 
 def planned_steps(run: ImageRun, source: ImageSource | None, preset: Preset, captions: bool = False) -> tuple[int, str]:
-    """Count the steps of a run on a source, or on the data set of its preset; and say what they follow from."""
+    """Compute the number of steps on a source, or on the preset's data set, and say what it is based on."""
     name, images = DATA_SETS[preset, captions]
     if source is not None:
         name, images = f"of {', '.join(run.data)}", len(source)

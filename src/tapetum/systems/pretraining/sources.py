@@ -1,4 +1,4 @@
-"""Readers of images to learn from: folders, parquet files, shards, CIFAR.
+"""Readers of training images: folders, parquet files, shards, CIFAR.
 
 a folder                    images in it and below; the folder that an image lies in may be its class, and a text beside
                             it (cat.txt beside cat.jpg) its caption
@@ -56,10 +56,10 @@ class RawImages:
 
 
 def read_source(place: Path | str, *, captions: bool = False, cache: RemoteCache | None = None) -> ImageSource:
-    """Find the images at a path or an address; their captions are looked for only if they are wanted.
+    """Find the images at a path or an address; captions are looked for only if requested.
 
-    `cache` is for what lies at an address. Raises BadInput where there is none or one alone, for captions that some images have
-    and others lack, and what the layouts of data refuse; UnreachableAddress where a server cannot be reached.
+    `cache` is for addresses. Raises BadInput for fewer than two images, for captions that only some images have, and for
+    anything that the data layouts refuse; UnreachableAddress if a server cannot be reached.
     """
     if isinstance(place, str) and is_address(place):
         name, cache = name_at(place.rstrip("/")), cache or RemoteCache()
@@ -77,7 +77,7 @@ def read_source(place: Path | str, *, captions: bool = False, cache: RemoteCache
 def read_sources(
     places: Sequence[Path | str], weights: Sequence[float] = (), *, captions: bool = False, cache: RemoteCache | None = None
 ) -> ImageSource:
-    """Find the images of one place or several, each as `read_source`, joined by `join_sources`."""
+    """Find the images of one or several places, each as by `read_source`, joined by `join_sources`."""
     sources = [read_source(place, captions=captions, cache=cache) for place in places]
     if len(sources) == 1 and not weights:
         return sources[0]
@@ -107,7 +107,7 @@ def _listed(layout: str, place: Path) -> ImageSource:
 
 
 def _texts(place: Path) -> Sequence[str] | None:
-    """The texts of shards, whose images `listing` takes in their order: all of train, or nine of ten."""
+    """The texts of shards, in the image order of `listing`: all of train, or nine of ten."""
     folder = place / "train" if (place / "train").is_dir() else place
     shards = Shards(folder)
     if "txt" not in shards.fields:
@@ -147,7 +147,7 @@ def _folder(place: Path, captions: bool) -> ImageSource:
 
 
 def _beside(files: Sequence[Path]) -> Sequence[str] | None:
-    """The texts beside images; None where there are none at all."""
+    """The texts next to images; None if there are none at all."""
     lacking = [path for path in files if not path.with_suffix(".txt").is_file()]
     if len(lacking) == len(files):
         return None
@@ -160,9 +160,9 @@ def _beside(files: Sequence[Path]) -> Sequence[str] | None:
 
 
 def check_sizes(source: ImageSource, size: int, place: str) -> None:
-    """Raise BadInput where half of the images, of those that are looked at, are smaller than a view of `size`.
+    """Raise BadInput if half of the checked images are smaller than a view of `size`.
 
-    Up to 32 images are looked at, evenly chosen.
+    Up to 32 images are checked, evenly spaced.
     """
     sides = []
     for k in np.unique(np.linspace(0, len(source) - 1, 32).round().astype(int)).tolist():
@@ -205,7 +205,7 @@ class JoinedImages(JoinedSequence):
         return super().__getitem__(k)
 
     def encoded(self, k: int) -> EncodedImage | Image:
-        """Read image k as a JPEG to be decoded later, where its part can do so, else decode it."""
+        """Read image k as a JPEG to decode later, if its part supports it, or else decode it."""
         part, number = self.place(k)
         images = self.parts[part]
         return images.encoded(number) if isinstance(images, EncodedSequence) else images[number]
@@ -215,7 +215,7 @@ class JoinedImages(JoinedSequence):
         return self.parts[part].name(number)
 
     def read_ahead(self, numbers: Iterable[int]) -> None:
-        """Begin to read some images in the background, where they lie at addresses."""
+        """Start reading some images in the background, if they are at addresses."""
         numbers_of: list[list[int]] = [[] for _ in self.parts]
         for k in numbers:
             part, number = self.place(k)
@@ -229,7 +229,7 @@ class JoinedLabels(JoinedSequence):
     """Classes of several sources, as numbers of the classes of all."""
 
     def __init__(self, parts: Sequence[Any], numbers: Sequence[np.ndarray]):
-        """`numbers`: for each part, the numbers that its classes have among those of all."""
+        """`numbers`: for each part, the numbers of its classes in the joint list."""
         super().__init__(parts)
         self._numbers = numbers
 
@@ -241,10 +241,10 @@ class JoinedLabels(JoinedSequence):
 
 
 def join_sources(sources: Sequence[ImageSource], weights: Sequence[float] = ()) -> ImageSource:
-    """Join two or more sources of images: classes of one name are one, and what one lacks (classes, captions) none has.
+    """Join two or more sources of images: equal class names are merged; classes or captions that one lacks are dropped for all.
 
-    `weights` say how much each is shown; without, every image once an epoch, so that each source counts by its size. Raises
-    BadInput as `WeightedShuffle`, and where some have captions and others none.
+    `weights` set how often each source is sampled; without them every image is shown once per epoch, so a source counts by its
+    size. Raises BadInput as `WeightedShuffle` does, and if only some sources have captions.
     """
     sizes = tuple(map(len, sources))
     if weights:

@@ -1,15 +1,15 @@
-"""The base of all methods of pre-training: images, their views, the encoder, and a check for collapse.
+"""The base of all pre-training methods: images, their views, the encoder, and a check for collapse.
 
-A method is one class (`methods/`, or one of your own: docs/guides/bring-your-own.md) that has four things:
+A method is one class (`methods/`, or your own: docs/guides/bring-your-own.md) that provides four things:
 
     views()         the random crops of an image that it learns from
     learner()       the heads on the encoder
     method_loss()   the loss of a batch; gradients reach what it does not compute under `torch.no_grad()`
     averages        moving averages of the network that teach, if any
 
-Batch norms and negatives are those of all processes of a run, so that two processes do as one with the joint batch.
+Batch norms and negatives span all processes of a run, so two processes compute the same as one with the joint batch.
 
-Imports no torch by itself, and nor do the methods that come with tapetum: the command line asks them for their settings.
+Imports no torch by itself, and nor do the methods that come with tapetum: the command line reads their settings.
 """
 
 from abc import abstractmethod
@@ -86,13 +86,13 @@ class PretrainTask(Task):
         self.check()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out the images: workers have them in the dataset, and need of the task `collate` alone."""
+        """Leave out the images: workers have them in the dataset, and only need the task's `collate`."""
         from tapetum.systems.pretraining.data import NoImages
 
         return {**self.__dict__, "source": replace(self.source, images=NoImages(len(self.source)))}
 
     def check(self) -> None:
-        """Raise BadInput where encoder, data and method do not go together."""
+        """Raise BadInput if encoder, data and method do not fit together."""
 
     @abstractmethod
     def views(self) -> "Sequence[View]":
@@ -100,13 +100,13 @@ class PretrainTask(Task):
 
     @abstractmethod
     def learner(self, encoder: "Encoder") -> "nn.Module":
-        """Add the method's heads to the encoder; what it returns has it as `encoder`."""
+        """Add the method's heads to the encoder, which the result has as `encoder`."""
 
     @abstractmethod
     def method_loss(self, model: Any, batch: Mapping[str, Any], context: StepContext) -> "Loss":
-        """Compute the loss, the encoder's vectors, by which a collapse is noticed, and what else is to be logged.
+        """Compute the loss, the encoder's vectors (to detect collapse), and further values to log.
 
-        `batch["views"]` has a tensor (b, 3, h, w) for each of the views, and the batch what `extras` adds.
+        `batch["views"]` has a tensor (b, 3, h, w) for each of the views; the batch also has what `extras` adds.
         """
 
     def extras(self, items: "Sequence[TrainingImage]") -> "Mapping[str, Tensor]":
@@ -129,27 +129,27 @@ class PretrainTask(Task):
 
     @property
     def _convolutional(self) -> bool:
-        """Whether channels lie last in memory, with which convolutions are a quarter faster."""
+        """Whether to use channels-last memory, which makes convolutions a quarter faster."""
         return self.run.architecture.family not in ("vit", "towers")
 
     def dataset(self) -> "ShuffledImages":
-        """Make the images in a shuffled order."""
+        """Make the data set of images in shuffled order."""
         from tapetum.systems.pretraining.data import ShuffledImages
 
         return ShuffledImages(self.source, self.run.seed, encoded=self.device_decoding)
 
     @property
     def device_augmentation(self) -> bool:
-        """Check whether views are finished on the device that trains, of runs that have such an option."""
+        """Check whether views are finished on the training device, for runs with that option."""
         return getattr(self.run, "device_augmentation", False)
 
     @property
     def device_decoding(self) -> bool:
-        """Check whether JPEGs are decoded on the device that trains."""
+        """Check whether JPEGs are decoded on the training device."""
         return getattr(self.run, "device_decoding", False)
 
     def collate(self, items: "Sequence[TrainingImage]") -> dict[str, Any]:
-        """Make the views of a micro-batch, and what is known of its images; nothing yet where the device decodes them."""
+        """Make the views of a micro-batch and its labels; no views yet if the device decodes the images."""
         if self.device_decoding:
             return {"items": tuple(items)}
         crops = self._make_views.crops([item.pixels for item in items], [item.number for item in items])
@@ -157,7 +157,7 @@ class PretrainTask(Task):
         return {"views": views, **self._known(items)}
 
     def _known(self, items: "Sequence[TrainingImage]") -> dict[str, Any]:
-        """List what is known of images beside their pixels."""
+        """List what is known about images besides their pixels."""
         damaged = tuple(k for item in items for k in item.damaged)
         return {"number": tuple(item.number for item in items), "damaged": damaged, **self.extras(items)}
 
@@ -169,14 +169,14 @@ class PretrainTask(Task):
         return Views(self.views(), seed=self.run.seed, mean=preprocessing.mean, std=preprocessing.std)
 
     def _finished(self, crops: Sequence[Any]) -> "list[Tensor]":
-        """Views of crops, in the layout that the network computes in."""
+        """Views of crops, in the network's memory layout."""
         import torch
 
         views = self._make_views.finish(crops)
         return [view.contiguous(memory_format=torch.channels_last) for view in views] if self._convolutional else views
 
     def loss(self, model: "nn.Module", batch: Any, context: StepContext) -> "tuple[Tensor, Mapping[str, float | Tensor]]":
-        """Compute the loss, and the deviation of the features, which shows whether they have collapsed."""
+        """Compute the loss, and the deviation of the features, which reveals collapse."""
         from tapetum.core.devices import to_device
         from tapetum.systems.pretraining.heads import feature_std
 
@@ -197,7 +197,7 @@ class PretrainTask(Task):
         return loss, {"feature_std": feature_std(features), **metrics}
 
     def after_step(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Warn once where the features have collapsed; one image alone is like itself."""
+        """Warn once if the features have collapsed; a single image cannot tell."""
         std = metrics["feature_std"]
         if std < COLLAPSED and self._images > 1 and self.collapsed_at is None:
             self.collapsed_at = step
@@ -207,7 +207,7 @@ class PretrainTask(Task):
             )
 
     def cost_parts(self, model: "nn.Module") -> "Mapping[str, nn.Module]":
-        """Name the encoder and what stands on it."""
+        """Name the encoder and its heads."""
         return dict(model.named_children())
 
     def parameter_groups(self, model: "nn.Module") -> list[dict[str, Any]]:
@@ -218,7 +218,7 @@ class PretrainTask(Task):
         return [{"params": decaying}, {"params": others, "weight_decay": 0.0}]
 
     def evaluate(self, model: Any, step: int) -> Mapping[str, float]:
-        """Score the encoder by nearest neighbours, where the run asks for it."""
+        """Score the encoder by nearest neighbours, if the run asks for it."""
         if not self.run.probe_every:
             return {}
         from tapetum.systems.pretraining.probe import knn_score
@@ -226,6 +226,6 @@ class PretrainTask(Task):
         return {"knn": knn_score(model.encoder, self.run)}
 
     def describe(self) -> Mapping[str, Any]:
-        """List the settings that decide what is learned, but for the images themselves."""
+        """List the settings that determine the result, apart from the images themselves."""
         settings = {name: value for name, value in asdict(self.run).items() if name not in _NOT_LEARNING}
         return {**self.run.without_other_methods(settings), **self.source.about}

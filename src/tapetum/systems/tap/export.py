@@ -1,22 +1,22 @@
 """Export of a tracker for other runtimes: torch.export (.pt2) and ONNX (.onnx).
 
-Sizes are fixed when a program is made: frames, height and width, points. Images are float32 in -1..1, channels last; queries
-are (t, x, y) in raster pixels. All sampling is done by gathering cells, so that no program needs 5-D resampling.
+Sizes (frames, height and width, points) are fixed at export. Images are float32 in -1..1, channels last; queries are (t, x, y)
+in raster pixels. All sampling is done by gathering cells, so that no program needs 5-D resampling.
 
     clip    video (1, t, h, w, 3), queries (1, n, 3) -> tracks (1, n, t, 2), occlusion (1, n, t), expected_dist (1, n, t)
 
-A causal network can also be exported as two programs, for frames that come one by one:
+A causal network can also be exported as two programs, for frames that arrive one by one:
 
     start   frame (1, 1, h, w, 3), points (1, n, 2) -> matched (1, n, c), hires (r, 1, n, ch), lowres (r, 1, n, c)
     step    frame, query_xy (1, n, 2), matched, hires, lowres, narrow (i, b, n, 2, w), wide (i, b, n, 2, w*e)
                 -> tracks (1, n, 1, 2), occlusion, expected_dist (1, n, 1), narrow, wide
 
-for r resolutions, i refinement iterations in all and b mixer blocks. `query_xy` is the points in the frame in which they were
-asked for, and NaN in all others; `narrow` and `wide` are zeros before the first frame.
-occlusion and expected_dist are logits: a point is visible where sigmoid(-occlusion) * sigmoid(-expected_dist) > 0.5.
+for r resolutions, i refinement iterations in total and b mixer blocks. `query_xy` holds the points in the frame of their query,
+and NaN in all others; `narrow` and `wide` are zeros before the first frame. occlusion and expected_dist are logits: a point is
+visible where sigmoid(-occlusion) * sigmoid(-expected_dist) > 0.5.
 
-A program does both looks of a network that has two (`tap.network.second_pass`). It does not end with the alignment of patches
-(`tap.tracking.polish`), which the bundled networks do in `tapetum track`; `left_out` says so of a tracker.
+A program runs both passes of a network that has two (`tap.network.second_pass`). It leaves out the alignment of patches
+(`tap.tracking.polish`), which the bundled networks do in `tapetum track`; `left_out` reports this for a tracker.
 """
 
 import torch
@@ -63,7 +63,7 @@ class _Step(Wrapped):
 
 
 def left_out(tracker: TapirTracker, *, online: bool = False) -> tuple[str, ...]:
-    """List what the tracker does by itself and a program made of it does not: `POLISH`, or nothing."""
+    """List what the tracker does but its exported program does not: `POLISH`, or nothing."""
     return (POLISH,) if tracker.model.config.polish else ()
 
 
@@ -79,7 +79,7 @@ def clip_program(tracker: TapirTracker, *, frames: int, size: Size, points: int)
 
 
 def online_programs(tracker: TapirTracker, *, size: Size, points: int) -> tuple[Program, Program]:
-    """Make the programs `start` and `step` of a causal tracker; BadInput for another."""
+    """Make the programs `start` and `step` of a causal tracker; raises BadInput for any other."""
     check_sizes(tracker.model, 1, size, points)
     config = tracker.model.config
     if not config.causal:

@@ -64,7 +64,7 @@ def _output_first(array: np.ndarray, leaf: str) -> np.ndarray:
 def from_haiku(checkpoint: Any) -> dict[str, Tensor]:
     """Convert a JAX checkpoint to a state dict under the published PyTorch names.
 
-    Raises BadInput, naming the module, for what is not TAPIR's.
+    Raises BadInput, naming the module, for anything that is not TAPIR's.
     """
     params = checkpoint.get("params") if isinstance(checkpoint, Mapping) else None
     if not isinstance(params, Mapping):

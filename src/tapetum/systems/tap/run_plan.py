@@ -50,7 +50,7 @@ def plan_run(run: TapKubric | TapNano | BootstrapRun) -> RunPlan:
 
 
 def network_of(start: str | None, otherwise: TapirConfig) -> TapirConfig:
-    """Look up the sizes of the network that named weights are of, without reading these; of a file, read them."""
+    """Look up the sizes of the network of named weights without reading the weights; for a file, read them from it."""
     if start is None:
         return otherwise
     entry = entry_of(start)
@@ -89,16 +89,16 @@ def plan_networks(
     learn: Callable[[TapSample], Tensor],
     teach: Callable[[TapSample], object],
 ) -> RunPlan:
-    """Plan a run: in a step the student learns from footage and from synthetic clips, and the teacher looks at the footage.
+    """Plan a run: in each step the student learns from footage and synthetic clips, and the teacher tracks the footage.
 
-    The teacher is taken to see as many frames as it does at most, where the student sees every n-th one.
+    The teacher is assumed to see its maximum number of frames, when the student sees every n-th one.
 
     Args:
         run: settings.
         student: network on the device "meta".
-        teacher: the same, which learns nothing.
-        learn: computes the student's loss of clips.
-        teach: lets the teacher track the points of clips.
+        teacher: the same, frozen.
+        learn: computes the student's loss on clips.
+        teach: makes the teacher track the points of clips.
     """
     settings = run.settings
     with torch.device("meta"):
@@ -125,7 +125,7 @@ def plan_networks(
 
 
 def _passes(model: Tapir, clips: TapSample) -> list[Trajectories]:
-    """Track as `track_passes` does, but for the features that a second pass averages, whose number depends on the tracks."""
+    """Track like `track_passes`, without the features that a second pass averages, since their number depends on the tracks."""
     features = model.features(clips.video)
     points, known = model.query_features(features, clips.queries), places_of(clips.queries, clips.video.shape[1])
     return [model.trajectories(features, points, known) for _ in range(1 + model.config.second_pass)]

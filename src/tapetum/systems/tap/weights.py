@@ -1,8 +1,8 @@
-"""Weights of TAPIR: the published names both ways, files of ours, and conversion of published files to ours.
+"""Weights of TAPIR: renaming to and from the published names, our own files, and conversion of published files.
 
 The published PyTorch checkpoints (https://github.com/google-deepmind/tapnet) are plain state dicts. Their tensors are ours
-under other names; nothing is reshaped. The published JAX checkpoints go through `jax` first. A file of ours is a safetensors
-file with the config as JSON in its header. No file runs code: pickles are read with `weights_only=True`, or by
+under other names; nothing is reshaped. The published JAX checkpoints go through `jax` first. Our own files are safetensors
+files with the config as JSON in the header. No file can run code: pickles are read with `weights_only=True`, or by
 `tapetum.hub.unpickle`.
 """
 
@@ -60,7 +60,7 @@ _STEM = "backbone.stem.weight"
 
 
 def _reverse(rule: tuple[str, str]) -> tuple[str, str]:
-    """Turn a rule the other way round.
+    """Invert a rule.
 
     >>> _reverse((r"a\\.(\\d+)\\.b_([01])", r"c.\\1.d_\\2"))
     ('c\\\\.(\\\\d+)\\\\.d_(\\\\d+)', 'a.\\\\1.b_\\\\2')
@@ -85,7 +85,7 @@ def _rename(name: str, rules: tuple[tuple[str, str], ...], owner: str) -> str:
 
 
 def has_names_of_tapir(names: Collection[str]) -> bool:
-    """Check whether tensors of these names are of TAPIR, ours or as published; some may be others."""
+    """Check whether these tensor names are TAPIR's, ours or published; some may be others."""
     stems = [name.rpartition(".")[0] for name in names]
     known = sum(any(re.fullmatch(pattern, stem) for pattern, _ in _RULES) for stem in stems)
     return _STEM in names or 2 * known > len(stems)
@@ -104,7 +104,7 @@ def to_official(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
 def infer_config(state_dict: dict[str, Tensor], *, causal: bool = False, softmax_temperature: float = 20.0) -> TapirConfig:
     """Find the config that fits the shapes of a state dict under our names.
 
-    Shapes do not tell whether a network is causal nor its softmax temperature. Strides are taken to be the published ones.
+    Shapes tell neither whether a network is causal nor its softmax temperature. Strides are assumed to be the published ones.
     Raises BadInput if a tensor is missing or no config fits.
     """
 
@@ -159,7 +159,7 @@ def to_model(config: TapirConfig, state_dict: dict[str, Tensor]) -> Tapir:
 
 
 def save(model: Tapir, path: str | os.PathLike[str], dtype: torch.dtype = torch.float32) -> None:
-    """Write weights (rounded to `dtype`) and config to a safetensors file; all of it or nothing.
+    """Write weights (rounded to `dtype`) and config to a safetensors file, atomically.
 
     Raises BadInput if the file cannot be written.
     """
@@ -173,8 +173,8 @@ def load(path: str | os.PathLike[str], *, causal: bool | None = None, softmax_te
     """Load the network in a file: ours (safetensors), or published (.pt, or .npy of JAX). No code in the file is run.
 
     Args:
-        causal: what a published file does not tell; None takes a file to be causal if its name says so.
-        softmax_temperature: another value than the config's (20 where the file has no config).
+        causal: not stored in published files; None assumes a file is causal if its name says so.
+        softmax_temperature: overrides the config's (20 if the file has no config).
 
     Raises:
         BadInput: the file cannot be read, holds something else, or its tensors do not fit; the message names which.
@@ -198,11 +198,11 @@ def convert(
     causal: bool | None = None,
     softmax_temperature: float | None = None,
 ) -> None:
-    """Write the published weights in `source` (.pt, or .npy of JAX) to the safetensors file `target`, with a record beside it.
+    """Write the published weights in `source` (.pt, or .npy of JAX) to the safetensors file `target`, with a record next to it.
 
     Args:
-        architecture: of `config.OFFICIAL`, which knows whether the network is causal.
-        causal: the same where no architecture is named; None takes it from the name of the file.
+        architecture: from `config.OFFICIAL`, which says whether the network is causal.
+        causal: if no architecture is given; None takes it from the name of the file.
         softmax_temperature: of stage 1; None is 20.
 
     Raises:
@@ -249,7 +249,7 @@ def _read(path: Path) -> tuple[TapirConfig | None, dict[str, Tensor]]:
 
 
 def ours(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the tensors of a state dict to our names, if they come under the published ones."""
+    """Rename the tensors of a state dict to our names, if they have the published ones."""
     return tensors if _STEM in tensors else from_official(tensors)
 
 

@@ -69,7 +69,7 @@ class TapNextConfig:
 
     @property
     def causal(self) -> bool:
-        """Check whether frames can come one by one: always."""
+        """Check whether frames can arrive one by one: always."""
         return True
 
 

@@ -1,12 +1,12 @@
 """Export of TAPNext for other runtimes: torch.export (.pt2) and ONNX (.onnx).
 
-Sizes are fixed when a program is made: frames, height and width (those for which the network was trained), points. Images are
-float32 in -1..1, channels last; queries are (t, x, y) in raster pixels. visible_logits are above 0 where a point is visible.
+Sizes are fixed at export: frames, height and width (those the network was trained for), points. Images are float32 in -1..1,
+channels last; queries are (t, x, y) in raster pixels. visible_logits are above 0 where a point is visible.
 
     clip    video (1, t, h, w, 3), queries (1, n, 3) -> tracks (1, n, t, 2), visible_logits (1, n, t)
 
-What a clip's program says before the frame of a query means nothing (`left_out`). Of frames that come one by one the first has
-no past, and a program of its own; all points are asked for in it:
+A clip program's output before a query's frame is meaningless (`left_out`). When frames arrive one by one, the first has no past
+and a separate program; all queries are in it:
 
     start   frame (1, 1, h, w, 3), points (1, n, 2) -> tracks (1, n, 1, 2), visible_logits (1, n, 1), hidden, conv
     step    frame, hidden, conv                     -> tracks, visible_logits, hidden_after, conv_after
@@ -61,14 +61,14 @@ def _step(model: TapNext, state: TapNextState, frame: Tensor) -> tuple[Tensor, .
 
 
 def left_out(tracker: TapNextTracker, *, online: bool = False) -> tuple[str, ...]:
-    """List what the tracker does by itself and a program made of it does not: `BEFORE` of a clip's, nothing `online`."""
+    """List what the tracker does but its exported program does not: `BEFORE` for a clip, nothing if `online`."""
     return () if online else (BEFORE,)
 
 
 def clip_program(tracker: TapNextTracker, *, frames: int, size: tuple[int, int], points: int) -> Program:
     """Make the program that tracks `points` points through `frames` frames of (height, width) `size`.
 
-    Raises BadInput for another size than that for which the network was trained.
+    Raises BadInput for a size other than the one the network was trained for.
     """
     _check(tracker, frames, size, points)
     inputs = {"video": torch.zeros(1, frames, *size, 3), "queries": spread_queries(size, points)}
@@ -76,7 +76,7 @@ def clip_program(tracker: TapNextTracker, *, frames: int, size: tuple[int, int],
 
 
 def online_programs(tracker: TapNextTracker, *, size: tuple[int, int], points: int) -> tuple[Program, Program]:
-    """Make the programs `start` and `step` of frames that come one by one; raises BadInput as `clip_program`."""
+    """Make the programs `start` and `step` for frames that arrive one by one; raises BadInput as `clip_program`."""
     _check(tracker, 1, size, points)
     frame, first = torch.zeros(1, 1, *size, 3), spread_queries(size, points)
     state = tracker.model.start(first, size)

@@ -76,7 +76,7 @@ def _public_name(name: str) -> str:
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """Read the arrays of an .npz file, without running code. Raises BadInput where it is none."""
+    """Read the arrays of an .npz file, without running code. Raises BadInput for any other file."""
     if not path.is_file():
         raise BadInput(f"there is no file {path}; give a file of weights")
     try:

@@ -7,9 +7,9 @@
     each block:   recurrence over time, each token by itself -> attention among all tokens of a frame
     heads:        a point's token -> 256 logits for x, 256 for y, and a logit of being visible
 
-Nothing of a position goes back into the network: what it knows of the past is the state of the recurrences. It is causal, in
-constant memory, and needs another run over the reversed video to track a point before its query. Points attend to each
-other: further points change the tracks of the others a little.
+Positions are not fed back into the network: its only memory is the state of the recurrences. It is causal, uses constant
+memory, and needs another run over the reversed video to track a point before its query. Points attend to each other, so more
+points slightly change the tracks of the others.
 
 Differs from the public code: all blocks run, where that runs at most 12 without a state; an image of another shape but the same
 number of patches has its position embeddings resized too; times of queries are rounded.
@@ -121,7 +121,7 @@ class SpaceTimeBlock(nn.Module):
 
 
 class TapNext(nn.Module):
-    """Tracks points through frames that come in any portions."""
+    """Tracks points through frames that arrive in chunks of any size."""
 
     def __init__(self, config: TapNextConfig):
         super().__init__()
@@ -148,8 +148,8 @@ class TapNext(nn.Module):
 
         Args:
             video: values in -1..1; height and width are multiples of the patch size.
-            queries: (t, x, y) of each point: frame and raster pixels of the video. Before its frame a point is unknown; a
-                frame outside of the video is never reached, or was long ago.
+            queries: (t, x, y) of each point: frame and raster pixels of the video. Before its frame a point is unknown; a frame
+                outside the video is never reached, or has passed.
 
         Raises:
             BadInput: shapes do not fit, or the video has no frame.
@@ -162,7 +162,7 @@ class TapNext(nn.Module):
         """Build the state before the first frame of a video of (height, width) `size`.
 
         Args:
-            queries: (t, x, y), where t counts frames from the first that `step` is given; it may lie far ahead.
+            queries: (t, x, y), where t counts frames from the first one passed to `step`; it may be far ahead.
             size: of the frames to come, in pixels, which are those of the queries.
             spare: keep what points need that are added later, see `TapNextState.spare`.
 
@@ -187,7 +187,7 @@ class TapNext(nn.Module):
     def step(self, state: TapNextState, frames: Float[Tensor, "b t h w 3"]) -> tuple[TapNextState, TapNextPredictions]:
         """Track the points of a state through further frames, one or more: the state after them, and the predictions in them.
 
-        Any portions give what `forward` gives for all at once. Raises BadInput for frames of another size or batch.
+        Any chunking gives the same as `forward` on all frames. Raises BadInput for frames of another size or batch.
         """
         expected = (len(state.times), max(1, frames.shape[1] if frames.ndim == 5 else 1), *state.size, 3)
         if tuple(frames.shape) != expected:

@@ -1,4 +1,4 @@
-"""Positions of points in TAPNext: embedded in the query's token, and read from the logits of 256 bins an axis."""
+"""Positions of points in TAPNext: embedded in the query's token, and decoded from the logits of 256 bins per axis."""
 
 import torch
 from jaxtyping import Float, Num

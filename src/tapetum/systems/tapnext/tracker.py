@@ -1,12 +1,12 @@
 """The tracker of TAPNext: videos and points in, tracks out; or frames as they come.
 
-`TapNextTracker` wraps a network with everything around it: frames are resized to the size for which the network was trained and
-positions back, the video passes in portions of some frames with constant memory, and frames before that of a query come from
-another pass over the reversed video (TAPNext sees no future). All points of a call are tracked jointly, as published: each
-changes the tracks of the others a little.
+`TapNextTracker` wraps a network with everything that tracking needs: frames are resized to the network's training size and
+positions back, the video is processed in chunks with constant memory, and frames before a query come from another pass over the
+reversed video (TAPNext sees no future). All points of a call are tracked jointly, as published: each slightly changes the
+tracks of the others.
 
-Differs from the public demos: frames are resized bilinearly, where these use a Lanczos filter; in the frame of its query a
-point is where it was asked for, where these answer with a prediction; points may join a stream (`slots`).
+Differs from the public demos: frames are resized bilinearly, where these use a Lanczos filter; in its query's frame a point is
+at the query, where these return a prediction; points may join a stream (`slots`).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -59,7 +59,7 @@ class TapNextStream:
 
 
 class TapNextTracker:
-    """Tracks any point through any video with a `TapNext` network, which stays reachable as `model`."""
+    """Tracks any point through any video with a `TapNext` network, available as `model`."""
 
     def __init__(self, model: TapNext):
         """Wrap a network, which is put into evaluation mode."""
@@ -134,7 +134,7 @@ class TapNextTracker:
     ) -> TapNextStream:
         """Start to track points, (x, y) in raster pixels of `frame`, through frames that arrive one by one.
 
-        Then give every frame to `step`, this one first:
+        Then pass every frame to `step`, this one first:
 
             stream = tracker.start(frame, points)
             stream, points = tracker.step(stream, frame)
@@ -150,10 +150,10 @@ class TapNextTracker:
     @full_precision()
     @torch.inference_mode()
     def step(self, stream: TapNextStream, frame: UInt8[np.ndarray, "h w 3"]) -> tuple[TapNextStream, FrameTracks]:
-        """Track the stream's points into one more frame: the stream after it, and where its points are in that frame.
+        """Track the stream's points into one more frame: gives the updated stream and the points in that frame.
 
-        Frame by frame gives what `track` gives for the whole clip. A frame of one colour, such as a black one, shows no point:
-        all are hidden in it, with confidence 0. Raises BadInput for a frame of another size, and for the stream of another
+        Frame by frame this gives the same as `track` on the whole clip. In a frame of a single colour, such as black, all
+        points are hidden, with confidence 0. Raises BadInput for a frame of another size, and for the stream of another
         tracker.
         """
         self._check_weights(stream)
@@ -185,9 +185,9 @@ class TapNextTracker:
     @full_precision()
     @torch.inference_mode()
     def keep(self, stream: TapNextStream, index: Sequence[int] | np.ndarray) -> TapNextStream:
-        """Select some points of the stream, by place in it (not by id), in that order; their ids stay theirs.
+        """Select some points of the stream, by position in it (not by id), in that order; they keep their ids.
 
-        `index` may be truths too, one for each point. Raises BadInput for truths of another number.
+        `index` may also be a boolean mask over the points. Raises BadInput for a mask of the wrong length.
         """
         places = np.asarray(index)
         if places.dtype == np.bool_:
@@ -269,7 +269,7 @@ def _portions(count: int, chunk: int) -> Iterator[tuple[int, slice]]:
 def load(
     name_or_path: str | PathLike[str], device: torch.device | str | None = None, dtype: torch.dtype | None = None
 ) -> TapNextTracker:
-    """Load a tracker with weights: of a known name (`tapetum weights list`) or in a file.
+    """Load a tracker with weights, by a known name (`tapetum weights list`) or from a file.
 
     Args:
         name_or_path: a file may be ours (.safetensors) or a published checkpoint (.ckpt, .pt, .pth, or .npz of JAX); a

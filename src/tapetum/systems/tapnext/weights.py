@@ -1,4 +1,4 @@
-"""Weights of TAPNext: the public names both ways, from PyTorch and JAX, and files of ours.
+"""Weights of TAPNext: renaming to and from the public names of PyTorch and JAX, and our own files.
 
 Public checkpoints of TAPNext++ are those of a training program: a state dict under `state_dict`, names behind `tapnext.`. Those
 of TAPNext and BootsTAPNext are archives of JAX (.npz). Both have one shape for each tensor of ours; none tells the sizes of the
@@ -152,7 +152,7 @@ def to_official(network: TapNext, *, table: bool = True) -> dict[str, Tensor]:
 
 
 def save(network: TapNext, path: str | os.PathLike[str], dtype: torch.dtype | None = None) -> None:
-    """Write weights, rounded to `dtype`, and config to a safetensors file; all of it or nothing."""
+    """Write weights, rounded to `dtype`, and config to a safetensors file, atomically."""
     save_headed(network, path, HEADER, asdict(network.config), dtype)
 
 
@@ -161,7 +161,7 @@ def convert(source: Path, target: Path, architecture: str | None = None) -> None
 
     `architecture`: of `tapetum.systems.tapnext.config.ARCHITECTURES`, which knows the size of frames; None takes it as `load`.
 
-    Raises BadInput where `source` holds no such network, or `target` cannot be written.
+    Raises BadInput if `source` has no such network, or `target` cannot be written.
     """
     if target.suffix != ".safetensors":
         raise BadInput(f"{target} must be named .safetensors: that is what is written")
@@ -178,7 +178,7 @@ def load(path: str | os.PathLike[str], heads: int | None = None) -> TapNext:
 
     A published file whose name has 512 in it is taken to be of TAPNext++ for frames of 512x512, which no tensor tells.
 
-    Raises BadInput where the file cannot be read, or its tensors are of no such network.
+    Raises BadInput if the file cannot be read, or its tensors are not of such a network.
     """
     path = Path(path)
     if HEADER in header_of(path):

@@ -1,15 +1,15 @@
 """Baselines of TAPVid-3D (arXiv 2407.05921): the static one, and any 2D tracker lifted into space by depth maps.
 
 A 3D tracker is a class with one method (`Tracker3D`); `tapetum.bench.tapvid3d` scores any. It gives positions for all frames:
-those before a query count as those after it.
+frames before a query count like those after it.
 
     video --2D tracker--> xy, visible  --+--> depth of the map under each visible point --unproject--> xyz     (`Lifted`)
     depth maps ---------------------------+
 
-A lifted track's visibility is the 2D tracker's alone. A hidden point stays where the tracker puts it in the image, and its
-depth is interpolated in 1 / Z between the frames in which it is visible, since the map there shows what hides it.
+A lifted track's visibility is the 2D tracker's. A hidden point keeps the tracker's image position, and its depth is
+interpolated in 1 / Z between the frames where it is visible, since the depth map there shows the occluder.
 
-Differs from the paper: a point whose depth is not known (a hole in the map) stays visible, with depth as for a hidden one.
+Differs from the paper: a point of unknown depth (a hole in the map) stays visible, with depth as for a hidden one.
 """
 
 from collections.abc import Callable, Iterable
@@ -48,10 +48,10 @@ class Points3D(Protocol):
 
 
 class Tracker3D(Protocol):
-    """A tracker of points in space: positions in every frame, before the query's as after it."""
+    """A tracker of points in space: positions in every frame, before and after the query's."""
 
     def track(self, video: Frames, queries_xyt: Queries, intrinsics: Camera, depth: Depths = None) -> Points3D:
-        """Track queries (x, y in raster pixels, frame) with known intrinsics (fx, fy, cx, cy) and, maybe, depth in metres."""
+        """Track queries (x, y in raster pixels, frame) with known intrinsics (fx, fy, cx, cy) and optional depth in metres."""
         ...
 
 
@@ -63,9 +63,9 @@ class PointArrays(NamedTuple):
 
 
 class Static3D:
-    """Every point keeps its place before the camera and is always visible: the paper's static baseline.
+    """Every point keeps its position relative to the camera and is always visible: the paper's static baseline.
 
-    Its depth is that of the depth map at the query, see `query_depth`; 1 without maps, or where these hold nothing at all.
+    Its depth is that of the depth map at the query, see `query_depth`; 1 without maps, or if they are empty.
 
     >>> video, query = np.zeros((2, 48, 64, 3), np.uint8), np.array([[42, 24, 0]])
     >>> Static3D().track(video, query, np.array([100, 100, 32, 24])).xyz.tolist()
@@ -73,7 +73,7 @@ class Static3D:
     """
 
     def track(self, video: Frames, queries_xyt: Queries, intrinsics: Camera, depth: Depths = None) -> PointArrays:
-        """Track the same point in each of the frames, of which only the number is looked at."""
+        """Repeat the same point for each frame; only the number of frames matters."""
         z = np.ones(len(queries_xyt)) if depth is None else query_depth(queries_xyt, depth, video.shape[1:3])
         xyz = unproject(queries_xyt[:, :2], np.nan_to_num(z, nan=1.0), intrinsics)
         shape = len(queries_xyt), len(video)
@@ -83,9 +83,9 @@ class Static3D:
 def query_depth(
     queries_xyt: Num[np.ndarray, "n 3"], maps: Iterable[Float[np.ndarray, "h2 w2"]], size: tuple[int, int]
 ) -> Float[np.ndarray, " n"]:
-    """Look up the depth of queries in a video of `size` (height, width), from maps, one a frame.
+    """Look up the depth of queries in a video of `size` (height, width), from one map per frame.
 
-    Where a map has none it is the median of the other queries'; NaN for all where none is known.
+    If a map has none, it is the median of the other queries'; NaN for all if none is known.
 
     >>> maps = [np.full((3, 4), 6.0), np.full((3, 4), 2.0)]
     >>> query_depth(np.array([[2.9, 1.1, 0], [1.2, 1, 1], [9, 9, 1]]), maps, (3, 4)).round(6).tolist()
@@ -101,10 +101,10 @@ def query_depth(
 
 
 def both_ways(track_forward: Callable[..., Any]) -> Callable[..., PointArrays]:
-    """Build `track` from a tracker that only goes forward: run it on the clip and on the clip reversed, and join the two.
+    """Build `track` from a forward-only tracker: run it on the clip and on the reversed clip, and join the two.
 
-    What comes before a query's frame is taken from the reversed run; the query's own frame from the forward one. Of the paper's
-    baselines, a tracker that was not run so scored 6.3 instead of 10.9 (issue 133 of the public code).
+    Frames before a query come from the reversed run; the query's own frame from the forward one. Among the paper's baselines, a
+    tracker not run this way scored 6.3 instead of 10.9 (issue 133 of the public code).
     """
 
     def track(video: Frames, queries_xyt: Queries, intrinsics: Camera, depth: Depths = None) -> PointArrays:
@@ -123,9 +123,9 @@ def both_ways(track_forward: Callable[..., Any]) -> Callable[..., PointArrays]:
 def lift(
     tracks: Tracks, maps: Iterable[Float[np.ndarray, "h2 w2"]], size: tuple[int, int], intrinsics: Num[np.ndarray, "4"]
 ) -> Tracks3D:
-    """Lift tracks in a video of `size` (height, width) into space by its depth maps (metres, one a frame).
+    """Lift tracks in a video of `size` (height, width) into space by its depth maps (metres, one per frame).
 
-    Raises BadInput where no visible point has a known depth.
+    Raises BadInput if no visible point has a known depth.
     """
     depth_under = np.stack([sample_depth(depth, tracks.xy[:, t], size) for t, depth in enumerate(maps)], 1)
     if depth_under.shape != tracks.visible.shape:
@@ -147,9 +147,9 @@ def lift(
 def lift_static(
     tracks: Tracks, maps: Iterable[Float[np.ndarray, "h2 w2"]] | None, size: tuple[int, int], intrinsics: Num[np.ndarray, "4"]
 ) -> Tracks3D:
-    """Lift the static baseline: each query stays where it is before the camera and is always visible.
+    """Lift the static baseline: each query keeps its position relative to the camera and is always visible.
 
-    Its depth is that of the map of its frame, or the median of all queries' where that has none; 1 without maps.
+    Its depth is that of its frame's map, or the median of all queries' if that has none; 1 without maps.
     """
     n, t = tracks.visible.shape
     z = np.ones(n) if maps is None else query_depth(tracks.queries[:, [1, 2, 0]], maps, size)
@@ -167,9 +167,9 @@ def lift_static(
 
 
 def interpolate_depth(z: Float[np.ndarray, "n t"], known: Bool[np.ndarray, "n t"]) -> Float[np.ndarray, "n t"]:
-    """Fill in the depth that is not known: linear in 1 / Z between known frames, that of the nearest one before and after.
+    """Fill in unknown depth: linear in 1 / Z between known frames, constant before the first and after the last.
 
-    A point that is never known has the median depth of all that are. Raises BadInput where nothing is known.
+    A point whose depth is never known gets the median of all known depths. Raises BadInput if nothing is known.
 
     >>> interpolate_depth(np.array([[9.0, 2.0, 0.0, 1.0]]), np.array([[False, True, False, True]])).round(3).tolist()
     [[2.0, 2.0, 1.333, 1.0]]
@@ -184,23 +184,23 @@ def interpolate_depth(z: Float[np.ndarray, "n t"], known: Bool[np.ndarray, "n t"
 
 
 class Lifted:
-    """A 3D tracker made of a 2D one and depth."""
+    """A 3D tracker built from a 2D tracker and depth."""
 
     def __init__(self, tracker: Tracker, depth: DepthSource | None = None):
-        """`depth` may be left out where maps are given with every video."""
+        """`depth` may be left out if maps are given with every video."""
         self.tracker, self.depth = tracker, depth
 
     def track(self, video: Frames, queries_xyt: Queries, intrinsics: Camera, depth: Depths = None) -> Tracks3D:
-        """Track points through all frames, before the query's as after it.
+        """Track points through all frames, before and after the query's.
 
         Args:
             video: the frames.
             queries_xyt: x, y in raster pixels and the frame of each point.
             intrinsics: fx, fy, cx, cy in pixels of the video.
-            depth: maps in metres, in place of the tracker's own source.
+            depth: maps in metres, instead of the tracker's own source.
 
         Raises:
-            BadInput: there is neither `depth` nor a source, or it has nothing where points are visible.
+            BadInput: there is neither `depth` nor a source, or it has no depth where points are visible.
         """
         if depth is None and self.depth is None:
             raise BadInput("lifting to 3D needs depth; give maps (--depth true, a file or a folder) or a network's name")

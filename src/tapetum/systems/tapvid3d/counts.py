@@ -1,4 +1,4 @@
-"""Counts for the metrics of TAPVid-3D: points by truth, prediction and nearness, for each track or each neighbourhood.
+"""Counts for the metrics of TAPVid-3D: points by ground truth, prediction and distance, for each track or neighbourhood.
 
 All thirteen numbers follow from how many points are (visible or not, predicted visible or not, within 0, 1, ... 5 of the five
 thresholds). A neighbourhood belongs to an anchor, a track with a scale of its own: it is every point, of any track, whose true

@@ -1,4 +1,4 @@
-"""Depth for a video: maps from files, or a network that sees one image at a time.
+"""Depth for a video: maps from files, or from a single-image network.
 
     frames.npz              one array depth (t, h, w), metres
     frames.npy              the array itself
@@ -6,9 +6,9 @@
     folder of png           16-bit millimetres, as depth cameras write them
     zoedepth, depth-anything, a name on the Hugging Face Hub, a folder of such a model        (extra `depth`)
 
-A map may be smaller or larger than the frames: both show the same image. Depth is along the axis of view; 0, NaN and infinity
-mean that it is not known. Networks must be metric (ZoeDepth, Depth Anything V2 Metric): one that predicts inverse depth up to
-an unknown shift does not say where anything is.
+A map may be smaller or larger than the frames: both show the same image. Depth is along the optical axis; 0, NaN and infinity
+mean unknown. Networks must be metric (ZoeDepth, Depth Anything V2 Metric): inverse depth up to an unknown shift does not
+determine positions.
 """
 
 import os
@@ -50,15 +50,15 @@ class DepthSource(Protocol):
     """Interface of sources of depth."""
 
     def maps(self, frames: Iterable[UInt8[np.ndarray, "h w 3"]]) -> Iterator[Float[np.ndarray, "h2 w2"]]:
-        """Compute a map for each frame, metres; 0 or not finite where not known. Raises `BadInput`."""
+        """Compute a map for each frame, in metres; 0 or not finite where unknown. Raises `BadInput`."""
         ...
 
 
 def load_depth(source: str, device: str | None = None) -> DepthSource:
-    """Load a source of depth by the name of a file, a folder, or a network; `device` is for networks.
+    """Load a depth source by the name of a file, a folder, or a network; `device` is for networks.
 
     Raises:
-        BadInput: there is nothing of this name, or it holds no depth.
+        BadInput: nothing has this name, or it contains no depth.
         MissingExtra: a network was named, and transformers is not installed.
     """
     path = Path(source)
@@ -74,7 +74,7 @@ def load_depth(source: str, device: str | None = None) -> DepthSource:
 
 
 class DepthFiles:
-    """Maps that somebody else has made."""
+    """Precomputed depth maps from files."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -105,7 +105,7 @@ class DepthFiles:
         return len(self._each)
 
     def maps(self, frames: Iterable[UInt8[np.ndarray, "h w 3"]]) -> Iterator[Float[np.ndarray, "h2 w2"]]:
-        """Yield the maps in order, one a frame; raises `BadInput` where their number is another or one is damaged."""
+        """Yield the maps in order, one per frame; raises `BadInput` if their number is wrong or one is damaged."""
         given = 0
         for number, _ in enumerate(frames, 1):
             given = number
@@ -129,7 +129,7 @@ class DepthFiles:
 
 
 def reachable(patience: float = PATIENCE) -> bool:
-    """Check whether the Hub answers within `patience` seconds, by the proxies that are set; not asked in offline mode."""
+    """Check whether the Hub answers within `patience` seconds, through configured proxies; skipped in offline mode."""
     if os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "TRUE", "YES", "ON"):
         return False
     try:
@@ -142,10 +142,10 @@ def reachable(patience: float = PATIENCE) -> bool:
 
 
 class DepthNetwork:
-    """A metric depth network of transformers, which looks at one frame at a time.
+    """A metric depth network of transformers, applied to one frame at a time.
 
-    ZoeDepth's frames are not padded, as its own processor would by default (that of transformers 5.24 cannot take the padding
-    off again without torchvision); maps are brought to the frame's size linearly.
+    ZoeDepth's frames are not padded, as its own processor would by default (that of transformers 5.24 cannot remove the padding
+    without torchvision); maps are resized linearly to the frame's size.
     """
 
     def __init__(self, name: str, device: str | None = None):
@@ -191,7 +191,7 @@ class DepthNetwork:
 
 
 def check_map(depth: Float[np.ndarray, "h2 w2"], size: tuple[int, int]) -> None:
-    """Raise `BadInput` where the map cannot show the same image as a frame of `size` (height, width): its shape is another.
+    """Raise `BadInput` if the map's shape does not match a frame of `size` (height, width).
 
     >>> check_map(np.ones((48, 64)), (480, 640))
     """
@@ -207,12 +207,12 @@ def check_map(depth: Float[np.ndarray, "h2 w2"], size: tuple[int, int]) -> None:
 def sample_depth(
     depth: Float[np.ndarray, "h2 w2"], xy: Num[np.ndarray, "n 2"], size: tuple[int, int]
 ) -> Float[np.ndarray, " n"]:
-    """Sample the depth of the map at each place (x, y) of a frame of `size` (height, width).
+    """Sample the depth of the map at each position (x, y) of a frame of `size` (height, width).
 
     Raises BadInput as `check_map`.
-    NaN where it is not known in the pixel that the place lies in, and outside the frame. Inverse depth goes evenly from pixel
-    to pixel, which is exact on a plane; but only pixels within `SAME_SURFACE` of the one that the place lies in count, since
-    between a near and a far thing there is nothing at the mean of both.
+    NaN where the position's own pixel is unknown, and outside the frame. Inverse depth is interpolated linearly between pixels,
+    which is exact on a plane; but only pixels within `SAME_SURFACE` of the position's own pixel count, since between a near and
+    a far object nothing is at their mean depth.
 
     >>> step, places = np.array([[1.0, 1.02, 3.0, 3.0]]), np.array([[1.0, 0.5], [1.9, 0.5], [2.1, 0.5], [4.1, 0]])
     >>> sample_depth(step, places, (1, 4)).round(3)

@@ -10,7 +10,7 @@ F64 = NDArray[np.float64]
 
 
 def project(xyz: ArrayLike, intrinsics: ArrayLike) -> F64:
-    """Project pixels (..., 2) of camera points (..., 3); where Z is 0 they are infinite or NaN.
+    """Project pixels (..., 2) of camera points (..., 3); if Z is 0 they are infinite or NaN.
 
     >>> project([[1.0, 0.5, 2.0]], (100, 100, 64, 32)).tolist()
     [[114.0, 57.0]]
@@ -21,7 +21,7 @@ def project(xyz: ArrayLike, intrinsics: ArrayLike) -> F64:
 
 
 def unproject(xy: ArrayLike, depth: ArrayLike, intrinsics: ArrayLike) -> F64:
-    """Unproject camera points (..., 3) at pixels (..., 2) with depth Z (...) along the axis of view, in the unit of `depth`.
+    """Unproject camera points (..., 3) at pixels (..., 2) with depth Z (...) along the optical axis, in the unit of `depth`.
 
     >>> unproject([[114.0, 57.0]], [2.0], (100, 100, 64, 32)).tolist()
     [[1.0, 0.5, 2.0]]
@@ -37,6 +37,6 @@ def scaled(intrinsics: ArrayLike, factor: float) -> F64:
 
 
 def transform(matrix: ArrayLike, xyz: ArrayLike) -> F64:
-    """Transform points (..., n, 3) moved by rigid transforms (..., 4, 4), such as `extrinsics_w2c`."""
+    """Transform points (..., n, 3) by rigid transforms (..., 4, 4), such as `extrinsics_w2c`."""
     matrix, xyz = np.asarray(matrix, np.float64), np.asarray(xyz, np.float64)
     return xyz @ np.swapaxes(matrix[..., :3, :3], -1, -2) + matrix[..., None, :3, 3]

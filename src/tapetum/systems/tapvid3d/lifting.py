@@ -27,7 +27,7 @@ _VIEW = 53.0
 
 
 def parse_intrinsics(text: str) -> tuple[float, ...]:
-    """Read fx, fy, cx, cy in pixels. Raises BadInput where they are none.
+    """Read fx, fy, cx, cy in pixels. Raises BadInput for anything else.
 
     >>> parse_intrinsics("500,500,320,240")
     (500.0, 500.0, 320.0, 240.0)
@@ -42,13 +42,13 @@ def parse_intrinsics(text: str) -> tuple[float, ...]:
 
 
 class Lifting:
-    """Lifting of tracks into space; made before anything is tracked, so that errors come at once."""
+    """Lifting of tracks into space; created before tracking, so that errors are raised early."""
 
     def __init__(self, depth: str | None, intrinsics: str | None, static: bool, device: str | None, listener: Listener):
-        """Look up the source of depth.
+        """Look up the depth source.
 
-        With `static` every point keeps its place before the camera, with the depth at its query if there is `depth`. Raises
-        BadInput for intrinsics that are no camera and a source of depth that is not there.
+        With `static` every point keeps its position relative to the camera, with the depth at its query if `depth` is given.
+        Raises BadInput for invalid intrinsics and a missing depth source.
         """
         from tapetum.systems.tapvid3d.depth import load_depth
 
@@ -59,7 +59,7 @@ class Lifting:
         self.depth = None if depth is None or self.adjusts else load_depth(depth, device)
 
     def support_points(self, video: "Video") -> "list[Point]":
-        """List points to be tracked beside the requested ones: grids, from which adjustment finds the camera."""
+        """List points to track besides the requested ones: grids, from which adjustment estimates the camera."""
         if self.static or not self.adjusts:
             return []
         from tapetum.systems.tapvid3d.reconstruction.adjust import support_queries
@@ -76,7 +76,7 @@ class Lifting:
         return tracks
 
     def lift(self, tracks: "Tracks", video: "Video") -> "Tracks3D":
-        """Lift the tracks into space. Raises `BadInput` where there is no depth for them."""
+        """Lift the tracks into space. Raises `BadInput` if there is no depth for them."""
         import numpy as np
 
         from tapetum.systems.tapvid3d.baselines import lift, lift_static
@@ -98,7 +98,7 @@ class Lifting:
         return lift(tracks, maps, size, camera)
 
     def _maps(self, video: "Video", frames: int) -> Any:
-        """Depth maps; the listener hears how many of them are there."""
+        """Depth maps; the listener is told how many are done."""
         assert self.depth is not None
         noted = False
         for number, depth in enumerate(self.depth.maps(video)):

@@ -1,2 +1,1 @@
-"""Worlds in which a policy acts: a painted one in NumPy alone, and simulators of the extra `[robot]`. Imports none by
-itself."""
+"""Worlds for policies: a drawn one in pure NumPy, and simulators of the extra `[robot]`. Imports none by itself."""

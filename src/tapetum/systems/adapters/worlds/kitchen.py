@@ -1,12 +1,11 @@
 """Franka Kitchen (arXiv 1910.11956; gymnasium-robotics 1.4), with a scripted expert of ours, since none ships with it.
 
-The expert moves the hand along waypoints beside handles, by the damped pseudo-inverse of the hand's Jacobian; a sum of past
-errors makes up for the arm's weight. It does the paper's five tasks: it opens the sliding door, the hinged door and the
-microwave, and turns the light and a knob (the package's top burner) on. Of the two hinged doors it is the right one, which the
-package names; the earlier work opened the left.
+The expert moves the hand along waypoints beside handles, by the damped pseudo-inverse of the hand's Jacobian; an integral term
+compensates for the arm's weight. It does the paper's five tasks: it opens the sliding door, the hinged door and the microwave,
+and turns the light and a knob (the package's top burner) on. Of the two hinged doors it opens the right one, as the package
+names it; the earlier work opened the left.
 
-The package starts every episode alike. Here the seed puts the robot up to 3 cm elsewhere, since what never changes needs no
-eyes.
+The package starts every episode identically. Here the seed moves the robot by up to 3 cm, since a fixed scene needs no vision.
 """
 
 from collections.abc import Sequence
@@ -186,7 +185,7 @@ class Kitchen:
         self._camera = SimulatorCamera(self._model, pixels, looking_at(*CAMERAS[self.camera]))
 
     def reset(self, seed: int) -> Observation:
-        """Begin the episode of a seed: the robot stands somewhere else."""
+        """Start the episode of a seed, which sets the robot's position."""
         generator = np.random.default_rng(seed)
         self._model.body_pos[self._base] = self._stands + np.array([*generator.uniform(-MOVED, MOVED, 2), 0.0])
         self._robot.reset(seed=seed)  # after the robot was moved: MuJoCo's solver starts from what it finds here
@@ -200,7 +199,7 @@ class Kitchen:
 
     @property
     def success(self) -> bool:
-        """Check whether what is to move is near its goal, as the package judges."""
+        """Check whether the object to move is near its goal, by the package's criterion."""
         return bool(np.linalg.norm(self._data.qpos[list(self.task.joints)] - self.task.goal) < NEAR_GOAL)
 
     def expert(self) -> Float64[np.ndarray, "9"]:
@@ -225,7 +224,7 @@ class Kitchen:
         return np.array(point.offset) + (0.0 if point.at is None else self._sites[point.at])
 
     def _towards(self, point: Waypoint) -> Float64[np.ndarray, "9"]:
-        """The joints' speeds that bring the hand nearer to a place and to its posture."""
+        """The joint speeds that move the hand towards a position and its posture."""
         data, model = self._data, self._model
         moving, turning = np.zeros((3, model.nv)), np.zeros((3, model.nv))
         self._mujoco.mj_jacSite(model, data, moving, turning, self._hand)
@@ -247,7 +246,7 @@ class Kitchen:
 
 
 def _rotation(angle: float, axis: int) -> Float64[np.ndarray, "3 3"]:
-    """The rotation about an axis of the world."""
+    """The rotation about a world axis."""
     cos, sin = np.cos(angle), np.sin(angle)
     one, other = (axis + 1) % 3, (axis + 2) % 3
     matrix = np.eye(3)

@@ -1,4 +1,4 @@
-"""Worlds by name. Imports no simulator before one of its worlds is asked for."""
+"""Worlds by name. Imports no simulator before one of its worlds is requested."""
 
 import difflib
 from typing import Any
@@ -18,8 +18,8 @@ TASKS: dict[str, str] = {
 def make_world(task: str, camera: str | None = None, pixels: int = 64, **options: Any) -> RobotWorld:
     """Make the world of a task: reach-disc, triplet-1 to triplet-5, one of Franka Kitchen, or any of Meta-World.
 
-    `camera` is by default the world's first; `pixels` is the side of the image. Raises BadInput where there is no such task or
-    camera, and MissingExtra where its simulator is not installed.
+    `camera` is by default the world's first; `pixels` is the side of the image. Raises BadInput if there is no such task or
+    camera, and MissingExtra if its simulator is not installed.
     """
     if pixels < 8 or pixels > 1024:
         raise BadInput(f"images of {pixels} pixels; give 8 to 1024")

@@ -1,11 +1,11 @@
 """Tasks of Meta-World (arXiv 1910.10897), version 3, with three upright cameras, scripted experts and a seed for an episode.
 
-The cameras of earlier work on these tasks (left_cap2, right_cap2, top_cap2) are in a fork of an old version alone; left,
-right and top here look from about there. Of the package's own cameras four are mounted upside down and are turned round.
+The cameras of earlier work on these tasks (left_cap2, right_cap2, top_cap2) exist only in a fork of an old version; left, right
+and top here have similar views. Four of the package's own cameras are mounted upside down and are rotated here.
 
-The package draws fifty start states at a time, in which objects lie elsewhere: an episode of seed s has number s modulo 50 of
-those drawn with seed s // 50, so that no two seeds below a million share one. Proprioception is the first four numbers of the
-state: where the gripper is, and how far open.
+The package draws fifty start states at a time, with different object positions: the episode of seed s uses number s modulo 50
+of those drawn with seed s // 50, so no two seeds below a million share one. Proprioception is the first four numbers of the
+state: the gripper's position, and how far it is open.
 """
 
 from functools import cache, lru_cache
@@ -31,7 +31,7 @@ OWN_SIZE, STARTS = 4, 50
 
 @cache
 def tasks() -> tuple[str, ...]:
-    """List the names of all tasks, without the version. Raises MissingExtra where Meta-World is not installed."""
+    """List the names of all tasks, without the version. Raises MissingExtra if Meta-World is not installed."""
     simulator("metaworld")
     from metaworld.policies import ENV_POLICY_MAP  # pyright: ignore[reportMissingImports]
 
@@ -60,9 +60,9 @@ class MetaWorld:
         """Make a task such as drawer-open.
 
         The camera is left (by default), right, top, or one of the package's, such as corner2. With `shift`, 0 to 1, the image
-        is less as usual: the light is weaker and of another colour, and left, right and top look from up to 8 degrees beside.
-        The experts need up to 156 steps. Raises BadInput for a camera that there is not and a horizon above 500, and
-        MissingExtra where Meta-World is not installed.
+        is altered: the light is weaker and of another colour, and left, right and top are moved by up to 8 degrees. The experts
+        need up to 156 steps. Raises BadInput for an unknown camera and a horizon above 500, and MissingExtra if Meta-World is
+        not installed.
         """
         metaworld = simulator("metaworld")
         from metaworld.policies import ENV_POLICY_MAP  # pyright: ignore[reportMissingImports]
@@ -98,11 +98,11 @@ class MetaWorld:
 
     @property
     def success(self) -> bool:
-        """Check whether the task is done in this state, as the package judges."""
+        """Check whether the task is done in this state, by the package's criterion."""
         return self._done
 
     def expert(self) -> Float64[np.ndarray, "4"]:
-        """Describe what the package's scripted expert does, cut to -1..1."""
+        """Compute the action of the package's scripted expert, clipped to -1..1."""
         return np.clip(np.asarray(self._policy.get_action(self._state), np.float64), -1, 1)
 
     def close(self) -> None:
@@ -117,7 +117,7 @@ class MetaWorld:
 
 
 def _dim(model: Any, shift: float) -> None:
-    """Make all light weaker and yellower."""
+    """Make all lights weaker and yellower."""
     tint = 1 - shift * np.array([0.35, 0.45, 0.7])
     for light in (model.vis.headlight.ambient, model.vis.headlight.diffuse, *model.light_diffuse):
         light *= tint

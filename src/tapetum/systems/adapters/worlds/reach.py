@@ -1,8 +1,7 @@
 """A task for tests, in NumPy alone: a gripper on a table, seen from above, is to be moved onto a disc.
 
-What it must see is which of the discs is the goal (by colour) and where. `shift` changes what the image looks like and
-nothing else, for policies that are to work under other light: colours are turned, the table is striped, and the image is
-noisy.
+A policy must see which disc is the goal (by colour) and where it is. `shift` changes only the image's appearance, to test
+robustness to lighting: colours are rotated, the table is striped, and the image is noisy.
 """
 
 from dataclasses import dataclass
@@ -72,7 +71,7 @@ class ReachWorld:
         return way / max(1.0, np.abs(way).max())
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there are no resources to release."""
 
     def _observe(self) -> Observation:
         return Observation(self._paint(), self.gripper.astype(np.float32))
@@ -89,7 +88,7 @@ class ReachWorld:
         return np.round(255 * np.clip(image, 0, 1)).astype(np.uint8)
 
     def _disc(self, image: np.ndarray, place: np.ndarray, radius: float, colour: tuple[float, float, float]) -> None:
-        """Paint a disc whose rim is a pixel wide."""
+        """Draw a disc whose edge is one pixel wide."""
         distance = np.hypot(self._x - place[0], self._y - place[1])
         cover = np.clip((radius - distance) * self.pixels / 2 + 0.5, 0, 1)[..., None]
         image[:] = (1 - cover) * image + cover * np.array(colour)

@@ -1,4 +1,4 @@
-"""Rendering by MuJoCo on this machine: which OpenGL, quickly, and upright."""
+"""MuJoCo rendering on this machine: choice of OpenGL, fast drawing, and upright cameras."""
 
 import os
 import subprocess
@@ -29,12 +29,12 @@ os._exit(0)
 
 
 def choose_gl() -> str:
-    """Choose how MuJoCo draws without a screen, unless MUJOCO_GL says; give its name, and say it in a remark.
+    """Choose MuJoCo's OpenGL for drawing without a screen, unless MUJOCO_GL is set; returns and reports its name.
 
-    On Linux the first of EGL and OSMesa that draws, each tried in a process of its own; on macOS and Windows what they have. It
-    counts only if MuJoCo was not imported before.
+    On Linux this is the first of EGL and OSMesa that works, each tried in a separate process; on macOS and Windows the native
+    one. It takes effect only if MuJoCo was not imported before.
 
-    Raises TapetumError, which names the packages to install, where neither draws.
+    Raises TapetumError, which names the packages to install, if neither works.
     """
     if "MUJOCO_GL" not in os.environ and sys.platform == "linux":
         reasons: list[str] = []
@@ -50,7 +50,7 @@ def choose_gl() -> str:
 
 
 def _refused(name: str) -> str | None:
-    """Why MuJoCo does not draw with an OpenGL; None where it does."""
+    """Why MuJoCo cannot draw with an OpenGL; None if it can."""
     command = [sys.executable, "-c", _PROBE]
     try:
         tried = subprocess.run(
@@ -67,7 +67,7 @@ def _refused(name: str) -> str | None:
 def simulator(package: str) -> Any:
     """Import a package of the extra `[robot]`, with the OpenGL chosen.
 
-    Raises MissingExtra where it is not there, and BadInput where MuJoCo is too old or too new for it.
+    Raises MissingExtra if it is not installed, and BadInput if MuJoCo is too old or too new for it.
     """
     try:
         version = metadata.version("mujoco")
@@ -95,9 +95,9 @@ def _cannot_draw(package: str, error: Exception) -> TapetumError:
 
 
 class SimulatorCamera:
-    """Draws a MuJoCo scene from one place, quickly: without shadows, reflections and smoothed edges.
+    """Draws a MuJoCo scene from one camera, fast: without shadows, reflections and antialiasing.
 
-    Those cost more than ten times as much as all else where the processor draws.
+    With CPU rendering those cost more than ten times as much as everything else.
     """
 
     def __init__(self, model: Any, pixels: int, view: Any):

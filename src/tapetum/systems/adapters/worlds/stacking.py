@@ -1,11 +1,11 @@
 """Stacking by colour, after RGB-Stacking (Lee et al. 2021, arXiv 2110.06192): the red block goes on the blue one. Needs MuJoCo.
 
-The environment of the paper is on no package index. Here a suction cup on three slides moves over a table with a red, a green
-and a blue block, which the seed puts somewhere else; each of the five triplets has blocks of other sizes. Which block goes on
-which follows from their colours alone, and the green one is a distractor.
+The paper's environment is on no package index. Here a suction cup on three slides moves over a table with a red, a green and a
+blue block, placed by the seed; each of the five triplets has different block sizes. Only colour determines which block goes on
+which, and the green one is a distractor.
 
-Differs from RGB-Stacking: boxes in place of extruded shapes, suction in place of a Robotiq gripper, four numbers of action
-(speeds along x, y and z, and suction) at 10 steps a second, and a scripted expert.
+Differs from RGB-Stacking: boxes instead of extruded shapes, suction instead of a Robotiq gripper, four action values (speeds
+along x, y and z, and suction) at 10 steps per second, and a scripted expert.
 """
 
 from typing import Any
@@ -82,7 +82,7 @@ class Stacking:
         self._camera = SimulatorCamera(self._model, pixels, looking_at(*CAMERAS[self.camera]))
 
     def reset(self, seed: int) -> Observation:
-        """Begin the episode of a seed: blocks lie apart from each other."""
+        """Start the episode of a seed, with blocks apart from each other."""
         generator, data = np.random.default_rng([seed, 0]), self._data
         self._mujoco.mj_resetData(self._model, data)
         places: list[np.ndarray] = []
@@ -97,7 +97,7 @@ class Stacking:
         return self._observe()
 
     def step(self, action: Float64[np.ndarray, "4"]) -> Observation:
-        """Move the cup, each -1..1, and suck if the last number is above 0: the block under the cup, if it touches one."""
+        """Move the cup, each value -1..1, and hold the block that it touches if the last value is above 0."""
         action = np.clip(action, -1.0, 1.0)
         low, high = self._model.jnt_range[-3:].T
         self._goal = np.clip(self._goal + _SPEED * action[:3] * _STEPS * self._model.opt.timestep, low, high)
@@ -136,7 +136,7 @@ class Stacking:
         self._camera.close()
 
     def _towards(self, goal: np.ndarray, suction: float, level: float | None = None) -> Float64[np.ndarray, "4"]:
-        """The speeds that bring the cup nearer; below `level` it first goes up."""
+        """The speeds that move the cup closer; below `level` it first goes up."""
         way = goal - (self._goal + np.array([0.0, 0.0, _HIGH]))
         if level is not None and self._cup()[2] < level:
             way[:2] = 0.0
@@ -156,7 +156,7 @@ class Stacking:
                 return
 
     def _weld(self, block: int) -> None:
-        """Hold a block where it is below the cup now."""
+        """Fix a block at its current position below the cup."""
         cup, body = self._model.body("cup").id, self._model.body(f"block{block}").id
         self._model.eq_data[block, 3:6] = self._data.xpos[body] - self._data.xpos[cup]
         self._model.eq_data[block, 6:10] = self._data.xquat[body]

@@ -37,7 +37,7 @@ class RobotWorld(Protocol):
         ...
 
     def step(self, action: Float64[np.ndarray, " a"]) -> Observation:
-        """Do an action, of which -1..1 is done; then `success` says whether the task is done just now."""
+        """Execute an action, clipped to -1..1; `success` then says whether the task is currently done."""
         ...
 
     @property
@@ -46,7 +46,7 @@ class RobotWorld(Protocol):
         ...
 
     def expert(self) -> Float64[np.ndarray, " a"]:
-        """Describe what a scripted expert, who sees all of the state, would do now."""
+        """Compute the action of a scripted expert, which sees the full state."""
         ...
 
     def close(self) -> None:
@@ -83,11 +83,11 @@ Actor = Callable[[Observation], Float64[np.ndarray, " a"]]
 def roll(
     world: RobotWorld, actor: Actor | None, seed: int, *, stop_after: int | None = None, noise: float = 0.0
 ) -> RobotEpisode:
-    """Play the episode of a seed, by the scripted expert where there is no actor.
+    """Run the episode of a seed, by the scripted expert if there is no actor.
 
-    It ends `stop_after` steps after the task is done, by default at the horizon. `noise` is the deviation of normal noise that
-    is added to what is done, not to what is recorded, as in DART (arXiv 1703.09327). Raises BadInput for an action of another
-    size, or one that is not finite.
+    It ends `stop_after` steps after the task is done, by default at the horizon. `noise` is the deviation of normal noise added
+    to executed actions, not to recorded ones, as in DART (arXiv 1703.09327). Raises BadInput for an action of the wrong size,
+    or one that is not finite.
     """
     generator = np.random.default_rng([seed, 1])
     observation = world.reset(seed)

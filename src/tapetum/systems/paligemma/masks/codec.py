@@ -8,11 +8,11 @@ Source: All in Tokens (arXiv 2301.02229); PaliGemma (arXiv 2407.07726, 3.2.5) an
     above 0 is        ◄─   64 ◄ 32 ◄ 16 ◄ 8          ◄─   1x1, two        ◄─   their codes
     the thing              four transposed ones           residual blocks
 
-Of an image, a mask is cut out along its box, whose corners are rounded to pixels, and stretched to the square (bilinear with
-antialias); `locations.paste` lays it back.
+A mask is cropped from its image along its box, with corners rounded to pixels, and stretched to the square (bilinear with
+antialias); `locations.paste` puts it back.
 
-How it is learned stands in `masks.task`. Differs from the paper: this project's own codec, which comes along as
-`paligemma-masks`, has the same layout with fewer channels.
+For the training see `masks.task`. Differs from the paper: this project's own codec, bundled as `paligemma-masks`, has the same
+layout with fewer channels.
 """
 
 import os
@@ -110,7 +110,7 @@ class MaskCodec(nn.Module):
     def codes_of(self, mask: Bool[np.ndarray, "h w"], box: Any = None) -> Int[np.ndarray, " 16"]:
         """Encode a mask of an image; `box` is x1, y1, x2, y2 in pixels, by default the tightest.
 
-        Raises BadInput where the box holds no pixel.
+        Raises BadInput if the box contains no pixel.
         """
         square = torch.from_numpy(cut_out(mask, box))[None].to(self.codebook)
         return self.encode(square)[0].cpu().numpy()
@@ -125,7 +125,7 @@ class MaskCodec(nn.Module):
 
 
 def cut_out(mask: Bool[np.ndarray, "h w"], box: Any = None) -> Float[np.ndarray, "64 64"]:
-    """Cut a mask out along a box and stretch it to the square, 0 to 1, as the reference does; see `MaskCodec.codes_of`."""
+    """Crop a mask along a box and stretch it to the square, 0 to 1, as in the reference; see `MaskCodec.codes_of`."""
     from tapetum.types import Masks
 
     box = Masks(masks=mask[None]).boxes.xyxy[0] if box is None else np.asarray(box, np.float32)
@@ -140,7 +140,7 @@ def cut_out(mask: Bool[np.ndarray, "h w"], box: Any = None) -> Float[np.ndarray,
 
 
 def official_names(model: MaskCodec) -> dict[str, str]:
-    """List our tensors' names with those of `vae-oid.npz`; they differ in the codebook alone.
+    """Map our tensors' names to those of `vae-oid.npz`; only the codebook's differs.
 
     >>> names = official_names(MaskCodec(MaskCodecConfig()))
     >>> len(names), names["codebook"], names["decoder.4.weight"]
@@ -156,9 +156,9 @@ def to_official(model: MaskCodec) -> dict[str, np.ndarray]:
 
 
 def from_official(arrays: Mapping[str, np.ndarray], name: str = "the file") -> MaskCodec:
-    """Build a codec of the tensors of `vae-oid.npz`; sizes are read from them. What only its training needed is passed over.
+    """Build a codec from the tensors of `vae-oid.npz`; sizes are read from them. Tensors only used in training are skipped.
 
-    Raises BadInput, naming it, for a tensor that is missing, of another shape, not finite, or not part of it.
+    Raises BadInput, naming the tensor, if one is missing, unknown, not finite or of the wrong shape.
     """
     arrays = {key: value for key, value in arrays.items() if key not in _PASSED_OVER}
     try:
@@ -183,7 +183,7 @@ def from_official(arrays: Mapping[str, np.ndarray], name: str = "the file") -> M
 
 
 def save(model: MaskCodec, path: str | os.PathLike[str], dtype: torch.dtype = torch.float16) -> None:
-    """Write a codec, its tensors rounded to `dtype`, as a safetensors file with its config in the header, or nothing."""
+    """Write a codec, its tensors rounded to `dtype`, as a safetensors file with its config in the header, atomically."""
     save_headed(model, path, HEADER, asdict(model.config), dtype)
 
 
@@ -194,7 +194,7 @@ def load(
 ) -> MaskCodec:
     """Load a codec in eval mode: of a known name, a file that `save` wrote, or the official `vae-oid.npz`; float32 by default.
 
-    No code in the file is run. Raises BadInput where it cannot be read or holds something else.
+    No code in the file is run. Raises BadInput if it cannot be read or contains something else.
     """
     path = resolve(name_or_path, "segment")[0] if os.fspath(name_or_path) in known() else Path(name_or_path)
     if not path.is_file():
@@ -206,7 +206,7 @@ def load(
 
 
 def convert(source: Path, target: Path, architecture: str) -> None:
-    """Convert `vae-oid.npz` to a file of ours."""
+    """Convert `vae-oid.npz` to our file format."""
     save(_from_npz(source), target, torch.float32)
 
 

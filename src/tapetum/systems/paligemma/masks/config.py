@@ -1,11 +1,11 @@
-"""Sizes of the codec of masks, and its training as a config, which is also the options of `tapetum train paligemma-masks`.
+"""Sizes of the mask codec, and its training config, which also defines the options of `tapetum train paligemma-masks`.
 
 Source: All in Tokens (arXiv 2301.02229) and the public config of its instance masks: mean squared error, commitment 0.25, codes
 that are moving averages of decay 0.99, AdamW at 3e-4 without weight decay, 500 steps of warm-up and a cosine, batches of 512.
 Imports no torch.
 
-Differs from it: codes that nothing is near are redrawn from the batch, since otherwise a short run uses a few of them only;
-masks are mirrored, turned and coarsened.
+Differs from it: unused codes are redrawn from the batch, since otherwise a short run uses only a few; masks are mirrored,
+turned and coarsened.
 """
 
 from collections.abc import Mapping

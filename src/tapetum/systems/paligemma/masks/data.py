@@ -1,7 +1,7 @@
-"""Training data of the codec: masks of objects, cropped to their boxes, mirrored, transposed and coarsened.
+"""Training data of the mask codec: masks of objects, cropped to their boxes, mirrored, transposed and coarsened.
 
-Layouts: a folder with masks/*.png whose pixels are numbers of instances, 0 for none (`tapetum scenes images`), or a file of
-instances as COCO has them (Lin et al., arXiv 1405.0312), with run-length texts or polygons; crowds are left out.
+Layouts: a folder with masks/*.png whose pixels are instance numbers, 0 for none (`tapetum scenes images`), or a COCO instances
+file (Lin et al., arXiv 1405.0312), with run-length texts or polygons; crowds are left out.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +29,7 @@ COARSE = 10, 48
 
 
 class MaskCrops(Dataset):
-    """Masks by number, float32 (64, 64) from 0 to 1, a function of (seed, number); not `varied`: in order, as they are."""
+    """Masks by number, float32 (64, 64) from 0 to 1, a function of (seed, number); without `varied`, in order and unchanged."""
 
     def __init__(self, crops: Sequence[Bool[np.ndarray, "_h _w"]], seed: int = 0, *, varied: bool = True):
         if not crops:
@@ -68,7 +68,7 @@ def coarser(mask: Bool[np.ndarray, "h w"], longest: int) -> Bool[np.ndarray, "h2
 
 
 def read_crops(places: Sequence[str | Path]) -> list[Bool[np.ndarray, "_h _w"]]:
-    """Read all masks of folders and files, cut out along their boxes. Raises BadInput where one cannot be read or has none."""
+    """Read all masks of folders and files, cropped to their boxes. Raises BadInput if one cannot be read or has none."""
     crops: list[np.ndarray] = []
     for place in map(Path, places):
         before = len(crops)

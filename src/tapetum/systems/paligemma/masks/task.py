@@ -1,4 +1,4 @@
-"""Training of the codec of masks: a reconstruction loss, and codes that are moving averages of the encoder's output.
+"""Training of the mask codec: a reconstruction loss, and codes that are moving averages of the encoder's output.
 
 Source: All in Tokens (arXiv 2301.02229) and its public code; codes as moving averages after VQ-VAE (arXiv 1711.00937, A.1).
 
@@ -33,7 +33,7 @@ _EPSILON = 1e-5
 
 
 class LearningCodec(nn.Module):
-    """A codec with the moving averages that make its codes: how many cells chose each, and the sum of their features."""
+    """A codec with the moving averages behind its codes: how many cells chose each, and the sum of their features."""
 
     counts: Tensor
     sums: Tensor
@@ -81,7 +81,7 @@ class LearningCodec(nn.Module):
 
 
 class MaskCodecTask(Task):
-    """Masks through 16 codes and back; `checks` are never trained on."""
+    """Reconstruction of masks through 16 codes; `checks` are never trained on."""
 
     def __init__(self, run: MaskCodecRun, masks: MaskCrops, checks: MaskCrops):
         self.run, self.masks, self.checks = run, masks, checks
@@ -125,9 +125,9 @@ def iou(decoded: Float[Tensor, "n 64 64"], masks: Float[Tensor, "n 64 64"]) -> F
 
 
 def train_masks(run: MaskCodecRun, launch: Launch, say: Callable[[str], None] = print) -> tuple[Path, dict[str, float]] | None:
-    """Train in the folder `launch.out`; the same call goes on after a stop. Gives the file of weights and scores.
+    """Train in the folder `launch.out`; the same call resumes a stopped run. Returns the file of weights and the scores.
 
-    Returns None if there is more to do. Raises BadInput for data that is not there or holds no masks.
+    Returns None if there is more to do. Raises BadInput for data that is missing or has no masks.
     """
     task = MaskCodecTask(run, *_masks(run))
     say(f"train: {len(task.masks):,} masks; check: {len(task.checks):,}")

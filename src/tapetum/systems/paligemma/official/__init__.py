@@ -1,1 +1,1 @@
-"""Official files of weights, of big_vision and of Hugging Face: the names of their tensors, and reading them piece by piece."""
+"""Official weight files of big_vision and Hugging Face: their tensor names, and reading them piece by piece."""

@@ -1,6 +1,6 @@
 """Names of the arrays in big_vision's .npz files (https://github.com/google-research/big_vision).
 
-They may begin with `params/`. Layers are stacked on the first axis; kernels are (inputs, outputs), heads are axes of their own:
+They may begin with `params/`. Layers are stacked on the first axis; kernels are (inputs, outputs), heads have their own axes:
 
     img/Transformer/encoderblock/...                       layers of the vision encoder
     img/head                                               the projector
@@ -18,7 +18,7 @@ _LAYERS, _BLOCKS = "img/Transformer/encoderblock", "llm/layers"
 
 
 def plain_name(name: str) -> str:
-    """Leave out what may stand before a name.
+    """Strip an optional prefix from a name.
 
     >>> plain_name("params/img/head/bias")
     'img/head/bias'
@@ -27,7 +27,7 @@ def plain_name(name: str) -> str:
 
 
 def table(config: PaliGemmaConfig) -> list[NameRow]:
-    """List the names, without what may stand before them."""
+    """List the names, without optional prefixes."""
     return _vision_encoder(config) + _language(config)
 
 

@@ -1,7 +1,7 @@
-"""A PaliGemma without numbers yet, and its numbers from files: piece by piece to their place, in the precision that is wanted.
+"""Filling an uninitialised PaliGemma from files, piece by piece and in the requested precision.
 
-Numbers of two tensors need not be as many as the config says: positions are interpolated for another size of images, and a
-table of tokens may have rows that are padding, or be that of a raw Gemma, which knows nothing of places and masks.
+Two tensors may differ in size from the config: positions are interpolated for other image sizes, and a token embedding may have
+padding rows, or come from a raw Gemma, which has no locations and masks.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -49,7 +49,7 @@ def npz_source(file: NpzFile, rename: Rename) -> Source:
 
 
 def tensor_source(files: Iterable[TensorFile], rename: Rename) -> Source:
-    """Find the tensors of safetensors files. Raises BadInput for one that is in two."""
+    """Find the tensors of safetensors files. Raises BadInput for a tensor that is in two files."""
     places: dict[str, tuple[TensorFile, str]] = {}
     for file in files:
         for name in file.shapes:
@@ -74,10 +74,10 @@ def filled_model(
     dtype: torch.dtype,
     eight_bits: Collection[str] = (),
 ) -> PaliGemma:
-    """Make a model of a config with the numbers of files, in evaluation mode.
+    """Make a model of a config with the weights of files, in evaluation mode.
 
-    Weights of the parts in `eight_bits`, language or vision encoder, are bytes. Raises BadInput where names or shapes are not
-    as the table says.
+    Weights of the parts in `eight_bits`, language or vision encoder, are stored as bytes. Raises BadInput if names or shapes
+    differ from the table.
     """
     shapes = source.shapes
     check_sizes(config, " in the config", LARGEST_SIZE)
@@ -105,12 +105,12 @@ def filled_model(
 
 
 def is_weight(tensor: Tensor) -> bool:
-    """Check whether a tensor is one of weights; batch norms also count their batches, which matters to nothing here."""
+    """Check whether a tensor is a weight, unlike the batch counters of batch norms, which are not used here."""
     return tensor.is_floating_point() or tensor.dtype == torch.int8
 
 
 def unmade(config: PaliGemmaConfig, dtype: torch.dtype, eight_bits: Collection[str] = ()) -> PaliGemma:
-    """Make a model on the device "meta", where nothing takes memory."""
+    """Make a model on the device "meta", where tensors take no memory."""
     with torch.device("meta"), _NoDraws():
         model = PaliGemma(config).to(dtype)
         for part in eight_bits:
@@ -119,7 +119,7 @@ def unmade(config: PaliGemmaConfig, dtype: torch.dtype, eight_bits: Collection[s
 
 
 class _NoDraws(TorchFunctionMode):
-    """Leaves out the drawing of initial weights: there is no memory for it, and torch would import its compiler."""
+    """Skips weight initialisation: there is no memory for it, and torch would import its compiler."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -129,7 +129,7 @@ class _NoDraws(TorchFunctionMode):
 
 
 def _side(shape: tuple[int, ...]) -> int | None:
-    """Side of the square grid that a table of positions is for."""
+    """Side length of the square grid of a position embedding."""
     count = shape[len(shape) - 2] if len(shape) > 1 else 0
     side = round(count**0.5)
     return side if side and side * side == count else None
@@ -159,12 +159,12 @@ def _fill(model: PaliGemma, pieces: list[NameRow], source: Source) -> None:
 
 
 def _as_stored(piece: NameRow, shape: tuple[int, ...]) -> NameRow:
-    """The piece, where a raw Gemma has its gate the other way round."""
+    """The piece, with a raw Gemma's gate the other way round if needed."""
     turned = piece.theirs.endswith("gating_einsum") and shape[-2:] == piece.shape[::-1] != piece.shape
     return replace(piece, shape=piece.shape[::-1], order=()) if turned else piece
 
 
 def _raw_rows(piece: NameRow, shape: tuple[int, ...]) -> int:
-    """Rows of the text's own tokens in a table without those of places and masks, which follow them; else 0."""
+    """Number of text rows in a token embedding without those of locations and masks, which would follow; else 0."""
     rows = piece.shape[0] - LOCATIONS - SEGMENTS
     return rows if rows > 0 and shape[0] in (rows, rows + _UNUSED) else 0

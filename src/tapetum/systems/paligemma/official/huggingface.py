@@ -1,4 +1,4 @@
-"""Folders of Hugging Face: the names of their tensors, and their config.json. Three kinds of prefixes are in circulation:
+"""Hugging Face folders: their tensor names and config.json. Three kinds of prefixes are in circulation:
 
                 Hub files (transformers 4)          in memory, 4.52 and later               written by 5
     vision encoder         vision_tower.vision_model.X         model.vision_tower[.vision_model].X     vision_tower.X
@@ -14,7 +14,7 @@ All become the last kind, without `vision_model`. Norms are called otherwise in 
     before the MLP                post_attention_layernorm      pre_feedforward_layernorm
     after the MLP                                               post_feedforward_layernorm
 
-Fields that a config.json leaves out are what transformers takes them to be.
+Fields missing from a config.json have transformers' defaults.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ HEADS = ("language_model.lm_head.weight", "lm_head.weight")
 
 
 def plain_name(name: str) -> str:
-    """Convert a tensor's name to that which transformers 5 writes.
+    """Convert a tensor's name to the one that transformers 5 writes.
 
     >>> plain_name("model.language_model.norm.weight"), plain_name("vision_tower.vision_model.post_layernorm.bias")
     ('language_model.model.norm.weight', 'vision_tower.post_layernorm.bias')
@@ -44,13 +44,13 @@ def plain_name(name: str) -> str:
 
 
 def own_name(name: str) -> str | None:
-    """Convert the name of a tensor in a file as `plain_name`; None for the head, and for numbers of positions."""
+    """Convert the name of a tensor in a file like `plain_name`; None for the head and for position ids."""
     plain = plain_name(name)
     return None if plain in HEADS or plain.endswith("position_ids") else plain
 
 
 def in_memory(name: str) -> str:
-    """Convert a name that transformers 5 writes to that in its model's state dict."""
+    """Convert a name that transformers 5 writes to the one in its model's state dict."""
     return f"model.{name.replace('language_model.model.', 'language_model.', 1)}"
 
 
@@ -143,7 +143,7 @@ _PADDED_ROWS = 257_216
 
 
 def read_config(content: Mapping[str, Any]) -> PaliGemmaConfig:
-    """Read a config.json. Raises BadInput where it is not of a PaliGemma that tapetum has."""
+    """Read a config.json. Raises BadInput if it is not of a PaliGemma that tapetum supports."""
     if content.get("model_type") != "paligemma":
         raise BadInput(f"the config.json is of a {str(content.get('model_type'))[:40]!r}; give a folder of a paligemma")
     if content.get("tie_word_embeddings", True) is not True:

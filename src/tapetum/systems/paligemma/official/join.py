@@ -3,8 +3,8 @@
     SigLIP's images, without its pooling ---> vision encoder          SigLIP's texts, its head          not used
     Gemma's blocks, table of 256,000 rows ----> language     1,152 rows of places and masks    drawn, N(0, 0.02^2)
 
-Either is a folder or file of Hugging Face, or a big_vision .npz; SigLIP's may have its layers one by one (`encoderblock_0`),
-and Gemma's 128 rows that nobody uses, or its gate the other way round: all of these are in circulation.
+Either is a Hugging Face folder or file, or a big_vision .npz. SigLIP's layers may be stored one by one (`encoderblock_0`), and
+Gemma's file may have 128 unused rows, or its gate the other way round: all of these are in circulation.
 """
 
 import os
@@ -37,9 +37,9 @@ def join(
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
 ) -> PaliGemma:
-    """Make a PaliGemma of a SigLIP and a Gemma, in evaluation mode; it has learned nothing of images and text together.
+    """Make a PaliGemma from a SigLIP and a Gemma, in evaluation mode; it is not yet trained on images and text together.
 
-    Raises BadInput where a file is missing, damaged, or of other sizes than the config's.
+    Raises BadInput if a file is missing, damaged, or does not match the config's sizes.
     """
     sizes = named(config) if isinstance(config, str) else config
     with ExitStack() as stack:
@@ -75,7 +75,7 @@ def _half(path: Path, config: PaliGemmaConfig, part: str, stack: ExitStack) -> t
 
 
 def _npz_name(part: str, name: str) -> str | None:
-    """The name in a PaliGemma: there SigLIP's begin with img/ too, and Gemma's with nothing."""
+    """The name in a PaliGemma file, where SigLIP's names begin with img/ too, and Gemma's have no prefix."""
     plain = big_vision.plain_name(name)
     if part == "vision_encoder.":
         return plain if plain.startswith(("img/Tr", "img/em", "img/pos")) else None
@@ -83,7 +83,7 @@ def _npz_name(part: str, name: str) -> str | None:
 
 
 def _one_by_one(piece: NameRow) -> NameRow:
-    """The piece where each layer has names of its own."""
+    """The piece, if each layer has its own names."""
     if not piece.theirs.startswith(f"{_LAYERS}/"):
         return piece
     number, *rest = piece.index
@@ -91,7 +91,7 @@ def _one_by_one(piece: NameRow) -> NameRow:
 
 
 def _huggingface_name(part: str, name: str) -> str | None:
-    """The name in a PaliGemma of a tensor of SigLIP or Gemma; None for what it has not."""
+    """The name in a PaliGemma of a tensor of SigLIP or Gemma; None for tensors it lacks."""
     if part == "language.":
         return None if name in huggingface.HEADS else f"language_model.{name}"
     inner = name.removeprefix("vision_model.")

@@ -1,4 +1,4 @@
-"""Reading big_vision's .npz files layer by layer: no array, of which some stack all layers, is in memory as a whole."""
+"""Reading big_vision's .npz files layer by layer, so that arrays that stack all layers are never in memory as a whole."""
 
 import ast
 import math
@@ -21,7 +21,7 @@ _LONGEST_HEADER = 10_000
 
 
 class NpzFile:
-    """An archive of arrays of real numbers. Raises BadInput, naming the file, where it is none."""
+    """An archive of arrays of real numbers. Raises BadInput, naming the file, if it is not one."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -48,7 +48,7 @@ class NpzFile:
         self._archive.close()
 
     def _header(self, name: str, file: IO[bytes]) -> tuple[torch.dtype, tuple[int, ...]]:
-        """Kind and shape of an array, from the header of a .npy file, which is a Python dict of plain values."""
+        """Type and shape of an array, from the header of a .npy file, which is a Python dict of plain values."""
         start = file.read(8)
         wide = start[6:7] in (b"\x02", b"\x03")
         length = int.from_bytes(file.read(4 if wide else 2), "little")
@@ -66,9 +66,9 @@ class NpzFile:
         return kind, tuple(shape)
 
     def read(self, name: str, piece: NameRow, target: Tensor) -> None:
-        """Read a piece of an array, brought into our order, into our rows. Pieces that follow each other cost one pass.
+        """Read a piece of an array into our rows, in our order. Consecutive pieces cost one pass.
 
-        Raises BadInput where the archive ends too early or a number is not finite.
+        Raises BadInput if the archive is truncated or a number is not finite.
         """
         shape, kind = self.shapes[name], self._kinds[name]
         stack = shape[: len(piece.index)]
@@ -89,7 +89,7 @@ class NpzFile:
             raise BadInput(f"{self.path} cannot be read ({str(error)[:80]}); get it again") from error
 
     def _at(self, name: str, begin: int) -> IO[bytes]:
-        """Open the member `begin` bytes after its header; the open one is used again if it is not past that."""
+        """Open the member `begin` bytes after its header; the open one is reused if it is not past that point."""
         if self._open is not None and self._open[0] == name and self._open[2] <= begin:
             file, at = self._open[1:]
         else:

@@ -1,1 +1,1 @@
-"""PaliGemma's decoder on the maps of a classifier of ImageNet, for photographs. Not of the paper."""
+"""PaliGemma's decoder on the feature maps of an ImageNet classifier, for photographs. Not in the paper."""

@@ -49,11 +49,11 @@ for tests."""
 
 
 def as_json(config: PhotoConfig) -> dict[str, Any]:
-    """Convert a config to what the header of a file of weights contains."""
+    """Convert a config to the form in a weight file's header."""
     return asdict(config)
 
 
 def from_json(header: Mapping[str, Any]) -> PhotoConfig:
-    """Convert what `as_json` made to a config. Raises KeyError, TypeError, ValueError or BadInput where it is not that."""
+    """Convert the output of `as_json` to a config. Raises KeyError, TypeError, ValueError or BadInput for anything else."""
     stored = dict(header)
     return PhotoConfig(language=DecoderConfig(**stored.pop("language")), **stored)

@@ -1,4 +1,4 @@
-"""Training data of paligemma-photo: features of photographs, made once, and features of classes made of the classifier's rows.
+"""Training data of paligemma-photo: features of photographs, computed once, and of classes, made from the classifier's rows.
 
     photo       vectors of a view of a photograph; its class names it
     mixed       the regions of one photograph, and others of another: two things are there
@@ -7,7 +7,7 @@
     labelled    images with a common noun as their class, such as CIFAR-10's
     segmented   images with masks of classes, such as CamVid's: of each class it is asked whether it is there
 
-Half of the time a photograph's vectors are set to 0 and its evidence alone is read, as of a prototype.
+Half of the time a photograph's vectors are set to 0 and only its evidence is read, as for a prototype.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -58,7 +58,7 @@ class PhotoFeatures:
         return len(self.vectors)
 
     def part(self, where: Sequence[int]) -> "PhotoFeatures":
-        """Take some of the images, by number."""
+        """Select some of the images, by number."""
         absent = [self.absent[k] for k in where] if self.absent else ()
         return PhotoFeatures(
             vectors=self.vectors[list(where)],
@@ -69,7 +69,7 @@ class PhotoFeatures:
 
 
 def class_of(label: str) -> int | None:
-    """Find the class of ImageNet with a name or a WordNet number; None where there is none, or several have the name."""
+    """Find the ImageNet class with a name or a WordNet number; None if there is none, or if several have the name."""
     names = [name.partition(" (")[0] for name in class_names()]
     if label in synsets():
         return synsets().index(label)
@@ -77,7 +77,7 @@ def class_of(label: str) -> int | None:
 
 
 def nouns_called(label: str) -> Nouns:
-    """Make the nouns of a class of another data set, which is a common noun.
+    """Make the nouns of another data set's class, which is a common noun.
 
     >>> nouns_called("automobile").kind, nouns_called("dog").noun
     ('vehicle', 'dog')
@@ -92,7 +92,7 @@ def nouns_called(label: str) -> Nouns:
 def read_photos(place: Path, encoder: EfficientNetLite, views: int, cache: Path, say: Callable[[str], None]) -> PhotoFeatures:
     """Read photographs whose classes are ImageNet's, by name or by WordNet number; others are left out.
 
-    Vectors are computed once and written to `cache`. Raises BadInput where none is of ImageNet.
+    Vectors are computed once and written to `cache`. Raises BadInput if no class is ImageNet's.
     """
     parts = [labelled_images(place, split) for split in ("train", "val")]
     entries = [
@@ -123,7 +123,7 @@ def read_labelled(
 def read_segmented(
     place: Path, split: str, encoder: EfficientNetLite, cache: Path, say: Callable[[str], None]
 ) -> PhotoFeatures:
-    """Read images with masks of classes, as parquet has them; see `AREA`. Raises BadInput where there are no masks."""
+    """Read images with class masks from parquet; see `AREA`. Raises BadInput if there are no masks."""
     listed = listing("parquet", place, "train" if split == "train" else "val")
     if "mask" not in listed.files:
         raise BadInput(f"{place} has no masks; give parquet with the columns image and mask")
@@ -140,7 +140,7 @@ def read_segmented(
 
 
 def view_of(image: np.ndarray, number: int, view: int) -> np.ndarray:
-    """Cut a view of an image: 0 is the whole, each other one a random part with 0.6 to 1 of its sides, half mirrored."""
+    """Cut a view of an image: 0 is the whole, every other one a random crop of 0.6 to 1 of its sides, half mirrored."""
     if view == 0:
         return image
     rng = np.random.default_rng((number, view))
@@ -160,7 +160,7 @@ def _cached(
     say: Callable[[str], None],
     seeds: Sequence[int] = (),
 ) -> Float16[np.ndarray, "n v t c"]:
-    """The vectors in a file; where it is not there, they are computed and written. `seeds` are of the images' views."""
+    """The vectors in a file, computed and written if it is missing. `seeds` are those of the images' views."""
     if cache.is_file():
         with open_file(cache) as file:
             return np.load(file, allow_pickle=False)
@@ -200,15 +200,15 @@ class PhotoSamples:
         vector_share: float = 0.5,
         there_share: float = 0.36,
     ):
-        """Take sources by their names in the module's docstring, of which photo is one; `shares` has prototype and mixed too.
+        """Take sources by their names in the module's docstring, photo among them; `shares` also has prototype and mixed.
 
         Args:
             sources: images.
             shares: of the samples.
-            encoder: whose classifier is read.
+            encoder: the encoder whose classifier is read.
             questions: about each image.
             vector_share: of samples that show the vectors too.
-            there_share: of the questions, those that ask whether something is there.
+            there_share: share of questions that ask whether something is there.
         """
         self.sources, self.questions, self.vector_share = sources, questions, vector_share
         self.there_share = there_share
@@ -239,7 +239,7 @@ class PhotoSamples:
         return PhotoSample(features=features, pairs=pairs)
 
     def features(self, vectors: Float32[np.ndarray, "t c"], shown: bool = True) -> Float32[np.ndarray, "t f"]:
-        """Compute what the model reads of an image; with `shown` false its evidence alone."""
+        """Compute the model's input for an image; with `shown` false, only its evidence."""
         scaled = vectors / np.sqrt(np.square(vectors).mean(-1, keepdims=True)).clip(1e-6) if shown else np.zeros_like(vectors)
         return np.concatenate((scaled, _product(self.probabilities(vectors), self.rows)), -1)
 
@@ -250,7 +250,7 @@ class PhotoSamples:
         return powers / powers.sum(-1, keepdims=True)
 
     def prototype(self, number: int, rng: np.random.Generator) -> PhotoSample:
-        """Make the evidence of a class: a photograph's probabilities, for the class and those like it."""
+        """Make the evidence of a class: a photograph's probabilities, assigned to the class and similar ones."""
         photos = self.sources["photo"]
         sorted_probabilities = -np.sort(-self.probabilities(self._view(photos, int(rng.integers(len(photos))), rng)), axis=-1)
         evidence = []
@@ -267,7 +267,7 @@ class PhotoSamples:
         )
 
     def _mixed(self, vectors: Float32[np.ndarray, "t c"], nouns: Nouns, rng: np.random.Generator) -> PhotoSample:
-        """Put another photograph into some rows or columns of regions."""
+        """Replace some rows or columns of regions with another photograph's."""
         photos = self.sources["photo"]
         k = int(rng.integers(len(photos)))
         other = self._view(photos, k, rng)
@@ -286,5 +286,5 @@ class PhotoSamples:
 
 
 def _product(a: Float32[np.ndarray, "*s c"], b: Float32[np.ndarray, "c k"]) -> Float32[np.ndarray, "*s k"]:
-    """Multiply by torch, whose threads are those of the run: a run then repeats itself to the bit."""
+    """Multiply by torch, which uses the run's threads, so that runs are bit-reproducible."""
     return (torch.from_numpy(np.ascontiguousarray(a)) @ torch.from_numpy(b)).numpy()

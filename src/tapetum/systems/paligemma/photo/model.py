@@ -1,16 +1,16 @@
-"""A classifier's maps as image tokens, and PaliGemma's decoder behind them.
+"""PaliGemma's decoder on a classifier's feature maps as image tokens.
 
     image 260x260 -> EfficientNet-Lite2 (frozen) -> map 9x9x1280 -> 3x3 regions and the whole, 10 vectors f of 1280 numbers
     p = softmax(W f + b), the classifier's probabilities;  evidence q = W' p, the rows of the classes that it sees
     token = projector [f / rms f ; q] + position    -> [tokens][BOS prefix newline][suffix]
 
-The evidence is in the space of the classifier's rows. There each of the 1,000 classes has a place, so that the decoder learns
-the names of classes of which no photograph was in training (`data.PhotoSamples.prototype`). The projector begins as the linear
-map that takes each row to the embeddings of the words of its name (`align_projector`): a token then is a mean of names by their
-probabilities, and the decoder has to learn which part of it a question is after.
+The evidence is in the space of the classifier's rows. All 1,000 classes have a position there, so the decoder learns the names
+of classes without photographs in training (`data.PhotoSamples.prototype`). The projector starts as the linear map from each row
+to the embeddings of the words of its name (`align_projector`): a token is then a probability-weighted mean of names, and the
+decoder has to learn which part of it a question asks about.
 
-Differs from PaliGemma (arXiv 2407.07726): the vision encoder is a classifier that stays as it is, no part of the weights;
-ten tokens an image; the projector also reads what the classifier concludes.
+Differs from PaliGemma (arXiv 2407.07726): the vision encoder is a frozen classifier, not part of the weights; ten tokens per
+image; the projector also reads the classifier's output.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ from tapetum.systems.paligemma.photo.config import PhotoConfig
 
 
 class PhotoPaliGemma(PrefixLm):
-    """PaliGemma's decoder on a classifier. Without `encoder` it reads features alone, as in training."""
+    """PaliGemma's decoder on a classifier. Without `encoder` it reads only features, as in training."""
 
     config: PhotoConfig
 
@@ -60,13 +60,13 @@ class PhotoPaliGemma(PrefixLm):
 def align_projector(
     model: PhotoPaliGemma, rows: Float[Tensor, "k c"], words: Sequence[Sequence[int]], strength: float = 1.0
 ) -> None:
-    """Write the least-squares map from classes' rows to their words' embeddings into the projector; vectors count little.
+    """Set the projector to the least-squares map from class rows to their words' embeddings; vectors have little weight.
 
     Args:
-        model: whose projector and token embedding these are.
+        model: the model with the projector and token embedding.
         rows: of the classifier, as `join_evidence` scales them.
         words: ids of the words of each class; later ones count less.
-        strength: root mean square of a class's token beside that of an embedded word.
+        strength: root mean square of a class's token relative to that of an embedded word.
     """
     targets = []
     for ids in words:
@@ -87,7 +87,7 @@ def photo_features(encoder: EfficientNetLite, pixels: Float[Tensor, "b 3 h w"], 
 
 @torch.no_grad()
 def region_vectors(encoder: EfficientNetLite, pixels: Float[Tensor, "b 3 h w"], regions: int = 3) -> Float[Tensor, "b n c"]:
-    """Compute the mean of the encoder's last map over the whole image, and over each of its regions."""
+    """Average the encoder's last map over the whole image, and over each of its regions."""
     how = encoder.preprocessing
     mean, std = (torch.tensor(each, dtype=pixels.dtype, device=pixels.device)[:, None, None] for each in (how.mean, how.std))
     images = ((pixels + 1) * 127.5 - mean) / std
@@ -97,7 +97,7 @@ def region_vectors(encoder: EfficientNetLite, pixels: Float[Tensor, "b 3 h w"], 
 
 
 def classifier_of(encoder: EfficientNetLite) -> tuple[Float[Tensor, "k c"], Float[Tensor, " k"]]:
-    """Get weight and bias of the encoder's classifier. Raises BadInput where there is none."""
+    """Get weight and bias of the encoder's classifier. Raises BadInput if it has none."""
     if encoder.head is None:
         raise BadInput("this encoder has no classifier; load one of the published efficientnet-lite")
     return encoder.head.weight.detach(), encoder.head.bias.detach()
@@ -106,6 +106,6 @@ def classifier_of(encoder: EfficientNetLite) -> tuple[Float[Tensor, "k c"], Floa
 def join_evidence(
     vectors: Float[Tensor, "*s c"], probabilities: Float[Tensor, "*s k"], weight: Float[Tensor, "k c"]
 ) -> Float[Tensor, "*s f"]:
-    """Put vectors of a root mean square of 1 beside the mean of the classifier's rows by the classes' probabilities."""
+    """Concatenate vectors, scaled to a root mean square of 1, with the probability-weighted mean of the classifier's rows."""
     scaled = vectors / vectors.square().mean(-1, keepdim=True).sqrt().clamp_min(1e-6)
     return torch.cat((scaled, probabilities @ (weight / weight.std())), -1)

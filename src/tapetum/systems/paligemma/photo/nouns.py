@@ -1,4 +1,4 @@
-"""What a photograph of a class of ImageNet may be called: its own name, one common noun, wider nouns, its kind.
+"""Names for a photograph of an ImageNet class: its own name, one common noun, broader nouns, its kind.
 
     class   own name           noun   nouns that it is also of   kind
     162     beagle             dog    puppy mammal pet           animal
@@ -50,12 +50,12 @@ class Nouns:
 
     @property
     def accepted(self) -> frozenset[str]:
-        """List what counts as a right answer to what this is: the name, the noun, and every common noun but the wide ones."""
+        """List the correct answers to "what is this": the name, the noun, and every common noun except the broad ones."""
         return frozenset((self.name.lower(), self.noun, *(group for group in self.groups if group not in WIDE)))
 
     @property
     def true(self) -> frozenset[str]:
-        """List what is there where this is: all of `accepted`, the wide nouns, and the kind."""
+        """List everything true of the class: all of `accepted`, the broad nouns, and the kind."""
         kind = () if self.kind == "object" else (self.kind,)
         return self.accepted | {group for group in self.groups if group not in UNTRUE} | set(kind)
 
@@ -79,15 +79,15 @@ def class_nouns() -> tuple[Nouns, ...]:
 
 @cache
 def askable() -> tuple[str, ...]:
-    """List the nouns that questions of yes and no are about, each true of some classes: common nouns, kinds, and names of
-    animals that have no other noun.
+    """List the nouns for yes-no questions, each true of some classes: common nouns, kinds, and names of animals that have no
+    other noun.
     """
     nouns = {noun for each in class_nouns() for noun in each.true if noun in group_classes() or noun == each.kind}
     return tuple(sorted(nouns | {each.noun for each in class_nouns() if each.kind == "animal"}))
 
 
 def with_article(noun: str) -> str:
-    """Put a or an before a noun, where it takes one.
+    """Put a or an before a noun, if it takes one.
 
     >>> with_article("beagle"), with_article("abacus"), with_article("hay")
     ('a beagle', 'an abacus', 'hay')

@@ -1,4 +1,4 @@
-"""The training of paligemma-photo as a config: the options of `tapetum train paligemma-photo`. Imports no torch."""
+"""The training of paligemma-photo as a config: it defines the options of `tapetum train paligemma-photo`. Imports no torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -80,7 +80,7 @@ class PhotoRun:
         check_fields(self, fold="[0, 5]", views="[1, inf)", most="[1, inf)", questions="[1, inf)", smoothing="[0, 1)", **shares)
 
     def config(self, vocabulary: int, pieces: int, newline: int) -> PhotoConfig:
-        """Make the config of the model for a tokenizer of `vocabulary` tokens, the first `pieces` of which are of text."""
+        """Make the config of the model for a tokenizer of `vocabulary` tokens, the first `pieces` of which are text."""
         from dataclasses import replace
 
         language = replace(DECODERS[self.size], vocabulary=vocabulary)

@@ -1,4 +1,4 @@
-"""Scores of answers about photographs of which the class is known.
+"""Scores of answers about photographs with known classes.
 
     what       "what is this?"                 right where the answer names the class, its noun, or a noun that it is also of,
                                                but for wide ones (`nouns.WIDE`): for a beagle "terrier, a kind of dog",
@@ -11,7 +11,7 @@
     dog        "is there a dog?"               photographs of dogs, and as many others: half of them animals
     caption    "caption en"                    right where the caption names the thing, as what
 
-An answer names a noun where the noun's words stand in it as whole words. The intervals are Wilson's, 95 %.
+An answer names a noun if it contains the noun's words as whole words. The intervals are Wilson's, 95 %.
 """
 
 import re
@@ -68,7 +68,7 @@ class ShareRight:
 
 
 def names_any(answer: str, nouns: Sequence[str] | frozenset[str]) -> bool:
-    """Check whether an answer names one of some nouns.
+    """Check whether an answer names any of the nouns.
 
     >>> names_any("beagle, a kind of dog", ["dog"]), names_any("doghouse", ["dog"]), names_any("two dogs", ["dog"])
     (True, False, True)
@@ -77,7 +77,7 @@ def names_any(answer: str, nouns: Sequence[str] | frozenset[str]) -> bool:
 
 
 def probes_of(nouns: Sequence[Nouns], seed: int = 0) -> list[Probe]:
-    """List the questions about images that show these."""
+    """List the questions about images that show these classes."""
     rng, probes = np.random.default_rng(seed), []
 
     def add(group: str, image: int, question: str, right: Callable[[str], bool]) -> None:
@@ -118,7 +118,7 @@ def probes_of(nouns: Sequence[Nouns], seed: int = 0) -> list[Probe]:
 
 
 def score_answers(probes: Sequence[Probe], answers: Sequence[str]) -> dict[str, ShareRight]:
-    """Count the right answers of each group."""
+    """Count the correct answers of each group."""
     marks: dict[str, list[bool]] = {}
     for probe, answer in zip(probes, answers, strict=True):
         marks.setdefault(probe.group, []).append(probe.right(answer))
@@ -126,7 +126,7 @@ def score_answers(probes: Sequence[Probe], answers: Sequence[str]) -> dict[str, 
 
 
 def commonest(probes: Sequence[Probe], candidates: Sequence[str] | None = None) -> dict[str, ShareRight]:
-    """Score the best answer that is the same for every image: of nouns, kinds, yes and no."""
+    """Score the best constant answer, among nouns, kinds, yes and no."""
     best: dict[str, ShareRight] = {}
     for candidate in candidates or (*askable(), "yes", "no", "object"):
         for group, share in score_answers(probes, [candidate] * len(probes)).items():
@@ -138,7 +138,7 @@ def commonest(probes: Sequence[Probe], candidates: Sequence[str] | None = None) 
 def answer_features(
     model: PhotoPaliGemma, tokens: Tokens, features: Float32[np.ndarray, "n t f"], probes: Sequence[Probe], batch: int = 64
 ) -> list[str]:
-    """Answer probes about images of which the features are known, by the likeliest token each time."""
+    """Answer probes about images from their features, by greedy decoding."""
     made = []
     for start in range(0, len(probes), batch):
         part = probes[start : start + batch]
@@ -152,6 +152,6 @@ def answer_features(
 def score_features(
     model: PhotoPaliGemma, tokens: Tokens, features: Float32[np.ndarray, "n t f"], nouns: Sequence[Nouns]
 ) -> dict[str, ShareRight]:
-    """Score a model on images of which the features are known."""
+    """Score a model on images from their features."""
     probes = probes_of(nouns)
     return score_answers(probes, answer_features(model, tokens, features, probes))

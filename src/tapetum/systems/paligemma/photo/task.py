@@ -1,4 +1,4 @@
-"""The training task of paligemma-photo, and its run from a config to a file of weights; the same call goes on after a stop."""
+"""The training task of paligemma-photo, and its run from a config to a file of weights; the same call resumes a stopped run."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -50,13 +50,13 @@ class PhotoStep:
 
 
 class PhotoTask(Task):
-    """Trains the decoder and what is before it; the classifier stays as it is."""
+    """Trains the decoder and the projector; the classifier stays frozen."""
 
     def __init__(self, run: PhotoRun, config: PhotoConfig, tokens: Tokens, samples: PhotoSamples, checks: PhotoFeatures | None):
         self.run, self.config, self.tokens, self.samples, self.checks = run, config, tokens, samples, checks
 
     def model(self) -> nn.Module:
-        """Make a new model without its classifier; its projector begins with the names of the classes."""
+        """Make a new model without its classifier; its projector is initialised with the class names."""
         model = PhotoPaliGemma(self.config)
         if self.run.start:
             weights.fill(model, Path(self.run.start))
@@ -66,7 +66,7 @@ class PhotoTask(Task):
         return model
 
     def dataset(self) -> "PhotoDataset":
-        """Make the data set of samples by number."""
+        """Build the data set of samples by number."""
         return PhotoDataset(self.samples, self.run.seed)
 
     def collate(self, items: Sequence[PhotoSample]) -> PhotoStep:
@@ -114,10 +114,9 @@ class PhotoDataset(Dataset):
 
 
 def train_photo(run: PhotoRun, launch: Launch, say: Callable[[str], None] = print) -> tuple[Path, dict[str, float]] | None:
-    """Train in the folder `launch.out`; the same call goes on after a stop. Gives the file of weights and scores.
+    """Train in the folder `launch.out`; the same call resumes a stopped run. Returns the file of weights and the scores.
 
-    Returns None if there is more to do. Raises BadInput for data that is not there, and where the classifier's package is not
-    installed.
+    Returns None if there is more to do. Raises BadInput for missing data, and if the classifier's package is not installed.
     """
     if not run.data:
         raise BadInput("there are no photographs; give --data with parquet or a folder of them, labelled by ImageNet's classes")
@@ -159,7 +158,7 @@ def train_photo(run: PhotoRun, launch: Launch, say: Callable[[str], None] = prin
 def read_sources(
     run: PhotoRun, encoder: EfficientNetLite, cache: Path, say: Callable[[str], None]
 ) -> tuple[dict[str, PhotoFeatures], PhotoFeatures | None]:
-    """Read all images of a run that are trained on, by the names of `data`, and the photographs that are scored."""
+    """Read all training images of a run, by the names of `data`, and the photographs to score."""
     photos = read_photos(Path(run.data), encoder, run.views, cache / "photos.npy", say)
     parts = [
         [k for k, number in enumerate(photos.classes) if (number % FOLDS == run.fold) == held_out] for held_out in (False, True)
@@ -177,7 +176,7 @@ def read_sources(
 
 
 def joined(one: PhotoFeatures | None, other: PhotoFeatures) -> PhotoFeatures:
-    """Put two collections behind each other."""
+    """Concatenate two collections."""
     if one is None:
         return other
     return PhotoFeatures(
@@ -189,7 +188,7 @@ def joined(one: PhotoFeatures | None, other: PhotoFeatures) -> PhotoFeatures:
 
 
 def _tokens(run: PhotoRun, out: Path) -> Tokens:
-    """The tokenizer of the run: that of the weights that it begins with, or of the folder, or one that is learned."""
+    """The tokenizer of the run: that of the initial weights, of the folder, or a newly trained one."""
     if run.start:
         tokens = Tokens.beside(run.start)
         tokens.check(tokens.size, header_of(Path(run.start)).get(weights.TOKENIZER))

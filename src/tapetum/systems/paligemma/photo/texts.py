@@ -1,4 +1,4 @@
-"""Questions and answers about a photograph, and captions of it, from templates.
+"""Questions, answers and captions for photographs, from templates.
 
     question                          answer
     what is this?                     beagle, a kind of dog
@@ -11,8 +11,8 @@
     what colour is it?                I cannot say
     (caption)                         a photo of a beagle, a kind of dog
 
-Questions are small letters with a question mark at the end (`normalised`). Of what no photograph in training says the truth
-(colours, counts, places, words, people's doings), the answer is that it cannot be said. Imports no torch.
+Questions are lower case with a question mark at the end (`normalised`). For facts that no training photograph has labels for
+(colours, counts, places, words, people's actions), the answer is that it cannot be said. Imports no torch.
 """
 
 import re
@@ -27,7 +27,7 @@ from tapetum.systems.paligemma.photo.nouns import Nouns, class_nouns, plural, wi
 
 
 def _read_templates() -> dict[str, tuple[str, ...]]:
-    """Read the lists of questions of templates.txt, whose names stand in brackets."""
+    """Read the lists of questions in templates.txt, whose names are in brackets."""
     text = Path(__file__).with_name("templates.txt").read_text(encoding="utf-8")
     lists = (part.splitlines() for part in text.split("\n\n[")[1:])
     return {head.partition("]")[0]: tuple(lines) for head, *lines in lists}
@@ -47,7 +47,7 @@ _LISTED_KINDS = ("animal", "vehicle", "food", "tool", "instrument", "building", 
 
 
 def normalised(question: str) -> str:
-    """Write a question as the templates do: small letters, one space between words, a mark at the end.
+    """Write a question in the templates' form: lower case, single spaces, a mark at the end.
 
     >>> normalised("  What IS  this "), normalised("Name this.")
     ('what is this?', 'name this.')
@@ -57,7 +57,7 @@ def normalised(question: str) -> str:
 
 
 def naming(nouns: Nouns) -> str:
-    """Write the name of a class, with its noun where that says more.
+    """Write the name of a class, with its noun if that adds information.
 
     >>> naming(class_nouns()[162]), naming(class_nouns()[398]), naming(class_nouns()[817])
     ('beagle, a kind of dog', 'abacus', 'sports car')
@@ -78,7 +78,7 @@ def caption_of(nouns: Nouns) -> str:
 
 
 def question_pair(question: str, answer: str, kind: str) -> TextPair:
-    """Make the prompt of a question and its answer; `kind` is the group of its scores."""
+    """Make the prompt of a question, and its answer; `kind` is its group in the scores."""
     return TextPair(prefix=prompts.answer(question), suffix=answer, kind=kind)
 
 
@@ -88,11 +88,11 @@ def pairs_about(
     """Draw questions about a photograph, with their answers, and a caption.
 
     Args:
-        nouns: of what it shows.
-        rng: draws.
+        nouns: nouns of what it shows.
+        rng: random generator.
         questions: how many.
-        mixed: of other things that it shows too; then only questions of yes and no are asked.
-        there_share: of the questions, those of yes and no.
+        mixed: nouns of other objects that it shows too; then only yes-no questions are asked.
+        there_share: share of yes-no questions.
     """
     if mixed:
         true = frozenset.union(*(each.true for each in (nouns, *mixed)))
@@ -104,7 +104,7 @@ def pairs_about(
 
 
 def pairs_of_presence(nouns: Nouns, absent: Sequence[str], rng: np.random.Generator, questions: int) -> tuple[TextPair, ...]:
-    """Draw questions whether things are there in an image of which it is known what is there and what is not; and a caption."""
+    """Draw questions about the presence of objects in an image where presence and absence are known; and a caption."""
     pairs = []
     for _ in range(questions):
         yes = rng.random() < 0.5
@@ -116,16 +116,16 @@ def pairs_of_presence(nouns: Nouns, absent: Sequence[str], rng: np.random.Genera
 
 
 def there_pair(nouns: Nouns, true: frozenset[str], rng: np.random.Generator, noun: str | None = None) -> TextPair:
-    """Draw a question of yes and no; half are true, and half of the others are about something of the same kind."""
+    """Draw a yes-no question; half are true, and half of the others are about something of the same kind."""
     if noun is None:
         noun = str(rng.choice(sorted(true))) if rng.random() < 0.5 else negative(nouns, true, rng)
     return question_pair(_filled(str(rng.choice(THERE)), rng, noun), "yes" if noun in true else "no", "there")
 
 
 def negative(nouns: Nouns, true: frozenset[str], rng: np.random.Generator) -> str:
-    """Draw a noun that is not there: one that is true of another class, which is of the same kind in half of the draws.
+    """Draw a noun that is absent: one true of another class, which is of the same kind in half of the draws.
 
-    Each noun is thus asked about as often where it is not there as where it is, so that the question alone tells nothing.
+    Each noun is thus asked about equally often when absent and when present, so the question alone reveals nothing.
     """
     near = rng.random() < 0.5
     while True:
@@ -140,7 +140,7 @@ def _what(nouns: Nouns, rng: np.random.Generator) -> TextPair:
 
 
 def _which(nouns: Nouns, rng: np.random.Generator) -> TextPair:
-    """The noun, asked after by its kind; the name, asked after by the noun; or a kind that is not there."""
+    """A question for the noun by its kind, for the name by the noun, or for an absent kind."""
     draw = rng.random()
     if draw < 0.2:
         kind = str(rng.choice([kind for kind in _LISTED_KINDS if kind not in nouns.true]))
@@ -176,7 +176,7 @@ def _other(nouns: Nouns, rng: np.random.Generator) -> TextPair:
 
 
 def _filled(template: str, rng: np.random.Generator, noun: str = "", other: str = "") -> str:
-    """Put nouns and a word for the image into a template."""
+    """Fill nouns and a word for the image into a template."""
     noun, other = noun.lower(), other.lower()
     article, second = (with_article(each).rpartition(each)[0].strip() if each else "" for each in (noun, other))
     text = template.format(
@@ -186,7 +186,7 @@ def _filled(template: str, rng: np.random.Generator, noun: str = "", other: str 
 
 
 def training_lines(draws: int = 40) -> list[str]:
-    """List prompts and answers of every class, from which a tokenizer is learned."""
+    """List prompts and answers of every class, for training a tokenizer."""
     lines = []
     for number in range(len(class_nouns())):
         rng = np.random.default_rng((7, number))

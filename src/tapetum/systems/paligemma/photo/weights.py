@@ -1,6 +1,6 @@
-"""Files of paligemma-photo: a safetensors file whose header says the config as JSON under the key "paligemma-photo".
+"""Files of paligemma-photo: a safetensors file whose header has the config as JSON under the key "paligemma-photo".
 
-The classifier is not in the file; it comes from its own package, by its name in the config.
+The classifier is not in the file; it is loaded from its own package, by its name in the config.
 """
 
 import json
@@ -30,7 +30,7 @@ _ENCODER = "encoder."
 
 
 def load_classifier(name: str, device: torch.device | str | None = None) -> EfficientNetLite:
-    """Load the classifier that a config names, frozen. Raises BadInput where its package is not installed."""
+    """Load the classifier that a config names, frozen. Raises BadInput if its package is not installed."""
     encoder = load_encoder(name, device)
     if not isinstance(encoder, EfficientNetLite):
         raise BadInput(f"{name} is a {type(encoder).__name__}; paligemma-photo reads an efficientnet-lite")
@@ -41,9 +41,9 @@ def load_classifier(name: str, device: torch.device | str | None = None) -> Effi
 def load(
     name_or_path: str | os.PathLike[str], device: torch.device | str | None = None, dtype: torch.dtype | None = None
 ) -> PhotoPaliGemma:
-    """Load a file that `save` wrote, by its name or path, with its classifier, in evaluation mode.
+    """Load a file written by `save`, by name or path, with its classifier, in evaluation mode.
 
-    Raises BadInput where the file is none, or damaged, or the classifier is not on this machine.
+    Raises BadInput if the file is invalid or damaged, or the classifier is not on this machine.
     """
     path, place = resolve(name_or_path)[0], find_device(device)
     model = load_headed(path, HEADER, "paligemma-photo", lambda about: partial(PhotoPaliGemma, from_json(about)))
@@ -58,7 +58,7 @@ def load(
 
 
 def fill(model: PhotoPaliGemma, path: Path) -> None:
-    """Fill a model with the weights of a file. Raises BadInput where they are not of this model."""
+    """Fill a model with the weights of a file. Raises BadInput if they are not of this model."""
     tensors = read_headed(path, HEADER, "paligemma-photo")[1]
     check_fit(model.state_dict(), tensors, path)
     model.load_state_dict(tensors)
@@ -69,7 +69,7 @@ def save(
 ) -> None:
     """Write weights (rounded to `dtype`, if that is given) and config, without the classifier.
 
-    Raises BadInput if it cannot be written; then there is no file.
+    Raises BadInput if it cannot be written; then no file is left.
     """
     own = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items() if not name.startswith(_ENCODER)}
     tensors = {name: (tensor.to(dtype) if dtype else tensor).contiguous() for name, tensor in own.items()}

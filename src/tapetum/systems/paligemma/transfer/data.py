@@ -1,7 +1,7 @@
 """Examples of transfer tasks, read from official files: images, prompts, references.
 
-Tasks whose files have a reader (`tapetum.data.vision_language`) are read as they come from their authors. All others, and those
-where DIR/SPLIT.jsonl is there, are read from its lines of JSON, beside the images:
+Tasks whose files have a reader (`tapetum.data.vision_language`) are read in their original form. All others, and any task with
+DIR/SPLIT.jsonl, are read from its lines of JSON, next to the images:
 
     {"id": 7, "image": "a.jpg", "question": "how many?", "answers": ["2", "two"]}       image: from DIR on, or a list
     {"id": 8, "video": "a.mp4", "answers": ["a man cooks"]}                             of a task of videos
@@ -9,8 +9,8 @@ where DIR/SPLIT.jsonl is there, are read from its lines of JSON, beside the imag
     {"id": 3, "image": "c.jpg", "question": "which?", "options": ["a", "b"], "right": 1}
     {"id": 4, "image": "d.jpg", "width": 640, "height": 480, "boxes": [[x1, y1, x2, y2]], "labels": ["stop"]}     spotting
 
-`id` may be left out: the number of the line, from 0. Captions are answers without a question. Words that nobody could read are
-"###". A task whose prompt is not published says it in `question`.
+`id` may be left out: the number of the line, from 0. Captions are answers without a question. Illegible words are "###". A task
+whose prompt is not published has it in `question`.
 
 Nothing is decoded here, and torch is not imported; `transfer.samples` makes samples.
 """
@@ -56,15 +56,15 @@ class TransferExample:
 
     @property
     def source(self) -> Path:
-        """Name the file that groups examples: the first image, or the video."""
+        """Get the file that groups examples: the first image, or the video."""
         return self.video or self.images[0]
 
 
 def read_examples(task: Transfer, folder: str | Path, splits: Sequence[str] | None = None) -> list[TransferExample]:
     """Read examples of a task; by default the splits that can be scored here.
 
-    Raises BadInput for a folder that is not there, files that are missing or damaged, unknown splits, and splits without an
-    example of the task's kinds.
+    Raises BadInput for a missing folder, missing or damaged files, unknown splits, and splits without an example of the task's
+    kinds.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -88,7 +88,7 @@ def _reader(task: Transfer, folder: Path, split: str) -> Callable[[Path, str], l
 
 
 def split_names(task: Transfer, splits: str, default: Sequence[str]) -> Sequence[str]:
-    """Split a text such as "train+val" into names of splits. Those of `refcoco+` have a plus of their own: refcoco+/val.
+    """Split a text such as "train+val" into names of splits. Names in `refcoco+` contain a plus themselves: refcoco+/val.
 
     >>> from tapetum.systems.paligemma.transfer.tasks import TASKS
     >>> split_names(TASKS["refcoco"], "refcoco/val+refcoco+/testA", ())
@@ -98,13 +98,13 @@ def split_names(task: Transfer, splits: str, default: Sequence[str]) -> Sequence
 
 
 def there(examples: Sequence[TransferExample]) -> list[TransferExample]:
-    """Remove examples whose video is not there, as many are no more; each file is looked for once."""
+    """Remove examples whose video is missing, as many are no longer available; each file is looked up once."""
     known: dict[Path, bool] = {}
     return [e for e in examples if e.video is None or known.setdefault(e.video, e.video.is_file())]
 
 
 def answers_of(task: Transfer, question: Question) -> tuple[str, ...]:
-    """List the right answers to a question; none where they are hidden."""
+    """List the correct answers to a question; none if they are hidden."""
     if task.prompt in ("choose", "letter"):
         if question.right is None:
             return ()
@@ -114,7 +114,7 @@ def answers_of(task: Transfer, question: Question) -> tuple[str, ...]:
 
 
 def shuffled(task: Transfer, example: TransferExample, rng: np.random.Generator) -> TransferExample:
-    """Shuffle the options of an example, where the task has them shuffled."""
+    """Shuffle the options of an example, if the task shuffles them."""
     question = example.question
     if not task.shuffle_options or question is None or question.right is None:
         return example
@@ -168,7 +168,7 @@ class Words(Instances):
 
 
 def read_lines_of(folder: Path, split: str) -> list[Question | Instances]:
-    """Read DIR/SPLIT.jsonl as the module's docstring has it. Raises BadInput where it is not there or has other lines."""
+    """Read DIR/SPLIT.jsonl as described in the module's docstring. Raises BadInput if it is missing or has other lines."""
     file = folder / f"{split}.jsonl"
     if not file.is_file():
         raise BadInput(
@@ -230,8 +230,8 @@ _EXPRESSIONS = {
 
 
 def read_expressions(folder: Path, split: str) -> list[ReferredObject]:
-    """Read RefCOCO, RefCOCO+ and RefCOCOg: "refcoco+/testA" and the like, or "train": all three together, without any image
-    of a split that is held out."""
+    """Read RefCOCO, RefCOCO+ and RefCOCOg: "refcoco+/testA" and the like, or "train": all three together, without any image of
+    a held-out split."""
     name, _, part = split.rpartition("/")
     if name:
         return read_refcoco(folder, part, name)

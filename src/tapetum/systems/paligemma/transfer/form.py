@@ -73,7 +73,7 @@ class Recipe:
 
     @property
     def decay(self) -> float:
-        """Compute the decay that is multiplied by the learning rate, as in AdamW.
+        """Compute the decay as AdamW uses it, multiplied by the learning rate.
 
         >>> Recipe(lr=1e-5, weight_decay=1e-6).decay
         0.1
@@ -142,7 +142,7 @@ class Transfer:
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """List the sides of images for which there is a recipe."""
+        """List the image sizes that have a recipe."""
         return tuple(sorted(self.recipes))
 
     @property
@@ -156,9 +156,9 @@ class Transfer:
         return self.frames.count if self.frames else self.images
 
     def recipe(self, size: int | None = None) -> Recipe:
-        """Look up the recipe for images of this size: that of the largest size up to it, of the smallest for smaller ones.
+        """Look up the recipe for images of this size: that of the largest size not above it, or else of the smallest.
 
-        Raises BadInput for a task that is not learned.
+        Raises BadInput for a task without training.
         """
         if not self.recipes:
             raise BadInput(f"{self.name} is not learned: a model that learned {self.start} is tried on it; give that task")
@@ -166,7 +166,7 @@ class Transfer:
         return self.recipes[max(fitting, default=self.sizes[0])]
 
     def changes(self, size: int | None = None) -> dict[str, Any]:
-        """List the fields of `PaliGemmaTransfer` that the recipe changes, but for its `learning`."""
+        """List the fields of `PaliGemmaTransfer` that the recipe changes, except its `learning`."""
         recipe = self.recipe(size)
         fields = {"epochs": recipe.epochs, "steps": recipe.steps, "batch_size": recipe.batch_size, "lr": recipe.lr}
         fields = {name: value for name, value in fields.items() if value is not None}
@@ -188,7 +188,7 @@ def at(
     smooth: float = 0.0,
     **more: Any,
 ) -> dict[int, Recipe]:
-    """Build the same recipe for several sizes, its numbers in the order in which the paper writes them."""
+    """Build the same recipe for several sizes, with its values in the paper's order."""
     made = Recipe(
         epochs=epochs,
         batch_size=batch,
@@ -204,5 +204,5 @@ def at(
 def tried(
     name: str, title: str, start: str, metric: Any = "exact", prompt: Any = "answer", length: int | None = 32, **more: Any
 ) -> Transfer:
-    """Build a task that is not learned: a model of the task `start` is tried on it."""
+    """Build a task without training: a model of the task `start` is evaluated on it."""
     return Transfer(name=name, title=title, start=start, metric=metric, prompt=prompt, length=length, recipes={}, **more)

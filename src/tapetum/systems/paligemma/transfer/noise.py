@@ -1,16 +1,16 @@
 r"""The detection transfer of PaliGemma 2 (arXiv 2412.03555, 4.2; as in Pix2Seq, arXiv 2109.10852): lists filled up with noise.
 
-A model that is taught lists of boxes learns when to end, and ends too soon for COCO's average precision, which asks for many
-boxes with a score. So every list is filled up to a fixed number with boxes of noise whose class is `noise`:
+A model trained on lists of boxes learns when to stop, and stops too early for COCO's average precision, which rewards many
+scored boxes. So every list is filled up to a fixed number with noise boxes whose class is `noise`:
 
     detect all classes \n   <loc>x4 cat ; <loc>x4 dog ; <loc>x4 noise ; <loc>x4 noise ... EOS
                             in random order             no loss on the places of noise, loss on its name
 
-To infer, `noise` and the end are forbidden: the model goes on with boxes of the classes it finds likeliest, and a box's score
-is how likely it finds the class. The reference reports likelihoods from before what is forbidden is left out, as does this.
+At inference, `noise` and the end are forbidden: the model continues with boxes of the most likely classes, and a box's score is
+the probability of its class. Like the reference, this reports likelihoods from before forbidden tokens are removed.
 
-Differs: the class of noise is a word of the tokenizer's and not a token of its own. It is forbidden by its first piece, with
-which no class may begin.
+Differs: the noise class is an ordinary word, not a token of its own. It is forbidden by its first piece, which no class may
+begin with.
 """
 
 import math
@@ -29,7 +29,7 @@ NOISE = "noise"
 
 
 def noise_boxes(true: np.ndarray, count: int, width: int, height: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw boxes x1, y1, x2, y2 (count, 4): half of them true ones that are moved and stretched, half anywhere."""
+    """Draw boxes x1, y1, x2, y2 (count, 4): half of them shifted and stretched true boxes, half random."""
     corners = np.sort(rng.uniform(size=(count, 2, 2)), 1) * [width, height]
     made = corners.reshape(count, 4)
     if len(true):
@@ -45,7 +45,7 @@ def noise_boxes(true: np.ndarray, count: int, width: int, height: int, rng: np.r
 def detection_pair(boxes: Boxes, width: int, height: int, count: int, rng: np.random.Generator) -> TextPair:
     """Make the text of an image: its boxes in random order, then noise up to `count` boxes.
 
-    Raises BadInput where a true class is called noise.
+    Raises BadInput if a true class is called noise.
     """
     if NOISE in boxes.labels:
         raise BadInput(f"a class is called {NOISE!r}, which stands for boxes that are none; call it otherwise")
@@ -59,9 +59,9 @@ def detection_pair(boxes: Boxes, width: int, height: int, count: int, rng: np.ra
 
 
 def forbidden_ids(tokens: Tokens, labels: Iterable[str]) -> tuple[int, ...]:
-    """List the ids that are forbidden when boxes of these classes are detected: the beginning of noise, and the end.
+    """List the ids that are forbidden when detecting boxes of these classes: the beginning of noise, and the end.
 
-    Raises BadInput for a class that begins as noise does.
+    Raises BadInput for a class that begins like noise.
     """
     first = tokens.encode(f" {NOISE}")[0]
     alike = next((label for label in labels if tokens.encode(f" {label}")[0] == first), None)
@@ -74,7 +74,7 @@ def forbidden_ids(tokens: Tokens, labels: Iterable[str]) -> tuple[int, ...]:
 
 
 def label_chances(tokens: Tokens, ids: Sequence[int], log_probabilities: Sequence[float]) -> list[float]:
-    """Compute for each token of a location or mask in an answer the probability of its box's label, up to the `;`."""
+    """Compute the probability of its box's label, up to the `;`, for each location or mask token in an answer."""
     chances: list[float] = []
     waiting, label, named = 0, 0.0, False
     for number, value in zip(ids, log_probabilities, strict=False):

@@ -111,7 +111,7 @@ def transfer_config(run: PaliGemmaTransfer, launch: Launch, examples: int) -> Tr
 
 
 def tokens_of(run: PaliGemmaTransfer) -> Tokens:
-    """Read the tokenizer that is named, or the one beside the weights. Raises BadInput where there is none."""
+    """Read the named tokenizer, or the one next to the weights. Raises BadInput if there is none."""
     if run.tokenizer:
         return Tokens.load(run.tokenizer)
     try:
@@ -137,7 +137,7 @@ class TransferStart(Start):
         return not self.run.scratch
 
     def config(self) -> PaliGemmaConfig:
-        """Make the config of the model: that of the weights, with what the run changes."""
+        """Make the config of the model: that of the weights, with the run's changes."""
         theirs = weights.load(self.run.start)
         if is_quantised(theirs):
             raise BadInput(f"{self.run.start} was rounded to 8 bits, which learn nothing; begin with the weights before that")
@@ -151,13 +151,13 @@ class TransferStart(Start):
         return changed if self.run.prefix_mask is None else replace(changed, prefix_mask=self.run.prefix_mask)
 
     def check(self, tokens: Tokens, config: PaliGemmaConfig) -> None:
-        """Raise BadInput for a tokenizer of another model: what it trained, nothing could be asked."""
+        """Raise BadInput for a tokenizer of another model, which would make the trained model unusable."""
         path = place_of(self.run.start)
         header = header_of(path) if self.trained and path.is_file() else {}
         tokens.check(config.language.vocabulary, header.get(weights.TOKENIZER))
 
     def __call__(self, model: PaliGemma) -> None:
-        """Fill a model, and add low-rank changes."""
+        """Fill a model, and add low-rank updates."""
         if not self.run.scratch:
             theirs = weights.load(self.run.start)
             if self.run.image_size is not None:
@@ -168,7 +168,7 @@ class TransferStart(Start):
 
 
 def low_rank(model: PaliGemma, run: PaliGemmaTransfer) -> None:
-    """Add low-rank changes to the decoder's layers, which alone learn: batch norms stay as they are too."""
+    """Add low-rank updates to the decoder's layers; only they are trained, and batch norms stay unchanged too."""
     names = add_lora(model.language.blocks, run.lora_rank, run.lora_alpha)
     changes = tuple(f"language.blocks.{name}.parametrizations.weight.0." for name in names)
     freeze_where(model, lambda name: not name.startswith(changes))
@@ -182,7 +182,7 @@ class TransferTask(PaliGemmaTask):
         self.prefix_too = prefix_too
 
     def loss(self, model: nn.Module, batch: Any, context: Any) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Compute the loss of the suffixes, or of all text, each token from those before it."""
+        """Compute the loss of the suffixes, or of all text as next-token prediction."""
         if not self.prefix_too:
             return super().loss(model, batch, context)
         assert isinstance(model, PaliGemma)
@@ -217,7 +217,7 @@ def _widened(row: Int[Tensor, " n"], width: int) -> Int[Tensor, " w"]:
 
 
 class WithNoise:
-    """Samples whose lists of boxes are shuffled and filled up with noise; see `noise`."""
+    """Samples with shuffled lists of boxes, filled up with noise; see `noise`."""
 
     def __init__(self, samples: SampleSource, count: int):
         self.samples, self.count = samples, count
@@ -226,7 +226,7 @@ class WithNoise:
         return len(self.samples)
 
     def draw(self, seed: int, number: int) -> ImageTexts:
-        """Draw a sample; all text beside boxes is lost."""
+        """Draw a sample; any text besides boxes is dropped."""
         sample, rng = self.samples.draw(seed, number), np.random.default_rng([seed, number, 71])
         return replace(sample, pairs=tuple(self._filled(pair, rng) for pair in sample.pairs))
 
@@ -249,7 +249,7 @@ class ExactChecks(Checks):
     longest: int = 64
 
     def __call__(self, model: nn.Module) -> Mapping[str, float]:
-        """Score all texts, of up to `most` images."""
+        """Score all texts of up to `most` images."""
         assert isinstance(model, PaliGemma)
         right: list[bool] = []
         for start in range(0, min(len(self.lines), self.most), BATCH):
@@ -262,7 +262,7 @@ class ExactChecks(Checks):
 
 @torch.no_grad()
 def answers_to(model: PaliGemma, tokens: Tokens, samples: Sequence[ImageTexts], longest: int) -> list[str]:
-    """Write the likeliest answer to each text of each sample, in their order."""
+    """Write the most likely answer to each text of each sample, in order."""
     [rows] = collate(samples, tokens).groups
     device = next(model.parameters()).device
     image_tokens = model.embed_images(torch.from_numpy(np.stack([sample.pixels for sample in samples])).to(device))
@@ -271,12 +271,12 @@ def answers_to(model: PaliGemma, tokens: Tokens, samples: Sequence[ImageTexts], 
 
 
 def predicted_memory(task: PaliGemmaTask, run: PaliGemmaTransfer, config: PaliGemmaConfig) -> TrainingMemory:
-    """Predict what a step takes, from a forward on the device "meta", where nothing is computed."""
+    """Predict the memory of a step, from a forward pass on the device "meta", where nothing is computed."""
     return training_memory(unmade_model(run, config), lambda model: _meta_loss(model, task, run))
 
 
 def unmade_model(run: PaliGemmaTransfer, config: PaliGemmaConfig) -> PaliGemma:
-    """Make the model that a run trains on the device "meta": with its low-rank changes, and frozen where the run says so."""
+    """Make the model that a run trains on the device "meta": with its low-rank updates, and frozen where the run says so."""
     with torch.device("meta"):
         model = PaliGemma(config)
         if run.lora_rank:
@@ -286,7 +286,7 @@ def unmade_model(run: PaliGemmaTransfer, config: PaliGemmaConfig) -> PaliGemma:
 
 
 def _meta_loss(model: nn.Module, task: PaliGemmaTask, run: PaliGemmaTransfer) -> Tensor:
-    """The loss of texts as long as the run allows."""
+    """The loss of texts of the run's maximum length."""
     config, count = task.config, run.micro_batch
     size, text = config.image_size, run.learning.length or 64
     pixels = torch.zeros(count, getattr(task.samples, "images", 1), 3, size, size, device="meta")

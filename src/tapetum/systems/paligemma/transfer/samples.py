@@ -1,7 +1,7 @@
 """Samples of transfer tasks, and models that answer them: pixels as each task has them, suffixes with boxes and masks.
 
-Source: PaliGemma (arXiv 2407.07726, appendix J) and the public transfer configs. A visit takes one of an example's right
-answers at random; RefCOCO's takes one expression of an image, ScienceQA's has options, and a detection things, in a new order.
+Source: PaliGemma (arXiv 2407.07726, appendix J) and the public transfer configs. A visit takes one of an example's correct
+answers at random; for RefCOCO one expression of an image; for ScienceQA and detection it reorders options and objects.
 
     RefCOCO     expression      <loc>x4 <seg>x16, without a label
     detection   detect all classes      <loc>x4 cat ; <loc>x4 dog
@@ -50,9 +50,9 @@ PLACED = "detection", "spotting"
 def frames_of(
     task: Transfer, example: TransferExample, rng: np.random.Generator | None = None
 ) -> list[UInt8[np.ndarray, "1 _h _w 3"]]:
-    """Read the images or frames of an example. With `rng` frames begin anywhere, without at the first one.
+    """Read the images or frames of an example. With `rng`, frames start anywhere; without, at the first one.
 
-    Raises BadInput for a file that is not there or cannot be read.
+    Raises BadInput for a file that is missing or cannot be read.
     """
     if example.video is not None and task.frames is not None:
         video, count, stride = open_video(example.video), task.frames.count, task.frames.stride
@@ -66,7 +66,7 @@ def frames_of(
 
 
 def _part(video: Video, question: Question | None) -> tuple[int, int]:
-    """The numbers of the first frame of the part that a question means, and of the one after its last; one frame at least."""
+    """The first frame of the part that a question refers to, and the one after its last; at least one frame."""
     if question is None or question.start_s is None or question.stop_s is None:
         return 0, len(video)
     begin = min(int(np.searchsorted(video.timestamps, question.start_s)), len(video) - 1)
@@ -76,15 +76,15 @@ def _part(video: Video, question: Question | None) -> tuple[int, int]:
 def read_pixels(
     task: Transfer, example: TransferExample, size: int, rng: np.random.Generator | None = None
 ) -> Float[Tensor, "i 3 size size"]:
-    """Read an example as a model takes it: as in training with `rng`, as in evaluation without."""
+    """Read an example as model input: as in training with `rng`, as in evaluation without."""
     resize = task.resize if rng is not None else task.evaluation_resize or task.resize
     return torch.cat([prepare(frames, size, resize) for frames in frames_of(task, example, rng)])
 
 
 def suffix_of(task: Transfer, example: TransferExample, rng: np.random.Generator, codec: MaskCodec | None = None) -> str:
-    """Write the suffix of an example: one of the right answers.
+    """Write the suffix of an example: one of the correct answers.
 
-    Raises BadInput where answers are hidden, and for an expression without `codec`.
+    Raises BadInput if answers are hidden, and for an expression without `codec`.
     """
     if example.referred is not None:
         if codec is None:
@@ -102,7 +102,7 @@ def suffix_of(task: Transfer, example: TransferExample, rng: np.random.Generator
 
 
 class TaskSamples:
-    """Samples of a task by number, for training. Raises BadInput where there are none, or answers are hidden."""
+    """Samples of a task by number, for training. Raises BadInput if there are none, or answers are hidden."""
 
     def __init__(self, task: Transfer, examples: Sequence[TransferExample], size: int, codec: MaskCodec | None = None):
         """`size`: of the squashed images; `codec`: makes codes of masks."""
@@ -145,9 +145,9 @@ class TaskSamples:
 
 
 def task_samples(run: PaliGemmaTransfer, config: PaliGemmaConfig, *, masks: bool = True) -> TaskSamples:
-    """Read what a run learns of its task; without the codec of `masks` it can only be counted.
+    """Read the training samples of a run's task; without the codec of `masks` they can only be counted.
 
-    Raises BadInput for files and splits that are not there.
+    Raises BadInput for missing files and splits.
     """
     task = task_named(run.task)
     examples = there(read_examples(task, run.data, split_names(task, run.splits, task.train)))
@@ -156,7 +156,7 @@ def task_samples(run: PaliGemmaTransfer, config: PaliGemmaConfig, *, masks: bool
 
 
 def codec_of(run: PaliGemmaTransfer, config: PaliGemmaConfig) -> str:
-    """Choose the codec of masks whose codes a model writes."""
+    """Choose the mask codec whose codes a model writes."""
     official = config.language.vocabulary >= OFFICIAL_ROWS
     return run.codec or (mask_codec.OFFICIAL if official else mask_codec.DEFAULT)
 
@@ -175,7 +175,7 @@ class TaskChecks(Checks):
 
     @classmethod
     def read(cls, run: PaliGemmaTransfer, config: PaliGemmaConfig, tokens: Tokens) -> "TaskChecks":
-        """Read the task's split that can be scored here from the folder `run.checks`."""
+        """Read the task's locally scorable split from the folder `run.checks`."""
         task = task_named(run.task)
         some = there(read_examples(task, run.checks))
         return cls(task, some, tokens, codec_of(run, config), noise_boxes=run.noise_boxes)
@@ -197,7 +197,7 @@ class TaskChecks(Checks):
 
 
 def spaced_subset(examples: Sequence[TransferExample], most: int | None) -> list[TransferExample]:
-    """Select up to `most` examples, spread over all in their order.
+    """Select up to `most` examples, evenly spaced and in order.
 
     >>> spaced_subset("abcdefgh", 3)  # type: ignore[arg-type]
     ['a', 'c', 'f']
@@ -220,9 +220,9 @@ def answer_examples(
 ) -> dict[Id, Reply]:
     """Generate answers, `batch` examples at a time; `heard` is called with each answer as it comes.
 
-    An answer has up to `longest` tokens and is sought with `beams`, both by default as the task has it. With `noise_boxes` it
-    has that many boxes, none of noise: neither noise nor the end may be generated (see `noise`). Raises BadInput as
-    `frames_of`, and for a prompt that leaves no room.
+    An answer has up to `longest` tokens and is decoded with `beams`, both by default the task's. With `noise_boxes` it has that
+    many boxes, none of them noise: neither noise nor the end may be generated (see `noise`). Raises BadInput like `frames_of`,
+    and for a prompt that leaves no room.
     """
     most = longest or task.length or (OF_BOX * noise_boxes or LONGEST)
     sampling, forbidden = SamplingConfig(beams=beams or task.beams), ()
@@ -252,7 +252,7 @@ def chances_of(answerer: Answerer, reply: Reply, noise_boxes: int = 0) -> list[f
 
 
 def _squared(image: UInt8[np.ndarray, "1 h w 3"]) -> UInt8[np.ndarray, "1 s s 3"]:
-    """White right of it or below, until it is square."""
+    """The image padded with white on the right or below to a square."""
     _, height, width, _ = image.shape
     side = max(height, width)
     return np.pad(image, ((0, 0), (0, side - height), (0, side - width), (0, 0)), constant_values=255)

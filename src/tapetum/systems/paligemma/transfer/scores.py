@@ -1,16 +1,16 @@
-"""Scores of answers to a transfer task, each with how far it may be off.
+"""Scores of answers to a transfer task, with confidence intervals.
 
 Sources: those of `tapetum.metrics`, which does the scoring, and the evaluators of PaliGemma's public code. All numbers are 0..1
-(CIDEr 0..10; error rates may pass 1). Of several splits each is scored by itself; the first row is then the mean over splits,
-which is what POPE reports.
+(CIDEr 0..10; error rates may pass 1). Several splits are scored separately; the first row is then the mean over splits, as POPE
+reports it.
 
-Intervals of 95%: Wilson's where an answer is right or wrong and no image is asked about twice; else bootstrap samples of whole
-images. CIDEr's take the weights of words as given. Average precision, F1 of spotting and error rates have none.
+Intervals of 95%: Wilson's if answers are right or wrong and no image is asked about twice; else a bootstrap over whole images.
+For CIDEr, word weights are kept fixed. Average precision, F1 of spotting and error rates have none.
 
 Differs from the reference: answers of MMVP are compared in lower case.
 
-RefCOCO, as the reference: the first four places and sixteen codes of an answer count, whatever follows; fewer, an unknown
-number, a box without a pixel: overlap 0, counted as invalid.
+RefCOCO, as in the reference: the first four locations and sixteen codes of an answer count, whatever follows; fewer, an unknown
+number, or a box without a pixel give overlap 0 and count as invalid.
 """
 
 import re
@@ -87,10 +87,10 @@ def score(
     chances: Mapping[Id, Sequence[float]] | None = None,
     unpack: Unpack | None = None,
 ) -> list[ScoreRow]:
-    """Score what was said to all of some examples; the first row is the number that papers report.
+    """Score the answers to all of some examples; the first row is the number that papers report.
 
     `chances` as in `TaskAnswers`; `unpack` makes masks of codes (`MaskCodec.unpack`), for RefCOCO. Raises BadInput for examples
-    without an answer, hidden truth, and a task that another model scores.
+    without an answer, hidden ground truth, and a task that another model scores.
     """
     scorer = _SCORERS.get(task.metric)
     if scorer is None:
@@ -263,9 +263,9 @@ def _referred(task: Transfer, predicted: TaskAnswers) -> list[ScoreRow]:
 
 
 def first_mask(text: str, width: int, height: int, unpack: Unpack) -> tuple[np.ndarray, np.ndarray] | None:
-    """Read the first box and mask of an answer as the reference's evaluator: the mask (h, w), the box (1, 4) in pixels.
+    """Read the first box and mask of an answer like the reference's evaluator: the mask (h, w), the box (1, 4) in pixels.
 
-    None where there are fewer than 4 places and 16 codes, an unknown number, or no pixel.
+    None if there are fewer than 4 locations and 16 codes, an unknown number, or no pixel.
     """
     tokens = [(kind, int(digits)) for kind, digits in _TOKEN.findall(text)][: 4 + MASK_TOKENS]
     kinds = [kind for kind, _ in tokens]

@@ -1,14 +1,14 @@
 """All transfer tasks of PaliGemma and PaliGemma 2, as data.
 
 Source: PaliGemma (arXiv 2407.07726, table 1, appendices B and J) and PaliGemma 2 (2412.03555, section 4), with the public
-transfer configs, whose sweeps have the numbers that were best at each size. Published scores are in `transfer.results`.
+transfer configs, whose sweeps give the best values at each size. Published scores are in `transfer.results`.
 
     tapetum train paligemma-transfer --task vqav2 --data DIR --image-size 448
     tapetum eval paligemma --task vqav2 --data DIR --model MODEL
 
 Unusual: the defaults written in the public configs are not the best ones (COCO 1e-4, RefCOCO 5 epochs); these are the best.
-DocVQA, ChartQA, ScienceQA and RefCOCO are asked without any word of ours. MSVD-QA shows 8 frames. xGQA and MaRVL say `en`,
-since their answers are English. What PaliGemma 2 adds is published in part alone: see `remark`.
+DocVQA, ChartQA, ScienceQA and RefCOCO prompts have no added words. MSVD-QA uses 8 frames. xGQA and MaRVL say `en`, since their
+answers are English. PaliGemma 2's additions are only partly published: see `remark`.
 """
 
 import difflib
@@ -295,9 +295,9 @@ def task_named(name: str) -> Transfer:
 
 
 def task_run(name: str, image_size: int | None = None, **changes: Any) -> PaliGemmaTransfer:
-    """Make the config of a run that teaches a task, with the numbers published for images of this size.
+    """Make the config of a run on a task, with the settings published for images of this size.
 
-    Without a size, those for the smallest one, and images are as the weights have them. `changes` are fields of the config.
+    Without a size, those for the smallest one are used, and images have the weights' size. `changes` are fields of the config.
 
     >>> task_run("refcoco", 448).learning.smoothing, task_run("vqav2").weight_decay
     (0.3, 0.1)

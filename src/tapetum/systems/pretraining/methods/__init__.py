@@ -1,6 +1,6 @@
-"""The seven methods, one file each; and those of the user's own. Imports no torch by itself.
+"""The seven methods, one file each, and methods of your own. Imports no torch by itself.
 
-A method is a class that derives from `PretrainTask`. One that comes with tapetum is a file here and a row in `MethodSettings`.
+A method is a subclass of `PretrainTask`. A built-in one is a file here and a row in `MethodSettings`.
 """
 
 from collections.abc import Mapping
@@ -44,9 +44,9 @@ NO_METHOD = f"it is one of {', '.join(METHODS)}, or FILE.py:CLASS of your own"
 
 
 def task_of(method: str) -> type[PretrainTask]:
-    """Look up the task of a method: one of the seven, or a reference to a class of the user's (`tapetum.core.plugins`).
+    """Look up the task of a method: one of the seven, or a reference to your own class (`tapetum.core.plugins`).
 
-    Raises BadInput for one that there is not, and for a class that is no method.
+    Raises BadInput for an unknown method, and for a class that is not a method.
     """
     if method in METHODS:
         return METHODS[method]

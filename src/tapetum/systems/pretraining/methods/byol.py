@@ -1,16 +1,16 @@
-"""BYOL (arXiv 2006.07733): a network predicts the projection that a moving average of itself makes of another view.
+"""BYOL (arXiv 2006.07733): a network predicts its own moving average's projection of another view.
 
     view 1 -> encoder -> projection -> prediction --.
                                                      minus the cosine, and the same with the views swapped
     view 2 -> average of both (no gradient) --------'
 
-There are no negatives. The average, `teacher`, moves by 1 - decay after each step, and decay rises from its start to 1 by a
-cosine. Its batch norms use the batch, as the paper's. The result is the network's encoder, not the average's. Each view passes
-alone, as in the paper.
+There are no negatives. The average, `teacher`, moves by 1 - decay after each step, and decay rises from its initial value to 1
+along a cosine. As in the paper, its batch norms use batch statistics, and each view passes separately. The result is the
+network's encoder, not the average's.
 
 With 3 layers, as in MoCo v3 (2104.02057) for ViTs, projection and prediction end with a batch norm.
 
-Differs from the paper in scale: the loss is the mean of both directions' minus cosines; theirs, 2 - 2 cos, is added up.
+Differs from the paper in scale: the loss is the mean of both directions' minus cosines; the paper sums 2 - 2 cos.
 """
 
 from collections.abc import Mapping

@@ -4,12 +4,12 @@
                                              cosines * scale -> cross entropy both ways
     text -> bytes -> transformer -> linear -/
 
-Where images have classes and no texts, captions are made of the names (arXiv 2209.15589), and images of one caption are
-right for each other.
+If images have classes but no texts, captions are made from the names (arXiv 2209.15589), and images with the same caption match
+each other's texts.
 
-Differs from the paper: a token is a byte of UTF-8, so that no vocabulary has to be kept; equal captions; ResNets are plain
-ones, without its stem of three convolutions, blurred strides and pooling by attention; the text tower has GELU, its public code
-a quick approximation.
+Differs from the paper: a token is a byte of UTF-8, so no vocabulary is needed; equal captions match; ResNets are plain, without
+the three-convolution stem, blurred strides and attention pooling; the text tower uses GELU, the public code a fast
+approximation.
 """
 
 from collections.abc import Mapping, Sequence
@@ -100,7 +100,7 @@ class ClipTask(PretrainTask):
         return clip(self.run.size)
 
     def text_tower(self) -> dict[str, Any]:
-        """Choose what differs from a text transformer of the settings' size."""
+        """Choose the fields that differ from a text transformer of the settings' size."""
         from tapetum.encoders.byte_text import END
 
         return {"causal": True, "pooling": "end", "end_token": END, "activation": "gelu"}
@@ -111,7 +111,7 @@ class ClipTask(PretrainTask):
         return TextLearner(encoder, self.settings, self.text_tower(), scale=1 / 0.07)
 
     def caption(self, index: int) -> str:
-        """Look up the caption of an image, or make it of the name of its class."""
+        """Look up the caption of an image, or make one from its class name."""
         if self.source.captions is not None:
             return str(self.source.captions[index])
         assert self.source.labels is not None
@@ -132,7 +132,7 @@ class ClipTask(PretrainTask):
     def compare(
         self, model: "TextLearner", images: "Tensor", texts: "Tensor", captions: "Tensor | None"
     ) -> "tuple[Tensor, dict[str, Tensor]]":
-        """Compute the loss of embeddings; equal numbers of captions are right for each other."""
+        """Compute the loss of embeddings; captions with equal numbers match each other's images."""
         from tapetum.systems.pretraining import losses
         from tapetum.train.contrastive import learned_scale
 

@@ -1,14 +1,14 @@
-"""DINO (arXiv 2104.14294): a network predicts from small crops the output of a moving average of itself for large ones.
+"""DINO (arXiv 2104.14294): a network predicts, from small crops, its own moving average's output for large ones.
 
     2 large crops -+- average (no gradient) -> head -> centre, sharpen -> softmax --.
                    |                                                                 cross entropy of each pair of views
     small crops  --+- encoder -> head -> softmax -----------------------------------'
 
-What keeps it from collapsing: the running mean of the teacher's outputs (`center`) is taken from them, and their temperature is
-low. Crops of one size pass in one batch. The result is the average's encoder, which the paper evaluates.
+Two things prevent collapse: the running mean of the teacher's outputs (`center`) is subtracted from them, and their temperature
+is low. Crops of one size form one batch. The result is the average's encoder, which the paper evaluates.
 
-Differs from the public code: positions and the class token do not decay; the rate falls to 0, not to 1e-6; the teacher's
-temperature rises step by step, not epoch by epoch.
+Differs from the public code: positions and the class token do not decay; the learning rate falls to 0, not 1e-6; the teacher's
+temperature rises per step, not per epoch.
 """
 
 from collections.abc import Mapping
@@ -73,7 +73,7 @@ class Dino:
             View(size=1, area=area)
 
     def teacher_temperature_after(self, epochs: float) -> float:
-        """Compute the teacher's temperature after some epochs: it rises along a line, then stays.
+        """Compute the teacher's temperature after some epochs: it rises linearly, then stays constant.
 
         >>> settings = Dino(teacher_temperature=0.04, final_teacher_temperature=0.07, teacher_warmup_epochs=30)
         >>> [round(settings.teacher_temperature_after(done), 4) for done in (0, 15, 30, 100)]
@@ -136,7 +136,7 @@ class DinoTask(PretrainTask):
 
     @property
     def local_size(self) -> int:
-        """Compute the side of the small crops."""
+        """Compute the side length of the small crops."""
         if self.settings.local_size:
             return self.settings.local_size
         patch = getattr(self.run.architecture.config, "patch", 16)

@@ -2,8 +2,8 @@
 
     patches -> the visible ones -> encoder -> linear -> in their places, mask tokens elsewhere -> decoder -> pixels
 
-The encoder works on visible patches alone, so it costs a quarter; the decoder works on all positions. The error is that of the
-hidden patches, each brought to mean 0 and deviation 1 (section 3). Which are hidden depends on the sample's number alone.
+The encoder processes only visible patches, so it costs a quarter; the decoder processes all positions. The loss is over hidden
+patches, each scaled to mean 0 and deviation 1 (section 3). Which are hidden depends only on the sample's number.
 """
 
 from collections.abc import Mapping, Sequence
@@ -108,7 +108,7 @@ class MaeTask(PretrainTask):
         return Learner(encoder, decoder=MaeDecoder(encoder.config, settings.width, settings.depth, settings.heads))
 
     def extras(self, items: "Sequence[TrainingImage]") -> "dict[str, Tensor]":
-        """Choose the patches that are visible."""
+        """Choose the visible patches."""
         import torch
 
         from tapetum.data.views.draw import uniforms

@@ -1,14 +1,14 @@
-"""SigLIP (arXiv 2303.15343): of every image and every text of the batch, say whether they belong together.
+"""SigLIP (arXiv 2303.15343): classify whether each image and each text of the batch belong together.
 
     image -> crop -> encoder -> linear ---\\
                                              cosines * scale + bias -> binary cross entropy of each pair
     text -> bytes -> transformer -> linear -/
 
-No sum over the batch is needed, so processes hold a block of their own images with another process's texts at a time
-(`tapetum.train.contrastive.siglip_loss`). Scale and bias are learned, from 10 and -10 on, and not clamped.
+No sum over the batch is needed, so a process only holds its own images against one other process's texts at a time
+(`tapetum.train.contrastive.siglip_loss`). Scale and bias are learned, starting at 10 and -10, and not clamped.
 
-Differs from the paper: texts are bytes, 77 at most, for its 16 pieces of SentencePiece; images too have a linear layer after
-the encoder, for encoders of any width; equal captions, as those made of classes are, belong to each other's images; images are
+Differs from the paper: texts are at most 77 bytes, instead of 16 SentencePiece pieces; images also have a linear layer after
+the encoder, for encoders of any width; equal captions, such as those made from classes, match each other's images; images are
 cropped as for CLIP.
 """
 

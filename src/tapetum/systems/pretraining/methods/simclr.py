@@ -1,10 +1,10 @@
-"""SimCLR (arXiv 2002.05709): of two views of an image, each must match the other among all views of the batch.
+"""SimCLR (arXiv 2002.05709): two views of an image must match each other among all views of the batch.
 
     image -+- view -> encoder -> projection -\\
              |                                   NT-Xent over the 2n projections of all processes
              `- view -> encoder -> projection -/
 
-Gradients reach both branches. Both views pass in one batch, as in the paper's code: batch norms see them together. With 3
+Gradients reach both branches. Both views form one batch, as in the paper's code, so batch norms see them together. With 3
 layers, as in MoCo v3 (2104.02057) for ViTs, the last has a batch norm too.
 
 Differs from the public code: 2 layers end without a batch norm, as in the paper.

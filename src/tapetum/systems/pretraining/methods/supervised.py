@@ -2,9 +2,9 @@
 
     image -> crop -> encoder -> linear -> cross entropy with the class
 
-Differs from what a ViT from scratch is given on ImageNet (DeiT, arXiv 2012.12877; AugReg, 2106.10270): no RandAugment, mixup or
-cutmix, which change accuracy but not FLOPs; label smoothing and drop path are settings. From Goyal et al. (1706.02677), whose
-run the preset of ResNets is: the warm-up begins near 0, not at 0.1, and the last gain of a residual block at 1, not at 0.
+Differs from the usual training of ViTs on ImageNet (DeiT, arXiv 2012.12877; AugReg, 2106.10270): no RandAugment, mixup or
+cutmix, which change accuracy but not FLOPs; label smoothing and drop path are settings. Differs from Goyal et al. (1706.02677),
+the source of the ResNet preset: the warm-up starts near 0, not at 0.1, and the last gain of a residual block at 1, not at 0.
 """
 
 from collections.abc import Mapping, Sequence

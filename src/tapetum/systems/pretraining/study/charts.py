@@ -1,4 +1,4 @@
-"""Accuracy against cost, as SVG written by hand: a chart is a text that any browser shows, and nothing is needed to draw it."""
+"""Charts of accuracy against cost, written directly as SVG: any browser shows them, and no plotting library is needed."""
 
 import html
 import math
@@ -63,7 +63,7 @@ def scatter(
     stairs: Sequence[tuple[float, float]] = (),
     level: float | None = None,
 ) -> str:
-    """Draw lines over a logarithmic axis, the stairs of a Pareto front, and the level of what costs nothing."""
+    """Draw lines over a logarithmic axis, the steps of a Pareto front, and the level of settings without cost."""
     marks = [mark for line in lines for mark in line.marks]
     if not marks:
         return ""
@@ -105,7 +105,7 @@ def scatter(
 
 
 def bars(title: str, y_axis: str, values: Sequence[BarValue]) -> str:
-    """Draw bars with intervals, in groups, up and down from 0."""
+    """Draw grouped bars with intervals, up and down from 0."""
     if not values:
         return ""
 
@@ -168,7 +168,7 @@ def nice_step(span: float) -> float:
 
 
 def round_values(low: float, high: float) -> list[float]:
-    """List round numbers of a logarithmic axis: the sparsest kind of which there are two or more.
+    """List round numbers of a logarithmic axis: the sparsest series with at least two in range.
 
     >>> round_values(1.2e11, 2e12), round_values(150, 250), round_values(9, 2000)
     ([200000000000.0, 500000000000.0, 1000000000000.0, 2000000000000.0], [200.0], [10.0, 100.0, 1000.0])

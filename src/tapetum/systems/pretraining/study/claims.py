@@ -1,11 +1,11 @@
 """The claims F1 to F10 of the project's notes on arXiv 2209.15589, judged by one study: held, falsified or undecided.
 
-The paper prints directions and no thresholds that we know of; thresholds are ours and stand in each claim. What a claim says
-of scores is a list of comparisons, each the mean over the seeds on which all that it compares was done, with its interval on
-Student's t, no narrower than that of `fronts`; 95 % for all of a claim together (Bonferroni). A claim is held if every
-comparison is on its side of the line by interval, falsified if one is on the other side by interval, else undecided, as is a
-comparison of one seed. Which budgets are the smallest and the largest is the plan's word, not that of what is done. F1 and F3
-are arithmetic, from shapes alone and so the same on every machine; F2 is undecided where the clock says that others used it.
+The paper prints directions, and no thresholds that we know of; the thresholds are ours and are stated in each claim. A claim
+about scores is a list of comparisons. Each is the mean over the seeds for which all its settings are done, with a Student's t
+interval no narrower than that of `fronts`, at 95 % for the whole claim (Bonferroni). A claim is held if every interval is on
+the right side of the line, falsified if one is on the other side, else undecided, as is a comparison of one seed. The plan, not
+the finished points, defines the smallest and largest budgets. F1 and F3 are arithmetic on shapes, so the same on every machine;
+F2 is undecided if timings show that the machine was shared.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -69,7 +69,7 @@ def judged(plan: StudyPlan, settings: Settings, trackers: Sequence[Mapping[str, 
 
 
 def measured(plan: StudyPlan, settings: Settings, trackers: Sequence[Mapping[str, float]] = ()) -> list[Claim]:
-    """Judge those that a study measures: all but F1 and F3."""
+    """Judge the claims that a study measures: all but F1 and F3."""
     return [
         _time(settings),
         _labels_first(plan, settings),
@@ -83,19 +83,19 @@ def measured(plan: StudyPlan, settings: Settings, trackers: Sequence[Mapping[str
 
 
 def budgets_of(settings: Settings, size: str, method: str | None = None) -> list[float]:
-    """List the budgets of curated points of a size, and of a method if one is named, from small to large."""
+    """List the budgets of curated points of a size, and of a method if given, in ascending order."""
     own = (s for s in settings.curated() if s.size == size and s.budget and (method is None or s.method == method))
     return sorted({s.budget for s in own})
 
 
 def planned(plan: StudyPlan, size: str, method: str | None = None) -> list[float]:
-    """List the budgets that the plan has for a size, and for a method if one is named, from small to large."""
+    """List the plan's budgets for a size, and for a method if given, in ascending order."""
     points = (p for p in plan.points() if p.size == size and p.budget and p.variant == "curated")
     return sorted({p.budget for p in points if method is None or p.method == method})
 
 
 def pairs_of_sizes(plan: StudyPlan, settings: Settings) -> Iterator[tuple[str, str]]:
-    """Yield the smallest and the largest network of each family that has two."""
+    """Yield the smallest and the largest network of each family with at least two."""
     cost = {s.size: s.forward_flops for s in settings.groups}
     for family in dict.fromkeys(size.family for size in plan.sizes.values()):
         names = sorted((n for n, size in plan.sizes.items() if size.family == family and n in cost), key=lambda n: cost[n])
@@ -175,7 +175,7 @@ def _clip_beside_labels(plan: StudyPlan, settings: Settings) -> Claim:
 
 
 def _slope(settings: Settings, size: str, method: str, budgets: Sequence[float]) -> Difference | None:
-    """Points by a doubling of FLOPs, by least squares."""
+    """Points per doubling of FLOPs, by least squares."""
     done = [(np.log2(b), s) for b in budgets if (s := settings.get(size, method, b)) is not None]
     if len(done) < 2:
         return None
@@ -211,7 +211,7 @@ def _sizes_cross(plan: StudyPlan, settings: Settings) -> Claim:
 
 
 def _curation(plan: StudyPlan, settings: Settings) -> Claim:
-    """Judge F8: sources of the plan are poor data too; supervised is compared on those that it learned from."""
+    """Judge F8: the plan's sources count as poor data too; supervised is compared on those that it was trained on."""
     says = "At equal steps poor data cost SimCLR and BYOL a point or more of mIoU, and more than they cost supervised"
     poor = (*_POOR, *plan.sources)
     losses: dict[str, dict[tuple[str, str, float], Difference]] = {method: {} for method in (*_CONTRASTIVE, "supervised")}

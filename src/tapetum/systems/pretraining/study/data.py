@@ -1,4 +1,4 @@
-"""The images that a plan names, read once by a process and kept in memory."""
+"""The images of a plan, read once per process and kept in memory."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,7 +28,7 @@ _SHAPE_PIXELS = {"train": 400, "test": 200}
 
 @lru_cache(maxsize=8)
 def pool(plan: ImagesPlan, captions: bool = False) -> ImageSource:
-    """Read the images of which variants are made."""
+    """Read the images that variants are made from."""
     if plan.data == SHAPES:
         return shape_source(_POOL * plan.count, plan.size)
     return read_source(Path(plan.data), captions=captions)
@@ -46,13 +46,13 @@ class Kept:
         return len(self.images)
 
     def read(self, k: int) -> tuple[UInt8[np.ndarray, "h w 3"], Int64[np.ndarray, "h w"]]:
-        """Get image k and its truth."""
+        """Get image k and its labels."""
         return self.images[k], self.truths[k].astype(np.int64)
 
 
 @lru_cache(maxsize=4)
 def pixels(plan: PixelsPlan, part: Literal["train", "test"]) -> Segmented:
-    """Read a part, its images brought to the size that is kept. Raises BadInput for what is not there or has no classes."""
+    """Read a part, with images resized to the stored size. Raises BadInput if it is missing or has no classes."""
     dataset = _part(plan, part)
     if not 2 <= len(dataset.classes) < IGNORED:
         raise BadInput(f"{plan.data} has {len(dataset.classes)} classes of pixels; wanted 2 to {IGNORED - 1}")
@@ -91,7 +91,7 @@ class _Listed:
         return len(self.files["image"])
 
     def read(self, k: int) -> tuple[UInt8[np.ndarray, "h w 3"], Int64[np.ndarray, "h w"]]:
-        """Read image k; numbers that are no class don't count."""
+        """Read image k; values that are not a class are ignored."""
         truth = np.asarray(opened_image(self.files["mask"][k], None)).astype(np.int64)
         image = np.asarray(opened_image(self.files["image"][k], "RGB"))
         return image, np.where((truth >= 0) & (truth < len(self.classes)), truth, IGNORED)

@@ -1,6 +1,6 @@
-"""Pareto fronts of accuracy against cost, and their uncertainty.
+"""Pareto fronts of accuracy against cost, with uncertainty.
 
-A setting is a size, a method, a budget and a variant; its seeds are rows of one setting. Two things make its score uncertain:
+A setting is a size, a method, a budget and a variant; its seeds are its rows. Its score has two sources of uncertainty:
 
     the images it is scored on   resampled, the same ones for all settings, so that differences are those of pairs
     the seed                       normal errors, by the root of the number of seeds: one that all settings of a size share
@@ -27,7 +27,7 @@ _TOGETHER = 1 << 22
 
 
 def mean_iou(counts: Int64[np.ndarray, "*n k k"]) -> Float[np.ndarray, "*n"]:
-    """Compute the mean IoU of tables of true (row) and predicted classes, over classes that are there or predicted.
+    """Compute the mean IoU of tables of true (row) and predicted classes, over classes that occur or are predicted.
 
     >>> float(mean_iou(np.array([[1, 0], [1, 2]])))
     0.5833333333333333
@@ -52,9 +52,9 @@ class RunGroup:
         return self.by_seed.mean(0)
 
     def minus(self, other: "RunGroup") -> tuple[float, Float[np.ndarray, " draws"]]:
-        """Compute the difference to another setting, and samples of it: on the seeds that both have, where there are some.
+        """Compute the difference to another setting, and samples of it, on the seeds that both have, if any.
 
-        The seed also orders and crops the images of the transfer, so a lucky one is lucky for all.
+        The seed also determines order and crops in the transfer, so a lucky seed is lucky for all settings.
         """
         seeds = {row["seed"] for row in self.rows} & {row["seed"] for row in other.rows}
         one, two = ([k for k, row in enumerate(s.rows) if row["seed"] in seeds or not seeds] for s in (self, other))
@@ -62,7 +62,7 @@ class RunGroup:
         return float(value), self.by_seed[one].mean(0) - other.by_seed[two].mean(0)
 
     def __getattr__(self, name: str) -> Any:
-        """Give what all rows share, such as `method`, and the mean of what is measured, such as `cpu_seconds`."""
+        """Return a value that all rows share, such as `method`, or the mean of a measured one, such as `cpu_seconds`."""
         if name.startswith("__") or name not in self.rows[0]:
             raise AttributeError(name)
         first = self.rows[0][name]
@@ -73,12 +73,12 @@ class RunGroup:
 
     @property
     def key(self) -> tuple[str, str, float, str]:
-        """Get the key that distinguishes it from others."""
+        """Get the key that identifies the setting."""
         return key_of(self.rows[0])
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Compute the interval of 95 % of the samples."""
+        """Compute the 95 % interval of the samples."""
         return interval(self.samples)
 
 
@@ -88,7 +88,7 @@ def key_of(row: Mapping[str, Any]) -> tuple[str, str, float, str]:
 
 
 def interval(samples: Float[np.ndarray, " draws"], questions: int = 1) -> tuple[float, float]:
-    """Compute the ends between which 95 % of the samples lie; of several questions at once, 95 % of all (Bonferroni)."""
+    """Compute the ends of the 95 % interval of samples; for several questions, 95 % jointly (Bonferroni)."""
     out = 0.025 / max(questions, 1)
     low, high = np.quantile(samples, (out, 1 - out)).tolist()
     return low, high
@@ -106,20 +106,20 @@ class Settings:
     """What is left of `seed_deviation` once the seeds' means over the settings of a size are taken away."""
 
     def get(self, size: str, method: str, budget: float, variant: str = "curated") -> RunGroup | None:
-        """Find one, if it was done."""
+        """Find a setting, if it was run."""
         return self.index.get((size, method, float(budget), variant))
 
     def curated(self) -> list[RunGroup]:
-        """List those of curated data, which are compared by budget."""
+        """List the settings on curated data, which are compared by budget."""
         return [setting for setting in self.groups if setting.variant == "curated"]
 
 
 def settings_of(
     rows: Sequence[Mapping[str, Any]], counts: Sequence[Int64[np.ndarray, "n k k"]] = (), draws: int = DRAWS
 ) -> Settings:
-    """Make settings of rows and of what was counted on each image that scores them; without, samples know of seeds alone.
+    """Make settings from rows and the counts on each scored image; without counts, samples only reflect seeds.
 
-    Raises BadInput where rows were scored on different images.
+    Raises BadInput if rows were scored on different images.
     """
     if not rows:
         raise BadInput("the study has no finished point yet; let tapetum study run go on")
@@ -165,9 +165,9 @@ def pooled_deviation(groups: Sequence[Sequence[float]]) -> float | None:
 
 
 def own_deviation(rows: Sequence[Mapping[str, Any]]) -> float | None:
-    """Compute the deviation of scores about the sum of a setting's mean and a seed's, the seeds of each size for themselves.
+    """Compute the deviation of scores from an additive model of setting and seed effects, separately for each size.
 
-    Where there are too few rows to tell the two apart, it is `pooled_deviation`'s; None where no setting has two seeds.
+    With too few rows to separate the two, it is that of `pooled_deviation`; None if no setting has two seeds.
 
     >>> rows = [{"size": "s", "method": m, "budget": 1, "variant": "curated", "seed": k, "miou": y}
     ...         for m, k, y in (("a", 1, 1.0), ("a", 2, 3.0), ("b", 1, 2.0), ("b", 2, 6.0))]
@@ -192,7 +192,7 @@ def own_deviation(rows: Sequence[Mapping[str, Any]]) -> float | None:
 
 
 def front(costs: Float[np.ndarray, " n"], scores: Float[np.ndarray, "*b n"]) -> Bool[np.ndarray, "*b n"]:
-    """Mark the points whose score is above that of everything that costs no more; of equals in both, the first.
+    """Mark the points whose score is above that of everything that costs no more; if both are equal, the first.
 
     >>> front(np.array([1.0, 2.0, 2.0, 4.0]), np.array([0.3, 0.2, 0.5, 0.5])).tolist()
     [True, False, True, False]
@@ -219,9 +219,9 @@ def membership(settings: Sequence[RunGroup], costs: Float[np.ndarray, " n"]) -> 
 def crossing(
     flops: Float[np.ndarray, " n"], small: Float[np.ndarray, "*b n"], large: Float[np.ndarray, "*b n"]
 ) -> Float[np.ndarray, "*b"]:
-    """Find the FLOPs at which the large network overtakes for good, between points straight over the logarithm.
+    """Find the FLOPs at which the large network overtakes for good, interpolating linearly over log FLOPs.
 
-    NaN where it is ahead from the start, or not ahead at the end.
+    NaN if it is ahead from the start, or not ahead at the end.
 
     >>> float(crossing(np.array([1e10, 1e12]), np.array([0.2, 0.3]), np.array([0.1, 0.4])))
     100000000000.0

@@ -1,4 +1,4 @@
-"""The report of a study: one HTML file with its charts, front, crossings, claims and table, and nothing from elsewhere."""
+"""The report of a study: one HTML file with its charts, front, crossings, claims and table, without external files."""
 
 import html
 from collections.abc import Iterator, Sequence
@@ -88,7 +88,7 @@ def _legend(results: StudyResults) -> str:
 
 
 def _chart(results: StudyResults, family: str, column: str, cost: str) -> str:
-    """Draw the curated settings of a family; an empty text where there are none."""
+    """Draw the curated settings of a family; an empty text if there are none."""
     sizes = {s.size: s.forward_flops for s in results.settings.curated() if s.family == family}
     largest = max(sizes, key=lambda name: sizes[name], default=None)
     axis, unit = COSTS[cost]

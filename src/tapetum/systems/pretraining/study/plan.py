@@ -1,4 +1,4 @@
-"""Plans of a study, TOML files that say what it compares. Imports no torch.
+"""Plans of studies: TOML files that define what is compared. Imports no torch.
 
     [images]  what is learned from          [pixels]  what networks are transferred to
     [probes]    neighbours and linear probe   [recipe], [methods.NAME]  settings of pre-training
@@ -7,9 +7,9 @@
     [sizes.NAME]  a network; those of one `family` are compared with each other
     [[grids]]     every combination of these sizes, methods, budgets, variants and seeds is a point
 
-Points are run in the order of the grids, so a plan begins with what matters most; one that is in two grids is run once. The
-budget of a point is FLOPs of its pre-training; its steps follow, and its schedule is its own from warm-up to zero: no point is
-a checkpoint of a longer run. `untrained` in place of a method is a network with random weights, for which budgets don't count.
+Points run in the order of the grids, so put what matters most first; a point in two grids runs once. A point's budget is the
+FLOPs of its pre-training, which determines its steps; each point has a full schedule from warm-up to zero and is never a
+checkpoint of a longer run. The method `untrained` means a network with random weights, for which budgets don't count.
 """
 
 import difflib
@@ -132,7 +132,7 @@ class StudyPoint:
 
     @property
     def name(self) -> str:
-        """Name its folder.
+        """Get the name of its folder.
 
         >>> StudyPoint(size="vit-s", method="byol", budget=3e11, variant="curated", seed=1).name
         'vit-s_byol_3e+11_curated_1'
@@ -184,24 +184,24 @@ class StudyPlan:
             self.run(point)
 
     def points(self) -> list[StudyPoint]:
-        """List all points in their order, each once."""
+        """List all points in order, without duplicates."""
         every = dict.fromkeys(point for grid in self.grids for point in _points(grid))
         unlabelled = {name for name, source in self.sources.items() if not source.labelled}
         return [point for point in every if point.variant not in unlabelled or point.method not in _LABELLED]
 
     def learned_from(self, variant: str) -> tuple[ImagesPlan, str]:
-        """Choose the images of a point's variant or source, and the variant that is made of them."""
+        """Choose the images of a point's variant or source, and the variant made from them."""
         if variant not in self.sources:
             return self.images, variant
         source = self.sources[variant]
         return replace(self.images, data=source.data, count=source.count or self.images.count), "curated"
 
     def cross_checked(self) -> list[StudyPoint]:
-        """List the points whose energy is to be measured by a second tracker."""
+        """List the points whose energy a second tracker measures."""
         return [point for point in self.points() if point.method != UNTRAINED][: self.cross_check]
 
     def run(self, point: StudyPoint, steps: int = 1) -> PretrainRun | None:
-        """Make the run of a point's pre-training; None where nothing is learned. Raises BadInput for unknown settings."""
+        """Make the run of a point's pre-training; None if nothing is trained. Raises BadInput for unknown settings."""
         if point.method == UNTRAINED:
             return None
         size = self.sizes[point.size]
@@ -228,7 +228,7 @@ class PlanSource:
     """Names and sizes of the files of the data, as a hash; empty where they are not known."""
 
     def read(self) -> StudyPlan:
-        """Parse it. Raises BadInput for what is no plan."""
+        """Parse a plan. Raises BadInput if the text is not a plan."""
         try:
             parsed = parse_toml(self.plan)
         except ValueError as error:
@@ -250,9 +250,9 @@ class PlanSource:
 
 
 def load_plan(name: str, images: str | None = None, pixels: str | None = None, layout: str | None = None) -> PlanSource:
-    """Load a plan: one that comes with the package (tiny, small, paper) or a TOML file; on other data where some are given.
+    """Load a plan: a bundled one (tiny, small, paper) or a TOML file; on other data if given.
 
-    Raises BadInput for one that there is not.
+    Raises BadInput for an unknown plan.
     """
     source = PlanSource(plan=plan_text(name), images=images, pixels=pixels, layout=layout)
     return replace(source, contents=data_contents(source.read()))
@@ -279,7 +279,7 @@ def plan_text(name: str) -> str:
 
 
 def bundled() -> tuple[str, ...]:
-    """Name the plans that come with the package."""
+    """List the names of the bundled plans."""
     return tuple(sorted(path.stem for path in _PLANS.glob("*.toml")))
 
 
@@ -302,7 +302,7 @@ def _known(given: Any, allowed: Any, what: str) -> None:
 
 
 def _made(kind: Any, table: Any, place: str) -> Any:
-    """Make a dataclass of what a table of TOML says; lists become tuples."""
+    """Make a dataclass from a TOML table; lists become tuples."""
     if not isinstance(table, Mapping):
         raise BadInput(f"the plan has {table!r} for {place}; give a table of {', '.join(f.name for f in fields(kind))}")
     types = get_type_hints(kind)
@@ -322,7 +322,7 @@ def _made(kind: Any, table: Any, place: str) -> Any:
 
 
 def _replaced(config: Any, changes: Mapping[str, Any], place: str) -> Any:
-    """Change fields of a config, also those of configs in it."""
+    """Change fields of a config and of its nested configs."""
     names, values = {f.name for f in fields(config)}, {}
     for key, value in changes.items():
         _refuse_unknown(key, names, place)

@@ -1,7 +1,7 @@
-"""One point of a study: pre-training with a full schedule, kNN, linear probe, and fine-tuning for segmentation; a row.
+"""One point of a study: pre-training with a full schedule, kNN, linear probe and fine-tuning for segmentation, giving one row.
 
-A point has a folder. Both trainings in it go on from their checkpoints; `row.json` is written last, and then the checkpoints
-go: a killed study loses at most what lies between two of them.
+A point has a folder. Both trainings in it resume from their checkpoints; `row.json` is written last, then the checkpoints are
+deleted: a killed study loses at most the work between two checkpoints.
 """
 
 import shutil
@@ -65,7 +65,7 @@ class PredictedPoint:
 
 
 def predicted(plan: StudyPlan, point: StudyPoint) -> PredictedPoint:
-    """Predict how many steps the budget of a point is, and what they cost. Raises BadInput for a method that does not fit."""
+    """Predict the number of steps in a point's budget, and their cost. Raises BadInput for a method that does not fit."""
     transfer = _transfer_flops(plan, point.size)
     run = plan.run(point)
     if run is None:
@@ -79,7 +79,7 @@ def predicted(plan: StudyPlan, point: StudyPoint) -> PredictedPoint:
 
 
 def run_point(plan: StudyPlan, point: StudyPoint, out: Path) -> dict[str, Any] | None:
-    """Run a point in its folder below `out`, or what is left of it: its row; None where a signal stopped it."""
+    """Run or resume a point in its folder below `out`, and return its row; None if a signal stopped it."""
     folder = out / point.name
     if (folder / ROW).is_file():
         return read_row(folder / ROW)
@@ -141,7 +141,7 @@ def read_row(path: Path) -> dict[str, Any]:
 
 
 class PixelTask(SegmentationTask):
-    """Fine-tuning that remembers what it counted on the test part, image by image."""
+    """Fine-tuning that records its counts on each image of the test part."""
 
     counts: Int64[np.ndarray, "n k k"]
 
@@ -162,7 +162,7 @@ class PixelTask(SegmentationTask):
     def count(
         self, model: torch.nn.Module, part: Literal["validation", "test"], most: int | None = None
     ) -> Int64[np.ndarray, "n k k"]:
-        """Count, and remember."""
+        """Count, and record the counts."""
         counts = super().count(model, part, most)
         if part == "test":
             self.counts = counts
@@ -170,7 +170,7 @@ class PixelTask(SegmentationTask):
 
 
 def encoder_of(plan: StudyPlan, point: StudyPoint, file: Path | None) -> Encoder:
-    """Load the encoder that was learned; or build one of random weights, of the point's seed."""
+    """Load the trained encoder, or build one with random weights from the point's seed."""
     return make(_architecture(plan, point.size), seed=point.seed) if file is None else load(file)
 
 
@@ -180,7 +180,7 @@ def _architecture(plan: StudyPlan, size: str) -> Architecture:
 
 
 def probed(plan: StudyPlan, encoder: Encoder) -> tuple[float | None, float | None]:
-    """Score nearest neighbours and a linear probe on labelled images; None where there are no labels."""
+    """Score nearest neighbours and a linear probe on labelled images; None if there are no labels."""
     config, source = plan.probes, pool(plan.images)
     if source.labels is None:
         return None, None
@@ -198,7 +198,7 @@ def probed(plan: StudyPlan, encoder: Encoder) -> tuple[float | None, float | Non
 
 
 def _unseen(plan: StudyPlan) -> np.ndarray:
-    """Images of the pool that no curated variant has: those that come after them in the order of `balanced`."""
+    """Images of the pool that no curated variant uses: those after them in the order of `balanced`."""
     source, config = pool(plan.images), plan.probes
     if plan.images.data == SHAPES:
         return np.arange(config.known + config.queries)
@@ -219,7 +219,7 @@ _NOTHING: Mapping[str, Any] = {
 
 
 def _costs(folder: Path) -> dict[str, Any]:
-    """What the ledger of a training says; of one that was killed, all sessions count."""
+    """The costs in a training's ledger, over all sessions if it was killed."""
     content = read_ledger(folder / "ledger.json")
     total, last = content["total"], content["sessions"][-1]
     known = {name: total.get(name, 0.0) for name in _NOTHING if name != "flops_spent"}
@@ -257,7 +257,7 @@ def _transfer_flops(plan: StudyPlan, size: str) -> int:
 
 
 def _forward_flops(plan: StudyPlan, size: str) -> int:
-    """Of an image of the size that is learned from."""
+    """Forward FLOPs of an image at the training size."""
     side = plan.images.size
     with torch.device("meta"):
         encoder, image = make(_architecture(plan, size)), torch.empty(1, 3, side, side)

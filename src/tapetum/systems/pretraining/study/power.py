@@ -1,15 +1,14 @@
-"""Statistical power of a study: which differences its runs can tell apart, and how many seeds would decide the others.
+"""Statistical power of a study: which differences its runs can detect, and how many seeds would decide the others.
 
-A comparison of n seeds deviates for two reasons: the seeds, whose part falls with n, and the images of the test part, whose
-part does not. It is decided if its interval of 1 - 0.05/q is on one side of a line, q being the number of comparisons of the
-claim (Bonferroni), on Student's t with n - 1 degrees of freedom. A true difference d from the line is so decided in 80 % of
-studies where
+The variation of a comparison of n seeds has two sources: the seeds, whose share falls with n, and the test images, whose share
+does not. It is decided if its interval of level 1 - 0.05/q is on one side of a line, where q is the number of comparisons in
+the claim (Bonferroni), by Student's t with n - 1 degrees of freedom. A true difference d from the line is decided in 80 % of
+studies if
 
     P(T > t(1 - 0.025/q)) >= 0.8,    T of the noncentral t distribution around |d| / sqrt(images² + seeds²/n)
 
-One seed decides nothing. The deviation between seeds that is put in is pooled over all settings with several, so that its own
-error is small. Of a comparison on equal seeds, seeds² is twice the square of what is left of a seed's effect once what it does
-to all settings is taken away.
+One seed decides nothing. The deviation between seeds is pooled over all settings with several seeds, so its own error is small.
+For a comparison on equal seeds, seeds² is twice the square of a seed's effect after removing what it does to all settings.
 """
 
 from collections.abc import Sequence
@@ -28,9 +27,9 @@ _MANY = 1000
 
 
 def detectable_difference(seed_deviation: float, image_deviation: float, seeds: int, questions: int = 1) -> float:
-    """Compute the smallest difference that is decided with 80 % power, in the unit of the deviations.
+    """Compute the smallest difference that is decided with 80 % power, in the deviations' unit.
 
-    `seed_deviation`: of the difference with one seed; `image_deviation`: what the test images leave however many there are.
+    `seed_deviation`: of the difference with one seed; `image_deviation`: from the test images, for any number of seeds.
 
     >>> round(detectable_difference(1.0, 0.0, 4), 2), detectable_difference(1.0, 0.0, 1)
     (2.13, inf)
@@ -39,7 +38,7 @@ def detectable_difference(seed_deviation: float, image_deviation: float, seeds: 
 
 
 def seeds_needed(difference: float, seed_deviation: float, image_deviation: float, questions: int = 1) -> int | None:
-    """Compute how many seeds decide a difference with 80 % power; None where a thousand don't, for the test images as a rule.
+    """Compute how many seeds decide a difference with 80 % power; None if a thousand don't, usually because of the test images.
 
     >>> seeds_needed(1.0, 1.0, 0.0), seeds_needed(1.0, 1.0, 0.4)
     (10, None)
@@ -59,7 +58,7 @@ def seeds_needed(difference: float, seed_deviation: float, image_deviation: floa
 
 @cache
 def _deviations(seeds: int, questions: int) -> float:
-    """By how many deviations of the mean a difference must lie off the line."""
+    """How many deviations of the mean a difference must be away from the line."""
     if seeds < 2:
         return inf
     least = float(t.ppf(1 - _LEVEL / 2 / questions, seeds - 1))
@@ -79,16 +78,16 @@ class ComparedPair:
     image_deviation: float
 
     def detectable(self, questions: int) -> float:
-        """Compute the smallest difference that its seeds decide."""
+        """Compute the smallest difference that the seeds decide."""
         return detectable_difference(self.seed_deviation, self.image_deviation, self.seeds, questions)
 
     def needed(self, questions: int) -> int | None:
-        """Compute the seeds that its difference takes, were it the true one."""
+        """Compute the seeds needed if the measured difference is the true one."""
         return seeds_needed(self.difference, self.seed_deviation, self.image_deviation, questions)
 
 
 def describe_power(pairs: Sequence[ComparedPair], questions: int) -> str:
-    """Describe whether the comparisons of a claim can be decided, with the calculation, and what the others would take."""
+    """Describe which comparisons of a claim can be decided, with the calculation, and what the others would need."""
     least, most = (extreme(pair.detectable(questions) for pair in pairs) for extreme in (min, max))
     seeds = sorted({pair.seeds for pair in pairs})
     deviations = _range([pair.seed_deviation for pair in pairs]), _range([pair.image_deviation for pair in pairs])

@@ -1,4 +1,4 @@
-"""The comparisons on which a claim of the study rests: differences with intervals, each with the side on which it should be."""
+"""The comparisons behind a claim of the study: differences with intervals, each with its expected side of the line."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -43,13 +43,13 @@ class Difference:
     by_seed: Mapping[int, float]
 
     def minus(self, other: "Difference") -> "Difference":
-        """Subtract another, on the seeds of both."""
+        """Subtract another difference, on the seeds of both."""
         by_seed = {seed: value - other.by_seed[seed] for seed, value in self.by_seed.items() if seed in other.by_seed}
         return Difference(self.samples - other.samples, by_seed)
 
 
 def mean_of(differences: Sequence[Difference]) -> Difference:
-    """Average differences, on the seeds of all."""
+    """Average differences, on the seeds common to all."""
     seeds = set.intersection(*(set(each.by_seed) for each in differences))
     by_seed = {seed: float(np.mean([each.by_seed[seed] for each in differences])) for seed in sorted(seeds)}
     return Difference(np.mean([each.samples for each in differences], axis=0), by_seed)
@@ -68,9 +68,9 @@ class Comparison:
     """It is of two settings alone."""
 
     def power(self, seed_deviation: float) -> ComparedPair:
-        """Split its deviation into that of seeds (`seed_deviation`, in points, of one setting) and of the test images.
+        """Split the deviation into a part from seeds (`seed_deviation`, in points, of one setting) and one from test images.
 
-        Where it is not of two settings alone, all of it counts as of seeds, so that what it takes is a lower bound.
+        If more than two settings are involved, all of it counts as from seeds, so the required number is a lower bound.
         """
         samples, seeds = self.difference.samples, len(self.difference.by_seed)
         both = self.of_two and seeds > 0
@@ -80,10 +80,10 @@ class Comparison:
         return ComparedPair(self.what, min(abs(mean - line) for line in self.lines), max(seeds, 1), between, sqrt(images))
 
     def judge_seeds(self, questions: int) -> tuple[Verdict, str]:
-        """Judge the mean over seeds, as one of several questions: the verdict, and words for it.
+        """Judge the mean over seeds, as one of several questions: returns the verdict and its wording.
 
-        Its interval is Student's t of its own seeds, but no narrower than that of the samples, which know how far all settings
-        scatter and the test images: three seeds that happen to lie together decide nothing.
+        The interval is Student's t over its own seeds, but no narrower than that of the samples, which include the scatter of
+        all settings and the test images: three seeds that happen to agree decide nothing.
         """
         values = [*self.difference.by_seed.values()]
         if len(values) < 2:
@@ -95,7 +95,7 @@ class Comparison:
 
 
 def above(line: float = 0.0) -> Judge:
-    """Build the judge of whether an interval is above a line."""
+    """Build a judge for whether an interval is above a line."""
     return lambda low, high: judge_interval((low, high), line)
 
 
@@ -110,7 +110,7 @@ def close(low: float, high: float) -> Verdict:
 
 
 def answer_claim(name: str, says: str, settings: Settings, questions: Sequence[Comparison], least: int, lead: str) -> Claim:
-    """Answer all questions; a claim with fewer than the least number is not held."""
+    """Answer all questions; a claim with fewer than the minimum number is not held."""
     if not questions:
         return Claim(name, says, "undecided", NONE)
     answers = [question.judge_seeds(len(questions)) for question in questions]
@@ -131,7 +131,7 @@ def power_of(settings: Settings, questions: Sequence[Comparison], least: int) ->
 
 
 def require_seeds(settings: Settings, claim: Claim) -> Claim:
-    """Decide nothing as long as it is not known how much seeds differ."""
+    """Decide nothing until the deviation between seeds is known."""
     if settings.seed_deviation is not None or claim.verdict == "undecided":
         return claim
     finding = f"{claim.finding}; no setting has two seeds yet, so nothing is decided"

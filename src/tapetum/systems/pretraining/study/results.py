@@ -51,7 +51,7 @@ class Overtaking:
 
 
 def studied(out: Path) -> StudyResults:
-    """Read what is done of the study in a folder. Raises BadInput for a folder of none, and one without a finished point."""
+    """Read the finished part of a study in a folder. Raises BadInput if it is not a study, or has no finished point."""
     plan = read_plan_source(out).read()
     rows, counts = write_table(plan, out), []
     for row in rows:
@@ -68,7 +68,7 @@ def studied(out: Path) -> StudyResults:
 def on_front(settings: Settings) -> list[tuple[RunGroup, float, bool]]:
     """List the curated settings by budget, each with the share of samples in which it is on the front, and whether it is.
 
-    What a budget comes to in whole steps differs by less than a step between methods, and decides nothing.
+    A budget in whole steps differs by less than a step between methods; this is ignored.
     """
     learned = sorted((s for s in settings.curated() if s.method != UNTRAINED), key=lambda s: s.budget)
     if not learned:
@@ -103,7 +103,7 @@ def crossings(results: StudyResults) -> Iterator[Overtaking]:
 
 
 def write_results(results: StudyResults, path: Path) -> Path:
-    """Write what was results, without the table, as JSON."""
+    """Write the results, without the table, as JSON."""
     content = {
         "points": len(results.rows),
         "wanted": results.planned,

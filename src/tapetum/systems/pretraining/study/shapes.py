@@ -1,7 +1,7 @@
-"""Images made on the spot, so that a study runs without any data: simple shapes on textures, with a class for each pixel.
+"""Generated images, so that a study runs without any data: simple shapes on textures, with a class for each pixel.
 
-The class of an image to learn from is the shape in it, and that of a pixel the shape that it shows, or the ground. Image k
-of a part is a function of the part and k alone.
+The class of a training image is the shape in it; the class of a pixel is the shape it shows, or the ground. Image k of a part
+depends only on the part and k.
 """
 
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ def inside(shape: str, x: np.ndarray, y: np.ndarray) -> Bool[np.ndarray, "h w"]:
 
 
 def drawn(rng: np.random.Generator, size: tuple[int, int], shapes: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Draw shapes on a texture: the image uint8 (h, w, 3), and its classes int64 (h, w), 0 where there is ground."""
+    """Draw shapes on a texture: the image uint8 (h, w, 3), and its classes int64 (h, w), 0 for ground."""
     rows, columns = size
     image = procedural(rng, max(size))[:rows, :columns].copy()
     truth = np.zeros(size, np.int64)
@@ -70,7 +70,7 @@ class ShapeImages:
         return _image(self.part, k, self.size)
 
     def name(self, k: int) -> str:
-        """Name image k."""
+        """Get the name of image k."""
         return f"shape {k}"
 
 
@@ -102,6 +102,6 @@ class ShapePixels:
         return self.count
 
     def read(self, k: int) -> tuple[UInt8[np.ndarray, "h w 3"], Int64[np.ndarray, "h w"]]:
-        """Draw image k and its truth."""
+        """Draw image k and its labels."""
         rng = np.random.default_rng([_PIXELS, PARTS.index(self.part), k])
         return drawn(rng, self.size, rng.integers(0, len(SHAPES), int(rng.integers(1, 4))).tolist())

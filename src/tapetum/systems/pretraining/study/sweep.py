@@ -1,4 +1,4 @@
-"""A whole study: every point of a plan done once, here or by Ray, and the table of results.
+"""A whole study: every point of a plan run once, locally or on Ray, and the table of results.
 
 OUT/study.json          which plan on which data; another plan is refused
 OUT/points/NAME/        a point: ledgers and logs of its trainings, the encoder, row.json
@@ -60,10 +60,10 @@ class Swept:
 def predict_study(
     source: PlanSource, out: Path, say: Callable[[str], None] = lambda text: None, plan: StudyPlan | None = None
 ) -> StudyCost:
-    """Predict the cost of a study in the folder `out`, after a little of its work was done to see how long it takes; nothing is
-    written there. `plan` is that of `source` with data on this machine, where they have addresses.
+    """Predict the cost of a study in the folder `out` by timing a small part of its work; nothing is written there. `plan` is
+    that of `source`, with remote data replaced by copies on this machine.
 
-    Raises BadInput for a folder of another study, and what plan and data refuse.
+    Raises BadInput for a folder of another study, and whatever plan and data raise.
     """
     plan = plan or source.read()
     _check(out, source)
@@ -83,9 +83,9 @@ def run_study(
     most: int | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Swept:
-    """Run the points that are not done, `most` of them in this call; `say` gets a line for each row.
+    """Run the points that are not done, at most `most` in this call; `say` gets a line for each row.
 
-    The engine local works in processes of this machine, `workers` points at a time (one: in this process), ray wherever Ray
+    The engine local uses processes on this machine, `workers` points at a time (one: in this process); ray runs wherever Ray
     finds processors. Raises BadInput as `predict_study`.
     """
     plan, out = costs.plan, costs.out
@@ -112,7 +112,7 @@ def write_table(plan: StudyPlan, out: Path) -> list[dict[str, Any]]:
 
 
 def cost_lines(costs: StudyCost) -> list[str]:
-    """Write what a study will cost, and how much of it is left."""
+    """Describe what a study will cost, and how much of it is left."""
     learning, transfer = (sum(getattr(cost, name) for cost in costs.left) for name in ("flops", "transfer_flops"))
     time = costs.times.all
     kwh, co2 = of_cpu_seconds(time.cpu, LedgerConfig(energy="estimate"))
@@ -125,13 +125,13 @@ def cost_lines(costs: StudyCost) -> list[str]:
 
 
 def row_line(row: dict[str, Any]) -> str:
-    """Write the results of a point as a line."""
+    """Format the results of a point as a line."""
     near = "" if row["knn"] is None else f"  neighbours {row['knn']:.3f}  linear {row['linear']:.3f}"
     return f"{row['name']}  {row['flops']:.2e} FLOP  {row['cpu_seconds']:.0f} CPU s{near}  mIoU {row['miou']:.4f}"
 
 
 def read_plan_source(out: Path) -> PlanSource:
-    """Read which study a folder is of. Raises BadInput for one that is of none."""
+    """Read which study a folder belongs to. Raises BadInput if it belongs to none."""
     try:
         return PlanSource(**read_json(out / STUDY))
     except (OSError, ValueError, TypeError) as error:
@@ -139,7 +139,7 @@ def read_plan_source(out: Path) -> PlanSource:
 
 
 def _is_same_plan(before: PlanSource, source: PlanSource) -> bool:
-    """Whether two texts are of one plan, as where an older version named a setting otherwise."""
+    """Whether two texts are the same plan, for example if an older version named a setting differently."""
     try:
         return before.read() == source.read()
     except BadInput:  # what began the study is no plan of today
@@ -147,7 +147,7 @@ def _is_same_plan(before: PlanSource, source: PlanSource) -> bool:
 
 
 def _check(out: Path, source: PlanSource) -> None:
-    """Refuse a folder of something else."""
+    """Refuse a folder that contains something else."""
     if (out / STUDY).is_file():
         before = read_plan_source(out)
         same = replace(before, contents=source.contents, plan=source.plan) == source
@@ -171,7 +171,7 @@ def _rows(
 
 
 def _run_point(plan: StudyPlan, place: Path, threads: int, point: StudyPoint, _: None) -> dict[str, Any] | None:
-    """Run a point in any process; None where a signal stopped it."""
+    """Run a point in any process; None if a signal stopped it."""
     import torch
 
     torch.set_num_threads(threads)

@@ -1,11 +1,11 @@
-"""Predicted time of a study's points on this machine: of each kind of work a little is done for real.
+"""Predicted time of a study's points on this machine, from timing a little of each kind of work.
 
     point = pre-training: start + steps x step      first steps of each method on each network (`tapetum.train.rehearsal`)
           + neighbours and probe                    on few images
           + rates x fine-tuning, and its scores     first steps on each network; some images
 
-What is dear is measured on less of it: fewer images a step, down to `_LEAST_IMAGES`. Where the time for measuring is up, a
-method is taken to be as fast in FLOPs as the one that was measured on the nearest network.
+Expensive work is measured on fewer images per step, down to `_LEAST_IMAGES`. Once the measuring time is used up, a method is
+assumed to reach the same FLOPs per second as the one measured on the nearest network.
 """
 
 import time
@@ -51,7 +51,7 @@ class Times:
 
     @property
     def all(self) -> Seconds:
-        """Sum the times of everything."""
+        """Sum all times."""
         return sum(self.points.values(), self.once)
 
 
@@ -80,7 +80,7 @@ def _few(plan: StudyPlan) -> StudyPlan:
 
 
 def _kept(plan: StudyPlan) -> bool:
-    """Whether images that were drawn once are kept in memory."""
+    """Whether images are kept in memory once drawn."""
     return plan.images.data == SHAPES and plan.images.count + plan.probes.known + plan.probes.queries < KEPT
 
 
@@ -96,7 +96,7 @@ def _drawing(plan: StudyPlan) -> Seconds:
 
 
 def _of(cost: PredictedPoint, learned: Mapping[tuple[str, str], tuple[Rehearsal, float]]) -> Seconds:
-    """Of the pre-training of a point."""
+    """The time of a point's pre-training."""
     key = cost.point.size, cost.point.method
     if cost.point.method == UNTRAINED:
         return Seconds(0.0, 0.0)
@@ -105,12 +105,12 @@ def _of(cost: PredictedPoint, learned: Mapping[tuple[str, str], tuple[Rehearsal,
 
 
 def _like(learned: Mapping[tuple[str, str], Any], key: tuple[str, str]) -> list[tuple[str, str]]:
-    """What was measured of the same method, or else of any, the last one the largest."""
+    """The measurements of the same method, or else of any, in ascending order."""
     return [other for other in learned if other[1] == key[1]] or list(learned)
 
 
 def _learning(plan: StudyPlan, cost: PredictedPoint) -> tuple[Rehearsal, float]:
-    """First steps of a method on a network, and the FLOPs of one of these."""
+    """First steps of a method on a network, and the FLOPs of one step."""
     run = plan.run(cost.point, max(cost.steps, 50))
     assert run is not None
     whole = run.batch_size
@@ -125,7 +125,7 @@ def _learning(plan: StudyPlan, cost: PredictedPoint) -> tuple[Rehearsal, float]:
 
 
 def _around(plan: StudyPlan, point: StudyPoint) -> Seconds:
-    """What is done with the encoder of a point, however it was made."""
+    """The evaluation of a point's encoder, however it was trained."""
     encoder = encoder_of(plan, point, None)
     config, few = plan.probes, _few(plan)
     began = Seconds.now()

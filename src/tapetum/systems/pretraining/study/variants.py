@@ -1,7 +1,7 @@
-"""One pool of images as data of different quality, all of one length: what the study of curation compares.
+"""Variants of one pool of images, of equal size and different quality, for the study of curation.
 
-After the question of arXiv 2209.15589, whether methods without labels need curated data; its own data sets cannot be had, so
-these are emulated from one pool. Which images, and what is done to them, depends on the seed and their number alone.
+After the question of arXiv 2209.15589, whether methods without labels need curated data; its own data sets are not available,
+so they are emulated from one pool. Which images are used, and how they are changed, depends only on the seed and their number.
 
     curated      every class equally often
     long_tailed  classes from frequent to rare by a factor of 100, as in CIFAR-10-LT (arXiv 1901.05555)
@@ -34,7 +34,7 @@ _ORDER, _RANK, _WRONG, _STRANGE, _MOVED, _TEXTURE = range(2701, 2707)
 
 
 def varied(source: ImageSource, variant: str, count: int, seed: int = 0) -> ImageSource:
-    """Make a variant with `count` images. Raises BadInput for an unknown one, and where labels are wanted and missing."""
+    """Make a variant with `count` images. Raises BadInput for an unknown one, and if required labels are missing."""
     if variant not in VARIANTS:
         raise BadInput(f"there is no variant {variant!r} of the data; it is one of {', '.join(VARIANTS)}")
     if variant in ("long_tailed", "noisy") and source.labels is None:
@@ -53,7 +53,7 @@ def varied(source: ImageSource, variant: str, count: int, seed: int = 0) -> Imag
 
 
 def chosen(source: ImageSource, variant: str, count: int, seed: int) -> Int64[np.ndarray, " n"]:
-    """List which images of the pool a variant has, some of them often. Raises BadInput for more than there are."""
+    """List the pool images of a variant, some repeatedly. Raises BadInput for more than there are."""
     if variant == "long_tailed" and source.labels is not None:
         return long_tailed(source.labels, len(source.classes), count, seed)
     if variant == "duplicated":
@@ -63,7 +63,7 @@ def chosen(source: ImageSource, variant: str, count: int, seed: int) -> Int64[np
 
 
 def balanced(source: ImageSource, count: int, seed: int) -> Int64[np.ndarray, " n"]:
-    """List images of all classes in turn, in a shuffled order of each."""
+    """List images of all classes in turn, shuffled within each class."""
     if not 2 <= count <= len(source):
         raise BadInput(f"the plan wants {count} images of {len(source)}; give a count of 2 up to that")
     rng = _generator(_ORDER, seed)
@@ -75,9 +75,9 @@ def balanced(source: ImageSource, count: int, seed: int) -> Int64[np.ndarray, " 
 
 
 def long_tailed(labels: np.ndarray, classes: int, count: int, seed: int) -> Int64[np.ndarray, " n"]:
-    """List images of which the classes, in a shuffled order, are rarer and rarer by one factor.
+    """List images whose classes, in shuffled order, become rarer by a constant factor.
 
-    Raises BadInput where the pool has too few of the most frequent class.
+    Raises BadInput if the pool has too few of the most frequent class.
     """
     shares = IMBALANCE ** -(np.arange(classes) / max(classes - 1, 1))
     counts = np.maximum(1, np.floor(shares / shares.sum() * count)).astype(int)
@@ -96,7 +96,7 @@ def long_tailed(labels: np.ndarray, classes: int, count: int, seed: int) -> Int6
 
 
 def mislabelled(labels: Int64[np.ndarray, " n"], classes: int, seed: int) -> Int64[np.ndarray, " n"]:
-    """Replace a share of the labels by those of other classes.
+    """Replace a fraction of the labels by those of other classes.
 
     >>> labels = np.repeat(np.arange(4), 25)
     >>> float((mislabelled(labels, 4, 0) != labels).mean())

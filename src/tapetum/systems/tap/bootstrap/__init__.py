@@ -1,1 +1,1 @@
-"""BootsTAP: learning from footage without labels, from any folder of videos to a tracker that is kept if it got better."""
+"""BootsTAP: self-training on any folder of unlabelled videos; the new tracker is kept only if it scores better."""

@@ -1,10 +1,10 @@
 """Configs of BootsTAP (arXiv 2402.00847): its ingredients, how videos become clips, and whole runs. Imports no torch.
 
-A run's config is also the options of `tapetum bootstrap`.
+A run's config also defines the options of `tapetum bootstrap`.
 
-Differs from the paper, whose full text could not be read here: numbers marked [recalled] are from memory of it, or this
-project's choice, each a setting. Made for one laptop and an hour, not for 256 accelerators, so a step has two clips of each
-kind, and the best of the scored weights are taken; scenes and clips of warped images stand for Kubric's; losses are added up.
+Differs from the paper, whose full text was not available here: numbers marked [recalled] come from memory or are this project's
+choice; each is a setting. It is meant for one laptop and an hour, not 256 accelerators, so a step has two clips of each kind,
+and the best-scoring weights are kept; scenes and clips of warped images replace Kubric's; losses are summed.
 """
 
 from collections.abc import Iterable, Mapping
@@ -83,7 +83,7 @@ class Ingredients:
             raise BadInput(f"quality is {self.quality}; give lowest and highest, within 1..95")
 
     def length(self, frames: int) -> int:
-        """Count the most frames that a teacher sees where a student sees `frames`."""
+        """Compute the maximum number of frames the teacher sees when the student sees `frames`."""
         return self.stride * (frames - 1) + 1
 
 

@@ -1,7 +1,7 @@
 """TAPIR in self-training: its networks, and its losses on pseudo-labels.
 
-Source: BootsTAP (arXiv 2402.00847, section 3): the teacher's final estimate supervises all iterates of the student. Its second
-pass, polished labels and the loss of matching are ours.
+Source: BootsTAP (arXiv 2402.00847, section 3): the teacher's final estimate supervises all iterates of the student. The second
+pass, polished labels and the matching loss are ours.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ from tapetum.train.optim import decay_groups
 
 
 class TapirFamily(TrackerFamily):
-    """Networks and losses of TAPIR, as a run wants them."""
+    """TAPIR's networks and losses, in the form a run expects."""
 
     causal = False
 
@@ -39,7 +39,7 @@ class TapirFamily(TrackerFamily):
         self.run, self.matching_weight = run, matching_weight
 
     def start(self) -> Tapir:
-        """Load the network that the run starts from, with the blocks that it adds."""
+        """Load the starting network of the run, with the blocks that the run adds."""
         run = self.run
         model = tracker.load(run.model).model
         if run.extra_convs is None or run.extra_convs == model.config.extra_convs:
@@ -52,7 +52,7 @@ class TapirFamily(TrackerFamily):
         return larger
 
     def learner(self) -> nn.Module:
-        """Make the network that it starts from, refined at the size of the clips alone."""
+        """Make the starting network, refined only at the size of the clips."""
         model, run = self.start(), self.run
         config = replace(
             model.config,
@@ -66,11 +66,11 @@ class TapirFamily(TrackerFamily):
         return learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def clip_loss(self, network: nn.Module, batch: TapSample) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Compute TAPIR's losses of clips with exact tracks."""
+        """Compute TAPIR's losses on clips with exact tracks."""
         return compute_clip_loss(network, batch, self.run.size, self.matching_weight)
 
     def estimate(self, network: nn.Module, video: Float[Tensor, "b t h w 3"], queries: Float[Tensor, "b n 3"]) -> PointEstimate:
-        """Track points, in a second pass and polished where the run asks for it."""
+        """Track points, with a second pass and polishing if the run asks for them."""
         estimate: TrackEstimate = track_passes(network, video, queries)[-1]
         if self.run.settings.polish:
             estimate = polished_estimate(estimate, video, queries)
@@ -123,7 +123,7 @@ class TapirFamily(TrackerFamily):
         return [group for group in groups if group["params"]]
 
     def save(self, network: nn.Module, file: Path) -> None:
-        """Write weights with the config of the start, but for extra blocks."""
+        """Write weights with the starting network's config, apart from extra blocks."""
         config, run = tracker.load(self.run.model).model.config, self.run
         final = Tapir(config if run.extra_convs is None else replace(config, extra_convs=run.extra_convs))
         final.load_state_dict(network.state_dict())

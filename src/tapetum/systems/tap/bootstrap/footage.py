@@ -1,16 +1,16 @@
-"""Any folder of videos made into clips to learn from: cut at shot changes, sorted, resized, kept in shards.
+"""Turn any folder of videos into training clips: split at shot changes, filtered, resized and stored in shards.
 
     FOLDER/**/*.mp4 ...                OUT/videos/<key>.json     what became of a video: its clips, what was left out, why
                        -- prepare -->  OUT/shards/<key>-000.npz  its clips, uint8 (t, size, size, 3)
                                        OUT/list.json             which videos these are now
                                        OUT/footage.json          the settings that all were made with
 
-A video's json is written last and whole, so preparation may be killed at any moment, goes on where it was, and may be done by
-many machines (`prepare_all` on Ray). Frames are squashed to squares, as TAPIR sees all its videos. A clip is a stretch of one
-shot; shots that are too short and clips that are still, dark or blank are left out, and counted. Shots and clips are judged on
-copies of 64x36 pixels, in levels of 0 to 255.
+A video's json is written last and atomically, so preparation can be killed at any time, resumes where it stopped, and can run
+on many machines (`prepare_all` on Ray). Frames are squashed to squares, as TAPIR sees all its videos. A clip is part of one
+shot; shots that are too short and clips that are static, dark or blank are left out and counted. Shots and clips are judged on
+copies of 64x36 pixels, with values from 0 to 255.
 
-Source: BootsTAP (arXiv 2402.00847) wants 24 frames of one shot in which something moves; all thresholds are ours.
+Source: BootsTAP (arXiv 2402.00847) requires 24 frames of one shot with motion; all thresholds are ours.
 """
 
 import hashlib
@@ -51,7 +51,7 @@ class ClipOf:
 
 
 def claim(out: Path, config: FootageConfig) -> None:
-    """Reserve `out` for clips of this config. Raises BadInput if it holds clips of another one."""
+    """Reserve `out` for clips of this config. Raises BadInput if it holds clips of a different config."""
     file, label = out / "footage.json", asdict(config)
     for left in (*out.glob("*/.*.tmp.json"), *out.glob("*/.*.tmp.npz")):  # by a process that was killed
         left.unlink(missing_ok=True)
@@ -68,10 +68,10 @@ def claim(out: Path, config: FootageConfig) -> None:
 
 
 def prepare(video: Path, name: str, out: Path, config: FootageConfig) -> dict[str, Any]:
-    """Make clips of one video, if they are not there yet; returns what became of it, as its json says.
+    """Make clips of one video unless they exist already; returns the outcome recorded in its json.
 
-    `name` stands for the video in the report. A video that cannot be read is no error: its record says why. Raises BadInput if
-    the clips cannot be written; the video's record is not written then, so that it is taken up again.
+    `name` identifies the video in the report. An unreadable video is not an error: its record says why. Raises BadInput if the
+    clips cannot be written; then the video's record is not written either, so the next run retries it.
     """
     stat = video.stat()
     identity = f"{name}\n{stat.st_size}\n{stat.st_mtime_ns}".encode(errors="surrogateescape")  # names need not be UTF-8
@@ -120,7 +120,7 @@ def prepare(video: Path, name: str, out: Path, config: FootageConfig) -> dict[st
 
 
 def _thinned(reader: Any, step: int, record: dict[str, Any]) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-    """Every `step`-th frame; all are counted. Where reading fails the frames end, and the record says why."""
+    """Every `step`-th frame; all are counted. If reading fails, the frames end there and the record says why."""
     try:
         for number, frame in enumerate(reader):
             record["frames"] += 1
@@ -159,7 +159,7 @@ def prepare_all(
     progress: Callable[[int, int], None] = lambda done, total: None,
     engine: Engine = "local",
 ) -> FootageDataset:
-    """Make clips of all videos of a folder, here or on Ray, where all machines must see `source` and `out`.
+    """Make clips of all videos in a folder, locally or on Ray, where all machines must see `source` and `out`.
 
     `progress` as in `run_jobs`. Raises BadInput if there is not a single clip.
     """
@@ -176,7 +176,7 @@ def prepare_all(
 
 
 def collected(keys: list[str], source: Path, out: Path, config: FootageConfig) -> FootageDataset:
-    """Open the clips of the prepared videos with these keys, which `out` stands for from now on.
+    """Open the clips of the prepared videos with these keys, and make them the contents of `out`.
 
     Raises BadInput, with what was wrong, if there is not a single clip.
     """
@@ -197,9 +197,9 @@ def collected(keys: list[str], source: Path, out: Path, config: FootageConfig) -
 
 
 def write_report(footage: FootageDataset, file: Path) -> list[str]:
-    """Write what became of each video, a line for each and one for all, as a text file; returns what needs to be said of it.
+    """Write the outcome of each video to a text file, one line per video and a total; returns the lines worth showing.
 
-    That is a line for each video that could not be read to its end, and the last line of the file.
+    These are one line for each video that could not be read to its end, and the last line of the file.
     """
     lines = report(footage)
     with whole_file(file) as temporary:
@@ -209,7 +209,7 @@ def write_report(footage: FootageDataset, file: Path) -> list[str]:
 
 
 def _read(file: Path) -> Any:
-    """What was kept as JSON. Raises BadInput where it is missing or damaged."""
+    """The contents of a JSON file. Raises BadInput if it is missing or damaged."""
     try:
         return read_json(file)
     except (OSError, ValueError) as error:
@@ -218,7 +218,7 @@ def _read(file: Path) -> Any:
 
 
 def report(footage: FootageDataset) -> list[str]:
-    """Describe what became of each video, for people: a line for each, and one for all."""
+    """Describe the outcome of each video in readable form: one line per video and a total."""
     lines = []
     for record in footage.records:
         left = ", ".join(f"{count} {reason}" for reason, count in record["left_out"].items())
@@ -246,11 +246,11 @@ class FootageShot:
 
 
 def shots(frames: Iterator[UInt8[np.ndarray, "h w 3"]], config: FootageConfig) -> Iterator[FootageShot]:
-    """Resize frames and part them into shots. From a long one `config.longest` frames are taken off while there is enough left
-    for a clip.
+    """Resize frames and split them into shots. From a long one, `config.longest` frames are split off while enough remain for a
+    clip.
 
-    So memory has a bound. A cut is where the change from a frame to the next is both large and far above that of its neighbours
-    (two on each side), so two frames are looked ahead.
+    This bounds memory. A cut is where the change from one frame to the next is both large and far above that of its neighbours
+    (two on each side), which takes a look-ahead of two frames.
     """
     buffer: list[tuple[np.ndarray, np.ndarray]] = []
     changes: list[float] = []  # changes[i]: from frame i - 1 to frame i of `buffer`
@@ -290,8 +290,7 @@ def _shot(begin: int, whole: bool, pairs: list[tuple[np.ndarray, np.ndarray]]) -
 def cut(
     shot: FootageShot, config: FootageConfig
 ) -> Iterator[tuple[int, UInt8[np.ndarray, "t s s 3"], Float[np.ndarray, "t 36 64 3"]]]:
-    """Cut a shot into clips: its frames in even pieces, or in fewer where those would be too short; (begin, frames, small
-    copies)."""
+    """Cut a shot into clips of equal length, fewer if they would be too short; gives (begin, frames, small copies)."""
     count = len(shot.frames)
     pieces = -(-count // config.longest)
     if count / pieces < config.shortest:
@@ -303,7 +302,7 @@ def cut(
 
 
 def unfit(small: Float[np.ndarray, "t 36 64 3"], config: FootageConfig, frames: int) -> str | None:
-    """Explain why a clip is not worth learning from: short, dark, blank or still; None if it is.
+    """Say why a clip is unfit for training: short, dark, blank or still; None if it is fit.
 
     >>> unfit(np.zeros((24, 36, 64, 3)), FootageConfig(), 24)
     'dark'

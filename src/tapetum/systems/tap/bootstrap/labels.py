@@ -1,4 +1,4 @@
-"""Pseudo-labels of a teacher's tracks: polished, mapped to the student's frames, and masked where they are in doubt.
+"""Pseudo-labels of a teacher's tracks: polished, mapped to the student's frames, and masked where they are unreliable.
 
 Source: BootsTAP (arXiv 2402.00847, section 3) for the labels, the cycle and proximity. Polishing and confidence are ours.
 """
@@ -39,7 +39,7 @@ class PseudoLabels:
 def polished_estimate(
     estimate: TrackEstimate, video: Float[Tensor, "b t h w 3"], queries: Float[Tensor, "b n 3"]
 ) -> TrackEstimate:
-    """Polish a teacher's tracks by the images, and leave no doubt where they agree well."""
+    """Polish a teacher's tracks using the images, and make them fully confident where they agree well."""
     frames = ((video.float() + 1) * 127.5).round().byte()
     clips = zip(frames, queries, estimate.tracks.float(), estimate.confidence, strict=True)
     tracks, confidence = zip(*(_polish(*clip) for clip in clips), strict=True)
@@ -71,8 +71,8 @@ def teach(family: TrackerFamily, teacher: nn.Module, batch: FootageSample) -> Po
 
 
 def pseudo_labels(estimate: PointEstimate, queries: Tensor, draw: Tensor, size: int, settings: Ingredients) -> PseudoLabels:
-    """Make labels of the teacher's final estimate; the student's frame is drawn evenly from those in which the point is
-    seen."""
+    """Make labels from the teacher's final estimate; the student's frame is drawn uniformly from those where the point is
+    visible."""
     xy, occluded = estimate.tracks.float(), estimate.occlusion > 0
     hidden, far = estimate.occlusion.float().sigmoid(), estimate.expected_dist.float().sigmoid()
     sure = torch.maximum((1 - hidden) * (1 - far), hidden) >= settings.confident
@@ -89,10 +89,10 @@ def pseudo_labels(estimate: PointEstimate, queries: Tensor, draw: Tensor, size: 
 def keep_mask(
     labels: PseudoLabels, student: PointEstimate, queries: Tensor, size: int, settings: Ingredients, *, causal: bool = False
 ) -> Float[Tensor, "b n t"]:
-    """Compute the mask of what counts in the loss, as `settings` ask; `student` is in pixels of the clean clip.
+    """Compute the mask of entries that count in the loss, as set by `settings`; `student` is in pixels of the clean clip.
 
-    A `causal` student predicts nothing before the frame of its query: those frames do not count, and a way back that would end
-    there is none.
+    A `causal` student predicts nothing before its query's frame: those frames do not count, and a cycle that would end there is
+    not checked.
     """
     first, frames = queries[..., 0].long(), torch.arange(labels.sure.shape[-1], device=labels.sure.device)
     kept = labels.usable[..., None] & labels.sure
@@ -113,7 +113,7 @@ def keep_mask(
 def warp_queries(
     maps: Float[Tensor, "b t 3 3"], frame: Int[Tensor, "b n"], place: Float[Tensor, "b n 2"]
 ) -> Float[Tensor, "b n 2"]:
-    """Map places, each by the map of its frame."""
+    """Map positions, each by the map of its frame."""
     return _apply(maps.gather(1, frame[..., None, None].expand(-1, -1, 3, 3)), place)
 
 
@@ -123,11 +123,11 @@ def warp_tracks(maps: Float[Tensor, "b t 3 3"], tracks: Float[Tensor, "b n t 2"]
 
 
 def invert_maps(maps: Float[Tensor, "b t 3 3"]) -> Float[Tensor, "b t 3 3"]:
-    """Compute the maps back to the clean clip, without a check that there are any, for which the host would wait."""
+    """Compute the maps back to the clean clip, without checking that they exist, which would make the host wait."""
     return torch.linalg.inv_ex(maps).inverse
 
 
 def _apply(maps: Tensor, places: Tensor) -> Tensor:
-    """Written out: as a matrix product, autocast would round places to bfloat16."""
+    """Written out: in a matrix product, autocast would round positions to bfloat16."""
     x, y = places.unbind(-1)
     return torch.stack([maps[..., i, 0] * x + maps[..., i, 1] * y + maps[..., i, 2] for i in range(2)], -1)

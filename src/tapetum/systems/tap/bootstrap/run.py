@@ -1,11 +1,11 @@
-"""`bootstrap`: self-training of a tracker on a folder of anyone's videos; it is kept if it got better.
+"""`bootstrap`: self-training of a tracker on any folder of videos; the result is kept if it scores better.
 
 Source: BootsTAP (arXiv 2402.00847).
 
     videos --footage--> clips --+--> learned from (`task`), beside synthetic scenes painted with frames of the footage
                                 +--> left out: made into clips with known tracks, scored before, during and after
 
-Settings, and how they differ from the paper, stand in `config`; what is kept where, in `task`.
+For settings and how they differ from the paper see `config`; for the files of a run see `task`.
 """
 
 import shutil
@@ -78,18 +78,18 @@ def bootstrap(
     prepare: Prepare = prepare_all,
     say: Callable[[str], None] = lambda text: None,
 ) -> Outcome | None:
-    """Learn from the videos in the folder `source`, in the folder `launch.out`; the same call goes on after a stop.
+    """Train on the videos in the folder `source`, writing to `launch.out`; the same call resumes a stopped run.
 
-    Under torchrun all processes call it alike. Returns None if `launch.minutes` ended before the run did.
+    Under torchrun every process makes the same call. Returns None if `launch.minutes` ended before the run did.
 
     Args:
         family: networks and losses of the tracker's family; by default TAPIR's.
-        footage: how videos become clips; by default as suits the run.
-        prepare: what makes clips of a folder; by default one video after the other in this process.
-        say: is told what is going on, a line at a time.
+        footage: how videos become clips; by default, settings that suit the run.
+        prepare: makes clips of a folder; by default, one video after another in this process.
+        say: called with progress messages, one line at a time.
 
     Raises:
-        BadInput: there is no video, or no clip to learn from; `launch.out` belongs to another run; the disk is full.
+        BadInput: there is no video, or no usable clip; `launch.out` belongs to another run; the disk is full.
     """
     source, out = Path(source), launch.out
     footage, config = footage or run.footage, bootstrap_config(run, launch)
@@ -110,7 +110,7 @@ def bootstrap(
 
 
 def _check(source: Path, task: FootageTask) -> None:
-    """All that can be refused before anything is written."""
+    """Everything that can be refused before anything is written."""
     run = task.run
     find_videos(source)
     task.family.start()

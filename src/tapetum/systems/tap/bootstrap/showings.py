@@ -1,9 +1,9 @@
-"""Views of a clip of footage for teacher and student, as samples of which each is a function of (seed, index).
+"""Views of a clip of footage for teacher and student; each sample is a function of (seed, index).
 
     clip --every frame of a part--> the teacher's
          --every n-th of these, JPEG, shrunk into a window that moves--> the student's, with the maps from one to the other
 
-Source: BootsTAP (arXiv 2402.00847, section 3); strides and queries where something moves are ours.
+Source: BootsTAP (arXiv 2402.00847, section 3); strides, and queries placed where something moves, are ours.
 """
 
 from collections.abc import Sequence
@@ -48,12 +48,12 @@ class FootageSample:
 
 
 class FootageSamples(torch.utils.data.Dataset[FootageSample]):
-    """Endless showings of clips of footage: sample number `index` depends on (seed, index) alone."""
+    """Endless samples of footage clips: sample `index` depends only on (seed, index)."""
 
     def __init__(
         self, footage: FootageDataset, numbers: Sequence[int], settings: Ingredients, *, size: int, frames: int, seed: int
     ):
-        """`numbers` are the clips of `footage` that may be shown, `frames` of each."""
+        """`numbers` are the clips of `footage` to sample from, `frames` of each."""
         self.footage, self.numbers, self.settings = footage, list(numbers), settings
         self.size, self.frames, self.seed = size, frames, seed
         self.order = Shuffle(len(self.numbers), seed)
@@ -64,7 +64,7 @@ class FootageSamples(torch.utils.data.Dataset[FootageSample]):
         return show_clip(rng, clip, self.settings, self.size, self.frames, self.stride(index))
 
     def stride(self, index: int) -> int:
-        """Draw a stride; every second sample makes up for the one before it, so that pairs cost a teacher the same."""
+        """Draw a stride; every second sample offsets the one before it, so that every pair costs the teacher the same."""
         drawn = int(np.random.default_rng((self.seed, 3, index // 2)).integers(self.settings.stride))
         return self.settings.stride - drawn if index % 2 else drawn + 1
 
@@ -72,8 +72,8 @@ class FootageSamples(torch.utils.data.Dataset[FootageSample]):
 def show_clip(
     rng: np.random.Generator, clip: np.ndarray, settings: Ingredients, size: int, frames: int, stride: int
 ) -> FootageSample:
-    """Show a clip, uint8 (t, size, size, 3), forwards or backwards, maybe mirrored: every `stride`-th frame, `frames`
-    of them, for the student, and those between for the teacher."""
+    """Make a sample of a clip, uint8 (t, size, size, 3), forwards or backwards, maybe mirrored: every `stride`-th frame,
+    `frames` of them, for the student, and those between as well for the teacher."""
     stride = max(1, min(stride, (len(clip) - 1) // max(frames - 1, 1)))
     count = stride * (frames - 1) + 1
     begin = int(rng.integers(len(clip) - count + 1))
@@ -113,7 +113,7 @@ def _spoil(
 
 
 def moving_queries(rng: np.random.Generator, clip: UInt8[np.ndarray, "t s s 3"], count: int) -> Float[np.ndarray, "n 3"]:
-    """Draw queries (t, x, y), likelier the more a cell of the image changes from its frame to the next or the one before."""
+    """Draw queries (t, x, y), more often where the image changes from the query's frame to the next or the previous one."""
     steps = np.abs(np.diff(clip.astype(np.int16), axis=0)).mean(-1) if len(clip) > 1 else np.zeros((1, *clip.shape[1:3]))
     change = np.maximum(np.concatenate([steps, steps[-1:]]), np.concatenate([steps[:1], steps]))[-len(clip) :]
     cells = F.avg_pool2d(torch.from_numpy(change), CELL).numpy()
@@ -123,14 +123,14 @@ def moving_queries(rng: np.random.Generator, clip: UInt8[np.ndarray, "t s s 3"],
 
 
 def collate_footage(samples: Sequence[FootageSample]) -> FootageSample:
-    """Collate samples to a batch."""
+    """Collate samples into a batch."""
     lengths = tuple(length for sample in samples for length in sample.lengths)
     tensors = [f.name for f in fields(FootageSample) if f.name != "lengths"]
     return FootageSample(**{name: torch.stack([getattr(s, name) for s in samples]) for name in tensors}, lengths=lengths)
 
 
 class PairedSamples(torch.utils.data.Dataset[dict[str, TapSample | FootageSample]]):
-    """Samples of footage and synthetic ones of the same number, by name."""
+    """Footage samples and synthetic samples of the same number, by name."""
 
     def __init__(self, footage: FootageSamples, synthetic: torch.utils.data.Dataset[TapSample] | None):
         self.footage, self.synthetic = footage, synthetic

@@ -9,11 +9,11 @@ Source: BootsTAP (arXiv 2402.00847, section 3). The teacher is an average of the
       v                          (t2, p_T(t2)) through the same map
     clip, spoilt   --student--> p_S(t), hidden_S(t), how sure  -->  losses against p_T, hidden_T
 
-So any query on a track must give the whole track. Two masks keep out what the teacher got wrong: the student, from (t2,
-p_T(t2)), must find its way back to q1 on t1 (the cycle); and a frame counts only if it is nearer to the teacher's query than to
-the student's (proximity). Synthetic clips with exact tracks are learned in every step beside it. What differs from the paper is
-a setting each (`config.Ingredients`). A track whose query is on t2 = t1 keeps all its frames. Networks and losses are those of
-a `TrackerFamily`: TAPIR's are in `family`.
+So any query on a track must give the whole track. Two masks exclude the teacher's errors: the student, from (t2, p_T(t2)), must
+find its way back to q1 on t1 (the cycle); and a frame counts only if it is nearer to the teacher's query than to the student's
+(proximity). Every step also trains on synthetic clips with exact tracks. Each difference from the paper is a setting
+(`config.Ingredients`). A track whose query is on t2 = t1 keeps all its frames. Networks and losses are those of a
+`TrackerFamily`: TAPIR's are in `family`.
 
     OUT/run.json                        settings and footage of the run: a folder with checkpoints of another is refused
         footage/, footage.txt           clips of the videos, and what became of these
@@ -61,7 +61,7 @@ from tapetum.train.checkpoint import Place, checkpoints
 
 
 class BootstrapTask(Task):
-    """Footage and synthetic clips of `size` x `size` pixels, learned together by a network of some family of trackers."""
+    """Joint training of a tracker of any family on footage and synthetic clips of `size` x `size` pixels."""
 
     def __init__(self, size: int, settings: Ingredients, family: TrackerFamily):
         self.size, self.settings, self.family = size, settings, family
@@ -71,19 +71,19 @@ class BootstrapTask(Task):
         self._start: nn.Module | None = None
 
     def model(self) -> nn.Module:
-        """Make the network that learns, with the weights from which all starts."""
+        """Make the network to train, with the starting weights."""
         return self.family.learner()
 
     def samples(self) -> tuple[FootageSamples, torch.utils.data.Dataset[TapSample] | None]:
-        """Open samples of footage, and of synthetic clips if these are learned too."""
+        """Open samples of footage, and of synthetic clips if they are used too."""
         raise NotImplementedError
 
     def dataset(self) -> PairedSamples:
-        """Pair samples of either kind, by name."""
+        """Pair samples of both kinds, by name."""
         return PairedSamples(*self.samples())
 
     def collate(self, items: Sequence[Mapping[str, TapSample | FootageSample]]) -> dict[str, TapSample | FootageSample]:  # type: ignore[override]
-        """Collate samples of either kind to a batch of either kind."""
+        """Collate samples of both kinds into a batch of each kind."""
         batch: dict[str, TapSample | FootageSample] = {}
         for name in items[0]:
             samples = [item[name] for item in items]
@@ -94,7 +94,7 @@ class BootstrapTask(Task):
     def loss(
         self, model: nn.Module, batch: TapSample | FootageSample | Mapping[str, TapSample | FootageSample], context: StepContext
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Compute the loss of one kind of sample; or of both, added up, where they share one optimiser."""
+        """Compute the loss of one kind of sample; or of both, summed, if they share one optimiser."""
         if isinstance(batch, TapSample):
             return self.family.clip_loss(model, batch)
         if isinstance(batch, FootageSample):
@@ -111,7 +111,7 @@ class BootstrapTask(Task):
     def footage_loss(
         self, model: nn.Module, batch: FootageSample, teacher: nn.Module
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Compute the losses of the student against the teacher's pseudo-labels, through which no gradient passes."""
+        """Compute the student's losses against the teacher's pseudo-labels, which carry no gradient."""
         settings, family = self.settings, self.family
         with torch.no_grad():
             labels = pseudo_labels(teach(family, teacher, batch), batch.queries, batch.draw, self.size, settings)
@@ -137,14 +137,14 @@ class BootstrapTask(Task):
         }
 
     def _started(self, model: nn.Module) -> nn.Module:
-        """The network as it was before the first step, which learns nothing."""
+        """The frozen network as it was before the first step."""
         if self._start is None:
             self._start = self.model().to(next(model.parameters()).device).requires_grad_(False).eval()
         return self._start
 
 
 class FootageTask(BootstrapTask):
-    """A run's network and clips; by default of TAPIR's family."""
+    """A run's network and clips; by default those of the TAPIR family."""
 
     def __init__(self, run: BootstrapRun, footage: Path, out: Path, family: TrackerFamily | None = None):
         super().__init__(run.size, run.settings, family or TapirFamily(run))
@@ -152,7 +152,7 @@ class FootageTask(BootstrapTask):
         self._checks: list[TrackedClip] | None = None
 
     def samples(self) -> tuple[FootageSamples, TapSamples | None]:
-        """Open clips to learn from, and scenes."""
+        """Open training clips and scenes."""
         run, footage = self.run, FootageDataset(self.footage)
         shown = FootageSamples(footage, split(footage)[0], run.settings, size=run.size, frames=run.frames, seed=run.seed)
         if not run.settings.synthetic:
@@ -182,7 +182,7 @@ class FootageTask(BootstrapTask):
         )
 
     def checks(self) -> list[TrackedClip]:
-        """Make clips with known tracks, of footage that is left out."""
+        """Make clips with known tracks from held-out footage."""
         run, footage = self.run, FootageDataset(self.footage)
         return check_clips(footage, split(footage)[1], run.checks, size=run.size, frames=run.frames, seed=run.seed)
 
@@ -191,7 +191,7 @@ class FootageTask(BootstrapTask):
         return self.family.parameter_groups(model)
 
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
-        """Score on the check clips (TAP-Vid, query-first). The best weights so far, by DECIDING_SCORE, are kept in a file."""
+        """Score on the check clips (TAP-Vid, query-first). Saves the best weights so far, by DECIDING_SCORE."""
         if self._checks is None:
             self._checks = self.checks()
         track = partial(self.family.track, model)
@@ -203,7 +203,7 @@ class FootageTask(BootstrapTask):
         return scores
 
     def describe(self) -> Mapping[str, Any]:
-        """Collect all that decides what is learned."""
+        """Collect everything that determines the result."""
         with_config = "steps", "clips", "lr", "seed", "bf16"
         run = {k: v for k, v in run_identity(self.run).items() if k not in with_config}
         return {"run": run, "footage": footage_identity(FootageDataset(self.footage))}
@@ -214,7 +214,7 @@ _SAVED_AS = {"separate_moments": "apart", "image_clips": "warped", "second_pass"
 
 
 def run_identity(run: BootstrapRun) -> dict[str, Any]:
-    """Collect all of a run, its ingredients among the rest, as JSON has it; the weights by what is in them."""
+    """Collect everything about a run, including its ingredients, as JSON types; weights are identified by their contents."""
     content = asdict(run)
     del content["preset"]
     content |= content.pop("settings")
@@ -224,16 +224,16 @@ def run_identity(run: BootstrapRun) -> dict[str, Any]:
 
 
 def footage_identity(footage: FootageDataset) -> dict[str, Any]:
-    """Identify the clips of a folder among those of another."""
+    """Compute an identity that tells the clips of a folder from those of another."""
     clips = [f"{clip.shard} {clip.number}" for clip in footage.clips]
     digest = hashlib.sha256("\n".join(clips).encode("utf-8", "surrogatepass")).hexdigest()[:16]
     return {"videos": len(footage.records), "clips": len(clips), "digest": digest}
 
 
 def claim_run(out: Path, part: str, content: Mapping[str, Any], saved: Place) -> None:
-    """Record in run.json what this run is; where `out` holds scores of another one, they are deleted.
+    """Record this run's identity in run.json; scores of another run in `out` are deleted.
 
-    Raises BadInput where that has checkpoints in `saved` already.
+    Raises BadInput if that run already has checkpoints in `saved`.
     """
     file = out / "run.json"
     known = read_json(file) if file.exists() else {}
@@ -259,7 +259,7 @@ def claim_run(out: Path, part: str, content: Mapping[str, Any], saved: Place) ->
 
 
 def remove_scenes(out: Path) -> None:
-    """Remove the drawn scenes of a run, and their folder unless something else is in it."""
+    """Remove the drawn scenes of a run, and their folder unless it contains anything else."""
     if (out / "scenes" / "clips.json").is_file():
         for file in (out / "scenes" / "clips.json", *(out / "scenes").glob("*clip-[0-9]*.npz")):
             file.unlink(missing_ok=True)
@@ -268,15 +268,15 @@ def remove_scenes(out: Path) -> None:
 
 
 def read_best(out: Path) -> dict[str, Any] | None:
-    """Read step and scores of the best weights so far."""
+    """Read the step and scores of the best weights so far."""
     file = out / "best.json"
     return read_json(file) if file.exists() else None
 
 
 def write_stills(footage: FootageDataset, out: Path) -> None:
-    """Write three frames of every clip to learn from, and nothing else, as images to paint scenes with.
+    """Write three frames of every training clip, and nothing else, as images to paint scenes with.
 
-    Their names are in the order of the clips, whatever their shards are called, which have names after the videos' times.
+    Their names follow the order of the clips, not the names of the shards, which come from the videos' times.
     """
     folder = out / "stills"
     folder.mkdir(parents=True, exist_ok=True)
@@ -297,6 +297,6 @@ def write_stills(footage: FootageDataset, out: Path) -> None:
 
 
 def write_json(file: Path, content: Mapping[str, Any]) -> None:
-    """Write a file whole or not at all."""
+    """Write a file atomically."""
     with whole_file(file) as temporary:
         write_text(temporary, json.dumps(content, indent=1))

@@ -1,8 +1,8 @@
 """Scores of a tracker on unlabelled footage.
 
-Two ways, which fail differently: clips made of the footage's own frames by known warps (`check_clips`), whose tracks are exact
-but whose motion is made up; and the cycle error on the real motion (`cycle_errors`), which needs no truth but forgives a
-tracker that is lost and finds back all the same.
+Two measures, which fail differently: clips made from the footage's own frames by known warps (`check_clips`), with exact tracks
+but artificial motion; and the cycle error on the real motion (`cycle_errors`), which needs no ground truth but forgives a
+tracker that gets lost and still finds its way back.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,9 +22,9 @@ Track = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 def split(footage: FootageDataset) -> tuple[list[int], list[int]]:
-    """Split the numbers of clips into those to learn from, and of those left out: every eighth, or the last of at least two.
+    """Split clip numbers into training clips and held-out clips: every eighth, or the last of at least two.
 
-    A single clip is on both sides.
+    A single clip is used for both.
     """
     every = list(range(len(footage)))
     if len(every) == 1:
@@ -36,7 +36,7 @@ def split(footage: FootageDataset) -> tuple[list[int], list[int]]:
 def check_clips(
     footage: FootageDataset, numbers: Sequence[int], count: int, *, size: int, frames: int, seed: int
 ) -> list[TrackedClip]:
-    """Make `count` clips with known tracks, of frames of the clips `numbers`, the same for the same seed."""
+    """Make `count` clips with known tracks, from frames of the clips `numbers`; the same seed gives the same clips."""
     images = []
     for number in numbers:
         clip = footage[number]
@@ -64,7 +64,7 @@ class CycleErrors:
         return np.isfinite(self.error)
 
     def summary(self) -> dict[str, float]:
-        """Compute median and mean of those judged, their fraction, and that of all points that came back within 4 pixels.
+        """Compute median, mean and fraction of judged points, and the fraction of all points that came back within 4 pixels.
 
         >>> CycleErrors(np.array([1.0, 3.0, 8.0, np.nan])).summary()
         {'median_px': 3.0, 'mean_px': 4.0, 'judged': 0.75, 'back_within_4px': 0.5}
@@ -86,7 +86,7 @@ def grid(frame_shape: Sequence[int], n: int) -> Float[np.ndarray, "n*n 3"]:
 
 
 def cycle_errors(track: Track, video: np.ndarray, queries: Float[np.ndarray, "n 3"]) -> CycleErrors:
-    """Track points from the first frame to the last, and each that is seen there back from where it was found."""
+    """Track points from the first frame to the last, and each one visible there back from its estimated position."""
     xy, visible = track(video, queries)
     last, (h, w) = len(video) - 1, video.shape[1:3]
     ends = xy[:, last]
@@ -99,7 +99,7 @@ def cycle_errors(track: Track, video: np.ndarray, queries: Float[np.ndarray, "n 
 
 
 def cycle_summary(tracker: Tracker, footage: FootageDataset, numbers: Sequence[int]) -> dict[str, float | None]:
-    """Measure the cycle error of a tracker on some clips, a grid of 8x8 points each; None for what is not a number."""
+    """Measure the cycle error of a tracker on some clips, with a grid of 8x8 points each; NaN becomes None."""
 
     def track(video: np.ndarray, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         tracks = tracker.track(video, queries)

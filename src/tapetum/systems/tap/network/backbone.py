@@ -1,4 +1,4 @@
-"""The image network of TAPIR: a pre-activation residual network with instance norm, applied to every frame alone.
+"""The image network of TAPIR: a pre-activation residual network with instance norm, applied to each frame separately.
 
 Source: TAPIR (arXiv 2306.08637), section 3.1 and appendix; the extra convolution blocks are those of BootsTAP
 (arXiv 2402.00847), section 3.3. Unusual: strided convolutions pad only at the right and at the bottom (the "SAME" rule
@@ -18,7 +18,7 @@ from tapetum.systems.tap.config import TapirConfig
 
 
 def unit_length(features: Float[Tensor, "f c h w"]) -> Float[Tensor, "f c h w"]:
-    """Scale the vector of every cell to length one; computed in float32, returned in the precision that came in."""
+    """Scale the vector of every cell to length one; computed in float32, returned in the input's precision."""
     wide = features.float()
     return (wide * wide.square().sum(1, keepdim=True).clamp(min=1e-12).rsqrt()).to(features.dtype)
 
@@ -83,14 +83,14 @@ class Backbone(nn.Module):
         return unit_length(hires), unit_length(lowres)
 
     def adapter_addresses(self) -> tuple[str, ...]:
-        """List the names of the blocks after which an adapter fits, in the order in which they are passed: `groups.0.0`, ..."""
+        """List the names of the blocks after which an adapter fits, in forward order: `groups.0.0`, ..."""
         return tuple(f"groups.{i}.{j}" for i, group in enumerate(self.groups) for j in range(len(group)))  # pyright: ignore[reportArgumentType]
 
 
 def backbone_in_chunks(
     backbone: Backbone, frames: Float[Tensor, "f 3 h w"], chunk: int | None
 ) -> tuple[Float[Tensor, "f ch h4 w4"], Float[Tensor, "f cl h8 w8"]]:
-    """Run the backbone over `chunk` frames at a time, which bounds its memory; None takes all at once."""
+    """Run the backbone over `chunk` frames at a time, which bounds memory; None takes all at once."""
     if chunk is None or chunk >= len(frames):
         return backbone(frames)
     hires, lowres = zip(*(backbone(part) for part in frames.split(chunk)), strict=True)

@@ -1,18 +1,18 @@
-"""Stage 1 of TAPIR, matching: the cost volume of a point and every frame on its own, and the heads on it; local correlations.
+"""Stage 1 of TAPIR, matching: the cost volume of a point with each frame separately, and its heads; local correlations.
 
 Source: TAPIR (arXiv 2306.08637), section 3.1, after TAP-Net (arXiv 2211.03726). The map of correlations between a query and a
 frame goes through a small shared convolution; one head turns it into a position, another into two logits: is the point
 occluded, and is the position likely to be wrong. The paper takes a softmax over the whole map, cuts out a disc around the
-maximum and divides by what is left; that is a softmax over the disc, which is what is computed here.
+maximum and renormalises; this equals a softmax over the disc, which is computed here directly.
 
 Refinement (section 3.2) correlates a feature with the map around a position, sampled at 7x7 places one cell apart. A dot
-product is linear, so the products with 8x8 whole cells come first and the blending to 7x7 second: the same values and gradients
+product is linear, so products with 8x8 whole cells are computed first and then blended to 7x7: the same values and gradients
 (also through the position) for far less memory traffic.
 
         cells      o   o   o          a sample x one quarter of a cell to the right blends its two neighbours
         samples     x   x             3/4 o + 1/4 o, with the same weights for the whole neighbourhood
 
-Differs from the public PyTorch code: the soft-argmax keeps its gradient, so that the position head can learn.
+Differs from the public PyTorch code: the soft-argmax keeps its gradient, so the position head can learn.
 """
 
 from typing import Any
@@ -53,7 +53,7 @@ def all_correlations(query: Float[Tensor, "b n #t c"], maps: Float[Tensor, "b t 
 
 
 def _working(maps: Tensor) -> torch.dtype:
-    """The precision to multiply in: maps may be kept in float16 to save memory, which is too coarse (and slow on a CPU)."""
+    """The precision for products: maps may be stored in float16 to save memory, too coarse here (and slow on a CPU)."""
     return torch.float32 if maps.dtype == torch.float16 and not maps.requires_grad else maps.dtype
 
 
@@ -62,9 +62,9 @@ def _products(vectors: Float[Tensor, "m n c"], cells: Float[Tensor, "m k c"]) ->
 
 
 class _Products(torch.autograd.Function):
-    """`_products` whose gradient for the cells comes out in the layout of the cells.
+    """`_products`, with the gradient of the cells in the layout of the cells.
 
-    torch's own is transposed, and turning it around at every refinement takes a sixth of a training step.
+    torch's own gradient is transposed, and transposing it back at every refinement takes a sixth of a training step.
     """
 
     @staticmethod
@@ -101,8 +101,8 @@ def local_correlation(
 ) -> Float[Tensor, "b n t 49"]:
     """Compute dot products of `query` with bilinear samples at offsets -3..3 cells around `centre`.
 
-    `centre` is (x, y) in raster coordinates of the map; the order is row by row (dy outer, dx inner). Cells outside of the
-    map count as zero. The result is float32.
+    `centre` is (x, y) in raster coordinates of the map; samples are in row order (dy outer, dx inner). Cells outside the map
+    count as zero. The result is float32.
     """
     height, width = maps.shape[2:4]
     size = constant([width, height], centre, torch.long)

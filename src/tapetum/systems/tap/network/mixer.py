@@ -2,7 +2,7 @@
 
 Source: TAPIR (arXiv 2306.08637), section 3.2 and appendix. Unusual: layer norms have a scale and no bias, and the temporal
 branch widens each channel into `expansion` copies that are summed again after the second convolution. A causal mixer pads
-only the past; its state is what it needs of the past, two steps for each convolution.
+only the past; its state is the past that it needs, two steps for each convolution.
 
 Sequences are [s, t, c], channels last; the convolutions view them as channels-last images of one row, which needs no copy.
 """
@@ -22,7 +22,7 @@ def over_time(
 ) -> Float[Tensor, "s t2 o"]:
     """Convolve channels-last sequences with three taps, in as many groups as the weight's input channels ask for.
 
-    On a CPU it is done in float32, in which so narrow ones take half of bfloat16's time, and a quarter of it backwards.
+    On a CPU this runs in float32, where such narrow convolutions take half of bfloat16's time (backward: a quarter).
     """
     short = is_autocast(x) or weight.dtype.itemsize < 4
     if short and x.device.type == "cpu":
@@ -34,7 +34,7 @@ def over_time(
 
 
 def _taps(layer: nn.Conv1d, copies: int) -> Float[Tensor, "3 e c"]:
-    """The weights of a depthwise convolution, those of one tap and one copy of all channels beside each other."""
+    """The weights of a depthwise convolution, with all channels of one tap and one copy adjacent."""
     return layer.weight.float().view(-1, copies, 3).permute(2, 1, 0).contiguous()
 
 
@@ -87,7 +87,7 @@ class MixerBlock(nn.Module):
         return over_time(wide, weight, down.bias.view(-1, self.expansion).sum(1), self.padding), state
 
     def _single_step(self, inner: Float[Tensor, "s c"], state: BlockState) -> tuple[Float[Tensor, "s 1 c"], BlockState]:
-        """The same for the next single frame, as products and sums in float32: convolutions of so little are slow."""
+        """The same for the next single frame, as products and sums in float32: convolutions this small are slow."""
         up, down, copies = self.time_up, self.time_down, self.expansion
         assert up.bias is not None
         assert down.bias is not None
@@ -104,7 +104,7 @@ class MixerBlock(nn.Module):
 
 
 class Mixer(nn.Module):
-    """Position, logits, features and correlations of a point in every frame to their updates; float32 between blocks."""
+    """Map position, logits, features and correlations of a point in every frame to their updates; float32 between blocks."""
 
     def __init__(self, config: TapirConfig):
         super().__init__()
@@ -125,7 +125,7 @@ class Mixer(nn.Module):
     def forward(
         self, x: Float[Tensor, "s t i"], state: tuple[BlockState, ...] | None = None
     ) -> tuple[Float[Tensor, "s t o"], tuple[BlockState, ...] | None]:
-        """Compute the correction, and the state after the last frame for a causal mixer (None for another).
+        """Compute the correction, and the state after the last frame for a causal mixer (else None).
 
         A causal mixer without a state starts at the first frame: the past is zero.
         """

@@ -9,8 +9,8 @@ convolution blocks; the causal ("online") variants pad their temporal convolutio
                                    |        |
                                    +--> (local correlations, features, logits) -> Mixer -> corrections, 4 times per resolution
 
-Differs from the public PyTorch code, on purpose: non-square maps are sampled rightly; a refinement resolution above the
-video's own size is really used; the soft-argmax is not detached; no argument is changed in place; queries are (t, x, y).
+Differs from the public PyTorch code, deliberately: non-square maps are sampled correctly; a refinement resolution above the
+video's own size is actually used; the soft-argmax is not detached; no argument is modified in place; queries are (t, x, y).
 """
 
 from collections.abc import Sequence
@@ -92,8 +92,8 @@ class Tapir(nn.Module):
     ) -> Trajectories:
         """Track `queries`, (t, x, y) in raster pixels, through `video`, values -1..1.
 
-        `query_chunk` and `frame_chunk` bound memory and change nothing else. Training with many queries can save memory as the
-        public code does: refinement learns from the first `refine_with_gradient` queries only, matching from all.
+        `query_chunk` and `frame_chunk` bound memory and change nothing else. As in the public code, training with many queries
+        can save memory: refinement learns from the first `refine_with_gradient` queries only, matching from all.
         """
         features = self.features(video, refinement_resolutions, frame_chunk)
         points = self.query_features(features, queries)
@@ -103,7 +103,7 @@ class Tapir(nn.Module):
         )
 
     def refinements(self, video_size: Size) -> list[Size]:
-        """List the resolutions at which tracks are refined in a video of (height, width), if no others are asked for."""
+        """List the resolutions at which tracks are refined in a video of (height, width), unless others are requested."""
         least = self.config.refine_at_least or video_size
         most = self.config.refine_at_most or (max(video_size[0], least[0]), max(video_size[1], least[1]))
         size = (min(max(video_size[0], least[0]), most[0]), min(max(video_size[1], least[1]), most[1]))
@@ -163,13 +163,13 @@ class Tapir(nn.Module):
         """Track points through a clip.
 
         Args:
-            known: places (x, y) in raster pixels of the video that stand in for what matching finds, NaN where it shall
-                find; `places_of` makes one from queries in this clip. Refinement may still move them.
+            known: positions (x, y) in raster pixels of the video that replace the result of matching, NaN where matching is to
+                be used; `places_of` makes them from queries in this clip. Refinement may still move them.
             query_chunk: points worked on at a time, which bounds memory.
             frame_chunk: frames matched at a time, which bounds memory.
-            state: of a causal model, where an earlier clip ended.
-            keep_state: return the state where this clip ends.
-            refine_with_gradient: of the first so many points (whole chunks) refinement passes gradients; None is all.
+            state: of a causal model, at the end of an earlier clip.
+            keep_state: return the state at the end of this clip.
+            refine_with_gradient: number of points (in whole chunks) for which refinement passes gradients; None is all.
         """
         count = points.initial.shape[1]
         step = query_chunk or max(count, 1)

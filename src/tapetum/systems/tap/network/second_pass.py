@@ -1,12 +1,12 @@
 """A second pass over a clip, with query features averaged over the frames in which the first pass saw the point.
 
-Not a part of TAPIR, whose query features know a point from one side, in one light and at one size:
+Not part of TAPIR, whose query features describe a point from one side, in one light and at one size:
 
     query --features--> first pass --> frames in which it is visible --mean of their features--> second pass
 
-Each frame's features weigh as much as the tracker's confidence, the query's own 1. That holds for the coarse features (stride
-8), by which a point is found at all; the fine ones (stride 4) stay the query's, since positions are not exact and a mean would
-blur. Only matching and refinement are done twice. What it gains is in docs/log; a third pass was worse.
+Each frame's features are weighted by the tracker's confidence, the query's own by 1. Only the coarse features (stride 8), which
+matching relies on, are averaged; the fine ones (stride 4) stay the query's, since positions are not exact and a mean would
+blur. Only matching and refinement run twice. For the gain see docs/log; a third pass was worse.
 """
 
 from typing import Any
@@ -26,7 +26,7 @@ VISIBLE = 0.5
 def track_passes(
     model: nn.Module, video: Float[Tensor, "b t h w 3"], queries: Float[Tensor, "b n 3"], **chunks: Any
 ) -> tuple[Trajectories, ...]:
-    """Run a `Tapir`, or what is called as one: in both passes if its config asks for a second, whose is the result.
+    """Run a `Tapir` or a compatible callable, with a second pass if its config asks for one; returns the last pass.
 
     `video` is in -1..1, `queries` are (t, x, y) in its raster pixels; `chunks` are those of `Tapir.trajectories`. Gradients
     pass through the features that are averaged, not through the positions of the first pass.
@@ -41,9 +41,9 @@ def track_passes(
 
 
 def track_with_fixed_shapes(model: Tapir, video: Float[Tensor, "b t h w 3"], queries: Float[Tensor, "b n 3"]) -> Trajectories:
-    """Compute the last of `track_passes` by steps whose shapes do not depend on what is visible.
+    """Compute the last pass of `track_passes` with shapes that do not depend on what is visible.
 
-    For programs made of the network: features are read at all positions of the first pass, visible or not, which takes longer.
+    For exported programs: features are read at all positions of the first pass, visible or not, which takes longer.
     """
     features = model.features(video)
     points, known = model.query_features(features, queries), places_of(queries, video.shape[1])
@@ -64,7 +64,7 @@ def average_with_fixed_shapes(
 ) -> QueryFeatures:
     """Average the features of points with those at all positions of their tracks by `weight`; 0 is read at the image's corner.
 
-    The coarse ones of the result are averages, the fine ones those of `points`, which weigh 1.
+    The result's coarse features are averages; the fine ones are those of `points`, whose weight is 1.
     """
     time = torch.arange(weight.shape[2], device=weight.device).expand_as(weight)
     places = torch.cat([time[..., None].float(), torch.where(weight[..., None] > 0, tracks, 0.0)], -1)  # b n t 3
@@ -86,13 +86,13 @@ def average_visible_features(
 ) -> QueryFeatures:
     """Average the features of points over their queries and the frames in which the first pass saw them.
 
-    On a CPU features are read there alone; elsewhere at all positions, since the host would have to wait for their number.
+    On a CPU features are read only there; elsewhere at all positions, since the host would have to wait for their number.
 
     Args:
         features: of the clips.
         points: of the queries, with which `first` was computed.
         first: the first pass.
-        query_frame: the frame nearest to each query, counted in this clip; outside of 0..t-1 where it is none of the clip's.
+        query_frame: the frame nearest to each query, counted in this clip; outside 0..t-1 if it is not in the clip.
         chunk: points worked on at a time, which bounds memory.
     """
     tracks, confidence = first.tracks.detach().float(), first.confidence.detach()
@@ -130,7 +130,7 @@ def _weights(
     confidence: Float[Tensor, "b n t"],
     query_frame: Float[Tensor, "b n"],
 ) -> Float[Tensor, "b n t"]:
-    """Confidence of each position of the first pass where it takes part, and 0 elsewhere."""
+    """Confidence of each position of the first pass that is averaged, and 0 elsewhere."""
     size = constant([features.video_size[1], features.video_size[0]], tracks)
     counts = ((tracks >= 0) & (tracks <= size)).all(-1) & (confidence > VISIBLE)
     counts &= torch.arange(tracks.shape[2], device=query_frame.device) != query_frame[..., None]  # the query has its own

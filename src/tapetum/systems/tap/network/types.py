@@ -17,7 +17,7 @@ State = tuple[tuple[BlockState, ...], ...]
 
 
 def map_tensors(function: Callable[..., Tensor], tree: Any, *others: Any) -> Any:
-    """Apply `function` to the tensors at the same place of nested tuples and dataclasses; anything else is kept from `tree`."""
+    """Apply `function` to tensors at matching places of nested tuples and dataclasses; take anything else from `tree`."""
     if isinstance(tree, Tensor):
         return function(tree, *others)
     if isinstance(tree, tuple):
@@ -66,9 +66,9 @@ class FeatureGrids:
         return map_tensors(lambda maps: maps[k : k + 1], self)
 
     def blank(self, frames: int, half: bool = False) -> "FeatureGrids":
-        """Allocate features of `frames` frames of the same video; maps that are one here are one there.
+        """Allocate features of `frames` frames of the same video; maps shared here are shared there.
 
-        `half`: float32 maps are kept in float16, which rounds the numbers, none above 1, by at most 0.0003.
+        `half`: store float32 maps in float16, which rounds values, none above 1, by at most 0.0003.
         """
         dtypes = {id(maps): torch.float16 if half and maps.dtype == torch.float32 else maps.dtype for maps in self.maps}
         new = {id(x): x.new_empty(x.shape[0], frames, *x.shape[2:], dtype=dtypes[id(x)]) for x in self.maps}
@@ -112,7 +112,7 @@ class TrackEstimate:
 
     @property
     def confidence(self) -> Float[Tensor, "b n t"]:
-        """Compute the probability of being in sight and well placed; the paper calls a point visible above 0.5."""
+        """Compute the probability that a point is visible and accurately placed; the paper calls it visible above 0.5."""
         return torch.sigmoid(-self.occlusion.float()) * torch.sigmoid(-self.expected_dist.float())
 
 

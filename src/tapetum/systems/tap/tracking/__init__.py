@@ -1,1 +1,1 @@
-"""Tracking with a network: whole clips, long videos in windows, frames one by one, and places made exact."""
+"""Tracking with a network: whole clips, long videos in windows, frame-by-frame streams, and sub-pixel refinement."""

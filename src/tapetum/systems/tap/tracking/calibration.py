@@ -1,14 +1,14 @@
-"""Calibrated confidence of tracks: of places with 0.8, about eight of ten are right.
+"""Calibrated confidence of tracks: of the positions with 0.8, about eight in ten are correct.
 
-No part of TAPIR, whose confidence ranks places well but is not the share of right ones. A place is right where the point is
-visible and at most 8 pixels away, in a frame of 256x256. Two things go in: the confidence, and the frames since the nearest
-click, for points drift:
+Not part of TAPIR, whose confidence ranks positions well but is not the fraction that is correct. A position is correct if the
+point is visible and at most 8 pixels away, in a frame of 256x256. The inputs are the confidence and, as points drift, the
+number of frames since the nearest click:
 
     log-odds of being right  =  bias  +  a piecewise linear, rising function of the confidence's log-odds
                                       -  age * log(1 + frames)
 
-`python evidence/tapir-nano/calibration.py` fits the numbers on training episodes and prints how well they fit on others. They
-belong to bundled weights; other trackers have none.
+`python evidence/tapir-nano/calibration.py` fits the numbers on training episodes and prints how well they fit others. Only
+bundled weights have a calibration.
 """
 
 from dataclasses import dataclass, replace
@@ -35,7 +35,7 @@ class Calibration:
     """None is negative either."""
 
     def apply(self, confidence: Float[np.ndarray, "*s"], frames: Float[np.ndarray, "*s"]) -> Float32[np.ndarray, "*s"]:
-        """Compute the chance of being right from a confidence and the frames since the nearest click."""
+        """Compute the probability of being correct from a confidence and the frames since the nearest click."""
         odds = features_of(confidence, frames) @ np.array([self.bias, *self.slopes, self.age])
         return (1 / (1 + np.exp(-odds))).astype(np.float32)
 
@@ -47,7 +47,7 @@ CALIBRATIONS: dict[str, Calibration] = {
 
 
 def features_of(confidence: Float[np.ndarray, "*s"], frames: Float[np.ndarray, "*s"]) -> Float[np.ndarray, "*s 7"]:
-    """Compute what the log-odds are a weighted sum of: 1, the parts of the confidence's log-odds, and -log(1 + frames)."""
+    """Compute the terms whose weighted sum is the log-odds: 1, the parts of the confidence's log-odds, and -log(1 + frames)."""
     near = np.clip(np.asarray(confidence, np.float64), _LEAST, 1 - _LEAST)
     odds = np.log(near / (1 - near))
     lows, highs = (0.0, *KNOTS), (*KNOTS, np.inf)
@@ -59,7 +59,7 @@ def features_of(confidence: Float[np.ndarray, "*s"], frames: Float[np.ndarray, "
 
 
 def calibrated_confidence(tracks: Tracks, model: str | None) -> Float32[np.ndarray, "n t"] | None:
-    """Compute the chance that each place is right; 1 where somebody clicked. None where `model` has no calibration."""
+    """Compute the probability that each position is correct; 1 at clicks. None if `model` has no calibration."""
     calibration = CALIBRATIONS.get(str(model))
     if calibration is None:
         return None
@@ -69,8 +69,8 @@ def calibrated_confidence(tracks: Tracks, model: str | None) -> Float32[np.ndarr
 
 
 def hide_unsure(tracks: Tracks, model: str | None, least: float) -> Tracks:
-    """Hide the points in each frame in which they are right with a chance below `least`, by the tracker's own confidence where
-    `model` has no calibration. Clicks and queries stay visible."""
+    """Hide points in frames where their probability of being correct is below `least`; without a calibration of `model`, the
+    tracker's own confidence counts. Clicks and queries stay visible."""
     chance = calibrated_confidence(tracks, model)
     if chance is None:
         chance = np.where(_clicked(tracks), np.float32(1), tracks.confidence)
@@ -78,7 +78,7 @@ def hide_unsure(tracks: Tracks, model: str | None, least: float) -> Tracks:
 
 
 def _clicked(tracks: Tracks) -> Bool[np.ndarray, "n t"]:
-    """Where somebody said that a point is: in the frame of its query, and of its clicks."""
+    """Where a user placed the point: in the frames of its query and its clicks."""
     clicked = np.zeros(tracks.visible.shape, bool) if tracks.clicked is None else tracks.clicked.copy()
     if tracks.frames:
         first = np.rint(tracks.queries[:, 0]).astype(int).clip(0, tracks.frames - 1)
@@ -87,7 +87,7 @@ def _clicked(tracks: Tracks) -> Bool[np.ndarray, "n t"]:
 
 
 def _frames_since(clicked: np.ndarray) -> Float[np.ndarray, "n t"]:
-    """Frames to the nearest click of the point, before or after."""
+    """Number of frames to the nearest click of the point, before or after."""
     numbers = np.arange(clicked.shape[1], dtype=float)
     before = np.maximum.accumulate(np.where(clicked, numbers, -np.inf), axis=1)
     after = np.minimum.accumulate(np.where(clicked, numbers, np.inf)[:, ::-1], axis=1)[:, ::-1]

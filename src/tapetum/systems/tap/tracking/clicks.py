@@ -1,6 +1,6 @@
-"""Several clicks of one point: what a user knows of a point in more than one frame, turned into one track.
+"""Several clicks of one point: user input on a point in more than one frame, combined into one track.
 
-Not a part of TAPIR, whose query is one place in one frame. Each click is tracked both ways, but not alone:
+Not part of TAPIR, whose query is one position in one frame. Each click is tracked in both directions, but not independently:
 
     clicks of a point --+--> coarse features: their mean    --> each click seeks with what all of them look like
                         +--> places: known to all of them   --> matching has nothing to seek in a clicked frame
@@ -10,7 +10,7 @@ Not a part of TAPIR, whose query is one place in one frame. Each click is tracke
              [<------ a ------>]                           blended: the nearer the click and the surer the track, the
                       [<----- b ------------->]            more it weighs; farther apart than `AGREE`, the heavier wins
 
-In a second pass (`tap.network.second_pass`) the clicks of a point share what all their first looks saw. What this brings is in
+In a second pass (`tap.network.second_pass`) the clicks of a point share what all their first passes saw. For the gain see
 docs/evidence/clicks.md.
 """
 
@@ -32,9 +32,9 @@ POWER = 3
 
 
 def number_points(ids: Sequence[Hashable], clicks: Float[Tensor, "k 3"]) -> Int[Tensor, " k"]:
-    """Number the points that clicks (t, x, y) belong to, in the order in which their ids first come.
+    """Number the points that clicks (t, x, y) belong to, in the order in which their ids first appear.
 
-    Raises BadInput where there is not one id for each click, and where a point is clicked twice in one frame.
+    Raises BadInput unless each click has one id, and if a point is clicked twice in one frame.
 
     >>> number_points(["nose", "tail", "nose"], torch.tensor([[0.0, 1, 1], [0, 5, 5], [4, 2, 1]])).tolist()
     [0, 1, 0]
@@ -61,7 +61,7 @@ def first_of_each(numbers: Int[Tensor, " k"]) -> Int[Tensor, " n"]:
 
 
 def share_features(points: QueryFeatures, numbers: Int[Tensor, " k"]) -> QueryFeatures:
-    """Average the coarse features (stride 8) over all clicks of a point; fine ones stay those of each click."""
+    """Average the coarse features (stride 8) over all clicks of a point; the fine ones remain those of each click."""
     numbers = numbers.to(points.initial.device)
     count = torch.bincount(numbers)[numbers][None, :, None]
 
@@ -72,7 +72,7 @@ def share_features(points: QueryFeatures, numbers: Int[Tensor, " k"]) -> QueryFe
 
 
 def share_places(known: Float[Tensor, "b k t 2"], numbers: Int[Tensor, " k"]) -> Float[Tensor, "b k t 2"]:
-    """Share among the clicks of a point the places (NaN: unknown) of all clicks of its point.
+    """Share the positions (NaN: unknown) of all clicks of a point among its clicks.
 
     >>> known = torch.tensor([[[[1.0, 1.0], [torch.nan] * 2]], [[[torch.nan] * 2, [7.0, 8.0]]]]).transpose(0, 1)
     >>> share_places(known, torch.tensor([0, 0]))[0].tolist()
@@ -94,16 +94,16 @@ def blend(
     confidence: Float[np.ndarray, "k t"],
     shorter: int,
 ) -> tuple[Float[np.ndarray, "n t 2"], Float[np.ndarray, "n t"], Bool[np.ndarray, "n t"]]:
-    """Join the tracks of the clicks of each point: places, confidences, and which frames were clicked.
+    """Join the tracks of the clicks of each point: positions, confidences, and which frames were clicked.
 
-    A point goes exactly through its clicks, surely seen; those between two frames (t is a fraction) lead to it only.
+    A track passes exactly through its clicks, visible there; clicks between two frames (fractional t) only guide it.
 
     Args:
         clicks: (t, x, y) in raster pixels.
-        numbers: which point each is of, from 0 on.
+        numbers: the point of each click, counted from 0.
         xy: the track of each click.
         confidence: its confidences.
-        shorter: pixels of the video's shorter side.
+        shorter: length of the video's shorter side in pixels.
 
     >>> xy = np.float32([[[0, 0], [1, 0], [2, 0]], [[9, 0], [3, 0], [4, 0]]])  # the second lost its way back in frame 0
     >>> sure = np.ones((2, 3), np.float32)
@@ -126,7 +126,7 @@ def blend(
 def _between(
     times: Float[np.ndarray, " k"], xy: Float[np.ndarray, "k t 2"], confidence: Float[np.ndarray, "k t"], agree: float
 ) -> tuple[Float[np.ndarray, "t 2"], Float[np.ndarray, " t"]]:
-    """One point's track: in each frame the tracks of the click before and the click after, which are one at the ends."""
+    """One point's track: in each frame the tracks of the clicks before and after, which are the same click at the ends."""
     frame = np.arange(xy.shape[1])
     after = np.searchsorted(times, frame)
     before, after = (after - 1).clip(0), after.clip(max=len(times) - 1)
@@ -142,7 +142,7 @@ def _between(
 
 
 def as_ids(ids: Any) -> Sequence[Hashable]:
-    """List ids as they come: a list, a column of an array. Raises BadInput for anything without a length."""
+    """Convert ids to a list, from a list or a column of an array. Raises BadInput for anything without a length."""
     try:
         return list(ids)
     except TypeError as error:

@@ -1,10 +1,10 @@
-"""One whole video tracked: what `TapirTracker.track` does once its arguments are checked.
+"""Tracking through one whole video: what `TapirTracker.track` does after checking its arguments.
 
 clicks' own frames -------> query features of each click --+    (from a reference, if there is one)
 frames, window by window -> feature grids of frames -------+--> positions, confidences --> polished --> clicks of a point joined
 
-A reference is another image or clip that shows the points. One of another aspect ratio is padded at its right or lower edge, so
-that nothing is stretched when both are resized for the network.
+A reference is another image or clip that shows the points. If its aspect ratio differs, it is padded at the right or lower
+edge, so that nothing is stretched when both are resized for the network.
 """
 
 from collections.abc import Callable
@@ -35,7 +35,7 @@ class Reference:
     def __init__(self, source: Any, size: Size):
         """`source` is what `open_video` takes, or one image, uint8 (h, w, 3).
 
-        Raises BadInput for one of quite another shape.
+        Raises BadInput if its shape is too different.
         """
         if isinstance(source, np.ndarray) and source.ndim == 3 and source.shape[-1] == 3:
             source = source[None]
@@ -48,16 +48,16 @@ class Reference:
         return len(self.video)
 
     def frames(self, begin: int, end: int) -> UInt8[np.ndarray, "t h w 3"]:
-        """Read frames begin..end-1, made as long as `padded` by what is at their edge."""
+        """Read frames begin..end-1, extended to `padded` by repeating their edge."""
         images = self.video[begin:end]
         down, right = (padded - size for padded, size in zip(self.padded, self.size, strict=True))
         return np.pad(images, ((0, 0), (0, down), (0, right), (0, 0)), mode="edge") if down or right else images
 
 
 def padded_size(size: Size, like: Size) -> Size:
-    """Compute the least height and width at or above `size` whose ratio is that of `like`, up to rounding.
+    """Compute the smallest height and width, at least `size`, whose ratio is that of `like`, up to rounding.
 
-    Raises BadInput where that would be more than MOST times as large.
+    Raises BadInput if that would be more than MOST times as large.
 
     >>> padded_size((100, 100), (480, 640)), padded_size((480, 640), (200, 200)), padded_size((240, 320), (480, 640))
     ((100, 133), (640, 640), (240, 320))
@@ -119,7 +119,7 @@ class VideoTracking:
         return self.video[begin:end]
 
     def _reel(self) -> Reel:
-        """Features of the video, computed when they are needed; `progress` is called as frames are done."""
+        """Features of the video, computed on demand; `progress` is called as frames are finished."""
         frames = len(self.video)
 
         def features_of(begin: int, end: int) -> FeatureGrids:
@@ -132,7 +132,7 @@ class VideoTracking:
         return Reel(features_of, self.frame_chunk, most, self.half and len(self.windows) > 1)
 
     def _track_clicks(self) -> tuple[Float[Tensor, "k t 2"], Float[Tensor, "k t"]]:
-        """Positions and confidences of each click; all that takes much memory is freed when this is done."""
+        """Positions and confidences of each click; everything that takes much memory is freed on return."""
         reel = self._reel()
         if len(self.windows) == 1:
             points = self.model.query_features(reel.show(0, len(self.video)), self.clicks[None].to(self._device))
@@ -144,7 +144,7 @@ class VideoTracking:
         return self._in_windows(reel, points, self.clicks, self.numbers)
 
     def _track_reference_points(self, reference: Reference) -> tuple[Float[Tensor, "n t 2"], Float[Tensor, "n t"]]:
-        """Positions and confidences of each point: in no frame of the video is one known, so its clicks are one query."""
+        """Positions and confidences of each point: none is known in any frame of the video, so its clicks form one query."""
         features_of = lambda begin, end: self.compute(reference.frames(begin, end))  # noqa: E731
         points = click_features(self.model, features_of, self.clicks, len(reference))
         first = torch.arange(len(self.clicks))
@@ -171,7 +171,7 @@ class VideoTracking:
 
 
 def click_features(model: Tapir, features_of: FeaturesOf, clicks: Float[Tensor, "k 3"], frames: int) -> QueryFeatures:
-    """Compute the features of all clicks (t, x, y), read from their own frames only, of which there are `frames`."""
+    """Compute the features of all clicks (t, x, y), reading only their own frames, out of `frames`."""
     before = clicks[:, 0].floor()
     groups, order = [], []
     for begin in before.unique().int().tolist():

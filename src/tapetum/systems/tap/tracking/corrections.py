@@ -1,4 +1,4 @@
-"""Tracks put right by hand: corrected points are tracked anew with all that was ever clicked, the others stay as they are."""
+"""Manual corrections of tracks: corrected points are tracked again from all their clicks, all others stay unchanged."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,10 +28,10 @@ class Clicks:
 
 
 def gather_clicks(tracks: Tracks, corrections: Sequence[Sequence[float]]) -> Clicks:
-    """Gather the clicks of all points that `corrections` name: theirs, those before (`Tracks.clicked`), and their queries.
+    """Gather the clicks of all points in `corrections`: the corrections, earlier clicks (`Tracks.clicked`), and the queries.
 
-    A correction in a frame that was clicked before, or is that of the query, takes its place. Raises BadInput for a point or
-    frame that the tracks do not have, a frame that is a fraction, and two corrections of a point in one frame.
+    A correction replaces an earlier click or query in the same frame. Raises BadInput for a point or frame that the tracks do
+    not have, a fractional frame, and two corrections of a point in one frame.
 
     >>> tracks = Tracks(xy=np.ones((2, 4, 2)), visible=np.ones((2, 4), bool), confidence=np.ones((2, 4)),
     ...                 queries=[[0, 1, 1], [0, 5, 5]])
@@ -71,7 +71,7 @@ def _checked(tracks: Tracks, correction: Sequence[float]) -> tuple[int, int, tup
 
 
 def _before(tracks: Tracks, point: int) -> dict[int, tuple[float, float, float]]:
-    """Clicks that were made before, by frame: that of the query first."""
+    """Earlier clicks, by frame: the query's first."""
     t, x, y = (float(number) for number in tracks.queries[point])
     clicks = {}
     if tracks.clicked is None or t != round(t) or tracks.clicked[point, round(t)]:
@@ -85,7 +85,7 @@ def _before(tracks: Tracks, point: int) -> dict[int, tuple[float, float, float]]
 def put_in_place(tracks: Tracks, clicks: Clicks, tracked: Tracks) -> Tracks:
     """Replace the corrected points of tracks by `tracked`, a row for each point in the order of `clicks`.
 
-    All other points are the same, bit for bit. Their clicks are noted too, so that a later correction knows them.
+    All other points stay bit-identical. The clicks of the corrected points are recorded for later corrections.
     """
     arrays = {name: np.array(getattr(tracks, name)) for name in ("xy", "visible", "confidence", "queries")}
     clicked = np.array(_clicked(tracks))
@@ -102,16 +102,16 @@ def put_in_place(tracks: Tracks, clicks: Clicks, tracked: Tracks) -> Tracks:
 
 
 def _clicked(tracks: Tracks) -> np.ndarray:
-    """bool (n, t): where the points were clicked; without a note of it, at their queries."""
+    """bool (n, t): where the points were clicked; if that was not recorded, at their queries."""
     if tracks.clicked is not None:
         return tracks.clicked
     return np.arange(tracks.frames) == tracks.queries[:, :1]
 
 
 def numbers_of(names: Sequence[str], tracks: Tracks) -> list[int]:
-    """Look up the numbers of points that are named by their numbers or their names; a name goes before a number.
+    """Look up the numbers of points given by number or name; a name takes precedence over a number.
 
-    Raises BadInput for a name that no point has, or several.
+    Raises BadInput for a name that no point has, or that several have.
 
     >>> tracks = Tracks(xy=np.ones((2, 1, 2)), visible=np.ones((2, 1), bool), confidence=np.ones((2, 1)),
     ...                 queries=np.zeros((2, 3)), names=("nose", "tail"))

@@ -1,11 +1,11 @@
-"""Features of the frames of a video, kept in a file, so that further points need not compute them again.
+"""Cache of a video's frame features in a file, so that tracking more points does not compute them again.
 
-Nearly all the time of tracking a few points goes into these features. A file is a header, a line of JSON, and a record a frame:
+Tracking a few points spends nearly all its time on these features. A file is a header (a line of JSON) and a record per frame:
 
     {"format": 1, "network": ..., "shapes": ...}\n   digest of frame 0, CRC-32 and maps as float16   digest of frame 1, ...
 
-A frame is known by its pixels, and the network by its weights, config and sizes. Numbers are rounded to float16 (none is above
-1, so by 0.0003 at most), which moves places by some thousandths of a pixel.
+A frame is identified by its pixels, and the network by its weights, config and sizes. Values are rounded to float16 (none is
+above 1, so by 0.0003 at most), which moves positions by a few thousandths of a pixel.
 """
 
 import hashlib
@@ -34,11 +34,11 @@ Compute = Callable[[np.ndarray], FeatureGrids]
 
 
 class FeatureFile:
-    """A file of features: those that are in `source` are read, others are computed and put into `target`, within `room` bytes
-    and half of what is free on the disk.
+    """A file of features: those in `source` are read, others are computed and written to `target`, within `room` bytes and half
+    of the free disk space.
 
-    Either may be None. The target begins as a copy of the source if that is of the same network; without anything new there is
-    no target. What is wrong with a source only means that it is not used.
+    Either may be None. The target begins as a copy of the source if both are of the same network; without new features no
+    target is written. A source with errors is simply not used.
     """
 
     def __init__(self, source: Path | None, target: Path | None, room: int):
@@ -93,7 +93,7 @@ class FeatureFile:
             target.unlink(missing_ok=True)
 
     def _open(self, key: str) -> None:
-        """Reads what the source has, if it is of this network."""
+        """Reads the source, if it is of this network."""
         if self.source is None or not self.source.is_file():
             return
         try:
@@ -113,14 +113,14 @@ class FeatureFile:
             self._places, self._records, self._header = {}, None, None
 
     def _row(self, name: bytes) -> np.ndarray | None:
-        """The numbers of a frame, as they were written; None where they are not there, or damaged."""
+        """The values of a frame, as written; None if they are missing or damaged."""
         if self._records is None or (place := self._places.get(name, -1)) < 0:
             return None
         row = self._records[place]
         return row["maps"] if zlib.crc32(row["maps"].data) == row["sum"] else None
 
     def _features(self, records: list[np.ndarray | None], device: torch.device, dtype: torch.dtype) -> FeatureGrids:
-        """Features of frames in a row, of which those that are None are left 0."""
+        """Features of consecutive frames; those that are None stay 0."""
         assert self._header is not None
         floats = sum(int(np.prod(shape)) for shape in self._header["shapes"])
         rows = np.stack([np.zeros(floats, np.float16) if row is None else row for row in records])
@@ -163,7 +163,7 @@ def _filled(features: FeatureGrids, new: FeatureGrids, places: list[int]) -> Fea
 
 
 def network_key(network: nn.Module, about: Any, resolutions: tuple[Size, ...]) -> str:
-    """Compute what a network is known by: its weights, their type, its config and the sizes at which it looks."""
+    """Compute the identity of a network: its weights, their type, its config and its input sizes."""
     digest = hashlib.sha256(repr((about, resolutions)).encode())
     for name, tensor in sorted(network.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -192,7 +192,7 @@ def _header_of(key: str, features: FeatureGrids) -> dict[str, Any]:
 
 
 def _summed(header: dict[str, Any]) -> dict[str, Any]:
-    """The header with a sum by which it is known to be undamaged."""
+    """The header with a checksum."""
     plain = {name: value for name, value in header.items() if name != "sum"}
     return {**plain, "sum": zlib.crc32(json.dumps(plain).encode())}
 

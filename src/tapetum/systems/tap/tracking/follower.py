@@ -1,6 +1,6 @@
-"""Online point tracking: points followed frame by frame, as the frames of a live video arrive.
+"""Online point tracking: points are tracked frame by frame, as the frames of a live video arrive.
 
-`OnlineTracker` holds the network and computes features of frames; `tracker.TapirTracker` is one for whole videos too.
+`OnlineTracker` holds the network and computes features of frames; its subclass `tracker.TapirTracker` also tracks whole videos.
 """
 
 from collections.abc import Sequence
@@ -59,7 +59,7 @@ class OnlineState:
 
 
 class OnlineTracker:
-    """Follows points through frames that come one by one, with a `Tapir` network that is causal."""
+    """Tracks points through frames that arrive one by one, with a causal `Tapir` network."""
 
     def __init__(self, model: Tapir):
         self.model = model.eval()
@@ -83,19 +83,19 @@ class OnlineTracker:
     ) -> OnlineState:
         """Start to track points, (x, y) in raster pixels of `frame`, through frames that arrive one by one.
 
-        Then give every frame to `step`, this one first:
+        Then pass every frame to `step`, this one first:
 
             stream = tracker.start(frame, points)
             stream, seen = tracker.step(stream, frame)
 
-        With a `reference`, another image of any size, points are in that, and are sought in every frame. Nothing of this
-        stream is polished then, as no frame is known to show them.
+        With a `reference`, another image of any size, the points refer to that image and are searched for in every frame. Such
+        a stream is not polished, as no frame is known to show the points.
 
-        With `redetect`, points that were hidden for 12 frames are sought in the whole frame, and stay hidden until the network
-        and the images agree (`tracking.redetection`). At most 8 points are sought in a frame.
+        With `redetect`, points that were hidden for 12 frames are searched for in the whole frame, and stay hidden until
+        network and images agree (`tracking.redetection`). At most 8 points are searched for per frame.
 
-        Raises BadInput for a network that is not causal, since that needs the future, for points outside of the frame, and for
-        `redetect` with a `reference`, which knows no frame that shows them.
+        Raises BadInput for a network that is not causal, since it needs future frames, for points outside the frame, and for
+        `redetect` with a `reference`, where no frame is known to show the points.
         """
         from tapetum.systems.tap.tracking.redetection import Redetection
 
@@ -124,13 +124,13 @@ class OnlineTracker:
     @full_precision()
     @torch.inference_mode()
     def step(self, stream: OnlineState, frame: UInt8[np.ndarray, "h w 3"]) -> tuple[OnlineState, FrameTracks]:
-        """Track the stream's points into one more frame: the stream after it, and where its points are in that frame.
+        """Track the stream's points into one more frame: gives the updated stream and the points in that frame.
 
-        Frame by frame gives what `track` gives for the whole clip, if the points were asked for on its first frame; those of a
-        later frame have a past in `track`, and none here. A frame of one colour, such as a black one, shows no point: all are
-        hidden in it, with confidence 0.
+        Frame by frame this gives the same as `track` on the whole clip, if all queries are on its first frame; points queried
+        later have a past in `track`, and none here. In a frame of a single colour, such as black, all points are hidden, with
+        confidence 0.
 
-        Raises BadInput for a frame of another size, and for the stream of another tracker.
+        Raises BadInput for a frame of another size, and for a stream of another tracker.
         """
         from tapetum.systems.tap.tracking.redetection import PointEstimates
         from tapetum.systems.tap.tracking.uncertainty import position_covariance
@@ -201,9 +201,9 @@ class OnlineTracker:
     @full_precision()
     @torch.inference_mode()
     def keep(self, stream: OnlineState, index: Sequence[int] | np.ndarray) -> OnlineState:
-        """Select some points of the stream, by place in it (not by id), in that order; their ids stay theirs.
+        """Select some points of the stream, by position in it (not by id), in that order; they keep their ids.
 
-        `index` may be truths too, one for each point, such as `seen.visible`. None at all is a stream too, to `add` to.
+        `index` may also be a boolean mask over the points, such as `seen.visible`. A stream without points is valid; use `add`.
         """
         places = np.asarray(index)
         if places.dtype == np.bool_:
@@ -244,7 +244,7 @@ class OnlineTracker:
     def _points_on(
         self, frame: np.ndarray, points: Any, resolutions: tuple[Size, ...]
     ) -> tuple[QueryFeatures, Float[Tensor, "1 n 2"]]:
-        """Features of points (x, y) on one frame, and the points."""
+        """Features of points (x, y) in one frame, and the points."""
         places = np.asarray(unmasked(points, "points"), dtype=np.float32)
         if places.ndim != 2 or places.shape[1] != 2:
             raise BadInput(f"points have shape {places.shape}; give (n, 2): x and y of each on this frame")
@@ -254,6 +254,6 @@ class OnlineTracker:
 
 
 def _numbered(stream: OnlineState) -> OnlineState:
-    """The stream with ids for those of its points that came last."""
+    """The stream, with ids for the points added last."""
     new = range(stream.next_id, stream.next_id + len(stream) - len(stream.ids))
     return replace(stream, ids=(*stream.ids, *new), next_id=new.stop)

@@ -1,11 +1,11 @@
-"""Tracks polished to a fraction of a pixel, by aligning the patch around each query with every other frame.
+"""Sub-pixel polishing of tracks, by aligning the patch around each query with every other frame.
 
-Source: Lucas & Kanade (IJCAI 1981), in the inverse compositional form of Baker & Matthews (IJCV 56, 2004, section 3.2). Not a
-part of TAPIR: a small network finds a point only to about a pixel; alignment is exact, but must be told where to begin. From
+Source: Lucas & Kanade (IJCAI 1981), in the inverse compositional form of Baker & Matthews (IJCV 56, 2004, section 3.2). Not
+part of TAPIR: a small network locates a point only to about a pixel; alignment is exact, but needs a starting position. From
 frame to frame, away from the query, a patch of grey around the query is warped (six numbers, contrast and brightness aside)
-onto the frame from three places: where the network sees the point, where it was plus the network's motion, and where it was
-plus its last motion. The best correlation wins. Where none is high the point stays where the network put it, and the next frame
-goes on from the last warp that fitted. The patch is always that of the query, so errors do not add up.
+onto the frame from three positions: the network's estimate, the previous position plus the network's motion, and the previous
+position plus the last motion. The best correlation wins. If none is high, the point stays at the network's estimate, and the
+next frame starts from the last warp that fitted. The patch is always the query's, so errors do not accumulate.
 
     query frame            frame t-1                      frame t
     [patch] - - - - - - -> [warp, place] + motions  ->  3 places -> aligned -> correlates? patch's place : network's place
@@ -59,7 +59,7 @@ def grey(frames: UInt8[np.ndarray, "t h w 3"], device: torch.device | str = "cpu
 
 
 def grey_images(frames: UInt8[Tensor, "t h w 3"]) -> Float[Tensor, "t y x"]:
-    """Compute what `grey` does, on the device of the frames."""
+    """Compute the same as `grey`, on the device of the frames."""
     images = frames.permute(0, 3, 1, 2)
     size = reduced(images.shape[-2], images.shape[-1])
     if size != images.shape[-2:]:  # on a CPU bytes are filtered in a sixth of the time, and rounded to whole grey levels
@@ -86,7 +86,7 @@ def reduced(height: int, width: int) -> Size:
 
 
 def _exact(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Without autocast: products of places in bfloat16 would be off by a pixel."""
+    """Without autocast: products of positions in bfloat16 would be off by a pixel."""
 
     @wraps(method)
     def exact(self: Any, image: Tensor, *rest: Any) -> Any:
@@ -110,7 +110,7 @@ class Patches(PointRows):
     @classmethod
     @_exact
     def cut(cls, image: Float[Tensor, "y x"], places: Float[Tensor, "n 2"]) -> "Patches":
-        """Cut patches around places (x, y) of an image."""
+        """Cut patches around positions (x, y) of an image."""
         weight, (x, y, _) = _weight(image.device), _offsets(image.device).T
         upright = torch.eye(2, device=image.device).expand(len(places), 1, 2, 2)
         raw, across, down = (_sampled(p, places[:, None], upright)[:, 0] for p in (image, *_slopes(image)))
@@ -136,9 +136,9 @@ class Patches(PointRows):
         affine: Float[Tensor, "n 2 2"],
         reach: tuple[float, ...] = REACH,
     ) -> tuple[Float[Tensor, "n 2"], Float[Tensor, "n 2 2"], Float[Tensor, " n"]]:
-        """Find place, warp and correlation of each patch where it fits best of what c places led to; -1 where none is sound.
+        """Find position, warp and correlation of each patch's best fit from c starting positions; -1 if none is valid.
 
-        `reach` is how many pixels it may move away from each of the c places.
+        `reach` is how many pixels it may move away from each of the c positions.
         """
         weight, template = _weight(image.device), self.template[:, None]
         xy, affine = begun, affine[:, None].expand(-1, begun.shape[1], -1, -1)
@@ -179,7 +179,7 @@ class Anchors(PointRows):
 
     @classmethod
     def at(cls, image: Float[Tensor, "y x"], places: Float[Tensor, "n 2"]) -> "Anchors":
-        """Start points at places (x, y) of an image, which is also the first to be given to `follow`."""
+        """Start points at positions (x, y) of an image, which is also the first to pass to `follow`."""
         return cls(
             Patches.cut(image, places),
             places,
@@ -194,17 +194,17 @@ class Anchors(PointRows):
         return len(self.xy)
 
     def warped(self, index: Int[Tensor, " k"], affine: Float[Tensor, "k 2 2"]) -> "Anchors":
-        """Let some points go on with other warps, from where the network puts them."""
+        """Continue some points with other warps, from the network's positions."""
         affine = self.affine.index_copy(0, index, affine)
         return replace(self, affine=affine, aligned=self.aligned.index_fill(0, index, False))
 
     def follow(
         self, image: Float[Tensor, "y x"], rough: Float[Tensor, "n 2"]
     ) -> tuple["Anchors", Float[Tensor, "n 2"], Float[Tensor, " n"]]:
-        """Follow one frame on: the points after it, where they are in it, and the correlation of each patch there (-1: not
+        """Advance by one frame: gives the updated points, their positions in it, and each patch's correlation there (-1: not
         found).
 
-        `rough` is where the network puts the points.
+        `rough` holds the network's positions.
         """
         if len(self) > AT_A_TIME:
             parts = [slice(k, k + AT_A_TIME) for k in range(0, len(self), AT_A_TIME)]
@@ -232,13 +232,13 @@ def polished(
     confidence: Float[Tensor, "n t"],
     device: torch.device | str = "cpu",
 ) -> tuple[Float[Tensor, "n t 2"], Float[Tensor, "n t"]]:
-    """Align tracks of a network with the images: places in raster pixels, and confidences, raised to the correlation where that
-    is high.
+    """Align a network's tracks with the images: gives positions in raster pixels, and confidences, raised to the correlation
+    where it is high.
 
-    Points that were asked for between two frames are left alone.
+    Points queried between two frames stay unchanged.
 
     Args:
-        frames_of: frames begin..end-1 of the video, read twice in all.
+        frames_of: frames begin..end-1 of the video, read twice in total.
         queries: (t, x, y) in raster pixels.
     """
     frames = xy.shape[1]
@@ -280,9 +280,9 @@ def polish_clip(
     xy: Float[Tensor, "n t 2"],
     confidence: Float[Tensor, "n t"],
 ) -> tuple[Float[Tensor, "n t 2"], Float[Tensor, "n t"]]:
-    """Compute what `polished` does for a clip that is in memory, without making the host wait for an accelerator.
+    """Compute the same as `polished` for a clip in memory, without making the host wait for an accelerator.
 
-    All points are aligned in all frames, and masks choose what counts; on a CPU that takes 1.5 to 1.8 times as long.
+    All points are aligned in all frames, and masks select what counts; on a CPU this takes 1.5 to 1.8 times as long.
     """
     xy, confidence = xy.clone(), confidence.clone()
     images, size = grey_images(frames), (frames.shape[1], frames.shape[2])
@@ -308,8 +308,8 @@ def polish_clip(
 def prefer_polished(
     xy: Float[Tensor, "n 2"], confidence: Float[Tensor, " n"], places: Float[Tensor, "n 2"], score: Float[Tensor, " n"]
 ) -> tuple[Float[Tensor, "n 2"], Float[Tensor, " n"]]:
-    """Choose places and confidences of the network, or where patches were found and their correlation where that is high
-    enough."""
+    """Choose between the network's positions and confidences and, where correlation is high enough, the patches' positions and
+    correlations."""
     sure = torch.maximum(confidence, score.clamp(max=1).to(confidence.dtype))
     return torch.where((score > ACCEPTED)[:, None], places, xy), torch.where(score > SURELY_SEEN, sure, confidence)
 
@@ -317,7 +317,7 @@ def prefer_polished(
 def _sampled(
     image: Float[Tensor, "y x"], xy: Float[Tensor, "n c 2"], affine: Float[Tensor, "n c 2 2"]
 ) -> Float[Tensor, "n c p"]:
-    """Bilinear samples around places, the patch's grid laid by `affine`; beyond the image its border goes on."""
+    """Bilinear samples around positions, on the patch's grid warped by `affine`; the image's border is repeated outside it."""
     unit = constant([2 / image.shape[1], 2 / image.shape[0]], xy)
     maps = torch.cat([affine * unit[:, None], (xy * unit - 1)[..., None]], -1)  # n c 2 3
     places = (maps.flatten(0, 2) @ _offsets(image.device).T).unflatten(0, (-1, 2)).mT
@@ -326,7 +326,7 @@ def _sampled(
 
 
 def _standard(patches: Float[Tensor, "*s p"], weight: Float[Tensor, " p"]) -> Float[Tensor, "*s p"]:
-    """Weighted mean 0 and variance 1; those of little contrast stay flat."""
+    """Normalised to weighted mean 0 and variance 1; patches of low contrast stay flat."""
     off = patches - (patches * weight).sum(-1, keepdim=True)
     return off / (off.square() * weight).sum(-1, keepdim=True).sqrt().clamp(min=CONTRAST)
 
@@ -341,7 +341,7 @@ def _slopes(image: Float[Tensor, "y x"]) -> tuple[Float[Tensor, "y x"], Float[Te
 
 @cache
 def _offsets(device: torch.device) -> Float[Tensor, "p 3"]:
-    """(x, y) of a patch's pixels from its middle, and 1."""
+    """(x, y) of a patch's pixels relative to its centre, and 1."""
     line = torch.arange(-RADIUS, RADIUS + 1.0, device=device)
     y, x = torch.cartesian_prod(line, line).T
     return torch.stack([x, y, torch.ones_like(x)], -1)

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 
 
 def read_corrected(path: str | Path, video: "Video") -> "tuple[Tracks, Video]":
-    """Read the tracks that are corrected, and the frames of the video that they are about. Raises BadInput where they do
-    not belong together."""
+    """Read the tracks to correct and the video frames they cover. Raises BadInput if they do not belong together."""
     from tapetum.tracks.exchange import check_video, read_tracks, tracked_part
 
     tracks = read_tracks(path, video=video)
@@ -25,9 +24,9 @@ def read_corrected(path: str | Path, video: "Video") -> "tuple[Tracks, Video]":
 
 
 def corrections_of(given: Sequence[str | Sequence[Any]], tracks: "Tracks", video: "Video") -> "list[Correction]":
-    """Read corrections: a point's number or name, a frame of the whole video, x and y each.
+    """Read corrections, each a point's number or name, a frame of the whole video, x and y.
 
-    Gives frames by their place among those that were tracked. Raises BadInput for what is none of these, or lies outside.
+    Frames are returned as indices among the tracked ones. Raises BadInput for anything malformed or out of range.
     """
     from tapetum.systems.tap.tracking.corrections import numbers_of
 
@@ -49,7 +48,7 @@ def corrections_of(given: Sequence[str | Sequence[Any]], tracks: "Tracks", video
 
 
 def _parts(text: str) -> list[str]:
-    """A name, which may have commas in it, and three numbers."""
+    """A name, which may contain commas, and three numbers."""
     sign = next((sign for sign in ";\t" if sign in text), ",")
     name, *numbers = text.rsplit(sign, 3)
     return [name, *cells_of(sign.join(numbers))]

@@ -1,18 +1,18 @@
-"""Re-detection: live points that were hidden for long are sought in the whole frame, and shown once a second sign confirms it.
+"""Re-detection: live points that were hidden for long are searched for in the whole frame, and shown once confirmed.
 
-No part of TAPIR, whose causal mixer has seen nothing but hidden frames after a long absence, and now and then calls something
+Not part of TAPIR, whose causal mixer has only hidden frames in its state after a long absence, and sometimes calls something
 else visible. Here a point that was hidden for `LOST_AFTER` frames is *lost*, and stays hidden until it is accepted again:
 
     query features --- matched with the whole frame, refined ------> place, confidence of the network
     query patch ------ aligned with the frame from that place on --> correlation of the images
 
-A place is accepted where the network is confident of it and the patch correlates, which is evidence of another kind: what looks
-alike to a small network rarely looks alike pixel for pixel. A lower correlation, as at an edge before another background, will
-do in `LIKELY_FRAMES` frames in a row. Two places are tried: that of the network in its usual step, and that of the network
-without a past, as in the frame of a query, for at most `POINTS_PER_FRAME` lost points in turn, which bounds the time.
+A position is accepted if the network is confident of it and the patch correlates, which is independent evidence: what looks
+alike to a small network rarely matches pixel for pixel. A lower correlation, as at an edge against a new background, suffices
+in `LIKELY_FRAMES` frames in a row. Two positions are tried: that of the network's usual step, and that of the network without a
+past, as in a query's frame, for at most `POINTS_PER_FRAME` lost points in turn, which bounds the time.
 
-The thresholds were chosen on five scenes; `python evidence/live/redetection.py` compares with and without on others. A match
-back to the frame of the query (cycle consistency) did not tell right from wrong: wrong matches match back too.
+The thresholds were chosen on five scenes; `python evidence/live/redetection.py` compares with and without on others. Matching
+back to the query's frame (cycle consistency) did not separate correct from wrong matches: wrong ones match back too.
 """
 
 from dataclasses import dataclass, replace
@@ -69,9 +69,9 @@ class Redetection(PointRows):
     def seek(
         self, model: Tapir, features: FeatureGrids, points: QueryFeatures, image: Float[Tensor, "y x"], now: "PointEstimates"
     ) -> tuple["Redetection", "Detections"]:
-        """Seek lost points in a frame, given as features and as an image of `polish.grey`; `now` is what the network estimates.
+        """Search a frame, given as features and an image of `polish.grey`, for lost points; `now` is the network's estimate.
 
-        Returns this with those that were detected no longer lost, and the detections.
+        Returns this, with detected points no longer lost, and the detections.
         """
         size = features.video_size
         index = torch.nonzero(self.lost & (now.confidence > CONFIDENCE))[:, 0]
@@ -92,7 +92,7 @@ class Redetection(PointRows):
         return after, detections
 
     def _take_turns(self) -> tuple["Redetection", Int[Tensor, " k"]]:
-        """Choose the lost points that are sought without a past in this frame; those after them come first in the next."""
+        """Choose the lost points to search for without a past in this frame; the next frame starts with those after them."""
         lost = torch.nonzero(self.lost)[:, 0]
         if len(lost) <= POINTS_PER_FRAME:
             return replace(self, turn=0), lost
@@ -107,7 +107,7 @@ class Redetection(PointRows):
         return Detections(index, replace(these, confidence=confidence), warp, correlation)
 
     def count(self, visible: Bool[Tensor, " n"]) -> "Redetection":
-        """Count on after a frame in which these points were visible."""
+        """Update the counts after a frame in which these points were visible."""
         return replace(self, hidden=torch.where(visible, 0, self.hidden + 1))
 
 
@@ -123,12 +123,12 @@ class PointEstimates(PointRows):
 
     @classmethod
     def of(cls, out: Trajectories) -> "PointEstimates":
-        """Take them from what the network gave for one frame, with its state."""
+        """Build them from the network's output for one frame, with its state."""
         assert out.state is not None
         return cls(out.tracks[0, :, 0].float(), out.confidence[0, :, 0], out.expected_dist[0, :, 0], out.state)
 
     def put(self, index: Int[Tensor, " k"], other: "PointEstimates") -> "PointEstimates":
-        """Put those of k points in the place of what was known of the points `index`."""
+        """Replace the entries of the points `index` with those of k points."""
         return map_tensors(lambda these, those: these.index_copy(0, index, those.to(these.dtype)), self, other)
 
 
@@ -148,7 +148,7 @@ class Detections(PointRows):
 def correlate(
     patches: Patches, image: Float[Tensor, "y x"], xy: Float[Tensor, "k 2"]
 ) -> tuple[Float[Tensor, "k 2 2"], Float[Tensor, " k"]]:
-    """Align each patch from its place and several warps on: the warp that correlates best, and its correlation."""
+    """Align each patch from its position and several warps: gives the best-correlating warp and its correlation."""
     angle, scale = torch.cartesian_prod(torch.tensor(TURNS), torch.tensor(SCALES)).to(xy).T
     cos, sin = scale * angle.cos(), scale * angle.sin()
     warps = torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], -2)

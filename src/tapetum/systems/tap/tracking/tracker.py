@@ -1,6 +1,6 @@
 """The tracker of the TAPIR family: videos and points in, tracks out.
 
-`TapirTracker` wraps a network (`Tapir`) with everything around it:
+`TapirTracker` wraps a network (`Tapir`) with everything that tracking needs:
 
     track, correct           a whole video                 clip.py; in windows if it is long: windows.py
                              clicks, corrections           clicks.py, corrections.py; of another image: inputs.py
@@ -41,9 +41,9 @@ __all__ = ["FrameTracks", "OnlineState", "TapirTracker", "build", "load"]
 
 
 class TapirTracker(OnlineTracker):
-    """Tracks any point through any video with a `Tapir` network, which stays reachable as `model`.
+    """Tracks any point through any video with a `Tapir` network, available as `model`.
 
-    The network is put into evaluation mode: in training it keeps every cell's logit, which is more than all features.
+    The network is put into evaluation mode: in training mode it stores every cell's logit, more than all features.
     """
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "TapirTracker":
@@ -80,37 +80,36 @@ class TapirTracker(OnlineTracker):
         features: "FeatureFile | None" = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Tracks:
-        """Track points through a video, before and after the frame on which each was asked for.
+        """Track points through a video, before and after the frame of each query.
 
         Args:
             video: anything that `tapetum.video.open_video` takes.
-            queries: (t, x, y) of each point: frame number (a fraction lies between two frames) and raster pixels.
-            ids: of each query the point that it is a click of, if points are clicked more than once. Then a track goes exactly
-                through the clicks of its point and makes use of all of them (`tap.tracking.clicks`); points come in the order
-                of their first click, which is their query in the result.
-            reference: another image or clip in which the queries are, as `open_video` takes it. Then each point's query in
-                the result is where the video shows it best.
-            window: frames worked on at a time; None takes the whole video if its features fit in 1 GiB, else as many
-                frames as do. A video within one window gives exactly what the network alone gives; so does a causal
-                network in any windows.
+            queries: (t, x, y) of each point: frame number (fractional between two frames) and raster pixels.
+            ids: the point that each query is a click of, if points are clicked more than once. A track then passes exactly
+                through its point's clicks and uses all of them (`tap.tracking.clicks`); points are in the order of their first
+                click, which is their query in the result.
+            reference: another image or clip that the queries refer to, as `open_video` takes it. Each point's query in the
+                result is then where the video shows it best.
+            window: frames processed at a time; None takes the whole video if its features fit in 1 GiB, else as many frames as
+                fit. A video in a single window gives exactly the network's own result; so does a causal network with any
+                windows.
             overlap: frames that two windows share; None takes a third of a window, at most 24.
-            query_chunk: points worked on at a time.
-            frame_chunk: frames that go through the image network at a time; None takes as many as bound its memory to some
-                tens of MB.
-            half_features: the windows of a network that is not causal, which overlap, keep features in float16 meanwhile.
-                That rounds positions by some thousandths of a pixel; False takes twice the memory, or shorter windows.
+            query_chunk: points processed at a time.
+            frame_chunk: frames that go through the image network at a time; None bounds its memory to some tens of MB.
+            half_features: the overlapping windows of a network that is not causal store features in float16. This changes
+                positions by a few thousandths of a pixel; False takes twice the memory, or shorter windows.
             refinement_resolutions: (height, width) of each refinement, multiples of 8; None goes up to the video's size.
-            second_pass: match each point once more, by features averaged over where it was visible (`network.second_pass`),
-                which takes a network that is not causal; None does what the network's config says: yes for tapir-nano.
-            polish: align each point's first look with every frame (`polish`); None does what the network's config
-                says, which is yes for the bundled ones and no for the published ones.
-            features: where features of frames are kept between calls (`tap.tracking.feature_file`): those that are in it are
-                not computed again, which is nearly all the time that a few points take.
-            progress: is called with the number of frames seen and the number of all frames.
+            second_pass: match each point again, by features averaged over where it was visible (`network.second_pass`); not for
+                causal networks; None follows the network's config: yes for tapir-nano.
+            polish: align each point's query patch with every frame (`polish`); None follows the network's config: yes for the
+                bundled networks, no for the published ones.
+            features: file that stores frame features between calls (`tap.tracking.feature_file`): those in it are not computed
+                again, which saves nearly all the time that a few points take.
+            progress: called with the number of frames processed and the total.
 
         Raises:
-            BadInput: the video cannot be read, a query lies outside of it or is not a number, or a point is clicked twice in
-                one frame.
+            BadInput: the video cannot be read, a query lies outside it or is not a number, or a point is clicked twice in one
+                frame.
         """
         video = open_video(video)
         config, size = self.model.config, (video.height, video.width)
@@ -145,15 +144,15 @@ class TapirTracker(OnlineTracker):
         ).track()
 
     def correct(self, video: Any, tracks: Tracks, corrections: Sequence[Sequence[float]], **options: Any) -> Tracks:
-        """Track some points anew, through places that somebody put right, and leave all others as they are, bit for bit.
+        """Track some points again, through corrected positions, and leave all others bit-identical.
 
-        A point goes exactly through its corrections and through all that was clicked before: its query, and earlier
-        corrections, which `Tracks.clicked` notes.
+        A track passes exactly through its corrections and all earlier clicks: its query, and earlier corrections, which
+        `Tracks.clicked` records.
 
         Args:
-            video: what the tracks come from.
-            tracks: what `track` or `correct` gave.
-            corrections: (number of the point, frame, x, y) each, in raster pixels.
+            video: the video of the tracks.
+            tracks: the result of `track` or `correct`.
+            corrections: each (number of the point, frame, x, y), in raster pixels.
             options: those of `track`.
 
         Raises:
@@ -185,16 +184,16 @@ def build(name: str, seed: int = 0) -> TapirTracker:
 def load(
     name_or_path: str | PathLike[str], device: torch.device | str | None = None, dtype: torch.dtype | None = None
 ) -> TapirTracker:
-    """Load a tracker with weights: of a known name (`tapetum weights list`) or in a file.
+    """Load a tracker with weights, by a known name (`tapetum weights list`) or from a file.
 
     Args:
         name_or_path: `tapir-nano` and `causal-tapir-nano` come with the package. A file may be ours (.safetensors) or a
-            published checkpoint (.pt, or .npy of JAX); a published one is taken to be causal if its name says so.
+            published checkpoint (.pt, or .npy of JAX); a published one is assumed causal if its name says so.
         device: where to put it; None is the CPU.
-        dtype: of the weights, which is also that of most computation; None is float32. Positions stay float32.
+        dtype: of the weights and most computation; None is float32. Positions stay float32.
 
     Raises:
-        BadInput: the name is unknown, the file is not there, or it does not hold such a network.
+        BadInput: the name is unknown, the file is missing, or it does not hold such a network.
     """
     path, known = resolve(name_or_path, "track")
     if known and known.architecture not in ARCHITECTURES:

@@ -1,14 +1,14 @@
 """The uncertainty of live points: a 2x2 covariance of each position in a frame.
 
-No part of TAPIR. Two sources, of which the one that gave the position counts:
+Not part of TAPIR. Of two sources, the one that gave the position counts:
 
     network   the expected-distance head says how likely an error above 6 pixels (of 256) is. A round Gaussian of variance s^2
               errs by more than d with the probability exp(-d^2 / 2 s^2), which gives s^2 = 18 / -ln p.
     patch     where a patch was aligned (`polish`), the residual's variance 2 (1 - correlation) times S S^T, with S the rows of
               `Patches.solve` that belong to the position. Along an edge the ellipse is long.
 
-Each source has a factor, fitted on training scenes such that 68 of 100 ellipses of one standard deviation hold the true place;
-`python evidence/live/covariance.py` prints them.
+Each source has a factor, fitted on training scenes so that 68 of 100 ellipses of one standard deviation contain the true
+position; `python evidence/live/covariance.py` prints them.
 """
 
 import torch
@@ -52,7 +52,7 @@ def patch_covariance(
 def position_covariance(
     expected_dist: Float[Tensor, " n"], size: Size, anchors: Anchors | None = None, score: Float[Tensor, " n"] | None = None
 ) -> Float[Tensor, "n 2 2"]:
-    """Compute the covariance of each point's position: of its patch where that was aligned, else of the network."""
+    """Compute the covariance of each point's position: from its patch if that was aligned, else from the network."""
     network = network_covariance(expected_dist, size)
     if anchors is None or score is None:
         return network

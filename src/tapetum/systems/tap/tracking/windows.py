@@ -1,16 +1,16 @@
-"""Tracking a long video in windows, so that memory does not grow with its length, and how long the windows may be.
+"""Tracking of long videos in windows, so that memory does not grow with their length, and the choice of window lengths.
 
-TAPIR seeks a point in every frame on its own, with the features of its query; only the refinement looks at neighbouring frames.
-So the features of a query, taken once from its own frame, are carried to every window, and appearance does not drift.
-Neighbouring windows overlap, to give the refinement a past and a future:
+TAPIR matches a point in each frame separately, by the features of its query; only the refinement uses neighbouring frames. So a
+query's features, read once from its own frame, are reused in every window, and appearance does not drift. Neighbouring windows
+overlap, to give the refinement a past and a future:
 
     frames    0 . . . . . . . . . . . . . . . . . . T
     window 0  [- - - - - - -|- -]
     window 1            [- -|- - - - - -|- -]              | cut: the middle of an overlap. Each frame's answer comes from the
     window 2                        [- -|- - - - - - -]      window in which it is farther from the edge.
 
-A causal network needs no overlap: the state of its mixer is carried, and the result is exactly that of one pass. Letting the
-places found in an overlap stand in for matching in the next window scored a little worse.
+A causal network needs no overlap: its mixer's state is carried over, and the result is exactly that of one pass. Replacing
+matching in the next window by the positions found in the overlap scored slightly worse.
 """
 
 from collections.abc import Callable
@@ -45,7 +45,7 @@ class Window:
 def plan(frames: int, window: int, overlap: int) -> list[Window]:
     """Plan windows of `window` frames that share at least `overlap`; the last one is moved back to end with the video.
 
-    Without overlap the last one is short instead, since a causal network must see no frame twice.
+    Without overlap the last one is shorter instead, since a causal network must not see a frame twice.
 
     >>> plan(10, 6, 2)
     [Window(begin=0, end=6, cut=0), Window(begin=4, end=10, cut=5)]
@@ -63,19 +63,19 @@ def plan(frames: int, window: int, overlap: int) -> list[Window]:
 
 
 class Reel:
-    """Features of a stretch of a video that moves on, in one piece of memory that is used again and again."""
+    """Features of a moving section of a video, in one reused buffer."""
 
     def __init__(self, features_of: FeaturesOf, chunk: int, capacity: int, half: bool = False):
-        """`features_of` is asked for `chunk` frames at a time; a stretch is at most `capacity` frames long.
+        """`features_of` is called with `chunk` frames at a time; a section is at most `capacity` frames long.
 
-        `half` keeps float32 features in float16.
+        `half` stores float32 features in float16.
         """
         self._features_of, self._chunk, self._capacity, self._half = features_of, chunk, capacity, half
         self._buffer: FeatureGrids | None = None
         self._begin = self._end = 0
 
     def show(self, begin: int, end: int) -> FeatureGrids:
-        """Compute features of frames begin..end-1, where begin never falls. They last until the next call."""
+        """Compute features of frames begin..end-1, where begin never decreases. They are valid until the next call."""
         reused = max(0, self._end - begin)
         if self._buffer is not None and reused and begin > self._begin:
             for maps in self._buffer.maps:
@@ -103,11 +103,11 @@ def track_in_windows(
     query_chunk: int | None,
     second_pass: bool,
 ) -> tuple[Float[Tensor, "n t 2"], Float[Tensor, "n t"]]:
-    """Track points window by window: places and confidences in all frames, on the CPU.
+    """Track points window by window: gives positions and confidences in all frames, on the CPU.
 
-    `points` are the features of `queries`, which are (t, x, y) in raster pixels of the video; a t below 0 says that no frame of
-    it shows the place. With `numbers`, queries of one number are clicks of one point, and know of each other's places. With
-    `second_pass`, each window is looked at twice, the second time with what was seen in it.
+    `points` are the features of `queries`, which are (t, x, y) in raster pixels of the video; a t below 0 means that the
+    position is in no frame of it. With `numbers`, queries of one number are clicks of one point, and share their positions.
+    With `second_pass`, each window is tracked twice, the second time with features from the first.
     """
     frames = windows[-1].end
     # Filled, so that the system gives their memory now or never: all that grows with the length of the video.
@@ -146,9 +146,9 @@ MOST_OVERLAP = 24
 def plan_windows(
     config: TapirConfig, resolutions: tuple[Size, ...], frames: int, half: bool, window: int | None, overlap: int | None
 ) -> list[Window]:
-    """Plan the windows that are asked for, or as long ones as memory allows; a causal network needs no overlap.
+    """Plan the requested windows, or windows as long as memory allows; a causal network needs no overlap.
 
-    Raises BadInput for windows that leave no frame for themselves, or share none where they must.
+    Raises BadInput for windows that have no frame of their own, or share none where they must.
     """
     window = window or affordable(config, resolutions, frames, half)
     if overlap is None:

@@ -1,4 +1,4 @@
-"""A larger TAPIR network that computes what a trained smaller one does, so that training goes on from there.
+"""Growth of a trained TAPIR network into a larger one that computes the same, from which training continues.
 
 Source: Net2Net (arXiv 1511.05641), with zeros beside its copies. What is new is of three kinds:
 
@@ -26,10 +26,10 @@ from tapetum.systems.tap.network.model import Tapir
 
 @torch.no_grad()
 def grow_network(trained: Tapir, config: TapirConfig) -> Tapir:
-    """Make a network of the sizes of `config` that gives the tracks of `trained`, but for rounding.
+    """Make a network of the sizes of `config` that gives the same tracks as `trained`, up to rounding.
 
-    Of equal sizes it has the same weights. New weights come from torch's default generator. Raises BadInput for sizes of which
-    that cannot be done.
+    At equal sizes it has the same weights. New weights come from torch's default generator. Raises BadInput for sizes that
+    cannot be reached this way.
     """
     check_growth(trained.config, config)
     model = Tapir(config)
@@ -40,7 +40,7 @@ def grow_network(trained: Tapir, config: TapirConfig) -> Tapir:
 
 
 def check_growth(old: TapirConfig, new: TapirConfig) -> None:
-    """Raise BadInput where `grow_network` cannot make a network of `new` from one of `old`."""
+    """Raise BadInput if `grow_network` cannot make a network of `new` from one of `old`."""
     for name in ("strides", "pyramid_level", "extra_convs", "extra_expansion", "mixer_expansion", "hires_dim"):
         if getattr(old, name) != getattr(new, name):
             raise BadInput(
@@ -123,7 +123,7 @@ def _copy_mixer_block(old: MixerBlock, new: MixerBlock, copies: int) -> None:
 
 
 def _divide(weight: Float[Tensor, "o i"], copies: int) -> Float[Tensor, "o i2"]:
-    """Divide each weight among the copies of its input, at random; of two copies each gets a quarter to three quarters."""
+    """Divide each weight among the copies of its input, at random; with two copies each gets a quarter to three quarters."""
     if copies == 1:
         return weight
     share = torch.rand(copies, *weight.shape, device=weight.device) + 0.5

@@ -1,12 +1,12 @@
 """Losses of point tracking: position, occlusion, and the uncertainty of the position.
 
 Source: TAP-Net (arXiv 2211.03726) for the first two, TAPIR (arXiv 2306.08637, section 3.3) for the third. Coordinates are
-brought to a 256x256 image first. Every iterate of the network is supervised with equal weight. Each term is a mean over
-all points and frames, those that do not count included as zeros, so that a clip with few visible points weighs little.
+scaled to a 256x256 image first. Every iterate of the network is supervised with equal weight. Each term is a mean over all
+points and frames, counting masked ones as zeros, so a clip with few visible points has little weight.
 
-Differs from the papers: `matching_loss` is ours, and no part of `tracking_losses`.
+Differs from the papers: `matching_loss` is ours, and not part of `tracking_losses`.
 
-`mask` and `rebalance` are what BootsTAP (arXiv 2402.00847) needs for pseudo-labels.
+`mask` and `rebalance` are for the pseudo-labels of BootsTAP (arXiv 2402.00847).
 """
 
 from functools import reduce
@@ -46,7 +46,7 @@ def estimate_losses(
         xy: true positions in raster pixels of a video of `video_size` (height, width), like the estimate's.
         occluded: where the point is hidden; only the occlusion term counts there.
         mask: weight of every entry in all terms.
-        rebalance: visible entries weigh 1 + rebalance in the occlusion term.
+        rebalance: visible entries have weight 1 + rebalance in the occlusion term.
     """
     hidden = occluded.float()
     everywhere = torch.ones_like(hidden) if mask is None else mask.float()
@@ -69,8 +69,8 @@ def matching_loss(
 ) -> Float[Tensor, ""]:
     """Compute the cross entropy between softmax(heat) over all cells and the true place, as bilinear weights of four cells.
 
-    Not in the papers. The position loss reaches matching through a disc around the cell that won, so where the wrong cell won
-    it cannot say which was right; this term can. Mean over all points and frames, hidden ones included as zeros.
+    Not in the papers. The position loss reaches matching only through a disc around the winning cell, so if that is the wrong
+    cell it cannot point to the right one; this term can. Mean over all points and frames, hidden ones included as zeros.
 
     >>> heatmap = torch.zeros(1, 1, 1, 2, 2)
     >>> round(float(matching_loss(heatmap, torch.ones(1, 1, 1, 2), torch.zeros(1, 1, 1, dtype=torch.bool), (2, 2)).exp()), 4)

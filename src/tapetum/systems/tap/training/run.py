@@ -1,11 +1,11 @@
 """The training runs of TAPIR: the bundled trackers on synthetic scenes, the official architectures on Kubric.
 
-Source: TAPIR (arXiv 2306.08637, section 3.3 and its appendix on training). BootsTAPIR's architecture is trained likewise: that
-is where BootsTAP (arXiv 2402.00847) starts from. `recipes` says what the runs on scenes do differently.
+Source: TAPIR (arXiv 2306.08637, section 3.3 and its appendix on training). BootsTAPIR's architecture is trained the same way,
+as the starting point of BootsTAP (arXiv 2402.00847). For what the runs on scenes do differently see `recipes`.
 
-Kubric differs from the paper: the data are those of CoTracker3, 120 frames of which 24 are shown, instead of panning MOVi-E;
-gains and offsets of the instance norms don't decay (in the public code they do, for their names are not among those it spares);
-features are not computed a second time in the backward pass to save memory.
+Kubric differs from the paper: the data are those of CoTracker3 (120 frames, of which 24 are used) instead of panning MOVi-E;
+gains and offsets of the instance norms don't decay (in the public code they do, as its exemption list lacks their names);
+features are not recomputed in the backward pass to save memory.
 """
 
 import json
@@ -49,7 +49,7 @@ class TapSceneTask(TrackingTask):
         self.config = replace(at_size(run.model, phase.size), iterations=phase.iterations)
 
     def model(self) -> nn.Module:
-        """Make the network, with the weights of the phase before, or grown from those of `TapNano.start`, if there are any."""
+        """Make the network, with the previous phase's weights, or grown from those of `TapNano.start`, if there are any."""
         if self.start is None and self.run.start is not None:
             model = grow_network(tracker.load(self.run.start).model, self.config)
         else:
@@ -59,7 +59,7 @@ class TapSceneTask(TrackingTask):
         return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def dataset(self) -> TapSamples:
-        """Open altered showings of the training scenes."""
+        """Open augmented samples of the training scenes."""
         run, phase = self.run, self.phase
         scenes = open_clips(run, phase.clips, part="train", cache=run.cache, frames=self._drawn_frames())
         images = ImageClips(phase.image_clips, seed=run.seed, source=run.textures, part="train", frames=phase.frames)
@@ -78,7 +78,7 @@ class TapSceneTask(TrackingTask):
         return scored_clips(self.run, frames=self._drawn_frames())
 
     def _drawn_frames(self) -> int:
-        """Count the frames of scenes, the same in all phases, so that these share a cache."""
+        """Count the frames of scenes, the same in all phases so that they share a cache."""
         return max(24, *(phase.frames for phase in (*self.run.phases, self.phase)))
 
     def describe(self) -> Mapping[str, Any]:
@@ -87,7 +87,7 @@ class TapSceneTask(TrackingTask):
 
 
 def train_tap_nano(run: TapNano, launch: Launch) -> Path | None:
-    """Train through all phases in the folder `launch.out`; the same call goes on after a stop.
+    """Train through all phases in the folder `launch.out`; the same call resumes a stopped run.
 
     Returns the file of the finished float16 weights, or None if there is more to do.
     """
@@ -117,25 +117,25 @@ class KubricTask(TrackingTask):
         return model
 
     def dataset(self) -> TapSamples:
-        """Open showings of the sequences, altered as in the paper."""
+        """Open samples of the sequences, augmented as in the paper."""
         run = self.run
         return TapSamples(self.clips, size=run.size, points=run.points, seed=run.seed, frames=run.frames, alterations=PAPER)
 
     def checks(self) -> list[TrackedClip]:
-        """Read the beginnings of the sequences that are kept for it."""
+        """Read the beginnings of the held-out sequences."""
         return first_frames(self.held_out, self.run.frames)
 
     def describe(self) -> Mapping[str, Any]:
-        """Collect all that decides what is learned; the folder may move."""
+        """Collect everything that determines the result; the folder may move."""
         run = {k: v for k, v in asdict(self.run).items() if k not in ("data", "preset", "micro_batch")}
         return json.loads(json.dumps({**run, "start": run["start"] and Path(run["start"]).name, "sequences": len(self.clips)}))
 
 
 def train_tap_kubric(run: TapKubric, launch: Launch) -> Path | None:
-    """Train in the folder `launch.out`; the same call goes on after a stop. By default four workers, or as many as cores.
+    """Train in the folder `launch.out`; the same call resumes a stopped run. By default four workers, or one per core.
 
-    Returns the file of the finished weights, or None if there is more to do. BadInput when the data folder lacks something or a
-    sequence is damaged.
+    Returns the file of the finished weights, or None if there is more to do. Raises BadInput if the data folder lacks something
+    or a sequence is damaged.
     """
     task = KubricTask(run)
     result = fit(task, _kubric_config(run, launch, len(task.held_out) > 0), launch.out, began=launch.began)

@@ -25,10 +25,10 @@ from tapetum.train.launch import is_main
 
 
 class TrackingTask(TrackerTask, Task):
-    """A Tapir network on square clips; subclasses say which network and clips.
+    """A Tapir network on square clips; subclasses provide the network and the clips.
 
-    `matching_weight` is that of `matching_loss`, which the papers don't have. With `refine_with_gradient` queries are worked on
-    in chunks of that size, and the refinement learns from the first chunk alone; their order is random.
+    `matching_weight` is that of `matching_loss`, which is not in the papers. With `refine_with_gradient`, queries are processed
+    in chunks of that size in random order, and the refinement learns from the first chunk alone.
     """
 
     def __init__(self, size: int, points: int, *, matching_weight: float = 0.0, refine_with_gradient: int | None = None):
@@ -36,9 +36,9 @@ class TrackingTask(TrackerTask, Task):
         self.matching_weight, self.refine_with_gradient = matching_weight, refine_with_gradient
 
     def loss(self, model: nn.Module, batch: TapSample, context: StepContext) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Sum the losses of all iterates, and compute what fraction of points is well placed and rightly called hidden.
+        """Sum the losses of all iterates, and compute the fractions of accurately placed and correctly occluded points.
 
-        Of a network with two passes, the mean over both; the fractions are those of the second.
+        With two passes, the loss is the mean over both; the fractions are those of the second.
         """
         return compute_clip_loss(model, batch, self.size, self.matching_weight, self.refine_with_gradient)
 
@@ -72,19 +72,19 @@ def compute_clip_loss(
 def track_confidently(
     model: nn.Module, video: Float[Tensor, "1 t h w 3"], queries: Float[Tensor, "1 n 3"]
 ) -> tuple[Float[Tensor, "n t 2"], Float[Tensor, "n t"]]:
-    """Track points through one clip: positions, and confidence that each is visible."""
+    """Track points through one clip: gives positions, and the confidence that each is visible."""
     device = next(model.parameters()).device
     out = track_passes(model, video.to(device), queries.to(device))[-1]
     return out.tracks[0], out.confidence[0]
 
 
 def at_size(config: TapirConfig, side: int) -> TapirConfig:
-    """Make the config of a network that learns from clips of `side` x `side` pixels."""
+    """Make the config of a network for training on clips of `side` x `side` pixels."""
     return replace(config, initial_resolution=(side, side), refine_at_least=None, second_pass=False)
 
 
 def save_finished(config: TapirConfig, state: Path, target: Path, dtype: torch.dtype) -> Path:
-    """Save a checkpoint's tensors as a file of weights, which the first process writes."""
+    """Save a checkpoint's tensors as a file of weights, written by the first process."""
     if is_main():
         model = Tapir(config)
         model.load_state_dict(load_file(no_pipe(state)))

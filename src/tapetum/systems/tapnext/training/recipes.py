@@ -1,7 +1,7 @@
-"""The training runs of TAPNext as configs, which are also the options of `tapetum train tapnext`. Imports no torch.
+"""The training runs of TAPNext as configs, which also define the options of `tapetum train tapnext`. Imports no torch.
 
-The authors publish no training code (google-deepmind/tapnet, issue 141). What is known of theirs stands in `PAPER`, each number
-with its source beside it; [not published] marks those that this project chose.
+The authors publish no training code (google-deepmind/tapnet, issue 141). What is known of theirs is in `PAPER`, each number
+with its source; [not published] marks numbers that this project chose.
 
 Differs from the paper: the data are CoTracker3's Kubric sequences, or scenes of this project, instead of 500,000 clips of
 Kubric that pan; sizes of `NANO` are made for a processor.

@@ -26,10 +26,10 @@ from tapetum.train.phases import fit_phases
 
 
 def train_tapnext(run: TapNextRun, launch: Launch) -> Path | None:
-    """Train through all phases in the folder `launch.out`; the same call goes on after a stop.
+    """Train through all phases in the folder `launch.out`; the same call resumes a stopped run.
 
-    Returns the file of the finished float16 weights, or None if there is more to do. Raises BadInput for what the user can
-    mend.
+    Returns the file of the finished float16 weights, or None if there is more to do. Raises BadInput for anything the user can
+    fix.
     """
     phases = changed_phases(run, run.phases)
     check_run(run)

@@ -1,4 +1,4 @@
-"""The training task of TAPNext: its losses on a batch of clips with exact tracks, and scores on clips that are kept for it."""
+"""The training task of TAPNext: its losses on a batch of clips with exact tracks, and scores on held-out clips."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -45,7 +45,7 @@ class TapNextTask(TrackerTask, Task):
         self.scored_size, self.checks = config.image_size[0], checks
 
     def model(self) -> nn.Module:
-        """Make the network, with the weights of the phase before, or of `TapNextRun.start`, if there are any."""
+        """Make the network, with the weights of the previous phase, or of `TapNextRun.start`, if there are any."""
         network = TapNext(self.config)
         if self.run.sine_positions:
             place_patches(network)
@@ -56,7 +56,7 @@ class TapNextTask(TrackerTask, Task):
         return network
 
     def dataset(self) -> TapSamples:
-        """Open altered showings of the clips."""
+        """Open augmented samples of the clips."""
         run, phase = self.run, self.phase
         return TapSamples(
             self.clips,
@@ -84,7 +84,7 @@ class TapNextTask(TrackerTask, Task):
         return predictions.xy[0], predictions.visible_logits[0].sigmoid()
 
     def describe(self) -> Mapping[str, Any]:
-        """Collect all that decides what is learned."""
+        """Collect everything that determines the result."""
         return {**describe_phase(self.run, self.phase, _NOT_LEARNED), "clips": len(self.clips)}
 
 
@@ -96,7 +96,7 @@ def compute_clip_loss(
     occluded_weight: float = 0.0,
     as_public: bool = False,
 ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-    """Average the losses of the layers, and compute what fraction of points is well placed and rightly called hidden."""
+    """Average the losses of the layers, and compute the fractions of accurately placed and correctly occluded points."""
     video_size, image_size = (batch.video.shape[2], batch.video.shape[3]), network.config.image_size
     every = network.predict_layers(batch.video, batch.queries)
     targets = make_targets(

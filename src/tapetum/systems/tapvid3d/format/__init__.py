@@ -1,1 +1,1 @@
-"""Files of TAPVid-3D: clips, depth, frames, folders, and what may be wrong with them."""
+"""Files of TAPVid-3D: clips, depth, frames, folders, and checks."""

@@ -1,6 +1,6 @@
-"""Checks of a folder of TAPVid-3D clips: what is missing, damaged or at odds with itself.
+"""Checks of a folder of TAPVid-3D clips: missing, damaged or inconsistent data.
 
-Beyond that a clip can be read at all (`data.py`):
+Besides reading the clip (`data.py`), it checks:
 
     images           every frame has the first one's size, and the first and the last can be decoded
     query-off        the point, projected at its query's frame, lies half a pixel or more from the query
@@ -10,7 +10,7 @@ Beyond that a clip can be read at all (`data.py`):
     intrinsics       a principal point outside the middle half of the image, or numbers that only fit in another order
     poses            camera poses that are not rigid
 
-Points are held to the frame of their query, in which they are exact in all three sources, and never to the world, since
+Points are compared in the frame of their query, where they are exact in all three sources, and never in the world, since
 released camera poses of drivetrack are known to be off by half a metre (issue 115 of the public code).
 """
 
@@ -87,7 +87,7 @@ def check(
 
 
 def check_clip(clip: Clip3D) -> Iterator[tuple[Kind, str]]:
-    """List what is wrong with a clip that could be read, as kinds and lines."""
+    """List the problems of a readable clip, as kinds and lines."""
     yield from _images(clip)
     never = ~clip.visibility.any(axis=0)
     if never.any():
@@ -131,7 +131,7 @@ def _images(clip: Clip3D) -> Iterator[tuple[Kind, str]]:
 
 
 def _image(clip: Clip3D) -> Iterator[tuple[Kind, str]]:
-    """Whether visible points lie before the camera and in the image, and the principal point near its middle."""
+    """Whether visible points lie in front of the camera and in the image, and the principal point near its middle."""
     behind = clip.visibility & (clip.tracks_XYZ[..., 2] <= 0)
     if behind.any():
         yield "behind", f"{_count_of(behind, 'visible positions')} behind the camera or in it: Z is 0 or less"
@@ -150,12 +150,12 @@ def _image(clip: Clip3D) -> Iterator[tuple[Kind, str]]:
 
 
 def _distance(xyz: np.ndarray, camera: np.ndarray, queries: np.ndarray) -> np.ndarray:
-    """Pixels (n,) from projected points to queries; infinite where there is no projection."""
+    """Pixels (n,) from projected points to queries; infinite if there is no projection."""
     return np.nan_to_num(np.linalg.norm(project(xyz, camera) - queries[:, :2], axis=-1), nan=np.inf)
 
 
 def _other_order(query_points: np.ndarray, clip: Clip3D) -> str | None:
-    """The order of the four numbers in which the points land on their queries, if there is one."""
+    """The order of the four numbers with which points project onto their queries, if there is one."""
     for order in permutations(range(4)):
         camera = np.empty(4)
         camera[list(order)] = clip.fx_fy_cx_cy
@@ -184,7 +184,7 @@ def _count(counts: dict[str, Any], clip: Clip3D) -> None:
 
 
 def _missing_sources(folder: Path, places: list[ClipPath], split: Split) -> Iterator[ClipProblem]:
-    """A finding for each source of which a folder of several has nothing at all."""
+    """A finding for each source that is entirely missing from a folder of several."""
     present = {place.source for place in places}
     if folder.absolute().name in SOURCES:
         return

@@ -11,7 +11,7 @@
 The first column is what the public code reads and writes, the second what its README says; both are read, the first is written.
 Predictions are npz files of the same name with `tracks_XYZ` and `visibility`. Depth maps may lie beside a clip, as
 `<clip>.depth.npz` with one array `depth` (t, h, w) in metres along the axis of view, 0 or NaN where it is not known: this is
-ours, the benchmark has no depth. Frames are decoded one by one when they are asked for.
+our extension; the benchmark has no depth. Frames are decoded one by one on demand.
 """
 
 import os
@@ -100,7 +100,7 @@ class Clip3D:
         return self.tracks_XYZ.shape[1]
 
     def decoded_images(self) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-        """Yield the frames one by one, decoded. Raises `Damage` where there are none, or one is no JPEG of the first one's
+        """Yield the frames one by one, decoded. Raises `Damage` if there are none, or one is not a JPEG of the first one's
         size."""
         if self.images is None:
             raise Damage("images", f"{self.name} has no images_jpeg_bytes; add the frames, as the benchmark's makers do")
@@ -141,11 +141,11 @@ class Prediction3D(NamedTuple):
 
 
 def read_clip(path: str | os.PathLike[str]) -> Clip3D:
-    """Read a clip of the benchmark, or one in its format, without its frames, which are read when the first is asked for.
+    """Read a clip of the benchmark, or one in its format; frames are read on first access.
 
     Raises:
-        Damage: there is no such file, or it is cut off, damaged, too large, or not in the format; the message names the file
-            and what is wrong with it.
+        Damage: the file is missing, truncated, damaged, too large, or not in the format; the message names the file and the
+            problem.
     """
     path = Path(path)
     name, parent = path.name.removesuffix(".npz"), path.absolute().parent.name
@@ -162,7 +162,7 @@ def read_clip(path: str | os.PathLike[str]) -> Clip3D:
 
 
 def read_prediction(path: str | os.PathLike[str]) -> Prediction3D:
-    """Read a prediction for a clip. Raises `Damage` as `read_clip`; NaN is let through, and the metrics count it as wrong."""
+    """Read a prediction for a clip. Raises `Damage` as `read_clip`; NaN is accepted, and the metrics count it as wrong."""
     with Npz(path) as file:
         tracks, visible = (file.numbers(_spelled(file, key)) for key in ("tracks_XYZ", "visibility"))
     name = Path(path).name.removesuffix(".npz")
@@ -181,9 +181,9 @@ def write_clip(
     images_jpeg_bytes: Sequence[bytes] | None = None,
     extrinsics_w2c: ArrayLike | None = None,
 ) -> Path:
-    """Write a clip as the public code does, frames as byte strings, so that no reader needs to unpickle anything.
+    """Write a clip like the public code, with frames as byte strings, so that readers need no unpickling.
 
-    The file appears whole or not at all. Raises `Damage` where `read_clip` would, and `BadInput` where it cannot be written.
+    The file is written atomically. Raises `Damage` if `read_clip` would, and `BadInput` if it cannot be written.
     """
     path = Path(path)
     name = path.name.removesuffix(".npz")
@@ -201,7 +201,7 @@ def write_clip(
 
 
 def depth_path(clip: str | os.PathLike[str]) -> Path:
-    """Find where the depth maps of a clip lie.
+    """Get the path of a clip's depth maps.
 
     >>> depth_path("scenes/scene-00000.npz").name
     'scene-00000.depth.npz'
@@ -210,7 +210,7 @@ def depth_path(clip: str | os.PathLike[str]) -> Path:
 
 
 def read_depth(path: str | os.PathLike[str], shape: tuple[int, ...]) -> Float[np.ndarray, "t h w"]:
-    """Read depth maps (t, h, w) in metres. Raises `Damage` where they are not there, damaged, or of another shape."""
+    """Read depth maps (t, h, w) in metres. Raises `Damage` if they are missing, damaged, or of another shape."""
     with Npz(path) as file:
         if "depth" not in file.names:
             raise file.damage("key", f"has no array depth (t, h, w); it holds {_names(file)}")
@@ -221,7 +221,7 @@ def read_depth(path: str | os.PathLike[str], shape: tuple[int, ...]) -> Float[np
 
 
 def as_visibility(name: str, visible: np.ndarray, shape: tuple[int, ...]) -> Bool[np.ndarray, "t n"]:
-    """Convert `visible` to bool of `shape`, where it is bool or 0 and 1; else raises `Damage`."""
+    """Convert `visible` to bool of `shape`, if it is bool or 0 and 1; else raises `Damage`."""
     if visible.shape != shape:
         raise Damage("shape", f"{name}: visibility has shape {visible.shape}; with tracks_XYZ {(*shape, 3)} it must be {shape}")
     if visible.dtype.kind not in "biuf" or not (visible.dtype == np.bool_ or np.isin(visible, (0, 1)).all()):

@@ -5,13 +5,13 @@
     DIR/*.npz                                                   anything: official names go to their source, others to "clips"
     DIR/tapvid3d/*.npz                                          what `tapetum scenes make` writes
 
-Depth maps beside a clip (`*.depth.npz`) are no clips. Of the official lists (arXiv 2407.05921) minival has 50 clips of each
+Depth maps next to a clip (`*.depth.npz`) are not clips. Of the official lists (arXiv 2407.05921) minival has 50 clips of each
 source, and full_eval 1,906 of adt, 2,407 of drivetrack and 106 of pstudio. They share no clip, but minival's scenes are all in
 full_eval too: it is no held-out set. `splits.txt` holds the names of release v1.0, a line for each recording, an asterisk
 behind the clips of minival. `tests/golden/make_tapvid3d_splits.py` wrote it from the public lists.
 
-Differs from the public code: names come recording by recording, which no score depends on; and a name that is in no list has no
-source, where the public code calls it pstudio.
+Differs from the public code: names are sorted by recording, which affects no score; and an unlisted name has no source, while
+the public code calls it pstudio.
 """
 
 import os
@@ -71,7 +71,7 @@ def files(split: Split, source: Source | None = None) -> tuple[str, ...]:
 
 
 def source_of(name: str) -> Source | None:
-    """Look up the source of an official file name, or None where the name is not in the lists.
+    """Look up the source of an official file name, or None if the name is not in the lists.
 
     >>> source_of("basketball_5.npz"), source_of("scene-00000.npz")
     ('pstudio', None)
@@ -112,7 +112,7 @@ class ClipPath:
     """The npz file."""
 
     def within(self, folder: Path) -> Path:
-        """Find the file of the same name in another folder of either layout; the official one where neither is there."""
+        """Find the file of the same name in another folder of either layout; the official one if neither exists."""
         official, flat = folder / self.source / self.path.name, folder / self.path.name
         return flat if self.source == OTHER or (flat.is_file() and not official.is_file()) else official
 
@@ -120,7 +120,7 @@ class ClipPath:
 def find_clips(folder: str | os.PathLike[str], split: Split | None = None) -> list[ClipPath]:
     """Find the clips of a folder, by source and name.
 
-    With a split, the clips that its lists name, there or not, of every source of which the folder has anything.
+    With a split, the clips in its lists, present or not, for every source that the folder has anything of.
 
     Raises:
         BadInput: there is no such folder, or no clip in it.

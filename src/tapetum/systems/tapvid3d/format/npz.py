@@ -1,8 +1,8 @@
-"""npz files of clips, and the JPEG frames in them: read in bounded memory, without running what a pickle in them says.
+"""npz files of clips, and the JPEG frames in them: read in bounded memory, without executing pickles.
 
 An npz is a zip of npy files. numpy itself would either refuse every array of Python objects or, with `allow_pickle`, run their
-code; JPEG frames are sometimes stored as such an array. Here an array of objects is read by `tapetum.hub.unpickle`, which only
-knows plain content, and what a header promises is compared with what is there before any memory is taken for it.
+code; JPEG frames are sometimes stored as such an array. Here an array of objects is read by `tapetum.hub.unpickle`, which
+accepts only plain content, and headers are checked against the actual size before memory is allocated.
 """
 
 import io
@@ -55,7 +55,7 @@ class Damage(BadInput):
 
 
 class Npz:
-    """The arrays of one npz file, each read when it is asked for; a context manager.
+    """The arrays of one npz file, each read on demand; a context manager.
 
     Raises:
         Damage: from the constructor and every method, with the file's name in the message.
@@ -125,7 +125,7 @@ class Npz:
 
     @contextmanager
     def _open(self, name: str) -> Iterator[IO[bytes]]:
-        """A file of the archive; what goes wrong in reading it is damage."""
+        """A file of the archive; read errors count as damage."""
         try:
             with self._zip.open(f"{name}.npy") as file:
                 yield file
@@ -175,7 +175,7 @@ def encode(image: UInt8[np.ndarray, "h w 3"], quality: int = 95) -> bytes:
 
 
 def jpeg_size(data: bytes, where: str) -> tuple[int, int]:
-    """Read height and width from the header of a JPEG, of which the end need not be there. Raises `Damage`.
+    """Read height and width from the header of a JPEG, which may be truncated. Raises `Damage`.
 
     >>> jpeg_size(encode(np.zeros((16, 24, 3), np.uint8))[:-10], "frame 0")
     (16, 24)
@@ -203,7 +203,7 @@ def decode(data: bytes, where: str) -> UInt8[np.ndarray, "h w 3"]:
 
 
 class StoredJpegs(Sequence[bytes]):
-    """The frames of a file, read when one is asked for; `size` is (height, width). Raises `Damage`."""
+    """The frames of a file, read on demand; `size` is (height, width). Raises `Damage`."""
 
     def __init__(self, path: Path, file: Npz):
         shape, dtype = file.header(KEY)

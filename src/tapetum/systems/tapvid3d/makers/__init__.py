@@ -3,5 +3,5 @@
 Each source has a file with its stages (`adt`, `drivetrack`, `pstudio`) and one that reads its raw files (`aria`, `waymo`,
 `gaussians`). All stages are functions of numpy arrays.
 
-What the public code states is followed; what is known of the paper by memory alone is marked "recalled" where it is used.
+This follows the public code; details of the paper known only from memory are marked "recalled".
 """

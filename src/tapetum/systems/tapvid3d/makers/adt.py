@@ -56,8 +56,7 @@ Poses = Sequence[dict[int, F64]]
 
 
 def v2_name(v1: str) -> str:
-    """Name the folder of version 2 that the benchmark took for a sequence of version 1: the device is another for each
-    family.
+    """Name the folder of version 2 that the benchmark used for a sequence of version 1: the device depends on the family.
 
     Source: the 215 entries of google-deepmind/tapnet's adt_v1v2_mappings.py, which all follow this rule.
 
@@ -78,7 +77,7 @@ def v1_name(folder: str) -> str:
 def chunks(scene: AriaScene, frames: AriaFrames, length: int = FRAMES) -> list[I64]:
     """List times (length,) of the clips of a sequence: whole runs of frames strictly within the time that has ground truth.
 
-    A shorter run at the end is left out; that the benchmark leaves it out is inferred from its files.
+    A shorter run at the end is left out, as the benchmark's files imply.
     """
     inside = _with_truth(scene, frames)
     return [inside[part] for part in whole_chunks(len(inside), length)]
@@ -105,7 +104,7 @@ class Moments:
 
 
 def read_moments(scene: AriaScene, frames: AriaFrames, times: Sequence[int] | I64) -> Moments:
-    """Read the frames of these times that have colour, depth and labels. Raises `BadInput` where none has."""
+    """Read the frames at these times that have colour, depth and labels. Raises `BadInput` if none has."""
     pairs = [(int(time), frame) for time in times if (frame := frames.frame(int(time))) is not None]
     if not pairs:
         raise BadInput("no frame of this clip has colour, depth and segmentation; get the three VRS files again")
@@ -159,7 +158,7 @@ def visible(tracks: F64, moments: Moments) -> Bool:
 
 
 def upright(tracks: F64) -> F64:
-    """Transform tracks to the camera of the upright image has them.
+    """Transform tracks to the camera of the upright image.
 
     >>> upright(np.array([[[1.0, 2.0, 3.0]]])).tolist()
     [[[-2.0, 1.0, 3.0]]]
@@ -168,7 +167,7 @@ def upright(tracks: F64) -> F64:
 
 
 def hide_people(visible: Bool, tracks: F64, person: ArrayLike) -> Bool:
-    """Hide `visible` (t, n) without the points that lie on a person, who is in the image but not in the synthetic depth map.
+    """Clear `visible` (t, n) for points on a person, who is in the image but not in the synthetic depth map.
 
     Args:
         seen: visibility so far.
@@ -198,7 +197,7 @@ def follow(queries: ArrayLike, moments: Moments) -> tuple[F64, Bool, I64]:
 
 
 def make_clip(moments: Moments, rng: np.random.Generator, n: int = TRACKS, person: ArrayLike | None = None) -> Arrays:
-    """Make the arrays of one file of the benchmark, perhaps with no track; `person` as in `hide_people`."""
+    """Make the arrays of one file of the benchmark, possibly without tracks; `person` as in `hide_people`."""
     tracks, visibility, _ = follow(seeds(moments, n, rng), moments)
     if person is not None:
         visibility = hide_people(visibility, tracks, person)
@@ -212,8 +211,7 @@ def images(moments: Moments) -> Iterator[np.ndarray]:
 
 
 def add_images(annotations: Arrays, moments: Moments) -> Arrays:
-    """Add a downloaded annotation with its images, after a check that they are the right ones: the means of each agree to
-    1e-3.
+    """Add images to a downloaded annotation, after checking that they match: their means agree to 1e-3.
 
     Source: the public build, which keeps four keys of the annotation; here all are kept but `video_means`.
     """
@@ -240,7 +238,7 @@ def jobs(
 ) -> Iterator[ClipJob]:
     """Yield every clip of the sequences in `raw`, a folder of folders of ADT version 2, or one of them.
 
-    `people` is a folder with CLIP.npy, the probabilities of `hide_people`. Raises `BadInput` where there is no sequence.
+    `people` is a folder with CLIP.npy, the probabilities of `hide_people`. Raises `BadInput` if there is no sequence.
     """
     for folder in _sequences(raw):
         name = v1_name(folder.name)

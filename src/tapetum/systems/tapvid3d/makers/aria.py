@@ -91,13 +91,13 @@ class AriaScene:
 
 
 def _nearest(times: I64, timestamp: int) -> int:
-    """Choose of two moments that are as near the later one."""
+    """Choose the nearest moment; of two equally near ones, the later."""
     after = min(int(np.searchsorted(times, timestamp)), len(times) - 1)
     return after - 1 if after and timestamp - times[after - 1] < abs(times[after] - timestamp) else after
 
 
 def read_scene(sequence: Path) -> AriaScene:
-    """Read the tables of the folder `sequence`. Raises `BadInput` where one is missing or damaged, naming it and the column."""
+    """Read the tables of the folder `sequence`. Raises `BadInput` if one is missing or damaged, naming it and the column."""
     boxed = {row[0] for row in _table(sequence / "3d_bounding_box.csv", {"object_uid": int})}
     place = dict.fromkeys(("t_wo_x[m]", "t_wo_y[m]", "t_wo_z[m]", "q_wo_w", "q_wo_x", "q_wo_y", "q_wo_z"), float)
     path = sequence / "scene_objects.csv"
@@ -150,7 +150,7 @@ def _table(path: Path, columns: dict[str, Callable[[str], Any]]) -> list[tuple[A
 
 
 class RectifiedFrames:
-    """Frames of the folder SEQUENCE/rectified. Raises `BadInput` where there are none, or one is damaged."""
+    """Frames of the folder SEQUENCE/rectified. Raises `BadInput` if there are none, or one is damaged."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -165,7 +165,7 @@ class RectifiedFrames:
             )
 
     def frame(self, timestamp: int) -> AriaFrame | None:
-        """Read the frame; None where its images are empty."""
+        """Read the frame; None if its images are empty."""
         content = self._read(timestamp)
         if not content["rgb"].size:
             return None
@@ -227,7 +227,7 @@ class VrsFrames:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """What the tools print on stdout goes to stderr, since stdout is for results."""
+    """Redirect the tools' stdout to stderr, since stdout is for results."""
     sys.stdout.flush()
     kept = os.dup(1)
     try:
@@ -239,7 +239,7 @@ def _quiet() -> Iterator[None]:
 
 
 def open_frames(sequence: Path) -> AriaFrames:
-    """Open the rectified frames of a sequence where it has them, else those of its VRS files; raises as these do."""
+    """Open a sequence's rectified frames if it has them, else those of its VRS files; raises as these do."""
     folder = sequence / "rectified"
     return RectifiedFrames(folder) if folder.is_dir() else VrsFrames(sequence)
 

@@ -28,7 +28,7 @@ Bool = NDArray[np.bool_]
 
 
 def whole_chunks(count: int, length: int) -> list[slice]:
-    """List consecutive runs of `length` out of `count` frames; what is left over at the end is left out.
+    """List consecutive runs of `length` out of `count` frames; the remainder at the end is left out.
 
     >>> whole_chunks(700, 300)
     [slice(0, 300, None), slice(300, 600, None)]
@@ -46,12 +46,12 @@ def pixel_centres(mask: ArrayLike, n: int, rng: np.random.Generator) -> F64:
 
 
 def random_queries(tracks: F64, visible: Bool, intrinsics: ArrayLike, rng: np.random.Generator) -> tuple[F64, I64]:
-    """Choose one query for each track, at one of the frames where it is visible, each as likely as the other.
+    """Choose one query for each track, uniformly among the frames where it is visible.
 
     Source: one query a trajectory, uniform over its visible frames (an author, in issue 116 of google-deepmind/tapnet).
 
     Returns:
-        Queries (m, 3) as (x, y, t) and the numbers (m,) of their tracks: one that is never visible has none.
+        Queries (m, 3) as (x, y, t) and the numbers (m,) of their tracks: one that is never visible gets none.
     """
     track = np.flatnonzero(visible.any(0))
     chance = np.where(visible[:, track], rng.random((len(visible), len(track))), -1.0)
@@ -101,7 +101,7 @@ def bilinear(image: ArrayLike, xy: ArrayLike) -> F64:
 def depth_test(tracks: F64, depth: Sequence[ArrayLike], intrinsics: ArrayLike, tolerance: float) -> Bool:
     """Find where points (t, n, 3) are seen: in the image, before the camera, within `tolerance` metres of the `depth` there.
 
-    `depth` has for each frame a map (h, w) in metres, read bilinearly; where it is infinite nothing is seen.
+    `depth` has for each frame a map (h, w) in metres, read bilinearly; where it is infinite nothing is visible.
     """
     visible = np.zeros(tracks.shape[:2], bool)
     for t, here in enumerate(depth):
@@ -139,7 +139,7 @@ def poses(rotation: ArrayLike, shift: ArrayLike) -> F64:
 
 
 def is_rigid(matrices: ArrayLike) -> bool:
-    """Check whether matrices (..., 4, 4) turn and move, as poses do, to about three digits.
+    """Check whether matrices (..., 4, 4) are rigid transforms, to about three digits.
 
     >>> is_rigid(np.eye(4)), is_rigid(2 * np.eye(4)), is_rigid(np.eye(3))
     (True, False, False)
@@ -178,7 +178,7 @@ class MakeReport:
 
 
 def run(jobs: Iterable[ClipJob], out: Path, progress: Callable[[MakeReport], None] = lambda report: None) -> MakeReport:
-    """Write the files that `out` lacks; one that fails stops no other. Raises `BadInput` where `out` cannot be a folder."""
+    """Write the files missing from `out`; a failure does not stop the others. Raises `BadInput` if `out` cannot be a folder."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -219,7 +219,7 @@ def annotated_jobs(source: str, folder: Path, make: Callable[[Path], Arrays]) ->
 
 
 def fails(name: str, error: BadInput) -> ClipJob:
-    """Make a job for what cannot even be opened."""
+    """Make a job for a file that cannot be opened."""
 
     def make() -> Arrays:
         raise error

@@ -101,9 +101,9 @@ def to_opencv(points: F64, camera: WaymoCamera) -> F64:
 
 
 def kept(vehicle: Vehicle) -> Bool | None:
-    """Mark the frames (t,) in which a corner of the box is in the image; None where the filters leave the vehicle out.
+    """Mark the frames (t,) in which a corner of the box is in the image; None if the filters reject the vehicle.
 
-    They must follow one another, be 24 or more, and in some frame a corner must be within 50 m.
+    They must be consecutive, at least 24, and in some frame a corner must be within 50 m.
     """
     edges = corners(vehicle.boxes)
     shown: Bool = np.any(in_image(edges, vehicle.camera)[1], axis=1)
@@ -171,7 +171,7 @@ def ranges_in(segment: WaymoSegment, camera: int, time: int) -> F64:
 
 
 def make_clip(segment: WaymoSegment, vehicle: Vehicle, rng: np.random.Generator, n: int = TRACKS) -> Arrays:
-    """Make the arrays of one file of the benchmark, of a vehicle that `kept` keeps; perhaps with no track.
+    """Make the arrays of one file of the benchmark, for a vehicle that passes `kept`; possibly without tracks.
 
     The n tracks are drawn at random from all that are visible in some frame.
     """
@@ -192,7 +192,7 @@ def make_clip(segment: WaymoSegment, vehicle: Vehicle, rng: np.random.Generator,
 
 
 def _some_visible(clip: Vehicle, points: F64, ranges: list[F64], n: int, block: int = 1024) -> tuple[F64, Bool]:
-    """The first n tracks of `points` (m, 3) that are ever visible, worked out some at a time."""
+    """The first n tracks of `points` (m, 3) that are ever visible, computed in batches."""
     t = len(clip.times)
     tracks, visibility = np.zeros((t, 0, 3)), np.zeros((t, 0), bool)
     for start in range(0, len(points), block):
@@ -213,7 +213,7 @@ def _at(vehicle: Vehicle, frames: ArrayLike) -> Vehicle:
 def jobs(raw: Path, *, seed: int = 0, tracks: int = TRACKS) -> Iterator[ClipJob]:
     """Yield every vehicle that the filters keep, in the segments of `raw`, a split of Waymo Open's version 2.
 
-    Raises `BadInput` where there is no segment.
+    Raises `BadInput` if there is no segment.
     """
     for segment in segments(raw):
         try:

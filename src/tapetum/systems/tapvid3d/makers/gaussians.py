@@ -51,7 +51,7 @@ class Gaussians:
 
 
 def read_gaussians(path: Path) -> Gaussians:
-    """Read the scene in a `params.npz`. Raises `BadInput` where it is missing, damaged or of other shapes."""
+    """Read the scene in a `params.npz`. Raises `BadInput` if it is missing, damaged or of other shapes."""
     names = ("means3D", "unnorm_rotations", "log_scales", "logit_opacities", "seg_colors")
     with Npz(path) as file:
         means, quaternions, scales, opacity, colours = (file.numbers(name).astype(np.float64) for name in names)
@@ -82,7 +82,7 @@ class Splats:
 
 
 def splat(scene: Gaussians, moment: int, intrinsics: ArrayLike, w2c: F64, size: tuple[int, int]) -> Splats:
-    """Splat the Gaussians of one moment that a camera may see in an image of `size` (height, width); OpenCV's axes."""
+    """Splat the Gaussians of one moment that a camera can see in an image of `size` (height, width); OpenCV's axes."""
     k = np.asarray(intrinsics, np.float64)
     in_camera = transform(w2c, scene.means[moment])
     order = np.flatnonzero((in_camera[:, 2] > NEAR) & (scene.opacity > LEAST))
@@ -107,7 +107,7 @@ def splat(scene: Gaussians, moment: int, intrinsics: ArrayLike, w2c: F64, size: 
 
 
 def render(scene: Gaussians, moment: int, intrinsics: ArrayLike, w2c: F64, size: tuple[int, int]) -> tuple[F64, F64]:
-    """Render the median depth (h, w) along the axis of view, infinite where there is none, and the fraction (h, w) of the
+    """Render the median depth (h, w) along the optical axis, infinite where there is none, and the fraction (h, w) of the
     foreground."""
     splats = splat(scene, moment, intrinsics, w2c, size)
     h, w = size

@@ -60,7 +60,7 @@ class PanopticCamera:
 
 
 def read_cameras(path: Path) -> list[PanopticCamera]:
-    """Read the cameras of a `train_meta.json`, by the folder of their images. Raises `BadInput` where it is damaged."""
+    """Read the cameras of a `train_meta.json`, by the folder of their images. Raises `BadInput` if it is damaged."""
     try:
         meta = read_json(path)
         size = int(meta["h"]), int(meta["w"])
@@ -106,7 +106,7 @@ class RenderedView:
 
 
 def look(scene: Gaussians, camera: PanopticCamera) -> RenderedView:
-    """Render depth and foreground in all moments; by far the most of the work."""
+    """Render depth and foreground at all moments; this is most of the work."""
     pairs = [render(scene, moment, camera.intrinsics, camera.w2c, camera.size) for moment in range(len(scene.means))]
     return RenderedView(np.stack([depth for depth, _ in pairs]), np.stack([coverage > 0.5 for _, coverage in pairs]))
 
@@ -143,7 +143,7 @@ def make_clip(
 
 
 def add_images(annotations: Arrays, images: list[bytes]) -> Arrays:
-    """Add a downloaded annotation with its images. Raises `BadInput` where their number is not that of its frames."""
+    """Add a downloaded annotation with its images. Raises `BadInput` if their number differs from that of its frames."""
     if len(images) != len(annotations["visibility"]):
         raise BadInput(f"there are {len(images)} images, but the annotation has {len(annotations['visibility'])} frames")
     return {"images_jpeg_bytes": images, **annotations}

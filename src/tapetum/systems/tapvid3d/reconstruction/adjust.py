@@ -1,4 +1,4 @@
-"""3D tracks from 2D tracks alone: camera motion and the points that stand still, by bundle adjustment.
+"""3D tracks from 2D tracks alone: camera motion and static points, by bundle adjustment.
 
 Source: TAPVid-3D (arXiv 2407.05921) lifts 2D trackers with COLMAP; here the tracks themselves are the matches.
 
@@ -75,18 +75,18 @@ def adjusted(
     *,
     support: Tracks | None = None,
 ) -> Tracks3D:
-    """Lift tracks of a video of `size` (height, width) into space, with the poses of the camera; in an unknown unit.
+    """Lift tracks of a video of `size` (height, width) into space, with camera poses, in an unknown unit.
 
     Args:
-        tracks: the points that are wanted.
+        tracks: the requested points.
         size: height and width of the image in pixels.
         intrinsics: fx, fy, cx, cy in pixels; None estimates the focal length. Where the motion does not tell it (as when the
             camera moves without turning), it stays near `FOCAL`.
-        seed: of the random samples; the same gives the same result.
+        seed: of the random samples; the same seed gives the same result.
         support: further points of the same video that help to find the camera, see `support_queries`.
 
     Raises:
-        BadInput: too few points, a camera that does not travel, or nothing that explains the tracks.
+        BadInput: too few points, a camera that does not move, or tracks that nothing explains.
     """
     result = reconstruct(tracks if support is None else _beside(tracks, support), size, intrinsics, seed)
     n, bundle = tracks.points, result.bundle
@@ -115,7 +115,7 @@ def adjusted(
 
 
 class AdjustedTracker:
-    """A 3D tracker made of a 2D one and nothing else."""
+    """A 3D tracker built from a 2D tracker alone."""
 
     def __init__(self, tracker: Any):
         self.tracker = tracker
@@ -158,8 +158,7 @@ def _beside(a: Tracks, b: Tracks) -> Tracks:
 def reconstruct(
     tracks: Tracks, size: tuple[int, int], intrinsics: Num[np.ndarray, "4"] | None = None, seed: int = 0
 ) -> Reconstruction:
-    """Find where the camera was in each frame, and where the points are that stand still; arguments and errors as of
-    `adjusted`."""
+    """Estimate the camera pose in each frame and the positions of static points; arguments and errors as for `adjusted`."""
     h, w = size
     t = tracks.frames
     visible = tracks.visible & ((tracks.xy >= 0) & (tracks.xy <= [w, h])).all(-1)

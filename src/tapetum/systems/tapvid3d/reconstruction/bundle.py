@@ -1,16 +1,15 @@
-"""Bundle adjustment: cameras, points and the focal length that explain, together, where points were seen in images.
+"""Bundle adjustment: cameras, points and the focal length that jointly explain the observed image positions.
 
-`scipy.optimize.least_squares` makes the sum of a robust loss least, with a sparse Jacobian from formulas. What is unusual:
+`scipy.optimize.least_squares` minimises the sum of a robust loss, with an analytic sparse Jacobian. Unusual:
 
 - The loss is Cauchy's, s^2/2 log(1 + e^2 / s^2) for an error of e pixels, and enters as errors shortened to its square root
   (Engels, Stewenius and Nister, "Bundle adjustment rules", 2006), so that the solver sees plain least squares. With scipy's
-  own robust losses, which scale the Jacobian by their second derivative, it comes to a halt wherever some tracks are plainly
-  wrong.
+  own robust losses, which scale the Jacobian by their second derivative, it stalls whenever some tracks are grossly wrong.
 - Points are homogeneous vectors that move in the tangent of the unit sphere, so that far points, and points that were seen from
   one place only, have no long valley to be lost in.
 
-The seven numbers that images cannot tell (where the world's origin is, how it is turned, how large it is) are fixed: one
-camera stays where it is, and of another, the one farthest from it, the largest component of the way there.
+The seven numbers that images do not determine (the world's origin, orientation and scale) are fixed: one camera stays where it
+is, and of another, the one farthest from it, the largest component of the way there.
 """
 
 from dataclasses import dataclass, replace
@@ -171,7 +170,7 @@ def adjust(
     log_focal: float = 0.0,
     steps: int = 50,
 ) -> Bundle:
-    """Find the bundle of the least loss, from a start near it.
+    """Find the bundle with the least loss, from a nearby start.
 
     Args:
         xy: (n, t, 2) places in pixels.

@@ -107,14 +107,14 @@ class PartialReconstruction:
         return Bundle(np.stack(list(self.poses.values())), self.points, self.views.intrinsics)
 
     def triangulate(self, rounds: int = 2) -> None:
-        """Triangulate points anew from all frames placed so far."""
+        """Triangulate points again from all frames placed so far."""
         here, poses = self.views.of(list(self.poses)), np.stack(list(self.poses.values()))
         self.points, error = settled(poses, here, rounds)
         count = here.visible.sum(1)
         self.still = ((error < 2 * here.within) & here.visible).sum(1) >= np.maximum(AGREES * count, 2)
 
     def place(self, frame: int) -> bool:
-        """Estimate the pose of one more frame; False where too few still points are seen in it."""
+        """Estimate the pose of one more frame; False if too few static points are visible in it."""
         usable = self.still & self.views.visible[:, frame]
         if usable.sum() < LEAST:
             return False
@@ -156,7 +156,7 @@ class PartialReconstruction:
 
 
 def centres(poses: F64) -> F64:
-    """Find where cameras (t, 3, 4) stand in the world (t, 3)."""
+    """Compute the world positions (t, 3) of cameras (t, 3, 4)."""
     return -np.einsum("tji,tj->ti", poses[..., :3], poses[..., 3])
 
 
@@ -195,7 +195,7 @@ def place(near: F64, points: F64, xy: F64, weight: F64, views: Observations) -> 
 def first_reconstruction(views: Observations, keys: Sequence[int], rng: np.random.Generator) -> PartialReconstruction:
     """Reconstruct the cameras of the frames `keys`, and all points.
 
-    Raises BadInput where no two frames share enough, where nothing explains the tracks, or a frame of `keys` cannot be placed.
+    Raises BadInput if no two frames share enough, nothing explains the tracks, or a frame of `keys` cannot be placed.
     """
     trials: list[PartialReconstruction] = []
     frames = _window(views, keys)

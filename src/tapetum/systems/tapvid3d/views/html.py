@@ -1,4 +1,4 @@
-"""3D tracks as one HTML page that orbits around them, without network or foreign code.
+"""3D tracks as one HTML page that orbits around them, without network access or third-party code.
 
 The page is `page.html` with the script `orbit.js` (canvas 2D) and a JSON element "data" in it. Positions are quantised for each
 track by itself, so that one that flies off does not coarsen the others: in units of the world a position is
@@ -52,7 +52,7 @@ def write_html(
 
     Args:
         tracks: n tracks of t frames.
-        path: of the page, which appears whole or not at all.
+        path: of the page, which is written atomically.
         video: the t frames, uint8 (h, w, 3), for small images in the page.
         frame_rate: frames per second.
         most_points: tracks shown, chosen at random but always the same; all where None.

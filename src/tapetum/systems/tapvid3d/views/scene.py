@@ -30,7 +30,7 @@ class TrackScene:
 
     @cached_property
     def world(self) -> Float[np.ndarray, "n t 3"]:
-        """Select the positions in the world; those in the cameras where there are no extrinsics."""
+        """Select the positions in the world; or in the cameras if there are no extrinsics."""
         return self.tracks.world[self.rows, : self.frames]
 
     @cached_property
@@ -98,7 +98,7 @@ def choose(tracks: Tracks3D, most_points: int | None, most_frames: int | None) -
 
 
 def check_rate(frame_rate: float) -> None:
-    """Raise `BadInput` for frames per second that no clock can go by."""
+    """Raise `BadInput` for an invalid frame rate."""
     if not (np.isfinite(frame_rate) and frame_rate > 0):
         raise BadInput(f"{frame_rate} frames per second cannot be played; give a rate above 0")
 

@@ -116,10 +116,10 @@ def write_still(
     *,
     most_points: int | None = POINTS,
 ) -> Path:
-    """Write the image of `still` as PNG; it appears whole or not at all.
+    """Write the image of `still` as PNG; it is written atomically.
 
     Raises:
-        BadInput: as `still`, and where the place cannot be written.
+        BadInput: as `still`, and if the path cannot be written.
     """
     path = Path(path)
     image = Image.fromarray(still(tracks, frame, size, most_points=most_points))
