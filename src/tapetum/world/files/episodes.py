@@ -37,7 +37,7 @@ OPTIONS = 3
 def make_episodes(request: EpisodeRequest, listener: Listener) -> tuple[int, Path, int]:
     """Make videos with sound and annotations; returns the frames of each, the annotations' file, and the number of questions.
 
-    Goes on where it was interrupted. Raises BadInput for numbers that make no video, for textures that cannot be read, for a
+    Goes on where it was interrupted. Raises BadInput for numbers that yield no video, for textures that cannot be read, for a
     folder of another request; MissingExtra without MuJoCo.
     """
     frames = _check(request)

@@ -63,7 +63,7 @@ class FilmCounts:
 def make_films(request: FilmRequest, listener: Listener) -> FilmCounts:
     """Make films by joining stories in many orders, with questions that need the memory of earlier ones.
 
-    Goes on where it was interrupted. Raises BadInput for numbers that make no film, for too few stories, and for a folder that
+    Goes on where it was interrupted. Raises BadInput for numbers that yield no film, for too few stories, and for a folder that
     belongs to another request; MissingExtra without MuJoCo.
     """
     _check(request)

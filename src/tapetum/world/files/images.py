@@ -39,7 +39,7 @@ OPTIONS = 4
 def make_images(request: ItemRequest, listener: Listener) -> tuple[int, int]:
     """Make images with boxes, masks, captions and questions; returns the objects and the questions in all of them.
 
-    Goes on where it was interrupted. Raises BadInput for numbers that make no image, for textures that cannot be read, for a
+    Goes on where it was interrupted. Raises BadInput for numbers that yield no image, for textures that cannot be read, for a
     folder of another request; MissingExtra without MuJoCo.
     """
     begin(request, "images", ("images", "masks"))
