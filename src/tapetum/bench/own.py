@@ -78,16 +78,16 @@ def evaluate(
 
     Args:
         reference: FILE.py:CLASS, package.module:CLASS, an entry point, or a name in `tapetum.bench.BENCHMARKS`.
-        data: what the class reads.
-        model: what its `load` takes.
-        out: folder of rows, scores and ledger, where a call goes on that was stopped; None keeps nothing.
+        data: the input of the class.
+        model: the argument of its `load`.
+        out: folder of rows, scores and ledger, from which a stopped call resumes; None saves nothing.
         device: of the model.
-        limit: score the first so many items.
-        note: hears in one line how many rows are of other weights, code or items, and so are made anew.
+        limit: score only this many items, from the first.
+        note: receives one line with the number of rows of other weights, code or items, which are recomputed.
         progress: called with the items that are done and the number of all.
 
     Raises:
-        BadInput: the class is no benchmark or lacks what it needs, it lists nothing, or a score is no number.
+        BadInput: the class is not a benchmark or is incomplete, it lists nothing, or a score is not a number.
     """
     reference = BENCHMARKS.get(reference, reference)
     benchmark: Benchmark = resolve_subclass(reference, "benchmark", Benchmark)()

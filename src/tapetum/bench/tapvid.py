@@ -89,12 +89,12 @@ def evaluate(
     """Score a tracker, or predictions, on benchmark files.
 
     Args:
-        tracker: anything with `track(video, queries) -> Tracks`, or what it predicted earlier.
+        tracker: anything with `track(video, queries) -> Tracks`, or its saved predictions.
         path: a pickle, a folder of pickles, or a pattern such as `kinetics/*.pkl`.
         size: width and height at which to track; scores are always taken at 256x256.
         redetection: score reappearing points too (`tapetum.tracks.redetection`), by these conventions.
         progress: called after each video with its name and scores.
-        keep: called for each video with its name and what `tapetum.bench.tapvid_predictions` writes of it.
+        keep: called for each video with its name and the arrays that `tapetum.bench.tapvid_predictions` writes.
 
     Returns:
         The means `average_jaccard`, `average_pts_within_thresh`, `occlusion_accuracy`, `jaccard_1` ... (0..1; NaN where no
@@ -104,7 +104,7 @@ def evaluate(
         for each: name, frames, queries, scores).
 
     Raises:
-        BadInput: a file is missing or damaged, or predictions are; the message names the video and the field.
+        BadInput: a file or prediction is missing or damaged; the message names the video and the field.
     """
     if not 8 <= size <= 4096:
         raise BadInput(f"the size is {size}; give a width and height from 8 to 4096, 256 being the benchmark's own")

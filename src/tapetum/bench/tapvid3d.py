@@ -84,14 +84,14 @@ def evaluate(
     Args:
         gt: folder of clips, see `tapetum.systems.tapvid3d.format.folders`.
         pred: folder of predictions under the same names, with the same folders in it or flat.
-        load: makes the tracker, once in each process, in place of `pred`; can be pickled where `workers` > 1.
-        true_depth: give the tracker the depth maps that lie beside the clips.
-        split: the clips of an official list, all of which must be there; by default all that are there.
+        load: builds the tracker, once per process, instead of `pred`; must be picklable if `workers` > 1.
+        true_depth: pass the depth maps beside the clips to the tracker.
+        split: the clips of an official list, all of which must exist; by default all existing ones.
         scalings: how predictions are rescaled, see `tapvid3d_metrics`.
-        rows: file of finished clips, from which the same call goes on; clips that failed are tried again.
-        settings: what else makes the rows of another call useless, such as the tracker's name.
+        rows: file of finished clips, from which the same call resumes; failed clips are retried.
+        settings: whatever else invalidates the rows of another call, such as the tracker's name.
         progress: called after each clip with its row, the number of finished clips and of all.
-        note: hears how many rows in the file are of other files or settings.
+        note: receives the number of rows in the file that belong to other files or settings.
 
     Returns:
         `scalings`: for each, `sources` (means of each source, with `clips` and `failed`), `average` (mean of the sources) and
@@ -101,7 +101,7 @@ def evaluate(
         NaN where nothing can be counted.
 
     Raises:
-        BadInput: no clips, missing or damaged truth, an unknown scaling, a file of something else than rows.
+        BadInput: no clips, missing or damaged ground truth, an unknown scaling, a file without rows.
         TapetumError: a worker was killed.
     """
     if (pred is None) == (load is None):

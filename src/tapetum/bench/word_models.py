@@ -59,8 +59,8 @@ def script_remark(name: str, model: Any, texts: Sequence[str]) -> str | None:
 
     Args:
         name: of the model, for the line.
-        model: the network; one without a tokenizer of `tapetum.encoders.tokenizers` reads bytes, and nothing is said of it.
-        texts: what it is to read.
+        model: the network; one without a tokenizer of `tapetum.encoders.tokenizers` reads bytes, without a remark.
+        texts: the texts to read.
     """
     from tapetum.encoders.scripts import unread_scripts
     from tapetum.encoders.tokenizers import Tokenizer

@@ -77,10 +77,10 @@ def evaluate_zero_shot(
     Args:
         model: with an image and a text encoder.
         images: n images.
-        labels: number of the class of each.
+        labels: class number of each.
         words: of each class.
-        templates: texts with {} in place of the words; the vectors of all of them are averaged.
-        progress: hears of images that were looked at.
+        templates: texts with {} in place of the words; their vectors are averaged.
+        progress: called with the number of processed images.
 
     Raises:
         BadInput: there are no images.

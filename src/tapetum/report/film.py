@@ -63,11 +63,11 @@ def film_data(
     """Build the film of a video and its tracks, within limits: fewer frames first, then smaller ones, and a subset of points.
 
     Args:
-        video: the frames that the tracks are about.
+        video: the frames of the tracks.
         tracks: n points through t frames.
-        places: doubtful ones, the most doubtful first.
-        limits: how large it may be.
-        progress: is told how many frames of how many are coded.
+        places: uncertain positions, the most uncertain first.
+        limits: its maximum size.
+        progress: called with the numbers of encoded and of all frames.
     """
     limits = limits or FilmLimits()
     width, height = video.width, video.height

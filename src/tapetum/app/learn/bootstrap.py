@@ -36,9 +36,9 @@ def bootstrap(
     """Train a tracker on the videos in `folder`, in the folder `launch.out`; the same call resumes a stopped run.
 
     Args:
-        engine: what prepares the videos: this process, one after the other, or Ray, many at a time.
-        say: is told what is going on, and what became of the videos, a line at a time.
-        progress: is told how many videos of how many are prepared, before the first and after each.
+        engine: prepares the videos: this process, one after the other, or Ray, many at a time.
+        say: receives remarks on progress and on the videos, line by line.
+        progress: called with the numbers of prepared and of all videos, before the first and after each.
 
     Returns None if `launch.minutes` ran out before the run was done. Raises BadInput for errors the user can fix.
     """

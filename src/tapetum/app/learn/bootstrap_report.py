@@ -50,11 +50,11 @@ def write_bootstrap_report(
     Args:
         report: place of the page.
         folder: the videos.
-        lines: what is said at the head of the page.
+        lines: text at the head of the page.
         out: folder of the run.
-        models: the tracker that it started from, and the one that came out.
+        models: the initial tracker, and the resulting one.
         device: where to track.
-        progress: is told how many clips of how many are done.
+        progress: called with the numbers of finished and of all clips.
     """
     footage = FootageDataset(out / "footage")
     holdout = split(footage)[1]

@@ -37,9 +37,9 @@ def options(
         by: the option that picks one, or several, by default the first. None: there is one preset.
         about: help of that option, where there is no field of its name.
         required: fields that must be given.
-        hidden: fields that are no options.
-        markers: what tyro is to know of a field besides, by name; one thing or a tuple.
-        pick: gives the preset for what `by` says (of several options, all that they say) and all other options; by default
+        hidden: fields that are not options.
+        markers: further tyro markers of a field, by name; one or a tuple.
+        pick: returns the preset for the value of `by` (of several options, all values) and all other options; by default
             the one of that name.
         others: how help shows what `by`, or the first of several, may be besides a name, for which `pick` makes a preset;
             empty: nothing.

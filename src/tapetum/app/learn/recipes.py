@@ -66,8 +66,8 @@ def recipe_command(
     Args:
         name: of the recipe, as its files of settings have it.
         given_options: a dataclass such as `RecipeOptions`.
-        train: does the work for options and a launch; None where it was stopped before its end.
-        product: the key of the JSON that is null where it was stopped.
+        train: does the work for options and a launch; returns None if stopped early.
+        product: the JSON key that is null if stopped.
     """
 
     def work(given: Any, listener: Listener) -> Result:

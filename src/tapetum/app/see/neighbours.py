@@ -28,7 +28,7 @@ def nearest(
     """Find the `count` nearest neighbours of each vector in other files, and their cosines; -1 and NaN if there are fewer.
 
     Args:
-        vectors: one a piece.
+        vectors: one per piece.
         files: the file of each piece; pieces of one file are not neighbours.
 
     >>> rows, cosines = nearest(np.array([[1, 0], [2, 0], [1, 1]], np.float32), ["a", "b", "c"], 2)

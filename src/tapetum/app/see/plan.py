@@ -65,10 +65,10 @@ class PlannedWork(Result):
 
 
 def plan_watching(files: Sequence[Any], model: File, frame_rate: float | None = None) -> PlannedWork:
-    """Say what it costs to look at videos with a model of `tapetum train longvideo`; the first frames are looked at, twice, to
-    see how long that takes.
+    """Predict the cost of processing videos with a model of `tapetum train longvideo`; the first frames are run twice, to
+    measure the time.
 
-    Raises BadInput for a model of another kind, and for files that cannot be read.
+    Raises BadInput for other models, and for unreadable files.
     """
     from tapetum.app.see.answer import choose_frame_rate, load_watcher
     from tapetum.systems.longvideo.cost import compute_cost

@@ -77,8 +77,8 @@ def write_replies_report(
     Args:
         path: of the page.
         replies: the result.
-        sources: each image or video by the path in the result; several of them where they were shown together.
-        frames: how many frames of a video were shown.
+        sources: each image or video by its path in the result; several if they were shown together.
+        frames: number of frames used per video.
         title: of the page.
         listener: receives progress.
     """
@@ -176,7 +176,7 @@ def objects_report(
     Args:
         objects: of each image its path, the scores of its objects, and what draws it.
         failed: paths of images that could not be read.
-        lines: what is said at its head.
+        lines: text at its head.
     """
     rows = []
     for path, scores, drawn in objects:

@@ -112,7 +112,7 @@ class CorrectedPoints:
     def track(
         self, tracker: "Tracker", support: list[Point], progress: Progress, features: "FeatureFile | None" = None
     ) -> "Tracks":
-        """Track the corrected points anew; all others stay as they are. Raises BadInput as the tracker does."""
+        """Track the corrected points again; all others stay as they are. Raises BadInput as the tracker does."""
         import numpy as np
 
         from tapetum.systems.tap.tracking.corrections import put_in_place
@@ -134,7 +134,7 @@ def kept(tracker: "Tracker", features: "FeatureFile | None") -> dict[str, Any]:
 def find_point_task(settings: "TrackSettings", video: "Video", cleanup: ExitStack, listener: Listener) -> PointTask:
     """Build the task that `settings` request for a video whose true number of frames is known.
 
-    Raises BadInput for requests outside the video.
+    Raises BadInput for anything that the video lacks.
     """
     if settings.correct:
         from tapetum.systems.tap.tracking.corrections import gather_clicks

@@ -52,11 +52,11 @@ def write_track_report(
 
     Args:
         path: of the page.
-        video: the frames that the tracks are about.
+        video: the frames of the tracks.
         tracks: n points through t frames.
         listener: receives progress.
-        lines: what is said at the head of the page.
-        backward: how far the path back is from each place, (n, t) in pixels, if it was tracked back.
+        lines: text at the head of the page.
+        backward: distance of the path back from each position, (n, t) in pixels, if tracked back.
 
     Raises BadInput if the page cannot be written.
     """

@@ -26,10 +26,10 @@ def track_back(
 
     Args:
         tracker: the one that made the tracks.
-        part: the frames that they are about.
+        part: the frames they belong to.
         tracks: n points through t frames.
-        progress: is told how many frames of how many are tracked.
-        features: what the network saw of the frames before.
+        progress: called with the numbers of tracked and of all frames.
+        features: the network's features of the frames from before.
     """
     distances = np.full(tracks.visible.shape, np.nan, np.float32)
     size = part.video.width, part.video.height

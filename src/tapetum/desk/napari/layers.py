@@ -29,9 +29,9 @@ def frames_of(data: Any, rgb: bool, limits: Sequence[float] | None = None) -> UI
     """Convert the data of an Image layer to frames.
 
     Args:
-        data: (t, y, x) of any numbers, or with `rgb` (t, y, x, 3 or 4); numpy or what converts to it, such as dask.
+        data: (t, y, x) of any numbers, or with `rgb` (t, y, x, 3 or 4); numpy or convertible to it, such as dask.
         rgb: the last axis is colours.
-        limits: values of black and white of what is no uint8; by default the least and the largest.
+        limits: values of black and white for data that are not uint8; by default minimum and maximum.
 
     Raises:
         BadInput: other axes, such as those of a volume.
@@ -72,7 +72,7 @@ def layers_of(tracks: Tracks, name: str, size: tuple[int, int], scale: Sequence[
     Args:
         tracks: n points through t frames.
         name: of the Tracks layer; the other is called `places_name(name)`.
-        size: width and height of the image in pixels, by which colours are chosen.
+        size: width and height of the image in pixels, used to choose colours.
         scale: of the image layer, for time, y and x.
     """
     shown = tracks.visible.copy()

@@ -76,7 +76,7 @@ class ApproximateSearch:
 
         Args:
             matrix: unit vectors.
-            rows: which rows are there, ascending.
+            rows: the existing rows, ascending.
             queries: unit vectors.
             count: how many to find.
         """
@@ -93,8 +93,8 @@ class ApproximateSearch:
 
         Args:
             matrix: unit vectors.
-            rows: which rows are there, ascending.
-            progress: is called with how many rows are encoded, and of how many.
+            rows: the existing rows, ascending.
+            progress: called with the numbers of encoded and of all rows.
         """
         if len(rows) <= LIMIT:
             return None
@@ -143,9 +143,9 @@ def build_lists(
     Args:
         path: of the file.
         matrix: unit vectors.
-        rows: which rows the lists have, ascending.
-        stamp: what the file says of what it was built of.
-        progress: is called with how much is done, and of how much.
+        rows: the rows in the lists, ascending.
+        stamp: what the file records about its source.
+        progress: called with the amount done and the total.
 
     Raises:
         BadInput: the file cannot be written.

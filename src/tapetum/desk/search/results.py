@@ -185,9 +185,9 @@ def join_spans(
     Args:
         index: where the pieces are.
         rows: candidates, the best first.
-        values: how well each fits.
+        values: how well each matches.
         measure: computes the values of rows.
-        base: what pieces have that do not fit, such as the mean.
+        base: the value of pieces that do not match, such as the mean.
         passed: rows that are in no span.
     """
     import numpy as np

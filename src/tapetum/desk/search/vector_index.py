@@ -218,8 +218,8 @@ class VectorIndex:
 
         Args:
             queries: vectors of any length but 0.
-            count: how many to find; fewer where the index has fewer.
-            among: which pieces to look at, in the order of their rows; None: all.
+            count: how many to find; fewer if the index has fewer.
+            among: the pieces to search, in the order of their rows; None: all.
 
         Raises:
             BadInput: queries of another width, that are not finite, or of length 0.

@@ -42,9 +42,9 @@ def find_nearest(
 
     Args:
         matrix: unit vectors, float16; float32, as of a table in memory, is multiplied once.
-        rows: which rows to look at, ascending.
+        rows: the rows to search, ascending.
         queries: unit vectors.
-        count: how many to find; fewer where there are fewer.
+        count: how many to find; fewer if there are fewer.
 
     Raises BadInput if a vector is not finite, or longer than 1.
 

@@ -47,8 +47,8 @@ def moment_text_loss(
 
     Args:
         moments: of this process's films; rows of zeros stand for none.
-        texts: what happens in each film.
-        inside: in which moments of its film each happens; in none: there is no such text.
+        texts: the events of each film.
+        inside: the moments of its film in which each happens; none: the text does not exist.
         scale: inverse of the temperature.
         names: numbers of which those of equal texts are equal.
 

@@ -68,12 +68,12 @@ class ObjectNode:
 
     @property
     def visible(self) -> bool:
-        """Check whether any of it is seen."""
+        """Check whether any part of it is visible."""
         return self.area > 0
 
     @property
     def clear(self) -> bool:
-        """Check whether enough of it is seen to be asked about."""
+        """Check whether enough of it is visible to ask about."""
         return self.visible_share >= CLEAR_SHARE and self.area >= CLEAR_AREA
 
 
@@ -90,12 +90,12 @@ class SceneGraph:
 
     @property
     def visible(self) -> tuple[ObjectNode, ...]:
-        """List the objects of which anything is visible."""
+        """List the objects with any visible part."""
         return tuple(t for t in self.objects if t.visible)
 
     @property
     def clear(self) -> tuple[ObjectNode, ...]:
-        """List the objects of which enough is visible to ask questions about them."""
+        """List the objects visible enough to ask questions about."""
         return tuple(t for t in self.objects if t.clear)
 
     def find(self, number: int) -> ObjectNode:

@@ -138,9 +138,9 @@ def attention_loss(
     Args:
         attention: the layer.
         x: its input: an image's tokens, then texts.
-        angles: of the rotary positions.
+        angles: of the rotary embedding.
         mask: added to its logits, (e, 1, n, n).
-        targets: what tokens of the texts should attend to.
+        targets: the attention targets of text tokens.
     """
     config, image_tokens = attention.config, targets.patches.shape[1]
     assert targets.supervised is not None

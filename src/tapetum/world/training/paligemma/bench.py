@@ -280,9 +280,9 @@ def evaluate(
         model: in evaluation mode.
         tokens: its tokens.
         test_set: images.
-        unpack: makes masks of codes; without it nothing is segmented.
-        blind: what else the model is shown in the images' place; grey is for questions only.
-        say: is told of progress.
+        unpack: decodes masks from codes; without it nothing is segmented.
+        blind: further replacements for the images; grey is for questions only.
+        say: receives progress.
     """
     result: dict[str, Any] = {"images": len(test_set.folder)}
     for sight in ("true", *blind):
