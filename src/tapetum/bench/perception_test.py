@@ -14,7 +14,7 @@ Video models also provide features over time to its localiser:
     motion:NAME    a tracker, such as tapir-nano: how a grid of points moves from frame to frame
 
 Points are tracked for `SPAN_S` seconds from the grid, then the grid is placed again, so that content that enters the image
-later is tracked too. A row has (dx, dy, visible) for each point: image widths and heights per second, 0 where it is occluded.
+later is tracked too. A row has (dx, dy, visible) for each point: image widths and heights per second, 0 if it is occluded.
 """
 
 from collections.abc import Mapping, Sequence

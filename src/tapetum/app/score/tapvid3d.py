@@ -64,7 +64,7 @@ class Checked(Result):
 def check(options: CheckOptions, listener: Listener) -> Checked:
     """Find missing, damaged or inconsistent clips: can they be read, do tracks land in the image and on their queries?
 
-    Raises BadInput where there is no folder, or no clip in it.
+    Raises BadInput if there is no folder, or no clip in it.
     """
     from tapetum.systems.tapvid3d.format.check import check
 

@@ -26,7 +26,7 @@ def check_table(path: Path) -> None:
 def write_table(made: "Embedded", path: Path) -> None:
     """Write one row per piece: path, start_s and stop_s (empty for images), modalities, embedding; .parquet or .npz.
 
-    With neighbours, also writes neighbours (row numbers, -1 where there are fewer) and cosines. Raises BadInput for another
+    With neighbours, also writes neighbours (row numbers, -1 if there are fewer) and cosines. Raises BadInput for another
     extension, MissingExtra for parquet without pyarrow.
     """
     from tapetum.core.files import whole_file

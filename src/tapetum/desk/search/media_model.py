@@ -74,7 +74,7 @@ class MediaModel:
             self.class_names = model.class_names or (class_names() if count == len(class_names()) else ())
 
     def embed_words(self, texts: Sequence[str]) -> "np.ndarray":
-        """Compute unit vectors of texts, float32 (n, channels). Raises BadInput where the model reads none."""
+        """Compute unit vectors of texts, float32 (n, channels). Raises BadInput if the model reads none."""
         if self._films:
             from tapetum.systems.longvideo.streaming import embed_words
 

@@ -54,7 +54,7 @@ class SceneBuilder:
     ) -> int:
         """Add a body called `noun`, its lowest point `bottom` metres above the support; at a free spot if `at` is None.
 
-        `velocity` in the world; `spin` about the body's own axes. Returns its number, or -1 where no spot was free.
+        `velocity` in the world; `spin` about the body's own axes. Returns its number, or -1 if no spot was free.
         """
         used = [(b.noun, b.colour_name) for b in self.bodies]
         body = make_body(self.rng, noun, number=sum(b.noun == noun for b in self.bodies) + 1, used=used, **looks)
