@@ -25,7 +25,7 @@ _NAMES = 2
 def find_groups(
     options: "SearchOptions", index: MediaIndex, models: "Callable[[], MediaModel] | Any", listener: "Listener"
 ) -> Grouped:
-    """PieceGroup near duplicates, or divide all into named clusters: by tags, or by words if the model reads some."""
+    """Group near duplicates, or divide all into named clusters: by tags, or by words if the model reads some."""
     model = models.reference
     if options.duplicates:
         return Grouped(what="duplicates", groups=_duplicates(index, options.alike, options.count), model=model)
