@@ -1,7 +1,7 @@
-"""Commands made of verbs: the fields of a verb's dataclass become options; --json, progress and exit codes are alike for all.
+"""Commands built from verbs: the fields of a verb's dataclass become options; all share --json, progress and exit codes.
 
-A module of `tapetum.app` holds a verb, of which `as_command` makes a command; or a `Command`, where the work takes a config
-(`tapetum.app.learn.recipes`); or a `Group` of these, such as `tapetum eval`. `tapetum.app.shell` parses, runs and prints them.
+A module of `tapetum.app` holds a verb, which `as_command` converts; a `Command`, if its work takes a config
+(`tapetum.app.learn.recipes`); or a `Group` of them, such as `tapetum eval`. `tapetum.app.shell` parses, runs and prints them.
 """
 
 import re
@@ -45,13 +45,13 @@ class Group:
     """Makes the command of a name that is not listed, such as a reference to a class of the user's own."""
 
     def find(self, name: str) -> "Command | Group | None":
-        """Find the command of this name; None where there is none."""
+        """Find the command with this name; None if there is none."""
         if name in self.commands:
             return as_command(self.commands[name])
         return self.other(name) if self.other else None
 
     def summaries(self) -> dict[str, str]:
-        """List the commands with the first sentence of their help."""
+        """List the commands, each with the first sentence of its help."""
         return {name: _first_sentence(_help_of(as_command(each))) for name, each in self.commands.items()}
 
     def as_text(self, path: str) -> str:
@@ -64,14 +64,14 @@ class Group:
 
 
 def as_command(chosen: "Verb[..., Any, Result | None] | Command | Group") -> Command | Group:
-    """Build the command of a verb: its options and --json; a command or a group stays as it is."""
+    """Build the command of a verb: its options and --json. Commands and groups are returned unchanged."""
     if isinstance(chosen, Command | Group):
         return chosen
     return Command(with_json(chosen.options), chosen.run, chosen.counts)
 
 
 def with_json(options: type) -> type:
-    """Add the option --json to a dataclass of options, if it has none."""
+    """Add the option --json to a dataclass of options unless it has one."""
     if any(each.name == "json" for each in fields(options)):
         return options
     made = make_dataclass(options.__name__, [("json", JSON, field(default=False))], bases=(options,), frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ def with_json(options: type) -> type:
 
 
 def resolve_command(chosen: Command | Group, words: Sequence[str], path: str) -> tuple[Command | Group, str, list[str]]:
-    """Resolve the commands that `words` begin with: the last, the path that leads to it, and the rest of the words."""
+    """Resolve the command at the start of `words`: return the command, the path to it, and the remaining words."""
     rest = list(words)
     while isinstance(chosen, Group):
         if chosen.default and rest and rest[0] not in (*chosen.commands, "-h", "--help"):
@@ -96,7 +96,7 @@ def _help_of(command: Command | Group) -> str:
 
 
 def _first_sentence(text: str) -> str:
-    """Return the first sentence, in one line and without its full stop.
+    """Return the first sentence on one line, without its full stop.
 
     >>> _first_sentence("Score features (DAVIS), e.g. masks: all of\\n    them. Nothing is trained.")
     'Score features (DAVIS), e.g. masks: all of them'

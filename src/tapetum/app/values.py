@@ -1,4 +1,4 @@
-"""Checks of the options that a caller in Python passes: values of the types of the fields, before any work is done."""
+"""Type checks of options passed from Python, before any work is done."""
 
 import numbers
 import os
@@ -14,7 +14,7 @@ from tapetum.core.errors import BadInput
 
 @cache
 def several_fields(options: Callable[..., Any]) -> frozenset[str]:
-    """Name the fields of a dataclass of options that take any number of values; one text or path given there is one value."""
+    """Name the fields of an options dataclass that take any number of values; a single text or path counts as one value."""
     return frozenset(field.name for field in fields(cast(Any, options)) if _is_several(field.type))
 
 
@@ -26,11 +26,10 @@ def _is_several(hint: Any) -> bool:
 
 
 def check_values(options: Any) -> None:
-    """Raise BadInput for a value of a dataclass of options that is of no type its field takes, or is an empty name of a place.
+    """Raise BadInput if a value in an options dataclass has none of its field's types, or is an empty path.
 
-    Paths pass for text, whole numbers of any kind for int, and one value alone for a tuple of them. What a field of another
-    type takes (`Any`, a function, a config) is not looked at, and what is no dataclass neither. `Path` takes an empty name for
-    ".", which nobody means.
+    Paths pass as text, any integer type as int, and a single value as a tuple of one. Fields of other types (`Any`, functions,
+    configs) and objects that are not dataclasses are not checked. `Path` reads an empty name as ".", which is never intended.
 
     >>> from dataclasses import dataclass
     >>> @dataclass
@@ -94,6 +93,6 @@ def _described(hint: Any) -> str:
 
 
 def _names_place(hint: Any) -> bool:
-    """Whether values of a type may be paths, not merely texts."""
+    """Whether values of a type may be paths rather than only text."""
     kind = getattr(hint, "__origin__", hint)
     return not {str, type(None)}.issuperset(get_args(kind) or (kind,))

@@ -1,4 +1,4 @@
-"""Construction of a verb from the dataclass of its options and the function that does the work; see `tapetum.app`."""
+"""Builds a verb from its options dataclass and the function that does the work; see `tapetum.app`."""
 
 import difflib
 import inspect
@@ -32,9 +32,9 @@ File = str | Path
 
 
 def one_text(metavar: str) -> Any:
-    """Annotate a field, or each value of one, that the command line gives as exactly one word; Python may give anything else.
+    """Annotate a field, or each value of a field, that is exactly one word on the command line; Python may pass anything.
 
-    So an option that may be repeated leaves alone what stands behind it, such as the name of a video.
+    A repeatable option then does not consume the words after it, such as the name of a video.
     """
     import tyro
 
@@ -48,31 +48,31 @@ def one_text(metavar: str) -> Any:
 
 
 class Result:
-    """Result of a verb; a command prints it as text, or with --json for other programs."""
+    """Result of a verb; a command prints it as text, or as JSON with --json."""
 
     came_in_parts: ClassVar[bool] = False
     """It sums up what the listener has had in parts."""
 
     @property
     def goes_on_from(self) -> Path | None:
-        """Get the folder in which the same command goes on, where the work was stopped before its end."""
+        """Get the folder from which the same command resumes, if the work stopped early."""
         return None
 
     def as_json(self) -> dict[str, Any]:
-        """Write it as JSON values for other programs: its fields, unless a subclass writes others."""
+        """Convert to JSON values for other programs: the fields, unless a subclass defines others."""
         return _json_values(self)
 
     def as_text(self) -> str:
-        """Write it for people."""
+        """Format as text for people."""
         raise NotImplementedError
 
     def failure(self) -> str | None:
-        """Describe what failed though there is a result: it is printed all the same, and the command exits with 2."""
+        """Describe a partial failure: the result is still printed, and the command exits with 2."""
         return None
 
 
 def _json_values(value: Any) -> Any:
-    """Convert dataclasses, mappings and sequences to those of JSON, and places to words."""
+    """Convert dataclasses, mappings and sequences to their JSON equivalents, and paths to strings."""
     if is_dataclass(value):
         return {field.name: _json_values(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
@@ -83,7 +83,7 @@ def _json_values(value: Any) -> Any:
 
 
 class AddressListener(Listener):
-    """Passes messages on, in which copies have the names of their addresses (`tapetum.core.copies`)."""
+    """Passes messages on, replacing paths of copies by their addresses (`tapetum.core.copies`)."""
 
     def __init__(self, listener: Listener):
         self._listener = listener
@@ -97,11 +97,11 @@ class AddressListener(Listener):
         self._listener.line(with_addresses(text))
 
     def progress(self, task: str, done: int, total: int | None) -> None:
-        """Pass on how far a task is."""
+        """Pass on the progress of a task."""
         self._listener.progress(with_addresses(task), done, total)
 
     def status(self, text: str) -> None:
-        """Pass on a line about this moment."""
+        """Pass on a line about the current state."""
         self._listener.status(with_addresses(text))
 
     def part(self, result: Result) -> None:
@@ -129,7 +129,7 @@ class Verb(Protocol[P, OptionsIn, OutcomeOut]):
         ...
 
     def run(self, options: OptionsIn, listener: Listener, /) -> OutcomeOut:
-        """Run the verb for options that are made already; remarks and progress go to `listener`."""
+        """Run the verb with an existing options object; remarks and progress go to `listener`."""
         ...
 
 
@@ -141,9 +141,9 @@ def verb(
 ) -> Callable[[Callable[[Options, Listener], Outcome]], Verb[P, Options, Outcome]]:
     """Convert a function of options and a listener to one that takes the fields of the dataclass `options`.
 
-    While it runs, the files that its options name are guarded, see `tapetum.core.provenance.guarded`, which takes `apart` too.
-    `counts` says what its progress is counted in. `data`: options that may be addresses, or lists with some, of which the
-    function has copies on this machine (`on_this_machine`); there is an option cache_gb then.
+    While it runs, the files named by its options are guarded; see `tapetum.core.provenance.guarded`, which also takes `apart`.
+    `counts` is the unit of its progress. `data` names options that may be addresses, or lists containing addresses; the
+    function receives local copies (`on_this_machine`), and gains an option cache_gb.
 
     >>> from dataclasses import dataclass
     >>> @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def verb(
 
 
 def _refuse_unknown(name: str, parameters: inspect.Signature, given: Mapping[str, Any]) -> None:
-    """Raise TypeError for a keyword that a function does not take, with the nearest that it does."""
+    """Raise TypeError for an unknown keyword, suggesting the nearest known one."""
     for keyword in given.keys() - parameters.parameters.keys():
         near = difflib.get_close_matches(keyword, parameters.parameters, n=1)
         advice = f"did you mean {near[0]}?" if near else f"it takes {', '.join(parameters.parameters)}"
@@ -198,7 +198,7 @@ def _refuse_unknown(name: str, parameters: inspect.Signature, given: Mapping[str
 
 
 def _plain(annotation: Any) -> Any:
-    """Strip a type of what only the command line reads, so that help() shows what a caller gives."""
+    """Strip a type of annotations that only the command line reads, so that help() shows what a caller passes."""
     if get_origin(annotation) is Annotated:
         return _plain(get_args(annotation)[0])
     if get_origin(annotation) is tuple:
@@ -208,10 +208,10 @@ def _plain(annotation: Any) -> Any:
 
 @contextmanager
 def on_this_machine(options: Options, data: Collection[str], listener: Listener) -> "Iterator[tuple[Options, Listener]]":
-    """Copy what lies at addresses in the options `data` (`tapetum.data.remote_folder`), after what `check` says of them all.
+    """Copy data at the addresses in the options `data` (`tapetum.data.remote_folder`), once `check` has checked all of them.
 
-    With an option `online` that is set nothing is copied: an address is a stream then. Yields options with paths of the copies,
-    and a listener; what it hears, and errors, name the addresses. Results name them by `tapetum.core.copies.place_name`.
+    If an option `online` is set, nothing is copied: an address is then a stream. Yields options with paths of the copies, and a
+    listener; its messages, and errors, name the addresses. Results name them by `tapetum.core.copies.place_name`.
     """
     if getattr(options, "online", False) or not any(has_address(getattr(options, name)) for name in data):
         yield options, listener
@@ -227,7 +227,7 @@ def on_this_machine(options: Options, data: Collection[str], listener: Listener)
 
 
 def narrowed(options: Callable[..., Options], given: Any, /, **others: Any) -> Options:
-    """Build `options` of the values that `given`, a dataclass with more fields, has for them; `others` are taken as they are.
+    """Build `options` from the matching fields of `given`, a dataclass with more fields; `others` are set directly.
 
     >>> from dataclasses import make_dataclass
     >>> few, many = make_dataclass("Few", ["a", "b"]), make_dataclass("Many", ["a", "b", "c"])
@@ -239,10 +239,9 @@ def narrowed(options: Callable[..., Options], given: Any, /, **others: Any) -> O
 
 
 def count_frames(video: "Video", name: Any, listener: Listener) -> "DecodeReport":
-    """Decode a video once, so that its true number of frames is known; the listener hears of damaged ones.
+    """Decode a video once to find its true number of frames; damaged frames are reported to the listener.
 
-    What fits in `video.types.FRAME_CACHE_BYTES` is kept, so that the passes to come need not decode it again. Raises BadInput
-    where nothing can be decoded.
+    Frames that fit in `video.types.FRAME_CACHE_BYTES` are cached for later passes. Raises BadInput if nothing can be decoded.
     """
     video.cache_frames()
     report = video.check()

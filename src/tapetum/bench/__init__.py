@@ -1,6 +1,6 @@
-"""Evaluation on benchmarks: official files in, the field's own numbers out.
+"""Evaluation on benchmarks: reads official files and computes the field's standard metrics.
 
-A benchmark is a file with a class, `tapetum.bench.own.Benchmark`, and a row of `BENCHMARKS`, whose references are resolved as
+A benchmark is a file with a class, `tapetum.bench.own.Benchmark`, and a row of `BENCHMARKS`, whose references are resolved like
 those that users give.
 """
 

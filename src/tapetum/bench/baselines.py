@@ -1,4 +1,4 @@
-"""Trackers by name, in the image and in space: with weights, and without learning, floors that a model must clear."""
+"""Trackers by name, in the image and in space: with weights, and baselines without learning that a model must beat."""
 
 from collections.abc import Sized
 from contextlib import suppress
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 
 
 class Static:
-    """Every point stays where it was asked for and is always visible.
+    """Every point stays at its query position and is always visible.
 
     >>> Static().track(np.zeros((2, 8, 8, 3), np.uint8), np.array([[1, 3.5, 4.5]])).xy.tolist()
     [[[3.5, 4.5], [3.5, 4.5]]]
     """
 
     def track(self, video: Sized, queries: Num[np.ndarray, "n 3"], *, progress: Progress = None) -> Tracks:
-        """Track the same place in each of the frames, of which only the number is looked at."""
+        """Track the same position through all frames; only their number is used."""
         shape = len(queries), len(video)
         xy = np.broadcast_to(np.asarray(queries, np.float32)[:, None, 1:], (*shape, 2))
         return Tracks(xy=xy, visible=np.ones(shape, bool), confidence=np.ones(shape, np.float32), queries=queries)
 
     def start(self, frame: np.ndarray, points: Num[np.ndarray, "n 2"]) -> "StillPoints":
-        """Start to track points, (x, y), through frames that arrive one by one, as `systems.tap.tracking.tracker.Tracker`."""
+        """Start tracking points, (x, y), through frames that arrive one by one, as `systems.tap.tracking.tracker.Tracker`."""
         xy = np.array(points, np.float32).reshape(-1, 2)
         return StillPoints(xy, np.ones(len(xy), bool), np.ones(len(xy), np.float32))
 
@@ -47,7 +47,7 @@ class Static:
         return self.start(frame, np.concatenate([stream.xy, np.array(points, np.float32).reshape(-1, 2)]))
 
     def step(self, stream: "StillPoints", frame: np.ndarray) -> "tuple[StillPoints, StillPoints]":
-        """Track into one more frame: the stream after it, and where its points are."""
+        """Track into one more frame: the updated stream, and its points' positions."""
         return stream, stream
 
 
@@ -70,11 +70,10 @@ BASELINES = {"static": Static}
 
 
 def load_tracker(name_or_path: str, device: str | None = None, dtype: str = "float32") -> Tracker:
-    """Load a baseline by name, a tracker of the user's own class (FILE.py:CLASS), or weights as `tapetum.load` takes them.
+    """Load a baseline by name, a user-defined tracker class (FILE.py:CLASS), or weights as `tapetum.load` takes them.
 
-    Weights have the precision `dtype`; `device` may be auto (`tapetum.core.devices`).
-    torch is imported only once the file is known to exist. Raises `BadInput` as `tapetum.load`, and for a device that
-    is not there.
+    Weights have the precision `dtype`; `device` may be auto (`tapetum.core.devices`). torch is imported only once the file is
+    known to exist. Raises `BadInput` as `tapetum.load`, and for a missing device.
     """
     if name_or_path in BASELINES:
         return BASELINES[name_or_path]()
@@ -91,9 +90,9 @@ def load_tracker(name_or_path: str, device: str | None = None, dtype: str = "flo
 
 
 def own_tracker(reference: str) -> Tracker:
-    """Build a tracker of the user's own class (`tapetum.core.plugins`). Raises BadInput for what tracks nothing.
+    """Build a tracker from a user-defined class (`tapetum.core.plugins`). Raises BadInput if it is not a tracker.
 
-    Its `track` raises BadInput too, where what it returns are no tracks of the points that were asked for.
+    Its `track` also raises BadInput if it returns anything but tracks of the queried points.
     """
     tracker = resolve_class(reference, "tracker")()
     track = getattr(tracker, "track", None)
@@ -122,8 +121,8 @@ def own_tracker(reference: str) -> Tracker:
 def load_tracker3d(name: str, depth: str | None = None, device: str | None = None) -> "Tracker3D":
     """Load a 3D tracker: `static`, or a 2D tracker (as `tapetum.load` takes it) lifted by a source of depth (as `load_depth`).
 
-    "adjust" as `depth` lifts by bundle adjustment.
-    Without `depth`, maps must be given with every video. Raises BadInput and MissingExtra as these do.
+    "adjust" as `depth` lifts by bundle adjustment. Without `depth`, every video must come with depth maps. Raises BadInput and
+    MissingExtra as these do.
     """
     from tapetum.systems.tapvid3d.baselines import Lifted, Static3D
     from tapetum.systems.tapvid3d.depth import load_depth

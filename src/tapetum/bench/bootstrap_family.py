@@ -1,4 +1,4 @@
-"""Which family of trackers `tapetum bootstrap` teaches: TAPIR's, or TAPNext's where the weights are of such a network."""
+"""The family of trackers that `tapetum bootstrap` trains: TAPIR's, or TAPNext's if the weights are of such a network."""
 
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ def is_tapnext(model: str) -> bool:
 
 
 def check_tapnext(run: BootstrapRun) -> None:
-    """Raise BadInput for settings of TAPIR's parts that are not those of the preset: on a TAPNext they would do nothing."""
+    """Raise BadInput if settings of TAPIR's parts differ from the preset: they have no effect on a TAPNext."""
     usual = RECIPES[run.preset]
     given, preset = ({**vars(each), **vars(each.settings)} for each in (run, usual))
     changed = [name.replace("_", "-") for name in _OF_TAPIR if given[name] != preset[name]]
@@ -32,7 +32,7 @@ def check_tapnext(run: BootstrapRun) -> None:
 
 
 def choose_family(run: BootstrapRun) -> "TrackerFamily | None":
-    """Make the family of the run's tracker; None is TAPIR's. Raises BadInput as `is_tapnext` and `check_tapnext` do."""
+    """Build the family of the run's tracker; None is TAPIR's. Raises BadInput as `is_tapnext` and `check_tapnext` do."""
     if not is_tapnext(run.model):
         return None
     from tapetum.systems.tapnext.training.family import TapNextFamily

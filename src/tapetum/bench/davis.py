@@ -1,11 +1,11 @@
-"""DAVIS, semi-supervised (Pont-Tuset et al., arXiv 1704.00675): the first mask is given, those that follow are scored.
+"""DAVIS, semi-supervised (Pont-Tuset et al., arXiv 1704.00675): the first mask is given, the following ones are scored.
 
     predictions    DIR/bike-packing/00001.png ...      numbers of objects by pixel, as the official evaluation reads them
 
-First and last frame do not count. J and F are those of `tapetum.metrics.davis`.
+The first and last frames do not count. J and F are those of `tapetum.metrics.davis`.
 
-Differs from the official code where a first mask skips a number: there that number is an object which nobody can miss, here it
-is none. The official masks skip none.
+Differs from the official code if a first mask skips a number: there the number is an object that always scores, here it is not
+an object. The official masks skip none.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -39,7 +39,7 @@ def propagate(video: MaskedVideo, extract: Look, config: PropagationConfig) -> I
 
 
 def read_predictions(folder: Path, video: MaskedVideo) -> Int[np.ndarray, "t h w"]:
-    """Read the predicted masks of the frames that count. Raises BadInput where one is missing or of another size."""
+    """Read the predicted masks of the frames that count. Raises BadInput if one is missing or of another size."""
     paths = [Path(folder) / video.name / path.name for path in video.masks[scored_frames]]
     for path in paths:
         if not path.is_file():
@@ -52,7 +52,7 @@ def read_predictions(folder: Path, video: MaskedVideo) -> Int[np.ndarray, "t h w
 
 
 def write_predictions(folder: Path, video: MaskedVideo, ids: Int[np.ndarray, "t h w"]) -> None:
-    """Write the masks of all frames as the official evaluation reads them."""
+    """Write the masks of all frames in the format of the official evaluation."""
     place = Path(folder) / video.name
     place.mkdir(parents=True, exist_ok=True)
     for path, one in zip(video.masks, ids, strict=True):
@@ -63,7 +63,7 @@ def write_predictions(folder: Path, video: MaskedVideo, ids: Int[np.ndarray, "t 
 
 
 def palette() -> list[int]:
-    """Compute the palette of VOC's colours, which DAVIS has too: the bits of a number distributed to red, green and blue.
+    """Compute VOC's palette, which DAVIS shares: the bits of a number are distributed to red, green and blue.
 
     >>> palette()[:12]
     [0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0]
@@ -76,22 +76,22 @@ def palette() -> list[int]:
 
 
 def scored(video: MaskedVideo, ids: Int[np.ndarray, "t h w"]) -> DavisScores:
-    """Score the masks of the frames that count. Raises BadInput for objects that the video does not have, and another size."""
+    """Score the masks of the frames that count. Raises BadInput for unknown objects and another size."""
     targets: dict[Hashable, np.ndarray] = {(video.name, n): masks for n, masks in video.read_masks(scored_frames).items()}
     return davis_scores({(video.name, int(n)): ids == n for n in np.unique(ids) if n}, targets)
 
 
 class Davis(Benchmark):
-    """An encoder of images on the videos of the split val, whose first masks are carried on by its features."""
+    """An image encoder on the videos of the split val: its features propagate the first masks."""
 
     split = "val"
 
     def items(self, data: Path) -> Mapping[str, MaskedVideo]:
-        """List the videos. Raises BadInput where files are missing."""
+        """List the videos. Raises BadInput if files are missing."""
         return {video.name: video for video in read_davis(data, self.split)}
 
     def load(self, model: str, device: str | None) -> Look:
-        """Load what makes features: colours, rgb, xy, or an encoder. Raises BadInput for what is no encoder of images."""
+        """Load the source of features: colours, rgb, xy, or an encoder. Raises BadInput for other models."""
         if model in PLAIN:
             return PLAIN[model]
         encoder = load(model, device)
@@ -100,7 +100,7 @@ class Davis(Benchmark):
         return network_map(encoder, PropagationConfig().short_side, None)
 
     def score(self, model: Look, item: MaskedVideo) -> Mapping[str, float]:
-        """Compute J and F, and how many objects they are means of."""
+        """Compute J and F, and the number of objects they average."""
         scores = scored(item, propagate(item, model, PropagationConfig())[scored_frames])
         return {"j": scores.j.mean, "f": scores.f.mean, "objects": len(scores.objects)}
 

@@ -1,4 +1,4 @@
-"""Which files in folders are looked at by `tapetum embed` and `tapetum index`."""
+"""The files in folders that `tapetum embed` and `tapetum index` process."""
 
 import os
 from pathlib import Path
@@ -14,7 +14,7 @@ NO_MEDIA = {
 
 
 def files_below(folder: Path) -> list[Path]:
-    """List all files in a folder and in those below, without hidden ones; links to folders are not followed."""
+    """List all files in a folder and below, except hidden ones; links to folders are not followed."""
     files: list[Path] = []
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]

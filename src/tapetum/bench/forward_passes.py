@@ -1,4 +1,4 @@
-"""Forward passes of every kind of network that the package can load, on empty inputs."""
+"""Forward passes of every kind of network in the package, on empty inputs."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,7 @@ _MASK_SIDE = 64
 
 
 def many(count: int, thing: str) -> str:
-    """Write a count with its noun, in the plural where it is not one.
+    """Write a count with its noun, in the plural unless it is one.
 
     >>> many(1, "clip"), many(1200, "clip")
     ('1 clip', '1,200 clips')
@@ -20,9 +20,9 @@ def many(count: int, thing: str) -> str:
 
 
 def forward_pass(model: Any, batch: int, side: int | None) -> Pass | None:
-    """Find the forward pass of a network on a batch of inputs, whose images have `side` pixels (None: as it was made for).
+    """Find the forward pass of a network on a batch of inputs, whose images have `side` pixels (None: the network's own size).
 
-    None for a network of which nobody knows what it takes.
+    None for a network with unknown inputs.
     """
     kind = f"{type(model).__module__}.{type(model).__qualname__}"
     if kind in _PASSES:
@@ -32,7 +32,7 @@ def forward_pass(model: Any, batch: int, side: int | None) -> Pass | None:
 
 
 def _parts(model: Any) -> list[Any]:
-    """A network, and what of it may know how images are prepared: the trunk of adapters, the encoder of Odin."""
+    """A network, and the parts that may specify image preprocessing: the trunk of adapters, the encoder of Odin."""
     return [model, *(getattr(model, name) for name in ("trunk", "encoder") if hasattr(model, name))]
 
 

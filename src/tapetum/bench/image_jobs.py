@@ -1,4 +1,4 @@
-"""The images of `tapetum classify` as jobs: read, and looked at in batches, in this process, over processes or on Ray."""
+"""The images of `tapetum classify` as jobs: read and processed in batches, in this process, over processes or on Ray."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +29,7 @@ class ImageJobs:
 
     @property
     def alone(self) -> bool:
-        """Check whether this process does all of it."""
+        """Check whether this process does all the work."""
         return self.engine == "local" and self.workers == 1
 
 
@@ -41,7 +41,7 @@ class _Unread:
 
 
 def read_source(source: Source, tool: Any) -> "Iterator[tuple[str, np.ndarray]]":
-    """Read an image, uint8 (h, w, 3), beside its name: the `BatchedWork.read` of a source. Raises BadInput."""
+    """Read an image, uint8 (h, w, 3), with its name: the `BatchedWork.read` of a source. Raises BadInput."""
     from tapetum.video.read import read_image
 
     name, image = source
@@ -49,16 +49,16 @@ def read_source(source: Source, tool: Any) -> "Iterator[tuple[str, np.ndarray]]"
 
 
 def looked_at(_: Source, outputs: list[Any], tool: Any) -> Any:
-    """Find what was made of the one part of a source: the `BatchedWork.finish`."""
+    """Return the result of a source's only part: the `BatchedWork.finish`."""
     return outputs[0]
 
 
 def look_at_images(
     work: BatchedWork, sources: Sequence[Source], make_tool: Callable[[], Any], jobs: ImageJobs, listener: Listener
 ) -> tuple[list[Any], tuple[str, ...]]:
-    """Do the work on images; returns what was made of those that can be read, in their order, and the names of the others.
+    """Process images; return the results of the readable ones, in order, and the names of the others.
 
-    The listener hears of those that cannot be read. Raises BadInput where that is all of them.
+    Unreadable images are reported to the listener. Raises BadInput if none can be read.
     """
     items = sources if jobs.alone else [(name, _absolute(image)) for name, image in sources]
     made: dict[int, Any] = {}
@@ -90,5 +90,5 @@ def _unread(source: Source, error: Exception) -> _Unread:
 
 
 def _absolute(image: Any) -> Any:
-    """A file as processes find it that run in another folder."""
+    """A file's path for processes that run in another folder."""
     return Path(os.path.abspath(image)) if isinstance(image, str | Path) else image

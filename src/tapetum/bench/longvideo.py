@@ -1,7 +1,7 @@
-"""Evaluation of long-video encoders: answers and vectors are computed, kept in a file as they come, and scored.
+"""Evaluation of long-video encoders: answers and vectors are computed, saved as they arrive, and scored.
 
-A video with several questions is encoded once. The file (`Rows`) has a line a question or clip, so that a stopped
-evaluation goes on. A blind score is that of the same model, shown grey frames in place of the video's.
+A video with several questions is encoded once. The file (`Rows`) has one line per question or clip, so a stopped evaluation can
+resume. The blind score is that of the same model on grey frames instead of the video's.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -61,9 +61,9 @@ def answer_questions(
 ) -> dict[Any, dict[str, list[float]]]:
     """Score the options of questions: by similarity with two towers, by likelihood with a captioner.
 
-    `protocol` says how questions are put; frames are spread where it has a number of them, else chosen by `frame_rate`.
+    `protocol` sets how questions are phrased; frames are evenly spaced if it fixes their number, else chosen by `frame_rate`.
 
-    Returns, by the key of the question, `scores` of its options, and `blind` ones. Raises BadInput for a video that cannot be
+    Returns, by question key, the `scores` of its options, and the `blind` ones. Raises BadInput for a video that cannot be
     read.
     """
     groups: dict[tuple[Path, str], list[Question]] = {}
@@ -103,12 +103,12 @@ def answer_questions(
 
 
 def encode_for_options(model: StreamingModel, video: Video, view: FrameSelection) -> Any:
-    """Encode a video as `score_options` takes it."""
+    """Encode a video in the form `score_options` takes."""
     return encode_video(model, video, view) if isinstance(model, Captioner) else embed_for_answers(model, video, view)
 
 
 def option_scores(questions: Sequence[Question], answers: Mapping[Any, Mapping[str, Sequence[float]]]) -> Table:
-    """Compute accuracy with its interval of 95%, chance and blind accuracy, overall and by kind, where answers are known."""
+    """Compute accuracy with its interval of 95%, chance and blind accuracy, overall and by kind, if answers are known."""
     answered = [each for each in questions if each.right is not None]
     table: Table = {"questions": len(questions), "with_answer": len(answered)}
     if not answered:
@@ -132,7 +132,7 @@ def option_scores(questions: Sequence[Question], answers: Mapping[Any, Mapping[s
 
 
 def _visual_gain(group: Sequence[Question], answers: Mapping[Any, Mapping[str, Sequence[float]]]) -> tuple[float, list[float]]:
-    """Accuracy less the blind one, and its interval of 95% by samples of videos drawn anew."""
+    """Accuracy minus blind accuracy, with its 95% interval by the bootstrap over videos."""
     right = np.array([each.right for each in group])
     correct, blind = (
         np.array([int(np.argmax(answers[each.key][name])) for each in group]) == right for name in ("scores", "blind")
@@ -143,7 +143,7 @@ def _visual_gain(group: Sequence[Question], answers: Mapping[Any, Mapping[str, S
 
 
 def view_of(each: CaptionedVideo, measure: Measure, frame_rate: float) -> FrameSelection:
-    """Choose the frames of a clip: the first 16, or for a summary 256."""
+    """Choose the frames of a clip: the first 16, or 256 for a summary."""
     return FrameSelection(
         frame_rate=frame_rate, start_s=each.start_s, stop_s=each.stop_s, frames=SUMMARY if measure == "summaries" else CLIP
     )
@@ -156,7 +156,7 @@ def _clip_stamp(rows: Rows, each: CaptionedVideo) -> dict[str, Any]:
 def retrieve(
     model: VideoText, clips: Sequence[CaptionedVideo], rows: Rows, *, frame_rate: float = 1.0, progress: Progress = _silent
 ) -> Table:
-    """Score how well texts find their videos, and videos their texts: each caption is a query, and an item."""
+    """Score text-to-video and video-to-text retrieval: each caption is both a query and an item."""
     vectors: list[Sequence[float]] = []
     for done, each in enumerate(clips, 1):
         about = _clip_stamp(rows, each)
@@ -212,7 +212,7 @@ def answer_freely(
     frame_rate: float = 1.0,
     progress: Progress = _silent,
 ) -> Table:
-    """Generate answers to questions, and score them: the same words as one that people gave, ROUGE-L, and WUPS with WordNet."""
+    """Generate answers to questions, and score them: exact match with any human answer, ROUGE-L, and WUPS with WordNet."""
     texts: dict[Any, str] = {}
     for done, each in enumerate(questions, 1):
         assert each.video is not None
@@ -234,9 +234,9 @@ def answer_freely(
 def score_wups(
     questions: Sequence[Question], texts: Mapping[Any, str], wordnet: WordNet, stop_words: Collection[str] = frozenset()
 ) -> Table:
-    """Compute the mean WUPS of answers at both thresholds, overall and by kind, as NExT-OE's program groups them.
+    """Compute the mean WUPS of answers at both thresholds, overall and by kind, grouped as in NExT-OE's program.
 
-    Numbers (kind DC), and yes or no (DB), count by the same words.
+    Numbers (kind DC), and yes or no (DB), are scored by exact match.
     """
     kinds: dict[str, list[tuple[float, ...]]] = {"all": []}
     for each in questions:
@@ -261,7 +261,7 @@ def probe(
     config: ProbeConfig | None = None,
     progress: Progress = _silent,
 ) -> Table:
-    """Score a linear probe on pooled vectors of the video encoder. Raises BadInput for parts with other classes."""
+    """Score a linear probe on pooled vectors of the video encoder. Raises BadInput for splits with different classes."""
     if train.classes != test.classes:
         raise BadInput("the two parts have other classes; give files that belong together")
     total, parts = len(train) + len(test), []

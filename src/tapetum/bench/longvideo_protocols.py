@@ -1,4 +1,4 @@
-"""Published protocols of questions with options: which frames are shown, how the question is put, and whose score wins.
+"""Published protocols for multiple-choice questions: which frames are shown, how questions are put and options scored.
 
     papers           the frame rate of the task; question and option (MC-ViT, arXiv 2402.05861, section 4)
     egoschema        10 frames spread from the first to the last; for each option "is it correct?", and the likelihood of Yes
@@ -8,12 +8,12 @@
     letters          the options are listed by letter, and the likeliest letter wins (lmms-eval at 147ad5c: `egoschema_subset`
                      and `perceptiontest_val_mc`)
 
-With two towers the score of an option is the similarity of the video to question and option, whatever the prompt; letters need
-a language model. Scores of two protocols are not comparable.
+For two-tower models, an option's score is the similarity of the video to question and option, whatever the prompt; letters need
+a language model. Scores of different protocols are not comparable.
 
-Differs from the public code: EgoSchema's draws its answer and reads the score of a Yes in it, 0 where there is none; letters of
-lmms-eval are generated and parsed. Here all likelihoods are computed, so nothing is drawn, and no answer lacks a letter. The
-prompt of EgoSchema is as it stands there, one quotation mark missing, without the words of a conversation around it.
+Differs from the public code: EgoSchema's samples its answer and reads the score of a Yes in it, 0 if there is none; lmms-eval
+generates letters and parses them. Here all likelihoods are computed, so nothing is sampled and no answer lacks a letter. The
+prompt of EgoSchema is copied exactly, including a missing quotation mark, without the conversation template around it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -71,8 +71,8 @@ def score_options(
 ) -> list[float]:
     """Score each option for an encoded video: by likelihood with a captioner, by similarity with two towers.
 
-    `encoded`: of `encode_video` or `embed_for_answers`. Raises BadInput for a protocol that needs a language model where there
-    is none, and for more options than letters.
+    `encoded`: of `encode_video` or `embed_for_answers`. Raises BadInput for a protocol that needs a language model if there is
+    none, and for more options than letters.
     """
     if not isinstance(model, Captioner):
         if not protocol.similarity:

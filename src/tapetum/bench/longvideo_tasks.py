@@ -8,8 +8,8 @@ Protocols are those of LongViViT (arXiv 2312.07395, section 5) and MC-ViT (arXiv
     summaries    256 frames of whole videos, a frame a second, against all their sentences; ROUGE-L
     classes      the same 16 frames, frozen features and a linear probe; accuracy
 
-Differs from the papers: neither has probes; galleries and splits, which stand in an unread appendix, are 1k-A of MSR-VTT, the
-whole validation part of VATEX, clips of YouCook2's validation part, and paragraphs of ActivityNet's val_1.
+Differs from the papers: neither has probes; galleries and splits, defined in an appendix we have not read, are 1k-A of MSR-VTT,
+the whole validation split of VATEX, clips of YouCook2's validation split, and paragraphs of ActivityNet's val_1.
 """
 
 from collections.abc import Callable, Mapping
@@ -53,7 +53,7 @@ class VideoBenchmark:
 
 
 def read_perception(folder: str | Path, split: str = "valid") -> list[Question]:
-    """Read multiple-choice questions of the Perception Test, train or valid, with where a video must end (`context`)."""
+    """Read multiple-choice questions of the Perception Test, train or valid, with where videos must end (`context`)."""
     folder = Path(folder)
     one_of(split, ("train", "valid"))
     file = first_of(folder, (f"mc_question_{split}.json", f"all_{split}.json"))
@@ -105,7 +105,7 @@ CLIP, SUMMARY = 16, 256
 
 
 def find_benchmark(task: str, measure: str | None) -> tuple[VideoBenchmark, Measure]:
-    """Look up a benchmark and its measure. Raises BadInput for unknown ones."""
+    """Look up a benchmark and its metric. Raises BadInput for unknown ones."""
     if task not in BENCHMARKS:
         raise BadInput(f"there is no task {task!r}; it is one of {', '.join(BENCHMARKS)}")
     benchmark = BENCHMARKS[task]
@@ -118,6 +118,6 @@ def find_benchmark(task: str, measure: str | None) -> tuple[VideoBenchmark, Meas
 
 
 def read_texts(benchmark: VideoBenchmark, folder: Path, split: str, measure: Measure) -> list[CaptionedVideo]:
-    """Read captioned videos: clips, or whole ones for paragraphs and summaries."""
+    """Read captioned videos: clips, or whole videos for paragraphs and summaries."""
     whole = measure == "summaries" or (benchmark.read is read_activitynet and measure == "retrieval")
     return partial(benchmark.read, whole=whole)(folder, split)

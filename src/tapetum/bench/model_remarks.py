@@ -1,4 +1,4 @@
-"""Which model answers, and what a user should know of it before believing it."""
+"""Remarks on which model answers, and what a user should know before trusting it."""
 
 _SCENES = "it learned from synthetic scenes alone and does not know the real world"
 _PHOTO = "it names what a classifier of ImageNet knows: animals, vehicles, food, things; no colours, counts, places or people"
@@ -29,7 +29,7 @@ _FETCHED = {
 
 
 def next_step(reference: str) -> str | None:
-    """Write a line with the command that fetches what knows more, its size and licence; None for models of other kinds.
+    """Write the command that fetches a more capable model, with size and licence; None for models of other kinds.
 
     >>> next_step("mcvit-films")
     'photographs and films are found by words with siglip2-base-32: tapetum weights fetch siglip2-base-32 (1.5 GB, Apache-2.0)'
@@ -44,7 +44,7 @@ def next_step(reference: str) -> str | None:
 
 
 def describe_model(reference: str) -> str:
-    """Write a line that names the model of a result, with what is known to be wrong with it.
+    """Write a line that names the model behind a result, with its known limits.
 
     >>> describe_model("mcvit-films")
     'model: mcvit-films; it learned from synthetic scenes alone and does not know the real world'

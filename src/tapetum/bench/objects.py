@@ -3,7 +3,7 @@
     COCO's files     masks of things: ABO and OR of k-means for every k, and CorLoc of the best discovered object
     VOC's folder     boxes alone: CorLoc
 
-Crowds, and things that VOC marks as difficult, are no targets; images without a target are left out.
+Crowds, and objects that VOC marks as difficult, are not targets; images without a target are skipped.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -36,11 +36,11 @@ class TargetImage:
     """Where they have masks too."""
 
     def read(self) -> UInt8[np.ndarray, "h w 3"]:
-        """Read the image. Raises BadInput where it is missing or damaged."""
+        """Read the image. Raises BadInput if it is missing or damaged."""
         return np.asarray(opened_image(stored_file(self.image), "RGB"))
 
     def masks(self, size: tuple[int, int]) -> Bool[np.ndarray, "n h w"]:
-        """Draw the masks. Raises BadInput where they are of another size than the image."""
+        """Draw the masks. Raises BadInput if their size differs from the image's."""
         assert self.instances is not None
         if self.instances.size != size:
             raise BadInput(
@@ -65,7 +65,7 @@ class ImageScores:
 
 
 def coco_objects(annotations: Path, images: Path) -> list[TargetImage]:
-    """List the images of a file of COCO's form that have an object. Raises BadInput as `read_instances`."""
+    """List the images with an object in a COCO-format file. Raises BadInput as `read_instances`."""
     annotated = []
     for one in read_instances(annotations, images):
         boxes = [instance.xyxy for instance in one.things if not instance.crowd]
@@ -75,7 +75,7 @@ def coco_objects(annotations: Path, images: Path) -> list[TargetImage]:
 
 
 def voc_objects(folder: Path, split: str) -> list[TargetImage]:
-    """List the images of VOC's folder that have an object which is not difficult. Raises BadInput as `read_voc_boxes`."""
+    """List the images of a VOC folder with an object that is not difficult. Raises BadInput as `read_voc_boxes`."""
 
     def annotated(one: BoxedImage) -> TargetImage:
         kept = ~np.array(one.difficult, bool)
@@ -92,7 +92,7 @@ def evaluate(
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Iterator[ImageScores]:
-    """Score images one by one: proposals of 1 to `most` clusters, and the best object among `clusters`.
+    """Score images one by one: proposals from 1 to `most` clusters, and the best object among `clusters`.
 
     Raises BadInput for images that cannot be read, or with fewer cells than clusters.
     """
@@ -113,7 +113,7 @@ def evaluate(
 
 
 def summary(images: Sequence[ImageScores]) -> dict[str, float]:
-    """Average over images: corloc, and where there are masks abo and object_recovery."""
+    """Average over images: corloc, and if there are masks, abo and object_recovery."""
     if not images:
         raise BadInput("no image has an object to be found; give images with things that are no crowds")
     best = [one.best for one in images if one.best is not None]

@@ -1,9 +1,8 @@
-"""A benchmark as a class that lists items and scores a model on each: of this project (`tapetum.bench.BENCHMARKS`), or the
-user's own (docs/guides/bring-your-own.md).
+"""A benchmark as a class that lists items and scores a model on each: built in (`tapetum.bench.BENCHMARKS`), or user-defined
+(docs/guides/bring-your-own.md).
 
-Items are scored one after the other; with a folder each score is on the disk at once, so that the same call goes on where it
-was stopped, and a row is made anew where the class, the weights or the item have changed. What it cost is in the folder's
-ledger.
+Items are scored one after the other. With a folder, each score is saved at once, so the same call resumes a stopped evaluation;
+a row is recomputed if the class, the weights or the item have changed. The cost is in the folder's ledger.
 """
 
 import math
@@ -30,24 +29,24 @@ ROWS, SCORES, LEDGER = "rows.jsonl", "scores.json", "ledger.json"
 
 
 class Benchmark(ABC):
-    """A benchmark; subclass it to make your own."""
+    """A benchmark; subclass it to define your own."""
 
     @abstractmethod
     def items(self, data: Path) -> Mapping[str, Any]:
-        """List what is scored, each under a name of its own: files, JSON values, arrays, dataclasses or tuples of these."""
+        """List what is scored, each item under a unique name: files, JSON values, arrays, dataclasses or tuples of these."""
 
     @abstractmethod
     def score(self, model: Any, item: Any) -> Mapping[str, float]:
-        """Compute the scores of an item; a score that it has not is left out."""
+        """Compute the scores of an item; omit scores that it lacks."""
 
     def load(self, model: str, device: str | None) -> Any:
-        """Load what is scored: by default what `tapetum.load` takes; `tapetum.bench.baselines.load_tracker` takes trackers."""
+        """Load the model: by default as `tapetum.load` does; `tapetum.bench.baselines.load_tracker` loads trackers."""
         from tapetum.hub.loading import load
 
         return load(model, device)
 
     def summary(self, rows: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
-        """Compute the scores of the whole: by default means over the items that have them."""
+        """Compute the overall scores: by default means over the items that have them."""
         names = dict.fromkeys(name for row in rows for name in row)
         return {name: statistics.fmean(row[name] for row in rows if name in row) for name in names}
 
@@ -75,20 +74,20 @@ def evaluate(
     note: Callable[[str], None] = lambda text: None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> BenchmarkScores:
-    """Score a model on the benchmark that a reference stands for (`tapetum.core.plugins`).
+    """Score a model on the benchmark named by a reference (`tapetum.core.plugins`).
 
     Args:
         reference: FILE.py:CLASS, package.module:CLASS, an entry point, or a name in `tapetum.bench.BENCHMARKS`.
-        data: what the class reads.
-        model: what its `load` takes.
-        out: folder of rows, scores and ledger, where a call goes on that was stopped; None keeps nothing.
+        data: the input of the class.
+        model: the argument of its `load`.
+        out: folder of rows, scores and ledger, from which a stopped call resumes; None saves nothing.
         device: of the model.
-        limit: score the first so many items.
-        note: hears in one line how many rows are of other weights, code or items, and so are made anew.
+        limit: score only this many items, from the first.
+        note: receives one line with the number of rows of other weights, code or items, which are recomputed.
         progress: called with the items that are done and the number of all.
 
     Raises:
-        BadInput: the class is no benchmark or lacks what it needs, it lists nothing, or a score is no number.
+        BadInput: the class is not a benchmark or is incomplete, it lists nothing, or a score is not a number.
     """
     reference = BENCHMARKS.get(reference, reference)
     benchmark: Benchmark = resolve_subclass(reference, "benchmark", Benchmark)()
@@ -128,7 +127,7 @@ def evaluate(
 
 
 def count_score(benchmark: Benchmark, model: Any, item: Any, what: str) -> tuple[dict[str, float], int]:
-    """Compute the scores of an item, and the FLOPs that they took. Raises BadInput where they are no numbers."""
+    """Compute the scores of an item, and the FLOPs used. Raises BadInput if they are not numbers."""
     import torch
 
     scores: list[dict[str, float]] = []
@@ -138,7 +137,7 @@ def count_score(benchmark: Benchmark, model: Any, item: Any, what: str) -> tuple
 
 
 def model_identity(model: str) -> list[str]:
-    """Describe weights, and code of the user's own, by their names without folders and fingerprints of what is on the disk."""
+    """Identify weights, and user code, by their names without folders and fingerprints of their files."""
     reference, file = split_reference(model, "encoder")
     code = reference.rpartition(":")[0]
     files = [Path(text) for text in (file, code, model) if text and Path(text).exists()]
@@ -147,7 +146,7 @@ def model_identity(model: str) -> list[str]:
 
 @contextmanager
 def _ledger(out: Path | None, settings: Mapping[str, Any], device: str | None) -> Iterator[Callable[[int], None]]:
-    """Keep a ledger of what is called with the FLOPs of each item; none without a folder."""
+    """Keep a ledger, called with the FLOPs of each item; none without a folder."""
     if out is None:
         yield lambda flops: None
         return

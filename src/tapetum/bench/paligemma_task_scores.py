@@ -12,12 +12,12 @@ from tapetum.core.listener import Listener
 def task_scores(options: Any, listener: Listener) -> dict[str, Any]:
     """Score a PaliGemma, or saved answers, on a transfer task of the papers.
 
-    `options` has the fields of `PaliGemmaEvalOptions`. Gives the task, how many examples there were, `scores` (rows with name,
-    value, low, high, count: the first is the number that papers report; None for NaN; no rows where right answers are hidden),
-    what papers report (`published`), and whether a model answered or a file (`answers`).
+    `options` has the fields of `PaliGemmaEvalOptions`. Returns the task, the number of examples, `scores` (rows with name,
+    value, low, high, count: the first is the number that papers report; None for NaN; no rows if right answers are hidden), the
+    papers' results (`published`), and whether a model answered or a file (`answers`).
 
-    Raises BadInput for an unknown task, files that are missing or damaged, a model that is not there, and answers that do not
-    belong to the task's examples.
+    Raises BadInput for an unknown task, missing or damaged files, a missing model, and answers that do not belong to the task's
+    examples.
     """
     from tapetum.systems.paligemma.transfer.data import read_examples, split_names, there
     from tapetum.systems.paligemma.transfer.results import RESULTS

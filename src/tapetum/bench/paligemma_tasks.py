@@ -1,14 +1,15 @@
-"""Evaluation of a PaliGemma on the papers' transfer tasks (arXiv 2407.07726, 2412.03555): answers made or read, and scored.
+"""Evaluation of a PaliGemma on the papers' transfer tasks (arXiv 2407.07726, 2412.03555): generates or reads and scores
+answers.
 
-The tasks are in `tapetum.systems.paligemma.transfer.tasks`, their scores in `tapetum.systems.paligemma.transfer.scores`.
-Answers are kept in a file of JSON lines as they come, so that a stopped evaluation goes on, and can be scored again without the
-model:
+The tasks are in `tapetum.systems.paligemma.transfer.tasks`, their metrics in `tapetum.systems.paligemma.transfer.scores`.
+Answers are appended to a JSON lines file as they arrive, so a stopped evaluation can resume, and can be scored again without
+the model:
 
     {"split": "val", "id": 42000, "answer": "red"}
     {"split": "val2017", "id": 9, "answer": "<loc0012>... cat", "chances": [0.9, ...]}     of each token of a place or mask
 
-`split` may be left out where one split is scored. Such files of others are read too, and so are the lists that servers take:
-[{"question_id", "answer"}] of VQA and [{"image_id", "caption"}] of COCO.
+`split` may be omitted if only one split is scored. Such files from elsewhere are read too, and so are the lists that servers
+take: [{"question_id", "answer"}] of VQA and [{"image_id", "caption"}] of COCO.
 """
 
 import json
@@ -56,12 +57,11 @@ def make_answers(
     progress: Progress = lambda done, total: None,
     note: Callable[[str], None] = lambda text: None,
 ) -> Answers:
-    """Ask a model for answers. What the file `save` has of the same examples and settings is not asked again.
+    """Generate answers with a model. Answers in the file `save` to the same examples and settings are reused.
 
-    `about` says what else the answers depend on, such as a fingerprint of the weights; `note` hears how many answers in the
-    file are of something else. With
-    `noise_boxes` an answer has so many boxes and none of noise, as `answer_examples` has it. Raises BadInput for images that
-    cannot be read, and a file that holds something else.
+    `about` describes what else the answers depend on, such as a fingerprint of the weights; `note` receives the number of
+    answers in the file that do not match. With `noise_boxes`, an answer has that many boxes and no noise boxes, as in
+    `answer_examples`. Raises BadInput for images that cannot be read, and a file with other content.
     """
     settings = {"task": task.name, "longest": longest, "beams": beams or task.beams, "noise_boxes": noise_boxes or None}
     settings |= about or {}
@@ -90,9 +90,9 @@ def make_answers(
 
 
 def read_answers(path: str | Path, examples: Sequence[TransferExample]) -> Answers:
-    """Read answers to examples from a file: JSON lines as `make_answers` writes, or a list as servers take it.
+    """Read answers to examples from a file: JSON lines as `make_answers` writes, or a list in the servers' format.
 
-    Raises BadInput for a file that is missing or damaged, an example without an answer, and answers to what is not asked.
+    Raises BadInput for a missing or damaged file, an example without an answer, and answers to other examples.
     """
     path = Path(path)
     known: dict[str, list[Id]] = {}
@@ -118,12 +118,12 @@ def read_answers(path: str | Path, examples: Sequence[TransferExample]) -> Answe
 def score_answers(
     task: Transfer, examples: Sequence[TransferExample], answers: Answers, unpack: Unpack | None = None
 ) -> list[ScoreRow]:
-    """Score answers to examples; the first row is the number that papers report. Raises BadInput as `transfer.scores.score`."""
+    """Score answers to examples; the first row is the number papers report. Raises BadInput as `transfer.scores.score`."""
     return score(task, examples, answers.texts, chances=answers.chances, unpack=unpack)
 
 
 def scorable(task: Transfer, examples: Sequence[TransferExample]) -> bool:
-    """Check whether the task is scored here, and no right answer is hidden."""
+    """Check whether the task can be scored here and all right answers are public."""
     return task.metric != "none" and all(e.references or e.referred or e.things for e in examples)
 
 
@@ -144,7 +144,7 @@ def _entries(path: Path) -> list[JsonEntry]:
 
 
 def _last_made(lines: Sequence[tuple[int, Any]]) -> list[tuple[int, Any]]:
-    """Of lines that `Rows` wrote, the answers of the settings of the last one, each as it was made last; others as they are."""
+    """The latest answers with the latest settings among lines written by `Rows`; other lines unchanged."""
     made: dict[str, dict[Any, tuple[int, Any]]] = {}
     current, plain = "", []
     for k, line in lines:

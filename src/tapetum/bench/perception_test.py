@@ -1,4 +1,4 @@
-"""Models of other systems on the Perception Test, by name: trackers of points, PaliGemma, networks of `perception_test` itself.
+"""Models of other systems on the Perception Test, by name: point trackers, PaliGemma, networks of `perception_test` itself.
 
 | task          | name                                   | what it is                                                        |
 |---------------|----------------------------------------|-------------------------------------------------------------------|
@@ -8,13 +8,13 @@
 |               | a model of video such as mcvit-films   | the option most like the video                                    |
 | grounded      | random-object, a PaliGemma; +TRACKER   | words find boxes, a tracker (by default tapir-nano) carries them   |
 
-Models of video also give features over time to its localiser:
+Video models also provide features over time to its localiser:
 
     NAME           weights with a video encoder, such as mcvit-films: its tokens of each time step, pooled to a small grid
     motion:NAME    a tracker, such as tapir-nano: how a grid of points moves from frame to frame
 
-Points are tracked for `SPAN_S` seconds from where the grid puts them, then from the grid again, so that what enters the image
-later is followed too. A row has for each point (dx, dy, visible): image widths and heights a second, 0 where it is hidden.
+Points are tracked for `SPAN_S` seconds from the grid, then the grid is placed again, so that content that enters the image
+later is tracked too. A row has (dx, dy, visible) for each point: image widths and heights per second, 0 if it is occluded.
 """
 
 from collections.abc import Mapping, Sequence
@@ -66,13 +66,13 @@ class ModelOptions:
 
 
 class ImageOptions:
-    """Scores options by how likely a PaliGemma finds them as answers to images out of the video, the mean over these.
+    """Scores options by their likelihood under a PaliGemma as answers to frames of the video, averaged over frames.
 
-    log p(option | image, "answer en QUESTION"), all its tokens and the end: all that a model of images can say.
+    log p(option | image, "answer en QUESTION"), over all its tokens and the end token; an image model can give no more.
     """
 
     def __init__(self, answerer: "Answerer", frames: int = FRAMES):
-        """`frames` of a video are shown, one at a time. Raises BadInput for none."""
+        """`frames` of a video are shown, one at a time. Raises BadInput if there are none."""
         if frames < 1:
             raise BadInput(f"frames is {frames}; give 1 or more")
         self.answerer, self.frames = answerer, frames
@@ -99,10 +99,10 @@ class ImageOptions:
 
 
 class PromptedBoxes:
-    """Finds boxes by PaliGemma's `detect`."""
+    """Finds boxes with PaliGemma's `detect` prompt."""
 
     def __init__(self, answerer: "Answerer", tokens: int = 256):
-        """`tokens`: the most of an answer."""
+        """`tokens`: the maximum length of an answer."""
         self.answerer, self.tokens = answerer, tokens
 
     def find_boxes(self, image: UInt8[np.ndarray, "h w 3"], names: Sequence[str]) -> Boxes:
@@ -123,9 +123,9 @@ class PromptedBoxes:
 
 
 def load_predictors(models: Mapping[str, str], options: ModelOptions) -> list[tuple[tuple[str, ...], Predictor]]:
-    """Load what answers each task, given as {task: name}; tasks with one tracker share its pass over a video.
+    """Load the model of each task, given as {task: name}; tasks with the same tracker share its pass over a video.
 
-    Raises BadInput for a name that no model of the task has, and rules without annotations to learn from.
+    Raises BadInput for a name that no model of the task has, and for rules that lack annotations to learn from.
     """
     groups: dict[tuple[str, str], list[str]] = {}
     for task, name in models.items():
@@ -193,7 +193,7 @@ def _answerer(name: str, device: str | None) -> "Answerer":
 
 
 def load_video_features(name: str, grid: int, frame_rate: float, device: str | None) -> FeatureSource | None:
-    """Load a source of features that is a model of video; None for others. Raises BadInput for a tracker that is not there."""
+    """Load a video model as a source of features; None for other names. Raises BadInput for a missing tracker."""
     if name.startswith(MOTION):
         from tapetum.bench.baselines import load_tracker
 
@@ -202,7 +202,7 @@ def load_video_features(name: str, grid: int, frame_rate: float, device: str | N
 
 
 def is_video_model(name: str) -> bool:
-    """Check whether a name or a file stands for weights of a video encoder with a text tower or a language model."""
+    """Check whether a name or file refers to weights of a video encoder with a text tower or a language model."""
     from tapetum.hub.loading import find_loader
 
     try:
@@ -224,10 +224,10 @@ def load_video_model(name: str, device: str | None) -> "StreamingModel":
 
 
 class VideoEncoderFeatures:
-    """Tokens of a video encoder, pooled to a small grid, for each of its time steps."""
+    """Tokens of a video encoder for each of its time steps, pooled to a small grid."""
 
     def __init__(self, model: "StreamingModel", grid: int, frame_rate: float):
-        """`grid` 0 takes the mean over the image."""
+        """`grid` 0 averages over the image."""
         self.model, self.grid, self.frame_rate = model.eval(), max(grid, 1), frame_rate
 
     def read(self, name: str, content: VideoContent) -> Float32[np.ndarray, "t d"]:
@@ -251,7 +251,7 @@ class VideoEncoderFeatures:
 
 
 class PointMotion:
-    """Motion of a grid of points, laid anew every `SPAN_S` seconds."""
+    """Motion of a grid of points, placed again every `SPAN_S` seconds."""
 
     def __init__(self, tracker: Tracker):
         self.tracker = tracker
@@ -273,10 +273,10 @@ class PointMotion:
 
 
 class VideoOptions:
-    """Scores options by a model of video: by similarity with a text tower, by likelihood with a language model."""
+    """Scores options with a video model: by similarity with a text tower, by likelihood with a language model."""
 
     def __init__(self, model: "StreamingModel"):
-        """As many frames are shown as the encoder was trained on, evenly spread."""
+        """Uses as many frames as the encoder was trained on, evenly spaced."""
         self.model = model.eval()
 
     def score_options(self, video: UInt8[np.ndarray, "t h w 3"], question: str, options: Sequence[str]) -> list[float]:

@@ -1,8 +1,8 @@
-"""Benchmarks of point tracking known by name: where they are published, and where they lie on this machine. Imports no torch.
+"""Point-tracking benchmarks known by name: where they are published, and where they are on this machine. Imports no torch.
 
-TAP-Vid (arXiv 2211.03726) and RoboTAP (arXiv 2308.15975) are zip files of pickles in the store of google-deepmind/tapnet. The
-pickles alone are kept, each with a record of its size and SHA-256 (`tapetum.hub.download`), against which it is checked before
-each use. TAP-Vid-Kinetics is not here, since its videos are not published with it.
+TAP-Vid (arXiv 2211.03726) and RoboTAP (arXiv 2308.15975) are zip files of pickles in the store of google-deepmind/tapnet. Only
+the pickles are kept, each with a record of its size and SHA-256 (`tapetum.hub.download`), which is checked before every use.
+TAP-Vid-Kinetics is not included, since its videos are not published with it.
 """
 
 import difflib
@@ -67,16 +67,16 @@ BENCHMARKS = {
 
 
 def folder() -> Path:
-    """Find where fetched benchmarks are kept: $TAPETUM_BENCHMARKS, else beside the fetched weights."""
+    """Find the folder of fetched benchmarks: $TAPETUM_BENCHMARKS, else beside the fetched weights."""
     own = os.environ.get("TAPETUM_BENCHMARKS")
     return Path(own).expanduser() if own else assets() / "benchmarks"
 
 
 def fetch(name: str, progress: Callable[[str, int, int | None], None] = lambda task, done, total: None) -> Path:
-    """Fetch a benchmark to this machine, or find it there; the folder of its pickles.
+    """Fetch a benchmark to this machine unless it is there; return the folder of its pickles.
 
-    `progress` is called with what is done and bytes. A call that was cut off is gone on with by the next. Raises BadInput for
-    an unknown name, for what `download` raises, a damaged file, and a folder that cannot be written.
+    `progress` receives a description and bytes. The next call resumes an interrupted download. Raises BadInput for an unknown
+    name, for what `download` raises, a damaged file, and a folder that cannot be written.
     """
     benchmark = find(name)
     place = folder() / name
@@ -97,9 +97,9 @@ def fetch(name: str, progress: Callable[[str, int, int | None], None] = lambda t
 
 
 def located(data: str) -> Path | None:
-    """Find the folder of a benchmark's pickles, or None where `data` is not the name of a benchmark but a path or a pattern.
+    """Find the folder of a benchmark's pickles, or None if `data` is a path or a pattern, not a benchmark's name.
 
-    Raises BadInput for a name whose files are not here or have changed, and for a word that is nearly such a name.
+    Raises BadInput for a name whose files are missing or have changed, and for a word close to such a name.
     """
     if Path(data).exists():
         return None
@@ -116,7 +116,7 @@ def located(data: str) -> Path | None:
 
 
 def find(name: str) -> PublishedBenchmark:
-    """Look up the entry of `name`; raises BadInput with all names."""
+    """Look up the entry of `name`; raises BadInput that lists all names."""
     if name not in BENCHMARKS:
         raise BadInput(f"there is no benchmark {name!r}; known names are {', '.join(BENCHMARKS)}")
     return BENCHMARKS[name]
@@ -132,7 +132,7 @@ def _pickles(place: Path) -> list[Path]:
 
 
 def _unpack(archive: Path, target: Path, record: Record, progress: Callable[[int, int | None], None]) -> None:
-    """The pickles of a zip file, each with its record; nothing else of it, and no folders."""
+    """Extracts only the pickles of a zip file, each with its record, and no folders."""
     try:
         files = unpack(archive, target, lambda name: Path(name).name if name.endswith(".pkl") else None, progress=progress)
         if not files:

@@ -1,6 +1,6 @@
-"""The published recipes by name: the words of the command that trains each, and the data sets that its paper takes.
+"""The published recipes by name: the command that trains each, and the data sets used in its paper.
 
-`tapetum COMMAND --dry` says what a recipe costs and which of its values are not published. Imports no torch.
+`tapetum COMMAND --dry` reports what a recipe costs and which of its values are not published. Imports no torch.
 """
 
 from collections.abc import Mapping

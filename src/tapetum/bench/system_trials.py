@@ -1,4 +1,4 @@
-"""Trials of every system on a device: a tiny network of random weights computes there what it computes on the CPU."""
+"""Trials of every system on a device: a tiny network with random weights must compute the same there as on the CPU."""
 
 import time
 from collections.abc import Callable
@@ -157,9 +157,9 @@ SYSTEMS: dict[str, Callable[[], Work]] = {
 
 
 def try_system(name: str, device: str) -> str:
-    """Compute on the CPU and on a device; returns how long the first pass and a later one take there, and the difference.
+    """Compute on the CPU and on a device; return the device's times of the first and a later pass, and the difference.
 
-    Raises ArithmeticError where the results differ by more than a hundredth, or are not finite; and what the device raises.
+    Raises ArithmeticError if the results differ by more than a hundredth, or are not finite; and whatever the device raises.
     """
     import torch
 

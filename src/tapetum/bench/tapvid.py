@@ -1,11 +1,11 @@
-"""TAP-Vid (arXiv 2211.03726) and RoboTAP (arXiv 2308.15975): their queries, their scores; `tap.tapvid` reads their files.
+"""TAP-Vid (arXiv 2211.03726) and RoboTAP (arXiv 2308.15975): their queries and scores; `tap.tapvid` reads their files.
 
-The protocol: each frame is resized to 256x256 (Lanczos, aspect ratio not kept) and points are scaled with it. Mode
-`first` queries each track where it is first visible; `strided` queries every visible track at frames 0, 5, 10, ...
-A video's queries are tracked together, each on its own merits; the benchmark's numbers are means over videos.
+The protocol: each frame is resized to 256x256 (Lanczos, aspect ratio not kept) and points are scaled with it. Mode `first`
+queries each track where it is first visible; `strided` queries every visible track at frames 0, 5, 10, ... A video's queries
+are tracked together but scored independently; the benchmark's numbers are means over videos.
 
-Unusual: one video of a file is in memory at a time, and is freed when it is scored. A video without any visible point has
-no score and is counted as dropped.
+Unusual: only one video of a file is in memory at a time, and is freed once scored. A video without any visible point has no
+score and is counted as dropped.
 """
 
 import math
@@ -61,7 +61,7 @@ class Sampled:
 
 
 def sample_queries(tracks: Num[np.ndarray, "n t 2"], occluded: Bool[np.ndarray, "n t"], mode: Mode) -> Sampled:
-    """Choose the benchmark's queries. A track that is never visible gives none; in mode strided one track gives many.
+    """Choose the benchmark's queries. A track that is never visible gives none; in mode strided a track may give several.
 
     >>> sample_queries(np.zeros((1, 7, 2)), np.zeros((1, 7), bool), "strided").queries[:, 0].tolist()
     [0.0, 5.0]
@@ -89,12 +89,12 @@ def evaluate(
     """Score a tracker, or predictions, on benchmark files.
 
     Args:
-        tracker: anything with `track(video, queries) -> Tracks`, or what it predicted earlier.
+        tracker: anything with `track(video, queries) -> Tracks`, or its saved predictions.
         path: a pickle, a folder of pickles, or a pattern such as `kinetics/*.pkl`.
         size: width and height at which to track; scores are always taken at 256x256.
         redetection: score reappearing points too (`tapetum.tracks.redetection`), by these conventions.
         progress: called after each video with its name and scores.
-        keep: called for each video with its name and what `tapetum.bench.tapvid_predictions` writes of it.
+        keep: called for each video with its name and the arrays that `tapetum.bench.tapvid_predictions` writes.
 
     Returns:
         The means `average_jaccard`, `average_pts_within_thresh`, `occlusion_accuracy`, `jaccard_1` ... (0..1; NaN where no
@@ -104,7 +104,7 @@ def evaluate(
         for each: name, frames, queries, scores).
 
     Raises:
-        BadInput: a file is missing or damaged, or predictions are; the message names the video and the field.
+        BadInput: a file or prediction is missing or damaged; the message names the video and the field.
     """
     if not 8 <= size <= 4096:
         raise BadInput(f"the size is {size}; give a width and height from 8 to 4096, 256 being the benchmark's own")
@@ -147,19 +147,19 @@ def evaluate(
 
 
 def _intervals(rows: list[dict[str, Any]], names: Sequence[str]) -> dict[str, tuple[float, float]]:
-    """Least and greatest mean of each number by the bootstrap over videos; those without any score are left out."""
+    """Bootstrap confidence interval of each number over videos; numbers without any score are omitted."""
     values = {name: np.array([row[name] for row in rows]) for name in names}
     finite = {name: column[~np.isnan(column)] for name, column in values.items()}
     return {name: bootstrap_interval(column) for name, column in finite.items() if len(column)}
 
 
 def compare(first: dict[str, Any], second: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Compare two results of `evaluate` on the same videos: the mean of the second less that of the first, with its interval.
+    """Compare two results of `evaluate` on the same videos: the mean of the second minus the first's, with its interval.
 
-    Videos are drawn in pairs, so what they have in common does not widen the interval. For each headline number, and `aj_rd`
-    where both have it: `difference`, `interval` (95 % confidence) and `videos`, which is how many have a score in both.
+    Videos are resampled in pairs, so their common variation does not widen the interval. For each headline number, and `aj_rd`
+    if both have it: `difference`, `interval` (95 % confidence) and `videos`, the number of videos with a score in both.
 
-    Raises BadInput for results of other videos or another mode.
+    Raises BadInput for results on other videos or in another mode.
     """
     pairs = list(zip(first["per_video"], second["per_video"], strict=False))
     same = len(first["per_video"]) == len(second["per_video"]) and all(a["name"] == b["name"] for a, b in pairs)
@@ -180,7 +180,7 @@ def compare(first: dict[str, Any], second: dict[str, Any]) -> dict[str, dict[str
 def _tracked(
     tracker: Tracker, video: UInt8[np.ndarray, "t h w 3"], queries: Float[np.ndarray, "q 3"], scale: float
 ) -> tuple[Float[np.ndarray, "q t 2"], Bool[np.ndarray, "q t"]]:
-    """Tracks in pixels of the benchmark's size, and where they are hidden."""
+    """Tracks in pixels of the benchmark's size, and where they are occluded."""
     t, size = video.shape[:2]
     if not len(queries):
         return np.zeros((0, t, 2), np.float32), np.zeros((0, t), bool)
@@ -190,7 +190,7 @@ def _tracked(
 
 
 def read_clips(path: str | os.PathLike[str], size: int = SIZE, *, images: bool = True) -> Iterator[TapVidClip]:
-    """Read the videos of benchmark files, one by one, resized to `size` x `size`; without `images` frames are left black.
+    """Read the videos of benchmark files, one by one, resized to `size` x `size`; without `images` frames are black.
 
     Raises:
         BadInput: as `read_entries`.
@@ -207,7 +207,7 @@ def read_clips(path: str | os.PathLike[str], size: int = SIZE, *, images: bool =
 
 
 def as_json(result: dict[str, Any]) -> dict[str, Any]:
-    """Replace NaN in the result by None, as JSON has no NaN.
+    """Replace NaN in the result by None, since JSON has no NaN.
 
     >>> as_json({"average_jaccard": float("nan"), "per_video": [{"name": "a"}]})
     {'average_jaccard': None, 'per_video': [{'name': 'a'}]}

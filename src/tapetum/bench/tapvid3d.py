@@ -1,15 +1,15 @@
-"""TAPVid-3D (arXiv 2407.05921): predictions or a 3D tracker scored on folders of clips.
+"""TAPVid-3D (arXiv 2407.05921): scores predictions or a 3D tracker on folders of clips.
 
-Each clip is scored alone, its intrinsics scaled as if the shorter side of its images were 256 pixels long. Clips weigh the
-same within a source, and sources the same in the average, however many clips, frames and tracks they have. A prediction that
-is missing, damaged or of another shape counts as 0 in every number, and is named.
+Each clip is scored alone, with intrinsics scaled as if the shorter side of its images were 256 pixels long. Clips have equal
+weight within a source, and sources in the average, however many clips, frames and tracks they have. A prediction that is
+missing, damaged or of another shape counts as 0 in every number, and is reported.
 
-Unusual: finished clips are kept in a file, so that the same command goes on; a clip whose files have changed is scored again.
+Unusual: finished clips are saved in a file, so the same command resumes; a clip whose files have changed is scored again.
 
-Differs from the public driver (evaluate_model.py). There an exception in the metrics counts as 0 too, so that every score of
-per_trajectory and local_neighborhood is 0; a clip in which no point is visible makes the mean NaN, here it is left out and
-counted. Here truth that is missing or damaged stops the evaluation before anything is averaged, and official files without
-frames are scored as well, since the size of their images is known.
+Differs from the public driver (evaluate_model.py). There an exception in the metrics also counts as 0, so every score of
+per_trajectory and local_neighborhood is 0; a clip without visible points makes the mean NaN, while here it is left out and
+counted. Here missing or damaged ground truth stops the evaluation before anything is averaged, and official files without
+frames are scored too, since their image sizes are known.
 """
 
 import math
@@ -84,14 +84,14 @@ def evaluate(
     Args:
         gt: folder of clips, see `tapetum.systems.tapvid3d.format.folders`.
         pred: folder of predictions under the same names, with the same folders in it or flat.
-        load: makes the tracker, once in each process, in place of `pred`; can be pickled where `workers` > 1.
-        true_depth: give the tracker the depth maps that lie beside the clips.
-        split: the clips of an official list, all of which must be there; by default all that are there.
+        load: builds the tracker, once per process, instead of `pred`; must be picklable if `workers` > 1.
+        true_depth: pass the depth maps beside the clips to the tracker.
+        split: the clips of an official list, all of which must exist; by default all existing ones.
         scalings: how predictions are rescaled, see `tapvid3d_metrics`.
-        rows: file of finished clips, from which the same call goes on; clips that failed are tried again.
-        settings: what else makes the rows of another call useless, such as the tracker's name.
+        rows: file of finished clips, from which the same call resumes; failed clips are retried.
+        settings: whatever else invalidates the rows of another call, such as the tracker's name.
         progress: called after each clip with its row, the number of finished clips and of all.
-        note: hears how many rows in the file are of other files or settings.
+        note: receives the number of rows in the file that belong to other files or settings.
 
     Returns:
         `scalings`: for each, `sources` (means of each source, with `clips` and `failed`), `average` (mean of the sources) and
@@ -101,7 +101,7 @@ def evaluate(
         NaN where nothing can be counted.
 
     Raises:
-        BadInput: no clips, missing or damaged truth, an unknown scaling, a file of something else than rows.
+        BadInput: no clips, missing or damaged ground truth, an unknown scaling, a file without rows.
         TapetumError: a worker was killed.
     """
     if (pred is None) == (load is None):
@@ -137,14 +137,14 @@ def evaluate(
 
 
 def camera_256(clip: Clip3D) -> Float[np.ndarray, "4"]:
-    """Compute the clip's intrinsics at the size at which it is scored. Raises `Damage` where its own size is not known."""
+    """Compute the clip's intrinsics at the size used for scoring. Raises `Damage` if its own size is unknown."""
     if clip.size is None:
         raise Damage("images", f"{clip.name} has no frames and no official name, so that its size is not known; add its frames")
     return scaled(clip.fx_fy_cx_cy, SIZE / min(clip.size))
 
 
 def check_shape(clip: Clip3D, predicted: Prediction3D) -> None:
-    """Raise `Damage` where the prediction has another shape than the clip."""
+    """Raise `Damage` if the prediction's shape differs from the clip's."""
     shape, expected = predicted.tracks_XYZ.shape, clip.tracks_XYZ.shape  # both (t, n, 3)
     if shape != expected:
         turned = "; it looks like (n, t, 3)" if shape == (expected[1], expected[0], 3) else ""
@@ -153,7 +153,7 @@ def check_shape(clip: Clip3D, predicted: Prediction3D) -> None:
 
 
 def score_clip(clip: Clip3D, predicted: Prediction3D, scalings: Sequence[Scaling]) -> dict[str, dict[str, float]]:
-    """Score the thirteen numbers of one clip for each scaling. Raises `BadInput` as `camera_256` and `check_shape`."""
+    """Compute the thirteen numbers of one clip for each scaling. Raises `BadInput` as `camera_256` and `check_shape`."""
     camera = camera_256(clip)
     check_shape(clip, predicted)
     scores = {}
@@ -173,7 +173,7 @@ def score_clip(clip: Clip3D, predicted: Prediction3D, scalings: Sequence[Scaling
 
 
 def _row(job: _Job, tracker: Tracker3D | None) -> dict[str, Any]:
-    """Score one clip. Raises `BadInput` for damaged truth; a bad prediction only fails its clip."""
+    """Score one clip. Raises `BadInput` for damaged ground truth; a bad prediction only fails its clip."""
     clip = read_clip(job.path)
     camera_256(clip)
     if tracker is not None:
@@ -203,7 +203,7 @@ def _track(tracker: Tracker3D, clip: Clip3D, video: np.ndarray, depth: np.ndarra
 
 
 def _with_nan(row: dict[str, Any]) -> dict[str, Any]:
-    """A row read from a file, with NaN in place of null."""
+    """A row from a file, with NaN in place of null."""
     scores = {
         scaling: {name: math.nan if number is None else number for name, number in numbers.items()}
         for scaling, numbers in row["scores"].items()

@@ -1,13 +1,13 @@
-"""Predictions on TAP-Vid as files, so that what any program tracked can be scored, now or later.
+"""Predictions on TAP-Vid as files, so that the output of any tracker can be scored, now or later.
 
-For each video, by its name in the benchmark's file:
+Each video has, under its name in the benchmark's file:
 
     tracks     (queries, frames, 2) numbers: x, y in raster pixels of an image of 256x256, whatever the size it was tracked at
     occluded   (queries, frames) bool: True where the point is said to be hidden
     queries    (queries, 3) frame, x, y, of which the last two are in the same pixels; may be left out, else it is checked
 
-The order of the queries is that of `tapetum.bench.tapvid.sample_queries`: mode first, each track that is ever seen; mode
-strided, frame by frame. There are three forms:
+The order of the queries is that of `tapetum.bench.tapvid.sample_queries`: in mode first, each track that is ever visible; in
+mode strided, frame by frame. There are three formats:
 
     FOLDER     NAME.npz for each video, with these arrays
     FILE.npz   all videos, whose arrays are named NAME/tracks, NAME/occluded, NAME/queries
@@ -37,7 +37,7 @@ Prediction = dict[str, np.ndarray]
 
 
 class TapVidPredictions:
-    """Predictions on some videos. Raises BadInput where `path` is not there or is no such file."""
+    """Predictions on some videos. Raises BadInput if `path` does not exist or is not such a file."""
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
@@ -55,7 +55,7 @@ class TapVidPredictions:
     def of(
         self, name: str, queries: Float[np.ndarray, "q 3"], frames: int
     ) -> tuple[Float[np.ndarray, "q t 2"], Bool[np.ndarray, "q t"]]:
-        """Load tracks and occluded of a video. Raises BadInput where they are missing or do not belong to `queries`."""
+        """Load tracks and occluded of a video. Raises BadInput if they are missing or do not match `queries`."""
         arrays = self._video(name)
         tracks, occluded = (np.asarray(arrays[field]) for field in FIELDS[:2])
         shape = len(queries), frames
@@ -94,9 +94,9 @@ class TapVidPredictions:
 
 
 def write_predictions(path: str | Path, videos: Mapping[str, Prediction]) -> Path:
-    """Write predictions whole or not at all, in the form that the ending asks for: .npz, .pkl, or a folder without an ending.
+    """Write predictions atomically, in the format given by the extension: .npz, .pkl, or a folder without an extension.
 
-    Raises BadInput for another ending, and where it cannot be written.
+    Raises BadInput for another extension, and if it cannot be written.
 
     >>> import tempfile
     >>> made = {"bear": {"tracks": np.ones((2, 3, 2)), "occluded": np.zeros((2, 3), bool)}}

@@ -1,4 +1,4 @@
-"""The trials of `tapetum doctor`: each does a small thing that others build on, and says what came of it."""
+"""The trials of `tapetum doctor`: each runs a small piece that others build on, and reports the result."""
 
 import os
 import signal
@@ -42,7 +42,7 @@ class Trial:
 
 
 def try_out(name: str, work: Callable[[], str]) -> Trial:
-    """Do the work, which returns what came of it; whatever it raises is a trial that failed."""
+    """Run the work, which returns its result; an exception makes the trial a failure."""
     try:
         return Trial(name=name, works=True, detail=work())
     except Exception as error:  # whatever it is, it is what was asked for
@@ -50,7 +50,7 @@ def try_out(name: str, work: Callable[[], str]) -> Trial:
 
 
 def trials_of(devices: Sequence[str], systems: bool) -> dict[str, Callable[[], str]]:
-    """List the trials by name, those of systems on every device if they are wanted."""
+    """List the trials by name, including those of systems on every device if requested."""
     trials = {f"matrix product on {device}": partial(_multiply, device) for device in devices}
     trials |= {
         "linear layers": _linear,
@@ -67,7 +67,7 @@ def trials_of(devices: Sequence[str], systems: bool) -> dict[str, Callable[[], s
 
 
 def _multiply(name: str) -> str:
-    """A product of known value: of a matrix of ones and one of twos."""
+    """A product of known value: a matrix of ones times one of twos."""
     import torch
 
     ones = torch.ones(_MATMUL, _MATMUL, device=name)
@@ -86,7 +86,7 @@ def _finish(product: "torch.Tensor") -> None:
 
 
 def _linear() -> str:
-    """How fast the kernel is that linear layers are made of, beside the other."""
+    """The speed of the kernel used by linear layers, compared with the other."""
     import torch
 
     from tapetum.layers import cpu
@@ -113,7 +113,7 @@ def _linear() -> str:
 
 
 def _strided() -> str:
-    """Whether torch's own kills a process on this machine."""
+    """Whether torch's own kernel kills a process on this machine."""
     done = subprocess.run([sys.executable, "-c", _STRIDED], capture_output=True, text=True, timeout=_CHILD_S)
     if done.returncode < 0:
         return f"torch's own dies of {signal.Signals(-done.returncode).name} here; no network of tapetum asks for it"
@@ -162,7 +162,7 @@ def _cache() -> str:
 
 
 def _track() -> str:
-    """Points on a still image, which have to stay where they are."""
+    """Points on a still image, which must stay in place."""
     import numpy as np
 
     from tapetum.systems.tap.tracking.tracker import load

@@ -1,11 +1,11 @@
-"""VOTSp, the point tracking challenge of VOT: d_avg, the share of places within 1, 2, 4, 8 and 16 pixels of the truth.
+"""VOTSp, the point tracking challenge of VOT: d_avg, the share of points within 1, 2, 4, 8 and 16 pixels of the ground truth.
 
-Distances are taken as if the frame were 256x256. Each point is asked for in the first frame in which its truth has a place, and
-that frame is not scored; nor is a frame in which truth or track has none, so visibility does not count. All frames of all
-points of all sequences weigh the same. Source: github.com/votchallenge/toolkit, `vot/analysis/point.py` (0.9).
+Distances are measured as if the frame were 256x256. Each point is queried in the first frame where its ground truth has a
+position, and that frame is not scored; nor are frames where ground truth or track has none, so visibility does not count. All
+frames of all points of all sequences weigh the same. Source: github.com/votchallenge/toolkit, `vot/analysis/point.py` (0.9).
 
-Unusual, as in the toolkit: where a point is asked for in frame 0, frame 1 is not scored either. (The toolkit stores no place
-for frame 0, and then leaves out the first frame in which there is one.)
+Unusual, as in the toolkit: for a point queried in frame 0, frame 1 is not scored either. (The toolkit stores no position for
+frame 0, and then skips the first frame that has one.)
 """
 
 import os
@@ -28,7 +28,7 @@ THRESHOLDS = (1, 2, 4, 8, 16)
 
 
 def scored_frames(truth: Float[np.ndarray, "t 2"], predicted: Float[np.ndarray, "t 2"]) -> Bool[np.ndarray, " t"]:
-    """Find the frames that count for one point, which was asked for where its `truth` begins; NaN is no place.
+    """Find the frames that count for one point, queried where its `truth` begins; NaN means no position.
 
     >>> places = np.zeros((4, 2))
     >>> scored_frames(places, places).tolist(), scored_frames(np.array([[np.nan] * 2, *places[1:]]), places).tolist()
@@ -43,7 +43,7 @@ def scored_frames(truth: Float[np.ndarray, "t 2"], predicted: Float[np.ndarray, 
 def point_accuracies(
     truth: Float[np.ndarray, "t 2"], predicted: Float[np.ndarray, "t 2"], width: int, height: int
 ) -> tuple[Float[np.ndarray, "5"], int]:
-    """Compute the share of frames within each threshold, and how many frames count; zeros where none does."""
+    """Compute the share of frames within each threshold, and the number of frames that count; zeros if none does."""
     chosen = scored_frames(truth, predicted)
     if not chosen.any():
         return np.zeros(len(THRESHOLDS)), 0
@@ -53,7 +53,7 @@ def point_accuracies(
 
 
 def task_of(sequence: VotspSequence) -> VotspTask:
-    """Build the queries of a sequence: each point where its truth begins. Raises BadInput for a point without any place."""
+    """Build the queries of a sequence: each point where its ground truth begins. Raises BadInput if a point has no position."""
     queries = {}
     for name, truth in sequence.truth.items():
         there = ~np.isnan(truth).any(1)
@@ -65,7 +65,7 @@ def task_of(sequence: VotspSequence) -> VotspTask:
 
 
 def track_task(tracker: Tracker, task: VotspTask) -> Float[np.ndarray, "n t 2"]:
-    """Track the points of a task, in raster pixels; each is exactly at its query in its frame."""
+    """Track the points of a task, in raster pixels; in its query frame each point is exactly at its query."""
     last = [len(task.video) - 1, task.video.width, task.video.height]
     queries = np.array(list(task.queries.values()), np.float32)
     xy = np.array(tracker.track(task.video, queries.clip(0, last)).xy)
@@ -77,7 +77,7 @@ class Votsp(Benchmark):
     """A tracker on the sequences of a data set or workspace of the VOT toolkit."""
 
     def items(self, data: Path) -> Mapping[str, Path]:
-        """List the folders of the sequences. Raises BadInput where there are none."""
+        """List the folders of the sequences. Raises BadInput if there are none."""
         return read_sequences(data)
 
     def load(self, model: str, device: str | None) -> Tracker:
@@ -85,7 +85,7 @@ class Votsp(Benchmark):
         return load_tracker(model, device)
 
     def score(self, model: Tracker, item: Path) -> Mapping[str, float]:
-        """Compute `d_avg`, `d_1` ... `d_16`, how many `points` and `frames` count, and `seconds` spent tracking."""
+        """Compute `d_avg`, `d_1` ... `d_16`, the numbers of `points` and `frames` that count, and `seconds` spent tracking."""
         sequence = read_sequence(item)
         task = task_of(sequence)
         begin = time.perf_counter()
@@ -121,7 +121,7 @@ def evaluate(tracker: Tracker, folder: str | os.PathLike[str], progress: Callabl
 
 
 def _weighted(parts: list[tuple[Float[np.ndarray, "5"], int]]) -> dict[str, Any]:
-    """Means over all frames that count; 0 where none does."""
+    """Means over all frames that count; 0 if none does."""
     frames = sum(count for _, count in parts)
     shares = sum((mean * count for mean, count in parts), np.zeros(len(THRESHOLDS))) / max(frames, 1)
     each = {f"d_{limit}": float(share) for limit, share in zip(THRESHOLDS, shares, strict=True)}

@@ -1,4 +1,4 @@
-"""Which models that read words are on this machine, and how one gets there. Imports no torch."""
+"""Image-text models on this machine, and how to get one. Imports no torch."""
 
 import os
 import re
@@ -16,12 +16,12 @@ _MANY_LANGUAGES = "siglip2-base-32"
 
 
 def word_models() -> tuple[Weights, ...]:
-    """List the encoders of images and words that are known by name, the recommended one first."""
+    """List the image-text encoders known by name, the recommended one first."""
     return tuple(weights for weights in known().values() if _VERBS.issubset(weights.verbs))
 
 
 def is_here(name: str) -> bool:
-    """Check whether weights known by name are on this machine, and are whole."""
+    """Check whether weights known by name are on this machine and complete."""
     try:
         resolve(name)
     except BadInput:
@@ -30,13 +30,13 @@ def is_here(name: str) -> bool:
 
 
 def installed_word_models() -> list[str]:
-    """List the encoders of images and words that are on this machine, the best by zero-shot accuracy first."""
+    """List the image-text encoders on this machine, the best by zero-shot accuracy first."""
     here = [weights for weights in word_models() if is_here(weights.name)]
     return [weights.name for weights in sorted(here, key=_score, reverse=True)]
 
 
 def installed_word_model() -> str | None:
-    """Find the best encoder of images and words that is on this machine."""
+    """Find the best image-text encoder on this machine."""
     return next(iter(installed_word_models()), None)
 
 
@@ -46,7 +46,7 @@ def _score(weights: Weights) -> float:
 
 
 def fetch_command() -> str:
-    """Say which command fetches the recommended one, with its size and its licence."""
+    """Return the command that fetches the recommended model, with its size and licence."""
     if not (models := word_models()):
         return "give --model FOLDER of a CLIP or SigLIP model with its tokenizer"
     first = models[0]
@@ -55,12 +55,12 @@ def fetch_command() -> str:
 
 
 def script_remark(name: str, model: Any, texts: Sequence[str]) -> str | None:
-    """Write a line where texts are in a script that a model's text encoder cannot read; None where it reads all.
+    """Write a remark if texts are in a script that a model's text encoder cannot read; None if it reads all.
 
     Args:
         name: of the model, for the line.
-        model: the network; one without a tokenizer of `tapetum.encoders.tokenizers` reads bytes, and nothing is said of it.
-        texts: what it is to read.
+        model: the network; one without a tokenizer of `tapetum.encoders.tokenizers` reads bytes, without a remark.
+        texts: the texts to read.
     """
     from tapetum.encoders.scripts import unread_scripts
     from tapetum.encoders.tokenizers import Tokenizer
@@ -76,12 +76,12 @@ def script_remark(name: str, model: Any, texts: Sequence[str]) -> str | None:
 
 
 def portable(reference: str) -> str:
-    """Write a reference so that it holds in any working directory."""
+    """Rewrite a reference so that it is valid in any working directory."""
     return os.path.abspath(reference) if Path(reference).exists() else reference
 
 
 def identity_of(model: Any) -> str:
-    """Compute a hash of what decides a model's vectors: kind, config, preprocessing and weights."""
+    """Compute a hash of all that determines a model's vectors: kind, config, preprocessing and weights."""
     if callable(own := getattr(model, "identity", None)):
         return str(own())
     about = type(model).__name__, repr(getattr(model, "config", None)), repr(getattr(model, "preprocessing", None))

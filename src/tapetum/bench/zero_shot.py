@@ -1,10 +1,10 @@
-"""Zero-shot classification and retrieval by two towers: ImageNet, CIFAR, COCO and Flickr30k.
+"""Zero-shot classification and retrieval with two towers: ImageNet, CIFAR, COCO and Flickr30k.
 
-Sources: CLIP (arXiv 2103.00020, sections 3.1.2 and 3.1.4), whose templates and names of classes published numbers are measured
-with; accuracies are top 1, top 5 and the mean of the classes' own, recall is at 1, 5 and 10 both ways, with five captions an
-image at most. open_clip's evaluation gives the same numbers for the same weights.
+Sources: CLIP (arXiv 2103.00020, sections 3.1.2 and 3.1.4), whose templates and class names published results use; accuracies
+are top 1, top 5 and the mean of per-class accuracies; recall is at 1, 5 and 10 in both directions, with at most five captions
+per image. open_clip's evaluation gives the same numbers for the same weights.
 
-Differs from it where similarities are equal, as of captions that stand twice: the wrong ones come first (`metrics.retrieval`).
+Differs from it for equal similarities, such as those of duplicate captions: the wrong ones rank first (`metrics.retrieval`).
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -53,7 +53,7 @@ class ImageTextRecall:
 
 
 def words_of_classes(names: Sequence[str]) -> tuple[str, ...]:
-    """Choose the words for the names of classes: for folders of ImageNet the published ones, else the names themselves.
+    """Choose the words for class names: the published ones for ImageNet folders, else the names themselves.
 
     >>> words_of_classes(["n01440764", "n02012849"]), words_of_classes(["aquarium_fish"])
     (('tench', 'crane bird'), ('aquarium fish',))
@@ -72,15 +72,15 @@ def evaluate_zero_shot(
     templates: Sequence[str],
     progress: Progress = lambda done, total: None,
 ) -> ZeroShotScores:
-    """Compute the accuracy of a model that names images by the words of their classes.
+    """Compute the accuracy of a model that classifies images by the words of their classes.
 
     Args:
         model: with an image and a text encoder.
         images: n images.
-        labels: number of the class of each.
+        labels: class number of each.
         words: of each class.
-        templates: texts with {} in place of the words; the vectors of all of them are averaged.
-        progress: hears of images that were looked at.
+        templates: texts with {} in place of the words; their vectors are averaged.
+        progress: called with the number of processed images.
 
     Raises:
         BadInput: there are no images.
@@ -109,7 +109,7 @@ def evaluate_retrieval(
 ) -> ImageTextRecall:
     """Compute recall of images by their captions and of captions by their images.
 
-    Raises BadInput where there are no images, one has no caption, or a file cannot be read.
+    Raises BadInput if there are no images, one has no caption, or a file cannot be read.
     """
     if not samples:
         raise BadInput("there are no images with captions; give data that has some")
@@ -133,7 +133,7 @@ def evaluate_retrieval(
 def _recalls(
     similarity: Float32[np.ndarray, "q n"], image_of_query: Int64[np.ndarray, " q"], image_of_item: Int64[np.ndarray, " n"]
 ) -> dict[int, float]:
-    """Compute recall at 1, 5 and 10, of some queries at a time: 25,000 captions of COCO have 5,000 images to be ranked."""
+    """Compute recall at 1, 5 and 10, for some queries at a time: the 25,000 captions of COCO each rank 5,000 images."""
     best = []
     for start in range(0, len(similarity), _QUERIES):
         part = slice(start, start + _QUERIES)
@@ -145,7 +145,7 @@ def _recalls(
 def embed_all(
     model: ImageTextEncoder, images: Iterable[UInt8[np.ndarray, "h w 3"]], count: int, progress: Progress
 ) -> Float32[np.ndarray, "n d"]:
-    """Compute the vectors of images, a few of which are in memory at a time."""
+    """Compute the embeddings of images, with only a few in memory at a time."""
     vectors: list[np.ndarray] = []
     waiting: list[np.ndarray] = []
     for done, image in enumerate(images, 1):

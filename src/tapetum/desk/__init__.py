@@ -1,4 +1,4 @@
-"""What people click and browse: the page and its server, index and search, napari. It calls the verbs as a user does."""
+"""The interactive tools: the page and its server, index and search, napari. They call the verbs as a user does."""
 
 from tapetum.core.lazy import lazy_modules
 

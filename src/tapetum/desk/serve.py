@@ -1,4 +1,4 @@
-"""`tapetum serve`: the local page, on which points are placed, tracked and put right, and models are asked."""
+"""`tapetum serve`: the local page for placing, tracking and correcting points, and asking models."""
 
 import secrets
 from dataclasses import KW_ONLY, dataclass
@@ -42,7 +42,7 @@ class ServeOptions:
     """Jobs that run at a time; others wait."""
 
     def check(self) -> None:
-        """Raise BadInput for what cannot be served."""
+        """Raise BadInput for options that cannot be served."""
         if not Path(self.folder).is_dir():
             raise BadInput(f"there is no folder {self.folder}; give one with videos or images")
         if self.words is not None and not Path(self.words).is_dir():
@@ -58,9 +58,9 @@ class ServeOptions:
 
 @verb(ServeOptions)
 def serve(options: ServeOptions, listener: Listener) -> None:
-    """Serve the page until it is interrupted; the listener hears its address.
+    """Serve the page until interrupted; the listener receives its address.
 
-    Raises BadInput where the folder cannot be served or the port is taken, MissingExtra without starlette and uvicorn.
+    Raises BadInput if the folder cannot be served or the port is taken, MissingExtra without starlette and uvicorn.
     """
     options.check()
     try:

@@ -1,4 +1,4 @@
-"""Reports of verbs, `--report FILE.html`: one HTML file that needs no network, with what to look at first on top.
+"""Reports of verbs, `--report FILE.html`: one HTML file that needs no network, with the most important items first.
 
 page        the file: a head, a film with tracks, a table that sorts and filters
 film        some frames of a video as JPEG, and tracks over them
@@ -13,7 +13,7 @@ from tapetum.core.files import refuse_folder
 
 
 def check_report(report: str | Path | None) -> Path | None:
-    """Convert the option --report to a path. Raises BadInput, before any work, where no page can be written there."""
+    """Convert the option --report to a path. Raises BadInput, before any work, if no page can be written there."""
     if report is None:
         return None
     path = Path(report)

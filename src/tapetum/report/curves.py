@@ -1,4 +1,4 @@
-"""Curves of a run's log as one SVG image, which any browser shows."""
+"""Curves of a run's log as one SVG image for any browser."""
 
 import html
 import math
@@ -19,7 +19,7 @@ _SMOOTHED = 40
 def read_curves(log: Path) -> dict[str, list[tuple[float, float]]]:
     """Read the curves of a log.jsonl, by name: loss, metrics and scores, gradients, rate; each as (step, value).
 
-    Raises BadInput for a file that is no such log.
+    Raises BadInput for a file that is not such a log.
     """
     curves: dict[str, list[tuple[float, float]]] = {}
     try:
@@ -36,7 +36,7 @@ def read_curves(log: Path) -> dict[str, list[tuple[float, float]]]:
 
 
 def write_curves(log: Path, path: Path) -> Path:
-    """Draw every curve of a log into one SVG file; of long runs pale what was measured, dark its running mean."""
+    """Draw every curve of a log into one SVG file; for long runs, measured values are pale and their running mean dark."""
     curves = read_curves(log)
     if not curves:
         raise BadInput(f"{log} has no steps yet; train first")
@@ -46,7 +46,7 @@ def write_curves(log: Path, path: Path) -> Path:
 
 
 def curves_svg(curves: dict[str, list[tuple[float, float]]]) -> str:
-    """Draw curves of (step, value) by name as one SVG; of long ones pale what was measured, dark its running mean."""
+    """Draw curves of (step, value) by name as one SVG; for long ones, measured values are pale and their running mean dark."""
     return "\n".join(_drawing(curves))
 
 

@@ -60,14 +60,14 @@ def film_data(
     limits: FilmLimits | None = None,
     progress: Callable[[int, int], None] = lambda done, count: None,
 ) -> dict[str, Any]:
-    """Build the film of a video and its tracks, within limits: fewer frames first, then smaller ones; of too many points some.
+    """Build the film of a video and its tracks, within limits: fewer frames first, then smaller ones, and a subset of points.
 
     Args:
-        video: the frames that the tracks are about.
+        video: the frames of the tracks.
         tracks: n points through t frames.
-        places: doubtful ones, the most doubtful first.
-        limits: how large it may be.
-        progress: is told how many frames of how many are coded.
+        places: uncertain positions, the most uncertain first.
+        limits: its maximum size.
+        progress: called with the numbers of encoded and of all frames.
     """
     limits = limits or FilmLimits()
     width, height = video.width, video.height
@@ -105,7 +105,7 @@ def film_data(
 
 
 def _fit(video: "Video", count: int, limits: FilmLimits) -> tuple[int, Int[np.ndarray, " f"]]:
-    """The longer side of the JPEGs, and the frames that are shown; at least 40 frames are kept before images get smaller."""
+    """The longer side of the JPEGs, and the frames shown; at least 40 frames are kept before images are made smaller."""
     side = min(limits.side, max(video.width, video.height))
     samples = _even(count, _SAMPLED)
     while True:
@@ -117,7 +117,7 @@ def _fit(video: "Video", count: int, limits: FilmLimits) -> tuple[int, Int[np.nd
 
 
 def _even(count: int, most: int) -> Int[np.ndarray, " k"]:
-    """Numbers of at most so many of `count` things, from first to last."""
+    """Indices of at most so many of `count` items, evenly spaced from first to last."""
     return np.arange(count) if count <= most else np.unique(np.linspace(0, count - 1, most).round().astype(int))
 
 

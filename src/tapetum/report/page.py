@@ -1,7 +1,7 @@
-"""The page of a report: a head, a film with tracks over it, a table that sorts and filters; all in one file without network.
+"""The page of a report: a head, a film with tracks, a table that sorts and filters; all in one file that needs no network.
 
-What is shown is put into the page as JSON, and its script builds it with `textContent`, so that no name of a file is ever read
-as HTML. A policy in the page (Content-Security-Policy) lets it run its own script and show images that are in it, nothing else.
+The content is stored in the page as JSON, and its script builds the page with `textContent`, so file names are never parsed as
+HTML. A policy in the page (Content-Security-Policy) allows only its own script and embedded images.
 
     element "data"   {"film": see `film`, "table": {"columns": [{"name", "digits"}], "rows": [{"cells", "trouble", "goes_to"}],
                      "images": JPEG of each row as base64, or null}}
@@ -71,7 +71,7 @@ class ReportPage:
 
 
 def write_report(path: Path, report: ReportPage, progress: Callable[[int, int], None] = lambda done, count: None) -> Path:
-    """Write the page; it appears whole or not at all. Raises BadInput where it cannot be written."""
+    """Write the page atomically. Raises BadInput if it cannot be written."""
     text = report_html(report, progress)
     with whole_file(path) as temporary:
         write_text(temporary, text)
@@ -79,7 +79,7 @@ def write_report(path: Path, report: ReportPage, progress: Callable[[int, int], 
 
 
 def report_html(report: ReportPage, progress: Callable[[int, int], None] = lambda done, count: None) -> str:
-    """Build the page; `progress` is told how many rows of how many have their images."""
+    """Build the page; `progress` is called with the number of rows whose images are done and the total."""
     package = __package__ or "tapetum.report"
     style = resource(package, "page.css")
     script = resource(package, "film.js") + resource(package, "table.js")
@@ -96,7 +96,7 @@ def report_html(report: ReportPage, progress: Callable[[int, int], None] = lambd
 
 
 def encode_jpeg(image: UInt8[np.ndarray, "h w 3"], side: int, quality: int = 78) -> bytes:
-    """Encode an image as JPEG, its longer side at most `side` pixels."""
+    """Encode an image as JPEG, with its longer side at most `side` pixels."""
     small = Image.fromarray(image)
     small.thumbnail((side, side), Image.Resampling.BOX if max(small.size) > 4 * side else Image.Resampling.LANCZOS)
     out = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Tracks on their video as a page inside a notebook: what `Tracks.show` and the result of `tapetum.track` give."""
+"""Tracks on their video as a page in a notebook: the result of `Tracks.show` and of `tapetum.track`."""
 
 import html
 from dataclasses import dataclass, replace
@@ -26,13 +26,13 @@ class TrackView:
     """The page, HTML that needs nothing else."""
 
     def save(self, path: str | Path) -> Path:
-        """Write the page as a file. Raises BadInput where it cannot be written."""
+        """Write the page as a file. Raises BadInput if it cannot be written."""
         with whole_file(path) as temporary:
             write_text(temporary, self.page)
         return Path(path)
 
     def _repr_html_(self) -> str:
-        """Write an element that holds the page, for notebooks; nothing in it reaches the notebook around it."""
+        """Write an element that contains the page, for notebooks, isolated from the notebook around it."""
         about = f"style='width:100%;height:{_HEIGHT}px;border:0' sandbox='allow-scripts' title='Tracks'"
         return f"<iframe {about} srcdoc='{html.escape(self.page, quote=True)}'></iframe>"
 
@@ -41,7 +41,7 @@ class TrackView:
 
 
 def view_tracks(tracks: Tracks, source: Any) -> TrackView:
-    """Build the view of tracks on their video, at most `MOST_BYTES` large: of long videos it has every so many frames.
+    """Build the view of tracks on their video, at most `MOST_BYTES` large; long videos are subsampled.
 
     Args:
         tracks: n points through t frames.
@@ -78,7 +78,7 @@ def view_tracks(tracks: Tracks, source: Any) -> TrackView:
 
 
 def _lines(film: dict[str, Any], tracks: Tracks) -> list[str]:
-    """What is left out."""
+    """What was omitted."""
     lines = []
     if (shown := len(film["frames"])) < tracks.frames:
         lines.append(f"{shown} of the frames are shown.")

@@ -7,7 +7,7 @@
     sound       its sound, synthesised from contacts
     words       scene graphs, captions, and questions that cannot be answered without looking
 
-Importing this imports no torch; `SyntheticClip`, `make_clip` and `make_dataset` do when they are asked for.
+Importing this imports no torch; accessing `SyntheticClip`, `make_clip` and `make_dataset` does.
 """
 
 from typing import TYPE_CHECKING

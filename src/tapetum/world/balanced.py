@@ -1,4 +1,4 @@
-"""Random choices that are balanced: by count over samples, and over instances of a scene. Imports no torch."""
+"""Balanced random choices: by count over samples, and over instances of a scene. Imports no torch."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from tapetum.world.types import I64
 
 
 def balanced_choice(seed: int, purpose: int, number: int, kinds: int) -> int:
-    """Choose one of `kinds` for sample `number`: of every `kinds` samples from a multiple of it on, each gets another one.
+    """Choose one of `kinds` for sample `number`: `kinds` consecutive samples from a multiple of it on all differ.
 
     >>> sorted(balanced_choice(0, 1, number, 4) for number in range(8, 12))
     [0, 1, 2, 3]
@@ -16,7 +16,7 @@ def balanced_choice(seed: int, purpose: int, number: int, kinds: int) -> int:
 
 
 def choose_by_instance(rng: np.random.Generator, instance: I64, n: int) -> I64:
-    """Choose n of candidates by their instances (m,), where -1 is none; small ones get more than their share.
+    """Choose n candidates by their instances (m,), where -1 is none; small instances are over-represented.
 
     As in Kubric's sampling, candidates are taken instance by instance, from the fewest candidates to the most.
     """

@@ -1,6 +1,6 @@
 """One annotated image of the physical world: a moment of an episode, rendered, with names, captions and questions.
 
-The settings of camera, story and moment differ from image to image; all are a function of (seed, number).
+Camera settings, story and moment differ between images; all are a function of (seed, number).
 """
 
 from collections.abc import Callable
@@ -42,7 +42,7 @@ class AnnotatedImage:
 
 
 def make_image(seed: int, number: int, size: int = 256, textures: Textures = procedural) -> AnnotatedImage:
-    """Make image `number` of a seed, size x size pixels; the same arguments make the same image on one platform.
+    """Make image `number` of a seed, size x size pixels; on one platform the same arguments give the same image.
 
     Raises BadInput for a size outside `SIZES`, and MissingExtra without MuJoCo.
     """
@@ -76,9 +76,9 @@ def check_size(size: int) -> None:
 
 
 def first_valid_start(number: tuple[int, ...], begin: Callable[[int], Made]) -> tuple[int, Made]:
-    """Draw keys for `number` until the world finds a start; returns the key and what `begin(key)` made of it.
+    """Draw keys for `number` until the world finds a start; returns the key and the result of `begin(key)`.
 
-    Now and then a story finds no room for its things; another draw does. Raises the last BadInput where none does.
+    Occasionally a story has no room for its objects; another draw has. Raises the last BadInput if all fail.
     """
     trouble: BadInput | None = None
     for attempt in range(TRIES):

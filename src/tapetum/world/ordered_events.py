@@ -1,18 +1,18 @@
-"""Ordered events with captions: one thing after the other crosses the image, and only one of 64 captions has them in order.
+"""Ordered events with captions: objects cross the image one after the other, and only one of 64 captions has their order.
 
     frames     o>o>o>o>    <#<#<#<#    ...          one event after the other, each of `length` frames
     caption    red circle right, blue square left, ...
 
-What a guesser may not know, it does not know, by construction:
+By construction, these shortcuts give no information:
 
     a frame says no direction       the frames of an event and of its reverse are the same ones
     a bag of frames no order        the background is still, so events in another order have the same frames
     words alone say nothing         see `gallery`
 
-A gallery of 64 has the captions of 8 videos (fewer, if there are few events), each in the 8 orders that come of three exchanges
-of two events, of which no two share one. So every caption looks like the others: each has seven of the same words, and is as
-many exchanges away from these as any. (Had a gallery the true caption and seven that differ from it by one exchange, then
-the true one would be known without the video: it alone is near to all others.)
+A gallery of 64 has the captions of 8 videos (fewer, if there are few events), each in the 8 orders produced by three disjoint
+swaps of two events. So no caption stands out: each has seven with the same words, and is as many swaps away from these as any
+other. (If a gallery had the true caption and seven that differ from it by one swap, the true one would be known without the
+video: it alone is close to all others.)
 
 A benchmark of this project for LongViViT (arXiv 2312.07395). Imports no torch.
 """
@@ -65,7 +65,7 @@ class OrderedEventsConfig:
 
     @property
     def exchanges(self) -> int:
-        """Count the exchanges of two events that share none, three at most."""
+        """Count the disjoint swaps of two events, three at most."""
         return min(self.events // 2, 3)
 
     @property
@@ -94,7 +94,7 @@ class Event:
 
     @property
     def image_words(self) -> str:
-        """Describe what a single frame of it shows."""
+        """Describe what a single frame of the event shows."""
         return f"{self.colour} {self.shape}"
 
 
@@ -157,9 +157,9 @@ def word_numbers(caption: str) -> list[int]:
 
 
 def gallery(seed: int, number: int, config: OrderedEventsConfig | None = None) -> Gallery:
-    """Draw the captions to choose from for video `number`: those of other videos too, all in all orders.
+    """Draw the candidate captions for video `number`: those of several videos, each in all orders.
 
-    The place of the right one is dealt: of every 64 videos from a multiple of 64 on, each has another.
+    The position of the correct one is balanced: it differs among every 64 videos from a multiple of 64 on.
     """
     config = config or OrderedEventsConfig()
     rng = np.random.default_rng([seed, _GALLERY, number])
@@ -183,7 +183,7 @@ def gallery(seed: int, number: int, config: OrderedEventsConfig | None = None) -
 
 
 def _orders(events: tuple[Event, ...], exchanges: int, rng: np.random.Generator) -> list[str]:
-    """The captions of all orders that exchanges of disjoint pairs give, the one without any first."""
+    """The captions of all orders given by disjoint swaps, the unchanged one first."""
     pairs = rng.permutation(len(events))[: 2 * exchanges].reshape(exchanges, 2)
     captions = []
     for done in product((False, True), repeat=exchanges):
@@ -196,7 +196,7 @@ def _orders(events: tuple[Event, ...], exchanges: int, rng: np.random.Generator)
 
 
 def _film(frames: U8, event: Event, config: OrderedEventsConfig, rng: np.random.Generator) -> None:
-    """Draw a thing that moves; one that moves the other way takes the same places from the other end."""
+    """Draw a moving object; one that moves the other way takes the same positions in reverse."""
     side = int(rng.integers(config.thing[0], config.thing[1] + 1))
     mask = _shape(event.shape, side)
     room = config.size - side - config.length

@@ -1,18 +1,17 @@
-"""Key-value recall: a video shows pairs of signs in passing, and asks at its end for what one key was paired with.
+"""Key-value recall: a video shows pairs of signs in passing, and asks at its end which value was paired with one key.
 
     segment 0          segment 1          ...   last segment
     |..k7......|       |......k2..|             |....k7....|
     |..v1......|       |......v3..|             |.. empty .|      label: 1
 
-Each pair fills one patch of one tubelet: its upper half is one of 32 keys, none of which comes twice, its lower half one of
-four values. All else is a still texture of low contrast under noise, one of three a segment: many tokens alike, few that
-matter.
+Each pair fills one patch of one tubelet: its upper half is one of 32 keys, each used at most once, its lower half one of four
+values. The rest is a still, low-contrast texture under noise, one of three per segment: many similar tokens, few that matter.
 
-Nothing but memory helps. Of all pairs of a video each value has the same number, so whoever counts values, or adds up what is
-in the video and what is asked, knows nothing (a bag guesser is right in exactly one of four); and of every four samples from a
-multiple of four on, each has another label. An encoder that forgets earlier segments has not seen the pair.
+The task requires memory. All values are equally frequent among the pairs of a video, so counting values, or summing the
+contents of the video and the query, gives no information (a bag model is right exactly one time in four); and in every block of
+four samples, from a multiple of four on, the labels differ. An encoder that forgets earlier segments has not seen the pair.
 
-A benchmark of this project for MC-ViT (arXiv 2402.05861), which has only real videos. Imports no torch.
+A benchmark of this project for MC-ViT (arXiv 2402.05861), whose paper has only real videos. Imports no torch.
 """
 
 from dataclasses import dataclass
@@ -81,7 +80,7 @@ class RecallConfig:
 
     @property
     def places(self) -> int:
-        """Count the patches of a segment where a pair could be."""
+        """Count the patches of a segment that can hold a pair."""
         return self.segment_frames // self.tubelet * (self.size // self.patch) ** 2
 
     @property
@@ -144,7 +143,7 @@ def make_recall(seed: int, number: int, config: RecallConfig | None = None) -> R
 
 
 def _segments(config: RecallConfig, rng: np.random.Generator) -> np.ndarray:
-    """The segments of all pairs, sorted: as evenly as they go, a random one less where they do not."""
+    """The segments of all pairs, sorted: spread evenly, with a random one fewer where they do not divide evenly."""
     last = config.segments - 1
     first = last - (config.recent or last)
     room = np.repeat(np.arange(first, last), config.pairs)
@@ -177,7 +176,7 @@ def _drawn(config: RecallConfig, rng: np.random.Generator, pairs: tuple[KeyValue
 
 @lru_cache(maxsize=8)
 def _signs(count: int, patch: int, kind: int) -> F32:
-    """Signs of half a patch, (count, patch / 2, patch): cells of 2 pixels, half of them light; no two alike."""
+    """Signs of half a patch, (count, patch / 2, patch): cells of 2 pixels, half of them light; all distinct."""
     rng = np.random.default_rng([_SIGNS, patch, kind])
     rows, columns = patch // 4, patch // 2
     cells = np.repeat(np.array([-_INK, _INK], np.float32), [rows * columns // 2, rows * columns - rows * columns // 2])
@@ -195,7 +194,7 @@ def _signs(count: int, patch: int, kind: int) -> F32:
 
 @lru_cache(maxsize=8)
 def _textures(count: int, size: int) -> F32:
-    """Waves of low contrast, (count, size, size)."""
+    """Low-contrast waves, (count, size, size)."""
     rng = np.random.default_rng([_TEXTURES, size])
     y, x = np.mgrid[:size, :size].astype(np.float32) / size
     waves = []

@@ -1,4 +1,4 @@
-"""Images in which a piece repeats: tiles, bricks, stripes, dots. Places look alike, so context must tell them apart."""
+"""Images with a repeated piece: tiles, bricks, stripes, dots. Places look alike, so context must tell them apart."""
 
 import numpy as np
 from PIL import Image
@@ -11,7 +11,7 @@ SIZE = 320
 
 
 def with_repeats(source: Textures, share: float) -> Textures:
-    """Replace a share of the images of `source` by ones in which a piece of them repeats; without a share it is `source`."""
+    """Replace a share of the images of `source` by ones with a repeated piece; without a share it is `source`."""
     if not share:
         return source
 
@@ -22,7 +22,7 @@ def with_repeats(source: Textures, share: float) -> Textures:
 
 
 def repeat_piece(rng: np.random.Generator, source: Textures) -> U8:
-    """Draw an image (320, 320, 3) in which a piece repeats every 20 to 64 pixels, under 8 to 30 % of another image."""
+    """Draw an image (320, 320, 3) with a piece repeated every 20 to 64 pixels, under 8 to 30 % of another image."""
     period = int(rng.integers(20, 65))
     kind = rng.choice(["tiles", "bricks", "stripes", "dots"], p=[0.35, 0.2, 0.2, 0.25])
     image = source(rng)

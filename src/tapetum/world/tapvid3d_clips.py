@@ -1,13 +1,13 @@
-"""Synthetic videos (`tapetum.world`) as clips of TAPVid-3D, with true depth beside them: a benchmark that anyone can make.
+"""Synthetic videos (`tapetum.world`) as clips of TAPVid-3D, with true depth: a benchmark that anyone can generate.
 
-A world unit counts as a metre. The camera and the objects move; the focal length stays, since the format has one camera a clip.
-Each track has one query, at a frame drawn from those in which it is visible, where the track itself is, as in the benchmark.
+A world unit counts as a metre. The camera and the objects move; the focal length is constant, since the format has one camera
+per clip. Each track has one query, on the track, at a random frame in which it is visible, as in the benchmark.
 
     DIR/scene-00000.npz          the clip
     DIR/scene-00000.depth.npz    on request: depth float32 (t, h, w), metres along the axis of view at the pixels' centres
 
-Differs from the benchmark: tracks cover the background and every object alike, and a point counts as visible by exact geometry
-(no tolerance of centimetres).
+Differs from the benchmark: tracks cover the background and all objects equally, and a point's visibility is determined by exact
+geometry (without a tolerance of centimetres).
 """
 
 import os
@@ -46,9 +46,9 @@ def write_scenes(
 ) -> list[Path]:
     """Write `count` clips of `frames` frames of size x size pixels with `points` tracks each; returns their paths.
 
-    The same seed and textures write the same clips. `textures` is a folder of images, a parquet file, or None for patterns
-    that are made up. A call that was interrupted goes on when it is made again. Raises `BadInput` for a folder that already
-    holds clips of this kind, or a part of another call's, or an unwritable one.
+    The same seed and textures write the same clips. `textures` is a folder of images, a parquet file, or None for procedural
+    patterns. Repeating an interrupted call resumes it. Raises `BadInput` for a folder that already holds clips of this kind, or
+    part of another call's, or is not writable.
     """
     if count < 1 or points < 1:
         raise BadInput(f"asked for {count} clips of {points} tracks; give 1 or more of each")
@@ -90,7 +90,7 @@ def write_scenes(
 
 
 def finished(folder: str | os.PathLike[str]) -> int:
-    """Count the clips of a call into `folder` that was interrupted."""
+    """Count the clips finished by an interrupted call into `folder`."""
     folder = Path(folder)
     if not (folder / _UNFINISHED).exists():
         return 0

@@ -1,4 +1,4 @@
-"""Array types that the files of this room share."""
+"""Array types shared by the files of this room."""
 
 from typing import TypeAlias
 

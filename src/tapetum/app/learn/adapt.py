@@ -1,4 +1,4 @@
-"""`tapetum.adapt`: adapters trained on a frozen encoder, and the check that the original network is intact bit for bit."""
+"""`tapetum.adapt`: trains adapters on a frozen encoder, and verifies that the original network is unchanged bit for bit."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, replace
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 @guarding_data
 def adapt(run: AdaptRun, launch: Launch, say: Callable[[str], None] = lambda text: None) -> "FinishedAdapters | None":
-    """Teach an encoder a task with adapters and a head, in the folder `launch.out`; the same call goes on after a stop.
+    """Train adapters and a head for a task on an encoder, in the folder `launch.out`; the same call resumes a stopped run.
 
-    `say` is told of the data, a line at a time. Returns None if `launch.minutes` or a signal ended the call before the run was
-    done. Raises BadInput for what the user can mend.
+    `say` receives remarks about the data, line by line. Returns None if `launch.minutes` or a signal ended the call before the
+    run was done. Raises BadInput for errors the user can fix.
     """
     if not isinstance(run, AdaptRun) or not isinstance(launch, Launch):
         given = f"{type(run).__name__} and {type(launch).__name__}"
@@ -81,9 +81,9 @@ class Verified(Result):
 def verify(options: VerifyOptions, listener: Listener) -> Verified:
     """Prove that the trunk of an adapter is bit for bit what it was when the adapter was saved.
 
-    The trunk is loaded anew and hashed; then the adapter is attached and switched off, and what the network gives is compared
-    with what the trunk gives. Raises TrunkChanged, with both hashes, where it is not; BadInput where the file is no adapter, or
-    does not say where its trunk is.
+    The trunk is reloaded and hashed; then the adapter is attached and switched off, and the network's output is compared with
+    the trunk's. Raises TrunkChanged, with both hashes, if they differ; BadInput if the file is not an adapter, or does not say
+    where its trunk is.
     """
     from tapetum.hub.loading import load
     from tapetum.systems.adapters import files

@@ -33,14 +33,14 @@ def bootstrap(
     say: Callable[[str], None] = lambda text: None,
     progress: Callable[[int, int], None] = lambda done, count: None,
 ) -> "Outcome | None":
-    """Teach a tracker on the videos in `folder`, in the folder `launch.out`; the same call goes on after a stop.
+    """Train a tracker on the videos in `folder`, in the folder `launch.out`; the same call resumes a stopped run.
 
     Args:
-        engine: what prepares the videos: this process, one after the other, or Ray, many at a time.
-        say: is told what is going on, and what became of the videos, a line at a time.
-        progress: is told how many videos of how many are prepared, before the first and after each.
+        engine: prepares the videos: this process, one after the other, or Ray, many at a time.
+        say: receives remarks on progress and on the videos, line by line.
+        progress: called with the numbers of prepared and of all videos, before the first and after each.
 
-    Returns None if `launch.minutes` ended before the run did. Raises BadInput for what the user can mend.
+    Returns None if `launch.minutes` ran out before the run was done. Raises BadInput for errors the user can fix.
     """
     from tapetum.bench.bootstrap_family import choose_family
     from tapetum.core.remote_cache import cache_of
@@ -67,7 +67,7 @@ _USUAL = {name: replace(RECIPES["small"], preset=name) for name in RECIPES}
 
 
 def _preset(name: str, given: Any) -> BootstrapRun:
-    """Find the preset, and leave out of `given` what has its usual value, which of a switch is no different from not given."""
+    """Find the preset, and drop default values from `given`: a switch at its default counts as not given."""
     if name != "small":
         usual = RECIPES["small"]
         settings = {key: value for key, value in given["settings"].items() if value != getattr(usual.settings, key)}
@@ -145,7 +145,7 @@ class Bootstrapped(Result):
 
 
 def _compared(before: float, after: float) -> str:
-    """Say which of two scores is better, as far as they are printed."""
+    """Say which of two scores is better, at the precision printed."""
     first, then = round(before, 3), round(after, 3)
     return "better" if then > first else "worse" if then < first else "no different"
 

@@ -1,4 +1,4 @@
-"""The report of `tapetum bootstrap`: curves of the run, and a row for each clip that was left out, before and after."""
+"""The report of `tapetum bootstrap`: training curves, and a row for each held-out clip, before and after."""
 
 from collections.abc import Callable
 from functools import partial
@@ -44,17 +44,17 @@ def write_bootstrap_report(
 ) -> Path:
     """Write the report of a finished run.
 
-    Clips that were left out are tracked to their end and back by both trackers (`cycle_errors`); those in which the points come
-    back farthest from where they began are first. Raises BadInput where the page cannot be written.
+    Held-out clips are tracked to their end and back by both trackers (`cycle_errors`); those whose points return farthest from
+    their start come first. Raises BadInput if the page cannot be written.
 
     Args:
         report: place of the page.
         folder: the videos.
-        lines: what is said at the head of the page.
+        lines: text at the head of the page.
         out: folder of the run.
-        models: the tracker that it started from, and the one that came out.
+        models: the initial tracker, and the resulting one.
         device: where to track.
-        progress: is told how many clips of how many are done.
+        progress: called with the numbers of finished and of all clips.
     """
     footage = FootageDataset(out / "footage")
     holdout = split(footage)[1]
@@ -99,6 +99,6 @@ def _errors(model: Any, clip: np.ndarray, queries: np.ndarray) -> CycleErrors:
 
 
 def _frames(clip: np.ndarray, xy: np.ndarray, visible: np.ndarray) -> np.ndarray:
-    """The first, the middle and the last frame side by side, with points and paths of the tracker that came out."""
+    """The first, middle and last frame side by side, with points and paths of the resulting tracker."""
     drawn = list(draw_tracks(clip, xy, visible, radius=3))
     return np.concatenate([drawn[k] for k in sorted({0, len(drawn) // 2, len(drawn) - 1})], axis=1)

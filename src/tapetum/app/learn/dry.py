@@ -1,4 +1,4 @@
-"""`--dry` of every command that trains: what a run will cost, by its recipe and the number of its examples. No step is made."""
+"""`--dry` of every training command: predicts a run's cost from its recipe and number of examples, without taking a step."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -36,7 +36,7 @@ _PLANNERS = {
 
 
 def plan_run(recipe: Any) -> RunPlan:
-    """Plan a run of any recipe. Raises BadInput for settings with which no run can be made."""
+    """Plan a run of any recipe. Raises BadInput for settings that cannot run."""
     package = _PLANNERS.get(type(recipe).__name__)
     if package is None:
         raise BadInput(f"there is no plan of a {type(recipe).__name__}; give the recipe of a command that trains")
@@ -115,7 +115,7 @@ def _phase_rows(phase: PhasePlan, plan: RunPlan) -> list[tuple[str, str]]:
 
 
 def _negatives_rows(phase: PhasePlan, shares: Sequence[tuple[int, Share]]) -> list[tuple[str, str]]:
-    """Say how many negatives an example has, where its batch is divided among micro-batches."""
+    """Say how many negatives an example has if its batch is divided into micro-batches."""
     whole = phase.negatives_on()
     if all(phase.negatives_on(gpus) == whole for gpus in GPUS):
         return []

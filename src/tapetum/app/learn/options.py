@@ -1,4 +1,4 @@
-"""Options from a config: fields are the names, docstrings the help, presets the defaults; nothing is typed twice."""
+"""Options from a config: fields give names, docstrings the help, presets the defaults; nothing is written twice."""
 
 import ast
 import inspect
@@ -27,19 +27,19 @@ def options(
     pick: Callable[[Any, Mapping[str, Any]], Config] | None = None,
     others: str = "",
 ) -> Any:
-    """Annotate a field whose options are the fields of a frozen dataclass, and whose value is one of `presets` with changes.
+    """Annotate a field that is a frozen dataclass: its fields become options, its value is one of `presets` with changes.
 
-    A field in which all presets agree has that for its default. One in which they don't is as the preset has it unless it is
-    given. Fields that are dataclasses themselves are opened up.
+    A field on which all presets agree has that value as its default. Otherwise it follows the preset unless given. Fields that
+    are dataclasses themselves are expanded.
 
     Args:
         presets: whole configs of one class, by name; by several names where several options pick one.
         by: the option that picks one, or several, by default the first. None: there is one preset.
         about: help of that option, where there is no field of its name.
         required: fields that must be given.
-        hidden: fields that are no options.
-        markers: what tyro is to know of a field besides, by name; one thing or a tuple.
-        pick: gives the preset for what `by` says (of several options, all that they say) and all other options; by default
+        hidden: fields that are not options.
+        markers: further tyro markers of a field, by name; one or a tuple.
+        pick: returns the preset for the value of `by` (of several options, all values) and all other options; by default
             the one of that name.
         others: how help shows what `by`, or the first of several, may be besides a name, for which `pick` makes a preset;
             empty: nothing.
@@ -95,7 +95,7 @@ class _Request:
 def _changes(
     presets: Sequence[Any], requested: _Request
 ) -> tuple[Callable[[Any, Mapping[str, Any]], Any], list[inspect.Parameter]]:
-    """What makes a config of a preset and the options given, and these options."""
+    """The function that builds a config from the preset and the given options, and these options."""
     kind = type(presets[0])
     types, docs = get_type_hints(kind, include_extras=True), _docstrings(kind)
     parameters, inner, differ = [], {}, set()
@@ -132,7 +132,7 @@ def _marks(marks: Any) -> tuple[Any, ...]:
 
 
 def _metavar(type_: Any) -> str | None:
-    """How a number, word or path that may be left out is shown: as if it had to be given."""
+    """How an optional number, word or path is shown: as if it were required."""
     [*plain] = (kind for kind in get_args(type_) if kind is not type(None))
     return plain[0].__name__.upper() if type(None) in get_args(type_) and plain[0] in (int, float, str, Path) else None
 
@@ -142,7 +142,7 @@ def _parameter(name: str, default: Any, annotation: Any) -> inspect.Parameter:
 
 
 def _as_constructor(make: Callable[..., Any], kind: type, parameters: Sequence[inspect.Parameter]) -> Callable[..., Any]:
-    """A function that tyro takes for one with these parameters, documented as the class `kind`."""
+    """A function that tyro treats as having these parameters, documented as the class `kind`."""
     make.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     make.__annotations__ = {p.name: p.annotation for p in parameters}
     make.__name__, make.__doc__ = kind.__name__, kind.__doc__
@@ -150,7 +150,7 @@ def _as_constructor(make: Callable[..., Any], kind: type, parameters: Sequence[i
 
 
 def _docstrings(kind: type) -> dict[str, str]:
-    """What stands below the fields of a dataclass, and of those that it extends, by name."""
+    """The docstrings of the fields of a dataclass and of its bases, by name."""
     texts = {name: text for base in reversed(kind.__bases__) if is_dataclass(base) for name, text in _docstrings(base).items()}
     [body] = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
     assert isinstance(body, ast.ClassDef)

@@ -1,4 +1,4 @@
-"""`tapetum pretrain METHOD`: an encoder learns from a folder of images; curves and a page of neighbours at the end."""
+"""`tapetum pretrain METHOD`: pre-trains an encoder on a folder of images; ends with curves and a page of neighbours."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -69,10 +69,10 @@ class PretrainedEncoder(Result):
 
 @guarding_data
 def pretrain(run: PretrainRun, launch: Launch, say: Callable[[str], None] = lambda text: None) -> PretrainedEncoder | None:
-    """Pre-train in the folder `launch.out`; the same call goes on after a stop. Under torchrun all processes call it alike.
+    """Pre-train in the folder `launch.out`; the same call resumes a stopped run. Under torchrun all processes call it.
 
-    `say` is told of the data and, before the first step, of FLOPs and time. Returns None if `launch.minutes` or a signal ended
-    the call before the run was done. Raises BadInput for what the user can mend.
+    `say` receives remarks about the data and, before the first step, FLOPs and time. Returns None if `launch.minutes` or a
+    signal ended the call before the run was done. Raises BadInput for errors the user can fix.
     """
     from tapetum.core.remote_cache import cache_of
     from tapetum.encoders.factory import load
@@ -99,7 +99,7 @@ def pretrain(run: PretrainRun, launch: Launch, say: Callable[[str], None] = lamb
 
 
 def show_neighbours(encoder: "Encoder", source: "ImageSource", path: Path) -> Path:
-    """Write a page of images, each beside those that the encoder finds most alike; of many, up to 2,000 are looked at."""
+    """Write a page of images, each beside its nearest neighbours under the encoder; uses up to 2,000 of many images."""
     import numpy as np
 
     from tapetum.app.see.embed import Embedded
@@ -150,7 +150,7 @@ _BF16 = {"bf16": tyro.conf.FlagConversionOff}
 
 
 def _command(method: str) -> Command:
-    """Make the command of one method: the settings of all, and its own."""
+    """Build the command of one method: the common settings and its own."""
     hidden = ("method", "own", *(name for name in METHODS if name != method))
     recipe = options(RECIPES[method], by="preset", required=("data",), hidden=hidden, markers=_BF16)
     return recipe_command(
@@ -159,7 +159,7 @@ def _command(method: str) -> Command:
 
 
 def _own_command(reference: str) -> Command | None:
-    """Make the command of a method of the user's own, if that is what the word stands for; its code is not run yet."""
+    """Build the command of a user-defined method, if the word names one; its code is not run yet."""
     if not is_reference(reference, "method"):
         return None
     run = PretrainRun(method=reference, data=())

@@ -1,4 +1,4 @@
-"""Commands that train: a recipe and a `Launch` opened up into options."""
+"""Training commands: a recipe and a `Launch` expanded into options."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, make_dataclass
@@ -48,7 +48,7 @@ class Stopped(Result):
 
 
 def recipe_options(help: str, recipe: Any, base: type = RecipeOptions) -> type:
-    """Make a dataclass of options with the field `recipe` of an annotated type, see `tapetum.app.learn.options`."""
+    """Build an options dataclass with the field `recipe` of an annotated type, see `tapetum.app.learn.options`."""
     made = make_dataclass("RecipeOptions", [("recipe", recipe)], bases=(base,), frozen=True, kw_only=True)
     made.__doc__ = help
     return made
@@ -61,13 +61,13 @@ def recipe_command(
     *,
     product: str = "weights",
 ) -> Command:
-    """Make the command of a recipe.
+    """Build the command of a recipe.
 
     Args:
         name: of the recipe, as its files of settings have it.
         given_options: a dataclass such as `RecipeOptions`.
-        train: does the work for options and a launch; None where it was stopped before its end.
-        product: the key of the JSON that is null where it was stopped.
+        train: does the work for options and a launch; returns None if stopped early.
+        product: the JSON key that is null if stopped.
     """
 
     def work(given: Any, listener: Listener) -> Result:

@@ -1,4 +1,4 @@
-"""`tapetum train`: any system's recipe, a config of its whole run, and where and with what it runs."""
+"""`tapetum train`: any system's recipe, the config of a whole run, and where and with what it runs."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -56,11 +56,11 @@ class TrainedModel(Result):
 
 @guarding_data
 def train(recipe: Recipe, launch: Launch, say: Callable[[str], None] = lambda text: None) -> TrainedModel | None:
-    """Train in the folder `launch.out`; the same call goes on after a stop. Under torchrun all processes call it alike.
+    """Train in the folder `launch.out`; the same call resumes a stopped run. Under torchrun all processes call it.
 
-    Data at addresses are copied to this machine first, but for images that are read one by one. `say` is told of the data, a
-    line at a time. Returns None if `launch.minutes` or a signal ended the call before the run was
-    done. Raises BadInput for what the user can mend.
+    Data at addresses are first copied to this machine, except images that are read one by one. `say` receives remarks about the
+    data, line by line. Returns None if `launch.minutes` or a signal ended the call before the run was done. Raises BadInput for
+    errors the user can fix.
     """
     if isinstance(recipe, OdinRun):  # reads images at addresses one by one
         return _train(recipe, launch, say)

@@ -55,13 +55,13 @@ def _tap_nano(recipe: str, help: str) -> type:
 
 
 def _stage_of(names: tuple[str, str], given: Mapping[str, Any]) -> PaliGemmaStage:
-    """Find the numbers of a stage; published ones for the model that is given."""
+    """Find the settings of a stage; published ones for the given model."""
     stage, preset = names
     return published_stage(stage, given.get("model") or "") if preset == "paper" else PALIGEMMA[names]
 
 
 def _transfer_of(task: str, given: Mapping[str, Any]) -> PaliGemmaTransfer:
-    """Find the numbers of a task for images of the size that is given."""
+    """Find the settings of a task for images of the given size."""
     return task_run(task, given.get("image_size")) if task else TRANSFER
 
 

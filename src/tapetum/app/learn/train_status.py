@@ -1,4 +1,4 @@
-"""`tapetum train status`: how far runs are, whether they live, and what they have cost so far."""
+"""`tapetum train status`: progress of runs, whether they are alive, and their cost so far."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -43,7 +43,7 @@ class RunStates(Result):
 
 @verb(StatusOptions)
 def status(options: StatusOptions, listener: Listener) -> RunStates:
-    """Read the states of runs. Raises BadInput for a folder that is none and has none in it."""
+    """Read the states of runs. Raises BadInput for a folder that neither is a run nor contains any."""
     from tapetum.train.run_status import find_runs, read_status
 
     if not options.runs:
@@ -112,7 +112,7 @@ def _table(runs: "Sequence[RunStatus]") -> str:
 
 
 def _time(seconds: float) -> str:
-    """Write a duration.
+    """Format a duration.
 
     >>> _time(42), _time(3671), _time(100_000)
     ('42 s', '1:01:11', '27:46:40')

@@ -1,4 +1,4 @@
-"""Verbs that make data and files for other programs."""
+"""Verbs that generate data, and files for other programs."""
 
 from tapetum.core.lazy import lazy_modules
 

@@ -1,4 +1,4 @@
-"""`tapetum.app.make.annotate`: tracks, captions and flags as columns of a copy of a LeRobot data set."""
+"""`tapetum.app.make.annotate`: adds tracks, captions and flags as columns to a copy of a LeRobot data set."""
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
@@ -56,7 +56,7 @@ class AnnotateOptions:
     """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> None:
-        """Raise BadInput where nothing is asked for, or numbers make no sense."""
+        """Raise BadInput if nothing is requested, or numbers make no sense."""
         if self.grid is None and not self.captions and not self.flags and self.gripper is None:
             raise BadInput("nothing is to be added; give --grid 5, --captions, --flags or --gripper X,Y")
         if (self.grid is not None and self.grid < 1) or self.frames < 1:
@@ -64,7 +64,7 @@ class AnnotateOptions:
 
     @property
     def place(self) -> tuple[float, float] | None:
-        """Get where the gripper is at first. Raises BadInput for what is no place."""
+        """Get the initial position of the gripper. Raises BadInput for an invalid position."""
         if self.gripper is None:
             return None
         try:
@@ -95,7 +95,7 @@ class AnnotatedSet(Result):
 def annotate(options: AnnotateOptions, listener: Listener) -> AnnotatedSet:
     """Write a copy of a LeRobot data set with tracks, captions or flags of one camera as columns; see `tapetum.data.lerobot`.
 
-    Raises BadInput where nothing is to be added, for what is no such set, and for a folder `out` that is not empty.
+    Raises BadInput if nothing is to be added, the folder is not such a data set, or a folder `out` is not empty.
     """
     options.check()
     place = options.place
@@ -171,7 +171,7 @@ def _tracker(options: AnnotateOptions) -> "Tracker":
 def _track(
     options: AnnotateOptions, video: "Video", tracker: "Tracker | None", listener: Listener, **points: Any
 ) -> "tuple[np.ndarray, np.ndarray]":
-    """Places (t, 2 n) in pixels and whether they are visible (t, n)."""
+    """Positions (t, 2 n) in pixels, and visibility (t, n)."""
     from tapetum.app.track.track import TrackOptions, track_into
 
     assert tracker is not None
@@ -181,7 +181,7 @@ def _track(
 
 
 def _captions(options: AnnotateOptions, episodes: list[str], listener: Listener) -> tuple[str, ...]:
-    """A sentence for each episode; none where none are asked for."""
+    """A sentence for each episode; empty if not requested."""
     if not options.captions:
         return ()
     from tapetum.app.see.caption import CaptionOptions, caption

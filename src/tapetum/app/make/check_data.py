@@ -1,4 +1,4 @@
-"""`tapetum data check`: what of the data of a published recipe is in a folder, and whether it can be read."""
+"""`tapetum data check`: which data of a published recipe a folder holds, and whether it can be read."""
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
@@ -54,7 +54,7 @@ class CheckedDataSet:
 
     @property
     def complete(self) -> bool:
-        """Whether all of it is there and can be read, where that can be checked."""
+        """Whether everything is present and, as far as that can be checked, readable."""
         from tapetum.bench.data_sets.check import FINE
 
         return all(finding.kind in FINE for part in self.parts for finding in part.findings)
@@ -114,7 +114,7 @@ def published_presets() -> Mapping[str, Any]:
 
 
 def data_set_names(name: str) -> tuple[str, ...]:
-    """Find the names of the data sets that a name means: itself, or those of a published preset.
+    """Find the data sets that a name stands for: itself, or those of a published preset.
 
     Raises BadInput for a name that is neither.
     """
@@ -165,5 +165,5 @@ def check(options: DataCheckOptions, listener: Listener) -> CheckedData:
 
 
 def _place(folder: Path, name: str, several: bool) -> Path:
-    """Find where a data set lies: in a folder of its name, or, where it is the only one, in the folder itself."""
+    """Find the folder of a data set: the one with its name, or the given folder itself if there is only one data set."""
     return folder / name if several or (folder / name).is_dir() else folder

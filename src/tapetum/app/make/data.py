@@ -1,4 +1,4 @@
-"""`tapetum.app.make.data`: data of published recipes checked, shards of samples for training made and shown."""
+"""`tapetum.app.make.data`: checks the data of published recipes, and writes and shows shards of training samples."""
 
 import json
 from dataclasses import KW_ONLY, dataclass, make_dataclass
@@ -63,11 +63,11 @@ class ShardsWritten(Result):
 
 @verb(ShardsWriteOptions, apart=("source",), data=("source",))
 def write(options: ShardsWriteOptions, listener: Listener) -> ShardsWritten:
-    """Write tar shards (WebDataset's layout) of a folder or of parquet files, byte for byte.
+    """Write tar shards (in WebDataset's layout) from a folder or parquet files, byte for byte.
 
-    The folder may hold a folder for each class, or files of which those with one stem belong together (1.jpg, 1.txt). Classes
-    are numbered in sorted order; their names are written to classes.json. Raises BadInput for a source that is neither, and for
-    a folder `out` that has something in it.
+    The folder may hold one folder per class, or files grouped by stem (1.jpg, 1.txt). Classes are numbered in sorted order;
+    their names are written to classes.json. Raises BadInput for a source that is neither, and for a folder `out` that is not
+    empty.
 
     >>> import tempfile
     >>> from pathlib import Path
@@ -176,7 +176,7 @@ class ShardsShown(Result):
 
 @verb(ShardsShowOptions)
 def show(options: ShardsShowOptions, listener: Listener) -> ShardsShown:
-    """Describe shards: samples, bytes, and the fields of the first sample. Raises BadInput for what is no shard."""
+    """Describe shards: samples, bytes, and the fields of the first sample. Raises BadInput for files that are not shards."""
     from tapetum.data.shards import KEY, Shards
 
     shards = Shards(options.shards)
@@ -222,7 +222,7 @@ class BenchmarkOptions:
 
 @verb(BenchmarkOptions)
 def benchmark(options: BenchmarkOptions, listener: Listener) -> FetchedBenchmark:
-    """Download a benchmark of point tracking; a call that was cut off is gone on with by the next.
+    """Download a benchmark of point tracking; the next call resumes an interrupted download.
 
     Raises BadInput for an unknown name, a server that cannot be reached, a damaged file, and a folder that cannot be written.
     """

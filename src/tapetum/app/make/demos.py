@@ -1,4 +1,4 @@
-"""`tapetum.app.make.demos`: demonstrations of a scripted expert, for policies to learn from."""
+"""`tapetum.app.make.demos`: demonstrations by a scripted expert, to train policies on."""
 
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
@@ -59,10 +59,10 @@ class DemosMade(Result):
 
 @verb(DemosOptions)
 def make(options: DemosOptions, listener: Listener) -> DemosMade:
-    """Record n demonstrations of a scripted expert: what was observed and done; see `tapetum.systems.adapters.demos`.
+    """Record n demonstrations by a scripted expert, with observations and actions; see `tapetum.systems.adapters.demos`.
 
-    Raises BadInput for an unknown task or camera and for a folder that holds demonstrations, MissingExtra where the simulator
-    is not installed.
+    Raises BadInput for an unknown task or camera and for a folder that already holds demonstrations, MissingExtra if the
+    simulator is not installed.
 
     >>> import tempfile
     >>> from tapetum.app.make.demos import make

@@ -1,4 +1,4 @@
-"""`tapetum.export`: a tracker as a file for onnxruntime or torch.export."""
+"""`tapetum.export`: export of a tracker for onnxruntime or torch.export."""
 
 import re
 from dataclasses import KW_ONLY, dataclass
@@ -81,7 +81,7 @@ class Exported(Result):
 
 @verb(ExportOptions)
 def export(options: ExportOptions, listener: Listener) -> Exported:
-    """Export a tracker to ONNX (.onnx) or torch.export (.pt2), for fixed numbers of frames, points and pixels.
+    """Export a tracker to ONNX (.onnx) or torch.export (.pt2), with fixed numbers of frames, points and pixels.
 
     Raises BadInput for a size or a model that cannot be exported, MissingExtra where ONNX is not installed.
 

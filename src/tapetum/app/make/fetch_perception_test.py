@@ -44,7 +44,7 @@ class FetchedPerceptionTest(Result):
 
     @property
     def to_come(self) -> int:
-        """Count the bytes of files that were not here before."""
+        """Count the bytes of files that were not yet downloaded."""
         return sum(each.size or 0 for each in self.files if not each.here)
 
     def as_json(self) -> dict[str, Any]:
@@ -60,10 +60,10 @@ class FetchedPerceptionTest(Result):
 
 @verb(PerceptionTestFetchOptions, counts="bytes")
 def fetch_perception_test(options: PerceptionTestFetchOptions, listener: Listener) -> FetchedPerceptionTest:
-    """Download public files of the Perception Test into a folder; a call that was stopped is gone on with by the next.
+    """Download public files of the Perception Test into a folder; the next call resumes a stopped download.
 
-    Raises BadInput: nothing of that kind is published, the disk has no room for it, the server cannot be reached, or what came
-    is damaged or hostile. What has arrived is kept.
+    Raises BadInput if nothing of that kind is published, the disk is too small, the server cannot be reached, or a download is
+    damaged or malicious. Files received so far are kept.
     """
     from tapetum.systems.perception_test.fetching import check_disk_space, fetch, plan_files
     from tapetum.systems.perception_test.public_files import choose
@@ -85,7 +85,7 @@ def fetch_perception_test(options: PerceptionTestFetchOptions, listener: Listene
 
 
 def listed(planned: Sequence["PlannedFile"]) -> str:
-    """List the files that are to come, with their sizes.
+    """List the files to download, with their sizes.
 
     >>> amount(70_200_000_000), amount(613_000), amount(None)
     ('70.2 GB', '0.6 MB', 'size unknown')
@@ -96,7 +96,7 @@ def listed(planned: Sequence["PlannedFile"]) -> str:
 
 
 def amount(size: int | None) -> str:
-    """Write a number of bytes."""
+    """Format a number of bytes."""
     if size is None:
         return "size unknown"
     return f"{size / 1e9:.1f} GB" if size >= 10**9 else f"{size / 1e6:.1f} MB" if size >= 10**5 else f"{size / 1e3:.1f} kB"

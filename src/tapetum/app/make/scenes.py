@@ -1,4 +1,4 @@
-"""`tapetum scenes`: synthetic videos and images with exact truth, of painted facets or of a physical world."""
+"""`tapetum scenes`: synthetic videos and images with exact ground truth, of painted facets or a simulated physical world."""
 
 from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
@@ -57,9 +57,9 @@ class ScenesMade(Result):
 
 @verb(MakeOptions, data=("textures",))
 def make(options: MakeOptions, listener: Listener) -> ScenesMade:
-    """Make synthetic videos with exact truth, as a TAP-Vid pickle and TAPVid-3D files with depth.
+    """Make synthetic videos with exact ground truth, as a TAP-Vid pickle and TAPVid-3D files with depth.
 
-    A run that was interrupted goes on when it is started again. Raises BadInput for numbers that make no video, and textures
+    An interrupted run resumes when started again. Raises BadInput for numbers that yield no video, and textures
     that cannot be read.
 
     >>> import tempfile
@@ -112,7 +112,7 @@ class ItemOptions:
     """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def paths(self) -> dict[str, Any]:
-        """Convert the options that are places."""
+        """Convert the options that are paths."""
         return {"out": Path(self.out), "textures": None if self.textures is None else Path(self.textures)}
 
 
@@ -146,9 +146,9 @@ class ImagesMade(Result):
 
 @verb(ImagesOptions, data=("textures",))
 def images(options: ImagesOptions, listener: Listener) -> ImagesMade:
-    """Make images with boxes, masks, captions and questions, as JSON lines, files of COCO and tar shards.
+    """Make images with boxes, masks, captions and questions, as JSON lines, COCO files and tar shards.
 
-    A run that was interrupted goes on when it is started again. Raises BadInput for numbers that make no image, for textures
+    An interrupted run resumes when started again. Raises BadInput for numbers that yield no image, for textures
     that cannot be read, and for a folder that belongs to another run; MissingExtra without MuJoCo.
 
     >>> import tempfile
@@ -209,7 +209,7 @@ class EpisodesMade(Result):
 def episodes(options: EpisodesOptions, listener: Listener) -> EpisodesMade:
     """Make videos with sound, annotated in the formats of the Perception Test, TAP-Vid, TAPVid-3D and EgoSchema.
 
-    A run that was interrupted goes on when it is started again. Raises BadInput for numbers that make no video, for textures
+    An interrupted run resumes when started again. Raises BadInput for numbers that yield no video, for textures
     that cannot be read, and for a folder that belongs to another run; MissingExtra without MuJoCo.
 
     >>> import tempfile
@@ -275,9 +275,9 @@ class FilmsMade(Result):
 
 @verb(FilmsOptions, data=("textures",))
 def films(options: FilmsOptions, listener: Listener) -> FilmsMade:
-    """Make films of minutes by joining short stories in many orders, with questions that need the memory of earlier ones.
+    """Make films of minutes by joining short stories in many orders, with questions that need memory of earlier stories.
 
-    A run that was interrupted goes on when it is started again. Raises BadInput for numbers that make no film, for too few
+    An interrupted run resumes when started again. Raises BadInput for numbers that yield no film, for too few
     stories, and for a folder that belongs to another run; MissingExtra without MuJoCo.
 
     >>> import tempfile

@@ -1,4 +1,4 @@
-"""`tapetum.app.make.weights`: which weights there are, and how to get them here."""
+"""`tapetum.app.make.weights`: lists, fetches and converts weights."""
 
 import dataclasses
 from dataclasses import KW_ONLY, dataclass
@@ -83,9 +83,9 @@ class Fetched(Result):
 
 @verb(WeightsFetchOptions, counts="bytes")
 def fetch(options: WeightsFetchOptions, listener: Listener) -> Fetched:
-    """Fetch weights by name, unless they are here; an interrupted fetch goes on where it stopped.
+    """Fetch weights by name unless they are on this machine; an interrupted fetch resumes where it stopped.
 
-    Progress is in bytes. Raises BadInput for an unknown name, and for a file that is not what was published.
+    Progress is in bytes. Raises BadInput for an unknown name, and for a file that differs from the published one.
     """
     from tapetum.hub.fetch import fetch
 
@@ -130,10 +130,10 @@ class WeightsConverted(Result):
 
 @verb(WeightsConvertOptions)
 def convert(options: WeightsConvertOptions, listener: Listener) -> WeightsConverted:
-    """Convert a checkpoint of a tracker (.pt, or .npy of JAX) or an encoder of another library to a file of ours; or with `to`
-    an encoder of ours for another library.
+    """Convert a checkpoint of a tracker (.pt, or .npy of JAX) or of another library's encoder to our format; or, with `to`, one
+    of our encoders for another library.
 
-    Raises BadInput where it is none, cannot be read, or the library has no such network.
+    Raises BadInput if it is not such a checkpoint, cannot be read, or the library has no such network.
     """
     if options.to is not None:
         return _for_library(options, options.to)
@@ -154,7 +154,7 @@ def convert(options: WeightsConvertOptions, listener: Listener) -> WeightsConver
 
 
 def _encoder(options: WeightsConvertOptions) -> WeightsConverted:
-    """An encoder of another library as a file of ours."""
+    """Convert another library's encoder to our format."""
     from tapetum.core.files import same_place
     from tapetum.encoders import load, save
 
@@ -180,7 +180,7 @@ def _refuse_settings_of_trackers(options: WeightsConvertOptions, but: str) -> No
 
 
 def _for_library(options: WeightsConvertOptions, library: str) -> WeightsConverted:
-    """An encoder of ours as a file of another library."""
+    """Convert one of our encoders for another library."""
     import tapetum
     from tapetum.encoders.exchange import write_for
     from tapetum.encoders.features import Encoder
@@ -202,7 +202,7 @@ def _entry(weights: registry.Weights) -> KnownWeights:
 
 
 def _settings(weights: registry.Weights) -> dict[str, Any]:
-    """What sets a tracker apart from others of its kind."""
+    """The settings that distinguish a tracker from others of its kind."""
     if "track" not in weights.verbs:
         return {}
     from tapetum.systems.tap.config import ARCHITECTURES
@@ -268,7 +268,7 @@ def _purpose(weights: registry.Weights) -> str:
 
 @verb(WeightsListOptions)
 def _list(options: WeightsListOptions, listener: Listener) -> ListedWeights:
-    """Do what `tapetum weights list` does."""
+    """Run `tapetum weights list`."""
     return ListedWeights(known())
 
 
@@ -282,7 +282,7 @@ class WeightsShowOptions:
 
 @verb(WeightsShowOptions)
 def _show(options: WeightsShowOptions, listener: Listener) -> KnownWeights:
-    """Do what `tapetum weights show` does."""
+    """Run `tapetum weights show`."""
     return show(options.name)
 
 

@@ -1,4 +1,4 @@
-"""`tapetum weights check`: whether fetched weights are what was fetched, load, and give the values that were published."""
+"""`tapetum weights check`: whether fetched weights are intact, load, and reproduce the published values."""
 
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
@@ -74,7 +74,7 @@ class WeightsChecked(Result):
 def check(options: WeightsCheckOptions, listener: Listener) -> WeightsChecked:
     """Check the files of fetched weights, load them, and compare with published values.
 
-    Raises BadInput where they are not here, a file has changed, or they do not load.
+    Raises BadInput if they are not on this machine, a file has changed, or they do not load.
     """
     from tapetum.encoders.reference_values import PHOTOGRAPH, REFERENCE_VALUES
     from tapetum.hub.loading import load

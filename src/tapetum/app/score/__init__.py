@@ -1,4 +1,4 @@
-"""Verbs that score models and say what runs cost."""
+"""Verbs that score models and report the costs of runs."""
 
 from tapetum.core.lazy import lazy_modules
 

@@ -1,7 +1,7 @@
 """`tapetum.app.score.account`: cost of a model or a run: parameters, FLOPs by part, energy and CO2 with their bounds.
 
-Of encoders and of the six methods of pre-training both engines of `tapetum.account` are asked, and nothing is computed; other
-models are run once on an empty input and their operations counted. A run's figures are its ledger's.
+For encoders and the six pre-training methods, both engines of `tapetum.account` are used and nothing is run; other models run
+once on an empty input, with their operations counted. A run's figures come from its ledger.
 """
 
 from dataclasses import KW_ONLY, dataclass, field
@@ -40,7 +40,7 @@ class AccountOptions:
     """Count a step of pre-training by this method, with its published heads, instead of a forward pass."""
 
     def check(self) -> None:
-        """Raise `BadInput` for what cannot be done, before anything is."""
+        """Raise `BadInput` for options that cannot work, before any work starts."""
         if self.batch_size < 1 or (self.size is not None and self.size < 8):
             raise BadInput(f"--batch-size {self.batch_size} --size {self.size}: wanted 1 or more, and 8 or more")
         if self.method and METHODS[self.method].negatives and self.batch_size < 2:
@@ -80,7 +80,7 @@ class Cost(Result):
 
     @property
     def flops(self) -> int:
-        """Count the FLOPs that the hardware does."""
+        """Count the FLOPs performed by the hardware."""
         return sum(self.phases.values())
 
     def as_json(self) -> dict[str, Any]:
@@ -105,7 +105,7 @@ class Cost(Result):
         }
 
     def as_text(self) -> str:
-        """Write a cost for people."""
+        """Format a cost as text for people."""
         a_run = not self.engines
         whole = "of the run" if a_run else f"of {MILLION:,} inputs"
         caveat = "" if self.measured else ", estimated, not measured"
@@ -136,7 +136,7 @@ class Cost(Result):
 
 @verb(AccountOptions)
 def account(options: AccountOptions, listener: Listener) -> Cost:
-    """Compute what a model or run costs. Raises BadInput for what there is not, and settings that don't go together."""
+    """Compute the cost of a model or run. Raises BadInput for an unknown one, and for settings that don't go together."""
     options.check()
     path = Path(options.what)
     if path.name == FILE or (path / FILE).is_file():
@@ -149,7 +149,7 @@ def account(options: AccountOptions, listener: Listener) -> Cost:
 
 
 def _of_step(options: AccountOptions) -> Cost:
-    """A step of pre-training."""
+    """A pre-training step."""
     from dataclasses import replace
 
     from tapetum.systems.pretraining.account import account_step, count_step, parameters
@@ -180,7 +180,7 @@ def _known_name(name: str) -> None:
 
 
 def _of_encoder(options: AccountOptions) -> Cost | None:
-    """A forward pass of an encoder; None for what is none."""
+    """A forward pass of an encoder; None for other models."""
     import torch
 
     from tapetum.account.closed_form import closed_form
@@ -217,7 +217,7 @@ def _of_encoder(options: AccountOptions) -> Cost | None:
 
 
 def _of_model(options: AccountOptions) -> Cost:
-    """A forward pass of any other model, on nothing, counted as it runs."""
+    """A forward pass of any other model on an empty input, counted while it runs."""
     import torch
 
     from tapetum.account.flops import count_flops
@@ -243,7 +243,7 @@ def _of_model(options: AccountOptions) -> Cost:
 def _estimated(
     name: str, about: str, inputs: int, parameters: dict[str, int], closed_form: "ClosedForm | None", counted: "Flops"
 ) -> Cost:
-    """FLOPs with energy and CO2 of a million inputs on cores like those of `constants`."""
+    """FLOPs, with energy and CO2 of a million inputs on cores like those of `constants`."""
     from tapetum.account.energy import of_flops
 
     engines = {"counted": counted.model, **({"closed_form": closed_form.model} if closed_form else {})}
@@ -270,7 +270,7 @@ def _estimated(
 
 
 def _of_run(file: Path) -> Cost:
-    """A run, by its ledger."""
+    """A run, from its ledger."""
     from tapetum.account.config import Constant
     from tapetum.app.score.ledger import LedgerOptions, ledger
 
@@ -301,7 +301,7 @@ def _of_run(file: Path) -> Cost:
 
 
 def _stored_parameters(run: Path) -> dict[str, int]:
-    """Count the numbers in the weights that a run has in its folder; nothing of them is read but their shapes."""
+    """Count the numbers in a run's saved weights; only their shapes are read."""
     from math import prod
 
     from safetensors import SafetensorError, safe_open

@@ -44,7 +44,7 @@ class RunCosts(Result):
 
 @verb(LedgerOptions)
 def ledger(options: LedgerOptions, listener: Listener) -> RunCosts:
-    """Read the ledgers of runs. Raises BadInput where one has none, or its ledger is damaged."""
+    """Read the ledgers of runs. Raises BadInput if one is missing or damaged."""
     if not options.runs:
         raise BadInput("there is no RUN; give folders of runs, such as tapetum train makes")
     files = {file: None for run in map(Path, options.runs) for file in _files(run)}  # each once
@@ -85,7 +85,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def side_by_side(ledgers: Mapping[str, Mapping[str, Any]]) -> str:
-    """Make a table with a column for each run; machines and meters, which are long, are told apart by letters below it."""
+    """Build a table with a column per run; letters stand for long machine and meter names, explained below it."""
     totals = [content["total"] for content in ledgers.values()]
     lasts = [content["sessions"][-1] for content in ledgers.values()]
     rows: dict[str, Callable[[Mapping[str, Any]], str]] = {

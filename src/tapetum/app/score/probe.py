@@ -42,7 +42,7 @@ class ProbeOptions:
     """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> None:
-        """Raise `BadInput` for what cannot be done, before anything is."""
+        """Raise `BadInput` for options that cannot work, before any work starts."""
         if self.neighbours < 1 or (self.most is not None and self.most < 2):
             raise BadInput(f"--neighbours {self.neighbours} --most {self.most}: wanted 1 or more, and 2 or more")
 
@@ -82,7 +82,7 @@ class Probes(Result):
 
 @verb(ProbeOptions, data=("data",))
 def probe(options: ProbeOptions, listener: Listener) -> Probes:
-    """Probe an encoder. Raises BadInput for data without classes or without a part to score, and what is no encoder."""
+    """Probe an encoder. Raises BadInput for data without classes or without a split to score, and for other models."""
     options.check()
     import torch
 

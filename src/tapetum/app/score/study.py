@@ -1,4 +1,4 @@
-"""`tapetum study`: a sweep of pre-training methods over budgets of FLOPs, which goes on after a stop, and its report."""
+"""`tapetum study`: a resumable sweep of pre-training methods over budgets of FLOPs, and its report."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -84,9 +84,9 @@ class StudyDone(Result):
 
 @verb(RunOptions, apart=("images", "pixels"), data=("plan",))
 def run(options: RunOptions, listener: Listener) -> StudyDone:
-    """Run the points of a study that are not done. The listener receives what it will cost, and each point.
+    """Run the unfinished points of a study. The listener receives the predicted cost, and each point.
 
-    Raises BadInput for a plan or data that don't do, and a folder of another study.
+    Raises BadInput for an invalid plan or invalid data, and a folder of another study.
     """
     for name in ("most", "threads", "workers"):
         value = getattr(options, name)
@@ -111,13 +111,13 @@ def run(options: RunOptions, listener: Listener) -> StudyDone:
 
 
 def _place(given: File | None) -> str | None:
-    """An address as it is, a path in full."""
+    """An address unchanged, a path in full."""
     return None if given is None else str(given) if is_address(given) else str(Path(given).absolute())
 
 
 @contextmanager
 def _local_plan(plan: "StudyPlan", cache_gb: float, listener: Listener) -> "Iterator[StudyPlan]":
-    """Replace addresses of the data of a plan by the paths of copies, which are made first."""
+    """Replace data addresses in a plan by paths of local copies, which are made first."""
     from tapetum.data.remote_folder import local_data
 
     with ExitStack() as copies:
@@ -168,7 +168,7 @@ class Reported(Result):
 
 @verb(ReportOptions)
 def report(options: ReportOptions, listener: Listener) -> Reported:
-    """Write the report of what is done of a study. Raises BadInput for a folder of none, and where nothing is done yet."""
+    """Write the report of a study's finished points. Raises BadInput if the folder is not a study, or nothing is finished."""
     from tapetum.systems.pretraining.study.page import REPORT, write_report
     from tapetum.systems.pretraining.study.results import RESULTS, studied, write_results
 

@@ -1,4 +1,4 @@
-"""`tapetum.submit_perception_test`: predictions converted to the form of the benchmark's servers, or checked."""
+"""`tapetum.submit_perception_test`: converts predictions to the format of the benchmark's servers, or checks them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ class Submission(Result):
 
     @property
     def errors(self) -> int:
-        """Count the findings for which a server refuses."""
+        """Count the findings that make a server refuse."""
         return sum(finding.error for finding in self.findings)
 
     def as_json(self) -> dict[str, Any]:
@@ -77,7 +77,7 @@ class Submission(Result):
 def submit_perception_test(options: SubmissionOptions, listener: Listener) -> Submission:
     """Write predictions as a submission to the Perception Test's servers, or check one.
 
-    Raises BadInput for files that cannot be read, and where predictions with errors are to be written; nothing is written then.
+    Raises BadInput for files that cannot be read, and for predictions with errors, which are not written.
     """
     options.verify()
     from tapetum.data.entries import write_mapping
@@ -108,5 +108,5 @@ class SubmitCommandOptions(SubmissionOptions):
 
 @verb(SubmitCommandOptions)
 def submit(options: SubmitCommandOptions, listener: Listener) -> Submission:
-    """Do what `tapetum submit` does."""
+    """Run `tapetum submit`."""
     return submit_perception_test.run(options, listener)

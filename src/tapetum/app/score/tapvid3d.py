@@ -1,4 +1,4 @@
-"""`tapetum.app.score.tapvid3d`: clips of TAPVid-3D checked and made."""
+"""`tapetum.app.score.tapvid3d`: checks and makes clips of TAPVid-3D."""
 
 from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass
@@ -64,7 +64,7 @@ class Checked(Result):
 def check(options: CheckOptions, listener: Listener) -> Checked:
     """Find missing, damaged or inconsistent clips: can they be read, do tracks land in the image and on their queries?
 
-    Raises BadInput where there is no folder, or no clip in it.
+    Raises BadInput if there is no folder, or no clip in it.
     """
     from tapetum.systems.tapvid3d.format.check import check
 
@@ -116,9 +116,9 @@ class ClipsWritten(Result):
 
 @verb(ScenesOptions, data=("textures",))
 def scenes(options: ScenesOptions, listener: Listener) -> ClipsWritten:
-    """Write synthetic videos with exact truth in the format of the benchmark: a moving camera, moving objects.
+    """Write synthetic videos with exact ground truth in the format of the benchmark: a moving camera, moving objects.
 
-    Raises BadInput for numbers that make no video, and for textures that cannot be read.
+    Raises BadInput for numbers that yield no video, and for textures that cannot be read.
 
     >>> import tempfile
     >>> import tapetum
@@ -175,7 +175,7 @@ class ClipsOptions:
     """The same seed makes the same clips."""
 
     def check(self) -> None:
-        """Raise `BadInput` for options that do not fit together."""
+        """Raise `BadInput` for conflicting options."""
         given: dict[str, tuple[Any, str]] = {
             "--people": (self.people, "adt"),
             "--frames": (self.frames if self.frames != 300 else None, "adt"),
@@ -226,8 +226,8 @@ class ClipsMade(Result):
 def make(options: ClipsOptions, listener: Listener) -> ClipsMade:
     """Make clips of TAPVid-3D from raw data: Aria Digital Twin, Waymo Open (DriveTrack) or Panoptic Studio (Gaussians).
 
-    Clips that are in the folder already are kept, so that an interrupted run goes on when it is started again. Raises BadInput
-    for options that do not fit together, and for raw data that is not there; clips that fail are in the report.
+    Clips that are already in the folder are kept, so an interrupted run resumes when started again. Raises BadInput for
+    conflicting options, and for missing raw data; clips that fail are in the report.
     """
     from tapetum.systems.tapvid3d.makers.common import run
 

@@ -1,4 +1,4 @@
-"""Verbs that say what is in images, recordings and videos."""
+"""Verbs that recognize and describe the content of images, recordings and videos."""
 
 from tapetum.core.lazy import lazy_modules
 

@@ -46,7 +46,7 @@ class AnswerOptions:
     """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> None:
-        """Raise `BadInput` for what cannot be done, before anything is."""
+        """Raise `BadInput` for options that cannot work, before any work starts."""
         if any(not option.strip() for option in self.options):
             raise BadInput("one of --options is empty; give answers with words")
         if len(self.options) < 2 or len(set(self.options)) < len(self.options):
@@ -95,11 +95,11 @@ class ChosenAnswer(Result):
 
 @verb(AnswerOptions, data=("video",))
 def answer(options: AnswerOptions, listener: Listener) -> ChosenAnswer:
-    """Choose the answer whose words, after those of the question, are most like the video (MC-ViT, arXiv 2402.05861, 4.2), or
-    likeliest for a language model that looks at it.
+    """Choose the answer whose text, after that of the question, is most similar to the video (MC-ViT, arXiv 2402.05861, 4.2),
+    or most likely under a vision-language model.
 
-    The video is decoded once and never held whole. Raises BadInput for fewer than two answers, a video that cannot be read, and
-    weights that cannot do what is asked.
+    The video is decoded once and never held in memory whole. Raises BadInput for fewer than two answers, a video that cannot be
+    read, and weights that cannot do what is asked.
     """
     options.check()
     from tapetum.systems.longvideo.captioner import Captioner
@@ -144,7 +144,7 @@ def _answered(
 
 
 def choose_frame_rate(model: "VideoText | Captioner", given: float | None) -> float:
-    """Choose how many frames of a second are looked at: as given, else as weights of moments have learned, else 1."""
+    """Choose how many frames per second to use: the given rate, else that of weights that learned moments, else 1."""
     from tapetum.systems.longvideo.video_text import VideoText
 
     return given or (model.config.frame_rate if isinstance(model, VideoText) else 1.0)

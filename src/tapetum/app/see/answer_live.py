@@ -56,7 +56,7 @@ class AnswerLiveOptions(AnswerOptions):
     """Called with each passage as soon as it is known."""
 
     def check(self) -> None:
-        """Raise `BadInput` for what cannot be done, before anything is."""
+        """Raise `BadInput` for options that cannot work, before any work starts."""
         super().check()
         if self.memories < 1:
             raise BadInput(f"--memories is {self.memories}; it must be 1 or more")
@@ -82,10 +82,10 @@ class ChosenLive(Result):
 
 @verb(AnswerLiveOptions)
 def answer_live(options: AnswerLiveOptions, listener: Listener) -> ChosenLive:
-    """Choose the answer that fits each passage of a camera, an address, a pipe or a file as it comes.
+    """Choose the answer that fits each passage of a camera, an address, a pipe or a file as frames arrive.
 
-    Memory stays the same however long it lasts. It ends with the source, or with Ctrl-C. Raises BadInput for a source that
-    cannot be opened or fails, and weights whose memory is joint, which see whole videos only.
+    Memory use is constant. It stops at the end of the source, or with Ctrl-C. Raises BadInput for a source that cannot be
+    opened or fails, and for weights with joint memory, which process whole videos only.
     """
     options.check()
     import torch
@@ -128,7 +128,7 @@ def answer_live(options: AnswerLiveOptions, listener: Listener) -> ChosenLive:
 
 
 def bounded(model: "StreamingModel", memories: int) -> "StreamingModel":
-    """Cap the memories of a model, if it needs that. Raises BadInput for one that cannot see a stream for ever."""
+    """Cap the memories of a model if necessary. Raises BadInput for one that cannot process an endless stream."""
     from tapetum.systems.longvideo.inflation import continue_from
 
     config = model.config.video
@@ -153,7 +153,7 @@ def _with_video(config: Any, video: Any) -> Any:
 
 
 def _segments(live: "LiveVideo", model: "StreamingModel", frame_rate: float) -> "Iterator[tuple[float, float, np.ndarray]]":
-    """Collect `frame_rate` frames a second, a segment at a time: from and to in seconds, and small frames."""
+    """Collect `frame_rate` frames a second, one segment at a time: start and end in seconds, and small frames."""
     import numpy as np
 
     from tapetum.video.subset import resize_frame
@@ -192,7 +192,7 @@ class AnswerCommandOptions(AnswerOptions):
 
 @verb(AnswerCommandOptions, data=("video",))
 def answer_any(options: AnswerCommandOptions, listener: Listener) -> ChosenAnswer | ChosenLive | PlannedWork:
-    """Do what `tapetum answer` does, with --plan, with --online, or with neither."""
+    """Run `tapetum answer`, with --plan, with --online, or with neither."""
     if options.plan:
         return plan_watching((options.video,), options.model, options.frame_rate)
     if options.online:

@@ -1,9 +1,9 @@
-"""Which model answers questions about images where none is named, and how like its training images they are.
+"""Choice of the default model for questions about images, and the similarity of images to its training data.
 
     words about photographs     paligemma-photo, where the extra [imagenet] is installed
     all else                    paligemma-nano-2, whose world is that of `tapetum scenes`
 
-The first images are compared with that world (`systems.paligemma.familiarity`); most of them decide for all.
+The first images are compared with that data (`systems.paligemma.familiarity`); the majority decides for all.
 """
 
 from dataclasses import replace
@@ -31,7 +31,7 @@ def can_answer_photos() -> bool:
 
 
 def with_model(settings: SeeSettings, images: Any) -> SeeSettings:
-    """Choose the model of a request for words, where the user named none."""
+    """Choose the model of a text request if the user named none."""
     if settings.model != AUTO:
         return settings
     photo = can_answer_photos() and not is_world(images, settings.frames)
@@ -39,7 +39,7 @@ def with_model(settings: SeeSettings, images: Any) -> SeeSettings:
 
 
 def is_world(images: Any, frames: int | None = None) -> bool:
-    """Check whether images are like those of `tapetum scenes`; images that cannot be read are left out."""
+    """Check whether images resemble those of `tapetum scenes`; unreadable images are skipped."""
     distances = world_distances(images, frames)
     return sum(distance <= _world()[1].limit for distance in distances) * 2 > len(distances)
 
@@ -64,7 +64,7 @@ def world_distances(images: Any, frames: int | None = None) -> list[float]:
 
 
 def unfamiliar_remark(model: str, images: Any, frames: int | None = None) -> str | None:
-    """Write a line where a model of the world of `tapetum scenes` is asked about other images or videos; None elsewhere."""
+    """Write a remark if a model trained on `tapetum scenes` is asked about other images or videos; otherwise None."""
     if model not in OF_SCENES or not (distances := world_distances(images, frames)):
         return None
     limit = _world()[1].limit
@@ -76,7 +76,7 @@ def unfamiliar_remark(model: str, images: Any, frames: int | None = None) -> str
 
 @lru_cache(maxsize=1)
 def _world() -> "tuple[Answerer, Familiarity]":
-    """The bundled model, and the statistics of its world."""
+    """The bundled model, and the statistics of its training images."""
     from tapetum.systems.paligemma.familiarity import load_familiarity
 
     return _nano(), load_familiarity()

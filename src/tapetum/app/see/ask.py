@@ -42,8 +42,8 @@ class AskOptions(SeeSettings):
 def ask(options: AskOptions, listener: Listener) -> ImageReplies:
     """Answer a question about each image or video, or about all images together.
 
-    The listener hears of images that cannot be read. Raises BadInput: there are no images or none can be read, the question
-    is empty or too long, or the model is not on this machine.
+    Unreadable images are reported to the listener. Raises BadInput if there are no images or none can be read, the question is
+    empty or too long, or the model is not on this machine.
     """
     settings = with_model(options, options.images)
     prompt = question = options.question
@@ -55,7 +55,7 @@ def ask(options: AskOptions, listener: Listener) -> ImageReplies:
 
 
 def _in_known_words(question: str, model: str) -> str:
-    """Rewrite a question as a bundled model was asked it in training; for other models it stays as it is."""
+    """Rewrite a question in the form a bundled model was trained on; for other models it is unchanged."""
     if is_bundled(model):
         from tapetum.systems.paligemma.canonical_questions import canonical_question
 

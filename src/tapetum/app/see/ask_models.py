@@ -1,10 +1,10 @@
-"""Shared work of `ask`, `caption`, `detect` and `segment`: a PaliGemma's replies about images and videos, drawn and saved.
+"""Code shared by `ask`, `caption`, `detect` and `segment`: a PaliGemma's replies about images and videos, drawn and saved.
 
 DIR/NAME.png      the image with boxes, masks or words on it; of a video a sheet of the frames that were shown
 DIR/NAME.json     what was said of it; an image that has one, made with the same settings, is not asked about again
 DIR/answers.json  all of them; or FILE.json, and nothing else, where that is asked for
 
-Words are about all frames of a video together; boxes and masks are sought in each frame by itself.
+Text replies are about all frames of a video together; boxes and masks are predicted for each frame separately.
 """
 
 import json
@@ -31,8 +31,8 @@ ANSWERS = "answers.json"
 def see(settings: SeeSettings, images: Any, request: Request, listener: Listener, together: bool = False) -> ImageReplies:
     """Ask the model about each image; with `together`, once about all of them.
 
-    The listener hears of images that cannot be read and of malformed answers. Raises BadInput: there are no images or none
-    can be read, the model is not there, or the prompt is empty or too long.
+    Unreadable images and malformed answers are reported to the listener. Raises BadInput if there are no images or none can be
+    read, the model is not installed, or the prompt is empty or too long.
     """
     settings.check()
     settings = with_default_model(settings)
@@ -81,7 +81,7 @@ def see(settings: SeeSettings, images: Any, request: Request, listener: Listener
 
 
 def _free(answers: Path, jobs: Sequence[Job]) -> Path:
-    """The file for all answers. Raises BadInput, before any work, where it has no folder or is one of the images."""
+    """The file for all answers. Raises BadInput, before any work, if its folder does not exist or it is one of the images."""
     if not answers.absolute().parent.is_dir():
         raise BadInput(f"--out {answers}: there is no folder {answers.parent}; make it first")
     if any(isinstance(job.source, str | Path) and same_place(job.source, answers) for job in jobs):
@@ -112,7 +112,7 @@ def _tell(job: Job, rows: list[dict[str, Any]], listener: Listener, alone: bool)
 
 
 def _introduce(settings: SeeSettings, images: Any, listener: Listener) -> None:
-    """Say which bundled model answers, and what it does not know."""
+    """Say which bundled model answers, and its limits."""
     from tapetum.app.see.answer_model import PHOTO, unfamiliar_remark
     from tapetum.hub.registry import known
 

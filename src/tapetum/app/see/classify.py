@@ -1,4 +1,4 @@
-"""`tapetum.classify`: what is in images, by name."""
+"""`tapetum.classify`: image classification, with class names."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
@@ -73,7 +73,7 @@ class ClassifyOptions:
     """Write a page that needs no network: a row an image, the least sure first."""
 
     def check(self) -> None:
-        """Raise BadInput for what cannot be, before anything is done."""
+        """Raise BadInput for options that cannot work, before any work starts."""
         if self.top < 1:
             raise BadInput(f"--top is {self.top}; it must be 1 or more")
         if self.workers < 1:
@@ -85,7 +85,7 @@ class ClassifyOptions:
 
     @property
     def jobs(self) -> ImageJobs:
-        """Collect where the images are looked at."""
+        """Collect the settings of where the images are processed."""
         return ImageJobs(engine=self.engine, workers=self.workers, device=self.device)
 
 
@@ -138,9 +138,9 @@ class Classified(Result):
 
 @verb(ClassifyOptions, data=("images",))
 def classify(options: ClassifyOptions, listener: Listener) -> Classified | LabelsFitted:
-    """Say what is in images, by the names of the classes that a network was trained on, or by labels that are given.
+    """Classify images, by the classes that a network was trained on or by given labels.
 
-    The listener hears of images that cannot be read. Raises BadInput: there are no images or none can be read, the model is
+    Unreadable images are reported to the listener. Raises BadInput if there are no images or none can be read, the model is
     unknown or not on this machine, or it has no classifier.
     """
     files = image_sources(options.images)
@@ -159,7 +159,7 @@ def classify(options: ClassifyOptions, listener: Listener) -> Classified | Label
 
 
 def _classify(options: ClassifyOptions, files: Sequence[tuple[str, Any]], listener: Listener) -> Classified:
-    """The classes of a network's own."""
+    """Classify by the network's own classes."""
     from tapetum.bench.word_models import portable
     from tapetum.hub.loading import find_loader
 
@@ -178,9 +178,9 @@ def _prepared(source: Source, encoder: "Encoder | Headed") -> "Iterator[tuple[st
 
 
 def image_sources(given: Any, verb: str = "classify") -> list[tuple[str, Any]]:
-    """List images with their names: files and what is in memory as they are, of a folder all images in it and below.
+    """List images with their names: files and arrays unchanged, folders replaced by all images in and below them.
 
-    Raises BadInput where there are none.
+    Raises BadInput if there are none.
     """
     from tapetum.video.folders import images_below
     from tapetum.video.read import in_memory, list_sources, name_of
@@ -216,7 +216,7 @@ def _headed(path: Path) -> "Headed":
 
 
 def _look(top: int, waiting: "Sequence[tuple[str, Tensor]]", encoder: "Encoder | Headed") -> list[Classes]:
-    """The likeliest classes of prepared images, each (1, 3, h, w) beside its path."""
+    """The most likely classes of prepared images, each (1, 3, h, w) with its path."""
     import torch
 
     from tapetum.encoders.features import look_by_size

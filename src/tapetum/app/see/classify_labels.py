@@ -1,4 +1,4 @@
-"""`tapetum classify --labels`: which of some words fit images, by an encoder of images and words."""
+"""`tapetum classify --labels`: zero-shot classification by an image-text encoder."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -79,9 +79,9 @@ class LabelsFitted(Result):
 
 
 def read_labels(given: Sequence[str]) -> tuple[str, ...]:
-    """Read labels: words, or the lines of a file if that is all that is given.
+    """Read labels: words, or the lines of a file if a file alone is given.
 
-    Raises BadInput for none, too many, empty or very long ones, and a file that cannot be read or is no text.
+    Raises BadInput for no labels, too many, empty or very long ones, and a file that cannot be read or is not text.
     """
     from tapetum.transfer.zero_shot import check_labels
 
@@ -106,7 +106,7 @@ def _is_file(name: str) -> bool:
 
 
 def chosen_templates(named: Templates, own: Sequence[str]) -> tuple[str, ...]:
-    """Find the templates that are meant: one's own, published ones, that of a plain photo, or none."""
+    """Find the requested templates: the user's own, published ones, that of a plain photo, or none."""
     from tapetum.transfer.zero_shot import PHOTO, check_templates, published_templates
 
     if own:
@@ -115,9 +115,9 @@ def chosen_templates(named: Templates, own: Sequence[str]) -> tuple[str, ...]:
 
 
 def load_word_model(model: str | None, device: str | None = "cpu") -> "tuple[str, ImageTextEncoder]":
-    """Load an encoder of images and words, by default the best that is on this machine, and say which.
+    """Load an image-text encoder, by default the best on this machine, and return its name.
 
-    `device` may be "auto", and None is the CPU. Raises BadInput where there is none, or the model is of another kind.
+    `device` may be "auto"; None is the CPU. Raises BadInput if there is none, or the model is of another kind.
     """
     from tapetum.hub.loading import load
     from tapetum.transfer.zero_shot import reads_words
@@ -143,7 +143,7 @@ class _Fitter:
     top: int
 
     def fit(self, images: "Sequence[tuple[str, np.ndarray]]") -> list[FittingLabels]:
-        """Compare images, each uint8 (h, w, 3) beside its name, with the labels."""
+        """Compare images, each uint8 (h, w, 3) with its name, with the labels."""
         import numpy as np
 
         vectors = np.asarray(self.encoder.embed_images([image for _, image in images]))
@@ -161,9 +161,9 @@ def fit_labels(
     listener: Listener,
     jobs: ImageJobs | None = None,
 ) -> LabelsFitted:
-    """Compare images with labels; without `jobs` in this process, on the CPU.
+    """Compare images with labels; without `jobs`, in this process on the CPU.
 
-    Raises BadInput where no image can be read, or no model reads words.
+    Raises BadInput if no image can be read, or no model reads words.
     """
     from tapetum.bench.word_models import portable
 

@@ -29,9 +29,9 @@ class DetectOptions(SeeSettings):
 
 @verb(DetectOptions, data=("images",))
 def detect(options: DetectOptions, listener: Listener) -> ImageReplies:
-    """Find boxes, with labels, around things in each image, or in frames of videos.
+    """Find boxes, with labels, around objects in each image, or in frames of videos.
 
-    What is malformed in the model's answer is left out, and counted in the result. Raises BadInput as `tapetum.ask`.
+    Malformed parts of the model's answer are dropped, and counted in the result. Raises BadInput as `tapetum.ask`.
     """
     request = Request(prompt=prompts.detect(options.things), kind="boxes")
     return see(options, options.images, request, listener)
@@ -52,7 +52,7 @@ class DetectCommandOptions(FollowSettings, DetectOptions):
 
 @verb(DetectCommandOptions, data=("images",))
 def detect_or_follow(options: DetectCommandOptions, listener: Listener) -> ImageReplies | Things:
-    """Do what `tapetum detect` does, with --track or without."""
+    """Run `tapetum detect`, with or without --track."""
     if not options.track:
         if options.look_every is not None:
             raise BadInput("--look-every belongs to --track; add that, or leave it out")

@@ -61,7 +61,7 @@ class DiscoverOptions:
     """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> None:
-        """Raise BadInput for numbers that cannot be."""
+        """Raise BadInput for invalid numbers."""
         if self.clusters < 2 or self.most < 1:
             raise BadInput(
                 f"--clusters is {self.clusters} and --most {self.most}; give 2 clusters or more, and 1 object or more"
@@ -111,7 +111,7 @@ class Discovered(Result):
 def discover(options: DiscoverOptions, listener: Listener) -> Discovered:
     """Find objects in images without labels: masks, drawn images and a page that shows them all.
 
-    Raises BadInput: there are no images or none can be read, the model is unknown, or the folder cannot be written.
+    Raises BadInput if there are no images or none can be read, the model is unknown, or the folder cannot be written.
     """
     options.check()
     report = check_report(options.report)
@@ -139,7 +139,7 @@ def discover(options: DiscoverOptions, listener: Listener) -> Discovered:
 def _discover_all(
     options: DiscoverOptions, files: Sequence[tuple[str, Any]], look: Any, folder: Path, listener: Listener
 ) -> "tuple[list[CocoImage], tuple[str, ...], str]":
-    """Find the objects of all images and write what there is to see into the folder; the page is given too."""
+    """Find the objects of all images and write the drawings into the folder; also returns the page."""
     import numpy as np
     from PIL import Image
 
@@ -196,7 +196,7 @@ def _drawn(image: "np.ndarray", masks: "Masks") -> "np.ndarray":
 
 
 def _pair(source: Any, name: str, file: Path) -> "np.ndarray | None":
-    """An image beside what was discovered in it; None where it is gone."""
+    """An image beside the objects discovered in it; None if its file has gone."""
     import numpy as np
 
     from tapetum.video.draw_regions import enlarged

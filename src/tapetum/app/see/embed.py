@@ -1,4 +1,4 @@
-"""`tapetum.embed`: vectors for files."""
+"""`tapetum.embed`: embeddings of files."""
 
 import os
 from collections.abc import Iterator
@@ -70,7 +70,7 @@ class EmbedOptions:
     """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> None:
-        """Raise `BadInput` for what cannot be done, before anything is."""
+        """Raise `BadInput` for options that cannot work, before any work starts."""
         if self.out is not None:
             check_table(Path(self.out))
         if isinstance(self.files, (list, tuple)) and not self.files:
@@ -136,11 +136,11 @@ class Embedded(Result):
 
 @verb(EmbedOptions, data=("files",))
 def embed(options: EmbedOptions, listener: Listener) -> Embedded:
-    """Make vectors of images, recordings and videos, for search, clustering and probes.
+    """Compute embeddings of images, recordings and videos, for search, clustering and probes.
 
-    Long recordings and videos are cut into pieces as long as the model takes. With a model of tapetum train longvideo, a run
-    that was killed goes on where it was (`systems.longvideo.embedding_rows`). Files that cannot be read are left out, and the
-    listener hears of them. Raises BadInput where none can be read, or the model does not say how files become its inputs.
+    Long recordings and videos are cut into pieces of the model's length. With a model of tapetum train longvideo, a killed run
+    resumes where it stopped (`systems.longvideo.embedding_rows`). Unreadable files are skipped and reported to the listener.
+    Raises BadInput if none can be read, or the model does not specify how files become its inputs.
 
     >>> import tempfile
     >>> import numpy as np
@@ -220,7 +220,7 @@ def embed(options: EmbedOptions, listener: Listener) -> Embedded:
 
 
 def _embedder(model: str, device: str | None) -> "tuple[Embedder, str]":
-    """What makes vectors, and the identity of its weights."""
+    """The function that computes embeddings, and the identity of its weights."""
     from tapetum.bench.word_models import identity_of
     from tapetum.hub.loading import find_loader, load
     from tapetum.hub.registry import known
@@ -244,17 +244,17 @@ def _embedder_alone(model: str, device: str | None) -> "Embedder":
 
 
 def _absolute(file: "Path | Video") -> "Path | Video":
-    """A file as processes find it that run in another folder."""
+    """A file's path for processes that run in another folder."""
     return Path(os.path.abspath(file)) if isinstance(file, Path) else file
 
 
 def _place_of(file: "Path | Video", piece: "EmbeddedPiece") -> str:
-    """The file of a piece as it was given, or its copy; the name of what is in memory."""
+    """The file of a piece as given, or its copy; for arrays, their name."""
     return str(file) if isinstance(file, Path) else piece.file
 
 
 def _files(options: EmbedOptions, arrays: str, listener: Listener) -> "list[Path | Video]":
-    """What is asked for, with what arrays (n, h, w, 3) are; what lies beside it in folders is counted aloud."""
+    """The requested sources, with arrays (n, h, w, 3) split into images; skipped files in folders are counted in a remark."""
     from tapetum.video.episodes import list_episodes
     from tapetum.video.read import in_memory, list_sources, name_of, open_source
 
@@ -283,7 +283,7 @@ def _files(options: EmbedOptions, arrays: str, listener: Listener) -> "list[Path
 
 
 def _unfinished(embedder: "Embedder", out: File | None, listener: Listener) -> "AbstractContextManager[Unfinished | None]":
-    """What is kept on the way, of videos that are watched for long."""
+    """The partial state saved for long videos."""
     from contextlib import nullcontext
 
     from tapetum.systems.longvideo.embedding_rows import Unfinished
@@ -317,7 +317,7 @@ def _pieces(
 
 
 def _modalities(piece: "EmbeddedPiece | _Unread") -> tuple[str, ...]:
-    """What is the same in all pieces of a batch."""
+    """The modalities shared by all pieces of a batch."""
     return () if isinstance(piece, _Unread) else tuple(sorted(piece.inputs))
 
 
@@ -326,7 +326,7 @@ def _outputs(file: "Path | Video", outputs: list[Any], embedder: "Embedder") -> 
 
 
 def _embed_batch(batch: "list[Any]", embedder: "Embedder") -> "list[Any]":
-    """The pieces, without the numbers that were looked at, and their vectors; what stands for unread files as it is."""
+    """The pieces without their inputs, and their embeddings; placeholders of unread files pass unchanged."""
     if isinstance(batch[0], _Unread):
         return batch
     pieces = [replace(piece, inputs=dict.fromkeys(_modalities(piece))) for piece in batch]
@@ -345,5 +345,5 @@ EmbedCommandOptions.__doc__ = EmbedOptions.__doc__
 
 @verb(EmbedCommandOptions, data=("files",))
 def embed_or_plan(options: EmbedCommandOptions, listener: Listener) -> Embedded | PlannedWork:
-    """Do what `tapetum embed` does, with --plan or without."""
+    """Run `tapetum embed`, with or without --plan."""
     return plan_watching(options.files, options.model) if options.plan else embed.run(options, listener)

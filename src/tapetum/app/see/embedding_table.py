@@ -1,4 +1,4 @@
-"""Tables of embeddings, which `tapetum embed` writes and `tapetum search` reads: a row a piece, .parquet or .npz."""
+"""Tables of embeddings, written by `tapetum embed` and read by `tapetum search`: one row per piece, .parquet or .npz."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def check_table(path: Path) -> None:
-    """Raise BadInput for another ending than .parquet or .npz, MissingExtra for parquet without pyarrow."""
+    """Raise BadInput for an extension other than .parquet or .npz, MissingExtra for parquet without pyarrow."""
     if path.suffix not in (".parquet", ".npz"):
         raise BadInput(f"--out {path}: the ending must be .parquet or .npz")
     if path.suffix == ".parquet":
@@ -24,10 +24,10 @@ def check_table(path: Path) -> None:
 
 
 def write_table(made: "Embedded", path: Path) -> None:
-    """Write a row a piece: path, start_s and stop_s (empty for images), modalities, embedding; .parquet or .npz.
+    """Write one row per piece: path, start_s and stop_s (empty for images), modalities, embedding; .parquet or .npz.
 
-    With neighbours, also neighbours (numbers of rows, -1 where there are no more) and cosines. Raises BadInput for another
-    ending, MissingExtra for parquet without pyarrow.
+    With neighbours, also writes neighbours (row numbers, -1 if there are fewer) and cosines. Raises BadInput for another
+    extension, MissingExtra for parquet without pyarrow.
     """
     from tapetum.core.files import whole_file
 
@@ -37,9 +37,9 @@ def write_table(made: "Embedded", path: Path) -> None:
 
 
 def read_table(path: Path) -> "dict[str, np.ndarray]":
-    """Read path, start_s, stop_s, embedding, `model`, which made them, and `reference`, by which it is loaded ("" if unknown).
+    """Read path, start_s, stop_s, embedding, the `model` that made them, and `reference`, which loads it ("" if unknown).
 
-    Raises BadInput for what is no such table, or does not say which model made it.
+    Raises BadInput for a file that is not such a table, or does not record its model.
     """
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""`tapetum hip`: the plan of a Hierarchical Perceiver before anything runs: its groups, parameters, FLOPs and memory."""
+"""`tapetum hip`: plans a Hierarchical Perceiver without running it: its groups, parameters, FLOPs and memory."""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any
@@ -105,10 +105,10 @@ class PlannedNetwork(Result):
 
 @verb(NetworkPlanOptions)
 def plan(options: NetworkPlanOptions, listener: Listener) -> PlannedNetwork:
-    """Plan a network before anything runs: groups, padding, waste, parameters, FLOPs, memory.
+    """Plan a network without running it: groups, padding, waste, parameters, FLOPs, memory.
 
-    A shape is extents and channels, such as 224x224x3 or 48000x1. Raises BadInput for a shape that is none, an unknown variant,
-    and modalities of which nothing enters at the first block.
+    A shape lists extents and channels, such as 224x224x3 or 48000x1. Raises BadInput for an invalid shape, an unknown variant,
+    and modalities none of which enters at the first block.
 
     >>> import tapetum
     >>> tapetum.app.see.hip.plan(image="224x224x3", variant="hip-16").plan.grouping.groups
@@ -138,7 +138,7 @@ def variants() -> dict[str, HipConfig]:
 
 
 def parse_shape(name: str, text: str) -> Modality:
-    """Read `224x224x3` as a modality of 224 x 224 elements with 3 channels; `name` is for the message of BadInput.
+    """Parse `224x224x3` as a modality of 224 x 224 elements with 3 channels; `name` is used in the message of BadInput.
 
     >>> parse_shape("audio", "48000x1")
     Modality(shape=(48000,), channels=1)
@@ -190,7 +190,7 @@ class Variants(Result):
 
 @verb(VariantsOptions)
 def _variants(options: VariantsOptions, listener: Listener) -> Variants:
-    """Do what `tapetum hip variants` does."""
+    """Run `tapetum hip variants`."""
     return Variants(variants())
 
 

@@ -1,4 +1,4 @@
-"""Images and videos as jobs: named, read, given to the model in batches, drawn and saved; here or with Ray."""
+"""Images and videos as jobs: named, read, passed to the model in batches, drawn and saved; locally or with Ray."""
 
 import json
 import os
@@ -60,7 +60,7 @@ class Job:
 
 
 def find_jobs(settings: SeeSettings, images: Any, request: Request, together: bool) -> list[Job]:
-    """List a job for each image or video, with names that differ."""
+    """List a job for each image or video, with unique names."""
     from tapetum.video.read import list_sources
 
     arrays = "videos" if settings.frames else "images"
@@ -82,7 +82,7 @@ def find_jobs(settings: SeeSettings, images: Any, request: Request, together: bo
 
 
 def first_sources(images: Any, frames: int | None, most: int) -> list[Any]:
-    """List the first images and videos of what a user gave; none where they cannot be listed."""
+    """List the first images and videos of the user's sources; empty if they cannot be listed."""
     from tapetum.video.read import list_sources
 
     try:
@@ -93,7 +93,7 @@ def first_sources(images: Any, frames: int | None, most: int) -> list[Any]:
 
 
 def _inside(source: Any, frames: int | None) -> list[Any]:
-    """The images in a folder and below, and the videos where frames of those are shown; anything else as it is."""
+    """The images in and below a folder, and the videos if frames of videos are used; other sources unchanged."""
     if not isinstance(source, str | Path):
         return [source]
     from tapetum.video.episodes import list_episodes
@@ -114,7 +114,7 @@ def _inside(source: Any, frames: int | None) -> list[Any]:
 
 
 def is_answers(out: Path) -> bool:
-    """Check whether `out` is one file for all answers, and no folder."""
+    """Check whether `out` is a single file for all answers rather than a folder."""
     return out.suffix.lower() == ".json" and not out.is_dir()
 
 
@@ -139,7 +139,7 @@ def _places(settings: SeeSettings, request: Request, job: Job, alone: bool) -> J
 
 
 def saved_rows(job: Job, outdated: Outdated) -> list[dict[str, Any]] | None:
-    """Read the rows of an earlier run, if they are of the same source and settings and complete."""
+    """Read the rows of an earlier run if they are complete and have the same source and settings."""
     if job.saved is None or not (job.drawn and job.drawn.exists()):
         return None
     content = read_finished(job.saved, job.identity, outdated, "identity")
@@ -167,7 +167,7 @@ def answer_jobs(
     finished: int,
     progress: Callable[[int, int], None],
 ) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-    """Yield number and rows of each job, as soon as it is answered; `finished` and `progress` as in `run_jobs`."""
+    """Yield the number and rows of each job as soon as it is answered; `finished` and `progress` as in `run_jobs`."""
     settings = narrowed(SeeSettings, settings)  # options of a command cannot be pickled
     on_ray = settings.engine == "ray"
     if on_ray:
@@ -194,7 +194,7 @@ def answer_jobs(
 
 
 def _absolute(job: Job) -> Job:
-    """A job whose paths hold in any working directory."""
+    """A job whose paths are valid in any working directory."""
 
     def absolute(path: Any) -> Any:
         return Path(os.path.realpath(path)) if isinstance(path, str | Path) else path
@@ -203,14 +203,14 @@ def _absolute(job: Job) -> Job:
 
 
 def _checked_answerer(settings: SeeSettings, request: Request) -> "Answerer":
-    """The model, once the prompt is known to be one that it can answer."""
+    """The model, after checking that it can answer the prompt."""
     answerer = load_answerer(settings)
     answerer.prefix(request.prompt, max_new_tokens=settings.tokens or request.tokens)
     return answerer
 
 
 def _read(settings: SeeSettings, request: Request, together: bool, job: Job, _: Any) -> Iterator[_Shown]:
-    """What the model is shown of a job: all frames together for words, each by itself for boxes and masks."""
+    """The model's input for a job: all frames together for text, one frame at a time for boxes and masks."""
     try:
         frames, numbers = _read_frames(job, settings.frames, together)
     except BadInput as error:
@@ -223,14 +223,14 @@ def _read(settings: SeeSettings, request: Request, together: bool, job: Job, _: 
 
 
 def _frame_count(shown: _Shown) -> int:
-    """The number of frames, which is the same in all of a batch."""
+    """The number of frames, equal for all items of a batch."""
     return len(shown.frames)
 
 
 def _ask(
     settings: SeeSettings, request: Request, batch: Sequence[_Shown], answerer: "Answerer"
 ) -> list[tuple[_Shown, "Reply"]]:
-    """What was shown, and the replies."""
+    """The model's inputs, and the replies."""
     from tapetum.layers.generate import SamplingConfig
 
     most, sampling = settings.tokens or request.tokens, SamplingConfig(beams=settings.beams)
@@ -240,7 +240,7 @@ def _ask(
 
 
 def _read_frames(job: Job, frames: int | None, together: bool) -> tuple["np.ndarray", list[int | None]]:
-    """The frames of a source, and their numbers in it."""
+    """The frames of a source, and their frame numbers."""
     import numpy as np
 
     from tapetum.systems.paligemma.images import read_images, read_numbered
@@ -260,7 +260,7 @@ def _read_frames(job: Job, frames: int | None, together: bool) -> tuple["np.ndar
 
 
 def _write(request: Request, job: Job, replies: Sequence[tuple[_Shown, "Reply"]], answerer: "Answerer") -> list[dict[str, Any]]:
-    """Rows of a job, drawn and saved where that is asked for, the file that says it is done last."""
+    """Rows of a job, drawn and saved if requested; the file that marks it as done is written last."""
     import numpy as np
 
     from tapetum.systems.paligemma.labels import requested_objects
@@ -285,7 +285,7 @@ def _write(request: Request, job: Job, replies: Sequence[tuple[_Shown, "Reply"]]
 
 
 def _failed(job: Job, error: Exception) -> list[dict[str, Any]]:
-    """The rows of a job that cannot be read, or met an error of its own, such as no memory for this one."""
+    """The rows of a job that cannot be read, or failed with an error of its own, such as out of memory."""
     if isinstance(error, _Unreadable):
         return [failed_row(job.path, with_addresses(str(error)))]
     if isinstance(error, TapetumError):

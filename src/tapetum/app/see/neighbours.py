@@ -25,10 +25,10 @@ _CHUNK = 1024
 def nearest(
     vectors: Float32[np.ndarray, "n c"], files: Sequence[str], count: int
 ) -> tuple[Int64[np.ndarray, "n k"], Float32[np.ndarray, "n k"]]:
-    """Find for each vector the `count` most alike of other files, and the cosines; -1 and NaN where there are no more.
+    """Find the `count` nearest neighbours of each vector in other files, and their cosines; -1 and NaN if there are fewer.
 
     Args:
-        vectors: one a piece.
+        vectors: one per piece.
         files: the file of each piece; pieces of one file are not neighbours.
 
     >>> rows, cosines = nearest(np.array([[1, 0], [2, 0], [1, 1]], np.float32), ["a", "b", "c"], 2)
@@ -56,11 +56,10 @@ def write_page(
     image_of: Callable[[int], UInt8[np.ndarray, "h w 3"]] | None = None,
     places: Sequence[str] | None = None,
 ) -> Path:
-    """Write an HTML page with a row a piece: its image and those of its neighbours, with names and cosines.
+    """Write an HTML page with a row per piece: its image and its neighbours' images, with names and cosines.
 
-    All is in the one file. Of many pieces `ROWS` are shown. `image_of` gives the image of a piece where that is not what
-    its file shows; `places` are the files of the pieces, by default their paths. Raises BadInput where the page cannot be
-    written.
+    The file is self-contained. Of many pieces, `ROWS` are shown. `image_of` gives the image of a piece if it differs from what
+    its file shows; `places` are the files of the pieces, by default their paths. Raises BadInput if the page cannot be written.
     """
     assert made.neighbours is not None
     assert made.cosines is not None
@@ -100,7 +99,7 @@ def _cell(made: "Embedded", k: int, image: str, before: str) -> str:
 
 
 def _thumbnail(made: "Embedded", files: Sequence[str], k: int) -> str:
-    """An image tag with the image of a piece in it; of sound, and of what has gone since, a word."""
+    """An image tag for a piece; text for sound and for files that no longer exist."""
     from tapetum.video import open_video
 
     if "image" not in made.modalities[k] and "video" not in made.modalities[k]:
@@ -118,7 +117,7 @@ def _thumbnail(made: "Embedded", files: Sequence[str], k: int) -> str:
 
 
 def small_image(frame: UInt8[np.ndarray, "h w 3"]) -> str:
-    """Write an image tag with a JPEG thumbnail in it."""
+    """Write an image tag with an embedded JPEG thumbnail."""
     from PIL import Image
 
     image = Image.fromarray(frame)
@@ -129,5 +128,5 @@ def small_image(frame: UInt8[np.ndarray, "h w 3"]) -> str:
 
 
 def image_tag(jpeg: bytes) -> str:
-    """Give an image tag with a JPEG in it."""
+    """Write an image tag with an embedded JPEG."""
     return f"<img src='data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}'>"

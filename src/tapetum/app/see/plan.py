@@ -1,4 +1,4 @@
-"""What looking at long videos costs (`--plan` of `embed` and `answer`), said before: tokens, memories, bytes, FLOPs."""
+"""Predicted cost of processing long videos (`--plan` of `embed` and `answer`): tokens, memories, bytes, FLOPs."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -38,7 +38,7 @@ class PlannedWork(Result):
 
     @property
     def flops(self) -> int:
-        """Of all together."""
+        """Sum over all videos."""
         return sum(each.flops for each in self.videos)
 
     def as_json(self) -> dict[str, Any]:
@@ -46,7 +46,7 @@ class PlannedWork(Result):
 
     @property
     def seconds(self) -> float | None:
-        """Of all together."""
+        """Sum over all videos."""
         each = [video.seconds for video in self.videos]
         return None if None in each else sum(filter(None, each))
 
@@ -65,10 +65,10 @@ class PlannedWork(Result):
 
 
 def plan_watching(files: Sequence[Any], model: File, frame_rate: float | None = None) -> PlannedWork:
-    """Say what it costs to look at videos with a model of `tapetum train longvideo`; the first frames are looked at, twice, to
-    see how long that takes.
+    """Predict the cost of processing videos with a model of `tapetum train longvideo`; the first frames are run twice, to
+    measure the time.
 
-    Raises BadInput for a model of another kind, and for files that cannot be read.
+    Raises BadInput for other models, and for unreadable files.
     """
     from tapetum.app.see.answer import choose_frame_rate, load_watcher
     from tapetum.systems.longvideo.cost import compute_cost
@@ -96,7 +96,7 @@ def plan_watching(files: Sequence[Any], model: File, frame_rate: float | None = 
 
 
 def _look_seconds(model: Any, video: Any, view: Any) -> float:
-    """Seconds of looking at a few frames, decoded anew, the second time."""
+    """Time in seconds of the second of two passes over a few frames, decoded afresh."""
     import time
 
     import torch
@@ -118,7 +118,7 @@ def _video(name: str, cost: "VideoCost", seconds: float | None) -> PlannedVideo:
 
 
 def _time(seconds: float | None) -> str:
-    """A time of two digits; ? where it is not known.
+    """A time with two digits; ? if unknown.
 
     >>> _time(0.0123), _time(59), _time(4000), _time(None)
     ('0.012 s', '59 s', '67 min', '?')
@@ -131,7 +131,7 @@ def _time(seconds: float | None) -> str:
 
 
 def _short(value: float, unit: str) -> str:
-    """A number with a prefix.
+    """A number with an SI prefix.
 
     >>> _short(1.5e12, ""), _short(2048, "B"), _short(12, "B")
     ('1.5 T', '2.0 kB', '12 B')

@@ -56,7 +56,7 @@ class ImageReply:
         frames: int,
         frame: int | None,
     ) -> "ImageReply":
-        """Build it from a model's reply and the regions parsed from that, for an image of `size` (width, height)."""
+        """Build it from a model's reply and the regions parsed from it, for an image of `size` (width, height)."""
         import numpy as np
 
         from tapetum.types import Answer, Boxes, Masks
@@ -108,7 +108,7 @@ def _rows(regions: "Boxes | Masks", values: dict[str, Any]) -> list[dict[str, An
 
 
 def from_json(row: dict[str, Any]) -> ImageReply:
-    """Read what `ImageReply.as_json` gave."""
+    """Read the output of `ImageReply.as_json`."""
     import numpy as np
 
     from tapetum.data.rle import decode_mask
@@ -142,12 +142,12 @@ def from_json(row: dict[str, Any]) -> ImageReply:
 
 
 def failed_row(path: str, trouble: str) -> dict[str, Any]:
-    """Build the row of an image that the model could not be asked about."""
+    """Build the row of an image that could not be processed."""
     return {"path": path, "trouble": trouble}
 
 
 def labels_of(unasked: Sequence[str]) -> str:
-    """Count labels in words.
+    """Count labels, in words.
 
     >>> labels_of(["cup", "ball", "cup"])
     'cup twice, ball'
@@ -204,7 +204,7 @@ class ImageReplies(Result):
 
 
 def draw(path: Path, frames: "np.ndarray", replies: list[ImageReply]) -> None:
-    """Draw what was said of an image, or of frames side by side; words stand below."""
+    """Draw the reply on an image, or on frames side by side; text is written below."""
     import numpy as np
     from PIL import Image
 
@@ -225,7 +225,7 @@ def draw(path: Path, frames: "np.ndarray", replies: list[ImageReply]) -> None:
 
 
 def draw_reply(frame: "np.ndarray", each: ImageReply) -> "np.ndarray":
-    """Draw boxes and masks of a reply on its image; small images are enlarged."""
+    """Draw the boxes and masks of a reply on its image; small images are enlarged."""
     from tapetum.video.draw_regions import draw_regions, enlarged
 
     frame, times = enlarged(frame)

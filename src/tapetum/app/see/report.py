@@ -1,4 +1,4 @@
-"""Reports of `classify`, `caption`, `ask`, `detect`, `segment` and `discover`: a row an image, the least sure first."""
+"""Reports of `classify`, `caption`, `ask`, `detect`, `segment` and `discover`: one row per image, the least confident first."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -27,13 +27,13 @@ _FAILED = "could not be read"
 def write_classes_report(
     path: Path, classified: "Classified | LabelsFitted", sources: Sequence[tuple[str, Any]], listener: Listener
 ) -> Path:
-    """Write the report of `tapetum classify`, with labels or without. Raises BadInput where it cannot be written.
+    """Write the report of `tapetum classify`, with or without labels. Raises BadInput if it cannot be written.
 
     Args:
         path: of the page.
         classified: the result.
         sources: name and source of each image, to show them.
-        listener: hears how far it is.
+        listener: receives progress.
     """
     from tapetum.app.see.classify import Classified
 
@@ -72,15 +72,15 @@ def _ranked_row(path: str, names: Sequence[str], values: Sequence[float], source
 def write_replies_report(
     path: Path, replies: ImageReplies, sources: Mapping[str, Any], frames: int | None, title: str, listener: Listener
 ) -> Path:
-    """Write the report of what a vision-language model said. Raises BadInput where it cannot be written.
+    """Write the report of a vision-language model's replies. Raises BadInput if it cannot be written.
 
     Args:
         path: of the page.
         replies: the result.
-        sources: each image or video by the path in the result; several of them where they were shown together.
-        frames: how many frames of a video were shown.
+        sources: each image or video by its path in the result; several if they were shown together.
+        frames: number of frames used per video.
         title: of the page.
-        listener: hears how far it is.
+        listener: receives progress.
     """
     if replies.regions:
         columns = (
@@ -122,7 +122,7 @@ def _regions_row(reply: ImageReply, sources: Mapping[str, Any], frames: int | No
 
 
 def _shown(source: Any, reply: ImageReply, frames: int | None) -> Frame | None:
-    """Draw what a reply is about; None where it is gone."""
+    """Draw the image of a reply; None if its file has gone."""
     from tapetum.systems.paligemma.images import read_images, read_numbered
 
     try:
@@ -138,7 +138,7 @@ def _shown(source: Any, reply: ImageReply, frames: int | None) -> Frame | None:
 
 
 def write_things_report(path: Path, things: "Things", video: "Video", listener: Listener) -> Path:
-    """Write the report of things that were followed through a video: a row each, those of the lowest score first."""
+    """Write the report of objects tracked through a video: a row each, the lowest scores first."""
     from tapetum.types import Boxes
     from tapetum.video.draw_regions import draw_regions
 
@@ -176,7 +176,7 @@ def objects_report(
     Args:
         objects: of each image its path, the scores of its objects, and what draws it.
         failed: paths of images that could not be read.
-        lines: what is said at its head.
+        lines: text at its head.
     """
     rows = []
     for path, scores, drawn in objects:

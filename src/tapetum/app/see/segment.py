@@ -28,9 +28,9 @@ class SegmentOptions(SeeSettings):
 
 @verb(SegmentOptions, data=("images",))
 def segment(options: SegmentOptions, listener: Listener) -> ImageReplies:
-    """Find masks, with boxes and labels, of things in each image, or in frames of videos.
+    """Find masks, with boxes and labels, of objects in each image, or in frames of videos.
 
-    What is malformed in the model's answer is left out, and counted in the result. Raises BadInput as `tapetum.ask`.
+    Malformed parts of the model's answer are dropped, and counted in the result. Raises BadInput as `tapetum.ask`.
     """
     request = Request(prompt=prompts.segment(options.things), kind="masks")
     return see(options, options.images, request, listener)

@@ -1,4 +1,4 @@
-"""Settings that `ask`, `caption`, `detect` and `segment` share, and the model that they use."""
+"""Settings shared by `ask`, `caption`, `detect` and `segment`, and the model that they use."""
 
 import json
 from dataclasses import dataclass, replace
@@ -57,7 +57,7 @@ class SeeSettings:
     """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> None:
-        """Raise `BadInput` for numbers that make no answer."""
+        """Raise `BadInput` for numbers that cannot work."""
         for name in ("frames", "tokens", "beams", "workers"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -76,22 +76,22 @@ class Request:
 
     @property
     def tokens(self) -> int:
-        """Choose the most tokens of an answer, unless the user sets it."""
+        """Choose the maximum number of tokens of an answer, unless the user sets it."""
         return 64 if self.kind == "words" else 256
 
 
 def is_bundled(model: str) -> bool:
-    """Check whether a model is a small one that comes with the package, which knows scenes and their words alone."""
+    """Check whether a model is a small bundled one, trained only on scenes and their vocabulary."""
     return model in (MODEL, AUTO)
 
 
 def with_default_model(settings: Settings) -> Settings:
-    """Put the bundled model where the user named none, as for boxes and masks, which it alone of the bundled ones writes."""
+    """Fill in the bundled model if the user named none, as for boxes and masks, which no other bundled model writes."""
     return replace(settings, model=MODEL) if settings.model == AUTO else settings
 
 
 def load_answerer(settings: SeeSettings) -> "Answerer":
-    """Load the model that is asked for; the last one is kept for the next call."""
+    """Load the requested model; the last one is cached for the next call."""
     settings = with_default_model(settings)
     files = [path for path in (settings.model, settings.masks) if path and Path(path).exists()]
     stamps = json.dumps([fingerprint(path) for path in files])
@@ -101,7 +101,7 @@ def load_answerer(settings: SeeSettings) -> "Answerer":
 
 @lru_cache(maxsize=1)
 def _answerer(model: str, config: str | None, masks: str | None, device: str | None, dtype: str, stamps: str) -> "Answerer":
-    """The model; `stamps` are of its files, so that one that changed is loaded anew."""
+    """The model; `stamps` are of its files, so that a changed one is reloaded."""
     from tapetum.hub.registry import known, resolve
 
     if model in known() or not Path(model).exists():

@@ -1,1 +1,1 @@
-"""The command line: one file a verb, dispatched by `main`."""
+"""The command line: one file per verb, dispatched by `main`."""

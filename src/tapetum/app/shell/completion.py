@@ -1,6 +1,6 @@
 """`tapetum completion`: scripts that complete verbs and options in a shell.
 
-The script that is printed holds all of it and calls no tapetum: only a python of the shell, whose standard library it needs.
+The printed script is self-contained and does not call tapetum: it needs only the shell's python and its standard library.
 """
 
 from collections.abc import Mapping
@@ -48,7 +48,7 @@ COMMAND = Command(CompletionOptions, lambda options, listener: Script(script(opt
 
 
 def script(shell: Literal["bash", "zsh", "fish"]) -> str:
-    """Make the script of a shell. It imports the commands of all verbs, none of which imports torch."""
+    """Build the completion script of a shell. Imports the commands of all verbs, none of which imports torch."""
     from contextlib import redirect_stdout, suppress
     from io import StringIO
 
@@ -63,7 +63,7 @@ def script(shell: Literal["bash", "zsh", "fish"]) -> str:
 
 
 def _union(commands: Mapping[str, tuple[Command | Group, str]]) -> Any:
-    """Make the type that tyro takes for a choice among commands: a union of their annotated options."""
+    """Build the type that tyro takes for a choice among commands: a union of their annotated options."""
     return Union[tuple(_branch(name, *each) for name, each in commands.items())]  # noqa: UP007
 
 

@@ -1,4 +1,4 @@
-"""`tapetum doctor`: what is here (versions, devices, folders, extras), and what came of the trials of `doctor_trials`."""
+"""`tapetum doctor`: what is installed (versions, devices, folders, extras), and the results of `doctor_trials`."""
 
 import os
 import shutil
@@ -96,7 +96,7 @@ class Extra:
 
     @property
     def here(self) -> bool:
-        """Check whether all of it is installed."""
+        """Check whether all parts are installed."""
         return None not in self.packages.values()
 
 
@@ -116,7 +116,7 @@ class Health(Result):
 
     @property
     def findings(self) -> tuple[str, ...]:
-        """List a line for each thing that does not work; extras that are not there are none."""
+        """List a line for each problem; extras that are not installed do not count."""
         failed = [f"{trial.name}: {trial.detail}" for trial in self.trials if not trial.works]
         closed = [f"{folder.path} ({folder.purpose}) cannot be written" for folder in self.folders if not folder.writable]
         return (*failed, *closed)
@@ -156,7 +156,7 @@ class Health(Result):
 
 @verb(DoctorOptions)
 def doctor(options: DoctorOptions, listener: Listener) -> Health:
-    """Check versions, devices, folders and extras, and try what all verbs build on; whatever fails is a finding, no error.
+    """Check versions, devices, folders and extras, and try what all verbs build on; failures are findings, not errors.
 
     >>> health = doctor(quick=True)
     >>> "torch" in health.versions, health.devices[0].name

@@ -1,11 +1,11 @@
 """`tapetum VERB ...`: reads the command line, runs one verb, and turns errors into one line and an exit code.
 
-`VERBS` is all that is loaded until a verb is chosen; then its module is imported, and its command made
-(`tapetum.app.commands`). So `tapetum --help` imports next to nothing, and `tapetum VERB --help` nothing heavy.
+Only `VERBS` is loaded until a verb is chosen; then its module is imported and its command built (`tapetum.app.commands`). So
+`tapetum --help` imports almost nothing, and `tapetum VERB --help` nothing heavy.
 
-Exit codes: 0 done; 2 something went wrong, which one line on stderr names; 130 interrupted by Ctrl-C, 143 by SIGTERM, 129 by
-SIGHUP; 141 the reader of our output has gone. Set TAPETUM_DEBUG=1 to see where an error comes from. What an exception knows of
-results that were saved before it (`add_note`) is printed too.
+Exit codes: 0 success; 2 failure, explained in one line on stderr; 130 interrupted by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP; 141
+the reader of our output has gone. Set TAPETUM_DEBUG=1 to see where an error was raised. Notes on an exception about results
+saved earlier (`add_note`) are printed too.
 """
 
 import difflib
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class Entry(NamedTuple):
-    """A verb that may be chosen."""
+    """A verb on the command line."""
 
     group: str
     """Under what `tapetum --help` lists it."""
@@ -107,7 +107,7 @@ _FULL = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line `arguments` (those of the process by default) and return the exit code; raises nothing."""
+    """Run the command line `arguments` (by default those of the process) and return the exit code; never raises."""
     whole_process = arguments is None
     if whole_process:
         os.environ["PYTHONSAFEPATH"] = "1"  # processes that we start import nothing from the folder that we are in
@@ -125,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _guarded(arguments: list[str]) -> int:
-    """The one place that errors come to."""
+    """Handles all errors in one place."""
     try:
         with pending_signals():
             code = _run(arguments)
@@ -154,7 +154,7 @@ def _guarded(arguments: list[str]) -> int:
 
 
 def _unforeseen(error: BaseException) -> str:
-    """What to say of an error that nobody thought of."""
+    """The message for an unexpected error."""
     from tapetum.app.shell.no_memory import no_memory
 
     if (line := no_memory(error)) is not None:
@@ -177,7 +177,7 @@ def _stdout_works() -> bool:
 
 
 def _print_thread_error(args: Any) -> None:
-    """Takes an error of a thread, or one that Python cannot raise, such as in the end of an object: one line, too."""
+    """Prints one line for an error in a thread, or one that Python cannot raise, such as in a finalizer."""
     if args.exc_type is None or issubclass(args.exc_type, SystemExit):
         return
     if issubclass(args.exc_type, KeyboardInterrupt):
@@ -191,7 +191,7 @@ def _print_thread_error(args: Any) -> None:
 
 
 def command(verb: str) -> "Command | Group":
-    """Import the module of a verb of `VERBS`, and make its command."""
+    """Import the module of a verb of `VERBS` and build its command."""
     from tapetum.app.commands import as_command
 
     module, _, name = VERBS[verb].command.rpartition(".")
@@ -199,10 +199,10 @@ def command(verb: str) -> "Command | Group":
 
 
 def parse(arguments: Sequence[str]) -> Any:
-    """Read `arguments` into the options of the command that they begin with, without running it.
+    """Parse `arguments` into the options of the command at their start, without running it.
 
-    Raises BadInput for a verb, a command below it, or an option that there is not, with the nearest one, and where the rest
-    does not fit; SystemExit where help is all that is asked for.
+    Raises BadInput for an unknown verb, subcommand or option, suggesting the nearest one, and for other words that do not fit;
+    SystemExit if only help is requested.
 
     >>> parse(["show", "tracks.npz", "clip.mp4"]).view
     'tracks'
@@ -253,7 +253,7 @@ def _read(arguments: Sequence[str]) -> _Parsed:
 
 
 def _arranged(command: "Command", words: list[str]) -> list[str]:
-    """Add what the file of --config says, and put names behind options where there are several."""
+    """Add options from the --config file, and move names behind the options where several are allowed."""
     from tapetum.app.shell.parsing import names_last, positionals_of, with_places
     from tapetum.app.shell.settings import with_settings
 
@@ -295,7 +295,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _work(chosen: _Parsed) -> None:
-    """Run a command and print its result; under torchrun one process prints."""
+    """Run a command and print its result; under torchrun only one process prints."""
     from tapetum.app.shell.output import Log, print_result, terminal
     from tapetum.app.shell.settings import with_settings_text
     from tapetum.app.verb import Listener
@@ -336,7 +336,7 @@ def _help() -> str:
 
 
 def _complain(message: str, error: BaseException, code: int) -> int:
-    """Says one line: what went wrong, and what is known to be kept."""
+    """Prints one line: what went wrong, and which results are known to be saved."""
     if os.environ.get("TAPETUM_DEBUG"):
         traceback.print_exception(error)
     kept = [note for note in getattr(error, "__notes__", ()) if isinstance(note, str)]

@@ -1,4 +1,4 @@
-"""Messages of out-of-memory errors: what was too large, by where in the package it was being made, and what to do."""
+"""Messages for out-of-memory errors: what was too large, judged by where in the package it was allocated, and what to do."""
 
 import re
 import traceback
@@ -42,7 +42,7 @@ _AMOUNT = re.compile(r"(?:allocate|Tried to allocate) ([\d.]+ ?[KMGTPE]i?B|\d+ b
 
 
 def no_memory(error: BaseException) -> str | None:
-    """Write that memory ended, what was too large, and what to do; None for another error."""
+    """Write that memory ran out, what was too large, and what to do; None for another error."""
     text = " ".join(str(error).split())
     if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError" and "DefaultCPUAllocator" not in text:
         return None

@@ -28,10 +28,10 @@ from tapetum.train.launch import stopped_by
 
 
 def print_result(result: Result, json: bool, main: bool = True) -> None:
-    """Print a result on stdout; of the processes of torchrun the main one alone does.
+    """Print a result on stdout; under torchrun only the main process prints.
 
-    Raises BadInput where it says that something failed, and `Ended` where a signal stopped the work, so that no other command
-    follows in `a && b`.
+    Raises BadInput if the result reports a failure, and `Ended` if a signal stopped the work, so that the next command in
+    `a && b` does not run.
     """
     number = None if result.goes_on_from is None else stopped_by()
     if not main:
@@ -51,7 +51,7 @@ def print_result(result: Result, json: bool, main: bool = True) -> None:
 
 
 def progress(counts: ProgressColumn | None = None) -> Progress:
-    """Show bars on stderr where that is a terminal, nothing elsewhere; `counts` shows what is done and how much there is."""
+    """Show progress bars on stderr if it is a terminal; `counts` shows the amount done and the total."""
     console = Console(stderr=True)
     columns = TextColumn("{task.description}", markup=False), BarColumn(), counts or MofNCompleteColumn(), TimeRemainingColumn()
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
@@ -63,12 +63,12 @@ def note(text: str) -> None:
 
 
 def print_json(content: dict[str, Any]) -> None:
-    """Print the result of a verb for other programs, as one JSON object on stdout; what is no finite number is null."""
+    """Print the result of a verb as one JSON object on stdout; numbers that are not finite become null."""
     print(json.dumps(_finite(content), indent=2, allow_nan=False))
 
 
 def print_line(content: dict[str, Any]) -> None:
-    """Print a result for other programs as one line of JSON on stdout, at once; what is no finite number is null."""
+    """Print a result immediately as one line of JSON on stdout; numbers that are not finite become null."""
     print(json.dumps(_finite(content), allow_nan=False), flush=True)
 
 
@@ -102,7 +102,7 @@ class _Printing(Listener):
 
 
 class _Terminal(_Printing):
-    """Shows a bar for each task that is not done."""
+    """Shows a bar for each unfinished task."""
 
     def __init__(self, bars: Progress, json: bool):
         super().__init__(json)
@@ -132,14 +132,14 @@ class _Terminal(_Printing):
             self._bars.remove_task(self._tasks.pop(""))
 
     def _awake(self) -> None:
-        """Takes away the bar that says that there will be others."""
+        """Removes the placeholder bar shown before the first one."""
         if self._waiting is not None:
             self._bars.remove_task(self._waiting)
             self._waiting = None
 
 
 class Log(_Printing):
-    """Prints how far a task is where that takes long: for stderr that is a file or a pipe."""
+    """Prints the progress of long tasks, for a stderr that is a file or a pipe."""
 
     def __init__(self, json: bool) -> None:
         super().__init__(json)
@@ -158,7 +158,7 @@ class Log(_Printing):
             note(text)
 
     def _due(self, task: str) -> bool:
-        """Whether it is `EVERY` seconds ago that the task began, or was last spoken of."""
+        """Whether `EVERY` seconds have passed since the task began or was last reported."""
         now = time.monotonic()
         if now - self._noted.setdefault(task, now) < EVERY:
             return False
@@ -172,9 +172,9 @@ EVERY = 5.0
 
 @contextmanager
 def terminal(counts: Literal["items", "bytes"] = "items", json: bool = False) -> Iterator[Listener]:
-    """Listen to a verb: bars on stderr if that is a terminal, else a line now and then; remarks on stderr in any case.
+    """Build the listener of a verb: bars if stderr is a terminal, else occasional lines; remarks on stderr in any case.
 
-    Parts of the result are printed as soon as they are known, as lines of JSON or as text.
+    Parts of the result are printed as they arrive, as lines of JSON or as text.
     """
     with progress(DownloadColumn() if counts == "bytes" else None) as bars:
         yield Log(json) if bars.disable else _Terminal(bars, json)

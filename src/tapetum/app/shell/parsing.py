@@ -1,8 +1,7 @@
-"""The words of a command line, read into the dataclass of a command's options by tyro, and what is wrong with them in one line.
+"""Parses the words of a command line into an options dataclass with tyro, and explains errors in one line.
 
-What a command understands is read from its dataclass. Slips of the finger are found before tyro parses the words
-(`check_words`). Where tyro refuses them, it says why in a box of several lines; that is not printed, and `explain` finds the
-reason anew in what the command understands.
+A command's options are read from its dataclass. Typing errors are found before tyro parses the words (`check_words`). When tyro
+rejects them, it prints a box of several lines; that is suppressed, and `explain` derives the reason from the command's options.
 """
 
 import difflib
@@ -81,7 +80,7 @@ def parse(options: type[Options], words: Sequence[str], path: str) -> Options:
 
 
 def explain(options: type, words: Sequence[str]) -> str:
-    """Explain why `words` do not fit to a command."""
+    """Explain why `words` do not fit a command."""
     given, names = _split(options, words)
     for name, option, values in given:
         if not values and not option.switch:
@@ -111,12 +110,12 @@ def explain(options: type, words: Sequence[str]) -> str:
 
 
 def options_of(kind: type) -> list[Option]:
-    """List the options of a command, those of its configs (`tapetum.app.learn.options`) too."""
+    """List the options of a command, including those of its configs (`tapetum.app.learn.options`)."""
     return [option for name, annotation, default in _fields(kind) for option in _below(name, annotation, default, ())]
 
 
 def positionals_of(kind: type) -> list[Positional]:
-    """List the words of a command that have no dashes, in their order."""
+    """List the positional words of a command, in order."""
     every: list[Positional] = []
     for name, annotation, default in _fields(kind):
         marks = getattr(annotation, "__metadata__", ())
@@ -127,7 +126,7 @@ def positionals_of(kind: type) -> list[Positional]:
 
 
 def check_words(options: type, words: Sequence[str], path: str) -> None:
-    """Raise BadInput for an option of `words` that there is not, with the nearest name, and for an empty word."""
+    """Raise BadInput for an unknown option in `words`, suggesting the nearest name, and for an empty word."""
     known, may_be_empty = {"help"}, set[str]()
     for option in options_of(options):
         known |= {*option.names, *(f"no-{name}" for name in option.names if option.switch)}
@@ -147,7 +146,7 @@ def check_words(options: type, words: Sequence[str], path: str) -> None:
 
 
 def names_last(kind: type, words: Sequence[str]) -> list[str]:
-    """Move what is no option of a command behind its options, so that these may stand anywhere among several names.
+    """Move positional words behind the options, so that options may stand anywhere among several names.
 
     >>> from tapetum.app.see.ask import AskOptions
     >>> names_last(AskOptions, ["a.png", "--frames", "4", "b.png", "what?", "--raw"])
@@ -171,7 +170,7 @@ def names_last(kind: type, words: Sequence[str]) -> list[str]:
 
 
 def with_places(kind: type, words: Sequence[str]) -> list[str]:
-    """Add the places that a command must be given and a dry run of it does not look at: data to read, a folder to write."""
+    """Add the required paths that a dry run ignores: data to read, a folder to write."""
     given, names = _split(kind, words)
     known = {name for _, option, _ in given for name in option.names}
     lacking = [each for each in options_of(kind) if each.default is inspect.Parameter.empty and not known & set(each.names)]
@@ -181,7 +180,7 @@ def with_places(kind: type, words: Sequence[str]) -> list[str]:
 
 
 def plain(word: str) -> str:
-    """Write the name of an option as it is on the command line.
+    """Write the name of an option as on the command line.
 
     >>> plain("--save_every=5")
     'save-every'
@@ -190,7 +189,7 @@ def plain(word: str) -> str:
 
 
 def nearest(name: str, known: Iterable[str], dashes: str = "") -> str:
-    """Suggest the known name that is nearest to one that there is not, or all."""
+    """Suggest the known name nearest to an unknown one, or list all."""
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {dashes}{near[0]}?" if near else f"it has {', '.join(dashes + each for each in known)}"
@@ -220,7 +219,7 @@ def _split(kind: type, words: Sequence[str]) -> tuple[list[tuple[str, Option, li
 
 
 def _misfit(kind: Any, word: str) -> str | None:
-    """Say why a word is no value of a type; None where it may be one."""
+    """Say why a word is not a valid value of a type; None if it may be one."""
     if get_origin(kind) is tuple:
         return _misfit(get_args(kind)[0], word)
     parts = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)

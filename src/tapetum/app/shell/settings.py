@@ -1,10 +1,10 @@
-"""Settings files (TOML) of training commands: what one says stands for options, and every run keeps one.
+"""Settings files (TOML) of training commands: their keys stand for options, and every run saves one.
 
-A key is the name of an option without the dashes: `batch-size = 8` is `--batch-size 8`. A list gives several words, true and
-false turn a switch on and off. What the command line says wins. `recipe`, if it is there, must be that of the command.
+A key is the name of an option without the dashes: `batch-size = 8` is `--batch-size 8`. A list gives several words; true and
+false turn a switch on and off. The command line takes precedence. `recipe`, if present, must be that of the command.
 
-Every run writes such a file into its folder, with all that it was told and all defaults, so that
-`tapetum train RECIPE --config run/settings.toml --out other` repeats it, also where defaults have changed since.
+Every run writes such a file into its folder, with all options and defaults, so that
+`tapetum train RECIPE --config run/settings.toml --out other` repeats it even if defaults have changed since.
 """
 
 import difflib
@@ -25,9 +25,9 @@ NOT_WRITTEN = "out", "minutes", "json", "config", "plan", "dry"
 
 
 def with_settings(kind: type, recipe: str, words: Sequence[str]) -> list[str]:
-    """Add the options that the file after --config says to the `words` of a command of the class `kind`, where they do not.
+    """Add options from the file after --config to the `words` of a command of class `kind`, unless already given.
 
-    Raises BadInput: the file cannot be read, is of another recipe, has a key that is no option, or a value of no kind of it.
+    Raises BadInput if the file cannot be read, is of another recipe, has an unknown key, or a value of the wrong type.
     """
     file = _file(words)
     if file is None:
@@ -54,13 +54,13 @@ def with_settings(kind: type, recipe: str, words: Sequence[str]) -> list[str]:
 
 
 def with_settings_text(given: Any, recipe: str, path: str) -> Any:
-    """Add to a run the text of its file of settings, which says how to repeat it: `path` begins the command."""
+    """Add to a run the text of its settings file, which tells how to repeat it: `path` begins the command."""
     names = " ".join([path, *(each.name for each in positionals_of(type(given)) if each.required)])
     return replace(given, launch=replace(given.launch, settings=settings_of(given, recipe, names)))
 
 
 def settings_of(given: Any, recipe: str, command: str) -> str:
-    """Write the text of a file of settings that repeats a run, whose command begins with `command`."""
+    """Write the text of a settings file that repeats a run, whose command begins with `command`."""
     lines = [f"# tapetum {__version__}; {command} --config THIS-FILE --out DIR repeats the run", f"recipe = {_toml(recipe)}"]
     for option in options_of(type(given)):
         value = _value(given, option.place)
@@ -71,7 +71,7 @@ def settings_of(given: Any, recipe: str, command: str) -> str:
 
 
 def _file(words: Sequence[str]) -> Path | None:
-    """What follows --config, the last time that it is given."""
+    """The value of the last --config."""
     file = None
     for word, following in zip(words, [*words[1:], None], strict=False):
         if word == "--config" and following is not None:
@@ -93,7 +93,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _as_words(option: Option, value: Any, place: str) -> list[str]:
-    """Words of the command line for a value of the file; `place` says where that is."""
+    """Command-line words for a value in the file; `place` names its location."""
     name, many = option.names[0], value if isinstance(value, list) else [value]
     if any(isinstance(each, dict) or not isinstance(each, str | int | float) for each in many):
         raise BadInput(f"{place} is a {type(value).__name__}; wanted words, numbers, true, false, or a list of them")

@@ -1,16 +1,16 @@
-"""Ctrl-C, SIGTERM and SIGHUP end a command: what was begun is cleared away, what is finished stays, one line says so.
+"""Ctrl-C, SIGTERM and SIGHUP end a command: partial output is removed, finished output stays, and one line reports it.
 
-Python raises an error where such a signal finds it, and whatever runs there may swallow that: a library that tries an import
-and takes any failure for an answer, a callback from C, the end of an object, code in C that turns it into an error of its own.
-So what has come is remembered until `_guarded` of `tapetum.app.shell.main` hears of it:
+Python raises an error wherever such a signal arrives, and the code running there may swallow it: a library that tries an import
+and ignores any failure, a callback from C, a finalizer, or C code that turns it into an error of its own. So the signal is
+remembered until `_guarded` of `tapetum.app.shell.main` handles it:
 
     signal --> _end --> Ended raised --> ... --> _guarded: "interrupted"       number_of forgets it
                 |            `--> swallowed --> next `heed` raises it again    wherever a command says how far it is,
                 `--> remembered                                                before results appear, and at the end
 
-A second SIGTERM or SIGHUP, or a third Ctrl-C, ends the process at once: a second Ctrl-C still clears away, since people press
-twice. Processes of torchrun are left as they are: it ends those that wait for a dead one, which hear of nothing that Python
-would have to say.
+A second SIGTERM or SIGHUP, or a third Ctrl-C, ends the process at once; a second Ctrl-C still cleans up, since people press it
+twice. Processes of torchrun are left alone: it kills those that wait for a dead one, which never receive what Python would have
+to say.
 """
 
 import os
@@ -43,9 +43,9 @@ def remember(error: KeyboardInterrupt | None) -> None:
 
 
 def raise_pending() -> None:
-    """Raise `Ended` once more where it was swallowed.
+    """Raise `Ended` again if it was swallowed.
 
-    Called where a command says how far it is, never while it clears away.
+    Called where a command reports progress, never during cleanup.
     """
     if _pending:
         raise Ended(_pending[0])
@@ -53,7 +53,7 @@ def raise_pending() -> None:
 
 @contextmanager
 def pending_signals() -> Iterator[None]:
-    """Raise `Ended` at the end of the block where it was swallowed inside, or became another error."""
+    """Raise `Ended` at the end of the block if it was swallowed inside or became another error."""
     try:
         yield
     except KeyboardInterrupt:
@@ -69,16 +69,16 @@ def pending_signals() -> Iterator[None]:
 
 
 def number_of(error: KeyboardInterrupt) -> int:
-    """Read the number of the signal that was the reason, and mark it as handled."""
+    """Read the number of the signal behind the error, and mark it as handled."""
     _pending.clear()
     return error.number if isinstance(error, Ended) else int(signal.SIGINT)
 
 
 @contextmanager
 def ended_by_signals(for_good: bool = False) -> Iterator[None]:
-    """Raise `Ended` for the signals inside the block, unless somebody heeds or ignores them already, as nohup does.
+    """Raise `Ended` for signals inside the block, unless they are already handled or ignored, as under nohup.
 
-    With `for_good` these and Ctrl-C end the process without a word afterwards, since there is nothing left to be cleared away.
+    With `for_good`, these and Ctrl-C afterwards end the process silently, since nothing is left to clean up.
     """
     before: dict[int, Any] = {}
     alone = os.environ.get("WORLD_SIZE", "1") == "1"
@@ -94,7 +94,7 @@ def ended_by_signals(for_good: bool = False) -> Iterator[None]:
 
 
 def _usual(number: int) -> Any:
-    """What Python does about a signal that nobody has said anything about."""
+    """Python's default handling of a signal."""
     return signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
 
 

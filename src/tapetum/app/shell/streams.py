@@ -1,6 +1,6 @@
-"""The standard streams, made such that printing a line never raises for what it is about; imports nothing heavy.
+"""Standard streams on which printing never raises because of its content; imports nothing heavy.
 
-Whoever starts a program may close its streams, give it a full disk or a terminal that goes away, or an encoding that knows few
+The caller of a program may close its streams, give it a full disk, a terminal that goes away, or an encoding with few
 characters. Then:
 
     a stream is closed                      stands for /dev/null; else the next file to be opened would be taken for it
@@ -25,7 +25,7 @@ _BOXES = dict.fromkeys("─━═╌┄", "-") | dict.fromkeys("│┃║", "|")
 
 @contextmanager
 def sturdy_streams() -> Iterator[None]:
-    """Guard the standard streams as said above; afterwards they are what they were, but for those that had been closed."""
+    """Guard the standard streams as described above; on exit they are restored, except those that were closed."""
     _open_closed()
     codecs.register_error(_ERRORS, _printable)
     before = sys.stdout, sys.stderr
@@ -45,7 +45,7 @@ def sturdy_streams() -> Iterator[None]:
 
 @contextmanager
 def starting(verb: str) -> Iterator[None]:
-    """Print on a terminal that the verb begins, while what it needs is imported; it is wiped away at the end."""
+    """Show on a terminal that the verb is starting while its imports load; the line is erased afterwards."""
     if not sys.stderr.isatty():
         yield
         return
@@ -58,7 +58,7 @@ def starting(verb: str) -> Iterator[None]:
 
 @contextmanager
 def visible_results() -> Iterator[None]:
-    """Escape control characters in what is printed on stdout, so that they do nothing to a terminal (`core.errors`)."""
+    """Escape control characters printed on stdout so that they cannot affect a terminal (`core.errors`)."""
     before = sys.stdout
     sys.stdout = _Visible(before)
     try:
@@ -69,7 +69,7 @@ def visible_results() -> Iterator[None]:
 
 
 def reader_has_gone() -> bool:
-    """Check whether stdout is a pipe that nobody reads any more."""
+    """Check whether stdout is a pipe whose reader has gone."""
     try:
         poll = select.poll()
         poll.register(sys.stdout.fileno(), 0)
@@ -79,7 +79,7 @@ def reader_has_gone() -> bool:
 
 
 def mute(stream: TextIO) -> None:
-    """Redirect a stream that cannot be written to the null device: the interpreter flushes it once more when it ends."""
+    """Redirect a stream that cannot be written to the null device, since the interpreter flushes it again on exit."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
@@ -87,7 +87,7 @@ def mute(stream: TextIO) -> None:
 
 
 class _Wrapped:
-    """A text stream that writes in its own way."""
+    """A text stream with its own way of writing."""
 
     def __init__(self, stream: TextIO):
         self._stream = stream
@@ -104,7 +104,7 @@ class _Wrapped:
 
 
 class _Visible(_Wrapped):
-    """A text stream in which control characters are seen."""
+    """A text stream that makes control characters visible."""
 
     def write(self, text: str) -> int:
         self._stream.write(escape_controls(text))
@@ -112,7 +112,7 @@ class _Visible(_Wrapped):
 
 
 class _Forgiving(_Wrapped):
-    """A text stream whose writing never fails."""
+    """A text stream whose writes never fail."""
 
     def write(self, text: str) -> int:
         try:

@@ -1,8 +1,8 @@
-"""`--threads`, which every verb that computes takes, and how many threads compute where it is not given.
+"""`--threads`, accepted by every verb that computes, and the default number of threads.
 
-OpenMP reads its settings from the environment when torch is imported, so they are made before. Threads that wait sleep: those
-that spin, as is OpenMP's way, take the cores from the threads that they wait for as soon as anything else runs on the machine
-(tracking on two busy cores took 30 s so, and 5 s with threads that sleep: `benchmarks/threads.py`).
+OpenMP reads its settings from the environment when torch is imported, so they are set before. Waiting threads sleep: by default
+OpenMP's threads spin, and so take cores from the threads they wait for as soon as anything else runs on the machine (tracking
+on two busy cores took 30 s with spinning threads, 5 s with sleeping ones: `benchmarks/threads.py`).
 """
 
 import os
@@ -23,7 +23,7 @@ _SLEEPING = {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}
 
 
 def take_threads(words: Sequence[str]) -> tuple[list[str], int | None]:
-    """Split `--threads N` from the words of a command: the rest, and N. Raises BadInput for no number of threads.
+    """Split `--threads N` from the words of a command: the rest, and N. Raises BadInput for an invalid number.
 
     >>> take_threads(["--threads", "2", "tapir-nano"])
     (['tapir-nano'], 2)
@@ -42,7 +42,7 @@ def take_threads(words: Sequence[str]) -> tuple[list[str], int | None]:
 
 
 def has_threads(verb: str, options: type) -> bool:
-    """Check whether `--threads` of a command is this module's: it computes, and has no option of that name itself."""
+    """Check whether this module handles `--threads` for a command: it computes, and has no option of that name."""
     return verb not in IDLE and not any("threads" in option.names for option in options_of(options))
 
 

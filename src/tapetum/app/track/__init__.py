@@ -1,4 +1,4 @@
-"""Verbs that follow points through video."""
+"""Verbs that track points through video."""
 
 from tapetum.core.lazy import lazy_modules
 

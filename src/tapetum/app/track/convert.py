@@ -1,4 +1,4 @@
-"""`tapetum.convert`: tracks from one format or layout to another."""
+"""`tapetum.convert`: converts tracks from one format or layout to another."""
 
 from contextlib import ExitStack
 from dataclasses import KW_ONLY, dataclass
@@ -64,8 +64,8 @@ def convert(options: ConvertOptions, listener: Listener) -> Converted:
     """Convert tracks between npz, csv, json, parquet, tables of DeepLabCut and napari, and pickles of TAP-Vid, and into files
     of SLEAP and COCO.
 
-    What the source is, is told from its extension and header. Raises BadInput for what cannot be read or written, and for a
-    video that is not that of the tracks.
+    The source format is detected from the extension and header. Raises BadInput for files that cannot be read or written, and
+    for a video that does not belong to the tracks.
 
     >>> import tempfile
     >>> import numpy as np

@@ -1,4 +1,4 @@
-"""Cuts of a video: some of its frames, at another size; tracks are converted back to pixels of the whole image."""
+"""Cuts of a video: some of its frames, at another size; tracks are converted back to pixels of the original."""
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
@@ -44,7 +44,7 @@ class Cut:
 
     @property
     def numbers(self) -> list[int]:
-        """List the numbers of its frames in the whole video."""
+        """List the frame numbers in the whole video."""
         known = getattr(self.video, "numbers", None)
         return list(range(len(self.video))) if known is None else known.tolist()
 
@@ -53,7 +53,7 @@ class Cut:
         return hasattr(self.video, "numbers")
 
     def points(self, points: "list[Point]") -> "list[Point]":
-        """Convert points (frame of the whole video, x, y) to frames of the part. Raises BadInput for frames not in it."""
+        """Convert points (frame of the whole video, x, y) to frames of the cut. Raises BadInput for frames outside it."""
         if not self._cut:
             return points
         numbers = self.numbers
@@ -72,16 +72,16 @@ class Cut:
         return shifted
 
     def shrunk(self, points: "list[Point]") -> "list[Point]":
-        """Scale points to pixels of the frames that the tracker sees."""
+        """Scale points to pixels of the tracker's input frames."""
         across, down = self.small.width / self.video.width, self.small.height / self.video.height
         return [(t, min(x * across, self.small.width), min(y * down, self.small.height)) for t, x, y in points]
 
     def sizes(self, tracker: Any) -> dict[str, Any]:
-        """Choose the sizes at which a tracker refines tracks, as its arguments, see `sizes_of`."""
+        """Choose the sizes at which a tracker refines tracks, as its arguments; see `sizes_of`."""
         return sizes_of(tracker, (self.small.width, self.small.height), (self.video.width, self.video.height))
 
     def whole(self, tracks: "Tracks", queries: "list[Point]") -> "Tracks":
-        """Scale tracks to pixels of the video, and add the times of frames, and their numbers where some were left out."""
+        """Scale tracks to pixels of the video, and add frame times, and frame numbers if some were left out."""
         import numpy as np
 
         scale = np.array([self.video.width / self.small.width, self.video.height / self.small.height])
@@ -92,9 +92,9 @@ class Cut:
 
 
 def sizes_of(tracker: Any, small: tuple[int, int], whole: tuple[int, int]) -> dict[str, Any]:
-    """Choose the sizes at which a network refines tracks in frames that were made smaller (width, height): none above these.
+    """Choose the sizes at which a network refines tracks in downscaled frames (width, height): none larger than these.
 
-    A small network enlarges small videos, which pays (`refine_at_least`), and would take all that smaller frames save.
+    A small network upscales small videos, which helps (`refine_at_least`) but would cost all that smaller frames save.
     """
     config = getattr(getattr(tracker, "model", None), "config", None)
     if getattr(config, "refine_at_least", None) is None or small[0] * small[1] >= whole[0] * whole[1]:
@@ -106,7 +106,7 @@ def sizes_of(tracker: Any, small: tuple[int, int], whole: tuple[int, int]) -> di
 
 
 def cut(video: "Video", settings: CutSettings) -> Cut:
-    """Cut a video, whose true number of frames is known, as asked. Raises BadInput where nothing is left of it."""
+    """Cut a video whose true number of frames is known. Raises BadInput if nothing is left of it."""
     from tapetum.video.subset import ResizedVideo, VideoSubset, parse_frame_range, parse_size
 
     part = (

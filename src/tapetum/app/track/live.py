@@ -1,4 +1,4 @@
-"""`tapetum.track_live`: points through frames as they come, until the source ends or Ctrl-C."""
+"""`tapetum.track_live`: tracks points through frames as they arrive, until the source ends or Ctrl-C."""
 
 import signal
 import threading
@@ -48,7 +48,7 @@ class TrackLiveOptions(TrackSettings):
     """Seek points that were hidden for long in the whole frame, and show them only once network and images agree."""
 
     def check(self) -> None:
-        """Raise `BadInput` for options that do not fit together, or need the whole video."""
+        """Raise `BadInput` for options that conflict or need the whole video."""
         super().check()
         if self.correct:
             raise BadInput("--correct needs the whole video; leave --online out")
@@ -135,11 +135,11 @@ class TrackedLive(Result):
 
 @verb(TrackLiveOptions, data=SHOWN_BY)
 def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
-    """Track points through frames as they come, with a causal model; what comes too fast is dropped.
+    """Track points through frames as they arrive, with a causal model; frames that arrive too fast are dropped.
 
-    It ends with the source, when `viewer` gives False, or with Ctrl-C, SIGTERM or SIGHUP. Where the overlay cannot be written,
-    such as on a full disk, the listener hears of it and points are followed without. Where the source fails, what was followed
-    until then is written before that is raised.
+    It ends with the source, when `viewer` returns False, or with Ctrl-C, SIGTERM or SIGHUP. If the overlay cannot be written,
+    for example on a full disk, this is reported to the listener and tracking continues. If the source fails, the tracks so far
+    are written before the error is raised.
 
     Raises BadInput for a model that needs the future, and for a source that cannot be opened or fails.
     """
@@ -206,7 +206,7 @@ def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
 
 
 def _follow(run: LiveRun, written: "Results | None", live: "LiveVideo", listener: Listener) -> str | None:
-    """Follows to the end; gives the name of the overlay, or None where there is none."""
+    """Tracks to the end; returns the name of the overlay, or None if there is none."""
     from tapetum.video import write_video
 
     painted, own = run.painted(), []
@@ -234,7 +234,7 @@ def _follow(run: LiveRun, written: "Results | None", live: "LiveVideo", listener
 def _shown(
     options: TrackLiveOptions, tracker: object, cleanup: ExitStack, listener: Listener
 ) -> "tuple[np.ndarray, PointRequest]":
-    """The image that shows the points, and the points in it."""
+    """The image that shows the points, and its points."""
     needs_network(tracker)
     video = open_reference(options, cleanup, listener)
     request = requested_points(options, video.width, video.height, len(video))
@@ -250,7 +250,7 @@ def _shown(
 def stopped_by_signals(
     live: "LiveVideo", listener: Listener, message: str = "interrupted; writing what was followed"
 ) -> Iterator[None]:
-    """End `live` at the first Ctrl-C, SIGTERM or SIGHUP as the end of its source does, so that what was followed is written.
+    """End `live` at the first Ctrl-C, SIGTERM or SIGHUP as if its source had ended, so that the tracks are written.
 
     A second interrupts.
     """

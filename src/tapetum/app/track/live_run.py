@@ -1,4 +1,4 @@
-"""One run of point tracking over a live source: its queries, tracks, reports of frames, and drawing."""
+"""One run of point tracking on a live source: its queries, tracks, progress reports and drawing."""
 
 import time
 from collections.abc import Iterator
@@ -53,7 +53,7 @@ class LiveFrame(Result):
 
 
 class LiveRun:
-    """One run over a live video: what was seen, and how long it took."""
+    """One run on a live video: frames processed, and the time taken."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class LiveRun:
         listener: Listener,
         shown: "tuple[np.ndarray, PointRequest] | None" = None,
     ):
-        """`shown` is another image, and points in that."""
+        """`shown` is another image, with points in it."""
         self.live, self.tracker, self.options, self.listener, self.shown = live, tracker, options, listener, shown
         self.paints = options.viewer is not None or (options.out is not None and not options.no_overlay)
         self.queries: list[Point] = []
@@ -76,7 +76,7 @@ class LiveRun:
         self.last = -1
 
     def painted(self) -> Iterator["np.ndarray"]:
-        """Yield painted frames, while points are followed; the frames as they came where nobody looks at them."""
+        """Yield painted frames while points are tracked; unpainted frames if nobody views them."""
         painter = None
         for xy, confidence, moment in self.followed():
             frame = moment.frame
@@ -89,7 +89,7 @@ class LiveRun:
         self.listener.status("")
 
     def followed(self) -> Iterator[tuple["np.ndarray", "np.ndarray", "CapturedFrame"]]:
-        """Yield place and confidence of all points in each frame, and the frame."""
+        """Yield positions and confidence of all points in each frame, and the frame."""
         import numpy as np
 
         begin = None
@@ -124,7 +124,7 @@ class LiveRun:
             yield xy, confidence, moment
 
     def _begin(self, frame: "np.ndarray") -> None:
-        """Choose points for frames such as the first, and the size in which the tracker sees them."""
+        """Choose points for frames like the first, and the size of the tracker's input."""
         import numpy as np
 
         from tapetum.video.subset import parse_size
@@ -142,7 +142,7 @@ class LiveRun:
         return resize_frame(frame, *self.small)
 
     def _tell(self, seconds: float, visible: int, due: int) -> None:
-        """Let the listener hear how it goes."""
+        """Report progress to the listener."""
         count = len(self.frame_results)
         pace = f"{count / seconds:.1f} frames/s, " if seconds > 0.2 else ""
         self.listener.status(
@@ -151,7 +151,7 @@ class LiveRun:
         )
 
     def _choose(self, width: int, height: int) -> None:
-        """Choose points, earliest first, as the stream takes them up; those of another image are sought at once."""
+        """Choose points, earliest first, as the stream takes them; those of another image are searched for at once."""
         request = _request(self.options, width, height) if self.shown is None else self.shown[1]
         order = sorted(range(len(request.points)), key=lambda number: request.points[number][0])
         self.queries = [request.points[number] for number in order]
@@ -173,7 +173,7 @@ class LiveRun:
         return [query for query in self.queries if query[0] > self.last]
 
     def tracks(self) -> "Tracks":
-        """Collect all tracks so far; before its frame a point stands at its place, not visible."""
+        """Collect all tracks so far; before its query frame, a point stays at its position, not visible."""
         import numpy as np
 
         from tapetum.types import Tracks
@@ -197,7 +197,7 @@ class LiveRun:
 
 
 def _most_confident(xy: "np.ndarray", confidence: "np.ndarray") -> "np.ndarray":
-    """(n, 3): frame, x, y of each point where it is seen most surely."""
+    """(n, 3): frame, x, y of each point where its confidence is highest."""
     import numpy as np
 
     best = confidence.argmax(1)
@@ -205,7 +205,7 @@ def _most_confident(xy: "np.ndarray", confidence: "np.ndarray") -> "np.ndarray":
 
 
 def _request(options: "TrackLiveOptions", width: int, height: int) -> PointRequest:
-    """The points that are asked for in frames, of which nobody knows how many will come."""
+    """The requested points, in a stream of unknown length."""
     request = requested_points(options, width, height, None)
     if request.ids is not None:
         raise BadInput("a point is clicked twice, which needs the whole video; leave --online out, or give each its own id")
@@ -213,7 +213,7 @@ def _request(options: "TrackLiveOptions", width: int, height: int) -> PointReque
 
 
 class LivePainter:
-    """Paints frames of one size, as settings say."""
+    """Paints frames of one size, as configured."""
 
     def __init__(
         self,
@@ -223,7 +223,7 @@ class LivePainter:
         height: int,
         names: tuple[str, ...] | None = None,
     ):
-        """For points that begin at these `places` (n, 2), and frames of this size."""
+        """For points that start at these `places` (n, 2), and frames of this size."""
         import numpy as np
 
         from tapetum.video import TrackPainter, point_colours

@@ -1,7 +1,7 @@
-"""`tapetum.track_many`: several videos, one after the other or with Ray, each in the output once, whatever is killed.
+"""`tapetum.track_many`: several videos, sequentially or with Ray; each appears in the output once, even after a crash.
 
-A video's folder appears whole, with summary.json in it; a video that has one made with the same options is done. Videos that
-cannot be tracked are named, and stop no other.
+A video's folder appears complete, including summary.json; a video whose folder was made with the same options is skipped.
+Videos that cannot be tracked are named and do not stop the others.
 """
 
 import glob
@@ -79,7 +79,7 @@ class TrackedMany(Result):
 
     @property
     def undrawn(self) -> list[dict[str, Any]]:
-        """List the videos that were tracked, but have no overlay, though one was requested."""
+        """List the videos that were tracked but lack a requested overlay."""
         return [summary for summary in self.done if not summary["overlay"] and not self.no_overlay]
 
     @property
@@ -107,8 +107,8 @@ class TrackedMany(Result):
 def track_many(options: TrackManyOptions, listener: Listener) -> TrackedMany:
     """Track points through several videos, into folders in `out` (by default tracks).
 
-    Videos that cannot be tracked are in the result too, and the listener hears of them. Raises BadInput where there is nothing
-    to track, or two videos would have their results in one folder.
+    Videos that cannot be tracked are included in the result and reported to the listener. Raises BadInput if there is nothing
+    to track, or two videos would share a folder.
 
     >>> import tempfile
     >>> import numpy as np
@@ -176,8 +176,7 @@ def track_many(options: TrackManyOptions, listener: Listener) -> TrackedMany:
 
 
 def find_sources(given: Sequence[str]) -> list[tuple[str, str]]:
-    """List name of the results and source of each video: what was given, with folders of videos and data sets of LeRobot
-    replaced by what is in them.
+    """List the result name and source of each video, expanding folders of videos and LeRobot data sets.
 
     Raises BadInput if nothing was given, or two would have the same name.
     """
@@ -214,7 +213,7 @@ def find_sources(given: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _settings(given: TrackSettings) -> dict[str, Any]:
-    """What the tracks of a video depend on, as JSON has it: the settings, what is in files that they name, and the weights."""
+    """What the tracks of a video depend on, as JSON: the settings, the contents of files they name, and the weights."""
     fields = {name: value for name, value in asdict(given).items() if name not in WITHOUT_EFFECT}
     fields["dtype"] = choose_dtype(given.dtype, given.device)
     files = {name: Path(v) for name, v in fields.items() if isinstance(v, str | Path) and Path(v).exists()}
@@ -222,7 +221,7 @@ def _settings(given: TrackSettings) -> dict[str, Any]:
 
 
 def _stamp(settings: dict[str, Any], source: str) -> dict[str, Any]:
-    """What the tracks of one video depend on."""
+    """Everything the tracks of one video depend on."""
     from tapetum.video.episodes import files_of_episode
 
     files = files_of_episode(source)
@@ -230,7 +229,7 @@ def _stamp(settings: dict[str, Any], source: str) -> dict[str, Any]:
 
 
 def _before(folder: Path, about: Callable[[], dict[str, Any]], outdated: Outdated) -> dict[str, Any]:
-    """The summary of a video that was tracked before, with the same settings and the same content; else an empty one."""
+    """The summary of a video already tracked with the same settings and content; else an empty one."""
     before = read_finished(folder / SUMMARY, about, outdated)
     if before is None or not (folder / TRACKS).exists():
         return {}
@@ -238,7 +237,7 @@ def _before(folder: Path, about: Callable[[], dict[str, Any]], outdated: Outdate
 
 
 class _OneTracker:
-    """The tracker of a process, which loads it for its first video."""
+    """The tracker of a process, loaded for its first video."""
 
     def __init__(self, given: TrackSettings):
         self._given, self._tracker = given, None
@@ -257,7 +256,7 @@ def _summary(
     job: tuple[str, str],
     load: _OneTracker,
 ) -> dict[str, Any]:
-    """The summary of a video that is tracked now."""
+    """The summary of a newly tracked video."""
     name, source = job
     folder = out / name
     file = folder / SUMMARY
@@ -271,7 +270,7 @@ def _summary(
 
 
 def _trouble(job: tuple[str, str], error: Exception) -> dict[str, Any]:
-    """What is said of a video that cannot be tracked."""
+    """The message for a video that cannot be tracked."""
     if isinstance(error, TapetumError):
         return {"video": place_name(job[1]), "trouble": with_addresses(str(error))}
     return {"video": place_name(job[1]), "trouble": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}

@@ -1,4 +1,4 @@
-"""`tapetum show TRACKS --plot`: path, speed and confidence of each point as one image, and the frames to check."""
+"""`tapetum show TRACKS --plot`: path, speed and confidence of each point in one image, and the frames to check."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -62,8 +62,8 @@ class PlottedTracks(Result):
 def plot_tracks(source: Path, out: Path | None, name: str | None, size: tuple[int, int] | None) -> PlottedTracks:
     """Plot the tracks of a file; the image is `out`, by default the name of the file with -plot.png.
 
-    `name` is the video of a TAP-Vid pickle that holds several, `size` width and height of the video, if it is at hand. Raises
-    BadInput for a file that cannot be read, tracks without a point or frame, and where the image cannot be written.
+    `name` is the video of a TAP-Vid pickle that holds several; `size` is the width and height of the video, if known. Raises
+    BadInput for a file that cannot be read, tracks without a point or frame, and an image that cannot be written.
     """
     from tapetum.tracks.doubtful import find_doubtful_places
     from tapetum.tracks.exchange import read_tracks
@@ -90,7 +90,7 @@ def _name(tracks: "Tracks", point: int) -> str:
 
 
 def _draw(tracks: "Tracks", places: "Sequence[Place]") -> "np.ndarray":
-    """A row a point: path, speed in pixels a frame, confidence; hidden stretches are pale, doubtful frames are marked."""
+    """One row per point: path, speed in pixels per frame, confidence; occluded parts are pale, uncertain frames marked."""
     import numpy as np
     from PIL import Image, ImageDraw, ImageFont
 
@@ -122,7 +122,7 @@ Panel = tuple[int, int, int, int]
 
 
 def _path(pen: "ImageDraw.ImageDraw", panel: Panel, xy: "np.ndarray", visible: "np.ndarray", marks: Sequence[int]) -> None:
-    """The path in the image, both axes to one scale; y goes down."""
+    """The path in the image, with both axes to the same scale; y points down."""
     import numpy as np
 
     left, top, width, height = _frame(pen, panel)
@@ -149,7 +149,7 @@ def _curve(
     marks: "np.ndarray",
     most: float | None,
 ) -> None:
-    """Values over frames, from 0 to `most`, or to the largest of the visible places."""
+    """Values over frames, from 0 to `most`, or to the largest value at visible positions."""
     left, top, width, height = _frame(pen, panel)
     if not len(frames):
         return

@@ -22,11 +22,11 @@ Progress = Callable[[int, int | None], None]
 
 
 class PointTask(Protocol):
-    """Task of a tracker; made before the tracker is loaded, so that errors come at once."""
+    """Task of a tracker; built before the tracker is loaded, so that errors come at once."""
 
     @property
     def part(self) -> Cut:
-        """Get the part of the video that is worked on."""
+        """Get the part of the video to process."""
         ...
 
     @property
@@ -37,7 +37,7 @@ class PointTask(Protocol):
     def track(
         self, tracker: "Tracker", support: list[Point], progress: Progress, features: "FeatureFile | None" = None
     ) -> "Tracks":
-        """Track the points, with further points beside, which come last. Raises BadInput as the tracker does."""
+        """Track the points, with additional points, which come last. Raises BadInput as the tracker does."""
         ...
 
 
@@ -112,7 +112,7 @@ class CorrectedPoints:
     def track(
         self, tracker: "Tracker", support: list[Point], progress: Progress, features: "FeatureFile | None" = None
     ) -> "Tracks":
-        """Track the corrected points anew; all others stay as they are. Raises BadInput as the tracker does."""
+        """Track the corrected points again; all others stay as they are. Raises BadInput as the tracker does."""
         import numpy as np
 
         from tapetum.systems.tap.tracking.corrections import put_in_place
@@ -127,14 +127,14 @@ class CorrectedPoints:
 
 
 def kept(tracker: "Tracker", features: "FeatureFile | None") -> dict[str, Any]:
-    """Choose the arguments by which a tracker with a network uses a file of features; others have none."""
+    """Choose the arguments with which a tracker with a network uses a feature file; other trackers have none."""
     return {} if features is None or not hasattr(tracker, "correct") else {"features": features}
 
 
 def find_point_task(settings: "TrackSettings", video: "Video", cleanup: ExitStack, listener: Listener) -> PointTask:
     """Build the task that `settings` request for a video whose true number of frames is known.
 
-    Raises BadInput for what it does not have.
+    Raises BadInput for anything that the video lacks.
     """
     if settings.correct:
         from tapetum.systems.tap.tracking.corrections import gather_clicks
@@ -154,13 +154,13 @@ def find_point_task(settings: "TrackSettings", video: "Video", cleanup: ExitStac
 
 
 def requested_points(settings: "TrackSettings", width: int, height: int, frames: int | None, first: int = 0) -> PointRequest:
-    """Build the requested points, see `request_points`; a grid for which no frame was named lies on the `first`."""
+    """Build the requested points, see `request_points`; a grid without a frame is placed on the `first`."""
     given = {name: getattr(settings, name) for name in ("grid", "points", "query", "region")}
     return request_points(width, height, frames, frame=first if settings.frame is None else settings.frame, **given)
 
 
 def open_reference(settings: "TrackSettings", cleanup: ExitStack, listener: Listener) -> "Video":
-    """Open what shows the points; it is closed by `cleanup`. Raises BadInput where nothing can be decoded."""
+    """Open the source that shows the points; `cleanup` closes it. Raises BadInput if nothing can be decoded."""
     from tapetum.video import open_video
 
     source = settings.reference
@@ -172,7 +172,7 @@ def open_reference(settings: "TrackSettings", cleanup: ExitStack, listener: List
 
 
 def needs_network(tracker: Any) -> None:
-    """Raise `BadInput` for a tracker that only takes queries in the video, one a point."""
+    """Raise `BadInput` for a tracker that only takes queries in the video, one per point."""
     if not hasattr(tracker, "correct"):
         reason = "TAPNext knows points by their place alone" if hasattr(tracker, "model") else "static does not look at images"
         raise BadInput(f"{reason}: it takes no --reference, no --correct, and one click a point; choose another --model")

@@ -1,4 +1,4 @@
-"""Preview of the drawn frames of `tapetum track --online`: a window, or a stream of JPEG images."""
+"""Preview of the frames drawn by `tapetum track --online`: a window, or a stream of JPEG images."""
 
 import io
 import os
@@ -28,7 +28,7 @@ def preview(to: str | None, cleanup: ExitStack) -> "Viewer | None":
 
     @cache
     def opened() -> BinaryIO:
-        """The file, once there is a frame for it."""
+        """The file, opened when its first frame arrives."""
         if to == "-":
             return sys.stdout.buffer
         try:

@@ -1,4 +1,4 @@
-"""Reports of `tapetum track`: the film of one video with a row for each point, or a row for each of many videos."""
+"""Reports of `tapetum track`: for one video its film and a row per point; for many videos a row per video."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -52,13 +52,13 @@ def write_track_report(
 
     Args:
         path: of the page.
-        video: the frames that the tracks are about.
+        video: the frames of the tracks.
         tracks: n points through t frames.
-        listener: hears how far it is.
-        lines: what is said at the head of the page.
-        backward: how far the path back is from each place, (n, t) in pixels, if it was tracked back.
+        listener: receives progress.
+        lines: text at the head of the page.
+        backward: distance of the path back from each position, (n, t) in pixels, if tracked back.
 
-    Raises BadInput where the page cannot be written.
+    Raises BadInput if the page cannot be written.
     """
     places = find_doubtful_places(tracks, (video.width, video.height), backward)
     first = dict(reversed([(place.point, place) for place in places]))
@@ -108,7 +108,7 @@ def _point_row(tracks: Tracks, point: int, place: Place | None, backward: np.nda
 
 
 def _with_images(rows: Sequence[TableRow], video: Video, tracks: Tracks) -> list[TableRow]:
-    """Add to rows of points what is around each in the frame to look at; the video is read in one pass."""
+    """Add to each point's row the image around it in the frame to check; the video is read in one pass."""
     targets = [row.goes_to or (0, 0) for row in rows]
     images: dict[tuple[int, int], np.ndarray] = {}
     for frame in sorted({frame for _, frame in targets}):
@@ -118,7 +118,7 @@ def _with_images(rows: Sequence[TableRow], video: Video, tracks: Tracks) -> list
 
 
 def _around(image: np.ndarray, xy: np.ndarray) -> np.ndarray:
-    """Cut what is around a place out of an image, twice as large, and mark the place."""
+    """Crop the image around a position, twice as large, and mark the position."""
     side = min(_THUMBNAIL, *image.shape[:2])
     x, y = xy.tolist()
     left, top = (round(min(max(v - side / 2, 0), size - side)) for v, size in ((x, image.shape[1]), (y, image.shape[0])))
@@ -128,15 +128,15 @@ def _around(image: np.ndarray, xy: np.ndarray) -> np.ndarray:
 
 
 def write_videos_report(path: Path, summaries: Sequence[dict[str, Any]], folders: Sequence[Path], listener: Listener) -> Path:
-    """Write the report of many videos: those that could not be tracked first, then by their most doubtful place.
+    """Write the report of many videos: those that could not be tracked first, the others by their least certain position.
 
     Args:
         path: of the page.
         summaries: of each video, as `TrackedMany.videos` has them.
         folders: where the results of each are.
-        listener: hears how far it is.
+        listener: receives progress.
 
-    Raises BadInput where the page cannot be written.
+    Raises BadInput if the page cannot be written.
     """
     rows = [_video_row(summary, folder) for summary, folder in zip(summaries, folders, strict=True)]
     failed = sum(row.trouble is not None for row in rows)
@@ -166,7 +166,7 @@ def _video_row(summary: dict[str, Any], folder: Path) -> TableRow:
 
 
 def _three_frames(source: str, tracks: Tracks) -> np.ndarray | None:
-    """Draw the points on the first, the middle and the last frame, side by side; None where the video is gone."""
+    """Draw the points on the first, middle and last frame, side by side; None if the video has gone."""
     try:
         with open_video(source) as video:
             part = tracked_part(video, tracks)

@@ -1,4 +1,4 @@
-"""`tapetum.show`: saved tracks drawn on their video, without tracking again."""
+"""`tapetum.show`: draws saved tracks on their video, without tracking again."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -56,12 +56,12 @@ class DrawSettings:
         return max(round(width * self.scale), 2), max(round(height * self.scale), 2)
 
     def labels(self, points: int, names: Sequence[str] | None) -> list[str] | None:
-        """List the label of each point: its name, else its number if that was requested; None for nothing at all."""
+        """List the label of each point: its name, else its number if requested; None if there are no labels."""
         labels = [name or (str(number) if self.numbers else "") for number, name in enumerate(names or [""] * points)]
         return labels if any(labels) else None
 
     def check_drawing(self) -> None:
-        """Raise `BadInput` for what cannot be drawn."""
+        """Raise `BadInput` for invalid drawing options."""
         from tapetum.video.types import check_rate
 
         if self.trail < 0:
@@ -130,7 +130,7 @@ class DrawnTracks(Result):
 def show(options: ShowOptions, listener: Listener) -> DrawnTracks:
     """Draw saved tracks on the video that they come from; no model is loaded.
 
-    Raises BadInput for files that cannot be read or do not belong together, and where the overlay cannot be written.
+    Raises BadInput for files that cannot be read or do not belong together, and if the overlay cannot be written.
 
     >>> import tempfile
     >>> import numpy as np
@@ -180,7 +180,7 @@ class ShowCommandOptions(ShowOptions):
 
 @verb(ShowCommandOptions, data=("tracks", "video"))
 def _show(options: ShowCommandOptions, listener: Listener) -> DrawnTracks | PlottedTracks | ShownFrame:
-    """Do what `tapetum show tracks` does with these options."""
+    """Run `tapetum show tracks` with these options."""
     out = None if options.out is None else Path(options.out)
     if options.frame is None and options.ruler:
         raise BadInput("--ruler belongs to --frame; add that, or leave it out")
@@ -200,7 +200,7 @@ def _show(options: ShowCommandOptions, listener: Listener) -> DrawnTracks | Plot
 
 
 def _both(options: ShowOptions) -> tuple[Path, Any]:
-    """Tracks and their video. Raises BadInput, with what to type, where one is given alone, or the video comes first."""
+    """Tracks and their video. Raises BadInput, with the right command, if one is missing or the video comes first."""
     source, given = Path(options.tracks), options.video
     if given is not None and not isinstance(given, str | Path):
         return source, given
@@ -268,7 +268,7 @@ def write_overlay(
 
 
 def copies_of(number: int, frame_rate: float, target_rate: float | None) -> int:
-    """Count how often frame `number` of a video of this rate stands in one of the `target_rate` rate that is as fast.
+    """Count how often frame `number` of a video of this rate appears at `target_rate`, played at the same speed.
 
     >>> [copies_of(number, 30, 10) for number in range(6)], [copies_of(number, 10, 20) for number in range(2)]
     ([1, 0, 0, 1, 0, 0], [2, 2])
@@ -279,7 +279,7 @@ def copies_of(number: int, frame_rate: float, target_rate: float | None) -> int:
 
 
 def _some(points: int) -> "np.ndarray":
-    """Numbers of `MOST_DRAWN` points, evenly."""
+    """Indices of `MOST_DRAWN` evenly spaced points."""
     import numpy as np
 
     return np.linspace(0, points - 1, MOST_DRAWN).round().astype(int)

@@ -1,4 +1,4 @@
-"""`tapetum show VIDEO --frame N`: one frame of a video as an image, to read the pixels of points from."""
+"""`tapetum show VIDEO --frame N`: saves one frame of a video as an image, to read pixel coordinates of points from."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,10 +39,10 @@ class ShownFrame(Result):
 
 
 def show_frame(source: Any, number: int, out: Path | None, ruler: bool, listener: Listener) -> ShownFrame:
-    """Write frame `number` of a video as an image, in pixels of the video; a ruler adds numbers of pixels around it.
+    """Write frame `number` of a video as an image, in pixels of the video; a ruler adds pixel coordinates around it.
 
-    The image is `out`, by default the name of the video with -NUMBER.png. Raises BadInput for a frame that is not there, and
-    where the image cannot be written.
+    The image is `out`, by default the name of the video with -NUMBER.png. Raises BadInput if there is no such frame, or the
+    image cannot be written.
     """
     from PIL import Image
 
@@ -68,7 +68,7 @@ def show_frame(source: Any, number: int, out: Path | None, ruler: bool, listener
 
 
 def add_ruler(frame: "Frame") -> "Frame":
-    """Put rulers above and left of a frame: a number stands where x, or y, is that many raster pixels."""
+    """Add rulers above and to the left of a frame: each number marks where x, or y, is that many raster pixels."""
     import numpy as np
     from PIL import Image, ImageDraw, ImageFont
 

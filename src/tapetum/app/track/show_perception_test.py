@@ -1,4 +1,4 @@
-"""`tapetum.show_perception_test`: a page of a video of the Perception Test, with its ground truth and predictions."""
+"""`tapetum.show_perception_test`: a page with one video of the Perception Test, its ground truth and predictions."""
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
@@ -64,10 +64,10 @@ class ShownVideo(Result):
 
 @verb(ShowPerceptionTestOptions, data=("annotations", "videos", "predictions"))
 def show_perception_test(options: ShowPerceptionTestOptions, listener: Listener) -> ShownVideo:
-    """Write a video of the Perception Test as one HTML page, with its truth and predictions of any tasks beside it.
+    """Write one HTML page with a video of the Perception Test, its ground truth and predictions for any tasks.
 
-    Raises BadInput: the annotations have no such video, there is no file of it, predictions are of no task, or the page cannot
-    be written. What a server would refuse in predictions is said on the page.
+    Raises BadInput if the annotations have no such video, its file is missing, predictions belong to no task, or the page
+    cannot be written. Predictions that a server would refuse are marked on the page.
     """
     from tapetum.systems.perception_test.annotations import read_json, read_one
     from tapetum.systems.perception_test.footage import footage_sound

@@ -1,4 +1,4 @@
-"""`tapetum.track`: point tracking through a video; results are arrays, a video with the tracks drawn on it, and a table."""
+"""`tapetum.track`: point tracking through a video; results are arrays, a video with drawn tracks, and a table."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -107,7 +107,7 @@ class TrackSettings(DrawSettings, CutSettings):
     """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> None:
-        """Raise `BadInput` for options that do not fit together."""
+        """Raise `BadInput` for conflicting options."""
         self.check_drawing()
         self._check_corrections()
         if self.min_confidence is not None and not 0 <= self.min_confidence <= 1:
@@ -155,7 +155,7 @@ class TrackOptions(TrackSettings):
 
     @property
     def file(self) -> Path | None:
-        """Get the one file that is to be written, if it is one."""
+        """Get the single file to write, if any."""
         return one_file(self.out)
 
 
@@ -196,7 +196,7 @@ class Tracked(Result):
     """The video, as it was given."""
 
     def show(self) -> "TrackView":
-        """Build a view of the tracks over the video, which a notebook shows. Raises BadInput as `Tracks.show`."""
+        """Build a view of the tracks over the video for a notebook. Raises BadInput as `Tracks.show`."""
         from tapetum.report.view import view_tracks
 
         return view_tracks(self.tracks, self.source)
@@ -244,12 +244,12 @@ class Tracked(Result):
 
 @verb(TrackOptions, data=("video", *SHOWN_BY))
 def track(options: TrackOptions, listener: Listener) -> Tracked:
-    """Track points through a video, and write what was found into the folder `out` if there is one.
+    """Track points through a video, and write the results to the folder `out` if given.
 
-    The tracks are saved before anything is drawn, and stay whatever happens then: where the overlay cannot be drawn, the
-    listener hears why; where the points cannot be put into space, that is raised.
+    The tracks are saved before anything is drawn, and remain whatever happens then: if the overlay cannot be drawn, the
+    listener receives the reason; if the points cannot be lifted into space, an error is raised.
 
-    Raises BadInput for options that do not fit together and for what cannot be opened.
+    Raises BadInput for conflicting options and for sources that cannot be opened.
 
     >>> import numpy as np
     >>> import tapetum
@@ -263,9 +263,9 @@ def track(options: TrackOptions, listener: Listener) -> Tracked:
 def track_into(
     options: TrackOptions, listener: Listener, file: Path | None, load: "Callable[[], Tracker] | None" = None
 ) -> Tracked:
-    """Track as `track` does, into one `file`, or without it into the folder `options.out`, whatever its name ends in.
+    """Track as `track` does, into one `file`, or else into the folder `options.out`, whatever its extension.
 
-    `load` gives the tracker, where it is there already.
+    `load` returns the tracker if it is already loaded.
     """
     from tapetum.video import open_video
 
@@ -339,7 +339,7 @@ def track_into(
 
 
 def make_tracker(settings: TrackSettings, default: str) -> "Tracker":
-    """Load the tracker that is asked for, or the one named `default`. Raises BadInput where there is no such one."""
+    """Load the requested tracker, or the one named `default`. Raises BadInput if it does not exist."""
     from tapetum.bench.baselines import load_tracker
 
     device = choose_device(settings.device)
@@ -369,13 +369,13 @@ def save(tracks: "Tracks", folder: Path) -> None:
 
 
 def no_overlay(error: Exception) -> str:
-    """Explain in a few words why there is no overlay."""
+    """Explain briefly why there is no overlay."""
     reason = str(error) if isinstance(error, TapetumError) else f"{type(error).__name__}: {error}"
     return f"there is no {OVERLAY}: {' '.join(reason.split())[:300]}"
 
 
 def _draw(written: "Results", video: "Video", tracks: "Tracks", settings: TrackSettings, listener: Listener) -> Path | None:
-    """Draws the overlay; None where that cannot be, which is said and no more, since the tracks are there."""
+    """Draws the overlay; on failure, reports the reason and returns None, since the tracks are saved."""
     try:
         path = written.folder / OVERLAY
         write_overlay(path, video, tracks, "rainbow" if settings.view == "rainbow" else "tracks", listener, settings)
@@ -391,7 +391,7 @@ def _draw(written: "Results", video: "Video", tracks: "Tracks", settings: TrackS
 
 @contextmanager
 def _tracks_kept(out: Path | None) -> Iterator[None]:
-    """Lets whoever tells of an error say that the tracks are saved."""
+    """Adds to any error that the tracks are saved."""
     try:
         yield
     except BaseException as error:
@@ -401,5 +401,5 @@ def _tracks_kept(out: Path | None) -> Iterator[None]:
 
 
 def file_lines(summary: dict[str, Any]) -> list[str]:
-    """List the files of a summary, a line for each."""
+    """List the files of a summary, one per line."""
     return [f"{name:8} {summary[name]}" for name in ("overlay", "tracks", "table") if summary.get(name)]

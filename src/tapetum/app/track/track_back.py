@@ -1,4 +1,4 @@
-"""Forward-backward error of tracks: each point is tracked back from where it was last visible, to its clicks.
+"""Forward-backward error of tracks: each point is tracked back from where it was last visible to its clicks.
 
 Source: Kalal, Mikolajczyk and Matas, "Forward-Backward Error" (ICPR 2010). Where the two paths part, the point may be lost.
 """
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 def track_back(
     tracker: Any, part: Cut, tracks: "Tracks", progress: Progress, features: "FeatureFile | None" = None
 ) -> Float32[np.ndarray, "n t"]:
-    """Compute how far the path back is from the track of each point, in pixels; NaN outside the frames between its clicks and
-    where it was last, and first, visible.
+    """Compute the distance in pixels between each point's track and its path back; NaN outside the frames between its clicks
+    and the frames where it was last, and first, visible.
 
     Args:
         tracker: the one that made the tracks.
-        part: the frames that they are about.
+        part: the frames they belong to.
         tracks: n points through t frames.
-        progress: is told how many frames of how many are tracked.
-        features: what the network saw of the frames before.
+        progress: called with the numbers of tracked and of all frames.
+        features: the network's features of the frames from before.
     """
     distances = np.full(tracks.visible.shape, np.nan, np.float32)
     size = part.video.width, part.video.height

@@ -1,4 +1,4 @@
-"""Further outputs of `tapetum.track`: a single file in place of a folder, the network's features of the frames, a report."""
+"""Further outputs of `tapetum.track`: a single file instead of a folder, the network's features of the frames, a report."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -29,9 +29,9 @@ FILES = {
 
 
 def open_features(options: "TrackOptions", written: "Results | None") -> "FeatureFile":
-    """Open the file of frames' features: read beside tracks that are corrected, and written into the folder of results.
+    """Open the file of frame features: read when tracks are corrected, and written to the folder of results.
 
-    Points that are tracked afresh read none: they were rounded, and the same command gives the same numbers each time.
+    Points that are tracked from scratch read none: features are stored rounded, and a command must reproduce its numbers.
     """
     from tapetum.systems.tap.tracking.feature_file import FeatureFile
 
@@ -42,7 +42,7 @@ def open_features(options: "TrackOptions", written: "Results | None") -> "Featur
 
 
 def finish_features(features: "FeatureFile", out: Path) -> tuple[str, ...]:
-    """Finish the kept features; returns their name where what lies in the folder is of no use any more."""
+    """Finish the saved features; return their name if those in the folder are no longer of use."""
     features.close()
     if features.target is not None and features.source is not None and features.read and not features.target.exists():
         if same_place(features.source.parent, out):
@@ -53,7 +53,7 @@ def finish_features(features: "FeatureFile", out: Path) -> tuple[str, ...]:
 
 
 def one_file(out: File | None) -> Path | None:
-    """Get the path of the single file that `out` names by its ending, None for a folder.
+    """Get the path of the single file that `out` names by its extension, None for a folder.
 
     >>> one_file("points.csv"), one_file("result"), one_file(None)
     (PosixPath('points.csv'), None, None)
@@ -63,7 +63,7 @@ def one_file(out: File | None) -> Path | None:
 
 
 def check_file(file: Path, options: "TrackOptions") -> None:
-    """Raise BadInput, before any work, where one file is not enough, or cannot be written."""
+    """Raise BadInput, before any work, if one file is not enough or cannot be written."""
     if options.three_d:
         raise BadInput(f"--out {file} is one file, and --3d writes several; give a folder")
     if not file.absolute().parent.is_dir():
@@ -79,7 +79,7 @@ def check_file(file: Path, options: "TrackOptions") -> None:
 
 
 def write_file(file: Path, video: "Video", tracks: "Tracks", options: "TrackOptions", listener: Listener) -> None:
-    """Write the tracks or the overlay, whole or not at all."""
+    """Write the tracks or the overlay atomically."""
     if FILES[file.suffix.lower()] == "overlay":
         write_overlay(file, video, tracks, "rainbow" if options.view == "rainbow" else "tracks", listener, options)
     else:
@@ -87,7 +87,7 @@ def write_file(file: Path, video: "Video", tracks: "Tracks", options: "TrackOpti
 
 
 def write_report_page(report: Path, part: "Cut", tracker: Any, tracks: "Tracks", listener: Listener, out: Path | None) -> None:
-    """Write the report of the tracks, which are tracked back for it; features of the frames that lie in `out` are used."""
+    """Write the report of the tracks, which are tracked back for it; frame features in `out` are used if present."""
     from tapetum.app.track.report import write_track_report
     from tapetum.app.track.track_back import track_back
     from tapetum.systems.tap.tracking.feature_file import FeatureFile

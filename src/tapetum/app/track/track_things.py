@@ -1,4 +1,4 @@
-"""`tapetum.track_things`: objects detected by text prompts in some frames of a video, tracked through all of it as boxes."""
+"""`tapetum.track_things`: objects detected by text prompts in some frames of a video, tracked as boxes through all of it."""
 
 import time
 from collections.abc import Iterator
@@ -116,10 +116,10 @@ class Things(Result):
 
 @verb(ThingsOptions, data=("video",))
 def track_things(options: ThingsOptions, listener: Listener) -> Things:
-    """Find things that words name in frames of a video, and follow them through all of it.
+    """Detect objects by text prompts in frames of a video, and track them through all of it.
 
-    The model looks at the first frame, and again where a thing was lost; points in its box carry it meanwhile. Raises BadInput
-    for what cannot be opened, a model or tracker that is not there, and words that name nothing.
+    The model detects in the first frame, and again where an object was lost; in between, points in its box carry it. Raises
+    BadInput for sources that cannot be opened, a missing model or tracker, and prompts that name nothing.
     """
     from tapetum.bench.baselines import load_tracker
     from tapetum.tracks.follow import BoxTracker, to_box_tracks
@@ -184,7 +184,7 @@ def track_things(options: ThingsOptions, listener: Listener) -> Things:
 
 
 def _one_file(options: ThingsOptions) -> Path | None:
-    """The single file that is to be written, if it is one. Raises BadInput, before any work, where it cannot be."""
+    """The single file to write, if any. Raises BadInput, before any work, if it cannot be written."""
     path = None if options.out is None else Path(options.out)
     if path is None or path.is_dir() or path.suffix.lower() not in (".csv", ".npz", *VIDEOS):
         return None
@@ -196,7 +196,7 @@ def _one_file(options: ThingsOptions) -> Path | None:
 
 
 class _Detector:
-    """The model that looks for the things in a frame."""
+    """The model that detects the objects in a frame."""
 
     def __init__(self, options: ThingsOptions, prompt: str, video: "Video"):
         self.answerer = load_answerer(options)
@@ -207,7 +207,7 @@ class _Detector:
         self.unasked: list[str] = []
 
     def look(self, frame: int) -> "Boxes":
-        """Give the boxes of the things in a frame."""
+        """Return the boxes of the objects in a frame."""
         from tapetum.layers.generate import SamplingConfig
 
         [reply] = self.answerer.ask(
@@ -227,7 +227,7 @@ class _Detector:
 
 
 def _draw(path: Path, video: "Video", boxes: "BoxTracks", listener: Listener) -> None:
-    """Draws the boxes on the video; each thing keeps its colour."""
+    """Draws the boxes on the video; each object keeps its colour."""
     import numpy as np
 
     from tapetum.video import write_video

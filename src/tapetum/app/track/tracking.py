@@ -1,4 +1,4 @@
-"""`tapetum track`: one video, several, or a live source; what each does is in `tapetum.app.track.track`, `many` and `live`."""
+"""`tapetum track`: one video, several, or a live source, handled by `tapetum.app.track.track`, `many` and `live`."""
 
 import json
 from contextlib import ExitStack
@@ -42,7 +42,7 @@ class TrackCommandOptions(TrackManyOptions):
 
 @verb(TrackCommandOptions, data=("videos", *SHOWN_BY))
 def track_any(options: TrackCommandOptions, listener: Listener) -> Tracked | TrackedMany | TrackedLive | None:
-    """Do what `tapetum track` does with these options."""
+    """Run `tapetum track` with these options."""
     options.check()
     keep_freed_memory()
     if options.online:
@@ -80,6 +80,6 @@ def _track_live(options: TrackCommandOptions, listener: Listener) -> TrackedLive
 
 
 def _live_folder(source: str) -> Path:
-    """Name the folder of results of a live source."""
+    """Name the result folder of a live source."""
     name = Path(source).stem if "://" not in source and source != "-" and not source.isdecimal() else "live"
     return Path(f"{name or 'live'}-tracks")

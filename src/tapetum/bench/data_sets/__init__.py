@@ -1,12 +1,12 @@
-"""Data sets that the published recipes and evaluations of the systems want, by name, and checks of folders of them.
+"""Data sets used by the published recipes and evaluations of the systems, by name, and checks of folders of them.
 
     data_sets.toml   what is known of each: images, sound and meshes; questions and captions; videos; tracks, space and robots
     types            what the keys of that file mean, and what a reader finds in a folder of a data set
     readers          readers of layouts whose parts lie in several files or formats
     check            what of a data set is in a folder, and whether it can be read
 
-Nothing is downloaded. Sizes and licences are those that the publishers state, as far as this project knows them; what it does
-not know is marked so.
+Nothing is downloaded. Sizes and licences are those stated by the publishers, as far as this project knows them; unknown ones
+are marked.
 """
 
 import difflib

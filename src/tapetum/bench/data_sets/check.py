@@ -1,8 +1,7 @@
-"""Checks of a folder of a data set: what is there, what is missing, and whether it can be read.
+"""Checks of a data set folder: what is present, what is missing, and whether it can be read.
 
-Of each split the official index files are read by the reader of this library, their items are counted and compared with the
-published count, the media files that they name are looked for, and some of these are opened: the first, the last, and some
-between, evenly.
+For each split, this library's reader reads the official index files, the number of items is compared with the published count,
+the media files they name are looked up, and some evenly spaced ones, including the first and last, are opened.
 """
 
 from collections.abc import Callable, Sequence
@@ -53,7 +52,7 @@ class PartReport:
 
 
 def reader_of(data_set: DataSet) -> Callable[[Path, str], Any]:
-    """Import the reader of a data set. Raises BadInput where there is none."""
+    """Import the reader of a data set. Raises BadInput if there is none."""
     if data_set.reader is None:
         raise BadInput(f"{data_set.title} cannot be checked: {data_set.no_reader}")
     module, _, name = data_set.reader.partition(":")
@@ -69,7 +68,7 @@ def unchecked(data_set: DataSet) -> PartReport:
 
 
 def choose_parts(data_set: DataSet, names: Sequence[str]) -> list[Part]:
-    """Find the splits of these names, or all where there are none. Raises BadInput for a split that the data set has not."""
+    """Find the splits with these names, or all if none are given. Raises BadInput for an unknown split."""
     check_several(names, "splits")
     known = {part.name: part for part in data_set.parts}
     if unknown := [name for name in names if name not in known]:
@@ -78,7 +77,7 @@ def choose_parts(data_set: DataSet, names: Sequence[str]) -> list[Part]:
 
 
 def check_part(data_set: DataSet, folder: Path, part: Part, samples: int) -> PartReport:
-    """Check a split in a folder, opening `samples` of its media files. Raises BadInput where there is no reader for it."""
+    """Check a split in a folder, opening `samples` of its media files. Raises BadInput if it has no reader."""
     read, findings = reader_of(data_set), list[Finding]()
 
     def find(kind: FindingKind, text: str) -> None:
@@ -113,9 +112,9 @@ def check_part(data_set: DataSet, folder: Path, part: Part, samples: int) -> Par
 
 
 def open_media(file: Path | StoredFile) -> None:
-    """Decode an image, the first frame of a video, a recording or a mesh, by the ending of its name.
+    """Decode an image, the first frame of a video, a recording or a mesh, by its file extension.
 
-    Raises BadInput where it is damaged, or of no known kind.
+    Raises BadInput if it is damaged or of an unknown kind.
     """
     stored = file if isinstance(file, StoredFile) else stored_file(file)
     ending = f".{stored.name.rpartition('.')[2].lower()}"
@@ -133,7 +132,7 @@ def open_media(file: Path | StoredFile) -> None:
 
 
 def _some(media: Sequence[Path | StoredFile], samples: int) -> list[Path | StoredFile]:
-    """The first, the last and some between, evenly."""
+    """Evenly spaced items, including the first and the last."""
     places = np.unique(np.linspace(0, len(media) - 1, min(samples, len(media))).round().astype(int)) if len(media) else []
     return [media[int(k)] for k in places]
 
@@ -143,7 +142,7 @@ def _path(file: Path | StoredFile) -> Path | bytes:
 
 
 def _paths(records: Records) -> list[Path]:
-    """Files by name; what a reader has listed itself is there."""
+    """Files by name; those that a reader has listed itself exist."""
     return [file for file in records.media if isinstance(file, Path)] if isinstance(records.media, list) else []
 
 

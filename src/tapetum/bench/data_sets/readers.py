@@ -1,9 +1,9 @@
-"""What readers find in a folder, as `Records`; and readers of layouts whose parts lie in several files or formats.
+"""The results of readers, as `Records`; and readers of layouts split over several files or formats.
 
     pairs      DIR/*.tar or DIR/train/*.tar: shards whose samples have an image, and txt, json or caption beside it
     MOVi       TFRecord files, or folders of rendered scenes: `tapetum.tracks.training.movi` draws both
 
-The other layouts are drawn by the modules that read them. Where nothing fits, BadInput says what was wanted.
+The other layouts are drawn in the modules that read them. If nothing fits, BadInput names the expected files.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ _TEXTS = ("txt", "json", "caption", "alt_text")
 
 
 def records_of(result: Any) -> Records:
-    """Bring the result of a reader into one form: listings, images with masks, videos with masks, and records of texts."""
+    """Convert a reader's result to a common form: listings, images with masks, videos with masks, and text records."""
     if isinstance(result, Records):
         return result
     if isinstance(result, Listing):
@@ -45,7 +45,7 @@ def _files(record: Any) -> Sequence[Path]:
 
 
 class _Columns(Sequence[StoredFile]):
-    """The files of several columns, one column after the other, opened when they are asked for."""
+    """The files of several columns, one column after the other, opened on demand."""
 
     def __init__(self, columns: Sequence[Any]):
         self._columns = columns
@@ -62,7 +62,7 @@ class _Columns(Sequence[StoredFile]):
 
 
 def read_pairs(folder: Path, split: str) -> Records:
-    """Read shards of images and texts. Raises BadInput where a sample has no image or no text."""
+    """Read shards of images and texts. Raises BadInput if a sample has no image or no text."""
     from tapetum.data.layout_parquet import ShardFiles
     from tapetum.data.shards import Shards
 
@@ -80,14 +80,14 @@ def read_pairs(folder: Path, split: str) -> Records:
 
 
 def read_coco(folder: Path, split: str, annotations: str, images: str) -> Records:
-    """Read boxes and masks in COCO's form, of a file and from a folder whose paths have {} for the split."""
+    """Read boxes and masks in COCO format, from a file and a folder whose paths have {} for the split."""
     from tapetum.data.coco import read_instances
 
     return records_of(read_instances(folder / annotations.format(split), folder / images.format(split)))
 
 
 def read_transfer(folder: Path, split: str, task: str) -> Records:
-    """Read a split as the transfer `task` of PaliGemma does: official files, or lines where these are not read."""
+    """Read a split as the transfer `task` of PaliGemma does: official files, or JSON lines if these are not supported."""
     from tapetum.systems.paligemma.transfer.data import READERS
     from tapetum.systems.paligemma.transfer.tasks import TASKS
 
@@ -104,7 +104,7 @@ def read_perception_test(folder: Path, split: str) -> Records:
 
 
 def read_tapvid(folder: Path, split: str) -> Records:
-    """Count the videos in the pickles of TAP-Vid; opening one decodes the first and the last frame of its first video."""
+    """Count the videos in the pickles of TAP-Vid; opening one decodes the first and last frame of its first video."""
     from tapetum.hub.unpickle import open_pickle
     from tapetum.tracks.tapvid import read_entries
 
@@ -160,7 +160,7 @@ def read_cotracker_kubric(folder: Path, split: str) -> Records:
 
 
 def read_tapvid3d(folder: Path, split: str) -> Records:
-    """List the clips of TAPVid-3D that the official lists name; opening one checks it whole."""
+    """List the clips of TAPVid-3D in the official lists; opening one checks it completely."""
     from tapetum.systems.tapvid3d.format.check import check_clip
     from tapetum.systems.tapvid3d.format.data import read_clip
     from tapetum.systems.tapvid3d.format.folders import find_clips
@@ -207,7 +207,7 @@ def _sequences(folder: Path, pattern: str, up: int, read: Any) -> Records:
 
 
 def read_demonstrations(folder: Path, split: str) -> Records:
-    """Read demonstrations as `tapetum data demos` writes them, those of one task or a folder for each task."""
+    """Read demonstrations written by `tapetum data demos`, for one task or with a folder for each task."""
     from tapetum.systems.adapters.demos import read_demos
 
     places = sorted(path.parent for path in (*folder.glob("demos.json"), *folder.glob("*/demos.json")))
@@ -217,4 +217,4 @@ def read_demonstrations(folder: Path, split: str) -> Records:
 
 
 def _ignore(*_: Any) -> None:
-    """Drop values of which only the reading counts."""
+    """Drop values that were read only as a check."""

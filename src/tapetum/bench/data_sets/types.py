@@ -1,4 +1,4 @@
-"""What is known of a published data set, and what a reader finds in a folder of one. Imports no torch."""
+"""Descriptions of published data sets, and the results of reading a folder of one. Imports no torch."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

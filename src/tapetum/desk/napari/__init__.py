@@ -1,4 +1,4 @@
-"""A plugin of napari (npe2): points of a Points layer are tracked through an Image layer, and put right by moving them.
+"""A napari plugin (npe2): tracks the points of a Points layer through an Image layer, and corrects tracks of moved points.
 
 napari.yaml   the manifest, which napari finds by the entry point `napari.manifest`
 commands      what the two widgets do with layers

@@ -1,6 +1,6 @@
-"""What the widgets of the napari plugin do: layers in, layers out, which replace those of the same name.
+"""The functions behind the napari plugin's widgets: they take layers and return layers, which replace those of the same name.
 
-The annotations are texts, so that this module can be read without napari; napari makes the widgets of them.
+Annotations are strings, so that this module can be imported without napari, which builds the widgets from them.
 """
 
 from typing import Any
@@ -19,9 +19,9 @@ def track_points(
     points: "napari.layers.Points",  # type: ignore[name-defined]
     model: str = MODEL,
 ) -> "list[napari.types.LayerDataTuple]":  # type: ignore[name-defined]
-    """Track the points of a layer through a video: gives a Tracks layer, and its places as a Points layer.
+    """Track the points of a layer through a video; return a Tracks layer, and its positions as a Points layer.
 
-    Raises BadInput where the layers are no video and no points in it, or the model is not on this machine.
+    Raises BadInput unless the layers are a video and points in it, and if the model is not on this machine.
     """
     import tapetum
 
@@ -37,9 +37,9 @@ def correct_tracks(
     places: "napari.layers.Points",  # type: ignore[name-defined]
     model: str = MODEL,
 ) -> "list[napari.types.LayerDataTuple]":  # type: ignore[name-defined]
-    """Track again, through their new places, the points that were moved in the Points layer; all others stay as they are.
+    """Track the moved points of the Points layer again through their new positions; all others stay unchanged.
 
-    Raises BadInput where nothing was moved, or the layers do not belong together.
+    Raises BadInput if nothing was moved, or the layers do not belong together.
     """
     import tapetum
 
@@ -58,7 +58,7 @@ def _frames(image: Any) -> np.ndarray:
 
 
 def _in_pixels(points: Any, image: Any) -> np.ndarray:
-    """The places of a Points layer in pixels of the image, whatever the scales of both are."""
+    """The positions of a Points layer in pixels of the image, whatever the scales of both."""
     if points.ndim == 2:
         return np.asarray(points.data)
     return np.array([image.world_to_data(points.data_to_world(place)) for place in points.data]).reshape(-1, points.ndim)

@@ -1,6 +1,6 @@
-"""Layer data of napari as frames, queries, corrections and `Tracks`, and back. Plain numpy; napari is not imported.
+"""Conversion of napari layer data to frames, queries, corrections and `Tracks`, and back. Plain numpy; napari is not imported.
 
-In napari 0, 0 is the centre of the first pixel, in `Tracks` 0.5, 0.5 is; axes are time, y, x.
+In napari the centre of the first pixel is at 0, 0, in `Tracks` at 0.5, 0.5; axes are time, y, x.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,9 +29,9 @@ def frames_of(data: Any, rgb: bool, limits: Sequence[float] | None = None) -> UI
     """Convert the data of an Image layer to frames.
 
     Args:
-        data: (t, y, x) of any numbers, or with `rgb` (t, y, x, 3 or 4); numpy or what converts to it, such as dask.
+        data: (t, y, x) of any numbers, or with `rgb` (t, y, x, 3 or 4); numpy or convertible to it, such as dask.
         rgb: the last axis is colours.
-        limits: values of black and white of what is no uint8; by default the least and the largest.
+        limits: values of black and white for data that are not uint8; by default minimum and maximum.
 
     Raises:
         BadInput: other axes, such as those of a volume.
@@ -46,9 +46,9 @@ def frames_of(data: Any, rgb: bool, limits: Sequence[float] | None = None) -> UI
 
 
 def queries_of(points: Float[np.ndarray, "n d"], frames: int) -> Float[np.ndarray, "n 3"]:
-    """Convert the data of a Points layer, (time, y, x), to queries (t, x, y); without time the points are on frame 0.
+    """Convert the data of a Points layer, (time, y, x), to queries (t, x, y); without time, the points are on frame 0.
 
-    Raises BadInput for no points, other axes, and times that no frame has.
+    Raises BadInput for no points, other axes, and times outside the frames.
 
     >>> queries_of(np.array([[2, 10.0, 20.0]]), 3).tolist()
     [[2.0, 20.5, 10.5]]
@@ -65,14 +65,14 @@ def queries_of(points: Float[np.ndarray, "n d"], frames: int) -> Float[np.ndarra
 
 
 def layers_of(tracks: Tracks, name: str, size: tuple[int, int], scale: Sequence[float] = (1, 1, 1)) -> list[LayerData]:
-    """Convert tracks to a Tracks layer `name`, and a Points layer of the same places that can be moved.
+    """Convert tracks to a Tracks layer `name`, and a Points layer with the same positions that can be moved.
 
-    Only visible places are in the layers, and that of the query. The whole tracks are in the metadata of the first.
+    The layers hold only visible positions and those of the query. The full tracks are in the metadata of the first.
 
     Args:
         tracks: n points through t frames.
         name: of the Tracks layer; the other is called `places_name(name)`.
-        size: width and height of the image in pixels, by which colours are chosen.
+        size: width and height of the image in pixels, used to choose colours.
         scale: of the image layer, for time, y and x.
     """
     shown = tracks.visible.copy()
@@ -100,14 +100,14 @@ def layers_of(tracks: Tracks, name: str, size: tuple[int, int], scale: Sequence[
 
 
 def places_name(name: str) -> str:
-    """Name the Points layer beside a Tracks layer."""
+    """Name the Points layer that belongs to a Tracks layer."""
     return f"{name}: places"
 
 
 def tracks_of(data: Float[np.ndarray, "r 4"], metadata: Mapping[str, Any], frames: int) -> Tracks:
-    """Read the tracks of a Tracks layer: those that it keeps, or else (of another program) what its rows ID, T, Y, X say.
+    """Read the tracks of a Tracks layer: those in its metadata, or else (from another program) its rows ID, T, Y, X.
 
-    Raises BadInput for other axes, and frames that the image does not have.
+    Raises BadInput for other axes, and frames outside the image.
     """
     if isinstance(kept := metadata.get(KEY), Tracks) and kept.frames == frames:
         return kept
@@ -125,7 +125,7 @@ def tracks_of(data: Float[np.ndarray, "r 4"], metadata: Mapping[str, Any], frame
 
 
 def find_corrections(tracks: Tracks, places: Float[np.ndarray, "r 3"], points: Sequence[int] | np.ndarray) -> list[Correction]:
-    """Find what was moved, or added, in the Points layer of `layers_of`: number of the point, frame, x, y.
+    """Find points that were moved in, or added to, the Points layer of `layers_of`: number of the point, frame, x, y.
 
     Args:
         tracks: as they were.

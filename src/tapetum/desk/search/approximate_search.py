@@ -1,18 +1,18 @@
-"""Approximate search among very many unit vectors, by faiss: inverted lists of 8-bit codes (IVF-SQ8, inner product).
+"""Approximate search among very many unit vectors with faiss: inverted lists of 8-bit codes (IVF-SQ8, inner product).
 
     FOLDER/vectors.faiss    the index as faiss writes it, of which only the codes are mapped and not read
                             mean float32 (channels) and second moments float32 (channels, channels) of the vectors
                             a line of JSON, padded to `_TRAILER` bytes
 
-There are about 4 sqrt(n) lists. Those whose centroids are nearest to a query are scanned, and the best candidates are compared
-again in float32 with the vectors themselves, so that a row may be missed, but no cosine is wrong. Mean and deviation of all
-cosines follow from the moments: q . mean, and sqrt(q' moments q - (q . mean)^2).
+There are about 4 sqrt(n) lists. Those with the centroids nearest to a query are scanned, and the best candidates are compared
+again in float32 with the vectors themselves, so a row may be missed, but no cosine is wrong. Mean and deviation of all cosines
+follow from the moments: q . mean, and sqrt(q' moments q - (q . mean)^2).
 
-The lists stay good while the index changes a little: rows that are gone are skipped, and later rows are compared one by one.
-They are out of date, and not used, when such rows are more than `_DRIFT` of all, or when rows that they have were written over,
-which happens from some row on to the end of the file of vectors: a digest of some vectors, the last among them, shows it.
+The lists remain usable while the index changes a little: removed rows are skipped, and later rows are compared one by one. They
+are out of date, and not used, when such rows exceed `_DRIFT` of all, or when rows in them were overwritten. That happens from
+some row on to the end of the vector file, so a digest of some vectors, including the last, detects it.
 
-What faiss parses has a checksum; damage of the codes costs recall, and nothing else. Imports no torch.
+Everything faiss parses has a checksum; damage to the codes costs recall, and nothing else. Imports no torch.
 """
 
 import hashlib
@@ -69,14 +69,14 @@ class ApproximateSearch:
         queries: Float32[np.ndarray, "q c"],
         count: int,
     ) -> Nearest | None:
-        """Find about the rows whose vectors are most alike, with their exact cosines.
+        """Find approximately the rows with the most similar vectors, with their exact cosines.
 
-        None where exact search is to be used: there are at most `LIMIT` rows, more than `MOST` are wanted, faiss is not
-        installed, there are no lists or none that can be used (a `Remark` says why), or they have fewer rows than are wanted.
+        None if exact search should be used: there are at most `LIMIT` rows, more than `MOST` are requested, faiss is not
+        installed, there are no usable lists (a `Remark` says why), or they have fewer rows than requested.
 
         Args:
             matrix: unit vectors.
-            rows: which rows are there, ascending.
+            rows: the existing rows, ascending.
             queries: unit vectors.
             count: how many to find.
         """
@@ -89,12 +89,12 @@ class ApproximateSearch:
     def renew(
         self, matrix: Float16[np.ndarray, "m c"], rows: Int64[np.ndarray, " n"], progress: Progress | None = None
     ) -> str | None:
-        """Build the lists where there are more than `LIMIT` rows and no lists that are good; a line of what was done, or None.
+        """Build the lists if there are more than `LIMIT` rows and no usable lists; return a line that says so, or None.
 
         Args:
             matrix: unit vectors.
-            rows: which rows are there, ascending.
-            progress: is called with how many rows are encoded, and of how many.
+            rows: the existing rows, ascending.
+            progress: called with the numbers of encoded and of all rows.
         """
         if len(rows) <= LIMIT:
             return None
@@ -138,14 +138,14 @@ def build_lists(
     stamp: str,
     progress: Progress | None = None,
 ) -> None:
-    """Build the lists of the rows of a matrix in memory, and write them, whole or not at all.
+    """Build the lists of the rows of a matrix in memory, and write them atomically.
 
     Args:
         path: of the file.
         matrix: unit vectors.
-        rows: which rows the lists have, ascending.
-        stamp: what the file says of what it was built of.
-        progress: is called with how much is done, and of how much.
+        rows: the rows in the lists, ascending.
+        stamp: what the file records about its source.
+        progress: called with the amount done and the total.
 
     Raises:
         BadInput: the file cannot be written.
@@ -181,7 +181,7 @@ def build_lists(
 
 
 class InvertedLists:
-    """The lists of a file, mapped. Raises OSError, ValueError, KeyError, TypeError or RuntimeError for what is no such file."""
+    """The memory-mapped lists of a file. Raises OSError, ValueError, KeyError, TypeError or RuntimeError for other files."""
 
     def __init__(self, path: Path, channels: int):
         import faiss
@@ -207,16 +207,16 @@ class InvertedLists:
         self._index: Any = faiss.read_index(no_pipe(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
 
     def select(self, rows: Int64[np.ndarray, " n"]) -> None:
-        """Set which rows are there, ascending: others are not found, and those from `covered` on are in no list."""
+        """Set which rows exist, ascending: others are not found, and those from `covered` on are in no list."""
         self._below = int(np.searchsorted(rows, self.covered))
         there = np.zeros(self.covered, bool)
         there[rows[: self._below]] = True
         self._there, self._later = np.packbits(there, bitorder="little"), rows[self._below :]
 
     def nearest(self, matrix: Float16[np.ndarray, "m c"], queries: Float32[np.ndarray, "q c"], count: int) -> Nearest | None:
-        """Find about the rows that are most alike; None where the lists that are scanned have fewer than `count`.
+        """Find approximately the most similar rows; None if the scanned lists have fewer than `count`.
 
-        Mean and deviation are those of the rows that the lists were built of.
+        Mean and deviation refer to the rows that the lists were built from.
         """
         import faiss
 
@@ -240,13 +240,13 @@ class InvertedLists:
 
 
 def _stamp(matrix: np.ndarray, covered: int, model: str) -> str:
-    """Compute a digest of some of the first `covered` vectors, the last among them."""
+    """Compute a digest of some of the first `covered` vectors, including the last."""
     some = matrix[np.linspace(0, covered - 1, min(covered, _STAMPED)).astype(np.int64)]
     return hashlib.sha256(json.dumps([model, covered]).encode() + some.tobytes()).hexdigest()
 
 
 def _installed() -> bool:
-    """Check whether faiss is there, and maps lists; on Windows it does not."""
+    """Check whether faiss is installed and can map lists, which it cannot on Windows."""
     try:
         import faiss
     except ImportError:

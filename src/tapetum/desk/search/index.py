@@ -1,4 +1,4 @@
-"""`tapetum.index`: an index of images and films, made once and renewed."""
+"""`tapetum.index`: builds and updates an index of images and films."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -57,7 +57,7 @@ class IndexOptions:
     """Where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
 
     def check(self) -> None:
-        """Raise BadInput for what cannot be, before anything is done."""
+        """Raise BadInput for options that cannot work, before any work starts."""
         if not self.folders:
             raise BadInput("there are no FOLDERS; give one with images or films: tapetum index photos")
         if self.workers < 1:
@@ -106,11 +106,11 @@ class Indexed(Result):
 
 @verb(IndexOptions)
 def index(options: IndexOptions, listener: Listener) -> Indexed:
-    """Make an index of images and films, or renew it: each file is looked at once for its content.
+    """Build or update an index of images and films; each file is processed once for its content.
 
-    Every file is in the index as soon as it is done, so that a run that is stopped goes on. Files that cannot be read are left
-    out, and the listener hears of them. Raises BadInput: there are no images or films, the index is damaged, of another model
-    or another process is changing it, or the model makes no vectors.
+    Every file is added as soon as it is done, so a stopped run can resume. Unreadable files are skipped and reported to the
+    listener. Raises BadInput if there are no images or films, the index is damaged, of another model or being changed by
+    another process, or the model makes no vectors.
     """
     options.check()
     from tapetum.desk.search.index_database import DATABASE, refusing_damage
@@ -167,7 +167,7 @@ class _Looked:
 
 
 class _Changes:
-    """What differs between an index and the files that are there, and how it is brought up to them."""
+    """The differences between an index and the present files, and the updates that resolve them."""
 
     def __init__(self, index: "VectorIndex", files: Sequence[MediaFile], options: IndexOptions, listener: Listener):
         from tapetum.desk.search.vector_index import about_files
@@ -186,7 +186,7 @@ class _Changes:
         self._done, self._damaged = len(same) + self.copied, list[str]()
 
     def look(self, model: MediaModel, reference: str) -> None:
-        """Look at all files whose content the index has not; each is in the index as soon as it is done."""
+        """Process all files whose content is not in the index; each is added as soon as it is done."""
         alike: dict[str, list[str]] = {}
         for path in self.to_look_at:
             alike.setdefault(self._prints[path], []).append(path)
@@ -213,7 +213,7 @@ class _Changes:
                 self.listener.progress("indexing", done, total)
 
     def finish(self) -> None:
-        """Remove what is gone, and take no more room than twice what is there."""
+        """Remove files that are gone, and use at most twice the space needed."""
         self.removed = self.index.remove(self._gone) + self.index.remove(self._damaged)
         if self.index.unused_rows() > len(self.index):
             self.index.compact()
@@ -228,7 +228,7 @@ class _Changes:
             self.listener.progress("comparing files", done, len(files))
 
     def _copy_known(self, paths: Sequence[str]) -> list[str]:
-        """Put files whose content the index has under another name; the others are returned."""
+        """Add files whose content is in the index under another name; return the others."""
         by_content = {mark: path for path, mark in self.index.fingerprints().items()}
         others = []
         for path in paths:
@@ -243,7 +243,7 @@ class _Changes:
 
 
 def _items(files: Sequence[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
-    """Work to be given out: some images together, a film alone."""
+    """Units of work: several images together, each film alone."""
     from tapetum.video.folders import VIDEOS
 
     images: list[tuple[str, str]] = []

@@ -1,6 +1,6 @@
-"""The database of an index of vectors: what is in its tables, and how it is made and opened, whatever state it was left in.
+"""The database of an index of vectors: its tables, and how it is created and opened, whatever state it was left in.
 
-An index may come from anybody: nothing in it is trusted (`tapetum.core.databases`).
+An index may come from anyone: nothing in it is trusted (`tapetum.core.databases`).
 """
 
 import os
@@ -28,9 +28,9 @@ create index pieces_of_files on pieces(file);
 
 
 def create_database(folder: Path, about: Mapping[str, str], exist_ok: bool = False) -> None:
-    """Make the files of an empty index; `about` is what it says of itself. An index of another process stays if `exist_ok`.
+    """Create the files of an empty index; `about` is its metadata. One made by another process stays if `exist_ok`.
 
-    Raises BadInput where there is an index or a file of vectors already, or the folder cannot be written.
+    Raises BadInput if there is an index or a file of vectors already, or the folder cannot be written.
     """
     stray = (folder / VECTORS).is_file() and (folder / VECTORS).stat().st_size  # looked at first: others may write now
     if (folder / DATABASE).exists():
@@ -53,7 +53,7 @@ def create_database(folder: Path, about: Mapping[str, str], exist_ok: bool = Fal
 
 
 def _put_in_place(made: Path, path: Path, exist_ok: bool) -> None:
-    """Give a database its name, unless another process was faster."""
+    """Rename a database to its final name, unless another process was faster."""
     try:
         os.link(made, path)
     except FileExistsError:
@@ -66,9 +66,9 @@ def _put_in_place(made: Path, path: Path, exist_ok: bool) -> None:
 
 
 def open_database(folder: Path, writes: bool) -> sqlite3.Connection:
-    """Open the database of an index. What a killed process left half written is taken back, by readers too.
+    """Open the database of an index. Incomplete changes of a killed process are rolled back, by readers too.
 
-    Raises BadInput where there is none, it is damaged or of another format, or another process is changing it.
+    Raises BadInput if there is none, it is damaged or of another format, or another process is changing it.
     """
     path = folder / DATABASE
     if not path.is_file():
@@ -105,9 +105,9 @@ def open_database(folder: Path, writes: bool) -> sqlite3.Connection:
 
 
 def read_about(folder: Path) -> dict[str, str]:
-    """Read what an index says of itself, which never changes, also while another process changes the rest.
+    """Read the metadata of an index, which never change, even while another process changes the rest.
 
-    Raises BadInput where there is none, or it is damaged.
+    Raises BadInput if there is none, or it is damaged.
     """
     path = folder / DATABASE
     _check_file(path)
@@ -126,7 +126,7 @@ def _check_file(path: Path) -> None:
 
 
 def read_about_table(database: sqlite3.Connection) -> dict[str, str]:
-    """Read what an index says of itself; raises sqlite3.DatabaseError where its tables are not as they were made."""
+    """Read the metadata of an index; raises sqlite3.DatabaseError if its tables are not as created."""
     check_schema(database, _SCHEMA)
     about = dict(database.execute("select name, value from about limit 100"))
     channels = about.get("channels", "")
@@ -142,7 +142,7 @@ def _damaged(path: Path, error: object) -> BadInput:
 
 @contextmanager
 def refusing_damage(folder: str | Path) -> Iterator[None]:
-    """Raise BadInput where the block meets damage in the database of an index."""
+    """Raise BadInput if the block finds damage in the database of an index."""
     try:
         yield
     except sqlite3.Error as error:

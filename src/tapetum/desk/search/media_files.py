@@ -1,4 +1,4 @@
-"""Which images and films an index is made of: files on the disk and at addresses, and what tells their contents apart."""
+"""Images and films of an index: files on disk and at addresses, and fingerprints of their contents."""
 
 import hashlib
 import json
@@ -26,8 +26,8 @@ class MediaFile:
     def fingerprint(self) -> str:
         """Compute 16 hexadecimal digits that change with the content.
 
-        They are of the bytes of a file on the disk; of size and ETag (or time) of one at an address, which is copied, and its
-        bytes taken, only where the server says neither. Raises BadInput where it is not there or cannot be read.
+        Uses the bytes of a file on disk; for one at an address size and ETag (or time); only if the server gives neither is it
+        copied and its bytes used. Raises BadInput if it does not exist or cannot be read.
         """
         if self.remote is None:
             try:
@@ -44,9 +44,9 @@ class MediaFile:
 
 
 def list_media(places: Sequence[File], listener: Listener) -> list[MediaFile]:
-    """List images and films in folders, files and addresses; hidden ones and other files are passed over.
+    """List images and films in folders, files and addresses; hidden and other files are skipped.
 
-    Raises BadInput where there are none, or an address cannot be listed.
+    Raises BadInput if there are none, or an address cannot be listed.
     """
     from tapetum.bench.embed_files import files_below
 
@@ -69,7 +69,7 @@ def list_media(places: Sequence[File], listener: Listener) -> list[MediaFile]:
 
 
 def suffix_of(name: str) -> str:
-    """Find the ending of a path or an address, in small letters.
+    """Find the extension of a path or an address, in lower case.
 
     >>> suffix_of("photos/A.JPG"), suffix_of("https://example.org/film.mp4?part=1")
     ('.jpg', '.mp4')
@@ -78,13 +78,13 @@ def suffix_of(name: str) -> str:
 
 
 def below(place: File) -> str:
-    """Compute what the names of all files begin with that are below a folder or an address."""
+    """Compute the common prefix of the names of all files below a folder or an address."""
     return f"{str(place).rstrip('/')}/" if is_address(place) else os.path.join(os.path.abspath(place), "")
 
 
 @contextmanager
 def on_disk(name: str) -> Iterator[Path]:
-    """Find a file, or copy one at an address for as long as the block runs; messages of BadInput then name the address."""
+    """Find a file, or copy one at an address for the duration of the block; messages of BadInput then name the address."""
     if not is_address(name):
         yield Path(name)
         return

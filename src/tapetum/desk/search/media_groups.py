@@ -1,4 +1,4 @@
-"""Near duplicates in an index of images and films, and clusters with names."""
+"""Near duplicates in an index of images and films, and named clusters."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ _NAMES = 2
 def find_groups(
     options: "SearchOptions", index: MediaIndex, models: "Callable[[], MediaModel] | Any", listener: "Listener"
 ) -> Grouped:
-    """PieceGroup near duplicates, or divide all into clusters with names: of the tags, or of words if the model reads some."""
+    """Group near duplicates, or divide all into named clusters: by tags, or by words if the model reads some."""
     model = models.reference
     if options.duplicates:
         return Grouped(what="duplicates", groups=_duplicates(index, options.alike, options.count), model=model)
@@ -44,7 +44,7 @@ def find_groups(
 def divide(index: MediaIndex, count: int) -> "np.ndarray":
     """Divide all pieces into at most `count` clusters by spherical k-means (k-means++); int64, in the order of rows.
 
-    Centres are computed of a sample, and all pieces go to the nearest.
+    Centres are computed from a sample, then all pieces are assigned to the nearest.
     """
     import numpy as np
     import torch
@@ -63,13 +63,13 @@ def divide(index: MediaIndex, count: int) -> "np.ndarray":
 
 
 def _central(index: MediaIndex, rows: "np.ndarray", count: int) -> "np.ndarray":
-    """The rows that are most like the mean of all of them."""
+    """The rows most similar to the mean of all."""
     vectors = index.vectors(rows)
     return rows[(-vectors @ vectors.mean(0)).argsort(kind="stable")[:count]]
 
 
 def _duplicates(index: MediaIndex, alike: float, count: int) -> tuple[PieceGroup, ...]:
-    """Groups of pieces of several files; seconds of one film are alike by nature."""
+    """Groups of pieces from several files; seconds of one film are similar by nature."""
     groups = []
     for rows in index.duplicates(alike):
         pieces = index.pieces(rows)
@@ -88,7 +88,7 @@ def _moment(piece: "IndexedPiece") -> MomentMatch:
 
 
 def _names(index: MediaIndex, parts: "Sequence[np.ndarray]", models: Any, listener: "Listener") -> list[str]:
-    """Names of clusters: what is in each more than in all."""
+    """Names of clusters: what is more frequent in each than overall."""
     tags = dict(index.tags())
     if tags:
         return _tag_names(parts, tags, len(index))
@@ -98,7 +98,7 @@ def _names(index: MediaIndex, parts: "Sequence[np.ndarray]", models: Any, listen
 
 
 def _tag_names(parts: "Sequence[np.ndarray]", tags: dict[int, tuple[tuple[str, float], ...]], pieces: int) -> list[str]:
-    """The names whose probability is most above that in the whole index."""
+    """The names whose probability exceeds that in the whole index most."""
     overall: Counter[str] = Counter()
     for each in tags.values():
         overall.update(dict(each))
@@ -114,7 +114,7 @@ def _tag_names(parts: "Sequence[np.ndarray]", tags: dict[int, tuple[tuple[str, f
 
 
 def _word_names(index: MediaIndex, parts: "Sequence[np.ndarray]", model: "MediaModel", listener: "Listener") -> list[str]:
-    """The common nouns that are more like a cluster than like the others."""
+    """The common nouns that are closer to a cluster than to the others."""
     import numpy as np
 
     from tapetum.encoders.imagenet import class_groups

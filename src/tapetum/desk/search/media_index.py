@@ -1,4 +1,4 @@
-"""What `tapetum search` looks in: an index of `tapetum index`, or a table of `tapetum embed`; both answer alike."""
+"""The sources `tapetum search` reads: an index of `tapetum index`, or a table of `tapetum embed`, with the same interface."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class MediaIndex(Protocol):
-    """Vectors of pieces of files, in rows; see `tapetum.desk.search.vector_index.VectorIndex`, which is one."""
+    """Vectors of pieces of files, in rows; `tapetum.desk.search.vector_index.VectorIndex` is one."""
 
     model: str
     """Identity of the weights that made the vectors."""
@@ -37,7 +37,7 @@ class MediaIndex(Protocol):
         ...
 
     def nearest(self, queries: Any, count: int, *, exact: bool = False) -> "Nearest":
-        """Find the rows that are most alike; `exact`: never approximately."""
+        """Find the most similar rows; `exact`: never approximately."""
         ...
 
     def pieces(self, rows: Iterable[int]) -> "list[IndexedPiece]":
@@ -57,7 +57,7 @@ class MediaIndex(Protocol):
         ...
 
     def duplicates(self, cosine: float) -> list[list[int]]:
-        """Group rows that are alike."""
+        """Group similar rows."""
         ...
 
 
@@ -127,9 +127,9 @@ class Table:
 
 @contextmanager
 def open_media_index(place: str | Path) -> "Iterator[MediaIndex]":
-    """Open an index, a folder that has one, or a table; what lies at an address is copied into a cache first.
+    """Open an index, a folder that contains one, or a table; one at an address is first copied into a cache.
 
-    Raises BadInput for what is none of these, an index that another process is changing, and damage wherever it is met.
+    Raises BadInput for other files, an index that another process is changing, and damage whenever found.
     """
     from tapetum.desk.search.index_database import DATABASE, refusing_damage
 

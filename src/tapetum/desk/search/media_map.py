@@ -1,4 +1,4 @@
-"""A map of an index: a page where pieces that are alike lie together, by UMAP or by the first two principal components."""
+"""A map of an index: a page that places similar pieces together, by UMAP or by the first two principal components."""
 
 import html
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ SHOWN = 2000
 
 
 def write_map(index: MediaIndex, path: Path, listener: "Listener") -> Path:
-    """Write a page with a thumbnail of each piece, all in the one file. Raises BadInput where it cannot be written."""
+    """Write a self-contained page with a thumbnail of each piece. Raises BadInput if it cannot be written."""
     import numpy as np
 
     rows = index.rows()
@@ -31,7 +31,7 @@ def write_map(index: MediaIndex, path: Path, listener: "Listener") -> Path:
 
 
 def principal_components(vectors: "np.ndarray") -> "np.ndarray":
-    """Compute the first two principal components of vectors (n, c), float32 (n, 2); 0 where there are fewer.
+    """Compute the first two principal components of vectors (n, c), float32 (n, 2); 0 if there are fewer.
 
     >>> import numpy as np
     >>> principal_components(np.array([[1.0, 5.0, 0.0], [3.0, 5.0, 0.0], [5.0, 5.0, 0.0]]))[:, 0].round(3).tolist()

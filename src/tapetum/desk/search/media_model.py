@@ -1,4 +1,4 @@
-"""The model of an index of images and films: one set of weights makes vectors of files, images and words, and tags."""
+"""The model of an index of images and films: one set of weights embeds files, images and words, and assigns tags."""
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,19 +25,19 @@ _CLASSIFIER, _BUNDLED = "efficientnet-lite2", "resnet-nano"
 
 
 def default_model() -> str:
-    """Find the best model that is on this machine: one that reads words, else one that names things, else the bundled one."""
+    """Find the best model on this machine: one that reads words, else a classifier, else the bundled one."""
     return installed_word_model() or (_CLASSIFIER if is_here(_CLASSIFIER) else _BUNDLED)
 
 
 def better_model(reads_words: bool) -> str | None:
-    """Say how to get a better model for an index; None where it reads words already."""
+    """Say how to get a better model for an index; None if it already reads words."""
     return None if reads_words else f"this model reads no words; for search in words {fetch_command()}"
 
 
 def stored_reference(about: Mapping[str, str]) -> str:
-    """Read what the weights of an index or a table are loaded by; "" where it does not say.
+    """Read the reference that loads the weights of an index or a table; "" if there is none.
 
-    Raises BadInput for code: a file must not choose what is run.
+    Raises BadInput for code: a file must not choose which code is run.
     """
     reference = about.get("reference", "")
     if is_reference(split_reference(reference, "encoder")[0], "encoder"):
@@ -46,7 +46,7 @@ def stored_reference(about: Mapping[str, str]) -> str:
 
 
 class MediaModel:
-    """Weights that make vectors of files; some also of words, and some name what they see.
+    """Weights that embed files; some also embed words, and some classify images.
 
     Raises BadInput for weights that make no vectors.
     """
@@ -74,7 +74,7 @@ class MediaModel:
             self.class_names = model.class_names or (class_names() if count == len(class_names()) else ())
 
     def embed_words(self, texts: Sequence[str]) -> "np.ndarray":
-        """Compute unit vectors of texts, float32 (n, channels). Raises BadInput where the model reads none."""
+        """Compute unit vectors of texts, float32 (n, channels). Raises BadInput if the model reads none."""
         if self._films:
             from tapetum.systems.longvideo.streaming import embed_words
 
@@ -84,7 +84,7 @@ class MediaModel:
         return self._model.embed_texts(texts)
 
     def script_remark(self, words: str) -> str | None:
-        """Write a line where words are in a script that the model cannot read; None where it reads them."""
+        """Write a remark if words are in a script that the model cannot read; None if it reads them."""
         return script_remark(self.reference, self._model, [words])
 
     def embed_image(self, frame: "np.ndarray") -> "np.ndarray":
@@ -95,15 +95,15 @@ class MediaModel:
 
     @property
     def channels(self) -> int:
-        """Numbers of a vector."""
+        """Return the length of a vector."""
         import numpy as np
 
         return len(self.embed_image(np.zeros((32, 32, 3), np.uint8)))
 
     def look_at(self, path: Path) -> "tuple[list[IndexedPiece], np.ndarray]":
-        """Make the pieces of a file, an image or each second of a film, with their vectors, float32 (pieces, channels).
+        """Build the pieces of a file, an image or each second of a film, with their vectors, float32 (pieces, channels).
 
-        Frames are decoded one after the other, and none is held but a small batch. Raises BadInput for what cannot be read.
+        Frames are decoded one after the other, with only a small batch in memory. Raises BadInput for unreadable files.
         """
         import numpy as np
 
@@ -133,7 +133,7 @@ class MediaModel:
             yield EmbeddedPiece(str(path), start, stop, {"image": self._embedder.prepare(frame)}), thumbnail_of(frame)
 
     def _passages(self, path: Path) -> "Iterator[tuple[EmbeddedPiece, bytes | None]]":
-        """Pieces of a network that looks at more than one frame at a time."""
+        """Pieces of a network that takes more than one frame at a time."""
         import numpy as np
 
         from tapetum.video import open_video

@@ -1,4 +1,4 @@
-"""What `tapetum search` finds: moments, groups of pieces, and how sure that is beside chance."""
+"""Results of `tapetum search`: moments, groups of pieces, and how far they stand out from chance."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -46,7 +46,7 @@ class MomentMatch:
 
     @property
     def score(self) -> float | None:
-        """The cosine, or the probability of what tags found; None of what was only grouped."""
+        """Return the cosine, or the probability for tag search; None for results that were only grouped."""
         return self.cosine if self.probability is None else self.probability
 
 
@@ -69,7 +69,7 @@ class Sureness:
 
 
 def sureness(best: float, mean: float, deviation: float, pieces: int) -> Sureness | None:
-    """Compute how far the best cosine stands out of those of all pieces; None of few pieces, or where all are equal.
+    """Compute how far the best cosine stands out from those of all pieces; None for few pieces, or if all are equal.
 
     >>> sureness(0.5, 0.1, 0.1, 1000)
     Sureness(deviations=4.0, chance=3.197..., pieces=1000)
@@ -177,17 +177,17 @@ def join_spans(
     base: float,
     passed: Sequence[int] = (),
 ) -> list[TimeSpan]:
-    """Join neighbouring seconds of films into spans, in the order of the best second of each.
+    """Join neighbouring seconds of films into spans, ordered by each span's best second.
 
-    A span grows from its best second over neighbours whose value is at least half way from `base` to the best (its width at
-    half maximum). Pieces longer than `JOINED_S` stay as they are.
+    A span grows from its best second over neighbours whose value is at least halfway from `base` to the best (its width at half
+    maximum). Pieces longer than `JOINED_S` are not joined.
 
     Args:
         index: where the pieces are.
         rows: candidates, the best first.
-        values: how well each fits.
+        values: how well each matches.
         measure: computes the values of rows.
-        base: what pieces have that do not fit, such as the mean.
+        base: the value of pieces that do not match, such as the mean.
         passed: rows that are in no span.
     """
     import numpy as np
@@ -215,7 +215,7 @@ def join_spans(
 
 
 def moment_of(index: "MediaIndex", span: TimeSpan, *, by_tags: bool = False) -> MomentMatch:
-    """Make the moment of a span, with thumbnails of its beginning, its best second and its end."""
+    """Build the moment of a span, with thumbnails of its beginning, best second and end."""
     ends = index.pieces(sorted({span.rows[0], span.rows[-1]}))
     shown = [ends[0], span.best, ends[-1]] if len(span.rows) > 2 else ends
     return MomentMatch(

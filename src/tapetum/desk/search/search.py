@@ -1,4 +1,4 @@
-"""`tapetum.search`: images and moments of films that words, an example or a moment are like, in an index or a table."""
+"""`tapetum.search`: finds images and moments of films similar to words, an example or a moment, in an index or a table."""
 
 import os
 from collections.abc import Sequence
@@ -68,7 +68,7 @@ class SearchOptions:
     """Write a contact sheet: a page with images of each result, all in the one file."""
 
     def check(self) -> None:
-        """Raise `BadInput` for what cannot be done, before anything is."""
+        """Raise `BadInput` for options that cannot work, before any work starts."""
         place, words = self.place_and_words()
         if not str(place):
             raise BadInput("there is no INDEX; make one: tapetum index FOLDER, then tapetum search FOLDER WORDS")
@@ -94,7 +94,7 @@ class SearchOptions:
             raise BadInput(f"--map and --sheet are both {self.map}; give two files")
 
     def place_and_words(self) -> tuple[File, str]:
-        """Find which word is the index and which are looked for. Raises BadInput where that is said twice."""
+        """Find which word is the index and which are the query. Raises BadInput if either is given twice."""
         if str(self.index):
             if str(self.place) and (self.query or self.words):
                 raise BadInput(f"the index is given twice, as {self.place} and as --index {self.index}; give it once")
@@ -106,10 +106,10 @@ class SearchOptions:
 
 @verb(SearchOptions)
 def search(options: SearchOptions, listener: Listener) -> Searched | Grouped:
-    """Find the images and moments that are most like a query, the best first; or near duplicates, clusters, a map.
+    """Find the images and moments most similar to a query, the best first; or near duplicates, clusters, a map.
 
-    Raises BadInput for an index or a table that cannot be read, or whose vectors the model did not make, and for words where
-    the model reads none and nothing is named.
+    Raises BadInput for an index or a table that cannot be read, or has vectors of another model, and for words if the model
+    reads none and no names are given.
     """
     options.check()
     place, words = options.place_and_words()
@@ -128,14 +128,14 @@ def search(options: SearchOptions, listener: Listener) -> Searched | Grouped:
 
 
 class SearchModel:
-    """The model of an index, loaded when it is first asked for; `loaded` saves that where it is the same."""
+    """The model of an index, loaded on first use; `loaded` avoids that if it is the same."""
 
     def __init__(self, index: MediaIndex, reference: str, place: File, loaded: "MediaModel | None" = None):
         self.index, self.reference, self.place = index, reference, place
         self.loaded = loaded
 
     def __call__(self) -> "MediaModel":
-        """Load it. Raises BadInput where it is not the one that made the index's vectors."""
+        """Load it. Raises BadInput if it is not the one that made the index's vectors."""
         if self.loaded is None or (self.loaded.reference, self.loaded.identity) != (self.reference, self.index.model):
             from tapetum.desk.search.media_model import MediaModel
 
@@ -149,13 +149,13 @@ class SearchModel:
         return self.loaded
 
     def reads_words(self) -> bool:
-        """Whether it has a text tower; an index says so itself."""
+        """Whether it has a text tower, as recorded in the index."""
         noted = self.index.about.get("words")
         return self().reads_words if noted is None else bool(noted)
 
 
 def find_moments(options: SearchOptions, index: MediaIndex, words: str, models: SearchModel) -> Searched:
-    """Find what is most like a query in an index that is open. Raises BadInput as `search`."""
+    """Find the moments most similar to a query in an open index. Raises BadInput as `search`."""
     import numpy as np
 
     alone = options.image is None and options.moment is None
@@ -186,7 +186,7 @@ def find_moments(options: SearchOptions, index: MediaIndex, words: str, models: 
 
 
 def _find_by_tags(options: SearchOptions, index: MediaIndex, words: str, models: SearchModel) -> Searched:
-    """What a classifier's names say, where no text tower is there."""
+    """Search by a classifier's names, for models without a text tower."""
     import numpy as np
 
     from tapetum.desk.search.tag_search import find_meanings, score_tags
@@ -215,7 +215,7 @@ def _find_by_tags(options: SearchOptions, index: MediaIndex, words: str, models:
 
 
 def _of_image(image: Any, index: MediaIndex, models: SearchModel) -> "tuple[np.ndarray | None, list[int]]":
-    """The vector of an example, and its own rows, which are not worth finding."""
+    """The vector of an example, and its own rows, which are excluded."""
     if image is None:
         return None, []
     from tapetum.video.read import in_memory, read_image
@@ -228,7 +228,7 @@ def _of_image(image: Any, index: MediaIndex, models: SearchModel) -> "tuple[np.n
 
 
 def _of_moment(moment: str | None, index: MediaIndex, models: SearchModel) -> "tuple[np.ndarray | None, list[int]]":
-    """The vector of a moment, from the index where it is there, and its own row."""
+    """The vector of a moment, from the index if present, and its own row."""
     if moment is None:
         return None, []
     import numpy as np
@@ -268,7 +268,7 @@ def parse_moment(text: str) -> tuple[str, float]:
 def _with_pages(
     result: Searched | Grouped, options: SearchOptions, index: MediaIndex, words: str, listener: Listener
 ) -> Searched | Grouped:
-    """Write the pages that are asked for."""
+    """Write the requested pages."""
     if options.sheet is not None:
         from tapetum.desk.search.sheet import write_sheet
 

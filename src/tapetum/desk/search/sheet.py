@@ -1,4 +1,4 @@
-"""Contact sheets of images and moments of films: one HTML file with images of each, their times and similarities."""
+"""Contact sheets of images and moments of films: one HTML file with images, times and similarities."""
 
 import html
 from collections.abc import Iterator, Sequence
@@ -19,9 +19,9 @@ IMAGES = 3
 
 
 def write_sheet(title: str, groups: "Sequence[tuple[str, Sequence[MomentMatch]]]", remarks: Sequence[str], path: Path) -> Path:
-    """Write a page with a heading a group and a cell a moment; a file that is gone is said to be.
+    """Write a page with a heading per group and a cell per moment; missing files are marked.
 
-    Raises BadInput where it cannot be written.
+    Raises BadInput if it cannot be written.
     """
     with whole_file(path) as temporary:
         write_text(temporary, "\n".join(_page(title, groups, remarks)))

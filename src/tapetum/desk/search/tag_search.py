@@ -1,7 +1,7 @@
-"""Search by the names that a classifier gave: words are matched with names of classes, and pieces scored by probabilities.
+"""Search by a classifier's names: words are matched with class names, and pieces scored by class probabilities.
 
-It stands in for a text encoder where there is none. A word means the classes of its group ("dog": 118 breeds), else those in
-whose names it stands; several words mean that all should be there. Imports no torch.
+Replaces a text encoder if there is none. A word means the classes of its group ("dog": 118 breeds), else those whose names
+contain it; with several words, all should be present. Imports no torch.
 """
 
 import difflib
@@ -34,9 +34,9 @@ class Meaning:
 def find_meanings(
     words: str, names: Collection[str], groups: Mapping[str, Collection[str]]
 ) -> tuple[tuple[Meaning, ...], tuple[str, ...]]:
-    """Find the names of classes that a query means, and the words in it that mean none; the longest names first.
+    """Find the class names that a query means, and its words that match none; the longest names first.
 
-    Raises BadInput where no word means any.
+    Raises BadInput if no word matches any.
 
     >>> names = "tabby", "tiger cat", "tiger", "traffic light", "seashore"
     >>> meanings, unknown = find_meanings("a cat by traffic lights", names, {"cat": ("tabby", "tiger cat")})
@@ -65,7 +65,7 @@ def find_meanings(
 
 
 def score_tags(tags: Iterable[tuple[str, float]], meanings: Collection[Meaning]) -> float:
-    """Compute how well tags fit a query: the mean over its words of the probability of the classes that each means.
+    """Compute how well tags match a query: the mean over its words of the probability of the classes each one means.
 
     >>> score_tags([("tabby", 0.5), ("tiger cat", 0.25)], [Meaning("cat", frozenset(("tabby", "tiger cat")))])
     0.75
@@ -89,7 +89,7 @@ def _contains(parts: list[str], form: list[str]) -> bool:
 
 
 def _singulars(phrase: list[str]) -> list[list[str]]:
-    """A phrase as it is, and with the last word without its plural ending."""
+    """A phrase unchanged, and with its last word in the singular."""
     *before, last = phrase
     forms = [last]
     if last.endswith("ies") and len(last) > 4:

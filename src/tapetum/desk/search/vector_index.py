@@ -1,14 +1,14 @@
-"""A folder of vectors that is searched, renewed file by file, and never left half written.
+"""A folder of vectors that can be searched, updated file by file, and is never left half written.
 
     FOLDER/index.sqlite     about: model, channels, format, and what its maker notes; files: path, fingerprint;
                             pieces: row, file, start_s, stop_s, thumbnail, tags (JSON: name and probability of each)
     FOLDER/vectors.f16      float16, a row a piece, of unit length; after each `compact` in turns vectors-2.f16 and this
 
-SQLite says what is there: a row of `vectors.f16` that no piece names is left over from a process that was killed, and is
-written over. One process writes at a time, any number read. Rows of files that are gone stay until `compact`.
+SQLite is authoritative: a row of `vectors.f16` that no piece names was left by a killed process, and is overwritten. One
+process writes at a time, any number read. Rows of removed files stay until `compact`.
 
-Search is exact (`tapetum.desk.search.vector_search`), in blocks of the mapped file, so that memory is what the operating system
-keeps of it. float16 rounds a cosine by at most 0.001. Of very many vectors it is approximate where `prepare_search` was called
+Search is exact (`tapetum.desk.search.vector_search`), in blocks of the mapped file, so memory use is the operating system's
+cache of it. float16 rounds a cosine by at most 0.001. With very many vectors it is approximate after a call of `prepare_search`
 (`tapetum.desk.search.approximate_search`).
 """
 
@@ -78,18 +78,18 @@ class VectorIndex:
 
     @classmethod
     def create(cls, folder: str | Path, model: str, channels: int, exist_ok: bool = False, **others: str) -> "VectorIndex":
-        """Make an empty index; `others` is noted in `about`. One that another process made meanwhile is opened if `exist_ok`.
+        """Create an empty index; `others` is stored in `about`. One made by another process is opened if `exist_ok`.
 
-        Raises BadInput where there is one already, or the folder cannot be written.
+        Raises BadInput if there is one already, or the folder cannot be written.
         """
         create_database(Path(folder), {**others, "model": model, "channels": str(channels)}, exist_ok)
         return cls.open(folder, writes=True)
 
     @classmethod
     def open(cls, folder: str | Path, writes: bool = False) -> "VectorIndex":
-        """Open an index, to read or to change it.
+        """Open an index, for reading or writing.
 
-        Raises BadInput where there is none, it is damaged or of a later version, or another process is changing it.
+        Raises BadInput if there is none, it is damaged or of a later version, or another process is changing it.
         """
         folder = Path(folder)
         database = open_database(folder, writes)
@@ -117,16 +117,16 @@ class VectorIndex:
         return len(self.rows())
 
     def fingerprints(self) -> dict[str, str]:
-        """Read the fingerprint of each file that is in the index, by its path."""
+        """Read the fingerprint of each file in the index, by path."""
         rows = scan(self._database, "select id, path, fingerprint from files order by id")
         return {str(path): str(fingerprint) for _, path, fingerprint in rows}
 
     def put(
         self, path: str, fingerprint: str, pieces: Sequence[IndexedPiece], vectors: Float[np.ndarray, "n channels"]
     ) -> None:
-        """Add the pieces of a file, in place of those that it had; all of them or none.
+        """Add the pieces of a file, replacing its earlier ones, in one transaction.
 
-        Raises BadInput for vectors of another width, that are not finite, or of length 0, and for a disk that is full.
+        Raises BadInput for vectors of another width, that are not finite, or of length 0, and for a full disk.
         """
         unit = self._unit(vectors)
         if len(unit) != len(pieces):
@@ -152,14 +152,14 @@ class VectorIndex:
         self._live, self._mapped = None, None
 
     def remove(self, paths: Iterable[str]) -> int:
-        """Remove files; returns how many were there."""
+        """Remove files; returns how many existed."""
         with self._transaction():
             gone = sum(self._database.execute("delete from files where path = ?", (path,)).rowcount for path in paths)
         self._live, self._mapped = None, None
         return gone
 
     def compact(self) -> None:
-        """Write the vectors anew without the rows of files that are gone; where it is killed the index is as it was."""
+        """Rewrite the vectors without the rows of removed files; if killed, the index stays unchanged."""
         rows, before = self.rows(), self._vectors()
         after = self.folder / (VECTORS if before.name != VECTORS else OTHER_VECTORS)
         with open(after, "wb") as file:
@@ -177,7 +177,7 @@ class VectorIndex:
         return [_piece(self._database.execute(query, (int(row),)).fetchone()) for row in rows]
 
     def rows_of(self, path: str) -> Int64[np.ndarray, " n"]:
-        """Read the rows of a file's pieces, in their order; none where it is not in the index."""
+        """Read the rows of a file's pieces, in order; empty if it is not in the index."""
         query = "select id from files where path = ?"
         file = self._database.execute(query, (path,)).fetchone()
         if file is None:
@@ -189,7 +189,7 @@ class VectorIndex:
         return rows
 
     def unused_rows(self) -> int:
-        """Count the rows of the file of vectors that no piece names any more."""
+        """Count the rows of the vector file that no piece names any more."""
         return self._rows() - len(self)
 
     def rows(self) -> Int64[np.ndarray, " n"]:
@@ -214,12 +214,12 @@ class VectorIndex:
     def search(
         self, queries: Float[np.ndarray, "q channels"], count: int, among: Bool[np.ndarray, " n"] | None = None
     ) -> tuple[Int64[np.ndarray, "q k"], Float32[np.ndarray, "q k"]]:
-        """Find the rows whose vectors are most alike, the best first, with their cosines; of equal ones the earlier row.
+        """Find the rows with the most similar vectors, the best first, with their cosines; on ties the earlier row.
 
         Args:
             queries: vectors of any length but 0.
-            count: how many to find; fewer where the index has fewer.
-            among: which pieces to look at, in the order of their rows; None: all.
+            count: how many to find; fewer if the index has fewer.
+            among: the pieces to search, in the order of their rows; None: all.
 
         Raises:
             BadInput: queries of another width, that are not finite, or of length 0.
@@ -234,7 +234,7 @@ class VectorIndex:
         among: Bool[np.ndarray, " n"] | None = None,
         exact: bool = False,
     ) -> Nearest:
-        """Find what `search` finds, and mean and deviation of the cosines of all pieces; `exact`: never approximately."""
+        """Find the same as `search`, with mean and deviation of the cosines of all pieces; `exact`: never approximately."""
         rows, unit = self.rows(), self._unit(queries)
         whole = among is None and not exact
         approximate = self._approximate.nearest(self._matrix(), rows, unit, count) if whole else None
@@ -243,11 +243,11 @@ class VectorIndex:
         return nearest
 
     def prepare_search(self, progress: Callable[[int, int], None] | None = None) -> str | None:
-        """Build what approximate search needs, where it is worth it; returns a line that says so, or None."""
+        """Build the lists for approximate search if worthwhile; returns a line that says so, or None."""
         return self._approximate.renew(self._matrix(), self.rows(), progress)
 
     def duplicates(self, cosine: float = 0.97) -> list[list[int]]:
-        """Group the rows whose vectors are alike, directly or through others, by at least `cosine`; groups of one are left out.
+        """Group rows whose vectors are linked, directly or through others, by a cosine of at least `cosine`; no groups of one.
 
         The largest group first, rows in order.
         """
@@ -270,12 +270,12 @@ class VectorIndex:
         return vectors / lengths
 
     def _vectors(self) -> Path:
-        """Find the file of vectors that the database names; only the two names of this module are taken."""
+        """Find the vector file named in the database; only the two names of this module are accepted."""
         named = self._database.execute("select value from about where name = 'vectors'").fetchone()
         return self.folder / (OTHER_VECTORS if named == (OTHER_VECTORS,) else VECTORS)
 
     def _rows(self) -> int:
-        """Rows up to the last one that a piece names."""
+        """Rows up to the last one named by a piece."""
         return self._database.execute("select coalesce(max(row) + 1, 0) from pieces").fetchone()[0]
 
     def _matrix(self) -> np.ndarray:
@@ -287,7 +287,7 @@ class VectorIndex:
         return self._mapped
 
     def _forget_what_changed(self) -> None:
-        """Drop what was read of an index that another process has changed since."""
+        """Drop cached data of an index that another process has changed since."""
         version = self._database.execute("pragma data_version").fetchone()[0]
         if version != self._version:
             self._live, self._mapped, self._version = None, None, version
@@ -304,7 +304,7 @@ class VectorIndex:
 
 
 def _piece(entry: tuple[Any, ...] | None) -> IndexedPiece:
-    """What a row of the database says of a piece."""
+    """The piece in a row of the database."""
     path, start, stop, thumbnail, tags = entry or (None,) * 5
     image = start is None and stop is None
     span = isinstance(start, float) and isinstance(stop, float) and 0 <= start <= stop < float("inf")
@@ -323,7 +323,7 @@ def _tags(text: object) -> tuple[tuple[str, float], ...]:
 
 
 def about_files(index: VectorIndex, files: Mapping[str, str]) -> dict[str, list[str]]:
-    """Compare an index with the files that are there now, by path and fingerprint: which are new, changed, the same or gone."""
+    """Compare an index with the present files, by path and fingerprint: which are new, changed, the same or gone."""
     known = index.fingerprints()
     return {
         "new": sorted(files.keys() - known.keys()),

@@ -1,8 +1,8 @@
-"""Exact search among unit vectors: the nearest by cosine, and groups of near duplicates. Imports no torch by itself.
+"""Exact search among unit vectors: nearest neighbours by cosine, and groups of near duplicates. Does not itself import torch.
 
-Cosines are dot products in float32. A search looks at all vectors: a first pass multiplies them as they are stored, in float16,
-whose sums err by at most `_ERROR`; vectors that can be among the nearest for all that are then multiplied again in float32. So
-the result is that of float32, at the speed at which memory is read, and nothing is held but a cosine for each vector.
+Cosines are dot products in float32. A search scans all vectors: a first pass multiplies them as stored, in float16, with an
+error of at most `_ERROR`; vectors that may be among the nearest despite that error are then multiplied again in float32. So the
+result is that of float32, at the speed of reading memory, and only one cosine per vector is kept in memory.
 """
 
 from collections.abc import Iterator
@@ -38,15 +38,15 @@ class Nearest:
 def find_nearest(
     matrix: Float16[np.ndarray, "m c"], rows: Int64[np.ndarray, " n"], queries: Float32[np.ndarray, "q c"], count: int
 ) -> Nearest:
-    """Find the rows whose vectors are most alike, with their cosines.
+    """Find the rows with the most similar vectors, and their cosines.
 
     Args:
         matrix: unit vectors, float16; float32, as of a table in memory, is multiplied once.
-        rows: which rows to look at, ascending.
+        rows: the rows to search, ascending.
         queries: unit vectors.
-        count: how many to find; fewer where there are fewer.
+        count: how many to find; fewer if there are fewer.
 
-    Raises BadInput where a vector is not finite, or longer than 1.
+    Raises BadInput if a vector is not finite, or longer than 1.
 
     >>> matrix = np.array([[1, 0], [0.6, 0.8], [0, 1]], np.float16)
     >>> found = find_nearest(matrix, np.arange(3), np.array([[0, 1]], np.float32), 2)
@@ -64,7 +64,7 @@ def find_nearest(
 
 
 def group_duplicates(matrix: Float16[np.ndarray, "m c"], rows: Int64[np.ndarray, " n"], cosine: float) -> list[list[int]]:
-    """Group the rows whose vectors are alike, directly or through others, by at least `cosine`; groups of one are left out.
+    """Group rows whose vectors are linked, directly or through others, by at least `cosine`; drop groups of one.
 
     The largest group first, rows in order.
 
@@ -117,7 +117,7 @@ def _nearest_of_one(
 
 
 def _largest(values: Float32[np.ndarray, " n"], count: int) -> np.float32:
-    """The `count`-th largest; most values are dropped by the `count`-th largest of the first block, which is not above it."""
+    """The `count`-th largest; most values are dropped by the `count`-th largest of the first block, a lower bound."""
     if count < _BLOCK < len(values):
         values = values[values >= _largest(values[:_BLOCK], count)]
     return np.partition(values, len(values) - count)[len(values) - count]
@@ -126,7 +126,7 @@ def _largest(values: Float32[np.ndarray, " n"], count: int) -> np.float32:
 def _first_pass(
     matrix: Float16[np.ndarray, "m c"], rows: Int64[np.ndarray, " n"], query: Float32[np.ndarray, " c"]
 ) -> Float32[np.ndarray, " n"]:
-    """Cosines that err by `_ERROR` at most."""
+    """Cosines with an error of at most `_ERROR`."""
     if len(rows) * len(query) < _MANY or matrix.dtype != np.float16:
         return cosines_of(matrix, rows, query[None])[0]
     import torch
@@ -141,7 +141,7 @@ def _first_pass(
 
 
 def _block_of(matrix: Float16[np.ndarray, "m c"], block: Int64[np.ndarray, " n"]) -> Float16[np.ndarray, "n c"]:
-    """Rows of a matrix: a view where they lie one behind the other."""
+    """Rows of a matrix: a view if they are contiguous."""
     whole = len(block) and block[-1] - block[0] + 1 == len(block)
     return matrix[block[0] : block[-1] + 1] if whole else matrix[block]
 

@@ -8,6 +8,6 @@
     tracks.py      what was tracked; space.py in space; check.py where to look next; exports.py files for other programs
     search.py      moments by words or like a frame; models.py models of this machine; runs.py ledgers and curves of training
 
-What it keeps lies in `.tapetum-web` in the folder (hidden.py is the way to it), and is trusted no more than the folder is.
+Its state is stored in `.tapetum-web` in the folder (accessed through hidden.py), and is trusted no more than the folder.
 starlette and uvicorn (`tapetum[web]`) are imported only when it runs.
 """

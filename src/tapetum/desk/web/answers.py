@@ -1,4 +1,4 @@
-"""Bodies of requests and answers: JSON within limits, and each error as one line of JSON with its status."""
+"""Bodies of requests and responses: JSON within limits, and each error as one line of JSON with its status."""
 
 import json
 import os
@@ -24,7 +24,7 @@ _PATH = re.compile(r"""(?<![\w.:/~-])/(?:[^\s/:;,'"()]+/)+([^\s/:;,'"()]+)""")
 
 
 class Refused(TapetumError):
-    """A request that gets an error as its answer: its status, one line, and what else the page should know."""
+    """An error response to a request: its status, one line, and any details for the page."""
 
     def __init__(self, status: int, message: str, **content: Any):
         super().__init__(message)
@@ -32,9 +32,9 @@ class Refused(TapetumError):
 
 
 async def read_json(request: Request) -> dict[str, Any]:
-    """Read the body of a request as a JSON object; an empty one is {}.
+    """Read the body of a request as a JSON object; an empty body is {}.
 
-    Raises Refused with 413 for more than `JSON_BYTES`, with 400 for what is no JSON object.
+    Raises Refused with 413 for more than `JSON_BYTES`, with 400 for anything but a JSON object.
     """
     body = bytearray()
     async for part in request.stream():
@@ -53,9 +53,9 @@ async def read_json(request: Request) -> dict[str, Any]:
 
 
 def answer_json(content: Any, status: int = 200) -> Response:
-    """Build an answer of JSON, in which NaN and infinity are null as JSON knows neither.
+    """Build a JSON response in which NaN and infinity are null, since JSON has neither.
 
-    Raises Refused with 400 for what is nested so deeply that nobody can have meant it.
+    Raises Refused with 400 for implausibly deep nesting.
     """
     try:
         return Response(dump(content), status, media_type="application/json")
@@ -72,12 +72,12 @@ def _finite(content: Any) -> Any:
 
 
 def answer_error(status: int, message: str, **content: Any) -> Response:
-    """Build the answer of an error: {"error": one line} and what else is given."""
+    """Build the response for an error: {"error": one line} and any further fields."""
     return answer_json({"error": " ".join(message.split()), **content}, status)
 
 
 def hide_paths(text: str, folder: Path) -> str:
-    """Write a text with names in place of absolute paths: below the served folder from there on, of others the last part.
+    """Shorten absolute paths in a text: those in the served folder become relative to it, others keep only their last part.
 
     >>> hide_paths("cannot read /srv/clips/a/b.mp4; see /home/me/x.log or https://example.org/x/y", Path("/srv/clips"))
     'cannot read a/b.mp4; see x.log or https://example.org/x/y'
@@ -97,7 +97,7 @@ def _refused(request: Request, error: Exception) -> Response:
 
 
 def _os_error(request: Request, error: Exception) -> Response:
-    """Answer where the disk is full, or a file has gone meanwhile."""
+    """Respond when the disk is full, or a file has since gone."""
     assert isinstance(error, OSError)
     return answer_error(400, _text(request, cannot_write(error.filename or "a file", error)))
 
@@ -124,9 +124,9 @@ ERRORS: dict[Any, Any] = {
 
 
 def endpoint(work: Any, reads: bool = False) -> Any:
-    """Build the endpoint of a function that runs in a thread: of the request, and of its body of JSON where it `reads` that.
+    """Build the endpoint of a function that runs in a thread: of the request, and of its JSON body if it `reads` that.
 
-    What it returns is sent as it is if it is a response, else as JSON.
+    A response is sent unchanged, any other return value as JSON.
     """
 
     async def answer(request: Request) -> Response:
@@ -138,5 +138,5 @@ def endpoint(work: Any, reads: bool = False) -> Any:
 
 
 def dump(content: Any) -> str:
-    """Write JSON in one line, in ASCII, as names of files need not be UTF-8; NaN and infinity are null."""
+    """Write JSON on one line, in ASCII, since file names need not be UTF-8; NaN and infinity are null."""
     return json.dumps(_finite(content))

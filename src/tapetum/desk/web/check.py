@@ -1,4 +1,4 @@
-"""Where to look next: doubtful places of the tracks of a project (`tapetum.tracks.doubtful`), as the page lists them."""
+"""Where to check next: uncertain places in the tracks of a project (`tapetum.tracks.doubtful`), as the page lists them."""
 
 from typing import Any
 
@@ -12,9 +12,9 @@ MOST = 200
 
 
 def find_places(tracked: TrackedItem) -> list[dict[str, Any]]:
-    """List the doubtful places of all points that are tracked: point, frame, reason, score in 0..1; most doubtful first.
+    """List the uncertain places of all tracked points: point, frame, reason, score in 0..1; the most uncertain first.
 
-    Frames with marks are left out: somebody has looked at them.
+    Frames with marks are left out, since a user has checked them.
     """
     rows = [row for row, stored in enumerate(tracked.stored) if stored is not None]
     if not rows:

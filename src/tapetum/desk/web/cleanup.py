@@ -1,4 +1,4 @@
-"""Removal of features of frames that serve nothing any more; they are large, and are computed again where they are missing."""
+"""Removal of frame features that are no longer needed; they are large, and are recomputed when missing."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +12,7 @@ from tapetum.desk.web.jobs import Jobs
 
 
 def remove_features(place: Path, database: Database, folder: Path, jobs: Jobs) -> None:
-    """Remove the features of videos that are gone or have no points, unless a job is at work on them."""
+    """Remove the features of videos that are gone or have no points, unless a job is working on them."""
     for path in check_plain(place / "features").glob("*"):
         item = path.name.split(".")[0]
         row = database.row("SELECT path FROM items WHERE id = ?", item)

@@ -1,11 +1,11 @@
-"""Database of the page (SQLite): files by their ids, edits of points, tracks that were computed.
+"""Database of the page (SQLite): files by their ids, edits of points, computed tracks.
 
-Each change is one transaction that is on the disk before it is answered, so a process that is killed loses nothing. Jobs, which
-are processes of their own, write tracks into the same file (write-ahead log). The number of the schema is its `user_version`:
-an older file is brought up to date when it is opened, a newer one is refused.
+Each change is one transaction, written to disk before it is acknowledged, so a killed process loses nothing. Jobs, which are
+separate processes, write tracks into the same file (write-ahead log). The schema version is its `user_version`: an older file
+is upgraded when opened, a newer one is refused.
 
-The file may be somebody else's: one that is a link, or has tables or rows such as no server writes (views, triggers, arrays
-that are shorter than they say), is refused when it is opened.
+The file may come from someone else: if it is a link, or has tables or rows that no server writes (views, triggers, arrays
+shorter than they claim), it is refused when opened.
 """
 
 import sqlite3
@@ -115,7 +115,7 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Make all changes of the block together, or none of them; one inside another is part of it."""
+        """Commit all changes of the block together, or none; a nested one is part of the outer one."""
         with self._lock:
             if self._connection.in_transaction:
                 yield
@@ -130,7 +130,7 @@ class Database:
                 raise
 
     def rows(self, statement: str, *values: Any) -> list[sqlite3.Row]:
-        """Execute a statement and list its rows. Raises BadInput where the file is damaged, or the disk full."""
+        """Execute a statement and list its rows. Raises BadInput if the file is damaged, or the disk full."""
         with self._lock:
             try:
                 return self._connection.execute(statement, values).fetchall()
@@ -140,7 +140,7 @@ class Database:
                 raise BadInput(f"{self.path} cannot be read or written ({error}); free some room, or move it away") from error
 
     def row(self, statement: str, *values: Any) -> sqlite3.Row | None:
-        """Execute a statement and get its first row; None where there is none."""
+        """Execute a statement and get its first row; None if there is none."""
         return next(iter(self.rows(statement, *values)), None)
 
     def close(self) -> None:

@@ -1,13 +1,13 @@
-"""Edits of the points on a video: what each does, checked before it is saved.
+"""Edits of the points on a video: the effect of each, validated before it is saved.
 
-A point has marks: (frame, x, y) where somebody saw it, or where it is hidden, one for each frame. Its track goes through the
-marks where it is seen; from a mark where it is hidden until its next mark it counts as not visible, or until a frame on which
-somebody said that it is back. The first mark where it is seen is its query.
+A point has marks, at most one per frame: (frame, x, y) where a user saw it, or a frame where it is hidden. Its track passes
+through the marks where it is seen. After a hidden mark it counts as not visible until its next mark, or until a frame where a
+user marked it as back. The first mark where it is seen is its query.
 
     sent          add_point, add_grid   move_point, hide_point   show_point   delete_point   edit_point   clear
     saved         add                   mark                     show         delete         edit         clear
 
-What is saved says all, ids and colours among it, so that the same edits always give the same points.
+Saved edits are complete, including ids and colours, so that the same edits always produce the same points.
 """
 
 import math
@@ -49,7 +49,7 @@ class EditedPoint:
         return [(frame, x, y) for frame, (x, y, hidden) in self.marks.items() if not hidden]
 
     def hidden_frames(self, frames: int) -> list[tuple[int, int]]:
-        """List the ranges of frames, first and beyond the last, in which its marks say that it is hidden."""
+        """List the ranges of frames, first and one past the last, in which its marks say that it is hidden."""
         order = [*sorted({*self.marks, *self.returns}), frames]
         return [(at, order[k + 1]) for k, at in enumerate(order[:-1]) if at in self.marks and self.marks[at][2]]
 
@@ -62,7 +62,7 @@ Points = dict[str, EditedPoint]
 
 
 def apply(points: Points, edit: dict[str, Any]) -> None:
-    """Change points as a saved edit says."""
+    """Apply a saved edit to points."""
     kind = edit["type"]
     if kind == "add":
         for each in edit["points"]:
@@ -86,7 +86,7 @@ def apply(points: Points, edit: dict[str, Any]) -> None:
 
 
 def replay(edits: Iterable[dict[str, Any]]) -> Points:
-    """Apply edits one after the other, beginning with no points."""
+    """Apply edits one after the other, starting without points."""
     points: Points = {}
     for edit in edits:
         apply(points, edit)
@@ -94,7 +94,7 @@ def replay(edits: Iterable[dict[str, Any]]) -> Points:
 
 
 def read_points(texts: Iterable[str]) -> Points:
-    """Read the points that saved edits, each as JSON, give. Raises Refused with 409 where no server saved them."""
+    """Read the points that result from saved edits, each as JSON. Raises Refused with 409 for edits no server saved."""
     try:
         points = replay(map(parse_json, texts))
         whole = len(points) <= MOST_POINTS and all(map(_is_whole, points, points.values()))
@@ -118,9 +118,9 @@ def _is_whole(number: str, point: EditedPoint) -> bool:
 
 
 def read_edit(content: dict[str, Any], item: MediaItem, points: Points) -> dict[str, Any]:
-    """Convert an edit that was sent to what is saved.
+    """Convert a received edit to its saved form.
 
-    Raises Refused: 400 for what it cannot be, 404 for a point that is gone.
+    Raises Refused: 400 for an invalid edit, 404 for a point that no longer exists.
     """
     kind = content.get("type")
     if kind == "add_point":
@@ -153,7 +153,7 @@ def read_edit(content: dict[str, Any], item: MediaItem, points: Points) -> dict[
 
 
 def _hide(point: EditedPoint, frame: int) -> dict[str, Any]:
-    """Hide a point from a frame on; it stands where its nearest mark is."""
+    """Hide a point from a frame on; its position is that of its nearest mark."""
     if not any(at != frame for at, _, _ in point.clicks):
         raise Refused(400, "this is the only mark of the point where it is seen; mark it on another frame first, or delete it")
     nearest = min(point.clicks, key=lambda click: abs(click[0] - frame))
@@ -193,7 +193,7 @@ def _grid(content: dict[str, Any], item: MediaItem, points: Points) -> dict[str,
 
 
 def free_names(points: Points, base: str, count: int) -> list[str]:
-    """Choose names for new points: base and a number beyond all that there are; of one alone the base, where that is free.
+    """Choose names for new points: the base and a number above all existing ones; for a single point just the base if free.
 
     >>> points = {"a": EditedPoint("a", "point 4", "#ff0000"), "b": EditedPoint("b", "ball", "#ff0000")}
     >>> free_names(points, "point", 2), free_names(points, "ball", 1), free_names(points, "box", 1)

@@ -1,4 +1,4 @@
-"""Live updates: what changes is sent to every open page (server-sent events)."""
+"""Live updates: changes are sent to every open page (server-sent events)."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,7 +13,7 @@ _WAITING = 1000
 
 
 class Events:
-    """Messages to all pages that listen; may be sent from any thread."""
+    """Messages to all listening pages; thread-safe."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -26,7 +26,7 @@ class Events:
             self._loop.call_soon_threadsafe(self._put, dump(message))
 
     def close(self) -> None:
-        """End all streams; may be called from any thread, or where a signal is handled."""
+        """End all streams; may be called from any thread or a signal handler."""
         self.closed = True
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._put, None)
@@ -41,7 +41,7 @@ class Events:
                 queue.put_nowait(text)
 
     async def stream(self) -> AsyncIterator[str]:
-        """Yield messages as the format of server-sent events has them, until the page or the server is gone."""
+        """Yield messages in the format of server-sent events, until the page or the server has gone."""
         self._loop = asyncio.get_running_loop()
         queue: asyncio.Queue[str | None] = asyncio.Queue(_WAITING)
         self._listeners.add(queue)

@@ -1,4 +1,4 @@
-"""Films with the tracks drawn on them, for download: mp4 and gif."""
+"""Videos with drawn tracks, for download: mp4 and gif."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ PLACE = "file"
 
 
 def work(job: dict[str, Any], folder: Path, listener: Listener) -> dict[str, Any]:
-    """Draw the tracks of a project. Raises Refused where points are not tracked, BadInput as `write_overlay`."""
+    """Draw the tracks of a project. Raises Refused if points are not tracked, BadInput as `write_overlay`."""
     place, settings = make_folder(folder / HIDDEN, "jobs", job["id"], PLACE), job["settings"]
     database = Database(folder / HIDDEN / FILE)
     try:

@@ -37,10 +37,10 @@ _NEED_VIDEO = frozenset(("sleap", "coco", "tapvid", "mp4", "gif"))
 
 
 def write_export(tracked: TrackedItem, kind: str, folder: Path, listener: Listener | None = None) -> Path:
-    """Write the tracks of a project into a folder, in a format of `FORMATS`, with names; those that are drawn have colours too.
+    """Write the tracks of a project into a folder, in a format of `FORMATS`, with names; drawn tracks have colours too.
 
-    Raises Refused with 400 for another format, with 409 where points are not tracked; BadInput and MissingExtra as
-    `write_tracks` and `write_overlay`.
+    Raises Refused with 400 for another format, with 409 if points are not tracked; BadInput and MissingExtra as `write_tracks`
+    and `write_overlay`.
     """
     if kind not in FORMATS:
         raise Refused(400, f"there is no format {kind[:40]!r}; choose one of {', '.join(FORMATS)}")
@@ -57,9 +57,9 @@ def write_export(tracked: TrackedItem, kind: str, folder: Path, listener: Listen
 
 
 def export(tracked: TrackedItem, kind: str, place: Path) -> FileResponse:
-    """Build the answer with the file as an attachment; it is made in `place`, and removed when it is sent.
+    """Build the response with the file as an attachment; the file is made in `place`, and removed once sent.
 
-    Raises as `write_export`, and Refused with 400 for what a job makes.
+    Raises as `write_export`, and Refused with 400 for formats that need a job.
     """
     if kind in DRAWN:
         raise Refused(400, f"{kind} is drawn by a job; begin one of the kind export, and read its file")
@@ -73,7 +73,7 @@ def export(tracked: TrackedItem, kind: str, place: Path) -> FileResponse:
 
 
 def send_once(path: Path) -> FileResponse:
-    """Build the answer with a file as an attachment; its folder is removed when it is sent."""
+    """Build the response with a file as an attachment; its folder is removed once sent."""
     task = BackgroundTask(shutil.rmtree, path.parent, ignore_errors=True)
     name = writable(path.name)  # a header has no bytes that are no UTF-8
     return FileResponse(path, filename=name, content_disposition_type="attachment", background=task)

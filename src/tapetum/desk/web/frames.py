@@ -1,7 +1,7 @@
-"""Frames of videos as JPEG, kept in memory, and made before anybody asks.
+"""Frames of videos as JPEG, cached in memory and prefetched.
 
-Between two key frames a frame can only be reached through those before it, so what is wanted of a video is decoded by one
-thread, in rising order as far as it goes:
+Between two key frames, a frame can only be reached through those before it. So one thread decodes the requested frames of a
+video, in ascending order as far as possible:
 
     1. frames that requests wait for    the next one after the last that was decoded, else the first
     2. frames before the last request   if requests go backward
@@ -34,7 +34,7 @@ _Key = tuple[str, int, int]
 
 
 class Frames:
-    """Makes and keeps JPEGs; may be called by several threads."""
+    """Encodes and caches JPEGs; thread-safe."""
 
     def __init__(self, kept_bytes: int = KEPT_BYTES):
         self._kept: OrderedDict[_Key, bytes] = OrderedDict()
@@ -47,7 +47,7 @@ class Frames:
         self.closed = False
 
     def jpeg(self, item: MediaItem, frame: int, width: int | None = None) -> bytes:
-        """Encode a frame at a width of at most that of the video. Raises Refused with 404 where there is no such frame."""
+        """Encode a frame at a width of at most that of the video. Raises Refused with 404 if there is no such frame."""
         if not 0 <= frame < item.frames:
             raise Refused(404, f"{item.name} has no frame {frame}; it has {item.frames}")
         width = item.width if width is None else min(max(width, _LEAST_WIDTH), item.width)
@@ -67,7 +67,7 @@ class Frames:
         return made
 
     def keep(self, key: _Key, image: Any) -> bytes:
-        """Encode a frame and keep it; the least recently used go."""
+        """Encode a frame and cache it; the least recently used are evicted."""
         made = _encode(image, key[2])
         with self._lock:
             if key not in self._kept:
@@ -78,11 +78,11 @@ class Frames:
         return made
 
     def has(self, key: _Key) -> bool:
-        """Check whether a frame is kept."""
+        """Check whether a frame is cached."""
         return key in self._kept
 
     def room(self) -> int:
-        """Count the frames that half of the memory holds, by their mean size."""
+        """Count the frames that fit in half of the memory, by their mean size."""
         with self._lock:
             return self._most // 2 * len(self._kept) // max(self._bytes, 1)
 
@@ -95,7 +95,7 @@ class Frames:
             reader.refuse()
 
     def close(self) -> None:
-        """Refuse what is asked for, wait for the frames that are being decoded, and close the videos."""
+        """Refuse requests, wait for the frames being decoded, and close the videos."""
         self.refuse()
         self.pool.shutdown(cancel_futures=True)
         for reader in self._readers.values():
@@ -136,7 +136,7 @@ class _Reader:
         return future.result()
 
     def go_on_from(self, frame: int, width: int) -> None:
-        """Make the frames around one, unless others are wanted."""
+        """Prefetch the frames around one, unless others are requested."""
         total, room = self.item.frames, self._frames.room()
         with self._lock:
             before = range(max(frame - _NEAR, 0), frame) if frame < self._newest <= frame + _NEAR else range(0)
@@ -153,7 +153,7 @@ class _Reader:
             future.set_exception(Refused(409, _ENDING))
 
     def close(self) -> None:
-        """Close the video; whoever waits for a frame waits no longer."""
+        """Close the video; requests that wait for a frame stop waiting."""
         self.refuse()
         if self._video is not None:
             self._video.close()
@@ -164,7 +164,7 @@ class _Reader:
             self._frames.pool.submit(self._work)
 
     def _work(self) -> None:
-        """Decode until nothing is wanted."""
+        """Decode until no frames are requested."""
         while True:
             with self._lock:
                 number = self._next()
@@ -193,7 +193,7 @@ class _Reader:
                 future.set_exception(failure)
 
     def _next(self) -> int | None:
-        """Choose the frame to decode next; None where there is nothing to do."""
+        """Choose the frame to decode next; None if there is nothing to do."""
         if self._requested:
             beyond = [number for number in self._requested if number > self._decoded]
             return min(beyond or self._requested)

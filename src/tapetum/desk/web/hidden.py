@@ -1,6 +1,6 @@
-"""`.tapetum-web` in a served folder, which somebody else may have made: the one way to what lies in it.
+"""`.tapetum-web` in a served folder, which someone else may have created: all access to it goes through this module.
 
-Links, pipes and devices in it are refused and never opened, so that whatever is read, written or removed lies in the folder.
+Links, pipes and devices in it are refused and never opened, so everything read, written or removed is inside the folder.
 """
 
 import os
@@ -17,7 +17,7 @@ _STEP = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
 def check_plain(path: Path, below: bool = False) -> Path:
-    """Check that a path, and with `below` all in that folder, is a plain file or folder, or nothing yet.
+    """Check that a path, and with `below` everything in that folder, is a plain file or folder, or does not exist yet.
 
     Raises BadInput for a link, a pipe or a device.
     """
@@ -36,7 +36,7 @@ def check_plain(path: Path, below: bool = False) -> Path:
 
 
 def open_hidden(served: Path) -> Path:
-    """Make the hidden folder of a served one where there is none, and check it and what lies in it.
+    """Create the hidden folder of a served one if necessary, and check it and its contents.
 
     Raises BadInput as `check_plain`.
     """
@@ -49,7 +49,7 @@ def open_hidden(served: Path) -> Path:
 
 
 def make_folder(place: Path, *names: str) -> Path:
-    """Make folders, one in the other, where there are none. Raises BadInput where one is a link or a file."""
+    """Create nested folders where they are missing. Raises BadInput if one is a link or a file."""
     for name in names:
         place = check_plain(place / name)
         try:
@@ -60,9 +60,9 @@ def make_folder(place: Path, *names: str) -> Path:
 
 
 def open_plain(place: Path, *names: str, flags: int = os.O_RDONLY) -> int:
-    """Open a file by its name and those of the folders that lead to it from `place`; gives its descriptor.
+    """Open a file by its name and those of the folders leading to it from `place`; returns its descriptor.
 
-    Raises OSError where it cannot be opened, one of the steps is a link, or it is no file.
+    Raises OSError if it cannot be opened, one of the steps is a link, or it is not a file.
     """
     if any(name in ("", ".", "..") or "/" in name for name in names):
         raise OSError(f"{'/'.join(names)} has names that lead elsewhere")
@@ -81,7 +81,7 @@ def open_plain(place: Path, *names: str, flags: int = os.O_RDONLY) -> int:
 
 
 def read_plain(place: Path, *names: str, most: int) -> bytes:
-    """Read a file as `open_plain` opens it. Raises OSError as that, and where it has more than `most` bytes."""
+    """Read a file as `open_plain` opens it. Raises OSError as that does, and for more than `most` bytes."""
     with os.fdopen(open_plain(place, *names), "rb") as file:
         data = file.read(most + 1)
     if len(data) > most:

@@ -1,7 +1,7 @@
-"""Index of the folder for search, as `tapetum index` makes it: one for each model that is chosen on the page.
+"""Index of the folder for search, as in `tapetum index`: one for each model chosen on the page.
 
-The first is that of the folder (`.tapetum-index`), which `tapetum search FOLDER` looks in too; those of other models lie in
-the hidden folder of the page.
+The first is the folder's own (`.tapetum-index`), which `tapetum search FOLDER` uses too; those of other models are in the
+hidden folder of the page.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ from tapetum.desk.web.items import Items, MediaItem
 
 
 def work(job: dict[str, Any], folder: Path, listener: Listener) -> dict[str, Any]:
-    """Make the index of a model, or renew it. Raises BadInput where nothing can be read."""
+    """Build or update the index of a model. Raises BadInput if nothing can be read."""
     from tapetum.desk.search.index import IndexOptions, index
 
     model, device = job["settings"]["model"], job["settings"].get("device")
@@ -35,9 +35,9 @@ def work(job: dict[str, Any], folder: Path, listener: Listener) -> dict[str, Any
 
 
 def own_model(folder: Path) -> str | None:
-    """Read which model the index of the folder was made with; None where there is no index, it is damaged, or has no name.
+    """Read which model made the folder's index; None if there is no index, it is damaged, or has no name.
 
-    So it is where it is a link, or there is one in it.
+    Also None if the index is a link or contains one.
     """
     try:
         place = check_plain(folder / OWN, below=True)
@@ -47,9 +47,9 @@ def own_model(folder: Path) -> str | None:
 
 
 def index_folder(folder: Path, model: str) -> Path:
-    """Choose where the index of a model lies: that of the folder if it is of this model, or there is none yet.
+    """Choose the place of a model's index: that of the folder if it is of this model, or does not exist yet.
 
-    Raises BadInput where it is a link, or there is one in it.
+    Raises BadInput if it is a link or contains one.
     """
     own, elsewhere = (check_plain(place, below=True) for place in (folder / OWN, _indexes(folder) / model))
     if not (own / DATABASE).is_file() and not (elsewhere / DATABASE).is_file():
@@ -58,12 +58,12 @@ def index_folder(folder: Path, model: str) -> Path:
 
 
 def contents_file(folder: Path, model: str) -> Path:
-    """The file that says what the index of a model is of."""
+    """Name the file that records the contents of a model's index."""
     return check_plain(_indexes(folder) / f"{model}.json")
 
 
 def contents_of(items: list[MediaItem]) -> list[list[str]]:
-    """List what an index is of: path and content of each file."""
+    """List what an index covers: path and content of each file."""
     return sorted([str(item.path), item.content] for item in items)
 
 

@@ -1,11 +1,11 @@
-"""Videos and images of a folder, each known by a random id as long as its content stays the same.
+"""Videos and images of a folder, each identified by a random id as long as its content stays the same.
 
     looked for   in the folder and below it, but not in hidden folders, nor where links lead out of it
     the same     path, size and time of change are those of before; or the content is that of an item whose file is gone (moved)
     another      the content has changed: what was tracked on the old one does not fit the new one
 
-Paths stay in the database: the page has ids alone. The database lies in the folder and may be somebody else's, so at every use
-a path is looked at anew: where it leads, and whether the file is still that one.
+Paths stay in the database: the page sees only ids. The database is in the folder and may come from someone else, so each use
+checks the path again: where it leads, and whether the file is still the same.
 """
 
 import os
@@ -55,13 +55,13 @@ class MediaItem:
         return {name: getattr(self, name) for name in ("id", "name", "kind", "frames", "fps", "width", "height")}
 
     def seconds_of(self, frame: int) -> float:
-        """Compute the seconds of a frame since the first: exactly where tracking has settled the times, else by the rate."""
+        """Compute a frame's seconds since the first: exact once tracking has found the times, else by the frame rate."""
         if self.times is not None and frame < len(times := np.frombuffer(self.times, "<f8")):
             return float(times[frame] - times[0])
         return frame / self.fps if self.fps else 0.0
 
     def frame_at(self, seconds: float) -> int:
-        """Find the frame that is shown at a time, seconds since the first frame."""
+        """Find the frame shown at a time, in seconds from the first frame."""
         if self.times is not None and len(times := np.frombuffer(self.times, "<f8")):
             return max(int(np.searchsorted(times - times[0], seconds + 1e-6)) - 1, 0)
         return min(max(int(seconds * self.fps + 1e-6), 0), max(self.frames - 1, 0))
@@ -75,7 +75,7 @@ class Items:
         self._looking = threading.Lock()
 
     def look(self) -> list[MediaItem]:
-        """Look at the folder and list what can be read, by name; new files get ids."""
+        """Scan the folder and list readable files by name; new files get ids."""
         with self._looking:
             known = {row["path"]: row for row in self._database.rows("SELECT * FROM items ORDER BY rowid")}
             there = {path.relative_to(self._folder).as_posix(): path for path in media_below(self._folder)}
@@ -83,7 +83,7 @@ class Items:
         return [item for item in here if item is not None and item.kind != UNREADABLE]
 
     def get(self, number: str) -> MediaItem:
-        """Get an item by its id. Raises Refused with 404 where there is none, or its file is gone or another one now."""
+        """Get an item by its id. Raises Refused with 404 if there is none, or its file is gone or has changed."""
         row = self._database.row("SELECT * FROM items WHERE id = ?", number)
         path = None if row is None or row["kind"] == UNREADABLE else file_inside(self._folder, row["path"])
         if row is None or path is None:
@@ -98,7 +98,7 @@ class Items:
         return self._item(row)
 
     def by_path(self, path: str | Path) -> MediaItem | None:
-        """Find the item of a file; None where there is none."""
+        """Find the item of a file; None if there is none."""
         name = os.fsencode(Path(os.path.relpath(path, self._folder)).as_posix())
         row = self._database.row(f"SELECT id FROM items WHERE path = {PATH} ORDER BY rowid DESC", name)
         try:
@@ -107,7 +107,7 @@ class Items:
             return None
 
     def settle(self, number: str, frames: int, times: bytes | None) -> None:
-        """Note the true number of frames, and their times, which are known once a video was decoded to its end."""
+        """Record the true number of frames and their times, known once a video was decoded to its end."""
         with self._database.transaction():
             self._database.rows("UPDATE items SET frames = ?, times = ? WHERE id = ?", frames, times, number)
 
@@ -116,7 +116,7 @@ class Items:
         return MediaItem(path=self._folder / row["path"], name=writable(row["path"]), **fields)
 
     def _known(self, name: str, path: Path, row: Any, known: dict[str, Any], there: dict[str, Path]) -> MediaItem | None:
-        """The item of a file, which is entered if it is new; None where the file is gone meanwhile."""
+        """The item of a file, added if it is new; None if the file has since gone."""
         try:
             about = path.stat()
             if row is not None and (row["size"], row["time"]) == (about.st_size, about.st_mtime_ns):
@@ -151,7 +151,7 @@ class Items:
 
 
 def _measured(path: Path) -> tuple[str, int, float, int, int]:
-    """Kind, number of frames, rate, width and height of a file."""
+    """Kind, number of frames, frame rate, width and height of a file."""
     try:
         with open_video(path) as video:
             kind = "image" if path.suffix.lower() in IMAGES else "video"
@@ -161,7 +161,7 @@ def _measured(path: Path) -> tuple[str, int, float, int, int]:
 
 
 def file_inside(folder: Path, name: str) -> Path | None:
-    """Find the file of a name below a folder; None where there is none, its name is hidden, or it leads out of the folder."""
+    """Find a named file below a folder; None if there is none, its name is hidden, or it leads out of the folder."""
     path = folder / name
     try:
         real = Path(os.path.realpath(path))
@@ -172,7 +172,7 @@ def file_inside(folder: Path, name: str) -> Path | None:
 
 
 def check_same(folder: Path, number: str) -> None:
-    """Raise Refused where the file of an item is gone, or another one now."""
+    """Raise Refused if the file of an item is gone or has changed."""
     database = Database(folder / HIDDEN / FILE)
     try:
         Items(database, folder).get(number)
@@ -181,9 +181,9 @@ def check_same(folder: Path, number: str) -> None:
 
 
 def media_below(folder: Path) -> list[Path]:
-    """List videos and images in a folder and below, in natural order; what is hidden, or leads out of it, is left out.
+    """List videos and images in a folder and below, in natural order, except hidden files and links out of it.
 
-    Overlays beside the tracks that they show are left out too.
+    Overlays beside the tracks that they show are skipped too.
     """
     root, media = Path(os.path.realpath(folder)), []
     for place, folders, names in os.walk(folder):

@@ -1,4 +1,4 @@
-"""Folders of jobs: what a job tells, in files that survive both server and job; nothing that is read from them is trusted.
+"""Folders of jobs: their state, in files that outlive both server and job; nothing read from them is trusted.
 
 job.json         id, kind, item, settings, created: written once, for the list of jobs; what a job does it hears from its server
 progress.json    state, done, total, seconds_left, message: by the job while it holds the lock, else by the server
@@ -37,13 +37,13 @@ _TRIES, _PAUSE_S = 60, 0.05
 
 
 def write(path: Path, content: Any) -> None:
-    """Write a file of JSON, whole or not at all."""
+    """Write a JSON file atomically."""
     with whole_file(path, own=True) as temporary:
         write_text(temporary, json.dumps(content))
 
 
 def read(folder: Path, name: str, most: int = _MOST) -> Any:
-    """Read a file of JSON in a folder; None where it is not there, no plain file, or damaged."""
+    """Read a JSON file in a folder; None if it does not exist, is not a plain file, or is damaged."""
     try:
         return parse_json(read_plain(folder.parent, folder.name, name, most=most))
     except (OSError, ValueError):
@@ -51,7 +51,7 @@ def read(folder: Path, name: str, most: int = _MOST) -> Any:
 
 
 def read_jobs(folder: Path) -> list[dict[str, Any]]:
-    """List the jobs whose folders lie in a folder, the oldest first; what is not a whole job is left alone."""
+    """List the jobs whose folders are in a folder, the oldest first; incomplete jobs are skipped."""
     read_all = ((name, read(folder / name, "job.json")) for name in os.listdir(folder) if ID.fullmatch(name))
     jobs = [job for name, job in read_all if _is_job(job) and job["id"] == name]
     return sorted(jobs, key=lambda job: (job["created"], job["id"]))
@@ -69,7 +69,7 @@ def _is_number(value: Any) -> bool:
 
 
 def read_progress(folder: Path) -> dict[str, Any] | None:
-    """Read the progress of a job; None where there is none, or what is there is none."""
+    """Read the progress of a job; None if it is missing or invalid."""
     read_ = read(folder, "progress.json")
     if not isinstance(read_, dict):
         return None
@@ -84,20 +84,20 @@ def read_progress(folder: Path) -> dict[str, Any] | None:
 
 
 def read_result(folder: Path) -> dict[str, Any]:
-    """Read what came out of a job: `result`, an object, and `model`, a text, as far as they are there."""
+    """Read the output of a job: `result`, an object, and `model`, a text, if present."""
     read_ = read(folder, "result.json", MOST_RESULT)
     kinds = {"result": dict, "model": str}
     return {name: read_[name] for name, kind in kinds.items() if isinstance(read_, dict) and isinstance(read_.get(name), kind)}
 
 
 def mark_cancelled(folder: Path) -> None:
-    """Note that somebody has cancelled a job. Raises OSError where that cannot be."""
+    """Mark a job as cancelled. Raises OSError if that fails."""
     os.close(open_plain(folder.parent, folder.name, "cancel", flags=os.O_WRONLY | os.O_CREAT))
 
 
 @contextmanager
 def holding(folder: Path) -> Iterator[bool]:
-    """Hold the lock of a job's folder within the block: False where another process does."""
+    """Hold the lock of a job's folder within the block; False if another process holds it."""
     with open(folder / "lock", "a+") as file:
         locked = False
         for _ in range(_TRIES):  # the server may be looking at this moment
@@ -114,7 +114,7 @@ def holding(folder: Path) -> Iterator[bool]:
 
 
 def holder(folder: Path) -> int | None:
-    """Find the process that holds the lock of a job's folder, 0 where it is not known which; None where none does."""
+    """Find the process that holds the lock of a job's folder: 0 if it is unknown, None if there is none."""
     try:
         with os.fdopen(open_plain(folder.parent, folder.name, "lock"), "rb") as file:
             try:
@@ -128,7 +128,7 @@ def holder(folder: Path) -> int | None:
 
 
 class Progress:
-    """Writer of the progress of a job: not too often, with an estimate of the time that is left."""
+    """Writer of the progress of a job: rate-limited, with an estimate of the remaining time."""
 
     EVERY_S = 0.2
 
@@ -139,7 +139,7 @@ class Progress:
         self.say()
 
     def say(self, done: int | None = None, total: int | None = None, message: str | None = None) -> None:
-        """Say how far the job is; numbers are written from time to time, a message alone at once."""
+        """Report the progress of the job; numbers are written occasionally, a message without numbers at once."""
         for name, value in (("done", done), ("total", total), ("message", message)):
             if value is not None:
                 self._now[name] = value
@@ -152,6 +152,6 @@ class Progress:
         self._written = now
 
     def end(self, state: str, message: str = "") -> None:
-        """Say that the job is over."""
+        """Report that the job is over."""
         done = self._now["total"] if state == "done" else self._now["done"]
         write(self._file, {**self._now, "state": state, "done": done, "seconds_left": None, "message": message})

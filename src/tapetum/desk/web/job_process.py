@@ -20,7 +20,7 @@ _WORK = {kind: f"{kind}_job" for kind in KINDS}
 
 
 class ProgressListener(Listener):
-    """Writes what a verb says of its progress into the folder of the job."""
+    """Writes a verb's progress into the folder of the job."""
 
     def __init__(self, progress: Progress, folder: Path):
         self.file, self.folder = progress, folder
@@ -33,16 +33,16 @@ class ProgressListener(Listener):
         self.file.say(message=self.notes[-1])
 
     def status(self, text: str) -> None:
-        """Show what is being done."""
+        """Show the current activity."""
         self.file.say(message=hide_paths(text, self.folder))
 
     def progress(self, task: str, done: int, total: int | None) -> None:
-        """Show how far a task is."""
+        """Show the progress of a task."""
         self.file.say(done, total or 0, task)
 
 
 def main(folder: Path, job: dict[str, Any]) -> None:
-    """Do the work of a job, unless another process does, or it is over."""
+    """Run a job, unless another process runs it or it is over."""
     with job_files.holding(folder) as locked:
         over = (job_files.read_progress(folder) or WAITING)["state"] in FINAL
         if not locked or over or (folder / "cancel").exists():

@@ -1,4 +1,4 @@
-"""Requests for jobs on the points of a video: checked before a job is made of them."""
+"""Requests for jobs on the points of a video, validated before the job is created."""
 
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,9 @@ BUSY = {
 
 
 def read_job(content: dict[str, Any], item: MediaItem, points: Points, folder: Path) -> tuple[str, dict[str, Any]]:
-    """Read kind and settings of a job.
+    """Read the kind and settings of a job.
 
-    Raises Refused: 400 for what it cannot be, 404 for points that are gone, 409 where there are no points.
+    Raises Refused: 400 for an invalid request, 404 for points that no longer exist, 409 if there are no points.
     """
     kind = content.get("kind")
     if not isinstance(kind, str) or kind not in BUSY:

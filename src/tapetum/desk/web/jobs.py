@@ -1,10 +1,10 @@
-"""Jobs: long work in processes of their own, which go on when the server ends; a new server finds them.
+"""Jobs: long-running work in separate processes, which continue when the server ends; a new server finds them.
 
-At most so many run at a time, the others wait in their order. Whether a job lives is told by the lock of its folder
-(`job_files`), whoever started it; one whose process has gone without a last word has failed, or was cancelled.
+A limited number runs at a time; the others wait in order. The lock of its folder (`job_files`) shows whether a job is alive,
+whoever started it; a job whose process has gone without a final state has failed, or was cancelled.
 
-A server begins only what it was asked for itself: jobs of an earlier one that did not begin, or ended before they were done,
-are interrupted, and what their files say is listed and never done.
+A server starts only jobs requested from itself: earlier jobs that never started, or ended unfinished, are interrupted; their
+files are listed but never executed.
 """
 
 import json
@@ -46,7 +46,7 @@ _KILLED = (
 
 
 class Jobs:
-    """All jobs of a folder; may be called by several threads."""
+    """All jobs of a folder; thread-safe."""
 
     def __init__(self, folder: Path, at_once: int = AT_ONCE, changed: Callable[[dict[str, Any]], None] = lambda job: None):
         self.folder, self.at_once, self._changed = folder, at_once, changed
@@ -63,7 +63,7 @@ class Jobs:
 
     @staticmethod
     def _state_of(place: Path) -> dict[str, Any]:
-        """What has become of a job of an earlier server."""
+        """The final state of a job of an earlier server."""
         lives = job_files.holder(place) is not None  # first, so that a job that ends meanwhile is over
         progress = job_files.read_progress(place) or WAITING
         if lives and progress["state"] not in FINAL:
@@ -72,9 +72,9 @@ class Jobs:
         return progress if progress["state"] in FINAL else interrupted
 
     def submit(self, kind: str, item: str | None, **settings: Any) -> dict[str, Any]:
-        """Enter a job, which begins as soon as fewer than `at_once` run.
+        """Add a job, which starts as soon as fewer than `at_once` run.
 
-        Raises Refused with 429 where `MOST_WAITING` wait or run, BadInput where its folder cannot be written.
+        Raises Refused with 429 if `MOST_WAITING` wait or run, BadInput if its folder cannot be written.
         """
         with self._lock:
             if sum(job["state"] not in FINAL for job in self._jobs.values()) >= MOST_WAITING:
@@ -95,7 +95,7 @@ class Jobs:
             return self.get(job["id"])
 
     def get(self, number: str, result: bool = False) -> dict[str, Any]:
-        """Describe a job for the page, with its result if that is wanted. Raises Refused with 404 where there is none."""
+        """Describe a job for the page, with its result if requested. Raises Refused with 404 if it does not exist."""
         with self._lock:
             job = self._jobs.get(number)
         if job is None:
@@ -106,7 +106,7 @@ class Jobs:
         return shown
 
     def latest(self, kind: str, item: str | None = None) -> dict[str, Any] | None:
-        """Describe the last job of a kind, of an item; None where there is none."""
+        """Describe the last job of a kind for an item; None if there is none."""
         with self._lock:
             numbers = [job["id"] for job in self._jobs.values() if (job["kind"], job["item"]) == (kind, item)]
             return self.get(numbers[-1]) if numbers else None
@@ -116,7 +116,7 @@ class Jobs:
         return self._jobs[number]["settings"]
 
     def cancel(self, number: str) -> dict[str, Any]:
-        """Cancel a job; one that is over stays as it is. Raises Refused with 404 where there is none."""
+        """Cancel a job; a finished one is unchanged. Raises Refused with 404 if it does not exist."""
         with self._lock:
             if self.get(number)["state"] not in FINAL:
                 with suppress(OSError):  # its folder may be gone
@@ -137,9 +137,9 @@ class Jobs:
             return any(job["item"] == item and job["state"] not in FINAL for job in self._jobs.values())
 
     def poll(self) -> None:
-        """Look what has become of the jobs, and begin those that wait as far as there is room.
+        """Update the states of the jobs, and start waiting ones as far as the limit allows.
 
-        What goes wrong with one of them is said, and does not stop the others.
+        A problem with one job is reported, and does not stop the others.
         """
         with self._lock:
             running = 0
@@ -161,7 +161,7 @@ class Jobs:
                         self._fail(number, error)
 
     def _look(self, number: str, job: dict[str, Any], lives: bool) -> None:
-        """Take over what a job says, and say the last word for one that has gone without."""
+        """Read a job's progress, and set the final state of one that has gone without."""
         place = self.folder / number
         progress = job_files.read_progress(place) or {name: job[name] for name in WAITING}
         if not lives and progress["state"] not in FINAL:
@@ -179,7 +179,7 @@ class Jobs:
             self._changed(self.get(number))
 
     def _fail(self, number: str, error: Exception) -> None:
-        """Note that a job cannot be looked at, or begun."""
+        """Record that a job cannot be read, or started."""
         text = f"{type(error).__name__}: {error}"
         print(f"tapetum: job {number}: {' '.join(writable(text).split())}", file=sys.stderr)
         self._jobs[number] |= {"state": "failed", "seconds_left": None, "message": f"it cannot go on ({text}); start it again"}
@@ -191,9 +191,9 @@ class Jobs:
         return (child is not None and child.poll() is None) or job_files.holder(self.folder / number) is not None
 
     def _begin(self, number: str, job: dict[str, Any]) -> None:
-        """Start the process of a job, which hears on its standard input what to do.
+        """Start the process of a job, which reads its task from standard input.
 
-        It imports nothing from the folder that the server was started in, as Python does by default.
+        It imports nothing from the server's working directory, unlike Python by default.
         """
         threads = {"OMP_NUM_THREADS": str(threads_each(self.at_once)), "PYTHONSAFEPATH": "1"}
         description = {name: job[name] for name in ("id", "kind", "item", "settings")}
@@ -217,7 +217,7 @@ class Jobs:
                 os.killpg(process, how)
 
     def _forget(self, numbers: Iterable[str]) -> None:
-        """Remove those of some jobs that are over, with their folders."""
+        """Remove the finished jobs among these, with their folders."""
         for number in [number for number in numbers if self._jobs[number]["state"] in FINAL]:
             del self._jobs[number]
             self._children.pop(number, None)
@@ -225,6 +225,6 @@ class Jobs:
 
 
 def _is_of(process: int, number: str) -> bool:
-    """Whether a process, whose number a file gave, is that of a job."""
+    """Whether a process, whose number was read from a file, belongs to a job."""
     line = Path(f"/proc/{process}/cmdline")
     return number.encode() in read_bytes(line) if line.exists() else not Path("/proc/self").exists()

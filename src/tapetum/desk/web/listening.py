@@ -1,4 +1,4 @@
-"""The socket that the server listens at, which is opened before anything is served, and uvicorn at work on it."""
+"""The server's socket, opened before anything is served, and the uvicorn server on it."""
 
 import socket
 from typing import Any
@@ -10,7 +10,7 @@ _WAITING = 128
 
 
 def listen_at(host: str, port: int) -> socket.socket:
-    """Open a socket that listens at an address of this machine. Raises BadInput where that cannot be."""
+    """Open a socket that listens at an address of this machine. Raises BadInput if that fails."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     opened = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -26,7 +26,7 @@ def listen_at(host: str, port: int) -> socket.socket:
 
 
 def run_server(app: Any, listening: socket.socket) -> None:
-    """Serve an app until the process is interrupted; requests that wait for frames or events are answered then."""
+    """Serve an app until the process is interrupted, then answer requests that wait for frames or events."""
     import uvicorn
 
     class Server(uvicorn.Server):

@@ -1,4 +1,4 @@
-"""Questions to models about one frame: what `tapetum ask`, caption, detect, segment and classify say of it."""
+"""Questions to models about one frame, through `tapetum ask`, caption, detect, segment and classify."""
 
 import base64
 import io
@@ -31,9 +31,9 @@ _WORDS = "{}: compares the image with the labels; a share says which label fits 
 
 
 def read_look(content: dict[str, Any], item: MediaItem, words: str | None = None) -> dict[str, Any]:
-    """Check a question that was sent: verb, frame, text, labels, model. Raises Refused with 400 for what it cannot be.
+    """Validate a received question: verb, frame, text, labels, model. Raises Refused with 400 for invalid ones.
 
-    `words` is an encoder of images and words that the server was given, beside those of this machine.
+    `words` is the image-text encoder given to the server, in addition to those on this machine.
     """
     verb, frame, text = content.get("verb"), content.get("frame", 0), content.get("text", "")
     labels = content.get("labels") or []
@@ -61,7 +61,7 @@ def read_look(content: dict[str, Any], item: MediaItem, words: str | None = None
 
 
 def work(job: dict[str, Any], folder: Path, listener: Listener) -> dict[str, Any]:
-    """Ask the model of a job; the result is that of the verb's --json, with masks as PNGs too. Raises BadInput as the verb."""
+    """Ask the model of a job; the result is the verb's --json, with masks also as PNGs. Raises BadInput as the verb."""
     database, settings = Database(folder / HIDDEN / FILE), job["settings"]
     try:
         item = Items(database, folder).get(job["item"])
@@ -105,7 +105,7 @@ def _classify(image: Any, listener: Listener) -> dict[str, Any]:
 
 
 def _fit(image: Any, settings: dict[str, Any], listener: Listener) -> dict[str, Any]:
-    """Compare a frame with labels, as `tapetum classify --labels` does, but that a label never names a file of labels."""
+    """Compare a frame with labels, as `tapetum classify --labels` does, except that a label never names a file of labels."""
     from tapetum.app.see.classify_labels import chosen_templates, fit_labels
     from tapetum.transfer.zero_shot import check_labels
 
@@ -115,7 +115,7 @@ def _fit(image: Any, settings: dict[str, Any], listener: Listener) -> dict[str, 
 
 
 def _as_png(mask: Any) -> str:
-    """Write a mask as the address of a PNG, white where it is."""
+    """Encode a mask as the data address of a PNG, white inside the mask."""
     from PIL import Image
 
     out = io.BytesIO()

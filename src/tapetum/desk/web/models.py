@@ -1,4 +1,4 @@
-"""Models of this machine that the page offers: what each can, what it does not know, and what a user may fetch in its place."""
+"""Models on this machine that the page offers: their abilities and limits, and better ones to fetch."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from tapetum.hub.registry import known
 
 
 def search_models() -> list[str]:
-    """List the names of models on this machine that make vectors of images, the default first."""
+    """List the names of models on this machine that embed images, the default first."""
     names = [name for name, weights in known().items() if {"embed", "search"} & set(weights.verbs) and is_here(name)]
     default = default_model()
     return sorted(names, key=lambda name: (name != default, not reads_words(name)))
@@ -28,22 +28,22 @@ def answer_models() -> list[str]:
 
 
 def label_models(given: str | None = None) -> dict[str, str]:
-    """Find what compares images with labels: one that was given, a name or a folder, and those of this machine, the best first.
+    """Find models that compare images with labels: a given one, by name or folder, and those on this machine, the best first.
 
-    The names that the page shows, and what each stands for: of a folder only its own name is shown.
+    Returns the names shown on the page and what each stands for; of a folder only its own name is shown.
     """
     first = {} if given is None else {given if given in known() else Path(given).resolve().name: given}
     return first | {name: name for name in installed_word_models() if name != given}
 
 
 def reads_words(name: str) -> bool:
-    """Check whether a model for search reads words; others are searched by the names that they give, or by images."""
+    """Check whether a model for search reads words; others are searched by the class names they assign, or by images."""
     weights = known().get(name)
     return weights is not None and "search" in weights.verbs
 
 
 def remarks_on(name: str) -> list[str]:
-    """List what a user should know of a model: its name, what it does not know, how a better one is fetched."""
+    """List remarks on a model: its name, its limits, how to fetch a better one."""
     weights = known().get(name)
     searches = weights is not None and bool({"embed", "search"} & set(weights.verbs))
     better = next_step(name) or (better_model(reads_words(name)) if searches else None)
@@ -51,7 +51,7 @@ def remarks_on(name: str) -> list[str]:
 
 
 def choose(name: Any, names: list[str]) -> str:
-    """Choose a model by its name; None is the first. Raises Refused with 400 for one that is not on this machine."""
+    """Choose a model by name; None is the first. Raises Refused with 400 for one that is not on this machine."""
     if name in (None, ""):
         return names[0]
     if name not in names:
@@ -60,10 +60,9 @@ def choose(name: Any, names: list[str]) -> str:
 
 
 def describe_models(words: str | None = None) -> dict[str, Any]:
-    """Describe the models for the page, by what they are for: a list of name and remarks each, the default first.
+    """Describe the models for the page, by use: a list with name and remarks of each, the default first.
 
-    `words` is an encoder of images and words that was given. `missing` says of some uses how a model is got, should there be
-    none.
+    `words` is a given image-text encoder. `missing` explains, for some uses, how to get a model if there is none.
     """
     lists = {
         "search": search_models(),

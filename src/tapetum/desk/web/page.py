@@ -1,4 +1,4 @@
-"""What the page asks of the server: each method of `Page` answers the requests to one address."""
+"""The page's requests to the server: each method of `Page` handles the requests to one address."""
 
 import fcntl
 import os
@@ -42,7 +42,7 @@ _FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}
 
 
 class Page:
-    """What the server knows and does; each method answers requests to one address."""
+    """The state and actions of the server; each method handles the requests to one address."""
 
     def __init__(
         self, folder: Path, model: str, device: str | None, upload_bytes: int, jobs_at_once: int, words: str | None = None
@@ -72,12 +72,12 @@ class Page:
         self.searching = Search(self.items, self.jobs, folder, device)
 
     def end_requests(self) -> None:
-        """Answer the requests that wait for frames, and end the streams of events, which do not end by themselves."""
+        """Answer the requests that wait for frames, and end the event streams, which do not end by themselves."""
         self.events.close()
         self.frames.refuse()
 
     def close(self) -> None:
-        """Let go of all; jobs go on."""
+        """Release all resources; jobs continue."""
         self.frames.close()
         self.database.close()
         self._only.close()
@@ -118,7 +118,7 @@ class Page:
         }
 
     def frame(self, request: Request) -> Response:
-        """Answer with a frame as JPEG."""
+        """Respond with a frame as JPEG."""
         item, frame, width = self._item(request), request.path_params["number"], request.query_params.get("width")
         if not (frame.isascii() and frame.isdecimal() and len(frame) < 12):
             raise Refused(404, f"{item.name} has no frame {frame[:40]}; it has {item.frames}")
@@ -155,7 +155,7 @@ class Page:
         return self._step(request, -1)
 
     def redo(self, request: Request) -> dict[str, Any]:
-        """Redo the last edit that was undone."""
+        """Redo the last undone edit."""
         return self._step(request, 1)
 
     def _step(self, request: Request, direction: int) -> dict[str, Any]:
@@ -165,7 +165,7 @@ class Page:
         return self._project(item)
 
     def begin(self, request: Request, content: dict[str, Any]) -> dict[str, Any]:
-        """Begin a job on the points of a video: track, space or export."""
+        """Start a job on the points of a video: track, space or export."""
         item = self._item(request)
         project, points = self.projects.read(item)
         with self._beginning:  # of two requests at the same moment one is refused
@@ -177,7 +177,7 @@ class Page:
             return self.jobs.submit(kind, item.id, **more, **settings)
 
     def look(self, request: Request, content: dict[str, Any]) -> dict[str, Any]:
-        """Begin to ask a model about a frame."""
+        """Start asking a model about a frame."""
         item = self._item(request)
         return self.jobs.submit("look", item.id, **read_look(content, item, self.words))
 
@@ -187,7 +187,7 @@ class Page:
         return self.jobs.get(request.path_params["job"], result=True)
 
     def job_file(self, request: Request) -> Response:
-        """Answer with the file that a job has made, once."""
+        """Respond with the file that a job made, once."""
         number = request.path_params["job"]
         job = self.jobs.get(number, result=True)
         name, place = str(job.get("result", {}).get("file")), self.jobs.folder / number / PLACE
@@ -204,7 +204,7 @@ class Page:
         return self.jobs.cancel(request.path_params["job"])
 
     def tracks(self, request: Request) -> Response:
-        """Answer with the tracks of a video as numbers."""
+        """Respond with the tracks of a video as numbers."""
         tracked = self._tracked(request)
         ids = ",".join(point.id for point in tracked.points)
         data = tracked.array().astype("<f4", copy=False).tobytes()
@@ -221,7 +221,7 @@ class Page:
         return {"space": about, "depth_file": depth_file, "job": self.jobs.latest("space", item.id)}
 
     def tracks3d(self, request: Request) -> Response:
-        """Answer with the 3D tracks of a video as numbers."""
+        """Respond with the 3D tracks of a video as numbers."""
         tracked = self._tracked(request)
         space = self.spaces.read(tracked.item.id)
         if space is None:
@@ -230,11 +230,11 @@ class Page:
         return Response(space.rows_of(tracked), media_type="application/octet-stream", headers={"X-Points": ids})
 
     def check(self, request: Request) -> dict[str, Any]:
-        """List doubtful places of a video's tracks."""
+        """List uncertain places in a video's tracks."""
         return {"places": find_places(self._tracked(request))}
 
     def export(self, request: Request) -> Response:
-        """Answer with the tracks as a file."""
+        """Respond with the tracks as a file."""
         return export(self._tracked(request), request.query_params.get("format", "csv"), self.place / "exports")
 
     def search(self, request: Request) -> dict[str, Any]:
@@ -248,7 +248,7 @@ class Page:
         return self.searching.find(query.get("text", ""), like, query.get("model"))
 
     def models(self, request: Request) -> dict[str, Any]:
-        """List the models of this machine, by what they are for."""
+        """List the models on this machine, by use."""
         models = describe_models(self.words)
         order = self.searching.models()
         return {**models, "search": sorted(models["search"], key=lambda each: order.index(each["name"]))}
@@ -262,17 +262,17 @@ class Page:
         return self.runs.get(request.path_params["run"])
 
     async def upload(self, request: Request) -> Response:
-        """Take a new file."""
+        """Receive a new file."""
         item = await upload(request, self.folder, self.place / "uploads", self.items, self.upload_bytes)
         self.events.send(items=True)
         return answer_json(item.as_json())
 
     async def listen(self, request: Request) -> Response:
-        """Answer with what changes from now on."""
+        """Respond with a stream of changes from now on."""
         return StreamingResponse(self.events.stream(), media_type="text/event-stream")
 
     def file(self, request: Request) -> Response:
-        """Answer with a file of the built page; names are looked up, no path is made of them."""
+        """Respond with a file of the built page; names are looked up in a table, never used as paths."""
         name = request.path_params.get("name", "index.html")
         if name not in _FILES:
             raise Refused(404, "there is nothing here")

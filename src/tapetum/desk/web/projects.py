@@ -1,4 +1,4 @@
-"""Projects: the points on each video, as the edits that led to them; undo and redo go back and forth among these.
+"""Projects: the points on each video, stored as edits; undo and redo step through these.
 
 position   how many edits hold; those after it can be redone until another edit takes their place
 revision   counts edits, undos and redos, so that a page knows whether it is up to date
@@ -30,8 +30,8 @@ class Projects:
         return {**row, "points": [point.as_json() for point in points.values()]}, points
 
     def edit(self, item: MediaItem, content: dict[str, Any]) -> int:
-        """Make an edit, and save it; returns the revision. Raises Refused as `read_edit`, and with 409 where it was not made of
-        the revision that it names."""
+        """Apply an edit and save it; returns the revision. Raises Refused as `read_edit`, and with 409 if it was based on
+        another revision than the current one."""
         with self._database.transaction():
             row, points = self._read(item)
             if content.get("revision", row["revision"]) != row["revision"]:
@@ -44,7 +44,7 @@ class Projects:
             return self._save(item, row["revision"] + 1, position + 1)
 
     def step(self, item: MediaItem, direction: int) -> int:
-        """Undo (-1) or redo (1) one edit; returns the revision. Raises Refused with 409 where there is none."""
+        """Undo (-1) or redo (1) one edit; returns the revision. Raises Refused with 409 if there is none."""
         with self._database.transaction():
             row, _ = self._read(item)
             if not row["undo" if direction < 0 else "redo"]:
@@ -52,7 +52,7 @@ class Projects:
             return self._save(item, row["revision"] + 1, row["undo"] + direction)
 
     def note_tracked(self, item: str, revision: int) -> None:
-        """Note that the points of a revision are tracked."""
+        """Record that the points of a revision are tracked."""
         with self._database.transaction():
             self._database.rows("UPDATE projects SET tracked_revision = ? WHERE item = ?", revision, item)
 

@@ -1,4 +1,4 @@
-"""Training runs in the served folder: their ledgers, and curves of their logs."""
+"""Training runs in the served folder: their ledgers, and curves from their logs."""
 
 import os
 import secrets
@@ -36,7 +36,7 @@ class Runs:
     def get(self, number: str) -> dict[str, Any]:
         """Read the ledger of a run, and the curves of its log: name, x (steps), y.
 
-        Raises Refused with 404 where there is no such run.
+        Raises Refused with 404 if there is no such run.
         """
         row = self._database.row("SELECT path FROM runs WHERE id = ?", number)
         if row is None or (path := self._folder / row["path"]) not in self._places():
@@ -55,7 +55,7 @@ class Runs:
         return folders_of_runs
 
     def _file(self, place: Path, name: str) -> Path | None:
-        """The file of a run; None where it has none, or one that leads out of the folder."""
+        """The file of a run; None if it has none, or one that leads out of the folder."""
         return file_inside(self._folder, (place / name).relative_to(self._folder).as_posix())
 
     def _number(self, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Search in the folder: moments that words describe, or that are like a frame, in an index that a job makes."""
+"""Search in the folder for moments that match words or a frame, in an index that a job builds."""
 
 import base64
 import sqlite3
@@ -27,7 +27,7 @@ _LONGEST = 1000
 
 
 class Search:
-    """Search in a folder; the model that read the last words stays loaded."""
+    """Search in a folder; the last model used for words stays loaded."""
 
     def __init__(self, items: Items, jobs: Jobs, folder: Path, device: str | None = None):
         self._items, self._jobs, self._folder, self._device = items, jobs, folder, device
@@ -36,15 +36,15 @@ class Search:
         self._loaded: MediaModel | None = None
 
     def models(self) -> list[str]:
-        """List the names of models on this machine, the one of the folder's own index first, if there is one."""
+        """List the names of models on this machine, starting with that of the folder's own index if there is one."""
         names, own = search_models(), own_model(self._folder)
         return sorted(names, key=lambda name: name != own)
 
     def find(self, text: str, like: tuple[MediaItem, int] | None, model: str | None) -> dict[str, Any]:
         """Find moments, the best first: item, start_s, stop_s, frame, cosine or probability, thumbnails (addresses of JPEGs).
 
-        Where the folder has changed since the index was made, a job renews it, and is named beside the results. Raises Refused
-        with 409, and the job, where there is no index yet or it is being changed.
+        If the folder has changed since the index was built, a job updates it, and is named beside the results. Raises Refused
+        with 409, and the job, if there is no index yet or it is being changed.
         """
         check_length(text, "the text", _LONGEST)
         if not text.strip() and like is None:
@@ -80,7 +80,7 @@ class Search:
 
 
 def _example(like: tuple[MediaItem, int] | None) -> dict[str, Any]:
-    """The options of a frame that moments are to be like."""
+    """The options for a frame used as the query."""
     if like is None:
         return {}
     item, frame = like
@@ -88,7 +88,7 @@ def _example(like: tuple[MediaItem, int] | None) -> dict[str, Any]:
 
 
 def _as_json(items: Items, moment: MomentMatch) -> dict[str, Any] | None:
-    """Describe a moment for the page; None where its file is no longer there."""
+    """Describe a moment for the page; None if its file no longer exists."""
     item = items.by_path(moment.path)
     if item is None or not item.path.is_file():
         return None

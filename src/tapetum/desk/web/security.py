@@ -1,11 +1,11 @@
-"""Who may ask: requests with the token of this server, under the names that it is served by, from its own page alone.
+"""Access control: only requests with the token of this server, under its served names, from its own page.
 
     Host      one of the served names: a page of a foreign name that is made to lead here (DNS rebinding) is refused
     Origin    if present, http:// and that same host: pages of other servers are refused, those of other ports too
     token     in a cookie that scripts cannot read and other sites do not send (HttpOnly, SameSite=Strict), or in the header
               X-Tapetum-Token; the address with ?token=... sets the cookie and leads to /
 
-All else is answered with 403. Each answer has headers that let the page load nothing from elsewhere, and nobody frame it.
+All other requests get 403. Headers on each response keep the page from loading anything else, and others from framing it.
 """
 
 import hmac
@@ -38,7 +38,7 @@ _EVERYWHERE = ("", "0.0.0.0", "::")
 
 
 class Guard:
-    """ASGI middleware that lets requests through as described above."""
+    """ASGI middleware that admits requests as described above."""
 
     def __init__(self, app: Any, token: str, host: str, port: int):
         self.app, self.token = app, token
@@ -47,7 +47,7 @@ class Guard:
         self.port = port
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer, or pass on, a request."""
+        """Answer a request, or pass it on."""
         if scope["type"] != "http":
             if scope["type"] == "websocket":
                 await send({"type": "websocket.close", "code": 1008})
@@ -67,7 +67,7 @@ class Guard:
         await (refusal or self.app)(scope, receive, send_with_headers)
 
     def _refusal(self, scope: Any) -> Response | None:
-        """The answer of a request that does not get to the app; None for one that does."""
+        """The response to a request that does not reach the app; None for one that does."""
         headers = Headers(scope=scope)
         host, origin = headers.get("host", "").lower(), headers.get("origin")
         if not self._is_served(host):
@@ -92,7 +92,7 @@ class Guard:
 
 
 def served_hosts(host: str, port: int) -> Collection[str]:
-    """List the Host headers, in small letters, of requests to a server that listens at `host`.
+    """List the Host headers, in lower case, of requests to a server that listens at `host`.
 
     >>> sorted(served_hosts("127.0.0.1", 8765))
     ['127.0.0.1:8765', 'localhost:8765']
@@ -107,7 +107,7 @@ def served_hosts(host: str, port: int) -> Collection[str]:
 
 
 def _is_address(host: str, port: int) -> bool:
-    """Whether a Host header has an IP address, which no foreign name leads to."""
+    """Whether a Host header has an IP address, which cannot be a foreign name."""
     name, _, given = host.rpartition(":")
     try:
         ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))

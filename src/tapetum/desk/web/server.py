@@ -1,4 +1,4 @@
-"""The app of the local page (ASGI, Starlette): its addresses, and what runs as long as the server."""
+"""The app of the local page (ASGI, Starlette): its routes, and what runs for the server's lifetime."""
 
 import asyncio
 import sys
@@ -22,7 +22,7 @@ _POLL_S = 0.2
 
 
 def routes(page: Page) -> list[Route]:
-    """List the addresses."""
+    """List the routes."""
     item = "/api/items/{item}"
     get = {
         "/api/state": page.state,
@@ -66,9 +66,9 @@ def make_app(
     upload_bytes: int = UPLOAD_BYTES,
     jobs_at_once: int = AT_ONCE,
 ) -> Starlette:
-    """Build the app that serves a folder to whoever has the token, under the names of `host` and `port`.
+    """Build the app that serves a folder to clients with the token, under the names of `host` and `port`.
 
-    Raises BadInput where the folder cannot be written, is served already, or its database is damaged.
+    Raises BadInput if the folder cannot be written, is served already, or its database is damaged.
     """
     folder = Path(folder).resolve()
     try:

@@ -1,6 +1,6 @@
-"""3D tracks of a project, as `tapetum track --3d` computes them: where they come from, and how they are sent.
+"""3D tracks of a project, as `tapetum track --3d` computes them: how they are stored and sent.
 
-All points of a project are lifted together, since depth by bundle adjustment is found from all of them. Sent they are float32,
+All points of a project are lifted together, since bundle adjustment finds depth from all of them. They are sent as float32,
 little endian, in the axes of the first camera (x right, y down, z forward):
 
     (n, t, 4)    X, Y, Z, visible, of each point as it is now; NaN where the lifting did not know it
@@ -38,7 +38,7 @@ class Space:
     poses: Float32[np.ndarray, "t 3 4"]
 
     def rows_of(self, tracked: TrackedItem) -> bytes:
-        """Assemble what is sent of the points of a project."""
+        """Assemble the data sent for the points of a project."""
         row_of = {name: row for row, name in enumerate(self.signatures)}
         flat, frames = tracked.array(), self.places.shape[1]
         whole = np.full((len(tracked.points), frames, 4), np.nan, np.float32)
@@ -50,13 +50,13 @@ class Space:
 
 
 class SpaceStore:
-    """3D tracks in the database, the last of each video."""
+    """3D tracks in the database, the latest of each video."""
 
     def __init__(self, database: Database):
         self._database = database
 
     def read(self, item: str) -> Space | None:
-        """Read the 3D tracks of a video; None where there are none."""
+        """Read the 3D tracks of a video; None if there are none."""
         row = self._database.row("SELECT about, signatures, frames, places, poses FROM spaces WHERE item = ?", item)
         if row is None:
             return None
@@ -70,7 +70,7 @@ class SpaceStore:
         return Space(about, signatures, places, np.frombuffer(row["poses"], "<f4").reshape(-1, 3, 4))
 
     def save(self, item: str, space: Space) -> None:
-        """Save the 3D tracks of a video in place of those before."""
+        """Save the 3D tracks of a video, replacing earlier ones."""
         arrays = (np.ascontiguousarray(each, "<f4").tobytes() for each in (space.places, space.poses))
         with self._database.transaction():
             self._database.rows(
@@ -82,7 +82,7 @@ class SpaceStore:
 def depth_beside(item: MediaItem, folder: Path) -> Path | None:
     """Find depth maps beside a video: clip-depth.npz, clip-depth.npy or a folder clip-depth beside clip.mp4.
 
-    What leads out of the served folder is left out, and a folder with anything but maps: it may hold a network.
+    Paths that lead out of the served folder are skipped, and so is a folder with anything but maps: it may hold a network.
     """
     root = folder.resolve()
     for ending in _ENDINGS:

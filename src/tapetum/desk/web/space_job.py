@@ -1,4 +1,4 @@
-"""3D tracks of a project, lifted from its tracks in the image as `tapetum track --3d` lifts them."""
+"""3D tracks of a project, lifted from its image tracks as in `tapetum track --3d`."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 
 def work(job: dict[str, Any], folder: Path, listener: Listener) -> dict[str, Any]:
-    """Lift the tracks of a project into space, and save that.
+    """Lift the tracks of a project into space, and save the result.
 
-    Raises Refused where points are not tracked, BadInput and MissingExtra as `app.space.Lifting`: bundle adjustment needs a
-    camera that travels.
+    Raises Refused if points are not tracked, BadInput and MissingExtra as `app.space.Lifting`: bundle adjustment needs a moving
+    camera.
     """
     from tapetum.systems.tapvid3d.lifting import Lifting
 
@@ -67,7 +67,7 @@ def work(job: dict[str, Any], folder: Path, listener: Listener) -> dict[str, Any
 
 
 def in_first_camera(space: "Tracks3D") -> tuple[np.ndarray, np.ndarray]:
-    """Compute places (n, t, 4), X, Y, Z in the axes of the first camera and visible, and the poses (t, 3, 4) of all cameras."""
+    """Compute points (n, t, 4), X, Y, Z in the axes of the first camera and visible, and poses (t, 3, 4) of all cameras."""
     poses = np.tile(np.eye(4), (space.frames, 1, 1))
     if space.extrinsics_w2c is not None:
         poses = space.extrinsics_w2c[0] @ np.linalg.inv(space.extrinsics_w2c)
@@ -76,7 +76,7 @@ def in_first_camera(space: "Tracks3D") -> tuple[np.ndarray, np.ndarray]:
 
 
 def _track_support(part: Cut, support: "list[Point]", settings: dict[str, Any], features: Path, listener: Listener) -> "Tracks":
-    """Track the points from which bundle adjustment finds the camera."""
+    """Track the points used by bundle adjustment to find the camera."""
     from tapetum.bench.baselines import load_tracker
 
     listener.status("loading the model")

@@ -1,4 +1,4 @@
-"""Tracking of the points of a project, block by block: each block's tracks are saved as soon as they are there.
+"""Tracking of a project's points, block by block: each block's tracks are saved as soon as they are computed.
 
     points with one click     tracked together, as `tapetum track` does
     points with several       tracked through all their clicks (`systems.tap.tracking.clicks`), as corrections are; by a tracker
@@ -6,7 +6,7 @@
     then                      each track is tracked back from where the point was last, and first, seen (forward-backward error,
                               Kalal et al. 2010), which tells where it may have been lost
 
-What the network saw of the frames is kept (`systems.tap.tracking.feature_file`), so that later points cost little.
+The network's features of the frames are saved (`systems.tap.tracking.feature_file`), so that later points cost little.
 """
 
 import os
@@ -42,7 +42,7 @@ Clicks = Sequence[tuple[int, float, float]]
 
 
 def work(job: dict[str, Any], folder: Path, listener: Listener) -> dict[str, Any]:
-    """Track the points of a job; those whose tracks are there already are left out. Raises BadInput as `tapetum.track`."""
+    """Track the points of a job, except those already tracked. Raises BadInput as `tapetum.track`."""
     place = folder / HIDDEN
     database, settings = Database(place / FILE), job["settings"]
     try:
@@ -93,7 +93,7 @@ class _Tracking:
         return {"points": len(self.requested), "computed": len(missing), "frames": frames}
 
     def _check(self, tracker: Any, part: Cut) -> None:
-        """Track back, and save how far that is from the tracks."""
+        """Track back, and save the distance from the tracks."""
         stored = self.store.read(self.item.id, self.requested)
         unchecked = [name for name, each in stored.items() if each.backward is None]
         for block in _batches(unchecked):
@@ -112,7 +112,7 @@ class _Tracking:
 
 
 def features_file(place: Path, number: str) -> Path:
-    """The file of the features of an item. Raises BadInput where it, or the one that is written beside it, is a link."""
+    """The file of an item's features. Raises BadInput if it, or the temporary file beside it, is a link."""
     path = make_folder(place, "features") / f"{number}.bin"
     check_plain(path.with_suffix(".new"))
     return check_plain(path)
@@ -120,7 +120,7 @@ def features_file(place: Path, number: str) -> Path:
 
 @contextmanager
 def open_features(path: Path, tracker: Any) -> "Iterator[FeatureFile | None]":
-    """Open the features of the frames that were kept; those that are new are put beside, and take their place."""
+    """Open the saved frame features; new ones are written beside them, then replace them."""
     if not hasattr(tracker, "correct"):  # it looks at no frames
         yield None
         return
@@ -148,7 +148,7 @@ def track_clicks(
 ) -> Float32[np.ndarray, "n t 4"]:
     """Track n points through all their clicks: x, y, visible, confidence. Raises BadInput as the tracker does.
 
-    Of a tracker that takes one click a point, each frame has the track of the click that is nearest in time; of two, the first.
+    With a tracker that takes one click per point, each frame uses the track of the nearest click in time, on ties the first.
     """
     points: list[tuple[float, float, float]] = [(float(t), x, y) for each in clicks for t, x, y in each]
     ids = [str(number) for number, each in enumerate(clicks) for _ in each]

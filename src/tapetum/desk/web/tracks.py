@@ -1,8 +1,8 @@
-"""Tracks of points, kept by what they depend on: the video's content, the model and the clicks of the point.
+"""Tracks of points, stored under what they depend on: the video's content, the model and the clicks of the point.
 
-A point whose clicks are those of before, after an undo too, has its track already; and each track is there as soon as it is
-computed, whatever becomes of the job. A track is float32 (t, 4): x, y in raster pixels, visible, confidence; how far the
-track back from where the point was last seen is from it, (t,) in pixels, may stand beside it.
+A point whose clicks are unchanged, or restored by an undo, already has its track; and each track is saved as soon as it is
+computed, whatever happens to the job. A track is float32 (t, 4): x, y in raster pixels, visible, confidence; the distance to it
+of the track back from where the point was last seen, (t,) in pixels, may be stored beside it.
 """
 
 import hashlib
@@ -27,14 +27,14 @@ _KEPT = 2 * MOST_POINTS
 
 
 class StoredTracks(NamedTuple):
-    """A track, and how far the track back is from it."""
+    """A track, and the distance to it of the track back."""
 
     track: Float32[np.ndarray, "t 4"]
     backward: Float32[np.ndarray, " t"] | None
 
 
 def signature(model: str, content: str, clicks: Iterable[tuple[int, float, float]]) -> str:
-    """Compute what the track of a point is known by: model, content of the video, clicks (frame, x, y) with the query first."""
+    """Compute the key of a point's track: model, content of the video, clicks (frame, x, y) with the query first."""
     numbers = [[int(frame), float(x), float(y)] for frame, x, y in clicks]
     return hashlib.sha256(json.dumps([model, content, numbers]).encode()).hexdigest()[:32]
 
@@ -46,7 +46,7 @@ class TrackStore:
         self._database = database
 
     def read(self, item: str, signatures: Collection[str]) -> dict[str, StoredTracks]:
-        """Read the tracks that are there, by signature."""
+        """Read the existing tracks, by signature."""
         names = list(dict.fromkeys(signatures))
         marks = ",".join("?" * len(names))
         rows = self._database.rows(
@@ -59,7 +59,7 @@ class TrackStore:
         return read
 
     def save(self, item: str, tracks: Mapping[str, Float[np.ndarray, "t 4"]]) -> None:
-        """Save tracks by signature, in one transaction; the oldest of too many go."""
+        """Save tracks by signature, in one transaction; the oldest are removed above the limit."""
         with self._database.transaction():
             for name, track in tracks.items():
                 values = item, name, len(track), np.ascontiguousarray(track, "<f4").tobytes(), time.time()
@@ -73,7 +73,7 @@ class TrackStore:
             )
 
     def save_backward(self, item: str, distances: Mapping[str, Float[np.ndarray, " t"]]) -> None:
-        """Save how far the tracks back are, by signature."""
+        """Save the distances of the tracks back, by signature."""
         with self._database.transaction():
             for name, values in distances.items():
                 data = np.ascontiguousarray(values, "<f4").tobytes()
@@ -81,7 +81,7 @@ class TrackStore:
 
 
 class TrackedItem:
-    """The points of a project with the tracks that are there."""
+    """The points of a project with their existing tracks."""
 
     def __init__(self, item: MediaItem, points: Points, model: str, store: TrackStore):
         self.item, self.points = item, list(points.values())
@@ -96,14 +96,14 @@ class TrackedItem:
 
     @property
     def missing(self) -> list[EditedPoint]:
-        """List the points whose tracks are not there."""
+        """List the points without tracks."""
         return [point for point, stored in zip(self.points, self.stored, strict=True) if stored is None]
 
     def array(self) -> Float32[np.ndarray, "n t 4"]:
-        """Assemble x, y, visible and confidence; NaN where a track is not there.
+        """Assemble x, y, visible and confidence; NaN where a track is missing.
 
-        Points that somebody has hidden are not visible; on the frame on which somebody said that they are back, they are.
-        Raises Refused with 409 for more than `_MOST_BYTES`.
+        Points hidden by a user are not visible until the frame on which a user marked them as back. Raises Refused with 409 for
+        more than `_MOST_BYTES`.
         """
         if 16 * len(self.points) * self.frames > _MOST_BYTES:
             raise Refused(409, f"{len(self.points)} points on {self.frames} frames are too many to send; delete some points")
@@ -117,7 +117,7 @@ class TrackedItem:
         return whole
 
     def tracks(self) -> Tracks:
-        """Assemble the tracks of all points as `tapetum track` gives them. Raises Refused with 409 where one is missing."""
+        """Assemble the tracks of all points in the form `tapetum track` returns. Raises Refused with 409 if one is missing."""
         if not self.points:
             raise Refused(409, "there are no points; add some and track them")
         if count := len(self.missing):
@@ -125,7 +125,7 @@ class TrackedItem:
         return self.assemble(range(len(self.points)))
 
     def assemble(self, rows: Sequence[int]) -> Tracks:
-        """Assemble the tracks of some of the points, which must be there."""
+        """Assemble the tracks of some of the points, all of which must exist."""
         whole, clicks = self.array()[list(rows)], [self.points[row].clicks for row in rows]
         clicked = None
         if any(len(each) > 1 for each in clicks):

@@ -1,4 +1,4 @@
-"""Upload of a video or an image into the served folder: streamed to the disk, looked at, and only then put in its place."""
+"""Upload of a video or an image into the served folder: streamed to disk, checked, and only then moved into place."""
 
 import os
 import secrets
@@ -23,9 +23,9 @@ _MOST_NAMES = 10_000
 
 
 async def upload(request: Request, folder: Path, place: Path, items: Items, most: int) -> MediaItem:
-    """Save the body of a request as a file of the folder, under its name or one like it; never in place of another file.
+    """Save the body of a request as a file of the folder, under its name or a similar one; never overwrites another file.
 
-    Raises Refused: 400 for a name or content that is no video or image, or a full disk; 413 for more than `most` bytes.
+    Raises Refused: 400 for a name or content that is not a video or image, or a full disk; 413 for more than `most` bytes.
     """
     name = read_name(request.query_params.get("name", ""))
     if int(request.headers.get("content-length", "0") or 0) > most:
@@ -55,7 +55,7 @@ async def upload(request: Request, folder: Path, place: Path, items: Items, most
 
 
 def read_name(given: str) -> str:
-    """Check the name of a file that is sent: without folders, not hidden, with the ending of a video or an image.
+    """Check the name of an uploaded file: no folders, not hidden, with the extension of a video or an image.
 
     Raises Refused with 400.
 

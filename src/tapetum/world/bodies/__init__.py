@@ -1,10 +1,10 @@
-"""The record of a physical episode: bodies, where they were, what touched what, who did what. Numpy alone.
+"""The record of a physical episode: bodies, their poses, contacts, actions. Needs only numpy.
 
     faces       the surfaces of which shapes are made
     shapes      the geometry of a shape, one class each: faces, distance, mass, bounds, cavity
     episode     a body (shape, material, surface), and everything that happened: poses, camera, light, contacts, actions
     files       episodes as files
 
-`physics` writes such a record, `rendering` makes images and truth of it, `sound` and `words` tell of it. Units are metres,
-kilograms, seconds and newtons; the world is right-handed with z up; a quaternion is (w, x, y, z).
+`physics` writes such a record, `rendering` makes images and ground truth from it, `sound` and `words` describe it. Units are
+metres, kilograms, seconds and newtons; the world is right-handed with z up; a quaternion is (w, x, y, z).
 """

@@ -1,7 +1,7 @@
-"""Bodies and the record of an episode, from which images, ground truth, sound and words are made.
+"""Bodies and the record of an episode: the source of images, ground truth, sound and words.
 
-Moments are finer than frames (`moments_per_frame` of them), so that blur and sound have something to go by; frame i shows
-moment i * moments_per_frame. Poses are stored, so truth never depends on the version of a simulator.
+Moments are finer than frames (`moments_per_frame` of them), as blur and sound require; frame i shows moment i *
+moments_per_frame. Poses are stored, so ground truth never depends on the version of a simulator.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
-"""Faces of shapes: the surfaces that rays meet, from which the renderer and the ground truth each make their own equations.
+"""Faces of shapes: the surfaces that rays hit, from which renderer and ground truth each derive their own equations.
 
-A part is a number that tells faces with a sharp edge between them apart: 0 the outer side, 1 top or rim, 2 bottom, 3 the wall
-of a cavity, 4 its floor; a box has 0, 1 and 2 for the axis that a side is across.
+A part is a number that distinguishes faces separated by a sharp edge: 0 the outer side, 1 top or rim, 2 bottom, 3 the wall of a
+cavity, 4 its floor; a box has 0, 1 and 2 for the axis perpendicular to a side.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
-"""Episodes as files: one .npz of plain arrays, and a JSON text among them for all the rest. No pickle; exact both ways.
+"""Episodes as files: one .npz of plain arrays, with a JSON text for the rest. No pickle; lossless both ways.
 
-The same episode gives the same bytes, so that files can be compared.
+The same episode gives the same bytes, so files can be compared.
 """
 
 import json
@@ -26,7 +26,7 @@ _LIGHT = ("direction", "colour", "sky", "exposure")
 
 
 def save_episode(episode: Episode, path: str | Path) -> None:
-    """Write an episode to a .npz file, whole or not at all; raise BadInput where the disk is full or settings are no JSON."""
+    """Write an episode to a .npz file atomically; raise BadInput if the disk is full or settings are not JSON."""
     path = Path(path)
     if path.suffix != ".npz":
         raise BadInput(f"an episode goes into a file that ends in .npz, not {path.name}")
@@ -47,7 +47,7 @@ def save_episode(episode: Episode, path: str | Path) -> None:
 
 
 def load_episode(path: str | Path) -> Episode:
-    """Read what `save_episode` wrote; raise BadInput where the file is missing, damaged or something else."""
+    """Read what `save_episode` wrote; raise BadInput if the file is missing, damaged or something else."""
     path = Path(path)
     try:
         with np.load(no_pipe(path), allow_pickle=False) as stored:
@@ -124,7 +124,7 @@ def _rebuild(header: Mapping[str, Any], arrays: Mapping[str, Any]) -> Episode:
 
 
 def _checked(episode: Episode, path: Path) -> Episode:
-    """Check that the arrays of an episode fit together; return it."""
+    """Check that the arrays of an episode are consistent; return it."""
     moments, count = episode.poses.shape[0], len(episode.bodies)
     touches = len(episode.contacts.moment)
     needed = (episode.frames - 1) * episode.moments_per_frame + 1

@@ -1,4 +1,4 @@
-"""Quaternions (w, x, y, z) and poses (place, quaternion) in numpy; last axis holds the numbers."""
+"""Quaternions (w, x, y, z) and poses (position, quaternion) in numpy, along the last axis."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from tapetum.world.types import F64
 
 
 def multiply(a: F64, b: F64) -> F64:
-    """Compute the turn b followed by the turn a."""
+    """Compute the rotation b followed by the rotation a."""
     aw, ax, ay, az = np.moveaxis(np.asarray(a, float), -1, 0)
     bw, bx, by, bz = np.moveaxis(np.asarray(b, float), -1, 0)
     return np.stack(
@@ -21,7 +21,7 @@ def multiply(a: F64, b: F64) -> F64:
 
 
 def conjugate(q: F64) -> F64:
-    """Compute the turn back."""
+    """Compute the inverse rotation."""
     return np.asarray(q, float) * np.array([1.0, -1.0, -1.0, -1.0])
 
 
@@ -32,7 +32,7 @@ def about(axis: tuple[float, float, float], angle: F64 | float) -> F64:
 
 
 def cross(a: F64, b: F64) -> F64:
-    """Compute the cross product along the last axis; quicker than numpy's for few vectors."""
+    """Compute the cross product along the last axis; faster than numpy's for few vectors."""
     return a[..., [1, 2, 0]] * b[..., [2, 0, 1]] - a[..., [2, 0, 1]] * b[..., [1, 2, 0]]
 
 

@@ -1,4 +1,4 @@
-"""A cheap synthetic world of painted planar facets with exact ground truth, for clips with tracks in large numbers.
+"""A cheap synthetic world of painted planar facets with exact ground truth, for large numbers of clips with tracks.
 
     sample_world ──► FacetWorld ──► Renderer ──────────► frames, depth, instances ──► expose ──► uint8 clip
                         └─────────► FacetGroundTruth ──► tracks in 2D and 3D, visibility

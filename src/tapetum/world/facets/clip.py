@@ -1,4 +1,4 @@
-"""One clip with its ground truth, from one seed; exposure, uneven light, blur, noise and compression as of a real camera."""
+"""One clip with its ground truth, from one seed; exposure, uneven light, blur, noise and compression as in a real camera."""
 
 import io
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ def make_clip(
     textures: Textures = procedural,
     points: int = 256,
 ) -> SyntheticClip:
-    """Draw the world of `seed`, film it, and follow `points` of its surface points."""
+    """Draw the world of `seed`, film it, and track `points` of its surface points."""
     config = config or SceneConfig()
     world = sample_world(config, seed, textures)
     rng = np.random.default_rng(world.seed)
@@ -70,7 +70,7 @@ def make_clip(
 
 
 def check_clip(config: SceneConfig, points: int) -> None:
-    """Raise BadInput where a clip is larger than an image may be, or than the memory that is free."""
+    """Raise BadInput if a clip is larger than an image may be, or than the free memory."""
     h, w = config.size
     refuse_huge("a scene", w, h)
     work = f"a scene of {config.frames} frames of {w}x{h} pixels with {points} points"
@@ -78,7 +78,7 @@ def check_clip(config: SceneConfig, points: int) -> None:
 
 
 def render_world(world: FacetWorld, shutter: float) -> tuple[Rendering, F32]:
-    """Render a world sharply, and its frames as exposed for a `shutter` fraction of the frame's time, around its moment."""
+    """Render a world sharply, and its frames exposed for a `shutter` fraction of the frame's time, around its moment."""
     renderer = Renderer(world)
     times: F64 = frame_times(world.config.frames)
     sharp = renderer.render(times)
@@ -90,7 +90,7 @@ def render_world(world: FacetWorld, shutter: float) -> tuple[Rendering, F32]:
 
 
 def expose(frames: F32, config: SceneConfig, rng: np.random.Generator) -> U8:
-    """Apply the faults of a sensor and a codec to frames (t, h, w, 3) in 0..1; uint8."""
+    """Apply the defects of a sensor and a codec to frames (t, h, w, 3) in 0..1; uint8."""
     t, h, w, _ = frames.shape
     drift = np.linspace(rng.normal(1, 0.08), rng.normal(1, 0.08), t)
     gain: F32 = (drift[:, None] * rng.normal(1, 0.04, 3)).astype(np.float32)
@@ -132,7 +132,7 @@ def jpeg(frames: U8, quality: int) -> U8:
 def mpeg4(frames: U8, quantiser: int) -> U8:
     """Encode and decode a clip as MPEG-4 at a fixed quantiser (2 is good, 31 is worst); of odd sides as JPEG.
 
-    Not H.264: x264 was seen to encode the same frames to different bytes from one call to the next, and clips must repeat.
+    Not H.264: x264 was observed to encode the same frames differently from call to call, and clips must repeat.
     """
     import av
 

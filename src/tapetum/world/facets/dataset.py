@@ -9,8 +9,8 @@
 
 The focal length is fixed, since TAPVid-3D has one set of intrinsics per clip.
 
-Unusual: what the pickle will hold waits in DIR/.unfinished, so that a run that was interrupted goes on with the clips that are
-missing, and another run into the same folder is refused; nor need all clips be in memory at once.
+Unusual: the future contents of the pickle are stored in DIR/.unfinished, so that an interrupted run resumes with the missing
+clips, another run into the same folder is refused, and not all clips need be in memory at once.
 """
 
 import io
@@ -58,10 +58,10 @@ def make_dataset(
 ) -> Path:
     """Write n clips of `frames` frames of size x size pixels with `points` tracks each into the folder `out`.
 
-    The same seed and textures write the same truth. `textures` is a folder of images, a parquet file or None for procedural
-    ones; `workers` and `engine` are as in `tapetum.core.jobs.run_jobs`. A call that was interrupted goes on when it is made
-    again. Returns the path of the pickle. Raises BadInput for a folder that already holds a data set or a part of another one,
-    for clips larger than memory, or an unwritable place.
+    The same seed and textures write the same ground truth. `textures` is a folder of images, a parquet file or None for
+    procedural ones; `workers` and `engine` are as in `tapetum.core.jobs.run_jobs`. Repeating an interrupted call resumes it.
+    Returns the path of the pickle. Raises BadInput for a folder that already holds a data set or part of another one, for clips
+    larger than memory, or a place that is not writable.
     """
     if n < 1:
         raise BadInput(f"asked for {n} clips: give --n 1 or more")
@@ -94,7 +94,7 @@ def make_dataset(
 
 
 def _make_one(out: Path, settings: tuple[int, SceneConfig, int], item: tuple[int, str], source: Any) -> None:
-    """Make a clip and write its files, last the one that says that it is done."""
+    """Make a clip and write its files, last the one that marks it as done."""
     (seed, config, points), (number, name) = settings, item
     clip = make_clip((seed, number), config, source, points)
     _write_clip(out, name, clip)
@@ -103,12 +103,12 @@ def _make_one(out: Path, settings: tuple[int, SceneConfig, int], item: tuple[int
 
 
 def finished(out: str | Path) -> int:
-    """Count the clips of a run into the folder `out` that was interrupted."""
+    """Count the clips finished by an interrupted run into the folder `out`."""
     return sum(1 for _ in (Path(out) / _UNFINISHED).glob("scene-*.npz"))
 
 
 def _begin(out: Path, settings: dict[str, Any]) -> None:
-    """Make the folders, unless they hold clips of another run."""
+    """Create the folders, unless they hold clips of another run."""
     note = out / _UNFINISHED / _SETTINGS
     begun = continues_run(note, settings, out, f"{finished(out)} scenes")
     scenes = sum(1 for folder in FOLDERS for _ in (out / folder).glob("scene-*"))
@@ -134,7 +134,7 @@ def _write_pickle(target: Path, parts: dict[str, Path]) -> None:
 
 
 def _piece(value: Any) -> bytes:
-    """Pickle a value to be put on an unpickler's stack: without header and STOP, referring to nothing before it."""
+    """Pickle a value to be pushed onto an unpickler's stack: without header and STOP, and without earlier references."""
     buffer = io.BytesIO()
     pickler = pickle.Pickler(buffer, _PROTOCOL)
     pickler.fast = True
@@ -143,7 +143,7 @@ def _piece(value: Any) -> bytes:
 
 
 def tapvid_entry(clip: SyntheticClip) -> dict[str, np.ndarray]:
-    """Make one video of a TAP-Vid pickle; points in 0..1 of width and height."""
+    """Build one video of a TAP-Vid pickle; points in 0..1 of width and height."""
     _, h, w, _ = clip.video.shape
     return {
         "video": clip.video,
@@ -153,7 +153,7 @@ def tapvid_entry(clip: SyntheticClip) -> dict[str, np.ndarray]:
 
 
 def tapvid3d_entry(clip: SyntheticClip) -> dict[str, np.ndarray]:
-    """Make the arrays of one TAPVid-3D file."""
+    """Build the arrays of one TAPVid-3D file."""
     jpegs = []
     for frame in clip.video:
         data = io.BytesIO()

@@ -1,10 +1,10 @@
-"""Exact ground truth of a facet world: which surface point a pixel shows, where any surface point is, and if it is visible.
+"""Exact ground truth of a facet world: the surface point at a pixel, positions of surface points, and their visibility.
 
-Everything here is computed from the facets' geometry in float64, not read from rendered images, so the renderer and the
-truth check each other.
+Everything is computed in float64 from the facets' geometry, not read from rendered images, so renderer and ground truth check
+each other.
 
-A surface point is (facet, side, u, v). It is *visible* at a moment if it projects into the frame, shows the side that it was
-picked on, and no other facet lies in front of it along the ray. Points that are not visible keep their coordinates.
+A surface point is (facet, side, u, v). It is *visible* at a moment if it projects into the frame, shows the side on which it
+was picked, and no other facet is in front of it along the ray. Points that are not visible keep their coordinates.
 """
 
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ class FacetTracks:
 
 
 def frame_times(frames: int) -> F64:
-    """Compute moments of the frames of a clip, evenly over 0..1."""
+    """Compute the moments of a clip's frames, evenly over 0..1."""
     return np.linspace(0, 1, frames) if frames > 1 else np.zeros(1)
 
 
@@ -101,7 +101,7 @@ class FacetGroundTruth:
         return self.hits(np.full(len(xy), frame), xy)[0].min(0).reshape(h, w)
 
     def follow(self, points: FacetPoints) -> FacetTracks:
-        """Find where the points are in every frame."""
+        """Find the positions of the points in every frame."""
         n = len(points)
         h, w = self.world.config.size
         uv1 = np.concatenate([points.uv, np.ones((n, 1))], axis=1)
@@ -119,10 +119,10 @@ class FacetGroundTruth:
         return FacetTracks(xy.astype(np.float32), xyz.astype(np.float32), visible, in_frame, self.world.instance[points.facet])
 
     def sample(self, rng: np.random.Generator, n: int) -> tuple[FacetPoints, I64, F64]:
-        """Sample n points to follow, with the frame (n,) and raster place (n, 2) where each was picked.
+        """Sample n points to track, with the frame (n,) and raster position (n, 2) where each was picked.
 
-        As in Kubric's sampling, small objects get more than their share of pixels: candidates are drawn evenly over space
-        and time, then taken object by object, from the fewest candidates to the most.
+        As in Kubric's sampling, small objects are over-represented: candidates are drawn uniformly over space and time, then
+        taken object by object, from the fewest candidates to the most.
         """
         h, w = self.world.config.size
         m = 16 * n
@@ -137,7 +137,7 @@ class FacetGroundTruth:
 
 
 def _alpha_at(alpha: F32, texel: F64) -> F64:
-    """Bilinear alpha at texel places (n, 2), pixel centres at half-integers, mirrored at the edges."""
+    """Bilinear alpha at texel positions (n, 2), pixel centres at half-integers, mirrored at the edges."""
     h, w = alpha.shape
     x = np.clip(texel[:, 0] - 0.5, 0, w - 1.0)
     y = np.clip(texel[:, 1] - 0.5, 0, h - 1.0)

@@ -1,8 +1,8 @@
 """Rendering of a facet world: frames, depth and instance maps, with torch on the CPU.
 
-Per frame the facets are sorted far to near and painted over one another; a depth test settles facets that cross. The plane of
-a facet gives for each pixel, by one 3x3 matrix, its place (u, v) on the facet and its depth, all exactly (perspective is not
-approximated). Paintings are sampled from a pyramid of halved copies, so that small things do not flicker.
+In each frame the facets are sorted far to near and painted over one another; a depth test resolves crossing facets. For each
+pixel, one 3x3 matrix of the facet's plane gives its position (u, v) on the facet and its depth, all exactly (perspective is not
+approximated). Paintings are sampled from a pyramid of halved copies, so small objects do not flicker.
 """
 
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Rendering:
 
 
 class Renderer:
-    """Draws one world; the paintings are prepared once."""
+    """Renders one world; the paintings are prepared once."""
 
     def __init__(self, world: FacetWorld):
         self.world = world
@@ -44,7 +44,7 @@ class Renderer:
         self.to_texels = [world.things[k].facets.paint[j] for k, j in facets]
 
     def render(self, times: F64) -> Rendering:
-        """Render frames at `times` (t,) in 0..1, each a moment without blur."""
+        """Render frames at `times` (t,) in 0..1, each an instant without blur."""
         view = self.world.view(times)
         h, w = self.world.config.size
         colour = torch.zeros(len(times), 3, h, w)

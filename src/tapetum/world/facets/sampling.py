@@ -1,10 +1,10 @@
 """Random sampling of a facet world: its objects, their motion, and the light.
 
-Objects are given ways across the image (start and end pixel, start and end depth), so that their speed is known in pixels
-whatever the camera does; a fraction of them stands still in the world and moves by parallax alone.
+Objects have paths across the image (start and end pixel, start and end depth), so their speed in pixels is known whatever the
+camera does; a fraction of them stands still in the world and moves by parallax alone.
 
-What `SceneConfig` has at 0 by default is drawn after all else, or with nothing drawn where it is 0, so that worlds stay as they
-were before there was such a thing.
+Settings that are 0 by default in `SceneConfig` are drawn last, or draw nothing if they are 0, so that worlds from before these
+settings existed stay unchanged.
 """
 
 import numpy as np
@@ -107,7 +107,7 @@ def _room(rng: Rng, textures: Textures) -> list[FacetObject]:
 
 
 def _compose(first: F64, second: F64) -> F64:
-    """Rotation vector of the rotation `first` after `second` (by unit quaternions)."""
+    """Rotation vector of `first` applied after `second` (by unit quaternions)."""
 
     def quaternion(v: F64) -> tuple[float, F64]:
         angle = float(np.linalg.norm(v))
@@ -120,7 +120,7 @@ def _compose(first: F64, second: F64) -> F64:
 
 
 def _object(rng: Rng, world: FacetWorld, textures: Textures) -> FacetObject:
-    """A cut-out, a bending card, a box or a rolling tube on its way through the image."""
+    """A cut-out, a bending card, a box or a rolling tube on its path through the image."""
     config = world.config
     h, w = config.size
     depth = rng.uniform(2.0, 4.5)
@@ -162,7 +162,7 @@ def _fit(image: U8, texels: int) -> U8:
 
 
 def _way(rng: Rng, world: FacetWorld, depth: float, solid: bool) -> Path:
-    """A path given in pixels and depths as the camera sees it, then carried into the world."""
+    """A path in pixels and depths as seen by the camera, then converted to the world."""
     h, w = world.config.size
     steps = 4
     start = rng.uniform(0.05, 0.95, 2)
@@ -190,7 +190,7 @@ def _way(rng: Rng, world: FacetWorld, depth: float, solid: bool) -> Path:
 
 
 def _turn(rng: Rng, solid: bool) -> F64:
-    """Control points (2, 3) of a steady rotation about an axis in the image; a sheet shows its painted side to its end."""
+    """Control points (2, 3) of a steady rotation about an axis in the image; a sheet shows its painted side throughout."""
     angle = rng.uniform(0, 2 * np.pi)
     axis = np.array([np.cos(angle), np.sin(angle), 0])
     first, last = -rng.uniform(0.3, 1.2), rng.uniform(0.3, 1.2)
@@ -203,8 +203,8 @@ def _turn(rng: Rng, solid: bool) -> F64:
 def _cover(rng: Rng, world: FacetWorld, textures: Textures) -> FacetObject:
     """A sheet on the line of sight to another object, which it leaves or reaches only near the ends of the clip.
 
-    On that line is n * object + (1 - n) * camera, which is a Bezier curve as these are. To it a way across the image is added
-    whose control points are 0 but for the first and the last, so that it is near 0 for about half of the clip.
+    That line consists of n * object + (1 - n) * camera, which like both is a Bezier curve. A path across the image is added
+    whose control points are 0 except the first and last, so that it is near 0 for about half of the clip.
     """
     target, radius = _target(rng, world)
     nearness = rng.uniform(0.45, 0.7)
@@ -221,7 +221,7 @@ def _cover(rng: Rng, world: FacetWorld, textures: Textures) -> FacetObject:
 
 
 def _target(rng: Rng, world: FacetWorld) -> tuple[Path, float]:
-    """The path and radius of an object to be covered: one that is at most two fifths of the image across, or the smallest."""
+    """The path and radius of an object to cover: one that spans at most two fifths of the image, or the smallest."""
     middle = np.array([0.5])
     turn, shift = world.world_to_camera(middle)
     paths, radii, shares = [], [], []

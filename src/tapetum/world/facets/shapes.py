@@ -4,8 +4,8 @@ A facet is a rectangle of its own plane,
 
     X(u, v) = origin + u * u_axis + v * v_axis        u0 <= u <= u1, v0 <= v <= v1
 
-with orthonormal axes, so that u and v are lengths. It wears a part of a painted sheet: texel = paint @ (u, v, 1).
-Facets show one paint on the side that their normal (u_axis x v_axis) points away from, and another on the back.
+with orthonormal axes, so that u and v are lengths. It shows part of a painted sheet: texel = paint @ (u, v, 1). Facets show one
+painting on the side that their normal (u_axis x v_axis) points away from, and another on the back.
 """
 
 from collections.abc import Callable
@@ -59,8 +59,8 @@ def sheet(width: float, height: float, texels: int) -> Facets:
 def bending_sheet(width: float, texels: int, strips: int, turn: float, bend: Callable[[F64], F64]) -> Facets:
     """Make a square sheet that bends like a card about one axis of its plane.
 
-    `strips` planar strips hang together at their long edges; `bend(times)` (t,) is the angle in radians between its two
-    ends; `turn` rotates the painting against the axis.
+    `strips` planar strips are joined along their long edges; `bend(times)` (t,) is the angle in radians between its two ends;
+    `turn` rotates the painting against the axis.
     """
     w = width / strips
     half = width / 2
@@ -85,7 +85,7 @@ def bending_sheet(width: float, texels: int, strips: int, turn: float, bend: Cal
 
 
 def box(size: F64, texels: int) -> Facets:
-    """Make a closed box around the origin with edges `size` (3,); each pair of opposite sides wears its own sheet."""
+    """Make a closed box around the origin with edges `size` (3,); each pair of opposite sides has its own sheet."""
     half = size / 2
     origins, u_axes, v_axes, bounds, paints = [], [], [], [], []
     for axis in range(3):
@@ -104,7 +104,7 @@ def box(size: F64, texels: int) -> Facets:
 
 
 def prism(radius: float, height: float, texels: int, sides: int) -> Facets:
-    """Make an open tube of `sides` planar sides around the y axis, with one sheet wrapped about it; it can roll."""
+    """Make an open tube of `sides` planar sides around the y axis, wrapped in one sheet; it can roll."""
     angles = 2 * np.pi * np.arange(sides) / sides
     side = 2 * radius * np.sin(np.pi / sides)
     apothem = radius * np.cos(np.pi / sides)

@@ -1,7 +1,7 @@
 """A world of painted planar facets: its settings, smooth paths (Bezier curves), objects, camera and light.
 
 Camera coordinates: x right, y down, z forward; a point projects to raster pixels (fx * x/z + cx, fy * y/z + cy). World
-coordinates are the camera's of a camera at rest at the origin.
+coordinates are those of a camera at rest at the origin.
 """
 
 from dataclasses import asdict, dataclass
@@ -63,7 +63,7 @@ class SceneConfig:
 
 
 def describe_config(config: SceneConfig) -> dict[str, Any]:
-    """Collect the fields of a config, without later ones that are 0, so that caches keep the labels that they had before."""
+    """Collect the fields of a config, without newer ones that are 0, so that caches keep their earlier labels."""
     return {name: value for name, value in asdict(config).items() if value or name not in _LATER_FIELDS}
 
 

@@ -1,8 +1,8 @@
-"""Annotations of a rendered episode in the form of the Perception Test, collected part by part from its ground truth.
+"""Annotations of a rendered episode in the format of the Perception Test, collected part by part from its ground truth.
 
-Boxes of objects are around all of a thing that lies in the image, hidden or not, about once a second and in the last frame:
-where some of it is seen, and, as masked ones, where it is inside or under another thing. What is hidden in another way has
-no box there.
+An object's box surrounds all of it that lies in the image, hidden or not, about once a second and in the last frame. Boxes
+exist where part of it is visible, and, marked as masked, where it is inside or under another object. Objects hidden in other
+ways have no box there.
 """
 
 from collections.abc import Sequence
@@ -60,7 +60,7 @@ AREA_TAGS = {"memory": "event recall", "abstraction": "event counting", "physics
 
 
 class Annotations:
-    """Gathers what is known of one video; parts are added in their order."""
+    """Collects the annotations of one video; parts are added in order."""
 
     def __init__(self, size: tuple[int, int], frame_rate: float, frames: int):
         """Prepare for a video of `frames` frames of `size` (height, width)."""
@@ -94,7 +94,7 @@ class Annotations:
             self._sounds.append((label, (a, b), *times, bool(events.in_image[i])))
 
     def follow(self, part: Episode, bodies: np.ndarray, followed: PointTracks) -> None:
-        """Add points of bodies (n,) that were tracked through all of the video, which has one part."""
+        """Add points of bodies (n,) tracked through the whole video, which has one part."""
         tracks = self.tracks()
         for body, xy, visible in zip(bodies.tolist(), followed.xy, followed.visible, strict=True):
             frames = np.flatnonzero(visible)
@@ -108,7 +108,7 @@ class Annotations:
         return {body: number for number, body in enumerate(sorted(self._boxes))}
 
     def item(self, video: str, split: str, samples: int, sound_rate: int, pointing: Sequence[Grounded]) -> dict[str, Any]:
-        """Build the annotations but for the multiple-choice questions, which are chosen when all videos are there."""
+        """Build the annotations except the multiple-choice questions, which are chosen once all videos exist."""
         assert self._first is not None
         tracks = self.tracks()
         fit = {"frame_rate": self.frame_rate, "frames": self.frames}
@@ -144,7 +144,7 @@ class Annotations:
         }
 
     def _look(self, part: Episode, truth: GroundTruth, frame: int, start: int) -> None:
-        """Note the boxes of one frame."""
+        """Record the boxes of one frame."""
         masks = truth.masks(frame)
         boxes = Masks(masks=masks.amodal).boxes.xyxy
         inside = part.inside[part.moment(frame)]
@@ -164,7 +164,7 @@ class Annotations:
 
 
 def mc_questions(questions: Sequence[SceneQuestion], frame_rate: float, frames: int) -> list[dict[str, Any]]:
-    """Describe multiple-choice questions; `cut_frame` says where the video must end for one that looks ahead."""
+    """Describe multiple-choice questions; `cut_frame` says where the video must end for a question about what comes next."""
     rows = []
     for number, q in enumerate(questions):
         end = frames if q.span is None else min(frames, max(1, int(q.span[1] * frame_rate + 1e-6)))
@@ -183,7 +183,7 @@ def _name(episode: Episode, body: int) -> str:
 
 
 def _parents(bodies: tuple[int, int], tracks: dict[int, int]) -> list[int]:
-    """Give the tracks of bodies, -1 for those that have none, such as a table."""
+    """Return the tracks of bodies, -1 for those without one, such as a table."""
     return [tracks.get(body, -1) for body in bodies if body >= 0]
 
 

@@ -35,9 +35,9 @@ OPTIONS = 3
 
 
 def make_episodes(request: EpisodeRequest, listener: Listener) -> tuple[int, Path, int]:
-    """Make videos with sound and annotations; returns the frames of each, the annotations' file, and the number of questions.
+    """Make videos with sound and annotations; returns the frames of each, the annotation file, and the number of questions.
 
-    Goes on where it was interrupted. Raises BadInput for numbers that make no video, for textures that cannot be read, for a
+    Resumes where it was interrupted. Raises BadInput for numbers that yield no video, for textures that cannot be read, for a
     folder of another request; MissingExtra without MuJoCo.
     """
     frames = _check(request)
@@ -60,7 +60,7 @@ def make_episodes(request: EpisodeRequest, listener: Listener) -> tuple[int, Pat
 
 
 def _check(request: EpisodeRequest) -> int:
-    """Return the frames of an episode. Raises BadInput where there would be none, or no such story."""
+    """Return the frames of an episode. Raises BadInput if there would be none, or for an unknown story."""
     frames = round(request.seconds * request.frame_rate) if request.frame_rate > 0 and request.seconds < float("inf") else 0
     if frames < 1 or not 1 <= request.frame_rate <= 120:
         raise BadInput(
@@ -75,7 +75,7 @@ def _check(request: EpisodeRequest) -> int:
 
 
 def _make(request: EpisodeRequest, out: Path, number: int, textures: Textures) -> None:
-    """Make one episode; its truth is written last."""
+    """Make one episode; its ground truth is written last."""
     name = f"episode_{number:05d}"
     write_truth(out, name, Recording(request, out, number, name, textures).make())
 

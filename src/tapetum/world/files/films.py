@@ -1,4 +1,4 @@
-"""Films of minutes, joined of short stories of the physical world, with questions and moments.
+"""Films of several minutes, joined from short stories of the physical world, with questions and moments.
 
 DIR/stories/NAME.mp4     each story, rendered once
 DIR/stories.jsonl        what the hand does in each, with times and words; `tapetum train longvideo --stage films` learns
@@ -63,8 +63,8 @@ class FilmCounts:
 def make_films(request: FilmRequest, listener: Listener) -> FilmCounts:
     """Make films by joining stories in many orders, with questions that need the memory of earlier ones.
 
-    Goes on where it was interrupted. Raises BadInput for numbers that make no film, for too few stories, and for a folder that
-    belongs to another request; MissingExtra without MuJoCo.
+    Resumes where it was interrupted. Raises BadInput for numbers that yield no film, for too few stories, and for a folder of
+    another request; MissingExtra without MuJoCo.
     """
     _check(request)
     begin(request, "films", FOLDERS)
@@ -116,7 +116,7 @@ def _check(request: FilmRequest) -> None:
 
 
 def _make_story(request: FilmRequest, out: Path, number: int, textures: Textures) -> None:
-    """Render one story; its truth is written last."""
+    """Render one story; its ground truth is written last."""
     size = (request.size, request.size)
     key, episode = first_valid_start(
         (request.seed, number),
@@ -134,7 +134,7 @@ def _make_story(request: FilmRequest, out: Path, number: int, textures: Textures
 
 
 def _read_stories(out: Path, names: list[str]) -> Iterator[Story]:
-    """Read the stories of which all is known in words."""
+    """Read the stories that can be fully described in words."""
     for name in names:
         truth = read_truth(out, name)
         if truth["events"] is not None:
@@ -143,7 +143,7 @@ def _read_stories(out: Path, names: list[str]) -> Iterator[Story]:
 
 
 def _shots_of(request: FilmRequest, stories: list[Story]) -> int:
-    """Compute how many shots make a film of about the length that is asked for: 4, 7, 10, ..."""
+    """Compute how many shots make a film of about the requested length: 4, 7, 10, ..."""
     shots = [draw_shot(story, np.random.default_rng((437, k))) for k, story in enumerate(stories)]
     mean = float(np.mean([shot.stop_s - shot.start_s for shot in shots])) if shots else request.seconds
     return max(FILMS * round((60 * request.minutes / mean - 1) / FILMS) + 1, FILMS + 1)

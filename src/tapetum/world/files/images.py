@@ -39,7 +39,7 @@ OPTIONS = 4
 def make_images(request: ItemRequest, listener: Listener) -> tuple[int, int]:
     """Make images with boxes, masks, captions and questions; returns the objects and the questions in all of them.
 
-    Goes on where it was interrupted. Raises BadInput for numbers that make no image, for textures that cannot be read, for a
+    Goes on where it was interrupted. Raises BadInput for numbers that yield no image, for textures that cannot be read, for a
     folder of another request; MissingExtra without MuJoCo.
     """
     begin(request, "images", ("images", "masks"))
@@ -56,14 +56,14 @@ def make_images(request: ItemRequest, listener: Listener) -> tuple[int, int]:
 
 
 def _make(out: Path, seed: int, size: int, number: int, textures: Textures) -> None:
-    """Make one image; its truth is written last."""
+    """Make one image; its ground truth is written last."""
     made = make_image(seed, number, size, textures)
     _write_image(out, number, made)
     write_truth(out, f"{number:06d}", _truth(number, made))
 
 
 def _write_image(out: Path, number: int, made: AnnotatedImage) -> None:
-    """Write the image and the mask of what is seen."""
+    """Write the image and the mask of its visible instances."""
     name = f"{number:06d}"
     visible_ids = (made.masks.visible * made.masks.ids[:, None, None]).sum(0).astype(np.uint8)
     for path, array, how in (
@@ -94,7 +94,7 @@ def _truth(number: int, made: AnnotatedImage) -> dict[str, Any]:
 
 
 def _objects(made: AnnotatedImage) -> Iterator[dict[str, Any]]:
-    """Describe each instance of which anything is seen; boxes are x1, y1, x2, y2 in raster pixels."""
+    """Describe each visible instance; boxes are x1, y1, x2, y2 in raster pixels."""
     episode, regions = made.episode, dict(made.captions.regions)
     boxes, whole_boxes = (Masks(masks=m).boxes.xyxy.astype(int).tolist() for m in (made.masks.visible, made.masks.amodal))
     for row, identity in enumerate(made.masks.ids.tolist()):
@@ -120,7 +120,7 @@ def _objects(made: AnnotatedImage) -> Iterator[dict[str, Any]]:
 
 
 def _rows(out: Path, names: list[str], seed: int) -> Iterator[dict[str, Any]]:
-    """Give what is known of each image, with the questions that are asked of it."""
+    """Return the ground truth of each image, with its chosen questions."""
     for name, choices in zip(names, questions_of(out, names, seed, OPTIONS), strict=True):
         truth = read_truth(out, name)
         del truth["candidates"]
@@ -161,7 +161,7 @@ def _write_coco(out: Path, rows: Callable[[], Iterator[dict[str, Any]]]) -> None
 
 
 def _write_shards(out: Path, rows: Iterator[dict[str, Any]]) -> None:
-    """Write shards, unless they are there: a folder belongs to one setting, so they would be the same."""
+    """Write shards unless they exist: a folder belongs to one setting, so they would be the same."""
     if (out / "shards").exists():
         return
     with whole_folder(out / "shards") as temporary:

@@ -1,10 +1,10 @@
-"""Shared parts of images, episodes and films: a folder of one setting, and items each made once.
+"""Code shared by images, episodes and films: a folder for one setting, and items that are each made once.
 
     DIR/settings.json    what the folder holds; another setting is refused
     DIR/truth/NAME.json  what is known of an item; written last, so an item that has it is done
     all else             written by the item before, or of all items' truth at the end, whole
 
-Every item is a function of the seed and its number, and the files of all are made from the items' truth in their order, so that
+Every item is a function of the seed and its number, and the joint files are built from the items' ground truth in order, so
 they are the same for any number of workers, and after any interruption.
 """
 
@@ -57,7 +57,7 @@ class ItemRequest:
 
 
 def begin(request: ItemRequest, what: str, folders: tuple[str, ...]) -> None:
-    """Open the folder, unless it belongs to another setting. Raises BadInput, and MissingExtra where MuJoCo is missing."""
+    """Open the folder, unless it belongs to another setting. Raises BadInput, and MissingExtra if MuJoCo is missing."""
     if request.n < 1:
         raise BadInput(f"asked for {request.n} {what}; give --n 1 or more")
     if request.workers < 1:
@@ -92,7 +92,7 @@ def begin(request: ItemRequest, what: str, folders: tuple[str, ...]) -> None:
 def make_items(
     request: ItemRequest, what: str, names: list[str], work: Callable[[int, Textures], None], listener: Listener
 ) -> None:
-    """Run `work(number, textures)` for every item whose truth is not there; `work` writes that last."""
+    """Run `work(number, textures)` for every item without ground truth; `work` writes that last."""
     out = request.out
     missing = [number for number, name in enumerate(names) if not truth_file(out, name).exists()]
     done = len(names) - len(missing)
@@ -111,18 +111,18 @@ def truth_file(out: Path, name: str) -> Path:
 
 
 def write_truth(out: Path, name: str, truth: dict[str, Any]) -> None:
-    """Write the truth of an item, whole: with that it is done."""
+    """Write the ground truth of an item atomically, which marks it as done."""
     with whole_file(truth_file(out, name)) as temporary:
         write_text(temporary, dumps(truth) + "\n")
 
 
 def read_truth(out: Path, name: str) -> dict[str, Any]:
-    """Read the truth of an item; raise BadInput where it is damaged."""
+    """Read the ground truth of an item; raise BadInput if it is damaged."""
     return _read(truth_file(out, name))
 
 
 def candidate_rows(candidates: Iterable[Candidate]) -> list[dict[str, Any]]:
-    """Write questions that could be asked as JSON values; the order of `near` says nothing, so it is made the same always."""
+    """Write candidate questions as JSON values; the order of `near` has no meaning, so it is made deterministic."""
     return [{**asdict(candidate), "near": sorted(candidate.near)} for candidate in candidates]
 
 
@@ -154,7 +154,7 @@ def _candidate(row: dict[str, Any]) -> Candidate:
 
 
 def _check_images(folder: Path) -> None:
-    """Decode the first `CHECKED` images of a folder, so that a damaged one is known of before the work. Raises BadInput."""
+    """Decode the first `CHECKED` images of a folder to detect damaged ones before the work. Raises BadInput."""
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGES and p.is_file()) if folder.is_dir() else []
     for path in paths[:CHECKED]:
         know_heic(path)

@@ -1,4 +1,4 @@
-"""One episode of the physical world as files: simulated and rendered part by part, so that memory is flat in its length.
+"""One episode of the physical world as files: simulated and rendered part by part, so memory use is independent of its length.
 
 parts of the episode ─► frames ─► mp4 ◄─ sound ◄─ parts
           │               └─► the clip (its first frames): TAP-Vid pickle, TAPVid-3D npz
@@ -51,7 +51,7 @@ class EpisodeRequest(ItemRequest):
 
 
 class _Pieces(deque[np.ndarray]):
-    """Pieces of sound, each there by the time that its frames are; an iterator that may be empty for a while."""
+    """Pieces of sound, each available once its frames are; an iterator that may be empty for a while."""
 
     def __iter__(self) -> "_Pieces":
         return self
@@ -78,7 +78,7 @@ class Recording:
         self._first: Episode | None = None
 
     def make(self) -> dict[str, Any]:
-        """Write video, sound, record and tracks; returns the truth of the episode."""
+        """Write video, sound, record and tracks; returns the ground truth of the episode."""
         out, name, frame_rate = self.out, self.name, self.request.frame_rate
         with wav_file(out / "audios" / f"{name}.wav", SOUND_RATE) as wav:
             write_video(out / "videos" / f"{name}.mp4", self._film(wav), frame_rate, sound=SoundTrack(self._sounds, SOUND_RATE))
@@ -104,7 +104,7 @@ class Recording:
         return chain([next(parts)], parts)
 
     def _film(self, wav: WavWriter) -> Iterator[np.ndarray]:
-        """Give the frames of all parts; each part's sound and truth are noted as it begins."""
+        """Yield the frames of all parts; each part's sound and ground truth are recorded as it begins."""
         start = 0
         for number, part in enumerate(self._parts):
             whole = start == 0 and part.frames == self.frames
@@ -124,7 +124,7 @@ class Recording:
         return max(1, min(CLIP_FRAMES, CLIP_BYTES // (3 * self.request.size**2)))
 
     def _write_tracks(self, part: Episode) -> None:
-        """Follow points through the clip, and through the whole video where it has one part."""
+        """Track points through the clip, and through the whole video if it has one part."""
         truth = GroundTruth(replace(part, frames=len(self._clip)))
         points, queried, xy = truth.sample(np.random.default_rng((self.key, 7)), self.request.points)
         one = part.frames == self.frames

@@ -3,8 +3,8 @@
     make_episode ─► stories ─► Stage (hand, actions) ─► Simulation (MuJoCo) ─► Episode
                     props        hand, grasp              pieces, model          + sheets, containment
 
-`episode_parts` tells a long episode part by part; `resimulate` runs a recorded episode again with something changed, under
-the same script of the hand.
+`episode_parts` simulates a long episode part by part; `resimulate` reruns a recorded episode with a change, using the same hand
+script.
 """
 
 from tapetum.world.physics.episodes import episode_parts, make_episode, resimulate

@@ -24,7 +24,7 @@ LYING = ("egg", "lemon", "stick")
 
 
 class SceneBuilder:
-    """Bodies, poses and velocities, being put together; the support's top is z = 0."""
+    """Bodies, poses and velocities under construction; the support's top is z = 0."""
 
     def __init__(self, rng: np.random.Generator):
         self.rng = rng
@@ -52,9 +52,9 @@ class SceneBuilder:
         region: tuple[float, float] = REGION,
         **looks: Any,
     ) -> int:
-        """Add a body called `noun`, its lowest point `bottom` metres above the support; at a free spot where `at` is None.
+        """Add a body called `noun`, its lowest point `bottom` metres above the support; at a free spot if `at` is None.
 
-        `velocity` in the world; `spin` about the body's own axes. Returns its number, or -1 where no spot was free.
+        `velocity` in the world; `spin` about the body's own axes. Returns its number, or -1 if no spot was free.
         """
         used = [(b.noun, b.colour_name) for b in self.bodies]
         body = make_body(self.rng, noun, number=sum(b.noun == noun for b in self.bodies) + 1, used=used, **looks)
@@ -76,7 +76,7 @@ class SceneBuilder:
         return len(self.bodies) - 1
 
     def free_spot(self, radius: float, region: tuple[float, float] = REGION, tries: int = 60) -> F64 | None:
-        """Find a place (2,) for something of some radius that overlaps nothing."""
+        """Find a position (2,) for an object of some radius that overlaps nothing."""
         for _ in range(tries):
             spot = self.rng.uniform(-1, 1, 2) * np.array(region)
             if all(np.linalg.norm(spot - at) > radius + r + GAP for at, r in self.spots):
@@ -84,7 +84,7 @@ class SceneBuilder:
         return None
 
     def keep_free(self, x: float, y: float, radius: float) -> None:
-        """Reserve a place, so that nothing more is put near it."""
+        """Reserve a position, so that nothing else is placed near it."""
         self.spots.append((np.array([x, y]), radius))
 
     def give_hand(self) -> F64:
@@ -105,7 +105,7 @@ class SceneBuilder:
         return home
 
     def height(self, body: int) -> float:
-        """Compute how high a body is, from its lowest to its highest point as it stands."""
+        """Compute the height of a body, from its lowest to its highest point in its current pose."""
         points = quaternions.rotate(self.poses[body][None, 3:], self.bodies[body].shape.outline)
         return float(np.ptp(points[:, 2]))
 
@@ -146,7 +146,7 @@ def _rgb(values: F64) -> Rgb:
 
 
 def rolling(velocity: F64, radius: float, turn: F64 | None = None) -> F64:
-    """Compute the spin (3,) about the body's axes of something that rolls without slipping at a velocity (3,)."""
+    """Compute the spin (3,) about its own axes of a body that rolls without slipping at a velocity (3,)."""
     spin = np.cross(np.array([0.0, 0.0, 1.0]), velocity) / radius
     return spin if turn is None else quaternions.rotate(quaternions.conjugate(turn), spin)
 
@@ -169,7 +169,7 @@ def look_at(eyes: F64, targets: F64) -> F64:
 
 
 def wobble(rng: Rng, times: F64, size: float, slow: float = 0.4, fast: float = 3.0) -> F64:
-    """Draw a smooth unsteadiness (k, 3): a few sines whose strength falls with their frequency."""
+    """Draw a smooth camera shake (k, 3): several sines whose strength falls with frequency."""
     total = np.zeros((len(times), 3))
     for f in np.exp(np.linspace(np.log(slow), np.log(fast), 5)):
         phase, strength = rng.uniform(0, 2 * np.pi, 3), rng.normal(0, size * (slow / f) ** 0.7, 3)
@@ -188,9 +188,9 @@ def draw_camera(
     elevation: tuple[float, float] = (0.35, 0.85),
     distance: tuple[float, float] = (0.66, 0.95),
 ) -> Camera:
-    """Draw a camera at moments `times` (k,) of an episode of `whole` seconds: still, swaying around, held by hand, or both.
+    """Draw a camera at moments `times` (k,) of an episode of `whole` seconds: still, swaying around, handheld, or both.
 
-    `azimuth`: radians from +x. The same draw at other times continues the same way of the camera.
+    `azimuth`: radians from +x. The same draw at other times continues the same camera path.
     """
     h, w = size
     kind = rng.choice(["still", "orbit", "shake", "both"], p=[0.35, 0.3, 0.2, 0.15])

@@ -1,4 +1,4 @@
-"""Shapes in pieces that MuJoCo knows: each body becomes a few convex geoms, and a hollow one a ring of many.
+"""Shapes decomposed into MuJoCo primitives: each body becomes a few convex geoms, a hollow one a ring of many.
 
     Cup: a floor, walls of tilted boxes        Bowl: rows of tiles tangent to the inner sphere,
          around a ring, beads on the rim             a flat tile below (so that it stands), beads on the rim
@@ -108,8 +108,8 @@ def _cup(cup: Cup) -> list[CollisionGeom]:
 def _bowl(bowl: Bowl, rows: int = 5, columns: int = 18) -> list[CollisionGeom]:
     """Tiles at angles below the rim, each row `step` of the quarter circle that the flat foot leaves.
 
-    A tile's inner face would touch the inner sphere in its middle only; moved in by half of what its corners lack, it is off by
-    at most that everywhere.
+    A tile's inner face would touch the inner sphere only in its middle; shifted inwards by half of the gap at its corners, it
+    is off by at most that everywhere.
     """
     inner = bowl.radius - bowl.wall
     foot = np.radians(11)

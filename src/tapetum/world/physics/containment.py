@@ -1,7 +1,7 @@
 """Containment: a body is inside a hollow one while its origin is in the cavity, below the rim (above it, if upturned).
 
-An upturned cup holds what it covers, by the same rule. A sheet holds what lies under it: sheet above the body and above most
-of a ring around it, and its hem down beside it.
+An upturned cup holds what it covers, by the same rule. A sheet holds what is under it: it must be above the body and most of a
+ring around it, with its hem down beside it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from tapetum.world.types import F64, I64, Bool
 
 
 def containment(bodies: Sequence[Body], poses: F64, sheets: Mapping[int, F64] | None = None) -> I64:
-    """Find for each moment and body (k, n) the innermost body that holds it; -1 for none.
+    """Find for each moment and body (k, n) the innermost body that contains it; -1 for none.
 
     Poses (k, n, 7); sheets: (k, rows, columns, 3) by body. Fixed bodies and hands are never inside.
     """

@@ -1,4 +1,4 @@
-"""Simulation of an episode from a seed, and of one again with something changed."""
+"""Simulation of an episode from a seed, and resimulation with a change."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -33,11 +33,11 @@ def make_episode(
     frame_rate: float = 24.0,
     moments_per_frame: int | None = None,
 ) -> Episode:
-    """Simulate the episode of a seed: bit for bit the same at every call on one platform.
+    """Simulate the episode of a seed: identical bit for bit at every call on one platform.
 
-    `story`: one of `STORIES`, or None to draw one; `moments_per_frame`: None for about 240 moments a second. Keeps all poses:
-    about 0.3 MB a second with a hand and ten things; `episode_parts` keeps less. Raises BadInput, and MissingExtra without
-    MuJoCo.
+    `story`: one of `STORIES`, or None to draw one; `moments_per_frame`: None for about 240 moments a second. All poses stay in
+    memory: about 0.3 MB a second with a hand and ten objects; `episode_parts` uses less. Raises BadInput, and MissingExtra
+    without MuJoCo.
     """
     frames = _frames(seconds, frame_rate, size)
     return next(_begin(seed, story, frames, size, frame_rate, moments_per_frame).parts(frames))
@@ -53,10 +53,10 @@ def episode_parts(
     frame_rate: float = 24.0,
     moments_per_frame: int | None = None,
 ) -> Iterator[Episode]:
-    """Simulate a long episode part by part: each starts where the last one ended, so memory is flat in the length.
+    """Simulate a long episode part by part: each starts where the last ended, so memory use is independent of length.
 
-    A part is an Episode of its own (its times start at 0; `settings["starts_s"]` says when), cut at the first frame after
-    `part_seconds` at which the hand holds nothing and no action is under way. After a cut it is not what `make_episode` gives.
+    A part is an Episode (its times start at 0; `settings["starts_s"]` gives its start), cut at the first frame after
+    `part_seconds` at which the hand is empty and idle. After a cut it differs from the output of `make_episode`.
     """
     frames, part = _frames(seconds, frame_rate, size), _frames(part_seconds, frame_rate, size)
     yield from _begin(seed, story, frames, size, frame_rate, moments_per_frame).parts(part)
@@ -86,7 +86,7 @@ def _begin(
 
 
 class _EpisodeRun:
-    """A story being told, part after part."""
+    """A running story, part after part."""
 
     def __init__(
         self, seed: int, attempt: int, story: str, frames: int, size: tuple[int, int], frame_rate: float, per_frame: int | None
@@ -174,12 +174,12 @@ def resimulate(
     moved: Mapping[str | int, F64] | None = None,
     velocities: Mapping[str | int, F64] | None = None,
 ) -> Episode:
-    """Run an episode again from the same start under the same script of the hand, but with something changed.
+    """Rerun an episode from the same start and hand script, with a change.
 
-    `without`: a body (its name or number) that is not there; `changed`: other bodies in the place of some (of another material,
-    mass or shape); `moved`: other start poses (7,); `velocities`: other start velocities (6,). Bodies keep their names, not
-    their numbers. The hand does the same moves at the same times and holds what it finds where it expects it; actions whose
-    body or target is missing, or whose grip failed, are left out. With nothing changed the same episode comes out, bit for bit.
+    `without`: a body (its name or number) to remove; `changed`: replacement bodies (of another material, mass or shape);
+    `moved`: other start poses (7,); `velocities`: other start velocities (6,). Bodies keep their names, not their numbers. The
+    hand makes the same moves at the same times and holds whatever it finds where it expects it; actions whose body or target is
+    missing, or whose grip failed, are omitted. Without a change, the same episode results, bit for bit.
     """
     if "steps_per_moment" not in episode.settings or "velocities" not in episode.settings:
         raise BadInput("this episode was not simulated (its settings lack a start); make it with make_episode")
@@ -271,7 +271,7 @@ def episode_of(
     sheets: Mapping[int, F64] | None = None,
     extra: dict[str, Any] | None = None,
 ) -> Episode:
-    """Build an episode of what a closed stage recorded; `sheets`: where their points start, if not flat."""
+    """Build an episode from the record of a closed stage; `sheets`: where their points start, if not flat."""
     poses, contacts, energy = stage.sim.take()
     script = stage.script
     if stage.hand and script:
@@ -307,5 +307,5 @@ def episode_of(
 
 
 def moment_times(frame_rate: float, frames: int, moments_per_frame: int) -> F64:
-    """List the times (k,) of all moments: one frame's worth after the last frame's start, for blur and sound."""
+    """List the times (k,) of all moments, ending one frame after the last frame's start, for blur and sound."""
     return np.arange(frames * moments_per_frame + 1) / (frame_rate * moments_per_frame)

@@ -1,7 +1,7 @@
 """Grasp planning: tries palm poses around a body in a copy of the model and measures distances to it.
 
-The copy's hand has a wide margin, so MuJoCo's collision step tells distances before anything touches. A grasp is good when the
-thumb and a finger touch the body, shut fingers touch nothing else, and the open hand is clear on its whole way in.
+The copy's hand has a wide margin, so MuJoCo's collision step reports distances before contact. A grasp is good if the thumb and
+a finger touch the body, the closed fingers touch nothing else, and the open hand is clear on its whole way in.
 """
 
 import copy
@@ -57,7 +57,7 @@ class GraspPlanner:
         self.data = self.mj.MjData(self.model)
 
     def look(self) -> None:
-        """Copy where everything is now."""
+        """Copy the current state."""
         self.data.qpos[:] = self.sim.data.qpos
 
     def distances(self, palm: F64, closure: F64) -> tuple[I64, I64, F64]:
@@ -86,7 +86,7 @@ class GraspPlanner:
         return fingers, float(flat.min(initial=MARGIN)), float(rest.min(initial=MARGIN))
 
     def close(self, palm: F64, body: int, room: float = ROOM[0]) -> tuple[F64, F64, F64]:
-        """Shut each finger until it touches: closures (4,), which touch (4,), and closures (4,) with room to the body."""
+        """Close each finger until it touches: closures (4,), which touch (4,), and closures (4,) with a gap to the body."""
         scan = np.linspace(0, LIMIT, 22)
         table = np.array([self.gaps(palm, np.full(4, c), body)[0] for c in scan])
         roomy, touch = np.zeros(4), np.zeros(4, bool)
@@ -124,7 +124,7 @@ class GraspPlanner:
         return None
 
     def way_is_clear(self, grasp: Grasp, body: int) -> bool:
-        """Check whether the open hand touches nothing from 10 cm before the grasp on."""
+        """Check that the open hand touches nothing over the last 10 cm before the grasp."""
         for back in (0.0, 0.02, 0.045, 0.07, 0.1):
             palm = grasp.palm.copy()
             palm[:3] -= back * grasp.approach
@@ -135,7 +135,7 @@ class GraspPlanner:
 
 
 def from_above(points: F64, yaws: Sequence[float], *, support: float) -> Iterable[F64]:
-    """Propose palms (6,) over a body whose outline (m, 3) in the world is given: the narrow way first, low ones first."""
+    """Propose palms (6,) over a body with outline (m, 3) in the world: across the narrow side first, low ones first."""
     low, high = points.min(0), points.max(0)
     middle = (low + high) / 2
 

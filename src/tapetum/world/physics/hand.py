@@ -1,7 +1,7 @@
 """Actions of the hand: pick, place, push, put into, take out, cover, uncover, shuffle, spin, pour, drop, show.
 
-Each method plans moves from where things are now, simulates them and records an `Action`. It returns False, without moving,
-where no good grasp was found, and False after moving where the hand closed on nothing.
+Each method plans moves from the current state, simulates them and records an `Action`. It returns False without moving if it
+finds no good grasp, and False after moving if the hand closed on nothing.
 """
 
 import numpy as np
@@ -116,9 +116,9 @@ class Hand(ClothHand):
         return True
 
     def push(self, body: int, angle: float, far: float, *, height: float | None = None, seconds: float | None = None) -> bool:
-        """Push a body with the shut hand in a direction (radians from x) for some metres; `height`: of the fingertips.
+        """Push a body with the closed hand in a direction (radians from x) for some metres; `height`: of the fingertips.
 
-        Where something stands in the hand's place, another direction is taken.
+        If something is in the hand's place, another direction is used.
         """
         stage = self.stage
         start = stage.seconds
@@ -148,7 +148,7 @@ class Hand(ClothHand):
         return True
 
     def _push_from(self, body: int, angle: float, height: float | None) -> F64 | None:
-        """Find the palm (6,) from which the shut hand pushes a body; None where something is in its way down."""
+        """Find the palm (6,) from which the closed hand pushes a body; None if something blocks its way down."""
         stage = self.stage
         points = world_outline(stage.sim, body, stage.sim.poses_now())
         way = np.array([np.cos(angle), np.sin(angle)])
@@ -189,7 +189,7 @@ class Hand(ClothHand):
         return True
 
     def pour(self, cup: int, hollow: int, *, side: int = 1) -> bool:
-        """Pour from a standing cup, grasped from the side, into a hollow body; bring it upright again; it stays in the hand."""
+        """Pour from a standing cup, grasped from the side, into a hollow body, then bring it upright; it stays in the hand."""
         stage = self.stage
         start = stage.seconds
         if stage.sim.carried != cup:
@@ -224,7 +224,7 @@ class Hand(ClothHand):
         return True
 
     def _roll(self, roll: float, origin: F64, start: int, end: int) -> None:
-        """Roll the palm about its own axis, on which the middle of what it holds lies, nearly."""
+        """Roll the palm about its own axis, which nearly passes through the middle of the held body."""
         stage = self.stage
         turn = np.array([stage.goal[3], stage.goal[4], roll])
         palm = stage.palm_for(origin, turn)
@@ -232,7 +232,7 @@ class Hand(ClothHand):
             stage.plan(c, palm[c], start, end)
 
     def show(self, body: int, towards: F64) -> bool:
-        """Lift a body to a place (3,) near the camera, turn it, put it back."""
+        """Lift a body to a position (3,) near the camera, turn it, and put it back."""
         stage = self.stage
         start, spot = stage.seconds, stage.sim.poses_now()[body].copy()
         if stage.sim.carried != body and not self.pick(body):

@@ -1,7 +1,7 @@
 """Bodies of the hand: palm, three fingers against a thumb, two links each, and an arm of two bones behind it.
 
-Palm's axes: fingers stretch along -z, three of them on the +x side in a row along y, the thumb on the -x side; a grip closes
-along x. One number from 0 (wide open) to 1 (shut) bends both links of a finger.
+The palm's axes: fingers extend along -z, three of them on the +x side in a row along y, the thumb on the -x side; a grip closes
+along x. One number from 0 (wide open) to 1 (closed) bends both links of a finger.
 
           arm /            palm      open: links lean out, then down; shut: they bend in
              /         .---------.
@@ -70,7 +70,7 @@ class HandParts:
 
 
 def hand_bodies(skin: Rgb, sleeve: Rgb | None = None) -> list[Body]:
-    """Make the eleven bodies of a hand: palm, two links of each finger, forearm, upper arm."""
+    """Build the eleven bodies of a hand: palm, two links of each finger, forearm, upper arm."""
     bare = Surface(colour=skin, shine=0.1)
     clothed = Surface(colour=sleeve or skin, shine=0.0 if sleeve else 0.1)
 
@@ -100,7 +100,7 @@ def find_hand(bodies: Sequence[Body]) -> HandParts | None:
 
 
 def angles(closure: F64) -> F64:
-    """Compute the hinges' angles (..., 8) from how far fingers are shut (..., 4)."""
+    """Compute the hinge angles (..., 8) from finger closures (..., 4)."""
     shares = np.asarray(closure, float)[..., None]
     low, high = np.array(OPEN), np.array(SHUT)
     both = low + (high - low) * shares
@@ -108,7 +108,7 @@ def angles(closure: F64) -> F64:
 
 
 def palm_quaternion(yaw: F64, pitch: F64, roll: F64) -> F64:
-    """Compute the palm's turn (..., 4): yaw about z, then pitch about its x, then roll about its z.
+    """Compute the palm's rotation (..., 4): yaw about z, then pitch about its x, then roll about its z.
 
     pitch 0: fingers point down; pitch pi/2: they point along (-sin(yaw), cos(yaw), 0).
     """
@@ -117,7 +117,7 @@ def palm_quaternion(yaw: F64, pitch: F64, roll: F64) -> F64:
 
 
 def tips(closure: float, finger: Finger = FINGERS[1]) -> tuple[float, float]:
-    """Compute where the end of a finger is in the palm: x towards its side, and z."""
+    """Compute the position of a fingertip in the palm: x towards its side, and z."""
     a, b = (OPEN[i] + (SHUT[i] - OPEN[i]) * closure for i in range(2))
     (l1, l2), x0, z0 = finger.lengths, abs(finger.base[0]), finger.base[2]
     return x0 - l1 * np.sin(a) - l2 * np.sin(a + b), z0 - l1 * np.cos(a) - l2 * np.cos(a + b)
@@ -129,9 +129,9 @@ def pinch_point() -> F64:
 
 
 def arm(palm: F64, shoulder: F64) -> tuple[F64, F64]:
-    """Compute poses (k, 7) of forearm and upper arm from the palm's (k, 7) and where the shoulder likes to be (3,).
+    """Compute poses (k, 7) of forearm and upper arm from the palm's (k, 7) and the preferred shoulder position (3,).
 
-    Two bones reach from shoulder to wrist with the elbow up; where the wrist is too far the shoulder leans after it.
+    Two bones reach from shoulder to wrist with the elbow up; if the wrist is too far, the shoulder leans towards it.
     """
     wrist = quaternions.place(palm, np.array([0, 0, WRIST + 0.012]))
     way = shoulder - wrist

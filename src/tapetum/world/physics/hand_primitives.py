@@ -1,4 +1,4 @@
-"""Motion primitives of the hand: find a grasp, reach, take hold, carry, let go, drape a cloth. Each simulates what it plans."""
+"""Motion primitives of the hand: find a grasp, reach, grasp, carry, release, drape a cloth. Each simulates what it plans."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ BACK_OFF = 0.09
 
 
 class HandPrimitives:
-    """A hand that reaches, takes hold and carries; `home`: the palm (6,) where it waits, out of the image."""
+    """A hand that reaches, grasps and carries; `home`: the palm (6,) where it waits, out of view."""
 
     def __init__(self, stage: ScriptedSimulation, home: F64, support: float = 0.0):
         self.stage, self.home, self.support = stage, np.asarray(home, float), support
@@ -30,7 +30,7 @@ class HandPrimitives:
         """(4,) how far fingers are shut with some room around what they hold: they open no further to let it go."""
 
     def grasp(self, body: int, *, side: bool = False, yaws: Sequence[float] | None = None) -> Grasp | None:
-        """Find a grasp of a body as it stands now."""
+        """Find a grasp of a body in its current pose."""
         if not self.stage.wait_until_still(body):
             return None
         points = world_outline(self.stage.sim, body, self.stage.sim.poses_now())
@@ -63,14 +63,14 @@ class HandPrimitives:
         )
 
     def reaches(self, x: float, y: float) -> bool:
-        """Check whether the arm stays out of other bodies where the held body is put down at x, y."""
+        """Check whether the arm stays clear of other bodies when the held body is put down at x, y."""
         body = self.stage.sim.carried
         if body is None:
             return True
         return self._arm_is_clear(self.stage.palm_for(np.array([x, y, self.support + self.stage.hangs()])), body)
 
     def seize(self, body: int, grasp: Grasp) -> bool:
-        """Move to a grasp, check that the body still stands there, close the fingers and hold on."""
+        """Move to a grasp, check that the body is still there, close the fingers and grip."""
         stage = self.stage
         self.roomy = grasp.open
         before = grasp.palm.copy()
@@ -101,7 +101,7 @@ class HandPrimitives:
         return False
 
     def let_go(self, rise: bool = True) -> None:
-        """Open the fingers, back off along the way they point."""
+        """Open the fingers and back off opposite to their direction."""
         stage = self.stage
         assert self.grip
         self.grip.off = stage.now + 1
@@ -135,18 +135,18 @@ class HandPrimitives:
         self.stage.actions.append(action)
 
     def carry(self, origin: F64, turn: F64 | None = None, speed: float = 0.5) -> None:
-        """Move the held body's origin to a place over everything between."""
+        """Move the held body's origin to a position, over everything in between."""
         stage = self.stage
         stage.run_to(stage.plan_over(stage.palm_for(origin, turn), stage.now, speed=speed))
 
     def lower(self, origin: F64, speed: float = 0.3) -> None:
-        """Move the held body's origin straight to a place."""
+        """Move the held body's origin straight to a position."""
         stage = self.stage
         stage.run_to(stage.plan_straight(stage.palm_for(origin), stage.now, speed=speed))
 
 
 def nearest(angle: float, to: float, period: float = np.pi) -> float:
-    """Add periods to an angle until it is nearest to another."""
+    """Add periods to an angle to bring it nearest to another."""
     return float(angle + period * np.round((to - angle) / period))
 
 
@@ -154,7 +154,7 @@ class ClothHand(HandPrimitives):
     """A hand that handles sheets."""
 
     def cover_with(self, sheet: int, body: int) -> bool:
-        """Drape a sheet, held by its middle, over a body."""
+        """Drape a sheet, held in its middle, over a body."""
         start = self.stage.seconds
         shape = self.stage.bodies[sheet].shape
         assert isinstance(shape, Sheet)
@@ -192,7 +192,7 @@ class ClothHand(HandPrimitives):
         stage.run_to(end + stage.steps(0.05))
 
     def _drop_sheet(self, spot: F64, rise: float) -> None:
-        """Carry the pinched sheet high, lower the pinch to a place, let go."""
+        """Carry the pinched sheet high, lower the pinch to a position, and release it."""
         stage = self.stage
         palm = stage.goal[:6].copy()
         palm[:3] = spot - hand_model.pinch_point()

@@ -1,8 +1,8 @@
 """The model that MuJoCo steps, built in memory from bodies.
 
 Body number j is the MuJoCo body `b{j}`: fixed ones are welded to the world, others float. The hand is a tree: a floating palm
-and fingers on hinges; it is heavy and its positions and speeds are prescribed at every step, so that it pushes without giving
-way and drags by friction. A weld from the palm to each other body waits switched off: the grip. The arm is not in the model.
+and fingers on hinges. It is heavy and its positions and speeds are prescribed at every step, so it pushes without yielding and
+drags by friction. An inactive weld from the palm to each other body is the grip. The arm is not in the model.
 """
 
 from collections.abc import Sequence
@@ -143,7 +143,7 @@ def _geom(name: str, piece: collision.CollisionGeom, body: Body, assets: list[st
 def _hand(bodies: Sequence[Body], poses: F64, hand: HandParts) -> str:
     """Write the palm with its fingers; parts of the hand do not touch each other (contype 2, conaffinity 1).
 
-    The hand's own friction counts, whatever it touches: things slip off before they jam between a finger and the table.
+    The hand's own friction applies, whatever it touches: objects slip before they jam between a finger and the table.
     """
     own = 'contype="2" conaffinity="1" priority="1"'
 

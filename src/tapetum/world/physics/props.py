@@ -1,7 +1,7 @@
-"""Objects by name, with the shapes, materials and colours a person would call so; density, friction and bounce of materials.
+"""Objects by name, with shapes, materials and colours that people expect; density, friction and bounce of materials.
 
-Where two bodies touch, the rougher of the two gives the friction (MuJoCo's rule for geoms) and the less lively one the bounce;
-a hand's skin counts alone.
+At a contact, the rougher body determines the friction (MuJoCo's rule for geoms) and the less bouncy one the bounce; for a hand,
+only its skin counts.
 """
 
 from collections.abc import Callable, Sequence
@@ -51,10 +51,10 @@ PHYSICS_MATERIALS: dict[Material, PhysicsMaterial] = {
 
 @lru_cache(maxsize=64)
 def spring(bounce: float, touch_s: float = TOUCH_S) -> tuple[float, float]:
-    """Compute stiffness (1/s^2) and damping (1/s), both per unit mass, of a contact that lasts `touch_s` and bounces so.
+    """Compute stiffness (1/s^2) and damping (1/s), both per unit mass, of a contact with duration `touch_s` and this bounce.
 
     A mass on a damped spring that pushes but never pulls leaves when its force is zero, with `rebound(ratio)` of its speed.
-    Both numbers are independent of mass, as MuJoCo's solref with negative numbers is.
+    Both numbers are independent of mass, as in MuJoCo's solref with negative numbers.
     """
     low, high = 0.0, 0.75  # more damping in a step of 1/720 s would throw back instead
     for _ in range(40):
@@ -65,7 +65,7 @@ def spring(bounce: float, touch_s: float = TOUCH_S) -> tuple[float, float]:
 
 
 def rebound(ratio: float) -> float:
-    """Compute the speed after over the speed before a touch from the damping ratio (below 1).
+    """Compute the ratio of the speeds after and before a contact from the damping ratio (below 1).
 
     >>> round(rebound(1e-6), 3), round(rebound(0.5), 2)
     (1.0, 0.3)
@@ -210,7 +210,7 @@ def make_body(
     material: Material | None = None,
     colour: str | None = None,
 ) -> Body:
-    """Draw a body called `noun`; `used`: (noun, colour) that are in use, avoided where colours are left."""
+    """Draw a body called `noun`; `used`: (noun, colour) pairs in use, avoided while other colours remain."""
     prop = PROPS[noun]
     names = [c for c in (prop.colours or tuple(COLOURS)) if (noun, c) not in used] or list(prop.colours or COLOURS)
     name = str(rng.choice(names)) if colour is None else colour

@@ -1,7 +1,7 @@
-"""Trajectory of the hand, as numbers that can be stored and replayed: moves of ten channels, and grips.
+"""Trajectory of the hand as numbers that can be stored and replayed: moves of ten channels, and grips.
 
-A move adds a smooth step (minimum jerk) to one channel between two steps of the simulation; moves of one channel may overlap
-and add up. So a script has an exact value at any time, whoever asks.
+A move adds a smooth step (minimum jerk) to one channel between two steps of the simulation; moves of one channel may overlap,
+and add up. So a script has an exact value at any time, for every caller.
 
 Flash and Hogan, "The coordination of arm movements" (1985): hands move from rest to rest along 10 s^3 - 15 s^4 + 6 s^5.
 """
@@ -71,7 +71,7 @@ class HandScript:
         return values
 
     def _before(self, step: int) -> F64:
-        """Add up the moves at the front of the list that were over long ago; they need no second look."""
+        """Add up the moves at the front of the list that ended long ago; they need not be evaluated again."""
         if self._sum is None or step < self._until:
             self._sum, self._folded, self._until = np.array(self.start, float), 0, 0
         while self._folded < len(self.moves) and self.moves[self._folded][2] <= step:
@@ -87,7 +87,7 @@ class HandScript:
     def states(self, first: int, count: int, step: float) -> tuple[F64, F64]:
         """Compute coordinates (count, 15) and speeds (count, 14) of the hand at steps first, first + 1, ...
 
-        Speeds are what leads to the next step's coordinates.
+        Speeds are those that lead to the next step's coordinates.
         """
         values = self.values(np.arange(first, first + count + 1))
         q = np.concatenate([self.palm(values), hand_model.angles(values[:, FINGER_CHANNELS])], 1)
@@ -109,7 +109,7 @@ class HandScript:
 
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> "HandScript":
-        """Read what `to_json` wrote; raise BadInput where it is damaged."""
+        """Read what `to_json` wrote; raise BadInput if it is damaged."""
         try:
             return HandScript(
                 start=[float(v) for v in values["start"]],

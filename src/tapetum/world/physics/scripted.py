@@ -21,7 +21,7 @@ class EpisodeEnd(Exception):
 
 
 class ScriptedSimulation:
-    """Runs a simulation to given steps, moves the hand and grips on time."""
+    """Runs a simulation to given steps, and moves the hand and grips on time."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class ScriptedSimulation:
         return max(1, round(seconds / self.step))
 
     def run_to(self, step: int) -> None:
-        """Simulate until a step, with all grips on the way; raise Curtain at the end of the episode."""
+        """Simulate until a step, including all grips on the way; raise Curtain at the end of the episode."""
         if self.end is not None and step > self.end:
             self.run_to(self.end)
             raise EpisodeEnd
@@ -80,7 +80,7 @@ class ScriptedSimulation:
         self._grips()
 
     def overlap(self) -> float:
-        """Measure how deep bodies are in each other now, at most, in metres."""
+        """Measure the greatest current penetration between bodies, in metres."""
         mj, sim = self.sim.mujoco, self.sim
         mj.mj_forward(sim.model.mj, sim.data)
         depth = -float(sim.data.contact.dist.min(initial=0.0)) if sim.data.ncon else 0.0
@@ -92,8 +92,8 @@ class ScriptedSimulation:
         self.run_to(self.now + self.steps(seconds))
 
     def wait_until_still(self, spot: tuple[float, float] | int, radius: float = 0.12, longest: float = 1.5) -> bool:
-        """Wait until nothing near a place or body, or on its way there, moves (things in cups may roll);
-        False if it still does after `longest` seconds."""
+        """Wait until nothing near a position or body, or on its way there, moves (objects in cups may roll); False if something
+        still does after `longest` seconds."""
         for _ in range(int(longest / 0.1) + 1):
             before = self.sim.poses_now()
             self.wait(0.1)
@@ -169,7 +169,7 @@ class ScriptedSimulation:
         return end
 
     def plan_over(self, palm: F64, start: int, speed: float = SPEED) -> int:
-        """Move the palm in an arc that clears what stands between; returns the last step."""
+        """Move the palm in an arc that clears everything in between; returns the last step."""
         far = float(np.linalg.norm(palm[:2] - self.goal[:2]))
         if far < 0.004:
             return self.plan_straight(palm, start, speed=speed)
@@ -189,7 +189,7 @@ class ScriptedSimulation:
         return start + total
 
     def safe_height(self, start: F64, end: F64, pitch: float) -> float:
-        """Compute the palm's height at which the hand and what it holds clear everything near the way between two places."""
+        """Compute the palm height at which the hand and the held body clear everything near the path between two positions."""
         poses = self.sim.poses_now()
         below = 0.112 * abs(np.cos(pitch)) + 0.05 * abs(np.sin(pitch))
         carried = self.sim.carried
@@ -209,14 +209,14 @@ class ScriptedSimulation:
         return top + below + 0.025
 
     def carried_pose(self) -> F64:
-        """Compute the held body's pose (7,) in the palm, now."""
+        """Compute the current pose (7,) of the held body in the palm."""
         assert self.hand is not None
         assert self.sim.carried is not None
         poses = self.sim.poses_now()
         return quaternions.relative(poses[self.hand.palm], poses[self.sim.carried])
 
     def palm_for(self, origin: F64, turn: F64 | None = None) -> F64:
-        """Compute the palm (6,) that brings the held body's origin to a place (3,), at channels yaw, pitch, roll (3,)."""
+        """Compute the palm (6,) that brings the held body's origin to a position (3,), at channels yaw, pitch, roll (3,)."""
         angles = self.goal[3:6] if turn is None else turn
         q = hand_model.palm_quaternion(*angles)
         return np.concatenate([origin - quaternions.rotate(q, self.carried_pose()[:3]), angles])

@@ -1,11 +1,11 @@
-"""Sheets that bend: a net of points that keep their distances, draped over bodies that do not feel them.
+"""Flexible sheets: a net of points with distance constraints, draped over bodies without acting on them.
 
 Bodies are simulated first; the sheet then follows their recorded poses and the hand's script. Per moment: points fall, held
-ones follow the hand, then distances between neighbours (along rows, columns, diagonals, and farther ones against bending)
-are restored in turn, and points and cells' middles are pushed out of bodies, with friction. A sheet at rest sleeps.
+ones follow the hand, then distances between neighbours (along rows, columns, diagonals, and more distant ones against bending)
+are restored in turn, and points and cell centres are pushed out of bodies, with friction. A sheet at rest sleeps.
 
-Müller et al., "Position based dynamics" (2007). Differs from the paper: bodies move sheets but sheets do not move bodies, which
-is fair for light cloth over things of a hundred grams, and sheets do not touch themselves.
+Müller et al., "Position based dynamics" (2007). Differs from the paper: bodies move sheets but not vice versa, which is
+accurate enough for light cloth over objects of a hundred grams, and sheets do not collide with themselves.
 """
 
 from collections.abc import Mapping, Sequence
@@ -58,7 +58,7 @@ def drape(
 
 
 class _ClothSimulation:
-    """One sheet being followed."""
+    """The simulation of one sheet."""
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class _ClothSimulation:
         return track
 
     def _pins(self, k: int, active: list[tuple[int, list[int]]], offsets: dict[int, F64], before: F64) -> dict[int, F64]:
-        """Compute where held points must be; they keep their place in the palm, drawn to the pinch within 0.1 s."""
+        """Compute target positions of held points; they keep their place in the palm, drawn to the pinch within 0.1 s."""
         pins: dict[int, F64] = {}
         if not active or self.hand is None:
             return pins
@@ -198,7 +198,7 @@ class _ClothSimulation:
 
 
 def _outward(shape: Shape, points: F64) -> tuple[F64, F64]:
-    """Compute distances and directions away from a shape; quickly above the ground or a table's flat top."""
+    """Compute distances and directions away from a shape; with a shortcut above the ground or a table's flat top."""
     plain = isinstance(shape, Ground)
     if isinstance(shape, RoundedBox) and shape.size[0] > 0.5:
         half = np.array(shape.size) / 2

@@ -1,7 +1,7 @@
-"""Simulation of a model and its record: poses at moments, contacts merged by moment, energy of what floats freely.
+"""Simulation of a model and its record: poses at moments, contacts merged by moment, energy of floating bodies.
 
-A moment is `steps_per_moment` steps. The hand, where there is one, is moved from outside: its coordinates and speeds are set
-before every step.
+A moment is `steps_per_moment` steps. The hand, if present, is moved from outside: its coordinates and speeds are set before
+every step.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ FLUSH = 64
 
 
 class Simulation:
-    """Bodies in motion, and what was recorded of them."""
+    """Bodies in motion, and their recorded data."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class Simulation:
         self.data.qpos[self.model.hand_qpos], self.data.qvel[self.model.hand_qvel] = hand
 
     def poses_now(self) -> F64:
-        """Compute poses (n, 7) of all bodies now; sheets and the arm where they started."""
+        """Compute the current poses (n, 7) of all bodies; sheets and the arm at their start."""
         poses = self.start.copy()
         if self.hand:
             self.mujoco.mj_kinematics(self.model.mj, self.data)
@@ -98,13 +98,13 @@ class Simulation:
         return poses
 
     def velocities_now(self) -> F64:
-        """Compute velocities (n, 6) now, as the start takes them."""
+        """Compute the current velocities (n, 6), in the format of the start."""
         pixel_motion = np.zeros((len(self.bodies), 6))
         pixel_motion[self.model.free] = self.data.qvel[self.qvel_index]
         return pixel_motion
 
     def grip(self, body: int) -> None:
-        """Weld a body to the palm as it is now."""
+        """Weld a body to the palm in its current pose."""
         assert self.hand is not None
         poses = self.poses_now()
         rel = quaternions.relative(poses[self.hand.palm], poses[body])
@@ -181,7 +181,7 @@ PAUSE_S = 0.012
 
 
 class ContactAccumulator:
-    """Keeps raw touches of steps until `merge`; all pairs' last touches for ever."""
+    """Stores raw touches of steps until `merge`; all pairs' last touches indefinitely."""
 
     def __init__(self, count: int, step: float, steps_per_moment: int):
         self.count, self.step, self.per_moment = count, step, steps_per_moment
@@ -195,7 +195,7 @@ class ContactAccumulator:
         self.rows.append((np.full(len(force), number), bodies, place, normal, force, pixel_motion))
 
     def merge(self) -> None:
-        """Merge what was gathered since the last merge; only at the start of a moment."""
+        """Merge everything gathered since the last merge; only at the start of a moment."""
         if not self.rows:
             return
         steps, bodies, place, normal, force, pixel_motion = (np.concatenate(column) for column in zip(*self.rows, strict=True))
@@ -235,7 +235,7 @@ class ContactAccumulator:
         )
 
     def _meeting(self, pair: I64, steps: I64, speed: F64) -> F64:
-        """Keep the speed of meeting where a pair had not touched for a while; 0 elsewhere."""
+        """Keep the approach speed where a pair had not touched for a while; 0 elsewhere."""
         order = np.lexsort((steps, pair))
         p, s = pair[order], steps[order]
         before = np.empty(len(p), np.int64)

@@ -1,9 +1,9 @@
-"""Texture atlases of photographs and printed words, blended repeats without seams in a pyramid; and the sides that bear words.
+"""Texture atlases of photographs and printed words: photographs repeat seamlessly in a pyramid; also the sides that bear words.
 
-A photograph that must cover more than itself is laid out in mirrored repeats twice, turned and shifted, and smooth noise says
-which of the two is seen where; the far quarter is faded into the near one, so that the whole repeats: no seam, and no axis of
-symmetry that a tracker could hold on to. All levels of the pyramid lie in one image, each with a border of one texel, so that
-one call samples points of any size:
+A photograph that must cover a larger area is laid out in two sets of mirrored repeats, rotated and shifted, and smooth noise
+selects which of the two is visible where. The far quarter is faded into the near one, so that the whole repeats without a seam,
+and without an axis of symmetry that a tracker could exploit. All levels of the pyramid are in one image, each with a border of
+one texel, so that one call samples points of any size:
 
     +-----------+
     |  level 0  |
@@ -68,7 +68,7 @@ class Atlas:
 
 
 def linear(image: U8) -> F32:
-    """Compute light 0..1 of 8-bit values (sRGB's curve, taken as a power)."""
+    """Convert 8-bit values to linear light 0..1 (sRGB's curve, approximated by a power)."""
     return _CURVE[image]
 
 
@@ -110,7 +110,7 @@ def _square(image: U8, rng: np.random.Generator) -> U8:
 
 
 def word_height(text: str) -> float:
-    """Compute the height of a printed text in widths."""
+    """Compute the height of a printed text relative to its width."""
     w, h = _measure(text)[2:]
     return h / w
 
@@ -123,7 +123,7 @@ def _measure(text: str) -> tuple[float, float, float, float]:
 
 
 def word(text: str) -> tuple[Atlas, float]:
-    """Draw a short text, filled with 1 on 0, into the middle of a square; also return its height over its width."""
+    """Draw a short text, filled with 1 on 0, in the middle of a square; also return its height over its width."""
     left, top, w, h = _measure(text)
     canvas = Image.new("L", (int(w * 1.02), int(h * 1.02)))
     ImageDraw.Draw(canvas).text(
@@ -165,7 +165,7 @@ class Side:
 
 
 def printed_sides(shape: Shape) -> tuple[Side, ...]:
-    """List the sides that bear a body's word: four of a box that stands, the upper one of what lies, the front of the rest."""
+    """List the sides that bear a body's word: four of an upright box, the top of flat bodies, the front of others."""
     x, y, z = np.eye(3)
     match shape:
         case Sheet(size=(wide, tall)):

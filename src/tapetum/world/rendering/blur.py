@@ -1,12 +1,12 @@
-"""Motion blur and depth of field of a sharp image, from each pixel's speed and depth.
+"""Motion blur and depth of field, applied to a sharp image using each pixel's speed and depth.
 
-Each blurred pixel looks at some places along the fastest motion near it (or in a disc as wide as the blur there): McGuire,
-Hennessy, Bukowski and Osman, A reconstruction filter for plausible motion blur (2012). Each place stands for an equal part of
-the shutter's time: a place shows if its own motion brings it here and it is not behind what is here, or if what is here moves
-away and bares it; else the pixel's own colour does. Only pixels near something fast or out of focus are touched. A blurred
-thing's middle stays where it is, so truth stays the middle of the streak.
+Each blurred pixel samples positions along the fastest motion near it (or in a disc as wide as the blur there): McGuire,
+Hennessy, Bukowski and Osman, A reconstruction filter for plausible motion blur (2012). Each sample stands for an equal part of
+the shutter's time: it is shown if its own motion brings it here and it is not behind the surface here, or if that surface moves
+away and uncovers it; otherwise the pixel's own colour is shown. Only pixels near something fast or out of focus change. A
+blurred object's middle stays in place, so ground truth remains the middle of the streak.
 
-Differs from the paper: it weighs places by 1 / speed, which leaves small fast things too faint.
+Differs from the paper, which weights samples by 1 / speed; that leaves small fast objects too faint.
 """
 
 import numpy as np
@@ -22,7 +22,7 @@ LEAST = 0.6
 
 
 def pixel_motion(bodies: tuple[Body, ...], hits: RayHits, places: F32, before: CameraView, after: CameraView) -> F32:
-    """Compute the way (2, h * w) in pixels of each pixel's surface point between two views; the open sky stands still."""
+    """Compute the motion (2, h * w) in pixels of each pixel's surface point between two views; the open sky stands still."""
     count = hits.size[0] * hits.size[1]
     out = np.zeros((2, count), np.float32)
     still = np.array_equal(before.world, after.world) and np.array_equal(before.intrinsics, after.intrinsics)
@@ -54,7 +54,7 @@ def _same(before: CameraView, after: CameraView, i: int) -> bool:
 
 
 def _on_sheet(sheet: Sheet, points: np.ndarray, place: F32) -> F32:
-    """Interpolate a sheet's points (rows, columns, 3) at places (2, n): bilinear is near enough for a speed."""
+    """Interpolate a sheet's points (rows, columns, 3) at positions (2, n): bilinear is accurate enough for a speed."""
     rows, columns = points.shape[:2]
     x = np.clip((place[0] / sheet.size[0] + 0.5) * (columns - 1), 0, columns - 1.001)
     y = np.clip((place[1] / sheet.size[1] + 0.5) * (rows - 1), 0, rows - 1.001)
@@ -155,7 +155,7 @@ def focus_blur(image: F32, depth: F32, size: tuple[int, int], focal: float, focu
 
 
 def _spread_near(radius: F32, depth: F32, focus: float) -> F32:
-    """Blur radius of each pixel, or of something nearer beside it whose blur reaches over."""
+    """Blur radius of each pixel, or of a nearer neighbour whose blur extends over it."""
     near = np.where(depth < focus, radius, 0)
     steps = int(min(np.ceil(near.max()), 8)) if near.max() > LEAST else 0
     for gap in [1, 2, 4][: int(np.ceil(np.log2(steps + 1)))]:

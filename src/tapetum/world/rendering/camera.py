@@ -1,4 +1,4 @@
-"""Poses of bodies in camera coordinates at any moment, also between two stored ones, and the pixels that may show them."""
+"""Poses of bodies in camera coordinates at any moment, also between stored ones, and the pixels that may show them."""
 
 from dataclasses import dataclass
 
@@ -31,12 +31,12 @@ class CameraView:
     """By body: (rows, columns, 3) points in camera coordinates."""
 
     def centre(self, body: int) -> F64:
-        """Compute the place of the camera in a body's coordinates."""
+        """Compute the camera's position in a body's coordinates."""
         return -self.rotation[body].T @ self.origin[body]
 
 
 def view_at(episode: Episode, moment: float) -> CameraView:
-    """Interpolate everything at a moment, which may be a fraction and a little outside the stored ones (then extrapolated)."""
+    """Interpolate everything at a moment, which may be fractional or slightly outside the stored ones (then extrapolated)."""
     k = len(episode.poses)
     first = int(np.clip(np.floor(moment), 0, max(k - 2, 0)))
     second = min(first + 1, k - 1)
@@ -62,7 +62,7 @@ def view_at(episode: Episode, moment: float) -> CameraView:
 
 
 def window(view: CameraView, body: int, shape: Shape, size: tuple[int, int]) -> Window:
-    """Find pixels that hold all of a body's image; x0 == x1 where it is outside or behind the camera."""
+    """Find a window that contains all of a body's image; x0 == x1 if it is outside or behind the camera."""
     h, w = size
     if isinstance(shape, Ground):
         return 0, w, 0, h

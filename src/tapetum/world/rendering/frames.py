@@ -1,4 +1,4 @@
-"""Frames of an episode, one after the other: images as a camera would deliver them, with depth and instances beside."""
+"""Frames of an episode, one at a time: images as from a camera, with depth and instances."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ def render_episode(
     config: RenderConfig | None = None,
     frames: range | None = None,
 ) -> Iterator[RenderedFrame]:
-    """Draw the frames of an episode, one at a time; noise depends on the episode's seed and the number of the frame alone."""
+    """Render the frames of an episode, one at a time; noise depends only on the episode's seed and the frame number."""
     config = config or RenderConfig()
     paints = [SurfaceTexture(b, textures, max(episode.size)) for b in episode.bodies]
     through = codec(config, episode.size, episode.frame_rate)
@@ -60,7 +60,7 @@ def render_episode(
 
 
 def _average_subsamples(hits: RayHits, colour: F32) -> F32:
-    """Average the finer rays of pixels that have some."""
+    """Average the finer rays of pixels that have any."""
     count = hits.size[0] * hits.size[1]
     image = np.ascontiguousarray(colour[:, :count])
     if len(hits.edges):

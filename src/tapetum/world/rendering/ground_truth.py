@@ -1,8 +1,8 @@
-"""Exact ground truth of an episode: which surface point a pixel shows, where any surface point is, what hides it, masks, boxes.
+"""Exact ground truth of an episode: the surface point at a pixel, positions of surface points, their occluders, masks, boxes.
 
-Everything is computed in float64 from the shapes as cut quadrics (`quadrics`), not read from images, so renderer and ground
+Everything is computed in float64 from the shapes as clipped quadrics (`quadrics`), not read from images, so renderer and ground
 truth check each other. A surface point is *visible* in a frame if it projects into the image, faces the camera, and nothing
-lies before it.
+occludes it.
 """
 
 from dataclasses import dataclass
@@ -107,7 +107,7 @@ class GroundTruth:
         return SurfacePoints(body, place, normal), met
 
     def follow(self, points: SurfacePoints, frames: range | None = None) -> PointTracks:
-        """Find where the points are in every frame (or those given) and what hides them."""
+        """Find the positions of the points in every frame (or the given ones) and what occludes them."""
         chosen = range(self.episode.frames) if frames is None else frames
         self._check(np.array(chosen))
         n, t = len(points), len(chosen)
@@ -156,16 +156,16 @@ class GroundTruth:
         return self.masks(frame).depth
 
     def boxes(self, frame: int) -> InstanceBoxes:
-        """Compute boxes around what is seen, and around what would be seen if nothing stood before it."""
+        """Compute boxes around the visible parts, and around what would be visible without occlusion."""
         masks = self.masks(frame)
         return InstanceBoxes(masks.ids, _boxes(masks.visible), _boxes(masks.amodal))
 
     def sample(
         self, rng: np.random.Generator, n: int, frames: int = 16, within: range | None = None
     ) -> tuple[SurfacePoints, I64, F64]:
-        """Sample n points to follow, with the frame (n,) and raster place (n, 2) where each was picked, among those `within`.
+        """Sample n points to track, with the frame (n,) and raster position (n, 2) where each was picked, among those `within`.
 
-        As for facets: candidates are drawn evenly over some frames and the image, then taken instance by instance, from the
+        As for facets: candidates are drawn uniformly over some frames and the image, then taken instance by instance, from the
         fewest candidates to the most. Raises BadInput if the camera sees no surface.
         """
         h, w = self.episode.size

@@ -1,8 +1,8 @@
-"""Shapes as cut quadrics, float64: the ground truth's own equations of their faces, apart from the renderer's (`rays`).
+"""Shapes as clipped quadrics, float64: the ground truth's own face equations, independent of the renderer's (`rays`).
 
-Every surface here is made of pieces {p : (p, 1) Q (p, 1) = 0} with Q symmetric, cut by a box and by a ring around the z axis. A
-ball, a cylinder's side, a cone's side and a plane differ only in Q, so one solver meets them all. Sheets are triangles, met by
-Möller and Trumbore's test (Fast, minimum storage ray/triangle intersection, 1997).
+Every surface consists of pieces {p : (p, 1) Q (p, 1) = 0} with Q symmetric, clipped by a box and a ring around the z axis. A
+ball, a cylinder's side, a cone's side and a plane differ only in Q, so one solver handles them all. Sheets are triangles,
+intersected by Möller and Trumbore's test (Fast, minimum storage ray/triangle intersection, 1997).
 """
 
 from dataclasses import dataclass, field
@@ -117,7 +117,7 @@ def meet_triangles(corners: F64, rays: F64, near: float) -> tuple[F64, I64, F64]
 
 
 def _roots(a: F64, b: F64, c: float) -> tuple[F64, F64]:
-    """Both roots of a t² + 2 b t + c where b² >= a c, inf for one that is infinitely far."""
+    """Both roots of a t² + 2 b t + c where b² >= a c, inf for a root at infinity."""
     q = -(b + np.copysign(np.sqrt(np.maximum(b * b - a * c, 0)), b))
     with np.errstate(divide="ignore", invalid="ignore"):
         first = np.where(abs(a) > 1e-14 * abs(b), q / a, np.inf)
@@ -152,7 +152,7 @@ def _plane(axis: int, height: float) -> F64:
 
 
 def _box(half: F64, rounding: float) -> list[QuadricPatch]:
-    """Six sides; with rounding twelve quarters of cylinders and eight eighths of balls."""
+    """Six sides; with rounding also twelve quarter cylinders and eight eighths of balls."""
     core = half - rounding
     made = []
     for signs in product((-1, 0, 1), repeat=3):

@@ -1,9 +1,9 @@
-"""Intersections of rays from the camera with shapes; float32, in the shape's own coordinates.
+"""Intersections of camera rays with shapes; float32, in the shape's own coordinates.
 
-All rays start at one point, so that many questions (can the lid be seen at all?) are asked once and not for each ray. Of a
-quadratic a t² + 2 b t + c the discriminant is written as a difference of areas, such as |d|² r² - (o × d)², which loses no
-digits where the camera is far from a small thing. Rounded boxes: Newton's steps from the sharp box around it; the distance to a
-convex body is convex along a ray, so they can't overshoot.
+All rays start at one point, so many tests (can the lid be visible at all?) are done once rather than for each ray. The
+discriminant of a quadratic a t² + 2 b t + c is written as a difference of areas, such as |d|² r² - (o × d)², which loses no
+precision when the camera is far from a small object. Rounded boxes: Newton steps from the enclosing sharp box; the distance to
+a convex body is convex along a ray, so they cannot overshoot.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ INF = np.float32(np.inf)
 
 
 def hit(shape: Shape, o: Point, d: Three) -> Hit:
-    """Find the first t > NEAR at which o + t d is on the shape (inf for a miss), and the part (`bodies.faces`) met there."""
+    """Find the first t > NEAR at which o + t d is on the shape (inf for a miss), and the part (`bodies.faces`) hit there."""
     best: F32 | None = None
     part: np.ndarray | int = 0
     for t, other in _meet_faces(o, d, shape):
@@ -36,7 +36,7 @@ def hit(shape: Shape, o: Point, d: Three) -> Hit:
 
 
 def _meet_faces(o: Point, d: Three, shape: Shape) -> Iterator[Hit]:
-    """Meet the faces that can be seen from the start of the rays."""
+    """Intersect the faces that can be visible from the origin of the rays."""
     cavity = shape.shows_cavity(o)
     for face in shape.faces:
         match face:
@@ -73,7 +73,7 @@ def _ball(o: Point, d: Three, r: float, keep: slice = slice(0, 1)) -> F32:
 
 
 def _cone_roots(o: Point, d: Three, r: float, m: float) -> tuple[F32, F32]:
-    """Both t at which a ray is at distance r + m z from the z axis; inf where there is none."""
+    """Both t at which a ray is at distance r + m z from the z axis; inf if there are none."""
     radius, grow = r + m * o[2], d[2] * m
     a = d[0] * d[0] + d[1] * d[1] - grow * grow
     a = np.where(abs(a) < 1e-9, np.float32(1e-9), a)
@@ -100,7 +100,7 @@ def _side(o: Point, d: Three, side: Lateral) -> F32:
 
 
 def _cap(o: Point, d: Three, cap: Cap, *, hollow: bool) -> F32:
-    """A hollow ball's far side is seen through its opening."""
+    """The far side of a hollow ball is visible through its opening."""
     t = _ball((o[0], o[1], o[2] - cap.centre), d, cap.radius, slice(0, 2 if hollow else 1))
     if cap.low == -np.inf and cap.high == np.inf:
         return t
@@ -120,7 +120,7 @@ def _disc(o: Point, d: Three, disc: Disc) -> F32:
 
 
 def _box(o: Point, d: Three, half: np.ndarray, rounding: float) -> Hit:
-    """Slabs, then Newton's steps on the round parts."""
+    """Slabs, then Newton steps on the rounded parts."""
     near, far, axis = None, None, None
     for i in range(3):
         inverse = 1 / np.where(d[i] == 0, np.float32(1e-20), d[i])
@@ -143,7 +143,7 @@ def _box(o: Point, d: Three, half: np.ndarray, rounding: float) -> Hit:
 
 
 def _round_off(o: Point, d: Three, core: np.ndarray, r: float, t: F32) -> None:
-    """Move the rays that met the sharp box beside a flat side on to the rounded one, in place."""
+    """Move the rays that hit the sharp box beside a flat side on to the rounded one, in place."""
     shape = t.shape
     beyond, going = 0, []
     for i in range(3):

@@ -37,7 +37,7 @@ class RenderConfig:
 
 
 def random_render_config(rng: np.random.Generator) -> RenderConfig:
-    """Draw the settings of one film as cameras differ: mostly little noise and JPEG, sometimes much noise or a video codec."""
+    """Draw the settings of one film, varied as cameras are: mostly little noise and JPEG, sometimes much noise or a codec."""
     codec = rng.choice(["no", "jpeg", "mpeg4"], p=[0.3, 0.5, 0.2])
     return RenderConfig(noise=float(0.002 + 0.04 * rng.uniform() ** 2), compress=codec, quality=int(rng.integers(45, 96)))
 
@@ -70,7 +70,7 @@ def develop(light: F32, size: tuple[int, int], noise: float, rng: np.random.Gene
 
 
 def codec(config: RenderConfig, size: tuple[int, int], frame_rate: float) -> Callable[[U8], U8]:
-    """Make a function that passes frames, in their order, through the codec of the settings."""
+    """Build a function that passes frames, in order, through the configured codec."""
     if config.compress == "no":
         return lambda frame: frame
     if config.compress == "jpeg" or size[0] % 2 or size[1] % 2:
@@ -85,7 +85,7 @@ def _jpeg(frame: U8, quality: int) -> U8:
 
 
 class _Mpeg4:
-    """Encoder and decoder in a row, one frame in, one out (no frame is told from a later one)."""
+    """Encoder and decoder in sequence, one frame in, one out (no frame is predicted from a later one)."""
 
     def __init__(self, size: tuple[int, int], frame_rate: float, quantiser: int):
         import av

@@ -1,7 +1,7 @@
-"""All light from surface points to the camera: sun, sky, light thrown back by the ground, highlights, haze; linear colours.
+"""All light from surface points to the camera: sun, sky, light reflected by the ground, highlights, haze; linear colours.
 
-A dull surface sends back albedo * light; a shiny one also mirrors the sun (Blinn and Phong's lobe, of unit sum) and the sky,
-more so at grazing angles (Schlick's approximation). Metal mirrors in its own colour.
+A dull surface reflects albedo * light; a shiny one also reflects the sun (Blinn and Phong's lobe, normalised) and the sky, more
+strongly at grazing angles (Schlick's approximation). Metal reflections have the metal's own colour.
 """
 
 import numpy as np
@@ -88,7 +88,7 @@ def _mirror(
     episode: Episode, owner: np.ndarray, n: F32, ray: F32, albedo: F32, direct: F32, open_sky: F32,
     sun: F64, up: F64, bounce: F64, colour: F32,
 ) -> None:  # fmt: skip
-    """Add what shiny bodies mirror, in place."""
+    """Add the reflections of shiny bodies, in place."""
     for i, b in enumerate(episode.bodies):
         shine = b.surface.shine
         if shine <= 0.02:
@@ -141,7 +141,7 @@ def _haze(bodies: tuple[Body, ...], owner: np.ndarray, depth: F32, sky: F32, col
 
 
 def _step(bodies: tuple[Body, ...]) -> float:
-    """How far from a body it darkens others: half of a usual body's height."""
+    """Distance at which a body darkens others: half of a typical body's height."""
     sizes = [float(np.ptp(b.shape.bounds, axis=0).max()) for b in bodies if not b.fixed and not isinstance(b.shape, Sheet)]
     sizes = sizes or [float(np.ptp(b.shape.bounds, axis=0).min()) for b in bodies if isinstance(b.shape, RoundedBox)]
     return 0.6 * float(np.median(sizes)) if sizes else 0.1

@@ -1,12 +1,12 @@
-"""Soft shadows and ambient occlusion: the fraction of the sun and of the sky that bodies leave to a surface point.
+"""Soft shadows and ambient occlusion: the fraction of the sun and of the sky that bodies leave visible from a surface point.
 
-The sun is a disc of some angular radius a. Along the ray from a point to the middle of the sun, the least distance(t) / t to a
-body tells how far from the sun's middle, in radians, the body's edge passes: at -a all of the disc is covered, at a nothing is.
-So shadows are sharp where things touch and soften away from them. For a convex body that ratio has one minimum along the ray,
-which golden sections find; a hollow one counts as filled for points outside it, and for points in its hollow only the opening
-matters. After Aaltonen, GPU-based clay simulation and ray tracing tech in Claybook (2018), where the ratio stands for marching.
+The sun is a disc of angular radius a. Along the ray from a point to the middle of the sun, the least distance(t) / t to a body
+is the angle in radians between the sun's middle and the body's edge: at -a the disc is covered, at a it is uncovered. So
+shadows are sharp at contacts and soften with distance. For a convex body that ratio has one minimum along the ray, found by
+golden section; a hollow body counts as filled for points outside it, and for points in its hollow only the opening matters.
+After Aaltonen, GPU-based clay simulation and ray tracing tech in Claybook (2018), which uses the ratio in marching.
 
-The sky: distance to a body at some steps along the normal, against the length of the step (Evans, Fast approximations for
+The sky: distance to a body at several steps along the normal, compared with the step length (Evans, Fast approximations for
 global illumination on dynamic scenes, 2006).
 """
 
@@ -48,7 +48,7 @@ class Caster:
 
 
 class Blocks:
-    """Points in the order of the image, in blocks of 32 with a ball around each: whole blocks are looked at first."""
+    """Points in image order, in blocks of 32 with a bounding ball each: whole blocks are tested first."""
 
     LENGTH = 32
 
@@ -76,7 +76,7 @@ class Blocks:
 
 
 def casters(bodies: tuple[Body, ...], view: CameraView) -> list[Caster]:
-    """List the bodies that may throw shadows: all but sheets, which have their own."""
+    """List the bodies that may cast shadows: all but sheets, which are handled separately."""
     out = []
     for i, b in enumerate(bodies):
         if isinstance(b.shape, Sheet):
@@ -99,7 +99,7 @@ def casters(bodies: tuple[Body, ...], view: CameraView) -> list[Caster]:
 
 
 def sun_visibility(blocks: Blocks, direct: F32, occluders: list[Caster], sun: F64, softness: float) -> F32:
-    """Compute the fraction (n,) of the sun seen from points in camera coordinates; those with `direct` (n,) of 0 are left at 1.
+    """Compute the fraction (n,) of the sun seen from points in camera coordinates; it stays 1 where `direct` (n,) is 0.
 
     `sun` (3,) points at it, `softness` is its radius in radians.
     """
@@ -197,8 +197,8 @@ def _through_opening(p: F32, along: F32, rim: Disc, a: float) -> F32:
 def _cover(ratio: F32, a: float, c: Caster | None = None, t: F32 | None = None) -> F32:
     """Fraction of the sun seen past an edge at `ratio` radians from its middle.
 
-    The rays through a thin body never come deep into it: the shadow is whole where they come as deep as they can. A body far
-    away that looks smaller than the sun can't hide all of it.
+    Rays through a thin body never go deep into it, so the shadow is complete at the greatest possible depth. A distant body
+    that looks smaller than the sun cannot cover all of it.
     """
     if c is None or t is None:
         x = np.clip(ratio * np.float32(0.5 / a) + np.float32(0.5), 0, 1)

@@ -1,7 +1,7 @@
 """Bent sheets as triangle meshes with smoothed normals: intersections with rays, and a shadow map.
 
-With V the three corners of a triangle as columns, V⁻¹ times a ray (x/z, y/z, 1) is the hit's barycentric coordinates over its
-depth: one small inverse a triangle, no clipping, exact perspective. The source of the idea is Olano and Greer, Triangle scan
+With V the three corners of a triangle as columns, V⁻¹ times a ray (x/z, y/z, 1) gives the hit's barycentric coordinates over
+its depth: one small inverse per triangle, no clipping, exact perspective. The idea is from Olano and Greer, Triangle scan
 conversion using 2D homogeneous coordinates (1997).
 """
 
@@ -104,9 +104,9 @@ def surface(sheet: Mesh, triangle: I64, rx: F32, ry: F32) -> tuple[F32, F32]:
 
 
 class ShadowMap:
-    """A sheet as the sun sees it: a small map of how far it is, and softened copies of its outline.
+    """A sheet seen from the sun: a small depth map, and blurred copies of its outline.
 
-    Looked up as outline(u, v) at a softness that grows with the way from the sheet to the point.
+    Looked up as outline(u, v) with a softness that grows with the distance from the sheet to the point.
     """
 
     SIDE = 96
@@ -148,7 +148,7 @@ class ShadowMap:
         self.height = self.top[nearest[0], nearest[1]].astype(np.float32) if outline.any() else outline
 
     def visibility(self, points: F32, owner: np.ndarray, a: float) -> F32:
-        """Compute the fraction (n,) of the sun that the sheet leaves to points (3, n)."""
+        """Compute the fraction (n,) of the sun that the sheet leaves visible from points (3, n)."""
         u, v, s = self.axes.astype(np.float32) @ points
         x, y = (u - np.float32(self.low[0])) / np.float32(self.texel), (v - np.float32(self.low[1])) / np.float32(self.texel)
         out = np.ones(len(u), np.float32)
@@ -173,7 +173,7 @@ class ShadowMap:
 
 
 def _spread(image: F32, step: int) -> F32:
-    """Blur a little more: a box of 3 at a distance that doubles."""
+    """Blur slightly more: a box of 3 with a doubling spacing."""
     gap = 2 ** max(step - 2, 0)
     for axis in (0, 1):
         image = (image + np.roll(image, gap, axis) + np.roll(image, -gap, axis)) / np.float32(3)
@@ -181,7 +181,7 @@ def _spread(image: F32, step: int) -> F32:
 
 
 def _bilinear(image: F32, x: F32, y: F32, level: I64 | None = None) -> F32:
-    """Look up places (n,) in a square image, or in one of a stack of them."""
+    """Look up positions (n,) in a square image, or in one of a stack."""
     side = image.shape[-1]
     x, y = np.clip(x - np.float32(0.5), 0, side - np.float32(1.001)), np.clip(y - np.float32(0.5), 0, side - np.float32(1.001))
     i, j = x.astype(np.int64), y.astype(np.int64)

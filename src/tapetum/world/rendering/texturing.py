@@ -1,8 +1,8 @@
-"""The colour of surface points, from their place on the body: one colour, solid patterns, photographs, a printed word.
+"""The colour of surface points by position on the body: one colour, solid patterns, photographs, a printed word.
 
-Patterns fill space, so they have no seams; their cells fit the body's size, so that flat faces never lie on a border of cells.
-A photograph is projected along the three axes and blended by which way the surface faces (triplanar mapping). Everything is
-blurred to the size of a pixel on the surface, or small things would flicker.
+Patterns fill space, so they have no seams; their cells fit the body's size, so that flat faces never coincide with a cell
+border. A photograph is projected along the three axes and blended by surface orientation (triplanar mapping). Everything is
+blurred to the size of a pixel on the surface, since small objects would flicker otherwise.
 """
 
 import numpy as np
@@ -150,7 +150,7 @@ class SurfaceTexture:
 
 
 def _step(signed: F32, width: F32, mean: float) -> F32:
-    """Fraction of a pixel of `width` cells that lies where `signed` is above 0; its mean where pixels are wider than cells."""
+    """Fraction of a pixel of `width` cells where `signed` is above 0; its mean if pixels are wider than cells."""
     sharp = np.clip(np.float32(0.5) + signed / np.maximum(width, np.float32(1e-6)), 0, 1)
     fade = np.clip(np.float32(2) - width * np.float32(1.5), 0, 1)
     return np.asarray(np.float32(mean) + (sharp - np.float32(mean)) * fade, np.float32)
@@ -161,7 +161,7 @@ def _fade(width: F32) -> F32:
 
 
 def _make_noise() -> torch.Tensor:
-    """A cube of smooth noise of mean 0 that repeats, with its first layers once more at the end."""
+    """A cube of smooth, periodic noise with mean 0, with its first layers repeated at the end."""
     values = np.random.default_rng(3).uniform(-1, 1, (16, 16, 16)).astype(np.float32)
     cube = F.pad(torch.from_numpy(values)[None, None], (2, 2, 2, 2, 2, 2), mode="circular")
     fine = F.interpolate(cube, scale_factor=3, mode="trilinear", align_corners=False)
@@ -174,7 +174,7 @@ _CUBE = _make_noise()
 
 
 def _noise(q: F32) -> F32:
-    """Smooth noise (k,) in about -1..1 at points (3, k) in cells; it repeats after 16 cells."""
+    """Smooth noise (k,) in about -1..1 at points (3, k) in cells, with a period of 16 cells."""
     q = q * np.float32(1 / 16)
     q = (q - np.floor(q)) * np.float32(2) - 1
     grid = torch.from_numpy(np.ascontiguousarray(q.T))[None, None, None]

@@ -1,4 +1,4 @@
-"""Ray tracing of a frame: which body, piece and depth each pixel shows, and four finer rays where surfaces meet in a pixel."""
+"""Ray tracing of a frame: the body, face and depth at each pixel, with four finer rays in pixels where surfaces meet."""
 
 from dataclasses import dataclass
 
@@ -87,7 +87,7 @@ def _trace(bodies: tuple[Body, ...], view: CameraView, size: tuple[int, int], ed
 
 
 def _rays(view: CameraView, i: int, x: F32, y: F32) -> tuple[tuple[float, float, float], tuple[F32, F32, F32]]:
-    """Start and directions of rays in a body's coordinates; t along them is depth."""
+    """Origin and directions of rays in a body's coordinates; t along them is depth."""
     r = view.rotation[i].astype(np.float32)
     o = view.centre(i)
     d = (r[0, 0] * x + (r[1, 0] * y + r[2, 0]), r[0, 1] * x + (r[1, 1] * y + r[2, 1]), r[0, 2] * x + (r[1, 2] * y + r[2, 2]))

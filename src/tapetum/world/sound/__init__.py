@@ -1,9 +1,9 @@
-"""Sound of a physical episode, made from its contacts: impacts, rolling, sliding, pouring. Numpy and scipy alone.
+"""Sound of a physical episode, synthesised from its contacts: impacts, rolling, sliding, pouring. Needs only numpy and scipy.
 
     Episode ─► touches ─► events (what is heard, when, how loud, in the image or not)
                   └─────► record ─► samples          materials and modes say how each body rings
 
-Sound comes from every contact, also from those outside the image. The microphone is at the camera.
+Every contact makes sound, including those outside the image. The microphone is at the camera.
 """
 
 from tapetum.world.sound.events import SoundEvents

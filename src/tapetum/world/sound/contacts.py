@@ -1,7 +1,7 @@
-"""Sound sources among the contacts, blows and stretches of rubbing, and how strong they are at the microphone.
+"""Sound sources among the contacts: impacts and stretches of rubbing, and their strength at the microphone.
 
-The microphone is at the camera. Strength falls with distance; the delay on the way (3 ms a metre) is left out, so that what is
-heard is when it is seen.
+The microphone is at the camera. Strength falls with distance; the propagation delay (3 ms a metre) is ignored, so that sounds
+are heard when they are seen.
 """
 
 from dataclasses import dataclass
@@ -59,12 +59,12 @@ class RubbingInterval:
 
 
 def moment_s(episode: Episode) -> float:
-    """Compute the seconds of one moment."""
+    """Compute the duration of one moment in seconds."""
     return 1.0 / (episode.frame_rate * episode.moments_per_frame)
 
 
 def find_impacts(episode: Episode) -> Impacts:
-    """Find the meetings that may be heard; parts of one group (a hand) and what never moves make no blow among themselves."""
+    """Find potentially audible impacts; parts of one group (a hand) and fixed bodies make none among themselves."""
     contacts, step = episode.contacts, moment_s(episode)
     mass = np.array([np.inf if b.fixed else b.mass for b in episode.bodies])
     pair = contacts.bodies[:, 0] * len(mass) + contacts.bodies[:, 1]
@@ -119,7 +119,7 @@ def find_rubbing(episode: Episode) -> list[RubbingInterval]:
 
 
 def _together(episode: Episode, first: I64, second: I64) -> np.ndarray:
-    """Check whether two bodies are parts of one thing, or neither moves."""
+    """Check whether two bodies are parts of one object, or neither moves."""
     names: dict[str, int] = {"": -1}
     group = np.array([names.setdefault(b.group, len(names)) for b in episode.bodies])
     fixed = np.array([b.fixed for b in episode.bodies])
@@ -127,7 +127,7 @@ def _together(episode: Episode, first: I64, second: I64) -> np.ndarray:
 
 
 def _radius(episode: Episode, body: int) -> float:
-    """Half the second largest extent of a body: about the radius on which it would roll; none of what never moves."""
+    """Half the second largest extent of a body: about its rolling radius; none for fixed bodies."""
     if episode.bodies[body].fixed:
         return np.inf
     return float(np.sort(np.ptp(episode.bodies[body].shape.outline, axis=0))[1]) / 2
@@ -146,7 +146,7 @@ NEAREST = 0.3
 
 
 def at_microphone(episode: Episode, time: F64, place: F64) -> tuple[F64, F64, Bool]:
-    """Compute for places (c, 3) at times (c,) in seconds: gain by distance, side (-1 left to 1 right), whether in the image."""
+    """Compute for points (c, 3) at times (c,) in seconds: gain by distance, side (-1 left to 1 right), whether in view."""
     moment = np.clip((time * episode.frame_rate * episode.moments_per_frame).astype(np.int64), 0, episode.poses.shape[0] - 1)
     matrix = episode.camera.world_to_camera[moment]
     here = np.einsum("cij,cj->ci", matrix[:, :3, :3], place) + matrix[:, :3, 3]
@@ -159,7 +159,7 @@ def at_microphone(episode: Episode, time: F64, place: F64) -> tuple[F64, F64, Bo
 
 
 def panned(side: F64, channels: int) -> F64:
-    """Compute gains (channels, c) of one channel, or of left and right with equal power in all."""
+    """Compute gains (channels, c) for one channel, or for left and right with constant total power."""
     if channels == 1:
         return np.ones((1, len(side)))
     angle = (np.clip(side, -1, 1) + 1) * np.pi / 4
@@ -167,13 +167,13 @@ def panned(side: F64, channels: int) -> F64:
 
 
 def contact_s(bodies: tuple[Body, ...], pairs: I64, speed: F64) -> F64:
-    """Compute for how long (c,) two bodies touch in a blow: the softer one rules; slower blows last longer (Hertz, 1882)."""
+    """Compute how long (c,) two bodies touch in an impact: the softer one decides; slower impacts last longer (Hertz, 1882)."""
     each = np.array([TIMBRES[b.material].contact_s for b in bodies])
     return each[pairs].max(1) * np.clip(speed, 0.05, 5.0) ** -0.2
 
 
 def excited(modes: Modes, touch_s: F64) -> F64:
-    """Compute how strongly (c, m) blows that last `touch_s` (c,) set modes going: high modes need short blows."""
+    """Compute how strongly (c, m) impacts that last `touch_s` (c,) excite modes: high modes need short impacts."""
     return modes.strength / (1 + (2 * modes.frequency * touch_s[:, None]) ** 2)
 
 

@@ -1,4 +1,4 @@
-"""Sound events: what is heard, from when to when, of which bodies, how loud, and whether an image shows it."""
+"""Sound events: what is heard, its start and end, the bodies involved, its loudness, and whether it is visible in an image."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,7 +49,7 @@ class SoundEvents(Segments):
 
 
 def impact_rows(episode: Episode, impacts: Impacts, rings: list[Modes]) -> list[dict[str, Any]]:
-    """List impacts, and pouring in place of the many impacts that make it up."""
+    """List impacts, and pouring in place of the many impacts that it consists of."""
     if not len(impacts.time):
         return []
     gain, _, inside = at_microphone(episode, impacts.time, impacts.place)
@@ -87,7 +87,7 @@ def rub_row(episode: Episode, rub: RubbingInterval) -> dict[str, Any]:
 
 
 def collect(rows: list[dict[str, Any]], seconds: float) -> SoundEvents:
-    """Collect rows that can be heard in one table, cut at the end of the recording."""
+    """Collect audible rows in one table, cut at the end of the recording."""
     heard = [r for r in rows if r["loudness"] > FAINT_DB and r["start"] < seconds]
     heard.sort(key=lambda r: (r["start"], r["bodies"], r["label"]))
     return SoundEvents(
@@ -113,14 +113,14 @@ def _row(label: str, start: float, end: float, bodies: tuple[int, ...], loudness
 
 
 def _fading(strength: F64, decay: F64) -> F64:
-    """Compute the seconds (c,) after which modes of strengths (c, m) are down by FADE_DB; 4 s at most."""
+    """Compute the seconds (c,) until modes of strengths (c, m) have decayed by FADE_DB; 4 s at most."""
     time = np.linspace(0, 4, 801)
     level = (strength[:, None] ** 2 * np.exp(-2 * decay * time[:, None])).sum(-1)
     return time[np.argmax(level < level[:, :1] * 10 ** (-FADE_DB / 10), axis=1)]
 
 
 def _pours(episode: Episode, impacts: Impacts) -> list[list[int]]:
-    """Find rows of blows that are pouring: bodies that come to be inside a hollow one strike it soon after each other."""
+    """Find rows of impacts that are pouring: bodies that end up inside a hollow one strike it soon after each other."""
     pours: list[list[int]] = []
     for j, body in enumerate(episode.bodies):
         if not body.shape.opening:

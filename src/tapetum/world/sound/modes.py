@@ -7,11 +7,11 @@
 
 with c the speed of sound in a bar, t a thickness. Speeds and losses of materials are rounded handbook values (Fletcher and
 Rossing, "The Physics of Musical Instruments", table 3.1, for wood and metal); hardness and roughness were set by ear and eye.
-Bars and rings: Rayleigh, "The Theory of Sound" (1877), sections 170 and 233. A mode loses exp(-pi f loss t) and something more
-to what the body stands on.
+Bars and rings: Rayleigh, "The Theory of Sound" (1877), sections 170 and 233. A mode loses exp(-pi f loss t), plus some more to
+what the body stands on.
 
-Differs from nature: small hard bodies ring beyond hearing, and what is heard of them is the table. Here their frequencies are
-pressed into hearing, f / (1 + f / 7000 Hz), so that size and material can be told: the smaller and stiffer, the higher, still.
+Differs from nature: small hard bodies ring above the audible range, and only the table is heard. Here their frequencies are
+compressed into it, f / (1 + f / 7000 Hz), so that size and material remain audible: smaller and stiffer is still higher.
 """
 
 import zlib
@@ -43,7 +43,7 @@ class Modes:
 
 
 def modes(body: Body, sample_rate: float) -> Modes:
-    """Compute the modes of a body that a recording of `sample_rate` can hold; none of sheets and the ground."""
+    """Compute the modes of a body that fit a recording at `sample_rate`; none for sheets and the ground."""
     timbre = TIMBRES[body.material]
     natural = np.sort(frequencies(body.shape, timbre.speed))
     heard = natural / (1 + natural / CEILING)

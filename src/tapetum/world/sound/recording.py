@@ -1,12 +1,12 @@
-"""The recording: every body rings in its modes when it is struck, and rubbing is noise in bands that follow speed and force.
+"""The recording: every body rings in its modes when struck, and rubbing is band noise that follows speed and force.
 
     blow ──► click ─────────────────────────────────┐
        └───► pulse ──► modes of both bodies (2 poles each) ──► + ──► limiter ──► samples
     rubbing ──► noise x envelope ──► the same modes ─┘
                         └───────────────────────────┘
 
-Modal synthesis: van den Doel, Kry and Pai, "FoleyAutomatic" (2001). A mode is a filter of two poles, so any number of blows
-costs the same. Long episodes are made piece by piece. The limiter leaves what is below 0.6 as it is and keeps all below 1.
+Modal synthesis: van den Doel, Kry and Pai, "FoleyAutomatic" (2001). A mode is a two-pole filter, so any number of impacts costs
+the same. Long episodes are synthesised piece by piece. The limiter leaves values below 0.6 unchanged and keeps all below 1.
 """
 
 import numpy as np
@@ -45,10 +45,10 @@ SILENT = 1e-6
 
 
 def record(episode: Episode, sample_rate: int = 16000, channels: int = 1) -> tuple[F32, SoundEvents]:
-    """Make the sound of an episode: samples (t,), or (t, 2) of left and right, in -1..1, and what is heard in them.
+    """Synthesise the sound of an episode: samples (t,), or (t, 2) of left and right, in -1..1, and its sound events.
 
     t = round(seconds * rate). The same episode gives the same samples. Raises BadInput for rates outside 8000 to 96000 and for
-    other than one or two channels.
+    numbers of channels other than one or two.
     """
     if not RATES[0] <= sample_rate <= RATES[1] or channels not in (1, 2):
         raise BadInput(
@@ -66,7 +66,7 @@ def record(episode: Episode, sample_rate: int = 16000, channels: int = 1) -> tup
 
 
 class _Mixer:
-    """Makes one chunk after the other; filters keep their state."""
+    """Produces one chunk after the other; filters keep their state."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class _Mixer:
         self.carried = np.zeros((channels, 0))
 
     def chunk(self, start: int, count: int) -> F32:
-        """Make samples (channels, count) from number `start` on."""
+        """Compute samples (channels, count) from number `start` on."""
         direct = np.zeros((self.channels, count + self.sample_rate // 20))
         direct[:, : self.carried.shape[1]] += self.carried
         rows = np.flatnonzero((self.sample >= start) & (self.sample < start + count))
@@ -129,7 +129,7 @@ class _Mixer:
         return out
 
     def _noise(self, start: int, count: int) -> dict[int, F64]:
-        """Mix the noise of rubbing (channels, count) by body."""
+        """Mix the rubbing noise (channels, count) by body."""
         mixed: dict[int, F64] = {}
         for i, (rub, first) in enumerate(self.noises):
             last = round(rub.time[-1] * self.sample_rate)
@@ -148,14 +148,14 @@ class _Mixer:
 
 
 def _click(touch_s: float, sample_rate: int) -> F64:
-    """Make one swing of a sine under a window, twice as long as the touch: what a blow gives off before anything rings."""
+    """Compute one sine period under a window, twice as long as the touch: the sound of an impact before anything rings."""
     n = max(4, round(2 * touch_s * sample_rate))
     share = (np.arange(n) + 0.5) / n
     return np.sin(2 * np.pi * share) * np.sin(np.pi * share) ** 2 / 0.77
 
 
 def _rubbing(episode: Episode, rub: RubbingInterval, sample_rate: int, channels: int) -> F64:
-    """Make the noise (channels, n) of one stretch of rubbing, each band as loud as speed says."""
+    """Compute the noise (channels, n) of one stretch of rubbing, with the level of each band set by speed."""
     gain, side, _ = at_microphone(episode, rub.time, rub.place)
     loud = rub_amplitude(episode, rub) * gain
     n = max(2, round(rub.time[-1] * sample_rate) - round(rub.time[0] * sample_rate))

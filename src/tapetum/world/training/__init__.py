@@ -1,1 +1,1 @@
-"""Trainings that stand on the synthetic world and that no paper has."""
+"""Training tasks on the synthetic world that no paper has."""

@@ -1,4 +1,4 @@
-"""What the stage films learns by: losses of questions and of words for moments, over all processes of a run. No paper has them.
+"""Losses of the stage films: for questions and for words about moments, over all processes of a run. No paper has them.
 
 moments of a film x the options of its questions     the right one of each question
 moments of all films x texts of all films            a text finds one of its moments, a moment one of its texts
@@ -20,11 +20,11 @@ def option_loss(
     scale: float | Float[Tensor, ""],
     valid: Bool[Tensor, "b q"],
 ) -> Float[Tensor, ""]:
-    """Compute the cross entropy of choosing the first of k options, the mean over own questions.
+    """Compute the cross entropy of choosing the first of k options, averaged over this process's questions.
 
     The logit of an option is the logarithm of the sum of exp(scale * cosine) over the moments of its film: the soft maximum by
-    which `streaming.similarity_scores` chooses. Rows of zeros stand for no moment; `valid` says which of the q questions there
-    are.
+    which `streaming.similarity_scores` chooses. Rows of zeros stand for no moment; `valid` marks which of the q questions
+    exist.
     """
     moments, options = unit_rows(moments), unit_rows(options)
     with unrounded(moments):
@@ -40,15 +40,15 @@ def moment_text_loss(
     scale: float | Float[Tensor, ""],
     names: Int[Tensor, "b k"],
 ) -> Float[Tensor, ""]:
-    """Compute the cross entropies of texts finding a moment of theirs among those of all films, and of moments a text, halved.
+    """Compute the cross entropies of texts retrieving a moment of theirs among all films', and of moments a text, halved.
 
-    A text may last several moments, and any of them is right; so are those of equal texts. Moments without a text are wrong for
+    A text may span several moments, any of which is correct; so are those of equal texts. Moments without a text are wrong for
     all.
 
     Args:
         moments: of this process's films; rows of zeros stand for none.
-        texts: what happens in each film.
-        inside: in which moments of its film each happens; in none: there is no such text.
+        texts: the events of each film.
+        inside: the moments of its film in which each happens; none: the text does not exist.
         scale: inverse of the temperature.
         names: numbers of which those of equal texts are equal.
 
@@ -71,16 +71,16 @@ def moment_text_loss(
 
 
 def _any_right(logits: Tensor, right: Tensor) -> Tensor:
-    """The negative logarithm of the probability, along the last axis, of all that is right together."""
+    """The negative log-probability, along the last axis, of all correct entries together."""
     return logits.logsumexp(-1) - logits.masked_fill(~right, -torch.inf).logsumexp(-1)
 
 
 @torch.no_grad()
 def add_time_codes(positions: Float[Tensor, "slots rows columns d"], deviation: float = 0.2) -> bool:
-    """Add sines of time to a table that is (nearly) alike in all time steps, as inflation leaves it; returns whether it was.
+    """Add sines of time to a table that is (nearly) equal in all time steps, as after inflation; returns whether it was.
 
-    Such a network does not know in which order anything happened. `deviation` is that of the codes; positions of the bundled
-    networks have 0.7.
+    Such a network cannot tell the order of events. `deviation` is that of the codes; positions of the bundled networks have
+    0.7.
     """
     if (positions - positions.mean(0)).std() > 0.02 * positions.std():
         return False

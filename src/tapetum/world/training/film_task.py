@@ -1,12 +1,12 @@
-"""Training on films joined of stories (the stage films, which no paper has): questions of memory, and words for moments.
+"""Training on films joined from stories (the stage films, which no paper has): questions of memory, and words for moments.
 
     loss = (questions of whole films, each with its three answers + words of what happens, which find their moment) / 2
 
-The first is `option_loss`: all questions of a film, whose wrong answers are things of the same film, so that only who
-knows when they were there is right. The moment that fits an answer best counts (`streaming.similarity_scores`), in place of the
-mean of the film, as MC-ViT compares. The second is `moment_text_loss`: what happens must be told from other moments of
-all films of the step, so that `tapetum search` finds it. A question with its right answer is one of these texts;
-without that the first loss did not fall (docs/models/mcvit-films.md).
+The first is `option_loss`: all questions of a film, whose wrong answers are objects in the same film, so answering requires
+knowing when they appeared. The best-matching moment of an answer counts (`streaming.similarity_scores`), rather than the mean
+of the film as in MC-ViT. The second is `moment_text_loss`: each event must be distinguished from other moments of all films of
+the step, so that `tapetum search` finds it. A question with its correct answer is one of these texts; without that the first
+loss did not fall (docs/models/mcvit-films.md).
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,7 +39,7 @@ NEAR_S = 2.0
 
 
 class FilmTask(VideoTextTask):
-    """Films find the answers to their questions, and words their moments."""
+    """Films retrieve the answers to their questions, and words their moments."""
 
     def __init__(self, run: VideoTextRun):
         super().__init__(run, FilmClips(run))
@@ -49,9 +49,9 @@ class FilmTask(VideoTextTask):
         self.moments = -(-config.video.slots // self.moment_slots)
 
     def model(self) -> VideoText:
-        """Continue the towers of the stage before, or build new ones; `tapetum embed` will give a vector for each moment.
+        """Continue the towers of the stage before, or build new ones; `tapetum embed` will return one vector per moment.
 
-        Positions learn, whatever else does: those of inflated networks are alike in all time steps, so codes are added.
+        Positions are always trained: those of inflated networks are equal in all time steps, so codes are added.
         """
         model = super().model()
         model.config = replace(model.config, moment_slots=self.moment_slots, frame_rate=self.run.frame_rate)
@@ -60,7 +60,7 @@ class FilmTask(VideoTextTask):
         return model
 
     def collate(self, items: Sequence[tuple[int, CaptionedClip]]) -> dict[str, Any]:
-        """Make a micro-batch: films, questions with their options, what happens, and in which moments; as many for any film."""
+        """Build a micro-batch: films, questions with their options, events, and their moments; equally many per film."""
         films = [clip for _, clip in items if isinstance(clip, FilmClip)]
         batch: dict[str, Any] = {"number": tuple(number for number, _ in items)}
         if self.run.cache:
@@ -112,7 +112,7 @@ class FilmTask(VideoTextTask):
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
-        """Score films of stories that are never learned from: answers, also about grey films, and moments found by words."""
+        """Score films of held-out stories: answers, also about grey films, and retrieval of moments by words."""
         assert isinstance(model, VideoText)
         correct, blind, hits, chances = [], [], [], []
         for k in range(self.clips.validation_count):
@@ -131,7 +131,7 @@ class FilmTask(VideoTextTask):
         return {"chance": 1 / 3, **{name: float(np.mean(each)) for name, each in values.items()}}
 
     def _moment_vectors(self, model: VideoText, clip: FilmClip, grey: bool = False) -> Tensor:
-        """Compute the vectors of the moments that there are, (m, e)."""
+        """Compute the vectors of the existing moments, (m, e)."""
         vectors = model.embed_moments(self._encode(model, clip, grey)).flatten(1, 2)[0]
         return vectors[vectors.any(-1)]
 
@@ -147,20 +147,20 @@ class FilmTask(VideoTextTask):
 
 
 def _filled(rows: Sequence[tuple[str, ...]], count: int, empty: tuple[str, ...]) -> list[str]:
-    """List the texts of `count` rows; what is missing is empty."""
+    """List the texts of `count` rows; missing ones are empty."""
     return [text for row in [*rows, *[empty] * count][:count] for text in row]
 
 
 def _embed_some(model: VideoText, tokens: Tensor, there: Tensor) -> Tensor:
-    """Compute the vectors of the texts that there are, and zeros for the others."""
+    """Compute the vectors of the existing texts, and zeros for the others."""
     vectors = model.embed_texts(tokens[there])
     return vectors.new_zeros(*there.shape, *vectors.shape[1:]).index_put((*there.nonzero(as_tuple=True),), vectors)
 
 
 def near_moments(clip: FilmClip, moments: int, moment_s: float) -> np.ndarray:
-    """Find which moments are right for each event, bool (events, moments).
+    """Find the correct moments of each event, bool (events, moments).
 
-    Right is one whose middle is at most `NEAR_S` away from the event, or from another one with the same words.
+    A moment is correct if its middle is at most `NEAR_S` away from the event, or from another one with the same words.
     """
     middles = (np.arange(moments) + 0.5) * moment_s
     starts, stops = (np.array([getattr(event, name) for event in clip.events]) for name in ("start_s", "stop_s"))

@@ -1,10 +1,10 @@
-"""Films to learn from, joined anew for each step of the stories of a folder of `tapetum scenes films`.
+"""Training films, joined afresh for each step from the stories of a folder of `tapetum scenes films`.
 
     stories --frames, or features of a cache--> shots --joined--> film: a question of memory, and events with words and times
 
-A film has so many shots as surely fit into the run's frames. Every tenth story is for validation alone. The vision features of
-a story (what its tubelets become before they have positions) are functions of its frames where the tubelets do not learn, so
-they can be computed once, and kept in float16:
+A film has as many shots as certainly fit into the run's frames. Every tenth story is for validation only. A story's vision
+features (its tubelets before positions are added) depend only on its frames while the tubelets are frozen, so they can be
+computed once and stored in float16:
 
     CACHE/settings.json    of which weights and stories they are
     CACHE/NAME.npy         float16 (time steps, rows, columns, channels) of a story
@@ -109,25 +109,25 @@ class FilmClips:
 
 
 def _with_options(question: SceneQuestion) -> tuple[str, ...]:
-    """Write a question with each of its options, the right one first."""
+    """Write a question with each of its options, the correct one first."""
     options = question.answer, *(option for option in question.options if option != question.answer)
     return tuple(f"{question.text} {option}" for option in options)
 
 
 def _answer_event(film: Film, question: SceneQuestion) -> CaptionedEvent:
-    """Place a question with its right answer at what the hand does with the thing, which is in one shot alone."""
+    """Place a question with its correct answer at the hand's action on the object, which occurs in only one shot."""
     own = [event for event in film.events if event.thing == question.answer]
     start, stop = min(event.start_s for event in own), max(event.stop_s for event in own)
     return CaptionedEvent(start_s=start, stop_s=stop, thing=question.answer, caption=f"{question.text} {question.answer}")
 
 
 def _count_shots(most: int) -> int:
-    """Count the shots of a film, which are 4, 7, 10, ...; 0 where there are fewer."""
+    """Count the shots of a film: 4, 7, 10, ...; 0 if there are fewer."""
     return (most - 1) // FILMS * FILMS + 1 if most >= FILMS + 1 else 0
 
 
 def read_stories(place: Path) -> list[Story]:
-    """Read what a folder of films says of its stories. Raises BadInput where it is another folder."""
+    """Read the stories of a films folder. Raises BadInput for another folder."""
     if not (place / "stories.jsonl").is_file():
         raise BadInput(f"{place} holds no stories.jsonl; give a folder of tapetum scenes films")
     stories = []
@@ -159,7 +159,7 @@ def read_story(run: VideoTextRun, name: str, start_s: float = 0.0, stop_s: float
 
 
 def moments_of(events: Sequence[CaptionedEvent], moments: int, moment_s: float) -> Bool[np.ndarray, "events moments"]:
-    """Find in which moments each event happens: those whose middle lies in it, or else the nearest.
+    """Find the moments of each event: those with their middle inside it, or else the nearest.
 
     >>> event = CaptionedEvent(start_s=1.2, stop_s=3.6, thing="the cup", caption="")
     >>> moments_of([event], 5, 1.0).astype(int).tolist()
@@ -176,9 +176,9 @@ def moments_of(events: Sequence[CaptionedEvent], moments: int, moment_s: float) 
 
 @torch.inference_mode()
 def write_features(run: VideoTextRun, model: VideoText, say: Callable[[str], None] = print) -> None:
-    """Compute the features of all stories that are not in the run's cache yet.
+    """Compute the features of all stories missing from the run's cache.
 
-    Raises BadInput where they would change while the model learns, or the cache is of other weights or stories.
+    Raises BadInput if they would change during training, or the cache is of other weights or stories.
     """
     place, cache = Path(run.data), Path(run.cache)
     tubelets = model.video.tubelets

@@ -1,4 +1,4 @@
-"""What long-video training takes from the synthetic world: ordered events in the place of a data set, and the stage films.
+"""Sources for long-video training in the synthetic world: ordered events in place of a data set, and the stage films.
 
 `tapetum` registers both by name: clips of `ordered-events`, and the task of the stage `films`.
 """
@@ -23,12 +23,12 @@ _VALIDATION = 1 << 32
 
 
 class OrderedEventClips:
-    """Ordered events (`tapetum.world.ordered_events`). The text of an image names the object in it."""
+    """Ordered events (`tapetum.world.ordered_events`). The text of an image names its object."""
 
     count: int | None = None
 
     def __init__(self, run: VideoTextRun):
-        """Raises BadInput for the stage questions, and frames that are no multiple of an event's."""
+        """Raises BadInput for the stage questions, and frames that are not a multiple of an event's."""
         if run.stage == "questions":
             raise BadInput(f"{MADE_UP} ask no questions; give a folder of tapetum scenes episodes")
         if run.frames % run.event_frames:
@@ -46,7 +46,7 @@ class OrderedEventClips:
         return self.training_clip(validation_number(k), np.random.default_rng(k))
 
     def score(self, model: VideoText, vectors: Tensor) -> Mapping[str, float]:
-        """Compute recall of the right one of 64 captions, and of the right order of a video's own events."""
+        """Compute recall of the correct one of 64 captions, and of the correct order of a video's own events."""
         correct = ordered = 0
         for k, row in enumerate(vectors):
             captions = gallery(self.run.seed, validation_number(k), self.config)
@@ -66,7 +66,7 @@ class CachedFilmTask(FilmTask):
     """The stage films, which fills the cache of features before the first step."""
 
     def prepare(self, say: Callable[[str], None]) -> None:
-        """Compute the features of stories that are not there yet, on the first process, for which the others wait."""
+        """Compute missing story features on the first process, while the others wait."""
         if not self.run.cache:
             return
         if not self.run.start:

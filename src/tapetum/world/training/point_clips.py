@@ -1,9 +1,9 @@
-"""Clips of the synthetic world with exact tracks, as a source for trackers that train (`tapetum.tracks.training.clips`).
+"""Clips of the synthetic world with exact tracks, as a source of training data for trackers (`tapetum.tracks.training.clips`).
 
     (seed, number) ─► an episode, simulated or read ─► 24 frames of it ─► film: frames           (`EpisodeClips`)
                                                                      └─► truth: tracks
 
-A part of an episode begins at a random moment, since stories begin at rest; half of all have half the frame rate of the others.
+A clip begins at a random moment of its episode, since stories begin at rest; half of all clips have half the frame rate.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ POINTS_PER_CLIP = 384
 
 
 class WorldClips:
-    """The source of clips of facets, of bodies of the physical world, or of both, as `SceneRun.world` says."""
+    """The source of clips of facets, of bodies of the physical world, or of both, as set by `SceneRun.world`."""
 
     def check(self, run: SceneRun) -> None:
         """Raise BadInput for episodes that are missing or not used, and MissingExtra without MuJoCo."""
@@ -46,7 +46,7 @@ class WorldClips:
     def open(
         self, run: SceneRun, count: int, *, part: str, cache: str | Path | None, size: int, frames: int
     ) -> Sequence[ClipDataset]:
-        """Open `count` clips; of both kinds, facets are first."""
+        """Open `count` clips; with both kinds, facets come first."""
         bodies = {"facets": 0, "bodies": count, "both": int(count * run.bodies_share)}[run.world]
         clips: list[ClipDataset] = []
         hard = run.hard_share
@@ -73,7 +73,7 @@ class WorldClips:
 
 
 class SceneClips:
-    """`count` clips of synthetic scenes, by number; drawn when first asked for, then kept in `cache` if one is given."""
+    """`count` clips of synthetic scenes, by number; drawn on first use, then stored in `cache` if one is given."""
 
     def __init__(
         self,
@@ -118,11 +118,11 @@ HELD_OUT = 10
 
 
 class EpisodeClips:
-    """`count` clips of `frames` frames of size x size pixels, by number; drawn when first asked for, then kept in `cache`.
+    """`count` clips of `frames` frames of size x size pixels, by number; drawn on first use, then stored in `cache`.
 
-    `episodes` is a folder that `tapetum scenes episodes` wrote, whose episodes are taken in turn, at their own size and rate;
-    by default each clip is of an episode of its own. `part` is all, train or held-out, of textures and of the folder. Of a
-    share of the images on surfaces a piece repeats.
+    `episodes` is a folder written by `tapetum scenes episodes`, whose episodes are used in turn, at their own size and frame
+    rate; by default each clip has an episode of its own. `part` is all, train or held-out, of textures and of the folder. In a
+    share of the surface images a piece repeats.
     """
 
     def __init__(
@@ -171,7 +171,7 @@ class EpisodeClips:
         return TrackedClip(video, followed.xy, followed.visible)
 
     def _part(self, k: int, key: int) -> tuple[Episode, range]:
-        """Choose the episode of clip `k`, and which of its frames the clip has."""
+        """Choose the episode and the frames of clip `k`."""
         rng = np.random.default_rng((key, 5))
         if self.files is not None:
             episode = load_episode(self.files[k % len(self.files)])
@@ -187,7 +187,7 @@ class EpisodeClips:
 
 @lru_cache
 def records(folder: str | Path, part: str) -> tuple[Path, ...]:
-    """List the records of episodes in a folder, or in its folder `episodes`. Raises BadInput where there are none."""
+    """List the episode records in a folder, or in its subfolder `episodes`. Raises BadInput if there are none."""
     below = Path(folder) / "episodes"
     every = sorted((below if below.is_dir() else Path(folder)).glob("*.npz"))
     holdout = every[HELD_OUT - 1 :: HELD_OUT] or every[-1:]
@@ -201,7 +201,7 @@ def records(folder: str | Path, part: str) -> tuple[Path, ...]:
 
 
 def check_episodes(folder: str | None) -> None:
-    """Raise BadInput for a folder without episodes, and MissingExtra where they must be simulated without MuJoCo."""
+    """Raise BadInput for a folder without episodes, and MissingExtra if they must be simulated without MuJoCo."""
     if folder is None:
         mujoco()
     else:

@@ -1,8 +1,8 @@
-"""Key-value recall as a task to train on (`tapetum.world.recall`): which form of memory finds the value that is asked for?
+"""Key-value recall as a training task (`tapetum.world.recall`): which form of memory finds the queried value?
 
-What a linear layer reads is a setting: the mean of the last segment's tokens (the question alone, where nothing is remembered),
-the mean of all, or both side by side. With `pooling="late"` in the encoder's settings, blocks over the means of moments come
-before the linear layer: MC-ViT's late temporal fusion, which may find the pair without a memory.
+The input of the linear layer is a setting: the mean of the last segment's tokens (the question alone, without memory), the mean
+of all, or both concatenated. With `pooling="late"` in the encoder's settings, blocks over the means of moments precede the
+linear layer: MC-ViT's late temporal fusion, which may find the pair without a memory.
 """
 
 from collections.abc import Mapping, Sequence
@@ -56,7 +56,7 @@ class RecallRun:
 
 
 class RecallModel(nn.Module):
-    """An encoder and a linear layer that says the value."""
+    """An encoder and a linear layer that predicts the value."""
 
     def __init__(self, run: RecallRun):
         super().__init__()
@@ -93,7 +93,7 @@ class RecallTask(Task):
         self.run = run
 
     def model(self) -> RecallModel:
-        """Make a new network."""
+        """Build a new network."""
         reader = RecallModel(self.run)
         if self.run.start is not None:
             with torch.no_grad():
@@ -103,35 +103,35 @@ class RecallTask(Task):
         return reader.train()
 
     def dataset(self) -> RecallVideos:
-        """Make the videos by number."""
+        """Build the videos by number."""
         return RecallVideos(self.run)
 
     def collate(self, items: Sequence[tuple[int, Tensor, int]]) -> dict[str, Any]:
-        """Make a micro-batch."""
+        """Build a micro-batch."""
         numbers, videos, labels = zip(*items, strict=True)
         return {"number": numbers, "video": torch.stack(videos), "label": torch.tensor(labels)}
 
     def loss(
         self, model: nn.Module, batch: Mapping[str, Any], context: StepContext
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Compute the cross entropy, and how often the value is right."""
+        """Compute the cross entropy and the accuracy."""
         logits = model(batch["video"].float() / 127.5 - 1, batch["number"])
         right = (logits.argmax(1) == batch["label"]).float().mean()
         return F.cross_entropy(logits, batch["label"]), {"accuracy": right}
 
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
-        """Score on videos that are never learned from."""
+        """Score on held-out videos."""
         assert isinstance(model, RecallModel)
         return {"accuracy": accuracy(model, self.run.world, self.run.checks)}
 
     def describe(self) -> Mapping[str, Any]:
-        """List what decides what is learned."""
+        """List everything that determines what is learned."""
         return asdict(self.run)
 
 
 @torch.no_grad()
 def accuracy(model: RecallModel, world: RecallConfig, count: int, batch: int = 32) -> float:
-    """Compute the accuracy on `count` videos of a world, which may be longer than those learned from."""
+    """Compute the accuracy on `count` videos of a world, which may be longer than the training videos."""
     device, right = next(model.parameters()).device, 0
     for first in range(0, count, batch):
         numbers = tuple(range(_CHECKS + first, _CHECKS + min(first + batch, count)))

@@ -5,7 +5,7 @@
        └─────► captions, names
 
 A scene's candidates are a function of its seed; `balance` chooses among those of a whole block of scenes, so that words alone
-say nothing about the answers.
+give no information about the answers.
 """
 
 from tapetum.world.words.captions import CaptionedEvent, Captions, episode_caption, event_captions, image_captions

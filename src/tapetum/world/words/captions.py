@@ -1,7 +1,7 @@
-"""Captions: a short and a long one of an image, one of each region, and the story of an episode. True to the last word.
+"""Captions, all exactly true: a short and a long one for an image, one for each region, and the story of an episode.
 
-Only what is clear is told. A long caption names every clear thing and how it stands to one named before; a story tells deeds,
-falls and hits in their order.
+Only clear facts are stated. A long caption names every clear object and its relation to one named before; a story lists
+actions, falls and hits in order.
 """
 
 from collections import Counter
@@ -72,7 +72,7 @@ def image_captions(graph: SceneGraph) -> Captions:
 
 
 def episode_caption(events: EpisodeEvents) -> str:
-    """Describe an episode: deeds of the hand, falls, and what ends up where."""
+    """Describe an episode: the hand's actions, falls, and final positions."""
     lines = [(d.start_s, _deed(events, d)) for d in events.manipulations if d.verb in VERBS]
     met: set[tuple[int, int]] = set()
     for hit in events.hits:
@@ -88,9 +88,9 @@ def episode_caption(events: EpisodeEvents) -> str:
 
 
 def event_captions(events: EpisodeEvents) -> tuple[CaptionedEvent, ...] | None:
-    """Describe each manipulation of an episode so that the words mean something outside of it: with colours and nouns.
+    """Describe each manipulation of an episode so that the words make sense outside it: with colours and nouns.
 
-    None where that is not possible for all of them: a thing is hidden all through the episode, or there is no word for a deed.
+    None if that is not possible for all of them: an object is hidden throughout, or an action has no word.
     """
     captions: list[CaptionedEvent] = []
     for each in events.manipulations:
@@ -130,7 +130,7 @@ def _full(thing: ObjectNode) -> str:
 
 
 def _where(graph: SceneGraph, thing: ObjectNode, described: list[ObjectNode]) -> str:
-    """Describe how a thing stands to one that was named before; nothing where that is hard to say."""
+    """Describe the relation of an object to one named before; empty if it is unclear."""
     for other in reversed(described):
         for relation in ("in", "under", "on", *SIDES):
             names = phrases(graph, other, frozenset({"relation"}))

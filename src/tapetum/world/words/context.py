@@ -78,7 +78,7 @@ CAUSES = {
 
 
 class QuestionContext:
-    """An episode, what happened in it, and what its things are called."""
+    """An episode, its events, and the names of its objects."""
 
     def __init__(self, events: EpisodeEvents, without: Counterfactuals | None):
         """Prepare; `without` answers counterfactual questions."""
@@ -90,7 +90,7 @@ class QuestionContext:
         return self.episode.bodies[body].noun
 
     def names(self, body: int) -> list[tuple[str, str]]:
-        """List phrases for a body, each with the key under which a question that uses it is balanced."""
+        """List phrases for a body, each with the key under which its questions are balanced."""
         thing = self.events.all_objects.find(body)
         if not self.events.shown(body):
             return []
@@ -115,7 +115,7 @@ def chosen(table: dict[str, str], answer: str) -> CandidateFields:
 
 
 def a_noun(view: QuestionContext, body: int, unsaid: str = "") -> CandidateFields:
-    """Answer with a noun; the other nouns are wrong. `unsaid` is not offered: the text tells whether there are more of it."""
+    """Answer with a noun; the other nouns are wrong. `unsaid` is not offered: the text reveals whether there are more of it."""
     noun = view.noun(body)
     here = {view.noun(j) for j in view.events.objects}
     bad = {noun, unsaid}

@@ -6,7 +6,7 @@ abstraction    how many        what changed    one more            how many with
 physics        first hit       what set off    what will become    what without the other
 semantics      what was done   what for        what next           what first without it
 
-After Patraucean et al., "Perception Test" (2023), whose areas and kinds of reasoning these are. Three options each, as there.
+After Patraucean et al., "Perception Test" (2023), the source of these areas and kinds of reasoning, with three options.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,10 +26,10 @@ PER_TEMPLATE = 16
 
 
 def episode_candidates(episode: Episode, seed: int, counterfactual: bool = True) -> list[Candidate]:
-    """List questions that could be asked about an episode; `balance(..., options=3)` chooses among them.
+    """List candidate questions about an episode; `balance(..., options=3)` chooses among them.
 
-    Counterfactual ones simulate the episode again, twice at most (with the hand or one thing left out), and need MuJoCo; leave
-    them out for recorded episodes without a script.
+    Counterfactual ones simulate the episode again, at most twice (without the hand or one object), and need MuJoCo; omit them
+    for recorded episodes without a script.
     """
     view = QuestionContext(EpisodeEvents(episode), Counterfactuals(episode, seed) if counterfactual else None)
     candidates: list[Candidate] = []
@@ -82,7 +82,7 @@ class Grounded:
 
 
 def grounded_questions(events: EpisodeEvents) -> list[Grounded]:
-    """List such questions of an episode, those that some but not all of its things answer."""
+    """List grounded questions about an episode, answered by some but not all of its objects."""
     episode, manipulations = events.episode, events.manipulations
     things = set(events.objects)
     inside = {int(j) for j in events.objects if (episode.inside[:, j] >= 0).any()}

@@ -21,7 +21,7 @@ def nth(view: QuestionContext) -> Iterator[CandidateFields]:
 
 
 def unseen(view: QuestionContext) -> Iterator[CandidateFields]:
-    """Ask why a thing cannot be seen at the end."""
+    """Ask why an object cannot be seen at the end."""
     last = view.events.snapshots[-1]
     for body, phrase, key in view.each():
         thing = last.find(body)
@@ -36,7 +36,7 @@ def unseen(view: QuestionContext) -> Iterator[CandidateFields]:
 
 
 def _out(episode: Episode, place: np.ndarray, frame: int) -> str:
-    """Check whether a place is well outside of the image, or well inside and so hidden."""
+    """Check whether a position is well outside the image, or well inside and so hidden."""
     moment = episode.moment(frame)
     matrix = episode.camera.world_to_camera[moment]
     x, y, z = matrix[:3, :3] @ place + matrix[:3, 3]
@@ -49,7 +49,7 @@ def _out(episode: Episode, place: np.ndarray, frame: int) -> str:
 
 
 def which_cup(view: QuestionContext) -> Iterator[CandidateFields]:
-    """Ask which of three upturned cups hides a thing at the end."""
+    """Ask which of three upturned cups hides an object at the end."""
     last = view.events.snapshots[-1]
     cups = sorted((t for t in last.objects if t.number in last.upturned and t.noun == "cup"), key=lambda t: t.side)
     if len(cups) != 3 or min(b.side - x.side for x, b in pairwise(cups)) < 0.04:
@@ -69,7 +69,7 @@ def which_cup(view: QuestionContext) -> Iterator[CandidateFields]:
 
 
 def without_hand_place(view: QuestionContext) -> Iterator[CandidateFields]:
-    """Ask where a thing would be without the hand."""
+    """Ask where an object would be without the hand."""
     again = view.without.hand() if view.without else None
     if again is None:
         return
@@ -81,7 +81,7 @@ def without_hand_place(view: QuestionContext) -> Iterator[CandidateFields]:
 
 
 def how_many(view: QuestionContext) -> Iterator[CandidateFields]:
-    """Ask how many things the hand takes, and how often."""
+    """Ask how many objects the hand takes, and how often."""
     manipulations = view.events.manipulations
     if not manipulations:
         return
@@ -96,7 +96,7 @@ def how_many(view: QuestionContext) -> Iterator[CandidateFields]:
 
 
 def _holders(view: QuestionContext) -> Iterator[tuple[int, str, str]]:
-    """Bowls, buckets and cups that stand upright all the time, by a phrase with their noun, and its key."""
+    """Bowls, buckets and cups that stand upright throughout, by a phrase with their noun, and its key."""
     for body in view.events.objects:
         noun = view.noun(body)
         if (
@@ -109,7 +109,7 @@ def _holders(view: QuestionContext) -> Iterator[tuple[int, str, str]]:
 
 
 def what_changed(view: QuestionContext) -> Iterator[CandidateFields]:
-    """Ask what changes the number of things in a holder."""
+    """Ask what changes the number of objects in a holder."""
     for body, phrase, key in _holders(view):
         changes = [c for c in view.events.changes if body in (c.before, c.after)]
         causes = {_cause(view, c.time_s, c.body, body) for c in changes} or {"none"}
@@ -130,7 +130,7 @@ def _cause(view: QuestionContext, time_s: float, body: int, holder: int) -> str:
 
 
 def one_more(view: QuestionContext) -> Iterator[CandidateFields]:
-    """Ask how many things a holder will have with one more."""
+    """Ask how many objects a holder will have with one more."""
     contents = view.events.contents(-1)
     for body, phrase, key in _holders(view):
         number = len(contents.get(body, [])) + 1
@@ -140,7 +140,7 @@ def one_more(view: QuestionContext) -> Iterator[CandidateFields]:
 
 
 def without_hand_number(view: QuestionContext) -> Iterator[CandidateFields]:
-    """Ask how many things a holder would have without the hand."""
+    """Ask how many objects a holder would have without the hand."""
     again = view.without.hand() if view.without else None
     if again is None:
         return

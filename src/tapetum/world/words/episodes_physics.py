@@ -1,4 +1,4 @@
-"""Templates of questions about episodes: physics (what hits, moves and falls) and semantics (what the hand does, and why)."""
+"""Templates of questions about episodes: physics (what hits, moves and falls) and semantics (the hand's actions, and why)."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,7 @@ from tapetum.world.words.context import AIMS, DONE, FATES, NEXT, SET_OFF, WILL, 
 
 
 def first_hit(view: QuestionContext) -> Iterator[CandidateFields]:
-    """Ask what a thing knocks against first."""
+    """Ask what an object hits first."""
     for body, phrase, key in view.each():
         met = [h for h in view.events.hits if body in h.bodies]
         if not met:
@@ -20,7 +20,7 @@ def first_hit(view: QuestionContext) -> Iterator[CandidateFields]:
 
 
 def what_set_off(view: QuestionContext) -> Iterator[CandidateFields]:
-    """Ask what first sets a thing in motion."""
+    """Ask what first sets an object in motion."""
     for body, phrase, key in view.each():
         cause = view.events.motion_cause(body)
         if cause:
@@ -28,7 +28,7 @@ def what_set_off(view: QuestionContext) -> Iterator[CandidateFields]:
 
 
 def become(view: QuestionContext) -> Iterator[CandidateFields]:
-    """Ask at half time what will happen to a thing."""
+    """Ask at half time what will happen to an object."""
     episode = view.episode
     middle = episode.frames // 2
     start = episode.moment(middle)
@@ -45,7 +45,7 @@ def become(view: QuestionContext) -> Iterator[CandidateFields]:
 
 
 def without_other(view: QuestionContext) -> Iterator[CandidateFields]:
-    """Ask how a thing would have fared without another that touched it."""
+    """Ask what would have happened to an object without another that touched it."""
     gone, again = view.without.thing(view.events) if view.without else (None, None)
     if gone is None or again is None:
         return
@@ -60,7 +60,7 @@ def without_other(view: QuestionContext) -> Iterator[CandidateFields]:
 
 
 def what_done(view: QuestionContext) -> Iterator[CandidateFields]:
-    """Ask what the hand does with a thing."""
+    """Ask what the hand does with an object."""
     for body, phrase, key in view.each():
         verbs = {d.verb for d in view.events.manipulations if d.body == body}
         other = any(d.target == body for d in view.events.manipulations)
@@ -71,7 +71,7 @@ def what_done(view: QuestionContext) -> Iterator[CandidateFields]:
 
 
 def what_for(view: QuestionContext) -> Iterator[CandidateFields]:
-    """Ask what the hand picks up a thing for."""
+    """Ask why the hand picks up an object."""
     for body, phrase, key in view.each():
         verbs = {d.verb for d in view.events.manipulations if d.body == body and d.picked_s is not None}
         if len(verbs) == 1 and verbs <= set(AIMS):
@@ -79,7 +79,7 @@ def what_for(view: QuestionContext) -> Iterator[CandidateFields]:
 
 
 def what_next(view: QuestionContext) -> Iterator[CandidateFields]:
-    """Ask, while the hand holds a thing, what it will do next."""
+    """Ask, while the hand holds an object, what it will do next."""
     for manipulation in view.events.manipulations:
         if manipulation.picked_s is not None and manipulation.verb in NEXT:
             until = manipulation.picked_s + 0.6 * (manipulation.end_s - manipulation.picked_s)
@@ -88,7 +88,7 @@ def what_next(view: QuestionContext) -> Iterator[CandidateFields]:
 
 
 def first_without(view: QuestionContext) -> Iterator[CandidateFields]:
-    """Ask what the hand would have picked up first without a thing."""
+    """Ask what the hand would have picked up first without an object."""
     gone, again = view.without.thing(view.events) if view.without else (None, None)
     if gone is None or again is None or not view.names(gone):
         return

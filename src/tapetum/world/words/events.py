@@ -1,6 +1,6 @@
-"""Events of an episode: manipulations, hits, falls, containment; and of the same episode with a body left out.
+"""Events of an episode: manipulations, hits, falls, containment; and of the same episode without a body.
 
-Thresholds leave a gap: what lies between "it stayed" (under 1 cm) and "it moved" (over 3 cm) is neither: nobody asks.
+Thresholds leave a gap: between "it stayed" (under 1 cm) and "it moved" (over 3 cm) no question is asked.
 """
 
 from dataclasses import dataclass, replace
@@ -62,7 +62,7 @@ class Change:
 
 
 class EpisodeEvents:
-    """An episode's events, computed when asked for."""
+    """An episode's events, computed on demand."""
 
     def __init__(self, episode: Episode):
         """Prepare."""
@@ -73,19 +73,19 @@ class EpisodeEvents:
 
     @cached_property
     def snapshots(self) -> list[SceneGraph]:
-        """Build the scene graphs of `SNAPSHOTS` frames, first and last among them."""
+        """Build the scene graphs of `SNAPSHOTS` frames, including the first and last."""
         frames = sorted({round(f) for f in np.linspace(0, self.episode.frames - 1, SNAPSHOTS)})
         return [scene_graph(self.episode, f, look=64) for f in frames]
 
     @cached_property
     def all_objects(self) -> SceneGraph:
-        """Build a graph of all movable things as if all were visible: names that fit one fit it all through the episode."""
+        """Build a graph of all movable objects as if all were visible: names unique in it are unique throughout the episode."""
         first = self.snapshots[0]
         shown = [self._shown(t) for t in first.objects]
         return SceneGraph(frame=0, objects=tuple(shown), hand=bool(self.hand), upturned=first.upturned)
 
     def shown(self, body: int) -> bool:
-        """Check whether a body is clear in some look."""
+        """Check whether a body is clear in some snapshot."""
         return any(t.clear for look in self.snapshots for t in look.objects if t.number == body)
 
     @cached_property
@@ -116,7 +116,7 @@ class EpisodeEvents:
 
     @cached_property
     def hits(self) -> list[Hit]:
-        """List contacts of two things that move by themselves, in order; one for each time that they come together."""
+        """List contacts of two moving objects, in order; one each time that they meet."""
         contacts = self.episode.contacts
         loose = np.isin(contacts.bodies, self.objects).all(1) & (contacts.approach > HARD)
         rows = zip(contacts.moment[loose].tolist(), contacts.bodies[loose].tolist(), strict=True)
@@ -124,7 +124,7 @@ class EpisodeEvents:
 
     @cached_property
     def changes(self) -> list[Change]:
-        """List the changes of containment that last a quarter of a second or longer, in order."""
+        """List the changes of containment that last at least a quarter of a second, in order."""
         least = max(1, round(0.25 / self.step))
         changes: list[Change] = []
         for j in self.objects:
@@ -139,7 +139,7 @@ class EpisodeEvents:
         return sorted(changes, key=lambda c: (c.time_s, c.body))
 
     def contents(self, moment: int) -> dict[int, list[int]]:
-        """List what each holder holds at a moment, by holder."""
+        """List the contents of each holder at a moment."""
         contents: dict[int, list[int]] = {}
         for j in self.objects:
             if self.episode.inside[moment, j] >= 0:
@@ -147,13 +147,13 @@ class EpisodeEvents:
         return contents
 
     def places(self, body: int) -> F64:
-        """Compute the places (k, 3) of a body at all moments; of a sheet its middle."""
+        """Compute the positions (k, 3) of a body at all moments; for a sheet its middle."""
         if body in self.episode.sheets:
             return self.episode.sheets[body].mean((1, 2))
         return self.episode.poses[:, body, :3]
 
     def outcome(self, body: int, start: int = 0) -> str:
-        """Classify how a body fared from a moment on: stays, moves, falls over, leaves; empty where it is hard to say."""
+        """Classify what happens to a body from a moment on: stays, moves, falls over, leaves; empty if unclear."""
         path = self.places(body)[start:]
         if path[-1, 2] < path[0, 2] - DROPPED:
             return "leaves"
@@ -170,7 +170,7 @@ class EpisodeEvents:
         return "stays" if most < STAYED else ""
 
     def tilt(self, body: int) -> F64:
-        """Compute the angle (k,) in radians between where the body's z axis points and pointed at the start."""
+        """Compute the angle (k,) in radians between the current and initial directions of the body's z axis."""
         if isinstance(self.episode.bodies[body].shape, Sheet):
             return np.zeros(len(self.episode.poses))
         axis = quaternions.rotate(self.episode.poses[:, body, 3:], np.array([0.0, 0.0, 1.0]))
@@ -185,7 +185,7 @@ class EpisodeEvents:
         return bool(touched.any()) or any(body in (a.body, a.target) and a.end_s > since for a in self.episode.actions)
 
     def motion_cause(self, body: int) -> str:
-        """Classify what sets a body in motion first: start, hand, hit, never; empty where it is hard to say."""
+        """Classify what first sets a body in motion: start, hand, hit, never; empty if unclear."""
         path = self.places(body)
         far = np.linalg.norm(path - path[0], axis=1)
         if far.max() < STAYED:
@@ -232,7 +232,7 @@ def _lifted(pick: Action, after: Action | None) -> Manipulation:
 
 
 class CounterfactualEvents(EpisodeEvents):
-    """Events of an episode that was run again with a change."""
+    """Events of an episode rerun with a change."""
 
     def number(self, name: str) -> int:
         """Find the number here of a body by its name."""
@@ -240,18 +240,18 @@ class CounterfactualEvents(EpisodeEvents):
 
 
 class Counterfactuals:
-    """Runs an episode again without its hand, or without one thing; each once, when asked."""
+    """Reruns an episode without its hand, or without one object; each once, on demand."""
 
     def __init__(self, episode: Episode, seed: int):
-        """Prepare; which thing is left out is drawn by the seed."""
+        """Prepare; the seed determines which object is left out."""
         self.episode, self.seed = episode, seed
 
     def hand(self) -> CounterfactualEvents | None:
-        """Simulate the episode without the hand; None where there is none."""
+        """Simulate the episode without the hand; None if there is none."""
         return self._no_hand
 
     def thing(self, events: EpisodeEvents) -> tuple[int | None, CounterfactualEvents | None]:
-        """Draw a thing that had a part in the episode, and simulate the episode without it; None where none had."""
+        """Draw an object that took part in the episode, and simulate the episode without it; None if none did."""
         if "_thing" not in self.__dict__:
             self.__dict__["_thing"] = self._draw(events)
         return self.__dict__["_thing"]

@@ -1,15 +1,15 @@
-"""Films made of many short stories, one after the other with cuts, and questions that need the memory of earlier ones.
+"""Films made of many short stories, joined with cuts, and questions that need memory of earlier ones.
 
-A story is one episode, rendered once. A shot is a part of it that cuts no event in two, and a film is some shots in an order,
-so that a few hundred stories give as many films as are wanted. Films come in groups of three, of the same shots: one shot, the
-anchor, stays in its place, and the others turn round by a third of their number, here with two thirds A, B, C of two shots:
+A story is one episode, rendered once. A shot is a part of it that splits no event, and a film is a sequence of shots, so a few
+hundred stories yield any number of films. Films come in groups of three with the same shots: one shot, the anchor, stays in its
+place, and the others rotate by a third of their number, here with thirds A, B, C of two shots:
 
     film 0    A1 ANCHOR A2 B1 B2 C1 C2        first: A1    after the anchor: A2    last: C2
     film 1    B1 ANCHOR B2 C1 C2 A1 A2        first: B1    after the anchor: B2    last: A2
     film 2    C1 ANCHOR C2 A1 A2 B1 B2        first: C1    after the anchor: C2    last: B2
 
-A question has the three answers of a group as its options, and is asked of all three films: whoever knows only the words is
-right in one of three, exactly, and whoever knows only which things are there is so too, for each film has all of them.
+A question has the three answers of a group as its options, and is asked about all three films: the words alone give exactly one
+right answer in three, and so does knowing which objects appear, since each film has all of them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -62,12 +62,12 @@ class Film:
 
     @property
     def events(self) -> tuple[CaptionedEvent, ...]:
-        """List what the hand does, in order, with times of the film."""
+        """List the hand's actions, in order, with times in the film."""
         return tuple(event for part in self.events_by_shot for event in part)
 
     @property
     def events_by_shot(self) -> tuple[tuple[CaptionedEvent, ...], ...]:
-        """List what the hand does in each shot, with times of the film."""
+        """List the hand's actions in each shot, with times in the film."""
         parts, start = [], 0
         for shot in self.shots:
             later = start - shot.start_s
@@ -115,9 +115,9 @@ def join_films(stories: Sequence[Story], seed: int, number: int, shots: int) -> 
 
 
 def group_questions(group: Sequence[Film], seed: int, number: int) -> list[list[SceneQuestion]]:
-    """Make the questions of each film of a group, all of memory: a pure function of its arguments.
+    """Build the memory questions of each film of a group: a pure function of its arguments.
 
-    Each question is asked of every film of the group, and the right option stands in another place in each.
+    Each question is asked about every film of the group, and the correct option is in a different position each time.
     """
     rng = np.random.default_rng((seed & 0xFFFFFFFF, 433, number))
     questions: list[list[SceneQuestion]] = [[] for _ in group]
@@ -149,7 +149,7 @@ class _Answer:
 
 
 def _nth(film: Film, word: str, n: int) -> _Answer | None:
-    """Ask what the hand takes or pushes first, second or last; only where that is one thing of its name."""
+    """Ask what the hand takes or pushes first, second or last; only if that is a unique object of its name."""
     things = list(dict.fromkeys((k, event.thing) for k, part in enumerate(film.events_by_shot) for event in part))
     if len(things) < 3 or not _alone(film, name := things[n][1]):
         return None
@@ -157,7 +157,7 @@ def _nth(film: Film, word: str, n: int) -> _Answer | None:
 
 
 def _beside_anchor(film: Film, word: str) -> _Answer | None:
-    """Ask what the hand takes or pushes next after, or last before, the thing of the anchor."""
+    """Ask what the hand takes or pushes next after, or last before, the anchor's object."""
     parts = film.events_by_shot
     after = word == "after"
     own = parts[film.anchor]
@@ -172,7 +172,7 @@ def _beside_anchor(film: Film, word: str) -> _Answer | None:
 
 
 def _alone(film: Film, thing: str) -> bool:
-    """Check whether the hand deals with a thing of this name in one shot alone."""
+    """Check whether the hand handles an object of this name in only one shot."""
     return sum(any(event.thing == thing for event in part) for part in film.events_by_shot) == 1
 
 

@@ -68,12 +68,12 @@ class ObjectNode:
 
     @property
     def visible(self) -> bool:
-        """Check whether any of it is seen."""
+        """Check whether any part of it is visible."""
         return self.area > 0
 
     @property
     def clear(self) -> bool:
-        """Check whether enough of it is seen to be asked about."""
+        """Check whether enough of it is visible to ask about."""
         return self.visible_share >= CLEAR_SHARE and self.area >= CLEAR_AREA
 
 
@@ -90,16 +90,16 @@ class SceneGraph:
 
     @property
     def visible(self) -> tuple[ObjectNode, ...]:
-        """List the objects of which anything is visible."""
+        """List the objects with any visible part."""
         return tuple(t for t in self.objects if t.visible)
 
     @property
     def clear(self) -> tuple[ObjectNode, ...]:
-        """List the objects of which enough is visible to ask questions about them."""
+        """List the objects visible enough to ask questions about."""
         return tuple(t for t in self.objects if t.clear)
 
     def find(self, number: int) -> ObjectNode:
-        """Find the object of a body; raise BadInput where the body is no movable thing."""
+        """Find the object of a body; raise BadInput if the body is not a movable object."""
         for thing in self.objects:
             if thing.number == number:
                 return thing
@@ -124,13 +124,13 @@ class SceneGraph:
         return None if along > -0.01 else False
 
     def relations(self) -> list[tuple[int, Relation, int]]:
-        """List all relations between visible things that hold for certain, by numbers of bodies."""
+        """List all relations between visible objects that certainly hold, by body number."""
         kinds: tuple[Relation, ...] = (*SIDES, "on", "in", "under")
         visible = self.visible
         return [(a.number, r, b.number) for a in visible for b in visible for r in kinds if a is not b and self.holds(a, r, b)]
 
     def larger(self, a: ObjectNode, b: ObjectNode) -> bool | None:
-        """Check whether `a` is larger than `b`; None where it is hard to say."""
+        """Check whether `a` is larger than `b`; None if it is unclear."""
         if a.size_m > LARGER * b.size_m:
             return True
         return False if b.size_m > LARGER * a.size_m or max(a.size_m, b.size_m) < SAME * min(a.size_m, b.size_m) else None
@@ -231,7 +231,7 @@ def _upturned(episode: Episode, body: int, moment: int) -> bool:
 
 
 def _supports(episode: Episode, moment: int) -> dict[int, int]:
-    """Find what each thing stands on: the thing under it that it touches, contacts of the last few moments."""
+    """Find what each object stands on: the object under it that it touches, by contacts of the last few moments."""
     contacts = episode.contacts
     near = (contacts.moment > moment - 12) & (contacts.moment <= moment)
     supports: dict[int, int] = {}
@@ -254,9 +254,9 @@ LETTER = 5.0
 
 
 def readable(truth: GroundTruth, body: int, frame: int, enlarged: float) -> bool:
-    """Check whether the word on a body can be read on one of its sides: all of it is seen, from the front, upright and large.
+    """Check whether the word on a body can be read on one of its sides: fully visible, from the front, upright and large.
 
-    `enlarged`: how much larger the real image is than the one looked at.
+    `enlarged`: how much larger the real image is than the rendered one.
     """
     episode = truth.episode
     text, shape = episode.bodies[body].surface.text, episode.bodies[body].shape

@@ -1,7 +1,7 @@
 """Questions about one image, from its scene graph.
 
-Each template says with its key what a blind guesser could go by (the noun whose colour is asked for), and leaves unsaid what
-goes with the answer (a red cup's neighbour is never the other red cup, so colours of neighbours are not said).
+Each template declares in its key what a blind guesser could use (the noun whose colour is asked for), and omits what correlates
+with the answer (a red cup's neighbour is never the other red cup, so colours of neighbours are not mentioned).
 """
 
 from collections import Counter
@@ -29,7 +29,7 @@ PER_TEMPLATE = 8
 
 
 def image_candidates(graph: SceneGraph, seed: int) -> list[Candidate]:
-    """List questions that could be asked about an image; `balance` chooses among them. A pure function of its arguments."""
+    """List candidate questions about an image; `balance` chooses among them. A pure function of its arguments."""
     candidates: list[Candidate] = []
     for number, (template, (area, make)) in enumerate(TEMPLATES.items()):
         rng = np.random.default_rng((seed & 0xFFFFFFFF, graph.frame, number))
@@ -45,7 +45,7 @@ def _but(words: Sequence[str], answer: str) -> tuple[str, ...]:
 
 
 def _phrase(graph: SceneGraph, thing: ObjectNode, rng: Rng, *unsaid: str) -> Phrase | None:
-    """Draw one of the phrases that name a thing; plain ones come before those with a neighbour."""
+    """Draw one of the phrases that name an object; plain ones come before those with a neighbour."""
     options = phrases(graph, thing, frozenset(unsaid))
     return options[0 if rng.random() < 0.6 else int(rng.integers(min(len(options), 4)))] if options else None
 
@@ -113,9 +113,9 @@ def _count(graph: SceneGraph, rng: Rng) -> Iterator[dict]:
 
 
 def _named(graph: SceneGraph, thing: ObjectNode, rng: Rng) -> list[tuple[str, str]]:
-    """Name a thing by its noun, and as a thing of some colour, each with the key that goes with it.
+    """Name an object by its noun, and as an object of some colour, each with its key.
 
-    Stories put some things to the left of others (a ball before a tower): nouns can tell directions, so one of two is left out.
+    Stories put some objects to the left of others (a ball before a tower): nouns can reveal directions, so one is omitted.
     """
     names: list[tuple[str, str]] = []
     phrase = _phrase(graph, thing, rng, "relation")
@@ -205,7 +205,7 @@ def _same_colour(graph: SceneGraph, rng: Rng) -> Iterator[dict]:
 
 
 def _among(start: str, names: Sequence[str], place: int, key: str = "") -> dict:
-    """Describe a question whose options stand in its text."""
+    """Describe a question whose options are in its text."""
     return {
         "text": f"{start}: {', '.join(names[:-1])} or {names[-1]}?",
         "answer": names[place],

@@ -25,7 +25,7 @@ class Named:
 
 
 def annotate_objects(episode: Episode, frame: int, least: int = 1, truth: GroundTruth | None = None) -> Named:
-    """Name the objects of which a frame shows `least` pixels or more, at the episode's own size."""
+    """Name the objects with at least `least` visible pixels in a frame, at the episode's own size."""
     instances = (truth or GroundTruth(episode)).masks(frame)
     nouns = {int(episode.instance[j]): episode.bodies[j].noun for j in movable_bodies(episode)}
     nouns |= {int(episode.instance[j]): b.group for j, b in enumerate(episode.bodies) if b.group and not b.fixed}

@@ -1,20 +1,20 @@
-r"""Questions with options, chosen among candidates so that words alone say nothing about the answers.
+r"""Multiple-choice questions, chosen among candidates so that words alone give no information about the answers.
 
     scenes of a block ─► candidates ─► by template and key ─► groups of k with k different answers ─► questions
 
-A group of k candidates with k different answers shares its k options: each option is right for exactly one of its questions.
-So whoever knows only the template, the key and the options is right in one of k, not about: exactly, in any collection of whole
-groups, however skewed the world. In a group the answer also stands once in each place among the options. What else the text
-says (a colour, a neighbour) must not go with the answer; templates choose their keys and phrases for that, and
+A group of k candidates with k different answers shares its k options: each option is correct for exactly one of its questions.
+So template, key and options alone give exactly one right answer in k, in any collection of whole groups, however skewed the
+world. Within a group the answer also appears once in each position among the options. The rest of the text (a colour, a
+neighbour) must not correlate with the answer; templates choose their keys and phrases for that, and
 `evidence/scenes-blind/claims.py` measures whether they succeeded.
 
     colour of cups     red red red red blue blue green white          options: blue green red white
                         └───────────┼────┴─────────┼────┘      ─►      four questions, four right answers;
                                one of each                             three red ones and a blue one are left out
 
-Questions with options of their own (the red ball, the blue ball, about the same) are balanced over the place of the answer
-in the text instead. Everything is a function of the candidates and a seed; a block of scenes is `BLOCK` numbers in a row, so
-that a scene's questions depend on its block alone, whoever makes it.
+Questions with their own options (the red ball, the blue ball, about the same) are balanced over the position of the answer in
+the text instead. Everything is a function of the candidates and a seed; a block of scenes is `BLOCK` consecutive numbers, so a
+scene's questions depend only on its block.
 """
 
 from collections.abc import Sequence
@@ -99,10 +99,10 @@ def block_of(number: int) -> range:
 def balance(
     scenes: Sequence[Sequence[Candidate]], seed: int, *, options: int = 4, most: int = 2, block: int = BLOCK, first: int = 0
 ) -> list[list[SceneQuestion]]:
-    """Choose questions for each scene, block by block; `most` of a template for a scene. A pure function of its arguments.
+    """Choose questions for each scene, block by block; at most `most` per template and scene. A pure function of its arguments.
 
-    `first` is the number of the first scene: a block made alone comes out as it does among others. Raises BadInput where it is
-    in the middle of a block.
+    `first` is the number of the first scene: a block made alone is the same as among others. Raises BadInput if it is in the
+    middle of a block.
     """
     if first % block:
         raise BadInput(f"scene {first} is in the middle of a block of {block}; begin with scene {first // block * block}")
@@ -136,7 +136,7 @@ def _block(scenes: Sequence[Sequence[Candidate]], seed: int, options: int, most:
 def _groups(
     pool: list[tuple[int, Candidate]], options: int, most: int, used: dict[tuple[int, str], int]
 ) -> list[list[tuple[int, Candidate]]]:
-    """Form groups greedily: the answers with most candidates left first, then those that fit the group best."""
+    """Form groups greedily: first the answers with the most candidates left, then those that fit the group best."""
     by_role: dict[object, list[tuple[int, Candidate]]] = {}
     for item in pool:
         by_role.setdefault(_role(item[1]), []).append(item)
@@ -171,7 +171,7 @@ def _role(candidate: Candidate) -> object:
 
 
 def _agree(candidate: Candidate, group: list[tuple[int, Candidate]]) -> bool:
-    """Check whether each answer of the group is a wrong one for the candidate, and the other way round."""
+    """Check whether each answer of the group is wrong for the candidate, and vice versa."""
     if candidate.fixed:
         return True
     return all(c.answer in candidate.others and candidate.answer in c.others for _, c in group)

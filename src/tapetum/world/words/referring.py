@@ -1,7 +1,7 @@
-"""Names for things that fit one thing of an image and no other: "the cup", "the larger red ball", "the cup left of the box".
+"""Referring expressions that fit one object of an image only: "the cup", "the larger red ball", "the cup left of the box".
 
-A phrase is tried on every thing of which anything can be seen; it names a thing only if it fits it for certain and certainly
-fits no other: a thing without a colour that anyone would agree on may be red.
+A phrase is tested on every object with any visible part; it names an object only if it certainly fits it and certainly fits no
+other: an object whose colour people would disagree on may be red.
 """
 
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ class Phrase:
 
     @property
     def kind(self) -> str:
-        """List the words it needs. "The red block" says that there are other blocks, as in a tower: that may tell an answer."""
+        """List the words it needs. "The red block" implies other blocks, as in a tower, which may reveal an answer."""
         parts = (self.noun, self.size and "sized", self.colour and "coloured", self.material, self.relation and "related")
         return " ".join(w for w in parts if w)
 
@@ -61,16 +61,16 @@ class Phrase:
 
 
 def named(graph: SceneGraph, phrase: Phrase) -> ObjectNode | None:
-    """Find the one visible thing that a phrase names, or None where it names none, more than one, or nobody can say."""
+    """Find the one visible object that a phrase names, or None if it names none, several, or is unclear."""
     matches = [(t, phrase.fits(graph, t)) for t in graph.visible]
     certain = [t for t, fits in matches if fits]
     return certain[0] if len(certain) == 1 and all(fits is not None for _, fits in matches) else None
 
 
 def phrases(graph: SceneGraph, thing: ObjectNode, unsaid: frozenset[str] = frozenset()) -> list[Phrase]:
-    """List phrases that name a thing, the plainest first; they say nothing of what is `unsaid`.
+    """List phrases that name an object, the plainest first; they avoid the attributes in `unsaid`.
 
-    `unsaid` may hold noun, colour, material, size, relation; an anchor's colour is not said either where colour is unsaid.
+    `unsaid` may hold noun, colour, material, size, relation; if it holds colour, an anchor's colour is not mentioned either.
     """
     matches = [p for p in _plain(thing, unsaid) if named(graph, p) is thing]
     if matches or "relation" in unsaid:

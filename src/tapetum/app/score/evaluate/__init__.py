@@ -1,4 +1,4 @@
-"""`tapetum eval BENCHMARK`: a score on a benchmark, each in a file of its own."""
+"""`tapetum eval BENCHMARK`: evaluation on benchmarks, one file per benchmark."""
 
 from tapetum.core.lazy import lazy_modules
 

@@ -1,4 +1,4 @@
-"""`tapetum.evaluate_davis`: propagation of masks by an encoder's features, scored on DAVIS."""
+"""`tapetum.evaluate_davis`: evaluates mask propagation by an encoder's features on DAVIS."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,7 +59,7 @@ class DavisOptions:
     """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> None:
-        """Raise `BadInput` for what cannot be done, before anything is."""
+        """Raise `BadInput` for options that cannot work, before any work starts."""
         if (self.model is None) == (self.predictions is None):
             raise BadInput(
                 "give --model, whose features follow objects, or --predictions with masks to be scored: one of the two"
@@ -70,7 +70,7 @@ class DavisOptions:
             raise BadInput(f"--stride is {self.stride} and --most {self.most}; give 1 or more")
 
     def propagation(self) -> PropagationConfig:
-        """Build the config of the propagation of masks."""
+        """Build the config of mask propagation."""
         return PropagationConfig(
             short_side=self.short_side,
             context=self.context,
@@ -120,9 +120,9 @@ class DavisResult(Result):
 
 @verb(DavisOptions, data=("data", "predictions"))
 def evaluate_davis(options: DavisOptions, listener: Listener) -> DavisResult:
-    """Score features, or predicted masks, on DAVIS, semi-supervised: first masks are carried on by features alone.
+    """Score features, or predicted masks, on semi-supervised DAVIS: features alone propagate the first masks.
 
-    Raises BadInput for files that are missing or damaged, and for what is no encoder of images.
+    Raises BadInput for missing or damaged files, and for a model that is not an image encoder.
     """
     options.check()
     from dataclasses import asdict

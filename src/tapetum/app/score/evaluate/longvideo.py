@@ -1,4 +1,4 @@
-"""`tapetum.evaluate_longvideo`: the score of a long-video encoder on benchmarks of questions, retrieval, texts and actions."""
+"""`tapetum.evaluate_longvideo`: evaluates a long-video encoder on benchmarks of questions, retrieval, texts and actions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -60,7 +60,7 @@ class LongVideoEvalOptions:
     """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> None:
-        """Raise `BadInput` for what cannot be done, before anything is."""
+        """Raise `BadInput` for options that cannot work, before any work starts."""
         from tapetum.bench.longvideo_tasks import find_benchmark
 
         _, measure = find_benchmark(self.task, self.measure)
@@ -117,8 +117,8 @@ class LongVideoScores(Result):
 def evaluate_longvideo(options: LongVideoEvalOptions, listener: Listener) -> LongVideoScores:
     """Score a long-video encoder on a benchmark, by the protocol of LongViViT and MC-ViT (`tapetum.bench.longvideo_tasks`).
 
-    What has no video is left out, and the listener hears of it. Raises BadInput for files that are not official ones, weights
-    that cannot do what is asked, and where no video is there.
+    Items without a video are skipped and reported to the listener. Raises BadInput for files that are not official ones,
+    weights that cannot do what is asked, and if no video is present.
     """
     options.check()
     if not Path(options.data).is_dir():
@@ -184,7 +184,7 @@ def _options(model: Any, questions: "list[Question]", rows: "Rows", options: Lon
 
 
 def _words(options: LongVideoEvalOptions, listener: Listener) -> dict[str, Any]:
-    """Read WordNet and the stop words of NExT-OE; the listener hears what is missing."""
+    """Read WordNet and the stop words of NExT-OE; missing ones are reported to the listener."""
     from tapetum.core.reading import read_text
     from tapetum.metrics.wordnet import WordNet
 
@@ -203,14 +203,14 @@ def _words(options: LongVideoEvalOptions, listener: Listener) -> dict[str, Any]:
 
 
 def _way(model: Any) -> str:
-    """How options are chosen."""
+    """How answer options are chosen."""
     from tapetum.systems.longvideo.captioner import Captioner
 
     return "likelihood" if isinstance(model, Captioner) else "similarity"
 
 
 def _there(items: Sequence[Any], options: LongVideoEvalOptions, listener: Listener) -> tuple[list[Any], int]:
-    """Leave out what has no video, then all but the first ones."""
+    """Drop items without a video, then keep only the first ones."""
     present = [each for each in items if each.video.is_file()]
     missing = len(items) - len(present)
     if not present:

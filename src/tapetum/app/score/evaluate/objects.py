@@ -1,4 +1,4 @@
-"""`tapetum.evaluate_objects`: scores of unsupervised object discovery."""
+"""`tapetum.evaluate_objects`: evaluates unsupervised object discovery."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +46,7 @@ class ObjectsOptions:
     """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> None:
-        """Raise `BadInput` for what cannot be done, before anything is."""
+        """Raise `BadInput` for options that cannot work, before any work starts."""
         if (self.voc is None) == (self.annotations is None) or (self.annotations is None) != (self.images is None):
             raise BadInput("give --annotations FILE.json with --images DIR, or --voc DIR: one of the two")
         if min(self.proposals, self.clusters - 1, 1 if self.most is None else self.most) < 1:
@@ -87,9 +87,9 @@ class ObjectScores(Result):
 
 @verb(ObjectsOptions, data=("annotations", "images", "voc"))
 def evaluate_objects(options: ObjectsOptions, listener: Listener) -> ObjectScores:
-    """Score how well objects are found without labels: ABO and OR of k-means' proposals, and CorLoc.
+    """Score unsupervised object discovery: ABO and OR of k-means proposals, and CorLoc.
 
-    Raises BadInput for files that are missing or damaged, and for what is no encoder of images.
+    Raises BadInput for missing or damaged files, and for a model that is not an image encoder.
     """
     options.check()
     from tapetum.bench.image_features import image_features_of

@@ -1,4 +1,4 @@
-"""`tapetum.evaluate_own`: the score of a model on a benchmark of the user's own."""
+"""`tapetum.evaluate_own`: evaluates a model on a user-defined benchmark."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -38,7 +38,7 @@ class OwnBenchmarkOptions:
     """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> None:
-        """Raise `BadInput` for what cannot be done, before anything is."""
+        """Raise `BadInput` for options that cannot work, before any work starts."""
         if not is_reference(self.benchmark, "benchmark"):
             raise BadInput(f"there is no benchmark {self.benchmark!r}; give FILE.py:CLASS of your own")
         if self.limit is not None and self.limit < 1:
@@ -53,7 +53,7 @@ class OwnScores(Result):
 
     @property
     def scores(self) -> Mapping[str, float]:
-        """Those of the whole."""
+        """Return the overall scores."""
         return self.result.scores
 
     def as_json(self) -> dict[str, Any]:
@@ -70,7 +70,7 @@ class OwnScores(Result):
 def evaluate_own(options: OwnBenchmarkOptions, listener: Listener) -> OwnScores:
     """Score a model on a benchmark of your own (`tapetum.bench.own`).
 
-    Raises BadInput for a class that is no benchmark, data without items, scores that are no numbers, and what `load` refuses.
+    Raises BadInput for a class that is no benchmark, data without items, non-numeric scores, and what `load` refuses.
     """
     options.check()
     from tapetum.bench.own import evaluate
@@ -91,7 +91,7 @@ def evaluate_own(options: OwnBenchmarkOptions, listener: Listener) -> OwnScores:
 
 
 def own_command(reference: str) -> Command | None:
-    """Make the command of a benchmark of the user's own, if that is what the word stands for; its code is not run yet."""
+    """Build the command of a user-defined benchmark, if the word names one; its code is not run yet."""
     if not is_reference(reference, "benchmark"):
         return None
 

@@ -1,4 +1,4 @@
-"""`tapetum.evaluate_paligemma`: the score of a vision-language model on scenes, on lines of JSON, or on tasks of the papers."""
+"""`tapetum.evaluate_paligemma`: evaluates a vision-language model on scenes, JSON lines, or tasks of the papers."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +63,7 @@ class PaliGemmaEvalOptions:
     """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> None:
-        """Raise `BadInput` for what cannot be done, before anything is."""
+        """Raise `BadInput` for options that cannot work, before any work starts."""
         for name in ("limit", "batch_size", "tokens", "beams"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -97,9 +97,9 @@ class PaliGemmaScores(Result):
 
 @verb(PaliGemmaEvalOptions, data=("data", "predictions"))
 def evaluate_paligemma(options: PaliGemmaEvalOptions, listener: Listener) -> PaliGemmaScores:
-    """Score a PaliGemma on questions, boxes and masks of images of scenes, beside chance and a blind model; or on a task.
+    """Score a PaliGemma on questions, boxes and masks of scene images, compared with chance and a blind model; or on a task.
 
-    Raises BadInput for a folder that is not finished, and weights or a tokenizer that are not there.
+    Raises BadInput for an unfinished folder, and for missing weights or a missing tokenizer.
     """
     options.check()
     if options.task:

@@ -1,4 +1,4 @@
-"""`tapetum.evaluate_perception_test`: predictions, or a model that makes them, scored on the Perception Test."""
+"""`tapetum.evaluate_perception_test`: evaluates predictions, or a model that makes them, on the Perception Test."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -74,7 +74,7 @@ class PerceptionTestOptions:
     """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> dict[str, str]:
-        """Choose the model of each task, none for predictions that are there. Raises BadInput for what does not fit."""
+        """Choose the model of each task; none if predictions are given. Raises BadInput for options that conflict."""
         if not self.task or len(set(self.task)) < len(self.task):
             raise BadInput("--task names no task, or one of them twice; give one or more, such as object point")
         if (self.predictions is None) == (not self.model):
@@ -128,11 +128,11 @@ class PerceptionTestScores(Result):
 
 @verb(PerceptionTestOptions, data=("annotations", "predictions", "videos", "train", "features"))
 def evaluate_perception_test(options: PerceptionTestOptions, listener: Listener) -> PerceptionTestScores:
-    """Score predictions on tasks of the Perception Test, or a model that makes them.
+    """Score predictions for tasks of the Perception Test, or a model that makes them.
 
-    A run with a model that was interrupted goes on when it is started again. Raises BadInput for files that are missing,
-    damaged, or not of the benchmark, for models that do not fit, and for predictions that a server would refuse; what is
-    missing counts as empty, and is remarked on.
+    An interrupted run with a model resumes when started again. Raises BadInput for missing or damaged files, files that are not
+    of the benchmark, models that do not fit, and predictions that a server would refuse; missing predictions count as empty,
+    with a remark.
     """
     models = options.check()
     from tapetum.systems.perception_test.annotations import read_annotations, read_json
@@ -172,7 +172,7 @@ def evaluate_perception_test(options: PerceptionTestOptions, listener: Listener)
 def _predicted(
     options: PerceptionTestOptions, models: Mapping[str, str], annotations: "Mapping[str, AnnotatedVideo]", listener: Listener
 ) -> dict[str, Path]:
-    """Have the models predict; gives the file of each task."""
+    """Run the models; return the prediction file of each task."""
     from tapetum.bench.perception_test import ModelOptions, load_predictors
     from tapetum.systems.perception_test.annotations import read_annotations
     from tapetum.systems.perception_test.predicting import predict_videos
@@ -211,7 +211,7 @@ def _write_report(
     files: Mapping[str, Path],
     annotations: "Mapping[str, AnnotatedVideo]",
 ) -> None:
-    """Write the report of what was scored."""
+    """Write the report of the scores."""
     from tapetum.systems.perception_test.views.report import ReportPart, write_report
 
     parts = [

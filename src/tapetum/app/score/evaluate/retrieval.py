@@ -1,4 +1,4 @@
-"""`tapetum.evaluate_retrieval`: how well an encoder finds images by their captions, and captions by their images."""
+"""`tapetum.evaluate_retrieval`: evaluates an encoder's image-text retrieval in both directions."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +35,7 @@ class RetrievalOptions:
     """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> None:
-        """Raise `BadInput` for what cannot be done, before anything is."""
+        """Raise `BadInput` for options that cannot work, before any work starts."""
         if self.captions < 1 or (self.most is not None and self.most < 1):
             raise BadInput(f"--captions is {self.captions} and --most {self.most}; give 1 or more")
 
@@ -68,7 +68,7 @@ class RetrievalResult(Result):
 
 @verb(RetrievalOptions, data=("data",))
 def evaluate_retrieval(options: RetrievalOptions, listener: Listener) -> RetrievalResult:
-    """Score an encoder of images and words on captioned images, both ways.
+    """Score an image-text encoder on captioned images, in both directions.
 
     Raises BadInput for data of another layout, files that cannot be read, and a model that reads no words.
     """

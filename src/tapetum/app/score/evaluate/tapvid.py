@@ -1,4 +1,4 @@
-"""`tapetum.evaluate_tapvid`: the score of a point tracker on TAP-Vid."""
+"""`tapetum.evaluate_tapvid`: evaluates a point tracker on TAP-Vid."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -46,7 +46,7 @@ class TapVidOptions:
     """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> None:
-        """Raise `BadInput` for what cannot be done, before anything is."""
+        """Raise `BadInput` for options that cannot work, before any work starts."""
         tracker_alone = "model", "save_predictions", "size", "device"
         given = [name for name in tracker_alone if getattr(self, name) != type(self).__dataclass_fields__[name].default]
         if self.predictions is not None and given:
@@ -109,8 +109,8 @@ def _row(title: str, values: Mapping[str, float], names: Iterable[str], width: i
 def evaluate_tapvid(options: TapVidOptions, listener: Listener) -> TapVidScores:
     """Score a point tracker, or its predictions, on TAP-Vid (DAVIS, RGB-Stacking, Kinetics, RoboTAP).
 
-    Raises BadInput for files that are missing or damaged, predictions that do not belong to them, a size that is impossible,
-    and an unknown tracker.
+    Raises BadInput for missing or damaged files, predictions that do not belong to them, an impossible size, and an unknown
+    tracker.
 
     >>> import tempfile
     >>> import tapetum
@@ -139,7 +139,7 @@ def evaluate_tapvid(options: TapVidOptions, listener: Listener) -> TapVidScores:
 def _scores(
     options: TapVidOptions, model: str | None, predictions: File | None, save: File | None, listener: Listener
 ) -> TapVidScores:
-    """Score one tracker, or predictions where there is no `model`, and `save` what it predicts."""
+    """Score one tracker, or predictions if there is no `model`, and `save` its predictions."""
     from tapetum.bench.baselines import load_tracker
     from tapetum.bench.published import located
     from tapetum.bench.tapvid import evaluate

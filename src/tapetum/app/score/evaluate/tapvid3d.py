@@ -1,4 +1,4 @@
-"""`tapetum.evaluate_tapvid3d`: the score of predictions, or of a 3D tracker, in metres."""
+"""`tapetum.evaluate_tapvid3d`: evaluates predictions, or a 3D tracker, in metres."""
 
 import json
 from dataclasses import dataclass
@@ -83,8 +83,8 @@ class TapVid3DScores(Result):
 def evaluate_tapvid3d(options: TapVid3DOptions, listener: Listener) -> TapVid3DScores:
     """Score predicted 3D tracks, or a 3D tracker, on TAPVid-3D or on clips in its format.
 
-    A prediction that is missing or cannot be read counts as 0. Raises BadInput for truth that is missing or damaged, and for
-    options that do not fit together.
+    A prediction that is missing or cannot be read counts as 0. Raises BadInput for missing or damaged ground truth, and for
+    conflicting options.
 
     >>> import tempfile
     >>> import tapetum

@@ -1,4 +1,4 @@
-"""`tapetum.evaluate_votsp`: a point tracker on VOTSp, scored here or run by the VOT toolkit."""
+"""`tapetum.evaluate_votsp`: evaluates a point tracker on VOTSp, here or under the VOT toolkit."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ class VotspOptions:
     """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> None:
-        """Raise `BadInput` unless there is one thing to do."""
+        """Raise `BadInput` unless exactly one action is requested."""
         if (self.data is None) == (self.folder is None):
             raise BadInput(
                 "give --data with sequences to be scored, or --folder with a task of the VOT toolkit: one of the two"
@@ -71,9 +71,9 @@ class VotspScores(Result):
 
 @verb(VotspOptions, data=("data",))
 def evaluate_votsp(options: VotspOptions, listener: Listener) -> VotspScores:
-    """Score a point tracker on VOTSp, or track the points of a folder that the VOT toolkit made.
+    """Score a point tracker on VOTSp, or track the points of a folder made by the VOT toolkit.
 
-    Raises BadInput for files that are missing or damaged, and an unknown tracker.
+    Raises BadInput for missing or damaged files, and an unknown tracker.
     """
     options.check()
     from tapetum.bench.baselines import load_tracker

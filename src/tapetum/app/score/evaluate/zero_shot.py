@@ -1,4 +1,4 @@
-"""`tapetum.evaluate_zero_shot`: how well an encoder of images and words names images that it was not trained to name."""
+"""`tapetum.evaluate_zero_shot`: evaluates zero-shot classification by an image-text encoder."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +40,7 @@ class ZeroShotOptions:
     """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> None:
-        """Raise `BadInput` for what cannot be done, before anything is."""
+        """Raise `BadInput` for options that cannot work, before any work starts."""
         if self.most is not None and self.most < 1:
             raise BadInput(f"--most is {self.most}; give 1 or more")
 
@@ -73,9 +73,9 @@ class ZeroShotResult(Result):
 
 @verb(ZeroShotOptions, data=("data", "labels"))
 def evaluate_zero_shot(options: ZeroShotOptions, listener: Listener) -> ZeroShotResult:
-    """Score an encoder of images and words on labelled images, by the words of their classes.
+    """Score an image-text encoder on labelled images, by the names of their classes.
 
-    Raises BadInput for data without classes, words that are not one for each class, and a model that reads no words.
+    Raises BadInput for data without classes, unless there is one name per class, and for a model that reads no words.
     """
     options.check()
     from tapetum.app.see.classify_labels import chosen_templates, load_word_model, read_labels

@@ -14,8 +14,8 @@ r"""Shapes of bodies in their own coordinates: the origin in the middle of the s
     radius_top at +height/2     a shell around a sphere's lower half;   radius at -height/2, the tip at +height/2
     radius_bottom at -height/2  the rim at z = 0
 
-One class a shape holds its geometry, and everything else derives from it (`shapes.base`). The tests draw each shape once more,
-by formulas of their own (`tests/world/bodies/test_shapes.py`).
+One class per shape holds its geometry; everything else derives from it (`shapes.base`). The tests define each shape a second
+time, by independent formulas (`tests/world/bodies/test_shapes.py`).
 """
 
 from tapetum.world.bodies.shapes.base import Revolved, Shape

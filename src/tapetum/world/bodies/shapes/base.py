@@ -1,4 +1,4 @@
-"""The geometry that every shape states, and what uses it.
+"""The geometry that every shape defines, and its uses.
 
     faces, normals       rays of the renderer and quadrics of its ground truth
     bounds, opening      windows of the image, shadows, printed text
@@ -45,7 +45,7 @@ class Shape:
 
     @cached_property
     def outline(self) -> F64:
-        """List points (m, 3) of the shape whose hull is the shape, to a percent: for extents along any direction."""
+        """List points (m, 3) whose hull is the shape, to a percent: for extents along any direction."""
         raise NotImplementedError
 
     @cached_property
@@ -56,14 +56,14 @@ class Shape:
     def distance(self, p: Floats, *, filled: bool = False) -> Floats:
         """Compute the signed distance (...,) of points (3, ...), below 0 inside; `filled`: hollow shapes are full to the rim.
 
-        Exact outside, but for ellipsoids, where it is right at the surface and a fair guess elsewhere.
+        Exact outside, except for ellipsoids, where it is exact at the surface and an approximation elsewhere.
         """
         raise NotImplementedError
 
     def hull_distance(self, p: Floats, *, filled: bool = False) -> Floats:
         """Compute the signed distance (...,) of points (3, ...) in few operations.
 
-        Outside an edge it is the larger of the distances to the two sides, which is a little short; penumbras don't show it.
+        Outside an edge it is the larger of the distances to the two sides, slightly too short; penumbras don't show it.
         """
         return self.distance(p, filled=filled)
 
@@ -91,7 +91,7 @@ class Shape:
 
 
 class Revolved(Shape):
-    """A solid of revolution around z with straight sides; subclasses with round ones have a distance of their own."""
+    """A solid of revolution around z with straight sides; subclasses with round ones define their own distance."""
 
     def radii(self, z: F64) -> tuple[F64, F64]:
         """Compute outer and inner radii (r,) of the material at heights z (r,)."""
@@ -159,7 +159,7 @@ def unit(v: Floats) -> Floats:
 
 
 def box_around(upper: Triple) -> F64:
-    """Make the bounds (2, 3) of a shape that reaches as far to each side of the origin."""
+    """Build the bounds (2, 3) of a shape that extends equally to each side of the origin."""
     return np.array([[-v for v in upper], upper])
 
 
@@ -176,7 +176,7 @@ def ball() -> F64:
 
 
 def check_positive(shape: Any) -> None:
-    """Raise BadInput where a length of a shape is not above 0, and make all of them plain numbers."""
+    """Raise BadInput if a length of a shape is not above 0, and convert all of them to plain numbers."""
     for field in fields(shape):
         value = getattr(shape, field.name)
         lengths = value if isinstance(value, tuple) else (value,)

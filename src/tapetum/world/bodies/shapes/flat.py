@@ -1,4 +1,4 @@
-"""What has no volume: sheets, whose points move, and the ground."""
+"""Shapes without volume: sheets, whose points move, and the ground."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -38,7 +38,7 @@ class Sheet(Shape):
 
     @cached_property
     def flat_places(self) -> F64:
-        """Compute the places (rows, columns, 2) of the points on the flat sheet, in metres."""
+        """Compute the positions (rows, columns, 2) of the points on the flat sheet, in metres."""
         rows, columns = self.grid
         y, x = np.meshgrid(np.linspace(-0.5, 0.5, rows), np.linspace(-0.5, 0.5, columns), indexing="ij")
         return np.stack([x * self.size[0], y * self.size[1]], -1)

@@ -1,4 +1,4 @@
-"""Named stories drawn from a seed: the first poses, what sets things in motion, and the hand's actions until the end."""
+"""Named stories drawn from a seed: the first poses, the causes of motion, and the hand's actions until the end."""
 
 from tapetum.world.physics.stories import handling, moving
 from tapetum.world.physics.stories.common import Act, Story

@@ -1,4 +1,4 @@
-"""Helpers of the stories: objects at random, free places, rollers, and actions for the time that is left."""
+"""Helpers of the stories: random objects, free positions, rollers, and actions for the remaining time."""
 
 from collections.abc import Callable
 
@@ -25,7 +25,7 @@ def distract(scene: SceneBuilder, least: int, most: int, nouns: tuple[str, ...] 
 
 
 def empty_spot(scene: SceneBuilder, hand: Hand, radius: float = 0.05) -> tuple[float, float]:
-    """Find a place away from all that stands now; the emptiest of some."""
+    """Find a position away from all present objects; the emptiest of several."""
     poses = hand.stage.sim.poses_now()
     near = [
         (poses[j, :2], float(np.linalg.norm(b.shape.outline[:, :2], axis=1).max()))
@@ -40,7 +40,7 @@ def empty_spot(scene: SceneBuilder, hand: Hand, radius: float = 0.05) -> tuple[f
 
 
 def aim(scene: SceneBuilder, start: np.ndarray, far: float) -> float:
-    """Choose a direction from a place that leads across the middle."""
+    """Choose a direction from a position that leads across the middle."""
     towards = scene.rng.normal(0, 0.06, 2) - start
     return float(np.arctan2(towards[1], towards[0])) if np.linalg.norm(start) > far else float(scene.rng.uniform(-np.pi, np.pi))
 
@@ -61,7 +61,7 @@ def add_roller(scene: SceneBuilder, noun: str, start: np.ndarray, velocity: np.n
 
 
 def tidy(scene: SceneBuilder, hand: Hand, but: tuple[int, ...] = ()) -> None:
-    """Move some thing to a free place: what a hand does when nothing else is left to do."""
+    """Move some object to a free position, as a hand does when nothing else is left to do."""
     poses = hand.stage.sim.poses_now()
     pool = [
         j
@@ -76,7 +76,7 @@ def tidy(scene: SceneBuilder, hand: Hand, but: tuple[int, ...] = ()) -> None:
 
 
 def within_reach(hand: Hand, bodies: list[int]) -> list[int]:
-    """Select the bodies that are on the support, not too far out and not moving."""
+    """Select the bodies on the support that are not too far out and not moving."""
     poses, pixel_motion = hand.stage.sim.poses_now(), hand.stage.sim.velocities_now()
     return [
         j

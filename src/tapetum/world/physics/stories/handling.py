@@ -48,7 +48,7 @@ def stack(scene: SceneBuilder) -> Act:
 
 
 def _lean(hand: Hand, bowl: int, home: np.ndarray) -> int:
-    """Choose the side to which a cup is tilted: towards the bowl, from where it stood."""
+    """Choose the side to which a cup is tilted: towards the bowl, seen from where it stood."""
     way = hand.stage.sim.poses_now()[bowl, :2] - home[:2]
     yaw = hand.stage.goal[3]
     return -1 if way @ np.array([np.cos(yaw), np.sin(yaw)]) > 0 else 1
@@ -90,7 +90,7 @@ def pour(scene: SceneBuilder) -> Act:
 
 
 def carry(scene: SceneBuilder) -> Act:
-    """Build a story in which a cup with something in it is carried about."""
+    """Build a story in which a cup with an object in it is carried around."""
     rng = scene.rng
     cup = scene.add("cup", (float(rng.uniform(-0.12, 0.12)), float(rng.uniform(-0.08, 0.08))))
     shape = scene.bodies[cup].shape
@@ -116,7 +116,7 @@ def carry(scene: SceneBuilder) -> Act:
 
 
 def put_and_take(scene: SceneBuilder) -> Act:
-    """Build a story in which a hand puts small things into a bowl and takes some out again."""
+    """Build a story in which a hand puts small objects into a bowl and takes some out again."""
     rng = scene.rng
     holder = scene.add(one_of(rng, ("bowl", "bowl", "bucket")), tuple(rng.normal(0, 0.05, 2)))
     scene.keep_free(float(scene.poses[holder][0]), float(scene.poses[holder][1]), 0.11)
@@ -152,7 +152,7 @@ def put_and_take(scene: SceneBuilder) -> Act:
 
 
 def cups_shuffle(scene: SceneBuilder) -> Act:
-    """Build a story of upturned cups that are moved about, a ball under one of them: which one hides the ball?"""
+    """Build a story in which upturned cups are shuffled, a ball under one of them: which one hides the ball?"""
     rng = scene.rng
     scene.azimuth = float(-np.pi / 2 + rng.uniform(-0.35, 0.35))
     top = float(rng.uniform(0.036, 0.04))
@@ -197,7 +197,7 @@ def cups_shuffle(scene: SceneBuilder) -> Act:
 
 
 def cover(scene: SceneBuilder) -> Act:
-    """Build a story in which a thing is covered with a cup or a cloth and uncovered again."""
+    """Build a story in which an object is covered with a cup or a cloth and uncovered again."""
     rng = scene.rng
     if rng.random() < 0.5:
         thing = scene.add(one_of(rng, ("ball", "dice", "egg")), (-0.12, float(rng.normal(0, 0.03))))
@@ -233,7 +233,7 @@ def cover(scene: SceneBuilder) -> Act:
 
 
 def mixture(scene: SceneBuilder) -> Act:
-    """Build a story with a bit of everything among many things."""
+    """Build a story with a mixture of actions among many objects."""
     rng = scene.rng
     holder = scene.add(one_of(rng, ("bowl", "bucket")), tuple(rng.uniform(-1, 1, 2) * np.array([0.14, 0.08])))
     scene.keep_free(float(scene.poses[holder][0]), float(scene.poses[holder][1]), 0.11)

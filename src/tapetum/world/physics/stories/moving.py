@@ -1,4 +1,4 @@
-"""Stories of things that move by themselves or are set going: fall, roll, slide, collide, topple, spin, pass behind."""
+"""Stories of objects that move by themselves or are set in motion: fall, roll, slide, collide, topple, spin, pass behind."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from tapetum.world.physics.stories.common import Act, add_roller, aim, distract,
 
 
 def fall(scene: SceneBuilder) -> Act:
-    """Build a story in which things fall, and a hand takes them up and drops them again."""
+    """Build a story in which objects fall, and a hand picks them up and drops them again."""
     rng = scene.rng
     others = distract(scene, 1, 3, SMALL)
     things = []
@@ -32,7 +32,7 @@ def fall(scene: SceneBuilder) -> Act:
 
 
 def roll(scene: SceneBuilder) -> Act:
-    """Round things roll across; a hand pushes them on."""
+    """Build a story in which round objects roll across, and a hand pushes them on."""
     rng = scene.rng
     rollers = []
     for i in range(int(rng.integers(1, 4))):
@@ -60,7 +60,7 @@ def roll(scene: SceneBuilder) -> Act:
 
 
 def slide(scene: SceneBuilder) -> Act:
-    """Build a story in which flat things slide and stop by friction, and a hand pushes some."""
+    """Build a story in which flat objects slide and stop by friction, and a hand pushes some."""
     rng = scene.rng
     for _ in range(int(rng.integers(1, 3))):
         side = float(rng.choice([-1, 1]))
@@ -83,7 +83,7 @@ def slide(scene: SceneBuilder) -> Act:
 
 
 def collide(scene: SceneBuilder) -> Act:
-    """Build a story in which a rolling or sliding thing hits others, and a hand pushes one into another."""
+    """Build a story in which a rolling or sliding object hits others, and a hand pushes one into another."""
     rng = scene.rng
     target = scene.add(one_of(rng, ("ball", "block", "can", "candle", "puck", "cone")), tuple(rng.normal(0, 0.03, 2)))
     for side in (-1.0, 1.0)[: int(rng.integers(1, 3))]:
@@ -108,7 +108,7 @@ def collide(scene: SceneBuilder) -> Act:
 
 
 def topple(scene: SceneBuilder) -> Act:
-    """Build a story in which a tower or a row of tall things is knocked over by a ball or a hand."""
+    """Build a story in which a tower or a row of tall objects is knocked over by a ball or a hand."""
     rng = scene.rng
     tall = []
     if rng.random() < 0.5:
@@ -151,7 +151,7 @@ def topple(scene: SceneBuilder) -> Act:
 
 
 def spin(scene: SceneBuilder) -> Act:
-    """Build a story in which a hand takes things from above and spins them."""
+    """Build a story in which a hand grasps objects from above and spins them."""
     rng = scene.rng
     things = distract(scene, 3, 5, ("puck", "block", "ball", "egg", "lemon", "cone", "dice", "brick", "can"))
 
@@ -163,7 +163,7 @@ def spin(scene: SceneBuilder) -> Act:
 
 
 def occluder(scene: SceneBuilder) -> Act:
-    """Build a story in which things roll behind a board, and a hand carries others there."""
+    """Build a story in which objects roll behind a board, and a hand carries others there."""
     rng = scene.rng
     front = scene.azimuth
     yaw = front + np.pi / 2 + float(rng.normal(0, 0.15))

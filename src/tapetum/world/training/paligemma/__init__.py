@@ -1,1 +1,1 @@
-"""Training of `paligemma-nano` on images of `tapetum.world`, whose truth supervises it densely. No paper has these parts."""
+"""Training of `paligemma-nano` on images of `tapetum.world`, with dense supervision by its ground truth. No paper has this."""

@@ -1,13 +1,13 @@
-r"""Supervised attention: while the decoder writes locations and masks, two heads are to attend to the object that they are of.
+r"""Supervised attention: while the decoder writes locations and masks, two heads should attend to the object concerned.
 
     detect cup \n  <loc> <loc> <loc> <loc> cup
                |     |     |     |
                '-----'-----'-----'-- predicts the next location of the cup: two heads of the last block but one are to attend
                                      to the image tokens on which the cup is visible
 
-A head that finds the object and a layer that writes its location are of no use without each other, so from random weights
-neither is learned: after 60 CPU minutes the boxes of the first `paligemma-nano` were independent of the side on which an object
-stands. Colours, which are asked of conspicuous objects too, were learned.
+A head that finds the object and a layer that writes its location are useless without each other, so from random weights neither
+is learned: after 60 CPU minutes the boxes of the first `paligemma-nano` were independent of the side on which an object stands.
+Colours, which are also asked for conspicuous objects, were learned.
 
 Differs from the paper, which has no such loss; the trained model is an ordinary PaliGemma.
 """
@@ -64,7 +64,7 @@ def patches_showing(mask: Bool[np.ndarray, "h w"], patch: int) -> Bool[np.ndarra
 def attention_targets(
     texts: Sequence[Sequence[TextPair]], ids: Sequence[Any], packed: PackedTexts, tokens: Tokens, patch: int, count: int
 ) -> AttentionTargets:
-    """Compute what each token should attend to.
+    """Compute the attention target of each token.
 
     Args:
         texts: of each image.
@@ -94,7 +94,7 @@ def attention_targets(
 
 
 def _object_of_each(targets: Sequence[int], tokens: Tokens) -> list[int]:
-    """Number of the object that each token is of, four locations each; -1 for words."""
+    """Number of the object each token belongs to, four locations each; -1 for words."""
     owners, locations = [], 0
     for target in targets:
         if tokens.is_location(target):
@@ -106,14 +106,14 @@ def _object_of_each(targets: Sequence[int], tokens: Tokens) -> list[int]:
 
 
 def supervised_attention(decoder: Decoder) -> DecoderAttention:
-    """Select the supervised layer: the attention of the last block but one, or of the only one."""
+    """Select the supervised layer: the attention of the second-to-last block, or of the only one."""
     block = decoder.blocks[max(len(decoder.blocks) - 2, 0)]
     return cast(DecoderAttention, cast(DecoderBlock, block).attention)
 
 
 @contextmanager
 def record_inputs(attention: nn.Module) -> Iterator[dict[str, Any]]:
-    """Record what an attention layer is called with: x, angles and mask."""
+    """Record the inputs of an attention layer: x, angles and mask."""
     inputs: dict[str, Any] = {}
 
     def record(module: nn.Module, arguments: tuple[Any, ...]) -> None:
@@ -138,9 +138,9 @@ def attention_loss(
     Args:
         attention: the layer.
         x: its input: an image's tokens, then texts.
-        angles: of the rotary positions.
+        angles: of the rotary embedding.
         mask: added to its logits, (e, 1, n, n).
-        targets: what tokens of the texts should attend to.
+        targets: the attention targets of text tokens.
     """
     config, image_tokens = attention.config, targets.patches.shape[1]
     assert targets.supervised is not None

@@ -1,16 +1,16 @@
-"""Evaluation of a PaliGemma on held-out images of the synthetic world, beside baselines without a vision encoder.
+"""Evaluation of a PaliGemma on held-out images of the synthetic world, compared with baselines without a vision encoder.
 
-Questions are those that `tapetum scenes images` chose (`images.jsonl`): balanced, so that whoever sees only words and
-options is right in one of the options. Each is answered in two ways: written freely, right where it is letter for letter the
-answer; and chosen, the option that the model finds likeliest. Beside them:
+Questions are those chosen by `tapetum scenes images` (`images.jsonl`): balanced, so that words and options alone give chance
+accuracy. Each is answered in two ways: generated freely, correct only if verbatim; and chosen, as the option most likely under
+the model. They are compared with:
 
     chance      1 / options
     blind       the same model, each image in the place of another's (shuffled) or all grey
     common      the most common answer to each template
 
-Boxes are those after `detect all classes`, scored by how sure the model was of their tokens; average precision is COCO's. What
-shows fewer pixels than `LEAST_PIXELS` counts neither way. Masks are those after `segment NOUN` for the things that are there.
-Both begin as answers of `tapetum detect` and `segment` do: with a place, if places together are likelier than nothing.
+Boxes are those after `detect all classes`, scored by the model's probability of their tokens; average precision is COCO's.
+Objects under `LEAST_PIXELS` pixels are ignored. Masks are those after `segment NOUN` for the objects present. Both begin as
+answers of `tapetum detect` and `segment` do: with a location if locations together are more likely than nothing.
 """
 
 from collections import Counter
@@ -56,7 +56,7 @@ class SceneTestQuestion:
 
 
 class SceneTestSet:
-    """Images that were never trained on, with their questions. Raises BadInput for a folder that is unfinished or has none."""
+    """Held-out images with their questions. Raises BadInput for a folder that is unfinished or has none."""
 
     def __init__(self, folder: str | Path, limit: int | None = None):
         self.folder = SceneFolder(folder, limit)
@@ -86,7 +86,7 @@ class SceneTestSet:
 
 @torch.no_grad()
 def embed_images(model: PrefixLm, test_set: SceneTestSet, sight: Sight = "true") -> Float[Tensor, "p n d"]:
-    """Embed all images, or what is in their place."""
+    """Embed all images, or their replacements."""
     tokens = []
     order = [(number + len(test_set.folder) // 2) % len(test_set.folder) for number in range(len(test_set.folder))]
     for start in range(0, len(test_set.folder), BATCH):
@@ -101,7 +101,7 @@ def embed_images(model: PrefixLm, test_set: SceneTestSet, sight: Sight = "true")
 def score_questions(
     model: PrefixLm, tokens: Tokens, test_set: SceneTestSet, images: Float[Tensor, "p n d"], write: bool = True
 ) -> list[dict[str, Any]]:
-    """Score the answers to all questions, in rows with template, options, chosen (right or not) and written."""
+    """Score the answers to all questions, in rows with template, options, chosen (correct or not) and written."""
     rows: list[dict[str, Any]] = []
     for start in range(0, len(test_set.questions), BATCH):
         questions = test_set.questions[start : start + BATCH]
@@ -142,9 +142,9 @@ def _likelihoods(
 def greedy_answers(
     model: PrefixLm, images: Float[Tensor, "b n d"], prefix: Tensor, most: int, placed: Tokens | None = None
 ) -> list[tuple[list[int], list[float]]]:
-    """Write the likeliest tokens; gives each row's ids and how likely each was (log), without the end token.
+    """Decode greedily; returns each row's ids and their log-probabilities, without the end token.
 
-    With `placed` answers are about places, and begin as those of `Answerer`; see
+    With `placed`, answers are about locations, and begin as those of `Answerer`; see
     `tapetum.systems.paligemma.answers.first_places`.
     """
     from tapetum.systems.paligemma.decoding import PrefixDecodingState
@@ -193,7 +193,7 @@ def scored_boxes(tokens: Tokens, ids: Sequence[int], sure: Sequence[float], widt
 def detection_results(
     model: PrefixLm, tokens: Tokens, test_set: SceneTestSet, images: Float[Tensor, "p n d"]
 ) -> dict[str, Any]:
-    """Detect all classes in each image; gives COCO's average precisions."""
+    """Detect all classes in each image; returns COCO's average precisions."""
     truths, predictions = {}, {}
     prefix = torch.tensor([tokens.encode_prefix(prompts.DETECT_ALL)])
     for start in range(0, len(images), BATCH):
@@ -223,7 +223,7 @@ def _truth(image: SceneImage) -> TrueBoxes:
 def segmentation_results(
     model: PrefixLm, tokens: Tokens, test_set: SceneTestSet, images: Float[Tensor, "p n d"], unpack: Unpack, most: int = 1000
 ) -> dict[str, Any]:
-    """Segment nouns of which there is one thing; mean overlap with what is seen of it, 0 where nothing is written."""
+    """Segment nouns with a single instance; mean overlap with its visible part, 0 if nothing is generated."""
     targets: list[tuple[int, str, int]] = []
     for number, image in enumerate(test_set.images()):
         nouns = Counter(t.noun for t in image.things)
@@ -249,7 +249,7 @@ def segmentation_results(
 
 
 def summarize_by_template(rows: Sequence[dict[str, Any]], test_set: SceneTestSet) -> dict[str, dict[str, Any]]:
-    """Sum rows up: shares that are right with Wilson's intervals of 95%, chance, and the share of the most common answer."""
+    """Summarise rows: accuracies with Wilson's intervals of 95%, chance, and the share of the most common answer."""
     table = {}
     for name in [*sorted({row["template"] for row in rows}), "all"]:
         mine = [row for row in rows if name in ("all", row["template"])]
@@ -280,9 +280,9 @@ def evaluate(
         model: in evaluation mode.
         tokens: its tokens.
         test_set: images.
-        unpack: makes masks of codes; without it nothing is segmented.
-        blind: what else the model is shown in the images' place; grey is for questions only.
-        say: is told of progress.
+        unpack: decodes masks from codes; without it nothing is segmented.
+        blind: further replacements for the images; grey is for questions only.
+        say: receives progress.
     """
     result: dict[str, Any] = {"images": len(test_set.folder)}
     for sight in ("true", *blind):

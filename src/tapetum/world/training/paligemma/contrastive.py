@@ -1,4 +1,4 @@
-"""Stage 0 on images of `scenes/` with their captions: the dense loss (`dense_task`), and SigLIP's loss beside it."""
+"""Stage 0 on images of `scenes/` with their captions: the dense loss (`dense_task`) combined with SigLIP's loss."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class CaptionedCells(CaptionedBatch):
 
 
 class DenseContrastiveTask(DenseTask):
-    """Trains a vision encoder on images, what is in their cells, and their captions."""
+    """Trains a vision encoder on images, the content of their cells, and their captions."""
 
     joint_batch = True
 
@@ -39,24 +39,24 @@ class DenseContrastiveTask(DenseTask):
         self.weight = weight
 
     def model(self) -> DenseModel:
-        """Make a vision encoder as `DenseTask` does, with the heads of both losses."""
+        """Build a vision encoder as `DenseTask` does, with the heads of both losses."""
         model = super().model()
         model.contrastive = ContrastiveHead(self.config)
         return model
 
     def dataset(self) -> SampleDataset:
-        """Make the data set of samples by number."""
+        """Build the data set of samples by number."""
         return SampleDataset(cast(SampleSource, self.train), self.seed)
 
     def collate(self, items: Sequence[ImageTexts]) -> CaptionedCells:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Make a micro-batch."""
+        """Build a micro-batch."""
         cells = collate_cells([item.image for item in items if isinstance(item, SceneSample)])
         return CaptionedCells(**vars(collate_captions(items)), cells=cells)
 
     def loss(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, model: nn.Module, batch: CaptionedCells, context: StepContext
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """Compute the dense loss, and the sigmoid loss beside it."""
+        """Compute the dense loss and the sigmoid loss."""
         assert isinstance(model, DenseModel)
         features = model.vision_encoder(batch.pixels)
         contrastive, logged = cast(ContrastiveHead, model.contrastive).loss(features.tokens, batch)
@@ -70,10 +70,10 @@ class DenseContrastiveTask(DenseTask):
 
 
 class WaveContrastiveTask(ContrastiveTask):
-    """The task of pairs, which begins with positions written into the vision encoder (`position_init`)."""
+    """The contrastive task on pairs, starting with positions written into the vision encoder (`position_init`)."""
 
     def model(self) -> Any:
-        """Make the model, and add waves to its positions."""
+        """Build the model, and add waves to its positions."""
         model = super().model()
         add_position_waves(model.vision_encoder.positions, self.config.grid)
         return model

@@ -1,7 +1,7 @@
-r"""Stage 0 of a small model: the vision encoder alone learns to predict what is in each cell of images of `scenes/`.
+r"""Stage 0 of a small model: the vision encoder alone learns to predict the content of each cell of images of `scenes/`.
 
-The published models begin with SigLIP, which learned from forty billion images with their texts. A small vision encoder with
-random weights learns far more from an image by dense prediction than from its caption. For each cell of 8 pixels it predicts:
+The published models begin with SigLIP, trained on forty billion images with their texts. A small vision encoder with random
+weights learns far more from an image by dense prediction than from its caption. For each cell of 8 pixels it predicts:
 
     class, colour and material of the object; distances to its edges, and their positions; whether its centre is in the cell
 
@@ -10,8 +10,8 @@ random weights learns far more from an image by dense prediction than from its c
         . . c c . b .
         . . . . . . .
 
-Distances to edges can be predicted without the position of the token; a decoder that writes locations needs it, so positions of
-edges are predicted too, and `position_init` gives the vision encoder something to read them from.
+Distances to edges can be predicted without knowing the token's position, but a decoder that writes locations needs it. So edge
+positions are predicted too, and `position_init` gives the vision encoder a signal to read them from.
 
 Differs from the paper, which has no such stage; `tapetum.systems.paligemma.contrastive` has the paper's.
 """
@@ -74,7 +74,7 @@ def cell_targets(image: SceneImage) -> tuple[Int[np.ndarray, "r c 4"], Float[np.
 
 
 def edge_positions(edges: Float[Tensor, "b r c 4"]) -> Float[Tensor, "b r c 4"]:
-    """Compute positions of edges (left, upper, right, lower; over the image's width) from their distances to cells' middles."""
+    """Compute positions of edges (left, upper, right, lower; over the image's width) from their distances to cell centres."""
     rows, columns = edges.shape[1:3]
     y, x = torch.meshgrid(*(torch.arange(n, device=edges.device) + 0.5 for n in (rows, columns)), indexing="ij")
     middle = torch.stack((x, y), -1).to(edges) / columns
@@ -91,12 +91,12 @@ class CellTargets:
 
 
 def dense_head(config: ViTConfig) -> nn.Linear:
-    """Make the layer that predicts a token's cells."""
+    """Build the layer that predicts a token's cells."""
     return nn.Linear(config.width, (config.patch // CELL) ** 2 * sum(PARTS))
 
 
 def unfold_cells(predicted: Float[Tensor, "b n k"], grid: tuple[int, int], each: int) -> Float[Tensor, "b r c k"]:
-    """Rearrange predictions of tokens into those of their cells, `each` by `each` of them."""
+    """Rearrange token predictions into predictions of their cells, `each` by `each` per token."""
     predicted = predicted.float().reshape(len(predicted), *grid, each, each, -1)  # b rows columns each each k
     return predicted.transpose(2, 3).flatten(3, 4).flatten(1, 2)
 
@@ -118,7 +118,7 @@ class DenseModel(nn.Module):
 def dense_loss(
     predicted: Float[Tensor, "b r c k"], batch: CellTargets, joint: bool = False
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Sum the losses on objects, colours, materials, edges and centres; `joint`: by the cells that all processes have."""
+    """Sum the losses on objects, colours, materials, edges and centres; `joint`: normalised by the cells of all processes."""
     noun, tint, matter, edges, centre, positions = predicted.split(PARTS, -1)
     there = batch.kinds[..., 0] > 0
     weight = torch.where(there, 1.0, 0.1)  # cells without an object are most
@@ -138,9 +138,9 @@ def dense_loss(
 def _weighted_mean(
     values: Float[Tensor, "b r c"], weight: Float[Tensor, "b r c"] | Bool[Tensor, "b r c"], joint: bool
 ) -> Float[Tensor, ""]:
-    """The mean by weights, 0 where there are none; by no indexing, which would wait for the device.
+    """The weighted mean, 0 if there are no weights; without indexing, which would wait for the device.
 
-    `joint`: the processes' means have as their mean that of all values.
+    `joint`: the mean over the processes' results equals the mean of all values.
     """
     weight = weight.to(values.dtype)
     total = weight.sum()
@@ -150,7 +150,7 @@ def _weighted_mean(
 
 
 def collate_cells(items: Sequence[SceneImage]) -> CellTargets:
-    """Make a batch of images."""
+    """Build a batch of images."""
     targets = [cell_targets(item) for item in items]
     joined = [[normalize_pixels(item.rgb) for item in items], [kinds for kinds, _ in targets], [edges for _, edges in targets]]
     return CellTargets(*(torch.from_numpy(np.stack(parts)) for parts in joined))
@@ -175,7 +175,7 @@ class DenseTask(Task):
         self.position_init, self.encoder = position_init, encoder
 
     def model(self) -> DenseModel:
-        """Make a vision encoder with random weights, or those of another run."""
+        """Build a vision encoder with random weights, or load those of another run."""
         from safetensors.torch import load_file
 
         model = DenseModel(self.config)
@@ -199,11 +199,11 @@ class DenseTask(Task):
         return model
 
     def dataset(self) -> Any:
-        """Make the data set of images, mirrored and shifted."""
+        """Build the data set of images, mirrored and shifted."""
         return _SceneDataset(cast(SceneFolder, self.train), self.seed)
 
     def collate(self, items: Sequence[SceneImage]) -> CellTargets:
-        """Make a batch of images."""
+        """Build a batch of images."""
         return collate_cells(items)
 
     def loss(self, model: nn.Module, batch: CellTargets, context: StepContext) -> tuple[Tensor, Mapping[str, Tensor]]:

@@ -1,6 +1,6 @@
-"""Initial weights that contain positions: of the vision encoder's positions, and of the decoder's 1,024 location tokens.
+"""Initial weights that encode positions: those of the vision encoder, and those of the decoder's 1,024 location tokens.
 
-A small model learns what an object is long before where it is, for two reasons:
+A small model learns what an object is long before it learns where it is, for two reasons:
 
 - positions that begin near 0 are drowned by the output of a convolutional stem: in the first `paligemma-nano` the column of a
   token could be regressed from it no better than to 15 of 112 pixels;
@@ -13,8 +13,8 @@ A small model learns what an object is long before where it is, for two reasons:
           *       *        cosine of an embedding with others: 1 with itself, and falling smoothly
     . . *           * . .
 
-Differs from the paper, whose embeddings of locations are drawn at random, and whose vision encoder learned positions from forty
-billion images.
+Differs from the paper, which initialises embeddings of locations at random, and whose vision encoder learned positions from
+forty billion images.
 """
 
 import torch
@@ -28,7 +28,7 @@ WAVES = 40
 
 
 def add_position_waves(positions: Float[Tensor, "n d"], grid: tuple[int, int], strength: float = 6.0) -> None:
-    """Add to position embeddings, in place, the column and the row of each."""
+    """Add the column and row of each position embedding to it, in place."""
     row, column = (v.flatten() for v in torch.meshgrid(*(torch.linspace(-1, 1, n) for n in grid), indexing="ij"))
     waves = [
         part
@@ -40,7 +40,7 @@ def add_position_waves(positions: Float[Tensor, "n d"], grid: tuple[int, int], s
 
 
 def location_embeddings(width: int, norm: float) -> Float[Tensor, "1024 d"]:
-    """Compute embeddings of the locations, all of the same norm, of which neighbours are alike."""
+    """Compute embeddings of the locations with equal norms and similar neighbours."""
     location = torch.arange(LOCATIONS) / (LOCATIONS - 1)
     waves = torch.arange(1, WAVES + 1)
     angles = torch.pi * location[:, None] * waves
@@ -50,7 +50,7 @@ def location_embeddings(width: int, norm: float) -> Float[Tensor, "1024 d"]:
 
 
 def _orthogonal_directions(count: int, width: int) -> Float[Tensor, "k d"]:
-    """Draw directions at right angles, always the same ones; where there are too few dimensions, random ones."""
+    """Draw orthogonal directions, always the same ones; with too few dimensions, random ones."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         drawn = torch.randn(max(width, count), count)

@@ -4,8 +4,8 @@
     2-texts     stage 1: all tasks, the dense loss beside them; the learning rate is constant
     3-cooled    stage 1: the same with more questions and masks; the learning rate falls to 0
 
-What the phases do is that of the last phases of the first `paligemma-nano` (`evidence/paligemma-nano/phases.py` lists all
-eleven): positions in the first weights, soft targets of locations, supervised attention.
+The phases repeat the last phases of the first `paligemma-nano` (`evidence/paligemma-nano/phases.py` lists all eleven):
+positions in the initial weights, soft location targets, supervised attention.
 """
 
 from collections.abc import Mapping
@@ -61,7 +61,7 @@ class NanoRun:
         check_fields(self, dense_lr="(0, inf)", lr="(0, inf)", **dict.fromkeys(sizes, "[1, inf)"))
 
     def phases(self) -> dict[str, PaliGemmaStage]:
-        """List the phases by the names of their folders; each begins with the weights of the one before.
+        """List the phases by folder name; each starts from the weights of the one before.
 
         >>> [(name, phase.stage, phase.steps) for name, phase in RECIPES["tiny"].phases().items()]
         [('1-dense', '0', 4), ('2-texts', '1', 4), ('3-cooled', '1', 4)]

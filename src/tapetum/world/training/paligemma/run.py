@@ -1,4 +1,4 @@
-"""Stages of PaliGemma as phases of one run, each in its folder, and the run of paligemma-nano-2 to its file of weights."""
+"""Stages of PaliGemma as phases of one run, each in its folder, and the run that produces the weights of paligemma-nano-2."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -20,10 +20,10 @@ WEIGHTS = "model.safetensors"
 
 
 def train_nano(run: NanoRun, launch: Launch, say: Callable[[str], None] = print) -> TrainedPaliGemma | None:
-    """Train through all phases in the folder `launch.out`; the same call goes on after a stop.
+    """Train through all phases in the folder `launch.out`; the same call resumes a stopped run.
 
-    Returns the file of the finished float16 weights, beside which is their tokenizer, and the scores of the last phase; None if
-    there is more to do. Raises BadInput for data that is not there.
+    Returns the file of the final float16 weights, with their tokenizer beside it, and the scores of the last phase; None if the
+    run is unfinished. Raises BadInput for missing data.
     """
     last = train_phases(run.phases(), launch, say)
     if last is None:
@@ -40,10 +40,10 @@ def train_nano(run: NanoRun, launch: Launch, say: Callable[[str], None] = print)
 def train_phases(
     phases: Mapping[str, PaliGemmaStage], launch: Launch, say: Callable[[str], None] = print
 ) -> TrainedPaliGemma | None:
-    """Train stages one after the other, each in the folder of its name in `launch.out`; the same call goes on after a stop.
+    """Train stages one after the other, each in the folder of its name in `launch.out`; the same call resumes a stopped run.
 
-    Each begins with the weights of the one before, unless its `start` or `vision_encoder` names another phase before it.
-    Returns the result of the last one, or None if there is more to do.
+    Each starts from the weights of the one before, unless its `start` or `vision_encoder` names an earlier phase. Returns the
+    result of the last one, or None if the run is unfinished.
     """
     finished, made = None, dict[str, str]()
     with join_process_group(launch.device):  # once for all phases: torchrun's processes cannot meet a second time

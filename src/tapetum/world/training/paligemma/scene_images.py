@@ -1,9 +1,9 @@
-"""Images of a folder that `tapetum scenes images` made, with their truth, drawn by number.
+"""Images of a folder made by `tapetum scenes images`, with their ground truth, drawn by number.
 
     DIR/images/NAME.jpg   DIR/masks/NAME.png   DIR/truth/NAME.json
 
-A draw may mirror the image (with `left` and `right` changed in what is said of it, and nothing left of what is written on
-things) and shift it by a few pixels where that pushes nothing over the edge. All is a function of (seed, number).
+A draw may mirror the image (swapping `left` and `right` in its texts, and dropping text written on objects) and shift it by a
+few pixels if that pushes nothing over the edge. All is a function of (seed, number).
 """
 
 import re
@@ -68,10 +68,10 @@ class SceneImage:
 
 
 class SceneFolder:
-    """Images of a folder. Raises BadInput where there are none."""
+    """Images of a folder. Raises BadInput if there are none."""
 
     def __init__(self, folder: str | Path, limit: int | None = None):
-        """`limit`: of images, the first ones."""
+        """`limit`: use only the first images."""
         self.folder = Path(folder)
         if not (self.folder / "truth").is_dir():
             raise BadInput(f"{folder} has no folder truth; make one with tapetum scenes images {folder} --n 1000 --size 112")
@@ -83,7 +83,7 @@ class SceneFolder:
         return len(self.names)
 
     def truth(self, index: int) -> dict[str, Any]:
-        """Read the truth of an image."""
+        """Read the ground truth of an image."""
         path = self.folder / "truth" / f"{self.names[index]}.json"
         try:
             return read_json(path)
@@ -115,7 +115,7 @@ class SceneFolder:
         )
 
     def draw(self, seed: int, number: int) -> tuple[SceneImage, np.random.Generator]:
-        """Draw sample `number` of the endless shuffled stream, mirrored or shifted, and the generator for what follows."""
+        """Draw sample `number` of the endless shuffled stream, mirrored or shifted, and the generator for later draws."""
         rng = sample_generator(seed, number)
         image = self.read(self._order(seed)(number))
         if rng.random() < 0.5:
@@ -142,9 +142,9 @@ def _thing(row: Mapping[str, Any]) -> SceneObject:
 
 
 def mirrored(image: SceneImage) -> SceneImage:
-    """Mirror an image, and left and right in its texts; questions about letters are left out.
+    """Mirror an image, and swap left and right in its texts; questions about letters are dropped.
 
-    Captions that quote what is written are left empty.
+    Captions that quote written text become empty.
     """
     width = image.rgb.shape[1]
 
@@ -170,7 +170,7 @@ def mirrored(image: SceneImage) -> SceneImage:
 
 
 def shifted(image: SceneImage, rng: np.random.Generator) -> SceneImage:
-    """Move an image by up to `SHIFT` pixels; its edge is repeated. Nothing but the hand, which comes from outside, is cut."""
+    """Shift an image by up to `SHIFT` pixels; its edge is repeated. Only the hand, which comes from outside, is cut."""
     height, width = image.ids.shape
     boxes = np.array([t.box for t in image.things if t.noun != "hand"]).reshape(-1, 4)
     low = -np.minimum(boxes[:, :2].min(0, initial=SHIFT), SHIFT)
@@ -194,5 +194,5 @@ def shifted(image: SceneImage, rng: np.random.Generator) -> SceneImage:
 
 
 def normalize_pixels(rgb: UInt8[np.ndarray, "h w 3"]) -> Float[np.ndarray, "3 h w"]:
-    """Normalize pixels to -1..1, as the vision encoder takes them."""
+    """Normalize pixels to -1..1, the input range of the vision encoder."""
     return np.ascontiguousarray(rgb.transpose(2, 0, 1), np.float32) / 127.5 - 1

@@ -1,4 +1,4 @@
-"""Texts about images of `scenes/`: the pre-training tasks of PaliGemma (arXiv 2407.07726, 3.2.5), in the small world.
+"""Texts about images of `scenes/`: the pre-training tasks of PaliGemma (arXiv 2407.07726, 3.2.5), in a small world.
 
     answer en {question}        answer          of all questions that could be asked, rare answers more often than they come
     caption en                  short caption
@@ -8,8 +8,8 @@
     detect {noun} ; {noun}      of some, one of which may not be there
     segment {noun}              the same with masks, where a codec is given
 
-Differs from the paper: objects are listed from left to right, which a small model learns sooner than a random order. (From top
-to bottom is worse: half of all things begin within 6 of 112 rows of the one above, and which is first cannot be seen.)
+Differs from the paper: objects are listed from left to right, which a small model learns sooner than a random order. (Top to
+bottom is worse: half of all objects begin within 6 of 112 rows of the one above, and which is first cannot be seen.)
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -101,7 +101,7 @@ class SceneTexts:
         return texts
 
     def _draw_questions(self, image: SceneImage, count: int, rng: np.random.Generator) -> list[Any]:
-        """Draw questions: a template first, then one of its answers, the rarer the likelier."""
+        """Draw questions: a template first, then one of its answers, rarer ones with higher probability."""
         by_template: dict[str, list[Any]] = {}
         for question in image.questions:
             if question.template in TEMPLATES:
@@ -141,14 +141,14 @@ def _shares(weights: Sequence[float]) -> Float[np.ndarray, " n"]:
 
 
 def visible_objects(image: SceneImage) -> list[SceneObject]:
-    """List the objects of which enough is visible, from left to right."""
+    """List the sufficiently visible objects, from left to right."""
     sizes = np.bincount(image.ids.ravel(), minlength=256)
     things = [t for t in image.things if sizes[t.id] >= LEAST_PIXELS]
     return sorted(things, key=lambda t: (t.box[0], t.box[1]))
 
 
 def _some_nouns(image: SceneImage, rng: np.random.Generator, most: int = 2) -> list[str]:
-    """Draw nouns to detect: mostly of objects that are there."""
+    """Draw nouns to detect: mostly of objects in the image."""
     there = sorted({t.noun for t in visible_objects(image)})
     count = min(int(rng.integers(1, most + 1)), max(len(there), 1))
     nouns = [there[i] for i in rng.permutation(len(there))[:count]]
@@ -158,7 +158,7 @@ def _some_nouns(image: SceneImage, rng: np.random.Generator, most: int = 2) -> l
 
 
 def format_objects(image: SceneImage, things: Sequence[SceneObject], encode: Encode | None = None) -> str:
-    """Write boxes with nouns, and with `encode` masks, as a model should answer."""
+    """Write boxes with nouns, and with `encode` masks, as target answers."""
     height, width = image.ids.shape
     boxes = Boxes(xyxy=np.array([t.box for t in things], float).reshape(-1, 4), labels=[t.noun for t in things])
     codes = None

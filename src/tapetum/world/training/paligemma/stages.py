@@ -1,4 +1,4 @@
-"""Stages 0, 1 and 2 of PaliGemma on images of `scenes/`, from a config of `recipes` to a file of weights."""
+"""Stages 0, 1 and 2 of PaliGemma on images of `scenes/`, from a config of `recipes` to a weights file."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -45,10 +45,10 @@ CAPTIONS = TextMixture(answers=0, regions=0, captions=1, descriptions=1, detect_
 def train_stage(
     run: PaliGemmaStage, launch: Launch, say: Callable[[str], None] = print, phase: str = ""
 ) -> TrainedPaliGemma | None:
-    """Train a stage in the folder `launch.out`; None if there is more to do.
+    """Train a stage in the folder `launch.out`; None if it is unfinished.
 
-    A stage that is one of several phases of a run has its files in the folder `phase` in it. Raises BadInput for data that is
-    not there, and weights that do not fit.
+    A stage that is one of several phases of a run writes its files to the folder `phase` in it. Raises BadInput for missing
+    data, and weights that do not fit.
     """
     if run.stage == "2" and not run.start:
         raise BadInput("stage 2 goes on from weights of stage 1; name them with --weights")
@@ -78,7 +78,7 @@ def train_stage(
 
 
 def cell_encoder_config(run: PaliGemmaStage) -> ViTConfig:
-    """Make the config of the vision encoder. Raises BadInput for patches that the dense loss cannot divide into cells."""
+    """Build the config of the vision encoder. Raises BadInput for patches that the dense loss cannot divide into cells."""
     config = vision_encoder_config(run)
     dense = run.dense_weight if run.stage == "1" else not Path(run.data).is_file()
     if run.encoder and config.patch % CELL and dense:
@@ -135,7 +135,7 @@ def texts_of(folder: SceneFolder, most: int = 1500) -> list[str]:
 
 
 def _encoder(codec: str) -> Encode | None:
-    """Load the function that encodes masks, which can be pickled; None where no codec is named."""
+    """Load the function that encodes masks, which can be pickled; None if no codec is named."""
     if not codec:
         return None
     return partial(_encode_masks, mask_codec.load(codec))

@@ -1,7 +1,7 @@
-"""Stages 1 and 2 on images of `scenes/`: the loss of texts beside dense losses, and the scores of answers.
+"""Stages 1 and 2 on images of `scenes/`: the text loss with dense losses, and the scores of answers.
 
-The dense loss of stage 0 (`dense_task`) costs next to nothing here, since the vision encoder's tokens are computed already;
-`attention_supervision` adds a loss on what the decoder attends to.
+The dense loss of stage 0 (`dense_task`) costs almost nothing here, since the vision encoder's tokens are already computed;
+`attention_supervision` adds a loss on the decoder's attention.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,7 +49,7 @@ class SceneTextTask(PaliGemmaTask):
         self.dense_weight, self.attention_weight = dense_weight, attention_weight
 
     def model(self) -> PaliGemma:
-        """Make a model, with a dense head where the loss needs one."""
+        """Build a model, with a dense head if the loss needs one."""
         model = PaliGemma(self.config)
         if self.dense_weight:
             model.dense_head = dense_head(self.config.vision_encoder)
@@ -58,7 +58,7 @@ class SceneTextTask(PaliGemmaTask):
         return model
 
     def collate(self, items: Sequence[ImageTexts]) -> SceneStep:
-        """Make a micro-batch."""
+        """Build a micro-batch."""
         plain = super().collate(items)
         images = [item.image for item in items if isinstance(item, SceneSample)]
         attention = None
@@ -69,7 +69,7 @@ class SceneTextTask(PaliGemmaTask):
         return SceneStep(plain.batch, plain.packed, collate_cells(images) if self.dense_weight else None, attention)
 
     def loss(self, model: nn.Module, batch: SceneStep, context: StepContext) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Compute the loss of texts, and the dense losses."""
+        """Compute the text loss and the dense losses."""
         assert isinstance(model, PaliGemma)
         pixels = batch.batch.pixels
         features = model.vision_encoder(pixels.flatten(0, 1))
@@ -120,6 +120,6 @@ class AnswerChecks(Checks):
 
 
 def _whole(model: PaliGemma, image_tokens: Tensor, rows: TextRows) -> list[bool]:
-    """Check whether each answer would be written letter for letter."""
+    """Check whether each answer would be generated verbatim."""
     logits = model.language.logits(model.read(image_tokens[rows.of], rows.prefix, rows.suffix))
     return ((logits.argmax(-1) == rows.suffix) | (rows.suffix == 0)).all(1).tolist()
