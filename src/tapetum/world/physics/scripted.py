@@ -45,7 +45,7 @@ class ScriptedSimulation:
         self.goal = np.array(self.script.start, float) if self.script else np.zeros(10)
         self.actions: list[Action] = []
         self.end: int | None = None
-        """Step at which the episode ends: `run_to` goes no further and raises Curtain."""
+        """Step at which the episode ends: `run_to` goes no further and raises EpisodeEnd."""
         self.failed: set[int] = set()
         """Numbers of grips that closed on nothing."""
         self.names = {b.name: j for j, b in enumerate(bodies)}
@@ -65,7 +65,7 @@ class ScriptedSimulation:
         return max(1, round(seconds / self.step))
 
     def run_to(self, step: int) -> None:
-        """Simulate until a step, including all grips on the way; raise Curtain at the end of the episode."""
+        """Simulate until a step, including all grips on the way; raise EpisodeEnd at the end of the episode."""
         if self.end is not None and step > self.end:
             self.run_to(self.end)
             raise EpisodeEnd

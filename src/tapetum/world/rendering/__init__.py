@@ -1,4 +1,4 @@
-"""Images and exact ground truth of a physical episode (`scenes.bodies.Episode`), on one CPU core.
+"""Images and exact ground truth of a physical episode (`world.bodies.Episode`), on one CPU core.
 
 Episode ──► render_episode ──► RenderedFrame, ...            rgb, depth, instances; float32, memory flat in the frames
    └──────► GroundTruth ─────► pick, follow, masks, boxes    float64, its own equations: the two check each other
