@@ -115,7 +115,7 @@ def _on_surface(
     distances: Float64[np.ndarray, "p t"],
     owners: Int64[np.ndarray, " p"],
 ) -> Bool[np.ndarray, "p t"]:
-    """Check whether one of the four pixels around each position inside the image shows its object, and not all four are nearer."""
+    """Check for each position in the image whether one of the four pixels around shows its object, and not all are nearer."""
     height, width = geometry.size
     inside = np.all((places >= 0) & (places < np.array([width, height])), axis=-1)
     corner = np.floor(np.where(inside[..., None], places, 0.0) - 0.5).astype(np.int64)
