@@ -1,1 +1,1 @@
-"""Cost of a run: FLOPs, time, energy and CO2, in a ledger kept beside it."""
+"""Cost of a run: FLOPs, time, energy and CO2, in a ledger stored beside it."""

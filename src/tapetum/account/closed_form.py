@@ -1,23 +1,23 @@
-"""FLOPs of a step in closed form: a rule for each kind of layer, from shapes alone. Nothing is multiplied.
+"""FLOPs of a step in closed form: a rule for each kind of layer, from shapes alone. Nothing is computed.
 
-The second of two engines; the first (`flops`) counts operations as they run. Here only the calls of layers are watched, and a
-rule says what each costs: forward; in backward a gradient for the input, where the input needs one, and for the weight, where
-it learns. The model and its inputs live on the device "meta", which has shapes and no memory, so the batch may be any:
+The second of two engines; the first (`flops`) counts operations as they run. Here only the calls of layers are observed, and a
+rule gives the cost of each: forward; in backward a gradient for the input, if the input needs one, and for the weight, if
+it learns. The model and its inputs are on the device "meta", which has shapes and no memory, so any batch size works:
 
     with torch.device("meta"):
         model, images = ViT(...), torch.empty(4096, 3, 224, 224)
     closed_form(lambda: model(images).pooled)
 
-One multiply-add is 2 FLOPs. What counts and what doesn't is as in `flops`. Rules are found by the class of a layer or one that
-it derives from (`RULES`), or are the layer's own: a method `own_products(args, kwargs, output)` that lists `Product`s. Products
-that code writes out between layers are seen by the functions of torch that it calls (`FUNCTIONS`), where no layer that has a
-rule is being called.
+One multiply-add is 2 FLOPs. What counts and what doesn't is as in `flops`. Rules are found by the class of a layer or a base
+class (`RULES`), or are the layer's own: a method `own_products(args, kwargs, output)` that lists `Product`s. Products
+written out between layers are detected by the torch functions that they call (`FUNCTIONS`), unless a layer with a rule
+is being called.
 
-A rule knows the work of its own class, not of the layers inside it, which are watched too. On a real CPU a kernel may go past
-the layers where nothing is learned, so only counts on "meta" are whole; `closed_form` refuses others.
+A rule covers the work of its own class, not of the layers inside it, which are observed too. On a real CPU a kernel may bypass
+the layers if nothing is learned, so only counts on "meta" are complete; `closed_form` refuses others.
 
-Activations that a checkpoint computes again are not seen, for no backward runs; fused attention's scores, which its backward
-computes again, are.
+Activations recomputed by checkpointing are not counted, because no backward runs; the scores of fused attention, which its
+backward recomputes, are.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -85,24 +85,24 @@ class ClosedForm:
 
     @property
     def total(self) -> int:
-        """Count the FLOPs that the hardware does."""
+        """Count the FLOPs that the hardware executes."""
         return self.forward + self.backward
 
     @property
     def model(self) -> int:
-        """Count the FLOPs that the mathematics asks for: `total` without what is done twice."""
+        """Count the FLOPs that the mathematics requires: `total` without repeated work."""
         return self.total - self.recomputed
 
     def by_part(self) -> dict[str, int]:
-        """List forward FLOPs by part, and all of backward as a part, as `flops.Flops.by_part` has them."""
+        """List forward FLOPs by part, and all of backward as one part, as in `flops.Flops.by_part`."""
         forward = {name: work.forward for name, work in self.parts.items()}
         return {**forward, "backward": self.backward} if self.backward else forward
 
 
 def closed_form(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> ClosedForm:
-    """Call `fn`, whose models and inputs are on "meta", and say what it and its backward pass would cost.
+    """Call `fn`, whose models and inputs are on "meta", and return the cost of it and its backward pass.
 
-    Raises BadInput where what comes out has memory: on another device not all layers are seen.
+    Raises BadInput if the output has memory: on another device not all layers are observed.
 
     >>> with torch.device("meta"):
     ...     layer, rows = nn.Linear(3, 5), torch.empty(2, 3)
@@ -151,7 +151,7 @@ Rule = Callable[[Any, tuple[Any, ...], Mapping[str, Any], Any], Iterable[Product
 
 
 def rule_of(module: nn.Module) -> Rule | None:
-    """Find the rule of a layer: its own method, or that of its class or of the first that it derives from."""
+    """Find the rule of a layer: its own method, or that of its class or of its first base class with one."""
     if hasattr(module, "own_products"):
         return lambda layer, args, kwargs, output: layer.own_products(args, kwargs, output)
     for kind in type(module).__mro__:
@@ -162,7 +162,7 @@ def rule_of(module: nn.Module) -> Rule | None:
 
 
 def needs(*values: Tensor | None) -> int:
-    """Count how many of these need a gradient here and now."""
+    """Count how many of these currently need a gradient."""
     return sum(value is not None and value.requires_grad for value in values) if torch.is_grad_enabled() else 0
 
 
@@ -179,7 +179,7 @@ def _matmul(a: Tensor, b: Tensor, **_: Any) -> list[Product]:
 
 
 def _repeats(a: Tensor, b: Tensor) -> int:
-    """Count how often each matrix of `a` is multiplied: more than once where `b` has axes before that `a` lacks."""
+    """Count how often each matrix of `a` is multiplied: more than once if `b` has leading axes that `a` lacks."""
     every = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     return prod(every) // max(prod(a.shape[:-2]), 1)
 
@@ -194,9 +194,9 @@ def _linear(layer: nn.Linear, args: tuple[Any, ...], kwargs: Mapping[str, Any], 
 
 
 def _convolution(layer: _ConvNd, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Tensor) -> list[Product]:
-    """Every weight meets every cell once: of the output, or of the input where the convolution is transposed.
+    """Every weight meets every cell once: of the output, or of the input if the convolution is transposed.
 
-    Cells are counted by the numbers in them, for a subclass may give them with the channels last.
+    Cells are counted by their number of values, because a subclass may put the channels last.
     """
     x = _first(args, kwargs)
     transposed = isinstance(layer, _ConvTransposeNd)
@@ -223,7 +223,7 @@ def _multi_head(layer: nn.MultiheadAttention, args: tuple[Any, ...], kwargs: Map
 
 
 def _block_attention(layer: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Tensor) -> list[Product]:
-    """`tapetum.layers.transformer.Attention`; its linear layers are seen by themselves."""
+    """`tapetum.layers.transformer.Attention`; its linear layers are counted separately."""
     x = _first(args, kwargs)
     context = args[1] if len(args) > 1 else kwargs.get("context")
     context = x if context is None else context
@@ -248,7 +248,7 @@ def _window_attention(layer: Any, args: tuple[Any, ...], kwargs: Mapping[str, An
 
 
 def _self_attention(layer: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> list[Product]:
-    """Of tokens (b, n, c), with linear layers that are called: timm's and Hugging Face's."""
+    """Attention on tokens (b, n, c), with linear layers that are called: timm's and Hugging Face's."""
     x = _first(args, kwargs)
     learns = needs(x, *layer.parameters()) > 0
     return attention(x.shape, x.shape[-2], learns, True)

@@ -1,7 +1,7 @@
-"""Cost of a training step on many GPUs, in closed form: bytes that a step exchanges, memory of a rank, and time.
+"""Cost of a training step on many GPUs, in closed form: bytes exchanged per step, memory of a rank, and time.
 
 Everything is counted from the shapes of weights; `tests/train/test_traffic.py` counts the same bytes in real steps of 2 and 4
-processes, and they are equal. What the formulas follow:
+processes, and they are equal. The formulas follow:
 
     FSDP (arXiv 2304.11277), a unit of weights     all-gather before each forward, and before each backward unless it is the
                                                    outermost unit, whose weights stay; reduce-scatter of its gradients
@@ -87,7 +87,7 @@ class Layout:
 
 
 def shard_size(shape: Sequence[int], shards: int) -> int:
-    """Count the numbers of a weight in one of its shards, which are runs of rows, the last ones padded.
+    """Count the values of a weight in one of its shards, which are ranges of rows, the last ones padded.
 
     >>> shard_size((10, 3), 4)
     9
@@ -118,8 +118,8 @@ class Traffic:
 def count_traffic(units: Sequence[Unit], layout: Layout) -> Traffic:
     """Count the bytes of a step of FSDP, of HSDP (replicas) or, with one shard, of data parallelism.
 
-    Weights are gathered in every micro-batch. Gradients travel as float32 and once a step; where micro-batches are accumulated,
-    those of a unit that is called several times in one travel after the backward pass of each call of the last.
+    Weights are gathered in every micro-batch. Gradients are sent as float32 and once per step; with accumulated micro-batches,
+    those of a unit called several times per micro-batch are sent after the backward pass of each call of the last.
 
     >>> unit = Unit(shapes=((10, 3),), learning=((10, 3),))
     >>> count_traffic([unit], Layout(shards=4, replicas=2, micro_batches=3))
@@ -155,12 +155,12 @@ class Memory:
 
     @property
     def total(self) -> int:
-        """Sum all of it; what the allocator loses and the libraries take comes on top."""
+        """Sum all of it; allocator overhead and the libraries' own memory are extra."""
         return self.weights + self.gradients + self.moments + self.gathered + self.activations
 
 
 def count_memory(units: Sequence[Unit], layout: Layout, activations: int) -> Memory:
-    """Count the memory of a rank at the fullest moment of a step, for `activations` bytes of activations.
+    """Count the peak memory of a rank in a step, for `activations` bytes of activations.
 
     >>> unit = Unit(shapes=((10, 3),), learning=((10, 3),))
     >>> count_memory([unit], Layout(shards=4), 0)
@@ -178,7 +178,7 @@ def count_memory(units: Sequence[Unit], layout: Layout, activations: int) -> Mem
 
 
 def encoder_block_bytes(width: int, hidden: int, heads: int) -> int:
-    """Count the bytes that a block of a ViT keeps for its backward pass, for each token, under bfloat16 autocast.
+    """Count the bytes that a ViT block saves for its backward pass, for each token, under bfloat16 autocast.
 
         x, x'                   2 x 4 width     float32: the input, and what is behind the first residual
         norm(x), norm(x')       4 x 2 width     bfloat16: queries, keys and values each have a copy, the MLP one
@@ -193,7 +193,7 @@ def encoder_block_bytes(width: int, hidden: int, heads: int) -> int:
 
 
 def decoder_block_bytes(width: int, hidden: int, heads: int, groups: int, head_width: int) -> int:
-    """Count the bytes that a block of Gemma keeps for its backward pass, for each token, under bfloat16 autocast.
+    """Count the bytes that a Gemma block saves for its backward pass, for each token, under bfloat16 autocast.
 
     x, x', and both normalised          4 x 4 width + 8                 float32; 8: the roots of the mean squares
     norm(x), norm(x')                   2 x 2 width                     bfloat16, as layers take them
@@ -207,7 +207,7 @@ def decoder_block_bytes(width: int, hidden: int, heads: int, groups: int, head_w
 def checkpointed_bytes(kept: Sequence[tuple[int, int, int]]) -> int:
     """Count the bytes of activations with checkpointing: each block's float32 input, and all of the largest block.
 
-    `kept` has for each call of a block its tokens, its width, and the bytes that it keeps without checkpointing, for a token.
+    `kept` has for each call of a block its tokens, its width, and the bytes per token that it saves without checkpointing.
 
     >>> checkpointed_bytes([(10, 8, 300), (10, 8, 300)])
     3640
@@ -224,8 +224,8 @@ def peak_flops(bf16: bool) -> Constant:
 def step_seconds(flops: float, traffic: Traffic, layout: Layout, *, bf16: bool = True) -> tuple[Interval, Interval, Interval]:
     """Estimate seconds of a step on H100s: of computing, of exchanges, and of both together.
 
-    `flops` are of all ranks, in bfloat16 or else in float32. Together: at best exchanges are hidden behind the computing, or
-    the other way round; at worst one follows the other.
+    `flops` are of all ranks, in bfloat16 or else in float32. Together: at best exchanges overlap fully with computing, or
+    the other way round; at worst they run one after the other.
     """
     each = flops / layout.ranks
     computing = Interval(each, each, each).over(peak_flops(bf16)).over(H100["utilisation"])

@@ -1,8 +1,8 @@
 """The constants of estimates of energy and CO2, and the settings of a ledger. Imports no torch.
 
-Energy is power times time times what the building adds; CO2 is energy times the carbon intensity of the grid (Patterson et al.,
-arXiv 2104.10350). Tools that guess differ by a factor of four on the same work (docs/systems/account.md), so what was not
-measured is given as an interval.
+Energy is power times time times the building's overhead; CO2 is energy times the grid's carbon intensity (Patterson et al.,
+arXiv 2104.10350). Estimating tools differ by a factor of four on the same work (docs/systems/account.md), so values that
+were not measured are reported as intervals.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Constant:
     """Where value and ends are from."""
 
     def line(self) -> str:
-        """Write all of it in a line.
+        """Write everything in one line.
 
         >>> CONSTANTS["overhead"].set_to(1.2).line()
         'overhead 1.2 (set by you)'
@@ -35,7 +35,7 @@ class Constant:
         return f"{self.name} {self.value:g}{unit}{ends} ({self.source})"
 
     def set_to(self, value: float) -> "Constant":
-        """Set the constant to what a person knows, which has no interval."""
+        """Set the constant to a user's value, which has no interval."""
         if value == self.value:
             return self
         return Constant(self.name, value, value, value, self.unit, "set by you")
@@ -80,7 +80,7 @@ class Interval:
     high: float
 
     def times(self, other: "Interval | Constant") -> "Interval":
-        """Multiply; ends go with ends.
+        """Multiply; matching ends are combined.
 
         >>> Interval(2, 1, 3).times(Interval(10, 10, 20))
         Interval(value=20, low=10, high=60)
@@ -88,7 +88,7 @@ class Interval:
         return Interval(self.value * other.value, self.low * other.low, self.high * other.high)
 
     def plus(self, other: "Interval") -> "Interval":
-        """Add; ends go with ends.
+        """Add; matching ends are combined.
 
         >>> Interval(2, 1, 3).plus(Interval(10, 10, 20))
         Interval(value=12, low=11, high=23)
@@ -146,7 +146,7 @@ class LedgerConfig:
         )
 
     def constant(self, name: str) -> Constant:
-        """Look up a constant as it is set here, with its source and how low and high it may be.
+        """Look up a constant with its configured value, its source and its lower and upper bounds.
 
         >>> LedgerConfig(watts_per_core=5).constant("watts_per_core").high
         5

@@ -1,8 +1,8 @@
 """Energy meters: the joules that a run used, measured or estimated.
 
-In order of trust: counters of the hardware (RAPL for the CPU's packages, NVML for NVIDIA GPUs), else an estimate. Counters
-measure the whole machine, other people's work included; the estimate only this run. With several machines, a process on each
-reads its meters (`meters_of_process`). codecarbon is used when asked for by name: it reads the same counters and otherwise
+In order of preference: hardware counters (RAPL for CPU packages, NVML for NVIDIA GPUs), otherwise an estimate. Counters
+measure the whole machine, including other users' work; the estimate only this run. With several machines, a process on each
+reads its meters (`meters_of_process`). codecarbon is used when requested by name: it reads the same counters and otherwise
 guesses.
 """
 
@@ -19,7 +19,7 @@ POWERCAP = Path("/sys/class/powercap")
 
 
 class Meter(Protocol):
-    """Counts from its making on."""
+    """Counts from its creation on."""
 
     @property
     def method(self) -> str:
@@ -28,11 +28,11 @@ class Meter(Protocol):
 
     @property
     def constant(self) -> Constant | None:
-        """Name the constant that the joules are in proportion to, where they are an estimate; None where they are measured."""
+        """Name the constant to which estimated joules are proportional; None if they are measured."""
         ...
 
     def joules(self, cpu_seconds: float, wall_seconds: float) -> float:
-        """Compute the joules so far, from the CPU seconds and wall seconds that this run has used since the meter was made."""
+        """Compute the joules so far, from the CPU seconds and wall seconds used by this run since the meter was created."""
         ...
 
 
@@ -66,7 +66,7 @@ class GpuEstimate:
 
 
 class Rapl:
-    """Intel's and AMD's running average power limit counters, one a CPU package, in microjoules; they wrap around."""
+    """Intel's and AMD's running average power limit counters, one per CPU package, in microjoules; they wrap around."""
 
     method = "RAPL: energy counters of the CPU packages, whole machine"
     constant = None
@@ -111,7 +111,7 @@ class Nvml:
 
 
 class CodeCarbon:
-    """The codecarbon package, offline; only its energy is used. Where it can't read a meter it guesses from the CPU's name."""
+    """The codecarbon package, offline; only its energy is used. Without a readable meter it guesses from the CPU's name."""
 
     method = "codecarbon: CPU, memory and GPUs of the whole machine"
     constant = None
@@ -134,7 +134,7 @@ class CodeCarbon:
 
 
 def pick_meters(config: LedgerConfig, gpus: list[str]) -> list[Meter]:
-    """Pick the meters whose sum is the run's energy, the best that can be read here."""
+    """Pick the best readable meters whose sum is the run's energy."""
     if config.energy == "codecarbon":
         return [CodeCarbon()]
     meters: list[Meter] = [Estimate(config.constant("watts_per_core"))]
@@ -147,9 +147,9 @@ def pick_meters(config: LedgerConfig, gpus: list[str]) -> list[Meter]:
 
 
 def meters_of_process(config: LedgerConfig, gpus: list[str], first: bool) -> list[Meter]:
-    """Pick the meters of one of the processes of a run, so that what all processes read adds up to the run's energy.
+    """Pick the meters of one process of a run, so that the readings of all processes add up to the run's energy.
 
-    The `first` process on a machine reads the counters of the machine; the others have their own CPU seconds alone, where the
+    The `first` process on a machine reads the machine's counters; the others only count their own CPU seconds, if the
     machine has no counter for them.
     """
     if first:
@@ -160,7 +160,7 @@ def meters_of_process(config: LedgerConfig, gpus: list[str], first: bool) -> lis
 
 
 def read_meters(meters: Sequence[Meter], cpu_seconds: float, wall_seconds: float) -> Interval:
-    """Add up what meters say, in kWh; what is measured has no interval."""
+    """Sum the readings of meters, in kWh; measured values have no interval."""
     total = Interval(0.0, 0.0, 0.0)
     for meter in meters:
         kwh, constant = meter.joules(cpu_seconds, wall_seconds) / JOULES_PER_KWH, meter.constant

@@ -1,17 +1,17 @@
 """FLOPs of a forward and backward pass, counted operation by operation as they run.
 
-One multiply-add is 2 FLOPs. Counted are the operations that multiply matrices: linear layers, convolutions, attention; not
-elementwise arithmetic, norms, softmax, resampling. torch's own counter does the walking; this module puts its own formulas
-where that one is blind or wrong:
+One multiply-add is 2 FLOPs. Only operations that multiply matrices are counted: linear layers, convolutions, attention; not
+elementwise arithmetic, norms, softmax, resampling. torch's own counter traverses the operations; this module adds formulas
+where it misses or miscounts some:
 
-- scaled dot-product attention on the CPU and the fused encoder layers of eval mode count zero there;
-- recurrent layers in one operation (LSTM on the CPU, all on cuDNN) count zero there;
+- scaled dot-product attention on the CPU and the fused encoder layers of eval mode count as zero there;
+- recurrent layers in one operation (LSTM on the CPU, all on cuDNN) count as zero there;
 - the gradient of a grouped convolution's weight counts `groups` times too much there (a depthwise layer, by its channels);
-- matrix-vector products count zero there.
+- matrix-vector products count as zero there.
 
-Conventions: attention counts as dense, masked or causal or not. Its fused backward is 5/2 of its forward, as it computes
-the scores again (unfused: twice). Activations recomputed in backward (checkpointing) count as backward. Both are what the
-hardware does and the mathematics does not ask for: `recomputed`.
+Conventions: attention counts as dense, whether masked, causal or neither. Its fused backward is 5/2 of its forward, because it
+recomputes the scores (unfused: twice). Activations recomputed in backward (checkpointing) count as backward. Both are work
+that the hardware does and the mathematics does not require: `recomputed`.
 
 The first of two engines; the second, `closed_form`, knows the layers and not the operations.
 """
@@ -48,17 +48,17 @@ class Flops:
 
     @property
     def total(self) -> int:
-        """Count the FLOPs that the hardware does."""
+        """Count the FLOPs that the hardware executes."""
         return self.forward + self.backward
 
     @property
     def model(self) -> int:
-        """Count the FLOPs that the mathematics asks for: `total` without what is done twice."""
+        """Count the FLOPs that the mathematics requires: `total` without repeated work."""
         return self.total - self.recomputed
 
 
 def count_flops(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Flops:
-    """Run `fn(*args, **kwargs)` and, where its output needs gradients, the backward pass of the sum of the output.
+    """Run `fn(*args, **kwargs)` and, if its output needs gradients, the backward pass of the sum of the output.
 
     Gradients of parameters accumulate as in any backward pass; everything else is as after a plain call.
 
@@ -84,9 +84,9 @@ _ALL = "Global"
 
 
 class _Tracker:
-    """Stands in for the counter's tracker of modules: what is counted belongs to the part that is computed.
+    """Replaces the counter's tracker of modules: counts belong to the part that is being computed.
 
-    The tracker registers hooks on the inputs of modules, and fails without gradients where one is a view of a parameter.
+    The tracker registers hooks on the inputs of modules, and fails without gradients if one is a view of a parameter.
     """
 
     @property
@@ -101,7 +101,7 @@ class _Tracker:
 
 
 class _Counter(FlopCounterMode):
-    """Counts by operation and part, and in a backward pass what forward has done before."""
+    """Counts by operation and part, and in a backward pass the work that forward has done before."""
 
     def __init__(self, backward: bool = False):
         super().__init__(display=False, custom_mapping=FORMULAS)
@@ -160,7 +160,7 @@ def _multi_head_attention(query: Shape, key: Shape, _value: Shape, width: int, *
 
 
 def _encoder_layer(x: Tensor, width: int, *rest: Any, out_val: Any = None, **__: Any) -> int:
-    """A whole encoder layer in one operation; padding that was cut away (a nested tensor) costs nothing."""
+    """A whole encoder layer in one operation; padding that was removed (a nested tensor) costs nothing."""
     lengths = [len(row) for row in x.unbind()] if x.is_nested else [x.shape[1]] * x.shape[0]
     hidden = rest[_FFN_WEIGHT_1].shape[0]
     return 2 * (block(sum(lengths), width, hidden) + sum(attention(n, n, width) for n in lengths))
@@ -170,7 +170,7 @@ _encoder_layer._get_raw = True  # the counter then gives tensors, not shapes, wh
 
 
 def _recurrent(x: Shape, weights: Sequence[Shape], *_: Any, **__: Any) -> int:
-    """Recurrent layers on cuDNN: every weight matrix once for each moment of each sequence."""
+    """Recurrent layers on cuDNN: every weight matrix once per time step of each sequence."""
     return 2 * x[0] * x[1] * sum(prod(weight) for weight in weights if len(weight) == 2)
 
 

@@ -1,7 +1,7 @@
-"""The ledger: what a run cost, kept beside it as ledger.json and added to each time the run resumes.
+"""The ledger: what a run cost, stored beside it as ledger.json and extended each time the run resumes.
 
 After "Where Should I Spend My FLOPS?" (arXiv 2209.15589): FLOPs of forward and backward, energy, and CO2 as energy times the
-carbon intensity of the grid. Work that a crash threw away has been paid for too, so it stays on the books: `steps` here
+carbon intensity of the grid. Work lost in a crash also counts, because its cost was incurred: `steps` here
 may exceed the steps of the finished run.
 """
 
@@ -31,7 +31,7 @@ ENDS = "energy_kwh_low", "energy_kwh_high", "co2_kg_low", "co2_kg_high"
 
 
 def write_json_atomic(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON under another name, flush it to the disk, and rename it into place."""
+    """Write JSON under a temporary name, flush it to disk, and rename it into place."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         with temporary.open("w") as file:
@@ -53,7 +53,7 @@ class Gpu:
 
 
 class Ledger:
-    """Opens or continues the ledger at `path` and begins a session in it.
+    """Opens or continues the ledger at `path` and starts a session in it.
 
     `command` is by default the command line of this process; `records` are the last lines of the run's log (`close_killed`).
     """
@@ -100,12 +100,12 @@ class Ledger:
         return [asdict(constant) for constant in used]
 
     def add(self, steps: int, samples: int) -> None:
-        """Count work done."""
+        """Count completed work."""
         self.session["steps"] += steps
         self.session["samples"] += samples
 
     def add_machines(self, processes: int, machines: int, measured: bool) -> None:
-        """Say on how many machines the processes of the run are, and whether the energy of the others is measured."""
+        """Set the number of machines of the run's processes, and whether the energy of the others is measured."""
         self.session |= {"processes": processes, "machines": machines}
         self.session["energy_measured"] &= measured
         if machines > 1:
@@ -121,9 +121,9 @@ class Ledger:
         """Update time, FLOPs and energy, and save the file; returns its content.
 
         Args:
-            cpu_seconds: CPU time since the session began of all processes of the run; None: of this process.
-            own_cpu_seconds: of those whose energy this ledger's meters are to tell; None: `cpu_seconds`.
-            others: kWh that other processes have read from meters of theirs; None: there are none.
+            cpu_seconds: CPU time of all processes of the run since the session began; None: of this process.
+            own_cpu_seconds: of the processes whose energy this ledger's meters report; None: `cpu_seconds`.
+            others: kWh that other processes have read from their meters; None: there are none.
         """
         session, per_step = self.session, self.flops_per_step
         wall = time.perf_counter() - self._began
@@ -160,10 +160,10 @@ def _with_total(sessions: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def close_killed(content: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Mark a last session that never ended as killed, and count what it did after its ledger was written for the last time.
+    """Mark a last session that never ended as killed, and count its work after the last save of its ledger.
 
     `records` are the last lines of its log: `step`, of the run, and `time`, the seconds of all steps so far. Energy and CPU
-    time grow with the wall time. Content whose last session ended is returned as it is.
+    time are scaled with the wall time. Content whose last session ended is returned unchanged.
     """
     *earlier, last = content["sessions"]
     if last.get("state") != RUNNING:
@@ -191,7 +191,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def format_ledger(content: Mapping[str, Any]) -> str:
-    """Write the ledger for people, in a few lines."""
+    """Write a readable summary of the ledger, in a few lines."""
     total, last = content["total"], content["sessions"][-1]
     flops = total["flops_forward"] + total["flops_backward"]
     host, phases = last["machine"], last.get("phases_per_step", {})

@@ -14,7 +14,7 @@ PACKAGES = ("tapetum", "torch", "numpy", "av", "safetensors", "einops")
 
 
 def package_versions() -> dict[str, str]:
-    """List the versions of the packages that decide a result; those not installed are left out."""
+    """List the versions of the packages that affect results; those not installed are omitted."""
     versions = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -49,7 +49,7 @@ def _cpu_name() -> str:
 
 
 def git_commit(file: Path) -> str | None:
-    """Read the commit of the checkout that tracks `file`, with '+changes' where tracked files differ from it; None outside of
+    """Read the commit of the checkout that tracks `file`, with '+changes' if tracked files differ from it; None outside of
     one.
 
     A file that merely lies inside a checkout, as an installed package lies inside a project's .venv, is not tracked by it.
@@ -67,7 +67,7 @@ def _git(folder: Path, *words: str) -> str:
 
 
 def without_paths(value: Any) -> Any:
-    """Replace every absolute path in the strings of a value by its last part, and hide what is secret in addresses.
+    """Replace every absolute path in the strings of a value by its last part, and hide secrets in addresses.
 
     >>> without_paths({"command": "train --data=/home/ann/photos", "steps": 3})
     {'command': 'train --data=photos', 'steps': 3}

@@ -1,10 +1,10 @@
-"""Parts of a model for the ledger, tracked by hooks on the calls of its modules; models and losses need no code for it.
+"""Parts of a model for the ledger, tracked by hooks on its modules' calls; models and losses need no code for it.
 
     with by_part({"encoder": model.encoder, "teacher": teacher}):
-        count_flops(loss)               both engines share out what they count by these names
+        count_flops(loss)               both engines divide their counts by these names
 
-The innermost module that has a name wins. What a loss computes outside of all of them is `loss`; without names all is `model`.
-Backward passes are a part of their own, `backward`.
+The innermost named module wins. Computation in a loss outside of all of them is `loss`; without names everything is `model`.
+Backward passes are a separate part, `backward`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -30,7 +30,7 @@ def current() -> str:
 
 @contextmanager
 def by_part(parts: Mapping[str, nn.Module]) -> Iterator[None]:
-    """Attribute what is computed inside the block to `parts`; of two that share a module, to the later one.
+    """Attribute computation inside the block to `parts`; a module shared by two belongs to the later one.
 
     >>> import torch
     >>> layer = nn.Linear(2, 2)

@@ -1,16 +1,16 @@
-"""Multiply-adds of matrix products as functions of shapes: what both engines and all plans count with. Imports no torch.
+"""Multiply-adds of matrix products as functions of shapes, used by both engines and all plans. Imports no torch.
 
 One multiply-add is 2 FLOPs. What counts and what doesn't is as in `tapetum.account.flops`: attention is dense, masked or not.
 """
 
 
 def matmul(rows: int, inner: int, columns: int) -> int:
-    """Count those of (rows, inner) x (inner, columns); a linear layer has inputs for inner and outputs for columns."""
+    """Count the product (rows, inner) x (inner, columns); for a linear layer, inner is its inputs and columns its outputs."""
     return rows * inner * columns
 
 
 def attention(queries: int, keys: int, width: int, value_width: int | None = None) -> int:
-    """Count those of scores and sums of values, of all heads together, without projections.
+    """Count attention scores and sums of values, of all heads together, without projections.
 
     >>> attention(4, 4, 8)
     256
@@ -19,15 +19,15 @@ def attention(queries: int, keys: int, width: int, value_width: int | None = Non
 
 
 def mlp(rows: int, width: int, hidden: int) -> int:
-    """Count those of two linear layers, there and back."""
+    """Count two linear layers, expanding and projecting back."""
     return 2 * matmul(rows, width, hidden)
 
 
 def block(rows: int, width: int, hidden: int) -> int:
-    """Count those of the linear layers of a transformer block: four projections and an MLP; `attention` comes on top."""
+    """Count the linear layers of a transformer block: four projections and an MLP; `attention` is added separately."""
     return 4 * matmul(rows, width, width) + mlp(rows, width, hidden)
 
 
 def convolution(cells: int, kernel: int, inward: int, outward: int) -> int:
-    """Count those of a convolution without groups: `cells` of the output, `kernel` of the input for each."""
+    """Count a convolution without groups: `cells` of the output, each reading `kernel` of the input."""
     return matmul(cells, kernel * inward, outward)

@@ -2,8 +2,8 @@
 
 A system measures one step of its recipe on the device "meta" (`tapetum.train.measure_step`), and a plan scales that up with
 `tapetum.account.cluster`. The layout is that of `--parallel fsdp --replicas N`: the eight GPUs of a machine hold a model
-together, and machines are replicas. A device works on as many examples at a time as the recipe's micro-batch says, or on its
-share of the batch where that is smaller. Times are estimates: the share of the peak that a step reaches is assumed
+together, and machines are replicas. A device processes as many examples at a time as the recipe's micro-batch, or its share
+of the batch if that is smaller. Times are estimates: the fraction of the peak that a step reaches is assumed
 (`cluster.H100`).
 """
 
@@ -88,12 +88,12 @@ class PhasePlan:
 
     @property
     def examples(self) -> int:
-        """Count the examples that are looked at, each as often as it is."""
+        """Count the examples processed, including repeats."""
         return self.steps * self.batch_size
 
     @property
     def step_flops(self) -> float:
-        """Compute the FLOPs of a step, with what is computed again."""
+        """Compute the FLOPs of a step, including recomputation."""
         again = self.step.forward if self.checkpointing else 0
         return self.batch_size * (self.step.forward + self.step.backward + again)
 
@@ -108,7 +108,7 @@ class PhasePlan:
         return self.negatives * ((share.gpus * share.micro_batch if share else self.batch_size) - 1)
 
     def share(self, gpus: int) -> Share:
-        """Compute memory of a GPU and time on `gpus`, or on fewer where they do not divide the batch."""
+        """Compute memory of a GPU and time on `gpus`, or on fewer if they do not divide the batch."""
         used = max(n for n in range(1, min(gpus, self.batch_size) + 1) if self.batch_size % n == 0)
         own = self.batch_size // used
         micro_batch = max(n for n in range(1, min(self.micro_batch, own) + 1) if own % n == 0)
@@ -170,15 +170,15 @@ class RunPlan:
         return sum(phase.flops for phase in self.phases)
 
     def excess(self, gpus: int) -> int:
-        """Count the bytes by which the fullest phase is too large for each of `gpus` GPUs; 0: it fits."""
+        """Count the bytes by which the largest phase exceeds the memory of each of `gpus` GPUs; 0: it fits."""
         return max(phase.share(gpus).excess for phase in self.phases)
 
     def needs_checkpointing(self, gpus: int) -> bool:
-        """Check whether a phase fits only where activations are computed again, which `days` then has."""
+        """Check whether a phase fits only with recomputed activations, which `days` then includes."""
         return any(phase.share(gpus).needs_checkpointing for phase in self.phases)
 
     def days(self, gpus: int) -> Interval | None:
-        """Estimate the days on `gpus` GPUs; None where the run does not fit into them."""
+        """Estimate the days on `gpus` GPUs; None if the run does not fit into them."""
         return None if self.excess(gpus) else add_up([phase.share(gpus).days for phase in self.phases])
 
 
@@ -204,7 +204,7 @@ def two_digits(value: float) -> str:
 
 
 def unpublished_values(run: Any, notes: Mapping[str, str]) -> tuple[str, ...]:
-    """List fields of a recipe that no paper gives, each with its value and with what that leans on.
+    """List fields of a recipe that no paper states, with their values and the basis for these.
 
     >>> from tapetum.systems.hip.config import Masked
     >>> unpublished_values(Masked(), {"ratio": "as its figures suggest"})

@@ -1,4 +1,4 @@
-"""The base of every other package: errors, files, jobs, devices, memory and tables. Imports no torch by itself."""
+"""The base of every other package: errors, files, jobs, devices, memory and tables. Does not import torch itself."""
 
 from tapetum.core.lazy import lazy_attributes
 

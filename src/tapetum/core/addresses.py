@@ -1,13 +1,13 @@
 """Files at addresses, through fsspec: object storage (s3://, gs://), web servers and repositories of Hugging Face (hf://).
 
-    list_files      what lies at and below an address
-    describe        one file: its size, and a mark that changes when its content does
-    local_copy      one file for as long as a block runs, in a temporary folder
+    list_files      the files at and below an address
+    describe        one file: its size, and a mark that changes with its content
+    local_copy      one file while a block runs, in a temporary folder
     cached_files    some files of a folder, kept in a cache of bounded size for later calls
     write_at        a file, whole or not at all
 
-What reads media reads files on the disk; so a file is copied whole before it is opened, one at a time. Keys and endpoints are
-those that fsspec and the package of a scheme find by themselves: AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, FSSPEC_S3_ANON=true.
+Media readers read files on disk, so a file is copied whole before it is opened, one at a time. Keys and endpoints are
+those that fsspec and the package of a scheme find themselves: AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, FSSPEC_S3_ANON=true.
 """
 
 import hashlib
@@ -61,7 +61,7 @@ class RemoteFile:
 
 
 def has_address(given: object, lists: int = 2) -> bool:
-    """Check whether this is an address, or at most `lists` nested lists or tuples with one in them.
+    """Check whether this is an address, or at most `lists` nested lists or tuples that contain one.
 
     >>> has_address(["a.jpg", "s3://bucket/b.jpg"]), has_address(["a.jpg"])
     (True, False)
@@ -72,7 +72,7 @@ def has_address(given: object, lists: int = 2) -> bool:
 
 
 def check_address(address: str) -> None:
-    """Raise BadInput for an address of a scheme that is not read, without a place, or with a password in it.
+    """Raise BadInput for an address with an unsupported scheme, without a place, or with a password in it.
 
     >>> check_address("ftp://example.org/photos")
     Traceback (most recent call last):
@@ -108,9 +108,9 @@ def join_address(address: str, name: str) -> str:
 
 
 def describe(address: str) -> RemoteFile | None:
-    """Ask for size and mark of a file; None where there is none. Raises BadInput where the server cannot be asked.
+    """Request size and mark of a file; None if it does not exist. Raises BadInput if the server cannot be reached.
 
-    The page of links that a web server has for a folder is no file.
+    A web server's page of links for a folder is not a file.
     """
     with reaching(address):
         system, path = open_system(address)
@@ -127,8 +127,8 @@ def describe(address: str) -> RemoteFile | None:
 def list_files(address: str) -> list[RemoteFile]:
     """List the files below an address, sorted, without hidden ones and those in hidden folders.
 
-    A web server must answer with a page of links, as those of plain folders do; only links to what lies below are followed.
-    Raises BadInput where the address cannot be listed, or leads to more than `LIMITS` allow.
+    A web server must answer with a page of links, like those of plain folders; only links to addresses below are followed.
+    Raises BadInput if the address cannot be listed, or leads to more than `LIMITS` allow.
     """
     with reaching(address):
         system, path = open_system(address)
@@ -145,9 +145,9 @@ def list_files(address: str) -> list[RemoteFile]:
 
 @contextmanager
 def local_copy(address: str) -> Iterator[Path]:
-    """Copy a file into a temporary folder, under its own name, for as long as the block runs.
+    """Copy a file into a temporary folder, under its own name, while the block runs.
 
-    Raises BadInput where it cannot be read, or is larger than the disk has room for.
+    Raises BadInput if it cannot be read, or is larger than the free disk space.
     """
     check_address(address)
     with tempfile.TemporaryDirectory(prefix="tapetum-") as folder:
@@ -157,10 +157,10 @@ def local_copy(address: str) -> Iterator[Path]:
 
 
 def cached_files(address: str, names: Sequence[str]) -> Path:
-    """Copy those of some files of the folder at an address that are there into a cache; returns the folder of the copies.
+    """Copy those of some files of the folder at an address that exist into a cache; returns the folder of the copies.
 
-    A later call copies nothing where the server still has the same files (size and mark) and the copies still have the
-    SHA-256 that they had. Raises BadInput where none is there, one cannot be read, or they change while they are copied.
+    A later call copies nothing if the server still has the same files (size and mark) and the copies still have the same
+    SHA-256. Raises BadInput if none exists, one cannot be read, or they change while they are copied.
     """
     there = _described(address, names)
     if not there:
@@ -206,7 +206,7 @@ def _sum_of(path: Path) -> str:
 
 
 def make_room(newest: Path, room: int, is_used: Callable[[Path], bool]) -> None:
-    """Remove the folders beside `newest` that were used longest ago, until the others have `room` bytes; those in use stay."""
+    """Remove the least recently used folders beside `newest`, until the others fit in `room` bytes; those in use stay."""
     with suppress(OSError):  # another process makes room too
         others = sorted((each for each in newest.parent.iterdir() if each != newest), key=lambda each: -each.stat().st_mtime)
         for folder in others:
@@ -225,9 +225,9 @@ def _is_being_made(folder: Path) -> bool:
 
 
 def copy_file(address: str, path: Path, most: int = USUAL.most) -> None:
-    """Copy a file while it is no longer than it is said to be, or than `most` bytes, and the disk has room.
+    """Copy a file as long as it does not exceed its stated size, or `most` bytes, and the disk has room.
 
-    Raises BadInput where it is, or cannot be read.
+    Raises BadInput if it does, or cannot be read.
     """
     with reaching(address):
         system, name = open_system(address)
@@ -241,7 +241,7 @@ def copy_file(address: str, path: Path, most: int = USUAL.most) -> None:
 
 
 def _info(system: Any, address: str, path: str) -> dict[str, Any]:
-    """What a server says of a file, in time."""
+    """The server's description of a file, within the time limit."""
     return system.info(path, **({"timeout": LIMITS.answer} if address.startswith(WEB) else {}))
 
 
@@ -253,7 +253,7 @@ def _remote_file(address: str, about: dict[str, Any]) -> RemoteFile:
 
 
 def open_system(address: str) -> tuple[Any, str]:
-    """Open the file system of fsspec for an address; returns it, and the path in it. What was listed before is asked again."""
+    """Open the fsspec file system for an address; returns it and the path in it. Earlier listings are requested again."""
     check_address(address)
     import fsspec
 
@@ -270,7 +270,7 @@ def open_system(address: str) -> tuple[Any, str]:
 
 @contextmanager
 def reaching(address: str, done: str = "read") -> Iterator[None]:
-    """Raise BadInput for what servers and their packages raise; `done` is what is done to the file there."""
+    """Raise BadInput for errors of servers and their packages; `done` says what is done to the file there."""
     try:
         yield
     except ImportError as error:
@@ -290,7 +290,7 @@ def reaching(address: str, done: str = "read") -> Iterator[None]:
 
 
 def is_unreachable(error: FileNotFoundError) -> bool:
-    """Check whether a web server cannot be reached, of which fsspec says that the file is not there."""
+    """Check whether a web server is unreachable, which fsspec reports as a missing file."""
     return isinstance(error.__cause__, TimeoutError) or type(error.__cause__).__name__.startswith("ClientConnect")
 
 
@@ -299,7 +299,7 @@ def _one_line(error: BaseException) -> str:
 
 
 def check_writable(address: str) -> None:
-    """Write a small file below an address and remove it. Raises BadInput where that cannot be."""
+    """Write a small file below an address and remove it. Raises BadInput if that fails."""
     if address.lower().startswith(WEB):
         raise BadInput(f"{address} cannot be written to; give a folder, or an address such as s3://bucket/folder")
     trial = join_address(address, "trial")
@@ -309,7 +309,7 @@ def check_writable(address: str) -> None:
 
 
 def write_at(address: str, content: bytes) -> None:
-    """Write a file, which is there whole or not at all. Raises BadInput where it cannot be written."""
+    """Write a file, whole or not at all. Raises BadInput if it cannot be written."""
     with _writing(address) as (system, path):
         system.pipe_file(path, content)
 

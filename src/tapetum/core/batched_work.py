@@ -1,10 +1,10 @@
-"""Work of which the middle is done on parts of several items together, such as the pass of images through a network.
+"""Work whose middle step runs on parts of several items together, such as the pass of images through a network.
 
     item -- read --> parts -- compute, up to `size` parts of any items together --> outputs -- finish --> result of the item
 
-`tapetum.core.jobs.run_jobs` takes it in place of a function: in this process it fills batches across items; on Ray, and over
-processes, every item is done by itself, and its parts alone make the batches. Parts are read one after the other and
-forgotten once they are computed, so that an item may be longer than memory.
+`tapetum.core.jobs.run_jobs` accepts it in place of a function: in this process it fills batches across items; on Ray, and
+across processes, every item is processed separately, and batches hold only its own parts. Parts are read one after the other
+and freed once computed, so that an item may be larger than memory.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
@@ -60,7 +60,7 @@ class BatchedWork:
     ) -> Iterator[tuple[int, Any]]:
         """Yield number and result of each item, as soon as all its parts are computed; `failure` as in `run_jobs`.
 
-        Where a batch fails, its items are done again one by one, so that one of them does not cost the others their results.
+        If a batch fails, its items are repeated one by one, so that one of them does not cost the others their results.
         """
         opened: list[_Item] = []
         batch: list[tuple[_Item, Any]] = []
@@ -79,7 +79,7 @@ class BatchedWork:
         yield from self._finished(opened, batch, tool, failure)
 
     def _parts(self, items: Sequence[Any], opened: "list[_Item]", tool: Any, forgive: bool) -> "Iterator[tuple[_Item, Any]]":
-        """The parts of all items, and _END after those of each."""
+        """The parts of all items, with _END after those of each item."""
         for number, content in enumerate(items):
             opened.append(item := _Item(number, content))
             try:
@@ -95,7 +95,7 @@ class BatchedWork:
             yield item, _END
 
     def _compute(self, batch: "list[tuple[_Item, Any]]", tool: Any, forgive: bool) -> None:
-        """Compute what is in the batch, and empty it."""
+        """Compute the batch, and empty it."""
         try:
             outputs = self.compute([part for _, part in batch], tool) if batch else []
         except Exception:
@@ -115,7 +115,7 @@ class BatchedWork:
         tool: Any,
         failure: Callable[[Any, Exception], Any] | None,
     ) -> Iterator[tuple[int, Any]]:
-        """The results of the items of which nothing is in the batch any more."""
+        """The results of items that have no more parts in the batch."""
         for item in [each for each in opened if each.whole and all(owner is not each for owner, _ in batch)]:
             opened.remove(item)
             try:

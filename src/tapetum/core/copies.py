@@ -1,9 +1,9 @@
-"""Names of copies: a file that was copied from an address is named by its address, and never by its place in the cache.
+"""Names of copies: a file copied from an address is named by its address, never by its place in the cache.
 
     ~/.cache/tapetum/folders/0f3c.../.address      the address, here s3://bucket/photos
                              0f3c.../photos/a.jpg  named s3://bucket/photos/a.jpg
 
-`tapetum.data.remote_folder` makes the copies. The address lies beside them, so that all processes of a machine know it.
+`tapetum.data.remote_folder` makes the copies. The address lies beside them, so that all processes of a machine can read it.
 """
 
 import hashlib
@@ -33,17 +33,17 @@ _used: list[str] = []
 
 
 def copies_folder() -> Path:
-    """Find the folder of all copies, without links in its path."""
+    """Find the folder of all copies, with links resolved."""
     return Path(os.path.realpath(cache_folder("folders")))
 
 
 def copy_root(address: str) -> Path:
-    """Find the folder in which the copy of what lies at an address is."""
+    """Find the folder of the copy of an address."""
     return copies_folder() / _digest(address)
 
 
 def copy_name(address: str) -> str:
-    """Find the name that the copy has in its folder.
+    """Find the name of the copy in its folder.
 
     >>> copy_name("https://example.org/my%20photos"), copy_name("https://example.org")
     ('my photos', 'data')
@@ -60,7 +60,7 @@ def write_address(address: str) -> None:
 
 
 def address_of(path: str | os.PathLike[str]) -> str | None:
-    """Find the address of which a path is a copy, or lies in one; None for other paths."""
+    """Find the address of which a path is a copy, or is inside one; None for other paths."""
     text = os.fspath(path)
     for match in _ROOT.finditer(text):
         if (address := _written_address(text[: match.end()])) is not None:
@@ -69,7 +69,7 @@ def address_of(path: str | os.PathLike[str]) -> str | None:
 
 
 def _join(address: str, below: str) -> str:
-    """The address of what lies at a path below the folder of a copy."""
+    """The address that corresponds to a path below the folder of a copy."""
     name = copy_name(address)
     episodes = EPISODES.search(below)
     below, behind = (below[: episodes.start()], episodes[0]) if episodes else (below, "")
@@ -80,7 +80,7 @@ def _join(address: str, below: str) -> str:
 
 
 def place_name(path: str | os.PathLike[str]) -> str:
-    """Name a file or folder in results and messages: the address of which it is a copy, or else its path.
+    """Name a file or folder in results and messages: by its address if it is a copy, otherwise by its path.
 
     >>> place_name(Path("photos/a.jpg"))
     'photos/a.jpg'
@@ -106,7 +106,7 @@ def with_addresses(text: str) -> str:
 
 @contextmanager
 def using(copies: Iterable[str]) -> Iterator[None]:
-    """Count paths of copies as those that the commands of this process work on, for as long as the block runs."""
+    """Mark paths of copies as in use by commands of this process while the block runs."""
     _used.extend(own := list(copies))
     try:
         yield
@@ -116,9 +116,9 @@ def using(copies: Iterable[str]) -> Iterator[None]:
 
 
 def check_cluster(ray: Any) -> None:
-    """Raise BadInput where a machine of the cluster of `ray` does not see all copies that are used now (`using`).
+    """Raise BadInput if a machine of the `ray` cluster does not see all copies in use (`using`).
 
-    They lie on the machine of the command; the others see them where XDG_CACHE_HOME is a folder that all share.
+    They are on the machine of the command; the others see them if XDG_CACHE_HOME is a shared folder.
     """
     if not _used:
         return
@@ -137,7 +137,7 @@ def check_cluster(ray: Any) -> None:
 
 
 def _missing(copies: Sequence[str]) -> str | None:
-    """The first that is not on this machine."""
+    """The first that is missing on this machine."""
     return next((copy for copy in copies if not os.path.exists(EPISODES.sub("", copy))), None)
 
 

@@ -1,4 +1,4 @@
-"""Rows of csv texts, as other programs write them: with commas, semicolons or tabs; and words in those that we write.
+"""Rows of csv texts, as other programs write them: with commas, semicolons or tabs; and cells for those that we write.
 
 Imports no numpy.
 """
@@ -11,17 +11,17 @@ from itertools import islice
 
 
 class CsvRows:
-    """Rows of a csv text, with commas, semicolons or tabs between the cells, whichever makes most cells of the first row.
+    """Rows of a csv text, with commas, semicolons or tabs between cells, whichever gives the most cells in the first row.
 
-    Excel writes semicolons where a comma stands in decimal numbers: without commas between cells, 1,5 is read as 1.5 (not with
-    `decimals` false, for tables of words). Its first line `sep=;`, which says the sign, is no row.
+    Excel writes semicolons in locales with decimal commas: if commas do not separate cells, 1,5 is read as 1.5 (not with
+    `decimals` false, for tables of words). Its first line `sep=;`, which names the separator, is not a row.
 
     >>> list(CsvRows("t;x;y\\n0;1,5;-2,25\\n")), list(CsvRows('a,b\\n1,"2,5"\\n'))
     ([['t', 'x', 'y'], ['0', '1.5', '-2.25']], [['a', 'b'], ['1', '2,5']])
     """
 
     def __init__(self, text: str, decimals: bool = True):
-        """Find the sign; raises csv.Error for what is no such text."""
+        """Find the separator; raises csv.Error for other text."""
         hint = re.match(r"sep=([,;\t])\r?\n", text)
         self._skipped = 0 if hint is None else 1
         text = text if hint is None else text[hint.end() :]
@@ -45,9 +45,9 @@ class CsvRows:
 
 
 def csv_records(text: str) -> list[dict[str, str]]:
-    """Read rows of words under the names that the first row gives their columns; as `CsvRows`, but commas in cells stay.
+    """Read rows of words under the column names in the first row; like `CsvRows`, but commas in cells stay.
 
-    A row's cells beyond the names are left out, and those that it lacks are empty. Raises csv.Error for what is no such text.
+    Cells beyond the named columns are dropped, and missing ones are empty. Raises csv.Error for other text.
 
     >>> csv_records("name;says\\na;1,5\\n\\nb\\n")
     [{'name': 'a', 'says': '1,5'}, {'name': 'b', 'says': ''}]
@@ -76,7 +76,7 @@ def _with_point(cell: str) -> str:
 
 
 def separator_of(text: str) -> str:
-    """Find the sign between cells: which makes most of the first row that is not empty; a comma where two make as many."""
+    """Find the separator: the one that gives the most cells in the first non-empty row; a comma if two give as many."""
 
     def cells(sign: str) -> int:
         rows = csv.reader(io.StringIO(text, newline=""), delimiter=sign)
@@ -90,7 +90,7 @@ _GUARDED, _UNGUARDED = re.compile(_FORMULA % "'"), re.compile(_FORMULA % "")
 
 
 def guarded(word: str) -> str:
-    """Write a word for a cell so that no spreadsheet takes it, or what follows a sign between cells in it, for a formula.
+    """Write a word for a cell so that no spreadsheet takes it, or the part after a separator in it, for a formula.
 
     >>> guarded("=1+1"), guarded("a;@b"), guarded("x-y")
     ("'=1+1", "a;'@b", 'x-y')

@@ -1,8 +1,8 @@
-"""Databases of SQLite that come from outside, checked before SQLite trusts what is in them.
+"""SQLite databases from outside, checked before SQLite trusts their content.
 
-check_file     before it is opened: SQLite deletes the file that a journal beside it names as its super-journal
-check_schema   before it is read: a view, a trigger or a computed column in place of a table runs for as long as it likes
-scan           as it is read: a tree of pages that leads back into itself never ends
+check_file     before opening: SQLite deletes the file that a journal beside it names as its super-journal
+check_schema   before reading: a view, a trigger or a computed column in place of a table runs for as long as it likes
+scan           while reading: a cyclic tree of pages never ends
 """
 
 import errno
@@ -21,7 +21,7 @@ _JOURNAL = bytes.fromhex("d9d505f920a163d7")
 
 
 def check_file(path: Path, wal: bool = False) -> None:
-    """Raise OSError where a file is no database, or what lies beside it was not left by a process that had this one alone.
+    """Raise OSError if a file is not a database, or the files beside it were not left by a process that used it exclusively.
 
     Args:
         path: of the database.
@@ -48,7 +48,7 @@ def check_file(path: Path, wal: bool = False) -> None:
 
 
 def check_schema(database: sqlite3.Connection, schema: str) -> None:
-    """Raise sqlite3.DatabaseError where a database has other tables, or anything else, than statements of SQL make."""
+    """Raise sqlite3.DatabaseError if a database has other tables, or anything else, than SQL statements create."""
     names = "select type, name, tbl_name, sql from sqlite_master order by name limit 1000"
     with closing(sqlite3.connect(":memory:")) as made:
         made.executescript(schema)
@@ -57,7 +57,7 @@ def check_schema(database: sqlite3.Connection, schema: str) -> None:
 
 
 def scan(database: sqlite3.Connection, statement: str) -> Iterator[tuple[Any, ...]]:
-    """Read rows in the order of their first column, a number; raise sqlite3.DatabaseError where it does not ascend from 0."""
+    """Read rows in order of their first column, a number; raise sqlite3.DatabaseError if it does not ascend from 0."""
     last = -1
     for row in database.execute(statement):
         if not row[0] > last:

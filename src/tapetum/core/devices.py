@@ -1,4 +1,4 @@
-"""Devices: whether a requested one is there, and whether code can be compiled for it.
+"""Devices: whether a requested one exists, and whether code can be compiled for it.
 
 Imports torch only when it is called.
 """
@@ -50,7 +50,7 @@ def processor() -> Processor:
 
 
 def devices_here() -> list[str]:
-    """List the devices of this machine that torch can compute on, by the names that options take.
+    """List this machine's devices for torch, by their option names.
 
     >>> "cpu" in devices_here()
     True
@@ -69,9 +69,9 @@ AUTOMATIC = "cuda", "xpu", "mps"
 
 
 def choose_device(name: Any) -> Any:
-    """Choose the device that an option names: auto is the first of `AUTOMATIC` that this machine has, else the CPU.
+    """Choose the device for an option: auto is the first of `AUTOMATIC` that this machine has, else the CPU.
 
-    Other names, devices of torch, and None stay as they are.
+    Other names, torch devices, and None stay unchanged.
 
     >>> choose_device("cuda:1"), choose_device("auto") in ("cpu", *AUTOMATIC)
     ('cuda:1', True)
@@ -84,9 +84,9 @@ def choose_device(name: Any) -> Any:
 
 
 def find_device(name: Any) -> "torch.device":
-    """Find the device of a name, None being the CPU and auto as `choose_device` has it, after something was computed there.
+    """Find the device of a name (None is the CPU, auto is resolved by `choose_device`), after a test computation on it.
 
-    Raises BadInput, which says what is there, for another.
+    Raises BadInput for any other name, listing the available devices.
 
     >>> find_device("fpga")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
@@ -105,7 +105,7 @@ def find_device(name: Any) -> "torch.device":
 
 
 def knows_bfloat16(processor: Processor) -> bool:
-    """Check whether a processor multiplies matrices of bfloat16 by instructions of its own.
+    """Check whether a processor has native bfloat16 matrix instructions.
 
     >>> [knows_bfloat16(Processor("AuthenticAMD", (feature,))) for feature in ("avx512_bf16", "amx_bf16", "avx512f")]
     [True, True, False]
@@ -114,10 +114,10 @@ def knows_bfloat16(processor: Processor) -> bool:
 
 
 def choose_dtype(name: str, device: Any = None) -> str:
-    """Choose the precision that "auto" stands for on a device: bfloat16 where it is native, else float32. Other names stay.
+    """Choose the precision for "auto" on a device: bfloat16 if it is native, otherwise float32. Other names stay unchanged.
 
     It is native to CPUs with AVX512_BF16 or AMX, where it takes a tracker about half the time (docs/evidence/tap-speed.md),
-    and to NVIDIA's GPUs from capability 8.0 on. Nothing is measured here: every run on a machine is to have the same numbers.
+    and on NVIDIA GPUs from capability 8.0 on. Nothing is measured here, so that all runs on a machine give the same numbers.
 
     Raises BadInput as `find_device`.
 
@@ -137,9 +137,9 @@ def choose_dtype(name: str, device: Any = None) -> str:
 
 
 def send_to_device(x: "torch.Tensor", device: "torch.device | str") -> "torch.Tensor":
-    """Copy a tensor of the CPU to a device, where it may, without waiting for what is computed there.
+    """Copy a tensor from the CPU to a device, if possible without waiting for computations there.
 
-    MPS waits: it reads the CPU's memory later, when that may be another's.
+    MPS waits: it reads the CPU's memory later, when it may have been reused.
     """
     import torch
 
@@ -147,7 +147,7 @@ def send_to_device(x: "torch.Tensor", device: "torch.device | str") -> "torch.Te
 
 
 def to_device(batch: Any, device: "torch.device") -> Any:
-    """Rebuild the structure of dicts, lists, tuples and dataclasses with its tensors on `device`; other things stay.
+    """Rebuild the structure of dicts, lists, tuples and dataclasses with its tensors on `device`; other values stay.
 
     >>> import torch
     >>> to_device({"x": torch.zeros(2), "name": "a"}, torch.device("cpu"))
@@ -174,9 +174,9 @@ _unwatched: list[bool] = []
 
 @contextmanager
 def leave_out_checks() -> Iterator[None]:
-    """Let `all_finite` look at nothing on an accelerator inside the block, which is a step of a training run.
+    """Let `all_finite` skip checks on an accelerator inside the block, which is a step of a training run.
 
-    The run looks at its gradients, which are not finite where what led to them is not.
+    The run checks its gradients, which are not finite if the values behind them are not.
     """
     _unwatched.append(True)
     try:
@@ -186,9 +186,9 @@ def leave_out_checks() -> Iterator[None]:
 
 
 def all_finite(x: "torch.Tensor") -> bool:
-    """Check whether all numbers are finite, for which the host waits until they are computed.
+    """Check whether all numbers are finite; the host waits until they are computed.
 
-    So those on the meta device pass, and in `leave_out_checks` those on an accelerator.
+    Tensors on the meta device therefore pass, and in `leave_out_checks` those on an accelerator.
     """
     if x.device.type == "meta" or (_unwatched and x.device.type != "cpu"):
         return True
@@ -196,7 +196,7 @@ def all_finite(x: "torch.Tensor") -> bool:
 
 
 def _kinds(torch: Any) -> set[str]:
-    """Kinds of devices with an autocast of their own: the well-known ones, and the one that a plug-in of torch has added."""
+    """Device types with their own autocast: the standard ones, and one added by a torch plug-in."""
     return {"cpu", "cuda", "mps", "xpu", torch._C._get_privateuse1_backend_name()}
 
 
@@ -204,7 +204,7 @@ def _kinds(torch: Any) -> set[str]:
 def full_precision() -> Iterator[None]:
     """Switch the caller's autocast off in a block, or in a function that this decorates.
 
-    What is promised as a number, such as a track to a tenth of a pixel, does not survive the 8 bits of bfloat16.
+    Exact results, such as a track to a tenth of a pixel, do not survive the 8 bits of bfloat16.
     """
     torch = sys.modules.get("torch")  # who has not imported it has no autocast
     with ExitStack() as stack:
@@ -216,7 +216,7 @@ def full_precision() -> Iterator[None]:
 
 
 def check_compiler(device: "torch.device") -> None:
-    """Raise `BadInput` where torch.compile would find no C++ compiler for what runs on the CPU."""
+    """Raise `BadInput` if torch.compile would find no C++ compiler for code on the CPU."""
     command = os.environ.get("CXX") or "g++"
     if device.type == "cpu" and shutil.which(command.split()[0]) is None:
         raise BadInput(

@@ -1,6 +1,6 @@
-"""The errors that a user can meet.
+"""Errors that users can encounter.
 
-Every message is one line that says what was found, what was wanted and what to do next.
+Every message is one line that says what was found, what was expected and what to do next.
 The command line prints it without a traceback and exits with code 2.
 """
 
@@ -16,7 +16,7 @@ _SECRET = re.compile(
 
 
 def hide_secrets(text: str) -> str:
-    """Replace user, password, and what signs a query by ... in the addresses of a text that others may see.
+    """Replace user, password, and query signatures by ... in the addresses of a text that others may see.
 
     >>> hide_secrets("rtsp://ann:secret@robot/front"), hide_secrets("https://a.org/b.png?part=1&X-Amz-Signature=0f3c")
     ('rtsp://...@robot/front', 'https://a.org/b.png?part=1&X-Amz-Signature=...')
@@ -27,7 +27,7 @@ def hide_secrets(text: str) -> str:
 
 
 def escape_controls(text: str) -> str:
-    r"""Write control characters, by which text from outside could act on a terminal, as they are written in Python.
+    r"""Escape control characters, with which external text could act on a terminal, as Python writes them.
 
     Line ends and tabs stay.
 
@@ -38,30 +38,30 @@ def escape_controls(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """Escape control characters, and hide what is secret in addresses.
+    """Escape control characters, and hide secrets in addresses.
 
-    Names of files, fields of ledgers, captions, labels and what servers answer go through this before they are printed.
+    File names, fields of ledgers, captions, labels and server responses go through this before they are printed.
     """
     return escape_controls(hide_secrets(text))
 
 
 class TapetumError(Exception):
-    """Root of all errors raised on purpose by tapetum; what is secret in the addresses that a message names is hidden."""
+    """Root of all errors that tapetum raises on purpose; secrets in the addresses of a message are hidden."""
 
     def __init__(self, *args: object):
         super().__init__(*(hide_secrets(each) if isinstance(each, str) else each for each in args))
 
 
 class BadInput(TapetumError):
-    """A file, array or argument is not what was asked for; the user can mend it."""
+    """A file, array or argument is not as expected; the user can fix it."""
 
 
 class UnreachableAddress(TapetumError):
-    """What lies at an address could not be read, also when that was tried again; it is not damaged, and may be there later."""
+    """An address could not be read, even after retries; its content is not damaged, and may be available later."""
 
 
 class Remark(UserWarning):
-    """Warning of what was taken for granted, or may surprise; the command line prints it as one line, and goes on."""
+    """Warning about an assumption, or a surprising effect; the command line prints it as one line, and continues."""
 
 
 class MissingExtra(TapetumError):
@@ -76,7 +76,7 @@ class MissingExtra(TapetumError):
 
 
 def check_several(values: object, what: str) -> None:
-    """Raise `BadInput` for one text where several are wanted: it would be taken letter by letter.
+    """Raise `BadInput` for a single text where several are expected: it would be split into letters.
 
     >>> check_several(["a cat", "a dog"], "options")
     >>> check_several("a cat", "options")

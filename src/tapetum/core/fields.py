@@ -1,14 +1,14 @@
-"""Bounds of a config's fields, declared in one line each and checked by one function; bounds of what comes from outside.
+"""Bounds of a config's fields, declared in one line and checked by one function; bounds of external values.
 
     def __post_init__(self) -> None:
         check_fields(self, steps="[1, inf)", momentum="[0, 1)", lr="(0, inf)")
 
-Fields of type `Literal` are checked without being named. Relations between fields are each config's own. `check_types` holds
-configs that come from files to the types of their fields.
+Fields of type `Literal` are checked automatically. Relations between fields are left to each config. `check_types`
+checks configs that come from files against the types of their fields.
 
-`check_sizes` bounds numbers in options, files of settings and configs in files of weights: without it a config with 10^9 layers
-is built until memory ends. These bounds are far above what anybody has trained or will soon; what they let pass may still be
-too much for a machine, which `tapetum.core.memory` says.
+`check_sizes` limits numbers in options, settings files and configs in weights files: without it, a config with 10^9 layers
+is built until memory runs out. These bounds are far above anything trained now or soon; values within them may still be
+too large for a machine, which `tapetum.core.memory` reports.
 """
 
 import math
@@ -23,11 +23,11 @@ from tapetum.core.errors import BadInput
 
 
 def check_fields(config: Any, **intervals: str) -> None:
-    """Raise BadInput where a field lies outside of its interval, or is none of the words that its `Literal` has.
+    """Raise BadInput if a field is outside its interval, or not one of the values of its `Literal`.
 
     Args:
-        config: an instance of a dataclass. None passes where the field may be None; of a sequence each value is checked.
-        intervals: by name of the field, in mathematics' notation: "[0, 1)" holds 0 and not 1, "[1, inf)" has no upper end.
+        config: an instance of a dataclass. None passes if the field may be None; of a sequence, each value is checked.
+        intervals: by field name, in mathematical notation: "[0, 1)" contains 0 but not 1, "[1, inf)" has no upper end.
 
     >>> from dataclasses import dataclass
     >>> @dataclass
@@ -60,9 +60,9 @@ def check_fields(config: Any, **intervals: str) -> None:
 
 
 def check_types(config: Any) -> None:
-    """Raise BadInput where a field is of another type than its dataclass says; numbers must be finite.
+    """Raise BadInput if a field's value does not have the type in its dataclass; numbers must be finite.
 
-    Whole numbers may stand for numbers, and lists for tuples. Fields that are dataclasses are not looked into.
+    Integers are accepted as floats, and lists as tuples. Fields that are dataclasses are not checked inside.
 
     >>> from dataclasses import dataclass
     >>> @dataclass
@@ -109,7 +109,7 @@ def _type_in_words(annotation: Any) -> str:
 
 
 def _words(annotation: Any) -> tuple[Any, ...]:
-    """List what a `Literal`, or a union of some with None, may be; nothing for other types."""
+    """List the values of a `Literal`, or of a union of several with None; nothing for other types."""
     if get_origin(annotation) is Literal:
         return get_args(annotation)
     if get_origin(annotation) in (Union, types.UnionType):
@@ -180,12 +180,12 @@ UNBOUNDED = {"seed", "shuffle"}
 
 
 def check_sizes(given: Any, where: str = "", most: int = LARGEST, dashes: bool = False) -> None:
-    """Raise BadInput where a whole number in a dataclass, mapping or sequence is larger than its name may have.
+    """Raise BadInput if an integer in a dataclass, mapping or sequence exceeds the bound of its name.
 
     Args:
-        given: what came from outside.
+        given: the external value.
         where: for the message: " in FILE", or nothing.
-        most: what numbers may be of whose names nothing is said in `BOUNDS`.
+        most: bound for names that are not in `BOUNDS`.
         dashes: names are those of options.
 
     >>> check_sizes({"config": {"depth": 12, "width": 10**9}}, " in a.safetensors")
@@ -201,7 +201,7 @@ def check_sizes(given: Any, where: str = "", most: int = LARGEST, dashes: bool =
 
 
 def _numbers(given: Any, name: str) -> Iterable[tuple[str, int]]:
-    """Whole numbers with the name of the field that they are in."""
+    """Integers with the names of their fields."""
     if isinstance(given, int) and not isinstance(given, bool):
         yield name, given
     elif is_dataclass(given) and not isinstance(given, type):

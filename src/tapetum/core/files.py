@@ -1,7 +1,7 @@
-"""Writing files, and folders of them, atomically: a reader never meets half of one.
+"""Writing files and folders atomically: readers never see partial ones.
 
-What is not finished lies beside its place as `.NAME.PID.tmp`, NAME being that of the result and PID the number of the process.
-A process that is killed leaves it there; whoever writes the same result next sweeps it away.
+Unfinished files are beside the result as `.NAME.PID.tmp`, where NAME is the result's name and PID the process number.
+A killed process leaves them there; the next process that writes the same result removes them.
 """
 
 import errno
@@ -23,9 +23,9 @@ _FULL = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
 def whole_file(path: str | Path, own: bool = False) -> Iterator[Path]:
     """Open a temporary path beside `path`; on leaving, flush it to disk and rename it to `path`.
 
-    If anything fails, `path` is as it was before and the temporary file is gone. Raises BadInput if the disk is full, the
-    folder is missing or may not be written, a folder stands at `path`, or a file that must not be replaced
-    (`tapetum.core.provenance`). `own`: it belongs to a cache, where nobody else writes.
+    If anything fails, `path` is unchanged and the temporary file is removed. Raises BadInput if the disk is full, the
+    folder is missing or not writable, or `path` is a folder or a file that must not be replaced
+    (`tapetum.core.provenance`). `own`: it belongs to a cache, to which nobody else writes.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -59,13 +59,13 @@ def cache_folder(name: str) -> Path:
 
 
 def temporary_file(path: Path) -> Path:
-    """Name the file in which `path` is written until it is finished; those that dead processes left are swept away."""
+    """Name the temporary file for `path`; those left by dead processes are removed."""
     _sweep(path.parent, f".{path.stem}.", f".tmp{path.suffix}")
     return path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
 
 
 def writable(text: str) -> str:
-    """Spell the bytes of a text, such as the name of a file, that are no UTF-8 as \\xNN, so that it can be written anywhere.
+    """Escape bytes of a text, such as a file name, that are not UTF-8 as \\xNN, so that it can be written anywhere.
 
     >>> writable(os.fsdecode(b"caf\\xe9.png"))
     'caf\\\\xe9.png'
@@ -77,12 +77,12 @@ def writable(text: str) -> str:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a file of text as UTF-8; in JSON, names that are none can be read back, elsewhere they are spelled \\uNNNN."""
+    """Write a text file as UTF-8; other names are restorable in JSON, elsewhere they are escaped as \\uNNNN."""
     Path(path).write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
 def plain_name(path: str | Path) -> str:
-    """Compute the name of a file or folder without its ending, also where it is given as "." or is a link that leads nowhere.
+    """Compute the name of a file or folder without its extension, also for "." and for broken links.
 
     >>> plain_name("videos/../clip.mp4")
     'clip'
@@ -91,7 +91,7 @@ def plain_name(path: str | Path) -> str:
 
 
 def same_place(one: str | Path, other: str | Path) -> bool:
-    """Check whether two paths lead to one place, whether or not something is there."""
+    """Check whether two paths lead to the same place, whether or not it exists."""
     return os.path.realpath(one) == os.path.realpath(other)
 
 
@@ -107,7 +107,7 @@ def named_path(path: str | os.PathLike[str]) -> Path:
 
 
 def refuse_folder(path: Path) -> None:
-    """Raise `BadInput` where a folder stands in the place of a file that is to be written."""
+    """Raise `BadInput` if a folder exists at the path of a file to be written."""
     if path.is_dir():
         raise BadInput(f"cannot write {path}: it is a folder; move it, or choose another place")
 
@@ -121,7 +121,7 @@ class Results:
 
     @property
     def folder(self) -> Path:
-        """Make the folder to write into until the next `commit`. Raises BadInput where it cannot be made."""
+        """Make the folder to write into until the next `commit`. Raises BadInput if that fails."""
         try:
             self._temporary.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -129,9 +129,9 @@ class Results:
         return self._temporary
 
     def commit(self, instead_of: Iterable[str] = ()) -> None:
-        """Move what was written since the last `commit` into `out`; files named in `instead_of` that are not among it go.
+        """Move the files written since the last `commit` into `out`; other files named in `instead_of` are removed.
 
-        Raises BadInput where that cannot be; `out` is as it was then, and what was written lies in a folder that the message
+        Raises BadInput if that fails; `out` is then unchanged, and the new files are in a folder that the message
         names.
         """
         new = self.folder
@@ -151,7 +151,7 @@ class Results:
         self._temporary = self.out / f".{os.getpid()}.tmp"
 
     def _exchange(self, new: Path, names: list[str], gone: list[str]) -> None:
-        """Moves files one by one; those that they replace are kept until all are there, and come back where one fails."""
+        """Moves files one by one; replaced files are kept until all have been moved, and restored if a move fails."""
         for name in names:
             if (self.out / name).is_dir() and not (self.out / name).is_symlink():
                 raise IsADirectoryError(errno.EISDIR, f"a folder stands at {self.out / name}")
@@ -183,7 +183,7 @@ class Results:
             shutil.rmtree(old, ignore_errors=True)
 
     def _kept(self, new: Path) -> str:
-        """Saves what was written from being swept away, and says where it is."""
+        """Keeps the written files from being removed, and says where they are."""
         for number in range(1, 1000):
             kept = self.out.with_name(f"{self.out.name}-{number}")
             if not os.path.lexists(kept):
@@ -193,16 +193,16 @@ class Results:
         return "the results are lost"
 
     def close(self) -> None:
-        """Throw away what was written since the last `commit`."""
+        """Delete the files written since the last `commit`."""
         shutil.rmtree(self._temporary, ignore_errors=True)
 
 
 @contextmanager
 def results(out: Path, names: Iterable[str] = ()) -> Iterator[Results]:
-    """Open a writer of files into the folder `out`, with a `commit` for those that are to appear together.
+    """Open a writer of files into the folder `out`, with a `commit` for files that are to appear together.
 
-    What is not committed on leaving is thrown away. Raises BadInput at once, before any work is done for it, where `out` is no
-    folder or cannot be made, or in the place of one of the files `names` stands a folder, or what must not be replaced
+    Uncommitted files are deleted on leaving. Raises BadInput immediately, before any work is done, if `out` is not a
+    folder or cannot be made, or if one of the files `names` is a folder or must not be replaced
     (`tapetum.core.provenance`).
     """
     if os.path.lexists(out) and not out.is_dir():
@@ -224,7 +224,7 @@ def results(out: Path, names: Iterable[str] = ()) -> Iterator[Results]:
 
 @contextmanager
 def whole_folder(out: Path, names: Iterable[str] = ()) -> Iterator[Path]:
-    """Open a temporary folder beside `out` whose files are moved into `out` on leaving; nothing is left if that fails.
+    """Open a temporary folder beside `out` whose files are moved into `out` on leaving; nothing remains if that fails.
 
     Raises BadInput as `results`.
     """
@@ -234,7 +234,7 @@ def whole_folder(out: Path, names: Iterable[str] = ()) -> Iterator[Path]:
 
 
 def second_name(path: Path, other: Path) -> None:
-    """Link a file to another name as well; a copy where the disk knows no such thing."""
+    """Link a file to another name; copy it if the file system does not support links."""
     try:
         os.link(path, other, follow_symlinks=False)
     except OSError:
@@ -242,7 +242,7 @@ def second_name(path: Path, other: Path) -> None:
 
 
 def _sweep(folder: Path, before: str, after: str) -> None:
-    """Removes what processes that are no more left unfinished: `before`, a number, `after`."""
+    """Removes unfinished files of dead processes, named `before`, a number, `after`."""
     try:
         left = list(folder.glob(f"{glob.escape(before)}*{glob.escape(after)}"))
     except (OSError, ValueError):
@@ -258,7 +258,7 @@ def _sweep(folder: Path, before: str, after: str) -> None:
 
 
 def _lives(process: int) -> bool:
-    """Whether there is a process of this number."""
+    """Whether a process with this number exists."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -269,7 +269,7 @@ def _lives(process: int) -> bool:
 
 
 def cannot_write(path: str | Path, error: OSError) -> BadInput:
-    """Write the one line to say when writing `path` failed with `error`."""
+    """Compose the one-line message for a failed write of `path` with `error`."""
     if error.errno in _FULL:
         return BadInput(f"the disk is full: {path} was not written; free some room and run again")
     return BadInput(f"cannot write {path} ({error.strerror or error}): choose a place that can be written")

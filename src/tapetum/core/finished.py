@@ -1,12 +1,12 @@
-"""Records on disk of the finished among many items, so that a command that was stopped goes on (`tapetum.core.jobs`).
+"""Records on disk of which items are finished, so that a stopped command can continue (`tapetum.core.jobs`).
 
-    Rows                                  one file for all items, a JSON object a line
-    read_finished, write_finished         a JSON file for each item, which is written last of all that is the item's
-    changed_settings, write_settings      which run a folder is of
-    continues_run                         whether a call goes on with it
-    remove_unfinished                     what workers left that were killed
+    Rows                                  one file for all items, one JSON object per line
+    read_finished, write_finished         a JSON file per item, written after all other files of the item
+    changed_settings, write_settings      which run a folder belongs to
+    continues_run                         whether a call continues it
+    remove_unfinished                     files left by killed workers
 
-A result is of an item and of what it depends on, its stamp (`tapetum.core.identity`): a call with another stamp makes it again.
+A result belongs to an item and to a stamp of its dependencies (`tapetum.core.identity`): with another stamp it is recomputed.
 """
 
 import json
@@ -24,10 +24,10 @@ from tapetum.core.reading import parse_json, read_json
 def read_finished(
     file: Path, stamp: Mapping[str, Any] | Callable[[], Mapping[str, Any]], outdated: Outdated, name: str = "stamp"
 ) -> dict[str, Any] | None:
-    """Read what was finished of an item: the content of its file, if the stamp that stands there under `name` is equal.
+    """Read the result of a finished item: the content of its file, if the stamp stored there under `name` is equal.
 
-    None where there is no such file, or it is damaged; also where the stamp is another, which `outdated` counts. `stamp` may be
-    a function, which is called only where there is a file.
+    None if the file is missing or damaged; also if the stamp differs, which `outdated` counts. `stamp` may be a function,
+    called only if there is a file.
     """
     if not file.exists():
         return None
@@ -44,15 +44,15 @@ def read_finished(
 
 
 def write_finished(file: Path, content: Mapping[str, Any]) -> None:
-    """Write what is finished of an item, with its stamp, whole or not at all."""
+    """Write the result of an item, with its stamp, whole or not at all."""
     with whole_file(file) as temporary:
         write_text(temporary, json.dumps(content, indent=1))
 
 
 def changed_settings(file: Path, settings: Mapping[str, Any], advice: str) -> dict[str, Any] | None:
-    """Compare the settings of a run with those that `file` holds: the names and earlier values of those that differ.
+    """Compare the settings of a run with those in `file`: return the names and earlier values of those that differ.
 
-    None where there is no such file. Raises BadInput, which ends with `advice`, where it cannot be read.
+    None if there is no such file. Raises BadInput, which ends with `advice`, if it cannot be read.
     """
     try:
         before = read_json(file) if file.exists() else None
@@ -66,7 +66,7 @@ def changed_settings(file: Path, settings: Mapping[str, Any], advice: str) -> di
 def continues_run(file: Path, settings: Mapping[str, Any], out: Path, done: str) -> bool:
     """Check whether `file` holds the settings of a run into `out` that was interrupted after `done`, such as "2 scenes".
 
-    Raises BadInput where they are others, or cannot be read.
+    Raises BadInput if they differ, or cannot be read.
     """
     changed = changed_settings(file, settings, f"remove {out} or choose another folder")
     if changed:
@@ -79,13 +79,13 @@ def continues_run(file: Path, settings: Mapping[str, Any], out: Path, done: str)
 
 
 def write_settings(file: Path, settings: Mapping[str, Any]) -> None:
-    """Write the settings of a run that begins, whole or not at all."""
+    """Write the settings of a new run, whole or not at all."""
     with whole_file(file) as temporary:
         write_text(temporary, json.dumps(settings, indent=1) + "\n")
 
 
 def remove_unfinished(files: Iterable[Path]) -> None:
-    """Remove the temporary files and folders of workers that were killed."""
+    """Remove the temporary files and folders of killed workers."""
     for path in files:
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
@@ -94,14 +94,14 @@ def remove_unfinished(files: Iterable[Path]) -> None:
 
 
 class Rows:
-    """Rows by key, in memory and, where a path is given, in a file.
+    """Rows by key, in memory and, if a path is set, in a file.
 
-        {"settings": {...}}                           what all rows below depend on, up to the next such line
-        {"key": ..., "stamp": {...}, "row": {...}}    a row: of which item, what was in it, what came of it
+        {"settings": {...}}                           applies to all rows below, up to the next such line
+        {"key": ..., "stamp": {...}, "row": {...}}    a row: its item, the item's content, the result
 
-    A row is given back to a call with the same settings and the same stamp alone. What is of other settings stays in the file,
-    for the call that they belong to. A last line that was cut off is dropped, and a file without any row is removed. `note`
-    hears in one line how many rows are of other settings or items, and so are made again. Raises `BadInput` where the file is
+    A row is only returned to a call with the same settings and the same stamp. Rows of other settings stay in the file, for the
+    calls that they belong to. A truncated last line is dropped, and a file without any row is removed. `note` receives one line
+    with the number of rows that belong to other settings or items and are recomputed. Raises `BadInput` if the file is
     something else, or cannot be written.
     """
 
@@ -140,7 +140,7 @@ class Rows:
         return {} if self._path is None else json.loads(json.dumps(stamp(**parts)))
 
     def get(self, key: str, stamp: Any) -> dict[str, Any] | None:
-        """Look up the row under `key`, if it was added with an equal stamp (what is in the item, as JSON has it)."""
+        """Look up the row under `key`, if it was added with an equal stamp (the item's content, as JSON values)."""
         known, row = self._rows.get(key, (None, None))
         if row is not None and known == stamp:
             return row
@@ -150,7 +150,7 @@ class Rows:
         return None
 
     def add(self, key: str, stamp: Any, row: dict[str, Any]) -> None:
-        """Add a row, on the disk at once."""
+        """Add a row, and write it to disk immediately."""
         if self._path is not None:
             if self._current != self._settings:
                 self._file.write(json.dumps({"settings": self._settings}) + "\n")
@@ -160,7 +160,7 @@ class Rows:
         self._rows[key] = stamp, row
 
     def _differences(self, key: str, stamp: Any) -> list[str]:
-        """List what is otherwise than in the row that is there."""
+        """List what differs from the existing row."""
         if key in self._rows:
             return differing(self._rows[key][0], stamp) if isinstance(stamp, dict) else ["item"]
         return differing(self._others[key][0], self._settings)

@@ -1,8 +1,8 @@
-"""Fingerprints of content, by which a result that was kept is known to be of this item, these weights and these settings.
+"""Fingerprints of content, which tie a stored result to its item, weights and settings.
 
-A name, a size and a time say nothing of what is in a file: it may have been replaced, or be a copy. So whatever is kept for a
-later call is kept with a stamp, a dict of what it depends on, in which files stand as fingerprints of their bytes; and where
-the stamp of a later call differs, the result is computed again, and `Outdated` says so in one line.
+A name, a size and a time do not identify the content of a file: it may have been replaced, or be a copy. So every result stored
+for a later call has a stamp, a dict of its dependencies, in which files are represented by fingerprints of their bytes.
+If the stamp of a later call differs, the result is recomputed, and `Outdated` says so in one line.
 """
 
 import hashlib
@@ -24,10 +24,10 @@ _LONGEST = 80
 
 
 def fingerprint(path: str | Path) -> str:
-    """Compute 16 hexadecimal digits from the bytes of a file; from names and bytes of all files in and below a folder.
+    """Compute 16 hexadecimal digits from the bytes of a file, or from names and bytes of all files in and below a folder.
 
-    A file is read again in this process only where its size or time has changed. Hidden files do not count. Raises OSError
-    for what cannot be read, and for pipes and devices.
+    A file is read again in this process only if its size or time has changed. Hidden files do not count. Raises OSError
+    for unreadable files, and for pipes and devices.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -45,10 +45,10 @@ def fingerprint(path: str | Path) -> str:
 
 
 def source_label(source: str | Path | None) -> str | None:
-    """Name a source of images, which may be large, by its last name and a hash: of a file's bytes; of names and sizes of a
+    """Name a possibly large source of images by its last name and a hash: of a file's bytes; of names and sizes of a
     folder's files.
 
-    None stays None, and what is not there has no hash.
+    None stays None, and a missing source has no hash.
     """
     if source is None:
         return None
@@ -59,10 +59,10 @@ def source_label(source: str | Path | None) -> str | None:
 
 
 def stamp(**parts: Any) -> dict[str, Any]:
-    """Compute what a result depends on as JSON values: files and folders as their fingerprints, what is long as a hash.
+    """Express a result's dependencies as JSON values: files and folders as their fingerprints, long values as a hash.
 
-    A part is anything of JSON, a path, an array, bytes, a dataclass, or several of these; a path where nothing is stands as
-    its name.
+    A part is any JSON value, a path, an array, bytes, a dataclass, or several of these; a path that does not exist is
+    represented by its name.
 
     >>> stamp(frame_rate=1.0, question="what?", video=Path("no such file"))
     {'frame_rate': 1.0, 'question': 'what?', 'video': 'no such file'}
@@ -71,7 +71,7 @@ def stamp(**parts: Any) -> dict[str, Any]:
 
 
 def differing(before: Any, now: Mapping[str, Any]) -> list[str]:
-    """Name the parts of a stamp that were otherwise before; all of them where that was no stamp.
+    """Name the parts of a stamp that have changed; all of them if the old value was not a stamp.
 
     >>> differing({"model": "a", "rate": 1}, {"model": "b", "rate": 1})
     ['model']
@@ -81,7 +81,7 @@ def differing(before: Any, now: Mapping[str, Any]) -> list[str]:
 
 
 class Outdated:
-    """Counts results that were kept and belong to something else, and says so once.
+    """Counts stored results that belong to something else, and reports them once.
 
     >>> outdated = Outdated(print)
     >>> outdated.add(["model", "dtype"])
@@ -93,12 +93,12 @@ class Outdated:
         self._note, self._parts, self._count = note, Counter[str](), 0
 
     def add(self, parts: list[str], count: int = 1) -> None:
-        """Count results of which `parts` differ."""
+        """Count results whose `parts` differ."""
         self._count += count
         self._parts.update(parts)
 
     def say(self, where: object, done: bool = False) -> None:
-        """Describe their number and cause in one line; nothing where there are none. `done`: they were computed meanwhile."""
+        """Describe their number and cause in one line; empty if there are none. `done`: they have been recomputed meanwhile."""
         if not self._count:
             return
         parts = [name for name, _ in self._parts.most_common()]
@@ -131,7 +131,7 @@ def _short(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """As JSON has it."""
+    """As JSON values."""
     if isinstance(value, Path):
         return fingerprint(value) if value.is_file() or value.is_dir() else str(value)
     if isinstance(value, bytes):

@@ -1,16 +1,16 @@
-"""Work on many items, each done once: in this process, over processes of this machine, or over Ray.
+"""Process many items, each once: in this process, in several processes on this machine, or on Ray.
 
     for number, result in run_jobs(work, items, make_tool, engine=..., workers=...):
         ...
 
-`engine` "local" with one worker does one item after another in this process, with more in as many processes; "ray" takes the
-cluster that `ray.init` finds (RAY_ADDRESS), or this machine, with a process for each of its processors. A tool, such as a
-network, is made once in each process. Results come as items finish, with the number of the item. Where a network computes
+`engine` "local" with one worker processes the items one after another in this process, with more workers in as many processes;
+"ray" uses the cluster that `ray.init` finds (RAY_ADDRESS), or this machine, with one process per processor. A tool, such as a
+network, is made once in each process. Results arrive as items finish, with the item's number. If a network processes
 several items together, `work` is a `tapetum.core.batched_work.BatchedWork`.
 
-A job that can be interrupted writes its results atomically, each under a name of its own, and last of all a file that says the
-item is done (`tapetum.core.finished`). The next call then runs only the items that are missing. On Ray the item of a process
-that is killed goes to another (`ray_actors`).
+An interruptible job writes its results atomically, each under its own name, and finally a file that marks the item as
+done (`tapetum.core.finished`). The next call then processes only the missing items. On Ray, if a process is killed, its item
+goes to another (`ray_actors`).
 """
 
 import os
@@ -56,25 +56,25 @@ def run_jobs(
     finished: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Iterator[tuple[int, Result]]:
-    """Compute `work(item, tool)` for every item; yield its number and the result, as soon as it is there.
+    """Compute `work(item, tool)` for every item; yield its number and the result as soon as it is available.
 
     Args:
-        work: what is done with an item. With several workers it is pickled, as are `make_tool`, `failure`, items and results.
-            In one process a `BatchedWork` computes several items together.
+        work: the function applied to an item. With several workers it is pickled, as are `make_tool`, `failure`, items and
+            results. In one process a `BatchedWork` computes several items together.
         items: those that are not done yet.
-        make_tool: makes what the work needs, in each process once, before its first item.
+        make_tool: makes what the work needs, once per process, before its first item.
         engine: local or ray.
-        workers: processes of this machine, for "local"; for "ray", where it is more than 1, processes of the cluster at most.
-        gpus: graphics cards that a process takes, for "ray", beside one processor; None: one, where the cluster has any.
-        failure: makes the result of an item whose work raised an error, so that the other items go on; without it the first
-            error ends the work.
-        finished: items that were done before this call, counted by `progress`.
-        progress: called with the items that are done and the number of all, before the first and after each.
+        workers: processes of this machine, for "local"; for "ray", if it is more than 1, at most this many on the cluster.
+        gpus: graphics cards per process, for "ray", besides one processor; None: one, if the cluster has any.
+        failure: makes the result of an item whose work raised an error, so that the other items continue; without it the
+            first error ends the work.
+        finished: items done before this call, counted by `progress`.
+        progress: called with the number of finished items and of all, before the first and after each.
 
     Raises:
         BadInput: as `check_workers`; on Ray as `core.copies.check_cluster`.
-        TapetumError: a worker was killed; on Ray, again and again for one item.
-        MissingExtra: there is no Ray.
+        TapetumError: a worker was killed; on Ray, repeatedly for one item.
+        MissingExtra: Ray is not installed.
 
     >>> list(run_jobs(lambda item, tool: item * tool, [1, 2], lambda: 10))
     [(0, 10), (1, 20)]
@@ -201,7 +201,7 @@ def _on_ray(
 
 
 def gpus_for(device: str | None) -> float | None:
-    """Count the graphics cards that work on a device of this name takes on Ray; None: one, where the cluster has any.
+    """Count the graphics cards that work on this device uses on Ray; None: one, if the cluster has any.
 
     >>> gpus_for("cuda:1"), gpus_for("xpu"), gpus_for("cpu"), gpus_for("auto")
     (1, 1, 0, None)
@@ -211,7 +211,7 @@ def gpus_for(device: str | None) -> float | None:
 
 @contextmanager
 def _cluster(ray: Any) -> Iterator[None]:
-    """The cluster that is there, or one of this machine's own that ends with the block."""
+    """Connect to the existing cluster, or start one on this machine that ends with the block."""
     if ray.is_initialized():
         yield
         return

@@ -1,4 +1,4 @@
-"""Names of a package that are imported when they are first asked for, so that importing the package stays cheap."""
+"""Package names that are imported on first access, so that importing the package stays cheap."""
 
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
@@ -15,8 +15,8 @@ def lazy_attributes(
 
     Args:
         package: its full name.
-        names: what is taken out of modules: {"model": ("Model", "build")} gives package.Model from package.model.
-        modules: what is given as a whole: names of modules of the package, or each name with the module's path below it.
+        names: objects taken from modules: {"model": ("Model", "build")} gives package.Model from package.model.
+        modules: whole modules: names of modules of the package, or a mapping from names to module paths below it.
 
     >>> find = lazy_attributes("tapetum", {"types": ("Tracks",)}, ("metrics",))
     >>> find("Tracks").__module__
@@ -39,7 +39,7 @@ def lazy_attributes(
 
 
 def lazy_modules(package: str) -> Callable[[str], Any]:
-    """Build the `__getattr__` of a package that gives each of its modules.
+    """Build the `__getattr__` of a package that exposes each of its modules.
 
     >>> lazy_modules("tapetum.core")("errors").__name__
     'tapetum.core.errors'

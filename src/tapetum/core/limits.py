@@ -1,4 +1,4 @@
-"""How much is taken of a server, and how long it may take: of one file, of a page of links, and of all pages of a listing.
+"""Limits on size and time of downloads: of one file, of a page of links, and of all pages of a listing.
 
 Folders of web servers are listed by their pages of links, within these limits.
 """
@@ -60,7 +60,7 @@ USUAL = Limits()
 
 
 def check_size(url: str, size: int, missing: int, folder: Path, limits: Limits) -> None:
-    """Raise BadInput where a file of `size` bytes, of which some are `missing`, is larger than it may be or than the disk."""
+    """Raise BadInput if a file of `size` bytes, of which some are `missing`, exceeds the limit or the disk."""
     if size > limits.most:
         raise BadInput(f"{url} has {size:,} bytes or more, and {limits.most:,} are taken at most; check the address")
     if missing > (free := shutil.disk_usage(folder).free - limits.reserve):
@@ -70,14 +70,14 @@ def check_size(url: str, size: int, missing: int, folder: Path, limits: Limits) 
 
 
 def receiving(address: str, most: int, limits: Limits, folder: Path | None = None, until: float = float("inf")) -> "Callback":
-    """Make what fsspec calls for each piece of a file that comes, which raises BadInput where that is too much or too slow.
+    """Make the callback that fsspec calls for each piece of a file; it raises BadInput if this is too much or too slow.
 
     Args:
-        address: what messages name.
+        address: used in messages.
         most: bytes of the file.
         limits: on the rate and the disk.
         folder: where it is written; None: into memory.
-        until: when it must be there, by `time.monotonic`.
+        until: deadline, by `time.monotonic`.
     """
     from fsspec import Callback
 
@@ -100,16 +100,16 @@ def receiving(address: str, most: int, limits: Limits, folder: Path | None = Non
 
 
 def linked_files(system: Any, root: str, limits: Limits) -> Iterator[str]:
-    """Yield the addresses of files that pages of links lead to from `root` on, all of them below it; without hidden ones.
+    """Yield the addresses of files linked from pages, starting at `root`, all below it; without hidden ones.
 
     Args:
-        system: fsspec's, of web servers.
+        system: fsspec's, for web servers.
         root: address of a folder.
         limits: on a page and on the whole listing.
 
     Raises:
-        BadInput: links, pages, folders inside each other or seconds are more than `limits` allow.
-        Exception: what the server is answered with, of the kinds that `tapetum.core.addresses.reaching` knows.
+        BadInput: links, pages, nested folders or seconds exceed `limits`.
+        Exception: errors of the server, of the kinds that `tapetum.core.addresses.reaching` handles.
     """
     root = root.rstrip("/") + "/"
     until = time.monotonic() + limits.listing

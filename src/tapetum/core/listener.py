@@ -1,4 +1,4 @@
-"""Where work sends its remarks and its progress: to a terminal, a page or nowhere."""
+"""Receiver for remarks and progress of work: a terminal, a page or nothing."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,20 +8,20 @@ class Listener:
     """Receives remarks and progress of work. This one ignores them; subclasses print them, or turn them into warnings."""
 
     def note(self, text: str) -> None:
-        """Receive a remark that is not a result, such as that frames are damaged."""
+        """Receive a remark that is not a result, such as a note about damaged frames."""
 
     def line(self, text: str) -> None:
-        """Receive a line that belongs with the result, such as how many images a run learns from."""
+        """Receive a line that belongs with the result, such as the number of training images."""
 
     def progress(self, task: str, done: int, total: int | None) -> None:
-        """Receive how far a task is: `total` is None until that is known, and a task ends with `done` equal to `total`."""
+        """Receive the progress of a task: `total` is None until known, and a task ends with `done` equal to `total`."""
 
     def status(self, text: str) -> None:
-        """Receive a line about this moment, in place of the one before; an empty one removes it."""
+        """Receive the current status line, which replaces the previous one; an empty one removes it."""
 
     def part(self, result: Any) -> None:
-        """Receive a part of the result as soon as it is known, such as the points in one frame of a live video."""
+        """Receive a part of the result as soon as it is available, such as the points in one frame of a live video."""
 
     def counting(self, task: str) -> Callable[[int, int | None], None]:
-        """Bind `progress` to one task, to be called with what is done and how much there is."""
+        """Bind `progress` to one task, to be called with the amount done and the total."""
         return lambda done, total: self.progress(task, done, total)

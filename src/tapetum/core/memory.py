@@ -1,7 +1,7 @@
-"""Memory: whether a piece of work has enough, and glibc's malloc set to keep what is freed.
+"""Memory: whether a piece of work has enough, and glibc's malloc configured to keep freed blocks.
 
-Networks take and free blocks of some megabytes for every layer. Kept, they go to the next layer instead of being fetched from
-the system again, page by page.
+Networks allocate and free blocks of some megabytes for every layer. If kept, they are reused by the next layer instead of being
+requested from the system again, page by page.
 """
 
 import os
@@ -13,13 +13,13 @@ _GROUP = Path("/sys/fs/cgroup")
 
 
 def free_bytes() -> int | None:
-    """Count how many bytes this process may still ask for: of the machine, or of its control group; None where nobody says."""
+    """Count the bytes that this process can still allocate: of the machine, or of its control group; None if unknown."""
     known = [number for number in (_of_machine(), _of_group()) if number is not None]
     return min(known) if known else None
 
 
 def check_room(needed: float, work: str, advice: str) -> None:
-    """Raise BadInput where `needed` bytes are more than are free; `work` says what takes them, `advice` what to do.
+    """Raise BadInput if `needed` bytes are more than are free; `work` says what uses them, `advice` what to do.
 
     >>> check_room(1e30, "a clip of 100000x100000 pixels", "make it smaller")
     Traceback (most recent call last):
@@ -31,7 +31,7 @@ def check_room(needed: float, work: str, advice: str) -> None:
 
 
 def size(count: float) -> str:
-    """Format a number of bytes for people.
+    """Format a number of bytes for display.
 
     >>> size(3_500_000), size(2.5 * 2**30)
     ('3 MiB', '2.5 GiB')
@@ -53,7 +53,7 @@ def _of_machine() -> int | None:
 
 
 def _of_group() -> int | None:
-    """Version 2 of control groups, in which the root of a container is its own."""
+    """Version 2 of control groups, in which a container sees its own root."""
     try:
         most, used = (int((_GROUP / name).read_text()) for name in ("memory.max", "memory.current"))
     except (OSError, ValueError):  # no groups, or "max": no limit
@@ -73,7 +73,7 @@ MOST_KEPT = 512 << 20
 def keep_freed_memory() -> bool:
     """Set glibc to keep freed blocks of up to `LARGEST_BLOCK`, `MOST_KEPT` in all; returns whether it now does.
 
-    Nothing is done with another C library, nor where the environment already says how malloc behaves.
+    Does nothing with another C library, or if the environment already configures malloc.
     """
     import ctypes
 

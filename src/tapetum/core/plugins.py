@@ -1,11 +1,11 @@
-"""Classes of the user's own, by a reference: a file, a module, or an entry point of an installed package. Imports no torch.
+"""Users' own classes, by reference: a file, a module, or an entry point of an installed package. Imports no torch.
 
     my_method.py:MyMethod         a class in a file
-    my_package.methods:MyMethod   a class in a module that can be imported
+    my_package.methods:MyMethod   a class in an importable module
     rotation                      an entry point in the group of its kind, such as "tapetum.methods"
 
-Only a reference that the user gives, in Python or on the command line, is resolved. What stands in a checkpoint or a file of
-weights is never imported from there: it is compared (`check_recorded`) with what the user gives again, or it is the name of an
+Only a reference from the user, in Python or on the command line, is resolved. A reference in a checkpoint or a file of
+weights is never imported: it is compared (`check_recorded`) with the user's reference, or it is the name of an
 entry point, whose package the user has installed.
 """
 
@@ -51,7 +51,7 @@ def is_reference(text: str, kind: Kind) -> bool:
 
 
 def split_reference(text: str, kind: Kind) -> tuple[str, str]:
-    """Split REFERENCE=REST, where REST is a file of weights of that class; REST is empty where there is none.
+    """Split REFERENCE=REST, where REST is a file of weights of that class; REST is empty if there is none.
 
     >>> split_reference("my_net.py:MyNet=run/encoder.safetensors", "encoder"), split_reference("my_net.py:MyNet", "encoder")
     (('my_net.py:MyNet', 'run/encoder.safetensors'), ('my_net.py:MyNet', ''))
@@ -61,13 +61,13 @@ def split_reference(text: str, kind: Kind) -> tuple[str, str]:
 
 
 def resolve_class(reference: str, kind: Kind) -> Any:
-    """Import the class that a reference stands for; the same reference gives the same class.
+    """Import the class of a reference; the same reference always returns the same class.
 
-    The folder of a file is added to the end of `sys.path`, so that workers, which are other processes, find the class too.
+    The folder of a file is appended to `sys.path`, so that workers, which are other processes, find the class too.
 
     Raises:
-        BadInput: there is no such file, module, entry point or class; it cannot be imported; or the file's name is also that of
-            another module.
+        BadInput: the file, module, entry point or class does not exist; it cannot be imported; or another module has the
+            file's name.
     """
     where = _FILE.fullmatch(reference) or _MODULE.fullmatch(reference)
     if where is None:
@@ -86,14 +86,14 @@ def resolve_class(reference: str, kind: Kind) -> Any:
 
 
 def find_class(name: str, kind: Kind) -> Any | None:
-    """Import the class of an entry point; None where there is none of this name."""
+    """Import the class of an entry point; None if there is none of this name."""
     return resolve_class(name, kind) if name in _entries(kind) else None
 
 
 def resolve_subclass(reference: str, kind: Kind, base: type) -> Any:
-    """Import the class that a reference stands for, as `resolve_class`, and check that it derives from `base`.
+    """Import the class of a reference, as `resolve_class`, and check that it derives from `base`.
 
-    Raises BadInput where it does not, or lacks methods that `base` leaves open.
+    Raises BadInput if it does not, or lacks methods that `base` leaves open.
     """
     cls = resolve_class(reference, kind)
     if not issubclass(cls, base):
@@ -104,14 +104,14 @@ def resolve_subclass(reference: str, kind: Kind, base: type) -> Any:
 
 
 def reference_of(cls: type) -> str | None:
-    """Look up the reference by which the user gave this class in this process; None for a class that was not given so."""
+    """Look up the user's reference to this class in this process; None for a class without a reference."""
     return _given.get(cls)
 
 
 def given_reference(recorded: str, kind: Kind) -> str:
-    """Find the reference by which the user gave the class that a file names in this process, or the entry point of that name.
+    """Find the reference with which the user loaded the class named in a file, or the entry point of that name.
 
-    Raises BadInput where it was not given: code that a file names is never imported for it.
+    Raises BadInput if the user gave none in this process: code named in a file is never imported because of it.
     """
     for reference in _given.values():
         if reference_label(reference) == recorded:
@@ -123,7 +123,7 @@ def given_reference(recorded: str, kind: Kind) -> str:
 
 
 def reference_label(reference: str) -> str:
-    """Shorten a reference to the name under which its class is recorded and reported: without folders.
+    """Shorten a reference to the name used for its class in records and reports: without folders.
 
     >>> reference_label("methods/my_method.py:MyMethod"), reference_label("rotation")
     ('my_method.py:MyMethod', 'rotation')
@@ -141,10 +141,10 @@ def record_of_class(reference: str, kind: Kind) -> dict[str, str]:
 
 
 def check_recorded(record: Mapping[str, str], reference: str, kind: Kind, place: str | os.PathLike[str]) -> str | None:
-    """Compare the class that the user gives with the one that a file was made with.
+    """Compare the user's class with the one that a file was made with.
 
-    Returns what is to be said where the class is of this name but its file has changed since; None where it is the same.
-    Raises BadInput where it is another class.
+    Returns a message if the class has this name but its file has changed since; None if it is the same.
+    Raises BadInput if it is another class.
     """
     given = record_of_class(reference, kind)
     if given["reference"] != record.get("reference"):
@@ -165,12 +165,12 @@ def _entries(kind: Kind) -> Mapping[str, EntryPoint]:
 
 @lru_cache
 def _entries_of(group: str, path: tuple[str, ...]) -> Mapping[str, EntryPoint]:
-    """Read the entry points once per search path: each time costs the files of all installed packages."""
+    """Read the entry points once per search path: each time reads the files of all installed packages."""
     return {entry.name: entry for entry in entry_points(group=group)}
 
 
 def _module_of_file(path: Path, reference: str) -> str:
-    """Make the module of a file importable, and give its name."""
+    """Make the module of a file importable, and return its name."""
     path = path.resolve()
     if not path.is_file():
         raise BadInput(f"there is no file {path.name} for {reference}; give a file of Python and a class in it")

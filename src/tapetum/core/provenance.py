@@ -1,14 +1,14 @@
 """Files that a running command may replace: only files that tapetum wrote, and none of its inputs.
 
-While a command runs (`guarded`), every file that `tapetum.core.files` puts in place is entered in `.tapetum` beside it: a line
-of JSON with its name and a fingerprint of its content. What stands at a place is replaced only if
+While a command runs (`guarded`), every file that `tapetum.core.files` puts in place is recorded in `.tapetum` beside it: a line
+of JSON with its name and a fingerprint of its content. An existing path is replaced only if
 
-    it is a file                            a pipe, a socket or a device stays what it is
+    it is a file                            a pipe, a socket or a device stays unchanged
     no input of a running command           whatever name leads to it
-    its fingerprint is in `.tapetum`        else somebody else wrote it, or changed it since
+    its fingerprint is in `.tapetum`        otherwise someone else wrote it, or changed it since
 
-Files of caches, which nobody else writes, are written with `own=True` and are in no list. Outside of commands, as in a script
-that saves tracks, files are replaced as Python replaces them.
+Cache files, which nobody else writes, are written with `own=True` and are not recorded. Outside of commands, as in a script
+that saves tracks, files are replaced as usual in Python.
 """
 
 import hashlib
@@ -66,10 +66,10 @@ def guarded(given: Any, apart: Collection[str] = ()) -> Iterator[None]:
     """Guard the files of a command while the block runs.
 
     Args:
-        given: its options: a dataclass, or a dict of arguments; dataclasses, lists and tuples in it are opened up.
-        apart: names of options with data; into a folder that one of them names no result is put: it would be data next time.
+        given: its options: a dataclass, or a dict of arguments; nested dataclasses, lists and tuples are traversed.
+        apart: names of options with data; no result may be written into their folders, because it would become data next time.
 
-    Raises BadInput at once where an output is an input, is no file, or is a file that tapetum did not write.
+    Raises BadInput immediately if an output is an input, is not a file, or is a file that tapetum did not write.
     """
     scope, outputs, data = _Scope(), [], []
     for name, path in _places(given):
@@ -95,7 +95,7 @@ def guarded(given: Any, apart: Collection[str] = ()) -> Iterator[None]:
 
 
 def guarding_data(function: Callable[P, Result]) -> Callable[P, Result]:
-    """Wrap a function that trains: it guards files that its arguments name, and keeps results out of its data (`guarded`)."""
+    """Wrap a training function: it guards the files that its arguments name, and keeps results out of its data (`guarded`)."""
     signature = inspect.signature(function)
 
     @wraps(function)
@@ -107,14 +107,14 @@ def guarding_data(function: Callable[P, Result]) -> Callable[P, Result]:
 
 
 def protect(paths: Iterable[str | Path]) -> None:
-    """Count files as inputs of the running command that its options do not name, such as those in a folder."""
+    """Register files as inputs of the running command that its options do not name, such as those in a folder."""
     if _running:
         for path in paths:
             _add(_running[-1], path)
 
 
 def carried(work: Callable[P, Result]) -> Callable[P, Result]:
-    """Wrap work for other processes: it guards the files that this process guards now, and can be pickled where `work` can."""
+    """Wrap work for other processes: it guards the files that this process guards now, and can be pickled if `work` can."""
     return _Carried(work, tuple(_running))
 
 
@@ -133,7 +133,7 @@ class _Carried:
 
 
 def check(path: str | Path) -> None:
-    """Raise BadInput where what stands at `path` must not be replaced; see above."""
+    """Raise BadInput if the content at `path` must not be replaced; see above."""
     if (state := _state(path)) is None or stat.S_ISDIR(state.st_mode):
         return  # whoever writes reports folders
     if not stat.S_ISREG(state.st_mode):
@@ -146,7 +146,7 @@ def check(path: str | Path) -> None:
 
 
 def refuse_input(path: str | Path) -> None:
-    """Raise BadInput where a running command reads the file at `path`."""
+    """Raise BadInput if a running command reads the file at `path`."""
     state = _state(path)
     for scope in _running if state is not None else ():
         if (name := scope.inputs.get((state.st_dev, state.st_ino))) is not None:  # pyright: ignore[reportOptionalMemberAccess]
@@ -155,10 +155,10 @@ def refuse_input(path: str | Path) -> None:
 
 
 def record(folder: Path, files: Mapping[str, Path], future: Path | None = None) -> None:
-    """Enter files into the list of `folder`, if a command runs: by name, where their content lies until they are put in place.
+    """Record files in the list of `folder`, if a command runs: by name, with the path of their content until they are in place.
 
-    Called before they are, so that none that is there is missing in the list, whenever the process is killed. `future`: where
-    the folder will be, with its list, if it is not there yet.
+    Called before they are moved, so that no existing file is missing in the list whenever the process is killed. `future`:
+    where the folder will be, with its list, if it does not exist yet.
     """
     if not _running or any(map(_UNFINISHED.fullmatch, (future or folder).parts)):
         return
@@ -184,7 +184,7 @@ def _add(scope: _Scope, path: str | Path) -> None:
 
 
 def _places(given: Any, name: str = "", lists: int = 2) -> Iterator[tuple[str, str | Path]]:
-    """Names and values of what may be paths, in at most `lists` nested lists; deeper ones are pixels."""
+    """Names and values of possible paths, in at most `lists` nested lists; deeper ones are pixels."""
     if isinstance(given, str | Path):
         yield name, given
     elif is_dataclass(given) and not isinstance(given, type):
@@ -209,7 +209,7 @@ def _refuse_inside(out: str | Path, data: Iterable[str | Path]) -> None:
 
 
 def _fingerprint(path: Path) -> str | None:
-    """Size and content, of a large file only its ends; the same wherever it is copied to."""
+    """Size and content, for a large file only its ends; the same wherever it is copied to."""
     try:
         with open_file(path) as file:
             size = os.fstat(file.fileno()).st_size
@@ -222,7 +222,7 @@ def _fingerprint(path: Path) -> str | None:
 
 
 def _record_of(folder: Path) -> set[str]:
-    """Fingerprints in the list of a folder; what is no line of ours is left out."""
+    """Fingerprints in the list of a folder; other lines are ignored."""
     with suppress(OSError), open_file(folder / RECORD) as file:
         state = os.fstat(file.fileno())
         read, prints = _known.get((state.st_dev, state.st_ino), (0, set[str]()))

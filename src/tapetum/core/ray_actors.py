@@ -1,11 +1,11 @@
-"""Work on many items by actors of a Ray cluster: each makes the tool once, and has a few items in flight.
+"""Process many items with the actors of a Ray cluster: each makes the tool once, and has a few items in flight.
 
     items  1 2 3 4 5 6 7 ...        driver                actor A  tool  [1] 3        in flight: [the one that is worked on],
                             gives 2 to each actor that    actor B  tool  [2] 4        and the next, so that it need not wait
                             is ready, then one a result   actor C  being made
 
-An actor that is lost, with its process or its machine, is replaced. The items that it had are given out again: the one that it
-was working on until it was lost `TRIES` times, which is then most likely its own doing; those behind it as often as needed.
+An actor that is lost, with its process or its machine, is replaced. Its items are assigned again: the one that it was
+working on until it has been lost `TRIES` times, since it is then most likely the cause; those behind it as often as needed.
 """
 
 from collections import Counter, deque
@@ -25,16 +25,16 @@ _STARTS = 20
 
 
 class Worker:
-    """The actor: a process that does a task, whose tool it keeps, on one item after the other."""
+    """The actor: a process that runs a task, whose tool it keeps, on one item after the other."""
 
     def __init__(self, task: Callable[[Any], Any]):
         self._task = task
 
     def ready(self) -> None:
-        """Answer once the process has begun."""
+        """Answer once the process has started."""
 
     def work(self, item: Any) -> Any:  # Ray names its processes after it
-        """Do the task on an item."""
+        """Run the task on an item."""
         return self._task(item)
 
 
@@ -51,7 +51,7 @@ class ActorPool:
     """Actors of the cluster that `ray` is connected to, for one task on some items."""
 
     def __init__(self, ray: Any, task: Callable[[Any], Any], items: Sequence[Any], *, workers: int = 1, gpus: float = 0):
-        """`workers`: actors at most, where it is more than 1; `gpus`: graphics cards of each, which takes one processor."""
+        """`workers`: actors at most, if it is more than 1; `gpus`: graphics cards per actor, which also takes one processor."""
         self._ray, self._items, self._workers = ray, items, workers
         self._task = ray.put(task)
         self._class = ray.remote(num_cpus=1, num_gpus=gpus)(Worker)
@@ -63,9 +63,9 @@ class ActorPool:
         self._lost_starts = 0
 
     def results(self) -> Iterator[tuple[int, Any]]:
-        """Yield number and result of each item, once, in the order in which they are done.
+        """Yield number and result of each item, once, in the order in which they finish.
 
-        Raises what the task raised, as Ray has it, and TapetumError where one item costs too many actors.
+        Raises what the task raised, as wrapped by Ray, and TapetumError if one item costs too many actors.
         """
         try:
             for _ in range(self._size()):
@@ -91,7 +91,7 @@ class ActorPool:
         self._waiting[actor.handle.ready.remote()] = actor, None
 
     def _next(self) -> tuple[int, Any]:
-        """Wait for the next item that is done."""
+        """Wait for the next finished item."""
         from ray.exceptions import RayError, RayTaskError  # pyright: ignore[reportMissingImports]
 
         while True:

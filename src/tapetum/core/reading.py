@@ -1,13 +1,13 @@
-"""Safe reading of all that comes from outside: files, JSON, TOML and text that somebody names or has written.
+"""Safe reading of external data: files, JSON, TOML and text that users name or write.
 
     open_file, read_bytes, read_text    a file that is opened here
-    no_pipe, no_pipes_in                one that a library opens by its name, or in a folder
-    parse_json, parse_toml, read_json   what is nested too deeply is as wrong as any other damage
+    no_pipe, no_pipes_in                a file that a library opens by name, or in a folder
+    parse_json, parse_toml, read_json   too deep nesting counts as damage
     check_length                        texts for tokenizers: prompts, questions, options, labels, captions
 
-A pipe, a socket or a device, which may never begin or never end, is refused before anything waits for it, unless it is what a
-shell makes of <(command) and the caller allows that. Errors are OSError and ValueError, as those of `open` and `json`: whoever
-reads knows best what was wanted, and says so. `tests/hostile/test_reading.py` finds who goes another way.
+A pipe, a socket or a device, which may never begin or never end, is refused before anything waits for it, unless it comes from
+a shell's <(command) and the caller allows that. Errors are OSError and ValueError, as those of `open` and `json`, because the
+caller knows best what was expected, and reports it. `tests/hostile/test_reading.py` finds code that bypasses this module.
 """
 
 import errno
@@ -34,7 +34,7 @@ _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 def is_address(source: object) -> bool:
-    """Check whether this is an address (`tapetum.core.addresses`), such as s3://bucket/photos, and no path.
+    """Check whether this is an address (`tapetum.core.addresses`), such as s3://bucket/photos, rather than a path.
 
     >>> is_address("s3://bucket/photos"), is_address("photos/a.jpg")
     (True, False)
@@ -43,9 +43,9 @@ def is_address(source: object) -> bool:
 
 
 def no_pipe(path: _Name) -> str:
-    """Check `path` as text; raise OSError where it is a pipe, a socket or a device, which may never end or never begin.
+    """Check `path` and return it as text; raise OSError for a pipe, a socket or a device, which may never end or never begin.
 
-    What cannot be found raises what opening it would raise.
+    A path that does not exist raises the error that opening it would raise.
     """
     name = os.fspath(path)
     _refuse(os.stat(name).st_mode, name)
@@ -53,7 +53,7 @@ def no_pipe(path: _Name) -> str:
 
 
 def no_pipes_in(folder: _Name) -> str:
-    """Check the path of a folder, of which a library opens some file, as text; raise OSError where one in it is a pipe."""
+    """Check a folder from which a library opens a file, and return it as text; raise OSError if a file in it is a pipe."""
     for entry in os.scandir(folder):
         _refuse(entry.stat().st_mode, entry.path)
     return os.fspath(folder)
@@ -65,7 +65,7 @@ def _refuse(mode: int, name: str) -> None:
 
 
 def kind_of(mode: int) -> str:
-    """Name what is no file, of the mode that `os.stat` gives: a pipe, a socket or a device."""
+    """Name the kind of a non-file, by the mode from `os.stat`: a pipe, a socket or a device."""
     return "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
 
 
@@ -74,13 +74,13 @@ def open_file(path: _Name, mode: Literal["rb"] = "rb", *, pipes: bool = False) -
 @overload
 def open_file(path: _Name, mode: Literal["r"], *, newline: str | None = None, pipes: bool = False) -> io.TextIOWrapper: ...
 def open_file(path: _Name, mode: str = "rb", *, newline: str | None = None, pipes: bool = False) -> Any:
-    """Open a file to read it.
+    """Open a file for reading.
 
     Args:
         path: of the file.
         mode: "rb" for bytes, "r" for text in UTF-8.
         newline: as for `open`.
-        pipes: what a shell makes of <(command), /dev/stdin or /dev/fd/N, is taken too, since it does end.
+        pipes: also accept a shell's <(command), /dev/stdin or /dev/fd/N, since it does end.
 
     Raises:
         OSError: it cannot be opened, or is a pipe, a socket or a device.
@@ -90,7 +90,7 @@ def open_file(path: _Name, mode: str = "rb", *, newline: str | None = None, pipe
 
 
 def _opened(path: str, flags: int) -> int:
-    """Opens without waiting for whoever might write into a pipe, and looks at what was opened."""
+    """Opens without waiting for a writer of a pipe, then checks what was opened."""
     descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
     try:
         _refuse(os.fstat(descriptor).st_mode, path)
@@ -101,7 +101,7 @@ def _opened(path: str, flags: int) -> int:
 
 
 def read_bytes(path: _Name, most: int | None = None, *, pipes: bool = False) -> bytes:
-    """Read a whole file; raises OSError as `open_file`, and where it has more bytes than `most`."""
+    """Read a whole file; raises OSError as `open_file`, and if it has more bytes than `most`."""
     with open_file(path, pipes=pipes) as file:
         if most is None:
             return file.read()
@@ -112,16 +112,16 @@ def read_bytes(path: _Name, most: int | None = None, *, pipes: bool = False) -> 
 
 
 def read_text(path: _Name, encoding: str = "utf-8", errors: str = "strict", most: int = MOST_TEXT) -> str:
-    """Read a whole file of text; line ends of all kinds become those of Python.
+    """Read a whole text file; all kinds of line ends become Python's.
 
-    Raises OSError as `read_bytes`, and ValueError where it is not text.
+    Raises OSError as `read_bytes`, and ValueError if it is not text.
     """
     text = read_bytes(path, most).decode(encoding, errors)
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Read JSON; raises ValueError where it is none, or is nested so deeply that nobody can have meant it.
+    """Read JSON; raises ValueError if it is invalid, or nested unreasonably deeply.
 
     >>> parse_json("[" * 100_000)
     Traceback (most recent call last):
@@ -148,7 +148,7 @@ def read_json(path: _Name) -> Any:
 
 
 def check_length(text: str, what: str, most: int = LONGEST_TEXT) -> None:
-    """Raise BadInput, naming `what` it is, where a text is longer than anybody writes.
+    """Raise BadInput, naming `what` it is, if a text is unreasonably long.
 
     >>> check_length("a" * 200_000, "the prompt")
     Traceback (most recent call last):

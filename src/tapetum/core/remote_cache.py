@@ -1,17 +1,17 @@
-"""Parts of files at addresses, read again where a connection breaks off, and kept on the disk in a cache of bounded size.
+"""Parts of files at addresses, read again if a connection breaks, and stored in a disk cache of bounded size.
 
-    read_part       bytes of a file from one place to another, in up to three tries
-    RemoteCache     the same by way of the cache, with parts that are read ahead in the background
-    open_stream     a file from its beginning to its end, without the cache
+    read_part       a range of bytes of a file, in up to three tries
+    RemoteCache     the same through the cache, with parts read ahead in the background
+    open_stream     a file from beginning to end, without the cache
 
     file   |   block 0   |   block 1   |   block 2   | ...    each block of 256 KiB is a file of the cache
                       [ a sample ]                            blocks 0 and 1 are read, each once
 
-Any number of threads and processes may use one cache: a block is written whole or not at all, and one that another process has
-removed meanwhile is read again. What was used longest ago goes first. A disk that is full costs the cache and not the run.
+Any number of threads and processes may share a cache: a block is written whole or not at all, and a block that another process
+has removed in the meantime is read again. Least recently used blocks are removed first. A full disk ends caching, not the run.
 
-fsspec reads the bytes; its own block cache does none of that: it has no bound, each process keeps a list of blocks of its own
-and reads all of it with every file it opens, and a file that another process has removed is read as zeros.
+fsspec reads the bytes; its own block cache is not used: it is unbounded, each process keeps its own list of blocks and reads
+all of it with every file it opens, and a file that another process has removed is read as zeros.
 """
 
 import hashlib
@@ -49,9 +49,9 @@ _TRY_AGAIN = 408, 429
 
 
 def read_part(file: RemoteFile, start: int = 0, stop: int | None = None, *, pauses: Sequence[float] | None = None) -> bytes:
-    """Read the bytes of a file from `start` to `stop`, by default to its end; after each of `pauses` it is tried again.
+    """Read the bytes of a file from `start` to `stop`, by default to its end; retry after each of `pauses`.
 
-    What another try cannot mend, such as missing rights, is not tried again. Raises UnreachableAddress.
+    Errors that a retry cannot fix, such as missing rights, are not retried. Raises UnreachableAddress.
     """
     pauses = PAUSES_S if pauses is None else pauses
     for pause in (*pauses, None):
@@ -79,7 +79,7 @@ def _read_once(file: RemoteFile, start: int, stop: int | None) -> bytes:
 
 
 def _read_web(system: Any, path: str, size: int | None, part: dict[str, int]) -> bytes:
-    """Read a file of a web server, or a part of it, and no more than was asked for, whatever comes."""
+    """Read a file of a web server, or a part of it, and never more than requested, whatever the server sends."""
     data = io.BytesIO()
     headers = {"headers": {"Range": f"bytes={part['start']}-{part['end'] - 1}"}} if part else {}
     most = LIMITS.unsaid if size is None else min(size, LIMITS.unsaid)
@@ -95,7 +95,7 @@ def _read_web(system: Any, path: str, size: int | None, part: dict[str, int]) ->
 
 
 def _is_final(cause: BaseException | None) -> bool:
-    """Whether an error stays when the same is tried again."""
+    """Whether an error would persist on a retry."""
     if isinstance(cause, FileNotFoundError):
         return not is_unreachable(cause)
     status = getattr(cause, "status", None)
@@ -104,13 +104,13 @@ def _is_final(cause: BaseException | None) -> bool:
 
 
 class RemoteCache:
-    """Parts of files at addresses, by way of a folder on this machine's disk."""
+    """Parts of files at addresses, through a folder on this machine's disk."""
 
     def __init__(self, limit: int = MOST_CACHED, folder: Path | None = None):
         """Open the cache.
 
         Args:
-            limit: bytes that it keeps, and up to a 64th more for each process that reads; 0: nothing is kept or read ahead.
+            limit: bytes to store, and up to a 64th more per reading process; 0: nothing is stored or read ahead.
             folder: where; by default tapetum/parts in $XDG_CACHE_HOME (~/.cache).
         """
         self.limit = limit
@@ -133,7 +133,7 @@ class RemoteCache:
         self._begin()
 
     def read(self, file: RemoteFile, offset: int, size: int) -> bytes:
-        """Read `size` bytes of a file, whose own size is known, from `offset` on. Raises UnreachableAddress."""
+        """Read `size` bytes from `offset` on, of a file whose total size is known. Raises UnreachableAddress."""
         if not size:
             return b""
         if not self.limit:
@@ -148,11 +148,11 @@ class RemoteCache:
         return self._part(file, None) if self.limit else read_part(file)
 
     def read_ahead(self, parts: Iterable[tuple[RemoteFile, int, int]]) -> None:
-        """Start to read parts (file, offset, size) into the cache in the background; `read` tries again what fails."""
+        """Start reading parts (file, offset, size) into the cache in the background; `read` retries failed ones."""
         self._queue((file, number) for file, offset, size in parts for number in _blocks(offset, size))
 
     def read_ahead_whole(self, files: Iterable[RemoteFile]) -> None:
-        """Start to read whole files in the background, as `read_ahead`."""
+        """Start reading whole files in the background, like `read_ahead`."""
         self._queue((file, None) for file in files)
 
     def _queue(self, parts: Iterable[tuple[RemoteFile, int | None]]) -> None:
@@ -213,7 +213,7 @@ class RemoteCache:
             self._make_room()
 
     def _make_room(self) -> None:
-        """Remove what was used longest ago until the rest is as large as is allowed."""
+        """Remove the least recently used blocks until the rest is within the limit."""
         files: list[tuple[float, int, str]] = []
         now = time.time()
         for folder in os.scandir(self.folder):
@@ -232,7 +232,7 @@ class RemoteCache:
 
 
 def cache_of(gigabytes: float) -> RemoteCache:
-    """Open the cache with that many gigabytes of room. Raises BadInput for a number that is no size.
+    """Open the cache with this size in gigabytes. Raises BadInput for a number that is not a size.
 
     >>> cache_of(-1)
     Traceback (most recent call last):
@@ -244,7 +244,7 @@ def cache_of(gigabytes: float) -> RemoteCache:
 
 
 def _blocks(offset: int, size: int) -> range:
-    """Numbers of the blocks in which some bytes lie.
+    """Numbers of the blocks that contain these bytes.
 
     >>> _blocks(BLOCK - 1, 2), _blocks(5, 0)
     (range(0, 2), range(0, 0))
@@ -253,7 +253,7 @@ def _blocks(offset: int, size: int) -> range:
 
 
 def _stored(path: Path, size: int | None) -> bytes | None:
-    """What the cache has, which is then the latest that was used; None where it has nothing, or not all."""
+    """The bytes from the cache, marked as most recently used; None if some or all are missing."""
     try:
         data = read_bytes(path)
         os.utime(path)
@@ -263,7 +263,7 @@ def _stored(path: Path, size: int | None) -> bytes | None:
 
 
 def open_stream(file: RemoteFile) -> IO[bytes]:
-    """Open a file at an address, whose size is known, to read it from end to end, some megabytes at a time."""
+    """Open a file of known size at an address, to read it from end to end, some megabytes at a time."""
     from fsspec.spec import AbstractBufferedFile
 
     class Stream(AbstractBufferedFile):

@@ -1,6 +1,6 @@
-"""Named columns and arrays as bytes, and values as files of one of several formats, by the extension of the name.
+"""Named columns and arrays as bytes, and values as files in one of several formats, chosen by file extension.
 
-Files appear whole or not at all, and reading them never runs code. A type says which formats it has, as a mapping from the
+Files appear whole or not at all, and reading them never runs code. A type declares its formats as a mapping from the
 extension to a pair of functions: value to bytes, and bytes to the fields of a value.
 """
 
@@ -42,10 +42,10 @@ _TRUTH = {"true": "1", "false": "0"}
 
 
 def save(value: Value, path: str | os.PathLike[str], formats: Formats[Value], what: str) -> Path:
-    """Write `value` to `path`, in the format of its extension: beside its place, flushed to the disk, then renamed.
+    """Write `value` to `path`, in the format of its extension: under a temporary name, flushed to disk, then renamed.
 
-    `what` names such values in messages, in the plural. Raises BadInput for another extension or where the place cannot be
-    written, MissingExtra where a format needs an extra.
+    `what` names such values in messages, in the plural. Raises BadInput for another extension or a path that cannot be
+    written, MissingExtra if a format needs an extra.
     """
     path = named_path(path)
     data = _format(path, formats, what)[0](value)
@@ -55,9 +55,9 @@ def save(value: Value, path: str | os.PathLike[str], formats: Formats[Value], wh
 
 
 def load(path: str | os.PathLike[str], formats: Formats[Any], what: str, writer: str) -> dict[str, Any]:
-    """Read the fields of a value that `save` wrote; `writer` names the function to make such a file with.
+    """Read the fields of a value that `save` wrote; `writer` names the function that makes such a file.
 
-    Raises BadInput where the file is missing, damaged or of another layout.
+    Raises BadInput if the file is missing, damaged or in another layout.
     """
     path = named_path(path)
     read = _format(path, formats, what)[1]
@@ -93,13 +93,13 @@ def to_npz(arrays: Mapping[str, Any]) -> bytes:
 
 
 def from_npz(data: bytes, names: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Read the arrays `names` of an npz, and those of `optional` that are there; raises one of `DAMAGE`."""
+    """Read the arrays `names` of an npz, and any of `optional` that exist; raises one of `DAMAGE`."""
     with np.load(io.BytesIO(data), allow_pickle=False) as file:
         return {name: file[name] for name in names} | {name: file[name] for name in optional if name in file}
 
 
 def to_csv(columns: Mapping[str, np.ndarray]) -> bytes:
-    """Write columns of numbers or text as csv, truth values as 0 and 1; `from_csv` gives back the same numbers."""
+    """Write columns of numbers or text as csv, booleans as 0 and 1; `from_csv` restores the same numbers."""
     return (",".join(columns) + "\n").encode("utf-8", "backslashreplace") + b"".join(csv_rows(columns))
 
 
@@ -112,7 +112,7 @@ def csv_rows(columns: Mapping[str, np.ndarray]) -> Iterator[bytes]:
 
 
 def _texts(values: np.ndarray) -> Iterable[str]:
-    """The numbers as text, those that occur often written once."""
+    """The numbers as text; frequent ones are converted only once."""
     if values.dtype.kind == "U":
         return map(_quoted, values.tolist())
     # str of a float32 is the shortest text that reads back to the same float32; as bits, -0 is not 0.
@@ -123,13 +123,13 @@ def _texts(values: np.ndarray) -> Iterable[str]:
 
 
 def _quoted(text: str) -> str:
-    """A cell of text, as the csv module and `unguarded` read it back."""
+    """A text cell in a form that the csv module and `unguarded` can read back."""
     text = guarded(text)
     return '"' + text.replace('"', '""') + '"' if any(sign in text for sign in ',"\n\r') else text
 
 
 def from_csv(data: bytes, dtypes: Mapping[str, type]) -> dict[str, np.ndarray]:
-    """Read the columns of a csv file by name, as float32 where `dtypes` says nothing else; raises one of `DAMAGE`."""
+    """Read the columns of a csv file by name, as float32 unless `dtypes` says otherwise; raises one of `DAMAGE`."""
     rows = CsvRows(data.decode("utf-8-sig"))
     header = next(rows, [])
     body, lines = [], []
@@ -148,7 +148,7 @@ def from_csv(data: bytes, dtypes: Mapping[str, type]) -> dict[str, np.ndarray]:
 
 
 def _numbers(texts: list[str], dtype: type, lines: list[int], column: str) -> np.ndarray:
-    """Numbers of texts, of true and false too where truth is wanted; raises ValueError, which names the line."""
+    """Parse numbers, and true and false if booleans are expected; raises ValueError, which names the line."""
     if np.dtype(dtype) == np.bool_:
         texts = [_TRUTH.get(text.strip().lower(), text) for text in texts]
     try:
@@ -183,12 +183,12 @@ def from_parquet(data: bytes) -> dict[str, np.ndarray]:
 
 
 def parquet_file(path: str | os.PathLike[str], purpose: str) -> Any:
-    """Open a parquet file for the functions of pyarrow.parquet, whatever its name; raises OSError, or MissingExtra."""
+    """Open a parquet file with pyarrow.parquet, whatever its name; raises OSError, or MissingExtra."""
     return pyarrow_for(purpose)[0].OSFile(os.fsencode(no_pipe(path)))
 
 
 def pyarrow_for(purpose: str) -> tuple[Any, Any]:
-    """Import pyarrow and pyarrow.parquet; raises MissingExtra, which names the purpose, where they are not installed."""
+    """Import pyarrow and pyarrow.parquet; raises MissingExtra, naming the purpose, if they are not installed."""
     try:
         import pyarrow
         import pyarrow.parquet

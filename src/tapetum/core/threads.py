@@ -1,4 +1,4 @@
-"""Threads and processes for computing: the cores that are free, how many workers a machine can run, signals as they start.
+"""Threads and processes for computing: free cores, how many workers a machine can run, signals during start-up.
 
 Imports no torch.
 """
@@ -21,7 +21,7 @@ SHARED = "TAPETUM_SHARED_THREADS"
 
 
 def threads_each(workers: int) -> int:
-    """Count the threads for each of several processes: as many as the user said, else their part of the cores."""
+    """Count the threads for each of several processes: the user's number, or else their share of the cores."""
     limit = os.environ.get("OMP_NUM_THREADS", "")
     if limit.isdigit() and not os.environ.get(SHARED):
         return max(1, int(limit))
@@ -29,7 +29,7 @@ def threads_each(workers: int) -> int:
 
 
 def check_threads(text: str) -> int:
-    """Read a number of threads. Raises BadInput for what is none, and for more than this machine can sensibly run.
+    """Read a number of threads. Raises BadInput for other text, and for more than this machine can sensibly run.
 
     >>> check_threads("2")
     2
@@ -41,14 +41,14 @@ def check_threads(text: str) -> int:
 
 
 def usable_cores() -> int:
-    """Count the cores that this process may run on, by its affinity and by the quota of its container."""
+    """Count the cores that this process may use, by its affinity and by the quota of its container."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _quota()
     return max(1, cores if quota is None else min(cores, math.ceil(quota)))
 
 
 def _quota() -> float | None:
-    """Cores' worth of time that the control group allows; None where it allows all."""
+    """CPU time that the control group allows, in cores; None if it has no limit."""
     for names in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):  # of versions 2 and 1
         try:
             quota, period = " ".join(Path("/sys/fs/cgroup", name).read_text() for name in names).split()
@@ -59,7 +59,7 @@ def _quota() -> float | None:
 
 
 class Load:
-    """Load of the cores of this process from now on, by other processes."""
+    """Load on this process's cores from now on, by other processes."""
 
     _LEAST_S = 0.1
     """For which the cores are looked at; ticks are a hundredth of a second."""
@@ -68,7 +68,7 @@ class Load:
         self._begin = time.monotonic(), time.process_time(), _idle_s()
 
     def free_cores(self) -> int:
-        """Count the cores that others left idle, rounded down, at least 1; all where the system does not say."""
+        """Count the cores that others left idle, rounded down, at least 1; all if the system does not report it."""
         began, own, idle = self._begin
         if idle is None:
             return usable_cores()
@@ -78,7 +78,7 @@ class Load:
 
 
 def cores_left(cores: int, passed: float, own: float, idle: float) -> int:
-    """Count free cores: those idle for `idle` core-seconds of `passed` seconds, in which this process ran for `own` of them.
+    """Count free cores: those idle for `idle` core-seconds of `passed` seconds, during which this process used `own` of them.
 
     >>> cores_left(8, 0.5, 0.5, 3.5), cores_left(8, 0.5, 0.5, 1.3), cores_left(2, 0.5, 0.1, 0.0)
     (8, 3, 1)
@@ -87,7 +87,7 @@ def cores_left(cores: int, passed: float, own: float, idle: float) -> int:
 
 
 def _idle_s() -> float | None:
-    """Seconds that the cores of this process were idle, all together; None where the system does not say."""
+    """Total seconds that the cores of this process were idle; None if the system does not report it."""
     try:
         own = {f"cpu{number}" for number in os.sched_getaffinity(0)}
         with open("/proc/stat") as file:
@@ -112,9 +112,9 @@ def check_workers(workers: int) -> None:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Block signals that end a command while processes are started, and in these, which would say what nobody reads.
+    """Block signals that end a command while processes start, here and in the new processes, so they print no traceback.
 
-    This process hears of them at the end of the block; one that was started, when it says so (`signal.pthread_sigmask`).
+    This process receives them at the end of the block; a new process, when it unblocks them (`signal.pthread_sigmask`).
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield

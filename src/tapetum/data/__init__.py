@@ -1,1 +1,1 @@
-"""Samples for learning: by number, from tar shards, from official layouts. Needs no training loop."""
+"""Samples for training: by number, from tar shards, from official layouts. Needs no training loop."""

@@ -1,4 +1,4 @@
-"""JSON files: entries whose fields are checked when they are read, and files larger than memory, written entry by entry.
+"""JSON files: entries whose fields are checked on reading, and files larger than memory, written entry by entry.
 
 Messages name the file and the entry. Files are written whole or not at all.
 """
@@ -18,7 +18,7 @@ _LONGEST = 1 << 20
 
 
 class JsonEntry:
-    """Fields of one entry, by name, of the kind that is asked for. Every method raises BadInput where there is none."""
+    """Fields of one entry, by name and type. Every method raises BadInput if the field is missing or of another type."""
 
     def __init__(self, fields: Any, where: str, name: str | int = ""):
         """`where` names the entry in messages; `name` is its number in a list, from 0, or its name in an object."""
@@ -30,12 +30,12 @@ class JsonEntry:
         return self.fields.get(name) is not None
 
     def text(self, name: str, *or_else: str) -> str:
-        """Get a text, under the first of these names that is there."""
+        """Get a text, under the first of these names that exists."""
         field = next((n for n in (name, *or_else) if n in self), name)
         return self._short(field, self._of(field, str, "a text"))
 
     def optional_text(self, name: str) -> str:
-        """Get a text, an empty one where there is none."""
+        """Get a text, or an empty one if it is missing."""
         return self.text(name) if name in self else ""
 
     def whole(self, name: str) -> int:
@@ -54,7 +54,7 @@ class JsonEntry:
         return self.text(name) if isinstance(self.fields.get(name), str) else self.whole(name)
 
     def file_name(self, name: str) -> str:
-        """Get the name of a file below the data. Raises BadInput for one that leads out."""
+        """Get the name of a file below the data. Raises BadInput for one that leads outside."""
         return inside(self.text(name), f"{name} of {self.where}")
 
     def texts(self, name: str) -> tuple[str, ...]:
@@ -65,11 +65,11 @@ class JsonEntry:
         return tuple(self._short(name, value) for value in values)
 
     def optional_texts(self, name: str) -> tuple[str, ...]:
-        """Get a list of texts, an empty one where there is none."""
+        """Get a list of texts, or an empty one if it is missing."""
         return self.texts(name) if name in self else ()
 
     def entry(self, name: str) -> "JsonEntry":
-        """Get an entry in this one."""
+        """Get a nested entry."""
         return JsonEntry(self.fields.get(name), f"{name} of {self.where}", name)
 
     def entries(self, name: str) -> list["JsonEntry"]:
@@ -94,7 +94,7 @@ class JsonEntry:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file. Raises BadInput where it is not there or no JSON."""
+    """Read a JSON file. Raises BadInput if it is missing or not JSON."""
     try:
         return parse_json(text_of(path))
     except ValueError as error:
@@ -102,7 +102,7 @@ def read_json(path: Path) -> Any:
 
 
 def entries(path: Path, *under: str) -> list[JsonEntry]:
-    """Read the entries of a JSON file: a list, or the list under these names. Raises BadInput where there is none."""
+    """Read the entries of a JSON file: a list, or the list under these names. Raises BadInput if there is none."""
     content = read_json(path)
     for name in under:
         content = content.get(name) if isinstance(content, Mapping) else None
@@ -112,7 +112,7 @@ def entries(path: Path, *under: str) -> list[JsonEntry]:
 
 
 def named_entries(path: Path) -> list[JsonEntry]:
-    """Read the entries of a JSON file that is one object. Raises BadInput where it is none."""
+    """Read the entries of a JSON file that is one object. Raises BadInput if it is not."""
     content = read_json(path)
     if not isinstance(content, Mapping):
         raise BadInput(f"{path} is {_shown(content)}; wanted an object of entries: give the official file")
@@ -120,7 +120,7 @@ def named_entries(path: Path) -> list[JsonEntry]:
 
 
 def line_entries(path: Path) -> list[JsonEntry]:
-    """Read the entries of JSON lines. Raises BadInput for a line that is none."""
+    """Read the entries of JSON lines. Raises BadInput for an invalid line."""
     parsed: list[JsonEntry] = []
     for k, line in enumerate(text_of(path).splitlines(), 1):
         if line.strip():
@@ -132,7 +132,7 @@ def line_entries(path: Path) -> list[JsonEntry]:
 
 
 def csv_entries(path: Path) -> list[JsonEntry]:
-    """Read the rows of a csv file as entries of texts. Raises BadInput where it is none."""
+    """Read the rows of a csv file as entries of texts. Raises BadInput if it is not csv."""
     return [JsonEntry(row, f"line {k + 2} of {path}", k) for k, row in enumerate(records_of(path))]
 
 
@@ -145,7 +145,7 @@ def inside(name: str, what: str) -> str:
 
 
 def first_of(folder: Path, names: Sequence[str]) -> Path:
-    """Find the first of these files that is there. Raises BadInput where none is."""
+    """Find the first of these files that exists. Raises BadInput if none does."""
     for name in names:
         if (folder / name).is_file():
             return folder / name
@@ -166,7 +166,7 @@ def _shown(value: Any) -> str:
 
 
 def write_lines(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> Path:
-    """Write JSON lines: one object a line. Raises BadInput for what JSON has not, and where the file cannot be written."""
+    """Write JSON lines: one object per line. Raises BadInput for values that JSON lacks, and if the file cannot be written."""
     with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file:
         for row in rows:
             file.write(dumps(row) + "\n")
@@ -174,7 +174,7 @@ def write_lines(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> Path:
 
 
 def read_lines(path: str | Path) -> Iterator[dict[str, Any]]:
-    """Yield the objects of JSON lines. Raises BadInput for a file that is not there, or a line that is none."""
+    """Yield the objects of JSON lines. Raises BadInput for a missing file, or an invalid line."""
     try:
         with open_file(path, "r") as file:
             yield from map(parse_json, file)
@@ -204,14 +204,14 @@ def write_items(path: str | Path, items: Iterable[Any]) -> Path:
 
 
 def write_mapping(path: str | Path, entries: Iterable[tuple[str, Any]]) -> Path:
-    """Write one JSON object of the entries, one at a time. Raises BadInput for a name that comes twice."""
+    """Write one JSON object of the entries, one at a time. Raises BadInput for a duplicate name."""
     with whole_file(path) as temporary, open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file:
         _items(file, "{", (f"{dumps(name)}: {dumps(value)}" for name, value in _once(entries)), "}\n")
     return Path(path)
 
 
 def dumps(value: Any) -> str:
-    """Write compact JSON. Raises BadInput for what JSON has not: NaN, infinity, arrays."""
+    """Write compact JSON. Raises BadInput for values that JSON lacks: NaN, infinity, arrays."""
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:

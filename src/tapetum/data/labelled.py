@@ -1,4 +1,4 @@
-"""Images with one class each, of whatever layout: CIFAR's binary files, ImageNet's and other folders, parquet, tar shards.
+"""Images with one class each, in any layout: CIFAR's binary files, ImageNet's and other folders, parquet, tar shards.
 
 DIR/data_batch_1.bin to ..._5.bin, test_batch.bin, batches.meta.txt     CIFAR-10, 3,073 bytes an image: class, then 1,024 red,
                                                                         green and blue values
@@ -31,7 +31,7 @@ _SIDE = 32
 
 
 class ImageSequence(Protocol):
-    """Images by number."""
+    """Images by index."""
 
     def __len__(self) -> int: ...
 
@@ -41,15 +41,15 @@ class ImageSequence(Protocol):
 def labelled_images(
     place: Path, split: str, most: int | None = None
 ) -> tuple[ImageSequence, Int64[np.ndarray, " n"], Sequence[str]]:
-    """Read images, the number of the class of each, and the names of the classes.
+    """Read images, the class index of each, and the class names.
 
     Args:
         place: folder or file of one of the layouts above.
         split: "train" or "val", which of CIFAR is its test part.
-        most: the greatest number of images, evenly chosen.
+        most: the maximum number of images, evenly chosen.
 
     Raises:
-        BadInput: there is no such place, or it has no images with one class each.
+        BadInput: the place does not exist, or it has no images with one class each.
     """
     if not place.exists():
         raise BadInput(f"there is no {place}; give --data with a folder of labelled images")
@@ -66,7 +66,7 @@ def labelled_images(
 
 
 def _listed(place: Path, split: str) -> Any:
-    """The listing of the layout that the data have; where none fits, the last says what they look like."""
+    """The listing of the layout that matches the data; if none does, the last error says what they look like."""
     if place.suffix == ".parquet" or (place.is_dir() and any(place.glob("*.parquet"))):
         return listing("parquet", place, split)  # type: ignore[arg-type]
     if place.is_dir() and (any(place.glob("*.tar")) or any(place.glob("train/*.tar"))):
@@ -80,7 +80,7 @@ def _chosen(count: int, most: int | None) -> Int64[np.ndarray, " n"]:
 
 
 class _Opened:
-    """Images of files, opened when they are asked for."""
+    """Images of files, opened on demand."""
 
     def __init__(self, files: Any, which: Int64[np.ndarray, " n"]):
         self.files, self.which = files, which
@@ -97,7 +97,7 @@ class _Opened:
 
 
 def read_cifar10(folder: Path, split: str) -> Cifar:
-    """Read train or test: images, numbers of classes, names. Raises BadInput for files that are missing or damaged."""
+    """Read train or test: images, class indices, names. Raises BadInput for files that are missing or damaged."""
     train = one_of(split, ("train", "test")) == "train"
     files = [f"data_batch_{k}.bin" for k in range(1, 6)] if train else ["test_batch.bin"]
     return _read_cifar(Path(folder), files, "batches.meta.txt", 1)

@@ -1,4 +1,4 @@
-"""Data sets in their official layouts: which files there are, and what is known of each. Any system may read them.
+"""Data sets in their official layouts: their files, and the annotations of each. Any system may read them.
 
     imagenet    DIR/train/n01440764/*.JPEG and DIR/val/n01440764/*.JPEG: one folder a class (also any other such folders);
                 or as ILSVRC 2012 is unpacked (`tapetum.data.layout_folders`): DIR/train/n01440764.tar, DIR/val/*.JPEG
@@ -15,9 +15,9 @@
     shards      DIR/train/*.tar and DIR/val/*.tar (or test), each as `tapetum data shards` writes them: jpg, png, webp, wav,
                 flac, cls, and classes.json beside them; or DIR/*.tar, of which every tenth example is held out
 
-Nothing is decoded here; `tapetum.data.media` makes values of files. Of AudioSet and Kinetics, whose videos vanish from the web,
-what is there is taken, and it is said how much is not. Where a folder does not fit its layout, the message says which one it
-looks like and which command goes on from there.
+Nothing is decoded here; `tapetum.data.media` decodes files. For AudioSet and Kinetics, whose videos vanish from the web,
+existing files are used, and the number of missing ones is reported. If a folder does not match its layout, the message says
+which one it resembles and which command to use.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -57,7 +57,7 @@ LAYOUTS: Mapping[str, Callable[[Path, Split], Listing]] = {
 def listing(layout: str, place: Path, split: Split) -> Listing:
     """List one split of the data set at `place`.
 
-    Raises BadInput for an unknown layout, or what is not in it, and says what the data look like instead.
+    Raises BadInput for an unknown layout, or data that do not match it, and says what they look like instead.
     """
     if layout not in LAYOUTS:
         raise BadInput(f"there is no layout {layout!r}; it is one of {', '.join(LAYOUTS)}")
@@ -75,7 +75,7 @@ _MANY = 2000
 
 
 def hint(place: Path, layout: str) -> str:
-    """Describe in a few words what the data at `place` look like and what to do, where that is not `layout`; else say nothing.
+    """Describe briefly what the data at `place` look like and what to do, if that is not `layout`; otherwise return nothing.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -100,7 +100,7 @@ def hint(place: Path, layout: str) -> str:
 
 
 def _layout(place: Path) -> str | None:
-    """The layout that a folder has the marks of."""
+    """The layout whose marks a folder has."""
     names = {path.name for path in _inside(place)}
     folders = {folder.name for folder in _folders(place)}
     if "JPEGImages" in folders:

@@ -1,8 +1,8 @@
-"""Copies of LeRobot data sets (version 3) with more columns; the set itself is never written to.
+"""Copies of LeRobot data sets (version 3) with more columns; the original is never modified.
 
-A feature is a number, a truth value or a text for every frame, or a vector of fixed length. In the copy stand its values in
-the rows, its name in meta/info.json, and its statistics in meta/stats.json and in the table of episodes (texts have none), so
-that the package opens the copy as it does the set. Quantiles are exact here; the package's are from histograms.
+A feature is a number, a boolean or a text for every frame, or a vector of fixed length. The copy stores its values in the
+rows, its name in meta/info.json, and its statistics in meta/stats.json and in the table of episodes (texts have none), so
+that the package opens the copy like the original. Quantiles are exact here; the package's are from histograms.
 """
 
 import json
@@ -56,11 +56,11 @@ def copy_with_features(
     Args:
         data: the set.
         out: the folder, new or empty, not inside the set.
-        features: what is added.
-        compute: gives the values of an episode by feature, (t,) or (t, k), one row a frame; called once for each episode.
+        features: to add.
+        compute: returns the values of an episode by feature, (t,) or (t, k), one row per frame; called once per episode.
 
     Raises:
-        BadInput: the folder is not empty or lies in the set, a feature is there already, or the values do not fit.
+        BadInput: the folder is not empty or inside the set, a feature exists already, or the values do not match.
     """
     if existing := [feature.name for feature in features if feature.name in data.features]:
         raise BadInput(f"{data.folder} has a feature {existing[0]} already; annotate the set that it was made of")
@@ -95,7 +95,7 @@ def copy_with_features(
 
 
 def compute_stats(values: np.ndarray) -> dict[str, list[float]]:
-    """Compute what LeRobot keeps of a feature (n,) or (n, k): extremes, mean, deviation, quantiles, a number for each of k.
+    """Compute LeRobot's statistics of a feature (n,) or (n, k): extremes, mean, deviation, quantiles, a number for each of k.
 
     >>> stats = compute_stats(np.array([1.0, 2.0, 3.0]))
     >>> stats["mean"], stats["count"], stats["q50"], round(stats["std"][0], 4)
@@ -135,7 +135,7 @@ def _write_rows(
     features: Sequence[FrameFeature],
     values: Mapping[int, Mapping[str, np.ndarray]],
 ) -> None:
-    """A file of rows with the values beside those that were there."""
+    """A file of rows with the new values beside the existing ones."""
     arrow, parquet = pyarrow_for("writing data sets of LeRobot")
     table = data.read_table(file)
     episode, frame = table["episode_index"].to_numpy(), table["frame_index"].to_numpy()

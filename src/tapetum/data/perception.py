@@ -1,11 +1,11 @@
-"""Annotations in the JSON of the Perception Test (Patraucean et al., "Perception Test", arXiv 2305.13786), written.
+"""Writing annotations in the JSON of the Perception Test (Patraucean et al., "Perception Test", arXiv 2305.13786).
 
     {video_id: {metadata, object_tracking, point_tracking, action_localisation, sound_localisation, mc_question,
                 grounded_question}}
 
-Functions here take raster pixels, (x, y), seconds and frames, and turn them into the file's units: shares of width and height,
-[ys, xs] of points, microseconds. `write_annotations` writes the file, one video at a time. Entries may have more keys than the
-public files have; their readers do not look at them.
+Functions here take raster pixels, (x, y), seconds and frames, and convert them to the file's units: fractions of width and
+height, [ys, xs] of points, microseconds. `write_annotations` writes the file, one video at a time. Entries may have more keys
+than the public files; their readers ignore them.
 
 What is unusual in the format, and kept: the id of an object track, an action, a sound and a multiple-choice question is its
 place in the list; points have the shape [2, n], y first; a point has no entry for a frame in which it is hidden.
@@ -68,7 +68,7 @@ def object_track(
 def point_track(
     number: int, label: str, parents: Sequence[int], xy: Float[np.ndarray, "n 2"], frames: Int[np.ndarray, " n"], *, size: Size
 ) -> dict[str, Any]:
-    """Describe where a point is in the frames in which it can be seen; `parents` are numbers of object tracks."""
+    """Describe where a point is in the frames in which it is visible; `parents` are numbers of object tracks."""
     h, w = size
     rows = [[round(v, 6) for v in line] for line in (xy[:, ::-1] / np.array([h, w])).T.tolist()]
     ids = [int(f) for f in frames]
@@ -103,12 +103,12 @@ def mc_question(
 
 
 def grounded_question(number: int, question: str, answers: Sequence[int], *, area: str, reasoning: str) -> dict[str, Any]:
-    """Describe a question that object tracks answer, by their numbers."""
+    """Describe a question answered by object tracks, given by their numbers."""
     return {"id": number, "question": question, "answers": list(answers), "area": area, "reasoning": reasoning}
 
 
 def write_annotations(path: str | Path, videos: Iterable[tuple[str, Mapping[str, Any]]]) -> Path:
-    """Write the items of videos by their ids, whole or not at all. Raises BadInput for an id that comes twice."""
+    """Write the items of videos by their ids, whole or not at all. Raises BadInput for a duplicate id."""
     tasks = ((name, item["metadata"], {task: list(item.get(task, ())) for task in TASKS}) for name, item in videos)
     return write_mapping(path, ((name, {"metadata": about, **entries}) for name, about, entries in tasks))
 

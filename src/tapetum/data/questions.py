@@ -1,4 +1,4 @@
-"""Records of questions, captions and referring expressions, one type each whatever the data set; and how readers are made.
+"""Records of questions, captions and referring expressions, one type each for all data sets; and a decorator for readers.
 
 A record names its files and opens none of them. A reader is a function from the entries of an official file to records, under
 `reader`, which names the file and the splits.
@@ -71,7 +71,7 @@ class ReferredObject:
     """As COCO writes it: polygons or runs."""
 
     def mask(self) -> Bool[np.ndarray, "h w"]:
-        """Draw its mask. Raises BadInput for a segmentation that is none."""
+        """Draw its mask. Raises BadInput for an invalid segmentation."""
         return segmentation_mask(self.segmentation, self.size)
 
 
@@ -86,7 +86,7 @@ Record = TypeVar("Record", bound=Keyed)
 
 
 def check_unique(records: Iterable[Record], where: object) -> list[Record]:
-    """Check that the keys of records all differ; returns them. Raises BadInput where there are none, or a key comes twice."""
+    """Check that the keys of records are unique; returns them. Raises BadInput if there are none, or for duplicates."""
     unique = list(records)
     if not unique:
         raise BadInput(f"{where} has nothing to read in that split; copy it again, or choose another split")
@@ -115,13 +115,13 @@ def reader(
     """Make a reader of (folder, split) out of a function that turns the entries of a file, and their split, into records.
 
     Args:
-        splits: the splits that there are, with spaces between them; the first is the default.
-        files: the file below the folder, {split} standing for the split; of several the first that is there.
+        splits: the available splits, separated by spaces; the first is the default.
+        files: the file below the folder, {split} standing for the split; of several, the first that exists.
         read: reads the entries of the file.
         under: the name of their list in a JSON object.
 
-    Other arguments of the function are the reader's too. The reader raises BadInput for another split, files that are missing
-    or damaged, a split without a record, and ids that come twice.
+    The reader also accepts the function's other arguments. It raises BadInput for another split, files that are missing
+    or damaged, a split without a record, and duplicate ids.
     """
     names = splits.split()
 
@@ -141,5 +141,5 @@ def reader(
 
 
 def ask(entry: JsonEntry, *images: Path, key: str = "question_id", text: str = "question", **more: Any) -> Question:
-    """Make a question of an entry that has its id under `key` and its words under `text`; `more` are fields of `Question`."""
+    """Make a question from an entry with its id under `key` and its text under `text`; `more` are fields of `Question`."""
     return Question(key=entry.key(key), images=images, question=entry.text(text), **more)

@@ -1,4 +1,4 @@
-"""Samples by number: what a sample is depends on (seed, number) alone, never on a worker's state.
+"""Samples by number: a sample depends on (seed, number) alone, never on a worker's state.
 
 All randomness of a run has one root, its seed, from which streams for different purposes branch off.
 """
@@ -20,7 +20,7 @@ WEIGHTS, SAMPLE, LOSS, ORDER, EVALUATION, SOURCE = range(6)
 
 @runtime_checkable
 class ReadsAhead(Protocol):
-    """What can begin to read some of its items in the background, before they are asked for."""
+    """An object that can read some of its items ahead in the background."""
 
     def read_ahead(self, numbers: Iterable[int], /) -> None: ...
 
@@ -40,7 +40,7 @@ def seed_globals(seed: int) -> None:
 
 
 def sample_generator(seed: int, number: int) -> np.random.Generator:
-    """Make a numpy generator for the making of sample `number`."""
+    """Make a numpy generator for sample `number`."""
     return np.random.default_rng([seed, SAMPLE, number])
 
 
@@ -53,7 +53,7 @@ _ROUNDS = 8
 class Shuffle:
     """An endless shuffled order over a finite collection: every epoch a new permutation, computed from its number.
 
-    Of 2^24 samples and more no permutation is stored: each place is computed (`permuted`), so 10^9 take no memory.
+    From 2^24 samples on, no permutation is stored: each position is computed (`permuted`), so 10^9 take no memory.
 
     >>> order = Shuffle(3, seed=0)
     >>> sorted(order(n) for n in range(3, 6))
@@ -81,11 +81,11 @@ _WHOLE = 1 << 32
 
 
 class WeightedShuffle:
-    """An endless order over several finite collections by weights, numbered through: each has its own shuffled epochs.
+    """An endless weighted order over several finite collections, numbered consecutively: each has its own shuffled epochs.
 
-    Nothing is stored. Before block b of B = 4096 samples, a collection of the share w has had floor(b B w) samples, and that of
-    the largest share all others; a keyed permutation mixes those within the block. So at the end of any block each share is
-    right within one sample for each collection, and a collection has shown none of its samples two times more than another.
+    Nothing is stored. Before block b of B = 4096 samples, a collection with share w has had floor(b B w) samples, and that with
+    the largest share all others; a keyed permutation mixes those within the block. So at the end of any block, each share is
+    correct to within one sample per collection, and a collection has shown none of its samples two times more than another.
 
     >>> order = WeightedShuffle([3, 100], [0.5, 0.5], seed=0)
     >>> places = [order(n) for n in range(4096)]
@@ -94,7 +94,7 @@ class WeightedShuffle:
     """
 
     def __init__(self, lengths: Sequence[int], weights: Sequence[float], seed: int):
-        """Check the weights, which need not sum to 1. Raises BadInput: not one for each, not above 0, too many collections."""
+        """Check the weights, which need not sum to 1. BadInput unless each collection has one above 0, or for too many."""
         if len(weights) != len(lengths):
             raise BadInput(f"there are {len(weights)} weights for {len(lengths)} sources of data; give one for each")
         if not all(0 < weight < float("inf") for weight in weights):
@@ -127,8 +127,8 @@ class WeightedShuffle:
 def permuted(place: int, length: int, key: int) -> int:
     """Compute where a keyed pseudo-random permutation of 0 .. length - 1 sends `place`, in constant time and memory.
 
-    A Feistel network permutes the numbers of an even count of bits, up to four times as many as `length`; what falls outside is
-    sent on until it falls inside (cycle walking, Black and Rogaway 2002), which keeps it a permutation.
+    A Feistel network permutes the numbers of an even count of bits, up to four times as many as `length`; results outside the
+    range are permuted again until inside (cycle walking, Black and Rogaway 2002), so that it stays a permutation.
 
     >>> sorted(permuted(place, 10, key=3) for place in range(10))
     [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]

@@ -1,4 +1,4 @@
-"""Words about the things of made scenes, which captions, questions and their readers share."""
+"""Words for the objects of synthetic scenes, shared by captions, questions and their readers."""
 
 ADJECTIVES = {"wood": "wooden"}
 """Of materials; the others are their own."""
@@ -15,7 +15,7 @@ def plural(noun: str) -> str:
 
 
 def spoken(relation: str) -> str:
-    """Write a relation as it stands behind "is".
+    """Write a relation as it follows "is".
 
     >>> spoken("left of"), spoken("under")
     ('to the left of', 'under')

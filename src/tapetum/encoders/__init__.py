@@ -1,6 +1,6 @@
-"""Whole networks that turn images into vectors, by one type: built, loaded, or brought over from other libraries.
+"""Networks that turn images into vectors, with one interface: built, loaded, or converted from other libraries.
 
-Imports no torch by itself.
+Does not import torch itself.
 
 >>> import tapetum
 >>> import torch

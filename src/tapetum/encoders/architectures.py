@@ -1,7 +1,7 @@
 """Architectures of encoders by name: family, config and preprocessing, without weights. Imports no torch.
 
-A family is three dotted names in `FAMILIES`: its config, its network, and its named architectures; each is imported when it is
-needed.
+A family is three dotted names in `FAMILIES`: its config, its network, and its named architectures; each is imported on
+demand.
 """
 
 import difflib
@@ -71,7 +71,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
 
 
 def dotted(name: str) -> Any:
-    """Import a module, or what a `module:name` says."""
+    """Import a module, or the object that `module:name` refers to."""
     module, _, attribute = name.partition(":")
     return getattr(import_module(module), attribute) if attribute else import_module(module)
 
@@ -131,9 +131,9 @@ def changed(base: Architecture, changes: Mapping[str, Any]) -> Architecture:
 
 
 def check_side(config: EncoderConfig, side: int, option: str, patch: int | None = None) -> None:
-    """Raise BadInput where the patches of a ViT do not divide images of `side` pixels; it names the `option` that resizes them.
+    """Raise BadInput if the patches of a ViT do not divide images of `side` pixels; it names the `option` that resizes them.
 
-    `patch` is another size of patches than the config has.
+    `patch` overrides the patch size of the config.
     """
     config = getattr(config, "image", config)  # of CLIP and SigLIP, whose text is beside it
     patch = int(patch or getattr(config, "patch", 1))
@@ -143,7 +143,7 @@ def check_side(config: EncoderConfig, side: int, option: str, patch: int | None 
 
 
 def family_class(family: str, part: Literal["config", "model"]) -> Any:
-    """Import the config or the network of a family: one of `FAMILIES`, or a class of the user's (`tapetum.core.plugins`)."""
+    """Import the config or the network of a family: one of `FAMILIES`, or a user's own class (`tapetum.core.plugins`)."""
     if family in FAMILIES:
         return dotted(getattr(FAMILIES[family], part))
     own = resolve_class(family, "encoder")
@@ -151,7 +151,7 @@ def family_class(family: str, part: Literal["config", "model"]) -> Any:
 
 
 def as_json(architecture: Architecture) -> dict[str, Any]:
-    """Describe an architecture as the header of a file of weights; a class of the user's own by reference and fingerprint."""
+    """Describe an architecture for the header of a file of weights; a user's own class by reference and fingerprint."""
     header = asdict(architecture) | {"preprocessing": preprocessing_as_json(architecture.preprocessing)}
     if architecture.family not in FAMILIES:
         record = record_of_class(architecture.family, "encoder")
@@ -164,13 +164,13 @@ _LATER = {"crop_offset": "nearest", "patches": 0, "patch": 0}
 
 
 def preprocessing_as_json(preprocessing: Any) -> dict[str, Any]:
-    """Describe preprocessing as headers of files do: without later fields that say what earlier releases did, so that files of
-    theirs say the same."""
+    """Describe preprocessing for headers of files, omitting newer fields at their old behaviour, so that files of
+    earlier releases say the same."""
     return {name: value for name, value in asdict(preprocessing).items() if name not in _LATER or value != _LATER[name]}
 
 
 def from_json(header: Mapping[str, Any]) -> Architecture:
-    """Read an architecture that `as_json` wrote. Raises KeyError, TypeError, ValueError or BadInput where it is not that."""
+    """Read an architecture that `as_json` wrote. Raises KeyError, TypeError, ValueError or BadInput if it is something else."""
     family = header["family"] if header["family"] in FAMILIES else given_reference(header["family"], "encoder")
     return Architecture(
         family=family,

@@ -1,4 +1,4 @@
-"""Text as bytes of UTF-8, for text towers that keep no vocabulary: begin, bytes, end, zeros."""
+"""Text as UTF-8 bytes, for text towers without a vocabulary: begin, bytes, end, zeros."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ VOCABULARY = 258
 
 
 def tokens(texts: Sequence[str], length: int) -> Int64[Tensor, "b length"]:
-    """Write texts as begin, bytes, end and zeros; what is too long is cut. Raises BadInput for what nobody wrote as one text.
+    """Encode texts as begin, bytes, end and zeros; longer texts are truncated. Raises BadInput for unreasonably long texts.
 
     >>> tokens(["ab"], 6).tolist()
     [[256, 97, 98, 257, 0, 0]]
@@ -30,7 +30,7 @@ def tokens(texts: Sequence[str], length: int) -> Int64[Tensor, "b length"]:
 
 
 def numbers(texts: Sequence[str]) -> Int64[Tensor, " b"]:
-    """Hash equal texts to equal numbers, the same in every process.
+    """Hash texts to numbers: equal texts get equal numbers, the same in every process.
 
     >>> bool(numbers(["a", "b", "a"])[0] == numbers(["a"])[0])
     True

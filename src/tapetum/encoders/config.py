@@ -1,4 +1,4 @@
-"""Configs of vision transformers and of the text decoder, and how images are prepared for an encoder. Imports no torch.
+"""Configs of vision transformers and of the text decoder, and image preprocessing for encoders. Imports no torch.
 
 Configs of the other families are beside their named architectures (`convolutional_config`, `towers_config`, `vjepa2_config`).
 """
@@ -70,9 +70,9 @@ class Preprocessing:
         )
 
     def resized(self, rows: int, columns: int) -> tuple[int, int]:
-        """Compute rows and columns of an image of `rows` x `columns` after it is scaled, before the crop.
+        """Compute rows and columns of an image of `rows` x `columns` after resizing, before the crop.
 
-        Raises BadInput where they are more pixels than anybody wants.
+        Raises BadInput if there are unreasonably many pixels.
         """
         high, wide = self._resized(rows, columns)
         if high * wide > 4 * LARGEST_SIDE**2:
@@ -127,12 +127,12 @@ def half(size: int, crop: float = 0.9) -> Preprocessing:
 
 
 def imagenet(size: int, crop: float = 0.875) -> Preprocessing:
-    """Prepare as most do: crop, then ImageNet's mean and deviation."""
+    """Prepare as most models do: crop, then ImageNet's mean and standard deviation."""
     return Preprocessing(size=(size, size), crop_fraction=crop, mean=IMAGENET_MEAN, std=IMAGENET_STD)
 
 
 def clip(size: int) -> Preprocessing:
-    """Prepare as CLIP does: the shorter side to size, crop, then CLIP's mean and deviation."""
+    """Prepare as CLIP does: the shorter side to size, crop, then CLIP's mean and standard deviation."""
     return Preprocessing(size=(size, size), mean=CLIP_MEAN, std=CLIP_STD)
 
 
@@ -142,7 +142,7 @@ def squashed(size: int) -> Preprocessing:
 
 
 def check_stem(stem: str, blocks: int, patch: int, width: int) -> None:
-    """Raise BadInput for a stem that cannot be: convolutions halve the image `log2(patch)` times, and double the channels."""
+    """Raise BadInput for an impossible stem: convolutions halve the image `log2(patch)` times, and double the channels."""
     halvings = patch.bit_length() - 1
     if stem == "convolutions" and (2**halvings != patch or patch < 2 or width % 2 ** (halvings - 1)):
         raise BadInput(
@@ -292,11 +292,11 @@ class DecoderConfig:
 
     @property
     def scale(self) -> float:
-        """By which logits of the attention are multiplied."""
+        """The factor on the attention logits."""
         return self.head_width**-0.5 if self.query_scale is None else self.query_scale
 
     def local(self, block: int) -> bool:
-        """Check whether a block attends within a window only.
+        """Check whether a block attends only within a window.
 
         >>> sizes = {"width": 8, "depth": 4, "heads": 2, "key_value_heads": 1, "head_width": 4, "mlp_width": 8, "vocabulary": 9}
         >>> [DecoderConfig(**sizes, window=3).local(block) for block in range(4)]
@@ -306,10 +306,10 @@ class DecoderConfig:
 
 
 def size_in_patches(rows: int, columns: int, patches: int, patch: int) -> tuple[int, int]:
-    """Compute rows and columns, in pixels, of the scaled image of `rows` x `columns`.
+    """Compute rows and columns, in pixels, of the resized image of `rows` x `columns`.
 
-    The scale, found by bisection, is the largest at which both sides, each rounded up to whole patches, make at most `patches`
-    of them.
+    The scale, found by bisection, is the largest at which both sides, each rounded up to whole patches, give at most `patches`
+    patches.
 
     >>> size_in_patches(1080, 1920, 256, 16), size_in_patches(480, 640, 1024, 16)
     ((192, 336), (432, 576))

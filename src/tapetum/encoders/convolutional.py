@@ -10,24 +10,24 @@ from tapetum.encoders.features import Encoder, Features
 
 
 class ConvolutionalEncoder(Encoder):
-    """An encoder whose last map is all there is: its cells are the tokens, their mean is the pooled vector."""
+    """An encoder that outputs its last map: its cells are the tokens, their mean is the pooled vector."""
 
     stages: nn.Sequential
     """Stages of blocks, finest first."""
 
     def see(self, images: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b c h w"], ...]:
-        """Compute the maps of prepared images, finest first; the last is the one that is pooled."""
+        """Compute the maps of prepared images, finest first; the last one is pooled."""
         raise NotImplementedError
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Features:
-        """Look at prepared images of any size, in the precision of the weights; see `prepare`."""
+        """Encode prepared images of any size, in the precision of the weights; see `prepare`."""
         maps = self.see(self.checked(images).to(next(self.parameters()).dtype))
         last = maps[-1]
         rows, columns = last.shape[-2:]
         return Features(tokens=last.flatten(2).mT, grid=(int(rows), int(columns)), pooled=last.mean((2, 3)), maps=maps)
 
     def adapter_addresses(self) -> tuple[str, ...]:
-        """List the names of the blocks of every stage, after each of which an adapter fits, in the order they are passed."""
+        """List the names of all stages' blocks, after each of which an adapter fits, in the order of the forward pass."""
         return tuple(name for name, _ in self.named_modules() if re.fullmatch(r"stages\.\d+\.\d+", name))
 
 
@@ -37,7 +37,7 @@ def make_head(width: int, classes: int) -> nn.Linear | None:
 
 
 def pad_same(x: Float[Tensor, "b c h w"], kernel: int, stride: int) -> Float[Tensor, "b c h2 w2"]:
-    """Pad with zeros so that a convolution gives ceil(side / stride) cells; what is odd goes to the right and the bottom.
+    """Pad with zeros so that a convolution gives ceil(side / stride) cells; odd padding goes to the right and the bottom.
 
     >>> import torch
     >>> pad_same(torch.ones(1, 1, 4, 5), 3, 2).shape  # 4: one more below; 5: one on either side

@@ -32,7 +32,7 @@ class ResNetConfig(EncoderConfig):
 
     @property
     def usual(self) -> bool:
-        """Stem and padding are those of torchvision, timm and transformers."""
+        """Use the stem and padding of torchvision, timm and transformers."""
         return self.stem == "7x7" and self.padding == "even"
 
     @property
@@ -169,7 +169,7 @@ class EfficientNetLiteConfig(EncoderConfig):
         check_fields(self, width_multiplier="(0, 100]", depth_multiplier="(0, 100]")
 
     def channels(self, base: int) -> int:
-        """Multiply channels by the width; to the nearest multiple of 8, but never by more than a tenth below.
+        """Multiply channels by the width, rounded to the nearest multiple of 8, but never more than a tenth below.
 
         >>> [EfficientNetLiteConfig(width_multiplier=1.1).channels(base) for base in (16, 24, 40, 80, 112, 192, 320)]
         [16, 24, 48, 88, 120, 208, 352]

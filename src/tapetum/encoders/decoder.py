@@ -1,17 +1,17 @@
-"""A causal decoder of text, of the Gemma kind (arXiv 2403.08295, 2408.00118), for tokens of any origin.
+"""A causal text decoder of the Gemma kind (arXiv 2403.08295, 2408.00118), for tokens of any origin.
 
     ids -> token embedding * sqrt(width) -> blocks of (attention, gated MLP) -> norm -> the same embedding, transposed -> logits
 
-It takes embedded tokens, so that others (images, frames) may stand among those of text, and attention masks from outside.
-Positions are rotary (arXiv 2104.09864) in the layout of Gemma, where channel i of a head is rotated with channel i + half; the
-MLP is GEGLU (2002.05202). Query, key and value are one linear layer, gate and up another: a step of one token is bound by the
-reading of weights and by the number of calls.
+It takes embedded tokens, so that others (images, frames) may be mixed with those of text, and external attention masks.
+Positions are rotary (arXiv 2104.09864) in Gemma's layout, where channel i of a head is rotated with channel i + half; the
+MLP is GEGLU (2002.05202). Query, key and value are one linear layer, gate and up another: a step of one token is limited by
+reading weights and by the number of calls.
 
-Kept in the weights' precision: products, sums and the stream between blocks. In float32: norms, rotary positions, and the
-attention's soft cap and softmax.
+In the weights' precision: products, sums and the residual stream. In float32: norms, rotary positions, and the attention's
+soft cap and softmax.
 
-Differs from the papers: no embedding of the position or of the kind of a token; initial weights have a variance of one over
-the inputs, the token embedding too.
+Differs from the papers: no embedding of a token's position or kind; initial weights have a variance of one over the number of
+inputs, including the token embedding.
 """
 
 import torch
@@ -51,7 +51,7 @@ class KeyValueCache:
     def append(
         self, key: Float[Tensor, "b g n d"], value: Float[Tensor, "b g n d"]
     ) -> tuple[Float[Tensor, "b g m d"], Float[Tensor, "b g m d"]]:
-        """Add the next n tokens; returns keys and values of all m. Raises BadInput where they do not fit."""
+        """Add the next n tokens; returns keys and values of all m. Raises BadInput if they do not fit."""
         end = self.length + key.shape[2]
         if end > self.keys.shape[2]:
             raise BadInput(f"{end} tokens do not fit a cache of {self.keys.shape[2]}; make it larger")
@@ -60,7 +60,7 @@ class KeyValueCache:
         return self.keys[:, :, :end], self.values[:, :, :end]
 
     def reorder(self, rows: Int[Tensor, " c"]) -> None:
-        """Make row i of the batch what row `rows[i]` was, as a beam search asks; the batch may grow or shrink."""
+        """Replace row i of the batch by row `rows[i]`, as beam search requires; the batch may grow or shrink."""
         self.keys, self.values = self.keys[rows], self.values[rows]
 
 
@@ -73,17 +73,17 @@ class DecoderCache:
 
     @property
     def length(self) -> int:
-        """Tokens in the cache, padding among them."""
+        """Tokens in the cache, including padding."""
         return self.blocks[0].length
 
     def reorder(self, rows: Int[Tensor, " c"]) -> None:
-        """Make row i what row `rows[i]` was; rows may be repeated or left out, so the batch may grow or shrink."""
+        """Replace row i by row `rows[i]`; rows may be repeated or omitted, so the batch may grow or shrink."""
         for block in self.blocks:
             block.reorder(rows)
 
 
 class DecoderAttention(nn.Module):
-    """Attention of grouped queries with rotary positions; query, key and value in one layer, without biases."""
+    """Grouped-query attention with rotary positions; query, key and value in one layer, without biases."""
 
     def __init__(self, config: DecoderConfig):
         super().__init__()
@@ -114,7 +114,7 @@ class DecoderAttention(nn.Module):
 
 
 class DecoderBlock(nn.Module):
-    """x + attention(norm(x)), then x + mlp(norm(x)); with `post_norms` a norm of what each part gives."""
+    """x + attention(norm(x)), then x + mlp(norm(x)); with `post_norms` each part's output is normalised."""
 
     def __init__(self, config: DecoderConfig):
         super().__init__()
@@ -134,7 +134,7 @@ class DecoderBlock(nn.Module):
 
 
 class Decoder(nn.Module):
-    """A causal decoder: `embed` ids, go `forward`, take `logits`."""
+    """A causal decoder: `embed` ids, run `forward`, compute `logits`."""
 
     def __init__(self, config: DecoderConfig):
         super().__init__()
@@ -150,7 +150,7 @@ class Decoder(nn.Module):
         return x * torch.tensor(self.config.width**0.5, dtype=x.dtype).item()
 
     def cache(self, batch: int, capacity: int, dtype: torch.dtype | None = None) -> DecoderCache:
-        """Allocate the keys and values of `capacity` tokens; in the weights' precision by default."""
+        """Allocate keys and values for `capacity` tokens; by default in the weights' precision."""
         weight = self.norm.weight
         return DecoderCache(self.config, batch, capacity, weight.dtype if dtype is None else dtype, weight.device)
 
@@ -169,11 +169,11 @@ class Decoder(nn.Module):
         Args:
             x: tokens, see `embed`.
             positions: of the tokens; by default they continue those in the cache.
-            mask: which keys tokens attend to, a column for each token cached, then for those of x; each has one at least.
-            local_mask: the same for the local blocks of a config with a window; needed with a mask that is wider than that.
+            mask: which keys tokens attend to, a column per cached token, then per token of x; each attends to at least one.
+            local_mask: the same for the local blocks of a config with a window; required with a mask wider than the window.
             causal: without a mask, tokens attend to themselves and earlier ones, in local blocks within the window; else all
                 to all, in local blocks too.
-            cache: earlier tokens, which are attended to too; x is added to them.
+            cache: earlier tokens, which are also attended to; x is added to them.
 
         Raises:
             BadInput: the tokens do not fit the cache.
@@ -191,7 +191,7 @@ class Decoder(nn.Module):
     def _masks(
         self, queries: int, keys: int, mask: Tensor | None, local: Tensor | None, causal: bool, x: Tensor
     ) -> tuple[Tensor | None, Tensor | None]:
-        """Make what is added to logits in global blocks, and in local ones."""
+        """Make the terms added to logits in global blocks, and in local ones."""
         window = self.config.window
         near = window is None or keys <= window
         if mask is None:
@@ -212,7 +212,7 @@ class Decoder(nn.Module):
         Args:
             x: tokens after the last norm.
             capped: apply the config's logit_soft_cap, if it has one.
-            count: of the vocabulary's first tokens; all by default.
+            count: number of first tokens of the vocabulary to use; by default all.
         """
         logits = self.token_embedding.project(x, count)
         cap = self.config.logit_soft_cap
@@ -220,13 +220,13 @@ class Decoder(nn.Module):
 
 
 def _added(mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-    """Make a mask of booleans one of numbers to be added to logits, once for all blocks."""
+    """Convert a boolean mask to numbers that are added to logits, once for all blocks."""
     if mask is None:
         return None
     return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, -torch.inf)
 
 
 def _start(module: nn.Module) -> None:
-    """Draw weights with a variance of one over the inputs."""
+    """Draw weights with a variance of one over the number of inputs."""
     if isinstance(module, (nn.Linear, nn.Embedding)):
         nn.init.normal_(module.weight, std=module.weight.shape[1] ** -0.5)

@@ -1,14 +1,14 @@
 """EfficientNet-Lite: EfficientNet for small machines (arXiv 1905.11946, table 1; the changes of the Lite networks are in their
 authors' public code, https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite).
 
-Inverted residual blocks: channels are multiplied by six, mixed within each channel (depthwise), and brought back.
+Inverted residual blocks: channels are expanded six times, filtered separately (depthwise), and projected back.
 
     block   x --1x1, x6--norm, ReLU6--depthwise--norm, ReLU6--1x1--norm--+-->
             \\______________ where size and channels stay ________________/
 
 Differs from EfficientNet as the Lite networks do: ReLU6 instead of Swish, no squeeze-excite, and neither the stem, the depth of
-the first and last stage, nor the last convolution (1280 channels) grow with the network. Convolutions are padded as TensorFlow
-does. Stochastic depth and dropout, which they were trained with, are not here.
+the first and last stage, nor the last convolution (1280 channels) scale with the network. Convolutions are padded as TensorFlow
+does. Stochastic depth and dropout, used in their training, are not included.
 """
 
 import math
@@ -44,7 +44,7 @@ def batch_norm(channels: int) -> nn.BatchNorm2d:
 
 
 class InvertedResidual(nn.Module):
-    """Expand, mix within channels, project; added to what came in where that has the same shape."""
+    """Expand, filter within channels, project; the input is added if it has the same shape."""
 
     def __init__(self, inward: int, outward: int, kernel: int, stride: int, expansion: int):
         super().__init__()

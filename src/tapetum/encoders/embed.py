@@ -1,6 +1,6 @@
-"""Vectors for files: what makes them, whatever the network, and how an encoder of images does.
+"""Vectors for files: the interface, whatever the network, and the implementation for image encoders.
 
-Whatever `tapetum.load` gives can embed files if it has a method `embedder()`, which gives an `Embedder`.
+Any object from `tapetum.load` can embed files if it has a method `embedder()`, which returns an `Embedder`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -36,20 +36,20 @@ class EmbeddedPiece:
 
 
 class Embedder(Protocol):
-    """Makes vectors of files."""
+    """Computes vectors of files."""
 
     takes_videos: bool
     """Frames of a video are taken together, so that an array (n, h, w, 3) is a video and not n images."""
 
     def pieces(self, path: Path | Video) -> Iterator[EmbeddedPiece]:
-        """Make the pieces of a file, or of a video in memory, which is an image if it has one frame.
+        """Make the pieces of a file, or of a video in memory, which counts as an image if it has one frame.
 
-        Raises BadInput: it cannot be read, or has nothing that the network knows.
+        Raises BadInput: it cannot be read, or has nothing that the network can use.
         """
         ...
 
     def prepare(self, frame: UInt8[np.ndarray, "h w 3"]) -> Tensor:
-        """Prepare an image as the network takes it."""
+        """Prepare an image as the network expects it."""
         ...
 
     def embed(self, pieces: Sequence[EmbeddedPiece]) -> Float32[np.ndarray, "n c"]:
@@ -58,12 +58,12 @@ class Embedder(Protocol):
 
 
 def is_image(path: Path | Video) -> bool:
-    """Check whether this is an image: by the name of the file, or a video in memory of one frame."""
+    """Check whether this is an image: by file name, or a video in memory of one frame."""
     return len(path) == 1 if isinstance(path, Video) else path.suffix.lower() in IMAGES
 
 
 def check_not_sound(path: Path | Video, known: str = "images, as hip-nano does") -> None:
-    """Raise BadInput for a file that is sound alone; `known` is what the network knows."""
+    """Raise BadInput for a file with sound only; `known` lists what the network can use."""
     if isinstance(path, Path) and only_sound(path):
         raise BadInput(
             f"{path} is a recording, and the network knows only {known}; "
@@ -74,7 +74,7 @@ def check_not_sound(path: Path | Video, known: str = "images, as hip-nano does")
 def frames_of(path: Path | Video) -> Iterator[tuple[float | None, float | None, UInt8[np.ndarray, "h w 3"]]]:
     """Yield start, stop (seconds) and frame of an image (once, with None), or of the middle of every second of a video.
 
-    Raises BadInput if the file cannot be read, or is sound alone.
+    Raises BadInput if the file cannot be read, or has only sound.
     """
     if is_image(path):
         yield None, None, open_video(path)[0]
@@ -87,7 +87,7 @@ def frames_of(path: Path | Video) -> Iterator[tuple[float | None, float | None, 
 
 
 class EncoderEmbedder:
-    """Makes vectors of images, and of one frame a second of videos: the pooled vectors of an encoder, or those that two towers
+    """Computes vectors of images, and of one frame per second of videos: an encoder's pooled vectors, or those that two towers
     compare with the vectors of texts."""
 
     takes_videos = False
@@ -101,12 +101,12 @@ class EncoderEmbedder:
             yield EmbeddedPiece(label_of(path), start, stop, {"image": self.prepare(frame)})
 
     def prepare(self, frame: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "3 H W"]:
-        """Prepare a frame as the network takes it."""
+        """Prepare a frame as the network expects it."""
         return self.encoder.prepare(frame[None])[0].cpu()
 
     @full_precision()
     def embed(self, pieces: Sequence[EmbeddedPiece]) -> Float32[np.ndarray, "n c"]:
-        """Compute a vector for each piece; images of one size are looked at together."""
+        """Compute a vector for each piece; images of one size are batched."""
         parameter = next(self.encoder.parameters())
         images = [piece.inputs["image"][None].to(parameter.device, parameter.dtype) for piece in pieces]
         with torch.inference_mode():

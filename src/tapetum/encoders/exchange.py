@@ -1,4 +1,4 @@
-"""Encoders as files that other libraries load, each with the line of Python that does it.
+"""Encoders as files that other libraries load, with the line of Python that loads them.
 
 timm and torchvision take a safetensors file of weights under their names; transformers a folder with config.json and
 model.safetensors, which `from_pretrained` reads.
@@ -23,9 +23,9 @@ from tapetum.hub.state_dicts import finite_to_bytes
 
 
 def write_for(encoder: Encoder, library: str, path: Path) -> str:
-    """Write an encoder for timm, torchvision or huggingface to `path` (a file, or a folder that is not there yet).
+    """Write an encoder for timm, torchvision or huggingface to `path` (a file, or a folder that does not exist yet).
 
-    Returns the Python that makes their network with these weights. Raises BadInput for what that library does not have.
+    Returns the Python that makes their network with these weights. Raises BadInput for parts that the library does not have.
     """
     state = {name: value.contiguous() for name, value in to_state(encoder, library).items()}
     if library == "huggingface":
@@ -82,7 +82,7 @@ def _timm(encoder: Encoder) -> str:
 
 
 def _timm_vit(config: ViTConfig) -> dict[str, Any]:
-    """The arguments of timm's VisionTransformer; those that are as by default are left out."""
+    """The arguments of timm's VisionTransformer, without those at their defaults."""
     if config.activation != "gelu" or config.rotary:
         kind = "rotary positions" if config.rotary else config.activation
         raise BadInput(f"no line of timm is known for a ViT with {kind}; use tapetum.load, or another library")

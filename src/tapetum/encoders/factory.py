@@ -1,15 +1,15 @@
-"""Encoders: built with random weights, loaded from files of ours, brought over from other libraries, saved.
+"""Encoders: built with random weights, loaded from our files, converted from other libraries, saved.
 
-A file of ours is a safetensors file whose header says family, config and preprocessing as JSON under the key "encoder". No code
-in a file is run. Whatever else stands for an encoder: `tapetum.encoders.references`.
+Our files are safetensors files whose header has family, config and preprocessing as JSON under the key "encoder". No code
+in a file is run. For everything else that can stand for an encoder see `tapetum.encoders.references`.
 
 A table of `architectures.SOURCES` is a module, or an object, with two functions; some have a third:
 
-    describe(architecture, state) -> (Architecture, state) or None   what the weights are, and they under their usual names
+    describe(architecture, state) -> (Architecture, state) or None   what the weights are, with their usual names
     rows(encoder, source) -> list of Row, or None                    the table of names for an encoder
     candidates(state) -> iterator of str                             models that weights without a name may be of
 
-None where the module does not know such a network; then the next one is asked.
+If the module does not know such a network, it returns None and the next one is asked.
 """
 
 import json
@@ -44,11 +44,11 @@ def build(name: str, seed: int = 0, **changes: Any) -> Encoder:
 
     Args:
         name: one of `tapetum.encoders.names()`.
-        seed: of the weights; torch's own random state is left alone.
+        seed: of the weights; torch's own random state is not changed.
         changes: fields of the config, such as classes=10, or for a ViT image_size=(96, 96).
 
     Raises:
-        BadInput: the name or a field is unknown, or the values do not go together.
+        BadInput: the name or a field is unknown, or the values are incompatible.
     """
     return make(architecture(name, **changes), seed)
 
@@ -63,7 +63,7 @@ def make(architecture: Architecture, seed: int = 0) -> Encoder:
 
 
 def _own(architecture: Architecture) -> Encoder:
-    """Build the network of a class of the user's own. Raises BadInput where it is no encoder, or lacks what encoders have."""
+    """Build the network of a user's own class. Raises BadInput if it is no encoder, or lacks parts of one."""
     name, see = architecture.family, "see docs/guides/bring-your-own.md"
     cls = resolve_subclass(name, "encoder", Encoder)
     try:
@@ -101,12 +101,12 @@ def from_state(
         state: the library's state dict; every tensor in it is used exactly once.
         source: "timm", "torchvision" or "huggingface".
         architecture: the library's name of the model; for Hugging Face its config as a dict (`model.config.to_dict()`).
-        preprocessing: of the weights, where it is not what the library gives this architecture by default.
-        changes: fields of our config, where the library's model was made with other sizes than its name says.
+        preprocessing: of the weights, if it differs from the library's default for this architecture.
+        changes: fields of our config, if the library's model was made with sizes other than its name says.
 
     Returns:
         The encoder. For a model of images and text (CLIPModel, SiglipModel) it is a `tapetum.encoders.towers.Towers`: an
-        encoder of images that also has the text tower, the projections and the scale of the logits.
+        image encoder that also has the text tower, the projections and the scale of the logits.
 
     Raises:
         BadInput: the source or architecture is unknown; or a tensor, which is named, is missing, unknown, of another shape or
@@ -147,7 +147,7 @@ _ABOVE_0 = frozenset(
 
 
 def _check_above_0(config: Mapping[str, Any]) -> None:
-    """Raise BadInput, naming the field, where a size in a config of another library, or in a part of it, is not above 0."""
+    """Raise BadInput, naming the field, if a size in a config of another library, or in a part of it, is not above 0."""
     for name, value in config.items():
         if isinstance(value, Mapping):
             _check_above_0(value)
@@ -158,7 +158,7 @@ def _check_above_0(config: Mapping[str, Any]) -> None:
 
 
 def to_state(encoder: Encoder, source: str) -> dict[str, Tensor]:
-    """Write the weights under the names of another library, as its own state dict would have them.
+    """Export the weights under the names of another library, matching its own state dict.
 
     Raises BadInput if that library has no such network.
     """
@@ -176,7 +176,7 @@ def _tables(source: str) -> tuple[str, ...]:
 
 
 def save(encoder: Encoder, path: str | os.PathLike[str], dtype: torch.dtype = torch.float32) -> None:
-    """Write weights (rounded to `dtype`), config, preprocessing and tokenizer to a safetensors file, or nothing."""
+    """Write weights (rounded to `dtype`), config, preprocessing and tokenizer to a safetensors file, whole or not at all."""
     tensors = {
         name: tensor.detach().to("cpu", dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
         for name, tensor in encoder.state_dict().items()
@@ -196,17 +196,17 @@ def load(
     *,
     preprocessing: Preprocessing | None = None,
 ) -> Encoder:
-    """Load the encoder of a known name, or of a file that `save` wrote, in evaluation mode.
+    """Load a published encoder by name, or a file that `save` wrote, in evaluation mode.
 
     Args:
         name_or_path: a name such as efficientnet-lite2 (`tapetum weights list`), or a path: a file, or the folder of a run of
             `tapetum pretrain`.
         device: where to put it; None is the CPU.
         dtype: of the weights; None is float32.
-        preprocessing: what the caller will do to its images; it must be what the weights were made with.
+        preprocessing: what the caller does to its images; it must match the preprocessing that the weights were trained with.
 
     Raises:
-        BadInput: the file cannot be read, holds something else, or its tensors do not fit its config; or the weights want
+        BadInput: the file cannot be read, holds something else, or its tensors do not fit its config; or the weights need
             another preprocessing.
     """
     name = os.fspath(name_or_path)
@@ -225,7 +225,7 @@ def known_encoders() -> list[str]:
 
 
 def _published(name: str) -> Encoder:
-    """The encoder of a known name, from a file of ours or from one of the port that has come in a package."""
+    """The encoder with a published name, from one of our files or from one of the port installed with a package."""
     path, _ = resolve(name, "embed")
     if path.suffix == ".safetensors":
         return _from_file(path)

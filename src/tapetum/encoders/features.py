@@ -56,7 +56,7 @@ class Encoder(nn.Module):
         self.config, self.preprocessing = config, preprocessing
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Features:
-        """Look at prepared images; see `prepare`."""
+        """Encode prepared images; see `prepare`."""
         raise BadInput(f"{type(self).__name__} has no method forward; write it, see docs/guides/bring-your-own.md")
 
     if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Encoder(nn.Module):
         def __call__(self, images: Float[Tensor, "b 3 h w"]) -> Features: ...
 
     def checked(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
-        """Check prepared images. Raises BadInput for anything that a network cannot look at."""
+        """Check prepared images. Raises BadInput for anything that a network cannot process."""
         if not isinstance(images, Tensor):
             raise BadInput(f"an encoder was given a {type(images).__name__}; {_PREPARED}")
         if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
@@ -82,7 +82,7 @@ class Encoder(nn.Module):
         return self.head(self(images).pooled)
 
     def image_vectors(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b e"]:
-        """Compute the vectors by which prepared images are compared: the pooled ones, unless texts are compared with them."""
+        """Compute the vectors used to compare prepared images: the pooled ones, unless texts are compared with them."""
         return self(images).pooled
 
     def prepare(
@@ -90,7 +90,7 @@ class Encoder(nn.Module):
     ) -> Float[Tensor, "b 3 H W"]:
         """Resize, crop and normalise images (red, green, blue; 0..255) as the weights' preprocessing says.
 
-        Images of a list may differ in size. The result is float32 on the device of the encoder. Raises BadInput for images of
+        Images in a list may differ in size. The result is float32 on the encoder's device. Raises BadInput for images of
         another kind or shape.
         """
         device = next(self.parameters()).device
@@ -107,16 +107,16 @@ class Encoder(nn.Module):
         return prepare(cast(Tensor | np.ndarray, images), self.preprocessing, device)
 
     def embedder(self) -> "EncoderEmbedder":
-        """Make the embedder, which makes vectors of files with this encoder; see `tapetum.encoders.embed`."""
+        """Make the embedder, which computes vectors of files with this encoder; see `tapetum.encoders.embed`."""
         from tapetum.encoders.embed import EncoderEmbedder
 
         return EncoderEmbedder(self)
 
     def adapter_addresses(self) -> tuple[str, ...]:
-        """List the names of the modules after which an adapter fits, in the order in which they are passed.
+        """List the names of the modules after which an adapter fits, in the order of the forward pass.
 
         Each is a module of this encoder (`get_submodule`) whose output is a tensor that an adapter may change. Raises BadInput
-        where nobody wrote this method.
+        if the encoder does not implement this method.
         """
         raise BadInput(
             f"{type(self).__name__} does not say where adapters fit; write its method adapter_addresses(), see"
@@ -130,7 +130,7 @@ _PREPARED = "give floats (images, 3, rows, columns) on its device, as its method
 def prepare(
     images: UInt8[Tensor, "b h w 3"] | np.ndarray, how: Preprocessing, device: torch.device | None = None
 ) -> Float[Tensor, "b 3 H W"]:
-    """Resize, crop and normalise uint8 images; what is resized is rounded to whole levels, as image files are.
+    """Resize, crop and normalise uint8 images; resized values are rounded to integers, as in image files.
 
     Raises BadInput for images of another kind or shape.
     """
@@ -161,14 +161,14 @@ def prepare(
 
 
 def check_finite(numbers: Tensor) -> Tensor:
-    """Check what a network gives for images, texts or pieces of videos. Raises BadInput where a number is not finite."""
+    """Check a network's output for images, texts or pieces of videos. Raises BadInput if a number is not finite."""
     if not torch.isfinite(numbers).all():
         raise BadInput("the network gives numbers that are not finite; its weights or its config are damaged, get them again")
     return numbers
 
 
 def look_by_size(prepared: Sequence[Tensor], look: Callable[[Tensor], Tensor]) -> Tensor:
-    """Compute `look` of prepared images (1, 3, h, w), those of one size together, with its rows in the order of the images.
+    """Compute `look` of prepared images (1, 3, h, w), batching those of one size; rows follow the order of the images.
 
     Images differ in size where preprocessing's resize is "patches".
     """

@@ -1,4 +1,4 @@
-"""Folders of encoders as repositories of Hugging Face have them: network, preprocessing, tokenizer and names of classes.
+"""Folders of encoders laid out like Hugging Face repositories: network, preprocessing, tokenizer and class names.
 
     config.json              of transformers (model_type), whose fields may be left out; or of timm (architecture)
     open_clip_config.json    of open_clip: CLIP of OpenAI, LAION, DataComp, MetaCLIP; PE-Core; mirrors of SigLIP
@@ -7,7 +7,7 @@
                              video_preprocessor_config.json
     tokenizer.json, ...      where there is a text tower (`tapetum.encoders.tokenizers`)
 
-No code in a folder is run. Where both layouts are there, that of open_clip is read, for it has both towers.
+No code in a folder is run. If both layouts are present, open_clip's is read, because it has both towers.
 """
 
 from collections.abc import Mapping
@@ -37,11 +37,11 @@ def from_files(folder: Path, state: Mapping[str, Tensor] | None = None) -> Encod
 
     Args:
         folder: with the files above.
-        state: its weights, where they were read already.
+        state: its weights, if they have been read already.
 
     Raises:
-        BadInput: a file is missing, damaged, or of a model that tapetum has not; the folder is named. What is wrong with a
-            tokenizer is said when texts are to be read, for images need none.
+        BadInput: a file is missing, damaged, or of an unsupported model; the message names the folder. Tokenizer errors are
+            only reported when texts are read, because images need no tokenizer.
     """
     try:
         if (folder / OPEN_CLIP_FILE).is_file():
@@ -93,7 +93,7 @@ def _of_open_clip(folder: Path, state: Mapping[str, Tensor] | None) -> Encoder:
 
 
 def _give_tokenizer(encoder: Towers, folder: Path, kind: TokenizerKind | None) -> None:
-    """Read the tokenizer beside the weights; where that fails the reason is kept for who wants texts read."""
+    """Read the tokenizer beside the weights; if that fails, the reason is stored for callers that need texts read."""
     try:
         if kind is None:
             raise BadInput(f"tapetum cannot read the tokenizer of {folder}; it has those of CLIP, SigLIP and TIPSv2")

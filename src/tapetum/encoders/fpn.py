@@ -1,11 +1,11 @@
-"""A feature pyramid (arXiv 1612.03144, section 3): an encoder's maps at one width, each told what the coarser ones saw.
+"""A feature pyramid (arXiv 1612.03144, section 3): an encoder's maps at one width, each combined with the coarser ones.
 
     maps[3] --1x1--+-------------------> 3x3 --> out[3] (--every second cell--> out[4])
                    | to twice the size
     maps[2] --1x1--+-------------------> 3x3 --> out[2]
                    ...
 
-Nearest cells are copied where a map is enlarged, to exactly the size of the finer one, so images may have any size.
+Enlarging copies nearest cells to exactly the size of the finer map, so images may have any size.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ class FeaturePyramid(nn.Module):
 
         Args:
             map_channels: channels of each map, finest first.
-            width: channels of what comes out.
+            width: channels of the outputs.
             extra_level: add a level of half the size: every second cell of the coarsest.
         """
         super().__init__()

@@ -1,12 +1,12 @@
 """The 1,000 classes of ImageNet (ILSVRC 2012), in the order of the outputs of networks trained on it. Imports no torch.
 
-`imagenet_classes.txt` has a line a class: the number of its WordNet noun, by which classes are sorted, and its first name, made
-plainer where two classes share one ("crane (bird)" and "crane (machine)").
+`imagenet_classes.txt` has a line per class: its WordNet number, by which classes are sorted, and its first name, made
+unambiguous if two classes share one ("crane (bird)" and "crane (machine)").
 
-`imagenet_groups.txt` has a line for each common noun that means several of them, or one under another name: for living things
-groups of WordNet, whose classes mostly follow each other, for all others what people call so.
+`imagenet_groups.txt` has a line for each common noun that covers several classes, or one under another name: for living things,
+WordNet groups, whose classes are mostly consecutive; for all others, everyday usage.
 
-`imagenet_kinds.txt` has a line for each kind of thing (animal, vehicle, food, ...); a class is of one kind at most.
+`imagenet_kinds.txt` has a line for each kind of thing (animal, vehicle, food, ...); a class belongs to at most one kind.
 """
 
 from functools import cache
@@ -35,7 +35,7 @@ def synsets() -> tuple[str, ...]:
 
 @cache
 def prompt_names() -> tuple[str, ...]:
-    """List the name of each class that published zero-shot numbers are measured with (CLIP, arXiv 2103.00020).
+    """List the class names used for published zero-shot results (CLIP, arXiv 2103.00020).
 
     >>> prompt_names()[134], class_names()[134]
     ('crane bird', 'crane (bird)')
@@ -46,7 +46,7 @@ def prompt_names() -> tuple[str, ...]:
 
 @cache
 def class_groups() -> dict[str, tuple[str, ...]]:
-    """List common nouns with the names of the classes that they mean.
+    """List common nouns with the names of the classes that they cover.
 
     >>> class_groups()["cat"]
     ('tabby', 'tiger cat', 'Persian cat', 'Siamese cat', 'Egyptian cat')
@@ -56,7 +56,7 @@ def class_groups() -> dict[str, tuple[str, ...]]:
 
 @cache
 def group_classes() -> dict[str, tuple[int, ...]]:
-    """List common nouns with the indices of the classes that they mean.
+    """List common nouns with the indices of the classes that they cover.
 
     >>> group_classes()["cat"]
     (281, 282, 283, 284, 285)
@@ -66,7 +66,7 @@ def group_classes() -> dict[str, tuple[int, ...]]:
 
 @cache
 def class_kinds() -> tuple[str, ...]:
-    """List the kind of thing that each class is: animal, vehicle, food, ...; "object" where it is of none of those.
+    """List the kind of thing that each class is: animal, vehicle, food, ...; "object" if it is none of those.
 
     >>> class_kinds()[207], class_kinds()[817], class_kinds()[398]
     ('animal', 'vehicle', 'object')
@@ -79,7 +79,7 @@ def class_kinds() -> tuple[str, ...]:
 
 @cache
 def _spans(file: str) -> dict[str, tuple[int, ...]]:
-    """The indices of the classes of each line: a word, then indices and spans of them."""
+    """The class indices of each line: a word, then indices and ranges of them."""
     classes: dict[str, tuple[int, ...]] = {}
     for line in Path(__file__).with_name(file).read_text(encoding="utf-8").splitlines():
         word, *spans = line.split()

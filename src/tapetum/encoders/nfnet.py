@@ -1,15 +1,15 @@
 """NFNet: a residual network without normalisation (High-Performance Large-Scale Image Recognition Without Normalization, arXiv
 2102.06171, section 4; the scaled weight standardisation is that of arXiv 2101.08692, section 4.3).
 
-What batch norm does elsewhere is known beforehand here: every filter is standardised to mean 0 and variance 1 / fan-in, an
-activation is multiplied by the gain that keeps the variance of a standard normal input, and each block divides its input by the
-standard deviation that it should have by then (times `beta`); its square grows by alpha^2 with each block of a stage.
+Fixed scaling replaces batch norm: every filter is standardised to mean 0 and variance 1 / fan-in, an activation is multiplied
+by the gain that preserves the variance of a standard normal input, and each block divides its input by its expected standard
+deviation (times `beta`), whose square grows by alpha^2 with each block of a stage.
 
     block   x --gelu-- * beta --+--1x1--3x3--3x3--1x1-- squeeze-excite -- * 2 * skip gain * alpha --+-->
                                 \\__ mean of 2x2, 1x1, where the size changes; else x itself ________/
 
-Differs from the paper: variance is kept from 0 by adding 1e-5 to it, as timm does, where the public JAX code takes variance
-times fan-in to be at least 1e-4. Dropout and stochastic depth, which the paper trains with, are not here.
+Differs from the paper: 1e-5 is added to the variance to avoid division by 0, as in timm; the public JAX code instead clamps
+variance times fan-in to at least 1e-4. Dropout and stochastic depth, used in the paper's training, are not included.
 """
 
 import torch
@@ -28,7 +28,7 @@ _EPSILON = 1e-5
 
 
 class ScaledConv2d(nn.Conv2d):
-    """A convolution whose filters are standardised, then scaled by a learned gain a channel; odd kernels keep the size."""
+    """A convolution whose filters are standardised, then scaled by a learned gain per channel; odd kernels keep the size."""
 
     def __init__(self, config: NFNetConfig, inward: int, outward: int, kernel: int, stride: int = 1, groups: int = 1):
         same = config.same_padding and stride > 1
@@ -48,7 +48,7 @@ class ScaledConv2d(nn.Conv2d):
 
 
 class SqueezeExcite(nn.Module):
-    """Scale each channel by a number from 0 to 1 that is computed from the means of all (arXiv 1709.01507)."""
+    """Scale each channel by a number from 0 to 1 that is computed from the means of all channels (arXiv 1709.01507)."""
 
     def __init__(self, channels: int):
         super().__init__()

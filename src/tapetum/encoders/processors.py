@@ -18,10 +18,10 @@ _INTERPOLATIONS: dict[Any, Literal["bilinear", "bicubic"]] = {
 
 
 def of_processor(content: Mapping[str, Any]) -> Preprocessing:
-    """Read a preprocessor_config.json: of ViT, CLIP, SigLIP, SigLIP 2 NaFlex, TIPSv2, BiT (DINOv2), ConvNeXT (ResNet), and of
+    """Read a preprocessor_config.json: of ViT, CLIP, SigLIP, SigLIP 2 NaFlex, TIPSv2, BiT (DINOv2), ConvNeXT (ResNet), and for
     videos, V-JEPA 2.
 
-    Raises BadInput for what tapetum does not do. Fields that are missing raise KeyError, TypeError or ValueError.
+    Raises BadInput for settings that tapetum does not support. Missing fields raise KeyError, TypeError or ValueError.
     """
     content = {name: value for name, value in content.items() if value is not None}
     kind = str(content.get("image_processor_type", content.get("feature_extractor_type", "")))
@@ -58,7 +58,7 @@ def of_processor(content: Mapping[str, Any]) -> Preprocessing:
 def of_timm(cfg: Mapping[str, Any], name: str) -> Preprocessing:
     """Read timm's pretrained_cfg of a model, as timm's `resolve_data_config` does.
 
-    Raises BadInput for what tapetum does not do.
+    Raises BadInput for settings that tapetum does not support.
     """
     channels, rows, columns = cfg["input_size"]
     mode = cfg.get("crop_mode") or "center"

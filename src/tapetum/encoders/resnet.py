@@ -5,8 +5,8 @@
     block     x --1x1--3x3--1x1--+--ReLU-->      each convolution followed by batch norm; x is projected where the size changes
               \\__________________/
 
-Differs from the paper as everyone's ResNet does since torchvision's ("v1.5"): a bottleneck that halves the size does so in its
-3x3 convolution and not in the first 1x1.
+Differs from the paper like all ResNets since torchvision's ("v1.5"): a bottleneck that halves the size does so in its
+3x3 convolution, not in the first 1x1.
 """
 
 import torch.nn.functional as F
@@ -21,7 +21,7 @@ from tapetum.layers.transformer import AdapterNames
 
 
 class ResidualBlock(nn.Module):
-    """Convolutions with batch norm beside a shortcut, and ReLU after their sum."""
+    """Convolutions with batch norm and a shortcut, with ReLU after their sum."""
 
     def __init__(self, inward: int, width: int, stride: int, block: str, padding: str = "even"):
         super().__init__()
@@ -52,7 +52,7 @@ class ResidualBlock(nn.Module):
 
 
 def convolution(inward: int, outward: int, kernel: int, stride: int, padding: str) -> nn.Conv2d:
-    """Make a convolution without bias; only those of stride 2 are padded in two ways."""
+    """Make a convolution without bias; only those of stride 2 differ in their padding."""
     if padding == "same" and stride > 1:
         return SameConv2d(inward, outward, kernel, stride)
     return nn.Conv2d(inward, outward, kernel, stride, kernel // 2, bias=False)

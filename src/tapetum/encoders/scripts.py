@@ -1,14 +1,14 @@
-"""Which scripts a text encoder cannot read, measured by what its tokenizer makes of words in them. Imports no torch.
+"""Which scripts a text encoder cannot read, measured by how its tokenizer splits words in them. Imports no torch.
 
-A tokenizer refuses no text: SentencePiece puts one unknown token in place of a run of letters that it does not know, or its
-bytes; byte pairs make bytes of it. The network then sees next to nothing of the words. So a script counts as unread where
+A tokenizer rejects no text: SentencePiece replaces a run of unknown letters by one unknown token, or by its bytes; byte pairs
+fall back to bytes. The network then gets next to nothing of the words. So a script counts as unread if
 
     SentencePiece   more than half of the tokens of its words are unknown, or single bytes
-    byte pairs      its words have more than `MOST_TOKENS` tokens a letter
+    byte pairs      its words have more than `MOST_TOKENS` tokens per letter
 
-With OpenAI CLIP's vocabulary, sentences in German, French, Spanish, Polish and Turkish have 0.4 to 0.8 tokens a letter, and
-those in Russian, Arabic, Greek, Hebrew, Hindi, Thai, Korean, Chinese and Japanese 0.95 to 3: each letter is spelled. The Latin
-script is not looked at: of a language in it that the model has not learned, the tokens say nothing.
+With OpenAI CLIP's vocabulary, sentences in German, French, Spanish, Polish and Turkish have 0.4 to 0.8 tokens per letter, and
+those in Russian, Arabic, Greek, Hebrew, Hindi, Thai, Korean, Chinese and Japanese 0.95 to 3: each letter is spelled out. The
+Latin script is not checked: tokens do not show whether the model has learned a language written in it.
 """
 
 import unicodedata
@@ -24,7 +24,7 @@ _READ_BY_ALL = "LATIN", "FULLWIDTH", "MODIFIER", "COMBINING", "MASCULINE", "FEMI
 
 
 def unread_scripts(tokenizer: Tokenizer, texts: Iterable[str]) -> tuple[str, ...]:
-    """Find the scripts of texts that a text encoder cannot read, in the order in which they come."""
+    """Find the scripts of texts that a text encoder cannot read, in order of appearance."""
     words: dict[str, list[str]] = {}
     for text in texts:
         for script, word in words_of(text):
@@ -33,7 +33,7 @@ def unread_scripts(tokenizer: Tokenizer, texts: Iterable[str]) -> tuple[str, ...
 
 
 def words_of(text: str) -> Iterator[tuple[str, str]]:
-    """Yield the words of a text that are not in the Latin script, each with the name of its script.
+    """Yield the words of a text that are not in the Latin script, with the names of their scripts.
 
     >>> list(words_of("a photo of a кошка, 猫が"))
     [('Cyrillic', 'кошка'), ('Chinese', '猫'), ('Japanese', 'が')]

@@ -5,8 +5,8 @@
     *.model          SentencePiece       none; its end token, if any   as the model normalises
     tokenizer.json   whatever it holds   those that it adds            as it normalises
 
-Token 0 is padding to a tower that is pooled by the mean, so it may stand for nothing that a text says. In a SentencePiece model
-without padding it is the unknown piece, which such a tower then leaves out.
+A tower that is pooled by the mean treats token 0 as padding, so it must not represent any text. In a SentencePiece model
+without padding it is the unknown piece, which such a tower then ignores.
 
 Sources: BERT (arXiv 1810.04805), SentencePiece (arXiv 1808.06226). WordPiece and tokenizer.json need the library `tokenizers`.
 """
@@ -27,7 +27,7 @@ _LARGEST = 1 << 28
 
 
 def read_subwords(path: Path, length: int) -> Tokenizer:
-    """Read a tokenizer for texts of `length` tokens: a file (.txt, .model, .json), or a folder with one of a usual name.
+    """Read a tokenizer for texts of `length` tokens: a file (.txt, .model, .json), or a folder containing a usual file name.
 
     Raises:
         BadInput: there is none, it cannot be read, or its token 0 may stand in a text.
@@ -57,7 +57,7 @@ def _library(what: str) -> Any:
 
 
 def _wordpiece(content: bytes, length: int) -> Tokenizer:
-    """Make BERT's tokenizer of a vocab.txt: a token a line, whose number is that of the line."""
+    """Make BERT's tokenizer from a vocab.txt: one token per line, whose id is the line number."""
     library = _library("reading a vocabulary of WordPiece")
     lines = content.decode(errors="replace").removesuffix("\n").split("\n")  # other signs that end lines are tokens
     vocabulary = {line.removesuffix("\r"): number for number, line in enumerate(lines)}
@@ -98,7 +98,7 @@ def _sentencepiece(content: bytes, length: int) -> Tokenizer:
 
 
 def _json(content: bytes, length: int) -> Tokenizer:
-    """Make the tokenizer of a tokenizer.json, of which truncation and padding are left out."""
+    """Make the tokenizer of a tokenizer.json, ignoring its truncation and padding."""
     library = _library(f"reading {PAIRS_FILE}")
     try:
         built = library.Tokenizer.from_str(content.decode())

@@ -1,4 +1,4 @@
-"""Swin: a transformer whose cells look at their window only, and windows that shift from block to block (arXiv 2103.14030).
+"""Swin: a transformer whose cells attend within their window, with windows that shift from block to block (arXiv 2103.14030).
 
     images --4x4 patches, norm--> stage 0 --merge 2x2--> stage 1 --merge--> stage 2 --merge--> stage 3 --norm--> maps[3]
                                     maps[0]                maps[1]            maps[2]             mean: pooled
@@ -7,10 +7,10 @@
     +---+---+                             what the rolling brought together from opposite ends may not look at each other
     +---+---+                             (`_regions`)
 
-Grids that windows do not divide are filled up with zeros at the right and bottom. An axis
+Grids that windows do not divide are padded with zeros at the right and bottom. An axis
 with one window is not shifted.
 
-Differs from the paper: maps are as they leave a stage, without the norms that detectors put on each; the last has its norm.
+Differs from the paper: maps are the raw outputs of the stages, without the norms that detectors add; the last has its norm.
 """
 
 import torch
@@ -28,7 +28,7 @@ _NEVER = -100.0  # added to the logits of cells that may not see each other, as 
 
 
 class WindowAttention(nn.Module):
-    """Attention inside of windows, with a learned bias for every offset of two cells."""
+    """Attention inside windows, with a learned bias for every offset between two cells."""
 
     def __init__(self, width: int, heads: int, window: int):
         super().__init__()
@@ -39,7 +39,7 @@ class WindowAttention(nn.Module):
         self.offsets: Tensor
 
     def forward(self, x: Float[Tensor, "b h w c"], shift: tuple[int, int]) -> Float[Tensor, "b h w c"]:
-        """Let each cell look at its window, rows and columns rolled by `shift`; sides are multiples of the window."""
+        """Let each cell attend to its window, rows and columns rolled by `shift`; sides are multiples of the window."""
         b, rows, columns, c = x.shape
         cells = split_windows(x.roll((-shift[0], -shift[1]), (1, 2)), self.window)  # (b, windows, n, c)
         heads = self.qkv(cells.flatten(0, 1)).unflatten(-1, (3, self.heads, c // self.heads))
@@ -54,7 +54,7 @@ class WindowAttention(nn.Module):
 
 
 def split_windows(x: Float[Tensor, "b h w c"], window: int) -> Float[Tensor, "b windows n c"]:
-    """Cut a grid into windows of window * window cells."""
+    """Split a grid into windows of window * window cells."""
     b, h, w, c = x.shape
     return x.view(b, h // window, window, w // window, window, c).transpose(2, 3).reshape(b, -1, window * window, c)
 
@@ -85,7 +85,7 @@ def _regions(size: tuple[int, int], window: int, shift: tuple[int, int], device:
 
 
 class SwinBlock(nn.Module):
-    """Attention in windows and an MLP, each after a norm and beside a shortcut."""
+    """Attention in windows and an MLP, each after a norm and with a residual connection."""
 
     def __init__(self, width: int, heads: int, window: int, shift: int, drop_path: float):
         super().__init__()
@@ -95,7 +95,7 @@ class SwinBlock(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Float[Tensor, "b h w c"]) -> Float[Tensor, "b h w c"]:
-        """Look around, then think."""
+        """Apply attention, then the MLP."""
         rows, columns = x.shape[1:3]
         down, right = -rows % self.window, -columns % self.window
         filled = F.pad(self.attention_norm(x), (0, 0, 0, right, 0, down))
@@ -105,7 +105,7 @@ class SwinBlock(nn.Module):
 
 
 class Merge(nn.Module):
-    """Four neighbours become one cell of twice the channels; an odd row or column is filled up with zeros."""
+    """Merge four neighbours into one cell of twice the channels; an odd row or column is padded with zeros."""
 
     def __init__(self, width: int):
         super().__init__()

@@ -1,9 +1,9 @@
-"""A small text transformer: CLIP's (causal, read at the end token) and SigLIP's (sees all, read at the last, with a head);
-and TIPSv2's (sees all, the mean of its tokens); and BERT, as LongViViT has it (sees all, the mean of its tokens).
+"""A small text transformer: CLIP's (causal, read at the end token), SigLIP's (bidirectional, read at the last token, with a
+head), TIPSv2's (bidirectional, mean of its tokens) and BERT as in LongViViT (bidirectional, mean of its tokens).
 
 Sources: CLIP (arXiv 2103.00020), SigLIP (arXiv 2303.15343), LongViViT (arXiv 2312.07395, section 3), TIPSv2 (arXiv
-2604.12012), BERT (arXiv 1810.04805; its vector of the first kind of segment, equal for all tokens, is part of the positions).
-It takes numbers of tokens; tokenizers are not its business.
+2604.12012), BERT (arXiv 1810.04805; its embedding of the first segment type, equal for all tokens, is part of the positions).
+It takes token ids; tokenizing is done elsewhere.
 """
 
 import math
@@ -34,7 +34,7 @@ torch.export.register_dataclass(TextFeatures)
 
 
 class NormAfterBlock(Block):
-    """norm(x + attention(x)), then norm(x + mlp(x)): BERT's."""
+    """norm(x + attention(x)), then norm(x + mlp(x)), as in BERT."""
 
     def forward(self, x: Float[Tensor, "b n c"], **attention: Any) -> Float[Tensor, "b n c"]:
         x = self.attention_norm(x + self.attention(x, **attention))
@@ -42,7 +42,7 @@ class NormAfterBlock(Block):
 
 
 class TextTransformer(nn.Module):
-    """A transformer on tokens of text."""
+    """A transformer on text tokens."""
 
     def __init__(self, config: TextConfig):
         super().__init__()
@@ -76,7 +76,7 @@ class TextTransformer(nn.Module):
         return nn.LayerNorm(self.config.width, eps=self.config.norm_eps)
 
     def forward(self, ids: Int[Tensor, "b n"]) -> TextFeatures:
-        """Read texts as numbers of tokens, all padded to one length. Raises BadInput for too many."""
+        """Encode texts given as token ids, all padded to one length. Raises BadInput for too many."""
         if ids.shape[1] > self.config.length:
             raise BadInput(f"texts have {ids.shape[1]} tokens; this tower reads up to {self.config.length}: cut them")
         x = self.embedding(ids)

@@ -8,14 +8,14 @@ A text becomes ids in four steps: normalised, cut into pieces, between a begin a
     tipsv2    lower case                                   -      -      0    64            arXiv 2604.12012, its public code
     clip      lower case, single spaces (NFC)              49406  49407  0    77 (PE: 32)   arXiv 2103.00020
 
-Those of a user's own, for text towers that are trained here, are in `tapetum.encoders.subwords`.
+Users' own tokenizers, for text towers that are trained here, are in `tapetum.encoders.subwords`.
 
-Where a text is too long its end is cut and the end token stays the last one. Padding always reaches the full length: SigLIP
-reads the last position and masks nothing, so that ids of another length give another vector.
+Texts that are too long are truncated at the end and still finish with the end token. Padding always reaches the full length:
+SigLIP reads the last position and masks nothing, so ids of another length give another vector.
 
-Differs from the public code: open_clip also mends wrongly decoded text and HTML entities (ftfy) before the steps above;
-transformers 5.24 removes "_" for SigLIP where the original puts a space, and pads CLIP with its end token (of no effect, as
-attention is causal and the vector is read at the first end token).
+Differs from the public code: open_clip also repairs wrongly decoded text and HTML entities (ftfy) before the steps above;
+transformers 5.24 removes "_" for SigLIP where the original inserts a space, and pads CLIP with its end token (without effect,
+because attention is causal and the vector is read at the first end token).
 """
 
 import json
@@ -82,9 +82,9 @@ class Tokenizer:
         return self._form.length
 
     def __call__(self, texts: Sequence[str], from_end: bool = False) -> Int64[np.ndarray, "n length"]:
-        """Compute the ids of texts; `from_end` cuts the beginning of what is too long, not the end.
+        """Compute the ids of texts; `from_end` truncates long texts at the beginning, not the end.
 
-        Raises BadInput where something is no text, or longer than `LONGEST_TEXT` letters.
+        Raises BadInput if an item is no text, or has more than `LONGEST_TEXT` characters.
         """
         if isinstance(texts, str):
             raise BadInput(f"texts is one text, {texts[:40]!r}; give a list of texts")
@@ -113,17 +113,17 @@ class Tokenizer:
 
 
 def siglip(model: bytes, length: int = 64) -> Tokenizer:
-    """Make SigLIP's tokenizer from a SentencePiece model (spiece.model). Raises BadInput where the bytes are none."""
+    """Make SigLIP's tokenizer from a SentencePiece model (spiece.model). Raises BadInput if the bytes are something else."""
     return _sentencepiece(model, "siglip", Format(end=1, pad=1, length=length, normalise=_canonical))
 
 
 def siglip2(model: bytes, length: int = 64) -> Tokenizer:
-    """Make SigLIP 2's tokenizer from Gemma's SentencePiece model. Raises BadInput where the bytes are none."""
+    """Make SigLIP 2's tokenizer from Gemma's SentencePiece model. Raises BadInput if the bytes are something else."""
     return _sentencepiece(model, "siglip2", Format(end=1, pad=0, length=length, normalise=str.lower))
 
 
 def tipsv2(model: bytes, length: int = 64) -> Tokenizer:
-    """Make TIPSv2's tokenizer from a SentencePiece model. Raises BadInput where the bytes are none."""
+    """Make TIPSv2's tokenizer from a SentencePiece model. Raises BadInput if the bytes are something else."""
     return _sentencepiece(model, "tipsv2", Format(end=None, pad=0, length=length, normalise=str.lower))
 
 
@@ -142,10 +142,10 @@ def clip(vocabulary: dict[str, int], merges: Sequence[tuple[str, str]], length: 
 
 def from_content(content: bytes, kind: TokenizerKind, length: int) -> Tokenizer:
     """Make the tokenizer of a kind from the bytes of its file: a SentencePiece model; for CLIP the content of tokenizer.json;
-    for a user's own what `tapetum.encoders.subwords` reads.
+    for a user's own, any file that `tapetum.encoders.subwords` reads.
 
     Raises:
-        BadInput: the bytes are none, or `kind` is unknown.
+        BadInput: the bytes are something else, or `kind` is unknown.
         MissingExtra: a tokenizer of pairs needs the library `tokenizers`.
     """
     makers = {"siglip": siglip, "siglip2": siglip2, "tipsv2": tipsv2}
@@ -167,7 +167,7 @@ def read_tokenizer(folder: Path, kind: TokenizerKind, length: int) -> Tokenizer:
     """Read the tokenizer in a folder of weights: a SentencePiece model; for CLIP tokenizer.json, or vocab.json with merges.txt.
 
     Raises:
-        BadInput: none of these files is there, or it cannot be read as what it should be.
+        BadInput: none of these files exists, or it has other content.
         MissingExtra: a tokenizer of pairs needs the library `tokenizers`.
     """
     try:
@@ -218,7 +218,7 @@ _WORDS = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\
 
 
 def _pairs(vocabulary: dict[str, int], merges: Sequence[tuple[str, str]]) -> tuple[Callable[[str], list[int]], int, int]:
-    """Build the byte-level pair encoding, and find the ids of its begin and end."""
+    """Build the byte-level pair encoding, and find the ids of its begin and end tokens."""
     try:
         import tokenizers
         from tokenizers import models, normalizers, pre_tokenizers
@@ -293,7 +293,7 @@ def store_tokenizer(tokenizer: Tokenizer) -> "tuple[dict[str, Any], Tensor]":
 
 
 def restore_tokenizer(about: Any, content: "Tensor | None", path: Path) -> Tokenizer:
-    """Make the tokenizer of the file `path` from what `store_tokenizer` wrote. Raises BadInput where that is damaged."""
+    """Make the tokenizer of the file `path` from the output of `store_tokenizer`. Raises BadInput if that is damaged."""
     try:
         if content is None or content.numpy().dtype != np.uint8 or not 1 <= about["length"] <= LONGEST_ROW:
             raise ValueError("its bytes or its length are wrong")

@@ -1,4 +1,4 @@
-"""A tower for images and one for text, trained so that what belongs together is alike: CLIP, SigLIP and their relatives.
+"""An image tower and a text tower, trained so that matching images and texts are similar: CLIP, SigLIP and relatives.
 
 Sources: CLIP (arXiv 2103.00020), SigLIP (arXiv 2303.15343), SigLIP 2 (arXiv 2502.14786), TIPSv2 (arXiv 2604.12012).
 
@@ -7,9 +7,9 @@ Sources: CLIP (arXiv 2103.00020), SigLIP (arXiv 2303.15343), SigLIP 2 (arXiv 250
     towers.embed_texts(["a cat", "ein Hund"])      (m, d), rows of unit length
     towers.logits(images, texts)                   (n, m), scaled cosines and for SigLIP the bias
 
-`from_state` with the config of a CLIPModel or SiglipModel gives a `Towers`. It is an encoder of images like any other, whose
+`from_state` with the config of a CLIPModel or SiglipModel returns a `Towers`. It is an image encoder like any other, whose
 features are those of its image tower, before CLIP's projection. The same on tensors, with gradients: `image_vectors`,
-`text_vectors`, `compare`. The tokenizer comes with a folder of weights, and is kept in files that `save` writes.
+`text_vectors`, `compare`. The tokenizer comes with a folder of weights, and is stored in files that `save` writes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -37,7 +37,7 @@ _TOGETHER = 16
 
 
 class Towers(Encoder):
-    """Two towers; as an encoder, the one for images."""
+    """Two towers; used as an encoder, the image tower."""
 
     config: TowersConfig
 
@@ -62,16 +62,16 @@ class Towers(Encoder):
         """Why there is none, where one was looked for."""
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Features:
-        """Look at prepared images; the pooled vector is the one before the projection."""
+        """Encode prepared images; the pooled vector is the one before the projection."""
         return self.image(images)
 
     def image_vectors(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b e"]:
-        """Compute vectors of unit length of prepared images, to be compared with those of texts."""
+        """Compute unit-length vectors of prepared images, for comparison with those of texts."""
         pooled = self.image(images).pooled
         return F.normalize(pooled if self.image_projection is None else self.image_projection(pooled), dim=-1)
 
     def text_vectors(self, ids: Int[Tensor, "t n"]) -> Float[Tensor, "t e"]:
-        """Compute vectors of unit length of texts, given as ids of tokens. Raises BadInput for ids that are none of its own."""
+        """Compute unit-length vectors of texts, given as token ids. Raises BadInput for ids outside the vocabulary."""
         self._check_ids(ids)
         pooled = self.text(ids).pooled
         return F.normalize(pooled if self.text_projection is None else self.text_projection(pooled), dim=-1)
@@ -91,12 +91,12 @@ class Towers(Encoder):
         return self.scaled(self.image_vectors(images) @ self.text_vectors(ids).T)
 
     def scaled(self, cosines: Float[Tensor, "b t"]) -> Float[Tensor, "b t"]:
-        """Compute logits of cosines: exp(logit_scale) * cosines + logit_bias."""
+        """Compute logits from cosines: exp(logit_scale) * cosines + logit_bias."""
         logits = cosines * self.logit_scale.exp()
         return logits if self.logit_bias is None else logits + self.logit_bias
 
     def tokenize(self, texts: Sequence[str]) -> Int[Tensor, "n length"]:
-        """Compute the ids of texts, on the device of the network. Raises BadInput where the weights have no tokenizer."""
+        """Compute the ids of texts, on the network's device. Raises BadInput if the weights have no tokenizer."""
         if self.tokenizer is None:
             raise self.tokenizer_fault or BadInput(
                 "these weights have no tokenizer beside them, so that texts cannot be read; load the folder of a repository,"
@@ -105,7 +105,7 @@ class Towers(Encoder):
         return torch.from_numpy(self.tokenizer(texts)).to(self.logit_scale.device)
 
     def embed_images(self, images: Sequence[UInt8[np.ndarray, "h w 3"]]) -> Float32[np.ndarray, "n d"]:
-        """Compute vectors of unit length of images of any sizes.
+        """Compute unit-length vectors of images of any size.
 
         Raises BadInput for images of another kind or shape.
         """
@@ -118,9 +118,9 @@ class Towers(Encoder):
         return _as_numpy(vectors)
 
     def embed_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n d"]:
-        """Compute vectors of unit length of texts.
+        """Compute unit-length vectors of texts.
 
-        Raises BadInput where something is no text, or the weights have no tokenizer.
+        Raises BadInput if an item is no text, or the weights have no tokenizer.
         """
         ids = self.tokenize(texts)
         with self._inference():

@@ -140,7 +140,7 @@ TIPSV2_TEXT = TextConfig(
 
 
 def naflex(patches: int = 256, patch: int = 16) -> Preprocessing:
-    """Prepare as SigLIP 2 NaFlex does: to at most so many patches in the shape of the image, bilinear, to -1..1."""
+    """Prepare as SigLIP 2 NaFlex does: to at most this many patches at the image's aspect ratio, bilinear, to -1..1."""
     side = math.isqrt(patches) * patch
     return Preprocessing(
         size=(side, side), resize="patches", interpolation="bilinear", mean=HALF, std=HALF, patches=patches, patch=patch

@@ -3,14 +3,14 @@ SigLIP, Perception Encoder.
 
     image -> patches + positions -> [class token, registers, grid] -> (norm) -> blocks -> norm -> tokens -> pooled (-> head)
 
-An image of any size whose sides are multiples of the patch will do; learned positions are interpolated as the source does, and
-rotary ones (`tapetum.layers.rotary`) are computed for its grid.
+Images may have any size whose sides are multiples of the patch; learned positions are interpolated as in the source, and
+rotary ones (`tapetum.layers.rotary`) are computed for the image's grid.
 
-`tokens` are after the last norm for every source; transformers' CLIPVisionModel gives them before it (its `pooler_output` is
-normalised, and equals `pooled`). Where the norm is on the pooled vector, as with timm's global_pool="avg", tokens are as they
-leave the last block.
+For every source, `tokens` are after the last norm; transformers' CLIPVisionModel returns them before it (its `pooler_output`
+is normalised, and equals `pooled`). If the norm is on the pooled vector, as with timm's global_pool="avg", tokens are the
+output of the last block.
 
-Differs from the papers: masking (MAE, DINOv2) is no part of an encoder; the mask tokens of their files are left out.
+Differs from the papers: masking (MAE, DINOv2) is not part of an encoder; the mask tokens of their files are omitted.
 """
 
 import torch
@@ -25,7 +25,7 @@ from tapetum.layers.transformer import Attention, AttentionPooling, Block, Gated
 
 
 class ViT(Encoder):
-    """A vision transformer. It has one map, of the patch size: the grid's tokens after the last norm."""
+    """A vision transformer. It has one map, at patch resolution: the grid's tokens after the last norm."""
 
     config: ViTConfig
 
@@ -82,7 +82,7 @@ class ViT(Encoder):
         )
 
     def embed(self, images: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b n d"], tuple[int, int]]:
-        """Compute the tokens that enter the first block, positions added, and rows and columns of their grid.
+        """Compute the tokens that enter the first block, with positions added, and the rows and columns of their grid.
 
         Raises BadInput if the patches do not divide the images.
         """
@@ -106,14 +106,14 @@ class ViT(Encoder):
         return self.norm_before(torch.cat((*first, x), 1) if first else x), grid
 
     def rotation(self, grid: tuple[int, int]) -> Rotation | None:
-        """Compute by what every block rotates queries and keys of tokens of a grid of (rows, columns); None: it does not."""
+        """Compute the rotation of queries and keys in every block for a grid of (rows, columns); None if there is none."""
         config = self.config
         if config.rotary is None:
             return None
         return grid_rotation(grid, config.width // config.heads, config.rotary, config.prefix, next(self.parameters()).device)
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Features:
-        """Look at prepared images. Raises BadInput if the patches do not divide them."""
+        """Encode prepared images. Raises BadInput if the patches do not divide them."""
         x, grid = self.embed(images)
         rotary = self.rotation(grid)
         for block in self.blocks:
@@ -141,7 +141,7 @@ class ViT(Encoder):
 
 
 def plain_patches(vit: ViT) -> tuple[Float[Tensor, "d 3 p p"], Float[Tensor, " d"]]:
-    """Compute weight and bias of patches for pixels x in -1..1 instead of prepared ones, (127.5 x + 127.5 - mean) / std."""
+    """Compute patch weight and bias for pixels x in -1..1 instead of prepared ones, (127.5 x + 127.5 - mean) / std."""
     state = vit.state_dict()
     weight = state["patches.weight"]
     bias = state.get("patches.bias", weight.new_zeros(len(weight)))

@@ -124,7 +124,7 @@ def perception_encoder(size: str, kind: Literal["core", "spatial"]) -> ViTConfig
 
 
 def prepare_dinov3(side: int) -> Preprocessing:
-    """Prepare as DINOv3 does: squash, bilinear, then ImageNet's mean and deviation."""
+    """Prepare as DINOv3 does: squash, bilinear, then ImageNet's mean and standard deviation."""
     return Preprocessing(size=(side, side), resize="squash", interpolation="bilinear")
 
 

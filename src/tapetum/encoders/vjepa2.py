@@ -1,15 +1,15 @@
-"""V-JEPA 2's encoder of videos (arXiv 2506.09985): a vision transformer on tubelets with rotary positions.
+"""V-JEPA 2's video encoder (arXiv 2506.09985): a vision transformer on tubelets with rotary positions.
 
     video -> tubelets of 2 frames x 16 x 16 pixels -> blocks -> norm -> tokens (t * h * w) -> their mean
 
-A head's channels are in three equal parts, for time, row and column, and a few that are left alone. In each part neighbouring
-channels are swapped as for a rotation, but their angles are those of two different frequencies, f[2i mod h] and f[2i + 1 mod h]
-of the h = part / 2 there are: this is no rotation, and the published weights want it so.
+A head's channels are split into three equal parts, for time, row and column, and a few unused ones. In each part neighbouring
+channels are swapped as for a rotation, but their angles use two different frequencies, f[2i mod h] and f[2i + 1 mod h]
+of the h = part / 2 available ones: this is not a rotation, but the published weights require it.
 
-As an `Encoder` it takes images, each a video of one frame, which is repeated to fill a tubelet; `watch` takes videos.
+As an `Encoder` it takes images, each as a video of one frame, repeated to fill a tubelet; `watch` takes videos.
 
-Differs from the paper: the predictor and the masks of training are no part of an encoder. The paper pools by attention, with a
-layer for each task; the pooled vector here is the mean of the tokens.
+Differs from the paper: the predictor and the masks of training are not part of an encoder. The paper pools by attention, with
+a layer per task; the pooled vector here is the mean of the tokens.
 """
 
 import math
@@ -53,7 +53,7 @@ torch.export.register_dataclass(VJEPA2Features)
 
 
 def video_rotation(grid: tuple[int, int, int], head_width: int, device: torch.device | None = None) -> Rotation:
-    """Compute what the queries and keys of a grid of (time, rows, columns) are multiplied by, for heads of `head_width`."""
+    """Compute the factors on queries and keys for a grid of (time, rows, columns), for heads of `head_width`."""
     part = 2 * (head_width // 3 // 2)
     speed = _WAVELENGTH ** -(torch.arange(part // 2, device=device) / (part / 2))
     places = torch.cartesian_prod(*(torch.arange(side, dtype=torch.float32, device=device) for side in grid))  # (n, 3)
@@ -65,7 +65,7 @@ def video_rotation(grid: tuple[int, int, int], head_width: int, device: torch.de
 
 
 class VJEPA2(Encoder):
-    """V-JEPA 2's encoder. Of images it has one map, of the patch size."""
+    """V-JEPA 2's encoder. For images it has one map, at patch resolution."""
 
     config: VJEPA2Config
 
@@ -91,9 +91,9 @@ class VJEPA2(Encoder):
         return nn.LayerNorm(self.config.width, eps=self.config.norm_eps)
 
     def watch(self, videos: Float[Tensor, "b t 3 h w"]) -> VJEPA2Features:
-        """Look at videos of prepared frames.
+        """Encode videos of prepared frames.
 
-        A single frame is repeated to a tubelet. Raises BadInput where tubelets do not divide the video.
+        A single frame is repeated to a tubelet. Raises BadInput if tubelets do not divide the video.
         """
         if not isinstance(videos, Tensor) or videos.ndim != 5:
             shown = tuple(videos.shape) if isinstance(videos, Tensor) else type(videos).__name__
@@ -111,7 +111,7 @@ class VJEPA2(Encoder):
         return VJEPA2Features(tokens=x, grid=grid, pooled=x.mean(1))
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Features:
-        """Look at prepared images, each as a video of one frame. Raises BadInput if the patches do not divide them."""
+        """Encode prepared images, each as a video of one frame. Raises BadInput if the patches do not divide them."""
         features = self.watch(self.checked(images)[:, None])
         grid = features.grid[1:]
         return Features(
@@ -119,7 +119,7 @@ class VJEPA2(Encoder):
         )
 
     def embedder(self) -> "ClipEmbedder":
-        """Make the embedder, which makes vectors of images and of pieces of videos; see `tapetum.encoders.vjepa2`."""
+        """Make the embedder, which computes vectors of images and of pieces of videos; see `tapetum.encoders.vjepa2`."""
 
         return ClipEmbedder(self)
 
@@ -129,15 +129,15 @@ class VJEPA2(Encoder):
 
 
 class ClipEmbedder(EncoderEmbedder):
-    """Makes vectors of images, and of pieces of videos: the pooled vectors of V-JEPA 2."""
+    """Computes vectors of images, and of pieces of videos: the pooled vectors of V-JEPA 2."""
 
     encoder: "VJEPA2"
     takes_videos = True
 
     def pieces(self, path: Path | Video) -> Iterator[EmbeddedPiece]:
-        """Make the pieces of a file; those of a video are looked at one by one, as many prepared ones fill the memory.
+        """Make the pieces of a file; those of a video are encoded one by one, because many prepared ones fill the memory.
 
-        Raises BadInput if it cannot be read, or is sound alone.
+        Raises BadInput if it cannot be read, or has only sound.
         """
         if is_image(path):
             yield from super().pieces(path)
@@ -163,7 +163,7 @@ class ClipEmbedder(EncoderEmbedder):
         return check_finite(self.encoder.watch(frames[None].to(parameter.device, parameter.dtype)).pooled[0].float().cpu())
 
     def embed(self, pieces: Sequence[EmbeddedPiece]) -> Float32[np.ndarray, "n c"]:
-        """Compute a vector for each image; those of videos were computed with the pieces."""
+        """Compute a vector for each image; those of videos were already computed with the pieces."""
         if "video" in pieces[0].inputs:
             return np.stack([piece.inputs["video"].numpy() for piece in pieces])
         return super().embed(pieces)

@@ -1,4 +1,4 @@
-"""Sizes of V-JEPA 2's encoders of videos (arXiv 2506.09985). Imports no torch."""
+"""Sizes of V-JEPA 2's video encoders (arXiv 2506.09985). Imports no torch."""
 
 from dataclasses import dataclass, replace
 
@@ -50,7 +50,7 @@ class VJEPA2Config(EncoderConfig):
 
 def clips(size: int) -> Preprocessing:
     """Prepare frames as V-JEPA 2 does: the shorter side to 256 / 224 of the size, bilinear, crop, ImageNet's mean and
-    deviation."""
+    standard deviation."""
     return replace(imagenet(size), interpolation="bilinear", crop_offset="down")
 
 

@@ -1,1 +1,1 @@
-"""Weights by name, and safe reading of foreign files. Imports no torch."""
+"""Published weights by name, and safe reading of external files. Imports no torch."""

@@ -1,6 +1,6 @@
-"""The sketch of a network before it is built: the names and shapes of its tensors, as far as a file could fill them.
+"""The blueprint of a network before it is built: the names and shapes of its tensors, as far as a file could fill them.
 
-A config that comes with weights may ask for 10^9 layers; each is built even where its numbers take no memory. So building ends
+A config in a weights file may request 10^9 layers; each is built even if its values use no memory. So building stops
 as soon as there are more tensors than the file has.
 """
 
@@ -19,15 +19,15 @@ from tapetum.core.fields import LARGEST_SIZE, check_sizes
 
 @contextmanager
 def blueprint(config: Any, tensors: int, place: str | Path) -> Iterator[None]:
-    """Build the networks of the block without numbers (on the device "meta"), as a `config` has it that came from a file.
+    """Build the networks of the block without values (on the device "meta"), from a `config` read from a file.
 
     Args:
-        config: what the file says, as it stands there or as a dataclass; its numbers are checked first.
+        config: the file's content, as stored or as a dataclass; its numbers are checked first.
         tensors: how many the file has.
         place: the file, for messages.
 
     Raises:
-        BadInput: a number is beyond all bounds, or the network has more parts than the file could fill.
+        BadInput: a number is out of bounds, or the network has more parts than the file could fill.
     """
     check_sizes(config, f" in the config of {place}", LARGEST_SIZE)
     left, here = 10 * tensors + 2000, threading.get_ident()  # parts without tensors, and tensors that are shared, count too

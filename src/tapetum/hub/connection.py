@@ -1,11 +1,11 @@
-"""Connections within limits: how long a server may take, and how much it may bring, before nobody waits for it any longer.
+"""Connections within limits: how long a server may take, and how much it may send, before the download is abandoned.
 
-    look-up, connection, headers   `Limits.answer` seconds in all, however slowly they drip
+    look-up, connection, headers   `Limits.answer` seconds in total, however slowly they arrive
     body                           `Limits.least` bytes in every `Limits.stall` seconds
     size                           `Limits.most` bytes, and never the last `Limits.reserve` bytes of the disk
-    tries                          `Limits.tries` in a row that bring next to nothing
+    tries                          `Limits.tries` in a row with almost no progress
 
-What waits is a thread of its own, since the look-up of a name heeds no time limit; whoever asked is called about once a second.
+A separate thread waits, since name look-ups ignore time limits; the caller is notified about once a second.
 """
 
 import http.client
@@ -30,11 +30,11 @@ _TICK = 1.0
 
 
 class Unreachable(Exception):
-    """A server cannot be reached, broke off, or took longer than it may; the text says which."""
+    """A server cannot be reached, broke off, or exceeded its time limit; the text says which."""
 
 
 class Response:
-    """What a server answered: its status and headers, and the body piece by piece."""
+    """A server's response: its status and headers, and the body piece by piece."""
 
     def __init__(self, wire: "_Wire", status: int, headers: http.client.HTTPMessage):
         self.status, self.headers = status, headers
@@ -42,7 +42,7 @@ class Response:
 
     @property
     def length(self) -> int | None:
-        """Bytes that are to come, None where the server does not say. Raises BadInput where what it says is no number."""
+        """Size of the body in bytes, None if the server does not state it. Raises BadInput if its value is not a number."""
         declared = self.headers.get("Content-Length")
         if declared is None:
             return None
@@ -53,7 +53,7 @@ class Response:
         return int(declared[:30])  # which is more than anybody takes
 
     def pieces(self) -> Iterator[bytes]:
-        """Yield the body; raises Unreachable where it breaks off or stalls."""
+        """Yield the body; raises Unreachable if it breaks off or stalls."""
         limits = self._wire.limits
         came, until = 0, time.monotonic() + limits.stall
         while True:
@@ -71,16 +71,16 @@ class Response:
 
 @contextmanager
 def connect(request: urllib.request.Request, limits: Limits, waiting: Callable[[], None] = lambda: None) -> Iterator[Response]:
-    """Ask a server, and give its answer; the connection is cut on leaving.
+    """Send a request and yield the response; the connection is closed on leaving.
 
     Args:
-        request: what is asked for, at an address that `check_address` let pass.
+        request: what is requested, from an address that passed `check_address`.
         limits: on time.
-        waiting: is called about once a second while nothing comes.
+        waiting: called about once a second while nothing arrives.
 
     Raises:
-        HTTPError: the server answers with an error.
-        Unreachable: anything else, from a name that nobody knows to an answer that does not come.
+        HTTPError: the server responds with an error.
+        Unreachable: anything else, from an unknown host name to a missing response.
     """
     wire = _Wire(request, limits, waiting)
     try:
@@ -94,7 +94,7 @@ def connect(request: urllib.request.Request, limits: Limits, waiting: Callable[[
 
 
 def within(seconds: float, work: Callable[[], Value], waiting: Callable[[], None] = lambda: None) -> Value:
-    """Compute what `work` returns, or raise what it raises; TimeoutError where that takes longer, and it is left behind."""
+    """Compute the result of `work`, or raise its error; TimeoutError if it takes too long, and it is abandoned."""
     came: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
 
     def run() -> None:
@@ -112,7 +112,7 @@ def within(seconds: float, work: Callable[[], Value], waiting: Callable[[], None
 
 @contextmanager
 def loading_by_name() -> Iterator[None]:
-    """Raise ConnectionError for what libraries raise that fetch by themselves, each with classes of its own."""
+    """Raise ConnectionError for the errors of libraries that fetch by themselves, each with its own classes."""
     try:
         yield
     except OSError:
@@ -127,7 +127,7 @@ _NETWORKING = "httpx", "httpx2", "httpcore", "httpcore2", "requests", "urllib3",
 
 
 def check_address(url: str) -> None:
-    """Raise BadInput for what is no address of a file on a server.
+    """Raise BadInput for text that is not the address of a file on a server.
 
     >>> check_address("http://[::1")
     Traceback (most recent call last):
@@ -143,7 +143,7 @@ def check_address(url: str) -> None:
 
 
 class _Wire:
-    """A connection that a thread of its own reads from."""
+    """A connection read by a separate thread."""
 
     def __init__(self, request: urllib.request.Request, limits: Limits, waiting: Callable[[], None]):
         self.limits, self._request, self._waiting = limits, request, waiting
@@ -162,7 +162,7 @@ class _Wire:
         return item
 
     def close(self) -> None:
-        """Cut the connection, whatever is going on."""
+        """Close the connection, whatever its state."""
         self._over.set()
         for each in self._sockets:
             with suppress(OSError):
@@ -186,7 +186,7 @@ class _Wire:
 
 
 def _take(came: Any, until: float, waiting: Callable[[], None]) -> Any:
-    """The next of a queue; raises TimeoutError where nothing is there in time."""
+    """The next item of a queue; raises TimeoutError if none arrives in time."""
     while (left := until - time.monotonic()) > 0:
         try:
             return came.get(timeout=min(left, _TICK))
@@ -196,7 +196,7 @@ def _take(came: Any, until: float, waiting: Callable[[], None]) -> Any:
 
 
 def _opener(opened: Callable[[socket.socket], None]) -> urllib.request.OpenerDirector:
-    """What opens addresses as usual, and tells of each socket."""
+    """Opens addresses as usual, and reports each socket."""
 
     def report(kind: type) -> Any:
         class Reporting(kind):

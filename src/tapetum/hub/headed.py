@@ -1,4 +1,4 @@
-"""Files of ours: safetensors whose header says as JSON, under a key of the system, what the tensors are for."""
+"""Our files: safetensors whose header describes the tensors as JSON, under a key of the system."""
 
 import json
 import os
@@ -26,7 +26,7 @@ def save_headed(
     dtype: torch.dtype | None = None,
     more: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Write a model's tensors (rounded to `dtype`) and `more`, with `about`, as JSON, under `key` in the header; or nothing."""
+    """Write a model's tensors (rounded to `dtype`) and `more`, with `about` as JSON under `key` in the header; or nothing."""
     tensors = {
         name: tensor.detach().to("cpu", dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
         for name, tensor in model.state_dict().items()
@@ -36,7 +36,7 @@ def save_headed(
 
 
 def read_headed(path: Path, key: str, what: str) -> tuple[Any, dict[str, Tensor]]:
-    """Read what stands under `key` in the header of a file, and the tensors. Raises BadInput where there is no `what` in it."""
+    """Read the entry under `key` in the header of a file, and the tensors. Raises BadInput if the file has no `what`."""
     try:
         with safe_open(no_pipe(path), "pt") as file:
             text = (file.metadata() or {}).get(key)
@@ -60,10 +60,10 @@ def load_headed(path: Path, key: str, what: str, maker: Callable[[Any], Callable
         path: of the file.
         key: of its entry in the header.
         what: what the file should hold, for the message.
-        maker: gives, for what stands there, a function that makes the model with any weights.
+        maker: returns, for this entry, a function that makes the model with any weights.
 
     Raises:
-        BadInput: the file holds no such thing, what stands there cannot be read, or the tensors do not fit it.
+        BadInput: the file has no such entry, it cannot be read, or the tensors do not match it.
     """
     about, tensors = read_headed(path, key, what)
     try:
@@ -79,9 +79,9 @@ def load_headed(path: Path, key: str, what: str, maker: Callable[[Any], Callable
 
 
 def check_fit(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Raise BadInput, naming it, where a tensor is missing, unknown, of another shape or kind, or not finite.
+    """Raise BadInput, naming the tensor, if one is missing, unknown, of another shape or kind, or not finite.
 
-    `expected` may be without numbers (of the meta device).
+    `expected` may be without values (on the meta device).
     """
     for name in sorted(expected.keys() | tensors.keys()):
         if name not in tensors or name not in expected or tensors[name].shape != expected[name].shape:

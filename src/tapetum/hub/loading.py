@@ -1,14 +1,14 @@
-"""Whatever weights are: a name, a file, a folder or another reference to the function that loads it.
+"""Resolving weights: from a name, a file, a folder or another reference to the function that loads it.
 
-Imports no torch by itself.
+Does not import torch itself.
 
 A reference is one string (or a path), the same in Python and for every option of the command line:
 
-    NAME                  weights known by name (`tapetum weights list`)
-    OWNER/NAME            a repository of Hugging Face that was fetched (`tapetum.hub.repositories`)
-    FILE, FOLDER          a file of ours; the folder of a run; a folder of Hugging Face, whose config.json says what it is;
+    NAME                  published weights, by name (`tapetum weights list`)
+    OWNER/NAME            a repository fetched from Hugging Face (`tapetum.hub.repositories`)
+    FILE, FOLDER          one of our files; the folder of a run; a Hugging Face folder, described by its config.json;
                           a file of another library, recognised by the names of its tensors
-    PREFIX:REST           what an owner has under `PREFIXES`: timm:NAME, timm:NAME=FILE, random:NAME; see
+    PREFIX:REST           the entries of an owner under `PREFIXES`: timm:NAME, timm:NAME=FILE, random:NAME; see
                           `tapetum.encoders.references`
 """
 
@@ -29,7 +29,7 @@ _LONGEST_HEADER = 100 << 20
 
 
 def load(reference: str | os.PathLike[str], device: Any = None, dtype: Any = None) -> Any:
-    """Load the weights that a reference stands for; see `tapetum.load`."""
+    """Load the weights of a reference; see `tapetum.load`."""
     if not isinstance(reference, str | os.PathLike) or not os.fspath(reference):
         given = "an empty text" if isinstance(reference, str) else type(reference).__name__
         raise BadInput(f"{given} is no name of weights and no file; give one, as in tapetum.load('tapir-nano')")
@@ -41,15 +41,15 @@ def load(reference: str | os.PathLike[str], device: Any = None, dtype: Any = Non
 
 
 def find_loader(reference: str | os.PathLike[str], verb: str | None = None, *, trackers: bool = True) -> str:
-    """Find what loads a reference, as "module:function" that takes it, device and dtype. No weights are read for it, but names
-    of tensors where nothing else says what a file is.
+    """Find the loader of a reference, as "module:function" that takes it, device and dtype. Weights are not read, only names
+    of tensors if nothing else identifies a file.
 
     Args:
-        verb: of the command line, for which known names are wanted; None takes weights for any.
-        trackers: an .npy file is taken for a checkpoint of a tracker; else it is refused.
+        verb: of the command line, whose published names are accepted; None accepts weights for any.
+        trackers: accept an .npy file as a tracker checkpoint; otherwise it is refused.
 
     Raises:
-        BadInput: the name is unknown and no file either, is of weights for another verb, or its file is not on this machine.
+        BadInput: the name is unknown and not a file either, belongs to another verb, or its file is not on this machine.
     """
     path = Path(reference)
     prefix, colon, _ = os.fspath(reference).partition(":")
@@ -67,7 +67,7 @@ def find_loader(reference: str | os.PathLike[str], verb: str | None = None, *, t
 
 
 def check_dtype(dtype: Any) -> Any:
-    """Find the type of weights that is meant, a torch.dtype or its name; None stays. Raises BadInput for what is no float.
+    """Resolve the dtype of weights, a torch.dtype or its name; None stays. Raises BadInput for types that are not floats.
 
     >>> check_dtype("bfloat16"), check_dtype(None)
     (torch.bfloat16, None)
@@ -85,12 +85,12 @@ def check_dtype(dtype: Any) -> Any:
 
 
 def is_weights(folder: Path) -> bool:
-    """Check whether a folder stands for weights: that of a run, or one with the config of a model."""
+    """Check whether a folder holds weights: that of a run, or one with a model config."""
     return is_folder(folder) or any((folder / name).is_file() for name in (TRACKER_FILE, ENCODER_FILE, VIDEO_FILE))
 
 
 def named(dotted: str) -> Any:
-    """Import what a "module:name" stands for.
+    """Import the object that "module:name" refers to.
 
     >>> named("math:sqrt")(9.0)
     3.0
@@ -100,7 +100,7 @@ def named(dotted: str) -> Any:
 
 
 def header_of(path: Path) -> dict[str, str]:
-    """Read the text entries in the header of a safetensors file; empty where it has none or is no such file."""
+    """Read the text entries in the header of a safetensors file; empty if it has none or is another kind of file."""
     try:
         with open_file(path) as file:
             length = int.from_bytes(file.read(8), "little")
@@ -114,12 +114,12 @@ def header_of(path: Path) -> dict[str, str]:
 
 
 def _joined(attribute: str) -> dict[str, str]:
-    """What all owners have under a name, in one table."""
+    """Merge all owners' entries under a name into one table."""
     return {key: value for owner in OWNERS for key, value in getattr(import_module(owner), attribute, {}).items()}
 
 
 def _of_repository(path: Path) -> str:
-    """Find the loader of the folder of a repository. Raises BadInput where its config says nothing that is known."""
+    """Find the loader of a repository's folder. Raises BadInput if its config is not recognised."""
     loader = _of_folder(path)
     if loader is None:
         raise BadInput(f"{path / FOLDER_FILE} does not say what model it is of; give a repository of transformers or timm")
@@ -127,7 +127,7 @@ def _of_repository(path: Path) -> str:
 
 
 def _of_folder(path: Path) -> str | None:
-    """The loader of a folder whose config says what kind of model it is; None for a folder without one."""
+    """The loader of a folder whose config identifies the kind of model; None for a folder without one."""
     if not path.is_dir() or any((path / name).is_file() for name in (TRACKER_FILE, ENCODER_FILE, VIDEO_FILE)):
         return None
     if (path / OPEN_CLIP_FILE).is_file():
@@ -148,7 +148,7 @@ def _of_folder(path: Path) -> str | None:
 
 
 def _loader(path: Path, trackers: bool) -> str:
-    """The loader of the first system that knows an entry of the header; else that of the owner of the names of the tensors."""
+    """The loader of the first system that knows an entry of the header; else of the owner of the tensors' names."""
     headers = _joined("HEADERS")
     header = header_of(path)
     for key in header:

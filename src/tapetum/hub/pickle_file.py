@@ -1,17 +1,17 @@
-"""Pickle files without their long strings, which stay in the file until they are used, and without calling numpy.
+"""Pickle files with long strings left in the file until they are used, and without calling numpy.
 
-A pickle is a list of opcodes, and nearly all of its bytes are arguments of a few: the data of arrays, encoded images. They are
-passed over, and each is replaced by a reference (a persistent identifier, for which the unpickler calls us):
+A pickle is a list of opcodes, and nearly all of its bytes are arguments of a few: the data of arrays, encoded images. These
+are skipped, and each is replaced by a reference (a persistent identifier, for which the unpickler calls us):
 
     BINBYTES8 4,000,000 <data>  MEMOIZE  ...      ->      BININT 0  BINPERSID  MEMOIZE  ...        Stored(place, 4,000,000)
 
-The short pickle that is left is what runs. Reading takes the memory of what is short, and later of what is used.
+Only the short pickle that remains is run. Reading uses memory for the short parts, and later for the parts used.
 
-A pickle builds an array by calling functions of numpy and then handing the result its state. Here each admitted name stands for
-a small recorder instead (`ADMITTED`); a record is checked (kind of number, shape, amount of data) and only then made into an
-array (`Plain`). So a dtype cannot arrive with forged flags, and an array cannot claim a size that its data does not have.
+A pickle builds an array by calling numpy functions and then passing the result its state. Here each allowed name stands for
+a small recorder instead (`ADMITTED`); a record is checked (dtype, shape, amount of data) and only then converted to an
+array (`Plain`). So a dtype cannot have forged flags, and an array cannot claim a size that its data does not have.
 
-Unusual: frames (protocol 4) are dropped, since their lengths no longer hold; the standard unpickler takes pickles without.
+Unusual: frames (protocol 4) are dropped, since their lengths no longer match; the standard unpickler accepts pickles without.
 """
 
 import io
@@ -49,7 +49,7 @@ _KINDS: dict[str, Callable[[bytes], Any]] = {
 
 
 class Stored:
-    """A string of a pickle that stays in its file until `read`; closed to the BUILD opcode."""
+    """A string of a pickle that stays in its file until `read`; protected from the BUILD opcode."""
 
     __slots__ = ("_read",)
 
@@ -61,7 +61,7 @@ class Stored:
         return self._read()
 
     def then(self, convert: Callable[[Any], Any]) -> "Stored":
-        """Convert the string, once it is read."""
+        """Convert the string after reading it."""
         return Stored(lambda: convert(self._read()))
 
     def __setstate__(self, state: Any) -> None:
@@ -69,7 +69,7 @@ class Stored:
 
 
 class PickleFile:
-    """A pickle in an open file, from the place on at which the file is."""
+    """A pickle in an open file, from the file's current position."""
 
     def __init__(self, file: io.BufferedIOBase):
         self._file, self._position = file, file.tell()
@@ -77,12 +77,12 @@ class PickleFile:
         file.seek(self._position)
 
     def outline(self) -> tuple[bytes, list[Stored]]:
-        """Compute the pickle without its long strings, and those, in the order in which that pickle numbers them.
+        """Compute the pickle without its long strings, and those strings, in the order in which that pickle numbers them.
 
         Raises:
-            BadInput: a string is cut off, the pickle has references of its own, or it asks for a larger memo index than any
-                honest one could reach, up to which the C unpickler would allocate.
-            ValueError: it ends too early, or is no pickle.
+            BadInput: a string is truncated, the pickle has references of its own, or it requests a memo index larger than any
+                legitimate one, for which the C unpickler would allocate memory.
+            ValueError: it ends too early, or is not a pickle.
         """
         short, stored, count = bytearray(), [], 0
         while True:
@@ -105,7 +105,7 @@ class PickleFile:
                 return bytes(short), stored
 
     def _size(self, opcode: pickletools.OpcodeInfo) -> tuple[int, bytes]:
-        """Bytes of the argument that follow, less than 0 for lines of text; and the length that stood before it."""
+        """Length of the argument that follows, less than 0 for lines of text; and the size of the length field before it."""
         if opcode.arg is None:
             return 0, b""
         if opcode.arg.n >= 0:
@@ -125,7 +125,7 @@ class PickleFile:
         return data
 
     def _stored(self, size: int, convert: Callable[[bytes], Any]) -> Stored:
-        """A string of the file; the file is then behind it."""
+        """A string of the file; the file is then positioned after it."""
         place = self._file.tell()
         if place + size > self._end:
             raise EOFError(f"the pickle ends within a string of {size} bytes")
@@ -148,7 +148,7 @@ def _check_slot(slot: int, count: int) -> None:
 
 
 class Recorder:
-    """An admitted name: callable, and closed to the BUILD opcode, which could otherwise set its attributes."""
+    """An allowed name: callable, and protected from the BUILD opcode, which could otherwise set its attributes."""
 
     __slots__ = ("_call",)
 
@@ -163,7 +163,7 @@ class Recorder:
 
 
 class _Dtype:
-    """A recorded dtype: the name of a plain kind of number or text, and a byte order."""
+    """A recorded dtype: the name of a plain numeric or text type, and a byte order."""
 
     def __init__(self, spec: Any = None, *_: Any):
         if not isinstance(spec, str) or spec.lstrip("<>|=")[:1] not in tuple("biufcSUO"):
@@ -180,7 +180,7 @@ class _Dtype:
 
 
 class _Array:
-    """A recorded array: nothing but its state, which is checked before numpy sees it."""
+    """A recorded array: only its state, which is checked before numpy sees it."""
 
     __slots__ = ("_state", "scalar")
 
@@ -200,7 +200,7 @@ class _Array:
         self._state = shape, dtype.dtype, order, data
 
     def array(self) -> tuple[np.ndarray, list[Any]]:
-        """Make the array, and the objects that belong into it."""
+        """Make the array, and the objects that belong in it."""
         if self._state is None:
             raise BadInput("the pickle holds an unfinished array; the file is damaged")
         shape, kind, order, data = self._state
@@ -283,7 +283,7 @@ ADMITTED: dict[str, Any] = {
 
 
 class Plain:
-    """Turns records into arrays and scalars, through containers; a part that occurs twice stays one part."""
+    """Turns records into arrays and scalars, inside containers too; a part that occurs twice stays a single object."""
 
     def __init__(self) -> None:
         self._done: dict[int, Any] = {}

@@ -1,7 +1,7 @@
-"""Names of weights: what each is, where it comes from, and where it lies on this machine.
+"""Names of weights: what they are, where they come from, and where they are stored on this machine.
 
 Each system owns its entries, in a module `published` (`PUBLISHED`), which is found by its dotted name and imported when a name
-is asked for. Nothing here imports torch.
+is requested. Nothing here imports torch.
 """
 
 import difflib
@@ -95,7 +95,7 @@ class Weights:
 
     @property
     def size_text(self) -> str:
-        """Write the bytes to be fetched for people: "1.5 GB", "88 MB"; empty where they are not known or few."""
+        """Format the size of the download for display: "1.5 GB", "88 MB"; empty if unknown or small."""
         if not self.size:
             return ""
         return f"{self.size / 1e9:.1f} GB" if self.size >= 1e9 else f"{self.size / 1e6:.0f} MB"
@@ -108,7 +108,7 @@ class Weights:
 
 @cache
 def known() -> dict[str, Weights]:
-    """Collect the weights of all systems, by name: bundled ones first, then packaged ones, then those to be fetched."""
+    """Collect the weights of all systems, by name: bundled ones first, then packaged ones, then those to fetch."""
     entries = [weights for owner in OWNERS for weights in import_module(owner).PUBLISHED]
     entries.sort(key=lambda weights: (not weights.bundled, weights.package is None))
     by_name = {weights.name: weights for weights in entries}
@@ -118,13 +118,13 @@ def known() -> dict[str, Weights]:
 
 
 def folder() -> Path:
-    """Find where fetched weights are kept: $TAPETUM_WEIGHTS, else weights in `assets`."""
+    """Find where fetched weights are stored: $TAPETUM_WEIGHTS, else weights in `assets`."""
     own = os.environ.get("TAPETUM_WEIGHTS")
     return Path(own).expanduser() if own else assets() / "weights"
 
 
 def assets() -> Path:
-    """Find where what is fetched is kept: tapetum among the assets of the Hugging Face cache.
+    """Find where fetched files are stored: tapetum among the assets of the Hugging Face cache.
 
     That is $HF_ASSETS_CACHE, else assets in $HF_HOME, else in huggingface in the user's cache folder.
     """
@@ -135,9 +135,9 @@ def assets() -> Path:
 
 
 def location(weights: Weights) -> Path:
-    """Find where the published file of `weights` belongs on this machine, whether or not it is there.
+    """Find the path of the published file of `weights` on this machine, whether or not it exists.
 
-    Packaged weights are looked for in their package, of which no code is run, and else in the folder of weights.
+    Packaged weights are looked up in their package, without running its code, and otherwise in the folder of weights.
     """
     if weights.bundled:
         return Path(__file__).parents[1] / weights.file
@@ -152,17 +152,17 @@ def location(weights: Weights) -> Path:
 
 
 def converted(weights: Weights) -> Path:
-    """Find where `weights` as a file of ours belong on this machine, whether or not they are there.
+    """Find the path of `weights` as one of our files on this machine, whether or not it exists.
 
-    Bundled and packaged weights are used as they are.
+    Bundled and packaged weights are used unchanged.
     """
     return location(weights) if weights.url is None else folder() / f"{weights.name}.safetensors"
 
 
 def entry_of(text: str) -> Weights | None:
-    """Look up weights by name or by OWNER/NAME of a repository; None for what is a path or unknown.
+    """Look up weights by name or by OWNER/NAME of a repository; None for a path or an unknown name.
 
-    A repository that no name stands for has an entry of its own, whose loader is found once its files are here.
+    A repository without a name has its own entry, whose loader is determined once its files are here.
     """
     if text in known():
         return known()[text]
@@ -187,15 +187,15 @@ def entry_of(text: str) -> Weights | None:
 
 
 def resolve(name_or_path: str | os.PathLike[str], verb: str | None = None) -> tuple[Path, Weights | None]:
-    """Find the file for a known name (with its entry) or for a path (with None); a path may be a folder with one of the files
-    that stand for it, `TRACKER_FILE`, `ENCODER_FILE` and `VIDEO_FILE`.
+    """Find the file for a published name (with its entry) or for a path (with None); a path may be a folder with one of the
+    standard files, `TRACKER_FILE`, `ENCODER_FILE` and `VIDEO_FILE`.
 
     Args:
-        verb: of the command line, for which it is wanted; None takes weights for any.
+        verb: of the command line, which needs it; None accepts weights for any.
 
     Raises:
-        BadInput: the name is unknown and no file either, is of weights for another verb, its file is not on this machine, or
-            is not what was fetched.
+        BadInput: the name is unknown and not a file either, belongs to weights for another verb, its file is not on this
+            machine, or differs from what was fetched.
     """
     weights = entry_of(os.fspath(name_or_path))
     if weights is not None and verb is not None and verb not in weights.verbs:
@@ -220,9 +220,9 @@ def resolve(name_or_path: str | os.PathLike[str], verb: str | None = None) -> tu
 
 
 def weights_fingerprint(name_or_path: str | os.PathLike[str]) -> str:
-    """Compute a fingerprint of the bytes that a name, a file, a folder or a run stands for (`tapetum.core.identity`).
+    """Compute a fingerprint of the bytes of a name, a file, a folder or a run (`tapetum.core.identity`).
 
-    What stands for no file on this machine, such as a rule without weights, gives its name.
+    If there is no file on this machine, as for a rule without weights, the name is returned.
 
     >>> weights_fingerprint("static")
     'static'
@@ -258,12 +258,12 @@ def missing(weights: Weights) -> str:
 
 
 def names_of(verb: str | None) -> list[str]:
-    """List the names of all weights for a verb; None takes all."""
+    """List the names of all weights for a verb; None includes all."""
     return [name for name, weights in known().items() if verb is None or verb in weights.verbs]
 
 
 def find(name: str) -> Weights:
-    """Look up the entry of a name or OWNER/NAME; raises `BadInput` with the nearest known name."""
+    """Look up the entry of a name or OWNER/NAME; raises `BadInput` with the closest existing name."""
     if (weights := entry_of(name)) is None:
         raise BadInput(_unknown(name, None))
     return weights

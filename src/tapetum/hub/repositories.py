@@ -1,9 +1,9 @@
-"""Repositories of Hugging Face by OWNER/NAME: which text means one, which of its files are wanted, and what is kept of it.
+"""Repositories of Hugging Face by OWNER/NAME: parsing references, choosing files to fetch, and recording what was fetched.
 
-    OWNER/NAME, OWNER/NAME@REVISION, hf:OWNER/NAME      a repository, whose files `tapetum weights fetch` brings
+    OWNER/NAME, OWNER/NAME@REVISION, hf:OWNER/NAME      a repository, whose files `tapetum weights fetch` downloads
 
-Imports no torch. Wanted are configs, tokenizers and safetensors, no pickles and no code. Where a repository has the same
-weights in two layouts, of open_clip and of timm or transformers, that of open_clip is chosen, for it has both towers.
+Imports no torch. Configs, tokenizers and safetensors are fetched, but no pickles and no code. If a repository has the same
+weights in two layouts, open_clip's and timm's or transformers', open_clip's is chosen, because it has both towers.
 """
 
 import re
@@ -36,12 +36,12 @@ class Repository:
 
     @property
     def folder(self) -> str:
-        """Name of the folder in which its files are kept."""
+        """Name of the folder that stores its files."""
         return self.name.replace("/", "--") + (f"@{self.revision.replace('/', '--')}" if self.revision else "")
 
 
 def parse_repository(text: str) -> Repository | None:
-    """Read OWNER/NAME[@REVISION]; None for what is a path: there is such a file or such a folder OWNER, or it ends like a file.
+    """Read OWNER/NAME[@REVISION]; None for a path: such a file or a folder OWNER exists, or it has a file's extension.
 
     >>> parse_repository("facebook/dinov2-small"), parse_repository("runs/encoder.safetensors"), parse_repository("../x")
     (Repository(name='facebook/dinov2-small', revision=None), None, None)
@@ -57,20 +57,20 @@ def parse_repository(text: str) -> Repository | None:
 
 
 def is_folder(path: Path) -> bool:
-    """Check whether a folder has the config of a model, as repositories have."""
+    """Check whether a folder has a model config, as repositories do."""
     return any((path / name).is_file() for name in (FOLDER_FILE, OPEN_CLIP_FILE))
 
 
 def files_to_fetch(names: Sequence[str], patterns: Sequence[str] | None, repository: str) -> list[str]:
-    """Choose what is fetched of the files of a repository.
+    """Choose which files of a repository to fetch.
 
     Args:
-        names: of all its files; those in folders are left out.
-        patterns: of the files that are wanted, where these are known; None: by what there is.
+        names: of all its files; those in subfolders are skipped.
+        patterns: of the files to fetch, if known; None: chosen by what exists.
         repository: its name, for messages.
 
     Raises:
-        BadInput: it has no config or no safetensors, or one of the files has a name that no file has.
+        BadInput: it has no config or no safetensors, or one of the files has an invalid name.
 
     >>> files_to_fetch(["config.json", "model.safetensors", "pytorch_model.bin", "README.md"], None, "a/b")
     ['config.json', 'model.safetensors']
@@ -96,7 +96,7 @@ def files_to_fetch(names: Sequence[str], patterns: Sequence[str] | None, reposit
 
 
 def read_record(folder: Path) -> dict[str, str]:
-    """Read repository, revision and licence of a folder that was fetched; empty for one that was put there."""
+    """Read repository, revision and licence of a fetched folder; empty for one that the user put there."""
     try:
         content = read_json(folder / RECORD_FILE)
     except (OSError, ValueError):
@@ -107,9 +107,9 @@ def read_record(folder: Path) -> dict[str, str]:
 
 
 def check_files(folder: Path) -> int:
-    """Check the files of a folder against the sizes and SHA-256 of when they were fetched; returns how many there are.
+    """Check the files of a folder against their recorded sizes and SHA-256; returns how many there are.
 
-    Raises BadInput where one is gone or has changed. A folder that was put there has no sums, and gives 0.
+    Raises BadInput if one is missing or has changed. A folder that the user put there has no record, and gives 0.
     """
     try:
         sums = read_json(folder / RECORD_FILE)["files"]

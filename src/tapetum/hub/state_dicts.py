@@ -1,4 +1,4 @@
-"""State dicts of other libraries: names and tensors, from safetensors or from pickles of torch, without running their code."""
+"""State dicts of other libraries: names and tensors, from safetensors or torch pickles, without running their code."""
 
 import re
 import warnings
@@ -25,10 +25,10 @@ INDEX, SINGLE, PICKLED = "model.safetensors.index.json", "model.safetensors", "p
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """Read names and tensors of a safetensors file or a pickle of torch, on the CPU.
+    """Read names and tensors of a safetensors file or a torch pickle, on the CPU.
 
-    A state dict may lie in a dictionary under state_dict, model_state_dict or model; prefixes of DDP and compile are left out.
-    Raises BadInput where the file cannot be read, or holds anything but tensors and plain containers.
+    A state dict may be in a dictionary under state_dict, model_state_dict or model; prefixes of DDP and compile are removed.
+    Raises BadInput if the file cannot be read, or holds anything but tensors and plain containers.
     """
     if path.suffix == ".safetensors":
         with _opened(path) as file:
@@ -58,7 +58,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 def names_in(path: Path) -> set[str]:
-    """List the names of the tensors in a file, as `read_state` gives them; of safetensors and of .npz no tensor is read."""
+    """List the names of the tensors in a file, as returned by `read_state`; for safetensors and .npz no tensor is read."""
     if path.suffix == ".npz":
         try:
             with zipfile.ZipFile(no_pipe(path)) as file:
@@ -72,7 +72,7 @@ def names_in(path: Path) -> set[str]:
 
 
 def finite_to_bytes(tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> bytes:
-    """Convert tensors to the content of a safetensors file. Raises TapetumError, naming it, where one is not finite."""
+    """Convert tensors to the content of a safetensors file. Raises TapetumError, naming the tensor, if one is not finite."""
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise TapetumError(f"{name} is not finite, so no weights were saved; train again, with a lower learning rate")
@@ -80,12 +80,12 @@ def finite_to_bytes(tensors: Mapping[str, Tensor], header: Mapping[str, str]) ->
 
 
 def check_numbers(name: str, tensor: Tensor, expected: Tensor, where: str = "") -> None:
-    """Raise BadInput, naming it, unless a tensor has the kind of numbers that a network has there, all of them finite.
+    """Raise BadInput, naming the tensor, unless it has the network's kind of numbers, all of them finite.
 
     Args:
         name: of the tensor.
-        tensor: as it came from a file.
-        expected: the network's, perhaps without numbers: floats may be of 16 to 64 bits, whole numbers of any size.
+        tensor: read from a file.
+        expected: the network's, possibly without values: floats may be of 16 to 64 bits, integers of any size.
         where: for the message: " in FILE", or nothing.
     """
     whole = not (tensor.is_floating_point() or tensor.is_complex() or tensor.is_quantized or tensor.dtype == torch.bool)
@@ -115,7 +115,7 @@ def _plain(name: str) -> str:
 
 
 def read_folder(folder: Path) -> dict[str, Tensor]:
-    """Read the state dict of a folder of Hugging Face: model.safetensors, its shards, or pytorch_model.bin."""
+    """Read the state dict of a Hugging Face folder: model.safetensors, its shards, or pytorch_model.bin."""
     if (folder / PICKLED).is_file() and not any((folder / name).is_file() for name in (INDEX, SINGLE)):
         return read_state(folder / PICKLED)
     state: dict[str, Tensor] = {}
@@ -128,7 +128,7 @@ def read_folder(folder: Path) -> dict[str, Tensor]:
 
 
 def shards(folder: Path) -> list[Path]:
-    """List the safetensors files of a folder, by its index where there are several. Raises BadInput where one is not there."""
+    """List the safetensors files of a folder, by its index if there are several. Raises BadInput if one is missing."""
     if not (folder / INDEX).is_file():
         if not (folder / SINGLE).is_file():
             raise BadInput(f"{folder} has neither {SINGLE} nor {INDEX}; give the folder of weights, as safetensors")
@@ -146,7 +146,7 @@ def shards(folder: Path) -> list[Path]:
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """Read a JSON file of settings. Raises BadInput where there is none."""
+    """Read a JSON file of settings. Raises BadInput if it is missing."""
     if not path.is_file():
         raise BadInput(f"there is no {path}; give a folder of Hugging Face with its {path.name}")
     try:

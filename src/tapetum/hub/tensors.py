@@ -1,8 +1,8 @@
-"""Reading tensors out of large files straight to where they are wanted: piece by piece, never the file or a tensor twice.
+"""Reading tensors from large files directly into their destination: piece by piece, never the file or a tensor twice.
 
-For safetensors (https://github.com/huggingface/safetensors): 8 bytes of length, a JSON header with the kind, shape and place of
-each tensor, the numbers. `safe_open` maps the file into memory, whose pages count as the process's own until it is closed; here
-numbers go through a small buffer, or directly where nothing is to be converted.
+For safetensors (https://github.com/huggingface/safetensors): 8 bytes of length, a JSON header with the dtype, shape and offset
+of each tensor, the data. `safe_open` maps the file into memory, whose pages count towards the process until it is closed; here
+data passes through a small buffer, or is read directly if no conversion is needed.
 """
 
 import math
@@ -24,10 +24,10 @@ _BUFFER = 8 << 20
 
 
 class TensorFile:
-    """A safetensors file of real numbers, whose header was found to be whole. Raises BadInput, naming the file, otherwise."""
+    """A safetensors file of real numbers with a valid header. Raises BadInput, naming the file, otherwise."""
 
     def __init__(self, path: Path, eight_bits: bool = False):
-        """With `eight_bits` tensors of bytes are numbers too; such files say nothing of what a byte stands for."""
+        """With `eight_bits`, byte tensors count as numbers too; such files do not say what a byte stands for."""
         self.path = path
         self._kinds = KINDS | ({"I8": torch.int8} if eight_bits else {})
         self.shapes: dict[str, tuple[int, ...]] = {}
@@ -62,9 +62,9 @@ class TensorFile:
             self._places[name] = self._kinds[kind], 8 + length + begin
 
     def read(self, name: str, target: Tensor) -> None:
-        """Read the first numbers of a tensor, as many as the target has, converted to its kind.
+        """Read the first numbers of a tensor, as many as the target has, converted to its dtype.
 
-        The target is contiguous, on any device. Raises BadInput where one is not finite, or the file has changed.
+        The target is contiguous, on any device. Raises BadInput if a number is not finite, or the file has changed.
         """
         kind, place = self._places[name]
         try:
@@ -76,7 +76,7 @@ class TensorFile:
 
 
 def read_into(file: IO[bytes], kind: torch.dtype, target: Tensor, name: str, path: Path) -> None:
-    """Read numbers of a kind from an open file into a contiguous tensor; raises BadInput, naming both, where that fails."""
+    """Read numbers of a dtype from an open file into a contiguous tensor; raises BadInput, naming both, if that fails."""
     for part in _parts(target.detach().view(-1), kind.itemsize):
         direct = part.dtype == kind and part.device.type == "cpu"
         buffer = part if direct else torch.empty(len(part), dtype=kind)

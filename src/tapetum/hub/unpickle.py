@@ -1,13 +1,13 @@
-"""Pickles from strangers, read without running what they say.
+"""Untrusted pickles, read without running their code.
 
 A pickle is a program: its GLOBAL opcode names any function on the machine and its REDUCE opcode calls it. This reader
 resolves only the few names that numpy arrays, dtypes, scalars and plain containers are made of, under the names of
-numpy 1 and numpy 2 and for protocols 0 to 5, and refuses every other name.
+numpy 1 and numpy 2 and for protocols 0 to 5, and rejects every other name.
 
-Unusual: not even numpy's own functions are called while the pickle runs, and what is large stays in the file until it is used
+Unusual: not even numpy's own functions are called while the pickle runs, and large data stays in the file until it is used
 (`pickle_file.py`), so that a file of many videos is read one video at a time.
 
-Differs from `pickle.load`: arrays may be read-only, being views of the data that was read.
+Differs from `pickle.load`: arrays may be read-only, because they are views of the data that was read.
 """
 
 import io
@@ -61,19 +61,19 @@ class Item:
         self._record, self._path = record, path
 
     def read(self) -> Any:
-        """Read this part alone, as `load_pickle` does; the file must still be open."""
+        """Read only this part, as `load_pickle` does; the file must still be open."""
         with _named(self._path), _refused():
             return Plain().of(self._record)
 
 
 @contextmanager
 def open_pickle(path: str | os.PathLike[str]) -> Iterator[Any]:
-    """Open a pickle file of many large items: a dict, list or tuple of `Item`s, each read from the file when it is asked for.
+    """Open a pickle file of many large items: a dict, list or tuple of `Item`s, each read from the file on demand.
 
-    Takes the memory of what is short in the file, and of the items in use. Other content comes as a single `Item`.
+    Uses memory for the short parts of the file, and for the items in use. Other content becomes a single `Item`.
 
     Raises:
-        BadInput: as `load_pickle`; of damage within an item, when that is read.
+        BadInput: as `load_pickle`; for damage within an item, when it is read.
     """
     with _opened(Path(path)) as file:
         with _named(path), _refused():
@@ -88,7 +88,7 @@ def open_pickle(path: str | os.PathLike[str]) -> Iterator[Any]:
 
 
 def load_npy(path: str | os.PathLike[str]) -> Any:
-    """Load the content of an .npy file; where it wraps a pickled object (official JAX checkpoints do), that object.
+    """Load the content of an .npy file; if it wraps a pickled object (official JAX checkpoints do), that object.
 
     Raises:
         BadInput: as `load_pickle`.
@@ -122,7 +122,7 @@ def _opened(path: Path) -> io.BufferedReader:
 
 @contextmanager
 def _named(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Names the file in what is said of its damage."""
+    """Adds the file's name to errors about its damage."""
     try:
         yield
     except BadInput as error:
@@ -163,7 +163,7 @@ def _load(file: io.BufferedIOBase) -> Any:
 
 
 def _records(file: io.BufferedIOBase) -> Any:
-    """What a pickle holds, its arrays as records and its long strings still in the file."""
+    """The content of a pickle, with arrays as records and long strings still in the file."""
     outline, strings = PickleFile(file).outline()
     return _Unpickler(outline, strings).load()
 

@@ -1,17 +1,17 @@
-"""Zip files from outside, unpacked so that nothing can come of them but plain files in the folders that are meant.
+"""External zip files, unpacked so that they can only create plain files in the intended folders.
 
-The directory of a zip is judged whole before a byte is written. Each refusal has a name:
+The directory of a zip is checked completely before a byte is written. Each refusal has a name:
 
     [escape]      a member's name leads out of the folder: `..`, a leading slash, a drive, a backslash, control characters
     [link]        a member is a link, a pipe or a device
     [bomb]        a member, or all of them, would grow beyond the limits; or members share their bytes
     [locked]      a member is encrypted
     [twice]       two members would become one file
-    [other-file]  another file with other content is there already
-    [damaged]     it is no zip, it is cut off, or what comes out has another CRC-32 than the directory says
+    [other-file]  another file with other content exists already
+    [damaged]     it is not a zip, it is truncated, or the output has another CRC-32 than the directory says
 
-Each file appears whole; one that is there already with the size and CRC-32 of the directory is left alone. So a call that was
-stopped is gone on with by the next one.
+Each file appears whole; an existing file with the size and CRC-32 in the directory is left unchanged. So the next call
+continues one that was stopped.
 """
 
 import stat
@@ -64,11 +64,11 @@ def unpack(
     """Write members of a zip below `folder`, and return them.
 
     Args:
-        place: takes a member's name and gives the path below `folder` under which it is wanted; None where it is not.
-        progress: is called with bytes that are written, and how many there will be.
+        place: maps a member's name to its path below `folder`; None to skip it.
+        progress: called with the bytes written so far, and the total.
 
     Raises:
-        BadInput: see above; and where nothing can be written. What was unpacked before is whole and stays.
+        BadInput: see above; and if nothing can be written. Files unpacked before are whole and stay.
     """
     try:
         with zipfile.ZipFile(no_pipe(archive)) as content:
@@ -93,7 +93,7 @@ def unpack(
 def _judge(
     archive: Path, members: Sequence[zipfile.ZipInfo], place: Callable[[str], str | None], limits: ArchiveLimits
 ) -> list[tuple[zipfile.ZipInfo, str]]:
-    """Choose the members that are wanted, and where; raise BadInput for a zip with anything hostile in it, wanted or not."""
+    """Choose the members to unpack, and their paths; raise BadInput for a zip with anything hostile in it, selected or not."""
 
     def refuse(member: zipfile.ZipInfo | None, what: str, name: str) -> None:
         of = "" if member is None else f"{_shown(member.filename)} in "
@@ -129,7 +129,7 @@ def _judge(
 
 
 def leads_out(name: str) -> bool:
-    """Check whether a member's name could mean a place outside of the folder, on any system.
+    """Check whether a member's name could refer to a place outside the folder, on any system.
 
     >>> [leads_out(name) for name in ("videos/a.mp4", "../a", "a/../../b", "/etc/a", "C:a", "a\\\\b", "a\\x00b")]
     [False, True, True, True, True, True, True]
@@ -151,7 +151,7 @@ def _here(path: Path, member: zipfile.ZipInfo, archive: Path) -> bool:
 
 
 def crc32_of(path: Path) -> int:
-    """Compute the CRC-32 of a file, as zip files have it."""
+    """Compute the CRC-32 of a file, as in zip files."""
     value = 0
     with open_file(path) as file:
         while piece := file.read(_PIECE):
@@ -173,5 +173,5 @@ def _write(content: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path, progre
 
 
 def _shown(name: str) -> str:
-    """A name from outside, fit for one line of a message."""
+    """An external name, made safe for one line of a message."""
     return ascii(name)[1:-1][:80]

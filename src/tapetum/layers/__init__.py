@@ -1,1 +1,1 @@
-"""Network parts that two or more systems share."""
+"""Network parts shared by two or more systems."""

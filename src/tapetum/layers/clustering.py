@@ -1,7 +1,7 @@
 """Rounds of k-means (Lloyd, 1982) over a batch of sets of vectors at once.
 
-A centre that loses all its vectors stays where it was. "l2" takes vectors as they are; "cosine" wants them of unit length, and
-keeps the centres so.
+A centre that loses all its vectors does not move. "l2" takes vectors as they are; "cosine" expects unit vectors, and
+keeps the centres at unit length.
 """
 
 from typing import Literal
@@ -15,7 +15,7 @@ Metric = Literal["l2", "cosine"]
 
 
 def nearest(x: Float[Tensor, "b n d"], centres: Float[Tensor, "b k d"], metric: Metric = "l2") -> Int[Tensor, "b n"]:
-    """Find each vector's nearest centre; of equally near ones the first. For vectors that are not finite any one."""
+    """Find each vector's nearest centre; for ties, the first. For vectors that are not finite, any one."""
     # a row for each centre: the product and the maximum over few rows are faster than over short columns
     near = centres @ x.mT if metric == "cosine" else torch.baddbmm(centres.square().sum(-1)[..., None] / -2, centres, x.mT)
     last = centres.shape[1] - 1
@@ -30,7 +30,7 @@ def move_centres(
     metric: Metric = "l2",
     weights: Float[Tensor, "b n"] | None = None,
 ) -> tuple[Float[Tensor, "b k d"], Float[Tensor, "b k"]]:
-    """Put each centre at the (weighted) mean of its vectors, and give the weight of each."""
+    """Move each centre to the (weighted) mean of its vectors, and return the weight of each."""
     clusters = centres.shape[1]
     own = x.new_ones(ids.shape) if weights is None else weights.to(x.dtype)
     if x.device.type == "cpu":  # each vector is added once, instead of being multiplied by a column of zeros for every centre

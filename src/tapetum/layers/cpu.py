@@ -1,19 +1,19 @@
-"""Inference on a CPU at the speed of the processor: layers that are swapped once, after a model was loaded.
+"""Fast inference on a CPU: layers that are swapped once, after a model is loaded.
 
     model = speed_up(load(...))         products by oneDNN, a GELU applied before the result leaves the cache
-    model = speed_up(..., copies=True)  and weights in the order in which oneDNN reads them, where memory allows
+    model = speed_up(..., copies=True)  and weights in the order in which oneDNN reads them, if memory allows
     model = quantise(load(...))         weights in 8 bits, a quarter or half of the memory
 
-Models themselves are of plain `nn.Linear`; a swapped layer has the same weights under the same names, and computes as torch
-does where something is to be learned, under autocast, under torch.compile and on other devices.
+Models themselves use plain `nn.Linear`; a swapped layer has the same weights under the same names, and computes like torch
+during training, under autocast, under torch.compile and on other devices.
 
-In float32 MKL, which torch (2.13) multiplies with on x86, drives AMD processors at less than half of what they can do, where
-oneDNN reaches the limit; on Intel MKL is the faster one. So the maker of the processor decides, and not a measurement: the last
-bits of the two differ, and all processes and runs on a machine are to have the same. In bfloat16 torch's own are oneDNN's too.
-`benchmarks/linear_kernels.py` shows what each takes.
+In float32 MKL, with which torch (2.13) multiplies on x86, runs AMD processors at less than half of their capacity, while
+oneDNN reaches the limit; on Intel MKL is faster. The processor's maker decides, not a measurement: the last
+bits of the two differ, and all processes and runs on a machine must agree. In bfloat16 torch also uses oneDNN.
+`benchmarks/linear_kernels.py` measures each.
 
-For a step of few tokens oneDNN brings a plain weight into its own order each time, which takes longer than the product: a copy
-in that order is up to twice as fast. Where a weight was changed since, its copy is not used.
+For a step of few tokens oneDNN converts a plain weight to its own order each time, which takes longer than the product: a copy
+in that order is up to twice as fast. If a weight has changed since, its copy is not used.
 """
 
 import os
@@ -63,7 +63,7 @@ _SHARE = 8
 
 
 def onednn_suits(x: Tensor) -> bool:
-    """Check whether a product with `x` goes through oneDNN here and now."""
+    """Check whether a product with `x` currently goes through oneDNN."""
     if _ONEDNN is None or x.device.type != "cpu" or not x.numel():
         return False
     if torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
@@ -72,7 +72,7 @@ def onednn_suits(x: Tensor) -> bool:
 
 
 class _Copy:
-    """A weight in oneDNN's order, which belongs to the numbers that the weight had; it is neither copied nor saved."""
+    """A weight in oneDNN's order, valid for the values that the weight had; it is neither copied nor saved."""
 
     def __init__(self, weight: Tensor):
         assert _REORDER is not None
@@ -87,7 +87,7 @@ class _Copy:
 
 
 class _Swapped(nn.Module):
-    """What `speed_up` gives to layers: a copy of the weight, or none."""
+    """What `speed_up` adds to layers: a copy of the weight, or none."""
 
     weight: nn.Parameter
     copied: _Copy | None = None
@@ -99,7 +99,7 @@ class _Swapped(nn.Module):
 
 
 class FastLinear(nn.Linear, _Swapped):
-    """A linear layer by oneDNN where that suits, with a GELU (tanh) after it if `gelu` is set."""
+    """A linear layer by oneDNN where suitable, with a GELU (tanh) after it if `gelu` is set."""
 
     gelu: bool = False
 
@@ -112,7 +112,7 @@ class FastLinear(nn.Linear, _Swapped):
 
 
 class FastEmbedding(TokenEmbedding, _Swapped):
-    """A token embedding whose logits are computed by oneDNN where that suits."""
+    """A token embedding whose logits are computed by oneDNN where suitable."""
 
     def project(self, x: Float[Tensor, "*s c"], count: int | None = None) -> Float[Tensor, "*s v"]:
         """Compute the logits of the vocabulary, or of its first `count` tokens."""
@@ -125,8 +125,8 @@ def speed_up(module: M, copies: bool = False) -> M:
     """Swap the linear layers and token embeddings of a module for fast ones, for inference; returns the module.
 
     A GELU (tanh) that is registered right after a linear layer, as in `Mlp` or `nn.Sequential`, becomes part of it. With
-    `copies` there are copies of the weights of all of them, where they take an eighth of the free memory at most: steps of few
-    tokens are faster so. Calling it again makes copies that are missing or old.
+    `copies` all of their weights are copied, if this takes at most an eighth of the free memory: steps of few tokens are then
+    faster. Calling it again makes copies that are missing or outdated.
     """
     fast: dict[type[nn.Module], type[nn.Module]] = {nn.Linear: FastLinear, TokenEmbedding: FastEmbedding}
     for part in module.modules():
@@ -186,11 +186,11 @@ class _Int8(nn.Module):
         self.register_buffer("scale_bfloat16", scale.bfloat16(), persistent=False)
 
     def weight(self, count: int | None = None) -> Float[Tensor, "o i"]:
-        """Compute the weight as it is after rounding."""
+        """Compute the rounded weight."""
         return self.bytes_[:count].to(self.scale.dtype).mul_(self.scale[:count, None])
 
     def project(self, x: Float[Tensor, "*s i"], count: int | None = None) -> Float[Tensor, "*s o"]:
-        """Multiply by the weight, or by its first `count` rows; in the precision of the weight before it was rounded."""
+        """Multiply by the weight, or by its first `count` rows; in the precision of the original weight."""
         x = x.to(self.scale.dtype)
         flat = x.reshape(-1, x.shape[-1])
         bytes_ = self.bytes_[:count]
@@ -205,7 +205,7 @@ class _Int8(nn.Module):
 
 
 class Int8Linear(_Int8):
-    """A linear layer of bytes."""
+    """A linear layer with byte weights."""
 
     def __init__(self, layer: nn.Linear):
         super().__init__(layer.weight)
@@ -217,7 +217,7 @@ class Int8Linear(_Int8):
 
 
 class Int8Embedding(_Int8):
-    """A token embedding of bytes."""
+    """A token embedding with byte weights."""
 
     def __init__(self, embedding: nn.Embedding):
         super().__init__(embedding.weight)
@@ -227,7 +227,7 @@ class Int8Embedding(_Int8):
 
 
 def quantise(module: M) -> M:
-    """Replace all linear layers and token embeddings within a module by ones of bytes, for inference alone; returns it."""
+    """Replace all linear layers and token embeddings within a module by byte versions, for inference only; returns it."""
     for name, part in list(module.named_children()):
         if type(part) in (nn.Linear, FastLinear):
             assert isinstance(part, nn.Linear)
@@ -241,12 +241,12 @@ def quantise(module: M) -> M:
 
 
 def renew_scales(module: nn.Module) -> None:
-    """Recompute what depends on the scales, after these were written."""
+    """Recompute the values derived from the scales, after these were written."""
     for part in module.modules():
         if isinstance(part, _Int8):
             part.scale_bfloat16 = part.scale.bfloat16()
 
 
 def is_quantised(module: nn.Module) -> bool:
-    """Check whether a module has weights of bytes."""
+    """Check whether a module has byte weights."""
     return any(isinstance(part, _Int8) for part in module.modules())

@@ -1,23 +1,23 @@
-"""Text generation, token by token, from anything that gives next-token logits: greedy, sampled, best of n, beam search.
+"""Text generation, token by token, from any next-token logits: greedy, sampled, best of n, beam search.
 
 Nucleus sampling: arXiv 1904.09751. The rules are those of big_vision's PaliGemma:
 
 - nucleus p: tokens whose logit is at least that of the token at which the sorted probabilities reach p;
-- best of n: the text of the highest sum of log-probabilities, that of its end included;
-- forbidden tokens are never chosen, but log-probabilities are those that the model gives without that.
+- best of n: the text with the highest sum of log-probabilities, including that of its end;
+- forbidden tokens are never chosen, but log-probabilities are the model's own, without that restriction.
 
-Beam search: each step first lets every live text end, and keeps the best that ever ended, by sums of log-probabilities, not
-divided by lengths. Then each live text continues with its likeliest tokens but the end, and the n best live on. It is over when
-no live text is as likely as the best that ended, which is the result. A text that had no room to end (its end is forbidden, or
-its forced beginning too long) is returned as it is.
+Beam search: each step first lets every live text end, and keeps the best finished one so far, by sums of log-probabilities,
+not divided by lengths. Then each live text continues with its likeliest tokens except the end, and the n best stay live. The
+search ends when no live text is as likely as the best finished one, which is the result. If no text could end (its end is
+forbidden, or its forced beginning too long), the likeliest live text is returned.
 
     live:       ab .. ac .. bb        best that ended: a$
                  |     |     |
     end:        ab$   ac$   bb$       best of these and a$
     continue:   aba abb  aca acc  bbb ...     the 3 likeliest of all live on
 
-Differs from it: a sampled text depends on (seed, its number) and on no other text; a token is sampled by one number, by where
-it falls among the cumulative probabilities.
+Differs from it: a sampled text depends on (seed, its number) and on no other text; one random number selects each token,
+by its place among the cumulative probabilities.
 """
 
 import hashlib
@@ -63,7 +63,7 @@ class SamplingConfig:
 
 
 class DecodingState(Protocol):
-    """Texts that are being decoded, one a row of a batch."""
+    """Texts that are being decoded, one per row of a batch."""
 
     logits: Float[Tensor, "b v"]
     """Of the next token of each row."""
@@ -73,7 +73,7 @@ class DecodingState(Protocol):
         ...
 
     def reorder(self, rows: Int[Tensor, " c"]) -> None:
-        """Make row i what row `rows[i]` was; rows may be repeated or left out."""
+        """Replace row i by row `rows[i]`; rows may be repeated or omitted."""
         ...
 
 
@@ -90,7 +90,7 @@ class Generated:
 
     @property
     def score(self) -> float:
-        """Log-probability of the whole."""
+        """Log-probability of the whole text."""
         return math.fsum(self.log_probabilities)
 
 
@@ -118,16 +118,16 @@ def generate(
 
     Args:
         state: the rows.
-        max_new_tokens: at most, forced ones and the end included.
-        ends: tokens of which any ends a text.
+        max_new_tokens: maximum, including forced tokens and the end.
+        ends: tokens, any of which ends a text.
         sampling: how tokens are chosen; greedily by default.
-        forced: for each row the ids with which it begins; they belong to the result.
+        forced: for each row the ids with which it begins; they are part of the result.
         forbidden: ids that are never chosen.
-        numbers: of the texts, on which what is drawn depends; their places in the batch by default.
+        numbers: of the texts, which determine their random draws; by default their places in the batch.
         on_step: called with the tokens of each step; not with beams or the best of several.
 
     Raises:
-        BadInput: settings that don't go together.
+        BadInput: incompatible settings.
     """
     sampling = SamplingConfig() if sampling is None else sampling
     if on_step is not None and (sampling.beams > 1 or sampling.best_of > 1):
@@ -152,7 +152,7 @@ def generate(
 
 
 class _Collected:
-    """Collects what state generate."""
+    """Collects generated text per state."""
 
     def __init__(self, rows: int):
         self.ids: list[list[int]] = [[] for _ in range(rows)]
@@ -173,7 +173,7 @@ class _Collected:
 
 
 def greedy(state: DecodingState, max_new_tokens: int, ends: Collection[int]) -> list[list[int]]:
-    """Choose the likeliest token each time, up to one of `ends`, which is left out, or `max_new_tokens`."""
+    """Choose the likeliest token each time, up to one of `ends`, which is omitted, or `max_new_tokens`."""
     texts: list[list[int]] = [[] for _ in range(state.logits.shape[0])]
     for step in stream(state, max_new_tokens, ends, probabilities=False):
         for row, token in enumerate(step.tokens):
@@ -243,14 +243,14 @@ def _choose_tokens(
 
 
 def likeliest(logits: Float[Tensor, "b v"]) -> Int[Tensor, " b"]:
-    """Find the first of the largest of each row; on a CPU with numpy, which is five times as fast there as torch (2.13)."""
+    """Find the first maximum of each row; on a CPU with numpy, which is five times as fast there as torch (2.13)."""
     if logits.device.type != "cpu":
         return logits.argmax(-1)
     return torch.from_numpy(logits.detach().float().numpy().argmax(-1))
 
 
 def nucleus(logits: Float[Tensor, "b v"], part: float) -> Float[Tensor, "b v"]:
-    """Keep the likeliest tokens that together have this probability; the logits of others become -inf.
+    """Keep the likeliest tokens that together have this probability; the other logits become -inf.
 
     >>> logits = torch.tensor([[0.1, 0.6, 0.3]]).log()
     >>> nucleus(logits, 0.7).exp()
@@ -335,7 +335,7 @@ def _is_over(texts: list[_LiveText], best: Generated | None) -> bool:
 
 
 def _unfinished(texts: list[_LiveText]) -> Generated:
-    """The likeliest live text, of a search that had no room for an end."""
+    """The likeliest live text, of a search in which no text could end."""
     text = max(texts, key=lambda text: sum(text.values))
     return Generated(text.ids, text.values, False)
 
@@ -349,7 +349,7 @@ def _continue_texts(state: DecodingState, rows: list[list[int]], tokens: list[li
 
 
 def _forced_beginnings(forced: Sequence[Sequence[int]] | None, batch: int, vocabulary: int) -> Sequence[Sequence[int]]:
-    """List the ids that each text begins with. Raises BadInput where that is not one a text, or of unknown ids."""
+    """List the ids that each text begins with. Raises BadInput unless there is one list per text, with valid ids."""
     begin = [()] * batch if forced is None else forced
     if len(begin) != batch or any(not 0 <= token < vocabulary for ids in begin for token in ids):
         raise BadInput(
@@ -360,7 +360,7 @@ def _forced_beginnings(forced: Sequence[Sequence[int]] | None, batch: int, vocab
 
 
 def _existing_ids(forbidden: Collection[int], logits: Tensor) -> Tensor | None:
-    """Select the forbidden ids that exist. Raises BadInput where that is all."""
+    """Select the forbidden ids that exist. Raises BadInput if that forbids all."""
     ids = sorted(token for token in set(forbidden) if 0 <= token < logits.shape[1])
     if len(ids) == logits.shape[1]:
         raise BadInput("every token is forbidden; leave one")

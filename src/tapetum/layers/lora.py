@@ -1,10 +1,10 @@
-"""Low-rank changes of linear layers (LoRA, arXiv 2106.09685, section 4).
+"""Low-rank updates of linear layers (LoRA, arXiv 2106.09685, section 4).
 
-    weight = own + (alpha / rank) up @ down        own frozen; down drawn at random, up 0: at first nothing changes
+    weight = own + (alpha / rank) up @ down        own frozen; down random, up 0: initially nothing changes
 
-The change is a parametrisation of the weight, so whatever uses `layer.weight` sees it.
+The update is a parametrisation of the weight, so all code that uses `layer.weight` sees it.
 
-Differs from the paper: there is no dropout on the way in, which a change of the weight cannot have.
+Differs from the paper: there is no dropout on the input, which an update of the weight cannot have.
 """
 
 import math
@@ -27,14 +27,14 @@ class LowRank(nn.Module):
         nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
 
     def forward(self, weight: Float[Tensor, "o i"]) -> Float[Tensor, "o i"]:
-        """Compute the changed weight."""
+        """Compute the updated weight."""
         return torch.addmm(weight, self.up, self.down, alpha=self.scale)
 
 
 def add_lora(module: nn.Module, rank: int, alpha: float | None = None) -> list[str]:
-    """Add a low-rank change to every linear layer inside, freeze all else in it, and return the layers' names.
+    """Add a low-rank update to every linear layer inside, freeze everything else in it, and return the layers' names.
 
-    `alpha` is `rank` by default, so that the change is `up @ down`.
+    `alpha` is `rank` by default, so that the update is `up @ down`.
     """
     module.requires_grad_(False)
     names = [name for name, layer in module.named_modules() if isinstance(layer, nn.Linear)]
@@ -46,7 +46,7 @@ def add_lora(module: nn.Module, rank: int, alpha: float | None = None) -> list[s
 
 
 def merge_lora(module: nn.Module) -> None:
-    """Make the changes part of the weights, which are plain ones again."""
+    """Merge the updates into the weights, which become plain again."""
     for layer in [*module.modules()]:
         if parametrize.is_parametrized(layer, "weight") and isinstance(layer.parametrizations.weight[0], LowRank):  # pyright: ignore
             parametrize.remove_parametrizations(layer, "weight")

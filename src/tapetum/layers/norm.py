@@ -1,8 +1,8 @@
-"""Instance norm that keeps images channels-last, forward and backward; and features standardised by figures that stay.
+"""Instance norm that keeps images channels-last, forward and backward; and features standardised by fixed statistics.
 
 `torch.nn.InstanceNorm2d` on a CPU copies channels-last images to channels-first and back, which costs more than the
-convolutions of a small network. A group norm with one channel a group is the same function and has a channels-last kernel; its
-backward kernel is slow, so that one is written out as dx = a*dy + b*x + c with numbers a, b, c for each image and channel.
+convolutions of a small network. A group norm with one channel per group is the same function and has a channels-last kernel;
+its backward kernel is slow, so it is written out as dx = a*dy + b*x + c with numbers a, b, c for each image and channel.
 """
 
 from typing import Any
@@ -51,7 +51,7 @@ class InstanceNorm(nn.Module):
 
 
 class Standardize(nn.Module):
-    """Features less their mean, by their deviation, as `measure` found both; not trained."""
+    """Features minus their mean, divided by their standard deviation, both found by `measure`; not trained."""
 
     mean: Float[Tensor, " width"]
     deviation: Float[Tensor, " width"]
@@ -62,11 +62,11 @@ class Standardize(nn.Module):
         self.register_buffer("deviation", torch.ones(width))
 
     def measure(self, features: Float[Tensor, "n width"]) -> None:
-        """Take the figures of these features; one that never changes is left as large as it is."""
+        """Compute the statistics of these features; a constant feature keeps its scale."""
         deviation = features.float().std(0)
         self.mean.copy_(features.float().mean(0))
         self.deviation.copy_(torch.where(deviation > 1e-6, deviation, 1.0))
 
     def forward(self, features: Float[Tensor, "*n width"]) -> Float[Tensor, "*n width"]:
-        """Compute the features, of mean 0 and deviation 1 where they are as those that were measured."""
+        """Normalise the features, to mean 0 and standard deviation 1 if they are distributed like the measured ones."""
         return (features - self.mean) / self.deviation

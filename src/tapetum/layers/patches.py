@@ -36,7 +36,7 @@ Resample = Literal["timm", "big_vision", "transformers", "perception_models", "n
 
 
 def grid_of(size: tuple[int, ...], patch: tuple[int, ...]) -> tuple[int, ...]:
-    """Compute how many patches fit along each axis. Raises BadInput where they do not divide it."""
+    """Compute how many patches fit along each axis. Raises BadInput if they do not divide it."""
     if any(side % part or side < part for side, part in zip(size, patch, strict=True)):
         shown, parts = ("x".join(map(str, values)) for values in (size, patch))
         raise BadInput(f"patches of {parts} do not divide {shown}; resize so that each side is a multiple")
@@ -44,7 +44,7 @@ def grid_of(size: tuple[int, ...], patch: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def to_patches(images: Float[Tensor, "b c h w"], patch: int) -> Float[Tensor, "b n k"]:
-    """Cut images into square patches, row by row; the k = patch * patch * c numbers of one are in order row, column, colour.
+    """Cut images into square patches, row by row; the k = patch * patch * c values of one are in order row, column, colour.
 
     >>> images = torch.rand(2, 3, 8, 12)
     >>> bool((from_patches(to_patches(images, 4), 4, (2, 3)) == images).all())
@@ -57,14 +57,14 @@ def to_patches(images: Float[Tensor, "b c h w"], patch: int) -> Float[Tensor, "b
 
 
 def from_patches(patches: Float[Tensor, "b n k"], patch: int, grid: tuple[int, int]) -> Float[Tensor, "b c h w"]:
-    """Put patches of a grid of (rows, columns) together again; the inverse of `to_patches`."""
+    """Reassemble patches of a grid of (rows, columns); the inverse of `to_patches`."""
     rows, columns = grid
     x = patches.reshape(patches.shape[0], rows, columns, patch, patch, -1)
     return x.permute(0, 5, 1, 3, 2, 4).reshape(x.shape[0], x.shape[5], rows * patch, columns * patch)
 
 
 class ImagePatches(nn.Conv2d):
-    """A linear layer on each square patch of an image, which is brought to the precision of the weight."""
+    """A linear layer on each square patch of an image, which is converted to the precision of the weight."""
 
     def __init__(self, patch: int, width: int, channels: int = 3, bias: bool = True):
         super().__init__(channels, width, patch, stride=patch, bias=bias)
@@ -77,7 +77,7 @@ class ImagePatches(nn.Conv2d):
 
 
 class VideoTubelets(nn.Conv3d):
-    """A linear layer on each box of (frames, rows, columns) of a video, which is brought to the precision of the weight."""
+    """A linear layer on each box of (frames, rows, columns) of a video, which is converted to the precision of the weight."""
 
     def __init__(self, patch: tuple[int, int, int], width: int, channels: int = 3, bias: bool = True):
         super().__init__(channels, width, patch, stride=patch, bias=bias)
@@ -95,8 +95,8 @@ def inflate_weight(
 ) -> Float[Tensor, "d c t h w"]:
     """Make the weights of tubelets of `frames` frames from those of image patches (ViViT, section 3.5).
 
-    central: the middle frame (number frames // 2) as for an image, and 0 elsewhere. average: each frame has its part, so that
-    a video that stands still gives what its image gave.
+    central: the middle frame (number frames // 2) as for an image, and 0 elsewhere. average: every frame contributes equally,
+    so that a static video gives the same result as its image.
     """
     if how == "average":
         return (weight / frames)[:, :, None].expand(-1, -1, frames, -1, -1).clone()
@@ -129,7 +129,7 @@ class ResidualConvolutions(nn.Module):
 
 
 class ConvolutionalStem(nn.Module):
-    """Convolutions that make an image's patches of `patch` pixels (a power of two) into cells of `width` channels."""
+    """Convolutions that turn patches of `patch` pixels (a power of two) into cells of `width` channels."""
 
     def __init__(self, patch: int, width: int, blocks: int = 0):
         super().__init__()
@@ -151,14 +151,14 @@ class ConvolutionalStem(nn.Module):
                     nn.init.zeros_(module.bias)
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b rows columns width"]:
-        """Raises BadInput where patches do not divide the images."""
+        """Raises BadInput if patches do not divide the images."""
         grid_of((images.shape[2], images.shape[3]), (self.patch, self.patch))
         # Channels last: of the layouts, the one that the CPU's bfloat16 convolutions are fast in.
         return self.layers(images.contiguous(memory_format=torch.channels_last)).permute(0, 2, 3, 1)
 
 
 class TubeletStem(nn.Module):
-    """The same convolutions on each frame of a video; the last layer makes a tubelet of (frames, rows, columns) a cell."""
+    """The same convolutions on each frame of a video; the last layer turns a tubelet of (frames, rows, columns) into a cell."""
 
     def __init__(self, patch: tuple[int, int, int], width: int, blocks: int = 0):
         super().__init__()
@@ -170,7 +170,7 @@ class TubeletStem(nn.Module):
 
     @torch.no_grad()
     def inflate(self, last: nn.Module) -> None:
-        """Set the last layer from that of an image's stem: a video that stands still gives what its image gave."""
+        """Set the last layer from that of an image's stem: a static video gives the same result as its image."""
         assert isinstance(last, nn.Conv2d)
         assert last.bias is not None
         assert self.last.bias is not None
@@ -178,7 +178,7 @@ class TubeletStem(nn.Module):
         self.last.bias.copy_(last.bias)
 
     def forward(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b frames rows columns width"]:
-        """Raises BadInput where tubelets do not divide the video."""
+        """Raises BadInput if tubelets do not divide the video."""
         grid_of((video.shape[2], video.shape[3], video.shape[4]), self.patch)
         frames = video.movedim(2, 1).flatten(0, 1).to(self.last.weight.dtype)
         cells = self.layers(frames.contiguous(memory_format=torch.channels_last))
@@ -188,7 +188,7 @@ class TubeletStem(nn.Module):
 def merge_tokens(tokens: Float[Tensor, "b n c"], grid: tuple[int, int], merge: int) -> Float[Tensor, "b m d"]:
     """Join the channels of each square of `merge` by `merge` tokens of a grid of (rows, columns), row by row.
 
-    Raises BadInput where squares do not divide the grid.
+    Raises BadInput if squares do not divide the grid.
     """
     if merge == 1:
         return tokens
@@ -202,7 +202,7 @@ def merge_tokens(tokens: Float[Tensor, "b n c"], grid: tuple[int, int], merge: i
 
 
 def sine_1d(at: Float[Tensor, " n"], width: int, wavelength: float = 10_000.0, inclusive: bool = False) -> Float[Tensor, "n c"]:
-    """Code places on a line: `width` / 2 sines, then as many cosines, of at * wavelength ** (-2 i / width); in
+    """Encode positions on a line: `width` / 2 sines, then as many cosines, of at * wavelength ** (-2 i / width); in
     float64.
 
     `inclusive`: the exponent is -i / (width / 2 - 1), so that the last pair of channels has the wavelength itself
@@ -216,7 +216,7 @@ def sine_1d(at: Float[Tensor, " n"], width: int, wavelength: float = 10_000.0, i
 
 
 def sine_2d(grid: tuple[int, int], width: int) -> Float[Tensor, "n c"]:
-    """Code the cells of a grid of (rows, columns), row by row, as MAE does; float32. The width is a multiple of 4."""
+    """Encode the cells of a grid of (rows, columns), row by row, as MAE does; float32. The width is a multiple of 4."""
     rows, columns = grid
     row = torch.arange(rows).repeat_interleave(columns)
     column = torch.arange(columns).repeat(rows)
@@ -226,9 +226,9 @@ def sine_2d(grid: tuple[int, int], width: int) -> Float[Tensor, "n c"]:
 def interpolate(
     positions: Float[Tensor, "n c"], grid: tuple[int, int], new_grid: tuple[int, int], how: Resample = "timm"
 ) -> Float[Tensor, "m c"]:
-    """Take learned positions from a grid of (rows, columns), row by row, to another, as `how` does.
+    """Interpolate learned positions of a grid of (rows, columns), row by row, to another, by method `how`.
 
-    Raises BadInput where the positions are not of that grid, or for an unknown way.
+    Raises BadInput if the positions are not of that grid, or for an unknown method.
     """
     if how not in get_args(Resample):
         raise BadInput(f"there is no way {how!r} to interpolate positions; it is one of {', '.join(get_args(Resample))}")

@@ -1,8 +1,8 @@
-"""1x1 convolutions of any stride that no processor dies of.
+"""1x1 convolutions of any stride that do not crash on any processor.
 
 In torch 2.13 the backward pass of a strided 1x1 convolution of few channels in channels-last order ends in a segmentation fault
-wherever oneDNN computes it (seen on Intel with AMX and on AMD with AVX-512, float32, with a weight that learns). A 1x1
-convolution with a stride is one without over every n-th row and column, so that is what is computed.
+wherever oneDNN computes it (seen on Intel with AMX and on AMD with AVX-512, float32, with a trainable weight). A 1x1
+convolution with a stride equals an unstrided one over every n-th row and column, so that is computed instead.
 """
 
 import torch

@@ -1,4 +1,4 @@
-"""Autocast asked about and switched off, also on the device "meta", which knows of none and of which torch raises an error."""
+"""Querying autocast and switching it off, also on the device "meta", which does not support it and for which torch raises."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any

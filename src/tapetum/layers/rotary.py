@@ -1,4 +1,4 @@
-"""Rotary positions: two channels of a query or key at a time are rotated by an angle that its position gives.
+"""Rotary positions: pairs of channels of a query or key are rotated by an angle that depends on its position.
 
     text               angle = position * wavelength ** (-2 i / d), for a token's place in a sequence
     grid, "dinov3"     the first half of the angles by row, the second by column; each axis runs from -1 to 1, whatever its
@@ -6,8 +6,8 @@
     grid, "pe"         the first half of the angles by column, the second by row; whole numbers; base 10000; channel 2 i is
                        rotated with channel 2 i + 1 (pairs)
 
-Sources: RoFormer (arXiv 2104.09864); halves of a head in place of neighbours, GPT-NeoX (2204.06745) and Gemma (2403.08295);
-DINOv3 (2508.10104); Perception Encoder (2504.13181). For a grid there are d / 4 frequencies base ** (-4 k / d) an axis.
+Sources: RoFormer (arXiv 2104.09864); halves of a head instead of neighbours, GPT-NeoX (2204.06745) and Gemma (2403.08295);
+DINOv3 (2508.10104); Perception Encoder (2504.13181). A grid has d / 4 frequencies base ** (-4 k / d) per axis.
 
 Differs from DINOv3: coordinates are not shifted and scaled at random in training, and frequencies are float32, as in
 transformers and timm (the original stores its periods in bfloat16).
@@ -29,7 +29,7 @@ _BASES: dict[Rotary, float] = {"dinov3": 100.0, "pe": 10_000.0}
 def rotary_angles(
     positions: Int[Tensor, "#b n"], width: int, wavelength: float = 10_000.0
 ) -> tuple[Float[Tensor, "#b 1 n d"], Float[Tensor, "#b 1 n d"]]:
-    """Compute cosines and sines of position * wavelength ** (-2 i / width); the sines of the first half have a minus."""
+    """Compute cosines and sines of position * wavelength ** (-2 i / width); the sines of the first half are negated."""
     half = width // 2
     speed = wavelength ** -(torch.arange(half, device=positions.device, dtype=torch.float32) / half)
     angle = positions[:, None, :, None].float() * speed
@@ -40,14 +40,14 @@ def rotary_angles(
 def apply_rotary(
     x: Float[Tensor, "b h n d"], cos: Float[Tensor, "*#s n d"], sin: Float[Tensor, "*#s n d"], pairs: bool = False
 ) -> Float[Tensor, "b h n d"]:
-    """Rotate channels i and i + d / 2 of each head, or with `pairs` 2 i and 2 i + 1; the sine of the first of two has a
-    minus."""
+    """Rotate channels i and i + d / 2 of each head, or with `pairs` 2 i and 2 i + 1; the sine of the first of two is
+    negated."""
     swapped = x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2) if pairs else x.roll(x.shape[-1] // 2, -1)
     return torch.addcmul(x * cos, swapped, sin).to(x.dtype)
 
 
 class Rotation(NamedTuple):
-    """Cosines and sines by which the queries and keys of a sequence are rotated, in float32; see `apply_rotary`."""
+    """Cosines and sines that rotate the queries and keys of a sequence, in float32; see `apply_rotary`."""
 
     cos: Float[Tensor, "n d"]
     sin: Float[Tensor, "n d"]
@@ -64,12 +64,12 @@ def grid_rotation(
     """Compute the rotation of the cells of a grid of (rows, columns), row by row, after `prefix` tokens that are not rotated.
 
     Args:
-        grid: rows and columns of any size; those of "pe" are never scaled to the grid of the training, as in the authors'
+        grid: rows and columns of any size; those of "pe" are never scaled to the training grid, as in the authors'
             code (timm's `ref_feat_shape` scales them).
         width: channels of a head, a multiple of 4.
-        kind: "dinov3" or "pe"; whole numbers begin at 1 where there is a prefix, whose angle is 0.
+        kind: "dinov3" or "pe"; with a prefix, whose angle is 0, whole numbers begin at 1.
         prefix: tokens before the grid.
-        device: where the result is to be.
+        device: of the result.
     """
     rows, columns = (torch.arange(count, device=device, dtype=torch.float32) for count in grid)
     if kind == "dinov3":

@@ -1,7 +1,7 @@
-"""Reading feature maps at places between their cells.
+"""Sampling feature maps at positions between their cells.
 
 Coordinates are raster coordinates of the map: (0, 0) is the outer corner of the first cell, so that the centre of cell
-(row i, column j) is at x = j + 0.5, y = i + 0.5. Going from one grid to another is therefore one multiplication per axis.
+(row i, column j) is at x = j + 0.5, y = i + 0.5. Converting between grids is therefore one multiplication per axis.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from tapetum.core.devices import send_to_device
 
 
 def constant(numbers: Sequence[float] | Sequence[Sequence[float]], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """Put numbers on the device of `like`, for which the host does not wait, in its type unless another is given.
+    """Put numbers on the device of `like`, without waiting on the host, in its dtype unless another is set.
 
     >>> constant([1, 2], torch.zeros(3))
     tensor([1., 2.])
@@ -25,7 +25,7 @@ def constant(numbers: Sequence[float] | Sequence[Sequence[float]], like: Tensor,
 
 
 def scale_xy(xy: Float[Tensor, "... 2"], source: tuple[int, int], target: tuple[int, int]) -> Float[Tensor, "... 2"]:
-    """Bring (x, y) from a raster of (height, width) `source` to one of (height, width) `target`.
+    """Convert (x, y) from a raster of (height, width) `source` to one of (height, width) `target`.
 
     >>> scale_xy(torch.tensor([10.0, 10.0]), (20, 40), (5, 80)).tolist()
     [20.0, 2.5]
@@ -38,7 +38,7 @@ def scale_xy(xy: Float[Tensor, "... 2"], source: tuple[int, int], target: tuple[
 def resize_frames(
     frames: Float[Tensor, "f c h w"], size: tuple[int, int], antialias: bool = False
 ) -> Float[Tensor, "f c h2 w2"]:
-    """Resize frames bilinearly to (height, width), corners on corners; `antialias` matters only when shrinking."""
+    """Resize frames bilinearly to (height, width), with aligned corners; `antialias` matters only when shrinking."""
     if frames.shape[-2:] == size:
         return frames
     return F.interpolate(frames, size=size, mode="bilinear", align_corners=False, antialias=antialias)
@@ -47,7 +47,7 @@ def resize_frames(
 def sample_video(maps: Float[Tensor, "b t h w c"], points: Float[Tensor, "b n 3"]) -> Float[Tensor, "b n c"]:
     """Sample `maps` trilinearly at points (t, x, y); x and y in raster coordinates of the maps, t in frames.
 
-    Whole t is exactly that frame. Outside of the maps the nearest border value counts (TAPIR, section 3.1, takes the
+    Integer t is exactly that frame. Outside the maps the nearest border value is used (TAPIR, section 3.1, samples the
     features of a query this way). The result is float32 whatever the precision of the maps.
     """
     frames, height, width = maps.shape[1:4]

@@ -1,9 +1,9 @@
-"""The parts of a transformer: attention with masks, MLPs, layer scale, drop path, the block, pooling by attention.
+"""The parts of a transformer: attention with masks, MLPs, layer scale, drop path, the block, attention pooling.
 
 Sources: attention (arXiv 1706.03762); grouped queries (2305.13245); the block of ViT, which normalises before each part
-(2010.11929); GELU (1606.08415), the quick one being CLIP's; gated MLPs, GEGLU and SwiGLU (2002.05202); layer scale
-(2103.17239); drop path (1603.09382), scaled up as in timm so that the mean stays; soft cap and sliding window (Gemma 2,
-2408.00118); pooling by attention, the MAP head of SigLIP (2303.15343), from Set Transformer (1810.00825).
+(2010.11929); GELU (1606.08415), with CLIP's quick version; gated MLPs, GEGLU and SwiGLU (2002.05202); layer scale
+(2103.17239); drop path (1603.09382), rescaled as in timm to preserve the mean; soft cap and sliding window (Gemma 2,
+2408.00118); attention pooling, the MAP head of SigLIP (2303.15343), from Set Transformer (1810.00825).
 
 An attention mask says which keys a query may attend to (x):
 
@@ -37,7 +37,7 @@ Mask = Bool[Tensor, "..."] | Float[Tensor, "..."]
 
 
 class AdapterNames(NamedTuple):
-    """Names of the modules at which presets of adapters stand (`tapetum.systems.adapters.addresses`)."""
+    """Names of the modules where presets of adapters are inserted (`tapetum.systems.adapters.addresses`)."""
 
     stem: str = "stem"
     """The first convolution, or the patches."""
@@ -67,7 +67,7 @@ def attend(
 
     Args:
         query: of h heads; heads n * h / g to (n + 1) * h / g share key and value n.
-        key: of g heads, by which h can be divided.
+        key: of g heads, which must divide h.
         value: of g heads.
         mask: which keys a query may attend to.
         causal: query i attends to keys up to i only; not together with a mask.
@@ -98,9 +98,9 @@ def attend(
 def causal_mask(
     queries: int, keys: int | None = None, window: int | None = None, device: torch.device | None = None
 ) -> Bool[Tensor, "n m"]:
-    """Allow each query the key of its own position and earlier ones, the last `window` of them if that is given.
+    """Allow each query the keys of its own position and earlier ones, or only the last `window` of them.
 
-    Where there are more keys than queries, the queries are the last of them.
+    If there are more keys than queries, the queries are at the end.
     """
     keys = queries if keys is None else keys
     distance = torch.arange(keys - queries, keys, device=device)[:, None] - torch.arange(keys, device=device)
@@ -108,7 +108,7 @@ def causal_mask(
 
 
 def step_mask(steps: Bool[Tensor, "b n"] | Int[Tensor, "b n"]) -> Bool[Tensor, "b 1 n n"]:
-    """Allow tokens their own step and earlier ones (big_vision's and PaliGemma's mask of a prefix and what follows).
+    """Allow tokens their own step and earlier ones (the mask of big_vision and PaliGemma for a prefix and its continuation).
 
     A token with 1 begins a new step and one with 0 shares its predecessor's: 0 0 0 1 1 is a prefix of three that attend to
     each other, and two that are causal.
@@ -122,7 +122,7 @@ class Attention(nn.Module):
 
     def __init__(self, width: int, heads: int, *, context_width: int | None = None, bias: bool = True, key_bias: bool = True):
         """`bias`: query, key and value have one, the key only with `key_bias` too; `context_width`: channels of a context, if
-        it has others than the tokens."""
+        they differ from the tokens'."""
         super().__init__()
         if width % heads:
             raise BadInput(f"{heads} heads do not divide a width of {width}")
@@ -146,8 +146,8 @@ class Attention(nn.Module):
         causal: bool = False,
         rotary: "Rotation | None" = None,
     ) -> Float[Tensor, "b n c"]:
-        """Attend to the context, which is the tokens themselves by default, as `attend` does; `rotary`: by which queries and
-        keys are rotated before."""
+        """Attend to the context, by default the tokens themselves, as `attend` does; `rotary` rotates queries and keys
+        first."""
         context = x if context is None else context
         query, key, value = map(self.split_heads, (self.query(x), self.key(context), self.value(context)))
         if rotary is not None:
@@ -240,7 +240,7 @@ class DropPath(nn.Module):
 
 
 class Block(nn.Module):
-    """x + attention(norm(x)), then x + mlp(norm(x)); any attention and any MLP that keep the shape."""
+    """x + attention(norm(x)), then x + mlp(norm(x)); any attention and any MLP that preserve the shape."""
 
     def __init__(
         self,
@@ -253,16 +253,16 @@ class Block(nn.Module):
         drop_path: float = 0.0,
         dropout: float = 0.0,
     ):
-        """Join the parts.
+        """Assemble the parts.
 
         Args:
-            attention: called with the tokens, and with whatever else the block is called with.
+            attention: called with the tokens, and with any further arguments of the block.
             mlp: called with the tokens.
             norm: makes a norm of `width` channels.
             width: channels of the tokens.
-            layer_scale: initial value of the numbers by which the outputs of both parts are multiplied; none by default.
-            drop_path: probability with which a part is left out for an example, in training.
-            dropout: probability with which a number of a part's output is zeroed, in training.
+            layer_scale: initial value of the factors on the outputs of both parts; none by default.
+            drop_path: probability with which a part is skipped for an example, in training.
+            dropout: probability with which a value of a part's output is zeroed, in training.
         """
         super().__init__()
         self.attention_norm, self.attention = norm(), attention
@@ -280,7 +280,7 @@ class Block(nn.Module):
 
 
 class AttentionPooling(nn.Module):
-    """A learned query attends to all tokens, and the result passes a residual MLP."""
+    """A learned query attends to all tokens, and the result passes through a residual MLP."""
 
     def __init__(self, width: int, heads: int, hidden: int, activation: str = "gelu_tanh", eps: float = 1e-6):
         super().__init__()
@@ -298,7 +298,7 @@ class AttentionPooling(nn.Module):
 
 
 class TokenEmbedding(nn.Embedding):
-    """A vector for each token of a vocabulary, which is also the last layer (weight tying, arXiv 1608.05859)."""
+    """A vector per token of a vocabulary, shared with the last layer (weight tying, arXiv 1608.05859)."""
 
     def project(self, x: Float[Tensor, "*s c"], count: int | None = None) -> Float[Tensor, "*s v"]:
         """Compute the logits of the vocabulary, or of its first `count` tokens."""
@@ -306,7 +306,7 @@ class TokenEmbedding(nn.Embedding):
 
 
 def start_linear(module: nn.Module) -> None:
-    """Draw the weights of a linear layer from a normal of standard deviation 0.02, cut at two of them; biases 0."""
+    """Draw the weights of a linear layer from a normal of standard deviation 0.02, truncated at two of them; biases 0."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02, a=-0.04, b=0.04)
         if module.bias is not None:

@@ -1,1 +1,1 @@
-"""Metrics that several benchmarks share: captions, answers, boxes, masks, localisation. Imports no torch by itself."""
+"""Metrics shared by several benchmarks: captions, answers, boxes, masks, localisation. Does not import torch itself."""

@@ -1,9 +1,9 @@
 """Answers to a whole set of questions, by id, and their means: overall and by kind of question. Single answers: `answers`.
 
     answer_scores     any score of `answers`, also by kind: VQAv2 (yes/no, number, other), ChartQA (human, aug)
-    rsvqa_scores      RSVQA (arXiv 2003.07333): the mean over kinds of question, each kind alike
+    rsvqa_scores      RSVQA (arXiv 2003.07333): the mean over kinds of question, with equal weights
     pope_scores       POPE (arXiv 2305.10355): yes or no, with F1 of yes and the share of answers that are either
-    mmvp_scores       MMVP (arXiv 2401.06209): a pair of questions is right where both are
+    mmvp_scores       MMVP (arXiv 2401.06209): a pair of questions is right if both are
 
 Differs from PaliGemma's evaluation: F1 of POPE is added; its mean of RSVQA without numbers, of which it logs two under one
 name, is `rsvqa_scores` with `kinds` of one's choice.
@@ -38,7 +38,7 @@ class AnswerScores:
 
     @property
     def mean_of_kinds(self) -> float:
-        """Compute the mean over kinds, each alike. ChartQA reports it."""
+        """Compute the mean over kinds, with equal weights. ChartQA reports it."""
         return sum(self.by_kind.values()) / len(self.by_kind) if self.by_kind else self.mean
 
 
@@ -52,9 +52,9 @@ def answer_scores(
 ) -> AnswerScores:
     """Score answers by the id of their question.
 
-    `score` is one of `answers`, or any other of (answer, truth). `missing` is what counts as the answer where there is none;
-    None refuses. Raises BadInput for ids without an answer, answers of no question, answers that are no text, and a question
-    without a kind where kinds are given.
+    `score` is one of `answers`, or any other of (answer, truth). `missing` counts as the answer if there is none;
+    None refuses. Raises BadInput for ids without an answer, answers without a question, answers that are not text, and a
+    question without a kind if kinds are used.
 
     >>> from tapetum.metrics.answers import exact_match
     >>> answer_scores({1: "red", 2: "3"}, {1: "red", 2: "4"}, exact_match, {1: "colour", 2: "count"}).by_kind
@@ -73,8 +73,8 @@ def rsvqa_scores(
 ) -> AnswerScores:
     """Score questions of RSVQA; `mean_of_kinds` is its average accuracy and `mean` its overall accuracy.
 
-    `kinds` are those that count, such as ("comp", "presence", "rural_urban") for the low resolution without numbers and
-    ("comp", "presence") for the high; all where None. Raises BadInput as `answer_scores`, and where no question is of `kinds`.
+    `kinds` selects kinds, such as ("comp", "presence", "rural_urban") for the low resolution without numbers and
+    ("comp", "presence") for the high; None: all. Raises BadInput as `answer_scores`, and if no question is of `kinds`.
     """
     if kinds is not None:
         check_several(kinds, "kinds")
@@ -135,9 +135,9 @@ def mmvp_scores(
     pairs: Mapping[Key, Hashable],
     score: Callable[[str, str], float] = exact_match,
 ) -> AnswerScores:
-    """Score pairs of questions: 1 where both are right. `pairs` tells the pair of each question.
+    """Score pairs of questions: 1 if both are right. `pairs` maps each question to its pair.
 
-    Raises BadInput for a pair of other than two questions, and as `answer_scores`.
+    Raises BadInput unless every pair has two questions, and as `answer_scores`.
 
     >>> mmvp_scores({1: "a", 2: "b"}, {1: "a", 2: "a"}, {1: "p", 2: "p"}).mean
     0.0

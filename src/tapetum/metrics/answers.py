@@ -83,7 +83,7 @@ def vqa_accuracy(answer: str, references: Sequence[str]) -> float:
 
 
 def vqa_normalised(text: str) -> str:
-    """Normalise a text as the official evaluation of VQA does before it compares.
+    """Normalise a text as the official evaluation of VQA does before comparing.
 
     >>> vqa_normalised("A cat, two dogs."), vqa_normalised("1,000 t-shirts")
     ('cat 2 dogs', '1000 tshirts')
@@ -102,19 +102,19 @@ def simple_vqa_accuracy(answer: str, references: Sequence[str], lower: bool = Fa
 
 
 def any_match(answer: str, references: Sequence[str], lower: bool = False) -> float:
-    """Score 1 where the answer is any of the references. Raises BadInput without references."""
+    """Score 1 if the answer is any of the references. Raises BadInput without references."""
     return min(1.0, float(_matches(answer, references, lower)))
 
 
 def exact_match(answer: str, reference: str, lower: bool = False) -> float:
-    """Score 1 where the answer is the reference, to the letter."""
+    """Score 1 if the answer is exactly the reference."""
     return float(answer.lower() == reference.lower() if lower else answer == reference)
 
 
 def anls(answer: str, references: Sequence[str]) -> float:
-    """Score 1 less the edit distance as a share of the longer text, 0 from a half on; the best reference counts.
+    """Score 1 minus the edit distance as a fraction of the longer text, 0 from a half on; the best reference counts.
 
-    An empty reference is matched by an empty answer alone. Raises BadInput without references.
+    Only an empty answer matches an empty reference. Raises BadInput without references.
 
     >>> anls("Helo", ["hello"]), anls("abcd", ["hello"])
     (0.8, 0.0)
@@ -124,10 +124,10 @@ def anls(answer: str, references: Sequence[str]) -> float:
 
 
 def relaxed_match(answer: str, reference: str) -> float:
-    """Score 1 where both are numbers (5% is 0.05) that differ by at most 5% of the right one, or texts that are the same but
-    for their case.
+    """Score 1 if both are numbers (5% is 0.05) that differ by at most 5% of the right one, or texts that are equal except
+    for case.
 
-    A right number of 0 has to be met to the letter.
+    A right number of 0 must be matched exactly.
 
     >>> relaxed_match("104", "100"), relaxed_match("5%", "5"), relaxed_match("0.0", "0"), relaxed_match("Blue", "blue")
     (1.0, 0.0, 0.0, 1.0)
@@ -140,7 +140,7 @@ def relaxed_match(answer: str, reference: str) -> float:
 
 
 def option_letter(text: str) -> str | None:
-    """Read the letter of "The answer is B." at the start of a text, in lower case; None where it says no such thing.
+    """Read the letter of "The answer is B." at the start of a text, in lower case; None if it has another form.
 
     >>> option_letter("The answer is B. Because ..."), option_letter("B")
     ('b', None)

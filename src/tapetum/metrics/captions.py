@@ -7,11 +7,11 @@
              reference
     ROUGE-L  F of the longest common subsequence, recall counting 1.2 squared times, the best of references for each part
 
-Unusual, kept: what everybody calls CIDEr is CIDEr-D: counts are clipped, and a Gaussian of the difference in length (sigma 6)
-multiplies; lengths are counted in pairs of words. Weights come from the references that are scored, so a set of one image has
-CIDEr 0, and numbers of two sets, or of parts of one, are not comparable.
+Unusual, kept: the usual CIDEr is CIDEr-D: counts are clipped, and the score is multiplied by a Gaussian of the difference in
+length (sigma 6); lengths are counted in word pairs. Weights come from the references that are scored, so a set of one image has
+CIDEr 0, and scores of two sets, or of parts of one, are not comparable.
 
-Words are those of `ptb`; METEOR and SPICE need Java and are not here.
+Words are split by `ptb`; METEOR and SPICE need Java and are not included.
 """
 
 import math
@@ -51,8 +51,8 @@ def caption_scores(
 ) -> CaptionScores:
     """Score captions by image (or clip), one an image against one reference or more.
 
-    `missing` is what counts as the caption where there is none; None refuses. Raises BadInput for ids that don't fit, captions
-    that are no text, and an image without a reference.
+    `missing` counts as the caption if there is none; None refuses. Raises BadInput for ids that don't match, captions
+    that are not text, and an image without a reference.
 
     >>> scores = caption_scores({1: "A red cat.", 2: "two dogs"}, {1: ["a red cat", "a cat"], 2: ["three dogs run"]})
     >>> round(scores.cider, 3), round(scores.bleu[0], 3), round(scores.rouge_l, 3)

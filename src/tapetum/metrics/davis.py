@@ -53,7 +53,7 @@ class DavisScores:
 
 
 def boundary_f(prediction: Bool[np.ndarray, "h w"], target: Bool[np.ndarray, "h w"], tolerance: float = TOLERANCE) -> float:
-    """Compute F of one frame, 0..1; `tolerance` is a share of the diagonal, or pixels from 1 on.
+    """Compute F of one frame, 0..1; `tolerance` is a fraction of the diagonal, or pixels from 1 on.
 
     Raises BadInput for masks of two sizes.
     """
@@ -80,7 +80,7 @@ def outline(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
 
 
 def over_frames(values: Float[np.ndarray, " t"]) -> OverFrames:
-    """Sum up a number of each frame. Raises BadInput where there are no frames, or a number is not finite."""
+    """Summarise a number per frame. Raises BadInput if there are no frames, or a number is not finite."""
     values = np.asarray(values, np.float64)
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
         raise BadInput(f"numbers of frames have shape {values.shape}; give one finite number or more, (t,)")
@@ -92,10 +92,10 @@ def over_frames(values: Float[np.ndarray, " t"]) -> OverFrames:
 def davis_scores(
     predictions: Mapping[Hashable, Bool[np.ndarray, "t h w"]], targets: Mapping[Hashable, Bool[np.ndarray, "t h w"]]
 ) -> DavisScores:
-    """Score the masks of each object, by a key of one's choice such as (video, number), through the frames that count.
+    """Score the masks of each object, by any key such as (video, number), through the scored frames.
 
-    An object without a prediction counts as not found. Raises BadInput where there is no object, for predictions of objects
-    that the truth has not, and for shapes that don't fit.
+    An object without a prediction counts as not found. Raises BadInput if there is no object, for predictions of objects
+    that are not in the ground truth, and for shapes that don't match.
     """
     objects = {}
     for key, masks, target in paired(predictions, targets, missing=np.zeros(0, bool)):
@@ -109,7 +109,7 @@ def davis_scores(
 
 
 def joined(parts: Sequence[DavisScores]) -> DavisScores:
-    """Join the scores of several videos: all objects weigh the same. Raises BadInput where there are none."""
+    """Combine the scores of several videos: all objects have equal weight. Raises BadInput if there are none."""
     objects = {key: pair for part in parts for key, pair in part.objects.items()}
     if not objects:
         raise BadInput("there are no scores to put together; score a video or more")

@@ -1,4 +1,4 @@
-"""Average precision of detection as COCO has it (Lin et al., arXiv 1405.0312): what pycocotools computes, in numpy.
+"""Average precision of detection as COCO defines it (Lin et al., arXiv 1405.0312): what pycocotools computes, in numpy.
 
     for each category, overlap t in 0.50, 0.55 .. 0.95 and range of sizes
       each image: its best 100 boxes by score, in falling order, take the free true box they overlap most, by t or more
@@ -77,7 +77,7 @@ class DetectionScores:
 def detection_scores(predictions: Mapping[Hashable, Boxes], targets: Mapping[Hashable, TrueBoxes]) -> DetectionScores:
     """Score boxes by image. An image without a prediction has no boxes.
 
-    Raises BadInput where there are no images, and for predictions of images that the truth has not.
+    Raises BadInput if there are no images, and for predictions of images that are not in the ground truth.
     """
     pairs = paired(predictions, targets, missing=Boxes(xyxy=np.zeros((0, 4))))
     labels = sorted({label for target in targets.values() for label in target.labels})

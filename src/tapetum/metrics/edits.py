@@ -1,4 +1,4 @@
-"""Edit distances: the least number of insertions, deletions and replacements that make one sequence another."""
+"""Edit distances: the minimum number of insertions, deletions and replacements that turn one sequence into another."""
 
 from collections.abc import Hashable, Sequence
 

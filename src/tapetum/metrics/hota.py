@@ -8,11 +8,11 @@
     HOTA             sqrt(DetA * AssA)
     LocA             mean S over hits
 
-Each is taken at alpha = 0.05, 0.10 .. 0.95; the single number is the mean over these. Frames in which a track is not there are
+Each is computed at alpha = 0.05, 0.10 .. 0.95; the single number is the mean over these. Frames without a track are
 frames in which its id is not listed: they need no box.
 
-Unusual, kept: LocA is 1 where nothing was hit, so an empty prediction has HOTA, DetA, AssA 0 and LocA 1; without any true box
-likewise, whatever was predicted.
+Unusual, kept: LocA is 1 if nothing was hit, so an empty prediction has HOTA, DetA, AssA 0 and LocA 1; the same holds without
+any true box, whatever was predicted.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -49,7 +49,7 @@ class HotaScores:
 def hota(frames: Sequence[Frame]) -> HotaScores:
     """Score the tracks of one video from its frames, in any order.
 
-    Raises BadInput for an id that comes twice in a frame, similarities of another shape, and those that are not in 0..1.
+    Raises BadInput for a duplicate id in a frame, similarities of another shape, and those outside 0..1.
 
     >>> hota([(["a"], ["x"], [[0.8]])]).det_a.__round__(3)
     0.842
@@ -68,10 +68,10 @@ def hota(frames: Sequence[Frame]) -> HotaScores:
 
 
 def box_hota(targets: Tracks, predictions: Tracks) -> HotaScores:
-    """Score tracks of boxes, by id the rising numbers of their frames and the box x1, y1, x2, y2 in each.
+    """Score tracks of boxes: by id, the ascending numbers of their frames and the box x1, y1, x2, y2 in each.
 
-    Frames count in which a true track has a box. Raises BadInput for a track of other numbers of frames and boxes, or whose
-    frames don't rise, and as `paired_box_iou`.
+    Frames count if a true track has a box in them. Raises BadInput for a track with different numbers of frames and boxes, or
+    frames that don't ascend, and as `paired_box_iou`.
     """
     at = np.unique(
         np.concatenate([np.asarray(numbers, np.int64) for numbers, _ in targets.values()] or [np.zeros(0, np.int64)])
@@ -88,7 +88,7 @@ def box_hota(targets: Tracks, predictions: Tracks) -> HotaScores:
 def _align_tracks(
     tracks: Tracks, at: Int[np.ndarray, " f"], what: str
 ) -> tuple[Float[np.ndarray, "i f 4"], Bool[np.ndarray, "i f"]]:
-    """Align boxes of tracks to some frames: 0 where there is none, and a mask of where there is one."""
+    """Align boxes of tracks to some frames: 0 if there is none, and a mask of existing boxes."""
     aligned, present = np.zeros((len(tracks), len(at), 4)), np.zeros((len(tracks), len(at)), bool)
     for row, (key, (numbers, boxes)) in enumerate(tracks.items()):
         frames, places = np.asarray(numbers, np.int64), np.asarray(boxes, np.float64)
@@ -108,7 +108,7 @@ def _align_tracks(
 def _score_similarities(
     similar: Float[np.ndarray, "f i j"], present_true: Bool[np.ndarray, "f i"], present_predicted: Bool[np.ndarray, "f j"]
 ) -> HotaScores:
-    """Score similarities, which are 0 where one of two is not there."""
+    """Score similarities, which are 0 if one of the two is missing."""
     n, m = present_true.sum(0), present_predicted.sum(0)
     if not len(n) or not len(m):
         return _scores(np.zeros(len(ALPHAS)), np.zeros(len(ALPHAS)), int(n.sum()), int(m.sum()), np.zeros((3, len(ALPHAS))))
@@ -127,7 +127,7 @@ def _score_similarities(
 
 
 def _association(similar: Float[np.ndarray, "f i j"], n: np.ndarray, m: np.ndarray) -> Float[np.ndarray, "i j"]:
-    """Compute how often each true and each predicted id go together, A(i, j) in 0..1."""
+    """Compute how often each true and each predicted id match, A(i, j) in 0..1."""
     whole = similar.sum(1, keepdims=True) + similar.sum(2, keepdims=True) - similar
     common = np.divide(similar, whole, out=np.zeros_like(similar), where=whole > _EPS).sum(0)
     return common / (n[:, None] + m - common)
@@ -139,7 +139,7 @@ def _match_ids(
     present_true: Bool[np.ndarray, "f i"],
     present_predicted: Bool[np.ndarray, "f j"],
 ) -> tuple[Int[np.ndarray, " p"], Float[np.ndarray, " p"]]:
-    """Match ids in every frame by the greatest sum of A * S: a number for the two ids of each pair, and their similarity."""
+    """Match ids in every frame by the largest sum of A * S: a number for the two ids of each pair, and their similarity."""
     gain = together * similar
     whole = np.logical_and(present_true.all(1), present_predicted.all(1)).tolist()
     frame, row, column = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]

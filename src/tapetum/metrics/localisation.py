@@ -1,4 +1,4 @@
-"""Temporal localisation: stretches of time that have a class, found in videos (ActivityNet; the Perception Test, arXiv
+"""Temporal localisation: segments of videos that have a class (ActivityNet; the Perception Test, arXiv
 2305.13786, tasks 3 and 4).
 
     for each class and overlap: segments of all videos by falling score; each takes, of the true segments of its video and class
@@ -6,11 +6,11 @@
     AP     the area under the greatest precision at a recall or beyond it, at every recall (all-point, not 11-point)
     mAP    the mean over classes that the truth has; a class without a prediction has 0
 
-Unusual: a second prediction of a segment may take its second-best one. Segments of equal score stand in the order
-given, video by video.
+Unusual: a second prediction of a segment may take its second-best one. Segments of equal score keep their original
+order, video by video.
 
-Differs from the public notebooks: predictions of a class that the truth has not are left out (there they fall into another
-class), and equal scores have an order.
+Differs from the public notebooks: predictions of a class that is not in the ground truth are left out (there they fall into
+another class), and equal scores have an order.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -55,7 +55,7 @@ def temporal_iou(a: Num[np.ndarray, "n 2"], b: Num[np.ndarray, "m 2"]) -> Float[
 
 
 def all_point_ap(hits: Bool[np.ndarray, " n"], positives: int) -> float:
-    """Compute the average precision of hits in the order of their scores, of `positives` true ones. 0 where nothing was found.
+    """Compute the average precision of hits in the order of their scores, of `positives` true ones. 0 if nothing was found.
 
     Raises BadInput for fewer true ones than hits.
 
@@ -82,7 +82,7 @@ def localisation_scores(
 ) -> LocalisationScores:
     """Score segments by video. A video without a prediction has no segments.
 
-    Raises BadInput where the truth has no segment, for predictions of videos that it has not, and overlaps outside 0..1.
+    Raises BadInput if the ground truth has no segment, for predictions of other videos, and for overlaps outside 0..1.
     """
     at = finite_array(overlaps, "overlaps", 1)
     if not len(at) or at.min() <= 0 or at.max() > 1:
@@ -146,7 +146,7 @@ class _Pairs:
 
 
 def _pairs(predicted: _Flat, true: _Flat, least: float) -> _Pairs:
-    """By falling score of the prediction, then falling overlap."""
+    """Sort by descending score of the prediction, then by descending overlap."""
     by_group = np.argsort(true.group, kind="stable")
     sorted_groups = true.group[by_group]
     first = np.searchsorted(sorted_groups, predicted.group, "left")

@@ -1,12 +1,12 @@
-"""Overlaps of masks: of single ones, of referring expressions, and of the classes of a segmentation. DAVIS: `davis`.
+"""Overlaps of masks: single ones, referring expressions, and the classes of a segmentation. DAVIS: `davis`.
 
     mean_iou           of referring segmentation: the mean of the overlaps of all expressions (gIoU, RefCOCO's mIoU)
     cumulative_iou     the shared pixels of all expressions by all their pixels (cIoU, also oIoU): large masks weigh more
     Confusion          of semantic segmentation: pixels of each true class by predicted class; mIoU is the mean of its
                        diagonal's shares (PASCAL VOC, ADE20K, Cityscapes, CamVid)
 
-Two masks without a pixel overlap by 1: to find nothing where there is nothing is right. Then gIoU of a set with no-target
-expressions is that of GRES (arXiv 2306.00968), and cIoU counts no pixel for them.
+Two empty masks overlap by 1: predicting nothing where there is nothing is correct. gIoU of a set with no-target
+expressions is then that of GRES (arXiv 2306.00968), and cIoU counts no pixel for them.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from tapetum.types.checks import unmasked
 def mask_iou(a: Bool[np.ndarray, "... h w"], b: Bool[np.ndarray, "... h w"]) -> Float[np.ndarray, "..."]:
     """Compute intersection over union of masks one by one, float64 (...).
 
-    Raises BadInput for other shapes, and values that are not truths.
+    Raises BadInput for other shapes, and values that are not booleans.
 
     >>> float(mask_iou(np.array([[True, True]]), np.array([[True, False]])))
     0.5
@@ -32,9 +32,9 @@ def mask_iou(a: Bool[np.ndarray, "... h w"], b: Bool[np.ndarray, "... h w"]) -> 
 
 
 def cumulative_iou(predictions: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> float:
-    """Compute the shared pixels of all pairs of masks by all their pixels. NaN where no mask has a pixel.
+    """Compute the shared pixels of all pairs of masks divided by all their pixels. NaN if no mask has a pixel.
 
-    Raises BadInput where there is no pair, and as `mask_iou`.
+    Raises BadInput if there is no pair, and as `mask_iou`.
     """
     common, union = np.sum([_pixels(a, b) for a, b in _both(predictions, targets)], axis=0)
     return float(common / union) if union else float("nan")
@@ -70,7 +70,7 @@ class Confusion:
         self.missed = np.zeros(self.classes, np.int64)
 
     def add(self, prediction: Int[np.ndarray, "h w"], target: Int[np.ndarray, "h w"]) -> None:
-        """Count the pixels of an image. Raises BadInput for other shapes, and true numbers that are no class."""
+        """Count the pixels of an image. Raises BadInput for other shapes, and true numbers that are not a class."""
         prediction, target = np.asarray(prediction), np.asarray(target)
         if prediction.shape != target.shape or prediction.dtype.kind not in "iu" or target.dtype.kind not in "iu":
             raise BadInput(
@@ -90,23 +90,23 @@ class Confusion:
 
     @property
     def iou(self) -> Float[np.ndarray, " classes"]:
-        """Compute the intersection over union of each class; NaN of one that is neither there nor predicted."""
+        """Compute the intersection over union of each class; NaN for one that neither occurs nor is predicted."""
         hit = np.diag(self.counts)
         return self._share(hit, self.counts.sum(0) + self.counts.sum(1) + self.missed - hit)
 
     @property
     def mean_iou(self) -> float:
-        """Average the IoU over classes that are there or predicted; NaN where there are none."""
+        """Average the IoU over classes that occur or are predicted; NaN if there are none."""
         return _mean(self.iou)
 
     @property
     def accuracy(self) -> float:
-        """Share of pixels that are right; NaN where there are none."""
+        """Fraction of correct pixels; NaN if there are none."""
         return float(self._share(np.diag(self.counts).sum(), self.counts.sum() + self.missed.sum()))
 
     @property
     def mean_accuracy(self) -> float:
-        """Average the accuracy of pixels over classes that are there; NaN where there are none."""
+        """Average the pixel accuracy over classes that occur; NaN if there are none."""
         return _mean(self._share(np.diag(self.counts), self.counts.sum(1) + self.missed))
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Pairing of predictions with targets, by id: nothing is left out in silence, nothing counts twice."""
+"""Pairing of predictions with targets, by id: nothing is dropped silently, nothing counts twice."""
 
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, TypeVar
@@ -21,8 +21,8 @@ def paired(
 ) -> list[tuple[Key, Prediction, Target]]:
     """Pair predictions with targets by id: (id, prediction, target) in the order of the targets.
 
-    `missing` is the prediction of an id that has none; None refuses. Raises BadInput where there is no truth at all, for an id
-    without a prediction, and for a prediction of an id that the truth has not.
+    `missing` is the prediction for an id without one; None refuses. Raises BadInput if there are no targets at all, for an id
+    without a prediction, and for a prediction whose id is not in the targets.
 
     >>> paired({"a": "yes"}, {"a": "no"})
     [('a', 'yes', 'no')]
@@ -39,7 +39,7 @@ def paired(
 
 
 def text(value: Any, key: Any) -> str:
-    """Check that an answer is a text. Raises BadInput for anything else, NaN and None among them."""
+    """Check that an answer is a text. Raises BadInput for anything else, including NaN and None."""
     if not isinstance(value, str):
         raise BadInput(f"the answer of {key!r} is {value!r}; give a text, an empty one where there is no answer")
     return value

@@ -3,16 +3,16 @@
     "A man's dog isn't here (it can't swim)."  ─►  a man 's dog is n't here -lrb- it ca n't swim -rrb-
 
 The public evaluation of captions (Chen et al., arXiv 1504.00325) runs PTBTokenizer of Stanford CoreNLP 3.4.1 and drops some
-marks; scores depend on it. This is an own lexer of English with the same answers on what captions are made of: contractions,
+marks; scores depend on it. This is an independent lexer of English with the same results on typical captions: contractions,
 abbreviations, initials, numbers, fractions, times, prices, hyphens and slashes, quotes, dashes, tags, addresses, smileys.
 
-At each place the longest of all rules wins, of equal ones the first; a rule may look further than the word that it gives.
+At each position the longest match wins, and among equal ones the first rule; a rule may look beyond the word that it returns.
 
 Unusual, kept: brackets become -lrb- and so on, and since the marks to drop are named in capitals they stay; of several marks,
 such as "!!", only single ones are dropped; a space inside a fraction, a telephone number or a tag becomes U+00A0, so that it
 stays one word; ½ becomes 1/2, £ becomes #, € becomes $, ¢ becomes cents.
 
-Differs from it: rare rules are left out; how often the answers differ is in docs/systems/metrics.md. There the words of a
+Differs from it: rare rules are left out; how often the results differ is in docs/systems/metrics.md. There the words of a
 caption that ends in a letter with a full stop ("plan B.") depend on how the next caption in the file begins; here they don't.
 """
 

@@ -1,12 +1,12 @@
-"""Confidence intervals of shares and of means, and what an interval says of a claim.
+"""Confidence intervals of fractions and of means, and verdicts on claims from an interval.
 
     wilson_interval      of a share of n independent trials (Wilson, J. Am. Stat. Assoc. 1927)
     bootstrap_interval   of a mean, or any number of a sample: percentiles over resamples (Efron, Ann. Stat. 1979)
     t_interval           of the mean of a few independent values, such as a score by seed (Student, Biometrika 1908)
     judge_interval       held, falsified or undecided: on which side of a bound an interval lies
 
-All intervals take a confidence, 0.95 as a rule. Groups: where examples come in bunches (questions of one image, frames of one
-video), whole bunches are drawn, since examples of one are not independent.
+All intervals take a confidence, usually 0.95. Groups: if examples come in groups (questions of one image, frames of one
+video), whole groups are drawn, because examples within one are not independent.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -25,7 +25,7 @@ Verdict = Literal["held", "falsified", "undecided"]
 
 
 def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> Interval:
-    """Compute the interval of the share of successes. Raises BadInput for numbers that don't fit.
+    """Compute the interval of the fraction of successes. Raises BadInput for incompatible numbers.
 
     >>> [round(end, 4) for end in wilson_interval(8, 10)]
     [0.4902, 0.9433]
@@ -52,7 +52,7 @@ def bootstrap_interval(
 ) -> Interval:
     """Compute the interval of the mean of n values, or of another `statistic` of them.
 
-    `groups` names the bunch of each value. The same seed gives the same interval. Raises BadInput where there are no values or
+    `groups` names the group of each value. The same seed gives the same interval. Raises BadInput if there are no values or
     one is not finite, for groups of another length, and fewer than 100 draws.
     """
     _check(confidence)
@@ -81,7 +81,7 @@ def bootstrap_interval(
 def t_interval(values: Sequence[float] | Num[np.ndarray, " n"], confidence: float = 0.95) -> Interval:
     """Compute the interval of the mean of n independent values by Student's t with n - 1 degrees of freedom.
 
-    One value alone says nothing of its neighbours: its interval has no ends. Raises BadInput where there is no value or one is
+    A single value has an unbounded interval. Raises BadInput if there is no value or one is
     not finite.
 
     >>> [round(end, 3) for end in t_interval([1.0, 2.0, 3.0])]
@@ -98,13 +98,13 @@ def t_interval(values: Sequence[float] | Num[np.ndarray, " n"], confidence: floa
 
 
 def judge_interval(interval: Interval, bound: float = 0.0) -> Verdict:
-    """Judge the claim that a number is above a bound by the number's interval, which may lie above, below or on both sides."""
+    """Judge the claim that a number is above a bound by the number's interval, which may be above, below or contain it."""
     low, high = interval
     return "held" if low > bound else "falsified" if high < bound else "undecided"
 
 
 def join_verdicts(verdicts: Sequence[Verdict]) -> Verdict:
-    """Join the verdicts on the parts of a claim: one that is falsified falsifies it, and all must hold.
+    """Combine the verdicts on the parts of a claim: a single falsified part falsifies it, and all must hold.
 
     >>> join_verdicts(["held", "undecided"]), join_verdicts(["held", "falsified"]), join_verdicts(["held"]), join_verdicts([])
     ('undecided', 'falsified', 'held', 'undecided')

@@ -36,10 +36,10 @@ _UNITS: Mapping[str, Callable[[str], Sequence[str]]] = {
 def error_rate(
     predictions: Mapping[Hashable, str], targets: Mapping[Hashable, str], unit: Unit, *, missing: str | None = None
 ) -> float:
-    """Compute insertions, deletions and replacements by the length of the targets, over all texts; it may pass 1.
+    """Compute insertions, deletions and replacements divided by the length of the targets, over all texts; it may exceed 1.
 
-    `missing` is the text where there is no prediction; None refuses. Raises BadInput for ids that don't fit, texts that are
-    none, an unknown unit, and a truth without a single unit.
+    `missing` is the text if there is no prediction; None refuses. Raises BadInput for ids that don't match, items that are
+    not texts, an unknown unit, and targets without a single unit.
 
     >>> error_rate({1: "a cat"}, {1: "a bat"}, "character"), error_rate({1: "a cat"}, {1: "a bat"}, "word")
     (0.2, 0.5)

@@ -1,4 +1,4 @@
-"""Tracking of many points block by block, with estimates of time and memory before it begins."""
+"""Tracking many points block by block, with estimates of time and memory in advance."""
 
 import time
 from itertools import pairwise
@@ -25,12 +25,12 @@ _LONG = 60.0
 
 
 def memory_of(points: int, frames: int) -> int:
-    """Predict the bytes that results of so many points in so many frames take while they are made and written."""
+    """Predict the memory in bytes for making and writing results of this many points and frames."""
     return _PLACE_BYTES * points * frames + 200 * points
 
 
 def check_memory(points: int, frames: int) -> None:
-    """Raise BadInput where the results would not fit in memory, before anything is tracked."""
+    """Raise BadInput if the results would not fit in memory, before anything is tracked."""
     check_room(memory_of(points, frames), f"{points} points through {frames} frames", "give fewer points, or cut the video")
 
 
@@ -39,7 +39,7 @@ def in_blocks(
 ) -> "Tracks":
     """Track many points, `block` at a time, with `options` of the tracker.
 
-    The listener hears at first how long it will take, then how far it is. Points do not know of each other, so the result is
+    The listener first receives the expected duration, then the progress. Points do not affect each other, so the result equals
     that of tracking all together.
     """
     from tapetum.types import Tracks

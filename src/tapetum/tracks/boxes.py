@@ -1,16 +1,16 @@
-"""Boxes through time, and how points that a tracker follows carry them.
+"""Boxes through time, and how tracked points carry them.
 
-Source: Kalal, Mikolajczyk and Matas, "Forward-Backward Error" (ICPR 2010), whose median flow moves a box by the median of the
-displacements of its points and scales it by the median of the ratios of their distances.
+Source: Kalal, Mikolajczyk and Matas, "Forward-Backward Error" (ICPR 2010), whose median flow moves a box by the median
+displacement of its points and scales it by the median ratio of their distances.
 
     points in the box at t0        where the tracker sees them at t        box at t
     o o o o                          o   o   o                             scaled by the median of |p q| at t / |p q| at t0,
     o o o o                 ─►       o   o   x    x: hidden, or far    ─►  its centre moved by the median of what is left:
     o o o o                          o   o   o       from the rest         p(t) - scale (p(t0) - centre)
 
-Differs from it: points are followed from the frame of the box, not frame by frame, so errors do not add up; the tracker itself
-says which are seen, in place of the forward-backward error; and only those count that agree with the pair of points with which
-most do (a consensus as in RANSAC, over all pairs), since medians of pairs break where three in ten points are wrong.
+Differs from it: points are followed from the frame of the box, not frame by frame, so errors do not accumulate; the tracker's
+visibility replaces the forward-backward error; and only points count that agree with the pair of points with the most
+inliers (a consensus as in RANSAC, over all pairs), since medians of pairs fail if three in ten points are wrong.
 """
 
 import os
@@ -81,17 +81,17 @@ class BoxTracks:
         return self.xyxy.shape[1]
 
     def at(self, frame: int) -> Boxes:
-        """Select the boxes that are shown in a frame; `shown[:, frame]` says which those are."""
+        """Select the boxes that are shown in a frame, as marked by `shown[:, frame]`."""
         some = np.flatnonzero(self.shown[:, frame]).tolist()
         return Boxes(xyxy=self.xyxy[some, frame], labels=[self.labels[k] for k in some], scores=self.scores[some, frame])
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write them: npz (all fields) or csv (a row for each box that is shown in a frame), or nothing."""
+        """Write them: npz (all fields) or csv (a row per box shown in a frame), whole or not at all."""
         return save(self, path, _FORMATS, "boxes")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "BoxTracks":
-        """Read what `save` wrote as npz. Raises BadInput where it is something else."""
+        """Read an npz that `save` wrote. Raises BadInput if it is something else."""
         if Path(path).suffix == ".csv":
             raise BadInput(
                 f"{path} is a table for other programs, which leaves out frames without boxes; give the npz beside it"
@@ -100,7 +100,7 @@ class BoxTracks:
 
 
 def points_in(box: Float[np.ndarray, "4"], side: int = SIDE) -> Float32[np.ndarray, "k 2"]:
-    """Compute points of a regular grid in a box that lie in the ellipse touching its sides, where things mostly are.
+    """Compute points of a regular grid in the ellipse inscribed in a box, where objects mostly are.
 
     >>> len(points_in(np.array([0.0, 0, 70, 70])))
     37
@@ -118,7 +118,7 @@ def carry(
     now: Float[np.ndarray, "k 2"],
     visible: Bool[np.ndarray, " k"],
 ) -> tuple[Float32[np.ndarray, "4"], float] | None:
-    """Move and scale a box as its points moved; returns it with the share of points that agree, or None where it is lost.
+    """Move and scale a box with its points; returns it with the fraction of points that agree, or None if it is lost.
 
     >>> points = points_in(np.array([0.0, 0, 10, 10]))
     >>> moved, share = carry(np.array([0.0, 0, 10, 10]), points, points * 2 + 5, np.ones(len(points), bool))
@@ -145,7 +145,7 @@ def carry(
 
 
 def _consensus(before: np.ndarray, now: np.ndarray, visible: np.ndarray, far: float) -> np.ndarray:
-    """The points that go with the pair of visible points with which most go; those of `before` are seen from the centre."""
+    """The points that agree with the pair of visible points with the most inliers; `before` is relative to the centre."""
     visible_rows = np.flatnonzero(visible)
     first, second = (visible_rows[k] for k in np.triu_indices(len(visible_rows), 1))
     before_distance = np.linalg.norm(before[first] - before[second], axis=1)
@@ -161,7 +161,7 @@ def _consensus(before: np.ndarray, now: np.ndarray, visible: np.ndarray, far: fl
 
 
 def _scale(before: np.ndarray, now: np.ndarray) -> float:
-    """Median of the ratios of all pairs' distances."""
+    """Median ratio of the distances of all pairs."""
     one, other = np.triu_indices(len(before), 1)
     was = np.linalg.norm(before[one] - before[other], axis=1)
     apart = was > 0.25 * was.max(initial=0)

@@ -1,11 +1,11 @@
-"""Camera motion estimated from tracks: most points share the camera's motion, the others move by themselves.
+"""Camera motion estimated from tracks: most points share the camera's motion, the others move independently.
 
-From each frame to the next a homography is fitted robustly to the points that are seen in both (RANSAC, then least squares on
-those that agree). A homography is exact for a camera that only turns, and for a flat background; near things that a travelling
-camera passes look as if they moved, which no homography can tell from a motion of their own.
+From each frame to the next, a homography is fitted robustly to the points visible in both (RANSAC, then least squares on the
+inliers). A homography is exact for a camera that only rotates, and for a flat background; near objects that a translating
+camera passes appear to move, and no homography can tell this from motion of their own.
 
-Points that follow the camera in most frames are background. With these alone every frame is then laid on a reference frame
-directly where enough of them are seen in both, and through the frames between where not, so that errors do not add up.
+Points that follow the camera in most frames are background. Using only these, every frame is then aligned to a reference frame:
+directly if enough of them are visible in both, otherwise through the frames between, so that errors do not accumulate.
 """
 
 from dataclasses import dataclass
@@ -36,12 +36,12 @@ class CameraMotion:
     """Points that moved with the camera alone."""
 
     def stabilised(self, xy: Float64[np.ndarray, "n t 2"], frame: int) -> Float64[np.ndarray, "n t 2"]:
-        """Map places of the first frames to where they would lie in `frame` if the camera had stood still there."""
+        """Map positions in the first frames to where they would be in `frame` if the camera had not moved."""
         return through((np.linalg.inv(self.to_reference[frame]) @ self.to_reference)[: xy.shape[1]], xy)
 
 
 def through(maps: Homographies, xy: Float64[np.ndarray, "n t 2"]) -> Float64[np.ndarray, "n t 2"]:
-    """Map places, those of each frame through its homography; NaN where that sends them behind the camera.
+    """Map positions by the homography of their frame; NaN if that sends them behind the camera.
 
     >>> through(np.diag([2.0, 2.0, 1.0])[None], np.ones((1, 1, 2))).tolist()
     [[[2.0, 2.0]]]
@@ -53,16 +53,16 @@ def through(maps: Homographies, xy: Float64[np.ndarray, "n t 2"]) -> Float64[np.
 
 
 def fit_homography(a: Float64[np.ndarray, "n 2"], b: Float64[np.ndarray, "n 2"]) -> Float64[np.ndarray, "3 3"] | None:
-    """Fit the homography that brings `a` to `b` in the least squares of the normalised linear system (Hartley 1997).
+    """Fit the homography from `a` to `b` by least squares on the normalised linear system (Hartley 1997).
 
-    None where the points do not determine one: fewer than four, or on a line.
+    None if the points do not determine one: fewer than four, or collinear.
     """
     fitted = _fits(a[None], b[None])[0] if len(a) >= 4 else None
     return fitted if fitted is not None and np.isfinite(fitted).all() else None
 
 
 def _fits(a: Float64[np.ndarray, "k n 2"], b: Float64[np.ndarray, "k n 2"]) -> Homographies:
-    """Fit the best homography to each of `k` sets of points; NaN where they do not determine one."""
+    """Fit the best homography to each of `k` sets of points; NaN if they do not determine one."""
     (na, norm_a), (nb, norm_b) = _normalised(a), _normalised(b)
     (x, y), (u, v) = np.moveaxis(na, -1, 0), np.moveaxis(nb, -1, 0)
     one, zero = np.ones_like(x), np.zeros_like(x)
@@ -81,7 +81,7 @@ def _fits(a: Float64[np.ndarray, "k n 2"], b: Float64[np.ndarray, "k n 2"]) -> H
 
 
 def _normalised(points: Float64[np.ndarray, "k n 2"]) -> tuple[np.ndarray, np.ndarray]:
-    """The points of each set around zero at a mean distance of one, and the matrices that do it."""
+    """The points of each set, centred at zero with a mean distance of one, and the matrices that normalise them."""
     centre = points.mean(1, keepdims=True)
     scale = 1 / np.maximum(np.linalg.norm(points - centre, axis=-1).mean(1), 1e-9)
     matrices = np.zeros((len(points), 3, 3))
@@ -94,7 +94,7 @@ def _normalised(points: Float64[np.ndarray, "k n 2"]) -> tuple[np.ndarray, np.nd
 def robust_homography(
     a: Float64[np.ndarray, "n 2"], b: Float64[np.ndarray, "n 2"], within: float, rng: np.random.Generator
 ) -> tuple[Float64[np.ndarray, "3 3"], Bool[np.ndarray, " n"]] | None:
-    """Find the homography with which most points agree to `within` pixels, and which do; None if fewer than `LEAST` do."""
+    """Find the homography with the most inliers within `within` pixels, and the inliers; None if fewer than `LEAST`."""
     best = np.zeros(len(a), bool)
     if len(a) < LEAST:
         return None
@@ -115,7 +115,7 @@ def robust_homography(
 
 
 def _distance(maps: Homographies, a: np.ndarray, b: np.ndarray) -> Float64[np.ndarray, "k n"]:
-    """From where each of the maps sends the points `a` to `b`, infinite where it sends them behind the camera."""
+    """The distance from `b` of the points `a` under each of the maps, infinite if it sends them behind the camera."""
     moved = through(maps, np.broadcast_to(a[:, None], (len(a), len(maps), 2)))
     return np.nan_to_num(np.linalg.norm(moved - b[:, None], axis=-1), nan=np.inf).T
 
@@ -124,9 +124,9 @@ def camera_motion(tracks: Tracks, *, within: float = 2.0, reference: int | None 
     """Estimate the camera's motion and the points that belong to the background.
 
     Args:
-        within: pixels by which a point of the background may miss the camera's motion from a frame to the next.
-        reference: frame on which the others are laid; the middle one by default.
-        seed: of the random samples; the same gives the same result.
+        within: pixels by which a background point may deviate from the camera's motion between two frames.
+        reference: frame to which the others are aligned; by default the middle one.
+        seed: of the random samples; the same seed gives the same result.
     """
     rng = np.random.default_rng(seed)
     xy, visible = tracks.xy.astype(np.float64), tracks.visible
@@ -167,9 +167,9 @@ def _direct(
     within: float,
     rng: np.random.Generator,
 ) -> tuple[Homographies, Bool[np.ndarray, " n"]]:
-    """Homographies straight to the reference where the background allows, and the background without what drifts from it.
+    """Homographies straight to the reference, if the background allows, and the background without points that drift from it.
 
-    Slow motion escapes a look at neighbouring frames; over the whole clip it shows.
+    Slow motion is invisible between neighbouring frames; over the whole clip it shows.
     """
     maps = chained.copy()
     for k in range(len(maps)):

@@ -1,12 +1,12 @@
-"""Doubtful places of tracks: where a person should look first, by what the tracks say of themselves.
+"""Doubtful places of tracks: where a person should look first, judged from the tracks alone.
 
-    low confidence                  the point counts as visible, and the tracker is hardly sure
-    jump                            it moves much farther from one frame to the next than it and the others do
-    forward and backward disagree   tracked back from where it was last visible, it does not come back to where it was; the
+    low confidence                  the point counts as visible, but the tracker is hardly sure
+    jump                            it moves much farther from one frame to the next than it and the others usually do
+    forward and backward disagree   tracked back from where it was last visible, it does not return to where it was; the
                                     place is the last frame on which the two paths are apart (Kalal et al. 2010)
-    does not come back              from here on it counts as hidden, though it was last seen inside the image
+    does not come back              from here on it counts as hidden, though it was last visible inside the image
 
-Frames that somebody looked at are left out.
+Frames that a person has checked are left out.
 """
 
 from typing import NamedTuple
@@ -51,9 +51,9 @@ def find_doubtful_places(
 
     Args:
         tracks: n points through t frames.
-        size: width and height of the video in pixels; by default what the visible places span.
-        backward: how far the path tracked back is from the track, in pixels; NaN where it is not known.
-        looked_at: frames that somebody looked at, beside those of clicks and queries.
+        size: width and height of the video in pixels; by default the extent of the visible positions.
+        backward: distance of the path tracked back from the track, in pixels; NaN where unknown.
+        looked_at: frames that a person has checked, besides those of clicks and queries.
 
     >>> tracks = Tracks(xy=np.ones((1, 3, 2)), visible=np.ones((1, 3), bool), confidence=[[0.9, 0.6, 0.9]],
     ...                 queries=[[0, 1, 1]])
@@ -84,7 +84,7 @@ def find_doubtful_places(
 
 
 def departures(xy: Float[np.ndarray, "n t 2"]) -> Float[np.ndarray, "n t"]:
-    """Compute how far each place is from the line that the two before it lead to, in pixels; 0 for the first two frames.
+    """Compute the distance of each position from the line through the two before it, in pixels; 0 for the first two frames.
 
     >>> departures(np.array([[[0.0, 0], [1, 0], [2, 0], [9, 0]]])).tolist()
     [[0.0, 0.0, 0.0, 6.0]]
@@ -112,7 +112,7 @@ def last_visible(tracks: Tracks, point: int, direction: int, width: int, height:
 
 
 def click_range(tracks: Tracks, point: int) -> tuple[float, float]:
-    """Find the first and the last frame in which somebody clicked the point; that of its query where nobody says more."""
+    """Find the first and the last frame in which a person clicked the point; without clicks, that of its query."""
     if tracks.clicked is not None and len(frames := np.flatnonzero(tracks.clicked[point])):
         return float(frames[0]), float(frames[-1])
     query = float(tracks.queries[point, 0])
@@ -120,7 +120,7 @@ def click_range(tracks: Tracks, point: int) -> tuple[float, float]:
 
 
 def _span(tracks: Tracks) -> tuple[Float[np.ndarray, "2"], Float[np.ndarray, "2"]]:
-    """The corners of the box around all visible places."""
+    """The corners of the box around all visible positions."""
     xy = tracks.xy[tracks.visible].astype(float)
     return (xy.min(0), xy.max(0)) if len(xy) else (np.zeros(2), np.ones(2))
 
@@ -130,7 +130,7 @@ _Hit = tuple[int, str, float]
 
 
 def _unsure(confidence: Float[np.ndarray, " t"], open_to_doubt: Bool[np.ndarray, " t"]) -> list[_Hit]:
-    """The least sure frame of each stretch of doubtful ones; the score is 1 where the point only just counts as visible."""
+    """The least confident frame of each doubtful stretch; the score is 1 where the point only just counts as visible."""
     doubtful = open_to_doubt & (confidence < UNSURE)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], doubtful, [False]]).astype(np.int8)))
     lowest = [int(first + confidence[first:end].argmin()) for first, end in edges.reshape(-1, 2).tolist()]
@@ -151,7 +151,7 @@ def _jump(
 
 
 def _parting(apart: Float[np.ndarray, " t"], open_to_doubt: Bool[np.ndarray, " t"], clicks: np.ndarray) -> list[_Hit]:
-    """Where the two paths part, after the last click and before the first one."""
+    """Where the two paths diverge, after the last click and before the first one."""
     hits, number = [], np.arange(len(apart))
     far = open_to_doubt & (np.nan_to_num(apart) > APART)
     for side, pick in ((number > clicks.max(), -1), (number < clicks.min(), 0)):
@@ -169,9 +169,9 @@ def _lost(
     low: Float[np.ndarray, "2"],
     high: Float[np.ndarray, "2"],
 ) -> list[_Hit]:
-    """The frame after the last visible one, unless somebody looked at the rest; the score grows with the length of that.
+    """The frame after the last visible one, unless a person has checked the rest; the score grows with the length of the rest.
 
-    A point that was last seen within `EDGE` of a border, outside of `low` to `high`, may well have left the image.
+    A point last visible within `EDGE` of a border, outside of `low` to `high`, may well have left the image.
     """
     frames = np.flatnonzero(visible)
     last = len(visible) - 1 if not len(frames) else int(frames[-1])

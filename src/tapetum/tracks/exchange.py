@@ -8,16 +8,16 @@
     sleap    .h5    pixels, (0, 0) the centre of the first        written only, see `poses`
     coco     .json  pixels, (0, 0) the centre of the first        written only, see `poses`
 
-What a layout does not know is filled in when it is read. The query is where the point is first visible. A position
-that is missing lies on the line between those before and after it, or is that of the first or the last, or 0, 0 for a
-point that has none at all. Without a likelihood, confidence is 1 where there is a position and else 0. A position of
-DeepLabCut is visible where its likelihood is above 0.5; where it is not, it is kept as the guess that it is.
+Fields that a layout lacks are filled in on reading. The query is where the point is first visible. A missing position is
+interpolated between those before and after it, or copied from the first or the last, or 0, 0 for a point without any.
+Without a likelihood, confidence is 1 where there is a position and otherwise 0. A position of DeepLabCut is visible if
+its likelihood is above 0.5; otherwise it is kept, as a guess.
 
-About pixels: DeepLabCut nowhere says where in the first pixel its origin lies. Its labels are clicks in napari, stored
-as they are, and in napari the first pixel reaches from -0.5 to 0.5. So both get half a pixel less than our raster
-coordinates, in which it reaches from 0 to 1.
+About pixels: DeepLabCut does not document where in the first pixel its origin lies. Its labels are clicks in napari, stored
+unchanged, and in napari the first pixel spans -0.5 to 0.5. So both get half a pixel less than our raster
+coordinates, in which it spans 0 to 1.
 
-Plain numpy: no torch, no pandas, and nothing in a file is ever run.
+Plain numpy: no torch, no pandas, and no code in a file is ever run.
 """
 
 import csv
@@ -50,19 +50,19 @@ _ASIDE = 1.0
 
 
 def read_tracks(path: str | os.PathLike[str], *, video: Video | None = None, name: str | None = None) -> Tracks:
-    """Read tracks from a file of any layout, which is told from the extension and the header.
+    """Read tracks from a file of any layout, detected from the extension and the header.
 
     Args:
         path: .npz, .json, .parquet or .csv of `Tracks.save`; .csv of DeepLabCut (three header rows, or four with
             individuals; points in the order of the columns); .csv with columns ID, T, Y, X as of a napari Tracks layer
             (points in the order of their IDs); .pkl of TAP-Vid.
-        video: the tracks' own video, if it is at hand. It says how many frames there are, where a table of napari ends
-            with the last visible point, and the size that shares of TAP-Vid are scaled to, in place of the frames in the
-            pickle. Whether it fits is not checked: see `check_video`.
-        name: which video of a pickle that holds several.
+        video: the tracks' own video, if available. It gives the number of frames, where a table of napari ends with the
+            last visible point, and the size for scaling TAP-Vid's fractions, in place of the frames in the pickle.
+            Whether it matches is not checked: see `check_video`.
+        name: which video to read from a pickle with several.
 
     Raises:
-        BadInput: no such file, an unknown layout, or damage; the message names the line.
+        BadInput: the file does not exist, has an unknown layout, or is damaged; the message names the line.
     """
     path = named_path(path)
     suffix = path.suffix.lower()
@@ -92,19 +92,19 @@ def read_tracks(path: str | os.PathLike[str], *, video: Video | None = None, nam
 def write_tracks(
     tracks: Tracks, path: str | os.PathLike[str], layout: Layout | None = None, *, video: Video | None = None
 ) -> Path:
-    """Write tracks in a layout; by default TAP-Vid for .pkl, SLEAP for .h5, and what `Tracks.save` does for all else.
+    """Write tracks in a layout; by default TAP-Vid for .pkl, SLEAP for .h5, and that of `Tracks.save` otherwise.
 
     dlc: scorer `tapetum`, body parts by the names of points, or else `point0`, `point1`, ...; x, y are empty where the point is
-    hidden, the likelihood is the confidence. napari: a row for each visible point; a point that is never visible has none.
+    hidden, the likelihood is the confidence. napari: a row per visible point; a point that is never visible has none.
     tapvid: needs the `video`, whose frames are stored with the tracks, under its name without the extension. sleap and coco:
-    see `poses`; coco needs the `video` for its size. Where some frames of the video were left out (`Tracks.numbers`), tables of
-    DeepLabCut and napari, and files of SLEAP and COCO, count frames as the video does.
+    see `poses`; coco needs the `video` for its size. If some frames of the video were skipped (`Tracks.numbers`), tables of
+    DeepLabCut and napari, and files of SLEAP and COCO, use the video's frame numbers.
 
-    The file appears whole or not at all. What is seen comes back exactly from dlc and napari (from dlc if its
-    confidence is above 0.5, as that of our trackers is), and to a ten-millionth of the image's size from tapvid.
+    The file appears whole or not at all. Visible positions are restored exactly from dlc and napari (from dlc if their
+    confidence is above 0.5, as with our trackers), and to a ten-millionth of the image's size from tapvid.
 
     Raises:
-        BadInput: another extension, a video that is missing or does not fit, a place that cannot be written.
+        BadInput: another extension, a video that is missing or does not match, a path that cannot be written.
     """
     path = named_path(path)
     layout = layout or _BY_SUFFIX.get(path.suffix.lower(), "tapetum")
@@ -132,7 +132,7 @@ def write_tracks(
 def check_video(tracks: Tracks, video: Video) -> None:
     """Raise `BadInput` if these cannot be the tracks of `video`: other frames, or queries outside its image or its frames.
 
-    Tracks do not know the size of their video, so a larger one with as many frames passes.
+    Tracks do not store the size of their video, so a larger one with the same number of frames passes.
     """
     if tracks.frames != len(video):
         raise BadInput(
@@ -155,7 +155,7 @@ def check_video(tracks: Tracks, video: Video) -> None:
 
 
 def tracked_part(video: Video, tracks: Tracks) -> Video:
-    """Select the frames of a video that the tracks are about. Raises BadInput where it has no such frames."""
+    """Select the frames of a video that the tracks cover. Raises BadInput if it does not have them."""
     if tracks.numbers is None:
         return video
     if tracks.frames and tracks.numbers[-1] >= len(video):

@@ -1,12 +1,12 @@
-"""Objects that a detector finds in some frames, carried through all of them by points that a tracker follows.
+"""Objects detected in some frames, carried through all frames by tracked points.
 
     frame     0 ........... 40 41 ....... 55 56 57 ......... 99
     detector  finds it          not there     finds it again
     points    ├── followed ──┤ lost           ├── followed ──┤        back in time too, up to where they were lost
 
-The detector looks at the first frame, and every `every` frames until it finds something; then where something is lost, at most
-every `every` frames, until that is found again. A box that it finds is a thing that is lost if it has its label, and a new
-thing if it overlaps none that is followed.
+The detector runs on the first frame, and every `every` frames until it finds something; then, if an object is lost, at most
+every `every` frames until it is found again. A detected box is a lost object if it has its label, and a new object if it
+overlaps none that is followed.
 """
 
 from collections.abc import Callable
@@ -44,7 +44,7 @@ class CarriedBox:
     scores: np.ndarray
 
     def lost_from(self, frame: int) -> int | None:
-        """Find the first frame after `frame` from which on it is not shown, for good."""
+        """Find the first frame after `frame` from which on it is never shown again."""
         rest = np.flatnonzero(self.shown[frame:])
         last = frame - 1 if not len(rest) else frame + int(rest[-1])
         return None if last + 1 >= len(self.shown) else max(last + 1, frame)
@@ -64,7 +64,7 @@ class BoxTracker:
     progress: Callable[[int, int | None], None] = lambda done, total: None
 
     def run(self) -> list[CarriedBox]:
-        """Track what the detector finds through the whole video."""
+        """Track the detected objects through the whole video."""
         objects: list[CarriedBox] = []
         frame, end = 0, len(self.video)
         while frame < end:
@@ -82,7 +82,7 @@ class BoxTracker:
         return objects
 
     def _matched(self, things: list[CarriedBox], boxes: Boxes, frame: int) -> list[tuple[CarriedBox, np.ndarray, float]]:
-        """The boxes that begin something: a thing that is lost, or a new one, which joins the things."""
+        """The boxes that start a track: of a lost object, or of a new one, which is added to the list."""
         live = [thing.xyxy[frame] for thing in things if thing.shown[frame]]
         lost = [thing for thing in things if not thing.shown[frame]]
         begun: list[tuple[CarriedBox, np.ndarray, float]] = []
@@ -102,7 +102,7 @@ class BoxTracker:
         return begun
 
     def _carry(self, begun: list[tuple[CarriedBox, np.ndarray, float]], frame: int) -> None:
-        """Follows points in boxes of a frame, forward and back, and moves the boxes with them."""
+        """Follows points in the boxes of a frame, forward and backward, and moves the boxes with them."""
         size = self.video.width, self.video.height
         firsts = [int(before[-1]) + 1 if len(before := np.flatnonzero(thing.shown[:frame])) else 0 for thing, _, _ in begun]
         start, end = min(firsts), len(self.video)
@@ -118,7 +118,7 @@ class BoxTracker:
 
 
 def box_queries(box: Float[np.ndarray, "4"], frame: int, size: tuple[int, int]) -> Float[np.ndarray, "k 3"]:
-    """Make queries (frame, x, y) of the points in a box whose motion carries it; those outside of an image of `size` (width,
+    """Make queries (frame, x, y) of the points in a box whose motion carries it; points outside an image of `size` (width,
     height) are left out."""
     points = points_in(box)
     inside = (points >= 0).all(1) & (points <= size).all(1)
@@ -132,9 +132,9 @@ def carry_box(
     visible: Bool[np.ndarray, "k t"],
     size: tuple[int, int],
 ) -> CarriedBox:
-    """Carry a box from a frame to the end of the video by the tracks of its points (`box_queries`), as trackers of objects do.
+    """Carry a box from a frame to the end of the video by the tracks of its points (`box_queries`), like an object tracker.
 
-    A box that is lost stays where it was, not shown, until enough of its points are seen again; before `frame` it is not shown.
+    A lost box keeps its position, not shown, until enough of its points are visible again; before `frame` it is not shown.
     """
     thing = _unseen("", xy.shape[1])
     thing.xyxy[: frame + 1], thing.shown[frame], thing.detected[frame], thing.scores[frame] = box, True, True, 1.0
@@ -160,7 +160,7 @@ def _along(
     size: tuple[int, int],
     patience: int = PATIENCE,
 ) -> None:
-    """Moves a box from the frame `anchor` along others, until it is lost; tracks begin at the frame `start`."""
+    """Moves a box from the frame `anchor` to others, until it is lost; tracks begin at the frame `start`."""
     box, score, missed = thing.xyxy[anchor].copy(), float(thing.scores[anchor]), 0
     before = xy[:, anchor - start]
     for frame in way:
@@ -174,13 +174,13 @@ def _along(
 
 
 def _within(box: np.ndarray, size: tuple[int, int]) -> bool:
-    """Whether the middle of a box is in the image."""
+    """Whether the centre of a box is in the image."""
     x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
     return 0 <= x <= size[0] and 0 <= y <= size[1]
 
 
 def to_box_tracks(things: list[CarriedBox], video: Video) -> BoxTracks:
-    """Assemble boxes through time; short gaps are bridged, and where an object is not shown its box stays where it was."""
+    """Assemble boxes through time; short gaps are bridged, and an object that is not shown keeps its last box."""
     t = len(video)
     for thing in things:
         _bridge(thing)
@@ -195,7 +195,7 @@ def to_box_tracks(things: list[CarriedBox], video: Video) -> BoxTracks:
 
 
 def _bridge(thing: CarriedBox) -> None:
-    """Fills gaps shorter than `PATIENCE` by going evenly from one box to the next."""
+    """Fills gaps shorter than `PATIENCE` by linear interpolation between boxes."""
     frames = np.flatnonzero(thing.shown)
     for one, other in pairwise(frames):
         gap = int(other - one)

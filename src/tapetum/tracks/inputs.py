@@ -36,7 +36,7 @@ def check_queries(queries: Any, frames: int, size: tuple[int, int]) -> Float[Ten
 
 
 def check_frame(frame: Any, size: tuple[int, int] | None = None) -> UInt8[np.ndarray, "h w 3"]:
-    """Check a frame, of a stream of (height, width) `size` where that is given; any strides will do.
+    """Check a frame, of a stream of (height, width) `size` if that is set; any strides are accepted.
 
     Raises BadInput for other types and shapes.
     """
@@ -49,7 +49,7 @@ def check_frame(frame: Any, size: tuple[int, int] | None = None) -> UInt8[np.nda
 
 
 def is_flat(frame: UInt8[np.ndarray, "h w 3"]) -> bool:
-    """Check whether a frame is of one colour, as a black one is, and so shows no point.
+    """Check whether a frame has a single colour, such as black, and so shows no point.
 
     >>> is_flat(np.zeros((16, 16, 3), np.uint8)), is_flat(np.arange(768, dtype=np.uint8).reshape(16, 16, 3))
     (True, False)

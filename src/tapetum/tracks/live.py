@@ -1,13 +1,13 @@
-"""A tracker in a thread of its own, for a program that cannot wait: a robot, a camera's callback, a window.
+"""A tracker in its own thread, for a program that cannot wait: a robot, a camera's callback, a window.
 
     camera thread                     this thread                          any thread
     submit(frame, time_s) --> [newest frame] --> tracker.step --> on_tracks(tracks), latest()
 
-The queue has room for one frame, and the newest wins: one that was not begun when the next came is dropped and counted. Only
-frames with new points are never dropped, since the points are places in them. Works with any tracker that has `start`, `step`,
-`add` and `keep`, such as `tapetum.load("causal-tapir-nano")`.
+The queue has room for one frame, and the newest wins: a frame that was not started when the next arrives is dropped and
+counted. Only frames with new points are never dropped, since the points are positions in them. Works with any tracker that has
+`start`, `step`, `add` and `keep`, such as `tapetum.load("causal-tapir-nano")`.
 
-What is known is never older than it says: `latest` marks all points hidden once no frame came for `stale_after_s`.
+Results do not go stale: `latest` marks all points hidden once no frame has arrived for `stale_after_s`.
 """
 
 import threading
@@ -62,7 +62,7 @@ class _Waiting:
 
 
 class LiveTracker:
-    """Tracks points through the frames that are submitted, in a thread of its own; to be closed, or used as a context."""
+    """Tracks points through submitted frames in its own thread; close it, or use it as a context manager."""
 
     def __init__(
         self,
@@ -76,12 +76,12 @@ class LiveTracker:
         """Start the thread.
 
         Args:
-            tracker: what has `start`, `step`, `add` and `keep`.
-            on_tracks: is called in the thread with the points of each frame.
-            stale_after_s: seconds after the last frame from which on `latest` calls all points hidden.
+            tracker: an object with `start`, `step`, `add` and `keep`.
+            on_tracks: called in the thread with the points of each frame.
+            stale_after_s: seconds after the last frame from which `latest` marks all points hidden.
             longest_gap_s: seconds between two frames above which velocities start over.
-            redetect: seek points that were hidden for long in the whole frame, and call them visible only once the tracker is
-                sure in two ways (`start` of a `TapirTracker`).
+            redetect: search the whole frame for points that were hidden for long, and mark them visible only once the tracker
+                is sure in two ways (`start` of a `TapirTracker`).
 
         Raises:
             BadInput: the tracker needs the whole video, or has no `redetect`.
@@ -121,15 +121,15 @@ class LiveTracker:
     def submit(
         self, frame: UInt8[np.ndarray, "h w 3"], time_s: float | None = None, points: Sequence[Sequence[float]] | None = None
     ) -> list[int]:
-        """Hand in the next frame, which is copied, and return at once; the ids of its new points.
+        """Submit the next frame, which is copied, and return immediately, with the ids of its new points.
 
         Args:
-            time_s: of the frame, by any clock that does not go back; None takes this machine's.
-            points: (x, y) in raster pixels of new points in this frame, which then is not dropped.
+            time_s: of the frame, by any clock that does not go back; None uses this machine's.
+            points: (x, y) in raster pixels of new points in this frame, which is then not dropped.
 
         Raises:
-            BadInput: no frame, one of another size than those before, a time that is not after the last, a point outside of the
-                frame, or a tracker that was closed or has failed.
+            BadInput: not a frame, a frame of another size than earlier ones, a time that is not after the last, a point outside
+                the frame, or a tracker that was closed or has failed.
         """
         checked = check_frame(frame, self._size).copy()
         moment = time.monotonic() if time_s is None else float(time_s)
@@ -156,16 +156,16 @@ class LiveTracker:
             return list(ids)
 
     def remove(self, ids: Sequence[int]) -> None:
-        """Stop to track these points, from the next frame on; ids that are not tracked any more are passed over."""
+        """Stop tracking these points, from the next frame on; ids that are no longer tracked are ignored."""
         with self._changed:
             self._check_open()
             self._removed.update(int(number) for number in ids)
 
     def latest(self, time_s: float | None = None) -> LiveTracks | None:
-        """Get the points of the frame that was tracked last, all hidden if that is stale; None before the first.
+        """Get the points of the last tracked frame, all hidden if it is stale; None before the first.
 
         Args:
-            time_s: now, by the clock of `submit`; None takes how long ago the tracks were computed.
+            time_s: now, by the clock of `submit`; None uses the time since the tracks were computed.
 
         Raises:
             BadInput: the tracker has failed.
@@ -182,7 +182,7 @@ class LiveTracker:
         return replace(tracks, visible=nothing > 0, confidence=nothing, velocity=np.full_like(tracks.velocity, np.nan))
 
     def wait(self, timeout_s: float = 60.0) -> None:
-        """Wait until all frames that were submitted are tracked or dropped. Raises BadInput where that takes longer."""
+        """Wait until all submitted frames are tracked or dropped. Raises BadInput if that takes longer."""
         with self._changed:
             done = self._changed.wait_for(lambda: self._idle() or self._error is not None, timeout_s)
             self._check_failed()
@@ -190,7 +190,7 @@ class LiveTracker:
                 raise BadInput(f"frames were not tracked within {timeout_s:g} s; wait longer or submit fewer")
 
     def close(self) -> None:
-        """End the thread after the frame that it is working on; frames that wait are dropped."""
+        """End the thread after the current frame; waiting frames are dropped."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -226,7 +226,7 @@ class LiveTracker:
                 self._changed.notify_all()
 
     def _next(self) -> _Waiting | None:
-        """Wait for a frame: those with new points first, in their order; None once closed."""
+        """Wait for a frame: first those with new points, in order; None once closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._pinned or self._newest is not None)
             if self._closed:
@@ -270,7 +270,7 @@ class LiveTracker:
         )
 
     def _velocities(self, tracks: FrameTracks, time_s: float) -> Float[np.ndarray, "n 2"]:
-        """Slopes of least squares through the last positions of each point."""
+        """Least-squares slopes through the last positions of each point."""
         gap, self._before_s = time_s - self._before_s, time_s
         result = np.full((len(self._stream_ids), 2), np.nan, np.float32)
         for row, number in enumerate(self._stream_ids):

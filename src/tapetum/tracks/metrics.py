@@ -1,21 +1,21 @@
 """The metrics of TAP-Vid (arXiv 2211.03726, section 3.3), for one video and averaged over videos.
 
-Every number is computed over the *evaluated frames* E of all queries of a video together, at 256x256 pixels:
+Every metric is computed over the *evaluated frames* E of all queries of a video together, at 256x256 pixels:
 
     mode first     E = the frames strictly after the query's frame
     mode strided   E = all frames except the query's own
 
     occlusion_accuracy        fraction of E where the predicted occlusion is the true one
-    pts_within_d              fraction of the visible part of E closer than d pixels, whatever the predicted occlusion
+    pts_within_d              fraction of the visible part of E closer than d pixels, regardless of the predicted occlusion
     jaccard_d                 hits / (visible + false alarms) in E: a hit is visible, predicted visible and closer
                               than d; a false alarm is predicted visible and not a hit
     average_pts_within_thresh, average_jaccard       means over d = 1, 2, 4, 8, 16
 
 Unusual: a distance of exactly d is too far; a visible point that is predicted visible in the wrong place counts twice
-against the Jaccard (once as visible, once as false alarm); a query's frame that is a fraction is rounded half to even.
+against the Jaccard (once as visible, once as false alarm); a fractional query frame is rounded half to even.
 
-Differs from the public reference: there one video with 0/0 makes the mean over all videos NaN; here each mean leaves
-such videos out and `mean_metrics` tells how many. Queries are (t, x, y) as everywhere in tapetum.
+Differs from the public reference: there, one video with 0/0 makes the mean over all videos NaN; here each mean leaves
+out such videos and `mean_metrics` returns their number. Queries are (t, x, y) as everywhere in tapetum.
 """
 
 from collections.abc import Iterable, Mapping
@@ -45,18 +45,18 @@ def tapvid_metrics(
     pred_tracks: Num[np.ndarray, "n t 2"],
     mode: Mode,
 ) -> dict[str, float]:
-    """Compute the metrics of one video, each 0..1, or NaN where nothing can be counted (0/0).
+    """Compute the metrics of one video, each 0..1, or NaN if there is nothing to count (0/0).
 
     Args:
         queries: frame, x, y of each query; only the frame is used.
-        gt_occluded: truth, True where the point cannot be seen.
-        gt_tracks: truth, x and y in raster pixels of the 256x256 video; ignored where occluded.
-        pred_occluded: prediction, True where the tracker says that the point cannot be seen.
+        gt_occluded: ground truth, True where the point is not visible.
+        gt_tracks: ground truth, x and y in raster pixels of the 256x256 video; ignored where occluded.
+        pred_occluded: prediction, True where the tracker marks the point as not visible.
         pred_tracks: prediction, x and y in the same pixels.
         mode: "first" or "strided".
 
     Raises:
-        BadInput: shapes that do not fit together, a query outside the video or an unknown mode.
+        BadInput: incompatible shapes, a query outside the video or an unknown mode.
 
     >>> truth = np.array([[[10.5, 10.5], [12.5, 10.5], [14.5, 10.5]]])
     >>> seen = np.zeros((1, 3), bool)
@@ -104,7 +104,7 @@ def evaluated_frames(query_frames: Num[np.ndarray, " n"], frames: int, mode: Mod
 
 
 def mean_metrics(per_video: Iterable[Mapping[str, float]]) -> tuple[dict[str, float], dict[str, int]]:
-    """Average plainly over videos of every metric, and how many videos each headline number had to leave out (NaN).
+    """Average every metric over videos with equal weights; also count the videos left out (NaN) of each headline metric.
 
     A mean over nothing is NaN.
 

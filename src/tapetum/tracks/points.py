@@ -49,7 +49,7 @@ class PointRequest:
 
 
 class PointRow(NamedTuple):
-    """A point that was asked for."""
+    """A requested point."""
 
     where: str
     """Where that was, for messages."""
@@ -70,12 +70,12 @@ def request_points(
     query: Iterable[str | Sequence[Any]] = (),
     region: Any = None,
 ) -> PointRequest:
-    """Build the requested points for a video of this size; `frames` is None where nobody knows their number.
+    """Build the requested points for a video of this size; `frames` is None if their number is unknown.
 
-    Those of the file `points` come first, then those of `query`; without any there is a grid, in the `region` of it
+    Points of the file `points` come first, then those of `query`; without any there is a grid, in its `region`
     (`region_points`) if there is one.
 
-    Raises BadInput where `grid` or `region` is given with other points, and for a point that is not in the video.
+    Raises BadInput if `grid` or `region` is combined with other points, and for a point outside the video.
 
     >>> request_points(64, 48, 6, query=["0,10.5,20", (1, 5, 5)]).points
     [(0.0, 10.5, 20.0), (1.0, 5.0, 5.0)]
@@ -107,7 +107,7 @@ def request_points(
 
 
 def choose_points(width: int, height: int, frames: int | None, **given: Any) -> list[Point]:
-    """Build the points alone, see `request_points`.
+    """Build only the points, see `request_points`.
 
     >>> choose_points(64, 48, 6, grid=1, frame=2), choose_points(64, 48, 6, query=[(0, 10.5, 20), ("1,5,5",)])
     ([(2, 32.0, 24.0)], [(0.0, 10.5, 20.0), (1.0, 5.0, 5.0)])
@@ -118,7 +118,7 @@ def choose_points(width: int, height: int, frames: int | None, **given: Any) -> 
 def grid_points(side: int, frame: int, width: float, height: float) -> list[Point]:
     """Compute the centres of `side` x `side` cells of an image, row by row, on one frame.
 
-    Raises BadInput where `side` is not from 1 to 1000.
+    Raises BadInput if `side` is not from 1 to 1000.
 
     >>> grid_points(2, 3, 64, 48)
     [(3, 16.0, 12.0), (3, 48.0, 12.0), (3, 16.0, 36.0), (3, 48.0, 36.0)]
@@ -139,7 +139,7 @@ def _parse_group(group: str | Sequence[str | float]) -> list[PointRow]:
 
 
 def parse_point(text: str) -> Point:
-    """Read frame, x and y from a text. Raises BadInput where it is none.
+    """Read frame, x and y from a text. Raises BadInput if it has another form.
 
     >>> parse_point("0,120.5,80")
     (0.0, 120.5, 80.0)
@@ -152,10 +152,10 @@ def parse_point(text: str) -> Point:
 
 
 def read_points(path: Path) -> list[PointRow]:
-    """Read points of a CSV file with the header t,x,y or x,y, where columns `name` and `id` may stand beside these.
+    """Read points of a CSV file with the header t,x,y or x,y, optionally with columns `name` and `id`.
 
-    Between cells are commas, tabs, or semicolons, with which numbers may have decimal commas. Rows of one id are clicks of one
-    point. Raises BadInput where the file cannot be read or holds something else.
+    Cells are separated by commas, tabs, or semicolons; with semicolons, numbers may have decimal commas. Rows with one id are
+    clicks of one point. Raises BadInput if the file cannot be read or holds something else.
     """
     try:
         text = read_bytes(path, _MOST_BYTES, pipes=True).decode("utf-8-sig")

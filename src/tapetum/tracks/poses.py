@@ -1,17 +1,17 @@
-"""Tracks as poses, for programs that know key points: each tracked point is a key point of one instance, under its name.
+"""Tracks as poses, for programs that use keypoints: each tracked point is a named keypoint of one instance.
 
     layout        what            coordinates                                 hidden points
     sleap         .h5             pixels, (0, 0) the centre of the first      NaN, with their score
     coco          .json           pixels, (0, 0) the centre of the first      0, 0, 0
-    supervision   in memory       raster pixels, as our own                   told by `visible`
+    supervision   in memory       raster pixels, like ours                    marked by `visible`
 
 SLEAP's analysis file (its `sleap-convert --format analysis`, read by `sleap_io.load_analysis_h5`, movement and scripts) holds,
-in the axis order of MATLAB, tracks (1, 2, n, t), point_scores (1, n, t), track_occupancy (t, 1) and names. SLEAP counts from
-the centre of the first pixel, as its programs say. COCO's key points are indices of pixels, to which detectors add a half; its
-boxes are in raster pixels. supervision draws at the whole part of a coordinate, which is the right pixel for
+in MATLAB's axis order, tracks (1, 2, n, t), point_scores (1, n, t), track_occupancy (t, 1) and names. SLEAP counts from
+the centre of the first pixel, as its documentation states. COCO's keypoints are pixel indices, to which detectors add a half;
+its boxes are in raster pixels. supervision draws at the integer part of a coordinate, which is the right pixel for
 raster coordinates.
 
-Frames have their number in the video (`Tracks.numbers`): in SLEAP's file those between are empty.
+Frames keep their number in the video (`Tracks.numbers`): in SLEAP's file, skipped frames are empty.
 """
 
 import inspect
@@ -36,7 +36,7 @@ FIRST_PIXEL = 0.5
 
 
 def point_names(tracks: Tracks) -> list[str]:
-    """Choose a name for each point, no two alike: its own, or else point0, point1, ...
+    """Choose unique names for the points: their own, or else point0, point1, ...
 
     >>> point_names(Tracks(xy=np.zeros((3, 1, 2)), visible=np.ones((3, 1), bool), confidence=np.ones((3, 1)),
     ...                    queries=np.zeros((3, 3)), names=("nose", "", "nose")))
@@ -60,10 +60,10 @@ def frame_numbers(tracks: Tracks) -> np.ndarray:
 
 
 def keypoints(tracks: Tracks) -> "Iterator[supervision.KeyPoints]":
-    """Yield a `supervision.KeyPoints` for each frame: one instance, xy (1, n, 2) in raster pixels, with confidence and visible.
+    """Yield a `supervision.KeyPoints` per frame: one instance, xy (1, n, 2) in raster pixels, with confidence and visible.
 
-    Versions of supervision that know no `visible` draw nothing at 0, 0, so hidden points are put there. Raises MissingExtra
-    without supervision.
+    Versions of supervision without `visible` draw nothing at 0, 0, so hidden points are put there. Raises MissingExtra
+    if supervision is missing.
     """
     try:
         import supervision
@@ -122,10 +122,10 @@ def write_sleap(tracks: Tracks, path: Path, video: Video | None = None) -> Path:
 
 
 def coco(tracks: Tracks, width: int, height: int) -> dict[str, Any]:
-    """Make a data set of COCO key points: an image for each frame, and an annotation where any point is seen.
+    """Make a data set of COCO keypoints: an image per frame, and an annotation if any point is visible.
 
-    Images are called by the number of the frame, as 000012.png. Visibility is 2 where a point is seen and else 0. The box
-    holds the points that are seen; `score` is their mean confidence.
+    Images are named by frame number, such as 000012.png. Visibility is 2 where a point is visible and otherwise 0. The box
+    encloses the visible points; `score` is their mean confidence.
     """
     images, annotations = [], []
     numbers = frame_numbers(tracks).tolist()

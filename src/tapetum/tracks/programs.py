@@ -1,4 +1,4 @@
-"""Export of networks that track points, as programs for other runtimes: torch.export (.pt2) and ONNX (.onnx).
+"""Export of point-tracking networks as programs for other runtimes: torch.export (.pt2) and ONNX (.onnx).
 
 Each system makes its `Program`s (`tap.export`, `tapnext.export`); `export` writes any.
 """
@@ -25,7 +25,7 @@ OPSET = 20
 
 
 class Wrapped(nn.Module):
-    """A network under another `forward`, which subclasses have."""
+    """A network with another `forward`, defined by subclasses."""
 
     def __init__(self, model: Any):
         super().__init__()
@@ -44,8 +44,8 @@ class Program:
 def export(program: Program, path: str | os.PathLike[str]) -> Path:
     """Write a program: ONNX to .onnx, torch.export to .pt2.
 
-    The file appears whole or not at all. Raises BadInput for another extension or a place that cannot be written, and
-    MissingExtra where ONNX is asked for without the packages onnx and onnxscript.
+    The file appears whole or not at all. Raises BadInput for another extension or a path that cannot be written, and
+    MissingExtra if ONNX is requested without the packages onnx and onnxscript.
     """
     path = Path(path)
     if path.suffix not in (".onnx", ".pt2"):
@@ -89,7 +89,7 @@ def spread_queries(size: tuple[int, int], points: int) -> Float[Tensor, "1 n 3"]
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporters speak of packages that are not needed here."""
+    """Silence the exporters' messages about packages that are not needed here."""
     logger = logging.getLogger("torch.onnx")
     before = logger.level
     logger.setLevel(logging.ERROR)

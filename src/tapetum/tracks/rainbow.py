@@ -1,11 +1,11 @@
-"""The rainbow view: what moves by itself draws coloured paths, as if the camera had stood still.
+"""The rainbow view: independently moving points draw coloured paths, as if the camera had not moved.
 
-In each frame the paths so far of all foreground points are laid on that frame through the camera's motion
-(`tracks.camera`), so a thing that stands in the world draws no path however the camera moves. Background points are small
+In each frame, the paths so far of all foreground points are mapped to that frame through the camera's motion
+(`tracks.camera`), so an object that is still in the world draws no path however the camera moves. Background points are small
 and grey.
 
-Each frame is laid on the others by itself, so what little its homography is off shakes all paths together, and tracks shake a
-little on their own: paths are smoothed in time where they are drawn (`smoothed`), but for their ends, which lie on the points.
+Each frame is aligned separately, so small errors of its homography shake all paths together, and tracks jitter a
+little themselves: paths are smoothed in time when drawn (`smoothed`), except for their ends, which lie on the points.
 """
 
 import math
@@ -37,11 +37,11 @@ def draw_rainbow(
     """Draw frames with the rainbow view on them, one by one.
 
     Args:
-        frames: of the video that the tracks are from; they are not changed.
-        motion: the camera's; found from the tracks where None.
+        frames: of the video that the tracks belong to; they are not changed.
+        motion: the camera's; estimated from the tracks if None.
         dim: brightness of the image under the paths.
-        radius: of the dots of what moves, in pixels; by the size of the frame where None.
-        labels: a short text for each point, written beside it.
+        radius: of the dots of moving points, in pixels; derived from the frame size if None.
+        labels: a short text per point, written beside it.
 
     Raises:
         BadInput: more or fewer frames than the tracks have.
@@ -71,9 +71,9 @@ def draw_rainbow(
 
 
 def smoothed(paths: Float[np.ndarray, "n k 2"], reach: int = 3) -> Float[np.ndarray, "n k 2"]:
-    """Smooth paths: each place becomes a weighted mean (binomial) of those up to `reach` frames before and after it.
+    """Smooth paths: each position becomes a weighted mean (binomial) of those up to `reach` frames before and after it.
 
-    As many are taken before as after, none across a NaN, so the ends of a path, and straight even motion, stay as they are.
+    As many are used before as after, none across a NaN, so the ends of a path, and straight uniform motion, do not change.
 
     >>> smoothed(np.array([[[0.0, 0], [1, 3], [2, 0]]]), 1).tolist()
     [[[0.0, 0.0], [1.0, 1.5], [2.0, 0.0]]]
@@ -100,7 +100,7 @@ def _dots(
     radius: float,
     labels: Sequence[str] | None,
 ) -> Frame:
-    """The chosen points that are seen in frame `number`."""
+    """The chosen points that are visible in frame `number`."""
     shown = np.flatnonzero(chosen & tracks.visible[:, number])
     height, width = frame.shape[:2]
     texts = None if labels is None else [labels[point] for point in shown.tolist()]
@@ -109,7 +109,7 @@ def _dots(
 
 
 def rainbow_colours(tracks: Tracks) -> UInt8[np.ndarray, "n 3"]:
-    """Choose hues once around, by height where a point was first seen."""
+    """Choose hues from the full colour circle, by height where a point was first visible."""
     first = tracks.xy[np.arange(tracks.points), tracks.visible.argmax(1), 1]
     colours = np.empty((tracks.points, 3), np.uint8)
     colours[np.argsort(first, kind="stable")] = colour_wheel(tracks.points)

@@ -1,20 +1,20 @@
-"""AJ_RD, the re-detection score of TAPNext++ (arXiv 2604.10582): how well points are tracked after they were away.
+"""AJ_RD, the re-detection score of TAPNext++ (arXiv 2604.10582): how well points are tracked after they reappear.
 
-A reappearance is a frame t in which a point is visible and before which it was hidden for d frames, where d is longer than all
-its earlier gaps. Its score is the Jaccard of that one track over the frames t, ..., T-1, as in TAP-Vid:
+A reappearance is a frame t in which a point is visible after being hidden for d frames, where d is longer than all its
+earlier gaps. Its score is the Jaccard of that one track over the frames t, ..., T-1, as in TAP-Vid:
 
     hidden   v v v . . . v v . v v . . . . . v v         gaps of 3, 1 and 5 frames: the gap of 1 is shorter than one before,
                          ^ d = 3             ^ d = 5      so there are two reappearances
 
 AJ_RD is the mean over reappearances with d >= d_min, then over the distances 1, 2, 4, 8, 16 pixels, then over d_min = 1, 4, 16,
-64, 256, of which those without any reappearance are left out. Each video has its own score, as in TAP-Vid; a benchmark's number
-is the mean over the videos in which points come back.
+64, 256, skipping those without any reappearance. Each video has its own score, as in TAP-Vid; a benchmark's score is the mean
+over the videos with reappearing points.
 
-Unusual, both in the public code and both options here: a distance of exactly the threshold is near enough (`closed`), where it
+Unusual, both in the public code and both options here: a distance of exactly the threshold counts as a hit (`closed`), while it
 is too far in TAP-Vid; and the first appearance of a track is a reappearance after as many frames as it was hidden at the start
 (`first_appearance`), which for queries on the first visible frame gives credit for the query itself.
 
-Differs from the public code, of which no copy was at hand: written from its description and tested against an independent loop.
+Differs from the public code, which was not available: written from its description and tested against an independent loop.
 """
 
 from dataclasses import dataclass
@@ -72,7 +72,7 @@ def redetection_metrics(
     pred_tracks: Num[np.ndarray, "n t 2"],
     rules: RedetectionRules = PUBLISHED,
 ) -> dict[str, float]:
-    """Compute AJ_RD of one video, and `aj_rd_D` for each d_min D: 0..1, or NaN where no point comes back.
+    """Compute AJ_RD of one video, and `aj_rd_D` for each d_min D: 0..1, or NaN if no point reappears.
 
     Arguments are those of `tapvid_metrics`, in raster pixels of the 256x256 video.
 

@@ -18,15 +18,15 @@ _LOSSY = (".jpg", ".jpeg", ".webp", ".heic", ".heif")
 def region_points(region: Any, side: int, frame: int, width: int, height: int) -> list[Point]:
     """Compute the centres of a grid of `side` x `side` cells that lie on a region of an image, row by row.
 
-    The cells of a mask fill the least box around it.
+    The cells of a mask fill its bounding box.
 
     Args:
         region: a box x1,y1,x2,y2 in raster pixels, as text or four numbers; or a mask of the image's size, as a file (PNG) or
-            an array (h, w), where all that is not 0 belongs to the region.
+            an array (h, w), whose pixels other than 0 belong to the region.
         frame: of the points.
 
     Raises:
-        BadInput: what is neither, is outside of the image, or has no centre on it.
+        BadInput: the region is neither, is outside the image, or has no centre on it.
 
     >>> region_points("16,8,32,24", 2, 3, 64, 48)
     [(3, 20.0, 12.0), (3, 28.0, 12.0), (3, 20.0, 20.0), (3, 28.0, 20.0)]
@@ -50,7 +50,7 @@ def region_points(region: Any, side: int, frame: int, width: int, height: int) -
 
 
 def _box(region: Any, width: int, height: int) -> tuple[float, float, float, float] | None:
-    """Four numbers, or None where the region is something else."""
+    """Four numbers, or None if the region is something else."""
     parts = cells_of(region) if isinstance(region, str) else region
     if isinstance(parts, Path) or not isinstance(parts, Sequence) or len(parts) != 4 or Path(str(region)).exists():
         return None
@@ -78,9 +78,9 @@ def _mask(region: Any, width: int, height: int) -> "np.ndarray":
 
 
 def read_mask(path: Path) -> "np.ndarray":
-    """Read a mask (h, w) of bools: what is not black; of an image with a palette, what has not number 0.
+    """Read a mask (h, w) of bools: pixels that are not black; with a palette, those whose index is not 0.
 
-    Where parts are transparent, these are outside. Raises BadInput for what is no image, or was compressed with loss.
+    Transparent parts are outside. Raises BadInput for files that are not images, or with lossy compression.
     """
     import numpy as np
     from PIL import Image

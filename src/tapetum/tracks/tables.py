@@ -1,4 +1,4 @@
-"""Tables of tracks as DeepLabCut writes them and as napari's Tracks layer takes them; see `exchange` for what they mean."""
+"""Tables of tracks in the layouts of DeepLabCut and napari's Tracks layer; `exchange` defines their meaning."""
 
 import csv
 import math
@@ -32,7 +32,7 @@ _Row = tuple[str, list[str]]
 
 
 def columns(path: Path) -> list[str]:
-    """Read the first row of a csv file, in small letters and without the # of numpy's headers; raises `BadInput` if it has
+    """Read the first row of a csv file, in lower case and without the # of numpy's headers; raises `BadInput` if there is
     none."""
     for _, cells in _rows(path):
         return [cell.strip().removeprefix("# ").lower() for cell in cells]
@@ -40,7 +40,7 @@ def columns(path: Path) -> list[str]:
 
 
 def _rows(path: Path) -> Iterator[_Row]:
-    """The lines of a csv file that are not empty."""
+    """The non-empty lines of a csv file."""
     try:
         text = read_bytes(path).decode("utf-8-sig")
     except OSError as error:
@@ -87,7 +87,7 @@ def from_dlc(path: Path) -> Tracks:
 
 
 def _dlc_parts(path: Path, header: Sequence[Sequence[str]]) -> dict[str, dict[str, int]]:
-    """For each body part (of each individual), which number of a row is its x, y and likelihood."""
+    """For each body part (of each individual), the columns of its x, y and likelihood."""
     parts: dict[str, dict[str, int]] = {}
     for column, (*part, coordinate) in enumerate(list(zip(*header, strict=True))[1:]):
         places = parts.setdefault("/".join(map(unguarded, part)), {})
@@ -158,7 +158,7 @@ def napari_rows(tracks: Tracks) -> Iterator[Sequence[object]]:
 
 
 def filled(xy: Float[np.ndarray, "n t 2"], visible: Bool[np.ndarray, "n t"], confidence: Float[np.ndarray, "n t"]) -> Tracks:
-    """Make tracks of positions that are NaN where nothing is known; these are filled in, and queries made, see
+    """Make tracks from positions that are NaN where unknown; these are filled in, and queries created, see
     `exchange`."""
     time = np.arange(xy.shape[1])
     for places in xy:
@@ -172,7 +172,7 @@ def filled(xy: Float[np.ndarray, "n t 2"], visible: Bool[np.ndarray, "n t"], con
 
 
 def _numbers(rows: Sequence[_Row], places: Sequence[int]) -> Float[np.ndarray, "r c"]:
-    """Cells as numbers of pixels; NaN where they are empty."""
+    """Cells as numbers of pixels; NaN where empty."""
 
     def number(name: str, text: str) -> float:
         try:
@@ -212,7 +212,7 @@ def _room(path: Path, points: int, frames: int) -> None:
 
 
 def _body(path: Path, rows: Sequence[_Row], header: int) -> Sequence[_Row]:
-    """The rows below the header, of which there are some, all of one width."""
+    """The rows below the header: at least one, all of the same width."""
     body, width = rows[header:], len(rows[0][1])
     for name, cells in rows:
         if len(cells) != width:

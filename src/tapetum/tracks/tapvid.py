@@ -1,11 +1,11 @@
 """Files of TAP-Vid (arXiv 2211.03726) and RoboTAP (arXiv 2308.15975): videos with points annotated in every frame.
 
-A pickle holds, for each video, `video` (uint8 frames, or JPEG bytes a frame), `points` (x, y as shares of width and
+A pickle holds, for each video, `video` (uint8 frames, or JPEG bytes per frame), `points` (x, y as fractions of width and
 height, so that 0 and 1 are the outer edges of the image) and `occluded`. DAVIS and RoboTAP are dicts by name,
-RGB-Stacking is a list, Kinetics is made of several files of either kind.
+RGB-Stacking is a list, Kinetics consists of several files of either kind.
 
 Unusual: pickles are read without running their code, one video at a time whatever the size of the file, and frames are decoded
-when asked for.
+on demand.
 """
 
 import glob
@@ -40,7 +40,7 @@ class TapVidEntry:
     """True where the point cannot be seen."""
 
     def images(self) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-        """Yield the frames one by one, decoded. Raises `BadInput` where one is no whole image."""
+        """Yield the frames one by one, decoded. Raises `BadInput` if one is not a complete image."""
         for index, frame in enumerate(self.video):
             image = frame if isinstance(frame, np.ndarray) else _decoded(self.name, index, frame)
             if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3 or not image.size:
@@ -50,9 +50,9 @@ class TapVidEntry:
 
 
 def read_entries(path: str | os.PathLike[str]) -> Iterator[TapVidEntry]:
-    """Read the videos of a file, of all files in a folder, or of those that fit a pattern such as `kinetics/*.pkl`.
+    """Read the videos of a file, of all files in a folder, or of files that match a pattern such as `kinetics/*.pkl`.
 
-    One video at a time is read into memory, when it is asked for.
+    One video at a time is read into memory, on demand.
 
     Raises:
         BadInput: no such file, not a TAP-Vid pickle, or a damaged video; the message names the video and the field.
@@ -74,7 +74,7 @@ def read_entries(path: str | os.PathLike[str]) -> Iterator[TapVidEntry]:
 def write_entries(path: str | os.PathLike[str], entries: Mapping[str, TapVidEntry]) -> Path:
     """Write a dict of videos by name, as DAVIS is published: uint8 frames, float32 points, bool occluded.
 
-    The file appears whole or not at all. Raises `BadInput` where it cannot be written, or could not be read again.
+    The file appears whole or not at all. Raises `BadInput` if it cannot be written, or could not be read back.
     """
     content = {
         name: {

@@ -1,4 +1,4 @@
-"""Interface of point trackers, and what those that take frames one by one find in each."""
+"""Interface of point trackers, and the result per frame of those that take frames one by one."""
 
 import inspect
 from collections.abc import Callable

@@ -1,16 +1,16 @@
-"""Files of VOTSp, the point tracking challenge of VOT: sequences with their truth, and the folder protocol of its toolkit.
+"""Files of VOTSp, VOT's point tracking challenge: sequences with ground truth, and the folder protocol of its toolkit.
 
-    protocol, a folder        frames_color.txt       path of each frame, a line each; relative ones are of the folder
+    protocol, a folder        frames_color.txt       path of each frame, one per line; relative paths start at the folder
                               query_ID.txt           frame of the query (the first is 0); its x,y; more lines are ignored
-                              output_ID.txt          our answer: a line a frame, x,y, or 0 before the query
+                              output_ID.txt          our result: a line per frame, x,y, or 0 before the query
     sequence, a folder        sequence               key=value lines: channels.color is the pattern of the frames
                               color/00000001.jpg ... numbered from 1
-                              groundtruth_ID.txt     a line a frame: x,y, or a number alone where the point has no place
+                              groundtruth_ID.txt     a line per frame: x,y, or a single number if the point has no position
 
-Source: github.com/votchallenge/toolkit, `vot/tracker/folder.py`, `vot/dataset/common.py` and `vot/region/io.py` (0.9). Points
-of VOT are pixels of which (0, 0) is the centre of the first, so they have half a pixel less than ours. The toolkit nowhere says
-so, but scales distances by the width less 1. Every frame from the query on gets a place, visible or not: a frame without one is
-not scored, so it would be left out where it is hard.
+Source: github.com/votchallenge/toolkit, `vot/tracker/folder.py`, `vot/dataset/common.py` and `vot/region/io.py` (0.9). VOT's
+points are in pixels with (0, 0) at the centre of the first, so they are half a pixel less than ours. The toolkit does not
+document this, but scales distances by the width less 1. Every frame from the query on gets a position, visible or not: a frame
+without one is not scored, so hard frames could otherwise be left out.
 """
 
 import math
@@ -55,7 +55,7 @@ def read_task(folder: str | os.PathLike[str]) -> VotspTask:
     """Read the frames and queries of a folder of the protocol.
 
     Raises:
-        BadInput: a file is missing or damaged, a query is no point, or is not in the video.
+        BadInput: a file is missing or damaged, a query is not a point, or is not in the video.
     """
     folder = Path(folder)
     video = _video([folder / line for line in _lines(folder / "frames_color.txt") if line], folder)
@@ -66,7 +66,7 @@ def read_task(folder: str | os.PathLike[str]) -> VotspTask:
 
 
 def write_outputs(folder: str | os.PathLike[str], task: VotspTask, xy: Float[np.ndarray, "n t 2"]) -> list[Path]:
-    """Write the track of each query, in their order, as output_ID.txt beside the queries; each appears whole or not at all."""
+    """Write the tracks in the order of their queries, as output_ID.txt beside these; each file appears whole or not at all."""
     paths = []
     for (name, (first, _, _)), track in zip(task.queries.items(), xy, strict=True):
         path = Path(folder) / f"output_{name}.txt"
@@ -77,9 +77,9 @@ def write_outputs(folder: str | os.PathLike[str], task: VotspTask, xy: Float[np.
 
 
 def read_sequences(folder: str | os.PathLike[str]) -> dict[str, Path]:
-    """Find the sequences of a data set or a workspace: the folders that list.txt names, or else all that have a `sequence`.
+    """Find the sequences of a data set or a workspace: the folders that list.txt names, or else all with a `sequence` file.
 
-    Raises BadInput where there is none.
+    Raises BadInput if there are none.
     """
     folder = Path(folder) / "sequences" if (Path(folder) / "sequences").is_dir() else Path(folder)
     if (folder / "list.txt").is_file():
@@ -94,7 +94,7 @@ def read_sequences(folder: str | os.PathLike[str]) -> dict[str, Path]:
 
 
 def read_sequence(folder: str | os.PathLike[str]) -> VotspSequence:
-    """Read one sequence. Raises BadInput where a file is missing or damaged, or its truth is of boxes or masks."""
+    """Read one sequence. Raises BadInput if a file is missing or damaged, or its ground truth has boxes or masks."""
     folder = Path(folder)
     settings = dict(line.split("=", 1) for line in _lines(folder / "sequence") if "=" in line)
     pattern = settings.get("channels.color", "color/%08d.jpg").replace("\\", "/").rstrip("/")
@@ -111,23 +111,23 @@ def read_sequence(folder: str | os.PathLike[str]) -> VotspSequence:
 
 
 def read_trajectory(path: str | os.PathLike[str]) -> Float[np.ndarray, "t 2"]:
-    """Read a file of regions, one a frame: places in raster pixels, NaN where there is none.
+    """Read a file of regions, one per frame: positions in raster pixels, NaN if there is none.
 
-    Raises BadInput for what is not text, and for boxes, polygons and masks.
+    Raises BadInput for files that are not text, and for boxes, polygons and masks.
     """
     places = [_place(line, Path(path), number) for number, line in enumerate(_lines(Path(path)), 1)]
     return np.array(places, np.float32).reshape(-1, 2)
 
 
 def write_trajectory(path: str | os.PathLike[str], xy: Float[np.ndarray, "t 2"]) -> None:
-    """Write places (raster pixels) as a file of regions, one a frame; 0 where a place is NaN. Whole or not at all."""
+    """Write positions (raster pixels) as a file of regions, one per frame; 0 for NaN. Whole or not at all."""
     lines = ("0" if np.isnan(place).any() else ",".join(f"{value - _HALF:.4f}" for value in place.tolist()) for place in xy)
     with whole_file(Path(path)) as temporary:
         write_text(temporary, "".join(f"{line}\n" for line in lines))
 
 
 def _place(line: str, path: Path, number: int) -> tuple[float, float]:
-    """The place that a region has, if it is a point; NaN for a special region."""
+    """The position of a region, if it is a point; NaN for a special region."""
     try:
         values = [float(value) for value in line.split(",")]
     except ValueError:
@@ -154,7 +154,7 @@ def _query(file: Path, video: ImageVideo) -> Query:
 
 
 def _numbered(folder: Path, pattern: str) -> list[Path]:
-    """The frames that a pattern such as color/%08d.jpg stands for, from number 1 on."""
+    """The frames that match a pattern such as color/%08d.jpg, from number 1 on."""
     match = re.fullmatch(r"([^%]*)%0?(\d*)d([^%]*)", pattern)
     if match is None or Path(pattern).is_absolute() or ".." in Path(pattern).parts:
         raise BadInput(f"{folder / 'sequence'} has channels.color={pattern}; it must be a pattern such as color/%08d.jpg")

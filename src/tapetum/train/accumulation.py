@@ -29,7 +29,7 @@ Pass = Literal["loss", "embed", "joint_loss", "replay"]
 
 
 class Objective(nn.Module):
-    """The task's computations on micro-batches, each time seeded anew: `objective("loss", batch, step, seed)`."""
+    """The task's computations on micro-batches, seeded for each call: `objective("loss", batch, step, seed)`."""
 
     def __init__(self, task: Task, model: nn.Module, config: TrainConfig, device: torch.device):
         super().__init__()
@@ -39,7 +39,7 @@ class Objective(nn.Module):
         self._teachers: list[Mapping[str, nn.Module]] = [{}]
 
     def set_teachers(self, teachers: Mapping[str, nn.Module]) -> None:
-        """Set the averages that the loss learns from, as models."""
+        """Set the averages that the loss uses, as models."""
         self._teachers = [{name: teacher.requires_grad_(False).eval() for name, teacher in teachers.items()}]
 
     def shard_teachers(self) -> list[nn.Module]:
@@ -48,7 +48,7 @@ class Objective(nn.Module):
         return list(self.teachers.values())
 
     def parts(self) -> dict[str, nn.Module]:
-        """List the parts whose FLOPs are counted apart: those that the task names, and teachers, where it has any."""
+        """List the parts whose FLOPs are counted separately: those that the task names, and teachers, if it has any."""
         return {**self.task.cost_parts(self.model), **self._teachers[0]}
 
     def forward(self, name: Pass, content: Any, step: int, seed: int, **others: Any) -> Any:
@@ -83,7 +83,7 @@ class Objective(nn.Module):
 
     @contextmanager
     def _context(self, step: int, seed: int) -> Iterator[StepContext]:
-        """Seed everything, for what is computed inside the block."""
+        """Seed all generators for the computation inside the block."""
         seed_globals(seed)
         generator = torch.Generator(self._device).manual_seed(seed)
         with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._config.bf16):
@@ -104,7 +104,7 @@ class Objective(nn.Module):
 
 
 def checkpoint_activations(parts: Sequence[nn.Module]) -> None:
-    """Let parts of a network compute their activations anew in the backward pass; BadInput where there is none."""
+    """Let parts of a network recompute their activations in the backward pass; BadInput if there are none."""
     # by hooks: names of weights stay, unlike with torch's wrapper
     from torch.distributed._composable.checkpoint_activation import checkpoint
 
@@ -117,9 +117,9 @@ def checkpoint_activations(parts: Sequence[nn.Module]) -> None:
 
 
 def parallelise(objective: Objective, config: TrainConfig, processes: ProcessGroup) -> nn.Module:
-    """Wrap the objective for several processes: in DDP, or with its weights sharded (FSDP2); of one process, it is itself.
+    """Wrap the objective for several processes: in DDP, or with its weights sharded (FSDP2); for one process, return it as is.
 
-    Both take the objective and not the model, so that a loss may call any method of the model.
+    Both wrap the objective, not the model, so that a loss may call any method of the model.
     """
     if processes.size == 1:
         return objective
@@ -129,7 +129,7 @@ def parallelise(objective: Objective, config: TrainConfig, processes: ProcessGro
 
 
 def shard_objective(objective: Objective, config: TrainConfig, processes: ProcessGroup) -> nn.Module:
-    """Shard the model and its teachers, in place: their blocks, and what is in none of them."""
+    """Shard the model and its teachers, in place: their blocks, and the weights outside all blocks."""
     from tapetum.train.fsdp import shard
 
     networks = [objective.model, *objective.shard_teachers()]
@@ -137,7 +137,7 @@ def shard_objective(objective: Objective, config: TrainConfig, processes: Proces
 
 
 class Gradients:
-    """The gradients of one of several losses of the same weights: inside the block they are the weights' `grad`.
+    """The gradients of one of several losses of the same weights: inside the block, they are the weights' `grad`.
 
     >>> weight = nn.Parameter(torch.ones(1))
     >>> first, second = (Gradients(torch.optim.SGD([weight])) for _ in range(2))
@@ -173,9 +173,9 @@ class GradientAccumulation:
         """Of the task's losses; one that is alone has no name."""
 
     def run(self, stream: Stream, step: int, gradients: Mapping[str, Gradients]) -> tuple[Sums, Sums]:
-        """Add the step's gradients of each of the task's parts to `gradients`.
+        """Add the step's gradients for each part of the task to `gradients`.
 
-        Returns this process's own loss and metrics, and what `check` looks at once it has come to the host.
+        Returns this process's own loss and metrics, and values for `check`, which reads them on the host.
         """
         sums: Sums = {}
         count = self.config.accumulation
@@ -189,12 +189,12 @@ class GradientAccumulation:
         return sums, {}
 
     def check(self, checks: Mapping[str, float]) -> None:
-        """Raise TapetumError where the checks that `run` returned, as means over the processes, say that it went wrong."""
+        """Raise TapetumError if the checks that `run` returned, averaged over the processes, show a failure."""
 
     def exchange(self, last: bool) -> AbstractContextManager[Any]:
-        """Exchange gradients in the block if it is the `last` pass of a step; before, they add up in each process.
+        """Exchange gradients in the block if it is the `last` pass of a step; earlier passes accumulate in each process.
 
-        FSDP2 adds them up out of sight of `Gradients`, so those of several losses are exchanged with each pass.
+        FSDP2 accumulates them where `Gradients` cannot see them, so gradients of several losses are exchanged with each pass.
         """
         if last or self.processes.size == 1:
             return nullcontext()
@@ -213,7 +213,7 @@ class GradientAccumulation:
 
 
 def make_accumulation(objective: Objective, config: TrainConfig, processes: ProcessGroup) -> GradientAccumulation:
-    """Make the passes of a run: for micro-batches that share one loss, through a cache of gradients."""
+    """Make the passes of a run; micro-batches that share one loss use a gradient cache."""
     if config.accumulation > 1 and isinstance(objective.task, JointTask):
         from tapetum.train.gradient_cache import CachedAccumulation
 
@@ -222,9 +222,9 @@ def make_accumulation(objective: Objective, config: TrainConfig, processes: Proc
 
 
 def add_metrics(sums: Sums, name: str, loss: Tensor, metrics: Mapping[str, float | Tensor], count: int) -> None:
-    """Add the `count`th part of loss and metrics of a micro-batch, under the name of its part, and the loss also without.
+    """Add a micro-batch's loss and metrics, divided by `count`, under the name of its part; the loss also without that name.
 
-    What is on the device stays there.
+    Values on the device stay there.
     """
     values = {**metrics, "loss": loss}
     if name:

@@ -1,17 +1,17 @@
 """Checkpoints that survive a crash at any moment, without pickle.
 
 A checkpoint is a folder of safetensors files, a state.json and a manifest with the SHA-256 of each. It is written under
-another name and appears by one rename:
+a temporary name and appears by a single rename:
 
     checkpoints/tmp-step_00000500/   files written, each fsynced
                                      manifest.json written and fsynced, folder fsynced
     checkpoints/step_00000500/       renamed; parent fsynced
 
-So a folder named step_... is whole unless the disk damaged it later, which its checksums tell. At an address (a string such as
-s3://bucket/run) nothing is renamed: files have their own names from the start, and the manifest is written last; a folder
-without one does not count.
+So a folder named step_... is complete unless the disk damages it later, which its checksums reveal. At an address (a string
+such as s3://bucket/run) nothing is renamed: files have their final names from the start, and the manifest is written last; a
+folder without one does not count.
 
-The files are one for the model, each average and each optimiser, written by the main process (`save`); or one for each process
+Either the main process writes one file for the model, each average and each optimiser (`save`), or each process writes one
 (`tapetum.train.sharded`).
 """
 
@@ -58,33 +58,33 @@ def is_folder_name(name: str) -> bool:
 
 
 def step_of(folder: Place) -> int:
-    """Read the steps done off a checkpoint's name."""
+    """Read the number of steps done from a checkpoint's name."""
     return int(PurePosixPath(str(folder)).name.removeprefix("step_"))
 
 
 class CheckpointStore:
-    """The checkpoints in a folder of this machine; at an address they are an `address_store.AddressStore`."""
+    """The checkpoints in a local folder; at an address they are an `address_store.AddressStore`."""
 
     def __init__(self, parent: Place):
         self.parent = parent
 
     def path(self, name: str) -> Place:
-        """Find the place of a checkpoint, or of the folder of one that is being written."""
+        """Find the location of a checkpoint, or the folder of one that is being written."""
         return Path(self.parent) / name
 
     def checkpoints(self) -> list[Place]:
-        """List all checkpoints, oldest first, whole or damaged; half-written ones do not count."""
+        """List all checkpoints, oldest first, intact or damaged; incomplete ones do not count."""
         return sorted((f for f in Path(self.parent).glob("step_*") if f.is_dir() and is_folder_name(f.name)), key=step_of)
 
     def begin(self, step: int) -> None:
-        """Make the empty folder into which the checkpoint after `step` steps is written until `commit`."""
+        """Make the empty folder in which the checkpoint after `step` steps is written until `commit`."""
         folder = self.writing_folder(step)
         folder.parent.mkdir(parents=True, exist_ok=True)
         self.discard(folder)
         folder.mkdir()
 
     def writing_folder(self, step: int) -> Path:
-        """Find the folder into which the checkpoint after `step` steps is written."""
+        """Find the folder in which the checkpoint after `step` steps is written."""
         return Path(self.parent) / f"tmp-{folder_name(step)}"
 
     def write(self, step: int, name: str, content: bytes | Mapping[str, Any]) -> dict[str, Any]:
@@ -101,7 +101,7 @@ class CheckpointStore:
             os.fsync(file.fileno())
 
     def commit(self, step: int, kind: str, files: Mapping[str, Mapping[str, Any]]) -> None:
-        """Make what was written since `begin` a checkpoint of format `kind`; `files` has bytes and sha256 of each file."""
+        """Make the files written since `begin` a checkpoint of format `kind`; `files` has bytes and sha256 of each file."""
         self.write(step, MANIFEST, {"format": kind, "step": step, "files": files})
         folder, final = self.writing_folder(step), Path(self.parent) / folder_name(step)
         _sync(folder)
@@ -110,7 +110,7 @@ class CheckpointStore:
         _sync(final.parent)
 
     def discard(self, folder: Place) -> None:
-        """Delete a folder, out of sight first, so that a crash never leaves half of it under its name."""
+        """Delete a folder, renaming it first, so that a crash never leaves half of it under its name."""
         folder = Path(folder)
         if folder.is_dir():
             shutil.rmtree(
@@ -118,26 +118,26 @@ class CheckpointStore:
             )
 
     def discard_unfinished(self, step: int | None = None) -> None:
-        """Delete what was written of the checkpoint after `step` steps, or of any, and never committed."""
+        """Delete files of the checkpoint after `step` steps, or of any checkpoint, that were never committed."""
         for folder in Path(self.parent).glob("tmp-*step_*" if step is None else f"tmp-{folder_name(step)}"):
             self.discard(folder)
 
     def prune(self, keep_last: int, keep_every: int) -> None:
-        """Delete all but the newest `keep_last` checkpoints and those at multiples of `keep_every`, and half-written ones."""
+        """Delete all but the newest `keep_last` checkpoints and those at multiples of `keep_every`, and incomplete ones."""
         for folder in self.checkpoints()[:-keep_last]:
             if not keep_every or step_of(folder) % keep_every:
                 self.discard(folder)
         self.discard_unfinished()
 
     def local_folder(self, folder: Place, processes: ProcessGroup) -> Path:
-        """Find the checkpoint's files on this machine."""
+        """Find the local files of the checkpoint."""
         return Path(folder)
 
     def check_writable(self) -> None:
-        """Raise BadInput where nothing can be written at an address; a folder says so when the run locks it."""
+        """Raise BadInput if an address is not writable; a folder reports this when the run locks it."""
 
     def cannot_save(self, step: int, error: Exception, who: str = "") -> BadInput:
-        """Remove what was written of the checkpoint after `step` steps, and make the error; `who` failed."""
+        """Remove the files written for the checkpoint after `step` steps, and make the error; `who` failed."""
         with suppress(OSError, BadInput):
             self.discard_unfinished(step)
         try:
@@ -154,7 +154,7 @@ class CheckpointStore:
     def save(self, step: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> Path:
         """Write `<name>.safetensors` for each entry of `tensors` and state.json; returns the new folder.
 
-        BadInput when the disk is full or read-only; nothing half-written stays and the older checkpoints are untouched.
+        BadInput when the disk is full or read-only; no incomplete checkpoint stays and the older ones are untouched.
         """
         try:
             self.begin(step)
@@ -169,9 +169,9 @@ class CheckpointStore:
         return Path(self.parent) / folder_name(step)
 
     def latest(self, processes: ProcessGroup | None = None) -> Place | None:
-        """Find the newest checkpoint that is whole; damaged newer ones are named on stderr. None where there is none at all.
+        """Find the newest intact checkpoint; damaged newer ones are named on stderr. None if there is no checkpoint at all.
 
-        All processes must call it alike; each verifies its share of the files. BadInput when there are checkpoints and all are
+        All processes must call it alike; each verifies its share of the files. BadInput if there are checkpoints but all are
         damaged.
         """
         processes = processes or ProcessGroup(0, 1, torch.device("cpu"))
@@ -204,12 +204,12 @@ def open_store(parent: Place) -> CheckpointStore:
 
 
 def checkpoints(parent: Place) -> list[Place]:
-    """List all checkpoints in a folder or at an address, oldest first, whole or damaged; half-written ones do not count."""
+    """List all checkpoints in a folder or at an address, oldest first, intact or damaged; incomplete ones do not count."""
     return open_store(parent).checkpoints()
 
 
 def load(folder: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
-    """Read tensors by file name, and the state, if all checksums hold; BadInput says which file is damaged."""
+    """Read tensors by file name, and the state, if all checksums match; BadInput says which file is damaged."""
     verify(folder)
     tensors = {f.stem: safetensors.torch.load_file(no_pipe(f)) for f in sorted(folder.glob("*.safetensors"))}
     return tensors, read_json(folder / STATE)
@@ -221,7 +221,7 @@ def is_sharded(folder: Path) -> bool:
 
 
 def write_weights(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
-    """Write `<name>.safetensors` for each entry of `tensors` into the folder, each file at once."""
+    """Write `<name>.safetensors` into the folder for each entry of `tensors`, each file immediately."""
     folder.mkdir(exist_ok=True)
     for name, content in tensors.items():
         with whole_file(folder / f"{name}.safetensors", own=True) as temporary:
@@ -229,9 +229,9 @@ def write_weights(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]]) -> 
 
 
 def verify(folder: Path, rank: int = 0, size: int = 1) -> None:
-    """Raise BadInput unless every file of the manifest is there and has its checksum, and no other has tensors.
+    """Raise BadInput unless every file of the manifest exists with its checksum, and no other file has tensors.
 
-    Of `size` processes each looks at its share of the files.
+    Each of `size` processes checks its share of the files.
     """
     advice = "wanted the checkpoint as it was written; delete the folder to be rid of it"
     try:

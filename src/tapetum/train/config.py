@@ -271,14 +271,14 @@ class TrainConfig:
 
     @property
     def every_average(self) -> tuple[Average, ...]:
-        """List all averages, that of `ema_decay` first."""
+        """List all averages, starting with that of `ema_decay`."""
         if self.ema_decay is None:
             return self.averages
         short = Average(name="ema", decay=self.ema_decay, schedule="rising" if self.ema_rising else "constant")
         return (short, *self.averages)
 
     def of_phase(self, name: str) -> "TrainConfig":
-        """Make the config of one of several phases: where `checkpoint_folder` is given, its checkpoints lie below it.
+        """Make the config of one of several phases: if `checkpoint_folder` is set, its checkpoints go into a subfolder.
 
         >>> TrainConfig(steps=1, batch_size=1, checkpoint="sharded", checkpoint_folder="s3://a/b/").of_phase("c").checkpoint_folder
         's3://a/b/c'
@@ -294,7 +294,7 @@ class TrainConfig:
         return self.every_average[0].name if self.weights_to_score == "average" else self.weights_to_score
 
     def micro_batch(self, world_size: int) -> int:
-        """Count the samples in one micro-batch of one process; BadInput where batch_size does not divide."""
+        """Count the samples in one micro-batch of one process; BadInput if batch_size is not divisible."""
         parts = world_size * self.accumulation
         if self.batch_size % parts:
             raise BadInput(

@@ -6,12 +6,12 @@ the sigmoid loss (SigLIP, arXiv 2303.15343, eq. 1 and section 3.3).
     process 0   q_0 . [k_0 k_1]   -> mean over its own b rows        the mean over the processes, which a run minimises,
     process 1   q_1 . [k_0 k_1]   -> mean over its own b rows        is the loss of the joint batch of 2 b rows
 
-Each process holds its own rows of the table of similarities alone, (b, world * b); of the sigmoid loss, which needs no sum over
-a row, one block (b, b) at a time. Rows are brought to unit length here. Tasks that use these must say `joint_batch = True`
+Each process holds only its own rows of the similarity matrix, (b, world * b); for the sigmoid loss, which needs no sum over a
+row, one block (b, b) at a time. Rows are normalised to unit length here. Tasks that use these must set `joint_batch = True`
 (`tapetum.train.Task`).
 
-Differs from the public code of CLIP: the gradient reaches the gathered keys in the processes they come from, so nothing is lost
-and no factor of the number of processes is needed.
+Differs from the public code of CLIP: the gradient reaches the gathered keys in the processes that they come from, so nothing
+is lost and no factor for the number of processes is needed.
 """
 
 import math
@@ -33,10 +33,10 @@ def info_nce(
     scale: float | Float[Tensor, ""],
     groups: Int[Tensor, " b"] | None = None,
 ) -> Float[Tensor, ""]:
-    """Compute the mean over own queries of the cross entropy of matching their own key among those of all processes.
+    """Compute the mean over this process's queries of the cross entropy of matching their own key among those of all processes.
 
-    `scale` is the inverse of the temperature; CLIP learns it, as exp of a parameter. With `groups`, numbers of which some are
-    equal, every key of a query's group is as right as its own.
+    `scale` is the inverse of the temperature; CLIP learns it, as exp of a parameter. `groups` has a number per query: every key
+    whose query has the same number is correct.
 
     >>> rows = torch.eye(4)
     >>> round(float(info_nce(rows, rows, scale=1.0)), 6) == round(float(torch.log(torch.tensor(1 + 3 / torch.e))), 6)
@@ -61,7 +61,7 @@ def clip_loss(
 
 
 def nt_xent(first: Float[Tensor, "b d"], second: Float[Tensor, "b d"], scale: float | Float[Tensor, ""]) -> Float[Tensor, ""]:
-    """Compute SimCLR's loss of two views: each row must match its other view among all rows of both but itself."""
+    """Compute SimCLR's loss of two views: each row must match its other view among all rows of both, except itself."""
     first, second = unit_rows(first), unit_rows(second)
     every = all_gather(torch.stack([first, second], 1))  # (world * b, 2, d)
     own, losses = own_rows(first), []
@@ -79,17 +79,17 @@ def siglip_loss(
     bias: float | Float[Tensor, ""],
     groups: Int[Tensor, " b"] | None = None,
 ) -> Float[Tensor, ""]:
-    """Compute SigLIP's sigmoid loss: each pair of an image and a text of all processes is classified by itself (eq. 1).
+    """Compute SigLIP's sigmoid loss: each pair of an image and a text from all processes is classified separately (eq. 1).
 
     A process's value is the sum over its own b images and all texts, divided by b. The texts go around the ring of processes,
-    and each block of (b, b) logits is computed again in the backward pass instead of stored (section 3.3).
+    and each block of (b, b) logits is recomputed in the backward pass instead of stored (section 3.3).
 
     Args:
         images: embeddings of this process's images, of any length.
         texts: those of their texts.
-        scale: what the cosines are multiplied by, exp(t') of a learned t'.
-        bias: what is added to them then, b of the paper.
-        groups: numbers of the texts; a text fits every image whose own text has the same number. None: its own image alone.
+        scale: factor on the cosines, exp(t') of a learned t'.
+        bias: added to the scaled cosines, b of the paper.
+        groups: a number per text; a text matches every image whose own text has the same number. None: only its own image.
 
     >>> rows = torch.eye(2)
     >>> round(float(siglip_loss(rows, rows, scale=0.0, bias=0.0)), 6) == round(2 * math.log(2), 6)
@@ -109,20 +109,20 @@ def siglip_loss(
 def _sigmoid_losses(
     images: Tensor, texts: Tensor, scale: float | Tensor, bias: float | Tensor, own: Tensor, others: Tensor
 ) -> Tensor:
-    """Sum the binary cross entropies of a block of pairs, of which those with equal numbers fit."""
+    """Sum the binary cross entropies of a block of pairs; pairs with equal numbers match."""
     logits = scale * similarities(images, texts) + bias
     return -F.logsigmoid(torch.where(own[:, None] == others, logits, -logits)).sum()
 
 
 def learned_scale(logarithm: Tensor) -> Float[Tensor, ""]:
-    """Compute exp of a learned number, which is clamped to where that is 100 (CLIP, section 2.5)."""
+    """Compute exp of a learned number, clamped so that the result is at most 100 (CLIP, section 2.5)."""
     with torch.no_grad():
         logarithm.clamp_(max=math.log(100))
     return logarithm.exp()
 
 
 def similarities(rows: Tensor, every: Tensor) -> Tensor:
-    """Compute the products of own rows and those of all in float32: a similarity in bfloat16, times 100, is wrong by 0.4."""
+    """Compute the products of own rows with all rows in float32: in bfloat16, a similarity times 100 is wrong by 0.4."""
     with unrounded(rows):
         return rows @ every.T
 
@@ -133,5 +133,5 @@ def unit_rows(rows: Tensor) -> Tensor:
 
 
 def own_rows(rows: Tensor) -> Tensor:
-    """Number this process's rows among those of all."""
+    """Number this process's rows within those of all processes."""
     return current_process_group().rank * len(rows) + torch.arange(len(rows), device=rows.device)

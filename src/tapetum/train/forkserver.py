@@ -1,6 +1,6 @@
-"""Imported by the fork server of the data workers alone: signals to the whole process group are the trainer's.
+"""Imported only by the fork server of the data workers: it leaves signals to the whole process group to the trainer.
 
-The server and its workers go on until the trainer has saved and leaves, and end when it is gone.
+The server and its workers keep running until the trainer has saved and exits, and end when it is gone.
 """
 
 import signal

@@ -1,17 +1,17 @@
-"""FSDP2: the weights, gradients, optimiser and average of a run, a shard of each in every process.
+"""FSDP2: the weights, gradients, optimiser state and average of a run, sharded over its processes.
 
     at rest                      in the loss                     after backward                    optimiser, average
     process 0: first rows  --+-> all rows in every process  --+-> process 0: first rows' gradients --> first rows
     process 1: last rows   --+   (all-gather)                 +-> process 1: last rows' gradients  --> last rows
                                                     (reduce-scatter, mean)
 
-With `TrainConfig.replicas` the processes are a mesh of two axes (HSDP): each row of it holds one model in shards, and gradients
-are then averaged over the rows (all-reduce of the shards).
+With `TrainConfig.replicas` the processes form a mesh of two axes (HSDP): each row of the mesh holds one sharded model, and
+gradients are then averaged over the rows (all-reduce of the shards).
 
-Source: PyTorch FSDP (arXiv 2304.11277) in torch's second form, `fully_shard`, which works on every parameter by itself; hybrid
+Source: PyTorch FSDP (arXiv 2304.11277) in torch's second form, `fully_shard`, which shards every parameter separately; hybrid
 sharding, section 3.2.2.
-Checkpoints hold whole tensors, so any number of processes, with DDP or FSDP, may go on from them.
-The rest of the loop knows it by `process_group` alone: importing torch's FSDP2 takes seconds, which only its runs should pay.
+Checkpoints hold whole tensors, so any number of processes, with DDP or FSDP, may resume from them.
+The rest of the loop accesses it through `process_group` only: importing torch's FSDP2 takes seconds, which other runs avoid.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,7 +33,7 @@ from tapetum.train.process_group import ProcessGroup
 def shard(module: nn.Module, parts: Sequence[nn.Module], processes: ProcessGroup, config: TrainConfig) -> nn.Module:
     """Shard the module's parameters over the processes, in place; single numbers (a learned temperature) stay whole.
 
-    `parts` are modules inside it that gather and let go of their weights by themselves, inner ones first. Raises BadInput where
+    `parts` are modules inside it that gather and release their weights separately, inner ones first. Raises BadInput if
     `config.replicas` does not divide the number of processes.
     """
     for parameter in module.parameters():
@@ -59,7 +59,7 @@ def shard(module: nn.Module, parts: Sequence[nn.Module], processes: ProcessGroup
 
 @contextmanager
 def without_exchange(module: nn.Module) -> Iterator[None]:
-    """Keep the gradients of the block in this process, whole; they are exchanged with those of the next pass outside."""
+    """Keep the gradients of the block whole in this process; they are exchanged with those of the next pass outside it."""
     assert isinstance(module, FSDPModule)
     module.set_requires_gradient_sync(False)
     try:
@@ -69,7 +69,7 @@ def without_exchange(module: nn.Module) -> Iterator[None]:
 
 
 class _AllGather(DefaultAllGather):
-    """torch's own, whose tensors `ProcessGroup.wait_released` knows of."""
+    """torch's own, whose tensors `ProcessGroup.wait_released` tracks."""
 
     def __init__(self, processes: ProcessGroup):
         self.processes = processes
@@ -80,7 +80,7 @@ class _AllGather(DefaultAllGather):
 
 
 class _ReduceScatter(DefaultReduceScatter):
-    """torch's own, whose tensors `ProcessGroup.wait_released` knows of."""
+    """torch's own, whose tensors `ProcessGroup.wait_released` tracks."""
 
     def __init__(self, processes: ProcessGroup):
         self.processes = processes

@@ -1,4 +1,4 @@
-"""Gathering of the values of all processes in one tensor, with exact gradients.
+"""Gathering the values of all processes in one tensor, with exact gradients.
 
 With x_r and L_r the tensor and the loss of process r, and L the sum of all L_r:
 
@@ -6,11 +6,11 @@ With x_r and L_r the tensor and the loss of process r, and L the sum of all L_r:
     all_reduce    y = x_0 + x_1 + ... in every process       dL/dx_r = the sum over s of dL_s/dy
     shift         y = x_(r - 1) in process r, a ring         dL/dx_r = dL/dy of process r + 1
 
-What a run minimises is the mean of the processes' losses, for DDP and FSDP2 average gradients. So a loss over the joint batch
-needs no factor: let it be the mean over a process's own rows (each against the rows of all), or the same joint value in all.
+A run minimises the mean of the processes' losses, because DDP and FSDP2 average gradients. So a loss over the joint batch
+needs no factor: make it the mean over a process's own rows (each against the rows of all), or the same joint value in all.
 
-Where there is one process, outside of a run, and in `Task.evaluate` (which the first process runs alone), all are the identity.
-All processes must call alike, with tensors of one shape. Gradients of gradients exist.
+With one process, outside of a run, and in `Task.evaluate` (which only the first process runs), all are the identity.
+All processes must make the same calls, with tensors of one shape. Higher-order gradients are supported.
 """
 
 from typing import Any
@@ -24,13 +24,13 @@ from tapetum.train.process_group import ProcessGroup, current_process_group
 
 
 def all_gather(x: Shaped[Tensor, "b *rest"]) -> Shaped[Tensor, "all_b *rest"]:
-    """Concatenate the rows of all processes, those of the first first: (b, ...) to (world * b, ...)."""
+    """Concatenate the rows of all processes, in rank order: (b, ...) to (world * b, ...)."""
     processes = current_process_group()
     return x if processes.size == 1 else _Exchange.apply(x, processes, "concatenate", "scatter_sum")  # type: ignore[return-value]
 
 
 def all_reduce(x: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
-    """Add up the tensors of all processes."""
+    """Sum the tensors of all processes."""
     processes = current_process_group()
     return x if processes.size == 1 else _Exchange.apply(x, processes, "sum", "sum")  # type: ignore[return-value]
 
@@ -42,7 +42,7 @@ def shift(x: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
 
 
 class _Exchange(torch.autograd.Function):
-    """What a method of `ProcessGroup` does; `back`, another one, does the same to gradients the other way."""
+    """Applies a method of `ProcessGroup`; `back`, another method, applies the reverse to gradients."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, processes: ProcessGroup, operation: str, back: str) -> Tensor:
@@ -57,11 +57,11 @@ class _Exchange(torch.autograd.Function):
 class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
     """Batch norm over the examples of all processes, (b, c, ...), with the names and numbers of `nn.BatchNorm*d`.
 
-    Statistics are put together from each process's mean and variance in one exchange (Chan, Golub and LeVeque, 1979), which
-    is exact and loses nothing where the mean is large; unlike torch's own it takes tensors on the CPU. They are computed in
-    float32 or better. Of one process it is `nn.BatchNorm` to the bit.
+    Statistics are combined from each process's mean and variance in one exchange (Chan, Golub and LeVeque, 1979), which is
+    exact and keeps its precision for large means; unlike torch's own, it accepts tensors on the CPU. They are computed in
+    float32 or better. With one process it matches `nn.BatchNorm` bit for bit.
 
-    Rows that stand for nothing are left out by `present`, a mask instead of an index, whose length the host would wait for.
+    Padding rows are excluded by `present`, a mask rather than an index, because the host would wait for an index's length.
     """
 
     joint = True
@@ -72,9 +72,9 @@ class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
             raise BadInput(f"batch norm got {input.dim()} axes; wanted 2 or more: (b, c, ...)")
 
     def forward(self, input: Tensor, present: Bool[Tensor, " b"] | None = None) -> Tensor:
-        """Normalise (b, c, ...); in train mode by the statistics of all processes, else by the running ones.
+        """Normalise (b, c, ...); in train mode with the statistics of all processes, otherwise with the running ones.
 
-        Statistics are of the rows that are `present`, by default of all; all rows are normalised by them.
+        Only rows that are `present` (by default all) enter the statistics; all rows are normalised with them.
         """
         processes = current_process_group()
         if (processes.size == 1 and present is None) or not (self.training or self.running_mean is None):
@@ -91,7 +91,7 @@ class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
 
     @torch.no_grad()
     def _follow(self, mean: Tensor, variance: Tensor) -> None:
-        """Move the running statistics, which hold the unbiased variance."""
+        """Update the running statistics, which hold the unbiased variance."""
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
@@ -102,9 +102,9 @@ class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
 
 
 def joint_statistics(values: Tensor, present: Bool[Tensor, " b"] | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    """Find mean and (biased) variance of each channel of (b, c, ...) over all processes, and count the values of a channel.
+    """Compute mean and (biased) variance of each channel of (b, c, ...) over all processes, and count the values per channel.
 
-    Rows that are not `present` are left out. Processes may have different numbers of values, and some of them none.
+    Rows that are not `present` are excluded. Processes may have different numbers of values, and some none.
     """
     axes = [0, *range(2, values.dim())]
     if present is None:
@@ -125,8 +125,8 @@ def joint_statistics(values: Tensor, present: Bool[Tensor, " b"] | None = None) 
 def convert_sync_batchnorm(model: nn.Module) -> nn.Module:
     """Replace every `nn.BatchNorm1d`, 2d and 3d by `SyncBatchNorm`, with their own parameters, buffers and modes.
 
-    Returns the model, changed in place (or its successor, where it is a batch norm itself). BadInput where there is a kind of
-    batch norm of which nobody knows what else it does, such as one with an activation inside.
+    Returns the model, changed in place (or its replacement, if it is itself a batch norm). BadInput for a batch norm of an
+    unknown kind, which may do something more, such as one with an activation inside.
     """
     kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
     for name, module in [*model.named_modules()]:

@@ -1,4 +1,4 @@
-"""Accumulation for a loss of all embeddings of a step, as if the batch were not divided.
+"""Accumulation for a loss over all embeddings of a step, as if the batch were not divided.
 
 Source: "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup" (GradCache, arXiv 2101.06983, section 3).
 
@@ -6,12 +6,12 @@ Source: "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup
     2  e, and those of other processes --joint loss--> loss, d loss / d e
     3  each micro-batch --embed again--> e_i, backward from d loss / d e_i; with the last one, the joint loss's own parameters
 
-Dropout and generators are replayed: each pass over a micro-batch is seeded by its first sample. Memory is that of one
-micro-batch's activations and of all inputs and embeddings; time is a forward pass more.
+Dropout and generators are replayed: each pass over a micro-batch is seeded by its first sample. Memory holds one
+micro-batch's activations plus all inputs and embeddings; the cost in time is one extra forward pass.
 
-Differs from the paper: all backward passes of step 3 but the last leave the exchange of gradients out under DDP, and the joint
-loss is computed a second time with the last, so that every parameter is part of the pass that exchanges. What is embedded in
-step 3 is compared with step 1: a model that does not repeat itself is refused instead of taught something else.
+Differs from the paper: under DDP, all backward passes of step 3 except the last skip the gradient exchange, and the joint
+loss is computed a second time with the last, so that every parameter takes part in the pass that exchanges. The embeddings
+of step 3 are compared with those of step 1: a model that does not reproduce them is refused, not trained on wrong gradients.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -64,7 +64,7 @@ class CachedAccumulation(GradientAccumulation):
         super().__init__(objective, config, processes)
 
     def run(self, stream: Stream, step: int, gradients: Mapping[str, Gradients]) -> tuple[Sums, Sums]:
-        """Add the step's gradients of each of the task's parts to `gradients`; see `GradientAccumulation.run`."""
+        """Add the step's gradients for each part of the task to `gradients`; see `GradientAccumulation.run`."""
         sums: Sums = {}
         unlike: float | Tensor = 0.0
         batches = [stream.next() for _ in range(self.config.accumulation)]
@@ -77,7 +77,7 @@ class CachedAccumulation(GradientAccumulation):
         return sums, {"unlike": unlike}
 
     def check(self, checks: Mapping[str, float]) -> None:
-        """Raise TapetumError where a micro-batch was embedded otherwise the second time, in any process."""
+        """Raise TapetumError if any process got different embeddings for a micro-batch the second time."""
         if checks["unlike"] > 0:
             raise TapetumError(
                 "a micro-batch was embedded otherwise the second time, so its gradients would be wrong; wanted randomness from "
@@ -94,7 +94,7 @@ class CachedAccumulation(GradientAccumulation):
         )
 
     def replay(self, parallel: nn.Module, cached: Cached, part: int, batch: Any, step: int, seed: int | None = None) -> Tensor:
-        """Run step 3 for one micro-batch; returns how many of its tensors were others than the first time."""
+        """Run step 3 for one micro-batch; returns how many of its tensors differ from the first time."""
         one = cached.replays[part]
         on_device = to_device(batch, self.processes.device)
         with self.exchange(last=one.joint is not None):
@@ -106,7 +106,7 @@ class CachedAccumulation(GradientAccumulation):
 
 
 def refuse_batch_statistics(model: nn.Module) -> None:
-    """Raise BadInput where the model's answer for an example depends on its micro-batch."""
+    """Raise BadInput if the model's output for an example depends on its micro-batch."""
     if (name := holds_batch_statistics(model)) is not None:
         raise BadInput(
             f"{name} has statistics of a batch, which micro-batches cannot have; wanted accumulation 1 for such a model: add "
@@ -117,7 +117,7 @@ def refuse_batch_statistics(model: nn.Module) -> None:
 def cache_gradients(
     embed: Callable[[int], Any], joint_loss: Callable[[Any], tuple[Tensor, Mapping[str, float | Tensor]]], count: int
 ) -> Cached:
-    """Run steps 1 and 2 for `count` micro-batches; `embed` takes the number of one."""
+    """Run steps 1 and 2 for `count` micro-batches; `embed` takes a micro-batch's index."""
     chunks: list[list[Tensor]] = []
     form: TreeSpec | None = None
     with torch.no_grad():
@@ -144,7 +144,7 @@ def cache_gradients(
 
 
 def replayed_loss(embeddings: Any, replay: Replay) -> tuple[Tensor, Tensor]:
-    """Build a value whose gradient is the joint loss's, by way of these embeddings; and count those that are others now."""
+    """Build a value whose gradient is the joint loss's through these embeddings; count the embeddings that differ now."""
     total: Tensor | None = None
     others: list[Tensor] = []
     for now, before, gradient in zip(tree_flatten(embeddings)[0], replay.embeddings, replay.gradients, strict=True):

@@ -1,7 +1,7 @@
 """The environment of a process of a run: torchrun's variables, the locked folder, requests to stop, messages. Imports no torch.
 
-Nothing else reads these variables. Before a run has begun they say which rank a process is going to have; in it, `ProcessGroup`
-does.
+Nothing else reads these variables. Before a run begins, they say which rank a process will have; during the run,
+`ProcessGroup` does.
 """
 
 import errno
@@ -41,7 +41,7 @@ def local_rank() -> int:
 
 
 def is_elastic() -> bool:
-    """Check whether torchrun started this process, which starts fewer or more where machines go or come."""
+    """Check whether torchrun started this process; it may change the number of processes as machines leave or join."""
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
@@ -56,7 +56,7 @@ def say(message: str) -> None:
 
 
 def checkpoint_parent(out: Path, folder: str | None) -> Path | str:
-    """Find where the checkpoints of the run in `out` are: in `folder`, a path or an address, where that is given.
+    """Find the place of the checkpoints of the run in `out`: `folder`, a path or an address, if that is set.
 
     >>> checkpoint_parent(Path("run"), None), checkpoint_parent(Path("run"), "s3://bucket/run")
     (PosixPath('run/checkpoints'), 's3://bucket/run')
@@ -68,9 +68,9 @@ def checkpoint_parent(out: Path, folder: str | None) -> Path | str:
 
 @contextmanager
 def lock_folder(out: Path) -> Iterator[None]:
-    """Make the folder and lock it, so that no second run writes there; a lock dies with its process.
+    """Create the folder and lock it, so that no second run writes there; a lock ends with its process.
 
-    Where an error comes before anything else was written, the folders that were made are taken away again.
+    If an error occurs before anything else is written, the folders created here are removed again.
     """
     made = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
@@ -102,7 +102,7 @@ _last: list[int | None] = [None]
 
 
 def stopped_by() -> int | None:
-    """Read the number of the signal that stopped the last run of this process; None where time was up, or it was finished."""
+    """Read the number of the signal that stopped the last run of this process; None if it ran out of time or finished."""
     return _last[0]
 
 
@@ -112,11 +112,11 @@ def record_signal(number: int | None) -> None:
 
 
 class StopRequest:
-    """A request to stop after the current step: time is up, or a first SIGINT, SIGTERM or SIGHUP came.
+    """A request to stop after the current step, because time is up or a first SIGINT, SIGTERM or SIGHUP arrived.
 
-    A second acts as usual. SIGHUP stays ignored where it was, as under nohup.
+    A second signal acts as usual. SIGHUP stays ignored if it was ignored before, as under nohup.
 
-    A context manager; signals are heeded from `listen` to its end.
+    A context manager; signals are handled from `listen` until it exits.
     """
 
     def __init__(self, max_minutes: float | None):

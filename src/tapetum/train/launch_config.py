@@ -1,4 +1,4 @@
-"""Settings of a launch (folder, device, processes), and the config of the loop from these and a recipe. Imports no torch."""
+"""Settings of a launch (folder, device, processes), and the loop's config built from them and a recipe. Imports no torch."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +66,7 @@ class Launch:
     """Text of settings.toml, which the run keeps in `out`: how the command line says all of it (`app.shell.settings`)."""
 
     def began(self) -> None:
-        """Save `settings` in the folder; `fit` calls this once it is known that the folder is of this run."""
+        """Save `settings` in the folder; `fit` calls this once the folder is known to belong to this run."""
         if self.settings is not None:
             with whole_file(self.out / "settings.toml") as temporary:
                 write_text(temporary, self.settings)
@@ -76,11 +76,11 @@ def train_config(recipe: Any, launch: Launch, *, micro_batch: int, workers: int 
     """Make the config of the loop from a recipe and a launch; nothing else does.
 
     Args:
-        recipe: a dataclass; of it the fields in RECIPE_FIELDS are taken.
-        launch: where and with what; what it leaves open is as `workers` and `settings` have it.
-        micro_batch: samples that one process works on at a time; what is left of a step's is accumulated.
+        recipe: a dataclass, whose fields in RECIPE_FIELDS are used.
+        launch: where and with what; `workers` and `settings` fill in what it leaves open.
+        micro_batch: samples that one process handles at a time; the rest of a step's samples is accumulated.
         workers: processes that make samples.
-        settings: further fields of `TrainConfig`, and those that are to differ from the recipe's.
+        settings: further fields of `TrainConfig`, and overrides of the recipe's.
 
     >>> from types import SimpleNamespace
     >>> recipe = SimpleNamespace(steps=10, batch_size=8, lr=0.1, points=64)

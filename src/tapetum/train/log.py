@@ -1,4 +1,4 @@
-"""The output of a run, written by the main process: log.jsonl, loggers beside it, progress on stderr, and the ledger."""
+"""The output of a run, written by the main process: log.jsonl, other loggers, progress on stderr, and the ledger."""
 
 import errno
 import json
@@ -32,9 +32,9 @@ PLAIN_SECONDS = 10.0
 
 
 class JsonLines:
-    """log.jsonl: one JSON object a line, cut back on resume to what the checkpoint knew.
+    """log.jsonl: one JSON object per line; on resume it is truncated to the length recorded in the checkpoint.
 
-    Raises BadInput where another file stands there, which would be cut.
+    Raises BadInput if the file there is not a log, because truncation would damage it.
     """
 
     def __init__(self, path: Path, position: int):
@@ -47,7 +47,7 @@ class JsonLines:
         self._file.truncate(min(size, position))
 
     def write(self, record: Mapping[str, Any]) -> None:
-        """Append one record, at once; numbers that JSON can't hold become null."""
+        """Append one record immediately; numbers that JSON can't represent become null."""
         line = (json.dumps(_finite(record)) + "\n").encode()
         if self._file.write(line) != len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -62,7 +62,7 @@ class JsonLines:
 
 
 def _is_log(path: Path) -> bool:
-    """Whether the file begins with a record, or with a part of one, that a run wrote."""
+    """Whether the file begins with a record of a run, whole or partial."""
     with open_file(path) as file:
         return file.readline(1 << 20).startswith(b'{"step": ')
 
@@ -74,7 +74,7 @@ def _finite(value: Any) -> Any:
 
 
 class Ticker:
-    """Progress on stderr: a bar on a terminal, else a plain line every ten seconds."""
+    """Progress on stderr: a bar on a terminal, otherwise a plain line every ten seconds."""
 
     def __init__(self, start: int, config: TrainConfig):
         self._config = config
@@ -147,11 +147,11 @@ class RunReport:
 
     @property
     def needs_flops(self) -> bool:
-        """Check whether no session of this run has counted the FLOPs of a step."""
+        """Check whether no session of this run has counted the FLOPs of a step yet."""
         return not self.ledger.flops_per_step
 
     def set_flops(self, micro_batch: Mapping[str, Flops], count: int) -> None:
-        """Set the FLOPs of what a step does `count` times, such as a micro-batch, for each of the task's parts."""
+        """Set the FLOPs of work that a step does `count` times, such as a micro-batch, for each part of the task."""
         per_step = {}
         for way in ("forward", "backward"):
             for name, flops in micro_batch.items():
@@ -185,7 +185,7 @@ class RunReport:
                 self.write_ledger()
 
     def write_ledger(self) -> None:
-        """Save the ledger as of now."""
+        """Save the current ledger."""
         self._ledger_written = time.perf_counter()
         self.ledger.write(self._cpu_seconds, own_cpu_seconds=self._own_cpu_seconds, others=self._others)
 

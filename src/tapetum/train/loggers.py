@@ -1,8 +1,8 @@
 """Loggers: the numbers of a run in TensorBoard, Weights & Biases and MLflow, beside its log.jsonl.
 
-All three have one interface, `Logger`. Only the process that writes log.jsonl has any. A run that resumes goes on as the same
-run of each service: its id there is kept in loggers.json. Where a service or a disk fails while training, one line says so,
-and the run goes on without it; log.jsonl has everything.
+All three share one interface, `Logger`. Only the process that writes log.jsonl uses loggers. A resumed run continues the same
+run in each service: its id there is saved in loggers.json. If a service or a disk fails during training, one line reports it
+and the run continues without it; log.jsonl is always complete.
 """
 
 import os
@@ -34,11 +34,11 @@ class Logger(Protocol):
     """Receiver of a run's numbers."""
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Log the numbers of one step, by names such as train/loss; a service that fails raises whatever it raises."""
+        """Log the numbers of one step, by names such as train/loss; errors of the service are passed on."""
         ...
 
     def close(self, outcome: Outcome) -> None:
-        """Send what is left, and say how the session ended."""
+        """Send what is still queued, and report how the session ended."""
         ...
 
 
@@ -61,15 +61,15 @@ class RunRecord:
         return self.out.resolve().name
 
     def keep_id(self, service: str, number: str) -> None:
-        """Write the id of the run in a service to its folder."""
+        """Save the id that a service gave the run in the run's folder."""
         self.ids[service] = number
         write_json_atomic(self.out / IDS, self.ids)
 
 
 def open_loggers(names: tuple[str, ...], record: RunRecord, *, tensorboard: bool) -> dict[str, Logger]:
-    """Open the loggers of these names, and TensorBoard's where `tensorboard` is set and its package is there.
+    """Open the loggers with these names, and TensorBoard's if `tensorboard` is set and its package is installed.
 
-    Raises MissingExtra where the package of a name is missing, and TapetumError where its service refuses.
+    Raises MissingExtra if the package of a logger is missing, and TapetumError if its service refuses.
     """
     if (record.out / IDS).exists():
         record.ids.update(_read_ids(record.out / IDS))
@@ -105,13 +105,13 @@ def flat_values(record: Mapping[str, Any]) -> dict[str, float]:
 
 
 class Loggers:
-    """All loggers of a session; one that fails is named once on stderr and left out from then on."""
+    """All loggers of a session; one that fails is reported once on stderr and skipped from then on."""
 
     def __init__(self, loggers: dict[str, Logger]):
         self._loggers = loggers
 
     def write(self, record: Mapping[str, Any]) -> None:
-        """Hand on the numbers of a record of log.jsonl."""
+        """Pass on the numbers of a record of log.jsonl."""
         values = flat_values(record)
         for name in list(self._loggers):
             with self._leaving_out(name):
@@ -174,10 +174,10 @@ class TensorBoardLogger:
 
 
 class WandbLogger:
-    """A run of Weights & Biases, whose files lie in wandb/ in the folder of the run.
+    """A run of Weights & Biases, with its files in wandb/ in the folder of the run.
 
-    The package's own variables say where it goes: WANDB_PROJECT (by default tapetum), WANDB_ENTITY, WANDB_MODE=offline.
-    Steps that a crash made a run repeat are not logged twice: the service takes steps in rising order only.
+    The package's own variables configure it: WANDB_PROJECT (by default tapetum), WANDB_ENTITY, WANDB_MODE=offline.
+    Steps that were repeated after a crash are not logged twice: the service accepts steps in ascending order only.
     """
 
     def __init__(self, record: RunRecord):
@@ -210,14 +210,14 @@ class WandbLogger:
         self._run.log(dict(values), step=step)
 
     def close(self, outcome: Outcome) -> None:
-        """Send what is left."""
+        """Send what is still queued."""
         self._run.finish(exit_code=1 if outcome == "failed" else 0)
 
 
 class MlflowLogger:
-    """A run of MLflow; its server is that of MLFLOW_TRACKING_URI, by default the folder mlruns/ in that of the run.
+    """A run of MLflow; MLFLOW_TRACKING_URI sets its server, by default the folder mlruns/ in the folder of the run.
 
-    Its experiment is that of MLFLOW_EXPERIMENT_NAME, by default tapetum.
+    MLFLOW_EXPERIMENT_NAME sets its experiment, by default tapetum.
     """
 
     def __init__(self, record: RunRecord):
@@ -259,13 +259,13 @@ class MlflowLogger:
         self._client.log_batch(self._id, metrics=metrics)
 
     def close(self, outcome: Outcome) -> None:
-        """Say how the session ended."""
+        """Report how the session ended."""
         state = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}[outcome]
         self._client.set_terminated(self._id, status=state)
 
 
 def _plain_name(name: str) -> str:
-    """Replace what MLflow allows in no name.
+    """Replace characters that MLflow does not allow in names.
 
     >>> _plain_name("train/loss (mean)")
     'train/loss _mean_'
@@ -274,7 +274,7 @@ def _plain_name(name: str) -> str:
 
 
 def _flat_settings(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Flatten settings to texts of at most 500 characters, by names with points.
+    """Flatten settings to texts of at most 500 characters, with dotted names.
 
     >>> _flat_settings({"lr": 0.1, "ledger": {"energy": "auto"}})
     {'lr': '0.1', 'ledger.energy': 'auto'}

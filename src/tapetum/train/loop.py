@@ -1,8 +1,7 @@
 """`fit`: the training loop of every system.
 
 What is unusual: a run is a pure function of its config and task. All randomness is derived from (seed, sample number), so
-a checkpoint holds no generator state, and a run that is killed at any moment and started again ends bit for bit as if
-nothing had happened.
+a checkpoint holds no generator state, and a run that is killed at any moment and restarted ends with bit-identical results.
 """
 
 import math
@@ -58,7 +57,7 @@ class FitResult:
 
     @property
     def ema(self) -> dict[str, Tensor] | None:
-        """Get the state dict of the average named ema, that of `TrainConfig.ema_decay`."""
+        """Get the state dict of the average named ema, configured by `TrainConfig.ema_decay`."""
         return self.averages.get("ema")
 
 
@@ -70,12 +69,12 @@ def fit(
     began: Callable[[], None] = lambda: None,
     enough: Callable[[float], bool] = lambda cpu_seconds: False,
 ) -> FitResult:
-    """Train, or go on training, in the folder `out`, and return when the run is finished or stopped.
+    """Train, or continue training, in the folder `out`; return when the run is finished or stopped.
 
-    Writes checkpoints/, log.jsonl, ledger.json and what `config.log_to` names. The process that writes calls `began` before
-    its first step, once it is known that the folder is of this run; all ask `enough` after each step whether to stop, and tell
-    it the CPU seconds so far. Under torchrun all processes call it alike. BadInput when `out` belongs to a run with other
-    settings or is in use, or the disk is full; TapetumError when gradients stay non-finite, or were in all steps.
+    Writes checkpoints/, log.jsonl, ledger.json and the logs named in `config.log_to`. The process that writes calls `began`
+    before its first step, once the folder is known to belong to this run; after each step all processes call `enough` with the
+    CPU seconds so far to learn whether to stop. Under torchrun all processes call this alike. BadInput if `out` is of a run
+    with other settings or is in use, or the disk is full; TapetumError if gradients stay non-finite, or were in all steps.
     """
     out = Path(out)
     if config.threads is not None:
@@ -104,7 +103,7 @@ def fit(
 
 
 class _Run:
-    """The run in this process, from its newest checkpoint on."""
+    """The run in this process, starting from its newest checkpoint."""
 
     def __init__(self, task: Task, config: TrainConfig, out: Path, processes: ProcessGroup):
         self.saver = Saver(config, out, processes)
@@ -131,7 +130,7 @@ class _Run:
             self.state.model.compile()
 
     def _new_teachers(self) -> dict[str, nn.Module]:
-        """Make the models that will hold the averages that the task learns from."""
+        """Make the models that hold the averages that the task learns from."""
         averages = [average.name for average in self.config.every_average]
         for name in self.task.teachers:
             if name not in averages:
@@ -140,7 +139,7 @@ class _Run:
         return {name: new_model(self.task, self.config, self.processes.device) for name in self.task.teachers}
 
     def _share_tensors(self, teachers: Mapping[str, nn.Module]) -> None:
-        """Make the averages' tensors those of the teachers, so that an update of an average is one of its teacher."""
+        """Share the averages' tensors with the teachers, so that updating an average updates its teacher."""
         for name, teacher in teachers.items():
             average = self.state.averages[name]
             if self.sharded:  # a sharded module keeps its own tensors
@@ -152,7 +151,7 @@ class _Run:
                 teacher.load_state_dict(average.average, assign=True)
 
     def train(self, request: StopRequest, enough: Callable[[float], bool]) -> None:
-        """Step until the end or a request to stop; ends with a checkpoint."""
+        """Step until the end or a request to stop; finishes with a checkpoint."""
         state, config = self.state, self.config
         with ExitStack() as stack:
             stream = stack.enter_context(Stream(self.task, config, state.step, self.processes))
@@ -207,7 +206,7 @@ class _Run:
     def _step(self, stream: Stream) -> dict[str, Any]:
         """Make one optimiser step; the record has loss and metrics, averaged over the processes.
 
-        Loss, metrics and the norm of the gradients come from the device in one transfer, the only one of the step.
+        Loss, metrics and the gradient norm come from the device in one transfer, the only one of the step.
         """
         state, config = self.state, self.config
         lr = learning_rate(state.step, config)
@@ -235,7 +234,7 @@ class _Run:
         return {"loss": loss, "lr": lr, "grad_norm": norm, "skipped": state.skipped, "metrics": metrics}
 
     def _update(self, gradients: Mapping[str, Gradients], lr: float, finite: bool) -> None:
-        """Moves the weights, or leaves them where a gradient is not finite."""
+        """Update the weights, or leave them unchanged if a gradient is not finite."""
         state = self.state
         if finite:
             for name, optimizer in state.optimizers.items():
@@ -257,7 +256,7 @@ class _Run:
             )
 
     def say_start(self, begun: bool) -> None:
-        """Say what was found in the folder of a run that was `begun` before."""
+        """Report what was found in the folder of a run that had `begun` before."""
         if self.saver.newest and self.processes.main:
             say(f"goes on after step {self.state.step} of {self.config.steps}, from {name_of(self.saver.newest)}")
         elif begun and self.processes.main:
@@ -265,7 +264,7 @@ class _Run:
 
     @contextmanager
     def explaining_what_is_saved(self) -> Iterator[None]:
-        """Let whoever tells of an error say from where the same command goes on."""
+        """Let whoever reports an error say where the same command would resume."""
         try:
             yield
         except TapetumError:
@@ -283,7 +282,7 @@ class _Run:
         return bool(every) and (step % every == 0 or step == self.config.steps)
 
     def _evaluate(self) -> dict[str, Any]:
-        """The task's scores, as an entry for the record; the main process finds them, with help from the others."""
+        """The task's scores, as an entry for the record; the main process computes them, with help from the others."""
         model, averaged = self.state.model, nullcontext()
         average = self.state.averages.get(self.config.scored_average or "")
         if self.sharded:
@@ -298,7 +297,7 @@ class _Run:
             return {"eval": dict(self.task.evaluate(model, self.state.step))}
 
     def _model_of(self, weights: Mapping[str, Tensor]) -> nn.Module:
-        """A model that no process has a share of."""
+        """A model that is not sharded over processes."""
         model = new_model(self.task, self.config, self.processes.device)
         model.load_state_dict(weights)
         return model

@@ -1,7 +1,7 @@
-"""What the processes of a run tell each other after a step: requests to stop or save, CPU seconds, the energy of all machines.
+"""What the processes of a run exchange after a step: requests to stop or save, CPU seconds, the energy of all machines.
 
-A counter of a machine (RAPL, NVML) is read by the first process there; CPU seconds that are only estimated are each process's
-own. So the sum over all processes is that over machines, whatever the number of processes on each.
+A machine's counters (RAPL, NVML) are read by its first process; estimated CPU seconds are counted by each process for itself.
+So the sum over all processes equals the sum over machines, however many processes each machine runs.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from tapetum.train.process_group import ProcessGroup
 
 
 class Machines:
-    """The machines of a run, seen from one process; all processes make it alike, before their first step."""
+    """The machines of a run, seen from one process; all processes must create it, before their first step."""
 
     def __init__(self, config: LedgerConfig, processes: ProcessGroup):
         first = launch.local_rank() == 0
@@ -28,7 +28,7 @@ class Machines:
         """Whether every other process reads meters; what the main one reads is the ledger's to say."""
 
     def read_energy(self, cpu_seconds: float, wall_seconds: float) -> Interval:
-        """Read this process's meters: kWh, and the least and the most that they may be."""
+        """Read this process's meters: kWh, with lower and upper bounds."""
         kwh = read_meters(self._meters, cpu_seconds, wall_seconds)
         return Interval(kwh.value, kwh.low, kwh.high)
 
@@ -51,7 +51,7 @@ class StepReport:
     """Energy that the process has read from its meters; shared, the sum over the processes."""
 
     def shared(self, processes: ProcessGroup) -> "StepReport":
-        """Exchange the reports: a request of one process is one of all, CPU seconds and energy are added up."""
+        """Exchange the reports: a request of one process applies to all; CPU seconds and energy are summed."""
         flags = {name: float(getattr(self, name)) for name in ("stop", "save", "save_failed")}
         signals = {"signal": float(self.signal or 0), "signalled": float(self.signal is not None)}
         kwh = {"kwh": self.kwh.value, "kwh_low": self.kwh.low, "kwh_high": self.kwh.high}
@@ -65,7 +65,7 @@ class StepReport:
 
 
 def gpus_of(processes: ProcessGroup) -> list[tuple[str, str]]:
-    """List UUID and name of each GPU that the processes on this machine use."""
+    """List the UUID and name of each GPU that the processes on this machine use."""
     if processes.device.type != "cuda":
         return []
     import torch

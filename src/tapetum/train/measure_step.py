@@ -1,11 +1,11 @@
-"""Measurement of a training step on the device "meta": parameters, FLOPs, kept activations, units; nothing is computed.
+"""Measurement of a training step on the device "meta": parameters, FLOPs, saved activations, units; nothing is computed.
 
-Units are the weights that FSDP gathers together, and how often a micro-batch calls each, for `tapetum.account.cluster`.
+A unit is a group of weights that FSDP gathers together, with its calls per micro-batch, for `tapetum.account.cluster`.
 
-FLOPs are those of `tapetum.account.closed_form`. Activations are the tensors that autograd saves in a forward pass, each
-storage once, weights and their copies left out. Two things are not as on a GPU there, and are put right here: "meta" knows of
-no autocast, so the casts of bfloat16 are made where autocast on CUDA makes them; and attention saves its inputs, its output and
-a sum for each query, as fused kernels do, in place of its scores.
+FLOPs come from `tapetum.account.closed_form`. Activations are the tensors that autograd saves in a forward pass, each
+storage once, excluding weights and their copies. Two differences from a GPU are corrected here: "meta" has no autocast, so the
+casts to bfloat16 are made where autocast on CUDA makes them; and attention saves its inputs, its output and a sum per query, as
+fused kernels do, instead of its scores.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -45,9 +45,9 @@ def measure_step(
 
     Args:
         loss: computes the loss of `examples` examples.
-        parts: the networks; those that learn nothing (teachers) too.
-        examples: of `loss`; few are enough, for activations grow with them.
-        bf16: the loss is computed under bfloat16 autocast.
+        parts: the networks, including those that learn nothing (teachers).
+        examples: in `loss`; few are enough, because activations grow linearly with them.
+        bf16: compute the loss under bfloat16 autocast.
     """
     networks = list({id(part): part for part in parts.values()}.values())
     weights = list({id(p): p for network in networks for p in network.parameters()}.values())
@@ -76,7 +76,7 @@ def measure_step(
 
 
 class _Activations:
-    """Counts the bytes that forward passes keep for backward passes while it is entered."""
+    """While entered, counts the bytes that forward passes save for backward passes."""
 
     def __init__(self, networks: Sequence[nn.Module], blocks: Sequence[nn.Module]):
         self.known = {t.untyped_storage()._cdata for network in networks for t in (*network.parameters(), *network.buffers())}
@@ -87,16 +87,16 @@ class _Activations:
 
     @property
     def whole(self) -> int:
-        """Sum what is kept."""
+        """Sum all saved bytes."""
         return self._outside + sum(self._inside)
 
     @property
     def checkpointed(self) -> int:
-        """Sum what is kept outside of blocks, their inputs, and at the fullest moment what one of them keeps."""
+        """Sum the bytes saved outside blocks, those of block inputs, and the peak within one block."""
         return self._outside + self._inputs + max(self._inside, default=0)
 
     def ignore(self, weight: Tensor) -> None:
-        """Count a copy of a weight no more than the weight."""
+        """Ignore a copy of a weight, like the weight itself."""
         self.known.add(weight.untyped_storage()._cdata)
         self.alive.append(weight.detach())
 
@@ -133,7 +133,7 @@ class _Activations:
 
 
 class _Kernels(TorchFunctionMode):
-    """Casts as autocast on CUDA does, and attention that saves what fused kernels save."""
+    """Casts as autocast on CUDA does, with attention that saves what fused kernels save."""
 
     def __init__(self, bf16: bool, meter: _Activations):
         super().__init__()
@@ -159,7 +159,7 @@ class _Kernels(TorchFunctionMode):
 
 
 class _FusedAttention(torch.autograd.Function):
-    """Attention that saves what fused kernels save; it has a forward pass alone, for backward passes are counted, not run."""
+    """Attention that saves what fused kernels save; it has only a forward pass, as backward passes are counted, not run."""
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -170,9 +170,9 @@ class _FusedAttention(torch.autograd.Function):
 
 
 def record_units(networks: Sequence[nn.Module], blocks: Sequence[nn.Module], loss: Callable[[], Tensor]) -> list[Unit]:
-    """Record the units of networks, of which `blocks` are sharded by themselves, in a call of the loss of a micro-batch.
+    """Record the units of networks, of which `blocks` are sharded separately, in a call of the loss of a micro-batch.
 
-    The last unit is all that is in no block. Blocks lie beside each other, none in another.
+    The last unit holds everything outside the blocks. Blocks must not contain each other.
 
     >>> with torch.device("meta"):
     ...     first, last, x = nn.Linear(3, 3), nn.Linear(3, 1), torch.empty(2, 3)
@@ -212,7 +212,7 @@ def record_units(networks: Sequence[nn.Module], blocks: Sequence[nn.Module], los
 
 
 def _unit(parameters: Sequence[nn.Parameter], **calls: Any) -> Unit:
-    """Make the unit of weights, each once; single numbers are not sharded."""
+    """Make a unit of weights, each counted once; single numbers are not sharded."""
     once = {id(p): p for p in parameters if p.dim() > 0}.values()
     learning = tuple(tuple(p.shape) for p in once if p.requires_grad)
     return Unit(shapes=tuple(tuple(p.shape) for p in once), learning=learning, **calls)
@@ -231,7 +231,7 @@ class TrainingMemory:
 
     @property
     def total(self) -> int:
-        """Sum them up."""
+        """Sum the values."""
         return self.weights + self.gradients + self.optimizer + self.activations
 
     def __str__(self) -> str:
@@ -241,10 +241,10 @@ class TrainingMemory:
 
 
 def training_memory(model: nn.Module, loss: Callable[[nn.Module], Tensor]) -> TrainingMemory:
-    """Predict the memory of a step of AdamW; nothing is computed where model and inputs are on the device "meta".
+    """Predict the memory of an AdamW step; nothing is computed if model and inputs are on the device "meta".
 
     Args:
-        model: with what is frozen frozen.
+        model: with frozen parts already frozen.
         loss: computes the loss of a micro-batch with the model.
     """
     learning = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
@@ -271,8 +271,8 @@ def training_memory(model: nn.Module, loss: Callable[[nn.Module], Tensor]) -> Tr
 
 
 class _Fused(TorchFunctionMode):
-    """Lets attention on the device "meta" keep what the fused kernels keep: there torch takes the plain one, which keeps a
-    number for each pair of tokens."""
+    """Makes attention on the device "meta" save what the fused kernels save: torch uses the plain implementation there, which
+    saves a number for each pair of tokens."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is F.scaled_dot_product_attention and args and args[0].device.type == "meta":

@@ -1,6 +1,6 @@
-"""Optimisers by name, their groups of parameters and state; parts that are frozen; learning rate and weight decay by step.
+"""Optimisers by name, their parameter groups and state; freezing; learning rate and weight decay by step.
 
-The rate rises linearly in the warm-up, then goes on by name:
+The rate rises linearly during the warm-up, then follows the named schedule:
 
     cosine         half a cosine to the floor (SGDR without restarts, arXiv 1608.03983, eq. 5)
     linear         a line to the floor
@@ -49,7 +49,7 @@ def rule_for(name: str, rules: Sequence[ParameterRule]) -> ParameterRule | None:
 
 
 def freeze_by_rules(model: nn.Module, rules: Sequence[ParameterRule]) -> None:
-    """Freeze what `rules` say; BadInput for a pattern that matches no parameter."""
+    """Freeze the parameters that `rules` select; BadInput for a pattern that matches no parameter."""
     names = [name for name, _ in model.named_parameters()]
     for rule in rules:
         if not any(fnmatchcase(name, rule.pattern) for name in names):
@@ -59,7 +59,7 @@ def freeze_by_rules(model: nn.Module, rules: Sequence[ParameterRule]) -> None:
 
 
 def layer_scales(model: nn.Module, layers: Layers, decay: float) -> dict[int, float]:
-    """Find each parameter's factor on the rate, by id: decay to the power of the layers from its own to the output.
+    """Find each parameter's factor on the rate, by id: decay to the power of the number of layers between it and the output.
 
     >>> model = nn.Sequential(nn.Linear(1, 1), nn.Linear(1, 1), nn.Linear(1, 1))
     >>> scales = layer_scales(model, [[model[0]], [model[1]]], 0.5)
@@ -77,7 +77,7 @@ def layer_scales(model: nn.Module, layers: Layers, decay: float) -> dict[int, fl
 def ruled_groups(
     groups: Sequence[Mapping[str, Any]], model: nn.Module, config: TrainConfig, layers: Layers = ()
 ) -> list[dict[str, Any]]:
-    """Split groups where `layer_decay` or `rules` of the config say that parameters of one differ."""
+    """Split groups whose parameters get different settings from the config's `layer_decay` or `rules`."""
     if config.layer_decay is None and not config.rules:
         return [dict(group) for group in groups]
     if config.layer_decay is not None and not layers:
@@ -103,9 +103,9 @@ def ruled_groups(
 
 
 def build_optimizer(groups: Sequence[Mapping[str, Any]], config: TrainConfig, decay: bool = True) -> torch.optim.Optimizer:
-    """Make the optimiser that the config names; `lr_scale` of a group is kept for `set_learning_rates`.
+    """Make the optimiser that the config names; a group's `lr_scale` is saved for `set_learning_rates`.
 
-    Without `decay` the weights of no group decay: that is left to another optimiser of the same weights.
+    Without `decay` no group's weights decay: another optimiser of the same weights does that.
     """
     own = [
         {
@@ -127,9 +127,9 @@ def build_optimizer(groups: Sequence[Mapping[str, Any]], config: TrainConfig, de
 
 
 def set_learning_rates(optimizer: torch.optim.Optimizer, lr: float, weight_decay: float, step: int = 0) -> None:
-    """Set the step's learning rate, times each group's factors, and the weight decay of groups that have none of their own.
+    """Set the step's learning rate, times each group's factors, and the weight decay of groups without their own.
 
-    Of a group with `warmup_steps` the rate rises over so many steps besides.
+    In a group with `warmup_steps`, the rate also rises over that many steps.
     """
     for group in optimizer.param_groups:
         slow = group.get("warmup_steps", 0)
@@ -151,7 +151,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dic
 def restore_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, tensors: dict[str, Tensor]) -> None:
     """Restore what `optimizer_tensors` collected, in the parameters' own memory layout (the fused kernel relies on it).
 
-    The tensors are full; of parameters that are sharded this process takes its shard.
+    The tensors are full; if a parameter is sharded, this process takes its shard.
     """
     by_name: dict[str, dict[str, Tensor]] = {}
     for entry, value in tensors.items():
@@ -167,8 +167,8 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, tensor
 def learning_rate(step: int, config: TrainConfig) -> float:
     """Compute the learning rate used by step `step` (0-based).
 
-    The warm-up's first step already moves (lr / warmup_steps, not 0), its last one reaches lr; the run's last step is at
-    final_lr, where the schedule or a cool-down leads there.
+    The first step of the warm-up already moves (lr / warmup_steps, not 0) and its last one reaches lr; the run's last step uses
+    final_lr if the schedule or a cool-down ends there.
 
     >>> config = TrainConfig(steps=11, batch_size=1, lr=1.0, final_lr=0.1, warmup_steps=4)
     >>> [round(learning_rate(step, config), 3) for step in (0, 1, 3, 10)]
@@ -201,7 +201,7 @@ def _before_cooldown(step: int, config: TrainConfig) -> float:
 
 
 def weight_decay(step: int, config: TrainConfig) -> float:
-    """Compute the weight decay used by step `step` (0-based), of what has no decay of its own.
+    """Compute the weight decay used by step `step` (0-based), for groups without a decay of their own.
 
     >>> config = TrainConfig(steps=11, batch_size=1, weight_decay=0.04, final_weight_decay=0.4)
     >>> [round(weight_decay(step, config), 3) for step in (0, 5, 10)]
@@ -215,7 +215,7 @@ def weight_decay(step: int, config: TrainConfig) -> float:
 
 
 class _StaysInEval:
-    """In the place of a module's `train`: eval mode, whatever is asked for. A class, so that the module can be pickled."""
+    """Replacement for a module's `train`: always eval mode. A class, so that the module can be pickled."""
 
     def __init__(self, module: nn.Module):
         self.module = module
@@ -225,9 +225,9 @@ class _StaysInEval:
 
 
 def freeze(module: nn.Module) -> nn.Module:
-    """Freeze a module: it learns nothing and stays in eval mode whatever calls `train()`; returns it.
+    """Freeze a module: it learns nothing and stays in eval mode even if `train()` is called; returns it.
 
-    So its dropout is off, and its batch norms neither use nor touch statistics of a batch.
+    Its dropout is off, and its batch norms neither use nor update batch statistics.
 
     >>> model = nn.Sequential(freeze(nn.BatchNorm1d(2)), nn.Linear(2, 2)).train()
     >>> model[0].training, model[1].training
@@ -240,7 +240,7 @@ def freeze(module: nn.Module) -> nn.Module:
 
 
 def freeze_where(model: nn.Module, chosen: Callable[[str], Any]) -> nn.Module:
-    """Freeze parameters whose names are chosen, and `freeze` modules that have parameters, all of which are so."""
+    """Freeze the parameters with the chosen names, and `freeze` modules whose parameters are all chosen."""
     for name, parameter in model.named_parameters():
         if chosen(name):
             parameter.requires_grad_(False)
@@ -252,9 +252,9 @@ def freeze_where(model: nn.Module, chosen: Callable[[str], Any]) -> nn.Module:
 
 
 def holds_batch_statistics(model: nn.Module, but_joint: bool = False) -> str | None:
-    """Find the first module whose output for an example depends on the other examples of its batch: its name and kind.
+    """Find the first module whose output for an example depends on other examples in its batch; return its name and kind.
 
-    With `but_joint` those that look at the batch of all processes (`gather.SyncBatchNorm`) don't count.
+    With `but_joint`, modules that see the batch of all processes (`gather.SyncBatchNorm`) don't count.
     """
     for name, module in model.named_modules():
         batch_norm = isinstance(module, nn.modules.batchnorm._BatchNorm) and not (but_joint and hasattr(module, "joint"))
@@ -264,7 +264,7 @@ def holds_batch_statistics(model: nn.Module, but_joint: bool = False) -> str | N
 
 
 class Lars(torch.optim.Optimizer):
-    """LARS: stochastic gradient descent in which every matrix moves by a share of its own norm.
+    """LARS: stochastic gradient descent in which each matrix moves by a fraction of its own norm.
 
     Source: "Large Batch Training of Convolutional Networks" (arXiv 1708.03888, algorithm 1 and eq. 6). With trust coefficient
     eta, learning rate gamma, momentum m and weight decay beta:
@@ -273,9 +273,9 @@ class Lars(torch.optim.Optimizer):
         v     = m * v + gamma * local * (g + beta * w)
         w     = w - v
 
-    Vectors (biases, gains and offsets of norms) are not adapted, local is 1, as in SimCLR (arXiv 2002.05709, B.9) and BYOL; nor
-    is a weight where |w| or |g| + beta * |w| is zero. The rate is inside the momentum, as published; code that has it outside
-    differs where the rate changes. Under FSDP2 norms are of whole weights, by one exchange a step.
+    Vectors (biases, gains and offsets of norms) are not adapted: local is 1, as in SimCLR (arXiv 2002.05709, B.9) and BYOL.
+    The same holds for a weight where |w| or |g| + beta * |w| is zero. The rate is inside the momentum, as published; code with
+    it outside differs when the rate changes. Under FSDP2, norms are of whole weights, with one exchange per step.
     """
 
     def __init__(
@@ -301,7 +301,7 @@ class Lars(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Move the weights once."""
+        """Update the weights once."""
         learning = [(p, group) for group in self.param_groups for p in group["params"] if p.grad is not None]
         locals_ = self._local_rates([(p, group) for p, group in learning if p.dim() >= 2])
         for p, group in learning:
@@ -315,7 +315,7 @@ class Lars(torch.optim.Optimizer):
             p.sub_(move.add_(velocity, alpha=momentum) if group["nesterov"] else velocity)
 
     def _local_rates(self, adapted: Sequence[tuple[Tensor, Mapping[str, Any]]]) -> dict[Tensor, Tensor]:
-        """Compute each matrix's factor on the rate, which stays on the device: no step waits for it."""
+        """Compute each matrix's factor on the rate; it stays on the device, so no step waits for it."""
         if not adapted:
             return {}
         weights, gradients = full_norms([*(p for p, _ in adapted), *(p.grad for p, _ in adapted)]).chunk(2)  # type: ignore[misc]

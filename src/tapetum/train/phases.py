@@ -1,4 +1,4 @@
-"""Runs of several phases, such as short clips before long ones; each starts with the averaged weights of the one before."""
+"""Runs of several phases, such as short clips before long ones; each starts from the averaged weights of the previous one."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,11 +12,11 @@ from tapetum.train.task import Task
 
 
 class TrainingPhase(Protocol):
-    """What the loop has to know of a phase."""
+    """What the loop needs to know about a phase."""
 
     @property
     def name(self) -> str:
-        """Get the name of its folder in that of the run."""
+        """Get the name of its folder inside the folder of the run."""
         ...
 
     @property
@@ -26,7 +26,7 @@ class TrainingPhase(Protocol):
 
     @property
     def micro_batch(self) -> int:
-        """Get the number of samples that a process works on at a time."""
+        """Get the number of samples that a process handles at a time."""
         ...
 
     @property
@@ -39,7 +39,7 @@ PhaseT = TypeVar("PhaseT", bound=TrainingPhase)
 
 
 def phase_config(phase: TrainingPhase, launch: Launch, seed: int, **settings: Any) -> TrainConfig:
-    """Make the config of one phase; `settings` win over those that are usual for small trackers."""
+    """Make the config of one phase; `settings` override the usual values for small trackers."""
     usual: dict[str, Any] = {
         "final_lr": phase.lr / 100,
         "warmup_steps": min(100, phase.steps // 10),
@@ -62,10 +62,10 @@ def fit_phases(
     seed: int,
     **settings: Any,
 ) -> Path | None:
-    """Train through all phases in the folder `launch.out`; the same call goes on after a stop.
+    """Train through all phases in the folder `launch.out`; the same call continues after a stop.
 
-    `task_of` makes the task of a phase from it and the file of the averaged weights of the phase before (None for the first).
-    Returns the file of the last averaged weights, or None if there is more to do.
+    `task_of` makes the task of a phase from it and the file of the previous phase's averaged weights (None for the first).
+    Returns the file of the last averaged weights, or None if work remains.
     """
     configs = [phase_config(phase, launch, seed, **settings) for phase in phases]  # refused before anything is done
     start: Path | None = None

@@ -1,4 +1,4 @@
-"""The processes of a run, alone or started by torchrun; and tensors of which each may hold a shard, some rows (see `fsdp`)."""
+"""The processes of a run, alone or started by torchrun; and tensors that may be sharded by rows over them (see `fsdp`)."""
 
 import gc
 import pickle
@@ -48,14 +48,14 @@ class ProcessGroup:
         return self.rank == 0
 
     def sum(self, tensor: Tensor) -> Tensor:
-        """Add up the processes' tensors, of one shape; gradients are `tapetum.train.gather`'s business."""
+        """Sum the processes' tensors, of one shape; for gradients see `tapetum.train.gather`."""
         total = tensor.detach().clone(memory_format=torch.contiguous_format)
         if self.size > 1:
             dist.all_reduce(self.register(total))
         return total
 
     def mean(self, values: Mapping[str, float]) -> dict[str, float]:
-        """Average each named number of the host over the processes, which does not wait for the device.
+        """Average each named number on the host over the processes, without waiting for the device.
 
         All processes must pass the same names.
         """
@@ -66,7 +66,7 @@ class ProcessGroup:
         return dict(zip(names, (self.sum(vector) / self.size).tolist(), strict=True))
 
     def mean_on_device(self, *groups: Mapping[str, Tensor | float]) -> list[dict[str, float]]:
-        """Average groups of named numbers over the processes; those on the device come in one transfer, a step's only one.
+        """Average groups of named numbers over the processes; those on the device come in one transfer, the only one of a step.
 
         All processes must pass the same names.
         """
@@ -86,7 +86,7 @@ class ProcessGroup:
         return parts
 
     def scatter_sum(self, tensor: Tensor) -> Tensor:
-        """Add up the processes' tensors and keep this process's rows of the sum: of equal shares, the rank's one."""
+        """Sum the processes' tensors and keep this process's rows of the sum: of equal shares, the one at its rank."""
         if self.size == 1:
             return tensor.detach().clone()
         rows = tensor.detach().contiguous()
@@ -114,9 +114,9 @@ class ProcessGroup:
         return received
 
     def join_rows(self, rows: Tensor, count: int, shards: int | None = None) -> Tensor:
-        """Join the tensor of `count` rows that processes hold: the first as many as fit, the last the rest.
+        """Join the tensor of `count` rows that processes hold: the first processes hold full shares, the last the rest.
 
-        `shards` is the number of processes that hold all rows together, by default all; else each run of so many.
+        `shards` is the number of processes that together hold all rows, by default all; otherwise each group of that many does.
         """
         most = -(-count // (shards or self.size))
         padded = rows.new_zeros(most, *rows.shape[1:])
@@ -137,7 +137,7 @@ class ProcessGroup:
         return pickle.loads(content.numpy().tobytes())
 
     def broadcast_tensors(self, tensors: Iterable[Tensor]) -> None:
-        """Copy the main process's values into each of these tensors, in every process: one exchange for each type of number."""
+        """Copy the main process's values into these tensors, in every process: one exchange per dtype."""
         by_dtype: dict[torch.dtype, list[Tensor]] = {}
         for tensor in tensors:
             by_dtype.setdefault(tensor.dtype, []).append(tensor.detach())
@@ -148,22 +148,22 @@ class ProcessGroup:
                 tensor.copy_(values.view(tensor.shape))
 
     def barrier(self, timeout: timedelta = TIMEOUT) -> None:
-        """Wait until all processes have come here, so long; TapetumError (by `join_process_group`) where one is lost."""
+        """Wait until all processes arrive here, up to this timeout; TapetumError (by `join_process_group`) if one is lost."""
         if self.size > 1:
             c10d._set_pg_timeout(timeout)
             self.mean({"here": 1.0})
             c10d._set_pg_timeout(TIMEOUT)
 
     def register(self, tensor: Tensor) -> Tensor:
-        """Register a tensor that is handed to an exchange, for `wait_released` to wait for; returns it."""
+        """Register a tensor that is passed to an exchange, so that `wait_released` waits for it; returns it."""
         self._in_flight[:] = [lent for lent in self._in_flight if lent() is not None] + [weakref.ref(tensor)]
         return tensor
 
     def wait_released(self, timeout: float) -> None:
-        """Wait until the threads of the exchange have let go of all tensors, up to `timeout` seconds.
+        """Wait until the threads of the exchange have released all tensors, up to `timeout` seconds.
 
-        gloo's threads do so in their own time after an exchange is done, and need the interpreter for it: a process that
-        ends in that very moment is aborted (torch 2.13: one of twenty short runs of two processes).
+        gloo's threads release them some time after an exchange is done, and need the interpreter for it: a process that exits
+        at that moment is aborted (torch 2.13: one of twenty short runs of two processes).
         """
         if self._in_flight:
             gc.collect()  # what is held in a circle counts as held
@@ -177,7 +177,7 @@ _current: list[ProcessGroup] = []
 
 
 def current_process_group() -> ProcessGroup:
-    """Get the process group of this process: the one it joined, or one that others made, or itself alone."""
+    """Get the process group of this process: the one it joined, or one that others made, or a group of itself alone."""
     if _current:
         return _current[-1]
     if dist.is_available() and dist.is_initialized():
@@ -196,16 +196,16 @@ def _entered(processes: ProcessGroup) -> Iterator[ProcessGroup]:
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Set this process as a process group of its own inside the block, as where the main one scores while the others wait.
+    """Make this process its own process group inside the block, such as when the main one scores while the others wait.
 
-    What gathers from all processes is the identity there, instead of waiting for ever.
+    Gathering from all processes is the identity there, instead of waiting forever.
     """
     with _entered(ProcessGroup(0, 1, current_process_group().device)):
         yield
 
 
 def pick_device(name: str, local_rank: int = 0) -> torch.device:
-    """Find the device for a name of TrainConfig.device; BadInput where it does not exist."""
+    """Find the device for a name of TrainConfig.device; BadInput if it does not exist."""
     device = find_device(name)
     if device.type in _BACKENDS:
         device = torch.device(device.type, local_rank if device.index is None else device.index)
@@ -216,11 +216,11 @@ def pick_device(name: str, local_rank: int = 0) -> torch.device:
 
 @contextmanager
 def join_process_group(device_name: str) -> Iterator[ProcessGroup]:
-    """Join the world of this process: of one, unless torchrun's environment says otherwise.
+    """Join this process's group: of one process, unless torchrun's environment says otherwise.
 
-    Those who joined may join again, inside the block, where it is the same world, and after it, as all of them must.
+    Processes that joined may join again: inside the block, where the group is the same; and after it, when all of them must.
 
-    TapetumError when another process of the world is lost.
+    TapetumError when another process of the group is lost.
     """
     if launch.world_size() == 1:
         with _entered(ProcessGroup(0, 1, pick_device(device_name))) as processes:
@@ -258,9 +258,9 @@ _met: list[tuple[c10d.Store, int, int]] = []
 
 
 def _rendezvous() -> tuple[c10d.Store, int, int]:
-    """Give a store in which the processes find each other, their own one each time that they join, and rank and size.
+    """Create a store through which the processes find each other, a new one each time they join; return it with rank and size.
 
-    The store outlives a process group, so that the addresses that were left in it would be taken for those of the next.
+    The store outlives a process group, so addresses left in it would be mistaken for those of the next group.
     """
     base, rank, size = _met[0] if _met else next(c10d.rendezvous("env://", timeout=JOIN_TIMEOUT))  # pyright: ignore[reportPrivateImportUsage]
     base.set_timeout(JOIN_TIMEOUT)
@@ -270,7 +270,7 @@ def _rendezvous() -> tuple[c10d.Store, int, int]:
 
 @contextmanager
 def _explain_lost_peers() -> Iterator[None]:
-    """Turn what the exchange says when a process is gone into one line."""
+    """Turn the exchange's error about a lost process into one line."""
     try:
         yield
     except RuntimeError as error:
@@ -283,18 +283,18 @@ def _explain_lost_peers() -> Iterator[None]:
 
 
 def is_sharded(tensor: Tensor) -> "TypeGuard[DTensor]":
-    """Check whether this process holds a part of the tensor only, without the seconds that importing its class takes."""
+    """Check whether this process holds only a part of the tensor, without the seconds that importing its class takes."""
     return hasattr(tensor, "to_local")
 
 
 def shards_of(tensor: Tensor) -> int:
-    """Count the shards of a sharded tensor: one for each process, or for each of a row of them (`TrainConfig.replicas`)."""
+    """Count the shards of a sharded tensor: one per process, or per process of a mesh row (`TrainConfig.replicas`)."""
     assert is_sharded(tensor)
     return tensor.device_mesh.size(-1)  # the last axis is the one over which weights are sharded
 
 
 def shard_of(tensor: Tensor, like: Tensor) -> Tensor:
-    """Cut from a full tensor what this process holds of `like`: all of it, unless that is sharded."""
+    """Cut from a full tensor the part that this process holds of `like`: all of it, unless that is sharded."""
     if not is_sharded(like):
         return tensor
     from torch.distributed.tensor import distribute_tensor
@@ -303,7 +303,7 @@ def shard_of(tensor: Tensor, like: Tensor) -> Tensor:
 
 
 def full_tensors(tensors: Mapping[str, Tensor], processes: ProcessGroup, everywhere: bool = False) -> dict[str, Tensor]:
-    """Gather sharded tensors, which are then on the CPU; in the main process, or `everywhere`.
+    """Gather sharded tensors onto the CPU, in the main process or `everywhere`.
 
     All processes must call it alike; without `everywhere` the others get nothing.
     """
@@ -320,9 +320,9 @@ def full_tensors(tensors: Mapping[str, Tensor], processes: ProcessGroup, everywh
 def clip_gradients(
     parameters: Sequence[nn.Parameter], longest: float, processes: ProcessGroup, each: bool = False
 ) -> Float[Tensor, ""]:
-    """Scale all gradients together down to the norm `longest` if theirs is more; returns what it was, on the device.
+    """Scale all gradients together down to the norm `longest` if theirs is larger; returns the original norm, on the device.
 
-    With `each` the gradient of every parameter is scaled by its own norm.
+    With `each`, the gradient of every parameter is scaled by its own norm.
     """
     if each:
         norms = [clip_gradients([p], longest, processes) for p in parameters if p.grad is not None]
@@ -343,7 +343,7 @@ def clip_gradients(
 
 
 def average_whole(parameters: Sequence[nn.Parameter], processes: ProcessGroup) -> None:
-    """Average the gradients of parameters that are not sharded among those that are, in one exchange."""
+    """Average the gradients of the unsharded parameters in a sharded model, in one exchange."""
     whole = [p.grad for p in parameters if p.grad is not None and not is_sharded(p)]
     if whole:
         mean = processes.sum(torch.cat([gradient.reshape(-1) for gradient in whole])) / processes.size
@@ -352,7 +352,7 @@ def average_whole(parameters: Sequence[nn.Parameter], processes: ProcessGroup) -
 
 
 def full_norms(tensors: Sequence[Tensor]) -> Float64[Tensor, " n"]:
-    """Compute the norm of each tensor, sharded ones put together, in one exchange; of one kind all or none are sharded."""
+    """Compute the norm of each tensor, combining shards, in one exchange; within one kind either all or none are sharded."""
     locals_ = [t.to_local() if is_sharded(t) else t for t in tensors]
     squares = torch.stack([local.detach().double().square().sum() for local in locals_])
     if is_sharded(tensors[0]):

@@ -1,10 +1,10 @@
-"""Predicted time of a run on this machine: its first steps are done for real, in a folder that is deleted again.
+"""Predicted time of a run on this machine: its first steps are really executed, in a folder that is deleted afterwards.
 
     seconds of a run = start + steps x step
 
-`start` is all that is done once: workers that start, the counting of FLOPs, the slow first step, the checkpoint at the end.
-`step` has loading, loss, gradients, optimiser, averages and log in it. FLOPs don't say that: tiny networks spend their time
-between operations.
+`start` is everything done once: starting workers, counting FLOPs, the slow first step, the checkpoint at the end.
+`step` includes loading, loss, gradients, optimiser, averages and log. FLOPs alone do not predict that: tiny networks spend
+their time between operations.
 """
 
 import io
@@ -72,15 +72,15 @@ class Rehearsal:
     """Of all processes, as the loop counts them; 2 a multiply-add."""
 
     def of(self, steps: int) -> Seconds:
-        """Predict the time of a run of so many steps."""
+        """Predict the time of a run of this many steps."""
         return self.start + self.step * steps
 
 
 def rehearse(task: Task, config: TrainConfig, seconds: float = 1.0, steps: int = 3) -> Rehearsal:
-    """Measure the first steps of a run for about so many seconds, and so many `steps` at least, after one that does not count.
+    """Measure the first steps of a run, for about this many seconds and at least `steps` steps, after an uncounted first step.
 
-    Where steps are long, fewer are enough. Of a step of many micro-batches two are done;
-    under torchrun this process does its share alone. A run that is shorter is measured as if it went on. Raises as `fit`.
+    If steps are long, fewer suffice. Of a step with many micro-batches, two are computed; under torchrun this process
+    measures only its share. A shorter run is measured as if it continued. Raises as `fit`.
     """
     micro, times = config.micro_batch(world_size()), config.accumulation * world_size()
     few = min(times, 2)
@@ -109,7 +109,7 @@ def rehearse(task: Task, config: TrainConfig, seconds: float = 1.0, steps: int =
 
 @contextmanager
 def _by_itself() -> Iterator[None]:
-    """Hide the other processes of torchrun, which wait meanwhile."""
+    """Hide the other processes of torchrun, which wait in the meantime."""
     rank = os.environ.pop("RANK", None)
     try:
         yield

@@ -1,8 +1,8 @@
 """State of a run, read from its folder while it trains or afterwards. Imports no torch.
 
-What stands there: log.jsonl (a line a step), ledger.json (settings, cost; written by the first step, then every half minute),
-checkpoints/, and .lock, which the main process locks while it lives. All is of the run as a whole, however many processes share
-its work. A lock is seen from another machine where the file system carries locks over, as NFS does.
+The folder contains log.jsonl (a line per step), ledger.json (settings, cost; written by the first step, then every half
+minute), checkpoints/, and .lock, which the main process locks while it lives. Everything describes the run as a whole,
+however many processes share its work. A lock is visible from another machine if the file system propagates locks, as NFS does.
 """
 
 import fcntl
@@ -78,12 +78,12 @@ class RunStatus:
 
     @property
     def alive(self) -> bool:
-        """Check whether its main process lives."""
+        """Check whether the run's main process is alive."""
         return self.state == "training"
 
     @property
     def share(self) -> float | None:
-        """Compute the share of the steps that is done."""
+        """Compute the fraction of the steps that is done."""
         return self.step / self.steps if self.steps else None
 
 
@@ -101,7 +101,7 @@ def _find_runs(folder: Path, deep: int) -> list[Path]:
 
 
 def read_status(run: Path) -> RunStatus:
-    """Read the state of the run in a folder; what is damaged there counts as missing."""
+    """Read the state of the run in a folder; damaged parts count as missing."""
     now = time.time()
     records = read_tail(run / LOG)
     ledger = _read_ledger(run / LEDGER)
@@ -147,7 +147,7 @@ def read_status(run: Path) -> RunStatus:
 
 
 def read_tail(log: Path) -> list[dict[str, Any]]:
-    """Read the last records of a log.jsonl, oldest first, without reading all of a long one; half a line is left out."""
+    """Read the last records of a log.jsonl, oldest first, without reading a long file in full; a partial line is skipped."""
     try:
         with open_file(log) as file:
             size = file.seek(0, 2)
@@ -167,7 +167,7 @@ def read_tail(log: Path) -> list[dict[str, Any]]:
 def loss_trend(
     losses: Sequence[float | None],
 ) -> tuple[float | None, float | None, Literal["falling", "rising", "level"] | None]:
-    """Compute the mean of the last losses, that of as many before, and how the two compare.
+    """Compute the mean of the last losses, that of as many losses before them, and how the two compare.
 
     >>> loss_trend([3.0, 3.1, 2.9, 3.0, 3.0, 2.0, 2.1, 1.9, 2.0, 2.0])
     (2.0, 3.0, 'falling')
@@ -206,13 +206,13 @@ def newest_checkpoint(folder: Path) -> Path | None:
 
 
 def step_of(checkpoint: Path | None) -> int | None:
-    """Read the step off the name of a checkpoint."""
+    """Read the step from the name of a checkpoint."""
     number = "" if checkpoint is None else checkpoint.name.removeprefix("step_")
     return int(number) if number.isdecimal() else None
 
 
 def read_costs(file: Path) -> dict[str, Any]:
-    """Read the ledger.json of a run; where its process was killed, with what its log has of later steps."""
+    """Read the ledger.json of a run; if its process was killed, add the later steps from its log."""
     content = read_json(file)
     return content if is_locked(file.with_name(LOCK)) else close_killed(content, read_tail(file.with_name(LOG)))
 

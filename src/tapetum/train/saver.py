@@ -1,4 +1,4 @@
-"""The checkpoints of a run as the loop sees them: whole or in parts, written while training waits or beside it."""
+"""The checkpoints of a run as the loop sees them: whole or in parts, written while training waits or in the background."""
 
 import time
 from pathlib import Path
@@ -15,7 +15,7 @@ _SAVING_SHARE = 20
 
 
 class Saver:
-    """Finds the newest checkpoint of a run and saves further ones; all processes must call it alike."""
+    """Finds the newest checkpoint of a run and saves new ones; all processes must call it alike."""
 
     def __init__(self, config: TrainConfig, out: Path, processes: ProcessGroup):
         self.config, self.processes = config, processes
@@ -33,7 +33,7 @@ class Saver:
 
     @property
     def due(self) -> bool:
-        """Check whether so many minutes have gone by since the last one, in the main process."""
+        """Check whether the configured minutes have passed since the last checkpoint, in the main process."""
         minutes = self.config.checkpoint_minutes
         if minutes is None or not self.processes.main:
             return False
@@ -41,11 +41,11 @@ class Saver:
 
     @property
     def failed(self) -> bool:
-        """Check whether this process knows that what is being saved cannot be written; `wait` says why."""
+        """Check whether this process knows that the save in progress has failed; `wait` says why."""
         return self._sharded is not None and self._sharded.failed
 
     def save(self, state: State, run: dict[str, Any], log_position: int) -> None:
-        """Save a checkpoint of this moment, once the one before is written; BadInput where one of them cannot be."""
+        """Save a checkpoint of the current state, after the previous one is written; BadInput if either cannot be."""
         began = time.monotonic()
         self.wait()
         numbers = numbers_of(state, run, log_position)
@@ -63,13 +63,13 @@ class Saver:
         self._waited = self._saved - began
 
     def wait(self) -> None:
-        """Wait until what is being saved is written; BadInput where it cannot be."""
+        """Wait until the save in progress is written; BadInput if it cannot be."""
         step = self._sharded.wait() if self._sharded is not None else None
         if step is not None:
             self.newest = self.store.path(folder_name(step))
 
     def close(self) -> None:
-        """End the writing beside the training; an error that led here is not covered by one of the writing."""
+        """End the background writing; an error already being raised is not hidden by one from the writing."""
         if self._sharded is not None:
             self._sharded.close()
 
@@ -78,5 +78,5 @@ class Saver:
 
 
 def name_of(folder: Place) -> str:
-    """Name a checkpoint in a message."""
+    """Name a checkpoint for a message."""
     return folder_name(step_of(folder))

@@ -1,14 +1,14 @@
-"""Checkpoints of which each process writes its part, beside the training, by torch.distributed.checkpoint (DCP).
+"""Checkpoints in parts, one written by each process during training, through torch.distributed.checkpoint (DCP).
 
-    part-00000.safetensors   process 0: its rows of sharded tensors, its share of those that all have alike
-    part-00001.safetensors   process 1: the same, and in the header where each belongs
+    part-00000.safetensors   process 0: its rows of sharded tensors, its share of those that are replicated
+    part-00001.safetensors   process 1: the same; the header says where each belongs
     state.json               process 0, once all parts are there
-    manifest.json            and then this one, without which the checkpoint does not count
+    manifest.json            written last; without it the checkpoint does not count
 
-DCP decides who writes what, copies it to the host (pinned memory, from a GPU), writes in a thread, and reads from any number of
-parts into any number of processes, each the rows it needs. The format is that of DCP's for Hugging Face, which needs no pickle.
+DCP decides who writes what, copies it to the host (pinned memory, from a GPU), writes in a thread, and reads any number of
+parts into any number of processes, each reading the rows it needs. The format is DCP's for Hugging Face, without pickle.
 
-Names in the parts are those of the files of a whole checkpoint and of the tensors in them: model/NAME, ema/NAME,
+Names in the parts combine the file names of a whole checkpoint with the tensor names in them: model/NAME, ema/NAME,
 optimizer/NAME/exp_avg.
 """
 
@@ -59,9 +59,9 @@ class ShardedSaver:
         self._pending: tuple[int, Future[Any]] | None = None
 
     def begin(self, step: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any], after: Callable[[], None]) -> None:
-        """Copy the tensors to the host and write them in a thread; `after` is called there once the checkpoint counts.
+        """Copy the tensors to the host and write them in a thread, which calls `after` once the checkpoint counts.
 
-        The one before must have been waited for.
+        The previous save must have been waited for.
         """
         assert self._pending is None
         writer = _Writer(self.store, step, state, after)
@@ -71,13 +71,13 @@ class ShardedSaver:
 
     @property
     def failed(self) -> bool:
-        """Check whether what is being saved is known to have failed; `wait` says why."""
+        """Check whether the save in progress is known to have failed; `wait` says why."""
         return self._pending is not None and self._pending[1].done() and self._pending[1].exception() is not None
 
     def wait(self) -> int | None:
-        """Wait for the checkpoint that is being saved; returns its step, None where there is none.
+        """Wait for the save in progress; returns its step, or None if there is none.
 
-        Raises BadInput where it could not be written, by whichever process; the older ones are untouched.
+        Raises BadInput if any process could not write it; the older checkpoints are untouched.
         """
         if self._pending is None:
             return None
@@ -93,7 +93,7 @@ class ShardedSaver:
         return step
 
     def close(self) -> None:
-        """Wait for the end of what is being saved, whatever it is, and let go of the process group."""
+        """Wait for the end of the save in progress, whatever its result, and release the process group."""
         if self._pending is not None:
             self._pending[1].exception()
         if self._group is not None and dist.is_initialized():
@@ -101,21 +101,21 @@ class ShardedSaver:
 
 
 class _Writer(StorageWriter):
-    """Writes the parts of one checkpoint as files of safetensors, and what makes it count."""
+    """Writes the parts of one checkpoint as safetensors files, then the files that make it count."""
 
     def __init__(self, store: CheckpointStore, step: int, state: Mapping[str, Any], after: Callable[[], None]):
         self._store, self._step, self._state, self._after = store, step, state, after
 
     def reset(self, checkpoint_id: Any = None) -> None:
-        """Do nothing: a writer is of one checkpoint."""
+        """Do nothing: a writer belongs to one checkpoint."""
 
     def set_up_storage_writer(self, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
-        """Make the folder, in one process; the others write after it."""
+        """Make the folder, in one process; the others write after that."""
         if is_coordinator:
             self._store.begin(self._step)
 
     def prepare_local_plan(self, plan: SavePlan) -> SavePlan:
-        """Leave a process's own plan as it is."""
+        """Leave a process's own plan unchanged."""
         return plan
 
     def prepare_global_plan(self, plans: list[SavePlan]) -> list[SavePlan]:
@@ -123,7 +123,7 @@ class _Writer(StorageWriter):
         return [dataclasses.replace(plan, storage_data=number) for number, plan in enumerate(plans)]
 
     def write_data(self, plan: SavePlan, planner: SavePlanner) -> TorchFuture[list[Any]]:
-        """Write this process's part; the future has what the manifest says of it."""
+        """Write this process's part; the future returns its entry for the manifest."""
         tensors: dict[str, Tensor] = {}
         offsets: dict[str, dict[str, Sequence[int]]] = {}
         for item in plan.items:
@@ -147,15 +147,15 @@ class _Writer(StorageWriter):
 
     @classmethod
     def validate_checkpoint_id(cls, checkpoint_id: Any) -> bool:
-        """Accept any place."""
+        """Accept any location."""
         return True
 
 
 def load(folder: Path, like: Callable[[str, torch.Size], Tensor]) -> dict[str, dict[str, Tensor]]:
     """Read the tensors of a checkpoint in parts, by file name and name as `checkpoint.load` does.
 
-    `like` makes an empty tensor for a name and the size of the whole; of one that is sharded, this process reads its rows. All
-    processes must call it alike. Checksums are `checkpoint.verify`'s business.
+    `like` makes an empty tensor for a name and its full size; of a sharded one, this process reads its rows. All processes must
+    call it alike. Checksums are left to `checkpoint.verify`.
     """
     for file in folder.glob("*.safetensors"):  # which are all read, whatever their names
         no_pipe(file)

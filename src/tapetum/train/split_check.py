@@ -1,10 +1,10 @@
-"""Whether the loss of several processes is that of one: computed both ways on a few examples before the first step.
+"""Whether several processes give the same loss as one: computed both ways on a few examples before the first step.
 
     one process, all examples      loss([x0 x1 x2 x3])                         gathering is the identity
     two, each its own              mean of loss([x0 x1]) and loss([x2 x3])     gathering gathers
 
-A task with `joint_batch` promises that both are equal. One that compares examples (negatives, variances, batch norms) without
-`tapetum.train.gather` breaks the promise without an error.
+A task with `joint_batch` promises that both are equal. A task that compares examples (negatives, variances, batch norms)
+without `tapetum.train.gather` breaks the promise without an error.
 """
 
 import math
@@ -29,10 +29,10 @@ _TOLERANCE, _TOLERANCE_BF16 = 5e-3, 3e-2
 
 
 def warn_if_split_matters(passes: GradientAccumulation, step: int) -> None:
-    """Warn where the loss depends on how examples are divided among the processes; all of them must call this alike.
+    """Warn if the loss depends on how examples are divided among the processes; all of them must call this alike.
 
-    Changes nothing: no gradient is computed, buffers are put back, and samples and losses are seeded anew each time. Nothing is
-    said of a loss that depends on random numbers, or that fails on so few examples.
+    Changes nothing: no gradient is computed, buffers are restored, and samples and losses are reseeded each time. There is
+    no warning for a loss that depends on random numbers, or that fails on so few examples.
     """
     config, processes, task = passes.config, passes.processes, passes.objective.task
     each = _examples_each(config.micro_batch(processes.size), processes.size)
@@ -44,7 +44,7 @@ def warn_if_split_matters(passes: GradientAccumulation, step: int) -> None:
     batches: list[Any] = []
 
     def mean_loss(name: str, kind: int, seed: int) -> float:
-        """Average the processes' losses: of all examples (0), each process as if it were alone, or of its own ones (1)."""
+        """Average the processes' losses: of all examples (0), each process as if it were alone, or of its own examples (1)."""
         try:
             batch = to_device(batches[kind][name] if name else batches[kind], processes.device)
             with passes.objective.discarding(), nullcontext() if kind else alone():
@@ -79,7 +79,7 @@ def warn_if_split_matters(passes: GradientAccumulation, step: int) -> None:
 
 
 def _examples_each(micro_batch: int, size: int) -> int:
-    """Choose the examples of a process: a divisor of its micro-batch, should something depend on an example's place; 0: none.
+    """Choose the examples per process: a divisor of its micro-batch, in case an example's place matters; 0: none.
 
     >>> [_examples_each(*case) for case in ((256, 2), (12, 2), (6, 2), (64, 64), (32, 64), (1, 2))]
     [8, 4, 6, 4, 0, 0]

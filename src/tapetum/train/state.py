@@ -29,17 +29,17 @@ from tapetum.train.task import JointTask, Task
 
 
 class MovingAverage:
-    """Average of every floating-point entry of the state dict, as its config says; other entries (counters) are copied."""
+    """Average of every floating-point entry of the state dict, as configured; other entries (counters) are copied."""
 
     def __init__(self, model: nn.Module, config: Average, steps: int):
-        """Begin with a copy of the weights; `steps` is the length of the run, of which the cosine's rise is a function."""
+        """Start with a copy of the weights; `steps` is the length of the run, which sets the rise of the cosine schedule."""
         self.config, self.steps = config, steps
         self.updates = 0
         self.average = {name: value.detach().clone() for name, value in model.state_dict().items()}
 
     @property
     def decay(self) -> float:
-        """Compute the share of the average that the next update keeps.
+        """Compute the weight of the old average in the next update.
 
         >>> average = MovingAverage(nn.Linear(1, 1), Average(name="slow", decay=0.9, schedule="cosine"), steps=101)
         >>> average.updates = 50
@@ -70,7 +70,7 @@ class MovingAverage:
 
     @contextmanager
     def applied(self, model: nn.Module) -> Iterator[None]:
-        """Load the averaged weights into the model inside the block; after it, its own again, to the bit."""
+        """Load the averaged weights into the model inside the block; afterwards its own weights are restored bit for bit."""
         own = {name: value.detach().clone() for name, value in model.state_dict().items()}
         model.load_state_dict(self.average)
         try:
@@ -103,7 +103,7 @@ class State:
 
 
 def new_model(task: Task, config: TrainConfig, device: torch.device) -> nn.Module:
-    """Make the model as it is before the run's first step."""
+    """Make the model in its state before the run's first step."""
     seed_globals(mix_seed(config.seed, WEIGHTS, 0))
     model = task.model().to(device)
     freeze_by_rules(model, config.rules)
@@ -111,7 +111,7 @@ def new_model(task: Task, config: TrainConfig, device: torch.device) -> nn.Modul
 
 
 def new_state(task: Task, config: TrainConfig, model: nn.Module) -> State:
-    """Build the state of a run with its new model, which may be sharded already."""
+    """Build the state of a run with its new model, which may already be sharded."""
     groups = ruled_groups(task.parameter_groups(model), model, config, task.layers(model) if config.layer_decay else ())
     groups = [part for group in groups for part in _by_sharding(group)]
     optimizers = {name: build_optimizer(groups, config, decay=number == 0) for number, name in enumerate(task.parts or ("",))}
@@ -119,16 +119,16 @@ def new_state(task: Task, config: TrainConfig, model: nn.Module) -> State:
 
 
 def _by_sharding(group: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Split a group where some of its parameters are sharded and others whole, which no kernel moves together."""
+    """Split groups that mix sharded and whole parameters, because no kernel updates both together."""
     parts = [[p for p in group["params"] if is_sharded(p) == sharded] for sharded in (True, False)]
     return [{**group, "params": part} for part in parts if part]
 
 
 def identity(task: Task, config: TrainConfig, world_size: int, model: nn.Module) -> dict[str, Any]:
-    """List the settings that make this run this run: what must not change between a checkpoint and its resumption.
+    """List the settings that identify a run: those that must not change between a checkpoint and its resumption.
 
-    Of a task with a joint batch these are the examples that are looked at together; the micro-batch too, where the model has
-    statistics of a process's own.
+    For a task with a joint batch, these include the number of examples that the loss compares; and the micro-batch, if the
+    model has statistics per process.
     """
     settings = {key: value for key, value in asdict(config).items() if key not in RESUMABLE_FIELDS}
     for name in LATER_FIELDS & settings.keys():
@@ -150,7 +150,7 @@ def _tensors(state: State) -> dict[str, Mapping[str, Tensor]]:
 
 
 def check_learned(state: State) -> None:
-    """Say how many steps of a finished run were skipped. Raises TapetumError where all were: it learned nothing."""
+    """Report how many steps of a finished run were skipped. Raises TapetumError if all were: it learned nothing."""
     skipped, last = state.skipped, state.skipped_in_a_row
     if skipped == state.step:
         raise TapetumError(
@@ -163,17 +163,17 @@ def check_learned(state: State) -> None:
 
 
 def tensors_of(state: State, processes: ProcessGroup) -> dict[str, dict[str, Tensor]]:
-    """Collect the tensors of this moment's checkpoint, in the main process; all processes must call it alike."""
+    """Collect the tensors of a checkpoint of the current state, in the main process; all processes must call it alike."""
     return {name: full_tensors(content, processes) for name, content in _tensors(state).items()}
 
 
 def flat_tensors(state: State) -> dict[str, Tensor]:
-    """List the tensors of this moment's checkpoint that this process has, or has a shard of, as "file/name"."""
+    """List the tensors of a checkpoint of the current state that this process has, or has a shard of, as "file/name"."""
     return {f"{file}/{name}": value.detach() for file, content in _tensors(state).items() for name, value in content.items()}
 
 
 def numbers_of(state: State, run: Mapping[str, Any], log_position: int) -> dict[str, Any]:
-    """Collect what is in a checkpoint beside tensors; `run` is the run's `identity`."""
+    """Collect the contents of a checkpoint other than tensors; `run` is the run's `identity`."""
     numbers: dict[str, Any] = {
         "step": state.step,
         "skipped": state.skipped,
@@ -186,9 +186,9 @@ def numbers_of(state: State, run: Mapping[str, Any], log_position: int) -> dict[
 
 
 def restore(state: State, path: Path, run: Mapping[str, Any]) -> int:
-    """Load the checkpoint into a new state; returns the log's position. BadInput where it is of another run.
+    """Load the checkpoint into a new state; returns the log's position. BadInput if it belongs to another run.
 
-    One in parts must have been verified (`checkpoint.latest`).
+    A checkpoint in parts must have been verified (`checkpoint.latest`).
     """
     numbers = read_json(path / checkpoint.STATE)
     _check_same_run(path, numbers["run"], run)
@@ -207,7 +207,7 @@ def restore(state: State, path: Path, run: Mapping[str, Any]) -> int:
 
 
 def _load_sharded(state: State, path: Path) -> dict[str, dict[str, Tensor]]:
-    """Tensors of a checkpoint in parts, of those that are sharded this process's rows."""
+    """Tensors of a checkpoint in parts; of sharded ones, this process's rows."""
     from tapetum.train.sharded import load
 
     parameters = dict(state.model.named_parameters())
@@ -222,7 +222,7 @@ def _load_sharded(state: State, path: Path) -> dict[str, dict[str, Tensor]]:
 
 
 def _file(part: str) -> str:
-    """Name of the file of an optimiser's state, without its ending."""
+    """Name the file of an optimiser's state, without its extension."""
     return f"optimizer-{part}" if part else "optimizer"
 
 
@@ -236,16 +236,16 @@ def _check_same_run(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) 
 
 
 def continued_config(path: Path, task: Task, config: TrainConfig, processes: ProcessGroup, model: nn.Module) -> TrainConfig:
-    """Find the config with which the run of a checkpoint goes on in another number of processes: its batches stay as they were.
+    """Find the config to continue a checkpoint's run with another number of processes: its batches stay the same.
 
-    Where torchrun started the processes, which may be fewer than before, each accumulates as many micro-batches as that takes.
-    Else BadInput says how many, as it does where their number cannot make the run's batches.
+    If torchrun started the processes (possibly fewer than before), each accumulates as many micro-batches as needed. Otherwise
+    BadInput states how many; it is also raised if this number of processes cannot form the run's batches.
     """
     before = _flat(read_json(path / checkpoint.STATE)["run"])
     name = "joint_batch" if "joint_batch" in before else "micro_batch"
 
     def divide(accumulation: int) -> dict[str, int]:
-        """How a batch is divided with so many micro-batches in each process."""
+        """Describe how a batch is divided, with this number of micro-batches per process."""
         if not accumulation or config.batch_size % (processes.size * accumulation):
             return {}
         now = _flat(identity(task, replace(config, accumulation=accumulation), processes.size, model))
@@ -284,7 +284,7 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Set the model to eval mode without gradients inside the block; after it, every module's mode is as it was."""
+    """Set the model to eval mode without gradients inside the block; afterwards every module's mode is restored."""
     modes = {name: module.training for name, module in model.named_modules()}
     model.eval()
     try:

@@ -1,4 +1,4 @@
-"""FLOPs of a step, counted on its first micro-batch (`tapetum.account.flops`); nothing that is computed for it is kept."""
+"""FLOPs of a step, counted on its first micro-batch (`tapetum.account.flops`); its results are discarded."""
 
 from functools import partial
 from typing import Any
@@ -13,9 +13,9 @@ from tapetum.train.gradient_cache import Cached, CachedAccumulation
 
 
 def count_step(passes: GradientAccumulation, batch: Any, step: int) -> tuple[dict[str, Flops], int]:
-    """Count the FLOPs of each of the task's parts, of something that all processes together do so many times a step.
+    """Count the FLOPs, by part of the task, of work that all processes together do a number of times per step.
 
-    All processes must call it alike, for a loss may look across them.
+    All processes must call this together, because a loss may gather across them.
     """
     processes, objective = passes.processes.size, passes.objective
     flops: dict[str, Flops] = {}
@@ -34,7 +34,7 @@ def _count_plain(passes: GradientAccumulation, batch: Any, step: int) -> Flops:
 
 
 def _count_cached(passes: CachedAccumulation, batch: Any, step: int) -> Flops:
-    """Count the FLOPs of a step, as if its micro-batches were all this one; what is computed again counts as backward."""
+    """Count the FLOPs of a step, as if all its micro-batches were like this one; recomputation counts as backward."""
     parts, on_device, objective = passes.config.accumulation, to_device(batch, passes.processes.device), passes.objective
     cache: list[Cached] = []
     total = count_flops(lambda: cache.append(passes.cache([batch] * parts, step, seeds=[0] * parts))).total

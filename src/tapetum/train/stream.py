@@ -1,15 +1,15 @@
-"""The stream of samples: their order, their division among processes, and the workers that make them.
+"""The stream of samples: their order, their distribution over processes, and the workers that make them.
 
-A run is one long stream of samples numbered 0, 1, 2, ...; step s takes the `batch_size` samples from s * batch_size on, cut
+A run is one long stream of samples numbered 0, 1, 2, ...; step s takes `batch_size` samples starting at s * batch_size, cut
 into micro-batches of consecutive samples, dealt in this order to the processes, then to the accumulated micro-batches:
 
     step 0, 8 samples, 2 processes x 2 micro-batches        step 0, 8 samples, 1 process x 4 micro-batches
       process 0:  [0 1]         [4 5]                         process 0:  [0 1]  [2 3]  [4 5]  [6 7]
       process 1:         [2 3]         [6 7]
 
-so every way to factor the work sees the same micro-batches. A sample's content depends on its number alone: before it is
-made, all global generators are seeded by (seed, number). So nothing about workers or prefetching can reach a result, and a
-resumed run needs no state of any generator, only its step.
+so every way to divide the work sees the same micro-batches. A sample's content depends only on its number: before it is
+made, all global generators are seeded by (seed, number). So workers and prefetching cannot affect a result, and a resumed
+run needs only its step, no generator state.
 """
 
 import multiprocessing
@@ -68,7 +68,7 @@ class _Order(Sampler[list[int]]):
 
 
 class _Numbers(list[int]):
-    """The numbers of a micro-batch, and of the next one of the worker that makes it."""
+    """The sample numbers of a micro-batch, and of the next one from the same worker."""
 
     def __init__(self, numbers: Sequence[int] = (), ahead: Sequence[int] = ()):
         super().__init__(numbers)
@@ -83,7 +83,7 @@ class _Seeded(Dataset):
         self.seed = seed
 
     def __getitems__(self, numbers: "_Numbers") -> list[Any]:
-        """Make a micro-batch; of a dataset that reads ahead, while its files and those of the next one come in."""
+        """Make a micro-batch; a dataset that reads ahead loads the files of this one and the next in the meantime."""
         if isinstance(self.dataset, ReadsAhead):
             self.dataset.read_ahead([*numbers, *numbers.ahead])
         return [self[number] for number in numbers]
@@ -104,7 +104,7 @@ class _Refusal:
 
 
 class _Collate:
-    """The task's collate, with the CPU seconds that the making process has used so far, for the ledger."""
+    """The task's collate, with the CPU seconds used so far by the process that runs it, for the ledger."""
 
     def __init__(self, collate: Callable[[Sequence[Any]], Any]):
         self.collate = collate
@@ -119,7 +119,7 @@ class _Collate:
 
 
 def make_batch(task: Task, config: TrainConfig, numbers: Sequence[int]) -> Any:
-    """Make a micro-batch of some samples in this process, beside a run's stream; BadInput when a sample is damaged."""
+    """Make a micro-batch of some samples in this process, outside a run's stream; BadInput when a sample is damaged."""
     batch, *_ = _Collate(task.collate)(_Seeded(task.dataset(), config.seed).__getitems__(_Numbers(numbers)))
     if isinstance(batch, _Refusal):
         raise BadInput(batch.message)
@@ -127,7 +127,7 @@ def make_batch(task: Task, config: TrainConfig, numbers: Sequence[int]) -> Any:
 
 
 def _start_worker(_worker: int) -> None:
-    """A worker has one torch thread (DataLoader sees to it), leaves signals to the trainer, and is gone when that is gone."""
+    """A worker has one torch thread (DataLoader sets this), leaves signals to the trainer, and ends when the trainer does."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     threading.Thread(target=_follow_parent, daemon=True).start()
@@ -141,10 +141,10 @@ def _follow_parent() -> None:
 
 
 def _context() -> Any:
-    """Workers come from a fork server: a clean process that has imported torch and started no thread.
+    """Start workers from a fork server: a clean process that has imported torch and started no thread.
 
-    Plain fork would copy the locks of OpenMP's and torch's running threads (a hang, now and then, on Linux; unsupported on
-    macOS); spawn would be as safe but imports torch anew in every worker.
+    A plain fork would copy the locks of OpenMP's and torch's running threads (occasional hangs on Linux; unsupported on
+    macOS); spawn would be as safe but imports torch again in every worker.
     """
     from tapetum.core.threads import undisturbed
 
@@ -156,7 +156,7 @@ def _context() -> Any:
 
 
 def _end_server() -> None:
-    """End the fork server at once, with what it is about to start; the next one that is asked for begins anew."""
+    """End the fork server immediately, with anything it is about to start; the next request starts a new one."""
     server: Any = multiprocessing.forkserver._forkserver  # pyright: ignore[reportAttributeAccessIssue]
     if (process := getattr(server, "_forkserver_pid", None)) is not None:
         with suppress(OSError):
@@ -221,7 +221,7 @@ class Stream:
         return batch
 
     def _lost_worker(self) -> bool:
-        """A worker is dead: then any error of reading from it (a broken pipe, a refused connection) is only an echo."""
+        """A worker is dead: any error from reading its output (a broken pipe, a refused connection) is only a consequence."""
         workers = set(multiprocessing.active_children()) - self._others
         return len(workers) < self._workers or bool(
             multiprocessing.connection.wait([worker.sentinel for worker in workers], timeout=1.0)

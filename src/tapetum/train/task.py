@@ -1,4 +1,4 @@
-"""Interface of the tasks that `fit` trains. Imports no torch by itself, so that a task can be asked for its settings alone."""
+"""Interface of the tasks that `fit` trains. Does not import torch itself, so reading a task's settings stays cheap."""
 
 from abc import abstractmethod
 from collections import Counter
@@ -39,14 +39,14 @@ class StepContext:
 
     @property
     def progress(self) -> float:
-        """Compute the part of the run that is done: 0 in the first step, 1 in the last."""
+        """Compute the fraction of the run that is done: 0 in the first step, 1 in the last."""
         return self.step / max(self.steps - 1, 1)
 
 
 def repeated_blocks(model: "nn.Module") -> "list[nn.Module]":
-    """Find the blocks that a network is a chain of: the outermost modules with weights in lists, of a kind that comes again.
+    """Find the blocks that a network chains: the outermost modules with weights, in lists, whose class occurs repeatedly.
 
-    Layers of torch itself and nested lists (stages) are no blocks, but may hold some.
+    torch's own layers and nested lists (stages) are not blocks, but may contain some.
 
     >>> from torch import nn
     >>> class Block(nn.Linear): ...
@@ -68,9 +68,9 @@ def repeated_blocks(model: "nn.Module") -> "list[nn.Module]":
 
 
 class Task(Protocol):
-    """A model, its data and its loss. Subclass it to get the defaults of the flags and of the last eight methods.
+    """A model, its data and its loss. Subclass it to get default flags and defaults for the last eight methods.
 
-    With workers, the dataset and `collate` are pickled to other processes: the task should hold configs, not tensors.
+    With workers, the dataset and `collate` are pickled to other processes, so the task should hold configs, not tensors.
     """
 
     parts: tuple[str, ...] = ()
@@ -92,85 +92,85 @@ class Task(Protocol):
     """
 
     def model(self) -> "nn.Module":
-        """Make a new model; called with the global generators seeded by the run's seed."""
+        """Create a new model; the global generators have been seeded with the run's seed."""
         ...
 
     def dataset(self) -> "Dataset":
-        """Build the samples by their number: `dataset[n]` for n = 0, 1, ... steps * batch_size - 1, each requested once.
+        """Build the dataset: `dataset[n]` for n = 0, 1, ... steps * batch_size - 1, each requested once.
 
-        An item must depend on n (and the task's seed) alone. The global generators of torch, numpy and random are seeded by
-        (run's seed, n) before each item is made, and `tapetum.data.samples` has generators for those who want their own.
-        A finite collection of files maps n to a file with `tapetum.data.samples.Shuffle`.
+        An item must depend only on n (and the task's seed). The global generators of torch, numpy and random are seeded with
+        (run's seed, n) before each item is made; `tapetum.data.samples` has generators for tasks that prefer their own.
+        For a finite collection of files, map n to a file with `tapetum.data.samples.Shuffle`.
         """
         ...
 
     def loss(self, model: "nn.Module", batch: Any, context: StepContext) -> "tuple[Tensor, Mapping[str, float | Tensor]]":
         """Compute the mean loss over one micro-batch, and numbers to log.
 
-        What is minimised is the mean of this over micro-batches and processes, so a loss with `tapetum.train.gather` in it
-        needs no factor. The first micro-batch of a run is computed once more than it is learnt from, in all processes, to
-        count its FLOPs; with a `joint_batch`, some of its first examples too, to compare processes with one (`split_check`).
+        A run minimises the mean of this loss over micro-batches and processes, so a loss that uses `tapetum.train.gather`
+        needs no factor. To count FLOPs, all processes compute the first micro-batch of a run one extra time; with a
+        `joint_batch`, some of its first examples too, to compare several processes with one (`split_check`).
         """
         ...
 
     def after_step(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Look at the metrics of the step just made, numbered from 0: means over micro-batches and processes.
+        """Process the metrics of the step just made, numbered from 0: means over micro-batches and processes.
 
-        What needs their values belongs here, in all processes: `loss` would wait for the device.
+        Code that needs their values belongs here, in all processes: in `loss` it would wait for the device.
         """
 
     def collate(self, items: Sequence[Any]) -> Any:
         """Make a micro-batch of items; tensors inside dicts, lists, tuples and dataclasses are moved to the device.
 
-        What `loss` needs on the host (numbers of samples, lengths) belongs there as numbers, not as tensors.
+        Values that `loss` needs on the host (sample numbers, lengths) should be plain numbers, not tensors.
         """
         from torch.utils.data import default_collate
 
         return default_collate(list(items))
 
     def parameter_groups(self, model: "nn.Module") -> list[dict[str, Any]]:
-        """Make the optimiser's groups: dicts with `params`, and where wanted `weight_decay` and `lr_scale` (a factor on lr)."""
+        """Make the optimiser's groups: dicts with `params` and, optionally, `weight_decay` and `lr_scale` (a factor on lr)."""
         from tapetum.train.optim import decay_groups
 
         return decay_groups(model)
 
     def layers(self, model: "nn.Module") -> "Layers":
-        """List modules and parameters from input to output, for `TrainConfig.layer_decay`: a group for each layer.
+        """List modules and parameters from input to output, for `TrainConfig.layer_decay`: one group per layer.
 
-        What is in none of them is the output's and has the whole rate. Of a ViT: the patch embedding with positions and class
-        token, then each block.
+        Parameters in none of them belong to the output and use the full rate. For a ViT: the patch embedding with positions and
+        class token, then each block.
         """
         return ()
 
     def shards(self, model: "nn.Module") -> "Sequence[nn.Module]":
-        """List parts whose weights FSDP gathers for their own forward and backward only; by default `repeated_blocks`.
+        """List the parts whose weights FSDP gathers only for their own forward and backward; by default `repeated_blocks`.
 
-        Inner ones come first. What is in none of them is gathered once for the whole loss. A part's weights may be used in its
-        forward alone. Activation checkpointing works part by part too.
+        Inner parts come first. Weights in none of them are gathered once for the whole loss. A part's weights may be used
+        only in its own forward. Activation checkpointing also works part by part.
         """
         return repeated_blocks(model)
 
     def cost_parts(self, model: "nn.Module") -> "Mapping[str, nn.Module]":
-        """List parts of the model whose FLOPs the ledger lists apart (`tapetum.account.parts`)."""
+        """List parts of the model whose FLOPs the ledger lists separately (`tapetum.account.parts`)."""
         return {}
 
     def evaluate(self, model: "nn.Module", step: int) -> Mapping[str, float]:
-        """Score the weights (`TrainConfig.weights_to_score`) after `step` steps; runs on the first process, alone.
+        """Score the weights (`TrainConfig.weights_to_score`) after `step` steps; runs on the first process only.
 
-        What gathers from all processes is the identity in it.
+        Gathering from all processes is the identity here.
         """
         return {}
 
     def describe(self) -> Mapping[str, Any]:
-        """List the settings of the task, as JSON values: a checkpoint of a task with other settings is not resumed."""
+        """List the settings of the task as JSON values: a checkpoint of a task with other settings is not resumed."""
         return {}
 
 
 class JointTask(Task):
-    """A task whose loss is one value of the embeddings of all examples of a step, such as a contrastive one.
+    """A task whose loss is one value of the embeddings of all examples of a step, such as a contrastive loss.
 
-    So micro-batches can be accumulated without the loss seeing less (`tapetum.train.gradient_cache`): a batch of 1,024 fits a
-    laptop as 32 micro-batches of 32, and one run may go on with other micro-batches and numbers of processes.
+    Micro-batches can then be accumulated while the loss still sees all examples (`tapetum.train.gradient_cache`): a batch of
+    1,024 fits a laptop as 32 micro-batches of 32, and a run may continue with other micro-batches and numbers of processes.
     """
 
     joint_batch = True
@@ -179,7 +179,7 @@ class JointTask(Task):
     def embed(self, model: "nn.Module", batch: Any, context: StepContext) -> Any:
         """Embed one micro-batch: tensors whose first axis is the example, alone or in a tuple, list or dict.
 
-        Tensors that are not real numbers (labels) are handed on as they are. An example's embedding may not depend on others.
+        Tensors that are not real numbers (labels) are passed on unchanged. An example's embedding may not depend on others.
         """
 
     @abstractmethod
@@ -188,10 +188,10 @@ class JointTask(Task):
     ) -> "tuple[Tensor, Mapping[str, float | Tensor]]":
         """Compute the loss of the step from the embeddings of all this process's examples, in `embed`'s form.
 
-        With several processes, `tapetum.train.gather` looks at those of the others. The model is for parameters such as a
-        learned temperature. It is computed twice where micro-batches are accumulated.
+        With several processes, `tapetum.train.gather` gets those of the others. The model is passed for parameters such as a
+        learned temperature. When micro-batches are accumulated, this is computed twice.
         """
 
     def loss(self, model: "nn.Module", batch: Any, context: StepContext) -> "tuple[Tensor, Mapping[str, float | Tensor]]":
-        """Compute the loss of a step that is one micro-batch."""
+        """Compute the loss of a step that consists of one micro-batch."""
         return self.joint_loss(model, self.embed(model, batch, context), context)

@@ -1,6 +1,6 @@
-"""The attentive probe: a learned query looks at all tokens, and a linear layer reads what it finds.
+"""The attentive probe: a learned query attends to all tokens, and a linear layer classifies the result.
 
-As V-JEPA (arXiv 2404.08471, section 4) and others use it for encoders whose pooled vector was never taught, such as MAE's; the
+V-JEPA (arXiv 2404.08471, section 4) and others use it for encoders whose pooled vector was never trained, such as MAE's; the
 pooling is SigLIP's (`tapetum.layers.transformer`).
 
 Differs from V-JEPA: one block of attention with an MLP, no batch norm.
@@ -22,7 +22,7 @@ class AttentiveHead(nn.Module):
     """From tokens to logits."""
 
     def __init__(self, width: int, classes: int, heads: int | None = None):
-        """Make it for tokens of `width`; by default with heads of 64 channels or one."""
+        """Build it for tokens of `width`; by default with heads of 64 channels or one."""
         super().__init__()
         heads = heads or max(1, width // 64 if width % 64 == 0 else 1)
         self.pool, self.classes = AttentionPooling(width, heads, 4 * width), nn.Linear(width, classes)
@@ -33,7 +33,7 @@ class AttentiveHead(nn.Module):
 
 
 def attentive_probe(train: Labelled, test: Labelled, classes: int, config: ProbeConfig | None = None) -> Probed:
-    """Sweep rates of SGD, and score the best head on tokens (n, t, c). Raises BadInput for vectors."""
+    """Sweep SGD's rates, and score the best head on tokens (n, t, c). Raises BadInput for vectors."""
     if train.features.ndim != 3:
         raise BadInput(f"features are {tuple(train.features.shape)}; give tokens (n, t, c), of features_of(..., tokens=True)")
     config = replace(config or ProbeConfig(learning_rates=(0.003, 0.01, 0.03)), optimizer="sgd")

@@ -3,7 +3,7 @@
     DIR/annotations/instances_train2017.json and instances_val2017.json
     DIR/train2017/000000000009.jpg ...   DIR/val2017/...
 
-Learned from: train2017 without crowds and images that have nothing else; scored: val2017, as COCO does (faster-coco-eval).
+Training: train2017 without crowds and images that have nothing else; scoring: val2017, as COCO does (faster-coco-eval).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -35,10 +35,10 @@ _LEAST = 1.0
 
 
 class CocoTask(Task):
-    """Boxes, classes and masks of things."""
+    """Boxes, classes and masks of objects."""
 
     def __init__(self, images: Sequence[Instances], categories: Sequence[tuple[int, str]], run: CocoRun):
-        """`categories`: number in the files and name of each, in the classifier's order. Raises BadInput where nothing is."""
+        """`categories`: number in the files and name of each, in the classifier's order. Raises BadInput if there are none."""
         self.run, self.categories = run, list(categories)
         self.number = {name: k for k, (_, name) in enumerate(categories, 1)}
         self.images = [one for one in images if any(_learned(thing) for thing in one.things)]
@@ -51,7 +51,7 @@ class CocoTask(Task):
         return detector(load(self.run.encoder, seed=self.run.seed, text=False), len(self.categories), self.run).train()
 
     def dataset(self) -> Dataset:
-        """Load images and what is in them, some mirrored."""
+        """Load images with their annotations, some mirrored."""
         return _Things(self)
 
     def collate(self, items: Sequence[Any]) -> Any:
@@ -63,12 +63,12 @@ class CocoTask(Task):
         return {name: value for name, value in asdict(self.run).items() if name not in ("data", "micro_batch", "most")}
 
     def loss(self, model: nn.Module, batch: Any, context: StepContext) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Add up the losses of the detector's parts: of regions, boxes, classes and masks, or FCOS's."""
+        """Sum the losses of the detector's parts: regions, boxes, classes and masks, or FCOS's."""
         parts = model(batch["images"], batch["targets"])
         return sum(parts.values(), torch.zeros(())), {name: part.detach() for name, part in parts.items()}  # type: ignore[return-value]
 
     def target(self, one: Instances) -> dict[str, Tensor]:
-        """Make what is to be learned of an image."""
+        """Make the training targets of an image."""
         kept = [k for k, thing in enumerate(one.things) if _learned(thing)]
         things = [one.things[k] for k in kept]
         target = {
@@ -117,7 +117,7 @@ def predictions(
     categories: Sequence[tuple[int, str]],
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[dict[str, Any]]:
-    """Find things in images, one after the other: the entries of COCO's file of results."""
+    """Detect objects in images, one after the other: the entries of COCO's results file."""
     device, entries = next(model.parameters()).device, []
     model.eval()
     for done, one in enumerate(images):
@@ -141,9 +141,9 @@ def predictions(
 def coco_scores(
     annotations: Path, detections: Sequence[Mapping[str, Any]], keys: Sequence[Any], masks: bool
 ) -> dict[str, float]:
-    """Score entries of results on the images `keys` as COCO does: box_ap, box_ap50, box_ap75, and mask_ap and so on.
+    """Score result entries on the images `keys` as COCO does: box_ap, box_ap50, box_ap75, and mask_ap and so on.
 
-    Raises BadInput where faster-coco-eval is missing.
+    Raises BadInput if faster-coco-eval is missing.
     """
     try:
         from faster_coco_eval import COCO, COCOeval_faster
@@ -166,9 +166,9 @@ def coco_scores(
 
 
 def train_coco(run: CocoRun, launch: Launch, say: Callable[[str], None] = print) -> tuple[Path, Mapping[str, float]] | None:
-    """Fine-tune in the folder `launch.out` and score; the same call goes on after a stop. None if there is more to do.
+    """Fine-tune in the folder `launch.out` and score; the same call continues after a stop. None if work remains.
 
-    Raises BadInput for what the user can mend.
+    Raises BadInput for errors that the user can fix.
     """
     if not run.data:
         raise BadInput("there is no data; give --data with COCO's folder")

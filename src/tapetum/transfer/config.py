@@ -1,7 +1,7 @@
 """Settings of probes and of fine-tuning. Imports no torch.
 
-Every checkpoint gets the same sweep: the same settings are tried, the best on a held-out part of what is learned from is taken,
-and only that one is scored on the test part. How many were tried is part of the answer.
+Every checkpoint gets the same sweep: the same settings are tried, the best on a held-out part of the training data is selected,
+and only that one is scored on the test part. The number of settings tried is part of the result.
 """
 
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ class ProbeConfig:
 
     @property
     def tried(self) -> tuple[float, ...]:
-        """The settings that are tried."""
+        """The settings to try."""
         return self.decays if self.optimizer == "lbfgs" else self.learning_rates
 
 

@@ -1,15 +1,15 @@
-"""Detectors with a feature pyramid (arXiv 1612.03144) on any encoder; heads and boxes are torchvision's.
+"""Detectors with a feature pyramid (arXiv 1612.03144) on any encoder; heads and boxes come from torchvision.
 
     Mask R-CNN (arXiv 1703.06870)
     images --encoder--> maps --pyramid--> levels of strides 4, 8, 16, 32, 64 --> regions --> boxes, classes, masks
     FCOS (arXiv 1904.01355, 2006.09214)
     images --encoder--> maps --pyramid--> levels of strides 8, 16, 32, 64, 128 --> class, box and centerness of every cell
 
-Of an encoder with one map the pyramid gets up to four, of 4, 2, 1 and 1/2 times its size, as ViTs are given to UperNet.
+For an encoder with one map, the pyramid gets up to four, of 4, 2, 1 and 1/2 times its size, as for ViTs with UperNet.
 
-FCOS has the improvements of its later version: group norms in the heads, cells near an object's centre alone learn its box,
-GIoU as the loss of boxes, centerness beside the box. Differs from Odin's "FCOS*" (arXiv 2203.08777, section 4), as far as that
-could be read: cells are assigned to objects by FCOS's ranges of sizes, not by ATSS (arXiv 1912.02424).
+FCOS has the improvements of its later version: group norms in the heads, only cells near an object's centre learn its box,
+GIoU as the box loss, centerness in the box branch. Differs from Odin's "FCOS*" (arXiv 2203.08777, section 4), as far as
+documented: cells are assigned to objects by FCOS's ranges of sizes, not by ATSS (arXiv 1912.02424).
 
 Needs the extra [coco] (torchvision). Images are lists of float (3, h, w), 0..1; boxes x1, y1, x2, y2 in raster pixels.
 """
@@ -42,7 +42,7 @@ _SMALLEST = 32
 
 
 class PyramidBackbone(nn.Module):
-    """An encoder and a pyramid as torchvision's detectors take them."""
+    """An encoder and a pyramid in the form expected by torchvision's detectors."""
 
     def __init__(self, encoder: Encoder, width: int = 256, levels: int | None = None, coarser: nn.Module | None = None):
         """Use all maps of the encoder, or the `levels` coarsest. `coarser` adds levels (torchvision's `ExtraFPNBlock`); by
@@ -75,7 +75,7 @@ class PyramidBackbone(nn.Module):
 
 
 class OneStageDetector(nn.Module):
-    """torchvision's FCOS, with classes from 1 on as its two-stage detectors have them; it needs none for the ground."""
+    """torchvision's FCOS, with classes from 1 on like its two-stage detectors; it needs no background class."""
 
     def __init__(self, network: nn.Module):
         super().__init__()
@@ -88,11 +88,11 @@ class OneStageDetector(nn.Module):
 
     @property
     def transform(self) -> Any:
-        """Get what scales and normalises images."""
+        """Get the transform that scales and normalises images."""
         return self.network.transform
 
     def forward(self, images: Sequence[Tensor], targets: Sequence[dict[str, Tensor]] | None = None) -> Any:
-        """Compute the losses by name in training, and what is found in each image else."""
+        """Compute the losses by name in training, otherwise the detections in each image."""
         if targets is not None:
             targets = [{**each, "labels": each["labels"] - 1} for each in targets]
         outputs = self.network(list(images), targets)
@@ -100,7 +100,7 @@ class OneStageDetector(nn.Module):
 
 
 def detector(encoder: Encoder, classes: int, run: CocoRun) -> nn.Module:
-    """Put torchvision's heads, with random weights, on an encoder; `classes` without the ground. Raises BadInput without it."""
+    """Put torchvision's heads, with random weights, on an encoder; `classes` excludes background. BadInput without it."""
     ops, detection = _torchvision()
     how = encoder.preprocessing
     settings: dict[str, Any] = {
@@ -148,7 +148,7 @@ def _torchvision() -> tuple[Any, Any]:
 
 
 def save_detector(model: Any, run: CocoRun, categories: Sequence[tuple[int, str]], path: Path) -> None:
-    """Write a detector whole: weights, what its encoder is, settings, and numbers and names of its categories."""
+    """Write a complete detector: weights, description of its encoder, settings, and numbers and names of its categories."""
     about = {
         "encoder": as_json(describe(model.backbone.encoder)),
         "categories": [list(pair) for pair in categories],
@@ -164,7 +164,7 @@ def save_detector(model: Any, run: CocoRun, categories: Sequence[tuple[int, str]
 
 
 def load_detector(path: Path) -> tuple[nn.Module, list[tuple[int, str]]]:
-    """Load what `save_detector` wrote, and its categories; the model takes images as torchvision's do.
+    """Load a file that `save_detector` wrote, with its categories; the model takes images like torchvision's.
 
     Raises BadInput for anything else.
     """

@@ -1,10 +1,10 @@
 """Segmentation by fine-tuning with a fully convolutional head: PASCAL VOC, Cityscapes, CamVid, ADE20K, from official folders.
 
-Protocol of papers on pre-training (MoCo, arXiv 1911.05722, appendix; DetCon, arXiv 2103.10957; Odin, arXiv 2203.08777, section
-4): random scale of 0.5 to 2, crops, mirrored; SGD whose rate drops at 70 and 90 % of the run; mean IoU of whole images at one
+Protocol of pre-training papers (MoCo, arXiv 1911.05722, appendix; DetCon, arXiv 2103.10957; Odin, arXiv 2203.08777, section
+4): random scale of 0.5 to 2, crops, mirrored; SGD with rate drops at 70 and 90 % of the run; mean IoU of whole images at one
 scale.
 
-Differs: nothing is held out and no rate is chosen, so the score of the val part is that of the settings as given.
+Differs: nothing is held out and no rate is selected, so the score on the val part is for the settings as they are.
 """
 
 from collections.abc import Callable, Mapping
@@ -42,7 +42,7 @@ SEGMENTER_FILE = "segmenter.safetensors"
 
 
 class FcnTask(SegmentationTask):
-    """Learns from all images of the train part, in crops at their own scale."""
+    """Trains on all images of the train part, in crops at their own scale."""
 
     def __init__(self, encoder: Callable[[], Encoder], parts: tuple[SegmentedImages, SegmentedImages], run: FcnRun):
         size = (run.crop, run.crop)
@@ -61,7 +61,7 @@ class FcnTask(SegmentationTask):
         return {name: value for name, value in asdict(self.run).items() if name not in ("data", "micro_batch", "most")}
 
     def collate(self, items: Any) -> dict[str, Tensor]:
-        """Scale, cut and mirror."""
+        """Scale, crop and mirror."""
         made = []
         for number, k in zip(items, self.chosen(items), strict=True):
             image, truth = self.train_part.read(k)
@@ -69,7 +69,7 @@ class FcnTask(SegmentationTask):
         return self._batch(made)
 
     def loss(self, model: nn.Module, batch: Any, context: StepContext) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Compute the mean cross entropy of pixels that count."""
+        """Compute the mean cross entropy of the labelled pixels."""
         return pixel_loss(model(batch["image"]), batch["truth"]), {}
 
     @torch.no_grad()
@@ -85,7 +85,7 @@ class FcnTask(SegmentationTask):
 
 @torch.no_grad()
 def segment(model: Segmenter, image: np.ndarray) -> np.ndarray:
-    """Compute the class of every pixel of an image (h, w, 3), int64 (h, w); what an encoder's cells need is added in grey."""
+    """Compute the class of every pixel of an image (h, w, 3), int64 (h, w); padding for the encoder's cells is grey."""
     device, how = next(model.parameters()).device, model.encoder.preprocessing
     mean, std = (torch.tensor(value, device=device)[:, None, None] for value in (how.mean, how.std))
     x = (torch.from_numpy(np.array(image)).to(device).movedim(-1, 0).float() - mean) / std
@@ -97,7 +97,7 @@ def segment(model: Segmenter, image: np.ndarray) -> np.ndarray:
 
 
 def parts_of(run: FcnRun) -> tuple[SegmentedImages, SegmentedImages]:
-    """List what is learned from and what is scored. Raises BadInput for a folder that is not of the layout."""
+    """List the training and scoring parts. Raises BadInput for a folder with another layout."""
     if not run.data:
         raise BadInput("there is no data; give --data with the folder of the data set")
     folder, read = Path(run.data), SEGMENTED[run.layout]
@@ -106,9 +106,9 @@ def parts_of(run: FcnRun) -> tuple[SegmentedImages, SegmentedImages]:
 
 
 def train_fcn(run: FcnRun, launch: Launch, say: Callable[[str], None] = print) -> tuple[Path, Mapping[str, float]] | None:
-    """Fine-tune in the folder `launch.out` and score; the same call goes on after a stop. None if there is more to do.
+    """Fine-tune in the folder `launch.out` and score; the same call continues after a stop. None if work remains.
 
-    Raises BadInput for what the user can mend.
+    Raises BadInput for errors that the user can fix.
     """
     parts = parts_of(run)
     say(f"images to learn from: {len(parts[0]):,}; to score with: {len(parts[1]):,}; {len(parts[0].classes)} classes")
@@ -124,7 +124,7 @@ def train_fcn(run: FcnRun, launch: Launch, say: Callable[[str], None] = print) -
 
 
 def transfer_config(run: TransferRun, launch: Launch, **settings: Any) -> TrainConfig:
-    """Make the config of the loop: SGD with momentum, whose rate drops."""
+    """Make the config of the loop: SGD with momentum and rate drops."""
     return train_config(
         run,
         launch,
@@ -139,13 +139,13 @@ def transfer_config(run: TransferRun, launch: Launch, **settings: Any) -> TrainC
 
 
 def save_segmenter(model: Segmenter, head: str, classes: tuple[str, ...], path: Path) -> None:
-    """Write a segmenter whole: weights, what its encoder is, head and names of classes."""
+    """Write a complete segmenter: weights, description of its encoder, head and class names."""
     about = {"encoder": as_json(describe(model.encoder)), "head": head, "classes": list(classes)}
     save_headed(model, path, "segmenter", about)
 
 
 def load_segmenter(path: Path) -> tuple[Segmenter, tuple[str, ...]]:
-    """Load what `save_segmenter` wrote, and the names of its classes. Raises BadInput for anything else."""
+    """Load a file that `save_segmenter` wrote, and its class names. Raises BadInput for anything else."""
     classes: tuple[str, ...] = ()
 
     def maker(about: Any) -> Callable[[], Segmenter]:

@@ -1,11 +1,11 @@
-"""Fine-tuning of a whole network on classes of images or of pixels, by the loop of `tapetum.train`, at several rates.
+"""Fine-tuning of a whole network on image or pixel classes, with the loop of `tapetum.train`, at several rates.
 
-Layers nearer to the input learn more slowly (layer-wise rates: ELECTRA, arXiv 2003.10555; BEiT, arXiv 2106.08254): the rate of
-a weight is that of the run times `layer_decay` for each layer between it and the output. The head and the last norm have it
-whole.
+Layers nearer to the input learn more slowly (layer-wise rates: ELECTRA, arXiv 2003.10555; BEiT, arXiv 2106.08254): a weight's
+rate is the run's times `layer_decay` for each layer between it and the output. The head and the last norm use the
+full rate.
 
-Segmentation is what "Where Should I Spend My FLOPs?" (arXiv 2209.15589) transfers to; how is not known, and this is ours:
-random scale of 0.5 to 2, crop, mirror; one scale in evaluation. What transfer costs is in the ledgers of these runs, not in
+"Where Should I Spend My FLOPs?" (arXiv 2209.15589) transfers to segmentation; its method is not published, and this is ours:
+random scale of 0.5 to 2, crop, mirror; one scale in evaluation. The cost of transfer is in the ledgers of these runs, not in
 that of pre-training.
 """
 
@@ -35,7 +35,7 @@ from tapetum.transfer.segmentation import IGNORED, Head, Segmenter, confusions, 
 
 
 def encoder_layers(encoder: Encoder) -> Layers:
-    """List an encoder's layers from input to output: what stands before its blocks, then each block.
+    """List an encoder's layers from input to output: the modules before its blocks, then each block.
 
     Last norms and last convolutions are in none.
     """
@@ -54,7 +54,7 @@ def encoder_layers(encoder: Encoder) -> Layers:
 
 
 class FineTuneScores(Protocol):
-    """What a fine-tuning task is scored by."""
+    """The scores of a fine-tuning task."""
 
     def score(self, model: nn.Module, part: Literal["validation", "test"]) -> float:
         """Compute the score on the held-out or the test part; more is better."""
@@ -62,17 +62,17 @@ class FineTuneScores(Protocol):
 
 
 class _Numbers(Dataset[int]):
-    """The numbers of samples; images are made in `collate`, which knows the task."""
+    """The sample numbers; images are made in `collate`, which knows the task."""
 
     def __getitem__(self, number: int) -> int:
         return number
 
 
 class FineTuneTask(Task):
-    """What both tasks share."""
+    """The common part of both tasks."""
 
     def __init__(self, encoder: Callable[[], Encoder], config: FineTuneConfig, examples: int):
-        """`encoder` makes the pre-trained encoder anew; of so many examples a tenth is held out."""
+        """`encoder` makes a new copy of the pre-trained encoder; a tenth of this many examples is held out."""
         self.encoder, self.config = encoder, config
         own, validation = split(examples, 0.1, config.seed)
         self.own, self.validation = own.numpy(), validation.numpy()
@@ -91,7 +91,7 @@ class FineTuneTask(Task):
         return {name: value for name, value in asdict(self.config).items() if name != "learning_rates"}
 
     def chosen(self, numbers: Sequence[int]) -> list[int]:
-        """Load the examples that are shown as these samples."""
+        """Load the examples for these samples."""
         return [int(self.own[self.order(number)]) for number in numbers]
 
     def score(self, model: nn.Module, part: Literal["validation", "test"]) -> float:
@@ -140,7 +140,7 @@ class ClassesTask(FineTuneTask):
 
     @property
     def encoder_preprocessing(self) -> Any:
-        """How the encoder wants images."""
+        """The encoder's preprocessing."""
         if not hasattr(self, "_how"):
             self._how = self.encoder().preprocessing
         return self._how
@@ -157,7 +157,7 @@ class ClassesTask(FineTuneTask):
 
     @torch.no_grad()
     def score(self, model: nn.Module, part: Literal["validation", "test"]) -> float:
-        """Compute the share of images that are right."""
+        """Compute the fraction of correctly classified images."""
         images, labels = self.train_part if part == "validation" else self.test_part
         which = self.validation if part == "validation" else np.arange(len(labels))
         model.eval()
@@ -170,7 +170,7 @@ class ClassesTask(FineTuneTask):
 
 
 class Segmented(Protocol):
-    """Images and a number for each pixel, or 255, by number; such as `tapetum.data.segmentation` gives."""
+    """Images with a number per pixel, or 255, by index; such as `tapetum.data.segmentation` provides."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -210,7 +210,7 @@ class SegmentationTask(FineTuneTask):
         return {**super().describe(), "head": self.head}
 
     def collate(self, items: Sequence[int]) -> dict[str, Tensor]:
-        """Scale, crop and mirror images and truths alike."""
+        """Scale, crop and mirror images and targets together."""
         made = []
         for number, k in zip(items, self.chosen(items), strict=True):
             image, truth = self.train_part.read(k)
@@ -225,11 +225,11 @@ class SegmentationTask(FineTuneTask):
         return {"image": images, "truth": torch.stack([truth for _, truth in made])}
 
     def loss(self, model: nn.Module, batch: Any, context: StepContext) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Compute the mean cross entropy of pixels that count."""
+        """Compute the mean cross entropy of the labelled pixels."""
         return pixel_loss(model(batch["image"]), batch["truth"]), {}
 
     def score(self, model: nn.Module, part: Literal["validation", "test"]) -> float:
-        """Compute the mean IoU of whole images, brought to the task's size."""
+        """Compute the mean IoU of whole images, resized to the task's size."""
         counted = Confusion(len(self.train_part.classes), IGNORED)
         counted.counts += self.count(model, part).sum(0)
         return counted.mean_iou
@@ -237,7 +237,7 @@ class SegmentationTask(FineTuneTask):
     def count(
         self, model: nn.Module, part: Literal["validation", "test"], most: int | None = None
     ) -> Int64[np.ndarray, "n k k"]:
-        """Count the pixels of each whole image, or of the first `most`, brought to the task's size, by true (row) and
+        """Count the pixels of each whole image, or of the first `most`, resized to the task's size, by true (row) and
         predicted class."""
         data = self.train_part if part == "validation" else self.test_part
         which = (self.validation.tolist() if part == "validation" else list(range(len(data))))[:most]
@@ -267,7 +267,7 @@ class FineTuned:
 
 
 def fine_tune_config(config: FineTuneConfig, learning_rate: float, **settings: Any) -> TrainConfig:
-    """Make the loop's config of fine-tuning at one rate; `settings` are further fields of it."""
+    """Make the loop's config for fine-tuning at one rate; `settings` are further fields of it."""
     return TrainConfig(
         steps=config.steps,
         batch_size=config.batch_size,
@@ -281,9 +281,9 @@ def fine_tune_config(config: FineTuneConfig, learning_rate: float, **settings: A
 
 
 def fine_tune(task: FineTuneTask, out: Path, **settings: Any) -> FineTuned | None:
-    """Fine-tune once at every rate, each in a folder of its own in `out`, and score the best on the test part.
+    """Fine-tune once at every rate, each in its own folder in `out`, and score the best on the test part.
 
-    None where a signal or `max_minutes` stopped it; the same call goes on. `settings` are further fields of
+    None if a signal or `max_minutes` stopped it; the same call continues. `settings` are further fields of
     `TrainConfig`, such as device or workers.
     """
     config, tried = task.config, []
@@ -304,9 +304,9 @@ def cropped(
     size: tuple[int, int],
     rng: np.random.Generator | None,
 ) -> tuple[Float[Tensor, "3 H W"], Int64[Tensor, "H W"]]:
-    """Bring an image (0..255) and its truth to `size`: whole without `rng`, else 0.5 to 2 times as large, cut and mirrored.
+    """Resize an image (0..255) and its target to `size`: whole without `rng`, else scaled by 0.5 to 2, cropped and mirrored.
 
-    What lies beyond the image is grey and does not count.
+    Pixels beyond the image are grey and do not count.
     """
     scale = 1.0 if rng is None else _scale(rng)
     rows, columns = (max(1, round(side * scale)) for side in size)
@@ -317,7 +317,7 @@ def cropped(
 def cut_at_own_scale(
     image: UInt8[np.ndarray, "h w 3"], truth: Int64[np.ndarray, "h w"], size: tuple[int, int], rng: np.random.Generator
 ) -> tuple[Float[Tensor, "3 H W"], Int64[Tensor, "H W"]]:
-    """Make an image 0.5 to 2 times as large as it is, in its own shape, then cut and mirror it."""
+    """Scale an image by 0.5 to 2, keeping its aspect ratio, then crop and mirror it."""
     scale = _scale(rng)
     rows, columns = (max(1, round(side * scale)) for side in truth.shape)
     return _cut(*scaled(image, truth, (rows, columns)), size, rng)
@@ -326,7 +326,7 @@ def cut_at_own_scale(
 def scaled(
     image: UInt8[np.ndarray, "h w 3"], truth: Int64[np.ndarray, "h w"], size: tuple[int, int]
 ) -> tuple[Float[Tensor, "3 H W"], Int64[Tensor, "H W"]]:
-    """Bring an image (0..255) and its truth to a size."""
+    """Resize an image (0..255) and its target."""
     x = torch.from_numpy(np.array(image)).movedim(-1, 0)[None].float()
     x = F.interpolate(x, size, mode="bilinear", align_corners=False, antialias=True)[0]
     y = F.interpolate(torch.from_numpy(np.array(truth))[None, None].double(), size, mode="nearest-exact")

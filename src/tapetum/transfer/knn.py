@@ -1,9 +1,9 @@
-"""k nearest neighbours on features, the cheapest question that there is to an encoder.
+"""k nearest neighbours on features, the cheapest evaluation of an encoder.
 
-DINO (arXiv 2104.14294, appendix F), after instance discrimination (1805.01978): the k features of greatest cosine vote for
+DINO (arXiv 2104.14294, appendix F), after instance discrimination (1805.01978): the k features with the highest cosine vote for
 their classes, each with the weight exp(cosine / temperature).
 
-A ranking by neighbours is not one by fine-tuning: MAE's features are poor neighbours and a good start
+Rankings by neighbours and by fine-tuning differ: MAE's features are poor neighbours and a good start
 (docs/systems/transfer.md).
 """
 
@@ -28,14 +28,14 @@ def knn_votes(
     """Let the neighbours of each query vote; a row sums to 1.
 
     Args:
-        features: of known images, of any length but 0.
+        features: of labelled images, of any length but 0.
         labels: their classes, 0 to classes - 1.
-        queries: features of images that are asked about.
-        classes: how many there are.
-        config: how many vote, and how.
+        queries: features of the images to classify.
+        classes: their number.
+        config: number of voters, and their weighting.
 
     Raises:
-        BadInput: fewer features than neighbours, or labels that do not fit.
+        BadInput: fewer features than neighbours, or labels that do not match.
 
     >>> known, labels, asked = torch.eye(3), torch.tensor([0, 1, 1]), torch.tensor([[0.0, 2.0, 1.0]])
     >>> knn_votes(known, labels, asked, 2, NeighboursConfig(neighbours=2)).tolist()
@@ -66,6 +66,6 @@ def knn_accuracy(
     truth: Int64[Tensor, " q"],
     config: NeighboursConfig | None = None,
 ) -> float:
-    """Compute the share of queries whose neighbours vote for the right class. Raises BadInput as `knn_votes`."""
+    """Compute the fraction of queries whose neighbours vote for the right class. Raises BadInput as `knn_votes`."""
     classes = int(torch.maximum(labels.max(), truth.max())) + 1
     return float((knn_votes(features, labels, queries, classes, config).argmax(1) == truth).double().mean())

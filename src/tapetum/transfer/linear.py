@@ -1,10 +1,10 @@
-"""The linear probe: a classifier on vectors that stay as they are.
+"""The linear probe: a classifier on frozen vectors.
 
-By L-BFGS it is logistic regression, as CLIP's (arXiv 2103.00020, appendix A.3): the minimum of
+With L-BFGS it is logistic regression, as CLIP's (arXiv 2103.00020, appendix A.3): the minimum of
 
     mean cross entropy + decay / 2 * |W|^2            (scikit-learn's LogisticRegression with C = 1 / (n * decay))
 
-By SGD it is the usual probe of self-supervised learning, without augmentation, since features are made once.
+With SGD it is the usual probe of self-supervised learning, without augmentation, because features are computed once.
 """
 
 from typing import Any
@@ -47,7 +47,7 @@ def logistic_regression(
 
 
 def linear_probe(train: Labelled, test: Labelled, classes: int, config: ProbeConfig | None = None) -> Probed:
-    """Sweep, and score the best classifier on vectors (n, c). Raises BadInput where there is too little to learn from."""
+    """Sweep, and score the best classifier on vectors (n, c). Raises BadInput if there is too little training data."""
     config = config or ProbeConfig()
 
     def learned(examples: Labelled, setting: float) -> nn.Module:

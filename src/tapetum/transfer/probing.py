@@ -1,4 +1,4 @@
-"""Common parts of probes: features computed once, a validation part, and a sweep that is the same for every encoder."""
+"""Common parts of probes: features computed once, a validation part, and the same sweep for every encoder."""
 
 import hashlib
 import json
@@ -71,15 +71,15 @@ def features_of(
     kept: Path | None = None,
     tell: Callable[[int, int], None] = lambda done, total: None,
 ) -> Float[Tensor, "n *shape"]:
-    """Make the features of images, on the CPU: pooled vectors, or all tokens.
+    """Compute the features of images, on the CPU: pooled vectors, or all tokens.
 
     Args:
         encoder: stays in eval mode; it prepares the images.
         images: by number.
-        tokens: give tokens (n, t, c) instead of (n, c).
-        batch_size: images that are looked at together.
-        kept: folder where they are kept, under a name that is of the weights and the images; None: nowhere.
-        tell: called with how many are done and how many there are.
+        tokens: return tokens (n, t, c) instead of (n, c).
+        batch_size: images per batch.
+        kept: folder in which to store them, under a name derived from the weights and the images; None: nowhere.
+        tell: called with the number done and the total.
     """
     file = kept / f"features-{_name(encoder, images, tokens)}.safetensors" if kept else None
     if file is not None and file.is_file():
@@ -128,7 +128,7 @@ def _name(encoder: Encoder, images: ImageSequence, tokens: bool) -> str:
 
 
 def split(count: int, share: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Split 0..count-1 into what is learned from and what is held out, at least one of each."""
+    """Split 0..count-1 into a training and a held-out part, at least one of each."""
     order = torch.from_numpy(np.random.default_rng([seed, 2707]).permutation(count))
     validation = min(max(1, round(share * count)), count - 1)
     if validation < 1:
@@ -137,13 +137,13 @@ def split(count: int, share: float, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def swept(train: Labelled, test: Labelled, config: ProbeConfig, learned: Callable[[Labelled, float], nn.Module]) -> Probed:
-    """Try every setting on the same split, learn with the best from all, and score that one.
+    """Try every setting on the same split, train with the best on everything, and score that one.
 
     Args:
-        train: what is learned from; a share of it is held out to choose.
-        test: what is scored, once.
+        train: training examples; a part is held out to choose.
+        test: scored once.
         config: the settings.
-        learned: makes a head from examples and a setting.
+        learned: trains a head on examples with a setting.
     """
     own, validation = (train.rows(which) for which in split(len(train.labels), config.validation_share, config.seed))
     tried = tuple((setting, accuracy(learned(own, setting), validation)) for setting in config.tried)
@@ -154,14 +154,14 @@ def swept(train: Labelled, test: Labelled, config: ProbeConfig, learned: Callabl
 
 @torch.no_grad()
 def accuracy(head: nn.Module, examples: Labelled, together: int = 1024) -> float:
-    """Compute the share of examples whose largest logit is that of their class."""
+    """Compute the fraction of examples whose largest logit is that of their class."""
     parts = zip(examples.features.split(together), examples.labels.split(together), strict=True)
     right = sum(int((head(x).argmax(1) == y).sum()) for x, y in parts)
     return right / len(examples.labels)
 
 
 def learn(head: nn.Module, examples: Labelled, lr: float, config: ProbeConfig) -> nn.Module:
-    """Teach a head by SGD with momentum 0.9 and a cosine to zero; features fit the memory, so this is no run of `fit`."""
+    """Train a head by SGD with momentum 0.9 and a cosine to zero; features fit in memory, so this does not use `fit`."""
     steps = config.epochs * -(-len(examples.labels) // config.batch_size)
     plan = TrainConfig(steps=steps, batch_size=1, lr=lr) if lr > 0 else None
     optimizer = torch.optim.SGD(head.parameters(), lr=lr, momentum=0.9)

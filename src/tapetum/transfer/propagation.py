@@ -1,13 +1,13 @@
-"""The mask of a first frame carried through a video by features that never learned to (arXiv 2006.14613, section 3.3; DINO).
+"""Mask propagation: carrying a first frame's mask through a video by untuned features (arXiv 2006.14613, section 3.3; DINO).
 
     first frame, its mask -----.
     the last frames, as found --+--> for each cell of the present frame the cells most alike, not too far away,
     the present frame ---------'     vote on what it is, each by exp(cosine / temperature)
 
-What goes on from frame to frame are shares of objects, not decisions. For an image, shares are enlarged, each object's is
-stretched to 0..1, and the largest one counts.
+Fractions of objects are passed from frame to frame, not decisions. For an image, the fractions are enlarged, each object's are
+stretched to 0..1, and the largest one wins.
 
-As DINO's script does it. Differs: affinities are computed a row of cells at a time, so memory stays small.
+As in DINO's script. Differs: affinities are computed one row of cells at a time, so memory stays small.
 """
 
 from collections import deque
@@ -25,10 +25,10 @@ from tapetum.transfer.whole import Look
 
 
 class Propagator:
-    """Carries shares of objects from frame to frame."""
+    """Propagates fractions of objects from frame to frame."""
 
     def __init__(self, features: Float[Tensor, "d h w"], shares: Float[Tensor, "c h w"], config: PropagationConfig):
-        """Begin with the first frame and what is known of it. Raises BadInput for maps of two sizes, and what is not finite."""
+        """Begin with the first frame and its mask. Raises BadInput for maps of two sizes, and values that are not finite."""
         if features.shape[1:] != shares.shape[1:]:
             raise BadInput(f"features are {tuple(features.shape)} and shares {tuple(shares.shape)}; give maps of one size")
         self.config = config
@@ -37,7 +37,7 @@ class Propagator:
 
     @torch.no_grad()
     def step(self, features: Float[Tensor, "d h w"]) -> Float[Tensor, "c h w"]:
-        """Find the shares of the next frame. Raises BadInput for a map of another size, and what is not finite."""
+        """Compute the next frame's fractions. Raises BadInput for a map of another size, and values that are not finite."""
         if features.shape != self.first[0].shape:
             raise BadInput(f"features are {tuple(features.shape)} after {tuple(self.first[0].shape)}; frames have one size")
         own = _unit(features)
@@ -48,7 +48,7 @@ class Propagator:
         return current
 
     def _row(self, own: Tensor, keys: Tensor, shares: Tensor, row: int) -> Float[Tensor, "c w"]:
-        """Find the shares of one row of cells."""
+        """Compute the fractions of one row of cells."""
         width = own.shape[2]
         radius = min(self.config.radius, width - 1)
         near = slice(max(row - self.config.radius, 0), row + self.config.radius + 1)
@@ -71,13 +71,13 @@ def carry(
     look: Look,
     config: PropagationConfig | None = None,
 ) -> Iterator[Int[np.ndarray, "h w"]]:
-    """Follow what the first frame's mask shows: give a map of numbers for every frame, the first one as it is.
+    """Propagate the first frame's mask: return a map of numbers for every frame, the first one unchanged.
 
     Args:
         frames: of a video, in order.
-        first: number of the object at every pixel of the first frame; 0 is what is none.
-        look: makes a map of features of a frame.
-        config: as DINO has it by default.
+        first: number of the object at every pixel of the first frame; 0 is background.
+        look: computes a map of features of a frame.
+        config: by default as in DINO.
 
     Raises:
         BadInput: the mask is empty or of another size than the frames.
@@ -101,14 +101,14 @@ def carry(
 
 
 def shares_of(first: Int[np.ndarray, "h w"], numbers: Sequence[int], like: Tensor) -> Float[Tensor, "c h2 w2"]:
-    """Compute the share of each number at the cells of a map: 1 at the pixel nearest to its centre, or 0."""
+    """Compute the fraction of each number at the cells of a map: 1 at the pixel nearest to the cell's centre, or 0."""
     rows, columns = (((torch.arange(n) + 0.5) * m / n).long() for n, m in zip(like.shape[1:], first.shape, strict=True))
     small = torch.from_numpy(first.astype(np.int64))[rows][:, columns]
     return torch.stack([small == number for number in numbers]).float().to(like.device)
 
 
 def decided(shares: Float[Tensor, "c h w"], size: Sequence[int]) -> Int[np.ndarray, "h2 w2"]:
-    """Decide on one object for each pixel of an image of `size` (rows, columns): its place among the shares."""
+    """Choose one object for each pixel of an image of `size` (rows, columns): its index among the fractions."""
     large = F.interpolate(shares[None], (int(size[0]), int(size[1])), mode="bilinear", align_corners=False)[0]
     low, high = (bound(large.flatten(1), 1).values[:, None, None] for bound in (torch.min, torch.max))
     present = (high > 0) & (high > low)

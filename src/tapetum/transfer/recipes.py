@@ -1,7 +1,7 @@
 """Transfers to segmentation and detection as whole runs, which are also the options of `tapetum train fcn` and `coco`.
 
-Imports no torch. Numbers are those that papers on pre-training compare by (MoCo, arXiv 1911.05722, appendix; DetCon, arXiv
-2103.10957; Odin, arXiv 2203.08777, section 4), as far as they could be read; `small` is for a core or two.
+Imports no torch. Values are those used for comparison in pre-training papers (MoCo, arXiv 1911.05722, appendix; DetCon, arXiv
+2103.10957; Odin, arXiv 2203.08777, section 4), as far as documented; `small` is for a core or two.
 """
 
 from collections.abc import Mapping
@@ -110,7 +110,7 @@ class CocoRun(TransferRun):
 
     @property
     def finds_masks(self) -> bool:
-        """Check whether the detector finds masks beside boxes."""
+        """Check whether the detector predicts masks besides boxes."""
         return self.masks and self.detector == "mask-rcnn"
 
 

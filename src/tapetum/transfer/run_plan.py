@@ -31,7 +31,7 @@ def plan_run(run: FcnRun | CocoRun) -> RunPlan:
 
 
 def _encoder(reference: str, side: int) -> Encoder:
-    """Make the encoder with shapes alone, where its name says what it is; read it, where it is a file."""
+    """Make the encoder with shapes only, if its name determines it; load it, if it is a file."""
     entry = entry_of(reference)
     name = reference.removeprefix("random:") if entry is None else entry.architecture
     if name not in names():
@@ -52,7 +52,7 @@ def _segmentation_step(run: FcnRun) -> MeasuredStep:
 
 
 def _detection_step(run: CocoRun) -> MeasuredStep:
-    """Measure what a detector computes for the largest image, with as many regions as are learned from at most."""
+    """Measure a detector's computation for the largest image, with the maximum number of training regions."""
     unit = 32
     rows, columns = (-(-side // unit) * unit for side in (run.short_sides[-1], run.long_side))
     encoder = _encoder(run.encoder, rows)

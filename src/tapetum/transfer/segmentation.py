@@ -12,7 +12,7 @@
     fcn       coarsest map -> 3x3 -> 3x3, both with holes of 6 cells -> 1x1 -> as large as the image
               (arXiv 1411.4038 as of MoCo, arXiv 1911.05722, appendix); a ResNet's last stage keeps the size of the one before
 
-Of an encoder with one map UperNet gets four, of 4, 2, 1 and 1/2 times its size, as ViTs are given to it.
+For an encoder with one map UperNet gets four, of 4, 2, 1 and 1/2 times its size, as usual for ViTs.
 
 Differs from the paper: the four maps of a ViT are resized, not learned (transposed convolutions in BEiT's code).
 """
@@ -99,7 +99,7 @@ class UperNet(nn.Module):
 
 
 class Fcn(nn.Module):
-    """Two convolutions with holes on the coarsest map."""
+    """Two dilated convolutions on the coarsest map."""
 
     def __init__(self, map_channels: Sequence[int], classes: int, width: int = 256):
         super().__init__()
@@ -114,9 +114,9 @@ class Fcn(nn.Module):
 
 
 def keep_size(encoder: Encoder) -> Encoder:
-    """Let a ResNet's last stage keep the size of the one before: no stride, and holes instead, so that it sees as far.
+    """Let a ResNet's last stage keep the previous stage's size: dilation instead of stride, with the same receptive field.
 
-    As torchvision does with `replace_stride_with_dilation`. Other encoders stay as they are.
+    As torchvision does with `replace_stride_with_dilation`. Other encoders are unchanged.
     """
     if isinstance(encoder, ResNet):
         for k, block in enumerate(encoder.stages[-1].children()):
@@ -133,7 +133,7 @@ class Segmenter(nn.Module):
     """An encoder and a head."""
 
     def __init__(self, encoder: Encoder, classes: int, head: Head = "linear", width: int = 256):
-        """Put a head of random weights on an encoder. Raises BadInput for a kind that there is not."""
+        """Put a head with random weights on an encoder. Raises BadInput for an unknown kind."""
         super().__init__()
         heads = {"linear": LinearSegmenter, "upernet": UperNet, "fcn": Fcn}
         if head not in heads or classes < 2:
@@ -148,7 +148,7 @@ class Segmenter(nn.Module):
 
 
 def pixel_loss(logits: Float[Tensor, "b k h w"], truth: Int64[Tensor, "b h w"]) -> Float[Tensor, ""]:
-    """Take the mean cross entropy of the pixels that count; 0 where none do.
+    """Compute the mean cross entropy of the labelled pixels; 0 if there are none.
 
     >>> float(pixel_loss(torch.zeros(1, 4, 2, 2), torch.full((1, 2, 2), IGNORED)))
     0.0

@@ -1,4 +1,4 @@
-"""Whole images as an encoder sees them at their own shape: nothing is cut off, so that every cell has its place in them."""
+"""Whole images at their own aspect ratio: nothing is cropped, so every cell keeps its position in them."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,9 +15,9 @@ _ROUND = 64
 
 
 def whole_size(rows: int, columns: int, short_side: int, stride: int) -> tuple[int, int]:
-    """Find the size at which an image is looked at: the shorter side as asked, the longer to a multiple of 64 below.
+    """Find the size at which an image is encoded: the shorter side as requested, the longer rounded down to a multiple of 64.
 
-    Both are multiples of `stride`, the pixels of the encoder's coarsest cell (DINO's script for DAVIS, where strides allow).
+    Both are multiples of `stride`, the pixels of the encoder's coarsest cell (DINO's script for DAVIS, if strides allow).
 
     >>> whole_size(480, 854, 480, 16), whole_size(480, 854, 480, 14), whole_size(20, 10, 8, 32)
     ((480, 832), (476, 854), (32, 32))
@@ -29,7 +29,7 @@ def whole_size(rows: int, columns: int, short_side: int, stride: int) -> tuple[i
 
 
 def prepare_whole(encoder: Encoder, image: UInt8[np.ndarray, "h w 3"], short_side: int) -> Float[Tensor, "1 3 H W"]:
-    """Prepare a whole image for an encoder, on its device; the shape changes by what `whole_size` rounds off alone."""
+    """Prepare a whole image for an encoder, on its device; only the rounding of `whole_size` changes the shape."""
     rows, columns = image.shape[:2]
     size = whole_size(rows, columns, short_side, max(encoder.strides))
     how = replace(encoder.preprocessing, size=size, resize="squash", crop_fraction=1.0)
@@ -37,6 +37,6 @@ def prepare_whole(encoder: Encoder, image: UInt8[np.ndarray, "h w 3"], short_sid
 
 
 def level_of(encoder: Encoder, stride: int) -> int:
-    """Choose the map for cells of `stride` pixels: the coarsest that is no coarser, else the finest there is."""
+    """Choose the map for cells of `stride` pixels: the coarsest that is no coarser, else the finest."""
     fitting = [level for level, own in enumerate(encoder.strides) if own <= stride]
     return fitting[-1] if fitting else 0

@@ -1,15 +1,15 @@
-"""Classification by words with two towers, CLIP, SigLIP and their relatives: prompts, class vectors, and when none fits.
+"""Zero-shot classification with two towers, CLIP, SigLIP and relatives: prompts, class vectors, and when no label fits.
 
 Sources: CLIP (arXiv 2103.00020, section 3.1.4: templates, and ensembles in the space of vectors), SigLIP (arXiv 2303.15343: a
 sigmoid for each label).
 
-A class vector is the mean of the unit vectors of its label in each template, brought to unit length again. An image's cosines
-with the class vectors, times the model's scale, give by a softmax the share of each label among those that were asked for, and,
-where the model has a bias, by a sigmoid a probability for each label on its own.
+A class vector is the mean of the unit vectors of its label in each template, normalised again. A softmax over an image's
+cosines with the class vectors, times the model's scale, gives each label's share among the requested ones, and, if the
+model has a bias, a sigmoid gives an independent probability per label.
 
-A softmax finds a best label in any image. None is taken to fit where many other names fit the image as well: `GENERIC` names
-of things, spread over the 1,000 classes of ImageNet, are put into the same templates, and the best label must be more alike
-than all but `ALLOWED` of them. So the threshold is set for each image by the model's own cosines, whatever their range is.
+A softmax finds a best label in any image. No label is assumed to fit if many other names fit the image as well: `GENERIC` names
+of things, spread over the 1,000 classes of ImageNet, are put into the same templates, and the best label must be more similar
+than all but `ALLOWED` of them. So the model's own cosines set the threshold for each image, whatever their range.
 """
 
 import re
@@ -51,11 +51,11 @@ class ImageTextEncoder(Protocol):
     """What is added then; None for models that were trained with a softmax."""
 
     def embed_images(self, images: Sequence[UInt8[np.ndarray, "h w 3"]]) -> Float32[np.ndarray, "n d"]:
-        """Compute vectors of unit length of images."""
+        """Compute unit-length vectors of images."""
         ...
 
     def embed_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n d"]:
-        """Compute vectors of unit length of texts."""
+        """Compute unit-length vectors of texts."""
         ...
 
 
@@ -73,20 +73,20 @@ class Scores:
 
 
 def reads_words(model: Any) -> bool:
-    """Check whether a network has a text tower that reads words, with the tokenizer for it."""
+    """Check whether a network has a text tower with a tokenizer."""
     methods = all(callable(getattr(model, name, None)) for name in ("embed_images", "embed_texts", "tokenize"))
     return methods and getattr(model, "tokenizer", True) is not None
 
 
 class LabelClassifier:
-    """Compares images with labels; the vectors of labels are computed once for each set of labels and templates."""
+    """Compares images with labels; label vectors are computed once per set of labels and templates."""
 
     def __init__(self, model: ImageTextEncoder):
         self.model = model
         self._cache: dict[tuple[tuple[str, ...], tuple[str, ...]], np.ndarray] = {}
 
     def class_vectors(self, labels: Sequence[str], templates: Sequence[str]) -> Float32[np.ndarray, "m d"]:
-        """Compute the unit vector of each label by ensembling; no templates: of the label as it is."""
+        """Compute the unit vector of each label by ensembling; without templates, of the label itself."""
         key = tuple(labels), tuple(templates)
         if key not in self._cache:
             self._cache[key] = np.concatenate(
@@ -123,7 +123,7 @@ class LabelClassifier:
 
 
 def other_names(labels: Sequence[str]) -> tuple[str, ...]:
-    """List `GENERIC` names of things, evenly chosen of ImageNet's classes, that share no word with the labels.
+    """List `GENERIC` names of things, evenly chosen from ImageNet's classes, that share no word with the labels.
 
     >>> "tiger cat" in other_names(["a cat"]), len(other_names(["a cat"]))
     (False, 200)
@@ -134,9 +134,9 @@ def other_names(labels: Sequence[str]) -> tuple[str, ...]:
 
 
 def fill_template(template: str, label: str) -> str:
-    """Put a label into a template; the article of the label goes where the template has its own.
+    """Put a label into a template; the label's article replaces the template's.
 
-    The template of a plain photo stays away where the label has an article, or is of another script than English.
+    The plain photo template is not used if the label has an article, or is in another script than English.
 
     >>> fill_template("a photo of a {}.", "cat"), fill_template("a photo of a {}.", "a cat")
     ('a photo of a cat.', 'a cat')
@@ -169,7 +169,7 @@ def published_templates() -> dict[str, tuple[str, ...]]:
 
 
 def check_labels(labels: Sequence[str], most: int) -> tuple[str, ...]:
-    """Check labels, without those that are given twice. Raises BadInput for none, one that is empty or too long, too many."""
+    """Check labels and remove duplicates. Raises BadInput for none, one that is empty or too long, or too many."""
     unique = tuple(dict.fromkeys(" ".join(label.split()) for label in labels))
     if not unique:
         raise BadInput("there are no labels; give names of what may be in the images: --labels cat dog, or --labels FILE")

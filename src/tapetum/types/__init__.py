@@ -1,4 +1,4 @@
-"""Result types that all systems share: tracks, boxes, masks, segments, answers. Frozen, numpy alone.
+"""Result types that all systems share: tracks, boxes, masks, segments, answers. Frozen, numpy only.
 
 >>> from tapetum.types import Boxes
 >>> Boxes(xyxy=[[0, 0, 4, 2]], labels=["cat"]).area.tolist()

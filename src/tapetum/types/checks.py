@@ -8,9 +8,9 @@ from tapetum.core.errors import BadInput
 
 
 def unmasked(value: Any, name: str) -> Any:
-    """Unwrap a masked array of numpy in which nothing is masked; anything else is returned as it is.
+    """Unwrap a numpy masked array in which nothing is masked; anything else is returned unchanged.
 
-    Raises BadInput, which names `name`, where something is masked: numpy itself gives what lies under a mask without a word.
+    Raises BadInput, naming `name`, if something is masked: numpy itself silently returns the values under a mask.
 
     >>> unmasked(np.ma.MaskedArray([1, 2], mask=[False, True]), "xy")
     Traceback (most recent call last):
@@ -47,7 +47,7 @@ def finite(
 
 
 def truths(owner: str, name: str, value: Any) -> np.ndarray:
-    """Convert `value` to bool; 0 and 1 of a whole-number type are taken too. Raises BadInput for anything else."""
+    """Convert `value` to bool; integers 0 and 1 are also accepted. Raises BadInput for anything else."""
     array = np.asarray(unmasked(value, f"{name} of {owner}"))
     if array.dtype != np.bool_ and not (array.dtype.kind in "iu" and np.isin(array, (0, 1)).all()):
         raise BadInput(f"{name} of {owner} has dtype {array.dtype}; it must be bool (or 0 and 1)")

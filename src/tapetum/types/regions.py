@@ -1,7 +1,7 @@
-"""Labelled places in an image and stretches of time, and answers: boxes, masks, segments, text.
+"""Labelled regions in an image, periods of time, and answers: boxes, masks, segments, text.
 
-Coordinates are raster pixels (x, y), the centre of the top-left pixel at (0.5, 0.5): a box around the whole of an image is
-(0, 0, width, height). Times are seconds. A label is a text, "" where there is none; a score is 1 where nobody gave one.
+Coordinates are raster pixels (x, y), the centre of the top-left pixel at (0.5, 0.5): a box around the whole image is
+(0, 0, width, height). Times are seconds. A label is a text, "" if there is none; a score is 1 if none was set.
 """
 
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ class Boxes:
 
     @property
     def centres(self) -> np.ndarray:
-        """Compute x, y of the middles, float32 (n, 2)."""
+        """Compute x, y of the centres, float32 (n, 2)."""
         return (self.xyxy[:, :2] + self.xyxy[:, 2:]) / 2
 
 
@@ -69,7 +69,7 @@ class Masks:
 
     @property
     def boxes(self) -> Boxes:
-        """Compute the tightest boxes around the masks, with their labels and scores; (0, 0, 0, 0) of a mask without a pixel."""
+        """Compute the tightest boxes around the masks, with their labels and scores; (0, 0, 0, 0) for a mask without pixels."""
         corners = np.zeros((len(self), 4), np.float32)
         for k, mask in enumerate(self.masks):
             rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
@@ -112,7 +112,7 @@ class Answer:
 
 
 def _set(owner: Any, name: str, n: int, labels: Sequence[str], scores: Any, **fields: np.ndarray) -> None:
-    """Puts the checked fields, n labels and n scores into a frozen `owner`."""
+    """Sets the checked fields, n labels and n scores on a frozen `owner`."""
     check_several(labels, f"labels of {name}")
     words = tuple(map(str, labels)) if len(labels) or not n else ("",) * n
     if len(words) != n:

@@ -1,12 +1,12 @@
 """Tracks: where each queried point is in each frame, and how sure the tracker is.
 
-Plain numpy, no torch: tables of tracks can be read and written by code that never loads a model.
+Plain numpy, no torch: code that never loads a model can read and write tables of tracks.
 Coordinates are raster pixels of the video: (x, y) with the origin at the outer corner of the top-left pixel, so that
 its centre is (0.5, 0.5). Time is a frame number; a fraction lies between two frames.
 
-Four formats by file extension: `npz` (arrays by field name), `csv` (a row for each point and frame), `json` and
-`parquet` (like csv, needs the extra `tables`). Where the times of the frames are known the tables have a column `time_s`, and
-where not every frame of the video was tracked a column `video_frame`. Every one gives back exactly what was saved.
+Four formats by file extension: `npz` (arrays by field name), `csv` (a row per point and frame), `json` and
+`parquet` (like csv, needs the extra `tables`). If the frame times are known the tables have a column `time_s`, and if
+some frames of the video were skipped a column `video_frame`. Every format restores exactly what was saved.
 """
 
 import json
@@ -119,14 +119,14 @@ class Tracks:
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write to `path`, in the format of its extension: npz, csv, json or parquet.
 
-        The file appears whole or not at all: it is written beside its place, flushed to the disk and then renamed.
-        Raises `BadInput` for another extension or where the place cannot be written, and `MissingExtra` for parquet
+        The file appears whole or not at all: it is written under a temporary name, flushed to disk and then renamed.
+        Raises `BadInput` for another extension or a path that cannot be written, and `MissingExtra` for parquet
         without pyarrow.
         """
         return save(self, path, _FORMATS, "tracks")
 
     def to_dataframe(self) -> Any:
-        """Make a `pandas.DataFrame` with a row for each point and frame and the columns of the csv table, plain numbers.
+        """Make a `pandas.DataFrame` with a row per point and frame and the columns of the csv table, plain numbers.
 
         `visible` is bool. Raises `MissingExtra` without pandas.
         """
@@ -137,21 +137,21 @@ class Tracks:
         return pandas.DataFrame(columns_of(self))
 
     def show(self, video: Any) -> Any:
-        """Build a view of the tracks over their video that plays, of at most 2 MB, which a notebook shows inline.
+        """Build a playable view of the tracks over their video, of at most 2 MB, which a notebook shows inline.
 
         Args:
             video: path, array (t, h, w, 3) or open `tapetum.video.Video` that they come from.
 
-        The result has `_repr_html_` and `save(path)`; it is made by what `tapetum.core.views` has for tracks. Raises `BadInput`
-        where the video cannot be opened or is another one.
+        The result has `_repr_html_` and `save(path)`; it is made by the view that `tapetum.core.views` finds for tracks. Raises
+        `BadInput` if the video cannot be opened or is another one.
         """
         return view_of(self, video)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Tracks":
-        """Read what `save` wrote; never runs code from the file.
+        """Read a file that `save` wrote; never runs code from it.
 
-        Raises `BadInput` where the file is missing, damaged or of another layout.
+        Raises `BadInput` if the file is missing, damaged or in another layout.
         """
         return cls(**load(path, _FORMATS, "tracks", "Tracks.save"))
 
@@ -182,7 +182,7 @@ def _of_frames(name: str, value: Any, t: int, dtype: type) -> np.ndarray:
 
 
 def _known(tracks: Tracks) -> dict[str, np.ndarray]:
-    """The fields that need not be there, and are."""
+    """The optional fields that are set."""
     return {name: np.asarray(value) for name in _MAYBE if (value := getattr(tracks, name)) is not None}
 
 
@@ -218,7 +218,7 @@ def _from_json(data: bytes) -> dict[str, Any]:
 
 
 def columns_of(tracks: Tracks) -> dict[str, np.ndarray]:
-    """Make the table: one row for each point and frame, points first."""
+    """Make the table: one row per point and frame, points first."""
     n, t = tracks.points, tracks.frames
     query = np.repeat(tracks.queries, t, axis=0)
     values = (
@@ -251,7 +251,7 @@ def _to_csv(tracks: Tracks) -> Iterator[bytes]:
 
 
 def tabulated(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Arrange columns, whose rows may come in any order but must be complete, as arrays (n, t); raises ValueError."""
+    """Arrange complete columns, with rows in any order, as arrays (n, t); raises ValueError."""
     for name in COLUMNS + QUERY_COLUMNS:
         if name not in columns:
             raise ValueError(f"no column {name!r}")
@@ -265,7 +265,7 @@ def tabulated(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def fields_of(table: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Assemble the fields of Tracks from arrays (n, t) by the name of their column; raises ValueError."""
+    """Assemble the fields of Tracks from arrays (n, t) by column name; raises ValueError."""
     n, t = table["x"].shape
     queries = np.stack([table[name] for name in QUERY_COLUMNS], axis=-1)
     if (queries != queries[:, :1]).any():

@@ -1,10 +1,10 @@
 """Tracks3D: where each queried point is in each frame, in space and in the image.
 
 Plain numpy, no torch. Positions are in the camera of each frame (x right, y down, z forward), as in TAPVid-3D; with
-`extrinsics_w2c` they are also known in the world. Pixels and times are as in `Tracks`.
+`extrinsics_w2c` they are also available in the world. Pixels and times are as in `Tracks`.
 
-Two formats by file extension: `npz` (arrays by field name) and `csv` (a row for each point and frame; what belongs to the
-query, the frame or the camera is repeated, so that the table needs no second file). Both give back exactly what was saved.
+Two formats by file extension: `npz` (arrays by field name) and `csv` (a row per point and frame; values of the query, the
+frame or the camera are repeated, so that the table needs no second file). Both restore exactly what was saved.
 """
 
 import os
@@ -100,7 +100,7 @@ class Tracks3D:
 
     @property
     def world(self) -> np.ndarray:
-        """Compute the positions in the world, float64 (n, t, 3); those in the cameras where there are no extrinsics."""
+        """Compute the positions in the world, float64 (n, t, 3); without extrinsics, those in the cameras."""
         if self.extrinsics_w2c is None:
             return self.xyz.astype(np.float64)
         to_world = np.linalg.inv(self.extrinsics_w2c)
@@ -110,15 +110,15 @@ class Tracks3D:
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write to `path`, as npz or csv by its extension. The file appears whole or not at all.
 
-        Raises `BadInput` for another extension, where the place cannot be written, and for a csv without any row.
+        Raises `BadInput` for another extension, a path that cannot be written, or a csv without any row.
         """
         return save(self, path, _FORMATS, "3D tracks")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Tracks3D":
-        """Read what `save` wrote; never runs code from the file.
+        """Read a file that `save` wrote; never runs code from it.
 
-        Raises `BadInput` where the file is missing, damaged or of another layout.
+        Raises `BadInput` if the file is missing, damaged or in another layout.
         """
         return cls(**load(path, _FORMATS, "3D tracks", "Tracks3D.save"))
 

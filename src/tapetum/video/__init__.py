@@ -1,4 +1,4 @@
-"""Reading, writing and drawing of videos: the ground floor of every system. Needs numpy, PyAV and Pillow, no torch."""
+"""Reading, writing and drawing of videos, used by every system. Needs numpy, PyAV and Pillow, no torch."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Videos that lie in memory, or in an .npy or .npz file."""
+"""Videos in memory, or in an .npy or .npz file."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ _WANTED = "a video is uint8 or float 0..1, of shape (t, h, w, 3), or (t, h, w) f
 
 
 class ArrayVideo(Video):
-    """A video made from an array; see `open_video` for what is taken. The array is not copied until it is read."""
+    """A video made from an array; see `open_video` for accepted inputs. The array is not copied until it is read."""
 
     clocked = False
 
@@ -45,13 +45,13 @@ class ArrayVideo(Video):
         return map(self._frame, indices)
 
     def _frame(self, index: int) -> Frame:
-        """One frame as fresh uint8 (h, w, 3); alpha is laid on black."""
+        """One frame as a new uint8 (h, w, 3); alpha is composited on black."""
         frame = np.asarray(self._array[index])
         return as_rgb(from_floats(frame, f"frame {index} of {self.name}") if frame.dtype.kind == "f" else frame)
 
 
 def from_floats(frame: np.ndarray, name: str) -> np.ndarray:
-    """Convert floats 0..1 to uint8 0..255. Raises BadInput, which names `name`, for others and for NaN.
+    """Convert floats 0..1 to uint8 0..255. Raises BadInput, naming `name`, for other values and for NaN.
 
     >>> from_floats(np.array([[0.0, 0.5, 1.0]]), "a frame").tolist()
     [[0, 128, 255]]
@@ -63,7 +63,7 @@ def from_floats(frame: np.ndarray, name: str) -> np.ndarray:
 
 
 def as_rgb(frame: np.ndarray) -> Frame:
-    """Make fresh uint8 (h, w, 3) from gray (h, w) or (h, w, 1), RGB, or RGBA, which is laid on black.
+    """Make a new uint8 (h, w, 3) from gray (h, w) or (h, w, 1), RGB, or RGBA, which is composited on black.
 
     >>> as_rgb(np.array([[[200, 100, 50, 128]]], np.uint8)).tolist()
     [[[100, 50, 25]]]
@@ -81,7 +81,7 @@ def as_rgb(frame: np.ndarray) -> Frame:
 def load_array(path: Path) -> np.ndarray:
     """Load the array in an .npy or .npz file; never unpickles. An .npy file is mapped, not read.
 
-    Raises `BadInput` where the file is damaged, holds Python objects, or an .npz leaves open which array is meant.
+    Raises `BadInput` if the file is damaged, holds Python objects, or an .npz has several candidate arrays.
     """
     try:
         if path.suffix.lower() == ".npy":
@@ -103,9 +103,9 @@ def load_array(path: Path) -> np.ndarray:
 
 
 def to_numpy(array: Any, name: str) -> np.ndarray:
-    """Convert what is in memory to an array: of numpy, of torch (which is not imported), of Pillow, or a list of any of these.
+    """Convert data in memory to an array: from numpy, torch (which is not imported), Pillow, or a list of any of these.
 
-    Raises BadInput, which names `name`, for what has no numbers (sparse and meta tensors) and for lists of different shapes.
+    Raises BadInput, naming `name`, for inputs without numbers (sparse and meta tensors) and for lists of different shapes.
     """
     if isinstance(array, np.ndarray):
         return unmasked(array, name)

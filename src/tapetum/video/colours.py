@@ -1,5 +1,5 @@
-"""Colours of points: far apart for eyes of every kind where points are few, by position or around the wheel where they are
-many."""
+"""Colours of points: few points get colours far apart, also for the colour-blind; many get theirs by position or around the
+wheel."""
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -26,12 +26,12 @@ images, with the model of dichromats by Machado, Oliveira and Fernandes (2009)."
 
 
 def point_colours(xy: Float[np.ndarray, "n 2"], width: int, height: int) -> UInt8[np.ndarray, "n 3"]:
-    """Choose a colour for each of n points: those of `APART` where there are enough of them, else `position_colours`."""
+    """Choose a colour for each of n points: those of `APART` if there are enough of them, else `position_colours`."""
     return APART[: len(xy)] if len(xy) <= len(APART) else position_colours(xy, width, height)
 
 
 def position_colours(xy: Float[np.ndarray, "n 2"], width: int, height: int) -> UInt8[np.ndarray, "n 3"]:
-    """Choose a colour for each position: the hue runs once along the frame and turns with height, so neighbours are alike."""
+    """Choose a colour for each position: the hue runs once along the frame and shifts with height, so neighbours are alike."""
     x, y = np.clip(np.nan_to_num(np.asarray(xy, np.float64)) / (width, height), 0, 1).T
     return _oklch(0.80 - 0.12 * y, 0.85 * x + 0.3 * y + 0.05)
 
@@ -48,7 +48,7 @@ def colour_wheel(n: int) -> UInt8[np.ndarray, "n 3"]:
 def _oklch(lightness: np.ndarray, hue: np.ndarray, chroma: float = 0.15) -> UInt8[np.ndarray, "n 3"]:
     """sRGB of the OKLCH colours with these lightnesses (0..1) and hues (in turns).
 
-    Björn Ottosson, A perceptual color space for image processing (2020). What leaves the gamut is clipped.
+    Björn Ottosson, A perceptual color space for image processing (2020). Colours outside the gamut are clipped.
     """
     a, b = chroma * np.cos(2 * np.pi * hue), chroma * np.sin(2 * np.pi * hue)
     lms = np.stack(

@@ -20,10 +20,10 @@ _BT2020_CONSTANT, _BT2020, _UNSPECIFIED = 10, 9, 2
 
 
 def upright_rgb(frame: VideoFrame, display: tuple[int, int, int, int], scaler: VideoReformatter) -> Frame:
-    """Convert a frame to uint8 (h, w, 3), turned by `display`.
+    """Convert a frame to uint8 (h, w, 3), rotated by `display`.
 
-    The frame's own tags say which matrix and range its YUV has; without a tag it is taken as BT.601, limited range, as
-    FFmpeg does. Transfer curves and primaries are left alone (no HDR tone mapping). Alpha is laid on black. `scaler`
+    The frame's own tags give the matrix and range of its YUV; without a tag BT.601, limited range, is assumed, as in
+    FFmpeg. Transfer curves and primaries are ignored (no HDR tone mapping). Alpha is composited on black. `scaler`
     keeps its tables from frame to frame; it serves one thread at a time.
     """
     if frame.colorspace not in _KNOWN_MATRICES:
@@ -40,7 +40,7 @@ def upright_rgb(frame: VideoFrame, display: tuple[int, int, int, int], scaler: V
 
 
 def read_display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
-    """Read the signs (a, b, c, d) of the frame's display matrix, snapped to the nearest quarter turn or mirror image.
+    """Read the signs (a, b, c, d) of the frame's display matrix, rounded to the nearest quarter turn or mirror image.
 
     The matrix sends a pixel (x, y) to (a x + c y, b x + d y), x to the right and y down.
     """

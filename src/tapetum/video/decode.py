@@ -1,12 +1,12 @@
-"""Decoding with PyAV: a file is opened safely, its packets are listed, its frames are decoded and converted to RGB.
+"""Decoding with PyAV: opening a file safely, listing its packets, decoding its frames and converting them to RGB.
 
 Safety. FFmpeg will follow a text file that names other files or addresses (concat, HLS, DASH, SDP, ...). Every open
-here gives a list of the demuxers that may be used, all of them containers that hold their own data, and allows the
-protocol `file` alone; the path is made absolute so that it cannot be read as a protocol.
+here restricts the demuxers to containers that hold their own data, and the protocols to `file`; the path is made
+absolute so that it cannot be read as a protocol.
 
 Key frames. Containers mark two kinds of H.264 packets as such: images coded on their own, and the beginning of an intra
-refresh, where a band of intra blocks wanders over several predicted images. Decoding from the second kind gives frames that
-are almost right, so `begins_clean` parses the packet (ITU-T H.264, sections 7.3.1, 7.3.3 and annex B).
+refresh, where a band of intra blocks moves across several predicted images. Decoding from the second kind gives frames that
+are slightly wrong, so `begins_clean` parses the packet (ITU-T H.264, sections 7.3.1, 7.3.3 and annex B).
 """
 
 import os
@@ -91,7 +91,7 @@ class FileDecoder:
             raise
 
     def _choose(self) -> VideoStream:
-        """The main image stream, set up."""
+        """The main image stream, configured."""
         streams = [s for s in self.container.streams.video if not s.disposition & Disposition.attached_pic]
         if not streams:
             content = "only sound" if self.container.streams.audio else "no video stream"
@@ -114,7 +114,7 @@ class FileDecoder:
         return self.stream.time_base or Fraction(1, 1000)
 
     def packets(self) -> Iterator[Packet]:
-        """Yield packets that hold data, in file order, from where the file stands; a broken stretch is passed over."""
+        """Yield non-empty packets in file order, from the current position; a broken stretch is skipped."""
         failures = 0
         while failures < _PATIENCE:
             try:
@@ -127,7 +127,7 @@ class FileDecoder:
                 failures += 1
 
     def frames(self, packets: Iterator[Packet]) -> Iterator[VideoFrame]:
-        """Yield decoded frames in the order of showing; what cannot be decoded is passed over and counted in `errors`."""
+        """Yield decoded frames in presentation order; undecodable ones are skipped and counted in `errors`."""
         for packet in packets:
             self.place += 1
             yield from self._decode(packet)
@@ -147,9 +147,9 @@ class FileDecoder:
             return []
 
     def from_key(self, key: np.ndarray, order: dict[int, int]) -> Iterator[VideoFrame] | None:
-        """Decode from the packet of `key` on, or None where the container cannot be brought there.
+        """Decode from the packet of `key` on; None if the container cannot seek there.
 
-        Demuxers land where they like, often before the key frame: packets up to it are dropped, so that decoding
+        Demuxers seek imprecisely, often before the key frame: packets up to it are dropped, so that decoding
         starts at the same packet every time.
         """
         pts, dts, place = key.tolist()
@@ -200,16 +200,16 @@ class FileDecoder:
         )
 
     def _announced(self) -> int:
-        """Number of frames in the container's own tables, or 0; edit lists taken into account."""
+        """Number of frames in the container's own tables, or 0; edit lists are taken into account."""
         if self.container.format.name.startswith("mov"):
             return sum(not entry.is_discard for entry in self.stream.index_entries)
         return 0 if self.stream.codec_context.name == "vp8" else self.stream.frames
 
     def _cut_off(self, pts: list[int], last_dts: int) -> int:
-        """Frames that Matroska and WebM, which do not count them, lack at the end: by the gap to the stated duration.
+        """Frames missing at the end of Matroska and WebM, which do not count them: from the gap to the stated duration.
 
-        Only where the others follow each other evenly: the last frame of a video of variable rate may well stand for long.
-        Frames shown after the last packet is decoded (at `last_dts`) need not be even: others between them were still to come.
+        Only if the others are evenly spaced: the last frame of a variable-rate video may well last long. Frames shown after
+        the last packet is decoded (at `last_dts`) need not be even: others between them were still to come.
         """
         frame_rate = usable_rate(self.stream.average_rate)
         if not self.container.format.name.startswith("matroska") or frame_rate is None or not pts:
@@ -223,7 +223,7 @@ class FileDecoder:
         return int(np.rint(gaps[wide & (gaps > 0)]).sum())
 
     def _duration(self) -> float:
-        """Seconds from 0 to the end of the last frame, as Matroska states them; 0 where it does not."""
+        """Seconds from 0 to the end of the last frame, as Matroska states them; 0 if it does not."""
         stated = next((text for name, text in self.stream.metadata.items() if name.startswith("DURATION")), "")
         if match := _CLOCK.fullmatch(stated):
             return 3600 * float(match[1]) + 60 * float(match[2]) + float(match[3])
@@ -243,9 +243,9 @@ class Cursor:
     """Presentation time of the last frame."""
 
     def until(self, pts: int) -> VideoFrame | None:
-        """Decode up to the frame of time `pts`; None where it does not come.
+        """Decode up to the frame at time `pts`; None if it does not come out.
 
-        Frames before it to which no others refer, as half of those of H.264 commonly are, are passed over undecoded.
+        Earlier frames that no others refer to, commonly half of those of H.264, are skipped undecoded.
         """
         self.counted = None
         self.decoder.unneeded_before = pts
@@ -289,7 +289,7 @@ def begins_clean(packet: bytes, extradata: bytes | None) -> bool:
     """Check whether the first slice of a packet is intra coded.
 
     Args:
-        packet: one access unit, with start codes or, where `extradata` is an avcC box, with lengths before each unit.
+        packet: one access unit, with start codes or, if `extradata` is an avcC box, with a length before each unit.
 
     >>> begins_clean(bytes([0, 0, 1, 0x65, 0x88]), None), begins_clean(bytes([0, 0, 1, 0x41, 0x9A]), None)
     (True, False)
@@ -306,7 +306,7 @@ def begins_clean(packet: bytes, extradata: bytes | None) -> bool:
 
 
 def _units(packet: bytes, extradata: bytes | None) -> Iterator[bytes]:
-    """NAL units; only their beginnings matter here, so trailing zeros are left on."""
+    """NAL units; only their beginnings matter here, so trailing zeros are kept."""
     if not extradata or len(extradata) < 5 or extradata[0] != 1:
         yield from packet.split(b"\0\0\1")[1:]
         return

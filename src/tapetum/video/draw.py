@@ -1,9 +1,9 @@
 """Drawing of point tracks over a video.
 
-Each point keeps one colour. A filled dot says that it is seen, a hollow ring that it is hidden; behind it its path
-fades. The paths live in a layer of their own that works like the phosphor of an old screen: each frame the newest
-piece of every path is lit and everything else gets a little darker, so the cost does not grow with the length of the
-trail. Shapes are drawn from their distance functions, all points at once, and are antialiased; so are whole paths, which
+Each point keeps one colour. A filled dot marks it as visible, a hollow ring as hidden; behind it its path
+fades. The paths are in a separate layer, in which each frame draws the newest segment of every path and darkens
+everything else a little, so the cost does not grow with the length of the trail.
+Shapes are drawn from their distance functions, all points at once, and are antialiased; so are whole paths, which
 change from frame to frame (`draw_paths`), one after the other. Colours are in `video.colours`.
 """
 
@@ -43,17 +43,17 @@ def draw_tracks(
 
     Args:
         frames: t frames, uint8 (h, w, 3); a `Video` or any iterable. They are not changed.
-        xy: positions in raster pixels; what is outside the frame or not finite is not drawn.
+        xy: positions in raster pixels; those outside the frame or not finite are not drawn.
         visible: filled dots where true, hollow rings where false.
         trail: frames after which a path has faded away; 0 draws none.
-        radius: of the dots, in pixels; by the size of the frame where None.
+        radius: of the dots, in pixels; derived from the frame size if None.
         rings: whether hidden points are drawn at all.
         labels: a short text for each point, written beside it.
-        colours: one for each point; by default those of `point_colours`: far apart where points are few, else hues that follow
-            the first position.
+        colours: one per point; by default those of `point_colours`: far apart for few points, otherwise hues that follow the
+            first position.
 
     Raises:
-        BadInput: arrays that do not fit each other, or more or fewer frames than the tracks have.
+        BadInput: incompatible arrays, or more or fewer frames than the tracks have.
     """
     xy = np.clip(np.asarray(xy, np.float32), -_FAR, _FAR)
     visible = np.asarray(visible, np.bool_)
@@ -91,7 +91,7 @@ def _drawn(
 
 
 class TrackPainter:
-    """Draws points on frames as they come, each with the trail that it has left so far."""
+    """Draws points on frames as they arrive, with their trails so far."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class TrackPainter:
         rings: bool = True,
         labels: Sequence[str] | None = None,
     ):
-        """For frames of this size; the rest is as in `draw_tracks`."""
+        """Set up for frames of this size; the rest is as in `draw_tracks`."""
         self._tints = np.asarray(colours, np.float32)
         self._radius = radius or 0.8 + 0.004 * float(np.hypot(height, width))
         self._layer = _Trails(height, width, trail, 0.5 * self._radius)
@@ -130,11 +130,11 @@ class TrackPainter:
 def draw_paths(
     frame: Frame, paths: Float[np.ndarray, "n k 2"], colours: UInt8[np.ndarray, "n 3"], *, width: float | None = None
 ) -> Frame:
-    """Draw the frame with n paths of k places on it, in raster pixels; a NaN, or a jump across the image, interrupts a path.
+    """Draw n paths of k positions on the frame, in raster pixels; a NaN, or a jump across the image, interrupts a path.
 
-    The frame itself is not changed. Each pixel takes the colour of the last path that covers it, as far as that covers it.
+    The frame itself is not changed. Each pixel blends in the colour of the last path that covers it, by its coverage.
 
-    `width` of the lines in pixels is by the size of the frame where None.
+    The `width` of the lines in pixels is derived from the frame size if None.
     """
     shape = frame.shape[:2]
     diagonal = float(np.hypot(*shape))
@@ -159,7 +159,7 @@ def draw_paths(
 
 
 def _unbroken(path: Float[np.ndarray, "k 2"], longest: float) -> list[Float[np.ndarray, "_ 2"]]:
-    """The stretches of a path between NaNs, and between jumps, which are no motion; places that hardly differ are one."""
+    """The stretches of a path between NaNs, and between jumps, which are not motion; nearly equal positions are merged."""
     known = np.flatnonzero(np.isfinite(path).all(1))
     steps = np.linalg.norm(np.diff(path[known], axis=0), axis=1)
     lines = []
@@ -182,7 +182,7 @@ class _Trails:
         self.strength = np.zeros(height * width, np.float32)
 
     def light(self, start: np.ndarray, end: np.ndarray, strength: np.ndarray, tints: np.ndarray) -> None:
-        """Darken what is there by one frame, then draw a line from each start to its end."""
+        """Darken the layer by one frame, then draw a line from each start to its end."""
         self.strength -= self.fade
         np.maximum(self.strength, 0, out=self.strength)
         reach = np.linalg.norm(end - start, axis=1)
@@ -205,7 +205,7 @@ class _Trails:
 
 
 def _from_lines(dx: np.ndarray, dy: np.ndarray, line: np.ndarray, along: np.ndarray) -> np.ndarray:
-    """Distance of pixels, seen from the starts of their lines, to these lines, which go `along` from there."""
+    """Distance of pixels, relative to the starts of their lines, from these lines, which have direction `along`."""
     square = np.maximum((along**2).sum(1), 1e-6)[line]
     across, down = along[line, 0], along[line, 1]
     t = np.clip((dx * across + dy * down) / square, 0, 1)
@@ -213,7 +213,7 @@ def _from_lines(dx: np.ndarray, dy: np.ndarray, line: np.ndarray, along: np.ndar
 
 
 def _draw_dots(canvas: Frame, xy: np.ndarray, visible: np.ndarray, radius: float, tints: np.ndarray) -> None:
-    """Discs for visible points, rings for hidden ones; a dark rim around both."""
+    """Discs for visible points, rings for hidden ones; both have a dark outline."""
     height, width = canvas.shape[:2]
     margin = radius + 2
     inside = (xy > -margin).all(1) & (xy[:, 0] < width + margin) & (xy[:, 1] < height + margin)
@@ -248,7 +248,7 @@ def _patches(
 
 
 def _pieces(start: np.ndarray, end: np.ndarray, longest: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Lines cut into pieces no longer than `longest`, and the line that each piece comes from."""
+    """Lines cut into pieces no longer than `longest`, and the line of each piece."""
     count = np.maximum(np.ceil(np.linalg.norm(end - start, axis=1) / longest), 1).astype(np.int64)
     owner = np.repeat(np.arange(len(start)), count)
     place = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count)
@@ -258,7 +258,7 @@ def _pieces(start: np.ndarray, end: np.ndarray, longest: float) -> tuple[np.ndar
 
 
 def _strongest(pixel: np.ndarray, cover: np.ndarray, *others: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Choose of several claims on one pixel the one that covers most; claims on nothing are dropped."""
+    """Choose, of several shapes on one pixel, the one that covers most; shapes without coverage are dropped."""
     claims = np.flatnonzero(cover > 1 / 255)
     order = claims[np.lexsort((cover[claims], pixel[claims]))]
     last = np.ones(len(order), np.bool_)
@@ -283,7 +283,7 @@ _RIM = 1
 
 
 class PointLabels:
-    """Texts that are drawn beside points: to the right and above, or on another side where the image ends there."""
+    """Texts drawn beside points: to the right and above, or on another side if the image ends there."""
 
     def __init__(self, texts: Sequence[str], colours: UInt8[np.ndarray, "n 3"], height: int, width: int, radius: float):
         """For n points, dots of this radius, and frames of this size."""
@@ -292,7 +292,7 @@ class PointLabels:
         self._stamps = [_stamp(text, colour, font) for text, colour in zip(texts, colours, strict=True)]
 
     def lay_on(self, canvas: Frame, xy: Float[np.ndarray, "n 2"], shown: Bool[np.ndarray, " n"]) -> None:
-        """Draw the texts of the points that are shown and in the image onto the canvas."""
+        """Draw the texts of the points that are shown and inside the image onto the canvas."""
         height, width = canvas.shape[:2]
         with np.errstate(invalid="ignore"):
             inside = (xy >= 0).all(1) & (xy[:, 0] <= width) & (xy[:, 1] <= height) & shown
@@ -309,7 +309,7 @@ class PointLabels:
 
 
 def _stamp(text: str, colour: np.ndarray, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> tuple[np.ndarray, np.ndarray]:
-    """The text in its colour with a dark rim: colours (h, w, 3) and opacity (h, w, 1), 0..1."""
+    """The text in its colour with a dark outline: colours (h, w, 3) and opacity (h, w, 1), 0..1."""
     pen = ImageDraw.Draw(Image.new("L", (1, 1)))
     left, top, right, bottom = (int(side) for side in pen.textbbox((0, 0), text or " ", font=font, stroke_width=_RIM))
     size, place = (right - left + 1, bottom - top + 1), (-left, -top)

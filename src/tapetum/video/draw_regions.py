@@ -1,7 +1,7 @@
-"""Drawing of boxes, masks and words on an image.
+"""Drawing boxes, masks and text on an image.
 
-A mask is a tint with a rim; a box is a line with a dark edge, so that it shows on any ground; its label stands above it, or
-below where there is no room. Words about the whole image stand on a strip below. Everything is drawn with Pillow.
+A mask is a tint with an outline; a box is a line with a dark edge, so that it is visible on any background; its label is above
+it, or below if there is no room. Text about the whole image is on a strip below. Everything is drawn with Pillow.
 """
 
 import math
@@ -22,7 +22,7 @@ _LEAST = 384
 
 
 def enlarged(frame: Frame, least: int = _LEAST) -> tuple[Frame, int]:
-    """Repeat a frame's pixels whole times until its longer side has `least` of them, and count how many times."""
+    """Enlarge a frame by an integer factor until its longer side has `least` pixels; return the factor too."""
     times = max(1, math.ceil(least / max(frame.shape[:2])))
     return (frame.repeat(times, 0).repeat(times, 1) if times > 1 else frame), times
 
@@ -63,7 +63,7 @@ def draw_regions(
 
 
 def draw_words(frame: Frame, lines: Sequence[str]) -> Frame:
-    """Draw lines of words, wrapped to the width, on a strip below a frame."""
+    """Draw lines of text, wrapped to the width, on a strip below a frame."""
     width = frame.shape[1]
     font = _font(max(12.0, 0.03 * width))
     wrapped = [part for line in lines for part in _wrapped(line, font, width - 16)]

@@ -1,11 +1,11 @@
-"""Episodes of LeRobot data sets as videos, by an address that `open_video` takes, and so every command that takes a video.
+"""Episodes of LeRobot data sets as videos, by an address accepted by `open_video`, and so by every command for videos.
 
-    FOLDER#episode=12                    by the first camera
-    FOLDER#episode=12,camera=top         by another; the last word of observation.images.top is enough
-    FOLDER#episode=3-7    FOLDER#camera=top      several, where a command takes several videos; FOLDER alone is all of them
+    FOLDER#episode=12                    from the first camera
+    FOLDER#episode=12,camera=top         from another; the last word of observation.images.top is enough
+    FOLDER#episode=3-7    FOLDER#camera=top      several, if a command accepts several videos; FOLDER alone is all of them
 
-A frame of an episode is the one of the video that is nearest to the episode's start there plus the row's timestamp, as in the
-package. Cameras whose images lie in the rows as PNG or JPEG (dtype "image") are read from there.
+A frame of an episode is the video frame nearest to the episode's start there plus the row's timestamp, as in the
+package. Cameras whose images are in the rows as PNG or JPEG (dtype "image") are read from there.
 """
 
 import io
@@ -48,9 +48,9 @@ class EpisodeAddress:
 
 
 def parse_episode_address(source: object) -> EpisodeAddress | None:
-    """Parse the address of episodes, or the folder of a data set; None for all else, and where a file has this very name.
+    """Parse the address of episodes, or the folder of a data set; None for anything else, and if a file has exactly this name.
 
-    Raises BadInput for an address that is written wrongly, or whose folder is no such data set.
+    Raises BadInput for a malformed address, or one whose folder is not such a data set.
 
     >>> str(parse_episode_address("no-such-file.mp4")), str(parse_episode_address(7))
     ('None', 'None')
@@ -79,10 +79,10 @@ def parse_episode_address(source: object) -> EpisodeAddress | None:
 
 
 class EpisodeVideo(Video):
-    """The frames of an episode by one camera; times are seconds since its begin."""
+    """The frames of an episode from one camera; times are seconds since its start."""
 
     def __init__(self, data: LeRobotDataset, number: int, camera: str | None = None, name: str | None = None):
-        """Open episode `number`, which is there. Raises BadInput for a camera that is not, or whose size is not said."""
+        """Open an existing episode by `number`. Raises BadInput for a camera that is missing, or whose size is unknown."""
         camera = data.camera(camera)
         self._data, self._number, self._camera = data, number, camera
         self.episode = data.episodes[number]
@@ -146,9 +146,9 @@ class EpisodeVideo(Video):
 
 
 def list_episodes(source: object) -> list[str]:
-    """List the addresses of all episodes that an address or the folder of a data set names; none for any other source.
+    """List the addresses of all episodes in an address or the folder of a data set; none for any other source.
 
-    Raises BadInput for an address that is written wrongly, and episodes or cameras that there are not.
+    Raises BadInput for a malformed address, and for episodes or cameras that do not exist.
     """
     address = parse_episode_address(source)
     if address is None:
@@ -159,7 +159,7 @@ def list_episodes(source: object) -> list[str]:
 
 
 def open_episode(address: EpisodeAddress) -> "EpisodeVideo":
-    """Open the video of one episode. Raises BadInput where the address names several, or what there is not."""
+    """Open the video of one episode. Raises BadInput if the address names several, or one that does not exist."""
     data = open_lerobot(address.folder)
     numbers = data.select(address.first, address.last)
     if len(numbers) != 1:
@@ -171,7 +171,7 @@ def open_episode(address: EpisodeAddress) -> "EpisodeVideo":
 
 
 def files_of_episode(source: object) -> list[Path]:
-    """List the files that the video of an episode is in, and its rows; none for any other source."""
+    """List the files that contain an episode's video, and its rows; none for any other source."""
     address = parse_episode_address(source)
     if address is None or address.first is None:
         return []

@@ -1,13 +1,13 @@
-"""Videos in files: frame accurate, decoded on demand, with damaged frames reported.
+"""Videos in files: frame-accurate, decoded on demand, with damaged frames reported.
 
-A frame is known by its presentation time. The packets of the file are listed once, without decoding; sorted by time
-they number the frames. To reach frame i the decoder starts at the last key frame that is not shown after it:
+A frame is identified by its presentation time. The packets of the file are listed once, without decoding; sorted by time
+they number the frames. To reach frame i the decoder starts at the last key frame not shown after it:
 
     shown      I0  b1  b2  P3  b4  b5  I6  b7 ...        frames 4 and 5 are stored after I6, yet may need P3:
     stored     I0  P3  b1  b2  I6  b4  b5  P9 ...        from I6 on only frames 6, 7, ... are trusted (open GOP)
 
-and decodes forward until that time comes out. Decoding from the beginning is the truth. Where it disagrees with the
-list (damage, missing times), the list is replaced by what came out, and where times cannot be trusted at all, frames
+and decodes forward until that time comes out. Decoding from the beginning is the reference. If it disagrees with the
+list (damage, missing times), the list is replaced by the decoded frames, and if times cannot be trusted at all, frames
 are counted from the beginning: slower, never wrong.
 """
 
@@ -40,7 +40,7 @@ from tapetum.video.types import (
 
 
 class _IndexChanged(Exception):
-    """A frame that the packets promised did not come out; the index was rebuilt."""
+    """A frame promised by the packets did not come out; the index was rebuilt."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class _Index:
 class FileVideo(Video):
     """A video file read by PyAV; made by `open_video`.
 
-    The length comes from the packets. Where a file is damaged, it is corrected once decoding has shown what comes out:
+    The length comes from the packets. For a damaged file, it is corrected once decoding has shown the actual frames:
     after a full iteration, `check()`, or a read that met the damage.
     """
 
@@ -149,7 +149,7 @@ class FileVideo(Video):
             return super().__getitem__(item)
 
     def _pass(self) -> Iterator[VideoFrame]:
-        """Decode from beginning to end, and settle index and report by what came out."""
+        """Decode from beginning to end, and finalise index and report from the result."""
         decoder = FileDecoder(self._path)
         times: list[int | None] = []
         corrupt = 0
@@ -168,8 +168,8 @@ class FileVideo(Video):
     def _settle(self, times: list[int | None], corrupt: int, errors: int) -> None:
         """Make the index and the report final.
 
-        What a decoder makes up for damaged data depends on all that it saw before, so such a file is counted from the
-        beginning; only a missing end does no harm to the rest.
+        A decoder's substitutes for damaged data depend on everything decoded before, so such a file is counted from the
+        beginning; only a missing end does not affect the rest.
         """
         packets = self._list()
         count = len(times)
@@ -220,7 +220,7 @@ class FileVideo(Video):
             yield rgb
 
     def _frame(self, number: int) -> VideoFrame | None:
-        """Look up or decode frame `number`; None where it does not come out."""
+        """Look up or decode frame `number`; None if it does not come out."""
         if self._cache is not None and self._final is not None and number in self._cache:
             return self._cache[number]
         index = self._numbered()
@@ -230,12 +230,12 @@ class FileVideo(Video):
         return frame
 
     def _cache_frame(self, number: int, frame: VideoFrame) -> None:
-        """Keep a frame as it was decoded, which takes half of what it takes in RGB."""
+        """Store a frame in its decoded format, which takes half the memory of RGB."""
         if self._cache is not None:
             self._cache.put(number, frame, sum(plane.buffer_size for plane in frame.planes))
 
     def _by_time(self, index: _Index, pts: int) -> VideoFrame | None:
-        """The frame of time `pts`: onward from where the decoder is, or from a key frame, or from the beginning."""
+        """The frame at time `pts`: onward from the decoder's position, or from a key frame, or from the beginning."""
         starts = index.keys[index.keys[:, 0] <= pts]
         cursor = self._current()
         nearest = int(starts[-1, 2]) if len(starts) else 0
@@ -257,13 +257,13 @@ class FileVideo(Video):
         return cursor and cursor.count_to(number)
 
     def _current(self) -> Cursor | None:
-        """The decoder that is open, unless it was opened by the process from which this one was forked."""
+        """The open decoder, unless the parent process of this fork opened it."""
         if self._cursor and self._cursor.decoder.process != os.getpid():
             self._stop()
         return self._cursor
 
     def _start(self, key: np.ndarray | None) -> Cursor | None:
-        """Put the decoder at a key frame, or, for None, at the beginning of the file."""
+        """Move the decoder to a key frame, or, for None, to the beginning of the file."""
         if key is None or self._cursor is None:
             self._stop()
             decoder = FileDecoder(self._path)

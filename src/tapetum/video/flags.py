@@ -1,12 +1,12 @@
-"""Frames that training may want to leave out: nothing moves, the image is blurred, or another scene begins.
+"""Frames that training may want to leave out: nothing moves, the image is blurred, or another scene starts.
 
-    static      no block of 8x8 pixels differs from the frame before by more than 3 grey levels in its mean
+    static      no block of 8x8 pixels differs from the previous frame by more than 3 grey levels in its mean
     blurred     the variance of the Laplacian (Pertuz et al., Pattern Recognition 46, 2013) is below 0.4 of its
                 median in this scene, from one cut to the next
-    cut         the colours differ from the frame before by more than half, in each quarter of the image on average
+    cut         the colours differ from the previous frame by more than half, averaged over the quarters of the image
 
-The first frame is static as the second is, and no cut. Limits are ours: blocks, for compression changes single pixels of what
-does not move; the median, for how sharp a sharp frame is depends on the scene.
+The first frame is static if the second is, and never a cut. The limits are ours: blocks, because compression changes single
+pixels of still regions; the median, because the sharpness of a sharp frame depends on the scene.
 """
 
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ _BLOCK, _STILL, _SHARP, _OTHER = 8, 3.0, 0.4, 0.5
 
 
 def flag_frames(frames: Iterable[Frame]) -> dict[str, np.ndarray]:
-    """Compute the flags of the frames of a video, each bool (t,), by name; frames are looked at one by one."""
+    """Compute the flags of the frames of a video, each bool (t,), by name; frames are processed one by one."""
     moved, sharp, differs = [], [], []
     blocks = colours = None
     for frame in frames:
@@ -48,7 +48,7 @@ def _block_means(grey: Float64[np.ndarray, "h w"]) -> Float64[np.ndarray, "r c"]
 
 
 def _histograms(frame: Frame) -> Float64[np.ndarray, "4 64"]:
-    """The shares of 4x4x4 colours in each quarter of an image."""
+    """The fractions of 4x4x4 colours in each quarter of an image."""
     codes = (frame >> 6).astype(np.int64) @ (16, 4, 1)
     quarters = [part for half in np.array_split(codes, 2) for part in np.array_split(half, 2, axis=1)]
     return np.stack([np.bincount(part.ravel(), minlength=64) / max(1, part.size) for part in quarters])

@@ -20,9 +20,9 @@ OVERLAY, TRACKS = "overlay.mp4", "tracks.npz"
 
 
 def folder_of_images(folder: Path) -> list[Path]:
-    """List the images of a folder in natural order; hidden files and folders inside are passed over.
+    """List the images of a folder in natural order; hidden files and subfolders are skipped.
 
-    Raises `BadInput` where there are none.
+    Raises `BadInput` if there are none.
     """
     names = [entry.name for entry in os.scandir(folder) if entry.is_file() and not entry.name.startswith(".")]
     names = [name for name in names if Path(name).suffix.lower() in IMAGES]
@@ -32,9 +32,9 @@ def folder_of_images(folder: Path) -> list[Path]:
 
 
 def images_below(folder: Path) -> list[Path]:
-    """List the images in a folder and in those below it, in natural order; hidden ones and links to folders are passed over.
+    """List the images in a folder and in those below it, in natural order; hidden ones and links to folders are skipped.
 
-    Raises `BadInput` where there are none.
+    Raises `BadInput` if there are none.
     """
     images: list[Path] = []
     for place, folders, names in os.walk(folder):
@@ -59,9 +59,9 @@ def natural_key(name: str) -> tuple:
 
 
 def find_videos(source: Path) -> list[Path]:
-    """List all files below the folder `source` that have the ending of a video, sorted; or `source` itself, a file.
+    """List all files below the folder `source` with a video extension, sorted; or `source` itself, if it is a file.
 
-    Hidden files are none, nor are overlays beside the tracks that they show. Raises BadInput if there are none.
+    Hidden files are skipped, as are overlays beside the tracks that they show. Raises BadInput if there are none.
     """
     if source.is_file():
         return [source]
@@ -77,7 +77,7 @@ def find_videos(source: Path) -> list[Path]:
 
 
 def videos_below(folder: Path) -> list[Path]:
-    """List what `find_videos` finds, which may be nothing."""
+    """List what `find_videos` finds, possibly nothing."""
     videos, visited = [], set()
     for place, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(place)

@@ -24,9 +24,9 @@ _METADATA = frozenset(("exif", "Raw profile type exif", "XML:com.adobe.xmp"))
 
 
 class ImageVideo(Video):
-    """A video whose frames are image files of one size, turned upright as their EXIF data say.
+    """A video whose frames are image files of one size, rotated upright according to their EXIF data.
 
-    One image alone may have pages, as TIFF stacks and animated WebP and PNG do: each is a frame.
+    A single image may have pages, like TIFF stacks and animated WebP and PNG: each is a frame.
     """
 
     clocked = False
@@ -86,7 +86,7 @@ class ImageVideo(Video):
 
 
 def know_heic(path: str | Path) -> None:
-    """Register Pillow's reader of HEIC if `path` is such a file. Raises MissingExtra where the package is not installed."""
+    """Register Pillow's reader of HEIC if `path` is such a file. Raises MissingExtra if the package is not installed."""
     if Path(path).suffix.lower() not in HEIC:
         return
     try:
@@ -117,7 +117,7 @@ def _size(path: Path) -> tuple[int, int]:
 
 
 def _is_sideways(image: Image.Image, path: Path) -> bool:
-    """Check whether `image.size` is the size before the image is turned upright; as a rule no pixels are decoded."""
+    """Check whether `image.size` is the size before the image is rotated upright; usually no pixels are decoded."""
     if image.format not in _TURNED:
         return False
     if image.format == "PNG" and not _METADATA.intersection(image.info) and not _metadata_follows(path):
@@ -143,7 +143,7 @@ def _metadata_follows(path: Path) -> bool:
 
 
 def _pages(path: Path) -> int:
-    """Frames in one image file: more than one in a stack or an animation."""
+    """Count the frames in one image file: more than one in a stack or an animation."""
     with _opened(path) as image:
         if image.format not in ("TIFF", "WEBP", "PNG"):
             return 1
@@ -170,10 +170,10 @@ def _reason(error: BaseException) -> str:
 
 
 def image_rgb(image: Image.Image, name: str) -> Frame:
-    """Convert an image of any mode to uint8 RGB: alpha is laid on black, 16 bits are cut to 8, floats are 0..1.
+    """Convert an image of any mode to uint8 RGB: alpha is composited on black, 16 bits are reduced to 8, floats are 0..1.
 
-    Pillow's own `convert` takes the numbers of wider images for 0..255 and cuts off the rest. Raises BadInput, which names
-    `name`, for floats outside 0..1, NaN, and whole numbers outside 0..65535.
+    Pillow's own `convert` treats the values of wider images as 0..255 and clips the rest. Raises BadInput, naming
+    `name`, for floats outside 0..1, NaN, and integers outside 0..65535.
     """
     if image.mode == "F":
         return as_rgb(from_floats(np.asarray(image), name))

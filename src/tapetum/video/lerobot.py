@@ -1,10 +1,10 @@
 """Data sets of LeRobot, version 3, read without its package (github.com/huggingface/lerobot, lerobot/datasets, v3.0).
 
-    meta/info.json                                  frames a second, features, patterns of the names below
-    meta/episodes/chunk-000/file-000.parquet        a row an episode: its tasks in words, its length, its file of rows, its part
+    meta/info.json                                  frames per second, features, patterns of the names below
+    meta/episodes/chunk-000/file-000.parquet        a row per episode: its tasks as text, its length, its file of rows, its part
                                                     of each video
-    data/chunk-000/file-000.parquet                 a row a frame: state, action, timestamp; many episodes a file
-    videos/CAMERA/chunk-000/file-000.mp4            the frames of a camera; many episodes a file
+    data/chunk-000/file-000.parquet                 a row per frame: state, action, timestamp; many episodes per file
+    videos/CAMERA/chunk-000/file-000.mp4            the frames of a camera; many episodes per file
 
 `tapetum.video.episodes` opens episodes as videos, `tapetum.data.lerobot` writes copies with more columns.
 """
@@ -56,10 +56,10 @@ class LeRobotEpisode:
 
 
 class LeRobotDataset:
-    """A data set in a folder; tables are read when they are first needed."""
+    """A data set in a folder; tables are read on first use."""
 
     def __init__(self, folder: str | os.PathLike[str]):
-        """Read what meta/info.json says. Raises BadInput for another version, or what is no such file."""
+        """Read meta/info.json. Raises BadInput for another version, or a file with other content."""
         self.folder = Path(folder)
         try:
             about = read_json(self.folder / INFO)
@@ -81,11 +81,11 @@ class LeRobotDataset:
 
     @property
     def cameras(self) -> tuple[str, ...]:
-        """List the features that are images, in the order of the file."""
+        """List the features that are images, in file order."""
         return tuple(name for name, feature in self.features.items() if feature.get("dtype") in ("video", "image"))
 
     def camera(self, name: str | None) -> str:
-        """Find a camera by its name or the last word of it; None: the first. Raises BadInput where there is none, or two."""
+        """Find a camera by its name or the last word of it; None: the first. Raises BadInput unless exactly one matches."""
         if not self.cameras:
             raise BadInput(f"{self.folder} has no camera among its features")
         if name is None:
@@ -96,7 +96,7 @@ class LeRobotDataset:
         return matching[0]
 
     def select(self, first: int | None = None, last: int | None = None) -> list[int]:
-        """List the numbers of the episodes from `first` to `last`, or of all. Raises BadInput for those that are not there."""
+        """List the numbers of the episodes from `first` to `last`, or of all. Raises BadInput for missing ones."""
         count = len(self.episodes)
         if not count:
             raise BadInput(f"{self.folder} has no episodes")
@@ -108,7 +108,7 @@ class LeRobotDataset:
 
     @cached_property
     def episodes(self) -> tuple[LeRobotEpisode, ...]:
-        """Read the table of episodes, by number. Raises BadInput where it is missing or damaged."""
+        """Read the table of episodes, by number. Raises BadInput if it is missing or damaged."""
         files = sorted((self.folder / EPISODES).glob("chunk-*/file-*.parquet"))
         rows: list[dict[str, Any]] = []
         for file in files:
@@ -148,7 +148,7 @@ class LeRobotDataset:
     def rows(self, number: int, names: Sequence[str]) -> dict[str, np.ndarray]:
         """Read columns of an episode's rows, in the order of its frames: (t,) or (t, k); images as a list of bytes (object).
 
-        Raises BadInput for columns that there are not, and rows that do not fit the table of episodes.
+        Raises BadInput for unknown columns, and rows that do not match the table of episodes.
         """
         episode = self.episodes[number]
         missing = [name for name in names if name not in self.features]
@@ -162,7 +162,7 @@ class LeRobotDataset:
         return {name: _array(own[name], episode.rows, name) for name in names}
 
     def _table(self, file: Path) -> Any:
-        """The rows of a file; the last one is remembered, since episodes lie side by side."""
+        """The rows of a file; the last file is cached, since episodes are adjacent."""
         key = file, file.stat().st_mtime_ns if file.exists() else 0
         if self._cached is None or self._cached[0] != key:
             table = self.read_table(file)
@@ -173,7 +173,7 @@ class LeRobotDataset:
         return self._cached[1]
 
     def read_table(self, file: Path, chosen: Any = None) -> Any:
-        """Read a parquet file, or the columns that `chosen` accepts. Raises BadInput where it is damaged or not there."""
+        """Read a parquet file, or the columns that `chosen` accepts. Raises BadInput if it is damaged or missing."""
         arrow, parquet = pyarrow_for("reading data sets of LeRobot")
         try:
             opened = parquet.ParquetFile(parquet_file(file, "reading data sets of LeRobot"))
@@ -197,7 +197,7 @@ def _opened(folder: str, changed: int) -> LeRobotDataset:
 
 
 def open_lerobot(folder: str | os.PathLike[str]) -> LeRobotDataset:
-    """Open a data set; one that was opened lately and has not changed is the same object. Raises BadInput for what is none."""
+    """Open a data set; a recently opened, unchanged one is the same object. Raises BadInput for anything else."""
     if not is_lerobot(folder):
         raise BadInput(f"{folder} is no data set of LeRobot: it has no {INFO}")
     return _opened(os.fspath(folder), os.stat(os.path.join(folder, INFO)).st_mtime_ns)

@@ -1,10 +1,10 @@
-"""Live videos: frames as they come from a camera, an address, or a pipe.
+"""Live videos: frames as they arrive from a camera, an address, or a pipe.
 
-A thread of its own decodes, so that a slow consumer does not stop a camera: what could not be taken in time is dropped and
-counted, and the frame that is handed out is always the newest. A pipe or a file waits instead.
+A separate thread decodes, so that a slow consumer does not block a camera: frames that are not taken in time are dropped and
+counted, and the frame returned is always the newest. A pipe or a file waits instead.
 
-Safety is that of `decode`: only demuxers that hold their own data, no playlists; an address may use its own protocols, a pipe
-no other.
+Safety is as in `decode`: only demuxers that contain their own data, no playlists; an address may use its own protocols, a
+pipe no other.
 """
 
 import math
@@ -65,10 +65,10 @@ class LiveVideo:
     """A live source, to be iterated once: `for moment in LiveVideo(0): ...`.
 
     `source` is the number of a camera, an address such as rtsp://..., "-" for standard input, or a path. `drop` says whether
-    frames that come while the last is being worked on are dropped; None drops for cameras and addresses.
+    frames that arrive while the last is being processed are dropped; None drops for cameras and addresses.
 
-    Raises BadInput if there is no such source, or what it sends is not a video; in the iteration, after the frames that came,
-    where it breaks off or sends frames of another size.
+    Raises BadInput if there is no such source, or it does not send a video; during iteration, after the received frames,
+    if it breaks off or sends frames of another size.
     """
 
     def __init__(self, source: str | int, *, drop: bool | None = None):
@@ -103,7 +103,7 @@ class LiveVideo:
         self._closed = True
 
     def close(self) -> None:
-        """Stop, and wait a little for the thread to end."""
+        """Stop, and wait briefly for the thread to end."""
         self.stop()
         if self._thread.is_alive():
             self._thread.join(timeout=2)
@@ -179,13 +179,13 @@ class LiveVideo:
 
 
 class _Clock:
-    """Times of frames that never go back."""
+    """Frame times that never go back."""
 
     def __init__(self, frame_rate: float):
         self._frame_rate, self._shift, self._last = frame_rate, 0.0, -math.inf
 
     def seconds(self, number: int, stated: float | None) -> float:
-        """Compute the time of the next frame, of which the source states a time or none."""
+        """Compute the time of the next frame, for which the source may or may not state a time."""
         now = (number / self._frame_rate if stated is None else float(stated)) + self._shift
         if now < self._last:
             self._shift += self._last + 1 / self._frame_rate - now

@@ -1,6 +1,6 @@
-"""Opening of videos and images: a path, an array, a tensor, an image of Pillow, a list of these.
+"""Opening videos and images: a path, an array, a tensor, a Pillow image, a list of these.
 
-Every verb that takes files takes these through here, so that what is no image is refused in the same words everywhere.
+All commands open files through this module, so that invalid inputs get the same messages everywhere.
 """
 
 import os
@@ -33,11 +33,11 @@ def open_video(source: Any, *, frame_rate: float = DEFAULT_RATE) -> Video:
             .npy or .npz file; an episode of a LeRobot data set, as FOLDER#episode=3 (`tapetum.video.episodes`); an array or
             torch tensor, uint8 or float 0..1, of shape (t, h, w, 3) or, gray, (t, h, w); or a `Video`, which is returned as it
             is.
-        frame_rate: frames per second of a source that has no clock of its own (a folder, an array, an image).
+        frame_rate: frames per second of a source without its own clock (a folder, an array, an image).
 
     Raises:
-        BadInput: nothing there, nothing that can be decoded, or a source that is not what was asked for. Addresses of
-            the network are refused, and no file can make the reader open another file or a connection.
+        BadInput: the source does not exist, cannot be decoded, or is of the wrong kind. Network addresses
+            are refused, and no file can make the reader open another file or a connection.
 
     >>> import numpy as np
     >>> video = open_video(np.zeros((5, 8, 9, 3), np.uint8), frame_rate=10)
@@ -65,7 +65,7 @@ def open_video(source: Any, *, frame_rate: float = DEFAULT_RATE) -> Video:
 
 
 def _must_be_readable(path: Path) -> None:
-    """Raise `BadInput` unless `path` is a folder or a file with something in it."""
+    """Raise `BadInput` unless `path` is a folder or a non-empty file."""
     try:
         if path.is_dir():
             return
@@ -87,10 +87,10 @@ _IMAGE = "an image is a path, an array uint8 or float 0..1 of shape (h, w, 3), o
 
 
 def list_sources(given: Any, what: str = "images") -> list[Any]:
-    """List what was given, one or several: paths as `Path`, and images and videos in memory as they are.
+    """List one or several sources: paths as `Path`, and images and videos in memory unchanged.
 
-    A list or tuple is taken as several, and so is an array or tensor (n, h, w, c) where `what` is images. Raises BadInput
-    for what is neither a path nor in memory.
+    A list or tuple counts as several, and so does an array or tensor (n, h, w, c) if `what` is images. Raises BadInput
+    for sources that are neither paths nor in memory.
 
     >>> list_sources("a.png"), len(list_sources([np.zeros((4, 5, 3), np.uint8)])), len(list_sources(np.zeros((2, 4, 5, 3))))
     ([PosixPath('a.png')], 1, 2)
@@ -103,19 +103,19 @@ def list_sources(given: Any, what: str = "images") -> list[Any]:
 
 
 def in_memory(source: Any) -> bool:
-    """Check whether a source is no path."""
+    """Check whether a source is not a path."""
     return not isinstance(source, PATH)
 
 
 def name_of(source: Any, number: int) -> str:
-    """Name a source in tables and messages: its path, its address if it is a copy, or its number among what was given."""
+    """Name a source in tables and messages: its path, its address if it is a copy, or its index in the input."""
     return place_name(source) if isinstance(source, PATH) else f"image-{number}"
 
 
 def read_image(source: Any, name: str = "the image") -> Frame:
-    """Read one image, upright, uint8 (h, w, 3), red, green, blue: of a file with several pages the first.
+    """Read one image, upright, uint8 (h, w, 3), red, green, blue; the first page of a file with several.
 
-    Raises BadInput, which names `name`, for what is none, or is damaged.
+    Raises BadInput, naming `name`, if it is not an image, or is damaged.
 
     >>> read_image(np.full((2, 3), 0.5)).tolist()[0][0]
     [128, 128, 128]
@@ -136,7 +136,7 @@ def read_image(source: Any, name: str = "the image") -> Frame:
 
 
 def open_source(source: Any, name: str) -> Video:
-    """Open what is in memory as a video: an image is one of a single frame. Raises BadInput for what is neither.
+    """Open data in memory as a video: an image becomes a single frame. Raises BadInput for anything else.
 
     >>> len(open_source(np.zeros((4, 5, 3), np.uint8), "a")), len(open_source(np.zeros((7, 4, 5, 3), np.uint8), "b"))
     (1, 7)
@@ -153,7 +153,7 @@ def label_of(source: Path | Video) -> str:
 
 
 def _stacked(source: Any, name: str) -> np.ndarray:
-    """An array (1, h, w, c) of an image (h, w, c), gray (h, w), or one that has the 1 already."""
+    """An array (1, h, w, c) from an image (h, w, c), gray (h, w), or one that already has the 1."""
     array = to_numpy(source, name)
     if array.ndim == 2:
         return array[None, ..., None]

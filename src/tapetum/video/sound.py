@@ -1,4 +1,4 @@
-"""Sound: samples of a recording or of a video's sound track are read; sound tracks and wav files are written by pieces."""
+"""Sound: reading samples of a recording or of a video's sound track; writing sound tracks and wav files piece by piece."""
 
 import io
 import os
@@ -30,10 +30,10 @@ def read_sound(
     seconds: float | None = None,
     name: str | None = None,
 ) -> Float32[np.ndarray, " n"]:
-    """Read samples -1..1, `sample_rate` a second, channels averaged, from `start` seconds on, `seconds` of them or to the end.
+    """Read samples -1..1 at `sample_rate` per second, channels averaged, from `start` seconds on, for `seconds` or to the end.
 
-    `source` is a file or its bytes, which are then called `name` in errors. What lies beyond the end is not there: fewer
-    samples come back, or none. Raises BadInput: not there, nothing that can be decoded, or a video without sound.
+    `source` is a file or its bytes, which errors then call `name`. Beyond the end there is no padding: fewer
+    samples are returned, or none. Raises BadInput if it does not exist, cannot be decoded, or is a video without sound.
     """
     what = name or ("the recording" if isinstance(source, bytes) else str(source))
     if not isinstance(source, bytes) and not Path(source).is_file():
@@ -65,12 +65,12 @@ def read_sound(
 
 
 def has_sound(path: str | os.PathLike[str]) -> bool:
-    """Check whether a file has a stream of sound; False for what cannot be opened."""
+    """Check whether a file has a sound stream; False if it cannot be opened."""
     return _has_streams(path)[0]
 
 
 def only_sound(path: str | os.PathLike[str]) -> bool:
-    """Check whether a file is a recording: it has sound and no moving image, though perhaps the image of a cover."""
+    """Check whether a file is a recording: it has sound and no moving image, though perhaps a cover image."""
     sound, moving = _has_streams(path)
     return sound and not moving
 
@@ -90,14 +90,14 @@ _BYTES = 2
 
 
 class SoundTrack:
-    """Sound for `write_video`: pieces of samples -1..1, each (t,) or (t, 2), one after the other, and their rate.
+    """Sound for `write_video`: consecutive pieces of samples -1..1, each (t,) or (t, 2), and their rate.
 
-    Pieces are taken when frames of their time are written, and coded as AAC. An iterator that has run dry is asked again at the
+    Pieces are taken when frames of their time are written, and encoded as AAC. An exhausted iterator is asked again at the
     next frame, so pieces may be made together with frames.
     """
 
     def __init__(self, pieces: Iterable[np.ndarray], sample_rate: int, channels: int = 1):
-        """Prepare. Raises BadInput for other than one or two channels."""
+        """Prepare. Raises BadInput unless there are one or two channels."""
         if channels not in _LAYOUTS or sample_rate < 1:
             raise BadInput(
                 f"sound of {channels} channels at {sample_rate} samples a second; wanted 1 or 2 channels, a rate above 0"
@@ -109,13 +109,13 @@ class SoundTrack:
         self._stream: AudioStream
 
     def begin(self, container: Any) -> None:
-        """Add the stream to a container of PyAV that is open for writing."""
+        """Add the stream to a PyAV container that is open for writing."""
         stream = container.add_stream("aac", rate=self.sample_rate, layout=_LAYOUTS[self.channels])
         assert isinstance(stream, AudioStream)
         self._container, self._stream = container, stream
 
     def encode(self, until_s: float) -> None:
-        """Encode pieces until `until_s` seconds are coded, or there are no more."""
+        """Encode pieces up to `until_s` seconds, or until there are no more."""
         while self._samples < until_s * self.sample_rate:
             piece = next(self._pieces, None)
             if piece is None:
@@ -128,13 +128,13 @@ class SoundTrack:
                 self._container.mux(self._stream.encode(frame))
 
     def end(self) -> None:
-        """Encode all that is left and finish the stream."""
+        """Encode the rest and finish the stream."""
         self.encode(float("inf"))
         self._container.mux(self._stream.encode(None))
 
 
 class WavWriter:
-    """Takes the samples of a wav file, piece by piece."""
+    """Receives the samples of a wav file, piece by piece."""
 
     def __init__(self, file: wave.Wave_write, channels: int):
         self._file, self._channels = file, channels
@@ -150,7 +150,7 @@ class WavWriter:
 
 @contextmanager
 def wav_file(path: str | Path, sample_rate: int, channels: int = 1) -> Iterator[WavWriter]:
-    """Write a wav of 16 bits, whole or not at all; raise BadInput where it cannot be written.
+    """Write a wav of 16 bits, whole or not at all; raise BadInput if it cannot be written.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:

@@ -13,10 +13,10 @@ _FRAME_OR_TIME = re.compile(r"(\d+)|(\d+(?:\.\d*)?|\.\d+)s")
 
 
 class VideoSubset(Video):
-    """Some frames of a video, by rising number; their times are those of the video."""
+    """Some frames of a video, in ascending order; their times are those of the video."""
 
     def __init__(self, video: Video, numbers: Sequence[int]):
-        """`numbers` are of frames that the video has."""
+        """`numbers` must be valid frame numbers of the video."""
         self._whole, self.numbers = video, np.asarray(numbers, np.int64)
         self.name, self.height, self.width, self.clocked = video.name, video.height, video.width, video.clocked
 
@@ -80,7 +80,7 @@ class ResizedVideo(Video):
 
 
 def resize_frame(frame: Frame, width: int, height: int) -> Frame:
-    """Resize a frame, each pixel the mean of what it covers where that is smaller, else bilinear.
+    """Resize a frame: pixels are means of the areas they cover when shrinking, else bilinear.
 
     >>> resize_frame(np.arange(12, dtype=np.uint8).reshape(2, 2, 3), 1, 1).tolist()
     [[[5, 6, 7]]]
@@ -93,14 +93,14 @@ def resize_frame(frame: Frame, width: int, height: int) -> Frame:
 
 
 def parse_frame_range(video: Video, start: str | int | None = None, end: str | int | None = None, stride: int = 1) -> list[int]:
-    """List the numbers of the frames from `start` to before `end`, every `stride`-th of them.
+    """List the numbers of the frames from `start` to before `end`, with step `stride`.
 
     Args:
-        start: a whole number is a frame, 2.5s a time in seconds as the video states it (`Video.timestamps`); None is the first.
-        end: the first frame, or time, that is not taken any more; None takes the rest.
+        start: an integer is a frame, 2.5s a time in seconds as the video states it (`Video.timestamps`); None is the first.
+        end: the first frame, or time, that is excluded; None takes the rest.
 
     Raises:
-        BadInput: what is no frame and no time, or nothing is left.
+        BadInput: a value is neither a frame nor a time, or nothing is left.
 
     >>> from tapetum.video import open_video
     >>> parse_frame_range(open_video(np.zeros((50, 8, 8, 3), np.uint8), frame_rate=10), "1s", 20, 3)
@@ -119,7 +119,7 @@ def parse_frame_range(video: Video, start: str | int | None = None, end: str | i
 
 
 def _frame_of(video: Video, option: str, moment: str | int) -> int:
-    """The number of the frame, or of the first that is not before the time."""
+    """The number of the frame, or of the first one not before the time."""
     match = _FRAME_OR_TIME.fullmatch(str(moment).strip())
     if match is None:
         raise BadInput(f"{option} {moment} is neither a frame nor a time; give a frame's number, as 120, or seconds, as 4.5s")
@@ -133,7 +133,7 @@ def _seconds(video: Video) -> float:
 
 
 def parse_size(text: str | int, width: int, height: int) -> tuple[int, int]:
-    """Read a size for images of `width` x `height`: WIDTHxHEIGHT, or the longer side alone, with the shape kept.
+    """Read a size for images of `width` x `height`: WIDTHxHEIGHT, or only the longer side, keeping the aspect ratio.
 
     Raises BadInput for anything else.
 

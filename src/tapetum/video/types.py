@@ -1,7 +1,7 @@
-"""The Video type: frames decoded on demand, whatever they are stored in.
+"""The Video type: frames decoded on demand, however they are stored.
 
 A `Video` is a sequence of images, uint8 (h, w, 3), RGB, upright. It is read lazily: iteration holds one frame at a
-time, and indexing decodes only what is asked for. `open_video` makes one from a file, a folder or an array.
+time, and indexing decodes only the requested frames. `open_video` makes one from a file, a folder or an array.
 """
 
 import operator
@@ -26,8 +26,8 @@ Decoded = TypeVar("Decoded")
 class FrameCache(Generic[Decoded]):
     """Decoded frames by number, within a fixed amount of memory; may be shared by threads.
 
-    Passes over a video go from the first frame to the last, again and again. Of a video that does not fit, the frames that came
-    first are kept and never evicted: of the least recently used frame, as most caches choose, the next pass would find none.
+    Passes over a video run from the first frame to the last, repeatedly. If a video does not fit, the first frames are
+    stored and never evicted: with the usual least-recently-used eviction, the next pass would find none.
     """
 
     def __init__(self, max_bytes: int):
@@ -45,7 +45,7 @@ class FrameCache(Generic[Decoded]):
         return self._frames[number]
 
     def put(self, number: int, frame: Decoded, size: int) -> None:
-        """Store a frame of `size` bytes, unless it is here already or there is no memory left for it."""
+        """Store a frame of `size` bytes, unless it is stored already or there is no memory left for it."""
         with self._lock:
             if number not in self._frames and size <= self.free_bytes:
                 self.free_bytes -= size
@@ -69,7 +69,7 @@ Frames = UInt8[np.ndarray, "t h w 3"]
 
 
 def refuse_huge(name: object, width: int, height: int) -> None:
-    """Raise `BadInput` where a frame has more than `MAX_PIXELS`.
+    """Raise `BadInput` if a frame has more than `MAX_PIXELS`.
 
     >>> refuse_huge("a.png", 30000, 30000)
     Traceback (most recent call last):
@@ -80,7 +80,7 @@ def refuse_huge(name: object, width: int, height: int) -> None:
 
 
 def usable_rate(*stated: object) -> float | None:
-    """Choose the first of some rates, each a number or None, that lies between `SLOWEST` and `FASTEST`; None where there is
+    """Choose the first of some rates, each a number or None, that lies between `SLOWEST` and `FASTEST`; None if there is
     none.
 
     >>> usable_rate(None, float("inf"), 0, 30), usable_rate(2**31)
@@ -91,7 +91,7 @@ def usable_rate(*stated: object) -> float | None:
 
 
 def check_rate(frame_rate: float) -> None:
-    """Raise `BadInput` for a rate, given by the user, that no video can have."""
+    """Raise `BadInput` for a user's rate that no video can have."""
     if usable_rate(frame_rate) is None:
         raise BadInput(
             f"a rate of {frame_rate} frames per second is not possible; give a number from {SLOWEST:g} to {FASTEST:g}"
@@ -119,8 +119,8 @@ class Video(ABC):
     """A sequence of frames, uint8 (h, w, 3) RGB, decoded on demand.
 
     `video[i]` is one frame, `video[a:b:c]` or `video[[i, j, ...]]` an array (t, h, w, 3); negative numbers count from
-    the end as in lists, and `IndexError` is raised beyond it. Iteration yields frame by frame. Every array is fresh:
-    it may be changed at will. A video is a context manager, and can be pickled to another process.
+    the end as in lists, and out-of-range ones raise `IndexError`. Iteration yields frame by frame. Every array is new
+    and may be modified. A video is a context manager, and can be pickled to another process.
     """
 
     name: str
@@ -151,7 +151,7 @@ class Video(ABC):
 
     @property
     def report(self) -> DecodeReport:
-        """Count frames promised, decoded and damaged, as far as known now."""
+        """Count frames promised, decoded and damaged, as far as known so far."""
         return DecodeReport(promised=len(self), decoded=len(self), damaged=0, complete=True)
 
     def __iter__(self) -> Iterator[Frame]:
@@ -160,24 +160,24 @@ class Video(ABC):
 
     @abstractmethod
     def _read(self, indices: Sequence[int]) -> Iterator[Frame]:
-        """Frames at `indices`, which are valid and strictly rising."""
+        """Frames at `indices`, which are valid and strictly ascending."""
 
     def check(self) -> DecodeReport:
-        """Decode every frame once and return the final report; a length promised in error is mended by this."""
+        """Decode every frame once and return the final report; this corrects a wrong length."""
         for _ in self:
             pass
         return self.report
 
     def cache_frames(self, max_bytes: int = FRAME_CACHE_BYTES) -> None:
-        """Store decoded frames from now on, and until `close`, as far as `max_bytes` go; what is stored is not decoded again.
+        """Store decoded frames from now on until `close`, up to `max_bytes`; stored frames are not decoded again.
 
-        For several passes over one video: the first whole pass, such as `check`, keeps the frames that come first, and what
-        does not fit is decoded again by every pass. An array has nothing to decode and keeps nothing.
+        For several passes over one video: the first whole pass, such as `check`, stores the first frames, and every pass
+        decodes the rest again. An array needs no decoding and stores nothing.
         """
         return None
 
     def close(self) -> None:
-        """Close files and drop cached frames; a closed video opens its files again when it is read."""
+        """Close files and drop cached frames; a closed video reopens its files when it is read."""
         return None
 
     @overload
@@ -197,7 +197,7 @@ class Video(ABC):
         raise IndexError(f"{self.name} has {len(self)} frames; there is no frame {item}")
 
     def _index(self, item: object) -> int:
-        """A valid index from one that may be negative."""
+        """A valid index from a possibly negative one."""
         index = operator.index(item)  # pyright: ignore[reportArgumentType]
         length = len(self)
         if not -length <= index < length:
@@ -205,7 +205,7 @@ class Video(ABC):
         return index % length
 
     def _gather(self, indices: list[int]) -> Frames:
-        """Frames in any order, with repeats; each is decoded once, going forward."""
+        """Frames in any order, with repeats; each is decoded once, in ascending order."""
         out = np.empty((len(indices), self.height, self.width, 3), np.uint8)
         places: dict[int, list[int]] = {}
         for place, index in enumerate(indices):

@@ -1,10 +1,10 @@
 """Writing of videos: h264 in mp4, VP9 in webm, or gif; whole or not at all.
 
-The 256 colours of a gif. Median cut and octrees share the palette out by numbers of pixels, so the small coloured things that
-an overlay is about turn grey. Here each colour counts by the square root of how often it is seen, and the boxes of median cut
-(Heckbert 1982) are split where their variance is largest, as in Wu (1991). Colours of earlier frames fade slowly, so that
-palettes change little and nothing flickers. Dithering is ordered, the same pattern in every frame: it stays where it is, while
-diffused errors (Floyd and Steinberg 1976) swarm.
+The 256 colours of a gif. Median cut and octrees distribute the palette by numbers of pixels, so the small coloured shapes
+of an overlay turn grey. Here each colour is weighted by the square root of its frequency, and the boxes of median cut
+(Heckbert 1982) are split where their variance is largest, as in Wu (1991). Colours of earlier frames decay slowly, so that
+palettes change little and nothing flickers. Dithering is ordered, the same pattern in every frame: it stays still, while
+diffused errors (Floyd and Steinberg 1976) move.
 """
 
 import heapq
@@ -63,15 +63,15 @@ def write_video(
 
     mp4 and webm hold 4:2:0 colour, tagged BT.709, limited range, which needs even sizes: an odd width or height gets
     one more column or row, a copy of the last. A gif keeps its size; its palette is made for each frame and its times
-    are whole hundredths of a second, at most 50 frames a second.
+    are whole hundredths of a second, at most 50 frames per second.
 
-    The file appears whole or not at all: it is written beside its place, flushed to the disk and renamed.
+    The file appears whole or not at all: it is written under a temporary name, flushed to disk and renamed.
 
     Args:
-        frames: uint8 arrays (h, w, 3), all of one size; taken one by one, so a generator may be longer than memory.
+        frames: uint8 arrays (h, w, 3), all of one size; taken one by one, so a generator may exceed memory.
         frame_rate: frames per second.
-        sound: of an mp4; its pieces are taken as the frames go on, so they may be longer than memory too.
-        dither: mix colours that a gif lacks of those that it has; without it files are smaller and skies have steps.
+        sound: of an mp4; its pieces are taken as the frames advance, so they may exceed memory too.
+        dither: approximate missing gif colours by mixing; without it files are smaller and skies show bands.
 
     Raises:
         BadInput: no frames, frames of another type or of several sizes, an unknown extension, a full disk.
@@ -94,7 +94,7 @@ def write_video(
 
 
 def _checked(frames: Iterable[Frame]) -> Iterator[Frame]:
-    """The frames, each of them seen to be uint8 RGB of the first one's size."""
+    """The frames, each checked to be uint8 RGB of the first one's size."""
     shape = None
     for number, frame in enumerate(frames):
         frame = np.asarray(frame)
@@ -116,7 +116,7 @@ def _checked(frames: Iterable[Frame]) -> Iterator[Frame]:
 def _encode(
     temporary: str, frames: Iterator[Frame], frame_rate: float, suffix: str, dither: bool, sound: SoundTrack | None
 ) -> None:
-    """Write the container `temporary`; frames are drawn, encoded and let go one by one."""
+    """Write the container `temporary`; frames are drawn, encoded and freed one by one."""
     style, gif = _FORMATS[suffix], suffix == ".gif"
     first = next(frames)
     clock = Fraction(_GIF_CLOCK) if gif else Fraction(frame_rate).limit_denominator(100_000)
@@ -169,16 +169,16 @@ _KEPT = 0.7
 
 
 class Palettes:
-    """Turns frames, one after the other, into 256 colours each."""
+    """Converts frames, one after the other, to at most 256 colours each."""
 
     def __init__(self, *, dither: bool = True):
-        """Begin with no frame seen."""
+        """Start without any frame."""
         self._dither = dither
         self._counts = np.zeros(1 << 3 * _BITS)
         self._sums = np.zeros((1 << 3 * _BITS, 3))
 
     def indexed(self, frame: Frame) -> tuple[UInt8[np.ndarray, "h w"], UInt8[np.ndarray, "k 3"]]:
-        """Compute the number of each pixel's colour, and the colours, 256 or fewer."""
+        """Compute the palette index of each pixel, and the palette, of 256 colours or fewer."""
         self._count_colours(frame)
         bins = np.flatnonzero(self._counts > 0.05)
         colours = (self._sums[bins] / self._counts[bins, None]).astype(np.float32)
@@ -208,7 +208,7 @@ def _bin(pixels: np.ndarray) -> np.ndarray:
 
 
 def split(colours: Float32[np.ndarray, "n 3"], weights: np.ndarray, most: int = 256) -> Float32[np.ndarray, "k 3"]:
-    """Choose `most` colours, or fewer, that stand for n weighted ones: means of boxes, each split where its spread is widest.
+    """Choose at most `most` colours to represent n weighted ones: means of boxes, split along their largest variance.
 
     >>> split(np.array([[0, 0, 0], [2, 0, 0], [250, 0, 0]], np.float32), np.array([1.0, 1, 1]), 2).tolist()
     [[1.0, 0.0, 0.0], [250.0, 0.0, 0.0]]
@@ -246,7 +246,7 @@ def _pattern() -> Float32[np.ndarray, "8 8"]:
 
 
 def _dithered(frame: Frame, palette: UInt8[np.ndarray, "k 3"]) -> Frame:
-    """The frame with the pattern added, as strong as colours of the palette are apart."""
+    """The frame with the pattern added, scaled to the distance between palette colours."""
     if len(palette) < 3:
         return frame
     apart = float(np.median(KDTree(palette.astype(np.float64)).query(palette, k=2)[0][:, 1]))

@@ -1,4 +1,4 @@
-"""Images whose every pixel has a class, and videos whose objects have masks, read from their official folders.
+"""Images with a class per pixel, and videos with object masks, read from their official folders.
 
     images      the record (files by number, class names, numbers of classes), and ADE20K, Cityscapes and CamVid
     voc         PASCAL VOC, with boxes too

@@ -1,11 +1,11 @@
-"""DAVIS 2016 and 2017 (Perazzi et al., CVPR 2016; Pont-Tuset et al., arXiv 1704.00675): videos whose objects have masks.
+"""DAVIS 2016 and 2017 (Perazzi et al., CVPR 2016; Pont-Tuset et al., arXiv 1704.00675): videos with object masks.
 
     DIR/ImageSets/2017/val.txt                    names of videos; train; 2016 too
     DIR/JPEGImages/480p/bike-packing/00000.jpg    frames
     DIR/Annotations/480p/bike-packing/00000.png   palette: 0 nothing, then the number of the object, 255 does not count
 
-Unusual: an object is one that the first frame shows; numbers that appear later only are none. Masks of 2016 have one object,
-which is 255 there. A semi-supervised score is given the first mask and leaves out the first frame and the last one
+Unusual: only objects in the first frame count; numbers that appear later are ignored. Masks of 2016 have one object,
+which is 255 there. A semi-supervised score uses the first mask as input and leaves out the first frame and the last one
 (`scored_frames`).
 """
 
@@ -32,12 +32,12 @@ class MaskedVideo:
     """Of each frame."""
 
     def objects(self) -> list[int]:
-        """List the numbers of the objects that the first mask shows. Raises BadInput where the file is damaged."""
+        """List the numbers of the objects in the first mask. Raises BadInput if the file is damaged."""
         numbers = [int(n) for n in np.unique(read_values(self.masks[0])) if n]
         return numbers if numbers == [IGNORE] else [n for n in numbers if n != IGNORE]
 
     def read_masks(self, frames: Sequence[int] | slice = slice(None)) -> dict[int, Bool[np.ndarray, "t h w"]]:
-        """Read the masks of each object in some frames. Raises BadInput where a file is damaged or of another size."""
+        """Read the masks of each object in some frames. Raises BadInput if a file is damaged or of another size."""
         chosen = [self.masks[k] for k in np.arange(len(self.masks))[frames]]
         values = [read_values(path) for path in chosen]
         for path, one in zip(chosen, values, strict=True):
@@ -51,7 +51,7 @@ scored_frames = slice(1, -1)
 
 
 def read_davis(folder: Path, split: str, year: int = 2017, resolution: str = "480p") -> list[MaskedVideo]:
-    """List the videos of train or val. Raises BadInput where a list, a frame or a mask is missing."""
+    """List the videos of train or val. Raises BadInput if a list, a frame or a mask is missing."""
     folder = Path(folder)
     file = folder / "ImageSets" / one_of(str(year), ("2016", "2017")) / f"{one_of(split, ('train', 'val', 'trainval'))}.txt"
     names = [line.strip() for line in text_of(file).splitlines() if line.strip()]

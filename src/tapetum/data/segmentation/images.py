@@ -1,4 +1,4 @@
-"""Images with a class for every pixel, the same numbers whatever the files of a data set hold: ADE20K, Cityscapes, CamVid.
+"""Images with a class per pixel, with uniform numbers whatever a data set's files hold: ADE20K, Cityscapes, CamVid.
 
     ADE20K       DIR/images/training/ADE_train_00000001.jpg         and validation/ADE_val_...
                  DIR/annotations/training/ADE_train_00000001.png    0: nothing that counts, 1 to 150: a class
@@ -11,9 +11,9 @@
 Sources: Zhou et al., arXiv 1608.05442, as in the challenge of 2016; Cordts et al., arXiv 1604.01685; Brostow et al., Pattern
 Recognition Letters 2009, as of the SegNet tutorial (files of the same data as parquet are read by `tapetum.data.layouts`).
 
-Unusual: class 1 of ADE20K's files is class 0 here; of its names the first is taken. Cityscapes' masks hold the label ids of the
-official scripts (7 is road), and classes here have the train ids (0 is road). Of the paths in CamVid's lists the last two parts
-are taken, since the first ones are those of the authors' machine.
+Unusual: class 1 of ADE20K's files is class 0 here; the first of its names is used. Cityscapes' masks hold the label ids of the
+official scripts (7 is road), and classes here have the train ids (0 is road). Only the last two parts of the paths in CamVid's
+lists are used, because the first ones are from the authors' machine.
 """
 
 import csv
@@ -52,7 +52,7 @@ class SegmentedImages:
     def read(self, k: int) -> tuple[UInt8[np.ndarray, "h w 3"], Int64[np.ndarray, "h w"]]:
         """Read image k, and the number of the class of each pixel, or IGNORE.
 
-        Raises BadInput for files that are not there or damaged, a mask in colours, and one of another size.
+        Raises BadInput for missing or damaged files, a colour mask, and one of another size.
         """
         image = np.asarray(opened_image(stored_file(self.images[k]), "RGB"))
         mask = self.classes_of(read_values(self.masks[k]))
@@ -61,7 +61,7 @@ class SegmentedImages:
         return image, mask
 
     def classes_of(self, values: np.ndarray) -> Int64[np.ndarray, "h w"]:
-        """Look up the numbers of classes of what a mask file holds."""
+        """Look up the class numbers of a mask file's values."""
         table = np.full(65536, IGNORE, np.int64)
         for value, number in (self.numbers or {k: k for k in range(len(self.classes))}).items():
             table[value] = number
@@ -91,7 +91,7 @@ _ADE20K_SPLITS = {"train": "training", "val": "validation"}
 
 
 def read_ade20k(folder: Path, split: str) -> SegmentedImages:
-    """List train or val. Raises BadInput where files are missing."""
+    """List train or val. Raises BadInput if files are missing."""
     folder, part = Path(folder), _ADE20K_SPLITS[one_of(split, _ADE20K_SPLITS)]
     images = sorted((folder / "images" / part).glob("*.jpg"))
     masks = [folder / "annotations" / part / f"{path.stem}.png" for path in images]
@@ -120,7 +120,7 @@ CITYSCAPES_LABELS = {
 
 
 def read_cityscapes(folder: Path, split: str) -> SegmentedImages:
-    """List train, val or test, city by city. Raises BadInput where files are missing."""
+    """List train, val or test, city by city. Raises BadInput if files are missing."""
     folder, place = Path(folder), Path(folder) / "leftImg8bit" / one_of(split, ("train", "val", "test"))
     images = sorted(place.glob("*/*_leftImg8bit.png"))
     names = [(path.parent.name, path.name.removesuffix("_leftImg8bit.png")) for path in images]
@@ -141,7 +141,7 @@ CAMVID_CLASSES = (
 
 
 def read_camvid(folder: Path, split: str) -> SegmentedImages:
-    """List train, val or test. Raises BadInput where the list is missing, or a line is not two paths."""
+    """List train, val or test. Raises BadInput if the list is missing, or a line is not two paths."""
     folder, file = Path(folder), Path(folder) / f"{one_of(split, ('train', 'val', 'test'))}.txt"
     images, masks = [], []
     for k, line in enumerate(text_of(file).splitlines(), 1):

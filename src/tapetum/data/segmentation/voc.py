@@ -6,8 +6,8 @@
     DIR/ImageSets/Segmentation/train.txt, Main/val.txt  names
     DIR/Annotations/2007_000032.xml                     boxes
 
-Unusual: corners in the files are pixels from 1 on, both in; a box here goes from the outer corner of the first to that of the
-last one (xmin - 1, ymin - 1, xmax, ymax). Boxes marked difficult are told apart, since scores leave them out.
+Unusual: corners in the files are inclusive pixels from 1 on; a box here goes from the outer corner of the first to that of the
+last one (xmin - 1, ymin - 1, xmax, ymax). Boxes marked difficult are distinguished, because scores leave them out.
 """
 
 import xml.etree.ElementTree as ElementTree
@@ -36,7 +36,7 @@ class BoxedImage:
 
 
 def read_voc(folder: Path, split: str) -> SegmentedImages:
-    """List train, val, trainval or trainaug. Raises BadInput where the list or a file is missing."""
+    """List train, val, trainval or trainaug. Raises BadInput if the list or a file is missing."""
     folder, file = Path(folder), _list(Path(folder), "Segmentation", one_of(split, ("train", "val", "trainval", "trainaug")))
     names = _names(file)
     masks = "SegmentationClassAug" if split == "trainaug" else "SegmentationClass"
@@ -47,7 +47,7 @@ def read_voc(folder: Path, split: str) -> SegmentedImages:
 
 
 def read_voc_boxes(folder: Path, split: str) -> list[BoxedImage]:
-    """Read boxes of train, val, trainval or test. Raises BadInput where a file is missing, damaged, or names another class."""
+    """Read boxes of train, val, trainval or test. Raises BadInput if a file is missing, damaged, or names another class."""
     folder, file = Path(folder), _list(Path(folder), "Main", one_of(split, ("train", "val", "trainval", "test")))
     return [_boxed(folder, name) for name in _names(file)]
 

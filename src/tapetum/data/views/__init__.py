@@ -1,4 +1,4 @@
-"""Views of images: the random crops and colours that networks learn from. Imports no torch by itself.
+"""Views of images: random crops and colours for training. Does not import torch itself.
 
 >>> import numpy as np
 >>> from tapetum.data.views import Views, simclr

@@ -58,7 +58,7 @@ class View:
 
 
 def coloured(view: View, strength: float, saturation: float, hue: float) -> View:
-    """Add the jitter that most methods share: with probability 0.8, brightness and contrast alike."""
+    """Add the jitter that most methods use: with probability 0.8, with equal brightness and contrast."""
     return replace(view, jitter=0.8, brightness=strength, contrast=strength, saturation=saturation, hue=hue, grey=0.2)
 
 
@@ -70,7 +70,7 @@ def simclr(size: int, strength: float = 1.0) -> tuple[View, View]:
 
 
 def byol(size: int) -> tuple[View, View]:
-    """Make BYOL's two views: one always blurred, the other seldom, and sometimes solarised."""
+    """Make BYOL's two views: one always blurred, the other rarely, and sometimes solarised."""
     view = coloured(View(size=size), 0.4, 0.2, 0.1)
     return replace(view, blur=_blurred(1.0, size)), replace(view, blur=_blurred(0.1, size), solarise=0.2)
 
@@ -100,7 +100,7 @@ def supervised(size: int) -> tuple[View]:
 
 
 def clip(size: int) -> tuple[View]:
-    """Make CLIP's one view: a large crop, never mirrored, since captions speak of left and right."""
+    """Make CLIP's one view: a large crop, never mirrored, because captions mention left and right."""
     return (View(size=size, area=(0.9, 1.0), mirror=0.0),)
 
 

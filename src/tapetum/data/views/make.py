@@ -1,8 +1,8 @@
 """Views of batches of images, as tensors that a network takes: crops, colours, blur and solarising.
 
-The arithmetic of colours is torchvision's (`transforms.functional`, on float tensors), to which every function here is equal.
-Crops are cut and resized where the images are, as a rule on the CPU; all that follows may be done on the device that trains
-(`Views.crops`, `Views.finish`), with the same draws and so the same views but for rounding.
+The colour arithmetic is torchvision's (`transforms.functional`, on float tensors), which every function here matches.
+Crops are cut and resized where the images are, usually on the CPU; the rest may be done on the training device
+(`Views.crops`, `Views.finish`), with the same draws and so the same views except for rounding.
 """
 
 import math
@@ -26,7 +26,7 @@ _PURPOSE = 0x76696577
 
 
 class Views:
-    """Makes the same views of an image that is sample n whatever else is in the batch, and whoever makes it."""
+    """Makes the same views of the image that is sample n, whatever else is in the batch, and in any process."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class Views:
         mean: Sequence[float] = (0.0, 0.0, 0.0),
         std: Sequence[float] = (255.0, 255.0, 255.0),
     ):
-        """Take what each view is, and mean and deviation of the channels in units of 0..255, as an encoder has them."""
+        """Set the views, and mean and standard deviation of the channels in units of 0..255, as in an encoder."""
         self.views, self.seed = tuple(views), seed
         self.mean, self.std = (torch.tensor(value).view(3, 1, 1) / 255 for value in (mean, std))
 
@@ -45,17 +45,17 @@ class Views:
         return self.finish(self.crops(images, numbers))
 
     def crops(self, images: Sequence[Image], numbers: Sequence[int]) -> "list[ImageCrops]":
-        """Cut the crop of every view of the images, on the CPU, and draw what `finish` is to do with it."""
+        """Cut the crop of every view of the images, on the CPU, and draw the parameters for `finish`."""
         return self.crops_of([channels_first(image) for image in images], numbers)
 
     def crops_of(self, images: Sequence[UInt8[Tensor, "3 h w"]], numbers: Sequence[int]) -> "list[ImageCrops]":
-        """Cut crops as `crops`, from tensors of any one device, and there."""
+        """Cut crops as `crops`, from tensors on one device, and on that device."""
         sizes = [(image.shape[1], image.shape[2]) for image in images]
         drawn = [draw(view, sizes, self.seed, _PURPOSE + which, numbers) for which, view in enumerate(self.views)]
         return [ImageCrops(crop(images, draws, view), draws) for view, draws in zip(self.views, drawn, strict=True)]
 
     def finish(self, crops: "Sequence[ImageCrops]") -> list[Float32[Tensor, "b 3 s s"]]:
-        """Change colours, blur and normalise crops on the device where they are, for which the host does not wait."""
+        """Change colours, blur and normalise crops on their device, without waiting on the host."""
         made = []
         for view, each in zip(self.views, crops, strict=True):
             x = recolour(each.images.contiguous().float().div_(255), each.drawn, blur_radius(view.sigma[1]))
@@ -79,7 +79,7 @@ def channels_first(image: Image) -> UInt8[Tensor, "3 h w"]:
 
 
 def crop(images: Sequence[UInt8[Tensor, "3 h w"]], drawn: ViewParameters, view: View) -> UInt8[Tensor, "b 3 s s"]:
-    """Cut the boxes out and bring them to the view's size, mirrored where that was drawn, on the device of the images."""
+    """Cut out the boxes and resize them to the view's size, mirrored if drawn so, on the device of the images."""
     device = images[0].device
     made = torch.empty(len(images), view.size, view.size, 3, dtype=torch.uint8, device=device).movedim(-1, 1)
     for out, image, (top, left, rows, columns), mirrored in zip(
@@ -91,10 +91,10 @@ def crop(images: Sequence[UInt8[Tensor, "3 h w"]], drawn: ViewParameters, view: 
 
 
 def _resize(x: UInt8[Tensor, "3 h w"], view: View) -> Tensor:
-    """Bring to the view's size, as bytes on the CPU.
+    """Resize to the view's size, as bytes on the CPU.
 
-    Other devices cannot compute with bytes. They do as the CPU does, which rounds after the rows and after the columns, but
-    with weights that are not rounded to 16 bits: a number may become its neighbour.
+    Other devices cannot compute with bytes. They follow the CPU, which rounds after the rows and after the columns, but
+    with weights that are not rounded to 16 bits: a value may differ by one.
     """
     if x.device.type == "cpu":
         sizes = [(view.size, view.size)]
@@ -107,7 +107,7 @@ def _resize(x: UInt8[Tensor, "3 h w"], view: View) -> Tensor:
 
 
 def runs(views: Sequence[View]) -> list[slice]:
-    """Group neighbouring views of one size as slices: what can pass a network in one batch.
+    """Group neighbouring views of one size as slices that can pass through a network in one batch.
 
     >>> runs([View(size=64), View(size=64), View(size=32)])
     [slice(0, 2, None), slice(2, 3, None)]
@@ -180,7 +180,7 @@ def blur(images: Images, sigma: Numbers, radius: int) -> Images:
 
 
 def _weighted(x: Tensor, sigma: Numbers, radius: int, axis: int, side: int) -> Tensor:
-    """Weigh and add shifted copies, which for images in the cache is faster than a convolution."""
+    """Weight and sum shifted copies, which is faster than a convolution for images in the cache."""
     kernel = (-0.5 * (torch.arange(radius + 1, device=sigma.device) / sigma[:, None]).square()).exp()
     kernel = (kernel / (2 * kernel.sum(1, keepdim=True) - 1)).view(len(sigma), -1, 1, 1, 1)
     total = x.narrow(axis, radius, side) * kernel[:, 0]
@@ -193,7 +193,7 @@ _JITTER = {BRIGHTNESS: brighten, CONTRAST: contrast, SATURATION: saturate, HUE: 
 
 
 def recolour(images: Images, drawn: ViewParameters, radius: int) -> Images:
-    """Apply to each image the colours drawn for it, in place: as many images at a time as a processor's cache holds."""
+    """Apply to each image the colours drawn for it, in place: as many images at a time as fit in a processor's cache."""
     together = max(1, _CACHED // images[0].numel()) if images.device.type == "cpu" else len(images)
     for start in range(0, len(images), together):
         part = slice(start, start + together)
@@ -223,7 +223,7 @@ def _at(images: Images, where: np.ndarray, change: Callable[..., Tensor], *numbe
 
 
 def blur_radius(sigma: float) -> int:
-    """Compute the pixels after which a Gaussian is cut off: three deviations."""
+    """Compute the radius in pixels at which a Gaussian is cut off: three standard deviations."""
     return math.ceil(3 * sigma)
 
 

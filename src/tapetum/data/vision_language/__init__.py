@@ -1,7 +1,7 @@
 """Sets of questions, captions and expressions about images and videos, read from their official files.
 
-A reader takes the folder of the data and the name of a split, and gives records of `tapetum.data.questions`; each module says
-what the folder looks like. QUESTIONS and CAPTIONS name them; `referring` reads expressions. No image is opened.
+A reader takes the folder of the data and the name of a split, and returns records of `tapetum.data.questions`; each module
+describes the folder. QUESTIONS and CAPTIONS name them; `referring` reads expressions. No image is opened.
 
 >>> sorted(QUESTIONS)[:4]
 ['activitynet-cap', 'activitynet-qa', 'aokvqa', 'chartqa']

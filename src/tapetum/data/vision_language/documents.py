@@ -18,8 +18,8 @@
 Sources: arXiv 1904.08920 (TextVQA), 2007.00398 (DocVQA), 2104.12756 (InfographicVQA), 2203.10244 (ChartQA), 1905.13648
 (ST-VQA); Mishra et al., ICDAR 2019 (OCR-VQA).
 
-Test files have no answers, but those of ChartQA do. The kind of a question of ChartQA is human or augmented; its official files
-number nothing, so its key is kind and place ("human/17").
+Test files have no answers, except those of ChartQA. The kind of a question of ChartQA is human or augmented; its official files
+have no ids, so its key is kind and index ("human/17").
 """
 
 from collections.abc import Iterable, Iterator
@@ -58,7 +58,7 @@ def read_infovqa(listed: Iterable[JsonEntry], at: OfficialSplit) -> Iterator[Que
 
 
 def read_chartqa(folder: Path, split: str) -> list[Question]:
-    """Read ChartQA: train, val or test; questions that people asked come before those that were generated."""
+    """Read ChartQA: train, val or test; questions asked by people come before generated ones."""
     place = Path(folder) / one_of(split, _PARTS)
 
     def question(kind: str, entry: JsonEntry) -> Question:
@@ -73,7 +73,7 @@ def read_chartqa(folder: Path, split: str) -> list[Question]:
 def read_stvqa(folder: Path, split: str) -> list[Question]:
     """Read ST-VQA, task 3: train, val or test (without answers).
 
-    val are the images that DIR/val_images.txt lists, and train all others of the official train, or all where there is no such
+    val has the images that DIR/val_images.txt lists, and train all others of the official train, or all without that
     file. Raises BadInput for val without it.
     """
     folder, test = Path(folder), one_of(split, _PARTS) == "test"

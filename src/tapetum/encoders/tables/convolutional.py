@@ -1,8 +1,8 @@
-"""Convolutional networks of timm, torchvision and the package efficientnet_lite_pytorch, by their names of models and modules.
+"""Convolutional networks of timm, torchvision and the package efficientnet_lite_pytorch, by their model and module names.
 
-timm's names may end in a tag (".a1_in1k"), and each has the preprocessing that timm gives name and tag; without a tag, that of
-its first choice of weights. torchvision's weights do not say how their images were prepared: it is taken to be what its first
-weights want (shorter side to 256, centre of 224, bilinear). Its second ("V2") want 232 instead of 256: say so with
+timm's names may end in a tag (".a1_in1k"); each gets timm's preprocessing for that name and tag, or without a tag, that of
+timm's default weights. torchvision's weights do not record how their images were prepared: the preprocessing of its first
+weights is assumed (shorter side to 256, centre of 224, bilinear). Its second ("V2") need 232 instead of 256: set this with
 `preprocessing`.
 """
 
@@ -28,18 +28,18 @@ _COUNTER = "num_batches_tracked"
 
 
 def with_counters(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Add the counter of every batch norm that lacks it, as files from before torch 0.4.1 do."""
+    """Add the missing counters of batch norms, as in files from before torch 0.4.1."""
     stems = [name.removesuffix("running_mean") for name in state if name.endswith(".running_mean")]
     return {f"{stem}{_COUNTER}": torch.tensor(0) for stem in stems} | dict(state)
 
 
 def classes_in(state: Mapping[str, Tensor], bias: str) -> int:
-    """Count the classes by the bias of the classifier; 0 where there is none."""
+    """Count the classes by the bias of the classifier; 0 if it has none."""
     return len(state[bias]) if bias in state else 0
 
 
 def blocks_in(state: Mapping[str, Tensor], name: str) -> int:
-    """Count the blocks of a stage: numbers from 0 on that, put into `name`, give a tensor's name."""
+    """Count the blocks of a stage: numbers from 0 on that give a tensor's name when inserted into `name`."""
     count = 0
     while name.format(count) in state:
         count += 1
@@ -47,7 +47,7 @@ def blocks_in(state: Mapping[str, Tensor], name: str) -> int:
 
 
 def resnets_like(state: Mapping[str, Tensor]) -> Iterator[str]:
-    """Name the ResNets, as torchvision and timm do, that have as many blocks of the same kind."""
+    """Name the ResNets, as torchvision and timm do, with these numbers and kinds of blocks."""
     depths = tuple(blocks_in(state, f"layer{stage}.{{}}.conv1.weight") for stage in (1, 2, 3, 4))
     kind = "bottleneck" if "layer1.0.conv3.weight" in state else "basic"
     for name, named in RESNETS.items():
@@ -56,7 +56,7 @@ def resnets_like(state: Mapping[str, Tensor]) -> Iterator[str]:
 
 
 def swins_like(state: Mapping[str, Tensor], stem: str, depths: tuple[int, ...]) -> Iterator[str]:
-    """Name the Swins that have as many blocks, and channels after the stem."""
+    """Name the Swins with these numbers of blocks and of channels after the stem."""
     width = state[stem].shape[0] if stem in state else 0
     for name, named in SWINS.items():
         if (named.config.width, named.config.depths) == (width, depths):  # pyright: ignore[reportAttributeAccessIssue]
@@ -64,7 +64,7 @@ def swins_like(state: Mapping[str, Tensor], stem: str, depths: tuple[int, ...]) 
 
 
 def lites_like(state: Mapping[str, Tensor], ending: str) -> Iterator[str]:
-    """Name the EfficientNet-Lites that have as many convolutions whose names end so: one a block."""
+    """Name the EfficientNet-Lites with this number of convolutions whose names have this ending: one per block."""
     count = sum(name.endswith(ending) for name in state)
     for name, named in LITES.items():
         with torch.device("meta"):
@@ -80,7 +80,7 @@ def norms(pairs: Mapping[str, str]) -> list[NameRow]:
 
 
 def _blocks(encoder: ResNet | NFNet | EfficientNetLite | Swin) -> list[tuple[int, int, int, nn.Module]]:
-    """Stage, number in the stage, number among all, and module of every block."""
+    """Stage, index in the stage, overall index, and module of every block."""
     blocks = [(i, j, block) for i, stage in enumerate(encoder.stages.children()) for j, block in enumerate(stage.children())]
     return [(i, j, k, block) for k, (i, j, block) in enumerate(blocks)]
 
@@ -255,7 +255,7 @@ class ConvolutionalTable:
     def describe(
         self, architecture: str | Mapping[str, Any], state: Mapping[str, Tensor]
     ) -> tuple[Architecture, dict[str, Tensor]] | None:
-        """Describe what the weights of a model are; None for a model that is not known here."""
+        """Describe the weights of a model; None for a model that is not in this table."""
         name = architecture if isinstance(architecture, str) else ""
         base, bias = self.models.get(name.partition(".")[0] if self.tagged else name, (None, ""))
         if base is None:
@@ -264,7 +264,7 @@ class ConvolutionalTable:
         return changed(base, {"classes": classes_in(state, bias)}), with_counters(state)
 
     def rows(self, encoder: Encoder, source: str) -> list[NameRow] | None:
-        """List the library's names for an encoder; None where it has no such network."""
+        """List the library's names for an encoder; None if it has no such network."""
         if isinstance(encoder, ResNet) and not encoder.config.usual:
             return None
         return next((make(encoder) for kind, make in self.rows_of.items() if isinstance(encoder, kind)), None)

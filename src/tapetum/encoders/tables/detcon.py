@@ -1,7 +1,7 @@
-"""ResNets of DetCon's public JAX code (google-deepmind/detcon), and so of all that is built on haiku's ResNet blocks.
+"""ResNets of DetCon's public JAX code (google-deepmind/detcon), and so of everything built on haiku's ResNet blocks.
 
-Names are haiku's, without that of the network in front: "block_group_2/~/block_0/~/conv_1/w". Weights of convolutions are
-(rows, columns, in, out) there, scales of norms (1, 1, 1, channels); `tapetum.systems.odin.detcon` reads files and turns them.
+Names are haiku's, without the network's prefix: "block_group_2/~/block_0/~/conv_1/w". Weights of convolutions are
+(rows, columns, in, out) there, scales of norms (1, 1, 1, channels); `tapetum.systems.odin.detcon` reads files and transposes.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ _COUNTER = "mean_ema/counter"
 def describe(
     architecture: str | Mapping[str, Any], state: Mapping[str, Tensor]
 ) -> tuple[Architecture, dict[str, Tensor]] | None:
-    """Describe what weights of DetCon are, by our name of the ResNet; None for one that is not known here."""
+    """Describe the weights of DetCon, by our name of the ResNet; None for an unknown one."""
     if not isinstance(architecture, str) or architecture not in RESNETS:
         return None
     padded = changed(RESNETS[architecture], {"padding": "same", "classes": 0})
@@ -34,7 +34,7 @@ def describe(
 
 
 def rows(encoder: Encoder, source: str) -> list[NameRow] | None:
-    """List DetCon's names for an encoder; None where its code has no such network."""
+    """List DetCon's names for an encoder; None if its code has no such network."""
     if not isinstance(encoder, ResNet) or encoder.config.padding != "same" or encoder.head is not None:
         return None
     pairs = _unit("stem", "initial_conv", "stem_norm", "initial_batchnorm")

@@ -3,12 +3,12 @@
     transformers   model_type dinov3_vit; in memory model.layer.I..., in files layer.I...: both are read
     timm           vit_SIZE_patch16_dinov3[_qkvb][.TAG], of timm's Eva: with _qkvb query and value have a bias, else none has
 
-The pooled vector is the class token, as in the paper; timm pools by the mean unless it is told otherwise, and so do we where
-its weights have a classifier. Keys have no bias (the original has one that is masked to 0). The rotary positions of timm and of
-transformers are the same numbers. Images are prepared as each library has it: squashed by bilinear interpolation, as by the
-authors, or bicubic and cropped.
+The pooled vector is the class token, as in the paper; timm pools by the mean unless told otherwise, and we do too if its
+weights have a classifier. Keys have no bias (the original has one that is masked to 0). timm and transformers use the same
+rotary positions. Images are prepared as in each library: squashed with bilinear interpolation, as by the authors, or bicubic
+and cropped.
 
-Left out: the mask token of transformers' files (written as zeros), and its random shifts and scales of positions in training.
+Omitted: the mask token of transformers' files (written as zeros), and its random shifts and scales of positions in training.
 """
 
 import re
@@ -40,9 +40,9 @@ _AERIAL = {"mean": (109.65, 104.805, 75.48), "std": (54.315, 39.78, 36.465)}
 
 
 def describe(architecture: Any, state: _State) -> tuple[Architecture, _State] | None:
-    """Describe what a config of transformers, or a name of timm, means; None for other models.
+    """Interpret a config of transformers, or a timm name; None for other models.
 
-    Raises BadInput for a config with parts that tapetum has not.
+    Raises BadInput for a config with parts that tapetum does not have.
     """
     if isinstance(architecture, Mapping):
         if architecture.get("model_type") != "dinov3_vit":
@@ -94,7 +94,7 @@ def _of_transformers(c: Mapping[str, Any]) -> ViTConfig:
 
 
 def candidates(state: _State) -> Iterator[str]:
-    """Name the model of timm that weights may be of, where sizes of their tensors leave nothing open."""
+    """Name the timm model that weights may belong to, if the sizes of their tensors are unambiguous."""
     patches, plain, gate = (state.get(f"{name}.weight") for name in ("patch_embed.proj", _HIDDEN, f"{_HIDDEN}_g"))
     hidden = plain if gate is None else gate
     if patches is None or hidden is None or "pos_embed" in state or not {"reg_token", "blocks.0.gamma_1"} <= state.keys():
@@ -147,7 +147,7 @@ def _transformers_rows(c: ViTConfig) -> list[NameRow]:
 
 
 def _timm_rows(c: ViTConfig) -> list[NameRow]:
-    """Eva, with the arguments that timm's names of DINOv3 have."""
+    """Eva, with the arguments of timm's DINOv3 names."""
     table = [NameRow("cls_token", ("class_token",), lead=2), *layers({"patches": "patch_embed.proj", "norm": "norm"})]
     if c.registers:
         table.append(NameRow("reg_token", ("registers",), lead=1))

@@ -1,10 +1,10 @@
-"""Names of transformers' models, to ours and back: ViT, DINO, MAE, DINOv2 with registers or none, CLIP,
+"""Names of transformers' models, to ours and back: ViT, DINO, MAE, DINOv2 with or without registers, CLIP,
 MetaCLIP 2, SigLIP.
 
-The names are those of the models of transformers 5 in memory, which `to_state` gives. Files on the Hub carry older ones (and
-transformers 4 had them in memory): they are read too.
+The names are those of transformers 5 models in memory, which `to_state` returns. Files on the Hub use older names (which
+transformers 4 also had in memory): these are read too.
 
-Not part of an encoder, and left out: the mask token of DINOv2 (written as zeros), the decoder of MAE.
+Not part of an encoder, and omitted: the mask token of DINOv2 (written as zeros), the decoder of MAE.
 """
 
 import re
@@ -43,7 +43,7 @@ _State = Mapping[str, Tensor]
 
 
 def describe(architecture: Any, state: _State) -> tuple[Architecture, _State] | None:
-    """Describe what a config as a dict means, and give the weights their names of today; None for other kinds of models."""
+    """Interpret a config given as a dict, and rename the weights to current names; None for other kinds of models."""
     if not isinstance(architecture, Mapping):
         raise BadInput(f"{architecture!r} is no config; for Hugging Face give model.config.to_dict()")
     read = _READERS.get(str(architecture.get("model_type")))
@@ -86,7 +86,7 @@ def _vit(config: ViTConfig, preprocessing: Preprocessing, state: _State) -> tupl
 
 
 def _renamed(state: _State, prefix: str, old_layers: str, new_layers: str) -> dict[str, Tensor]:
-    """Look up the names of today, without prefix."""
+    """Look up the current names, without prefix."""
     out = {}
     for name, tensor in state.items():
         name = name.removeprefix(prefix)
@@ -125,7 +125,7 @@ def _read_dinov2(c: Mapping[str, Any], state: _State) -> tuple[Architecture, _St
 
 
 def _in_halves(state: _State) -> dict[str, Tensor]:
-    """Split the layers of gated MLPs that are one layer in files."""
+    """Split the layers of gated MLPs that are fused in files."""
     out = {}
     for name, tensor in state.items():
         parts = ("gate_proj", "up_proj") if ".mlp.weights_in." in name and tensor.ndim else ("weights_in",)
@@ -198,11 +198,11 @@ _READERS = {
 
 
 def rows(encoder: Encoder, source: str) -> list[NameRow] | None:
-    """Make the table of names for an encoder, or None for what transformers has not.
+    """Make the table of names for an encoder, or None if transformers does not have it.
 
-    The model is CLIPModel or SiglipModel for two towers; else CLIPVisionModel where a norm is before the first block, or with a
-    projection CLIPVisionModelWithProjection; SiglipVisionModel where there is no class token, Dinov2Model or
-    Dinov2WithRegistersModel where there is layer scale, and ViTForImageClassification, ViTModel or ViTMAEModel.
+    The model is CLIPModel or SiglipModel for two towers; CLIPVisionModel if a norm precedes the first block, or with a
+    projection CLIPVisionModelWithProjection; SiglipVisionModel if there is no class token; Dinov2Model or
+    Dinov2WithRegistersModel if there is layer scale; otherwise ViTForImageClassification, ViTModel or ViTMAEModel.
     """
     if isinstance(encoder, Towers):
         return None if encoder.config.image.rotary else _towers(encoder.config)

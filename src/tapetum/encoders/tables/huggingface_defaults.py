@@ -1,4 +1,4 @@
-"""Defaults of transformers for fields that a config.json leaves out; those of CLIP's and SigLIP's parts often are."""
+"""Defaults of transformers for fields missing from a config.json; CLIP's and SigLIP's parts often omit them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -40,7 +40,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 
 
 def whole_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Add what a config leaves out. Raises KeyError for one without model_type."""
+    """Fill in fields missing from a config. Raises KeyError if model_type is missing."""
     kind = str(config["model_type"])
     whole = DEFAULTS.get(kind, {}) | dict(config)
     if kind in ("clip", "metaclip_2", "siglip"):

@@ -17,7 +17,7 @@ from tapetum.encoders.tables.rows import NameRow
 def describe(
     architecture: str | Mapping[str, Any], state: Mapping[str, Tensor]
 ) -> tuple[Architecture, dict[str, Tensor]] | None:
-    """Describe what the weights of a ResNet of transformers are, from `model.config.to_dict()`; None for another model."""
+    """Describe the weights of a transformers ResNet from `model.config.to_dict()`; None for another model."""
     if isinstance(architecture, str) or architecture.get("model_type") != "resnet":
         return None
     given = {"layer_type": "bottleneck", "depths": (3, 4, 6, 3), "embedding_size": 64, "hidden_act": "relu"} | dict(
@@ -40,7 +40,7 @@ def describe(
 
 
 def rows(encoder: Encoder, source: str) -> list[NameRow] | None:
-    """List the names that transformers has for an encoder; None where it has no such network."""
+    """List transformers' names for an encoder; None if it has no such network."""
     if not isinstance(encoder, ResNet) or not encoder.config.usual:
         return None
     return huggingface_resnet_rows(encoder, "" if encoder.head is None else "resnet.")

@@ -1,8 +1,8 @@
 """Names of transformers' SigLIP 2 NaFlex (Siglip2Model, Siglip2VisionModel), to ours and back (arXiv 2502.14786).
 
-The names are SigLIP's. Two things differ: patches pass a linear layer whose weight is a matrix on their numbers in order row,
-column, colour, which is our convolution reordered; and the config has the number of patches for whose square grid there are
-positions (`num_patches`), not the size of an image. Images of one grid make a batch here, so that nothing is padded or masked.
+The names are SigLIP's. Two things differ: patches pass through a linear layer whose weight multiplies their values in the order
+row, column, colour, which is our convolution reordered; and the config gives the number of patches in the square grid of
+positions (`num_patches`), not the image size. A batch here holds images of one grid, so nothing is padded or masked.
 """
 
 import math
@@ -26,7 +26,7 @@ _SAME = {"siglip2": "siglip", "siglip2_vision_model": "siglip_vision_model"}
 
 
 def describe(architecture: Any, state: Mapping[str, Tensor]) -> tuple[Architecture, Mapping[str, Tensor]] | None:
-    """Describe what a config as a dict means; None for other kinds of models."""
+    """Interpret a config given as a dict; None for other kinds of models."""
     kind = architecture.get("model_type") if isinstance(architecture, Mapping) else None
     if kind not in _SAME:
         return None
@@ -48,7 +48,7 @@ def describe(architecture: Any, state: Mapping[str, Tensor]) -> tuple[Architectu
 
 
 def _with_size(vision: Mapping[str, Any]) -> dict[str, Any]:
-    """The config of an image tower, with the size of the image that its positions are for."""
+    """The config of an image tower, with the image size that its positions are for."""
     patches, patch = vision.get("num_patches", 256), vision.get("patch_size", 16)
     if not (isinstance(patches, int) and isinstance(patch, int) and patches > 0):
         raise BadInput(f"this config has {patches!r} patches of {patch!r} pixels; both are whole numbers in tapetum")

@@ -1,14 +1,14 @@
 """Names of open_clip's pairs of towers (`open_clip_config.json`, `open_clip_model.safetensors`), to ours and back.
 
-One layout for CLIP of OpenAI, LAION, DataComp and MetaCLIP, for mirrors of SigLIP and, with a tower of timm, for others:
+One layout for CLIP of OpenAI, LAION, DataComp and MetaCLIP, for mirrors of SigLIP and, with a timm tower, for others:
 
     CLIP             visual.*                      text at the top level: token_embedding, transformer.resblocks.*, ln_final
     CustomTextCLIP   visual.* or visual.trunk.*    text.*; the towers of SigLIP end in a bias of all logits, and the head of the
                                                    trunk of PE-Core (arXiv 2504.13181) is the projection of images
 
-Matrices that open_clip multiplies from the right (`visual.proj`, `text_projection`) are our linear layers transposed.
+Matrices that open_clip multiplies from the right (`visual.proj`, `text_projection`) are our linear layers, transposed.
 
-Sources: open_clip 3.3.0, whose models these are compared with; CLIP (arXiv 2103.00020), LAION's (2212.07143), DataComp
+Sources: open_clip 3.3.0, with whose models these are compared; CLIP (arXiv 2103.00020), LAION's (2212.07143), DataComp
 (2304.14108).
 """
 
@@ -35,9 +35,9 @@ _INTERPOLATIONS = ("bicubic", "bilinear")
 
 
 def describe(architecture: Any, state: _State) -> tuple[Architecture, _State] | None:
-    """Read what the content of an open_clip_config.json means; the weights keep their names.
+    """Interpret the content of an open_clip_config.json; the weights keep their names.
 
-    Raises BadInput for a config with parts that tapetum has not, which are named.
+    Raises BadInput for a config with parts that tapetum does not have, and names them.
     """
     if not isinstance(architecture, Mapping) or not isinstance(architecture.get("model_cfg"), Mapping):
         return None

@@ -1,14 +1,14 @@
 """Names of Perception Encoder (arXiv 2504.13181) in timm, to ours and back: PE-Core and PE-Spatial, of timm's Eva.
 
-    vit_pe_core_SIZE_patchP_IMAGE      the image tower of PE-Core; its projection, which timm gives a bias, is the classifier
+    vit_pe_core_SIZE_patchP_IMAGE      the image tower of PE-Core; its projection, with timm's added bias, is the classifier
     vit_pe_spatial_SIZE_patchP_IMAGE   without norm and pooling at the end; pooled by the mean of the grid, as timm does
 
 PE-Core with its text tower is in open_clip's layout (`tapetum.encoders.tables.open_clip`), whose image tower this is.
 
-Images are prepared as timm has it, bicubic; the authors, and configs of open_clip, have bilinear.
-Differs from timm: for images of another size than a name says, learned positions are interpolated and rotary ones go on with
-whole numbers, as in the authors' code; timm scales rotary positions to the grid that the name says (as EVA does), and
-interpolates by another filter. At the size of the name both are the same.
+Images are prepared as in timm, bicubic; the authors, and configs of open_clip, use bilinear.
+Differs from timm: for images of a size other than the name's, learned positions are interpolated and rotary ones continue in
+integer steps, as in the authors' code; timm scales rotary positions to the grid in the name (as EVA does), and interpolates
+with another filter. At the size of the name both agree.
 """
 
 import math
@@ -33,9 +33,9 @@ _NAME = re.compile(rf"vit_pe_(?P<kind>core|spatial)_(?P<size>{'|'.join(PE)})_pat
 
 
 def describe(architecture: Any, state: _State) -> tuple[Architecture, _State] | None:
-    """Describe what a timm name means, with a classifier if the weights have one; None for other models.
+    """Interpret a timm name, with a classifier if the weights have one; None for other models.
 
-    Raises BadInput for weights with positions of another grid than the name's, whose rotary positions timm scales.
+    Raises BadInput for weights with positions of a grid other than the name's, whose rotary positions timm scales.
     """
     match = _NAME.fullmatch(architecture) if isinstance(architecture, str) else None
     if match is None:
@@ -55,7 +55,7 @@ def describe(architecture: Any, state: _State) -> tuple[Architecture, _State] | 
 
 
 def candidates(state: _State) -> Iterator[str]:
-    """Name the model that weights may be of, where sizes of their tensors leave nothing open."""
+    """Name the model that weights may belong to, if the sizes of their tensors are unambiguous."""
     patches, hidden, positions = (
         state.get(name) for name in ("patch_embed.proj.weight", "blocks.0.mlp.fc1.weight", "pos_embed")
     )
@@ -72,7 +72,7 @@ def candidates(state: _State) -> Iterator[str]:
 
 
 def rows(encoder: Encoder, source: str) -> list[NameRow] | None:
-    """Make the table of names of timm for a Perception Encoder, or None for another network."""
+    """Make the table of timm's names for a Perception Encoder, or None for another network."""
     if not isinstance(encoder, ViT):
         return None
     c = encoder.config

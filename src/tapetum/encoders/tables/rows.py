@@ -2,10 +2,10 @@
 
     theirs[index]  --order-->  axes permuted  --reshape-->  ours, joined along the first axis, or some rows of it
 
-A row says which of our tensors make one of theirs (a fused query-key-value is three of ours), with axes of length 1 in front
-where they have them; or of which rows of ours theirs is made (gate and up of our gated MLP are one); or what a layer of a stack
-of theirs is, whose axes may stand in another order. What a library stores and an encoder does not need (a mask token, counters)
-is a row without tensors of ours: it is left out on the way here and written as `shape` of `fill` on the way back.
+A row says which of our tensors make up one of theirs (a fused query-key-value is three of ours), with leading axes of length 1
+if theirs has them; or which rows of ours make up theirs (gate and up of our gated MLP are one); or which of theirs is a layer
+of a stack, whose axes may be in another order. A tensor that a library stores but an encoder does not need (a mask token,
+counters) is a row without tensors of ours: it is dropped on import and written as `shape` filled with `fill` on export.
 """
 
 import math
@@ -48,7 +48,7 @@ class NameRow:
     """From which to before which of how many equal parts of ours along the first axis theirs is; a table has rows of all."""
 
     def part_of(self, own: Mapping[str, Tensor]) -> Tensor:
-        """Look up our tensor, or the rows of it that this row is of; several are joined."""
+        """Look up our tensor, or the rows of it that this row describes; several are joined."""
         tensors = [own[name] for name in self.ours]
         joined = torch.cat(tensors) if len(tensors) > 1 else tensors[0]
         first, last, number = self.part
@@ -66,13 +66,13 @@ class NameRow:
         return (1,) * self.lead + joined
 
     def arranged(self, tensor: Tensor) -> Tensor:
-        """Bring theirs[index] into our order of axes, not yet our shape."""
+        """Permute theirs[index] to our order of axes, not yet to our shape."""
         tensor = tensor.reshape(self.view) if self.view else tensor
         tensor = self.to_ours(tensor) if self.to_ours else tensor
         return tensor.permute(self.order) if self.order else tensor
 
     def returned(self, ours: Tensor, shape: tuple[int, ...]) -> Tensor:
-        """Bring what `part_of` gives into the shape of theirs[index]."""
+        """Reshape the result of `part_of` to the shape of theirs[index]."""
         ours = self.to_theirs(ours) if self.to_theirs else ours
         if not self.order:
             return ours.reshape(shape)
@@ -110,19 +110,19 @@ def part_row(
     order: tuple[int, ...] = (),
     part: tuple[int, int, int] = (0, 1, 1),
 ) -> NameRow:
-    """Make the row of a part of one of theirs, whose shape is known beforehand, that is (a part of) one of ours."""
+    """Make the row of a part of one of their tensors, of a fixed shape, that is (a part of) one of ours."""
     return NameRow(theirs, (ours,), shape=shape, index=index, order=order, part=part)
 
 
 def from_official(model: nn.Module, state: Mapping[str, Tensor], rows: Iterable[NameRow], source: str) -> None:
-    """Put the weights of another library into `model`; see `under_our_names`."""
+    """Load the weights of another library into `model`; see `under_our_names`."""
     model.load_state_dict(under_our_names(model.state_dict(), state, rows, source))
 
 
 def under_our_names(
     expected: Mapping[str, Tensor], state: Mapping[str, Tensor], rows: Iterable[NameRow], source: str
 ) -> dict[str, Tensor]:
-    """Write the weights of another library the names of `expected`, whose tensors may be without numbers (of the meta device).
+    """Rename the weights of another library to the names of `expected`, whose tensors may have no values (meta device).
 
     Every tensor of theirs and of ours is used exactly once. Raises BadInput, naming the tensor, for one that is missing,
     unknown, of another shape, or not finite.
@@ -153,7 +153,7 @@ def under_our_names(
 
 
 def to_official(model: nn.Module, rows: Iterable[NameRow]) -> dict[str, Tensor]:
-    """Write the weights of `model` under the names of another library, as copies."""
+    """Export the weights of `model` under the names of another library, as copies."""
     own, rows, out = model.state_dict(), list(rows), {}
     check_whole(own, rows)
     shapes = their_shapes(rows, own)
@@ -168,7 +168,7 @@ def to_official(model: nn.Module, rows: Iterable[NameRow]) -> dict[str, Tensor]:
 
 
 def their_shapes(rows: Iterable[NameRow], own: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    """Compute the whole shape of each of their tensors; `own` is looked at where a row does not say its shape."""
+    """Compute the full shape of each of their tensors; `own` is consulted if a row does not state its shape."""
     shapes: dict[str, tuple[int, ...]] = {}
     for row in rows:
         stack = tuple(i + 1 for i in row.index)
@@ -178,7 +178,7 @@ def their_shapes(rows: Iterable[NameRow], own: Mapping[str, Tensor]) -> dict[str
 
 
 def check_names(stored: Iterable[str], rows: Iterable[NameRow], source: str) -> None:
-    """Raise BadInput unless the names are those of the rows."""
+    """Raise BadInput unless the names match those of the rows."""
     stored, expected = set(stored), dict.fromkeys(row.theirs for row in rows)
     if missing := [name for name in expected if name not in stored]:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
@@ -188,13 +188,13 @@ def check_names(stored: Iterable[str], rows: Iterable[NameRow], source: str) -> 
 
 
 def check_shape(name: str, stored: tuple[int, ...], expected: tuple[int, ...]) -> None:
-    """Raise BadInput unless the shapes are the same."""
+    """Raise BadInput unless the shapes match."""
     if stored != expected:
         raise BadInput(f"{name} is {stored} where the config wants {expected}; are the weights of another architecture?")
 
 
 def check_whole(own: Mapping[str, Tensor], rows: Iterable[NameRow]) -> None:
-    """Raise ValueError unless the rows fill each of our tensors exactly once; a check of a table, not of a file."""
+    """Raise ValueError unless the rows fill each of our tensors exactly once; this checks a table, not a file."""
     filled = dict.fromkeys(own, 0)
     for row in rows:
         for name in row.ours:

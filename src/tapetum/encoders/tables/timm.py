@@ -1,8 +1,8 @@
 """Names of timm's vision transformers (`timm.models.vision_transformer`, `deit`), to ours and back.
 
-Known are the names of the form KIND_SIZE_patchP[_FLAVOUR][_IMAGE][.TAG]: vit_base_patch16_224.augreg_in21k,
+Supported names have the form KIND_SIZE_patchP[_FLAVOUR][_IMAGE][.TAG]: vit_base_patch16_224.augreg_in21k,
 deit3_small_patch16_384, vit_large_patch14_reg4_dinov2, vit_so400m_patch14_siglip_384, vit_base_patch32_clip_quickgelu_224, ...
-Their preprocessing is what timm gives that name and tag (without one, its first); the tag matters for nothing else.
+Their preprocessing is timm's for that name and tag (without a tag, timm's first); the tag affects nothing else.
 """
 
 import math
@@ -45,7 +45,7 @@ _SQUASHED = re.compile(r"(?<!patch32_)clip_3(36|78|84)\.(\w+_ft_|metaclip2_w)|pa
 
 
 def describe(architecture: Any, state: Mapping[str, Tensor]) -> tuple[Architecture, Mapping[str, Tensor]] | None:
-    """Describe what a timm name means, with a classifier if the weights have one; None for other families."""
+    """Interpret a timm name, with a classifier if the weights have one; None for other families."""
     match = _NAME.fullmatch(architecture) if isinstance(architecture, str) else None
     if match is None:
         return None
@@ -67,7 +67,7 @@ def describe(architecture: Any, state: Mapping[str, Tensor]) -> tuple[Architectu
 
 
 def _as_large_as(state: Mapping[str, Tensor], config: ViTConfig) -> ViTConfig:
-    """The config with the size of images that the weights have positions for: timm makes models of a name for any size."""
+    """The config with the image size that the weights have positions for: timm makes models of a name for any size."""
     places = state["pos_embed"].shape[-2] - (config.prefix if config.class_position else 0) if "pos_embed" in state else 0
     side = math.isqrt(max(places, 0))
     if not places or side**2 != places or (side, side) == config.grid:
@@ -76,8 +76,8 @@ def _as_large_as(state: Mapping[str, Tensor], config: ViTConfig) -> ViTConfig:
 
 
 def candidates(state: Mapping[str, Tensor]) -> Iterator[str]:
-    """Name the model of timm that weights may be of, where sizes and kinds of their tensors leave nothing open: not of CLIP,
-    whose activation the tensors do not say."""
+    """Name the timm model that weights may belong to, if sizes and kinds of their tensors are unambiguous: not for CLIP,
+    whose activation the tensors do not reveal."""
     patches, positions = state.get("patch_embed.proj.weight"), state.get("pos_embed")
     hidden = state.get("blocks.0.mlp.fc1.weight")
     if patches is None or positions is None or hidden is None or patches.ndim != 4 or "norm_pre.weight" in state:
@@ -119,7 +119,7 @@ def _config(name: str, kind: str, flavour: str, plain: ViTConfig) -> ViTConfig:
 
 
 def _preprocessing(name: str, kind: str, flavour: str, image: int, tag: str) -> Preprocessing:
-    """Describe how timm prepares images for a name, as its `default_cfgs` have it (a test compares all of them)."""
+    """Describe how timm prepares images for a name, according to its `default_cfgs` (a test compares all of them)."""
     if kind == "deit3":
         return imagenet(image, 1.0 if image > 224 or tag.startswith("fb_in22k") else 0.9)
     if flavour.endswith("dinov2"):
@@ -138,7 +138,7 @@ def _preprocessing(name: str, kind: str, flavour: str, image: int, tag: str) -> 
 
 
 def rows(encoder: Encoder, source: str) -> list[NameRow] | None:
-    """Make the table of names for a ViT, or None for what timm has not under these names."""
+    """Make the table of names for a ViT, or None if timm has no such names."""
     if not isinstance(encoder, ViT) or encoder.config.pooler or (encoder.config.registers and encoder.config.class_position):
         return None
     config = encoder.config
@@ -147,7 +147,7 @@ def rows(encoder: Encoder, source: str) -> list[NameRow] | None:
 
 
 def vit_rows(config: ViTConfig) -> list[NameRow]:
-    """Make the table of names of timm's VisionTransformer; its relative Eva has them too, but for layer scale."""
+    """Make the table of names of timm's VisionTransformer; the related Eva shares them, except for layer scale."""
     table = [NameRow("pos_embed", ("positions",), lead=1), *layers({"patches": "patch_embed.proj"}, bias=config.patch_bias)]
     if config.class_token:
         table.append(NameRow("cls_token", ("class_token",), lead=2))

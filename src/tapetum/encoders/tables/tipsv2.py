@@ -1,14 +1,14 @@
 """Names of transformers' TIPSv2 (Tipsv2Model), to ours and back (arXiv 2604.12012).
 
-Files carry the names of the authors' code, which transformers writes too; in its memory, and from `to_state`, an image tower
+Files use the names of the authors' code, which transformers also writes; in its memory, and from `to_state`, an image tower
 has the names of DINOv2 with registers, a text tower those of CLIP:
 
     file        vision_encoder.blocks.I.attn.qkv                       text_encoder.transformer.resblocks.I.attn.in_proj_*
     in memory   vision_model.encoder.layer.I.attention.q_proj, k_, v_  text_model.encoder.layers.I.self_attn.q_proj, k_, v_
 
-Instead of a scale of the logits there is a temperature, its inverse; files leave it out, and the config has its value.
+Instead of a scale of the logits there is its inverse, a temperature; files omit it, and the config has its value.
 
-Not part of an encoder, and left out: the mask token (written as zeros).
+Not part of an encoder, and omitted: the mask token (written as zeros).
 """
 
 import re
@@ -62,7 +62,7 @@ _OLD_TEXT = (
 
 
 def describe(architecture: Any, state: Mapping[str, Tensor]) -> tuple[Architecture, Mapping[str, Tensor]] | None:
-    """Describe what a config as a dict means, and give the weights their names in memory; None for other kinds of models."""
+    """Interpret a config given as a dict, and rename the weights to in-memory names; None for other kinds of models."""
     if not isinstance(architecture, Mapping) or architecture.get("model_type") != "tipsv2":
         return None
     t = _TEXT | dict(architecture.get("text_config") or {})

@@ -1,6 +1,6 @@
 """Names of transformers' V-JEPA 2 (VJEPA2Model), to ours and back (arXiv 2506.09985).
 
-Not part of an encoder, and left out: the predictor. Classifiers of videos, whose pooling attends, are refused.
+Not part of an encoder, and omitted: the predictor. Video classifiers, which pool by attention, are refused.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ _DEFAULTS |= {"tubelet_size": 2, "crop_size": 256, "frames_per_clip": 64, "layer
 
 
 def describe(architecture: Any, state: Mapping[str, Tensor]) -> tuple[Architecture, Mapping[str, Tensor]] | None:
-    """Describe what a config as a dict means; None for other kinds of models."""
+    """Interpret a config given as a dict; None for other kinds of models."""
     if not isinstance(architecture, Mapping) or architecture.get("model_type") != "vjepa2":
         return None
     c = _DEFAULTS | dict(architecture)

@@ -1,1 +1,1 @@
-"""Clips with exact tracks to train point trackers on: where they come from, how they are altered, how a tracker is scored."""
+"""Clips with exact tracks for training point trackers: their sources, their augmentation, and the scoring of trackers."""

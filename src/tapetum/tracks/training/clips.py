@@ -1,8 +1,8 @@
-"""Clips with exact tracks, by number, to train on and to be scored on; and where a run's come from.
+"""Clips with exact tracks, by number, for training and scoring; and the sources of a run's clips.
 
 A source of clips is found by name (`SceneRun.world`) among the entry points of the group "tapetum.clips": the synthetic world
-registers facets, bodies and both there, as a package of the user's would. Rendering a clip costs as much as a small network's
-step, so a folder may keep them (`cache`).
+registers facets, bodies and both there, and a user's package can do the same. Rendering a clip costs as much as a step of a
+small network, so they may be stored in a folder (`cache`).
 """
 
 import json
@@ -25,7 +25,7 @@ from tapetum.tracks.training.recipes import SceneRun
 
 
 class FrameSequence(Protocol):
-    """The frames of a clip, uint8 (t, h, w, 3): an array, or what reads them when they are asked for."""
+    """The frames of a clip, uint8 (t, h, w, 3): an array, or an object that reads them on demand."""
 
     def __len__(self) -> int: ...
 
@@ -50,16 +50,16 @@ class ClipDataset(Protocol):
 
 
 class TrackedClipSource(Protocol):
-    """Where clips with exact tracks come from; made without arguments."""
+    """A source of clips with exact tracks; constructed without arguments."""
 
     def check(self, run: SceneRun) -> None:
-        """Raise BadInput where it cannot make clips of these settings, before anything is written."""
+        """Raise BadInput if it cannot make clips with these settings, before anything is written."""
         ...
 
     def open(
         self, run: SceneRun, count: int, *, part: str, cache: str | Path | None, size: int, frames: int
     ) -> Sequence[ClipDataset]:
-        """Open `count` clips of `frames` frames of size x size pixels; `part` is all, train or held-out, of textures too."""
+        """Open `count` clips of `frames` frames of size x size pixels; `part` (of textures too) is all, train or held-out."""
         ...
 
 
@@ -81,7 +81,7 @@ class JoinedClips:
 
 
 def kept(cache: Path | None, k: int, draw: Callable[[int], TrackedClip]) -> TrackedClip:
-    """Read clip number `k` from a folder, or draw it and keep it there; without a folder just draw it."""
+    """Read clip number `k` from a folder, or draw it and store it there; without a folder, only draw it."""
     if cache is None:
         return draw(k)
     file = cache / f"clip-{k:06d}.npz"
@@ -108,7 +108,7 @@ def claim(folder: Path, settings: dict) -> None:
 
 
 def check_run(run: SceneRun) -> None:
-    """Raise BadInput for settings that no clip can be made with, before anything is written."""
+    """Raise BadInput for settings with which no clip can be made, before anything is written."""
     check_fields(run, steps="[1, inf)", checks="[1, inf)", hard_share="[0, 1]", bodies_share="(0, 1)", seed="[0, inf)")
     if run.textures is not None:
         for part in ("train", "held-out"):
@@ -119,12 +119,12 @@ def check_run(run: SceneRun) -> None:
 def open_clips(
     run: SceneRun, count: int, *, part: str, cache: str | Path | None = None, size: int = 256, frames: int = 24
 ) -> Sequence[ClipDataset]:
-    """Open `count` clips of the run's source, of its seed."""
+    """Open `count` clips of the run's source, with its seed."""
     return _source(run).open(run, count, part=part, cache=cache, size=size, frames=frames)
 
 
 def scored_clips(run: SceneRun, *, size: int = 256, frames: int = 24) -> list[TrackedClip]:
-    """Draw `run.checks` clips that are never trained on, with held-out textures."""
+    """Draw `run.checks` clips that are never used for training, with held-out textures."""
     content = source_label(run.textures), source_label(run.episodes)
     names = "world", "bodies_share", "textures", "episodes", "hard_share", "checks"
     settings = SceneRun(**{name: getattr(run, name) for name in names}, seed=run.seed + 1000)
@@ -133,7 +133,7 @@ def scored_clips(run: SceneRun, *, size: int = 256, frames: int = 24) -> list[Tr
 
 @lru_cache(maxsize=1)  # the phases of a run are checked on the same clips
 def _drawn(run: SceneRun, size: int, frames: int, content: tuple[str | None, str | None]) -> tuple[TrackedClip, ...]:
-    """Draw clips; `content` tells the folders of these names from those that were there before."""
+    """Draw clips; `content` distinguishes the folders of these names from older ones."""
     clips = JoinedClips(*open_clips(run, run.checks, part="held-out", size=size, frames=frames))
     return tuple(clips[k] for k in range(run.checks))
 

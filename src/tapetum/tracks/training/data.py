@@ -1,16 +1,16 @@
-"""Training samples for point tracking: a clip, query points, and the truth about their tracks.
+"""Training samples for point tracking: a clip, query points, and their true tracks.
 
-Every sample is a pure function of (seed, index), so that a run can stop and go on anywhere with any number of workers.
+Every sample is a pure function of (seed, index), so a run can stop and continue anywhere with any number of workers.
 
-Clips come from scenes (`clips`), single images (`image_clips`) or Kubric folders (`kubric`). Each is shown many times under
-other crops and colours. These are those of TAPIR's training
+Clips come from scenes (`clips`), single images (`image_clips`) or Kubric folders (`kubric`). Each is used many times with
+different crops and colours. These are those of TAPIR's training
 (arXiv 2306.08637 and its public configuration): window area 0.3 to 1, aspect 0.5 to 2, the same in all frames; with probability
 0.8 brightness +-32/255, contrast and saturation x 0.6..1.4, hue +-0.2; then grey with probability 0.2.
 
-Differs from the paper: a showing may be a part of a longer clip (`shorten`), a crop is filtered when it is shrunk, and every
-track is as likely to be asked for as any other, at any moment at which it is seen; the paper balances objects, of which a clip
-here says nothing. The synthetic scenes, which are few, are also mirrored and reversed in time, not always cropped, and may
-prefer queries on first frames.
+Differs from the paper: a sample may be a part of a longer clip (`shorten`), a crop is filtered when it is shrunk, and every
+track is equally likely to be queried, at any moment at which it is visible; the paper balances objects, which clips here do
+not record. The synthetic scenes, which are few, are also mirrored and reversed in time, not always cropped, and may prefer
+queries on first frames.
 """
 
 from collections.abc import Sequence
@@ -61,7 +61,7 @@ class TapSample:
 
 
 def empty_clips(clips: int, frames: int, size: int, points: int) -> TapSample:
-    """Make a batch of clips of which only the shapes count, on torch's default device.
+    """Make a batch of clips of which only the shapes matter, on torch's default device.
 
     >>> empty_clips(1, 3, 8, 5).xy.shape
     torch.Size([1, 5, 3, 2])
@@ -75,7 +75,7 @@ def empty_clips(clips: int, frames: int, size: int, points: int) -> TapSample:
 
 
 class TapSamples(torch.utils.data.Dataset[TapSample]):
-    """Endless training samples: sample number `index` shows a clip chosen and altered by (seed, index).
+    """Endless training samples: sample `index` is a clip chosen and augmented by (seed, index).
 
     `frames`, `first` and `alterations` are those of `shorten` and `augment`.
     """
@@ -108,7 +108,7 @@ def collate(samples: Sequence[TapSample]) -> TapSample:
 
 
 def shorten(clip: TrackedClip, rng: np.random.Generator, frames: int) -> TrackedClip:
-    """Cut out a part of `frames` frames: neighbours, or as often every second frame if there are enough."""
+    """Cut out a part of `frames` frames: consecutive, or equally often every second frame if there are enough."""
     have = len(clip.video)
     if frames >= have:
         return clip
@@ -128,9 +128,9 @@ def augment(
     first: float = 0.0,
     alterations: Alterations = FEW_CLIPS,
 ) -> TapSample:
-    """Show a clip once at size x size pixels, with `points` queries on frames where their points are visible.
+    """Augment a clip to size x size pixels, with `points` queries on frames where their points are visible.
 
-    A fraction `first` of the queries is on the first such frame, as most evaluations ask; the others are on any.
+    A fraction `first` of the queries is on the first such frame, as in most evaluations; the others are on any.
 
     Raises BadInput if no point of the clip is ever visible.
     """
@@ -164,7 +164,7 @@ def augment(
 def _resize(
     rng: np.random.Generator, video: Tensor, xy: np.ndarray, size: int, alterations: Alterations
 ) -> tuple[Float[Tensor, "t 3 size size"], np.ndarray]:
-    """A window of the frames (t, h, w, 3) at size x size pixels, maybe moving, and the points in it."""
+    """A window of the frames (t, h, w, 3) at size x size pixels, possibly moving, and the points in it."""
     h, w = video.shape[1:3]
     x0, y0, cw, ch = _window(rng, h, w) if rng.random() < alterations.crop else (0, 0, w, h)
     if alterations.motion and rng.random() < alterations.motion:
@@ -178,7 +178,7 @@ def _resize(
 
 
 def _recolour(video: Float[Tensor, "t 3 h w"], mix: np.ndarray, shift: np.ndarray) -> Float[Tensor, "t h w 3"]:
-    """Written out: a matrix product may round differently from one call to the next, and samples must repeat bit for bit."""
+    """Change the colours without a matrix product, which may round differently on each call; samples must be bit-identical."""
     red, green, blue = video.unbind(1)
     channels = zip(mix.tolist(), shift.tolist(), strict=True)
     return torch.stack([m[0] * red + m[1] * green + m[2] * blue + s for m, s in channels], -1)

@@ -1,8 +1,8 @@
-"""Clips with exactly known tracks, made of single images: one moves about, cut-outs of others move over it.
+"""Clips with exact tracks, made of single images: one moves in the background, cut-outs of others move over it.
 
-So a tracker can be scored on anyone's own footage, of which nobody knows the tracks: `tapetum bootstrap` takes frames of the
-user's videos for it. They also train, beside scenes, where things rotate and grow less (`ImageClips`). The motion is affine
-and known, so are the outlines, so tracks and visibility are exact; noise and JPEG compression come last.
+They allow scoring a tracker on any footage, for which no tracks are available: `tapetum bootstrap` uses frames of the user's
+videos for it. They also serve for training, beside scenes, in which objects rotate and scale less (`ImageClips`). The affine
+motion and the outlines are exact, so tracks and visibility are too; noise and JPEG compression come last.
 
     layers, back to front: the image, cut-out 1, cut-out 2, ...; each with maps (t, 3, 3) from its own pixels to the frame's
     a point of layer k is hidden where it leaves the frame or a later layer's outline covers it
@@ -34,7 +34,7 @@ class Layer:
     maps: Maps
 
     def covers(self, xy: Float32[np.ndarray, "n t 2"]) -> Bool[np.ndarray, "n t"]:
-        """Check which raster places of the frames lie on this layer."""
+        """Check which raster positions of the frames lie on this layer."""
         x, y = np.moveaxis(warp_points(np.linalg.inv(self.maps), xy), -1, 0)
         h, w = self.alpha.shape
         inside = (x >= 0) & (x < w) & (y >= 0) & (y < h)
@@ -46,7 +46,7 @@ def image_clip(
 ) -> TrackedClip:
     """Make a clip of size x size pixels with `points` tracks, of two or more images; the first one is the background.
 
-    Every point is on the layer that is seen there in some frame; half are on cut-outs, where they cover enough.
+    Every point is on the layer visible there in some frame; half are on cut-outs, if these cover enough.
     """
     layers = [_background(rng, images[0], size, frames)]
     layers += [_cut_out(rng, image, size, frames) for image in images[1:]]
@@ -58,7 +58,7 @@ def image_clip(
 class ImageClips:
     """`count` clips of three to six images each, by number, of size x size pixels.
 
-    They are drawn when first asked for, in about 0.3 s, then kept in `cache` if one is given.
+    They are drawn on first access, in about 0.3 s, then stored in `cache` if it is set.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class ImageClips:
 
 
 def _background(rng: np.random.Generator, image: ImageArray, size: int, frames: int) -> Layer:
-    """The image, half as large again as the frame, so that the frame rarely looks beyond it."""
+    """The image at one and a half times the frame's size, so that the frame rarely extends beyond it."""
     wide = round(1.5 * size)
     image = np.asarray(Image.fromarray(image).resize((wide, wide), Image.Resampling.BILINEAR))
     middle = np.eye(3)
@@ -102,7 +102,7 @@ def _background(rng: np.random.Generator, image: ImageArray, size: int, frames: 
 
 
 def _cut_out(rng: np.random.Generator, image: ImageArray, size: int, frames: int) -> Layer:
-    """A piece of the image with a random outline, an eighth to half as wide as the frame."""
+    """A piece of the image with a random outline, an eighth to half the frame's width."""
     wide = int(rng.uniform(0.15, 0.5) * size)
     h, w = image.shape[:2]
     side = min(h, w, wide * 2)
@@ -133,7 +133,7 @@ def _draw(rng: np.random.Generator, layers: list[Layer], size: int) -> UInt8[np.
 def _tracks(
     rng: np.random.Generator, layers: list[Layer], size: int, frames: int, points: int
 ) -> tuple[Float32[np.ndarray, "n t 2"], Bool[np.ndarray, "n t"]]:
-    """Points that are seen in a random frame each, followed with the layer that is on top there."""
+    """Points, each visible in a random frame, that follow the top layer at that position."""
     rows: list[tuple[np.ndarray, np.ndarray]] = []
     for _ in range(50):
         many = 8 * points

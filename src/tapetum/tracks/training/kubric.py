@@ -1,21 +1,21 @@
 """Point-tracking folders of Kubric, as published for CoTracker3 (Hugging Face data set facebook/CoTracker3_Kubric).
 
-The layout, as the public reader (facebookresearch/co-tracker, `kubric_movif_dataset.py`) and those who use the data tell it; an
+The layout, according to the public reader (facebookresearch/co-tracker, `kubric_movif_dataset.py`) and users of the data; an
 archive 0000.tar.gz holds one folder:
 
     DIR/0000/frames/000.png ... 119.png     512x512 pixels, in the order of their names; jpg is read as well
-    DIR/0000/0000.npy                       a pickled dict, of which is read:
+    DIR/0000/0000.npy                       a pickled dict, of which these are read:
                                               coords      float (n, t, 2): (x, y) in pixels
                                               visibility  bool (n, t): True where the point is HIDDEN
-    DIR/0001/...                            5,869 such folders; what else lies there (depths/, ...) is not looked at
+    DIR/0001/...                            5,869 such folders; anything else there (depths/, ...) is ignored
 
 `visibility` has the wrong name: it is the `occluded` of Kubric's own tracks, and the public reader negates it. `coords` are
 raster pixels like ours (the first pixel's centre is at 0.5), since they are Kubric's `target_points`: image coordinates 0..1
-times the size. Points may leave the image, hidden ones have their true place, and a place that is not finite makes its point
-hidden there.
+times the size. Points may leave the image, hidden ones have their true position, and a position that is not finite makes its
+point hidden there.
 
-The pickle is read by `tapetum.hub.unpickle`, which runs nothing of what it says. Frames are decoded when they are asked for.
-Nobody of this project has seen the published files; all was tested with folders that this project made in that layout.
+The pickle is read by `tapetum.hub.unpickle`, which runs none of its code. Frames are decoded on demand.
+This project has not seen the published files; everything was tested with folders that it made in that layout.
 """
 
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ IMAGES = (".png", ".jpg", ".jpeg")
 def kubric_sequences(folder: str | Path) -> list[str]:
     """List the names of the sequences in `folder`, sorted, each with its npy file and at least one frame.
 
-    BadInput if there are none, or names the folders that lack something.
+    BadInput if there are none, or, naming the folders, if some are incomplete.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -81,7 +81,7 @@ class KubricClips:
 
 
 def write_sequence(sequence: Path, clip: TrackedClip) -> None:
-    """Write a clip as the folder `sequence` in this layout, frames as png, for data of one's own."""
+    """Write a clip as the folder `sequence` in this layout, frames as png, for your own data."""
     (sequence / "frames").mkdir(parents=True)
     for number, frame in enumerate(clip.video[:]):
         Image.fromarray(frame).save(sequence / "frames" / f"{number:03d}.png")
@@ -90,7 +90,7 @@ def write_sequence(sequence: Path, clip: TrackedClip) -> None:
 
 
 def read_sequence(sequence: Path) -> TrackedClip:
-    """Read the tracks of one sequence and its frames, which are still to be decoded. BadInput names a damaged folder."""
+    """Read the tracks of one sequence and its frames, still undecoded. BadInput names a damaged folder."""
     npy = sequence / f"{sequence.name}.npy"
     truth = load_npy(npy)
     try:

@@ -1,20 +1,20 @@
-"""Scenes of Kubric's MOVi sets (Greff et al., arXiv 2203.03570), as its renderer writes them and as they are published.
+"""Scenes of Kubric's MOVi sets (Greff et al., arXiv 2203.03570), as its renderer writes them and as published.
 
     rendered     DIR/SCENE/rgba_00000.png, segmentation_00000.png, depth_00000.tiff, forward_flow_00000.png,
-                 backward_flow_..., normal_..., object_coordinates_...: a file a frame
+                 backward_flow_..., normal_..., object_coordinates_...: one file per frame
                  DIR/SCENE/metadata.json      {metadata: {num_frames, resolution, num_instances}, camera, instances: [...]}
-                 DIR/SCENE/events.json, data_ranges.json    collisions; least and largest depth and flow
+                 DIR/SCENE/events.json, data_ranges.json    collisions; minimum and maximum of depth and flow
     published    gs://kubric-public/tfds/movi_e/256x256/1.0.0/movi_e-train.tfrecord-00000-of-01024: examples of TensorFlow
-                 Datasets, whose features are video and segmentations (a PNG a frame), metadata/num_frames,
-                 instances/asset_id and so on; validation, and test where there is one
+                 Datasets, whose features are video and segmentations (a PNG per frame), metadata/num_frames,
+                 instances/asset_id and so on; validation, and test if it exists
 
     TFRecord     length uint64, masked CRC-32C of it uint32, the bytes, masked CRC-32C of them uint32; all little-endian
     bytes        a tf.train.Example as a protocol buffer: Example.features (1) . feature (1), a map of name (1) to Feature (2);
                  Feature is one of bytes_list (1), float_list (2), int64_list (3), whose values (1) are packed or not
 
 TFRecords are read without TensorFlow (tensorflow.org/tutorials/load_data/tfrecord; protobuf.dev/programming-guides/encoding).
-Frames and object masks are read, with what there is of each. Tracks of points are computed from published records by
-`tapetum.tracks.training.movi_tracks`; `tapetum.tracks.training.kubric` reads those that others computed.
+Frames, object masks and instance data are read. Point tracks are computed from published records by
+`tapetum.tracks.training.movi_tracks`; `tapetum.tracks.training.kubric` reads tracks that others computed.
 """
 
 import struct
@@ -53,7 +53,7 @@ class MoviScene:
         return _stack([np.asarray(opened_image(file, "RGB")) for file in self.frames], self.name)
 
     def object_masks(self) -> UInt8[np.ndarray, "t h w"]:
-        """Decode the number of the object of each pixel, as in `masks`. Raises BadInput for a file that is damaged."""
+        """Decode the object number of each pixel, as in `masks`. Raises BadInput for a damaged file."""
         masks = [np.asarray(opened_image(file, None)).astype(np.uint8) for file in self.masks]
         return _stack([mask if mask.ndim == 2 else mask[..., 0] for mask in masks], self.name)
 
@@ -65,7 +65,7 @@ def _stack(images: list[np.ndarray], name: str) -> np.ndarray:
 
 
 def list_scenes(folder: Path) -> list[Path]:
-    """List the folders of rendered scenes. Raises BadInput where there are none."""
+    """List the folders of rendered scenes. Raises BadInput if there are none."""
     scenes = sorted(path.parent for path in Path(folder).glob("*/metadata.json"))
     if not scenes:
         raise BadInput(f"{folder} has no SCENE/metadata.json; give a folder of scenes that Kubric rendered")
@@ -73,7 +73,7 @@ def list_scenes(folder: Path) -> list[Path]:
 
 
 def read_scene(folder: Path) -> MoviScene:
-    """Read a rendered scene. Raises BadInput where a file is missing, or metadata.json is none of Kubric's."""
+    """Read a rendered scene. Raises BadInput if a file is missing, or metadata.json is not Kubric's."""
     file = folder / "metadata.json"
     entry = JsonEntry(read_json(file), str(file))
     metadata = JsonEntry(entry.fields.get("metadata"), f"metadata of {file}")
@@ -93,7 +93,7 @@ def read_scene(folder: Path) -> MoviScene:
 
 
 def list_records(folder: Path, split: str) -> list[Path]:
-    """List the TFRecord files of a split, in their order. Raises BadInput where there are none, or some of them are missing."""
+    """List the TFRecord files of a split, in order. Raises BadInput if there are none, or some are missing."""
     one_of(split, SPLITS)
     files = sorted(Path(folder).glob(f"*-{split}.tfrecord-*-of-*"))
     if not files:
@@ -105,18 +105,18 @@ def list_records(folder: Path, split: str) -> list[Path]:
 
 
 def count_scenes(files: Sequence[Path]) -> int:
-    """Count the scenes in TFRecord files. Raises BadInput for a damaged one."""
+    """Count the scenes in TFRecord files. Raises BadInput for a damaged file."""
     return sum(map(count_records, files))
 
 
 def read_recorded_scenes(file: Path) -> Iterator[MoviScene]:
-    """Yield the scenes of a TFRecord file. Raises BadInput for one that is damaged, or of another set."""
+    """Yield the scenes of a TFRecord file. Raises BadInput for a damaged file, or one of another set."""
     for k, record in enumerate(read_records(file)):
         yield scene_of(parse_example(record), f"{file.name}/{k}")
 
 
 def scene_of(features: Mapping[str, Any], name: str) -> MoviScene:
-    """Make the scene of a record's features. Raises BadInput for one of another set."""
+    """Make a scene from a record's features. Raises BadInput for a scene of another set."""
     frames, masks = (_images(features.get(key), f"{key} of {name}") for key in ("video", "segmentations"))
     if not frames or len(frames) != len(masks):
         raise BadInput(f"{name} has {len(frames)} frames and {len(masks)} masks; give files of MOVi")
@@ -137,12 +137,12 @@ Feature = list[bytes] | np.ndarray
 
 
 def count_records(path: Path) -> int:
-    """Count the records of a file from their lengths alone. Raises BadInput where it is cut short or damaged."""
+    """Count the records of a file from their lengths alone. Raises BadInput if it is truncated or damaged."""
     return sum(1 for _ in _records(path, read=False))
 
 
 def read_records(path: Path) -> Iterator[bytes]:
-    """Yield the records of a file, each checked by its sum. Raises BadInput where it is cut short or damaged."""
+    """Yield the records of a file, verifying their checksums. Raises BadInput if it is truncated or damaged."""
     return _records(path, read=True)
 
 
@@ -186,7 +186,7 @@ def mask_sum(crc: int) -> int:
 
 
 def parse_example(data: bytes) -> Mapping[str, Feature]:
-    """Parse the features of an example, by name. Raises BadInput where the bytes are no example."""
+    """Parse the features of an example, by name. Raises BadInput if the bytes are not an example."""
     try:
         features: dict[str, Feature] = {}
         for part in _messages(data, 1):
@@ -217,7 +217,7 @@ def _messages(data: bytes, number: int) -> list[bytes]:
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Number, wire type and content of each field; a varint stays as its bytes."""
+    """Number, wire type and content of each field; a varint is left as its bytes."""
     at = 0
     while at < len(data):
         begin, at = at, _end(data, at)
@@ -239,7 +239,7 @@ def _fields(data: bytes) -> Iterator[tuple[int, int, bytes]]:
 
 
 def _end(data: bytes, at: int) -> int:
-    """Where the varint that begins at `at` ends; of ten bytes at most."""
+    """The end of the varint that begins at `at`; it has ten bytes at most."""
     for end in range(at, at + 10):
         if data[end] < 0x80:
             return end + 1

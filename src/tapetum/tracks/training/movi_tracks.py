@@ -1,18 +1,18 @@
-"""Point tracks of Kubric's published MOVi scenes, computed from depth, object masks, object boxes and cameras of their records.
+"""Point tracks of Kubric's published MOVi scenes, computed from their depth, object masks, object boxes and cameras.
 
     query pixel --depth, camera--> point in the world --box of its object--> the same in frame t --camera--> raster pixels
 
-A point of the background stays where it is. One of an object moves with it: by the affine map that carries the corners of its
-box in the query frame to those of another frame (rotation, translation and scale). A point is visible in a frame if it is
-before the camera and inside the image, if one of the four pixels around its projection shows its object, and if it is not
-farther than the farthest of these, by more than a hundredth of its distance.
+A background point stays where it is. A point of an object moves with it: by the affine map from the corners of its box
+in the query frame to those in another frame (rotation, translation and scale). A point is visible in a frame if it is
+in front of the camera and inside the image, if one of the four pixels around its projection shows its object, and if it is
+not farther than the farthest of these by more than a hundredth of its distance.
 
 Source: Kubric (arXiv 2203.03570) and the data of TAP-Vid's challenge made with it (arXiv 2211.03726). The camera looks along -z
-with y up; depth is the distance to its centre, stored as 16 bits between the least and the largest of the scene.
+with y up; depth is the distance to its centre, stored in 16 bits between the scene's minimum and maximum.
 
-Differs from the published code: points come from the depth of the query pixel in place of its object coordinates, which are
-stored as coarsely; normals are not looked at, as what faces away is behind another part of its object; queries lie at the
-centres of pixels, also at edges.
+Differs from the published code: points come from the depth of the query pixel instead of its object coordinates, which are
+stored as coarsely; normals are not checked, because a surface facing away is behind another part of its object; queries lie
+at the centres of pixels, also at edges.
 """
 
 from collections.abc import Iterator, Mapping
@@ -54,7 +54,7 @@ class SceneGeometry:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Get rows and columns of a frame."""
+        """Get the number of rows and columns of a frame."""
         return self.depth.shape[1], self.depth.shape[2]
 
     def rotations(self) -> Float64[np.ndarray, "t 3 3"]:
@@ -62,7 +62,7 @@ class SceneGeometry:
         return Rotation.from_quat(self.quaternions[:, [1, 2, 3, 0]]).as_matrix()
 
     def unproject(self, frames: Int64[np.ndarray, " p"], pixels: Int64[np.ndarray, "p 2"]) -> Float64[np.ndarray, "p 3"]:
-        """Compute the points in the world that pixels (row, column) of frames show."""
+        """Compute the world points that pixels (row, column) of frames show."""
         height, width = self.size
         x = (pixels[:, 1] + 0.5 - width / 2) / (self.focal * width)
         y = (pixels[:, 0] + 0.5 - height / 2) / (self.focal * width)  # pixels are squares
@@ -71,7 +71,7 @@ class SceneGeometry:
         return np.einsum("pij,pj->pi", self.rotations()[frames], rays) + self.positions[frames]
 
     def project(self, world: Float64[np.ndarray, "p t 3"]) -> tuple[Float64[np.ndarray, "p t 2"], Bool[np.ndarray, "p t"]]:
-        """Compute raster pixels of points in every frame, and whether they are before the camera."""
+        """Compute raster pixels of points in every frame, and whether they are in front of the camera."""
         local = np.einsum("tji,ptj->pti", self.rotations(), world - self.positions)  # by the inverse rotations
         before = local[..., 2] < 0
         flat = local[..., :2] / np.where(before, -local[..., 2], 1.0)[..., None]
@@ -84,8 +84,8 @@ def compute_tracks(
 ) -> tuple[Float64[np.ndarray, "p t 2"], Bool[np.ndarray, "p t"]]:
     """Compute where the surface points at query pixels (frame, row, column) are in each frame, and whether they are visible.
 
-    Places are raster pixels (x, y), exact where a point is hidden or outside too; behind the camera they mean nothing. Raises
-    BadInput where a mask shows an object without a box.
+    Positions are raster pixels (x, y), exact even if a point is hidden or outside; behind the camera they are undefined. Raises
+    BadInput if a mask shows an object without a box.
     """
     frames, pixels = queries[:, 0], queries[:, 1:]
     points = geometry.unproject(frames, pixels)
@@ -115,7 +115,7 @@ def _on_surface(
     distances: Float64[np.ndarray, "p t"],
     owners: Int64[np.ndarray, " p"],
 ) -> Bool[np.ndarray, "p t"]:
-    """Check of places inside the image whether one of the four pixels around shows their object, and none of all is nearer."""
+    """Check for each position in the image whether one of the four pixels around shows its object, and not all are nearer."""
     height, width = geometry.size
     inside = np.all((places >= 0) & (places < np.array([width, height])), axis=-1)
     corner = np.floor(np.where(inside[..., None], places, 0.0) - 0.5).astype(np.int64)
@@ -129,10 +129,10 @@ def _on_surface(
 
 
 def sample_queries(masks: UInt8[np.ndarray, "t h w"], count: int, rng: np.random.Generator) -> Int64[np.ndarray, "p 3"]:
-    """Draw query pixels (frame, row, column), `count` at most, from a grid in time and space that begins at random.
+    """Draw query pixels (frame, row, column), at most `count`, from a grid in time and space with a random start.
 
-    Objects with few pixels on the grid come first, and each has an equal part of what is left, but not more than a tenth of its
-    pixels; so small ones have more than their area.
+    Objects with few pixels on the grid come first, and each gets an equal part of the remainder, but at most a tenth of its
+    pixels; so small objects get more than their share by area.
     """
     begin = rng.integers(0, STRIDE, 3)
     axes = [np.arange(first, size, STRIDE) for first, size in zip(begin, masks.shape, strict=True)]
@@ -148,7 +148,7 @@ def sample_queries(masks: UInt8[np.ndarray, "t h w"], count: int, rng: np.random
 
 
 def geometry_of(features: Mapping[str, Any], masks: UInt8[np.ndarray, "t h w"], name: str) -> SceneGeometry:
-    """Read the geometry of a record's features. Raises BadInput for one that lacks a part, or has it in another shape."""
+    """Read the geometry from a record's features. Raises BadInput if a part is missing or has another shape."""
     frames = len(masks)
     images = features.get("depth")
     if not isinstance(images, list) or len(images) != frames:
@@ -182,7 +182,7 @@ def _numbers(features: Mapping[str, Any], key: str, shape: tuple[int, ...], name
 
 
 def read_tracked_scenes(file: Path, points: int, seed: int = 0) -> Iterator[TrackedClip]:
-    """Yield the scenes of a TFRecord file with tracks of up to `points` points. Raises BadInput for a damaged one."""
+    """Yield the scenes of a TFRecord file with tracks of up to `points` points. Raises BadInput for a damaged file."""
     for k, record in enumerate(read_records(file)):
         name = f"{file.name}/{k}"
         features = parse_example(record)

@@ -1,4 +1,4 @@
-"""Settings that the training runs of point trackers on synthetic scenes share. Imports no torch."""
+"""Settings shared by the training runs of point trackers on synthetic scenes. Imports no torch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -73,9 +73,9 @@ PhaseT = TypeVar("PhaseT", bound=ClipPhase)
 
 
 def changed_phases(run: SceneRun, phases: Sequence[PhaseT]) -> list[PhaseT]:
-    """Build phases as the run wants each of them: with its steps, batch size and size, where it says any.
+    """Build phases with the run's own steps, batch size and image size, if it sets them.
 
-    Raises BadInput for no phase, or a size that is no multiple of 8 from 32 to 1024.
+    Raises BadInput if there is no phase, or for a size that is not a multiple of 8 from 32 to 1024.
     """
     if not phases:
         raise BadInput("the run has no phases: give at least one")

@@ -1,4 +1,4 @@
-"""Scores of a tracker under training: those of TAP-Vid (arXiv 2211.03726), query-first, on clips whose tracks are known."""
+"""Scores of a tracker under training: those of TAP-Vid (arXiv 2211.03726), query-first, on clips with exact tracks."""
 
 from collections.abc import Callable, Sequence
 
@@ -21,10 +21,10 @@ Track = Callable[[Float[Tensor, "1 t h w 3"], Float[Tensor, "1 n 3"]], tuple[Flo
 def score_clips(
     track: Track, clips: Sequence[TrackedClip], *, size: int, points: int, scored_size: int | None = None
 ) -> dict[str, float]:
-    """Compute TAP-Vid scores on the clips at size x size pixels, of the first `points` points that are ever visible.
+    """Compute TAP-Vid scores on the clips at size x size pixels, for the first `points` points that are ever visible.
 
-    `best_average_jaccard` is with the threshold of visibility that suits the network best: one that only calls more points
-    visible does not gain by it. Distances are pixels of an image of `scored_size`, by default `size`.
+    `best_average_jaccard` uses the visibility threshold that suits the network best, so a network that merely marks more points
+    as visible does not gain by it. Distances are in pixels of an image of `scored_size`, by default `size`.
     """
     rows: dict[float, list[dict[str, float]]] = {threshold: [] for threshold in CONFIDENCES}
     for clip in clips:
@@ -38,7 +38,7 @@ def score_clips(
 
 
 def _scores(track: Track, clip: TrackedClip, size: int, points: int, scored_size: int) -> dict[float, dict[str, float]]:
-    """TAP-Vid scores of one clip, by the confidence above which a point is called visible."""
+    """TAP-Vid scores of one clip, for a confidence above which a point counts as visible."""
     frames = clip.video[:]
     visible_rows = np.flatnonzero(clip.visible.any(1))[:points]
     scale = size / np.array([frames.shape[2], frames.shape[1]], np.float32)

@@ -1,10 +1,10 @@
-"""What self-training on unlabelled footage (BootsTAP, arXiv 2402.00847) needs of a family of trackers, TAPIR's or TAPNext's.
+"""What self-training on unlabelled footage (BootsTAP, arXiv 2402.00847) requires of a tracker family, TAPIR's or TAPNext's.
 
     clean clip      --teacher, `estimate`--> pseudo-labels
     student's view  --student, `predict`---> predictions --`footage_loss` against the labels-->
     synthetic clip  --student, `clip_loss` against exact tracks-->
 
-The recipe (views, labels, masks, averages, scores) is the same for every family; networks and losses are the family's own.
+The recipe (views, labels, masks, averages, scores) is the same for every family; networks and losses are family-specific.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from tapetum.tracks.training.data import TapSample
 
 
 class PointEstimate(NamedTuple):
-    """Tracks of a network, and how sure it is of them."""
+    """Tracks of a network, and its confidence in them."""
 
     tracks: Float[Tensor, "b n t 2"]
     """(x, y) in raster pixels of the video."""
@@ -57,11 +57,11 @@ class TrackerFamily(Protocol):
     """The student predicts nothing before the frame of its query."""
 
     def start(self) -> nn.Module:
-        """Load the network that a run starts from. Raises BadInput where that cannot be."""
+        """Load the network that a run starts from. Raises BadInput if that fails."""
         ...
 
     def learner(self) -> nn.Module:
-        """Make the network that learns, with the weights of the start."""
+        """Make the network to train, with the initial weights."""
         ...
 
     def clip_loss(self, network: nn.Module, batch: TapSample) -> tuple[Tensor, Mapping[str, float | Tensor]]:
@@ -69,27 +69,27 @@ class TrackerFamily(Protocol):
         ...
 
     def estimate(self, network: nn.Module, video: Float[Tensor, "b t h w 3"], queries: Float[Tensor, "b n 3"]) -> PointEstimate:
-        """Track points as a teacher does, in all frames."""
+        """Track points as the teacher, in all frames."""
         ...
 
     def predict(self, network: nn.Module, video: Float[Tensor, "b t h w 3"], queries: Float[Tensor, "b n 3"]) -> Any:
-        """Track points as the student does: all that its losses need."""
+        """Track points as the student: everything that its losses need."""
         ...
 
     def final(self, predictions: Any) -> PointEstimate:
-        """Select the student's answer from what `predict` returned."""
+        """Select the student's final prediction from the result of `predict`."""
         ...
 
     def footage_loss(
         self, network: nn.Module, predictions: Any, targets: FootageTargets
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Compute the loss of what `predict` returned, and numbers to log."""
+        """Compute the loss of the result of `predict`, and numbers to log."""
         ...
 
     def track(
         self, network: nn.Module, video: Float[Tensor, "1 t h w 3"], queries: Float[Tensor, "1 n 3"]
     ) -> tuple[Float[Tensor, "n t 2"], Float[Tensor, "n t"]]:
-        """Compute positions, and confidence that a point is visible, as they are scored."""
+        """Compute positions, and the confidence that a point is visible, for scoring."""
         ...
 
     def parameter_groups(self, network: nn.Module) -> list[dict[str, Any]]:
@@ -97,9 +97,9 @@ class TrackerFamily(Protocol):
         ...
 
     def save(self, network: nn.Module, file: Path) -> None:
-        """Write weights of the learner to a file that `load` takes, with the config of the start."""
+        """Write the student's weights to a file that `load` accepts, with the config of the initial network."""
         ...
 
     def load(self, name_or_path: str | Path, device: torch.device | None) -> Tracker:
-        """Load the tracker of a name of weights or of a file."""
+        """Load a tracker by the name of published weights or from a file."""
         ...

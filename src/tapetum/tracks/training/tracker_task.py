@@ -1,4 +1,4 @@
-"""What training tasks of point trackers share: batches of clips with exact tracks, terms of losses, and TAP-Vid scores."""
+"""What training tasks of point trackers share: batches of clips with exact tracks, loss terms, and TAP-Vid scores."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -33,7 +33,7 @@ class TrackerTask:
         self._checks: Sequence[TrackedClip] | None = None
 
     def checks(self) -> Sequence[TrackedClip]:
-        """Load clips that are never trained on."""
+        """Load clips that are never used for training."""
         raise NotImplementedError
 
     def track(
@@ -55,17 +55,17 @@ class TrackerTask:
 
 
 def add_terms(terms: Terms) -> tuple[Tensor, dict[str, float | Tensor]]:
-    """Add up the terms of a loss: what to differentiate, and the terms to log."""
+    """Sum the terms of a loss; return the value to differentiate, and the terms to log."""
     return reduce(add, terms.values()), {name: term.detach() for name, term in terms.items()}
 
 
 def mean_terms(several: Sequence[Terms]) -> Terms:
-    """Average the terms of the losses of several predictions."""
+    """Average the loss terms of several predictions."""
     return {name: torch.stack([terms[name] for terms in several]).mean() for name in several[0]}
 
 
 def huber(distance: Float[Tensor, "*s"], delta: float) -> Float[Tensor, "*s"]:
-    """Compute half the square up to `delta`, then linear with the same slope.
+    """Compute half the square up to `delta`, then continue linearly with the same slope.
 
     >>> huber(torch.tensor([0.0, 2.0, 6.0]), 4.0).tolist()
     [0.0, 2.0, 16.0]
@@ -74,21 +74,21 @@ def huber(distance: Float[Tensor, "*s"], delta: float) -> Float[Tensor, "*s"]:
 
 
 def split_sequences(folder: str | Path, checks: int) -> tuple[KubricClips, KubricClips]:
-    """Split the Kubric sequences of a folder into those to train on, and the last `checks`, at most a tenth, for scores."""
+    """Split the Kubric sequences of a folder into training sequences, and the last `checks`, at most a tenth, for scores."""
     names = tuple(kubric_sequences(folder))
     count = len(names) - min(checks, len(names) // 10)
     return KubricClips(Path(folder), names[:count]), KubricClips(Path(folder), names[count:])
 
 
 def first_frames(clips: ClipDataset, frames: int) -> list[TrackedClip]:
-    """Cut the first frames out of every clip."""
+    """Select the first frames of every clip."""
     every = (clips[k] for k in range(len(clips)))
     return [TrackedClip(clip.video[:frames], clip.xy[:, :frames], clip.visible[:, :frames]) for clip in every]
 
 
 def describe_phase(run: SceneRun, phase: ClipPhase, not_learned: Collection[str]) -> dict[str, Any]:
-    """Collect all that decides what a phase learns, as JSON has it; folders may move. `not_learned`: fields of `run` that don't
-    decide it, or are in the phase."""
+    """Collect all settings that determine what a phase learns, as JSON values; folders may move. `not_learned`: fields of `run`
+    that do not matter, or are in the phase."""
     fields = {name: value for name, value in asdict(run).items() if name not in not_learned}
     for outside in {"start", "textures", "episodes"} & fields.keys():
         fields[outside] = fields[outside] and Path(fields[outside]).name

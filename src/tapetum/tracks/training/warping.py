@@ -1,8 +1,8 @@
-"""Moving an image about in the course of a clip, with what that does to the tracks in it.
+"""Moving an image during a clip, and the effect on its tracks.
 
-An affine map of raster pixels for every frame brings an image, or the frames of a clip, elsewhere; points go along exactly.
-Training shows clips so (`random_motion`), BootsTAP's student sees them so (`moving_window`), and single images become clips
-with known tracks (`tapetum.tracks.training.image_clips`).
+An affine map of raster pixels per frame moves an image, or the frames of a clip; points move along exactly.
+It is used to augment training clips (`random_motion`), for the view of BootsTAP's student (`moving_window`), and to turn
+single images into clips with exact tracks (`tapetum.tracks.training.image_clips`).
 
 Source: `moving_window` and `jpeg` are those of BootsTAP (arXiv 2402.00847, the student's view), `random_motion` is ours.
 """
@@ -31,9 +31,9 @@ def random_motion(
 ) -> Maps:
     """Draw maps of an image of `size` x `size` pixels that rotates, grows or shrinks and drifts smoothly.
 
-    From the first frame to the last it rotates by a normal angle of `rotation` degrees deviation, changes its size by a
-    log-normal factor of `zoom` and drifts by a normal `drift` of `size`; in the middle it is rotated by up to 15 degrees and up
-    to a third larger. Half of all go at even speed, the others start or end at rest.
+    From the first frame to the last it rotates by a normal angle with a standard deviation of `rotation` degrees, is scaled by
+    a log-normal factor of `zoom` and drifts by a normal `drift` of `size`; in the middle it is rotated by up to 15 degrees and
+    up to a third larger. Half of the maps move at constant speed, the others start or end at rest.
     """
     time = np.linspace(0.0, 1.0, frames) if frames > 1 else np.zeros(1)
     ease = rng.choice(3, p=[0.5, 0.25, 0.25])
@@ -53,8 +53,8 @@ def moving_window(
 ) -> Maps:
     """Draw maps of a clip of `size` x `size` pixels into a smaller window of the same image that moves and changes its shape.
 
-    A window at the start and one at the end, each of an area (of the whole) and aspect between the given bounds, inside the
-    image; in between its sides and corner go evenly.
+    The windows at the start and at the end have an area (as a fraction of the image) and aspect within the bounds, inside the
+    image; in between, their sides and corner are interpolated linearly.
     """
     ends = np.stack([_window(rng, area, aspect) for _ in range(2)])
     time = np.linspace(0.0, 1.0, frames)[:, None] if frames > 1 else np.zeros((1, 1))
@@ -84,9 +84,9 @@ def warp_points(maps: Maps, xy: Float[np.ndarray, "n t 2"]) -> Float32[np.ndarra
 def warp_frames(
     video: Float[Tensor, "t c h w"], maps: Float[Tensor, "t 3 3"], size: tuple[int, int]
 ) -> Float[Tensor, "t c height width"]:
-    """Draw frames of `size` (height, width) where the maps bring them, on zeros; bilinear.
+    """Draw frames of `size` (height, width) at the positions given by the maps, on zeros; bilinear.
 
-    What is made smaller than half is not filtered.
+    Reductions to less than half are not filtered.
     """
     (height, width), (h, w) = size, video.shape[2:]
     back = torch.linalg.inv(maps.double())[:, :2]
@@ -100,7 +100,7 @@ def warp_frames(
 
 
 def jpeg(video: UInt8[np.ndarray, "t h w 3"], quality: int) -> UInt8[np.ndarray, "t h w 3"]:
-    """Compress frames as JPEG, and read them again, at `quality` (1 to 95)."""
+    """Compress frames as JPEG and read them back, at `quality` (1 to 95)."""
     out = np.empty_like(video)
     for frame, target in zip(video, out, strict=True):
         file = io.BytesIO()
