@@ -79,7 +79,7 @@ LITTLE = {
     "threads": "1",
 }
 """Options that say how much is made, learned or scored, and how large images are then, and what they are here."""
-MOST = {"size": 64, "seconds": 2, "points": 16, "width": 64, "frames": 4}
+MOST = {"size": 64, "seconds": 2, "points": 16, "width": 64, "frames": 16}
 """Options that are here at most so large."""
 
 

@@ -132,9 +132,8 @@ def _captioner(folder: Path, launch: Launch) -> None:
 
 @_recipe("recall")
 def _recall(folder: Path, launch: Launch) -> None:
-    from systems.longvideo.test_recall import RUN
-
     from tapetum.world.training.recall import RecallTask
+    from world.training.test_recall import RUN
 
     fit(RecallTask(RUN), _loop(launch), launch.out)
 

@@ -28,6 +28,7 @@ from tapetum.core.errors import TapetumError
 from tapetum.systems.longvideo.losses import video_text_loss
 from tapetum.systems.odin.losses import detcon, detcon_s
 from tapetum.train import Average, JointTask, ParameterRule, StepContext, Task, TrainConfig, fit, fsdp, loop, process_group
+from tapetum.train.checkpoint import open_store
 from tapetum.train.contrastive import clip_loss, info_nce, nt_xent, siglip_loss
 from tapetum.train.gather import SyncBatchNorm, all_gather, all_reduce, convert_sync_batchnorm
 from tapetum.train.loop import _Run
@@ -176,9 +177,9 @@ def save_again(out: str, source: str, config: dict[str, Any]) -> None:
     settings = config_of({"checkpoint_folder": source, **config})
     with join_process_group("cpu") as processes:
         run = _Run(Taught(), settings, Path(out), processes)
-        run.saver.parent = Path(out)
+        run.saver.store = open_store(Path(out))
         if run.saver._sharded:
-            run.saver._sharded.parent = Path(out)
+            run.saver._sharded.store = run.saver.store
         run.saver.save(run.state, run.identity, run.log_position)
         run.saver.wait()
         processes.barrier()

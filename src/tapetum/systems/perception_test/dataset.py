@@ -112,8 +112,9 @@ def open_split(
             if lacking:
                 remarks.append(f"{lacking} of {len(listed)} videos in {ids.name} are not in {file.name}")
         elif challenge:
-            taken = f"all {len(videos)} with the task are taken"
-            remarks.append(f"there is no list of the challenge's videos beside {file}; {taken}")
+            remarks.append(
+                f"there is no list of the challenge's videos beside {file}; all {len(videos)} with the task are taken"
+            )
     if not videos:
         raise BadInput(f"{file} has no video of the task {task}; give another split or folder")
     items = [BenchmarkVideo(name=name, truth=video, folder=root, cut=cut) for name, video in videos.items()]
