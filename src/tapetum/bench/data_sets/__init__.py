@@ -10,13 +10,13 @@ are marked.
 """
 
 import difflib
-import tomllib
 from collections.abc import Mapping
 from typing import Any
 
 from tapetum.bench.data_sets.types import DataSet, Part
 from tapetum.core.errors import BadInput
 from tapetum.core.pages import resource
+from tapetum.core.reading import parse_toml
 
 
 def _data_set(name: str, entry: dict[str, Any]) -> DataSet:
@@ -28,7 +28,7 @@ def _data_set(name: str, entry: dict[str, Any]) -> DataSet:
 
 
 DATA_SETS: Mapping[str, DataSet] = {
-    name: _data_set(name, entry) for name, entry in tomllib.loads(resource(__name__, "data_sets.toml")).items()
+    name: _data_set(name, entry) for name, entry in parse_toml(resource(__name__, "data_sets.toml")).items()
 }
 """By name."""
 
