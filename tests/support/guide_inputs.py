@@ -40,7 +40,7 @@ def _videos(folder: Path) -> None:
     write_video(folder / "clip.mp4", frames, 10)
     for name in ("ride", "film", "hour", "a", "b", "c"):
         shutil.copy(folder / "clip.mp4", folder / f"{name}.mp4")
-    moving = make_clip(4, SceneConfig(size=(64, 96), frames=10), points=8).video
+    moving = make_clip(4, SceneConfig(size=(64, 96), frames=12), points=8).video
     for name in ("my-videos", "videos", "robot-videos"):
         (folder / name).mkdir()
         write_video(folder / name / "one.mp4", moving, 10)

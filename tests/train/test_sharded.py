@@ -82,7 +82,7 @@ def test_a_run_goes_on_in_fewer_processes_where_its_batches_can_be_kept(jobs: An
     said = trained(jobs, out, 1, codes=(2,), **SHARDED)
     assert said == "step_00000001 is of a run with micro_batch 4 (now 8); give accumulation 2, and it goes on as it was"
     said = trained(jobs, out, 4, codes=(2,), **SHARDED)
-    assert said.splitlines()[0] == (
+    assert said.startswith(  # the processes write to one stream, in which lines may run together
         "step_00000001 is of a run with micro_batch 4, which 4 processes cannot make of batch_size 8; "
         "start a number that divides 2 of them"
     )
