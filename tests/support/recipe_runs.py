@@ -325,7 +325,7 @@ RUNS["adapters, policy"] = _adapt("clone", own="concat", preset="middle-top")
 def _localiser(folder: Path, launch: Launch) -> None:
     from systems.perception_test.localiser.test_localiser import TINY
     from tapetum.systems.perception_test.localiser.config import LocaliserRun
-    from tapetum.systems.perception_test.localiser.task import LocaliserExample, LocaliserTask
+    from tapetum.systems.perception_test.localiser.run import LocaliserExample, LocaliserTask
 
     spans = np.array([[0.1, 0.4], [0.5, 0.9]])
     examples = [LocaliserExample(_noise(40, 5, seed=k).astype(np.float32), spans, np.arange(2)) for k in range(4)]

@@ -72,8 +72,7 @@ def show_perception_test(options: ShowPerceptionTestOptions, listener: Listener)
     from tapetum.systems.perception_test.annotations import read_json, read_one
     from tapetum.systems.perception_test.footage import footage_sound
     from tapetum.systems.perception_test.views.contents import gather
-    from tapetum.systems.perception_test.views.film import film_uri
-    from tapetum.systems.perception_test.views.page import write_page
+    from tapetum.systems.perception_test.views.page import film_uri, write_page
 
     name = options.video
     out = Path(options.out or f"{Path(name).name or 'video'}.html")

@@ -21,8 +21,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.perception_test.baselines.content import VideoContent
-from tapetum.systems.perception_test.submission import box_row
+from tapetum.systems.perception_test.footage import VideoContent
+from tapetum.systems.perception_test.predictions import box_row
 from tapetum.systems.perception_test.types import AnnotatedVideo
 from tapetum.tracks.boxes import BoxTracks
 from tapetum.tracks.follow import BoxTracker, to_box_tracks

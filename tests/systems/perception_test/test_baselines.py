@@ -8,13 +8,10 @@ import pytest
 
 from tapetum.core.errors import BadInput
 from tapetum.systems.perception_test.annotations import annotations_of
-from tapetum.systems.perception_test.baselines.content import VideoContent
-from tapetum.systems.perception_test.baselines.grounded import GroundedWords, answer_shares
-from tapetum.systems.perception_test.baselines.multiple_choice import ChosenOptions, Frequency
-from tapetum.systems.perception_test.baselines.tracking import StaticPlaces, TrackedPlaces
-from tapetum.systems.perception_test.baselines.windows import PriorWindows
+from tapetum.systems.perception_test.baselines import ChosenOptions, Frequency, PriorWindows, StaticPlaces, TrackedPlaces
 from tapetum.systems.perception_test.evaluate import score
-from tapetum.systems.perception_test.footage import find_videos
+from tapetum.systems.perception_test.footage import VideoContent, find_videos
+from tapetum.systems.perception_test.grounded_baseline import GroundedWords, answer_shares
 from tapetum.systems.perception_test.types import KEYS, Metadata
 from tapetum.types import Boxes, Tracks
 from tapetum.video import write_video
