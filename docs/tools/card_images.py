@@ -39,7 +39,7 @@ from tapetum.metrics.boxes import box_iou
 from tapetum.metrics.masks import mask_iou
 from tapetum.systems.paligemma.locations import box_numbers, paste
 from tapetum.systems.paligemma.masks import codec as mask_codec
-from tapetum.systems.paligemma.masks.data import LEAST
+from tapetum.systems.paligemma.masks.task import LEAST
 from tapetum.systems.paligemma.photo.scores import names_any
 from tapetum.types import Masks
 from tapetum.video import open_video

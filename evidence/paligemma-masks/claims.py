@@ -21,7 +21,7 @@ from tapetum.metrics.masks import mask_iou
 from tapetum.systems.paligemma.locations import box_numbers, paste
 from tapetum.systems.paligemma.masks import codec as mask_codec
 from tapetum.systems.paligemma.masks.codec import MaskCodec, cut_out
-from tapetum.systems.paligemma.masks.data import LEAST
+from tapetum.systems.paligemma.masks.task import LEAST
 from tapetum.types import Masks
 from tapetum.video.folders import folder_of_images
 

@@ -117,12 +117,12 @@ RUNS["video-text, consolidated memory"] = _video_text("consolidated", frames=8, 
 def _captioner(folder: Path, launch: Launch) -> None:
     from systems.longvideo.test_captioner import VIDEO
     from tapetum.systems import longvideo
-    from tapetum.systems.longvideo import captioner_task
+    from tapetum.systems.longvideo import run as longvideo_run
 
     sizes = {**VIDEO, "size": (64, 64), "tubelet": (2, 16, 16), "frames": 8}
     longvideo.save(longvideo.build("mcvit-nano", **sizes), folder / "start.safetensors")
     small: dict[str, Any] = {"width": 16, "depth": 2, "heads": 1, "head_width": 16, "mlp_width": 24}
-    captioner_task.BYTE_DECODER = replace(captioner_task.BYTE_DECODER, **small)
+    longvideo_run.BYTE_DECODER = replace(longvideo_run.BYTE_DECODER, **small)
     language = launch.out / "language"
     more = {"size": 64, "frames": 8, "event_frames": 4, "memories": 3, "checks": 1}
     _video_text("language", **more)(folder, replace(launch, out=language))

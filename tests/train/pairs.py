@@ -25,7 +25,7 @@ from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsa
 
 from tapetum.account import energy
 from tapetum.core.errors import TapetumError
-from tapetum.systems.longvideo.losses import video_text_loss
+from tapetum.systems.longvideo.task import video_text_loss
 from tapetum.systems.odin.losses import detcon, detcon_s
 from tapetum.train import Average, JointTask, ParameterRule, StepContext, Task, TrainConfig, fit, fsdp, loop, process_group
 from tapetum.train.checkpoint import open_store

@@ -20,8 +20,7 @@ def task_scores(options: Any, listener: Listener) -> dict[str, Any]:
     examples.
     """
     from tapetum.systems.paligemma.transfer.data import read_examples, split_names, there
-    from tapetum.systems.paligemma.transfer.results import RESULTS
-    from tapetum.systems.paligemma.transfer.tasks import task_named
+    from tapetum.systems.paligemma.transfer.tasks import RESULTS, task_named
 
     task = task_named(options.task)
     if options.noise_boxes and task.metric != "detection":

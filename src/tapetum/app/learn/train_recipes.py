@@ -19,8 +19,8 @@ from tapetum.systems.odin.recipes import RECIPES as ODIN
 from tapetum.systems.odin.recipes import OdinRun
 from tapetum.systems.paligemma.masks.config import RECIPES as MASK_CODEC
 from tapetum.systems.paligemma.masks.config import MaskCodecRun
-from tapetum.systems.paligemma.photo.recipes import RECIPES as PHOTO
-from tapetum.systems.paligemma.photo.recipes import PhotoRun
+from tapetum.systems.paligemma.photo.config import RECIPES as PHOTO
+from tapetum.systems.paligemma.photo.config import PhotoRun
 from tapetum.systems.paligemma.recipes import PRESETS as PALIGEMMA
 from tapetum.systems.paligemma.recipes import TRANSFER, PaliGemmaStage, PaliGemmaTransfer, published_stage
 from tapetum.systems.paligemma.transfer.tasks import TASKS, task_run

@@ -129,7 +129,7 @@ def answer_live(options: AnswerLiveOptions, listener: Listener) -> ChosenLive:
 
 def bounded(model: "StreamingModel", memories: int) -> "StreamingModel":
     """Cap the memories of a model if necessary. Raises BadInput for one that cannot process an endless stream."""
-    from tapetum.systems.longvideo.inflation import continue_from
+    from tapetum.systems.longvideo.weights import continue_from
 
     config = model.config.video
     if config.memory == "joint":

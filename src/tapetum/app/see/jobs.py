@@ -263,7 +263,7 @@ def _write(request: Request, job: Job, replies: Sequence[tuple[_Shown, "Reply"]]
     """Rows of a job, drawn and saved if requested; the file that marks it as done is written last."""
     import numpy as np
 
-    from tapetum.systems.paligemma.labels import requested_objects
+    from tapetum.systems.paligemma.locations import requested_objects
 
     words, things = request.kind == "words", requested_objects(request.prompt)
     images = []

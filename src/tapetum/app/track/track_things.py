@@ -217,7 +217,7 @@ class _Detector:
             resize=self.options.resize,
             sampling=SamplingConfig(beams=self.options.beams),
         )
-        from tapetum.systems.paligemma.labels import requested_objects
+        from tapetum.systems.paligemma.locations import requested_objects
 
         size = self.video.width, self.video.height
         detection = self.answerer.find(reply, *size, masks=False, things=requested_objects(self.prompt))

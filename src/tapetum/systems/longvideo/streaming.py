@@ -21,8 +21,8 @@ from tapetum.encoders.embed import EmbeddedPiece
 from tapetum.encoders.features import check_finite
 from tapetum.layers.cpu import speed_up
 from tapetum.systems.longvideo.captioner import Captioner
+from tapetum.systems.longvideo.embedding_rows import StreamStore
 from tapetum.systems.longvideo.encoder import EncodedVideo
-from tapetum.systems.longvideo.stream_files import StreamStore
 from tapetum.systems.longvideo.video_text import VideoText, tokenize
 from tapetum.video import Video, open_video
 from tapetum.video.read import label_of

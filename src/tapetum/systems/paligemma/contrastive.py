@@ -30,8 +30,8 @@ from tapetum.encoders.text import TextTransformer
 from tapetum.encoders.towers_config import TextConfig
 from tapetum.encoders.vit import ViT
 from tapetum.layers.transformer import AttentionPooling
-from tapetum.systems.paligemma.adopted import adopted_encoder
 from tapetum.systems.paligemma.data import ImageTexts, JsonLinesSamples, SampleDataset
+from tapetum.systems.paligemma.task import adopted_encoder
 from tapetum.train import StepContext, Task
 from tapetum.train.contrastive import siglip_loss, unit_rows
 

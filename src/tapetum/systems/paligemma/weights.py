@@ -33,8 +33,8 @@ from tapetum.layers.patches import Resample, interpolate
 from tapetum.systems.paligemma.config import PaliGemmaConfig, as_json, from_json, named
 from tapetum.systems.paligemma.model import PaliGemma
 from tapetum.systems.paligemma.official import big_vision, huggingface
+from tapetum.systems.paligemma.official.big_vision import NpzFile
 from tapetum.systems.paligemma.official.fill import Source, filled_model, is_weight, npz_source, tensor_source, unmade
-from tapetum.systems.paligemma.official.npz import NpzFile
 
 HEADER = "paligemma"
 """Entry in the header of a file of ours."""

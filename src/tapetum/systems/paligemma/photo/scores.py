@@ -27,8 +27,7 @@ from tapetum.systems.paligemma import prompts
 from tapetum.systems.paligemma.data import pad_rows
 from tapetum.systems.paligemma.decoding import PrefixDecodingState
 from tapetum.systems.paligemma.photo.model import PhotoPaliGemma
-from tapetum.systems.paligemma.photo.nouns import Nouns, askable
-from tapetum.systems.paligemma.photo.texts import negative, normalised
+from tapetum.systems.paligemma.photo.texts import Nouns, askable, negative, normalised
 from tapetum.systems.paligemma.tokens import Tokens
 
 

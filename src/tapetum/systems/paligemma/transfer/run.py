@@ -27,8 +27,7 @@ from tapetum.systems.paligemma.recipes import PaliGemmaTransfer
 from tapetum.systems.paligemma.run import TOKENIZER, TrainedPaliGemma
 from tapetum.systems.paligemma.task import Checks, PaliGemmaTask, Start, rows_loss
 from tapetum.systems.paligemma.tokens import Tokens
-from tapetum.systems.paligemma.transfer.noise import detection_pair
-from tapetum.systems.paligemma.transfer.samples import TaskChecks, task_samples
+from tapetum.systems.paligemma.transfer.samples import TaskChecks, detection_pair, task_samples
 from tapetum.train import TrainConfig, fit
 from tapetum.train.launch import is_main
 from tapetum.train.launch_config import Launch, train_config

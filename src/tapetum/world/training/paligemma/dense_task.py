@@ -31,8 +31,8 @@ from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
 from tapetum.encoders.config import ViTConfig, squashed
 from tapetum.encoders.vit import ViT
-from tapetum.systems.paligemma.adopted import adopted_encoder
 from tapetum.systems.paligemma.data import JsonLinesSamples, SampleSource
+from tapetum.systems.paligemma.task import adopted_encoder
 from tapetum.train import StepContext, Task
 from tapetum.train.gather import all_reduce
 from tapetum.train.process_group import current_process_group

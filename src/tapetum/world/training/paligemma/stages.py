@@ -28,7 +28,7 @@ from tapetum.systems.paligemma.run import (
 )
 from tapetum.systems.paligemma.task import Start, StartFrom, StartFromEncoder
 from tapetum.systems.paligemma.tokens import Tokens
-from tapetum.systems.paligemma.transfer.noise import NOISE
+from tapetum.systems.paligemma.transfer.samples import NOISE
 from tapetum.train.launch_config import Launch
 from tapetum.world.physics.props import COLOURS, PROPS, WORDS
 from tapetum.world.training.paligemma.contrastive import DenseContrastiveTask, WaveContrastiveTask

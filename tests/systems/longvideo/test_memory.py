@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from tapetum.systems import longvideo
-from tapetum.systems.longvideo.consolidation import consolidate, select_coreset
-from tapetum.systems.longvideo.memory import draw_order, evict_uniformly
+from tapetum.systems.longvideo.memory import consolidate, draw_order, evict_uniformly, select_coreset
 from tapetum.systems.longvideo.recipes import recipe
 from tapetum.world.training.recall import RecallModel, RecallRun
 

@@ -17,7 +17,7 @@ import tapetum
 from tapetum.core.errors import BadInput
 from tapetum.systems import longvideo
 from tapetum.systems.longvideo import embedding_rows, streaming
-from tapetum.systems.longvideo.stream_files import load_state, save_state
+from tapetum.systems.longvideo.embedding_rows import load_state, save_state
 from tapetum.video import write_video
 
 SMALL: dict[str, Any] = {"width": 24, "depth": 2, "heads": 2, "mlp_width": 48, "size": (16, 16), "tubelet": (2, 8, 8)}

@@ -15,8 +15,8 @@ from tapetum import encoders
 from tapetum.core.errors import BadInput
 from tapetum.encoders.vit import ViT
 from tapetum.systems.paligemma import weights
-from tapetum.systems.paligemma.adopted import adopt, adopted_encoder
 from tapetum.systems.paligemma.recipes import TextMixture, stage0, stage1
+from tapetum.systems.paligemma.task import adopt, adopted_encoder
 from tapetum.systems.pretraining.recipes import recipe
 from tapetum.systems.pretraining.run import pretrain
 from tapetum.train.launch_config import Launch

@@ -12,7 +12,7 @@ from tapetum.bench.paligemma_tasks import make_answers
 from tapetum.core.errors import BadInput
 from tapetum.systems.paligemma.answers import Answerer
 from tapetum.systems.paligemma.tokens import EOS, Tokens
-from tapetum.systems.paligemma.transfer.noise import NOISE, first_boxes, forbidden_ids, label_chances
+from tapetum.systems.paligemma.transfer.samples import NOISE, first_boxes, forbidden_ids, label_chances
 from tapetum.systems.paligemma.transfer.tasks import TASKS
 
 BOX = "<loc0001><loc0002><loc0300><loc0400>"
