@@ -281,9 +281,8 @@ class VideoEmbedder:
 
     takes_videos = True
 
-    def __init__(self, model: VideoText, frame_rate: float | None = None):
-        self.model = speed_up(model.eval())
-        self.frame_rate = model.config.frame_rate if frame_rate is None else frame_rate
+    def __init__(self, model: VideoText):
+        self.model, self.frame_rate = speed_up(model.eval()), model.config.frame_rate
         self.identity = model.identity()
 
     @property

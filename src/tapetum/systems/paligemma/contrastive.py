@@ -116,7 +116,7 @@ class ContrastiveTask(Task):
         encoder: str = "",
     ):
         """`train` and `checks`: pairs to train and to score on; `start`: initial weights; `encoder`: from
-        `adopted.adopted_encoder`, with config `config`."""
+        `task.adopted_encoder`, with config `config`."""
         self.config, self.train, self.checks, self.seed, self.start = config, train, checks, seed, start
         self.encoder = encoder
 

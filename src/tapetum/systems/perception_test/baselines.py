@@ -131,9 +131,9 @@ OVERLAP, MOST, MOST_SEGMENTS = 0.5, 10, 1500
 class PriorWindows:
     """Says the same of every video."""
 
-    def __init__(self, train: Mapping[str, AnnotatedVideo], most: int = MOST):
-        """Choose `most` windows of each class. Raises BadInput for annotations without segments."""
-        self.windows = {task: _windows(train, task, most) for task in ("action", "sound")}
+    def __init__(self, train: Mapping[str, AnnotatedVideo]):
+        """Choose the windows of each class."""
+        self.windows = {task: _windows(train, task) for task in ("action", "sound")}
 
     def predict(self, video: AnnotatedVideo, content: VideoContent, tasks: Sequence[str]) -> dict[str, Any]:
         """Predict the windows for a video."""
@@ -150,7 +150,7 @@ class PriorWindows:
         return predictions
 
 
-def _windows(train: Mapping[str, AnnotatedVideo], task: str, most: int) -> list[tuple[int, float, tuple[float, float]]]:
+def _windows(train: Mapping[str, AnnotatedVideo], task: str) -> list[tuple[int, float, tuple[float, float]]]:
     by_class: dict[int, list[tuple[int, float, float]]] = {}
     for number, video in enumerate(train.values()):
         length = video.metadata.seconds
@@ -160,17 +160,17 @@ def _windows(train: Mapping[str, AnnotatedVideo], task: str, most: int) -> list[
     for label in sorted(by_class):
         rows = np.array(by_class[label])
         rows = rows[:: -(-len(rows) // MOST_SEGMENTS)]
-        for window, share in _chosen(rows[:, 1:], rows[:, 0].astype(int), most):
+        for window, share in _chosen(rows[:, 1:], rows[:, 0].astype(int)):
             windows.append((label, share / len(train), window))
     return windows
 
 
-def _chosen(spans: Float[np.ndarray, "n 2"], owners: np.ndarray, most: int) -> list[tuple[tuple[float, float], int]]:
+def _chosen(spans: Float[np.ndarray, "n 2"], owners: np.ndarray) -> list[tuple[tuple[float, float], int]]:
     """Windows, and how many videos each is the first to match."""
     matches = temporal_iou(spans, spans) >= OVERLAP
     _, owners = np.unique(owners, return_inverse=True)
     left, chosen = np.ones(len(spans), bool), []
-    while left.any() and len(chosen) < most:
+    while left.any() and len(chosen) < MOST:
         by_video = np.zeros((len(spans), owners.max() + 1), bool)
         rows, columns = np.nonzero(matches & left)
         by_video[rows, owners[columns]] = True

@@ -7,6 +7,7 @@ import pytest
 
 from tapetum.encoders.imagenet import class_kinds, class_names
 from tapetum.systems.paligemma.photo import texts
+from tapetum.systems.paligemma.photo.scores import ShareRight, commonest, names_any, probes_of, score_answers
 from tapetum.systems.paligemma.photo.texts import (
     CANNOT_SAY,
     Nouns,

@@ -1,7 +1,7 @@
 """Sizes of paligemma-photo, and its training: the options of `tapetum train paligemma-photo`. Imports no torch."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from tapetum.core.errors import BadInput
@@ -48,13 +48,8 @@ DECODERS: Mapping[str, DecoderConfig] = {
 for tests."""
 
 
-def as_json(config: PhotoConfig) -> dict[str, Any]:
-    """Convert a config to the form in a weight file's header."""
-    return asdict(config)
-
-
 def from_json(header: Mapping[str, Any]) -> PhotoConfig:
-    """Convert the output of `as_json` to a config. Raises KeyError, TypeError, ValueError or BadInput for anything else."""
+    """Read the config in the header of a weight file. Raises KeyError, TypeError, ValueError or BadInput for anything else."""
     stored = dict(header)
     return PhotoConfig(language=DecoderConfig(**stored.pop("language")), **stored)
 

@@ -19,6 +19,7 @@ image; the projector also reads the classifier's output.
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -37,7 +38,7 @@ from tapetum.hub.headed import check_fit, load_headed, read_headed
 from tapetum.hub.registry import resolve
 from tapetum.layers.cpu import speed_up
 from tapetum.systems.paligemma.model import PrefixLm
-from tapetum.systems.paligemma.photo.config import PhotoConfig, as_json, from_json
+from tapetum.systems.paligemma.photo.config import PhotoConfig, from_json
 
 
 class PhotoPaliGemma(PrefixLm):
@@ -71,16 +72,13 @@ class PhotoPaliGemma(PrefixLm):
 
 
 @torch.no_grad()
-def align_projector(
-    model: PhotoPaliGemma, rows: Float[Tensor, "k c"], words: Sequence[Sequence[int]], strength: float = 1.0
-) -> None:
+def align_projector(model: PhotoPaliGemma, rows: Float[Tensor, "k c"], words: Sequence[Sequence[int]]) -> None:
     """Set the projector to the least-squares map from class rows to their words' embeddings; vectors have little weight.
 
     Args:
         model: the model with the projector and token embedding.
         rows: of the classifier, as `join_evidence` scales them.
         words: ids of the words of each class; later ones count less.
-        strength: root mean square of a class's token relative to that of an embedded word.
     """
     targets = []
     for ids in words:
@@ -89,7 +87,7 @@ def align_projector(
     solved = torch.linalg.lstsq(rows.double(), torch.stack(targets).double(), driver="gelsd").solution  # (c, width)
     width = model.config.encoder_width
     model.projector.weight[:, :width] *= 0.3
-    model.projector.weight[:, width:] = strength * solved.T.float()
+    model.projector.weight[:, width:] = solved.T.float()
 
 
 def photo_features(encoder: EfficientNetLite, pixels: Float[Tensor, "b 3 h w"], regions: int = 3) -> Float[Tensor, "b n f"]:
@@ -178,4 +176,4 @@ def save(
     tensors = {name: (tensor.to(dtype) if dtype else tensor).contiguous() for name, tensor in own.items()}
     also = {} if tokenizer is None else {TOKENIZER: tokenizer}
     with whole_file(Path(path)) as temporary:
-        save_file(tensors, temporary, {HEADER: json.dumps(as_json(model.config)), **also})
+        save_file(tensors, temporary, {HEADER: json.dumps(asdict(model.config)), **also})

@@ -216,7 +216,7 @@ def _widened(row: Int[Tensor, " n"], width: int) -> Int[Tensor, " w"]:
 
 
 class WithNoise:
-    """Samples with shuffled lists of boxes, filled up with noise; see `noise`."""
+    """Samples with shuffled lists of boxes, filled up with noise; see `detection_pair`."""
 
     def __init__(self, samples: SampleSource, count: int):
         self.samples, self.count = samples, count

@@ -31,6 +31,8 @@ from tapetum.systems.perception_test.localiser.config import LocaliserConfig
 
 PRIOR = 0.01
 """Probability of a class at an anchor, before anything is learned."""
+ALPHA, GAMMA = 0.25, 2.0
+"""Of the focal loss (arXiv 1708.02002): weight of a class that is there, and power that lowers easy anchors."""
 NORMALISER, MOMENTUM = 100.0, 0.9
 """First value of the moving average of the positive anchors of a batch, and its momentum."""
 
@@ -144,14 +146,12 @@ def assign_targets(
     return targets, torch.where(fits.any(1)[:, None], distances, 0.0)
 
 
-def focal_loss(
-    logits: Float[Tensor, "*s"], targets: Float[Tensor, "*s"], alpha: float = 0.25, gamma: float = 2.0
-) -> Float[Tensor, "*s"]:
+def focal_loss(logits: Float[Tensor, "*s"], targets: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
     """Compute cross entropy weighted down where it is small already (arXiv 1708.02002)."""
     probability = torch.sigmoid(logits)
     correct = probability * targets + (1 - probability) * (1 - targets)
-    weight = alpha * targets + (1 - alpha) * (1 - targets)
-    return weight * (1 - correct) ** gamma * F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    weight = ALPHA * targets + (1 - ALPHA) * (1 - targets)
+    return weight * (1 - correct) ** GAMMA * F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
 
 
 def distance_iou(predicted: Float[Tensor, "n 2"], target: Float[Tensor, "n 2"]) -> Float[Tensor, " n"]:
