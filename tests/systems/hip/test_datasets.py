@@ -18,8 +18,7 @@ from tapetum.data.layouts import VOC_CLASSES
 from tapetum.data.media import MeshFiles
 from tapetum.data.point_clouds import on_surface, read_off
 from tapetum.systems.hip.config import Sizes
-from tapetum.systems.hip.data import TARGET
-from tapetum.systems.hip.datasets import HipSplit, data_set
+from tapetum.systems.hip.data import TARGET, HipSplit, data_set
 from tapetum.video import write_video
 
 SMALL = Sizes(image=(8, 8), frames=2, video_rate=5.0, samples=400, sound_rate=4000, points=64)

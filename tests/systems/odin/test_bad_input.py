@@ -5,14 +5,11 @@ import pytest
 import torch
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.odin.config import OdinConfig
-from tapetum.systems.odin.feature_maps import PLAIN, colours
 from tapetum.systems.odin.losses import detcon
-from tapetum.systems.odin.metrics import best_overlaps, discovery_scores
-from tapetum.systems.odin.objects import find_objects
-from tapetum.systems.odin.proposals import best_in_cells, proposals
-from tapetum.systems.odin.regions import pool_masks
-from tapetum.systems.odin.sources import mask_source
+from tapetum.systems.odin.masks import mask_source, pool_masks
+from tapetum.systems.odin.metrics import best_in_cells, best_overlaps, discovery_scores, proposals
+from tapetum.systems.odin.objects import PLAIN, colours, find_objects
+from tapetum.systems.odin.recipes import OdinConfig
 from tapetum.transfer.propagation import carry
 
 

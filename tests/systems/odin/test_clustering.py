@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.odin.config import OdinConfig
-from tapetum.systems.odin.sources import _checked, _plus_plus_seeds, _random_seeds, kmeans
+from tapetum.systems.odin.masks import _checked, _plus_plus_seeds, _random_seeds, kmeans
+from tapetum.systems.odin.recipes import OdinConfig
 
 
 def seeded(seed: int = 0) -> torch.Generator:

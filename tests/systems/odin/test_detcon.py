@@ -14,8 +14,8 @@ from tapetum.core.errors import BadInput
 from tapetum.encoders.factory import build, from_state, to_state
 from tapetum.hub.registry import find
 from tapetum.hub.unpickle import load_npy
-from tapetum.systems.odin.detcon import convert, haiku_state, read
 from tapetum.systems.odin.published import PUBLISHED
+from tapetum.systems.odin.weights import convert_detcon, haiku_state, read_detcon
 
 GOLD = np.load(GOLDEN)
 
@@ -33,7 +33,7 @@ def content_of(name: str) -> dict[str, Any]:
 @pytest.mark.parametrize("name", ["resnet-50", "resnet-200"])
 def test_features_are_those_of_the_public_network(name: str, tmp_path: Path) -> None:
     source, target = written(tmp_path / "published.npy", content_of(name)), tmp_path / "ours.safetensors"
-    convert(source, target, name)
+    convert_detcon(source, target, name)
     encoder = tapetum.load(target)
     with torch.inference_mode():
         maps = encoder(torch.from_numpy(images()).movedim(-1, 1)).maps
@@ -75,19 +75,19 @@ def test_a_checkpoint_may_be_nested_and_hold_more(small: dict[str, Any], tmp_pat
 
 def test_bad_files_say_what_is_wrong(small: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"size.npy: the weights lack block_group_0/\S+ and 47 more"):
-        read(written(tmp_path / "size.npy", small), "resnet-18")
+        read_detcon(written(tmp_path / "size.npy", small), "resnet-18")
     with pytest.raises(BadInput, match="no ResNet of DetCon"):
-        read(written(tmp_path / "other.npy", {"params": {"linear": {"w": np.ones(3)}}}))
+        read_detcon(written(tmp_path / "other.npy", {"params": {"linear": {"w": np.ones(3)}}}))
     with pytest.raises(BadInput, match="no ResNet of DetCon"):
-        read(written(tmp_path / "plain.npy", np.ones(3)))
+        read_detcon(written(tmp_path / "plain.npy", np.ones(3)))
     bad = {"a": {"net/~/initial_conv": {"w": "text"}}}
     with pytest.raises(BadInput, match="no array of numbers"):
-        read(written(tmp_path / "text.npy", bad))
+        read_detcon(written(tmp_path / "text.npy", bad))
     hostile = written(tmp_path / "hostile.npy", {"params": Path("x")})
     with pytest.raises(BadInput, match="only numpy arrays"):
-        read(hostile)
+        read_detcon(hostile)
     with pytest.raises(BadInput, match=r"size.npy: the weights lack block_group_0/\S+ and 47 more"):
-        convert(tmp_path / "size.npy", tmp_path / "ours.safetensors", "resnet-18")
+        convert_detcon(tmp_path / "size.npy", tmp_path / "ours.safetensors", "resnet-18")
     assert not (tmp_path / "ours.safetensors").exists()
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tapetum.systems.odin.regions import OUTSIDE, Crops, pool_masks, sample_regions, span_crops, warp
+from tapetum.systems.odin.masks import OUTSIDE, Crops, pool_masks, sample_regions, span_crops, warp
 
 
 def crops(*boxes: tuple[float, float, float, float], flipped: bool = False) -> Crops:

@@ -8,10 +8,10 @@ import torch
 
 from tapetum import encoders
 from tapetum.core.errors import BadInput
-from tapetum.systems.odin.config import OdinConfig
-from tapetum.systems.odin.feature_maps import network_map
+from tapetum.systems.odin.masks import mask_source, with_positions
 from tapetum.systems.odin.model import Odin
-from tapetum.systems.odin.sources import mask_source, with_positions
+from tapetum.systems.odin.objects import network_map
+from tapetum.systems.odin.recipes import OdinConfig
 
 
 def config(**changes: Any) -> OdinConfig:

@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tapetum.systems.tapnext.positions import compute_certainty, decode_positions, embed_positions
+from tapetum.systems.tapnext.layers import compute_certainty, decode_positions, embed_positions
 
 
 def _table(height: int, width: int, channels: int) -> np.ndarray:

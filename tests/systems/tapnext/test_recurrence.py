@@ -5,7 +5,7 @@ import torch
 from transformers import RecurrentGemmaConfig
 from transformers.models.recurrent_gemma.modeling_recurrent_gemma import RecurrentGemmaRecurrentBlock
 
-from tapetum.systems.tapnext.recurrence import RecurrentBlock, _BoundedSqrt, scan
+from tapetum.systems.tapnext.layers import RecurrentBlock, _BoundedSqrt, scan
 
 
 def _theirs(block: RecurrentBlock) -> RecurrentGemmaRecurrentBlock:

@@ -31,9 +31,18 @@ from tapetum.data.views.draw import ViewParameters, draw
 from tapetum.data.views.make import blur_radius, channels_first, crop, recolour
 from tapetum.encoders.features import Encoder
 from tapetum.systems.odin.losses import detcon, detcon_s
+from tapetum.systems.odin.masks import (
+    OUTSIDE,
+    Crops,
+    MaskSource,
+    mask_source,
+    pool_masks,
+    sample_regions,
+    span_crops,
+    warp,
+    whole_crops,
+)
 from tapetum.systems.odin.model import Odin
-from tapetum.systems.odin.regions import OUTSIDE, Crops, pool_masks, sample_regions, span_crops, warp, whole_crops
-from tapetum.systems.odin.sources import MaskSource, mask_source
 from tapetum.systems.pretraining.heads import use_batch_statistics
 from tapetum.systems.pretraining.task import PROBE, PretrainTask
 from tapetum.train import Average, StepContext

@@ -8,9 +8,9 @@ from torch import nn
 
 from support.bootstrap import BARE, estimate
 from tapetum.systems.tap.bootstrap.config import BootstrapRun, Ingredients
-from tapetum.systems.tap.bootstrap.family import TapirFamily
-from tapetum.systems.tap.bootstrap.labels import (
+from tapetum.systems.tap.bootstrap.family import (
     PseudoLabels,
+    TapirFamily,
     keep_mask,
     polished_estimate,
     pseudo_labels,
@@ -18,8 +18,8 @@ from tapetum.systems.tap.bootstrap.labels import (
     warp_queries,
     warp_tracks,
 )
-from tapetum.systems.tap.bootstrap.showings import FootageSample, show_clip
-from tapetum.systems.tap.network.types import TrackEstimate, Trajectories
+from tapetum.systems.tap.bootstrap.samples import FootageSample, show_clip
+from tapetum.systems.tap.types import TrackEstimate, Trajectories
 
 
 def test_pseudo_labels_by_hand() -> None:

@@ -12,7 +12,7 @@ from tapetum.core.errors import BadInput
 from tapetum.systems.tap.bootstrap.config import BootstrapRun, Ingredients
 from tapetum.systems.tap.bootstrap.footage import FootageDataset
 from tapetum.systems.tap.bootstrap.run import bootstrap
-from tapetum.systems.tap.bootstrap.showings import FootageSamples, moving_queries, show_clip
+from tapetum.systems.tap.bootstrap.samples import FootageSamples, moving_queries, show_clip
 from tapetum.train.launch_config import Launch
 
 

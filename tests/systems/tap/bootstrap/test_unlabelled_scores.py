@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tapetum.systems.tap.bootstrap.unlabelled_scores import CycleErrors, cycle_errors, grid
+from tapetum.systems.tap.bootstrap.samples import CycleErrors, cycle_errors, grid
 
 
 def test_cycle_errors_by_hand() -> None:

@@ -3,14 +3,14 @@
 import numpy as np
 import torch
 
-from tapetum.systems.tap.tracking.polish import Anchors, grey
-from tapetum.systems.tap.tracking.uncertainty import (
+from tapetum.systems.tap.tracking.follower import (
     NETWORK_FACTOR,
     PATCH_LEAST,
     network_covariance,
     patch_covariance,
     position_covariance,
 )
+from tapetum.systems.tap.tracking.polish import Anchors, grey
 
 
 def textured(height: int = 120, width: int = 160) -> torch.Tensor:
