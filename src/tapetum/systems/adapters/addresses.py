@@ -16,7 +16,8 @@ in a table by class name, so that neither is imported. Names are never guessed f
 
 A site is a place with its sizes: an image goes through the trunk once, recording the shapes of every module's inputs and
 outputs. So a place that is never run, or outputs no tensor, is refused when attaching an adapter, not discovered after
-training. """
+training.
+"""
 
 import re
 from collections.abc import Callable, Mapping

@@ -7,7 +7,8 @@ image and its mask, is moved together.
 Source: HiP (arXiv 2202.10890) takes raw pixels and samples; the shifts and mirrors here are the usual ones of small images.
 
 Data sets lie in their official layouts (`tapetum.data.layouts`); inputs are as large as in the paper (arXiv 2202.10890), unless
-sizes are given. """
+sizes are given.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass

@@ -7,7 +7,8 @@ files with the config as JSON in the header. No file can run code: pickles are r
 
 Names of a JAX checkpoint become those of PyTorch first. It is a pickled dict with the key `params`: {module: {leaf: array}}.
 Convolutions are stored height, width, in, out there, linear layers in, out, depthwise ones time, 1, channels; PyTorch has the
-output first. """
+output first.
+"""
 
 import json
 import os

@@ -7,7 +7,8 @@ Source: BootsTAP (arXiv 2402.00847, section 3); strides, and queries placed wher
 
 A tracker is scored on unlabelled footage by two measures, which fail differently: clips made from the footage's own frames by
 known warps (`check_clips`), with exact tracks but artificial motion; and the cycle error on the real motion (`cycle_errors`),
-which needs no ground truth but forgives a tracker that gets lost and still finds its way back. """
+which needs no ground truth but forgives a tracker that gets lost and still finds its way back.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields

@@ -14,8 +14,8 @@ matching in the next window by the positions found in the overlap scored slightl
 
 What `TapirTracker.track` does after checking its arguments:
 
-    clicks' own frames -----> query features of each click --+    (from a reference, if there is one)
-    frames, window by window -> grids of their features -----+--> positions, confidences --> polished --> clicks of a point joined
+    clicks' own frames -----> query features of each click -+    (from a reference, if there is one)
+    frames, window by window -> grids of their features ----+--> positions, confidences --> polished --> clicks joined
 
 A reference is another image or clip that shows the points. If its aspect ratio differs, it is padded at the right or lower
 edge, so that nothing is stretched when both are resized for the network.
