@@ -36,7 +36,7 @@ ROOT = Path(__file__).parents[1]
 EQUIVALENT = Path(__file__).with_name("mutants_equivalent.toml")
 MODULES = """
     account/closed_form account/energy account/parts
-    systems/adapters/adapted systems/adapters/heads systems/adapters/layers systems/adapters/merging
+    systems/adapters/adapted systems/adapters/task systems/adapters/layers systems/adapters/merging
     systems/adapters/weaving
     layers/*
     data/views/* data/rle data/polygons

@@ -291,7 +291,7 @@ PARTS: Mapping[str, Sequence[Part]] = {
          "adapt verify"),
         ("policy: features, proprioception, behaviour cloning", "systems.adapters.clone:CloneTask", "runs",
          f"{_ADAPT}/test_runs.py"),
-        ("head of the policy", "systems.adapters.heads:PolicyHead", "loops", f"{_ADAPT}/test_heads.py"),
+        ("head of the policy", "systems.adapters.task:PolicyHead", "loops", f"{_ADAPT}/test_heads.py"),
         ("Meta-World", "systems.adapters.worlds.metaworld:MetaWorld", "runs", f"{_ADAPT}/test_simulators.py",
          "data demos --task metaworld:TASK"),
         ("Franka Kitchen", "systems.adapters.worlds.kitchen:Kitchen", "runs", f"{_ADAPT}/test_simulators.py",

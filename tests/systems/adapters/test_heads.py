@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from tapetum.encoders.features import Features
-from tapetum.systems.adapters.heads import FeatureHead, PixelHead, PolicyHead, make_head
+from tapetum.systems.adapters.task import FeatureHead, PixelHead, PolicyHead, make_head
 
 EPSILON = 1e-5
 

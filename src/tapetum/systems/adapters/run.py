@@ -36,11 +36,10 @@ from tapetum.systems.adapters import files
 from tapetum.systems.adapters.adapted import Adapted
 from tapetum.systems.adapters.clone import CloneTask, DemonstrationFrames
 from tapetum.systems.adapters.demos import hold_out, read_demos, read_lerobot_demos
-from tapetum.systems.adapters.heads import PolicyHead, make_head
 from tapetum.systems.adapters.images import ListedImages, listed, square
 from tapetum.systems.adapters.own import own_task
 from tapetum.systems.adapters.recipes import TASKS, AdaptRun
-from tapetum.systems.adapters.task import AdaptTask, Headed, ImageTask
+from tapetum.systems.adapters.task import AdaptTask, Headed, ImageTask, PolicyHead, make_head
 from tapetum.systems.adapters.weaving import Proof
 from tapetum.systems.adapters.worlds.world import RobotWorld, make_world, try_out
 from tapetum.train import fit

@@ -55,6 +55,8 @@ if TYPE_CHECKING:
 
 _PURPOSE = 0x6F64696E
 """Begins the streams of random numbers of Odin's views, apart from other uses of the same seed."""
+_NEVER = 2**40
+"""Steps between the copies of a network that is never copied: more than any run has."""
 
 
 class MaskCache:
@@ -120,7 +122,7 @@ class OdinTask(PretrainTask):
         discovery = {
             "average": Average(name="discovery", decay=config.discovery_decay, schedule="constant"),
             "copies": Average(name="discovery", schedule="periodic", every=config.discovery_every),
-            "fixed": Average(name="discovery", schedule="periodic", every=1 << 40),
+            "fixed": Average(name="discovery", schedule="periodic", every=_NEVER),
         }[config.discovery]
         self.averages = (*([target] if config.form == "b" else []), *([discovery] if config.clusters_features else []))
         self.teachers = tuple(average.name for average in self.averages)
