@@ -305,7 +305,7 @@ def _adapt(task: Any, **changes: Any) -> Run:
         from tapetum.systems.adapters.demos import make_demos
         from tapetum.systems.adapters.recipes import recipe
         from tapetum.systems.adapters.run import adapt
-        from tapetum.systems.adapters.worlds.reach import ReachWorld
+        from tapetum.systems.adapters.worlds.world import ReachWorld
 
         data = folder / "demos" if task == "clone" else _two_classes(folder / "images")
         if task == "clone":

@@ -24,8 +24,7 @@ from tapetum.systems.adapters.files import read
 from tapetum.systems.adapters.images import ListedImages, listed, prepare_mask, shifted
 from tapetum.systems.adapters.recipes import PAPER_TASKS, paper_recipes, recipe
 from tapetum.systems.adapters.run import adapt, make_task
-from tapetum.systems.adapters.worlds.reach import ReachWorld
-from tapetum.systems.adapters.worlds.world import roll
+from tapetum.systems.adapters.worlds.world import ReachWorld, roll
 from tapetum.train.launch_config import Launch
 
 

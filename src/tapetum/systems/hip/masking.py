@@ -21,7 +21,6 @@ from jaxtyping import Bool, Float, Int, UInt8
 from PIL import Image
 from torch import Tensor, nn
 
-from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file
 from tapetum.systems.hip.config import HipConfig, Masked, Modality
 from tapetum.systems.hip.plan import Grouping, grouping
@@ -63,11 +62,7 @@ def draw_mask(
     """Draw a random mask that hides a fraction `ratio` of `width` places, but never all, of each example.
 
     `shared`: one mask for all groups, as in the paper; else one for each.
-
-    Raises BadInput for a ratio outside 0..1.
     """
-    if not 0 <= ratio < 1:
-        raise BadInput(f"the mask ratio is {ratio}; it must be within 0..1, below 1")
     count = max(1, round(width * (1 - ratio)))
     chance = torch.rand(batch, 1 if shared else groups, width, generator=generator, device=device)
     return VisibleElements(chance.argsort(-1)[..., :count].sort(-1).values, width, how)

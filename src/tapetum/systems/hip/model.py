@@ -16,7 +16,7 @@ is left out; masks of padding are possible.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -235,8 +235,6 @@ class Hip(nn.Module):
 
 def grouping_of(plan: Grouping, names: list[str]) -> Grouping:
     """Compute the groups of some modalities alone, moved together."""
-    from dataclasses import replace
-
     spans, first = [], 0
     for span in plan.spans:
         if span.name in names:

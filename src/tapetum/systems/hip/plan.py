@@ -109,13 +109,10 @@ def grouping(lengths: Mapping[str, int], groups: int, flat: bool = False) -> Gro
     >>> [(span.groups, span.own, span.tail) for span in plan.spans], plan.width
     ([(15, 69, 11), (1, 32, 0)], 69)
 
-    Raises BadInput for no modality, an empty one, or more modalities than groups.
+    Raises BadInput for no modality, or more modalities than groups.
     """
     if not lengths:
         raise BadInput("there is no modality; give one or more")
-    for name, length in lengths.items():
-        if length < 1:
-            raise BadInput(f"modality {name!r} has {length} elements; it needs 1 or more")
     if flat:
         starts = [sum(list(lengths.values())[:i]) for i in range(len(lengths))]
         spans = [ModalitySpan(name, n, at, 0, n) for (name, n), at in zip(lengths.items(), starts, strict=True)]

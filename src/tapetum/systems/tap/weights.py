@@ -10,7 +10,6 @@ Convolutions are stored height, width, in, out there, linear layers in, out, dep
 output first.
 """
 
-import json
 import os
 import re
 from collections.abc import Collection, Mapping
@@ -20,15 +19,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
 from tapetum.core.fields import LARGEST_SIZE, check_sizes
-from tapetum.core.files import cannot_write, same_place, whole_file
-from tapetum.core.reading import no_pipe, parse_json
+from tapetum.core.files import cannot_write, same_place
+from tapetum.core.reading import parse_json
 from tapetum.hub.download import Record, record_of, sha256_of, write_record
-from tapetum.hub.state_dicts import check_numbers, finite_to_bytes, read_state
+from tapetum.hub.headed import save_headed
+from tapetum.hub.loading import header_of
+from tapetum.hub.state_dicts import check_numbers, read_state
 from tapetum.systems.tap.config import OFFICIAL, TapirConfig
 from tapetum.systems.tap.model import Tapir
 
@@ -60,6 +60,8 @@ _RULES = (
 _IN_SHAPES = "pyramid_level", "extra_convs", "extra_expansion", "stem_channels", "channels", "blocks_per_group"
 _IN_SHAPES += "matching_channels", "mixer_width", "mixer_blocks", "mixer_expansion"
 """Fields of a config that the shapes of its tensors tell."""
+_HEADER = "tapir_config"
+"""Key in the header of a safetensors file of ours."""
 _STEM = "backbone.stem.weight"
 """A tensor by which our names are known."""
 
@@ -168,10 +170,7 @@ def save(model: Tapir, path: str | os.PathLike[str], dtype: torch.dtype = torch.
 
     Raises BadInput if the file cannot be written.
     """
-    tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
-    with whole_file(Path(path)) as temporary:
-        # one entry only: several are written in an order that changes from run to run
-        temporary.write_bytes(finite_to_bytes(tensors, {"tapir_config": json.dumps(asdict(model.config))}))
+    save_headed(model, path, _HEADER, asdict(model.config), dtype)  # one entry: the order of several changes from run to run
 
 
 def load(path: str | os.PathLike[str], *, causal: bool | None = None, softmax_temperature: float | None = None) -> Tapir:
@@ -235,13 +234,10 @@ def _read(path: Path) -> tuple[TapirConfig | None, dict[str, Tensor]]:
         from tapetum.hub.unpickle import load_npy
 
         return None, from_official(from_haiku(load_npy(path)))
-    tensors, header = read_state(path), {}
-    if path.suffix == ".safetensors":
-        with safe_open(no_pipe(path), "pt") as file:
-            header = file.metadata() or {}
-    if "tapir_config" in header:
+    tensors, header = read_state(path), header_of(path)
+    if _HEADER in header:
         tensors = ours(tensors)
-        return _config(header["tapir_config"], tensors, path), tensors
+        return _config(header[_HEADER], tensors, path), tensors
     if path.suffix == ".safetensors" and _STEM in tensors:
         raise BadInput(
             f"{path} has tensors of tapetum but no longer the config that tapetum.systems.tap.weights.save put into its "
