@@ -77,3 +77,8 @@ def test_masks_of_another_size_are_refused() -> None:
         given(torch.zeros(2, 3, 8, 8), torch.zeros(1, 8, 8, dtype=torch.int64), None)
     with pytest.raises(BadInput, match="mask 6x4"):
         list(carry([np.zeros((8, 8, 3), np.uint8)], np.ones((4, 6), np.uint8), colours))
+
+
+def test_a_temperature_is_above_zero() -> None:
+    with pytest.raises(BadInput, match="temperature"):
+        OdinConfig(temperature=0.0)

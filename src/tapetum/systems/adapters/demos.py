@@ -62,16 +62,8 @@ class Demonstrations:
     def some(self, episodes: Sequence[int]) -> "Demonstrations":
         """Select only the demonstrations with these numbers."""
         rows = np.isin(self.episode, episodes)
-        return Demonstrations(
-            task=self.task,
-            camera=self.camera,
-            frames=self.frames[rows],
-            own=self.own[rows],
-            actions=self.actions[rows],
-            episode=self.episode[rows],
-            seeds=tuple(self.seeds[i] for i in episodes),
-            horizon=self.horizon,
-        )
+        arrays = {name: getattr(self, name)[rows] for name in ("frames", "own", "actions", "episode")}
+        return replace(self, **arrays, seeds=tuple(self.seeds[i] for i in episodes))
 
 
 def make_demos(
