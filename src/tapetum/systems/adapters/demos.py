@@ -169,7 +169,7 @@ def read_lerobot_demos(
     or camera, and for values that are not finite.
     """
     from tapetum.encoders.features import prepare
-    from tapetum.systems.adapters.images import square
+    from tapetum.systems.adapters.data import square
 
     address = parse_episode_address(source)
     if address is None:

@@ -35,8 +35,8 @@ from tapetum.hub.blueprint import blueprint
 from tapetum.systems.adapters import files
 from tapetum.systems.adapters.adapted import Adapted
 from tapetum.systems.adapters.clone import CloneTask, DemonstrationFrames
+from tapetum.systems.adapters.data import ListedImages, listed, square
 from tapetum.systems.adapters.demos import hold_out, read_demos, read_lerobot_demos
-from tapetum.systems.adapters.images import ListedImages, listed, square
 from tapetum.systems.adapters.own import own_task
 from tapetum.systems.adapters.recipes import TASKS, AdaptRun
 from tapetum.systems.adapters.task import AdaptTask, Headed, ImageTask, PolicyHead, make_head

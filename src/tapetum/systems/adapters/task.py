@@ -25,8 +25,7 @@ from tapetum.encoders.features import Encoder, Features, prepare
 from tapetum.layers.norm import Standardize
 from tapetum.metrics.masks import Confusion
 from tapetum.systems.adapters.adapted import Adapted
-from tapetum.systems.adapters.caching import Below, Recorded
-from tapetum.systems.adapters.images import IGNORED, ListedImages, OwnImages
+from tapetum.systems.adapters.data import IGNORED, Below, ListedImages, OwnImages, Recorded
 from tapetum.systems.adapters.recipes import AdaptRun
 from tapetum.systems.adapters.weaving import trunk_hash
 from tapetum.systems.adapters.worlds.world import Observation
