@@ -25,15 +25,15 @@ from tapetum.bench.forward_passes import forward_pass
 from tapetum.encoders import build
 from tapetum.systems.adapters import AdapterConfig, attach
 from tapetum.systems.longvideo import build as build_video
-from tapetum.systems.odin.config import OdinConfig
 from tapetum.systems.odin.model import Odin
+from tapetum.systems.odin.recipes import OdinConfig
 from tapetum.systems.paligemma.masks.codec import MaskCodec
 from tapetum.systems.paligemma.masks.config import MaskCodecConfig
 from tapetum.systems.perception_test.localiser.config import LocaliserConfig
 from tapetum.systems.perception_test.localiser.model import Localiser
 from tapetum.systems.tap.config import ARCHITECTURES
-from tapetum.systems.tap.network.backbone import Backbone
-from tapetum.systems.tap.network.model import Tapir
+from tapetum.systems.tap.layers import Backbone
+from tapetum.systems.tap.model import Tapir
 from tapetum.transfer.segmentation import Segmenter
 
 

@@ -10,7 +10,7 @@ from tapetum.core.csv_text import CsvRows, csv_records, separator_of
 from tapetum.core.errors import BadInput
 from tapetum.data.listings import records_of
 from tapetum.systems.perception_test.annotations import read_ids
-from tapetum.systems.tap.tracking.read_corrections import corrections_of
+from tapetum.systems.tap.tracking.corrections import corrections_of
 from tapetum.systems.tapvid3d.lifting import parse_intrinsics
 from tapetum.tracks.exchange import read_tracks, write_tracks
 from tapetum.tracks.points import choose_points, parse_point, read_points

@@ -106,7 +106,7 @@ def shortened(arguments: list[str]) -> list[str]:
         arguments = [*arguments, "--model", "tapir-nano"]  # a whole TAPIR takes half a minute a step
     if arguments[1].endswith("tap-nano"):
         arguments[arguments.index("--batch-size") + 1] = "1"  # of each of four phases, each with scenes of its own
-        arguments = [*arguments, "--bf16", "False"]  # a minute in bfloat16, which tests/systems/tap/training trains in
+        arguments = [*arguments, "--bf16", "False"]  # a minute in bfloat16, which tests/systems/tap trains in
     if arguments[1] == "films":
         arguments = [*arguments, "--stories", "8", "--minutes", "0.1"]  # a minute joins thirty stories of two seconds
     for name, most in MOST.items():

@@ -124,9 +124,9 @@ def load_tracker3d(name: str, depth: str | None = None, device: str | None = Non
     "adjust" as `depth` lifts by bundle adjustment. Without `depth`, every video must come with depth maps. Raises BadInput and
     MissingExtra as these do.
     """
+    from tapetum.systems.tapvid3d.adjust import AdjustedTracker
     from tapetum.systems.tapvid3d.baselines import Lifted, Static3D
     from tapetum.systems.tapvid3d.depth import load_depth
-    from tapetum.systems.tapvid3d.reconstruction.adjust import AdjustedTracker
 
     if name == "static":
         if depth is not None:

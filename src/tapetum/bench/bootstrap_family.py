@@ -35,7 +35,7 @@ def choose_family(run: BootstrapRun) -> "TrackerFamily | None":
     """Build the family of the run's tracker; None is TAPIR's. Raises BadInput as `is_tapnext` and `check_tapnext` do."""
     if not is_tapnext(run.model):
         return None
-    from tapetum.systems.tapnext.training.family import TapNextFamily
+    from tapetum.systems.tapnext.family import TapNextFamily
 
     check_tapnext(run)
     return TapNextFamily(run.model, rebalance=run.settings.rebalance)

@@ -24,7 +24,7 @@ from tapetum.data.segmentation.images import read_values
 from tapetum.encoders.features import Encoder
 from tapetum.hub.loading import load
 from tapetum.metrics.davis import DavisScores, davis_scores, joined
-from tapetum.systems.odin.feature_maps import PLAIN, network_map
+from tapetum.systems.odin.objects import PLAIN, network_map
 from tapetum.transfer.config import PropagationConfig
 from tapetum.transfer.propagation import carry
 from tapetum.transfer.whole import Look

@@ -11,7 +11,7 @@ def image_features_of(model: str, short_side: int | None = None, stride: int | N
 
     Raises BadInput for weights of another kind.
     """
-    from tapetum.systems.odin.feature_maps import PLAIN, network_map
+    from tapetum.systems.odin.objects import PLAIN, network_map
 
     if model in PLAIN:
         return PLAIN[model]

@@ -23,8 +23,8 @@ def _tapir() -> Work:
     import torch
 
     from tapetum.systems.tap.config import NANO
-    from tapetum.systems.tap.network.model import Tapir
-    from tapetum.systems.tap.network.second_pass import track_passes
+    from tapetum.systems.tap.model import Tapir
+    from tapetum.systems.tap.second_pass import track_passes
 
     small = replace(NANO, initial_resolution=(64, 64), refine_at_least=(96, 96), channels=(16, 32, 32, 32), stem_channels=16)
     network = Tapir(replace(small, mixer_width=32, mixer_blocks=2)).eval()
@@ -122,8 +122,8 @@ def _odin() -> Work:
     import torch
 
     from tapetum.encoders import build
-    from tapetum.systems.odin.config import OdinConfig
     from tapetum.systems.odin.model import Odin
+    from tapetum.systems.odin.recipes import OdinConfig
 
     config = OdinConfig(pyramid_width=8, hidden_width=16, projection_width=8)
     network = Odin(config, build("resnet-18", stem_width=4, depths=(1, 1, 1, 1))).eval()

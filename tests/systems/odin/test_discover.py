@@ -17,10 +17,9 @@ from tapetum.core.errors import BadInput
 from tapetum.data.rle import decode_mask
 from tapetum.encoders import build
 from tapetum.encoders.factory import save
-from tapetum.systems.odin.config import OdinConfig
-from tapetum.systems.odin.feature_maps import colours, network_map, positions, rgb
 from tapetum.systems.odin.model import Odin
-from tapetum.systems.odin.objects import find_objects
+from tapetum.systems.odin.objects import colours, find_objects, network_map, positions, rgb
+from tapetum.systems.odin.recipes import OdinConfig
 from tapetum.transfer.whole import prepare_whole
 
 

@@ -14,8 +14,8 @@ from tapetum.systems.paligemma.masks.config import MaskCodecRun
 from tapetum.systems.paligemma.photo.config import PhotoRun
 from tapetum.systems.paligemma.recipes import PaliGemmaStage, PaliGemmaTransfer
 from tapetum.systems.perception_test.localiser.config import LocaliserRun
-from tapetum.systems.tap.training.recipes import TapKubric, TapNano
-from tapetum.systems.tapnext.training.recipes import TapNextRun
+from tapetum.systems.tap.recipes import TapKubric, TapNano
+from tapetum.systems.tapnext.recipes import TapNextRun
 from tapetum.train.launch_config import Launch
 from tapetum.transfer.recipes import CocoRun, FcnRun
 from tapetum.world.training.paligemma.recipes import NanoRun
@@ -109,15 +109,15 @@ def _train(recipe: Recipe, launch: Launch, say: Callable[[str], None]) -> Traine
 
         weights = train_localiser(recipe, launch, say, load_video_features)
     elif isinstance(recipe, TapKubric):
-        from tapetum.systems.tap.training.run import train_tap_kubric
+        from tapetum.systems.tap.run import train_tap_kubric
 
         weights = train_tap_kubric(recipe, launch)
     elif isinstance(recipe, TapNextRun):
-        from tapetum.systems.tapnext.training.run import train_tapnext
+        from tapetum.systems.tapnext.run import train_tapnext
 
         weights = train_tapnext(recipe, launch)
     else:
-        from tapetum.systems.tap.training.run import train_tap_nano
+        from tapetum.systems.tap.run import train_tap_nano
 
         weights = train_tap_nano(recipe, launch)
     return weights and TrainedModel(weights)

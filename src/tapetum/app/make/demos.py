@@ -72,9 +72,7 @@ def make(options: DemosOptions, listener: Listener) -> DemosMade:
     (2, 2)
     """
     from tapetum.systems.adapters.demos import make_demos, read_demos
-    from tapetum.systems.adapters.rollouts import RATE, side_by_side
-    from tapetum.systems.adapters.worlds.makers import make_world
-    from tapetum.systems.adapters.worlds.world import roll
+    from tapetum.systems.adapters.worlds.world import RATE, make_world, roll, side_by_side
     from tapetum.video import write_video
 
     if options.noise < 0 or options.seed < 0:

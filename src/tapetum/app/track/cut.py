@@ -99,7 +99,7 @@ def sizes_of(tracker: Any, small: tuple[int, int], whole: tuple[int, int]) -> di
     config = getattr(getattr(tracker, "model", None), "config", None)
     if getattr(config, "refine_at_least", None) is None or small[0] * small[1] >= whole[0] * whole[1]:
         return {}
-    from tapetum.systems.tap.network.model import default_resolutions
+    from tapetum.systems.tap.model import default_resolutions
 
     sizes = default_resolutions((small[1], small[0]), config.initial_resolution)  # pyright: ignore[reportOptionalMemberAccess]
     return {"refinement_resolutions": [size for size in sizes if min(size) >= 8 << config.pyramid_level]}  # pyright: ignore[reportOptionalMemberAccess]

@@ -137,8 +137,7 @@ def find_point_task(settings: "TrackSettings", video: "Video", cleanup: ExitStac
     Raises BadInput for anything that the video lacks.
     """
     if settings.correct:
-        from tapetum.systems.tap.tracking.corrections import gather_clicks
-        from tapetum.systems.tap.tracking.read_corrections import corrections_of, read_corrected
+        from tapetum.systems.tap.tracking.corrections import corrections_of, gather_clicks, read_corrected
 
         assert settings.tracks is not None
         tracks, part = read_corrected(settings.tracks, video)

@@ -161,9 +161,9 @@ def read_cotracker_kubric(folder: Path, split: str) -> Records:
 
 def read_tapvid3d(folder: Path, split: str) -> Records:
     """List the clips of TAPVid-3D in the official lists; opening one checks it completely."""
-    from tapetum.systems.tapvid3d.format.check import check_clip
-    from tapetum.systems.tapvid3d.format.data import read_clip
-    from tapetum.systems.tapvid3d.format.folders import find_clips
+    from tapetum.systems.tapvid3d.check import check_clip
+    from tapetum.systems.tapvid3d.data import read_clip
+    from tapetum.systems.tapvid3d.folders import find_clips
 
     def check(path: Path) -> None:
         for kind, text in check_clip(read_clip(path)):

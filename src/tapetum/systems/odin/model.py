@@ -21,7 +21,7 @@ from tapetum.encoders.fpn import FeaturePyramid
 from tapetum.train.gather import SyncBatchNorm
 
 if TYPE_CHECKING:
-    from tapetum.systems.odin.config import OdinConfig
+    from tapetum.systems.odin.recipes import OdinConfig
 
 
 class Odin(nn.Module):

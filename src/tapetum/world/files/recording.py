@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from tapetum.data.textures import Textures
-from tapetum.systems.tapvid3d.format.data import write_clip
+from tapetum.systems.tapvid3d.data import write_clip
 from tapetum.tracks.tapvid import TapVidEntry, write_entries
 from tapetum.video import write_video
 from tapetum.video.sound import SoundTrack, WavWriter, wav_file

@@ -13,8 +13,8 @@ import tapetum
 from support.networks import tapir
 from support.networks import tracker as network
 from tapetum.core.errors import BadInput
+from tapetum.systems.tap.tracking.clip import plan
 from tapetum.systems.tap.tracking.tracker import TapirTracker
-from tapetum.systems.tap.tracking.windows import plan
 
 
 def matcher(**changes) -> TapirTracker:

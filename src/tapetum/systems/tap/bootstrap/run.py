@@ -24,6 +24,7 @@ from tapetum.data.textures import open_textures
 from tapetum.hub.registry import TRACKER_FILE
 from tapetum.systems.tap.bootstrap.config import BootstrapRun, FootageConfig
 from tapetum.systems.tap.bootstrap.footage import FootageDataset, prepare_all
+from tapetum.systems.tap.bootstrap.samples import cycle_summary, split
 from tapetum.systems.tap.bootstrap.task import (
     FootageTask,
     claim_run,
@@ -34,7 +35,6 @@ from tapetum.systems.tap.bootstrap.task import (
     write_json,
     write_stills,
 )
-from tapetum.systems.tap.bootstrap.unlabelled_scores import cycle_summary, split
 from tapetum.tracks.training.self_training import TrackerFamily
 from tapetum.train import TrainConfig, fit
 from tapetum.train.checkpoint import Place

@@ -23,7 +23,7 @@ import torch
 from torch import nn
 
 from tapetum.core.reading import no_pipe, open_file, parse_json
-from tapetum.systems.tap.network.types import FeatureGrids, Size
+from tapetum.systems.tap.types import FeatureGrids, Size
 
 FORMAT = 1
 _DIGEST = 16

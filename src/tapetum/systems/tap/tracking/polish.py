@@ -23,7 +23,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from tapetum.layers.sampling import constant, scale_xy
-from tapetum.systems.tap.network.types import PointRows, Size
+from tapetum.systems.tap.types import PointRows, Size
 
 SIDE = 256
 """Pixels of the shorter side of the images that patches are cut from; smaller videos stay as they are."""

@@ -23,12 +23,11 @@ from tapetum.hub.registry import resolve
 from tapetum.layers.cpu import speed_up
 from tapetum.systems.tap import weights
 from tapetum.systems.tap.config import ARCHITECTURES
-from tapetum.systems.tap.network.model import Tapir
-from tapetum.systems.tap.network.types import FeatureGrids, Size
+from tapetum.systems.tap.model import Tapir
 from tapetum.systems.tap.tracking.clicks import as_ids, number_points
-from tapetum.systems.tap.tracking.clip import Reference, VideoTracking
+from tapetum.systems.tap.tracking.clip import Reference, VideoTracking, frames_at_a_time, plan_windows
 from tapetum.systems.tap.tracking.follower import OnlineState, OnlineTracker
-from tapetum.systems.tap.tracking.windows import frames_at_a_time, plan_windows
+from tapetum.systems.tap.types import FeatureGrids, Size
 from tapetum.tracks.inputs import check_queries
 from tapetum.tracks.tracker import FrameTracks
 from tapetum.types import Tracks
@@ -99,7 +98,7 @@ class TapirTracker(OnlineTracker):
             half_features: the overlapping windows of a network that is not causal store features in float16. This changes
                 positions by a few thousandths of a pixel; False takes twice the memory, or shorter windows.
             refinement_resolutions: (height, width) of each refinement, multiples of 8; None goes up to the video's size.
-            second_pass: match each point again, by features averaged over where it was visible (`network.second_pass`); not for
+            second_pass: match each point again, by features averaged over where it was visible (`tap.second_pass`); not for
                 causal networks; None follows the network's config: yes for tapir-nano.
             polish: align each point's query patch with every frame (`polish`); None follows the network's config: yes for the
                 bundled networks, no for the published ones.
