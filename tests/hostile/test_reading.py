@@ -24,7 +24,6 @@ OWN = {
     "core/reading.py",
     "core/provenance.py",
     "core/files.py",
-    "core/memory.py",
     "core/devices.py",
     "core/threads.py",
     "account/machine.py",

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tapetum.core.batched_work import BatchedWork
-from tapetum.core.errors import BadInput
+from tapetum.core.errors import BadInput, Listener
 from tapetum.core.jobs import Engine, gpus_for, run_jobs
-from tapetum.core.listener import Listener
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,8 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from tapetum.core.devices import choose_device, choose_dtype
-from tapetum.core.errors import BadInput
-from tapetum.core.listener import Listener
+from tapetum.core.errors import BadInput, Listener
 
 
 def task_scores(options: Any, listener: Listener) -> dict[str, Any]:

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tapetum.core.csv_text import separator_of
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
+from tapetum.core.tables import separator_of
 from tapetum.data.files import StoredFile, stored_file
 from tapetum.data.listings import Listing, Split, class_labels, records_of, text_of
 from tapetum.data.point_clouds import is_point_cloud_folder, list_point_clouds

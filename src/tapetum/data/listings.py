@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tapetum.core.csv_text import csv_records
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import read_text
+from tapetum.core.tables import csv_records
 from tapetum.data.files import Files
 
 Split = Literal["train", "val"]
@@ -84,7 +84,7 @@ def _class_label(value: Any, row: int, where: str) -> int | str:
 
 
 def records_of(path: Path) -> list[dict[str, str]]:
-    """Read the rows of a csv file by the names of their columns (`tapetum.core.csv_text`). Raises BadInput as `text_of`."""
+    """Read the rows of a csv file by the names of their columns (`tapetum.core.tables`). Raises BadInput as `text_of`."""
     try:
         return csv_records(text_of(path))
     except csv.Error as error:

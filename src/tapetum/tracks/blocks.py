@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from tapetum.core.listener import Listener
-from tapetum.core.memory import check_room, size
+from tapetum.core.devices import check_room, size
+from tapetum.core.errors import Listener
 
 if TYPE_CHECKING:
     from tapetum.tracks.tracker import Tracker

@@ -15,7 +15,7 @@ from typing import Any
 
 from tapetum.bench.data_sets.types import DataSet, Part
 from tapetum.core.errors import BadInput
-from tapetum.core.pages import resource
+from tapetum.core.files import resource
 from tapetum.core.reading import parse_toml
 
 

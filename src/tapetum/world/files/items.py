@@ -16,12 +16,11 @@ from typing import Any
 
 from PIL import Image
 
-from tapetum.core.errors import BadInput
+from tapetum.core.errors import BadInput, Listener
 from tapetum.core.files import cannot_write, whole_file, write_text
 from tapetum.core.finished import changed_settings, remove_unfinished, write_settings
 from tapetum.core.identity import source_label
 from tapetum.core.jobs import Engine, run_jobs
-from tapetum.core.listener import Listener
 from tapetum.core.reading import no_pipe, read_json
 from tapetum.data.entries import dumps
 from tapetum.data.textures import Textures, open_textures

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tapetum.core.pages import embedded_json, escaped, resource, write_filled
+from tapetum.core.files import embedded_json, escaped, resource, write_filled
 from tapetum.systems.perception_test.views.contents import Contents, drawn_tracks
 from tapetum.systems.perception_test.views.panel import grounded_cards, panel, question_cards
 from tapetum.systems.perception_test.views.time_line import segment_table, time_line

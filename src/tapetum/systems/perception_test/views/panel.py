@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tapetum.core.pages import escaped
+from tapetum.core.files import escaped
 from tapetum.systems.perception_test.types import ChoiceQuestion, GroundedQuestion
 from tapetum.systems.perception_test.views.contents import Contents
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tapetum.core.csv_text import cells_of
 from tapetum.core.errors import BadInput
+from tapetum.core.tables import cells_of
 
 if TYPE_CHECKING:
     from tapetum.systems.tap.tracking.corrections import Correction

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tapetum.core.csv_text import CsvRows, csv_records, separator_of
 from tapetum.core.errors import BadInput
+from tapetum.core.tables import CsvRows, csv_records, separator_of
 from tapetum.data.listings import records_of
 from tapetum.systems.perception_test.lists import read_ids
 from tapetum.systems.tap.tracking.read_corrections import corrections_of
