@@ -8,7 +8,7 @@ import pytest
 
 from tapetum.core.errors import BadInput
 from tapetum.core.tables import CsvRows, csv_records, separator_of
-from tapetum.data.listings import records_of
+from tapetum.data.entries import records_of
 from tapetum.systems.perception_test.lists import read_ids
 from tapetum.systems.tap.tracking.read_corrections import corrections_of
 from tapetum.systems.tapvid3d.lifting import parse_intrinsics

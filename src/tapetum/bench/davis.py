@@ -19,8 +19,7 @@ from tapetum.bench.own import Benchmark
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file
 from tapetum.data.files import opened_image, stored_file
-from tapetum.data.segmentation.davis import MaskedVideo, read_davis, scored_frames
-from tapetum.data.segmentation.images import read_values
+from tapetum.data.segmentation import MaskedVideo, read_davis, read_values, scored_frames
 from tapetum.encoders.features import Encoder
 from tapetum.hub.loading import load
 from tapetum.metrics.davis import DavisScores, davis_scores, joined

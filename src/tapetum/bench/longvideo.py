@@ -17,9 +17,9 @@ from tapetum.bench.longvideo_protocols import PROTOCOLS, Protocol, score_options
 from tapetum.bench.longvideo_tasks import CLIP, SUMMARY, Measure
 from tapetum.core.errors import BadInput
 from tapetum.core.finished import Rows
-from tapetum.data.listings import Listing
+from tapetum.data.entries import Listing
 from tapetum.data.questions import Question
-from tapetum.data.video_language.captions import CaptionedVideo
+from tapetum.data.video_language import CaptionedVideo
 from tapetum.metrics.captions import caption_scores
 from tapetum.metrics.retrieval import retrieval_scores
 from tapetum.metrics.statistics import bootstrap_interval, wilson_interval

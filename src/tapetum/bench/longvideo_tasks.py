@@ -19,20 +19,24 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tapetum.core.errors import BadInput
-from tapetum.data.entries import first_of, one_of, read_json
+from tapetum.data.entries import Listing, Split, first_of, one_of, read_json
 from tapetum.data.layouts import listing
-from tapetum.data.listings import Listing, Split
 from tapetum.data.questions import Question
-from tapetum.data.video_language import video_file, videos_of
-from tapetum.data.video_language.actions import list_diving48, list_ssv2
-from tapetum.data.video_language.captions import (
+from tapetum.data.video_language import (
     CaptionedVideo,
+    list_diving48,
+    list_ssv2,
     read_activitynet,
+    read_egoschema,
+    read_episode_questions,
     read_msrvtt,
+    read_nextqa,
+    read_nextqa_open,
     read_vatex,
     read_youcook2,
+    video_file,
+    videos_of,
 )
-from tapetum.data.video_language.questions import read_egoschema, read_episode_questions, read_nextqa, read_nextqa_open
 from tapetum.systems.perception_test.annotations import read_annotations
 
 Measure = Literal["options", "free", "retrieval", "captions", "summaries", "classes"]

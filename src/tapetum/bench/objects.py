@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, UInt8
 from tapetum.core.errors import BadInput
 from tapetum.data.coco import Instances, read_instances
 from tapetum.data.files import opened_image, stored_file
-from tapetum.data.segmentation.voc import BoxedImage, read_voc_boxes
+from tapetum.data.segmentation import BoxedImage, read_voc_boxes
 from tapetum.systems.odin.feature_maps import cluster_metric
 from tapetum.systems.odin.metrics import corloc, discovery_scores
 from tapetum.systems.odin.objects import find_objects

@@ -21,8 +21,7 @@ from typing import Any
 from tapetum.core.errors import BadInput
 from tapetum.core.finished import Rows
 from tapetum.core.reading import parse_json
-from tapetum.data.entries import JsonEntry
-from tapetum.data.listings import text_of
+from tapetum.data.entries import JsonEntry, text_of
 from tapetum.systems.paligemma.answers import Answerer, Reply
 from tapetum.systems.paligemma.locations import Unpack
 from tapetum.systems.paligemma.transfer.data import Id, TransferExample

@@ -20,8 +20,7 @@ from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
 from tapetum.data.samples import Shuffle, sample_generator
-from tapetum.data.segmentation import SEGMENTED
-from tapetum.data.segmentation.images import SegmentedImages
+from tapetum.data.segmentation import SEGMENTED, SegmentedImages
 from tapetum.encoders.architectures import as_json, check_side, from_json
 from tapetum.encoders.factory import describe, make
 from tapetum.encoders.features import Encoder

@@ -13,12 +13,11 @@ from typing import Any
 
 from tapetum.bench.data_sets.types import Records
 from tapetum.core.errors import BadInput
+from tapetum.data.entries import Listing
 from tapetum.data.files import StoredFile
-from tapetum.data.listings import Listing
 from tapetum.data.questions import Question
-from tapetum.data.segmentation import SegmentedImages
-from tapetum.data.segmentation.davis import MaskedVideo
-from tapetum.data.video_language.captions import CaptionedVideo
+from tapetum.data.segmentation import MaskedVideo, SegmentedImages
+from tapetum.data.video_language import CaptionedVideo
 from tapetum.video.folders import IMAGES
 
 _TEXTS = ("txt", "json", "caption", "alt_text")

@@ -26,7 +26,7 @@ from tapetum.data.fields import IMAGES
 from tapetum.data.files import StoredFile, opened_image
 from tapetum.data.questions import Question
 from tapetum.data.shards import Shards
-from tapetum.data.video_language.questions import read_nextqa
+from tapetum.data.video_language import read_nextqa
 from tapetum.systems.longvideo.recipes import MADE_UP, VideoTextRun
 from tapetum.systems.longvideo.video_text import VideoText
 from tapetum.video import open_video

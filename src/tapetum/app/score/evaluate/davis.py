@@ -129,7 +129,7 @@ def evaluate_davis(options: DavisOptions, listener: Listener) -> DavisResult:
 
     from tapetum.bench.davis import evaluate, propagate, read_predictions, write_predictions
     from tapetum.bench.image_features import image_features_of
-    from tapetum.data.segmentation.davis import MaskedVideo, read_davis, scored_frames
+    from tapetum.data.segmentation import MaskedVideo, read_davis, scored_frames
 
     config = options.propagation()
     videos = read_davis(Path(options.data), options.split, options.year, options.resolution)[: options.most]
