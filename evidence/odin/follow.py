@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 from tapetum.bench.image_features import image_features_of
-from tapetum.metrics.davis import DavisScores, davis_scores, joined
+from tapetum.metrics.masks import DavisScores, davis_scores, joined
 from tapetum.transfer.config import PropagationConfig
 from tapetum.transfer.propagation import carry
 from tapetum.transfer.whole import Look

@@ -23,8 +23,7 @@ from tapetum.data.video_language import CaptionedVideo
 from tapetum.metrics.captions import caption_scores
 from tapetum.metrics.retrieval import retrieval_scores
 from tapetum.metrics.statistics import bootstrap_interval, wilson_interval
-from tapetum.metrics.wordnet import WordNet
-from tapetum.metrics.wups import THRESHOLDS, answer_wups
+from tapetum.metrics.wordnet import THRESHOLDS, WordNet, answer_wups
 from tapetum.systems.longvideo.captioner import Captioner
 from tapetum.systems.longvideo.streaming import (
     FrameSelection,

@@ -27,7 +27,7 @@ x = torch.randn(32, 3, 224, 224).contiguous(memory_format=torch.channels_last)
 y = torch.nn.functional.conv2d(x, torch.randn(32, 3, 1, 1, requires_grad=True), None, 2)
 y.backward(torch.randn_like(y))
 """
-"""Of torch 2.13 a segmentation fault, see `tapetum.layers.pointwise`."""
+"""Of torch 2.13 a segmentation fault, see `tapetum.layers.convolution`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,7 +40,7 @@ from tapetum.data.entries import Asks, Listing, Split, class_labels, records_of,
 from tapetum.data.files import StoredFile, stored_file
 from tapetum.data.layout_parquet import list_parquet, list_shards
 from tapetum.data.point_clouds import is_point_cloud_folder, list_point_clouds
-from tapetum.video.folders import IMAGES
+from tapetum.video.images import IMAGES
 
 VOC_CLASSES = (
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),

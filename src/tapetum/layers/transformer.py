@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from tapetum.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from tapetum.layers.rotary import Rotation
+    from tapetum.layers.patches import Rotation
 
 Mask = Bool[Tensor, "..."] | Float[Tensor, "..."]
 """True where a query may attend, or numbers to be added to the logits; broadcast to (batch, heads, queries, keys)."""

@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from tapetum.types import Boxes, Masks
-from tapetum.video.colours import APART
+from tapetum.video.draw import APART
 from tapetum.video.types import Frame
 
 _TINT = 0.42

@@ -231,7 +231,7 @@ def _draw(path: Path, video: "Video", boxes: "BoxTracks", listener: Listener) ->
     import numpy as np
 
     from tapetum.video import write_video
-    from tapetum.video.colours import APART
+    from tapetum.video.draw import APART
     from tapetum.video.draw_regions import draw_regions
 
     def drawn() -> Iterator["Frame"]:

@@ -18,7 +18,7 @@ from tapetum.core.errors import BadInput, check_several
 from tapetum.data.files import StoredFile, opened_image, stored_file
 from tapetum.data.point_clouds import read_off
 from tapetum.video import open_video
-from tapetum.video.folders import IMAGES, VIDEOS
+from tapetum.video.images import IMAGES, VIDEOS
 from tapetum.video.sound import read_sound
 
 FindingKind = Literal["complete", "count", "missing", "unreadable", "unchecked"]

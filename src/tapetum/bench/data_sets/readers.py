@@ -18,7 +18,7 @@ from tapetum.data.files import StoredFile
 from tapetum.data.questions import Question
 from tapetum.data.segmentation import MaskedVideo, SegmentedImages
 from tapetum.data.video_language import CaptionedVideo
-from tapetum.video.folders import IMAGES
+from tapetum.video.images import IMAGES
 
 _TEXTS = ("txt", "json", "caption", "alt_text")
 

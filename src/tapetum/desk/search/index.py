@@ -244,7 +244,7 @@ class _Changes:
 
 def _items(files: Sequence[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
     """Units of work: several images together, each film alone."""
-    from tapetum.video.folders import VIDEOS
+    from tapetum.video.images import VIDEOS
 
     images: list[tuple[str, str]] = []
     for path, mark in files:

@@ -96,7 +96,7 @@ def on_disk(name: str) -> Iterator[Path]:
 
 
 def _endings() -> frozenset[str]:
-    from tapetum.video.folders import IMAGES, VIDEOS
+    from tapetum.video.images import IMAGES, VIDEOS
 
     return IMAGES | VIDEOS
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from tapetum.core.errors import BadInput
 from tapetum.core.plugins import given_reference
 from tapetum.encoders.features import Features
-from tapetum.layers.norm import Standardize
+from tapetum.layers.convolution import Standardize
 
 
 class FeatureNorm(nn.BatchNorm1d):

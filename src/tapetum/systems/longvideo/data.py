@@ -30,7 +30,7 @@ from tapetum.data.video_language import read_nextqa
 from tapetum.systems.longvideo.recipes import MADE_UP, VideoTextRun
 from tapetum.systems.longvideo.video_text import VideoText
 from tapetum.video import open_video
-from tapetum.video.subset import resize_frame
+from tapetum.video.types import resize_frame
 
 Frames = UInt8[np.ndarray, "t h w 3"]
 

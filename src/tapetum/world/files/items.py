@@ -24,8 +24,7 @@ from tapetum.core.jobs import Engine, run_jobs
 from tapetum.core.reading import no_pipe, read_json
 from tapetum.data.entries import dumps
 from tapetum.data.textures import Textures, open_textures
-from tapetum.video.folders import IMAGES
-from tapetum.video.images import know_heic
+from tapetum.video.images import IMAGES, know_heic
 from tapetum.world.image import check_size
 from tapetum.world.physics.model import mujoco
 from tapetum.world.words import BLOCK, Candidate, SceneQuestion, balance

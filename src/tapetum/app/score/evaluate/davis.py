@@ -13,7 +13,7 @@ from tapetum.train.launch_config import CACHE_GB
 from tapetum.transfer.config import PropagationConfig
 
 if TYPE_CHECKING:
-    from tapetum.metrics.davis import DavisScores
+    from tapetum.metrics.masks import DavisScores
 
 _OWN = PropagationConfig()
 

@@ -12,7 +12,7 @@ from jaxtyping import Float32, UInt8
 from tapetum.core.errors import BadInput
 from tapetum.systems.perception_test.footage import footage_sound, open_footage
 from tapetum.systems.perception_test.types import AnnotatedVideo, Metadata
-from tapetum.video.subset import parse_size, resize_frame
+from tapetum.video.types import parse_size, resize_frame
 
 SIDE = 256
 """Pixels of the longer side at which models are shown a video, unless they are told otherwise."""

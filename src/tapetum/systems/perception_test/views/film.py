@@ -16,7 +16,7 @@ from tapetum.systems.perception_test.types import Metadata
 from tapetum.video import write_video
 from tapetum.video.decode import SAFE_OPTIONS
 from tapetum.video.sound import SoundTrack, has_sound
-from tapetum.video.subset import resize_frame
+from tapetum.video.types import resize_frame
 
 MOST_BYTES = 24 << 20
 """Of a file that is put in as it is."""
