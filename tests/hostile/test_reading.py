@@ -27,7 +27,6 @@ OWN = {
     "core/devices.py",
     "core/threads.py",
     "account/machine.py",
-    "account/energy.py",
     "app/shell/doctor.py",
 }
 """The door itself, what lies below it, and readers of /proc and /sys."""

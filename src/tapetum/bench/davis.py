@@ -25,8 +25,7 @@ from tapetum.hub.loading import load
 from tapetum.metrics.masks import DavisScores, davis_scores, joined
 from tapetum.systems.odin.feature_maps import PLAIN, network_map
 from tapetum.transfer.config import PropagationConfig
-from tapetum.transfer.propagation import carry
-from tapetum.transfer.whole import Look
+from tapetum.transfer.propagation import Look, carry
 
 
 def propagate(video: MaskedVideo, extract: Look, config: PropagationConfig) -> Int[np.ndarray, "t h w"]:

@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from tapetum.bench.longvideo_protocols import PROTOCOLS, Protocol, score_options
-from tapetum.bench.longvideo_tasks import CLIP, SUMMARY, Measure
+from tapetum.bench.longvideo_tasks import CLIP, PROTOCOLS, SUMMARY, Measure, Protocol, score_options
 from tapetum.core.errors import BadInput
 from tapetum.core.finished import Rows
 from tapetum.data.entries import Listing
@@ -36,7 +35,7 @@ from tapetum.systems.longvideo.streaming import (
 )
 from tapetum.systems.longvideo.video_text import VideoText
 from tapetum.transfer.config import ProbeConfig
-from tapetum.transfer.linear import linear_probe
+from tapetum.transfer.probes import linear_probe
 from tapetum.transfer.probing import Labelled
 from tapetum.video import Video, open_video
 

@@ -21,7 +21,7 @@ from tapetum.systems.odin.feature_maps import cluster_metric
 from tapetum.systems.odin.metrics import corloc, discovery_scores
 from tapetum.systems.odin.objects import find_objects
 from tapetum.systems.odin.proposals import best_in_cells, proposals
-from tapetum.transfer.whole import Look
+from tapetum.transfer.propagation import Look
 
 
 @dataclass(frozen=True, kw_only=True)

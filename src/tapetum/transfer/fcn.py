@@ -31,9 +31,8 @@ from tapetum.train import StepContext, TrainConfig, fit
 from tapetum.train.config import ParameterRule
 from tapetum.train.launch import is_main
 from tapetum.train.launch_config import Launch, train_config
-from tapetum.transfer.config import FineTuneConfig
+from tapetum.transfer.config import FcnRun, FineTuneConfig, TransferRun
 from tapetum.transfer.fine_tune import SegmentationTask, cut_at_own_scale
-from tapetum.transfer.recipes import FcnRun, TransferRun
 from tapetum.transfer.segmentation import IGNORED, Segmenter, pixel_loss
 
 SEGMENTER_FILE = "segmenter.safetensors"

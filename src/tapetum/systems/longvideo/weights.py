@@ -12,8 +12,7 @@ import torch
 from tapetum.core.errors import BadInput
 from tapetum.encoders.config import DecoderConfig
 from tapetum.encoders.tokenizers import TOKENIZER, Tokenizer, restore_tokenizer, store_tokenizer
-from tapetum.hub.blueprint import blueprint
-from tapetum.hub.headed import check_fit, read_headed, save_headed
+from tapetum.hub.headed import blueprint, check_fit, read_headed, save_headed
 from tapetum.hub.registry import VIDEO_FILE, known, resolve
 from tapetum.systems.longvideo.captioner import Captioner
 from tapetum.systems.longvideo.config import VideoConfig

@@ -1,6 +1,6 @@
 """Maps of features of an image: of a network, or of colours and positions, which a network must beat.
 
-Images are used whole, in their own shape (`tapetum.transfer.whole`), so that every cell corresponds to a position in them.
+Images are used whole, in their own shape (`tapetum.transfer.propagation`), so that every cell has its position in them.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from tapetum.encoders.features import Encoder
 from tapetum.layers.clustering import Metric
 from tapetum.systems.odin.model import Odin
 from tapetum.systems.odin.sources import with_positions
-from tapetum.transfer.whole import Look, level_of, prepare_whole
+from tapetum.transfer.propagation import Look, level_of, prepare_whole
 
 _SIDE = 56
 """Cells along the longer side of a map of colours."""

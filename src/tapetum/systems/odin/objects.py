@@ -17,7 +17,7 @@ from torch import Tensor
 from tapetum.core.errors import BadInput
 from tapetum.systems.odin.feature_maps import cluster_metric
 from tapetum.systems.odin.sources import kmeans
-from tapetum.transfer.whole import Look
+from tapetum.transfer.propagation import Look
 from tapetum.types import Masks
 
 GROUND = 0.3

@@ -128,7 +128,7 @@ def evaluate_davis(options: DavisOptions, listener: Listener) -> DavisResult:
     from dataclasses import asdict
 
     from tapetum.bench.davis import evaluate, propagate, read_predictions, write_predictions
-    from tapetum.bench.image_features import image_features_of
+    from tapetum.bench.image_jobs import image_features_of
     from tapetum.data.segmentation import MaskedVideo, read_davis, scored_frames
 
     config = options.propagation()

@@ -19,8 +19,7 @@ from torch import Tensor
 from tapetum.core.devices import find_device
 from tapetum.core.errors import BadInput
 from tapetum.encoders.tables.rows import NameRow
-from tapetum.hub.state_dicts import shards
-from tapetum.hub.tensors import TensorFile
+from tapetum.hub.state_dicts import TensorFile, shards
 from tapetum.systems.paligemma.config import PaliGemmaConfig, named
 from tapetum.systems.paligemma.model import PaliGemma
 from tapetum.systems.paligemma.official import big_vision, huggingface

@@ -13,7 +13,7 @@ from torch import Tensor
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
 from tapetum.encoders.tables.rows import NameRow
-from tapetum.hub.tensors import read_into
+from tapetum.hub.state_dicts import read_into
 
 _KINDS = {"<f4": torch.float32, "<f8": torch.float64, "<f2": torch.float16, "|V2": torch.bfloat16, "<V2": torch.bfloat16}
 """numpy has no bfloat16: it writes two bytes of no kind."""

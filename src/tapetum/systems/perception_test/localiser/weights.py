@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tapetum.core.errors import BadInput
-from tapetum.hub.blueprint import blueprint
-from tapetum.hub.headed import check_fit, read_headed, save_headed
+from tapetum.hub.headed import blueprint, check_fit, read_headed, save_headed
 from tapetum.systems.perception_test.localiser.config import LocaliserConfig, LocaliserRun
 from tapetum.systems.perception_test.localiser.model import Localiser
 
