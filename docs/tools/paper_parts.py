@@ -278,7 +278,7 @@ PARTS: Mapping[str, Sequence[Part]] = {
          "bench/test_longvideo.py", "eval longvideo"),
         ("frames, prompts and likelihoods of their protocols", "bench.longvideo_tasks:PROTOCOLS", "hand",
          "bench/test_longvideo.py", "eval longvideo --protocol egoschema"),
-        ("WUPS of free answers", "metrics.wordnet:answer_wups", "public code, hand", "metrics/test_wups.py",
+        ("WUPS of free answers", "metrics.wordnet:answer_wups", "public code, hand", "metrics/test_wordnet.py",
          "eval longvideo --task nextqa-open"),
     ),
     "Lossless adaptation (2304.06600)": _parts(
