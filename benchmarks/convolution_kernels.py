@@ -5,7 +5,7 @@
 The convolutions of a system are recorded while its network looks at an empty input of the size it was made for, on the device
 "meta", which computes nothing. Each is then done with float32 and bfloat16, in plain and in channels-last order, with
 gradients of the input and of the weight. What ends in a signal, or in an error, is printed; the exit code is 1 where any did.
-The last line of all is the strided 1x1 convolution that kills torch 2.13, which `tapetum.layers.pointwise` goes around.
+The last line of all is the strided 1x1 convolution that kills torch 2.13, which `tapetum.layers.convolution` goes around.
 """
 
 import argparse

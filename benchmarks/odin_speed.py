@@ -32,7 +32,7 @@ from sklearn.cluster import KMeans
 from torch import nn
 
 from pretraining_speed import stepping
-from tapetum.core.memory import keep_freed_memory
+from tapetum.core.devices import keep_freed_memory
 from tapetum.systems.odin.masks import kmeans
 from tapetum.systems.odin.model import perceptron
 from tapetum.systems.odin.recipes import OdinConfig, recipe

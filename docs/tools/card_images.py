@@ -34,7 +34,7 @@ from tapetum.app.see.ask import ask
 from tapetum.app.see.detect import detect
 from tapetum.app.see.embed import embed
 from tapetum.bench.baselines import load_tracker
-from tapetum.data.video_language.questions import read_episode_questions
+from tapetum.data.video_language import read_episode_questions
 from tapetum.metrics.boxes import box_iou
 from tapetum.metrics.masks import mask_iou
 from tapetum.systems.paligemma.locations import box_numbers, paste

@@ -50,8 +50,7 @@ from tapetum.systems.pretraining.data import ImageSource
 from tapetum.systems.pretraining.run import run_task
 from tapetum.train.launch_config import Launch
 from tapetum.transfer.config import PropagationConfig
-from tapetum.transfer.propagation import carry
-from tapetum.transfer.whole import Look
+from tapetum.transfer.propagation import Look, carry
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from odin_data import Kept, rows_of, street_things
-from tapetum.bench.image_features import image_features_of
+from tapetum.bench.image_jobs import image_features_of
 from tapetum.encoders import Encoder
 from tapetum.encoders.factory import load, make
 from tapetum.systems.odin.masks import with_positions
@@ -35,7 +35,7 @@ from tapetum.systems.odin.weights import save
 from tapetum.systems.pretraining.data import ImageSource
 from tapetum.systems.pretraining.run import run_task
 from tapetum.train.launch_config import Launch
-from tapetum.transfer.whole import Look
+from tapetum.transfer.propagation import Look
 from tapetum.types import Masks
 
 PROPOSALS = 32

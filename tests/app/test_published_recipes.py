@@ -18,7 +18,7 @@ from tapetum.account.cluster import GIB, H100, Unit
 from tapetum.account.run_plan import MeasuredStep, PhasePlan, RunPlan
 from tapetum.app.learn.dry import PlannedRun, plan_run
 from tapetum.app.shell.main import parse
-from tapetum.bench.published_presets import PRESETS
+from tapetum.bench.published import PRESETS
 from tapetum.systems.longvideo.recipes import PAPER, UNPUBLISHED
 from tapetum.systems.longvideo.video_text import VideoText
 from tapetum.systems.tap.recipes import TAP_NANO, TapirPhase

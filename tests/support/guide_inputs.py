@@ -17,7 +17,7 @@ from support.question_sets import make_set
 from support.scripts import GOLDEN
 from tapetum.app.shell.main import main
 from tapetum.data.coco import CocoImage, instance, write_instances
-from tapetum.data.video_language.questions import EgoQuestion, write_egoschema
+from tapetum.data.video_language import EgoQuestion, write_egoschema
 from tapetum.tracks.training.clips import TrackedClip
 from tapetum.tracks.training.kubric import write_sequence
 from tapetum.video import write_video

@@ -9,7 +9,7 @@ import pytest
 import tapetum
 from tapetum.core.errors import BadInput
 from tapetum.encoders import build
-from tapetum.metrics.detection import TrueBoxes
+from tapetum.metrics.boxes import TrueBoxes
 from tapetum.metrics.masks import mask_iou
 from tapetum.tracks.inputs import check_frame, check_queries
 from tapetum.tracks.metrics import tapvid_metrics

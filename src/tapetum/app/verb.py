@@ -14,8 +14,8 @@ from tapetum.app.values import check_values, several_fields
 from tapetum.core.addresses import has_address
 from tapetum.core.copies import with_addresses
 from tapetum.core.devices import full_precision
+from tapetum.core.errors import Listener as Listener
 from tapetum.core.fields import check_sizes
-from tapetum.core.listener import Listener as Listener
 from tapetum.core.provenance import guarded
 
 if TYPE_CHECKING:

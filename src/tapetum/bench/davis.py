@@ -2,7 +2,7 @@
 
     predictions    DIR/bike-packing/00001.png ...      numbers of objects by pixel, as the official evaluation reads them
 
-The first and last frames do not count. J and F are those of `tapetum.metrics.davis`.
+The first and last frames do not count. J and F are those of `tapetum.metrics.masks`.
 
 Differs from the official code if a first mask skips a number: there the number is an object that always scores, here it is not
 an object. The official masks skip none.
@@ -19,15 +19,13 @@ from tapetum.bench.own import Benchmark
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file
 from tapetum.data.files import opened_image, stored_file
-from tapetum.data.segmentation.davis import MaskedVideo, read_davis, scored_frames
-from tapetum.data.segmentation.images import read_values
+from tapetum.data.segmentation import MaskedVideo, read_davis, read_values, scored_frames
 from tapetum.encoders.features import Encoder
 from tapetum.hub.loading import load
-from tapetum.metrics.davis import DavisScores, davis_scores, joined
+from tapetum.metrics.masks import DavisScores, davis_scores, joined
 from tapetum.systems.odin.objects import PLAIN, network_map
 from tapetum.transfer.config import PropagationConfig
-from tapetum.transfer.propagation import carry
-from tapetum.transfer.whole import Look
+from tapetum.transfer.propagation import Look, carry
 
 
 def propagate(video: MaskedVideo, extract: Look, config: PropagationConfig) -> Int[np.ndarray, "t h w"]:

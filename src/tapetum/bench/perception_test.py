@@ -283,7 +283,7 @@ class VideoOptions:
     def score_options(self, video: UInt8[np.ndarray, "t h w 3"], question: str, options: Sequence[str]) -> list[float]:
         """Score each option."""
         from tapetum.bench.longvideo import encode_for_options
-        from tapetum.bench.longvideo_protocols import PROTOCOLS, score_options
+        from tapetum.bench.longvideo_tasks import PROTOCOLS, score_options
         from tapetum.systems.longvideo.streaming import FrameSelection
         from tapetum.video import open_video
 

@@ -177,7 +177,7 @@ class ViTConfig(EncoderConfig):
     positions: Literal["learned", "sine", "none"] = "learned"
     """Added to the tokens; sine: fixed, as in MAE."""
     rotary: Literal["dinov3", "pe"] | None = None
-    """By which queries and keys are rotated in every block, positions or not; see `tapetum.layers.rotary`."""
+    """By which queries and keys are rotated in every block, positions or not; see `tapetum.layers.patches`."""
     class_position: bool = True
     """The class token has a position too."""
     resample: Literal["timm", "big_vision", "transformers", "perception_models", "naflex"] = "timm"

@@ -28,8 +28,7 @@ from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.embed import EmbeddedPiece, EncoderEmbedder, check_not_sound, is_image
 from tapetum.encoders.features import Encoder, Features, check_finite
 from tapetum.encoders.vjepa2_config import VJEPA2Config
-from tapetum.layers.patches import VideoTubelets
-from tapetum.layers.rotary import Rotation
+from tapetum.layers.patches import Rotation, VideoTubelets
 from tapetum.layers.transformer import Attention, Block, Mlp, start_linear
 from tapetum.video import Video, open_video
 from tapetum.video.read import label_of

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tapetum.core.csv_text import CsvRows, cells_of, unguarded
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import read_bytes
+from tapetum.core.tables import CsvRows, cells_of, unguarded
 
 Point = tuple[float, float, float]
 """frame, x, y in raster pixels of the video."""

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tapetum.core.csv_text import cells_of
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
+from tapetum.core.tables import cells_of
 from tapetum.tracks.points import Point, grid_points
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from tapetum.account.closed_form import ClosedForm, closed_form
 from tapetum.account.cluster import Unit
-from tapetum.account.parts import by_part
+from tapetum.account.flops import by_part
 from tapetum.account.run_plan import MeasuredStep
 from tapetum.train.task import repeated_blocks
 

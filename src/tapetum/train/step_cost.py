@@ -5,8 +5,7 @@ from typing import Any
 
 import torch
 
-from tapetum.account.flops import Flops, count_flops
-from tapetum.account.parts import by_part
+from tapetum.account.flops import Flops, by_part, count_flops
 from tapetum.core.devices import to_device
 from tapetum.train.accumulation import GradientAccumulation
 from tapetum.train.gradient_cache import Cached, CachedAccumulation

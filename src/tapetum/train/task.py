@@ -151,7 +151,7 @@ class Task(Protocol):
         return repeated_blocks(model)
 
     def cost_parts(self, model: "nn.Module") -> "Mapping[str, nn.Module]":
-        """List parts of the model whose FLOPs the ledger lists separately (`tapetum.account.parts`)."""
+        """List parts of the model whose FLOPs the ledger lists separately (`tapetum.account.flops`)."""
         return {}
 
     def evaluate(self, model: "nn.Module", step: int) -> Mapping[str, float]:

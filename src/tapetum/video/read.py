@@ -18,8 +18,7 @@ from tapetum.core.reading import open_file
 from tapetum.video.arrays import ArrayVideo, load_array, to_numpy
 from tapetum.video.episodes import open_episode, parse_episode_address
 from tapetum.video.files import FileVideo
-from tapetum.video.folders import IMAGES, folder_of_images
-from tapetum.video.images import ImageVideo
+from tapetum.video.images import IMAGES, ImageVideo, folder_of_images
 from tapetum.video.types import DEFAULT_RATE, Frame, Video, check_rate
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from tapetum.app.shell.doctor import EXTRAS, doctor
-from tapetum.bench import system_trials as doctor_systems
+from tapetum.bench import trials as doctor_systems
 from tapetum.bench import trials as doctor_trials
-from tapetum.bench.system_trials import SYSTEMS, try_system
+from tapetum.bench.trials import SYSTEMS, try_system
 from tapetum.core.devices import choose_dtype
 from tapetum.layers import cpu
 

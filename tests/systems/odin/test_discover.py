@@ -20,7 +20,7 @@ from tapetum.encoders.factory import save
 from tapetum.systems.odin.model import Odin
 from tapetum.systems.odin.objects import colours, find_objects, network_map, positions, rgb
 from tapetum.systems.odin.recipes import OdinConfig
-from tapetum.transfer.whole import prepare_whole
+from tapetum.transfer.propagation import prepare_whole
 
 
 def make_image(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

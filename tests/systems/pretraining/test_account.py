@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from systems.pretraining.conftest import RESNET, SETTINGS, VIT, tiny
-from tapetum.account.flops import count_flops
-from tapetum.account.parts import by_part
+from tapetum.account.flops import by_part, count_flops
 from tapetum.systems.pretraining.account import account_step, parameters, step_on_meta
 from tapetum.systems.pretraining.methods import METHODS, Byol, Dino, Mae, Method, SimClr
 from tapetum.systems.pretraining.recipes import recipe

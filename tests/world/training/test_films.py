@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import tapetum
-from tapetum.bench.longvideo_protocols import PROTOCOLS, score_options
+from tapetum.bench.longvideo_tasks import PROTOCOLS, score_options
 from tapetum.core.errors import BadInput
 from tapetum.data.entries import write_lines
 from tapetum.encoders import byte_text

@@ -12,7 +12,7 @@ import pytest
 
 from support.scripts import script
 from tapetum.core.errors import BadInput
-from tapetum.data.scene_words import plural
+from tapetum.data.questions import plural
 from tapetum.world.bodies.episode import Body, Surface
 from tapetum.world.bodies.shapes import Bowl, Cup, Ground, RoundedBox, Sphere
 from tapetum.world.physics.props import COLOURS, PHYSICS_MATERIALS, PROPS

@@ -17,7 +17,7 @@ from tapetum.systems.perception_test.localiser.config import LocaliserRun
 from tapetum.systems.tap.recipes import TapKubric, TapNano
 from tapetum.systems.tapnext.recipes import TapNextRun
 from tapetum.train.launch_config import Launch
-from tapetum.transfer.recipes import CocoRun, FcnRun
+from tapetum.transfer.config import CocoRun, FcnRun
 from tapetum.world.training.paligemma.recipes import NanoRun
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ from tapetum.systems.tap.recipes import TAP_NANO, TapKubric, TapNano
 from tapetum.systems.tapnext.recipes import RECIPES as TAPNEXT
 from tapetum.systems.tapnext.recipes import TapNextRun
 from tapetum.train.launch_config import Launch
-from tapetum.transfer.recipes import COCO_RECIPES, FCN_RECIPES, CocoRun, FcnRun
+from tapetum.transfer.config import COCO_RECIPES, FCN_RECIPES, CocoRun, FcnRun
 from tapetum.world.training.paligemma.recipes import RECIPES as NANO
 from tapetum.world.training.paligemma.recipes import NanoRun
 

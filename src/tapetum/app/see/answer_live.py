@@ -156,7 +156,7 @@ def _segments(live: "LiveVideo", model: "StreamingModel", frame_rate: float) -> 
     """Collect `frame_rate` frames a second, one segment at a time: start and end in seconds, and small frames."""
     import numpy as np
 
-    from tapetum.video.subset import resize_frame
+    from tapetum.video.types import resize_frame
 
     rows, columns = model.config.video.size
     part, times, due = [], [], None

@@ -182,7 +182,7 @@ def image_sources(given: Any, verb: str = "classify") -> list[tuple[str, Any]]:
 
     Raises BadInput if there are none.
     """
-    from tapetum.video.folders import images_below
+    from tapetum.video.images import images_below
     from tapetum.video.read import in_memory, list_sources, name_of
 
     sources: list[Any] = []

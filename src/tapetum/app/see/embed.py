@@ -12,7 +12,7 @@ import tyro
 from tapetum.app.see.embedding_table import check_table, write_table
 from tapetum.app.see.plan import PlannedWork, plan_watching
 from tapetum.app.verb import File, Listener, Result, one_text, verb
-from tapetum.bench.embed_files import NO_MEDIA, files_below
+from tapetum.bench.image_jobs import NO_MEDIA, files_below
 from tapetum.core.batched_work import BatchedWork
 from tapetum.core.copies import place_name
 from tapetum.core.devices import choose_device

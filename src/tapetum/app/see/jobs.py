@@ -102,7 +102,7 @@ def _inside(source: Any, frames: int | None) -> list[Any]:
         return episodes
     if not named_path(source).is_dir():
         return [source]
-    from tapetum.video.folders import images_below, videos_below
+    from tapetum.video.images import images_below, videos_below
 
     videos = videos_below(Path(source)) if frames else []
     try:

@@ -107,7 +107,7 @@ def sizes_of(tracker: Any, small: tuple[int, int], whole: tuple[int, int]) -> di
 
 def cut(video: "Video", settings: CutSettings) -> Cut:
     """Cut a video whose true number of frames is known. Raises BadInput if nothing is left of it."""
-    from tapetum.video.subset import ResizedVideo, VideoSubset, parse_frame_range, parse_size
+    from tapetum.video.types import ResizedVideo, VideoSubset, parse_frame_range, parse_size
 
     part = (
         VideoSubset(video, parse_frame_range(video, settings.start, settings.end, settings.stride)) if settings.cuts else video

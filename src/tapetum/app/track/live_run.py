@@ -127,7 +127,7 @@ class LiveRun:
         """Choose points for frames like the first, and the size of the tracker's input."""
         import numpy as np
 
-        from tapetum.video.subset import parse_size
+        from tapetum.video.types import parse_size
 
         height, width = frame.shape[:2]
         self.size = (width, height)
@@ -137,7 +137,7 @@ class LiveRun:
         self.places = np.array([query[1:] for query in self.queries], np.float32)
 
     def _shrunk(self, frame: "np.ndarray") -> "np.ndarray":
-        from tapetum.video.subset import resize_frame
+        from tapetum.video.types import resize_frame
 
         return resize_frame(frame, *self.small)
 
@@ -242,6 +242,6 @@ class LivePainter:
 
     def paint(self, frame: "np.ndarray", xy: "np.ndarray", visible: "np.ndarray") -> "np.ndarray":
         """Draw n points (n, 2) on the frame, in the size of the overlay."""
-        from tapetum.video.subset import resize_frame
+        from tapetum.video.types import resize_frame
 
         return self._painter.paint(resize_frame(frame, *self._size), xy * self._scale, visible)

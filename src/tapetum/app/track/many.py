@@ -181,7 +181,7 @@ def find_sources(given: Sequence[str]) -> list[tuple[str, str]]:
     Raises BadInput if nothing was given, or two would have the same name.
     """
     from tapetum.video.episodes import list_episodes
-    from tapetum.video.folders import IMAGES, videos_below
+    from tapetum.video.images import IMAGES, videos_below
 
     if not given:
         raise BadInput("no video was given; give a video file, a folder of images or of videos, or an array")

@@ -230,7 +230,7 @@ def write_overlay(
     """Write the video with its tracks drawn on it, in `colours`, uint8 (n, 3), if given. Raises `BadInput` as `write_video`."""
     from tapetum.tracks.rainbow import draw_rainbow
     from tapetum.video import draw_tracks, write_video
-    from tapetum.video.subset import ResizedVideo
+    from tapetum.video.types import ResizedVideo
 
     how = settings or DrawSettings()
     labels = how.labels(tracks.points, tracks.names)

@@ -14,9 +14,9 @@ from tapetum.app.track.many import TrackedMany, TrackManyOptions, find_sources, 
 from tapetum.app.track.preview import preview
 from tapetum.app.track.track import SHOWN_BY, Tracked, TrackOptions, track
 from tapetum.app.verb import Listener, narrowed, verb
+from tapetum.core.devices import keep_freed_memory
 from tapetum.core.errors import BadInput
 from tapetum.core.files import plain_name
-from tapetum.core.memory import keep_freed_memory
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from tapetum.app.verb import File, Listener, Result, one_text, verb
-from tapetum.bench.model_remarks import describe_model
-from tapetum.bench.word_models import portable
+from tapetum.bench.word_models import describe_model, portable
 from tapetum.core.addresses import check_address, is_address
 from tapetum.core.devices import choose_device
 from tapetum.core.errors import BadInput
@@ -244,7 +243,7 @@ class _Changes:
 
 def _items(files: Sequence[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
     """Units of work: several images together, each film alone."""
-    from tapetum.video.folders import VIDEOS
+    from tapetum.video.images import VIDEOS
 
     images: list[tuple[str, str]] = []
     for path, mark in files:

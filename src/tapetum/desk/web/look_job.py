@@ -7,8 +7,7 @@ from typing import Any
 
 from tapetum.app.see.settings import AUTO, is_bundled
 from tapetum.app.verb import Listener
-from tapetum.bench.model_remarks import describe_model
-from tapetum.bench.word_models import fetch_command
+from tapetum.bench.word_models import describe_model, fetch_command
 from tapetum.core.errors import BadInput
 from tapetum.desk.web.answers import Refused
 from tapetum.desk.web.database import FILE, Database

@@ -6,8 +6,7 @@ from typing import Any
 from tapetum.app.see.answer_model import PHOTO, can_answer_photos
 from tapetum.app.see.classify import DEFAULT as CLASSIFIER
 from tapetum.app.see.settings import MODEL
-from tapetum.bench.model_remarks import describe_model, next_step
-from tapetum.bench.word_models import fetch_command, installed_word_models, is_here
+from tapetum.bench.word_models import describe_model, fetch_command, installed_word_models, is_here, next_step
 from tapetum.desk.search.media_model import better_model, default_model
 from tapetum.desk.web.answers import Refused
 from tapetum.hub.registry import known

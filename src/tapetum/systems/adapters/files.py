@@ -37,7 +37,7 @@ from tapetum.core.reading import no_pipe, parse_json, read_json
 from tapetum.encoders.architectures import preprocessing_as_json
 from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.features import Encoder
-from tapetum.hub.blueprint import blueprint
+from tapetum.hub.headed import blueprint
 from tapetum.hub.state_dicts import check_numbers, finite_to_bytes
 from tapetum.systems.adapters.config import Site, check_name
 from tapetum.systems.adapters.layers import undrawn

@@ -31,7 +31,7 @@ from tapetum.encoders.architectures import check_side
 from tapetum.encoders.factory import save as save_encoder
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.references import load, relocated
-from tapetum.hub.blueprint import blueprint
+from tapetum.hub.headed import blueprint
 from tapetum.systems.adapters import files
 from tapetum.systems.adapters.adapted import Adapted
 from tapetum.systems.adapters.clone import CloneTask, DemonstrationFrames

@@ -22,7 +22,7 @@ from tapetum.core.errors import BadInput
 from tapetum.core.plugins import given_reference
 from tapetum.data.samples import Shuffle
 from tapetum.encoders.features import Encoder, Features, prepare
-from tapetum.layers.norm import Standardize
+from tapetum.layers.convolution import Standardize
 from tapetum.metrics.masks import Confusion
 from tapetum.systems.adapters.adapted import Adapted
 from tapetum.systems.adapters.data import IGNORED, Below, ListedImages, OwnImages, Recorded

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
-from tapetum.layers.norm import Standardize
+from tapetum.layers.convolution import Standardize
 from tapetum.metrics.masks import Confusion
 from tapetum.systems.hip.config import HipConfig, Masked
 from tapetum.systems.hip.data import TARGET, HipExamples, without_target

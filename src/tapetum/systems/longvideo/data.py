@@ -26,11 +26,11 @@ from tapetum.data.fields import IMAGES
 from tapetum.data.files import StoredFile, opened_image
 from tapetum.data.questions import Question
 from tapetum.data.shards import Shards
-from tapetum.data.video_language.questions import read_nextqa
+from tapetum.data.video_language import read_nextqa
 from tapetum.systems.longvideo.recipes import MADE_UP, VideoTextRun
 from tapetum.systems.longvideo.video_text import VideoText
 from tapetum.video import open_video
-from tapetum.video.subset import resize_frame
+from tapetum.video.types import resize_frame
 
 Frames = UInt8[np.ndarray, "t h w 3"]
 _BLANK = np.zeros((1, 1, 1, 3), np.uint8)

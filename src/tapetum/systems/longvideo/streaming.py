@@ -26,7 +26,7 @@ from tapetum.systems.longvideo.encoder import EncodedVideo
 from tapetum.systems.longvideo.video_text import VideoText, tokenize
 from tapetum.video import Video, open_video
 from tapetum.video.read import label_of
-from tapetum.video.subset import resize_frame
+from tapetum.video.types import resize_frame
 
 _ALL = 1000.0
 """Frames a second from which on all frames are taken."""

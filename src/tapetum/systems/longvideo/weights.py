@@ -31,8 +31,7 @@ from tapetum.core.errors import BadInput
 from tapetum.encoders.config import DecoderConfig, ViTConfig
 from tapetum.encoders.tokenizers import TOKENIZER, Tokenizer, restore_tokenizer, store_tokenizer
 from tapetum.encoders.vit import ViT, plain_patches
-from tapetum.hub.blueprint import blueprint
-from tapetum.hub.headed import check_fit, read_headed, save_headed
+from tapetum.hub.headed import blueprint, check_fit, read_headed, save_headed
 from tapetum.hub.registry import VIDEO_FILE, known, resolve
 from tapetum.layers.patches import ConvolutionalStem, ImagePatches, TubeletStem, VideoTubelets, inflate_weight, interpolate
 from tapetum.systems.longvideo.captioner import Captioner

@@ -25,7 +25,7 @@ from tapetum.encoders.features import Encoder
 from tapetum.layers.clustering import Metric
 from tapetum.systems.odin.masks import kmeans, with_positions
 from tapetum.systems.odin.model import Odin
-from tapetum.transfer.whole import Look, level_of, prepare_whole
+from tapetum.transfer.propagation import Look, level_of, prepare_whole
 from tapetum.types import Masks
 
 _SIDE = 56

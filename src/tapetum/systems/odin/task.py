@@ -27,8 +27,7 @@ from torch import Tensor, nn
 from tapetum.core.errors import BadInput
 from tapetum.data.samples import sample_generator
 from tapetum.data.views import View, byol
-from tapetum.data.views.draw import ViewParameters, draw
-from tapetum.data.views.make import blur_radius, channels_first, crop, recolour
+from tapetum.data.views.make import ViewParameters, blur_radius, channels_first, crop, draw, recolour
 from tapetum.encoders.features import Encoder
 from tapetum.systems.odin.losses import detcon, detcon_s
 from tapetum.systems.odin.masks import (

@@ -26,8 +26,7 @@ from tapetum.encoders.config import squashed
 from tapetum.encoders.tables.rows import NameRow, part_row, to_official
 from tapetum.hub.loading import header_of
 from tapetum.hub.registry import known, resolve
-from tapetum.hub.state_dicts import read_settings, shards
-from tapetum.hub.tensors import TensorFile
+from tapetum.hub.state_dicts import TensorFile, read_settings, shards
 from tapetum.layers.cpu import is_quantised
 from tapetum.layers.patches import Resample, interpolate
 from tapetum.systems.paligemma.config import PaliGemmaConfig, as_json, from_json, named

@@ -20,8 +20,7 @@ from tapetum.data.video_language import video_file
 from tapetum.systems.perception_test.types import Metadata
 from tapetum.video import DecodeReport, Video, open_video
 from tapetum.video.sound import has_sound, read_sound
-from tapetum.video.subset import parse_size, resize_frame
-from tapetum.video.types import FRAME_CACHE_BYTES, Frame
+from tapetum.video.types import FRAME_CACHE_BYTES, Frame, parse_size, resize_frame
 
 
 def frame_numbers(timestamps: Float64[np.ndarray, " n"], frames: int, frame_rate: float) -> Int[np.ndarray, " t"]:

@@ -11,8 +11,7 @@ import torch
 from torch import nn
 
 from tapetum.account.closed_form import ClosedForm, closed_form
-from tapetum.account.flops import Flops, count_flops
-from tapetum.account.parts import by_part
+from tapetum.account.flops import Flops, by_part, count_flops
 from tapetum.encoders.factory import make
 from tapetum.systems.pretraining.data import ImageSource, NoImages, TrainingImage
 from tapetum.systems.pretraining.methods import task_of

@@ -14,7 +14,7 @@ from tapetum.core.addresses import is_address
 from tapetum.core.errors import BadInput
 from tapetum.data.labelled import labelled_images
 from tapetum.transfer.config import NeighboursConfig
-from tapetum.transfer.knn import knn_accuracy
+from tapetum.transfer.probes import knn_accuracy
 from tapetum.transfer.probing import features_of
 
 if TYPE_CHECKING:

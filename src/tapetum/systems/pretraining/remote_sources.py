@@ -24,7 +24,7 @@ from tapetum.data.fields import last
 from tapetum.data.layout_parquet import RemoteFiles, ShardFiles
 from tapetum.data.shards import Shards
 from tapetum.systems.pretraining.data import FileImages, ImageSource, classes_of
-from tapetum.video.folders import IMAGES
+from tapetum.video.images import IMAGES
 
 _COPIED = "train*.parquet", "data_batch_*.bin", "train.bin"
 """Files that are read as a whole."""

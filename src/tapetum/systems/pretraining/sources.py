@@ -31,7 +31,7 @@ from tapetum.data.samples import ReadsAhead, WeightedShuffle
 from tapetum.data.shards import Shards
 from tapetum.systems.pretraining.data import FileImages, Image, ImageSource, classes_of
 from tapetum.systems.pretraining.remote_sources import read_remote_source
-from tapetum.video.folders import IMAGES
+from tapetum.video.images import IMAGES
 
 _LONGEST_CAPTION = 4 * LONGEST_TEXT
 """Bytes of a file of one."""

@@ -24,7 +24,7 @@ from tapetum.train.task import StepContext, Task
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from tapetum.data.views.config import View
+    from tapetum.data.views import View
     from tapetum.encoders.features import Encoder
     from tapetum.systems.pretraining.data import ImageSource, ShuffledImages, TrainingImage
     from tapetum.systems.pretraining.presets import Presets

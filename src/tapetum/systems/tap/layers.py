@@ -20,8 +20,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tapetum.layers.norm import InstanceNorm
-from tapetum.layers.pointwise import PointwiseConv2d
+from tapetum.layers.convolution import InstanceNorm, PointwiseConv2d
 from tapetum.layers.precision import is_autocast, unrounded
 from tapetum.systems.tap.config import TapirConfig
 from tapetum.systems.tap.types import BlockState

@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tapetum.core.csv_text import cells_of
-from tapetum.core.errors import BadInput
-from tapetum.core.listener import Listener
+from tapetum.core.errors import BadInput, Listener
+from tapetum.core.tables import cells_of
 
 if TYPE_CHECKING:
     import numpy as np

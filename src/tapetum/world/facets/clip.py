@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 from PIL import Image, ImageFilter
 
-from tapetum.core.memory import check_room
+from tapetum.core.devices import check_room
 from tapetum.data.textures import Textures, procedural, smooth_noise
 from tapetum.video.types import refuse_huge
 from tapetum.world.facets.ground_truth import FacetGroundTruth, FacetTracks, frame_times

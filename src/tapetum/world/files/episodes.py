@@ -16,13 +16,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tapetum.core.errors import BadInput
-from tapetum.core.listener import Listener
+from tapetum.core.errors import BadInput, Listener
 from tapetum.data.entries import write_lines
 from tapetum.data.perception import write_annotations
 from tapetum.data.textures import Textures
-from tapetum.data.video_language.questions import OPTIONS as MANY
-from tapetum.data.video_language.questions import EgoQuestion, write_egoschema
+from tapetum.data.video_language import OPTIONS as MANY
+from tapetum.data.video_language import EgoQuestion, write_egoschema
 from tapetum.world.files.annotations import mc_questions
 from tapetum.world.files.items import begin, make_items, question_row, questions_of, read_truth, write_truth
 from tapetum.world.files.recording import EpisodeRequest, Recording

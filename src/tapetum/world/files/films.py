@@ -16,8 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tapetum.core.errors import BadInput
-from tapetum.core.listener import Listener
+from tapetum.core.errors import BadInput, Listener
 from tapetum.data.entries import write_lines
 from tapetum.data.textures import Textures
 from tapetum.video import open_video, write_video

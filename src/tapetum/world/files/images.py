@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from tapetum.core.errors import Listener
 from tapetum.core.files import cannot_write, whole_file, whole_folder
-from tapetum.core.listener import Listener
 from tapetum.core.reading import read_bytes
 from tapetum.data.coco import CocoImage, instance, write_captions, write_instances
 from tapetum.data.entries import read_lines, write_lines

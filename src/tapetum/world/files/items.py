@@ -16,17 +16,15 @@ from typing import Any
 
 from PIL import Image
 
-from tapetum.core.errors import BadInput
+from tapetum.core.errors import BadInput, Listener
 from tapetum.core.files import cannot_write, whole_file, write_text
 from tapetum.core.finished import changed_settings, remove_unfinished, write_settings
 from tapetum.core.identity import source_label
 from tapetum.core.jobs import Engine, run_jobs
-from tapetum.core.listener import Listener
 from tapetum.core.reading import no_pipe, read_json
 from tapetum.data.entries import dumps
 from tapetum.data.textures import Textures, open_textures
-from tapetum.video.folders import IMAGES
-from tapetum.video.images import know_heic
+from tapetum.video.images import IMAGES, know_heic
 from tapetum.world.image import check_size
 from tapetum.world.physics.model import mujoco
 from tapetum.world.words import BLOCK, Candidate, SceneQuestion, balance

@@ -10,7 +10,7 @@ from itertools import combinations, product
 
 import numpy as np
 
-from tapetum.data.scene_words import plural, spoken
+from tapetum.data.questions import plural, spoken
 from tapetum.world.physics.props import COLOURS, COMMON, PHYSICS_MATERIALS, PROPS, WORDS
 from tapetum.world.words.graph import LARGER, SAME, SIDES, ObjectNode, SceneGraph
 from tapetum.world.words.questions import Candidate

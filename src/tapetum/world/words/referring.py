@@ -7,7 +7,7 @@ other: an object whose colour people would disagree on may be red.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from tapetum.data.scene_words import ADJECTIVES
+from tapetum.data.questions import ADJECTIVES
 from tapetum.world.words.graph import LARGER, SIDES, ObjectNode, Relation, SceneGraph
 
 

@@ -9,7 +9,7 @@ import torch
 from support.scene_folder import write_scene_folder
 from tapetum.encoders.config import DecoderConfig
 from tapetum.encoders.decoder import DecoderAttention
-from tapetum.layers.rotary import rotary_angles
+from tapetum.layers.patches import rotary_angles
 from tapetum.systems.paligemma.config import PaliGemmaConfig, siglip
 from tapetum.systems.paligemma.data import collate
 from tapetum.systems.paligemma.losses import pack_texts, packed_loss, packed_mask

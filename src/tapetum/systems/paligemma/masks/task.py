@@ -97,7 +97,7 @@ def read_crops(places: Sequence[str | Path]) -> list[Bool[np.ndarray, "_h _w"]]:
 
 
 def _of_folder(folder: Path) -> Iterator[np.ndarray]:
-    from tapetum.video.folders import folder_of_images
+    from tapetum.video.images import folder_of_images
 
     if not (folder / "masks").is_dir():
         raise BadInput(f"{folder} has no folder masks; give one that tapetum scenes images made, or a file of COCO's instances")

@@ -25,7 +25,7 @@ from torch import Tensor
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
 from tapetum.encoders.tables.rows import NameRow, part_row
-from tapetum.hub.tensors import read_into
+from tapetum.hub.state_dicts import read_into
 from tapetum.systems.paligemma.config import PaliGemmaConfig
 
 _LAYERS, _BLOCKS = "img/Transformer/encoderblock", "llm/layers"

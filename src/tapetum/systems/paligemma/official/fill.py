@@ -29,8 +29,7 @@ from tapetum.core.devices import find_device
 from tapetum.core.errors import BadInput
 from tapetum.core.fields import LARGEST_SIZE, check_sizes
 from tapetum.encoders.tables.rows import NameRow, check_names, check_shape, their_shapes
-from tapetum.hub.state_dicts import shards
-from tapetum.hub.tensors import TensorFile
+from tapetum.hub.state_dicts import TensorFile, shards
 from tapetum.layers.cpu import quantise, renew_scales
 from tapetum.layers.patches import interpolate
 from tapetum.systems.paligemma.config import LOCATIONS, SEGMENTS, PaliGemmaConfig, named

@@ -16,7 +16,7 @@ from tapetum.hub.loading import header_of
 from tapetum.hub.registry import known, resolve
 from tapetum.layers.cpu import is_quantised
 from tapetum.layers.generate import greedy
-from tapetum.layers.lora import add_lora, merge_lora
+from tapetum.layers.transformer import add_lora, merge_lora
 from tapetum.systems.paligemma import weights
 from tapetum.systems.paligemma.config import PaliGemmaConfig
 from tapetum.systems.paligemma.data import ImageTexts, JsonLinesSamples, SampleSource, TextPair, TextRows, collate

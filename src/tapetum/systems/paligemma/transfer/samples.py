@@ -309,8 +309,8 @@ def answer_examples(
     """Generate answers, `batch` examples at a time; `heard` is called with each answer as it comes.
 
     An answer has up to `longest` tokens and is decoded with `beams`, both by default the task's. With `noise_boxes` it has that
-    many boxes, none of them noise: neither noise nor the end may be generated (`forbidden_ids`). Raises BadInput like `frames_of`,
-    and for a prompt that leaves no room.
+    many boxes, none of them noise: neither noise nor the end may be generated (`forbidden_ids`). Raises BadInput like
+    `frames_of`, and for a prompt that leaves no room.
     """
     most = longest or task.length or (OF_BOX * noise_boxes or LONGEST)
     sampling, forbidden = SamplingConfig(beams=beams or task.beams), ()

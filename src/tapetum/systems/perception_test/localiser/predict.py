@@ -12,8 +12,7 @@ from typing import Any
 import torch
 
 from tapetum.core.errors import BadInput
-from tapetum.hub.blueprint import blueprint
-from tapetum.hub.headed import check_fit, read_headed, save_headed
+from tapetum.hub.headed import blueprint, check_fit, read_headed, save_headed
 from tapetum.systems.perception_test.footage import VideoContent
 from tapetum.systems.perception_test.localiser.config import LocaliserConfig, LocaliserRun
 from tapetum.systems.perception_test.localiser.features import FeatureSource, VideoModels, load_source

@@ -21,7 +21,7 @@ import av
 import av.error
 import numpy as np
 
-from tapetum.core.pages import embedded_json, escaped, resource, write_filled
+from tapetum.core.files import embedded_json, escaped, resource, write_filled
 from tapetum.core.reading import no_pipe, read_bytes
 from tapetum.systems.perception_test.footage import footage_sound, open_footage
 from tapetum.systems.perception_test.types import ChoiceQuestion, GroundedQuestion, Metadata
@@ -30,7 +30,7 @@ from tapetum.systems.perception_test.views.time_line import segment_table, time_
 from tapetum.video import write_video
 from tapetum.video.decode import SAFE_OPTIONS
 from tapetum.video.sound import SoundTrack, has_sound
-from tapetum.video.subset import resize_frame
+from tapetum.video.types import resize_frame
 
 _PACKAGE = __name__.rpartition(".")[0]
 COLOURS = (

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tapetum.core.pages import escaped, write_filled
+from tapetum.core.files import escaped, write_filled
 from tapetum.systems.perception_test.scores import AREAS, TaskScores, areas_of
 from tapetum.systems.perception_test.types import JOINT, AnnotatedVideo
 

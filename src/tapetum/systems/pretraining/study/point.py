@@ -38,8 +38,7 @@ from tapetum.train.launch_config import Launch
 from tapetum.train.process_group import pick_device
 from tapetum.transfer.config import FineTuneConfig, NeighboursConfig, ProbeConfig
 from tapetum.transfer.fine_tune import SegmentationTask, fine_tune
-from tapetum.transfer.knn import knn_accuracy
-from tapetum.transfer.linear import linear_probe
+from tapetum.transfer.probes import knn_accuracy, linear_probe
 from tapetum.transfer.probing import Labelled, features_of
 from tapetum.transfer.segmentation import Segmenter, pixel_loss
 

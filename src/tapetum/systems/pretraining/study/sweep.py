@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tapetum.account.config import LedgerConfig
-from tapetum.account.energy import of_cpu_seconds
+from tapetum.account.machine import of_cpu_seconds
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file, write_text
 from tapetum.core.finished import write_settings

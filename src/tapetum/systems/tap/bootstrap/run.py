@@ -41,7 +41,7 @@ from tapetum.train.checkpoint import Place
 from tapetum.train.launch import checkpoint_parent, is_main, lock_folder, world_size
 from tapetum.train.launch_config import Launch, train_config
 from tapetum.train.process_group import join_process_group
-from tapetum.video.folders import find_videos
+from tapetum.video.images import find_videos
 
 Prepare = Callable[[Path, Path, FootageConfig], FootageDataset]
 """What makes clips of a folder of videos in another folder."""

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from tapetum.core.csv_text import cells_of
 from tapetum.core.errors import BadInput
+from tapetum.core.tables import cells_of
 from tapetum.types import Tracks
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from tapetum.encoders.decoder import Decoder, DecoderAttention, DecoderBlock
-from tapetum.layers.rotary import apply_rotary as turn
+from tapetum.layers.patches import apply_rotary as turn
 from tapetum.systems.paligemma.data import TextPair
 from tapetum.systems.paligemma.losses import PackedTexts
 from tapetum.systems.paligemma.tokens import Tokens

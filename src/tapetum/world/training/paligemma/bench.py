@@ -26,7 +26,7 @@ from torch import Tensor
 
 from tapetum.core.errors import BadInput
 from tapetum.data.entries import read_lines
-from tapetum.metrics.detection import TrueBoxes, detection_scores
+from tapetum.metrics.boxes import TrueBoxes, detection_scores
 from tapetum.metrics.statistics import bootstrap_interval, wilson_interval
 from tapetum.systems.paligemma import prompts
 from tapetum.systems.paligemma.answers import first_places

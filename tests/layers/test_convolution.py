@@ -1,4 +1,7 @@
-"""1x1 convolutions of any stride: the numbers of torch's, and no processor dies of them."""
+"""1x1 convolutions of any stride: the numbers of torch's, and no processor dies of them.
+
+The channels-last instance norm against torch's own.
+"""
 
 from pathlib import Path
 
@@ -10,13 +13,13 @@ from torch import Tensor, nn
 from support.forks import Forks
 from tapetum.account.closed_form import closed_form
 from tapetum.account.flops import count_flops
-from tapetum.layers.pointwise import PointwiseConv2d
+from tapetum.layers.convolution import InstanceNorm, PointwiseConv2d
 
 ISSUE = """
 import sys
 
 import torch
-from tapetum.layers.pointwise import PointwiseConv2d
+from tapetum.layers.convolution import PointwiseConv2d
 
 layer = PointwiseConv2d(3, 32, stride=2, bias=False)
 x = torch.randn(int(sys.argv[1]), 3, 224, 224).contiguous(memory_format=torch.channels_last)
@@ -72,3 +75,26 @@ def test_it_is_exported_with_sizes_left_open() -> None:
     for size in ((7, 10), (8, 5)):
         x = torch.randn(3, 6, *size, dtype=torch.float64)
         torch.testing.assert_close(exported(x), layer(x))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_values_and_gradients_are_those_of_torch(dtype, layout):
+    torch.manual_seed(0)
+    ours, torchs = InstanceNorm(5), torch.nn.InstanceNorm2d(5, affine=True)
+    torch.nn.init.normal_(ours.weight)
+    torch.nn.init.normal_(ours.bias)
+    torchs.load_state_dict(ours.state_dict())
+    x = (3 * torch.randn(2, 5, 6, 7) + 1).to(dtype).to(memory_format=layout).requires_grad_()
+    dy = torch.randn(2, 5, 6, 7).to(dtype)
+    y = ours(x)
+    grads = torch.autograd.grad(y, [x, ours.weight, ours.bias], dy)
+    reference = x.detach().float().requires_grad_()
+    wanted = torch.autograd.grad(torchs(reference), [reference, torchs.weight, torchs.bias], dy.float())
+    close = {"rtol": 1e-4, "atol": 1e-5} if dtype == torch.float32 else {"rtol": 5e-2, "atol": 5e-2}
+    torch.testing.assert_close(y.float(), torchs(reference), **close)
+    for have, want in zip(grads, wanted, strict=True):
+        torch.testing.assert_close(have.float(), want, **close)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(x), y)
+    assert y.is_contiguous(memory_format=layout)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tapetum.core.errors import BadInput
-from tapetum.metrics.detection import TrueBoxes, detection_scores
+from tapetum.metrics.boxes import TrueBoxes, detection_scores
 from tapetum.types import Boxes
 
 

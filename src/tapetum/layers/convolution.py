@@ -1,15 +1,41 @@
-"""Instance norm that keeps images channels-last, forward and backward; and features standardised by fixed statistics.
+"""Layers of convolutional networks that avoid slow or broken kernels of torch on a CPU; and features standardised.
 
-`torch.nn.InstanceNorm2d` on a CPU copies channels-last images to channels-first and back, which costs more than the
-convolutions of a small network. A group norm with one channel per group is the same function and has a channels-last kernel;
-its backward kernel is slow, so it is written out as dx = a*dy + b*x + c with numbers a, b, c for each image and channel.
+`PointwiseConv2d`: in torch 2.13 the backward pass of a strided 1x1 convolution of few channels in channels-last order ends in a
+segmentation fault wherever oneDNN computes it (seen on Intel with AMX and on AMD with AVX-512, float32, with a trainable
+weight). A 1x1 convolution with a stride equals an unstrided one over every n-th row and column, so that is computed instead.
+
+`InstanceNorm` keeps images channels-last, forward and backward: `torch.nn.InstanceNorm2d` copies channels-last images to
+channels-first and back, which costs more than the convolutions of a small network. A group norm with one channel per group is
+the same function and has a channels-last kernel; its backward kernel is slow, so it is written out as dx = a*dy + b*x + c with
+numbers a, b, c for each image and channel.
 """
 
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+
+
+class PointwiseConv2d(nn.Conv2d):
+    """A 1x1 convolution without padding; names and shapes of its weights are those of `nn.Conv2d`.
+
+    >>> layer = PointwiseConv2d(3, 8, stride=2)
+    >>> layer.weight.shape, layer(layer.weight.new_ones(1, 3, 5, 6)).shape
+    (torch.Size([8, 3, 1, 1]), torch.Size([1, 8, 3, 3]))
+    """
+
+    def __init__(self, inward: int, outward: int, stride: int = 1, groups: int = 1, bias: bool = True):
+        super().__init__(inward, outward, 1, stride, groups=groups, bias=bias)
+
+    def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
+        """Compute the convolution of every `stride`-th pixel, the first one included."""
+        rows, columns = self.stride
+        if self.stride != (1, 1):  # in the order of the input, which the steps hide where sides are odd
+            order = torch.channels_last if input.stride(1) == 1 else torch.contiguous_format
+            input = input[:, :, ::rows, ::columns].contiguous(memory_format=order)
+        return F.conv2d(input, self.weight, self.bias, groups=self.groups)
 
 
 class _InstanceNorm(torch.autograd.Function):

@@ -5,7 +5,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from tapetum.core.pages import content_security_policy, embedded_json, escaped, filled
+from tapetum.core.files import content_security_policy, embedded_json, escaped, filled
 
 NASTY = "</script><script>alert('\u2028')//<!--script-->/*script*/\"&"
 

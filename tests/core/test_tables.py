@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tapetum.core.csv_text import CsvRows, csv_records, separator_of
 from tapetum.core.errors import BadInput
-from tapetum.data.listings import records_of
+from tapetum.core.tables import CsvRows, csv_records, separator_of
+from tapetum.data.entries import records_of
 from tapetum.systems.perception_test.annotations import read_ids
 from tapetum.systems.tap.tracking.corrections import corrections_of
 from tapetum.systems.tapvid3d.lifting import parse_intrinsics

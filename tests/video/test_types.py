@@ -9,7 +9,7 @@ import pytest
 
 from tapetum.core.errors import BadInput
 from tapetum.video import open_video
-from tapetum.video.subset import ResizedVideo, VideoSubset, parse_frame_range, parse_size, resize_frame
+from tapetum.video.types import ResizedVideo, VideoSubset, parse_frame_range, parse_size, resize_frame
 
 TIMES = [0.0, 0.04, 0.08, 0.5, 0.54, 1.0, 2.0, 2.02]
 
