@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from tapetum.core.devices import check_room, size
+from tapetum.core.devices import check_room, memory_size
 from tapetum.core.errors import Listener
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def in_blocks(
         xy[first:last], visible[first:last], confidence[first:last] = part.xy, part.visible, part.confidence
         spent = (time.perf_counter() - begin) / last * count
         if not first and spent > _LONG:
-            need = size(memory_of(count, frames))
+            need = memory_size(memory_of(count, frames))
             listener.note(f"{count} points through {frames} frames take up to {spoken(spent)} here and {need} of memory")
         listener.progress("tracking points", last, count)
     return Tracks(xy=xy, visible=visible, confidence=confidence, queries=queries)
