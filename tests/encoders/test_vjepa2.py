@@ -14,8 +14,8 @@ import tapetum
 from support.hub_folders import shaken, write_sparse_folder
 from tapetum import encoders
 from tapetum.core.errors import BadInput
+from tapetum.encoders.vit_sizes import NAMED, clips
 from tapetum.encoders.vjepa2 import VJEPA2, video_rotation
-from tapetum.encoders.vjepa2_config import NAMED, clips
 from tapetum.video import open_video, write_video
 
 transformers.logging.set_verbosity_error()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tapetum.core.errors import BadInput
-from tapetum.world.recall import KeyValuePair, Recall, RecallConfig, make_recall
+from tapetum.world.training.recall import KeyValuePair, Recall, RecallConfig, make_recall
 
 FEW = RecallConfig(segments=4, segment_frames=4, pairs=4, size=32)
 CONFIGS = (FEW, RecallConfig(segments=8), RecallConfig(segments=32, segment_frames=4), RecallConfig(recent=3, gap=2))
@@ -117,5 +117,5 @@ def test_what_cannot_be_is_refused(changes: dict, said: str) -> None:
 
 @pytest.mark.slow
 def test_torch_is_not_needed() -> None:
-    code = "import sys, tapetum.world.recall, tapetum.world.ordered_events; sys.exit('torch' in sys.modules)"
+    code = "import sys, tapetum.world.training.recall, tapetum.world.ordered_events; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

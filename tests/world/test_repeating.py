@@ -3,7 +3,7 @@
 import numpy as np
 
 from tapetum.data.textures import procedural
-from tapetum.world.repeating import repeat_piece, with_repeats
+from tapetum.world.facets.sampling import repeat_piece, with_repeats
 
 
 def likeness(image: np.ndarray, shift: int, axis: int) -> float:

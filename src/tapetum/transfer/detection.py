@@ -26,9 +26,9 @@ from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
 from tapetum.encoders.architectures import as_json, from_json
+from tapetum.encoders.convolutional import FeaturePyramid
 from tapetum.encoders.factory import describe, make
 from tapetum.encoders.features import Encoder
-from tapetum.encoders.fpn import FeaturePyramid
 from tapetum.hub.headed import load_headed, save_headed
 from tapetum.transfer.recipes import CocoRun
 

@@ -9,8 +9,7 @@ from tapetum.world import SceneConfig, make_clip
 from tapetum.world.facets.ground_truth import FacetGroundTruth, frame_times
 from tapetum.world.facets.render import Renderer
 from tapetum.world.facets.sampling import sample_world
-from tapetum.world.facets.shapes import bending_sheet, box, prism, sheet
-from tapetum.world.facets.world import STILL, FacetObject, FacetWorld, Path, bezier, rotation
+from tapetum.world.facets.world import STILL, FacetObject, FacetWorld, Path, bending_sheet, bezier, box, prism, rotation, sheet
 
 SMALL = SceneConfig(size=(96, 128), frames=6)
 

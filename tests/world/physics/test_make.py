@@ -16,12 +16,10 @@ from tapetum.world.bodies.episode import Episode
 from tapetum.world.bodies.files import load_episode, save_episode
 from tapetum.world.bodies.shapes import Bowl, Capsule, Cup, RoundedBox, Sheet, Sphere
 from tapetum.world.physics import STORIES, episode_parts, make_episode, resimulate
-from tapetum.world.physics.containment import containment
 from tapetum.world.physics.hand import Hand
-from tapetum.world.physics.hand_model import hand_bodies
+from tapetum.world.physics.hand_model import HandScript, hand_bodies
 from tapetum.world.physics.hand_primitives import RELAXED
-from tapetum.world.physics.script import HandScript
-from tapetum.world.physics.scripted import ScriptedSimulation
+from tapetum.world.physics.scripted import ScriptedSimulation, containment
 
 DIGEST = """
 import hashlib

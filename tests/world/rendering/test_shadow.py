@@ -21,7 +21,7 @@ from tapetum.world.bodies.shapes import (
 )
 from tapetum.world.rendering import quadrics
 from tapetum.world.rendering.camera import view_at
-from tapetum.world.rendering.shadow import Blocks, casters, sun_visibility
+from tapetum.world.rendering.shading import Blocks, casters, sun_visibility
 from tapetum.world.rendering.sheets import ShadowMap
 
 still_life = script("tests/support/still_life.py")

@@ -30,9 +30,8 @@ from tapetum.systems.longvideo.video_text import VideoText
 from tapetum.train import StepContext
 from tapetum.train.launch_config import Launch
 from tapetum.video import open_video, write_video
-from tapetum.world.training.film_losses import add_time_codes, moment_text_loss, option_loss
-from tapetum.world.training.film_task import FilmTask, near_moments
 from tapetum.world.training.films import FilmClip, FilmClips, moments_of, read_stories, write_features
+from tapetum.world.training.longvideo_sources import FilmTask, add_time_codes, moment_text_loss, near_moments, option_loss
 from tapetum.world.words import CaptionedEvent, join_films
 
 SIZES: dict[str, Any] = {"width": 16, "depth": 1, "heads": 2, "mlp_width": 32, "segment_frames": 4, "memories": 3}

@@ -7,8 +7,7 @@ import torch
 
 from tapetum.systems.longvideo.config import VideoConfig
 from tapetum.train import StepContext
-from tapetum.world.recall import RecallConfig, make_recall
-from tapetum.world.training.recall import RecallModel, RecallRun, RecallTask, accuracy
+from tapetum.world.training.recall import RecallConfig, RecallModel, RecallRun, RecallTask, accuracy, make_recall
 
 WORLD = RecallConfig(segments=3, segment_frames=4, size=32, pairs=2)
 VIDEO = VideoConfig(

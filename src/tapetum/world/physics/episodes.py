@@ -9,12 +9,10 @@ import numpy as np
 from tapetum.core.errors import BadInput
 from tapetum.world.bodies.episode import Action, Body, Camera, Episode, Light
 from tapetum.world.physics.builder import SceneBuilder, draw_camera, draw_light
-from tapetum.world.physics.containment import containment
 from tapetum.world.physics.hand import Hand
-from tapetum.world.physics.hand_model import arm
+from tapetum.world.physics.hand_model import HandScript, arm
 from tapetum.world.physics.model import mujoco
-from tapetum.world.physics.script import HandScript
-from tapetum.world.physics.scripted import EpisodeEnd, ScriptedSimulation
+from tapetum.world.physics.scripted import EpisodeEnd, ScriptedSimulation, containment
 from tapetum.world.physics.sheets import drape
 from tapetum.world.physics.stories import STORIES
 from tapetum.world.types import F64

@@ -10,10 +10,9 @@ import pytest
 
 from support.files import make_image
 from tapetum.core.errors import BadInput
-from tapetum.systems.pretraining.study.data import pool
+from tapetum.systems.pretraining.study.data import pool, varied
 from tapetum.systems.pretraining.study.plan import SHAPES, PlanSource, StudyPlan
 from tapetum.systems.pretraining.study.point import predicted
-from tapetum.systems.pretraining.study.variants import varied
 
 SIZES = (
     '[sizes.s]\nfamily = "vit"\nencoder = "vit-nano"\nchange = ["patch=4", "width=16", "depth=1", "heads=2", "mlp_width=32"]\n'

@@ -9,9 +9,8 @@ import pytest
 
 from tapetum.core.errors import BadInput
 from tapetum.systems.pretraining.data import ImageSource
+from tapetum.systems.pretraining.study.data import SHAPES, ShapePixels, VariedImages, balanced, inside, shape_source, varied
 from tapetum.systems.pretraining.study.plan import VARIANTS
-from tapetum.systems.pretraining.study.shapes import SHAPES, ShapePixels, inside, shape_source
-from tapetum.systems.pretraining.study.variants import VariedImages, balanced, varied
 
 POOL = shape_source(600, 8)
 
