@@ -281,6 +281,20 @@ class PretrainRun(MethodSettings, ImageRun):
         return {**kept, "encoder": self.encoder_label()}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Pretrained:
+    """Results of a finished run, in its folder."""
+
+    encoder: Path
+    """File of the encoder; `tapetum.load`, `tapetum embed --model` and other commands take it, or the folder."""
+    images: int
+    """Of the data."""
+    damaged: tuple[str, ...]
+    """Names of those that could not be read in this call, and were skipped."""
+    collapsed_at: int | None
+    """Step at which the features of all images were first seen to be the same, in this call."""
+
+
 def fitting_changes(run: ImageRun, presets: Iterable[ImageRun]) -> tuple[str, ...]:
     """Drop a preset's changes to its own encoder that this encoder has no setting for."""
     if not any(preset.change == run.change for preset in presets):

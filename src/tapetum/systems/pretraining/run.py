@@ -22,7 +22,7 @@ from tapetum.encoders.factory import save
 from tapetum.hub.registry import ENCODER_FILE
 from tapetum.systems.pretraining.data import ImageSource
 from tapetum.systems.pretraining.methods import task_of
-from tapetum.systems.pretraining.recipes import ImageRun, PretrainRun
+from tapetum.systems.pretraining.recipes import ImageRun, Pretrained, PretrainRun
 from tapetum.systems.pretraining.sources import check_sizes, read_sources
 from tapetum.systems.pretraining.task import PretrainTask
 from tapetum.train import TrainConfig, fit
@@ -126,20 +126,6 @@ class Prediction:
             f"{duration(self.seconds)} at {self.flops_per_step / self.step_s / 1e9:.0f} GFLOP/s",
             f"views take {share:.0%} of the time of a step ({makers}){slower}",
         ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pretrained:
-    """Results of a finished run."""
-
-    encoder: Path
-    """File of the encoder, which `tapetum embed --model` takes."""
-    images: int
-    """Of the data."""
-    damaged: tuple[str, ...]
-    """Names of those that could not be read in this call, and were skipped."""
-    collapsed_at: int | None
-    """Step at which the features were first seen to be constant, in this call."""
 
 
 def task_for(run: PretrainRun, cache_gb: float = CACHE_GB) -> PretrainTask:
