@@ -60,9 +60,9 @@ def test_shadow_lies_where_the_ray_to_the_sun_is_blocked(shape):
     )
     view = view_at(made, 0)
     sun = -made.light.direction
-    spot = np.random.default_rng(0).uniform(-0.3, 0.4, (1200, 2))
-    points = np.concatenate([spot, np.zeros((1200, 1))], 1)
-    owner = np.ones(1200, int)
+    spot = np.random.default_rng(0).uniform(-0.3, 0.4, (600, 2))
+    points = np.concatenate([spot, np.zeros((600, 1))], 1)
+    owner = np.ones(600, int)
     rotation = matrices(turn)
     surface = quadrics.quadric_patches(shape)
     if isinstance(shape, Cup | Bowl):
