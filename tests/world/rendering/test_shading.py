@@ -81,7 +81,7 @@ def test_shadow_lies_where_the_ray_to_the_sun_is_blocked(shape):
         view.world[:3, :3] @ sun,
         0.003,
     )
-    assert 0.02 < blocked[:1200].mean() < 0.6
+    assert 0.02 < blocked[:600].mean() < 0.6
     assert ((share < 0.5) == blocked).mean() > 0.985
     assert share[~blocked].mean() > 0.98
     assert share[blocked].mean() < 0.03

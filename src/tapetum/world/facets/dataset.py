@@ -37,6 +37,7 @@ from tapetum.core.jobs import Engine, run_jobs
 from tapetum.core.memory import check_room
 from tapetum.core.reading import no_pipe
 from tapetum.data.textures import Textures, open_textures, procedural, smooth_noise
+from tapetum.systems.tapvid3d.format.npz import encode
 from tapetum.video import write_video
 from tapetum.video.types import refuse_huge
 from tapetum.world.facets.ground_truth import FacetGroundTruth, FacetTracks, frame_times
@@ -150,12 +151,7 @@ def _soften(frame: F32, radius: float) -> F32:
 
 def jpeg(frames: U8, quality: int) -> U8:
     """Encode and decode every frame as JPEG."""
-    out = []
-    for frame in frames:
-        data = io.BytesIO()
-        Image.fromarray(frame).save(data, "JPEG", quality=quality)
-        out.append(np.asarray(Image.open(data)))
-    return np.stack(out)
+    return np.stack([np.asarray(Image.open(io.BytesIO(encode(frame, quality)))) for frame in frames])
 
 
 def mpeg4(frames: U8, quantiser: int) -> U8:
@@ -298,13 +294,8 @@ def tapvid_entry(clip: SyntheticClip) -> dict[str, np.ndarray]:
 
 def tapvid3d_entry(clip: SyntheticClip) -> dict[str, np.ndarray]:
     """Build the arrays of one TAPVid-3D file."""
-    jpegs = []
-    for frame in clip.video:
-        data = io.BytesIO()
-        Image.fromarray(frame).save(data, "JPEG", quality=95)
-        jpegs.append(data.getvalue())
     return {
-        "images_jpeg_bytes": np.array(jpegs),
+        "images_jpeg_bytes": np.array([encode(frame) for frame in clip.video]),
         "queries_xyt": clip.queries[:, [1, 2, 0]].astype(np.float64),
         "tracks_XYZ": clip.truth.xyz.transpose(1, 0, 2).astype(np.float64),
         "visibility": clip.truth.visible.T,

@@ -17,7 +17,6 @@ DIR/episodes/NAME.npz                   the record itself: poses, contacts, acti
 DIR/truth/NAME.json                     annotations, and all questions that could be asked
 """
 
-import io
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -27,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from tapetum.core.errors import BadInput
 from tapetum.core.listener import Listener
@@ -37,6 +35,7 @@ from tapetum.data.textures import Textures
 from tapetum.data.video_language.questions import OPTIONS as MANY
 from tapetum.data.video_language.questions import EgoQuestion, write_egoschema
 from tapetum.systems.tapvid3d.format.data import write_clip
+from tapetum.systems.tapvid3d.format.npz import encode
 from tapetum.tracks.tapvid import TapVidEntry, write_entries
 from tapetum.video import write_video
 from tapetum.video.sound import SoundTrack, WavWriter, wav_file
@@ -171,15 +170,9 @@ class Recording:
             visibility=clip.visible.T,
             queries_xyt=np.concatenate([xy, queried[:, None]], 1).astype(np.float64),
             fx_fy_cx_cy=part.camera.intrinsics[0],
-            images_jpeg_bytes=[_jpeg(frame) for frame in self._clip],
+            images_jpeg_bytes=[encode(frame) for frame in self._clip],
             extrinsics_w2c=part.camera.world_to_camera[moments],
         )
-
-
-def _jpeg(frame: np.ndarray) -> bytes:
-    data = io.BytesIO()
-    Image.fromarray(frame).save(data, "JPEG", quality=95)
-    return data.getvalue()
 
 
 FOLDERS = ("videos", "audios", "episodes", "tapvid", "tapvid3d", "egoschema")
