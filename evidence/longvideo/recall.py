@@ -33,7 +33,8 @@ from tapetum.core.files import whole_file
 from tapetum.systems.longvideo.config import VideoConfig
 from tapetum.systems.longvideo.cost import compute_cost
 from tapetum.train import TrainConfig, fit
-from tapetum.world.training.recall import SMALL, RecallConfig, RecallRun, RecallTask, accuracy
+from tapetum.world.recall import RecallConfig
+from tapetum.world.training.recall import SMALL, RecallRun, RecallTask, accuracy
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 

@@ -12,11 +12,12 @@ values come from transformers' own tests and conversion scripts.
 """
 
 from dataclasses import dataclass, replace
-
-import numpy as np
-from jaxtyping import UInt8
+from typing import TYPE_CHECKING
 
 from tapetum.hub.registry import Weights
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _LOADER = "tapetum.encoders.references:from_folder"
 _WITH_TEXT = ("embed", "index", "search", "classify", "probe")
@@ -270,11 +271,12 @@ class ReferenceValues:
     tolerance: float = 0.01
 
 
-def draw_circles() -> list[UInt8[np.ndarray, "h w 3"]]:
-    """Draw a blue circle with a green border on red, 224 x 224, 1024 x 1024 and 224 x 1024 (rows, columns), by Pillow.
+def draw_circles() -> "list[np.ndarray]":
+    """Draw a blue circle with a green border on red, uint8 (224, 224, 3), (1024, 1024, 3) and (224, 1024, 3), by Pillow.
 
     The border is a twentieth of the width; the radius is 7 eighths of the largest one, in steps of 7 pixels.
     """
+    import numpy as np
     from PIL import Image, ImageDraw
 
     drawn = []
