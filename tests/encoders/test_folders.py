@@ -17,7 +17,7 @@ from support import encoder_folders
 from support.hub import serve
 from tapetum.core.errors import BadInput
 from tapetum.encoders import save
-from tapetum.encoders.reference_values import draw_circles
+from tapetum.encoders.published import draw_circles
 from tapetum.encoders.towers import Towers
 from tapetum.hub.download import sha256_of
 

@@ -16,7 +16,7 @@ from tapetum.encoders.config import DecoderConfig
 from tapetum.encoders.decoder import DecoderBlock
 from tapetum.encoders.factory import make
 from tapetum.layers.patches import rotary_angles
-from tapetum.systems.pretraining.account import step_on_meta
+from tapetum.systems.pretraining.run_plan import step_on_meta
 from tapetum.train.measure_step import record_units
 from tapetum.train.task import repeated_blocks
 

@@ -1,6 +1,6 @@
 """Configs of vision transformers and of the text decoder, and image preprocessing for encoders. Imports no torch.
 
-Configs of the other families are beside their named architectures (`convolutional_config`, `towers_config`, `vjepa2_config`).
+Configs of the other families are beside their named architectures (`convolutional_config`, `towers_config`, `vit_sizes`).
 """
 
 import math

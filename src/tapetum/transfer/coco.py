@@ -41,9 +41,9 @@ from tapetum.data.files import opened_image, stored_file
 from tapetum.data.rle import encode_mask
 from tapetum.data.samples import Shuffle, sample_generator
 from tapetum.encoders.architectures import as_json, from_json
+from tapetum.encoders.convolutional import FeaturePyramid
 from tapetum.encoders.factory import describe, make
 from tapetum.encoders.features import Encoder
-from tapetum.encoders.fpn import FeaturePyramid
 from tapetum.encoders.references import load
 from tapetum.hub.headed import load_headed, save_headed
 from tapetum.train import StepContext, Task, fit

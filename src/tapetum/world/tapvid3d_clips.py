@@ -27,7 +27,7 @@ from tapetum.systems.tapvid3d.data import depth_path, write_clip
 from tapetum.systems.tapvid3d.geometry import project
 from tapetum.systems.tapvid3d.npz import encode
 from tapetum.world import SceneConfig, SyntheticClip, make_clip
-from tapetum.world.facets.clip import check_clip
+from tapetum.world.facets.dataset import check_clip
 
 _UNFINISHED = ".unfinished.json"
 

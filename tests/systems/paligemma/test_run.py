@@ -27,7 +27,7 @@ from tapetum.systems.paligemma.transfer.run import WithNoise, train_transfer
 from tapetum.systems.paligemma.transfer.samples import detection_pair, noise_boxes
 from tapetum.train.launch_config import Launch
 from tapetum.types import Boxes
-from tapetum.world.training.paligemma.position_init import add_position_waves, location_embeddings
+from tapetum.world.training.paligemma.dense_task import add_position_waves, location_embeddings
 from tapetum.world.training.paligemma.stages import train_stage
 
 TINY = PaliGemmaConfig(

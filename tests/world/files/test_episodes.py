@@ -19,7 +19,7 @@ from tapetum.tracks.tapvid import read_entries
 from tapetum.video import open_video
 from tapetum.video.sound import has_sound
 from tapetum.world.bodies.files import load_episode
-from tapetum.world.files import recording
+from tapetum.world.files import episodes as recording
 from tapetum.world.files.annotations import mc_questions
 from tapetum.world.rendering import GroundTruth
 

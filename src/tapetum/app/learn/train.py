@@ -127,7 +127,7 @@ def _train_paligemma(
     recipe: NanoRun | PaliGemmaStage | PaliGemmaTransfer, launch: Launch, say: Callable[[str], None]
 ) -> "TrainedPaliGemma | None":
     if isinstance(recipe, NanoRun):
-        from tapetum.world.training.paligemma.run import train_nano
+        from tapetum.world.training.paligemma.stages import train_nano
 
         return train_nano(recipe, launch, say)
     if isinstance(recipe, PaliGemmaStage):

@@ -152,8 +152,8 @@ def _of_step(options: AccountOptions) -> Cost:
     """A pre-training step."""
     from dataclasses import replace
 
-    from tapetum.systems.pretraining.account import account_step, count_step, parameters
     from tapetum.systems.pretraining.recipes import RECIPES
+    from tapetum.systems.pretraining.run_plan import account_step, count_step, parameters
 
     method, batch = options.method, options.batch_size
     assert method is not None

@@ -16,8 +16,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
+from tapetum.encoders.convolutional import FeaturePyramid
 from tapetum.encoders.features import Encoder
-from tapetum.encoders.fpn import FeaturePyramid
 from tapetum.train.gather import SyncBatchNorm
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
 from tapetum.encoders.byte_text import VOCABULARY, numbers, tokens
 from tapetum.encoders.config import ViTConfig, squashed
-from tapetum.encoders.text import TextTransformer
+from tapetum.encoders.towers import TextTransformer
 from tapetum.encoders.towers_config import TextConfig
 from tapetum.encoders.vit import ViT
 from tapetum.layers.transformer import AttentionPooling

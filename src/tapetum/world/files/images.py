@@ -27,8 +27,17 @@ from tapetum.data.rle import encode_mask
 from tapetum.data.shards import write_shards
 from tapetum.data.textures import Textures
 from tapetum.types import Masks
-from tapetum.world.files.items import ItemRequest, begin, candidate_rows, make_items, questions_of, read_truth, write_truth
-from tapetum.world.image import AnnotatedImage, make_image
+from tapetum.world.files.items import (
+    AnnotatedImage,
+    ItemRequest,
+    begin,
+    candidate_rows,
+    make_image,
+    make_items,
+    questions_of,
+    read_truth,
+    write_truth,
+)
 from tapetum.world.physics.props import PROPS
 from tapetum.world.words import SceneQuestion
 

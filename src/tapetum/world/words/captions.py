@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from tapetum.data.questions import ADJECTIVES, plural, spoken
 from tapetum.world.words.events import EpisodeEvents, Manipulation
 from tapetum.world.words.graph import SIDES, ObjectNode, SceneGraph
-from tapetum.world.words.images import NUMBERS
-from tapetum.world.words.referring import a, phrases
+from tapetum.world.words.images import NUMBERS, a, phrases
 
 VERBS = {
     "place": "moves {body} to another place",

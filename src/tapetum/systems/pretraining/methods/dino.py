@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tapetum.core.fields import check_fields
 from tapetum.data.views import View, dino
-from tapetum.systems.pretraining.presets import RESNET, VIT
-from tapetum.systems.pretraining.task import PretrainTask
+from tapetum.systems.pretraining.task import RESNET, VIT, PretrainTask
 from tapetum.train.config import Average
 
 if TYPE_CHECKING:

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from tapetum.core.errors import BadInput
 from tapetum.core.fields import check_fields
 from tapetum.data.views import supervised
-from tapetum.systems.pretraining.presets import RESNET, VIT
-from tapetum.systems.pretraining.task import PretrainTask
+from tapetum.systems.pretraining.task import RESNET, VIT, PretrainTask
 
 if TYPE_CHECKING:
     from torch import Tensor

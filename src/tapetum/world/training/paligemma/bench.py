@@ -34,8 +34,7 @@ from tapetum.systems.paligemma.locations import Unpack, parse
 from tapetum.systems.paligemma.model import PrefixLm
 from tapetum.systems.paligemma.tokens import Tokens
 from tapetum.types import Boxes
-from tapetum.world.training.paligemma.scene_images import SceneFolder, SceneImage, normalize_pixels
-from tapetum.world.training.paligemma.scene_texts import LEAST_PIXELS
+from tapetum.world.training.paligemma.scene_images import LEAST_PIXELS, SceneFolder, SceneImage, normalize_pixels
 
 Sight = Literal["true", "shuffled", "grey"]
 BATCH = 64

@@ -9,10 +9,10 @@ import torch
 
 from systems.pretraining.conftest import RESNET, SETTINGS, VIT, tiny
 from tapetum.account.flops import by_part, count_flops
-from tapetum.systems.pretraining.account import account_step, parameters, step_on_meta
 from tapetum.systems.pretraining.methods import METHODS, Byol, Dino, Mae, Method, SimClr
 from tapetum.systems.pretraining.recipes import recipe
 from tapetum.systems.pretraining.run import loop_config, task_for
+from tapetum.systems.pretraining.run_plan import account_step, parameters, step_on_meta
 from tapetum.train import StepContext, fit
 from tapetum.train.launch_config import Launch
 

@@ -9,8 +9,17 @@ from scipy.stats import norm
 
 from tapetum.metrics.statistics import t_interval
 from tapetum.systems.pretraining.study.fronts import RunGroup, Settings
-from tapetum.systems.pretraining.study.power import ComparedPair, describe_power, detectable_difference, seeds_needed
-from tapetum.systems.pretraining.study.questions import Comparison, Difference, above, answer_claim, compare
+from tapetum.systems.pretraining.study.questions import (
+    ComparedPair,
+    Comparison,
+    Difference,
+    above,
+    answer_claim,
+    compare,
+    describe_power,
+    detectable_difference,
+    seeds_needed,
+)
 
 
 def test_by_published_tables() -> None:

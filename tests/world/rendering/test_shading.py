@@ -21,7 +21,7 @@ from tapetum.world.bodies.shapes import (
 )
 from tapetum.world.rendering import quadrics
 from tapetum.world.rendering.camera import view_at
-from tapetum.world.rendering.shadow import Blocks, casters, sun_visibility
+from tapetum.world.rendering.shading import Blocks, casters, sun_visibility
 from tapetum.world.rendering.sheets import ShadowMap
 
 still_life = script("tests/support/still_life.py")
@@ -60,9 +60,9 @@ def test_shadow_lies_where_the_ray_to_the_sun_is_blocked(shape):
     )
     view = view_at(made, 0)
     sun = -made.light.direction
-    spot = np.random.default_rng(0).uniform(-0.3, 0.4, (1200, 2))
-    points = np.concatenate([spot, np.zeros((1200, 1))], 1)
-    owner = np.ones(1200, int)
+    spot = np.random.default_rng(0).uniform(-0.3, 0.4, (600, 2))
+    points = np.concatenate([spot, np.zeros((600, 1))], 1)
+    owner = np.ones(600, int)
     rotation = matrices(turn)
     surface = quadrics.quadric_patches(shape)
     if isinstance(shape, Cup | Bowl):
@@ -81,7 +81,7 @@ def test_shadow_lies_where_the_ray_to_the_sun_is_blocked(shape):
         view.world[:3, :3] @ sun,
         0.003,
     )
-    assert 0.02 < blocked[:1200].mean() < 0.6
+    assert 0.02 < blocked[:600].mean() < 0.6
     assert ((share < 0.5) == blocked).mean() > 0.985
     assert share[~blocked].mean() > 0.98
     assert share[blocked].mean() < 0.03

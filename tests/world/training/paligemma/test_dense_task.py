@@ -2,7 +2,7 @@
 
 import torch
 
-from tapetum.world.training.paligemma.position_init import add_position_waves, location_embeddings
+from tapetum.world.training.paligemma.dense_task import add_position_waves, location_embeddings
 
 
 def test_a_place_is_most_like_its_neighbours() -> None:

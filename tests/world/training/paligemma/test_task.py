@@ -16,7 +16,9 @@ from tapetum.systems.paligemma.losses import pack_texts, packed_loss, packed_mas
 from tapetum.systems.paligemma.model import build
 from tapetum.systems.paligemma.recipes import TextMixture
 from tapetum.systems.paligemma.tokens import Tokens
-from tapetum.world.training.paligemma.attention_supervision import (
+from tapetum.world.training.paligemma.scene_images import SceneFolder, SceneTexts
+from tapetum.world.training.paligemma.stages import texts_of
+from tapetum.world.training.paligemma.task import (
     HEADS,
     AttentionTargets,
     attention_loss,
@@ -24,9 +26,6 @@ from tapetum.world.training.paligemma.attention_supervision import (
     patches_showing,
     record_inputs,
 )
-from tapetum.world.training.paligemma.scene_images import SceneFolder
-from tapetum.world.training.paligemma.scene_texts import SceneTexts
-from tapetum.world.training.paligemma.stages import texts_of
 
 
 @pytest.fixture(scope="module")
