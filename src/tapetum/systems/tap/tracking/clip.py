@@ -92,7 +92,7 @@ class VideoTracking:
     frame_chunk: int
     query_chunk: int | None
     half: bool
-    """Keep features in float16 meanwhile."""
+    """Keep features in float16 where they are many."""
     second_pass: bool
     polish: bool
     progress: Callable[[int, int], None] | None = field(compare=False)
@@ -129,7 +129,7 @@ class VideoTracking:
             return features
 
         most = max(window.end - window.begin for window in self.windows)
-        return Reel(features_of, self.frame_chunk, most, self.half and len(self.windows) > 1)
+        return Reel(features_of, self.frame_chunk, most, self.half)
 
     def _track_clicks(self) -> tuple[Float[Tensor, "k t 2"], Float[Tensor, "k t"]]:
         """Positions and confidences of each click; everything that takes much memory is freed on return."""

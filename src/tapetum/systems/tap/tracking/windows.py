@@ -68,7 +68,7 @@ class Reel:
     def __init__(self, features_of: FeaturesOf, chunk: int, capacity: int, half: bool = False):
         """`features_of` is called with `chunk` frames at a time; a section is at most `capacity` frames long.
 
-        `half` stores float32 features in float16.
+        With `half`, float32 features of a section that take more than FEATURE_BYTES are stored in float16.
         """
         self._features_of, self._chunk, self._capacity, self._half = features_of, chunk, capacity, half
         self._buffer: FeatureGrids | None = None
@@ -85,7 +85,8 @@ class Reel:
             last = min(first + self._chunk, end)
             part = self._features_of(first, last)
             if self._buffer is None:
-                self._buffer = part.blank(self._capacity, self._half)
+                size = sum(maps[:, 0].nbytes for maps in part.maps) * self._capacity
+                self._buffer = part.blank(self._capacity, self._half and size > FEATURE_BYTES)
             for maps, new in zip(self._buffer.maps, part.maps, strict=True):
                 maps[:, first - begin : last - begin] = new
         assert self._buffer is not None
@@ -133,7 +134,7 @@ def track_in_windows(
 
 
 FEATURE_BYTES = 1 << 30
-"""Features of at most this size are held at a time, if no window is asked for."""
+"""Features of at most this size are held at a time, if no window is asked for; more are stored in float16, where they may be."""
 ACTIVATION_BYTES = 1 << 24
 """So many frames go through the image network at a time that neither they nor its largest activation, in float32, take more,
 if nothing else is asked for."""
