@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tapetum.core.errors import BadInput
-from tapetum.tracks.rainbow import smoothed
+from tapetum.tracks.camera import smoothed
 from tapetum.video import colour_wheel, draw_tracks, position_colours
 from tapetum.video.draw import _unbroken, draw_paths
 

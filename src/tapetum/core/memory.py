@@ -5,6 +5,7 @@ requested from the system again, page by page.
 """
 
 import os
+import sys
 from pathlib import Path
 
 from tapetum.core.errors import BadInput
@@ -16,6 +17,16 @@ def free_bytes() -> int | None:
     """Count the bytes that this process can still allocate: of the machine, or of its control group; None if unknown."""
     known = [number for number in (_of_machine(), _of_group()) if number is not None]
     return min(known) if known else None
+
+
+def peak_bytes() -> int | None:
+    """Count the most bytes that this process has had in memory at a time; None where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def check_room(needed: float, work: str, advice: str) -> None:

@@ -23,6 +23,7 @@ import torch
 from torch import nn
 
 from tapetum.core.reading import no_pipe, open_file, parse_json
+from tapetum.core.stages import stage
 from tapetum.systems.tap.network.types import FeatureGrids, Size
 
 FORMAT = 1
@@ -67,7 +68,8 @@ class FeatureFile:
                 return self._features(rows, weight.device, weight.dtype)
             new = compute(frames[missing] if len(missing) < len(frames) else frames)
             try:
-                self._keep(key, [names[k] for k in missing], new)
+                with stage("keep features"):
+                    self._keep(key, [names[k] for k in missing], new)
             except OSError:  # the tracks need what room is left on the disk
                 self._discard_target()
             if len(missing) == len(frames):

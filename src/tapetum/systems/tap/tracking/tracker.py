@@ -18,6 +18,7 @@ from jaxtyping import Float
 
 from tapetum.core.devices import full_precision
 from tapetum.core.errors import BadInput
+from tapetum.core.stages import stage
 from tapetum.hub.download import record_of
 from tapetum.hub.registry import resolve
 from tapetum.layers.cpu import speed_up
@@ -29,8 +30,7 @@ from tapetum.systems.tap.tracking.clicks import as_ids, number_points
 from tapetum.systems.tap.tracking.clip import Reference, VideoTracking
 from tapetum.systems.tap.tracking.follower import OnlineState, OnlineTracker
 from tapetum.systems.tap.tracking.windows import frames_at_a_time, plan_windows
-from tapetum.tracks.inputs import check_queries
-from tapetum.tracks.tracker import FrameTracks
+from tapetum.tracks.tracker import FrameTracks, check_queries
 from tapetum.types import Tracks
 from tapetum.video import open_video
 
@@ -126,7 +126,8 @@ class TapirTracker(OnlineTracker):
         half = half_features and not config.causal
 
         def compute(frames: np.ndarray) -> FeatureGrids:
-            return self._features(frames, resolutions)
+            with stage("features"):
+                return self._features(frames, resolutions)
 
         return VideoTracking(
             model=self.model,

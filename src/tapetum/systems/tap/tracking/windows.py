@@ -21,6 +21,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
+from tapetum.core.stages import stage
 from tapetum.systems.tap.config import TapirConfig
 from tapetum.systems.tap.network.model import Tapir, places_of
 from tapetum.systems.tap.network.second_pass import average_visible_features
@@ -121,11 +122,14 @@ def track_in_windows(
         if numbers is not None:
             known = share_places(known, numbers)
         chunks = {"query_chunk": query_chunk, "frame_chunk": MATCHED_AT_A_TIME}
-        out = model.trajectories(features, points, known, state=state, keep_state=model.config.causal, **chunks)
-        if second_pass:
-            query_frame = query_batch[..., 0].round() - window.begin
-            sought = average_visible_features(model, features, points, out, query_frame, query_chunk)
-            out = model.trajectories(features, sought if numbers is None else share_features(sought, numbers), known, **chunks)
+        with stage("refine"):
+            out = model.trajectories(features, points, known, state=state, keep_state=model.config.causal, **chunks)
+            if second_pass:
+                query_frame = query_batch[..., 0].round() - window.begin
+                sought = average_visible_features(model, features, points, out, query_frame, query_chunk)
+                out = model.trajectories(
+                    features, sought if numbers is None else share_features(sought, numbers), known, **chunks
+                )
         state = out.state
         here, new = slice(window.cut, window.end), slice(window.cut - window.begin, None)
         xy[:, here] = out.tracks[0, :, new].float().cpu()
@@ -134,7 +138,7 @@ def track_in_windows(
 
 
 FEATURE_BYTES = 1 << 30
-"""Features of at most this size are held at a time, if no window is asked for; more are stored in float16, where they may be."""
+"""Features of at most this size are held at a time, if no window is asked for; more are stored in float16 where allowed."""
 ACTIVATION_BYTES = 1 << 24
 """So many frames go through the image network at a time that neither they nor its largest activation, in float32, take more,
 if nothing else is asked for."""
