@@ -197,7 +197,6 @@ def find_sources(given: Sequence[str]) -> list[tuple[str, str]]:
 
     Raises BadInput if nothing was given, or two would have the same name.
     """
-    from tapetum.video.episodes import list_episodes
     from tapetum.video.folders import IMAGES, videos_below
 
     if not given:
@@ -207,7 +206,12 @@ def find_sources(given: Sequence[str]) -> list[tuple[str, str]]:
         path = Path(source)
         if _POINT.fullmatch(source) and not path.exists():
             raise BadInput(f"{source} is no video; if it is a point, write --query (or --correct) before it: each takes one")
-        if episodes := list_episodes(source):
+        episodes = []
+        if "#" in source or path.is_dir():
+            from tapetum.video.episodes import list_episodes
+
+            episodes = list_episodes(source)
+        if episodes:
             named += [(Path(os.path.abspath(episode)).name, episode) for episode in episodes]
             continue
         videos = videos_below(path) if path.is_dir() else []

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from tapetum.app.verb import File, Listener, Result, count_frames, one_text, verb
-from tapetum.core.copies import address_of
+from tapetum.core.copies import CACHE_GB, address_of
 from tapetum.core.errors import BadInput
 from tapetum.core.files import plain_name
 from tapetum.core.provenance import check
-from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:
     import numpy as np

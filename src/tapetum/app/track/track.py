@@ -29,22 +29,23 @@ from tapetum.app.track.track_files import (
     write_report_page,
 )
 from tapetum.app.verb import File, Listener, Result, count_frames, one_text, verb
-from tapetum.core.copies import place_name
+from tapetum.core.copies import CACHE_GB, place_name
 from tapetum.core.devices import check_compiler, choose_device, choose_dtype
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.files import results
 from tapetum.core.memory import peak_bytes, size
 from tapetum.core.stages import stage, timed
-from tapetum.systems.tapvid3d.lifting import SPACE, Lifting, View3D, write_space
-from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:
     from tapetum.report.view import TrackView
+    from tapetum.systems.tapvid3d.lifting import Lifting
     from tapetum.tracks.tracker import Tracker
     from tapetum.types import Tracks, Tracks3D
 
 MODEL = "tapir-nano"
 """Tracker of those who ask for none."""
+SPACE = "tracks3d.npz", "tracks3d.csv"
+"""What lies there besides, of tracks in space."""
 SHOWN_BY = "reference", "points", "region", "tracks", "depth"
 """Settings that may name files, or addresses of some."""
 
@@ -74,7 +75,7 @@ class TrackSettings(VisibilitySettings, DrawSettings, CutSettings):
     point is a number or a name. All other points stay as they are."""
     tracks: Annotated[File | None, tyro.conf.arg(metavar="TRACKS")] = None
     """With --correct, the tracks that are corrected."""
-    view: View | View3D = "tracks"
+    view: View | Literal["html", "still", "rerun"] = "tracks"
     """How overlay.mp4 is drawn. tracks: dots and fading paths; rainbow: the paths of what moves by itself, without the camera's
     motion. Or, with --3d, another file to look at: html (a page with a view that turns), still (a PNG), rerun (needs
     tapetum[view])."""
@@ -332,6 +333,8 @@ def _track_into(options: TrackOptions, listener: Listener, file: Path | None, lo
             if written is not None and not options.no_overlay:
                 overlay = draw(written, video, tracks, options, listener)
             if lifting is not None:
+                from tapetum.systems.tapvid3d.lifting import write_space
+
                 try:
                     space = replace(lifting.lift(tracks, video), times=tracks.times, numbers=tracks.numbers, names=tracks.names)
                     view = None if written is None else write_space(space, video, options.view, written.folder)
@@ -382,7 +385,9 @@ def make_tracker(settings: TrackSettings, default: str) -> "Tracker":
     return tracker
 
 
-def lifted(settings: TrackSettings, listener: Listener) -> Lifting:
+def lifted(settings: TrackSettings, listener: Listener) -> "Lifting":
     """Build the lifting of the tracks into space."""
+    from tapetum.systems.tapvid3d.lifting import Lifting
+
     static = settings.model == "static"
     return Lifting(settings.depth, settings.intrinsics, static, choose_device(settings.device), listener)

@@ -18,7 +18,6 @@ from tapetum.app.verb import File, Listener
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.files import Results, same_place, second_name
 from tapetum.core.stages import stage
-from tapetum.tracks.doubtful import click_range, last_visible
 from tapetum.tracks.points import PointRequest
 
 if TYPE_CHECKING:
@@ -130,6 +129,8 @@ def track_back(
         progress: called with the numbers of tracked and of all frames.
         features: the network's features of the frames from before.
     """
+    from tapetum.tracks.doubtful import click_range, last_visible
+
     distances = np.full(tracks.visible.shape, np.nan, np.float32)
     size = part.video.width, part.video.height
     ends = [
@@ -162,7 +163,7 @@ def no_overlay(error: Exception) -> str:
     return f"there is no {OVERLAY}: {' '.join(reason.split())[:300]}"
 
 
-def draw(written: "Results", video: "Video", tracks: "Tracks", settings: TrackSettings, listener: Listener) -> Path | None:
+def draw(written: "Results", video: "Video", tracks: "Tracks", settings: "TrackSettings", listener: Listener) -> Path | None:
     """Draw the overlay; on failure, report the reason and return None, since the tracks are saved."""
     try:
         write_file(written.folder / OVERLAY, video, tracks, settings, listener)
