@@ -70,9 +70,7 @@ class TrackLiveOptions(TrackSettings):
         if self.timing:
             raise BadInput("--timing is of a whole video; --online prints the latency of its frames; leave one out")
         if self.drop and Path(self.source).is_file():
-            raise BadInput(
-                f"--drop is for frames that come by themselves, and {self.source} is a file, which waits; leave out --drop"
-            )
+            raise BadInput(f"--drop is for frames that come by themselves, and the file {self.source} waits; leave it out")
         if self.cuts:
             raise BadInput("--start, --end and --stride need the whole video; leave --online out")
         if self.fps is not None:

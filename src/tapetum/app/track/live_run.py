@@ -114,7 +114,8 @@ class LiveRun:
         self.size = (0, 0)
         self.last = -1
         self._velocities = Velocities()
-        self._lost, self._turned = False, 0
+        self._lost: bool | None = None
+        self._turned = 0
 
     def painted(self) -> Iterator["np.ndarray"]:
         """Yield painted frames while points are tracked; unpainted frames if nobody views them."""
@@ -193,8 +194,11 @@ class LiveRun:
         )
 
     def _watch(self, moment: "CapturedFrame", visible: int, due: int) -> None:
-        """Say once when most points are lost, and once when they are back."""
+        """Say when most points are lost that were seen before, and when they are back."""
         lost = visible < LOST_SHARE * due
+        if self._lost is None:  # until most have been seen once
+            self._lost = False if due and not lost else None
+            return
         self._turned = self._turned + 1 if lost != self._lost else 0
         if self._turned < LOST_FRAMES:
             return
