@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from tapetum.app.track.point_tasks import requested_points, sizes_of
-from tapetum.app.track.show import DrawSettings
 from tapetum.app.verb import Listener, Result
 from tapetum.core.errors import BadInput
 from tapetum.tracks.live import Velocities
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from tapetum.systems.tap.tracking.tracker import OnlineState, TapirTracker
     from tapetum.tracks.points import Point
     from tapetum.types import Tracks
-    from tapetum.video import LiveVideo
+    from tapetum.video import LiveVideo, TrackPainter
     from tapetum.video.live import CapturedFrame
 
 
@@ -119,16 +118,28 @@ class LiveRun:
 
     def painted(self) -> Iterator["np.ndarray"]:
         """Yield painted frames while points are tracked; unpainted frames if nobody views them."""
+        import numpy as np
+
         painter = None
         for xy, confidence, moment in self.followed():
             frame = moment.frame
             if self.paints:
-                painter = painter or LivePainter(self.options, self.places, *self.size, self.names)
-                frame = painter.paint(frame, xy, confidence > 0.5)
+                painter = painter or self._painter()
+                width, height = self.options.scaled(*self.size)
+                scale = np.divide((width, height), self.size, dtype=np.float32)
+                frame = painter.paint(resize_frame(frame, width, height), xy * scale, confidence > 0.5)
             yield frame
             if self.options.viewer is not None and not self.options.viewer(frame):
                 break
         self.listener.status("")
+
+    def _painter(self) -> "TrackPainter":
+        from tapetum.video import TrackPainter, point_colours
+
+        options, (width, height) = self.options, self.options.scaled(*self.size)
+        colours = point_colours(self.places, *self.size)
+        style = {"trail": options.trail, "radius": options.radius, "rings": options.rings == "yes"}
+        return TrackPainter(height, width, colours, labels=options.labels(len(self.places), self.names), **style)
 
     def followed(self) -> Iterator[tuple["np.ndarray", "np.ndarray", "CapturedFrame"]]:
         """Yield positions and confidence of all points in each frame, and the frame."""
@@ -308,36 +319,3 @@ def _request(options: "TrackLiveOptions", width: int, height: int) -> PointReque
     if request.ids is not None:
         raise BadInput("a point is clicked twice, which needs the whole video; leave --online out, or give each its own id")
     return request
-
-
-class LivePainter:
-    """Paints frames of one size, as configured."""
-
-    def __init__(
-        self,
-        settings: DrawSettings,
-        places: "np.ndarray",
-        width: int,
-        height: int,
-        names: tuple[str, ...] | None = None,
-    ):
-        """For points that start at these `places` (n, 2), and frames of this size."""
-        import numpy as np
-
-        from tapetum.video import TrackPainter, point_colours
-
-        self._size = settings.scaled(width, height)
-        self._scale = np.array(self._size, np.float32) / np.array((width, height), np.float32)
-        self._painter = TrackPainter(
-            self._size[1],
-            self._size[0],
-            point_colours(places, width, height),
-            trail=settings.trail,
-            radius=settings.radius,
-            rings=settings.rings == "yes",
-            labels=settings.labels(len(places), names),
-        )
-
-    def paint(self, frame: "np.ndarray", xy: "np.ndarray", visible: "np.ndarray") -> "np.ndarray":
-        """Draw n points (n, 2) on the frame, in the size of the overlay."""
-        return self._painter.paint(resize_frame(frame, *self._size), xy * self._scale, visible)

@@ -6,7 +6,7 @@ A cut is some of the frames, at another size; tracks are converted back to pixel
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -132,26 +132,6 @@ def cut(video: "Video", settings: CutSettings) -> Cut:
     return Cut(part, ResizedVideo(part, width, height))
 
 
-class PointTask(Protocol):
-    """Task of a tracker; built before the tracker is loaded, so that errors come at once."""
-
-    @property
-    def part(self) -> Cut:
-        """Get the part of the video to process."""
-        ...
-
-    @property
-    def count(self) -> int:
-        """Count the points in the result, without those of `support`."""
-        ...
-
-    def track(
-        self, tracker: "Tracker", support: list[Point], progress: Progress, features: "FeatureFile | None" = None
-    ) -> "Tracks":
-        """Track the points, with additional points, which come last. Raises BadInput as the tracker does."""
-        ...
-
-
 @dataclass(frozen=True)
 class NewPoints:
     """Points to be tracked."""
@@ -235,6 +215,10 @@ class CorrectedPoints:
         corrected = tracker.track(self.part.small, places, progress=progress, **more, **kept(tracker, features))
         corrected = self.part.whole(corrected, [points[row] for row in self.clicks.firsts().values()])
         return put_in_place(self.tracks, self.clicks, corrected)
+
+
+PointTask = NewPoints | CorrectedPoints
+"""Task of a tracker; built before the tracker is loaded, so that errors come at once."""
 
 
 def kept(tracker: "Tracker", features: "FeatureFile | None") -> dict[str, Any]:
