@@ -13,8 +13,7 @@ from tapetum.systems.perception_test.annotations import read_ids
 from tapetum.systems.tap.tracking.corrections import corrections_of
 from tapetum.systems.tapvid3d.lifting import parse_intrinsics
 from tapetum.tracks.exchange import read_tracks, write_tracks
-from tapetum.tracks.points import choose_points, parse_point, read_points
-from tapetum.tracks.region import region_points
+from tapetum.tracks.points import choose_points, parse_point, read_points, region_points
 from tapetum.types import Tracks, Tracks3D
 from tapetum.video import open_video
 

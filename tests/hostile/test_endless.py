@@ -19,7 +19,7 @@ from tapetum.data.layouts import listing
 from tapetum.data.textures import open_textures
 from tapetum.hub.unpickle import load_pickle
 from tapetum.systems.tapvid3d.depth import DepthNetwork, reachable
-from tapetum.tracks import blocks
+from tapetum.tracks import tracker as blocks
 from tapetum.train import TrainConfig
 from tapetum.types import Tracks
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tapetum.core.errors import BadInput
-from tapetum.tracks.rainbow import smoothed
+from tapetum.tracks.camera import smoothed
 from tapetum.video import colour_wheel, draw_tracks, open_video, point_colours, position_colours, write_video
 from tapetum.video.draw import APART, _unbroken, draw_paths
 from tapetum.video.write import Palettes, split

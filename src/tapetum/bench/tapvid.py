@@ -40,8 +40,7 @@ from tapetum.core.files import whole_file, whole_folder
 from tapetum.core.reading import no_pipe
 from tapetum.hub.unpickle import load_pickle
 from tapetum.metrics.statistics import bootstrap_interval
-from tapetum.tracks.metrics import HEADLINES, Mode, mean_metrics, tapvid_metrics
-from tapetum.tracks.redetection import RedetectionRules, redetection_metrics
+from tapetum.tracks.metrics import HEADLINES, Mode, RedetectionRules, mean_metrics, redetection_metrics, tapvid_metrics
 from tapetum.tracks.tapvid import read_entries
 from tapetum.tracks.tracker import Tracker
 
@@ -237,7 +236,7 @@ def evaluate(
         tracker: anything with `track(video, queries) -> Tracks`, or its saved predictions.
         path: a pickle, a folder of pickles, or a pattern such as `kinetics/*.pkl`.
         size: width and height at which to track; scores are always taken at 256x256.
-        redetection: score reappearing points too (`tapetum.tracks.redetection`), by these conventions.
+        redetection: score reappearing points too (`tapetum.tracks.metrics`), by these conventions.
         progress: called after each video with its name and scores.
         keep: called for each video with its name and the arrays that `tapetum.bench.tapvid` writes.
 

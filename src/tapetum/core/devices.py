@@ -235,6 +235,16 @@ def free_bytes() -> int | None:
     return min(known) if known else None
 
 
+def peak_bytes() -> int | None:
+    """Count the most bytes that this process has had in memory at a time; None where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
 def check_room(needed: float, work: str, advice: str) -> None:
     """Raise BadInput if `needed` bytes are more than are free; `work` says what uses them, `advice` what to do.
 

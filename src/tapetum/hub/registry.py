@@ -13,7 +13,6 @@ from pathlib import Path
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import named_path
-from tapetum.core.identity import fingerprint
 from tapetum.hub.download import check, check_sum
 from tapetum.hub.repositories import FOLDER_FILE, OPEN_CLIP_FILE, is_folder, parse_repository
 
@@ -164,6 +163,9 @@ def entry_of(text: str) -> Weights | None:
 
     A repository without a name has its own entry, whose loader is determined once its files are here.
     """
+    for weights in import_module(OWNERS[0]).PUBLISHED:  # the bundled trackers, without the modules of all other systems
+        if weights.bundled and weights.name == text:
+            return weights
     if text in known():
         return known()[text]
     repository = parse_repository(text)
@@ -227,6 +229,8 @@ def weights_fingerprint(name_or_path: str | os.PathLike[str]) -> str:
     >>> weights_fingerprint("static")
     'static'
     """
+    from tapetum.core.identity import fingerprint
+
     try:
         return fingerprint(resolve(name_or_path)[0])
     except BadInput:

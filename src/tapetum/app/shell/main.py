@@ -52,7 +52,7 @@ GROUPS = {
 
 VERBS = {
     "track": Entry(
-        "track", "track points through videos, a camera or a stream, in the image or in space", "app.track.tracking.track_any"
+        "track", "track points through videos, a camera or a stream, in the image or in space", "app.track.many.track_any"
     ),
     "show": Entry(
         "track", "draw saved tracks on their video; a video of a benchmark as a page", "app.track.show_perception_test.COMMANDS"

@@ -20,9 +20,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from tapetum.app.learn.recipes import Stopped
 from tapetum.app.shell.signals import Ended, raise_pending
-from tapetum.app.verb import Listener, Result
+from tapetum.app.verb import Listener, Result, Stopped
 from tapetum.core.errors import BadInput, hide_secrets, visible
 from tapetum.train.launch import stopped_by
 

@@ -10,10 +10,9 @@ import tyro
 from tapetum.app.commands import Group
 from tapetum.app.track.show import _show
 from tapetum.app.verb import File, Listener, Result, verb
-from tapetum.core.copies import place_name
+from tapetum.core.copies import CACHE_GB, place_name
 from tapetum.core.errors import BadInput
 from tapetum.core.files import refuse_folder
-from tapetum.train.launch_config import CACHE_GB
 
 _SOUND_RATE = 16000
 """Samples a second that the waveform is drawn of."""

@@ -19,10 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, Float32
 
-from tapetum.app.track.cut import Cut, CutSettings, cut
-from tapetum.app.track.point_tasks import NewPoints, Progress
-from tapetum.app.track.track_back import track_back
-from tapetum.app.track.track_files import FEATURES_MIB
+from tapetum.app.track.point_tasks import Cut, CutSettings, NewPoints, Progress, cut
+from tapetum.app.track.track_files import FEATURES_MIB, track_back
 from tapetum.app.verb import Listener, count_frames
 from tapetum.desk.web.database import FILE, Database
 from tapetum.desk.web.hidden import HIDDEN, check_plain, make_folder

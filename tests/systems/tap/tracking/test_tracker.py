@@ -102,11 +102,15 @@ def test_windows_with_enough_overlap_are_the_whole():
     assert np.abs(near.xy - whole.xy).max() > 1e-3, "the overlap does matter"
 
 
-def test_features_kept_in_half_precision_move_points_by_thousandths():
+@pytest.mark.parametrize("window", [24, 60])
+def test_features_too_large_for_single_precision_move_points_by_thousandths(window, monkeypatch):
     video, _ = sliding(60)
     queries = [[0, 44, 52], [31, 52, 44], [59, 36, 52], [7.0, 60, 60]]
     tracker = network()
-    exact, half = (tracker.track(video, queries, window=24, overlap=8, half_features=half) for half in (False, True))
+    small = tracker.track(video, queries, window=window, overlap=8)
+    monkeypatch.setattr(clip, "FEATURE_BYTES", 1 << 10)
+    exact, half = (tracker.track(video, queries, window=window, overlap=8, half_features=half) for half in (False, True))
+    assert (small.xy == exact.xy).all()
     apart = np.linalg.norm(half.xy - exact.xy, axis=-1)
     assert 0 < np.median(apart) < 2e-3
     assert np.percentile(apart, 99) < 0.02

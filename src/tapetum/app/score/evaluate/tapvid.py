@@ -143,8 +143,7 @@ def _scores(
     from tapetum.bench.published import located
     from tapetum.bench.tapvid import Prediction, TapVidPredictions, evaluate, write_predictions
     from tapetum.core.plugins import reference_label
-    from tapetum.tracks.metrics import HEADLINES
-    from tapetum.tracks.redetection import PUBLISHED, STRICT
+    from tapetum.tracks.metrics import HEADLINES, PUBLISHED, STRICT
 
     data = located(options.data) or options.data
     tracker = load_tracker(model, options.device) if model is not None else TapVidPredictions(predictions or "")

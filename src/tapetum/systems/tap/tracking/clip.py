@@ -31,6 +31,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
+from tapetum.core.stages import stage
 from tapetum.systems.tap.config import TapirConfig
 from tapetum.systems.tap.model import Tapir, places_of
 from tapetum.systems.tap.second_pass import average_visible_features
@@ -81,7 +82,7 @@ class Reel:
     def __init__(self, features_of: FeaturesOf, chunk: int, capacity: int, half: bool = False):
         """`features_of` is called with `chunk` frames at a time; a section is at most `capacity` frames long.
 
-        `half` stores float32 features in float16.
+        With `half`, float32 features of a section that take more than FEATURE_BYTES are stored in float16.
         """
         self._features_of, self._chunk, self._capacity, self._half = features_of, chunk, capacity, half
         self._buffer: FeatureGrids | None = None
@@ -98,7 +99,8 @@ class Reel:
             last = min(first + self._chunk, end)
             part = self._features_of(first, last)
             if self._buffer is None:
-                self._buffer = part.blank(self._capacity, self._half)
+                size = sum(maps[:, 0].nbytes for maps in part.maps) * self._capacity
+                self._buffer = part.blank(self._capacity, self._half and size > FEATURE_BYTES)
             for maps, new in zip(self._buffer.maps, part.maps, strict=True):
                 maps[:, first - begin : last - begin] = new
         assert self._buffer is not None
@@ -133,11 +135,14 @@ def track_in_windows(
         if numbers is not None:
             known = share_places(known, numbers)
         chunks = {"query_chunk": query_chunk, "frame_chunk": MATCHED_AT_A_TIME}
-        out = model.trajectories(features, points, known, state=state, keep_state=model.config.causal, **chunks)
-        if second_pass:
-            query_frame = query_batch[..., 0].round() - window.begin
-            sought = average_visible_features(model, features, points, out, query_frame, query_chunk)
-            out = model.trajectories(features, sought if numbers is None else share_features(sought, numbers), known, **chunks)
+        with stage("refine"):
+            out = model.trajectories(features, points, known, state=state, keep_state=model.config.causal, **chunks)
+            if second_pass:
+                query_frame = query_batch[..., 0].round() - window.begin
+                sought = average_visible_features(model, features, points, out, query_frame, query_chunk)
+                out = model.trajectories(
+                    features, sought if numbers is None else share_features(sought, numbers), known, **chunks
+                )
         state = out.state
         here, new = slice(window.cut, window.end), slice(window.cut - window.begin, None)
         xy[:, here] = out.tracks[0, :, new].float().cpu()
@@ -146,7 +151,7 @@ def track_in_windows(
 
 
 FEATURE_BYTES = 1 << 30
-"""Features of at most this size are held at a time, if no window is asked for."""
+"""Features of at most this size are held at a time, if no window is asked for; more are stored in float16 where allowed."""
 ACTIVATION_BYTES = 1 << 24
 """So many frames go through the image network at a time that neither they nor its largest activation, in float32, take more,
 if nothing else is asked for."""
@@ -252,7 +257,7 @@ class VideoTracking:
     frame_chunk: int
     query_chunk: int | None
     half: bool
-    """Keep features in float16 meanwhile."""
+    """Keep features in float16 where they are many."""
     second_pass: bool
     polish: bool
     progress: Callable[[int, int], None] | None = field(compare=False)
@@ -289,7 +294,7 @@ class VideoTracking:
             return features
 
         most = max(window.end - window.begin for window in self.windows)
-        return Reel(features_of, self.frame_chunk, most, self.half and len(self.windows) > 1)
+        return Reel(features_of, self.frame_chunk, most, self.half)
 
     def _track_clicks(self) -> tuple[Float[Tensor, "k t 2"], Float[Tensor, "k t"]]:
         """Positions and confidences of each click; everything that takes much memory is freed on return."""

@@ -29,8 +29,7 @@ from tapetum.systems.tap.model import Tapir
 from tapetum.systems.tap.tracking.clip import Reference
 from tapetum.systems.tap.tracking.polish import Anchors, grey, prefer_polished, reduced
 from tapetum.systems.tap.types import FeatureGrids, QueryFeatures, Size, State, join_states, map_tensors, select_state
-from tapetum.tracks.inputs import check_frame, check_queries, is_flat
-from tapetum.tracks.tracker import FrameTracks
+from tapetum.tracks.tracker import FrameTracks, check_frame, check_queries, is_flat
 from tapetum.types.checks import unmasked
 
 if TYPE_CHECKING:

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+from tapetum.core.stages import stage
 from tapetum.layers.sampling import constant, scale_xy
 from tapetum.systems.tap.types import PointRows, Size
 
@@ -225,6 +226,7 @@ class Anchors(PointRows):
         return after, torch.where(kept, xy, rough), score
 
 
+@stage("polish")
 def polished(
     frames_of: Callable[[int, int], UInt8[np.ndarray, "t h w 3"]],
     queries: Float[Tensor, "n 3"],

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from tapetum.app.track.cut import CutSettings, cut
-from tapetum.app.track.track_back import track_back
+from tapetum.app.track.point_tasks import CutSettings, cut
+from tapetum.app.track.track_files import track_back
 from tapetum.types import Tracks
 from tapetum.video import open_video
 
