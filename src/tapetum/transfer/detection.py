@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tapetum.core.errors import BadInput
+from tapetum.core.errors import BadInput, install_line
 from tapetum.encoders.architectures import as_json, from_json
 from tapetum.encoders.factory import describe, make
 from tapetum.encoders.features import Encoder
@@ -143,7 +143,7 @@ def _torchvision() -> tuple[Any, Any]:
         from torchvision import ops
         from torchvision.models import detection
     except ImportError:
-        raise BadInput("detectors need torchvision: pip install 'tapetum[coco]'") from None
+        raise BadInput(f"detectors need torchvision: {install_line('coco')}") from None
     return ops, detection
 
 
