@@ -3,7 +3,7 @@
     python tests/docs/readme_env.py FOLDER
 
 The environment and what the commands write lie in FOLDER; the files to work on are those of the README's `tapetum sample`.
-Where no package index can be reached it says so and ends with 0. A line that fails or takes longer than `LONGEST` ends it with 1.
+Where no package index can be reached it says so and ends with 0. It ends with 1 if a line fails or takes longer than `LONGEST`.
 """
 
 import os

