@@ -66,13 +66,14 @@ def check_page(words: list[str], environment: Mapping[str, str], work: Path) -> 
     with subprocess.Popen(command, cwd=work, env=environment, text=True, stdout=subprocess.PIPE) as server:
         try:
             assert server.stdout is not None
-            address = server.stdout.readline().strip()
-            with urllib.request.urlopen(address, timeout=LONGEST) as answer:
+            address, _, token = server.stdout.readline().strip().partition("?token=")
+            request = urllib.request.Request(address, headers={"X-Tapetum-Token": token})
+            with urllib.request.urlopen(request, timeout=LONGEST) as answer:
                 return None if b"<html" in answer.read() else f"{address} answers with no page"
         except (OSError, ValueError) as error:
             return str(error)
         finally:
-            server.terminate()
+            server.kill()
 
 
 def check_line(command: list[str], environment: Mapping[str, str], work: Path) -> str | None:
