@@ -66,15 +66,20 @@ class Remark(UserWarning):
     """Warning about an assumption, or a surprising effect; the command line prints it as one line, and continues."""
 
 
-class MissingExtra(TapetumError):
-    """An optional dependency is needed.
+def install_line(extra: str) -> str:
+    """Say how to install an extra, from a clone of the repository and from a package index.
 
-    >>> str(MissingExtra("pyarrow", "tables", "reading parquet"))
-    "reading parquet needs the package pyarrow, which is not installed: pip install 'tapetum[tables]'"
+    >>> install_line("tables")
+    "pip install '.[tables]' in a clone, or pip install 'tapetum[tables]' from an index"
     """
+    return f"pip install '.[{extra}]' in a clone, or pip install 'tapetum[{extra}]' from an index"
+
+
+class MissingExtra(TapetumError):
+    """An optional dependency is needed."""
 
     def __init__(self, package: str, extra: str, purpose: str):
-        super().__init__(f"{purpose} needs the package {package}, which is not installed: pip install 'tapetum[{extra}]'")
+        super().__init__(f"{purpose} needs the package {package}, which is not installed: {install_line(extra)}")
 
 
 def check_several(values: object, what: str) -> None:

