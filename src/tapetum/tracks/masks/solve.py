@@ -108,7 +108,9 @@ def resized(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if values.shape[:2] == size:
         return values
     planes = values[..., None] if values.ndim == 2 else values
-    big = [np.asarray(Image.fromarray(plane).resize(size[::-1], Image.Resampling.BILINEAR)) for plane in np.moveaxis(planes, -1, 0)]
+    big = [
+        np.asarray(Image.fromarray(plane).resize(size[::-1], Image.Resampling.BILINEAR)) for plane in np.moveaxis(planes, -1, 0)
+    ]
     return big[0] if values.ndim == 2 else np.stack(big, -1)
 
 
@@ -120,7 +122,10 @@ class ColourModel:
         bins = _bins(crop)
         self.odds = _logarithm(bins, object_weight) - _logarithm(bins, background_weight)
         said = self(crop)
-        hits = [float((w * (sign * said > 0)).sum() / max(w.sum(), 1e-9)) for w, sign in ((object_weight, 1), (background_weight, -1))]
+        hits = [
+            float((w * (sign * said > 0)).sum() / max(w.sum(), 1e-9))
+            for w, sign in ((object_weight, 1), (background_weight, -1))
+        ]
         self.worth = max(0.0, sum(hits) - 1)
         """0 where colours tell nothing, 1 where they tell all."""
 
@@ -299,4 +304,6 @@ def _corrected(frame: np.ndarray, prompt: Prompt, before: Bool[np.ndarray, "h w"
     weight = np.where(seeds != 0, seeds > 0, place > 0).astype(float)
     model = ColourModel(crop, weight, 1 - weight)
     found = solve(edge_weights(crop), place + model.worth * model(crop), seeds)
-    return window.paste(np.where(held(found > 0.5, window.inner(np.array(prompt.inside)), 0.1), found, np.minimum(found, 0.4)), image)
+    return window.paste(
+        np.where(held(found > 0.5, window.inner(np.array(prompt.inside)), 0.1), found, np.minimum(found, 0.4)), image
+    )
