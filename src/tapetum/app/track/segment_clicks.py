@@ -28,13 +28,13 @@ class ClickSettings:
     """Clicks on one object, and the files of its masks."""
 
     click: tyro.conf.UseAppendAction[tuple[Annotated[Any, one_text("frame,x,y[,out]")], ...]] = ()
-    """Outline the object at this place, through a whole video; with ,out a place that is not the object. May be repeated, on any
-    frame: clicks on later looks correct the mask there."""
+    """Outline the object at this place, through a whole video; with ,out, a place that is not the object. May be repeated, on
+    any frame: clicks on further frames correct the mask there."""
     box: tyro.conf.UseAppendAction[tuple[Annotated[Any, one_text("frame,x1,y1,x2,y2")], ...]] = ()
     """A box around the object, with clicks or in their place."""
     format: Literal["coco", "png", "davis"] = "coco"
-    """With clicks, what is written beside overlay.mp4: masks.json for pycocotools; 00000.png and so on, the object white; or the
-    same with the palette of DAVIS, where the object is 1, in a folder named as the video."""
+    """With clicks, what is written beside overlay.mp4: masks.json for pycocotools; 00000.png and so on, the object white; or
+    the same with the palette of DAVIS, where the object is 1, in a folder named as the video."""
     tracker: Annotated[str, tyro.conf.arg(metavar="NAME|FILE")] = TRACKER
     """With clicks, what follows points: name or file of a tracker's weights, or static."""
 

@@ -1,4 +1,4 @@
-"""The mask of one object through a video, from clicks or boxes: `solve` in one frame, `clip` through all, `files` for others."""
+"""The mask of one object through a video, from clicks or boxes: `solve` one frame, `clip` all, `files` of other programs."""
 
 from tapetum.tracks.masks.clip import GONE, ClipMasks, Keyframe, Motion, check_prompts, segment_clip
 from tapetum.tracks.masks.solve import Prompt, PromptableModel, outline

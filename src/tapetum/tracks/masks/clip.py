@@ -39,8 +39,10 @@ from tapetum.video import Video, open_video
 
 INSIDE, OUTSIDE = 56, 32
 """Points that are tracked on the object and around it, for each prompted frame."""
+COLOUR = 1.5
+"""Weight of colours beside place."""
 GONE = 0.08
-"""Share of an object's points that are visible, below which it counts as hidden."""
+"""Share of an object's points in the image that are visible, below which it counts as hidden."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,10 +67,14 @@ class Keyframe:
         return xy[:, self.prompt.frame], xy[:, frame], self.tracks.visible[:n, frame]
 
     def share(self, frame: int) -> float:
-        """Compute the share of the object's points that are visible in a frame."""
+        """Compute the share of the object's points that are visible in a frame, of those that should lie in the image."""
         if self.tracks is None:
             return float(self.prompt.frame == frame and self.mask.any())
-        return float(self.of_object(frame)[2].mean())
+        here, there, visible = self.of_object(frame)
+        if visible.sum() < 2:
+            return 0.0
+        there = np.where(visible[:, None], there, _moved(_inverse(fit_affine(there[visible], here[visible])), here))
+        return float(visible.sum() / ((there >= 0) & (there <= self.mask.shape[::-1])).all(1).sum())
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,7 +202,7 @@ def _bounds(mask: np.ndarray, pad: float) -> np.ndarray:
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     box = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], float)
     more = pad * max(box[2] - box[0], box[3] - box[1]) + 4
-    return box + (-more, -more, more, more)
+    return box + np.array([-more, -more, more, more])
 
 
 def sample_points(
@@ -262,13 +268,14 @@ def _carried(frame: np.ndarray, number: int, keys: Sequence[Keyframe]) -> Bool[n
     odds, seeds = np.zeros(crop.shape[:2]), np.zeros(crop.shape[:2])
     seen = []
     for (key, motion, _), part in zip(pairs, trust / trust.sum(), strict=True):
-        assert key.colours is not None and key.tracks is not None
-        odds += part * (motion.place(key, window) + key.colours.worth * key.colours(crop))
+        assert key.colours is not None
+        assert key.tracks is not None
+        odds += part * (motion.place(key, window) + COLOUR * key.colours.worth * key.colours(crop))
         n = key.tracks.points - key.outside
         outer = key.tracks.xy[n:, number][key.tracks.visible[n:, number]]
-        sow(seeds, window.inner(outer), -1, 0.71)
+        sow(seeds, window.inner(outer), -1)
         inner = window.inner(motion.there[motion.good])
-        sow(seeds, inner, 1, 0.71)
+        sow(seeds, inner, 1)
         seen.append(inner)
     found = solve(edge_weights(crop), odds, seeds)
     mask = held(found > 0.5, np.concatenate(seen))

@@ -189,11 +189,14 @@ def solve(
     return walk(weights, np.where(sown, seeds > 0, chance), np.where(sown, SURE, certainty))
 
 
-def sow(seeds: Float[np.ndarray, "r c"], xy: Float[np.ndarray, "n 2"], value: float, radius: float) -> None:
+def sow(seeds: Float[np.ndarray, "r c"], xy: Float[np.ndarray, "n 2"], value: float, radius: float = 1.0) -> None:
     """Set the discs around places in a crop to a value."""
-    rows, columns = np.indices(seeds.shape) + 0.5
-    for x, y in xy:
-        seeds[np.hypot(columns - x, rows - y) <= max(radius, 0.71)] = value
+    reach = int(np.ceil(radius))
+    down, across = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    disc = np.stack([down, across], -1)[down**2 + across**2 <= radius**2]
+    places = (np.floor(np.asarray(xy).reshape(-1, 2)[:, ::-1]).astype(int)[:, None] + disc).reshape(-1, 2)
+    places = places[((places >= 0) & (places < seeds.shape)).all(1)]
+    seeds[places[:, 0], places[:, 1]] = value
 
 
 def held(mask: Bool[np.ndarray, "h w"], xy: Float[np.ndarray, "n 2"], least: float = 0.2) -> Bool[np.ndarray, "h w"]:
