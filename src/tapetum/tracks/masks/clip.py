@@ -320,27 +320,25 @@ class Motion:
 
     def place(self, key: Keyframe, window: Window) -> Float[np.ndarray, "r c"]:
         """Compute the log-odds that pixels belong to the object, by where they come from and which points are hidden."""
-        size = np.sqrt(key.mask.sum())
-        coarse = Window(window.x, window.y, window.width, window.height, tuple(max(2, n // 4) for n in window.size))  # type: ignore[arg-type]
-        places = coarse.places().reshape(-1, 2)
-        near = np.exp(-np.square(places[:, None] - self.there).sum(-1) / (2 * (0.15 * size + 2) ** 2))
+        size = float(np.sqrt(key.mask.sum()))
+        reach = 0.15 * size + 2
         off = self.here - _moved(self.back, self.there)
-        pull = near * self.good
-        local = (pull @ off) / (pull.sum(1, keepdims=True) + 0.1)
-        shown = (near @ self.visible + 0.1) / (near.sum(1) + 0.1)
-        local = resized(local.reshape(*coarse.size, 2).astype(np.float32), window.size)
-        shown = resized(shown.reshape(coarse.size).astype(np.float32), window.size)
-        source = _moved(self.back, window.places().reshape(-1, 2)).reshape(*window.size, 2) + local
+
+        def smooth(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            """Means over the points nearby: of what the affine map lacks (k, 2), and of whether they are visible (k,)."""
+            near = np.exp(-np.square(places[:, None] - self.there).sum(-1) / (2 * reach**2))
+            local = (near * self.good) @ off / ((near @ self.good)[:, None] + 0.1)
+            return local, (near @ self.visible + 0.1) / (near.sum(1) + 0.1)
+
+        rows, columns = (max(2, n // 4) for n in window.size)
+        coarse = Window(window.x, window.y, window.width, window.height, (rows, columns))
+        both = np.concatenate([np.reshape(v, (rows, columns, -1)) for v in smooth(coarse.places().reshape(-1, 2))], -1)
+        fine = resized(both.astype(np.float32), window.size)
+        source = _moved(self.back, window.places().reshape(-1, 2)).reshape(*window.size, 2) + fine[..., :2]
         distance = map_coordinates(key.distance, (source[..., 1] - 0.5, source[..., 0] - 0.5), order=1, mode="nearest")
-        left = np.linalg.norm((off - (near_at(self.there, self.good, off, 0.15 * size + 2)))[self.good], axis=1)
+        left = np.linalg.norm(off - smooth(self.there)[0], axis=1)[self.good]
         blur = 1.0 + 0.015 * size + (float(np.median(left)) if len(left) else 0.02 * size)
-        return np.clip(distance / blur, -4, 4) - 8 * np.clip(0.5 - shown, 0, 0.5) * 2
-
-
-def near_at(places: np.ndarray, good: np.ndarray, off: np.ndarray, reach: float) -> np.ndarray:
-    """Smooth values of points over their neighbours."""
-    pull = np.exp(-np.square(places[:, None] - places).sum(-1) / (2 * reach**2)) * good
-    return (pull @ off) / (pull.sum(1, keepdims=True) + 0.1)
+        return np.clip(distance / blur, -4, 4) - 16 * np.clip(0.5 - fine[..., 2], 0, 0.5)
 
 
 def fit_affine(a: Float[np.ndarray, "n 2"], b: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "2 3"]:

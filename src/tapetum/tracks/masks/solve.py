@@ -228,8 +228,8 @@ def outline(
     if prompt.box is not None:
         x1, y1, x2, y2 = prompt.box
         return _solved(frame, prompt, np.array([(x1 + x2) / 2, (y1 + y2) / 2]), np.array([x2 - x1, y2 - y1]) / 2)[0]
-    if before is not None and before.any():
-        return _corrected(frame, prompt, before)
+    if before is not None and (before.any() or not prompt.inside):
+        return _corrected(frame, prompt, before) if before.any() else before
     inside = np.array(prompt.inside, float)
     centre = (inside.min(0) + inside.max(0)) / 2
     spread = float(np.linalg.norm(inside - centre, axis=1).max())
