@@ -33,10 +33,11 @@ def test_with_seeds_alone_it_is_the_random_walker_of_scikit_image():
     labels = np.zeros((12, 15), int)
     labels[2, 3] = labels[9, 4] = 1
     labels[5, 12] = labels[0, 14] = 2
-    theirs = random_walker(np.ones(labels.shape), labels, beta=1, mode="bf", return_full_prob=True)[0]
-    certainty = np.where(labels > 0, 1e5, 0.0)
-    ours = walk((np.ones((12, 14)), np.ones((11, 15))), (labels == 1).astype(float), certainty)
-    np.testing.assert_allclose(ours, theirs, atol=0.02)
+    grey = np.random.default_rng(0).random(labels.shape)
+    theirs = random_walker(grey, labels, beta=10, mode="bf", return_full_prob=True)[0]  # weights are exp(-difference² / std)
+    across, down = (np.exp(-np.square(np.diff(grey, axis=axis)) / grey.std()) for axis in (1, 0))
+    ours = walk((across, down), (labels == 1).astype(float), np.where(labels > 0, 1e5, 0.0), 1e-12)
+    np.testing.assert_allclose(ours, theirs, atol=1e-3)
 
 
 def test_weights_fall_where_colours_change():

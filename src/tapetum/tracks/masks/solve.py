@@ -153,9 +153,15 @@ def edge_weights(crop: Float[np.ndarray, "r c 3"], scale: float | None = None) -
 
 
 def walk(
-    weights: tuple[np.ndarray, np.ndarray], chance: Float[np.ndarray, "r c"], certainty: Float[np.ndarray, "r c"]
+    weights: tuple[np.ndarray, np.ndarray],
+    chance: Float[np.ndarray, "r c"],
+    certainty: Float[np.ndarray, "r c"],
+    tolerance: float = 1e-3,
 ) -> Float[np.ndarray, "r c"]:
-    """Solve for the chance that each pixel belongs to the object, given what is known of it alone, and how surely."""
+    """Solve for the chance that each pixel belongs to the object, given what is known of it alone, and how surely.
+
+    `tolerance` is what remains of the system at most, as a fraction of its right side.
+    """
     across, down = weights
     r, c = chance.shape
     total = certainty.astype(float).copy()
@@ -166,7 +172,7 @@ def walk(
     side = np.pad(across, ((0, 0), (0, 1))).ravel()[:-1]
     system = diags_array([total.ravel(), -side, -side, -down.ravel(), -down.ravel()], offsets=[0, 1, -1, c, -c]).tocsr()
     inverse = diags_array([1 / total.ravel()], offsets=[0])
-    solved, _ = cg(system, (certainty * chance).ravel(), x0=chance.ravel(), rtol=1e-3, maxiter=300, M=inverse)
+    solved, _ = cg(system, (certainty * chance).ravel(), x0=chance.ravel(), rtol=tolerance, maxiter=300, M=inverse)
     return solved.reshape(r, c)
 
 
