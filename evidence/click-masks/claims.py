@@ -1,6 +1,7 @@
 """Scores masks that start from one click, or one box, on made videos with exact masks, beside masks that points only move.
 
     python evidence/click-masks/claims.py OUT.json [--clips FOLDER] [--model tapir-nano]
+    python evidence/click-masks/claims.py OUT.json --table    # the table of a file that is there
 
 The videos are the first 20 of seeds 9100, 9101, ... in which the largest object of the first frame covers 1.5 to 40 % of it and
 is visible in half of the frames or more; no other video of the world was used to choose a setting. The click is the place of
@@ -112,13 +113,33 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def table(found: dict[str, Any]) -> str:
+    """Write the table of the page."""
+    lines = ["| prompt | mask | J | F | J&F (95 %) |", "| --- | --- | --- | --- | --- |"]
+    for prompt in ("click", "box"):
+        for way, words in (("solved", "solved in each frame"), ("affine", "moved by the points alone")):
+            row = found[f"{prompt}: {way}"]
+            low, high = row["interval"]
+            lines.append(
+                f"| {prompt} | {words} | {row['j']:.3f} | {row['f']:.3f} | {row['j_and_f']:.3f} ({low:.3f} to {high:.3f}) |"
+            )
+        gain = found[f"{prompt}: solved less affine"]
+        low, high = gain["interval"]
+        lines.append(f"| {prompt} | the first less the second | | | {gain['j_and_f']:+.3f} ({low:+.3f} to {high:+.3f}) |")
+    return "\n".join(lines)
+
+
 def main() -> int:
     """Score all videos, and write what came out."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--clips", type=Path)
     parser.add_argument("--model", default="tapir-nano")
+    parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
+    if options.table:
+        print(table(json.loads(options.out.read_text())["summary"]))
+        return 0
     if options.clips:
         options.clips.mkdir(parents=True, exist_ok=True)
     tracker = load_tracker(options.model)

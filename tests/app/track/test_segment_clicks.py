@@ -91,7 +91,7 @@ def test_prompts_are_one_a_frame():
 
 
 def test_python_gets_masks_and_writes_nothing(clip: Path):
-    done = segment_clicks(clip, click=[(0, 32, 24)], tracker="static")
+    done = segment_clicks(clip, click=((0, 32, 24),), tracker="static")
     assert block(done.masks[2]) > 0.95
     assert done.out is None
     assert listed(Path()) == ["clip.mp4"]

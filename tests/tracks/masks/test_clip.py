@@ -50,7 +50,7 @@ class Truth:
         on = np.array([truth(t)[int(y), int(x)] for t, (x, y) in zip(times, xy, strict=True)])
         away = (np.arange(FRAMES)[None] - times[:, None])[..., None] * STEP
         visible = np.ones((len(xy), FRAMES), bool)
-        visible[np.ix_(on, list(HIDDEN))] = False
+        visible[on, HIDDEN.start : HIDDEN.stop] = False
         return Tracks(
             xy=xy[:, None] + np.where(on[:, None, None], away, 0),
             visible=visible,

@@ -14,7 +14,7 @@ Differs from the paper: the colour models are blurred histograms, learned again 
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -109,7 +109,8 @@ def resized(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         return values
     planes = values[..., None] if values.ndim == 2 else values
     big = [
-        np.asarray(Image.fromarray(plane).resize(size[::-1], Image.Resampling.BILINEAR)) for plane in np.moveaxis(planes, -1, 0)
+        np.asarray(Image.fromarray(plane).resize((size[1], size[0]), Image.Resampling.BILINEAR))
+        for plane in np.moveaxis(planes, -1, 0)
     ]
     return big[0] if values.ndim == 2 else np.stack(big, -1)
 
@@ -170,10 +171,11 @@ def walk(
     total[:-1] += down
     total[1:] += down
     side = np.pad(across, ((0, 0), (0, 1))).ravel()[:-1]
-    system = diags_array([total.ravel(), -side, -side, -down.ravel(), -down.ravel()], offsets=[0, 1, -1, c, -c]).tocsr()
-    inverse = diags_array([1 / total.ravel()], offsets=[0])
+    offsets: Any = [0, 1, -1, c, -c]
+    system = diags_array([total.ravel(), -side, -side, -down.ravel(), -down.ravel()], offsets=offsets).tocsr()
+    inverse = diags_array([1 / total.ravel()], offsets=offsets[:1])
     solved, _ = cg(system, (certainty * chance).ravel(), x0=chance.ravel(), rtol=tolerance, maxiter=300, M=inverse)
-    return solved.reshape(r, c)
+    return np.asarray(solved).reshape(r, c)
 
 
 def signed_distance(mask: Bool[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
@@ -181,8 +183,9 @@ def signed_distance(mask: Bool[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
     if not mask.any():
         return np.full(mask.shape, -np.inf)
     within = np.pad(mask, 1, mode="edge")  # an object may go on beyond the image
-    inner = distance_transform_edt(within)[1:-1, 1:-1] if not mask.all() else np.full(mask.shape, float(max(mask.shape)))
-    return np.where(mask, inner - 0.5, 0.5 - distance_transform_edt(~mask))  # type: ignore[operator]
+    full = np.full(within.shape, float(max(mask.shape)))
+    inner, outer = (full if each.all() else np.asarray(distance_transform_edt(each)) for each in (within, ~mask))
+    return np.where(mask, inner[1:-1, 1:-1] - 0.5, 0.5 - outer)
 
 
 def solve(
@@ -207,6 +210,7 @@ def sow(seeds: Float[np.ndarray, "r c"], xy: Float[np.ndarray, "n 2"], value: fl
 
 def held(mask: Bool[np.ndarray, "h w"], xy: Float[np.ndarray, "n 2"], least: float = 0.2) -> Bool[np.ndarray, "h w"]:
     """Keep the parts of a mask on which a place lies, and others of at least this share of the largest; fill small holes."""
+    parts: Any
     parts, count = label(mask)  # type: ignore[misc]
     if count > 1:
         sizes = np.bincount(parts.ravel())[1:]
@@ -215,11 +219,11 @@ def held(mask: Bool[np.ndarray, "h w"], xy: Float[np.ndarray, "n 2"], least: flo
         kept[parts[at[:, 1], at[:, 0]]] = True
         kept[0] = False
         mask = kept[parts]
-    holes, count = label(binary_fill_holes(mask) & ~mask)  # type: ignore[misc,operator]
+    parts, count = label(np.asarray(binary_fill_holes(mask)) & ~mask)  # type: ignore[misc]
     if count:
-        small = np.bincount(holes.ravel()) < 0.002 * mask.sum()
+        small = np.bincount(parts.ravel()) < 0.002 * mask.sum()
         small[0] = False
-        mask = mask | small[holes]
+        mask = mask | small[parts]
     return mask
 
 
