@@ -277,7 +277,7 @@ def _solved(
         found = solve(weights, np.maximum(place, -3) * (1 if boxed else 0.5) + model.worth * model(crop), seeds)
         weight = (found > 0.5).astype(float)
     inner = window.inner(np.array(prompt.inside)) if prompt.inside else window.inner(centre[None])
-    mask = held(found > 0.5, inner, 0.2 if boxed else 1.1)
+    mask = held(np.asarray(found > 0.5), inner, 0.2 if boxed else 1.1)
     return window.paste(np.where(mask, found, np.minimum(found, 0.4)), image), _fit(mask, allowed, weights, model)
 
 
