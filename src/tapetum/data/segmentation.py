@@ -41,10 +41,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from jaxtyping import Bool, Int64, UInt8
+from jaxtyping import Bool, Int, Int64, UInt8
 from PIL import Image
 
 from tapetum.core.errors import BadInput
+from tapetum.core.files import whole_file
 from tapetum.data.entries import inside, one_of, text_of
 from tapetum.data.files import opened_image, stored_file
 from tapetum.data.layouts import VOC_CLASSES
@@ -298,3 +299,24 @@ SEGMENTED: Mapping[str, Callable[[Path, str], SegmentedImages]] = {
     "voc": read_voc,
 }
 """By name."""
+
+
+def write_numbers(path: Path, numbers: Int[np.ndarray, "h w"]) -> None:
+    """Write the number of the object at each pixel as a PNG with VOC's palette, as the official evaluation reads it."""
+    image = Image.frombytes("P", (numbers.shape[1], numbers.shape[0]), numbers.astype(np.uint8).tobytes())
+    image.putpalette(palette())
+    with whole_file(path) as temporary:
+        image.save(temporary, format="PNG")
+
+
+def palette() -> list[int]:
+    """Compute VOC's palette, which DAVIS shares: the bits of a number are distributed to red, green and blue.
+
+    >>> palette()[:12]
+    [0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0]
+    """
+    return [
+        sum(((number >> (3 * level + channel)) & 1) << (7 - level) for level in range(3))
+        for number in range(256)
+        for channel in range(3)
+    ]

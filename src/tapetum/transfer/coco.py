@@ -163,7 +163,7 @@ def _torchvision() -> tuple[Any, Any]:
         from torchvision import ops
         from torchvision.models import detection
     except ImportError:
-        raise BadInput("detectors need torchvision: pip install 'tapetum[coco]'") from None
+        raise BadInput(f"detectors need torchvision: {install_line('coco')}") from None
     return ops, detection
 
 
