@@ -37,9 +37,8 @@ class Work:
 job_process.import_module = lambda name: Work
 job_process._WORK["sleep"] = "sleep"
 job_process.check_same = lambda folder, item: None
-import json
 from pathlib import Path
-job_process.main(Path(sys.argv[-1]), json.load(sys.stdin))
+job_process.serve(Path(sys.argv[-1]))
 """
 
 
@@ -158,7 +157,7 @@ def test_a_new_server_finds_jobs_that_run_and_are_over_and_begins_none(slow: Pat
     until(new, lambda: not new.busy())
     assert new.get(first["id"], result=True)["result"] == {"number": 1}
     assert state(Jobs(slow), first, second) == ["done", "interrupted"]
-    assert not new._children
+    assert not new._begun
 
 
 @pytest.mark.slow
@@ -167,7 +166,7 @@ def test_a_job_whose_process_is_gone_when_the_server_comes_back_is_interrupted(s
     job = old.submit("sleep", None)
     until(old, lambda: state(old, job) == ["running"])
     os.kill(holder(slow / job["id"]) or 0, signal.SIGKILL)
-    old._children[job["id"]].wait()
+    old._begun[job["id"]].process.wait()
     new = Jobs(slow)
     new.poll()
     assert state(new, job) == ["interrupted"]
@@ -226,7 +225,7 @@ def test_a_full_disk_takes_no_job(page: TestClient, item: str, monkeypatch: pyte
 def test_the_loop_that_looks_at_jobs_goes_on(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with serving(folder) as client:
         jobs, looks = client.app.state.page.jobs, []
-        jobs.busy = lambda: looks.append(1) or 1 / 0
+        jobs.poll = lambda: looks.append(1) or 1 / 0
         while len(looks) < 3:
             time.sleep(0.02)
     assert "cannot look at the jobs: ZeroDivisionError" in capsys.readouterr().err

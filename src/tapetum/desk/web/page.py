@@ -33,6 +33,7 @@ from tapetum.desk.web.search import Search
 from tapetum.desk.web.space import SpaceStore, depth_beside
 from tapetum.desk.web.tracks import TrackedItem, TrackStore
 from tapetum.desk.web.uploads import upload
+from tapetum.hub.registry import known
 
 STATIC = Path(__file__).with_name("static")
 """The built page."""
@@ -45,7 +46,14 @@ class Page:
     """The state and actions of the server; each method handles the requests to one address."""
 
     def __init__(
-        self, folder: Path, model: str, device: str | None, upload_bytes: int, jobs_at_once: int, words: str | None = None
+        self,
+        folder: Path,
+        model: str,
+        device: str | None,
+        upload_bytes: int,
+        jobs_at_once: int,
+        words: str | None,
+        keep_s: float,
     ):
         self.folder, self.place = folder, open_hidden(folder)
         self.model, self.words, self.device, self.upload_bytes = model, words, device, upload_bytes
@@ -67,7 +75,7 @@ class Page:
         self.spaces = SpaceStore(self.database)
         self.frames, self.events = Frames(), Events()
         self._beginning = threading.Lock()
-        self.jobs = Jobs(make_folder(self.place, "jobs"), jobs_at_once, self._job_changed)
+        self.jobs = Jobs(make_folder(self.place, "jobs"), jobs_at_once, self._job_changed, keep_s)
         remove_features(self.place, self.database, folder, self.jobs)
         self.searching = Search(self.items, self.jobs, folder, device)
 
@@ -78,6 +86,7 @@ class Page:
 
     def close(self) -> None:
         """Release all resources; jobs continue."""
+        self.jobs.close()
         self.frames.close()
         self.database.close()
         self._only.close()
@@ -148,7 +157,13 @@ class Page:
         if content.get("type") in ("clear", "delete_point") and not self.projects.points(item):
             remove_features(self.place, self.database, self.folder, self.jobs)
         self.events.send(project={"item": item.id, "revision": revision})
+        self._warm()
         return self._project(item)
+
+    def _warm(self) -> None:
+        """Load the tracker, which is wanted soon."""
+        if self.model in known() or Path(self.model).is_file():
+            self.jobs.warm("track", model=self.model, device=self.device)
 
     def undo(self, request: Request) -> dict[str, Any]:
         """Undo the last edit."""

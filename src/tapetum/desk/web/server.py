@@ -16,6 +16,7 @@ from tapetum.desk.web.jobs import AT_ONCE
 from tapetum.desk.web.page import Page
 from tapetum.desk.web.security import Guard
 from tapetum.desk.web.uploads import UPLOAD_BYTES
+from tapetum.desk.web.workers import KEEP_S
 
 _POLL_S = 0.2
 """Between looks at the jobs."""
@@ -65,6 +66,7 @@ def make_app(
     device: str | None = None,
     upload_bytes: int = UPLOAD_BYTES,
     jobs_at_once: int = AT_ONCE,
+    keep_s: float = KEEP_S,
 ) -> Starlette:
     """Build the app that serves a folder to clients with the token, under the names of `host` and `port`.
 
@@ -72,7 +74,7 @@ def make_app(
     """
     folder = Path(folder).resolve()
     try:
-        page = Page(folder, model, device, upload_bytes, jobs_at_once, words)
+        page = Page(folder, model, device, upload_bytes, jobs_at_once, words, keep_s)
     except OSError as error:
         why = error.strerror or error
         raise BadInput(f"cannot write into {folder} ({why}); choose a folder that can be written") from error
@@ -98,8 +100,7 @@ def make_app(
 async def _look_at_jobs(page: Page) -> None:
     while True:
         try:
-            if page.jobs.busy():
-                await asyncio.to_thread(page.jobs.poll)
+            await asyncio.to_thread(page.jobs.poll)
         except Exception as error:  # the next look may find it mended
             print(f"tapetum: cannot look at the jobs: {type(error).__name__}: {error}", file=sys.stderr)
         await asyncio.sleep(_POLL_S)

@@ -1,6 +1,6 @@
 """Tracking of a project's points, block by block: each block's tracks are saved as soon as they are computed.
 
-    points with one click     tracked together, as `tapetum track` does
+    points with one click     tracked together, as `tapetum track` does; what is known so far is saved meanwhile
     points with several       tracked through all their clicks (`systems.tap.tracking.clicks`), as corrections are; by a tracker
                               that takes one click a point, from each click, and each frame has the track of the nearest one
     then                      each track is tracked back from where the point was last, and first, seen (forward-backward error,
@@ -12,6 +12,7 @@ The network's features of the frames are saved (`systems.tap.tracking.feature_fi
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,13 @@ def work(job: dict[str, Any], folder: Path, listener: Listener) -> dict[str, Any
         database.close()
 
 
+def load(model: str, device: str | None) -> None:
+    """Load a tracker, which `tapetum.hub.loading` then keeps."""
+    from tapetum.bench.baselines import load_tracker
+
+    load_tracker(model, device)
+
+
 class _Tracking:
     def __init__(self, number: str, items: Items, store: TrackStore, settings: dict[str, Any], place: Path, listener: Listener):
         self.item, self.items, self.store, self.listener = items.get(number), items, store, listener
@@ -65,6 +73,7 @@ class _Tracking:
         from tapetum.bench.baselines import load_tracker
 
         there = self.store.read(self.item.id, self.requested)
+        there = {name: stored for name, stored in there.items() if stored.whole}
         missing = {name: clicks for name, clicks in self.requested.items() if name not in there}
         single = {name: clicks for name, clicks in missing.items() if len(clicks) == 1}
         several = {name: clicks for name, clicks in missing.items() if len(clicks) > 1}
@@ -84,13 +93,17 @@ class _Tracking:
             for block in blocks:
                 with open_features(self.features, tracker) as features:
                     clicks = [clicks for _, clicks in block]
-                    whole = track_clicks(tracker, part, clicks, self._counting(len(video)), features)
-                self.items.get(self.item.id)  # refused where it is another file now
-                self.store.save(self.item.id, {name: row for (name, _), row in zip(block, whole, strict=True)})
+                    tell = partial(self._save, block)
+                    whole = track_clicks(tracker, part, clicks, self._counting(len(video)), features, tell)
+                self._save(block, whole)
                 self.done_passes += 1
             self._check(tracker, part)
             frames = len(video)
         return {"points": len(self.requested), "computed": len(missing), "frames": frames}
+
+    def _save(self, block: Sequence[tuple[str, Clicks]], whole: Float[np.ndarray, "n t 4"]) -> None:
+        self.items.get(self.item.id)  # refused where it is another file now
+        self.store.save(self.item.id, {name: row for (name, _), row in zip(block, whole, strict=True)})
 
     def _check(self, tracker: Any, part: Cut) -> None:
         """Track back, and save the distance from the tracks."""
@@ -144,25 +157,35 @@ def _batches(every: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
 
 
 def track_clicks(
-    tracker: Any, part: Cut, clicks: Sequence[Clicks], progress: Progress, features: "FeatureFile | None" = None
+    tracker: Any,
+    part: Cut,
+    clicks: Sequence[Clicks],
+    progress: Progress,
+    features: "FeatureFile | None" = None,
+    tell: Callable[[Float32[np.ndarray, "n t 4"]], None] | None = None,
 ) -> Float32[np.ndarray, "n t 4"]:
     """Track n points through all their clicks: x, y, visible, confidence. Raises BadInput as the tracker does.
 
     With a tracker that takes one click per point, each frame uses the track of the nearest click in time, on ties the first.
+    `tell` hears of tracks so far, with NaN where nothing is known, if the tracker does.
     """
     points: list[tuple[float, float, float]] = [(float(t), x, y) for each in clicks for t, x, y in each]
     ids = [str(number) for number, each in enumerate(clicks) for _ in each]
     together = len(points) == len(clicks) or hasattr(tracker, "correct")
     request = PointRequest(points, ids if together and len(points) > len(clicks) else None)
-    tracks = NewPoints(part, request).track(tracker, [], progress, features)
-    columns = tracks.xy, tracks.visible[..., None], tracks.confidence[..., None]
-    whole = np.concatenate(columns, axis=2, dtype=np.float32)
+    heard = None if tell is None else lambda xy, confidence: tell(_columns(xy, confidence > 0.5, confidence))
+    tracks = NewPoints(part, request, partial=heard).track(tracker, [], progress, features)
+    whole = _columns(tracks.xy, tracks.visible, tracks.confidence)
     if together:
         return whole
     frames, owners = np.arange(whole.shape[1]), np.array(ids, int)
     times = np.array([point[0] for point in points])
     rows = [np.flatnonzero(owners == number) for number in range(len(clicks))]
     return np.stack([whole[each[np.abs(times[each, None] - frames).argmin(axis=0)], frames] for each in rows])
+
+
+def _columns(xy: np.ndarray, visible: np.ndarray, confidence: np.ndarray) -> Float32[np.ndarray, "n t 4"]:
+    return np.concatenate([xy, visible[..., None], confidence[..., None]], axis=2, dtype=np.float32)
 
 
 def _assemble(rows: Sequence[Float[np.ndarray, "t 4"]], clicks: Sequence[Clicks]) -> Tracks:

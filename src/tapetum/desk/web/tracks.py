@@ -1,7 +1,7 @@
 """Tracks of points, stored under what they depend on: the video's content, the model and the clicks of the point.
 
 A point whose clicks are unchanged, or restored by an undo, already has its track; and each track is saved as soon as it is
-computed, whatever happens to the job. A track is float32 (t, 4): x, y in raster pixels, visible, confidence; the distance to it
+computed, whatever happens to the job; while that runs, a part of it may be saved. A track is float32 (t, 4): x, y in raster pixels, visible, confidence; the distance to it
 of the track back from where the point was last seen, (t,) in pixels, may be stored beside it.
 """
 
@@ -31,6 +31,11 @@ class StoredTracks(NamedTuple):
 
     track: Float32[np.ndarray, "t 4"]
     backward: Float32[np.ndarray, " t"] | None
+
+    @property
+    def whole(self) -> bool:
+        """Check whether it reaches through all frames; until its job is done it may be NaN on some."""
+        return not np.isnan(self.track).any()
 
 
 def signature(model: str, content: str, clicks: Iterable[tuple[int, float, float]]) -> str:
@@ -96,8 +101,8 @@ class TrackedItem:
 
     @property
     def missing(self) -> list[EditedPoint]:
-        """List the points without tracks."""
-        return [point for point, stored in zip(self.points, self.stored, strict=True) if stored is None]
+        """List the points without whole tracks."""
+        return [point for point, stored in zip(self.points, self.stored, strict=True) if stored is None or not stored.whole]
 
     def array(self) -> Float32[np.ndarray, "n t 4"]:
         """Assemble x, y, visible and confidence; NaN where a track is missing.

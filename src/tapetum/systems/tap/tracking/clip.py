@@ -21,7 +21,7 @@ from tapetum.systems.tap.network.model import Tapir
 from tapetum.systems.tap.network.types import FeatureGrids, QueryFeatures, Size
 from tapetum.systems.tap.tracking.clicks import blend, first_of_each, share_features
 from tapetum.systems.tap.tracking.polish import polished
-from tapetum.systems.tap.tracking.windows import FeaturesOf, Reel, Window, track_in_windows
+from tapetum.systems.tap.tracking.windows import FeaturesOf, Parts, Reel, Window, track_in_windows
 from tapetum.types import Tracks
 from tapetum.video import Video, open_video
 
@@ -96,6 +96,7 @@ class VideoTracking:
     second_pass: bool
     polish: bool
     progress: Callable[[int, int], None] | None = field(compare=False)
+    partial: Callable[[np.ndarray, np.ndarray], None] | None = field(default=None, compare=False)
 
     def track(self) -> Tracks:
         """Track all points through the whole video."""
@@ -104,12 +105,16 @@ class VideoTracking:
         xy, confidence = self._track_clicks()
         if self.polish:
             xy, confidence = polished(self._frames, self.clicks, xy, confidence, self._device)
-        places, sure, clicks, clicked = xy.numpy(), confidence.numpy(), self.clicks.numpy(), None
-        if self.numbers is not None:
-            shorter = min(self.video.height, self.video.width)
-            places, sure, clicked = blend(clicks, self.numbers.numpy(), places, sure, shorter)
-            clicks = clicks[first_of_each(self.numbers).numpy()]
-        return Tracks(xy=places, visible=sure > 0.5, confidence=sure, queries=clicks, clicked=clicked)
+        places, sure, clicked = self._joined(xy, confidence)
+        clicks = self.clicks if self.numbers is None else self.clicks[first_of_each(self.numbers)]
+        return Tracks(xy=places, visible=sure > 0.5, confidence=sure, queries=clicks.numpy(), clicked=clicked)
+
+    def _joined(self, xy: Float[Tensor, "k t 2"], confidence: Float[Tensor, "k t"]) -> tuple[Any, Any, Any]:
+        """Join the tracks of the clicks of each point: positions, confidences, which frames were clicked."""
+        if self.numbers is None:
+            return xy.numpy(), confidence.numpy(), None
+        shorter = min(self.video.height, self.video.width)
+        return blend(self.clicks.numpy(), self.numbers.numpy(), xy.numpy(), confidence.numpy(), shorter)
 
     @property
     def _device(self) -> torch.device:
@@ -133,15 +138,28 @@ class VideoTracking:
 
     def _track_clicks(self) -> tuple[Float[Tensor, "k t 2"], Float[Tensor, "k t"]]:
         """Positions and confidences of each click; everything that takes much memory is freed on return."""
-        reel = self._reel()
-        if len(self.windows) == 1:
-            points = self.model.query_features(reel.show(0, len(self.video)), self.clicks[None].to(self._device))
-        else:
+        reel, frames = self._reel(), len(self.video)
+        parts, points = None, None
+        if self.partial is not None:
+            parts = Parts(model=self.model, queries=self.clicks, numbers=self.numbers, frames=frames, tell=self._tell)
+        if parts is not None or len(self.windows) > 1:
             features_of = lambda begin, end: self.compute(self.video[begin:end])  # noqa: E731
-            points = click_features(self.model, features_of, self.clicks, len(self.video))
-        if self.numbers is not None:
-            points = share_features(points, self.numbers)
-        return self._in_windows(reel, points, self.clicks, self.numbers)
+            points = self._shared(click_features(self.model, features_of, self.clicks, frames))
+        if len(self.windows) == 1:
+            if parts is not None and points is not None:
+                parts.track(reel, points, self.windows[0])
+            points, parts = self.model.query_features(reel.show(0, frames), self.clicks[None].to(self._device)), None
+            points = self._shared(points)
+        assert points is not None
+        return self._in_windows(reel, points, self.clicks, self.numbers, parts)
+
+    def _shared(self, points: QueryFeatures) -> QueryFeatures:
+        return points if self.numbers is None else share_features(points, self.numbers)
+
+    def _tell(self, xy: Float[Tensor, "k t 2"], confidence: Float[Tensor, "k t"]) -> None:
+        assert self.partial is not None
+        places, sure, _ = self._joined(xy.clone(), confidence.clone())
+        self.partial(places, sure)
 
     def _track_reference_points(self, reference: Reference) -> tuple[Float[Tensor, "n t 2"], Float[Tensor, "n t"]]:
         """Positions and confidences of each point: none is known in any frame of the video, so its clicks form one query."""
@@ -154,9 +172,15 @@ class VideoTracking:
         return self._in_windows(self._reel(), points.select(first.to(self._device)), nowhere, None)
 
     def _in_windows(
-        self, reel: Reel, points: QueryFeatures, queries: Float[Tensor, "k 3"], numbers: Int[Tensor, " k"] | None
+        self,
+        reel: Reel,
+        points: QueryFeatures,
+        queries: Float[Tensor, "k 3"],
+        numbers: Int[Tensor, " k"] | None,
+        parts: Parts | None = None,
     ) -> tuple[Float[Tensor, "k t 2"], Float[Tensor, "k t"]]:
-        return track_in_windows(self.model, reel, points, queries, self.windows, numbers, self.query_chunk, self.second_pass)
+        chunk, again = self.query_chunk, self.second_pass
+        return track_in_windows(self.model, reel, points, queries, self.windows, numbers, chunk, again, parts)
 
     def _tracks_from_reference(self, xy: Float[Tensor, "n t 2"], confidence: Float[Tensor, "n t"]) -> Tracks:
         queries, matched = most_confident_places(xy, confidence), confidence

@@ -13,8 +13,9 @@ A causal network needs no overlap: its mixer's state is carried over, and the re
 matching in the next window by the positions found in the overlap scored slightly worse.
 """
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float, Int
@@ -70,7 +71,7 @@ class Reel:
 
         `half` stores float32 features in float16.
         """
-        self._features_of, self._chunk, self._capacity, self._half = features_of, chunk, capacity, half
+        self._features_of, self.chunk, self._capacity, self._half = features_of, chunk, capacity, half
         self._buffer: FeatureGrids | None = None
         self._begin = self._end = 0
 
@@ -81,8 +82,8 @@ class Reel:
             for maps in self._buffer.maps:
                 for place in range(reused):
                     maps[:, place] = maps[:, begin - self._begin + place]
-        for first in range(begin + reused, end, self._chunk):
-            last = min(first + self._chunk, end)
+        for first in range(begin + reused, end, self.chunk):
+            last = min(first + self.chunk, end)
             part = self._features_of(first, last)
             if self._buffer is None:
                 self._buffer = part.blank(self._capacity, self._half)
@@ -91,6 +92,49 @@ class Reel:
         assert self._buffer is not None
         self._begin, self._end = begin, end
         return self._buffer.frames(0, end - begin)
+
+
+_STEP = 12
+"""Frames after which the tracks of a part are computed."""
+_SHARE = 0.2
+"""Of the time, that parts may take."""
+
+
+@dataclass(kw_only=True)
+class Parts:
+    """Tracks of the beginning of a window while the features of its other frames are being computed."""
+
+    model: Tapir
+    queries: Float[Tensor, "n 3"]
+    numbers: Int[Tensor, " n"] | None
+    frames: int
+    tell: Callable[[Float[Tensor, "n t 2"], Float[Tensor, "n t"]], None]
+    """Hears positions and confidences in all frames, NaN where none are known yet."""
+    _next: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        """Start without any."""
+        self.xy = torch.full((len(self.queries), self.frames, 2), torch.nan)
+        self.confidence = torch.full((len(self.queries), self.frames), torch.nan)
+
+    def track(self, reel: Reel, points: QueryFeatures, window: Window, state: State | None = None) -> None:
+        """Track through more and more of a window, in one pass each, as long as that takes little of the time."""
+        batch, step = self.queries[None].to(points.initial.device), -(-_STEP // reel.chunk) * reel.chunk
+        for end in range(window.begin + step, window.end, step):
+            features, begun = reel.show(window.begin, end), time.monotonic()
+            if begun < self._next:
+                continue
+            known = places_of(batch, end - window.begin, window.begin)
+            known = known if self.numbers is None else share_places(known, self.numbers)
+            out = self.model.trajectories(features, points, known, state=state, query_chunk=64, frame_chunk=MATCHED_AT_A_TIME)
+            new = slice(window.cut - window.begin, None)
+            self.put(slice(window.cut, end), out.tracks[0, :, new].float().cpu(), out.confidence[0, :, new].cpu())
+            self._next = time.monotonic() + (time.monotonic() - begun) / _SHARE
+
+    def put(self, frames: slice, xy: Float[Tensor, "n t 2"], confidence: Float[Tensor, "n t"]) -> None:
+        """Take over what is known of some frames."""
+        self.xy[:, frames], self.confidence[:, frames] = xy, confidence
+        self.tell(self.xy, self.confidence)
 
 
 def track_in_windows(
@@ -102,6 +146,7 @@ def track_in_windows(
     numbers: Int[Tensor, " n"] | None,
     query_chunk: int | None,
     second_pass: bool,
+    parts: Parts | None = None,
 ) -> tuple[Float[Tensor, "n t 2"], Float[Tensor, "n t"]]:
     """Track points window by window: gives positions and confidences in all frames, on the CPU.
 
@@ -115,6 +160,8 @@ def track_in_windows(
     query_batch = queries[None].to(points.initial.device)
     state: State | None = None
     for window in windows:
+        if parts is not None:
+            parts.track(reel, points, window, state)
         features = reel.show(window.begin, window.end)
         known = places_of(query_batch, window.end - window.begin, window.begin)
         if numbers is not None:
@@ -129,6 +176,8 @@ def track_in_windows(
         here, new = slice(window.cut, window.end), slice(window.cut - window.begin, None)
         xy[:, here] = out.tracks[0, :, new].float().cpu()
         confidence[:, here] = out.confidence[0, :, new].cpu()
+        if parts is not None:
+            parts.put(here, xy[:, here], confidence[:, here])
     return xy, confidence
 
 
