@@ -1,5 +1,6 @@
 """`tapetum serve`: the local page for placing, tracking and correcting points, and asking models."""
 
+import os
 import secrets
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
@@ -71,11 +72,15 @@ def serve(options: ServeOptions, listener: Listener) -> None:
         import uvicorn  # noqa: F401
     except ImportError as error:
         raise MissingExtra("starlette or uvicorn", "web", "tapetum serve") from error
+    from tapetum.desk.web.hidden import open_hidden
     from tapetum.desk.web.listening import listen_at, run_server
+    from tapetum.desk.web.security import kept_token
     from tapetum.desk.web.server import make_app
 
-    token, listening = secrets.token_urlsafe(24), listen_at(options.host, options.port)
+    listening = listen_at(options.host, options.port)
     with listening:
+        folder = Path(options.folder).resolve()
+        token = kept_token(open_hidden(folder)) if os.access(folder, os.W_OK) else secrets.token_urlsafe(24)
         port = listening.getsockname()[1]
         app = make_app(
             options.folder,

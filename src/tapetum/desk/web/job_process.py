@@ -82,7 +82,7 @@ def main(folder: Path, job: dict[str, Any]) -> bool:
         over = (job_files.read_progress(folder) or WAITING)["state"] in FINAL
         if not locked or over or (folder / "cancel").exists():
             return False
-        progress, served = Progress(folder), folder.parents[2]
+        progress, served = Progress(folder, job.get("expected_s")), folder.parents[2]
         try:
             warnings.simplefilter("ignore")
             module = _module_of(job["kind"])

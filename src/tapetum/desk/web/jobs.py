@@ -24,6 +24,7 @@ from tapetum.core.files import cannot_write, writable
 from tapetum.core.reading import read_bytes
 from tapetum.desk.web import job_files
 from tapetum.desk.web.answers import Refused
+from tapetum.desk.web.hidden import check_plain
 from tapetum.desk.web.job_files import FINAL, WAITING
 from tapetum.desk.web.workers import KEEP_S, Worker, Workers
 
@@ -58,6 +59,10 @@ class Jobs:
         self._own: set[str] = set()
         """Jobs that this server was asked for: others it never begins."""
         self._begun: dict[str, Worker] = {}
+        self._sizes: dict[str, float] = {}
+        self._times: dict[str, float] = {}
+        """When each began."""
+        self._measured = job_files.read_measured(folder.parent)
         self._cancelled: dict[str, float] = {}
         saved = job_files.read_jobs(folder)
         self._jobs = {job["id"]: {**job, **self._state_of(folder / job["id"])} for job in saved}
@@ -75,8 +80,8 @@ class Jobs:
         interrupted = {**progress, "state": "interrupted", "seconds_left": None, "message": _INTERRUPTED}
         return progress if progress["state"] in FINAL else interrupted
 
-    def submit(self, kind: str, item: str | None, **settings: Any) -> dict[str, Any]:
-        """Add a job, which starts as soon as fewer than `at_once` run.
+    def submit(self, kind: str, item: str | None, size: float = 1.0, **settings: Any) -> dict[str, Any]:
+        """Add a job, which starts as soon as fewer than `at_once` run. The time that it takes is about proportional to `size`.
 
         Raises Refused with 429 if `MOST_WAITING` wait or run, BadInput if its folder cannot be written.
         """
@@ -93,6 +98,7 @@ class Jobs:
                 raise cannot_write("the job", error) if isinstance(error, OSError) else error from error
             self._jobs[job["id"]] = {**job, **WAITING}
             self._own.add(job["id"])
+            self._sizes[job["id"]] = max(size, 1e-9)
             self._changed(self.get(job["id"]))
             self._forget(list(self._jobs)[: max(len(self._jobs) - _KEPT, 0)])
             self.poll()
@@ -168,6 +174,7 @@ class Jobs:
                     self._fail(number, error)
                 if job["state"] in FINAL:
                     self._workers.free(number)
+                    self._measure(number, job)
             self._workers.tend()
             for number, job in list(self._jobs.items()):
                 if number in self._own and job["state"] == "waiting" and running < self.at_once and not self._lives(number):
@@ -195,6 +202,13 @@ class Jobs:
             job.update(progress)
             self._changed(self.get(number))
 
+    def _measure(self, number: str, job: dict[str, Any]) -> None:
+        """Record how long a job took, for the estimates of later ones."""
+        if job["state"] == "done" and number in self._times:
+            self._measured[_key(job)] = (time.monotonic() - self._times[number]) / self._sizes[number]
+            with suppress(OSError, BadInput):  # a full disk
+                job_files.write(check_plain(self.folder.parent / job_files.MEASURED), self._measured)
+
     def _fail(self, number: str, error: Exception) -> None:
         """Record that a job cannot be read, or started."""
         text = f"{type(error).__name__}: {error}"
@@ -213,6 +227,9 @@ class Jobs:
     def _begin(self, number: str, job: dict[str, Any]) -> None:
         """Give a job to a worker; what it does it hears from here, not from its folder."""
         description = {name: job[name] for name in ("id", "kind", "item", "settings")}
+        if (rate := self._measured.get(_key(job))) is not None:
+            description["expected_s"] = rate * self._sizes[number]
+        self._times[number] = time.monotonic()
         with open(self.folder / number / "log.txt", "ab") as log:
             self._begun[number] = self._workers.run(description, log)
 
@@ -228,8 +245,13 @@ class Jobs:
         """Remove the finished jobs among these, with their folders."""
         for number in [number for number in numbers if self._jobs[number]["state"] in FINAL]:
             del self._jobs[number]
-            self._begun.pop(number, None)
+            for known in (self._begun, self._sizes, self._times):
+                known.pop(number, None)
             shutil.rmtree(self.folder / number, ignore_errors=True)
+
+
+def _key(job: dict[str, Any]) -> str:
+    return " ".join([job["kind"], str(job["settings"].get("verb", "")), str(job["settings"].get("model"))])
 
 
 def _is_worker(process: int, folder: Path) -> bool:

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -17,9 +17,6 @@ from tapetum.desk.web.page import Page
 from tapetum.desk.web.security import Guard
 from tapetum.desk.web.uploads import UPLOAD_BYTES
 from tapetum.desk.web.workers import KEEP_S
-
-_POLL_S = 0.2
-"""Between looks at the jobs."""
 
 
 def routes(page: Page) -> list[Route]:
@@ -37,6 +34,7 @@ def routes(page: Page) -> list[Route]:
         "/api/jobs/{job}": page.job,
         "/api/jobs/{job}/file": page.job_file,
         "/api/models": page.models,
+        "/api/trackers": page.list_trackers,
         "/api/search": page.search,
         "/api/runs": page.list_runs,
         "/api/runs/{run}": page.run,
@@ -47,6 +45,7 @@ def routes(page: Page) -> list[Route]:
     steps = {"/undo": page.undo, "/redo": page.redo}
     return [
         Route("/api/events", page.listen),
+        Route("/api/trackers", endpoint(page.choose_tracker, reads=True), methods=["POST"]),
         Route("/api/upload", page.upload, methods=["POST"]),
         Route("/api/jobs/{job}", endpoint(page.cancel), methods=["DELETE"]),
         *(Route(path, endpoint(work)) for path, work in get.items()),
@@ -81,14 +80,15 @@ def make_app(
 
     @asynccontextmanager
     async def alive(app: Starlette) -> AsyncIterator[None]:
-        looking = asyncio.create_task(_look_at_jobs(page))
+        looking = [asyncio.create_task(_repeat(work, every)) for work, every in ((page.look_at_jobs, 0.2), (page.look_around, 2.0))]
         try:
             yield
         finally:
-            looking.cancel()
             page.end_requests()
-            with suppress(asyncio.CancelledError):
-                await looking
+            for task in looking:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
             page.close()
 
     guard = Middleware(Guard, token=token, host=host, port=port)
@@ -97,10 +97,11 @@ def make_app(
     return app
 
 
-async def _look_at_jobs(page: Page) -> None:
+async def _repeat(work: Callable[[], None], every_s: float) -> None:
+    """Do something in a thread again and again."""
     while True:
         try:
-            await asyncio.to_thread(page.jobs.poll)
+            await asyncio.to_thread(work)
         except Exception as error:  # the next look may find it mended
-            print(f"tapetum: cannot look at the jobs: {type(error).__name__}: {error}", file=sys.stderr)
-        await asyncio.sleep(_POLL_S)
+            print(f"tapetum: cannot {work.__name__.replace('_', ' ')}: {type(error).__name__}: {error}", file=sys.stderr)
+        await asyncio.sleep(every_s)
