@@ -98,7 +98,7 @@ function Visibility() {
         aria-valuetext={above === null ? "as the tracker says" : `a chance of ${above.toFixed(2)}`}
         onInput={(event) => (state.above.value = Number(event.currentTarget.value))}
       />
-      <span class="number">{above === null ? "tracker's" : above.toFixed(2)}</span>
+      <span class="number">{above === null ? "auto" : above.toFixed(2)}</span>
       {above !== null && (
         <button type="button" class="quiet" onClick={() => (state.above.value = null)}>
           Reset
