@@ -216,6 +216,32 @@ def test_progress_is_written_whole_and_not_too_often(tmp_path: Path, monkeypatch
     assert (written[-1]["state"], written[-1]["done"]) == ("done", 1000)
 
 
+def test_estimates_begin_with_what_was_measured(slow: Path) -> None:
+    (slow.parents[1] / "go").touch()
+    jobs = Jobs(slow)
+    job = jobs.submit("sleep", None, size=4.0)
+    until(jobs, lambda: not jobs.busy())
+    took = json.loads((slow.parent / job_files.MEASURED).read_text())["sleep  None"] * 4
+    assert took > 0
+    (slow.parents[1] / "go").unlink()
+    again = Jobs(slow)  # another server
+    job = again.submit("sleep", None, size=8000.0)
+    until(again, lambda: again.get(job["id"])["done"] == 1)
+    assert again.get(job["id"])["seconds_left"] > 500 * took  # two thirds of 2,000 times as long, and what passed
+    (slow.parents[1] / "go").touch()
+    until(again, lambda: not again.busy())
+    (slow.parent / job_files.MEASURED).write_text('{"sleep  None": "x", "y": 1e99}')
+    assert Jobs(slow)._measured == {}
+
+
+def test_the_further_a_job_is_the_less_an_estimate_counts(tmp_path: Path) -> None:
+    progress = Progress(tmp_path, 100.0)
+    assert progress._seconds_left(10.0, 0.0) == 90.0
+    assert progress._seconds_left(10.0, 0.5) == 50.0  # half of 100 s, half of twice the 10 that passed, less these
+    assert progress._seconds_left(10.0, 1.0) == 0.0
+    assert Progress(tmp_path)._seconds_left(10.0, 0.0) is None
+
+
 def test_a_second_job_of_a_video_is_refused_while_one_runs(page: TestClient, item: str) -> None:
     edit(page, item, "add_point", frame=0, x=1, y=1)
     job = ok(page.post(f"{item}/jobs", json={"kind": "track"}))

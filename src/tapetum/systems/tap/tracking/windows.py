@@ -73,11 +73,11 @@ class Reel:
         """
         self._features_of, self.chunk, self._capacity, self._half = features_of, chunk, capacity, half
         self._buffer: FeatureGrids | None = None
-        self._begin = self._end = 0
+        self._begin = self.end = 0
 
     def show(self, begin: int, end: int) -> FeatureGrids:
         """Compute features of frames begin..end-1, where begin never decreases. They are valid until the next call."""
-        reused = max(0, self._end - begin)
+        reused = max(0, self.end - begin)
         if self._buffer is not None and reused and begin > self._begin:
             for maps in self._buffer.maps:
                 for place in range(reused):
@@ -90,7 +90,7 @@ class Reel:
             for maps, new in zip(self._buffer.maps, part.maps, strict=True):
                 maps[:, first - begin : last - begin] = new
         assert self._buffer is not None
-        self._begin, self._end = begin, end
+        self._begin, self.end = begin, end
         return self._buffer.frames(0, end - begin)
 
 
@@ -120,7 +120,7 @@ class Parts:
     def track(self, reel: Reel, points: QueryFeatures, window: Window, state: State | None = None) -> None:
         """Track through more and more of a window, in one pass each, as long as that takes little of the time."""
         batch, step = self.queries[None].to(points.initial.device), -(-_STEP // reel.chunk) * reel.chunk
-        for end in range(window.begin + step, window.end, step):
+        for end in range(max(window.begin, reel.end) + step, window.end, step):
             features, begun = reel.show(window.begin, end), time.monotonic()
             if begun < self._next:
                 continue
