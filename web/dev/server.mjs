@@ -218,7 +218,7 @@ async function answer(request, response, url) {
       classify: "made-up",
       answer: "made-up: knows three balls",
     };
-    return send({ version: "0.0", folder: "/videos/made", items, models, limits: { upload_bytes: 2 ** 28 } });
+    return send({ version: "0.0", folder: "/videos/made", items, models, limits: { upload_bytes: 2 ** 28 }, exports: { sleap: "sleap needs h5py; install it" } });
   }
   if (kind === "upload") {
     const made = { ...items[0], id: newId("v"), name: url.searchParams.get("name") };
