@@ -41,6 +41,11 @@ def keep_loaded() -> None:
     _kept = OrderedDict()
 
 
+def keeps_loaded() -> bool:
+    """Check whether this process keeps models."""
+    return _kept is not None
+
+
 def load(reference: str | os.PathLike[str], device: Any = None, dtype: Any = None) -> Any:
     """Load the weights of a reference; see `tapetum.load`."""
     key = None if _kept is None else _key_of(reference, device, dtype)

@@ -48,6 +48,7 @@ def slow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     yield place
     (place.parents[1] / "go").touch()
 
+
 @pytest.fixture
 def folder(tmp_path: Path, clip: Path) -> Path:
     return folder_with(clip, tmp_path / "videos")

@@ -19,6 +19,7 @@ from tapetum.desk.web.events import Events
 from tapetum.desk.web.job_files import Progress, holder, holding
 from tapetum.desk.web.jobs import Jobs
 
+
 def until(jobs: Jobs, check: Callable[[], Any]) -> None:
     while not check():
         time.sleep(0.02)

@@ -76,7 +76,7 @@ def test_models_are_offered_for_what_they_can_do(page: TestClient, item: str, mo
     monkeypatch.setattr("tapetum.desk.web.models.can_answer_photos", lambda: True)
     answering = {each["name"]: each["verbs"] for each in ok(page.get("/api/models"))["answer"]}
     words = ["ask", "caption"]
-    assert list(answering)[0] == "auto"
+    assert next(iter(answering)) == "auto"
     assert (answering["auto"], answering["paligemma-photo"]) == (words, words)
     assert answering["paligemma-nano-2"] == [*words, "detect", "segment"]
     for verb in ("detect", "segment"):

@@ -16,6 +16,7 @@ from tapetum.desk.web import job_files, job_process, track_job
 from tapetum.desk.web.answers import Refused
 from tapetum.desk.web.exports import DRAWN, FORMATS
 from tapetum.desk.web.tracks import TrackStore, signature
+from tapetum.hub import loading
 from tapetum.types import Tracks
 from tapetum.video import open_video, write_video
 
@@ -142,6 +143,35 @@ def test_parts_of_tracks_are_saved_while_a_job_goes_on(clip: Path, nano: Path, t
         job = {"item": item.rsplit("/", 1)[1], "settings": settings}
         track_job.work(job, tmp_path / "videos", Listener())
     assert saved == [2, 4, 6]
+
+
+def test_a_process_that_keeps_models_keeps_the_features_of_the_last_video(
+    clip: Path, nano: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tapetum.systems.tap.tracking.tracker import TapirTracker
+
+    compute, computed = TapirTracker._features, []
+    monkeypatch.setattr(TapirTracker, "_features", lambda *given: computed.append(1) or compute(*given))
+    monkeypatch.setattr(loading, "_kept", None)
+    with serving(folder_with(clip, tmp_path / "videos"), model=str(nano)) as page:
+        number = first_item(page).rsplit("/", 1)[1]
+
+        def work(*click: float) -> None:
+            settings = {"model": str(nano), "device": None, "clicks": [[click]]}
+            track_job.work({"item": number, "settings": settings}, tmp_path / "videos", Listener())
+
+        loading.keep_loaded()
+        work(0, 10, 10)
+        assert computed
+        computed.clear()
+        for path in (tmp_path / "videos" / ".tapetum-web" / "features").iterdir():
+            path.unlink()
+        work(2, 20, 20)
+        assert not computed
+        track_job._drop_held()
+        work(3, 30, 30)
+        assert computed
+        track_job._drop_held()
 
 
 def test_points_are_visible_above_a_chance(page: TestClient, item: str, tmp_path: Path) -> None:

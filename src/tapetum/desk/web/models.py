@@ -12,7 +12,6 @@ from tapetum.desk.search.media_model import better_model, default_model
 from tapetum.desk.web.answers import Refused
 from tapetum.hub.registry import known
 
-
 ANSWERED = "ask", "caption", "detect", "segment"
 _IN_WORDS = "ask", "caption"
 """Verbs answered in words; others want boxes or masks, which paligemma-photo does not write."""

@@ -31,8 +31,8 @@ from tapetum.desk.web.projects import Projects
 from tapetum.desk.web.runs import Runs
 from tapetum.desk.web.search import Search
 from tapetum.desk.web.space import SpaceStore, depth_beside
-from tapetum.desk.web.tracks import TrackedItem, TrackStore
 from tapetum.desk.web.trackers import Trackers
+from tapetum.desk.web.tracks import TrackedItem, TrackStore
 from tapetum.desk.web.uploads import upload
 from tapetum.hub.registry import known
 

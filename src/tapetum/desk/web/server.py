@@ -80,7 +80,9 @@ def make_app(
 
     @asynccontextmanager
     async def alive(app: Starlette) -> AsyncIterator[None]:
-        looking = [asyncio.create_task(_repeat(work, every)) for work, every in ((page.look_at_jobs, 0.2), (page.look_around, 2.0))]
+        looking = [
+            asyncio.create_task(_repeat(work, every)) for work, every in ((page.look_at_jobs, 0.2), (page.look_around, 2.0))
+        ]
         try:
             yield
         finally:

@@ -11,7 +11,7 @@ The network's features of the frames are saved (`systems.tap.tracking.feature_fi
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -27,11 +27,12 @@ from tapetum.app.track.track_files import FEATURES_MIB
 from tapetum.app.verb import Listener, count_frames
 from tapetum.desk.web.database import FILE, Database
 from tapetum.desk.web.hidden import HIDDEN, check_plain, make_folder
-from tapetum.desk.web.items import Items
+from tapetum.desk.web.items import Items, MediaItem
 from tapetum.desk.web.tracks import TrackStore, signature
+from tapetum.hub.loading import keeps_loaded
 from tapetum.tracks.points import PointRequest
 from tapetum.types import Tracks
-from tapetum.video import open_video
+from tapetum.video import Video, open_video
 
 if TYPE_CHECKING:
     from tapetum.systems.tap.tracking.feature_file import FeatureFile
@@ -60,6 +61,36 @@ def load(model: str, device: str | None) -> None:
     load_tracker(model, device)
 
 
+_held: dict[str, tuple[Video, dict[Any, Any]]] = {}
+"""The last video, by its path and content, in a process that keeps models: its next points cost little."""
+
+
+@contextmanager
+def _open_video(item: MediaItem, listener: Listener) -> Iterator[Video]:
+    """Open a video, and find its true number of frames."""
+    key = f"{item.path} {item.content}"
+    if key in _held:
+        yield _held[key][0]
+        return
+    video = open_video(item.path)
+    try:
+        listener.status("reading the video")
+        count_frames(video, item.name, listener)
+        if keeps_loaded():
+            _drop_held()
+            _held[key] = video, {}
+        yield video
+    finally:
+        if key not in _held:
+            video.close()
+
+
+def _drop_held() -> None:
+    for video, _ in _held.values():
+        video.close()
+    _held.clear()
+
+
 class _Tracking:
     def __init__(self, number: str, items: Items, store: TrackStore, settings: dict[str, Any], place: Path, listener: Listener):
         self.item, self.items, self.store, self.listener = items.get(number), items, store, listener
@@ -82,16 +113,14 @@ class _Tracking:
         self.passes = len(blocks) + -(-unchecked // BLOCK)
         if not self.passes:
             return {"points": len(self.requested), "computed": 0, "frames": self.item.frames}
-        with open_video(self.item.path) as video:
-            self.listener.status("reading the video")
-            count_frames(video, self.item.name, self.listener)
+        with _open_video(self.item, self.listener) as video:
             part = cut(video, CutSettings())
             times = np.round(video.timestamps, 9).astype("<f8").tobytes() if video.clocked else None
             self.items.settle(self.item.id, len(video), times)
             self.listener.status("loading the model")
             tracker = load_tracker(self.model, self.device)
             for block in blocks:
-                with open_features(self.features, tracker) as features:
+                with self._open_features(tracker) as features:
                     clicks = [clicks for _, clicks in block]
                     tell = partial(self._save, block)
                     whole = track_clicks(tracker, part, clicks, self._counting(len(video)), features, tell)
@@ -100,6 +129,10 @@ class _Tracking:
             self._check(tracker, part)
             frames = len(video)
         return {"points": len(self.requested), "computed": len(missing), "frames": frames}
+
+    def _open_features(self, tracker: Any) -> "AbstractContextManager[FeatureFile | None]":
+        held = _held.get(f"{self.item.path} {self.item.content}")
+        return open_features(self.features, tracker, None if held is None else held[1])
 
     def _save(self, block: Sequence[tuple[str, Clicks]], whole: Float[np.ndarray, "n t 4"]) -> None:
         self.items.get(self.item.id)  # refused where it is another file now
@@ -111,7 +144,7 @@ class _Tracking:
         unchecked = [name for name, each in stored.items() if each.backward is None]
         for block in _batches(unchecked):
             tracks = _assemble([stored[name].track for name in block], [self.requested[name] for name in block])
-            with open_features(self.features, tracker) as features:
+            with self._open_features(tracker) as features:
                 distances = track_back(tracker, part, tracks, self._counting(len(part.video)), features)
             self.items.get(self.item.id)
             self.store.save_backward(self.item.id, dict(zip(block, distances, strict=True)))
@@ -132,7 +165,7 @@ def features_file(place: Path, number: str) -> Path:
 
 
 @contextmanager
-def open_features(path: Path, tracker: Any) -> "Iterator[FeatureFile | None]":
+def open_features(path: Path, tracker: Any, held: dict[Any, Any] | None = None) -> "Iterator[FeatureFile | None]":
     """Open the saved frame features; new ones are written beside them, then replace them."""
     if not hasattr(tracker, "correct"):  # it looks at no frames
         yield None
@@ -141,7 +174,7 @@ def open_features(path: Path, tracker: Any) -> "Iterator[FeatureFile | None]":
 
     there = path.is_file()
     new = path.with_suffix(".new") if there else path  # killed, it has the frames that were done
-    file = FeatureFile(path if there else None, new, FEATURES_MIB << 20)
+    file = FeatureFile(path if there else None, new, FEATURES_MIB << 20, held)
     try:
         yield file
     finally:

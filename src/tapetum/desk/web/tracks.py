@@ -1,8 +1,9 @@
 """Tracks of points, stored under what they depend on: the video's content, the model and the clicks of the point.
 
 A point whose clicks are unchanged, or restored by an undo, already has its track; and each track is saved as soon as it is
-computed, whatever happens to the job; while that runs, a part of it may be saved. A track is float32 (t, 4): x, y in raster pixels, visible, confidence; the distance to it
-of the track back from where the point was last seen, (t,) in pixels, may be stored beside it.
+computed, whatever happens to the job. While that runs, a part of it may be saved, with NaN on the frames to come. A track is
+float32 (t, 4): x, y in raster pixels, visible, confidence; the distance to it of the track back from where the point was last
+seen, (t,) in pixels, may be stored beside it.
 """
 
 import hashlib
@@ -124,7 +125,7 @@ class TrackedItem:
         return whole
 
     def chances(self) -> Float32[np.ndarray, "n t 4"]:
-        """Assemble x, y, visible, and the chance that the position is right: 0 where a user hid the point, 1 where it is marked.
+        """Assemble x, y, visible, and the chance that the position is right: 0 where a user hid the point, 1 at its marks.
 
         A tracker without a calibration, and a track under way, has its own confidence there. Raises as `array`.
         """

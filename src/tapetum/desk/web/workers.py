@@ -1,7 +1,7 @@
 """Processes that run jobs, one after the other, and keep their models loaded in between.
 
-A worker gets jobs from its server through a pipe. When the pipe closes, because the server closes it or is gone, it ends the job
-under way, then itself. A worker that dies fails only its job; the next job gets a new one.
+A worker gets jobs from its server through a pipe. When the pipe closes, because the server closes it or is gone, the worker
+finishes its job and ends. A worker that dies fails only its job; the next job gets a new one.
 """
 
 import json
@@ -18,7 +18,7 @@ from tapetum.core.plugins import is_reference
 from tapetum.core.threads import threads_each
 
 GROUPS = {"track": "track", "space": "track", "look": "look", "index": "index"}
-"""Kinds of jobs whose workers are kept, each with those that use the same models; the worker of another kind ends with its job."""
+"""Kinds of jobs whose workers are kept, grouped by the models that they use; workers of other kinds end with their job."""
 KEEP_S = 300.0
 """How long an idle worker is kept."""
 _SHARE = 0.25

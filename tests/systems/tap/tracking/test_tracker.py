@@ -249,4 +249,6 @@ def test_parts_come_from_the_beginning_on_and_change_nothing(window: int | None,
     assert counts == sorted(counts)
     assert counts[0] == 4
     assert counts[-1] == (20 if window is None else 24)
-    assert all(xy.shape == plain.xy.shape and np.isfinite(xy[:, :count]).all() for (xy, _), count in zip(parts, counts, strict=True))
+    assert all(
+        xy.shape == plain.xy.shape and np.isfinite(xy[:, :count]).all() for (xy, _), count in zip(parts, counts, strict=True)
+    )

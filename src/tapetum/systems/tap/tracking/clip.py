@@ -97,6 +97,9 @@ class VideoTracking:
     polish: bool
     progress: Callable[[int, int], None] | None = field(compare=False)
     partial: Callable[[np.ndarray, np.ndarray], None] | None = field(default=None, compare=False)
+    held: dict[Any, Any] | None = field(default=None, compare=False)
+    sizes: tuple[Size, ...] = ()
+    """Of the features."""
 
     def track(self) -> Tracks:
         """Track all points through the whole video."""
@@ -126,6 +129,8 @@ class VideoTracking:
     def _reel(self) -> Reel:
         """Features of the video, computed on demand; `progress` is called as frames are finished."""
         frames = len(self.video)
+        if self.held is not None and (reel := self.held.get(self._key)) is not None:
+            return reel
 
         def features_of(begin: int, end: int) -> FeatureGrids:
             features = self.compute(self.video[begin:end])
@@ -142,16 +147,23 @@ class VideoTracking:
         parts, points = None, None
         if self.partial is not None:
             parts = Parts(model=self.model, queries=self.clicks, numbers=self.numbers, frames=frames, tell=self._tell)
-        if parts is not None or len(self.windows) > 1:
+        if (parts is not None and reel.end < frames) or len(self.windows) > 1:
             features_of = lambda begin, end: self.compute(self.video[begin:end])  # noqa: E731
             points = self._shared(click_features(self.model, features_of, self.clicks, frames))
         if len(self.windows) == 1:
-            if parts is not None and points is not None:
+            if parts is not None and points is not None and reel.end < frames:
                 parts.track(reel, points, self.windows[0])
             points, parts = self.model.query_features(reel.show(0, frames), self.clicks[None].to(self._device)), None
+            if self.held is not None:
+                self.held.clear()
+                self.held[self._key] = reel
             points = self._shared(points)
         assert points is not None
         return self._in_windows(reel, points, self.clicks, self.numbers, parts)
+
+    @property
+    def _key(self) -> Any:
+        return self.model, self.video, self.sizes, next(self.model.parameters()).dtype
 
     def _shared(self, points: QueryFeatures) -> QueryFeatures:
         return points if self.numbers is None else share_features(points, self.numbers)

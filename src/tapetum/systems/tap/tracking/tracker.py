@@ -146,6 +146,8 @@ class TapirTracker(OnlineTracker):
             polish=self._polishes(polish),
             progress=progress,
             partial=partial,
+            held=None if features is None else features.held,
+            sizes=resolutions,
         ).track()
 
     def correct(self, video: Any, tracks: Tracks, corrections: Sequence[Sequence[float]], **options: Any) -> Tracks:
