@@ -110,7 +110,7 @@ function Visibility() {
 
 function describe(job: Job | null, points: number, current: boolean): string {
   if (!points) return "No points yet: click on the frame.";
-  if (job?.state === "waiting") return "Waiting for another job to end.";
+  if (job?.state === "waiting") return "It begins as soon as its models are loaded and no earlier job is in the way.";
   if (job?.state === "running") return "Tracking.";
   if (current) return "All points are tracked.";
   if (job && isFailed(job)) return `Tracking ${job.state}: ${job.message}`;

@@ -84,6 +84,23 @@ def test_a_worker_ends(slow: Path, monkeypatch: pytest.MonkeyPatch, reason: str)
     until(lambda: jobs.poll() or gone(done["result"]["process"]))
 
 
+def test_what_the_next_job_needs_is_loaded_once(slow: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[dict[str, Any]] = []
+    monkeypatch.setattr(workers.Worker, "send", lambda worker, content: sent.append(content))
+    made = workers.Workers(slow)
+    for model in ("a", "a", "b"):
+        made.warm("track", model=model)
+    assert [each["load"] for each in sent] == [{"model": "a"}, {"model": "b"}]
+    assert len(made._all) == 1
+    made._all[0].job = "at work"
+    made.warm("track", model="c")
+    made.close()
+    none = workers.Workers(slow, keep_s=0)
+    none.warm("track", model="a")
+    assert (len(sent), none._all) == (2, [])
+    made._all[0].kill(signal.SIGKILL)
+
+
 def test_a_worker_ends_with_a_server_that_is_killed(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", SERVER, str(tmp_path)], stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None

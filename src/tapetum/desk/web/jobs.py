@@ -141,10 +141,10 @@ class Jobs:
         with self._lock:
             return any(job["state"] not in FINAL for job in self._jobs.values())
 
-    def warm(self, kind: str, **models: Any) -> None:
-        """Load models of a kind of job before the first one."""
+    def warm(self, kind: str, **needed: Any) -> None:
+        """Load what the next job of a kind needs."""
         with self._lock:
-            self._workers.warm(kind, **models)
+            self._workers.warm(kind, **needed)
 
     def close(self) -> None:
         """Let idle workers end; jobs continue."""

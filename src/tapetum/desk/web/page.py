@@ -196,13 +196,13 @@ class Page:
         if content.get("type") in ("clear", "delete_point") and not self.projects.points(item):
             remove_features(self.place, self.database, self.folder, self.jobs)
         self.events.send(project={"item": item.id, "revision": revision})
-        self._warm()
+        self._warm(item)
         return self._project(item)
 
-    def _warm(self) -> None:
-        """Load the tracker, which is wanted soon."""
-        if self.model in known() or Path(self.model).is_file():
-            self.jobs.warm("track", model=self.model, device=self.device)
+    def _warm(self, item: MediaItem) -> None:
+        """Load the tracker, and look at the video: both are wanted soon."""
+        if item.kind == "video" and (self.model in known() or Path(self.model).is_file()):
+            self.jobs.warm("track", model=self.model, device=self.device, path=str(item.path), content=item.content)
 
     def undo(self, request: Request) -> dict[str, Any]:
         """Undo the last edit."""

@@ -27,7 +27,7 @@ from tapetum.app.track.track_files import FEATURES_MIB
 from tapetum.app.verb import Listener, count_frames
 from tapetum.desk.web.database import FILE, Database
 from tapetum.desk.web.hidden import HIDDEN, check_plain, make_folder
-from tapetum.desk.web.items import Items, MediaItem
+from tapetum.desk.web.items import Items
 from tapetum.desk.web.tracks import TrackStore, signature
 from tapetum.hub.loading import keeps_loaded
 from tapetum.tracks.points import PointRequest
@@ -54,11 +54,13 @@ def work(job: dict[str, Any], folder: Path, listener: Listener) -> dict[str, Any
         database.close()
 
 
-def load(model: str, device: str | None) -> None:
-    """Load a tracker, which `tapetum.hub.loading` then keeps."""
+def load(model: str, device: str | None, path: str, content: str) -> None:
+    """Load a tracker, which `tapetum.hub.loading` then keeps, and count the frames of a video."""
     from tapetum.bench.baselines import load_tracker
 
     load_tracker(model, device)
+    with _open_video(Path(path), content, Listener()):
+        pass
 
 
 _held: dict[str, tuple[Video, dict[Any, Any]]] = {}
@@ -66,16 +68,16 @@ _held: dict[str, tuple[Video, dict[Any, Any]]] = {}
 
 
 @contextmanager
-def _open_video(item: MediaItem, listener: Listener) -> Iterator[Video]:
+def _open_video(path: Path, content: str, listener: Listener) -> Iterator[Video]:
     """Open a video, and find its true number of frames."""
-    key = f"{item.path} {item.content}"
+    key = f"{path} {content}"
     if key in _held:
         yield _held[key][0]
         return
-    video = open_video(item.path)
+    video = open_video(path)
     try:
         listener.status("reading the video")
-        count_frames(video, item.name, listener)
+        count_frames(video, path.name, listener)
         if keeps_loaded():
             _drop_held()
             _held[key] = video, {}
@@ -113,7 +115,7 @@ class _Tracking:
         self.passes = len(blocks) + -(-unchecked // BLOCK)
         if not self.passes:
             return {"points": len(self.requested), "computed": 0, "frames": self.item.frames}
-        with _open_video(self.item, self.listener) as video:
+        with _open_video(self.item.path, self.item.content, self.listener) as video:
             part = cut(video, CutSettings())
             times = np.round(video.timestamps, 9).astype("<f8").tobytes() if video.clocked else None
             self.items.settle(self.item.id, len(video), times)

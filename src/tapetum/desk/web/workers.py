@@ -31,6 +31,7 @@ class Worker:
     def __init__(self, folder: Path, group: str, log: IO[bytes] | int):
         """Start it, for jobs in `folder`. It imports nothing from the server's working directory, unlike Python by default."""
         self.group, self.job = group, ""
+        self.loaded: dict[str, Any] = {}
         self.idle_since = time.monotonic()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tapetum.desk.web.job_process", str(folder)],
@@ -100,12 +101,15 @@ class Workers:
             worker.close()
         return worker
 
-    def warm(self, kind: str, **models: Any) -> None:
-        """Start a worker that loads models before the first job, unless there is one."""
+    def warm(self, kind: str, **needed: Any) -> None:
+        """Let a worker load what the next job needs, unless one has done so, or works."""
         group = GROUPS[kind]
-        if self._keep_s and not any(each.open for each in self._all if each.group == group):
+        there = [each for each in self._all if each.open and each.group == group]
+        if self._keep_s and not any(each.job or each.loaded == needed for each in there):
             with suppress(OSError):
-                self._start(group, subprocess.DEVNULL).send({"kind": kind, "load": models, "threads": threads_each(1)})
+                worker = there[0] if there else self._start(group, subprocess.DEVNULL)
+                worker.loaded = needed
+                worker.send({"kind": kind, "load": needed, "threads": threads_each(1)})
 
     def free(self, job: str) -> None:
         """Note that a job is over."""
