@@ -142,6 +142,8 @@ class NewPoints:
     """What shows the points, if it is not the video."""
     listener: Listener = field(default_factory=Listener)
     """Hears how long many points will take."""
+    partial: Callable[[Any, Any], None] | None = None
+    """Hears positions and confidences so far from trackers that tell them, in pixels of what these see."""
 
     @property
     def count(self) -> int:
@@ -164,6 +166,8 @@ class NewPoints:
             more["reference"] = self.reference
         if request.ids is not None or self.reference is not None:
             needs_network(tracker)
+        if self.partial is not None and hasattr(tracker, "correct"):
+            more["partial"] = self.partial
         points = request.points + support
         places = points if self.reference is not None else part.shrunk(points)
         queries = np.array(places, np.float32)

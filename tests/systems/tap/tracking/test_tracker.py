@@ -235,3 +235,24 @@ def test_importing_the_package_does_not_import_torch():
     code = "import sys, tapetum, tapetum.systems.tap; assert 'torch' not in sys.modules; print(tapetum.__version__)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == tapetum.__version__
+
+
+@pytest.mark.parametrize("window", [None, 10])
+@pytest.mark.parametrize("ids", [None, [0, 1, 0]])
+def test_parts_come_from_the_beginning_on_and_change_nothing(window: int | None, ids, monkeypatch) -> None:
+    monkeypatch.setattr("tapetum.systems.tap.tracking.windows._STEP", 4)
+    monkeypatch.setattr("tapetum.systems.tap.tracking.windows._SHARE", 1e9)
+    tracker, video, parts = network(), noise(24), []
+    options = {"window": window, "ids": ids, "frame_chunk": 2}
+    queries = [[0, 10, 10], [20, 30, 30], [7, 12, 11]]
+    plain = tracker.track(video, queries, **options)
+    heard = tracker.track(video, queries, partial=lambda xy, confidence: parts.append((xy, confidence)), **options)
+    np.testing.assert_array_equal(heard.xy, plain.xy)
+    np.testing.assert_array_equal(heard.confidence, plain.confidence)
+    counts = [int(np.isfinite(xy).all(axis=(0, 2)).sum()) for xy, _ in parts]
+    assert counts == sorted(counts)
+    assert counts[0] == 4
+    assert counts[-1] == (20 if window is None else 24)
+    assert all(
+        xy.shape == plain.xy.shape and np.isfinite(xy[:, :count]).all() for (xy, _), count in zip(parts, counts, strict=True)
+    )

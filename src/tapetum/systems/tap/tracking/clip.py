@@ -21,6 +21,7 @@ A reference is another image or clip that shows the points. If its aspect ratio 
 edge, so that nothing is stretched when both are resized for the network.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -84,19 +85,19 @@ class Reel:
 
         With `half`, float32 features of a section that take more than FEATURE_BYTES are stored in float16.
         """
-        self._features_of, self._chunk, self._capacity, self._half = features_of, chunk, capacity, half
+        self._features_of, self.chunk, self._capacity, self._half = features_of, chunk, capacity, half
         self._buffer: FeatureGrids | None = None
-        self._begin = self._end = 0
+        self._begin = self.end = 0
 
     def show(self, begin: int, end: int) -> FeatureGrids:
         """Compute features of frames begin..end-1, where begin never decreases. They are valid until the next call."""
-        reused = max(0, self._end - begin)
+        reused = max(0, self.end - begin)
         if self._buffer is not None and reused and begin > self._begin:
             for maps in self._buffer.maps:
                 for place in range(reused):
                     maps[:, place] = maps[:, begin - self._begin + place]
-        for first in range(begin + reused, end, self._chunk):
-            last = min(first + self._chunk, end)
+        for first in range(begin + reused, end, self.chunk):
+            last = min(first + self.chunk, end)
             part = self._features_of(first, last)
             if self._buffer is None:
                 size = sum(maps[:, 0].nbytes for maps in part.maps) * self._capacity
@@ -104,8 +105,51 @@ class Reel:
             for maps, new in zip(self._buffer.maps, part.maps, strict=True):
                 maps[:, first - begin : last - begin] = new
         assert self._buffer is not None
-        self._begin, self._end = begin, end
+        self._begin, self.end = begin, end
         return self._buffer.frames(0, end - begin)
+
+
+_STEP = 12
+"""Frames after which the tracks of a part are computed."""
+_SHARE = 0.2
+"""Of the time, that parts may take."""
+
+
+@dataclass(kw_only=True)
+class Parts:
+    """Tracks of the beginning of a window while the features of its other frames are being computed."""
+
+    model: Tapir
+    queries: Float[Tensor, "n 3"]
+    numbers: Int[Tensor, " n"] | None
+    frames: int
+    tell: Callable[[Float[Tensor, "n t 2"], Float[Tensor, "n t"]], None]
+    """Hears positions and confidences in all frames, NaN where none are known yet."""
+    _next: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        """Start without any."""
+        self.xy = torch.full((len(self.queries), self.frames, 2), torch.nan)
+        self.confidence = torch.full((len(self.queries), self.frames), torch.nan)
+
+    def track(self, reel: Reel, points: QueryFeatures, window: Window, state: State | None = None) -> None:
+        """Track through more and more of a window, in one pass each, as long as that takes little of the time."""
+        batch, step = self.queries[None].to(points.initial.device), -(-_STEP // reel.chunk) * reel.chunk
+        for end in range(max(window.begin, reel.end) + step, window.end, step):
+            features, begun = reel.show(window.begin, end), time.monotonic()
+            if begun < self._next:
+                continue
+            known = places_of(batch, end - window.begin, window.begin)
+            known = known if self.numbers is None else share_places(known, self.numbers)
+            out = self.model.trajectories(features, points, known, state=state, query_chunk=64, frame_chunk=MATCHED_AT_A_TIME)
+            new = slice(window.cut - window.begin, None)
+            self.put(slice(window.cut, end), out.tracks[0, :, new].float().cpu(), out.confidence[0, :, new].cpu())
+            self._next = time.monotonic() + (time.monotonic() - begun) / _SHARE
+
+    def put(self, frames: slice, xy: Float[Tensor, "n t 2"], confidence: Float[Tensor, "n t"]) -> None:
+        """Take over what is known of some frames."""
+        self.xy[:, frames], self.confidence[:, frames] = xy, confidence
+        self.tell(self.xy, self.confidence)
 
 
 def track_in_windows(
@@ -117,6 +161,7 @@ def track_in_windows(
     numbers: Int[Tensor, " n"] | None,
     query_chunk: int | None,
     second_pass: bool,
+    parts: Parts | None = None,
 ) -> tuple[Float[Tensor, "n t 2"], Float[Tensor, "n t"]]:
     """Track points window by window: gives positions and confidences in all frames, on the CPU.
 
@@ -130,6 +175,8 @@ def track_in_windows(
     query_batch = queries[None].to(points.initial.device)
     state: State | None = None
     for window in windows:
+        if parts is not None:
+            parts.track(reel, points, window, state)
         features = reel.show(window.begin, window.end)
         known = places_of(query_batch, window.end - window.begin, window.begin)
         if numbers is not None:
@@ -147,6 +194,8 @@ def track_in_windows(
         here, new = slice(window.cut, window.end), slice(window.cut - window.begin, None)
         xy[:, here] = out.tracks[0, :, new].float().cpu()
         confidence[:, here] = out.confidence[0, :, new].cpu()
+        if parts is not None:
+            parts.put(here, xy[:, here], confidence[:, here])
     return xy, confidence
 
 
@@ -261,6 +310,10 @@ class VideoTracking:
     second_pass: bool
     polish: bool
     progress: Callable[[int, int], None] | None = field(compare=False)
+    partial: Callable[[np.ndarray, np.ndarray], None] | None = field(default=None, compare=False)
+    held: dict[Any, Any] | None = field(default=None, compare=False)
+    sizes: tuple[Size, ...] = ()
+    """Of the features."""
 
     def track(self) -> Tracks:
         """Track all points through the whole video."""
@@ -269,12 +322,16 @@ class VideoTracking:
         xy, confidence = self._track_clicks()
         if self.polish:
             xy, confidence = polished(self._frames, self.clicks, xy, confidence, self._device)
-        places, sure, clicks, clicked = xy.numpy(), confidence.numpy(), self.clicks.numpy(), None
-        if self.numbers is not None:
-            shorter = min(self.video.height, self.video.width)
-            places, sure, clicked = blend(clicks, self.numbers.numpy(), places, sure, shorter)
-            clicks = clicks[first_of_each(self.numbers).numpy()]
-        return Tracks(xy=places, visible=sure > 0.5, confidence=sure, queries=clicks, clicked=clicked)
+        places, sure, clicked = self._joined(xy, confidence)
+        clicks = self.clicks if self.numbers is None else self.clicks[first_of_each(self.numbers)]
+        return Tracks(xy=places, visible=sure > 0.5, confidence=sure, queries=clicks.numpy(), clicked=clicked)
+
+    def _joined(self, xy: Float[Tensor, "k t 2"], confidence: Float[Tensor, "k t"]) -> tuple[Any, Any, Any]:
+        """Join the tracks of the clicks of each point: positions, confidences, which frames were clicked."""
+        if self.numbers is None:
+            return xy.numpy(), confidence.numpy(), None
+        shorter = min(self.video.height, self.video.width)
+        return blend(self.clicks.numpy(), self.numbers.numpy(), xy.numpy(), confidence.numpy(), shorter)
 
     @property
     def _device(self) -> torch.device:
@@ -286,6 +343,8 @@ class VideoTracking:
     def _reel(self) -> Reel:
         """Features of the video, computed on demand; `progress` is called as frames are finished."""
         frames = len(self.video)
+        if self.held is not None and (reel := self.held.get(self._key)) is not None:
+            return reel
 
         def features_of(begin: int, end: int) -> FeatureGrids:
             features = self.compute(self.video[begin:end])
@@ -298,15 +357,35 @@ class VideoTracking:
 
     def _track_clicks(self) -> tuple[Float[Tensor, "k t 2"], Float[Tensor, "k t"]]:
         """Positions and confidences of each click; everything that takes much memory is freed on return."""
-        reel = self._reel()
-        if len(self.windows) == 1:
-            points = self.model.query_features(reel.show(0, len(self.video)), self.clicks[None].to(self._device))
-        else:
+        reel, frames = self._reel(), len(self.video)
+        parts, points = None, None
+        if self.partial is not None:
+            parts = Parts(model=self.model, queries=self.clicks, numbers=self.numbers, frames=frames, tell=self._tell)
+        if (parts is not None and reel.end < frames) or len(self.windows) > 1:
             features_of = lambda begin, end: self.compute(self.video[begin:end])  # noqa: E731
-            points = click_features(self.model, features_of, self.clicks, len(self.video))
-        if self.numbers is not None:
-            points = share_features(points, self.numbers)
-        return self._in_windows(reel, points, self.clicks, self.numbers)
+            points = self._shared(click_features(self.model, features_of, self.clicks, frames))
+        if len(self.windows) == 1:
+            if parts is not None and points is not None and reel.end < frames:
+                parts.track(reel, points, self.windows[0])
+            points, parts = self.model.query_features(reel.show(0, frames), self.clicks[None].to(self._device)), None
+            if self.held is not None:
+                self.held.clear()
+                self.held[self._key] = reel
+            points = self._shared(points)
+        assert points is not None
+        return self._in_windows(reel, points, self.clicks, self.numbers, parts)
+
+    @property
+    def _key(self) -> Any:
+        return self.model, self.video, self.sizes, next(self.model.parameters()).dtype
+
+    def _shared(self, points: QueryFeatures) -> QueryFeatures:
+        return points if self.numbers is None else share_features(points, self.numbers)
+
+    def _tell(self, xy: Float[Tensor, "k t 2"], confidence: Float[Tensor, "k t"]) -> None:
+        assert self.partial is not None
+        places, sure, _ = self._joined(xy.clone(), confidence.clone())
+        self.partial(places, sure)
 
     def _track_reference_points(self, reference: Reference) -> tuple[Float[Tensor, "n t 2"], Float[Tensor, "n t"]]:
         """Positions and confidences of each point: none is known in any frame of the video, so its clicks form one query."""
@@ -319,9 +398,15 @@ class VideoTracking:
         return self._in_windows(self._reel(), points.select(first.to(self._device)), nowhere, None)
 
     def _in_windows(
-        self, reel: Reel, points: QueryFeatures, queries: Float[Tensor, "k 3"], numbers: Int[Tensor, " k"] | None
+        self,
+        reel: Reel,
+        points: QueryFeatures,
+        queries: Float[Tensor, "k 3"],
+        numbers: Int[Tensor, " k"] | None,
+        parts: Parts | None = None,
     ) -> tuple[Float[Tensor, "k t 2"], Float[Tensor, "k t"]]:
-        return track_in_windows(self.model, reel, points, queries, self.windows, numbers, self.query_chunk, self.second_pass)
+        chunk, again = self.query_chunk, self.second_pass
+        return track_in_windows(self.model, reel, points, queries, self.windows, numbers, chunk, again, parts)
 
     def _tracks_from_reference(self, xy: Float[Tensor, "n t 2"], confidence: Float[Tensor, "n t"]) -> Tracks:
         queries, matched = most_confident_places(xy, confidence), confidence

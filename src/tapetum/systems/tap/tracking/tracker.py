@@ -78,6 +78,7 @@ class TapirTracker(OnlineTracker):
         polish: bool | None = None,
         features: "FeatureFile | None" = None,
         progress: Callable[[int, int], None] | None = None,
+        partial: Callable[[Float[np.ndarray, "n t 2"], Float[np.ndarray, "n t"]], None] | None = None,
     ) -> Tracks:
         """Track points through a video, before and after the frame of each query.
 
@@ -106,6 +107,9 @@ class TapirTracker(OnlineTracker):
             features: file that stores frame features between calls (`tap.tracking.feature_file`): those in it are not computed
                 again, which saves nearly all the time that a few points take.
             progress: called with the number of frames processed and the total.
+            partial: called now and then with the positions and confidences so far, from the first frames on: NaN where nothing
+                is known yet, and less exact than the result, which also uses later frames and is polished. Not for points of
+                a reference.
 
         Raises:
             BadInput: the video cannot be read, a query lies outside it or is not a number, or a point is clicked twice in one
@@ -142,6 +146,9 @@ class TapirTracker(OnlineTracker):
             second_pass=again,
             polish=self._polishes(polish),
             progress=progress,
+            partial=partial,
+            held=None if features is None else features.held,
+            sizes=resolutions,
         ).track()
 
     def correct(self, video: Any, tracks: Tracks, corrections: Sequence[Sequence[float]], **options: Any) -> Tracks:
