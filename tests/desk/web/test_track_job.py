@@ -168,10 +168,10 @@ def test_a_process_that_keeps_models_keeps_the_features_of_the_last_video(
             path.unlink()
         work(2, 20, 20)
         assert not computed
-        track_job._drop_held()
+        track_job._drop_kept()
         work(3, 30, 30)
         assert computed
-        track_job._drop_held()
+        track_job._drop_kept()
 
 
 def test_points_are_visible_above_a_chance(page: TestClient, item: str, tmp_path: Path) -> None:

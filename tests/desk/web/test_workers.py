@@ -86,7 +86,7 @@ def test_a_worker_ends(slow: Path, monkeypatch: pytest.MonkeyPatch, reason: str)
 
 def test_what_the_next_job_needs_is_loaded_once(slow: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[dict[str, Any]] = []
-    monkeypatch.setattr(workers.Worker, "send", lambda worker, content: sent.append(content))
+    monkeypatch.setattr(workers.JobWorker, "send", lambda worker, content: sent.append(content))
     made = workers.Workers(slow)
     for model in ("a", "a", "b"):
         made.warm("track", model=model)

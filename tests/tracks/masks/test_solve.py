@@ -5,7 +5,7 @@ import pytest
 from skimage.segmentation import random_walker
 
 from tapetum.metrics.masks import mask_iou
-from tapetum.tracks.masks.solve import ColourModel, Prompt, Window, edge_weights, held, outline, signed_distance, sow, walk
+from tapetum.tracks.masks.solve import ColourModel, Crop, Prompt, connected, edge_weights, outline, signed_distance, sow, walk
 
 ROWS, COLUMNS = np.indices((120, 160)) + 0.5
 DISC = np.hypot(COLUMNS - 70, ROWS - 60) < 28
@@ -81,7 +81,7 @@ def test_distance_has_the_sign_of_the_side():
 
 
 def test_a_window_comes_back_to_its_place():
-    window = Window.around(np.array([30.0, 20.0, 110.0, 100.0]), DISC.shape, side=40)
+    window = Crop.around(np.array([30.0, 20.0, 110.0, 100.0]), DISC.shape, side=40)
     assert window.size == (40, 40)
     assert window.inner(np.array([[30.0, 20.0], [110.0, 100.0]])).tolist() == [[0, 0], [40, 40]]
     np.testing.assert_allclose(window.places()[0, 0], [31, 21])
@@ -92,9 +92,9 @@ def test_parts_without_a_place_are_dropped_and_small_holes_filled():
     mask = DISC.copy()
     mask[60, 70] = False
     mask[5:8, 5:8] = True
-    kept = held(mask, np.array([[70.0, 50.0]]))
+    kept = connected(mask, np.array([[70.0, 50.0]]))
     assert (kept == DISC).all()
-    assert held(mask, np.array([[6.0, 6.0]]))[6, 6]
+    assert connected(mask, np.array([[6.0, 6.0]]))[6, 6]
 
 
 def test_seeds_lie_on_discs():

@@ -51,13 +51,13 @@ def examples(path: str) -> list[str]:
 
 @cache
 def _examples() -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    examples: dict[str, list[str]] = {}
     for line in Path(__file__).with_name("examples.txt").read_text(encoding="utf-8").splitlines():
         if line.startswith("["):
-            found[f"tapetum {line.strip('[]')}"] = below = []
+            examples[f"tapetum {line.strip('[]')}"] = below = []
         elif line:
             below.append(line)
-    return found
+    return examples
 
 
 def _entry(name: str, text: str, width: int) -> list[str]:

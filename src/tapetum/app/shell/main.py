@@ -246,14 +246,14 @@ def _read(arguments: Sequence[str]) -> _Parsed:
     shares = has_threads(verb, chosen.options)
     rest, threads = take_threads(rest) if shares else (rest, None)
     parsing.check_words(chosen.options, rest, path)
-    asked = next((number for number, word in enumerate(rest) if word in ("-h", "--help")), None)
-    if asked is not None and rest[asked + 1 : asked + 2] != ["all"]:
+    help_at = next((number for number, word in enumerate(rest) if word in ("-h", "--help")), None)
+    if help_at is not None and rest[help_at + 1 : help_at + 2] != ["all"]:
         from tapetum.app.shell.help import brief
 
         print(brief(chosen.options, path))
         raise SystemExit(0)
     try:
-        options = parsing.parse(chosen.options, ["--help"] if asked is not None else _arranged(chosen, rest), path)
+        options = parsing.parse(chosen.options, ["--help"] if help_at is not None else _arranged(chosen, rest), path)
     except SystemExit:  # after help
         print(HELP if shares else "", end="")
         raise

@@ -158,7 +158,7 @@ def read_prompts(clicks: tuple[Any, ...], boxes: tuple[Any, ...]) -> "list[Promp
     return [Prompt(frame=n, **{k: v if k == "box" else tuple(v) for k, v in each.items()}) for n, each in frames.items()]
 
 
-def _numbers(value: Any, count: int, option: str, wanted: str, shown: Any = None) -> tuple[int, tuple[float, ...]]:
+def _numbers(value: Any, count: int, option: str, needed: str, shown: Any = None) -> tuple[int, tuple[float, ...]]:
     """A frame and `count` numbers."""
     cells = cells_of(value) if isinstance(value, str) else list(value)
     try:
@@ -166,5 +166,5 @@ def _numbers(value: Any, count: int, option: str, wanted: str, shown: Any = None
         if len(numbers) != count or frame != int(frame):
             raise ValueError
     except (ValueError, TypeError, OverflowError):
-        raise BadInput(f"{option} is {shown or value!s}; give {wanted}") from None
+        raise BadInput(f"{option} is {shown or value!s}; give {needed}") from None
     return int(frame), tuple(numbers)

@@ -26,7 +26,7 @@ from tapetum.desk.web import job_files
 from tapetum.desk.web.answers import Refused
 from tapetum.desk.web.hidden import check_plain
 from tapetum.desk.web.job_files import FINAL, WAITING
-from tapetum.desk.web.workers import KEEP_S, Worker, Workers
+from tapetum.desk.web.workers import KEEP_S, JobWorker, Workers
 
 AT_ONCE = 2
 MOST_WAITING = 50
@@ -58,7 +58,7 @@ class Jobs:
         self._lock = threading.RLock()
         self._own: set[str] = set()
         """Jobs that this server was asked for: others it never begins."""
-        self._begun: dict[str, Worker] = {}
+        self._begun: dict[str, JobWorker] = {}
         self._sizes: dict[str, float] = {}
         self._times: dict[str, float] = {}
         """When each began."""

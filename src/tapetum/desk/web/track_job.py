@@ -61,7 +61,7 @@ def load(model: str, device: str | None, path: str, content: str) -> None:
         pass
 
 
-_held: dict[str, tuple[Video, dict[Any, Any]]] = {}
+_kept: dict[str, tuple[Video, dict[Any, Any]]] = {}
 """The last video, by its path and content, in a process that keeps models: its next points cost little."""
 
 
@@ -69,26 +69,26 @@ _held: dict[str, tuple[Video, dict[Any, Any]]] = {}
 def _open_video(path: Path, content: str, listener: Listener) -> Iterator[Video]:
     """Open a video, and find its true number of frames."""
     key = f"{path} {content}"
-    if key in _held:
-        yield _held[key][0]
+    if key in _kept:
+        yield _kept[key][0]
         return
     video = open_video(path)
     try:
         listener.status("reading the video")
         count_frames(video, path.name, listener)
         if keeps_loaded():
-            _drop_held()
-            _held[key] = video, {}
+            _drop_kept()
+            _kept[key] = video, {}
         yield video
     finally:
-        if key not in _held:
+        if key not in _kept:
             video.close()
 
 
-def _drop_held() -> None:
-    for video, _ in _held.values():
+def _drop_kept() -> None:
+    for video, _ in _kept.values():
         video.close()
-    _held.clear()
+    _kept.clear()
 
 
 class _Tracking:
@@ -131,8 +131,8 @@ class _Tracking:
         return {"points": len(self.requested), "computed": len(missing), "frames": frames}
 
     def _open_features(self, tracker: Any) -> "AbstractContextManager[FeatureFile | None]":
-        held = _held.get(f"{self.item.path} {self.item.content}")
-        return open_features(self.features, tracker, None if held is None else held[1])
+        kept = _kept.get(f"{self.item.path} {self.item.content}")
+        return open_features(self.features, tracker, None if kept is None else kept[1])
 
     def _save(self, block: Sequence[tuple[str, Clicks]], whole: Float[np.ndarray, "n t 4"]) -> None:
         self.items.get(self.item.id)  # refused where it is another file now
@@ -165,7 +165,7 @@ def features_file(place: Path, number: str) -> Path:
 
 
 @contextmanager
-def open_features(path: Path, tracker: Any, held: dict[Any, Any] | None = None) -> "Iterator[FeatureFile | None]":
+def open_features(path: Path, tracker: Any, kept: dict[Any, Any] | None = None) -> "Iterator[FeatureFile | None]":
     """Open the saved frame features; new ones are written beside them, then replace them."""
     if not hasattr(tracker, "correct"):  # it looks at no frames
         yield None
@@ -174,7 +174,7 @@ def open_features(path: Path, tracker: Any, held: dict[Any, Any] | None = None) 
 
     there = path.is_file()
     new = path.with_suffix(".new") if there else path  # killed, it has the frames that were done
-    file = FeatureFile(path if there else None, new, FEATURES_MIB << 20, held)
+    file = FeatureFile(path if there else None, new, FEATURES_MIB << 20, kept)
     try:
         yield file
     finally:

@@ -70,7 +70,7 @@ class Trackers:
 
     def _files(self) -> list[str]:
         """List files of weights in the folder and below that hold a tracker."""
-        found = []
+        files = []
         for place, folders, names in os.walk(self._folder):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in sorted(names):
@@ -78,8 +78,8 @@ class Trackers:
                 if path.suffix == _ENDING and (real := file_inside(self._folder, path.as_posix())) is not None:
                     about = real.stat()
                     if _is_tracker(str(real), about.st_size, about.st_mtime_ns):
-                        found.append(path.as_posix())
-        return found
+                        files.append(path.as_posix())
+        return files
 
 
 @lru_cache(maxsize=256)

@@ -25,7 +25,7 @@ _SHARE = 0.25
 """Of the machine's memory, for all idle workers together."""
 
 
-class Worker:
+class JobWorker:
     """A process that runs jobs of a group."""
 
     def __init__(self, folder: Path, group: str, log: IO[bytes] | int):
@@ -83,9 +83,9 @@ class Workers:
 
     def __init__(self, folder: Path, keep_s: float = KEEP_S):
         self._folder, self._keep_s = folder, keep_s
-        self._all: list[Worker] = []
+        self._all: list[JobWorker] = []
 
-    def run(self, job: dict[str, Any], log: IO[bytes]) -> Worker:
+    def run(self, job: dict[str, Any], log: IO[bytes]) -> JobWorker:
         """Give a job to an idle worker, else to a new one. Raises OSError if none can be started."""
         group = GROUPS.get(job["kind"], "")
         job = {**job, "threads": threads_each(1 + sum(bool(each.job) for each in self._all if each.lives))}
@@ -120,12 +120,12 @@ class Workers:
     def tend(self) -> None:
         """End workers that were idle for long, are one too many, or use too much memory, the longest idle ones first."""
         self._all = [worker for worker in self._all if worker.lives]
-        seen, room = set[str](), _SHARE * _machine_bytes()
+        groups, room = set[str](), _SHARE * _machine_bytes()
         for worker in sorted(self._idle(), key=lambda each: -each.idle_since):
             room -= worker.memory
-            if room < 0 or worker.group in seen or time.monotonic() - worker.idle_since > self._keep_s:
+            if room < 0 or worker.group in groups or time.monotonic() - worker.idle_since > self._keep_s:
                 worker.close()
-            seen.add(worker.group)
+            groups.add(worker.group)
 
     def close(self) -> None:
         """Let all end: at once those that are idle, the others after their jobs."""
@@ -135,11 +135,11 @@ class Workers:
             worker.kill(signal.SIGTERM)
             worker.process.wait()
 
-    def _idle(self, group: str | None = None) -> list[Worker]:
+    def _idle(self, group: str | None = None) -> list[JobWorker]:
         return [each for each in self._all if each.open and not each.job and group in (None, each.group)]
 
-    def _start(self, group: str, log: IO[bytes] | int) -> Worker:
-        self._all.append(Worker(self._folder, group, log))
+    def _start(self, group: str, log: IO[bytes] | int) -> JobWorker:
+        self._all.append(JobWorker(self._folder, group, log))
         return self._all[-1]
 
 

@@ -22,11 +22,11 @@ from tapetum.core.errors import BadInput
 from tapetum.data.rle import decode_mask, encode_mask
 from tapetum.tracks.masks.solve import (
     ColourModel,
+    Crop,
     Prompt,
     PromptableModel,
-    Window,
+    connected,
     edge_weights,
-    held,
     outline,
     resized,
     signed_distance,
@@ -185,7 +185,7 @@ def _keyframe(
     distance = signed_distance(mask).astype(np.float32)
     if not mask.any():
         return Keyframe(prompt, mask, distance, None, None, 0)
-    window = Window.around(_bounds(mask, 0.3), mask.shape)
+    window = Crop.around(_bounds(mask, 0.3), mask.shape)
     there = window.crop(mask)
     colours = ColourModel(window.crop(frame), there, 1 - there)
     if tracker is None or len(video) == 1:
@@ -262,11 +262,11 @@ def _carried(frame: np.ndarray, number: int, keys: Sequence[Keyframe]) -> Bool[n
     pad = 0.2 * (high - low).max() + 4
     if (low - pad >= image[::-1]).any() or (high + pad <= 0).any():
         return np.zeros(image, bool)
-    window = Window.around(np.concatenate([low - pad, high + pad]), image)
+    window = Crop.around(np.concatenate([low - pad, high + pad]), image)
     crop = window.crop(frame)
     trust = np.array([share / abs(key.prompt.frame - number) for key, _, share in pairs])
     odds, seeds = np.zeros(crop.shape[:2]), np.zeros(crop.shape[:2])
-    seen = []
+    places = []
     for (key, motion, _), part in zip(pairs, trust / trust.sum(), strict=True):
         assert key.colours is not None
         assert key.tracks is not None
@@ -276,10 +276,10 @@ def _carried(frame: np.ndarray, number: int, keys: Sequence[Keyframe]) -> Bool[n
         sow(seeds, window.inner(outer), -1)
         inner = window.inner(motion.there[motion.good])
         sow(seeds, inner, 1)
-        seen.append(inner)
-    found = solve(edge_weights(crop), odds, seeds)
-    mask = held(found > 0.5, np.concatenate(seen))
-    return window.paste(np.where(mask, np.maximum(found, 0.5), np.minimum(found, 0.4)), image)
+        places.append(inner)
+    chances = solve(edge_weights(crop), odds, seeds)
+    mask = connected(chances > 0.5, np.concatenate(places))
+    return window.paste(np.where(mask, np.maximum(chances, 0.5), np.minimum(chances, 0.4)), image)
 
 
 @dataclass(frozen=True)
@@ -304,21 +304,21 @@ class Motion:
         there = np.where(visible[:, None], there, _moved(_inverse(back), here))
         off = here - _moved(back, there)
         good = visible.copy()
-        seen = np.flatnonzero(visible)
-        if len(seen) > 5:
-            away = np.square(here[seen][:, None] - here[seen]).sum(-1)
+        shown = np.flatnonzero(visible)
+        if len(shown) > 5:
+            away = np.square(here[shown][:, None] - here[shown]).sum(-1)
             beside = np.argsort(away, 1)[:, 1:6]
-            unlike = np.linalg.norm(off[seen] - np.median(off[seen][beside], axis=1), axis=1)
-            good[seen] = unlike <= 3 * np.median(unlike) + 1.5
+            unlike = np.linalg.norm(off[shown] - np.median(off[shown][beside], axis=1), axis=1)
+            good[shown] = unlike <= 3 * np.median(unlike) + 1.5
         return cls(back, here, there, visible, good)
 
     def corners(self, key: Keyframe) -> Float[np.ndarray, "n 2"]:
-        """Compute places around which the object lies in the other frame."""
+        """Compute shown around which the object lies in the other frame."""
         x1, y1, x2, y2 = _bounds(key.mask, 0)
         moved = _moved(_inverse(self.back), np.array([[x1, y1], [x2, y1], [x1, y2], [x2, y2]]))
         return np.concatenate([moved, self.there[self.good]])
 
-    def place(self, key: Keyframe, window: Window) -> Float[np.ndarray, "r c"]:
+    def place(self, key: Keyframe, window: Crop) -> Float[np.ndarray, "r c"]:
         """Compute the log-odds that pixels belong to the object, by where they come from and which points are hidden."""
         size = float(np.sqrt(key.mask.sum()))
         reach = 0.15 * size + 2
@@ -331,7 +331,7 @@ class Motion:
             return local, (near @ self.visible + 0.1) / (near.sum(1) + 0.1)
 
         rows, columns = (max(2, n // 4) for n in window.size)
-        coarse = Window(window.x, window.y, window.width, window.height, (rows, columns))
+        coarse = Crop(window.x, window.y, window.width, window.height, (rows, columns))
         both = np.concatenate([np.reshape(v, (rows, columns, -1)) for v in smooth(coarse.places().reshape(-1, 2))], -1)
         fine = resized(both.astype(np.float32), window.size)
         source = _moved(self.back, window.places().reshape(-1, 2)).reshape(*window.size, 2) + fine[..., :2]

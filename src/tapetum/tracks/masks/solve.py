@@ -57,7 +57,7 @@ class PromptableModel(Protocol):
 
 
 @dataclass(frozen=True)
-class Window:
+class Crop:
     """A part of an image, and the size at which it is worked on."""
 
     x: int
@@ -68,7 +68,7 @@ class Window:
     """Height and width of what `crop` returns."""
 
     @classmethod
-    def around(cls, corners: Float[np.ndarray, "4"], image: tuple[int, int], side: int = SIDE) -> "Window":
+    def around(cls, corners: Float[np.ndarray, "4"], image: tuple[int, int], side: int = SIDE) -> "Crop":
         """Choose the window of x1, y1, x2, y2, as far as it lies in an image of (height, width)."""
         x, y = (max(0, min(int(v), most - 2)) for v, most in zip(np.floor(corners[:2]), image[::-1], strict=True))
         right, below = (min(most, int(v)) for v, most in zip(np.ceil(corners[2:]), image[::-1], strict=True))
@@ -122,9 +122,9 @@ class ColourModel:
         """Learn from the pixels of a crop, each with its weight in the object and in the background."""
         bins = _bins(crop)
         self.odds = _logarithm(bins, object_weight) - _logarithm(bins, background_weight)
-        said = self(crop)
+        scores = self(crop)
         hits = [
-            float((w * (sign * said > 0)).sum() / max(w.sum(), 1e-9))
+            float((w * (sign * scores > 0)).sum() / max(w.sum(), 1e-9))
             for w, sign in ((object_weight, 1), (background_weight, -1))
         ]
         self.worth = max(0.0, sum(hits) - 1)
@@ -208,7 +208,7 @@ def sow(seeds: Float[np.ndarray, "r c"], xy: Float[np.ndarray, "n 2"], value: fl
     seeds[places[:, 0], places[:, 1]] = value
 
 
-def held(mask: Bool[np.ndarray, "h w"], xy: Float[np.ndarray, "n 2"], least: float = 0.2) -> Bool[np.ndarray, "h w"]:
+def connected(mask: Bool[np.ndarray, "h w"], xy: Float[np.ndarray, "n 2"], least: float = 0.2) -> Bool[np.ndarray, "h w"]:
     """Keep the parts of a mask on which a place lies, and others of at least this share of the largest; fill small holes."""
     parts: Any
     parts, count = label(mask)  # type: ignore[misc]
@@ -256,7 +256,7 @@ def _solved(
     """Solve for an object in a box around `centre`, or about as large as a circle, and say how well its outline fits."""
     boxed, image = prompt.box is not None, frame.shape[:2]
     margin = 1.5 if boxed else 2.0
-    window = Window.around(np.concatenate([centre - margin * half - 4, centre + margin * half + 4]), image)
+    window = Crop.around(np.concatenate([centre - margin * half - 4, centre + margin * half + 4]), image)
     crop = window.crop(frame)
     weights = edge_weights(crop)
     off = (window.places() - centre) / half
@@ -274,11 +274,11 @@ def _solved(
     weight = np.where(seeds != 0, seeds > 0, weight)
     for _ in range(rounds):
         model = ColourModel(crop, weight, 1 - weight)
-        found = solve(weights, np.maximum(place, -3) * (1 if boxed else 0.5) + model.worth * model(crop), seeds)
-        weight = (found > 0.5).astype(float)
+        chances = solve(weights, np.maximum(place, -3) * (1 if boxed else 0.5) + model.worth * model(crop), seeds)
+        weight = (chances > 0.5).astype(float)
     inner = window.inner(np.array(prompt.inside)) if prompt.inside else window.inner(centre[None])
-    mask = held(np.asarray(found > 0.5), inner, 0.2 if boxed else 1.1)
-    return window.paste(np.where(mask, found, np.minimum(found, 0.4)), image), _fit(mask, allowed, weights, model)
+    mask = connected(np.asarray(chances > 0.5), inner, 0.2 if boxed else 1.1)
+    return window.paste(np.where(mask, chances, np.minimum(chances, 0.4)), image), _fit(mask, allowed, weights, model)
 
 
 def _fit(mask: np.ndarray, allowed: np.ndarray, weights: tuple[np.ndarray, np.ndarray], model: ColourModel) -> float:
@@ -299,7 +299,7 @@ def _corrected(frame: np.ndarray, prompt: Prompt, before: Bool[np.ndarray, "h w"
     low = np.minimum([columns[0], rows[0]], clicks.min(0))
     high = np.maximum([columns[-1] + 1, rows[-1] + 1], clicks.max(0))
     pad = 0.25 * (high - low).max() + 4
-    window = Window.around(np.concatenate([low - pad, high + pad]), image)
+    window = Crop.around(np.concatenate([low - pad, high + pad]), image)
     crop = window.crop(frame)
     earlier = window.crop(before) > 0.5
     reach = 0.35 * np.sqrt(max(int(earlier.sum()), 16))
@@ -316,7 +316,7 @@ def _corrected(frame: np.ndarray, prompt: Prompt, before: Bool[np.ndarray, "h w"
             seeds[away <= max(0.71, 0.04 * reach)] = sign
     weight = np.where(seeds != 0, seeds > 0, place > 0).astype(float)
     model = ColourModel(crop, weight, 1 - weight)
-    found = solve(edge_weights(crop), place + model.worth * model(crop), seeds)
+    chances = solve(edge_weights(crop), place + model.worth * model(crop), seeds)
     return window.paste(
-        np.where(held(found > 0.5, window.inner(np.array(prompt.inside)), 0.1), found, np.minimum(found, 0.4)), image
+        np.where(connected(chances > 0.5, window.inner(np.array(prompt.inside)), 0.1), chances, np.minimum(chances, 0.4)), image
     )

@@ -13,8 +13,9 @@ import tapetum
 from support.networks import tapir
 from support.networks import tracker as network
 from tapetum.core.errors import BadInput
-from tapetum.systems.tap.tracking.clip import plan
+from tapetum.systems.tap.tracking import windows
 from tapetum.systems.tap.tracking.tracker import TapirTracker
+from tapetum.systems.tap.tracking.windows import plan
 
 
 def matcher(**changes) -> TapirTracker:
@@ -108,7 +109,7 @@ def test_features_too_large_for_single_precision_move_points_by_thousandths(wind
     queries = [[0, 44, 52], [31, 52, 44], [59, 36, 52], [7.0, 60, 60]]
     tracker = network()
     small = tracker.track(video, queries, window=window, overlap=8)
-    monkeypatch.setattr(clip, "FEATURE_BYTES", 1 << 10)
+    monkeypatch.setattr(windows, "FEATURE_BYTES", 1 << 10)
     exact, half = (tracker.track(video, queries, window=window, overlap=8, half_features=half) for half in (False, True))
     assert (small.xy == exact.xy).all()
     apart = np.linalg.norm(half.xy - exact.xy, axis=-1)

@@ -38,15 +38,15 @@ class FeatureFile:
     """A file of features: those in `source` are read, others are computed and written to `target`, within `room` bytes and half
     of the free disk space.
 
-    `held` also keeps those of the last `Video` object in memory for calls to come, if they fit in one window. Either path may
+    `kept` also keeps those of the last `Video` object in memory for calls to come, if they fit in one window. Either path may
     be None. The target begins as a copy of the source if both are of the same network; without new features no target is
     written. A source with errors is simply not used.
     """
 
-    def __init__(self, source: Path | None, target: Path | None, room: int, held: dict[Any, Any] | None = None):
+    def __init__(self, source: Path | None, target: Path | None, room: int, kept: dict[Any, Any] | None = None):
         free = room if target is None else shutil.disk_usage(target.parent).free // 2
         self.source, self.target, self.room = source, target, min(room, free)
-        self.held = held
+        self.kept = kept
         self.read = self.computed = 0
         """How many frames' features were read, and how many were computed."""
         self._places: dict[bytes, int] = {}

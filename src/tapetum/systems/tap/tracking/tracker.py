@@ -26,8 +26,9 @@ from tapetum.systems.tap import weights
 from tapetum.systems.tap.config import ARCHITECTURES
 from tapetum.systems.tap.model import Tapir
 from tapetum.systems.tap.tracking.clicks import as_ids, number_points
-from tapetum.systems.tap.tracking.clip import Reference, VideoTracking, frames_at_a_time, plan_windows
+from tapetum.systems.tap.tracking.clip import Reference, VideoTracking
 from tapetum.systems.tap.tracking.follower import OnlineState, OnlineTracker
+from tapetum.systems.tap.tracking.windows import frames_at_a_time, plan_windows
 from tapetum.systems.tap.types import FeatureGrids, Size
 from tapetum.tracks.tracker import FrameTracks, check_queries
 from tapetum.types import Tracks
@@ -147,7 +148,7 @@ class TapirTracker(OnlineTracker):
             polish=self._polishes(polish),
             progress=progress,
             partial=partial,
-            held=None if features is None else features.held,
+            kept=None if features is None else features.kept,
             sizes=resolutions,
         ).track()
 
