@@ -6,7 +6,7 @@
 The videos are the first 20 of seeds 9100, 9101, ... in which the largest object of the first frame covers 1.5 to 40 % of it and
 is visible in half of the frames or more; no other video of the world was used to choose a setting. The click is the place of
 the object that is farthest from its outline; the box is the object's own. `affine` has the same first mask and the same points,
-and moves that mask by the robust affine map of the points alone. J and F are DAVIS's (`tapetum.metrics.davis`) over all frames
+and moves that mask by the robust affine map of the points alone. J and F are DAVIS's (`tapetum.metrics.masks`) over all frames
 but the first and the last. FOLDER keeps the clips for another run.
 """
 

@@ -17,7 +17,7 @@ from jaxtyping import Int
 from tapetum.bench.own import Benchmark
 from tapetum.core.errors import BadInput
 from tapetum.data.files import opened_image, stored_file
-from tapetum.data.segmentation import MaskedVideo, read_davis, read_values, scored_frames
+from tapetum.data.segmentation import MaskedVideo, read_davis, read_values, scored_frames, write_numbers
 from tapetum.encoders.features import Encoder
 from tapetum.hub.loading import load
 from tapetum.metrics.masks import DavisScores, davis_scores, joined

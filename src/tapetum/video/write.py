@@ -248,7 +248,8 @@ def _nearest(palette: UInt8[np.ndarray, "k 3"], colours: np.ndarray, count: int 
     """Distances to the nearest colours of a palette, and their numbers."""
     from scipy.spatial import KDTree  # takes half a second, and mp4 and webm need none
 
-    return KDTree(palette.astype(np.float64)).query(colours, k=count)
+    apart, numbers = KDTree(palette.astype(np.float64)).query(colours, k=count)
+    return apart, np.asarray(numbers)
 
 
 def _dithered(frame: Frame, palette: UInt8[np.ndarray, "k 3"]) -> Frame:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tapetum.app.track.show_images import add_ruler
+from tapetum.report.images import add_ruler
 from tapetum.types import Tracks
 from tapetum.video import open_video
 

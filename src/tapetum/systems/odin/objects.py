@@ -1,6 +1,6 @@
 """Objects of an image, from clusters of its features: of a network, or of colours and positions, which a network must beat.
 
-Images are used whole, in their own shape (`tapetum.transfer.whole`), so that every cell corresponds to a position in them.
+Images are used whole, in their own shape (`tapetum.transfer.propagation`), so every cell corresponds to a position in them.
 
 Objects are connected components that do not belong to the background:
 
