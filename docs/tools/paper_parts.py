@@ -273,7 +273,7 @@ PARTS: Mapping[str, Sequence[Part]] = {
          f"{_LONG}/test_encoder.py"),
         ("streams of any length", "systems.longvideo.streaming:stream_features", "laws", f"{_LONG}/test_streaming.py",
          "answer VIDEO"),
-        ("low-rank fine-tuning", "layers.lora:LowRank", "laws", f"{_LONG}/test_weights.py"),
+        ("low-rank fine-tuning", "layers.transformer:LowRank", "laws", f"{_LONG}/test_weights.py"),
         ("EgoSchema, NExT-QA, Perception Test, Diving48", "bench.longvideo_tasks:BENCHMARKS", "runs",
          "bench/test_longvideo.py", "eval longvideo"),
         ("frames, prompts and likelihoods of their protocols", "bench.longvideo_tasks:PROTOCOLS", "hand",
