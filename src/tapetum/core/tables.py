@@ -14,13 +14,14 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tapetum.core.errors import BadInput, MissingExtra
 from tapetum.core.files import named_path, whole_file, writable
 from tapetum.core.reading import no_pipe, read_bytes
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class CsvRows:
@@ -187,6 +188,8 @@ def _format(
 
 def to_npz(arrays: Mapping[str, Any]) -> bytes:
     """Write the arrays by name as a compressed npz."""
+    import numpy as np
+
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()
@@ -194,25 +197,31 @@ def to_npz(arrays: Mapping[str, Any]) -> bytes:
 
 def from_npz(data: bytes, names: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, Any]:
     """Read the arrays `names` of an npz, and any of `optional` that exist; raises one of `DAMAGE`."""
+    import numpy as np
+
     with np.load(io.BytesIO(data), allow_pickle=False) as file:
         return {name: file[name] for name in names} | {name: file[name] for name in optional if name in file}
 
 
-def to_csv(columns: Mapping[str, np.ndarray]) -> bytes:
+def to_csv(columns: "Mapping[str, np.ndarray]") -> bytes:
     """Write columns of numbers or text as csv, booleans as 0 and 1; `from_csv` restores the same numbers."""
     return (",".join(columns) + "\n").encode("utf-8", "backslashreplace") + b"".join(csv_rows(columns))
 
 
-def csv_rows(columns: Mapping[str, np.ndarray]) -> Iterator[bytes]:
+def csv_rows(columns: "Mapping[str, np.ndarray]") -> Iterator[bytes]:
     """Yield the rows of `to_csv`, without its header, some thousands at a time."""
+    import numpy as np
+
     numbers = [values.astype(np.int64) if values.dtype == np.bool_ else values for values in columns.values()]
     for start in range(0, len(numbers[0]), 10_000):  # in parts: Ctrl-C waits for the end of each call of join
         rows = zip(*(_texts(values[start : start + 10_000]) for values in numbers), strict=True)
         yield ("\n".join(map(",".join, rows)) + "\n").encode("utf-8", "backslashreplace")
 
 
-def _texts(values: np.ndarray) -> Iterable[str]:
+def _texts(values: "np.ndarray") -> Iterable[str]:
     """The numbers as text; frequent ones are converted only once."""
+    import numpy as np
+
     if values.dtype.kind == "U":
         return map(_quoted, values.tolist())
     # str of a float32 is the shortest text that reads back to the same float32; as bits, -0 is not 0.
@@ -228,8 +237,10 @@ def _quoted(text: str) -> str:
     return '"' + text.replace('"', '""') + '"' if any(sign in text for sign in ',"\n\r') else text
 
 
-def from_csv(data: bytes, dtypes: Mapping[str, type]) -> dict[str, np.ndarray]:
+def from_csv(data: bytes, dtypes: Mapping[str, type]) -> "dict[str, np.ndarray]":
     """Read the columns of a csv file by name, as float32 unless `dtypes` says otherwise; raises one of `DAMAGE`."""
+    import numpy as np
+
     rows = CsvRows(data.decode("utf-8-sig"))
     header = next(rows, [])
     body, lines = [], []
@@ -247,8 +258,10 @@ def from_csv(data: bytes, dtypes: Mapping[str, type]) -> dict[str, np.ndarray]:
     return columns
 
 
-def _numbers(texts: list[str], dtype: type, lines: list[int], column: str) -> np.ndarray:
+def _numbers(texts: list[str], dtype: type, lines: list[int], column: str) -> "np.ndarray":
     """Parse numbers, and true and false if booleans are expected; raises ValueError, which names the line."""
+    import numpy as np
+
     if np.dtype(dtype) == np.bool_:
         texts = [_TRUTH.get(text.strip().lower(), text) for text in texts]
     try:
@@ -263,7 +276,7 @@ def _numbers(texts: list[str], dtype: type, lines: list[int], column: str) -> np
         raise
 
 
-def to_parquet(columns: Mapping[str, np.ndarray]) -> bytes:
+def to_parquet(columns: "Mapping[str, np.ndarray]") -> bytes:
     """Write columns as parquet; raises MissingExtra without pyarrow."""
     arrow, parquet = pyarrow_for("writing parquet")
     buffer = io.BytesIO()
@@ -272,7 +285,7 @@ def to_parquet(columns: Mapping[str, np.ndarray]) -> bytes:
     return buffer.getvalue()
 
 
-def from_parquet(data: bytes) -> dict[str, np.ndarray]:
+def from_parquet(data: bytes) -> "dict[str, np.ndarray]":
     """Read the columns of a parquet file by name; raises one of `DAMAGE`, or MissingExtra without pyarrow."""
     arrow, parquet = pyarrow_for("reading parquet")
     try:

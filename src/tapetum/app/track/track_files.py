@@ -9,9 +9,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from jaxtyping import Float32
-
 from tapetum.app.track.point_tasks import Cut, NewPoints, Progress
 from tapetum.app.track.show import write_overlay
 from tapetum.app.verb import File, Listener
@@ -21,6 +18,9 @@ from tapetum.core.stages import stage
 from tapetum.tracks.points import PointRequest
 
 if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Float32
+
     from tapetum.app.track.track import TrackOptions, TrackSettings
     from tapetum.systems.tap.tracking.feature_file import FeatureFile
     from tapetum.types import Tracks
@@ -118,7 +118,7 @@ def write_report_page(report: Path, part: "Cut", tracker: Any, tracks: "Tracks",
 
 def track_back(
     tracker: Any, part: Cut, tracks: "Tracks", progress: Progress, features: "FeatureFile | None" = None
-) -> Float32[np.ndarray, "n t"]:
+) -> "Float32[np.ndarray, 'n t']":
     """Compute the distance in pixels between each point's track and its path back; NaN outside the frames between its clicks
     and the frames where it was last, and first, visible.
 
@@ -129,6 +129,8 @@ def track_back(
         progress: called with the numbers of tracked and of all frames.
         features: the network's features of the frames from before.
     """
+    import numpy as np
+
     from tapetum.tracks.doubtful import click_range, last_visible
 
     distances = np.full(tracks.visible.shape, np.nan, np.float32)
