@@ -17,6 +17,7 @@ from tapetum.app.learn.bootstrap import Bootstrapped
 from tapetum.app.shell.output import print_json
 from tapetum.core.errors import BadInput
 from tapetum.systems.tap.bootstrap import run as runs
+from tapetum.systems.tap.bootstrap import samples
 from tapetum.systems.tap.bootstrap.config import BootstrapRun
 from tapetum.systems.tap.bootstrap.footage import FootageDataset
 from tapetum.systems.tap.bootstrap.run import Outcome, bootstrap
@@ -155,9 +156,7 @@ def test_a_full_disk_leaves_no_half_of_a_still(videos: Path, recipe: BootstrapRu
 def test_cycles_of_which_nothing_is_seen_at_the_end_have_no_pixels(
     videos: Path, recipe: BootstrapRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(
-        unlabelled_scores, "cycle_errors", lambda track, video, queries: CycleErrors(np.full(len(queries), np.nan))
-    )
+    monkeypatch.setattr(samples, "cycle_errors", lambda track, video, queries: CycleErrors(np.full(len(queries), np.nan)))
     out = bootstrap(videos, recipe, Launch(out=tmp_path, workers=0))
     assert isinstance(out, Outcome)
     assert out.cycle_after == {"median_px": None, "mean_px": None, "judged": 0.0, "back_within_4px": 0.0}
