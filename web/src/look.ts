@@ -40,11 +40,12 @@ export async function askModel(verb: Verb, text: string, model: string): Promise
     if (labels.length) body.labels = labels;
   } else if (verb !== "caption") body.text = words;
   const asked = { verb, item: at.id, frame: frame.value };
-  const job = await attempt(() => post<Job>(path(at.id, "look"), body));
-  if (!job) return;
-  lookResult.value = null;
-  look.value = { job, ...asked };
-  await attempt(() => finish(job.id, asked));
+  await attempt(async () => {
+    const job = await post<Job>(path(at.id, "look"), body);
+    lookResult.value = null;
+    look.value = { job, ...asked };
+    await finish(job.id, asked);
+  });
 }
 
 async function finish(id: string, asked: { verb: Verb; item: string; frame: number }): Promise<void> {
