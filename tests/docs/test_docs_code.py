@@ -43,11 +43,11 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_video(folder / f"{name}.mp4", frames, 10)
     (folder / "points.csv").write_text("t,x,y\n0,320,180\n4,40.5,100\n")
     np.savez(folder / "depth.npz", depth=np.full((6, 360, 640), 2.0, np.float32))
-    for kind in ("cat", "dog"):
+    for kind in ("car", "bicycle"):  # as `tapetum sample` calls them
         (folder / "photos" / kind).mkdir(parents=True)
         for number in range(2):
             Image.fromarray(frames[number, :64, :64]).save(folder / "photos" / kind / f"{number}.jpg")
-    shutil.copytree(folder / "photos" / "cat", folder / "images")
+    shutil.copytree(folder / "photos" / "car", folder / "images")
     for ending in ("safetensors", "model"):
         shutil.copy(GOLDEN / f"paligemma_taught.{ending}", folder / f"my-model.{ending}")
     assert main(["tapvid3d", "scenes", str(folder / "made"), "--n", "1", "--size", "64", "--frames", "6", "--points", "8"]) == 0

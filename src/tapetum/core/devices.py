@@ -245,6 +245,14 @@ def peak_bytes() -> int | None:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def resident_bytes(process: int) -> int:
+    """Count the bytes of a process that are in memory; 0 where the system does not say."""
+    try:
+        return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
 def check_room(needed: float, work: str, advice: str) -> None:
     """Raise BadInput if `needed` bytes are more than are free; `work` says what uses them, `advice` what to do.
 

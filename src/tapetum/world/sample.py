@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tapetum.core.files import cannot_write, whole_file
+from tapetum.core.files import cannot_write, whole_file, write_text
 from tapetum.video import open_video, write_video
 
 LENGTH, CUT, RATE = 250, 119, 25.0
@@ -45,7 +45,7 @@ def write_sample(folder: Path) -> tuple[list[str], list[str], bool]:
                     if name in photos:
                         Image.fromarray(video[photos[name]]).save(temporary, "JPEG", quality=92)
                     else:
-                        temporary.write_text(POINTS)
+                        write_text(temporary, POINTS)
     return lacking, [name for name in names if name not in lacking], real
 
 

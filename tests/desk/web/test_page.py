@@ -440,7 +440,7 @@ def test_an_error_is_one_line_and_a_lost_server_is_found_again(context: Any) -> 
         tab = Tab(context.new_page(), address)
         tab.click(100, 50)
         tab.track()
-        tab.page.select_option(".panel select", "parquet")
+        tab.page.get_by_label("Format").select_option("parquet")
         tab.page.click("button.export")
         tab.page.get_by_role("alert").get_by_text("parquet needs pyarrow; install tapetum[tables]", exact=True).wait_for()
     tab.says("No connection to the server; trying again")

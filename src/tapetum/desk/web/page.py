@@ -77,7 +77,7 @@ class Page:
         self.spaces = SpaceStore(self.database)
         self.frames, self.events = Frames(), Events()
         self._beginning = threading.Lock()
-        self._files: set[tuple[str, int, int]] | None = None
+        self._files = set[tuple[str, int, int]]()
         self.jobs = Jobs(make_folder(self.place, "jobs"), jobs_at_once, self._job_changed, keep_s)
         remove_features(self.place, self.database, folder, self.jobs)
         self.searching = Search(self.items, self.jobs, folder, device)
@@ -108,16 +108,18 @@ class Page:
 
     def look_around(self) -> None:
         """Tell the pages if files of the folder have come, gone or changed."""
-        if not self.events.heard:
-            return
+        if self.events.heard:
+            self._compare_files()
+
+    def _compare_files(self) -> None:
         files = set[tuple[str, int, int]]()
         for path in media_below(self.folder):
             with suppress(OSError):
                 about = path.stat()
                 files.add((str(path), about.st_size, about.st_mtime_ns))
-        if self._files is not None and files != self._files:
+        if files != self._files:
+            self._files = files
             self.events.send(items=True)
-        self._files = files
 
     @property
     def model(self) -> str:
@@ -143,6 +145,7 @@ class Page:
 
     def state(self, request: Request) -> dict[str, Any]:
         """Describe the folder."""
+        self._compare_files()  # what comes later is news to the page that asks
         from tapetum.app.see.classify import DEFAULT
         from tapetum.app.see.settings import MODEL
         from tapetum.bench.word_models import is_here

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+from tapetum.core.devices import resident_bytes
 from tapetum.core.plugins import is_reference
 from tapetum.core.threads import threads_each
 
@@ -55,9 +56,7 @@ class JobWorker:
     @property
     def memory(self) -> int:
         """Read its resident memory in bytes; 0 where the system does not say."""
-        with suppress(OSError, ValueError, IndexError):
-            return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-        return 0
+        return resident_bytes(self.process.pid)
 
     def send(self, content: dict[str, Any]) -> None:
         """Send a job, or models to load. Raises OSError if the process is gone."""
