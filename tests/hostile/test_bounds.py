@@ -2,14 +2,15 @@
 
 import json
 import struct
-import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch.nn.modules.module import register_module_module_registration_hook
 
 import tapetum
 from tapetum import encoders
@@ -52,6 +53,23 @@ FOLDER = Path(__file__).parents[2] / "docs" / "images"
 """A folder of images."""
 
 
+@contextmanager
+def few_modules() -> Iterator[None]:
+    """Fail if the block builds more modules than the largest file of weights in the tests could ask for."""
+    built = 0
+
+    def count(*_: Any) -> None:
+        nonlocal built
+        built += 1
+
+    hook = register_module_module_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
+    assert built < 20_000
+
+
 def layers(name: str) -> bool:
     return BOUNDS.get(name) == 1000
 
@@ -73,19 +91,15 @@ def test_configs_of_absurd_size_are_refused_before_they_are_built(
     rewritten(FILES[name], path, change)
     if not any(changed):
         pytest.skip("it has no such number")
-    begin = time.process_time()
-    with pytest.raises(BadInput):
+    with few_modules(), pytest.raises(BadInput):
         tapetum.load(path)
-    assert time.process_time() - begin < 5
 
 
 def test_building_ends_where_a_file_has_no_more(tmp_path: Path) -> None:
-    begin = time.process_time()
-    with pytest.raises(BadInput, match="asks for more parts than its 3 tensors could fill"), blueprint({}, 3, "a file"):
+    with few_modules(), pytest.raises(BadInput, match="asks for more parts than its 3 tensors"), blueprint({}, 3, "a file"):
         torch.nn.ModuleList(torch.nn.Linear(8, 8) for _ in range(10**9))
-    with pytest.raises(BadInput, match="asks for more parts"), blueprint({}, 3, "a file"):
+    with few_modules(), pytest.raises(BadInput, match="asks for more parts"), blueprint({}, 3, "a file"):
         torch.nn.Sequential(*(torch.nn.Identity() for _ in range(10**4)))
-    assert time.process_time() - begin < 2
     with pytest.raises(BadInput, match="is of no network that can be built"), blueprint({}, 3, "a file"):
         torch.nn.Linear(2**40, 2**40)
     with blueprint({"depth": 3}, 3, "a file"):
@@ -136,11 +150,10 @@ def options() -> Iterator[tuple[str, ...]]:
 @pytest.mark.parametrize("words", list(options()), ids=" ".join)
 def test_absurd_sizes_of_options_are_one_line(run: Run, clip: Path, tmp_path: Path, words: tuple[str, ...]) -> None:
     places = {"CLIP": clip, "OUT": tmp_path / "out", "IMAGES": FOLDER}
-    begin = time.process_time()
-    code, out, err = run(*(places.get(word, word) for word in words))
+    with few_modules():
+        code, out, err = run(*(places.get(word, word) for word in words))
     assert (code, out, err.count("\n")) == (2, "", 1), err
     assert "it may be" in err or "is no size" in err
-    assert time.process_time() - begin < 20
     assert not list(tmp_path.iterdir())
 
 
@@ -153,10 +166,8 @@ def test_adapters_of_absurd_size(change: dict[str, int], tmp_path: Path) -> None
         return {**header, "sites": [{**site, **change} for site in header["sites"]]}
 
     rewritten(tmp_path / "a.safetensors", tmp_path / "b.safetensors", changed)
-    begin = time.process_time()
-    with pytest.raises(BadInput):
+    with few_modules(), pytest.raises(BadInput):
         adapters.load(tmp_path / "b.safetensors", trunk)
-    assert time.process_time() - begin < 5
 
 
 @pytest.mark.parametrize(
@@ -170,10 +181,8 @@ def test_adapters_of_absurd_size(change: dict[str, int], tmp_path: Path) -> None
 def test_configs_of_hugging_face(change: dict[str, int], said: str) -> None:
     config = {"model_type": "vit", "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
     config |= {"image_size": 32, "patch_size": 16, "hidden_act": "gelu", "layer_norm_eps": 1e-6, "qkv_bias": True} | change
-    begin = time.process_time()
-    with pytest.raises(BadInput, match=said):
+    with few_modules(), pytest.raises(BadInput, match=said):
         encoders.from_state({name: torch.zeros(2) for name in "abc"}, "huggingface", config)
-    assert time.process_time() - begin < 5
 
 
 @pytest.mark.parametrize(("part", "name"), [("text_config", "num_hidden_layers"), ("vision_config", "num_hidden_layers")])
@@ -182,7 +191,5 @@ def test_folders_of_paligemma(run: Run, clip: Path, tmp_path: Path, part: str, n
     config[part] = {name: 10**9}  # pyright: ignore[reportArgumentType]
     (tmp_path / "config.json").write_text(json.dumps(config))
     save_file({"a": torch.zeros(1)}, tmp_path / "model.safetensors")
-    begin = time.process_time()
-    with pytest.raises(BadInput):
+    with few_modules(), pytest.raises(BadInput):
         tapetum.load(tmp_path)
-    assert time.process_time() - begin < 5

@@ -1,7 +1,6 @@
 """Texts that nobody wrote as one, such as a prompt of 100 MB, are refused before they are cut into tokens."""
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,22 +36,18 @@ def image(tmp_path: Path) -> Path:
     ],
 )
 def test_verbs_that_take_words(run: Run, clip: Path, image: Path, words: tuple[str, ...]) -> None:
-    begin = time.process_time()
     code, out, err = run(*({"CLIP": clip, "IMAGE": image}.get(word, word) for word in words))
     assert (code, out) == (2, ""), err[:300]
     assert err.splitlines()[-1].endswith("characters; give 100,000 or fewer")
     assert len(err) < 600
-    assert time.process_time() - begin < 10
 
 
 def test_a_prompt_of_a_benchmark(run: Run, image: Path, tmp_path: Path) -> None:
     row = {"image": image.name, "prefix": LONG, "suffix": "a"}
     (tmp_path / "set.jsonl").write_text(json.dumps(row) + "\n")
-    begin = time.process_time()
     code, _, err = run("eval", "paligemma", "--data", tmp_path / "set.jsonl")
     assert code == 2
     assert "has 2,000,000 characters" in err
-    assert time.process_time() - begin < 10
 
 
 def test_every_tokenizer() -> None:

@@ -50,6 +50,7 @@ class FileServer:
 
     def answer(self, request: BaseHTTPRequestHandler, head: bool = False) -> None:
         if self.drip:
+            self.asked.append(None)
             self._drip(request)
             return
         range_, condition = request.headers.get("Range"), request.headers.get("If-Range")

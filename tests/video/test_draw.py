@@ -3,7 +3,6 @@
 Colours that are told apart, by eyes without one kind of cone too, and gifs that keep them.
 """
 
-import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -130,16 +129,6 @@ def test_what_does_not_fit_is_refused():
     ):
         with pytest.raises(BadInput):
             bad()
-
-
-def test_three_hundred_points_are_drawn_in_time():
-    rng = np.random.default_rng(0)
-    xy = rng.uniform(0, (640, 272), (300, 1, 2)) + np.cumsum(rng.normal(0, 2, (300, 12, 2)), 1)
-    frames = _gray(12, 272, 640)
-    begin = time.process_time()
-    for _ in draw_tracks(frames, xy, rng.random((300, 12)) > 0.3):
-        pass
-    assert 12 / (time.process_time() - begin) > 15
 
 
 def test_whole_paths_are_lines_that_gaps_and_jumps_interrupt() -> None:
