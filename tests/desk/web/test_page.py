@@ -505,7 +505,10 @@ def states(tab: Tab) -> Iterator[str]:
             yield "words"
             page.get_by_label("Things to put points on").press("Escape")
             page.locator(".stage canvas").focus()
-            tab.press("t")
+            tab.press("o")
+            tab.says("a box is better")
+            yield "object"
+            tab.press("Escape", "t")
             page.get_by_label("Progress").wait_for()
             yield "job"
             tab.says("All points are tracked.")
