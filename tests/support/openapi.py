@@ -6,6 +6,7 @@ from tapetum.desk.web.answers import JSON_BYTES
 from tapetum.desk.web.edits import MOST_POINTS
 from tapetum.desk.web.exports import DRAWN, FORMATS, IN_SPACE
 from tapetum.desk.web.look_job import VERBS
+from tapetum.desk.web.masks import MASKS
 from tapetum.desk.web.models import search_models
 from tapetum.desk.web.space import ADJUST, FILE
 
@@ -34,16 +35,22 @@ _ITEM = _object(
      "width": _FRAME, "height": _FRAME}
 )  # fmt: skip
 _JOB = _object(
-    {"id": _ID, "kind": {"enum": ["track", "look", "index", "space", "export"]}, "item": {"type": ["string", "null"]},
+    {"id": _ID, "kind": {"enum": ["track", "mask", "look", "index", "space", "export"]}, "item": {"type": ["string", "null"]},
      "state": {"enum": ["waiting", "running", "done", "failed", "cancelled", "interrupted"]}, "done": _NUMBER, "total": _NUMBER,
      "seconds_left": _MAYBE_NUMBER, "message": _TEXT},
     result={"type": "object"}, model=_TEXT,
 )  # fmt: skip
 _MARK = _object({"frame": _FRAME, "x": _NUMBER, "y": _NUMBER, "hidden": {"type": "boolean"}})
 _POINT = _object({"id": _TEXT, "name": _TEXT, "color": _COLOR, "queries": _list(_MARK), "returns": _list(_FRAME)})
+_PROMPT = _object(
+    {"frame": _FRAME, "box": {"type": ["array", "null"]}, **dict.fromkeys(("inside", "outside"), _list(_list(_NUMBER)))}
+)
+_MASKS = _object(
+    {"runs": _list({"type": ["string", "null"]}), "current": {"type": "boolean"}, "job": {"anyOf": [_JOB, {"type": "null"}]}}
+)
 _PROJECT = _object(
     {"revision": _FRAME, "undo": _FRAME, "redo": _FRAME, "tracked_revision": {"type": ["integer", "null"]},
-     "points": _list(_POINT), "job": {"anyOf": [_JOB, {"type": "null"}]}}
+     "points": _list(_POINT), "prompts": _list(_PROMPT), "job": {"anyOf": [_JOB, {"type": "null"}]}}
 )  # fmt: skip
 _PLACE = _object({"point": _TEXT, "frame": _FRAME, "reason": _TEXT, "score": {"type": "number", "minimum": 0, "maximum": 1}})
 _MOMENT = _object(
@@ -81,6 +88,9 @@ _EDIT: Schema = {
         _edit("edit_point", {"point": _TEXT}, name=_TEXT, color=_COLOR),
         _edit("delete_point", {"point": _TEXT}),
         _edit("clear", {}),
+        _edit("prompt", {"frame": _FRAME, "x": _NUMBER, "y": _NUMBER, "inside": {"type": "boolean"}}),
+        _edit("prompt", {"frame": _FRAME, "box": {**_list(_NUMBER), "minItems": 4, "maxItems": 4}}),
+        _edit("clear_prompts", {}),
     ]
 }
 _LOOK = _object({"verb": {"enum": list(VERBS)}}, frame=_FRAME, text=_TEXT, labels=_list(_TEXT), model=_TEXT)
@@ -129,6 +139,7 @@ def describe_api() -> Schema:
                 "the points in the header X-Points", None, item, media="application/octet-stream", errors=step,
             )
         },
+        on_item + "/masks": {"get": _operation("The mask in each frame, as COCO's runs; its job", _MASKS, item, errors=step)},
         on_item + "/space": {
             "get": _operation("Depth and camera of the 3D tracks, if there are any; their job", _SPACE, item, errors=step)
         },
@@ -141,8 +152,8 @@ def describe_api() -> Schema:
         on_item + "/check": {"get": _operation("Where to look next", _object({"places": _list(_PLACE)}), item, errors=step)},
         on_item + "/export": {
             "get": _operation(
-                "Tracks as a file; mp4 and gif are drawn by a job", None, item,
-                _parameter("format", {"enum": [*(name for name in FORMATS if name not in DRAWN), *IN_SPACE]}),
+                "Tracks or masks as a file; mp4 and gif are drawn by a job", None, item,
+                _parameter("format", {"enum": [*(name for name in FORMATS if name not in DRAWN), *IN_SPACE, *MASKS]}),
                 _parameter("visible_above", _CHANCE), media="*/*", errors=step,
             )
         },
@@ -151,9 +162,10 @@ def describe_api() -> Schema:
         on_item + "/redo": {"post": _operation("Redo an edit", _PROJECT, item, errors=step)},
         on_item + "/jobs": {
             "post": _operation(
-                "Track points, all or some; put them into space; draw a film of them", _JOB, item,
+                "Track points, all or some; put them into space; draw a film of them; the mask of an object", _JOB, item,
                 body={"oneOf": [
                     _object({"kind": {"const": "track"}}, points=_list(_TEXT)),
+                    _object({"kind": {"const": "mask"}}),
                     _object({"kind": {"const": "space"}}, depth={"enum": [ADJUST, FILE]}),
                     _object({"kind": {"const": "export"}, "format": {"enum": sorted(DRAWN)}}, visible_above=_CHANCE),
                 ]},

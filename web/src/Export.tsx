@@ -28,7 +28,8 @@ const FORMATS: [string, string][] = [
 /** What a job draws, frame by frame. */
 const DRAWN = new Set(["mp4", "gif"]);
 
-export function Export({ formats = FORMATS, name = "Export" }: { formats?: [string, string][]; name?: string }) {
+/** `ready` says whether there is something to export; by default that is so where points are tracked. */
+export function Export({ formats = FORMATS, name = "Export", ready }: { formats?: [string, string][]; name?: string; ready?: boolean }) {
   const item = useCell(state.item);
   const project = useCell(state.project);
   const missing = useCell(state.app)?.exports ?? {};
@@ -37,7 +38,7 @@ export function Export({ formats = FORMATS, name = "Export" }: { formats?: [stri
   const [busy, setBusy] = useState("");
   const [format, setFormat] = useState(formats[0][0]);
   const [job, setJob] = useState<Job | null>(null);
-  if (!item || !tracked) return null;
+  if (!item || !(ready ?? tracked)) return null;
   const save = async () => {
     setBusy("Writing the file");
     const stem = item.name.replace(/\.[^.]*$/, "");

@@ -49,7 +49,7 @@ interface Tracker {
 }
 
 /** What tracks: those that cannot be used say why when they are chosen. */
-function TrackerChoice({ now, busy }: { now: string; busy: boolean }) {
+export function TrackerChoice({ now, busy }: { now: string; busy: boolean }) {
   const [list, setList] = useState<Tracker[]>([]);
   const [asked, setAsked] = useState<Tracker | null>(null);
   const read = () => state.attempt(async () => setList((await get<{ trackers: Tracker[] }>("/api/trackers")).trackers));

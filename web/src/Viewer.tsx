@@ -5,6 +5,7 @@ import { useCell, watchAll } from "./cell";
 import { drawResult, drawScene } from "./draw";
 import { frameImage, isHere, onFrame, widthFor } from "./frames";
 import { lookResult } from "./look";
+import { addPrompt, drawMask, masks } from "./masks";
 import * as state from "./state";
 import { placeOf } from "./tracks";
 import { FIT, panBy, toVideo, transformOf, view, zoomAt } from "./view";
@@ -81,8 +82,10 @@ class Stage {
       if (result && result.item === item.id && result.frame === frame) drawResult(c, t, result);
       return;
     }
+    const masking = state.tool.value === "mask";
+    if (masking) drawMask(c, t);
     drawScene(c, t, {
-      points: state.project.value?.points ?? [],
+      points: masking ? [] : (state.project.value?.points ?? []),
       tracks: state.tracks.value,
       frame,
       selected: state.selected.value,
@@ -125,15 +128,20 @@ class Stage {
       return;
     }
     state.playing.value = false;
-    const id = this.overlay === "tracks" && event.button === 0 && state.tool.value !== "grid" ? this.pointAt(x, y) : null;
+    const edits = this.overlay === "tracks" && event.button === 0;
+    const id = edits && !this.boxes ? this.pointAt(x, y) : null;
     if (id) {
       state.selected.value = id;
       this.gesture = { kind: "point", id, x, y, moved: false };
-    } else if (this.overlay === "tracks" && event.button === 0 && state.tool.value === "grid") {
+    } else if (edits && this.boxes) {
       const { x: vx, y: vy } = this.within(x, y);
       this.gesture = { kind: "box", x, y, box: [vx, vy, vx, vy] };
     } else this.gesture = { kind: "pan", x, y, moved: event.button === 1 };
   };
+
+  get boxes(): boolean {
+    return state.tool.value === "grid" || state.tool.value === "mask";
+  }
 
   within(x: number, y: number): { x: number; y: number } {
     const item = state.item.value!;
@@ -158,7 +166,7 @@ class Stage {
     const g = this.gesture;
     if (!g || !finger) {
       if (event.pointerType === "mouse" && this.overlay === "tracks") {
-        this.canvas.classList.toggle("over-point", state.tool.value !== "grid" && this.pointAt(x, y) !== null);
+        this.canvas.classList.toggle("over-point", !this.boxes && this.pointAt(x, y) !== null);
       }
       return;
     }
@@ -192,7 +200,12 @@ class Stage {
       });
     } else if (g.kind === "box") {
       const [x1, y1, x2, y2] = g.box;
-      state.gridBox.value = x2 - x1 > 2 && y2 - y1 > 2 ? g.box : "whole";
+      const { x, y } = this.at(event);
+      if (state.tool.value === "mask") {
+        const still = Math.hypot(x - g.x, y - g.y) <= STILL;
+        if (still) addPrompt(this.within(g.x, g.y), event.shiftKey);
+        else if (x2 > x1 && y2 > y1) addPrompt({ box: g.box });
+      } else state.gridBox.value = x2 - x1 > 2 && y2 - y1 > 2 ? g.box : "whole";
     } else if (g.kind === "pan" && !g.moved && this.overlay === "tracks") {
       const at = toVideo(transformOf(item, this.width, this.height), g.x, g.y);
       if (at.x >= 0 && at.y >= 0 && at.x < item.width && at.y < item.height) void addPoint(at.x, at.y);
@@ -231,7 +244,7 @@ export function Viewer({ overlay }: { overlay: "tracks" | "look" }) {
     canvas.addEventListener("pointerup", stage.up);
     canvas.addEventListener("pointercancel", stage.up);
     const shown = [state.item, state.frame, state.project, state.tracks, state.selected, state.playing, view, lookResult];
-    const ends = [watchAll([...shown, state.crosshair, state.above], stage.paintSoon), onFrame(stage.paintSoon)];
+    const ends = [watchAll([...shown, state.crosshair, state.above, state.tool, masks], stage.paintSoon), onFrame(stage.paintSoon)];
     stage.paintSoon();
     return () => {
       sizes.disconnect();
@@ -245,7 +258,7 @@ export function Viewer({ overlay }: { overlay: "tracks" | "look" }) {
     <div class="stage">
       <canvas
         ref={ref}
-        class={tool === "grid" ? "grid-tool" : undefined}
+        class={tool === "grid" || tool === "mask" ? "grid-tool" : undefined}
         tabIndex={0}
         role="application"
         aria-roledescription="frame"

@@ -1,6 +1,7 @@
 /** Live updates: what other tabs and jobs change is shown here too. */
 import { isBusy } from "./actions";
 import { ApiError, get } from "./api";
+import { loadMasks } from "./masks";
 import { attempt, connected, fail, item, jobs, loadApp, loadProject, noteJob, project, refreshTracks } from "./state";
 import type { Job } from "./types";
 
@@ -14,7 +15,7 @@ export function listen(): void {
     source.onopen = () => {
       wait = 500;
       connected.value = true;
-      if (lost) void attempt(loadApp).then(() => attempt(loadProject)); // what happened in between
+      if (lost) void attempt(loadApp).then(() => attempt(loadProject)).then(() => attempt(loadMasks)); // what happened in between
       lost = false;
     };
     source.onmessage = (event) => hear(event.data);

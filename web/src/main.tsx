@@ -3,6 +3,7 @@ import "./app.css";
 import { App } from "./App";
 import { listen } from "./events";
 import { listenToKeys } from "./keys";
+import { watchMasks } from "./masks";
 import { attempt, keepAddress, loadApp, readAddress } from "./state";
 
 render(<App />, document.getElementById("page")!);
@@ -13,5 +14,6 @@ void attempt(loadApp).then(() => {
   readAddress();
   keepAddress();
   window.addEventListener("hashchange", readAddress);
+  watchMasks();
   listen();
 });

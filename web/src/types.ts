@@ -36,6 +36,16 @@ export interface Point {
   returns: number[];
 }
 
+export type Box = [number, number, number, number];
+
+/** What somebody said of the object of a mask on a frame. */
+export interface Prompt {
+  frame: number;
+  box: Box | null;
+  inside: [number, number][];
+  outside: [number, number][];
+}
+
 export interface Job {
   id: string;
   kind: string;
@@ -52,6 +62,7 @@ export interface Job {
 export interface Project {
   revision: number;
   points: Point[];
+  prompts?: Prompt[];
   undo: number;
   redo: number;
   job: Job | null;
@@ -85,9 +96,10 @@ export interface Curve {
 
 export type Edit =
   | { type: "add_point"; frame: number; x: number; y: number; name?: string; color?: string }
-  | { type: "add_grid"; frame: number; rows: number; columns: number; box?: [number, number, number, number]; name?: string }
+  | { type: "add_grid"; frame: number; rows: number; columns: number; box?: Box; name?: string }
   | { type: "move_point"; point: string; frame: number; x: number; y: number }
   | { type: "hide_point" | "show_point"; point: string; frame: number }
   | { type: "delete_point"; point: string }
   | { type: "edit_point"; point: string; name?: string; color?: string }
-  | { type: "clear" };
+  | { type: "prompt"; frame: number; x?: number; y?: number; inside?: boolean; box?: Box }
+  | { type: "clear" | "clear_prompts" };

@@ -1,6 +1,7 @@
 """The page of tapetum serve, driven in Chromium as somebody uses it: over the made server of web/dev, and over the real one."""
 
 import base64
+import json
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -353,6 +354,46 @@ def test_tracks_are_put_into_space_by_depth_maps_beside_the_video(context: Any, 
         assert tab.problems == []
 
 
+def test_an_object_gets_its_mask_by_a_box_and_a_correction(context: Any, tmp_path: Path) -> None:
+    with real_server(tmp_path) as address:
+        tab = Tab(context.new_page(), address)
+        tab.press("o")
+        tab.says("a box is better")
+        ground, block = tab.color(150, 100), tab.color(35, 55)
+        tab.drag((10, 30), (62, 82))
+        tab.says("frame 0: a box")
+        tab.press("t")
+        tab.says("The mask is computed.")
+        tab.has_color(35, 55, block, drawn=False)
+        tab.has_color(150, 100, ground)
+        tab.press("End")
+        tab.shown(23)
+        tab.has_color(104, 55, block, drawn=False)  # the block has moved, and its mask with it
+        tab.has_color(35, 55, ground)
+        with tab.page.expect_download() as coming:
+            tab.page.click("button.export")
+        assert coming.value.suggested_filename == "moving-masks.json"
+        content = json.loads(coming.value.path().read_text())
+        assert [each["image_id"] for each in content["annotations"]] == list(range(24))
+        tab.page.mouse.click(*tab.spot(100, 50))
+        tab.says("frame 23: 1 inside")
+        tab.page.keyboard.down("Shift")
+        tab.page.mouse.click(*tab.spot(92, 43))
+        tab.page.keyboard.up("Shift")
+        tab.says("frame 23: 1 inside, 1 outside")
+        tab.says("There are clicks that are not computed yet")
+        first, second = tab.project["prompts"]
+        assert (first["frame"], second["frame"], len(second["inside"]), len(second["outside"])) == (0, 23, 1, 1)
+        check_state(tab, "mask", (390, 844))
+        check_state(tab, "mask", (1440, 757))
+        tab.press("Control+z")
+        tab.page.get_by_text("1 outside").wait_for(state="detached")
+        tab.page.get_by_role("button", name="Clear").click()
+        tab.says("a box is better")
+        tab.has_color(104, 55, block)
+        assert tab.problems == []
+
+
 def test_words_put_points_on_what_a_model_finds(made: Open) -> None:
     tab = made()
     tab.press("w")
@@ -464,7 +505,10 @@ def states(tab: Tab) -> Iterator[str]:
             yield "words"
             page.get_by_label("Things to put points on").press("Escape")
             page.locator(".stage canvas").focus()
-            tab.press("t")
+            tab.press("o")
+            tab.says("a box is better")
+            yield "object"
+            tab.press("Escape", "t")
             page.get_by_label("Progress").wait_for()
             yield "job"
             tab.says("All points are tracked.")
@@ -496,23 +540,28 @@ def states(tab: Tab) -> Iterator[str]:
 
 @pytest.mark.parametrize("size", [(1280, 860), (820, 1180), (640, 430), (390, 844)], ids=["laptop", "tablet", "200 %", "phone"])
 def test_each_state_fits_and_axe_finds_nothing_serious_in_light_and_dark(made: Open, size: tuple[int, int]) -> None:
-    axe = WEB / "node_modules" / "axe-core" / "axe.min.js"
     tab = made()
     tab.page.emulate_media(color_scheme="light", reduced_motion="reduce")
     tab.click(100, 50)
     tab.track()
+    for name in states(tab):
+        check_state(tab, name, size)
+    assert tab.problems == []
+
+
+def check_state(tab: Tab, name: str, size: tuple[int, int]) -> None:
+    """Check that nothing is wider than the window, and that axe finds nothing serious."""
     tab.page.set_viewport_size({"width": size[0], "height": size[1]})
+    axe = WEB / "node_modules" / "axe-core" / "axe.min.js"
     if axe.is_file():
         tab.page.evaluate(axe.read_text())
-    for name in states(tab):
-        for scheme in ("light", "dark"):
-            tab.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-            assert tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (name, scheme)
-            if axe.is_file():
-                found = tab.page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
-                serious = [each for each in found if each["impact"] in ("serious", "critical")]
-                assert [(name, scheme, each["id"], [node["html"] for node in each["nodes"]]) for each in serious] == []
-    assert tab.problems == []
+    for scheme in ("light", "dark"):
+        tab.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        assert tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (name, scheme)
+        if axe.is_file():
+            found = tab.page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+            serious = [each for each in found if each["impact"] in ("serious", "critical")]
+            assert [(name, scheme, each["id"], [node["html"] for node in each["nodes"]]) for each in serious] == []
 
 
 def test_the_built_page_is_that_of_its_source(tmp_path: Path) -> None:

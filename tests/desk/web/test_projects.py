@@ -30,7 +30,7 @@ def query(frame: int, x: float, y: float, hidden: bool = False) -> dict[str, Any
 
 
 def test_a_new_project_is_empty(page: TestClient, item: str) -> None:
-    empty = {"revision": 0, "points": [], "undo": 0, "redo": 0, "job": None, "tracked_revision": None}
+    empty = {"revision": 0, "points": [], "prompts": [], "undo": 0, "redo": 0, "job": None, "tracked_revision": None}
     assert ok(page.get(f"{item}/project")) == empty
 
 

@@ -42,6 +42,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE spaces (item TEXT PRIMARY KEY, about TEXT NOT NULL, signatures TEXT NOT NULL, frames INTEGER NOT NULL, "
         "places BLOB NOT NULL, poses BLOB NOT NULL)",
     ),
+    ("CREATE TABLE masks (item TEXT PRIMARY KEY, signature TEXT NOT NULL, runs TEXT NOT NULL)",),
 )
 """Statements that lead from each version of the schema to the next; those that were released never change."""
 
@@ -55,6 +56,7 @@ _ROWS = {
     "edits": "position >= 0",
     "tracks": "frames > 0 AND length(track) = 16 * frames AND ifnull(length(backward) = 4 * frames, 1)",
     "runs": _ID,
+    "masks": "length(signature) <= 32",
     "spaces": "frames > 0 AND length(places) % (16 * frames) = 0 AND length(poses) = 48 * frames",
 }
 """What holds for the rows of each table, beside the types of its columns."""

@@ -7,6 +7,8 @@ user marked it as back. The first mark where it is seen is its query.
     sent          add_point, add_grid   move_point, hide_point   show_point   delete_point   edit_point   clear
     saved         add                   mark                     show         delete         edit         clear
 
+Clicks and boxes on the object of a mask are edits too (`prompts`).
+
 Saved edits are complete, including ids and colours, so that the same edits always produce the same points.
 """
 
@@ -21,6 +23,7 @@ from typing import Any
 from tapetum.core.reading import parse_json
 from tapetum.desk.web.answers import Refused
 from tapetum.desk.web.items import MediaItem
+from tapetum.desk.web.prompts import KINDS as PROMPTS
 from tapetum.video.draw import APART, position_colours
 
 MOST_POINTS = 4096
@@ -64,6 +67,8 @@ Points = dict[str, EditedPoint]
 def apply(points: Points, edit: dict[str, Any]) -> None:
     """Apply a saved edit to points."""
     kind = edit["type"]
+    if kind in PROMPTS:
+        return
     if kind == "add":
         for each in edit["points"]:
             points[each["id"]] = EditedPoint(
@@ -131,6 +136,10 @@ def read_edit(content: dict[str, Any], item: MediaItem, points: Points) -> dict[
         return _grid(content, item, points)
     if kind == "clear":
         return {"type": "clear"}
+    if kind == "clear_prompts":
+        return {"type": "clear_prompts"}
+    if kind == "prompt":
+        return _prompt(content, item)
     if kind not in ("move_point", "hide_point", "show_point", "delete_point", "edit_point"):
         raise Refused(400, f"there is no edit of the type {str(kind)[:40]!r}; reload the page")
     point = points.get(content["point"]) if isinstance(content.get("point"), str) else None
@@ -152,6 +161,16 @@ def read_edit(content: dict[str, Any], item: MediaItem, points: Points) -> dict[
     return {"type": "edit", "point": point.id, **changed}
 
 
+def _prompt(content: dict[str, Any], item: MediaItem) -> dict[str, Any]:
+    frame = {"type": "prompt", "frame": _frame(content, item)}
+    if "box" not in content:
+        return {**frame, **_place(content, item), "inside": content.get("inside") is not False}
+    x1, y1, x2, y2 = box = _box(content["box"], item)
+    if x1 >= x2 or y1 >= y2:
+        raise Refused(400, "the box is empty; draw it around the object")
+    return {**frame, "box": box}
+
+
 def _hide(point: EditedPoint, frame: int) -> dict[str, Any]:
     """Hide a point from a frame on; its position is that of its nearest mark."""
     if not any(at != frame for at, _, _ in point.clicks):
@@ -169,12 +188,7 @@ def _show(point: EditedPoint, frame: int) -> dict[str, Any]:
 
 def _grid(content: dict[str, Any], item: MediaItem, points: Points) -> dict[str, Any]:
     frame, rows, columns = _frame(content, item), _count(content, "rows"), _count(content, "columns")
-    box = content.get("box") or [0, 0, item.width, item.height]
-    if not isinstance(box, list) or len(box) != 4:
-        raise Refused(400, "the box is not four numbers; give x1, y1, x2, y2")
-    x1, y1, x2, y2 = (_number({"box": value}, "box") for value in box)
-    x1, x2 = (min(max(x, 0), item.width) for x in sorted((x1, x2)))
-    y1, y2 = (min(max(y, 0), item.height) for y in sorted((y1, y2)))
+    x1, y1, x2, y2 = _box(content.get("box") or [0, 0, item.width, item.height], item)
     if rows * columns > MOST_POINTS - len(points):
         raise Refused(400, f"{rows * columns} more points are too many; a video has at most {MOST_POINTS}")
     places = [
@@ -249,6 +263,15 @@ def _number(content: dict[str, Any], name: str) -> float:
     if type(value) not in (int, float) or not abs(value) <= sys.float_info.max:  # type: ignore[arg-type]
         raise Refused(400, f"{name} is {str(value)[:40]}; give a finite number")
     return float(value)  # type: ignore[arg-type]
+
+
+def _box(box: Any, item: MediaItem) -> list[float]:
+    """Read x1, y1, x2, y2 in any order of its corners, as far as it lies in the image."""
+    if not isinstance(box, list) or len(box) != 4:
+        raise Refused(400, "the box is not four numbers; give x1, y1, x2, y2")
+    x1, y1, x2, y2 = (_number({"box": value}, "box") for value in box)
+    (x1, x2), (y1, y2) = sorted((x1, x2)), sorted((y1, y2))
+    return [min(max(value, 0.0), most) for value, most in zip((x1, y1, x2, y2), 2 * (item.width, item.height), strict=True)]
 
 
 def _count(content: dict[str, Any], name: str) -> int:

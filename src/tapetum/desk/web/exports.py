@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tapetum.core.errors import MissingExtra
 from tapetum.core.files import plain_name, writable
 from tapetum.desk.web.answers import Refused
 from tapetum.desk.web.hidden import make_folder
+from tapetum.desk.web.masks import MASKS
 from tapetum.desk.web.space import Space
 from tapetum.desk.web.tracks import TrackedItem
 from tapetum.tracks.exchange import Layout, write_tracks
@@ -68,7 +70,7 @@ def write_export(
     and `write_overlay`.
     """
     if kind not in FORMATS and kind not in IN_SPACE:
-        raise Refused(400, f"there is no format {kind[:40]!r}; choose one of {', '.join((*FORMATS, *IN_SPACE))}")
+        raise Refused(400, f"there is no format {kind[:40]!r}; choose one of {', '.join((*FORMATS, *IN_SPACE, *MASKS))}")
     tracks = tracked.tracks(visible_above)
     if kind in IN_SPACE:
         if space is None:
@@ -86,18 +88,11 @@ def write_export(
         return write_tracks(tracks, path, layout, video=video)
 
 
-def export(
-    tracked: TrackedItem, kind: str, place: Path, visible_above: float | None = None, space: Space | None = None
-) -> FileResponse:
-    """Build the response with the file as an attachment; the file is made in `place`, and removed once sent.
-
-    Raises as `write_export`, and Refused with 400 for formats that need a job.
-    """
-    if kind in DRAWN:
-        raise Refused(400, f"{kind} is drawn by a job; begin one of the kind export, and read its file")
+def export(place: Path, write: Callable[[Path], Path]) -> FileResponse:
+    """Build the response with a file as an attachment; it is written into a folder in `place`, and removed once sent."""
     folder = Path(tempfile.mkdtemp(dir=make_folder(place.parent, place.name)))
     try:
-        path = write_export(tracked, kind, folder, None, visible_above, space)
+        path = write(folder)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise

@@ -22,7 +22,7 @@ from tapetum.core.files import whole_file, write_text
 from tapetum.core.reading import parse_json
 from tapetum.desk.web.hidden import open_plain, read_plain
 
-KINDS = "track", "space", "export", "look", "index"
+KINDS = "track", "mask", "space", "export", "look", "index"
 FINAL = frozenset(("done", "failed", "cancelled", "interrupted"))
 """States of a job that is over; interrupted: its server ended before it was done, and only a person begins it again."""
 MEASURED = "measured.json"

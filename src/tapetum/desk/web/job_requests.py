@@ -1,4 +1,4 @@
-"""Requests for jobs on the points of a video, validated before the job is created."""
+"""Requests for jobs on the points and prompts of a video, validated before the job is created."""
 
 from pathlib import Path
 from typing import Any
@@ -7,24 +7,34 @@ from tapetum.desk.web.answers import Refused
 from tapetum.desk.web.edits import Points
 from tapetum.desk.web.exports import DRAWN
 from tapetum.desk.web.items import MediaItem
+from tapetum.desk.web.prompts import as_prompts
 from tapetum.desk.web.space import ADJUST, FILE, depth_beside
 
 BUSY = {
     "track": "this video is being tracked; wait for that, or cancel it",
+    "mask": "the mask is being computed; wait for that, or cancel it",
     "export": "a film of this video is being drawn; wait for that, or cancel it",
     "space": "these tracks are being put into space; wait for that, or cancel it",
 }
 """What is said where a job of the kind is under way for the same video."""
 
 
-def read_job(content: dict[str, Any], item: MediaItem, points: Points, folder: Path) -> tuple[str, dict[str, Any]]:
+def read_job(
+    content: dict[str, Any], item: MediaItem, points: Points, prompts: list[dict[str, Any]], folder: Path
+) -> tuple[str, dict[str, Any]]:
     """Read the kind and settings of a job.
 
-    Raises Refused: 400 for an invalid request, 404 for points that no longer exist, 409 if there are no points.
+    Raises Refused: 400 for an invalid request, 404 for points that no longer exist, 409 if there are no points; BadInput for
+    prompts that the video does not take.
     """
     kind = content.get("kind")
     if not isinstance(kind, str) or kind not in BUSY:
         raise Refused(400, f"there are no jobs of the kind {str(kind)[:40]!r}; give one of {', '.join(BUSY)}")
+    if kind == "mask":
+        from tapetum.tracks.masks import check_prompts
+
+        check_prompts(as_prompts(prompts), item.frames, item.width, item.height)
+        return kind, {"prompts": prompts}
     if item.kind != "video":
         raise Refused(400, f"{item.name} is an image; points are tracked through videos")
     if not points:

@@ -19,13 +19,14 @@ from tapetum.desk.web.cleanup import remove_features
 from tapetum.desk.web.database import FILE, Database
 from tapetum.desk.web.events import Events
 from tapetum.desk.web.export_job import PLACE
-from tapetum.desk.web.exports import export, missing_packages, send_once
+from tapetum.desk.web.exports import DRAWN, export, missing_packages, send_once, write_export
 from tapetum.desk.web.frames import Frames
 from tapetum.desk.web.hidden import make_folder, open_hidden, open_plain
 from tapetum.desk.web.items import Items, MediaItem, media_below
 from tapetum.desk.web.job_requests import BUSY, read_chance, read_job
 from tapetum.desk.web.jobs import FINAL, Jobs
 from tapetum.desk.web.look_job import read_look
+from tapetum.desk.web.masks import MASKS, MaskStore, signature, write_masks
 from tapetum.desk.web.models import describe_models, label_models
 from tapetum.desk.web.projects import Projects
 from tapetum.desk.web.runs import Runs
@@ -74,7 +75,7 @@ class Page:
         self.trackers = Trackers(folder, self.place, model)
         self.items, self.projects = Items(self.database, folder), Projects(self.database)
         self.store, self.runs = TrackStore(self.database), Runs(self.database, folder)
-        self.spaces = SpaceStore(self.database)
+        self.spaces, self.masks = SpaceStore(self.database), MaskStore(self.database)
         self.frames, self.events = Frames(), Events()
         self._beginning = threading.Lock()
         self._files = set[tuple[str, int, int]]()
@@ -193,14 +194,20 @@ class Page:
         return {**content, "job": self.jobs.latest("track", item.id)}
 
     def edit(self, request: Request, content: dict[str, Any]) -> dict[str, Any]:
-        """Edit the points of a video."""
+        """Edit the points and prompts of a video."""
         item = self._item(request)
         revision = self.projects.edit(item, content)
         if content.get("type") in ("clear", "delete_point") and not self.projects.points(item):
             remove_features(self.place, self.database, self.folder, self.jobs)
-        self.events.send(project={"item": item.id, "revision": revision})
         self._warm(item)
-        return self._project(item)
+        return self._edited(item, revision)
+
+    def _edited(self, item: MediaItem, revision: int) -> dict[str, Any]:
+        self.events.send(project={"item": item.id, "revision": revision})
+        content = self._project(item)
+        if not content["prompts"]:
+            self.masks.remove(item.id)  # those to come may be of another object
+        return content
 
     def _warm(self, item: MediaItem) -> None:
         """Load the tracker, and look at the video: both are wanted soon."""
@@ -217,16 +224,14 @@ class Page:
 
     def _step(self, request: Request, direction: int) -> dict[str, Any]:
         item = self._item(request)
-        revision = self.projects.step(item, direction)
-        self.events.send(project={"item": item.id, "revision": revision})
-        return self._project(item)
+        return self._edited(item, self.projects.step(item, direction))
 
     def begin(self, request: Request, content: dict[str, Any]) -> dict[str, Any]:
-        """Start a job on the points of a video: track, space or export."""
+        """Start a job on the points or prompts of a video: track, mask, space or export."""
         item = self._item(request)
         project, points = self.projects.read(item)
         with self._beginning:  # of two requests at the same moment one is refused
-            kind, settings = read_job(content, item, points, self.folder)
+            kind, settings = read_job(content, item, points, project["prompts"], self.folder)
             latest = self.jobs.latest(kind, item.id)
             if latest is not None and latest["state"] not in FINAL:
                 raise Refused(409, BUSY[kind], job=latest)
@@ -269,6 +274,17 @@ class Page:
         data = tracked.chances().astype("<f4", copy=False).tobytes()
         return Response(data, media_type="application/octet-stream", headers={"X-Points": ids})
 
+    def describe_masks(self, request: Request) -> dict[str, Any]:
+        """Describe the mask of a video, frame by frame, whether it is that of the prompts as they are, and the job."""
+        item = self._item(request)
+        runs, current = self._masks(item)
+        return {"runs": runs, "current": current, "job": self.jobs.latest("mask", item.id)}
+
+    def _masks(self, item: MediaItem) -> tuple[list[str | None], bool]:
+        prompts = self.projects.read(item)[0]["prompts"]
+        made_from, runs = (self.masks.read(item.id) if prompts else None) or ("", [])
+        return runs, made_from == signature(self.model, item.content, prompts)
+
     def space(self, request: Request) -> dict[str, Any]:
         """Describe the 3D tracks of a video, the job that makes them, and the depth maps beside it."""
         item, beside = self._item(request), None
@@ -293,15 +309,24 @@ class Page:
         return {"places": find_places(self._tracked(request))}
 
     def export(self, request: Request) -> Response:
-        """Respond with the tracks as a file."""
-        query, tracked = request.query_params, self._tracked(request)
+        """Respond with the tracks, or the masks, as a file."""
+        query, kind = request.query_params, request.query_params.get("format", "csv")
+        if kind in MASKS:
+            item = self._item(request)
+            runs, current = self._masks(item)
+            if not current:
+                raise Refused(409, "the mask is not computed from the clicks as they are now; press Mask first")
+            return export(self.place / "exports", lambda folder: write_masks(item, runs, kind, folder))
+        tracked = self._tracked(request)
         above = query.get("visible_above")
         try:
             chance = None if above is None else read_chance(float(above))
         except ValueError:
             raise Refused(400, f"visible_above is {above!r:.40}; give a number from 0 to 1") from None
         space = self.spaces.read(tracked.item.id)
-        return export(tracked, query.get("format", "csv"), self.place / "exports", chance, space)
+        if kind in DRAWN:
+            raise Refused(400, f"{kind} is drawn by a job; begin one of the kind export, and read its file")
+        return export(self.place / "exports", lambda folder: write_export(tracked, kind, folder, None, chance, space))
 
     def search(self, request: Request) -> dict[str, Any]:
         """Find moments in the folder."""

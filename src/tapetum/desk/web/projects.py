@@ -1,4 +1,4 @@
-"""Projects: the points on each video, stored as edits; undo and redo step through these.
+"""Projects: the points and prompts on each video, stored as edits; undo and redo step through these.
 
 position   how many edits hold; those after it can be redone until another edit takes their place
 revision   counts edits, undos and redos, so that a page knows whether it is up to date
@@ -12,6 +12,7 @@ from tapetum.desk.web.answers import Refused
 from tapetum.desk.web.database import Database
 from tapetum.desk.web.edits import Points, read_edit, read_points
 from tapetum.desk.web.items import MediaItem
+from tapetum.desk.web.prompts import replay_prompts
 
 
 class Projects:
@@ -25,7 +26,7 @@ class Projects:
         return self._read(item)[1]
 
     def read(self, item: MediaItem) -> tuple[dict[str, Any], Points]:
-        """Read a project: revision, undo, redo, tracked_revision for the page; and its points."""
+        """Read a project: revision, undo, redo, tracked_revision, prompts for the page; and its points."""
         row, points = self._read(item)
         return {**row, "points": [point.as_json() for point in points.values()]}, points
 
@@ -75,4 +76,5 @@ class Projects:
             "redo": len(edits) - position,
             "tracked_revision": row["tracked_revision"] if row else None,
         }
-        return about, read_points(each["edit"] for each in edits[:position])
+        texts = [each["edit"] for each in edits[:position]]
+        return {**about, "prompts": replay_prompts(texts)}, read_points(texts)

@@ -27,6 +27,7 @@ def routes(page: Page) -> list[Route]:
         item + "/frames/{number}.jpg": page.frame,
         item + "/project": page.project,
         item + "/tracks.bin": page.tracks,
+        item + "/masks": page.describe_masks,
         item + "/space": page.space,
         item + "/tracks3d.bin": page.tracks3d,
         item + "/check": page.check,

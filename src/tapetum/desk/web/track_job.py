@@ -25,7 +25,7 @@ from tapetum.app.track.track_files import FEATURES_MIB, track_back
 from tapetum.app.verb import Listener, count_frames
 from tapetum.desk.web.database import FILE, Database
 from tapetum.desk.web.hidden import HIDDEN, check_plain, make_folder
-from tapetum.desk.web.items import Items
+from tapetum.desk.web.items import Items, MediaItem
 from tapetum.desk.web.tracks import TrackStore, signature
 from tapetum.hub.loading import keeps_loaded
 from tapetum.tracks.points import PointRequest
@@ -57,7 +57,7 @@ def load(model: str, device: str | None, path: str, content: str) -> None:
     from tapetum.bench.baselines import load_tracker
 
     load_tracker(model, device)
-    with _open_video(Path(path), content, Listener()):
+    with open_kept(Path(path), content, Listener()):
         pass
 
 
@@ -66,7 +66,7 @@ _kept: dict[str, tuple[Video, dict[Any, Any]]] = {}
 
 
 @contextmanager
-def _open_video(path: Path, content: str, listener: Listener) -> Iterator[Video]:
+def open_kept(path: Path, content: str, listener: Listener) -> Iterator[Video]:
     """Open a video, and find its true number of frames."""
     key = f"{path} {content}"
     if key in _kept:
@@ -83,6 +83,18 @@ def _open_video(path: Path, content: str, listener: Listener) -> Iterator[Video]
     finally:
         if key not in _kept:
             video.close()
+
+
+def kept_features(item: MediaItem) -> dict[Any, Any] | None:
+    """Get where features of the last video are kept; None for another video."""
+    kept = _kept.get(f"{item.path} {item.content}")
+    return None if kept is None else kept[1]
+
+
+def settle(items: Items, item: MediaItem, video: Video) -> None:
+    """Record the true number of frames and their times."""
+    times = np.round(video.timestamps, 9).astype("<f8").tobytes() if video.clocked else None
+    items.settle(item.id, len(video), times)
 
 
 def _drop_kept() -> None:
@@ -113,10 +125,9 @@ class _Tracking:
         self.passes = len(blocks) + -(-unchecked // BLOCK)
         if not self.passes:
             return {"points": len(self.requested), "computed": 0, "frames": self.item.frames}
-        with _open_video(self.item.path, self.item.content, self.listener) as video:
+        with open_kept(self.item.path, self.item.content, self.listener) as video:
             part = cut(video, CutSettings())
-            times = np.round(video.timestamps, 9).astype("<f8").tobytes() if video.clocked else None
-            self.items.settle(self.item.id, len(video), times)
+            settle(self.items, self.item, video)
             self.listener.status("loading the model")
             tracker = load_tracker(self.model, self.device)
             for block in blocks:
@@ -131,8 +142,7 @@ class _Tracking:
         return {"points": len(self.requested), "computed": len(missing), "frames": frames}
 
     def _open_features(self, tracker: Any) -> "AbstractContextManager[FeatureFile | None]":
-        kept = _kept.get(f"{self.item.path} {self.item.content}")
-        return open_features(self.features, tracker, None if kept is None else kept[1])
+        return open_features(self.features, tracker, kept_features(self.item))
 
     def _save(self, block: Sequence[tuple[str, Clicks]], whole: Float[np.ndarray, "n t 4"]) -> None:
         self.items.get(self.item.id)  # refused where it is another file now

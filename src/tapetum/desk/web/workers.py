@@ -18,7 +18,7 @@ from tapetum.core.devices import resident_bytes
 from tapetum.core.plugins import is_reference
 from tapetum.core.threads import threads_each
 
-GROUPS = {"track": "track", "space": "track", "look": "look", "index": "index"}
+GROUPS = {"track": "track", "mask": "track", "space": "track", "look": "look", "index": "index"}
 """Kinds of jobs whose workers are kept, grouped by the models that they use; workers of other kinds end with their job."""
 KEEP_S = 300.0
 """How long an idle worker is kept."""
