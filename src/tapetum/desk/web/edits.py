@@ -107,7 +107,7 @@ def read_points(texts: Iterable[str]) -> Points:
         whole = False
     if not whole:
         raise Refused(
-            409, "the points of this video are not as tapetum serve saves them; move .tapetum-web away, and begin anew"
+            409, "the points of this video are not as tapetum serve saves them; move .tapetum-web away, and start over"
         )
     return points
 
