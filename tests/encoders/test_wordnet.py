@@ -1,0 +1,59 @@
+import pytest
+
+from tapetum.encoders.imagenet import class_names, synsets
+from tapetum.encoders.wordnet import find_thing, find_things, hypernyms, senses
+
+
+def names(text: str) -> list[str]:
+    thing = find_thing(text)
+    return [] if thing is None else [class_names()[number] for number in thing.classes]
+
+
+def test_every_class_is_a_sense_and_all_are_entities() -> None:
+    assert all(index in senses()[number].classes for index, number in enumerate(synsets()))
+    assert senses()["n00001740"].classes == tuple(range(1000))
+    assert [sense.number for sense in hypernyms(151)][0] == synsets()[151]
+    assert hypernyms(151)[-1].words == ("entity",)
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [("horse", "sorrel"), ("lighthouse", "beacon"), ("sweater", "cardigan"), ("Light-House", "beacon"), ("ORCAS", "killer whale")],
+)
+def test_synonyms_and_hypernyms_are_found(said: str, name: str) -> None:
+    assert name in names(said)
+
+
+def test_hypernyms_have_all_their_classes() -> None:
+    assert len(names("dog")) == 118  # 151 to 268 are dogs; dingo and dhole are other members of the family
+    assert len(names("bird")) == 59
+    assert names("cats") == names("cat")
+    assert "lion" in names("big cat") and "tabby" not in names("big cat")
+
+
+def test_words_of_several_senses_keep_the_usual_one_or_all() -> None:
+    assert names("car") and "passenger car" not in names("car")  # the first sense is the usual one
+    assert names("cranes") == ["crane (bird)", "crane (machine)"]
+    mouse = find_thing("mice")
+    assert mouse is not None and names("mouse") == ["mouse"]
+    assert mouse.elsewhere is not None and "rodent" in mouse.elsewhere
+
+
+def test_kinds_of_a_thing_are_not_the_thing() -> None:
+    pony, man, lorry = find_thing("ponies"), find_thing("men"), find_thing("lorries")
+    assert pony is not None and pony.kind_of and pony.word == "pony"
+    assert man is not None and man.kind_of and "groom" in names("man")
+    assert lorry is not None and not lorry.kind_of and "trailer truck" in names("lorry")
+
+
+def test_one_wrong_letter_is_mended_in_words_long_enough() -> None:
+    assert names("zebbra") == names("zebra") == names("zerba") == ["zebra"]
+    assert names("grey whale") == names("gray whales") == ["grey whale"]
+    assert names("dop") == names("xyz") == names("democracy") == names("") == names("犬") == []
+
+
+def test_nouns_of_a_sentence_are_read_longest_first() -> None:
+    found = find_things("Is there a black cat on the studio couch, or two sports cars and a democracy?")
+    assert [thing.word for thing in found] == ["cat", "studio couch", "sports car"]
+    assert find_things("what is it?") == ()
+    assert [thing.word for thing in find_things("zebbra")] == ["zebra"]
