@@ -62,7 +62,7 @@ def tapvid(folder: Path) -> tuple[Path, str, float]:
     write_entries(
         folder / "set.pkl", {name: TapVidEntry(name=name, video=frames, points=xy, occluded=o) for name, xy, o in entries}
     )
-    found = tapetum.evaluate_tapvid(data=folder, model="static").as_json()
+    found = tapetum.evaluate_tapvid(data=str(folder), model="static").as_json()
     return folder, "static", found["average_jaccard"]
 
 

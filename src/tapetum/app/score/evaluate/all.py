@@ -9,6 +9,7 @@ import tyro
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.devices import choose_device
 from tapetum.core.errors import BadInput
+from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:
     from tapetum.bench.referee import Standing
@@ -28,6 +29,8 @@ class EvaluateAllOptions:
     """Score the first so many items of each: videos, sequences."""
     device: str = "auto"
     """Where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
+    cache_gb: float = CACHE_GB
+    """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
 
     def check(self) -> None:
         """Raise `BadInput` for options that cannot work, before any work starts."""
@@ -52,8 +55,8 @@ class AllScores(Result):
         for each in self.standings:
             if each.value is not None:
                 ends = "" if each.interval is None else f"{each.interval[0]:.3f} to {each.interval[1]:.3f}"
-                cost = ["" if x is None else f"{x:.3g}" for x in (each.wall_seconds, each.energy_kwh)]
-                rows.append((each.benchmark, each.score, f"{each.value:.3f}", ends, str(each.items), *cost))
+                seconds, energy = ("" if x is None else f"{x:.3g}" for x in (each.wall_seconds, each.energy_kwh))
+                rows.append((each.benchmark, each.score, f"{each.value:.3f}", ends, str(each.items), seconds, energy))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
         lines += [f"{each.benchmark}: {each.remark}" for each in self.standings if each.value is not None and each.remark]
