@@ -62,7 +62,7 @@ _PACKAGES = (
     *("transfer", "types", "video", "world"),
 )
 _BENCHMARKS = (
-    *("davis", "longvideo", "objects", "own", "paligemma", "perception_test", "retrieval", "tapvid", "tapvid3d"),
+    *("all", "davis", "longvideo", "objects", "own", "paligemma", "perception_test", "retrieval", "tapvid", "tapvid3d"),
     *("votsp", "zero_shot"),
 )
 _VERBS = {

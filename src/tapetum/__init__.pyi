@@ -8,6 +8,7 @@ import torch
 from tapetum.app.learn.adapt import adapt as adapt
 from tapetum.app.make.export import export as export
 from tapetum.app.make.fetch_perception_test import fetch_perception_test as fetch_perception_test
+from tapetum.app.score.evaluate.all import evaluate_all as evaluate_all
 from tapetum.app.score.evaluate.davis import evaluate_davis as evaluate_davis
 from tapetum.app.score.evaluate.longvideo import evaluate_longvideo as evaluate_longvideo
 from tapetum.app.score.evaluate.objects import evaluate_objects as evaluate_objects

@@ -113,9 +113,8 @@ def option_scores(questions: Sequence[Question], answers: Mapping[Any, Mapping[s
         return table
     kinds = {"all": answered}
     for each in answered:
-        if each.kind:
-            for kind in (each.kind, each.kind.partition("/")[0]) if "/" in each.kind else (each.kind, f"{each.kind[0]}*"):
-                kinds.setdefault(kind, []).append(each)
+        for kind in _groups(each.kind):
+            kinds.setdefault(kind, []).append(each)
     for name, group in kinds.items():
         row: Table = {"count": len(group), "chance": float(np.mean([1 / len(each.options) for each in group]))}
         for kind, label in (("scores", "accuracy"), ("blind", "blind")):
@@ -127,6 +126,14 @@ def option_scores(questions: Sequence[Question], answers: Mapping[Any, Mapping[s
             row["visual"], row["visual_interval"] = _visual_gain(group, answers)
         table[name] = row
     return table
+
+
+def _groups(kind: str) -> Collection[str]:
+    """The groups of a kind: those joined by ";", else AREA/REASONING and its area, or NExT-QA's kind and its first letter."""
+    if ";" in kind:
+        return dict.fromkeys(part for part in kind.split(";") if part)
+    more = kind.partition("/")[0] if "/" in kind else f"{kind[:1]}*"
+    return (kind, more) if kind else ()
 
 
 def _visual_gain(group: Sequence[Question], answers: Mapping[Any, Mapping[str, Sequence[float]]]) -> tuple[float, list[float]]:

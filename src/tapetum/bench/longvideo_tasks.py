@@ -20,6 +20,9 @@ Published protocols for multiple-choice questions say which frames are shown, ho
                      (frames: MC-ViT; likelihood: `perceptiontest_val_mcppl` of lmms-eval at d730dd4; the benchmark has no own)
     letters          the options are listed by letter, and the likeliest letter wins (lmms-eval at 147ad5c: `egoschema_subset`
                      and `perceptiontest_val_mc`)
+    video-mme, lvbench, longvideobench    letters, in the words of each benchmark's authors (MME-Benchmarks/Video-MME, README at
+                     06c2315), of lmms-eval at 75571cf (LVBench has no prompt of its own), and of LongVideoBench's
+                     longvideobench_dataset.py; frames by the frame rate, since none of them has a number of its own
 
 For two-tower models, an option's score is the similarity of the video to question and option, whatever the prompt; letters need
 a language model. Scores of different protocols are not comparable.
@@ -38,6 +41,7 @@ from typing import Any, Literal
 from tapetum.core.errors import BadInput
 from tapetum.data.entries import Listing, Split, first_of, one_of, read_json
 from tapetum.data.layouts import listing
+from tapetum.data.long_video import LETTERS, read_longvideobench, read_lvbench, read_video_mme
 from tapetum.data.questions import Question
 from tapetum.data.video_language import (
     CaptionedVideo,
@@ -59,7 +63,6 @@ from tapetum.systems.longvideo.streaming import StreamingModel, embed_answers, s
 from tapetum.systems.perception_test.annotations import read_annotations
 
 Prompts = Callable[[str, Sequence[str]], list[tuple[str, str]]]
-LETTERS = "ABCDEFGHIJ"
 
 
 def _after_the_question(question: str, options: Sequence[str]) -> list[tuple[str, str]]:
@@ -71,10 +74,15 @@ def _is_it_correct(question: str, options: Sequence[str]) -> list[tuple[str, str
     return [(f"Given question '{question}, is answer '{option}' correct?\n{after}", "Yes") for option in options]
 
 
-def _letters(question: str, options: Sequence[str]) -> list[tuple[str, str]]:
-    listed = "\n".join(f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False))
-    prompt = f"{question}\n{listed}\nAnswer with the option's letter from the given choices directly."
-    return [(prompt, letter) for letter in LETTERS[: len(options)]]
+_DIRECTLY = "\nAnswer with the option's letter from the given choices directly."
+_SELECT = "Select the best answer to the following multiple-choice question based on the video. Respond with only the letter "
+
+
+def _letters(
+    question: str, options: Sequence[str], before: str = "", after: str = _DIRECTLY, style: str = "{}. {}"
+) -> list[tuple[str, str]]:
+    listed = "\n".join(style.format(*each) for each in zip(LETTERS, options, strict=False))
+    return [(f"{before}{question}\n{listed}{after}", letter) for letter in LETTERS[: len(options)]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +104,14 @@ PROTOCOLS: Mapping[str, Protocol] = {
     "egoschema": Protocol(prompts=_is_it_correct, frames=10),
     "perception-test": Protocol(frame_rate=4.0),
     "letters": Protocol(prompts=_letters, similarity=False),
+    "video-mme": Protocol(
+        prompts=partial(_letters, before=f"{_SELECT}(A, B, C, or D) of the correct option.\n", after="\nThe best answer is:"),
+        similarity=False,
+    ),
+    "lvbench": Protocol(
+        prompts=partial(_letters, after="\nAnswer the question with the option letter", style="({}) {}"), similarity=False
+    ),
+    "longvideobench": Protocol(prompts=partial(_letters, before="Question: "), similarity=False),
 }
 """By name."""
 
@@ -176,6 +192,9 @@ BENCHMARKS: Mapping[str, VideoBenchmark] = {
     "nextqa": VideoBenchmark(read=read_nextqa, split="val", measures=("options",)),
     "nextqa-open": VideoBenchmark(read=read_nextqa_open, split="val", measures=("free",)),
     "perception-test": VideoBenchmark(read=read_perception, split="valid", measures=("options",), frame_rate=4.0),
+    "video-mme": VideoBenchmark(read=read_video_mme, split="test", measures=("options",)),
+    "lvbench": VideoBenchmark(read=read_lvbench, split="test", measures=("options",)),
+    "longvideobench": VideoBenchmark(read=read_longvideobench, split="val", measures=("options",)),
     "episodes": VideoBenchmark(read=read_episode_questions, split="all", measures=("options",)),
     "msrvtt": VideoBenchmark(read=read_msrvtt, split="1k-A", measures=_TEXTS[:2]),
     "vatex": VideoBenchmark(read=read_vatex, split="validation", measures=_TEXTS[:2]),

@@ -31,6 +31,11 @@ ROWS, SCORES, LEDGER = "rows.jsonl", "scores.json", "ledger.json"
 class Benchmark(ABC):
     """A benchmark; subclass it to define your own."""
 
+    split: str = ""
+    """Of a data set that `tapetum data check` knows; "" is not checked before `evaluate_all`."""
+    headline: str = ""
+    """The score that papers report, whose interval is computed; "" is the first."""
+
     @abstractmethod
     def items(self, data: Path) -> Mapping[str, Any]:
         """List what is scored, each item under a unique name: files, JSON values, arrays, dataclasses or tuples of these."""

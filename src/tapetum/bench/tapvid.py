@@ -41,7 +41,7 @@ from tapetum.core.reading import no_pipe
 from tapetum.hub.unpickle import load_pickle
 from tapetum.metrics.statistics import bootstrap_interval
 from tapetum.tracks.metrics import HEADLINES, Mode, RedetectionRules, mean_metrics, redetection_metrics, tapvid_metrics
-from tapetum.tracks.tapvid import read_entries
+from tapetum.tracks.tapvid import TapVidEntry, read_entries
 from tapetum.tracks.tracker import Tracker
 
 FIELDS = "tracks", "occluded", "queries"
@@ -263,7 +263,7 @@ def evaluate(
         if isinstance(tracker, TapVidPredictions):
             tracks, occluded = tracker.of(clip.name, queries, t)
         else:
-            tracks, occluded = _tracked(tracker, clip.video, sampled.queries, scale)
+            tracks, occluded = track_queries(tracker, clip.video, sampled.queries, scale)
             seconds += time.perf_counter() - start
         if keep is not None:
             keep(clip.name, {"tracks": tracks, "occluded": occluded, "queries": queries.astype(np.float32)})
@@ -321,7 +321,7 @@ def compare(first: dict[str, Any], second: dict[str, Any]) -> dict[str, dict[str
     return compared
 
 
-def _tracked(
+def track_queries(
     tracker: Tracker, video: UInt8[np.ndarray, "t h w 3"], queries: Float[np.ndarray, "q 3"], scale: float
 ) -> tuple[Float[np.ndarray, "q t 2"], Bool[np.ndarray, "q t"]]:
     """Tracks in pixels of the benchmark's size, and where they are occluded."""
@@ -340,14 +340,19 @@ def read_clips(path: str | os.PathLike[str], size: int = SIZE, *, images: bool =
         BadInput: as `read_entries`.
     """
     for entry in read_entries(path):
-        video = np.zeros((len(entry.video), size, size, 3), np.uint8)
-        for index, image in enumerate(entry.images() if images else ()):
-            if image.shape[:2] != (size, size):
-                image = np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.LANCZOS))
-            video[index] = image
-        name, tracks, occluded = entry.name, entry.points * np.array([size, size]), entry.occluded
+        clip = make_clip(entry, size, images=images)
         del entry  # or the next video would be read while this one is still in memory
-        yield TapVidClip(name=name, video=video, tracks=tracks, occluded=occluded)
+        yield clip
+
+
+def make_clip(entry: TapVidEntry, size: int = SIZE, *, images: bool = True) -> TapVidClip:
+    """Resize a video of a benchmark file to `size` x `size`; without `images` frames are black."""
+    video = np.zeros((len(entry.video), size, size, 3), np.uint8)
+    for index, image in enumerate(entry.images() if images else ()):
+        if image.shape[:2] != (size, size):
+            image = np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.LANCZOS))
+        video[index] = image
+    return TapVidClip(name=entry.name, video=video, tracks=entry.points * np.array([size, size]), occluded=entry.occluded)
 
 
 def as_json(result: dict[str, Any]) -> dict[str, Any]:

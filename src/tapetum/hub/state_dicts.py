@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
@@ -76,6 +77,17 @@ def names_in(path: Path) -> set[str]:
         return set(read_state(path))
     with _opened(path) as file:
         return {_plain(name) for name in file.keys()}  # noqa: SIM118
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray]:
+    """Read the arrays of an .npz file, without running code. Raises BadInput for any other file."""
+    if not path.is_file():
+        raise BadInput(f"there is no file {path}; give a file of weights")
+    try:
+        with np.load(no_pipe(path), allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+        raise BadInput(f"{path} is no archive of arrays ({str(error)[:100]}); get it again") from error
 
 
 def finite_to_bytes(tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> bytes:

@@ -60,15 +60,23 @@ def read_entries(path: str | os.PathLike[str]) -> Iterator[TapVidEntry]:
     files = _files(os.fspath(path))
     for file in files:
         with open_pickle(file) as content:
-            if not isinstance(content, (dict, list, tuple)) or not content:
-                given = f"an empty {type(content).__name__}" if isinstance(content, (dict, list, tuple)) else "no dict or list"
-                raise BadInput(f"{file} holds {given}; a TAP-Vid pickle is a dict or list of videos")
-            if isinstance(content, dict):
-                items = {str(name): item for name, item in content.items()}
-            else:
-                items = {f"{index:05d}": item for index, item in enumerate(content)}
-            for name, item in items.items():
+            for name, item in _named(content, file).items():
                 yield _entry(f"{Path(file).stem}/{name}" if len(files) > 1 else name, item.read())
+
+
+def list_entries(file: str | os.PathLike[str]) -> list[str]:
+    """List the names of the videos in a file, without reading them. Raises BadInput if it is not a TAP-Vid pickle."""
+    with open_pickle(file) as content:
+        return list(_named(content, os.fspath(file)))
+
+
+def _named(content: Any, file: str) -> dict[str, Any]:
+    if not isinstance(content, (dict, list, tuple)) or not content:
+        given = f"an empty {type(content).__name__}" if isinstance(content, (dict, list, tuple)) else "no dict or list"
+        raise BadInput(f"{file} holds {given}; a TAP-Vid pickle is a dict or list of videos")
+    if isinstance(content, dict):
+        return {str(name): item for name, item in content.items()}
+    return {f"{index:05d}": item for index, item in enumerate(content)}
 
 
 def write_entries(path: str | os.PathLike[str], entries: Mapping[str, TapVidEntry]) -> Path:

@@ -80,6 +80,43 @@ class TapirConfig:
         return self.channels[3]
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrajanConfig:
+    """Sizes of the autoencoder of tracks (`tapetum.systems.tap.trajan`); the defaults are the published ones."""
+
+    frames: int = 150
+    """Frames of every track; shorter ones are padded."""
+    latents: int = 128
+    """Tokens into which all tracks of a video are encoded."""
+    latent_width: int = 64
+    """Numbers of each."""
+    frequencies: int = 32
+    """Of sines, and of cosines, that embed a number."""
+    track_scale: float = 1.0
+    """Coordinates are divided by it before they are embedded."""
+    time_scale: float = 150.0
+    """The frame of a query is divided by it, and rounded down."""
+    track_width: int = 256
+    """Channels of the tokens of a track."""
+    encoder_width: int = 512
+    """Channels of the latents in the encoder."""
+    decoder_width: int = 1024
+    """Channels of a query in the decoder."""
+    time_width: int = 128
+    """Channels of them that depend on the query's frame; the latents have the others."""
+    heads: int = 8
+    head_width: int = 64
+    hidden: tuple[int, int, int, int] = (1024, 2048, 2048, 1024)
+    """Of the MLPs: in a track, from tracks to latents, among latents, from latents to a track."""
+    depths: tuple[int, int, int, int] = (2, 6, 3, 4)
+    """Layers of the same four."""
+
+    def __post_init__(self) -> None:
+        check_fields(self, hidden="[1, inf)", depths="[1, inf)", track_scale="(0, inf)", time_scale="(0, inf)")
+        if not 0 < self.time_width < self.decoder_width:
+            raise BadInput(f"time_width is {self.time_width} of a decoder_width of {self.decoder_width}; give less of it")
+
+
 OFFICIAL = {
     "tapir": TapirConfig(),
     "causal-tapir": TapirConfig(causal=True, pyramid_level=1),

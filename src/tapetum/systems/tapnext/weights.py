@@ -8,7 +8,6 @@ image, but the table of positions that the public class keeps does. Names of JAX
 import math
 import os
 import re
-import zipfile
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -20,10 +19,9 @@ from torch import Tensor
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import same_place
-from tapetum.core.reading import no_pipe
 from tapetum.hub.headed import load_headed, save_headed
 from tapetum.hub.loading import header_of
-from tapetum.hub.state_dicts import check_numbers, read_state
+from tapetum.hub.state_dicts import check_numbers, read_npz, read_state
 from tapetum.systems.tapnext.config import ARCHITECTURES, TapNextConfig, Variant
 from tapetum.systems.tapnext.layers import embed_pixels
 from tapetum.systems.tapnext.model import TapNext
@@ -360,14 +358,3 @@ def _public_name(name: str) -> str:
             kept = ".ssm_block." in public and public.endswith(".scale")  # of an RMS norm
             return public if kept else re.sub(r"\.(kernel|scale)$", ".weight", public)
     raise BadInput(f"the array {name!r} is not of TAPNext's JAX checkpoint; is it another network's?")
-
-
-def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """Read the arrays of an .npz file, without running code. Raises BadInput for any other file."""
-    if not path.is_file():
-        raise BadInput(f"there is no file {path}; give a file of weights")
-    try:
-        with np.load(no_pipe(path), allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        raise BadInput(f"{path} is no archive of arrays ({str(error)[:100]}); get it again") from error

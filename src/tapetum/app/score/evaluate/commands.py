@@ -1,6 +1,7 @@
 """The commands of `tapetum eval`."""
 
 from tapetum.app.commands import Group
+from tapetum.app.score.evaluate.all import evaluate_all
 from tapetum.app.score.evaluate.davis import evaluate_davis
 from tapetum.app.score.evaluate.longvideo import evaluate_longvideo
 from tapetum.app.score.evaluate.objects import evaluate_objects
@@ -32,6 +33,7 @@ COMMANDS = Group(
         "objects": evaluate_objects,
         "zero-shot": evaluate_zero_shot,
         "retrieval": evaluate_retrieval,
+        "all": evaluate_all,
     },
     other=own_command,
 )

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class LongVideoEvalOptions:
-    """Score a long-video encoder: questions with options (EgoSchema, NExT-QA, the Perception Test, episodes), retrieval and
+    """Score a long-video encoder: questions with options (EgoSchema, NExT-QA, the Perception Test, Video-MME,
+    LVBench, LongVideoBench, episodes), retrieval and
     captions (MSR-VTT, VATEX, YouCook2, ActivityNet), summaries of whole videos, probes (Kinetics, SSv2, Diving48).
 
     Numbers are shares from 0 to 1, with intervals of 95%; CIDEr is 0 to 10, a hundredth of what papers print. blind: the same
@@ -27,8 +28,8 @@ class LongVideoEvalOptions:
     """
 
     task: Annotated[str, tyro.conf.arg(metavar="TASK")]
-    """egoschema, nextqa, nextqa-open, perception-test, episodes, msrvtt, vatex, youcook2, activitynet, kinetics, ssv2, or
-    diving48."""
+    """egoschema, nextqa, nextqa-open, perception-test, video-mme, lvbench, longvideobench, episodes, msrvtt, vatex, youcook2,
+    activitynet, kinetics, ssv2, or diving48."""
     data: Annotated[File, tyro.conf.arg(metavar="DIR")]
     """Folder of its official files, and of its videos."""
     model: Annotated[File, tyro.conf.arg(metavar="FILE")]
@@ -37,9 +38,9 @@ class LongVideoEvalOptions:
     """What is measured, where a task has several: retrieval, captions of clips, summaries of whole videos."""
     by: Literal["similarity", "likelihood"] | None = None
     """How options are chosen; by default what the weights can do."""
-    protocol: Literal["papers", "egoschema", "perception-test", "letters"] = "papers"
+    protocol: Literal["papers", "egoschema", "perception-test", "letters", "video-mme", "lvbench", "longvideobench"] = "papers"
     """How options are asked: as the papers here do; as EgoSchema's own code; by likelihood at 4 frames a second (the Perception
-    Test); or by letter, as common toolkits do."""
+    Test); or by letter, as common toolkits do, or in the words of Video-MME, LVBench or LongVideoBench."""
     frames: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Spread so many frames over the video, where options are chosen; by default as the protocol has it."""
     split: str = ""
@@ -170,15 +171,17 @@ def _options(model: Any, questions: "list[Question]", rows: "Rows", options: Lon
     import numpy as np
 
     from tapetum.bench.longvideo import answer_questions, option_scores
-    from tapetum.data.entries import write_mapping
+    from tapetum.data.entries import write_items, write_mapping
+    from tapetum.data.long_video import official_predictions
 
     scores = answer_questions(model, questions, rows, blind=options.blind, **how)
     if options.save_predictions is not None:
         predictions = {each.key: int(np.argmax(scores[each.key]["scores"])) for each in questions}
-        of_nextqa = options.task == "nextqa"  # its program reads what is right from the same file
-        answers = {each.key: each.right for each in questions}
-        entries = ((str(k), {"prediction": v, "answer": answers[k]} if of_nextqa else v) for k, v in predictions.items())
-        write_mapping(options.save_predictions, entries)
+        made = official_predictions(options.task, questions, predictions)
+        if isinstance(made, dict):
+            write_mapping(options.save_predictions, made.items())
+        else:
+            write_items(options.save_predictions, made)
     return option_scores(questions, scores)
 
 

@@ -9,6 +9,7 @@ import tyro
 
 from tapetum.app.commands import Command, with_json
 from tapetum.app.verb import File, Listener, Result, verb
+from tapetum.bench import BENCHMARKS
 from tapetum.core.devices import choose_device
 from tapetum.core.errors import BadInput
 from tapetum.core.plugins import is_reference
@@ -39,7 +40,7 @@ class OwnBenchmarkOptions:
 
     def check(self) -> None:
         """Raise `BadInput` for options that cannot work, before any work starts."""
-        if not is_reference(self.benchmark, "benchmark"):
+        if not _names_benchmark(self.benchmark):
             raise BadInput(f"there is no benchmark {self.benchmark!r}; give FILE.py:CLASS of your own")
         if self.limit is not None and self.limit < 1:
             raise BadInput(f"--limit is {self.limit}; give 1 or more")
@@ -90,9 +91,13 @@ def evaluate_own(options: OwnBenchmarkOptions, listener: Listener) -> OwnScores:
     return OwnScores(result)
 
 
+def _names_benchmark(text: str) -> bool:
+    return text in BENCHMARKS or is_reference(text, "benchmark")
+
+
 def own_command(reference: str) -> Command | None:
-    """Build the command of a user-defined benchmark, if the word names one; its code is not run yet."""
-    if not is_reference(reference, "benchmark"):
+    """Build the command of a class by reference, or in `BENCHMARKS`, if the word names one; its code is not run yet."""
+    if not _names_benchmark(reference):
         return None
 
     def work(given: OwnBenchmarkOptions, listener: Listener) -> OwnScores:

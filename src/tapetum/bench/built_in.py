@@ -1,0 +1,173 @@
+"""Benchmarks as classes of `tapetum.bench.own`, whose headline alone is wanted; their verbs have more options and say more.
+
+TAP-Vid            a tracker, queried at the first visible frame; an item is a video; the mean Average Jaccard
+video questions    a model of long video, asked as the benchmark's own tool does if it has a language model; an item is a
+                   video with all its questions, so that intervals are those over videos; accuracy
+motion             the autoencoder of tracks (`tapetum.systems.tap.trajan`) on the videos of a folder, whose points
+                   `tapir-nano` tracks; the mean Average Jaccard of points held out
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tapetum.bench.baselines import load_tracker
+from tapetum.bench.longvideo import answer_questions
+from tapetum.bench.longvideo_tasks import BENCHMARKS, PROTOCOLS
+from tapetum.bench.own import Benchmark
+from tapetum.bench.tapvid import make_clip, sample_queries, track_queries
+from tapetum.core.errors import BadInput
+from tapetum.core.finished import Rows
+from tapetum.data.questions import Question
+from tapetum.hub.loading import load
+from tapetum.systems.longvideo import weights
+from tapetum.systems.longvideo.captioner import Captioner
+from tapetum.systems.longvideo.video_text import VideoText
+from tapetum.systems.tap.trajan import Trajan, motion_score
+from tapetum.tracks.metrics import tapvid_metrics
+from tapetum.tracks.tapvid import TapVidEntry, list_entries, read_entries
+from tapetum.tracks.tracker import Tracker
+from tapetum.video import open_video
+from tapetum.video.images import VIDEOS
+
+
+class TapVid(Benchmark):
+    """A tracker on TAP-Vid's pickles, in the mode first."""
+
+    split, headline = "test", "average_jaccard"
+
+    def __init__(self) -> None:
+        self._file: Path | None = None
+        self._entries: Iterator[TapVidEntry] = iter(())
+
+    def items(self, data: Path) -> Mapping[str, tuple[Path, str]]:
+        """List the videos, each by its file and its name there."""
+        files = sorted(data.glob("*.pkl"))
+        return {f"{file.stem}/{name}": (file, name) for file in files for name in list_entries(file)}
+
+    def load(self, model: str, device: str | None) -> Tracker:
+        """Load a tracker."""
+        return load_tracker(model, device)
+
+    def score(self, model: Tracker, item: tuple[Path, str]) -> Mapping[str, float]:
+        """Compute the metrics; those that have nothing to count are left out."""
+        clip = make_clip(self._entry(*item))
+        asked = sample_queries(clip.tracks, clip.occluded, "first")
+        tracks, occluded = track_queries(model, clip.video, asked.queries, 1.0)
+        scores = tapvid_metrics(asked.queries, asked.occluded, asked.tracks, occluded, tracks, "first")
+        return {"queries": len(asked.queries)} | {name: value for name, value in scores.items() if math.isfinite(value)}
+
+    def _entry(self, file: Path, name: str) -> TapVidEntry:
+        """Read a video; files are read on from the last one, since they must be read in their order."""
+        for start in (self._file != file, True):
+            if start:
+                self._file, self._entries = file, read_entries(file)
+            for entry in self._entries:
+                if entry.name == name:
+                    return entry
+        raise BadInput(f"{file} no longer has a video {name}; leave the files as they are while they are scored")
+
+
+class VideoQuestions(Benchmark):
+    """A model of long video on questions with options."""
+
+    headline = "accuracy"
+    task: str
+    """In `tapetum.bench.longvideo_tasks.BENCHMARKS`."""
+
+    def __init__(self) -> None:
+        self.split = BENCHMARKS[self.task].split
+
+    def items(self, data: Path) -> Mapping[str, tuple[Question, ...]]:
+        """List the videos that are there, each with its questions. Raises BadInput if none is."""
+        asked = BENCHMARKS[self.task].read(data, self.split)
+        there: dict[str, list[Question]] = {}
+        for each in asked:
+            if each.right is not None and each.video.is_file():
+                there.setdefault(each.video.name, []).append(each)
+        if not there:
+            raise BadInput(f"none of the videos is there, such as {asked[0].video}; put them into {data / 'videos'}")
+        return {name: tuple(group) for name, group in there.items()}
+
+    def load(self, model: str, device: str | None) -> VideoText | Captioner:
+        """Load weights with a text tower or a language model. Raises BadInput for others."""
+        loaded = weights.load(model, device)
+        if not isinstance(loaded, VideoText | Captioner):
+            raise BadInput(f"{model} answers no questions; give the folder of a run of tapetum train longvideo")
+        return loaded
+
+    def score(self, model: VideoText | Captioner, item: Sequence[Question]) -> Mapping[str, float]:
+        """Count the questions of a video, and those that are answered right."""
+        protocol = PROTOCOLS.get(self.task if isinstance(model, Captioner) else "papers", PROTOCOLS["papers"])
+        frame_rate = protocol.frame_rate or BENCHMARKS[self.task].frame_rate
+        with Rows(None, {}) as rows:
+            answers = answer_questions(model, item, rows, frame_rate=frame_rate, protocol=protocol, blind=False)
+        right = sum(int(np.argmax(answers[each.key]["scores"])) == each.right for each in item)
+        return {"right": right, "questions": len(item)}
+
+    def summary(self, rows: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
+        """Compute the accuracy over all questions."""
+        right, questions = (sum(row[name] for row in rows) for name in ("right", "questions"))
+        return {"accuracy": right / questions, "questions": questions}
+
+
+class EgoSchema(VideoQuestions):
+    """The 500 questions whose answers are public."""
+
+    task = "egoschema"
+
+
+class NextQa(VideoQuestions):
+    """NExT-QA with five options."""
+
+    task = "nextqa"
+
+
+class VideoMme(VideoQuestions):
+    """Video-MME without subtitles."""
+
+    task = "video-mme"
+
+
+class LvBench(VideoQuestions):
+    """LVBench."""
+
+    task = "lvbench"
+
+
+class LongVideoBench(VideoQuestions):
+    """LongVideoBench without subtitles."""
+
+    task = "longvideobench"
+
+
+class Motion(Benchmark):
+    """The motion of the videos of a folder, by TRAJAN."""
+
+    headline = "average_jaccard"
+    tracker = "tapir-nano"
+    points = 4096
+    """Of random places and frames, half of which are held out; as in the public demonstration."""
+
+    def items(self, data: Path) -> Mapping[str, Path]:
+        """List the videos."""
+        return {path.name: path for path in sorted(data.iterdir()) if path.suffix.lower() in VIDEOS}
+
+    def load(self, model: str, device: str | None) -> tuple[Trajan, Tracker]:
+        """Load the autoencoder, and the tracker. Raises BadInput for other weights."""
+        loaded = load(model, device)
+        if not isinstance(loaded, Trajan):
+            raise BadInput(f"{model} is no autoencoder of tracks; give trajan, or a file of it")
+        return loaded, load_tracker(self.tracker, device)
+
+    def score(self, model: tuple[Trajan, Tracker], item: Path) -> Mapping[str, float]:
+        """Track random points, and compute the score; what has nothing to count is left out."""
+        rng = np.random.default_rng(0)
+        with open_video(item) as video:
+            size = video.height, video.width
+            places = rng.random((self.points, 2)) * size[::-1]
+            frames = rng.integers(0, len(video), (self.points, 1))
+            tracks = model[1].track(video, np.concatenate([frames, places], 1).astype(np.float32))
+        return {name: value for name, value in motion_score(model[0], tracks, size).items() if math.isfinite(value)}

@@ -1,0 +1,50 @@
+"""One model on every benchmark whose files are there: what is scored, what is left out and why, and a run that goes on."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tapetum
+from bench.test_registry import davis, tapvid, votsp
+from tapetum.core.errors import BadInput
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+def test_every_benchmark_whose_files_are_there_is_scored_once(tmp_path: Path, run: Run) -> None:
+    root, out = tmp_path / "root", tmp_path / "out"
+    root.mkdir()
+    _, _, accuracy = votsp(root / "votsp")
+    _, _, jaccard = tapvid(root / "tapvid-davis")
+    davis(root / "davis")
+    (root / "egoschema").mkdir()
+    code, text, _ = run("eval", "all", "--model", "static", "--data", root, "--out", out)
+    assert code == 0
+    rows = {line.split()[0]: line for line in text.splitlines()}
+    assert f"{accuracy:.3f}" in rows["votsp"]
+    assert "davis left out: " in text  # a tracker is no encoder
+    assert "egoschema left out: " in text
+    found = tapetum.evaluate_all(model="static", data=root, out=out)
+    scored = {each.benchmark: each for each in found.standings if each.value is not None}
+    assert {name: each.value for name, each in scored.items()} == {
+        "tapvid-davis": pytest.approx(jaccard), "votsp": pytest.approx(accuracy)
+    }  # fmt: skip
+    low, high = scored["votsp"].interval or (1, 0)
+    assert low <= accuracy <= high
+    assert "2 videos; 30 were published" in scored["tapvid-davis"].remark
+    ledger = json.loads((out / "votsp" / "ledger.json").read_text())
+    assert len(ledger["sessions"]) == 1  # the second call had nothing to do
+    assert scored["votsp"].wall_seconds == ledger["total"]["wall_seconds"]
+    assert np.isfinite(scored["votsp"].energy_kwh or np.nan)
+
+
+def test_what_cannot_be_scored_is_said(tmp_path: Path, run: Run) -> None:
+    with pytest.raises(BadInput, match="no folder of a benchmark"):
+        tapetum.evaluate_all(model="static", data=tmp_path, out=tmp_path / "out")
+    davis(tmp_path / "davis")
+    code, _, said = run("eval", "all", "--model", "static", "--data", tmp_path, "--out", tmp_path / "out")
+    assert code == 2
+    assert "no benchmark could be scored" in said
