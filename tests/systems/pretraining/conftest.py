@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from tapetum.systems.pretraining.methods import Byol, Clip, Dino, Mae, Method, SigLip, SimClr
+from tapetum.systems.pretraining.methods import Byol, Clip, Dino, LeJepa, Mae, Method, SigLip, SimClr
 from tapetum.systems.pretraining.recipes import PretrainRun, recipe
 from tapetum.systems.pretraining.run import task_for
 
@@ -19,6 +19,7 @@ SETTINGS = {
     "byol": {"byol": Byol(hidden=32, projection=16)},
     "dino": {"dino": Dino(hidden=32, bottleneck=16, prototypes=24, local_views=2, frozen_epochs=0)},
     "mae": {"mae": Mae(width=32, depth=1, heads=2)},
+    "lejepa": {"lejepa": LeJepa(hidden=24, projection=8, local_views=2, slices=16, weight=0.2)},
 }
 RESNET = {"encoder": "resnet-18", "change": ("stem=3x3", "stem_width=4", "depths=(1,1,1,1)")}
 VIT = {"encoder": "vit-nano", "change": ("patch=4",)}

@@ -189,3 +189,30 @@ def test_mae_is_asked_for_the_patches_of_its_own_image_that_it_did_not_see(data:
         return total / hidden
 
     compared(task, student, teacher, batch, plain)
+
+
+def test_lejepa_draws_views_to_the_mean_of_the_large_ones_and_spreads_each(data: Path) -> None:
+    """Arxiv 2511.08544, algorithm 2 with the statistic of its public code: (1 - l) prediction + l SIGReg."""
+    how = replace(SETTINGS["lejepa"]["lejepa"], local_size=8)
+    task, student, teacher, batch = begun("lejepa", data, lejepa=how)
+
+    def plain(network: Any, _: Any) -> Tensor:
+        large, small = torch.cat(batch["views"][:2]), torch.cat(batch["views"][2:])
+        features = torch.cat([network.encoder(x).pooled for x in (large, small)])
+        z = network.heads["projector"](features).split(4)
+        prediction, spread = features.new_zeros(()), features.new_zeros(())
+        directions = torch.randn(8, 16, generator=torch.Generator().manual_seed(task.run.seed << 32)).to(features.dtype)
+        t = torch.linspace(-3, 3, 33, dtype=features.dtype)
+        for view in range(4):
+            for b in range(4):
+                prediction = prediction + ((z[view][b] - (z[0][b] + z[1][b]) / 2) ** 2).mean() / 16
+            for k in range(16):
+                along = z[view] @ (directions[:, k] / directions[:, k].norm())
+                error = (torch.cos(t[:, None] * along).mean(1) - torch.exp(-(t**2) / 2)) ** 2
+                error = error + torch.sin(t[:, None] * along).mean(1) ** 2
+                spread = spread + 4 * torch.trapezoid(error * torch.exp(-(t**2) / 2), t) / 64
+        return (1 - how.weight) * prediction + how.weight * spread
+
+    assert [tuple(view.shape[-2:]) for view in batch["views"]] == [(16, 16)] * 2 + [(8, 8)] * 2
+    assert views_differ(batch)
+    compared(task, student, teacher, batch, plain)

@@ -1,7 +1,8 @@
-"""Augmentations that make views of an image, and the views of seven methods. Imports no torch.
+"""Augmentations that make views of an image, and the views of each method. Imports no torch.
 
 Sources: SimCLR (arXiv 2002.05709, appendix A), BYOL (2006.07733, table 6), DINO (2104.14294, section 3; strengths as in its
-public code), MAE (2111.06377, table 8), CLIP, which SigLIP takes too (2103.00020, section 2.4, the crop as in OpenCLIP);
+public code), MAE (2111.06377, table 8), LeJEPA (2511.08544; its public code's
+read-me), CLIP, which SigLIP takes too (2103.00020, section 2.4, the crop as in OpenCLIP);
 supervised crops as in Inception (1409.4842).
 """
 
@@ -87,6 +88,12 @@ def dino(
     first, second = (replace(view, area=global_area) for view in byol(size))
     small = replace(first, size=local_size, area=local_area, blur=_blurred(0.5, size))
     return first, second, *(small,) * local
+
+
+def lejepa(size: int, local_size: int, local: int = 6) -> tuple[View, ...]:
+    """Make LeJEPA's crops: two global ones and `local` small ones, with the same colours."""
+    view = replace(coloured(View(size=size, area=(0.3, 1.0)), 0.4, 0.2, 0.1), blur=_blurred(0.5, size), solarise=0.2)
+    return view, view, *(replace(view, size=local_size, area=(0.05, 0.3)),) * local
 
 
 def mae(size: int) -> tuple[View]:

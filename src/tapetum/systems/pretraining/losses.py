@@ -1,13 +1,17 @@
-"""Losses of six ways to pre-train an encoder; the seventh, supervised, uses cross entropy.
+"""Losses of the ways to pre-train an encoder; the supervised one uses cross entropy.
 
 Sources: SimCLR (arXiv 2002.05709, eq. 1), BYOL (2006.07733, eq. 2), DINO (2104.14294, eq. 3), MAE (2111.06377, section 3), CLIP
-(2103.00020, figure 3), SigLIP (2303.15343, eq. 1). "Where Should I Spend My FLOPs?" (2209.15589) compares all but the last.
+(2103.00020, figure 3), SigLIP (2303.15343, eq. 1); "Where Should I Spend My FLOPs?" (2209.15589) compares all but the last.
+DINOv2 (2304.07193: masked patches, KoLeo, Sinkhorn-Knopp), LeJEPA (2511.08544, algorithm 1: SIGReg).
 
-`simclr`, `clip` and `siglip` take negatives from all processes of a run (`tapetum.train.contrastive`); the others are means
-over a process's own examples. Either way, the mean over processes, which a run minimises, is the loss of the joint batch. All
+`simclr`, `clip` and `siglip` take negatives from all processes of a run (`tapetum.train.contrastive`), `sinkhorn_knopp` and
+`sigreg` samples; the others are means over a process's own examples. Either way, the mean over processes, which a run
+minimises, is the loss of the joint batch; but the neighbours of `koleo` are of the same process, as in the public code. All
 are computed in at least float32, regardless of autocast.
 
 Differs from the papers: `byol` is minus the cosine, as in most code; BYOL's 2 - 2 cos is 2 + 2 * `byol`, with twice the slope.
+`sinkhorn_knopp` works on logarithms: where the public code overflows (logits above 88 temperatures) it does not. `sigreg`
+integrates over 0..3 as its public code does, where the paper's listing has -5..5.
 """
 
 from collections.abc import Sequence
@@ -20,6 +24,7 @@ from torch import Tensor
 from tapetum.core.errors import BadInput
 from tapetum.layers.precision import unrounded
 from tapetum.train.contrastive import clip_loss, nt_xent, siglip_loss
+from tapetum.train.gather import all_gather, all_reduce
 from tapetum.train.process_group import current_process_group
 
 Views = Sequence[Float[Tensor, "b k"]] | Float[Tensor, "v b k"]
@@ -144,6 +149,108 @@ def mae(
         target = (target - mean) / (variance + 1e-6).sqrt()
     error = (_precise(prediction) - target).square().mean(-1)
     return (error * hidden).sum() / hidden.sum().clamp(min=1)
+
+
+@torch.no_grad()
+def sinkhorn_knopp(logits: Float[Tensor, "n k"], temperature: float, iterations: int = 3) -> Float[Tensor, "n k"]:
+    """Assign samples to prototypes so that all prototypes are used alike, by the algorithm of Sinkhorn and Knopp.
+
+    Args:
+        logits: the teacher's, of this process's samples; processes may have different numbers of them, or none.
+        temperature: what logits are divided by.
+        iterations: how often prototypes, then samples are normalised, over the samples of all processes.
+
+    Returns:
+        Rows of sum 1; no gradient.
+
+    Raises:
+        BadInput: fewer than one iteration, or a temperature that is not positive.
+    """
+    if iterations < 1 or temperature <= 0:
+        raise BadInput(f"Sinkhorn-Knopp got {iterations} iterations, temperature {temperature}; give 1 or more, above 0")
+    logits = _precise(logits)
+    highest = logits.amax(1, keepdim=True) if len(logits) else logits.new_zeros(0, 1)
+    top = all_gather(highest.amax()[None] if len(logits) else logits.new_full((1,), -torch.inf)).amax()
+    below = (logits - highest) / temperature  # logarithms of the matrix; each row's maximum stands in `of_sample`
+    of_sample, of_prototype = (highest - top) / temperature, below.new_zeros(below.shape[1])
+    for _ in range(iterations):
+        sums = (below + of_sample).logsumexp(0) if len(logits) else below.new_full((below.shape[1],), -torch.inf)
+        of_prototype = -all_gather(sums[None]).logsumexp(0)
+        of_sample = -(below + of_prototype).logsumexp(1, keepdim=True)
+    return (below + of_prototype + of_sample).exp()
+
+
+def koleo(features: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
+    """Compute the Kozachenko-Leonenko regulariser: minus the mean log distance of unit vectors to the nearest other.
+
+    Neighbours are of this process, and carry gradient, as in the public code; give the views of a batch one by one.
+
+    Raises:
+        BadInput: there is only one row, which has no neighbour.
+    """
+    if len(features) < 2:
+        raise BadInput(f"KoLeo got {len(features)} rows, which have no neighbours; give 2 or more")
+    with unrounded(features):
+        unit = F.normalize(_precise(features), dim=-1, eps=1e-8)
+        with torch.no_grad():
+            nearest = (unit @ unit.T).fill_diagonal_(-1).argmax(1)
+        return -(F.pairwise_distance(unit, unit[nearest], eps=1e-8) + 1e-8).log().mean()
+
+
+def masked_patches(
+    student_logits: Float[Tensor, "m k"],
+    teacher_probabilities: Float[Tensor, "m k"],
+    image_of_patch: Int[Tensor, " m"],
+    images: int,
+    temperature: float,
+) -> Float[Tensor, ""]:
+    """Compute iBOT's loss: the cross entropy of each masked patch with the teacher's, averaged by image, then over images.
+
+    Args:
+        student_logits: of the masked patches.
+        teacher_probabilities: what the teacher says of the same patches, which it sees.
+        image_of_patch: the image of each patch, 0..images - 1.
+        images: how many there are; those without a masked patch count as 0.
+        temperature: what the student's logits are divided by.
+    """
+    log_probabilities = F.log_softmax(_precise(student_logits) / temperature, dim=-1)
+    entropies = -(_precise(teacher_probabilities) * log_probabilities).sum(-1)
+    patches = torch.bincount(image_of_patch, minlength=images)[image_of_patch]
+    return (entropies / patches).sum() / images
+
+
+SIGREG_REACH, SIGREG_POINTS = 3.0, 17
+"""Greatest frequency at which characteristic functions are compared, and number of frequencies from 0 to it."""
+
+
+def sigreg(features: Float[Tensor, "n d"], slices: int, seed: int) -> Float[Tensor, ""]:
+    """Compute how far features are from an isotropic standard normal: the mean Epps-Pulley statistic of random projections.
+
+    For each of `slices` random unit vectors a, n * integral of |mean of exp(i t a.x) - exp(-t^2 / 2)|^2 exp(-t^2 / 2) dt,
+    over the n rows x of all processes. Divided by n, it tends to 0 for a standard normal alone.
+
+    Args:
+        features: projections, one row a sample; the same number in every process.
+        slices: number of directions.
+        seed: of the directions; all processes must pass the same, and each step another.
+    """
+    with unrounded(features):
+        x = _precise(features)
+        generator = torch.Generator(device=x.device).manual_seed(seed)
+        directions = torch.randn(x.shape[1], slices, generator=generator, device=x.device).to(x.dtype)
+        frequencies = torch.linspace(0, SIGREG_REACH, SIGREG_POINTS, device=x.device, dtype=x.dtype)
+        normal = (-frequencies.square() / 2).exp()
+        angles = (x @ (directions / directions.norm(dim=0)))[..., None] * frequencies  # (n, slices, points)
+        world = current_process_group().size
+        cosine, sine = (all_reduce(wave.mean(0)) / world for wave in (angles.cos(), angles.sin()))
+        distance = ((cosine - normal).square() + sine.square()) * normal
+        return 2 * torch.trapezoid(distance, frequencies).mean() * len(x) * world  # 2: of both signs of t
+
+
+def meeting(views: Float[Tensor, "v b k"], large: int) -> Float[Tensor, ""]:
+    """Compute LeJEPA's prediction loss: the mean squared distance of all projections to the mean of the `large` first ones."""
+    z = _precise(views)
+    return (z - z[:large].mean(0)).square().mean()
 
 
 def _check_negatives(rows: Tensor) -> None:

@@ -229,3 +229,12 @@ class PretrainTask(Task):
         """List the settings that determine the result, apart from the images themselves."""
         settings = {name: value for name, value in asdict(self.run).items() if name not in _NOT_LEARNING}
         return {**self.run.without_other_methods(settings), **self.source.about}
+
+
+def local_size(run: "PretrainRun", size: int) -> int:
+    """Compute the side of small crops: `size`, or for 0, 96/224 of the large ones' to a multiple of 16 or of the patch."""
+    if size:
+        return size
+    patch = getattr(run.architecture.config, "patch", 16)
+    unit = 16 if 16 % patch == 0 else patch
+    return max(unit, round(run.size * 96 / 224 / unit) * unit)

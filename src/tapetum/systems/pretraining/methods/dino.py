@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from tapetum.core.fields import check_fields
 from tapetum.data.views.config import View, dino
 from tapetum.systems.pretraining.presets import RESNET, VIT
-from tapetum.systems.pretraining.task import PretrainTask
+from tapetum.systems.pretraining.task import PretrainTask, local_size
 from tapetum.train.config import Average
 
 if TYPE_CHECKING:
@@ -132,16 +132,7 @@ class DinoTask(PretrainTask):
     def views(self) -> "tuple[View, ...]":
         settings = self.settings
         areas = {"global_area": settings.global_area, "local_area": settings.local_area}
-        return dino(self.run.size, self.local_size, settings.local_views, **areas)
-
-    @property
-    def local_size(self) -> int:
-        """Compute the side length of the small crops."""
-        if self.settings.local_size:
-            return self.settings.local_size
-        patch = getattr(self.run.architecture.config, "patch", 16)
-        unit = 16 if 16 % patch == 0 else patch
-        return max(unit, round(self.run.size * 96 / 224 / unit) * unit)
+        return dino(self.run.size, local_size(self.run, settings.local_size), settings.local_views, **areas)
 
     def learner(self, encoder: "Encoder") -> "Learner":
         import torch
