@@ -120,13 +120,30 @@ def dino(
             f"DINO got {students} views of the student and {teachers} of the teacher; give the teacher's views, at least 1, "
             "to both, and 2 or more to the student"
         )
-    log_probabilities = F.log_softmax(_precise(_stacked(student_views)) / student_temperature, dim=-1)
-    targets = F.softmax((_precise(_stacked(teacher_views)) - center) / teacher_temperature, dim=-1)
+    targets = centred(_stacked(teacher_views), center, teacher_temperature)
+    return pairs(_stacked(student_views), targets, student_temperature)
+
+
+def centred(logits: Float[Tensor, "*n k"], center: Float[Tensor, " k"], temperature: float) -> Float[Tensor, "*n k"]:
+    """Compute the teacher's probabilities: softmax of its logits, less their running mean, over the temperature."""
+    return F.softmax((_precise(logits) - center) / temperature, dim=-1)
+
+
+def pairs(student_views: Float[Tensor, "v b k"], targets: Float[Tensor, "t b k"], temperature: float) -> Float[Tensor, ""]:
+    """Compute the mean cross entropy of the student's views and the teacher's probabilities, over pairs of different views.
+
+    Args:
+        student_views: logits of each view, the teacher's views first, in the teacher's order.
+        targets: probabilities of the teacher's views.
+        temperature: what the student's logits are divided by.
+    """
+    log_probabilities = F.log_softmax(_precise(student_views) / temperature, dim=-1)
     with unrounded(targets):
-        # (teachers, students): minus the cross entropy (eq. 1), summed over images
+        # (teachers, students): minus the cross entropy (DINO, eq. 1), summed over images
         products = targets.flatten(1) @ log_probabilities.flatten(1).T
     # a pair of one view with itself is left out (eq. 3)
-    return -(products.sum() - products.diagonal().sum()) / (teachers * (students - 1) * targets.shape[1])
+    count = len(targets) * (len(student_views) - 1) * targets.shape[1]
+    return -(products.sum() - products.diagonal().sum()) / count
 
 
 def mae(

@@ -12,6 +12,7 @@ from tapetum.core.plugins import is_reference, resolve_subclass
 from tapetum.systems.pretraining.methods.byol import Byol, ByolTask
 from tapetum.systems.pretraining.methods.clip import Clip, ClipTask
 from tapetum.systems.pretraining.methods.dino import Dino, DinoTask
+from tapetum.systems.pretraining.methods.dinov2 import DinoV2, DinoV2Task
 from tapetum.systems.pretraining.methods.lejepa import LeJepa, LeJepaTask
 from tapetum.systems.pretraining.methods.mae import Mae, MaeTask
 from tapetum.systems.pretraining.methods.siglip import SigLip, SigLipTask
@@ -31,6 +32,7 @@ class MethodSettings:
     byol: Byol = field(default_factory=Byol, metadata={"task": ByolTask})
     dino: Dino = field(default_factory=Dino, metadata={"task": DinoTask})
     mae: Mae = field(default_factory=Mae, metadata={"task": MaeTask})
+    dinov2: DinoV2 = field(default_factory=DinoV2, metadata={"task": DinoV2Task})
     lejepa: LeJepa = field(default_factory=LeJepa, metadata={"task": LeJepaTask})
 
 
