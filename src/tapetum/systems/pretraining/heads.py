@@ -10,7 +10,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from tapetum.train.gather import all_reduce
-from tapetum.train.process_group import current_process_group
 
 if TYPE_CHECKING:
     from tapetum.encoders.config import ViTConfig
@@ -112,8 +111,9 @@ class DinoHead(nn.Module):
 @torch.no_grad()
 def move_center(center: Float[Tensor, " k"], outputs: Float[Tensor, "rows k"], decay: float) -> Float[Tensor, " k"]:
     """Move DINO's centre towards the mean of the outputs of all processes' teachers (eq. 4)."""
-    mean = all_reduce(outputs.float().mean(0)) / current_process_group().size
-    return center * decay + mean * (1 - decay)
+    count = all_reduce(center.new_full((), len(outputs)))  # of hidden patches processes have different numbers
+    mean = all_reduce(outputs.float().sum(0)) / count.clamp(min=1)
+    return torch.where(count > 0, center * decay + mean * (1 - decay), center)
 
 
 def encode_visible(encoder: "ViT", images: Float[Tensor, "b 3 h w"], visible: Int[Tensor, "b m"]) -> Float[Tensor, "b k d"]:

@@ -6,8 +6,8 @@ DINOv2 (2304.07193: masked patches, KoLeo, Sinkhorn-Knopp), LeJEPA (2511.08544, 
 
 `simclr`, `clip` and `siglip` take negatives from all processes of a run (`tapetum.train.contrastive`), `sinkhorn_knopp` and
 `sigreg` samples; the others are means over a process's own examples. Either way, the mean over processes, which a run
-minimises, is the loss of the joint batch; but the neighbours of `koleo` are of the same process, as in the public code. All
-are computed in at least float32, regardless of autocast.
+minimises, is the loss of the joint batch, for `koleo` if it is told so. All are computed in at least float32, regardless of
+autocast.
 
 Differs from the papers: `byol` is minus the cosine, as in most code; BYOL's 2 - 2 cos is 2 + 2 * `byol`, with twice the slope.
 `sinkhorn_knopp` works on logarithms: where the public code overflows (logits above 88 temperatures) it does not. `sigreg`
@@ -197,21 +197,29 @@ def sinkhorn_knopp(logits: Float[Tensor, "n k"], temperature: float, iterations:
     return (below + of_prototype + of_sample).exp()
 
 
-def koleo(features: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
+def koleo(features: Float[Tensor, "n d"], joint: bool = False) -> Float[Tensor, ""]:
     """Compute the Kozachenko-Leonenko regulariser: minus the mean log distance of unit vectors to the nearest other.
 
-    Neighbours are of this process, and carry gradient, as in the public code; give the views of a batch one by one.
+    Neighbours carry gradient; give the views of a batch one by one.
+
+    Args:
+        features: of any length.
+        joint: look for neighbours among the rows of all processes, not only this one's as the public code does.
 
     Raises:
         BadInput: there is only one row, which has no neighbour.
     """
-    if len(features) < 2:
+    world = current_process_group()
+    if len(features) * (world.size if joint else 1) < 2:
         raise BadInput(f"KoLeo got {len(features)} rows, which have no neighbours; give 2 or more")
     with unrounded(features):
         unit = F.normalize(_precise(features), dim=-1, eps=1e-8)
+        others, first = (all_gather(unit), len(unit) * world.rank) if joint else (unit, 0)
         with torch.no_grad():
-            nearest = (unit @ unit.T).fill_diagonal_(-1).argmax(1)
-        return -(F.pairwise_distance(unit, unit[nearest], eps=1e-8) + 1e-8).log().mean()
+            cosines = unit @ others.T
+            cosines[:, first : first + len(unit)].fill_diagonal_(-1)
+            nearest = cosines.argmax(1)
+        return -(F.pairwise_distance(unit, others[nearest], eps=1e-8) + 1e-8).log().mean()
 
 
 def masked_patches(

@@ -10,7 +10,7 @@
 `--encoder weights:dinov2-small` goes on from published weights, which have no heads: `head_epochs` trains those alone at first.
 
 Differs from the public code: the learning rate falls to 0, not 1e-6; the temperature rises per step, not per epoch; gradients
-are clipped parameter by parameter, not by network. Masks span the joint batch (`masks`).
+are clipped parameter by parameter, not by network; masks and the neighbours of KoLeo are of the joint batch of all processes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -189,13 +189,14 @@ class DinoV2Task(DinoTask):
         loss = class_loss + patch_loss
         metrics: dict[str, Any] = {"class_loss": class_loss.detach(), "patch_loss": patch_loss.detach()}
         if settings.koleo:
-            spread = torch.stack([losses.koleo(part) for part in classes[0].chunk(2)]).sum()  # two crops never repel each other
+            spread = torch.stack(
+                [losses.koleo(part, joint=True) for part in classes[0].chunk(2)]
+            ).sum()  # two crops never repel each other
             metrics["koleo"] = spread.detach()
             loss = loss + settings.koleo * spread
         if settings.centring == "centre":
             model.center.copy_(move_center(model.center, class_logits, settings.center_decay))
-            if len(patch_logits):
-                model.patch_center.copy_(move_center(model.patch_center, patch_logits, settings.center_decay))
+            model.patch_center.copy_(move_center(model.patch_center, patch_logits, settings.center_decay))
         return loss, classes[0][: len(views[0])], metrics
 
     def parameter_groups(self, model: "nn.Module") -> list[dict[str, Any]]:
