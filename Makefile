@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE :=
 .PHONY: help demo test test-fast test-robot robot docs lint format clean
 
 help:
-	@echo "make demo    set up, track points through a real video, say where the overlay is"
+	@echo "make demo    set up, track points through a real video, say how to open the page over it"
 	@echo "make test    set up and run all tests, on all cores (JOBS=1 for one)"
 	@echo "make test-fast   the same without the slow ones: some minutes on two cores, to run between edits"
 	@echo "make test-robot  the tests with Meta-World and Franka Kitchen, in an environment of their own, build/robot"
@@ -23,7 +23,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv .venv
 
 .venv/tapetum.stamp: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m pip install --quiet --editable '.[start]'
 	@touch $@
 
 .venv/dev.stamp: pyproject.toml | $(BIN)/python
@@ -31,7 +31,10 @@ $(BIN)/python:
 	@touch .venv/tapetum.stamp $@
 
 demo: .venv/tapetum.stamp
-	$(BIN)/python examples/demo.py
+	$(BIN)/tapetum sample demo-out
+	$(BIN)/tapetum track demo-out/clip.mp4 --grid 12 --out demo-out/tracks
+	@echo "the page over this clip, in your browser:"
+	@echo "  $(BIN)/tapetum serve demo-out"
 
 test: .venv/dev.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SPREAD)

@@ -23,8 +23,7 @@ from tapetum.systems.pretraining import study as pretraining_study
 from tapetum.systems.pretraining.study.claims import measured
 from tapetum.systems.pretraining.study.fronts import settings_of
 from tapetum.systems.pretraining.study.plan import PlanSource
-from tapetum.systems.pretraining.study.power import detectable_difference
-from tapetum.systems.pretraining.study.questions import NONE, Claim
+from tapetum.systems.pretraining.study.questions import NONE, Claim, detectable_difference
 
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "docs" / "tools"))

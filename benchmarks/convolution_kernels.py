@@ -5,7 +5,7 @@
 The convolutions of a system are recorded while its network looks at an empty input of the size it was made for, on the device
 "meta", which computes nothing. Each is then done with float32 and bfloat16, in plain and in channels-last order, with
 gradients of the input and of the weight. What ends in a signal, or in an error, is printed; the exit code is 1 where any did.
-The last line of all is the strided 1x1 convolution that kills torch 2.13, which `tapetum.layers.pointwise` goes around.
+The last line of all is the strided 1x1 convolution that kills torch 2.13, which `tapetum.layers.convolution` goes around.
 """
 
 import argparse
@@ -25,15 +25,15 @@ from tapetum.bench.forward_passes import forward_pass
 from tapetum.encoders import build
 from tapetum.systems.adapters import AdapterConfig, attach
 from tapetum.systems.longvideo import build as build_video
-from tapetum.systems.odin.config import OdinConfig
 from tapetum.systems.odin.model import Odin
+from tapetum.systems.odin.recipes import OdinConfig
 from tapetum.systems.paligemma.masks.codec import MaskCodec
 from tapetum.systems.paligemma.masks.config import MaskCodecConfig
 from tapetum.systems.perception_test.localiser.config import LocaliserConfig
 from tapetum.systems.perception_test.localiser.model import Localiser
 from tapetum.systems.tap.config import ARCHITECTURES
-from tapetum.systems.tap.network.backbone import Backbone
-from tapetum.systems.tap.network.model import Tapir
+from tapetum.systems.tap.layers import Backbone
+from tapetum.systems.tap.model import Tapir
 from tapetum.transfer.segmentation import Segmenter
 
 

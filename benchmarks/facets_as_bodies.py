@@ -12,9 +12,8 @@ from scipy.spatial.transform import Rotation
 
 from tapetum.world.bodies.episode import Body, Surface
 from tapetum.world.bodies.shapes import RoundedBox
-from tapetum.world.facets import shapes
 from tapetum.world.facets.render import Renderer
-from tapetum.world.facets.world import STILL, FacetObject, FacetWorld, Path, SceneConfig
+from tapetum.world.facets.world import STILL, FacetObject, FacetWorld, Path, SceneConfig, box, sheet
 from tapetum.world.rendering import RenderConfig, render_episode
 
 sys.path.append(str(pathlib.Path(__file__).parents[1] / "tests" / "support"))
@@ -33,12 +32,12 @@ def still(place, turn):
 def as_facets():
     """Image, depth and instances by the facets' renderer."""
     painting, origin = np.full((SIDE, SIDE, 3), GREY, np.uint8), np.zeros(3)
-    box = FacetObject(shapes.box(np.array(SIZE), SIDE), [painting] * 3, None, still(PLACE, TURN))
-    plane = shapes.sheet(80, 80, SIDE)
+    solid = FacetObject(box(np.array(SIZE), SIDE), [painting] * 3, None, still(PLACE, TURN))
+    plane = sheet(80, 80, SIDE)
     wall = FacetObject(plane, [painting], None, still(np.array([0, 0, WALL]), origin), wall=True)
     light = np.array([0, 0, 1.0, 1.0])
     world = FacetWorld(
-        SceneConfig(size=(SIDE, SIDE), frames=1), [wall, box], still(origin, origin), np.full((2, 1), FOCAL), light, 0
+        SceneConfig(size=(SIDE, SIDE), frames=1), [wall, solid], still(origin, origin), np.full((2, 1), FOCAL), light, 0
     )
     made = Renderer(world).render(np.zeros(1))
     return np.rint(np.clip(made.frames[0], 0, 1) * 255).astype(np.uint8), made.depth[0], made.instances[0]

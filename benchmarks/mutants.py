@@ -36,33 +36,27 @@ ROOT = Path(__file__).parents[1]
 EQUIVALENT = Path(__file__).with_name("mutants_equivalent.toml")
 MODULES = """
     account/closed_form account/energy account/parts
-    systems/adapters/adapted systems/adapters/heads systems/adapters/layers systems/adapters/merging
+    systems/adapters/adapted systems/adapters/task systems/adapters/layers systems/adapters/merging
     systems/adapters/weaving
     layers/*
     data/views/* data/rle data/polygons
     encoders/convolutional encoders/decoder encoders/efficientnet_lite encoders/features encoders/fpn encoders/nfnet
     encoders/resnet encoders/swin encoders/text encoders/towers encoders/vit
-    systems/hip/classes systems/hip/grouping systems/hip/layers systems/hip/masked systems/hip/masking systems/hip/model
-    systems/hip/positions
-    systems/longvideo/captioner systems/longvideo/consolidation systems/longvideo/encoder systems/longvideo/inflation
-    systems/longvideo/stream_files systems/longvideo/layers
-    systems/longvideo/losses systems/longvideo/memory
-    systems/longvideo/video_text
+    systems/hip/layers systems/hip/masking systems/hip/model systems/hip/plan systems/hip/task
+    systems/longvideo/captioner systems/longvideo/embedding_rows systems/longvideo/encoder systems/longvideo/layers
+    systems/longvideo/memory systems/longvideo/task systems/longvideo/video_text systems/longvideo/weights
     metrics/*
-    systems/odin/detcon systems/odin/feature_maps systems/odin/losses systems/odin/metrics
-    systems/odin/model systems/odin/objects systems/odin/proposals
-    systems/odin/regions systems/odin/task
-    systems/paligemma/official/join systems/paligemma/locations systems/paligemma/losses
-    systems/paligemma/masks/codec systems/paligemma/model systems/paligemma/transfer/noise
-    systems/paligemma/images systems/paligemma/transfer/scores
-    systems/perception_test/scores/* systems/perception_test/localiser/decode systems/perception_test/localiser/model
-    systems/perception_test/localiser/task
+    systems/odin/losses systems/odin/masks systems/odin/metrics systems/odin/model systems/odin/objects systems/odin/task
+    systems/odin/weights
+    systems/paligemma/images systems/paligemma/locations systems/paligemma/losses systems/paligemma/masks/codec
+    systems/paligemma/model systems/paligemma/official/fill systems/paligemma/transfer/samples
+    systems/paligemma/transfer/scores
+    systems/perception_test/localiser/model systems/perception_test/localiser/run systems/perception_test/scores
+    systems/perception_test/track_scores
     systems/pretraining/heads systems/pretraining/losses systems/pretraining/methods/* systems/pretraining/task
-    systems/tap/bootstrap/labels systems/tap/bootstrap/task systems/tap/network/* systems/tap/tracking/polish
-    systems/tap/training/losses systems/tap/training/task
-    systems/tapvid3d/baselines systems/tapvid3d/geometry systems/tapvid3d/metrics
-    systems/tapvid3d/reconstruction/twoview
-    systems/tapvid3d/reconstruction/twoview
+    systems/tap/bootstrap/family systems/tap/bootstrap/task systems/tap/layers systems/tap/matching systems/tap/model
+    systems/tap/second_pass systems/tap/task systems/tap/types systems/tap/tracking/polish
+    systems/tapvid3d/baselines systems/tapvid3d/bundle systems/tapvid3d/geometry systems/tapvid3d/metrics
     tracks/camera tracks/metrics
     train/accumulation train/contrastive train/gather train/gradient_cache train/optim train/state
     train/stream

@@ -32,11 +32,10 @@ from sklearn.cluster import KMeans
 from torch import nn
 
 from pretraining_speed import stepping
-from tapetum.core.memory import keep_freed_memory
-from tapetum.systems.odin.config import OdinConfig
+from tapetum.core.devices import keep_freed_memory
+from tapetum.systems.odin.masks import kmeans
 from tapetum.systems.odin.model import perceptron
-from tapetum.systems.odin.recipes import recipe
-from tapetum.systems.odin.sources import kmeans
+from tapetum.systems.odin.recipes import OdinConfig, recipe
 from tapetum.systems.odin.task import OdinTask
 from tapetum.systems.pretraining.data import ImageSource, TrainingImage
 from tapetum.systems.pretraining.sources import RawImages

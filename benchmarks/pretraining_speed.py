@@ -30,7 +30,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tapetum.account.flops import count_flops
-from tapetum.core.memory import keep_freed_memory
+from tapetum.core.devices import keep_freed_memory
 from tapetum.data.views import Views
 from tapetum.systems.pretraining.data import ImageSource, TrainingImage
 from tapetum.systems.pretraining.methods import Byol, Dino, Mae, Method, SimClr, task_of

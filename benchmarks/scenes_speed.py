@@ -42,7 +42,7 @@ import still_life
 ALONE = """
 import resource, sys
 from tapetum.app.make.scenes import episodes
-import tapetum.app.make.episode.recording
+import tapetum.world.files.episodes
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 folder, seconds, size, rate, story = sys.argv[1:]
 made = episodes(folder, n=1, seconds=float(seconds), size=int(size), frame_rate=float(rate), story=story, points=16)

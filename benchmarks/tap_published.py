@@ -1,6 +1,6 @@
 """TAPIR in the published order of operations, to time ours beside it.
 
-`Published` runs the weights of a `tap.network.model.Tapir` the way the public PyTorch model of TAPIR does (tapnet/torch in
+`Published` runs the weights of a `tap.model.Tapir` the way the public PyTorch model of TAPIR does (tapnet/torch in
 google-deepmind/tapnet): channels-first convolutions and instance norms, ten frames at a time through the image network, 49
 bilinear samples of whole feature vectors for every point, frame and map before the dot products, pyramids pooled again in every
 iteration, a softmax over the whole map with masks over coordinate grids, temporal convolutions over transposed sequences, and
@@ -11,7 +11,7 @@ videos is kept. `tests/benchmarks/test_tap_published.py` holds it against golden
 import torch
 import torch.nn.functional as F
 
-from tapetum.systems.tap.network.model import Tapir, default_resolutions
+from tapetum.systems.tap.model import Tapir, default_resolutions
 
 CHUNK = 10
 """Frames that go through the image network at a time."""

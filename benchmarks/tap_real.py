@@ -21,7 +21,7 @@ from PIL import Image
 
 import tapetum
 from tap_cutouts import lucas_kanade
-from tapetum.systems.tap.bootstrap.unlabelled_scores import CycleErrors, cycle_errors, grid
+from tapetum.systems.tap.bootstrap.samples import CycleErrors, cycle_errors, grid
 from tapetum.video import draw_tracks, open_video, write_video
 from tapetum.world import SceneConfig, make_clip
 

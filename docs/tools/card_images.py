@@ -34,12 +34,12 @@ from tapetum.app.see.ask import ask
 from tapetum.app.see.detect import detect
 from tapetum.app.see.embed import embed
 from tapetum.bench.baselines import load_tracker
-from tapetum.data.video_language.questions import read_episode_questions
+from tapetum.data.video_language import read_episode_questions
 from tapetum.metrics.boxes import box_iou
 from tapetum.metrics.masks import mask_iou
 from tapetum.systems.paligemma.locations import box_numbers, paste
 from tapetum.systems.paligemma.masks import codec as mask_codec
-from tapetum.systems.paligemma.masks.data import LEAST
+from tapetum.systems.paligemma.masks.task import LEAST
 from tapetum.systems.paligemma.photo.scores import names_any
 from tapetum.types import Masks
 from tapetum.video import open_video

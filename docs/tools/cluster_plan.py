@@ -33,8 +33,8 @@ from tapetum.account.cluster import (
 from tapetum.account.config import Interval
 from tapetum.systems.paligemma.config import named
 from tapetum.systems.paligemma.model import PaliGemma
-from tapetum.systems.pretraining.account import account_step, step_on_meta
 from tapetum.systems.pretraining.recipes import RECIPES
+from tapetum.systems.pretraining.run_plan import account_step, step_on_meta
 from tapetum.train.measure_step import record_units
 from tapetum.train.task import repeated_blocks
 

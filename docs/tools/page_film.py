@@ -5,7 +5,7 @@
 Chromium, driven by Playwright, does on the real page of `tapetum serve` what a person does: points are put, tracked, looked at,
 put right and exported. Each step is a screenshot that the film shows for a while, so that it is as long on a slow machine;
 the pointer and the line that says what is done are drawn by this script. VIDEO is a copy of a real one, such as
-demo-out/bicycle.mp4 of `make demo`.
+demo-out/clip.mp4 of `make demo`.
 """
 
 import argparse

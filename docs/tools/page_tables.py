@@ -13,8 +13,7 @@ from pathlib import Path
 
 from paper_parts import CHECKS, PARTS, Part
 from tapetum.app.make.check_data import published_presets
-from tapetum.bench.data_sets import DATA_SETS
-from tapetum.bench.data_sets.types import DataSet
+from tapetum.bench.data_sets import DATA_SETS, DataSet
 
 DOCS = Path(__file__).parents[1]
 

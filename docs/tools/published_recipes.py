@@ -11,7 +11,7 @@ from tapetum.account.cluster import GIB
 from tapetum.account.run_plan import RunPlan, two_digits
 from tapetum.app.learn.dry import plan_run
 from tapetum.app.shell.main import parse
-from tapetum.bench.published_presets import PRESETS
+from tapetum.bench.published import PRESETS
 
 _STEPS = re.compile(r"(mae-)?steps\b|epochs\b")
 """Begins the line of a plan which says that its steps are not published."""

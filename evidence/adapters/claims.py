@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 from tapetum.metrics.statistics import t_interval
-from tapetum.systems.adapters.rollouts import Rate
+from tapetum.systems.adapters.worlds.world import Rate
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 

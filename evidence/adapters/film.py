@@ -13,8 +13,7 @@ import numpy as np
 from PIL import Image
 
 from tapetum.systems.adapters import load_headed
-from tapetum.systems.adapters.worlds.makers import make_world
-from tapetum.systems.adapters.worlds.world import roll
+from tapetum.systems.adapters.worlds.world import make_world, roll
 
 
 def row(episode, columns):

@@ -33,8 +33,7 @@ from tapetum.encoders.features import prepare
 from tapetum.systems.adapters import load_headed
 from tapetum.systems.adapters.demos import make_demos, read_demos
 from tapetum.systems.adapters.recipes import recipe
-from tapetum.systems.adapters.rollouts import try_out
-from tapetum.systems.adapters.worlds.makers import TASKS, make_world
+from tapetum.systems.adapters.worlds.world import TASKS, make_world, try_out
 from tapetum.train.launch_config import Launch
 
 HELD_OUT_SEED = 5000

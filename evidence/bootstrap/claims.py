@@ -29,7 +29,7 @@ import tapetum
 from tapetum.bench.tapvid import read_clips, sample_queries
 from tapetum.systems.tap.bootstrap.config import WITHOUT, BootstrapRun, Ingredients, without
 from tapetum.systems.tap.bootstrap.run import bootstrap
-from tapetum.systems.tap.bootstrap.unlabelled_scores import CycleErrors, cycle_errors, grid
+from tapetum.systems.tap.bootstrap.samples import CycleErrors, cycle_errors, grid
 from tapetum.tracks.metrics import THRESHOLDS, mean_metrics, tapvid_metrics
 from tapetum.tracks.training.scores import CONFIDENCES
 from tapetum.train.launch_config import Launch

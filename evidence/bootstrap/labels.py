@@ -19,12 +19,11 @@ import torch
 
 import tapetum
 from tapetum.systems.tap.bootstrap.config import BootstrapRun, Ingredients
-from tapetum.systems.tap.bootstrap.family import TapirFamily
-from tapetum.systems.tap.bootstrap.labels import keep_mask, pseudo_labels, teach, warp_queries, warp_tracks
-from tapetum.systems.tap.bootstrap.showings import FootageSample
-from tapetum.systems.tap.network.model import Tapir
-from tapetum.systems.tap.network.second_pass import track_passes
-from tapetum.systems.tap.network.types import TrackEstimate
+from tapetum.systems.tap.bootstrap.family import TapirFamily, keep_mask, pseudo_labels, teach, warp_queries, warp_tracks
+from tapetum.systems.tap.bootstrap.samples import FootageSample
+from tapetum.systems.tap.model import Tapir
+from tapetum.systems.tap.second_pass import track_passes
+from tapetum.systems.tap.types import TrackEstimate
 from tapetum.tracks.training.image_clips import ImageClips
 from tapetum.tracks.training.warping import jpeg, moving_window, warp_frames
 

@@ -23,7 +23,7 @@ import tapetum
 from tapetum.data.files import StoredFile, opened_image
 from tapetum.encoders.embed import EmbeddedPiece
 from tapetum.systems.hip.config import NANO, Modality, Preparation
-from tapetum.systems.hip.datasets import MEAN, STD
+from tapetum.systems.hip.data import MEAN, STD
 from tapetum.systems.hip.model import Hip
 
 UNLABELLED = 11

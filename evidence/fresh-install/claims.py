@@ -2,9 +2,9 @@
 
     python evidence/fresh-install/claims.py VIDEO --python python3.11 --lowest --pin torch==2.13.0 [--out FILE.json]
 
-`--lowest` pins each dependency, and those of the extra `web`, to the lowest version that pyproject.toml admits; `--pin` says
-otherwise of one. Both commands run outside of the repository, from the wheel alone: a grid of points is tracked through VIDEO;
-then a point is put on the page, tracked by its job, exported, and compared with what the command says of the same point.
+`--lowest` pins each dependency to the lowest version that pyproject.toml admits; `--pin` says otherwise of one. Both commands
+run outside of the repository, from the wheel alone: a grid of points is tracked through VIDEO; then a point is put on the page,
+tracked by its job, exported, and compared with what the command says of the same point.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import tempfile
 import time
 import tomllib
 import urllib.request
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +26,13 @@ ROOT = Path(__file__).parents[2]
 REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(\[.*?\])?.*?(>=|==)\s*(?P<version>[\w.]+)")
 
 
-def lowest_versions(project: dict[str, Any], extras: Collection[str] = ()) -> dict[str, str]:
-    """Map each dependency of the project table of a pyproject.toml, and of some extras, to its lowest version.
+def lowest_versions(project: dict[str, Any]) -> dict[str, str]:
+    """Map each dependency of the project table of a pyproject.toml to its lowest version; without a lower bound it is left out.
 
-    What has no lower bound is left out. Raises KeyError for an unknown extra.
-
-    >>> lowest_versions({"dependencies": ["numpy>=1.26,<3"], "optional-dependencies": {"web": ["b[c]>=2", "d"]}}, ["web"])
+    >>> lowest_versions({"dependencies": ["numpy>=1.26,<3", "b[c]>=2", "d"]})
     {'numpy': '1.26', 'b': '2'}
     """
-    requirements = [*project["dependencies"], *(each for extra in extras for each in project["optional-dependencies"][extra])]
-    bounds = [REQUIREMENT.match(each) for each in requirements]
+    bounds = [REQUIREMENT.match(each) for each in project["dependencies"]]
     return {each["name"]: each["version"] for each in bounds if each}
 
 
@@ -68,7 +65,7 @@ def install(python: str, place: Path, pins: Sequence[str]) -> Path:
     (place / "constraints.txt").write_text("\n".join(pins))
     (wheel,) = place.glob("tapetum-*.whl")
     pip = [place / "venv" / "bin" / "python", "-m", "pip", "install", "--quiet", "--constraint", place / "constraints.txt"]
-    subprocess.run([*pip, f"{wheel}[web]"], check=True)
+    subprocess.run([*pip, wheel], check=True)
     return place / "venv" / "bin"
 
 
@@ -115,7 +112,7 @@ def main() -> None:
     given = parser.parse_args()
     os.environ.pop("PYTHONPATH", None)
     video = given.video.resolve()
-    versions = lowest_versions(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"], ["web"]) if given.lowest else {}
+    versions = lowest_versions(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]) if given.lowest else {}
     versions |= dict(pin.split("==", 1) for pin in given.pin)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)

@@ -32,11 +32,10 @@ import numpy as np
 import torch
 
 from tapetum.account.flops import count_flops
-from tapetum.systems.hip.classes import ClassTask
 from tapetum.systems.hip.config import FLAT_NANO, NANO, HipConfig, Masked
 from tapetum.systems.hip.data import HipExamples, ModalityField
-from tapetum.systems.hip.images import neighbour_cosines
-from tapetum.systems.hip.masked import MaskedTask
+from tapetum.systems.hip.masking import neighbour_cosines
+from tapetum.systems.hip.task import ClassTask, MaskedTask
 from tapetum.train import TrainConfig, fit
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))

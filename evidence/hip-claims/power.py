@@ -2,10 +2,10 @@
 
     python evidence/hip-claims/power.py [evidence/hip-claims/results.json]
 
-Of each difference of accuracies on which a rule of `claims.py` rests: the mean over seeds and its sample deviation, the
-line of the rule, the smallest distance from the line that three seeds decide with a power of 80 %, and how many seeds the
-measured distance takes (`tapetum.systems.pretraining.study.power`). The test images leave a deviation of their own. Which of
-them each run was right about is not recorded, so that of two independent runs stands for it, which is rather too large.
+Of each difference of accuracies on which a rule of `claims.py` rests: the mean over seeds and its sample deviation, the line
+of the rule, the smallest distance from the line that three seeds decide with a power of 80 %, and how many seeds the measured
+distance takes (`tapetum.systems.pretraining.study.questions`). The test images leave a deviation of their own. Which of them
+each run was right about is not recorded, so that of two independent runs stands for it, which is rather too large.
 """
 
 import json
@@ -13,7 +13,7 @@ import statistics
 import sys
 from pathlib import Path
 
-from tapetum.systems.pretraining.study.power import detectable_difference, seeds_needed
+from tapetum.systems.pretraining.study.questions import detectable_difference, seeds_needed
 
 SEEDS = 1, 2, 3
 TEST_IMAGES = {"digits": 497, "cifar10": 2000}

@@ -14,12 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tapetum.systems.hip.classes import ClassTask, HipClassifier
 from tapetum.systems.hip.config import NANO, Masked, Sizes
-from tapetum.systems.hip.data import HipExamples
-from tapetum.systems.hip.datasets import data_set
+from tapetum.systems.hip.data import HipExamples, data_set
 from tapetum.systems.hip.recipes import recipe
 from tapetum.systems.hip.run import train_hip
+from tapetum.systems.hip.task import ClassTask, HipClassifier
 from tapetum.train import fit
 from tapetum.train.launch_config import Launch, train_config
 

@@ -4,7 +4,7 @@
 
 Points are followed frame by frame by causal-tapir-nano through clips of the physical world. Fitted on clips of one seed with
 the textures of training; checked on clips of another with held-out textures. Printed are the constants for
-`tapetum.systems.tap.tracking.uncertainty`, and the share of visible points that lie in the 68 % ellipse: of all, of those that
+`tapetum.systems.tap.tracking.follower`, and the share of visible points that lie in the 68 % ellipse: of all, of those that
 were aligned, and of those by the network alone.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 import tapetum
-from tapetum.systems.tap.tracking import uncertainty
+from tapetum.systems.tap.tracking import follower
 from tapetum.world.training.point_clips import EpisodeClips
 
 MODEL, POINTS, INSIDE = "causal-tapir-nano", 48, 2.2958
@@ -72,9 +72,9 @@ def main():
     def shapes(table, network, patch):
         """Covariances with other factors than those of the package."""
         now, aligned = table[:, 5:].reshape(-1, 2, 2), table[:, 4] > 0
-        least = uncertainty.PATCH_LEAST**2 * np.eye(2)
-        of_patch = (now - least) * patch / uncertainty.PATCH_FACTOR + least
-        return np.where(aligned[:, None, None], of_patch, now * network / uncertainty.NETWORK_FACTOR)
+        least = follower.PATCH_LEAST**2 * np.eye(2)
+        of_patch = (now - least) * patch / follower.PATCH_FACTOR + least
+        return np.where(aligned[:, None, None], of_patch, now * network / follower.NETWORK_FACTOR)
 
     def counted(table):
         return table[(table[:, 2] > 0) & (table[:, 3] > 0.5)]
@@ -93,7 +93,7 @@ def main():
     for name, table, chosen in (
         ("training, fitted", shown, factors),
         ("held out, fitted", counted(test), factors),
-        ("held out, as in the package", counted(test), (uncertainty.NETWORK_FACTOR, uncertainty.PATCH_FACTOR)),
+        ("held out, as in the package", counted(test), (follower.NETWORK_FACTOR, follower.PATCH_FACTOR)),
     ):
         inside = squared_distance(table, shapes(table, *chosen)) < INSIDE
         parts = " ".join(f"{inside[table[:, 4] == a].mean():.3f} of {(table[:, 4] == a).sum()}" for a in (1, 0))

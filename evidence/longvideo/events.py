@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from tapetum.systems.longvideo.config import VideoConfig
 from tapetum.systems.longvideo.encoder import VideoEncoder
-from tapetum.systems.longvideo.inflation import continue_from
+from tapetum.systems.longvideo.weights import continue_from
 from tapetum.train import StepContext, Task
 from tapetum.world.ordered_events import COLOURS, MOTIONS, SHAPES, OrderedEventsConfig, gallery, make_ordered_events
 from tapetum.world.training.longvideo_sources import validation_number

@@ -23,9 +23,8 @@ import torch
 
 import tapetum
 from tapetum.systems import longvideo
-from tapetum.systems.longvideo.inflation import continue_from
 from tapetum.systems.longvideo.video_text import VideoText
-from tapetum.systems.longvideo.weights import load
+from tapetum.systems.longvideo.weights import continue_from, load
 
 
 def shards(images: Path, out: Path) -> None:

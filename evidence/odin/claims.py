@@ -39,12 +39,10 @@ import torch
 
 from odin_data import FAMILIES, Kept, Scenes, clip, rows_of, street_things
 from tapetum.metrics.masks import Confusion, mask_iou
-from tapetum.systems.odin.config import OdinConfig
-from tapetum.systems.odin.feature_maps import PLAIN, cluster_metric, network_map
-from tapetum.systems.odin.metrics import discovery_scores
+from tapetum.systems.odin.metrics import best_in_cells, discovery_scores, proposals
 from tapetum.systems.odin.model import Odin
-from tapetum.systems.odin.proposals import best_in_cells, proposals
-from tapetum.systems.odin.recipes import RECIPES, OdinRun
+from tapetum.systems.odin.objects import PLAIN, cluster_metric, network_map
+from tapetum.systems.odin.recipes import RECIPES, OdinConfig, OdinRun
 from tapetum.systems.odin.run import ODIN_FILE
 from tapetum.systems.odin.task import OdinTask
 from tapetum.systems.odin.weights import load, save
@@ -52,8 +50,7 @@ from tapetum.systems.pretraining.data import ImageSource
 from tapetum.systems.pretraining.run import run_task
 from tapetum.train.launch_config import Launch
 from tapetum.transfer.config import PropagationConfig
-from tapetum.transfer.propagation import carry
-from tapetum.transfer.whole import Look
+from tapetum.transfer.propagation import Look, carry
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 

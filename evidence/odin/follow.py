@@ -17,11 +17,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from tapetum.bench.image_features import image_features_of
-from tapetum.metrics.davis import DavisScores, davis_scores, joined
+from tapetum.bench.image_jobs import image_features_of
+from tapetum.metrics.masks import DavisScores, davis_scores, joined
 from tapetum.transfer.config import PropagationConfig
-from tapetum.transfer.propagation import carry
-from tapetum.transfer.whole import Look
+from tapetum.transfer.propagation import Look, carry
 from tapetum.types import Masks
 from tapetum.video import open_video
 from tapetum.video.draw_regions import draw_regions

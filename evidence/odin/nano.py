@@ -21,23 +21,21 @@ import torch.nn.functional as F
 from torch import nn
 
 from odin_data import Kept, rows_of, street_things
-from tapetum.bench.image_features import image_features_of
+from tapetum.bench.image_jobs import image_features_of
 from tapetum.encoders import Encoder
 from tapetum.encoders.factory import load, make
-from tapetum.systems.odin.feature_maps import cluster_metric, network_map, rgb
-from tapetum.systems.odin.metrics import best_overlaps, corloc, discovery_scores
+from tapetum.systems.odin.masks import with_positions
+from tapetum.systems.odin.metrics import best_in_cells, best_overlaps, corloc, discovery_scores, proposals
 from tapetum.systems.odin.model import Odin
-from tapetum.systems.odin.objects import enlarge, find_objects
-from tapetum.systems.odin.proposals import best_in_cells, proposals
+from tapetum.systems.odin.objects import cluster_metric, enlarge, find_objects, network_map, rgb
 from tapetum.systems.odin.recipes import RECIPES, OdinRun
 from tapetum.systems.odin.run import ODIN_FILE
-from tapetum.systems.odin.sources import with_positions
 from tapetum.systems.odin.task import OdinTask
 from tapetum.systems.odin.weights import save
 from tapetum.systems.pretraining.data import ImageSource
 from tapetum.systems.pretraining.run import run_task
 from tapetum.train.launch_config import Launch
-from tapetum.transfer.whole import Look
+from tapetum.transfer.propagation import Look
 from tapetum.types import Masks
 
 PROPOSALS = 32

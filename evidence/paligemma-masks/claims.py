@@ -21,9 +21,9 @@ from tapetum.metrics.masks import mask_iou
 from tapetum.systems.paligemma.locations import box_numbers, paste
 from tapetum.systems.paligemma.masks import codec as mask_codec
 from tapetum.systems.paligemma.masks.codec import MaskCodec, cut_out
-from tapetum.systems.paligemma.masks.data import LEAST
+from tapetum.systems.paligemma.masks.task import LEAST
 from tapetum.types import Masks
-from tapetum.video.folders import folder_of_images
+from tapetum.video.images import folder_of_images
 
 BINS = {"24 to 100 pixels": (LEAST, 100), "100 to 400": (100, 400), "400 and more": (400, 10**9)}
 

@@ -22,8 +22,7 @@ from tapetum.core.jobs import run_jobs
 from tapetum.data.textures import Textures, procedural
 from tapetum.world.bodies.episode import Body, Episode
 from tapetum.world.files.images import _truth, _write_image
-from tapetum.world.files.items import truth_file, write_truth
-from tapetum.world.image import LONGEST_S, AnnotatedImage, first_valid_start
+from tapetum.world.files.items import LONGEST_S, AnnotatedImage, first_valid_start, truth_file, write_truth
 from tapetum.world.physics import episodes as make
 from tapetum.world.physics.builder import SceneBuilder, draw_camera, draw_light
 from tapetum.world.physics.episodes import moment_times

@@ -10,7 +10,7 @@
 Beside the model stand the commonest answer, what the classifier and a table of nouns would say, and paligemma-nano-2.
 `fold` asks the questions of `tapetum.systems.paligemma.photo.scores` about the photographs of a fold of which none was trained
 on; `labelled` about images of a data set with common nouns as classes; `street` asks whether each class of the masks is there.
-`familiarity` compares photographs with images of `tapetum scenes` by the score of `systems.paligemma.familiarity`, whose
+`familiarity` compares photographs with images of `tapetum scenes` by the score of `systems.paligemma.answers`, whose
 statistics are those of WORLD and whose limit is that of the first half of OTHER_WORLD; AUROC is of its other half.
 """
 
@@ -26,9 +26,8 @@ import torch
 from tapetum.core.files import whole_file, write_text
 from tapetum.data.labelled import labelled_images
 from tapetum.systems.paligemma import prompts
-from tapetum.systems.paligemma.answers import Answerer
+from tapetum.systems.paligemma.answers import Answerer, fit_familiarity, image_tokens, load_familiarity, save_familiarity
 from tapetum.systems.paligemma.canonical_questions import canonical_question
-from tapetum.systems.paligemma.familiarity import fit_familiarity, image_tokens, load_familiarity, save_familiarity
 from tapetum.systems.paligemma.images import read_images
 from tapetum.systems.paligemma.model import PaliGemma
 from tapetum.systems.paligemma.photo.data import (
@@ -39,10 +38,9 @@ from tapetum.systems.paligemma.photo.data import (
     read_photos,
     read_segmented,
 )
-from tapetum.systems.paligemma.photo.model import PhotoPaliGemma, classifier_of, join_evidence
-from tapetum.systems.paligemma.photo.nouns import class_nouns
+from tapetum.systems.paligemma.photo.model import PhotoPaliGemma, classifier_of, join_evidence, load_classifier
 from tapetum.systems.paligemma.photo.scores import Probe, ShareRight, answer_features, commonest, probes_of, score_answers
-from tapetum.systems.paligemma.photo.weights import load_classifier
+from tapetum.systems.paligemma.photo.texts import class_nouns
 
 
 def features_of(model: PhotoPaliGemma, images: PhotoFeatures) -> np.ndarray:

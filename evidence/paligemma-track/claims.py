@@ -22,7 +22,7 @@ from tapetum.metrics.boxes import box_iou
 from tapetum.tracks.follow import BoxTracker, to_box_tracks
 from tapetum.types import Boxes, Masks
 from tapetum.video import open_video
-from tapetum.world.image import first_valid_start
+from tapetum.world.files.items import first_valid_start
 from tapetum.world.physics import make_episode
 from tapetum.world.rendering import GroundTruth, random_render_config, render_episode
 

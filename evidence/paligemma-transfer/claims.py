@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 
 from tapetum.data.entries import read_lines
-from tapetum.metrics.detection import TrueBoxes, detection_scores
+from tapetum.metrics.boxes import TrueBoxes, detection_scores
 from tapetum.metrics.statistics import bootstrap_interval
 from tapetum.systems.paligemma import weights
 from tapetum.systems.paligemma.data import ImageTexts, JsonLinesSamples

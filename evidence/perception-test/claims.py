@@ -31,13 +31,13 @@ from tapetum.metrics.localisation import localisation_scores
 from tapetum.metrics.statistics import bootstrap_interval, judge_interval
 from tapetum.systems.paligemma.answers import Answerer
 from tapetum.systems.perception_test.annotations import read_annotations, read_json
-from tapetum.systems.perception_test.baselines.content import VideoContent
-from tapetum.systems.perception_test.baselines.grounded import GroundedWords
 from tapetum.systems.perception_test.evaluate import score
+from tapetum.systems.perception_test.footage import VideoContent
+from tapetum.systems.perception_test.grounded_baseline import GroundedWords
 from tapetum.systems.perception_test.localiser.config import LocaliserConfig, LocaliserRun
 from tapetum.systems.perception_test.predicting import predict_videos
 from tapetum.systems.perception_test.predictions import read_predictions
-from tapetum.systems.perception_test.scores.common import TaskScores
+from tapetum.systems.perception_test.scores import TaskScores
 from tapetum.systems.perception_test.types import AnnotatedVideo
 from tapetum.tracks.boxes import BoxTracks
 from tapetum.train.launch_config import Launch

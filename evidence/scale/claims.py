@@ -37,7 +37,7 @@ from torch import Tensor, nn
 from tapetum.account.machine import machine
 from tapetum.core.files import whole_file
 from tapetum.train import StepContext, Task, TrainConfig, fit, fsdp, loop, sharded
-from tapetum.train.saver import Saver
+from tapetum.train.state import Saver
 
 __all__ = ["sharded"]  # imported before the processes are forked, so that their memory is not that of the import
 STEPS, MICRO_BATCHES = 6, 4

@@ -32,7 +32,7 @@ def make_data(folder):
 
     from tapetum.systems.tap import weights
     from tapetum.systems.tap.config import NANO
-    from tapetum.systems.tap.network.model import Tapir
+    from tapetum.systems.tap.model import Tapir
     from tapetum.tracks.training.clips import TrackedClip
     from tapetum.tracks.training.kubric import write_sequence
     from tapetum.world import SceneConfig, make_clip

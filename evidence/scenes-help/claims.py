@@ -25,10 +25,10 @@ import torch
 
 import tapetum
 from tapetum.bench.tapvid import evaluate
-from tapetum.systems.tap.bootstrap.unlabelled_scores import CycleErrors, cycle_errors, grid
+from tapetum.systems.tap.bootstrap.samples import CycleErrors, cycle_errors, grid
 from tapetum.systems.tap.config import NANO
-from tapetum.systems.tap.training.recipes import TAP_NANO, TapNano
-from tapetum.systems.tap.training.run import train_tap_nano
+from tapetum.systems.tap.recipes import TAP_NANO, TapNano
+from tapetum.systems.tap.run import train_tap_nano
 from tapetum.tracks.tapvid import TapVidEntry, write_entries
 from tapetum.tracks.training.clips import open_clips
 from tapetum.train.launch_config import Launch

@@ -29,7 +29,7 @@ from PIL import Image
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file
-from tapetum.systems.tapvid3d.reconstruction.adjust import TOLERANCE, adjusted, support_queries
+from tapetum.systems.tapvid3d.adjust import TOLERANCE, adjusted, support_queries
 from tapetum.types import Tracks
 from tapetum.world import SceneConfig
 from tapetum.world.facets.ground_truth import FacetGroundTruth

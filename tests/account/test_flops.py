@@ -6,8 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from tapetum.account.flops import FORMULAS, count_flops
-from tapetum.account.parts import by_part
+from tapetum.account.flops import FORMULAS, by_part, count_flops
 
 
 def counts(fn, *args, **kwargs) -> tuple[int, int]:

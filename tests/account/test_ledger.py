@@ -12,9 +12,19 @@ from pathlib import Path
 import pytest
 
 from tapetum.account.config import Interval, LedgerConfig
-from tapetum.account.energy import Estimate, GpuEstimate, Rapl, of_flops, pick_meters, read_meters
 from tapetum.account.ledger import ENDS, Gpu, Ledger, format_ledger, read
-from tapetum.account.machine import git_commit, machine, package_versions, without_paths
+from tapetum.account.machine import (
+    Estimate,
+    GpuEstimate,
+    Rapl,
+    git_commit,
+    machine,
+    of_flops,
+    package_versions,
+    pick_meters,
+    read_meters,
+    without_paths,
+)
 from tapetum.core.errors import BadInput, MissingExtra
 
 

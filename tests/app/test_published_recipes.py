@@ -18,10 +18,10 @@ from tapetum.account.cluster import GIB, H100, Unit
 from tapetum.account.run_plan import MeasuredStep, PhasePlan, RunPlan
 from tapetum.app.learn.dry import PlannedRun, plan_run
 from tapetum.app.shell.main import parse
-from tapetum.bench.published_presets import PRESETS
+from tapetum.bench.published import PRESETS
 from tapetum.systems.longvideo.recipes import PAPER, UNPUBLISHED
 from tapetum.systems.longvideo.video_text import VideoText
-from tapetum.systems.tap.training.recipes import TAP_NANO, TapirPhase
+from tapetum.systems.tap.recipes import TAP_NANO, TapirPhase
 
 
 @cache
@@ -200,7 +200,7 @@ def test_a_run_of_trackers_on_scenes_is_planned_in_the_precision_that_it_has() -
 
 
 RECORDS = (
-    "tap.training.recipes", "tap.bootstrap.config", "tapnext.training.recipes", "hip.recipes", "odin.recipes",
+    "tap.recipes", "tap.bootstrap.config", "tapnext.recipes", "hip.recipes", "odin.recipes",
     "paligemma.recipes", "pretraining.recipes", "longvideo.recipes", "adapters.recipes",
 )  # fmt: skip
 

@@ -186,7 +186,7 @@ def test_rows_of_other_options_videos_weights_or_settings_are_made_again(tmp_pat
 def test_blind_answers_are_those_of_grey_frames(tmp_path: Path, towers: Path) -> None:
     from tapetum.bench.longvideo import answer_questions
     from tapetum.core.finished import Rows
-    from tapetum.data.video_language.questions import read_egoschema
+    from tapetum.data.video_language import read_egoschema
 
     asked = read_egoschema(egoschema(tmp_path))[:1]
     model: Any = tapetum.load(towers / "longvideo.safetensors")

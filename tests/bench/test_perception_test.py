@@ -23,7 +23,7 @@ from tapetum.core.errors import BadInput
 from tapetum.encoders.towers_config import TextConfig
 from tapetum.systems import longvideo
 from tapetum.systems.longvideo.streaming import FrameSelection, embed_video, embed_words
-from tapetum.systems.perception_test.baselines.content import VideoContent
+from tapetum.systems.perception_test.footage import VideoContent
 from tapetum.systems.perception_test.localiser.config import LocaliserConfig, LocaliserRun
 from tapetum.systems.perception_test.localiser.predict import LocaliserPredictor
 from tapetum.systems.perception_test.localiser.run import train_localiser

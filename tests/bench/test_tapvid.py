@@ -14,7 +14,7 @@ from PIL import Image
 from tapetum.bench.baselines import Static
 from tapetum.bench.tapvid import as_json, compare, evaluate, read_clips, sample_queries
 from tapetum.core.errors import BadInput
-from tapetum.tracks.redetection import PUBLISHED, redetection_metrics
+from tapetum.tracks.metrics import PUBLISHED, redetection_metrics
 from tapetum.types import Tracks
 
 T = 7

@@ -19,7 +19,7 @@ from tapetum.bench.tapvid3d import METRICS, evaluate
 from tapetum.core.errors import BadInput
 from tapetum.core.finished import Rows
 from tapetum.systems.tapvid3d.baselines import PointArrays, Static3D
-from tapetum.systems.tapvid3d.format.folders import minival
+from tapetum.systems.tapvid3d.folders import minival
 
 PUBLIC = json.loads((GOLDEN / "tapvid3d_eval.json").read_text())
 EVERY = ("none", "median", "mean", "median_on_queries", "per_trajectory", "local_neighborhood", "reproduce_2d")

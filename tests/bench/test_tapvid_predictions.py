@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tapetum.bench.tapvid_predictions import TapVidPredictions, write_predictions
+from tapetum.bench.tapvid import TapVidPredictions, write_predictions
 from tapetum.core.errors import BadInput
 
 Run = Callable[..., tuple[int, str, str]]

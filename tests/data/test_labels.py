@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from tapetum.core.errors import BadInput
+from tapetum.data.entries import class_labels
 from tapetum.data.layouts import listing
-from tapetum.data.listings import class_labels
 from tapetum.data.shard_sources import ParquetSamples
 from tapetum.systems.pretraining.sources import read_source
 from tapetum.transfer.probing import Labelled

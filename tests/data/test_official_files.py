@@ -15,7 +15,7 @@ from tapetum.data import perception
 from tapetum.data.coco import CocoImage, instance, write_captions, write_instances
 from tapetum.data.entries import write_lines
 from tapetum.data.rle import decode_mask, encode_mask
-from tapetum.data.video_language.questions import EgoQuestion, write_egoschema
+from tapetum.data.video_language import EgoQuestion, write_egoschema
 
 
 @given(st.integers(1, 90), st.integers(1, 90), st.sampled_from([0.0, 0.02, 0.5, 0.98, 1.0]), st.integers(0, 1000))

@@ -12,8 +12,7 @@ from tapetum.core.errors import BadInput
 from tapetum.data.layouts import hint
 from tapetum.data.point_clouds import list_point_clouds, on_surface
 from tapetum.systems.hip.config import Sizes
-from tapetum.systems.hip.data import TARGET
-from tapetum.systems.hip.datasets import HipSplit, data_set
+from tapetum.systems.hip.data import TARGET, HipSplit, data_set
 
 
 def data(place: Path, part: Any = "train") -> HipSplit:

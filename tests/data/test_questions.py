@@ -12,12 +12,14 @@ from tapetum.core.errors import BadInput
 from tapetum.data.coco import read_instances
 from tapetum.data.questions import Question
 from tapetum.data.rle import encode_mask, segmentation_mask
-from tapetum.data.vision_language import QUESTIONS
-from tapetum.data.vision_language.captions import read_coco_captions, read_karpathy
-from tapetum.data.vision_language.documents import read_chartqa, read_docvqa, read_infovqa, read_textvqa
-from tapetum.data.vision_language.photos import (
+from tapetum.data.vision_language import QUESTIONS, read_refcoco
+from tapetum.data.vision_language.captions import missing, read_coco_captions, read_karpathy, read_msrvtt_qa
+from tapetum.data.vision_language.questions import (
     read_aokvqa,
+    read_chartqa,
+    read_docvqa,
     read_gqa,
+    read_infovqa,
     read_mmvp,
     read_nlvr2,
     read_okvqa,
@@ -26,12 +28,11 @@ from tapetum.data.vision_language.photos import (
     read_rsvqa_lr,
     read_scienceqa,
     read_tallyqa,
+    read_textvqa,
     read_vizwiz,
     read_vqav2,
     read_vsr,
 )
-from tapetum.data.vision_language.referring import read_refcoco
-from tapetum.data.vision_language.videos import missing, read_msrvtt_qa
 
 
 def write(folder: Path, files: dict[str, Any]) -> Path:

@@ -8,10 +8,17 @@ from PIL import Image
 
 from tapetum.core.errors import BadInput
 from tapetum.data.labelled import read_cifar10, read_cifar100
-from tapetum.data.segmentation import SEGMENTED
-from tapetum.data.segmentation.davis import read_davis, scored_frames
-from tapetum.data.segmentation.images import IGNORE, read_ade20k, read_camvid, read_cityscapes
-from tapetum.data.segmentation.voc import read_voc, read_voc_boxes
+from tapetum.data.segmentation import (
+    IGNORE,
+    SEGMENTED,
+    read_ade20k,
+    read_camvid,
+    read_cityscapes,
+    read_davis,
+    read_voc,
+    read_voc_boxes,
+    scored_frames,
+)
 
 
 def make_image(path: Path, size: tuple[int, int] = (3, 4)) -> None:

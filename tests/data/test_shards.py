@@ -27,10 +27,9 @@ from support.forks import Fork, Forks
 from support.networks import HIP
 from tapetum.core.errors import BadInput
 from tapetum.data import tar_index
-from tapetum.data.shards import Shards, write_shards
-from tapetum.data.tar_places import expand_braces, find_tars
-from tapetum.systems.hip.classes import ClassTask
+from tapetum.data.shards import Shards, expand_braces, find_tars, write_shards
 from tapetum.systems.hip.data import HipExamples, ModalityField
+from tapetum.systems.hip.task import ClassTask
 from tapetum.train import TrainConfig, fit
 
 

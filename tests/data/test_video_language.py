@@ -9,14 +9,18 @@ import pytest
 
 from support.question_sets import write
 from tapetum.core.errors import BadInput
-from tapetum.data.video_language.actions import list_diving48, list_ssv2
-from tapetum.data.video_language.captions import read_activitynet, read_msrvtt, read_vatex, read_youcook2
-from tapetum.data.video_language.questions import (
+from tapetum.data.video_language import (
     EgoQuestion,
+    list_diving48,
+    list_ssv2,
+    read_activitynet,
     read_egoschema,
     read_episode_questions,
+    read_msrvtt,
     read_nextqa,
     read_nextqa_open,
+    read_vatex,
+    read_youcook2,
     write_egoschema,
 )
 

@@ -131,7 +131,7 @@ def test_few_blocks_are_left_out() -> None:
 
 def test_guides_are_short() -> None:
     for page in (DOCS / "guides").glob("*.md"):
-        assert len(page.read_text().splitlines()) < 120, page
+        assert page.stem == "index" or len(page.read_text().splitlines()) < 120, page
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

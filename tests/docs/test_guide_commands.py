@@ -34,7 +34,7 @@ NOT_HERE = {
     r"drawer-open": "Meta-World, of the extra robot; tests/systems/adapters",
     r"--device cuda": "a GPU",
     r"^export ": "a minute each; tests/app/shell/test_export.py",
-    r"dinov2-small|own\.pth|timm:vit_small": "weights of other libraries; tests/encoders/test_references.py",
+    r"weights:dinov2-small|own\.pth|timm:vit_small": "weights of other libraries; tests/encoders/test_references.py",
     r"my-robot": "a data set of LeRobot; tests/video/test_lerobot.py, tests/data",
     r"--protocol letters": "a run with a language model; tests/bench/test_longvideo.py",
     r"WORKSPACE": "a workspace of the VOT toolkit; tests/bench/test_votsp.py",
@@ -42,7 +42,7 @@ NOT_HERE = {
     r"mine\.pt": "a checkpoint in the published layout; tests/systems/tap/test_convert.py",
     r"^(index|search) .*(s3|https)://": "object storage; tests/desk/search/test_media_files.py",
     r"--checkpoint-folder s3://": "object storage; tests/train/test_sharded.py",
-    r"^(pretrain|train) .*(s3|gs|https)://": "object storage; tests/systems/pretraining/test_remote_sources.py",
+    r"^(pretrain|train) .*(s3|gs|https)://": "object storage; tests/systems/pretraining/test_data.py",
     r"^(eval|adapt) .*(s3|hf)://": "object storage; tests/app/test_remote_data.py",
     r"^(track|classify|embed) .*(s3|gs|https)://": "object storage; tests/app/test_remote_media.py",
     r"^probe .*hf://": "a repository of a hub; tests/data/test_gs_and_hf.py",
@@ -106,7 +106,7 @@ def shortened(arguments: list[str]) -> list[str]:
         arguments = [*arguments, "--model", "tapir-nano"]  # a whole TAPIR takes half a minute a step
     if arguments[1].endswith("tap-nano"):
         arguments[arguments.index("--batch-size") + 1] = "1"  # of each of four phases, each with scenes of its own
-        arguments = [*arguments, "--bf16", "False"]  # a minute in bfloat16, which tests/systems/tap/training trains in
+        arguments = [*arguments, "--bf16", "False"]  # a minute in bfloat16, which tests/systems/tap trains in
     if arguments[1] == "films":
         arguments = [*arguments, "--stories", "8", "--minutes", "0.1"]  # a minute joins thirty stories of two seconds
     for name, most in MOST.items():

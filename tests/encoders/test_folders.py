@@ -17,7 +17,7 @@ from support import encoder_folders
 from support.hub import serve
 from tapetum.core.errors import BadInput
 from tapetum.encoders import save
-from tapetum.encoders.reference_values import draw_circles
+from tapetum.encoders.published import draw_circles
 from tapetum.encoders.towers import Towers
 from tapetum.hub.download import sha256_of
 
@@ -123,8 +123,8 @@ def test_of_two_towers_the_one_for_images_alone(tmp_path: Path, monkeypatch: pyt
     """What learns from images, or on top of them, has no text tower in memory."""
     from tapetum.encoders import load
     from tapetum.encoders.vit import ViT
-    from tapetum.systems.longvideo.inflation import inflate_from
-    from tapetum.systems.paligemma.adopted import adopted_encoder
+    from tapetum.systems.longvideo.weights import inflate_from
+    from tapetum.systems.paligemma.task import adopted_encoder
     from tapetum.systems.pretraining.recipes import is_trained, trained_architecture
 
     monkeypatch.setenv("TAPETUM_WEIGHTS", str(tmp_path))

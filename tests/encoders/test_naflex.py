@@ -19,7 +19,7 @@ from tapetum.encoders.architectures import as_json, from_json, preprocessing_as_
 from tapetum.encoders.config import Preprocessing, size_in_patches, squashed
 from tapetum.encoders.embed import EmbeddedPiece, EncoderEmbedder
 from tapetum.encoders.factory import describe, make
-from tapetum.encoders.processors import of_processor
+from tapetum.encoders.folders import of_processor
 from tapetum.encoders.towers import Towers
 from tapetum.encoders.towers_config import NAMED, naflex
 from tapetum.layers.patches import to_patches

@@ -22,11 +22,11 @@ from torch import nn
 import tapetum
 from tapetum import encoders
 from tapetum.core.errors import BadInput, Remark
+from tapetum.encoders import tables
 from tapetum.encoders.config import Preprocessing
-from tapetum.encoders.processors import of_processor
+from tapetum.encoders.folders import of_processor
 from tapetum.encoders.published import KINDS
 from tapetum.encoders.references import located, relocated
-from tapetum.encoders.tables import huggingface_defaults
 
 Run = Callable[..., tuple[int, str, str]]
 transformers.logging.set_verbosity_error()
@@ -129,9 +129,9 @@ def test_fields_that_are_left_out_are_as_in_transformers() -> None:
     )
     for kind, name in names.items():
         theirs = getattr(transformers, f"{name}Config")().to_dict()
-        usual = huggingface_defaults.DEFAULTS.get(kind, {})
+        usual = tables.DEFAULTS.get(kind, {})
         assert {key: theirs[key] for key in usual} == usual
-    for name, usual in (("CLIPText", huggingface_defaults.CLIP_TEXT), ("SiglipText", huggingface_defaults.SIGLIP_TEXT)):
+    for name, usual in (("CLIPText", tables.CLIP_TEXT), ("SiglipText", tables.SIGLIP_TEXT)):
         theirs = getattr(transformers, f"{name}Config")().to_dict()
         assert {key: theirs[key] for key in usual} == usual
 

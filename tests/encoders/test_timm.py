@@ -8,7 +8,7 @@ import torch
 from tapetum import encoders
 from tapetum.core.errors import BadInput
 from tapetum.encoders.architectures import SOURCES, dotted
-from tapetum.encoders.processors import of_timm
+from tapetum.encoders.folders import of_timm
 from tapetum.encoders.tables.timm import describe
 
 timm = pytest.importorskip("timm")

@@ -3,7 +3,9 @@
 import subprocess
 import sys
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -141,10 +143,14 @@ def test_adapters_fit_after_what_is_named(name):
     assert {shape for _, shape in called} == {(1, encoder.config.prefix + 16, 16)}
 
 
-def millions(name: str, part: str = "") -> float:
+@cache
+def on_meta(name: str) -> Any:
     with torch.device("meta"):
-        found = make(architecture(name)).get_submodule(part)
-        return round(sum(p.numel() for p in found.parameters()) / 1e6, 1)
+        return make(architecture(name))
+
+
+def millions(name: str, part: str = "") -> float:
+    return round(sum(p.numel() for p in on_meta(name).get_submodule(part).parameters()) / 1e6, 1)
 
 
 def test_named_sizes_are_the_published_ones():
@@ -168,8 +174,7 @@ def test_named_sizes_of_siglip_2_tipsv2_and_v_jepa_2_are_the_published_ones():
     # The authors' numbers fit positions of 16 x 16 patches, where there are 32 x 32 now, and no layer scale.
     tips = {"tipsv2-base": (85.7, 109.6), "tipsv2-large": (303.2, 183.9), "tipsv2-so400m": (412.4, 448.3)}
     for name, published in tips.items():
-        with torch.device("meta"):
-            tower = make(architecture(name)).image
+        tower = on_meta(name).image
         counted = sum(p.numel() for n, p in tower.named_parameters() if "_scale" not in n) - 3 * 16 * 16 * tower.width
         assert (round(counted / 1e6, 1), millions(name, "text")) == published
     assert (millions("tipsv2-giant", "image"), millions("tipsv2-giant", "text")) == (1136.0, 389.1)

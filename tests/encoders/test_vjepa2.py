@@ -14,8 +14,8 @@ import tapetum
 from support.hub_folders import shaken, write_sparse_folder
 from tapetum import encoders
 from tapetum.core.errors import BadInput
+from tapetum.encoders.vit_sizes import VJEPA2S, clips
 from tapetum.encoders.vjepa2 import VJEPA2, video_rotation
-from tapetum.encoders.vjepa2_config import NAMED, clips
 from tapetum.video import open_video, write_video
 
 transformers.logging.set_verbosity_error()
@@ -155,4 +155,4 @@ def test_gradient_reaches_every_parameter():
     encoder.classify(videos(1)[:, 0]).square().sum().backward()
     quiet = [name for name, p in encoder.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert [name for name in quiet if not name.endswith("key.bias")] == []
-    assert all(found.config.width // found.config.heads in (64, 80) for found in NAMED.values())
+    assert all(found.config.width // found.config.heads in (64, 80) for found in VJEPA2S.values())

@@ -121,7 +121,7 @@ def scored(seed: int) -> dict[str, Any]:
 
 
 def compare(files: list[Path]) -> None:
-    from tapetum.metrics.ptb import ptb_words
+    from tapetum.metrics.captions import ptb_words
 
     lines = sorted({line.strip() for file in files for line in file.read_text(errors="ignore").splitlines()} - {""})
     both = [(line, ptb_words(line), theirs) for line, theirs in zip(lines, words(lines), strict=True)]

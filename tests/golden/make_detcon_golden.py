@@ -1,4 +1,4 @@
-"""Runs the public networks of DetCon on random weights, for `tests/systems/odin/test_detcon.py`.
+"""Runs the public networks of DetCon on random weights, for `tests/systems/odin/test_weights.py`.
 
     python make_detcon_golden.py CHECKOUT [OUT]    # writes detcon.npz here; OUT: also the checkpoints, in OUT/NAME.npy
 

@@ -122,7 +122,7 @@ def our_model(case: Case):
     """Ours with the recipe's weights, for the tests that hold ours against these outputs."""
     from tapetum.systems.tap import weights
     from tapetum.systems.tap.config import TapirConfig
-    from tapetum.systems.tap.network.model import Tapir
+    from tapetum.systems.tap.model import Tapir
 
     config = TapirConfig(
         pyramid_level=case.pyramid_level,

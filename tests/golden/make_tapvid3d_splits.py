@@ -3,7 +3,7 @@
     python tests/golden/make_tapvid3d_splits.py PATH/OF/tapvid3d_splits.py
 
 PATH is the file of google-deepmind/tapnet, two dictionaries of file names and nothing that is worth copying. Prints the SHA-256
-of every sorted list, which `tests/systems/tapvid3d/format/test_folders.py` holds.
+of every sorted list, which `tests/systems/tapvid3d/test_folders.py` holds.
 """
 
 import hashlib

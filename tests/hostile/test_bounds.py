@@ -15,7 +15,7 @@ import tapetum
 from tapetum import encoders
 from tapetum.core.errors import BadInput
 from tapetum.core.fields import BOUNDS, LARGEST, check_sizes
-from tapetum.hub.blueprint import blueprint
+from tapetum.hub.headed import blueprint
 from tapetum.hub.registry import known, location
 from tapetum.systems import adapters
 from tapetum.systems.adapters import attach

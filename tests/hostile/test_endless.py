@@ -19,7 +19,7 @@ from tapetum.data.layouts import listing
 from tapetum.data.textures import open_textures
 from tapetum.hub.unpickle import load_pickle
 from tapetum.systems.tapvid3d.depth import DepthNetwork, reachable
-from tapetum.tracks import blocks
+from tapetum.tracks import tracker as blocks
 from tapetum.train import TrainConfig
 from tapetum.types import Tracks
 
@@ -41,9 +41,10 @@ def pipe(tmp_path: Path) -> Callable[[str], Path]:
 @pytest.mark.parametrize("verb", ["track", "show tracks"])
 def test_help_in_a_narrow_terminal_ends(run: Run, monkeypatch: pytest.MonkeyPatch, columns: str, verb: str) -> None:
     monkeypatch.setenv("COLUMNS", columns)
-    code, said, _ = run(*verb.split(), "--help")
-    assert code == 0
-    assert "--out" in said
+    for words in (["--help"], ["--help", "all"]):
+        code, said, _ = run(*verb.split(), *words)
+        assert code == 0
+        assert "--out" in said
 
 
 def test_pipes_are_no_files(run: Run, clip: Path, tmp_path: Path, pipe: Callable[[str], Path]) -> None:

@@ -47,7 +47,7 @@ def test_tracks_stay_where_the_video_goes_while_it_is_drawn(clip: Path, tmp_path
     def gone(*_: object) -> None:
         raise BadInput("the video is gone")
 
-    monkeypatch.setattr("tapetum.app.track.track.write_overlay", gone)
+    monkeypatch.setattr("tapetum.app.track.track_files.write_overlay", gone)
     with pytest.warns(UserWarning, match=r"there is no overlay\.mp4: the video is gone.* the tracks are in "):
         done = tapetum.track(clip, model="static", grid=1, out=tmp_path / "out")
     assert done.overlay is None
@@ -58,7 +58,7 @@ def test_an_interrupt_while_drawing_says_where_the_tracks_are(run: Run, clip: Pa
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tapetum.app.track.track.write_overlay", interrupted)
+    monkeypatch.setattr("tapetum.app.track.track_files.write_overlay", interrupted)
     code, _, stderr = run("track", clip, "--model", "static", "--out", tmp_path / "out")
     assert (code, stderr) == (130, f"tapetum: interrupted; the tracks are in {tmp_path / 'out'}\n")
     assert Tracks.load(tmp_path / "out" / "tracks.npz").frames == 6

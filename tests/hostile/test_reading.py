@@ -24,11 +24,9 @@ OWN = {
     "core/reading.py",
     "core/provenance.py",
     "core/files.py",
-    "core/memory.py",
     "core/devices.py",
     "core/threads.py",
     "account/machine.py",
-    "account/energy.py",
     "app/shell/doctor.py",
 }
 """The door itself, what lies below it, and readers of /proc and /sys."""

@@ -5,7 +5,7 @@ import torch
 
 from tapetum.core.errors import BadInput
 from tapetum.encoders.decoder import KeyValueCache
-from tapetum.layers.rotary import apply_rotary, rotary_angles
+from tapetum.layers.patches import apply_rotary, rotary_angles
 from tapetum.layers.transformer import Attention, attend, causal_mask, step_mask
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tapetum.layers.clustering import Metric, move_centres, nearest
-from tapetum.systems.odin.sources import _rounds
+from tapetum.systems.odin.masks import _rounds
 
 
 def rows(*values: tuple[float, ...]) -> torch.Tensor:

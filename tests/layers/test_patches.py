@@ -1,23 +1,37 @@
-"""Patches and positions against convolutions, loops, timm, scipy and transformers."""
+"""Patches and positions against convolutions, loops, timm, scipy and transformers.
+
+A stem of convolutions: its grid, what a cell sees, and what is refused.
+
+Rotary positions of a grid: angle by angle as the papers write them, and what holds of every rotation.
+"""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
 import scipy.ndimage
 import torch
+import torch.nn.functional as F
+from torch import nn
 
 from tapetum.core.errors import BadInput
+from tapetum.encoders import build
 from tapetum.layers.patches import (
+    ConvolutionalStem,
     ImagePatches,
+    ResidualConvolutions,
+    TubeletStem,
     VideoTubelets,
     from_patches,
+    grid_rotation,
     inflate_weight,
     interpolate,
     sine_1d,
     sine_2d,
     to_patches,
 )
+from tapetum.layers.transformer import Attention
 
 
 def test_a_patch_is_what_a_loop_cuts_out():
@@ -142,3 +156,134 @@ def test_the_ways_differ_and_wrong_ones_are_refused():
         interpolate(table, (3, 4), (4, 4))
     with pytest.raises(BadInput, match="no way 'nearest'"):
         interpolate(table, (4, 4), (2, 2), "nearest")
+
+
+def test_each_patch_becomes_a_cell() -> None:
+    stem = ConvolutionalStem(8, 32, blocks=1).eval()
+    x = torch.randn(2, 3, 24, 40)
+    cells = stem(x)
+    assert cells.shape == (2, 3, 5, 32)
+    changed = x.clone()
+    changed[:, :, :2, :2] += 5  # a corner reaches its own cell, and not the far ones
+    moved = (stem(changed) - cells).abs().amax((0, 3)) > 1e-6
+    assert moved[0, 0]
+    assert not moved[2, 4]
+    with pytest.raises(BadInput, match="do not divide"):
+        stem(torch.zeros(1, 3, 20, 24))
+
+
+def test_residual_blocks_stand_between_the_halvings_and_begin_as_nothing() -> None:
+    plain, deep = (ConvolutionalStem(16, 32, blocks) for blocks in (0, 2))
+    count = [sum(isinstance(m, nn.Conv2d) for m in stem.modules()) for stem in (plain, deep)]
+    assert count == [5, 5 + 2 * 2 * 2]
+    same = [m for m in deep.layers if type(m).__name__ != "ResidualConvolutions"]
+    for ours, theirs in zip(plain.layers, same, strict=True):
+        ours.load_state_dict(theirs.state_dict())
+    x = torch.randn(1, 3, 32, 32)
+    torch.testing.assert_close(deep.eval()(x), plain.eval()(x))
+
+
+@torch.no_grad()
+def test_a_still_video_gives_what_its_image_gave_and_a_moving_one_the_mean() -> None:
+    torch.manual_seed(0)
+    single, video = ConvolutionalStem(8, 32, 1).eval(), TubeletStem((2, 8, 8), 32, 1).eval()
+    nn.init.normal_(single.layers[-1].bias)
+    video.layers.load_state_dict(single.layers[:-1].state_dict())
+    video.inflate(single.layers[-1])
+    frames = torch.randn(2, 3, 4, 16, 24)
+    each = torch.stack([single(frames[:, :, t]) for t in range(4)], 1)  # (b, t, rows, columns, width)
+    torch.testing.assert_close(video(frames), (each[:, ::2] + each[:, 1::2]) / 2, atol=1e-5, rtol=1e-4)
+    with pytest.raises(BadInput, match="do not divide"):
+        video(torch.zeros(1, 3, 3, 16, 24))
+
+
+def test_a_videos_stem_has_no_blocks_unless_asked() -> None:
+    kinds = [[type(m).__name__ for m in TubeletStem((2, 16, 16), 32, *blocks).layers] for blocks in ((), (0,), (2,))]
+    assert kinds[0] == kinds[1]
+    assert [kind.count("ResidualConvolutions") for kind in kinds] == [0, 0, 4]
+
+
+def test_a_vit_may_have_such_a_stem() -> None:
+    changes = {"stem": "convolutions", "stem_blocks": 1, "image_size": (32, 32)}
+    vit = build("vit-nano", **changes)
+    features = vit(torch.randn(1, 3, 32, 32))
+    assert features.grid == (4, 4)
+    features.tokens.square().sum().backward()
+    assert all(p.grad is not None for p in vit.patches.parameters())
+    with pytest.raises(BadInput, match="patches of 2, 4, 8 or 16"):
+        build("vit-nano", stem="convolutions", patch=7, image_size=(28, 28))
+    with pytest.raises(BadInput, match="stem_blocks"):
+        build("vit-nano", stem_blocks=1)
+
+
+@torch.no_grad()
+def test_a_residual_block_is_written_out() -> None:
+    torch.manual_seed(0)
+    block, x = ResidualConvolutions(3).eval(), torch.randn(2, 3, 5, 5)
+    nn.init.ones_(block.second_norm.weight)
+    kept = 1 / math.sqrt(1 + block.first_norm.eps)  # norms that have seen nothing
+    inner = (F.conv2d(x, block.first.weight, padding=1) * kept).clamp(min=0)
+    torch.testing.assert_close(block(x), (x + F.conv2d(inner, block.second.weight, padding=1) * kept).clamp(min=0))
+
+
+def turned(x: torch.Tensor, channels: tuple[int, int], angle: float) -> None:
+    """Rotate two channels of a vector in place."""
+    first, second = (float(x[c]) for c in channels)
+    x[channels[0]] = first * math.cos(angle) - second * math.sin(angle)
+    x[channels[1]] = first * math.sin(angle) + second * math.cos(angle)
+
+
+@pytest.mark.parametrize("prefix", [0, 3])
+@pytest.mark.parametrize("kind", ["dinov3", "pe"])
+def test_every_cell_is_rotated_as_the_papers_write(kind: str, prefix: int) -> None:
+    (rows, columns), width = (3, 5), 8
+    x = torch.randn(1, 1, prefix + rows * columns, width, generator=torch.Generator().manual_seed(0))
+    got = grid_rotation((rows, columns), width, kind, prefix).apply(x)[0, 0]
+    want = x[0, 0].clone()
+    for row in range(rows):
+        for column in range(columns):
+            for k in range(2):  # frequencies of an axis
+                if kind == "dinov3":
+                    speed = 100 ** -(k / 2)
+                    y, x_ = 2 * (row + 0.5) / rows - 1, 2 * (column + 0.5) / columns - 1
+                    angles = (2 * math.pi * y * speed, k), (2 * math.pi * x_ * speed, 2 + k)
+                else:
+                    speed, first = 10_000 ** -(k / 2), 1 if prefix else 0
+                    angles = ((column + first) * speed, k), ((row + first) * speed, 2 + k)
+                for angle, i in angles:
+                    pair = (i, i + 4) if kind == "dinov3" else (2 * i, 2 * i + 1)
+                    turned(want[prefix + row * columns + column], pair, angle)
+    torch.testing.assert_close(got, want, atol=5e-6, rtol=1e-5)
+    assert torch.equal(got[:prefix], x[0, 0, :prefix])
+
+
+@pytest.mark.parametrize("kind", ["dinov3", "pe"])
+def test_attention_depends_on_distances_alone(kind: str) -> None:
+    rotation = grid_rotation((4, 4), 8, kind)
+    q, k = (torch.randn(8, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2))
+    queries, keys = (rotation.apply(v.expand(1, 1, 16, 8))[0, 0] for v in (q, k))
+    products = (queries @ keys.T).unflatten(0, (4, 4)).unflatten(-1, (4, 4))  # (row, column) of query, then of key
+    torch.testing.assert_close(products[0, 1, 2, 3], products[1, 0, 3, 2], atol=1e-5, rtol=1e-5)
+    assert abs(products[0, 1, 2, 3] - products[0, 1, 3, 2]) > 1e-3
+    torch.testing.assert_close(queries.norm(dim=-1), q.norm().expand(16))
+
+
+def test_angles_are_of_float32_and_numbers_stay_in_their_precision() -> None:
+    rotation = grid_rotation((2, 3), 8, "pe", 1)
+    assert rotation.cos.dtype == rotation.sin.dtype == torch.float32
+    x = torch.randn(1, 2, 7, 8)
+    rough = rotation.apply(x.bfloat16())
+    assert rough.dtype == torch.bfloat16
+    torch.testing.assert_close(rough, rotation.apply(x.bfloat16().float()).bfloat16())
+
+
+def test_attention_rotates_queries_and_keys_but_not_values() -> None:
+    torch.manual_seed(0)
+    attention, x = Attention(16, 2), torch.randn(1, 6, 16)
+    rotation = grid_rotation((2, 3), 8, "dinov3")
+    with torch.no_grad():
+        got = attention(x, rotary=rotation)
+        query, key, value = (attention.split_heads(layer(x)) for layer in (attention.query, attention.key, attention.value))
+        y = torch.nn.functional.scaled_dot_product_attention(rotation.apply(query), rotation.apply(key), value)
+        torch.testing.assert_close(got, attention.out(y.transpose(1, 2).flatten(2)))
+        assert (got - attention(x)).abs().max() > 1e-3

@@ -9,15 +9,18 @@ from hypothesis import strategies as st
 
 from support.scripts import GOLDEN
 from tapetum.core.errors import BadInput
-from tapetum.metrics.answer_sets import answer_scores, mmvp_scores, pope_scores, rsvqa_scores
 from tapetum.metrics.answers import (
     CONTRACTIONS,
     anls,
+    answer_scores,
     any_match,
     count_of,
     exact_match,
+    mmvp_scores,
     option_letter,
+    pope_scores,
     relaxed_match,
+    rsvqa_scores,
     simple_vqa_accuracy,
     vqa_accuracy,
     vqa_normalised,

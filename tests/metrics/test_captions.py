@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from support.scripts import GOLDEN
 from tapetum.core.errors import BadInput
-from tapetum.metrics.captions import caption_scores, rouge_l
-from tapetum.metrics.ptb import ptb_words
+from tapetum.metrics.captions import caption_scores, ptb_words, rouge_l
 
 CASES = json.loads((GOLDEN / "captions.json").read_text())
 

@@ -8,8 +8,19 @@ import pytest
 from support.scripts import GOLDEN, script
 from tapetum.core.errors import BadInput
 from tapetum.metrics.boxes import box_iou, paired_box_iou
-from tapetum.metrics.davis import DavisScores, OverFrames, boundary_f, davis_scores, joined, outline, over_frames
-from tapetum.metrics.masks import Confusion, cumulative_iou, mask_iou, mean_iou
+from tapetum.metrics.masks import (
+    Confusion,
+    DavisScores,
+    OverFrames,
+    boundary_f,
+    cumulative_iou,
+    davis_scores,
+    joined,
+    mask_iou,
+    mean_iou,
+    outline,
+    over_frames,
+)
 
 RNG = np.random.default_rng(0)
 

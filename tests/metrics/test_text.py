@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 
 from support.scripts import GOLDEN
 from tapetum.core.errors import BadInput
-from tapetum.metrics.edits import levenshtein
 from tapetum.metrics.teds import teds
-from tapetum.metrics.text import error_rate, spotting_f1
+from tapetum.metrics.text import error_rate, levenshtein, spotting_f1
 from tapetum.types import Boxes
 
 CASES = json.loads((GOLDEN / "benchmark_metrics.json").read_text())

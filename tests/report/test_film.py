@@ -59,7 +59,7 @@ def test_frames_are_those_of_the_video_that_the_labels_say() -> None:
     frames = np.stack([np.full((40, 60, 3), 20 * k, np.uint8) for k in range(6)])
     tracks = tracks_of(1, 3)
     numbered = Tracks(**{**vars(tracks), "numbers": np.array([1, 3, 5])})
-    from tapetum.video.subset import VideoSubset
+    from tapetum.video.types import VideoSubset
 
     film = film_data(VideoSubset(open_video(frames), [1, 3, 5]), numbered)
     assert film["labels"] == [1, 3, 5]

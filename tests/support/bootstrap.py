@@ -3,7 +3,7 @@
 import torch
 
 from tapetum.systems.tap.bootstrap.config import Ingredients
-from tapetum.systems.tap.network.types import TrackEstimate
+from tapetum.systems.tap.types import TrackEstimate
 
 BARE = Ingredients(
     stride=1,

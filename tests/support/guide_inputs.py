@@ -17,7 +17,7 @@ from support.question_sets import make_set
 from support.scripts import GOLDEN
 from tapetum.app.shell.main import main
 from tapetum.data.coco import CocoImage, instance, write_instances
-from tapetum.data.video_language.questions import EgoQuestion, write_egoschema
+from tapetum.data.video_language import EgoQuestion, write_egoschema
 from tapetum.tracks.training.clips import TrackedClip
 from tapetum.tracks.training.kubric import write_sequence
 from tapetum.video import write_video
@@ -43,8 +43,8 @@ def _videos(folder: Path) -> None:
     moving = make_clip(4, SceneConfig(size=(64, 96), frames=12), points=8).video
     for name in ("my-videos", "videos", "robot-videos"):
         (folder / name).mkdir()
-        write_video(folder / name / "one.mp4", moving, 10)
-        write_video(folder / name / "two.mp4", moving[:, :, ::-1], 10)
+        write_video(folder / name / "bicycle.mp4", moving, 10)
+        write_video(folder / name / "street.mp4", moving[:, :, ::-1], 10)
     (folder / "points.csv").write_text("t,x,y\n0,320,180\n4,40.5,100\n")
     sequence = make_clip(3, SceneConfig(size=(128, 128), frames=12), points=64)
     for number in range(2):

@@ -8,7 +8,7 @@ import torch
 from tapetum.systems.hip.config import HipConfig
 from tapetum.systems.tap import weights
 from tapetum.systems.tap.config import NANO, TapirConfig
-from tapetum.systems.tap.network.model import Tapir
+from tapetum.systems.tap.model import Tapir
 from tapetum.systems.tap.tracking.tracker import TapirTracker
 
 TAPIR = TapirConfig(

@@ -4,7 +4,7 @@ from typing import Any
 
 from tapetum.desk.web.answers import JSON_BYTES
 from tapetum.desk.web.edits import MOST_POINTS
-from tapetum.desk.web.exports import DRAWN, FORMATS
+from tapetum.desk.web.exports import DRAWN, FORMATS, IN_SPACE
 from tapetum.desk.web.look_job import VERBS
 from tapetum.desk.web.models import search_models
 from tapetum.desk.web.space import ADJUST, FILE
@@ -16,6 +16,7 @@ _TEXT: Schema = {"type": "string"}
 _FRAME: Schema = {"type": "integer", "minimum": 0}
 _NUMBER: Schema = {"type": "number"}
 _MAYBE_NUMBER: Schema = {"type": ["number", "null"]}
+_CHANCE: Schema = {"type": "number", "minimum": 0, "maximum": 1}
 _COUNT: Schema = {"type": "integer", "minimum": 1, "maximum": MOST_POINTS}
 _COLOR: Schema = {"type": "string", "pattern": "^#[0-9a-fA-F]{6}$"}
 
@@ -49,6 +50,9 @@ _MOMENT = _object(
     {"item": _ID, "start_s": _MAYBE_NUMBER, "stop_s": _MAYBE_NUMBER, "frame": _FRAME, "cosine": _MAYBE_NUMBER,
      "probability": _MAYBE_NUMBER, "thumbnails": _list(_TEXT)}
 )  # fmt: skip
+_TRACKERS = _object(
+    {"chosen": _TEXT, "trackers": _list(_object({"name": _TEXT, "about": _TEXT, "missing": {"type": ["string", "null"]}}))}
+)
 _MODEL = _object({"name": _TEXT, "remarks": _list(_TEXT), "words": {"type": "boolean"}})
 _MODELS = _object({**{use: _list(_MODEL) for use in ("search", "answer", "classify", "words")}, "missing": {"type": "object"}})
 _SPACE = _object(
@@ -138,7 +142,8 @@ def describe_api() -> Schema:
         on_item + "/export": {
             "get": _operation(
                 "Tracks as a file; mp4 and gif are drawn by a job", None, item,
-                _parameter("format", {"enum": [name for name in FORMATS if name not in DRAWN]}), media="*/*", errors=step,
+                _parameter("format", {"enum": [*(name for name in FORMATS if name not in DRAWN), *IN_SPACE]}),
+                _parameter("visible_above", _CHANCE), media="*/*", errors=step,
             )
         },
         on_item + "/edits": {"post": _operation("Edit points", _PROJECT, item, body=_EDIT, errors=(*step, 413))},
@@ -150,7 +155,7 @@ def describe_api() -> Schema:
                 body={"oneOf": [
                     _object({"kind": {"const": "track"}}, points=_list(_TEXT)),
                     _object({"kind": {"const": "space"}}, depth={"enum": [ADJUST, FILE]}),
-                    _object({"kind": {"const": "export"}, "format": {"enum": sorted(DRAWN)}}),
+                    _object({"kind": {"const": "export"}, "format": {"enum": sorted(DRAWN)}}, visible_above=_CHANCE),
                 ]},
                 errors=(*step, 413, 429),
             )
@@ -164,6 +169,10 @@ def describe_api() -> Schema:
             "get": _operation("The film that a job has drawn, once", None, job, media="*/*", errors=step)
         },
         "/api/models": {"get": _operation("Models of this machine, by what they are for", _MODELS)},
+        "/api/trackers": {
+            "get": _operation("Trackers, and the chosen one", _TRACKERS),
+            "post": _operation("Choose a tracker", _TRACKERS, body=_object({"name": _TEXT}), errors=(400, 413)),
+        },
         "/api/search": {
             "get": _operation(
                 "Moments by words, or like a frame", _object(

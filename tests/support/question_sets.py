@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tapetum.data.vision_language.languages import MARVL, XGQA
+from tapetum.data.vision_language.captions import MARVL, XGQA
 from tapetum.systems.paligemma.transfer.data import TransferExample, read_examples
 from tapetum.systems.paligemma.transfer.tasks import TASKS
 

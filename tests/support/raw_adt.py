@@ -15,8 +15,7 @@ from scipy.spatial.transform import Rotation
 from tapetum.data.textures import procedural
 from tapetum.world.facets.ground_truth import FacetGroundTruth, frame_times
 from tapetum.world.facets.render import Renderer
-from tapetum.world.facets.shapes import box, prism, sheet
-from tapetum.world.facets.world import STILL, FacetObject, FacetWorld, SceneConfig
+from tapetum.world.facets.world import STILL, FacetObject, FacetWorld, SceneConfig, box, prism, sheet
 from tapetum.world.facets.world import Path as Way
 
 SIZE, FOCAL = 512, 280.0

@@ -16,8 +16,7 @@ from PIL import Image
 
 from tapetum.data.textures import procedural
 from tapetum.world.facets.ground_truth import FacetGroundTruth, frame_times
-from tapetum.world.facets.shapes import box, sheet
-from tapetum.world.facets.world import FacetObject, FacetWorld, SceneConfig
+from tapetum.world.facets.world import FacetObject, FacetWorld, SceneConfig, box, sheet
 
 SEGMENT = "10023947602400723454_1120_000_1140_000"
 START, STEP = 1_552_440_195_362_591, 100_000

@@ -117,12 +117,12 @@ RUNS["video-text, consolidated memory"] = _video_text("consolidated", frames=8, 
 def _captioner(folder: Path, launch: Launch) -> None:
     from systems.longvideo.test_captioner import VIDEO
     from tapetum.systems import longvideo
-    from tapetum.systems.longvideo import captioner_task
+    from tapetum.systems.longvideo import run as longvideo_run
 
     sizes = {**VIDEO, "size": (64, 64), "tubelet": (2, 16, 16), "frames": 8}
     longvideo.save(longvideo.build("mcvit-nano", **sizes), folder / "start.safetensors")
     small: dict[str, Any] = {"width": 16, "depth": 2, "heads": 1, "head_width": 16, "mlp_width": 24}
-    captioner_task.BYTE_DECODER = replace(captioner_task.BYTE_DECODER, **small)
+    longvideo_run.BYTE_DECODER = replace(longvideo_run.BYTE_DECODER, **small)
     language = launch.out / "language"
     more = {"size": 64, "frames": 8, "event_frames": 4, "memories": 3, "checks": 1}
     _video_text("language", **more)(folder, replace(launch, out=language))
@@ -145,7 +145,7 @@ def _recall(folder: Path, launch: Launch) -> None:
 def _hip_masked(folder: Path, launch: Launch) -> None:
     from systems.hip.test_training import examples
     from tapetum.systems.hip.config import Masked
-    from tapetum.systems.hip.masked import MaskedTask
+    from tapetum.systems.hip.task import MaskedTask
 
     fit(MaskedTask(networks.HIP, examples(), examples(), Masked()), _loop(launch), launch.out)
 
@@ -153,7 +153,7 @@ def _hip_masked(folder: Path, launch: Launch) -> None:
 @_recipe("hip, classes")
 def _hip_classes(folder: Path, launch: Launch) -> None:
     from systems.hip.test_training import examples
-    from tapetum.systems.hip.classes import ClassTask
+    from tapetum.systems.hip.task import ClassTask
 
     fit(ClassTask(networks.HIP, examples(), examples(), 2), _loop(launch), launch.out)
 
@@ -178,8 +178,8 @@ def _tiny_tapir(folder: Path) -> Path:
 
 @_recipe("tapir, Kubric")
 def _tapir_kubric(folder: Path, launch: Launch) -> None:
-    from tapetum.systems.tap.training.recipes import TapKubric
-    from tapetum.systems.tap.training.run import train_tap_kubric
+    from tapetum.systems.tap.recipes import TapKubric
+    from tapetum.systems.tap.run import train_tap_kubric
 
     sizes: dict[str, Any] = {"steps": STEPS, "batch_size": 2, "micro_batch": 1, "size": 32, "frames": 5, "points": 8}
     run = TapKubric(data=str(_kubric(folder / "kubric")), start=str(_tiny_tapir(folder)), refine_with_gradient=4, **sizes)
@@ -188,8 +188,8 @@ def _tapir_kubric(folder: Path, launch: Launch) -> None:
 
 @_recipe("tapir, scenes")
 def _tapir_scenes(folder: Path, launch: Launch) -> None:
-    from tapetum.systems.tap.training.recipes import TapirPhase, TapNano
-    from tapetum.systems.tap.training.run import train_tap_nano
+    from tapetum.systems.tap.recipes import TapirPhase, TapNano
+    from tapetum.systems.tap.run import train_tap_nano
 
     phase = TapirPhase(name="a", size=64, steps=STEPS, batch_size=2, micro_batch=1, lr=1e-3, clips=1, points=6, iterations=1)
     train_tap_nano(TapNano(model=networks.TAPIR_NANO, phases=(phase,), checks=1, cache=str(folder / "clips")), launch)
@@ -216,8 +216,8 @@ def _bootstap(folder: Path, launch: Launch) -> None:
 @_recipe("bootstap, TAPNext")
 def _bootstap_next(folder: Path, launch: Launch) -> None:
     from tapetum.systems.tapnext import TapNext, weights
-    from tapetum.systems.tapnext.training.family import TapNextFamily
-    from tapetum.systems.tapnext.training.recipes import TINY_RUN
+    from tapetum.systems.tapnext.family import TapNextFamily
+    from tapetum.systems.tapnext.recipes import TINY_RUN
 
     file = folder / "tiny.safetensors"
     weights.save(TapNext(TINY_RUN.model), file)
@@ -226,8 +226,8 @@ def _bootstap_next(folder: Path, launch: Launch) -> None:
 
 @_recipe("tapnext")
 def _tapnext(folder: Path, launch: Launch) -> None:
-    from tapetum.systems.tapnext.training.recipes import TINY_RUN
-    from tapetum.systems.tapnext.training.run import train_tapnext
+    from tapetum.systems.tapnext.recipes import TINY_RUN
+    from tapetum.systems.tapnext.run import train_tapnext
 
     phase = replace(TINY_RUN.phases[0], steps=STEPS)
     train_tapnext(replace(TINY_RUN, phases=(phase,), checks=1, cache=str(folder / "clips")), launch)
@@ -305,7 +305,7 @@ def _adapt(task: Any, **changes: Any) -> Run:
         from tapetum.systems.adapters.demos import make_demos
         from tapetum.systems.adapters.recipes import recipe
         from tapetum.systems.adapters.run import adapt
-        from tapetum.systems.adapters.worlds.reach import ReachWorld
+        from tapetum.systems.adapters.worlds.world import ReachWorld
 
         data = folder / "demos" if task == "clone" else _two_classes(folder / "images")
         if task == "clone":
@@ -325,7 +325,7 @@ RUNS["adapters, policy"] = _adapt("clone", own="concat", preset="middle-top")
 def _localiser(folder: Path, launch: Launch) -> None:
     from systems.perception_test.localiser.test_localiser import TINY
     from tapetum.systems.perception_test.localiser.config import LocaliserRun
-    from tapetum.systems.perception_test.localiser.task import LocaliserExample, LocaliserTask
+    from tapetum.systems.perception_test.localiser.run import LocaliserExample, LocaliserTask
 
     spans = np.array([[0.1, 0.4], [0.5, 0.9]])
     examples = [LocaliserExample(_noise(40, 5, seed=k).astype(np.float32), spans, np.arange(2)) for k in range(4)]

@@ -191,8 +191,7 @@ def test_what_a_gpu_refuses_is_refused() -> None:
 def test_an_adapted_encoder_is_proved_and_its_policy_acts(tmp_path: Path) -> None:
     from support.recipe_runs import RUNS
     from tapetum.systems.adapters import load_headed
-    from tapetum.systems.adapters.worlds.reach import ReachWorld
-    from tapetum.systems.adapters.worlds.world import roll
+    from tapetum.systems.adapters.worlds.world import ReachWorld, roll
     from tapetum.train.launch_config import Launch
 
     RUNS["adapters, policy"](tmp_path, Launch(out=tmp_path / "run", workers=0, threads=1, device="sim"))

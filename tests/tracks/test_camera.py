@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 from tapetum.core.errors import BadInput
-from tapetum.tracks.camera import _chained, camera_motion, fit_homography, robust_homography, through
-from tapetum.tracks.rainbow import draw_rainbow
+from tapetum.tracks.camera import _chained, camera_motion, draw_rainbow, fit_homography, robust_homography, through
 from tapetum.types import Tracks
 
 

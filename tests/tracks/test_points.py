@@ -7,8 +7,7 @@ import pytest
 from PIL import Image
 
 from tapetum.core.errors import BadInput
-from tapetum.tracks.points import request_points
-from tapetum.tracks.region import read_mask, region_points
+from tapetum.tracks.points import read_mask, region_points, request_points
 
 
 def table(folder: Path, text: str) -> Path:

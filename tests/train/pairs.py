@@ -23,9 +23,9 @@ import torch
 from torch import Tensor, nn
 from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
-from tapetum.account import energy
+from tapetum.account import machine
 from tapetum.core.errors import TapetumError
-from tapetum.systems.longvideo.losses import video_text_loss
+from tapetum.systems.longvideo.task import video_text_loss
 from tapetum.systems.odin.losses import detcon, detcon_s
 from tapetum.train import Average, JointTask, ParameterRule, StepContext, Task, TrainConfig, fit, fsdp, loop, process_group
 from tapetum.train.checkpoint import open_store
@@ -214,7 +214,7 @@ class Counter1kWh:
 
 def metered(out: str, machines: int, counters: bool) -> None:
     """Train on so many machines, each with energy counters or without."""
-    energy._rapl = Counter1kWh if counters else lambda: None
+    machine._rapl = Counter1kWh if counters else lambda: None
     os.environ["LOCAL_RANK"] = str(int(os.environ["RANK"]) // machines)
     config = {**CONFIG, "steps": 2, "device": "cpu"}
     fit(Contrast(), TrainConfig(**config), out)

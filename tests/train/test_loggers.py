@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from tapetum.core.errors import MissingExtra, TapetumError
+from tapetum.core.errors import MissingExtra, TapetumError, install_line
 from tapetum.train import Task, TrainConfig, fit
 from tapetum.train.loggers import Loggers, RunRecord, open_loggers
 
@@ -154,8 +154,8 @@ def test_without_tensorboardx_there_is_one_notice_where_nobody_asked(tmp_path: P
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     notice, *_, last = run.stderr.splitlines()
-    assert notice == "no TensorBoard files: pip install 'tapetum[logs]' to have them"
-    assert last.endswith("needs the package tensorboardX, which is not installed: pip install 'tapetum[logs]'")
+    assert notice == f"no TensorBoard files; to have them: {install_line('logs')}"
+    assert last.endswith(f"needs the package tensorboardX, which is not installed: {install_line('logs')}")
     assert not list(tmp_path.iterdir())
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tapetum.account.config import LedgerConfig
-from tapetum.account.energy import Estimate, meters_of_process
+from tapetum.account.machine import Estimate, meters_of_process
 
 
 def trained(jobs: Any, out: Path, machines: int, counters: bool) -> dict[str, Any]:
@@ -35,9 +35,9 @@ def test_estimates_are_of_the_cpu_seconds_of_all_processes(jobs: Any, tmp_path: 
 
 def test_counters_of_a_machine_are_read_by_its_first_process(monkeypatch: pytest.MonkeyPatch) -> None:
     estimate = [Estimate(LedgerConfig().constant("watts_per_core"))]
-    monkeypatch.setattr("tapetum.account.energy._rapl", lambda: None)
+    monkeypatch.setattr("tapetum.account.machine._rapl", lambda: None)
     assert meters_of_process(LedgerConfig(), [], True) == meters_of_process(LedgerConfig(), [], False) == estimate
-    monkeypatch.setattr("tapetum.account.energy._rapl", lambda: "counter")
+    monkeypatch.setattr("tapetum.account.machine._rapl", lambda: "counter")
     assert meters_of_process(LedgerConfig(), [], True) == ["counter"]
     assert meters_of_process(LedgerConfig(), [], False) == []
     assert meters_of_process(LedgerConfig(energy="codecarbon"), [], False) == []

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from tapetum.layers.lora import add_lora
+from tapetum.layers.transformer import add_lora
 from tapetum.train.measure_step import training_memory
 
 

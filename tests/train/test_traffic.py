@@ -15,8 +15,8 @@ from tapetum.encoders.architectures import architecture
 from tapetum.encoders.config import DecoderConfig
 from tapetum.encoders.decoder import DecoderBlock
 from tapetum.encoders.factory import make
-from tapetum.layers.rotary import rotary_angles
-from tapetum.systems.pretraining.account import step_on_meta
+from tapetum.layers.patches import rotary_angles
+from tapetum.systems.pretraining.run_plan import step_on_meta
 from tapetum.train.measure_step import record_units
 from tapetum.train.task import repeated_blocks
 

@@ -19,9 +19,8 @@ from tapetum.data.coco import CocoImage, instance, read_instances, write_instanc
 from tapetum.encoders import build
 from tapetum.encoders.factory import save
 from tapetum.train import StepContext
-from tapetum.transfer.coco import CocoTask, coco_scores, predictions
-from tapetum.transfer.detection import detector, load_detector, save_detector
-from tapetum.transfer.recipes import CocoRun
+from tapetum.transfer.coco import CocoTask, coco_scores, detector, load_detector, predictions, save_detector
+from tapetum.transfer.config import CocoRun
 
 CATEGORIES = [(1, "disc"), (44, "bar")]
 SMALL = CocoRun(short_sides=(64,), long_side=96, width=8, batch_size=2, micro_batch=2, steps=2)

@@ -20,9 +20,9 @@ from tapetum.encoders import build
 from tapetum.encoders.factory import from_state, save
 from tapetum.encoders.references import load
 from tapetum.train.launch_config import Launch
+from tapetum.transfer.config import FCN_RECIPES, FcnRun
 from tapetum.transfer.fcn import FcnTask, load_segmenter, parts_of, segment, train_fcn
 from tapetum.transfer.fine_tune import cropped, cut_at_own_scale
-from tapetum.transfer.recipes import FCN_RECIPES, FcnRun
 from tapetum.transfer.segmentation import IGNORED, Fcn, LinearSegmenter, Segmenter, UperNet, confusions, keep_size
 
 

@@ -10,10 +10,8 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from tapetum.core.errors import BadInput
 from tapetum.encoders import build
-from tapetum.transfer.attentive import AttentiveHead, attentive_probe
 from tapetum.transfer.config import NeighboursConfig, ProbeConfig
-from tapetum.transfer.knn import knn_accuracy, knn_votes
-from tapetum.transfer.linear import linear_probe, logistic_regression
+from tapetum.transfer.probes import AttentiveHead, attentive_probe, knn_accuracy, knn_votes, linear_probe, logistic_regression
 from tapetum.transfer.probing import Labelled, features_of, split
 
 

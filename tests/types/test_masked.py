@@ -9,10 +9,10 @@ import pytest
 import tapetum
 from tapetum.core.errors import BadInput
 from tapetum.encoders import build
-from tapetum.metrics.detection import TrueBoxes
+from tapetum.metrics.boxes import TrueBoxes
 from tapetum.metrics.masks import mask_iou
-from tapetum.tracks.inputs import check_frame, check_queries
 from tapetum.tracks.metrics import tapvid_metrics
+from tapetum.tracks.tracker import check_frame, check_queries
 from tapetum.types import Boxes, Masks, Tracks
 from tapetum.video import open_video
 

@@ -1,4 +1,7 @@
-"""Tracks keep their promises on shapes, and every file format gives back what was saved."""
+"""Tracks keep their promises on shapes, and every file format gives back what was saved.
+
+Views of values: drawn by an entry point of their class's name, which is imported only when it is needed.
+"""
 
 import json
 import subprocess
@@ -11,6 +14,7 @@ import pytest
 
 from tapetum.core.errors import BadInput
 from tapetum.types import Tracks
+from tapetum.types.tracks import view_of
 
 
 def some_tracks(n: int = 3, t: int = 5, seed: int = 0) -> Tracks:
@@ -225,3 +229,36 @@ def test_a_data_frame_of_pandas() -> None:
     assert (row.x, row.y, row.visible, row.time_s) == (*tracks.xy[1, 3], tracks.visible[1, 3], 0.3)
     wide = frame.pivot(index="frame", columns="point", values="x")
     np.testing.assert_array_equal(wide.to_numpy(), tracks.xy[..., 0].T)
+
+
+class Thing:
+    """Shown by a package of its own."""
+
+
+class OddThing(Thing):
+    """Shown as what it derives from."""
+
+
+def test_an_installed_package_draws_a_type_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert view_of(Thing()) is None
+    (tmp_path / "draws_things.py").write_text("def draw(thing, *beside):\n    return (thing, *beside)\n")
+    about = tmp_path / "draws_things-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: draws-things\nVersion: 1\n")
+    (about / "entry_points.txt").write_text("[tapetum.views]\nThing = draws_things:draw\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "draws_things" not in sys.modules
+    thing = OddThing()
+    assert view_of(thing, "video") == (thing, "video")
+
+
+@pytest.mark.slow
+def test_tracks_know_nothing_of_what_shows_them_until_they_are_shown() -> None:
+    script = (
+        "import sys, tapetum; assert 'numpy' not in sys.modules; from tapetum.types import Tracks\n"
+        "tracks = Tracks(xy=[[[1, 1]]], visible=[[True]], confidence=[[1]], queries=[[0, 1, 1]])\n"
+        "assert 'tapetum.report' not in sys.modules\n"
+        "import numpy; print(tracks.show(numpy.zeros((1, 8, 8, 3), 'uint8'))._repr_html_()[:7])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "<iframe\n"

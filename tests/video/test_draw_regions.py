@@ -3,7 +3,7 @@
 import numpy as np
 
 from tapetum.types import Boxes, Masks
-from tapetum.video.colours import APART
+from tapetum.video.draw import APART
 from tapetum.video.draw_regions import contact_sheet, draw_regions, draw_words, enlarged
 
 

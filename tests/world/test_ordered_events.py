@@ -15,7 +15,6 @@ from tapetum.world.ordered_events import (
     OrderedEventsConfig,
     gallery,
     make_ordered_events,
-    word_numbers,
 )
 
 MANY = OrderedEventsConfig(events=8, length=4)
@@ -81,15 +80,6 @@ def test_the_places_of_right_captions_are_balanced_by_count() -> None:
     answers = [gallery(1, number, OrderedEventsConfig(gallery=8)).answer for number in range(16)]
     assert Counter(answers[:8]) == Counter(answers[8:]) == dict.fromkeys(range(8), 1)
     assert answers[:8] != answers[8:]
-
-
-def test_words_have_numbers() -> None:
-    made = make_ordered_events(1, 0, MANY)
-    numbers = word_numbers(made.caption)
-    assert len(numbers) == 8 * 4 - 1
-    assert [ordered_events.WORDS[k] for k in numbers] == made.caption.replace(",", " ,").split()
-    with pytest.raises(BadInput, match="'purple' is no word"):
-        word_numbers("purple circle left")
 
 
 def test_a_video_is_a_function_of_seed_and_number() -> None:

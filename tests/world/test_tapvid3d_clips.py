@@ -9,9 +9,9 @@ import pytest
 from tapetum.bench.tapvid3d import evaluate
 from tapetum.core.errors import BadInput
 from tapetum.systems.tapvid3d.baselines import Static3D
+from tapetum.systems.tapvid3d.check import check
+from tapetum.systems.tapvid3d.data import depth_path, read_clip, read_depth
 from tapetum.systems.tapvid3d.depth import sample_depth
-from tapetum.systems.tapvid3d.format.check import check
-from tapetum.systems.tapvid3d.format.data import depth_path, read_clip, read_depth
 from tapetum.systems.tapvid3d.geometry import project, transform
 from tapetum.world.tapvid3d_clips import write_scenes
 

@@ -193,6 +193,12 @@ function search(query) {
   return { model: name, remarks, results: query.get("text") === "nothing" ? [] : results };
 }
 
+const trackers = [
+  { name: "made-tracks", about: "bundled; knows where the balls go", missing: null },
+  { name: "made-large", about: "2.5 GB, Apache-2.0", missing: "made-large is not on this machine; fetch it" },
+];
+let tracker = trackers[0].name;
+
 async function answer(request, response, url) {
   const parts = url.pathname.split("/").filter(Boolean);
   const send = (content) => response.writeHead(200, { "Content-Type": "application/json" }).end(JSON.stringify(content));
@@ -207,12 +213,12 @@ async function answer(request, response, url) {
   const [, kind, id, what, name] = parts;
   if (kind === "state") {
     const models = {
-      track: "made-up: knows where the balls go",
+      track: tracker,
       words: "made-up",
       classify: "made-up",
       answer: "made-up: knows three balls",
     };
-    return send({ version: "0.0", folder: "/videos/made", items, models, limits: { upload_bytes: 2 ** 28 } });
+    return send({ version: "0.0", folder: "/videos/made", items, models, limits: { upload_bytes: 2 ** 28 }, exports: { sleap: "sleap needs h5py; install it" } });
   }
   if (kind === "upload") {
     const made = { ...items[0], id: newId("v"), name: url.searchParams.get("name") };
@@ -237,6 +243,10 @@ async function answer(request, response, url) {
     return send({ ...entry.shown, ...entry.result });
   }
   if (kind === "models") return send({ search: searching, answer: answering, classify: [answering[0]], words: [], missing: { words: "no model reads labels; fetch one" } });
+  if (kind === "trackers") {
+    if (request.method === "POST") tracker = JSON.parse(Buffer.concat(chunks).toString()).name;
+    return send({ chosen: tracker, trackers });
+  }
   if (kind === "search") return send(search(url.searchParams));
   if (kind === "runs") {
     const found = id ? readRun(id) : { runs };

@@ -85,13 +85,15 @@ function Connection() {
 }
 
 function Problem() {
-  const text = useCell(state.problem);
+  const problem = useCell(state.problem);
+  const tab = useCell(state.tab);
+  const text = problem?.tab === tab ? problem.text : "";
   return (
     <div role="alert" class={text ? "problem" : "problem none"}>
       {text && (
         <>
           <span>{text}</span>
-          <button type="button" class="quiet" onClick={() => (state.problem.value = "")}>
+          <button type="button" class="quiet" onClick={() => (state.problem.value = null)}>
             Close
           </button>
         </>

@@ -3,7 +3,7 @@ import { goTo, nextPlace } from "./actions";
 import { useCell } from "./cell";
 import * as state from "./state";
 
-const MOST = 50;
+const MOST = 8;
 
 export function Check() {
   const places = useCell(state.places);
@@ -26,7 +26,7 @@ export function Check() {
           {tracked ? "No place is doubtful." : "Doubtful places are listed here once points are tracked."}
         </p>
       )}
-      <ol tabIndex={places.length > 5 ? 0 : undefined} aria-label="Doubtful places">
+      <ol aria-label="Doubtful places">
         {places.slice(0, MOST).map((place) => (
           <li key={`${place.point}/${place.frame}/${place.reason}`}>
             <button

@@ -8,6 +8,10 @@ import { finished } from "./look";
 import * as state from "./state";
 import type { Job } from "./types";
 
+export const SPACE_FORMATS: [string, string][] = [
+  ["npz3d", "NumPy (npz)"],
+  ["csv3d", "CSV table"],
+];
 const FORMATS: [string, string][] = [
   ["csv", "CSV table"],
   ["json", "JSON"],
@@ -24,20 +28,22 @@ const FORMATS: [string, string][] = [
 /** What a job draws, frame by frame. */
 const DRAWN = new Set(["mp4", "gif"]);
 
-export function Export() {
+export function Export({ formats = FORMATS, name = "Export" }: { formats?: [string, string][]; name?: string }) {
   const item = useCell(state.item);
   const project = useCell(state.project);
+  const missing = useCell(state.app)?.exports ?? {};
+  const above = useCell(state.above);
   const tracked = project?.tracked_revision != null && project.points.length > 0;
   const [busy, setBusy] = useState("");
-  const [format, setFormat] = useState("csv");
+  const [format, setFormat] = useState(formats[0][0]);
   const [job, setJob] = useState<Job | null>(null);
   if (!item || !tracked) return null;
   const save = async () => {
     setBusy("Writing the file");
     const stem = item.name.replace(/\.[^.]*$/, "");
     const done = await state.attempt(async () => {
-      const from = DRAWN.has(format) ? await draw(item.id) : state.path(item.id, `export?format=${format}`);
-      if (from) await download(from, `${stem}.${format}`);
+      const from = DRAWN.has(format) ? await draw(item.id) : state.path(item.id, `export?format=${format}${above === null ? "" : `&visible_above=${above}`}`);
+      if (from) await download(from, `${stem}.${format.replace("3d", "")}`);
       return Boolean(from);
     });
     setJob(null);
@@ -45,19 +51,23 @@ export function Export() {
   };
   /** Wait until a film is drawn; the address of it, or nothing where that was cancelled. */
   const draw = async (id: string): Promise<string | null> => {
-    const begun = await post<Job>(state.path(id, "jobs"), { kind: "export", format });
+    const begun = await post<Job>(state.path(id, "jobs"), {
+      kind: "export",
+      format,
+      ...(above !== null && { visible_above: above }),
+    });
     const end = await finished(begun.id, setJob);
     if (isFailed(end)) throw new Error(end.message || "The film was not drawn.");
     return end.state === "done" ? `/api/jobs/${encodeURIComponent(end.id)}/file` : null;
   };
   return (
-    <section class="panel" aria-label="Export">
-      <h2>Export</h2>
+    <section class="panel" aria-label={name}>
+      <h2>{name}</h2>
       <div class="row">
         <select aria-label="Format" value={format} onChange={(event) => setFormat(event.currentTarget.value)}>
-          {FORMATS.map(([value, name]) => (
-            <option key={value} value={value}>
-              {name}
+          {formats.map(([value, name]) => (
+            <option key={value} value={value} disabled={value in missing}>
+              {value in missing ? `${name} (not installed)` : name}
             </option>
           ))}
         </select>
@@ -74,6 +84,14 @@ export function Export() {
       <p class="soft small" role="status">
         {busy}
       </p>
+      {formats.map(
+        ([value]) =>
+          missing[value] && (
+            <p key={value} class="soft small">
+              {missing[value]}
+            </p>
+          ),
+      )}
     </section>
   );
 }

@@ -43,11 +43,14 @@ export function LookTab() {
 
 function Form() {
   const [verb, setVerb] = useState<Verb>("ask");
-  const [text, setText] = useState("");
+  const [texts, setTexts] = useState<Partial<Record<Verb, string>>>({});
+  const text = texts[verb] ?? "";
+  const setText = (next: string) => setTexts({ ...texts, [verb]: next });
   const job = useCell(lookCell)?.job;
   const [chosen, setChosen] = useState("");
   const own = verb === "classify" ? (text.trim() ? "words" : "classify") : "answer";
-  const models = useModels(own);
+  const all = useModels(own);
+  const models = all?.filter((each) => own !== "answer" || !each.verbs || each.verbs.includes(verb)) ?? null;
   const lacking = useLacking(own);
   const model = models?.find((each) => each.name === chosen) ?? models?.[0];
   const about = VERBS[verb];

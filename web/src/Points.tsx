@@ -34,7 +34,7 @@ export function Points() {
           onInput={(event) => setFilter(event.currentTarget.value)}
         />
       )}
-      <ul ref={list} tabIndex={found.length > 5 ? 0 : undefined} aria-label="List of points">
+      <ul ref={list} aria-label="List of points">
         {listed.map((point) => (
           <Row key={point.id} point={point} chosen={point.id === selected} />
         ))}

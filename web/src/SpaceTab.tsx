@@ -3,6 +3,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { cancel, isBusy, isFailed } from "./actions";
 import { useCell, watchAll } from "./cell";
 import { type Angles, drawSpace } from "./drawSpace";
+import { Export, SPACE_FORMATS } from "./Export";
 import { JobProgress } from "./JobPanel";
 import { finished } from "./look";
 import { computeSpace, describeDepth, inSpace, loadSpace, overTime, placedCount, space, spaceJob } from "./space";
@@ -97,6 +98,7 @@ export function SpaceTab() {
         {deep && placed < points.length && ` ${points.length - placed} of ${points.length} points changed since: compute again.`}
       </p>
       <Depth flat={flat} setFlat={setFlat} placed={placed} />
+      {placed > 0 && <Export formats={SPACE_FORMATS} name="Export in 3D" />}
       <div class="stage">
         <canvas
           ref={ref}

@@ -3,7 +3,7 @@ import { useEffect, useRef } from "preact/hooks";
 import { useCell, watchAll } from "./cell";
 import * as state from "./state";
 import { color, prepare, scheme } from "./theme";
-import { trackAt } from "./tracks";
+import { isVisible, trackAt } from "./tracks";
 import type { Point } from "./types";
 
 const ROW = 18;
@@ -37,7 +37,7 @@ export function Timeline() {
       if (state.selected.value !== selected) reveal(scroller, (selected = state.selected.value));
       soon();
     };
-    const end = watchAll([state.frame, state.project, state.tracks, state.selected, scheme], show);
+    const end = watchAll([state.frame, state.project, state.tracks, state.selected, state.above, scheme], show);
     soon();
     return () => {
       sizes.disconnect();
@@ -116,7 +116,7 @@ function drawRow(c: CanvasRenderingContext2D, point: Point, y: number, step: num
     for (let frame = 0; frame < Math.min(frames, tracked); frame++) {
       const start = (row * tracked + frame) * 4;
       if (Number.isNaN(data[start])) continue;
-      const seen = data[start + 2] >= 0.5;
+      const seen = isVisible(data[start + 2], data[start + 3] || 0, state.above.value);
       const high = seen ? Math.max(2, BAR * (data[start + 3] || 0)) : 2;
       c.globalAlpha = seen ? 1 : 0.45;
       c.fillRect(NAMES + frame * step, base - high, Math.max(step, 0.5) + 0.3, high);

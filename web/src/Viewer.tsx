@@ -86,6 +86,7 @@ class Stage {
       tracks: state.tracks.value,
       frame,
       selected: state.selected.value,
+      above: state.above.value,
       dragged: this.dragged,
       crosshair: state.crosshair.value,
       box: this.gesture?.kind === "box" ? this.gesture.box : null,
@@ -230,7 +231,7 @@ export function Viewer({ overlay }: { overlay: "tracks" | "look" }) {
     canvas.addEventListener("pointerup", stage.up);
     canvas.addEventListener("pointercancel", stage.up);
     const shown = [state.item, state.frame, state.project, state.tracks, state.selected, state.playing, view, lookResult];
-    const ends = [watchAll([...shown, state.crosshair], stage.paintSoon), onFrame(stage.paintSoon)];
+    const ends = [watchAll([...shown, state.crosshair, state.above], stage.paintSoon), onFrame(stage.paintSoon)];
     stage.paintSoon();
     return () => {
       sizes.disconnect();

@@ -28,7 +28,7 @@ export function Words() {
   const [job, setJob] = useState<Job | null>(null);
   const [said, setSaid] = useState("");
   const field = useRef<HTMLInputElement>(null);
-  const models = useModels("answer");
+  const models = useModels("answer")?.filter((each) => !each.verbs || each.verbs.includes("detect")) ?? null;
   const model = models?.find((each) => each.name === chosen) ?? models?.[0];
   useEffect(() => {
     if (shown) field.current?.focus();
@@ -37,7 +37,7 @@ export function Words() {
 
   const find = async () => {
     const [item, frame] = [state.item.value!, state.frame.value];
-    const body = { verb: "detect", frame, text: text.trim(), ...(chosen && { model: chosen }) };
+    const body = { verb: "detect", frame, text: text.trim(), ...(model && { model: model.name }) };
     setSaid("The model is at work.");
     const begun = await post<Job>(state.path(item.id, "look"), body);
     const end = (await finished(begun.id, setJob)) as Job & Detected;
@@ -80,7 +80,7 @@ export function Words() {
             ))}
           </select>
         </label>
-        <ModelChoice models={models} chosen={chosen} choose={setChosen} />
+        <ModelChoice models={models} chosen={model?.name ?? ""} choose={setChosen} />
         <button type="submit" class="primary" disabled={busy || !text.trim()}>
           Find
         </button>
@@ -94,6 +94,7 @@ export function Words() {
       <p class="soft" role="status">
         {said}
       </p>
+      {models?.length === 0 && <p class="soft small">No model of this machine finds things that words name.</p>}
       <Remarks lines={model?.remarks} />
     </form>
   );

@@ -15,6 +15,8 @@ export interface Scene {
   tracks: Tracks;
   frame: number;
   selected: string | null;
+  /** Least chance of a visible point; null follows the tracker. */
+  above: number | null;
   dragged: { id: string; x: number; y: number } | null;
   crosshair: { x: number; y: number } | null;
   box: [number, number, number, number] | null;
@@ -34,17 +36,22 @@ export function drawScene(c: CanvasRenderingContext2D, t: Transform, scene: Scen
 }
 
 function drawPath(c: CanvasRenderingContext2D, t: Transform, point: Point, scene: Scene, length: number): void {
-  c.strokeStyle = point.color;
-  c.lineWidth = 2;
-  let before = trackAt(scene.tracks, point.id, scene.frame);
+  let before = trackAt(scene.tracks, point.id, scene.frame, scene.above);
   for (let step = 1; step <= length && before; step++) {
-    const at = trackAt(scene.tracks, point.id, scene.frame - step);
+    const at = trackAt(scene.tracks, point.id, scene.frame - step, scene.above);
     if (at && at.visible && before.visible) {
       c.globalAlpha = 0.8 * (1 - step / (length + 1));
       c.beginPath();
       c.moveTo(t.left + before.x * t.scale, t.top + before.y * t.scale);
       c.lineTo(t.left + at.x * t.scale, t.top + at.y * t.scale);
-      c.stroke();
+      for (const [width, shade] of [
+        [4, "rgba(0,0,0,0.6)"], // a pale line on a pale frame needs an edge
+        [2, point.color],
+      ] as const) {
+        c.lineWidth = width;
+        c.strokeStyle = shade;
+        c.stroke();
+      }
     }
     before = at;
   }
@@ -53,7 +60,7 @@ function drawPath(c: CanvasRenderingContext2D, t: Transform, point: Point, scene
 
 /** One of many points: a small square, pale where it is hidden. */
 function drawDot(c: CanvasRenderingContext2D, t: Transform, point: Point, scene: Scene, radius: number): void {
-  const at = scene.dragged?.id === point.id ? { ...scene.dragged, visible: true } : placeOf(point, scene.tracks, scene.frame);
+  const at = scene.dragged?.id === point.id ? { ...scene.dragged, visible: true } : placeOf(point, scene.tracks, scene.frame, scene.above);
   if (!at) return;
   const x = t.left + at.x * t.scale - radius;
   const y = t.top + at.y * t.scale - radius;
@@ -66,7 +73,7 @@ function drawDot(c: CanvasRenderingContext2D, t: Transform, point: Point, scene:
 }
 
 function drawPoint(c: CanvasRenderingContext2D, t: Transform, point: Point, scene: Scene, radius: number): void {
-  const at = placeOf(point, scene.tracks, scene.frame);
+  const at = placeOf(point, scene.tracks, scene.frame, scene.above);
   const dragged = scene.dragged?.id === point.id ? scene.dragged : null;
   if (!at && !dragged) return;
   const x = t.left + (dragged ?? at!).x * t.scale;
@@ -81,7 +88,7 @@ function drawPoint(c: CanvasRenderingContext2D, t: Transform, point: Point, scen
   c.lineWidth = visible ? 3 : 5;
   c.strokeStyle = "rgba(0,0,0,0.75)";
   c.stroke();
-  c.strokeStyle = visible ? "#ffffff" : point.color;
+  c.strokeStyle = visible ? (isPale(point.color) ? "#000000" : "#ffffff") : point.color;
   c.fillStyle = point.color;
   if (visible) c.fill();
   c.setLineDash(at && at.confidence < DOUBTFUL ? [3, 3] : []);
@@ -98,6 +105,11 @@ function drawPoint(c: CanvasRenderingContext2D, t: Transform, point: Point, scen
   c.strokeStyle = "#ffffff";
   c.stroke();
   drawLabel(c, x + radius + 11, y + 4, at && !visible ? `${point.name} (hidden)` : point.name);
+}
+
+function isPale(color: string): boolean {
+  const [r, g, b] = [1, 3, 5].map((start) => parseInt(color.slice(start, start + 2), 16));
+  return 0.299 * r + 0.587 * g + 0.114 * b > 200;
 }
 
 function drawLabel(c: CanvasRenderingContext2D, x: number, y: number, text: string, ground = "rgba(0,0,0,0.75)"): void {

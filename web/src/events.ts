@@ -52,7 +52,7 @@ function hearJob(job: Job): void {
   noteJob(job);
   const ours = project.value?.job?.id === job.id;
   if (ours && job.kind === "track") {
-    if (isBusy(job)) refreshTracks(1000);
+    if (isBusy(job)) refreshTracks(250);
     else void attempt(loadProject).then(() => refreshTracks());
   } else if (job.kind === "track" && (job.item === item.value?.id || !known)) {
     void attempt(loadProject); // another tab began it

@@ -20,23 +20,27 @@ export const tool = new Cell<"point" | "grid" | "words">("point");
 export const gridBox = new Cell<[number, number, number, number] | "whole" | null>(null);
 export const crosshair = new Cell<{ x: number; y: number } | null>(null);
 export const helping = new Cell(false);
-export const problem = new Cell("");
+/** What went wrong, and on which tab; shown there. */
+export const problem = new Cell<{ text: string; tab: Tab } | null>(null);
+/** Points are visible where their chance of being right is at least this; null follows the tracker. */
+export const above = new Cell<number | null>(null);
 export const notice = new Cell("");
 export const connected = new Cell(true);
 /** Jobs that events spoke of, by id. */
 export const jobs = new Cell<ReadonlyMap<string, Job>>(new Map());
 
-export function fail(error: unknown): void {
+export function fail(error: unknown, on: Tab = tab.value): void {
   if (error instanceof DOMException && error.name === "AbortError") return;
-  problem.value = error instanceof Error ? error.message : String(error);
+  problem.value = { text: error instanceof Error ? error.message : String(error), tab: on };
 }
 
 /** Run something, and show the error if there is one. */
 export async function attempt<T>(work: () => Promise<T>): Promise<T | undefined> {
+  const begun = tab.value;
   try {
     return await work();
   } catch (error) {
-    fail(error);
+    fail(error, begun);
     return undefined;
   }
 }
@@ -59,7 +63,9 @@ export function togglePlay(): void {
 
 export async function loadApp(): Promise<void> {
   const state = await get<AppState>("/api/state");
+  const tracker = app.value?.models.track;
   app.value = state;
+  if (tracker !== undefined && tracker !== state.models.track) void attempt(loadProject).then(() => refreshTracks());
   if (item.value) item.value = state.items.find((each) => each.id === item.value!.id) ?? null;
 }
 
@@ -135,12 +141,13 @@ async function loadTracks(): Promise<void> {
 /** Keep item, frame and tab in the address, so that a reload shows the same. */
 export function keepAddress(): void {
   let timer: ReturnType<typeof setTimeout> | undefined;
-  watchAll([item, frame, tab], () => {
+  watchAll([item, frame, tab, above], () => {
     clearTimeout(timer);
     timer = setTimeout(() => {
       const parts = new URLSearchParams({ tab: tab.value });
       if (item.value) parts.set("item", item.value.id);
       if (item.value) parts.set("frame", String(frame.value));
+      if (above.value !== null) parts.set("above", String(above.value));
       history.replaceState(null, "", `#${parts}`);
     }, 250);
   });
@@ -150,6 +157,8 @@ export function readAddress(): void {
   const parts = new URLSearchParams(location.hash.slice(1));
   const named = parts.get("tab");
   if (named && named in TABS) tab.value = named as Tab;
+  const least = parts.get("above");
+  above.value = least === null ? null : Math.max(0, Math.min(1, Number(least) || 0));
   const id = parts.get("item") ?? app.value?.items[0]?.id;
   if (id) choose(id, Number(parts.get("frame")) || 0);
 }

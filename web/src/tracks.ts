@@ -25,9 +25,9 @@ export function decode(ids: string, body: ArrayBuffer): Tracks {
 }
 
 /** Where a point is on a frame: its query there, else its track; null where nothing is known. */
-export function placeOf(point: Point, tracks: Tracks, frame: number): Place2D | null {
+export function placeOf(point: Point, tracks: Tracks, frame: number, above: number | null = null): Place2D | null {
   const query = point.queries.find((each) => each.frame === frame);
-  const track = trackAt(tracks, point.id, frame);
+  const track = trackAt(tracks, point.id, frame, above);
   if (query) {
     const at = query.hidden && track ? track : query;
     return { x: at.x, y: at.y, visible: !query.hidden, confidence: 1, query: true };
@@ -42,11 +42,17 @@ export function isHidden(point: Point, frame: number): boolean {
   return before.at(-1)?.hidden ?? false;
 }
 
-export function trackAt(tracks: Tracks, id: string, frame: number): Place2D | null {
+export function trackAt(tracks: Tracks, id: string, frame: number, above: number | null = null): Place2D | null {
   const row = tracks.rows.get(id);
   if (row === undefined || frame < 0 || frame >= tracks.frames) return null;
   const start = (row * tracks.frames + frame) * 4;
   const [x, y, visible, confidence] = tracks.data.subarray(start, start + 4);
   if (Number.isNaN(x) || Number.isNaN(y)) return null;
-  return { x, y, visible: visible >= 0.5, confidence: Number.isNaN(confidence) ? 0 : confidence, query: false };
+  const sure = Number.isNaN(confidence) ? 0 : confidence;
+  return { x, y, visible: isVisible(visible, sure, above), confidence: sure, query: false };
+}
+
+/** Whether a point counts as visible: as the tracker says, or where its chance is at least `above`, unless somebody hid it. */
+export function isVisible(visible: number, confidence: number, above: number | null): boolean {
+  return above === null ? visible >= 0.5 : confidence >= above && confidence > 0;
 }

@@ -16,6 +16,8 @@ export interface AppState {
   items: Item[];
   models: Record<string, unknown>;
   limits: { upload_bytes: number };
+  /** Formats of export whose packages are missing, and what installs them. */
+  exports?: Record<string, string>;
 }
 
 export interface Query {

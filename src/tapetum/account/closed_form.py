@@ -33,7 +33,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from tapetum.account.parts import current
+from tapetum.account.flops import current
 from tapetum.account.products import matmul
 from tapetum.core.errors import BadInput
 
@@ -66,7 +66,7 @@ class ClosedForm:
     """FLOPs of one call and of the backward pass that would follow."""
 
     parts: dict[str, Work] = field(default_factory=dict)
-    """By the part of the model that computes the forward (`tapetum.account.parts`)."""
+    """By the part of the model that computes the forward (`tapetum.account.flops`)."""
 
     @property
     def forward(self) -> int:

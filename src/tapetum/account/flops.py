@@ -1,4 +1,4 @@
-"""FLOPs of a forward and backward pass, counted operation by operation as they run.
+"""FLOPs of a forward and backward pass, counted operation by operation as they run, in all and by part of the model.
 
 One multiply-add is 2 FLOPs. Only operations that multiply matrices are counted: linear layers, convolutions, attention; not
 elementwise arithmetic, norms, softmax, resampling. torch's own counter traverses the operations; this module adds formulas
@@ -13,21 +13,76 @@ Conventions: attention counts as dense, whether masked, causal or neither. Its f
 recomputes the scores (unfused: twice). Activations recomputed in backward (checkpointing) count as backward. Both are work
 that the hardware does and the mathematics does not require: `recomputed`.
 
-The first of two engines; the second, `closed_form`, knows the layers and not the operations.
+The first of two engines; the second, `closed_form`, knows the layers and not the operations. Parts are tracked by hooks on
+modules' calls; models and losses need no code for it:
+
+    with by_part({"encoder": model.encoder, "teacher": teacher}):
+        count_flops(loss)               both engines divide their counts by these names
+
+The innermost named module wins. Computation in a loss outside of all of them is `loss`; without names everything is `model`.
+Backward passes are a separate part, `backward`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from tapetum.account.parts import current
 from tapetum.account.products import attention, block, matmul
+
+UNNAMED = "model"
+"""The part of everything where no parts are named."""
+OUTSIDE = "loss"
+"""The part of what is computed in no module that has a name: a table of similarities, k-means."""
+
+_stacks: list[list[str]] = []
+"""Names of the modules that are being called, outermost first, for each `by_part` that is open."""
+
+
+def current() -> str:
+    """Get the name of the part that is being computed."""
+    return _stacks[-1][-1] if _stacks else UNNAMED
+
+
+@contextmanager
+def by_part(parts: Mapping[str, nn.Module]) -> Iterator[None]:
+    """Attribute computation inside the block to `parts`; a module shared by two belongs to the later one.
+
+    >>> import torch
+    >>> layer = nn.Linear(2, 2)
+    >>> hook = layer.register_forward_pre_hook(lambda *_: print(current()))
+    >>> with by_part({"head": layer}):
+    ...     print(current())
+    ...     _ = layer(torch.zeros(1, 2))
+    loss
+    head
+    """
+    if not parts:
+        yield
+        return
+    names = {id(module): name for name, part in parts.items() for module in part.modules()}
+    stack = [OUTSIDE]
+    enter = register_module_forward_pre_hook(lambda module, _: stack.append(names.get(id(module), stack[-1])))
+    leave = register_module_forward_hook(lambda *_: _pop(stack), always_call=True)
+    _stacks.append(stack)
+    try:
+        yield
+    finally:
+        _stacks.pop()
+        enter.remove()
+        leave.remove()
+
+
+def _pop(stack: list[str]) -> Any:
+    stack.pop()
+
 
 aten = torch.ops.aten
 Shape = Sequence[int]
@@ -42,7 +97,7 @@ class Flops:
     by_op: dict[str, tuple[int, int]]
     """Operation to (forward, backward); the sums are the totals."""
     by_part: dict[str, int] = field(default_factory=dict)
-    """Forward by the part of the model (`tapetum.account.parts`), and backward; the sum is the total."""
+    """Forward by the part of the model (`tapetum.account.flops`), and backward; the sum is the total."""
     recomputed: int = 0
     """Part of backward that repeats the forward pass: checkpointed activations, the scores of fused attention."""
 

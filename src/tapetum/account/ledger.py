@@ -16,8 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from tapetum.account.config import Interval, LedgerConfig
-from tapetum.account.energy import JOULES_PER_KWH, CodeCarbon, carbon, pick_meters, read_meters
-from tapetum.account.machine import git_commit, machine, package_versions, without_paths
+from tapetum.account.machine import (
+    JOULES_PER_KWH,
+    CodeCarbon,
+    carbon,
+    git_commit,
+    machine,
+    package_versions,
+    pick_meters,
+    read_meters,
+    without_paths,
+)
 from tapetum.core.errors import visible
 from tapetum.core.reading import read_json
 

@@ -1,14 +1,22 @@
-"""Description of a run's machine: packages, processor, memory, commit. No host name, no path: a ledger can be published."""
+"""A run's machine: its packages, processor, memory and commit, and meters of the joules that the run uses.
+
+No host name, no path: a ledger can be published. Joules come from hardware counters (RAPL for CPU packages, NVML for NVIDIA
+GPUs), otherwise from an estimate. Counters measure the whole machine, including other users' work; the estimate only this run.
+With several machines, a process on each reads its meters (`meters_of_process`). codecarbon is used when requested by name: it
+reads the same counters and otherwise guesses.
+"""
 
 import importlib.metadata
 import os
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, Protocol
 
-from tapetum.core.errors import hide_secrets
+from tapetum.account.config import Constant, Interval, LedgerConfig
+from tapetum.core.errors import MissingExtra, hide_secrets
 
 PACKAGES = ("tapetum", "torch", "numpy", "av", "safetensors", "einops")
 
@@ -87,3 +95,200 @@ def _last_part(text: str) -> str:
         if kind(text).is_absolute():
             return kind(text).name
     return text
+
+
+JOULES_PER_KWH = 3.6e6
+POWERCAP = Path("/sys/class/powercap")
+
+
+class Meter(Protocol):
+    """Counts from its creation on."""
+
+    @property
+    def method(self) -> str:
+        """Name the method by which the joules are measured or estimated."""
+        ...
+
+    @property
+    def constant(self) -> Constant | None:
+        """Name the constant to which estimated joules are proportional; None if they are measured."""
+        ...
+
+    def joules(self, cpu_seconds: float, wall_seconds: float) -> float:
+        """Compute the joules so far, from the CPU seconds and wall seconds used by this run since the meter was created."""
+        ...
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """CPU seconds times watts per core."""
+
+    constant: Constant
+
+    @property
+    def method(self) -> str:
+        return f"estimate: CPU-seconds x {self.constant.value:g} W per core"
+
+    def joules(self, cpu_seconds: float, wall_seconds: float) -> float:
+        return cpu_seconds * self.constant.value
+
+
+@dataclass(frozen=True)
+class GpuEstimate:
+    """Wall seconds times watts, for each GPU used."""
+
+    constant: Constant
+    gpus: int
+
+    @property
+    def method(self) -> str:
+        return f"estimate: {self.gpus} GPU x wall seconds x {self.constant.value:g} W"
+
+    def joules(self, cpu_seconds: float, wall_seconds: float) -> float:
+        return wall_seconds * self.constant.value * self.gpus
+
+
+class Rapl:
+    """Intel's and AMD's running average power limit counters, one per CPU package, in microjoules; they wrap around."""
+
+    method = "RAPL: energy counters of the CPU packages, whole machine"
+    constant = None
+
+    def __init__(self, root: Path = POWERCAP):
+        self._files = sorted(root.glob("intel-rapl:[0-9]*/energy_uj"))
+        self._files = [f for f in self._files if f.parent.name.count(":") == 1]
+        if not self._files:
+            raise OSError("no RAPL counter")
+        self._ranges = [int((f.parent / "max_energy_range_uj").read_text()) for f in self._files]
+        self._last = self._read()
+        self._total = 0
+
+    def _read(self) -> list[int]:
+        return [int(f.read_text()) for f in self._files]
+
+    def joules(self, cpu_seconds: float, wall_seconds: float) -> float:
+        now = self._read()
+        for before, after, span in zip(self._last, now, self._ranges, strict=True):
+            self._total += after - before if after >= before else after - before + span
+        self._last = now
+        return self._total / 1e6
+
+
+class Nvml:
+    """Total energy counters of NVIDIA GPUs (Volta and newer), in millijoules. `library` is the module pynvml."""
+
+    constant = None
+
+    def __init__(self, library: Any, uuids: list[str]):
+        library.nvmlInit()
+        self._library = library
+        self._handles = [library.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}") for uuid in uuids]
+        self._start = self._read()
+        self.method = f"NVML: energy counters of {len(uuids)} GPU"
+
+    def _read(self) -> float:
+        return sum(self._library.nvmlDeviceGetTotalEnergyConsumption(handle) for handle in self._handles) / 1e3
+
+    def joules(self, cpu_seconds: float, wall_seconds: float) -> float:
+        return self._read() - self._start
+
+
+class CodeCarbon:
+    """The codecarbon package, offline; only its energy is used. Without a readable meter it guesses from the CPU's name."""
+
+    method = "codecarbon: CPU, memory and GPUs of the whole machine"
+    constant = None
+
+    def __init__(self) -> None:
+        try:
+            from codecarbon import OfflineEmissionsTracker  # pyright: ignore[reportMissingImports]
+        except ImportError as error:
+            raise MissingExtra("codecarbon", "energy", "measuring energy with codecarbon") from error
+        self._tracker = OfflineEmissionsTracker(
+            country_iso_code="USA", save_to_file=False, log_level="critical", allow_multiple_runs=True
+        )
+        self._tracker.start_task()
+        self._total = 0.0
+
+    def joules(self, cpu_seconds: float, wall_seconds: float) -> float:
+        self._total += self._tracker.stop_task().energy_consumed * JOULES_PER_KWH
+        self._tracker.start_task()
+        return self._total
+
+
+def pick_meters(config: LedgerConfig, gpus: list[str]) -> list[Meter]:
+    """Pick the best readable meters whose sum is the run's energy."""
+    if config.energy == "codecarbon":
+        return [CodeCarbon()]
+    meters: list[Meter] = [Estimate(config.constant("watts_per_core"))]
+    if gpus:
+        meters.append(GpuEstimate(config.constant("watts_per_gpu"), len(gpus)))
+    if config.energy == "estimate":
+        return meters
+    better = [_rapl(), _nvml(gpus)]
+    return [counter or estimate for counter, estimate in zip(better, meters, strict=False)]
+
+
+def meters_of_process(config: LedgerConfig, gpus: list[str], first: bool) -> list[Meter]:
+    """Pick the meters of one process of a run, so that the readings of all processes add up to the run's energy.
+
+    The `first` process on a machine reads the machine's counters; the others only count their own CPU seconds, if the
+    machine has no counter for them.
+    """
+    if first:
+        return pick_meters(config, gpus)
+    if config.energy == "codecarbon":
+        return []
+    return [meter for meter in pick_meters(config, []) if isinstance(meter, Estimate)]
+
+
+def read_meters(meters: Sequence[Meter], cpu_seconds: float, wall_seconds: float) -> Interval:
+    """Sum the readings of meters, in kWh; measured values have no interval."""
+    total = Interval(0.0, 0.0, 0.0)
+    for meter in meters:
+        kwh, constant = meter.joules(cpu_seconds, wall_seconds) / JOULES_PER_KWH, meter.constant
+        share = (constant.low / constant.value, constant.high / constant.value) if constant and constant.value else (1.0, 1.0)
+        total = Interval(total.value + kwh, total.low + kwh * share[0], total.high + kwh * share[1])
+    return total
+
+
+def of_flops(flops: float, config: LedgerConfig) -> tuple[Interval, Interval, Interval]:
+    """Estimate core-hours, kWh and kg of CO2 of a number of FLOPs on cores of a CPU; nothing is measured."""
+    hours = Interval(flops, flops, flops).over(config.constant("gflops_per_core")).over(3.6e12)
+    return hours, *_of_core_hours(hours, config)
+
+
+def of_cpu_seconds(seconds: float, config: LedgerConfig) -> tuple[Interval, Interval]:
+    """Estimate kWh and kg of CO2 of busy core seconds; nothing is measured."""
+    hours = seconds / 3600
+    return _of_core_hours(Interval(hours, hours, hours), config)
+
+
+def carbon(kwh: Interval, config: LedgerConfig) -> Interval:
+    """Compute the kg of CO2 of an amount of energy."""
+    return kwh.times(config.constant("grams_co2_per_kwh")).over(1e3)
+
+
+def _of_core_hours(hours: Interval, config: LedgerConfig) -> tuple[Interval, Interval]:
+    kwh = hours.times(config.constant("watts_per_core")).times(config.constant("overhead")).over(1e3)
+    return kwh, carbon(kwh, config)
+
+
+def _rapl() -> Rapl | None:
+    try:
+        return Rapl()
+    except (OSError, ValueError):
+        return None
+
+
+def _nvml(gpus: list[str]) -> Nvml | None:
+    if not gpus:
+        return None
+    try:
+        import pynvml  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    try:
+        return Nvml(pynvml, gpus)
+    except pynvml.NVMLError:
+        return None

@@ -52,7 +52,7 @@ class Group:
 
     def summaries(self) -> dict[str, str]:
         """List the commands, each with the first sentence of its help."""
-        return {name: _first_sentence(_help_of(as_command(each))) for name, each in self.commands.items()}
+        return {name: first_sentence(_help_of(as_command(each))) for name, each in self.commands.items()}
 
     def as_text(self, path: str) -> str:
         summaries = self.summaries()
@@ -95,10 +95,10 @@ def _help_of(command: Command | Group) -> str:
     return command.help if isinstance(command, Group) else command.options.__doc__ or ""
 
 
-def _first_sentence(text: str) -> str:
+def first_sentence(text: str) -> str:
     """Return the first sentence on one line, without its full stop.
 
-    >>> _first_sentence("Score features (DAVIS), e.g. masks: all of\\n    them. Nothing is trained.")
+    >>> first_sentence("Score features (DAVIS), e.g. masks: all of\\n    them. Nothing is trained.")
     'Score features (DAVIS), e.g. masks: all of them'
     """
     paragraph = " ".join(text.split("\n\n")[0].split())

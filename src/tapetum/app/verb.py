@@ -5,7 +5,7 @@ import inspect
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, ParamSpec, Protocol, TypeVar, cast, get_args, get_origin
@@ -14,8 +14,8 @@ from tapetum.app.values import check_values, several_fields
 from tapetum.core.addresses import has_address
 from tapetum.core.copies import with_addresses
 from tapetum.core.devices import full_precision
+from tapetum.core.errors import Listener as Listener
 from tapetum.core.fields import check_sizes
-from tapetum.core.listener import Listener as Listener
 from tapetum.core.provenance import guarded
 
 if TYPE_CHECKING:
@@ -69,6 +69,25 @@ class Result:
     def failure(self) -> str | None:
         """Describe a partial failure: the result is still printed, and the command exits with 2."""
         return None
+
+
+@dataclass(frozen=True)
+class Stopped(Result):
+    """A run that was stopped before its end."""
+
+    out: Path
+    product: str
+    """What its result would have been called."""
+
+    @property
+    def goes_on_from(self) -> Path:
+        return self.out
+
+    def as_json(self) -> dict[str, Any]:
+        return {self.product: None, "out": str(self.out)}
+
+    def as_text(self) -> str:
+        return f"stopped; the same command goes on from {self.out}"
 
 
 def _json_values(value: Any) -> Any:

@@ -1,4 +1,7 @@
-"""Trackers by name, in the image and in space: with weights, and baselines without learning that a model must beat."""
+"""Trackers by name, in the image and in space: with weights, and baselines without learning that a model must beat.
+
+`choose_family` finds which family of trackers `tapetum bootstrap` trains: TAPIR's, or TAPNext's.
+"""
 
 from collections.abc import Sized
 from contextlib import suppress
@@ -15,13 +18,15 @@ from tapetum.core.errors import BadInput
 from tapetum.core.plugins import is_reference, resolve_class
 from tapetum.hub.loading import load
 from tapetum.hub.registry import resolve
+from tapetum.systems.tap.bootstrap.config import RECIPES, BootstrapRun
 from tapetum.tracks.tracker import Progress, Tracker
 from tapetum.types import Tracks
 
-__all__ = ["BASELINES", "Progress", "Static", "StillPoints", "Tracker", "load_tracker", "load_tracker3d"]
-
 if TYPE_CHECKING:
     from tapetum.systems.tapvid3d.baselines import Tracker3D
+    from tapetum.tracks.training.self_training import TrackerFamily
+
+__all__ = ["BASELINES", "Progress", "Static", "StillPoints", "Tracker", "load_tracker", "load_tracker3d"]
 
 
 class Static:
@@ -59,6 +64,7 @@ class StillPoints:
     """Raster pixels."""
     visible: Bool[np.ndarray, " n"]
     confidence: Float[np.ndarray, " n"]
+    covariance: None = None
 
     def __len__(self) -> int:
         """Number of points."""
@@ -124,9 +130,9 @@ def load_tracker3d(name: str, depth: str | None = None, device: str | None = Non
     "adjust" as `depth` lifts by bundle adjustment. Without `depth`, every video must come with depth maps. Raises BadInput and
     MissingExtra as these do.
     """
+    from tapetum.systems.tapvid3d.adjust import AdjustedTracker
     from tapetum.systems.tapvid3d.baselines import Lifted, Static3D
     from tapetum.systems.tapvid3d.depth import load_depth
-    from tapetum.systems.tapvid3d.reconstruction.adjust import AdjustedTracker
 
     if name == "static":
         if depth is not None:
@@ -136,3 +142,36 @@ def load_tracker3d(name: str, depth: str | None = None, device: str | None = Non
     if depth == "adjust":
         return AdjustedTracker(tracker)
     return Lifted(tracker, None if depth is None else load_depth(depth, device))
+
+
+_OF_TAPIR = ("polish", "second_pass", "matching", "mixer_lr", "extra_convs", "iterations")
+"""Settings of what a TAPNext does not have."""
+
+
+def is_tapnext(model: str) -> bool:
+    """Check whether weights, a name or a file, are of a TAPNext. Raises BadInput for a file that is not there."""
+    from tapetum.hub.loading import find_loader
+    from tapetum.hub.registry import entry_of
+
+    entry = entry_of(model)
+    loader = entry.loader if entry is not None and entry.loader else find_loader(model, "track")
+    return loader.startswith("tapetum.systems.tapnext.")
+
+
+def check_tapnext(run: BootstrapRun) -> None:
+    """Raise BadInput if settings of TAPIR's parts differ from the preset: they have no effect on a TAPNext."""
+    usual = RECIPES[run.preset]
+    given, preset = ({**vars(each), **vars(each.settings)} for each in (run, usual))
+    changed = [name.replace("_", "-") for name in _OF_TAPIR if given[name] != preset[name]]
+    if changed:
+        raise BadInput(f"{', '.join(changed)} is of TAPIR, and {run.model} is a TAPNext, which has no such part; leave it out")
+
+
+def choose_family(run: BootstrapRun) -> "TrackerFamily | None":
+    """Build the family of the run's tracker; None is TAPIR's. Raises BadInput as `is_tapnext` and `check_tapnext` do."""
+    if not is_tapnext(run.model):
+        return None
+    from tapetum.systems.tapnext.family import TapNextFamily
+
+    check_tapnext(run)
+    return TapNextFamily(run.model, rebalance=run.settings.rebalance)

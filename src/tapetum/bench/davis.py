@@ -2,7 +2,7 @@
 
     predictions    DIR/bike-packing/00001.png ...      numbers of objects by pixel, as the official evaluation reads them
 
-The first and last frames do not count. J and F are those of `tapetum.metrics.davis`.
+The first and last frames do not count. J and F are those of `tapetum.metrics.masks`.
 
 Differs from the official code if a first mask skips a number: there the number is an object that always scores, here it is not
 an object. The official masks skip none.
@@ -13,21 +13,17 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int
-from PIL import Image
 
 from tapetum.bench.own import Benchmark
 from tapetum.core.errors import BadInput
-from tapetum.core.files import whole_file
 from tapetum.data.files import opened_image, stored_file
-from tapetum.data.segmentation.davis import MaskedVideo, read_davis, scored_frames
-from tapetum.data.segmentation.images import read_values
+from tapetum.data.segmentation import MaskedVideo, read_davis, read_values, scored_frames, write_numbers
 from tapetum.encoders.features import Encoder
 from tapetum.hub.loading import load
-from tapetum.metrics.davis import DavisScores, davis_scores, joined
-from tapetum.systems.odin.feature_maps import PLAIN, network_map
+from tapetum.metrics.masks import DavisScores, davis_scores, joined
+from tapetum.systems.odin.objects import PLAIN, network_map
 from tapetum.transfer.config import PropagationConfig
-from tapetum.transfer.propagation import carry
-from tapetum.transfer.whole import Look
+from tapetum.transfer.propagation import Look, carry
 
 
 def propagate(video: MaskedVideo, extract: Look, config: PropagationConfig) -> Int[np.ndarray, "t h w"]:
@@ -56,23 +52,7 @@ def write_predictions(folder: Path, video: MaskedVideo, ids: Int[np.ndarray, "t 
     place = Path(folder) / video.name
     place.mkdir(parents=True, exist_ok=True)
     for path, one in zip(video.masks, ids, strict=True):
-        image = Image.frombytes("P", (one.shape[1], one.shape[0]), one.astype(np.uint8).tobytes())
-        image.putpalette(palette())
-        with whole_file(place / path.name) as temporary:
-            image.save(temporary, format="PNG")
-
-
-def palette() -> list[int]:
-    """Compute VOC's palette, which DAVIS shares: the bits of a number are distributed to red, green and blue.
-
-    >>> palette()[:12]
-    [0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0]
-    """
-    return [
-        sum(((number >> (3 * level + channel)) & 1) << (7 - level) for level in range(3))
-        for number in range(256)
-        for channel in range(3)
-    ]
+        write_numbers(place / path.name, one)
 
 
 def scored(video: MaskedVideo, ids: Int[np.ndarray, "t h w"]) -> DavisScores:

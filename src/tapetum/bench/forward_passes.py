@@ -102,7 +102,7 @@ def _video_text(model: Any, batch: int, side: int | None) -> Pass:
 
 
 _PASSES: dict[str, Callable[[Any, int, int | None], Pass]] = {
-    "tapetum.systems.tap.network.model.Tapir": _tapir,
+    "tapetum.systems.tap.model.Tapir": _tapir,
     "tapetum.systems.tapnext.model.TapNext": _tapnext,
     "tapetum.systems.hip.model.Hip": _hip,
     "tapetum.systems.paligemma.model.PaliGemma": _paligemma,

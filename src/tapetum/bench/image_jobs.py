@@ -1,4 +1,8 @@
-"""The images of `tapetum classify` as jobs: read and processed in batches, in this process, over processes or on Ray."""
+"""Images of `tapetum classify` as jobs, files of `tapetum embed` and `tapetum index`, and features of images by name.
+
+Images are read and processed in batches, in this process, over processes or on Ray. Features are those of a network, or colours
+and positions.
+"""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -8,12 +12,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tapetum.core.batched_work import BatchedWork
-from tapetum.core.errors import BadInput
+from tapetum.core.errors import BadInput, Listener
 from tapetum.core.jobs import Engine, gpus_for, run_jobs
-from tapetum.core.listener import Listener
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+def image_features_of(model: str, short_side: int | None = None, stride: int | None = None, device: str = "auto") -> Any:
+    """Build the function of an image's features: colours, rgb or xy, or an encoder or Odin network by name, file or run.
+
+    Raises BadInput for weights of another kind.
+    """
+    from tapetum.systems.odin.objects import PLAIN, network_map
+
+    if model in PLAIN:
+        return PLAIN[model]
+    from tapetum.encoders import Encoder
+    from tapetum.hub.loading import find_loader, load
+    from tapetum.systems.odin.model import Odin
+    from tapetum.systems.odin.weights import ODIN_FILE
+    from tapetum.train.process_group import pick_device
+
+    own = Path(model) / ODIN_FILE
+    reference = own if own.is_file() else model
+    find_loader(reference, trackers=False)
+    loaded = load(reference)
+    if not isinstance(loaded, Encoder | Odin):
+        raise BadInput(f"{model} is no encoder of images; give one by name or file, or {', '.join(PLAIN)}")
+    return network_map(loaded.to(pick_device(device)), short_side, stride)
+
 
 Source = tuple[str, Any]
 """An image's name, and its path or what stands for an image in Python."""
@@ -92,3 +120,23 @@ def _unread(source: Source, error: Exception) -> _Unread:
 def _absolute(image: Any) -> Any:
     """A file's path for processes that run in another folder."""
     return Path(os.path.abspath(image)) if isinstance(image, str | Path) else image
+
+
+_BESIDE = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}
+"""What systems put into folders of images."""
+NO_MEDIA = {
+    *(".txt", ".md", ".rst", ".pdf", ".docx", ".html", ".xml", ".json", ".jsonl", ".yaml", ".yml", ".toml", ".log", ".py"),
+    *(".csv", ".tsv", ".xlsx", ".parquet", ".npy", ".npz", ".pkl", ".h5", ".mat", ".pt", ".pth", ".safetensors", ".onnx"),
+    *(".zip", ".tar", ".gz", ".tgz", ".7z", ".srt", ".vtt", ".xmp", ".ipynb", ".sh", ".db", ".unfinished", ".state"),
+}
+"""Endings of what people keep beside images and videos, and which is neither."""
+
+
+def files_below(folder: Path) -> list[Path]:
+    """List all files in a folder and below, except hidden ones; links to folders are not followed."""
+    files: list[Path] = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        visible = (name for name in names if not name.startswith(".") and name.lower() not in _BESIDE)
+        files += [path for name in visible if (path := Path(place, name)).is_file()]
+    return sorted(files)

@@ -13,18 +13,16 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from tapetum.bench.longvideo_protocols import PROTOCOLS, Protocol, score_options
-from tapetum.bench.longvideo_tasks import CLIP, SUMMARY, Measure
+from tapetum.bench.longvideo_tasks import CLIP, PROTOCOLS, SUMMARY, Measure, Protocol, score_options
 from tapetum.core.errors import BadInput
 from tapetum.core.finished import Rows
-from tapetum.data.listings import Listing
+from tapetum.data.entries import Listing
 from tapetum.data.questions import Question
-from tapetum.data.video_language.captions import CaptionedVideo
+from tapetum.data.video_language import CaptionedVideo
 from tapetum.metrics.captions import caption_scores
 from tapetum.metrics.retrieval import retrieval_scores
 from tapetum.metrics.statistics import bootstrap_interval, wilson_interval
-from tapetum.metrics.wordnet import WordNet
-from tapetum.metrics.wups import THRESHOLDS, answer_wups
+from tapetum.metrics.wordnet import THRESHOLDS, WordNet, answer_wups
 from tapetum.systems.longvideo.captioner import Captioner
 from tapetum.systems.longvideo.streaming import (
     FrameSelection,
@@ -37,7 +35,7 @@ from tapetum.systems.longvideo.streaming import (
 )
 from tapetum.systems.longvideo.video_text import VideoText
 from tapetum.transfer.config import ProbeConfig
-from tapetum.transfer.linear import linear_probe
+from tapetum.transfer.probes import linear_probe
 from tapetum.transfer.probing import Labelled
 from tapetum.video import Video, open_video
 

@@ -16,12 +16,10 @@ from jaxtyping import Bool, Float, UInt8
 from tapetum.core.errors import BadInput
 from tapetum.data.coco import Instances, read_instances
 from tapetum.data.files import opened_image, stored_file
-from tapetum.data.segmentation.voc import BoxedImage, read_voc_boxes
-from tapetum.systems.odin.feature_maps import cluster_metric
-from tapetum.systems.odin.metrics import corloc, discovery_scores
-from tapetum.systems.odin.objects import find_objects
-from tapetum.systems.odin.proposals import best_in_cells, proposals
-from tapetum.transfer.whole import Look
+from tapetum.data.segmentation import BoxedImage, read_voc_boxes
+from tapetum.systems.odin.metrics import best_in_cells, corloc, discovery_scores, proposals
+from tapetum.systems.odin.objects import cluster_metric, find_objects
+from tapetum.transfer.propagation import Look
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,8 +27,9 @@ from jaxtyping import Float32, UInt8
 
 from tapetum.core.devices import full_precision
 from tapetum.core.errors import BadInput, check_several
-from tapetum.systems.perception_test.baselines.content import Predictor, VideoContent
+from tapetum.systems.perception_test.footage import VideoContent
 from tapetum.systems.perception_test.localiser.features import MOTION, FeatureSource
+from tapetum.systems.perception_test.predicting import Predictor
 from tapetum.systems.perception_test.types import JOINT, AnnotatedVideo
 from tapetum.tracks.tracker import Tracker
 from tapetum.types import Boxes
@@ -139,14 +140,14 @@ def load_predictors(models: Mapping[str, str], options: ModelOptions) -> list[tu
 
 def _places(name: str, options: ModelOptions) -> Predictor:
     from tapetum.bench.baselines import load_tracker
-    from tapetum.systems.perception_test.baselines.tracking import StaticPlaces, TrackedPlaces
+    from tapetum.systems.perception_test.baselines import StaticPlaces, TrackedPlaces
 
     return StaticPlaces() if name == "static" else TrackedPlaces(load_tracker(name, options.device))
 
 
 def _times(name: str, options: ModelOptions) -> Predictor:
     if name == "prior":
-        from tapetum.systems.perception_test.baselines.windows import PriorWindows
+        from tapetum.systems.perception_test.baselines import PriorWindows
 
         return PriorWindows(_train(name, options))
     from tapetum.systems.perception_test.localiser.predict import LocaliserPredictor
@@ -155,7 +156,7 @@ def _times(name: str, options: ModelOptions) -> Predictor:
 
 
 def _options(name: str, options: ModelOptions) -> Predictor:
-    from tapetum.systems.perception_test.baselines.multiple_choice import ChosenOptions, Frequency
+    from tapetum.systems.perception_test.baselines import ChosenOptions, Frequency
 
     if name == "random":
         return Frequency({}, 0, options.seed)
@@ -168,7 +169,7 @@ def _options(name: str, options: ModelOptions) -> Predictor:
 
 def _grounded(name: str, options: ModelOptions) -> Predictor:
     from tapetum.bench.baselines import load_tracker
-    from tapetum.systems.perception_test.baselines.grounded import GroundedWords
+    from tapetum.systems.perception_test.grounded_baseline import GroundedWords
 
     words, _, tracker = name.partition("+")
     chosen = "random" if words == "random-object" else "words"
@@ -282,7 +283,7 @@ class VideoOptions:
     def score_options(self, video: UInt8[np.ndarray, "t h w 3"], question: str, options: Sequence[str]) -> list[float]:
         """Score each option."""
         from tapetum.bench.longvideo import encode_for_options
-        from tapetum.bench.longvideo_protocols import PROTOCOLS, score_options
+        from tapetum.bench.longvideo_tasks import PROTOCOLS, score_options
         from tapetum.systems.longvideo.streaming import FrameSelection
         from tapetum.video import open_video
 

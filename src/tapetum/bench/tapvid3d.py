@@ -29,11 +29,11 @@ from tapetum.core.errors import BadInput
 from tapetum.core.finished import Rows
 from tapetum.core.jobs import no_tool, run_jobs
 from tapetum.systems.tapvid3d.baselines import Tracker3D
-from tapetum.systems.tapvid3d.format.data import Clip3D, Prediction3D, depth_path, read_clip, read_depth, read_prediction
-from tapetum.systems.tapvid3d.format.folders import SOURCES, Split, find_clips
-from tapetum.systems.tapvid3d.format.npz import Damage
+from tapetum.systems.tapvid3d.data import Clip3D, Prediction3D, depth_path, read_clip, read_depth, read_prediction
+from tapetum.systems.tapvid3d.folders import SOURCES, Split, find_clips
 from tapetum.systems.tapvid3d.geometry import scaled
 from tapetum.systems.tapvid3d.metrics import Scaling, tapvid3d_metrics
+from tapetum.systems.tapvid3d.npz import Damage
 from tapetum.tracks.metrics import HEADLINES, THRESHOLDS, mean_metrics
 
 SIZE = 256
@@ -82,7 +82,7 @@ def evaluate(
     """Score predictions, or the tracker that `load` makes, on the clips of a folder.
 
     Args:
-        gt: folder of clips, see `tapetum.systems.tapvid3d.format.folders`.
+        gt: folder of clips, see `tapetum.systems.tapvid3d.folders`.
         pred: folder of predictions under the same names, with the same folders in it or flat.
         load: builds the tracker, once per process, instead of `pred`; must be picklable if `workers` > 1.
         true_depth: pass the depth maps beside the clips to the tracker.

@@ -23,7 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from tapetum.core.errors import BadInput
+from tapetum.core.errors import BadInput, install_line
 from tapetum.core.files import cache_folder, whole_file
 from tapetum.core.limits import USUAL, check_size, is_visible, linked_files, receiving
 from tapetum.core.reading import is_address, open_file, read_json
@@ -275,7 +275,7 @@ def reaching(address: str, done: str = "read") -> Iterator[None]:
         yield
     except ImportError as error:
         package = PACKAGES[address.partition("://")[0].lower()]
-        raise BadInput(f"{address} is read with the package {package}: pip install 'tapetum[addresses]'") from error
+        raise BadInput(f"{address} is read with the package {package}: {install_line('addresses')}") from error
     except FileNotFoundError as error:
         if is_unreachable(error):
             raise BadInput(f"cannot read {address}: {_one_line(error.__cause__ or error)}") from error

@@ -21,6 +21,8 @@ from tapetum.core.errors import BadInput, hide_secrets
 from tapetum.core.files import cache_folder, whole_file
 from tapetum.core.reading import read_bytes
 
+CACHE_GB = 20.0
+"""Gigabytes of copies that a machine keeps, where nothing else is said."""
 EPISODES = re.compile(r"#(?:episode|camera)=[^/]*$")
 """What stands behind the address of a LeRobot data set, and names episodes of it."""
 _ADDRESS, _LETTERS = ".address", 32

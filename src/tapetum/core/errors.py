@@ -1,10 +1,12 @@
-"""Errors that users can encounter.
+"""Errors that users can encounter, and the receiver for remarks and progress of work.
 
 Every message is one line that says what was found, what was expected and what to do next.
 The command line prints it without a traceback and exits with code 2.
 """
 
 import re
+from collections.abc import Callable
+from typing import Any
 
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
@@ -64,15 +66,20 @@ class Remark(UserWarning):
     """Warning about an assumption, or a surprising effect; the command line prints it as one line, and continues."""
 
 
-class MissingExtra(TapetumError):
-    """An optional dependency is needed.
+def install_line(extra: str) -> str:
+    """Say how to install an extra, from a clone of the repository and from a package index.
 
-    >>> str(MissingExtra("pyarrow", "tables", "reading parquet"))
-    "reading parquet needs the package pyarrow, which is not installed: pip install 'tapetum[tables]'"
+    >>> install_line("tables")
+    "pip install '.[tables]' in a clone, or pip install 'tapetum[tables]' from an index"
     """
+    return f"pip install '.[{extra}]' in a clone, or pip install 'tapetum[{extra}]' from an index"
+
+
+class MissingExtra(TapetumError):
+    """An optional dependency is needed."""
 
     def __init__(self, package: str, extra: str, purpose: str):
-        super().__init__(f"{purpose} needs the package {package}, which is not installed: pip install 'tapetum[{extra}]'")
+        super().__init__(f"{purpose} needs the package {package}, which is not installed: {install_line(extra)}")
 
 
 def check_several(values: object, what: str) -> None:
@@ -85,3 +92,26 @@ def check_several(values: object, what: str) -> None:
     """
     if isinstance(values, str | bytes):
         raise BadInput(f"{what} are one text, {values[:60]!r}; give a list of texts")
+
+
+class Listener:
+    """Receives remarks and progress of work. This one ignores them; subclasses print them, or turn them into warnings."""
+
+    def note(self, text: str) -> None:
+        """Receive a remark that is not a result, such as a note about damaged frames."""
+
+    def line(self, text: str) -> None:
+        """Receive a line that belongs with the result, such as the number of training images."""
+
+    def progress(self, task: str, done: int, total: int | None) -> None:
+        """Receive the progress of a task: `total` is None until known, and a task ends with `done` equal to `total`."""
+
+    def status(self, text: str) -> None:
+        """Receive the current status line, which replaces the previous one; an empty one removes it."""
+
+    def part(self, result: Any) -> None:
+        """Receive a part of the result as soon as it is available, such as the points in one frame of a live video."""
+
+    def counting(self, task: str) -> Callable[[int, int | None], None]:
+        """Bind `progress` to one task, to be called with the amount done and the total."""
+        return lambda done, total: self.progress(task, done, total)

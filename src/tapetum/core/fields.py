@@ -8,7 +8,7 @@ checks configs that come from files against the types of their fields.
 
 `check_sizes` limits numbers in options, settings files and configs in weights files: without it, a config with 10^9 layers
 is built until memory runs out. These bounds are far above anything trained now or soon; values within them may still be
-too large for a machine, which `tapetum.core.memory` reports.
+too large for a machine, which `tapetum.core.devices` reports.
 """
 
 import math

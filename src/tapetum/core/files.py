@@ -1,17 +1,25 @@
-"""Writing files and folders atomically: readers never see partial ones.
+"""Writing files and folders atomically: readers never see partial ones; and HTML pages in one file.
 
 Unfinished files are beside the result as `.NAME.PID.tmp`, where NAME is the result's name and PID the process number.
 A killed process leaves them there; the next process that writes the same result removes them.
+
+A page is a template with placeholders, filled in one pass, so that inserted text is not scanned again.
 """
 
+import base64
 import errno
 import glob
+import hashlib
+import html
+import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from tapetum.core.errors import BadInput
 from tapetum.core.provenance import check, record
@@ -273,3 +281,49 @@ def cannot_write(path: str | Path, error: OSError) -> BadInput:
     if error.errno in _FULL:
         return BadInput(f"the disk is full: {path} was not written; free some room and run again")
     return BadInput(f"cannot write {path} ({error.strerror or error}): choose a place that can be written")
+
+
+_MARK = re.compile(r"<!--(\w+)-->|/\*(\w+)\*/")
+
+
+def filled(package: str, template: str, parts: Mapping[str, str]) -> str:
+    """Fill the placeholders <!--name--> and /*name*/ of a template inside a package."""
+    return _MARK.sub(lambda mark: parts[mark[1] or mark[2]], resource(package, template))
+
+
+def write_filled(path: Path, package: str, template: str, parts: Mapping[str, str]) -> Path:
+    """Write a filled template, whole or not at all. Raises BadInput if it cannot be written."""
+    text = filled(package, template, parts)
+    with whole_file(path) as temporary:
+        write_text(temporary, text)
+    return path
+
+
+def resource(package: str, name: str) -> str:
+    """Read a text file inside a package."""
+    return files(package).joinpath(name).read_text("utf-8")
+
+
+def content_security_policy(style: str, script: str) -> str:
+    """Build a policy that lets a page run only this script, use this style and show images embedded in it.
+
+    >>> content_security_policy("", "").split("; ")[0]
+    "default-src 'none'"
+    """
+
+    def source(text: str) -> str:
+        return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+    rules = "default-src 'none'", "img-src data:", f"style-src {source(style)}", f"script-src {source(script)}"
+    return "; ".join([*rules, "base-uri 'none'", "form-action 'none'"])
+
+
+def embedded_json(value: Any) -> str:
+    """Write JSON that is safe inside a script element."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def escaped(text: object) -> str:
+    """Write text that is safe inside an element or an attribute."""
+    return html.escape(str(text), quote=True)

@@ -19,10 +19,9 @@ from jaxtyping import Int64, UInt8
 
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
-from tapetum.data.entries import one_of
+from tapetum.data.entries import one_of, text_of
 from tapetum.data.files import opened_image
 from tapetum.data.layouts import listing
-from tapetum.data.listings import text_of
 
 Image = UInt8[np.ndarray, "h w 3"]
 Cifar = tuple[UInt8[np.ndarray, "n 32 32 3"], Int64[np.ndarray, " n"], tuple[str, ...]]

@@ -12,9 +12,9 @@ from tapetum.core.errors import BadInput
 from tapetum.core.reading import parse_json
 from tapetum.core.remote_cache import RemoteCache
 from tapetum.core.tables import parquet_file, pyarrow_for
+from tapetum.data.entries import Listing, Split, class_labels, numbered_classes, text_of
 from tapetum.data.fields import IMAGES, last
 from tapetum.data.files import Files, StoredFile, opened_image
-from tapetum.data.listings import Listing, Split, class_labels, numbered_classes, text_of
 from tapetum.data.shards import Shards
 
 _READING = "reading parquet"

@@ -18,8 +18,8 @@ from jaxtyping import Float32
 
 from tapetum.core.errors import BadInput, MissingExtra
 from tapetum.core.reading import no_pipe, read_bytes
+from tapetum.data.entries import Listing, Split, text_of
 from tapetum.data.files import Files, StoredFile, stored_file
-from tapetum.data.listings import Listing, Split, text_of
 
 MAX_POINTS = 5_000_000
 """Vertices or faces in a mesh beyond which it is refused."""

@@ -17,8 +17,7 @@ from PIL import Image
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
 from tapetum.core.tables import parquet_file, pyarrow_for
-from tapetum.video.folders import IMAGES
-from tapetum.video.images import image_rgb, know_heic
+from tapetum.video.images import IMAGES, image_rgb, know_heic
 
 RGB = UInt8[np.ndarray, "h w 3"]
 Textures = Callable[[np.random.Generator], RGB]

@@ -1,5 +1,6 @@
 """`tapetum serve`: the local page for placing, tracking and correcting points, and asking models."""
 
+import os
 import secrets
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
@@ -10,7 +11,8 @@ import tyro
 from tapetum.app.track.track import MODEL
 from tapetum.app.verb import File, Listener, verb
 from tapetum.core.devices import find_device
-from tapetum.core.errors import BadInput, MissingExtra
+from tapetum.core.errors import BadInput
+from tapetum.desk.web.workers import KEEP_S
 from tapetum.hub.registry import resolve
 
 
@@ -40,6 +42,8 @@ class ServeOptions:
     """The most MiB of a file that is sent to the server."""
     jobs: Annotated[int, tyro.conf.arg(metavar="N")] = 2
     """Jobs that run at a time; others wait."""
+    keep_minutes: Annotated[float, tyro.conf.arg(metavar="MINUTES")] = KEEP_S / 60
+    """How long models stay loaded after a job, for the next one; 0 loads them for each job."""
 
     def check(self) -> None:
         """Raise BadInput for options that cannot be served."""
@@ -51,7 +55,7 @@ class ServeOptions:
             raise BadInput(f"--port is {self.port}; give a number from 0 to 65535")
         if self.device not in (None, "auto", "cpu"):  # which are there, and need no seconds to import torch
             find_device(self.device)
-        for name, least in (("upload_mib", 0), ("jobs", 1)):
+        for name, least in (("upload_mib", 0), ("jobs", 1), ("keep_minutes", 0)):
             if getattr(self, name) < least:
                 raise BadInput(f"--{name.replace('_', '-')} is {getattr(self, name)}; give {least} or more")
 
@@ -60,19 +64,18 @@ class ServeOptions:
 def serve(options: ServeOptions, listener: Listener) -> None:
     """Serve the page until interrupted; the listener receives its address.
 
-    Raises BadInput if the folder cannot be served or the port is taken, MissingExtra without starlette and uvicorn.
+    Raises BadInput if the folder cannot be served or the port is taken.
     """
     options.check()
-    try:
-        import starlette  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError as error:
-        raise MissingExtra("starlette or uvicorn", "web", "tapetum serve") from error
+    from tapetum.desk.web.hidden import open_hidden
     from tapetum.desk.web.listening import listen_at, run_server
+    from tapetum.desk.web.security import kept_token
     from tapetum.desk.web.server import make_app
 
-    token, listening = secrets.token_urlsafe(24), listen_at(options.host, options.port)
+    listening = listen_at(options.host, options.port)
     with listening:
+        folder = Path(options.folder).resolve()
+        token = kept_token(open_hidden(folder)) if os.access(folder, os.W_OK) else secrets.token_urlsafe(24)
         port = listening.getsockname()[1]
         app = make_app(
             options.folder,
@@ -84,6 +87,7 @@ def serve(options: ServeOptions, listener: Listener) -> None:
             device=options.device,
             upload_bytes=options.upload_mib << 20,
             jobs_at_once=options.jobs,
+            keep_s=60 * options.keep_minutes,
         )
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(options.host, options.host)
         host = f"[{host}]" if ":" in host and not host.startswith("[") else host

@@ -38,7 +38,7 @@ def _family(module: str, model: str, config: str, named: str) -> Family:
 FAMILIES: dict[str, Family] = {
     "vit": _family("vit", "ViT", "config", "vit_sizes:VITS"),
     "towers": _family("towers", "Towers", "towers_config", "towers_config:NAMED"),
-    "vjepa2": _family("vjepa2", "VJEPA2", "vjepa2_config", "vjepa2_config:NAMED"),
+    "vjepa2": _family("vjepa2", "VJEPA2", "vit_sizes", "vit_sizes:VJEPA2S"),
     "resnet": _family("resnet", "ResNet", "convolutional_config", "convolutional_config:RESNETS"),
     "nfnet": _family("nfnet", "NFNet", "convolutional_config", "convolutional_config:NFNETS"),
     "swin": _family("swin", "Swin", "convolutional_config", "convolutional_config:SWINS"),
@@ -59,7 +59,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
         "tapetum.encoders.tables.huggingface_resnet",
         "tapetum.encoders.tables.naflex",
         "tapetum.encoders.tables.tipsv2",
-        "tapetum.encoders.tables.vjepa2",
+        "tapetum.encoders.vjepa2",
         "tapetum.encoders.tables.huggingface",
         "tapetum.encoders.tables.dinov3",
     ),

@@ -1,6 +1,6 @@
 """Configs of vision transformers and of the text decoder, and image preprocessing for encoders. Imports no torch.
 
-Configs of the other families are beside their named architectures (`convolutional_config`, `towers_config`, `vjepa2_config`).
+Configs of the other families are beside their named architectures (`convolutional_config`, `towers_config`, `vit_sizes`).
 """
 
 import math
@@ -177,7 +177,7 @@ class ViTConfig(EncoderConfig):
     positions: Literal["learned", "sine", "none"] = "learned"
     """Added to the tokens; sine: fixed, as in MAE."""
     rotary: Literal["dinov3", "pe"] | None = None
-    """By which queries and keys are rotated in every block, positions or not; see `tapetum.layers.rotary`."""
+    """By which queries and keys are rotated in every block, positions or not; see `tapetum.layers.patches`."""
     class_position: bool = True
     """The class token has a position too."""
     resample: Literal["timm", "big_vision", "transformers", "perception_models", "naflex"] = "timm"

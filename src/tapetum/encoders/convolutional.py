@@ -1,11 +1,24 @@
-"""The base class of convolutional encoders: from maps to `Features`, and convolutions padded as TensorFlow and JAX do."""
+"""The base class of convolutional encoders: from maps to `Features`, convolutions padded as TensorFlow and JAX do, and feature
+pyramids.
+
+A feature pyramid (arXiv 1612.03144, section 3): an encoder's maps at one width, each combined with the coarser ones.
+
+    maps[3] --1x1--+-------------------> 3x3 --> out[3] (--every second cell--> out[4])
+                   | to twice the size
+    maps[2] --1x1--+-------------------> 3x3 --> out[2]
+                   ...
+
+Enlarging copies nearest cells to exactly the size of the finer map, so images may have any size.
+"""
 
 import re
+from collections.abc import Sequence
 
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from tapetum.core.errors import BadInput
 from tapetum.encoders.features import Encoder, Features
 
 
@@ -62,3 +75,46 @@ class SameConv2d(nn.Conv2d):
     def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
         """Convolve."""
         return super().forward(pad_same(input, self.kernel_size[0], self.stride[0]))
+
+
+class FeaturePyramid(nn.Module):
+    """The pyramid over maps with the given channels, finest first."""
+
+    def __init__(self, map_channels: Sequence[int], width: int = 256, extra_level: bool = False):
+        """Make a pyramid with random weights.
+
+        Args:
+            map_channels: channels of each map, finest first.
+            width: channels of the outputs.
+            extra_level: add a level of half the size: every second cell of the coarsest.
+        """
+        super().__init__()
+        if not map_channels:
+            raise BadInput("a feature pyramid needs a map or more; give the channels of each, finest first")
+        self.extra_level = extra_level
+        self.lateral = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels in map_channels)
+        self.output = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in map_channels)
+        for module in (*self.lateral, *self.output):
+            nn.init.kaiming_uniform_(module.weight, a=1)  # pyright: ignore[reportArgumentType]
+            nn.init.zeros_(module.bias)  # pyright: ignore[reportArgumentType]
+
+    @classmethod
+    def over(cls, encoder: Encoder, width: int = 256, extra_level: bool = False) -> "FeaturePyramid":
+        """Make a pyramid for the maps of an encoder."""
+        return cls(encoder.map_channels, width, extra_level)
+
+    def forward(self, maps: Sequence[Float[Tensor, "b _ _ _"]]) -> tuple[Float[Tensor, "b c _ _"], ...]:
+        """Compute the levels of the pyramid, finest first, for `Features.maps`."""
+        if len(maps) != len(self.lateral):
+            raise BadInput(f"{len(maps)} maps come to a pyramid of {len(self.lateral)}; make it for this encoder")
+        levels: list[Tensor] = []
+        above = None
+        for lateral, output, features in reversed(list(zip(self.lateral, self.output, maps, strict=True))):
+            here = lateral(features)
+            if above is not None:
+                here = here + F.interpolate(above, size=here.shape[-2:], mode="nearest")
+            above = here
+            levels.insert(0, output(here))
+        if self.extra_level:
+            levels.append(levels[-1][:, :, ::2, ::2])
+        return tuple(levels)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
 from tapetum.encoders.config import DecoderConfig
-from tapetum.layers.rotary import apply_rotary, rotary_angles
+from tapetum.layers.patches import apply_rotary, rotary_angles
 from tapetum.layers.transformer import GatedMlp, TokenEmbedding, attend, causal_mask
 
 

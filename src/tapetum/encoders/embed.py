@@ -18,7 +18,7 @@ from tapetum.core.errors import BadInput
 from tapetum.encoders.features import Encoder, look_by_size
 from tapetum.layers.cpu import speed_up
 from tapetum.video import Video, open_video
-from tapetum.video.folders import IMAGES
+from tapetum.video.images import IMAGES
 from tapetum.video.read import label_of
 from tapetum.video.sound import only_sound
 

@@ -33,8 +33,7 @@ from tapetum.encoders.features import Encoder
 from tapetum.encoders.published import PORT, PUBLISHED
 from tapetum.encoders.tables.rows import to_official, under_our_names
 from tapetum.encoders.tokenizers import TOKENIZER, Tokenizer, restore_tokenizer, store_tokenizer
-from tapetum.hub.blueprint import blueprint
-from tapetum.hub.headed import check_fit
+from tapetum.hub.headed import blueprint, check_fit
 from tapetum.hub.registry import ENCODER_FILE, find, resolve
 from tapetum.hub.state_dicts import finite_to_bytes, read_state
 

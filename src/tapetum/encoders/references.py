@@ -29,8 +29,7 @@ from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.factory import build, from_state
 from tapetum.encoders.factory import load as load_file
 from tapetum.encoders.features import Encoder
-from tapetum.encoders.folders import from_files
-from tapetum.encoders.processors import of_timm
+from tapetum.encoders.folders import from_files, of_timm
 from tapetum.encoders.published import PORT, PREFIXES
 from tapetum.encoders.towers import Towers
 from tapetum.hub import loading

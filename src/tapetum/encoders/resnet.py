@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.convolutional import ConvolutionalEncoder, SameConv2d, make_head, pad_same
 from tapetum.encoders.convolutional_config import ResNetConfig
-from tapetum.layers.pointwise import PointwiseConv2d
+from tapetum.layers.convolution import PointwiseConv2d
 from tapetum.layers.transformer import AdapterNames
 
 

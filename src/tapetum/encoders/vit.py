@@ -4,7 +4,7 @@ SigLIP, Perception Encoder.
     image -> patches + positions -> [class token, registers, grid] -> (norm) -> blocks -> norm -> tokens -> pooled (-> head)
 
 Images may have any size whose sides are multiples of the patch; learned positions are interpolated as in the source, and
-rotary ones (`tapetum.layers.rotary`) are computed for the image's grid.
+rotary ones (`tapetum.layers.patches`) are computed for the image's grid.
 
 For every source, `tokens` are after the last norm; transformers' CLIPVisionModel returns them before it (its `pooler_output`
 is normalised, and equals `pooled`). If the norm is on the pooled vector, as with timm's global_pool="avg", tokens are the
@@ -19,8 +19,7 @@ from torch import Tensor, nn
 
 from tapetum.encoders.config import Preprocessing, ViTConfig
 from tapetum.encoders.features import Encoder, Features
-from tapetum.layers.patches import ConvolutionalStem, ImagePatches, interpolate, sine_2d
-from tapetum.layers.rotary import Rotation, grid_rotation
+from tapetum.layers.patches import ConvolutionalStem, ImagePatches, Rotation, grid_rotation, interpolate, sine_2d
 from tapetum.layers.transformer import Attention, AttentionPooling, Block, GatedMlp, Mlp, start_linear
 
 

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from functools import cache, partial
 from pathlib import Path
 
-from tapetum.core.errors import BadInput, Remark
+from tapetum.core.errors import BadInput, Remark, install_line
 from tapetum.core.files import cannot_write, whole_file, write_text
 from tapetum.core.limits import USUAL, Limits, check_size
 from tapetum.core.reading import open_file, read_json
@@ -111,7 +111,7 @@ def _crc32c_extend() -> Callable[[int, bytes], int] | None:
     try:
         from google_crc32c import extend
     except ImportError:
-        text = "CRC-32C sums are not checked, for google-crc32c is not installed: pip install 'tapetum[addresses]'"
+        text = f"CRC-32C sums are not checked, for google-crc32c is not installed: {install_line('addresses')}"
         warnings.warn(text, Remark, stacklevel=3)
         return None
     return extend

@@ -13,6 +13,7 @@ A reference is one string (or a path), the same in Python and for every option o
 """
 
 import os
+from collections import OrderedDict
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,51 @@ from tapetum.hub.repositories import FOLDER_FILE, OPEN_CLIP_FILE, is_folder
 
 _LONGEST_HEADER = 100 << 20
 """Bytes; the format of safetensors allows no more."""
+_kept: OrderedDict[Any, Any] | None = None
+"""Models by reference, device, dtype and files, the last used one last; None where each is loaded anew."""
+_MOST_KEPT = 2
+
+
+def keep_loaded() -> None:
+    """Let `load` give the same model again in this process while its files are unchanged, for the last few references.
+
+    For a process that only computes with models, and changes none.
+    """
+    global _kept
+    _kept = OrderedDict()
+
+
+def keeps_loaded() -> bool:
+    """Check whether this process keeps models."""
+    return _kept is not None
 
 
 def load(reference: str | os.PathLike[str], device: Any = None, dtype: Any = None) -> Any:
     """Load the weights of a reference; see `tapetum.load`."""
+    key = None if _kept is None else _key_of(reference, device, dtype)
+    if _kept is None or key is None:
+        return _load(reference, device, dtype)
+    if key not in _kept:
+        _kept[key] = _load(reference, device, dtype)
+    _kept.move_to_end(key)
+    while len(_kept) > _MOST_KEPT:
+        _kept.popitem(last=False)
+    return _kept[key]
+
+
+def _key_of(reference: str | os.PathLike[str], *more: Any) -> Any:
+    """What decides about a model; None for code, which may have changed, and for what has no file."""
+    if is_reference(split_reference(os.fspath(reference), "encoder")[0], "encoder"):
+        return None
+    try:
+        path, _ = resolve(reference)
+    except BadInput:
+        return None
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    return os.fspath(reference), *map(str, more), *((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files)
+
+
+def _load(reference: str | os.PathLike[str], device: Any, dtype: Any) -> Any:
     if not isinstance(reference, str | os.PathLike) or not os.fspath(reference):
         given = "an empty text" if isinstance(reference, str) else type(reference).__name__
         raise BadInput(f"{given} is no name of weights and no file; give one, as in tapetum.load('tapir-nano')")

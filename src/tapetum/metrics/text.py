@@ -1,5 +1,6 @@
-"""Scores of text read from images: error rates, and word spotting. Tables: `teds`.
+"""Scores of text read from images: edit distances, error rates, and word spotting. Tables: `teds`.
 
+    levenshtein     the minimum number of insertions, deletions and replacements that turn one sequence into another
     error_rate      edits by the length of the truth, both summed over all texts: CER by characters, WER by words; of music
                     (GrandStaff, arXiv 2402.07596) SER by symbols, LER by lines
     spotting_f1     words found (PaliGemma 2, arXiv 2412.03555): their box overlaps a true one by 0.5 or more and their text is
@@ -18,9 +19,38 @@ from scipy.optimize import linear_sum_assignment
 
 from tapetum.core.errors import BadInput
 from tapetum.metrics.boxes import box_iou
-from tapetum.metrics.edits import levenshtein
 from tapetum.metrics.pairing import paired, text
 from tapetum.types import Boxes
+
+
+def levenshtein(a: Sequence[Hashable], b: Sequence[Hashable]) -> int:
+    """Compute the Levenshtein distance of two texts, or of two lists of words.
+
+    >>> levenshtein("kitten", "sitting"), levenshtein(["a", "cat"], ["cat"])
+    (3, 1)
+    """
+    begin, end = 0, 0
+    least = min(len(a), len(b))
+    while begin < least and a[begin] == b[begin]:
+        begin += 1
+    while end < least - begin and a[-1 - end] == b[-1 - end]:
+        end += 1
+    a, b = a[begin : len(a) - end], b[begin : len(b) - end]
+    if len(a) > len(b):
+        a, b = b, a
+    row = list(range(len(a) + 1))
+    for j, other in enumerate(b, 1):
+        corner, row[0] = row[0], j
+        left = j
+        for i, item in enumerate(a, 1):
+            above = row[i]
+            if item == other:
+                left = corner
+            else:
+                left = 1 + (corner if corner < above and corner < left else above if above < left else left)
+            row[i], corner = left, above
+    return row[-1]
+
 
 Unit = Literal["character", "word", "symbol", "line"]
 """Unit of the error rate."""

@@ -1,4 +1,4 @@
-"""WordNet from its own text files: synsets of words, base forms, and the similarity of Wu and Palmer.
+"""WordNet from its own text files: synsets, base forms, the similarity of Wu and Palmer; and WUPS of two short answers.
 
 The files are those of Princeton's releases 3.0 and 3.1 (manual page wndb(5WN)): index.PART, data.PART and PART.exc of noun,
 verb, adj and adv in one folder. None of them is shipped: Debian's package wordnet-base has all twelve.
@@ -12,14 +12,25 @@ is that of the longest; of several such c, the first by name counts, so that ord
 root above all of them, one further than the most distant hypernym. So two adjectives that differ have 0.5.
 
 Differs from nltk: a hypernym that is reached again on its own path ends that path (nltk refuses).
+
+WUPS (Malinowski and Fritz, arXiv 1410.0210) as open-ended NExT-QA scores it (Xiao et al., arXiv 2105.08276, and its public
+program): for each word the most similar one of the other answer is found; these similarities are multiplied, in both
+directions, and the lesser product counts. Of a similarity below the threshold a tenth counts; thresholds are 0 and 0.9.
+
+Unusual, and so in that program: only the most frequent sense of a word counts, and a word that is like none of the other answer
+is left out of the product instead of making it 0. Where answers are numbers, or yes and no, the same words count 1, others 0.
+
+Differs from that program: it finds base forms with a tagger of parts of speech and a stemmer, here with WordNet alone
+(`WordNet.lemma`); punctuation is no word.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import read_bytes
+from tapetum.metrics.captions import ptb_words
 
 Synset = tuple[str, int]
 """Part of speech (noun, verb, adj, adv) and position in the file data.PART."""
@@ -160,3 +171,55 @@ class WordNet:
         for line in self._read(f"{part}.exc").decode("latin-1").splitlines():
             form, *bases = line.split()
             yield form, bases
+
+
+THRESHOLDS = (0.0, 0.9)
+_LITTLE = 0.1
+
+
+def answer_wups(
+    prediction: str,
+    references: Sequence[str],
+    wordnet: WordNet,
+    *,
+    stop_words: Collection[str] = frozenset(),
+    exact: bool = False,
+) -> tuple[float, ...]:
+    """Compute WUPS of an answer at each of `THRESHOLDS`, the best of its references.
+
+    `exact` is for numbers and for yes and no: 1 where the content words are those of a reference, else 0.
+    """
+    words = content_words(prediction, wordnet, stop_words)
+    several = [content_words(reference, wordnet, stop_words) for reference in references]
+    if exact:
+        return tuple(float(words in several) for _ in THRESHOLDS)
+    return tuple(max(wups(words, each, wordnet, threshold) for each in several) for threshold in THRESHOLDS)
+
+
+def content_words(text: str, wordnet: WordNet, stop_words: Collection[str] = frozenset()) -> list[str]:
+    """Split an answer into base forms, without stop words (which may stand there in any form)."""
+    words = [word for word in ptb_words(text).split() if word not in stop_words]
+    return [lemma for lemma in map(wordnet.lemma, words) if lemma not in stop_words]
+
+
+def word_similarity(first: str, second: str, wordnet: WordNet) -> float:
+    """Compute the similarity of two words, 0..1, by their most frequent senses; 0 where WordNet lacks one of them."""
+    if first == second:
+        return 1.0
+    synsets = wordnet.synsets(first), wordnet.synsets(second)
+    return wordnet.similarity(synsets[0][0], synsets[1][0]) if all(synsets) else 0.0
+
+
+def wups(prediction: Sequence[str], target: Sequence[str], wordnet: WordNet, threshold: float = 0.9) -> float:
+    """Compute WUPS of two answers, given as words (`content_words`), 0..1."""
+    return min(_product(prediction, target, wordnet, threshold), _product(target, prediction, wordnet, threshold))
+
+
+def _product(words: Sequence[str], others: Sequence[str], wordnet: WordNet, threshold: float) -> float:
+    product, counted = 1.0, False
+    for word in words:
+        similar = (word_similarity(word, other, wordnet) for other in others)
+        best = max((each if each >= threshold else _LITTLE * each for each in similar), default=0.0)
+        if best > 0:
+            product, counted = product * best, True
+    return product if counted else 0.0

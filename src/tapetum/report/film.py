@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from tapetum.report.page import encode_jpeg
-from tapetum.video.colours import point_colours
+from tapetum.video.draw import point_colours
 
 if TYPE_CHECKING:
     from tapetum.tracks.doubtful import Place

@@ -18,8 +18,16 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from tapetum.core.files import whole_file, writable, write_text
-from tapetum.core.pages import content_security_policy, embedded_json, escaped, filled, resource
+from tapetum.core.files import (
+    content_security_policy,
+    embedded_json,
+    escaped,
+    filled,
+    resource,
+    whole_file,
+    writable,
+    write_text,
+)
 
 IMAGE_BYTES = 24_000_000
 """Most bytes of all thumbnails of a page; rows that would exceed them, the least doubtful, have none."""

@@ -36,7 +36,7 @@ from tapetum.tracks.poses import write_coco, write_sleap
 from tapetum.tracks.tapvid import TapVidEntry, read_entries, write_entries
 from tapetum.types.tracks import COLUMNS, Tracks
 from tapetum.video import Video
-from tapetum.video.subset import VideoSubset
+from tapetum.video.types import VideoSubset
 
 Layout = Literal["tapetum", "dlc", "napari", "tapvid", "sleap", "coco"]
 SUFFIXES = {"dlc": ".csv", "napari": ".csv", "tapvid": ".pkl", "sleap": ".h5", "coco": ".json"}

@@ -21,7 +21,7 @@ from tapetum.tracks.boxes import BoxTracks, carry, points_in
 from tapetum.tracks.tracker import Tracker
 from tapetum.types import Boxes
 from tapetum.video import Video
-from tapetum.video.subset import VideoSubset
+from tapetum.video.types import VideoSubset
 
 PATIENCE = 3
 """Frames in a row without enough points after which a thing is lost; a shorter gap is bridged."""

@@ -21,8 +21,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64, UInt8
 
 from tapetum.core.errors import BadInput
-from tapetum.tracks.inputs import check_frame, check_queries
-from tapetum.tracks.tracker import FrameTracks, check_redetects
+from tapetum.tracks.tracker import FrameTracks, check_frame, check_queries, check_redetects
 
 VELOCITY_FRAMES = 5
 """Positions that a velocity is computed from, at most."""
@@ -61,6 +60,34 @@ class _Waiting:
     arrived: float
 
 
+class Velocities:
+    """Velocities of points in frames as they come."""
+
+    def __init__(self, longest_gap_s: float = 0.5):
+        """`longest_gap_s`: seconds between two frames above which velocities start over."""
+        self._longest_gap_s, self._before_s = longest_gap_s, -np.inf
+        self._history: dict[int, deque[tuple[float, float, float]]] = {}
+
+    def update(
+        self, ids: Sequence[int], xy: Float[np.ndarray, "n 2"], visible: Bool[np.ndarray, " n"], time_s: float
+    ) -> Float[np.ndarray, "n 2"]:
+        """Compute pixels a second in the next frame: least-squares slopes through the last positions of each point; NaN for a
+        point that is hidden, or seen for the first time."""
+        gap, self._before_s = time_s - self._before_s, time_s
+        result = np.full((len(ids), 2), np.nan, np.float32)
+        self._history = {number: self._history.get(number, deque(maxlen=VELOCITY_FRAMES)) for number in ids}
+        for row, history in enumerate(self._history.values()):
+            if gap > self._longest_gap_s or not visible[row]:
+                history.clear()
+            if visible[row]:
+                history.append((time_s, float(xy[row, 0]), float(xy[row, 1])))
+            if len(history) > 1:
+                moments, *places = np.array(history).T
+                off = moments - moments.mean()
+                result[row] = [(off * place).sum() / (off * off).sum() for place in places]
+        return result
+
+
 class LiveTracker:
     """Tracks points through submitted frames in its own thread; close it, or use it as a context manager."""
 
@@ -95,7 +122,7 @@ class LiveTracker:
         self.dropped = 0
         """Frames that were submitted and not tracked, as a newer one came."""
         self._tracker, self._on_tracks = tracker, on_tracks
-        self._stale_after_s, self._longest_gap_s = stale_after_s, longest_gap_s
+        self._stale_after_s = stale_after_s
         self._changed = threading.Condition()
         self._pinned: deque[_Waiting] = deque()
         self._newest: _Waiting | None = None
@@ -107,8 +134,7 @@ class LiveTracker:
         self._closed = self._busy = False
         self._stream: Any = None
         self._stream_ids: list[int] = []
-        self._history: dict[int, deque[tuple[float, float, float]]] = {}
-        self._before_s = -np.inf
+        self._velocities = Velocities(longest_gap_s)
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
 
@@ -244,14 +270,12 @@ class LiveTracker:
         if len(kept) < len(self._stream_ids):
             self._stream = self._tracker.keep(self._stream, kept) if kept else None
             self._stream_ids = [self._stream_ids[place] for place in kept]
-            self._history = {number: self._history[number] for number in self._stream_ids}
         if waiting.points is not None:
             if self._stream is None:
                 self._stream = self._tracker.start(waiting.frame, waiting.points, **self._start_options)
             else:
                 self._stream = self._tracker.add(self._stream, waiting.frame, waiting.points)
             self._stream_ids += waiting.ids
-            self._history |= {number: deque(maxlen=VELOCITY_FRAMES) for number in waiting.ids}
         if self._stream is None:
             nothing = np.zeros((0, 2), np.float32)
             tracks = FrameTracks(nothing, np.zeros(0, bool), np.zeros(0, np.float32), np.zeros(0, np.int64))
@@ -265,22 +289,6 @@ class LiveTracker:
             xy=tracks.xy,
             visible=tracks.visible,
             confidence=tracks.confidence,
-            velocity=self._velocities(tracks, waiting.time_s),
+            velocity=self._velocities.update(self._stream_ids, tracks.xy, tracks.visible, waiting.time_s),
             covariance=tracks.covariance,
         )
-
-    def _velocities(self, tracks: FrameTracks, time_s: float) -> Float[np.ndarray, "n 2"]:
-        """Least-squares slopes through the last positions of each point."""
-        gap, self._before_s = time_s - self._before_s, time_s
-        result = np.full((len(self._stream_ids), 2), np.nan, np.float32)
-        for row, number in enumerate(self._stream_ids):
-            history = self._history[number]
-            if gap > self._longest_gap_s or not tracks.visible[row]:
-                history.clear()
-            if tracks.visible[row]:
-                history.append((time_s, float(tracks.xy[row, 0]), float(tracks.xy[row, 1])))
-            if len(history) > 1:
-                moments, *places = np.array(history).T
-                off = moments - moments.mean()
-                result[row] = [(off * place).sum() / (off * off).sum() for place in places]
-        return result

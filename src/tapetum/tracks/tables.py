@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float
 
-from tapetum.core.csv_text import CsvRows, guarded, unguarded
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import read_bytes
+from tapetum.core.tables import CsvRows, guarded, unguarded
 from tapetum.tracks.poses import FIRST_PIXEL, frame_numbers, point_names, visible_positions
 from tapetum.types import Tracks
 

@@ -1,15 +1,23 @@
-"""Interface of point trackers, and the result per frame of those that take frames one by one."""
+"""Interface of point trackers: checked inputs, the result per frame of those that take frames one by one, and many points in
+blocks."""
 
 import inspect
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from jaxtyping import Bool, Float, Int64, Num
+from jaxtyping import Bool, Float, Int64, Num, UInt8
 
-from tapetum.core.errors import BadInput
+from tapetum.core.devices import check_room, memory_size
+from tapetum.core.errors import BadInput, Listener
 from tapetum.types import Tracks
+from tapetum.types.checks import unmasked
+
+if TYPE_CHECKING:
+    import torch
 
 Progress = Callable[[int, int], None] | None
 """Is called with the number of frames seen and the number of all frames."""
@@ -43,3 +51,108 @@ def check_redetects(tracker: Any) -> None:
     if "redetect" not in inspect.signature(tracker.start).parameters:
         kind = type(tracker).__name__
         raise BadInput(f"{kind} has no redetect; give one of the TAPIR family, such as causal-tapir-nano, or leave it out")
+
+
+_FLAT = 2.0
+"""Grey levels; a frame whose standard deviation is less is of one colour."""
+
+
+def check_queries(queries: Any, frames: int, size: tuple[int, int]) -> "Float[torch.Tensor, 'n 3']":
+    """Check queries (t, x, y) as a float32 tensor.
+
+    Raises BadInput, naming the first bad one, unless each lies within 0..frames-1 and the image of (height, width) `size`.
+    """
+    import torch
+
+    try:
+        array = np.array(unmasked(queries, "queries"), dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"queries are not numbers ({error}); give (t, x, y) for each point") from error
+    if array.ndim != 2 or array.shape[1] != 3 or not len(array):
+        raise BadInput(f"queries have shape {array.shape}; give (n, 3), one or more points: t, x, y of each")
+    most = np.array([frames - 1, size[1], size[0]])
+    bad = ~(np.isfinite(array) & (array >= 0) & (array <= most)).all(1)
+    if bad.any():
+        t, x, y = array[number := int(bad.argmax())]
+        raise BadInput(
+            f"query {number} is t={t:g}, x={x:g}, y={y:g}; t must be in 0..{frames - 1}, x in 0..{size[1]}, y in 0..{size[0]}"
+        )
+    return torch.from_numpy(array)
+
+
+def check_frame(frame: Any, size: tuple[int, int] | None = None) -> UInt8[np.ndarray, "h w 3"]:
+    """Check a frame, of a stream of (height, width) `size` if that is set; any strides are accepted.
+
+    Raises BadInput for other types and shapes.
+    """
+    frame = np.asarray(unmasked(frame, "a frame"))
+    if frame.ndim != 3 or frame.shape[-1] != 3 or frame.dtype != np.uint8 or not frame.size:
+        raise BadInput(f"a frame is {frame.dtype} of shape {frame.shape}; give uint8 (height, width, 3)")
+    if size is not None and frame.shape[:2] != size:
+        raise BadInput(f"a frame is {frame.shape[0]}x{frame.shape[1]} where the stream has {size[0]}x{size[1]}; start again")
+    return np.require(frame, requirements=["C", "W"])  # torch takes no strides below 0, as a view of BGR as RGB has
+
+
+def is_flat(frame: UInt8[np.ndarray, "h w 3"]) -> bool:
+    """Check whether a frame has a single colour, such as black, and so shows no point.
+
+    >>> is_flat(np.zeros((16, 16, 3), np.uint8)), is_flat(np.arange(768, dtype=np.uint8).reshape(16, 16, 3))
+    (True, False)
+    """
+    return bool(frame[::8, ::8].std() < _FLAT)
+
+
+BLOCK = 4096
+"""Points that are tracked together by a network; more are tracked block by block, which changes nothing."""
+PROBE = 512
+"""Points of the first block, which tells how long all will take; a multiple of the points that a network works on at a time."""
+_PLACE_BYTES = 40
+"""Of a point in a frame: place, confidence and visibility, twice while they are put together, and as rows of a table."""
+_LONG = 60.0
+"""Seconds from which on it is said how long it will take."""
+
+
+def memory_of(points: int, frames: int) -> int:
+    """Predict the memory in bytes for making and writing results of this many points and frames."""
+    return _PLACE_BYTES * points * frames + 200 * points
+
+
+def check_memory(points: int, frames: int) -> None:
+    """Raise BadInput if the results would not fit in memory, before anything is tracked."""
+    check_room(memory_of(points, frames), f"{points} points through {frames} frames", "give fewer points, or cut the video")
+
+
+def in_blocks(
+    tracker: Tracker, video: Any, queries: Float[np.ndarray, "n 3"], block: int, listener: Listener, **options: Any
+) -> Tracks:
+    """Track many points, `block` at a time, with `options` of the tracker.
+
+    The listener first receives the expected duration, then the progress. Points do not affect each other, so the result equals
+    that of tracking all together.
+    """
+    count, frames = len(queries), len(video)
+    edges = [0, *range(min(PROBE, count), count, block), count]
+    xy, visible = np.empty((count, frames, 2), np.float32), np.empty((count, frames), np.bool_)
+    confidence, begin = np.empty((count, frames), np.float32), time.perf_counter()
+    listener.progress("tracking points", 0, count)
+    for first, last in pairwise(edges):
+        part = tracker.track(video, queries[first:last], **options)
+        xy[first:last], visible[first:last], confidence[first:last] = part.xy, part.visible, part.confidence
+        spent = (time.perf_counter() - begin) / last * count
+        if not first and spent > _LONG:
+            need = memory_size(memory_of(count, frames))
+            listener.note(f"{count} points through {frames} frames take up to {spoken(spent)} here and {need} of memory")
+        listener.progress("tracking points", last, count)
+    return Tracks(xy=xy, visible=visible, confidence=confidence, queries=queries)
+
+
+def spoken(seconds: float) -> str:
+    """Write a duration in its largest unit, roughly.
+
+    >>> spoken(42), spoken(600), spoken(9000), spoken(300_000)
+    ('42 s', '10 min', '2.5 h', '3.5 days')
+    """
+    for unit, length, digits in (("days", 86400, 1), ("h", 3600, 1), ("min", 60, 0)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.{digits}f} {unit}"
+    return f"{seconds:.0f} s"

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from tapetum.core.copies import CACHE_GB as CACHE_GB
 from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file, write_text
 from tapetum.train import launch as environment
@@ -14,9 +15,6 @@ RECIPE_FIELDS = (
     *("nesterov", "betas", "eps", "weight_decay", "clip_each", "bf16"),
 )
 """Fields of `TrainConfig` that are taken from a recipe which has a field of that name."""
-
-CACHE_GB = 20.0
-"""Gigabytes of data at addresses that a machine keeps, where nothing else is said."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from uuid import uuid4
 
 from tapetum.account.ledger import write_json_atomic
 from tapetum.account.machine import without_paths
-from tapetum.core.errors import MissingExtra, TapetumError
+from tapetum.core.errors import MissingExtra, TapetumError, install_line
 from tapetum.core.reading import read_json
 from tapetum.train.launch import say
 
@@ -80,7 +80,7 @@ def open_loggers(names: tuple[str, ...], record: RunRecord, *, tensorboard: bool
         try:
             made["tensorboard"] = TensorBoardLogger(record)
         except MissingExtra:
-            say("no TensorBoard files: pip install 'tapetum[logs]' to have them")
+            say(f"no TensorBoard files; to have them: {install_line('logs')}")
     return made
 
 

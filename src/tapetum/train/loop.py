@@ -19,15 +19,23 @@ from tapetum.core.devices import check_compiler, leave_out_checks
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.data.samples import EVALUATION, mix_seed, seed_globals
 from tapetum.train import checkpoint
-from tapetum.train.accumulation import Gradients, Objective, checkpoint_activations, make_accumulation
+from tapetum.train.accumulation import Gradients, Objective, checkpoint_activations, make_accumulation, warn_if_split_matters
 from tapetum.train.config import TrainConfig
 from tapetum.train.launch import StopRequest, lock_folder, record_signal, say
 from tapetum.train.machines import Machines, StepReport
 from tapetum.train.optim import learning_rate, set_learning_rates, weight_decay
 from tapetum.train.process_group import ProcessGroup, alone, average_whole, clip_gradients, full_tensors, join_process_group
-from tapetum.train.saver import Saver, name_of
-from tapetum.train.split_check import warn_if_split_matters
-from tapetum.train.state import check_learned, continued_config, evaluation_mode, identity, new_model, new_state, restore
+from tapetum.train.state import (
+    Saver,
+    check_learned,
+    continued_config,
+    evaluation_mode,
+    identity,
+    name_of,
+    new_model,
+    new_state,
+    restore,
+)
 from tapetum.train.stream import Stream
 from tapetum.train.task import Task
 
@@ -167,7 +175,7 @@ class _Run:
                     )
                 )
             if self.processes.broadcast(report.needs_flops if report else None):
-                from tapetum.train.step_cost import count_step
+                from tapetum.train.measure_step import count_step
 
                 flops, times = count_step(self.passes, stream.peek(), state.step)
                 if report:

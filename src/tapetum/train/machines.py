@@ -7,7 +7,7 @@ So the sum over all processes equals the sum over machines, however many process
 from dataclasses import dataclass
 
 from tapetum.account.config import Interval, LedgerConfig
-from tapetum.account.energy import meters_of_process, read_meters
+from tapetum.account.machine import meters_of_process, read_meters
 from tapetum.train import launch
 from tapetum.train.process_group import ProcessGroup
 

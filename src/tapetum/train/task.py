@@ -109,7 +109,7 @@ class Task(Protocol):
 
         A run minimises the mean of this loss over micro-batches and processes, so a loss that uses `tapetum.train.gather`
         needs no factor. To count FLOPs, all processes compute the first micro-batch of a run one extra time; with a
-        `joint_batch`, some of its first examples too, to compare several processes with one (`split_check`).
+        `joint_batch`, some of its first examples too, to compare several processes with one.
         """
         ...
 
@@ -151,7 +151,7 @@ class Task(Protocol):
         return repeated_blocks(model)
 
     def cost_parts(self, model: "nn.Module") -> "Mapping[str, nn.Module]":
-        """List parts of the model whose FLOPs the ledger lists separately (`tapetum.account.parts`)."""
+        """List parts of the model whose FLOPs the ledger lists separately (`tapetum.account.flops`)."""
         return {}
 
     def evaluate(self, model: "nn.Module", step: int) -> Mapping[str, float]:

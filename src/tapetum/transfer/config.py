@@ -1,9 +1,13 @@
-"""Settings of probes and of fine-tuning. Imports no torch.
+"""Settings of probes and of fine-tuning, and of whole runs: `tapetum train fcn` and `coco`. Imports no torch.
 
 Every checkpoint gets the same sweep: the same settings are tried, the best on a held-out part of the training data is selected,
 and only that one is scored on the test part. The number of settings tried is part of the result.
+
+Values of runs are those used for comparison in pre-training papers (MoCo, arXiv 1911.05722, appendix; DetCon, arXiv
+2103.10957; Odin, arXiv 2203.08777, section 4), as far as documented; `small` is for a core or two.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -102,3 +106,144 @@ class PropagationConfig:
     def __post_init__(self) -> None:
         counts = dict.fromkeys(("short_side", "neighbours"), "[1, inf)") | dict.fromkeys(("context", "radius"), "[0, inf)")
         check_fields(self, temperature="(0, inf)", **counts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferRun:
+    """What every transfer is told."""
+
+    data: str = ""
+    """Folder of the data set in its official layout; or its address, such as s3://bucket/VOC2012, of which a copy is made."""
+    encoder: str = "efficientnet-lite2"
+    """Whose weights are transferred: the folder of a run, or any encoder as tapetum embed --model takes it; random:resnet-50
+    and so on, random weights, are the control."""
+    steps: int = 30_000
+    """Optimiser steps."""
+    batch_size: int = 16
+    """Images of a step, over all processes."""
+    micro_batch: int = 4
+    """Images that a process works on at a time; what is left of a step's is accumulated."""
+    lr: float = 0.01
+    """Learning rate of SGD with momentum 0.9."""
+    weight_decay: float = 1e-4
+    """Of matrices and filters."""
+    warmup_steps: int = 0
+    """Steps over which the rate rises."""
+    milestones: tuple[float, ...] = (0.7, 0.9)
+    """Shares of the run after which the rate is a tenth of what it was."""
+    freeze: bool = False
+    """Only the head learns."""
+    most: int | None = None
+    """Score on the first so many images only."""
+    bf16: bool = False
+    """Compute in bfloat16; weights stay float32."""
+    seed: int = 0
+    """Of order, crops and heads."""
+
+    def __post_init__(self) -> None:
+        check_fields(self, **dict.fromkeys(("steps", "batch_size", "micro_batch", "most"), "[1, inf)"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FcnRun(TransferRun):
+    """Segmentation with a fully convolutional head; `FCN_RECIPES` has some."""
+
+    layout: Literal["voc", "cityscapes", "camvid", "ade20k"] = "voc"
+    """Data set: VOCdevkit/VOC2012 (trainaug, where SegmentationClassAug is there), Cityscapes, CamVid of SegNet's tutorial,
+    ADE20K."""
+    head: Literal["fcn", "linear", "upernet"] = "fcn"
+    """What stands on the encoder."""
+    crop: int = 513
+    """Side of the crops that are learned from; whole images are scored."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_fields(self, crop="[32, inf)")
+
+
+FCN_RECIPES: Mapping[str, FcnRun] = {
+    "voc": FcnRun(lr=0.003),  # MoCo, appendix
+    "cityscapes": FcnRun(layout="cityscapes", crop=769),
+    "ade20k": FcnRun(layout="ade20k", crop=512, steps=80_000),
+    "camvid": FcnRun(layout="camvid", crop=320, steps=2_000, batch_size=8, micro_batch=8),
+}
+"""By data set."""
+
+
+FCOS_GROUPS = 32
+"""Groups of channels of the group norms in FCOS's heads."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CocoRun(TransferRun):
+    """Detection and instance segmentation with a feature pyramid; `COCO_RECIPES` has some."""
+
+    preset: Literal["1x", "fcos", "small"] = "1x"
+    """1x: 12 epochs of COCO in batches of 64 (DetCon's Mask R-CNN); fcos: FCOS as published, 90,000 steps of 16 images; small:
+    few steps on small images."""
+    detector: Literal["mask-rcnn", "fcos"] = "mask-rcnn"
+    """mask-rcnn: regions first, then boxes, classes and masks; fcos: boxes and classes at every cell, without regions."""
+    masks: bool = True
+    """Find masks too; else boxes alone (Faster R-CNN). FCOS has none."""
+    short_sides: tuple[int, ...] = (640, 672, 704, 736, 768, 800)
+    """Pixels of the shorter side in learning, one drawn for each image; scores are taken at the last."""
+    long_side: int = 1333
+    """Pixels of the longer side at most."""
+    width: int = 256
+    """Channels of the pyramid."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.short_sides or min(*self.short_sides, self.width) < 1 or self.long_side < max(self.short_sides):
+            raise BadInput(
+                f"short_sides are {self.short_sides}, long_side {self.long_side} and width {self.width}; give pixels above 0, "
+                "of which no short side is above the long one"
+            )
+        if self.detector == "fcos" and (self.width % FCOS_GROUPS or self.width == FCOS_GROUPS):
+            raise BadInput(
+                f"the pyramid's width is {self.width}; FCOS has {FCOS_GROUPS} groups of channels: give 64, 96, 128 and so on"
+            )
+
+    @property
+    def finds_masks(self) -> bool:
+        """Check whether the detector predicts masks besides boxes."""
+        return self.masks and self.detector == "mask-rcnn"
+
+
+COCO_RECIPES: Mapping[str, CocoRun] = {
+    "1x": CocoRun(
+        steps=24_000,
+        batch_size=64,
+        micro_batch=8,
+        lr=0.1,
+        weight_decay=4e-5,
+        warmup_steps=500,
+        milestones=(2 / 3, 8 / 9),
+        bf16=True,
+    ),
+    "fcos": CocoRun(  # FCOS (arXiv 1904.01355), section 4; sides as in its later version (arXiv 2006.09214)
+        preset="fcos",
+        detector="fcos",
+        masks=False,
+        steps=90_000,
+        batch_size=16,
+        micro_batch=4,
+        lr=0.01,
+        weight_decay=1e-4,
+        warmup_steps=500,
+        milestones=(2 / 3, 8 / 9),
+    ),
+    "small": CocoRun(
+        preset="small",
+        steps=1_000,
+        batch_size=8,
+        micro_batch=4,
+        lr=0.02,
+        warmup_steps=50,
+        milestones=(2 / 3, 8 / 9),
+        short_sides=(160, 192, 224),
+        long_side=384,
+        width=64,
+    ),
+}
+"""By preset."""

@@ -20,8 +20,7 @@ from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
 from tapetum.data.samples import Shuffle, sample_generator
-from tapetum.data.segmentation import SEGMENTED
-from tapetum.data.segmentation.images import SegmentedImages
+from tapetum.data.segmentation import SEGMENTED, SegmentedImages
 from tapetum.encoders.architectures import as_json, check_side, from_json
 from tapetum.encoders.factory import describe, make
 from tapetum.encoders.features import Encoder
@@ -32,9 +31,8 @@ from tapetum.train import StepContext, TrainConfig, fit
 from tapetum.train.config import ParameterRule
 from tapetum.train.launch import is_main
 from tapetum.train.launch_config import Launch, train_config
-from tapetum.transfer.config import FineTuneConfig
+from tapetum.transfer.config import FcnRun, FineTuneConfig, TransferRun
 from tapetum.transfer.fine_tune import SegmentationTask, cut_at_own_scale
-from tapetum.transfer.recipes import FcnRun, TransferRun
 from tapetum.transfer.segmentation import IGNORED, Segmenter, pixel_loss
 
 SEGMENTER_FILE = "segmenter.safetensors"

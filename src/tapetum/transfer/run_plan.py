@@ -13,8 +13,8 @@ from tapetum.encoders.features import Encoder
 from tapetum.encoders.references import load
 from tapetum.hub.registry import entry_of
 from tapetum.train.measure_step import measure_step
-from tapetum.transfer.detection import detector
-from tapetum.transfer.recipes import CocoRun, FcnRun
+from tapetum.transfer.coco import detector
+from tapetum.transfer.config import CocoRun, FcnRun
 from tapetum.transfer.segmentation import Segmenter, pixel_loss
 
 _CLASSES = {"voc": 21, "cityscapes": 19, "camvid": 11, "ade20k": 150}

@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,16 @@ import numpy as np
 from tapetum.core.errors import BadInput, MissingExtra
 from tapetum.core.reading import parse_json
 from tapetum.core.tables import Formats, csv_rows, from_csv, from_npz, from_parquet, load, save, to_npz, to_parquet
-from tapetum.core.views import view_of
 from tapetum.types.checks import finite, truths
+
+
+def view_of(value: Any, *beside: Any) -> Any:
+    """Draw a value, such as tracks beside their video; None if no entry point has the name of its class."""
+    for kind in type(value).__mro__:
+        for entry in entry_points(group="tapetum.views", name=kind.__name__):
+            return entry.load()(value, *beside)
+    return None
+
 
 COLUMNS = ("point", "frame", "x", "y", "visible", "confidence")
 """Columns of the csv and parquet tables, which go on with QUERY_COLUMNS."""
@@ -142,8 +151,8 @@ class Tracks:
         Args:
             video: path, array (t, h, w, 3) or open `tapetum.video.Video` that they come from.
 
-        The result has `_repr_html_` and `save(path)`; it is made by the view that `tapetum.core.views` finds for tracks. Raises
-        `BadInput` if the video cannot be opened or is another one.
+        The result has `_repr_html_` and `save(path)`; it is made by the view that `view_of` finds for tracks. Raises `BadInput`
+        if the video cannot be opened or is another one.
         """
         return view_of(self, video)
 

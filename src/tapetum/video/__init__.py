@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 from tapetum.core.lazy import lazy_attributes
 
 if TYPE_CHECKING:
-    from tapetum.video.colours import colour_wheel, point_colours, position_colours
-    from tapetum.video.draw import TrackPainter, draw_tracks
+    from tapetum.video.draw import TrackPainter, colour_wheel, draw_tracks, point_colours, position_colours
     from tapetum.video.live import LiveVideo
     from tapetum.video.read import open_video
     from tapetum.video.types import DecodeReport, Video
@@ -28,8 +27,7 @@ __all__ = [
 __getattr__ = lazy_attributes(
     __name__,
     {
-        "colours": ("colour_wheel", "point_colours", "position_colours"),
-        "draw": ("TrackPainter", "draw_tracks"),
+        "draw": ("TrackPainter", "colour_wheel", "draw_tracks", "point_colours", "position_colours"),
         "live": ("LiveVideo",),
         "read": ("open_video",),
         "types": ("DecodeReport", "Video"),

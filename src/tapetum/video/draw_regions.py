@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from tapetum.types import Boxes, Masks
-from tapetum.video.colours import APART
+from tapetum.video.draw import APART
 from tapetum.video.types import Frame
 
 _TINT = 0.42
@@ -32,12 +32,11 @@ def draw_regions(
     boxes: Boxes | None = None,
     masks: Masks | None = None,
     colours: UInt8[np.ndarray, "n 3"] | None = None,
-    mask_colours: UInt8[np.ndarray, "m 3"] | None = None,
 ) -> Frame:
     """Draw masks, then boxes with their labels, on a copy of a frame; `colours` are those of the boxes, in turn by default."""
     canvas = frame.copy()
     for k, mask in enumerate(() if masks is None else masks.masks):
-        colour = _colour(k, mask_colours)
+        colour = APART[k % len(APART)]
         canvas[mask] = np.rint(canvas[mask] * (1 - _TINT) + colour * _TINT).astype(np.uint8)
         canvas[_rim(mask)] = colour
     if boxes is None or not len(boxes):
@@ -48,7 +47,7 @@ def draw_regions(
     thick = max(1, round(min(height, width) / 180))
     font = _font(max(10.0, 0.028 * height + 2))
     for k, (corners, label) in enumerate(zip(boxes.xyxy.tolist(), boxes.labels, strict=True)):
-        colour = tuple(_colour(k, colours).tolist())
+        colour = tuple((APART[k % len(APART)] if colours is None else colours[k]).tolist())
         x1, y1, x2, y2 = (round(v) for v in corners)
         edges = max(x1, 0), max(y1, 0), min(max(x2 - 1, x1), width - 1), min(max(y2 - 1, y1), height - 1)
         if edges[2] < edges[0] or edges[3] < edges[1]:
@@ -90,10 +89,6 @@ def _font(size: float) -> ImageFont.FreeTypeFont:
     font = ImageFont.load_default(size)
     assert isinstance(font, ImageFont.FreeTypeFont)  # where Pillow has FreeType, as its wheels do
     return font
-
-
-def _colour(k: int, colours: np.ndarray | None) -> np.ndarray:
-    return APART[k % len(APART)] if colours is None else colours[k]
 
 
 def _rim(mask: np.ndarray) -> np.ndarray:

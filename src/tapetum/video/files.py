@@ -24,8 +24,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
 from tapetum.core.errors import BadInput
-from tapetum.video.convert import read_display_matrix, upright_rgb
-from tapetum.video.decode import Cursor, FileDecoder, Packets
+from tapetum.video.decode import Cursor, FileDecoder, Packets, read_display_matrix, upright_rgb
 from tapetum.video.types import (
     DEFAULT_RATE,
     FRAME_CACHE_BYTES,

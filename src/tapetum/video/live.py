@@ -24,8 +24,7 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from tapetum.core.errors import BadInput, hide_secrets
-from tapetum.video.convert import read_display_matrix, upright_rgb
-from tapetum.video.decode import CONTAINERS
+from tapetum.video.decode import CONTAINERS, read_display_matrix, upright_rgb
 from tapetum.video.types import MAX_PIXELS, Frame, usable_rate
 
 _ADDRESSES = {

@@ -16,10 +16,8 @@ from tapetum.core.errors import BadInput
 from tapetum.core.files import named_path
 from tapetum.core.reading import open_file
 from tapetum.video.arrays import ArrayVideo, load_array, to_numpy
-from tapetum.video.episodes import open_episode, parse_episode_address
 from tapetum.video.files import FileVideo
-from tapetum.video.folders import IMAGES, folder_of_images
-from tapetum.video.images import ImageVideo
+from tapetum.video.images import IMAGES, ImageVideo, folder_of_images
 from tapetum.video.types import DEFAULT_RATE, Frame, Video, check_rate
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -51,16 +49,21 @@ def open_video(source: Any, *, frame_rate: float = DEFAULT_RATE) -> Video:
         return ArrayVideo(source, frame_rate=frame_rate)
     if isinstance(source, str) and _URL.match(source) and not os.path.exists(source):
         raise BadInput(f"{source} is an address; only local files are opened: download it first and give its path")
-    if (address := parse_episode_address(source)) is not None:
-        return open_episode(address)
+    if "#" in os.fspath(source) or os.path.isdir(source):
+        from tapetum.video.episodes import open_episode, parse_episode_address
+
+        if (address := parse_episode_address(source)) is not None:
+            return open_episode(address)
     path = named_path(source)
     _must_be_readable(path)
-    if path.is_dir():
+    if path.is_dir() or path.suffix.lower() in IMAGES:
+        from tapetum.video.images import ImageVideo
+
+        if not path.is_dir():
+            return ImageVideo([path], name=path.name, frame_rate=frame_rate)
         return ImageVideo(folder_of_images(path), name=os.path.basename(os.path.realpath(path)), frame_rate=frame_rate)
     if path.suffix.lower() in (".npy", ".npz"):
         return ArrayVideo(load_array(path), frame_rate=frame_rate, name=path.name)
-    if path.suffix.lower() in IMAGES:
-        return ImageVideo([path], name=path.name, frame_rate=frame_rate)
     return FileVideo(path)
 
 
@@ -122,7 +125,7 @@ def read_image(source: Any, name: str = "the image") -> Frame:
     """
     from PIL import Image
 
-    from tapetum.video.images import ImageVideo, image_rgb
+    from tapetum.video.images import image_rgb
 
     if isinstance(source, PATH):
         path = Path(source)

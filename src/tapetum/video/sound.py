@@ -85,24 +85,15 @@ def _has_streams(path: str | os.PathLike[str]) -> tuple[bool, bool]:
         return False, False
 
 
-_LAYOUTS = {1: "mono", 2: "stereo"}
-_BYTES = 2
-
-
 class SoundTrack:
-    """Sound for `write_video`: consecutive pieces of samples -1..1, each (t,) or (t, 2), and their rate.
+    """Sound for `write_video`, of one channel: consecutive pieces of samples -1..1, each (t,), and their rate.
 
     Pieces are taken when frames of their time are written, and encoded as AAC. An exhausted iterator is asked again at the
     next frame, so pieces may be made together with frames.
     """
 
-    def __init__(self, pieces: Iterable[np.ndarray], sample_rate: int, channels: int = 1):
-        """Prepare. Raises BadInput unless there are one or two channels."""
-        if channels not in _LAYOUTS or sample_rate < 1:
-            raise BadInput(
-                f"sound of {channels} channels at {sample_rate} samples a second; wanted 1 or 2 channels, a rate above 0"
-            )
-        self.sample_rate, self.channels = sample_rate, channels
+    def __init__(self, pieces: Iterable[np.ndarray], sample_rate: int):
+        self.sample_rate = sample_rate
         self._pieces: Iterator[np.ndarray] = iter(pieces)
         self._samples = 0
         self._container: Any = None
@@ -110,7 +101,7 @@ class SoundTrack:
 
     def begin(self, container: Any) -> None:
         """Add the stream to a PyAV container that is open for writing."""
-        stream = container.add_stream("aac", rate=self.sample_rate, layout=_LAYOUTS[self.channels])
+        stream = container.add_stream("aac", rate=self.sample_rate, layout="mono")
         assert isinstance(stream, AudioStream)
         self._container, self._stream = container, stream
 
@@ -120,11 +111,10 @@ class SoundTrack:
             piece = next(self._pieces, None)
             if piece is None:
                 return
-            planes = _planes(piece, self.channels)
-            frame = AudioFrame.from_ndarray(np.ascontiguousarray(planes, np.float32), "fltp", _LAYOUTS[self.channels])
+            frame = AudioFrame.from_ndarray(np.ascontiguousarray(_checked(piece)[None], np.float32), "fltp", "mono")
             frame.sample_rate, frame.pts = self.sample_rate, self._samples
-            self._samples += planes.shape[1]
-            if planes.shape[1]:
+            self._samples += len(piece)
+            if len(piece):
                 self._container.mux(self._stream.encode(frame))
 
     def end(self) -> None:
@@ -134,22 +124,21 @@ class SoundTrack:
 
 
 class WavWriter:
-    """Receives the samples of a wav file, piece by piece."""
+    """Receives the samples of a wav file of one channel, piece by piece."""
 
-    def __init__(self, file: wave.Wave_write, channels: int):
-        self._file, self._channels = file, channels
+    def __init__(self, file: wave.Wave_write):
+        self._file = file
         self.samples = 0
-        """Written so far, of each channel."""
+        """Written so far."""
 
     def write(self, piece: np.ndarray) -> None:
-        """Add samples -1..1, (t,) or (t, channels)."""
-        planes = _planes(piece, self._channels)
-        self._file.writeframesraw(np.round(np.clip(planes.T, -1, 1) * 32767).astype("<i2").tobytes())
-        self.samples += planes.shape[1]
+        """Add samples -1..1, (t,)."""
+        self._file.writeframesraw(np.round(np.clip(_checked(piece), -1, 1) * 32767).astype("<i2").tobytes())
+        self.samples += len(piece)
 
 
 @contextmanager
-def wav_file(path: str | Path, sample_rate: int, channels: int = 1) -> Iterator[WavWriter]:
+def wav_file(path: str | Path, sample_rate: int) -> Iterator[WavWriter]:
     """Write a wav of 16 bits, whole or not at all; raise BadInput if it cannot be written.
 
     >>> import tempfile
@@ -160,14 +149,13 @@ def wav_file(path: str | Path, sample_rate: int, channels: int = 1) -> Iterator[
     16044
     """
     with whole_file(path) as temporary, open(temporary, "wb") as raw, wave.open(raw, "wb") as file:
-        file.setnchannels(channels)
-        file.setsampwidth(_BYTES)
+        file.setnchannels(1)
+        file.setsampwidth(2)
         file.setframerate(sample_rate)
-        yield WavWriter(file, channels)
+        yield WavWriter(file)
 
 
-def _planes(piece: np.ndarray, channels: int) -> np.ndarray:
-    planes = piece[None] if piece.ndim == 1 else piece.T
-    if planes.ndim != 2 or len(planes) != channels:
-        raise BadInput(f"a piece of sound has shape {piece.shape}; wanted (samples,) or (samples, {channels})")
-    return planes
+def _checked(piece: np.ndarray) -> np.ndarray:
+    if piece.ndim != 1:
+        raise BadInput(f"a piece of sound has shape {piece.shape}; wanted (samples,)")
+    return piece

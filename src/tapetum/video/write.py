@@ -21,7 +21,6 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from jaxtyping import Float32, UInt8
-from scipy.spatial import KDTree
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import named_path, whole_file
@@ -189,7 +188,7 @@ class Palettes:
         middles = np.stack([(present >> shift) % (1 << _BITS) for shift in (2 * _BITS, _BITS, 0)], 1) * 8.0 + 3.5
         counts = self._counts[present, None]
         middles = np.where(counts > 0.05, self._sums[present] / counts.clip(1e-9), middles)
-        nearest[present] = KDTree(palette.astype(np.float64)).query(middles)[1]
+        nearest[present] = _nearest(palette, middles)[1]
         return nearest[numbers], palette
 
     def _count_colours(self, frame: Frame) -> None:
@@ -245,11 +244,19 @@ def _pattern() -> Float32[np.ndarray, "8 8"]:
     return ((pattern + 0.5) / 64 - 0.5).astype(np.float32)
 
 
+def _nearest(palette: UInt8[np.ndarray, "k 3"], colours: np.ndarray, count: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Distances to the nearest colours of a palette, and their numbers."""
+    from scipy.spatial import KDTree  # takes half a second, and mp4 and webm need none
+
+    apart, numbers = KDTree(palette.astype(np.float64)).query(colours, k=count)
+    return apart, np.asarray(numbers)
+
+
 def _dithered(frame: Frame, palette: UInt8[np.ndarray, "k 3"]) -> Frame:
     """The frame with the pattern added, scaled to the distance between palette colours."""
     if len(palette) < 3:
         return frame
-    apart = float(np.median(KDTree(palette.astype(np.float64)).query(palette, k=2)[0][:, 1]))
+    apart = float(np.median(_nearest(palette, palette, 2)[0][:, 1]))
     height, width = frame.shape[:2]
     pattern = np.tile(_pattern(), (height // 8 + 1, width // 8 + 1))[:height, :width, None]
     return np.clip(np.rint(frame + pattern * (0.7 * apart)), 0, 255).astype(np.uint8)

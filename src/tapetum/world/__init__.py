@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING
 from tapetum.core.lazy import lazy_attributes
 
 if TYPE_CHECKING:
-    from tapetum.world.facets.clip import SyntheticClip, make_clip
-    from tapetum.world.facets.dataset import make_dataset
+    from tapetum.world.facets.dataset import SyntheticClip, make_clip, make_dataset
     from tapetum.world.facets.world import SceneConfig
 
 __all__ = ["SceneConfig", "SyntheticClip", "make_clip", "make_dataset"]
 
 __getattr__ = lazy_attributes(
     __name__,
-    {"facets.clip": ("SyntheticClip", "make_clip"), "facets.dataset": ("make_dataset",), "facets.world": ("SceneConfig",)},
+    {"facets.dataset": ("SyntheticClip", "make_clip", "make_dataset"), "facets.world": ("SceneConfig",)},
 )

@@ -30,8 +30,6 @@ SHAPES = "circle", "square", "triangle", "cross"
 COLOURS = {"red": (220, 40, 40), "green": (40, 180, 60), "blue": (50, 80, 230), "yellow": (230, 210, 40)}
 MOTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 """Pixels per frame (x, y)."""
-WORDS = ("", *COLOURS, *SHAPES, *MOTIONS, ",")
-"""All words of captions; number 0 fills up."""
 _EVENTS, _FILM, _PLACE, _GALLERY = range(0x6F65, 0x6F69)
 
 
@@ -141,19 +139,6 @@ def make_ordered_events(seed: int, number: int, config: OrderedEventsConfig | No
 def caption_of(events: tuple[Event, ...]) -> str:
     """Write the caption of events in their order."""
     return ", ".join(event.words for event in events)
-
-
-def word_numbers(caption: str) -> list[int]:
-    """Write a caption as numbers of `WORDS`. Raises BadInput for another word.
-
-    >>> word_numbers("red circle left, blue cross up")
-    [1, 5, 9, 13, 3, 8, 11]
-    """
-    words = caption.replace(",", " ,").split()
-    unknown = [word for word in words if word not in WORDS]
-    if unknown:
-        raise BadInput(f"{unknown[0]!r} is no word of these captions; they are {' '.join(WORDS[1:])}")
-    return [WORDS.index(word) for word in words]
 
 
 def gallery(seed: int, number: int, config: OrderedEventsConfig | None = None) -> Gallery:

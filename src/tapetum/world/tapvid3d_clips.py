@@ -23,11 +23,11 @@ from tapetum.core.finished import continues_run, write_settings
 from tapetum.core.identity import source_label
 from tapetum.core.jobs import run_jobs
 from tapetum.data.textures import open_textures
-from tapetum.systems.tapvid3d.format.data import depth_path, write_clip
-from tapetum.systems.tapvid3d.format.npz import encode
+from tapetum.systems.tapvid3d.data import depth_path, write_clip
 from tapetum.systems.tapvid3d.geometry import project
+from tapetum.systems.tapvid3d.npz import encode
 from tapetum.world import SceneConfig, SyntheticClip, make_clip
-from tapetum.world.facets.clip import check_clip
+from tapetum.world.facets.dataset import check_clip
 
 _UNFINISHED = ".unfinished.json"
 

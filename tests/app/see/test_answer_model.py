@@ -12,7 +12,7 @@ from tapetum.app.see.caption import CaptionOptions
 from tapetum.app.see.settings import AUTO, MODEL
 from tapetum.core.errors import BadInput
 from tapetum.hub.registry import known, location
-from tapetum.world.image import make_image
+from tapetum.world.files.items import make_image
 
 INSTALLED = location(known()["efficientnet-lite2"]).is_file()
 

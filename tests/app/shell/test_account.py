@@ -13,8 +13,8 @@ from tapetum.account.ledger import Ledger
 from tapetum.bench.forward_passes import forward_pass
 from tapetum.encoders import build, save
 from tapetum.systems import longvideo
-from tapetum.systems.odin.config import OdinConfig
 from tapetum.systems.odin.model import Odin
+from tapetum.systems.odin.recipes import OdinConfig
 
 Run = Callable[..., tuple[int, str, str]]
 

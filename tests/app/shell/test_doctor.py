@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from tapetum.app.shell.doctor import EXTRAS, doctor
-from tapetum.bench import system_trials as doctor_systems
+from tapetum.bench import trials as doctor_systems
 from tapetum.bench import trials as doctor_trials
-from tapetum.bench.system_trials import SYSTEMS, try_system
+from tapetum.bench.trials import SYSTEMS, try_system
 from tapetum.core.devices import choose_dtype
 from tapetum.layers import cpu
 
@@ -118,5 +118,8 @@ def test_quick_tries_nothing() -> None:
 def test_extras_are_those_of_the_package() -> None:
     published = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     for_users = {name: packages for name, packages in published.items() if name not in ("dev", "docs")}
-    plain = {name: tuple(re.split(r"[<>=]", package)[0] for package in packages) for name, packages in for_users.items()}
+    plain = {
+        name: tuple(re.split(r"[<>=]", package)[0] for package in packages if "[" not in package)
+        for name, packages in for_users.items()
+    }
     assert {name: packages for name, (packages, _) in EXTRAS.items()} == plain

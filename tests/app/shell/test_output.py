@@ -1,5 +1,6 @@
 """Signs of life: on a terminal at once, elsewhere a line now and then."""
 
+import io
 import json
 import os
 import pty
@@ -123,3 +124,12 @@ def test_what_is_no_number_is_null(capsys: pytest.CaptureFixture[str]) -> None:
     both = capsys.readouterr().out
     expected = {"ap": 0.5, "by_label": {"marble": None, "ball": 1}, "rows": [[None, "nan"]]}
     assert json.loads(both[: both.rindex("\n{")]) == json.loads(both[both.rindex("\n{") :]) == expected
+
+
+def test_a_line_is_there_at_once_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`tapetum serve > log` says its address while it runs."""
+    pipe = io.TextIOWrapper(io.BufferedWriter(raw := io.BytesIO(), 1 << 16))
+    monkeypatch.setattr("sys.stdout", pipe)
+    with output.terminal() as listener:
+        listener.line("address")
+        assert raw.getvalue() == b"address\n"

@@ -35,7 +35,7 @@ def test_frames_one_by_one_on_the_command_line(run, folder: Path, tmp_path: Path
     queries = "--query", "0,10,10", "--query", "0,30,20"
     code, out, _ = run("track", str(folder / "clip.mp4"), *queries, "--online", *model, "--json", "--out", str(tmp_path / "o"))
     assert code == 0
-    lines = [json.loads(line) for line in out.splitlines()]
+    lines = [line for line in map(json.loads, out.splitlines()) if line["type"] != "event"]  # random weights lose points
     assert [line["type"] for line in lines] == ["frame"] * 8 + ["summary"]
     assert [(point["x"], point["y"]) for point in lines[0]["points"]] == [(10, 10), (30, 20)]
 

@@ -12,7 +12,7 @@ from torch import Tensor
 import tapetum
 from support.files import listed
 from support.networks import TAPIR_NANO, save_tapir
-from tapetum.systems.tap.network.backbone import Backbone
+from tapetum.systems.tap.layers import Backbone
 from tapetum.types import Tracks
 from tapetum.video import open_video, write_video
 
@@ -78,7 +78,7 @@ def test_smaller_frames_give_places_in_the_video(run: Run, clip: Path, model: Pa
     assert run("track", clip, "--resize", "32x16", *options, "--model", model, "--out", tmp_path)[0] == 0
     tracks = Tracks.load(tmp_path / "tracks.npz")
     np.testing.assert_array_equal(tracks.queries, queries)
-    from tapetum.video.subset import ResizedVideo
+    from tapetum.video.types import ResizedVideo
 
     small = tapetum.load(model).track(ResizedVideo(open_video(clip), 32, 16), queries * np.float32([1, 1 / 2, 1 / 3]))
     np.testing.assert_allclose(tracks.xy, small.xy * [2, 3], rtol=1e-6)

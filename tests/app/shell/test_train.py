@@ -17,8 +17,8 @@ from tapetum.app.shell.main import parse as parse_words
 from tapetum.systems.hip.config import Sizes
 from tapetum.systems.hip.recipes import RECIPES, recipe
 from tapetum.systems.tap.bootstrap.config import BootstrapRun, Ingredient, without
-from tapetum.systems.tap.training.recipes import RECIPES as TAP
-from tapetum.systems.tap.training.recipes import TAP_NANO
+from tapetum.systems.tap.recipes import RECIPES as TAP
+from tapetum.systems.tap.recipes import TAP_NANO
 from tapetum.train.launch_config import Launch
 
 Run = Callable[..., tuple[int, str, str]]

@@ -13,9 +13,8 @@ from support.davis_folder import write_davis
 from support.files import film, make_image, sound
 from support.question_sets import fill, make_set, write
 from support.tapvid3d_clips import example, save
-from tapetum.bench.data_sets import DATA_SETS
+from tapetum.bench.data_sets import DATA_SETS, Part
 from tapetum.bench.data_sets.check import PartReport, check_part, choose_parts, open_media, reader_of
-from tapetum.bench.data_sets.types import Part
 from tapetum.core.errors import BadInput
 from tapetum.data.perception import metadata, write_annotations
 from tapetum.data.shard_sources import FileSamples

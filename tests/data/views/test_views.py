@@ -15,8 +15,19 @@ from support.simulated import on_simulated_device
 from tapetum.core.errors import BadInput
 from tapetum.data.views import View, Views, byol, clip, dino, mae, simclr, supervised
 from tapetum.data.views import make as C
-from tapetum.data.views.draw import BRIGHTNESS, CONTRAST, HUE, SATURATION, ViewParameters, draw, stream, uniforms
-from tapetum.data.views.make import channels_first, crop, runs
+from tapetum.data.views.make import (
+    BRIGHTNESS,
+    CONTRAST,
+    HUE,
+    SATURATION,
+    ViewParameters,
+    channels_first,
+    crop,
+    draw,
+    runs,
+    stream,
+    uniforms,
+)
 
 
 def images(count: int, rows: int = 40, columns: int = 52) -> list[np.ndarray]:

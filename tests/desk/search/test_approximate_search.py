@@ -274,7 +274,8 @@ def test_without_faiss_search_is_exact(index: VectorIndex, monkeypatch: pytest.M
     index._approximate = approximate_search.ApproximateSearch(index.folder, index.model)
     np.testing.assert_array_equal(index.nearest(queries, 10).rows, exact)
     assert index.prepare_search() == (
-        "the index has more than 1,000 vectors; approximate search is faster: pip install 'tapetum[index]', and index again"
+        "the index has more than 1,000 vectors; approximate search is faster: "
+        "pip install '.[index]' in a clone, or pip install 'tapetum[index]' from an index; then index again"
     )
     monkeypatch.undo()
     assert index.prepare_search() is None  # of a small index nothing is said

@@ -366,7 +366,7 @@ def test_a_large_index_gets_lists_for_approximate_search(photos: Path, run: Run,
     make_image(photos / "more.png", (1, 2, 3))
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "faiss", None)
-        assert "approximate search is faster: pip install 'tapetum[index]'" in run("index", photos)[1]
+        assert "approximate search is faster: pip install '.[index]'" in run("index", photos)[1]
     assert not lists.exists()
     code, out, _ = run("index", photos)
     assert code == 0

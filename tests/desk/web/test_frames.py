@@ -38,7 +38,7 @@ def test_the_state_lists_videos_and_images_without_their_place(page: TestClient,
     ]
     assert str(folder) not in page.get("/api/state").text
     assert content["models"]["track"] == "static"
-    assert set(content) == {"version", "folder", "items", "models", "limits"}
+    assert set(content) == {"version", "folder", "items", "models", "limits", "exports"}
 
 
 def test_links_that_lead_out_of_the_folder_are_left_out(page: TestClient, folder: Path, tmp_path: Path) -> None:

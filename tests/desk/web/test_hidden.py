@@ -51,7 +51,7 @@ def test_a_planted_job_is_listed_and_never_begun(folder: Path, job: dict[str, An
         assert ok(client.get(f"/api/jobs/{ID}"))["state"] == "interrupted"
         assert ok(client.delete(f"/api/jobs/{ID}"))["state"] == "interrupted"
         assert not app.jobs.busy()
-        assert not app.jobs._children
+        assert not app.jobs._begun
     assert sorted(path.name for path in place.iterdir()) == ["job.json"]
     assert not (folder / "ran").exists()
 
@@ -73,7 +73,7 @@ def test_a_planted_job_that_says_that_it_waits_is_not_begun_when_its_lock_is_let
             for _ in range(3):
                 found.poll()
             assert found.get(ID)["state"] == "failed"
-            assert not found._children
+            assert not found._begun
 
 
 @pytest.mark.slow

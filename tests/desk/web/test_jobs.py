@@ -3,12 +3,10 @@
 import asyncio
 import json
 import os
-import re
 import shutil
 import signal
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,43 +18,6 @@ from tapetum.desk.web import job_files, job_process
 from tapetum.desk.web.events import Events
 from tapetum.desk.web.job_files import Progress, holder, holding
 from tapetum.desk.web.jobs import Jobs
-
-SLOW = """
-import sys, time
-from tapetum.desk.web import job_process
-class Work:
-    @staticmethod
-    def work(job, folder, listener):
-        listener.progress("sleeping", 1, 3)
-        listener.note("a remark")
-        while not (folder / "go").exists():
-            time.sleep(0.02)
-        if job["settings"].get("fails"):
-            raise ValueError("two\\nlines")
-        return {"result": job["settings"]}
-job_process.import_module = lambda name: Work
-job_process._WORK["sleep"] = "sleep"
-job_process.check_same = lambda folder, item: None
-import json
-from pathlib import Path
-job_process.main(Path(sys.argv[-1]), json.load(sys.stdin))
-"""
-
-
-@pytest.fixture
-def slow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    """Jobs of the kind sleep, which wait for the file `go`; it comes at the end, so that no process is left."""
-    script = tmp_path / "python"
-    script.write_text(f'#!/bin/sh\nexec {sys.executable} {tmp_path}/slow.py "$@"\n')
-    script.chmod(0o755)
-    (tmp_path / "slow.py").write_text(SLOW)
-    monkeypatch.setattr(sys, "executable", str(script))
-    monkeypatch.setattr(job_files, "KINDS", ("sleep",))
-    monkeypatch.setattr(job_files, "ID", re.compile(".+"))
-    place = tmp_path / "served" / ".tapetum-web" / "jobs"
-    place.mkdir(parents=True)
-    yield place
-    (place.parents[1] / "go").touch()
 
 
 def until(jobs: Jobs, check: Callable[[], Any]) -> None:
@@ -84,7 +45,7 @@ def test_so_many_run_at_a_time_and_the_others_wait(slow: Path) -> None:
     (slow.parents[1] / "go").touch()
     until(jobs, lambda: not jobs.busy())
     assert state(jobs, *made) == ["done"] * 3
-    assert jobs.get(made[1]["id"], result=True)["result"] == {"number": 1}
+    assert jobs.get(made[1]["id"], result=True)["result"]["number"] == 1
     assert jobs.get(made[0]["id"])["message"] == "a remark"
     assert jobs.latest("sleep", "a") == jobs.get(made[2]["id"])
     for each in made:
@@ -156,9 +117,9 @@ def test_a_new_server_finds_jobs_that_run_and_are_over_and_begins_none(slow: Pat
     assert "start it again" in new.get(second["id"])["message"]
     (slow.parents[1] / "go").touch()
     until(new, lambda: not new.busy())
-    assert new.get(first["id"], result=True)["result"] == {"number": 1}
+    assert new.get(first["id"], result=True)["result"]["number"] == 1
     assert state(Jobs(slow), first, second) == ["done", "interrupted"]
-    assert not new._children
+    assert not new._begun
 
 
 @pytest.mark.slow
@@ -167,7 +128,7 @@ def test_a_job_whose_process_is_gone_when_the_server_comes_back_is_interrupted(s
     job = old.submit("sleep", None)
     until(old, lambda: state(old, job) == ["running"])
     os.kill(holder(slow / job["id"]) or 0, signal.SIGKILL)
-    old._children[job["id"]].wait()
+    old._begun[job["id"]].process.wait()
     new = Jobs(slow)
     new.poll()
     assert state(new, job) == ["interrupted"]
@@ -196,7 +157,7 @@ def test_a_job_whose_folder_is_gone_stops_no_other(slow: Path, capsys: pytest.Ca
     (slow.parents[1] / "go").touch()
     until(jobs, lambda: not jobs.busy())
     assert state(jobs, *made) == ["done", "failed", "done", "done"]
-    assert jobs.get(made[2]["id"], result=True)["result"] == {"number": 2}
+    assert jobs.get(made[2]["id"], result=True)["result"]["number"] == 2
     assert "cannot go on" in jobs.get(made[1]["id"])["message"]
     assert capsys.readouterr().err.count("\n") == 1
 
@@ -226,10 +187,10 @@ def test_a_full_disk_takes_no_job(page: TestClient, item: str, monkeypatch: pyte
 def test_the_loop_that_looks_at_jobs_goes_on(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with serving(folder) as client:
         jobs, looks = client.app.state.page.jobs, []
-        jobs.busy = lambda: looks.append(1) or 1 / 0
+        jobs.poll = lambda: looks.append(1) or 1 / 0
         while len(looks) < 3:
             time.sleep(0.02)
-    assert "cannot look at the jobs: ZeroDivisionError" in capsys.readouterr().err
+    assert "cannot look at jobs: ZeroDivisionError" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -254,6 +215,32 @@ def test_progress_is_written_whole_and_not_too_often(tmp_path: Path, monkeypatch
     assert written[-1]["message"] == "now"
     progress.end("done")
     assert (written[-1]["state"], written[-1]["done"]) == ("done", 1000)
+
+
+def test_estimates_begin_with_what_was_measured(slow: Path) -> None:
+    (slow.parents[1] / "go").touch()
+    jobs = Jobs(slow)
+    job = jobs.submit("sleep", None, size=4.0)
+    until(jobs, lambda: not jobs.busy())
+    took = json.loads((slow.parent / job_files.MEASURED).read_text())["sleep  None"] * 4
+    assert took > 0
+    (slow.parents[1] / "go").unlink()
+    again = Jobs(slow)  # another server
+    job = again.submit("sleep", None, size=8000.0)
+    until(again, lambda: again.get(job["id"])["done"] == 1)
+    assert again.get(job["id"])["seconds_left"] > 500 * took  # two thirds of 2,000 times as long, and what passed
+    (slow.parents[1] / "go").touch()
+    until(again, lambda: not again.busy())
+    (slow.parent / job_files.MEASURED).write_text('{"sleep  None": "x", "y": 1e99}')
+    assert Jobs(slow)._measured == {}
+
+
+def test_the_further_a_job_is_the_less_an_estimate_counts(tmp_path: Path) -> None:
+    progress = Progress(tmp_path, 100.0)
+    assert progress._seconds_left(10.0, 0.0) == 90.0
+    assert progress._seconds_left(10.0, 0.5) == 50.0  # half of 100 s, half of twice the 10 that passed, less these
+    assert progress._seconds_left(10.0, 1.0) == 0.0
+    assert Progress(tmp_path)._seconds_left(10.0, 0.0) is None
 
 
 def test_a_second_job_of_a_video_is_refused_while_one_runs(page: TestClient, item: str) -> None:

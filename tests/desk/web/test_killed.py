@@ -200,13 +200,6 @@ def test_what_cannot_be_served(run: Run, words: tuple[Any, ...], message: str) -
     assert message in error
 
 
-def test_without_the_extra_it_says_what_to_install(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "uvicorn", None)
-    code, _, error = run("serve", tmp_path)
-    assert code == 2
-    assert "pip install 'tapetum[web]'" in error
-
-
 @pytest.mark.slow
 def test_the_server_imports_no_torch(folder: Path) -> None:
     code = (

@@ -72,6 +72,18 @@ def test_masks_come_as_images(monkeypatch: pytest.MonkeyPatch, page: TestClient,
     assert reply["boxes"] == [{"label": "box", "score": 0.5, "box": [5, 10, 30, 20]}]
 
 
+def test_models_are_offered_for_what_they_can_do(page: TestClient, item: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tapetum.desk.web.models.can_answer_photos", lambda: True)
+    answering = {each["name"]: each["verbs"] for each in ok(page.get("/api/models"))["answer"]}
+    words = ["ask", "caption"]
+    assert next(iter(answering)) == "auto"
+    assert (answering["auto"], answering["paligemma-photo"]) == (words, words)
+    assert answering["paligemma-nano-2"] == [*words, "detect", "segment"]
+    for verb in ("detect", "segment"):
+        refused = page.post(f"{item}/look", json={"verb": verb, "text": "cup", "model": "paligemma-photo"})
+        assert "choose one of paligemma-nano-2" in error_of(refused, 400)
+
+
 @pytest.mark.slow
 def test_a_frame_is_compared_with_labels_as_on_the_command_line(folder: Path, tmp_path: Path) -> None:
     """By an encoder in the layout of its publishers, of which the page knows the name of its folder alone."""

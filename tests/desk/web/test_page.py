@@ -231,6 +231,90 @@ def test_models_answer_about_a_frame(made: Open) -> None:
     tab.page.get_by_role("alert").get_by_text("the model ran out of memory; use a smaller image").wait_for()
 
 
+def test_what_is_typed_for_one_verb_and_what_went_wrong_on_one_tab_stay_there(made: Open) -> None:
+    tab = made()
+    tab.page.click("#tab-image")
+    tab.page.get_by_label("Detect", exact=True).check(force=True)
+    tab.page.fill(".field input", "fail")
+    tab.page.get_by_label("Classify", exact=True).check(force=True)
+    assert tab.page.locator(".field input").input_value() == ""
+    tab.page.get_by_label("Segment", exact=True).check(force=True)
+    assert tab.page.locator(".choice select").count() == 0  # one model alone cuts out
+    tab.page.get_by_label("Detect", exact=True).check(force=True)
+    assert tab.page.locator(".choice option").all_inner_texts() == ["made-balls", "made-boxes"]
+    tab.page.click("button[type=submit]")
+    tab.page.click("#tab-track")
+    tab.page.wait_for_timeout(1500)
+    assert tab.page.get_by_text("the model ran out of memory").count() == 0
+    tab.page.click("#tab-image")
+    tab.page.get_by_role("alert").get_by_text("the model ran out of memory").wait_for()
+
+
+def test_a_tracker_that_is_not_here_and_a_format_without_its_package_say_what_to_do(made: Open) -> None:
+    tab = made()
+    tab.click(100, 50)
+    tab.track()
+    chooser = tab.page.get_by_label("Tracker")
+    tab.says("bundled; knows where the balls go")
+    chooser.select_option("made-large")
+    tab.says("made-large is not on this machine; fetch it; made-tracks tracks meanwhile.")
+    chooser.select_option("made-tracks")
+    tab.says("bundled; knows where the balls go")
+    assert tab.page.locator("option[value=sleap]").is_disabled()
+    tab.says("sleap needs h5py; install it")
+
+
+def test_a_slider_sets_the_chance_above_which_points_are_visible(made: Open) -> None:
+    tab = made()
+    tab.click(100, 130)
+    place = tab.track()[0, 30, :2]
+    [color] = [point["color"] for point in tab.project["points"]]
+    tab.press("Shift+ArrowRight", "Shift+ArrowRight", "Shift+ArrowRight")
+    tab.has_color(*place, color)
+    tab.page.get_by_label("Visible above").fill("1")
+    tab.has_color(*place, color, drawn=False)
+    tab.until("() => location.hash.includes('above=1')")
+    with tab.page.expect_request(lambda request: "visible_above=1" in request.url):
+        tab.page.click("button.export")
+    tab.page.reload()
+    tab.shown(30)
+    tab.has_color(*place, color, drawn=False)
+    tab.page.get_by_role("button", name="Reset").click()
+    tab.has_color(*place, color)
+
+
+def test_white_points_have_dark_edges_and_nothing_scrolls_in_what_scrolls(made: Open) -> None:
+    tab = made()
+    tab.page.set_viewport_size({"width": 1440, "height": 757})
+    for k in range(12):
+        tab.click(40 + 45 * k, 300)
+    tab.track()
+    tab.page.get_by_label("Colour of point 1", exact=True).fill("#ffffff")
+    tab.has_color(40, 300, "#ffffff")
+    scale = tab.spot(1, 0)[0] - tab.spot(0, 0)[0]
+    assert int(tab.color(40 + 5 / scale, 300)[1:3], 16) < 100
+    nested = """() => {
+      const scrolls = (e) => ["auto", "scroll"].includes(getComputedStyle(e).overflowY) && e.scrollHeight > e.clientHeight + 1;
+      const all = [...document.querySelectorAll("*")].filter(scrolls);
+      return all.filter((e) => all.some((other) => other !== e && other.contains(e))).map((e) => e.className);
+    }"""
+    assert tab.page.evaluate(nested) == []
+
+
+def test_files_that_are_copied_appear_and_a_tab_goes_on_after_a_restart(context: Any, tmp_path: Path, clip: Path) -> None:
+    with real_server(tmp_path, "--model", "static") as address:
+        tab = Tab(context.new_page(), address)
+        tab.click(35, 55)
+        shutil.copy(clip, tmp_path / "copied.mp4")
+        tab.page.locator(".item", has_text="copied.mp4").wait_for()
+    tab.says("No connection to the server; trying again")
+    tab.problems.clear()
+    with real_server(tmp_path, "--model", "static", "--port", address.split("?")[0].rstrip("/").rsplit(":")[-1]):
+        tab.page.get_by_text("No connection to the server; trying again").wait_for(state="detached")
+        tab.click(60, 60)
+        assert len(tab.project["points"]) == 2
+
+
 def test_a_point_is_hidden_and_back_with_one_key_each(context: Any, tmp_path: Path) -> None:
     with real_server(tmp_path, "--model", "static") as address:
         tab = Tab(context.new_page(), address)

@@ -1,7 +1,8 @@
 """3D tracks on the page: lifted as the command line lifts them, sent in the axes of the first camera."""
 
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import httpx
 import numpy as np
@@ -9,8 +10,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from support.web_page import edit, error_of, finished, first_item, ok, serving, track
+from tapetum.desk.web.space import Space
 from tapetum.desk.web.space_job import in_first_camera
-from tapetum.types import Tracks3D
+from tapetum.types import Tracks, Tracks3D
 
 DEPTH = np.full((6, 48, 64), 2.0, np.float32)
 
@@ -46,7 +48,13 @@ def test_depth_maps_beside_the_video_put_points_into_metres(page: TestClient, it
     expected = (42.0 - cx) / fx * 2, (20.0 - cy) / fy * 2, 2, 1  # the pinhole's equations
     np.testing.assert_allclose(places, np.tile(expected, (1, 6, 1)), rtol=1e-6)
     np.testing.assert_array_equal(poses, np.tile(np.eye(4)[:3], (6, 1, 1)))
+    (folder / "out.npz").write_bytes(page.get(f"{item}/export?format=npz3d").content)
+    saved = Tracks3D.load(folder / "out.npz")
+    np.testing.assert_allclose(saved.xyz, places[..., :3], rtol=1e-6)
+    assert (saved.metric, saved.names, saved.extrinsics_w2c) == (True, ("point 1",), None)
+    assert page.get(f"{item}/export?format=csv3d").text.count("\n") == 7
     edit(page, item, "add_point", frame=1, x=5.0, y=5.0)
+    assert "not tracked" in error_of(page.get(f"{item}/export?format=npz3d"), 409)
     np.testing.assert_array_equal(np.isnan(read_space(page, item)[0]).all(axis=(1, 2)), [False, True])
     edit(page, item, "move_point", point=point["id"], frame=3, x=1.0, y=1.0)
     assert np.isnan(read_space(page, item)[0]).all()  # its track is another now
@@ -99,6 +107,11 @@ def test_positions_are_those_in_the_first_camera() -> None:
         extrinsics_w2c=w2c,
     )
     places, poses = in_first_camera(space)
+    about = {"intrinsics": space.intrinsics, "metric": True, "moving": True}
+    flat = Tracks(xy=space.xy, visible=space.visible, confidence=space.confidence, queries=space.queries)
+    back = Space(about, ["a"], places, poses).tracks(cast(Any, SimpleNamespace(signatures=["a"])), flat)
+    np.testing.assert_allclose(back.xyz, space.xyz, atol=1e-5)  # and from there to the camera of each frame again
+    np.testing.assert_allclose(back.world, np.asarray(places[..., :3], float), atol=1e-5)
     np.testing.assert_allclose(places[0], [[1, 2, 5, 1], [1, 2, 5, 0], [1, 2, 5, 1]], atol=1e-6)
     np.testing.assert_allclose(poses[1], [[1, 0, 0, 1], [0, 1, 0, 0], [0, 0, 1, 0]], atol=1e-12)
 

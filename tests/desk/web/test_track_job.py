@@ -16,6 +16,7 @@ from tapetum.desk.web import job_files, job_process, track_job
 from tapetum.desk.web.answers import Refused
 from tapetum.desk.web.exports import DRAWN, FORMATS
 from tapetum.desk.web.tracks import TrackStore, signature
+from tapetum.hub import loading
 from tapetum.types import Tracks
 from tapetum.video import open_video, write_video
 
@@ -118,8 +119,95 @@ def test_another_model_has_other_tracks(page: TestClient, item: str) -> None:
     track(page, item)
     app = page.app.state.page
     assert np.isfinite(read_tracks(page, item)[1]).all()
-    app.model = "another"
+    app.trackers._given = "another"
     assert np.isnan(read_tracks(page, item)[1]).all()
+
+
+def test_parts_of_tracks_are_saved_while_a_job_goes_on(clip: Path, nano: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    saved: list[np.ndarray] = []
+    save = TrackStore.save
+
+    def save_and_look(store: TrackStore, item: str, tracks: dict[str, np.ndarray]) -> None:
+        save(store, item, tracks)
+        saved.append(np.isfinite(read_tracks(page, f"/api/items/{item}")[1][..., 0]).sum())
+        assert (ok(page.get(f"/api/items/{item}/project"))["tracked_revision"] == 1) == (saved[-1] == 6)
+
+    monkeypatch.setattr(TrackStore, "save", save_and_look)
+    monkeypatch.setattr("tapetum.systems.tap.tracking.windows._STEP", 2)
+    monkeypatch.setattr("tapetum.systems.tap.tracking.windows._SHARE", 1e9)
+    monkeypatch.setattr("tapetum.systems.tap.tracking.tracker.frames_at_a_time", lambda *_: 1)
+    with serving(folder_with(clip, tmp_path / "videos"), model=str(nano)) as page:
+        item = first_item(page)
+        edit(page, item, "add_point", frame=3, x=16, y=22)
+        settings = {"model": str(nano), "device": None, "clicks": [[(3, 16.0, 22.0)]]}
+        job = {"item": item.rsplit("/", 1)[1], "settings": settings}
+        track_job.work(job, tmp_path / "videos", Listener())
+    assert saved == [2, 4, 6]
+
+
+def test_a_process_that_keeps_models_keeps_the_features_of_the_last_video(
+    clip: Path, nano: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tapetum.systems.tap.tracking.tracker import TapirTracker
+
+    compute, computed = TapirTracker._features, []
+    monkeypatch.setattr(TapirTracker, "_features", lambda *given: computed.append(1) or compute(*given))
+    monkeypatch.setattr(loading, "_kept", None)
+    with serving(folder_with(clip, tmp_path / "videos"), model=str(nano)) as page:
+        number = first_item(page).rsplit("/", 1)[1]
+
+        def work(*click: float) -> None:
+            settings = {"model": str(nano), "device": None, "clicks": [[click]]}
+            track_job.work({"item": number, "settings": settings}, tmp_path / "videos", Listener())
+
+        loading.keep_loaded()
+        work(0, 10, 10)
+        assert computed
+        computed.clear()
+        for path in (tmp_path / "videos" / ".tapetum-web" / "features").iterdir():
+            path.unlink()
+        work(2, 20, 20)
+        assert not computed
+        track_job._drop_kept()
+        work(3, 30, 30)
+        assert computed
+        track_job._drop_kept()
+
+
+def test_points_are_visible_above_a_chance(page: TestClient, item: str, tmp_path: Path) -> None:
+    point = edit(page, item, "add_point", frame=1, x=10, y=20)["points"][0]["id"]
+    track(page, item)
+    database = page.app.state.page.database
+    track_ = np.array([[10, 20, 0, sure] for sure in (0.1, 1, 0.4, 0.6, 0.8, 0.9)], "<f4")
+    database.rows("UPDATE tracks SET track = ?", track_.tobytes())
+    edit(page, item, "hide_point", point=point, frame=5)
+
+    def visible(above: str) -> list[bool]:
+        (tmp_path / "out.npz").write_bytes(page.get(f"{item}/export?format=npz{above}").content)
+        return Tracks.load(tmp_path / "out.npz").visible[0].tolist()
+
+    assert visible("") == [False] * 6
+    assert visible("&visible_above=0.5") == [False, True, False, True, True, False]
+    assert visible("&visible_above=0") == [True] * 5 + [False]
+    for wrong in ("nan", "2", "x", ""):
+        error_of(page.get(f"{item}/export?format=npz&visible_above={wrong}"), 400)
+
+
+def test_chances_are_calibrated_where_the_tracker_is(page: TestClient, item: str) -> None:
+    from tapetum.systems.tap.tracking.calibration import CALIBRATIONS
+
+    app = page.app.state.page
+    edit(page, item, "add_point", frame=1, x=10, y=20)
+    track(page, item)
+    app.trackers._given = app.trackers.name = app.trackers._own = "tapir-nano"
+    [point] = app.projects.points(app.items.get(item.rsplit("/", 1)[1])).values()
+    sure = np.float32([0.1, 1, 0.4, 0.6, 0.8, 0.9])
+    track_ = np.stack([np.full(6, 10), np.full(6, 20), sure > 0.5, sure], axis=1).astype("<f4")
+    number = item.rsplit("/", 1)[1]
+    app.store.save(number, {signature("tapir-nano", app.items.get(number).content, point.clicks): track_})
+    expected = CALIBRATIONS["tapir-nano"].apply(sure, np.array([1.0, 0, 1, 2, 3, 4]))
+    expected[1] = 1
+    np.testing.assert_allclose(read_tracks(page, item)[1][0, :, 3], expected, rtol=1e-6)
 
 
 def test_hidden_marks_hide_the_track_until_the_next_one(page: TestClient, item: str, tmp_path: Path) -> None:
@@ -195,7 +283,7 @@ def test_a_tracker_that_takes_one_click_has_the_track_of_the_nearest(page: TestC
 
 
 def test_a_tracker_that_cannot_do_it_fails_in_one_line(page: TestClient, item: str) -> None:
-    page.app.state.page.model = "nothing.safetensors"
+    page.app.state.page.trackers._given = "nothing.safetensors"
     edit(page, item, "add_point", frame=0, x=10, y=20)
     job = finished(page, ok(page.post(f"{item}/jobs", json={"kind": "track"})))
     assert job["state"] == "failed"

@@ -11,7 +11,7 @@ from support.trunks import bank, images, shake
 from tapetum.core.errors import BadInput
 from tapetum.encoders import build
 from tapetum.systems.adapters import AdapterConfig, attach
-from tapetum.systems.adapters.proof import leaves
+from tapetum.systems.adapters.weaving import leaves
 
 
 @pytest.mark.parametrize("kind", ["vit", "resnet", "timm-vit"])

@@ -17,9 +17,8 @@ from tapetum.core.errors import BadInput
 from tapetum.encoders import save as save_encoder
 from tapetum.encoders.factory import build
 from tapetum.systems.adapters import Adapted, AdapterConfig, attach
-from tapetum.systems.adapters.files import load, read
-from tapetum.systems.adapters.peft_files import load_peft, save_peft
-from tapetum.systems.adapters.proof import leaves
+from tapetum.systems.adapters.files import load, load_peft, read, save_peft
+from tapetum.systems.adapters.weaving import leaves
 
 
 def same(one, other) -> bool:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from support.trunks import TRUNKS, images, trunk
 from tapetum.encoders import build
 from tapetum.systems.adapters import Adapted, AdapterConfig, TrunkChanged, attach
-from tapetum.systems.adapters.proof import leaves
+from tapetum.systems.adapters.weaving import leaves
 
 FORMS = (
     AdapterConfig(),

@@ -11,11 +11,9 @@ from tapetum.encoders import build, save
 from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.features import prepare
 from tapetum.systems.adapters.demos import hold_out, make_demos, read_lerobot_demos
-from tapetum.systems.adapters.policy import RobotPolicy
 from tapetum.systems.adapters.recipes import recipe
-from tapetum.systems.adapters.run import adapt
-from tapetum.systems.adapters.worlds.reach import ReachWorld
-from tapetum.systems.adapters.worlds.world import Observation, roll
+from tapetum.systems.adapters.run import RobotPolicy, adapt
+from tapetum.systems.adapters.worlds.world import Observation, ReachWorld, roll
 from tapetum.train.launch_config import Launch
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "lerobot"

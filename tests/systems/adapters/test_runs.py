@@ -18,14 +18,12 @@ from tapetum.encoders import build, save, to_state
 from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.features import prepare
 from tapetum.systems.adapters import AdapterConfig, TrunkChanged, attach, load_headed
-from tapetum.systems.adapters.caching import Below
+from tapetum.systems.adapters.data import Below, ListedImages, listed, prepare_mask, shifted
 from tapetum.systems.adapters.demos import make_demos, read_demos
 from tapetum.systems.adapters.files import read
-from tapetum.systems.adapters.images import ListedImages, listed, prepare_mask, shifted
 from tapetum.systems.adapters.recipes import PAPER_TASKS, paper_recipes, recipe
 from tapetum.systems.adapters.run import adapt, make_task
-from tapetum.systems.adapters.worlds.reach import ReachWorld
-from tapetum.systems.adapters.worlds.world import roll
+from tapetum.systems.adapters.worlds.world import ReachWorld, roll
 from tapetum.train.launch_config import Launch
 
 

@@ -14,9 +14,8 @@ from tapetum.encoders import build, save
 from tapetum.systems.adapters.demos import make_demos, read_demos
 from tapetum.systems.adapters.recipes import recipe
 from tapetum.systems.adapters.run import adapt
-from tapetum.systems.adapters.worlds.makers import TASKS, make_world
 from tapetum.systems.adapters.worlds.rendering import choose_gl, simulator
-from tapetum.systems.adapters.worlds.world import roll
+from tapetum.systems.adapters.worlds.world import TASKS, make_world, roll
 from tapetum.train.launch_config import Launch
 
 here = util.find_spec("metaworld") is not None

@@ -12,9 +12,8 @@ from tapetum.encoders import build, save
 from tapetum.systems.adapters.demos import make_demos, read_demos
 from tapetum.systems.adapters.recipes import PAPER_TASKS, recipe
 from tapetum.systems.adapters.run import adapt
-from tapetum.systems.adapters.worlds.makers import make_world
 from tapetum.systems.adapters.worlds.stacking import TRIPLETS, Stacking
-from tapetum.systems.adapters.worlds.world import roll
+from tapetum.systems.adapters.worlds.world import make_world, roll
 from tapetum.train.launch_config import Launch
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]

@@ -10,10 +10,7 @@ from scipy.stats import binomtest
 
 from tapetum.core.errors import BadInput
 from tapetum.systems.adapters.demos import make_demos, read_demos
-from tapetum.systems.adapters.rollouts import Rate, try_out
-from tapetum.systems.adapters.worlds.makers import make_world
-from tapetum.systems.adapters.worlds.reach import GOAL, NEAR, STEP, ReachWorld
-from tapetum.systems.adapters.worlds.world import Observation, roll
+from tapetum.systems.adapters.worlds.world import GOAL, NEAR, STEP, Observation, Rate, ReachWorld, make_world, roll, try_out
 from tapetum.video import open_video
 
 

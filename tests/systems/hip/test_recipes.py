@@ -18,12 +18,12 @@ from support.storage import web_server
 from tapetum.app.learn.train import train
 from tapetum.core.errors import BadInput
 from tapetum.systems.hip import weights
-from tapetum.systems.hip.classes import mean_average_precision
 from tapetum.systems.hip.config import Masked, Modality, Preparation, Sizes, variant
 from tapetum.systems.hip.embed import HipEmbedder
 from tapetum.systems.hip.model import Hip
 from tapetum.systems.hip.recipes import RECIPES, HipRun
 from tapetum.systems.hip.run import train_hip
+from tapetum.systems.hip.task import mean_average_precision
 from tapetum.train.launch_config import Launch
 
 

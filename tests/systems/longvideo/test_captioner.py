@@ -284,8 +284,8 @@ def test_a_frozen_model_learns_to_say_what_it_sees() -> None:
 
 
 def test_a_run_takes_a_model_of_transformers_by_its_place(foreign: str, tmp_path: Path) -> None:
-    from tapetum.systems.longvideo.captioner_task import CaptionerTask
     from tapetum.systems.longvideo.recipes import recipe
+    from tapetum.systems.longvideo.run import CaptionerTask
     from tapetum.train import StepContext
 
     sizes = {**VIDEO, "size": (64, 64), "tubelet": (2, 16, 16), "frames": 8}

@@ -17,12 +17,13 @@ from support.tokenizers import WORDS, write_wordpiece
 from tapetum.core.errors import BadInput
 from tapetum.encoders.subwords import read_subwords
 from tapetum.systems import longvideo
-from tapetum.systems.longvideo import captioner_task, config, streaming, video_text_config
-from tapetum.systems.longvideo.inflation import continue_from
+from tapetum.systems.longvideo import config, streaming, video_text_config
+from tapetum.systems.longvideo import run as longvideo_run
 from tapetum.systems.longvideo.recipes import PAPER, VideoTextRun
 from tapetum.systems.longvideo.run import train_longvideo
 from tapetum.systems.longvideo.task import VideoTextTask
 from tapetum.systems.longvideo.video_text import VideoText
+from tapetum.systems.longvideo.weights import continue_from
 from tapetum.train.launch_config import Launch
 from tapetum.video import open_video, write_video
 
@@ -42,7 +43,7 @@ def miniature(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config, "NAMED", named)
     monkeypatch.setattr(video_text_config, "TEXTS", texts)
     small: dict[str, Any] = {"width": 16, "depth": 2, "heads": 1, "head_width": 16, "mlp_width": 24}
-    monkeypatch.setattr(captioner_task, "BYTE_DECODER", replace(captioner_task.BYTE_DECODER, **small))
+    monkeypatch.setattr(longvideo_run, "BYTE_DECODER", replace(longvideo_run.BYTE_DECODER, **small))
 
 
 @pytest.fixture

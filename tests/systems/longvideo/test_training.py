@@ -16,10 +16,10 @@ from tapetum.app.learn.train import train
 from tapetum.core.errors import BadInput
 from tapetum.data.shards import write_shards
 from tapetum.systems import longvideo
-from tapetum.systems.longvideo.inflation import continue_from
 from tapetum.systems.longvideo.recipes import RECIPES, VideoTextRun, recipe
 from tapetum.systems.longvideo.run import longvideo_config, train_longvideo
 from tapetum.systems.longvideo.task import VideoTextTask, pad_clips
+from tapetum.systems.longvideo.weights import continue_from
 from tapetum.train import StepContext
 from tapetum.train.launch_config import Launch
 from tapetum.video import write_video
@@ -236,10 +236,12 @@ def test_images_beside_questions_have_a_loss_of_their_own(tmp_path: Path, monkey
 
 @pytest.mark.slow
 def test_a_video_is_put_into_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tapetum.systems.longvideo import captioner_task as speaking
+    from tapetum.systems.longvideo import run as longvideo_run
 
     monkeypatch.setattr(
-        speaking, "BYTE_DECODER", replace(speaking.BYTE_DECODER, width=16, depth=2, heads=1, head_width=16, mlp_width=24)
+        longvideo_run,
+        "BYTE_DECODER",
+        replace(longvideo_run.BYTE_DECODER, width=16, depth=2, heads=1, head_width=16, mlp_width=24),
     )
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     place = folder_of_episodes(tmp_path / "a")

@@ -13,10 +13,10 @@ from torch import Tensor
 
 import tapetum
 from tapetum.core.errors import BadInput
-from tapetum.encoders.text import TextTransformer
+from tapetum.encoders.towers import TextTransformer
 from tapetum.encoders.towers_config import TextConfig
 from tapetum.systems import longvideo
-from tapetum.systems.longvideo.losses import video_text_loss
+from tapetum.systems.longvideo.task import video_text_loss
 from tapetum.systems.longvideo.video_text import VideoText
 from tapetum.train.contrastive import clip_loss
 

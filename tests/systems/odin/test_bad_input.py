@@ -5,14 +5,11 @@ import pytest
 import torch
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.odin.config import OdinConfig
-from tapetum.systems.odin.feature_maps import PLAIN, colours
 from tapetum.systems.odin.losses import detcon
-from tapetum.systems.odin.metrics import best_overlaps, discovery_scores
-from tapetum.systems.odin.objects import find_objects
-from tapetum.systems.odin.proposals import best_in_cells, proposals
-from tapetum.systems.odin.regions import pool_masks
-from tapetum.systems.odin.sources import mask_source
+from tapetum.systems.odin.masks import mask_source, pool_masks
+from tapetum.systems.odin.metrics import best_in_cells, best_overlaps, discovery_scores, proposals
+from tapetum.systems.odin.objects import PLAIN, colours, find_objects
+from tapetum.systems.odin.recipes import OdinConfig
 from tapetum.transfer.propagation import carry
 
 
@@ -80,3 +77,8 @@ def test_masks_of_another_size_are_refused() -> None:
         given(torch.zeros(2, 3, 8, 8), torch.zeros(1, 8, 8, dtype=torch.int64), None)
     with pytest.raises(BadInput, match="mask 6x4"):
         list(carry([np.zeros((8, 8, 3), np.uint8)], np.ones((4, 6), np.uint8), colours))
+
+
+def test_a_temperature_is_above_zero() -> None:
+    with pytest.raises(BadInput, match="temperature"):
+        OdinConfig(temperature=0.0)

@@ -17,11 +17,10 @@ from tapetum.core.errors import BadInput
 from tapetum.data.rle import decode_mask
 from tapetum.encoders import build
 from tapetum.encoders.factory import save
-from tapetum.systems.odin.config import OdinConfig
-from tapetum.systems.odin.feature_maps import colours, network_map, positions, rgb
 from tapetum.systems.odin.model import Odin
-from tapetum.systems.odin.objects import find_objects
-from tapetum.transfer.whole import prepare_whole
+from tapetum.systems.odin.objects import colours, find_objects, network_map, positions, rgb
+from tapetum.systems.odin.recipes import OdinConfig
+from tapetum.transfer.propagation import prepare_whole
 
 
 def make_image(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -117,5 +117,3 @@ def test_shapes_and_kinds_that_do_not_fit_are_said() -> None:
         detcon(row, row, row, row[:1], ids, ids, ids, ids)
     with pytest.raises(BadInput, match=r"give whole numbers \(2, 3\)"):
         detcon(row, row, row, row, ids, ids, ids.float(), ids)
-    with pytest.raises(BadInput, match="above zero"):
-        detcon(row, row, row, row, ids, ids, ids, ids, temperature=0.0)

@@ -11,9 +11,8 @@ import torch.distributed as dist
 from torch.distributed.fsdp import fully_shard
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.odin.config import OdinConfig
-from tapetum.systems.odin.recipes import RECIPES, OdinRun
-from tapetum.systems.odin.sources import SegmentMasks, mask_source
+from tapetum.systems.odin.masks import SegmentMasks, mask_source
+from tapetum.systems.odin.recipes import RECIPES, OdinConfig, OdinRun
 from tapetum.systems.odin.task import MaskCache, OdinTask
 from tapetum.systems.pretraining.data import ImageSource
 from tapetum.systems.pretraining.run import loop_config

@@ -23,8 +23,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from tapetum.data.samples import sample_generator
+from tapetum.systems.odin.masks import _random_seeds
 from tapetum.systems.odin.recipes import RECIPES, OdinRun
-from tapetum.systems.odin.sources import _random_seeds
 from tapetum.systems.odin.task import OdinTask
 from tapetum.systems.pretraining.data import ImageSource
 from tapetum.systems.pretraining.run import loop_config

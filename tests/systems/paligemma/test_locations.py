@@ -1,4 +1,4 @@
-"""Boxes and masks as text: against values by hand, and against the arithmetic of the reference and of its demo."""
+"""Boxes and masks as text, by hand and by the arithmetic of the reference and of its demo; boxes of what was asked for."""
 
 import re
 
@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.paligemma.locations import box_numbers, box_pixels, box_text, mask_text, parse, paste, suffix
+from tapetum.systems.paligemma.locations import (
+    box_numbers,
+    box_pixels,
+    box_text,
+    keep_requested,
+    label_matches,
+    mask_text,
+    parse,
+    paste,
+    suffix,
+)
 from tapetum.types import Boxes
 
 BOX = "<loc0100><loc0200><loc0300><loc0400>"
@@ -158,3 +168,43 @@ def test_wrong_codes_sizes_and_labels_are_refused():
         suffix(Boxes(xyxy=[[0, 0, 1, 1]]), 8, 8, np.zeros((2, 16), int))
     with pytest.raises(BadInput, match="NaN"):
         box_text([0, 0, np.nan, 1], 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("label", "thing", "yes"),
+    [
+        ("cup", "cat", False),
+        ("cup", "cup", True),
+        ("cup", "Cups", True),
+        ("box", "boxes", True),
+        ("cup", "the red cup", True),
+        ("red cup", "cup", False),
+        ("red", "red cup", False),
+        ("cup", "cup of tea", True),
+        ("tea", "cup of tea", False),
+        ("table", "the cup on a table", False),
+        ("person in the middle", "person in the middle", True),
+        ("berry", "berries", True),
+        ("glass", "glasses", True),
+        ("the", "the", True),
+        ("", "cat", True),
+    ],
+)
+def test_a_label_answers_to_what_was_asked(label: str, thing: str, yes: bool):
+    assert label_matches(label, [thing]) == yes
+    assert label_matches(label, ["zebra", thing]) == yes
+
+
+def test_boxes_and_masks_of_other_things_are_left_out():
+    box = "<loc0000><loc0000><loc{0:04d}><loc{0:04d}>"
+    codes = "<seg001>" * 16
+    text = f"{box.format(100)}{codes} cup ; {box.format(200)} cat ; {box.format(300)}{codes} cat"
+    found = parse(text, 64, 64, lambda numbers: np.ones((len(numbers), 64, 64), np.float32))
+    kept = keep_requested(found, ["cat"])
+    assert kept.boxes.labels == ("cat", "cat")
+    assert kept.boxes.xyxy[:, 2].tolist() == found.boxes.xyxy[1:, 2].tolist()
+    assert kept.unasked == ("cup",)
+    assert kept.of_box.tolist() == [1]
+    assert (kept.masks.masks == found.masks.masks[1:]).all()
+    assert keep_requested(found, None) is found
+    assert len(keep_requested(found, ["dog"]).boxes) == 0

@@ -130,6 +130,20 @@ def test_scores_of_several_answers_are_those_of_each(model):
     torch.testing.assert_close(model.score(pixels(), PREFIX, answers[..., :1]), found[..., :1])
 
 
+@pytest.mark.parametrize(
+    ("answers", "told"),
+    [
+        (SUFFIX, r"give \(batch, answers, tokens\)"),
+        (torch.tensor([[[4, 0, 5]]] * 3), "answers has 0, which is padding, before other ids"),
+        (torch.tensor([[[64]]] * 3), "answers has ids 64..64; this model knows 0..63"),
+        (torch.zeros(3, 1, 0, dtype=torch.int64), "answers is"),
+    ],
+)
+def test_answers_that_cannot_be_scored_are_refused(answers, told):
+    with pytest.raises(BadInput, match=told):
+        tiny().score(pixels(), PREFIX, answers)
+
+
 def test_beams_and_draws_over_the_model():
     model = tiny()
     plain = model.generate(pixels(), PREFIX, 5)

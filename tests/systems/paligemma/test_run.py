@@ -23,11 +23,11 @@ from tapetum.systems.paligemma.locations import parse
 from tapetum.systems.paligemma.recipes import Learning, TextMixture, stage0, stage1, stage2, transfer
 from tapetum.systems.paligemma.task import reference_groups
 from tapetum.systems.paligemma.tokens import Tokens
-from tapetum.systems.paligemma.transfer.noise import detection_pair, noise_boxes
 from tapetum.systems.paligemma.transfer.run import WithNoise, train_transfer
+from tapetum.systems.paligemma.transfer.samples import detection_pair, noise_boxes
 from tapetum.train.launch_config import Launch
 from tapetum.types import Boxes
-from tapetum.world.training.paligemma.position_init import add_position_waves, location_embeddings
+from tapetum.world.training.paligemma.dense_task import add_position_waves, location_embeddings
 from tapetum.world.training.paligemma.stages import train_stage
 
 TINY = PaliGemmaConfig(

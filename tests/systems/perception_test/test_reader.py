@@ -12,10 +12,9 @@ import pytest
 from scipy.interpolate import interp1d
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.perception_test.annotations import read_annotations
+from tapetum.systems.perception_test.annotations import read_annotations, read_cuts, read_ids
 from tapetum.systems.perception_test.dataset import find_annotations, open_split
 from tapetum.systems.perception_test.footage import frame_numbers, open_footage
-from tapetum.systems.perception_test.lists import read_cuts, read_ids
 from tapetum.systems.perception_test.localiser.features import FeatureFiles, join_features, read_features
 from tapetum.systems.perception_test.types import Metadata
 from tapetum.video.sound import wav_file

@@ -12,7 +12,7 @@ from tests.systems.perception_test.test_scores import GOLDEN
 
 from support import browser
 from support.browser import browsing
-from tapetum.systems.perception_test.scores.questions import AREAS
+from tapetum.systems.perception_test.scores import AREAS
 from tapetum.systems.perception_test.views.report import draw_values
 
 Run = Callable[..., tuple[int, str, str]]

@@ -11,8 +11,7 @@ import pytest
 from tapetum.core.errors import BadInput
 from tapetum.systems.perception_test.annotations import annotations_of
 from tapetum.systems.perception_test.evaluate import score
-from tapetum.systems.perception_test.scores.objects import vot_overlap
-from tapetum.systems.perception_test.scores.points import start_of
+from tapetum.systems.perception_test.track_scores import start_of, vot_overlap
 from tapetum.systems.perception_test.types import PointTrack
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "perception_test.json").read_text())

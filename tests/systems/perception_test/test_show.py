@@ -19,7 +19,7 @@ from support.browser import Browser, browsing
 from tapetum.systems.perception_test.annotations import annotations_of
 from tapetum.systems.perception_test.views import contents as page_contents
 from tapetum.systems.perception_test.views.contents import Contents, gather, tasks_of
-from tapetum.systems.perception_test.views.film import film_uri
+from tapetum.systems.perception_test.views.page import film_uri
 from tapetum.systems.perception_test.views.time_line import class_rows, waveform
 from tapetum.video import open_video, write_video
 from tapetum.video.sound import SoundTrack, read_sound, wav_file

@@ -14,11 +14,10 @@ from support.scripts import GOLDEN
 from tapetum.bench.perception_test import ImageOptions, ModelOptions, load_predictors
 from tapetum.core.errors import BadInput
 from tapetum.systems.perception_test.annotations import read_annotations, read_json
-from tapetum.systems.perception_test.baselines.content import VideoContent
+from tapetum.systems.perception_test.footage import VideoContent
 from tapetum.systems.perception_test.localiser.config import LocaliserConfig, LocaliserRun
 from tapetum.systems.perception_test.predicting import predict_videos
-from tapetum.systems.perception_test.predictions import read_predictions
-from tapetum.systems.perception_test.submission import nested
+from tapetum.systems.perception_test.predictions import nested, read_predictions
 from tapetum.train.launch_config import Launch
 
 pytestmark = pytest.mark.slow
@@ -157,7 +156,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from tapetum.systems.perception_test.annotations import read_annotations
-from tapetum.systems.perception_test.baselines.tracking import StaticPlaces
+from tapetum.systems.perception_test.baselines import StaticPlaces
 from tapetum.systems.perception_test.predicting import predict_videos
 
 class Dying(StaticPlaces):

@@ -11,9 +11,9 @@ import pytest
 from tapetum.core.errors import BadInput
 from tapetum.systems.pretraining.data import ImageSource, NoImages
 from tapetum.systems.pretraining.methods import METHODS, Byol, Clip, Dino, Mae, SimClr, task_of
-from tapetum.systems.pretraining.presets import Preset
 from tapetum.systems.pretraining.recipes import RECIPES, PretrainRun, encoder_architecture, recipe
 from tapetum.systems.pretraining.run import loop_config
+from tapetum.systems.pretraining.task import Preset
 from tapetum.train.config import TrainConfig
 from tapetum.train.launch_config import Launch
 

@@ -16,9 +16,8 @@ from support.storage import web_server
 from systems.pretraining.conftest import tiny
 from tapetum.app.score.probe import probe
 from tapetum.core.errors import BadInput
-from tapetum.systems.pretraining.probe import probe_place
 from tapetum.systems.pretraining.recipes import PretrainRun, recipe
-from tapetum.systems.pretraining.run import Prediction, loop_config, predict, pretrain, task_for
+from tapetum.systems.pretraining.run import Prediction, loop_config, predict, pretrain, probe_place, task_for
 from tapetum.train.launch_config import Launch
 
 

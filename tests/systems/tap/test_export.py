@@ -11,7 +11,7 @@ import torch
 from support.networks import TAPIR, tracker
 from tapetum.core.errors import BadInput
 from tapetum.systems.tap.export import clip_program, left_out, online_programs
-from tapetum.systems.tap.network.second_pass import track_passes, track_with_fixed_shapes
+from tapetum.systems.tap.second_pass import track_passes, track_with_fixed_shapes
 from tapetum.systems.tap.tracking.tracker import TapirTracker
 from tapetum.tracks.programs import export
 

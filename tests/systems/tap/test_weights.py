@@ -16,9 +16,9 @@ from support.networks import TAPIR, tapir
 from tapetum.core.errors import BadInput
 from tapetum.systems.tap import weights
 from tapetum.systems.tap.config import NANO, OFFICIAL
-from tapetum.systems.tap.jax import from_haiku
-from tapetum.systems.tap.network.model import Tapir
+from tapetum.systems.tap.model import Tapir
 from tapetum.systems.tap.tracking.tracker import build
+from tapetum.systems.tap.weights import from_haiku
 
 SMALL = replace(
     TAPIR,

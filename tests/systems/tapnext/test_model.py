@@ -10,8 +10,8 @@ from torchvision.models.vision_transformer import EncoderBlock
 from support.tapnext import TINY, clip, public_state
 from tapetum.core.errors import BadInput
 from tapetum.systems.tapnext import TapNext, TapNextConfig, from_official
+from tapetum.systems.tapnext.layers import decode_positions
 from tapetum.systems.tapnext.model import add_points, keep_points
-from tapetum.systems.tapnext.positions import decode_positions
 
 PUBLIC_XY = {
     (0, 0): [[92.6934, 91.7245], [34.4439, 90.9695], [93.2074, 90.9632]],

@@ -7,7 +7,7 @@ from scipy.spatial import cKDTree
 from support.shapes import SHAPES, is_inside, surface_points
 from tapetum.world.bodies.shapes import Bowl, Cup, Ground, RoundedBox, Sheet, Sphere, triangles
 from tapetum.world.rendering import quadrics
-from tapetum.world.rendering.rays import hit
+from tapetum.world.rendering.trace import hit
 
 HOLLOW = ("cup", "bowl")
 every_shape = pytest.mark.parametrize("name", SHAPES)

@@ -12,8 +12,7 @@ from tapetum.core.errors import BadInput
 from tapetum.data.textures import from_images, open_textures, procedural
 from tapetum.video import open_video
 from tapetum.world import SceneConfig, make_dataset
-from tapetum.world.facets.clip import expose, jpeg, mpeg4
-from tapetum.world.facets.dataset import finished
+from tapetum.world.facets.dataset import expose, finished, jpeg, mpeg4
 from tapetum.world.tapvid3d_clips import write_scenes
 
 ALONE = """

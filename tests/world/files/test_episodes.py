@@ -13,13 +13,13 @@ from tapetum.core.errors import BadInput
 from tapetum.data import perception
 from tapetum.data.entries import read_lines
 from tapetum.data.textures import procedural
-from tapetum.systems.tapvid3d.format.check import check_clip
-from tapetum.systems.tapvid3d.format.data import read_clip
+from tapetum.systems.tapvid3d.check import check_clip
+from tapetum.systems.tapvid3d.data import read_clip
 from tapetum.tracks.tapvid import read_entries
 from tapetum.video import open_video
 from tapetum.video.sound import has_sound
 from tapetum.world.bodies.files import load_episode
-from tapetum.world.files import recording
+from tapetum.world.files import episodes as recording
 from tapetum.world.files.annotations import mc_questions
 from tapetum.world.rendering import GroundTruth
 

@@ -11,7 +11,7 @@ from tapetum.core.errors import BadInput
 from tapetum.world.bodies.episode import Body, Contacts
 from tapetum.world.bodies.shapes import Bowl, Cup, Ground, RoundedBox, Sphere
 from tapetum.world.sound import SoundEvents, record
-from tapetum.world.sound.modes import frequencies, modes
+from tapetum.world.sound.contacts import frequencies, modes
 
 episode = script("tests/support/still_life.py").episode
 RATE, PER_FRAME, FRAMES = 24.0, 10, 48

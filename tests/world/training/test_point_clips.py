@@ -10,12 +10,12 @@ import pytest
 from support.networks import TAPIR_NANO
 from tapetum.core.errors import BadInput, MissingExtra
 from tapetum.data.textures import procedural
-from tapetum.systems.tap.training.recipes import TapirPhase, TapNano
-from tapetum.systems.tap.training.run import TapSceneTask, train_tap_nano
+from tapetum.systems.tap.recipes import TapirPhase, TapNano
+from tapetum.systems.tap.run import TapSceneTask, train_tap_nano
 from tapetum.tracks.training.clips import JoinedClips, open_clips
 from tapetum.train.launch_config import Launch
 from tapetum.world.bodies.files import load_episode, save_episode
-from tapetum.world.image import first_valid_start
+from tapetum.world.files.items import first_valid_start
 from tapetum.world.rendering import GroundTruth, random_render_config, render_episode
 from tapetum.world.training.point_clips import EpisodeClips, SceneClips, check_episodes, records
 

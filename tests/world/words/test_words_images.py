@@ -12,14 +12,13 @@ import pytest
 
 from support.scripts import script
 from tapetum.core.errors import BadInput
-from tapetum.data.scene_words import plural
+from tapetum.data.questions import plural
 from tapetum.world.bodies.episode import Body, Surface
 from tapetum.world.bodies.shapes import Bowl, Cup, Ground, RoundedBox, Sphere
 from tapetum.world.physics.props import COLOURS, PHYSICS_MATERIALS, PROPS
 from tapetum.world.words import annotate_objects, balance, image_candidates, image_captions, scene_graph
 from tapetum.world.words.graph import ObjectNode, SceneGraph
-from tapetum.world.words.images import NUMBERS, TEMPLATES
-from tapetum.world.words.referring import a
+from tapetum.world.words.images import NUMBERS, TEMPLATES, a
 
 still_life = script("tests/support/still_life.py")
 NOUNS = (*PROPS, "thing")
@@ -183,7 +182,7 @@ def test_every_question_has_exactly_one_right_answer():
 
 
 def test_names_say_no_more_and_no_less_than_needed():
-    from tapetum.world.words.referring import phrases
+    from tapetum.world.words.images import phrases
 
     g = graph(
         thing(0, "cup", "red", "wood", (-0.1, 0)),
@@ -294,7 +293,7 @@ def test_the_things_in_a_bowl_are_answers_kind_by_kind():
 WORDS = """
 from hashlib import sha256
 from tapetum.world.physics import make_episode
-from tapetum.world.image import make_image
+from tapetum.world.files.items import make_image
 from tapetum.world.words import EpisodeEvents, episode_candidates, episode_caption
 from tapetum.world.words.episodes import grounded_questions
 told = [(p.candidates, p.captions, p.graph) for p in (make_image(5, k, 64) for k in range(4))]

@@ -87,8 +87,7 @@ def verify(options: VerifyOptions, listener: Listener) -> Verified:
     """
     from tapetum.hub.loading import load
     from tapetum.systems.adapters import files
-    from tapetum.systems.adapters.proof import TrunkChanged
-    from tapetum.systems.adapters.weaving import trunk_hash
+    from tapetum.systems.adapters.weaving import TrunkChanged, trunk_hash
 
     path = Path(options.file)
     stored = files.read(path)

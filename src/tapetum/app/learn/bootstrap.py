@@ -42,7 +42,7 @@ def bootstrap(
 
     Returns None if `launch.minutes` ran out before the run was done. Raises BadInput for errors the user can fix.
     """
-    from tapetum.bench.bootstrap_family import choose_family
+    from tapetum.bench.baselines import choose_family
     from tapetum.core.remote_cache import cache_of
     from tapetum.data.remote_folder import local_data, local_place
     from tapetum.systems.tap.bootstrap import run

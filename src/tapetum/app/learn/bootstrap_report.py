@@ -12,7 +12,7 @@ from tapetum.hub.loading import load
 from tapetum.report.curves import curves_svg, read_curves
 from tapetum.report.page import ReportPage, TableColumn, TableRow, write_report
 from tapetum.systems.tap.bootstrap.footage import FootageDataset
-from tapetum.systems.tap.bootstrap.unlabelled_scores import CycleErrors, cycle_errors, grid, split
+from tapetum.systems.tap.bootstrap.samples import CycleErrors, cycle_errors, grid, split
 from tapetum.video import draw_tracks
 
 if TYPE_CHECKING:

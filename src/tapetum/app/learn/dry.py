@@ -8,7 +8,7 @@ from typing import Any
 from tapetum.account.cluster import GIB, H100, peak_flops
 from tapetum.account.run_plan import GPUS, PhasePlan, RunPlan, Share, two_digits
 from tapetum.app.verb import Result
-from tapetum.bench.bootstrap_family import check_tapnext, is_tapnext
+from tapetum.bench.baselines import check_tapnext, is_tapnext
 from tapetum.core.errors import BadInput
 from tapetum.systems.tap.bootstrap.config import BootstrapRun
 

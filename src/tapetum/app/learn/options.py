@@ -5,6 +5,7 @@ import inspect
 import textwrap
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
@@ -64,7 +65,7 @@ def options(
         names = list(dict.fromkeys(key[place] for key in keys))
         metavar = f"{{{','.join(names)}}}|{others}" if others and place == 0 else None
         words = Literal[tuple(names)] if metavar is None else str
-        choice = Annotated[words, tyro.conf.arg(help=_docstrings(kind).get(picker, about), metavar=metavar)]
+        choice = Annotated[words, tyro.conf.arg(help=docstrings(kind).get(picker, about), metavar=metavar)]
         for mark in _marks(requested.markers.get(picker, ())):
             choice = Annotated[choice, mark]
         parameters.insert(place, _parameter(picker, names[0], choice))
@@ -97,7 +98,7 @@ def _changes(
 ) -> tuple[Callable[[Any, Mapping[str, Any]], Any], list[inspect.Parameter]]:
     """The function that builds a config from the preset and the given options, and these options."""
     kind = type(presets[0])
-    types, docs = get_type_hints(kind, include_extras=True), _docstrings(kind)
+    types, docs = get_type_hints(kind, include_extras=True), docstrings(kind)
     parameters, inner, differ = [], {}, set()
     for field in fields(kind):
         name, values = field.name, [getattr(preset, field.name) for preset in presets]
@@ -149,10 +150,14 @@ def _as_constructor(make: Callable[..., Any], kind: type, parameters: Sequence[i
     return make
 
 
-def _docstrings(kind: type) -> dict[str, str]:
-    """The docstrings of the fields of a dataclass and of its bases, by name."""
-    texts = {name: text for base in reversed(kind.__bases__) if is_dataclass(base) for name, text in _docstrings(base).items()}
-    [body] = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+@cache
+def docstrings(kind: type) -> Mapping[str, str]:
+    """Read the docstrings of the fields of a dataclass and of its bases, by name."""
+    texts = {name: text for base in reversed(kind.__bases__) if is_dataclass(base) for name, text in docstrings(base).items()}
+    try:
+        [body] = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+    except (OSError, TypeError):  # a class that was made and not written
+        return texts
     assert isinstance(body, ast.ClassDef)
     for field, text in pairwise(body.body):
         if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):

@@ -1,7 +1,6 @@
 """`tapetum pretrain METHOD`: pre-trains an encoder on a folder of images; ends with curves and a page of neighbours."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +13,7 @@ from tapetum.app.verb import Listener, Result
 from tapetum.core.plugins import is_reference, reference_label
 from tapetum.core.provenance import guarding_data
 from tapetum.systems.pretraining.methods import METHODS
-from tapetum.systems.pretraining.recipes import RECIPES, PretrainRun
+from tapetum.systems.pretraining.recipes import RECIPES, Pretrained, PretrainRun
 from tapetum.train.launch_config import Launch
 
 if TYPE_CHECKING:
@@ -28,22 +27,18 @@ CURVES, NEIGHBOURS = "curves.svg", "neighbours.html"
 _LOOKED_AT, _NEIGHBOURS, _TOGETHER = 2000, 8, 64
 
 
-@dataclass(frozen=True, kw_only=True)
-class PretrainedEncoder(Result):
-    """Results of a finished run, in its folder."""
+class PretrainedEncoder(Pretrained, Result):
+    """Results of a finished run, with an image of its curves and a page of neighbours beside the encoder."""
 
-    encoder: Path
-    """File of the encoder; `tapetum.load`, `tapetum embed --model` and other commands take it, or the folder."""
-    curves: Path
-    """An image of loss, deviation of the features, learning rate and so on over the steps."""
-    neighbours: Path
-    """A page of images, each beside those that are most alike to the encoder."""
-    images: int
-    """Of the data."""
-    damaged: tuple[str, ...]
-    """Names of those that could not be read in this call, and were skipped."""
-    collapsed_at: int | None
-    """Step at which the features of all images were first seen to be the same, in this call."""
+    @property
+    def curves(self) -> Path:
+        """Path of an image of loss, deviation of the features, learning rate and so on over the steps."""
+        return self.encoder.parent / CURVES
+
+    @property
+    def neighbours(self) -> Path:
+        """Path of a page of images, each beside those that are most alike to the encoder."""
+        return self.encoder.parent / NEIGHBOURS
 
     def as_json(self) -> dict[str, Any]:
         paths = {name: str(getattr(self, name)) for name in ("encoder", "curves", "neighbours")}
@@ -84,18 +79,11 @@ def pretrain(run: PretrainRun, launch: Launch, say: Callable[[str], None] = lamb
     finished = runs.pretrain(run, launch, say)
     if finished is None:
         return None
-    curves, page = launch.out / CURVES, launch.out / NEIGHBOURS
+    result = PretrainedEncoder(**vars(finished))
     if is_main():
-        write_curves(launch.out / "log.jsonl", curves)
-        show_neighbours(load(finished.encoder), read_sources(run.data, cache=cache_of(launch.cache_gb)), page)
-    return PretrainedEncoder(
-        encoder=finished.encoder,
-        curves=curves,
-        neighbours=page,
-        images=finished.images,
-        damaged=finished.damaged,
-        collapsed_at=finished.collapsed_at,
-    )
+        write_curves(launch.out / "log.jsonl", result.curves)
+        show_neighbours(load(result.encoder), read_sources(run.data, cache=cache_of(launch.cache_gb)), result.neighbours)
+    return result
 
 
 def show_neighbours(encoder: "Encoder", source: "ImageSource", path: Path) -> Path:

@@ -9,7 +9,7 @@ import tyro
 
 from tapetum.app.commands import Command, with_json
 from tapetum.app.learn.options import options
-from tapetum.app.verb import Listener, Result
+from tapetum.app.verb import Listener, Result, Stopped
 from tapetum.train.launch_config import Launch
 
 LaunchOptions = Annotated[Launch, options({"": Launch(out=Path())}, required=("out",), hidden=("settings",))]
@@ -26,25 +26,6 @@ class RecipeOptions:
     """Only say what the run costs: steps, parameters, FLOPs, memory and days on H100 GPUs. Counts data that are there."""
     recipe: Any
     launch: LaunchOptions
-
-
-@dataclass(frozen=True)
-class Stopped(Result):
-    """A run that was stopped before its end."""
-
-    out: Path
-    product: str
-    """What its result would have been called."""
-
-    @property
-    def goes_on_from(self) -> Path:
-        return self.out
-
-    def as_json(self) -> dict[str, Any]:
-        return {self.product: None, "out": str(self.out)}
-
-    def as_text(self) -> str:
-        return f"stopped; the same command goes on from {self.out}"
 
 
 def recipe_options(help: str, recipe: Any, base: type = RecipeOptions) -> type:

@@ -11,13 +11,13 @@ from tapetum.systems.hip.recipes import HipRun
 from tapetum.systems.longvideo.recipes import VideoTextRun
 from tapetum.systems.odin.recipes import OdinRun
 from tapetum.systems.paligemma.masks.config import MaskCodecRun
-from tapetum.systems.paligemma.photo.recipes import PhotoRun
+from tapetum.systems.paligemma.photo.config import PhotoRun
 from tapetum.systems.paligemma.recipes import PaliGemmaStage, PaliGemmaTransfer
 from tapetum.systems.perception_test.localiser.config import LocaliserRun
-from tapetum.systems.tap.training.recipes import TapKubric, TapNano
-from tapetum.systems.tapnext.training.recipes import TapNextRun
+from tapetum.systems.tap.recipes import TapKubric, TapNano
+from tapetum.systems.tapnext.recipes import TapNextRun
 from tapetum.train.launch_config import Launch
-from tapetum.transfer.recipes import CocoRun, FcnRun
+from tapetum.transfer.config import CocoRun, FcnRun
 from tapetum.world.training.paligemma.recipes import NanoRun
 
 if TYPE_CHECKING:
@@ -109,15 +109,15 @@ def _train(recipe: Recipe, launch: Launch, say: Callable[[str], None]) -> Traine
 
         weights = train_localiser(recipe, launch, say, load_video_features)
     elif isinstance(recipe, TapKubric):
-        from tapetum.systems.tap.training.run import train_tap_kubric
+        from tapetum.systems.tap.run import train_tap_kubric
 
         weights = train_tap_kubric(recipe, launch)
     elif isinstance(recipe, TapNextRun):
-        from tapetum.systems.tapnext.training.run import train_tapnext
+        from tapetum.systems.tapnext.run import train_tapnext
 
         weights = train_tapnext(recipe, launch)
     else:
-        from tapetum.systems.tap.training.run import train_tap_nano
+        from tapetum.systems.tap.run import train_tap_nano
 
         weights = train_tap_nano(recipe, launch)
     return weights and TrainedModel(weights)
@@ -127,7 +127,7 @@ def _train_paligemma(
     recipe: NanoRun | PaliGemmaStage | PaliGemmaTransfer, launch: Launch, say: Callable[[str], None]
 ) -> "TrainedPaliGemma | None":
     if isinstance(recipe, NanoRun):
-        from tapetum.world.training.paligemma.run import train_nano
+        from tapetum.world.training.paligemma.stages import train_nano
 
         return train_nano(recipe, launch, say)
     if isinstance(recipe, PaliGemmaStage):

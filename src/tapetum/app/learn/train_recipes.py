@@ -19,19 +19,19 @@ from tapetum.systems.odin.recipes import RECIPES as ODIN
 from tapetum.systems.odin.recipes import OdinRun
 from tapetum.systems.paligemma.masks.config import RECIPES as MASK_CODEC
 from tapetum.systems.paligemma.masks.config import MaskCodecRun
-from tapetum.systems.paligemma.photo.recipes import RECIPES as PHOTO
-from tapetum.systems.paligemma.photo.recipes import PhotoRun
+from tapetum.systems.paligemma.photo.config import RECIPES as PHOTO
+from tapetum.systems.paligemma.photo.config import PhotoRun
 from tapetum.systems.paligemma.recipes import PRESETS as PALIGEMMA
 from tapetum.systems.paligemma.recipes import TRANSFER, PaliGemmaStage, PaliGemmaTransfer, published_stage
 from tapetum.systems.paligemma.transfer.tasks import TASKS, task_run
 from tapetum.systems.perception_test.localiser.config import RECIPES as LOCALISER
 from tapetum.systems.perception_test.localiser.config import LocaliserRun
-from tapetum.systems.tap.training.recipes import RECIPES as TAP
-from tapetum.systems.tap.training.recipes import TAP_NANO, TapKubric, TapNano
-from tapetum.systems.tapnext.training.recipes import RECIPES as TAPNEXT
-from tapetum.systems.tapnext.training.recipes import TapNextRun
+from tapetum.systems.tap.recipes import RECIPES as TAP
+from tapetum.systems.tap.recipes import TAP_NANO, TapKubric, TapNano
+from tapetum.systems.tapnext.recipes import RECIPES as TAPNEXT
+from tapetum.systems.tapnext.recipes import TapNextRun
 from tapetum.train.launch_config import Launch
-from tapetum.transfer.recipes import COCO_RECIPES, FCN_RECIPES, CocoRun, FcnRun
+from tapetum.transfer.config import COCO_RECIPES, FCN_RECIPES, CocoRun, FcnRun
 from tapetum.world.training.paligemma.recipes import RECIPES as NANO
 from tapetum.world.training.paligemma.recipes import NanoRun
 

@@ -99,9 +99,8 @@ def annotate(options: AnnotateOptions, listener: Listener) -> AnnotatedSet:
     """
     options.check()
     place = options.place
-    from tapetum.data.lerobot import FrameFeature, copy_with_features
+    from tapetum.data.lerobot import FLAGS, FrameFeature, copy_with_features, flag_frames
     from tapetum.video.episodes import EpisodeVideo, parse_episode_address
-    from tapetum.video.flags import FLAGS, flag_frames
     from tapetum.video.lerobot import open_lerobot
 
     address = parse_episode_address(options.data)

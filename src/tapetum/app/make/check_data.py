@@ -13,8 +13,8 @@ from tapetum.core.errors import BadInput
 from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:
+    from tapetum.bench.data_sets import DataSet
     from tapetum.bench.data_sets.check import PartReport
-    from tapetum.bench.data_sets.types import DataSet
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class CheckedData(Result):
 
 def published_presets() -> Mapping[str, Any]:
     """Get the published recipes by name."""
-    from tapetum.bench.published_presets import PRESETS
+    from tapetum.bench.published import PRESETS
 
     return PRESETS
 

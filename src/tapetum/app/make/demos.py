@@ -18,9 +18,9 @@ class DemosOptions:
     """
 
     task: Annotated[str, tyro.conf.arg(metavar="TASK")]
-    """reach-disc, which needs no simulator; triplet-1 to triplet-5, stacking by colour (MuJoCo: pip install
-    'tapetum[physics]'); a task of Meta-World, such as drawer-open, hammer, assembly, bin-picking or button-press-topdown; or
-    knob, light, slide-door, hinge-door or microwave of Franka Kitchen (pip install 'tapetum[robot]')."""
+    """reach-disc, which needs no simulator; triplet-1 to triplet-5, stacking by colour (MuJoCo, of the extra
+    physics); a task of Meta-World, such as drawer-open, hammer, assembly, bin-picking or button-press-topdown; or
+    knob, light, slide-door, hinge-door or microwave of Franka Kitchen (of the extra robot)."""
     _: KW_ONLY
     n: Annotated[int, tyro.conf.arg(metavar="N")] = 25
     """Demonstrations: episodes that the expert ended well."""
@@ -72,9 +72,7 @@ def make(options: DemosOptions, listener: Listener) -> DemosMade:
     (2, 2)
     """
     from tapetum.systems.adapters.demos import make_demos, read_demos
-    from tapetum.systems.adapters.rollouts import RATE, side_by_side
-    from tapetum.systems.adapters.worlds.makers import make_world
-    from tapetum.systems.adapters.worlds.world import roll
+    from tapetum.systems.adapters.worlds.world import RATE, make_world, roll, side_by_side
     from tapetum.video import write_video
 
     if options.noise < 0 or options.seed < 0:

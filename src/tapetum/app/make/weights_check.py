@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tapetum.encoders import Encoder
-    from tapetum.encoders.reference_values import ReferenceValues
+    from tapetum.encoders.published import ReferenceValues
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def check(options: WeightsCheckOptions, listener: Listener) -> WeightsChecked:
 
     Raises BadInput if they are not on this machine, a file has changed, or they do not load.
     """
-    from tapetum.encoders.reference_values import PHOTOGRAPH, REFERENCE_VALUES
+    from tapetum.encoders.published import PHOTOGRAPH, REFERENCE_VALUES
     from tapetum.hub.loading import load
     from tapetum.hub.registry import resolve
     from tapetum.hub.repositories import check_files, read_record
@@ -108,7 +108,7 @@ def check(options: WeightsCheckOptions, listener: Listener) -> WeightsChecked:
 
 
 def _drawn(network: Any, expected: "ReferenceValues") -> list[tuple[str, float, float]]:
-    from tapetum.encoders.reference_values import draw_circles
+    from tapetum.encoders.published import draw_circles
 
     images = draw_circles()
     logits = network.logits(images, expected.texts)

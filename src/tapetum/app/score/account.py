@@ -152,8 +152,8 @@ def _of_step(options: AccountOptions) -> Cost:
     """A pre-training step."""
     from dataclasses import replace
 
-    from tapetum.systems.pretraining.account import account_step, count_step, parameters
     from tapetum.systems.pretraining.recipes import RECIPES
+    from tapetum.systems.pretraining.run_plan import account_step, count_step, parameters
 
     method, batch = options.method, options.batch_size
     assert method is not None
@@ -184,8 +184,7 @@ def _of_encoder(options: AccountOptions) -> Cost | None:
     import torch
 
     from tapetum.account.closed_form import closed_form
-    from tapetum.account.flops import count_flops
-    from tapetum.account.parts import by_part
+    from tapetum.account.flops import by_part, count_flops
     from tapetum.encoders.architectures import names
     from tapetum.encoders.factory import describe, make
     from tapetum.encoders.features import Encoder
@@ -244,7 +243,7 @@ def _estimated(
     name: str, about: str, inputs: int, parameters: dict[str, int], closed_form: "ClosedForm | None", counted: "Flops"
 ) -> Cost:
     """FLOPs, with energy and CO2 of a million inputs on cores like those of `constants`."""
-    from tapetum.account.energy import of_flops
+    from tapetum.account.machine import of_flops
 
     engines = {"counted": counted.model, **({"closed_form": closed_form.model} if closed_form else {})}
     best = closed_form or counted

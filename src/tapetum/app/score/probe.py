@@ -89,8 +89,7 @@ def probe(options: ProbeOptions, listener: Listener) -> Probes:
     from tapetum.data.labelled import labelled_images
     from tapetum.encoders.references import load
     from tapetum.train.process_group import pick_device
-    from tapetum.transfer.knn import knn_accuracy
-    from tapetum.transfer.linear import linear_probe
+    from tapetum.transfer.probes import knn_accuracy, linear_probe
     from tapetum.transfer.probing import Labelled, features_of
 
     data = Path(options.data)

@@ -169,8 +169,7 @@ class Reported(Result):
 @verb(ReportOptions)
 def report(options: ReportOptions, listener: Listener) -> Reported:
     """Write the report of a study's finished points. Raises BadInput if the folder is not a study, or nothing is finished."""
-    from tapetum.systems.pretraining.study.page import REPORT, write_report
-    from tapetum.systems.pretraining.study.results import RESULTS, studied, write_results
+    from tapetum.systems.pretraining.study.results import REPORT, RESULTS, studied, write_report, write_results
 
     out = Path(options.out)
     results = studied(out)
@@ -186,7 +185,7 @@ def report(options: ReportOptions, listener: Listener) -> Reported:
 
 
 def _run(given: Any, listener: Listener) -> StudyDone:
-    from tapetum.core.memory import keep_freed_memory
+    from tapetum.core.devices import keep_freed_memory
 
     keep_freed_memory()
     return run.run(given, listener)

@@ -82,8 +82,7 @@ def submit_perception_test(options: SubmissionOptions, listener: Listener) -> Su
     options.verify()
     from tapetum.data.entries import write_mapping
     from tapetum.systems.perception_test.annotations import read_annotations, read_json
-    from tapetum.systems.perception_test.predictions import read_predictions
-    from tapetum.systems.perception_test.submission import nested
+    from tapetum.systems.perception_test.predictions import nested, read_predictions
 
     annotations = read_annotations(options.annotations)
     predictions = read_predictions(options.task, read_json(options.check or options.predictions or ""), annotations)

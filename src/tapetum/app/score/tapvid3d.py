@@ -41,7 +41,7 @@ class Checked(Result):
     findings: tuple[dict[str, str], ...]
     """What is wrong, each as file, kind and text; nothing where all is well."""
     sources: dict[str, dict[str, Any]]
-    """Counts of each source, see `tapetum.systems.tapvid3d.format.check.check`."""
+    """Counts of each source, see `tapetum.systems.tapvid3d.check.check`."""
 
     def as_text(self) -> str:
         lines = [f"{'source':11} {'clips':>13} {'with frames':>12} {'frames':>9} {'tracks':>9} {'visible':>8}"]
@@ -66,7 +66,7 @@ def check(options: CheckOptions, listener: Listener) -> Checked:
 
     Raises BadInput if there is no folder, or no clip in it.
     """
-    from tapetum.systems.tapvid3d.format.check import check
+    from tapetum.systems.tapvid3d.check import check
 
     report = check(options.folder, options.split, listener.counting("checking"))
     return Checked(files=report["files"], findings=tuple(report["findings"]), sources=report["sources"])

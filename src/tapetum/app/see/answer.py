@@ -8,7 +8,7 @@ import tyro
 
 from tapetum.app.see.answer_model import unfamiliar_remark
 from tapetum.app.verb import File, Listener, Result, one_text, verb
-from tapetum.bench.model_remarks import describe_model, next_step
+from tapetum.bench.word_models import describe_model, next_step
 from tapetum.core.errors import BadInput
 from tapetum.train.launch_config import CACHE_GB
 

@@ -129,7 +129,7 @@ def answer_live(options: AnswerLiveOptions, listener: Listener) -> ChosenLive:
 
 def bounded(model: "StreamingModel", memories: int) -> "StreamingModel":
     """Cap the memories of a model if necessary. Raises BadInput for one that cannot process an endless stream."""
-    from tapetum.systems.longvideo.inflation import continue_from
+    from tapetum.systems.longvideo.weights import continue_from
 
     config = model.config.video
     if config.memory == "joint":
@@ -156,7 +156,7 @@ def _segments(live: "LiveVideo", model: "StreamingModel", frame_rate: float) -> 
     """Collect `frame_rate` frames a second, one segment at a time: start and end in seconds, and small frames."""
     import numpy as np
 
-    from tapetum.video.subset import resize_frame
+    from tapetum.video.types import resize_frame
 
     rows, columns = model.config.video.size
     part, times, due = [], [], None

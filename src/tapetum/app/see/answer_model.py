@@ -3,7 +3,7 @@
     words about photographs     paligemma-photo, where the extra [imagenet] is installed
     all else                    paligemma-nano-2, whose world is that of `tapetum scenes`
 
-The first images are compared with that data (`systems.paligemma.familiarity`); the majority decides for all.
+The first images are compared with that data (`systems.paligemma.answers`); the majority decides for all.
 """
 
 from dataclasses import replace
@@ -15,8 +15,7 @@ from tapetum.bench.word_models import is_here
 from tapetum.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from tapetum.systems.paligemma.answers import Answerer
-    from tapetum.systems.paligemma.familiarity import Familiarity
+    from tapetum.systems.paligemma.answers import Answerer, Familiarity
 
 PHOTO, CLASSIFIER = "paligemma-photo", "efficientnet-lite2"
 OF_SCENES = MODEL, "mcvit-films"
@@ -47,7 +46,7 @@ def is_world(images: Any, frames: int | None = None) -> bool:
 def world_distances(images: Any, frames: int | None = None) -> list[float]:
     """Compute the distance of the first images from those of `tapetum scenes`."""
     from tapetum.app.see.jobs import first_sources
-    from tapetum.systems.paligemma.familiarity import image_tokens
+    from tapetum.systems.paligemma.answers import image_tokens
     from tapetum.systems.paligemma.images import read_images
     from tapetum.systems.paligemma.model import PaliGemma
 
@@ -77,7 +76,7 @@ def unfamiliar_remark(model: str, images: Any, frames: int | None = None) -> str
 @lru_cache(maxsize=1)
 def _world() -> "tuple[Answerer, Familiarity]":
     """The bundled model, and the statistics of its training images."""
-    from tapetum.systems.paligemma.familiarity import load_familiarity
+    from tapetum.systems.paligemma.answers import load_familiarity
 
     return _nano(), load_familiarity()
 

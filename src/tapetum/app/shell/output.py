@@ -20,9 +20,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from tapetum.app.learn.recipes import Stopped
 from tapetum.app.shell.signals import Ended, raise_pending
-from tapetum.app.verb import Listener, Result
+from tapetum.app.verb import Listener, Result, Stopped
 from tapetum.core.errors import BadInput, hide_secrets, visible
 from tapetum.train.launch import stopped_by
 
@@ -92,7 +91,10 @@ class _Printing(Listener):
         note(text)
 
     def line(self, text: str) -> None:
-        (note if self._json else print)(text)
+        if self._json:
+            note(text)
+        else:
+            print(text, flush=True)
 
     def part(self, result: Result) -> None:
         if self._json:

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import tyro
 
+from tapetum.app.learn.options import docstrings
 from tapetum.core.errors import BadInput
 
 Options = TypeVar("Options")
@@ -43,6 +44,9 @@ class Option:
     """Of its value, without annotations."""
     parsed: bool
     """Its values are read in a way of their own."""
+    help: str
+    metavar: str
+    """What stands for its value in help."""
 
     @property
     def several(self) -> bool:
@@ -58,6 +62,7 @@ class Positional:
     """As the help shows it."""
     type: Any
     required: bool
+    help: str
 
     @property
     def several(self) -> bool:
@@ -111,7 +116,8 @@ def explain(options: type, words: Sequence[str]) -> str:
 
 def options_of(kind: type) -> list[Option]:
     """List the options of a command, including those of its configs (`tapetum.app.learn.options`)."""
-    return [option for name, annotation, default in _fields(kind) for option in _below(name, annotation, default, ())]
+    texts = docstrings(kind)
+    return [one for name, type_, value in _fields(kind) for one in _below(name, type_, value, (), texts.get(name, ""))]
 
 
 def positionals_of(kind: type) -> list[Positional]:
@@ -121,7 +127,8 @@ def positionals_of(kind: type) -> list[Positional]:
         marks = getattr(annotation, "__metadata__", ())
         if tyro.conf.Positional in marks:
             shown = [mark.metavar for mark in marks if getattr(mark, "metavar", None)]
-            every.append(Positional((shown or [name])[-1], _plain_type(annotation), default is inspect.Parameter.empty))
+            required, text = default is inspect.Parameter.empty, " ".join(docstrings(kind).get(name, "").split())
+            every.append(Positional((shown or [name])[-1], _plain_type(annotation), required, text))
     return every
 
 
@@ -254,7 +261,23 @@ def _plain_type(annotation: Any) -> Any:
     return annotation
 
 
-def _below(name: str, annotation: Any, default: Any, place: tuple[str, ...]) -> Iterator[Option]:
+def _metavar(kind: Any, marks: Iterable[Any] = ()) -> str:
+    """Write what stands for a value of a type in help, such as {yes,no} or INT."""
+    if shown := [mark.metavar for mark in marks if getattr(mark, "metavar", None)]:
+        return shown[-1]
+    if get_origin(kind) is Annotated:
+        return _metavar(_plain_type(kind), kind.__metadata__)
+    parts = [part for part in get_args(kind) if part not in (NoneType, Ellipsis)]
+    if get_origin(kind) is Literal:
+        return f"{{{','.join(map(str, parts))}}}"
+    if get_origin(kind) is tuple:
+        return f"{_metavar(parts[0])} ..."
+    if get_origin(kind) in (Union, UnionType):
+        return "|".join(dict.fromkeys(map(_metavar, parts)))
+    return "{True,False}" if kind is bool else getattr(kind, "__name__", "VALUE").upper()
+
+
+def _below(name: str, annotation: Any, default: Any, place: tuple[str, ...], text: str) -> Iterator[Option]:
     marks = getattr(annotation, "__metadata__", ())
     kind = _plain_type(annotation)
     if tyro.conf.Positional in marks:
@@ -264,20 +287,24 @@ def _below(name: str, annotation: Any, default: Any, place: tuple[str, ...]) -> 
     for each in marks:
         if factory := getattr(each, "constructor_factory", None):
             for parameter in inspect.signature(factory()).parameters.values():
-                yield from _below(parameter.name, parameter.annotation, parameter.default, place)
+                yield from _below(parameter.name, parameter.annotation, parameter.default, place, "")
             return
         names += filter(None, [getattr(each, "name", None)])
+        text = getattr(each, "help", None) or text
         aliases += [alias.lstrip("-") for alias in getattr(each, "aliases", None) or ()]
     if is_dataclass(kind) and isinstance(kind, type):
         for inner, type_, value in _fields(kind):
-            yield from _below(inner, type_, value, place)
+            yield from _below(inner, type_, value, place, docstrings(kind).get(inner, ""))
         return
+    repeated = tyro.conf.UseAppendAction in marks
     yield Option(
         names=tuple(word.replace("_", "-") for word in (names[-1], *aliases)),
         place=place,
         default=inspect.Parameter.empty if default is tyro.MISSING else default,
         switch=kind is bool and tyro.conf.FlagConversionOff not in marks,
-        repeated=tyro.conf.UseAppendAction in marks,
+        repeated=repeated,
         type=kind,
         parsed=any(isinstance(mark, tyro.constructors.PrimitiveConstructorSpec) for mark in marks),
+        help=" ".join(text.split()),
+        metavar=_metavar(kind, marks).removesuffix(" ..." * repeated),
     )

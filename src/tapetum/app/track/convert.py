@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from tapetum.app.track.show import SavedVisibilitySettings
 from tapetum.app.verb import File, Listener, Result, count_frames, one_text, verb
 from tapetum.core.errors import BadInput
 from tapetum.core.files import same_place
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ConvertOptions:
+class ConvertOptions(SavedVisibilitySettings):
     """Convert tracks between npz, csv, json, parquet, tables of DeepLabCut and napari, and pickles of TAP-Vid, and into files
     of SLEAP and COCO.
 
@@ -79,6 +80,7 @@ def convert(options: ConvertOptions, listener: Listener) -> Converted:
     from tapetum.tracks.exchange import check_video, read_tracks, tracked_part, write_tracks
     from tapetum.video import open_video
 
+    options.check_visibility()
     source, target = Path(options.source), Path(options.target)
     if same_place(target, source):
         raise BadInput(f"{source} would be overwritten by what is made of it; give OUT another name")
@@ -86,7 +88,7 @@ def convert(options: ConvertOptions, listener: Listener) -> Converted:
         video = None if options.video is None else cleanup.enter_context(open_video(options.video))
         if video is not None:
             count_frames(video, options.video, listener)
-        tracks = read_tracks(source, video=video, name=options.name)
+        tracks = options.choose_visible(read_tracks(source, video=video, name=options.name), options.model)
         if video is not None:
             video = tracked_part(video, tracks)
             check_video(tracks, video)

@@ -1,21 +1,26 @@
 """`tapetum.track_live`: tracks points through frames as they arrive, until the source ends or Ctrl-C."""
 
+import io
+import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from tapetum.app.track.live_run import LiveFrame, LiveRun
+from tapetum.app.track.live_run import LiveEvent, LiveFrame, LiveRun
 from tapetum.app.track.point_tasks import needs_network, open_reference, requested_points
-from tapetum.app.track.track import OVERLAY, SHOWN_BY, TABLE, TRACKS, TrackSettings, file_lines, make_tracker, no_overlay, save
-from tapetum.app.track.track_files import one_file
+from tapetum.app.track.track import SHOWN_BY, TrackSettings, make_tracker
+from tapetum.app.track.track_files import OVERLAY, TABLE, TRACKS, file_lines, no_overlay, one_file, save
 from tapetum.app.verb import File, Listener, Result, verb
 from tapetum.core.errors import BadInput, hide_secrets
 from tapetum.core.files import Results, results
+from tapetum.core.provenance import check, record
 from tapetum.tracks.points import PointRequest
 
 if TYPE_CHECKING:
@@ -44,6 +49,10 @@ class TrackLiveOptions(TrackSettings):
     """Is given each painted frame, uint8 (h, w, 3), and ends the run by giving False."""
     each: Callable[[LiveFrame], None] | None = None
     """Is given the points of each frame as soon as they are known, before anything is painted."""
+    event: Callable[[LiveEvent], None] | None = None
+    """Is told when most points are lost, and when they are back; by default the listener gets a remark."""
+    drop: bool = False
+    """Drop frames of a pipe that come while one is worked on, and count them."""
     redetect: bool = False
     """Seek points that were hidden for long in the whole frame, and show them only once network and images agree."""
 
@@ -56,8 +65,12 @@ class TrackLiveOptions(TrackSettings):
             raise BadInput("--3d needs the whole video; leave --online out")
         if self.view != "tracks":
             raise BadInput(f"--view {self.view} needs the whole video; without it, or with tapetum show afterwards")
-        if self.min_confidence is not None:
-            raise BadInput("--min-confidence needs the whole video; leave --online out")
+        if self.visible_above is not None:
+            raise BadInput("--visible-above needs the whole video; leave --online out, or give it to tapetum show afterwards")
+        if self.timing:
+            raise BadInput("--timing is of a whole video; --online prints the latency of its frames; leave one out")
+        if self.drop and Path(self.source).is_file():
+            raise BadInput(f"--drop is for frames that come by themselves, and the file {self.source} waits; leave it out")
         if self.cuts:
             raise BadInput("--start, --end and --stride need the whole video; leave --online out")
         if self.fps is not None:
@@ -86,7 +99,7 @@ class TrackedLive(Result):
     seconds: float
     """From the first frame to the last."""
     latency: tuple[float, ...]
-    """Seconds from the moment when each frame had been decoded until its points were known. Of a pipe or a file, which wait,
+    """Seconds from the moment when each frame had been decoded until its points were known. Of a pipe or a file that waits,
     from the moment when the frame was taken up: how long it had waited there is no delay of ours."""
     out: Path | None
     """Folder of overlay.mp4, tracks.npz and tracks.csv; None where nothing is written."""
@@ -160,7 +173,7 @@ def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
             raise BadInput("--redetect needs points of a frame of the video, and these are of --reference; leave one out")
     with ExitStack() as cleanup:
         written = None if out is None else cleanup.enter_context(results(out, (OVERLAY, TRACKS, TABLE)))
-        live = cleanup.enter_context(LiveVideo(options.source))
+        live = cleanup.enter_context(LiveVideo(options.source, drop=options.drop or None))
         shown = None if options.reference is None else _shown(options, tracker, cleanup, listener)
         run = LiveRun(live, tracker, options, listener, shown)  # type: ignore[arg-type]
         begin = time.perf_counter()
@@ -174,6 +187,8 @@ def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
                 error.add_note(f"what was followed until then, {len(run.frame_results)} frames, is in {out}")
             raise
         seconds = time.perf_counter() - begin
+        if advice := run.faster():
+            listener.note(advice)
         if not run.frame_results:
             raise BadInput(f"{options.source} gave no frame; is anything sent there?")
         if never := run.never():
@@ -274,3 +289,73 @@ def stopped_by_signals(
         yield
     finally:
         restore()
+
+
+WINDOW = "window"
+
+
+def preview(to: str | None, cleanup: ExitStack) -> Viewer | None:
+    """Open the preview of drawn frames: none, a window, or a stream of JPEG images into a file, a pipe, or "-" (stdout)."""
+    if to is None:
+        return None
+    if to == WINDOW:
+        return _window(cleanup)
+
+    @cache
+    def opened() -> BinaryIO:
+        """The file, opened when its first frame arrives."""
+        if to == "-":
+            return sys.stdout.buffer
+        try:
+            if os.path.isfile(to):  # a pipe or a device is written into
+                check(to)
+            cleanup.callback(lambda: record(Path(to).parent, {Path(to).name: Path(to)}))
+            return cleanup.enter_context(open(to, "wb"))
+        except OSError as error:
+            raise BadInput(f"cannot write the preview to {to} ({error.strerror}); give a file, - or {WINDOW}") from error
+
+    def show(frame: "np.ndarray") -> bool:
+        from PIL import Image
+
+        data = io.BytesIO()
+        Image.fromarray(frame).save(data, "JPEG", quality=80)
+        file = opened()
+        try:
+            file.write(data.getvalue())
+            file.flush()
+        except BrokenPipeError:
+            return False
+        return True
+
+    return show
+
+
+def _window(cleanup: ExitStack) -> Viewer:
+    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        raise BadInput("there is no display for a window; give --preview a file, or - and pipe it: ... | ffplay -")
+    try:
+        import tkinter
+
+        root = tkinter.Tk()
+    except Exception as error:  # a python without Tk, or a display that refuses
+        raise BadInput(f"a window cannot be opened ({error}); give --preview a file, or - and pipe it") from error
+    root.title("tapetum")
+    label = tkinter.Label(root)
+    label.pack()
+    state = {"open": True}
+
+    def close() -> None:
+        state["open"] = False
+
+    root.protocol("WM_DELETE_WINDOW", close)
+    cleanup.callback(root.destroy)
+
+    def show(frame: "np.ndarray") -> bool:
+        height, width = frame.shape[:2]
+        image = tkinter.PhotoImage(data=b"P6 %d %d 255 " % (width, height) + frame.tobytes(), format="PPM")
+        label.configure(image=image)
+        label.image = image  # type: ignore[attr-defined]  # Tk keeps no reference of its own
+        root.update()
+        return state["open"]
+
+    return show

@@ -3,14 +3,14 @@
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from tapetum.app.track.cut import sizes_of
-from tapetum.app.track.point_tasks import requested_points
-from tapetum.app.track.show import DrawSettings
+from tapetum.app.track.point_tasks import requested_points, sizes_of
 from tapetum.app.verb import Listener, Result
 from tapetum.core.errors import BadInput
+from tapetum.tracks.live import Velocities
 from tapetum.tracks.points import PointRequest
+from tapetum.video.types import parse_size, resize_frame
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tapetum.systems.tap.tracking.tracker import OnlineState, TapirTracker
     from tapetum.tracks.points import Point
     from tapetum.types import Tracks
-    from tapetum.video import LiveVideo
+    from tapetum.video import LiveVideo, TrackPainter
     from tapetum.video.live import CapturedFrame
 
 
@@ -39,17 +39,55 @@ class LiveFrame(Result):
     """float32 (n,): above 0.5 a point is visible."""
     names: tuple[str, ...] | None = None
     """What the points are called, where they have names."""
+    velocity: "np.ndarray | None" = None
+    """float32 (n, 2): pixels a second, through the last five frames; NaN where a point is hidden, and in its first frame."""
+    covariance: "np.ndarray | None" = None
+    """float32 (n, 2, 2): of the error of a visible point, in square pixels; None where a tracker has none."""
 
     def as_json(self) -> dict[str, Any]:
+        import numpy as np
+
         points = []
         for row, (number, (x, y), sure) in enumerate(zip(self.ids, self.xy, self.confidence, strict=True)):
             point = {"id": int(number), "x": round(float(x), 3), "y": round(float(y), 3)}
             point |= {"visible": bool(sure > 0.5), "confidence": round(float(sure), 4)}
+            for name, values in (("velocity", self.velocity), ("covariance", self.covariance)):
+                numbers = None if values is None or sure <= 0.5 else values[row].astype(float)
+                point[name] = np.round(numbers, 4).tolist() if numbers is not None and np.isfinite(numbers).all() else None
             points.append(point if self.names is None else {**point, "name": self.names[row]})
         return {"type": "frame", "frame": self.frame, "time_s": round(self.time_s, 6), "points": points}
 
     def as_text(self) -> str:
         return ""
+
+
+LOST_SHARE, LOST_FRAMES = 0.5, 5
+"""Most points are lost where less than this share is visible in so many frames in a row, and back where it is in as many."""
+SLOWER, SIDES = 1.5, (854, 480, 256)
+"""From which ratio on smaller frames are said to be faster, and the longer sides that are tried."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveEvent(Result):
+    """Most points of a live source were lost, or are back."""
+
+    event: Literal["lost", "back"]
+    frame: int
+    time_s: float
+    visible: int
+    """Points that are visible in this frame."""
+    points: int
+    """Points that are followed by now."""
+    advice: str
+    """What would help; empty where nothing need be done."""
+
+    def as_json(self) -> dict[str, Any]:
+        return {"type": "event", **super().as_json()}
+
+    def as_text(self) -> str:
+        if self.event == "back":
+            return f"frame {self.frame}: {self.visible} of {self.points} points are visible again"
+        return f"frame {self.frame}: {self.points - self.visible} of {self.points} points are lost; {self.advice}"
 
 
 class LiveRun:
@@ -74,19 +112,34 @@ class LiveRun:
         self.latency: list[float] = []
         self.size = (0, 0)
         self.last = -1
+        self._velocities = Velocities()
+        self._lost: bool | None = None
+        self._turned = 0
 
     def painted(self) -> Iterator["np.ndarray"]:
         """Yield painted frames while points are tracked; unpainted frames if nobody views them."""
+        import numpy as np
+
         painter = None
         for xy, confidence, moment in self.followed():
             frame = moment.frame
             if self.paints:
-                painter = painter or LivePainter(self.options, self.places, *self.size, self.names)
-                frame = painter.paint(frame, xy, confidence > 0.5)
+                painter = painter or self._painter()
+                width, height = self.options.scaled(*self.size)
+                scale = np.divide((width, height), self.size, dtype=np.float32)
+                frame = painter.paint(resize_frame(frame, width, height), xy * scale, confidence > 0.5)
             yield frame
             if self.options.viewer is not None and not self.options.viewer(frame):
                 break
         self.listener.status("")
+
+    def _painter(self) -> "TrackPainter":
+        from tapetum.video import TrackPainter, point_colours
+
+        options, (width, height) = self.options, self.options.scaled(*self.size)
+        colours = point_colours(self.places, *self.size)
+        style = {"trail": options.trail, "radius": options.radius, "rings": options.rings == "yes"}
+        return TrackPainter(height, width, colours, labels=options.labels(len(self.places), self.names), **style)
 
     def followed(self) -> Iterator[tuple["np.ndarray", "np.ndarray", "CapturedFrame"]]:
         """Yield positions and confidence of all points in each frame, and the frame."""
@@ -97,7 +150,7 @@ class LiveRun:
         for moment in self.live:
             begun = time.perf_counter()
             begin = begin or begun
-            self.last = moment.number
+            self.last, self.frame = moment.number, moment.frame
             if not self.numbers:
                 self._begin(moment.frame)
             frame = self._shrunk(moment.frame)
@@ -107,17 +160,22 @@ class LiveRun:
                 stream = self._started(frame, self.places[:due] * self.scale)
             elif stream is not None and due > known:
                 stream = self.tracker.add(stream, frame, self.places[known:due] * self.scale)
-            xy, confidence = self.places.copy(), np.zeros(len(self.places), np.float32)
+            xy, confidence, covariance = self.places.copy(), np.zeros(len(self.places), np.float32), None
             if stream is not None:
                 stream, now = self.tracker.step(stream, frame)
                 xy[:due], confidence[:due] = now.xy / self.scale, now.confidence
+                if now.covariance is not None:
+                    covariance = now.covariance / np.outer(self.scale, self.scale)
             self.frame_results.append((xy, confidence))
             self.times.append(moment.time_s)
             self.numbers.append(moment.number)
             if self.options.each is not None:
                 names = None if self.names is None else self.names[:due]
+                velocity = self._velocities.update(range(due), xy[:due], confidence[:due] > 0.5, moment.time_s)
                 points = {"ids": np.arange(due), "xy": xy[:due], "confidence": confidence[:due], "names": names}
+                points |= {"velocity": velocity, "covariance": covariance}
                 self.options.each(LiveFrame(frame=moment.number, time_s=moment.time_s, **points))
+            self._watch(moment, int((confidence > 0.5).sum()), due)
             done = time.perf_counter()
             self.latency.append(done - (moment.arrived if self.live.drop else begun))
             self._tell(done - begin, int((confidence > 0.5).sum()), due)
@@ -127,8 +185,6 @@ class LiveRun:
         """Choose points for frames like the first, and the size of the tracker's input."""
         import numpy as np
 
-        from tapetum.video.subset import parse_size
-
         height, width = frame.shape[:2]
         self.size = (width, height)
         self.small = parse_size(self.options.resize, width, height) if self.options.resize else self.size
@@ -137,8 +193,6 @@ class LiveRun:
         self.places = np.array([query[1:] for query in self.queries], np.float32)
 
     def _shrunk(self, frame: "np.ndarray") -> "np.ndarray":
-        from tapetum.video.subset import resize_frame
-
         return resize_frame(frame, *self.small)
 
     def _tell(self, seconds: float, visible: int, due: int) -> None:
@@ -149,6 +203,61 @@ class LiveRun:
             f"frame {self.last}: {visible} of {due} points visible, {pace}latency {1000 * self.latency[-1]:.0f} ms"
             f"{f', {self.live.dropped} frames dropped' if self.live.dropped else ''}"
         )
+
+    def _watch(self, moment: "CapturedFrame", visible: int, due: int) -> None:
+        """Say when most points are lost that were seen before, and when they are back."""
+        lost = visible < LOST_SHARE * due
+        if self._lost is None:  # until most have been seen once
+            self._lost = False if due and not lost else None
+            return
+        self._turned = self._turned + 1 if lost != self._lost else 0
+        if self._turned < LOST_FRAMES:
+            return
+        self._lost, self._turned = lost, 0
+        advice = []
+        if lost and hasattr(self.tracker, "correct") and not self.options.redetect and self.shown is None:
+            advice.append("--redetect seeks them in the whole frame")
+        if lost and self.live.dropped > len(self.frame_results):
+            advice.append("more frames are dropped than tracked, and smaller ones (--resize) may be faster")
+        event = LiveEvent(
+            event="lost" if lost else "back",
+            frame=moment.number,
+            time_s=round(moment.time_s, 6),
+            visible=visible,
+            points=due,
+            advice="; ".join([*advice, "if they do not come back, begin again with points that are in sight"]) if lost else "",
+        )
+        if self.options.event is None:
+            self.listener.note(event.as_text())
+        else:
+            self.options.event(event)
+
+    def faster(self) -> str | None:
+        """Find out how much faster smaller frames would be, by tracking the last one again; None unless frames came faster
+        than they were tracked, and it is worth it."""
+        if not self.frame_results or self.options.resize or self.shown is not None:
+            return None
+        if not self.live.dropped and sorted(self.latency)[len(self.latency) // 2] * self.live.frame_rate < 1:
+            return None
+        sides = [side for side in SIDES if side < max(self.size)]
+        whole = self._seconds_of_step(self.size) if sides else 0.0
+        for side in sides:
+            if (times := whole / self._seconds_of_step(parse_size(str(side), *self.size))) >= SLOWER:
+                return f"--resize {side} would be about {times:.1f} times as fast here, and less exact"
+        return None
+
+    def _seconds_of_step(self, size: tuple[int, int]) -> float:
+        """Seconds of a step in frames of this size, the least of three."""
+        import numpy as np
+
+        places = self.places[: len(self.queries) - len(self.never())] * np.divide(size, self.size, dtype=np.float32)
+        sizes = sizes_of(self.tracker, size, self.size)
+        stream, seconds = self.tracker.start(resize_frame(self.frame, *size), places, **sizes), []
+        for _ in range(4):  # the first takes more
+            begin = time.perf_counter()
+            stream, _ = self.tracker.step(stream, resize_frame(self.frame, *size))
+            seconds.append(time.perf_counter() - begin)
+        return min(seconds)
 
     def _choose(self, width: int, height: int) -> None:
         """Choose points, earliest first, as the stream takes them; those of another image are searched for at once."""
@@ -210,38 +319,3 @@ def _request(options: "TrackLiveOptions", width: int, height: int) -> PointReque
     if request.ids is not None:
         raise BadInput("a point is clicked twice, which needs the whole video; leave --online out, or give each its own id")
     return request
-
-
-class LivePainter:
-    """Paints frames of one size, as configured."""
-
-    def __init__(
-        self,
-        settings: DrawSettings,
-        places: "np.ndarray",
-        width: int,
-        height: int,
-        names: tuple[str, ...] | None = None,
-    ):
-        """For points that start at these `places` (n, 2), and frames of this size."""
-        import numpy as np
-
-        from tapetum.video import TrackPainter, point_colours
-
-        self._size = settings.scaled(width, height)
-        self._scale = np.array(self._size, np.float32) / np.array((width, height), np.float32)
-        self._painter = TrackPainter(
-            self._size[1],
-            self._size[0],
-            point_colours(places, width, height),
-            trail=settings.trail,
-            radius=settings.radius,
-            rings=settings.rings == "yes",
-            labels=settings.labels(len(places), names),
-        )
-
-    def paint(self, frame: "np.ndarray", xy: "np.ndarray", visible: "np.ndarray") -> "np.ndarray":
-        """Draw n points (n, 2) on the frame, in the size of the overlay."""
-        from tapetum.video.subset import resize_frame
-
-        return self._painter.paint(resize_frame(frame, *self._size), xy * self._scale, visible)

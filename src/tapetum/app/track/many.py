@@ -1,7 +1,8 @@
-"""`tapetum.track_many`: several videos, sequentially or with Ray; each appears in the output once, even after a crash.
+"""`tapetum track`: one video, a live source, or several videos (`tapetum.track_many`), sequentially or with Ray.
 
-A video's folder appears complete, including summary.json; a video whose folder was made with the same options is skipped.
-Videos that cannot be tracked are named and do not stop the others.
+Of several videos, each appears in the output once, even after a crash: its folder appears complete, including summary.json, and
+a video whose folder was made with the same options is skipped. Videos that cannot be tracked are named and do not stop the
+others.
 """
 
 import glob
@@ -10,32 +11,42 @@ import os
 import re
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from tapetum.app.track.track import MODEL, SHOWN_BY, TRACKS, TrackOptions, TrackSettings, make_tracker, track_into
-from tapetum.app.track.track_files import one_file
+from tapetum.app.commands import JSON
+from tapetum.app.track.track import (
+    MODEL,
+    SHOWN_BY,
+    Tracked,
+    TrackOptions,
+    TrackSettings,
+    make_tracker,
+    track,
+    track_into,
+)
+from tapetum.app.track.track_files import TRACKS, one_file
 from tapetum.app.verb import File, Listener, Result, narrowed, verb
 from tapetum.core.copies import place_name, with_addresses
-from tapetum.core.devices import choose_dtype
+from tapetum.core.devices import choose_dtype, keep_freed_memory
 from tapetum.core.errors import BadInput, TapetumError
-from tapetum.core.files import whole_file, write_text
-from tapetum.core.finished import read_finished, remove_unfinished, write_finished
-from tapetum.core.identity import Outdated, stamp
-from tapetum.core.jobs import gpus_for, run_jobs
+from tapetum.core.files import plain_name, whole_file, write_text
 from tapetum.core.provenance import check
-from tapetum.hub.registry import weights_fingerprint
-from tapetum.report import check_report
+
+if TYPE_CHECKING:
+    from tapetum.app.track.live import TrackedLive
+    from tapetum.core.identity import Outdated
 
 SUMMARY, TABLE = "summary.json", "videos.json"
 """What is said of a video in its folder, and of all of them beside their folders."""
 _POINT = re.compile(r"[^/,]{1,40}(,[-+.\de]{1,20}){2,3}")
 """Looks like a point, or a correction."""
-WITHOUT_EFFECT = {"device", "keep_features", "cache_gb"}
+WITHOUT_EFFECT = {"device", "keep_features", "cache_gb", "timing"}
 """Settings that leave the tracks of a video as they are."""
 
 
@@ -121,6 +132,11 @@ def track_many(options: TrackManyOptions, listener: Listener) -> TrackedMany:
     >>> len(many.done), many.failed, many.videos[0]["points"]
     (2, [], 4)
     """
+    from tapetum.core.finished import remove_unfinished
+    from tapetum.core.identity import Outdated
+    from tapetum.core.jobs import gpus_for, run_jobs
+    from tapetum.report import check_report
+
     options.check()
     report = check_report(options.report)
     named = find_sources(options.videos)
@@ -180,8 +196,7 @@ def find_sources(given: Sequence[str]) -> list[tuple[str, str]]:
 
     Raises BadInput if nothing was given, or two would have the same name.
     """
-    from tapetum.video.episodes import list_episodes
-    from tapetum.video.folders import IMAGES, videos_below
+    from tapetum.video.images import IMAGES, videos_below
 
     if not given:
         raise BadInput("no video was given; give a video file, a folder of images or of videos, or an array")
@@ -190,7 +205,12 @@ def find_sources(given: Sequence[str]) -> list[tuple[str, str]]:
         path = Path(source)
         if _POINT.fullmatch(source) and not path.exists():
             raise BadInput(f"{source} is no video; if it is a point, write --query (or --correct) before it: each takes one")
-        if episodes := list_episodes(source):
+        episodes = []
+        if "#" in source or path.is_dir():
+            from tapetum.video.episodes import list_episodes
+
+            episodes = list_episodes(source)
+        if episodes:
             named += [(Path(os.path.abspath(episode)).name, episode) for episode in episodes]
             continue
         videos = videos_below(path) if path.is_dir() else []
@@ -214,6 +234,9 @@ def find_sources(given: Sequence[str]) -> list[tuple[str, str]]:
 
 def _settings(given: TrackSettings) -> dict[str, Any]:
     """What the tracks of a video depend on, as JSON: the settings, the contents of files they name, and the weights."""
+    from tapetum.core.identity import stamp
+    from tapetum.hub.registry import weights_fingerprint
+
     fields = {name: value for name, value in asdict(given).items() if name not in WITHOUT_EFFECT}
     fields["dtype"] = choose_dtype(given.dtype, given.device)
     files = {name: Path(v) for name, v in fields.items() if isinstance(v, str | Path) and Path(v).exists()}
@@ -222,14 +245,17 @@ def _settings(given: TrackSettings) -> dict[str, Any]:
 
 def _stamp(settings: dict[str, Any], source: str) -> dict[str, Any]:
     """Everything the tracks of one video depend on."""
+    from tapetum.core.identity import stamp
     from tapetum.video.episodes import files_of_episode
 
     files = files_of_episode(source)
     return {**settings, **stamp(video=[Path(source), *files] if files else Path(source))}
 
 
-def _before(folder: Path, about: Callable[[], dict[str, Any]], outdated: Outdated) -> dict[str, Any]:
+def _before(folder: Path, about: Callable[[], dict[str, Any]], outdated: "Outdated") -> dict[str, Any]:
     """The summary of a video already tracked with the same settings and content; else an empty one."""
+    from tapetum.core.finished import read_finished
+
     before = read_finished(folder / SUMMARY, about, outdated)
     if before is None or not (folder / TRACKS).exists():
         return {}
@@ -257,6 +283,8 @@ def _summary(
     load: _OneTracker,
 ) -> dict[str, Any]:
     """The summary of a newly tracked video."""
+    from tapetum.core.finished import write_finished
+
     name, source = job
     folder = out / name
     file = folder / SUMMARY
@@ -274,3 +302,77 @@ def _trouble(job: tuple[str, str], error: Exception) -> dict[str, Any]:
     if isinstance(error, TapetumError):
         return {"video": place_name(job[1]), "trouble": with_addresses(str(error))}
     return {"video": place_name(job[1]), "trouble": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackCommandOptions(TrackManyOptions):
+    """Track points through a video.
+
+    Writes overlay.mp4, tracks.npz (xy, visible, confidence, queries) and tracks.csv into a folder. Points are x, y in
+    pixels from the top left corner of the image, so that the centre of the first pixel is 0.5, 0.5; frames count
+    from 0. With --online and --json, a line of JSON is printed for each frame as soon as its points are known (type frame;
+    frame, time_s, and id, x, y, visible, confidence, velocity in pixels a second and covariance in square pixels of each point
+    followed by then), one more when most points are lost or back (type event), and one at the end (type summary).
+    """
+
+    online: bool = False
+    """Follow points frame by frame as they come, with a causal model, until the source ends or Ctrl-C. Frames of cameras and
+    addresses that come too fast are dropped."""
+    drop: bool = False
+    """With --online, work on the newest frame of a pipe: drop those that come while one is worked on, and count them (the queue
+    of one frame that is drop=true max-buffers=1 in GStreamer). Cameras and addresses always do so; files wait."""
+    preview: Annotated[str | None, tyro.conf.arg(metavar="TO")] = None
+    """With --online, show the overlay meanwhile: window, or a file (or - for stdout) that gets it as mjpeg."""
+    redetect: bool = False
+    """With --online, seek points that were hidden for long in the whole frame, and show them only once network and images
+    agree."""
+    json: JSON = False
+
+
+@verb(TrackCommandOptions, data=("videos", *SHOWN_BY))
+def track_any(options: TrackCommandOptions, listener: Listener) -> "Tracked | TrackedMany | TrackedLive | None":
+    """Run `tapetum track` with these options."""
+    options.check()
+    keep_freed_memory()
+    if options.online:
+        return _track_live(options, listener)
+    if options.preview is not None:
+        raise BadInput("--preview belongs to --online; without it, look at overlay.mp4 afterwards")
+    if options.drop:
+        raise BadInput("--drop belongs to --online; without it all frames of the video are tracked")
+    if options.redetect:
+        raise BadInput("--redetect belongs to --online; without it points are sought in all of the video anyway")
+    named = find_sources(options.videos)
+    if len(named) > 1 or options.engine == "ray":
+        return track_many.run(options, listener)
+    out = options.out or Path(f"{plain_name(options.videos[0])}-tracks")
+    return track.run(narrowed(TrackOptions, options, video=named[0][1], out=out), listener)
+
+
+def _track_live(options: TrackCommandOptions, listener: Listener) -> "TrackedLive | None":
+    from tapetum.app.track.live import TrackLiveOptions, preview, track_live
+
+    if len(options.videos) != 1:
+        raise BadInput(f"{len(options.videos)} videos were given; --online takes one")
+    if options.report is not None:
+        raise BadInput("--report shows a video that is there as a whole, and --online follows one as it comes; leave one out")
+    source = options.videos[0]
+    if options.json and options.preview == "-":
+        raise BadInput("--json and --preview - would both write to stdout; give --preview a file or a window")
+    out = options.out or _live_folder(source)
+    each = listener.part if options.json else None
+    live = narrowed(TrackLiveOptions, options, source=source, out=out, viewer=None, each=each, event=each)
+    live.check()
+    with ExitStack() as cleanup:
+        viewer = preview(options.preview, cleanup)
+        tracked = track_live.run(narrowed(TrackLiveOptions, live, viewer=viewer), listener)
+    if options.preview != "-":
+        return tracked
+    listener.note(json.dumps(tracked.as_json()))  # stdout has the images
+    return None
+
+
+def _live_folder(source: str) -> Path:
+    """Name the result folder of a live source."""
+    name = Path(source).stem if "://" not in source and source != "-" and not source.isdecimal() else "live"
+    return Path(f"{name or 'live'}-tracks")

@@ -1,11 +1,15 @@
-"""Tasks of a point tracker on one video: new points, or corrections of saved tracks."""
+"""Tasks of a point tracker on one video, or on a cut of it: new points, or corrections of saved tracks.
+
+A cut is some of the frames, at another size; tracks are converted back to pixels of the original.
+"""
 
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any
 
-from tapetum.app.track.cut import Cut, cut
+import tyro
+
 from tapetum.app.verb import Listener, count_frames
 from tapetum.core.errors import BadInput
 from tapetum.tracks.points import Point, PointRequest, request_points
@@ -21,24 +25,111 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int | None], None]
 
 
-class PointTask(Protocol):
-    """Task of a tracker; built before the tracker is loaded, so that errors come at once."""
+@dataclass(frozen=True, kw_only=True)
+class CutSettings:
+    """Part of a video that is tracked."""
+
+    start: Annotated[str | None, tyro.conf.arg(metavar="FRAME|SECONDSs")] = None
+    """First frame to track: its number, as 120, or its time with an s, as 4.5s."""
+    end: Annotated[str | None, tyro.conf.arg(metavar="FRAME|SECONDSs")] = None
+    """First frame, or time, that is not tracked any more."""
+    stride: Annotated[int, tyro.conf.arg(metavar="N")] = 1
+    """Track on every N-th frame only."""
+    resize: Annotated[str | None, tyro.conf.arg(metavar="N|WxH")] = None
+    """Give the tracker smaller frames: N pixels along the longer side, or W x H. Faster where the video is larger than 256x256,
+    the least at which a network looks, and less exact. Points stay in pixels of the video."""
 
     @property
-    def part(self) -> Cut:
-        """Get the part of the video to process."""
-        ...
+    def cuts(self) -> bool:
+        """Check whether frames are left out."""
+        return self.start is not None or self.end is not None or self.stride != 1
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A video, or the part of it that is worked on."""
+
+    video: "Video"
+    """Its frames, at their own size."""
+    small: "Video"
+    """What the tracker sees."""
 
     @property
-    def count(self) -> int:
-        """Count the points in the result, without those of `support`."""
-        ...
+    def numbers(self) -> list[int]:
+        """List the frame numbers in the whole video."""
+        known = getattr(self.video, "numbers", None)
+        return list(range(len(self.video))) if known is None else known.tolist()
 
-    def track(
-        self, tracker: "Tracker", support: list[Point], progress: Progress, features: "FeatureFile | None" = None
-    ) -> "Tracks":
-        """Track the points, with additional points, which come last. Raises BadInput as the tracker does."""
-        ...
+    @property
+    def _cut(self) -> bool:
+        return hasattr(self.video, "numbers")
+
+    def points(self, points: "list[Point]") -> "list[Point]":
+        """Convert points (frame of the whole video, x, y) to frames of the cut. Raises BadInput for frames outside it."""
+        if not self._cut:
+            return points
+        numbers = self.numbers
+        places = {number: place for place, number in enumerate(numbers)}
+        whole = numbers[-1] - numbers[0] == len(numbers) - 1
+        shifted = []
+        for t, x, y in points:
+            place = t - numbers[0] if whole and numbers[0] <= t <= numbers[-1] else places.get(t)  # type: ignore[call-overload]
+            if place is None:
+                near = sorted(sorted(numbers, key=lambda number: abs(number - t))[:2])
+                raise BadInput(
+                    f"a point is on frame {t:g}, which is not among the frames that are tracked ({numbers[0]} to {numbers[-1]}"
+                    f"{'' if whole else ', not all of them'}); put it on frame {' or '.join(map(str, near))}"
+                )
+            shifted.append((place, x, y))
+        return shifted
+
+    def shrunk(self, points: "list[Point]") -> "list[Point]":
+        """Scale points to pixels of the tracker's input frames."""
+        across, down = self.small.width / self.video.width, self.small.height / self.video.height
+        return [(t, min(x * across, self.small.width), min(y * down, self.small.height)) for t, x, y in points]
+
+    def sizes(self, tracker: Any) -> dict[str, Any]:
+        """Choose the sizes at which a tracker refines tracks, as its arguments; see `sizes_of`."""
+        return sizes_of(tracker, (self.small.width, self.small.height), (self.video.width, self.video.height))
+
+    def whole(self, tracks: "Tracks", queries: "list[Point]") -> "Tracks":
+        """Scale tracks to pixels of the video, and add frame times, and frame numbers if some were left out."""
+        import numpy as np
+
+        scale = np.array([self.video.width / self.small.width, self.video.height / self.small.height])
+        if (scale != 1).any():
+            tracks = replace(tracks, xy=tracks.xy * scale, queries=np.array(queries, np.float32))
+        times = np.round(self.video.timestamps, 9) if self.video.clocked else None  # 0.3 rather than 3 * 0.1
+        return replace(tracks, times=times, numbers=np.array(self.numbers) if self._cut else None)
+
+
+def sizes_of(tracker: Any, small: tuple[int, int], whole: tuple[int, int]) -> dict[str, Any]:
+    """Choose the sizes at which a network refines tracks in downscaled frames (width, height): none larger than these.
+
+    A small network upscales small videos, which helps (`refine_at_least`) but would cost all that smaller frames save.
+    """
+    config = getattr(getattr(tracker, "model", None), "config", None)
+    if getattr(config, "refine_at_least", None) is None or small[0] * small[1] >= whole[0] * whole[1]:
+        return {}
+    from tapetum.systems.tap.model import default_resolutions
+
+    width, height = small
+    most = config.refine_at_most or (height, width)  # pyright: ignore[reportOptionalMemberAccess]
+    sizes = default_resolutions((min(height, most[0]), min(width, most[1])), config.initial_resolution)  # pyright: ignore[reportOptionalMemberAccess]
+    return {"refinement_resolutions": [size for size in sizes if min(size) >= 8 << config.pyramid_level]}  # pyright: ignore[reportOptionalMemberAccess]
+
+
+def cut(video: "Video", settings: CutSettings) -> Cut:
+    """Cut a video whose true number of frames is known. Raises BadInput if nothing is left of it."""
+    from tapetum.video.types import ResizedVideo, VideoSubset, parse_frame_range, parse_size
+
+    part = (
+        VideoSubset(video, parse_frame_range(video, settings.start, settings.end, settings.stride)) if settings.cuts else video
+    )
+    if settings.resize is None:
+        return Cut(part, part)
+    width, height = parse_size(settings.resize, video.width, video.height)
+    return Cut(part, ResizedVideo(part, width, height))
 
 
 @dataclass(frozen=True)
@@ -51,6 +142,8 @@ class NewPoints:
     """What shows the points, if it is not the video."""
     listener: Listener = field(default_factory=Listener)
     """Hears how long many points will take."""
+    partial: Callable[[Any, Any], None] | None = None
+    """Hears positions and confidences so far from trackers that tell them, in pixels of what these see."""
 
     @property
     def count(self) -> int:
@@ -63,7 +156,7 @@ class NewPoints:
         """Track them. Raises BadInput as the tracker does."""
         import numpy as np
 
-        from tapetum.tracks.blocks import BLOCK, check_memory, in_blocks
+        from tapetum.tracks.tracker import BLOCK, check_memory, in_blocks
 
         request, part = self.request, self.part
         more: dict[str, Any] = part.sizes(tracker)
@@ -73,6 +166,8 @@ class NewPoints:
             more["reference"] = self.reference
         if request.ids is not None or self.reference is not None:
             needs_network(tracker)
+        if self.partial is not None and hasattr(tracker, "correct"):
+            more["partial"] = self.partial
         points = request.points + support
         places = points if self.reference is not None else part.shrunk(points)
         queries = np.array(places, np.float32)
@@ -126,6 +221,10 @@ class CorrectedPoints:
         return put_in_place(self.tracks, self.clicks, corrected)
 
 
+PointTask = NewPoints | CorrectedPoints
+"""Task of a tracker; built before the tracker is loaded, so that errors come at once."""
+
+
 def kept(tracker: "Tracker", features: "FeatureFile | None") -> dict[str, Any]:
     """Choose the arguments with which a tracker with a network uses a feature file; other trackers have none."""
     return {} if features is None or not hasattr(tracker, "correct") else {"features": features}
@@ -137,8 +236,7 @@ def find_point_task(settings: "TrackSettings", video: "Video", cleanup: ExitStac
     Raises BadInput for anything that the video lacks.
     """
     if settings.correct:
-        from tapetum.systems.tap.tracking.corrections import gather_clicks
-        from tapetum.systems.tap.tracking.read_corrections import corrections_of, read_corrected
+        from tapetum.systems.tap.tracking.corrections import corrections_of, gather_clicks, read_corrected
 
         assert settings.tracks is not None
         tracks, part = read_corrected(settings.tracks, video)

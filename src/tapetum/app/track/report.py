@@ -16,7 +16,7 @@ from tapetum.tracks.doubtful import Place, find_doubtful_places
 from tapetum.tracks.exchange import tracked_part
 from tapetum.types import Tracks
 from tapetum.video import TrackPainter, Video, open_video
-from tapetum.video.colours import point_colours
+from tapetum.video.draw import point_colours
 
 POINT_COLUMNS = (
     TableColumn("point"),

@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from tapetum.app.track.plot_tracks import PlottedTracks, plot_tracks
-from tapetum.app.track.show_frame import ShownFrame, show_frame
 from tapetum.app.verb import File, Listener, Result, count_frames, one_text, verb
-from tapetum.core.copies import address_of
+from tapetum.core.copies import CACHE_GB, address_of
 from tapetum.core.errors import BadInput
 from tapetum.core.files import plain_name
 from tapetum.core.provenance import check
-from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from tapetum.app.track.show_images import PlottedTracks, ShownFrame
     from tapetum.types import Tracks
     from tapetum.video import Video
     from tapetum.video.types import Frame
@@ -30,6 +28,37 @@ _TRACKS = frozenset((".npz", ".csv", ".json", ".parquet", ".pkl", ".h5", ".hdf5"
 """Extensions of files of tracks."""
 View = Literal["tracks", "rainbow"]
 """Ways to draw tracks."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisibilitySettings:
+    """Settings of what counts as visible."""
+
+    visible_above: Annotated[float | None, tyro.conf.arg(metavar="CHANCE")] = None
+    """Call points visible where they are right with at least this chance, 0..1, in place of a confidence above 0.5: less shows
+    more of them, more hides doubtful ones. Of tapir-nano the chance is calibrated, so that of places with 0.8 about eight of
+    ten are right; of other models it is the confidence."""
+
+    def choose_visible(self, tracks: "Tracks", model: str) -> "Tracks":
+        """Choose what counts as visible in tracks of `model`, as requested."""
+        if self.visible_above is None:
+            return tracks
+        from tapetum.systems.tap.tracking.calibration import mark_visible
+
+        return mark_visible(tracks, model, self.visible_above)
+
+    def check_visibility(self) -> None:
+        """Raise `BadInput` for what is no chance."""
+        if self.visible_above is not None and not 0 <= self.visible_above <= 1:
+            raise BadInput(f"--visible-above is {self.visible_above:g}; give a chance from 0 to 1, such as 0.8")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SavedVisibilitySettings(VisibilitySettings):
+    """Settings of what counts as visible in saved tracks."""
+
+    model: Annotated[str, tyro.conf.arg(metavar="NAME")] = "tapir-nano"
+    """With --visible-above, the tracker that made the tracks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +104,7 @@ class DrawSettings:
 
 
 @dataclass(frozen=True)
-class ShowOptions(DrawSettings):
+class ShowOptions(SavedVisibilitySettings, DrawSettings):
     """Draw saved tracks on the video that they come from, as tapetum track does in overlay.mp4.
 
     The tracks may be npz, csv, json or parquet of tapetum, a csv of DeepLabCut, a csv with the columns ID,T,Y,X of a
@@ -145,6 +174,7 @@ def show(options: ShowOptions, listener: Listener) -> DrawnTracks:
     from tapetum.video import open_video
 
     options.check_drawing()
+    options.check_visibility()
     source, given = _both(options)
     file = Path(given) if isinstance(given, str | Path) else None
     if file is None and options.out is None:
@@ -154,7 +184,7 @@ def show(options: ShowOptions, listener: Listener) -> DrawnTracks:
     with open_video(given) as video:
         count_frames(video, given, listener)
         name = Path(video.name) if file is None else address_of(file) or file
-        tracks = read_tracks(source, video=video, name=options.name)
+        tracks = options.choose_visible(read_tracks(source, video=video, name=options.name), options.model)
         video = tracked_part(video, tracks)
         check_video(tracks, video)
         write_overlay(out, video, tracks, options.view, listener, options)
@@ -179,8 +209,10 @@ class ShowCommandOptions(ShowOptions):
 
 
 @verb(ShowCommandOptions, data=("tracks", "video"))
-def _show(options: ShowCommandOptions, listener: Listener) -> DrawnTracks | PlottedTracks | ShownFrame:
+def _show(options: ShowCommandOptions, listener: Listener) -> "DrawnTracks | PlottedTracks | ShownFrame":
     """Run `tapetum show tracks` with these options."""
+    from tapetum.app.track.show_images import plot_tracks, show_frame
+
     out = None if options.out is None else Path(options.out)
     if options.frame is None and options.ruler:
         raise BadInput("--ruler belongs to --frame; add that, or leave it out")
@@ -228,9 +260,8 @@ def write_overlay(
     colours: "np.ndarray | None" = None,
 ) -> None:
     """Write the video with its tracks drawn on it, in `colours`, uint8 (n, 3), if given. Raises `BadInput` as `write_video`."""
-    from tapetum.tracks.rainbow import draw_rainbow
     from tapetum.video import draw_tracks, write_video
-    from tapetum.video.subset import ResizedVideo
+    from tapetum.video.types import ResizedVideo
 
     how = settings or DrawSettings()
     labels = how.labels(tracks.points, tracks.names)
@@ -244,20 +275,13 @@ def write_overlay(
         width, height = how.scaled(video.width, video.height)
         tracks = replace(tracks, xy=tracks.xy * (width / video.width, height / video.height))
         video = ResizedVideo(video, width, height)
-    drawn = (
-        draw_rainbow(video, tracks, radius=how.radius, labels=labels)
-        if view == "rainbow"
-        else draw_tracks(
-            video,
-            tracks.xy,
-            tracks.visible,
-            trail=how.trail,
-            radius=how.radius,
-            rings=how.rings == "yes",
-            labels=labels,
-            colours=colours,
-        )
-    )
+    if view == "rainbow":
+        from tapetum.tracks.camera import draw_rainbow
+
+        drawn = draw_rainbow(video, tracks, radius=how.radius, labels=labels)
+    else:
+        style = {"trail": how.trail, "radius": how.radius, "rings": how.rings == "yes"}
+        drawn = draw_tracks(video, tracks.xy, tracks.visible, labels=labels, colours=colours, **style)
 
     def counted() -> Iterator["Frame"]:
         for number, frame in enumerate(drawn):

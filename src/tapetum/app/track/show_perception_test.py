@@ -10,10 +10,9 @@ import tyro
 from tapetum.app.commands import Group
 from tapetum.app.track.show import _show
 from tapetum.app.verb import File, Listener, Result, verb
-from tapetum.core.copies import place_name
+from tapetum.core.copies import CACHE_GB, place_name
 from tapetum.core.errors import BadInput
 from tapetum.core.files import refuse_folder
-from tapetum.train.launch_config import CACHE_GB
 
 _SOUND_RATE = 16000
 """Samples a second that the waveform is drawn of."""
@@ -72,8 +71,7 @@ def show_perception_test(options: ShowPerceptionTestOptions, listener: Listener)
     from tapetum.systems.perception_test.annotations import read_json, read_one
     from tapetum.systems.perception_test.footage import footage_sound
     from tapetum.systems.perception_test.views.contents import gather
-    from tapetum.systems.perception_test.views.film import film_uri
-    from tapetum.systems.perception_test.views.page import write_page
+    from tapetum.systems.perception_test.views.page import film_uri, write_page
 
     name = options.video
     out = Path(options.out or f"{Path(name).name or 'video'}.html")

@@ -1,52 +1,56 @@
 """`tapetum.track`: point tracking through a video; results are arrays, a video with drawn tracks, and a table."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from tapetum.app.track.cut import CutSettings
-from tapetum.app.track.point_tasks import find_point_task
-from tapetum.app.track.show import DrawSettings, View, write_overlay
+from tapetum.app.track.point_tasks import CutSettings, find_point_task
+from tapetum.app.track.show import DrawSettings, View, VisibilitySettings
 from tapetum.app.track.track_files import (
     FEATURES,
     FILES,
+    OVERLAY,
+    TABLE,
+    TRACKS,
     check_file,
+    draw,
+    file_lines,
     finish_features,
     one_file,
     open_features,
+    save,
+    tracks_kept,
     write_file,
     write_report_page,
 )
 from tapetum.app.verb import File, Listener, Result, count_frames, one_text, verb
-from tapetum.core.copies import place_name
-from tapetum.core.devices import check_compiler, choose_device, choose_dtype
+from tapetum.core.copies import CACHE_GB, place_name
+from tapetum.core.devices import check_compiler, choose_device, choose_dtype, memory_size, peak_bytes
 from tapetum.core.errors import BadInput, TapetumError
-from tapetum.core.files import Results, results
-from tapetum.report import check_report
-from tapetum.systems.tapvid3d.lifting import SPACE, Lifting, View3D, write_space
-from tapetum.train.launch_config import CACHE_GB
+from tapetum.core.files import results
+from tapetum.core.stages import stage, timed
 
 if TYPE_CHECKING:
     from tapetum.report.view import TrackView
+    from tapetum.systems.tapvid3d.lifting import Lifting
     from tapetum.tracks.tracker import Tracker
     from tapetum.types import Tracks, Tracks3D
-    from tapetum.video import Video
 
 MODEL = "tapir-nano"
 """Tracker of those who ask for none."""
+SPACE = "tracks3d.npz", "tracks3d.csv"
+"""What lies there besides, of tracks in space."""
 SHOWN_BY = "reference", "points", "region", "tracks", "depth"
 """Settings that may name files, or addresses of some."""
-OVERLAY, TRACKS, TABLE = "overlay.mp4", "tracks.npz", "tracks.csv"
-"""What lies in a folder of results."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrackSettings(DrawSettings, CutSettings):
+class TrackSettings(VisibilitySettings, DrawSettings, CutSettings):
     """Settings of tracking, whatever the video."""
 
     model: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE")] = None
@@ -70,7 +74,7 @@ class TrackSettings(DrawSettings, CutSettings):
     point is a number or a name. All other points stay as they are."""
     tracks: Annotated[File | None, tyro.conf.arg(metavar="TRACKS")] = None
     """With --correct, the tracks that are corrected."""
-    view: View | View3D = "tracks"
+    view: View | Literal["html", "still", "rerun"] = "tracks"
     """How overlay.mp4 is drawn. tracks: dots and fading paths; rainbow: the paths of what moves by itself, without the camera's
     motion. Or, with --3d, another file to look at: html (a page with a view that turns), still (a PNG), rerun (needs
     tapetum[view])."""
@@ -98,9 +102,8 @@ class TrackSettings(DrawSettings, CutSettings):
     polish: Literal["auto", "yes", "no"] = "auto"
     """Make tracks exact by laying each point's first look on every frame; auto: the bundled models do, the published ones do
     not."""
-    min_confidence: Annotated[float | None, tyro.conf.arg(metavar="SHARE")] = None
-    """Hide points in all results where they are right with less than this chance, 0..1. Of tapir-nano the confidence is
-    calibrated first, so that of places with 0.8 about eight of ten are right; of other models it is compared as it is."""
+    timing: bool = False
+    """Say how long each stage took, and the most memory that was used."""
     compile: bool = False
     """Compile the network with torch.compile first: a minute or two, and a C++ compiler on a CPU; for long videos and GPUs."""
     cache_gb: float = CACHE_GB
@@ -110,8 +113,7 @@ class TrackSettings(DrawSettings, CutSettings):
         """Raise `BadInput` for conflicting options."""
         self.check_drawing()
         self._check_corrections()
-        if self.min_confidence is not None and not 0 <= self.min_confidence <= 1:
-            raise BadInput(f"--min-confidence is {self.min_confidence:g}; give a share from 0 to 1, such as 0.8")
+        self.check_visibility()
         if self.keep_features is not None and self.keep_features < 0:
             raise BadInput(f"--keep-features is {self.keep_features}; give MiB, or 0 to keep nothing")
         if self.three_d:
@@ -192,6 +194,11 @@ class Tracked(Result):
     """The one file that was asked for, in place of a folder."""
     report: Path | None = None
     """The page that was asked for."""
+    stages: Mapping[str, float] | None = None
+    """Seconds in each stage, if they were to be timed: load, decode, features, keep features, refine, polish, what else the
+    tracker did (track), write, overlay, and other."""
+    peak_memory_bytes: int | None = None
+    """The most that the process has used, where the system says it and stages were to be timed."""
     source: Any = field(default=None, repr=False)
     """The video, as it was given."""
 
@@ -225,7 +232,8 @@ class Tracked(Result):
             if out is not None:
                 content |= {"tracks3d": str(out / "tracks3d.npz"), "table3d": str(out / "tracks3d.csv")}
         pages = {name: str(page) for name in ("view", "report") if (page := getattr(self, name)) is not None}
-        return {**content, **pages}
+        timing = {} if self.stages is None else {"stages": dict(self.stages), "peak_memory_bytes": self.peak_memory_bytes}
+        return {**content, **pages, **timing}
 
     def as_text(self) -> str:
         content = self.as_json()
@@ -239,6 +247,11 @@ class Tracked(Result):
             lines += [f"in space {content['tracks3d']} (in {unit})", f"table    {content['table3d']}"]
             lines += [f"view     {content['view']}"] if "view" in content else []
         lines += [f"report   {self.report}"] if self.report is not None else []
+        if self.stages is not None:
+            whole = sum(self.stages.values())
+            lines += [f"{name:14}{seconds:7.2f} s {seconds / whole:5.0%}" for name, seconds in self.stages.items()]
+            lines += [f"{'all':14}{whole:7.2f} s"]
+            lines += [] if self.peak_memory_bytes is None else [f"memory    {memory_size(self.peak_memory_bytes)} at most"]
         return "\n".join(lines)
 
 
@@ -267,10 +280,22 @@ def track_into(
 
     `load` returns the tracker if it is already loaded.
     """
+    if not options.timing:
+        return _track_into(options, listener, file, load)
+    with timed() as seconds:
+        tracked = _track_into(options, listener, file, load)
+    return replace(tracked, stages=dict(seconds), peak_memory_bytes=peak_bytes())
+
+
+def _track_into(options: TrackOptions, listener: Listener, file: Path | None, load: "Callable[[], Tracker] | None") -> Tracked:
     from tapetum.video import open_video
 
     options.check()
-    report_file = check_report(options.report)
+    report_file = None
+    if options.report is not None:
+        from tapetum.report import check_report
+
+        report_file = check_report(options.report)
     if file is not None:
         check_file(file, options)
     out = None if options.out is None or file is not None else Path(options.out)
@@ -279,33 +304,36 @@ def track_into(
         video = cleanup.enter_context(open_video(options.video))
         names = (OVERLAY, TRACKS, TABLE, *(SPACE if options.three_d else ()))
         written = None if out is None else cleanup.enter_context(results(out, (*names, FEATURES)))
-        report = count_frames(video, options.video, listener)  # queries and tracks are held against the true number
+        with stage("decode"):
+            report = count_frames(video, options.video, listener)  # queries and tracks are held against the true number
         task = find_point_task(options, video, cleanup, listener)
         video = task.part.video
         lifting = lifted(options, listener) if options.three_d else None
-        tracker = make_tracker(options, MODEL) if load is None else load()
+        with stage("load"):
+            tracker = make_tracker(options, MODEL) if load is None else load()
         start = time.perf_counter()
         support = [] if lifting is None else lifting.support_points(video)
         features = open_features(options, written)
-        tracks = task.track(tracker, support, listener.counting("tracking"), features)
+        with stage("track"):
+            tracks = task.track(tracker, support, listener.counting("tracking"), features)
         if lifting is not None:
             tracks = lifting.take_support(tracks, task.count)
-        if options.min_confidence is not None:
-            from tapetum.systems.tap.tracking.calibration import hide_unsure
-
-            tracks = hide_unsure(tracks, options.model or MODEL, options.min_confidence)
+        tracks = options.choose_visible(tracks, options.model or MODEL)
         seconds = time.perf_counter() - start
         if file is not None:
             write_file(file, video, tracks, options, listener)
         if written is not None:
             listener.status("saving")
-            save(tracks, written.folder)
+            with stage("write"):
+                save(tracks, written.folder)
             listener.status("")
             written.commit(instead_of=(*names, *finish_features(features, written.out)))
-        with _tracks_kept(out):
+        with tracks_kept(out):
             if written is not None and not options.no_overlay:
-                overlay = _draw(written, video, tracks, options, listener)
+                overlay = draw(written, video, tracks, options, listener)
             if lifting is not None:
+                from tapetum.systems.tapvid3d.lifting import write_space
+
                 try:
                     space = replace(lifting.lift(tracks, video), times=tracks.times, numbers=tracks.numbers, names=tracks.names)
                     view = None if written is None else write_space(space, video, options.view, written.folder)
@@ -356,50 +384,9 @@ def make_tracker(settings: TrackSettings, default: str) -> "Tracker":
     return tracker
 
 
-def lifted(settings: TrackSettings, listener: Listener) -> Lifting:
+def lifted(settings: TrackSettings, listener: Listener) -> "Lifting":
     """Build the lifting of the tracks into space."""
+    from tapetum.systems.tapvid3d.lifting import Lifting
+
     static = settings.model == "static"
     return Lifting(settings.depth, settings.intrinsics, static, choose_device(settings.device), listener)
-
-
-def save(tracks: "Tracks", folder: Path) -> None:
-    """Write the tracks as an array file and as a table."""
-    tracks.save(folder / TRACKS)
-    tracks.save(folder / TABLE)
-
-
-def no_overlay(error: Exception) -> str:
-    """Explain briefly why there is no overlay."""
-    reason = str(error) if isinstance(error, TapetumError) else f"{type(error).__name__}: {error}"
-    return f"there is no {OVERLAY}: {' '.join(reason.split())[:300]}"
-
-
-def _draw(written: "Results", video: "Video", tracks: "Tracks", settings: TrackSettings, listener: Listener) -> Path | None:
-    """Draws the overlay; on failure, reports the reason and returns None, since the tracks are saved."""
-    try:
-        path = written.folder / OVERLAY
-        write_overlay(path, video, tracks, "rainbow" if settings.view == "rainbow" else "tracks", listener, settings)
-        written.commit()
-    except Exception as error:  # whatever it is, the tracks are worth more
-        size = f"frames of {video.width}x{video.height}"
-        listener.note(
-            f"{no_overlay(error).replace(str(written.folder), str(written.out))} ({size}); the tracks are in {written.out}"
-        )
-        return None
-    return written.out / OVERLAY
-
-
-@contextmanager
-def _tracks_kept(out: Path | None) -> Iterator[None]:
-    """Adds to any error that the tracks are saved."""
-    try:
-        yield
-    except BaseException as error:
-        if out is not None:
-            error.add_note(f"the tracks are in {out}")
-        raise
-
-
-def file_lines(summary: dict[str, Any]) -> list[str]:
-    """List the files of a summary, one per line."""
-    return [f"{name:8} {summary[name]}" for name in ("overlay", "tracks", "table") if summary.get(name)]

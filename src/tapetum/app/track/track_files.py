@@ -1,21 +1,33 @@
-"""Further outputs of `tapetum.track`: a single file instead of a folder, the network's features of the frames, a report."""
+"""Further outputs of `tapetum.track`: a single file instead of a folder, the network's features of the frames, a report.
 
-from contextlib import suppress
+For the report each point is tracked back from where it was last visible to its clicks. Where the two paths part, the point may
+be lost: Kalal, Mikolajczyk and Matas, "Forward-Backward Error" (ICPR 2010).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from jaxtyping import Float32
+
+from tapetum.app.track.point_tasks import Cut, NewPoints, Progress
 from tapetum.app.track.show import write_overlay
 from tapetum.app.verb import File, Listener
-from tapetum.core.errors import BadInput
+from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.files import Results, same_place, second_name
+from tapetum.core.stages import stage
+from tapetum.tracks.points import PointRequest
 
 if TYPE_CHECKING:
-    from tapetum.app.track.cut import Cut
-    from tapetum.app.track.track import TrackOptions
+    from tapetum.app.track.track import TrackOptions, TrackSettings
     from tapetum.systems.tap.tracking.feature_file import FeatureFile
     from tapetum.types import Tracks
     from tapetum.video import Video
 
+OVERLAY, TRACKS, TABLE = "overlay.mp4", "tracks.npz", "tracks.csv"
+"""What lies in a folder of results."""
 FEATURES, FEATURES_MIB = "features.bin", 1024
 """What the network saw of the frames, beside the tracks; and how large that may be if nothing else is asked for."""
 FILES = {
@@ -78,18 +90,19 @@ def check_file(file: Path, options: "TrackOptions") -> None:
         pyarrow_for("writing parquet")
 
 
-def write_file(file: Path, video: "Video", tracks: "Tracks", options: "TrackOptions", listener: Listener) -> None:
+def write_file(file: Path, video: "Video", tracks: "Tracks", options: "TrackSettings", listener: Listener) -> None:
     """Write the tracks or the overlay atomically."""
     if FILES[file.suffix.lower()] == "overlay":
-        write_overlay(file, video, tracks, "rainbow" if options.view == "rainbow" else "tracks", listener, options)
+        with stage("overlay"):
+            write_overlay(file, video, tracks, "rainbow" if options.view == "rainbow" else "tracks", listener, options)
     else:
-        tracks.save(file)
+        with stage("write"):
+            tracks.save(file)
 
 
 def write_report_page(report: Path, part: "Cut", tracker: Any, tracks: "Tracks", listener: Listener, out: Path | None) -> None:
     """Write the report of the tracks, which are tracked back for it; frame features in `out` are used if present."""
     from tapetum.app.track.report import write_track_report
-    from tapetum.app.track.track_back import track_back
     from tapetum.systems.tap.tracking.feature_file import FeatureFile
 
     features = FeatureFile(None if out is None else out / FEATURES, None, 0)
@@ -101,3 +114,80 @@ def write_report_page(report: Path, part: "Cut", tracker: Any, tracks: "Tracks",
         f"{tracks.visible.mean():.0%} of the places are visible.",
     ]
     write_track_report(report, video, tracks, listener, lines, backward)
+
+
+def track_back(
+    tracker: Any, part: Cut, tracks: "Tracks", progress: Progress, features: "FeatureFile | None" = None
+) -> Float32[np.ndarray, "n t"]:
+    """Compute the distance in pixels between each point's track and its path back; NaN outside the frames between its clicks
+    and the frames where it was last, and first, visible.
+
+    Args:
+        tracker: the one that made the tracks.
+        part: the frames they belong to.
+        tracks: n points through t frames.
+        progress: called with the numbers of tracked and of all frames.
+        features: the network's features of the frames from before.
+    """
+    from tapetum.tracks.doubtful import click_range, last_visible
+
+    distances = np.full(tracks.visible.shape, np.nan, np.float32)
+    size = part.video.width, part.video.height
+    ends = [
+        (point, direction, end)
+        for point in range(tracks.points)
+        for direction in (1, -1)
+        if (end := last_visible(tracks, point, direction, *size)) is not None
+    ]
+    if not ends:
+        return distances
+    request = PointRequest([(float(end), *tracks.xy[point, end].tolist()) for point, _, end in ends])
+    back = NewPoints(part, request).track(tracker, [], progress, features)
+    for (point, direction, end), path in zip(ends, back.xy, strict=True):
+        first, last = click_range(tracks, point)
+        between = slice(int(last), end + 1) if direction > 0 else slice(end, int(np.ceil(first)) + 1)
+        apart = np.linalg.norm(path - tracks.xy[point], axis=1)[between]
+        distances[point, between] = np.fmax(distances[point, between], apart)  # a click is the end of both ways
+    return distances
+
+
+def save(tracks: "Tracks", folder: Path) -> None:
+    """Write the tracks as an array file and as a table."""
+    tracks.save(folder / TRACKS)
+    tracks.save(folder / TABLE)
+
+
+def no_overlay(error: Exception) -> str:
+    """Explain briefly why there is no overlay."""
+    reason = str(error) if isinstance(error, TapetumError) else f"{type(error).__name__}: {error}"
+    return f"there is no {OVERLAY}: {' '.join(reason.split())[:300]}"
+
+
+def draw(written: "Results", video: "Video", tracks: "Tracks", settings: "TrackSettings", listener: Listener) -> Path | None:
+    """Draw the overlay; on failure, report the reason and return None, since the tracks are saved."""
+    try:
+        write_file(written.folder / OVERLAY, video, tracks, settings, listener)
+        written.commit()
+    except Exception as error:  # whatever it is, the tracks are worth more
+        size = f"frames of {video.width}x{video.height}"
+        listener.note(
+            f"{no_overlay(error).replace(str(written.folder), str(written.out))} ({size}); the tracks are in {written.out}"
+        )
+        return None
+    return written.out / OVERLAY
+
+
+@contextmanager
+def tracks_kept(out: Path | None) -> Iterator[None]:
+    """Add to any error that the tracks are saved."""
+    try:
+        yield
+    except BaseException as error:
+        if out is not None:
+            error.add_note(f"the tracks are in {out}")
+        raise
+
+
+def file_lines(summary: dict[str, Any]) -> list[str]:
+    """List the files of a summary, one per line."""
+    return [f"{name:8} {summary[name]}" for name in ("overlay", "tracks", "table") if summary.get(name)]

@@ -12,7 +12,7 @@ import tyro
 from tapetum.app.see.replies import labels_of
 from tapetum.app.see.settings import SeeSettings, load_answerer, with_default_model
 from tapetum.app.verb import Listener, Result, count_frames, verb
-from tapetum.bench.model_remarks import describe_model, next_step
+from tapetum.bench.word_models import describe_model, next_step
 from tapetum.core.copies import place_name
 from tapetum.core.devices import choose_device
 from tapetum.core.errors import BadInput
@@ -217,7 +217,7 @@ class _Detector:
             resize=self.options.resize,
             sampling=SamplingConfig(beams=self.options.beams),
         )
-        from tapetum.systems.paligemma.labels import requested_objects
+        from tapetum.systems.paligemma.locations import requested_objects
 
         size = self.video.width, self.video.height
         detection = self.answerer.find(reply, *size, masks=False, things=requested_objects(self.prompt))
@@ -231,7 +231,7 @@ def _draw(path: Path, video: "Video", boxes: "BoxTracks", listener: Listener) ->
     import numpy as np
 
     from tapetum.video import write_video
-    from tapetum.video.colours import APART
+    from tapetum.video.draw import APART
     from tapetum.video.draw_regions import draw_regions
 
     def drawn() -> Iterator["Frame"]:

@@ -1,47 +1,132 @@
 """Sets of questions, captions and expressions about images and videos, read from their official files.
 
 A reader takes the folder of the data and the name of a split, and returns records of `tapetum.data.questions`; each module
-describes the folder. QUESTIONS and CAPTIONS name them; `referring` reads expressions. No image is opened.
+describes the folder. QUESTIONS and CAPTIONS name them; `read_refcoco` reads expressions. No image is opened.
+
+RefCOCO, RefCOCO+ (Yu et al., arXiv 1608.00272) and RefCOCOg (Mao et al., arXiv 1511.02283) have the files of REFER:
+
+    DIR/refcoco/refs(unc).p       a pickled list of {ref_id, ann_id, image_id, split, sentences: [{sent, sent_id}]}; refcoco+
+                                  too; refs(umd).p and refs(google).p of refcocog
+    DIR/refcoco/instances.json    in COCO's form: {images: [{id, file_name, height, width}],
+                                  annotations: [{id, image_id, bbox, segmentation}]}
+    DIR/train2014/COCO_train2014_000000000009.jpg
+
+Unusual: the references come as a pickle. It is read without running anything: a pickle that names any class or function is
+refused. Splits: train, val, testA, testB; of RefCOCOg train, val, test.
 
 >>> sorted(QUESTIONS)[:4]
 ['activitynet-cap', 'activitynet-qa', 'aokvqa', 'chartqa']
 """
 
+import io
+import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-from tapetum.data.questions import CaptionedImage, Question
-from tapetum.data.vision_language import captions, documents, languages, photos, videos
+from tapetum.core.errors import BadInput
+from tapetum.core.reading import read_bytes
+from tapetum.data.coco import corners
+from tapetum.data.entries import JsonEntry, entries, one_of
+from tapetum.data.questions import CaptionedImage, Question, ReferredObject, check_unique
+from tapetum.data.vision_language import captions, questions
+
+_BY = {"refcoco": ("unc",), "refcoco+": ("unc",), "refcocog": ("umd", "google")}
+_SPLITS = {"refcoco": ("train", "val", "testA", "testB"), "refcoco+": ("train", "val", "testA", "testB")}
+
+
+def read_refcoco(folder: Path, split: str, name: str = "refcoco", by: str | None = None) -> list[ReferredObject]:
+    """Read the things that expressions of a split mean. `name` is refcoco, refcoco+ or refcocog; `by` who made its splits
+    (refcocog: umd, which is usual, or google).
+
+    Raises BadInput for other names, files that are not there or damaged, a pickle that names code, and references to a thing
+    that is not in instances.json.
+    """
+    one_of(name, _BY)
+    by = one_of(by or _BY[name][0], _BY[name])
+    one_of(split, _SPLITS.get(name, ("train", "val", "test")))
+    folder, place = Path(folder), Path(folder) / name
+    file = place / f"refs({by}).p"
+    instances = place / "instances.json"
+    images = {entry.whole("id"): entry for entry in entries(instances, "images")}
+    things = {entry.whole("id"): entry for entry in entries(instances, "annotations")}
+
+    def referred(reference: JsonEntry) -> ReferredObject:
+        thing = things.get(reference.whole("ann_id"))
+        image = images.get(reference.whole("image_id"))
+        if thing is None or image is None or thing.whole("image_id") != reference.whole("image_id"):
+            raise BadInput(f"{reference.where} is of a thing or an image that {instances} has not; give files of one set")
+        return ReferredObject(
+            key=reference.key("ref_id"),
+            image=folder / "train2014" / image.file_name("file_name"),
+            size=(image.whole("height"), image.whole("width")),
+            expressions=tuple(sentence.text("sent") for sentence in reference.entries("sentences")),
+            xyxy=corners(thing),
+            segmentation=_segmentation(thing),
+        )
+
+    records = [JsonEntry(item, f"reference {k} of {file}") for k, item in enumerate(_plain(file))]
+    return check_unique((referred(reference) for reference in records if reference.text("split") == split), file)
+
+
+def _segmentation(thing: JsonEntry) -> Any:
+    segmentation = thing.fields.get("segmentation")
+    if not isinstance(segmentation, (list, dict)) or not segmentation:
+        raise BadInput(f"segmentation of {thing.where} is {str(segmentation)[:60]}; wanted polygons or runs: copy it again")
+    return segmentation
+
+
+class _Plain(pickle.Unpickler):
+    """Lists, dicts, texts and numbers alone: there is no name that it would look up."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        raise pickle.UnpicklingError(f"it names {module}.{name}, and plain data names nothing")
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise pickle.UnpicklingError("it refers to something outside")
+
+
+def _plain(file: Path) -> list[Any]:
+    try:
+        plain = _Plain(io.BytesIO(read_bytes(file)), encoding="utf-8", errors="replace").load()
+    except OSError as error:
+        raise BadInput(f"cannot read {file}: {error.strerror}; put the official file there") from error
+    except Exception as error:  # damaged pickles raise whatever they stumble over
+        raise BadInput(f"{file} is no pickle of plain data ({' '.join(str(error).split())[:80]}); copy it again") from None
+    if not isinstance(plain, list):
+        raise BadInput(f"{file} holds {type(plain).__name__}; wanted a list of references: give the official file")
+    return plain
+
 
 QUESTIONS: Mapping[str, Callable[[Path, str], list[Question]]] = {
-    "vqav2": photos.read_vqav2,
-    "okvqa": photos.read_okvqa,
-    "aokvqa": photos.read_aokvqa,
-    "gqa": photos.read_gqa,
-    "nlvr2": photos.read_nlvr2,
-    "tallyqa": photos.read_tallyqa,
-    "textvqa": documents.read_textvqa,
-    "docvqa": documents.read_docvqa,
-    "infovqa": documents.read_infovqa,
-    "chartqa": documents.read_chartqa,
-    "scienceqa": photos.read_scienceqa,
-    "rsvqa-lr": photos.read_rsvqa_lr,
-    "rsvqa-hr": photos.read_rsvqa_hr,
-    "msrvtt-qa": videos.read_msrvtt_qa,
-    "msrvtt-cap": videos.read_msrvtt_captions,
-    "activitynet-qa": videos.read_activitynet_qa,
-    "activitynet-cap": videos.read_activitynet_captions,
-    "vatex": videos.read_vatex_captions,
-    "coco-35l": languages.read_coco35l,
-    "xm3600": languages.read_xm3600,
-    "xgqa": languages.read_xgqa,
-    "marvl": languages.read_marvl,
-    "st-vqa": documents.read_stvqa,
-    "ocr-vqa": documents.read_ocrvqa,
-    "pope": photos.read_pope,
-    "mmvp": photos.read_mmvp,
-    "vsr": photos.read_vsr,
-    "vizwiz": photos.read_vizwiz,
+    "vqav2": questions.read_vqav2,
+    "okvqa": questions.read_okvqa,
+    "aokvqa": questions.read_aokvqa,
+    "gqa": questions.read_gqa,
+    "nlvr2": questions.read_nlvr2,
+    "tallyqa": questions.read_tallyqa,
+    "textvqa": questions.read_textvqa,
+    "docvqa": questions.read_docvqa,
+    "infovqa": questions.read_infovqa,
+    "chartqa": questions.read_chartqa,
+    "scienceqa": questions.read_scienceqa,
+    "rsvqa-lr": questions.read_rsvqa_lr,
+    "rsvqa-hr": questions.read_rsvqa_hr,
+    "msrvtt-qa": captions.read_msrvtt_qa,
+    "msrvtt-cap": captions.read_msrvtt_captions,
+    "activitynet-qa": captions.read_activitynet_qa,
+    "activitynet-cap": captions.read_activitynet_captions,
+    "vatex": captions.read_vatex_captions,
+    "coco-35l": captions.read_coco35l,
+    "xm3600": captions.read_xm3600,
+    "xgqa": captions.read_xgqa,
+    "marvl": captions.read_marvl,
+    "st-vqa": questions.read_stvqa,
+    "ocr-vqa": questions.read_ocrvqa,
+    "pope": questions.read_pope,
+    "mmvp": questions.read_mmvp,
+    "vsr": questions.read_vsr,
+    "vizwiz": questions.read_vizwiz,
 }
 """By name."""
 CAPTIONS: Mapping[str, Callable[[Path, str], list[CaptionedImage]]] = {

@@ -13,7 +13,7 @@ from tapetum.core.errors import BadInput
 from tapetum.systems.tap.tracking.corrections import Correction
 from tapetum.tracks.tables import filled
 from tapetum.types import Tracks
-from tapetum.video.colours import point_colours
+from tapetum.video.draw import point_colours
 
 LayerData = tuple[Any, dict[str, Any], Literal["tracks", "points"]]
 """Data, attributes and kind of a layer, as napari takes them from functions."""

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float16, Float32, Int64
 
-from tapetum.core.errors import BadInput, Remark
+from tapetum.core.errors import BadInput, Remark, install_line
 from tapetum.core.files import whole_file
 from tapetum.core.reading import no_pipe, open_file, parse_json
 from tapetum.desk.search.vector_search import Nearest, cosines_of
@@ -100,7 +100,7 @@ class ApproximateSearch:
             return None
         many = f"the index has more than {LIMIT:,} vectors"
         if not _installed():
-            return f"{many}; approximate search is faster: pip install 'tapetum[index]', and index again"
+            return f"{many}; approximate search is faster: {install_line('index')}; then index again"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Remark)  # what cannot be used is built again
             if self._read(matrix, rows) is not None:

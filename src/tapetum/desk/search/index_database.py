@@ -1,6 +1,6 @@
 """The database of an index of vectors: its tables, and how it is created and opened, whatever state it was left in.
 
-An index may come from anyone: nothing in it is trusted (`tapetum.core.databases`).
+An index may come from anyone: nothing in it is trusted (`tapetum.core.reading`).
 """
 
 import os
@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from tapetum.core.databases import check_file, check_schema
 from tapetum.core.errors import BadInput
 from tapetum.core.files import temporary_file
+from tapetum.core.reading import check_database, check_schema
 
 FORMAT = 2
 DATABASE, VECTORS, OTHER_VECTORS = "index.sqlite", "vectors.f16", "vectors-2.f16"
@@ -120,7 +120,7 @@ def read_about(folder: Path) -> dict[str, str]:
 
 def _check_file(path: Path) -> None:
     try:
-        check_file(path)
+        check_database(path)
     except OSError as error:
         raise _damaged(path, error.strerror or error) from error
 

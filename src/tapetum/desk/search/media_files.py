@@ -48,7 +48,7 @@ def list_media(places: Sequence[File], listener: Listener) -> list[MediaFile]:
 
     Raises BadInput if there are none, or an address cannot be listed.
     """
-    from tapetum.bench.embed_files import files_below
+    from tapetum.bench.image_jobs import files_below
 
     files: dict[str, MediaFile] = {}
     for place in places:
@@ -96,7 +96,7 @@ def on_disk(name: str) -> Iterator[Path]:
 
 
 def _endings() -> frozenset[str]:
-    from tapetum.video.folders import IMAGES, VIDEOS
+    from tapetum.video.images import IMAGES, VIDEOS
 
     return IMAGES | VIDEOS
 

@@ -49,7 +49,7 @@ def divide(index: MediaIndex, count: int) -> "np.ndarray":
     import numpy as np
     import torch
 
-    from tapetum.systems.odin.sources import kmeans
+    from tapetum.systems.odin.masks import kmeans
 
     rows = index.rows()
     chosen = rows if len(rows) <= _SAMPLE else np.sort(np.random.default_rng(0).choice(rows, _SAMPLE, replace=False))

@@ -7,7 +7,7 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 from tapetum.app.verb import Result
-from tapetum.bench.model_remarks import describe_model
+from tapetum.bench.word_models import describe_model
 from tapetum.core.errors import hide_secrets
 
 if TYPE_CHECKING:

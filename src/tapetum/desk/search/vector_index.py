@@ -24,9 +24,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int64
 
-from tapetum.core.databases import scan
 from tapetum.core.errors import BadInput
-from tapetum.core.reading import no_pipe, parse_json
+from tapetum.core.reading import no_pipe, parse_json, scan
 from tapetum.desk.search.approximate_search import ApproximateSearch
 from tapetum.desk.search.index_database import OTHER_VECTORS, VECTORS, create_database, open_database, read_about_table
 from tapetum.desk.search.vector_search import Nearest, find_nearest, group_duplicates

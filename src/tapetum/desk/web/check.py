@@ -16,7 +16,7 @@ def find_places(tracked: TrackedItem) -> list[dict[str, Any]]:
 
     Frames with marks are left out, since a user has checked them.
     """
-    rows = [row for row, stored in enumerate(tracked.stored) if stored is not None]
+    rows = [row for row, stored in enumerate(tracked.stored) if stored is not None and stored.whole]
     if not rows:
         return []
     tracks, points = tracked.assemble(rows), [tracked.points[row] for row in rows]

@@ -15,8 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tapetum.core.databases import check_file, check_schema
 from tapetum.core.errors import BadInput
+from tapetum.core.reading import check_database, check_schema
 from tapetum.desk.web.hidden import check_plain
 
 FILE = "projects.sqlite"
@@ -70,7 +70,7 @@ class Database:
             check_plain(path.with_name(path.name + ending))
         try:
             if path.exists():
-                check_file(path, wal=True)
+                check_database(path, wal=True)
             self._connection = sqlite3.connect(path, timeout=_PATIENCE_S, isolation_level=None, check_same_thread=False)
         except (sqlite3.Error, OSError) as error:
             raise self._unusable(error) from error

@@ -21,7 +21,7 @@ from typing import Any
 from tapetum.core.reading import parse_json
 from tapetum.desk.web.answers import Refused
 from tapetum.desk.web.items import MediaItem
-from tapetum.video.colours import APART, position_colours
+from tapetum.video.draw import APART, position_colours
 
 MOST_POINTS = 4096
 POINT = "point"

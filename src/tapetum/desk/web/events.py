@@ -20,6 +20,11 @@ class Events:
         self._listeners: set[asyncio.Queue[str | None]] = set()
         self.closed = False
 
+    @property
+    def heard(self) -> bool:
+        """Check whether a page listens."""
+        return bool(self._listeners)
+
     def send(self, **message: Any) -> None:
         """Send a message to all pages."""
         if self._loop is not None and not self._loop.is_closed() and self._listeners:

@@ -22,7 +22,7 @@ def work(job: dict[str, Any], folder: Path, listener: Listener) -> dict[str, Any
     try:
         item = Items(database, folder).get(job["item"])
         tracked = TrackedItem(item, Projects(database).points(item), settings["model"], TrackStore(database))
-        path = write_export(tracked, settings["format"], place, listener)
+        path = write_export(tracked, settings["format"], place, listener, settings.get("visible_above"))
         return {"result": {"file": path.name, "bytes": path.stat().st_size}}
     finally:
         database.close()

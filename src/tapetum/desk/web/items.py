@@ -24,7 +24,7 @@ from tapetum.desk.web.answers import Refused
 from tapetum.desk.web.database import FILE, Database
 from tapetum.desk.web.hidden import HIDDEN
 from tapetum.video import open_video
-from tapetum.video.folders import IMAGES, OVERLAY, TRACKS, VIDEOS, natural_key
+from tapetum.video.images import IMAGES, OVERLAY, TRACKS, VIDEOS, natural_key
 
 PATH = "CAST(? AS TEXT)"
 """Where a path goes into a statement, as bytes: a name need not be UTF-8."""

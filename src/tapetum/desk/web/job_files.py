@@ -25,6 +25,8 @@ from tapetum.desk.web.hidden import open_plain, read_plain
 KINDS = "track", "space", "export", "look", "index"
 FINAL = frozenset(("done", "failed", "cancelled", "interrupted"))
 """States of a job that is over; interrupted: its server ended before it was done, and only a person begins it again."""
+MEASURED = "measured.json"
+"""In the hidden folder: seconds that the last job of each kind and model took, by its size."""
 STATES = FINAL | {"waiting", "running"}
 ID = re.compile("[0-9a-f]{16}")
 """Of jobs and items."""
@@ -90,6 +92,12 @@ def read_result(folder: Path) -> dict[str, Any]:
     return {name: read_[name] for name, kind in kinds.items() if isinstance(read_, dict) and isinstance(read_.get(name), kind)}
 
 
+def read_measured(place: Path) -> dict[str, float]:
+    """Read the seconds of earlier jobs; those that are missing or damaged are left out."""
+    read_ = read(place, MEASURED)
+    return {str(key): value for key, value in read_.items() if _is_number(value)} if isinstance(read_, dict) else {}
+
+
 def mark_cancelled(folder: Path) -> None:
     """Mark a job as cancelled. Raises OSError if that fails."""
     os.close(open_plain(folder.parent, folder.name, "cancel", flags=os.O_WRONLY | os.O_CREAT))
@@ -132,8 +140,9 @@ class Progress:
 
     EVERY_S = 0.2
 
-    def __init__(self, folder: Path):
-        self._file = folder / "progress.json"
+    def __init__(self, folder: Path, expected_s: float | None = None):
+        """`expected_s` is how long such a job may take, by an earlier one; the further this one is, the less that counts."""
+        self._file, self._expected = folder / "progress.json", expected_s
         self._begin, self._written = time.monotonic(), 0.0
         self._now = {**WAITING, "state": "running"}
         self.say()
@@ -147,9 +156,15 @@ class Progress:
         if done is not None and now - self._written < self.EVERY_S:
             return
         share = self._now["done"] / self._now["total"] if self._now["total"] else 0
-        self._now["seconds_left"] = round((now - self._begin) * (1 / share - 1), 1) if share else None
+        self._now["seconds_left"] = self._seconds_left(now - self._begin, share)
         write(self._file, self._now)
         self._written = now
+
+    def _seconds_left(self, passed: float, share: float) -> float | None:
+        whole = passed / share if share else self._expected
+        if whole is not None and self._expected is not None:
+            whole = share * whole + (1 - share) * self._expected
+        return None if whole is None else round(max(whole - passed, 0), 1)
 
     def end(self, state: str, message: str = "") -> None:
         """Report that the job is over."""

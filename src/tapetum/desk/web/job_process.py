@@ -1,8 +1,13 @@
-"""Process of one job: `python -m tapetum.desk.web.job_process FOLDER/.tapetum-web/jobs/ID`; its standard input is the job."""
+"""Process of jobs: `python -m tapetum.desk.web.job_process FOLDER/.tapetum-web/jobs`; each line of its standard input is a job.
 
+It ends with its input, and if a job could not be run or its end not be written.
+"""
+
+import os
 import sys
 import traceback
 import warnings
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -14,6 +19,7 @@ from tapetum.desk.web import job_files
 from tapetum.desk.web.answers import hide_paths
 from tapetum.desk.web.items import check_same
 from tapetum.desk.web.job_files import FINAL, KINDS, WAITING, Progress
+from tapetum.hub.loading import keep_loaded
 
 _WORK = {kind: f"{kind}_job" for kind in KINDS}
 """Module of each kind of job, whose function `work` takes the job, the served folder and a listener."""
@@ -41,16 +47,45 @@ class ProgressListener(Listener):
         self.file.say(done, total or 0, task)
 
 
-def main(folder: Path, job: dict[str, Any]) -> None:
-    """Run a job, unless another process runs it or it is over."""
+def serve(jobs: Path) -> None:
+    """Run jobs of a folder as they come."""
+    keep_loaded()
+    requests = os.fdopen(os.dup(0), "rb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)  # a job hears nothing of the others
+    for line in requests:
+        content = parse_json(line)
+        os.environ["OMP_NUM_THREADS"] = str(content["threads"])
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(content["threads"])
+        if "load" in content:
+            with suppress(Exception):  # the job will say why
+                _module_of(content["kind"]).load(**content["load"])
+            continue
+        log = os.open(jobs / content["id"] / "log.txt", os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
+        for stream in (1, 2):
+            os.dup2(log, stream)
+        os.close(log)
+        was_run = main(jobs / content["id"], content)
+        sys.stdout.flush()
+        if not was_run:
+            return
+
+
+def _module_of(kind: str) -> Any:
+    return import_module(f"tapetum.desk.web.{_WORK[kind]}")
+
+
+def main(folder: Path, job: dict[str, Any]) -> bool:
+    """Run a job, unless another process runs it or it is over; tells whether it was run."""
     with job_files.holding(folder) as locked:
         over = (job_files.read_progress(folder) or WAITING)["state"] in FINAL
         if not locked or over or (folder / "cancel").exists():
-            return
-        progress, served = Progress(folder), folder.parents[2]
+            return False
+        progress, served = Progress(folder, job.get("expected_s")), folder.parents[2]
         try:
             warnings.simplefilter("ignore")
-            module = import_module(f"tapetum.desk.web.{_WORK[job['kind']]}")
+            module = _module_of(job["kind"])
             listener = ProgressListener(progress, served)
             try:
                 result = module.work(job, served, listener)
@@ -67,7 +102,8 @@ def main(folder: Path, job: dict[str, Any]) -> None:
             progress.end("failed", f"unforeseen {type(error).__name__}: {text}; {log} in the folder shows more")
         else:
             progress.end("done", "; ".join(listener.notes))
+    return True
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), parse_json(sys.stdin.buffer.read()))
+    serve(Path(sys.argv[1]))

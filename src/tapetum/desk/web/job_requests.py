@@ -54,4 +54,12 @@ def _export(content: dict[str, Any], item: MediaItem, points: Points, folder: Pa
     format_ = content.get("format")
     if not isinstance(format_, str) or format_ not in DRAWN:
         raise Refused(400, f"jobs draw {' and '.join(sorted(DRAWN))}, not {str(format_)[:40]!r}; ask for one of them")
-    return {"format": format_}
+    above = content.get("visible_above")
+    return {"format": format_, "visible_above": None if above is None else read_chance(above)}
+
+
+def read_chance(value: Any) -> float:
+    """Check a chance that is received. Raises Refused with 400 unless it is a number from 0 to 1."""
+    if type(value) not in (int, float) or not 0 <= value <= 1:
+        raise Refused(400, f"visible_above is {str(value)[:40]}; give a number from 0 to 1")
+    return float(value)

@@ -1,4 +1,4 @@
-"""Jobs: long-running work in separate processes, which continue when the server ends; a new server finds them.
+"""Jobs: long-running work in separate processes (`workers`), which end a job when the server ends; a new server finds it.
 
 A limited number runs at a time; the others wait in order. The lock of its folder (`job_files`) shows whether a job is alive,
 whoever started it; a job whose process has gone without a final state has failed, or was cancelled.
@@ -7,14 +7,11 @@ A server starts only jobs requested from itself: earlier jobs that never started
 files are listed but never executed.
 """
 
-import json
 import os
 import secrets
 import shutil
 import signal
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -25,10 +22,11 @@ from typing import Any
 from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write, writable
 from tapetum.core.reading import read_bytes
-from tapetum.core.threads import threads_each
 from tapetum.desk.web import job_files
 from tapetum.desk.web.answers import Refused
+from tapetum.desk.web.hidden import check_plain
 from tapetum.desk.web.job_files import FINAL, WAITING
+from tapetum.desk.web.workers import KEEP_S, JobWorker, Workers
 
 AT_ONCE = 2
 MOST_WAITING = 50
@@ -48,12 +46,23 @@ _KILLED = (
 class Jobs:
     """All jobs of a folder; thread-safe."""
 
-    def __init__(self, folder: Path, at_once: int = AT_ONCE, changed: Callable[[dict[str, Any]], None] = lambda job: None):
+    def __init__(
+        self,
+        folder: Path,
+        at_once: int = AT_ONCE,
+        changed: Callable[[dict[str, Any]], None] = lambda job: None,
+        keep_s: float = KEEP_S,
+    ):
         self.folder, self.at_once, self._changed = folder, at_once, changed
+        self._workers = Workers(folder, keep_s)
         self._lock = threading.RLock()
         self._own: set[str] = set()
         """Jobs that this server was asked for: others it never begins."""
-        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._begun: dict[str, JobWorker] = {}
+        self._sizes: dict[str, float] = {}
+        self._times: dict[str, float] = {}
+        """When each began."""
+        self._measured = job_files.read_measured(folder.parent)
         self._cancelled: dict[str, float] = {}
         saved = job_files.read_jobs(folder)
         self._jobs = {job["id"]: {**job, **self._state_of(folder / job["id"])} for job in saved}
@@ -71,8 +80,8 @@ class Jobs:
         interrupted = {**progress, "state": "interrupted", "seconds_left": None, "message": _INTERRUPTED}
         return progress if progress["state"] in FINAL else interrupted
 
-    def submit(self, kind: str, item: str | None, **settings: Any) -> dict[str, Any]:
-        """Add a job, which starts as soon as fewer than `at_once` run.
+    def submit(self, kind: str, item: str | None, size: float = 1.0, **settings: Any) -> dict[str, Any]:
+        """Add a job, which starts as soon as fewer than `at_once` run. The time that it takes is about proportional to `size`.
 
         Raises Refused with 429 if `MOST_WAITING` wait or run, BadInput if its folder cannot be written.
         """
@@ -89,6 +98,7 @@ class Jobs:
                 raise cannot_write("the job", error) if isinstance(error, OSError) else error from error
             self._jobs[job["id"]] = {**job, **WAITING}
             self._own.add(job["id"])
+            self._sizes[job["id"]] = max(size, 1e-9)
             self._changed(self.get(job["id"]))
             self._forget(list(self._jobs)[: max(len(self._jobs) - _KEPT, 0)])
             self.poll()
@@ -131,6 +141,16 @@ class Jobs:
         with self._lock:
             return any(job["state"] not in FINAL for job in self._jobs.values())
 
+    def warm(self, kind: str, **needed: Any) -> None:
+        """Load what the next job of a kind needs."""
+        with self._lock:
+            self._workers.warm(kind, **needed)
+
+    def close(self) -> None:
+        """Let idle workers end; jobs continue."""
+        with self._lock:
+            self._workers.close()
+
     def at_work_on(self, item: str) -> bool:
         """Check whether a job of an item waits or runs."""
         with self._lock:
@@ -152,6 +172,10 @@ class Jobs:
                     self._look(number, job, lives)
                 except Exception as error:
                     self._fail(number, error)
+                if job["state"] in FINAL:
+                    self._workers.free(number)
+                    self._measure(number, job)
+            self._workers.tend()
             for number, job in list(self._jobs.items()):
                 if number in self._own and job["state"] == "waiting" and running < self.at_once and not self._lives(number):
                     try:
@@ -167,7 +191,7 @@ class Jobs:
         if not lives and progress["state"] not in FINAL:
             if number in self._cancelled:
                 progress = {**progress, "state": "cancelled", "seconds_left": None, "message": ""}
-            elif number in self._children or number not in self._own:
+            elif number in self._begun or number not in self._own:
                 progress = {**progress, "state": "failed", "seconds_left": None, "message": _KILLED}
             if progress["state"] in FINAL:
                 with suppress(OSError, BadInput):  # its folder may be gone, or the disk full
@@ -178,6 +202,13 @@ class Jobs:
             job.update(progress)
             self._changed(self.get(number))
 
+    def _measure(self, number: str, job: dict[str, Any]) -> None:
+        """Record how long a job took, for the estimates of later ones."""
+        if job["state"] == "done" and number in self._times:
+            self._measured[_key(job)] = (time.monotonic() - self._times[number]) / self._sizes[number]
+            with suppress(OSError, BadInput):  # a full disk
+                job_files.write(check_plain(self.folder.parent / job_files.MEASURED), self._measured)
+
     def _fail(self, number: str, error: Exception) -> None:
         """Record that a job cannot be read, or started."""
         text = f"{type(error).__name__}: {error}"
@@ -187,44 +218,43 @@ class Jobs:
             self._changed(self.get(number))
 
     def _lives(self, number: str) -> bool:
-        child = self._children.get(number)
-        return (child is not None and child.poll() is None) or job_files.holder(self.folder / number) is not None
+        worker = self._begun.get(number)
+        return (worker is not None and worker.job == number and worker.lives) or self._holder(number) is not None
+
+    def _holder(self, number: str) -> int | None:
+        return job_files.holder(self.folder / number)
 
     def _begin(self, number: str, job: dict[str, Any]) -> None:
-        """Start the process of a job, which reads its task from standard input.
-
-        It imports nothing from the server's working directory, unlike Python by default.
-        """
-        threads = {"OMP_NUM_THREADS": str(threads_each(self.at_once)), "PYTHONSAFEPATH": "1"}
+        """Give a job to a worker; what it does it hears from here, not from its folder."""
         description = {name: job[name] for name in ("id", "kind", "item", "settings")}
-        with open(self.folder / number / "log.txt", "ab") as log, tempfile.TemporaryFile() as request:
-            request.write(json.dumps(description).encode())
-            request.seek(0)
-            self._children[number] = subprocess.Popen(
-                [sys.executable, "-m", "tapetum.desk.web.job_process", str(self.folder / number)],
-                stdin=request,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                env={**os.environ, **threads},
-            )
+        if (rate := self._measured.get(_key(job))) is not None:
+            description["expected_s"] = rate * self._sizes[number]
+        self._times[number] = time.monotonic()
+        with open(self.folder / number / "log.txt", "ab") as log:
+            self._begun[number] = self._workers.run(description, log)
 
     def _end_process(self, number: str, how: int) -> None:
-        child = self._children.get(number)
-        process = child.pid if child is not None and child.poll() is None else job_files.holder(self.folder / number)
-        with suppress(OSError):  # it may have ended
-            if process and (process == getattr(child, "pid", None) or _is_of(process, number)):
+        worker = self._begun.get(number)
+        if worker is not None and worker.job == number:
+            worker.kill(how)
+        elif (process := self._holder(number)) and _is_worker(process, self.folder):
+            with suppress(OSError):  # it may have ended
                 os.killpg(process, how)
 
     def _forget(self, numbers: Iterable[str]) -> None:
         """Remove the finished jobs among these, with their folders."""
         for number in [number for number in numbers if self._jobs[number]["state"] in FINAL]:
             del self._jobs[number]
-            self._children.pop(number, None)
+            for known in (self._begun, self._sizes, self._times):
+                known.pop(number, None)
             shutil.rmtree(self.folder / number, ignore_errors=True)
 
 
-def _is_of(process: int, number: str) -> bool:
-    """Whether a process, whose number was read from a file, belongs to a job."""
+def _key(job: dict[str, Any]) -> str:
+    return " ".join([job["kind"], str(job["settings"].get("verb", "")), str(job["settings"].get("model"))])
+
+
+def _is_worker(process: int, folder: Path) -> bool:
+    """Whether a process, whose number was read from a file, is a worker for a folder of jobs."""
     line = Path(f"/proc/{process}/cmdline")
-    return number.encode() in read_bytes(line) if line.exists() else not Path("/proc/self").exists()
+    return os.fsencode(folder) in read_bytes(line).split(b"\0") if line.exists() else not Path("/proc/self").exists()

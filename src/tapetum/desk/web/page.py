@@ -19,11 +19,11 @@ from tapetum.desk.web.cleanup import remove_features
 from tapetum.desk.web.database import FILE, Database
 from tapetum.desk.web.events import Events
 from tapetum.desk.web.export_job import PLACE
-from tapetum.desk.web.exports import export, send_once
+from tapetum.desk.web.exports import export, missing_packages, send_once
 from tapetum.desk.web.frames import Frames
 from tapetum.desk.web.hidden import make_folder, open_hidden, open_plain
-from tapetum.desk.web.items import Items, MediaItem
-from tapetum.desk.web.job_requests import BUSY, read_job
+from tapetum.desk.web.items import Items, MediaItem, media_below
+from tapetum.desk.web.job_requests import BUSY, read_chance, read_job
 from tapetum.desk.web.jobs import FINAL, Jobs
 from tapetum.desk.web.look_job import read_look
 from tapetum.desk.web.models import describe_models, label_models
@@ -31,8 +31,10 @@ from tapetum.desk.web.projects import Projects
 from tapetum.desk.web.runs import Runs
 from tapetum.desk.web.search import Search
 from tapetum.desk.web.space import SpaceStore, depth_beside
+from tapetum.desk.web.trackers import Trackers
 from tapetum.desk.web.tracks import TrackedItem, TrackStore
 from tapetum.desk.web.uploads import upload
+from tapetum.hub.registry import known
 
 STATIC = Path(__file__).with_name("static")
 """The built page."""
@@ -45,10 +47,17 @@ class Page:
     """The state and actions of the server; each method handles the requests to one address."""
 
     def __init__(
-        self, folder: Path, model: str, device: str | None, upload_bytes: int, jobs_at_once: int, words: str | None = None
+        self,
+        folder: Path,
+        model: str,
+        device: str | None,
+        upload_bytes: int,
+        jobs_at_once: int,
+        words: str | None,
+        keep_s: float,
     ):
         self.folder, self.place = folder, open_hidden(folder)
-        self.model, self.words, self.device, self.upload_bytes = model, words, device, upload_bytes
+        self.words, self.device, self.upload_bytes = words, device, upload_bytes
         self._only = os.fdopen(open_plain(self.place, "server.lock", flags=os.O_RDWR | os.O_CREAT), "rb")  # as long as it lives
         try:
             fcntl.flock(self._only, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -62,12 +71,14 @@ class Page:
         except BaseException:
             self._only.close()
             raise
+        self.trackers = Trackers(folder, self.place, model)
         self.items, self.projects = Items(self.database, folder), Projects(self.database)
         self.store, self.runs = TrackStore(self.database), Runs(self.database, folder)
         self.spaces = SpaceStore(self.database)
         self.frames, self.events = Frames(), Events()
         self._beginning = threading.Lock()
-        self.jobs = Jobs(make_folder(self.place, "jobs"), jobs_at_once, self._job_changed)
+        self._files: set[tuple[str, int, int]] | None = None
+        self.jobs = Jobs(make_folder(self.place, "jobs"), jobs_at_once, self._job_changed, keep_s)
         remove_features(self.place, self.database, folder, self.jobs)
         self.searching = Search(self.items, self.jobs, folder, device)
 
@@ -78,6 +89,7 @@ class Page:
 
     def close(self) -> None:
         """Release all resources; jobs continue."""
+        self.jobs.close()
         self.frames.close()
         self.database.close()
         self._only.close()
@@ -89,6 +101,38 @@ class Page:
                 if type(revision) is int and 0 <= revision < 1 << 60:
                     self.projects.note_tracked(job["item"], revision)
         self.events.send(job=job)
+
+    def look_at_jobs(self) -> None:
+        """Update the states of the jobs."""
+        self.jobs.poll()
+
+    def look_around(self) -> None:
+        """Tell the pages if files of the folder have come, gone or changed."""
+        if not self.events.heard:
+            return
+        files = set[tuple[str, int, int]]()
+        for path in media_below(self.folder):
+            with suppress(OSError):
+                about = path.stat()
+                files.add((str(path), about.st_size, about.st_mtime_ns))
+        if self._files is not None and files != self._files:
+            self.events.send(items=True)
+        self._files = files
+
+    @property
+    def model(self) -> str:
+        """Get what loads the chosen tracker."""
+        return self.trackers.reference
+
+    def choose_tracker(self, request: Request, content: dict[str, Any]) -> dict[str, Any]:
+        """Choose what tracks from now on; tracks by others stay saved."""
+        self.trackers.choose(content.get("name"))
+        self.events.send(items=True)
+        return self.list_trackers(request)
+
+    def list_trackers(self, request: Request) -> dict[str, Any]:
+        """List the trackers, and the chosen one."""
+        return {"chosen": self.trackers.name, "trackers": self.trackers.describe()}
 
     def _item(self, request: Request) -> MediaItem:
         return self.items.get(request.path_params["item"])
@@ -104,7 +148,7 @@ class Page:
         from tapetum.bench.word_models import is_here
 
         models = {
-            "track": self.model,
+            "track": self.trackers.name,
             "words": next(iter(label_models(self.words)), None),
             "classify": DEFAULT if is_here(DEFAULT) else None,
             "answer": MODEL,
@@ -115,6 +159,7 @@ class Page:
             "items": [item.as_json() for item in self.items.look()],
             "models": models,
             "limits": {"upload_bytes": self.upload_bytes},
+            "exports": missing_packages(),
         }
 
     def frame(self, request: Request) -> Response:
@@ -137,8 +182,11 @@ class Page:
 
     def _project(self, item: MediaItem) -> dict[str, Any]:
         content, points = self.projects.read(item)
-        if points and not TrackedItem(item, points, self.model, self.store).missing:
+        missing = TrackedItem(item, points, self.model, self.store).missing if points else []
+        if points and not missing:
             content["tracked_revision"] = content["revision"]
+        elif missing and content["tracked_revision"] == content["revision"]:
+            content["tracked_revision"] = None  # by another tracker
         return {**content, "job": self.jobs.latest("track", item.id)}
 
     def edit(self, request: Request, content: dict[str, Any]) -> dict[str, Any]:
@@ -148,7 +196,13 @@ class Page:
         if content.get("type") in ("clear", "delete_point") and not self.projects.points(item):
             remove_features(self.place, self.database, self.folder, self.jobs)
         self.events.send(project={"item": item.id, "revision": revision})
+        self._warm(item)
         return self._project(item)
+
+    def _warm(self, item: MediaItem) -> None:
+        """Load the tracker, and look at the video: both are wanted soon."""
+        if item.kind == "video" and (self.model in known() or Path(self.model).is_file()):
+            self.jobs.warm("track", model=self.model, device=self.device, path=str(item.path), content=item.content)
 
     def undo(self, request: Request) -> dict[str, Any]:
         """Undo the last edit."""
@@ -173,7 +227,9 @@ class Page:
             latest = self.jobs.latest(kind, item.id)
             if latest is not None and latest["state"] not in FINAL:
                 raise Refused(409, BUSY[kind], job=latest)
+            waiting = len(self._tracked(request).missing) if kind == "track" else len(points)
             more = {"revision": project["revision"], "model": self.model, "device": self.device}
+            more["size"] = item.frames * (8 + waiting)
             return self.jobs.submit(kind, item.id, **more, **settings)
 
     def look(self, request: Request, content: dict[str, Any]) -> dict[str, Any]:
@@ -207,7 +263,7 @@ class Page:
         """Respond with the tracks of a video as numbers."""
         tracked = self._tracked(request)
         ids = ",".join(point.id for point in tracked.points)
-        data = tracked.array().astype("<f4", copy=False).tobytes()
+        data = tracked.chances().astype("<f4", copy=False).tobytes()
         return Response(data, media_type="application/octet-stream", headers={"X-Points": ids})
 
     def space(self, request: Request) -> dict[str, Any]:
@@ -235,7 +291,14 @@ class Page:
 
     def export(self, request: Request) -> Response:
         """Respond with the tracks as a file."""
-        return export(self._tracked(request), request.query_params.get("format", "csv"), self.place / "exports")
+        query, tracked = request.query_params, self._tracked(request)
+        above = query.get("visible_above")
+        try:
+            chance = None if above is None else read_chance(float(above))
+        except ValueError:
+            raise Refused(400, f"visible_above is {above!r:.40}; give a number from 0 to 1") from None
+        space = self.spaces.read(tracked.item.id)
+        return export(tracked, query.get("format", "csv"), self.place / "exports", chance, space)
 
     def search(self, request: Request) -> dict[str, Any]:
         """Find moments in the folder."""

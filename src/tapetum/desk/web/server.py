@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -16,9 +16,7 @@ from tapetum.desk.web.jobs import AT_ONCE
 from tapetum.desk.web.page import Page
 from tapetum.desk.web.security import Guard
 from tapetum.desk.web.uploads import UPLOAD_BYTES
-
-_POLL_S = 0.2
-"""Between looks at the jobs."""
+from tapetum.desk.web.workers import KEEP_S
 
 
 def routes(page: Page) -> list[Route]:
@@ -36,6 +34,7 @@ def routes(page: Page) -> list[Route]:
         "/api/jobs/{job}": page.job,
         "/api/jobs/{job}/file": page.job_file,
         "/api/models": page.models,
+        "/api/trackers": page.list_trackers,
         "/api/search": page.search,
         "/api/runs": page.list_runs,
         "/api/runs/{run}": page.run,
@@ -46,6 +45,7 @@ def routes(page: Page) -> list[Route]:
     steps = {"/undo": page.undo, "/redo": page.redo}
     return [
         Route("/api/events", page.listen),
+        Route("/api/trackers", endpoint(page.choose_tracker, reads=True), methods=["POST"]),
         Route("/api/upload", page.upload, methods=["POST"]),
         Route("/api/jobs/{job}", endpoint(page.cancel), methods=["DELETE"]),
         *(Route(path, endpoint(work)) for path, work in get.items()),
@@ -65,6 +65,7 @@ def make_app(
     device: str | None = None,
     upload_bytes: int = UPLOAD_BYTES,
     jobs_at_once: int = AT_ONCE,
+    keep_s: float = KEEP_S,
 ) -> Starlette:
     """Build the app that serves a folder to clients with the token, under the names of `host` and `port`.
 
@@ -72,21 +73,24 @@ def make_app(
     """
     folder = Path(folder).resolve()
     try:
-        page = Page(folder, model, device, upload_bytes, jobs_at_once, words)
+        page = Page(folder, model, device, upload_bytes, jobs_at_once, words, keep_s)
     except OSError as error:
         why = error.strerror or error
         raise BadInput(f"cannot write into {folder} ({why}); choose a folder that can be written") from error
 
     @asynccontextmanager
     async def alive(app: Starlette) -> AsyncIterator[None]:
-        looking = asyncio.create_task(_look_at_jobs(page))
+        looking = [
+            asyncio.create_task(_repeat(work, every)) for work, every in ((page.look_at_jobs, 0.2), (page.look_around, 2.0))
+        ]
         try:
             yield
         finally:
-            looking.cancel()
             page.end_requests()
-            with suppress(asyncio.CancelledError):
-                await looking
+            for task in looking:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
             page.close()
 
     guard = Middleware(Guard, token=token, host=host, port=port)
@@ -95,11 +99,11 @@ def make_app(
     return app
 
 
-async def _look_at_jobs(page: Page) -> None:
+async def _repeat(work: Callable[[], None], every_s: float) -> None:
+    """Do something in a thread again and again."""
     while True:
         try:
-            if page.jobs.busy():
-                await asyncio.to_thread(page.jobs.poll)
+            await asyncio.to_thread(work)
         except Exception as error:  # the next look may find it mended
-            print(f"tapetum: cannot look at the jobs: {type(error).__name__}: {error}", file=sys.stderr)
-        await asyncio.sleep(_POLL_S)
+            print(f"tapetum: cannot {work.__name__.replace('_', ' ')}: {type(error).__name__}: {error}", file=sys.stderr)
+        await asyncio.sleep(every_s)

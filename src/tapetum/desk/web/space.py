@@ -16,9 +16,11 @@ import numpy as np
 from jaxtyping import Float32
 
 from tapetum.core.reading import parse_json
+from tapetum.desk.web.answers import Refused
 from tapetum.desk.web.database import Database
 from tapetum.desk.web.items import MediaItem
 from tapetum.desk.web.tracks import TrackedItem
+from tapetum.types import Tracks, Tracks3D
 
 ADJUST, FILE = "adjust", "file"
 """Sources of depth: the tracks themselves by bundle adjustment; depth maps beside the video."""
@@ -47,6 +49,28 @@ class Space:
                 whole[row] = self.places[there]
                 whole[row, :, 3] *= flat[row, :, 2]  # it may have been marked as hidden since
         return whole.astype("<f4").tobytes() + self.poses.astype("<f4").tobytes()
+
+    def tracks(self, tracked: TrackedItem, flat: Tracks) -> Tracks3D:
+        """Assemble the 3D tracks of a project in the form that `tapetum track --3d` saves; `flat` are its tracks in the image.
+
+        Raises Refused with 409 if points have changed since they were lifted.
+        """
+        row_of = {name: row for row, name in enumerate(self.signatures)}
+        if not set(tracked.signatures) <= row_of.keys() or flat.frames != self.places.shape[1]:
+            raise Refused(409, "the points have changed since their 3D tracks were computed; compute depth again")
+        places = self.places[[row_of[name] for name in tracked.signatures]].astype(np.float64)
+        poses = np.tile(np.eye(4), (flat.frames, 1, 1))
+        poses[:, :3] = self.poses
+        to_camera = np.linalg.inv(poses)
+        xyz = np.einsum("tij,ntj->nti", to_camera[:, :3, :3], places[..., :3]) + to_camera[:, :3, 3]
+        return Tracks3D(
+            xyz=xyz,
+            visible=flat.visible & (places[..., 3] > 0),
+            intrinsics=np.array(self.about["intrinsics"]),
+            metric=self.about["metric"],
+            extrinsics_w2c=to_camera if self.about["moving"] else None,
+            **{name: getattr(flat, name) for name in ("xy", "confidence", "queries", "times", "names")},
+        )
 
 
 class SpaceStore:

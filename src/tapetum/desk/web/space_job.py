@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tapetum.app.track.cut import Cut, CutSettings, cut
-from tapetum.app.track.point_tasks import NewPoints
+from tapetum.app.track.point_tasks import Cut, CutSettings, NewPoints, cut
 from tapetum.app.verb import Listener
 from tapetum.core.errors import BadInput
 from tapetum.desk.web.database import FILE as DATABASE

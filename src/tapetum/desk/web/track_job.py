@@ -1,6 +1,6 @@
 """Tracking of a project's points, block by block: each block's tracks are saved as soon as they are computed.
 
-    points with one click     tracked together, as `tapetum track` does
+    points with one click     tracked together, as `tapetum track` does; what is known so far is saved meanwhile
     points with several       tracked through all their clicks (`systems.tap.tracking.clicks`), as corrections are; by a tracker
                               that takes one click a point, from each click, and each frame has the track of the nearest one
     then                      each track is tracked back from where the point was last, and first, seen (forward-backward error,
@@ -11,7 +11,8 @@ The network's features of the frames are saved (`systems.tap.tracking.feature_fi
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,18 +20,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, Float32
 
-from tapetum.app.track.cut import Cut, CutSettings, cut
-from tapetum.app.track.point_tasks import NewPoints, Progress
-from tapetum.app.track.track_back import track_back
-from tapetum.app.track.track_files import FEATURES_MIB
+from tapetum.app.track.point_tasks import Cut, CutSettings, NewPoints, Progress, cut
+from tapetum.app.track.track_files import FEATURES_MIB, track_back
 from tapetum.app.verb import Listener, count_frames
 from tapetum.desk.web.database import FILE, Database
 from tapetum.desk.web.hidden import HIDDEN, check_plain, make_folder
 from tapetum.desk.web.items import Items
 from tapetum.desk.web.tracks import TrackStore, signature
+from tapetum.hub.loading import keeps_loaded
 from tapetum.tracks.points import PointRequest
 from tapetum.types import Tracks
-from tapetum.video import open_video
+from tapetum.video import Video, open_video
 
 if TYPE_CHECKING:
     from tapetum.systems.tap.tracking.feature_file import FeatureFile
@@ -52,6 +52,45 @@ def work(job: dict[str, Any], folder: Path, listener: Listener) -> dict[str, Any
         database.close()
 
 
+def load(model: str, device: str | None, path: str, content: str) -> None:
+    """Load a tracker, which `tapetum.hub.loading` then keeps, and count the frames of a video."""
+    from tapetum.bench.baselines import load_tracker
+
+    load_tracker(model, device)
+    with _open_video(Path(path), content, Listener()):
+        pass
+
+
+_kept: dict[str, tuple[Video, dict[Any, Any]]] = {}
+"""The last video, by its path and content, in a process that keeps models: its next points cost little."""
+
+
+@contextmanager
+def _open_video(path: Path, content: str, listener: Listener) -> Iterator[Video]:
+    """Open a video, and find its true number of frames."""
+    key = f"{path} {content}"
+    if key in _kept:
+        yield _kept[key][0]
+        return
+    video = open_video(path)
+    try:
+        listener.status("reading the video")
+        count_frames(video, path.name, listener)
+        if keeps_loaded():
+            _drop_kept()
+            _kept[key] = video, {}
+        yield video
+    finally:
+        if key not in _kept:
+            video.close()
+
+
+def _drop_kept() -> None:
+    for video, _ in _kept.values():
+        video.close()
+    _kept.clear()
+
+
 class _Tracking:
     def __init__(self, number: str, items: Items, store: TrackStore, settings: dict[str, Any], place: Path, listener: Listener):
         self.item, self.items, self.store, self.listener = items.get(number), items, store, listener
@@ -65,6 +104,7 @@ class _Tracking:
         from tapetum.bench.baselines import load_tracker
 
         there = self.store.read(self.item.id, self.requested)
+        there = {name: stored for name, stored in there.items() if stored.whole}
         missing = {name: clicks for name, clicks in self.requested.items() if name not in there}
         single = {name: clicks for name, clicks in missing.items() if len(clicks) == 1}
         several = {name: clicks for name, clicks in missing.items() if len(clicks) > 1}
@@ -73,24 +113,30 @@ class _Tracking:
         self.passes = len(blocks) + -(-unchecked // BLOCK)
         if not self.passes:
             return {"points": len(self.requested), "computed": 0, "frames": self.item.frames}
-        with open_video(self.item.path) as video:
-            self.listener.status("reading the video")
-            count_frames(video, self.item.name, self.listener)
+        with _open_video(self.item.path, self.item.content, self.listener) as video:
             part = cut(video, CutSettings())
             times = np.round(video.timestamps, 9).astype("<f8").tobytes() if video.clocked else None
             self.items.settle(self.item.id, len(video), times)
             self.listener.status("loading the model")
             tracker = load_tracker(self.model, self.device)
             for block in blocks:
-                with open_features(self.features, tracker) as features:
+                with self._open_features(tracker) as features:
                     clicks = [clicks for _, clicks in block]
-                    whole = track_clicks(tracker, part, clicks, self._counting(len(video)), features)
-                self.items.get(self.item.id)  # refused where it is another file now
-                self.store.save(self.item.id, {name: row for (name, _), row in zip(block, whole, strict=True)})
+                    tell = partial(self._save, block)
+                    whole = track_clicks(tracker, part, clicks, self._counting(len(video)), features, tell)
+                self._save(block, whole)
                 self.done_passes += 1
             self._check(tracker, part)
             frames = len(video)
         return {"points": len(self.requested), "computed": len(missing), "frames": frames}
+
+    def _open_features(self, tracker: Any) -> "AbstractContextManager[FeatureFile | None]":
+        kept = _kept.get(f"{self.item.path} {self.item.content}")
+        return open_features(self.features, tracker, None if kept is None else kept[1])
+
+    def _save(self, block: Sequence[tuple[str, Clicks]], whole: Float[np.ndarray, "n t 4"]) -> None:
+        self.items.get(self.item.id)  # refused where it is another file now
+        self.store.save(self.item.id, {name: row for (name, _), row in zip(block, whole, strict=True)})
 
     def _check(self, tracker: Any, part: Cut) -> None:
         """Track back, and save the distance from the tracks."""
@@ -98,7 +144,7 @@ class _Tracking:
         unchecked = [name for name, each in stored.items() if each.backward is None]
         for block in _batches(unchecked):
             tracks = _assemble([stored[name].track for name in block], [self.requested[name] for name in block])
-            with open_features(self.features, tracker) as features:
+            with self._open_features(tracker) as features:
                 distances = track_back(tracker, part, tracks, self._counting(len(part.video)), features)
             self.items.get(self.item.id)
             self.store.save_backward(self.item.id, dict(zip(block, distances, strict=True)))
@@ -119,7 +165,7 @@ def features_file(place: Path, number: str) -> Path:
 
 
 @contextmanager
-def open_features(path: Path, tracker: Any) -> "Iterator[FeatureFile | None]":
+def open_features(path: Path, tracker: Any, kept: dict[Any, Any] | None = None) -> "Iterator[FeatureFile | None]":
     """Open the saved frame features; new ones are written beside them, then replace them."""
     if not hasattr(tracker, "correct"):  # it looks at no frames
         yield None
@@ -128,7 +174,7 @@ def open_features(path: Path, tracker: Any) -> "Iterator[FeatureFile | None]":
 
     there = path.is_file()
     new = path.with_suffix(".new") if there else path  # killed, it has the frames that were done
-    file = FeatureFile(path if there else None, new, FEATURES_MIB << 20)
+    file = FeatureFile(path if there else None, new, FEATURES_MIB << 20, kept)
     try:
         yield file
     finally:
@@ -144,25 +190,35 @@ def _batches(every: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
 
 
 def track_clicks(
-    tracker: Any, part: Cut, clicks: Sequence[Clicks], progress: Progress, features: "FeatureFile | None" = None
+    tracker: Any,
+    part: Cut,
+    clicks: Sequence[Clicks],
+    progress: Progress,
+    features: "FeatureFile | None" = None,
+    tell: Callable[[Float32[np.ndarray, "n t 4"]], None] | None = None,
 ) -> Float32[np.ndarray, "n t 4"]:
     """Track n points through all their clicks: x, y, visible, confidence. Raises BadInput as the tracker does.
 
     With a tracker that takes one click per point, each frame uses the track of the nearest click in time, on ties the first.
+    `tell` hears of tracks so far, with NaN where nothing is known, if the tracker does.
     """
     points: list[tuple[float, float, float]] = [(float(t), x, y) for each in clicks for t, x, y in each]
     ids = [str(number) for number, each in enumerate(clicks) for _ in each]
     together = len(points) == len(clicks) or hasattr(tracker, "correct")
     request = PointRequest(points, ids if together and len(points) > len(clicks) else None)
-    tracks = NewPoints(part, request).track(tracker, [], progress, features)
-    columns = tracks.xy, tracks.visible[..., None], tracks.confidence[..., None]
-    whole = np.concatenate(columns, axis=2, dtype=np.float32)
+    heard = None if tell is None else lambda xy, confidence: tell(_columns(xy, confidence > 0.5, confidence))
+    tracks = NewPoints(part, request, partial=heard).track(tracker, [], progress, features)
+    whole = _columns(tracks.xy, tracks.visible, tracks.confidence)
     if together:
         return whole
     frames, owners = np.arange(whole.shape[1]), np.array(ids, int)
     times = np.array([point[0] for point in points])
     rows = [np.flatnonzero(owners == number) for number in range(len(clicks))]
     return np.stack([whole[each[np.abs(times[each, None] - frames).argmin(axis=0)], frames] for each in rows])
+
+
+def _columns(xy: np.ndarray, visible: np.ndarray, confidence: np.ndarray) -> Float32[np.ndarray, "n t 4"]:
+    return np.concatenate([xy, visible[..., None], confidence[..., None]], axis=2, dtype=np.float32)
 
 
 def _assemble(rows: Sequence[Float[np.ndarray, "t 4"]], clicks: Sequence[Clicks]) -> Tracks:

@@ -1,14 +1,16 @@
 """Tracks of points, stored under what they depend on: the video's content, the model and the clicks of the point.
 
 A point whose clicks are unchanged, or restored by an undo, already has its track; and each track is saved as soon as it is
-computed, whatever happens to the job. A track is float32 (t, 4): x, y in raster pixels, visible, confidence; the distance to it
-of the track back from where the point was last seen, (t,) in pixels, may be stored beside it.
+computed, whatever happens to the job. While that runs, a part of it may be saved, with NaN on the frames to come. A track is
+float32 (t, 4): x, y in raster pixels, visible, confidence; the distance to it of the track back from where the point was last
+seen, (t,) in pixels, may be stored beside it.
 """
 
 import hashlib
 import json
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +20,7 @@ from tapetum.desk.web.answers import Refused
 from tapetum.desk.web.database import Database
 from tapetum.desk.web.edits import MOST_POINTS, POINT, EditedPoint, Points
 from tapetum.desk.web.items import MediaItem
+from tapetum.systems.tap.tracking.calibration import calibrated_confidence
 from tapetum.types import Tracks
 
 _MOST_BYTES = 4 << 30
@@ -31,6 +34,11 @@ class StoredTracks(NamedTuple):
 
     track: Float32[np.ndarray, "t 4"]
     backward: Float32[np.ndarray, " t"] | None
+
+    @property
+    def whole(self) -> bool:
+        """Check whether it reaches through all frames; until its job is done it may be NaN on some."""
+        return not np.isnan(self.track).any()
 
 
 def signature(model: str, content: str, clicks: Iterable[tuple[int, float, float]]) -> str:
@@ -84,7 +92,7 @@ class TrackedItem:
     """The points of a project with their existing tracks."""
 
     def __init__(self, item: MediaItem, points: Points, model: str, store: TrackStore):
-        self.item, self.points = item, list(points.values())
+        self.item, self.points, self._model = item, list(points.values()), model
         self.signatures = [signature(model, item.content, point.clicks) for point in self.points]
         read = store.read(item.id, self.signatures) if self.points else {}
         there = [read[name] for name in self.signatures if name in read]
@@ -96,8 +104,8 @@ class TrackedItem:
 
     @property
     def missing(self) -> list[EditedPoint]:
-        """List the points without tracks."""
-        return [point for point, stored in zip(self.points, self.stored, strict=True) if stored is None]
+        """List the points without whole tracks."""
+        return [point for point, stored in zip(self.points, self.stored, strict=True) if stored is None or not stored.whole]
 
     def array(self) -> Float32[np.ndarray, "n t 4"]:
         """Assemble x, y, visible and confidence; NaN where a track is missing.
@@ -116,13 +124,38 @@ class TrackedItem:
                 row[[frame for frame in point.returns if frame < len(row)], 2] = 1
         return whole
 
-    def tracks(self) -> Tracks:
-        """Assemble the tracks of all points in the form `tapetum track` returns. Raises Refused with 409 if one is missing."""
+    def chances(self) -> Float32[np.ndarray, "n t 4"]:
+        """Assemble x, y, visible, and the chance that the position is right: 0 where a user hid the point, 1 at its marks.
+
+        A tracker without a calibration, and a track under way, has its own confidence there. Raises as `array`.
+        """
+        whole = self.array()
+        rows = [row for row, stored in enumerate(self.stored) if stored is not None and stored.whole]
+        if rows:
+            whole[rows, :, 3] = self._chance(self.assemble(rows))
+        for row, point in zip(whole, self.points, strict=True):
+            row[[frame for frame in point.returns if frame < len(row)], 3] = 1
+        return whole
+
+    def _chance(self, tracks: Tracks) -> Float32[np.ndarray, "n t"]:
+        chance = calibrated_confidence(tracks, self._model)
+        return np.where(tracks.confidence > 0, tracks.confidence if chance is None else chance, np.float32(0))
+
+    def tracks(self, visible_above: float | None = None) -> Tracks:
+        """Assemble the tracks of all points in the form `tapetum track` returns.
+
+        With `visible_above`, points are visible where the chance that their position is right (`chances`) is at least that, and
+        no user has hidden them. Raises Refused with 409 if a track is missing.
+        """
         if not self.points:
             raise Refused(409, "there are no points; add some and track them")
         if count := len(self.missing):
             raise Refused(409, f"{count} of {len(self.points)} points are not tracked as they are now; track them first")
-        return self.assemble(range(len(self.points)))
+        tracks = self.assemble(range(len(self.points)))
+        if visible_above is None:
+            return tracks
+        chance = self.chances()[..., 3]
+        return replace(tracks, visible=(chance >= visible_above) & (chance > 0))
 
     def assemble(self, rows: Sequence[int]) -> Tracks:
         """Assemble the tracks of some of the points, all of which must exist."""

@@ -14,7 +14,7 @@ from tapetum.desk.web.answers import Refused
 from tapetum.desk.web.hidden import make_folder
 from tapetum.desk.web.items import Items, MediaItem
 from tapetum.video import open_video
-from tapetum.video.folders import IMAGES, VIDEOS
+from tapetum.video.images import IMAGES, VIDEOS
 
 UPLOAD_BYTES = 4 << 30
 """The most bytes of a file."""

@@ -1,7 +1,7 @@
 """ResNets of DetCon's public JAX code (google-deepmind/detcon), and so of everything built on haiku's ResNet blocks.
 
 Names are haiku's, without the network's prefix: "block_group_2/~/block_0/~/conv_1/w". Weights of convolutions are
-(rows, columns, in, out) there, scales of norms (1, 1, 1, channels); `tapetum.systems.odin.detcon` reads files and transposes.
+(rows, columns, in, out) there, scales of norms (1, 1, 1, channels); `tapetum.systems.odin.weights` reads files and transposes.
 """
 
 from collections.abc import Mapping

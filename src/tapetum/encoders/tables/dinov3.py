@@ -21,8 +21,8 @@ from torch import Tensor
 from tapetum.core.errors import BadInput
 from tapetum.encoders.config import Architecture, ViTConfig, imagenet
 from tapetum.encoders.features import Encoder
+from tapetum.encoders.tables import whole_config
 from tapetum.encoders.tables.convolutional import blocks_in
-from tapetum.encoders.tables.huggingface_defaults import whole_config
 from tapetum.encoders.tables.rows import NameRow, gated, layers, same
 from tapetum.encoders.vit import ViT
 from tapetum.encoders.vit_sizes import DINOV3, dinov3, prepare_dinov3

@@ -17,7 +17,7 @@ from torch import Tensor
 from tapetum.core.errors import BadInput
 from tapetum.encoders.config import HALF, Architecture, Preprocessing, ViTConfig, clip, imagenet, squashed
 from tapetum.encoders.features import Encoder
-from tapetum.encoders.tables.huggingface_defaults import whole_config
+from tapetum.encoders.tables import whole_config
 from tapetum.encoders.tables.rows import NameRow, gated, layers, same
 from tapetum.encoders.towers import Towers
 from tapetum.encoders.towers_config import TextConfig, TowersConfig

@@ -7,11 +7,9 @@ from tapetum.systems.adapters.config import AdapterConfig, Site
 
 if TYPE_CHECKING:
     from tapetum.systems.adapters.adapted import Adapted, attach
-    from tapetum.systems.adapters.files import load
-    from tapetum.systems.adapters.peft_files import load_peft, save_peft
-    from tapetum.systems.adapters.policy import RobotPolicy
-    from tapetum.systems.adapters.proof import Proof, TrunkChanged
-    from tapetum.systems.adapters.run import load_headed
+    from tapetum.systems.adapters.files import load, load_peft, save_peft
+    from tapetum.systems.adapters.run import RobotPolicy, load_headed
+    from tapetum.systems.adapters.weaving import Proof, TrunkChanged
 
 __all__ = [
     "Adapted",
@@ -31,10 +29,8 @@ __getattr__ = lazy_attributes(
     __name__,
     {
         "adapted": ("Adapted", "attach"),
-        "files": ("load",),
-        "peft_files": ("load_peft", "save_peft"),
-        "policy": ("RobotPolicy",),
-        "proof": ("Proof", "TrunkChanged"),
-        "run": ("load_headed",),
+        "files": ("load", "load_peft", "save_peft"),
+        "run": ("RobotPolicy", "load_headed"),
+        "weaving": ("Proof", "TrunkChanged"),
     },
 )

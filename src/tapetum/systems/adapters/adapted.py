@@ -16,13 +16,21 @@ from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
 from tapetum.systems.adapters import files
-from tapetum.systems.adapters.addresses import places
-from tapetum.systems.adapters.batches import by_group
+from tapetum.systems.adapters.addresses import Passed, example_for, observe, places, site_at
 from tapetum.systems.adapters.config import SECTIONS, AdapterConfig, Site, check_name
 from tapetum.systems.adapters.layers import Adapter, make_adapter
-from tapetum.systems.adapters.proof import Proof, TrunkChanged, prove
-from tapetum.systems.adapters.sites import Passed, example_for, observe, site_at
-from tapetum.systems.adapters.weaving import frozen_copy, merged, obstacle, tensors_of, trunk_hash, weave
+from tapetum.systems.adapters.weaving import (
+    Proof,
+    TrunkChanged,
+    by_group,
+    frozen_copy,
+    merged,
+    obstacle,
+    prove,
+    tensors_of,
+    trunk_hash,
+    weave,
+)
 
 Preset = str | AdapterConfig | Sequence[str | Site]
 """The name of a preset, a config, or a list of addresses or sites."""

@@ -10,14 +10,11 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from tapetum.encoders.features import Encoder, prepare
-from tapetum.systems.adapters.caching import Recorded
+from tapetum.systems.adapters.data import Recorded, ShuffledExamples
 from tapetum.systems.adapters.demos import Demonstrations
-from tapetum.systems.adapters.heads import PolicyHead
-from tapetum.systems.adapters.images import ShuffledExamples
 from tapetum.systems.adapters.recipes import AdaptRun
-from tapetum.systems.adapters.rollouts import try_out
-from tapetum.systems.adapters.task import AT_A_TIME, MEASURED_ON, AdaptTask, Headed
-from tapetum.systems.adapters.worlds.world import RobotWorld
+from tapetum.systems.adapters.task import AT_A_TIME, MEASURED_ON, AdaptTask, Headed, PolicyHead
+from tapetum.systems.adapters.worlds.world import RobotWorld, try_out
 from tapetum.train import StepContext
 
 

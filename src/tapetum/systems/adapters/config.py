@@ -6,7 +6,7 @@ vector of a map).
 
 Differs from the paper, whose full text was not available: ranks, activation and initial values are settings, and the last layer
 of an adapter starts at 0, so that the adapted network initially equals the trunk exactly. The paper's two-layer policy network
-is not an adapter here but part of the policy (`tapetum.systems.adapters.heads`).
+is not an adapter here but part of the policy (`tapetum.systems.adapters.task`).
 """
 
 import re

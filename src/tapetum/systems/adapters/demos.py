@@ -62,16 +62,8 @@ class Demonstrations:
     def some(self, episodes: Sequence[int]) -> "Demonstrations":
         """Select only the demonstrations with these numbers."""
         rows = np.isin(self.episode, episodes)
-        return Demonstrations(
-            task=self.task,
-            camera=self.camera,
-            frames=self.frames[rows],
-            own=self.own[rows],
-            actions=self.actions[rows],
-            episode=self.episode[rows],
-            seeds=tuple(self.seeds[i] for i in episodes),
-            horizon=self.horizon,
-        )
+        arrays = {name: getattr(self, name)[rows] for name in ("frames", "own", "actions", "episode")}
+        return replace(self, **arrays, seeds=tuple(self.seeds[i] for i in episodes))
 
 
 def make_demos(
@@ -177,7 +169,7 @@ def read_lerobot_demos(
     or camera, and for values that are not finite.
     """
     from tapetum.encoders.features import prepare
-    from tapetum.systems.adapters.images import square
+    from tapetum.systems.adapters.data import square
 
     address = parse_episode_address(source)
     if address is None:

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tapetum.layers.pointwise import PointwiseConv2d
+from tapetum.layers.convolution import PointwiseConv2d
 from tapetum.layers.transformer import make_activation
 from tapetum.systems.adapters.config import Site
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tapetum.core.errors import BadInput
 from tapetum.core.plugins import record_of_class, resolve_subclass
 from tapetum.encoders.features import Encoder
-from tapetum.systems.adapters.images import OwnImages
+from tapetum.systems.adapters.data import OwnImages
 from tapetum.systems.adapters.recipes import AdaptRun
 from tapetum.systems.adapters.task import Headed, TargetTask
 from tapetum.train import StepContext

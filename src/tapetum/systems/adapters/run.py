@@ -1,4 +1,14 @@
-"""Whole runs of adaptation: from data and a trunk to a file with adapters and head."""
+"""Whole runs of adaptation: from data and a trunk to a file with adapters and head, which a robot's loop loads as a policy.
+
+The policy has LeRobot's interface: named observations in, an action out, as tensors.
+
+LeRobot's loops call `reset` at the start of an episode and `select_action` at each step, with a batch
+
+    observation.images.CAMERA   (b, 3, h, w), float 0..1, or uint8 0..255
+    observation.state           (b, p), only for a policy that was trained with own="concat"
+
+so they can run it too. It has no memory: an action depends on one observation.
+"""
 
 import json
 import os
@@ -9,6 +19,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
 from tapetum.core.errors import BadInput, Remark
 from tapetum.core.plugins import check_recorded, resolve_class, split_reference
 from tapetum.core.reading import parse_json, read_text
@@ -17,24 +31,22 @@ from tapetum.encoders.architectures import check_side
 from tapetum.encoders.factory import save as save_encoder
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.references import load, relocated
-from tapetum.hub.blueprint import blueprint
+from tapetum.hub.headed import blueprint
 from tapetum.systems.adapters import files
 from tapetum.systems.adapters.adapted import Adapted
 from tapetum.systems.adapters.clone import CloneTask, DemonstrationFrames
+from tapetum.systems.adapters.data import ListedImages, listed, square
 from tapetum.systems.adapters.demos import hold_out, read_demos, read_lerobot_demos
-from tapetum.systems.adapters.heads import make_head
-from tapetum.systems.adapters.images import ListedImages, listed, square
 from tapetum.systems.adapters.own import own_task
-from tapetum.systems.adapters.proof import Proof
 from tapetum.systems.adapters.recipes import TASKS, AdaptRun
-from tapetum.systems.adapters.rollouts import try_out
-from tapetum.systems.adapters.task import AdaptTask, Headed, ImageTask
-from tapetum.systems.adapters.worlds.makers import make_world
-from tapetum.systems.adapters.worlds.world import RobotWorld
+from tapetum.systems.adapters.task import AdaptTask, Headed, ImageTask, PolicyHead, make_head
+from tapetum.systems.adapters.weaving import Proof
+from tapetum.systems.adapters.worlds.world import RobotWorld, make_world, try_out
 from tapetum.train import fit
 from tapetum.train.launch import is_main
 from tapetum.train.launch_config import Launch, train_config
 from tapetum.video.episodes import parse_episode_address
+from tapetum.video.lerobot import STATE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,3 +225,66 @@ def load_headed(path: str | os.PathLike[str], trunk: Any = None) -> Headed:
     head = make_head(stored.head)
     head.load_state_dict(files.fitting(expected, stored.head_tensors, files.HEAD, Path(path)))
     return Headed(adapted, head, stored.head).eval()
+
+
+IMAGES = "observation.images."
+"""What the names of cameras begin with."""
+
+
+class RobotPolicy:
+    """A policy for loops with LeRobot's interface."""
+
+    def __init__(self, headed: Headed):
+        """Wrap a loaded policy; see `load`. Raises BadInput for one without actions."""
+        if headed.about["task"] != "clone":
+            raise BadInput(f"these weights are of {headed.about['task']}, and have no actions; give those of --task clone")
+        self.headed = headed.eval()
+        camera = str(headed.about.get("camera", ""))
+        self.camera = camera if camera.startswith(IMAGES) else f"{IMAGES}{camera}"
+        """Name of the image that it acts upon."""
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], device: str | torch.device = "cpu") -> "RobotPolicy":
+        """Load a policy from a file written by `tapetum adapt --task clone`. Raises BadInput for any other file."""
+        headed = load_headed(path)
+        return cls(cast(Headed, headed.to(device)))
+
+    def reset(self) -> None:
+        """Begin an episode: nothing is remembered from one step to the next."""
+
+    @torch.no_grad()
+    def select_action(self, batch: Mapping[str, Any]) -> Float[Tensor, "b a"]:
+        """Compute the actions for a batch of observations, in the units of the demonstrations, on the policy's device.
+
+        Raises BadInput if the image or the state is missing, or has a wrong shape or range.
+        """
+        images = self.headed.prepare(self._images(batch))
+        return cast(PolicyHead, self.headed.head).actions(self.headed(images, self._state(batch, images)))
+
+    def _images(self, batch: Mapping[str, Any]) -> Tensor:
+        names = [name for name in batch if name.startswith(IMAGES)]
+        name = self.camera if self.camera in batch or len(names) != 1 else names[0]
+        if name not in batch:
+            raise BadInput(f"the observation has no {name}, which the policy acts upon; it has {', '.join(batch) or 'nothing'}")
+        images = torch.as_tensor(batch[name])
+        if images.ndim != 4 or images.shape[1] != 3:
+            raise BadInput(f"{name} has shape {tuple(images.shape)}; wanted (batch, 3, rows, columns)")
+        if images.is_floating_point():
+            low, high = images.aminmax()
+            if not (low >= 0 and high <= 1):
+                raise BadInput(f"{name} has values from {low:g} to {high:g}; wanted floats 0..1, or uint8")
+            images = (255 * images.float()).round()
+        elif images.dtype != torch.uint8:
+            raise BadInput(f"{name} is {images.dtype}; wanted floats 0..1, or uint8")
+        return images.to(torch.uint8).movedim(1, -1)
+
+    def _state(self, batch: Mapping[str, Any], images: Tensor) -> Float[Tensor, "b p"]:
+        size = cast(PolicyHead, self.headed.head).own_norm.mean.numel()
+        if not size:
+            return images.new_zeros(len(images), 0)
+        if STATE not in batch:
+            raise BadInput(f"the observation has no {STATE}, with which the policy was trained (own='concat')")
+        state = torch.as_tensor(batch[STATE]).to(images.device, torch.float32)
+        if state.shape != (len(images), size):
+            raise BadInput(f"{STATE} has shape {tuple(state.shape)}; wanted ({len(images)}, {size})")
+        return state

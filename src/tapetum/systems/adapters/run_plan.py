@@ -12,10 +12,9 @@ from tapetum.encoders.factory import make
 from tapetum.encoders.features import Encoder
 from tapetum.hub.registry import entry_of
 from tapetum.systems.adapters.adapted import Adapted
-from tapetum.systems.adapters.heads import make_head
 from tapetum.systems.adapters.recipes import UNPUBLISHED, AdaptRun
 from tapetum.systems.adapters.run import trunk_maker
-from tapetum.systems.adapters.task import Headed
+from tapetum.systems.adapters.task import Headed, make_head
 from tapetum.train.measure_step import measure_step
 
 _CLASSES = 10

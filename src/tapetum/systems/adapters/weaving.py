@@ -14,21 +14,24 @@ A module with an adapter gets a generated subclass of its own class, so all attr
 Some adapters can be folded into the weights themselves: convolutions beside a plain one whose kernel is no smaller (into the
 middle of it), 1x1 convolutions after one (composed with it), and lora; not an activation between two layers. The merged network
 is new, equal up to rounding, and its trunk is changed.
+
+Batches in which every example has its own adapter are split by adapter, and the results joined. That a trunk is unchanged is
+proved by its hash and its outputs.
 """
 
 import copy
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from tapetum.core.errors import BadInput
+from tapetum.core.errors import BadInput, TapetumError
 from tapetum.encoders.convolutional import SameConv2d
-from tapetum.layers.pointwise import PointwiseConv2d
+from tapetum.layers.convolution import PointwiseConv2d
 from tapetum.systems.adapters.config import Site
 from tapetum.systems.adapters.layers import Adapter, Conv3x3, LowRankAdapter, Pointwise
 from tapetum.train.optim import freeze
@@ -225,3 +228,120 @@ def _fold(module: nn.Module, site: Site, adapter: Adapter) -> None:
     module.weight += torch.einsum("oc,cikl->oikl", mix, module.weight)
     if module.bias is not None:
         module.bias += mix @ module.bias
+
+
+def by_group(names: Sequence[str | None], run: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """Call `run(name, *args, **kwargs)` for the examples of each name, and return the results in the order of the examples.
+
+    In `args` and `kwargs`, tensors with one row per example are split; the first of them must have as many rows as there are
+    names. The first axis of every tensor in a result is the example. Raises BadInput for a wrong number of names, or for
+    results that cannot be merged.
+    """
+    first = next((value for value in (*args, *kwargs.values()) if isinstance(value, Tensor) and value.ndim), None)
+    count = 0 if first is None else first.shape[0]
+    if not names or count != len(names):
+        raise BadInput(f"{len(names)} adapters are named for a batch of {count}; name one for each example, or one for all")
+    groups = {name: [i for i, own in enumerate(names) if own == name] for name in dict.fromkeys(names)}
+    if len(groups) == 1:
+        return run(names[0], *args, **kwargs)
+
+    def part(value: Any, rows: Tensor) -> Any:
+        return value[rows.to(value.device)] if isinstance(value, Tensor) and value.ndim and value.shape[0] == count else value
+
+    pieces, order = [], [i for rows in groups.values() for i in rows]
+    for name, numbers in groups.items():
+        rows = torch.tensor(numbers)
+        pieces.append(run(name, *(part(v, rows) for v in args), **{k: part(v, rows) for k, v in kwargs.items()}))
+    sizes = [len(rows) for rows in groups.values()]
+    return _joined(pieces, sizes, torch.tensor(order).argsort())
+
+
+def _joined(pieces: Sequence[Any], sizes: Sequence[int], order: Tensor) -> Any:
+    first = pieces[0]
+    if isinstance(first, Tensor):
+        if any(
+            not p.ndim or p.shape[0] != size or p.shape[1:] != first.shape[1:] for p, size in zip(pieces, sizes, strict=True)
+        ):
+            raise BadInput(
+                f"the network gives tensors {[tuple(p.shape) for p in pieces]} for {list(sizes)} examples, which cannot be put "
+                "together; name one adapter for the whole batch"
+            )
+        return torch.cat(list(pieces))[order.to(first.device)]
+    if isinstance(first, Mapping):
+        return {key: _joined([piece[key] for piece in pieces], sizes, order) for key in first}
+    if isinstance(first, tuple) and hasattr(first, "_fields"):
+        return type(first)(*(_joined(values, sizes, order) for values in zip(*pieces, strict=True)))
+    if isinstance(first, list | tuple):
+        return type(first)(_joined(values, sizes, order) for values in zip(*pieces, strict=True))
+    if is_dataclass(first) and not isinstance(first, type):
+        whole = {f.name: _joined([getattr(p, f.name) for p in pieces], sizes, order) for f in fields(first) if f.init}
+        return replace(first, **whole)
+    return first
+
+
+class TrunkChanged(TapetumError):
+    """The trunk under the adapters is no longer, bit for bit, what it was."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    """What `Adapted.verify` found: nothing has changed."""
+
+    before: str
+    """SHA-256 of the trunk's weights and buffers when the adapters were attached; of a file, when it was saved."""
+    now: str
+    """The same now."""
+    tensors: int
+    """Weights and buffers that were compared."""
+    outputs: int
+    """Tensors that the trunk gave with adapters off, each equal to what the trunk itself gives, bit for bit."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Convert to JSON values."""
+        return {"before": self.before, "now": self.now, "tensors": self.tensors, "outputs": self.outputs}
+
+
+def prove(trunk: nn.Module, frozen: nn.Module, before: str, inputs: tuple[Any, ...], off: Any) -> Proof:
+    """Compare a trunk with its hash `before`, with a frozen copy of it, and the outputs of both for `inputs`.
+
+    `off` is called like the trunk. The trunk may be in any mode: outputs are compared in evaluation mode. Raises TrunkChanged
+    if anything differs.
+    """
+    now = trunk_hash(trunk)
+    if now != before:
+        raise TrunkChanged(
+            f"the trunk has changed since adapters were attached: SHA-256 {before[:16]}... then, {now[:16]}... now; whatever "
+            "trained it or wrote to its weights must not; load the trunk again"
+        )
+    copied = tensors_of(frozen)
+    reference = frozen_copy(trunk, lambda name, tensor: tensor.to(copied[name].device, copied[name].dtype))
+    for name, tensor in tensors_of(reference).items():
+        if not _same_bytes(tensor, copied[name]):
+            raise TrunkChanged(f"{name} under the adapters is no longer that of the trunk; attach them again")
+    with torch.no_grad():
+        expected, actual = list(leaves(reference(*inputs))), list(leaves(off(*inputs)))
+    if len(expected) != len(actual) or not all(map(_same_bytes, expected, actual)):
+        raise TrunkChanged("with adapters off the network gives something else than the trunk; attach the adapters again")
+    return Proof(before=before, now=now, tensors=len(copied), outputs=len(actual))
+
+
+def _same_bytes(one: Tensor, other: Tensor) -> bool:
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    a, b = (t.detach().contiguous().reshape(-1).view(torch.uint8) for t in (one, other))
+    return torch.equal(a, b)
+
+
+def leaves(value: Any) -> Iterator[Tensor]:
+    """List the tensors in a structure of dicts, lists, tuples and dataclasses, in order."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from leaves(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from leaves(inner)
+    elif is_dataclass(value) and not isinstance(value, type):
+        for field in fields(value):
+            yield from leaves(getattr(value, field.name))

@@ -22,7 +22,7 @@ from tapetum.encoders.features import check_finite
 from tapetum.systems.hip.config import Modality, Preparation
 from tapetum.systems.hip.model import Hip
 from tapetum.video import Video, open_video
-from tapetum.video.folders import IMAGES
+from tapetum.video.images import IMAGES
 from tapetum.video.read import label_of
 from tapetum.video.sound import has_sound, read_sound
 

@@ -16,7 +16,7 @@ is left out; masks of padding are possible.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -27,9 +27,9 @@ from torch.utils.checkpoint import checkpoint
 from tapetum.core.devices import all_finite
 from tapetum.core.errors import BadInput
 from tapetum.systems.hip.config import HipConfig, Modalities, Preparation
-from tapetum.systems.hip.grouping import Grouping, grouping
 from tapetum.systems.hip.layers import CrossAttention, Linear, PositionCodes, SelfAttention, variance_scaling
 from tapetum.systems.hip.masking import VisibleElements
+from tapetum.systems.hip.plan import Grouping, grouping
 
 if TYPE_CHECKING:
     from tapetum.systems.hip.embed import HipEmbedder
@@ -235,8 +235,6 @@ class Hip(nn.Module):
 
 def grouping_of(plan: Grouping, names: list[str]) -> Grouping:
     """Compute the groups of some modalities alone, moved together."""
-    from dataclasses import replace
-
     spans, first = [], 0
     for span in plan.spans:
         if span.name in names:

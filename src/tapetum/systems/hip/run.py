@@ -12,12 +12,11 @@ import torch
 
 from tapetum.core.errors import BadInput
 from tapetum.systems.hip import weights
-from tapetum.systems.hip.classes import ClassTask, HipClassifier
 from tapetum.systems.hip.config import variant
-from tapetum.systems.hip.datasets import HipSplit, data_set
-from tapetum.systems.hip.masked import MaskedTask
+from tapetum.systems.hip.data import HipSplit, data_set
 from tapetum.systems.hip.model import Hip
 from tapetum.systems.hip.recipes import HipRun
+from tapetum.systems.hip.task import ClassTask, HipClassifier, MaskedTask
 from tapetum.train import FitResult, TrainConfig, fit
 from tapetum.train.launch import is_main
 from tapetum.train.launch_config import Launch, train_config

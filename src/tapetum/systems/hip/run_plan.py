@@ -9,12 +9,11 @@ from torch import Tensor
 
 from tapetum.account.run_plan import MeasuredStep, PhasePlan, RunPlan, unpublished_values
 from tapetum.core.errors import BadInput
-from tapetum.systems.hip.classes import HipClassifier, unused
 from tapetum.systems.hip.config import Modality
-from tapetum.systems.hip.datasets import image_size
-from tapetum.systems.hip.masked import masked_losses
+from tapetum.systems.hip.data import image_size
 from tapetum.systems.hip.model import Hip
 from tapetum.systems.hip.recipes import UNPUBLISHED, HipRun
+from tapetum.systems.hip.task import HipClassifier, masked_losses, unused
 from tapetum.train.measure_step import measure_step
 
 CLASSES: Mapping[str, int] = {"imagenet": 1000, "audioset": 527, "voc": 21, "modelnet40": 40, "kinetics": 700}

@@ -13,9 +13,8 @@ from tapetum.systems.longvideo.config import NAMED, VideoConfig, named
 
 if TYPE_CHECKING:
     from tapetum.systems.longvideo.encoder import EncodedVideo, VideoEncoder, build
-    from tapetum.systems.longvideo.inflation import inflate
     from tapetum.systems.longvideo.video_text import VideoText, build_video_text
-    from tapetum.systems.longvideo.weights import load, save
+    from tapetum.systems.longvideo.weights import inflate, load, save
 
 __all__ = [
     "NAMED",
@@ -35,8 +34,7 @@ __getattr__ = lazy_attributes(
     __name__,
     {
         "encoder": ("VideoEncoder", "EncodedVideo", "build"),
-        "inflation": ("inflate",),
         "video_text": ("VideoText", "build_video_text"),
-        "weights": ("load", "save"),
+        "weights": ("inflate", "load", "save"),
     },
 )

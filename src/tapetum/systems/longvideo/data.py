@@ -26,13 +26,15 @@ from tapetum.data.fields import IMAGES
 from tapetum.data.files import StoredFile, opened_image
 from tapetum.data.questions import Question
 from tapetum.data.shards import Shards
-from tapetum.data.video_language.questions import read_nextqa
+from tapetum.data.video_language import read_nextqa
 from tapetum.systems.longvideo.recipes import MADE_UP, VideoTextRun
 from tapetum.systems.longvideo.video_text import VideoText
 from tapetum.video import open_video
-from tapetum.video.subset import resize_frame
+from tapetum.video.types import resize_frame
 
 Frames = UInt8[np.ndarray, "t h w 3"]
+_BLANK = np.zeros((1, 1, 1, 3), np.uint8)
+"""In place of a video that is not used."""
 
 
 @dataclass(frozen=True)
@@ -126,13 +128,13 @@ class FileClips:
         if self._listed is not None:
             each = self._listed[k]
             text, wrong = each.text, each.wrong
-            frames = self._blank() if self.run.stage == "language" else self._clip(each.path, rng, each.until_s)
+            frames = _BLANK if self.run.stage == "language" else self._clip(each.path, rng, each.until_s)
         else:
             assert self._shards is not None
             content = self._shards.read(k)
             text = content["txt"].decode(errors="replace").strip()
             if self.run.stage == "language":
-                frames = self._blank()
+                frames = _BLANK
             elif self._kind != "mp4":
                 place, key = self._shards.locate(k)
                 image = np.asarray(opened_image(StoredFile(f"{place}: {key}", content[str(self._kind)]), "RGB"))
@@ -146,10 +148,6 @@ class FileClips:
             other = self._beside.training_clip(int(rng.integers(self._beside.count or 1)), rng)
             return CaptionedClip(frames, text, other.image, other.image_text, wrong)
         return CaptionedClip(frames, text, frames[int(rng.integers(len(frames)))], text, wrong)
-
-    def _blank(self) -> Frames:
-        """Make the placeholder of an unused video."""
-        return np.zeros((1, 1, 1, 3), np.uint8)
 
     def _clip(self, path: Path, rng: np.random.Generator, until_s: float | None = None) -> Frames:
         with open_video(path) as video:

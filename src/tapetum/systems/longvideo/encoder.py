@@ -309,7 +309,7 @@ class VideoEncoder(nn.Module):
             if config.tune == "adapters":
                 inner.mlp = AdaptedMlp(inner.mlp, config.width, config.adapter_width or max(config.width // 4, 1))
             elif config.tune == "lora":
-                from tapetum.layers.lora import add_lora
+                from tapetum.layers.transformer import add_lora
 
                 add_lora(block, config.lora_rank)
 

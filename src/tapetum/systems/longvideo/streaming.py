@@ -21,12 +21,12 @@ from tapetum.encoders.embed import EmbeddedPiece
 from tapetum.encoders.features import check_finite
 from tapetum.layers.cpu import speed_up
 from tapetum.systems.longvideo.captioner import Captioner
+from tapetum.systems.longvideo.embedding_rows import StreamStore
 from tapetum.systems.longvideo.encoder import EncodedVideo
-from tapetum.systems.longvideo.stream_files import StreamStore
 from tapetum.systems.longvideo.video_text import VideoText, tokenize
 from tapetum.video import Video, open_video
 from tapetum.video.read import label_of
-from tapetum.video.subset import resize_frame
+from tapetum.video.types import resize_frame
 
 _ALL = 1000.0
 """Frames a second from which on all frames are taken."""
@@ -281,9 +281,8 @@ class VideoEmbedder:
 
     takes_videos = True
 
-    def __init__(self, model: VideoText, frame_rate: float | None = None):
-        self.model = speed_up(model.eval())
-        self.frame_rate = model.config.frame_rate if frame_rate is None else frame_rate
+    def __init__(self, model: VideoText):
+        self.model, self.frame_rate = speed_up(model.eval()), model.config.frame_rate
         self.identity = model.identity()
 
     @property

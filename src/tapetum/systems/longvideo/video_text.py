@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput, check_several
 from tapetum.encoders import byte_text
-from tapetum.encoders.text import TextTransformer
 from tapetum.encoders.tokenizers import Tokenizer
+from tapetum.encoders.towers import TextTransformer
 from tapetum.encoders.towers_config import TextConfig
 from tapetum.layers.transformer import start_linear
 from tapetum.systems.longvideo.encoder import EncodedVideo, VideoEncoder

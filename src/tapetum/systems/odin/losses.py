@@ -50,9 +50,9 @@ def detcon(
     processes' losses is the loss of the joint batch.
 
     Raises:
-        BadInput: shapes that do not match, ids that are not integers, a temperature that is not positive.
+        BadInput: shapes that do not match, ids that are not integers.
     """
-    _check((pred1, pred2, target1, target2), (pred_ids1, pred_ids2, target_ids1, target_ids2), temperature)
+    _check((pred1, pred2, target1, target2), (pred_ids1, pred_ids2, target_ids1, target_ids2))
     first, second = _gather_unit(target1.detach()), _gather_unit(target2.detach())
     return _one_way(_unit(pred1), second, first, pred_ids1, target_ids2, target_ids1, temperature, local_negatives) + _one_way(
         _unit(pred2), first, second, pred_ids2, target_ids1, target_ids2, temperature, local_negatives
@@ -68,7 +68,7 @@ def detcon_s(
     local_negatives: bool = True,
 ) -> Float[Tensor, ""]:
     """Compute the loss of DetCon-S: one network for both, trained on both sides of every pair. Otherwise as `detcon`."""
-    _check((rows1, rows2), (ids1, ids2), temperature)
+    _check((rows1, rows2), (ids1, ids2))
     first, second = _gather_unit(rows1), _gather_unit(rows2)
     return _one_way(_unit(rows1), second, first, ids1, ids2, ids1, temperature, local_negatives) + _one_way(
         _unit(rows2), first, second, ids2, ids1, ids2, temperature, local_negatives
@@ -122,12 +122,10 @@ def _unit(rows: Tensor) -> Tensor:
     return F.normalize(rows.float() if rows.dtype in (torch.float16, torch.bfloat16) else rows, dim=-1)
 
 
-def _check(rows: tuple[Tensor, ...], ids: tuple[Tensor, ...], temperature: float) -> None:
+def _check(rows: tuple[Tensor, ...], ids: tuple[Tensor, ...]) -> None:
     shapes = {tuple(each.shape) for each in rows}
     if len(shapes) != 1 or rows[0].ndim != 3:
         raise BadInput(f"vectors have shapes {[*map(tuple, (each.shape for each in rows))]}; give all as (b, r, d)")
     for each in ids:
         if each.shape != rows[0].shape[:2] or each.is_floating_point():
             raise BadInput(f"ids are {each.dtype} {tuple(each.shape)}; give whole numbers {tuple(rows[0].shape[:2])}, (b, r)")
-    if not temperature > 0:
-        raise BadInput(f"the temperature is {temperature}; give one above zero, such as 0.1")

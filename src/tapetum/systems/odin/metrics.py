@@ -6,15 +6,23 @@
     OR          share of objects with BO above 0.5, averaged alike
     CorLoc      share of images in which the one predicted box has an IoU of 0.5 or more with some object's box
 
-Torch-free: ids and masks are numpy arrays.
+Overlaps are counted exactly at image size without enlarging masks: an object's
+pixels are counted per cell once.
+
+Differs from the paper, whose feature level and image size were not available: they are those of the feature map.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
 
 from tapetum.core.errors import BadInput
+from tapetum.layers.clustering import Metric
 from tapetum.metrics.boxes import box_iou
+from tapetum.systems.odin.masks import kmeans
 
 
 def best_overlaps(objects: np.ndarray, proposals: Iterable[np.ndarray]) -> np.ndarray:
@@ -67,3 +75,40 @@ def corloc(predictions: Sequence[np.ndarray], truth: Sequence[np.ndarray]) -> fl
         raise BadInput(f"{len(predictions)} boxes for {len(truth)} images; give one for each, and an image or more")
     ious = (box_iou(np.asarray(box)[None], np.asarray(boxes)) for box, boxes in zip(predictions, truth, strict=True))
     return float(np.mean([bool((iou >= 0.5).any()) for iou in ious]))
+
+
+def proposals(
+    features: Float[Tensor, "d h w"], most: int, metric: Metric = "cosine", seed: int = 0
+) -> Iterator[Int[np.ndarray, "h w"]]:
+    """Compute the clusters of a map for 1 to `most` centres. Raises BadInput for more than there are cells."""
+    vectors = features.flatten(1).T[None]
+    if most > vectors.shape[1]:  # before all the others are made
+        raise BadInput(f"{most} clusters are asked of {vectors.shape[1]} cells; give fewer, or larger images to the network")
+    for clusters in range(1, most + 1):
+        generator = torch.Generator(features.device).manual_seed(seed)
+        ids = kmeans(vectors, clusters, metric=metric, generator=generator)[0]
+        yield ids.view(features.shape[1:]).cpu().numpy()
+
+
+def best_in_cells(objects: Bool[np.ndarray, "n h w"], proposed: Iterator[Int[np.ndarray, "h2 w2"]]) -> Float[np.ndarray, " n"]:
+    """Find each object's best overlap with the regions of maps of cells, as `metrics.best_overlaps` of enlarged maps."""
+    best = np.zeros(len(objects))
+    inside: np.ndarray | None = None
+    pixels = areas = np.zeros(0)
+    for ids in proposed:
+        if inside is None:
+            inside, pixels = _counted(objects, ids.shape)
+            areas = inside.sum(1)
+        member = ids.reshape(-1)[:, None] == np.arange(int(ids.max()) + 1)
+        shared, sizes = inside @ member, pixels @ member
+        best = np.maximum(best, (shared / np.maximum(areas[:, None] + sizes - shared, 1)).max(1))
+    return best
+
+
+def _counted(objects: np.ndarray, cells: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Count the pixels of each object in each cell, and those of each cell."""
+    rows, columns = (np.arange(side) * count // side for side, count in zip(objects.shape[1:], cells, strict=True))
+    cell = (rows[:, None] * cells[1] + columns).reshape(-1)
+    count = cells[0] * cells[1]
+    inside = np.stack([np.bincount(cell[mask.reshape(-1)], minlength=count) for mask in objects])
+    return inside.astype(float), np.bincount(cell, minlength=count).astype(float)

@@ -16,12 +16,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
+from tapetum.encoders.convolutional import FeaturePyramid
 from tapetum.encoders.features import Encoder
-from tapetum.encoders.fpn import FeaturePyramid
 from tapetum.train.gather import SyncBatchNorm
 
 if TYPE_CHECKING:
-    from tapetum.systems.odin.config import OdinConfig
+    from tapetum.systems.odin.recipes import OdinConfig
 
 
 class Odin(nn.Module):

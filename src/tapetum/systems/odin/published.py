@@ -16,9 +16,9 @@ def _detcon(depth: int) -> Weights:
         paper="arXiv 2103.10957",
         licence="Apache-2.0",
         file=f"resnet{depth}_detcon_b_imagenet_1k.npy",
-        loader="tapetum.systems.odin.detcon:load",
+        loader="tapetum.systems.odin.weights:load_detcon",
         url=f"{_OFFICIAL}resnet{depth}_detcon_b_imagenet_1k.npy",
-        converter="tapetum.systems.odin.detcon:convert",
+        converter="tapetum.systems.odin.weights:convert_detcon",
         verbs=("embed", "probe", "discover"),
     )
 

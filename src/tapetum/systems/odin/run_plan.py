@@ -8,9 +8,9 @@ from torch import Tensor
 from tapetum.account.run_plan import PhasePlan, RunPlan, unpublished_values
 from tapetum.encoders.factory import make
 from tapetum.systems.odin.losses import detcon, detcon_s
+from tapetum.systems.odin.masks import pool_masks
 from tapetum.systems.odin.model import Odin
 from tapetum.systems.odin.recipes import UNPUBLISHED, OdinRun
-from tapetum.systems.odin.regions import pool_masks
 from tapetum.systems.pretraining.run_plan import images_there, planned_steps
 from tapetum.train.measure_step import measure_step
 

@@ -27,13 +27,21 @@ from torch import Tensor, nn
 from tapetum.core.errors import BadInput
 from tapetum.data.samples import sample_generator
 from tapetum.data.views import View, byol
-from tapetum.data.views.draw import ViewParameters, draw
-from tapetum.data.views.make import blur_radius, channels_first, crop, recolour
+from tapetum.data.views.make import ViewParameters, blur_radius, channels_first, crop, draw, recolour
 from tapetum.encoders.features import Encoder
 from tapetum.systems.odin.losses import detcon, detcon_s
+from tapetum.systems.odin.masks import (
+    OUTSIDE,
+    Crops,
+    MaskSource,
+    mask_source,
+    pool_masks,
+    sample_regions,
+    span_crops,
+    warp,
+    whole_crops,
+)
 from tapetum.systems.odin.model import Odin
-from tapetum.systems.odin.regions import OUTSIDE, Crops, pool_masks, sample_regions, span_crops, warp, whole_crops
-from tapetum.systems.odin.sources import MaskSource, mask_source
 from tapetum.systems.pretraining.heads import use_batch_statistics
 from tapetum.systems.pretraining.task import PROBE, PretrainTask
 from tapetum.train import Average, StepContext
@@ -46,6 +54,8 @@ if TYPE_CHECKING:
 
 _PURPOSE = 0x6F64696E
 """Begins the streams of random numbers of Odin's views, apart from other uses of the same seed."""
+_NEVER = 2**40
+"""Steps between the copies of a network that is never copied: more than any run has."""
 
 
 class MaskCache:
@@ -111,7 +121,7 @@ class OdinTask(PretrainTask):
         discovery = {
             "average": Average(name="discovery", decay=config.discovery_decay, schedule="constant"),
             "copies": Average(name="discovery", schedule="periodic", every=config.discovery_every),
-            "fixed": Average(name="discovery", schedule="periodic", every=1 << 40),
+            "fixed": Average(name="discovery", schedule="periodic", every=_NEVER),
         }[config.discovery]
         self.averages = (*([target] if config.form == "b" else []), *([discovery] if config.clusters_features else []))
         self.teachers = tuple(average.name for average in self.averages)

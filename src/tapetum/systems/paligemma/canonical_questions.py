@@ -13,7 +13,7 @@ Any other question is left exactly as it is. The published models get the user's
 import re
 from collections.abc import Callable
 
-from tapetum.data.scene_words import ADJECTIVES, plural, spoken
+from tapetum.data.questions import ADJECTIVES, plural, spoken
 
 _SHORT = {
     "what's": "what is", "whats": "what is", "where's": "where is", "wheres": "where is", "which's": "which is",

@@ -26,12 +26,12 @@ from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
 from tapetum.encoders.byte_text import VOCABULARY, numbers, tokens
 from tapetum.encoders.config import ViTConfig, squashed
-from tapetum.encoders.text import TextTransformer
+from tapetum.encoders.towers import TextTransformer
 from tapetum.encoders.towers_config import TextConfig
 from tapetum.encoders.vit import ViT
 from tapetum.layers.transformer import AttentionPooling
-from tapetum.systems.paligemma.adopted import adopted_encoder
 from tapetum.systems.paligemma.data import ImageTexts, JsonLinesSamples, SampleDataset
+from tapetum.systems.paligemma.task import adopted_encoder
 from tapetum.train import StepContext, Task
 from tapetum.train.contrastive import siglip_loss, unit_rows
 
@@ -116,7 +116,7 @@ class ContrastiveTask(Task):
         encoder: str = "",
     ):
         """`train` and `checks`: pairs to train and to score on; `start`: initial weights; `encoder`: from
-        `adopted.adopted_encoder`, with config `config`."""
+        `task.adopted_encoder`, with config `config`."""
         self.config, self.train, self.checks, self.seed, self.start = config, train, checks, seed, start
         self.encoder = encoder
 

@@ -38,7 +38,7 @@ class TextPair:
     prefix: str
     suffix: str
     unlearned: tuple[str, ...] = ()
-    """Tokens of the suffix that carry no loss in boxes of noise; see `tapetum.systems.paligemma.transfer.noise`."""
+    """Tokens of the suffix that carry no loss in boxes of noise; see `tapetum.systems.paligemma.transfer.samples`."""
     long: bool = False
     """Goes with the long rows of a batch."""
     kind: str = ""

@@ -117,7 +117,8 @@ class PrefixLm(nn.Module):
         self, pixels: Float[Tensor, "b i 3 h w"], prefix: Int[Tensor, "b p"], suffix: Int[Tensor, "b s"]
     ) -> Float[Tensor, "b s d"]:
         """Compute the hidden states that `logits` projects onto the vocabulary."""
-        self._check(pixels, prefix, suffix)
+        self._check_ids("prefix", prefix, len(pixels))
+        self._check_ids("suffix", suffix, len(pixels))
         return self.read(self.embed_images(pixels), prefix, suffix)
 
     def read(
@@ -165,7 +166,7 @@ class PrefixLm(nn.Module):
         cache_dtype: torch.dtype | None = None,
     ) -> "PrefixDecodingState":
         """Read images and prefixes into a `decoding.PrefixDecodingState`."""
-        self._check(pixels, prefix)
+        self._check_ids("prefix", prefix, len(pixels))
         from tapetum.systems.paligemma.decoding import PrefixDecodingState
 
         return PrefixDecodingState(self, self.embed_images(pixels), prefix, max_new_tokens, cache_dtype)
@@ -240,7 +241,7 @@ class PrefixLm(nn.Module):
         if answers.ndim != 3:
             raise BadInput(f"answers are {tuple(answers.shape)}; give (batch, answers, tokens)")
         flat = answers.flatten(0, 1)
-        self._check(flat, flat, flat)
+        self._check_ids("answers", flat, len(flat))
         capped = self.config.soft_cap == "transformers"
         state = self.start(pixels, prefix, answers.shape[2])
         state.reorder(torch.arange(len(prefix), device=prefix.device).repeat_interleave(answers.shape[1]))
@@ -253,21 +254,16 @@ class PrefixLm(nn.Module):
             log_probabilities[:, position] = logits.float().log_softmax(-1).gather(1, flat[:, position, None])[:, 0]
         return log_probabilities.masked_fill(flat == 0, 0.0).unflatten(0, answers.shape[:2])
 
-    def _check(self, pixels: Tensor, prefix: Tensor, suffix: Tensor | None = None) -> None:
-        for name, ids in {"prefix": prefix, "suffix": suffix}.items():
-            if ids is None:
-                continue
-            fits = ids.ndim == 2 and ids.dtype == torch.int64 and len(ids) == len(pixels)
-            if not fits or (name == "suffix" and not ids.shape[1]):
-                raise BadInput(
-                    f"{name} is {ids.dtype} {tuple(ids.shape)} beside pixels {tuple(pixels.shape)}; give int64 ids, a row for"
-                    " each example"
-                )
-            if ids.numel() and (int(ids.min()) < 0 or int(ids.max()) >= self.config.language.vocabulary):
-                known = self.config.language.vocabulary - 1
-                raise BadInput(f"{name} has ids {int(ids.min())}..{int(ids.max())}; this model knows 0..{known}")
-            if bool(((ids[:, :-1] == 0) & (ids[:, 1:] != 0)).any()):
-                raise BadInput(f"{name} has 0, which is padding, before other ids; put it on the right")
+    def _check_ids(self, name: str, ids: Tensor, examples: int) -> None:
+        if ids.ndim != 2 or ids.dtype != torch.int64 or len(ids) != examples or (name != "prefix" and not ids.shape[1]):
+            raise BadInput(
+                f"{name} is {ids.dtype} {tuple(ids.shape)} of {examples} examples; give int64 ids, a row for each example"
+            )
+        known = self.config.language.vocabulary - 1
+        if ids.numel() and (int(ids.min()) < 0 or int(ids.max()) > known):
+            raise BadInput(f"{name} has ids {int(ids.min())}..{int(ids.max())}; this model knows 0..{known}")
+        if bool(((ids[:, :-1] == 0) & (ids[:, 1:] != 0)).any()):
+            raise BadInput(f"{name} has 0, which is padding, before other ids; put it on the right")
 
 
 class PaliGemma(PrefixLm):

@@ -65,7 +65,7 @@ PUBLISHED += (
         paper="the decoder of arXiv 2407.07726 with a small config",
         licence="Apache-2.0",
         file="systems/paligemma/bundled/paligemma-photo.safetensors",
-        loader="tapetum.systems.paligemma.photo.weights:load",
+        loader="tapetum.systems.paligemma.photo.model:load",
         sha256="c82688809b8a59a931ae068d28d3b7555496633ffa47c79c8e7ce93f5f091bc8",
         verbs=("ask",),
     ),
@@ -94,7 +94,7 @@ PUBLISHED += (
     ),
 )
 
-HEADERS = {"paligemma": _LOADER, "mask-codec": _CODEC, "paligemma-photo": "tapetum.systems.paligemma.photo.weights:load"}
+HEADERS = {"paligemma": _LOADER, "mask-codec": _CODEC, "paligemma-photo": "tapetum.systems.paligemma.photo.model:load"}
 """Entry in the header of a safetensors file, to its loader."""
 
 FOLDERS = {"paligemma": _LOADER}

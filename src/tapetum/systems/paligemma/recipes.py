@@ -99,7 +99,7 @@ class PaliGemmaStage:
     """Weights of stage 0, from which stage 1 takes the vision encoder, where `start` are those of stage 1."""
     encoder: str = ""
     """Image ViT that becomes the vision encoder of stage 0 or 1, in place of the model's own: the folder of a run of tapetum
-    pretrain, a file, or a name such as dinov2-small; see `adopted`."""
+    pretrain, a file, or a name such as dinov2-small; see `adopt`."""
     tokenizer: str = ""
     """SentencePiece model; by default one is learned from the folder's texts, or taken from beside `start`."""
     vocabulary: int = 640

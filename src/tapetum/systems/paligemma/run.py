@@ -14,12 +14,11 @@ from tapetum.core.files import whole_file
 from tapetum.encoders.config import ViTConfig
 from tapetum.hub.loading import header_of
 from tapetum.systems.paligemma import weights
-from tapetum.systems.paligemma.adopted import adopted_encoder
 from tapetum.systems.paligemma.config import PaliGemmaConfig, named
 from tapetum.systems.paligemma.contrastive import ContrastiveTask
 from tapetum.systems.paligemma.data import JsonLinesSamples
 from tapetum.systems.paligemma.recipes import PaliGemmaStage
-from tapetum.systems.paligemma.task import PaliGemmaTask
+from tapetum.systems.paligemma.task import PaliGemmaTask, adopted_encoder
 from tapetum.systems.paligemma.tokens import Tokens
 from tapetum.train import FitResult, Task, TrainConfig, fit
 from tapetum.train.launch import is_main

@@ -13,8 +13,8 @@ from tapetum.systems.paligemma import weights
 from tapetum.systems.paligemma.config import NAMED, PaliGemmaConfig
 from tapetum.systems.paligemma.masks.config import SIDE, MaskCodecRun
 from tapetum.systems.paligemma.masks.task import LearningCodec
+from tapetum.systems.paligemma.photo.config import PhotoRun
 from tapetum.systems.paligemma.photo.model import PhotoPaliGemma
-from tapetum.systems.paligemma.photo.recipes import PhotoRun
 from tapetum.systems.paligemma.recipes import PaliGemmaStage, PaliGemmaTransfer
 from tapetum.systems.paligemma.tokens import EXTRA
 from tapetum.systems.paligemma.transfer.run import samples_of, unmade_model

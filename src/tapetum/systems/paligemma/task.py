@@ -1,4 +1,4 @@
-"""The training task of PaliGemma, for `tapetum.train.fit`.
+"""The training task of PaliGemma, for `tapetum.train.fit`, and the weights with which it begins.
 
 Source: PaliGemma (arXiv 2407.07726, 3.2 and appendix J) and the public training code. Weight decay applies only to the matrices
 of vision encoder and projector, never to the decoder. "Freezing the vision encoder" in the published transfers freezes the
@@ -6,10 +6,17 @@ projector too. The papers' decay is not multiplied by the learning rate: their 1
 
 Differs from the reference: the vision encoder runs once per image for all its texts; under the masks `blocks` and `images` so
 does the decoder.
+
+Another vision encoder may replace SigLIP: an image ViT from `tapetum pretrain`, or a named one (`adopted_encoder`). The paper
+takes SigLIP So400m/14 (3.1; `join` does that).
+
+    patches       take pixels in -1..1: another mean and standard deviation are folded into weight and bias
+    positions     interpolated to the grid of PaliGemma's images; sine positions become learned ones of the same values
+    left out      class token, registers, pooling: the decoder reads the tokens of the grid after the last norm
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +25,9 @@ from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
+from tapetum.encoders.config import squashed
+from tapetum.encoders.vit import ViT, plain_patches
 from tapetum.layers.patches import interpolate
-from tapetum.systems.paligemma.adopted import adopted_encoder
 from tapetum.systems.paligemma.config import PaliGemmaConfig, as_json
 from tapetum.systems.paligemma.data import Batch, ImageTexts, SampleDataset, SampleSource, collate
 from tapetum.systems.paligemma.losses import PackedTexts, SoftLocationTargets, mean_loss, pack_texts, packed_loss, token_losses
@@ -211,3 +219,55 @@ def reference_groups(model: nn.Module) -> list[dict[str, Any]]:
             (decayed if kernel else rest).append(parameter)
     groups = [{"params": decayed}, {"params": rest, "weight_decay": 0.0}]
     return [group for group in groups if group["params"]]
+
+
+def adopted_encoder(reference: str, image_size: int) -> ViT:
+    """Load the encoder of a reference (`tapetum.encoders.references`), and convert it; see `adopt`.
+
+    Raises BadInput if it cannot be loaded, or is not a ViT that PaliGemma can use.
+    """
+    from tapetum.encoders import references
+
+    encoder = references.load(reference, text=False)
+    try:
+        return adopt(encoder, image_size)
+    except BadInput as error:
+        raise BadInput(f"{reference}: {error}") from error
+
+
+@torch.no_grad()
+def adopt(encoder: Any, image_size: int) -> ViT:
+    """Convert an image ViT to a vision encoder of PaliGemma, for images of this size. Raises BadInput for other networks."""
+    if not isinstance(encoder, ViT):
+        raise BadInput(f"a {type(encoder).__name__} cannot become PaliGemma's vision encoder; give a ViT of tapetum.encoders")
+    theirs = encoder.config
+    plain = {*encoder.preprocessing.mean, *encoder.preprocessing.std} == {127.5}
+    if theirs.rotary or theirs.positions == "none":
+        raise BadInput(
+            "its positions are rotary or there are none, and a vision encoder of PaliGemma learns them; give another"
+        )
+    if theirs.norm != "tokens":
+        raise BadInput("its last norm is on the pooled vector, and the decoder reads tokens; give another")
+    if theirs.stem != "patch" and not plain:
+        raise BadInput("its stem of convolutions takes other pixels than -1..1, which cannot be folded into it; give another")
+    if image_size % theirs.patch:
+        near = round(image_size / theirs.patch) * theirs.patch
+        raise BadInput(f"its patches of {theirs.patch} do not divide images of {image_size}; give --image-size {near}")
+    config = replace(
+        theirs,
+        image_size=(image_size, image_size),
+        class_token=False,
+        registers=0,
+        positions="learned",
+        patch_bias=theirs.patch_bias or not plain,
+        pooling="mean",
+        pooler=False,
+    )
+    ours = ViT(config, squashed(image_size))
+    state: dict[str, Tensor] = {name: tensor for name, tensor in encoder.state_dict().items() if name in ours.state_dict()}
+    first = encoder.positions.shape[0] - theirs.grid[0] * theirs.grid[1]  # the class token's position is before the grid's
+    state["positions"] = interpolate(encoder.positions[first:], theirs.grid, config.grid, theirs.resample)
+    if not plain:
+        state["patches.weight"], state["patches.bias"] = plain_patches(encoder)
+    ours.load_state_dict(state)
+    return ours.eval()

@@ -26,15 +26,14 @@ from tapetum.encoders.config import squashed
 from tapetum.encoders.tables.rows import NameRow, part_row, to_official
 from tapetum.hub.loading import header_of
 from tapetum.hub.registry import known, resolve
-from tapetum.hub.state_dicts import read_settings, shards
-from tapetum.hub.tensors import TensorFile
+from tapetum.hub.state_dicts import TensorFile, read_settings, shards
 from tapetum.layers.cpu import is_quantised
 from tapetum.layers.patches import Resample, interpolate
 from tapetum.systems.paligemma.config import PaliGemmaConfig, as_json, from_json, named
 from tapetum.systems.paligemma.model import PaliGemma
 from tapetum.systems.paligemma.official import big_vision, huggingface
+from tapetum.systems.paligemma.official.big_vision import NpzFile
 from tapetum.systems.paligemma.official.fill import Source, filled_model, is_weight, npz_source, tensor_source, unmade
-from tapetum.systems.paligemma.official.npz import NpzFile
 
 HEADER = "paligemma"
 """Entry in the header of a file of ours."""

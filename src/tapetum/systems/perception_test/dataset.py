@@ -19,9 +19,8 @@ from jaxtyping import Float32
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import named_path
-from tapetum.systems.perception_test.annotations import BESIDE, read_annotations
+from tapetum.systems.perception_test.annotations import BESIDE, find_cuts, find_ids, read_annotations, read_ids
 from tapetum.systems.perception_test.footage import AlignedVideo, find_videos, footage_sound, open_footage
-from tapetum.systems.perception_test.lists import find_cuts, find_ids, read_ids
 from tapetum.systems.perception_test.public_files import CUTS
 from tapetum.systems.perception_test.types import KEYS, AnnotatedVideo, ChoiceQuestion
 

@@ -13,12 +13,8 @@ from typing import Any
 from tapetum.core.errors import BadInput
 from tapetum.systems.perception_test.annotations import read_json
 from tapetum.systems.perception_test.predictions import read_predictions
-from tapetum.systems.perception_test.scores.common import TaskScores
-from tapetum.systems.perception_test.scores.grounded import score_grounded
-from tapetum.systems.perception_test.scores.objects import score_objects
-from tapetum.systems.perception_test.scores.points import score_points
-from tapetum.systems.perception_test.scores.questions import score_questions
-from tapetum.systems.perception_test.scores.segments import score_segments
+from tapetum.systems.perception_test.scores import TaskScores, score_questions, score_segments
+from tapetum.systems.perception_test.track_scores import score_grounded, score_objects, score_points
 from tapetum.systems.perception_test.types import JOINT, AnnotatedVideo, TaskPredictions
 
 

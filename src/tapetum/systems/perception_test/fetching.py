@@ -98,7 +98,6 @@ def fetch(
     out: Path,
     source: str = SOURCE,
     progress: Progress = lambda task, done, total: None,
-    pause: float = 1.0,
 ) -> None:
     """Fetch a file, or what is in it, into the folder `out`; nothing is done where it is here.
 
@@ -114,13 +113,7 @@ def fetch(
     limits = USUAL if file.stated is None else Limits(most=2 * file.stated + _SLACK)  # what the README states is rough
     if not file.endings:
         limits = Limits(most=_LARGEST_LIST)
-    record = download(
-        url,
-        packed,
-        progress=lambda done, size: progress(f"fetching {file.name}", done, size),
-        pause=pause,
-        limits=limits,
-    )
+    record = download(url, packed, progress=lambda done, size: progress(f"fetching {file.name}", done, size), limits=limits)
     _compare(file, out, packed, record)
     try:
         if file.endings:

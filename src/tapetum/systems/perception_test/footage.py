@@ -3,20 +3,24 @@
 Tens of the public videos have more or fewer frames than their metadata say, by up to hundreds (issue 4 of the public code). Of
 these, frame k of the annotations is the one that is shown at k / rate seconds, by the presentation times of the file; where a
 file has as many frames as it should, frame k is its k-th. Nothing is decoded before it is asked for.
+
+Models are shown `VideoContent`: decoded once, whatever the tasks, and small enough to stay in memory.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int
+from jaxtyping import Float32, Float64, Int, UInt8
 
 from tapetum.core.errors import BadInput
 from tapetum.data.video_language import video_file
 from tapetum.systems.perception_test.types import Metadata
 from tapetum.video import DecodeReport, Video, open_video
 from tapetum.video.sound import has_sound, read_sound
-from tapetum.video.types import FRAME_CACHE_BYTES, Frame
+from tapetum.video.types import FRAME_CACHE_BYTES, Frame, parse_size, resize_frame
 
 
 def frame_numbers(timestamps: Float64[np.ndarray, " n"], frames: int, frame_rate: float) -> Int[np.ndarray, " t"]:
@@ -121,3 +125,65 @@ def find_videos(folder: Path, names: Sequence[str]) -> dict[str, tuple[Path, Pat
             raise BadInput(f"there is no {name}.mp4 in {folder} or its videos/; get the videos of these annotations")
         files[name] = video, next((path for place in sounds if (path := place / f"{name}.wav").is_file()), None)
     return files
+
+
+SIDE = 256
+"""Pixels of the longer side at which models are shown a video, unless they are told otherwise."""
+SOUND_RATE = 16000
+"""Samples of sound a second."""
+
+
+@dataclass(frozen=True)
+class VideoContent:
+    """Images and sound of a video, read when they are first asked for."""
+
+    metadata: Metadata
+    path: Path | None = None
+    """None where nothing is looked at."""
+    sound_path: Path | None = None
+    """A recording of its sound; by default it is taken of the video."""
+    side: int = SIDE
+    end: int | None = None
+    """First frame that is not shown any more; None shows all."""
+    _whole: "VideoContent | None" = field(default=None, repr=False)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Compute width and height at which it is shown; it is never enlarged."""
+        height, width = self.metadata.size
+        return parse_size(min(self.side, max(width, height)), width, height)
+
+    @property
+    def count(self) -> int:
+        """Count the frames that are shown."""
+        return self.metadata.frames if self.end is None else self.end
+
+    def until(self, end: int | None) -> "VideoContent":
+        """Cut the part before a frame, which shares what was read."""
+        if end is None or end >= self.count:
+            return self
+        return replace(self, end=max(1, end), _whole=self._whole or self)
+
+    @cached_property
+    def frames(self) -> UInt8[np.ndarray, "t h w 3"]:
+        """Decode all frames, made small. Raises BadInput for a video that is not there or cannot be read."""
+        if self._whole is not None:
+            return self._whole.frames[: self.count]
+        width, height = self.size
+        with open_footage(self._require(self.path), self.metadata) as video:
+            frames = np.empty((len(video), height, width, 3), np.uint8)
+            for number, frame in enumerate(video):
+                frames[number] = resize_frame(frame, width, height)
+        return frames
+
+    @cached_property
+    def sound(self) -> Float32[np.ndarray, " n"]:
+        """Read the samples -1..1 at `SOUND_RATE`; none of a video without sound."""
+        if self._whole is not None:
+            return self._whole.sound[: round(self.count / self.metadata.frame_rate * SOUND_RATE)]
+        return footage_sound(self._require(self.path or self.sound_path), self.sound_path, self.metadata, SOUND_RATE)
+
+    def _require(self, path: Path | None) -> Path:
+        if path is None:
+            raise BadInput(f"this model looks at {self.metadata.video_id}; say with --videos where videos are")
+        return path

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write, whole_file, write_text
@@ -21,9 +21,20 @@ from tapetum.core.jobs import run_jobs
 from tapetum.core.provenance import check
 from tapetum.core.reading import read_json
 from tapetum.data.entries import dumps, write_mapping
-from tapetum.systems.perception_test.baselines.content import SIDE, Predictor, VideoContent
-from tapetum.systems.perception_test.footage import find_videos
+from tapetum.systems.perception_test.footage import SIDE, VideoContent, find_videos
 from tapetum.systems.perception_test.types import AnnotatedVideo, below_video
+
+
+class Predictor(Protocol):
+    """Predictions of a model, or a rule, for a video."""
+
+    def predict(self, video: AnnotatedVideo, content: VideoContent, tasks: Sequence[str]) -> dict[str, Any]:
+        """Predict for each task what stands below the task's key in a file of predictions, as JSON values.
+
+        Of `video` only what a test split tells may be looked at: starts of tracks, questions and options.
+        """
+        ...
+
 
 Predictors = Sequence[tuple[Sequence[str], Predictor]]
 """Tasks, and who answers them."""

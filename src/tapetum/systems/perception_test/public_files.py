@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tapetum.core.errors import BadInput
-from tapetum.core.pages import resource
+from tapetum.core.files import resource
 
 SOURCE = "https://storage.googleapis.com/dm-perception-test"
 """Where the publisher keeps them."""

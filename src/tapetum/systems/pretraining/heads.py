@@ -66,7 +66,7 @@ class TextLearner(Learner):
     def __init__(self, encoder: "Encoder", settings: "Clip", tower: Mapping[str, Any], scale: float, bias: float | None = None):
         """`tower`: more fields of its `TextConfig`; `scale` and `bias` of the cosines begin with these and are learned."""
         from tapetum.encoders.byte_text import VOCABULARY
-        from tapetum.encoders.text import TextTransformer
+        from tapetum.encoders.towers import TextTransformer
         from tapetum.encoders.towers_config import TextConfig
 
         width = settings.width

@@ -18,7 +18,7 @@ from tapetum.core.identity import source_label
 from tapetum.core.plugins import is_reference, record_of_class
 from tapetum.encoders.architectures import Architecture, architecture, changed, check_side, names
 from tapetum.systems.pretraining.methods import METHODS, NO_METHOD, MethodSettings, task_of
-from tapetum.systems.pretraining.presets import Preset
+from tapetum.systems.pretraining.task import Preset
 
 if TYPE_CHECKING:
     from tapetum.encoders.features import Encoder
@@ -241,7 +241,7 @@ class PretrainRun(MethodSettings, ImageRun):
     @property
     def views(self) -> tuple[int, ...]:
         """List the side length of each view of an image."""
-        from tapetum.systems.pretraining.account import blank_source
+        from tapetum.systems.pretraining.run_plan import blank_source
 
         return tuple(view.size for view in task_of(self.method)(self, blank_source()).views())
 
@@ -279,6 +279,20 @@ class PretrainRun(MethodSettings, ImageRun):
             if not kept[later]:
                 del kept[later]
         return {**kept, "encoder": self.encoder_label()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrained:
+    """Results of a finished run, in its folder."""
+
+    encoder: Path
+    """File of the encoder; `tapetum.load`, `tapetum embed --model` and other commands take it, or the folder."""
+    images: int
+    """Of the data."""
+    damaged: tuple[str, ...]
+    """Names of those that could not be read in this call, and were skipped."""
+    collapsed_at: int | None
+    """Step at which the features of all images were first seen to be the same, in this call."""
 
 
 def fitting_changes(run: ImageRun, presets: Iterable[ImageRun]) -> tuple[str, ...]:

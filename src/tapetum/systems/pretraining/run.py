@@ -1,19 +1,28 @@
-"""Pre-training of an encoder by any method, from images to a file of weights."""
+"""Pre-training of an encoder by any method, from images to a file of weights.
+
+During training its score is the share of labelled images that their nearest neighbours classify correctly. The images are
+those of `ImageRun.probe_data`: its train part votes, and its val part is scored, as in `tapetum probe`. If that is the
+training folder, the scored images are also trained on, without their labels.
+"""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import torch
+
+from tapetum.core.addresses import is_address
 from tapetum.core.errors import BadInput
 from tapetum.core.remote_cache import cache_of
+from tapetum.data.labelled import labelled_images
 from tapetum.encoders.factory import save
 from tapetum.hub.registry import ENCODER_FILE
 from tapetum.systems.pretraining.data import ImageSource
 from tapetum.systems.pretraining.methods import task_of
-from tapetum.systems.pretraining.probe import probe_images, probe_place
-from tapetum.systems.pretraining.recipes import ImageRun, PretrainRun
+from tapetum.systems.pretraining.recipes import ImageRun, Pretrained, PretrainRun
 from tapetum.systems.pretraining.sources import check_sizes, read_sources
 from tapetum.systems.pretraining.task import PretrainTask
 from tapetum.train import TrainConfig, fit
@@ -22,6 +31,49 @@ from tapetum.train.checkpoint import checkpoints
 from tapetum.train.launch import checkpoint_parent
 from tapetum.train.launch_config import CACHE_GB, Launch, train_config
 from tapetum.train.rehearsal import rehearse
+from tapetum.transfer.config import NeighboursConfig
+from tapetum.transfer.probes import knn_accuracy
+from tapetum.transfer.probing import features_of
+
+if TYPE_CHECKING:
+    from tapetum.encoders.features import Encoder
+
+_NEIGHBOURS = 20
+"""Neighbours that vote, as in DINO; fewer where there are fewer images."""
+
+
+def knn_score(encoder: "Encoder", run: "ImageRun") -> float:
+    """Compute the share of images of val whose nearest neighbours in train vote for the right class.
+
+    Raises BadInput if the images have no classes, or the two parts have different ones.
+    """
+    parts = probe_images(probe_place(run), run.probe_images)
+    (features, labels), (queries, truth) = (
+        (features_of(encoder, images), torch.from_numpy(classes)) for images, classes in parts
+    )
+    config = NeighboursConfig(neighbours=min(_NEIGHBOURS, len(labels)))
+    return knn_accuracy(features, labels, queries, truth, config)
+
+
+def probe_place(run: "ImageRun") -> str:
+    """Find the scored images of a run. Raises BadInput if `probe_data` is needed, or is not a path."""
+    places = (run.probe_data,) if run.probe_data else run.data
+    if len(places) != 1:
+        raise BadInput(f"--probe-every scores on one data set, and --data names {len(places)}; say which with --probe-data")
+    place = places[0]
+    if is_address(place):
+        raise BadInput(f"--probe-every reads from the disk, and {place} is an address; give a folder with --probe-data")
+    return place
+
+
+@lru_cache(maxsize=1)
+def probe_images(data: str, most: int) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+    """List the images of train and of val with their classes, at most `most` of each."""
+    train, val = (labelled_images(Path(data), split, most) for split in ("train", "val"))
+    if train[2] != val[2]:
+        raise BadInput(f"train and val of {data} have different classes: {len(train[2])} and {len(val[2])}; give both the same")
+    return train[:2], val[:2]
+
 
 _WARMUP_AT_MOST = 10
 """A warm-up is a tenth of the run at most."""
@@ -74,20 +126,6 @@ class Prediction:
             f"{duration(self.seconds)} at {self.flops_per_step / self.step_s / 1e9:.0f} GFLOP/s",
             f"views take {share:.0%} of the time of a step ({makers}){slower}",
         ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pretrained:
-    """Results of a finished run."""
-
-    encoder: Path
-    """File of the encoder, which `tapetum embed --model` takes."""
-    images: int
-    """Of the data."""
-    damaged: tuple[str, ...]
-    """Names of those that could not be read in this call, and were skipped."""
-    collapsed_at: int | None
-    """Step at which the features were first seen to be constant, in this call."""
 
 
 def task_for(run: PretrainRun, cache_gb: float = CACHE_GB) -> PretrainTask:

@@ -5,7 +5,7 @@ a folder                    images in it and below; the folder that an image lie
 train/CLASS/*.jpg           as a folder: only train is learned from
 *.parquet, *.tar            as `tapetum.data.layouts` says; the held-out part is left alone. Shards may have captions: txt
 data_batch_*.bin, train.bin the binary files of CIFAR-10 and CIFAR-100, one beside the other
-s3://, gs://, http://, hf:// one of these at an address: images and shards are read one by one (`remote_sources`), of others
+s3://, gs://, http://, hf:// one of these at an address: images and shards are read one by one, of others
                             a copy is made
 """
 
@@ -29,9 +29,8 @@ from tapetum.data.layouts import listing
 from tapetum.data.remote_folder import local_place
 from tapetum.data.samples import ReadsAhead, WeightedShuffle
 from tapetum.data.shards import Shards
-from tapetum.systems.pretraining.data import FileImages, Image, ImageSource, classes_of
-from tapetum.systems.pretraining.remote_sources import read_remote_source
-from tapetum.video.folders import IMAGES
+from tapetum.systems.pretraining.data import FileImages, Image, ImageSource, classes_of, read_remote_source
+from tapetum.video.images import IMAGES
 
 _LONGEST_CAPTION = 4 * LONGEST_TEXT
 """Bytes of a file of one."""

@@ -1,4 +1,4 @@
-"""The base of all pre-training methods: images, their views, the encoder, and a check for collapse.
+"""The base of all pre-training methods: images, their views, the encoder, a check for collapse, and shared presets.
 
 A method is one class (`methods/`, or your own: docs/guides/bring-your-own.md) that provides four things:
 
@@ -10,12 +10,19 @@ A method is one class (`methods/`, or your own: docs/guides/bring-your-own.md) t
 Batch norms and negatives span all processes of a run, so two processes compute the same as one with the joint batch.
 
 Imports no torch by itself, and nor do the methods that come with tapetum: the command line reads their settings.
+
+Presets shared by several methods are fields of `PretrainRun` by name; each method's own are in its file.
+`resnet` and `vit` are the published runs (for ResNet-50 and ViT-B on ImageNet, batches of thousands: accelerators); `small` is
+ours: one or a few cores, images of 32 to 64 pixels. Fields that a preset omits keep the defaults of `PretrainRun`.
+
+"Where Should I Spend My FLOPs?" (arXiv 2209.15589) does not print its settings. Differences from the named sources are listed
+in the methods' modules and in docs/guides/published-recipes.md.
 """
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from tapetum.train.config import Average
 from tapetum.train.launch import say
@@ -24,13 +31,34 @@ from tapetum.train.task import StepContext, Task
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from tapetum.data.views.config import View
+    from tapetum.data.views import View
     from tapetum.encoders.features import Encoder
     from tapetum.systems.pretraining.data import ImageSource, ShuffledImages, TrainingImage
-    from tapetum.systems.pretraining.presets import Presets
     from tapetum.systems.pretraining.recipes import PretrainRun
 
     Loss = tuple[Tensor, Tensor, Mapping[str, float | Tensor]]
+
+Preset = Literal["small", "resnet", "vit"]
+Presets = Mapping[Preset, Mapping[str, Any]]
+"""Fields of `PretrainRun` by preset."""
+
+RESNET: Mapping[str, Any] = {"encoder": "resnet-50", "size": 224, "micro_batch": 256, "bf16": True}
+VIT: Mapping[str, Any] = {**RESNET, "encoder": "vit-base-16", "batch_size": 4096}
+LARS: Mapping[str, Any] = {"optimizer": "lars", "warmup_epochs": 10.0, "batch_size": 4096}
+"""LARS and batches of SimCLR (2.1) and BYOL (3.3)."""
+MOCO_V3: Mapping[str, Any] = {
+    "change": ("positions=sine",),
+    "frozen_patches": True,
+    "base_lr": 1.5e-4,
+    "weight_decay": 0.1,
+    "epochs": 300,
+    "warmup_epochs": 40,
+}
+"""SimCLR and BYOL of a ViT: MoCo v3 (arXiv 2104.02057), section 4, and the public command for its ViT-B."""
+_MOCO_V3_ITSELF = "of MoCo v3 itself; what it has for this method could not be read"
+FOR_MOCO_V3 = {"base_lr": _MOCO_V3_ITSELF, "weight_decay": _MOCO_V3_ITSELF}
+"""What `MOCO_V3` has that no paper gives for these methods."""
+
 
 COLLAPSED = 0.01
 """Features whose deviation is less than this share of their length have collapsed."""
@@ -221,7 +249,7 @@ class PretrainTask(Task):
         """Score the encoder by nearest neighbours, if the run asks for it."""
         if not self.run.probe_every:
             return {}
-        from tapetum.systems.pretraining.probe import knn_score
+        from tapetum.systems.pretraining.run import knn_score
 
         return {"knn": knn_score(model.encoder, self.run)}
 

@@ -14,5 +14,5 @@ __all__ = ["TapirTracker", "Tracks", "build"]
 __getattr__ = lazy_attributes(
     __name__,
     {"tracking.tracker": ("TapirTracker", "Tracks", "build")},
-    ("config", "export", "network", "tracking", "training", "bootstrap", "weights"),
+    ("config", "export", "model", "tracking", "bootstrap", "weights"),
 )

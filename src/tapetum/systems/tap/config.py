@@ -36,7 +36,7 @@ class TapirConfig:
     """Height and width at which refinement of tracks ends however large the video is; None goes up to the video's size."""
     second_pass: bool = False
     """Trackers of this network seek each point once more, with what it looks like wherever it was seen
-    (`tapetum.systems.tap.network.second_pass`), unless told otherwise; not for causal ones."""
+    (`tapetum.systems.tap.second_pass`), unless told otherwise; not for causal ones."""
     polish: bool = False
     """Trackers of this network align each point's first look with every frame (`tracking.polish`), unless told otherwise."""
     stem_channels: int = 64
@@ -117,7 +117,7 @@ SMALL = replace(
     mixer_blocks=8,
 )
 """`tapir-small`: the same with more of everything behind the stride-4 features, in sizes into which the weights of `tapir-nano`
-can grow without a change of its tracks (`tapetum.systems.tap.training.growth`)."""
+can grow without a change of its tracks (`tapetum.systems.tap.growth`)."""
 CAUSAL_NANO = replace(NANO, causal=True, refine_at_most=(384, 384), second_pass=False)
 """`causal-tapir-nano`, which comes with the package too: the same for frames that arrive one by one. However large they are, it
 refines at 256 and 384 pixels, so that the network takes the same time for frames of any size. It has learned with four

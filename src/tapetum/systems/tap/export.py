@@ -15,7 +15,7 @@ for r resolutions, i refinement iterations in total and b mixer blocks. `query_x
 and NaN in all others; `narrow` and `wide` are zeros before the first frame. occlusion and expected_dist are logits: a point is
 visible where sigmoid(-occlusion) * sigmoid(-expected_dist) > 0.5.
 
-A program runs both passes of a network that has two (`tap.network.second_pass`). It leaves out the alignment of patches
+A program runs both passes of a network that has two (`tap.second_pass`). It leaves out the alignment of patches
 (`tap.tracking.polish`), which the bundled networks do in `tapetum track`; `left_out` reports this for a tracker.
 """
 
@@ -23,9 +23,9 @@ import torch
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.tap.network.second_pass import track_with_fixed_shapes
-from tapetum.systems.tap.network.types import QueryFeatures, Size, State
+from tapetum.systems.tap.second_pass import track_with_fixed_shapes
 from tapetum.systems.tap.tracking.tracker import TapirTracker
+from tapetum.systems.tap.types import QueryFeatures, Size, State
 from tapetum.tracks.programs import Program, Wrapped, check_sizes, spread_queries
 
 POLISH = "polish"

@@ -13,12 +13,11 @@ from tapetum.hub.registry import entry_of
 from tapetum.systems.tap.bootstrap.config import UNPUBLISHED as UNPUBLISHED_BOOTSTRAP
 from tapetum.systems.tap.bootstrap.config import BootstrapRun
 from tapetum.systems.tap.config import ARCHITECTURES, NANO, TapirConfig
-from tapetum.systems.tap.network.model import Tapir, places_of
-from tapetum.systems.tap.network.types import Trajectories
+from tapetum.systems.tap.model import Tapir, places_of
+from tapetum.systems.tap.recipes import MATCHING_WEIGHT, UNPUBLISHED, TapirPhase, TapKubric, TapNano
+from tapetum.systems.tap.task import TrackingTask, at_size, tracking_losses
 from tapetum.systems.tap.tracking import tracker
-from tapetum.systems.tap.training.losses import tracking_losses
-from tapetum.systems.tap.training.recipes import MATCHING_WEIGHT, UNPUBLISHED, TapirPhase, TapKubric, TapNano
-from tapetum.systems.tap.training.task import TrackingTask, at_size
+from tapetum.systems.tap.types import Trajectories
 from tapetum.tracks.training.data import TapSample, empty_clips
 from tapetum.tracks.training.recipes import changed_phases
 from tapetum.tracks.training.tracker_task import add_terms, mean_terms

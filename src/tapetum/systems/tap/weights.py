@@ -1,31 +1,36 @@
 """Weights of TAPIR: renaming to and from the published names, our own files, and conversion of published files.
 
 The published PyTorch checkpoints (https://github.com/google-deepmind/tapnet) are plain state dicts. Their tensors are ours
-under other names; nothing is reshaped. The published JAX checkpoints go through `jax` first. Our own files are safetensors
+under other names; nothing is reshaped. Our own files are safetensors
 files with the config as JSON in the header. No file can run code: pickles are read with `weights_only=True`, or by
 `tapetum.hub.unpickle`.
+
+Names of a JAX checkpoint become those of PyTorch first. It is a pickled dict with the key `params`: {module: {leaf: array}}.
+Convolutions are stored height, width, in, out there, linear layers in, out, depthwise ones time, 1, channels; PyTorch has the
+output first.
 """
 
-import json
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
 from tapetum.core.fields import LARGEST_SIZE, check_sizes
-from tapetum.core.files import cannot_write, same_place, whole_file
-from tapetum.core.reading import no_pipe, parse_json
+from tapetum.core.files import cannot_write, same_place
+from tapetum.core.reading import parse_json
 from tapetum.hub.download import Record, record_of, sha256_of, write_record
-from tapetum.hub.state_dicts import check_numbers, finite_to_bytes, read_state
+from tapetum.hub.headed import save_headed
+from tapetum.hub.loading import header_of
+from tapetum.hub.state_dicts import check_numbers, read_state
 from tapetum.systems.tap.config import OFFICIAL, TapirConfig
-from tapetum.systems.tap.network.model import Tapir
+from tapetum.systems.tap.model import Tapir
 
 _RULES = (
     (r"resnet_torch\.initial_conv", "backbone.stem"),
@@ -55,6 +60,8 @@ _RULES = (
 _IN_SHAPES = "pyramid_level", "extra_convs", "extra_expansion", "stem_channels", "channels", "blocks_per_group"
 _IN_SHAPES += "matching_channels", "mixer_width", "mixer_blocks", "mixer_expansion"
 """Fields of a config that the shapes of its tensors tell."""
+_HEADER = "tapir_config"
+"""Key in the header of a safetensors file of ours."""
 _STEM = "backbone.stem.weight"
 """A tensor by which our names are known."""
 
@@ -163,10 +170,7 @@ def save(model: Tapir, path: str | os.PathLike[str], dtype: torch.dtype = torch.
 
     Raises BadInput if the file cannot be written.
     """
-    tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
-    with whole_file(Path(path)) as temporary:
-        # one entry only: several are written in an order that changes from run to run
-        temporary.write_bytes(finite_to_bytes(tensors, {"tapir_config": json.dumps(asdict(model.config))}))
+    save_headed(model, path, _HEADER, asdict(model.config), dtype)  # one entry: the order of several changes from run to run
 
 
 def load(path: str | os.PathLike[str], *, causal: bool | None = None, softmax_temperature: float | None = None) -> Tapir:
@@ -228,16 +232,12 @@ def convert(
 def _read(path: Path) -> tuple[TapirConfig | None, dict[str, Tensor]]:
     if path.suffix == ".npy" and path.is_file():
         from tapetum.hub.unpickle import load_npy
-        from tapetum.systems.tap.jax import from_haiku
 
         return None, from_official(from_haiku(load_npy(path)))
-    tensors, header = read_state(path), {}
-    if path.suffix == ".safetensors":
-        with safe_open(no_pipe(path), "pt") as file:
-            header = file.metadata() or {}
-    if "tapir_config" in header:
+    tensors, header = read_state(path), header_of(path)
+    if _HEADER in header:
         tensors = ours(tensors)
-        return _config(header["tapir_config"], tensors, path), tensors
+        return _config(header[_HEADER], tensors, path), tensors
     if path.suffix == ".safetensors" and _STEM in tensors:
         raise BadInput(
             f"{path} has tensors of tapetum but no longer the config that tapetum.systems.tap.weights.save put into its "
@@ -265,3 +265,71 @@ def _config(text: str, tensors: dict[str, Tensor], path: Path) -> TapirConfig:
     if any(getattr(inferred, name) != getattr(config, name) for name in _IN_SHAPES):
         raise BadInput(f"the config in {path} does not fit the tensors beside it; save the model again")
     return config
+
+
+_HEADS = {
+    "cost_volume_regression_1": "hid1",
+    "cost_volume_regression_2": "hid2",
+    "cost_volume_occlusion_1": "hid3",
+    "cost_volume_occlusion_2": "hid4",
+    "occlusion_out": "occ_out",
+}
+_LEAVES = {"w": "weight", "b": "bias", "scale": "weight", "offset": "bias"}
+
+
+def _module(path: str) -> str | None:
+    """The PyTorch name of a haiku module; None if it is not part of the network. `~` and a method's name mark nesting.
+
+    >>> _module("tapir/~/resnet/~/block_group_1/~/block_0/~/shortcut_conv")
+    'resnet_torch.block_groups.1.blocks.0.proj_conv'
+    >>> _module("tapir/~/pips_mlp_mixer/block_3/mlp2_up"), _module("tapir/~/extra_convs/conv2_d_3")
+    ('torch_pips_mixer.blocks.3.conv_channels_mixer.mlp2_up', 'extra_convs.blocks.1.conv_1')
+    """
+    path = re.sub(r"/~\w*/", "/", path).removeprefix("tapir/")
+    if path in _HEADS:
+        return f"torch_cost_volume_track_mods.{_HEADS[path]}"
+    if path == "resnet/initial_conv":
+        return "resnet_torch.initial_conv"
+    if match := re.fullmatch(r"resnet/block_group_(\d+)/block_(\d+)/(\w+)", path):
+        group, block, leaf = match.groups()
+        leaf = leaf.replace("shortcut_conv", "proj_conv").replace("instancenorm", "bn")
+        return f"resnet_torch.block_groups.{group}.blocks.{block}.{leaf}"
+    if match := re.fullmatch(r"pips_mlp_mixer/(linear|linear_1|layer_norm)", path):
+        return f"torch_pips_mixer.{match[1]}"
+    if match := re.fullmatch(r"pips_mlp_mixer/block(?:_(\d+))?/(\w+)", path):
+        leaf = match[2].replace("mlp2", "conv_channels_mixer.mlp2")
+        return f"torch_pips_mixer.blocks.{match[1] or 0}.{leaf}"
+    if match := re.fullmatch(r"extra_convs/(layer_norm|conv2_?d)(?:_(\d+))?", path):
+        number = int(match[2] or 0)
+        if match[1] == "layer_norm":
+            return f"extra_convs.blocks.{number}.layer_norm"
+        return f"extra_convs.blocks.{number // 2}.conv{'_1' if number % 2 else ''}"
+    return None
+
+
+def _output_first(array: np.ndarray, leaf: str) -> np.ndarray:
+    if leaf == "w" and array.ndim in (2, 3, 4):
+        return np.transpose(array, {2: (1, 0), 3: (2, 1, 0), 4: (3, 2, 0, 1)}[array.ndim])
+    # Instance norms keep their channels in an image-shaped array.
+    return array.reshape(-1) if array.size == max(array.shape, default=1) else array
+
+
+def from_haiku(checkpoint: Any) -> dict[str, Tensor]:
+    """Convert a JAX checkpoint to a state dict under the published PyTorch names.
+
+    Raises BadInput, naming the module, for anything that is not TAPIR's.
+    """
+    params = checkpoint.get("params") if isinstance(checkpoint, Mapping) else None
+    if not isinstance(params, Mapping):
+        raise BadInput("this .npy file holds no 'params'; give a JAX checkpoint of TAPIR")
+    tensors = {}
+    for path, leaves in params.items():
+        module = _module(str(path))
+        if module is None or not isinstance(leaves, Mapping):
+            raise BadInput(f"module {path!r} is not one of TAPIR's; give a JAX checkpoint of TAPIR")
+        for leaf, array in leaves.items():
+            if leaf not in _LEAVES or not isinstance(array, np.ndarray) or array.dtype.kind != "f":
+                raise BadInput(f"{path}/{leaf} is not an array of weights; give a JAX checkpoint of TAPIR")
+            tensor = np.array(_output_first(array, leaf), dtype=np.float32, order="C")
+            tensors[f"{module}.{_LEAVES[leaf]}"] = torch.from_numpy(tensor)
+    return tensors

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
+from tapetum.systems.tapnext.layers import RecurrentState
 from tapetum.systems.tapnext.model import TapNext, TapNextState
-from tapetum.systems.tapnext.recurrence import RecurrentState
 from tapetum.systems.tapnext.tracker import TapNextTracker
 from tapetum.tracks.programs import Program, Wrapped, check_sizes, spread_queries
 

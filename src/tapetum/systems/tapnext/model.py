@@ -29,8 +29,7 @@ from tapetum.core.errors import BadInput
 from tapetum.layers.sampling import constant, scale_xy
 from tapetum.layers.transformer import Attention, Block, Mlp
 from tapetum.systems.tapnext.config import TapNextConfig
-from tapetum.systems.tapnext.positions import compute_certainty, decode_positions, embed_positions
-from tapetum.systems.tapnext.recurrence import RecurrentBlock, RecurrentState
+from tapetum.systems.tapnext.layers import RecurrentBlock, RecurrentState, compute_certainty, decode_positions, embed_positions
 
 TEMPERATURE = 0.5
 """Factor on the logits of coordinates before the softmax."""

@@ -11,10 +11,10 @@ from tapetum.account.run_plan import PhasePlan, RunPlan, unpublished_values
 from tapetum.hub.registry import entry_of
 from tapetum.systems.tapnext import tracker
 from tapetum.systems.tapnext.config import ARCHITECTURES
+from tapetum.systems.tapnext.family import TapNextFamily
 from tapetum.systems.tapnext.model import TapNext
-from tapetum.systems.tapnext.training.family import TapNextFamily
-from tapetum.systems.tapnext.training.recipes import UNPUBLISHED, TapNextRun
-from tapetum.systems.tapnext.training.task import TapNextTask
+from tapetum.systems.tapnext.recipes import UNPUBLISHED, TapNextRun
+from tapetum.systems.tapnext.task import TapNextTask
 from tapetum.tracks.training.data import TapSample, empty_clips
 from tapetum.tracks.training.recipes import changed_phases
 from tapetum.train import StepContext

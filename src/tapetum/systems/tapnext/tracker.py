@@ -27,8 +27,7 @@ from tapetum.layers.sampling import resize_frames, scale_xy
 from tapetum.systems.tapnext import weights
 from tapetum.systems.tapnext.config import ARCHITECTURES
 from tapetum.systems.tapnext.model import TapNext, TapNextPredictions, TapNextState, add_points, keep_points
-from tapetum.tracks.inputs import check_frame, check_queries, is_flat
-from tapetum.tracks.tracker import FrameTracks, Progress
+from tapetum.tracks.tracker import FrameTracks, Progress, check_frame, check_queries, is_flat
 from tapetum.types import Tracks
 from tapetum.types.checks import unmasked
 from tapetum.video import Video, open_video

@@ -2,29 +2,31 @@
 
 Public checkpoints of TAPNext++ are those of a training program: a state dict under `state_dict`, names behind `tapnext.`. Those
 of TAPNext and BootsTAPNext are archives of JAX (.npz). Both have one shape for each tensor of ours; none tells the sizes of the
-image, but the table of positions that the public class keeps does.
+image, but the table of positions that the public class keeps does. Names of JAX become those of PyTorch first.
 """
 
 import math
 import os
 import re
+import zipfile
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import same_place
+from tapetum.core.reading import no_pipe
 from tapetum.hub.headed import load_headed, save_headed
 from tapetum.hub.loading import header_of
 from tapetum.hub.state_dicts import check_numbers, read_state
 from tapetum.systems.tapnext.config import ARCHITECTURES, TapNextConfig, Variant
-from tapetum.systems.tapnext.jax import from_jax, read_npz
+from tapetum.systems.tapnext.layers import embed_pixels
 from tapetum.systems.tapnext.model import TapNext
-from tapetum.systems.tapnext.positions import embed_pixels
 
 HEADER = "tapnext"
 """Key in the header of a safetensors file of ours."""
@@ -296,3 +298,76 @@ def _table(size: tuple[int, int], width: int) -> Tensor:
     """Embedded positions of the centres of all pixels, (1, height * width, c)."""
     y, x = torch.meshgrid(torch.arange(size[0]), torch.arange(size[1]), indexing="ij")
     return embed_pixels(torch.stack([x, y], -1).flatten(0, 1), width)[None]
+
+
+_JAX_BLOCK = r"backbone/Transformer/encoderblock_(\d+)"
+_JAX_ATTENTION = re.compile(_JAX_BLOCK + r"/vit_block/MultiHeadDotProductAttention_0/(query|key|value|out)/(kernel|bias)")
+_JAX_RULES = (
+    (r"backbone/embedding/(kernel|bias)", r"lin_proj/\1"),
+    (r"backbone/pos_embedding", "image_pos_emb"),
+    (r"backbone/((mask|unknown|point_query)_token)", r"\1"),
+    (r"backbone/Transformer/(encoder_norm/(scale|bias))", r"\1"),
+    (_JAX_BLOCK + r"/(ssm_block/.*)", r"blocks/\1/\2"),
+    (_JAX_BLOCK + r"/vit_block/LayerNorm_0/(scale|bias)", r"blocks/\1/vit_block/ln_1/\2"),
+    (_JAX_BLOCK + r"/vit_block/LayerNorm_1/(scale|bias)", r"blocks/\1/vit_block/ln_2/\2"),
+    (_JAX_BLOCK + r"/vit_block/MlpBlock_0/Dense_0/(kernel|bias)", r"blocks/\1/vit_block/mlp/0/\2"),
+    (_JAX_BLOCK + r"/vit_block/MlpBlock_0/Dense_1/(kernel|bias)", r"blocks/\1/vit_block/mlp/3/\2"),
+    (r"((visible|coordinate)_head)/layers_(\d)/(kernel|scale|bias)", r"\1/\3/\4"),
+)
+"""Name of an array of JAX as a pattern, the public PyTorch name with slashes as its replacement."""
+
+
+def from_jax(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, Tensor], int]:
+    """Rename and transpose the arrays of a JAX checkpoint to the public PyTorch names; also finds the attention heads.
+
+    Raises BadInput for an array that does not belong to TAPNext.
+    """
+    state: dict[str, Tensor] = {}
+    attention: dict[tuple[str, str, str], np.ndarray] = {}
+    for name, array in arrays.items():
+        if match := _JAX_ATTENTION.fullmatch(name):
+            attention[match[1], match[2], match[3]] = array
+            continue
+        public = _public_name(name)
+        if name.endswith("embedding/kernel"):
+            array = array[0].transpose(3, 2, 0, 1)  # (1, h, w, 3, c)
+        elif name.endswith("/kernel"):
+            array = array.T
+        state[public] = torch.from_numpy(np.array(array))
+    heads = [array.shape[1] for (_, part, leaf), array in attention.items() if (part, leaf) == ("query", "kernel")]
+    if not heads:
+        raise BadInput("the arrays have no attention; give the checkpoint of a TAPNext network")
+    for block in {block for block, _, _ in attention}:
+        try:
+            kernels = [attention[block, part, "kernel"] for part in _PARTS]
+            biases = [attention[block, part, "bias"] for part in _PARTS]
+            out, bias = attention[block, "out", "kernel"], attention[block, "out", "bias"]
+        except KeyError as error:
+            raise BadInput(f"block {block} lacks {error} of its attention; get the checkpoint again") from error
+        before = f"blocks.{block}.vit_block.self_attention"
+        packed = np.concatenate([kernel.reshape(len(kernel), -1).T for kernel in kernels])
+        state[f"{before}.in_proj_weight"] = torch.from_numpy(packed)
+        state[f"{before}.in_proj_bias"] = torch.from_numpy(np.concatenate([each.ravel() for each in biases]))
+        state[f"{before}.out_proj.weight"] = torch.from_numpy(out.reshape(-1, out.shape[-1]).T.copy())
+        state[f"{before}.out_proj.bias"] = torch.from_numpy(np.array(bias))
+    return state, heads[0]
+
+
+def _public_name(name: str) -> str:
+    for pattern, template in _JAX_RULES:
+        if match := re.fullmatch(pattern, name):
+            public = match.expand(template).replace("/", ".")
+            kept = ".ssm_block." in public and public.endswith(".scale")  # of an RMS norm
+            return public if kept else re.sub(r"\.(kernel|scale)$", ".weight", public)
+    raise BadInput(f"the array {name!r} is not of TAPNext's JAX checkpoint; is it another network's?")
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray]:
+    """Read the arrays of an .npz file, without running code. Raises BadInput for any other file."""
+    if not path.is_file():
+        raise BadInput(f"there is no file {path}; give a file of weights")
+    try:
+        with np.load(no_pipe(path), allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+        raise BadInput(f"{path} is no archive of arrays ({str(error)[:100]}); get it again") from error

@@ -28,7 +28,7 @@ from tapetum.core.limits import Limits
 from tapetum.core.reading import no_pipe, no_pipes_in
 from tapetum.hub.connection import Unreachable, connect, loading_by_name
 from tapetum.hub.fetch import hub
-from tapetum.systems.tapvid3d.format.npz import Npz
+from tapetum.systems.tapvid3d.npz import Npz
 
 NETWORKS = {
     "zoedepth": "Intel/zoedepth-nyu-kitti",

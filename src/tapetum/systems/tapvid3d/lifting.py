@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tapetum.core.csv_text import cells_of
-from tapetum.core.errors import BadInput
-from tapetum.core.listener import Listener
+from tapetum.core.errors import BadInput, Listener
+from tapetum.core.tables import cells_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,7 +61,7 @@ class Lifting:
         """List points to track besides the requested ones: grids, from which adjustment estimates the camera."""
         if self.static or not self.adjusts:
             return []
-        from tapetum.systems.tapvid3d.reconstruction.adjust import support_queries
+        from tapetum.systems.tapvid3d.adjust import support_queries
 
         return [(float(t), float(x), float(y)) for t, x, y in support_queries(len(video), (video.height, video.width))]
 
@@ -70,7 +69,7 @@ class Lifting:
         """Split off the first `count` points of `tracks`, and keep the others for `lift`."""
         if tracks.points == count:
             return tracks
-        from tapetum.systems.tapvid3d.reconstruction.adjust import split_support
+        from tapetum.systems.tapvid3d.adjust import split_support
 
         tracks, self.support = split_support(tracks, count)
         return tracks
@@ -79,8 +78,8 @@ class Lifting:
         """Lift the tracks into space. Raises `BadInput` if there is no depth for them."""
         import numpy as np
 
+        from tapetum.systems.tapvid3d.adjust import adjusted
         from tapetum.systems.tapvid3d.baselines import lift, lift_static
-        from tapetum.systems.tapvid3d.reconstruction.adjust import adjusted
 
         size = video.height, video.width
         if self.adjusts and not self.static:
@@ -128,7 +127,7 @@ def write_space(tracks: "Tracks3D", video: "Video", view: str, folder: Path) -> 
         return None
     path = folder / FILES[view]
     if view == "html":
-        from tapetum.systems.tapvid3d.views.html import write_html
+        from tapetum.systems.tapvid3d.views.page import write_html
 
         write_html(tracks, path, video=video, frame_rate=video.frame_rate)
     elif view == "still":
@@ -136,7 +135,7 @@ def write_space(tracks: "Tracks3D", video: "Video", view: str, folder: Path) -> 
 
         write_still(tracks, path)
     else:
-        from tapetum.systems.tapvid3d.views.rerun_view import write_rerun
+        from tapetum.systems.tapvid3d.views.page import write_rerun
 
         write_rerun(tracks, path, video=video, frame_rate=video.frame_rate)
     return path.name

@@ -1,7 +1,6 @@
 """The record of a physical episode: bodies, their poses, contacts, actions. Needs only numpy.
 
-    faces       the surfaces of which shapes are made
-    shapes      the geometry of a shape, one class each: faces, distance, mass, bounds, cavity
+    shapes      the geometry of a shape, one class each: the surfaces of which it is made, distance, mass, bounds, cavity
     episode     a body (shape, material, surface), and everything that happened: poses, camera, light, contacts, actions
     files       episodes as files
 

@@ -1,5 +1,8 @@
 """Random sampling of a facet world: its objects, their motion, and the light.
 
+Images on the facets may have a repeated piece (tiles, bricks, stripes, dots): places look alike, so context must tell them
+apart.
+
 Objects have paths across the image (start and end pixel, start and end depth), so their speed in pixels is known whatever the
 camera does; a fraction of them stands still in the world and moves by parallax alone.
 
@@ -8,12 +11,66 @@ settings existed stay unchanged.
 """
 
 import numpy as np
+from PIL import Image
 
 from tapetum.data.textures import Textures, outline, procedural
-from tapetum.world.facets import shapes
-from tapetum.world.facets.world import STILL, FacetObject, FacetWorld, Path, SceneConfig, elevate_degree
-from tapetum.world.repeating import with_repeats
+from tapetum.world.facets.world import (
+    STILL,
+    FacetObject,
+    Facets,
+    FacetWorld,
+    Path,
+    SceneConfig,
+    bending_sheet,
+    box,
+    elevate_degree,
+    prism,
+    sheet,
+)
 from tapetum.world.types import F64, U8
+
+SIZE = 320
+"""Side of an image in pixels."""
+
+
+def with_repeats(source: Textures, share: float) -> Textures:
+    """Replace a share of the images of `source` by ones with a repeated piece; without a share it is `source`."""
+    if not share:
+        return source
+
+    def draw(rng: np.random.Generator) -> U8:
+        return repeat_piece(rng, source) if rng.random() < share else source(rng)
+
+    return draw
+
+
+def repeat_piece(rng: np.random.Generator, source: Textures) -> U8:
+    """Draw an image (320, 320, 3) with a piece repeated every 20 to 64 pixels, under 8 to 30 % of another image."""
+    period = int(rng.integers(20, 65))
+    kind = rng.choice(["tiles", "bricks", "stripes", "dots"], p=[0.35, 0.2, 0.2, 0.25])
+    image = source(rng)
+    if kind == "dots":
+        y, x = (np.mgrid[:period, :period] + 0.5) / period - 0.5
+        colours = image.reshape(-1, 3)[rng.integers(image.shape[0] * image.shape[1], size=2)].astype(float)
+        colours[1] += np.where(colours.mean() < 128, 60, -60)  # two that are alike would make no dots
+        inside = np.clip((rng.uniform(0.2, 0.42) - np.hypot(x, y)) * period + 0.5, 0, 1)[..., None]
+        piece = colours[0] * (1 - inside) + colours[1] * inside
+    else:
+        side = min(int(period * rng.uniform(1, 4)), *image.shape[:2])
+        top, left = (int(rng.integers(length - side + 1)) for length in image.shape[:2])
+        crop = Image.fromarray(np.ascontiguousarray(image[top : top + side, left : left + side]))
+        piece = np.asarray(crop.resize((period, period), Image.Resampling.BOX)).astype(float)
+        if kind == "stripes":
+            piece = np.repeat(piece[:1], period, axis=0)
+    y, x = np.mgrid[:SIZE, :SIZE]
+    shift = period // 2 * (y // period % 2) if kind == "bricks" else 0
+    pattern = piece[y % period, (x + shift) % period]
+    if rng.random() < 0.5:
+        pattern = pattern.swapaxes(0, 1)
+    over = np.asarray(Image.fromarray(source(rng)).resize((SIZE, SIZE), Image.Resampling.BILINEAR))
+    mix = rng.uniform(0.08, 0.3)
+    return np.clip((1 - mix) * pattern + mix * over, 0, 255).astype(np.uint8)
+
 
 Rng = np.random.Generator
 
@@ -71,8 +128,8 @@ def _wall(image: U8, across: float, size: tuple[float, float], path: Path) -> Fa
     half = np.array(size) / 2
     texel = image.shape[1] / across
     paint = np.array([[[texel, 0, image.shape[1] / 2], [0, texel, image.shape[0] / 2]]])
-    still = shapes.sheet(*size, 1)
-    facets = shapes.Facets(np.array([[-half[0], half[0], -half[1], half[1]]]), paint, [0], still.frames)
+    still = sheet(*size, 1)
+    facets = Facets(np.array([[-half[0], half[0], -half[1], half[1]]]), paint, [0], still.frames)
     return FacetObject(facets, [image], None, path, wall=True)
 
 
@@ -135,11 +192,11 @@ def _object(rng: Rng, world: FacetWorld, textures: Textures) -> FacetObject:
     else:
         texels = 128
     if kind == "sheet":
-        facets = shapes.sheet(size, size * np.exp(rng.normal(0, 0.25)), texels)
+        facets = sheet(size, size * np.exp(rng.normal(0, 0.25)), texels)
     elif kind == "bending":
         bends, phase = rng.normal(0, 0.7, 2), rng.uniform(0, 2 * np.pi)
         cycles = rng.uniform(0.3, 1.5)
-        facets = shapes.bending_sheet(
+        facets = bending_sheet(
             size,
             texels,
             5,
@@ -147,10 +204,10 @@ def _object(rng: Rng, world: FacetWorld, textures: Textures) -> FacetObject:
             lambda t: bends[0] + bends[1] * np.sin(2 * np.pi * cycles * t + phase),
         )
     elif kind == "box":
-        facets = shapes.box(size * rng.uniform(0.45, 1.0, 3), texels)
+        facets = box(size * rng.uniform(0.45, 1.0, 3), texels)
         paintings = [_fit(_crop(rng, textures(rng), 0.35), texels) for _ in range(3)]
     else:
-        facets = shapes.prism(size / 3, size * rng.uniform(0.5, 1.2), texels, 10)
+        facets = prism(size / 3, size * rng.uniform(0.5, 1.2), texels, 10)
         paintings = [_fit(paintings[0], texels)]
     return FacetObject(facets, paintings, alpha, _way(rng, world, depth, solid=kind in ("box", "tube")))
 
@@ -215,7 +272,7 @@ def _cover(rng: Rng, world: FacetWorld, textures: Textures) -> FacetObject:
     sight[[0, -1]] += rng.choice([-1.0, 1.0], (2, 1)) * aside
     rotations = np.cumsum(rng.normal(0, 0.15, (3, 3)), axis=0)
     texels = 192
-    facets = shapes.sheet(2 * half, 2 * half * np.exp(rng.normal(0, 0.15)), texels)
+    facets = sheet(2 * half, 2 * half * np.exp(rng.normal(0, 0.15)), texels)
     alpha = outline(rng, texels) if rng.random() < 0.4 else None
     return FacetObject(facets, [_fit(_crop(rng, textures(rng), 0.35), texels)], alpha, Path(sight, rotations, STILL))
 

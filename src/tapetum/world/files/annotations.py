@@ -15,7 +15,7 @@ from tapetum.types import Masks
 from tapetum.world.bodies.episode import Episode
 from tapetum.world.bodies.shapes import Cup
 from tapetum.world.rendering import GroundTruth, PointTracks
-from tapetum.world.sound.events import SoundEvents
+from tapetum.world.sound.recording import SoundEvents
 from tapetum.world.words import SceneQuestion
 from tapetum.world.words.episodes import Grounded
 from tapetum.world.words.graph import movable_bodies

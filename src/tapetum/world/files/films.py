@@ -16,13 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tapetum.core.errors import BadInput
-from tapetum.core.listener import Listener
+from tapetum.core.errors import BadInput, Listener
 from tapetum.data.entries import write_lines
 from tapetum.data.textures import Textures
 from tapetum.video import open_video, write_video
-from tapetum.world.files.items import ItemRequest, begin, make_items, question_row, read_truth, write_truth
-from tapetum.world.image import first_valid_start
+from tapetum.world.files.items import ItemRequest, begin, first_valid_start, make_items, question_row, read_truth, write_truth
 from tapetum.world.physics import make_episode
 from tapetum.world.rendering import random_render_config, render_episode
 from tapetum.world.words import CaptionedEvent, EpisodeEvents, Film, Story, event_captions

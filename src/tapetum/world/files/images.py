@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from tapetum.core.errors import Listener
 from tapetum.core.files import cannot_write, whole_file, whole_folder
-from tapetum.core.listener import Listener
 from tapetum.core.reading import read_bytes
 from tapetum.data.coco import CocoImage, instance, write_captions, write_instances
 from tapetum.data.entries import read_lines, write_lines
@@ -27,8 +27,17 @@ from tapetum.data.rle import encode_mask
 from tapetum.data.shards import write_shards
 from tapetum.data.textures import Textures
 from tapetum.types import Masks
-from tapetum.world.files.items import ItemRequest, begin, candidate_rows, make_items, questions_of, read_truth, write_truth
-from tapetum.world.image import AnnotatedImage, make_image
+from tapetum.world.files.items import (
+    AnnotatedImage,
+    ItemRequest,
+    begin,
+    candidate_rows,
+    make_image,
+    make_items,
+    questions_of,
+    read_truth,
+    write_truth,
+)
 from tapetum.world.physics.props import PROPS
 from tapetum.world.words import SceneQuestion
 

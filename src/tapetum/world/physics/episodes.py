@@ -7,14 +7,12 @@ from typing import Any
 import numpy as np
 
 from tapetum.core.errors import BadInput
-from tapetum.world.bodies.episode import Action, Body, Camera, Episode, Light
+from tapetum.world.bodies.episode import Action, Camera, Episode, Light
 from tapetum.world.physics.builder import SceneBuilder, draw_camera, draw_light
-from tapetum.world.physics.containment import containment
 from tapetum.world.physics.hand import Hand
-from tapetum.world.physics.hand_model import arm
+from tapetum.world.physics.hand_model import HandScript, arm
 from tapetum.world.physics.model import mujoco
-from tapetum.world.physics.script import HandScript
-from tapetum.world.physics.scripted import EpisodeEnd, ScriptedSimulation
+from tapetum.world.physics.scripted import EpisodeEnd, ScriptedSimulation, containment
 from tapetum.world.physics.sheets import drape
 from tapetum.world.physics.stories import STORIES
 from tapetum.world.types import F64
@@ -166,20 +164,12 @@ class _EpisodeRun:
         )
 
 
-def resimulate(
-    episode: Episode,
-    *,
-    without: str | int | None = None,
-    changed: Mapping[str | int, Body] | None = None,
-    moved: Mapping[str | int, F64] | None = None,
-    velocities: Mapping[str | int, F64] | None = None,
-) -> Episode:
-    """Rerun an episode from the same start and hand script, with a change.
+def resimulate(episode: Episode, *, without: str | int | None = None) -> Episode:
+    """Rerun an episode from the same start and hand script, without one body (its name or number) if one is named.
 
-    `without`: a body (its name or number) to remove; `changed`: replacement bodies (of another material, mass or shape);
-    `moved`: other start poses (7,); `velocities`: other start velocities (6,). Bodies keep their names, not their numbers. The
-    hand makes the same moves at the same times and holds whatever it finds where it expects it; actions whose body or target is
-    missing, or whose grip failed, are omitted. Without a change, the same episode results, bit for bit.
+    Bodies keep their names, not their numbers. The hand makes the same moves at the same times and holds whatever it finds
+    where it expects it; actions whose body or target is missing, or whose grip failed, are omitted. Without a change, the same
+    episode results, bit for bit.
     """
     if "steps_per_moment" not in episode.settings or "velocities" not in episode.settings:
         raise BadInput("this episode was not simulated (its settings lack a start); make it with make_episode")
@@ -187,22 +177,14 @@ def resimulate(
     keep = [j for j in range(len(episode.bodies)) if j != gone]
     if gone is not None and episode.bodies[gone].group == "hand":
         keep = [j for j in keep if episode.bodies[j].group != "hand"]
-    bodies, poses = list(episode.bodies), episode.poses[0].copy()
-    pixel_motion = np.array(episode.settings["velocities"], float)
-    for key, body in (changed or {}).items():
-        bodies[_number(episode, key)] = replace(body, name=episode.bodies[_number(episode, key)].name)
-    for key, pose in (moved or {}).items():
-        poses[_number(episode, key)] = pose
-    for key, speed in (velocities or {}).items():
-        pixel_motion[_number(episode, key)] = speed
-    remade = {_number(episode, key) for key in (*(changed or {}), *(moved or {}))}
+    velocities = np.array(episode.settings["velocities"], float)[keep]
     steps = int(episode.settings["steps_per_moment"])
     script = episode.settings.get("script")
     _, _, step = fineness(episode.frame_rate, episode.moments_per_frame)
     stage = ScriptedSimulation(
-        [bodies[j] for j in keep],
-        poses[keep],
-        pixel_motion[keep],
+        [episode.bodies[j] for j in keep],
+        episode.poses[0, keep],
+        velocities,
         step=step,
         steps_per_moment=steps,
         script=HandScript.from_json(script) if script else None,
@@ -220,9 +202,9 @@ def resimulate(
         moments_per_frame=episode.moments_per_frame,
         camera=episode.camera,
         light=episode.light,
-        velocities=pixel_motion[keep],
+        velocities=velocities,
         story=str(episode.settings.get("story", "")),
-        sheets={i: episode.sheets[j][0] for i, j in enumerate(keep) if j in episode.sheets and j not in remade},
+        sheets={i: episode.sheets[j][0] for i, j in enumerate(keep) if j in episode.sheets},
         extra=extra,
     )
 

@@ -8,8 +8,7 @@ import numpy as np
 
 from tapetum.world.bodies.shapes import Cup
 from tapetum.world.physics import hand_model
-from tapetum.world.physics.grasp import world_outline
-from tapetum.world.physics.hand_primitives import FIST, ClothHand, nearest
+from tapetum.world.physics.hand_primitives import FIST, ClothHand, nearest, world_outline
 from tapetum.world.types import F64
 
 

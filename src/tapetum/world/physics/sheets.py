@@ -15,9 +15,8 @@ import numpy as np
 from tapetum.world.bodies import quaternions
 from tapetum.world.bodies.episode import Body
 from tapetum.world.bodies.shapes import Ground, RoundedBox, Shape, Sheet
-from tapetum.world.physics.hand_model import HandParts, pinch_point
+from tapetum.world.physics.hand_model import HandParts, HandScript, pinch_point
 from tapetum.world.physics.model import GRAVITY
-from tapetum.world.physics.script import HandScript
 from tapetum.world.types import F64
 
 THICK = 0.0025

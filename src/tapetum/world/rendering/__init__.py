@@ -4,18 +4,15 @@ Episode ──► render_episode ──► RenderedFrame, ...            rgb, de
    └──────► GroundTruth ─────► pick, follow, masks, boxes    float64, its own equations: the two check each other
 
 camera        where bodies are in camera coordinates at any moment, and in which window of the image
-rays          where a pixel's ray meets the faces of a shape (float32); sheets: the same for bent sheets
-trace         a whole frame of rays, with finer rays where two surfaces meet in a pixel
-texturing     colours of surface points; atlas: photographs and text made ready for it
-shadow        light that bodies take from a point; shading: all the light on it
-blur          motion blur and depth of field; sensor: exposure, noise, compression
-frames        the whole chain for each frame
+trace         where rays meet the faces of shapes (float32), finer where two surfaces meet in a pixel; sheets: of bent sheets
+texturing     colours of surface points, with photographs and text
+shading       all the light on a surface point, and what bodies take from it
+frames        the whole chain for each frame: motion blur, depth of field, exposure, noise, compression
 quadrics      the faces as cut quadrics (float64), and `ground_truth` on top of them
 """
 
-from tapetum.world.rendering.frames import RenderedFrame, render_episode
+from tapetum.world.rendering.frames import RenderConfig, RenderedFrame, random_render_config, render_episode
 from tapetum.world.rendering.ground_truth import GroundTruth, InstanceBoxes, InstanceMasks, PointTracks, SurfacePoints
-from tapetum.world.rendering.sensor import RenderConfig, random_render_config
 
 __all__ = [
     "GroundTruth",

@@ -1,4 +1,4 @@
-"""Shapes as clipped quadrics, float64: the ground truth's own face equations, independent of the renderer's (`rays`).
+"""Shapes as clipped quadrics, float64: the ground truth's own face equations, independent of the renderer's (`trace`).
 
 Every surface consists of pieces {p : (p, 1) Q (p, 1) = 0} with Q symmetric, clipped by a box and a ring around the z axis. A
 ball, a cylinder's side, a cone's side and a plane differ only in Q, so one solver handles them all. Sheets are triangles,
@@ -10,8 +10,8 @@ from itertools import product
 
 import numpy as np
 
-from tapetum.world.bodies.faces import BoxSides, Cap, Disc, Face, Lateral, Oval
 from tapetum.world.bodies.shapes import Shape, Sheet
+from tapetum.world.bodies.shapes.base import BoxSides, Cap, Disc, Face, Lateral, Oval
 from tapetum.world.types import F64, I64
 
 FREE = np.full(3, np.inf)

@@ -29,7 +29,7 @@ from tapetum.systems.longvideo.recipes import VideoTextRun
 from tapetum.systems.longvideo.streaming import FrameSelection
 from tapetum.systems.longvideo.video_text import VideoText
 from tapetum.video import open_video
-from tapetum.video.subset import resize_frame
+from tapetum.video.types import resize_frame
 from tapetum.world.words import CaptionedEvent, Film, SceneQuestion, Story, group_questions, join_films
 from tapetum.world.words.films import FILMS
 

@@ -20,12 +20,12 @@ from tapetum.tracks.training.recipes import SceneRun
 from tapetum.world import SceneConfig, make_clip
 from tapetum.world.bodies.episode import Episode
 from tapetum.world.bodies.files import load_episode
+from tapetum.world.facets.sampling import with_repeats
 from tapetum.world.facets.world import describe_config
-from tapetum.world.image import first_valid_start
+from tapetum.world.files.items import first_valid_start
 from tapetum.world.physics import make_episode
 from tapetum.world.physics.model import mujoco
 from tapetum.world.rendering import GroundTruth, random_render_config, render_episode
-from tapetum.world.repeating import with_repeats
 
 POINTS_PER_CLIP = 384
 """Tracks kept with a cached clip; each showing picks some of them."""

@@ -2,7 +2,7 @@
 
     Episode ─► graph (a frame) ───────► images ─┐
        ├─────► happenings (all of it) ─► episodes ─┴─► candidates ─► balance ─► SceneQuestion
-       └─────► captions, names
+       └─────► captions
 
 A scene's candidates are a function of its seed; `balance` chooses among those of a whole block of scenes, so that words alone
 give no information about the answers.
@@ -12,9 +12,8 @@ from tapetum.world.words.captions import CaptionedEvent, Captions, episode_capti
 from tapetum.world.words.episodes import episode_candidates
 from tapetum.world.words.events import EpisodeEvents
 from tapetum.world.words.films import Film, FilmShot, Story, group_questions, join_films
-from tapetum.world.words.graph import ObjectNode, SceneGraph, scene_graph
+from tapetum.world.words.graph import Named, ObjectNode, SceneGraph, annotate_objects, scene_graph
 from tapetum.world.words.images import image_candidates
-from tapetum.world.words.names import Named, annotate_objects
 from tapetum.world.words.questions import BLOCK, Candidate, SceneQuestion, balance, block_of
 
 __all__ = [

@@ -7,11 +7,10 @@ actions, falls and hits in order.
 from collections import Counter
 from dataclasses import dataclass
 
-from tapetum.data.scene_words import ADJECTIVES, plural, spoken
+from tapetum.data.questions import ADJECTIVES, plural, spoken
 from tapetum.world.words.events import EpisodeEvents, Manipulation
 from tapetum.world.words.graph import SIDES, ObjectNode, SceneGraph
-from tapetum.world.words.images import NUMBERS
-from tapetum.world.words.referring import a, phrases
+from tapetum.world.words.images import NUMBERS, a, phrases
 
 VERBS = {
     "place": "moves {body} to another place",

@@ -5,8 +5,7 @@ from typing import Any
 
 from tapetum.world.physics.props import PROPS
 from tapetum.world.words.events import Counterfactuals, EpisodeEvents
-from tapetum.world.words.images import NUMBERS
-from tapetum.world.words.referring import Phrase, a, named, phrases
+from tapetum.world.words.images import NUMBERS, Phrase, a, named, phrases
 
 CandidateFields = dict[str, Any]
 """Fields of a candidate."""

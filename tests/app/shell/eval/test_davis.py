@@ -12,8 +12,8 @@ from tests.golden.make_davis_golden import GOLDEN, VIDEOS
 import tapetum
 from support.davis_folder import write_davis, write_guesses, write_ids
 from support.files import listed
-from tapetum.bench.davis import palette
 from tapetum.core.errors import BadInput
+from tapetum.data.segmentation import palette
 from tapetum.encoders.factory import save
 
 Run = Callable[..., tuple[int, str, str]]

@@ -12,9 +12,8 @@ from PIL import Image
 import tapetum
 from tapetum.core.errors import BadInput
 from tapetum.data.coco import CocoImage, instance, write_instances
-from tapetum.systems.odin.metrics import best_overlaps
+from tapetum.systems.odin.metrics import best_in_cells, best_overlaps, proposals
 from tapetum.systems.odin.objects import enlarge
-from tapetum.systems.odin.proposals import best_in_cells, proposals
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -16,7 +16,7 @@ from tapetum.app.score.tapvid3d import make as make_verb
 from tapetum.app.shell.main import parse
 from tapetum.app.shell.output import print_result, terminal
 from tapetum.core.errors import BadInput
-from tapetum.systems.tapvid3d.format.data import read_clip
+from tapetum.systems.tapvid3d.data import read_clip
 
 
 def make(*arguments: object) -> None:

@@ -13,8 +13,7 @@ from tapetum.core.errors import BadInput
 from tapetum.data.coco import instance
 from tapetum.systems.paligemma.masks import codec as mask_codec
 from tapetum.systems.paligemma.masks.config import RECIPES, MaskCodecRun
-from tapetum.systems.paligemma.masks.data import MaskCrops, coarser, read_crops
-from tapetum.systems.paligemma.masks.task import LearningCodec, train_masks
+from tapetum.systems.paligemma.masks.task import LearningCodec, MaskCrops, coarser, read_crops, train_masks
 from tapetum.train.launch_config import Launch
 
 

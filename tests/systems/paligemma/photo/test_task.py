@@ -13,13 +13,12 @@ from tapetum.core.errors import BadInput
 from tapetum.encoders.efficientnet_lite import EfficientNetLite
 from tapetum.encoders.factory import build
 from tapetum.systems.paligemma.answers import Answerer
-from tapetum.systems.paligemma.photo import data, weights
-from tapetum.systems.paligemma.photo.config import DECODERS, PhotoConfig
+from tapetum.systems.paligemma.photo import data
+from tapetum.systems.paligemma.photo import model as photo_model
+from tapetum.systems.paligemma.photo.config import DECODERS, RECIPES, PhotoConfig
 from tapetum.systems.paligemma.photo.model import PhotoPaliGemma, align_projector, join_evidence, photo_features
-from tapetum.systems.paligemma.photo.nouns import class_nouns
-from tapetum.systems.paligemma.photo.recipes import RECIPES
 from tapetum.systems.paligemma.photo.task import TOKENIZER, train_photo
-from tapetum.systems.paligemma.photo.texts import training_lines
+from tapetum.systems.paligemma.photo.texts import class_nouns, training_lines
 from tapetum.systems.paligemma.tokens import Tokens
 from tapetum.train.launch_config import Launch
 
@@ -36,7 +35,7 @@ def encoder() -> EfficientNetLite:
 
 @pytest.fixture(autouse=True)
 def no_package(encoder: EfficientNetLite, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(weights, "load_classifier", lambda name, device=None: encoder)
+    monkeypatch.setattr(photo_model, "load_classifier", lambda name, device=None: encoder)
 
 
 @pytest.fixture(scope="module")
@@ -158,8 +157,8 @@ def test_what_cannot_be_trained_on_is_refused(photos: Path, tmp_path: Path):
 def test_damaged_files_are_refused_in_one_line(tmp_path: Path):
     config = RUN.config(1900, 700, 4)
     model = PhotoPaliGemma(config)
-    weights.save(model, tmp_path / "own.safetensors")
-    assert weights.load(tmp_path / "own.safetensors").config == config
-    save_file({"positions": model.positions.detach()}, tmp_path / "few.safetensors", {weights.HEADER: "{}"})
+    photo_model.save(model, tmp_path / "own.safetensors")
+    assert photo_model.load(tmp_path / "own.safetensors").config == config
+    save_file({"positions": model.positions.detach()}, tmp_path / "few.safetensors", {photo_model.HEADER: "{}"})
     with pytest.raises(BadInput, match=r"few.safetensors cannot be read"):
-        weights.load(tmp_path / "few.safetensors")
+        photo_model.load(tmp_path / "few.safetensors")

@@ -6,10 +6,18 @@ import numpy as np
 import pytest
 
 from tapetum.encoders.imagenet import class_kinds, class_names
-from tapetum.systems.paligemma.photo import nouns, texts
-from tapetum.systems.paligemma.photo.nouns import Nouns, askable, class_nouns, with_article
+from tapetum.systems.paligemma.photo import texts
 from tapetum.systems.paligemma.photo.scores import ShareRight, commonest, names_any, probes_of, score_answers
-from tapetum.systems.paligemma.photo.texts import CANNOT_SAY, normalised, pairs_about, there_pair
+from tapetum.systems.paligemma.photo.texts import (
+    CANNOT_SAY,
+    Nouns,
+    askable,
+    class_nouns,
+    normalised,
+    pairs_about,
+    there_pair,
+    with_article,
+)
 
 CLASSES = {
     "goldfish": ("fish", "animal"),
@@ -45,9 +53,9 @@ def test_a_class_has_the_noun_and_the_kind_that_people_use(name: str, noun: str,
 def test_every_class_has_a_kind_and_no_noun_is_too_wide():
     assert len(class_kinds()) == len(class_nouns()) == 1000
     assert {kind for number, kind in enumerate(class_kinds()) if number < 398} == {"animal"}
-    assert not {each.noun for each in class_nouns() if each.noun != each.name} & nouns.WIDE
-    assert not set(askable()) & nouns.UNTRUE
-    assert all(each.noun in each.accepted and each.accepted <= each.true | nouns.UNTRUE for each in class_nouns())
+    assert not {each.noun for each in class_nouns() if each.noun != each.name} & texts.WIDE
+    assert not set(askable()) & texts.UNTRUE
+    assert all(each.noun in each.accepted and each.accepted <= each.true | texts.UNTRUE for each in class_nouns())
 
 
 def test_answers_agree_with_their_questions():
@@ -62,7 +70,7 @@ def test_answers_agree_with_their_questions():
             seen.add(pair.kind)
             assert "{" not in pair.prefix + pair.suffix
             if pair.kind == "there":
-                things = [n for n in known if n[:3] in question and names_any(question, [n, nouns.plural(n)])]
+                things = [n for n in known if n[:3] in question and names_any(question, [n, texts.plural(n)])]
                 assert things, question
                 named = max(things, key=len)
                 assert pair.suffix == ("yes" if named in each.true else "no"), (question, each)

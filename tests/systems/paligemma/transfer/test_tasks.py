@@ -12,8 +12,7 @@ from tapetum.core.errors import BadInput
 from tapetum.data.questions import Question
 from tapetum.systems.paligemma.recipes import TRANSFER
 from tapetum.systems.paligemma.transfer.data import READERS
-from tapetum.systems.paligemma.transfer.results import RESULTS
-from tapetum.systems.paligemma.transfer.tasks import TASKS, task_named, task_run
+from tapetum.systems.paligemma.transfer.tasks import RESULTS, TASKS, task_named, task_run
 
 ASKED = Question(key=1, question="what?", options=("a", "b"), right=1, kind="de", context="Look.")
 

@@ -13,15 +13,22 @@ from support.storage import web_server
 from tapetum import encoders
 from tapetum.core.errors import BadInput
 from tapetum.hub.loading import load as load_any
-from tapetum.systems.perception_test.baselines.content import SOUND_RATE, VideoContent
+from tapetum.systems.perception_test.footage import SOUND_RATE, VideoContent
 from tapetum.systems.perception_test.localiser import features
 from tapetum.systems.perception_test.localiser.config import LocaliserConfig, LocaliserRun
-from tapetum.systems.perception_test.localiser.decode import SHORTEST_S, decode_segments, resample, soft_nms
-from tapetum.systems.perception_test.localiser.model import Localiser, anchors, assign_targets, distance_iou, focal_loss
-from tapetum.systems.perception_test.localiser.predict import LocaliserPredictor
-from tapetum.systems.perception_test.localiser.run import train_localiser
-from tapetum.systems.perception_test.localiser.task import LocaliserExample, LocaliserTask
-from tapetum.systems.perception_test.localiser.weights import LOCALISER_FILE, save
+from tapetum.systems.perception_test.localiser.model import (
+    SHORTEST_S,
+    Localiser,
+    anchors,
+    assign_targets,
+    decode_segments,
+    distance_iou,
+    focal_loss,
+    resample,
+    soft_nms,
+)
+from tapetum.systems.perception_test.localiser.predict import LOCALISER_FILE, LocaliserPredictor, save
+from tapetum.systems.perception_test.localiser.run import LocaliserExample, LocaliserTask, train_localiser
 from tapetum.systems.perception_test.types import AnnotatedVideo, Metadata
 from tapetum.train.launch_config import Launch
 

@@ -9,10 +9,9 @@ import pytest
 
 from tapetum.systems.pretraining.study.claims import OWN_ESTIMATE, _trackers, judged, measured, overheads, ratios
 from tapetum.systems.pretraining.study.fronts import RunGroup, Settings
-from tapetum.systems.pretraining.study.page import write_report
 from tapetum.systems.pretraining.study.plan import PlanSource
 from tapetum.systems.pretraining.study.questions import Claim
-from tapetum.systems.pretraining.study.results import StudyResults, crossings, on_front, write_results
+from tapetum.systems.pretraining.study.results import StudyResults, crossings, on_front, write_report, write_results
 
 COMPARED = "supervised", "clip", "simclr", "byol", "dino", "mae"
 BUDGETS = 1e9, 1e10, 1e11

@@ -14,9 +14,8 @@ from support.forks import Forks
 from systems.pretraining.study.sweep_script import FEW, LONG, TINY, plan_source
 from tapetum.core.errors import BadInput
 from tapetum.systems.pretraining.study.fronts import mean_iou
-from tapetum.systems.pretraining.study.page import REPORT, write_report
 from tapetum.systems.pretraining.study.plan import PlanSource
-from tapetum.systems.pretraining.study.results import studied
+from tapetum.systems.pretraining.study.results import REPORT, studied, write_report
 from tapetum.systems.pretraining.study.sweep import POINTS, STUDY, TABLE, predict_study, run_study
 
 SCRIPT = Path(__file__).with_name("sweep_script.py")

@@ -18,7 +18,7 @@ from PIL import Image
 from tapetum.core.errors import BadInput
 from tapetum.systems.tap.bootstrap.footage import FootageConfig, FootageDataset, prepare_all, report, shots, write_report
 from tapetum.video import open_video, write_video
-from tapetum.video.folders import find_videos
+from tapetum.video.images import find_videos
 
 Drift = Callable[..., np.ndarray]
 CONFIG = FootageConfig(size=32, shortest=5, longest=10, shard=2)
@@ -219,7 +219,7 @@ FULL = """
 import resource, sys
 from pathlib import Path
 from tapetum.core.errors import BadInput
-from tapetum.video.folders import find_videos
+from tapetum.video.images import find_videos
 from tapetum.systems.tap.bootstrap.footage import FootageConfig, prepare_all
 import signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -17,12 +17,11 @@ from tapetum.app.learn.bootstrap import Bootstrapped
 from tapetum.app.shell.output import print_json
 from tapetum.core.errors import BadInput
 from tapetum.systems.tap.bootstrap import run as runs
-from tapetum.systems.tap.bootstrap import unlabelled_scores
 from tapetum.systems.tap.bootstrap.config import BootstrapRun
 from tapetum.systems.tap.bootstrap.footage import FootageDataset
 from tapetum.systems.tap.bootstrap.run import Outcome, bootstrap
+from tapetum.systems.tap.bootstrap.samples import CycleErrors
 from tapetum.systems.tap.bootstrap.task import write_stills
-from tapetum.systems.tap.bootstrap.unlabelled_scores import CycleErrors
 from tapetum.systems.tap.weights import load, save
 from tapetum.train.launch_config import Launch
 from tapetum.video import write_video

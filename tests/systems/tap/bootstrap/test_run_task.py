@@ -20,11 +20,11 @@ from tapetum.systems.tap.bootstrap.config import DECIDING_SCORE, BootstrapRun, I
 from tapetum.systems.tap.bootstrap.family import TapirFamily
 from tapetum.systems.tap.bootstrap.footage import FootageDataset
 from tapetum.systems.tap.bootstrap.run import bootstrap
+from tapetum.systems.tap.bootstrap.samples import check_clips, split
 from tapetum.systems.tap.bootstrap.task import FootageTask
-from tapetum.systems.tap.bootstrap.unlabelled_scores import check_clips, split
-from tapetum.systems.tap.network.model import Tapir
-from tapetum.systems.tap.network.types import TrackEstimate, Trajectories
-from tapetum.systems.tap.training.task import TrackingTask
+from tapetum.systems.tap.model import Tapir
+from tapetum.systems.tap.task import TrackingTask
+from tapetum.systems.tap.types import TrackEstimate, Trajectories
 from tapetum.tracks.training.clips import TrackedClip
 from tapetum.tracks.training.data import TapSamples
 from tapetum.train import StepContext

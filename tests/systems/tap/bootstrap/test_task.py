@@ -9,11 +9,10 @@ import torch
 from torch import nn
 
 from tapetum.systems.tap.bootstrap.config import BootstrapRun, Ingredients
-from tapetum.systems.tap.bootstrap.family import TapirFamily
-from tapetum.systems.tap.bootstrap.labels import warp_tracks
-from tapetum.systems.tap.bootstrap.showings import FootageSample, collate_footage, show_clip
+from tapetum.systems.tap.bootstrap.family import TapirFamily, warp_tracks
+from tapetum.systems.tap.bootstrap.samples import FootageSample, collate_footage, show_clip
 from tapetum.systems.tap.bootstrap.task import BootstrapTask
-from tapetum.systems.tap.network.types import TrackEstimate, Trajectories
+from tapetum.systems.tap.types import TrackEstimate, Trajectories
 from tapetum.tracks.training.data import empty_clips
 from tapetum.train import StepContext
 

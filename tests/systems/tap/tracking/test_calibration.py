@@ -8,7 +8,7 @@ import pytest
 
 import tapetum
 from tapetum.core.errors import BadInput
-from tapetum.systems.tap.tracking.calibration import CALIBRATIONS, Calibration, calibrated_confidence, hide_unsure
+from tapetum.systems.tap.tracking.calibration import CALIBRATIONS, Calibration, calibrated_confidence, mark_visible
 from tapetum.types import Tracks
 
 
@@ -48,17 +48,41 @@ def test_frames_are_counted_from_the_nearest_click() -> None:
     assert calibrated_confidence(given, "static") is None
 
 
-def test_unsure_places_are_hidden_and_clicks_are_not() -> None:
+def test_likely_places_are_visible_and_clicks_always() -> None:
     given = tracks([[0.9, 0.1, 0.6, 0.95], [0.4, 0.9, 0.9, 0.9]])
-    assert hide_unsure(given, "tapir", 0.7).visible.tolist() == [[True, False, False, True], [False, True, True, True]]
-    shown = hide_unsure(given, "tapir-nano", 1.0)
-    assert shown.visible.tolist() == [[False] * 4, [False, True, False, False]]
-    assert hide_unsure(given, "tapir-nano", 0.0).visible.tolist() == given.visible.tolist()
+    assert mark_visible(given, "tapir", 0.7).visible.tolist() == [[True, True, False, True], [False, True, True, True]]
+    assert mark_visible(given, "tapir", 0.4).visible.tolist() == [[True, True, True, True], [True, True, True, True]]
+    shown = mark_visible(given, "tapir-nano", 1.0)
+    assert shown.visible.tolist() == [[False, True, False, False]] * 2
+    assert mark_visible(given, "tapir-nano", 0.0).visible.all()
 
 
 def test_track_hides_what_is_unsure() -> None:
     video = np.random.default_rng(0).integers(0, 255, (3, 32, 32, 3), dtype=np.uint8)
-    done = tapetum.track(video, query=((0, 9.5, 9.5),), min_confidence=1.0)
+    done = tapetum.track(video, query=((0, 9.5, 9.5),), visible_above=1.0)
     assert done.tracks.visible.tolist() == [[True, False, False]]
-    with pytest.raises(BadInput, match="--min-confidence is 80; give a share from 0 to 1"):
-        tapetum.track(video, query=((0, 9.5, 9.5),), min_confidence=80)
+    with pytest.raises(BadInput, match="--visible-above is 80; give a chance from 0 to 1"):
+        tapetum.track(video, query=((0, 9.5, 9.5),), visible_above=80)
+
+
+def test_saved_tracks_are_shown_and_converted_by_the_same_chance(tmp_path) -> None:
+    video = np.random.default_rng(0).integers(0, 255, (3, 32, 32, 3), dtype=np.uint8)
+    file = tracks([[0.9, 0.1, 0.6]]).save(tmp_path / "tracks.npz")
+    for chance, model, visible in ((0.05, "static", [1, 1, 1]), (0.7, "static", [1, 1, 0]), (1.0, "tapir-nano", [0, 1, 0])):
+        shown = tapetum.show(file, video, out=tmp_path / "drawn.mp4", visible_above=chance, model=model)
+        assert shown.tracks.visible.astype(int).tolist() == [visible]
+        converted = tapetum.convert(file, tmp_path / "tracks.csv", visible_above=chance, model=model)
+        assert converted.tracks.visible.astype(int).tolist() == [visible]
+    with pytest.raises(BadInput, match="--visible-above is 2; give a chance from 0 to 1"):
+        tapetum.convert(file, tmp_path / "tracks.csv", visible_above=2)
+
+
+def test_track_times_its_stages() -> None:
+    video = np.random.default_rng(0).integers(0, 255, (3, 32, 32, 3), dtype=np.uint8)
+    done = tapetum.track(video, grid=2, timing=True)
+    assert done.stages is not None
+    assert {"load", "decode", "features", "refine", "polish", "track", "other"} <= set(done.stages)
+    assert done.as_json()["stages"] == done.stages
+    assert sum(done.stages.values()) >= done.seconds
+    assert done.peak_memory_bytes is None or done.peak_memory_bytes > 50 << 20
+    assert [line.split()[0] for line in done.as_text().splitlines()[-2:]] == ["all", "memory"]

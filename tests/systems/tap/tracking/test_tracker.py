@@ -13,6 +13,7 @@ import tapetum
 from support.networks import tapir
 from support.networks import tracker as network
 from tapetum.core.errors import BadInput
+from tapetum.systems.tap.tracking import windows
 from tapetum.systems.tap.tracking.tracker import TapirTracker
 from tapetum.systems.tap.tracking.windows import plan
 
@@ -102,11 +103,15 @@ def test_windows_with_enough_overlap_are_the_whole():
     assert np.abs(near.xy - whole.xy).max() > 1e-3, "the overlap does matter"
 
 
-def test_features_kept_in_half_precision_move_points_by_thousandths():
+@pytest.mark.parametrize("window", [24, 60])
+def test_features_too_large_for_single_precision_move_points_by_thousandths(window, monkeypatch):
     video, _ = sliding(60)
     queries = [[0, 44, 52], [31, 52, 44], [59, 36, 52], [7.0, 60, 60]]
     tracker = network()
-    exact, half = (tracker.track(video, queries, window=24, overlap=8, half_features=half) for half in (False, True))
+    small = tracker.track(video, queries, window=window, overlap=8)
+    monkeypatch.setattr(windows, "FEATURE_BYTES", 1 << 10)
+    exact, half = (tracker.track(video, queries, window=window, overlap=8, half_features=half) for half in (False, True))
+    assert (small.xy == exact.xy).all()
     apart = np.linalg.norm(half.xy - exact.xy, axis=-1)
     assert 0 < np.median(apart) < 2e-3
     assert np.percentile(apart, 99) < 0.02
@@ -231,3 +236,24 @@ def test_importing_the_package_does_not_import_torch():
     code = "import sys, tapetum, tapetum.systems.tap; assert 'torch' not in sys.modules; print(tapetum.__version__)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == tapetum.__version__
+
+
+@pytest.mark.parametrize("window", [None, 10])
+@pytest.mark.parametrize("ids", [None, [0, 1, 0]])
+def test_parts_come_from_the_beginning_on_and_change_nothing(window: int | None, ids, monkeypatch) -> None:
+    monkeypatch.setattr("tapetum.systems.tap.tracking.windows._STEP", 4)
+    monkeypatch.setattr("tapetum.systems.tap.tracking.windows._SHARE", 1e9)
+    tracker, video, parts = network(), noise(24), []
+    options = {"window": window, "ids": ids, "frame_chunk": 2}
+    queries = [[0, 10, 10], [20, 30, 30], [7, 12, 11]]
+    plain = tracker.track(video, queries, **options)
+    heard = tracker.track(video, queries, partial=lambda xy, confidence: parts.append((xy, confidence)), **options)
+    np.testing.assert_array_equal(heard.xy, plain.xy)
+    np.testing.assert_array_equal(heard.confidence, plain.confidence)
+    counts = [int(np.isfinite(xy).all(axis=(0, 2)).sum()) for xy, _ in parts]
+    assert counts == sorted(counts)
+    assert counts[0] == 4
+    assert counts[-1] == (20 if window is None else 24)
+    assert all(
+        xy.shape == plain.xy.shape and np.isfinite(xy[:, :count]).all() for (xy, _), count in zip(parts, counts, strict=True)
+    )

@@ -16,7 +16,7 @@ from scipy.ndimage import maximum_filter, minimum_filter
 from support.raw_adt import APARTMENT, FIRST, STEP, Sequence, write_sequence
 from support.scripts import GOLDEN
 from tapetum.core.errors import BadInput, MissingExtra
-from tapetum.systems.tapvid3d.format.data import read_clip
+from tapetum.systems.tapvid3d.data import read_clip
 from tapetum.systems.tapvid3d.geometry import project
 from tapetum.systems.tapvid3d.makers import adt, aria
 from tapetum.systems.tapvid3d.makers.common import run

@@ -8,8 +8,7 @@ from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.tapvid3d.format.data import read_clip
-from tapetum.systems.tapvid3d.format.npz import encode
+from tapetum.systems.tapvid3d.data import read_clip
 from tapetum.systems.tapvid3d.geometry import project, unproject
 from tapetum.systems.tapvid3d.makers.common import (
     ClipJob,
@@ -23,6 +22,7 @@ from tapetum.systems.tapvid3d.makers.common import (
     run,
     whole_chunks,
 )
+from tapetum.systems.tapvid3d.npz import encode
 
 K = (50.0, 60.0, 20.0, 15.0)
 

@@ -19,7 +19,7 @@ from support import raw_waymo as raw
 from support.raw_waymo import SEGMENT, Drive, write_segment
 from support.scripts import GOLDEN
 from tapetum.core.errors import BadInput
-from tapetum.systems.tapvid3d.format.data import read_clip
+from tapetum.systems.tapvid3d.data import read_clip
 from tapetum.systems.tapvid3d.geometry import project, transform
 from tapetum.systems.tapvid3d.makers import drivetrack, waymo
 from tapetum.systems.tapvid3d.makers.common import Arrays, run

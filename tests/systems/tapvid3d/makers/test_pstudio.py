@@ -16,9 +16,9 @@ from scipy.spatial.transform import Rotation
 
 from support.raw_pstudio import CAMERAS, Studio, write_studio
 from tapetum.core.errors import BadInput
-from tapetum.systems.tapvid3d.format.data import read_clip
+from tapetum.systems.tapvid3d.data import read_clip
 from tapetum.systems.tapvid3d.geometry import project, transform
-from tapetum.systems.tapvid3d.makers import gaussians, pstudio
+from tapetum.systems.tapvid3d.makers import pstudio
 from tapetum.systems.tapvid3d.makers.common import pixel_centres, run
 
 FRAMES = 6
@@ -36,8 +36,8 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Studio:
 
 
 @pytest.fixture(scope="module")
-def scene(studio: Studio) -> gaussians.Gaussians:
-    return gaussians.read_gaussians(studio.raw / "output" / "pretrained" / "juggle" / "params.npz")
+def scene(studio: Studio) -> pstudio.Gaussians:
+    return pstudio.read_gaussians(studio.raw / "output" / "pretrained" / "juggle" / "params.npz")
 
 
 @pytest.fixture(scope="module")
@@ -46,19 +46,19 @@ def camera(studio: Studio) -> pstudio.PanopticCamera:
 
 
 @pytest.fixture(scope="module")
-def view(scene: gaussians.Gaussians, camera: pstudio.PanopticCamera) -> pstudio.RenderedView:
+def view(scene: pstudio.Gaussians, camera: pstudio.PanopticCamera) -> pstudio.RenderedView:
     return pstudio.look(scene, camera)
 
 
-def few(n: int, seed: int) -> gaussians.Gaussians:
+def few(n: int, seed: int) -> pstudio.Gaussians:
     """Random Gaussians, large and small, some behind the camera."""
     rng = np.random.default_rng(seed)
     means = rng.uniform([-1.5, -1, -0.5], [1.5, 1, 4], (1, n, 3))
     scales, opacity = np.exp(rng.uniform(-5, -1.5, (n, 3))), rng.uniform(0.002, 1, n)
-    return gaussians.Gaussians(means, rng.normal(size=(1, n, 4)), scales, opacity, rng.random(n) < 0.5)
+    return pstudio.Gaussians(means, rng.normal(size=(1, n, 4)), scales, opacity, rng.random(n) < 0.5)
 
 
-def slow_render(scene: gaussians.Gaussians, k: tuple, w2c: np.ndarray, h: int, w: int) -> tuple[np.ndarray, np.ndarray]:
+def slow_render(scene: pstudio.Gaussians, k: tuple, w2c: np.ndarray, h: int, w: int) -> tuple[np.ndarray, np.ndarray]:
     """Pixel by pixel, Gaussian by Gaussian, as the CUDA kernel does; the covariance from a matrix built in full."""
     seen = []
     for mean, turn, scale, opacity, front in zip(
@@ -99,14 +99,14 @@ def test_rendering_is_that_of_loops_over_pixels(seed: int):
     scene, k, size = few(60, seed), (30.0, 34.0, 15.5, 11.0), (20, 33)
     w2c = np.eye(4)
     w2c[:3, :3], w2c[:3, 3] = Rotation.from_rotvec([0.1, -0.2, 0.3]).as_matrix(), [0.1, 0.2, 0.3]
-    depth, share = gaussians.render(scene, 0, k, w2c, size)
+    depth, share = pstudio.render(scene, 0, k, w2c, size)
     slow_depth, slow_share = slow_render(scene, k, w2c, *size)
     assert np.isfinite(slow_depth).any()
     assert (depth == slow_depth).mean() == 1 or np.allclose(depth, slow_depth, atol=1e-12)
     assert np.allclose(share, slow_share, atol=1e-9)
 
 
-def test_carrying_is_exact(studio: Studio, scene: gaussians.Gaussians, camera: pstudio.PanopticCamera):
+def test_carrying_is_exact(studio: Studio, scene: pstudio.Gaussians, camera: pstudio.PanopticCamera):
     rng = np.random.default_rng(0)
     oracle = studio.oracles["5"]
     moment = rng.integers(0, FRAMES, 300)
@@ -117,9 +117,9 @@ def test_carrying_is_exact(studio: Studio, scene: gaussians.Gaussians, camera: p
     world = transform(np.linalg.inv(camera.w2c), here)
     gaussian = np.empty(300, int)
     for t in range(FRAMES):
-        gaussian[moment == t] = gaussians.most_influential(scene, t, world[moment == t])
+        gaussian[moment == t] = pstudio.most_influential(scene, t, world[moment == t])
     # every Gaussian moves with its facet, so only one on the right object is needed
-    tracks = transform(camera.w2c, gaussians.carry(scene, gaussian, moment, world))
+    tracks = transform(camera.w2c, pstudio.carry(scene, gaussian, moment, world))
     error = np.linalg.norm(tracks - truth.xyz.transpose(1, 0, 2), axis=-1)
     inside = met & (truth.instance > 0)
     assert inside.sum() > 50
@@ -136,12 +136,12 @@ def test_the_most_influential_gaussian():
             r = Rotation.from_quat(turn[[1, 2, 3, 0]]).as_matrix()
             value.append(np.log(opacity) - 0.5 * (p - mean) @ np.linalg.inv(r @ np.diag(scale**2) @ r.T) @ (p - mean))
         best.append(int(np.argmax(value)))
-    assert gaussians.most_influential(scene, 0, points).tolist() == best
+    assert pstudio.most_influential(scene, 0, points).tolist() == best
 
 
 @pytest.mark.slow
 def test_tracks_and_visibility_are_the_exact_ones(
-    studio: Studio, scene: gaussians.Gaussians, camera: pstudio.PanopticCamera, view: pstudio.RenderedView
+    studio: Studio, scene: pstudio.Gaussians, camera: pstudio.PanopticCamera, view: pstudio.RenderedView
 ):
     oracle = studio.oracles["5"]
     edge = []

@@ -19,13 +19,12 @@ from tapetum.systems.paligemma.recipes import PaliGemmaStage
 from tapetum.systems.paligemma.run import TOKENIZER, TrainedPaliGemma
 from tapetum.systems.paligemma.tokens import Tokens
 from tapetum.train.launch_config import Launch
-from tapetum.world.training.paligemma import run as nano_run
+from tapetum.world.training.paligemma import stages
 from tapetum.world.training.paligemma.dense_task import CELL
 from tapetum.world.training.paligemma.recipes import RECIPES, NanoRun
-from tapetum.world.training.paligemma.run import train_nano, train_phases
 from tapetum.world.training.paligemma.run_plan import plan_run
 from tapetum.world.training.paligemma.scene_images import SceneFolder
-from tapetum.world.training.paligemma.stages import texts_of
+from tapetum.world.training.paligemma.stages import texts_of, train_nano, train_phases
 
 TINY = PaliGemmaConfig(
     vision_encoder=siglip(112, width=16, depth=1, heads=2, mlp_width=16, patch=8, stem="convolutions", stem_blocks=1),
@@ -84,7 +83,7 @@ def test_each_phase_begins_with_the_weights_of_the_one_before_or_of_those_that_i
         begun[phase] = stage.start, stage.vision_encoder, stage.checks
         return TrainedPaliGemma(Path(phase) / "made", {})
 
-    monkeypatch.setattr(nano_run, "train_stage", record)
+    monkeypatch.setattr(stages, "train_stage", record)
     plain = PaliGemmaStage(stage="1", checks="checks")
     phases = dict.fromkeys("abc", plain) | {"d": replace(plain, start="a", vision_encoder="c")}
     for name in "ad":

@@ -20,8 +20,15 @@ from tapetum.world.training.paligemma.dense_task import (
     edge_positions,
     unfold_cells,
 )
-from tapetum.world.training.paligemma.scene_images import SceneFolder, SceneImage, mirrored, shifted
-from tapetum.world.training.paligemma.scene_texts import SceneTexts, format_objects, visible_objects
+from tapetum.world.training.paligemma.scene_images import (
+    SceneFolder,
+    SceneImage,
+    SceneTexts,
+    format_objects,
+    mirrored,
+    shifted,
+    visible_objects,
+)
 
 
 @pytest.fixture(scope="module")

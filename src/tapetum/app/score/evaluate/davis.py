@@ -13,7 +13,7 @@ from tapetum.train.launch_config import CACHE_GB
 from tapetum.transfer.config import PropagationConfig
 
 if TYPE_CHECKING:
-    from tapetum.metrics.davis import DavisScores
+    from tapetum.metrics.masks import DavisScores
 
 _OWN = PropagationConfig()
 
@@ -128,8 +128,8 @@ def evaluate_davis(options: DavisOptions, listener: Listener) -> DavisResult:
     from dataclasses import asdict
 
     from tapetum.bench.davis import evaluate, propagate, read_predictions, write_predictions
-    from tapetum.bench.image_features import image_features_of
-    from tapetum.data.segmentation.davis import MaskedVideo, read_davis, scored_frames
+    from tapetum.bench.image_jobs import image_features_of
+    from tapetum.data.segmentation import MaskedVideo, read_davis, scored_frames
 
     config = options.propagation()
     videos = read_davis(Path(options.data), options.split, options.year, options.resolution)[: options.most]

@@ -124,8 +124,7 @@ def evaluate_longvideo(options: LongVideoEvalOptions, listener: Listener) -> Lon
     if not Path(options.data).is_dir():
         raise BadInput(f"there is no folder {options.data}; give that of the official files of {options.task}")
     from tapetum.bench import longvideo as bench
-    from tapetum.bench.longvideo_protocols import PROTOCOLS
-    from tapetum.bench.longvideo_tasks import find_benchmark, read_texts
+    from tapetum.bench.longvideo_tasks import PROTOCOLS, find_benchmark, read_texts
     from tapetum.core.finished import Rows
 
     benchmark, measure = find_benchmark(options.task, options.measure)

@@ -92,7 +92,7 @@ def evaluate_objects(options: ObjectsOptions, listener: Listener) -> ObjectScore
     Raises BadInput for missing or damaged files, and for a model that is not an image encoder.
     """
     options.check()
-    from tapetum.bench.image_features import image_features_of
+    from tapetum.bench.image_jobs import image_features_of
     from tapetum.bench.objects import coco_objects, evaluate, summary, voc_objects
 
     if options.voc is not None:

@@ -103,7 +103,7 @@ def evaluate_paligemma(options: PaliGemmaEvalOptions, listener: Listener) -> Pal
     """
     options.check()
     if options.task:
-        from tapetum.bench.paligemma_task_scores import task_scores
+        from tapetum.bench.paligemma_tasks import task_scores
 
         return PaliGemmaScores(model=options.model, table=task_scores(options, listener))
     from tapetum.systems.paligemma.answers import Answerer

@@ -17,7 +17,7 @@ from tapetum.hub.registry import weights_fingerprint
 from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:
-    from tapetum.systems.perception_test.scores.common import TaskScores
+    from tapetum.systems.perception_test.scores import TaskScores
     from tapetum.systems.perception_test.types import AnnotatedVideo
 
 Task = Literal["object", "point", "action", "sound", "mcqa", "grounded", "joint", "localisation"]

@@ -121,8 +121,7 @@ def evaluate_tapvid(options: TapVidOptions, listener: Listener) -> TapVidScores:
     (1, True)
     """
     options.check()
-    from tapetum.bench.tapvid import compare
-    from tapetum.bench.tapvid_predictions import check_form
+    from tapetum.bench.tapvid import check_form, compare
 
     if options.save_predictions is not None:
         check_form(Path(options.save_predictions))
@@ -142,11 +141,9 @@ def _scores(
     """Score one tracker, or predictions if there is no `model`, and `save` its predictions."""
     from tapetum.bench.baselines import load_tracker
     from tapetum.bench.published import located
-    from tapetum.bench.tapvid import evaluate
-    from tapetum.bench.tapvid_predictions import Prediction, TapVidPredictions, write_predictions
+    from tapetum.bench.tapvid import Prediction, TapVidPredictions, evaluate, write_predictions
     from tapetum.core.plugins import reference_label
-    from tapetum.tracks.metrics import HEADLINES
-    from tapetum.tracks.redetection import PUBLISHED, STRICT
+    from tapetum.tracks.metrics import HEADLINES, PUBLISHED, STRICT
 
     data = located(options.data) or options.data
     tracker = load_tracker(model, options.device) if model is not None else TapVidPredictions(predictions or "")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from tapetum.core.errors import BadInput, MissingExtra, Remark, TapetumError
+from tapetum.core.errors import BadInput, MissingExtra, Remark, TapetumError, install_line
 
 LEAST, BEYOND = (3, 3, 0), (3, 9, 0)
 """Versions of MuJoCo with which the simulators work: from the first on, before the second."""
@@ -74,8 +74,8 @@ def simulator(package: str) -> Any:
         numbers = tuple(int(part) for part in version.split(".")[:3])
         if not LEAST <= numbers < BEYOND:
             raise BadInput(
-                f"MuJoCo {version} is installed, and the simulators work with 3.3.0 to 3.8: pip install 'tapetum[robot]' in an "
-                "environment of its own"
+                f"MuJoCo {version} is installed, and the simulators work with 3.3.0 to 3.8: in an environment of its own, "
+                f"{install_line('robot')}"
             )
         if util.find_spec(package) is None:
             raise ModuleNotFoundError(package)

@@ -1,13 +1,23 @@
-"""The protocol of a simulated world, and one episode in it. Imports neither torch nor a simulator."""
+"""Simulated worlds by name, episodes in them, and the success rate of a policy; no torch, and no simulator by itself.
 
-from collections.abc import Callable
+`ReachWorld` needs NumPy alone: a gripper on a table, seen from above, is to be moved onto a disc. A policy must see which disc
+is the goal (by colour) and where it is. `shift` changes only the image's appearance, to test robustness to lighting: colours
+are rotated, the table is striped, and the image is noisy.
+"""
+
+import difflib
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
 from tapetum.core.errors import BadInput
+from tapetum.metrics.statistics import wilson_interval
+from tapetum.video import write_video
 
 
 @dataclass(frozen=True)
@@ -108,3 +118,222 @@ def roll(
                 break
     arrays = np.stack(frames), np.stack(own).astype(np.float32), np.stack(actions).astype(np.float32)
     return RobotEpisode(frames=arrays[0], own=arrays[1], actions=arrays[2], successes=np.array(successes), seed=seed)
+
+
+FIRST_SEED = 100_000
+"""Seed of the first episode in which a policy is tried: far from those of demonstrations."""
+RATE, _FILMED = 20.0, 6
+"""Frames a second of films, and episodes in one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rate:
+    """How often a thing was done."""
+
+    done: int
+    tried: int
+
+    @property
+    def rate(self) -> float:
+        """Compute the success rate."""
+        return self.done / self.tried
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Compute Wilson's 95 % interval of the rate (J. Am. Stat. Assoc. 22, 1927).
+
+        >>> low, high = Rate(done=8, tried=10).interval
+        >>> round(low, 3), round(high, 3)
+        (0.49, 0.943)
+        """
+        return wilson_interval(self.done, self.tried)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tried:
+    """What became of a policy's episodes."""
+
+    last: Rate
+    """The task was done at the last step, as R3M and VC-1 count."""
+    any: Rate
+    """The task was done at some step."""
+    steps: float
+    """Mean steps until it was first done, of the episodes in which it was; NaN where it never was."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Convert to JSON values."""
+        low, high = self.last.interval
+        steps = None if math.isnan(self.steps) else self.steps
+        return {"success": self.last.rate, "low": low, "high": high, "any": self.any.rate, "n": self.last.tried, "steps": steps}
+
+
+def try_out(
+    world: RobotWorld,
+    actor: Actor,
+    n: int,
+    *,
+    film: Path | None = None,
+    progress: Callable[[int, int | None], None] = lambda done, count: None,
+) -> Tried:
+    """Run a policy for n episodes up to the horizon, with seeds from `FIRST_SEED` on.
+
+    `film` is a file (mp4, webm, gif) with the first six side by side.
+    """
+    if n < 1:
+        raise BadInput(f"a policy is tried in {n} episodes; give 1 or more")
+    shown: list[RobotEpisode] = []
+    last = any_ = 0
+    first: list[int] = []
+    for i in range(n):
+        episode = roll(world, actor, FIRST_SEED + i)
+        last, any_ = last + episode.last, any_ + episode.any
+        if episode.any:
+            first.append(int(episode.successes.argmax()) + 1)
+        if i < _FILMED:
+            shown.append(episode)
+        progress(i + 1, n)
+    if film is not None:
+        write_video(film, side_by_side(shown), RATE)
+    steps = float(np.mean(first)) if first else math.nan
+    return Tried(last=Rate(done=last, tried=n), any=Rate(done=any_, tried=n), steps=steps)
+
+
+def side_by_side(episodes: Sequence[RobotEpisode]) -> list[UInt8[np.ndarray, "h w 3"]]:
+    """Draw frames with the episodes side by side in rows of three; green below successful ones, red below others."""
+    steps = max(len(episode.frames) for episode in episodes)
+    columns = min(3, len(episodes))
+    blank = np.zeros_like(np.concatenate([episodes[0].frames[0], episodes[0].frames[0][:4]]))
+    films = []
+    for t in range(steps):
+        cells = [_cell(episode, min(t, len(episode.frames) - 1)) for episode in episodes]
+        cells += [blank] * (-len(cells) % columns)
+        rows = [np.concatenate(cells[i : i + columns], 1) for i in range(0, len(cells), columns)]
+        films.append(np.concatenate(rows))
+    return films
+
+
+def _cell(episode: RobotEpisode, t: int) -> UInt8[np.ndarray, "h w 3"]:
+    frame = episode.frames[t]
+    colour = (60, 180, 75) if episode.successes[t] else (150, 60, 50)
+    return np.concatenate([frame, np.full((4, frame.shape[1], 3), colour, np.uint8)])
+
+
+TASKS: dict[str, str] = {
+    "reach-disc": "reach",
+    **dict.fromkeys(("assembly", "bin-picking", "button-press-topdown", "drawer-open", "hammer"), "metaworld"),
+    **dict.fromkeys(("knob", "light", "slide-door", "hinge-door", "microwave"), "kitchen"),
+    **dict.fromkeys((f"triplet-{k}" for k in range(1, 6)), "stacking"),
+}
+"""Tasks of recipes, and where they are: those of Meta-World are the paper's five, and any other of its fifty works too."""
+
+
+def make_world(task: str, camera: str | None = None, pixels: int = 64, **options: Any) -> RobotWorld:
+    """Make the world of a task: reach-disc, triplet-1 to triplet-5, one of Franka Kitchen, or any of Meta-World.
+
+    `camera` is by default the world's first; `pixels` is the side of the image. Raises BadInput if there is no such task or
+    camera, and MissingExtra if its simulator is not installed.
+    """
+    if pixels < 8 or pixels > 1024:
+        raise BadInput(f"images of {pixels} pixels; give 8 to 1024")
+    if task == "reach-disc":
+        if camera not in (None, "top"):
+            raise BadInput(f"reach-disc has no camera {camera!r}; it has top")
+        return ReachWorld(pixels=pixels, **options)
+    if TASKS.get(task) == "kitchen":
+        from tapetum.systems.adapters.worlds.kitchen import Kitchen
+
+        return Kitchen(task, camera, pixels, **options)
+    if TASKS.get(task) == "stacking":
+        from tapetum.systems.adapters.worlds.stacking import Stacking
+
+        return Stacking(task, camera, pixels, **options)
+    from tapetum.systems.adapters.worlds import metaworld
+
+    plain = task.removesuffix("-v3")
+    if plain not in TASKS and plain not in metaworld.tasks():
+        near = difflib.get_close_matches(plain, [*TASKS, *metaworld.tasks()], n=1)
+        advice = f"did you mean {near[0]}?" if near else f"there are {', '.join(TASKS)} and others of Meta-World"
+        raise BadInput(f"there is no task {task!r}; {advice}")
+    return metaworld.MetaWorld(plain, camera, pixels, **options)
+
+
+STEP, NEAR = 0.12, 0.12
+"""Greatest move of a step and greatest distance at success; the table is 2 wide."""
+GOAL, OTHER, GRIPPER, TABLE = (0.85, 0.2, 0.15), (0.2, 0.35, 0.8), (0.1, 0.1, 0.1), (0.75, 0.7, 0.6)
+"""Colours, red green blue."""
+_RADIUS = 0.2
+_TURN = np.array([[0.5, 0.4, 0.1], [0.1, 0.5, 0.4], [0.4, 0.1, 0.5]])
+
+
+@dataclass(kw_only=True)
+class ReachWorld:
+    """The disc to reach; `expert` goes straight to the goal."""
+
+    pixels: int = 48
+    """Side of the image."""
+    distractors: int = 1
+    """Discs of another colour."""
+    shift: float = 0.0
+    """How far the image is from the usual one, 0 to 1."""
+    horizon: int = 30
+    camera: str = "top"
+
+    name: str = "reach-disc"
+    action_size: int = 2
+    own_size: int = 2
+
+    def __post_init__(self) -> None:
+        if self.pixels < 8 or self.distractors < 0 or not 0 <= self.shift <= 1 or self.horizon < 1:
+            raise BadInput(f"a task {self} cannot be; wanted 8 pixels or more, 0 distractors or more, and shift from 0 to 1")
+        middle = (np.arange(self.pixels) + 0.5) / self.pixels * 2 - 1
+        self._x, self._y = np.meshgrid(middle, middle)
+
+    def reset(self, seed: int) -> Observation:
+        """Begin the episode of a seed: gripper, goal and distractors apart from each other."""
+        generator = np.random.default_rng([seed, 0])
+        self._noise = np.random.default_rng([seed, 2])
+        places = [generator.uniform(-0.8, 0.8, 2)]
+        while len(places) < 2 + self.distractors:
+            place = generator.uniform(-0.8, 0.8, 2)
+            if min(np.hypot(*(place - other)) for other in places) > 2 * _RADIUS:
+                places.append(place)
+        self.gripper, self.goal, *self._others = places
+        return self._observe()
+
+    def step(self, action: Float64[np.ndarray, "2"]) -> Observation:
+        """Move the gripper by up to STEP along x (right) and y (down)."""
+        self.gripper = np.clip(self.gripper + STEP * np.clip(action, -1, 1), -1, 1)
+        return self._observe()
+
+    @property
+    def success(self) -> bool:
+        """Check whether the gripper is on the goal."""
+        return bool(np.hypot(*(self.gripper - self.goal)) < NEAR)
+
+    def expert(self) -> Float64[np.ndarray, "2"]:
+        """Go straight to the goal, slowing down only at it."""
+        way = (self.goal - self.gripper) / STEP
+        return way / max(1.0, np.abs(way).max())
+
+    def close(self) -> None:
+        """Do nothing: there are no resources to release."""
+
+    def _observe(self) -> Observation:
+        return Observation(self._paint(), self.gripper.astype(np.float32))
+
+    def _paint(self) -> UInt8[np.ndarray, "h w 3"]:
+        image = np.broadcast_to(np.array(TABLE), (self.pixels, self.pixels, 3)).copy()
+        image *= 1 - 0.4 * self.shift * (np.sin(9 * self._x + 5 * self._y) > 0)[..., None]
+        for place in self._others:
+            self._disc(image, place, _RADIUS, OTHER)
+        self._disc(image, self.goal, _RADIUS, GOAL)
+        self._disc(image, self.gripper, 0.5 * _RADIUS, GRIPPER)
+        image = (1 - self.shift) * image + self.shift * (image @ _TURN)
+        image += 0.1 * self.shift * self._noise.standard_normal(image.shape)
+        return np.round(255 * np.clip(image, 0, 1)).astype(np.uint8)
+
+    def _disc(self, image: np.ndarray, place: np.ndarray, radius: float, colour: tuple[float, float, float]) -> None:
+        """Draw a disc whose edge is one pixel wide."""
+        distance = np.hypot(self._x - place[0], self._y - place[1])
+        cover = np.clip((radius - distance) * self.pixels / 2 + 0.5, 0, 1)[..., None]
+        image[:] = (1 - cover) * image + cover * np.array(colour)

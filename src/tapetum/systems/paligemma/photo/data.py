@@ -31,8 +31,7 @@ from tapetum.systems.paligemma.data import TextPair
 from tapetum.systems.paligemma.images import prepare
 from tapetum.systems.paligemma.photo.config import PhotoConfig
 from tapetum.systems.paligemma.photo.model import classifier_of, region_vectors
-from tapetum.systems.paligemma.photo.nouns import Nouns, class_nouns
-from tapetum.systems.paligemma.photo.texts import pairs_about, pairs_of_presence
+from tapetum.systems.paligemma.photo.texts import Nouns, class_nouns, pairs_about, pairs_of_presence
 
 FOLDS = 5
 """Parts of the photographs; those of one are never trained on. Photograph of class k: fold k modulo this."""

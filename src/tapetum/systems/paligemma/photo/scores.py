@@ -1,7 +1,7 @@
 """Scores of answers about photographs with known classes.
 
     what       "what is this?"                 right where the answer names the class, its noun, or a noun that it is also of,
-                                               but for wide ones (`nouns.WIDE`): for a beagle "terrier, a kind of dog",
+                                               but for wide ones (`texts.WIDE`): for a beagle "terrier, a kind of dog",
                                                not "animal"
     exact      the same answer                 right where it names the class itself
     animal     "what animal is this?"          of photographs of animals; as what
@@ -27,9 +27,11 @@ from tapetum.systems.paligemma import prompts
 from tapetum.systems.paligemma.data import pad_rows
 from tapetum.systems.paligemma.decoding import PrefixDecodingState
 from tapetum.systems.paligemma.photo.model import PhotoPaliGemma
-from tapetum.systems.paligemma.photo.nouns import Nouns, askable
-from tapetum.systems.paligemma.photo.texts import negative, normalised
+from tapetum.systems.paligemma.photo.texts import Nouns, askable, negative, normalised
 from tapetum.systems.paligemma.tokens import Tokens
+
+_BATCH = 64
+"""Probes that are answered together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +78,9 @@ def names_any(answer: str, nouns: Sequence[str] | frozenset[str]) -> bool:
     return any(re.search(rf"\b{re.escape(noun.lower())}(s|es)?\b", answer.lower()) for noun in nouns)
 
 
-def probes_of(nouns: Sequence[Nouns], seed: int = 0) -> list[Probe]:
+def probes_of(nouns: Sequence[Nouns]) -> list[Probe]:
     """List the questions about images that show these classes."""
-    rng, probes = np.random.default_rng(seed), []
+    rng, probes = np.random.default_rng(0), []
 
     def add(group: str, image: int, question: str, right: Callable[[str], bool]) -> None:
         probes.append(Probe(group=group, image=image, prompt=prompts.answer(normalised(question)), right=right))
@@ -125,10 +127,10 @@ def score_answers(probes: Sequence[Probe], answers: Sequence[str]) -> dict[str, 
     return {group: ShareRight(right=sum(each), count=len(each)) for group, each in marks.items()}
 
 
-def commonest(probes: Sequence[Probe], candidates: Sequence[str] | None = None) -> dict[str, ShareRight]:
+def commonest(probes: Sequence[Probe]) -> dict[str, ShareRight]:
     """Score the best constant answer, among nouns, kinds, yes and no."""
     best: dict[str, ShareRight] = {}
-    for candidate in candidates or (*askable(), "yes", "no", "object"):
+    for candidate in (*askable(), "yes", "no", "object"):
         for group, share in score_answers(probes, [candidate] * len(probes)).items():
             best[group] = max(best.get(group, share), share, key=lambda each: each.right)
     return best
@@ -136,12 +138,12 @@ def commonest(probes: Sequence[Probe], candidates: Sequence[str] | None = None) 
 
 @torch.no_grad()
 def answer_features(
-    model: PhotoPaliGemma, tokens: Tokens, features: Float32[np.ndarray, "n t f"], probes: Sequence[Probe], batch: int = 64
+    model: PhotoPaliGemma, tokens: Tokens, features: Float32[np.ndarray, "n t f"], probes: Sequence[Probe]
 ) -> list[str]:
     """Answer probes about images from their features, by greedy decoding."""
     made = []
-    for start in range(0, len(probes), batch):
-        part = probes[start : start + batch]
+    for start in range(0, len(probes), _BATCH):
+        part = probes[start : start + _BATCH]
         images = model.embed_features(torch.from_numpy(features[[probe.image for probe in part]]))
         prefix = pad_rows([tokens.encode_prefix(probe.prompt) for probe in part])
         ids = greedy(PrefixDecodingState(model, images, prefix, 24), 24, (model.config.end,))

@@ -16,8 +16,8 @@ from tapetum.encoders.efficientnet_lite import EfficientNetLite
 from tapetum.hub.loading import header_of
 from tapetum.systems.paligemma.data import collate_texts
 from tapetum.systems.paligemma.losses import PackedTexts, pack_texts, packed_loss
-from tapetum.systems.paligemma.photo import weights
-from tapetum.systems.paligemma.photo.config import PhotoConfig
+from tapetum.systems.paligemma.photo import model as photo_model
+from tapetum.systems.paligemma.photo.config import PhotoConfig, PhotoRun
 from tapetum.systems.paligemma.photo.data import (
     FOLDS,
     PhotoFeatures,
@@ -28,10 +28,8 @@ from tapetum.systems.paligemma.photo.data import (
     read_segmented,
 )
 from tapetum.systems.paligemma.photo.model import PhotoPaliGemma, align_projector
-from tapetum.systems.paligemma.photo.nouns import class_nouns
-from tapetum.systems.paligemma.photo.recipes import PhotoRun
 from tapetum.systems.paligemma.photo.scores import score_features
-from tapetum.systems.paligemma.photo.texts import training_lines
+from tapetum.systems.paligemma.photo.texts import class_nouns, training_lines
 from tapetum.systems.paligemma.tokens import EXTRA, Tokens
 from tapetum.train import StepContext, Task, fit
 from tapetum.train.launch import is_main
@@ -59,7 +57,7 @@ class PhotoTask(Task):
         """Make a new model without its classifier; its projector is initialised with the class names."""
         model = PhotoPaliGemma(self.config)
         if self.run.start:
-            weights.fill(model, Path(self.run.start))
+            photo_model.fill(model, Path(self.run.start))
             return model
         words = [self.tokens.encode(f"{each.name} {each.noun}") for each in class_nouns()]
         align_projector(model, torch.from_numpy(self.samples.rows), words)
@@ -122,7 +120,7 @@ def train_photo(run: PhotoRun, launch: Launch, say: Callable[[str], None] = prin
         raise BadInput("there are no photographs; give --data with parquet or a folder of them, labelled by ImageNet's classes")
     if launch.threads:
         torch.set_num_threads(launch.threads)  # of the encoder too: what it computes depends on it in the last bit
-    encoder = weights.load_classifier(PhotoConfig.encoder)
+    encoder = photo_model.load_classifier(PhotoConfig.encoder)
     sources, checks = read_sources(run, encoder, launch.out / "features", say)
     shares = {name: getattr(run, f"{name}_share") for name in ("prototype", "photo", "mixed", "labelled", "segmented")}
     samples = PhotoSamples(sources, shares, encoder, run.questions, run.vector_share, run.there_share)
@@ -150,7 +148,7 @@ def train_photo(run: PhotoRun, launch: Launch, say: Callable[[str], None] = prin
         model.load_state_dict(average)
     assert isinstance(model, PhotoPaliGemma)
     if is_main():
-        weights.save(model.eval(), launch.out / WEIGHTS, torch.float16, tokens.identity)
+        photo_model.save(model.eval(), launch.out / WEIGHTS, torch.float16, tokens.identity)
         tokens.save(launch.out / TOKENIZER)
     return launch.out / WEIGHTS, dict(task.evaluate(model.eval(), result.step))
 
@@ -191,7 +189,7 @@ def _tokens(run: PhotoRun, out: Path) -> Tokens:
     """The tokenizer of the run: that of the initial weights, of the folder, or a newly trained one."""
     if run.start:
         tokens = Tokens.beside(run.start)
-        tokens.check(tokens.size, header_of(Path(run.start)).get(weights.TOKENIZER))
+        tokens.check(tokens.size, header_of(Path(run.start)).get(photo_model.TOKENIZER))
         return tokens
     if (out / TOKENIZER).exists():
         return Tokens.load(out / TOKENIZER)

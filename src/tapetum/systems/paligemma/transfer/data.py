@@ -25,8 +25,7 @@ from tapetum.core.errors import BadInput
 from tapetum.data.coco import InstanceAnnotation, Instances, read_instances
 from tapetum.data.entries import JsonEntry, line_entries
 from tapetum.data.questions import CaptionedImage, Key, Question, ReferredObject, check_unique
-from tapetum.data.vision_language import CAPTIONS, QUESTIONS
-from tapetum.data.vision_language.referring import read_refcoco
+from tapetum.data.vision_language import CAPTIONS, QUESTIONS, read_refcoco
 from tapetum.systems.paligemma.transfer.form import Transfer
 
 UNREAD = "###"

@@ -16,7 +16,7 @@ from tapetum.hub.loading import header_of
 from tapetum.hub.registry import known, resolve
 from tapetum.layers.cpu import is_quantised
 from tapetum.layers.generate import greedy
-from tapetum.layers.lora import add_lora, merge_lora
+from tapetum.layers.transformer import add_lora, merge_lora
 from tapetum.systems.paligemma import weights
 from tapetum.systems.paligemma.config import PaliGemmaConfig
 from tapetum.systems.paligemma.data import ImageTexts, JsonLinesSamples, SampleSource, TextPair, TextRows, collate
@@ -27,8 +27,7 @@ from tapetum.systems.paligemma.recipes import PaliGemmaTransfer
 from tapetum.systems.paligemma.run import TOKENIZER, TrainedPaliGemma
 from tapetum.systems.paligemma.task import Checks, PaliGemmaTask, Start, rows_loss
 from tapetum.systems.paligemma.tokens import Tokens
-from tapetum.systems.paligemma.transfer.noise import detection_pair
-from tapetum.systems.paligemma.transfer.samples import TaskChecks, task_samples
+from tapetum.systems.paligemma.transfer.samples import TaskChecks, detection_pair, task_samples
 from tapetum.train import TrainConfig, fit
 from tapetum.train.launch import is_main
 from tapetum.train.launch_config import Launch, train_config
@@ -217,7 +216,7 @@ def _widened(row: Int[Tensor, " n"], width: int) -> Int[Tensor, " w"]:
 
 
 class WithNoise:
-    """Samples with shuffled lists of boxes, filled up with noise; see `noise`."""
+    """Samples with shuffled lists of boxes, filled up with noise; see `detection_pair`."""
 
     def __init__(self, samples: SampleSource, count: int):
         self.samples, self.count = samples, count

@@ -22,10 +22,9 @@ import numpy as np
 
 from tapetum.core.errors import BadInput
 from tapetum.metrics import answers
-from tapetum.metrics.answer_sets import mmvp_scores, pope_scores
-from tapetum.metrics.boxes import paired_box_iou
+from tapetum.metrics.answers import mmvp_scores, pope_scores
+from tapetum.metrics.boxes import TrueBoxes, detection_scores, paired_box_iou
 from tapetum.metrics.captions import caption_scores
-from tapetum.metrics.detection import TrueBoxes, detection_scores
 from tapetum.metrics.masks import mask_iou
 from tapetum.metrics.statistics import bootstrap_interval, wilson_interval
 from tapetum.metrics.teds import teds

@@ -5,8 +5,8 @@ from 0.001), but for widths, which suit a core.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
 from tapetum.core.errors import BadInput
 from tapetum.core.fields import check_fields
@@ -102,10 +102,3 @@ class LocaliserRun:
 
 RECIPES: Mapping[str, LocaliserRun] = {"small": LocaliserRun()}
 """Runs by preset, whose data is still to be named."""
-
-
-def recipe(data: str, preset: str = "small", **changes: Any) -> LocaliserRun:
-    """Make the config of a run on `data`, as the preset has it but for `changes`."""
-    if preset not in RECIPES:
-        raise BadInput(f"the localiser has no preset {preset!r}; it has {', '.join(RECIPES)}")
-    return replace(RECIPES[preset], data=data, **changes)

@@ -31,7 +31,7 @@ from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
 from tapetum.core.remote_cache import cache_of
 from tapetum.data.remote_folder import local_place
-from tapetum.systems.perception_test.baselines.content import SOUND_RATE, VideoContent
+from tapetum.systems.perception_test.footage import SOUND_RATE, VideoContent
 from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ ActionFormer (Zhang, Wu and Li, arXiv 2202.07925, section 3), small.
 
 Anchor k of a level of stride s lies at (k + 1/2) s steps. A segment is the target of an anchor that lies within it and within
 `radius` strides of its middle, if its farther end is as far as the level is for; of several the shortest, with the classes of
-all as short.
+all as short. `decode_segments` turns the outputs into segments in seconds, suppressed class by class by soft-NMS (Bodla et al.,
+arXiv 1704.04503; Gaussian).
 
 Differs from the paper: videos are resized to one length, so there is no padding and no mask (as the Perception Test's baseline
 has it); attention has no convolutions on queries, keys and values; anchors lie in the middle of their steps.
@@ -18,16 +19,20 @@ has it); attention has no convolutions on queries, keys and values; anchors lie 
 import math
 from functools import partial
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from tapetum.layers.transformer import Attention, Block, Mlp
+from tapetum.metrics.localisation import temporal_iou
 from tapetum.systems.perception_test.localiser.config import LocaliserConfig
 
 PRIOR = 0.01
 """Probability of a class at an anchor, before anything is learned."""
+ALPHA, GAMMA = 0.25, 2.0
+"""Of the focal loss (arXiv 1708.02002): weight of a class that is there, and power that lowers easy anchors."""
 NORMALISER, MOMENTUM = 100.0, 0.9
 """First value of the moving average of the positive anchors of a batch, and its momentum."""
 
@@ -141,14 +146,12 @@ def assign_targets(
     return targets, torch.where(fits.any(1)[:, None], distances, 0.0)
 
 
-def focal_loss(
-    logits: Float[Tensor, "*s"], targets: Float[Tensor, "*s"], alpha: float = 0.25, gamma: float = 2.0
-) -> Float[Tensor, "*s"]:
+def focal_loss(logits: Float[Tensor, "*s"], targets: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
     """Compute cross entropy weighted down where it is small already (arXiv 1708.02002)."""
     probability = torch.sigmoid(logits)
     correct = probability * targets + (1 - probability) * (1 - targets)
-    weight = alpha * targets + (1 - alpha) * (1 - targets)
-    return weight * (1 - correct) ** gamma * F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    weight = ALPHA * targets + (1 - ALPHA) * (1 - targets)
+    return weight * (1 - correct) ** GAMMA * F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
 
 
 def distance_iou(predicted: Float[Tensor, "n 2"], target: Float[Tensor, "n 2"]) -> Float[Tensor, " n"]:
@@ -181,3 +184,61 @@ def _bias(layer: nn.Module) -> Tensor:
     assert isinstance(layer, Convolution)
     assert layer.filter.bias is not None
     return layer.filter.bias
+
+
+SHORTEST_S = 0.05
+"""Seconds below which nothing is a segment."""
+
+
+def decode_segments(
+    logits: Float[Tensor, "p k"],
+    distances: Float[Tensor, "p 2"],
+    anchors: Float[Tensor, "p 4"],
+    config: LocaliserConfig,
+    seconds: float,
+) -> list[tuple[int, float, float, float]]:
+    """Decode (class, score, start, end) in seconds of a video that is `seconds` long, best first."""
+    probabilities = logits.sigmoid().flatten().double().numpy()
+    order = np.argsort(-probabilities, kind="stable")[: config.before]
+    order = order[probabilities[order] > config.least_score]
+    anchor, label = np.divmod(order, logits.shape[1])
+    reach = distances.double().numpy()[anchor] * anchors.double().numpy()[anchor, 3:]
+    place = anchors.double().numpy()[anchor, 0]
+    spans = np.stack([place - reach[:, 0], place + reach[:, 1]], 1).clip(0, config.length) * (seconds / config.length)
+    long = spans[:, 1] - spans[:, 0] > SHORTEST_S
+    spans, scores, label = spans[long], probabilities[order][long], label[long]
+    segments = []
+    for k in np.unique(label):
+        mine = np.flatnonzero(label == k)
+        kept, reduced = soft_nms(spans[mine], scores[mine], config.sigma, config.least_score)
+        segments += [
+            (int(k), float(s), *map(float, spans[mine[i]])) for i, s in zip(kept.tolist(), reduced.tolist(), strict=True)
+        ]
+    return sorted(segments, key=lambda row: -row[1])[: config.most]
+
+
+def soft_nms(
+    spans: Float[np.ndarray, "n 2"], scores: Float[np.ndarray, " n"], sigma: float, least: float
+) -> tuple[np.ndarray, Float[np.ndarray, " m"]]:
+    """Suppress overlapping segments: those that stay, best first, and their lowered scores; those that fall below `least` go.
+
+    >>> kept, scores = soft_nms(np.array([[0.0, 2], [0, 2], [5, 6]]), np.array([0.9, 0.8, 0.5]), 0.5, 0.01)
+    >>> kept.tolist(), scores.round(3).tolist()
+    ([0, 2, 1], [0.9, 0.5, 0.108])
+    """
+    weights = np.exp(-np.square(temporal_iou(spans, spans)) / sigma)
+    scores, left = np.array(scores, np.float64), np.ones(len(scores), bool)
+    kept: list[int] = []
+    while left.any():
+        best = int(np.where(left, scores, -np.inf).argmax())
+        kept.append(best)
+        left[best] = False
+        scores = np.where(left, scores * weights[best], scores)
+        left &= scores >= least
+    return np.array(kept, np.int64), scores[kept]
+
+
+def resample(features: Float[np.ndarray, "t d"], steps: int) -> Float[Tensor, "steps d"]:
+    """Resize features over time, linearly, to a number of steps (torch's interpolate without aligned corners)."""
+    rows = torch.from_numpy(np.ascontiguousarray(features, np.float32)).T[None]
+    return torch.nn.functional.interpolate(rows, size=steps, mode="linear", align_corners=False)[0].T.contiguous()

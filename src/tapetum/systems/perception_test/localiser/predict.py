@@ -1,19 +1,68 @@
-"""Prediction of tasks 3 and 4 by a localiser."""
+"""A trained localiser: its file, and the prediction of tasks 3 and 4 with it.
 
+The file is of safetensors; its header says config, classes and features as JSON under the key "localiser".
+"""
+
+import os
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.perception_test.baselines.content import VideoContent
-from tapetum.systems.perception_test.localiser.decode import decode_segments, resample
+from tapetum.hub.headed import blueprint, check_fit, read_headed, save_headed
+from tapetum.systems.perception_test.footage import VideoContent
+from tapetum.systems.perception_test.localiser.config import LocaliserConfig, LocaliserRun
 from tapetum.systems.perception_test.localiser.features import FeatureSource, VideoModels, load_source
-from tapetum.systems.perception_test.localiser.model import anchors
-from tapetum.systems.perception_test.localiser.weights import TrainedLocaliser, load
-from tapetum.systems.perception_test.submission import segment_row
+from tapetum.systems.perception_test.localiser.model import Localiser, anchors, decode_segments, resample
+from tapetum.systems.perception_test.predictions import segment_row
 from tapetum.systems.perception_test.types import AnnotatedVideo
+
+LOCALISER_FILE = "localiser.safetensors"
+"""Name of the network in the folder of a run."""
+
+
+@dataclass(frozen=True)
+class TrainedLocaliser:
+    """A network, and what it is for."""
+
+    model: Localiser
+    task: str
+    classes: tuple[int, ...]
+    """Ids of the data set, in the order of the logits."""
+    features: str
+    """As `LocaliserRun.features`."""
+    grid: int
+    frame_rate: float
+
+
+def save(model: Localiser, run: LocaliserRun, classes: tuple[int, ...], path: str | os.PathLike[str]) -> None:
+    """Write weights and what they are for, or nothing."""
+    about = {name: getattr(run, name) for name in ("task", "features", "grid", "frame_rate")}
+    save_headed(
+        model, path, "localiser", {**about, "config": asdict(run.network), "classes": classes, "channels": len(model.mean)}
+    )
+
+
+def load(name_or_path: str | os.PathLike[str], device: Any = None, dtype: Any = None) -> TrainedLocaliser:
+    """Load a file that `save` wrote, or the folder of a run, in evaluation mode. Raises BadInput for anything else."""
+    path = Path(name_or_path)
+    path = path / LOCALISER_FILE if path.is_dir() else path
+    about, tensors = read_headed(path, "localiser", "network of tapetum train localiser")
+    try:
+        config, classes = LocaliserConfig(**about["config"]), tuple(int(k) for k in about["classes"])
+        channels = int(about["channels"])
+        with blueprint({**about, "classes": len(classes)}, len(tensors), path):
+            expected = Localiser(config, channels, len(classes)).state_dict()
+        about_run = str(about["task"]), classes, str(about["features"]), int(about["grid"]), float(about["frame_rate"])
+    except (BadInput, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
+        raise BadInput(f"the config in {path} cannot be read ({str(error)[:100]}); train it again") from error
+    check_fit(expected, tensors, path)
+    model = Localiser(config, channels, len(classes))
+    model.load_state_dict(tensors)
+    return TrainedLocaliser(model.to(device=device, dtype=dtype).eval(), *about_run)
 
 
 class LocaliserPredictor:

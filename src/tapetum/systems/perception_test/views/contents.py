@@ -9,7 +9,7 @@ import numpy as np
 from tapetum.core.errors import BadInput
 from tapetum.systems.perception_test.evaluate import score
 from tapetum.systems.perception_test.predictions import read_predictions
-from tapetum.systems.perception_test.scores.grounded import best_tracks
+from tapetum.systems.perception_test.track_scores import best_tracks
 from tapetum.systems.perception_test.types import (
     KEYS,
     AnnotatedVideo,

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tapetum.core.pages import escaped, write_filled
-from tapetum.systems.perception_test.scores.common import TaskScores
-from tapetum.systems.perception_test.scores.questions import AREAS, areas_of
+from tapetum.core.files import escaped, write_filled
+from tapetum.systems.perception_test.scores import AREAS, TaskScores, areas_of
 from tapetum.systems.perception_test.types import JOINT, AnnotatedVideo
 
 _PACKAGE = __name__.rpartition(".")[0]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tapetum.core.pages import escaped
+from tapetum.core.files import escaped
 from tapetum.systems.perception_test.types import PredictedSegment
 from tapetum.systems.perception_test.views.contents import Contents
 

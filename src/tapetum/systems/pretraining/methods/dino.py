@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tapetum.core.fields import check_fields
-from tapetum.data.views.config import View, dino
-from tapetum.systems.pretraining.presets import RESNET, VIT
-from tapetum.systems.pretraining.task import PretrainTask, local_size
+from tapetum.data.views import View, dino
+from tapetum.systems.pretraining.task import RESNET, VIT, PretrainTask, local_size
 from tapetum.train.config import Average
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from tapetum.core.errors import BadInput
 from tapetum.core.fields import check_fields
 from tapetum.systems.pretraining.methods.dino import Dino, DinoTask
-from tapetum.systems.pretraining.presets import VIT
+from tapetum.systems.pretraining.task import VIT
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tapetum.core.fields import check_fields
-from tapetum.data.views.config import View, lejepa
-from tapetum.systems.pretraining.presets import RESNET, VIT
-from tapetum.systems.pretraining.task import PretrainTask, local_size
+from tapetum.data.views import View, lejepa
+from tapetum.systems.pretraining.task import RESNET, VIT, PretrainTask, local_size
 
 if TYPE_CHECKING:
     from tapetum.encoders.features import Encoder

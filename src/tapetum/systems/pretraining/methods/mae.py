@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tapetum.core.errors import BadInput
 from tapetum.core.fields import check_fields
-from tapetum.data.views.config import mae
-from tapetum.systems.pretraining.presets import VIT
-from tapetum.systems.pretraining.task import PretrainTask
+from tapetum.data.views import mae
+from tapetum.systems.pretraining.task import VIT, PretrainTask
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from tapetum.data.views.config import View
+    from tapetum.data.views import View
     from tapetum.systems.pretraining.data import TrainingImage
     from tapetum.systems.pretraining.heads import Learner
     from tapetum.systems.pretraining.task import Loss
@@ -111,7 +110,7 @@ class MaeTask(PretrainTask):
         """Choose the visible patches."""
         import torch
 
-        from tapetum.data.views.draw import uniforms
+        from tapetum.data.views.make import uniforms
 
         drawn = uniforms(self.run.seed, _HIDDEN_STREAM, [item.number for item in items], self._patches())
         return {"visible": torch.from_numpy(drawn.argsort(axis=1, kind="stable")[:, : self._visible()])}

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tapetum.core.fields import check_fields
 from tapetum.systems.pretraining.methods.clip import Clip, ClipTask
-from tapetum.systems.pretraining.presets import VIT
+from tapetum.systems.pretraining.task import VIT
 
 if TYPE_CHECKING:
     from torch import Tensor

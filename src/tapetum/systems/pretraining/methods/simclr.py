@@ -15,12 +15,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tapetum.core.fields import check_fields
-from tapetum.data.views.config import simclr
-from tapetum.systems.pretraining.presets import FOR_MOCO_V3, LARS, MOCO_V3, RESNET, VIT
-from tapetum.systems.pretraining.task import PretrainTask
+from tapetum.data.views import simclr
+from tapetum.systems.pretraining.task import FOR_MOCO_V3, LARS, MOCO_V3, RESNET, VIT, PretrainTask
 
 if TYPE_CHECKING:
-    from tapetum.data.views.config import View
+    from tapetum.data.views import View
     from tapetum.encoders.features import Encoder
     from tapetum.systems.pretraining.heads import Learner
     from tapetum.systems.pretraining.task import Loss

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tapetum.core.errors import BadInput
 from tapetum.core.fields import check_fields
-from tapetum.data.views.config import supervised
-from tapetum.systems.pretraining.presets import RESNET, VIT
-from tapetum.systems.pretraining.task import PretrainTask
+from tapetum.data.views import supervised
+from tapetum.systems.pretraining.task import RESNET, VIT, PretrainTask
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from tapetum.data.views.config import View
+    from tapetum.data.views import View
     from tapetum.encoders.features import Encoder
     from tapetum.systems.pretraining.data import TrainingImage
     from tapetum.systems.pretraining.heads import Learner

@@ -1,12 +1,10 @@
 """The study of "Where Should I Spend My FLOPs?" (arXiv 2209.15589) as a sweep for any machine. Imports no torch.
 
 plan      what is compared: sizes of networks, methods, budgets, variants of the data, seeds (plans/*.toml)
-variants  one pool of images as curated, long-tailed, duplicated, noisy or off-domain data
-shapes    images to learn from and images with a class for every pixel, made on the spot
-data      the images that a plan names, in memory
+data      the images that a plan names, in memory: read, or made on the spot; curated, long-tailed, noisy ...
 point     one run with a full schedule of its own: pre-train, probe, fine-tune for pixels -> a row
 sweep     all points of a plan, each done once, whatever is killed
 fronts    Pareto fronts with bootstrap membership; where small and large networks cross
 claims    the claims F1 to F10, each held, falsified or undecided
-results   all that was found; page writes it as one HTML file, with charts as SVG
+results   all that was found, also as one HTML file, with charts as SVG
 """

@@ -22,8 +22,8 @@ from tapetum.core.errors import BadInput
 from tapetum.core.identity import source_label
 from tapetum.core.reading import MOST_SETTINGS, parse_toml, read_text
 from tapetum.systems.pretraining.methods import METHODS, TEXT_METHODS
-from tapetum.systems.pretraining.presets import Preset
 from tapetum.systems.pretraining.recipes import PretrainRun, encoder_architecture, recipe
+from tapetum.systems.pretraining.task import Preset
 
 UNTRAINED = "untrained"
 """In place of a method: nothing is learned before the transfer."""

@@ -25,21 +25,18 @@ from tapetum.core.reading import parse_json, read_json, read_text
 from tapetum.encoders.architectures import Architecture
 from tapetum.encoders.factory import load, make
 from tapetum.encoders.features import Encoder
-from tapetum.systems.pretraining.account import account_step
 from tapetum.systems.pretraining.methods import TEXT_METHODS, task_of
 from tapetum.systems.pretraining.recipes import encoder_architecture
 from tapetum.systems.pretraining.run import run_task
+from tapetum.systems.pretraining.run_plan import account_step
 from tapetum.systems.pretraining.study.claims import OWN_ESTIMATE
-from tapetum.systems.pretraining.study.data import pixels, pool
+from tapetum.systems.pretraining.study.data import balanced, pixels, pool, shape_source, varied
 from tapetum.systems.pretraining.study.plan import SHAPES, UNTRAINED, StudyPlan, StudyPoint
-from tapetum.systems.pretraining.study.shapes import shape_source
-from tapetum.systems.pretraining.study.variants import balanced, varied
 from tapetum.train.launch_config import Launch
 from tapetum.train.process_group import pick_device
 from tapetum.transfer.config import FineTuneConfig, NeighboursConfig, ProbeConfig
 from tapetum.transfer.fine_tune import SegmentationTask, fine_tune
-from tapetum.transfer.knn import knn_accuracy
-from tapetum.transfer.linear import linear_probe
+from tapetum.transfer.probes import knn_accuracy, linear_probe
 from tapetum.transfer.probing import Labelled, features_of
 from tapetum.transfer.segmentation import Segmenter, pixel_loss
 

@@ -53,10 +53,10 @@ class Ingredients:
     """The teacher's tracks are made exact, and believed, where images agree (`tap.tracking.polish`). Not in the paper: it
     tells a small teacher what it does not know."""
     second_pass: bool = True
-    """Teacher and student look twice, if that is how the tracker is used (`tapetum.systems.tap.network.second_pass`), and both
+    """Teacher and student look twice, if that is how the tracker is used (`tapetum.systems.tap.second_pass`), and both
     of the student's looks learn. Not in the paper."""
     matching: bool = True
-    """Footage has the loss on matching's map too (`tap.training.losses.matching_loss`), where the synthetic clips have it."""
+    """Footage has the loss on matching's map too (`tap.task.matching_loss`), where the synthetic clips have it."""
     proximity: bool = True
     """Frames count only where they are nearer to the teacher's query than to the student's. [recalled]"""
     rebalance: float = 1.0

@@ -32,7 +32,7 @@ from tapetum.core.jobs import Engine, run_jobs
 from tapetum.core.reading import no_pipe, read_json
 from tapetum.systems.tap.bootstrap.config import FootageConfig
 from tapetum.video import open_video
-from tapetum.video.folders import find_videos, relative_name
+from tapetum.video.images import find_videos, relative_name
 
 
 @dataclass(frozen=True)

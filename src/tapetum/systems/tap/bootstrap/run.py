@@ -24,6 +24,7 @@ from tapetum.data.textures import open_textures
 from tapetum.hub.registry import TRACKER_FILE
 from tapetum.systems.tap.bootstrap.config import BootstrapRun, FootageConfig
 from tapetum.systems.tap.bootstrap.footage import FootageDataset, prepare_all
+from tapetum.systems.tap.bootstrap.samples import cycle_summary, split
 from tapetum.systems.tap.bootstrap.task import (
     FootageTask,
     claim_run,
@@ -34,14 +35,13 @@ from tapetum.systems.tap.bootstrap.task import (
     write_json,
     write_stills,
 )
-from tapetum.systems.tap.bootstrap.unlabelled_scores import cycle_summary, split
 from tapetum.tracks.training.self_training import TrackerFamily
 from tapetum.train import TrainConfig, fit
 from tapetum.train.checkpoint import Place
 from tapetum.train.launch import checkpoint_parent, is_main, lock_folder, world_size
 from tapetum.train.launch_config import Launch, train_config
 from tapetum.train.process_group import join_process_group
-from tapetum.video.folders import find_videos
+from tapetum.video.images import find_videos
 
 Prepare = Callable[[Path, Path, FootageConfig], FootageDataset]
 """What makes clips of a folder of videos in another folder."""

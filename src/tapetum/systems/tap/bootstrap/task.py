@@ -45,11 +45,24 @@ from tapetum.core.provenance import check
 from tapetum.core.reading import read_bytes, read_json
 from tapetum.hub.registry import resolve
 from tapetum.systems.tap.bootstrap.config import DECIDING_SCORE, BootstrapRun, Ingredients
-from tapetum.systems.tap.bootstrap.family import TapirFamily
+from tapetum.systems.tap.bootstrap.family import (
+    TapirFamily,
+    invert_maps,
+    keep_mask,
+    pseudo_labels,
+    teach,
+    warp_queries,
+    warp_tracks,
+)
 from tapetum.systems.tap.bootstrap.footage import FootageDataset
-from tapetum.systems.tap.bootstrap.labels import invert_maps, keep_mask, pseudo_labels, teach, warp_queries, warp_tracks
-from tapetum.systems.tap.bootstrap.showings import FootageSample, FootageSamples, PairedSamples, collate_footage
-from tapetum.systems.tap.bootstrap.unlabelled_scores import check_clips, split
+from tapetum.systems.tap.bootstrap.samples import (
+    FootageSample,
+    FootageSamples,
+    PairedSamples,
+    check_clips,
+    collate_footage,
+    split,
+)
 from tapetum.tracks.training.clips import JoinedClips, TrackedClip, open_clips
 from tapetum.tracks.training.data import FEW_CLIPS, TapSample, TapSamples, collate
 from tapetum.tracks.training.image_clips import ImageClips

@@ -68,13 +68,13 @@ def calibrated_confidence(tracks: Tracks, model: str | None) -> Float32[np.ndarr
     return np.where(clicked, np.float32(1), chance)
 
 
-def hide_unsure(tracks: Tracks, model: str | None, least: float) -> Tracks:
-    """Hide points in frames where their probability of being correct is below `least`; without a calibration of `model`, the
-    tracker's own confidence counts. Clicks and queries stay visible."""
+def mark_visible(tracks: Tracks, model: str | None, least: float) -> Tracks:
+    """Mark points as visible where their probability of being correct is at least `least`, and as hidden elsewhere; without a
+    calibration of `model`, the tracker's own confidence counts. Clicks and queries are visible."""
     chance = calibrated_confidence(tracks, model)
     if chance is None:
         chance = np.where(_clicked(tracks), np.float32(1), tracks.confidence)
-    return replace(tracks, visible=tracks.visible & (chance >= least))
+    return replace(tracks, visible=chance >= least)
 
 
 def _clicked(tracks: Tracks) -> Bool[np.ndarray, "n t"]:

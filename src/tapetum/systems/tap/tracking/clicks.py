@@ -10,7 +10,7 @@ Not part of TAPIR, whose query is one position in one frame. Each click is track
              [<------ a ------>]                           blended: the nearer the click and the surer the track, the
                       [<----- b ------------->]            more it weighs; farther apart than `AGREE`, the heavier wins
 
-In a second pass (`tap.network.second_pass`) the clicks of a point share what all their first passes saw. For the gain see
+In a second pass (`tap.second_pass`) the clicks of a point share what all their first passes saw. For the gain see
 docs/evidence/clicks.md.
 """
 
@@ -23,7 +23,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.tap.network.types import QueryFeatures
+from tapetum.systems.tap.types import QueryFeatures
 
 AGREE = 6.0
 """Pixels of an image whose shorter side has 256: two ways that are no farther apart than this saw the same thing."""

@@ -1,7 +1,7 @@
 """Tracking through one whole video: what `TapirTracker.track` does after checking its arguments.
 
-clicks' own frames -------> query features of each click --+    (from a reference, if there is one)
-frames, window by window -> feature grids of frames -------+--> positions, confidences --> polished --> clicks of a point joined
+    clicks' own frames -----> query features of each click -+    (from a reference, if there is one)
+    frames, window by window -> grids of their features ----+--> positions, confidences --> polished --> clicks joined
 
 A reference is another image or clip that shows the points. If its aspect ratio differs, it is padded at the right or lower
 edge, so that nothing is stretched when both are resized for the network.
@@ -17,11 +17,11 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.tap.network.model import Tapir
-from tapetum.systems.tap.network.types import FeatureGrids, QueryFeatures, Size
+from tapetum.systems.tap.model import Tapir
 from tapetum.systems.tap.tracking.clicks import blend, first_of_each, share_features
 from tapetum.systems.tap.tracking.polish import polished
-from tapetum.systems.tap.tracking.windows import FeaturesOf, Reel, Window, track_in_windows
+from tapetum.systems.tap.tracking.windows import FeaturesOf, Parts, Reel, Window, track_in_windows
+from tapetum.systems.tap.types import FeatureGrids, QueryFeatures, Size
 from tapetum.types import Tracks
 from tapetum.video import Video, open_video
 
@@ -92,10 +92,14 @@ class VideoTracking:
     frame_chunk: int
     query_chunk: int | None
     half: bool
-    """Keep features in float16 meanwhile."""
+    """Keep features in float16 where they are many."""
     second_pass: bool
     polish: bool
     progress: Callable[[int, int], None] | None = field(compare=False)
+    partial: Callable[[np.ndarray, np.ndarray], None] | None = field(default=None, compare=False)
+    kept: dict[Any, Any] | None = field(default=None, compare=False)
+    sizes: tuple[Size, ...] = ()
+    """Of the features."""
 
     def track(self) -> Tracks:
         """Track all points through the whole video."""
@@ -104,12 +108,16 @@ class VideoTracking:
         xy, confidence = self._track_clicks()
         if self.polish:
             xy, confidence = polished(self._frames, self.clicks, xy, confidence, self._device)
-        places, sure, clicks, clicked = xy.numpy(), confidence.numpy(), self.clicks.numpy(), None
-        if self.numbers is not None:
-            shorter = min(self.video.height, self.video.width)
-            places, sure, clicked = blend(clicks, self.numbers.numpy(), places, sure, shorter)
-            clicks = clicks[first_of_each(self.numbers).numpy()]
-        return Tracks(xy=places, visible=sure > 0.5, confidence=sure, queries=clicks, clicked=clicked)
+        places, sure, clicked = self._joined(xy, confidence)
+        clicks = self.clicks if self.numbers is None else self.clicks[first_of_each(self.numbers)]
+        return Tracks(xy=places, visible=sure > 0.5, confidence=sure, queries=clicks.numpy(), clicked=clicked)
+
+    def _joined(self, xy: Float[Tensor, "k t 2"], confidence: Float[Tensor, "k t"]) -> tuple[Any, Any, Any]:
+        """Join the tracks of the clicks of each point: positions, confidences, which frames were clicked."""
+        if self.numbers is None:
+            return xy.numpy(), confidence.numpy(), None
+        shorter = min(self.video.height, self.video.width)
+        return blend(self.clicks.numpy(), self.numbers.numpy(), xy.numpy(), confidence.numpy(), shorter)
 
     @property
     def _device(self) -> torch.device:
@@ -121,6 +129,8 @@ class VideoTracking:
     def _reel(self) -> Reel:
         """Features of the video, computed on demand; `progress` is called as frames are finished."""
         frames = len(self.video)
+        if self.kept is not None and (reel := self.kept.get(self._key)) is not None:
+            return reel
 
         def features_of(begin: int, end: int) -> FeatureGrids:
             features = self.compute(self.video[begin:end])
@@ -129,19 +139,39 @@ class VideoTracking:
             return features
 
         most = max(window.end - window.begin for window in self.windows)
-        return Reel(features_of, self.frame_chunk, most, self.half and len(self.windows) > 1)
+        return Reel(features_of, self.frame_chunk, most, self.half)
 
     def _track_clicks(self) -> tuple[Float[Tensor, "k t 2"], Float[Tensor, "k t"]]:
         """Positions and confidences of each click; everything that takes much memory is freed on return."""
-        reel = self._reel()
-        if len(self.windows) == 1:
-            points = self.model.query_features(reel.show(0, len(self.video)), self.clicks[None].to(self._device))
-        else:
+        reel, frames = self._reel(), len(self.video)
+        parts, points = None, None
+        if self.partial is not None:
+            parts = Parts(model=self.model, queries=self.clicks, numbers=self.numbers, frames=frames, tell=self._tell)
+        if (parts is not None and reel.end < frames) or len(self.windows) > 1:
             features_of = lambda begin, end: self.compute(self.video[begin:end])  # noqa: E731
-            points = click_features(self.model, features_of, self.clicks, len(self.video))
-        if self.numbers is not None:
-            points = share_features(points, self.numbers)
-        return self._in_windows(reel, points, self.clicks, self.numbers)
+            points = self._shared(click_features(self.model, features_of, self.clicks, frames))
+        if len(self.windows) == 1:
+            if parts is not None and points is not None and reel.end < frames:
+                parts.track(reel, points, self.windows[0])
+            points, parts = self.model.query_features(reel.show(0, frames), self.clicks[None].to(self._device)), None
+            if self.kept is not None:
+                self.kept.clear()
+                self.kept[self._key] = reel
+            points = self._shared(points)
+        assert points is not None
+        return self._in_windows(reel, points, self.clicks, self.numbers, parts)
+
+    @property
+    def _key(self) -> Any:
+        return self.model, self.video, self.sizes, next(self.model.parameters()).dtype
+
+    def _shared(self, points: QueryFeatures) -> QueryFeatures:
+        return points if self.numbers is None else share_features(points, self.numbers)
+
+    def _tell(self, xy: Float[Tensor, "k t 2"], confidence: Float[Tensor, "k t"]) -> None:
+        assert self.partial is not None
+        places, sure, _ = self._joined(xy.clone(), confidence.clone())
+        self.partial(places, sure)
 
     def _track_reference_points(self, reference: Reference) -> tuple[Float[Tensor, "n t 2"], Float[Tensor, "n t"]]:
         """Positions and confidences of each point: none is known in any frame of the video, so its clicks form one query."""
@@ -154,9 +184,15 @@ class VideoTracking:
         return self._in_windows(self._reel(), points.select(first.to(self._device)), nowhere, None)
 
     def _in_windows(
-        self, reel: Reel, points: QueryFeatures, queries: Float[Tensor, "k 3"], numbers: Int[Tensor, " k"] | None
+        self,
+        reel: Reel,
+        points: QueryFeatures,
+        queries: Float[Tensor, "k 3"],
+        numbers: Int[Tensor, " k"] | None,
+        parts: Parts | None = None,
     ) -> tuple[Float[Tensor, "k t 2"], Float[Tensor, "k t"]]:
-        return track_in_windows(self.model, reel, points, queries, self.windows, numbers, self.query_chunk, self.second_pass)
+        chunk, again = self.query_chunk, self.second_pass
+        return track_in_windows(self.model, reel, points, queries, self.windows, numbers, chunk, again, parts)
 
     def _tracks_from_reference(self, xy: Float[Tensor, "n t 2"], confidence: Float[Tensor, "n t"]) -> Tracks:
         queries, matched = most_confident_places(xy, confidence), confidence

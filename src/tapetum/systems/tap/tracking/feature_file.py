@@ -23,7 +23,8 @@ import torch
 from torch import nn
 
 from tapetum.core.reading import no_pipe, open_file, parse_json
-from tapetum.systems.tap.network.types import FeatureGrids, Size
+from tapetum.core.stages import stage
+from tapetum.systems.tap.types import FeatureGrids, Size
 
 FORMAT = 1
 _DIGEST = 16
@@ -37,13 +38,15 @@ class FeatureFile:
     """A file of features: those in `source` are read, others are computed and written to `target`, within `room` bytes and half
     of the free disk space.
 
-    Either may be None. The target begins as a copy of the source if both are of the same network; without new features no
-    target is written. A source with errors is simply not used.
+    `kept` also keeps those of the last `Video` object in memory for calls to come, if they fit in one window. Either path may
+    be None. The target begins as a copy of the source if both are of the same network; without new features no target is
+    written. A source with errors is simply not used.
     """
 
-    def __init__(self, source: Path | None, target: Path | None, room: int):
+    def __init__(self, source: Path | None, target: Path | None, room: int, kept: dict[Any, Any] | None = None):
         free = room if target is None else shutil.disk_usage(target.parent).free // 2
         self.source, self.target, self.room = source, target, min(room, free)
+        self.kept = kept
         self.read = self.computed = 0
         """How many frames' features were read, and how many were computed."""
         self._places: dict[bytes, int] = {}
@@ -67,7 +70,8 @@ class FeatureFile:
                 return self._features(rows, weight.device, weight.dtype)
             new = compute(frames[missing] if len(missing) < len(frames) else frames)
             try:
-                self._keep(key, [names[k] for k in missing], new)
+                with stage("keep features"):
+                    self._keep(key, [names[k] for k in missing], new)
             except OSError:  # the tracks need what room is left on the disk
                 self._discard_target()
             if len(missing) == len(frames):
@@ -149,10 +153,13 @@ class FeatureFile:
             else:
                 self._written = open(self.target, "wb")  # noqa: SIM115
                 self._written.write(json.dumps(header).encode() + b"\n")
-        flat = torch.cat([maps[0].flatten(1) for maps in features.maps], 1).to(device="cpu", dtype=torch.float16).numpy()
-        for name, maps in zip(names, flat, strict=True):
+        record, sizes = np.zeros((), dtype), [maps[0, 0].numel() for maps in features.maps]
+        for k, name in enumerate(names):
             if name not in self._places and self._written.tell() + dtype.itemsize <= self.room:
-                self._written.write(np.array([(name, zlib.crc32(maps.data), maps)], dtype).tobytes())
+                for part, maps in zip(torch.from_numpy(record["maps"]).split(sizes), features.maps, strict=True):
+                    part.copy_(maps[0, k].flatten())
+                record["name"], record["sum"] = np.void(name), zlib.crc32(record["maps"].data)
+                self._written.write(record.data)
                 self._places[name] = -1  # where it is, only the next command needs to know
 
 

@@ -22,8 +22,9 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+from tapetum.core.stages import stage
 from tapetum.layers.sampling import constant, scale_xy
-from tapetum.systems.tap.network.types import PointRows, Size
+from tapetum.systems.tap.types import PointRows, Size
 
 SIDE = 256
 """Pixels of the shorter side of the images that patches are cut from; smaller videos stay as they are."""
@@ -225,6 +226,7 @@ class Anchors(PointRows):
         return after, torch.where(kept, xy, rough), score
 
 
+@stage("polish")
 def polished(
     frames_of: Callable[[int, int], UInt8[np.ndarray, "t h w 3"]],
     queries: Float[Tensor, "n 3"],

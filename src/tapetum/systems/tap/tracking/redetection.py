@@ -22,9 +22,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from tapetum.layers.sampling import scale_xy
-from tapetum.systems.tap.network.model import Tapir
-from tapetum.systems.tap.network.types import FeatureGrids, PointRows, QueryFeatures, Size, State, Trajectories, map_tensors
+from tapetum.systems.tap.model import Tapir
 from tapetum.systems.tap.tracking.polish import REACH, Patches, reduced
+from tapetum.systems.tap.types import FeatureGrids, PointRows, QueryFeatures, Size, State, Trajectories, map_tensors
 
 LOST_AFTER = 12
 """Frames in a row in which a point must be hidden to count as lost: half a second of most cameras."""

@@ -18,19 +18,19 @@ from jaxtyping import Float
 
 from tapetum.core.devices import full_precision
 from tapetum.core.errors import BadInput
+from tapetum.core.stages import stage
 from tapetum.hub.download import record_of
 from tapetum.hub.registry import resolve
 from tapetum.layers.cpu import speed_up
 from tapetum.systems.tap import weights
 from tapetum.systems.tap.config import ARCHITECTURES
-from tapetum.systems.tap.network.model import Tapir
-from tapetum.systems.tap.network.types import FeatureGrids, Size
+from tapetum.systems.tap.model import Tapir
 from tapetum.systems.tap.tracking.clicks import as_ids, number_points
 from tapetum.systems.tap.tracking.clip import Reference, VideoTracking
 from tapetum.systems.tap.tracking.follower import OnlineState, OnlineTracker
 from tapetum.systems.tap.tracking.windows import frames_at_a_time, plan_windows
-from tapetum.tracks.inputs import check_queries
-from tapetum.tracks.tracker import FrameTracks
+from tapetum.systems.tap.types import FeatureGrids, Size
+from tapetum.tracks.tracker import FrameTracks, check_queries
 from tapetum.types import Tracks
 from tapetum.video import open_video
 
@@ -79,6 +79,7 @@ class TapirTracker(OnlineTracker):
         polish: bool | None = None,
         features: "FeatureFile | None" = None,
         progress: Callable[[int, int], None] | None = None,
+        partial: Callable[[Float[np.ndarray, "n t 2"], Float[np.ndarray, "n t"]], None] | None = None,
     ) -> Tracks:
         """Track points through a video, before and after the frame of each query.
 
@@ -91,21 +92,25 @@ class TapirTracker(OnlineTracker):
             reference: another image or clip that the queries refer to, as `open_video` takes it. Each point's query in the
                 result is then where the video shows it best.
             window: frames processed at a time; None takes the whole video if its features fit in 1 GiB, else as many frames as
-                fit. A video in a single window gives exactly the network's own result; so does a causal network with any
-                windows.
+                fit. A video in a single window of features in float32 gives exactly the network's own result; so does a causal
+                network with any windows.
             overlap: frames that two windows share; None takes a third of a window, at most 24.
             query_chunk: points processed at a time.
             frame_chunk: frames that go through the image network at a time; None bounds its memory to some tens of MB.
-            half_features: the overlapping windows of a network that is not causal store features in float16. This changes
-                positions by a few thousandths of a pixel; False takes twice the memory, or shorter windows.
+            half_features: a network that is not causal stores features in float16 if those of a window would take more than
+                1 GiB in float32. This changes positions by a few thousandths of a pixel; False takes twice the memory, or
+                shorter windows.
             refinement_resolutions: (height, width) of each refinement, multiples of 8; None goes up to the video's size.
-            second_pass: match each point again, by features averaged over where it was visible (`network.second_pass`); not for
+            second_pass: match each point again, by features averaged over where it was visible (`tap.second_pass`); not for
                 causal networks; None follows the network's config: yes for tapir-nano.
             polish: align each point's query patch with every frame (`polish`); None follows the network's config: yes for the
                 bundled networks, no for the published ones.
             features: file that stores frame features between calls (`tap.tracking.feature_file`): those in it are not computed
                 again, which saves nearly all the time that a few points take.
             progress: called with the number of frames processed and the total.
+            partial: called now and then with the positions and confidences so far, from the first frames on: NaN where nothing
+                is known yet, and less exact than the result, which also uses later frames and is polished. Not for points of
+                a reference.
 
         Raises:
             BadInput: the video cannot be read, a query lies outside it or is not a number, or a point is clicked twice in one
@@ -125,7 +130,8 @@ class TapirTracker(OnlineTracker):
         half = half_features and not config.causal
 
         def compute(frames: np.ndarray) -> FeatureGrids:
-            return self._features(frames, resolutions)
+            with stage("features"):
+                return self._features(frames, resolutions)
 
         return VideoTracking(
             model=self.model,
@@ -141,6 +147,9 @@ class TapirTracker(OnlineTracker):
             second_pass=again,
             polish=self._polishes(polish),
             progress=progress,
+            partial=partial,
+            kept=None if features is None else features.kept,
+            sizes=resolutions,
         ).track()
 
     def correct(self, video: Any, tracks: Tracks, corrections: Sequence[Sequence[float]], **options: Any) -> Tracks:

@@ -13,19 +13,21 @@ A causal network needs no overlap: its mixer's state is carried over, and the re
 matching in the next window by the positions found in the overlap scored slightly worse.
 """
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
+from tapetum.core.stages import stage
 from tapetum.systems.tap.config import TapirConfig
-from tapetum.systems.tap.network.model import Tapir, places_of
-from tapetum.systems.tap.network.second_pass import average_visible_features
-from tapetum.systems.tap.network.types import FeatureGrids, QueryFeatures, Size, State
+from tapetum.systems.tap.model import Tapir, places_of
+from tapetum.systems.tap.second_pass import average_visible_features
 from tapetum.systems.tap.tracking.clicks import share_features, share_places
+from tapetum.systems.tap.types import FeatureGrids, QueryFeatures, Size, State
 
 MATCHED_AT_A_TIME = 8
 """Frames in which a chunk of queries is matched at a time."""
@@ -68,29 +70,73 @@ class Reel:
     def __init__(self, features_of: FeaturesOf, chunk: int, capacity: int, half: bool = False):
         """`features_of` is called with `chunk` frames at a time; a section is at most `capacity` frames long.
 
-        `half` stores float32 features in float16.
+        With `half`, float32 features of a section that take more than FEATURE_BYTES are stored in float16.
         """
-        self._features_of, self._chunk, self._capacity, self._half = features_of, chunk, capacity, half
+        self._features_of, self.chunk, self._capacity, self._half = features_of, chunk, capacity, half
         self._buffer: FeatureGrids | None = None
-        self._begin = self._end = 0
+        self._begin = self.end = 0
 
     def show(self, begin: int, end: int) -> FeatureGrids:
         """Compute features of frames begin..end-1, where begin never decreases. They are valid until the next call."""
-        reused = max(0, self._end - begin)
+        reused = max(0, self.end - begin)
         if self._buffer is not None and reused and begin > self._begin:
             for maps in self._buffer.maps:
                 for place in range(reused):
                     maps[:, place] = maps[:, begin - self._begin + place]
-        for first in range(begin + reused, end, self._chunk):
-            last = min(first + self._chunk, end)
+        for first in range(begin + reused, end, self.chunk):
+            last = min(first + self.chunk, end)
             part = self._features_of(first, last)
             if self._buffer is None:
-                self._buffer = part.blank(self._capacity, self._half)
+                size = sum(maps[:, 0].nbytes for maps in part.maps) * self._capacity
+                self._buffer = part.blank(self._capacity, self._half and size > FEATURE_BYTES)
             for maps, new in zip(self._buffer.maps, part.maps, strict=True):
                 maps[:, first - begin : last - begin] = new
         assert self._buffer is not None
-        self._begin, self._end = begin, end
+        self._begin, self.end = begin, end
         return self._buffer.frames(0, end - begin)
+
+
+_STEP = 12
+"""Frames after which the tracks of a part are computed."""
+_SHARE = 0.2
+"""Of the time, that parts may take."""
+
+
+@dataclass(kw_only=True)
+class Parts:
+    """Tracks of the beginning of a window while the features of its other frames are being computed."""
+
+    model: Tapir
+    queries: Float[Tensor, "n 3"]
+    numbers: Int[Tensor, " n"] | None
+    frames: int
+    tell: Callable[[Float[Tensor, "n t 2"], Float[Tensor, "n t"]], None]
+    """Hears positions and confidences in all frames, NaN where none are known yet."""
+    _next: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        """Start without any."""
+        self.xy = torch.full((len(self.queries), self.frames, 2), torch.nan)
+        self.confidence = torch.full((len(self.queries), self.frames), torch.nan)
+
+    def track(self, reel: Reel, points: QueryFeatures, window: Window, state: State | None = None) -> None:
+        """Track through more and more of a window, in one pass each, as long as that takes little of the time."""
+        batch, step = self.queries[None].to(points.initial.device), -(-_STEP // reel.chunk) * reel.chunk
+        for end in range(max(window.begin, reel.end) + step, window.end, step):
+            features, begun = reel.show(window.begin, end), time.monotonic()
+            if begun < self._next:
+                continue
+            known = places_of(batch, end - window.begin, window.begin)
+            known = known if self.numbers is None else share_places(known, self.numbers)
+            out = self.model.trajectories(features, points, known, state=state, query_chunk=64, frame_chunk=MATCHED_AT_A_TIME)
+            new = slice(window.cut - window.begin, None)
+            self.put(slice(window.cut, end), out.tracks[0, :, new].float().cpu(), out.confidence[0, :, new].cpu())
+            self._next = time.monotonic() + (time.monotonic() - begun) / _SHARE
+
+    def put(self, frames: slice, xy: Float[Tensor, "n t 2"], confidence: Float[Tensor, "n t"]) -> None:
+        """Take over what is known of some frames."""
+        self.xy[:, frames], self.confidence[:, frames] = xy, confidence
+        self.tell(self.xy, self.confidence)
 
 
 def track_in_windows(
@@ -102,6 +148,7 @@ def track_in_windows(
     numbers: Int[Tensor, " n"] | None,
     query_chunk: int | None,
     second_pass: bool,
+    parts: Parts | None = None,
 ) -> tuple[Float[Tensor, "n t 2"], Float[Tensor, "n t"]]:
     """Track points window by window: gives positions and confidences in all frames, on the CPU.
 
@@ -115,25 +162,32 @@ def track_in_windows(
     query_batch = queries[None].to(points.initial.device)
     state: State | None = None
     for window in windows:
+        if parts is not None:
+            parts.track(reel, points, window, state)
         features = reel.show(window.begin, window.end)
         known = places_of(query_batch, window.end - window.begin, window.begin)
         if numbers is not None:
             known = share_places(known, numbers)
         chunks = {"query_chunk": query_chunk, "frame_chunk": MATCHED_AT_A_TIME}
-        out = model.trajectories(features, points, known, state=state, keep_state=model.config.causal, **chunks)
-        if second_pass:
-            query_frame = query_batch[..., 0].round() - window.begin
-            sought = average_visible_features(model, features, points, out, query_frame, query_chunk)
-            out = model.trajectories(features, sought if numbers is None else share_features(sought, numbers), known, **chunks)
+        with stage("refine"):
+            out = model.trajectories(features, points, known, state=state, keep_state=model.config.causal, **chunks)
+            if second_pass:
+                query_frame = query_batch[..., 0].round() - window.begin
+                sought = average_visible_features(model, features, points, out, query_frame, query_chunk)
+                out = model.trajectories(
+                    features, sought if numbers is None else share_features(sought, numbers), known, **chunks
+                )
         state = out.state
         here, new = slice(window.cut, window.end), slice(window.cut - window.begin, None)
         xy[:, here] = out.tracks[0, :, new].float().cpu()
         confidence[:, here] = out.confidence[0, :, new].cpu()
+        if parts is not None:
+            parts.put(here, xy[:, here], confidence[:, here])
     return xy, confidence
 
 
 FEATURE_BYTES = 1 << 30
-"""Features of at most this size are held at a time, if no window is asked for."""
+"""Features of at most this size are held at a time, if no window is asked for; more are stored in float16 where allowed."""
 ACTIVATION_BYTES = 1 << 24
 """So many frames go through the image network at a time that neither they nor its largest activation, in float32, take more,
 if nothing else is asked for."""

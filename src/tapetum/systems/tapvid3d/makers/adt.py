@@ -22,7 +22,6 @@ from numpy.typing import ArrayLike
 
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe
-from tapetum.systems.tapvid3d.format.npz import Npz, encode
 from tapetum.systems.tapvid3d.geometry import F64, project, transform, unproject
 from tapetum.systems.tapvid3d.makers.aria import INTRINSICS, SIZE, AriaFrame, AriaFrames, AriaScene, open_frames, read_scene
 from tapetum.systems.tapvid3d.makers.common import (
@@ -38,6 +37,7 @@ from tapetum.systems.tapvid3d.makers.common import (
     pixel_centres,
     whole_chunks,
 )
+from tapetum.systems.tapvid3d.npz import Npz, encode
 
 FRAMES = 300
 """Frames of a clip, before those are taken out whose colour, depth or labels are missing."""

@@ -27,9 +27,9 @@ from numpy.typing import NDArray
 from tapetum.core.errors import BadInput, MissingExtra
 from tapetum.core.files import whole_file
 from tapetum.core.reading import open_file
-from tapetum.systems.tapvid3d.format.npz import Npz
 from tapetum.systems.tapvid3d.geometry import F64
 from tapetum.systems.tapvid3d.makers.common import I64, U8, is_rigid, poses, rotations
+from tapetum.systems.tapvid3d.npz import Npz
 
 SIZE, FOCAL = 512, 280.0
 """Width and height of a rectified frame, and its focal length, in pixels."""

@@ -15,12 +15,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write
-from tapetum.systems.tapvid3d.format.data import write_clip
-from tapetum.systems.tapvid3d.format.npz import Damage
+from tapetum.systems.tapvid3d.data import write_clip
 from tapetum.systems.tapvid3d.geometry import F64, project
+from tapetum.systems.tapvid3d.npz import Damage
 
 Arrays = dict[str, Any]
-"""The content of one file of the benchmark, by the keywords of `tapetum.systems.tapvid3d.format.data.write_clip`."""
+"""The content of one file of the benchmark, by the keywords of `tapetum.systems.tapvid3d.data.write_clip`."""
 
 U8 = NDArray[np.uint8]
 I64 = NDArray[np.int64]

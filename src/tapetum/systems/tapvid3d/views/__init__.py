@@ -4,8 +4,7 @@ All three show the world as the first frame's camera saw it (x right, y down, z 
 held the camera, whatever the axes of the world are. Where nobody knows the camera's poses, everything is shown in its own axes.
 """
 
-from tapetum.systems.tapvid3d.views.html import write_html
-from tapetum.systems.tapvid3d.views.rerun_view import write_rerun
+from tapetum.systems.tapvid3d.views.page import write_html, write_rerun
 from tapetum.systems.tapvid3d.views.still import still, write_still
 
 __all__ = ["still", "write_html", "write_rerun", "write_still"]

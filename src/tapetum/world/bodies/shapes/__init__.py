@@ -19,10 +19,8 @@ time, by independent formulas (`tests/world/bodies/test_shapes.py`).
 """
 
 from tapetum.world.bodies.shapes.base import Revolved, Shape
-from tapetum.world.bodies.shapes.flat import Ground, Sheet, triangles
-from tapetum.world.bodies.shapes.hollow import Bowl, Cup
-from tapetum.world.bodies.shapes.round import Capsule, Ellipsoid, Sphere
-from tapetum.world.bodies.shapes.solid import Cone, Cylinder, RoundedBox
+from tapetum.world.bodies.shapes.hollow import Bowl, Cup, Ground, Sheet, triangles
+from tapetum.world.bodies.shapes.solid import Capsule, Cone, Cylinder, Ellipsoid, RoundedBox, Sphere
 
 SHAPES: dict[str, type[Shape]] = {
     kind.__name__: kind for kind in (Sphere, Ellipsoid, Capsule, Cylinder, Cone, RoundedBox, Cup, Bowl, Sheet, Ground)

@@ -1,7 +1,7 @@
 """Named stories drawn from a seed: the first poses, the causes of motion, and the hand's actions until the end."""
 
+from tapetum.world.physics.builder import Act, Story
 from tapetum.world.physics.stories import handling, moving
-from tapetum.world.physics.stories.common import Act, Story
 
 STORIES: dict[str, Story] = {
     "fall": moving.fall,

@@ -6,10 +6,9 @@ import numpy as np
 
 from tapetum.world.bodies import quaternions
 from tapetum.world.bodies.shapes import Cup, Sphere
-from tapetum.world.physics.builder import SceneBuilder
+from tapetum.world.physics.builder import Act, SceneBuilder, aim, distract, empty_spot, one_of, tidy
 from tapetum.world.physics.hand import Hand
 from tapetum.world.physics.props import SMALL
-from tapetum.world.physics.stories.common import Act, aim, distract, empty_spot, one_of, tidy
 
 
 def _flat(scene: SceneBuilder, body: int) -> np.ndarray:

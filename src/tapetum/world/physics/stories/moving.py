@@ -4,10 +4,9 @@ import numpy as np
 
 from tapetum.world.bodies import quaternions
 from tapetum.world.bodies.shapes import RoundedBox
-from tapetum.world.physics.builder import SceneBuilder
+from tapetum.world.physics.builder import Act, SceneBuilder, add_roller, aim, distract, empty_spot, one_of, tidy, within_reach
 from tapetum.world.physics.hand import Hand
 from tapetum.world.physics.props import SMALL, TALL
-from tapetum.world.physics.stories.common import Act, add_roller, aim, distract, empty_spot, one_of, tidy, within_reach
 
 
 def fall(scene: SceneBuilder) -> Act:

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from tapetum.core.errors import BadInput
 from tapetum.data.entries import read_lines
-from tapetum.metrics.detection import TrueBoxes, detection_scores
+from tapetum.metrics.boxes import TrueBoxes, detection_scores
 from tapetum.metrics.statistics import bootstrap_interval, wilson_interval
 from tapetum.systems.paligemma import prompts
 from tapetum.systems.paligemma.answers import first_places
@@ -34,8 +34,7 @@ from tapetum.systems.paligemma.locations import Unpack, parse
 from tapetum.systems.paligemma.model import PrefixLm
 from tapetum.systems.paligemma.tokens import Tokens
 from tapetum.types import Boxes
-from tapetum.world.training.paligemma.scene_images import SceneFolder, SceneImage, normalize_pixels
-from tapetum.world.training.paligemma.scene_texts import LEAST_PIXELS
+from tapetum.world.training.paligemma.scene_images import LEAST_PIXELS, SceneFolder, SceneImage, normalize_pixels
 
 Sight = Literal["true", "shuffled", "grey"]
 BATCH = 64

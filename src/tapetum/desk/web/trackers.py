@@ -1,0 +1,91 @@
+"""Trackers that the page offers: the one given to the server, those known by name, and files of weights in the folder."""
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from tapetum.core.errors import TapetumError
+from tapetum.desk.web import job_files
+from tapetum.desk.web.answers import Refused, hide_paths
+from tapetum.desk.web.hidden import check_plain
+from tapetum.desk.web.items import file_inside
+from tapetum.hub.loading import find_loader
+from tapetum.hub.registry import known, missing, names_of
+from tapetum.hub.registry import resolve as resolve_weights
+
+_FILE = "tracker.json"
+"""In the hidden folder: the chosen tracker, and the one that was given when it was chosen."""
+_ENDING = ".safetensors"
+
+
+class Trackers:
+    """The trackers of a server, and the chosen one."""
+
+    def __init__(self, folder: Path, place: Path, given: str):
+        self._folder, self._place, self._given = folder, check_plain(place / _FILE), given
+        self._own = given if given in known() else Path(given).name
+        """The name under which the page shows what was given."""
+        saved = job_files.read(place, _FILE)
+        fits = isinstance(saved, dict) and saved.get("given") == given
+        self.name = saved["name"] if fits and self._reason(str(saved.get("name"))) is None else self._own
+
+    @property
+    def reference(self) -> str:
+        """What loads the chosen tracker."""
+        if self.name == self._own:
+            return self._given
+        return self.name if self.name in known() else str(self._folder / self.name)
+
+    def choose(self, name: Any) -> None:
+        """Choose a tracker by its name. Raises Refused with 400 for one that is not there, BadInput if that cannot be saved."""
+        if (reason := self._reason(str(name))) is not None:
+            raise Refused(400, reason)
+        job_files.write(check_plain(self._place), {"given": self._given, "name": name})
+        self.name = name
+
+    def describe(self) -> list[dict[str, Any]]:
+        """List the trackers: name, a line about each, and why it cannot be used, if so."""
+        names = dict.fromkeys([self._own, *names_of("track"), *self._files()])
+        reasons = {name: self._reason(name) for name in names}
+        hidden = {name: reason and hide_paths(reason, self._folder) for name, reason in reasons.items()}
+        return [{"name": name, "about": self._about(name), "missing": hidden[name]} for name in names]
+
+    def _about(self, name: str) -> str:
+        if (weights := known().get(name)) is None:
+            return "given to the server" if name == self._own else "a file of this folder"
+        parts = "bundled" if weights.bundled else weights.size_text, weights.licence, weights.score
+        return ", ".join(part for part in parts if part)
+
+    def _reason(self, name: str) -> str | None:
+        if name == self._own or name in self._files():
+            return None
+        if name not in names_of("track"):
+            return f"there is no tracker {name[:40]!r} here; choose another"
+        try:
+            resolve_weights(name)
+        except TapetumError:
+            return missing(known()[name])
+        return None
+
+    def _files(self) -> list[str]:
+        """List files of weights in the folder and below that hold a tracker."""
+        files = []
+        for place, folders, names in os.walk(self._folder):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            for name in sorted(names):
+                path = Path(place, name).relative_to(self._folder)
+                if path.suffix == _ENDING and (real := file_inside(self._folder, path.as_posix())) is not None:
+                    about = real.stat()
+                    if _is_tracker(str(real), about.st_size, about.st_mtime_ns):
+                        files.append(path.as_posix())
+        return files
+
+
+@lru_cache(maxsize=256)
+def _is_tracker(path: str, size: int, time: int) -> bool:
+    """Whether a file, as it is by its size and time, holds a tracker, by the names in it."""
+    try:
+        return find_loader(path) in {known()[name].loader for name in names_of("track")}
+    except (TapetumError, OSError, ValueError):
+        return False

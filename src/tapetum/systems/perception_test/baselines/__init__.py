@@ -1,1 +1,0 @@
-"""Baselines of the six tasks of the Perception Test; each makes predictions in the official form."""

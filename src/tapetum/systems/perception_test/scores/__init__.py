@@ -1,1 +1,0 @@
-"""The six scores of the Perception Test, one file a task."""

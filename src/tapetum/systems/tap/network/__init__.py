@@ -1,1 +1,0 @@
-"""The network of TAPIR: features, matching, refinement, and the second pass."""

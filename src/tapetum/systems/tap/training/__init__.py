@@ -1,1 +1,0 @@
-"""Training on exact tracks: clips, losses, task and recipes."""

@@ -1,1 +1,0 @@
-"""Training of TAPNext on exact tracks: losses, task and recipes."""

@@ -1,1 +1,0 @@
-"""Files of TAPVid-3D: clips, depth, frames, folders, and checks."""

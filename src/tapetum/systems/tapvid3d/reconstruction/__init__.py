@@ -1,1 +1,0 @@
-"""Camera motion and static points from 2D tracks: two views, more views, bundle adjustment."""

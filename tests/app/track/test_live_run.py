@@ -1,0 +1,144 @@
+"""What a live run says of each frame, of points that are lost, and of frames that would be faster."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tapetum
+from tapetum.app.track.live import TrackLiveOptions
+from tapetum.app.track.live_run import LOST_FRAMES, LiveEvent, LiveFrame, LiveRun
+from tapetum.app.verb import Listener
+from tapetum.core.errors import BadInput
+from tapetum.tracks.tracker import FrameTracks
+from tapetum.video.live import CapturedFrame
+
+
+@dataclass
+class Source:
+    """Frames of 64x48, at 10 a second; a black one hides all points."""
+
+    values: list[int]
+    drop: bool = False
+    dropped: int = 0
+    frame_rate: float = 10.0
+
+    def __iter__(self) -> Any:
+        for number, value in enumerate(self.values):
+            yield CapturedFrame(np.full((48, 64, 3), value, np.uint8), number, 0.0, number / 10)
+
+
+@dataclass(frozen=True)
+class Line:
+    """Points that go one pixel of the frame that the tracker has to the right and two down from frame to frame."""
+
+    xy: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.xy)
+
+
+class LineTracker:
+    """Moves points, with an error of variance 1 along x and 4 along y; has a `correct`, as trackers with networks do."""
+
+    def correct(self) -> None: ...
+
+    def start(self, frame: np.ndarray, points: Any, **_: Any) -> Line:
+        return Line(np.asarray(points, np.float32) - [1, 2])
+
+    def step(self, stream: Line, frame: np.ndarray) -> tuple[Line, FrameTracks]:
+        after = replace(stream, xy=stream.xy + np.float32([1, 2]))
+        visible = np.full(len(after.xy), bool(frame.any()))
+        covariance = np.tile(np.float32([[1, 0.5], [0.5, 4]]), (len(after.xy), 1, 1))
+        ids = np.arange(len(after.xy))
+        return after, FrameTracks(after.xy, visible, visible.astype(np.float32), ids, covariance)
+
+
+class Notes(Listener):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def run_of(source: Source, **options: Any) -> tuple[LiveRun, Notes]:
+    notes = Notes()
+    given: dict[str, Any] = {"source": "-", "query": ((0, 8, 8), (0, 20, 8)), **options}
+    run = LiveRun(source, LineTracker(), TrackLiveOptions(**given), notes)  # type: ignore[arg-type]
+    for _ in run.painted():
+        pass
+    return run, notes
+
+
+def test_lines_have_velocity_and_covariance_in_pixels_of_the_source() -> None:
+    frames: list[LiveFrame] = []
+    run_of(Source([9, 9, 9, 0]), each=frames.append, resize="32x12")  # half as wide, a quarter as high
+    lines = [frame.as_json()["points"] for frame in frames]
+    assert [point["velocity"] for point in lines[0]] == [None, None]
+    assert [point["velocity"] for point in lines[2]] == [pytest.approx([20, 80], rel=1e-4)] * 2
+    assert lines[2][0]["covariance"] == [[4, 4], [4, 64]]
+    assert (lines[3][0]["visible"], lines[3][0]["velocity"], lines[3][0]["covariance"]) == (False, None, None)
+
+
+def test_one_event_when_most_points_are_lost_and_one_when_they_are_back() -> None:
+    events: list[LiveEvent] = []
+    dark, light = [0] * (LOST_FRAMES + 3), [9] * (LOST_FRAMES + 3)
+    values = [0, *light, 0, 9, *dark, 9, 0, *light]
+    run_of(Source(values), event=events.append)
+    lost = 1 + len(light) + 2 + LOST_FRAMES - 1
+    back = 1 + len(light) + 2 + len(dark) + 2 + LOST_FRAMES - 1
+    assert [(event.event, event.frame, event.visible, event.points) for event in events] == [
+        ("lost", lost, 0, 2),
+        ("back", back, 2, 2),
+    ]
+    assert events[0].as_json()["type"] == "event"
+    assert "--redetect" in events[0].advice
+    assert not events[1].advice
+    _, notes = run_of(Source([9, *dark]), redetect=True)
+    assert [note.partition(";")[0] for note in notes.notes] == [f"frame {LOST_FRAMES}: 2 of 2 points are lost"]
+    assert "--redetect" not in notes.notes[0]
+    assert run_of(Source([0, *dark, *dark]))[1].notes == []  # which were never seen
+
+
+def test_smaller_frames_are_named_where_they_are_faster_and_frames_came_too_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    run, _ = run_of(Source([9, 9], dropped=3))
+    assert run.faster() is None  # 64x48 is small
+    monkeypatch.setattr(LiveRun, "_seconds_of_step", lambda self, size: size[0] * size[1] / 1e6)
+    run.size = (1280, 720)
+    assert run.faster() == "--resize 854 would be about 2.2 times as fast here, and less exact"
+    run.live.dropped, run.latency = 0, [0.05, 0.05]
+    assert run.faster() is None
+    run.latency = [0.2, 0.2]
+    assert run.faster() is not None
+    monkeypatch.setattr(LiveRun, "_seconds_of_step", lambda self, size: 0.1)
+    assert run.faster() is None
+
+
+def test_a_step_at_another_size_is_that_of_the_same_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    run, _ = run_of(Source([9, 9]))
+    started: list[Any] = []
+    begin = LineTracker.start
+    monkeypatch.setattr(LineTracker, "start", lambda *given, **_: started.append(given[1:]) or begin(*given))
+    assert run._seconds_of_step((32, 12)) >= 0
+    [(frame, places)] = started
+    assert (frame.shape, places.tolist()) == ((12, 32, 3), [[4, 2], [10, 2]])
+
+
+def test_frames_of_a_pipe_are_dropped_on_request(tmp_path: Any, monkeypatch: pytest.MonkeyPatch, run: Any, clip: Any) -> None:
+    asked: list[Any] = []
+
+    def opened(source: str, *, drop: bool | None = None) -> None:
+        asked.append(drop)
+        raise BadInput("no source")
+
+    monkeypatch.setattr("tapetum.video.LiveVideo", opened)
+    for drop in (True, False):
+        with pytest.raises(BadInput, match="no source"):
+            tapetum.track_live("-", drop=drop)
+    assert asked == [True, None]
+    with pytest.raises(BadInput, match=r"--drop is for frames that come by themselves, and the file .*clip\.mp4 waits"):
+        tapetum.track_live(str(clip), drop=True)
+    code, _, err = run("track", clip, "--drop", "--out", tmp_path / "out")
+    assert (code, "--drop belongs to --online" in err) == (2, True)

@@ -1,0 +1,100 @@
+"""1x1 convolutions of any stride: the numbers of torch's, and no processor dies of them.
+
+The channels-last instance norm against torch's own.
+"""
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from support.forks import Forks
+from tapetum.account.closed_form import closed_form
+from tapetum.account.flops import count_flops
+from tapetum.layers.convolution import InstanceNorm, PointwiseConv2d
+
+ISSUE = """
+import sys
+
+import torch
+from tapetum.layers.convolution import PointwiseConv2d
+
+layer = PointwiseConv2d(3, 32, stride=2, bias=False)
+x = torch.randn(int(sys.argv[1]), 3, 224, 224).contiguous(memory_format=torch.channels_last)
+y = layer(x)
+y.backward(torch.randn_like(y))
+assert layer.weight.grad.isfinite().all()
+"""
+
+
+def layer_and_maps(
+    stride: int = 2, groups: int = 1, bias: bool = True, size: tuple = (7, 10)
+) -> tuple[PointwiseConv2d, Tensor]:
+    torch.manual_seed(0)
+    layer = PointwiseConv2d(6, 12, stride, groups, bias).double()
+    return layer, torch.randn(3, 6, *size, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(
+    "changes", [{}, {"stride": 1}, {"stride": 3}, {"groups": 6}, {"groups": 2}, {"bias": False}, {"size": (1, 2)}]
+)
+def test_outputs_and_gradients_are_torchs_to_the_bit(changes: dict, order: torch.memory_format) -> None:
+    layer, maps = layer_and_maps(**changes)
+    results = []
+    for call in (layer, lambda x: F.conv2d(x, layer.weight, layer.bias, layer.stride, groups=layer.groups)):
+        x = maps.contiguous(memory_format=order).requires_grad_()
+        y = call(x)
+        results.append([y, *torch.autograd.grad(y.tanh().square().sum(), (x, *layer.parameters()))])
+    for ours, theirs in zip(*results, strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("batch", [2, pytest.param(32, marks=pytest.mark.slow)])
+def test_a_process_survives_the_shape_that_kills_torchs(batch: int, tmp_path: Path, forks: Forks) -> None:
+    script, errors = tmp_path / "issue.py", tmp_path / "errors"
+    script.write_text(ISSUE)
+    assert forks.start(script, batch, errors=errors).wait() == 0, errors.read_text()
+
+
+def test_flops_are_those_of_a_strided_convolution() -> None:
+    layer, theirs = PointwiseConv2d(6, 12, 2), nn.Conv2d(6, 12, 1, 2)
+    x = torch.randn(3, 6, 7, 10, requires_grad=True)
+    ours, wanted = count_flops(layer, x), count_flops(theirs, x)
+    assert (ours.forward, ours.backward) == (wanted.forward, wanted.backward)
+    said = closed_form(layer.to("meta"), torch.empty(3, 6, 7, 10, device="meta", requires_grad=True))
+    assert (said.forward, said.backward) == (wanted.forward, wanted.backward)
+
+
+def test_it_is_exported_with_sizes_left_open() -> None:
+    layer, maps = layer_and_maps()
+    sizes = {2: torch.export.Dim("rows", min=3, max=64), 3: torch.export.Dim("columns", min=3, max=64)}
+    exported = torch.export.export(layer, (maps,), dynamic_shapes=(sizes,)).module()
+    for size in ((7, 10), (8, 5)):
+        x = torch.randn(3, 6, *size, dtype=torch.float64)
+        torch.testing.assert_close(exported(x), layer(x))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_values_and_gradients_are_those_of_torch(dtype, layout):
+    torch.manual_seed(0)
+    ours, torchs = InstanceNorm(5), torch.nn.InstanceNorm2d(5, affine=True)
+    torch.nn.init.normal_(ours.weight)
+    torch.nn.init.normal_(ours.bias)
+    torchs.load_state_dict(ours.state_dict())
+    x = (3 * torch.randn(2, 5, 6, 7) + 1).to(dtype).to(memory_format=layout).requires_grad_()
+    dy = torch.randn(2, 5, 6, 7).to(dtype)
+    y = ours(x)
+    grads = torch.autograd.grad(y, [x, ours.weight, ours.bias], dy)
+    reference = x.detach().float().requires_grad_()
+    wanted = torch.autograd.grad(torchs(reference), [reference, torchs.weight, torchs.bias], dy.float())
+    close = {"rtol": 1e-4, "atol": 1e-5} if dtype == torch.float32 else {"rtol": 5e-2, "atol": 5e-2}
+    torch.testing.assert_close(y.float(), torchs(reference), **close)
+    for have, want in zip(grads, wanted, strict=True):
+        torch.testing.assert_close(have.float(), want, **close)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(x), y)
+    assert y.is_contiguous(memory_format=layout)
