@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from tapetum.systems.pretraining.methods import METHODS, Byol, Clip, Dino, DinoV2, LeJepa, Mae, Method, SigLip, SimClr
+from tapetum.systems.pretraining.methods import METHODS, Byol, Clip, Dino, DinoV2, IJepa, LeJepa, Mae, Method, SigLip, SimClr
 from tapetum.systems.pretraining.recipes import PretrainRun, recipe
 from tapetum.systems.pretraining.run import task_for
 from tapetum.systems.pretraining.task import PretrainTask
@@ -22,6 +22,7 @@ SETTINGS = {
     "mae": {"mae": Mae(width=32, depth=1, heads=2)},
     "dinov2": {"dinov2": DinoV2(hidden=32, bottleneck=16, prototypes=24, local_views=2, frozen_epochs=0)},
     "lejepa": {"lejepa": LeJepa(hidden=24, projection=8, local_views=2, slices=16, weight=0.2)},
+    "ijepa": {"ijepa": IJepa(width=24, depth=2, heads=2)},
 }
 RESNET = {"encoder": "resnet-18", "change": ("stem=3x3", "stem_width=4", "depths=(1,1,1,1)")}
 VIT = {"encoder": "vit-nano", "change": ("patch=4",)}

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from tapetum.systems.pretraining.masks import blocks, step_masks
+from tapetum.core.errors import BadInput
+from tapetum.systems.pretraining.masks import blocks, jepa_blocks, step_masks
 
 
 def test_half_of_the_crops_of_a_step_hide_shares_spread_between_the_bounds() -> None:
@@ -33,3 +34,43 @@ def test_blocks_never_hide_more_than_asked(grid: tuple[int, int]) -> None:
     large = blocks((14, 14), 98, np.random.default_rng(0))
     neighbours = (large[1:] & large[:-1]).sum() + (large[:, 1:] & large[:, :-1]).sum()
     assert neighbours > 1.2 * large.sum()  # blocks, not single patches
+
+
+AREAS = ((0.85, 1.0), (0.15, 0.2), 4)
+
+
+@pytest.mark.parametrize("grid", [(4, 4), (14, 14), (6, 9)])
+def test_targets_are_rectangles_and_contexts_leave_them_out(grid: tuple[int, int]) -> None:
+    lengths = set()
+    for step in range(20):
+        visible, targets = jepa_blocks(grid, 16, *AREAS, 3, step)
+        assert targets.shape[:2] == (16, 4)
+        assert visible.shape[0] == 16
+        assert 1 <= visible.shape[1] < grid[0] * grid[1]
+        lengths.add((visible.shape[1], targets.shape[2]))
+        for context, blocks_ in zip(visible, targets, strict=True):
+            assert len(set(context.tolist())) == len(context)
+            assert not set(context.tolist()) & set(blocks_.ravel().tolist())
+            assert (np.diff(context) > 0).all()
+            for block in blocks_:
+                rows, columns = np.divmod(block, grid[1])
+                assert (np.ptp(rows) + 1) * (np.ptp(columns) + 1) == len(set(block.tolist())) == len(block)
+    assert len(lengths) > 1  # sizes are of the step
+    if grid == (14, 14):
+        assert all(0.12 * 196 < length[1] < 0.23 * 196 for length in lengths)
+
+
+def test_contexts_are_cut_to_the_least_of_the_step_at_random() -> None:
+    visible, targets = jepa_blocks((14, 14), 64, *AREAS, 3, 0)
+    assert (visible[:, -1] > 150).mean() > 0.8  # the lower rows are not what is left out
+    jepa_blocks.cache_clear()
+    again = jepa_blocks((14, 14), 64, *AREAS, 3, 0)
+    np.testing.assert_array_equal(visible, again[0])
+    np.testing.assert_array_equal(targets, again[1])
+    assert not np.array_equal(targets[0], jepa_blocks((14, 14), 64, *AREAS, 4, 0)[1][0])
+    assert len({tuple(row) for row in visible.tolist()}) > 60  # images differ
+
+
+def test_targets_that_leave_no_context_are_refused() -> None:
+    with pytest.raises(BadInput, match="4 target blocks of 4x4 patches leave no context in a grid of 4x4"):
+        jepa_blocks((4, 4), 2, (0.85, 1.0), (1.0, 1.0), 4, 0, 0)

@@ -276,3 +276,40 @@ def test_dinov2_asks_for_classes_of_other_crops_and_for_hidden_patches_of_the_sa
         return total
 
     compared(task, student, teacher, batch, plain)
+
+
+def test_ijepa_predicts_of_each_block_what_the_average_says_of_it_in_the_whole_image(data: Path) -> None:
+    """Arxiv 2301.08243, section 3: the predictor sees the context and one block's positions at a time; tokens are normed."""
+    task, student, teacher, batch = begun("ijepa", data, change=("patch=2",))
+    visible, targets = batch["visible"], batch["targets"]
+    assert visible.shape[0] == targets.shape[0] == 4
+    assert targets.shape[1] == 4
+    with torch.no_grad():
+        student.heads["predictor"].mask_token.copy_(torch.linspace(-1, 1, 24))
+
+    def plain(network: Any, average: Any) -> Tensor:
+        [view], encoder, total, terms = batch["views"], network.encoder, 0.0, 0
+        head = network.heads["predictor"]
+        for b in range(4):
+            seen = visible[b].tolist()
+            tokens = encoder.embed(view[b : b + 1])[0]
+            x = torch.cat([tokens[:, :1], *(tokens[:, 1 + n : 2 + n] for n in seen)], 1)
+            for block in encoder.blocks:
+                x = block(x)
+            x = head.enter(encoder.norm(x))[0]
+            context = [x[0], *(x[1 + k] + head.positions[n] for k, n in enumerate(seen))]
+            whole = average.encoder(view[b : b + 1]).tokens[0, 1:]
+            for places in targets[b].tolist():
+                assert not set(places) & set(seen)
+                y = torch.stack([*context, *(head.mask_token + head.positions[n] for n in places)])[None]
+                for block in head.blocks:
+                    y = block(y)
+                said = head.leave(head.norm(y))[0, len(context) :]
+                for k, n in enumerate(places):
+                    wanted = (whole[n] - whole[n].mean()) / (whole[n].var(unbiased=False) + 1e-5).sqrt()
+                    error = (said[k] - wanted).abs()
+                    total = total + torch.where(error < 1, error**2 / 2, error - 0.5).mean()
+                    terms += 1
+        return total / terms
+
+    compared(task, student, teacher, batch, plain)

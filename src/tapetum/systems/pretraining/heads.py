@@ -147,12 +147,12 @@ def hidden_patches(visible: Int[Tensor, "b m"], patches: int) -> Bool[Tensor, "b
     return hidden.scatter(1, visible, False)
 
 
-class MaeDecoder(nn.Module):
-    """A small transformer from the tokens of visible patches to the pixels of every patch (MAE, arXiv 2111.06377)."""
+class PatchDecoder(nn.Module):
+    """A small transformer that says something of hidden patches, at whose positions a learned token stands."""
 
     positions: Tensor
 
-    def __init__(self, encoder: "ViTConfig", width: int, depth: int, heads: int):
+    def __init__(self, encoder: "ViTConfig", width: int, depth: int, heads: int, out_width: int):
         from tapetum.layers.patches import sine_2d
         from tapetum.layers.transformer import Attention, Block, Mlp, start_linear
 
@@ -166,8 +166,12 @@ class MaeDecoder(nn.Module):
             for _ in range(depth)
         )
         self.norm = nn.LayerNorm(width, eps=1e-6)
-        self.leave = nn.Linear(width, 3 * encoder.patch**2)
+        self.leave = nn.Linear(width, out_width)
         self.apply(start_linear)
+
+
+class MaeDecoder(PatchDecoder):
+    """From the tokens of visible patches to the pixels of every patch (MAE, arXiv 2111.06377)."""
 
     def forward(self, tokens: Float[Tensor, "b k d"], visible: Int[Tensor, "b m"]) -> Float[Tensor, "b n p"]:
         """Reconstruct every patch."""
@@ -179,3 +183,19 @@ class MaeDecoder(nn.Module):
         for block in self.blocks:
             x = block(x)
         return self.leave(self.norm(x)[:, self.prefix :])
+
+
+class Predictor(PatchDecoder):
+    """From the tokens of visible patches to those of blocks of hidden ones, block by block (I-JEPA, arXiv 2301.08243)."""
+
+    def forward(
+        self, tokens: Float[Tensor, "b k d"], visible: Int[Tensor, "b v"], targets: Int[Tensor, "b blocks m"]
+    ) -> Float[Tensor, "b blocks m d"]:
+        """Predict the tokens of each block's patches, numbered `targets`; a block sees the visible patches and itself."""
+        x = self.enter(tokens)  # (b, k, width)
+        x = torch.cat((x[:, : self.prefix], x[:, self.prefix :] + self.positions[visible]), 1)
+        asked = self.mask_token.to(x.dtype) + self.positions[targets]  # (b, blocks, m, width)
+        x = torch.cat((x[:, None].expand(-1, targets.shape[1], -1, -1), asked), 2).flatten(0, 1)
+        for block in self.blocks:
+            x = block(x)
+        return self.leave(self.norm(x)[:, -targets.shape[2] :]).unflatten(0, targets.shape[:2])

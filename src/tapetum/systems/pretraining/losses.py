@@ -2,7 +2,8 @@
 
 Sources: SimCLR (arXiv 2002.05709, eq. 1), BYOL (2006.07733, eq. 2), DINO (2104.14294, eq. 3), MAE (2111.06377, section 3), CLIP
 (2103.00020, figure 3), SigLIP (2303.15343, eq. 1); "Where Should I Spend My FLOPs?" (2209.15589) compares all but the last.
-DINOv2 (2304.07193: masked patches, KoLeo, Sinkhorn-Knopp), LeJEPA (2511.08544, algorithm 1: SIGReg).
+DINOv2 (2304.07193: masked patches, KoLeo, Sinkhorn-Knopp), LeJEPA (2511.08544, algorithm 1: SIGReg), I-JEPA
+(2301.08243, its public code: smooth L1, where the paper has L2).
 
 `simclr`, `clip` and `siglip` take negatives from all processes of a run (`tapetum.train.contrastive`), `sinkhorn_knopp` and
 `sigreg` samples; the others are means over a process's own examples. Either way, the mean over processes, which a run
@@ -166,6 +167,16 @@ def mae(
         target = (target - mean) / (variance + 1e-6).sqrt()
     error = (_precise(prediction) - target).square().mean(-1)
     return (error * hidden).sum() / hidden.sum().clamp(min=1)
+
+
+def ijepa(prediction: Float[Tensor, "*n d"], target: Float[Tensor, "*n d"]) -> Float[Tensor, ""]:
+    """Compute the mean smooth L1 distance between predictions and tokens, each token first brought to mean 0 and variance 1.
+
+    >>> float(ijepa(torch.tensor([[3.0, -1.0]]), torch.tensor([[5.0, 1.0]])))  # errors 2 and 0: (2 - 1/2) / 2
+    0.75
+    """
+    target = _precise(target)
+    return F.smooth_l1_loss(_precise(prediction), F.layer_norm(target, target.shape[-1:]))
 
 
 @torch.no_grad()

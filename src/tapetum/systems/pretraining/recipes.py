@@ -187,7 +187,7 @@ class PretrainRun(MethodSettings, ImageRun):
     """A whole run; `RECIPES` has some for every method."""
 
     method: str
-    """One of the seven, or the reference of a method of your own: FILE.py:CLASS, package.module:CLASS, an entry point."""
+    """One of `METHODS`, or the reference of a method of your own: FILE.py:CLASS, package.module:CLASS, an entry point."""
     preset: Preset = "small"
     """small: for a laptop and images of 32 to 64 pixels; resnet, vit: as published on ImageNet, for accelerators."""
     schedule: Literal["cosine", "milestones"] = "cosine"

@@ -13,6 +13,7 @@ from tapetum.systems.pretraining.methods.byol import Byol, ByolTask
 from tapetum.systems.pretraining.methods.clip import Clip, ClipTask
 from tapetum.systems.pretraining.methods.dino import Dino, DinoTask
 from tapetum.systems.pretraining.methods.dinov2 import DinoV2, DinoV2Task
+from tapetum.systems.pretraining.methods.ijepa import IJepa, IJepaTask
 from tapetum.systems.pretraining.methods.lejepa import LeJepa, LeJepaTask
 from tapetum.systems.pretraining.methods.mae import Mae, MaeTask
 from tapetum.systems.pretraining.methods.siglip import SigLip, SigLipTask
@@ -34,6 +35,7 @@ class MethodSettings:
     mae: Mae = field(default_factory=Mae, metadata={"task": MaeTask})
     dinov2: DinoV2 = field(default_factory=DinoV2, metadata={"task": DinoV2Task})
     lejepa: LeJepa = field(default_factory=LeJepa, metadata={"task": LeJepaTask})
+    ijepa: IJepa = field(default_factory=IJepa, metadata={"task": IJepaTask})
 
 
 METHODS: Mapping[str, type[PretrainTask]] = {each.name: each.metadata["task"] for each in fields(MethodSettings)}

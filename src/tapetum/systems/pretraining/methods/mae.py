@@ -104,7 +104,9 @@ class MaeTask(PretrainTask):
         from tapetum.systems.pretraining.heads import Learner, MaeDecoder
 
         settings = self.settings
-        return Learner(encoder, decoder=MaeDecoder(encoder.config, settings.width, settings.depth, settings.heads))
+        config: Any = self.run.architecture.config
+        pixels = 3 * config.patch**2
+        return Learner(encoder, decoder=MaeDecoder(config, settings.width, settings.depth, settings.heads, pixels))
 
     def extras(self, items: "Sequence[TrainingImage]") -> "dict[str, Tensor]":
         """Choose the visible patches."""
