@@ -118,9 +118,17 @@ class ViT(Encoder):
             return None
         return grid_rotation(grid, config.width // config.heads, config.rotary, config.prefix, next(self.parameters()).device)
 
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Features:
-        """Encode prepared images. Raises BadInput if the patches do not divide them."""
-        x, grid = self.embed(images)
+    def forward(
+        self,
+        images: Float[Tensor, "b 3 h w"],
+        hidden: Bool[Tensor, "b cells"] | None = None,
+        mask_token: Float[Tensor, " d"] | None = None,
+    ) -> Features:
+        """Encode prepared images, with `mask_token` in place of `hidden` patches (`embed`).
+
+        Raises BadInput if the patches do not divide the images.
+        """
+        x, grid = self.embed(images, hidden, mask_token)
         rotary = self.rotation(grid)
         for block in self.blocks:
             x = block(x) if rotary is None else block(x, rotary=rotary)

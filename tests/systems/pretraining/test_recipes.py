@@ -56,6 +56,7 @@ def test_numbers_of_siglip() -> None:
 
 def test_dinov2s_rate_follows_the_root_of_the_batch() -> None:
     run = recipe("dinov2", "d", "vit")
+    assert run.steps_of(1_281_167) == pytest.approx(100 * 1250, rel=1e-2)
     assert run.base_lr * run.batch_size / 256 == pytest.approx(4e-3 * (run.batch_size / 1024) ** 0.5)
     assert run.views == (224, 224, *(96,) * 8)
 

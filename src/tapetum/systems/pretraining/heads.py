@@ -127,16 +127,6 @@ def encode_visible(encoder: "ViT", images: Float[Tensor, "b 3 h w"], visible: In
     return encoder.norm(x)
 
 
-def encode_hidden(
-    encoder: "ViT", images: Float[Tensor, "b 3 h w"], hidden: Bool[Tensor, "b n"], mask_token: Float[Tensor, " d"]
-) -> Float[Tensor, "b k d"]:
-    """Encode images with a token in place of `hidden` patches, before positions are added (DINOv2, BEiT); all tokens."""
-    x, _ = encoder.embed(images, hidden, mask_token)
-    for block in encoder.blocks:
-        x = block(x)
-    return encoder.norm(x)
-
-
 def hidden_patches(visible: Int[Tensor, "b m"], patches: int) -> Bool[Tensor, "b n"]:
     """Mark the patches that are not among the visible ones.
 

@@ -251,8 +251,8 @@ def masked_patches(
     """
     log_probabilities = F.log_softmax(_precise(student_logits) / temperature, dim=-1)
     entropies = -(_precise(teacher_probabilities) * log_probabilities).sum(-1)
-    patches = torch.bincount(image_of_patch, minlength=images)[image_of_patch]
-    return (entropies / patches).sum() / images
+    patches = entropies.new_zeros(images).index_add(0, image_of_patch, torch.ones_like(entropies))
+    return (entropies / patches[image_of_patch]).sum() / images
 
 
 SIGREG_REACH, SIGREG_POINTS = 3.0, 17
@@ -272,8 +272,8 @@ def sigreg(features: Float[Tensor, "n d"], slices: int, seed: int) -> Float[Tens
     """
     with unrounded(features):
         x = _precise(features)
-        generator = torch.Generator(device=x.device).manual_seed(seed)
-        directions = torch.randn(x.shape[1], slices, generator=generator, device=x.device).to(x.dtype)
+        generator = torch.Generator().manual_seed(seed)
+        directions = torch.randn(x.shape[1], slices, generator=generator, device="cpu").to(x)  # the same on every device
         frequencies = torch.linspace(0, SIGREG_REACH, SIGREG_POINTS, device=x.device, dtype=x.dtype)
         normal = (-frequencies.square() / 2).exp()
         angles = (x @ (directions / directions.norm(dim=0)))[..., None] * frequencies  # (n, slices, points)

@@ -84,19 +84,21 @@ class DinoV2Task(DinoTask):
             "clip_norm": 3.0,
             "dinov2": DinoV2(local_views=6, prototypes=4096, hidden=1024, decay=0.99, koleo=0.0),
         },
-        # the public code's vitl16_short: 32 GPUs of 64 images; 4e-3 for 1,024 images, in proportion to the root of the batch
+        # the public code's vitl16_short: 32 GPUs of 64 images; 4e-3 for 1,024 images, in proportion to the root of the batch;
+        # its epochs are of 1,250 steps, two of ImageNet's at this batch
         "vit": {
             **VIT,
             "encoder": "vit-large-16",
             "change": ("drop_path=0.3", "layer_scale=1e-5"),
             "batch_size": 2048,
             "base_lr": 4e-3 * 2**0.5 / 8,
-            "epochs": 100,
-            "warmup_epochs": 10,
+            "epochs": 200,
+            "warmup_epochs": 20,
             "weight_decay": 0.04,
             "final_weight_decay": 0.4,
             "clip_norm": 3.0,
             "clip_each": True,
+            "dinov2": DinoV2(teacher_warmup_epochs=60, frozen_epochs=2),
         },
     }
     unpublished: ClassVar = {"vit": {"batch_size": "of the public command, 4 machines of 8 GPUs"}}
@@ -109,12 +111,14 @@ class DinoV2Task(DinoTask):
 
     def check(self) -> None:
         config: Any = self.run.architecture.config
-        if not config.class_token:
-            raise BadInput("dinov2 compares class tokens, and this ViT has none; give one such as vit-tiny-16")
-        if config.rotary or self.run.size % config.patch:
+        if self.run.size % config.patch:
             raise BadInput(
-                f"dinov2 hides patches of {config.patch} pixels in views of {self.run.size}; give a size that patches divide, "
-                "and a ViT whose positions are not rotary"
+                f"dinov2 hides patches of {config.patch} pixels in views of {self.run.size}; give a multiple as --size"
+            )
+        if config.projection and not self.settings.patch_prototypes:
+            raise BadInput(
+                f"patches of {self.run.encoder} have {config.width} channels and images {config.projection}, so that one head "
+                "does not fit both; give patch_prototypes"
             )
         if self.settings.koleo and self.run.batch_size < 2:
             raise BadInput("KoLeo compares the images of a batch; give batch_size 2 or more, or koleo 0")
@@ -128,7 +132,8 @@ class DinoV2Task(DinoTask):
         settings, heads = self.settings, {}
         for name, prototypes in (("head", settings.prototypes), ("patches", settings.patch_prototypes)):
             if prototypes:
-                heads[name] = DinoHead(encoder.width, settings.hidden, settings.bottleneck, prototypes)
+                width = encoder.width if name == "head" else encoder.config.width
+                heads[name] = DinoHead(width, settings.hidden, settings.bottleneck, prototypes)
         learner = Learner(encoder, **heads)
         learner.mask_token = nn.Parameter(torch.zeros(encoder.config.width))
         learner.register_buffer("center", torch.zeros(settings.prototypes))
@@ -151,14 +156,24 @@ class DinoV2Task(DinoTask):
             rows.append(masks[[place, batch + place]])
         return {"hidden": torch.from_numpy(np.stack(rows))}  # (b, 2, n)
 
+    def _places(self, hidden: "Tensor") -> "Tensor":
+        """Number the hidden patches of all crops; of a plan, whose tensors have no values, as many as there are on average."""
+        import torch
+
+        if hidden.is_meta:
+            share = self.settings.mask_probability * sum(self.settings.mask_shares) / 2
+            return torch.empty(round(hidden.numel() * share), dtype=torch.long, device="meta")
+        return hidden.flatten().nonzero()[:, 0]
+
     def method_loss(self, model: Any, batch: Mapping[str, Any], context: "StepContext") -> "Loss":
         import torch
 
         from tapetum.systems.pretraining import losses
-        from tapetum.systems.pretraining.heads import encode_hidden, move_center
+        from tapetum.systems.pretraining.heads import move_center
 
         settings, views, prefix = self.settings, batch["views"], model.encoder.config.prefix
         large, hidden = torch.cat(views[:2]), batch["hidden"].transpose(0, 1).flatten(0, 1)  # (2 b, n)
+        places = self._places(hidden)
         teacher: Any = context.teachers["teacher"]
         patch_head = "patches" if settings.patch_prototypes else "head"
         epochs = context.step * self.run.batch_size / max(len(self.source), 1)
@@ -170,20 +185,20 @@ class DinoV2Task(DinoTask):
             return losses.centred(logits, center, temperature)
 
         with torch.no_grad():
-            taught = teacher.encoder(large).tokens
-            class_logits = teacher.heads["head"](taught[:, 0])
-            patch_logits = teacher.heads[patch_head](taught[:, prefix:][hidden])
+            taught = teacher.encoder(large)
+            class_logits = teacher.heads["head"](taught.pooled)
+            patch_logits = teacher.heads[patch_head](taught.tokens[:, prefix:].flatten(0, 1)[places])
             class_targets = targets(class_logits, model.center).unflatten(0, (2, -1))
             patch_targets = targets(patch_logits, model.patch_center)
         frozen = context.step < self.frozen_steps
         with torch.set_grad_enabled(torch.is_grad_enabled() and context.step >= self.head_steps):
-            tokens = encode_hidden(model.encoder, large, hidden, model.mask_token)
-            classes = [tokens[:, 0]]
+            seen = model.encoder(large, hidden, model.mask_token)
+            classes = [seen.pooled]
             if len(views) > 2:
-                classes.append(model.encoder(torch.cat(views[2:])).tokens[:, 0])
+                classes.append(model.encoder(torch.cat(views[2:])).pooled)
         said = model.heads["head"](torch.cat(classes), frozen=frozen).unflatten(0, (len(views), -1))
-        said_of_patches = model.heads[patch_head](tokens[:, prefix:][hidden], frozen=frozen)
-        image = hidden.nonzero()[:, 0]
+        said_of_patches = model.heads[patch_head](seen.tokens[:, prefix:].flatten(0, 1)[places], frozen=frozen)
+        image = places // hidden.shape[1]
         class_loss = losses.pairs(said, class_targets, settings.student_temperature)
         patch_loss = losses.masked_patches(said_of_patches, patch_targets, image, len(hidden), settings.student_temperature)
         loss = class_loss + patch_loss
