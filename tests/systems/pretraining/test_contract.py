@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from support.forks import Forks
 from support.sharding import check_shards
 from systems.pretraining.conftest import RESNET, VIT, begun, tiny
+from systems.pretraining.joint_runs import CASES
 from tapetum.systems.pretraining.methods import METHODS
 from tapetum.systems.pretraining.run import pretrain
 from tapetum.train import StepContext
@@ -95,13 +96,13 @@ def test_two_processes_are_one_with_the_joint_batch(forks: Forks, data: Path, tm
     assert forks.start(script, data, tmp_path / "one", errors=errors).wait() == 0, errors.read_text()
     assert forks.pair(script, data, tmp_path / "two", errors=errors) == [0, 0], errors.read_text()
     assert "depends on how a batch is divided" not in errors.read_text()
-    for method, task in METHODS.items():
+    for method, (name, _) in CASES.items():
         folders = [tmp_path / processes / method for processes in ("one", "two")]
         logs = [[json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()] for folder in folders]
         for one, two in zip(*logs, strict=True):
             assert two["loss"] == pytest.approx(one["loss"], rel=2e-5), method
             assert two["grad_norm"] == pytest.approx(one["grad_norm"], rel=2e-4), method
-        for file in ("model", *task.teachers):
+        for file in ("model", *METHODS[name].teachers):
             ours, theirs = (load_file(next(folder.rglob(f"{file}.safetensors"))) for folder in reversed(folders))
             for name, value in theirs.items():
                 torch.testing.assert_close(ours[name], value, rtol=1e-4, atol=1e-5, msg=f"{method}: {name}")

@@ -48,12 +48,17 @@ def trained_encoder(reference: str) -> "Encoder":
 
 
 def trained_architecture(reference: str, size: int) -> Architecture:
-    """Describe the network of weights for images of `size`. Raises BadInput if it only takes images of another size."""
+    """Describe the network of weights for images of `size`; a ViT interpolates its positions where it learned others.
+
+    Raises BadInput if it only takes images of another size, or if its patches do not divide them.
+    """
     from tapetum.encoders.factory import describe
 
     result = describe(trained_encoder(reference))
     side = getattr(result.config, "image_size", (size, size))
-    if side != (size, size):
+    if result.family == "vit":
+        check_side(result.config, size, "--size")
+    elif side != (size, size):
         raise BadInput(
             f"{reference} has learned images of {side[1]}x{side[0]} pixels, and views have {size}; give --size {side[0]}"
         )

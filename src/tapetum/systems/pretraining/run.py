@@ -165,6 +165,7 @@ def loop_config(task: PretrainTask, launch: Launch, **settings: Any) -> TrainCon
         averages=task.averages,
         weights_to_score=task.kept,
         eval_every=run.probe_every,
+        find_unused_parameters=task.idle_parameters,
         **{"lr": run.base_lr * run.batch_size / 256, "checkpoint_every": 1000, **settings},
     )
 

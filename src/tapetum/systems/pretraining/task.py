@@ -93,6 +93,8 @@ class PretrainTask(Task):
     negatives: ClassVar[int] = 0
     """Negatives of an image in each other one: such as both of its views, or its text."""
     joint_batch = True
+    idle_parameters: bool = False
+    """In some steps a part of the model has no gradient, which several processes must know."""
     averages: tuple[Average, ...] = ()
     """The moving averages that `teachers` names."""
     kept: str = "model"
@@ -257,6 +259,11 @@ class PretrainTask(Task):
         """List the settings that determine the result, apart from the images themselves."""
         settings = {name: value for name, value in asdict(self.run).items() if name not in _NOT_LEARNING}
         return {**self.run.without_other_methods(settings), **self.source.about}
+
+
+def vit_config(run: "PretrainRun") -> Any:
+    """Look up the config of the run's ViT for the grid of its large views, whatever grid its weights have positions for."""
+    return replace(run.architecture.config, image_size=(run.size, run.size))
 
 
 def local_size(run: "PretrainRun", size: int) -> int:

@@ -127,6 +127,7 @@ class DinoTask(PretrainTask):
         super().__init__(run, source)
         self.averages = (Average(name="teacher", decay=self.settings.decay, schedule="cosine"),)
         self.frozen_steps = round(self.settings.frozen_epochs * len(source) / run.batch_size)
+        self.idle_parameters = self.frozen_steps > 0
 
     def views(self) -> "tuple[View, ...]":
         settings = self.settings

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from tapetum.core.errors import BadInput
 from tapetum.core.fields import check_fields
 from tapetum.systems.pretraining.methods.dino import Dino, DinoTask
-from tapetum.systems.pretraining.task import VIT
+from tapetum.systems.pretraining.task import VIT, vit_config
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -108,13 +108,10 @@ class DinoV2Task(DinoTask):
     def __init__(self, run, source):
         super().__init__(run, source)
         self.head_steps = round(self.settings.head_epochs * len(source) / run.batch_size)
+        self.idle_parameters |= self.head_steps > 0
 
     def check(self) -> None:
-        config: Any = self.run.architecture.config
-        if self.run.size % config.patch:
-            raise BadInput(
-                f"dinov2 hides patches of {config.patch} pixels in views of {self.run.size}; give a multiple as --size"
-            )
+        config = vit_config(self.run)
         if config.projection and not self.settings.patch_prototypes:
             raise BadInput(
                 f"patches of {self.run.encoder} have {config.width} channels and images {config.projection}, so that one head "
@@ -148,7 +145,7 @@ class DinoV2Task(DinoTask):
         from tapetum.systems.pretraining.masks import step_masks
 
         settings, batch = self.settings, self.run.batch_size
-        config: Any = self.run.architecture.config
+        config = vit_config(self.run)
         rows = []
         for item in items:
             step, place = divmod(item.number, batch)
@@ -219,9 +216,8 @@ class DinoV2Task(DinoTask):
         from tapetum.train.optim import layer_scales
 
         encoder: Any = model.encoder
-        stem = [
-            part for part in (encoder.patches, encoder.class_token, encoder.registers, encoder.positions) if part is not None
-        ]
+        stem = [getattr(encoder, name, None) for name in ("patches", "class_token", "registers", "positions")]
+        stem = [part for part in stem if part is not None]
         layers = [stem, *([block] for block in encoder.blocks)]
         scales = layer_scales(model, layers, self.settings.layer_decay)
         for parameter in encoder.patches.parameters():

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from tapetum.core.errors import BadInput
 from tapetum.core.fields import check_fields
 from tapetum.data.views import View
-from tapetum.systems.pretraining.task import VIT, PretrainTask
+from tapetum.systems.pretraining.task import VIT, PretrainTask, vit_config
 from tapetum.train.config import Average
 
 if TYPE_CHECKING:
@@ -98,8 +98,8 @@ class IJepaTask(PretrainTask):
         self.averages = (Average(name="teacher", decay=self.settings.decay, schedule="cosine"),)
 
     def check(self) -> None:
-        config: Any = self.run.architecture.config
-        if config.rotary or self.run.size % config.patch or min(config.grid) < _LEAST_GRID:
+        config = vit_config(self.run)
+        if config.rotary or min(config.grid) < _LEAST_GRID:
             raise BadInput(
                 f"ijepa hides blocks of patches of {config.patch} pixels in views of {self.run.size}; give a size that patches "
                 f"divide into {_LEAST_GRID} or more, and a ViT whose positions are not rotary"
@@ -112,7 +112,7 @@ class IJepaTask(PretrainTask):
         from tapetum.systems.pretraining.heads import Learner, Predictor
 
         settings = self.settings
-        config: Any = self.run.architecture.config
+        config = vit_config(self.run)
         return Learner(
             encoder, predictor=Predictor(config, settings.width, settings.depth, settings.heads, out_width=config.width)
         )
@@ -125,7 +125,7 @@ class IJepaTask(PretrainTask):
         from tapetum.systems.pretraining.masks import jepa_blocks
 
         settings, batch = self.settings, self.run.batch_size
-        config: Any = self.run.architecture.config
+        config = vit_config(self.run)
         areas = settings.context_area, settings.target_area
         rows = []
         for item in items:
