@@ -116,6 +116,28 @@ def move_center(center: Float[Tensor, " k"], outputs: Float[Tensor, "rows k"], d
     return torch.where(count > 0, center * decay + mean * (1 - decay), center)
 
 
+@torch.no_grad()
+def prototype_use(targets: Float[Tensor, "rows k"]) -> dict[str, Tensor]:
+    """Compute what shows a collapse of a teacher's probabilities, over the rows of all processes.
+
+    Returns:
+        prototype_entropy of their mean and target_entropy, the mean of their entropies, in nats: equal if all rows are the
+        same; unchosen_prototypes, the share of prototypes that are no row's greatest.
+
+    >>> {name: round(float(x), 3) for name, x in prototype_use(torch.eye(4)[:2]).items()}
+    {'prototype_entropy': 0.693, 'target_entropy': 0.0, 'unchosen_prototypes': 0.5}
+    """
+    chosen = targets.new_zeros(targets.shape[1]).index_fill(0, targets.argmax(1), 1.0)
+    entropies = torch.special.entr(targets).sum(1)
+    totals = all_reduce(torch.cat((targets.sum(0), chosen, entropies.sum()[None], entropies.new_full((1,), len(targets)))))
+    sums, chosen, entropy, count = totals.split([targets.shape[1], targets.shape[1], 1, 1])
+    return {
+        "prototype_entropy": torch.special.entr(sums / count).sum(),
+        "target_entropy": (entropy / count)[0],
+        "unchosen_prototypes": (chosen == 0).float().mean(),
+    }
+
+
 def encode_visible(encoder: "ViT", images: Float[Tensor, "b 3 h w"], visible: Int[Tensor, "b m"]) -> Float[Tensor, "b k d"]:
     """Encode only the patches numbered `visible`; class token and registers, if any, come first."""
     x, _ = encoder.embed(images)

@@ -11,6 +11,7 @@ Differs from the public code: positions and the class token do not decay; the le
 temperature rises per step, not per epoch.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from tapetum.systems.pretraining.heads import Learner
     from tapetum.systems.pretraining.task import Loss
     from tapetum.train.task import StepContext
+
+SAME = 1e-3
+"""Nats that the teacher's outputs tell of their image below which they are the same for all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +154,7 @@ class DinoTask(PretrainTask):
 
         from tapetum.data.views.make import runs
         from tapetum.systems.pretraining import losses
-        from tapetum.systems.pretraining.heads import move_center, use_batch_statistics
+        from tapetum.systems.pretraining.heads import move_center, prototype_use, use_batch_statistics
 
         settings, views = self.settings, batch["views"]
         teacher = use_batch_statistics(context.teachers["teacher"])
@@ -159,12 +163,16 @@ class DinoTask(PretrainTask):
         features = [model.encoder(torch.cat(views[part])).pooled for part in runs(self.views())]
         logits = model.heads["head"](torch.cat(features), frozen=context.step < self.frozen_steps)
         epochs = context.step * self.run.batch_size / max(len(self.source), 1)
-        loss = losses.dino(
-            logits.unflatten(0, (len(views), -1)),
-            targets.unflatten(0, (2, -1)),
-            model.center,
-            settings.student_temperature,
-            settings.teacher_temperature_after(epochs),
-        )
+        taught = losses.centred(targets, model.center, settings.teacher_temperature_after(epochs))
+        loss = losses.pairs(logits.unflatten(0, (len(views), -1)), taught.unflatten(0, (2, -1)), settings.student_temperature)
         model.center.copy_(move_center(model.center, targets, settings.center_decay))
-        return loss, features[0], {}
+        return loss, features[0], prototype_use(taught)
+
+    def collapse(self, metrics: Mapping[str, float]) -> str | None:
+        """See also whether the teacher says the same of all images: one prototype, or all of them alike."""
+        entropy = metrics.get("target_entropy", 0.0)
+        if metrics.get("prototype_entropy", 1.0) - entropy >= SAME:
+            return super().collapse(metrics)
+        if entropy > math.log(self.settings.prototypes) / 2:
+            return "the teacher finds all prototypes alike in all images; try a lower --teacher-temperature"
+        return "the teacher says the same few prototypes of all images; try a lower --center-decay or --base-lr"

@@ -166,7 +166,7 @@ class DinoV2Task(DinoTask):
         import torch
 
         from tapetum.systems.pretraining import losses
-        from tapetum.systems.pretraining.heads import move_center
+        from tapetum.systems.pretraining.heads import move_center, prototype_use
 
         settings, views, prefix = self.settings, batch["views"], model.encoder.config.prefix
         large, hidden = torch.cat(views[:2]), batch["hidden"].transpose(0, 1).flatten(0, 1)  # (2 b, n)
@@ -200,6 +200,7 @@ class DinoV2Task(DinoTask):
         patch_loss = losses.masked_patches(said_of_patches, patch_targets, image, len(hidden), settings.student_temperature)
         loss = class_loss + patch_loss
         metrics: dict[str, Any] = {"class_loss": class_loss.detach(), "patch_loss": patch_loss.detach()}
+        metrics |= prototype_use(class_targets.flatten(0, 1))
         if settings.koleo:
             spread = torch.stack(
                 [losses.koleo(part, joint=True) for part in classes[0].chunk(2)]
