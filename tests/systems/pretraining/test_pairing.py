@@ -288,7 +288,7 @@ def test_ijepa_predicts_of_each_block_what_the_average_says_of_it_in_the_whole_i
         student.heads["predictor"].mask_token.copy_(torch.linspace(-1, 1, 24))
 
     def plain(network: Any, average: Any) -> Tensor:
-        [view], encoder, total, terms = batch["views"], network.encoder, 0.0, 0
+        [view], encoder, total, terms = batch["views"], network.encoder, torch.zeros(()), 0
         head = network.heads["predictor"]
         for b in range(4):
             seen = visible[b].tolist()

@@ -4,6 +4,7 @@ import copy
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -225,7 +226,8 @@ def test_dinov2_goes_on_from_a_folder_and_warms_heads_up_first(write: str, patch
     settings = replace(SETTINGS["dinov2"]["dinov2"], head_epochs=0.2)  # 2 steps
     sizes = {"encoder": str(tmp_path / "published"), "change": (), "size": 2 * patch, "batch_size": 4}
     run = tiny("dinov2", data, **sizes, dinov2=settings)
-    assert task_for(run).head_steps == 2
+    task: Any = task_for(run)
+    assert task.head_steps == 2
     for steps, same in ((2, True), (4, False)):
         result = run_task(task_for(replace(run, steps=steps)), launch(tmp_path / f"run{steps}"), say=None)
         assert result is not None
@@ -244,7 +246,8 @@ def test_a_vit_with_rotary_positions_and_registers_hides_patches(data: Path) -> 
     change = ("patch=4", "rotary=dinov3", "positions=none", "registers=2", "layer_scale=1e-5")
     run = tiny("dinov2", data, change=change)
     task = task_for(run)
-    model, samples = task.model(), task.dataset()
+    model: Any = task.model()
+    samples = task.dataset()
     batch = task.collate([samples[number] for number in range(8)])
     loss, _ = task.loss(model, batch, StepContext(teachers={"teacher": copy.deepcopy(model).eval()}))
     loss.backward()

@@ -142,7 +142,8 @@ class IJepaTask(PretrainTask):
         from tapetum.systems.pretraining.heads import encode_visible
 
         encoder, (images,), targets = model.encoder, batch["views"], batch["targets"]
-        prefix, teacher = encoder.config.prefix, context.teachers["teacher"]
+        prefix = encoder.config.prefix
+        teacher: Any = context.teachers["teacher"]
         with torch.no_grad():
             taught = teacher.encoder(images).tokens[:, prefix:]
             places = targets.flatten(1)[..., None].expand(-1, -1, taught.shape[-1])
