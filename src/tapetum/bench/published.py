@@ -36,7 +36,7 @@ def _preset(words: str, *data_sets: str) -> PublishedPreset:
 
 
 _IMAGENET = "imagenet"
-_METHODS = "supervised", "clip", "siglip", "simclr", "byol", "dino", "mae"
+_METHODS = "supervised", "clip", "siglip", "simclr", "byol", "dino", "mae", "dinov2", "lejepa", "ijepa"
 _VIDEO_TEXT = "vtp", "howto100m", "videocc3m"
 _VIDEO_STAGES: Mapping[str, tuple[str, ...]] = {
     "images": ("align", "ltip"),
@@ -66,7 +66,7 @@ PRESETS: Mapping[str, PublishedPreset] = {
         )
         for preset in ("resnet", "vit")
         for method in _METHODS
-        if preset == "vit" or method not in ("siglip", "mae")
+        if preset == "vit" or method not in ("siglip", "mae", "dinov2", "ijepa")
     },
     **{
         f"longvideo-{stage}": _preset(f"train longvideo --preset paper --stage {stage}", *data_sets)

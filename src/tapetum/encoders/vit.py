@@ -14,7 +14,7 @@ Differs from the papers: masking (MAE, DINOv2) is not part of an encoder; the ma
 """
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from tapetum.encoders.config import Preprocessing, ViTConfig
@@ -80,10 +80,15 @@ class ViT(Encoder):
             drop_path=drop_path,
         )
 
-    def embed(self, images: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b n d"], tuple[int, int]]:
+    def embed(
+        self,
+        images: Float[Tensor, "b 3 h w"],
+        hidden: Bool[Tensor, "b cells"] | None = None,
+        mask_token: Float[Tensor, " d"] | None = None,
+    ) -> tuple[Float[Tensor, "b n d"], tuple[int, int]]:
         """Compute the tokens that enter the first block, with positions added, and the rows and columns of their grid.
 
-        Raises BadInput if the patches do not divide the images.
+        `mask_token` stands in place of `hidden` patches. Raises BadInput if the patches do not divide the images.
         """
         images = self.checked(images)
         if self.config.ragged:
@@ -92,6 +97,8 @@ class ViT(Encoder):
         x = self.patches(images)
         grid = (int(x.shape[1]), int(x.shape[2]))
         x = x.flatten(1, 2)
+        if hidden is not None and mask_token is not None:
+            x = torch.where(hidden[..., None], mask_token.to(x.dtype), x)
         extra = 0
         if self.config.positions != "none":
             extra = self.positions.shape[0] - self.config.grid[0] * self.config.grid[1]
@@ -111,9 +118,17 @@ class ViT(Encoder):
             return None
         return grid_rotation(grid, config.width // config.heads, config.rotary, config.prefix, next(self.parameters()).device)
 
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Features:
-        """Encode prepared images. Raises BadInput if the patches do not divide them."""
-        x, grid = self.embed(images)
+    def forward(
+        self,
+        images: Float[Tensor, "b 3 h w"],
+        hidden: Bool[Tensor, "b cells"] | None = None,
+        mask_token: Float[Tensor, " d"] | None = None,
+    ) -> Features:
+        """Encode prepared images, with `mask_token` in place of `hidden` patches (`embed`).
+
+        Raises BadInput if the patches do not divide the images.
+        """
+        x, grid = self.embed(images, hidden, mask_token)
         rotary = self.rotation(grid)
         for block in self.blocks:
             x = block(x) if rotary is None else block(x, rotary=rotary)

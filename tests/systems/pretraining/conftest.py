@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from tapetum.systems.pretraining.methods import Byol, Clip, Dino, Mae, Method, SigLip, SimClr
+from tapetum.systems.pretraining.methods import METHODS, Byol, Clip, Dino, DinoV2, IJepa, LeJepa, Mae, Method, SigLip, SimClr
 from tapetum.systems.pretraining.recipes import PretrainRun, recipe
 from tapetum.systems.pretraining.run import task_for
+from tapetum.systems.pretraining.task import PretrainTask
 
 SETTINGS = {
     "clip": {"clip": Clip(width=16, depth=1, heads=2, projection=8, length=40)},
@@ -19,14 +20,17 @@ SETTINGS = {
     "byol": {"byol": Byol(hidden=32, projection=16)},
     "dino": {"dino": Dino(hidden=32, bottleneck=16, prototypes=24, local_views=2, frozen_epochs=0)},
     "mae": {"mae": Mae(width=32, depth=1, heads=2)},
+    "dinov2": {"dinov2": DinoV2(hidden=32, bottleneck=16, prototypes=24, local_views=2, frozen_epochs=0)},
+    "lejepa": {"lejepa": LeJepa(hidden=24, projection=8, local_views=2, slices=16, weight=0.2)},
+    "ijepa": {"ijepa": IJepa(width=24, depth=2, heads=2)},
 }
 RESNET = {"encoder": "resnet-18", "change": ("stem=3x3", "stem_width=4", "depths=(1,1,1,1)")}
 VIT = {"encoder": "vit-nano", "change": ("patch=4",)}
 
 
 def tiny(method: Method, data: Path | str, **changes: object) -> PretrainRun:
-    """A run with a tiny network, a ViT for MAE."""
-    network = VIT if method == "mae" else RESNET
+    """A run with a tiny network, a ViT where patches are hidden."""
+    network = VIT if METHODS.get(method, PretrainTask).hides_patches else RESNET
     return recipe(
         method, str(data), **{**network, "size": 16, "batch_size": 8, "steps": 6, **SETTINGS.get(method, {}), **changes}
     )

@@ -1,4 +1,4 @@
-"""A script of one or two processes: the losses with negatives, of this process's part of known tensors, to OUT/RANK.pt."""
+"""A script of one or two processes: losses that need all samples, of this process's part of known tensors, to OUT/RANK.pt."""
 
 import sys
 from collections.abc import Callable
@@ -32,6 +32,12 @@ def main(out: Path) -> None:
         learn("simclr", lambda a, b: losses.simclr(a, b, 0.2))
         learn("clip", lambda a, b: losses.clip(a, b, 7.0))
         learn("captions", lambda a, b: losses.clip(a, b, 7.0, part(captions)))
+        learn("koleo", lambda a, b: losses.koleo(a * b, joint=True))
+        learn("sigreg", lambda a, b: losses.sigreg(a * b, 7, 3))
+        assigned = losses.sinkhorn_knopp(part(first) * 40, 0.1)
+        found["assignments"] = world.size * assigned
+        uneven = first * 40 if world.size == 1 else (first[:8], first[8:])[world.rank] * 40  # one process has no masked patch
+        found["uneven assignments"] = world.size * losses.sinkhorn_knopp(uneven, 0.1)
         torch.save(found, out / f"{world.rank}.pt")
 
 

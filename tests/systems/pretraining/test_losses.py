@@ -153,6 +153,79 @@ def test_batches_of_one_and_too_few_views_are_refused() -> None:
             losses.dino([one] * students, [one] * teachers, torch.zeros(4), 0.1, 0.1)
 
 
+def sinkhorn_by_the_paper(logits: Tensor, temperature: float, iterations: int) -> Tensor:
+    """Normalise prototypes, then samples, of the exponentials themselves."""
+    table = (logits.double() / temperature - (logits.double() / temperature).max()).exp()
+    for _ in range(iterations):
+        table = table / table.sum(0)
+        table = table / table.sum(1, keepdim=True)
+    return table
+
+
+@pytest.mark.parametrize("iterations", [1, 3, 8])
+def test_sinkhorn_knopp_is_the_formula(iterations: int) -> None:
+    logits = rows(11, 12, 5)
+    found = losses.sinkhorn_knopp(logits, 0.2, iterations)
+    torch.testing.assert_close(found.double(), sinkhorn_by_the_paper(logits, 0.2, iterations), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(found.sum(1), torch.ones(12))
+    assert not losses.sinkhorn_knopp(logits.requires_grad_(), 0.2).requires_grad
+
+
+def test_sinkhorn_knopp_holds_where_exponentials_overflow() -> None:
+    logits = rows(12, 6, 4) * 100
+    logits[2] -= 5000  # a sample far below the others, whose exponentials are all 0
+    found = losses.sinkhorn_knopp(logits, 0.04)
+    assert bool(found.isfinite().all())
+    torch.testing.assert_close(found.sum(1), torch.ones(6))
+    torch.testing.assert_close(found, losses.sinkhorn_knopp(logits.double(), 0.04).float(), rtol=1e-3, atol=1e-4)
+    assert losses.sinkhorn_knopp(logits[:0], 0.04).shape == (0, 4)
+    for temperature, count in ((0.0, 3), (0.1, 0)):
+        with pytest.raises(BadInput, match="Sinkhorn-Knopp got"):
+            losses.sinkhorn_knopp(logits, temperature, count)
+
+
+def test_koleo_is_the_formula_and_neighbours_repel() -> None:
+    features = rows(13, 7, 4).requires_grad_()
+    unit = [row / row.norm() for row in features.detach().double()]
+    nearest = [min(float((unit[i] - unit[k]).norm()) for k in range(7) if k != i) for i in range(7)]
+    loss = losses.koleo(features)
+    assert float(loss.detach()) == pytest.approx(-sum(map(math.log, nearest)) / 7, abs=1e-5)
+    (gradient,) = torch.autograd.grad(loss, features)
+    assert float(losses.koleo((features - 1e-3 * gradient).detach())) < float(loss.detach())
+    with pytest.raises(BadInput, match="1 rows, which have no neighbours"):
+        losses.koleo(features[:1])
+
+
+def test_masked_patches_weigh_one_over_their_image() -> None:
+    student, teacher = rows(14, 5, 3), F.softmax(rows(15, 5, 3), dim=-1)
+    image_of_patch, total = torch.tensor([0, 0, 0, 2, 2]), 0.0
+    for image in (0, 2):
+        own = [k for k in range(5) if image_of_patch[k] == image]
+        total += sum(-float(teacher[k] @ F.log_softmax(student[k] / 0.1, dim=-1)) for k in own) / len(own)
+    assert float(losses.masked_patches(student, teacher, image_of_patch, 4, 0.1)) == pytest.approx(total / 4, rel=1e-5)
+    none = losses.masked_patches(student[:0].requires_grad_(), teacher[:0], image_of_patch[:0], 4, 0.1)
+    assert float(none.detach()) == 0
+    assert none.requires_grad
+
+
+def test_sigreg_is_the_integral_and_tells_a_normal_from_others() -> None:
+    import numpy as np
+    from scipy.integrate import trapezoid
+
+    features = rows(16, 50, 3)
+    generator = torch.Generator().manual_seed(5)
+    directions = F.normalize(torch.randn(3, 9, generator=generator), dim=0).double().numpy()
+    t, total = np.linspace(-3, 3, 33), 0.0
+    for projected in (features.double().numpy() @ directions).T:
+        waves = np.exp(1j * t[:, None] * projected).mean(1)
+        total += 50 * trapezoid(np.abs(waves - np.exp(-(t**2) / 2)) ** 2 * np.exp(-(t**2) / 2), t)
+    assert float(losses.sigreg(features, 9, 5)) == pytest.approx(total / 9, rel=1e-4)
+    many = rows(17, 4096, 3)
+    shares = [float(losses.sigreg(x, 16, 0)) / 4096 for x in (many, many * 2, many + 1, many.sign())]
+    assert shares[0] < 1e-3 < 10e-3 < min(shares[1:])
+    assert float(losses.sigreg(features, 9, 5)) != float(losses.sigreg(features, 9, 6))
+
+
 def test_negatives_of_two_processes_are_those_of_the_joint_batch(forks: Forks, tmp_path: Path) -> None:
     """The mean over the processes of loss and gradient is what one process finds."""
     script, errors = Path(__file__).with_name("joint_losses.py"), tmp_path / "errors"

@@ -21,10 +21,12 @@ from tapetum.systems.pretraining.heads import (
     hidden_patches,
     move_center,
     projection,
+    prototype_use,
     use_batch_statistics,
 )
-from tapetum.systems.pretraining.methods import Byol, Dino, Method, task_of
+from tapetum.systems.pretraining.methods import Byol, Dino, DinoV2, Method, task_of
 from tapetum.systems.pretraining.run import loop_config, task_for
+from tapetum.systems.pretraining.task import PATIENCE
 from tapetum.train import StepContext, fit
 from tapetum.train.launch_config import Launch
 
@@ -251,6 +253,10 @@ def test_collapse_and_damage_are_said_once(data: Path, capsys: pytest.CaptureFix
         task._images = images
         task.after_step(9, {"feature_std": 0.0})
         assert task.collapsed_at == collapsed
+    for step in range(10, PATIENCE + 8):  # the step before was collapsed too
+        task.after_step(step, {"feature_std": 0.0})
+    with pytest.raises(BadInput, match="stopped at step 200, after 100 steps of collapse: the features of all images are"):
+        task.after_step(199, {"feature_std": 0.0})
     assert float(feature_std(torch.randn(500, 40) + 3)) == pytest.approx(1 / math.sqrt(10), rel=0.05)
 
 
@@ -261,3 +267,37 @@ def test_labels_and_names_of_methods(data: Path) -> None:
     with pytest.raises(BadInput, match="there is no method 'swav'; it is one of supervised, clip"):
         task_of("swav")  # pyright: ignore[reportArgumentType]
     assert np.array_equal(task.source.classes, ("square", "stripes"))
+
+
+def test_a_teacher_that_says_the_same_of_all_images_has_collapsed(data: Path) -> None:
+    task, model, teachers, batch = begun("dino", data)
+    _, metrics = task.loss(model, batch, StepContext(teachers=teachers))
+    healthy = {name: float(x) for name, x in metrics.items()}
+    assert task.collapse(healthy) is None
+    assert 1 < healthy["feature_rank"] < 32.01
+    assert healthy["prototype_entropy"] > healthy["target_entropy"]
+    one, alike = torch.full((16, 24), 1e-9), torch.full((16, 24), 1 / 24)
+    one[:, 3] = 1
+    for targets, words in ((one, "same few prototypes"), (alike, "all prototypes alike")):
+        found = {name: float(x) for name, x in prototype_use(targets).items()}
+        assert found["unchosen_prototypes"] == pytest.approx(23 / 24)
+        assert words in task.collapse({"feature_std": 0.5, **found})
+    assert "features of all images" in task.collapse({**healthy, "feature_std": 0.0})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("centring", ["centre", "sinkhorn"])
+def test_dinov2_stays_finite_in_batches_of_2_to_32(centring: str, data: Path) -> None:
+    for seed in range(20):
+        settings = DinoV2(hidden=32, bottleneck=16, prototypes=24, local_views=2, centring=centring)  # pyright: ignore[reportArgumentType]
+        changes = {"batch_size": (2, 3, 8, 32)[seed % 4], "seed": seed, "dinov2": settings}
+        task, model, teachers, batch = begun("dinov2", data, **changes)
+        optimizer = torch.optim.AdamW(task.parameter_groups(model), lr=1e-2)
+        for step in range(4):
+            loss, metrics = task.loss(model, batch, StepContext(step=step, steps=4, teachers=teachers))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            assert loss.isfinite(), (seed, step)
+            assert all(p.isfinite().all() for p in model.state_dict().values()), (seed, step)
+        assert task.collapse({name: float(x) for name, x in metrics.items()}) is None, seed

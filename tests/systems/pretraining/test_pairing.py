@@ -189,3 +189,127 @@ def test_mae_is_asked_for_the_patches_of_its_own_image_that_it_did_not_see(data:
         return total / hidden
 
     compared(task, student, teacher, batch, plain)
+
+
+def test_lejepa_draws_views_to_the_mean_of_the_large_ones_and_spreads_each(data: Path) -> None:
+    """Arxiv 2511.08544, algorithm 2 with the statistic of its public code: (1 - l) prediction + l SIGReg."""
+    how = replace(SETTINGS["lejepa"]["lejepa"], local_size=8)
+    task, student, teacher, batch = begun("lejepa", data, lejepa=how)
+
+    def plain(network: Any, _: Any) -> Tensor:
+        large, small = torch.cat(batch["views"][:2]), torch.cat(batch["views"][2:])
+        features = torch.cat([network.encoder(x).pooled for x in (large, small)])
+        z = network.heads["projector"](features).split(4)
+        prediction, spread = features.new_zeros(()), features.new_zeros(())
+        directions = torch.randn(8, 16, generator=torch.Generator().manual_seed(task.run.seed << 32)).to(features.dtype)
+        t = torch.linspace(-3, 3, 33, dtype=features.dtype)
+        for view in range(4):
+            for b in range(4):
+                prediction = prediction + ((z[view][b] - (z[0][b] + z[1][b]) / 2) ** 2).mean() / 16
+            for k in range(16):
+                along = z[view] @ (directions[:, k] / directions[:, k].norm())
+                error = (torch.cos(t[:, None] * along).mean(1) - torch.exp(-(t**2) / 2)) ** 2
+                error = error + torch.sin(t[:, None] * along).mean(1) ** 2
+                spread = spread + 4 * torch.trapezoid(error * torch.exp(-(t**2) / 2), t) / 64
+        return (1 - how.weight) * prediction + how.weight * spread
+
+    assert [tuple(view.shape[-2:]) for view in batch["views"]] == [(16, 16)] * 2 + [(8, 8)] * 2
+    assert views_differ(batch)
+    compared(task, student, teacher, batch, plain)
+
+
+@pytest.mark.parametrize("centring", ["centre", "sinkhorn"])
+def test_dinov2_asks_for_classes_of_other_crops_and_for_hidden_patches_of_the_same(centring: str, data: Path) -> None:
+    """Arxiv 2304.07193, section 4: DINO on class tokens, iBOT on patch tokens with its own head, KoLeo of each large crop."""
+    how = replace(SETTINGS["dinov2"]["dinov2"], local_size=8, patch_prototypes=20, centring=centring)
+    task, student, teacher, batch = begun("dinov2", data, dinov2=how)
+    with torch.no_grad():
+        student.mask_token.copy_(torch.linspace(-1, 1, len(student.mask_token)))
+        student.center.copy_(torch.linspace(-0.1, 0.1, 24))
+        student.patch_center.copy_(torch.linspace(0.1, -0.1, 20))
+    hidden, centers = batch["hidden"], (student.center.clone(), student.patch_center.clone())
+    assert hidden.shape == (4, 2, 16)
+    assert 0 < int(hidden.sum()) < hidden.numel() / 2
+
+    def taught(logits: Tensor, center: Tensor) -> Tensor:
+        if centring == "centre":
+            return F.softmax((logits - center) / how.teacher_temperature, 1)
+        table = (logits / how.teacher_temperature - (logits / how.teacher_temperature).max()).exp()
+        for _ in range(3):
+            table = table / table.sum(0)
+            table = table / table.sum(1, keepdim=True)
+        return table
+
+    def tokens_of(encoder: Any, view: Tensor, mask: Tensor, token: Tensor) -> Tensor:
+        """Of one image, patch by patch: the token stands where the mask is, at the same positions."""
+        x = torch.stack([token if mask[n] else encoder.patches(view[None]).flatten(1, 2)[0, n] for n in range(16)])
+        x = x + encoder.positions[-16:]
+        first = encoder.class_token + (encoder.positions[0] if len(encoder.positions) > 16 else 0)
+        x = torch.cat([first[None], x])[None]
+        for block in encoder.blocks:
+            x = block(x)
+        return encoder.norm(x)[0]
+
+    def plain(network: Any, average: Any) -> Tensor:
+        crops = [(crop, b) for crop in range(2) for b in range(4)]
+        whole = {at: average.encoder(batch["views"][at[0]][at[1]][None]).tokens[0] for at in crops}
+        wanted = taught(average.heads["head"](torch.stack([whole[at][0] for at in crops])), centers[0])
+        places = [(crop, b, n) for crop, b in crops for n in range(16) if hidden[b, crop, n]]
+        wanted_patches = taught(average.heads["patches"](torch.stack([whole[c, b][1 + n] for c, b, n in places])), centers[1])
+        seen = {(c, b): tokens_of(network.encoder, batch["views"][c][b], hidden[b, c], network.mask_token) for c, b in crops}
+        classes = [torch.stack([seen[crop, b][0] for b in range(4)]) for crop in range(2)]
+        classes += [network.encoder(view).tokens[:, 0] for view in batch["views"][2:]]
+        total = classes[0].new_zeros(())
+        for other, tokens in enumerate(classes):
+            said = F.log_softmax(network.heads["head"](tokens) / how.student_temperature, 1)
+            for crop in range(2):
+                if other != crop:
+                    total = total - sum(wanted[4 * crop + b] @ said[b] for b in range(4)) / 4 / 6  # 2 + 4 pairs
+        for row, (crop, b, n) in enumerate(places):
+            said = F.log_softmax(network.heads["patches"](seen[crop, b][1 + n][None])[0] / how.student_temperature, 0)
+            total = total - wanted_patches[row] @ said / hidden[b, crop].sum() / 8
+        for tokens in classes[:2]:
+            unit = F.normalize(tokens, dim=1)
+            for b in range(4):
+                near = min((unit[b] - unit[k] + 1e-8).norm() for k in range(4) if k != b)
+                total = total - how.koleo * torch.log(near + 1e-8) / 4
+        return total
+
+    compared(task, student, teacher, batch, plain)
+
+
+def test_ijepa_predicts_of_each_block_what_the_average_says_of_it_in_the_whole_image(data: Path) -> None:
+    """Arxiv 2301.08243, section 3: the predictor sees the context and one block's positions at a time; tokens are normed."""
+    task, student, teacher, batch = begun("ijepa", data, change=("patch=2",))
+    visible, targets = batch["visible"], batch["targets"]
+    assert visible.shape[0] == targets.shape[0] == 4
+    assert targets.shape[1] == 4
+    with torch.no_grad():
+        student.heads["predictor"].mask_token.copy_(torch.linspace(-1, 1, 24))
+
+    def plain(network: Any, average: Any) -> Tensor:
+        [view], encoder, total, terms = batch["views"], network.encoder, torch.zeros(()), 0
+        head = network.heads["predictor"]
+        for b in range(4):
+            seen = visible[b].tolist()
+            tokens = encoder.embed(view[b : b + 1])[0]
+            x = torch.cat([tokens[:, :1], *(tokens[:, 1 + n : 2 + n] for n in seen)], 1)
+            for block in encoder.blocks:
+                x = block(x)
+            x = head.enter(encoder.norm(x))[0]
+            context = [x[0], *(x[1 + k] + head.positions[n] for k, n in enumerate(seen))]
+            whole = average.encoder(view[b : b + 1]).tokens[0, 1:]
+            for places in targets[b].tolist():
+                assert not set(places) & set(seen)
+                y = torch.stack([*context, *(head.mask_token + head.positions[n] for n in places)])[None]
+                for block in head.blocks:
+                    y = block(y)
+                said = head.leave(head.norm(y))[0, len(context) :]
+                for k, n in enumerate(places):
+                    wanted = (whole[n] - whole[n].mean()) / (whole[n].var(unbiased=False) + 1e-5).sqrt()
+                    error = (said[k] - wanted).abs()
+                    total = total + torch.where(error < 1, error**2 / 2, error - 0.5).mean()
+                    terms += 1
+        return total / terms
+
+    compared(task, student, teacher, batch, plain)

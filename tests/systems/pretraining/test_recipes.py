@@ -26,7 +26,9 @@ def test_recipes_import_no_torch() -> None:
 
 def test_every_method_has_its_presets() -> None:
     for method in METHODS:
-        assert set(RECIPES[method]) == {"small", "vit"} | (set() if method in ("mae", "siglip") else {"resnet"})
+        assert set(RECIPES[method]) == {"small", "vit"} | (
+            set() if METHODS[method].hides_patches or method == "siglip" else {"resnet"}
+        )
         for preset, run in RECIPES[method].items():
             assert (run.method, run.preset) == (method, preset)
             assert run.architecture.family in ("resnet", "vit")
@@ -50,6 +52,13 @@ def test_numbers_of_siglip() -> None:
     assert (run.siglip.width, run.siglip.depth, run.siglip.initial_scale, run.siglip.initial_bias) == (768, 12, 10.0, -10.0)
     network = run.architecture.config
     assert (network.width, network.depth, network.patch, network.pooling) == (768, 12, 16, "attention")  # pyright: ignore
+
+
+def test_dinov2s_rate_follows_the_root_of_the_batch() -> None:
+    run = recipe("dinov2", "d", "vit")
+    assert run.steps_of(1_281_167) == pytest.approx(100 * 1250, rel=1e-2)
+    assert run.base_lr * run.batch_size / 256 == pytest.approx(4e-3 * (run.batch_size / 1024) ** 0.5)
+    assert run.views == (224, 224, *(96,) * 8)
 
 
 def test_steps_views_and_sizes() -> None:
@@ -112,6 +121,8 @@ def test_what_cannot_be_is_refused(make, words: str) -> None:
 _GOYAL = "Goyal et al. (arXiv 1706.02677), section 5.1"
 _DINO_RESNET = "README of facebookresearch/dino, its command for ResNet-50 on 8 GPUs, and defaults of main_dino.py"
 _DINO = "DINO (arXiv 2104.14294), section 3.2, and defaults of main_dino.py"
+_DINOV2 = "ssl_default_config.yaml and train/vitl16_short.yaml of facebookresearch/dinov2"
+_IJEPA = "configs/in1k_vith14_ep300.yaml of facebookresearch/ijepa, for 16 GPUs"
 _CLIP = "CLIP (arXiv 2103.00020), tables 18 to 20"
 _MOCO_V3 = "CONFIG.md of facebookresearch/moco-v3, its command for ViT-Base, and MoCo_ViT of moco/builder.py"
 CITED: tuple[tuple[str, str, str, object, str], ...] = (
@@ -134,6 +145,18 @@ CITED: tuple[tuple[str, str, str, object, str], ...] = (
     ("dino", "vit", "dino.local_area", (0.05, 0.4), _DINO),
     ("dino", "vit", "clip_each", True, f"{_DINO}; clip_gradients of its utils.py"),
     ("dino", "vit", "dino.teacher_warmup_epochs", 30, _DINO),
+    ("dinov2", "vit", "batch_size", 32 * 64, _DINOV2),
+    ("dinov2", "vit", "dinov2.decay", 0.992, _DINOV2),
+    ("dinov2", "vit", "dinov2.prototypes", 65536, _DINOV2),
+    ("dinov2", "vit", "dinov2.final_teacher_temperature", 0.07, _DINOV2),
+    ("dinov2", "vit", "dinov2.layer_decay", 0.9, _DINOV2),
+    ("dinov2", "vit", "dinov2.mask_shares", (0.1, 0.5), _DINOV2),
+    ("ijepa", "vit", "encoder", "timm:vit_huge_patch14_224", _IJEPA),
+    ("ijepa", "vit", "batch_size", 16 * 128, _IJEPA),
+    ("ijepa", "vit", "epochs", 300, _IJEPA),
+    ("ijepa", "vit", "ijepa.width", 384, _IJEPA),
+    ("ijepa", "vit", "ijepa.depth", 12, _IJEPA),
+    ("ijepa", "vit", "ijepa.target_area", (0.15, 0.2), _IJEPA),
     *(
         (method, "vit", name, value, _MOCO_V3)
         for method in ("simclr", "byol")

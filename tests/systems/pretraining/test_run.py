@@ -1,8 +1,10 @@
 """Whole runs: from images to the file of an encoder, stopped and gone on with."""
 
+import copy
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,12 +14,14 @@ from safetensors.torch import load_file
 
 import tapetum
 from data.test_jpegs import broken_tables
+from support import encoder_folders
 from support.storage import web_server
-from systems.pretraining.conftest import tiny
+from systems.pretraining.conftest import SETTINGS, tiny
 from tapetum.app.score.probe import probe
 from tapetum.core.errors import BadInput
-from tapetum.systems.pretraining.recipes import PretrainRun, recipe
-from tapetum.systems.pretraining.run import Prediction, loop_config, predict, pretrain, probe_place, task_for
+from tapetum.systems.pretraining.recipes import PretrainRun, recipe, trained_encoder
+from tapetum.systems.pretraining.run import Prediction, loop_config, predict, pretrain, probe_place, run_task, task_for
+from tapetum.train import StepContext
 from tapetum.train.launch_config import Launch
 
 
@@ -211,3 +215,44 @@ def test_scores_need_one_place_on_the_disk() -> None:
     with pytest.raises(BadInput, match="s3://bucket/images is an address"):
         probe_place(replace(run, data=("s3://bucket/images",)))
     assert probe_place(replace(run, probe_data="c")) == "c"
+
+
+@pytest.mark.parametrize(("write", "patch"), [("dinov2", 14), ("siglip2", 16)])
+def test_dinov2_goes_on_from_a_folder_and_warms_heads_up_first(write: str, patch: int, data: Path, tmp_path: Path) -> None:
+    """At another size than the weights have positions for; student and teacher begin as the weights are."""
+    getattr(encoder_folders, write)(tmp_path / "published")
+    begin = tapetum.load(tmp_path / "published")
+    begin = getattr(begin, "image", begin).state_dict()
+    settings = replace(SETTINGS["dinov2"]["dinov2"], head_epochs=0.2)  # 2 steps
+    sizes = {"encoder": str(tmp_path / "published"), "change": (), "size": 2 * patch, "batch_size": 4}
+    run = tiny("dinov2", data, **sizes, dinov2=settings)
+    task: Any = task_for(run)
+    assert task.head_steps == 2
+    for steps, same in ((2, True), (4, False)):
+        result = run_task(task_for(replace(run, steps=steps)), launch(tmp_path / f"run{steps}"), say=None)
+        assert result is not None
+        folder = next((tmp_path / f"run{steps}" / "checkpoints").iterdir())
+        for file in ("model", "teacher"):
+            state = load_file(folder / f"{file}.safetensors")
+            encoder = {name.removeprefix("encoder."): x for name, x in state.items() if name.startswith("encoder.")}
+            assert encoder.keys() == begin.keys()
+            assert all(torch.equal(encoder[name], begin[name]) for name in begin) == same, file
+        kept = tapetum.load(result.encoder)
+        assert kept.config == trained_encoder(run.encoder).config
+        assert all(x.isfinite().all() for x in kept.state_dict().values())
+
+
+def test_a_vit_with_rotary_positions_and_registers_hides_patches(data: Path) -> None:
+    change = ("patch=4", "rotary=dinov3", "positions=none", "registers=2", "layer_scale=1e-5")
+    run = tiny("dinov2", data, change=change)
+    task = task_for(run)
+    model: Any = task.model()
+    samples = task.dataset()
+    batch = task.collate([samples[number] for number in range(8)])
+    loss, _ = task.loss(model, batch, StepContext(teachers={"teacher": copy.deepcopy(model).eval()}))
+    loss.backward()
+    assert model.encoder.registers.grad.abs().sum() > 0
+    assert len(task.parameter_groups(model)) > 2
+    for method in ("mae", "ijepa"):
+        with pytest.raises(BadInput, match="rotary"):
+            task_for(tiny(method, data, change=change))

@@ -100,6 +100,12 @@ def dino(
     return first, second, *(small,) * local
 
 
+def lejepa(size: int, local_size: int, local: int = 6) -> tuple[View, ...]:
+    """Make LeJEPA's crops: two global ones and `local` small ones, with the same colours."""
+    view = replace(coloured(View(size=size, area=(0.3, 1.0)), 0.4, 0.2, 0.1), blur=_blurred(0.5, size), solarise=0.2)
+    return view, view, *(replace(view, size=local_size, area=(0.05, 0.3)),) * local
+
+
 def mae(size: int) -> tuple[View]:
     """Make MAE's one view: a crop that may be mirrored."""
     return (View(size=size, area=(0.2, 1.0)),)

@@ -10,7 +10,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from tapetum.train.gather import all_reduce
-from tapetum.train.process_group import current_process_group
 
 if TYPE_CHECKING:
     from tapetum.encoders.config import ViTConfig
@@ -112,8 +111,31 @@ class DinoHead(nn.Module):
 @torch.no_grad()
 def move_center(center: Float[Tensor, " k"], outputs: Float[Tensor, "rows k"], decay: float) -> Float[Tensor, " k"]:
     """Move DINO's centre towards the mean of the outputs of all processes' teachers (eq. 4)."""
-    mean = all_reduce(outputs.float().mean(0)) / current_process_group().size
-    return center * decay + mean * (1 - decay)
+    count = all_reduce(center.new_full((), len(outputs)))  # of hidden patches processes have different numbers
+    mean = all_reduce(outputs.float().sum(0)) / count.clamp(min=1)
+    return torch.where(count > 0, center * decay + mean * (1 - decay), center)
+
+
+@torch.no_grad()
+def prototype_use(targets: Float[Tensor, "rows k"]) -> dict[str, Tensor]:
+    """Compute what shows a collapse of a teacher's probabilities, over the rows of all processes.
+
+    Returns:
+        prototype_entropy of their mean and target_entropy, the mean of their entropies, in nats: equal if all rows are the
+        same; unchosen_prototypes, the share of prototypes that are no row's greatest.
+
+    >>> {name: round(float(x), 3) for name, x in prototype_use(torch.eye(4)[:2]).items()}
+    {'prototype_entropy': 0.693, 'target_entropy': 0.0, 'unchosen_prototypes': 0.5}
+    """
+    chosen = targets.new_zeros(targets.shape[1]).index_fill(0, targets.argmax(1), 1.0)
+    entropies = torch.special.entr(targets).sum(1)
+    totals = all_reduce(torch.cat((targets.sum(0), chosen, entropies.sum()[None], entropies.new_full((1,), len(targets)))))
+    sums, chosen, entropy, count = totals.split([targets.shape[1], targets.shape[1], 1, 1])
+    return {
+        "prototype_entropy": torch.special.entr(sums / count).sum(),
+        "target_entropy": (entropy / count)[0],
+        "unchosen_prototypes": (chosen == 0).float().mean(),
+    }
 
 
 def encode_visible(encoder: "ViT", images: Float[Tensor, "b 3 h w"], visible: Int[Tensor, "b m"]) -> Float[Tensor, "b k d"]:
@@ -137,12 +159,12 @@ def hidden_patches(visible: Int[Tensor, "b m"], patches: int) -> Bool[Tensor, "b
     return hidden.scatter(1, visible, False)
 
 
-class MaeDecoder(nn.Module):
-    """A small transformer from the tokens of visible patches to the pixels of every patch (MAE, arXiv 2111.06377)."""
+class PatchDecoder(nn.Module):
+    """A small transformer that says something of hidden patches, at whose positions a learned token stands."""
 
     positions: Tensor
 
-    def __init__(self, encoder: "ViTConfig", width: int, depth: int, heads: int):
+    def __init__(self, encoder: "ViTConfig", width: int, depth: int, heads: int, out_width: int):
         from tapetum.layers.patches import sine_2d
         from tapetum.layers.transformer import Attention, Block, Mlp, start_linear
 
@@ -156,8 +178,12 @@ class MaeDecoder(nn.Module):
             for _ in range(depth)
         )
         self.norm = nn.LayerNorm(width, eps=1e-6)
-        self.leave = nn.Linear(width, 3 * encoder.patch**2)
+        self.leave = nn.Linear(width, out_width)
         self.apply(start_linear)
+
+
+class MaeDecoder(PatchDecoder):
+    """From the tokens of visible patches to the pixels of every patch (MAE, arXiv 2111.06377)."""
 
     def forward(self, tokens: Float[Tensor, "b k d"], visible: Int[Tensor, "b m"]) -> Float[Tensor, "b n p"]:
         """Reconstruct every patch."""
@@ -169,3 +195,19 @@ class MaeDecoder(nn.Module):
         for block in self.blocks:
             x = block(x)
         return self.leave(self.norm(x)[:, self.prefix :])
+
+
+class Predictor(PatchDecoder):
+    """From the tokens of visible patches to those of blocks of hidden ones, block by block (I-JEPA, arXiv 2301.08243)."""
+
+    def forward(
+        self, tokens: Float[Tensor, "b k d"], visible: Int[Tensor, "b v"], targets: Int[Tensor, "b blocks m"]
+    ) -> Float[Tensor, "b blocks m d"]:
+        """Predict the tokens of each block's patches, numbered `targets`; a block sees the visible patches and itself."""
+        x = self.enter(tokens)  # (b, k, width)
+        x = torch.cat((x[:, : self.prefix], x[:, self.prefix :] + self.positions[visible]), 1)
+        asked = self.mask_token.to(x.dtype) + self.positions[targets]  # (b, blocks, m, width)
+        x = torch.cat((x[:, None].expand(-1, targets.shape[1], -1, -1), asked), 2).flatten(0, 1)
+        for block in self.blocks:
+            x = block(x)
+        return self.leave(self.norm(x)[:, -targets.shape[2] :]).unflatten(0, targets.shape[:2])

@@ -1,13 +1,18 @@
-"""Losses of six ways to pre-train an encoder; the seventh, supervised, uses cross entropy.
+"""Losses of the ways to pre-train an encoder; the supervised one uses cross entropy.
 
 Sources: SimCLR (arXiv 2002.05709, eq. 1), BYOL (2006.07733, eq. 2), DINO (2104.14294, eq. 3), MAE (2111.06377, section 3), CLIP
-(2103.00020, figure 3), SigLIP (2303.15343, eq. 1). "Where Should I Spend My FLOPs?" (2209.15589) compares all but the last.
+(2103.00020, figure 3), SigLIP (2303.15343, eq. 1); "Where Should I Spend My FLOPs?" (2209.15589) compares all but the last.
+DINOv2 (2304.07193: masked patches, KoLeo, Sinkhorn-Knopp), LeJEPA (2511.08544, algorithm 1: SIGReg), I-JEPA
+(2301.08243, its public code: smooth L1, where the paper has L2).
 
-`simclr`, `clip` and `siglip` take negatives from all processes of a run (`tapetum.train.contrastive`); the others are means
-over a process's own examples. Either way, the mean over processes, which a run minimises, is the loss of the joint batch. All
-are computed in at least float32, regardless of autocast.
+`simclr`, `clip` and `siglip` take negatives from all processes of a run (`tapetum.train.contrastive`), `sinkhorn_knopp` and
+`sigreg` samples; the others are means over a process's own examples. Either way, the mean over processes, which a run
+minimises, is the loss of the joint batch, for `koleo` if it is told so. All are computed in at least float32, regardless of
+autocast.
 
 Differs from the papers: `byol` is minus the cosine, as in most code; BYOL's 2 - 2 cos is 2 + 2 * `byol`, with twice the slope.
+`sinkhorn_knopp` works on logarithms: where the public code overflows (logits above 88 temperatures) it does not. `sigreg`
+integrates over 0..3 as its public code does, where the paper's listing has -5..5.
 """
 
 from collections.abc import Sequence
@@ -20,6 +25,7 @@ from torch import Tensor
 from tapetum.core.errors import BadInput
 from tapetum.layers.precision import unrounded
 from tapetum.train.contrastive import clip_loss, nt_xent, siglip_loss
+from tapetum.train.gather import all_gather, all_reduce
 from tapetum.train.process_group import current_process_group
 
 Views = Sequence[Float[Tensor, "b k"]] | Float[Tensor, "v b k"]
@@ -115,13 +121,30 @@ def dino(
             f"DINO got {students} views of the student and {teachers} of the teacher; give the teacher's views, at least 1, "
             "to both, and 2 or more to the student"
         )
-    log_probabilities = F.log_softmax(_precise(_stacked(student_views)) / student_temperature, dim=-1)
-    targets = F.softmax((_precise(_stacked(teacher_views)) - center) / teacher_temperature, dim=-1)
+    targets = centred(_stacked(teacher_views), center, teacher_temperature)
+    return pairs(_stacked(student_views), targets, student_temperature)
+
+
+def centred(logits: Float[Tensor, "*n k"], center: Float[Tensor, " k"], temperature: float) -> Float[Tensor, "*n k"]:
+    """Compute the teacher's probabilities: softmax of its logits, less their running mean, over the temperature."""
+    return F.softmax((_precise(logits) - center) / temperature, dim=-1)
+
+
+def pairs(student_views: Float[Tensor, "v b k"], targets: Float[Tensor, "t b k"], temperature: float) -> Float[Tensor, ""]:
+    """Compute the mean cross entropy of the student's views and the teacher's probabilities, over pairs of different views.
+
+    Args:
+        student_views: logits of each view, the teacher's views first, in the teacher's order.
+        targets: probabilities of the teacher's views.
+        temperature: what the student's logits are divided by.
+    """
+    log_probabilities = F.log_softmax(_precise(student_views) / temperature, dim=-1)
     with unrounded(targets):
-        # (teachers, students): minus the cross entropy (eq. 1), summed over images
+        # (teachers, students): minus the cross entropy (DINO, eq. 1), summed over images
         products = targets.flatten(1) @ log_probabilities.flatten(1).T
     # a pair of one view with itself is left out (eq. 3)
-    return -(products.sum() - products.diagonal().sum()) / (teachers * (students - 1) * targets.shape[1])
+    count = len(targets) * (len(student_views) - 1) * targets.shape[1]
+    return -(products.sum() - products.diagonal().sum()) / count
 
 
 def mae(
@@ -144,6 +167,126 @@ def mae(
         target = (target - mean) / (variance + 1e-6).sqrt()
     error = (_precise(prediction) - target).square().mean(-1)
     return (error * hidden).sum() / hidden.sum().clamp(min=1)
+
+
+def ijepa(prediction: Float[Tensor, "*n d"], target: Float[Tensor, "*n d"]) -> Float[Tensor, ""]:
+    """Compute the mean smooth L1 distance between predictions and tokens, each token first brought to mean 0 and variance 1.
+
+    >>> float(ijepa(torch.tensor([[3.0, -1.0]]), torch.tensor([[5.0, 1.0]])))  # errors 2 and 0: (2 - 1/2) / 2
+    0.75
+    """
+    target = _precise(target)
+    return F.smooth_l1_loss(_precise(prediction), F.layer_norm(target, target.shape[-1:]))
+
+
+@torch.no_grad()
+def sinkhorn_knopp(logits: Float[Tensor, "n k"], temperature: float, iterations: int = 3) -> Float[Tensor, "n k"]:
+    """Assign samples to prototypes so that all prototypes are used alike, by the algorithm of Sinkhorn and Knopp.
+
+    Args:
+        logits: the teacher's, of this process's samples; processes may have different numbers of them, or none.
+        temperature: what logits are divided by.
+        iterations: how often prototypes, then samples are normalised, over the samples of all processes.
+
+    Returns:
+        Rows of sum 1; no gradient.
+
+    Raises:
+        BadInput: fewer than one iteration, or a temperature that is not positive.
+    """
+    if iterations < 1 or temperature <= 0:
+        raise BadInput(f"Sinkhorn-Knopp got {iterations} iterations, temperature {temperature}; give 1 or more, above 0")
+    logits = _precise(logits)
+    highest = logits.amax(1, keepdim=True) if len(logits) else logits.new_zeros(0, 1)
+    top = all_gather(highest.amax()[None] if len(logits) else logits.new_full((1,), -torch.inf)).amax()
+    below = (logits - highest) / temperature  # logarithms of the matrix; each row's maximum stands in `of_sample`
+    of_sample, of_prototype = (highest - top) / temperature, below.new_zeros(below.shape[1])
+    for _ in range(iterations):
+        sums = (below + of_sample).logsumexp(0) if len(logits) else below.new_full((below.shape[1],), -torch.inf)
+        of_prototype = -all_gather(sums[None]).logsumexp(0)
+        of_sample = -(below + of_prototype).logsumexp(1, keepdim=True)
+    return (below + of_prototype + of_sample).exp()
+
+
+def koleo(features: Float[Tensor, "n d"], joint: bool = False) -> Float[Tensor, ""]:
+    """Compute the Kozachenko-Leonenko regulariser: minus the mean log distance of unit vectors to the nearest other.
+
+    Neighbours carry gradient; give the views of a batch one by one.
+
+    Args:
+        features: of any length.
+        joint: look for neighbours among the rows of all processes, not only this one's as the public code does.
+
+    Raises:
+        BadInput: there is only one row, which has no neighbour.
+    """
+    world = current_process_group()
+    if len(features) * (world.size if joint else 1) < 2:
+        raise BadInput(f"KoLeo got {len(features)} rows, which have no neighbours; give 2 or more")
+    with unrounded(features):
+        unit = F.normalize(_precise(features), dim=-1, eps=1e-8)
+        others, first = (all_gather(unit), len(unit) * world.rank) if joint else (unit, 0)
+        with torch.no_grad():
+            cosines = unit @ others.T
+            cosines[:, first : first + len(unit)].fill_diagonal_(-1)
+            nearest = cosines.argmax(1)
+        return -(F.pairwise_distance(unit, others[nearest], eps=1e-8) + 1e-8).log().mean()
+
+
+def masked_patches(
+    student_logits: Float[Tensor, "m k"],
+    teacher_probabilities: Float[Tensor, "m k"],
+    image_of_patch: Int[Tensor, " m"],
+    images: int,
+    temperature: float,
+) -> Float[Tensor, ""]:
+    """Compute iBOT's loss: the cross entropy of each masked patch with the teacher's, averaged by image, then over images.
+
+    Args:
+        student_logits: of the masked patches.
+        teacher_probabilities: what the teacher says of the same patches, which it sees.
+        image_of_patch: the image of each patch, 0..images - 1.
+        images: how many there are; those without a masked patch count as 0.
+        temperature: what the student's logits are divided by.
+    """
+    log_probabilities = F.log_softmax(_precise(student_logits) / temperature, dim=-1)
+    entropies = -(_precise(teacher_probabilities) * log_probabilities).sum(-1)
+    patches = entropies.new_zeros(images).index_add(0, image_of_patch, torch.ones_like(entropies))
+    return (entropies / patches[image_of_patch]).sum() / images
+
+
+SIGREG_REACH, SIGREG_POINTS = 3.0, 17
+"""Greatest frequency at which characteristic functions are compared, and number of frequencies from 0 to it."""
+
+
+def sigreg(features: Float[Tensor, "n d"], slices: int, seed: int) -> Float[Tensor, ""]:
+    """Compute how far features are from an isotropic standard normal: the mean Epps-Pulley statistic of random projections.
+
+    For each of `slices` random unit vectors a, n * integral of |mean of exp(i t a.x) - exp(-t^2 / 2)|^2 exp(-t^2 / 2) dt,
+    over the n rows x of all processes. Divided by n, it tends to 0 for a standard normal alone.
+
+    Args:
+        features: projections, one row a sample; the same number in every process.
+        slices: number of directions.
+        seed: of the directions; all processes must pass the same, and each step another.
+    """
+    with unrounded(features):
+        x = _precise(features)
+        generator = torch.Generator().manual_seed(seed)
+        directions = torch.randn(x.shape[1], slices, generator=generator, device="cpu").to(x)  # the same on every device
+        frequencies = torch.linspace(0, SIGREG_REACH, SIGREG_POINTS, device=x.device, dtype=x.dtype)
+        normal = (-frequencies.square() / 2).exp()
+        angles = (x @ (directions / directions.norm(dim=0)))[..., None] * frequencies  # (n, slices, points)
+        world = current_process_group().size
+        cosine, sine = (all_reduce(wave.mean(0)) / world for wave in (angles.cos(), angles.sin()))
+        distance = ((cosine - normal).square() + sine.square()) * normal
+        return 2 * torch.trapezoid(distance, frequencies).mean() * len(x) * world  # 2: of both signs of t
+
+
+def meeting(views: Float[Tensor, "v b k"], large: int) -> Float[Tensor, ""]:
+    """Compute LeJEPA's prediction loss: the mean squared distance of all projections to the mean of the `large` first ones."""
+    z = _precise(views)
+    return (z - z[:large].mean(0)).square().mean()
 
 
 def _check_negatives(rows: Tensor) -> None:

@@ -48,12 +48,17 @@ def trained_encoder(reference: str) -> "Encoder":
 
 
 def trained_architecture(reference: str, size: int) -> Architecture:
-    """Describe the network of weights for images of `size`. Raises BadInput if it only takes images of another size."""
+    """Describe the network of weights for images of `size`; a ViT interpolates its positions where it learned others.
+
+    Raises BadInput if it only takes images of another size, or if its patches do not divide them.
+    """
     from tapetum.encoders.factory import describe
 
     result = describe(trained_encoder(reference))
     side = getattr(result.config, "image_size", (size, size))
-    if side != (size, size):
+    if result.family == "vit":
+        check_side(result.config, size, "--size")
+    elif side != (size, size):
         raise BadInput(
             f"{reference} has learned images of {side[1]}x{side[0]} pixels, and views have {size}; give --size {side[0]}"
         )
@@ -187,7 +192,7 @@ class PretrainRun(MethodSettings, ImageRun):
     """A whole run; `RECIPES` has some for every method."""
 
     method: str
-    """One of the seven, or the reference of a method of your own: FILE.py:CLASS, package.module:CLASS, an entry point."""
+    """One of `METHODS`, or the reference of a method of your own: FILE.py:CLASS, package.module:CLASS, an entry point."""
     preset: Preset = "small"
     """small: for a laptop and images of 32 to 64 pixels; resnet, vit: as published on ImageNet, for accelerators."""
     schedule: Literal["cosine", "milestones"] = "cosine"

@@ -20,6 +20,7 @@ from tapetum.core.remote_cache import cache_of
 from tapetum.data.labelled import labelled_images
 from tapetum.encoders.factory import save
 from tapetum.hub.registry import ENCODER_FILE
+from tapetum.metrics.spectrum import alpha_req, rank_me
 from tapetum.systems.pretraining.data import ImageSource
 from tapetum.systems.pretraining.methods import task_of
 from tapetum.systems.pretraining.recipes import ImageRun, Pretrained, PretrainRun
@@ -42,8 +43,9 @@ _NEIGHBOURS = 20
 """Neighbours that vote, as in DINO; fewer where there are fewer images."""
 
 
-def knn_score(encoder: "Encoder", run: "ImageRun") -> float:
-    """Compute the share of images of val whose nearest neighbours in train vote for the right class.
+def encoder_scores(encoder: "Encoder", run: "ImageRun") -> dict[str, float]:
+    """Compute knn, the share of images of val whose nearest neighbours in train vote for the right class; and what needs no
+    labels, rank_me and alpha_req of the features of train (`tapetum.metrics.spectrum`).
 
     Raises BadInput if the images have no classes, or the two parts have different ones.
     """
@@ -52,7 +54,9 @@ def knn_score(encoder: "Encoder", run: "ImageRun") -> float:
         (features_of(encoder, images), torch.from_numpy(classes)) for images, classes in parts
     )
     config = NeighboursConfig(neighbours=min(_NEIGHBOURS, len(labels)))
-    return knn_accuracy(features, labels, queries, truth, config)
+    rows = features.float().numpy()
+    knn = knn_accuracy(features, labels, queries, truth, config)
+    return {"knn": knn, "rank_me": rank_me(rows), "alpha_req": alpha_req(rows)}
 
 
 def probe_place(run: "ImageRun") -> str:
@@ -165,6 +169,7 @@ def loop_config(task: PretrainTask, launch: Launch, **settings: Any) -> TrainCon
         averages=task.averages,
         weights_to_score=task.kept,
         eval_every=run.probe_every,
+        find_unused_parameters=task.idle_parameters,
         **{"lr": run.base_lr * run.batch_size / 256, "checkpoint_every": 1000, **settings},
     )
 

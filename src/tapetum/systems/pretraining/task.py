@@ -24,6 +24,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from tapetum.core.errors import BadInput
 from tapetum.train.config import Average
 from tapetum.train.launch import say
 from tapetum.train.task import StepContext, Task
@@ -62,6 +63,10 @@ FOR_MOCO_V3 = {"base_lr": _MOCO_V3_ITSELF, "weight_decay": _MOCO_V3_ITSELF}
 
 COLLAPSED = 0.01
 """Features whose deviation is less than this share of their length have collapsed."""
+PATIENCE = 100
+"""Steps of collapse on end after which a run stops."""
+RANK_EVERY = 100
+"""Steps between logged effective ranks of the features."""
 _UNDECAYED = "positions", "class_token", "registers", "mask_token", "log_scale"
 """Parameters of two and more dimensions that don't decay."""
 PROBE = "probe_every", "probe_data", "probe_images"
@@ -93,6 +98,8 @@ class PretrainTask(Task):
     negatives: ClassVar[int] = 0
     """Negatives of an image in each other one: such as both of its views, or its text."""
     joint_batch = True
+    idle_parameters: bool = False
+    """In some steps a part of the model has no gradient, which several processes must know."""
     averages: tuple[Average, ...] = ()
     """The moving averages that `teachers` names."""
     kept: str = "model"
@@ -106,7 +113,8 @@ class PretrainTask(Task):
         self._images = 0
         """Images of the last micro-batch."""
         self.collapsed_at: int | None = None
-        """The step in which the features were first seen to be constant."""
+        """The step in which a collapse was first seen."""
+        self._collapsed_steps = 0
         if self.device_decoding:
             from tapetum.data.jpegs import check_decoder
 
@@ -204,8 +212,9 @@ class PretrainTask(Task):
         return [view.contiguous(memory_format=torch.channels_last) for view in views] if self._convolutional else views
 
     def loss(self, model: "nn.Module", batch: Any, context: StepContext) -> "tuple[Tensor, Mapping[str, float | Tensor]]":
-        """Compute the loss, and the deviation of the features, which reveals collapse."""
+        """Compute the loss, and deviation and at times effective rank of the features, which reveal collapse."""
         from tapetum.core.devices import to_device
+        from tapetum.metrics.spectrum import rank_me
         from tapetum.systems.pretraining.heads import feature_std
 
         if self.device_decoding:
@@ -222,17 +231,32 @@ class PretrainTask(Task):
             if k not in self.damaged:
                 self.damaged.add(k)
                 say(f"{self.source.images.name(k)} cannot be read and is skipped ({len(self.damaged)} so far)")
-        return loss, {"feature_std": feature_std(features), **metrics}
+        values: dict[str, float | Tensor] = {"feature_std": feature_std(features), **metrics}
+        if context.step % RANK_EVERY == 0:
+            values["feature_rank"] = rank_me(features.detach().float().cpu().nan_to_num().numpy())
+        return loss, values
+
+    def collapse(self, metrics: Mapping[str, float]) -> str | None:
+        """Say how the network has collapsed by a step's metrics, and which setting helps; None if it has not."""
+        if (std := metrics["feature_std"]) >= COLLAPSED:
+            return None
+        return (
+            f"the features of all images are the same but for {std:.1e} of their length; try a lower --base-lr or a larger "
+            "--batch-size"
+        )
 
     def after_step(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Warn once if the features have collapsed; a single image cannot tell."""
-        std = metrics["feature_std"]
-        if std < COLLAPSED and self._images > 1 and self.collapsed_at is None:
+        """Warn once of a collapse, and stop the run if it stays; a single image cannot tell.
+
+        Raises BadInput, in all processes alike, after `PATIENCE` steps without any other.
+        """
+        how = self.collapse(metrics) if self._images > 1 else None
+        self._collapsed_steps = self._collapsed_steps + 1 if how else 0
+        if how and self.collapsed_at is None:
             self.collapsed_at = step
-            say(
-                f"step {step + 1}: collapse, the features of all images are the same but for {std:.1e} of their "
-                "length; stop, and try a lower --base-lr or a larger --batch-size"
-            )
+            say(f"step {step + 1}: collapse, {how}")
+        if self._collapsed_steps >= PATIENCE:
+            raise BadInput(f"stopped at step {step + 1}, after {PATIENCE} steps of collapse: {how}, in another folder")
 
     def cost_parts(self, model: "nn.Module") -> "Mapping[str, nn.Module]":
         """Name the encoder and its heads."""
@@ -246,14 +270,28 @@ class PretrainTask(Task):
         return [{"params": decaying}, {"params": others, "weight_decay": 0.0}]
 
     def evaluate(self, model: Any, step: int) -> Mapping[str, float]:
-        """Score the encoder by nearest neighbours, if the run asks for it."""
+        """Score the encoder by nearest neighbours and by the spectrum of its features, if the run asks for it."""
         if not self.run.probe_every:
             return {}
-        from tapetum.systems.pretraining.run import knn_score
+        from tapetum.systems.pretraining.run import encoder_scores
 
-        return {"knn": knn_score(model.encoder, self.run)}
+        return encoder_scores(model.encoder, self.run)
 
     def describe(self) -> Mapping[str, Any]:
         """List the settings that determine the result, apart from the images themselves."""
         settings = {name: value for name, value in asdict(self.run).items() if name not in _NOT_LEARNING}
         return {**self.run.without_other_methods(settings), **self.source.about}
+
+
+def vit_config(run: "PretrainRun") -> Any:
+    """Look up the config of the run's ViT for the grid of its large views, whatever grid its weights have positions for."""
+    return replace(run.architecture.config, image_size=(run.size, run.size))
+
+
+def local_size(run: "PretrainRun", size: int) -> int:
+    """Compute the side of small crops: `size`, or for 0, 96/224 of the large ones' to a multiple of 16 or of the patch."""
+    if size:
+        return size
+    patch = getattr(run.architecture.config, "patch", 16)
+    unit = 16 if 16 % patch == 0 else patch
+    return max(unit, round(run.size * 96 / 224 / unit) * unit)

@@ -1,4 +1,4 @@
-"""The seven methods, one file each, and methods of your own. Imports no torch by itself.
+"""The methods, one file each, and methods of your own. Imports no torch by itself.
 
 A method is a subclass of `PretrainTask`. A built-in one is a file here and a row in `MethodSettings`.
 """
@@ -12,6 +12,9 @@ from tapetum.core.plugins import is_reference, resolve_subclass
 from tapetum.systems.pretraining.methods.byol import Byol, ByolTask
 from tapetum.systems.pretraining.methods.clip import Clip, ClipTask
 from tapetum.systems.pretraining.methods.dino import Dino, DinoTask
+from tapetum.systems.pretraining.methods.dinov2 import DinoV2, DinoV2Task
+from tapetum.systems.pretraining.methods.ijepa import IJepa, IJepaTask
+from tapetum.systems.pretraining.methods.lejepa import LeJepa, LeJepaTask
 from tapetum.systems.pretraining.methods.mae import Mae, MaeTask
 from tapetum.systems.pretraining.methods.siglip import SigLip, SigLipTask
 from tapetum.systems.pretraining.methods.simclr import SimClr, SimClrTask
@@ -30,6 +33,9 @@ class MethodSettings:
     byol: Byol = field(default_factory=Byol, metadata={"task": ByolTask})
     dino: Dino = field(default_factory=Dino, metadata={"task": DinoTask})
     mae: Mae = field(default_factory=Mae, metadata={"task": MaeTask})
+    dinov2: DinoV2 = field(default_factory=DinoV2, metadata={"task": DinoV2Task})
+    lejepa: LeJepa = field(default_factory=LeJepa, metadata={"task": LeJepaTask})
+    ijepa: IJepa = field(default_factory=IJepa, metadata={"task": IJepaTask})
 
 
 METHODS: Mapping[str, type[PretrainTask]] = {each.name: each.metadata["task"] for each in fields(MethodSettings)}
@@ -44,7 +50,7 @@ NO_METHOD = f"it is one of {', '.join(METHODS)}, or FILE.py:CLASS of your own"
 
 
 def task_of(method: str) -> type[PretrainTask]:
-    """Look up the task of a method: one of the seven, or a reference to your own class (`tapetum.core.plugins`).
+    """Look up the task of a method: one of these, or a reference to your own class (`tapetum.core.plugins`).
 
     Raises BadInput for an unknown method, and for a class that is not a method.
     """

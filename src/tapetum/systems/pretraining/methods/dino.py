@@ -11,13 +11,14 @@ Differs from the public code: positions and the class token do not decay; the le
 temperature rises per step, not per epoch.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tapetum.core.fields import check_fields
 from tapetum.data.views import View, dino
-from tapetum.systems.pretraining.task import RESNET, VIT, PretrainTask
+from tapetum.systems.pretraining.task import RESNET, VIT, PretrainTask, local_size
 from tapetum.train.config import Average
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from tapetum.systems.pretraining.heads import Learner
     from tapetum.systems.pretraining.task import Loss
     from tapetum.train.task import StepContext
+
+SAME = 1e-3
+"""Nats that the teacher's outputs tell of their image below which they are the same for all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,20 +131,12 @@ class DinoTask(PretrainTask):
         super().__init__(run, source)
         self.averages = (Average(name="teacher", decay=self.settings.decay, schedule="cosine"),)
         self.frozen_steps = round(self.settings.frozen_epochs * len(source) / run.batch_size)
+        self.idle_parameters = self.frozen_steps > 0
 
     def views(self) -> "tuple[View, ...]":
         settings = self.settings
         areas = {"global_area": settings.global_area, "local_area": settings.local_area}
-        return dino(self.run.size, self.local_size, settings.local_views, **areas)
-
-    @property
-    def local_size(self) -> int:
-        """Compute the side length of the small crops."""
-        if self.settings.local_size:
-            return self.settings.local_size
-        patch = getattr(self.run.architecture.config, "patch", 16)
-        unit = 16 if 16 % patch == 0 else patch
-        return max(unit, round(self.run.size * 96 / 224 / unit) * unit)
+        return dino(self.run.size, local_size(self.run, settings.local_size), settings.local_views, **areas)
 
     def learner(self, encoder: "Encoder") -> "Learner":
         import torch
@@ -158,7 +154,7 @@ class DinoTask(PretrainTask):
 
         from tapetum.data.views.make import runs
         from tapetum.systems.pretraining import losses
-        from tapetum.systems.pretraining.heads import move_center, use_batch_statistics
+        from tapetum.systems.pretraining.heads import move_center, prototype_use, use_batch_statistics
 
         settings, views = self.settings, batch["views"]
         teacher = use_batch_statistics(context.teachers["teacher"])
@@ -167,12 +163,16 @@ class DinoTask(PretrainTask):
         features = [model.encoder(torch.cat(views[part])).pooled for part in runs(self.views())]
         logits = model.heads["head"](torch.cat(features), frozen=context.step < self.frozen_steps)
         epochs = context.step * self.run.batch_size / max(len(self.source), 1)
-        loss = losses.dino(
-            logits.unflatten(0, (len(views), -1)),
-            targets.unflatten(0, (2, -1)),
-            model.center,
-            settings.student_temperature,
-            settings.teacher_temperature_after(epochs),
-        )
+        taught = losses.centred(targets, model.center, settings.teacher_temperature_after(epochs))
+        loss = losses.pairs(logits.unflatten(0, (len(views), -1)), taught.unflatten(0, (2, -1)), settings.student_temperature)
         model.center.copy_(move_center(model.center, targets, settings.center_decay))
-        return loss, features[0], {}
+        return loss, features[0], prototype_use(taught)
+
+    def collapse(self, metrics: Mapping[str, float]) -> str | None:
+        """See also whether the teacher says the same of all images: one prototype, or all of them alike."""
+        entropy = metrics.get("target_entropy", 0.0)
+        if metrics.get("prototype_entropy", 1.0) - entropy >= SAME:
+            return super().collapse(metrics)
+        if entropy > math.log(self.settings.prototypes) / 2:
+            return "the teacher finds all prototypes alike in all images; try a lower --teacher-temperature"
+        return "the teacher says the same few prototypes of all images; try a lower --center-decay or --base-lr"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from tapetum.core.errors import BadInput
 from tapetum.core.fields import check_fields
 from tapetum.data.views import mae
-from tapetum.systems.pretraining.task import VIT, PretrainTask
+from tapetum.systems.pretraining.task import VIT, PretrainTask, vit_config
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,7 +79,7 @@ class MaeTask(PretrainTask):
     hides_patches = True
 
     def check(self) -> None:
-        config: Any = self.run.architecture.config
+        config = vit_config(self.run)
         if config.rotary:
             raise BadInput(
                 "mae shows a ViT some patches alone, and rotary positions are those of a whole grid; give another ViT"
@@ -94,7 +94,7 @@ class MaeTask(PretrainTask):
         return int(self._patches() * (1 - self.settings.ratio))
 
     def _patches(self) -> int:
-        config: Any = self.run.architecture.config
+        config = vit_config(self.run)
         return config.grid[0] * config.grid[1]
 
     def views(self) -> "tuple[View, ...]":
@@ -104,7 +104,9 @@ class MaeTask(PretrainTask):
         from tapetum.systems.pretraining.heads import Learner, MaeDecoder
 
         settings = self.settings
-        return Learner(encoder, decoder=MaeDecoder(encoder.config, settings.width, settings.depth, settings.heads))
+        config = vit_config(self.run)
+        pixels = 3 * config.patch**2
+        return Learner(encoder, decoder=MaeDecoder(config, settings.width, settings.depth, settings.heads, pixels))
 
     def extras(self, items: "Sequence[TrainingImage]") -> "dict[str, Tensor]":
         """Choose the visible patches."""
