@@ -1,14 +1,14 @@
 """Makes the sheets by which points are marked in real videos: frames with rulers, enlarged crops with a grid, marks drawn back.
 
     python evidence/real-marks/sheets.py frames VIDEO --start 96 --out FOLDER [--box 200 100 840 500 --scale 2]
-    python evidence/real-marks/sheets.py crops VIDEO --places rough.csv --out FOLDER [--side 40] [--scale 6] [--shift 7 --seed 1]
+    python evidence/real-marks/sheets.py crops VIDEO --places rough.csv --out FOLDER [--side 40 --scale 6 --shift 7 --seed 1]
     python evidence/real-marks/sheets.py frames VIDEO --places marks.csv --out FOLDER
 
-`frames` writes the six marked frames (every eighth from --start), or the part of them in --box, with rulers, and draws the places
-of the table if one is given, numbered in its order. `crops` writes, three points to a sheet, a row with one crop for each marked
-frame round the place that the table names (clip, point, frame, x, y, further columns); a row without a place leaves its cell
-empty. --shift moves each centre at random, for a second reading. All labels are raster coordinates of the video: the centre of
-the first pixel is (0.5, 0.5).
+`frames` writes the six marked frames (every eighth from --start), or the part of them in --box, with rulers, and draws the
+places of the table if one is given, numbered in its order. `crops` writes, three points to a sheet, a row with one crop for
+each marked frame round the place that the table names (clip, point, frame, x, y, further columns); a row without a place leaves
+its cell empty. --shift moves each centre at random, for a second reading. All labels are raster coordinates of the video: the
+centre of the first pixel is (0.5, 0.5).
 """
 
 import argparse
