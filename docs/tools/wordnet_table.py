@@ -14,9 +14,9 @@ from tapetum.encoders.imagenet import synsets
 
 HEADER = """\
 # Words of WordNet 3.0, Copyright 2006 by Princeton University, whose licence (WordNet 3.0 license) follows in brief:
-# permission to use, copy, modify and distribute this database for any purpose and without fee is granted, provided that this
-# notice appears on all copies. It is provided "as is", without warranty of any kind; Princeton University's name may not be used
-# in advertising. Title to copyright remains with Princeton University.
+# permission to use, copy, modify and distribute this database for any purpose and without fee is granted, provided that
+# this notice appears on all copies. It is provided "as is", without warranty of any kind; Princeton University's name may not
+# be used in advertising. Title to copyright remains with Princeton University.
 # Written by docs/tools/wordnet_table.py, which says what the lines are."""
 CONCRETE = {"05", "06", "08", "13", "17", "20"}
 """Files of WordNet's lexicographers whose nouns can be seen: animal, artifact, body, food, object, plant."""

@@ -15,7 +15,7 @@ from support.davis_folder import write_davis
 from support.scripts import script
 from tapetum.bench import BENCHMARKS
 from tapetum.bench.baselines import Static
-from tapetum.bench.built_in import Motion
+from tapetum.bench.built_in import VideoMotion
 from tapetum.bench.longvideo_tasks import BENCHMARKS as TASKS
 from tapetum.bench.own import Benchmark, evaluate
 from tapetum.core.plugins import resolve_subclass
@@ -101,16 +101,16 @@ def motion(folder: Path) -> tuple[Path, str, float]:
     model = trajan.Trajan(TINY)
     trajan.save(model, folder / "trajan.safetensors")
     rng = np.random.default_rng(0)
-    places = rng.random((Motion.points, 2)) * (64, 32)
-    asked = np.concatenate([rng.integers(0, 5, (Motion.points, 1)), places], 1).astype(np.float32)
+    places = rng.random((VideoMotion.points, 2)) * (64, 32)
+    asked = np.concatenate([rng.integers(0, 5, (VideoMotion.points, 1)), places], 1).astype(np.float32)
     score = trajan.motion_score(model, Static().track(range(5), asked), (32, 64))
     return folder, str(folder / "trajan.safetensors"), score["average_jaccard"]
 
 
 @pytest.fixture(autouse=True)
 def few_still_points(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Motion, "points", 16)
-    monkeypatch.setattr(Motion, "tracker", "static")
+    monkeypatch.setattr(VideoMotion, "points", 16)
+    monkeypatch.setattr(VideoMotion, "tracker", "static")
 
 
 MAKERS: dict[str, tuple[Callable[[Path], tuple[Path, str, float]], str]] = {

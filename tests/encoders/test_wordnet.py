@@ -12,13 +12,19 @@ def names(text: str) -> list[str]:
 def test_every_class_is_a_sense_and_all_are_entities() -> None:
     assert all(index in senses()[number].classes for index, number in enumerate(synsets()))
     assert senses()["n00001740"].classes == tuple(range(1000))
-    assert [sense.number for sense in hypernyms(151)][0] == synsets()[151]
+    assert next(sense.number for sense in hypernyms(151)) == synsets()[151]
     assert hypernyms(151)[-1].words == ("entity",)
 
 
 @pytest.mark.parametrize(
     ("said", "name"),
-    [("horse", "sorrel"), ("lighthouse", "beacon"), ("sweater", "cardigan"), ("Light-House", "beacon"), ("ORCAS", "killer whale")],
+    [
+        ("horse", "sorrel"),
+        ("lighthouse", "beacon"),
+        ("sweater", "cardigan"),
+        ("Light-House", "beacon"),
+        ("ORCAS", "killer whale"),
+    ],
 )
 def test_synonyms_and_hypernyms_are_found(said: str, name: str) -> None:
     assert name in names(said)
@@ -28,22 +34,32 @@ def test_hypernyms_have_all_their_classes() -> None:
     assert len(names("dog")) == 118  # 151 to 268 are dogs; dingo and dhole are other members of the family
     assert len(names("bird")) == 59
     assert names("cats") == names("cat")
-    assert "lion" in names("big cat") and "tabby" not in names("big cat")
+    assert "lion" in names("big cat")
+    assert "tabby" not in names("big cat")
 
 
 def test_words_of_several_senses_keep_the_usual_one_or_all() -> None:
-    assert names("car") and "passenger car" not in names("car")  # the first sense is the usual one
+    assert names("car")
+    assert "passenger car" not in names("car")
     assert names("cranes") == ["crane (bird)", "crane (machine)"]
     mouse = find_thing("mice")
-    assert mouse is not None and names("mouse") == ["mouse"]
-    assert mouse.elsewhere is not None and "rodent" in mouse.elsewhere
+    assert mouse is not None
+    assert names("mouse") == ["mouse"]
+    assert mouse.elsewhere is not None
+    assert "rodent" in mouse.elsewhere
 
 
 def test_kinds_of_a_thing_are_not_the_thing() -> None:
     pony, man, lorry = find_thing("ponies"), find_thing("men"), find_thing("lorries")
-    assert pony is not None and pony.kind_of and pony.word == "pony"
-    assert man is not None and man.kind_of and "groom" in names("man")
-    assert lorry is not None and not lorry.kind_of and "trailer truck" in names("lorry")
+    assert pony is not None
+    assert pony.kind_of
+    assert pony.word == "pony"
+    assert man is not None
+    assert man.kind_of
+    assert "groom" in names("man")
+    assert lorry is not None
+    assert not lorry.kind_of
+    assert "trailer truck" in names("lorry")
 
 
 def test_one_wrong_letter_is_mended_in_words_long_enough() -> None:

@@ -16,6 +16,6 @@ BENCHMARKS: Mapping[str, str] = {
     "video-mme": f"{_BUILT_IN}:VideoMme",
     "lvbench": f"{_BUILT_IN}:LvBench",
     "longvideobench": f"{_BUILT_IN}:LongVideoBench",
-    "motion": f"{_BUILT_IN}:Motion",
+    "motion": f"{_BUILT_IN}:VideoMotion",
 }
 """Benchmarks of this project, for `tapetum.bench.own.evaluate`, by the name of the data set as `tapetum data check` has it."""

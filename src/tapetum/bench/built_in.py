@@ -1,7 +1,7 @@
 """Benchmarks as classes of `tapetum.bench.own`, whose headline alone is wanted; their verbs have more options and say more.
 
 TAP-Vid            a tracker, queried at the first visible frame; an item is a video; the mean Average Jaccard
-video questions    a model of long video, asked as the benchmark's own tool does if it has a language model; an item is a
+video questions    a model of long video, questions as the benchmark's own tool does if it has a language model; an item is a
                    video with all its questions, so that intervals are those over videos; accuracy
 motion             the autoencoder of tracks (`tapetum.systems.tap.trajan`) on the videos of a folder, whose points
                    `tapir-nano` tracks; the mean Average Jaccard of points held out
@@ -54,10 +54,10 @@ class TapVid(Benchmark):
     def score(self, model: Tracker, item: tuple[Path, str]) -> Mapping[str, float]:
         """Compute the metrics; those that have nothing to count are left out."""
         clip = make_clip(self._entry(*item))
-        asked = sample_queries(clip.tracks, clip.occluded, "first")
-        tracks, occluded = track_queries(model, clip.video, asked.queries, 1.0)
-        scores = tapvid_metrics(asked.queries, asked.occluded, asked.tracks, occluded, tracks, "first")
-        return {"queries": len(asked.queries)} | {name: value for name, value in scores.items() if math.isfinite(value)}
+        sampled = sample_queries(clip.tracks, clip.occluded, "first")
+        tracks, occluded = track_queries(model, clip.video, sampled.queries, 1.0)
+        scores = tapvid_metrics(sampled.queries, sampled.occluded, sampled.tracks, occluded, tracks, "first")
+        return {"queries": len(sampled.queries)} | {name: value for name, value in scores.items() if math.isfinite(value)}
 
     def _entry(self, file: Path, name: str) -> TapVidEntry:
         """Read a video; files are read on from the last one, since they must be read in their order."""
@@ -82,14 +82,14 @@ class VideoQuestions(Benchmark):
 
     def items(self, data: Path) -> Mapping[str, tuple[Question, ...]]:
         """List the videos that are there, each with its questions. Raises BadInput if none is."""
-        asked = BENCHMARKS[self.task].read(data, self.split)
-        there: dict[str, list[Question]] = {}
-        for each in asked:
+        questions = BENCHMARKS[self.task].read(data, self.split)
+        by_video: dict[str, list[Question]] = {}
+        for each in questions:
             if each.right is not None and each.video.is_file():
-                there.setdefault(each.video.name, []).append(each)
-        if not there:
-            raise BadInput(f"none of the videos is there, such as {asked[0].video}; put them into {data / 'videos'}")
-        return {name: tuple(group) for name, group in there.items()}
+                by_video.setdefault(each.video.name, []).append(each)
+        if not by_video:
+            raise BadInput(f"none of the videos is there, such as {questions[0].video}; put them into {data / 'videos'}")
+        return {name: tuple(group) for name, group in by_video.items()}
 
     def load(self, model: str, device: str | None) -> VideoText | Captioner:
         """Load weights with a text tower or a language model. Raises BadInput for others."""
@@ -143,7 +143,7 @@ class LongVideoBench(VideoQuestions):
     task = "longvideobench"
 
 
-class Motion(Benchmark):
+class VideoMotion(Benchmark):
     """The motion of the videos of a folder, by TRAJAN."""
 
     headline = "average_jaccard"

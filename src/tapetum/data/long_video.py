@@ -115,7 +115,7 @@ def official_predictions(task: str, questions: Sequence[Question], chosen: Mappi
         duration, domain, sub_category, task_type = each.kind.split(";")
         about = {"video_id": name, "duration": duration, "domain": domain, "sub_category": sub_category, "questions": []}
         options = [f"{letter}. {text}" for letter, text in zip(LETTERS, each.options, strict=False)]
-        said = {"answer": LETTERS[each.right or 0], "response": LETTERS[chosen[each.key]]}
-        asked = {"question_id": each.key, "task_type": task_type, "question": each.question, "options": options}
-        videos.setdefault(name, about)["questions"].append(asked | said)
+        letters = {"answer": LETTERS[each.right or 0], "response": LETTERS[chosen[each.key]]}
+        row = {"question_id": each.key, "task_type": task_type, "question": each.question, "options": options}
+        videos.setdefault(name, about)["questions"].append(row | letters)
     return list(videos.values())

@@ -29,11 +29,17 @@ _ENDINGS = {"ies": "y", "ches": "ch", "shes": "sh", "sses": "ss", "xes": "x", "z
 _AMERICAN = {"colour": "color", "grey": "gray", "tyre": "tire", "theatre": "theater", "centre": "center", "plough": "plow",
              "moustache": "mustache", "pyjama": "pajama", "aluminium": "aluminum", "catalogue": "catalog"}  # fmt: skip
 _EVERYDAY = {"lorry": "truck", "tv": "television", "people": "person"}
-_EVERYDAY_KINDS = dict.fromkeys("man woman child kid boy girl baby".split(), "person") | {"kitten": "cat", "puppy": "dog"}
+_EVERYDAY_KINDS = dict.fromkeys(re.findall(r"\w+", "man woman child kid boy girl baby"), "person") | {
+    "kitten": "cat",
+    "puppy": "dog",
+}
 """Usual words that WordNet files elsewhere: synonyms, and kinds of a thing."""
-_NOT_ASKED = frozenset(
-    "a an the is are was be being can will may in it at no on so or as do go any all other area part thing things object objects "
-    "group whole unit line structure way kind there what where".split()
+_NOT_NAMED = frozenset(
+    re.findall(
+        r"\w+",
+        "a an the is are was be being can will may in it at no on so or as do go any all other area part thing things object "
+        "objects group whole unit line structure way kind there what where",
+    )
 )
 """Words that are nouns of the table, too, and never what a sentence is about."""
 
@@ -57,7 +63,7 @@ class Sense:
 class Thing:
     """A noun of a text, and what it may mean."""
 
-    said: str
+    text: str
     """As it stands in the text, in lower case."""
     word: str
     """The noun in the table: singular, spelling mended."""
@@ -113,16 +119,16 @@ def find_thing(text: str, *, mend: bool = True) -> Thing | None:
     >>> find_thing("pony").kind_of, find_thing("pony").senses[0].words[0]
     (True, 'horse')
     """
-    said = _plain(text)
-    for word in _spellings(said):
+    noun = _plain(text)
+    for word in _spellings(noun):
         if (known := _EVERYDAY.get(word, word)) in _by_word():
-            return Thing(said, known, _by_word()[known], _lines("other").get(known))
+            return Thing(noun, known, _by_word()[known], _lines("other").get(known))
         if word in _EVERYDAY_KINDS:
-            return Thing(said, word, _by_word()[_EVERYDAY_KINDS[word]], None, kind_of=True)
+            return Thing(noun, word, _by_word()[_EVERYDAY_KINDS[word]], None, kind_of=True)
         if word in (wider := _lines("kind")):
-            return Thing(said, word, (senses()[f"n{wider[word]}"],), None, kind_of=True)
-    for word in _mended(said) if mend else ():
-        return Thing(said, word, _by_word()[word], _lines("other").get(word))
+            return Thing(noun, word, (senses()[f"n{wider[word]}"],), None, kind_of=True)
+    for word in _mended(noun) if mend else ():
+        return Thing(noun, word, _by_word()[word], _lines("other").get(word))
     return None
 
 
@@ -133,20 +139,20 @@ def find_things(text: str) -> tuple[Thing, ...]:
     ['hot dog', 'sports car']
     """
     words = _plain(text).split()
-    found: list[Thing] = []
+    things: list[Thing] = []
     first = 0
     while first < len(words):
         count = 1
         for length in range(min(_LONGEST, len(words) - first), 0, -1):
-            said = " ".join(words[first : first + length])
-            if said not in _NOT_ASKED and (thing := find_thing(said, mend=False)) is not None:
-                found.append(thing)
+            noun = " ".join(words[first : first + length])
+            if noun not in _NOT_NAMED and (thing := find_thing(noun, mend=False)) is not None:
+                things.append(thing)
                 count = length
                 break
         first += count
-    if not found and (thing := find_thing(text)) is not None:
+    if not things and (thing := find_thing(text)) is not None:
         return (thing,)
-    return tuple(found)
+    return tuple(things)
 
 
 @cache
@@ -163,11 +169,11 @@ def _lines(sort: str) -> dict[str, str]:
 
 @cache
 def _by_word() -> dict[str, tuple[Sense, ...]]:
-    found: dict[str, tuple[Sense, ...]] = {}
+    meanings: dict[str, tuple[Sense, ...]] = {}
     for sense in senses().values():
         for word in map(_plain, sense.words):
-            found[word] = (*found.get(word, ()), sense)
-    return found | {word: (senses()[f"n{number}"],) for word, number in _lines("first").items()}
+            meanings[word] = (*meanings.get(word, ()), sense)
+    return meanings | {word: (senses()[f"n{number}"],) for word, number in _lines("first").items()}
 
 
 def _chain(number: str, parents: dict[str, tuple[str, ...]]) -> list[str]:
@@ -183,26 +189,26 @@ def _plain(text: str) -> str:
     return " ".join(re.findall(r"[^\W_]+", text.lower().replace("'s", "s").replace("'", "")))
 
 
-def _spellings(said: str) -> Iterator[str]:
+def _spellings(noun: str) -> Iterator[str]:
     """The noun as it stands, American, and the singulars of its last word."""
     for british, american in _AMERICAN.items():
-        said = said.replace(british, american)
-    yield said
-    *before, last = said.split() or [""]
+        noun = noun.replace(british, american)
+    yield noun
+    *before, last = noun.split() or [""]
     singulars = [last[: -len(ending)] + single for ending, single in _ENDINGS.items() if last.endswith(ending)]
     for single in ([_lines("plural")[last]] if last in _lines("plural") else []) + singulars:
         yield " ".join([*before, single])
 
 
-def _mended(said: str) -> Iterator[str]:
+def _mended(noun: str) -> Iterator[str]:
     """Nouns of the table one letter away: added, missing, another, or two exchanged; none if several are."""
-    if len(said) < _MISSPELT:
+    if len(noun) < _MISSPELT:
         return
     letters = "abcdefghijklmnopqrstuvwxyz"
-    parts = [(said[:k], said[k:]) for k in range(len(said) + 1)]
+    parts = [(noun[:k], noun[k:]) for k in range(len(noun) + 1)]
     near = {left + right[1:] for left, right in parts if right}
     near |= {left + right[1] + right[0] + right[2:] for left, right in parts if len(right) > 1}
     near |= {left + letter + right[cut:] for left, right in parts for letter in letters for cut in (0, 1)}
-    found = {word for each in near for word in _spellings(each) if word in _by_word()}
-    if len({_by_word()[word] for word in found}) == 1:
-        yield min(found)
+    nouns = {word for each in near for word in _spellings(each) if word in _by_word()}
+    if len({_by_word()[word] for word in nouns}) == 1:
+        yield min(nouns)

@@ -197,7 +197,7 @@ class MaeDecoder(PatchDecoder):
         return self.leave(self.norm(x)[:, self.prefix :])
 
 
-class Predictor(PatchDecoder):
+class PatchPredictor(PatchDecoder):
     """From the tokens of visible patches to those of blocks of hidden ones, block by block (I-JEPA, arXiv 2301.08243)."""
 
     def forward(
@@ -206,8 +206,8 @@ class Predictor(PatchDecoder):
         """Predict the tokens of each block's patches, numbered `targets`; a block sees the visible patches and itself."""
         x = self.enter(tokens)  # (b, k, width)
         x = torch.cat((x[:, : self.prefix], x[:, self.prefix :] + self.positions[visible]), 1)
-        asked = self.mask_token.to(x.dtype) + self.positions[targets]  # (b, blocks, m, width)
-        x = torch.cat((x[:, None].expand(-1, targets.shape[1], -1, -1), asked), 2).flatten(0, 1)
+        queries = self.mask_token.to(x.dtype) + self.positions[targets]  # (b, blocks, m, width)
+        x = torch.cat((x[:, None].expand(-1, targets.shape[1], -1, -1), queries), 2).flatten(0, 1)
         for block in self.blocks:
             x = block(x)
         return self.leave(self.norm(x)[:, -targets.shape[2] :]).unflatten(0, targets.shape[:2])

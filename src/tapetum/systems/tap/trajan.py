@@ -135,9 +135,9 @@ class Trajan(nn.Module):
         """Encode support tracks, as shares of width and height, into latents; `frames`: of each video, the rest is padding."""
         b, n, t = visible.shape
         time = torch.arange(t, device=xy.device)
-        seen = visible & (time < frames[:, None, None])
+        shown = visible & (time < frames[:, None, None])
         # The least number, and not -inf: a track without a visible frame attends to all alike.
-        mask = torch.where(seen, 0.0, torch.finfo(xy.dtype).min).to(xy.dtype).flatten(0, 1)[:, None, None]  # (b n, 1, 1, t)
+        mask = torch.where(shown, 0.0, torch.finfo(xy.dtype).min).to(xy.dtype).flatten(0, 1)[:, None, None]  # (b n, 1, 1, t)
         inputs = torch.cat([xy, (time / t).to(xy.dtype).expand(b, n, t)[..., None]], -1).flatten(0, 1)
         weights = visible.flatten(0, 1)[..., None].to(xy.dtype)
         tokens = []
@@ -156,11 +156,11 @@ class Trajan(nn.Module):
         rounded = torch.round(latents * 128.0) / 128.0 + (noise / 128.0 - 1.0 / 256.0)
         latents = self.decompress_attn(self.decompressor(latents + (rounded - latents).detach()))
         frame = queries[..., 0].round()
-        asked = torch.cat(
+        places = torch.cat(
             [self.embed(queries[..., 1:] / self.config.track_scale), (frame // self.config.time_scale)[..., None]], -1
         )
         out = []
-        for some, at in zip(asked.split(_QUERIES, 1), frame.long().split(_QUERIES, 1), strict=True):
+        for some, at in zip(places.split(_QUERIES, 1), frame.long().split(_QUERIES, 1), strict=True):
             tokens = self.query_encoder(self.embed(some / self.config.track_scale))  # (b, q, c)
             context = self._append_time(latents, at)
             x = torch.cat([tokens[:, :, None], context], 2).flatten(0, 1)
@@ -213,17 +213,17 @@ def motion_score(
     shares = np.zeros((tracks.points, most, 2), np.float32)
     visible = np.zeros((tracks.points, most), bool)
     shares[:, :t], visible[:, :t] = tracks.xy[:, :t] / np.array(size[::-1], np.float32), tracks.visible[:, :t]
-    held, support = order[:targets], order[targets:]
-    frame = np.array([rng.choice(np.flatnonzero(row)) if row.any() else 0 for row in visible[held]])
-    queries = np.concatenate([frame[:, None].astype(np.float32), shares[held, frame]], -1)
+    target, support = order[:targets], order[targets:]
+    frame = np.array([rng.choice(np.flatnonzero(row)) if row.any() else 0 for row in visible[target]])
+    queries = np.concatenate([frame[:, None].astype(np.float32), shares[target, frame]], -1)
     at = next(model.parameters())
-    xy, asked = (torch.from_numpy(x)[None].to(at) for x in (shares[support], queries))
-    seen = torch.from_numpy(visible[support])[None].to(at.device)
+    xy, places = (torch.from_numpy(x)[None].to(at) for x in (shares[support], queries))
+    shown = torch.from_numpy(visible[support])[None].to(at.device)
     with torch.inference_mode():
-        made = model(xy, seen, torch.tensor([t], device=at.device), asked)
+        made = model(xy, shown, torch.tensor([t], device=at.device), places)
     hidden = (torch.sigmoid(-made.visible) * torch.sigmoid(-made.certain) > 0.5)[0, :, :t].cpu().numpy()
     predicted = made.xy[0, :, :t].float().cpu().numpy() * np.array(size[::-1], np.float32)
-    return tapvid_metrics(np.zeros((targets, 3)), ~visible[held, :t], tracks.xy[held, :t], hidden, predicted, "strided")
+    return tapvid_metrics(np.zeros((targets, 3)), ~visible[target, :t], tracks.xy[target, :t], hidden, predicted, "strided")
 
 
 _LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias"}

@@ -75,7 +75,7 @@ def evaluate_all(options: EvaluateAllOptions, listener: Listener) -> AllScores:
     options.check()
     from tapetum.bench.referee import evaluate_everything
 
-    found = evaluate_everything(
+    standings = evaluate_everything(
         options.model,
         Path(options.data),
         Path(options.out),
@@ -84,4 +84,4 @@ def evaluate_all(options: EvaluateAllOptions, listener: Listener) -> AllScores:
         note=listener.note,
         progress=listener.counting,
     )
-    return AllScores(model=options.model, standings=tuple(found))
+    return AllScores(model=options.model, standings=tuple(standings))

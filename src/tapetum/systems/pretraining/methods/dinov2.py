@@ -189,15 +189,15 @@ class DinoV2Task(DinoTask):
             patch_targets = targets(patch_logits, model.patch_center)
         frozen = context.step < self.frozen_steps
         with torch.set_grad_enabled(torch.is_grad_enabled() and context.step >= self.head_steps):
-            seen = model.encoder(large, hidden, model.mask_token)
-            classes = [seen.pooled]
+            masked = model.encoder(large, hidden, model.mask_token)
+            classes = [masked.pooled]
             if len(views) > 2:
                 classes.append(model.encoder(torch.cat(views[2:])).pooled)
-        said = model.heads["head"](torch.cat(classes), frozen=frozen).unflatten(0, (len(views), -1))
-        said_of_patches = model.heads[patch_head](seen.tokens[:, prefix:].flatten(0, 1)[places], frozen=frozen)
+        student_classes = model.heads["head"](torch.cat(classes), frozen=frozen).unflatten(0, (len(views), -1))
+        student_patches = model.heads[patch_head](masked.tokens[:, prefix:].flatten(0, 1)[places], frozen=frozen)
         image = places // hidden.shape[1]
-        class_loss = losses.pairs(said, class_targets, settings.student_temperature)
-        patch_loss = losses.masked_patches(said_of_patches, patch_targets, image, len(hidden), settings.student_temperature)
+        class_loss = losses.pairs(student_classes, class_targets, settings.student_temperature)
+        patch_loss = losses.masked_patches(student_patches, patch_targets, image, len(hidden), settings.student_temperature)
         loss = class_loss + patch_loss
         metrics: dict[str, Any] = {"class_loss": class_loss.detach(), "patch_loss": patch_loss.detach()}
         metrics |= prototype_use(class_targets.flatten(0, 1))

@@ -109,12 +109,12 @@ class IJepaTask(PretrainTask):
         return (View(size=self.run.size, area=(0.3, 1.0), interpolation="bilinear", mirror=0.0),)
 
     def learner(self, encoder: Any) -> "Learner":
-        from tapetum.systems.pretraining.heads import Learner, Predictor
+        from tapetum.systems.pretraining.heads import Learner, PatchPredictor
 
         settings = self.settings
         config = vit_config(self.run)
         return Learner(
-            encoder, predictor=Predictor(config, settings.width, settings.depth, settings.heads, out_width=config.width)
+            encoder, predictor=PatchPredictor(config, settings.width, settings.depth, settings.heads, out_width=config.width)
         )
 
     def extras(self, items: "Sequence[TrainingImage]") -> "dict[str, Tensor]":
@@ -149,5 +149,5 @@ class IJepaTask(PretrainTask):
             places = targets.flatten(1)[..., None].expand(-1, -1, taught.shape[-1])
             taught = taught.gather(1, places).unflatten(1, targets.shape[1:])
         tokens = encode_visible(encoder, images, batch["visible"])
-        said = model.heads["predictor"](tokens, batch["visible"], targets)  # (b, blocks, m, d)
-        return losses.ijepa(said, taught), tokens[:, prefix:].mean(1), {}
+        predicted = model.heads["predictor"](tokens, batch["visible"], targets)  # (b, blocks, m, d)
+        return losses.ijepa(predicted, taught), tokens[:, prefix:].mean(1), {}
