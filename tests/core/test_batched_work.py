@@ -1,6 +1,7 @@
 """Batches over items: filled across items and by key, read no further ahead than a batch, and failures that stop no other."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -103,3 +104,26 @@ def test_a_failure_in_finishing_is_the_item_s() -> None:
 
     work = BatchedWork(read=lambda item, _: [item], compute=lambda parts, _: parts, finish=finish, size=4)
     assert list(run_jobs(work, [0, 2], failure=lambda item, error: "failed")) == [(0, "failed"), (1, 0.5)]
+
+
+def test_items_read_ahead_give_the_same_results_in_order() -> None:
+    for items in ([[1.0, 2.0], [3.0]] * 20, [[1.0], [-1.0], [2.0, 0.0], [], [3.0]] * 5):
+        plain, ahead = Log(2), Log(2)
+        ahead.work = replace(ahead.work, ahead=3)
+        options = {"failure": lambda item, error: str(error)}
+        assert run(ahead, items, **options) == run(plain, items, **options)
+        assert ahead.batches == plain.batches
+
+
+def test_no_more_is_read_ahead_than_allowed() -> None:
+    log = Log(2)
+    work, most = replace(log.work, ahead=3), 0
+    for number, _ in work.run([[float(k), 1.0, 1.0, 1.0] for k in range(1, 21)], 3):
+        most = max(most, log.read_so_far - 4 * (number + 1))
+    assert 0 < most <= (3 + 1) * 2  # of each item that waits, as many parts as a batch has
+
+
+def test_the_first_failure_ends_work_that_is_read_ahead() -> None:
+    work = replace(Log(2).work, ahead=3)
+    with pytest.raises(BadInput, match="negative"):
+        list(work.run([[1.0], [-1.0]] + [[2.0]] * 50, 3))

@@ -15,10 +15,11 @@ from transformers import ResNetForImageClassification, ResNetModel
 
 import tapetum
 from tapetum.core.errors import BadInput
-from tapetum.encoders.convolutional import FeaturePyramid, SameConv2d, pad_same
+from tapetum.encoders.convolutional import FeaturePyramid
 from tapetum.encoders.factory import from_state, to_state
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.tables.rows import from_official, layers, to_official
+from tapetum.layers.convolution import SameConv2d, pad_same
 
 SMALL_NFNET = {"depths": (1, 2, 1, 1), "channels": (32, 64, 96, 96)}
 

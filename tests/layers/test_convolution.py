@@ -3,7 +3,11 @@
 The channels-last instance norm against torch's own.
 """
 
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +17,9 @@ from torch import Tensor, nn
 from support.forks import Forks
 from tapetum.account.closed_form import closed_form
 from tapetum.account.flops import count_flops
-from tapetum.layers.convolution import InstanceNorm, PointwiseConv2d
+from tapetum.layers import convolution as convolution_module
+from tapetum.layers.convolution import Activation, FusedConvolution, InstanceNorm, PointwiseConv2d, SameConv2d, convolve
+from tapetum.layers.cpu import speed_up
 
 ISSUE = """
 import sys
@@ -98,3 +104,90 @@ def test_values_and_gradients_are_those_of_torch(dtype, layout):
     with torch.no_grad():
         torch.testing.assert_close(ours(x), y)
     assert y.is_contiguous(memory_format=layout)
+
+
+def block(convolution: nn.Conv2d, training: bool = False) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
+    """A convolution that may be fused, and a norm whose statistics are not those of a fresh one."""
+    torch.manual_seed(0)
+    norm = nn.BatchNorm2d(convolution.out_channels)
+    for each in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+        assert each is not None
+        each.data.uniform_(0.5, 2)
+    return speed_up(convolution), norm.train(training)
+
+
+@pytest.mark.parametrize("activation", [None, "relu", "relu6"])
+@pytest.mark.parametrize(
+    "convolution",
+    [
+        lambda: nn.Conv2d(6, 12, 3, 2, 1, bias=False),
+        lambda: SameConv2d(6, 12, 5, 2),
+        lambda: SameConv2d(6, 6, 3, 1, groups=6),
+        lambda: PointwiseConv2d(6, 12, 2, bias=False),
+    ],
+    ids=["even", "same", "depthwise", "pointwise"],
+)
+def test_fused_is_conv_then_norm_then_activation(convolution: Any, activation: Activation | None) -> None:
+    conv, norm = block(convolution())
+    x = torch.randn(2, 6, 9, 12)
+    function = {None: lambda y: y, "relu": F.relu, "relu6": F.relu6}[activation]
+    with torch.no_grad():
+        expected = function(norm(conv(x)))
+        with fused_calls() as count:
+            actual = convolve(x, conv, norm, activation)
+    assert count() == (1 if fusion_there() else 0)
+    torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_weight_that_changes_is_folded_again() -> None:
+    conv, norm = block(SameConv2d(3, 4, 3))
+    x = torch.randn(1, 3, 6, 6)
+    with torch.no_grad():
+        before = convolve(x, conv, norm)
+        conv.weight.mul_(2)
+        torch.testing.assert_close(convolve(x, conv, norm), norm(conv(x)))
+        assert norm.running_mean is not None
+        norm.running_mean.add_(1)
+        torch.testing.assert_close(convolve(x, conv, norm), norm(conv(x)))
+        assert not torch.equal(convolve(x, conv, norm), before)
+
+
+def test_gradients_training_and_hooks_get_the_layers_themselves() -> None:
+    x = torch.randn(2, 3, 6, 6)
+    conv, norm = block(SameConv2d(3, 4, 3))
+    with fused_calls() as count:
+        assert convolve(x, conv, norm).requires_grad
+        with torch.no_grad():
+            convolve(x, *block(SameConv2d(3, 4, 3), training=True))
+            outputs = list[Tensor]()
+            conv.register_forward_hook(lambda module, args, out: outputs.append(out))
+            convolve(x, conv, norm)
+    assert len(outputs) == 1
+    assert count() == 0
+
+
+def test_what_is_folded_is_neither_saved_nor_copied() -> None:
+    conv, norm = block(SameConv2d(3, 4, 3))
+    with torch.no_grad():
+        convolve(torch.randn(1, 3, 6, 6), conv, norm)
+    assert list(conv.state_dict()) == ["weight"]
+    assert not copy.deepcopy(conv).fused.made_of  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def fusion_there() -> bool:
+    return convolution_module._CONVOLVE is not None
+
+
+@contextmanager
+def fused_calls() -> Iterator[Callable[[], int]]:
+    """Count the fused convolutions of the block."""
+    calls = list[int]()
+    call = FusedConvolution.__call__
+
+    def counted(self: FusedConvolution, *args: Any) -> Tensor:
+        calls.append(1)
+        return call(self, *args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FusedConvolution, "__call__", counted)
+        yield lambda: len(calls)

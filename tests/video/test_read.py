@@ -2,12 +2,16 @@
 
 import os
 import sys
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
-from tapetum.video import open_video
+from tapetum.video import images, open_video
+from tapetum.video.images import read_reduced
+from tapetum.video.read import read_image
 
 BARS = np.array([(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0), (128, 128, 128), (200, 50, 100)])
 LUMA = {"bt601": (0.299, 0.114, 5), "bt709": (0.2126, 0.0722, 1), "bt2020": (0.2627, 0.0593, 9)}
@@ -192,3 +196,28 @@ def test_reading_needs_no_torch(clip):
     path = clip("a.mp4", n=2)
     code = f"import sys; from tapetum.video import open_video; open_video({str(path)!r})[0]; assert 'torch' not in sys.modules"
     assert os.spawnv(os.P_WAIT, sys.executable, [sys.executable, "-c", code]) == 0
+
+
+def test_a_large_jpeg_is_read_at_a_fraction_that_is_large_enough(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 255, 640).astype(np.uint8)
+    Image.fromarray(np.repeat(np.repeat(ramp[None], 400, 0)[..., None], 3, 2)).save(tmp_path / "a.jpg", quality=95)
+    Image.fromarray(np.zeros((400, 640, 3), np.uint8)).save(tmp_path / "a.png")
+    assert [read_reduced(tmp_path / "a.jpg", least).shape for least in (400, 150, 90)] == [
+        (400, 640, 3),
+        (200, 320, 3),
+        (100, 160, 3),
+    ]
+    half = read_image(tmp_path / "a.jpg").reshape(200, 2, 320, 2, 3).mean((1, 3))
+    assert np.abs(read_reduced(tmp_path / "a.jpg", 200) - half).max() < 3
+    assert read_reduced(tmp_path / "a.png", 10).shape == (400, 640, 3)
+
+
+def test_one_image_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.fromarray(np.full((4, 5, 3), 7, np.uint8)).save(tmp_path / "a.png")
+    decoded = list[Path]()
+    upright = images._upright
+    monkeypatch.setattr(images, "_upright", lambda image, page, path: decoded.append(path) or upright(image, page, path))
+    video = open_video(tmp_path / "a.png")
+    assert (video[0] == 7).all()
+    assert len(decoded) == 1
+    assert (video[0] == 7).all()  # and again from the file

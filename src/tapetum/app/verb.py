@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, ParamSpec, 
 from tapetum.app.values import check_values, several_fields
 from tapetum.core.addresses import has_address
 from tapetum.core.copies import with_addresses
-from tapetum.core.devices import full_precision
+from tapetum.core.devices import full_precision, keep_freed_memory
 from tapetum.core.errors import Listener as Listener
 from tapetum.core.fields import check_sizes
 from tapetum.core.provenance import guarded
@@ -182,6 +182,7 @@ def verb(
 
         @wraps(work)
         def run(options: Options, listener: Listener, /) -> Outcome:
+            keep_freed_memory()
             with guarded(options, apart), on_this_machine(options, data, listener) as (local, hearing):
                 return computed(local, hearing)
 

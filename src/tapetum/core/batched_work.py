@@ -7,10 +7,18 @@ across processes, every item is processed separately, and batches hold only its 
 and freed once computed, so that an item may be larger than memory.
 """
 
+from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain, islice
 from math import inf
 from typing import Any
+
+_THREADS = 2
+"""Of one process, for reading; the libraries that decode use no interpreter meanwhile."""
 
 
 def _any(part: Any) -> None:  # functions with names, for work is pickled
@@ -49,6 +57,8 @@ class BatchedWork:
     """How much of the memory a part needs, in the units of `heaviest`."""
     heaviest: float = inf
     """Parts are computed once they weigh so much together, however few they are."""
+    ahead: int = 0
+    """Items of which threads read the first parts, `size` at most, while earlier ones are computed."""
 
     def __call__(self, item: Any, tool: Any) -> Any:
         """Compute the result of one item."""
@@ -80,10 +90,10 @@ class BatchedWork:
 
     def _parts(self, items: Sequence[Any], opened: "list[_Item]", tool: Any, forgive: bool) -> "Iterator[tuple[_Item, Any]]":
         """The parts of all items, with _END after those of each item."""
-        for number, content in enumerate(items):
+        for number, (content, parts) in enumerate(self._reading(items, tool)):
             opened.append(item := _Item(number, content))
             try:
-                for part in self.read(content, tool):
+                for part in parts():
                     yield item, part
                     if item.alone:  # its parts are read again
                         break
@@ -93,6 +103,26 @@ class BatchedWork:
                 item.error = error
             item.whole = True
             yield item, _END
+
+    def _reading(self, items: Sequence[Any], tool: Any) -> "Iterator[tuple[Any, Callable[[], Iterable[Any]]]]":
+        """The items, each with a function that returns its parts."""
+        if not self.ahead or len(items) < 2:
+            yield from ((content, partial(self.read, content, tool)) for content in items)
+            return
+        pool, waiting = ThreadPoolExecutor(_THREADS), deque[tuple[Any, Future[Iterable[Any]]]]()
+        try:
+            for content in items:
+                waiting.append((content, pool.submit(copy_context().run, self._begin, content, tool)))
+                if len(waiting) > self.ahead:
+                    content, begun = waiting.popleft()
+                    yield content, begun.result
+            yield from ((content, begun.result) for content, begun in waiting)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _begin(self, content: Any, tool: Any) -> Iterable[Any]:
+        parts = iter(self.read(content, tool))
+        return chain(list(islice(parts, self.size)), parts)
 
     def _compute(self, batch: "list[tuple[_Item, Any]]", tool: Any, forgive: bool) -> None:
         """Compute the batch, and empty it."""

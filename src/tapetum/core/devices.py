@@ -51,6 +51,14 @@ def processor() -> Processor:
     return Processor(vendor, tuple(feature for feature in FEATURES if feature in flags))
 
 
+@cache
+def cache_bytes() -> int:
+    """Read the size of the largest cache of this machine's processor: 32 MiB at most, and where nothing says it."""
+    most = 32 << 20
+    sizes = [path.read_text().strip() for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size")]
+    return min(max((int(size[:-1]) << 10 for size in sizes if size[:-1].isdecimal() and size[-1] == "K"), default=most), most)
+
+
 def devices_here() -> list[str]:
     """List this machine's devices for torch, by their option names.
 

@@ -13,13 +13,13 @@ does. Stochastic depth and dropout, used in their training, are not included.
 
 import math
 
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from tapetum.encoders.config import Preprocessing
-from tapetum.encoders.convolutional import ConvolutionalEncoder, SameConv2d, make_head
+from tapetum.encoders.convolutional import ConvolutionalEncoder, make_head
 from tapetum.encoders.convolutional_config import EfficientNetLiteConfig
+from tapetum.layers.convolution import SameConv2d, convolve
 from tapetum.layers.transformer import AdapterNames
 
 STEM_WIDTH, FINAL_WIDTH = 32, 1280
@@ -61,9 +61,9 @@ class InvertedResidual(nn.Module):
         """Compute the block's output."""
         inner = x
         if self.expand is not None and self.expand_norm is not None:
-            inner = F.relu6(self.expand_norm(self.expand(inner)))
-        inner = F.relu6(self.depthwise_norm(self.depthwise(inner)))
-        inner = self.project_norm(self.project(inner))
+            inner = convolve(inner, self.expand, self.expand_norm, "relu6")
+        inner = convolve(inner, self.depthwise, self.depthwise_norm, "relu6")
+        inner = convolve(inner, self.project, self.project_norm)
         return x + inner if self.residual else inner
 
 
@@ -97,10 +97,10 @@ class EfficientNetLite(ConvolutionalEncoder):
 
     def see(self, images: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b c h w"], ...]:
         """Compute the maps of three stages, and the last after the final convolution."""
-        x = F.relu6(self.stem_norm(self.stem(images)))
+        x = convolve(images, self.stem, self.stem_norm, "relu6")
         maps = []
         for i, stage in enumerate(self.stages):
             x = stage(x)
             if i in MAPPED:
                 maps.append(x)
-        return (*maps, F.relu6(self.final_norm(self.final(x))))
+        return (*maps, convolve(x, self.final, self.final_norm, "relu6"))

@@ -110,4 +110,4 @@ class EncoderEmbedder:
         parameter = next(self.encoder.parameters())
         images = [piece.inputs["image"][None].to(parameter.device, parameter.dtype) for piece in pieces]
         with torch.inference_mode():
-            return look_by_size(images, self.encoder.image_vectors).float().cpu().numpy()
+            return look_by_size(images, self.encoder.image_vectors, self.encoder).float().cpu().numpy()

@@ -11,6 +11,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
+from tapetum.encoders.batching import run_in_batches
 from tapetum.encoders.config import EncoderConfig, Preprocessing
 from tapetum.layers.transformer import AdapterNames
 
@@ -167,15 +168,17 @@ def check_finite(numbers: Tensor) -> Tensor:
     return numbers
 
 
-def look_by_size(prepared: Sequence[Tensor], look: Callable[[Tensor], Tensor]) -> Tensor:
-    """Compute `look` of prepared images (1, 3, h, w), batching those of one size; rows follow the order of the images.
+def look_by_size(prepared: Sequence[Tensor], look: Callable[[Tensor], Tensor], network: nn.Module) -> Tensor:
+    """Compute `look`, a function of the network, of prepared images (1, 3, h, w), batching those of one size.
 
-    Images differ in size where preprocessing's resize is "patches".
+    Rows follow the order of the images; batches suit the device (`tapetum.encoders.batching`). Images differ in size where
+    preprocessing's resize is "patches".
     """
     by_size: dict[torch.Size, list[int]] = {}
     for number, image in enumerate(prepared):
         by_size.setdefault(image.shape, []).append(number)
-    looked = torch.cat([look(torch.cat([prepared[number] for number in numbers])) for numbers in by_size.values()])
+    groups = (torch.cat([prepared[number] for number in numbers]) for numbers in by_size.values())
+    looked = torch.cat([run_in_batches(group, look, network) for group in groups])
     check_finite(looked)
     order = torch.tensor([number for numbers in by_size.values() for number in numbers])
     return looked if len(by_size) == 1 else looked[order.argsort().to(looked.device)]

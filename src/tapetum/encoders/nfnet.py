@@ -18,8 +18,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from tapetum.encoders.config import Preprocessing
-from tapetum.encoders.convolutional import ConvolutionalEncoder, make_head, pad_same
+from tapetum.encoders.convolutional import ConvolutionalEncoder, make_head
 from tapetum.encoders.convolutional_config import NFNetConfig
+from tapetum.layers.convolution import pad_same
 from tapetum.layers.transformer import AdapterNames
 
 GELU_GAIN = 1.7015043497085571

@@ -9,14 +9,16 @@ Differs from the paper like all ResNets since torchvision's ("v1.5"): a bottlene
 3x3 convolution, not in the first 1x1.
 """
 
+from typing import cast
+
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from tapetum.encoders.config import Preprocessing
-from tapetum.encoders.convolutional import ConvolutionalEncoder, SameConv2d, make_head, pad_same
+from tapetum.encoders.convolutional import ConvolutionalEncoder, make_head
 from tapetum.encoders.convolutional_config import ResNetConfig
-from tapetum.layers.convolution import PointwiseConv2d
+from tapetum.layers.convolution import PointwiseConv2d, SameConv2d, convolve, pad_same
 from tapetum.layers.transformer import AdapterNames
 
 
@@ -43,11 +45,9 @@ class ResidualBlock(nn.Module):
         """Compute ReLU of branch and shortcut together."""
         inner, last = x, len(self.convs) - 1
         for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
-            inner = norm(conv(inner))
-            if i < last:
-                inner = F.relu(inner)
+            inner = convolve(inner, cast(nn.Conv2d, conv), norm, "relu" if i < last else None)
         if self.shortcut is not None and self.shortcut_norm is not None:
-            x = self.shortcut_norm(self.shortcut(x))
+            x = convolve(x, self.shortcut, self.shortcut_norm)
         return F.relu(inner + x)
 
 
@@ -87,7 +87,7 @@ class ResNet(ConvolutionalEncoder):
 
     def see(self, images: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b c h w"], ...]:
         """Compute the maps of the four stages."""
-        x = F.relu(self.stem_norm(self.stem(images)))
+        x = convolve(images, self.stem, self.stem_norm, "relu")
         if self.config.stem == "7x7":
             # zeros around are as good as nothing there: no value is below
             x = F.max_pool2d(pad_same(x, 3, 2), 3, 2) if self.config.padding == "same" else F.max_pool2d(x, 3, 2, 1)

@@ -210,7 +210,7 @@ class Towers(Encoder):
             for start in range(0, len(images), _TOGETHER):
                 prepared = [self.prepare([image]) for image in images[start : start + _TOGETHER]]
                 prepared = [image.to(self.logit_scale.dtype) for image in prepared]
-                vectors.append(look_by_size(prepared, self.image_vectors))
+                vectors.append(look_by_size(prepared, self.image_vectors, self))
         return _as_numpy(vectors)
 
     def embed_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n d"]:

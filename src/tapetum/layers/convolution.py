@@ -1,5 +1,7 @@
 """Layers of convolutional networks that avoid slow or broken kernels of torch on a CPU; and features standardised.
 
+`convolve` computes a convolution with its norm and activation, in one pass over memory where that is possible.
+
 `PointwiseConv2d`: in torch 2.13 the backward pass of a strided 1x1 convolution of few channels in channels-last order ends in a
 segmentation fault wherever oneDNN computes it (seen on Intel with AMX and on AMD with AVX-512, float32, with a trainable
 weight). A 1x1 convolution with a stride equals an unstrided one over every n-th row and column, so that is computed instead.
@@ -10,12 +12,26 @@ the same function and has a channels-last kernel; its backward kernel is slow, s
 numbers a, b, c for each image and channel.
 """
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+
+Activation = Literal["relu", "relu6"]
+_POINTWISE: dict[Activation | None, tuple[str, list[float]]] = {
+    None: ("none", []),
+    "relu": ("relu", []),
+    "relu6": ("hardtanh", [0.0, 6.0]),
+}
+_CONVOLVE: Callable[..., Tensor] | None = None
+_FUSED_DTYPES = {torch.float32}
+if torch.backends.mkldnn.is_available():
+    _CONVOLVE = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
+    if torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        _FUSED_DTYPES.add(torch.bfloat16)
 
 
 class PointwiseConv2d(nn.Conv2d):
@@ -36,6 +52,102 @@ class PointwiseConv2d(nn.Conv2d):
             order = torch.channels_last if input.stride(1) == 1 else torch.contiguous_format
             input = input[:, :, ::rows, ::columns].contiguous(memory_format=order)
         return F.conv2d(input, self.weight, self.bias, groups=self.groups)
+
+
+def pad_same(x: Float[Tensor, "b c h w"], kernel: int, stride: int) -> Float[Tensor, "b c h2 w2"]:
+    """Pad with zeros so that a convolution gives ceil(side / stride) cells; odd padding goes to the right and the bottom.
+
+    >>> import torch
+    >>> pad_same(torch.ones(1, 1, 4, 5), 3, 2).shape  # 4: one more below; 5: one on either side
+    torch.Size([1, 1, 5, 7])
+    """
+
+    left, right, top, bottom = pads = same_padding(x.shape[-2:], kernel, stride)
+    return F.pad(x, pads) if left or right or top or bottom else x
+
+
+def same_padding(shape: Sequence[int], kernel: int, stride: int) -> tuple[int, int, int, int]:
+    """Compute how many zeros `pad_same` puts left, right, above and below an image of (rows, columns)."""
+    down, right = (max((-(-int(side) // stride) - 1) * stride + kernel - int(side), 0) for side in shape)
+    return right // 2, right - right // 2, down // 2, down - down // 2
+
+
+class SameConv2d(nn.Conv2d):
+    """A convolution with square kernel and without bias, padded by `pad_same`."""
+
+    def __init__(self, inward: int, outward: int, kernel: int, stride: int = 1, groups: int = 1):
+        super().__init__(inward, outward, kernel, stride, groups=groups, bias=False)
+
+    def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
+        """Convolve."""
+        return super().forward(pad_same(input, self.kernel_size[0], self.stride[0]))
+
+
+class FusedConvolution:
+    """A convolution that computes its batch norm and activation before its result leaves the cache (oneDNN), for inference.
+
+    The norm is folded into a copy of the weight, which is made again where a tensor has changed; it is not saved.
+    """
+
+    def __init__(self) -> None:
+        self.made_of: tuple[Any, ...] = ()
+        self.weight, self.bias = torch.empty(0), torch.empty(0)
+
+    def __reduce__(self) -> tuple[type["FusedConvolution"], tuple[()]]:
+        return FusedConvolution, ()
+
+    @staticmethod
+    def suits(x: Tensor, conv: nn.Conv2d, norm: nn.Module) -> bool:
+        """Check whether the fused function currently computes what the layers would: no gradient, no hooks, an ordinary CPU."""
+        if _CONVOLVE is None or x.device.type != "cpu" or x.dtype != conv.weight.dtype or x.dtype not in _FUSED_DTYPES:
+            return False
+        if (
+            torch.is_grad_enabled()
+            or torch.is_autocast_enabled("cpu")
+            or torch.compiler.is_compiling()
+            or torch.jit.is_tracing()
+        ):
+            return False
+        hooks = conv._forward_hooks or conv._forward_pre_hooks or norm._forward_hooks or norm._forward_pre_hooks
+        return type(norm) is nn.BatchNorm2d and not norm.training and norm.affine and not hooks and x.numel() > 0
+
+    def __call__(self, x: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d, activation: Activation | None) -> Tensor:
+        """Compute the layers."""
+        self._fold(conv, norm)
+        kernel, stride = conv.kernel_size[0], list(conv.stride)
+        padding = [int(each) for each in conv.padding]
+        if isinstance(conv, SameConv2d):
+            left, right, top, bottom = pads = same_padding(x.shape[-2:], kernel, conv.stride[0])
+            padding = [top, left]
+            if (top, left) != (bottom, right):
+                x, padding = F.pad(x, pads), [0, 0]
+        kind, bounds = _POINTWISE[activation]
+        return _CONVOLVE(  # type: ignore[misc]
+            x, self.weight, self.bias, padding, stride, list(conv.dilation), conv.groups, kind, bounds, ""
+        )
+
+    def _fold(self, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
+        parts = [conv.weight, norm.weight, norm.bias, norm.running_mean, norm.running_var]
+        made_of = tuple((each.data_ptr(), each._version) for each in parts if each is not None)
+        if made_of == self.made_of:
+            return
+        weight, scale, shift, mean, variance = (each.detach().double() for each in parts if each is not None)
+        scale = scale / torch.sqrt(variance + norm.eps)
+        dtype = conv.weight.dtype
+        folded = (weight * scale[:, None, None, None]).to(dtype)
+        self.weight, self.bias = folded.contiguous(memory_format=torch.channels_last), (shift - mean * scale).to(dtype)
+        self.made_of = made_of
+
+
+def convolve(
+    x: Float[Tensor, "b c h w"], conv: nn.Conv2d, norm: nn.Module, activation: Activation | None = None
+) -> Float[Tensor, "b c2 h2 w2"]:
+    """Compute a convolution without bias, its norm and activation; in one where `tapetum.layers.cpu.speed_up` allows it."""
+    fused: FusedConvolution | None = getattr(conv, "fused", None)
+    if fused is not None and fused.suits(x, conv, norm):
+        return fused(x, conv, cast(nn.BatchNorm2d, norm), activation)
+    x = norm(conv(x))
+    return x if activation is None else (F.relu if activation == "relu" else F.relu6)(x)
 
 
 class _InstanceNorm(torch.autograd.Function):

@@ -1,6 +1,7 @@
 """Fast inference on a CPU: layers that are swapped once, after a model is loaded.
 
-    model = speed_up(load(...))         products by oneDNN, a GELU applied before the result leaves the cache
+    model = speed_up(load(...))         products by oneDNN, a GELU applied before the result leaves the cache;
+                                        convolutions together with their norms and ReLUs
     model = speed_up(..., copies=True)  and weights in the order in which oneDNN reads them, if memory allows
     model = quantise(load(...))         weights in 8 bits, a quarter or half of the memory
 
@@ -27,6 +28,7 @@ from torch import Tensor, nn
 
 from tapetum.core.devices import free_bytes, processor
 from tapetum.core.errors import BadInput
+from tapetum.layers.convolution import FusedConvolution
 from tapetum.layers.transformer import TokenEmbedding
 
 M = TypeVar("M", bound=nn.Module)
@@ -121,7 +123,7 @@ class FastEmbedding(TokenEmbedding, _Swapped):
 
 
 def speed_up(module: M, copies: bool = False) -> M:
-    """Swap the linear layers and token embeddings of a module for fast ones, for inference; returns the module.
+    """Swap linear layers and token embeddings of a module for fast ones, and let `convolve` fuse, for inference; returns it.
 
     A GELU (tanh) that is registered right after a linear layer, as in `Mlp` or `nn.Sequential`, becomes part of it. With
     `copies` all of their weights are copied, if this takes at most an eighth of the free memory: steps of few tokens are then
@@ -130,6 +132,8 @@ def speed_up(module: M, copies: bool = False) -> M:
     fast: dict[type[nn.Module], type[nn.Module]] = {nn.Linear: FastLinear, TokenEmbedding: FastEmbedding}
     for part in module.modules():
         part.__class__ = fast.get(type(part), type(part))
+        if isinstance(part, nn.Conv2d) and part.bias is None:
+            part.fused = FusedConvolution()  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
     for part in module.modules():
         before: nn.Module | None = None
         for name, child in list(part.named_children()):

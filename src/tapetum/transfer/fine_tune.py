@@ -165,7 +165,7 @@ class ClassesTask(FineTuneTask):
         for start in range(0, len(which), 64):
             rows = which[start : start + 64]
             prepared = [model.encoder.prepare(images[int(k)][None]).to(device) for k in rows]  # type: ignore[operator]
-            right += int((look_by_size(prepared, model).argmax(1).cpu().numpy() == labels[rows]).sum())
+            right += int((look_by_size(prepared, model, model).argmax(1).cpu().numpy() == labels[rows]).sum())
         return right / len(which)
 
 

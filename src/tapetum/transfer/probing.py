@@ -19,6 +19,7 @@ from tapetum.core.files import whole_file
 from tapetum.core.identity import stamp
 from tapetum.core.reading import no_pipe
 from tapetum.data.labelled import ImageSequence
+from tapetum.encoders.batching import run_in_batches
 from tapetum.encoders.features import Encoder, look_by_size
 from tapetum.train.config import TrainConfig
 from tapetum.train.optim import learning_rate
@@ -103,9 +104,9 @@ def features_of(
         for start in range(0, len(images), batch_size):
             shown = [images[k] for k in range(start, min(start + batch_size, len(images)))]
             if len({image.shape for image in shown}) == 1:
-                made = look(encoder.prepare(np.stack(shown)).to(device))
+                made = run_in_batches(encoder.prepare(np.stack(shown)).to(device), look, encoder)
             else:
-                made = look_by_size([encoder.prepare(image[None]).to(device) for image in shown], look)
+                made = look_by_size([encoder.prepare(image[None]).to(device) for image in shown], look, encoder)
             outputs.append(made.float().cpu())
             tell(min(start + batch_size, len(images)), len(images))
     features = torch.cat(outputs).clone()

@@ -7,9 +7,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,13 +61,13 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the files that a model looks at from here on."""
-    names, look = list[str](), MediaModel.look_at
+    names, parts = list[str](), MediaModel.parts
 
     def noted(self: MediaModel, path: Path) -> object:
         names.append(path.name)
-        return look(self, path)
+        return parts(self, path)
 
-    monkeypatch.setattr(MediaModel, "look_at", noted)
+    monkeypatch.setattr(MediaModel, "parts", noted)
     return names
 
 
@@ -196,21 +197,22 @@ def test_what_cannot_be_opened_for_now_stays(photos: Path, classifier: Path, run
 
 def test_an_interrupted_run_goes_on(photos: Path, classifier: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_TOGETHER", 1)
-    look, seen = MediaModel.look_at, list[str]()
+    parts, seen = MediaModel.index_parts, list[str]()
 
-    def twice(self: MediaModel, path: Path) -> object:
+    def twice(self: MediaModel, batch: Sequence[Any]) -> object:
         if len(seen) == 2:
             raise KeyboardInterrupt
-        seen.append(path.name)
-        return look(self, path)
+        seen.append(Path(batch[0][0].file).name)
+        return parts(self, batch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(MediaModel, "look_at", twice)
+        patch.setattr(MediaModel, "index_parts", twice)
         code, _, _ = run("index", photos, "--model", classifier)
     assert code == 130
     assert {name.split()[0] for name in contents(photos / module.HIDDEN)} == set(seen)
     with monkeypatch.context() as patch:
-        patch.setattr(MediaModel, "look_at", lambda self, path: look(self, path) if path.name not in seen else 1 / 0)
+        read = MediaModel.parts
+        patch.setattr(MediaModel, "parts", lambda self, path: read(self, path) if path.name not in seen else 1 / 0)
         assert run("index", photos)[0] == 0
     assert len(contents(photos / module.HIDDEN)) == 6
 

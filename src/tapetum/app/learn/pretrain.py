@@ -127,7 +127,7 @@ def _vectors(encoder: "Encoder", images: "list[np.ndarray]") -> "np.ndarray":
 
     with torch.inference_mode():
         prepared = [encoder.prepare(image[None]) for image in images]
-        return look_by_size(prepared, lambda batch: encoder(batch).pooled).float().cpu().numpy()
+        return look_by_size(prepared, lambda batch: encoder(batch).pooled, encoder).float().cpu().numpy()
 
 
 def _work(given: RecipeOptions, launch: Launch, listener: Listener) -> PretrainedEncoder | None:

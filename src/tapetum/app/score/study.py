@@ -185,9 +185,7 @@ def report(options: ReportOptions, listener: Listener) -> Reported:
 
 
 def _run(given: Any, listener: Listener) -> StudyDone:
-    from tapetum.core.devices import keep_freed_memory
 
-    keep_freed_memory()
     return run.run(given, listener)
 
 

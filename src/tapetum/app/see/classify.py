@@ -167,7 +167,9 @@ def _classify(options: ClassifyOptions, files: Sequence[tuple[str, Any]], listen
     find_loader(model, "classify", trackers=False)  # what can be said without torch is said at once
     make = partial(_classifier, model, jobs.device)
     encoder = make() if jobs.alone else None
-    work = BatchedWork(read=_prepared, compute=partial(_look, options.top), finish=looked_at, size=_AT_A_TIME)
+    work = BatchedWork(
+        read=_prepared, compute=partial(_look, options.top), finish=looked_at, size=_AT_A_TIME, ahead=2 * _AT_A_TIME
+    )
     images, failed = look_at_images(work, files, make if encoder is None else lambda: encoder, jobs, listener)
     return Classified(images=tuple(images), failed=failed)
 
@@ -196,6 +198,7 @@ def image_sources(given: Any, verb: str = "classify") -> list[tuple[str, Any]]:
 def _classifier(model: str, device: str | None) -> "Encoder | Headed":
     from tapetum.encoders import Encoder
     from tapetum.hub.loading import load
+    from tapetum.layers.cpu import speed_up
     from tapetum.systems.adapters import Adapted
 
     encoder = load(model, device)
@@ -203,7 +206,7 @@ def _classifier(model: str, device: str | None) -> "Encoder | Headed":
         return _headed(Path(model)).to(find_device(device))
     if not isinstance(encoder, Encoder) or encoder.head is None:
         raise BadInput(f"{model} holds no encoder with a classifier; give one, or the name {DEFAULT}")
-    return encoder
+    return speed_up(encoder)
 
 
 def _headed(path: Path) -> "Headed":
@@ -223,7 +226,7 @@ def _look(top: int, waiting: "Sequence[tuple[str, Tensor]]", encoder: "Encoder |
     from tapetum.encoders.imagenet import class_names
 
     with torch.inference_mode():
-        logits = look_by_size([image for _, image in waiting], encoder.classify)
+        logits = look_by_size([image for _, image in waiting], encoder.classify, encoder)
         probabilities, numbers = logits.float().softmax(1).topk(min(top, logits.shape[1]))
     count = logits.shape[1]
     own: tuple[str, ...] = getattr(encoder, "class_names", ())

@@ -169,6 +169,7 @@ def embed(options: EmbedOptions, listener: Listener) -> Embedded:
             finish=_outputs,
             size=options.batch_size,
             key=_modalities,
+            ahead=0 if embedder.takes_videos else 2 * options.batch_size,
         )
         outputs: dict[int, list[Any]] = {}
         for number, output in run_jobs(

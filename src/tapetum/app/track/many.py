@@ -33,7 +33,7 @@ from tapetum.app.track.track import (
 from tapetum.app.track.track_files import TRACKS, one_file
 from tapetum.app.verb import File, Listener, Result, narrowed, verb
 from tapetum.core.copies import place_name, with_addresses
-from tapetum.core.devices import choose_dtype, keep_freed_memory
+from tapetum.core.devices import choose_dtype
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.files import plain_name, whole_file, write_text
 from tapetum.core.provenance import check
@@ -333,7 +333,6 @@ class TrackCommandOptions(TrackManyOptions):
 def track_any(options: TrackCommandOptions, listener: Listener) -> "Tracked | TrackedMany | TrackedLive | None":
     """Run `tapetum track` with these options."""
     options.check()
-    keep_freed_memory()
     if options.online:
         return _track_live(options, listener)
     if options.preview is not None:

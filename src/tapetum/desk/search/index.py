@@ -12,22 +12,24 @@ import tyro
 from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.bench.word_models import describe_model, portable
 from tapetum.core.addresses import check_address, is_address
+from tapetum.core.batched_work import BatchedWork
 from tapetum.core.devices import choose_device
 from tapetum.core.errors import BadInput
 from tapetum.core.jobs import Engine, gpus_for, run_jobs
 from tapetum.core.threads import check_workers
-from tapetum.desk.search.media_files import MediaFile, below, list_media, on_disk, suffix_of
+from tapetum.desk.search.media_files import MediaFile, below, list_media, on_disk
 from tapetum.desk.search.media_model import MediaModel, better_model, default_model, stored_reference
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from tapetum.desk.search.media_model import MediaPart
     from tapetum.desk.search.vector_index import IndexedPiece, VectorIndex
 
 HIDDEN = ".tapetum-index"
 """Where the index of a folder lies in it, unless another place is given."""
 _TOGETHER = 16
-"""Images that are one item of work; a film is one alone."""
+"""Images that the network looks at together at most."""
 
 
 @dataclass(frozen=True)
@@ -189,27 +191,26 @@ class _Changes:
         alike: dict[str, list[str]] = {}
         for path in self.to_look_at:
             alike.setdefault(self._prints[path], []).append(path)
-        options, items = self.options, list(_items([(paths[0], mark) for mark, paths in alike.items()]))
+        options, items = self.options, [(paths[0], mark) for mark, paths in alike.items()]
         alone = options.engine == "local" and options.workers == 1
         make = (lambda: model) if alone else partial(_make_model, reference, options.device)
         done, total = self._done, len(self._prints)
         self.listener.progress("indexing", done, total)
-        for _, looked in run_jobs(
-            _look_at, items, make, engine=options.engine, workers=options.workers, gpus=gpus_for(options.device)
-        ):
-            for each in looked:
-                paths = alike[each.fingerprint]
-                if each.vectors is None:
-                    self.listener.note(each.problem)
-                    self.failed += paths
-                    self._damaged += paths
-                else:
-                    for path in paths:
-                        self.index.put(path, each.fingerprint, each.pieces, each.vectors)
-                    self.looked_at += 1
-                    self.copied += len(paths) - 1
-                done += len(paths)
-                self.listener.progress("indexing", done, total)
+        work = BatchedWork(read=_read, compute=_compute, finish=_finish, size=_TOGETHER, key=_modalities, ahead=2 * _TOGETHER)
+        engine, workers, gpus = options.engine, options.workers, gpus_for(options.device)
+        for _, each in run_jobs(work, items, make, engine=engine, workers=workers, gpus=gpus, failure=_failed):
+            paths = alike[each.fingerprint]
+            if each.vectors is None:
+                self.listener.note(each.problem)
+                self.failed += paths
+                self._damaged += paths
+            else:
+                for path in paths:
+                    self.index.put(path, each.fingerprint, each.pieces, each.vectors)
+                self.looked_at += 1
+                self.copied += len(paths) - 1
+            done += len(paths)
+            self.listener.progress("indexing", done, total)
 
     def finish(self) -> None:
         """Remove files that are gone, and use at most twice the space needed."""
@@ -241,33 +242,30 @@ class _Changes:
         return others
 
 
-def _items(files: Sequence[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
-    """Units of work: several images together, each film alone."""
-    from tapetum.video.images import VIDEOS
-
-    images: list[tuple[str, str]] = []
-    for path, mark in files:
-        if suffix_of(path) in VIDEOS:
-            yield [(path, mark)]
-            continue
-        images.append((path, mark))
-        if len(images) == _TOGETHER:
-            yield images
-            images = []
-    if images:
-        yield images
-
-
 def _make_model(reference: str, device: str | None) -> MediaModel:
     return MediaModel(reference, choose_device(device))
 
 
-def _look_at(item: Sequence[tuple[str, str]], model: MediaModel) -> list[_Looked]:
-    looked = []
-    for path, mark in item:
-        try:
-            with on_disk(path) as file:
-                looked.append(_Looked(path, mark, *model.look_at(file)))
-        except BadInput as error:
-            looked.append(_Looked(path, mark, (), None, str(error)))
-    return looked
+def _read(item: tuple[str, str], model: MediaModel) -> "Iterator[MediaPart]":
+    with on_disk(item[0]) as file:
+        yield from model.parts(file)
+
+
+def _compute(parts: "Sequence[MediaPart]", model: MediaModel) -> "Sequence[tuple[IndexedPiece, np.ndarray]]":
+    return model.index_parts(parts)
+
+
+def _finish(item: tuple[str, str], outputs: "list[tuple[IndexedPiece, np.ndarray]]", model: MediaModel) -> _Looked:
+    import numpy as np
+
+    return _Looked(*item, [piece for piece, _ in outputs], np.stack([vector for _, vector in outputs]))
+
+
+def _failed(item: tuple[str, str], error: Exception) -> _Looked:
+    if not isinstance(error, BadInput):
+        raise error
+    return _Looked(*item, (), None, str(error))
+
+
+def _modalities(part: "MediaPart") -> frozenset[str]:
+    return frozenset(part[0].inputs)

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from tapetum.desk.search.vector_index import IndexedPiece
     from tapetum.encoders.embed import EmbeddedPiece
 
-_BATCH = 16
-"""Images that the network looks at together."""
+    MediaPart = tuple[
+        EmbeddedPiece, bytes | None
+    ]  # an image or a second of a film, prepared for the network, and its thumbnail
+
 _TAGS, _LEAST = 10, 0.01
 """Tags of a piece at most, and their least probability."""
 _SIDE = 128
@@ -100,39 +102,39 @@ class MediaModel:
 
         return len(self.embed_image(np.zeros((32, 32, 3), np.uint8)))
 
-    def look_at(self, path: Path) -> "tuple[list[IndexedPiece], np.ndarray]":
-        """Build the pieces of a file, an image or each second of a film, with their vectors, float32 (pieces, channels).
+    def parts(self, path: Path) -> "Iterator[MediaPart]":
+        """Read the parts of a file, an image or the seconds of a film, each with a thumbnail; frames are decoded one by one.
 
-        Frames are decoded one after the other, with only a small batch in memory. Raises BadInput for unreadable files.
+        Large JPEGs are decoded at a fraction of their size that is at least twice what the network sees. Raises BadInput for
+        unreadable files.
         """
-        import numpy as np
+        return self._frames(path) if self._sees_frames else self._passages(path)
 
-        pieces: list[IndexedPiece] = []
-        vectors: list[np.ndarray] = []
-        for batch, thumbnails in self._batches(path):
-            made = self._embedder.embed(batch)
-            vectors.append(made)
-            pieces += self._indexed(batch, thumbnails, made)
-        return pieces, np.concatenate(vectors)
+    def index_parts(self, parts: "Sequence[MediaPart]") -> "list[tuple[IndexedPiece, np.ndarray]]":
+        """Compute the piece of an index, and the vector, float32 (channels), of each part; all have the same modalities."""
+        from tapetum.desk.search.vector_index import IndexedPiece
 
-    def _batches(self, path: Path) -> "Iterator[tuple[list[EmbeddedPiece], list[bytes | None]]]":
-        batch: list[EmbeddedPiece] = []
-        thumbnails: list[bytes | None] = []
-        for piece, thumbnail in self._frames(path) if self._sees_frames else self._passages(path):
-            if batch and (len(batch) == _BATCH or piece.inputs.keys() != batch[0].inputs.keys()):
-                yield batch, thumbnails
-                batch, thumbnails = [], []
-            batch.append(piece)
-            thumbnails.append(thumbnail)
-        yield batch, thumbnails
+        pieces = [piece for piece, _ in parts]
+        vectors = self._embedder.embed(pieces)
+        tags = self._tags(vectors) if self.class_names else [()] * len(parts)
+        return [
+            (IndexedPiece(path=piece.file, start_s=piece.start, stop_s=piece.stop, thumbnail=small, tags=named), vector)
+            for (piece, small), named, vector in zip(parts, tags, vectors, strict=True)
+        ]
 
-    def _frames(self, path: Path) -> "Iterator[tuple[EmbeddedPiece, bytes | None]]":
-        from tapetum.encoders.embed import EmbeddedPiece, frames_of
+    def _frames(self, path: Path) -> "Iterator[MediaPart]":
+        from tapetum.encoders.embed import EmbeddedPiece, frames_of, is_image
+        from tapetum.video.images import read_reduced
 
-        for start, stop, frame in frames_of(path):
+        how = self._model.preprocessing
+        if is_image(path):
+            frames = [(None, None, read_reduced(path, 2 * round(max(how.size) / how.crop_fraction)))]
+        else:
+            frames = frames_of(path)
+        for start, stop, frame in frames:
             yield EmbeddedPiece(str(path), start, stop, {"image": self._embedder.prepare(frame)}), thumbnail_of(frame)
 
-    def _passages(self, path: Path) -> "Iterator[tuple[EmbeddedPiece, bytes | None]]":
+    def _passages(self, path: Path) -> "Iterator[MediaPart]":
         """Pieces of a network that takes more than one frame at a time."""
         import numpy as np
 
@@ -143,17 +145,6 @@ class MediaModel:
             for piece in self._embedder.pieces(path):
                 middle = ((piece.start or 0.0) + (piece.stop or 0.0)) / 2
                 yield piece, thumbnail_of(video[int(np.abs(times - middle).argmin())])
-
-    def _indexed(
-        self, batch: "list[EmbeddedPiece]", thumbnails: list[bytes | None], vectors: "np.ndarray"
-    ) -> "list[IndexedPiece]":
-        from tapetum.desk.search.vector_index import IndexedPiece
-
-        tags = self._tags(vectors) if self.class_names else [()] * len(batch)
-        return [
-            IndexedPiece(path=piece.file, start_s=piece.start, stop_s=piece.stop, thumbnail=small, tags=named)
-            for piece, small, named in zip(batch, thumbnails, tags, strict=True)
-        ]
 
     def _tags(self, vectors: "np.ndarray") -> list[tuple[tuple[str, float], ...]]:
         import torch

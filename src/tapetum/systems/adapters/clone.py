@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from tapetum.encoders.batching import run_in_batches
 from tapetum.encoders.features import Encoder, prepare
 from tapetum.systems.adapters.data import Recorded, ShuffledExamples
 from tapetum.systems.adapters.demos import Demonstrations
@@ -72,7 +73,7 @@ class CloneTask(AdaptTask):
         demos = self.frames.demos
         rows = np.unique(np.linspace(0, len(demos) - 1, MEASURED_ON).astype(int))
         pooled = [
-            model.trunk(prepare(demos.frames[some], self.frames.preprocessing)).pooled
+            run_in_batches(prepare(demos.frames[some], self.frames.preprocessing), lambda x: model.trunk(x).pooled, model.trunk)
             for some in np.array_split(rows, -(-len(rows) // AT_A_TIME))
         ]
         cast(PolicyHead, model.head).measure(torch.cat(pooled), torch.from_numpy(demos.own), torch.from_numpy(demos.actions))

@@ -30,8 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput, TapetumError
-from tapetum.encoders.convolutional import SameConv2d
-from tapetum.layers.convolution import PointwiseConv2d
+from tapetum.layers.convolution import PointwiseConv2d, SameConv2d
 from tapetum.systems.adapters.config import Site
 from tapetum.systems.adapters.layers import Adapter, Conv3x3, LowRankAdapter, Pointwise
 from tapetum.train.optim import freeze

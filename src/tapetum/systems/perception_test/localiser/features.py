@@ -35,6 +35,8 @@ from tapetum.systems.perception_test.footage import SOUND_RATE, VideoContent
 from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from tapetum.encoders.features import Encoder
 
 SOUND, MOTION = "log-mel", "motion:"
@@ -95,13 +97,18 @@ class EncoderFeatures:
         import torch
         from torch.nn.functional import adaptive_avg_pool2d
 
+        from tapetum.encoders.batching import run_in_batches
+
+        def look(images: "Tensor") -> "Tensor":
+            features = self.encoder(images)
+            return features.pooled if self.grid == 0 else adaptive_avg_pool2d(features.maps[-1], self.grid).flatten(1)
+
         frames, rows = content.frames[:: max(1, round(content.metadata.frame_rate / self.frame_rate))], []
         device = next(self.encoder.parameters()).device
         with torch.inference_mode():
             for start in range(0, len(frames), TOGETHER):
-                features = self.encoder(self.encoder.prepare(frames[start : start + TOGETHER]).to(device))
-                pooled = features.pooled if self.grid == 0 else adaptive_avg_pool2d(features.maps[-1], self.grid).flatten(1)
-                rows.append(pooled.float().cpu().numpy())
+                prepared = self.encoder.prepare(frames[start : start + TOGETHER]).to(device)
+                rows.append(run_in_batches(prepared, look, self.encoder).float().cpu().numpy())
         return np.concatenate(rows)
 
 

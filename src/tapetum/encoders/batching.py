@@ -1,0 +1,53 @@
+"""How many images a network processes together: as many as its largest layer can take without leaving the processor's cache.
+
+On a CPU a larger batch is slower, not faster: the maps of a layer have to come back from memory for the next one. The size
+follows from what the network computes for one image and from the cache, never from a clock, so that runs on a machine are equal
+to the bit. On other devices a batch is processed as it is given.
+"""
+
+from collections.abc import Callable
+from weakref import WeakKeyDictionary
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from tapetum.core.devices import cache_bytes
+
+Look = Callable[[Float[Tensor, "b 3 h w"]], Float[Tensor, "b ..."]]
+_MOST = 64
+_sizes: WeakKeyDictionary[nn.Module, dict[tuple[torch.Size, torch.dtype], int]] = WeakKeyDictionary()
+
+
+class _LargestOutput(TorchDispatchMode):
+    """Measures the largest tensor that any operation makes, in bytes."""
+
+    nbytes = 1
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        given = {each.data_ptr() for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)}
+        made = (each for each in tree_leaves(out) if isinstance(each, Tensor))
+        self.nbytes = max([self.nbytes, *(each.nbytes for each in made if each.data_ptr() not in given)])  # views make none
+        return out
+
+
+def batch_size(image: Float[Tensor, "1 3 h w"], look: Look, network: nn.Module) -> int:
+    """Compute how many images like this one `look`, a function of the network, takes together; it looks at this one twice."""
+    sizes = _sizes.setdefault(network, {})
+    key = image.shape, image.dtype
+    if key not in sizes:
+        look(image)  # what is computed once, such as folded weights, does not count
+        with _LargestOutput() as measured:
+            look(image)
+        sizes[key] = min(max(cache_bytes() // (2 * measured.nbytes), 1), _MOST)  # the layer's input stays there as well
+    return sizes[key]
+
+
+def run_in_batches(images: Float[Tensor, "b 3 h w"], look: Look, network: nn.Module) -> Float[Tensor, "b ..."]:
+    """Compute `look`, a function of the network, of prepared images, in batches that suit the device."""
+    if len(images) < 2 or images.device.type != "cpu":
+        return look(images)
+    return torch.cat([look(part) for part in images.split(batch_size(images[:1], look, network))])

@@ -1,0 +1,55 @@
+"""Batches that suit the processor: the vectors do not depend on them beyond rounding, and their size on no clock."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from tapetum import encoders
+from tapetum.encoders import batching
+from tapetum.encoders.batching import batch_size, run_in_batches
+from tapetum.encoders.features import look_by_size
+from tapetum.layers.cpu import speed_up
+
+
+@pytest.fixture
+def network() -> encoders.Encoder:
+    torch.manual_seed(0)
+    return speed_up(encoders.build("resnet-18", stem_width=32).eval())
+
+
+def test_as_many_images_as_the_largest_map_and_its_input_leave_room_for(
+    network: encoders.Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batching, "cache_bytes", lambda: 10 * 2 * (32 * 32 * 32 * 4))  # the stem makes 32 channels of 32x32
+    with torch.inference_mode():
+        assert batch_size(torch.zeros(1, 3, 64, 64), network.image_vectors, network) == 10
+        assert batch_size(torch.zeros(1, 3, 128, 128), network.image_vectors, network) == 2
+        assert batch_size(torch.zeros(1, 3, 512, 512), network.image_vectors, network) == 1
+
+
+def test_vectors_do_not_depend_on_the_batch(network: encoders.Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = torch.randn(7, 3, 64, 64)
+    sizes = list[int]()
+
+    def look(part: Tensor) -> Tensor:
+        sizes.append(len(part))
+        return network.image_vectors(part)
+
+    with torch.inference_mode():
+        expected = torch.cat([network.image_vectors(image[None]) for image in images])
+        monkeypatch.setattr(batching, "cache_bytes", lambda: 3 * 2 * (32 * 32 * 32 * 4))
+        actual = run_in_batches(images, look, network)
+        again = run_in_batches(images, look, network)
+    assert sizes == [1, 1, 3, 3, 1, 3, 3, 1]  # one to measure, and not again
+    torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
+    assert torch.equal(actual, again)
+
+
+def test_images_of_several_sizes_keep_their_order(network: encoders.Encoder) -> None:
+    torch.manual_seed(1)
+    images = [torch.randn(1, 3, side, 64) for side in (64, 32, 64, 32, 96)]
+    with torch.inference_mode():
+        expected = np.concatenate([network.image_vectors(image).numpy() for image in images])
+        actual = look_by_size(images, network.image_vectors, network).numpy()
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
