@@ -1,26 +1,38 @@
-"""Time vectors of images a second of SigLIP-B/16 and DINOv2-S against transformers and open_clip, on one thread, in turns.
+"""Time vectors of images a second against transformers, open_clip, timm and onnxruntime, in turns.
 
     python benchmarks/encoder_speed.py [--images 16] [--repeats 5] [--json evidence/encoder-speed/results.json]
+    python benchmarks/encoder_speed.py --loops [--images 128] [--repeats 3] [--json evidence/encoder-speed/loops.json]
 
 Every side has the same random weights and begins with the same JPEG files of 640x480: decoding, preparing and the network are
-in the time. float32, and bfloat16 weights. Needs transformers, open_clip and timm beside tapetum.
+in the time. Without --loops on one thread, SigLIP-B/16 and DINOv2-S in float32 and bfloat16, CPU seconds.
+
+With --loops on all cores by the clock (so on an idle machine), in float32, as users would: `tapetum embed`'s own loop; a plain
+loop over timm's model, in batches of 32 from a DataLoader with a worker for each core; and the same loop over onnxruntime, in
+batches of 1 and 32. `batches` are images a second of our network alone, without decoding, by the size of the batch.
+Needs transformers, open_clip, timm and onnxruntime beside tapetum.
 """
 
 import argparse
 import json
+import os
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import open_clip
+import timm
 import torch
 import transformers
 from PIL import Image
 
-from tapetum.encoders import from_state
+from tapetum.core.batched_work import BatchedWork
+from tapetum.core.devices import keep_freed_memory
+from tapetum.encoders import build, from_state
 from tapetum.layers.cpu import speed_up
 from tapetum.video.read import read_image
 
@@ -31,8 +43,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--loops", action="store_true")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    if options.loops:
+        save(time_loops(options.images, options.repeats), options.json)
+        return
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
     rows = []
@@ -55,9 +71,106 @@ def main() -> None:
                 print(
                     f"{name:12} {rows[-1]['dtype']:9} {shown}  ratio to the best peer {rates['tapetum'] / best:.2f}", flush=True
                 )
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(rows, indent=1) + "\n")
+    save(rows, options.json)
+
+
+def save(rows: list[dict[str, Any]], path: Path | None) -> None:
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+LOOPS = {
+    "EfficientNet-Lite2": ("efficientnet-lite2", "tf_efficientnet_lite2", 260),
+    "ResNet-50": ("resnet-50", "resnet50", 224),
+    "ViT-S/16": ("vit-small-16", "vit_small_patch16_224", 224),
+    "ViT-B/16": ("vit-base-16", "vit_base_patch16_224", 224),
+}
+"""Our name, timm's, and the side of its images."""
+
+
+class Prepared(torch.utils.data.Dataset):
+    """What a plain loop reads: Pillow and timm's transform."""
+
+    def __init__(self, files: list[Path], transform: Any):
+        self.files, self.transform = files, transform
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, number: int) -> Any:
+        return self.transform(Image.open(self.files[number]).convert("RGB"))
+
+
+def time_loops(count: int, repeats: int) -> list[dict[str, Any]]:
+    """Time the loops, each as often as `repeats`, in turns; the median counts."""
+    rows = []
+    keep_freed_memory()  # as every command does
+    torch.set_grad_enabled(False)
+    with tempfile.TemporaryDirectory() as folder:
+        files = photos(Path(folder), count)
+        for name, (own, other, side) in LOOPS.items():
+            encoder = speed_up(build(own).eval())
+            theirs = timm.create_model(other, num_classes=0).eval()
+            sides = {"tapetum": partial(own_loop, encoder.embedder()), "timm": partial(plain_loop, theirs, side, theirs, 32)}
+            for size in (1, 32):
+                run = onnx_of(theirs, Path(folder), side, size)
+                sides[f"onnxruntime, {size}"] = partial(plain_loop, theirs, side, run, size)
+            seconds: dict[str, list[float]] = {each: [] for each in sides}
+            for turn in range(repeats + 1):
+                for each, loop in sides.items():
+                    start = time.perf_counter()
+                    loop(files)
+                    if turn:
+                        seconds[each].append(time.perf_counter() - start)
+            rates = {each: count / float(np.median(taken)) for each, taken in seconds.items()}
+            batches = {size: network_rate(encoder, side, size) for size in (1, 2, 4, 8, 16, 32)}
+            rows.append({"model": name, "vectors_a_second": rates, "batches": batches, "cores": os.cpu_count()})
+            print(name, {each: round(rate, 1) for each, rate in rates.items()}, batches, flush=True)
+    return rows
+
+
+def own_loop(embedder: Any, files: list[Path]) -> None:
+    work = BatchedWork(
+        read=lambda path, tool: tool.pieces(path),
+        compute=lambda pieces, tool: tool.embed(pieces),
+        finish=lambda path, outputs, tool: outputs[0],
+        size=16,
+        ahead=32,
+    )
+    assert len(list(work.run(files, embedder))) == len(files)
+
+
+def plain_loop(model: Any, side: int, run: Callable[[Any], Any], size: int, files: list[Path]) -> None:
+    transform = timm.data.create_transform(**{**timm.data.resolve_model_data_config(model), "input_size": (3, side, side)})
+    loader = torch.utils.data.DataLoader(Prepared(files, transform), batch_size=size, num_workers=os.cpu_count() or 1)
+    for batch in loader:
+        run(batch)
+
+
+def onnx_of(model: torch.nn.Module, folder: Path, side: int, size: int) -> Callable[[Any], Any]:
+    path = folder / "model.onnx"
+    torch.onnx.export(model, (torch.zeros(size, 3, side, side),), path, dynamo=False, input_names=["images"])
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+    def run(batch: Any) -> Any:
+        missing = size - len(batch)  # its shape is fixed
+        return session.run(None, {"images": np.pad(batch.numpy(), ((0, missing), (0, 0), (0, 0), (0, 0)))})
+
+    return run
+
+
+def network_rate(encoder: Any, side: int, size: int) -> float:
+    """Compute images a second of the network alone: the best of three passes of at least 32 images."""
+    images = torch.randn(size, 3, side, side)
+    passes = -(-32 // size)
+    best = float("inf")
+    for _ in range(3):
+        start = time.perf_counter()
+        for _ in range(passes):
+            encoder(images)
+        best = min(best, time.perf_counter() - start)
+    return round(passes * size / best, 2)
 
 
 def photos(folder: Path, count: int) -> list[Path]:

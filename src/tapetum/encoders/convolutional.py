@@ -14,7 +14,6 @@ Enlarging copies nearest cells to exactly the size of the finer map, so images m
 import re
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -35,10 +34,7 @@ class ConvolutionalEncoder(Encoder):
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Features:
         """Encode prepared images of any size, in the precision of the weights; see `prepare`."""
-        images = self.checked(images).to(next(self.parameters()).dtype)
-        if images.device.type == "cpu" and not torch.is_grad_enabled():  # faster, and what fused convolutions read
-            images = images.contiguous(memory_format=torch.channels_last)
-        maps = self.see(images)
+        maps = self.see(self.checked(images).to(next(self.parameters()).dtype))
         last = maps[-1]
         rows, columns = last.shape[-2:]
         return Features(tokens=last.flatten(2).mT, grid=(int(rows), int(columns)), pooled=last.mean((2, 3)), maps=maps)

@@ -114,6 +114,7 @@ class FusedConvolution:
     def __call__(self, x: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d, activation: Activation | None) -> Tensor:
         """Compute the layers."""
         self._fold(conv, norm)
+        x = x.contiguous(memory_format=torch.channels_last)  # twice as fast; the outputs, which are the next inputs, have it
         kernel, stride = conv.kernel_size[0], list(conv.stride)
         padding = [int(each) for each in conv.padding]
         if isinstance(conv, SameConv2d):
