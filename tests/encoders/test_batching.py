@@ -7,8 +7,7 @@ from torch import Tensor
 
 from tapetum import encoders
 from tapetum.encoders import batching
-from tapetum.encoders.batching import batch_size, run_in_batches
-from tapetum.encoders.features import look_by_size
+from tapetum.encoders.batching import batch_size, look_by_size, run_in_batches
 from tapetum.layers.cpu import speed_up
 
 

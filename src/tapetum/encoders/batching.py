@@ -5,7 +5,7 @@ follows from what the network computes for one image and from the cache, never f
 to the bit. On other devices a batch is processed as it is given.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from weakref import WeakKeyDictionary
 
 import torch
@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from tapetum.core.devices import cache_bytes
+from tapetum.encoders.features import check_finite
 
 Look = Callable[[Float[Tensor, "b 3 h w"]], Float[Tensor, "b ..."]]
 _MOST = 64
@@ -51,3 +52,18 @@ def run_in_batches(images: Float[Tensor, "b 3 h w"], look: Look, network: nn.Mod
     if len(images) < 2 or images.device.type != "cpu":
         return look(images)
     return torch.cat([look(part) for part in images.split(batch_size(images[:1], look, network))])
+
+
+def look_by_size(prepared: Sequence[Tensor], look: Look, network: nn.Module) -> Tensor:
+    """Compute `look`, a function of the network, of prepared images (1, 3, h, w), batching those of one size.
+
+    Rows follow the order of the images, which differ in size where preprocessing's resize is "patches".
+    """
+    by_size: dict[torch.Size, list[int]] = {}
+    for number, image in enumerate(prepared):
+        by_size.setdefault(image.shape, []).append(number)
+    groups = (torch.cat([prepared[number] for number in numbers]) for numbers in by_size.values())
+    looked = torch.cat([run_in_batches(group, look, network) for group in groups])
+    check_finite(looked)
+    order = torch.tensor([number for numbers in by_size.values() for number in numbers])
+    return looked if len(by_size) == 1 else looked[order.argsort().to(looked.device)]

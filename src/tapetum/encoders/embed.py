@@ -15,7 +15,8 @@ from torch import Tensor
 
 from tapetum.core.devices import full_precision
 from tapetum.core.errors import BadInput
-from tapetum.encoders.features import Encoder, look_by_size
+from tapetum.encoders.batching import look_by_size
+from tapetum.encoders.features import Encoder
 from tapetum.layers.cpu import speed_up
 from tapetum.video import Video, open_video
 from tapetum.video.images import IMAGES

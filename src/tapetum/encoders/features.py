@@ -1,6 +1,6 @@
 """The base class of image encoders, their output `Features`, and the preparation of images."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -11,7 +11,6 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
-from tapetum.encoders.batching import run_in_batches
 from tapetum.encoders.config import EncoderConfig, Preprocessing
 from tapetum.layers.transformer import AdapterNames
 
@@ -166,22 +165,6 @@ def check_finite(numbers: Tensor) -> Tensor:
     if not torch.isfinite(numbers).all():
         raise BadInput("the network gives numbers that are not finite; its weights or its config are damaged, get them again")
     return numbers
-
-
-def look_by_size(prepared: Sequence[Tensor], look: Callable[[Tensor], Tensor], network: nn.Module) -> Tensor:
-    """Compute `look`, a function of the network, of prepared images (1, 3, h, w), batching those of one size.
-
-    Rows follow the order of the images; batches suit the device (`tapetum.encoders.batching`). Images differ in size where
-    preprocessing's resize is "patches".
-    """
-    by_size: dict[torch.Size, list[int]] = {}
-    for number, image in enumerate(prepared):
-        by_size.setdefault(image.shape, []).append(number)
-    groups = (torch.cat([prepared[number] for number in numbers]) for numbers in by_size.values())
-    looked = torch.cat([run_in_batches(group, look, network) for group in groups])
-    check_finite(looked)
-    order = torch.tensor([number for numbers in by_size.values() for number in numbers])
-    return looked if len(by_size) == 1 else looked[order.argsort().to(looked.device)]
 
 
 def _resized(x: Tensor, size: tuple[int, int], how: Preprocessing) -> Tensor:

@@ -33,8 +33,9 @@ from torch import Tensor, nn
 
 from tapetum.core.devices import full_precision
 from tapetum.core.errors import BadInput, TapetumError
+from tapetum.encoders.batching import look_by_size
 from tapetum.encoders.config import Preprocessing
-from tapetum.encoders.features import Encoder, Features, check_finite, look_by_size
+from tapetum.encoders.features import Encoder, Features, check_finite
 from tapetum.encoders.tokenizers import Tokenizer
 from tapetum.encoders.towers_config import TextConfig, TowersConfig
 from tapetum.encoders.vit import ViT

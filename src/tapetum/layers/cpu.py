@@ -28,7 +28,6 @@ from torch import Tensor, nn
 
 from tapetum.core.devices import free_bytes, processor
 from tapetum.core.errors import BadInput
-from tapetum.layers.convolution import FusedConvolution
 from tapetum.layers.transformer import TokenEmbedding
 
 M = TypeVar("M", bound=nn.Module)
@@ -129,6 +128,8 @@ def speed_up(module: M, copies: bool = False) -> M:
     `copies` all of their weights are copied, if this takes at most an eighth of the free memory: steps of few tokens are then
     faster. Calling it again makes copies that are missing or outdated.
     """
+    from tapetum.layers.convolution import FusedConvolution
+
     fast: dict[type[nn.Module], type[nn.Module]] = {nn.Linear: FastLinear, TokenEmbedding: FastEmbedding}
     for part in module.modules():
         part.__class__ = fast.get(type(part), type(part))

@@ -25,7 +25,8 @@ from torch.utils.data import Dataset
 from tapetum.core.errors import BadInput
 from tapetum.data.samples import Shuffle, sample_generator
 from tapetum.data.views import View, Views, supervised
-from tapetum.encoders.features import Encoder, look_by_size
+from tapetum.encoders.batching import look_by_size
+from tapetum.encoders.features import Encoder
 from tapetum.metrics.masks import Confusion
 from tapetum.train import StepContext, Task, TrainConfig, fit
 from tapetum.train.optim import Layers

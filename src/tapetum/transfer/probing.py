@@ -19,8 +19,8 @@ from tapetum.core.files import whole_file
 from tapetum.core.identity import stamp
 from tapetum.core.reading import no_pipe
 from tapetum.data.labelled import ImageSequence
-from tapetum.encoders.batching import run_in_batches
-from tapetum.encoders.features import Encoder, look_by_size
+from tapetum.encoders.batching import look_by_size, run_in_batches
+from tapetum.encoders.features import Encoder
 from tapetum.train.config import TrainConfig
 from tapetum.train.optim import learning_rate
 from tapetum.transfer.config import ProbeConfig

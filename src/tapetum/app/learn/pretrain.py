@@ -123,7 +123,7 @@ def show_neighbours(encoder: "Encoder", source: "ImageSource", path: Path) -> Pa
 def _vectors(encoder: "Encoder", images: "list[np.ndarray]") -> "np.ndarray":
     import torch
 
-    from tapetum.encoders.features import look_by_size
+    from tapetum.encoders.batching import look_by_size
 
     with torch.inference_mode():
         prepared = [encoder.prepare(image[None]) for image in images]

@@ -222,7 +222,7 @@ def _look(top: int, waiting: "Sequence[tuple[str, Tensor]]", encoder: "Encoder |
     """The most likely classes of prepared images, each (1, 3, h, w) with its path."""
     import torch
 
-    from tapetum.encoders.features import look_by_size
+    from tapetum.encoders.batching import look_by_size
     from tapetum.encoders.imagenet import class_names
 
     with torch.inference_mode():
