@@ -256,7 +256,29 @@ def marks(*names: str) -> str:
     return real_marks.table(read("real-marks/results.json"), names)
 
 
+def encoder_loops() -> str:
+    """Write how many images a second users' loops embed, and the network alone by the size of the batch."""
+    rows = []
+    for row in read("encoder-speed/loops.json"):
+        rates = row["vectors_a_second"]
+        own, plain, onnx = rates["tapetum"], rates["timm"], max(rates["onnxruntime, 1"], rates["onnxruntime, 32"])
+        alone = ", ".join(f"{rate:.1f}" for rate in row["batches"].values())
+        ratios = f"{own / plain:.1f}", f"{own / onnx:.2f}"
+        rows.append((row["model"], f"{own:.1f}", f"{plain:.1f}", f"{onnx:.1f}", *ratios, alone))
+    heads = (
+        "network",
+        "`tapetum embed`",
+        "timm",
+        "onnxruntime",
+        "beside timm",
+        "beside onnxruntime",
+        "alone, by batches of 1 to 32",
+    )
+    return write_table(heads, rows)
+
+
 TABLES: Mapping[str, tuple[str, Callable[[], str]]] = {
+    "loops of encoders": ("evidence/named-encoders.md", encoder_loops),
     "claims of long video": ("evidence/longvideo.md", longvideo),
     "claims of Odin": ("evidence/odin.md", odin),
     "claims of HiP": ("evidence/hip.md", hip),
