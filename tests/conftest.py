@@ -60,7 +60,7 @@ def forks() -> Iterator[Forks]:
 def ray_cluster() -> Iterator[None]:
     """Ray with two processors of this machine, which starts once for all tests; commands in this process work on it."""
     ray = pytest.importorskip("ray")
-    ray.init(num_cpus=2, log_to_driver=False, include_dashboard=False, configure_logging=False)
+    ray.init("local", num_cpus=2, log_to_driver=False, include_dashboard=False, configure_logging=False)
     yield
     ray.shutdown()
 
