@@ -38,7 +38,8 @@ def prepare(base: Path) -> tuple[Path, Path, str]:
     write_video(folder / "clip.mp4", np.full((6, 48, 64, 3), 90, np.uint8), 10)
     (folder / "evil.py").write_text(f"open({str(base / 'ran')!r}, 'w')\nclass Net:\n    pass\n")
     database = Database(folder / HIDDEN / FILE)
-    [item] = Items(database, folder).look()
+    item = Items(database, folder).add(folder / "clip.mp4")
+    assert item is not None
     Projects(database).edit(item, {"type": "add_point", "frame": 0, "x": 5, "y": 5})
     database.close()
     return folder, outside, item.id

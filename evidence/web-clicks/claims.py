@@ -114,7 +114,9 @@ class Session:
         self.database = Database(folder / HIDDEN / FILE)
         self.items, self.store = Items(self.database, folder), TrackStore(self.database)
         self.projects = Projects(self.database)
-        (self.item,) = self.items.look()
+        self.items.look(None)
+        (about,) = self.items.page()["items"]
+        self.item = self.items.get(about["id"])
         if not self.projects.points(self.item):
             for row, frame in enumerate(truth.first.tolist()):
                 self._edit(type="add_point", frame=frame, **self._place(row, frame))

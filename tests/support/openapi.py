@@ -32,8 +32,9 @@ def _list(items: Schema) -> Schema:
 
 _ITEM = _object(
     {"id": _ID, "name": _TEXT, "kind": {"enum": ["video", "image"]}, "frames": _FRAME, "fps": _MAYBE_NUMBER,
-     "width": _FRAME, "height": _FRAME}
+     "width": _FRAME, "height": _FRAME, "order": _TEXT}
 )  # fmt: skip
+_PAGE = _object({"items": _list(_ITEM), "next": {"anyOf": [_ID, {"type": "null"}]}, "count": _FRAME, "unread": _FRAME})
 _JOB = _object(
     {"id": _ID, "kind": {"enum": ["track", "mask", "look", "index", "space", "export"]}, "item": {"type": ["string", "null"]},
      "state": {"enum": ["waiting", "running", "done", "failed", "cancelled", "interrupted"]}, "done": _NUMBER, "total": _NUMBER,
@@ -54,7 +55,7 @@ _PROJECT = _object(
 )  # fmt: skip
 _PLACE = _object({"point": _TEXT, "frame": _FRAME, "reason": _TEXT, "score": {"type": "number", "minimum": 0, "maximum": 1}})
 _MOMENT = _object(
-    {"item": _ID, "start_s": _MAYBE_NUMBER, "stop_s": _MAYBE_NUMBER, "frame": _FRAME, "cosine": _MAYBE_NUMBER,
+    {"item": _ID, "name": _TEXT, "start_s": _MAYBE_NUMBER, "stop_s": _MAYBE_NUMBER, "frame": _FRAME, "cosine": _MAYBE_NUMBER,
      "probability": _MAYBE_NUMBER, "thumbnails": _list(_TEXT)}
 )  # fmt: skip
 _TRACKERS = _object(
@@ -125,7 +126,14 @@ def describe_api() -> Schema:
     on_item = "/api/items/{item}"
     step = (400, 404, 409)
     paths: dict[str, Schema] = {
-        "/api/state": {"get": _operation("Version, items of the folder, models", _object({"items": _list(_ITEM)}))},
+        "/api/state": {"get": _operation("Version, the first items of the folder, models", _PAGE)},
+        "/api/items": {
+            "get": _operation(
+                "Items after one, of those with a text in their names", _PAGE,
+                _parameter("after", _ID), _parameter("text", {**_TEXT, "maxLength": 1000}), errors=(400, 404),
+            )
+        },
+        on_item: {"get": _operation("An item", _ITEM, item, errors=step)},
         on_item + "/frames/{number}.jpg": {
             "get": _operation(
                 "A frame as JPEG", None, item, _parameter("number", _FRAME, "path"),

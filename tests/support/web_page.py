@@ -36,9 +36,16 @@ def folder_with(clip: Path, folder: Path) -> Path:
     return folder
 
 
+def read_state(client: httpx.Client) -> Any:
+    """Describe the folder once all its files are read."""
+    while (state := ok(client.get("/api/state")))["unread"]:
+        pass
+    return state
+
+
 def first_item(client: httpx.Client) -> str:
     """Get the address of the first item."""
-    return f"/api/items/{client.get('/api/state').json()['items'][0]['id']}"
+    return f"/api/items/{read_state(client)['items'][0]['id']}"
 
 
 def ok(answer: httpx.Response) -> Any:

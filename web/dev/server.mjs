@@ -21,7 +21,7 @@ const items = [
   { id: "v1", name: "three balls.mp4", kind: "video", frames: 60, fps: 24, width: 640, height: 360 },
   { id: "v2", name: "a tall clip with a long name.mp4", kind: "video", frames: 40, fps: 12, width: 270, height: 480 },
   { id: "i1", name: "still.png", kind: "image", frames: 1, fps: 0, width: 320, height: 240 },
-];
+].map((item, k) => ({ ...item, order: String(k) }));
 const projects = new Map(items.map((item) => [item.id, emptyProject()]));
 const jobs = new Map();
 const listeners = new Set();
@@ -54,6 +54,8 @@ function announce(message) {
 function changed(item) {
   announce({ project: { item, revision: projects.get(item).revision } });
 }
+
+const listed = (text) => ({ items: items.filter((each) => each.name.includes(text)), next: null, count: items.length, unread: 0 });
 
 const newId = (kind) => `${kind}${++count}`;
 
@@ -187,7 +189,7 @@ function search(query) {
     const item = items[k === 3 ? 1 : 0];
     const thumbnails = [`data:image/png;base64,${makeFrame(item, frame, 128).toString("base64")}`];
     const [cosine, probability] = [0.31 - 0.04 * k, null];
-    return { item: item.id, start_s: frame / 24, stop_s: (frame + 12) / 24, frame, cosine, probability, thumbnails };
+    return { item: item.id, name: item.name, start_s: frame / 24, stop_s: (frame + 12) / 24, frame, cosine, probability, thumbnails };
   });
   const { name, remarks } = searching.find((each) => each.name === query.get("model")) ?? searching[0];
   return { model: name, remarks, results: query.get("text") === "nothing" ? [] : results };
@@ -218,12 +220,13 @@ async function answer(request, response, url) {
       classify: "made-up",
       answer: "made-up: knows three balls",
     };
-    return send({ version: "0.0", folder: "/videos/made", items, models, limits: { upload_bytes: 2 ** 28 }, exports: { sleap: "sleap needs h5py; install it" } });
+    return send({ version: "0.0", folder: "/videos/made", ...listed(""), models, limits: { upload_bytes: 2 ** 28 }, exports: { sleap: "sleap needs h5py; install it" } });
   }
   if (kind === "upload") {
     const made = { ...items[0], id: newId("v"), name: url.searchParams.get("name") };
     items.push(made);
     projects.set(made.id, emptyProject());
+    announce({ items: { changed: [made], gone: [], count: items.length, unread: 0 } });
     return send(made);
   }
   if (kind === "events") {
@@ -253,11 +256,13 @@ async function answer(request, response, url) {
     if (!found) throw new Refused(404, "there is no such run; reload the page");
     return send(found);
   }
+  if (kind === "items" && !id) return send(listed(url.searchParams.get("text")));
 
   const item = items.find((each) => each.id === id);
   if (!item) throw new Refused(404, "there is no such video; reload the page");
   const project = projects.get(item.id);
   const body = request.method === "POST" && chunks.length ? JSON.parse(Buffer.concat(chunks).toString()) : {};
+  if (!what) return send(item);
   if (what === "frames") {
     const image = makeFrame(item, parseInt(name), Number(url.searchParams.get("width")) || item.width);
     return response

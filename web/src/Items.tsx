@@ -1,20 +1,36 @@
 /** The videos and images of the folder; others are dropped here. */
-import { useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { upload } from "./api";
 import { useCell } from "./cell";
 import { frameUrl } from "./frames";
-import { attempt, choose, app as appCell, item as itemCell, loadApp, tab } from "./state";
+import { filter as filterCell, list as listCell, loadItems, loadMore } from "./list";
+import { attempt, choose, app as appCell, item as itemCell, tab } from "./state";
 import type { Item } from "./types";
 
-const MOST = 500;
+const TYPING = 150; // ms
 
 export function Items() {
   const app = useCell(appCell);
   const chosen = useCell(itemCell);
-  const [filter, setFilter] = useState("");
+  const { items, next, count, unread } = useCell(listCell);
+  const filter = useCell(filterCell);
+  const end = useRef<HTMLLIElement>(null);
+  const typing = useRef<ReturnType<typeof setTimeout>>(undefined);
   const [over, setOver] = useState(false);
   const [sent, setSent] = useState("");
-  const items = (app?.items ?? []).filter((each) => each.name.toLowerCase().includes(filter.toLowerCase()));
+
+  useEffect(() => {
+    if (!end.current) return;
+    const watcher = new IntersectionObserver((entries) => entries.some((each) => each.isIntersecting) && void attempt(loadMore));
+    watcher.observe(end.current);
+    return () => watcher.disconnect();
+  }, [next]);
+
+  const narrow = (text: string) => {
+    filterCell.value = text;
+    clearTimeout(typing.current);
+    typing.current = setTimeout(() => void attempt(loadItems), TYPING);
+  };
 
   const send = async (files: FileList | null | undefined) => {
     for (const file of files ?? []) {
@@ -27,10 +43,7 @@ export function Items() {
           setSent(`Sending ${file.name}, ${Math.round(100 * share)} %`),
         );
       });
-      if (made) {
-        await attempt(loadApp);
-        choose(made.id);
-      }
+      if (made) await choose(made.id);
     }
     setSent("");
   };
@@ -61,17 +74,17 @@ export function Items() {
         placeholder="Filter by name"
         aria-label="Filter by name"
         value={filter}
-        onInput={(event) => setFilter(event.currentTarget.value)}
+        onInput={(event) => narrow(event.currentTarget.value)}
       />
       <ul>
-        {items.slice(0, MOST).map((each) => (
+        {items.map((each) => (
           <li key={each.id}>
             <button
               type="button"
               class="item"
               aria-current={each.id === chosen?.id ? "true" : undefined}
               onClick={() => {
-                choose(each.id);
+                void choose(each.id);
                 if (tab.value === "search" || tab.value === "runs") tab.value = "track";
               }}
             >
@@ -83,9 +96,12 @@ export function Items() {
             </button>
           </li>
         ))}
+        {next !== null && <li ref={end} class="soft">{`${count.toLocaleString("en")} in all`}</li>}
       </ul>
-      {app && !items.length && <p class="soft">{filter ? "No name has this in it." : "No videos here yet; drop one."}</p>}
-      {items.length > MOST && <p class="soft">{`${MOST} of ${items.length} are shown; filter by name.`}</p>}
+      {app && !items.length && !unread && (
+        <p class="soft">{filter ? "No name has this in it." : "No videos here yet; drop one."}</p>
+      )}
+      {unread > 0 && <p class="soft">{`${unread.toLocaleString("en")} more files are being read.`}</p>}
       <label class="drop">
         <input type="file" accept="video/*,image/*" multiple onChange={pick} />
         <span>Add a video, or drop it here</span>

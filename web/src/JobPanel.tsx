@@ -60,7 +60,7 @@ export function TrackerChoice({ now, busy }: { now: string; busy: boolean }) {
     if (!tracker || tracker.missing || name === now) return;
     void state.attempt(async () => {
       await post("/api/trackers", { name });
-      await state.loadApp();
+      state.noteTracker(name);
     });
   };
   const shown = asked ?? list.find((each) => each.name === now);

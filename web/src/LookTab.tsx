@@ -125,7 +125,7 @@ function Result() {
           )}
           <Regions rows={result.boxes.length ? result.boxes : result.masks} />
           {elsewhere && (
-            <button type="button" onClick={() => state.choose(result.item, result.frame)}>
+            <button type="button" onClick={() => void state.choose(result.item, result.frame)}>
               {`Go to frame ${result.frame}, which it is about`}
             </button>
           )}

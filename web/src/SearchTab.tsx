@@ -18,7 +18,6 @@ interface Found {
 }
 
 export function SearchTab() {
-  const app = useCell(state.app);
   const item = useCell(state.item);
   const frame = useCell(state.frame);
   const [text, setText] = useState("");
@@ -59,7 +58,6 @@ export function SearchTab() {
     if (end.state !== "done") throw new Error(end.message || "The index of the folder was not made.");
     return ask(query, false);
   };
-  const names = new Map(app?.items.map((each) => [each.id, each]));
   return (
     <section class="wide" aria-label="Search">
       <form
@@ -103,8 +101,6 @@ export function SearchTab() {
       )}
       <ul class="moments">
         {found?.results?.map((each) => {
-          const source = names.get(each.item);
-          if (!source) return null;
           const { start_s, stop_s } = each;
           const time = start_s === null ? "" : `${formatTime(start_s)} – ${formatTime(stop_s ?? start_s)}`;
           const score = each.cosine === null ? `probability ${each.probability?.toFixed(2)}` : `cosine ${each.cosine.toFixed(2)}`;
@@ -114,7 +110,7 @@ export function SearchTab() {
                 type="button"
                 class="moment"
                 onClick={() => {
-                  state.choose(each.item, each.frame);
+                  void state.choose(each.item, each.frame);
                   state.tab.value = "track";
                 }}
               >
@@ -123,7 +119,7 @@ export function SearchTab() {
                     <img key={k} src={url} alt="" />
                   ))}
                 </span>
-                <span class="name">{source.name}</span>
+                <span class="name">{each.name}</span>
                 <span class="soft">{[time, score].filter(Boolean).join(", ")}</span>
               </button>
             </li>

@@ -10,10 +10,14 @@ render(<App />, document.getElementById("page")!);
 listenToKeys();
 // A file that is dropped beside the list does not take the page away.
 for (const kind of ["dragover", "drop"]) window.addEventListener(kind, (event) => event.preventDefault());
-void attempt(loadApp).then(() => {
-  readAddress();
-  keepAddress();
-  window.addEventListener("hashchange", readAddress);
-  watchMasks();
-  listen();
+let begun = false;
+listen(() => {
+  if (begun) return;
+  begun = true;
+  void attempt(loadApp).then(() => {
+    readAddress();
+    keepAddress();
+    window.addEventListener("hashchange", readAddress);
+    watchMasks();
+  });
 });

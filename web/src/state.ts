@@ -1,6 +1,7 @@
 /** What the page shows. All of it is the server's, but for where one looks, which the address after # keeps. */
-import { get, request } from "./api";
+import { ApiError, get, request } from "./api";
 import { Cell, watchAll } from "./cell";
+import { list, loadItems } from "./list";
 import { decode, NO_TRACKS, type Tracks } from "./tracks";
 import type { AppState, Item, Job, Place, Project } from "./types";
 
@@ -65,12 +66,31 @@ export async function loadApp(): Promise<void> {
   const state = await get<AppState>("/api/state");
   const tracker = app.value?.models.track;
   app.value = state;
-  if (tracker !== undefined && tracker !== state.models.track) void attempt(loadProject).then(() => refreshTracks());
-  if (item.value) item.value = state.items.find((each) => each.id === item.value!.id) ?? null;
+  if (tracker !== undefined && tracker !== state.models.track) noteTracker(state.models.track);
+  await loadItems(state);
+  if (item.value) item.value = await readItem(item.value.id);
 }
 
-export function choose(id: string, at = 0): void {
-  const found = app.value?.items.find((each) => each.id === id);
+/** Another tracker was chosen, here or elsewhere. */
+export function noteTracker(track: unknown): void {
+  if (app.value) app.value = { ...app.value, models: { ...app.value.models, track } };
+  void attempt(loadProject).then(() => refreshTracks());
+}
+
+/** An item, listed or not; null if it is gone. */
+async function readItem(id: string): Promise<Item | null> {
+  const listed = list.value.items.find((each) => each.id === id);
+  if (listed) return listed;
+  try {
+    return await get<Item>(path(id, "").replace(/\/$/, ""));
+  } catch (error) {
+    if (error instanceof ApiError && error.status === 404) return null;
+    throw error;
+  }
+}
+
+export async function choose(id: string, at = 0): Promise<void> {
+  const found = list.value.items.find((each) => each.id === id) ?? (await attempt(() => readItem(id)));
   if (!found) return;
   if (item.value?.id !== id) {
     playing.value = false;
@@ -159,6 +179,6 @@ export function readAddress(): void {
   if (named && named in TABS) tab.value = named as Tab;
   const least = parts.get("above");
   above.value = least === null ? null : Math.max(0, Math.min(1, Number(least) || 0));
-  const id = parts.get("item") ?? app.value?.items[0]?.id;
-  if (id) choose(id, Number(parts.get("frame")) || 0);
+  const id = parts.get("item") ?? list.value.items[0]?.id;
+  if (id) void choose(id, Number(parts.get("frame")) || 0);
 }

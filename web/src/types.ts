@@ -8,12 +8,30 @@ export interface Item {
   fps: number;
   width: number;
   height: number;
+  /** Sorts as the list does, before the names decide. */
+  order: string;
 }
 
-export interface AppState {
+/** Items of the folder, and how many it has. */
+export interface ItemPage {
+  items: Item[];
+  /** The id after which more of them follow. */
+  next: string | null;
+  count: number;
+  /** Files that are not read yet. */
+  unread: number;
+}
+
+export interface ItemChange {
+  changed: Item[];
+  gone: string[];
+  count: number;
+  unread: number;
+}
+
+export interface AppState extends ItemPage {
   version: string;
   folder: string;
-  items: Item[];
   models: Record<string, unknown>;
   limits: { upload_bytes: number };
   /** Formats of export whose packages are missing, and what installs them. */
@@ -78,6 +96,7 @@ export interface Place {
 
 export interface Moment {
   item: string;
+  name: string;
   start_s: number | null;
   stop_s: number | null;
   frame: number;

@@ -126,10 +126,10 @@ class ImageVideo(Video):
         self._rate = float(frame_rate)
         self._decoded: set[int] = set()
         self._cache: FrameCache[Frame] | None = None
-        self._pages = [(path, 0) for path in paths] if len(paths) > 1 else [(paths[0], k) for k in range(_pages(paths[0]))]
-        self.width, self.height = _size(paths[0])
+        pages, self.width, self.height = image_size(paths[0])
+        self._pages = [(path, 0) for path in paths] if len(paths) > 1 else [(paths[0], k) for k in range(pages)]
         for path in paths[1:]:
-            width, height = _size(path)
+            _, width, height = image_size(path)
             if (width, height) != (self.width, self.height):
                 raise BadInput(
                     f"{path} is {width}x{height}, but {paths[0].name} is {self.width}x{self.height}: "
@@ -211,12 +211,20 @@ def _opened(path: Path) -> Image.Image:
         raise BadInput(f"{path} is not an image that can be read; give png, jpg or another common format") from error
 
 
-def _size(path: Path) -> tuple[int, int]:
-    """Width and height of the upright image, from its header."""
+def image_size(path: Path) -> tuple[int, int, int]:
+    """Read the number of frames of an image file, and width and height of the upright image, from its header.
+
+    More than one frame: a stack, or an animation. Raises BadInput for what is no image, too large, or damaged.
+    """
     with _opened(path) as image:
         width, height = image.size
         refuse_huge(path, width, height)
-        return (height, width) if _is_sideways(image, path) else (width, height)
+        if _is_sideways(image, path):
+            width, height = height, width
+        try:
+            return getattr(image, "n_frames", 1) if image.format in ("TIFF", "WEBP", "PNG") else 1, width, height
+        except Exception as error:
+            raise BadInput(f"{path} is damaged ({_reason(error)}); copy it again") from error
 
 
 def _is_sideways(image: Image.Image, path: Path) -> bool:
@@ -243,17 +251,6 @@ def _metadata_follows(path: Path) -> bool:
                 return True
             file.seek(int.from_bytes(head[:4]) + 4, os.SEEK_CUR)
     return False
-
-
-def _pages(path: Path) -> int:
-    """Count the frames in one image file: more than one in a stack or an animation."""
-    with _opened(path) as image:
-        if image.format not in ("TIFF", "WEBP", "PNG"):
-            return 1
-        try:
-            return getattr(image, "n_frames", 1)
-        except Exception as error:
-            raise BadInput(f"{path} is damaged ({_reason(error)}); copy it again") from error
 
 
 def _upright(image: Image.Image, page: int, path: Path) -> Frame:

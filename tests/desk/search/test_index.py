@@ -21,11 +21,11 @@ import tapetum
 from support.colour_words import ColourWords, install
 from support.files import make_image
 from tapetum.core.errors import BadInput
-from tapetum.desk.search import approximate_search, index_database
+from tapetum.desk.search import approximate_search, index_database, media_files
 from tapetum.desk.search import index as module
 from tapetum.desk.search.index_database import DATABASE, VECTORS
 from tapetum.desk.search.media_model import MediaModel
-from tapetum.desk.search.vector_index import VectorIndex
+from tapetum.desk.search.vector_index import IndexedPiece, VectorIndex
 from tapetum.video import write_video
 
 Run = Callable[..., tuple[int, str, str]]
@@ -130,6 +130,39 @@ def test_a_renewal_looks_at_what_is_new_by_content(
     assert looked_at == []
 
 
+def test_a_renewal_opens_what_has_another_size_or_time(
+    photos: Path, classifier: Path, run: Run, looked_at: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true, opened = media_files.fingerprint, list[str]()
+    monkeypatch.setattr(media_files, "fingerprint", lambda path: opened.append(Path(path).name) or true(path))
+    assert run("index", photos, "--model", classifier)[0] == 0
+    assert sorted(opened) == ["blue.png", "film.mp4", "green.png", "red.png"]
+    looked_at.clear()
+    for changed in ([], ["red.png"], [], ["blue.png", "film.mp4"], []):
+        opened.clear()
+        for name in changed:
+            os.utime(photos / name, (1, len(changed)))
+        assert run("index", photos)[0] == 0
+        assert sorted(opened) == changed
+    shutil.copy(photos / "red.png", photos / "same.png")
+    for expected in (["same.png"], []):
+        opened.clear()
+        assert run("index", photos)[0] == 0
+        assert opened == expected
+    assert looked_at == []
+
+
+def test_an_index_without_sizes_and_times_gets_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(index_database, "_STATES", "")
+        VectorIndex.create(tmp_path / "old", "m", 2, reference="r").close()
+    with VectorIndex.open(tmp_path / "old") as old:  # a reader leaves it as it is
+        assert old.fingerprints() == {}
+    with VectorIndex.open(tmp_path / "old", writes=True) as old:
+        old.put("a.png", "f", [IndexedPiece(path="a.png")], np.ones((1, 2)), (3, 4))
+        assert old.states() == {"a.png": ("f", (3, 4))}
+
+
 def test_copies_are_looked_at_once(photos: Path, classifier: Path, run: Run, looked_at: list[str]) -> None:
     shutil.copy(photos / "red.png", photos / "a copy.png")
     assert run("index", photos, "--model", classifier)[0] == 0
@@ -178,8 +211,6 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_done(photos: Path, classif
 
 
 def test_what_cannot_be_opened_for_now_stays(photos: Path, classifier: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tapetum.desk.search import media_files
-
     assert run("index", photos, "--model", classifier)[0] == 0
     true = media_files.fingerprint
 
@@ -189,6 +220,7 @@ def test_what_cannot_be_opened_for_now_stays(photos: Path, classifier: Path, run
         return true(path)
 
     monkeypatch.setattr(media_files, "fingerprint", failing)
+    os.utime(photos / "red.png", (1, 1))
     code, _, err = run("index", photos)
     assert code == 2
     assert "red.png: Permission denied" in err

@@ -14,7 +14,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from support.files import make_image
-from support.web_page import edit, error_of, ok, serving, track
+from support.web_page import edit, error_of, ok, read_state, serving, track
 from tapetum.desk.web.answers import Refused
 from tapetum.desk.web.frames import Frames
 from tapetum.desk.web.items import MediaItem
@@ -22,7 +22,7 @@ from tapetum.video import open_video, write_video
 
 
 def items_of(client: TestClient) -> dict[str, dict]:
-    return {each["name"]: each for each in ok(client.get("/api/state"))["items"]}
+    return {each["name"]: each for each in read_state(client)["items"]}
 
 
 def test_the_state_lists_videos_and_images_without_their_place(page: TestClient, folder: Path) -> None:
@@ -30,15 +30,15 @@ def test_the_state_lists_videos_and_images_without_their_place(page: TestClient,
     (folder / "inner" / "notes.txt").write_text("x")
     (folder / "broken.mp4").write_bytes(b"no video")
     make_image(folder / ".hidden" / "c.png", (1, 2, 3))
-    content = ok(page.get("/api/state"))
-    found = [{name: value for name, value in each.items() if name != "id"} for each in content["items"]]
+    content = read_state(page)
+    found = [{name: value for name, value in each.items() if name not in ("id", "order")} for each in content["items"]]
     assert found == [
         {"name": "clip.mp4", "kind": "video", "frames": 6, "fps": 10.0, "width": 64, "height": 48},
         {"name": "inner/b.png", "kind": "image", "frames": 1, "fps": 25.0, "width": 20, "height": 12},
     ]
     assert str(folder) not in page.get("/api/state").text
     assert content["models"]["track"] == "static"
-    assert set(content) == {"version", "folder", "items", "models", "limits", "exports"}
+    assert set(content) == {"version", "folder", "items", "next", "count", "unread", "models", "limits", "exports"}
 
 
 def test_links_that_lead_out_of_the_folder_are_left_out(page: TestClient, folder: Path, tmp_path: Path) -> None:
@@ -249,4 +249,4 @@ def test_a_folder_whose_name_is_not_utf_8_is_served(tmp_path: Path, clip: Path) 
     folder.mkdir()
     shutil.copy(clip, folder / "clip.mp4")
     with serving(folder) as client:
-        assert ok(client.get("/api/state"))["items"]
+        assert read_state(client)["items"]

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from support.files import make_image
 from support.page import CHROMIUM, Tab, made_server
 from support.scripts import script
 
@@ -67,4 +68,43 @@ def test_a_reload_while_it_tracks_shows_the_job_and_its_end(playwright: Any) -> 
         assert tab.page.get_by_role("button", name="Cancel").is_visible()
         tab.says("All points are tracked.")
         assert tab.problems == []
+    browser.close()
+
+
+def test_a_long_list_is_read_as_one_scrolls_and_changes_by_events(playwright: Any, tmp_path: Path) -> None:
+    for number in range(450):
+        make_image(tmp_path / f"{number}.png", (number % 200, number // 200, 9), (16, 12))
+    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with long.served(tmp_path) as address:
+        page = browser.new_page(viewport={"width": 1280, "height": 860})
+        lists: list[str] = []
+        page.on("request", lambda request: lists.append(request.url) if "/api/items?" in request.url else None)
+        page.goto(address)
+        names = page.locator(".item .name")
+        page.get_by_text("450 in all").wait_for()
+        page.get_by_text("more files are being read").wait_for(state="detached")
+        assert names.count() == 200
+        for count in (400, 450):
+            page.locator(".items li").last.scroll_into_view_if_needed()
+            names.nth(count - 1).wait_for(state="attached")
+        assert names.all_inner_texts() == [f"{number}.png" for number in range(450)]
+        assert page.get_by_text("in all").count() == 0
+        assert len(lists) == 2
+        make_image(tmp_path / "7b.png", (1, 1, 1), (16, 12))
+        (tmp_path / "9.png").unlink()
+        page.get_by_text("7b.png").wait_for()
+        page.get_by_text("9.png", exact=True).wait_for(state="detached")
+        assert names.all_inner_texts()[6:10] == ["6.png", "7.png", "7b.png", "8.png"]
+        assert len(lists) == 2  # nothing was asked for again
+        page.get_by_label("Filter by name").fill("44")
+        page.wait_for_function("() => document.querySelectorAll('.item').length === 14")
+        assert names.all_inner_texts()[:5] == ["44.png", "144.png", "244.png", "344.png", "440.png"]
+        make_image(tmp_path / "4 44.png", (1, 1, 2), (16, 12))
+        make_image(tmp_path / "45.png", (1, 1, 3), (16, 12))
+        page.get_by_text("4 44.png").wait_for()
+        assert names.all_inner_texts()[:2] == ["4 44.png", "44.png"]
+        names.nth(5).click()
+        page.reload()  # of an item that is not on the first page
+        page.wait_for_selector(".stage canvas[data-shown$='/0']")
+        assert names.count() == 200
     browser.close()

@@ -8,14 +8,14 @@ import pytest
 from starlette.testclient import TestClient
 
 from support.files import make_image
-from support.web_page import error_of, finished, ok, serving
+from support.web_page import error_of, finished, ok, read_state, serving
 from tapetum.app.verb import Listener
 from tapetum.desk.search.index import IndexOptions, index
 from tapetum.desk.search.search import SearchOptions, search
 from tapetum.desk.search.vector_index import IndexedPiece, VectorIndex
 from tapetum.desk.web import job_files, models
 from tapetum.desk.web import search as web_search
-from tapetum.desk.web.index_job import contents_file, contents_of, index_folder, own_model
+from tapetum.desk.web.index_job import contents_file, index_folder, own_model
 
 
 def find(page: TestClient, **query: Any) -> Any:
@@ -44,7 +44,7 @@ def test_moments_are_found_by_words_in_an_index_that_a_job_makes(page: TestClien
     assert "does not know the real world" in " ".join(found["remarks"])
     assert "tapetum weights fetch" in found["remarks"][-1]
     assert "job" not in found
-    ids = {each["id"]: each for each in ok(page.get("/api/state"))["items"]}
+    ids = {each["id"]: each for each in read_state(page)["items"]}
     assert {row["item"] for row in found["results"]} == set(ids)
     assert [row["cosine"] for row in found["results"]] == sorted((row["cosine"] for row in found["results"]), reverse=True)
     for row in found["results"]:
@@ -65,7 +65,7 @@ def test_the_index_of_the_folder_is_used_and_others_lie_beside_it(page: TestClie
     index.run(IndexOptions((folder,), model="resnet-nano"), Listener())
     listed = ok(page.get("/api/models"))["search"]
     assert listed[0]["name"] == "resnet-nano"
-    first = ok(page.get("/api/state"))["items"]
+    first = read_state(page)["items"]
     [chosen] = [each["id"] for each in first if each["name"] == "0.png"]
     found = find(page, item=chosen, frame=0)
     command = search.run(SearchOptions(place=folder, image=str(folder / "0.png"), count=60), Listener())
@@ -94,7 +94,7 @@ def test_names_that_a_classifier_gave_are_searched(
             IndexedPiece(path=str(folder / "clip.mp4"), start_s=k, stop_s=k + 1, tags=each) for k, each in enumerate(tags)
         ]
         made.put(str(folder / "clip.mp4"), "print", pieces, np.eye(2, dtype=np.float32))
-    job_files.write(contents_file(folder, "namer"), contents_of(page.app.state.page.items.look()))
+    job_files.write(contents_file(folder, "namer"), page.app.state.page.items.signature())
     found = ok(page.get("/api/search?text=cat"))
     assert [(row["start_s"], row["cosine"]) for row in found["results"]] == [(0, None)]
     assert found["results"][0]["probability"] == pytest.approx(0.7)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tapetum.desk.search.media_model import MediaPart
-    from tapetum.desk.search.vector_index import IndexedPiece, VectorIndex
+    from tapetum.desk.search.vector_index import FileState, IndexedPiece, VectorIndex
 
 HIDDEN = ".tapetum-index"
 """Where the index of a folder lies in it, unless another place is given."""
@@ -37,8 +37,8 @@ class IndexOptions:
     """Make an index of images and films for `tapetum search`, or renew it.
 
     Of each image and of each second of a film the index has a vector, a thumbnail and, where the model has a classifier, names
-    of what it sees. The same command again looks at files that are new or whose content has changed, and drops those that are
-    gone; after an interruption it goes on where it was.
+    of what it sees. The same command again opens files that are new or whose size or time has changed, looks at those with
+    another content, and drops those that are gone; after an interruption it goes on where it was.
     """
 
     folders: tyro.conf.Positional[tuple[Annotated[File, one_text("FOLDERS")], ...]]
@@ -176,6 +176,8 @@ class _Changes:
         self.index, self.options, self.listener = index, options, listener
         self.failed: list[str] = []
         self.looked_at = self.copied = self.removed = 0
+        self._states: dict[str, FileState] = {}
+        """Of the files that were read now."""
         self._prints = dict(self._fingerprints(files))
         compared = about_files(index, self._prints)
         inside = tuple(map(below, options.folders))
@@ -183,6 +185,7 @@ class _Changes:
         unread = set(self.failed)  # they are there, and may be read next time
         self._gone = [path for path in compared["gone"] if (path.startswith(inside) or path in named) and path not in unread]
         same = set(compared["same"])
+        index.set_states({path: state for path, state in self._states.items() if path in same})
         self.to_look_at = self._copy_known([path for path in self._prints if path not in same])
         self._done, self._damaged = len(same) + self.copied, list[str]()
 
@@ -206,7 +209,7 @@ class _Changes:
                 self._damaged += paths
             else:
                 for path in paths:
-                    self.index.put(path, each.fingerprint, each.pieces, each.vectors)
+                    self.index.put(path, each.fingerprint, each.pieces, each.vectors, self._states.get(path))
                 self.looked_at += 1
                 self.copied += len(paths) - 1
             done += len(paths)
@@ -219,9 +222,18 @@ class _Changes:
             self.index.compact()
 
     def _fingerprints(self, files: Sequence[MediaFile]) -> Iterator[tuple[str, str]]:
+        """Read the files whose sizes or times are not those in the index."""
+        known = self.index.states()
         for done, file in enumerate(files, 1):
+            mark, before = known.get(file.name, ("", None))
+            state = file.state()
             try:
-                yield file.name, file.fingerprint()
+                if state is not None and state == before:
+                    yield file.name, mark
+                else:
+                    yield file.name, file.fingerprint()
+                    if state is not None:
+                        self._states[file.name] = state
             except BadInput as error:
                 self.listener.note(str(error))
                 self.failed.append(file.name)
@@ -237,7 +249,8 @@ class _Changes:
                 others.append(path)
                 continue
             rows = self.index.rows_of(same)
-            self.index.put(path, self._prints[path], self.index.pieces(rows), self.index.vectors(rows))
+            pieces, vectors = self.index.pieces(rows), self.index.vectors(rows)
+            self.index.put(path, self._prints[path], pieces, vectors, self._states.get(path))
             self.copied += 1
         return others
 

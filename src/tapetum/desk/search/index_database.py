@@ -25,6 +25,8 @@ create table pieces (row integer primary key, file integer not null references f
                      start_s real, stop_s real, thumbnail blob, tags text not null);
 create index pieces_of_files on pieces(file);
 """
+_STATES = "alter table files add column size integer; alter table files add column time integer;"
+"""What a writer adds to an index that was made without them."""
 
 
 def create_database(folder: Path, about: Mapping[str, str], exist_ok: bool = False) -> None:
@@ -45,7 +47,7 @@ def create_database(folder: Path, about: Mapping[str, str], exist_ok: bool = Fal
         own = temporary_file(folder / DATABASE)
         own.unlink(missing_ok=True)
         with _connected(own) as database:
-            database.executescript(_SCHEMA)
+            database.executescript(_SCHEMA + _STATES)
             database.executemany("insert into about values (?, ?)", {**about, "format": str(FORMAT)}.items())
         _put_in_place(own, folder / DATABASE, exist_ok)
     except (OSError, sqlite3.Error) as error:
@@ -87,7 +89,7 @@ def open_database(folder: Path, writes: bool) -> sqlite3.Connection:
             database.execute("pragma locking_mode = exclusive")
             database.execute("begin exclusive")
             database.execute("commit")
-        about = read_about_table(database)
+        about = read_about_table(database, writes)
         if not writes:
             database.execute("pragma query_only = on")
     except sqlite3.Error as error:
@@ -125,9 +127,14 @@ def _check_file(path: Path) -> None:
         raise _damaged(path, error.strerror or error) from error
 
 
-def read_about_table(database: sqlite3.Connection) -> dict[str, str]:
+def read_about_table(database: sqlite3.Connection, writes: bool = False) -> dict[str, str]:
     """Read the metadata of an index; raises sqlite3.DatabaseError if its tables are not as created."""
-    check_schema(database, _SCHEMA)
+    try:
+        check_schema(database, _SCHEMA + _STATES)
+    except sqlite3.DatabaseError:
+        check_schema(database, _SCHEMA)
+        if writes:
+            database.executescript(f"begin; {_STATES} commit")
     about = dict(database.execute("select name, value from about limit 100"))
     channels = about.get("channels", "")
     whole = all(isinstance(text, str) for each in about.items() for text in each)

@@ -23,6 +23,14 @@ class MediaFile:
     remote: RemoteFile | None = None
     """What is known of a file at an address."""
 
+    def state(self) -> tuple[int, int] | None:
+        """Read size and time of change (ns) of a file on disk; None for one at an address, or one that is gone."""
+        try:
+            about = os.stat(self.name) if self.remote is None else None
+        except OSError:
+            return None
+        return None if about is None else (about.st_size, about.st_mtime_ns)
+
     def fingerprint(self) -> str:
         """Compute 16 hexadecimal digits that change with the content.
 

@@ -1,6 +1,7 @@
 """A folder of vectors that can be searched, updated file by file, and is never left half written.
 
-    FOLDER/index.sqlite     about: model, channels, format, and what its maker notes; files: path, fingerprint;
+    FOLDER/index.sqlite     about: model, channels, format, and what its maker notes; files: path, fingerprint,
+                            size and time of change (ns) of one on disk;
                             pieces: row, file, start_s, stop_s, thumbnail, tags (JSON: name and probability of each)
     FOLDER/vectors.f16      float16, a row a piece, of unit length; after each `compact` in turns vectors-2.f16 and this
 
@@ -32,6 +33,8 @@ from tapetum.desk.search.vector_search import Nearest, find_nearest, group_dupli
 
 _BLOCK = 1 << 16
 """Rows that are copied at a time."""
+FileState = tuple[int, int]
+"""Size of a file on disk, and time of its last change in ns: while they are the same, its content is."""
 _UNIT = 0.02
 """How far from 1 the length of a vector may be, which float16 rounds."""
 
@@ -120,10 +123,26 @@ class VectorIndex:
         rows = scan(self._database, "select id, path, fingerprint from files order by id")
         return {str(path): str(fingerprint) for _, path, fingerprint in rows}
 
+    def states(self) -> dict[str, tuple[str, FileState | None]]:
+        """Read fingerprint and state of each file in an index that is open for writing, by path."""
+        rows = scan(self._database, "select id, path, fingerprint, size, time from files order by id")
+        return {str(path): (str(mark), None if size is None else (size, time)) for _, path, mark, size, time in rows}
+
+    def set_states(self, states: Mapping[str, FileState]) -> None:
+        """Record the states of files whose content is that in the index."""
+        with self._transaction():
+            rows = [(*state, path) for path, state in states.items()]
+            self._database.executemany("update files set size = ?, time = ? where path = ?", rows)
+
     def put(
-        self, path: str, fingerprint: str, pieces: Sequence[IndexedPiece], vectors: Float[np.ndarray, "n channels"]
+        self,
+        path: str,
+        fingerprint: str,
+        pieces: Sequence[IndexedPiece],
+        vectors: Float[np.ndarray, "n channels"],
+        state: FileState | None = None,
     ) -> None:
-        """Add the pieces of a file, replacing its earlier ones, in one transaction.
+        """Add the pieces of a file, replacing its earlier ones, in one transaction; `state`: what it had as it was read.
 
         Raises BadInput for vectors of another width, that are not finite, or of length 0, and for a full disk.
         """
@@ -140,7 +159,8 @@ class VectorIndex:
                 os.fsync(file.fileno())  # before the database says that they are there
             with self._transaction():
                 self._database.execute("delete from files where path = ?", (path,))
-                number = self._database.execute("insert into files (path, fingerprint) values (?, ?)", (path, fingerprint))
+                file = path, fingerprint, *(state or (None, None))
+                number = self._database.execute("insert into files (path, fingerprint, size, time) values (?, ?, ?, ?)", file)
                 rows = [
                     (first + k, number.lastrowid, p.start_s, p.stop_s, p.thumbnail, json.dumps(p.tags))
                     for k, p in enumerate(pieces)

@@ -6,8 +6,8 @@ from pathlib import Path
 from tapetum.desk.web.answers import Refused
 from tapetum.desk.web.database import Database
 from tapetum.desk.web.edits import read_points
+from tapetum.desk.web.folder_files import file_inside
 from tapetum.desk.web.hidden import check_plain
-from tapetum.desk.web.items import file_inside
 from tapetum.desk.web.jobs import Jobs
 from tapetum.desk.web.prompts import replay_prompts
 

@@ -12,9 +12,7 @@ from tapetum.core.errors import BadInput
 from tapetum.desk.search.index import HIDDEN as OWN
 from tapetum.desk.search.index_database import DATABASE, read_about
 from tapetum.desk.web import job_files
-from tapetum.desk.web.database import FILE, Database
 from tapetum.desk.web.hidden import HIDDEN, check_plain, make_folder
-from tapetum.desk.web.items import Items, MediaItem
 
 
 def work(job: dict[str, Any], folder: Path, listener: Listener) -> dict[str, Any]:
@@ -22,15 +20,8 @@ def work(job: dict[str, Any], folder: Path, listener: Listener) -> dict[str, Any
     from tapetum.desk.search.index import IndexOptions, index
 
     model, device = job["settings"]["model"], job["settings"].get("device")
-    database = Database(folder / HIDDEN / FILE)
-    try:
-        items = Items(database, folder).look()
-    finally:
-        database.close()
-    if not items:
-        raise BadInput("the folder has no videos and images; put some in it")
     made = index.run(IndexOptions((folder,), out=index_folder(folder, model), model=model, device=device), listener)
-    job_files.write(contents_file(folder, model), contents_of(items))
+    job_files.write(contents_file(folder, model), job["settings"]["contents"])
     return {"result": {"pieces": made.pieces, "files": made.files, "failed": len(made.failed)}, "model": model}
 
 
@@ -58,13 +49,8 @@ def index_folder(folder: Path, model: str) -> Path:
 
 
 def contents_file(folder: Path, model: str) -> Path:
-    """Name the file that records the contents of a model's index."""
+    """Name the file with the signature of the files that a model's index has."""
     return check_plain(_indexes(folder) / f"{model}.json")
-
-
-def contents_of(items: list[MediaItem]) -> list[list[str]]:
-    """List what an index covers: path and content of each file."""
-    return sorted([str(item.path), item.content] for item in items)
 
 
 def _indexes(folder: Path) -> Path:

@@ -4,32 +4,41 @@
     the same     path, size and time of change are those of before; or the content is that of an item whose file is gone (moved)
     another      the content has changed: what was tracked on the old one does not fit the new one
 
+A thread reads new files in the order of the list, some at a time, so that a large folder is listed while it is read.
+
 Paths stay in the database: the page sees only ids. The database is in the folder and may come from someone else, so each use
 checks the path again: where it leads, and whether the file is still the same.
 """
 
+import hashlib
 import os
 import secrets
 import threading
+import time
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tapetum.core.errors import BadInput
 from tapetum.core.files import writable
 from tapetum.core.identity import fingerprint
 from tapetum.desk.web.answers import Refused
 from tapetum.desk.web.database import FILE, Database
+from tapetum.desk.web.folder_files import UNREADABLE, About, FileContent, file_inside, media_below, order_of, read_file
 from tapetum.desk.web.hidden import HIDDEN
-from tapetum.video import open_video
-from tapetum.video.images import IMAGES, OVERLAY, TRACKS, VIDEOS, natural_key
 
 PATH = "CAST(? AS TEXT)"
 """Where a path goes into a statement, as bytes: a name need not be UTF-8."""
-UNREADABLE = "unreadable"
-"""Kind of a file that looks like a video or an image and is none; it is not shown."""
+PAGE = 200
+"""Items of a page of the list."""
+_BATCH_S = 0.25
+"""After so many seconds the files that were read meanwhile are shown."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +61,8 @@ class MediaItem:
     """float64: seconds of each frame, as far as tracking has settled them."""
 
     def as_json(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("id", "name", "kind", "frames", "fps", "width", "height")}
+        names = "id", "name", "kind", "frames", "fps", "width", "height"
+        return {**{name: getattr(self, name) for name in names}, "order": order_of(self.name)}
 
     def seconds_of(self, frame: int) -> float:
         """Compute a frame's seconds since the first: exact once tracking has found the times, else by the frame rate."""
@@ -67,20 +77,102 @@ class MediaItem:
         return min(max(int(seconds * self.fps + 1e-6), 0), max(self.frames - 1, 0))
 
 
+class _File:
+    """What the database has of a file."""
+
+    def __init__(self, id_: str, path: str, size: int, time_: int, content: str, kind: str):
+        self.id, self.path, self.about, self.content, self.kind = id_, path, (size, time_), content, kind
+        name = writable(path)
+        self.key = order_of(name), name, id_
+        """What the list is sorted by."""
+
+
 class Items:
     """The files of a folder."""
 
-    def __init__(self, database: Database, folder: Path):
-        self._database, self._folder = database, folder
-        self._looking = threading.Lock()
+    def __init__(
+        self, database: Database, folder: Path, changed: Callable[[list[str], list[str]], None] = lambda changed, gone: None
+    ):
+        """Call `changed`, after the first look, with ids of new and renamed items, as the list has them, and of those gone."""
+        self._database, self._folder, self._changed = database, folder, changed
+        self._looking, self._lock = threading.RLock(), threading.RLock()
+        """One scan at a time; what follows, and the database, change together."""
+        self._files: dict[str, About] = {}
+        self._unread: dict[str, About] = {}
+        self._shown: list[tuple[str, str, str]] = []
+        self._reading: Future[None] | None = None
+        self._looked = self._closed = False
 
-    def look(self) -> list[MediaItem]:
-        """Scan the folder and list readable files by name; new files get ids."""
+    @cached_property
+    def _known(self) -> dict[str, _File]:
+        rows = self._database.rows("SELECT id, path, size, time, content, kind FROM items ORDER BY rowid")
+        return {row["path"]: _File(*row) for row in rows}
+
+    def look(self, patience_s: float | None = 0.0) -> None:
+        """Scan the folder, let a thread read new files, and wait for it, for at most `patience_s`; None: to its end.
+
+        Raises BadInput if the database cannot be written.
+        """
         with self._looking:
-            known = {row["path"]: row for row in self._database.rows("SELECT * FROM items ORDER BY rowid")}
-            there = {path.relative_to(self._folder).as_posix(): path for path in media_below(self._folder)}
-            here = [self._known(name, path, known.get(name), known, there) for name, path in there.items()]
-        return [item for item in here if item is not None and item.kind != UNREADABLE]
+            files = media_below(self._folder)
+            with self._lock:
+                new = [name for name, about in files.items() if name not in self._known or self._known[name].about != about]
+                self._files, self._unread = files, {name: files[name] for name in sorted(new, key=order_of)}
+                self._show()
+                if not new or self._closed:
+                    return
+                if self._reading is None or self._reading.done():
+                    self._reading = Future()
+                    threading.Thread(target=self._read, args=(self._reading,), daemon=True).start()
+                reading = self._reading
+        if wait([reading], patience_s).done:
+            reading.result()
+
+    def close(self) -> None:
+        """Read no more files."""
+        with self._lock:
+            self._closed = True
+
+    def add(self, path: Path) -> MediaItem | None:
+        """Read a file of the folder at once; None if it is no video and no image, or gone."""
+        name = path.relative_to(self._folder).as_posix()
+        with self._looking:
+            if (read := read_file(path)) is not None:
+                self._files[name] = read.about
+            self._record({name: read})
+        return self.by_path(path)
+
+    def page(self, after: str | None = None, text: str = "") -> dict[str, Any]:
+        """Describe the next `PAGE` items, of those with a text in their names, after one given by its id.
+
+        `next` is the id of the last one, or None if no more follow; `count` and `unread` count the items of the folder, and the
+        files that are not read yet. Raises Refused with 404 if there never was such an item.
+        """
+        shown, first, text = self._shown, 0, text.lower()
+        if after is not None:
+            row = self._database.row("SELECT path FROM items WHERE id = ?", after)
+            if row is None:
+                raise Refused(404, "there is no such item; reload the page")
+            name = writable(row["path"])
+            first = bisect_right(shown, (order_of(name), name, after))
+        numbers = list(islice((number for _, name, number in shown[first:] if text in name.lower()), PAGE + 1))
+        following = numbers[PAGE - 1] if len(numbers) > PAGE else None
+        return {"items": self.describe(numbers[:PAGE]), "next": following, **self.counts()}
+
+    def counts(self) -> dict[str, int]:
+        """Count the items, and the files that are not read yet."""
+        return {"count": len(self._shown), "unread": len(self._unread)}
+
+    def describe(self, numbers: Sequence[str]) -> list[dict[str, Any]]:
+        """Describe items for the page, by their ids."""
+        rows = self._database.rows(f"SELECT * FROM items WHERE id IN ({','.join('?' * len(numbers))})", *numbers)
+        described = {row["id"]: self._item(row).as_json() for row in rows}
+        return [described[number] for number in numbers]
+
+    def signature(self) -> str:
+        """Compute what changes with the place, names, sizes and times of the files that were there at the last look."""
+        files = sorted((os.fsencode(self._folder / name), *about) for name, about in self._files.items())
+        return hashlib.sha256(repr(files).encode()).hexdigest()
 
     def get(self, number: str) -> MediaItem:
         """Get an item by its id. Raises Refused with 404 if there is none, or its file is gone or has changed."""
@@ -99,10 +191,9 @@ class Items:
 
     def by_path(self, path: str | Path) -> MediaItem | None:
         """Find the item of a file; None if there is none."""
-        name = os.fsencode(Path(os.path.relpath(path, self._folder)).as_posix())
-        row = self._database.row(f"SELECT id FROM items WHERE path = {PATH} ORDER BY rowid DESC", name)
+        known = self._known.get(Path(os.path.relpath(path, self._folder)).as_posix())
         try:
-            return None if row is None else self.get(row["id"])
+            return None if known is None else self.get(known.id)
         except Refused:
             return None
 
@@ -115,60 +206,79 @@ class Items:
         fields = {name: row[name] for name in ("id", "content", "kind", "frames", "fps", "width", "height", "times")}
         return MediaItem(path=self._folder / row["path"], name=writable(row["path"]), **fields)
 
-    def _known(self, name: str, path: Path, row: Any, known: dict[str, Any], there: dict[str, Path]) -> MediaItem | None:
-        """The item of a file, added if it is new; None if the file has since gone."""
+    def _show(self) -> None:
+        """List the items of the files that are there, and pass on what has changed since."""
+        moving = set(self._unread.values())  # a file that is gone may be one of those, under its old name
+        there = (
+            file
+            for name, file in self._known.items()
+            if file.kind != UNREADABLE
+            and (file.about in moving if name not in self._files else name in self._unread or file.about == self._files[name])
+        )
+        before, self._shown = self._shown, sorted(file.key for file in there)
+        if self._looked:
+            numbers, old = {number for *_, number in self._shown}, set(before)
+            changed = [key[-1] for key in self._shown if key not in old]
+            self._changed(changed, [number for *_, number in before if number not in numbers])
+        self._looked = True
+
+    def _read(self, reading: Future[None]) -> None:
+        """Read the files that are not read yet, and show them batch by batch."""
         try:
-            about = path.stat()
-            if row is not None and (row["size"], row["time"]) == (about.st_size, about.st_mtime_ns):
-                return self._item(row)
-            content = fingerprint(path)
-        except OSError:
-            return None
-        same = row if row is not None and row["content"] == content else None
+            while names := self._next():
+                begun, read = time.monotonic(), dict[str, FileContent | None]()
+                for name in names:
+                    read[name] = read_file(self._folder / name)
+                    if self._closed or time.monotonic() - begun > _BATCH_S:
+                        break
+                self._record(read)
+            reading.set_result(None)
+        except Exception as error:  # whoever waits for it gets it
+            reading.set_exception(error)
+
+    def _next(self) -> list[str]:
+        with self._lock:
+            return [] if self._closed else list(islice(self._unread, PAGE))
+
+    def _record(self, read: dict[str, FileContent | None]) -> None:
+        with self._lock:
+            if self._closed:
+                return
+            self._files |= {name: each.about for name, each in read.items() if each is not None and name in self._files}
+            gone = {file.content: file for name, file in reversed(self._known.items()) if name not in self._files}
+            try:
+                with self._database.transaction():
+                    for name, each in read.items():
+                        if each is not None:
+                            self._store(name, each, gone)
+            except BaseException:
+                del self._known  # which is read again
+                raise
+            for name in read:
+                self._unread.pop(name, None)
+            self._show()
+
+    def _store(self, name: str, read: FileContent, gone: dict[str, _File]) -> None:
+        """Give a file the id of the item that it is, or of a new one; `gone`: items without files, by content."""
+        path, before = os.fsencode(name), self._known.pop(name, None)
+        same = before if before is not None and before.content == read.content else gone.pop(read.content, None)
+        if before is not None and before.kind == UNREADABLE and before is not same:
+            self._database.rows("DELETE FROM items WHERE id = ?", before.id)
+        elif before is not None and before is not same:  # no file has the name that it gets
+            self._database.rows("UPDATE items SET path = path || '?' || id WHERE id = ?", before.id)
+            before.path = f"{name}?{before.id}"
+            self._known[before.path] = before
+        number = secrets.token_hex(8) if same is None else same.id
         if same is None:
-            gone = (each for each in known.values() if each["path"] not in there and each["content"] == content)
-            same = next(gone, None)
-        with self._database.transaction():
-            if same is not None:
-                self._database.rows(
-                    f"UPDATE items SET path = {PATH}, size = ?, time = ? WHERE id = ?",
-                    *(os.fsencode(name), about.st_size, about.st_mtime_ns, same["id"]),
-                )
-                number = same["id"]
-            else:
-                data, number = os.fsencode(name), secrets.token_hex(8)
-                self._database.rows(f"DELETE FROM items WHERE path = {PATH} AND kind = ?", data, UNREADABLE)
-                self._database.rows(
-                    f"UPDATE items SET path = path || '?' || id WHERE path = {PATH}", data
-                )  # no file has that name
-                self._database.rows(
-                    "INSERT INTO items (id, path, size, time, content, kind, frames, fps, width, height) "
-                    f"VALUES (?, {PATH}, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    *(number, data, about.st_size, about.st_mtime_ns, content, *_measured(path)),
-                )
-        row = self._database.row("SELECT * FROM items WHERE id = ?", number)
-        return self._item(row)
-
-
-def _measured(path: Path) -> tuple[str, int, float, int, int]:
-    """Kind, number of frames, frame rate, width and height of a file."""
-    try:
-        with open_video(path) as video:
-            kind = "image" if path.suffix.lower() in IMAGES else "video"
-            return kind, len(video), float(video.frame_rate), video.width, video.height
-    except (BadInput, OSError, ValueError):  # also of a name that a decoder does not take
-        return UNREADABLE, 0, 0.0, 0, 0
-
-
-def file_inside(folder: Path, name: str) -> Path | None:
-    """Find a named file below a folder; None if there is none, its name is hidden, or it leads out of the folder."""
-    path = folder / name
-    try:
-        real = Path(os.path.realpath(path))
-        inside = real.is_file() and real.is_relative_to(os.path.realpath(folder))
-    except (OSError, ValueError):
-        return None
-    return path if inside and not any(part.startswith(".") for part in name.split("/")) else None
+            self._database.rows(
+                "INSERT INTO items (id, path, size, time, content, kind, frames, fps, width, height) "
+                f"VALUES (?, {PATH}, ?, ?, ?, ?, ?, ?, ?, ?)",
+                *(number, path, *read.about, read.content, *read.measures),
+            )
+        else:
+            self._known.pop(same.path, None)
+            self._database.rows(f"UPDATE items SET path = {PATH}, size = ?, time = ? WHERE id = ?", path, *read.about, number)
+        self._known[name] = _File(number, name, *read.about, read.content, read.measures[0] if same is None else same.kind)
 
 
 def check_same(folder: Path, number: str) -> None:
@@ -178,22 +288,3 @@ def check_same(folder: Path, number: str) -> None:
         Items(database, folder).get(number)
     finally:
         database.close()
-
-
-def media_below(folder: Path) -> list[Path]:
-    """List videos and images in a folder and below, in natural order, except hidden files and links out of it.
-
-    Overlays beside the tracks that they show are skipped too.
-    """
-    root, media = Path(os.path.realpath(folder)), []
-    for place, folders, names in os.walk(folder):
-        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural_key)
-        for name in sorted(names, key=natural_key):
-            path = Path(place, name)
-            shown = not name.startswith(".") and path.suffix.lower() in VIDEOS | IMAGES
-            if not shown or (name == OVERLAY and TRACKS in names):
-                continue
-            real = Path(os.path.realpath(path))
-            if real.is_file() and real.is_relative_to(root):
-                media.append(path)
-    return media

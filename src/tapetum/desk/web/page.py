@@ -13,6 +13,7 @@ from starlette.responses import FileResponse, HTMLResponse, Response, StreamingR
 
 import tapetum
 from tapetum.core.errors import BadInput
+from tapetum.core.reading import check_length
 from tapetum.desk.web.answers import Refused, answer_json
 from tapetum.desk.web.check import find_places
 from tapetum.desk.web.cleanup import remove_features
@@ -22,7 +23,7 @@ from tapetum.desk.web.export_job import PLACE
 from tapetum.desk.web.exports import DRAWN, export, missing_packages, send_once, write_export
 from tapetum.desk.web.frames import Frames
 from tapetum.desk.web.hidden import make_folder, open_hidden, open_plain
-from tapetum.desk.web.items import Items, MediaItem, media_below
+from tapetum.desk.web.items import PAGE, Items, MediaItem
 from tapetum.desk.web.job_requests import BUSY, read_chance, read_job
 from tapetum.desk.web.jobs import FINAL, Jobs
 from tapetum.desk.web.look_job import read_look
@@ -41,6 +42,10 @@ STATIC = Path(__file__).with_name("static")
 """The built page."""
 _FILES = ("index.html", "app.js", "app.css")
 _NO_PAGE = "<!doctype html><title>tapetum</title><p>The page is not built: run npm ci and npm run build in the folder web."
+_PATIENCE_S = 0.5
+"""How long the state of a folder waits for files that are new; the page gets the others as they are read."""
+_LONGEST = 1000
+"""Letters of a text that names are compared with."""
 _FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}
 
 
@@ -73,12 +78,11 @@ class Page:
             self._only.close()
             raise
         self.trackers = Trackers(folder, self.place, model)
-        self.items, self.projects = Items(self.database, folder), Projects(self.database)
+        self.items, self.projects = Items(self.database, folder, self._items_changed), Projects(self.database)
         self.store, self.runs = TrackStore(self.database), Runs(self.database, folder)
         self.spaces, self.masks = SpaceStore(self.database), MaskStore(self.database)
         self.frames, self.events = Frames(), Events()
         self._beginning = threading.Lock()
-        self._files = set[tuple[str, int, int]]()
         self.jobs = Jobs(make_folder(self.place, "jobs"), jobs_at_once, self._job_changed, keep_s)
         remove_features(self.place, self.database, folder, self.jobs)
         self.searching = Search(self.items, self.jobs, folder, device)
@@ -92,6 +96,7 @@ class Page:
         """Release all resources; jobs continue."""
         self.jobs.close()
         self.frames.close()
+        self.items.close()
         self.database.close()
         self._only.close()
 
@@ -108,19 +113,15 @@ class Page:
         self.jobs.poll()
 
     def look_around(self) -> None:
-        """Tell the pages if files of the folder have come, gone or changed."""
+        """Look for files that have come, gone or changed, which the pages then get."""
         if self.events.heard:
-            self._compare_files()
+            self.items.look()
 
-    def _compare_files(self) -> None:
-        files = set[tuple[str, int, int]]()
-        for path in media_below(self.folder):
-            with suppress(OSError):
-                about = path.stat()
-                files.add((str(path), about.st_size, about.st_mtime_ns))
-        if files != self._files:
-            self._files = files
-            self.events.send(items=True)
+    def _items_changed(self, changed: list[str], gone: list[str]) -> None:
+        for first in range(0, max(len(changed), len(gone), 1) if self.events.heard else 0, PAGE):
+            part = slice(first, first + PAGE)
+            items = {"changed": self.items.describe(changed[part]), "gone": gone[part], **self.items.counts()}
+            self.events.send(items=items)
 
     @property
     def model(self) -> str:
@@ -130,7 +131,7 @@ class Page:
     def choose_tracker(self, request: Request, content: dict[str, Any]) -> dict[str, Any]:
         """Choose what tracks from now on; tracks by others stay saved."""
         self.trackers.choose(content.get("name"))
-        self.events.send(items=True)
+        self.events.send(tracker=self.trackers.name)
         return self.list_trackers(request)
 
     def list_trackers(self, request: Request) -> dict[str, Any]:
@@ -146,7 +147,7 @@ class Page:
 
     def state(self, request: Request) -> dict[str, Any]:
         """Describe the folder."""
-        self._compare_files()  # what comes later is news to the page that asks
+        self.items.look(_PATIENCE_S)
         from tapetum.app.see.classify import DEFAULT
         from tapetum.app.see.settings import MODEL
         from tapetum.bench.word_models import is_here
@@ -160,11 +161,21 @@ class Page:
         return {
             "version": tapetum.__version__,
             "folder": self.folder.name,
-            "items": [item.as_json() for item in self.items.look()],
+            **self.items.page(),
             "models": models,
             "limits": {"upload_bytes": self.upload_bytes},
             "exports": missing_packages(),
         }
+
+    def list_items(self, request: Request) -> dict[str, Any]:
+        """List the items that follow one, of those with a text in their names."""
+        text = request.query_params.get("text", "")
+        check_length(text, "the text", _LONGEST)
+        return self.items.page(request.query_params.get("after"), text)
+
+    def item(self, request: Request) -> dict[str, Any]:
+        """Describe an item."""
+        return self._item(request).as_json()
 
     def frame(self, request: Request) -> Response:
         """Respond with a frame as JPEG."""
@@ -355,7 +366,6 @@ class Page:
     async def upload(self, request: Request) -> Response:
         """Receive a new file."""
         item = await upload(request, self.folder, self.place / "uploads", self.items, self.upload_bytes)
-        self.events.send(items=True)
         return answer_json(item.as_json())
 
     async def listen(self, request: Request) -> Response:

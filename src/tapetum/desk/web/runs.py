@@ -11,7 +11,8 @@ from tapetum.core.errors import BadInput
 from tapetum.core.files import writable
 from tapetum.desk.web.answers import Refused, hide_paths
 from tapetum.desk.web.database import Database
-from tapetum.desk.web.items import PATH, file_inside
+from tapetum.desk.web.folder_files import file_inside
+from tapetum.desk.web.items import PATH
 from tapetum.report.curves import read_curves
 
 LOG = "log.jsonl"

@@ -13,7 +13,7 @@ from tapetum.desk.search.results import MomentMatch
 from tapetum.desk.search.search import SearchModel, SearchOptions, find_moments
 from tapetum.desk.web import job_files
 from tapetum.desk.web.answers import Refused
-from tapetum.desk.web.index_job import contents_file, contents_of, index_folder, own_model
+from tapetum.desk.web.index_job import contents_file, index_folder, own_model
 from tapetum.desk.web.items import Items, MediaItem
 from tapetum.desk.web.jobs import Jobs
 from tapetum.desk.web.models import choose, remarks_on, search_models
@@ -41,7 +41,7 @@ class Search:
         return sorted(names, key=lambda name: name != own)
 
     def find(self, text: str, like: tuple[MediaItem, int] | None, model: str | None) -> dict[str, Any]:
-        """Find moments, the best first: item, start_s, stop_s, frame, cosine or probability, thumbnails (addresses of JPEGs).
+        """Find moments, the best first: item, name, start_s, stop_s, frame, cosine or probability, addresses of thumbnails.
 
         If the folder has changed since the index was built, a job updates it, and is named beside the results. Raises Refused
         with 409, and the job, if there is no index yet or it is being changed.
@@ -53,10 +53,12 @@ class Search:
             model = choose(model, self.models())
             place, about = index_folder(self._folder, model), {"model": model, "remarks": remarks_on(model)}
             file = contents_file(self._folder, model)
-            renewed = job_files.read(file.parent, file.name, job_files.MOST_RESULT) != contents_of(self._items.look())
+            self._items.look(None)
+            contents = self._items.signature()
+            renewed = job_files.read(file.parent, file.name) != contents
             busy = self._running(model)
             if busy is not None or not (place / DATABASE).is_file():
-                raise Refused(409, "the index of the folder is being made", job=busy or self._begin(model), **about)
+                raise Refused(409, "the index of the folder is being made", job=busy or self._begin(model, contents), **about)
             options = SearchOptions(place=place, query=text, count=COUNT, **_example(like))
             try:
                 with open_media_index(place) as index:
@@ -67,7 +69,7 @@ class Search:
                 raise Refused(409, f"{place.name} is damaged ({type(error).__name__}); remove it, and search again") from error
             answer: dict[str, Any] = {**about, "remarks": [*result.remarks(), *about["remarks"][1:]]}
             if renewed:
-                answer["job"] = self._begin(model)
+                answer["job"] = self._begin(model, contents)
         return {**answer, "results": [row for each in result.moments if (row := _as_json(self._items, each)) is not None]}
 
     def _running(self, model: str) -> dict[str, Any] | None:
@@ -75,8 +77,8 @@ class Search:
         busy = latest is not None and latest["state"] in ("waiting", "running")
         return latest if latest and busy and self._jobs.settings(latest["id"]).get("model") == model else None
 
-    def _begin(self, model: str) -> dict[str, Any]:
-        return self._jobs.submit("index", None, model=model, device=self._device)
+    def _begin(self, model: str, contents: str) -> dict[str, Any]:
+        return self._jobs.submit("index", None, model=model, device=self._device, contents=contents)
 
 
 def _example(like: tuple[MediaItem, int] | None) -> dict[str, Any]:
@@ -96,6 +98,7 @@ def _as_json(items: Items, moment: MomentMatch) -> dict[str, Any] | None:
     middle = 0.0 if start is None else (start + (start if stop is None else stop)) / 2
     return {
         "item": item.id,
+        "name": item.name,
         "start_s": start,
         "stop_s": stop,
         "frame": item.frame_at(middle),

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -24,6 +25,8 @@ def routes(page: Page) -> list[Route]:
     item = "/api/items/{item}"
     get = {
         "/api/state": page.state,
+        "/api/items": page.list_items,
+        item: page.item,
         item + "/frames/{number}.jpg": page.frame,
         item + "/project": page.project,
         item + "/tracks.bin": page.tracks,
@@ -101,10 +104,17 @@ def make_app(
 
 
 async def _repeat(work: Callable[[], None], every_s: float) -> None:
-    """Do something in a thread again and again."""
+    """Do something in a thread again and again, for at most a tenth of a processor's time."""
+
+    def measured() -> float:
+        begun = time.thread_time()
+        work()
+        return time.thread_time() - begun
+
     while True:
+        took = 0.0
         try:
-            await asyncio.to_thread(work)
+            took = await asyncio.to_thread(measured)
         except Exception as error:  # the next look may find it mended
             print(f"tapetum: cannot {work.__name__.replace('_', ' ')}: {type(error).__name__}: {error}", file=sys.stderr)
-        await asyncio.sleep(every_s)
+        await asyncio.sleep(max(every_s, 10 * took))

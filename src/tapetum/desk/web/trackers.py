@@ -8,8 +8,8 @@ from typing import Any
 from tapetum.core.errors import TapetumError
 from tapetum.desk.web import job_files
 from tapetum.desk.web.answers import Refused, hide_paths
+from tapetum.desk.web.folder_files import file_inside
 from tapetum.desk.web.hidden import check_plain
-from tapetum.desk.web.items import file_inside
 from tapetum.hub.loading import find_loader
 from tapetum.hub.registry import known, missing, names_of
 from tapetum.hub.registry import resolve as resolve_weights

@@ -87,7 +87,6 @@ def _put_in_place(part: Path, folder: Path, name: str, items: Items) -> MediaIte
             if os.path.lexists(free):
                 continue
             os.rename(part, free)
-        items.look()
-        if (item := items.by_path(free)) is not None:
+        if (item := items.add(free)) is not None:
             return item
     raise Refused(409, f"there is no free name like {name} in the folder; give another")
