@@ -42,6 +42,7 @@ _NOT_NAMED = frozenset(
     )
 )
 """Words that are nouns of the table, too, and never what a sentence is about."""
+_ARTICLES = frozenset(("a", "an", "the", "some", "any", "this", "that", "these", "those", "my", "your", "and"))
 
 
 @dataclass(frozen=True)
@@ -133,13 +134,23 @@ def find_thing(text: str, *, mend: bool = True) -> Thing | None:
 
 
 def find_things(text: str) -> tuple[Thing, ...]:
-    """Find the nouns of a sentence in order, the longest possible first; spelling is mended only in a text of one noun.
+    """Find the nouns of a sentence in order, the longest possible first; see `split_nouns`.
 
     >>> [thing.word for thing in find_things("Are there hot dogs near the sports car?")]
     ['hot dog', 'sports car']
     """
+    return split_nouns(text)[0]
+
+
+def split_nouns(text: str) -> tuple[tuple[Thing, ...], tuple[str, ...]]:
+    """Find the nouns of a sentence and its other words, articles left out; spelling is mended where there is one noun at most.
+
+    >>> [thing.word for thing in split_nouns("a black cat by the sea")[0]], split_nouns("a black cat by the sea")[1]
+    (['cat'], ('black', 'by', 'sea'))
+    """
     words = _plain(text).split()
     things: list[Thing] = []
+    others: list[str] = []
     first = 0
     while first < len(words):
         count = 1
@@ -149,10 +160,12 @@ def find_things(text: str) -> tuple[Thing, ...]:
                 things.append(thing)
                 count = length
                 break
+        else:
+            others += [words[first]] if words[first] not in _ARTICLES else []
         first += count
-    if not things and (thing := find_thing(text)) is not None:
-        return (thing,)
-    return tuple(things)
+    if not things and len(others) <= _LONGEST and (thing := find_thing(" ".join(others))) is not None:
+        return (thing,), ()
+    return tuple(things), tuple(others)
 
 
 @cache
