@@ -37,6 +37,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from tapetum.core.files import whole_file, write_text
 from tapetum.encoders import naming
@@ -190,15 +191,26 @@ def ask_decoder(probes: Sequence[Probe], images: Sequence[np.ndarray]) -> list[s
     """Answer by paligemma-photo."""
     from tapetum.systems.paligemma import prompts
     from tapetum.systems.paligemma.answers import Answerer
+    from tapetum.systems.paligemma.images import prepare
+    from tapetum.systems.paligemma.photo import scores
+    from tapetum.systems.paligemma.photo.model import PhotoPaliGemma, photo_features
     from tapetum.systems.paligemma.photo.texts import normalised
 
     answerer = Answerer.load("paligemma-photo")
-    answers: list[str] = []
-    for start in range(0, len(probes), 16):
-        part = probes[start : start + 16]
-        texts = [p.question if p.kind == "caption" else prompts.answer(normalised(p.question)) for p in part]
-        answers += [reply.text for reply in answerer.ask([images[p.image][None] for p in part], texts, 24)]
-    return answers
+    model = answerer.model
+    assert isinstance(model, PhotoPaliGemma)
+    assert model.encoder is not None
+    features = [photo_features(model.encoder, prepare(image[None], model.config.side)) for image in images]
+    asked = [
+        scores.Probe(
+            group=probe.kind,
+            image=probe.image,
+            prompt=probe.question if probe.kind == "caption" else prompts.answer(normalised(probe.question)),
+            right=probe.right,
+        )
+        for probe in probes
+    ]
+    return scores.answer_features(model, answerer.tokens, torch.cat(features).numpy(), asked)
 
 
 def read_photographs(data: Path) -> tuple[list[np.ndarray], list[int]]:
@@ -284,6 +296,67 @@ def score(given: argparse.Namespace) -> dict[str, Any]:
     return {"questions": result}
 
 
+def queries_of(classes: Sequence[int]) -> list[tuple[str, str, Sense]]:
+    """Draw 100 names of classes, 50 of their other synonyms and 50 wider nouns, each with its kind and its sense."""
+    rng = np.random.default_rng(60)
+    own = {number: next(iter(hypernyms(number))) for number in classes}
+    drawn = rng.permutation(sorted(own)).tolist()
+    names = [("name", naming.plain_name(number), own[number]) for number in drawn[:100]]
+    pairs = ((sense, word_of(sense, rng)) for sense in (own[number] for number in drawn))
+    others = [("synonym", word, sense) for sense, word in pairs if word and word.lower() not in map(str.lower, class_names())]
+    pairs = ((sense, word_of(sense, rng)) for sense in rng.permutation([*senses().values()]) if 2 <= len(sense.classes) <= 118)
+    wider = [("wider", word, sense) for sense, word in pairs if word]
+    return names + others[:50] + wider[:50]
+
+
+def search(given: argparse.Namespace) -> dict[str, Any]:
+    """Search the photographs of all parts, and those of part 0 alone, by words."""
+    import tapetum
+    from tapetum.desk.search.index import HIDDEN
+
+    images, classes = read_photographs(given.data)
+    rows: dict[str, Any] = {}
+    for name, step in (("1,000 photographs", 1), ("part 0", FOLDS)):
+        folder = given.cache / f"every-{step}"
+        chosen = [k for k, number in enumerate(classes) if number % step == 0]
+        if not (folder / HIDDEN).is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+            for k in chosen:
+                Image.fromarray(images[k]).save(folder / f"{k:04d}.png")
+            tapetum.index(folder, model="efficientnet-lite2")
+        rows[name] = {"photographs": len(chosen)} | searched(folder, {k: classes[k] for k in chosen})
+    return {"search": rows}
+
+
+def searched(folder: Path, classes: dict[int, int]) -> dict[str, Any]:
+    """Search an index by words.
+
+    Recall at 5: the share of what is meant among the first five, of five or of as many as there are. Precision at 10: the share
+    of what is meant among the results, ten at most.
+    """
+    import tapetum
+
+    rows: dict[str, list[tuple[float, float | None]]] = {}
+    for kind, words, sense in queries_of([*classes.values()]):
+        meant = {k for k, number in classes.items() if number in sense.classes}
+        if not meant:
+            continue
+        found = [int(Path(each.path).stem) for each in tapetum.search(folder, words, count=10).moments]
+        recall = len(meant.intersection(found[:5])) / min(5, len(meant))
+        precision = len(meant.intersection(found)) / len(found) if found else None
+        rows.setdefault(kind, []).append((recall, precision))
+    rows["all"] = [pair for pairs in rows.values() for pair in pairs]
+    return {
+        kind: {
+            "queries": len(pairs),
+            "recall at 5": round(float(np.mean([recall for recall, _ in pairs])), 3),
+            "precision at 10": round(float(np.mean([p for _, p in pairs if p is not None])), 3),
+            "nothing found": sum(p is None for _, p in pairs),
+        }
+        for kind, pairs in rows.items()
+    }
+
+
 def main() -> None:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -294,7 +367,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="a JSON file, whose other entries stay")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    result = {"tune": tune, "score": score, "search": None}[given.work](given)
+    result = {"tune": tune, "score": score, "search": search}[given.work](given)
     if given.out:
         stored = json.loads(given.out.read_text(encoding="utf-8")) if given.out.is_file() else {}
         with whole_file(given.out) as temporary:

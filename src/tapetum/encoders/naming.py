@@ -10,7 +10,7 @@ is after "Hedging Your Bets" (Deng et al., CVPR 2012).
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -26,7 +26,7 @@ YES, NO = 0.5, 0.03
 """Probability from which on a noun is there, and a name given; up to which it is not there."""
 PERSON = "n00007846"
 """The sense "person". Three classes are people and others are no class: people are never said to be absent."""
-_EVERYDAY = frozenset(
+EVERYDAY = frozenset(
     re.findall(
         r"\w[\w ]*\w",
         "dog, cat, big cat, fox, wolf, bear, monkey, ape, elephant, sheep, antelope, rabbit, rodent, whale, "
@@ -132,9 +132,9 @@ def name_image(evidence: ClassEvidence, within: Collection[int] | None = None) -
         mean = np.where(np.isin(np.arange(len(mean)), list(within)), mean, 0)
     best = int(mean.argmax())
     if mean[best] >= YES:
-        noun = _nearest(best, _EVERYDAY) or plain_name(best)
+        noun = _nearest(best, EVERYDAY) or plain_name(best)
         return Name(plain_name(best), noun, _nearest(best, _KINDS), float(mean[best]))
-    for number, noun in _by_sense(_EVERYDAY).items():
+    for number, noun in _by_sense(EVERYDAY).items():
         classes = list(senses()[number].classes)
         if (likely := float(mean[classes].sum())) >= YES:
             return Name(noun, noun, _nearest(classes[0], _KINDS), likely)
@@ -163,6 +163,28 @@ def _by_sense(nouns: frozenset[str]) -> dict[str, str]:
     things = [find_thing(noun, mend=False) for noun in sorted(nouns)]
     pairs = [(sense, thing.word) for thing in things if thing is not None for sense in thing.senses]
     return {sense.number: noun for sense, noun in sorted(pairs, key=lambda pair: len(pair[0].classes))}
+
+
+def remarks_on(thing: Thing) -> Iterator[str]:
+    """Write what a noun is taken for, where it is ambiguous, no class, or misspelt."""
+    glosses = "; or: ".join(_short(sense.gloss) for sense in thing.senses)
+    if is_mended(thing):
+        yield f"{thing.text} is read as {thing.word}"
+    if thing.kind_of:
+        yield f"{thing.word} is no class, but a kind of {thing.senses[0].words[0]}"
+    elif thing.elsewhere:
+        yield f"{thing.word} is taken for: {glosses}; none is: {_short(thing.elsewhere)}"
+    elif len(thing.senses) > 1:
+        yield f"{thing.word} may be: {glosses}; all count"
+
+
+def _short(gloss: str) -> str:
+    return gloss if len(gloss) <= 60 else f"{gloss[:60].rpartition(' ')[0]} ..."
+
+
+def is_mended(thing: Thing) -> bool:
+    """Check whether a noun was found by mending a letter."""
+    return find_thing(thing.text, mend=False) is None
 
 
 def with_article(noun: str) -> str:

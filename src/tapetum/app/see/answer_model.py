@@ -52,7 +52,7 @@ def world_distances(images: Any, frames: int | None = None) -> list[float]:
     distances = []
     for source in first_sources(images, frames, _MOST):
         try:
-            shown = read_images(source, frames)[:1]
+            shown = read_images(source, frames)[:_MOST]
         except BadInput:
             continue
         answerer, familiarity = _world()

@@ -20,8 +20,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tapetum.encoders import naming
-from tapetum.encoders.naming import ClassEvidence, Name, is_there, name_image, plain_name, probability, with_article
-from tapetum.encoders.wordnet import Thing, find_thing, split_nouns
+from tapetum.encoders.naming import (
+    ClassEvidence,
+    Name,
+    is_mended,
+    is_there,
+    name_image,
+    plain_name,
+    probability,
+    remarks_on,
+    with_article,
+)
+from tapetum.encoders.wordnet import Thing, split_nouns
 from tapetum.systems.paligemma.canonical_questions import plain_question
 
 CANNOT_SAY = "I cannot say"
@@ -97,27 +107,6 @@ class PhotoQuestion:
             yield from remarks_on(thing)
 
 
-def remarks_on(thing: Thing) -> Iterator[str]:
-    """Write what a noun is taken for, where it is ambiguous, no class, or misspelt."""
-    glosses = "; or: ".join(_short(sense.gloss) for sense in thing.senses)
-    if _is_mended(thing):
-        yield f"{thing.text} is read as {thing.word}"
-    if thing.kind_of:
-        yield f"{thing.word} is no class, but a kind of {thing.senses[0].words[0]}"
-    elif thing.elsewhere:
-        yield f"{thing.word} is taken for: {glosses}; none is: {_short(thing.elsewhere)}"
-    elif len(thing.senses) > 1:
-        yield f"{thing.word} may be: {glosses}; all count"
-
-
-def _short(gloss: str) -> str:
-    return gloss if len(gloss) <= 60 else f"{gloss[:60].rpartition(' ')[0]} ..."
-
-
-def _is_mended(thing: Thing) -> bool:
-    return find_thing(thing.text, mend=False) is None
-
-
 def read_question(prompt: str) -> PhotoQuestion:
     """Read a question, or the prompt of a caption.
 
@@ -143,7 +132,7 @@ def read_question(prompt: str) -> PhotoQuestion:
     if "or" in words:
         return _either(plain)
     nouns, others = split_nouns(" ".join(word for word in words if word not in _FRAME))
-    named = len(words) == 1 or not {"a", "an", "any"}.isdisjoint(words) or not any(map(_is_mended, nouns))
+    named = len(words) == 1 or not {"a", "an", "any"}.isdisjoint(words) or not any(map(is_mended, nouns))
     if not nouns or not named or not (_OPENS.match(plain) or not others):
         return PhotoQuestion(asks="other")
     exists = not _EXISTS.isdisjoint(words) or not _OPENS.match(plain)
