@@ -1,6 +1,6 @@
 """Choice of the default model for questions about images, and the similarity of images to its training data.
 
-    words about photographs     paligemma-photo, where the extra [imagenet] is installed
+    words about photographs     efficientnet-lite2, where the extra [imagenet] is installed (`photo_answers`)
     all else                    paligemma-nano-2, whose world is that of `tapetum scenes`
 
 The first images are compared with that data (`systems.paligemma.answers`); the majority decides for all.
@@ -10,14 +10,13 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from tapetum.app.see.settings import AUTO, MODEL, SeeSettings
+from tapetum.app.see.settings import AUTO, CLASSIFIER, MODEL, SeeSettings
 from tapetum.bench.word_models import is_here
 from tapetum.core.errors import BadInput
 
 if TYPE_CHECKING:
     from tapetum.systems.paligemma.answers import Answerer, Familiarity
 
-PHOTO, CLASSIFIER = "paligemma-photo", "efficientnet-lite2"
 OF_SCENES = MODEL, "mcvit-films"
 """Bundled models of the world of `tapetum scenes`."""
 _MOST = 4
@@ -25,8 +24,8 @@ _MOST = 4
 
 
 def can_answer_photos() -> bool:
-    """Check whether paligemma-photo and the classifier that it reads are on this machine."""
-    return is_here(PHOTO) and is_here(CLASSIFIER)
+    """Check whether the classifier that photographs are named by is on this machine."""
+    return is_here(CLASSIFIER)
 
 
 def with_model(settings: SeeSettings, images: Any) -> SeeSettings:
@@ -34,7 +33,7 @@ def with_model(settings: SeeSettings, images: Any) -> SeeSettings:
     if settings.model != AUTO:
         return settings
     photo = can_answer_photos() and not is_world(images, settings.frames)
-    return replace(settings, model=PHOTO if photo else MODEL)
+    return replace(settings, model=CLASSIFIER if photo else MODEL)
 
 
 def is_world(images: Any, frames: int | None = None) -> bool:
@@ -53,7 +52,7 @@ def world_distances(images: Any, frames: int | None = None) -> list[float]:
     distances = []
     for source in first_sources(images, frames, _MOST):
         try:
-            shown = read_images(source, frames)[:1]
+            shown = read_images(source, frames)[:_MOST]
         except BadInput:
             continue
         answerer, familiarity = _world()
