@@ -20,7 +20,7 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,8 +42,8 @@ from tapetum.video.colour_names import name_colour
 
 HERE = Path(__file__).parent
 MODEL = "efficientnet-lite2"
-SIDES = (385, 513, 641)
-TRIED = ((385,), (513,), (641,), (385, 641), (385, 513, 641))
+SIDES = (385, 641)
+TRIED = ((385,), (641,), (385, 641))
 SHARES = (0.05, 0.075, 0.1, 0.125, 0.15, 0.2, 0.25, 0.3)
 CENTRED = (0.5, 0.6, 0.7, 0.8, 0.9)
 PRECISION = 0.8
@@ -71,6 +71,20 @@ def centred(size: tuple[int, int], share: float) -> list[float]:
     height, width = size
     low, high = (1 - share) / 2, (1 + share) / 2
     return [width * low, height * low, width * high, height * high]
+
+
+def cached(folder: Path | None, name: str, compute: Callable[[], DenseProbabilities]) -> DenseProbabilities:
+    """Read probabilities from a folder, or compute and write them."""
+    if folder is None:
+        return compute()
+    path = folder / f"{name}.npz"
+    if not path.is_file():
+        made = compute()
+        folder.mkdir(parents=True, exist_ok=True)
+        np.savez(path, made.whole.numpy(), *(each.numpy() for each in made.maps), size=np.array(made.size))
+    with np.load(path) as file:
+        whole, *maps = (torch.from_numpy(file[f"arr_{k}"]) for k in range(1 + len(SIDES)))
+        return DenseProbabilities(size=tuple(file["size"].tolist()), maps=tuple(maps), whole=whole)
 
 
 def only(dense: DenseProbabilities, sides: tuple[int, ...]) -> DenseProbabilities:
@@ -116,6 +130,7 @@ def main() -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path)
+    parser.add_argument("--cache", type=Path, help="folder for the probabilities, which take a second or more a photograph")
     parser.add_argument("--out", type=Path, default=HERE / "results.json")
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -129,7 +144,10 @@ def main() -> int:
     encoder = load(MODEL, "cpu")
     marks = [corners(row) for row in rows]
     classes = {row["word"]: find_thing(row["word"]).classes for row in rows}  # type: ignore[union-attr]
-    dense = [dense_probabilities(encoder, images[row["file"]], SIDES) for row in rows]
+    dense = [
+        cached(given.cache, row["file"], lambda row=row: dense_probabilities(encoder, images[row["file"]], SIDES))
+        for row in rows
+    ]
     halves = {"chosen on": range(0, len(rows), 2), "scored": range(1, len(rows), 2)}
     even = halves["chosen on"]
 

@@ -56,13 +56,14 @@ def test_what_is_unlike_the_world_is_said_of_its_model_alone(world: np.ndarray, 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not INSTALLED, reason="the package of efficientnet-lite2 is not installed")
-def test_the_bundled_model_says_which_it_is_and_boxes_are_not_its(noise: np.ndarray):
+def test_the_bundled_model_says_which_it_is_and_boxes_what_has_a_class(noise: np.ndarray):
     replies = tapetum.ask((noise,), "Is there a dog in this picture?")
     assert replies.model == CLASSIFIER
     assert replies.images[0].prompt == "answer en Is there a dog in this picture?"
     assert replies.text in ("yes", "no", "I cannot say")
     assert tapetum.caption((noise,)).text.startswith(("a photo of ", "I cannot say"))
     assert tapetum.ask((noise,), "what colour is the cup", model=MODEL).model == MODEL
-    assert tapetum.detect((noise,), "cup").model == MODEL
-    with pytest.raises(BadInput, match="writes words alone"):
-        tapetum.detect((noise,), "cup", model=CLASSIFIER)
+    assert tapetum.detect((noise,), "cup").model == CLASSIFIER
+    assert tapetum.detect((noise,), "democracy").model == MODEL
+    with pytest.raises(BadInput, match="names no class"):
+        tapetum.detect((noise,), "democracy", model=CLASSIFIER)

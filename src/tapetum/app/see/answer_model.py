@@ -1,7 +1,7 @@
 """Choice of the default model for questions about images, and the similarity of images to its training data.
 
-    words about photographs     efficientnet-lite2, where the extra [imagenet] is installed (`photo_answers`)
-    all else                    paligemma-nano-2, whose world is that of `tapetum scenes`
+    photographs     efficientnet-lite2, where the extra [imagenet] is installed (`photo_answers`)
+    all else        paligemma-nano-2, whose world is that of `tapetum scenes`; boxes of words that are no class, too
 
 The first images are compared with that data (`systems.paligemma.answers`); the majority decides for all.
 """
@@ -10,7 +10,8 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from tapetum.app.see.settings import AUTO, CLASSIFIER, MODEL, SeeSettings
+from tapetum.app.see.settings import AUTO, CLASSIFIER, MODEL, SeeSettings, Settings
+from tapetum.app.verb import Listener
 from tapetum.bench.word_models import is_here
 from tapetum.core.errors import BadInput
 
@@ -29,11 +30,28 @@ def can_answer_photos() -> bool:
 
 
 def with_model(settings: SeeSettings, images: Any) -> SeeSettings:
-    """Choose the model of a text request if the user named none."""
+    """Choose the model of a request if the user named none."""
     if settings.model != AUTO:
         return settings
     photo = can_answer_photos() and not is_world(images, settings.frames)
     return replace(settings, model=CLASSIFIER if photo else MODEL)
+
+
+def with_region_model(settings: Settings, images: Any, prompt: str, listener: Listener, frames: int | None = None) -> Settings:
+    """Choose the model of a request for boxes or masks, and tell the listener which words are ignored."""
+    from tapetum.app.see.photo_regions import read_things, remarks
+
+    try:
+        things = read_things(prompt)
+    except BadInput:
+        things = []
+    if settings.model == AUTO:
+        photo = things and can_answer_photos() and not is_world(images, frames or settings.frames)
+        settings = replace(settings, model=CLASSIFIER if photo else MODEL)
+    if settings.model == CLASSIFIER:
+        for remark in remarks(things):
+            listener.note(remark)
+    return settings
 
 
 def is_world(images: Any, frames: int | None = None) -> bool:

@@ -1,7 +1,8 @@
-"""A classifier of ImageNet in the place of a vision-language model: answers in words about photographs."""
+"""A classifier of ImageNet in the place of a vision-language model: words, boxes and masks about photographs."""
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,16 +11,26 @@ from jaxtyping import UInt8
 from torch import nn
 
 from tapetum.app.see.photo_questions import answer_question, read_question
+from tapetum.app.see.photo_regions import find_regions, read_things
 from tapetum.core.devices import full_precision
 from tapetum.core.errors import BadInput, check_several
 from tapetum.core.reading import check_length
 from tapetum.encoders.efficientnet_lite import EfficientNetLite
 from tapetum.encoders.factory import load as load_encoder
 from tapetum.encoders.naming import ClassEvidence, calibrate
-from tapetum.systems.paligemma.answers import Reply
+from tapetum.systems.paligemma.answers import PLACED, Reply
+from tapetum.systems.paligemma.locations import ParsedRegions
+from tapetum.types import Masks
 
 _REGIONS = 3
 """Regions along an edge of an image."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlacedReply(Reply):
+    """An answer with its boxes and masks."""
+
+    regions: ParsedRegions
 
 
 class PhotoAnswerer:
@@ -37,11 +48,13 @@ class PhotoAnswerer:
         return cls(encoder.eval().requires_grad_(False))
 
     def prefix(self, prompt: str, images: int = 1, max_new_tokens: int = 1) -> list[int]:
-        """Check a prompt, which has no tokens. Raises BadInput if it is empty, huge, or asks for boxes or masks."""
+        """Check a prompt, which has no tokens. Raises BadInput if it is empty, huge, or names no class to box."""
         del images, max_new_tokens
         if not prompt.strip():
             raise BadInput("the prompt is empty; say what is wanted, such as a question")
         check_length(prompt, "the prompt")
+        if prompt.startswith(PLACED):
+            read_things(prompt)
         return []
 
     @torch.inference_mode()
@@ -67,10 +80,23 @@ class PhotoAnswerer:
         replies = []
         for frames, prompt in zip(images, prompts, strict=True):
             self.prefix(prompt)
+            if prompt.startswith(PLACED):
+                replies.append(self._place(frames[0], prompt))
+                continue
             text, likely = answer_question(read_question(prompt), self.evidence(frames))
             replies.append(Reply(text=text, ids=(), log_probabilities=(math.log(max(likely, 1e-9)),), ended=True))
         return replies
 
-    def find(self, *_: Any, **__: Any) -> Any:
-        """Raise BadInput: boxes and masks are other models'."""
-        raise BadInput("this model writes words alone, no boxes or masks; take paligemma-nano-2 or a published one")
+    def _place(self, frame: UInt8[np.ndarray, "h w 3"], prompt: str) -> PlacedReply:
+        regions = find_regions(self.encoder, frame, read_things(prompt))
+        assert regions.boxes.scores is not None
+        logarithms = tuple(np.log(regions.boxes.scores).tolist())
+        text = " ; ".join(regions.boxes.labels)
+        return PlacedReply(text=text, ids=(), log_probabilities=logarithms, ended=True, regions=regions)
+
+    def find(self, reply: Reply, width: int, height: int, *, masks: bool, **_: Any) -> ParsedRegions:
+        """Get the boxes of an answer, and with `masks` masks. Raises BadInput for an answer in words."""
+        if not isinstance(reply, PlacedReply):
+            raise BadInput("this is an answer in words; ask for boxes or masks with detect or segment")
+        none = Masks(np.zeros((0, height, width), bool))
+        return reply.regions if masks else replace(reply.regions, masks=none, of_box=np.zeros(0, int))

@@ -13,9 +13,7 @@ from tapetum.hub.registry import known
 
 ANSWERED = "ask", "caption", "detect", "segment"
 _IN_WORDS = "ask", "caption"
-"""Verbs answered in words; others want boxes or masks."""
-_WRITES_WORDS = CLASSIFIER, "paligemma-photo"
-"""Models that write no boxes or masks."""
+"""Verbs answered in words; others want boxes or masks, which paligemma-photo does not write."""
 
 
 def search_models() -> list[str]:
@@ -33,7 +31,7 @@ def answer_models(verb: str = "ask") -> list[str]:
     names = [name for name, weights in known().items() if "ask" in weights.verbs and is_here(name)]
     names = sorted(names, key=lambda name: name != MODEL)
     if verb not in _IN_WORDS:
-        return [name for name in names if name not in _WRITES_WORDS]
+        names = [name for name in names if name != "paligemma-photo"]
     return [AUTO, *names] if can_answer_photos() else names
 
 

@@ -260,9 +260,9 @@ def outline_map(
         odds: log-odds of the object at each place of a grid over the image.
         region: the part of the grid that has the object; the mask ends near it.
     """
-    if not region.any():
-        return np.zeros(frame.shape[:2], bool)
     image = frame.shape[:2]
+    if not region.any() or min(image) < 2:
+        return np.full(image, region.any())
     rows, columns = np.nonzero(region)
     cell = np.array(image[::-1]) / region.shape[::-1]
     low, high = np.array([columns.min(), rows.min()]) * cell, np.array([columns.max() + 1, rows.max() + 1]) * cell
