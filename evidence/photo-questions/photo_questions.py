@@ -5,6 +5,7 @@
     tune      by thresholds: right and wrong on the photographs that no figure is of
     score     on the others, beside the decoder paligemma-photo with --decoder
     search    indexes all photographs and searches them by 100 class names and 100 other or wider nouns
+    streets   of CamVid's folder in place of PHOTOS: whether the things of its masks are there
 
 The classifier was trained on ImageNet, perhaps on these very photographs; thresholds were chosen on the classes whose number is
 no multiple of five and are scored on those where it is, as in `evidence/paligemma-photo`. What is true of a class is what
@@ -62,6 +63,8 @@ CANNOT = (
     "how old is it?",
 )
 PEOPLE = "person", "man", "woman"
+STREET = {"pedestrian": "person", "bicyclist": "bicycle", "signsymbol": "street sign", "sign": "street sign"}
+"""Names of masks, and the nouns that stand for them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -296,6 +299,31 @@ def score(given: argparse.Namespace) -> dict[str, Any]:
     return {"questions": result}
 
 
+def streets(given: argparse.Namespace) -> dict[str, Any]:
+    """Ask whether things are there in street scenes with masks: they are from a hundredth of the pixels on, not without any."""
+    from tapetum.app.see.photo_answers import PhotoAnswerer
+    from tapetum.app.see.photo_questions import answer_question, read_question
+    from tapetum.data.files import opened_image
+    from tapetum.data.layouts import listing
+
+    listed, answerer = listing("parquet", given.data, "val"), PhotoAnswerer.load("efficientnet-lite2")
+    probes: list[Probe] = []
+    answers: list[str] = []
+    for k in range(len(listed)):
+        evidence = answerer.evidence(np.asarray(opened_image(listed.files["image"][k], "RGB"))[None])
+        mask = np.asarray(opened_image(listed.files["mask"][k], None))
+        shares = np.bincount(mask.ravel(), minlength=256) / mask.size
+        for number, name in enumerate(listed.classes):
+            noun = STREET.get(name, name)
+            if find_thing(noun, mend=False) is None or 0 < shares[number] < 0.01:
+                continue
+            word = "yes" if shares[number] else "no"
+            question = f"is there {naming.with_article(noun)}?"
+            probes.append(Probe(kind=f"{noun}, {word}", image=k, question=question, right=lambda a, w=word: a.startswith(w)))
+            answers.append(answer_question(read_question(question), evidence)[0])
+    return {"streets": {"photographs": len(listed), "table": count(probes, answers)}}
+
+
 def queries_of(classes: Sequence[int]) -> list[tuple[str, str, Sense]]:
     """Draw 100 names of classes, 50 of their other synonyms and 50 wider nouns, each with its kind and its sense."""
     rng = np.random.default_rng(60)
@@ -357,17 +385,53 @@ def searched(folder: Path, classes: dict[int, int]) -> dict[str, Any]:
     }
 
 
+def table(results: dict[str, Any]) -> str:
+    """Write the shares of right and wrong answers by kind of question, beside the decoder's."""
+    from page_tables import write_table
+
+    def shares(row: dict[str, Any]) -> list[str]:
+        return [f"{row[part] / row['questions']:.2f}" for part in ("right", "wrong", "not said")]
+
+    kinds, decoder = results["questions"]["table"], results["questions"]["decoder"]
+    rows = [(kind, str(row["questions"]), *shares(row), *shares(decoder[kind])[:2]) for kind, row in kinds.items()]
+    return write_table(("question", "questions", "right", "wrong", "not said", "decoder right", "decoder wrong"), rows)
+
+
+def search_table(results: dict[str, Any]) -> str:
+    """Write recall and precision of searches."""
+    from page_tables import write_table
+
+    rows = [
+        (f"{row['photographs']} photographs", kind, *map(str, each.values()))
+        for row in results["search"].values()
+        for kind, each in row.items()
+        if kind != "photographs"
+    ]
+    return write_table(("index", "words", "queries", "recall at 5", "precision at 10", "nothing found"), rows)
+
+
+def street_table(results: dict[str, Any]) -> str:
+    """Write the shares of answers about street scenes."""
+    from page_tables import write_table
+
+    rows = [
+        (kind, *(str(row[part]) for part in ("questions", "right", "wrong", "not said")))
+        for kind, row in results["streets"]["table"].items()
+    ]
+    return write_table(("thing, and what is true", "questions", "right", "wrong", "not said"), rows)
+
+
 def main() -> None:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("work", choices=("tune", "score", "search"))
+    parser.add_argument("work", choices=("tune", "score", "search", "streets"))
     parser.add_argument("data", type=Path)
     parser.add_argument("--decoder", action="store_true")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "photo-questions")
     parser.add_argument("--out", type=Path, help="a JSON file, whose other entries stay")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    result = {"tune": tune, "score": score, "search": search}[given.work](given)
+    result = {"tune": tune, "score": score, "search": search, "streets": streets}[given.work](given)
     if given.out:
         stored = json.loads(given.out.read_text(encoding="utf-8")) if given.out.is_file() else {}
         with whole_file(given.out) as temporary:

@@ -24,7 +24,7 @@ TEMPERATURE = 0.6
 """Of the logits. It and what follows were chosen by `evidence/photo-questions/photo_questions.py tune`."""
 YES, NO = 0.5, 0.03
 """Probability from which on a noun is there, and a name given; up to which it is not there."""
-PERSON = "n00007846"
+_PERSON = "n00007846"
 """The sense "person". Three classes are people and others are no class: people are never said to be absent."""
 EVERYDAY = frozenset(
     re.findall(
@@ -92,10 +92,15 @@ def is_there(thing: Thing, evidence: ClassEvidence, *, mainly: bool = False) -> 
     likely = probability(thing, evidence)
     if likely >= YES and not thing.kind_of:
         return True
-    if thing.elsewhere or any(sense.number == PERSON for sense in thing.senses):
+    if thing.elsewhere or is_person(thing):
         return None
     near = 0 if mainly else float(evidence.regions[..., list(thing.classes)].sum(-1).max(initial=0))
     return False if max(likely, near) <= NO else None
+
+
+def is_person(thing: Thing) -> bool:
+    """Check whether a noun is a person, of whom the classes know three kinds."""
+    return any(sense.number == _PERSON for sense in thing.senses)
 
 
 @dataclass(frozen=True)

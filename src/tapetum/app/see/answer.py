@@ -11,7 +11,6 @@ from tapetum.app.see.answer_model import can_answer_photos, is_world, unfamiliar
 from tapetum.app.see.settings import AUTO, CLASSIFIER
 from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.bench.word_models import describe_model, next_step
-from tapetum.core.devices import choose_device
 from tapetum.core.errors import BadInput
 from tapetum.train.launch_config import CACHE_GB
 
@@ -152,8 +151,7 @@ def _by_nouns(options: AnswerOptions, listener: Listener) -> ChosenAnswer:
         raise BadInput(f"{CLASSIFIER} compares nouns; leave out --by, or give --model {FILMS}")
     tell = partial(listener.progress, "watching")
     with open_video(options.video) as video:
-        made = compare_nouns(CLASSIFIER, video, options.options, options.frame_rate or 1.0, tell, choose_device("auto"))
-    best, second, *_ = sorted(made.probabilities, reverse=True)
+        made = compare_nouns(CLASSIFIER, video, options.options, options.frame_rate or 1.0, tell, "auto")
     return ChosenAnswer(
         answer=made.answer,
         options=options.options,
@@ -161,7 +159,6 @@ def _by_nouns(options: AnswerOptions, listener: Listener) -> ChosenAnswer:
         probabilities=made.probabilities,
         remarks=made.remarks,
         model=CLASSIFIER,
-        lead=best - second,
     )
 
 

@@ -46,7 +46,7 @@ def with_region_model(settings: Settings, images: Any, prompt: str, listener: Li
     except BadInput:
         things = []
     if settings.model == AUTO:
-        photo = things and can_answer_photos() and not is_world(images, frames or settings.frames)
+        photo = things and not settings.masks and can_answer_photos() and not is_world(images, frames or settings.frames)
         settings = replace(settings, model=CLASSIFIER if photo else MODEL)
     if settings.model == CLASSIFIER:
         for remark in remarks(things):

@@ -12,7 +12,7 @@ import numpy as np
 
 from tapetum.app.see.photo_questions import CANNOT_SAY
 from tapetum.encoders import naming
-from tapetum.encoders.naming import remarks_on
+from tapetum.encoders.naming import is_person, remarks_on
 from tapetum.encoders.wordnet import Thing, split_nouns
 from tapetum.systems.longvideo.streaming import FrameSelection
 from tapetum.video import Video
@@ -47,7 +47,7 @@ def compare_nouns(
     """
     from tapetum.app.see.photo_answers import PhotoAnswerer
 
-    read = [split_nouns(option) for option in options]
+    read = [(_comparable(nouns), others) for nouns, others in map(split_nouns, options)]
     remarks = [remark for nouns, _ in read for noun in nouns for remark in remarks_on(noun)]
     if ignored := sorted({word for _, others in read for word in others}):
         remarks.append(f"not looked at: {', '.join(ignored)[:200]}; the classifier knows nouns alone")
@@ -66,6 +66,11 @@ def compare_nouns(
     sure = best >= naming.YES and best - others[0] >= _LEAD and not any(noun.kind_of for noun in read[int(scores.argmax())][0])
     answer = options[int(scores.argmax())] if sure else CANNOT_SAY
     return ComparedNouns(answer=answer, probabilities=tuple(scores.tolist()), remarks=tuple(dict.fromkeys(remarks)))
+
+
+def _comparable(nouns: Sequence[Thing]) -> tuple[Thing, ...]:
+    """Leave out people, whom the classifier does not know, where another noun is there to go by."""
+    return tuple(noun for noun in nouns if not is_person(noun)) or tuple(nouns)
 
 
 def _likely(nouns: Sequence[Thing], whole: np.ndarray) -> float:

@@ -12,7 +12,7 @@ from torch import nn
 
 from tapetum.app.see.photo_questions import answer_question, read_question
 from tapetum.app.see.photo_regions import find_regions, read_things
-from tapetum.core.devices import full_precision
+from tapetum.core.devices import find_device, full_precision
 from tapetum.core.errors import BadInput, check_several
 from tapetum.core.reading import check_length
 from tapetum.encoders.efficientnet_lite import EfficientNetLite
@@ -42,7 +42,7 @@ class PhotoAnswerer:
     @classmethod
     def load(cls, name: str, device: torch.device | str | None = None) -> "PhotoAnswerer":
         """Load a classifier by name. Raises BadInput if it is not on this machine, or another kind of network."""
-        encoder = load_encoder(name, device)
+        encoder = load_encoder(name, find_device(device))
         if not isinstance(encoder, EfficientNetLite) or encoder.head is None:
             raise BadInput(f"{name} is a {type(encoder).__name__}; words about photographs need an efficientnet-lite")
         return cls(encoder.eval().requires_grad_(False))

@@ -13,7 +13,7 @@ from tapetum.encoders.imagenet import class_names
 from tapetum.encoders.naming import remarks_on
 from tapetum.encoders.wordnet import senses, split_nouns
 
-SHARE, UNLIKELY = 0.2, 0.1
+SHARE, UNLIKELY = 0.25, 0.1
 """Share of the best score that a result has at least, and score below which even the best is said to be unlikely.
 `evidence/photo-questions/photo_questions.py search` measures what comes of it."""
 
