@@ -58,6 +58,7 @@ longvideo_recall = study_script("longvideo", "recall")
 odin_claims = study_script("odin")
 paligemma_transfer_report = study_script("paligemma-transfer", "transfer_report")
 perception_baselines = study_script("perception-test")
+photo_questions = study_script("photo-questions", "photo_questions")
 real_marks = study_script("real-marks", "real_marks")
 tap3d_evidence = study_script("tapvid3d")
 
@@ -294,6 +295,15 @@ TABLES: Mapping[str, tuple[str, Callable[[], str]]] = {
     "what seeds tell apart": ("evidence/flops-study.md", power),
     "what HiP's runs tell apart": ("evidence/hip.md", hip_power_table),
     "scores in space": ("evidence/tapvid3d.md", lambda: tap3d_evidence.table(read("tapvid3d/results.json"))),
+    "questions about photographs": (
+        "evidence/photos.md",
+        lambda: photo_questions.table(read("photo-questions/results.json")),
+    ),
+    "searches of photographs": (
+        "evidence/photos.md",
+        lambda: photo_questions.search_table(read("photo-questions/results.json")),
+    ),
+    "things in streets": ("evidence/photos.md", lambda: photo_questions.street_table(read("photo-questions/results.json"))),
     "real marks": ("evidence/real-marks.md", marks),
     "clips that were used": ("evidence/real-marks.md", real_marks.uses),
     "real marks of tapir-nano": (

@@ -45,16 +45,6 @@ def prompt_names() -> tuple[str, ...]:
 
 
 @cache
-def class_groups() -> dict[str, tuple[str, ...]]:
-    """List common nouns with the names of the classes that they cover.
-
-    >>> class_groups()["cat"]
-    ('tabby', 'tiger cat', 'Persian cat', 'Siamese cat', 'Egyptian cat')
-    """
-    return {noun: tuple(class_names()[number] for number in numbers) for noun, numbers in _spans("imagenet_groups.txt").items()}
-
-
-@cache
 def group_classes() -> dict[str, tuple[int, ...]]:
     """List common nouns with the indices of the classes that they cover.
 

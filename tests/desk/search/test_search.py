@@ -25,7 +25,7 @@ from tapetum.desk.search.index import HIDDEN
 from tapetum.desk.search.index_database import DATABASE, VECTORS
 from tapetum.desk.search.results import Grouped, Searched, sureness
 from tapetum.desk.search.vector_index import IndexedPiece, VectorIndex
-from tapetum.encoders import imagenet
+from tapetum.encoders import naming
 from tapetum.video import write_video
 
 Run = Callable[..., tuple[int, str, str]]
@@ -198,13 +198,13 @@ def test_names_stand_in_where_no_words_are_read(tmp_path: Path, run: Run) -> Non
     ]
     assert found(tmp_path / "i", "beach", count=1) == [("f.mp4", 1.0, 3.0)]
     assert found(tmp_path / "i", "dog on a beach", count=2) == [("pug.jpg", None, None), ("f.mp4", 1.0, 3.0)]
-    code, out, _ = run("search", tmp_path / "i", "taxi flurb")
+    code, out, _ = run("search", tmp_path / "i", "yellow taxi")
     assert code == 0
     assert "car.jpg" in out
-    assert "it has no name for: flurb" in out
+    assert "not looked for: yellow" in out
     code, out, _ = run("search", tmp_path / "i", "zebra")
     assert code == 0
-    assert "nothing in the index has such a name" in out
+    assert "nothing in the index is likely to be that" in out
     code, out, _ = run("search", tmp_path / "i", "taxi", "--json")
     assert json.loads(out)["moments"] == [
         {"path": "car.jpg", "start_s": None, "stop_s": None, "cosine": None, "probability": 0.5}
@@ -294,7 +294,7 @@ def test_pages_show_the_thumbnails_of_the_index_offline(photos: Path, tmp_path: 
 def test_names_of_clusters_are_what_sets_them_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, colours=ColourWords())
     monkeypatch.setattr(ColourWords, "identity", lambda self: "x", raising=False)
-    monkeypatch.setattr(imagenet, "class_groups", lambda: dict.fromkeys(("white", "red", "blue")))
+    monkeypatch.setattr(naming, "EVERYDAY", ("white", "red", "blue"))
     with VectorIndex.create(tmp_path / "i", "x", 8, reference="colours", words="yes") as index:
         for k in range(6):
             pale = np.array([1.0, 0.8, 0.8] if k < 4 else [0.8, 0.8, 1.0]) + 0.01 * k  # most of all like white

@@ -5,7 +5,18 @@ import pytest
 from skimage.segmentation import random_walker
 
 from tapetum.metrics.masks import mask_iou
-from tapetum.tracks.masks.solve import ColourModel, Crop, Prompt, connected, edge_weights, outline, signed_distance, sow, walk
+from tapetum.tracks.masks.solve import (
+    ColourModel,
+    Crop,
+    Prompt,
+    connected,
+    edge_weights,
+    outline,
+    outline_map,
+    signed_distance,
+    sow,
+    walk,
+)
 
 ROWS, COLUMNS = np.indices((120, 160)) + 0.5
 DISC = np.hypot(COLUMNS - 70, ROWS - 60) < 28
@@ -101,3 +112,13 @@ def test_seeds_lie_on_discs():
     seeds = np.zeros((5, 5))
     sow(seeds, np.array([[2.5, 1.5], [0.2, 4.9]]), 1)
     assert np.argwhere(seeds).tolist() == [[0, 2], [1, 1], [1, 2], [1, 3], [2, 2], [3, 0], [4, 0], [4, 1]]
+
+
+def test_a_coarse_map_is_outlined_along_colours_and_edges():
+    rows, columns = np.indices((12, 16)) + 0.5
+    odds = 4 - np.hypot(columns - 7.6, rows - 5.6) * 1.2  # a cell of 10 pixels, half a cell off
+    region = odds > 0
+    coarse = region.repeat(10, 0).repeat(10, 1)
+    assert iou(outline_map(image(), odds, region), DISC) > 0.95 > iou(coarse, DISC)
+    assert not outline_map(image(), odds, np.zeros_like(region)).any()
+    assert outline_map(image()[:1, :1], odds, region).all()

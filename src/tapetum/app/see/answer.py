@@ -1,12 +1,14 @@
 """`tapetum.answer`: multiple-choice question answering about a video of any length."""
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
+from functools import partial
 from statistics import stdev
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from tapetum.app.see.answer_model import unfamiliar_remark
+from tapetum.app.see.answer_model import can_answer_photos, is_world, unfamiliar_remark
+from tapetum.app.see.settings import AUTO, CLASSIFIER
 from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.bench.word_models import describe_model, next_step
 from tapetum.core.errors import BadInput
@@ -21,6 +23,11 @@ if TYPE_CHECKING:
     from tapetum.systems.longvideo.video_text import VideoText
 
 
+FILMS = "mcvit-films"
+"""The bundled model of films of the world of `tapetum scenes`."""
+_SCORES = {"similarity": "cosines", "likelihood": "log_probabilities", "nouns": "probabilities"}
+
+
 @dataclass(frozen=True)
 class AnswerOptions:
     """Options of `answer`."""
@@ -33,9 +40,9 @@ class AnswerOptions:
     _: KW_ONLY
     options: tuple[str, ...] = ()
     """The answers to choose from, two or more."""
-    model: Annotated[File, tyro.conf.arg(metavar="NAME|FILE")] = "mcvit-films"
-    """Weights with a text tower or a language model, or the folder of a run of `tapetum train longvideo`; by default those that
-    come with the package."""
+    model: Annotated[File, tyro.conf.arg(metavar="NAME|FILE")] = AUTO
+    """Weights with a text tower or a language model, or the folder of a run of `tapetum train longvideo`; auto: mcvit-films for
+    films of its world, that of tapetum scenes; for others efficientnet-lite2, which compares the nouns of the answers."""
     by: Literal["similarity", "likelihood"] | None = None
     """Choose the answer whose words are most like the video, or the one that the language model finds likeliest; by default
     what the weights can do."""
@@ -63,12 +70,16 @@ class ChosenAnswer(Result):
     """The one that fits best."""
     options: tuple[str, ...]
     by: str
-    """similarity or likelihood."""
+    """similarity, likelihood or nouns."""
     cosines: tuple[float, ...] = ()
     """By similarity, of each: only their order means something. In -1..1, but for a network of moments, whose soft maximum over
     moments may be above."""
     log_probabilities: tuple[float, ...] = ()
     """By likelihood, of each: the mean over its tokens."""
+    probabilities: tuple[float, ...] = ()
+    """By nouns, of each: that its nouns are seen, over the seconds where they are likeliest."""
+    remarks: tuple[str, ...] = ()
+    """What was not looked at, and what ambiguous words were taken for."""
     model: str | None = None
     """What answered."""
     lead: float | None = None
@@ -77,8 +88,8 @@ class ChosenAnswer(Result):
     """Standard deviation of that over the passages of the video, by similarity; None of a single passage."""
 
     def as_json(self) -> dict[str, Any]:
-        name = "cosines" if self.by == "similarity" else "log_probabilities"
-        scores = {"options": list(self.options), "by": self.by, name: list(getattr(self, name))}
+        name = _SCORES[self.by]
+        scores = {"options": list(self.options), "by": self.by, name: list(getattr(self, name)), "remarks": list(self.remarks)}
         return {"answer": self.answer, **scores, "model": self.model, "lead": self.lead, "lead_deviation": self.lead_deviation}
 
     def as_text(self) -> str:
@@ -89,8 +100,9 @@ class ChosenAnswer(Result):
                 verdict = "" if self.lead > self.lead_deviation else ": not sure"
                 noise = f"; from passage to passage that varies by {self.lead_deviation:.3f}{verdict}"
             lines.append(f"ahead of the next by {self.lead:.3f}{noise}")
+        lines += [f"  {likely:6.1%}  {option}" for option, likely in zip(self.options, self.probabilities, strict=False)]
         about = (describe_model(self.model), next_step(self.model)) if self.model else ()
-        return "\n".join([*lines, *filter(None, about)])
+        return "\n".join([*lines, *self.remarks, *filter(None, about)])
 
 
 @verb(AnswerOptions, data=("video",))
@@ -102,6 +114,10 @@ def answer(options: AnswerOptions, listener: Listener) -> ChosenAnswer:
     read, and weights that cannot do what is asked.
     """
     options.check()
+    if options.model == AUTO:
+        options = replace(options, model=FILMS if is_world(options.video, frames=4) or not can_answer_photos() else CLASSIFIER)
+    if options.model == CLASSIFIER:
+        return _by_nouns(options, listener)
     from tapetum.systems.longvideo.captioner import Captioner
     from tapetum.systems.longvideo.streaming import FrameSelection, VideoOptionScorer, encode_video, stream_passages
     from tapetum.video import open_video
@@ -126,11 +142,30 @@ def answer(options: AnswerOptions, listener: Listener) -> ChosenAnswer:
     return _answered(options, "similarity", tuple(float(value) for value in scores), passages)
 
 
+def _by_nouns(options: AnswerOptions, listener: Listener) -> ChosenAnswer:
+    """Compare the nouns of the options with what a classifier sees."""
+    from tapetum.app.see.film_nouns import compare_nouns
+    from tapetum.video import open_video
+
+    if options.by is not None:
+        raise BadInput(f"{CLASSIFIER} compares nouns; leave out --by, or give --model {FILMS}")
+    tell = partial(listener.progress, "watching")
+    with open_video(options.video) as video:
+        made = compare_nouns(CLASSIFIER, video, options.options, options.frame_rate or 1.0, tell, "auto")
+    return ChosenAnswer(
+        answer=made.answer,
+        options=options.options,
+        by="nouns",
+        probabilities=made.probabilities,
+        remarks=made.remarks,
+        model=CLASSIFIER,
+    )
+
+
 def _answered(
     options: AnswerOptions, by: str, scores: tuple[float, ...], passages: "Sequence[np.ndarray]" = ()
 ) -> ChosenAnswer:
     best, second, *_ = sorted(range(len(scores)), key=lambda k: -scores[k])
-    name = "cosines" if by == "similarity" else "log_probabilities"
     leads = [float(each[best] - each[second]) for each in passages]
     return ChosenAnswer(
         answer=options.options[best],
@@ -139,7 +174,7 @@ def _answered(
         model=str(options.model),
         lead=scores[best] - scores[second],
         lead_deviation=stdev(leads) if len(leads) > 1 else None,
-        **{name: scores},
+        **{_SCORES[by]: scores},
     )
 
 

@@ -1,13 +1,14 @@
 """`tapetum.app.see.answer_live`: multiple-choice answers about a camera's stream, passage by passage, in constant memory."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from tapetum.app.see.answer import AnswerOptions, ChosenAnswer, answer, choose_frame_rate, load_watcher
+from tapetum.app.see.answer import FILMS, AnswerOptions, ChosenAnswer, answer, choose_frame_rate, load_watcher
 from tapetum.app.see.plan import PlannedWork, plan_watching
+from tapetum.app.see.settings import AUTO
 from tapetum.app.verb import Listener, Result, narrowed, verb
 from tapetum.core.errors import BadInput
 
@@ -179,8 +180,9 @@ class AnswerCommandOptions(AnswerOptions):
     """Choose among several answers the one that fits a video best, however long it is.
 
     By similarity it compares the video with question and answer; by likelihood a language model that looks at the video says
-    how likely each answer is (of weights of tapetum train longvideo). The default model, mcvit-films, compares, and knows the
-    world of tapetum scenes: simple things on a table, and a hand that moves them.
+    how likely each answer is (of weights of tapetum train longvideo). By default mcvit-films compares where a film is of the
+    world of tapetum scenes, simple things on a table and a hand that moves them; of other films a classifier compares the nouns
+    of the answers, where the extra [imagenet] is installed, or says that it cannot. With --online the default is mcvit-films.
     """
 
     online: bool = False
@@ -193,6 +195,8 @@ class AnswerCommandOptions(AnswerOptions):
 @verb(AnswerCommandOptions, data=("video",))
 def answer_any(options: AnswerCommandOptions, listener: Listener) -> ChosenAnswer | ChosenLive | PlannedWork:
     """Run `tapetum answer`, with --plan, with --online, or with neither."""
+    if options.model == AUTO and (options.plan or options.online):
+        options = replace(options, model=FILMS)
     if options.plan:
         return plan_watching((options.video,), options.model, options.frame_rate)
     if options.online:

@@ -1,7 +1,7 @@
 """Choice of the default model for questions about images, and the similarity of images to its training data.
 
-    words about photographs     paligemma-photo, where the extra [imagenet] is installed
-    all else                    paligemma-nano-2, whose world is that of `tapetum scenes`
+    photographs     efficientnet-lite2, where the extra [imagenet] is installed (`photo_answers`)
+    all else        paligemma-nano-2, whose world is that of `tapetum scenes`; boxes of words that are no class, too
 
 The first images are compared with that data (`systems.paligemma.answers`); the majority decides for all.
 """
@@ -10,14 +10,14 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from tapetum.app.see.settings import AUTO, MODEL, SeeSettings
+from tapetum.app.see.settings import AUTO, CLASSIFIER, MODEL, SeeSettings, Settings
+from tapetum.app.verb import Listener
 from tapetum.bench.word_models import is_here
 from tapetum.core.errors import BadInput
 
 if TYPE_CHECKING:
     from tapetum.systems.paligemma.answers import Answerer, Familiarity
 
-PHOTO, CLASSIFIER = "paligemma-photo", "efficientnet-lite2"
 OF_SCENES = MODEL, "mcvit-films"
 """Bundled models of the world of `tapetum scenes`."""
 _MOST = 4
@@ -25,16 +25,33 @@ _MOST = 4
 
 
 def can_answer_photos() -> bool:
-    """Check whether paligemma-photo and the classifier that it reads are on this machine."""
-    return is_here(PHOTO) and is_here(CLASSIFIER)
+    """Check whether the classifier that photographs are named by is on this machine."""
+    return is_here(CLASSIFIER)
 
 
 def with_model(settings: SeeSettings, images: Any) -> SeeSettings:
-    """Choose the model of a text request if the user named none."""
+    """Choose the model of a request if the user named none."""
     if settings.model != AUTO:
         return settings
     photo = can_answer_photos() and not is_world(images, settings.frames)
-    return replace(settings, model=PHOTO if photo else MODEL)
+    return replace(settings, model=CLASSIFIER if photo else MODEL)
+
+
+def with_region_model(settings: Settings, images: Any, prompt: str, listener: Listener, frames: int | None = None) -> Settings:
+    """Choose the model of a request for boxes or masks, and tell the listener which words are ignored."""
+    from tapetum.app.see.photo_regions import read_things, remarks
+
+    try:
+        things = read_things(prompt)
+    except BadInput:
+        things = []
+    if settings.model == AUTO:
+        photo = things and not settings.masks and can_answer_photos() and not is_world(images, frames or settings.frames)
+        settings = replace(settings, model=CLASSIFIER if photo else MODEL)
+    if settings.model == CLASSIFIER:
+        for remark in remarks(things):
+            listener.note(remark)
+    return settings
 
 
 def is_world(images: Any, frames: int | None = None) -> bool:
@@ -53,7 +70,7 @@ def world_distances(images: Any, frames: int | None = None) -> list[float]:
     distances = []
     for source in first_sources(images, frames, _MOST):
         try:
-            shown = read_images(source, frames)[:1]
+            shown = read_images(source, frames)[:_MOST]
         except BadInput:
             continue
         answerer, familiarity = _world()

@@ -5,10 +5,10 @@ from typing import Annotated, Any
 
 import tyro
 
-from tapetum.app.see.answer_model import PHOTO, with_model
+from tapetum.app.see.answer_model import with_model
 from tapetum.app.see.ask_models import see
 from tapetum.app.see.replies import ImageReplies
-from tapetum.app.see.settings import Request, SeeSettings, is_bundled
+from tapetum.app.see.settings import CLASSIFIER, Request, SeeSettings, is_bundled
 from tapetum.app.verb import Listener, one_text, verb
 from tapetum.systems.paligemma import prompts
 
@@ -17,9 +17,9 @@ from tapetum.systems.paligemma import prompts
 class AskOptions(SeeSettings):
     """Answer a question about images, or about a video.
 
-    By default paligemma-photo answers about photographs (what this is, what animal it is, whether there is a dog), where the
-    extra [imagenet] is installed; about images of tapetum scenes paligemma-nano-2, which knows simple things on a table, their
-    colours and places.
+    By default the classifier efficientnet-lite2 answers about photographs (what this is, what animal it is, whether there is a
+    dog), where the extra [imagenet] is installed; about images of tapetum scenes paligemma-nano-2, which knows simple things on
+    a table, their colours and places.
     """
 
     images: tyro.conf.Positional[tuple[Annotated[Any, one_text("IMAGE")], ...]]
@@ -51,6 +51,11 @@ def ask(options: AskOptions, listener: Listener) -> ImageReplies:
         if options.language == "en":
             question = _in_known_words(question, settings.model)
         prompt = prompts.answer(question, options.language)
+    if settings.model == CLASSIFIER:
+        from tapetum.app.see.photo_questions import read_question
+
+        for remark in read_question(prompt).remarks():
+            listener.note(remark)
     return see(settings, options.images, Request(prompt=prompt, kind="words"), listener, options.together)
 
 
@@ -60,7 +65,7 @@ def _in_known_words(question: str, model: str) -> str:
         from tapetum.systems.paligemma.canonical_questions import canonical_question
 
         return canonical_question(question)
-    if model == PHOTO:
+    if model == "paligemma-photo":
         from tapetum.systems.paligemma.photo.texts import normalised
 
         return normalised(question)

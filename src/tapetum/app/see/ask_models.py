@@ -15,9 +15,9 @@ from typing import Any
 
 from tapetum.app.see.jobs import Job, answer_jobs, find_jobs, is_answers, saved_rows
 from tapetum.app.see.replies import ImageReplies, from_json, labels_of
-from tapetum.app.see.settings import MODEL, Request, SeeSettings, with_default_model
+from tapetum.app.see.settings import CLASSIFIER, MODEL, Request, SeeSettings, with_default_model
 from tapetum.app.verb import Listener
-from tapetum.bench.word_models import next_step
+from tapetum.bench.word_models import describe_model, next_step
 from tapetum.core.errors import BadInput
 from tapetum.core.files import cannot_write, same_place, whole_file, write_text
 from tapetum.core.identity import Outdated
@@ -113,11 +113,12 @@ def _tell(job: Job, rows: list[dict[str, Any]], listener: Listener, alone: bool)
 
 def _introduce(settings: SeeSettings, images: Any, listener: Listener) -> None:
     """Say which bundled model answers, and its limits."""
-    from tapetum.app.see.answer_model import PHOTO, unfamiliar_remark
+    from tapetum.app.see.answer_model import unfamiliar_remark
     from tapetum.hub.registry import known
 
-    if settings.model in (MODEL, PHOTO):
-        listener.note(f"{settings.model}: {known()[settings.model].summary}")
+    if settings.model in (MODEL, CLASSIFIER):
+        summary = f"{settings.model}: {known()[settings.model].summary}"
+        listener.note(summary if settings.model == MODEL else describe_model(settings.model))
         remarks = unfamiliar_remark(settings.model, images, settings.frames), next_step(settings.model)
         for line in filter(None, remarks):
             listener.note(line)

@@ -17,8 +17,8 @@ from tapetum.systems.paligemma import prompts
 class CaptionOptions(SeeSettings):
     """Caption images or a video, in a sentence.
 
-    By default paligemma-photo captions photographs, where the extra [imagenet] is installed, and paligemma-nano-2 images of
-    tapetum scenes.
+    By default the classifier efficientnet-lite2 names what photographs show, where the extra [imagenet] is installed, and
+    paligemma-nano-2 captions images of tapetum scenes.
     """
 
     images: tyro.conf.Positional[tuple[Annotated[Any, one_text("IMAGE")], ...]]

@@ -11,6 +11,7 @@ import tyro
 from tapetum.app.see.classify_labels import LabelsFitted, Templates, chosen_templates, fit_labels, read_labels
 from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.bench.image_jobs import ImageJobs, Source, look_at_images, looked_at, read_source
+from tapetum.bench.word_models import installed_word_model, is_here
 from tapetum.core.batched_work import BatchedWork
 from tapetum.core.devices import find_device
 from tapetum.core.errors import BadInput
@@ -38,7 +39,7 @@ class ClassifyOptions:
 
     The names are the 1,000 classes of ImageNet: animals, plants, food, tools, vehicles, places; not people. The default
     network comes with the extra imagenet. With --labels they are any words, and an encoder of images and words says which of
-    these fit, or none.
+    these fit, or none; without such an encoder, nouns that are classes or wider than these, as dog or vehicle.
     """
 
     images: tyro.conf.Positional[tuple[Annotated[Any, one_text("IMAGES")], ...]]
@@ -50,7 +51,7 @@ class ClassifyOptions:
     model: Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE")] = None
     """An encoder with a classifier: efficientnet-lite0, -lite1, -lite2 (the default; of the extra imagenet), a file of one, or
     what `tapetum adapt --task classify` learned. With --labels an encoder of images and words, by default the best that is
-    on this machine."""
+    on this machine; where there is none, efficientnet-lite2 compares nouns."""
     labels: Annotated[tuple[str, ...], tyro.conf.arg(metavar="LABEL|FILE")] = ()
     """Words to choose from, such as cat dog "a red bicycle"; or a text file with a label a line."""
     template: tyro.conf.UseAppendAction[tuple[Annotated[str, one_text("TEXT")], ...]] = ()
@@ -148,7 +149,13 @@ def classify(options: ClassifyOptions, listener: Listener) -> Classified | Label
     report = check_report(options.report)
     if options.labels:
         labels, templates = read_labels(options.labels), chosen_templates(options.templates, options.template)
-        made = fit_labels(options.model, files, labels, templates, options.none_below, options.top, listener, options.jobs)
+        compared = options.none_below, options.top, listener, options.jobs
+        if options.model == DEFAULT or (options.model is None and installed_word_model() is None and is_here(DEFAULT)):
+            from tapetum.app.see.label_nouns import fit_nouns
+
+            made = fit_nouns(DEFAULT, files, labels, *compared)
+        else:
+            made = fit_labels(options.model, files, labels, templates, *compared)
     else:
         made = _classify(options, files, listener)
     if report is None:

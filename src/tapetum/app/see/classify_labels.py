@@ -38,7 +38,8 @@ class FittingLabels:
     """Softmax over all labels: those of an image add up to 1."""
     probabilities: tuple[float, ...] | None
     """Sigmoid of each label on its own, for models that were trained so."""
-    cosines: tuple[float, ...]
+    cosines: tuple[float, ...] | None
+    """None where a classifier compares nouns."""
     margin: float | None
     """Cosine of the best label above that of the second; None of a single label."""
     others: float | None
@@ -233,7 +234,8 @@ def _fitting(
 
 def _row(image: FittingLabels) -> dict[str, Any]:
     probabilities = image.probabilities or [None] * len(image.names)
-    columns = zip(image.names, image.shares, probabilities, image.cosines, strict=True)
+    cosines = image.cosines or [None] * len(image.names)
+    columns = zip(image.names, image.shares, probabilities, cosines, strict=True)
     return {
         "path": image.path,
         "label": image.names[0] if image.fits else None,

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from tapetum.app.see.answer_model import with_region_model
 from tapetum.app.see.ask_models import see
 from tapetum.app.see.replies import ImageReplies
 from tapetum.app.see.settings import Request, SeeSettings
@@ -33,8 +34,9 @@ def detect(options: DetectOptions, listener: Listener) -> ImageReplies:
 
     Malformed parts of the model's answer are dropped, and counted in the result. Raises BadInput as `tapetum.ask`.
     """
-    request = Request(prompt=prompts.detect(options.things), kind="boxes")
-    return see(options, options.images, request, listener)
+    prompt = prompts.detect(options.things)
+    settings = with_region_model(options, options.images, prompt, listener)
+    return see(settings, options.images, Request(prompt=prompt, kind="boxes"), listener)
 
 
 @dataclass(frozen=True, kw_only=True)

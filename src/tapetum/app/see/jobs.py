@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from jaxtyping import UInt8
 
+    from tapetum.app.see.photo_answers import PhotoAnswerer
     from tapetum.systems.paligemma.answers import Answerer, Reply
 
 _WITHOUT_EFFECT = "out", "report", "engine", "workers", "device", "cache_gb"
@@ -202,7 +203,7 @@ def _absolute(job: Job) -> Job:
     return replace(job, source=absolute(job.source), drawn=absolute(job.drawn), saved=absolute(job.saved))
 
 
-def _checked_answerer(settings: SeeSettings, request: Request) -> "Answerer":
+def _checked_answerer(settings: SeeSettings, request: Request) -> "Answerer | PhotoAnswerer":
     """The model, after checking that it can answer the prompt."""
     answerer = load_answerer(settings)
     answerer.prefix(request.prompt, max_new_tokens=settings.tokens or request.tokens)
@@ -228,7 +229,7 @@ def _frame_count(shown: _Shown) -> int:
 
 
 def _ask(
-    settings: SeeSettings, request: Request, batch: Sequence[_Shown], answerer: "Answerer"
+    settings: SeeSettings, request: Request, batch: Sequence[_Shown], answerer: "Answerer | PhotoAnswerer"
 ) -> list[tuple[_Shown, "Reply"]]:
     """The model's inputs, and the replies."""
     from tapetum.layers.generate import SamplingConfig
@@ -259,7 +260,9 @@ def _read_frames(job: Job, frames: int | None, together: bool) -> tuple["np.ndar
     return shown, [None] * len(shown)
 
 
-def _write(request: Request, job: Job, replies: Sequence[tuple[_Shown, "Reply"]], answerer: "Answerer") -> list[dict[str, Any]]:
+def _write(
+    request: Request, job: Job, replies: Sequence[tuple[_Shown, "Reply"]], answerer: "Answerer | PhotoAnswerer"
+) -> list[dict[str, Any]]:
     """Rows of a job, drawn and saved if requested; the file that marks it as done is written last."""
     import numpy as np
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from tapetum.app.see.answer_model import with_region_model
 from tapetum.app.see.ask_models import see
 from tapetum.app.see.replies import ImageReplies
 from tapetum.app.see.settings import Request, SeeSettings
@@ -36,8 +37,9 @@ def segment(options: SegmentOptions, listener: Listener) -> ImageReplies:
 
     Malformed parts of the model's answer are dropped, and counted in the result. Raises BadInput as `tapetum.ask`.
     """
-    request = Request(prompt=prompts.segment(options.things), kind="masks")
-    return see(options, options.images, request, listener)
+    prompt = prompts.segment(options.things)
+    settings = with_region_model(options, options.images, prompt, listener)
+    return see(settings, options.images, Request(prompt=prompt, kind="masks"), listener)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,10 +15,12 @@ from tapetum.core.identity import fingerprint
 from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:
+    from tapetum.app.see.photo_answers import PhotoAnswerer
     from tapetum.systems.paligemma.answers import Answerer
 
-MODEL, AUTO = "paligemma-nano-2", "auto"
-"""The bundled model of the world of `tapetum scenes`; and what stands for a choice by the images (`app.answer_model`)."""
+MODEL, CLASSIFIER, AUTO = "paligemma-nano-2", "efficientnet-lite2", "auto"
+"""The bundled model of the world of `tapetum scenes`; the classifier that names photographs (`app.see.photo_answers`); and what
+stands for a choice by the images (`app.see.answer_model`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +29,7 @@ class SeeSettings:
 
     model: Annotated[str, tyro.conf.arg(metavar="NAME|FILE|DIR")] = AUTO
     """Name of weights (see: tapetum weights list), a file of them with its tokenizer beside it, or a folder of Hugging Face;
-    auto: for words about photographs paligemma-photo, where the extra [imagenet] is installed, else paligemma-nano-2."""
+    auto: for words about photographs efficientnet-lite2, where the extra [imagenet] is installed, else paligemma-nano-2."""
     model_config: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """What a file that does not say it is, such as paligemma-3b-224 for an official .npz; its tokenizer lies beside it."""
     frames: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
@@ -90,7 +92,7 @@ def with_default_model(settings: Settings) -> Settings:
     return replace(settings, model=MODEL) if settings.model == AUTO else settings
 
 
-def load_answerer(settings: SeeSettings) -> "Answerer":
+def load_answerer(settings: SeeSettings) -> "Answerer | PhotoAnswerer":
     """Load the requested model; the last one is cached for the next call."""
     settings = with_default_model(settings)
     files = [path for path in (settings.model, settings.masks) if path and Path(path).exists()]
@@ -100,12 +102,18 @@ def load_answerer(settings: SeeSettings) -> "Answerer":
 
 
 @lru_cache(maxsize=1)
-def _answerer(model: str, config: str | None, masks: str | None, device: str | None, dtype: str, stamps: str) -> "Answerer":
+def _answerer(
+    model: str, config: str | None, masks: str | None, device: str | None, dtype: str, stamps: str
+) -> "Answerer | PhotoAnswerer":
     """The model; `stamps` are of its files, so that a changed one is reloaded."""
     from tapetum.hub.registry import known, resolve
 
     if model in known() or not Path(model).exists():
         resolve(model, "ask")  # what can be said without torch is said at once
+    if model == CLASSIFIER:
+        from tapetum.app.see.photo_answers import PhotoAnswerer
+
+        return PhotoAnswerer.load(model, device)
     import torch
 
     from tapetum.systems.paligemma.answers import Answerer

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from tapetum.app.see.answer_model import with_region_model
 from tapetum.app.see.replies import labels_of
-from tapetum.app.see.settings import SeeSettings, load_answerer, with_default_model
+from tapetum.app.see.settings import SeeSettings, load_answerer
 from tapetum.app.verb import Listener, Result, count_frames, verb
 from tapetum.bench.word_models import describe_model, next_step
 from tapetum.core.copies import place_name
@@ -126,13 +127,13 @@ def track_things(options: ThingsOptions, listener: Listener) -> Things:
     from tapetum.video import open_video
 
     options.check()
-    options = with_default_model(options)
     if options.frames is not None:
         raise BadInput("--frames does not go with --track, which follows things through all frames; leave it out")
     if options.look_every is not None and options.look_every < 1:
         raise BadInput(f"--look-every is {options.look_every}; it must be 1 or more")
     report = check_report(options.report)
     prompt = prompts.detect(options.things)
+    options = with_region_model(options, options.video, prompt, listener, frames=4)
     began = time.perf_counter()
     with ExitStack() as cleanup:
         video = cleanup.enter_context(open_video(options.video))

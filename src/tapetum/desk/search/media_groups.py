@@ -117,9 +117,9 @@ def _word_names(index: MediaIndex, parts: "Sequence[np.ndarray]", model: "MediaM
     """The common nouns that are closer to a cluster than to the others."""
     import numpy as np
 
-    from tapetum.encoders.imagenet import class_groups
+    from tapetum.encoders.naming import EVERYDAY
 
-    nouns = list(class_groups())
+    nouns = sorted(EVERYDAY)
     words = []
     for done, noun in enumerate(nouns, 1):
         words.append(model.embed_words([f"a photo of a {noun}"])[0])

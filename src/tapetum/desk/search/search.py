@@ -189,8 +189,8 @@ def _find_by_tags(options: SearchOptions, index: MediaIndex, words: str, models:
     """Search by a classifier's names, for models without a text tower."""
     import numpy as np
 
-    from tapetum.desk.search.tag_search import find_meanings, score_tags
-    from tapetum.encoders.imagenet import class_groups, class_names
+    from tapetum.desk.search.tag_search import SHARE, UNLIKELY, find_meanings, score_tags
+    from tapetum.encoders.imagenet import class_names
 
     tags = dict(index.tags())
     if not tags:
@@ -199,17 +199,17 @@ def _find_by_tags(options: SearchOptions, index: MediaIndex, words: str, models:
             f"{fetch_command()}, and make the index with it"
         )
     names = {name for each in tags.values() for name, _ in each} | set(class_names())
-    meanings, unknown = find_meanings(words, sorted(names), class_groups())
+    meanings, remarks = find_meanings(words, sorted(names))
     scores = {row: score for row, each in tags.items() if (score := score_tags(each, meanings)) > 0}
+    best = max(scores.values(), default=0.0)
+    scores = {row: score for row, score in scores.items() if score >= SHARE * best}
     rows = sorted(scores, key=lambda row: (-scores[row], row))
     spans = join_spans(
         index, rows, [scores[row] for row in rows], lambda film: np.array([scores.get(int(row), 0.0) for row in film]), 0.0
     )
-    notes = ["found by names that the classifier gave, with their probabilities: the model reads no words"]
-    if unknown:
-        notes.append(f"it has no name for: {', '.join(unknown)}")
-    if not spans:
-        notes.append("nothing in the index has such a name")
+    notes = ["found by names that the classifier gave, with their probabilities: the model reads no words", *remarks]
+    if best < UNLIKELY:
+        notes.append("nothing in the index is likely to be that")
     moments = tuple(moment_of(index, span, by_tags=True) for span in spans[: options.count])
     return Searched(moments=moments, model=models.reference, notes=tuple(notes))
 

@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from tapetum.app.see.answer_model import PHOTO, can_answer_photos
-from tapetum.app.see.classify import DEFAULT as CLASSIFIER
-from tapetum.app.see.settings import AUTO, MODEL
+from tapetum.app.see.answer_model import can_answer_photos
+from tapetum.app.see.settings import AUTO, CLASSIFIER, MODEL
 from tapetum.bench.word_models import describe_model, fetch_command, installed_word_models, is_here, next_step
 from tapetum.core.errors import install_line
 from tapetum.desk.search.media_model import better_model, default_model
@@ -30,11 +29,10 @@ def answer_models(verb: str = "ask") -> list[str]:
     The default comes first: a choice by the image where two models share the work.
     """
     names = [name for name, weights in known().items() if "ask" in weights.verbs and is_here(name)]
-    names = [name for name in names if name != PHOTO or can_answer_photos()]
     names = sorted(names, key=lambda name: name != MODEL)
     if verb not in _IN_WORDS:
-        return [name for name in names if name != PHOTO]
-    return [AUTO, *names] if PHOTO in names else names
+        names = [name for name in names if name != "paligemma-photo"]
+    return [AUTO, *names] if can_answer_photos() else names
 
 
 def label_models(given: str | None = None) -> dict[str, str]:
@@ -55,7 +53,10 @@ def reads_words(name: str) -> bool:
 def remarks_on(name: str) -> list[str]:
     """List remarks on a model: its name, its limits, how to fetch a better one."""
     if name == AUTO:
-        return [f"model: chosen by the image; {PHOTO} for photographs, {MODEL} for drawn scenes", *remarks_on(PHOTO)[1:]]
+        return [
+            f"model: chosen by the image; {CLASSIFIER} for photographs, {MODEL} for drawn scenes",
+            *remarks_on(CLASSIFIER)[1:],
+        ]
     weights = known().get(name)
     searches = weights is not None and bool({"embed", "search"} & set(weights.verbs))
     better = next_step(name) or (better_model(reads_words(name)) if searches else None)

@@ -67,7 +67,7 @@ def canonical_question(question: str) -> str:
     >>> canonical_question("Who painted this?")
     'Who painted this?'
     """
-    plain = _plain(question)
+    plain = plain_question(question)
     for pattern, rewrite in _PATTERNS:
         match = re.fullmatch(pattern, plain)
         if match and (canonical := rewrite(match)) is not None:
@@ -75,8 +75,8 @@ def canonical_question(question: str) -> str:
     return question
 
 
-def _plain(question: str) -> str:
-    """A question in lower case, with uniform spelling, and without courtesies and punctuation other than commas."""
+def plain_question(question: str) -> str:
+    """Write a question in lower case, with uniform spelling, and without courtesies and punctuation other than commas."""
     text = question.casefold().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
     text = re.sub(r"[?!.\"\u201c\u201d;]+", " ", text).replace(":", " , ")
     text = re.sub(r"\s*,[\s,]*", ", ", text)

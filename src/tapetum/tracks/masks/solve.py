@@ -1,7 +1,7 @@
 """An object's mask in one image, by colour and edges: a random walker with prior models (Grady, CVPR 2005 and PAMI 2006).
 
     colours of object and background   ──► histograms ──► log-odds of a pixel ──┐
-    place: a click, a box, a moved mask ──────────────► log-odds of a pixel ──┴► chance p_i, certainty g_i
+    place: a click, box, mask or map    ──────────────► log-odds of a pixel ──┴► chance p_i, certainty g_i
     differences between neighbours     ──► weights w_ij
 
     minimise   Σ w_ij (x_i - x_j)² + Σ g_i (x_i - p_i)²   over x;   the mask is x > 1/2
@@ -248,6 +248,36 @@ def outline(
         _solved(frame, prompt, centre, np.full(2, 1.3 * spread))
     ]
     return max(tried, key=lambda pair: pair[1])[0]
+
+
+def outline_map(
+    frame: UInt8[np.ndarray, "h w 3"], odds: Float[np.ndarray, "r c"], region: Bool[np.ndarray, "r c"]
+) -> Bool[np.ndarray, "h w"]:
+    """Compute the mask of an object from a coarse map of it, by colour and edges; empty where the region is.
+
+    Args:
+        frame: the image.
+        odds: log-odds of the object at each place of a grid over the image.
+        region: the part of the grid that has the object; the mask ends near it.
+    """
+    image = frame.shape[:2]
+    if not region.any() or min(image) < 2:
+        return np.full(image, region.any())
+    rows, columns = np.nonzero(region)
+    cell = np.array(image[::-1]) / region.shape[::-1]
+    low, high = np.array([columns.min(), rows.min()]) * cell, np.array([columns.max() + 1, rows.max() + 1]) * cell
+    pad = 0.15 * (high - low) + 4
+    window = Crop.around(np.concatenate([low - pad, high + pad]), image)
+    crop = window.crop(frame)
+    place = window.crop(resized(np.clip(1.5 * odds, -3, 3).astype(np.float32), image))
+    weight, weights = 1 / (1 + np.exp(-2 * place)), edge_weights(crop)
+    for _ in range(3):
+        model = ColourModel(crop, weight, 1 - weight)
+        chances = solve(weights, place + 2 * model.worth * model(crop), np.zeros(place.shape))
+        weight = (chances > 0.5).astype(float)
+    best = np.unravel_index(int(np.where(region, odds, -np.inf).argmax()), odds.shape)[::-1]
+    mask = connected(chances > 0.5, window.inner((np.array(best) + 0.5) * cell))
+    return window.paste(np.where(mask, chances, np.minimum(chances, 0.4)), image)
 
 
 def _solved(

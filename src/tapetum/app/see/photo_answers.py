@@ -1,0 +1,102 @@
+"""A classifier of ImageNet in the place of a vision-language model: words, boxes and masks about photographs."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import nn
+
+from tapetum.app.see.photo_questions import answer_question, read_question
+from tapetum.app.see.photo_regions import find_regions, read_things
+from tapetum.core.devices import find_device, full_precision
+from tapetum.core.errors import BadInput, check_several
+from tapetum.core.reading import check_length
+from tapetum.encoders.efficientnet_lite import EfficientNetLite
+from tapetum.encoders.factory import load as load_encoder
+from tapetum.encoders.naming import ClassEvidence, calibrate
+from tapetum.systems.paligemma.answers import PLACED, Reply
+from tapetum.systems.paligemma.locations import ParsedRegions
+from tapetum.types import Masks
+
+_REGIONS = 3
+"""Regions along an edge of an image."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlacedReply(Reply):
+    """An answer with its boxes and masks."""
+
+    regions: ParsedRegions
+
+
+class PhotoAnswerer:
+    """Answers questions about photographs by the names of a classifier; has the methods of `answers.Answerer`."""
+
+    def __init__(self, encoder: EfficientNetLite):
+        self.encoder = encoder
+
+    @classmethod
+    def load(cls, name: str, device: torch.device | str | None = None) -> "PhotoAnswerer":
+        """Load a classifier by name. Raises BadInput if it is not on this machine, or another kind of network."""
+        encoder = load_encoder(name, find_device(device))
+        if not isinstance(encoder, EfficientNetLite) or encoder.head is None:
+            raise BadInput(f"{name} is a {type(encoder).__name__}; words about photographs need an efficientnet-lite")
+        return cls(encoder.eval().requires_grad_(False))
+
+    def prefix(self, prompt: str, images: int = 1, max_new_tokens: int = 1) -> list[int]:
+        """Check a prompt, which has no tokens. Raises BadInput if it is empty, huge, or names no class to box."""
+        del images, max_new_tokens
+        if not prompt.strip():
+            raise BadInput("the prompt is empty; say what is wanted, such as a question")
+        check_length(prompt, "the prompt")
+        if prompt.startswith(PLACED):
+            read_things(prompt)
+        return []
+
+    @torch.inference_mode()
+    @full_precision()
+    def evidence(self, frames: UInt8[np.ndarray, "n h w 3"]) -> ClassEvidence:
+        """Compute probabilities of the classes in images and in their regions, in one pass of the network."""
+        assert self.encoder.head is not None
+        cells = self.encoder.see(self.encoder.prepare(frames).to(self.encoder.head.weight.dtype))[-1]
+        regions = nn.functional.adaptive_avg_pool2d(cells, _REGIONS).flatten(2).mT
+        whole, parts = (self.encoder.head(each).float().cpu().numpy() for each in (cells.mean((2, 3)), regions))
+        return ClassEvidence(whole=calibrate(whole), regions=calibrate(parts))
+
+    def ask(
+        self,
+        images: Sequence[UInt8[np.ndarray, "_i _h _w 3"]],
+        prompts: Sequence[str],
+        max_new_tokens: int = 64,
+        **without_effect: Any,
+    ) -> list[Reply]:
+        """Answer prompts, each about one or several images. Raises BadInput as `prefix`."""
+        del max_new_tokens, without_effect
+        check_several(prompts, "prompts")
+        replies = []
+        for frames, prompt in zip(images, prompts, strict=True):
+            self.prefix(prompt)
+            if prompt.startswith(PLACED):
+                replies.append(self._place(frames[0], prompt))
+                continue
+            text, likely = answer_question(read_question(prompt), self.evidence(frames))
+            replies.append(Reply(text=text, ids=(), log_probabilities=(math.log(max(likely, 1e-9)),), ended=True))
+        return replies
+
+    def _place(self, frame: UInt8[np.ndarray, "h w 3"], prompt: str) -> PlacedReply:
+        regions = find_regions(self.encoder, frame, read_things(prompt))
+        assert regions.boxes.scores is not None
+        logarithms = tuple(np.log(regions.boxes.scores).tolist())
+        text = " ; ".join(regions.boxes.labels)
+        return PlacedReply(text=text, ids=(), log_probabilities=logarithms, ended=True, regions=regions)
+
+    def find(self, reply: Reply, width: int, height: int, *, masks: bool, **_: Any) -> ParsedRegions:
+        """Get the boxes of an answer, and with `masks` masks. Raises BadInput for an answer in words."""
+        if not isinstance(reply, PlacedReply):
+            raise BadInput("this is an answer in words; ask for boxes or masks with detect or segment")
+        none = Masks(np.zeros((0, height, width), bool))
+        return reply.regions if masks else replace(reply.regions, masks=none, of_box=np.zeros(0, int))
