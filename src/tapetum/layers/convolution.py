@@ -105,7 +105,7 @@ class FusedConvolution:
             torch.is_grad_enabled()
             or torch.is_autocast_enabled("cpu")
             or torch.compiler.is_compiling()
-            or torch.jit.is_tracing()
+            or torch._C._is_tracing()
         ):
             return False
         hooks = conv._forward_hooks or conv._forward_pre_hooks or norm._forward_hooks or norm._forward_pre_hooks

@@ -3,7 +3,7 @@
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import partial
 from statistics import stdev
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import tyro
 
@@ -174,7 +174,7 @@ def _answered(
         model=str(options.model),
         lead=scores[best] - scores[second],
         lead_deviation=stdev(leads) if len(leads) > 1 else None,
-        **{_SCORES[by]: scores},
+        **cast(dict[str, Any], {_SCORES[by]: scores}),
     )
 
 

@@ -62,7 +62,8 @@ PUBLISHED = (
         url=_OFFICIAL + "trajan/track_autoencoder_ckpt.npz",
         converter="tapetum.systems.tap.trajan:convert",
         verbs=("eval",),
-        **(_COMMON | {"loader": _TRAJAN}),
+        licence="Apache-2.0",
+        loader=_TRAJAN,
     ),
 )
 """What `tapetum weights list` names of this system."""
