@@ -193,7 +193,8 @@ def test_neighbours_are_asked_on_the_way(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with web_server(tmp_path, ranges=True) as (base, _):
         probed = probe(str(made.encoder), data=f"{base}/images", most=20)
-    assert lines[-1]["eval"] == {"knn": pytest.approx(probed.neighbours, abs=1e-9)}
+    assert lines[-1]["eval"]["knn"] == pytest.approx(probed.neighbours, abs=1e-9)
+    assert lines[-1]["eval"].keys() == {"knn", "rank_me", "alpha_req"}
     changed = replace(run, probe_every=0, probe_images=10)
     assert pretrain(changed, launch(out), lambda text: None) is not None  # the same run all the same
 
