@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from torch import nn
 
 from tapetum.app.see.photo_questions import answer_question, read_question
 from tapetum.core.devices import find_device, full_precision
@@ -17,9 +16,6 @@ from tapetum.encoders.efficientnet_lite import EfficientNetLite
 from tapetum.encoders.factory import load as load_encoder
 from tapetum.encoders.naming import ClassEvidence, calibrate
 from tapetum.systems.paligemma.answers import Reply
-
-_REGIONS = 3
-"""Regions along an edge of an image."""
 
 
 class PhotoAnswerer:
@@ -47,11 +43,10 @@ class PhotoAnswerer:
     @torch.inference_mode()
     @full_precision()
     def evidence(self, frames: UInt8[np.ndarray, "n h w 3"]) -> ClassEvidence:
-        """Compute probabilities of the classes in images and in their regions, in one pass of the network."""
+        """Compute probabilities of the classes in images and at each cell of the last map, in one pass of the network."""
         assert self.encoder.head is not None
         cells = self.encoder.see(self.encoder.prepare(frames).to(self.encoder.head.weight.dtype))[-1]
-        regions = nn.functional.adaptive_avg_pool2d(cells, _REGIONS).flatten(2).mT
-        whole, parts = (self.encoder.head(each).float().cpu().numpy() for each in (cells.mean((2, 3)), regions))
+        whole, parts = (self.encoder.head(each).float().cpu().numpy() for each in (cells.mean((2, 3)), cells.flatten(2).mT))
         return ClassEvidence(whole=calibrate(whole), regions=calibrate(parts))
 
     def ask(
