@@ -249,23 +249,17 @@ def evidence_of(images: Sequence[np.ndarray], cache: Path) -> ClassEvidence:
     return ClassEvidence(whole=stored["whole"], regions=stored["regions"])
 
 
-def part_of(evidence: ClassEvidence, where: Sequence[int]) -> ClassEvidence:
-    """Select photographs."""
-    return ClassEvidence(whole=evidence.whole[where], regions=evidence.regions[where])
-
-
 def tune(given: argparse.Namespace) -> dict[str, Any]:
     """Score thresholds on the photographs of the other parts."""
     images, classes = read_photographs(given.data)
-    evidence = evidence_of(images, given.cache / "evidence.npz")
     where = [k for k, number in enumerate(classes) if number % FOLDS]
+    shown = evidence_of([images[k] for k in where], given.cache / "other-parts.npz")
     numbers = [classes[k] for k in where]
-    likely = evidence.whole[where][np.arange(len(where)), numbers]
-    probes, shown = list(probes_of(numbers)), part_of(evidence, where)
+    probes = list(probes_of(numbers))
     rows: dict[str, Any] = {
         "negative log-likelihood": {
             round(t * naming.TEMPERATURE, 2): round(
-                float(-np.log(retempered(shown.whole, t)[np.arange(len(likely)), numbers]).mean()), 4
+                float(-np.log(retempered(shown.whole, t)[np.arange(len(numbers)), numbers]).mean()), 4
             )
             for t in (0.75, 5 / 6, 11 / 12, 1, 13 / 12, 7 / 6, 1.25, 5 / 3)
         }
@@ -289,7 +283,7 @@ def score(given: argparse.Namespace) -> dict[str, Any]:
     """Score the questions on part 0."""
     images, classes = read_photographs(given.data)
     where = [k for k, number in enumerate(classes) if number % FOLDS == 0]
-    evidence = part_of(evidence_of(images, given.cache / "evidence.npz"), where)
+    evidence = evidence_of([images[k] for k in where], given.cache / "part-0.npz")
     probes = list(probes_of([classes[k] for k in where]))
     answers = look_up(probes, evidence)
     result: dict[str, Any] = {"photographs": len(where), "table": count(probes, answers)}
@@ -437,14 +431,16 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--decoder", action="store_true")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "photo-questions")
-    parser.add_argument("--out", type=Path, help="a JSON file, whose other entries stay")
+    parser.add_argument("--out", type=Path, help="a JSON file, whose other entries stay, the decoder's too")
     given = parser.parse_args()
     torch.set_num_threads(1)
     result = {"tune": tune, "score": score, "search": search, "streets": streets}[given.work](given)
     if given.out:
         stored = json.loads(given.out.read_text(encoding="utf-8")) if given.out.is_file() else {}
         with whole_file(given.out) as temporary:
-            write_text(temporary, json.dumps(stored | result, indent=1))
+            write_text(
+                temporary, json.dumps(stored | {key: stored.get(key, {}) | part for key, part in result.items()}, indent=1)
+            )
     print(json.dumps(result, indent=1))
 
 
