@@ -240,28 +240,26 @@ def evidence_of(images: Sequence[np.ndarray], cache: Path) -> ClassEvidence:
         made = [answerer.evidence(image[None]) for image in images]
         cache.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(cache) as temporary, open(temporary, "wb") as file:
-            np.savez(file, whole=np.concatenate([e.whole for e in made]), regions=np.concatenate([e.regions for e in made]))
+            np.savez(
+                file,
+                whole=np.concatenate([e.whole for e in made]),
+                regions=np.concatenate([e.regions for e in made]).astype(np.float16),
+            )
     stored = np.load(cache)
     return ClassEvidence(whole=stored["whole"], regions=stored["regions"])
-
-
-def part_of(evidence: ClassEvidence, where: Sequence[int]) -> ClassEvidence:
-    """Select photographs."""
-    return ClassEvidence(whole=evidence.whole[where], regions=evidence.regions[where])
 
 
 def tune(given: argparse.Namespace) -> dict[str, Any]:
     """Score thresholds on the photographs of the other parts."""
     images, classes = read_photographs(given.data)
-    evidence = evidence_of(images, given.cache / "evidence.npz")
     where = [k for k, number in enumerate(classes) if number % FOLDS]
+    shown = evidence_of([images[k] for k in where], given.cache / "other-parts.npz")
     numbers = [classes[k] for k in where]
-    likely = evidence.whole[where][np.arange(len(where)), numbers]
-    probes, shown = list(probes_of(numbers)), part_of(evidence, where)
+    probes = list(probes_of(numbers))
     rows: dict[str, Any] = {
         "negative log-likelihood": {
             round(t * naming.TEMPERATURE, 2): round(
-                float(-np.log(retempered(shown.whole, t)[np.arange(len(likely)), numbers]).mean()), 4
+                float(-np.log(retempered(shown.whole, t)[np.arange(len(numbers)), numbers]).mean()), 4
             )
             for t in (0.75, 5 / 6, 11 / 12, 1, 13 / 12, 7 / 6, 1.25, 5 / 3)
         }
@@ -285,7 +283,7 @@ def score(given: argparse.Namespace) -> dict[str, Any]:
     """Score the questions on part 0."""
     images, classes = read_photographs(given.data)
     where = [k for k, number in enumerate(classes) if number % FOLDS == 0]
-    evidence = part_of(evidence_of(images, given.cache / "evidence.npz"), where)
+    evidence = evidence_of([images[k] for k in where], given.cache / "part-0.npz")
     probes = list(probes_of([classes[k] for k in where]))
     answers = look_up(probes, evidence)
     result: dict[str, Any] = {"photographs": len(where), "table": count(probes, answers)}
@@ -332,7 +330,9 @@ def queries_of(classes: Sequence[int]) -> list[tuple[str, str, Sense]]:
     names = [("name", naming.plain_name(number), own[number]) for number in drawn[:100]]
     pairs = ((sense, word_of(sense, rng)) for sense in (own[number] for number in drawn))
     others = [("synonym", word, sense) for sense, word in pairs if word and word.lower() not in map(str.lower, class_names())]
-    pairs = ((sense, word_of(sense, rng)) for sense in rng.permutation([*senses().values()]) if 2 <= len(sense.classes) <= 118)
+    every = [*senses().values()]
+    shuffled = [every[k] for k in rng.permutation(len(every))]
+    pairs = ((sense, word_of(sense, rng)) for sense in shuffled if 2 <= len(sense.classes) <= 118)
     wider = [("wider", word, sense) for sense, word in pairs if word]
     return names + others[:50] + wider[:50]
 
@@ -363,13 +363,16 @@ def searched(folder: Path, classes: dict[int, int]) -> dict[str, Any]:
     of what is meant among the results, ten at most.
     """
     import tapetum
+    from tapetum.desk.search.results import Searched
 
     rows: dict[str, list[tuple[float, float | None]]] = {}
     for kind, words, sense in queries_of([*classes.values()]):
         meant = {k for k, number in classes.items() if number in sense.classes}
         if not meant:
             continue
-        found = [int(Path(each.path).stem) for each in tapetum.search(folder, words, count=10).moments]
+        result = tapetum.search(folder, words, count=10)
+        assert isinstance(result, Searched)
+        found = [int(Path(each.path).stem) for each in result.moments]
         recall = len(meant.intersection(found[:5])) / min(5, len(meant))
         precision = len(meant.intersection(found)) / len(found) if found else None
         rows.setdefault(kind, []).append((recall, precision))
@@ -428,14 +431,16 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--decoder", action="store_true")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "photo-questions")
-    parser.add_argument("--out", type=Path, help="a JSON file, whose other entries stay")
+    parser.add_argument("--out", type=Path, help="a JSON file, whose other entries stay, the decoder's too")
     given = parser.parse_args()
     torch.set_num_threads(1)
     result = {"tune": tune, "score": score, "search": search, "streets": streets}[given.work](given)
     if given.out:
         stored = json.loads(given.out.read_text(encoding="utf-8")) if given.out.is_file() else {}
         with whole_file(given.out) as temporary:
-            write_text(temporary, json.dumps(stored | result, indent=1))
+            write_text(
+                temporary, json.dumps(stored | {key: stored.get(key, {}) | part for key, part in result.items()}, indent=1)
+            )
     print(json.dumps(result, indent=1))
 
 

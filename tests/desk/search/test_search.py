@@ -211,6 +211,13 @@ def test_names_stand_in_where_no_words_are_read(tmp_path: Path, run: Run) -> Non
     ]
 
 
+def test_what_is_far_less_likely_than_the_best_is_no_result(tmp_path: Path) -> None:
+    with VectorIndex.create(tmp_path / "i", "gone", 4, reference="gone", words="") as index:
+        for name, likely in (("sure.jpg", 0.8), ("half.jpg", 0.4), ("hardly.jpg", 0.1)):
+            index.put(name, "f", [IndexedPiece(path=name, tags=(("pug", likely),))], np.ones((1, 4)))
+    assert [path for path, *_ in found(tmp_path / "i", "dog", count=9)] == ["sure.jpg", "half.jpg"]
+
+
 def test_spans_grow_to_half_of_the_peak_above_the_mean(tmp_path: Path) -> None:
     tagged(tmp_path / "i")
     with VectorIndex.open(tmp_path / "i") as index:

@@ -8,7 +8,7 @@ The first images are compared with that data (`systems.paligemma.answers`); the 
 
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from tapetum.app.see.settings import AUTO, CLASSIFIER, MODEL, SeeSettings, Settings
 from tapetum.app.verb import Listener
@@ -100,5 +100,8 @@ def _world() -> "tuple[Answerer, Familiarity]":
 
 def _nano() -> "Answerer":
     from tapetum.app.see.settings import load_answerer
+    from tapetum.systems.paligemma.answers import Answerer
 
-    return cast("Answerer", load_answerer(SeeSettings(model=MODEL, device="cpu")))
+    answerer = load_answerer(SeeSettings(model=MODEL, device="cpu"))
+    assert isinstance(answerer, Answerer)
+    return answerer
