@@ -39,10 +39,11 @@ GRID = 56
 """Cells along the longer side of the grid on which maps of several sizes are averaged."""
 LEAST = 1e-4
 """Added to probabilities before the geometric mean."""
-SCORE = 1.0, 1.0
+SCORE = 1.2, 0.82
 """Offset and slope of the score's logistic."""
-LEVEL = 0.5
-"""Score below which no box is given: the lowest with which 0.8 of the boxes overlap the mark by more than half."""
+LEVEL = 0.45
+"""Score below which no box is given: the lowest with which 0.8 of the boxes, and a standard error more, overlap their mark by
+more than half."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
