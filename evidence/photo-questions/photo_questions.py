@@ -240,7 +240,11 @@ def evidence_of(images: Sequence[np.ndarray], cache: Path) -> ClassEvidence:
         made = [answerer.evidence(image[None]) for image in images]
         cache.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(cache) as temporary, open(temporary, "wb") as file:
-            np.savez(file, whole=np.concatenate([e.whole for e in made]), regions=np.concatenate([e.regions for e in made]))
+            np.savez(
+                file,
+                whole=np.concatenate([e.whole for e in made]),
+                regions=np.concatenate([e.regions for e in made]).astype(np.float16),
+            )
     stored = np.load(cache)
     return ClassEvidence(whole=stored["whole"], regions=stored["regions"])
 
@@ -332,7 +336,9 @@ def queries_of(classes: Sequence[int]) -> list[tuple[str, str, Sense]]:
     names = [("name", naming.plain_name(number), own[number]) for number in drawn[:100]]
     pairs = ((sense, word_of(sense, rng)) for sense in (own[number] for number in drawn))
     others = [("synonym", word, sense) for sense, word in pairs if word and word.lower() not in map(str.lower, class_names())]
-    pairs = ((sense, word_of(sense, rng)) for sense in rng.permutation([*senses().values()]) if 2 <= len(sense.classes) <= 118)
+    every = [*senses().values()]
+    shuffled = [every[k] for k in rng.permutation(len(every))]
+    pairs = ((sense, word_of(sense, rng)) for sense in shuffled if 2 <= len(sense.classes) <= 118)
     wider = [("wider", word, sense) for sense, word in pairs if word]
     return names + others[:50] + wider[:50]
 
@@ -363,13 +369,16 @@ def searched(folder: Path, classes: dict[int, int]) -> dict[str, Any]:
     of what is meant among the results, ten at most.
     """
     import tapetum
+    from tapetum.desk.search.results import Searched
 
     rows: dict[str, list[tuple[float, float | None]]] = {}
     for kind, words, sense in queries_of([*classes.values()]):
         meant = {k for k, number in classes.items() if number in sense.classes}
         if not meant:
             continue
-        found = [int(Path(each.path).stem) for each in tapetum.search(folder, words, count=10).moments]
+        result = tapetum.search(folder, words, count=10)
+        assert isinstance(result, Searched)
+        found = [int(Path(each.path).stem) for each in result.moments]
         recall = len(meant.intersection(found[:5])) / min(5, len(meant))
         precision = len(meant.intersection(found)) / len(found) if found else None
         rows.setdefault(kind, []).append((recall, precision))

@@ -1,7 +1,11 @@
+from pathlib import Path
+
 import pytest
 
+from tapetum.core.errors import BadInput
+from tapetum.encoders import wordnet
 from tapetum.encoders.imagenet import class_names, synsets
-from tapetum.encoders.wordnet import find_thing, find_things, hypernyms, senses
+from tapetum.encoders.wordnet import find_thing, find_things, hypernyms, senses, split_nouns
 
 
 def names(text: str) -> list[str]:
@@ -73,3 +77,29 @@ def test_nouns_of_a_sentence_are_read_longest_first() -> None:
     assert [thing.word for thing in found] == ["cat", "studio couch", "sports car"]
     assert find_things("what is it?") == ()
     assert [thing.word for thing in find_things("zebbra")] == ["zebra"]
+
+
+def test_kinds_follow_english_where_wordnet_does_not() -> None:
+    assert {"school bus", "bullet train", "sports car"} <= set(names("vehicle"))
+    assert {"broccoli", "banana", "pizza"} <= set(names("food"))
+    assert {"steam locomotive", "bullet train"} <= set(names("train"))
+    assert {"crib", "cradle"} <= set(names("bed"))
+    assert {"common newt", "amphibian"} <= set(names("amphibian"))
+    assert names("beach") == ["seashore"]
+
+
+def test_other_words_are_kept_and_one_noun_is_mended() -> None:
+    assert [thing.word for thing in split_nouns("the big zebras")[0]] == ["zebra"]
+    assert split_nouns("a big zebra running")[1] == ("big", "running")
+    assert [thing.word for thing in split_nouns("a zebbra")[0]] == ["zebra"]
+    assert split_nouns("a zebbra and a dog")[1] == ("zebbra",)
+    assert split_nouns("") == ((), ())
+
+
+def test_a_missing_table_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(path: Path, encoding: str) -> str:
+        raise FileNotFoundError(2, "No such file or directory", str(path))
+
+    monkeypatch.setattr(Path, "read_text", gone)
+    with pytest.raises(BadInput, match=r"wordnet\.txt, cannot be read .* install tapetum again"):
+        wordnet._rows.__wrapped__()

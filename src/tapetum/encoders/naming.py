@@ -24,6 +24,8 @@ TEMPERATURE = 0.6
 """Of the logits. It and what follows were chosen by `evidence/photo-questions/photo_questions.py tune`."""
 YES, NO = 0.5, 0.03
 """Probability from which on a noun is there, and a name given; up to which it is not there."""
+NO_NEAR = 0.01
+"""Probability that no class of a noun has anywhere in the image where the noun is not there."""
 _PERSON = "n00007846"
 """The sense "person". Three classes are people and others are no class: people are never said to be absent."""
 EVERYDAY = frozenset(
@@ -67,7 +69,7 @@ def calibrate(logits: Float[np.ndarray, "*n 1000"]) -> Float[np.ndarray, "*n 100
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ClassEvidence:
-    """Calibrated probabilities of the classes in some images that are looked at together, and in regions of each."""
+    """Calibrated probabilities of the classes in some images that are looked at together, and at places in each."""
 
     whole: Float[np.ndarray, "n 1000"]
     regions: Float[np.ndarray, "n r 1000"]
@@ -86,16 +88,16 @@ def probability(thing: Thing | Sense, evidence: ClassEvidence) -> float:
 def is_there(thing: Thing, evidence: ClassEvidence, *, mainly: bool = False) -> bool | None:
     """Decide whether a noun is there, or with `mainly` whether it is what the image shows; None where that is not known.
 
-    A noun is absent only where neither the whole image nor a region (but for `mainly`) shows it, its usual sense is a class,
-    and it is no person.
+    A noun is absent only where neither the whole image nor a place in it (but for `mainly`) looks like it, its usual sense is a
+    class, and it is no person.
     """
     likely = probability(thing, evidence)
     if likely >= YES and not thing.kind_of:
         return True
     if thing.elsewhere or is_person(thing):
         return None
-    near = 0 if mainly else float(evidence.regions[..., list(thing.classes)].sum(-1).max(initial=0))
-    return False if max(likely, near) <= NO else None
+    near = 0.0 if mainly else float(evidence.regions[..., list(thing.classes)].max(initial=0))
+    return False if likely <= NO and near <= NO_NEAR else None
 
 
 def is_person(thing: Thing) -> bool:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from tapetum.core.errors import BadInput
 from tapetum.encoders.imagenet import synsets
 
 _LONGEST = 4
@@ -194,7 +195,10 @@ def split_nouns(text: str) -> tuple[tuple[Thing, ...], tuple[str, ...]]:
 
 @cache
 def _rows() -> tuple[list[str], ...]:
-    text = Path(__file__).with_name("wordnet.txt").read_text(encoding="utf-8")
+    try:
+        text = Path(__file__).with_name("wordnet.txt").read_text(encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"the table of nouns, wordnet.txt, cannot be read ({error}); install tapetum again") from error
     return tuple(line.split("\t") for line in text.splitlines() if not line.startswith("#"))
 
 

@@ -68,6 +68,7 @@ def test_what_can_be_said(question: str, answer: str) -> None:
         "猫",
         "???",
         "is " * 10_000,
+        "x" * 99_000,
         "is there a " + "dog " * 10_000,
     ],
 )

@@ -166,6 +166,7 @@ def _answered(
     options: AnswerOptions, by: str, scores: tuple[float, ...], passages: "Sequence[np.ndarray]" = ()
 ) -> ChosenAnswer:
     best, second, *_ = sorted(range(len(scores)), key=lambda k: -scores[k])
+    own: dict[str, Any] = {_SCORES[by]: scores}
     leads = [float(each[best] - each[second]) for each in passages]
     return ChosenAnswer(
         answer=options.options[best],
@@ -174,7 +175,7 @@ def _answered(
         model=str(options.model),
         lead=scores[best] - scores[second],
         lead_deviation=stdev(leads) if len(leads) > 1 else None,
-        **{_SCORES[by]: scores},
+        **own,
     )
 
 

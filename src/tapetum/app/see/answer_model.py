@@ -106,5 +106,8 @@ def _world() -> "tuple[Answerer, Familiarity]":
 
 def _nano() -> "Answerer":
     from tapetum.app.see.settings import load_answerer
+    from tapetum.systems.paligemma.answers import Answerer
 
-    return load_answerer(SeeSettings(model=MODEL, device="cpu"))
+    answerer = load_answerer(SeeSettings(model=MODEL, device="cpu"))
+    assert isinstance(answerer, Answerer)
+    return answerer

@@ -70,7 +70,7 @@ def compare_nouns(
 
 def _comparable(nouns: Sequence[Thing]) -> tuple[Thing, ...]:
     """Leave out people, whom the classifier does not know, where another noun is there to go by."""
-    return tuple(noun for noun in nouns if not is_person(noun)) or tuple(nouns)
+    return tuple(dict.fromkeys(noun for noun in nouns if not is_person(noun))) or tuple(nouns)
 
 
 def _likely(nouns: Sequence[Thing], whole: np.ndarray) -> float:

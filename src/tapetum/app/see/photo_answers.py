@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from torch import nn
 
 from tapetum.app.see.photo_questions import answer_question, read_question
 from tapetum.app.see.photo_regions import find_regions, read_things
@@ -21,9 +20,6 @@ from tapetum.encoders.naming import ClassEvidence, calibrate
 from tapetum.systems.paligemma.answers import PLACED, Reply
 from tapetum.systems.paligemma.locations import ParsedRegions
 from tapetum.types import Masks
-
-_REGIONS = 3
-"""Regions along an edge of an image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,11 +56,10 @@ class PhotoAnswerer:
     @torch.inference_mode()
     @full_precision()
     def evidence(self, frames: UInt8[np.ndarray, "n h w 3"]) -> ClassEvidence:
-        """Compute probabilities of the classes in images and in their regions, in one pass of the network."""
+        """Compute probabilities of the classes in images and at each cell of the last map, in one pass of the network."""
         assert self.encoder.head is not None
         cells = self.encoder.see(self.encoder.prepare(frames).to(self.encoder.head.weight.dtype))[-1]
-        regions = nn.functional.adaptive_avg_pool2d(cells, _REGIONS).flatten(2).mT
-        whole, parts = (self.encoder.head(each).float().cpu().numpy() for each in (cells.mean((2, 3)), regions))
+        whole, parts = (self.encoder.head(each).float().cpu().numpy() for each in (cells.mean((2, 3)), cells.flatten(2).mT))
         return ClassEvidence(whole=calibrate(whole), regions=calibrate(parts))
 
     def ask(

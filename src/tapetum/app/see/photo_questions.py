@@ -35,8 +35,8 @@ from tapetum.encoders.wordnet import Thing, split_nouns
 from tapetum.systems.paligemma.canonical_questions import plain_question
 
 CANNOT_SAY = "I cannot say"
-_LONGEST = 60
-"""Words of a question that is read; longer ones are about more than one thing."""
+_LONGEST = 500
+"""Characters of a question that is read; longer ones are about more than one thing."""
 _THIS = r"(?:this|that|it|these|those|they|(?:the|this|that|my) (?:main )?(?:thing|picture|subject)|here|there)"
 _SEE = (
     rf"(?:(?:is|are|was)(?: {_THIS}| shown| visible)?(?: (?:in|on|of) (?:the|this|that|my) picture)?"
@@ -115,9 +115,11 @@ def read_question(prompt: str) -> PhotoQuestion:
     """
     if re.fullmatch(r"(?:caption|describe) \w+", prompt):
         return PhotoQuestion(asks="caption")
+    if len(prompt) > _LONGEST:
+        return PhotoQuestion(asks="other")
     plain = plain_question(re.sub(r"^answer [a-z-]{2,7} ", "", prompt))
     words = re.findall(r"\w+", plain)
-    if not words or len(words) > _LONGEST or not _DENIES.isdisjoint(words):
+    if not words or not _DENIES.isdisjoint(words):
         return PhotoQuestion(asks="other")
     if _WHAT.fullmatch(plain):
         return PhotoQuestion(asks="what")
