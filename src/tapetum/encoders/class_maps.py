@@ -18,7 +18,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 import torch
@@ -89,8 +88,8 @@ class ThingMap:
         return None if cells is None else cells * np.tile(scale, 2)
 
     @property
-    def place(self) -> tuple[Literal["left", "middle", "right"], Literal["top", "middle", "bottom"]] | None:
-        """Find the third of the image, across and down, that has the centroid of the region; None where the map is 0."""
+    def place(self) -> tuple[str, str] | None:
+        """Find the thirds of the image with the region's centroid, left to right and top to bottom; None in a map of 0."""
         weights = np.where(self.region, self.values, 0)
         if not weights.any():
             return None

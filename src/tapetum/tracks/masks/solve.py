@@ -276,7 +276,7 @@ def outline_map(
         chances = solve(weights, place + 2 * model.worth * model(crop), np.zeros(place.shape))
         weight = (chances > 0.5).astype(float)
     best = np.unravel_index(int(np.where(region, odds, -np.inf).argmax()), odds.shape)[::-1]
-    mask = connected(chances > 0.5, window.inner((np.array(best) + 0.5) * cell))
+    mask = connected(np.asarray(chances > 0.5), window.inner((np.array(best) + 0.5) * cell))
     return window.paste(np.where(mask, chances, np.minimum(chances, 0.4)), image)
 
 
