@@ -58,6 +58,7 @@ longvideo_recall = study_script("longvideo", "recall")
 odin_claims = study_script("odin")
 paligemma_transfer_report = study_script("paligemma-transfer", "transfer_report")
 perception_baselines = study_script("perception-test")
+photo_boxes = study_script("photo-boxes", "photo_boxes")
 photo_questions = study_script("photo-questions", "photo_questions")
 real_marks = study_script("real-marks", "real_marks")
 tap3d_evidence = study_script("tapvid3d")
@@ -303,6 +304,7 @@ TABLES: Mapping[str, tuple[str, Callable[[], str]]] = {
         "evidence/photos.md",
         lambda: photo_questions.search_table(read("photo-questions/results.json")),
     ),
+    "boxes in photographs": ("evidence/photos.md", lambda: photo_boxes.table(read("photo-boxes/results.json"))),
     "things in streets": ("evidence/photos.md", lambda: photo_questions.street_table(read("photo-questions/results.json"))),
     "real marks": ("evidence/real-marks.md", marks),
     "clips that were used": ("evidence/real-marks.md", real_marks.uses),

@@ -38,10 +38,11 @@ GRID = 56
 """Cells along the longer side of the grid on which maps of several sizes are averaged."""
 LEAST = 1e-4
 """Added to probabilities before the geometric mean."""
-SCORE = 1.0, 1.0
+SCORE = 1.2, 0.82
 """Offset and slope of the score's logistic."""
-LEVEL = 0.5
-"""Score below which no box is given: the lowest with which 0.8 of the boxes overlap the mark by more than half."""
+LEVEL = 0.45
+"""Score below which no box is given: the lowest with which 0.8 of the boxes, and a standard error more, overlap their mark by
+more than half."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -88,7 +89,7 @@ class ThingMap:
 
     @property
     def place(self) -> tuple[str, str] | None:
-        """Find the third of the image, across and down, that has the centroid of the region; None where the map is 0."""
+        """Find the thirds of the image with the region's centroid, left to right and top to bottom; None in a map of 0."""
         weights = np.where(self.region, self.values, 0)
         if not weights.any():
             return None

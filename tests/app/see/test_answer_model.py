@@ -7,10 +7,10 @@ import pytest
 
 import tapetum
 from tapetum.app.see import answer_model
-from tapetum.app.see.answer_model import is_world, unfamiliar_remark, with_model
+from tapetum.app.see.answer_model import is_world, unfamiliar_remark, with_model, with_region_model
 from tapetum.app.see.caption import CaptionOptions
 from tapetum.app.see.settings import AUTO, CLASSIFIER, MODEL
-from tapetum.core.errors import BadInput
+from tapetum.core.errors import BadInput, Listener
 from tapetum.hub.registry import known, location
 from tapetum.world.files.items import make_image
 
@@ -52,6 +52,23 @@ def test_what_is_unlike_the_world_is_said_of_its_model_alone(world: np.ndarray, 
     with pytest.warns(UserWarning, match="unlike those that mcvit-films was trained on"):
         tapetum.answer(noise[None].repeat(4, 0), "What falls?", options=("a cup", "a book"))
     assert unfamiliar_remark(MODEL, ("no-such-file.png",)) is None  # the verb itself says what is wrong
+
+
+def test_boxes_are_of_the_classifier_but_for_scenes_and_what_has_no_class(
+    world: np.ndarray, noise: np.ndarray, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(answer_model, "can_answer_photos", lambda: True)
+    monkeypatch.setattr(answer_model, "is_world", lambda images, frames: images[0] is world)
+    options = CaptionOptions((noise,))
+    for image, words, model in (
+        (world, "cup", MODEL),
+        (world, "sea lion", CLASSIFIER),  # which no scene has
+        (noise, "cup", CLASSIFIER),
+        (noise, "democracy", MODEL),
+    ):
+        assert with_region_model(options, (image,), f"detect {words}", Listener()).model == model, words
+    assert with_region_model(replace(options, masks="codec"), (noise,), "segment cup", Listener()).model == MODEL
+    assert with_region_model(replace(options, model=MODEL), (noise,), "detect cup", Listener()).model == MODEL
 
 
 @pytest.mark.slow

@@ -73,3 +73,9 @@ def test_answers_have_boxes_and_masks_as_a_language_model_has_them(encoder: Colo
 def test_tiny_images_are_no_trouble(encoder: ColourClassifier, size: tuple[int, int]):
     red = np.full((*size, 3), (220, 20, 20), np.uint8)
     assert find_regions(encoder, red, read_things("detect cat")).boxes.xyxy.tolist() == [[0, 0, size[1], size[0]]]
+
+
+def test_what_the_whole_image_does_not_show_is_not_boxed(encoder: ColourClassifier, image: np.ndarray):
+    image[:] = 10, 60, 15
+    image[:40, :40] = 220, 20, 20
+    assert not len(find_regions(encoder, image, read_things("detect cat")).boxes)

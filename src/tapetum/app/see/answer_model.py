@@ -38,15 +38,21 @@ def with_model(settings: SeeSettings, images: Any) -> SeeSettings:
 
 
 def with_region_model(settings: Settings, images: Any, prompt: str, listener: Listener, frames: int | None = None) -> Settings:
-    """Choose the model of a request for boxes or masks, and tell the listener which words are ignored."""
+    """Choose the model of a request for boxes or masks, and tell the listener which words are ignored.
+
+    Images are compared with those of `tapetum scenes` only if a thing is named that is in these.
+    """
     from tapetum.app.see.photo_regions import read_things, remarks
+    from tapetum.world.words.images import FORMS, HOLDERS
 
     try:
         things = read_things(prompt)
     except BadInput:
         things = []
     if settings.model == AUTO:
-        photo = things and not settings.masks and can_answer_photos() and not is_world(images, frames or settings.frames)
+        photo = bool(things) and not settings.masks and can_answer_photos()
+        if photo and not {thing.noun for thing in things}.isdisjoint((*FORMS, *HOLDERS)):
+            photo = not is_world(images, frames or settings.frames)
         settings = replace(settings, model=CLASSIFIER if photo else MODEL)
     if settings.model == CLASSIFIER:
         for remark in remarks(things):
