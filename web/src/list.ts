@@ -17,10 +17,10 @@ const address = (after: string | null) => {
   return `/api/items?${query}`;
 };
 
-/** Show the first page, of those that `filter` names; `first` is that without a filter, if it is there. */
-export function loadItems(first?: ItemPage): Promise<void> {
+/** Show the first page, of those that `filter` names; `first` is that without a filter, if it is asked for already. */
+export function loadItems(first?: Promise<ItemPage>): Promise<void> {
   const text = filter.value;
-  const read = first && !text ? Promise.resolve(first) : get<ItemPage>(address(null));
+  const read = first && !text ? first : get<ItemPage>(address(null));
   const work = read.then((page) => {
     if (text !== filter.value) return; // another one was typed meanwhile
     most = PAGE;
