@@ -54,7 +54,7 @@ export function changeItems(change: ItemChange): void {
     const last = items.at(-1);
     const text = filter.value.toLowerCase();
     const more = change.changed.filter(
-      (each) => each.name.toLowerCase().includes(text) && (next === null || (last !== undefined && compare(each, last) < 0)),
+      (each) => each.name.toLowerCase().includes(text) && (next === null || (last !== undefined && compare(each, last) <= 0)),
     );
     const all = [...items.filter((each) => !away.has(each.id)), ...more].sort(compare);
     const { count, unread } = change;
