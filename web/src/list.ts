@@ -17,10 +17,10 @@ const address = (after: string | null) => {
   return `/api/items?${query}`;
 };
 
-/** Show the first page, of those that `filter` names; `first` is that without a filter, if it is there. */
-export function loadItems(first?: ItemPage): Promise<void> {
+/** Show the first page, of those that `filter` names; `first` is that without a filter, if it is asked for already. */
+export function loadItems(first?: Promise<ItemPage>): Promise<void> {
   const text = filter.value;
-  const read = first && !text ? Promise.resolve(first) : get<ItemPage>(address(null));
+  const read = first && !text ? first : get<ItemPage>(address(null));
   const work = read.then((page) => {
     if (text !== filter.value) return; // another one was typed meanwhile
     most = PAGE;
@@ -54,7 +54,7 @@ export function changeItems(change: ItemChange): void {
     const last = items.at(-1);
     const text = filter.value.toLowerCase();
     const more = change.changed.filter(
-      (each) => each.name.toLowerCase().includes(text) && (next === null || (last !== undefined && compare(each, last) < 0)),
+      (each) => each.name.toLowerCase().includes(text) && (next === null || (last !== undefined && compare(each, last) <= 0)),
     );
     const all = [...items.filter((each) => !away.has(each.id)), ...more].sort(compare);
     const { count, unread } = change;

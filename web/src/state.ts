@@ -63,11 +63,12 @@ export function togglePlay(): void {
 }
 
 export async function loadApp(): Promise<void> {
-  const state = await get<AppState>("/api/state");
+  const read = get<AppState>("/api/state");
+  const listed = loadItems(read); // begun at once: changes that are heard from here on come after it
+  const [state] = await Promise.all([read, listed]);
   const tracker = app.value?.models.track;
   app.value = state;
   if (tracker !== undefined && tracker !== state.models.track) noteTracker(state.models.track);
-  await loadItems(state);
   if (item.value) item.value = await readItem(item.value.id);
 }
 
