@@ -93,7 +93,9 @@ def identity_of(model: Any) -> str:
 
 
 _SCENES = "it learned from synthetic scenes alone and does not know the real world"
-_PHOTO = "it names what a classifier of ImageNet knows: animals, vehicles, food, things; no colours, counts, places or people"
+_PHOTO = (
+    "it names what a classifier of ImageNet knows: animals, vehicles, food, things, and their boxes; no counts, text or people"
+)
 _SMALL = "it learned from few small images, and knows shapes and colours more than things"
 _REMARKS = {
     "mcvit-films": _SCENES,

@@ -21,7 +21,8 @@ from tapetum.systems.paligemma import prompts
 class SegmentOptions(SeeSettings):
     """Outline things that words name, in images.
 
-    The default model, paligemma-nano-2, knows the world of tapetum scenes: simple things on a table, their colours and places.
+    In photographs efficientnet-lite2 (extra [imagenet]) finds one thing for each noun, of a colour if one is named; in images of
+    tapetum scenes paligemma-nano-2 finds simple things on a table, by their colours and places.
     """
 
     images: tyro.conf.Positional[tuple[Annotated[Any, one_text("IMAGE")], ...]]
@@ -46,9 +47,10 @@ def segment(options: SegmentOptions, listener: Listener) -> ImageReplies:
 class SegmentCommandOptions(ClickSettings, SeeSettings):
     """Outline what words name, in images; or what is clicked on, through a video.
 
-    Words need a model: the default one, paligemma-nano-2, knows the world of tapetum scenes: simple things on a table, their
-    colours and places. Clicks work on anything, by its colours, edges and motion; results go to masks.json and overlay.mp4 in a
-    folder, --out or the name of the video with -masks.
+    In photographs efficientnet-lite2 (extra [imagenet]) finds one thing for each noun, of a colour if one is named; in images of
+    tapetum scenes paligemma-nano-2 finds simple things on a table, by their colours and places. Clicks work on anything, by
+    its colours, edges and motion; results go to masks.json and overlay.mp4 in a folder, --out or the name of the video with
+    -masks.
     """
 
     images: Annotated[
