@@ -43,7 +43,7 @@ def detect(options: DetectOptions, listener: Listener) -> ImageReplies:
 class DetectCommandOptions(FollowSettings, DetectOptions):
     """Find things that words name in images, or follow them through a video.
 
-    In photographs efficientnet-lite2 (extra [imagenet]) finds one thing for each noun, of a colour if one is named; in images of
+    In photographs efficientnet-lite2 (extra [imagenet]) finds one thing for each noun, of a colour if named; in images of
     tapetum scenes paligemma-nano-2 finds simple things on a table, by their colours and places.
     With --track, results go to boxes.npz, boxes.csv and overlay.mp4 in a folder, --out or the name of the video with -boxes; or
     to one of these alone, where --out ends in .npz, .csv or .mp4.

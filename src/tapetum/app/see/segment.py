@@ -21,7 +21,7 @@ from tapetum.systems.paligemma import prompts
 class SegmentOptions(SeeSettings):
     """Outline things that words name, in images.
 
-    In photographs efficientnet-lite2 (extra [imagenet]) finds one thing for each noun, of a colour if one is named; in images of
+    In photographs efficientnet-lite2 (extra [imagenet]) finds one thing for each noun, of a colour if named; in images of
     tapetum scenes paligemma-nano-2 finds simple things on a table, by their colours and places.
     """
 
@@ -47,7 +47,7 @@ def segment(options: SegmentOptions, listener: Listener) -> ImageReplies:
 class SegmentCommandOptions(ClickSettings, SeeSettings):
     """Outline what words name, in images; or what is clicked on, through a video.
 
-    In photographs efficientnet-lite2 (extra [imagenet]) finds one thing for each noun, of a colour if one is named; in images of
+    In photographs efficientnet-lite2 (extra [imagenet]) finds one thing for each noun, of a colour if named; in images of
     tapetum scenes paligemma-nano-2 finds simple things on a table, by their colours and places. Clicks work on anything, by
     its colours, edges and motion; results go to masks.json and overlay.mp4 in a folder, --out or the name of the video with
     -masks.
