@@ -38,7 +38,7 @@ from tapetum.systems.paligemma.images import Resize, prepare
 from tapetum.systems.paligemma.locations import ParsedRegions, Reading, keep_requested, parse
 from tapetum.systems.paligemma.masks import codec as mask_codec
 from tapetum.systems.paligemma.masks.codec import MaskCodec
-from tapetum.systems.paligemma.model import PaliGemma, PrefixLm
+from tapetum.systems.paligemma.model import PaliGemma
 from tapetum.systems.paligemma.tokens import Tokens
 
 CONTEXT = 8192
@@ -83,7 +83,7 @@ class Reply:
 class Answerer:
     """A model that answers prompts about images."""
 
-    def __init__(self, model: PrefixLm, tokens: Tokens, codec: MaskCodec | str | None = None):
+    def __init__(self, model: PaliGemma, tokens: Tokens, codec: MaskCodec | str | None = None):
         """Combine a model and its tokenizer; `codec` is a mask codec, or the name of one to load when needed.
 
         Raises BadInput for a tokenizer of another model.
