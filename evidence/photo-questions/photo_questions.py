@@ -3,14 +3,14 @@
     python evidence/photo-questions/photo_questions.py COMMAND PHOTOS.parquet --out results.json
 
     tune      by thresholds: right and wrong on the photographs that no figure is of
-    score     on the others, beside the decoder paligemma-photo with --decoder
+    score     on the others
     search    indexes all photographs and searches them by 100 class names and 100 other or wider nouns
     streets   of CamVid's folder in place of PHOTOS: whether the things of its masks are there
 
 The classifier was trained on ImageNet, perhaps on these very photographs; thresholds were chosen on the classes whose number is
-no multiple of five and are scored on those where it is, as in `evidence/paligemma-photo`. What is true of a class is what
-WordNet says of its synset: its synonyms, its hypernyms, and theirs. Of each kind of question three things are counted: right,
-wrong, and "I cannot say".
+no multiple of five and are scored on those where it is. What is true of a class is what WordNet says of its synset: its
+synonyms, its hypernyms, and theirs. Of each kind of question three things are counted: right, wrong, and "I cannot say". The
+rows of `decoder` in results.json were printed before that decoder, paligemma-photo, was removed.
 
     what        "what is this?": right where the answer has a synonym of the class or a hypernym of at most 118 classes ("dog")
     name        the same answer: right where the name in front is the class's, or its hypernym's; "beagle, a kind of dog" of a
@@ -190,32 +190,6 @@ def look_up(probes: Sequence[Probe], evidence: ClassEvidence) -> list[str]:
     return answers
 
 
-def ask_decoder(probes: Sequence[Probe], images: Sequence[np.ndarray]) -> list[str]:
-    """Answer by paligemma-photo."""
-    from tapetum.systems.paligemma import prompts
-    from tapetum.systems.paligemma.answers import Answerer
-    from tapetum.systems.paligemma.images import prepare
-    from tapetum.systems.paligemma.photo import scores
-    from tapetum.systems.paligemma.photo.model import PhotoPaliGemma, photo_features
-    from tapetum.systems.paligemma.photo.texts import normalised
-
-    answerer = Answerer.load("paligemma-photo")
-    model = answerer.model
-    assert isinstance(model, PhotoPaliGemma)
-    assert model.encoder is not None
-    features = [photo_features(model.encoder, prepare(image[None], model.config.side)) for image in images]
-    asked = [
-        scores.Probe(
-            group=probe.kind,
-            image=probe.image,
-            prompt=probe.question if probe.kind == "caption" else prompts.answer(normalised(probe.question)),
-            right=probe.right,
-        )
-        for probe in probes
-    ]
-    return scores.answer_features(model, answerer.tokens, torch.cat(features).numpy(), asked)
-
-
 def read_photographs(data: Path) -> tuple[list[np.ndarray], list[int]]:
     """Read the photographs whose label is the name of one class, with its number."""
     from tapetum.data.labelled import labelled_images
@@ -292,8 +266,6 @@ def score(given: argparse.Namespace) -> dict[str, Any]:
         for probe, answer in zip(probes, answers, strict=True)
         if answer != "I cannot say" and not probe.right(answer) and probe.kind not in ("name", "caption")
     ]
-    if given.decoder:
-        result["decoder"] = count(probes, ask_decoder(probes, [images[k] for k in where]))
     return {"questions": result}
 
 
@@ -395,7 +367,7 @@ def table(results: dict[str, Any]) -> str:
     def shares(row: dict[str, Any]) -> list[str]:
         return [f"{row[part] / row['questions']:.2f}" for part in ("right", "wrong", "not said")]
 
-    kinds, decoder = results["questions"]["table"], results["questions"]["decoder"]
+    kinds, decoder = results["questions"]["table"], results["decoder"]
     rows = [(kind, str(row["questions"]), *shares(row), *shares(decoder[kind])[:2]) for kind, row in kinds.items()]
     return write_table(("question", "questions", "right", "wrong", "not said", "decoder right", "decoder wrong"), rows)
 
@@ -429,7 +401,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", choices=("tune", "score", "search", "streets"))
     parser.add_argument("data", type=Path)
-    parser.add_argument("--decoder", action="store_true")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "photo-questions")
     parser.add_argument("--out", type=Path, help="a JSON file, whose other entries stay, the decoder's too")
     given = parser.parse_args()

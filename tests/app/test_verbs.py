@@ -76,7 +76,7 @@ def test_a_function_takes_the_fields_of_its_options() -> None:
 
 def test_a_keyword_that_there_is_not_is_refused_with_the_nearest() -> None:
     with pytest.raises(TypeError, match=r"^ask\(\) takes no modle; did you mean model\?$"):
-        tapetum.ask("a.png", "what?", modle="paligemma-photo")
+        tapetum.ask("a.png", "what?", modle="paligemma-nano-2")
     with pytest.raises(TypeError, match=r"^convert\(\) takes no zzz; it takes source, target"):
         tapetum.convert("a.npz", "b.csv", zzz=1)
 

@@ -8,8 +8,8 @@ export const searching = ["made-colours", "made-shapes"].map((name) => ({
   remarks: [`model: ${name}; it compares colours alone`, "photographs are found by words with siglip2-base-32"],
 }));
 export const answering = [
-  { name: "made-balls", words: false, verbs: ["ask", "caption", "detect", "segment"], remarks: ["model: made-balls; it knows three balls and nothing else"] },
-  { name: "made-boxes", words: false, verbs: ["ask", "detect"], remarks: ["model: made-boxes"] },
+  { name: "made-balls", words: false, remarks: ["model: made-balls; it knows three balls and nothing else"] },
+  { name: "made-boxes", words: false, remarks: ["model: made-boxes"] },
 ];
 
 /** The result and the model of a question; throws for the text "fail". */

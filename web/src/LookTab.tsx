@@ -49,8 +49,7 @@ function Form() {
   const job = useCell(lookCell)?.job;
   const [chosen, setChosen] = useState("");
   const own = verb === "classify" ? (text.trim() ? "words" : "classify") : "answer";
-  const all = useModels(own);
-  const models = all?.filter((each) => own !== "answer" || !each.verbs || each.verbs.includes(verb)) ?? null;
+  const models = useModels(own);
   const lacking = useLacking(own);
   const model = models?.find((each) => each.name === chosen) ?? models?.[0];
   const about = VERBS[verb];

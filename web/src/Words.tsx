@@ -28,7 +28,7 @@ export function Words() {
   const [job, setJob] = useState<Job | null>(null);
   const [said, setSaid] = useState("");
   const field = useRef<HTMLInputElement>(null);
-  const models = useModels("answer")?.filter((each) => !each.verbs || each.verbs.includes("detect")) ?? null;
+  const models = useModels("answer");
   const model = models?.find((each) => each.name === chosen) ?? models?.[0];
   useEffect(() => {
     if (shown) field.current?.focus();

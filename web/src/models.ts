@@ -10,8 +10,6 @@ export interface Model {
   remarks: string[];
   /** Of a model for search: whether it reads words. */
   words: boolean;
-  /** Of a model that answers: what it can do. */
-  verbs?: string[];
 }
 
 export type Use = "search" | "answer" | "classify" | "words";

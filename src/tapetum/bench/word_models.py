@@ -100,7 +100,6 @@ _SMALL = "it learned from few small images, and knows shapes and colours more th
 _REMARKS = {
     "mcvit-films": _SCENES,
     "paligemma-nano-2": _SCENES,
-    "paligemma-photo": _PHOTO,
     "efficientnet-lite2": _PHOTO,
     "resnet-nano": _SMALL,
     "hip-nano": _SMALL,
@@ -111,14 +110,12 @@ _REMARKS = {
 _BETTER = {
     "mcvit-films": "photographs and films are found by words with",
     "paligemma-nano-2": "photographs are answered about by",
-    "paligemma-photo": "more is known by",
     "efficientnet-lite2": "more is known by",
     "resnet-nano": "photographs are told apart far better by",
 }
 _FETCHED = {
     "mcvit-films": "siglip2-base-32",
     "paligemma-nano-2": "paligemma2-3b-mix-224",
-    "paligemma-photo": "paligemma2-3b-mix-224",
     "efficientnet-lite2": "paligemma2-3b-mix-224",
     "resnet-nano": "dinov2-small",
 }

@@ -41,7 +41,8 @@ the colon of a reference to what loads it; `FOREIGN`: what says whether tensors 
 names, and what loads them. A loader is a "module:function" that takes reference, device and dtype."""
 RETIRED = {
     "tapir-nano-synthetic": "tapir-nano",
-    "paligemma-nano": "paligemma-nano-2 or paligemma-photo",
+    "paligemma-nano": "paligemma-nano-2 or efficientnet-lite2",
+    "paligemma-photo": "efficientnet-lite2, by which ask answers about photographs",
     "mcvit-nano": "mcvit-films",
 }
 """Weights that no longer ship, each with what took their place."""

@@ -72,16 +72,15 @@ def test_masks_come_as_images(monkeypatch: pytest.MonkeyPatch, page: TestClient,
     assert reply["boxes"] == [{"label": "box", "score": 0.5, "box": [5, 10, 30, 20]}]
 
 
-def test_models_are_offered_for_what_they_can_do(page: TestClient, item: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tapetum.desk.web.models.can_answer_photos", lambda: True)
-    answering = {each["name"]: each["verbs"] for each in ok(page.get("/api/models"))["answer"]}
-    words = ["ask", "caption"]
-    assert next(iter(answering)) == "auto"
-    assert answering["paligemma-photo"] == words
-    assert answering["auto"] == answering["paligemma-nano-2"] == [*words, "detect", "segment"]
-    for verb in ("detect", "segment"):
-        refused = page.post(f"{item}/look", json={"verb": verb, "text": "cup", "model": "paligemma-photo"})
-        assert "choose one of auto, " in error_of(refused, 400)
+def test_models_that_answer_are_offered_the_choice_by_the_image_first(
+    page: TestClient, item: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for classifier, first in ((True, ["auto", "paligemma-nano-2"]), (False, ["paligemma-nano-2"])):
+        monkeypatch.setattr("tapetum.desk.web.models.can_answer_photos", lambda classifier=classifier: classifier)
+        names = [each["name"] for each in ok(page.get("/api/models"))["answer"]]
+        assert names[: len(first)] == first
+        refused = page.post(f"{item}/look", json={"verb": "detect", "text": "cup", "model": "mcvit-films"})
+        assert f"choose one of {', '.join(names)}" in error_of(refused, 400)
 
 
 @pytest.mark.slow

@@ -25,7 +25,6 @@ _PLANNERS = {
     "PaliGemmaTransfer": f"{_SYSTEMS}paligemma",
     "MaskCodecRun": f"{_SYSTEMS}paligemma",
     "NanoRun": "tapetum.world.training.paligemma",
-    "PhotoRun": f"{_SYSTEMS}paligemma",
     "VideoTextRun": f"{_SYSTEMS}longvideo",
     "AdaptRun": f"{_SYSTEMS}adapters",
     "LocaliserRun": f"{_SYSTEMS}perception_test.localiser",

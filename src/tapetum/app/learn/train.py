@@ -11,7 +11,6 @@ from tapetum.systems.hip.recipes import HipRun
 from tapetum.systems.longvideo.recipes import VideoTextRun
 from tapetum.systems.odin.recipes import OdinRun
 from tapetum.systems.paligemma.masks.config import MaskCodecRun
-from tapetum.systems.paligemma.photo.config import PhotoRun
 from tapetum.systems.paligemma.recipes import PaliGemmaStage, PaliGemmaTransfer
 from tapetum.systems.perception_test.localiser.config import LocaliserRun
 from tapetum.systems.tap.recipes import TapKubric, TapNano
@@ -34,7 +33,6 @@ Recipe = (
     | OdinRun
     | PaliGemmaStage
     | PaliGemmaTransfer
-    | PhotoRun
     | VideoTextRun
     | FcnRun
     | CocoRun
@@ -83,10 +81,6 @@ def _train(recipe: Recipe, launch: Launch, say: Callable[[str], None]) -> Traine
         from tapetum.systems.paligemma.masks.task import train_masks
 
         return (made := train_masks(recipe, launch, say)) and TrainedModel(*made)
-    if isinstance(recipe, PhotoRun):
-        from tapetum.systems.paligemma.photo.task import train_photo
-
-        return (made := train_photo(recipe, launch, say)) and TrainedModel(*made)
     if isinstance(recipe, VideoTextRun):
         from tapetum.systems.longvideo.run import train_longvideo
 

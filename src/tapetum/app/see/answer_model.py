@@ -71,7 +71,6 @@ def world_distances(images: Any, frames: int | None = None) -> list[float]:
     from tapetum.app.see.jobs import first_sources
     from tapetum.systems.paligemma.answers import image_tokens
     from tapetum.systems.paligemma.images import read_images
-    from tapetum.systems.paligemma.model import PaliGemma
 
     distances = []
     for source in first_sources(images, frames, _MOST):
@@ -80,7 +79,6 @@ def world_distances(images: Any, frames: int | None = None) -> list[float]:
         except BadInput:
             continue
         answerer, familiarity = _world()
-        assert isinstance(answerer.model, PaliGemma)
         distances += familiarity.distances(image_tokens(answerer.model, shown)).tolist()
     return distances
 

@@ -65,8 +65,4 @@ def _in_known_words(question: str, model: str) -> str:
         from tapetum.systems.paligemma.canonical_questions import canonical_question
 
         return canonical_question(question)
-    if model == "paligemma-photo":
-        from tapetum.systems.paligemma.photo.texts import normalised
-
-        return normalised(question)
     return question

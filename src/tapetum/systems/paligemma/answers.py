@@ -8,8 +8,7 @@ How far an image is from those that paligemma-nano-2 was trained on, images of `
 
 m and S are the mean and covariance of the tokens of the world's images, with S shrunk towards a multiple of the identity
 (Ledoit and Wolf, J. Multivariate Analysis 88, 2004). The limit is the distance that 95 of 100 other images of the world stay
-below. `python evidence/paligemma-photo/claims.py familiarity` fits the bundled file and measures how well photographs are
-detected.
+below. `python evidence/paligemma-nano-2/familiarity.py` fits the bundled file and measures how well photographs are detected.
 """
 
 import math
@@ -39,8 +38,7 @@ from tapetum.systems.paligemma.images import Resize, prepare
 from tapetum.systems.paligemma.locations import ParsedRegions, Reading, keep_requested, parse
 from tapetum.systems.paligemma.masks import codec as mask_codec
 from tapetum.systems.paligemma.masks.codec import MaskCodec
-from tapetum.systems.paligemma.model import PaliGemma, PrefixLm
-from tapetum.systems.paligemma.photo import model as photo
+from tapetum.systems.paligemma.model import PaliGemma
 from tapetum.systems.paligemma.tokens import Tokens
 
 CONTEXT = 8192
@@ -85,7 +83,7 @@ class Reply:
 class Answerer:
     """A model that answers prompts about images."""
 
-    def __init__(self, model: PrefixLm, tokens: Tokens, codec: MaskCodec | str | None = None):
+    def __init__(self, model: PaliGemma, tokens: Tokens, codec: MaskCodec | str | None = None):
         """Combine a model and its tokenizer; `codec` is a mask codec, or the name of one to load when needed.
 
         Raises BadInput for a tokenizer of another model.
@@ -116,16 +114,13 @@ class Answerer:
         if os.fspath(name_or_path) in known() or not path.exists():
             path = resolve(name_or_path)[0]
         header = header_of(path) if path.is_file() else {}
-        if path.is_file() and not {weights.HEADER, photo.HEADER} & header.keys() and config is None:
+        if path.is_file() and weights.HEADER not in header and config is None:
             raise BadInput(
                 f"{path} does not say that it is a PaliGemma; give a folder of Hugging Face, or say which it is, such as"
                 " --model-config paligemma-3b-224"
             )
         tokens = Tokens.beside(path)
-        if photo.HEADER in header:
-            model: PrefixLm = photo.load(name_or_path, device, dtype)
-        else:
-            model = speed_up(weights.load(name_or_path, device, dtype, config=config))
+        model = speed_up(weights.load(name_or_path, device, dtype, config=config))
         speed_up(model.language, copies=True)
         identity = header.get(weights.TOKENIZER)
         tokens.check(model.config.language.vocabulary, identity)
@@ -196,9 +191,6 @@ class Answerer:
         rows = [row for row, prompt in enumerate(prompts) if prompt.startswith(PLACED)]
         if self.official or not rows:
             return None
-        emitted = self.model.config.emitted
-        if emitted is not None and emitted <= self.tokens.location_ids[0]:
-            raise BadInput("this model writes words alone, no boxes or masks; take paligemma-nano-2 or a published one")
         logits = self.model.start(pixels[rows], self.padded([prefixes[row] for row in rows]), 1).logits
         forced: list[list[int]] = [[] for _ in prompts]
         for row, first in zip(rows, first_places(logits, self.tokens, self.model.config.end), strict=True):

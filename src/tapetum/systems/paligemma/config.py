@@ -15,8 +15,8 @@ LOCATIONS, SEGMENTS = 1024, 128
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrefixLmConfig:
-    """A decoder of text behind tokens of images; what makes these is for those that inherit."""
+class PaliGemmaConfig:
+    """A vision encoder, a linear layer, and a decoder of text."""
 
     language: DecoderConfig
     prefix_mask: Literal["full", "blocks", "images", "causal"] = "full"
@@ -33,33 +33,6 @@ class PrefixLmConfig:
     """Id of the token that ends the prefix."""
     emitted: int | None = None
     """Ids from this on, such as the padding rows of Hugging Face's files, are never generated; None: all may be."""
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-        ids = {"begin": self.begin, "end": self.end, "newline": self.newline}
-        for name, value in ids.items():
-            if not 0 < value < self.language.vocabulary:
-                raise BadInput(f"{name} is {value}; ids are 1 to {self.language.vocabulary - 1}, 0 being padding")
-        if self.emitted is not None and not self.end < self.emitted <= self.language.vocabulary:
-            raise BadInput(
-                f"emitted is {self.emitted}; it is above the end token and up to {self.language.vocabulary}, or None"
-            )
-
-    @property
-    def image_size(self) -> int:
-        """Get the side of the images, in pixels."""
-        raise NotImplementedError
-
-    @property
-    def image_tokens(self) -> int:
-        """Count the tokens of one image."""
-        raise NotImplementedError
-
-
-@dataclass(frozen=True, kw_only=True)
-class PaliGemmaConfig(PrefixLmConfig):
-    """A vision encoder, a linear layer, and a decoder of text."""
-
     vision_encoder: ViTConfig
     """Of SigLIP's kind: no class token, no pooling that counts."""
     token_merge: int = 1
@@ -82,7 +55,15 @@ class PaliGemmaConfig(PrefixLmConfig):
         side = vision_encoder.grid[0]
         if self.token_merge < 1 or side % self.token_merge:
             raise BadInput(f"token_merge is {self.token_merge} for {side} rows of tokens; give a divisor of their number")
-        super().__post_init__()
+        check_fields(self)
+        ids = {"begin": self.begin, "end": self.end, "newline": self.newline}
+        for name, value in ids.items():
+            if not 0 < value < self.language.vocabulary:
+                raise BadInput(f"{name} is {value}; ids are 1 to {self.language.vocabulary - 1}, 0 being padding")
+        if self.emitted is not None and not self.end < self.emitted <= self.language.vocabulary:
+            raise BadInput(
+                f"emitted is {self.emitted}; it is above the end token and up to {self.language.vocabulary}, or None"
+            )
 
     @property
     def image_size(self) -> int:

@@ -5,7 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from tapetum.layers.transformer import causal_mask
-from tapetum.systems.paligemma.model import PrefixLm, prefix_lm_mask
+from tapetum.systems.paligemma.model import PaliGemma, prefix_lm_mask
 
 
 class PrefixDecodingState:
@@ -13,7 +13,7 @@ class PrefixDecodingState:
 
     def __init__(
         self,
-        model: PrefixLm,
+        model: PaliGemma,
         images: Float[Tensor, "b n d"],
         prefix: Int[Tensor, "b p"],
         max_new_tokens: int,

@@ -45,7 +45,7 @@ from torch import Tensor
 from tapetum.core.errors import BadInput
 from tapetum.systems.paligemma.config import LOCATIONS
 from tapetum.systems.paligemma.data import TextRows
-from tapetum.systems.paligemma.model import PrefixLm
+from tapetum.systems.paligemma.model import PaliGemma
 from tapetum.systems.paligemma.recipes import POWERS, Mean
 
 
@@ -198,7 +198,7 @@ def packed_mask(packed: PackedTexts, images: int) -> Bool[Tensor, "e 1 n n"]:
 
 
 def packed_loss(
-    model: PrefixLm,
+    model: PaliGemma,
     images: Float[Tensor, "e n d"],
     packed: PackedTexts,
     smoothing: float = 0.0,

@@ -32,7 +32,7 @@ from tapetum.encoders.vit import ViT
 from tapetum.layers.generate import Generated, SamplingConfig, StepTokens, generate, greedy, stream
 from tapetum.layers.patches import merge_tokens
 from tapetum.layers.transformer import step_mask
-from tapetum.systems.paligemma.config import PaliGemmaConfig, PrefixLmConfig, named
+from tapetum.systems.paligemma.config import PaliGemmaConfig, named
 
 if TYPE_CHECKING:
     from tapetum.systems.paligemma.decoding import PrefixDecodingState
@@ -101,17 +101,29 @@ def prefix_lm_mask(
     return PrefixLmMask(positions, mask, local)
 
 
-class PrefixLm(nn.Module):
-    """Computes the logits of a suffix from images and a prefix, and generates it; subclasses embed the images."""
+class PaliGemma(nn.Module):
+    """The published model: ViT tokens, one linear layer, then the decoder."""
 
-    config: PrefixLmConfig
-    language: Decoder
-    projector: nn.Linear
-    """From features of the vision encoder to tokens of the decoder's width."""
+    def __init__(self, config: PaliGemmaConfig):
+        super().__init__()
+        self.config = config
+        self.vision_encoder = ViT(config.vision_encoder, squashed(config.image_size))
+        width = config.vision_encoder.width * config.token_merge**2
+        self.projector = nn.Linear(width, config.language.width)
+        self.language = Decoder(config.language)
+        nn.init.normal_(self.projector.weight, std=width**-0.5)
+        nn.init.zeros_(self.projector.bias)
 
     def embed_images(self, pixels: Float[Tensor, "b i 3 h w"]) -> Float[Tensor, "b n d"]:
-        """Compute the decoder's tokens of each example's images, in -1..1, one image after the other."""
-        raise NotImplementedError
+        """Compute the decoder's tokens of each example's images, in -1..1, of any size: positions are interpolated."""
+        if pixels.ndim != 5 or pixels.shape[1] == 0 or pixels.shape[2] != 3:
+            raise BadInput(f"pixels are {tuple(pixels.shape)}; give (batch, images, 3, rows, columns), at least one image each")
+        features = self.vision_encoder(pixels.flatten(0, 1).to(self.projector.weight.dtype))
+        return self.project_features(features).unflatten(0, pixels.shape[:2]).flatten(1, 2)
+
+    def project_features(self, features: Features) -> Float[Tensor, "b n d"]:
+        """Merge squares of the vision encoder's tokens, and project them to the decoder's width."""
+        return self.projector(merge_tokens(features.tokens, features.grid, self.config.token_merge))
 
     def hidden(
         self, pixels: Float[Tensor, "b i 3 h w"], prefix: Int[Tensor, "b p"], suffix: Int[Tensor, "b s"]
@@ -264,33 +276,6 @@ class PrefixLm(nn.Module):
             raise BadInput(f"{name} has ids {int(ids.min())}..{int(ids.max())}; this model knows 0..{known}")
         if bool(((ids[:, :-1] == 0) & (ids[:, 1:] != 0)).any()):
             raise BadInput(f"{name} has 0, which is padding, before other ids; put it on the right")
-
-
-class PaliGemma(PrefixLm):
-    """The published model: ViT tokens, one linear layer, then the decoder."""
-
-    config: PaliGemmaConfig
-
-    def __init__(self, config: PaliGemmaConfig):
-        super().__init__()
-        self.config = config
-        self.vision_encoder = ViT(config.vision_encoder, squashed(config.image_size))
-        width = config.vision_encoder.width * config.token_merge**2
-        self.projector = nn.Linear(width, config.language.width)
-        self.language = Decoder(config.language)
-        nn.init.normal_(self.projector.weight, std=width**-0.5)
-        nn.init.zeros_(self.projector.bias)
-
-    def embed_images(self, pixels: Float[Tensor, "b i 3 h w"]) -> Float[Tensor, "b n d"]:
-        """Compute the decoder's tokens of each example's images, in -1..1, of any size: positions are interpolated."""
-        if pixels.ndim != 5 or pixels.shape[1] == 0 or pixels.shape[2] != 3:
-            raise BadInput(f"pixels are {tuple(pixels.shape)}; give (batch, images, 3, rows, columns), at least one image each")
-        features = self.vision_encoder(pixels.flatten(0, 1).to(self.projector.weight.dtype))
-        return self.project_features(features).unflatten(0, pixels.shape[:2]).flatten(1, 2)
-
-    def project_features(self, features: Features) -> Float[Tensor, "b n d"]:
-        """Merge squares of the vision encoder's tokens, and project them to the decoder's width."""
-        return self.projector(merge_tokens(features.tokens, features.grid, self.config.token_merge))
 
     def to_int8(self, vision_encoder: bool = False) -> "PaliGemma":
         """Round the decoder's weights, and on request the vision encoder's, to 8 bits (`tapetum.layers.cpu`), in place.

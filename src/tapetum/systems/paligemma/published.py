@@ -59,17 +59,6 @@ PUBLISHED += (
         verbs=("ask",),
     ),
     Weights(
-        name="paligemma-photo",
-        architecture="paligemma-photo",
-        summary="small PaliGemma that names what photographs show, by EfficientNet-Lite2 (the extra [imagenet])",
-        paper="the decoder of arXiv 2407.07726 with a small config",
-        licence="Apache-2.0",
-        file="systems/paligemma/bundled/paligemma-photo.safetensors",
-        loader="tapetum.systems.paligemma.photo.model:load",
-        sha256="c82688809b8a59a931ae068d28d3b7555496633ffa47c79c8e7ce93f5f091bc8",
-        verbs=("ask",),
-    ),
-    Weights(
         name="paligemma-masks",
         architecture="mask-codec",
         summary="masks as 16 tokens and back, trained by this project on masks of its scenes",
@@ -94,7 +83,7 @@ PUBLISHED += (
     ),
 )
 
-HEADERS = {"paligemma": _LOADER, "mask-codec": _CODEC, "paligemma-photo": "tapetum.systems.paligemma.photo.model:load"}
+HEADERS = {"paligemma": _LOADER, "mask-codec": _CODEC}
 """Entry in the header of a safetensors file, to its loader."""
 
 FOLDERS = {"paligemma": _LOADER}

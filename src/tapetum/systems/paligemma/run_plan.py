@@ -1,4 +1,4 @@
-"""Plan of a PaliGemma training run: a transfer, the mask codec, or the photograph model (`--dry`)."""
+"""Plan of a PaliGemma training run: a transfer, or the mask codec (`--dry`)."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,26 +13,19 @@ from tapetum.systems.paligemma import weights
 from tapetum.systems.paligemma.config import NAMED, PaliGemmaConfig
 from tapetum.systems.paligemma.masks.config import SIDE, MaskCodecRun
 from tapetum.systems.paligemma.masks.task import LearningCodec
-from tapetum.systems.paligemma.photo.config import PhotoRun
-from tapetum.systems.paligemma.photo.model import PhotoPaliGemma
 from tapetum.systems.paligemma.recipes import PaliGemmaStage, PaliGemmaTransfer
-from tapetum.systems.paligemma.tokens import EXTRA
 from tapetum.systems.paligemma.transfer.run import samples_of, unmade_model
 from tapetum.systems.paligemma.transfer.tasks import task_named
 from tapetum.train.measure_step import measure_step
 
 TEXT, SUFFIX = 128, 32
 """Tokens of a text where a recipe does not say, and of its end, which is learned."""
-_PHOTO_TEXT = 14
-"""Tokens of a question about a photograph and its answer, on average."""
 _EXAMPLES = 10_000
 """Of a transfer of which nobody says how many there are."""
 
 
-def plan_run(run: PaliGemmaTransfer | MaskCodecRun | PhotoRun) -> RunPlan:
+def plan_run(run: PaliGemmaTransfer | MaskCodecRun) -> RunPlan:
     """Plan a run."""
-    if isinstance(run, PhotoRun):
-        return _plan_photo(run)
     if isinstance(run, MaskCodecRun):
         return _plan_codec(run)
     return _plan_transfer(run)
@@ -60,25 +53,6 @@ def _plan_transfer(run: PaliGemmaTransfer) -> RunPlan:
         examples_are=f"images of {config.image_size}x{config.image_size}, texts of {length} tokens",
         data="" if run.steps else f"{examples:,} examples, {source}",
     )
-
-
-def _plan_photo(run: PhotoRun) -> RunPlan:
-    """Plan the training of the decoder; the single classifier pass over each photograph is not included."""
-    config = run.config(run.vocabulary + len(EXTRA), run.vocabulary, newline=4)
-    with torch.device("meta"):
-        model = PhotoPaliGemma(config).train()
-        features = torch.zeros(1, config.image_tokens, 2 * config.encoder_width)
-        texts = torch.ones(1, run.questions + 1, _PHOTO_TEXT, dtype=torch.int64)
-
-    def loss() -> Tensor:
-        images = model.embed_features(features).expand(texts.shape[1], -1, -1)
-        prefix, suffix = texts[0, :, : _PHOTO_TEXT // 2], texts[0, :, _PHOTO_TEXT // 2 :]
-        logits = model.language.logits(model.read(images, prefix, suffix))
-        return F.cross_entropy(logits.float().flatten(0, 1), suffix.flatten())
-
-    step = measure_step(loss, {"decoder": model}, bf16=run.bf16)
-    phase = PhasePlan(steps=run.steps, batch_size=run.batch_size, micro_batch=run.micro_batch, step=step)
-    return RunPlan(phases=(phase,), examples_are=f"images, {run.questions + 1} texts of {_PHOTO_TEXT} tokens each")
 
 
 def phase_of(run: PaliGemmaStage | PaliGemmaTransfer, steps: int, step: MeasuredStep) -> PhasePlan:

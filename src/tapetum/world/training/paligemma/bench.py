@@ -31,7 +31,7 @@ from tapetum.metrics.statistics import bootstrap_interval, wilson_interval
 from tapetum.systems.paligemma import prompts
 from tapetum.systems.paligemma.answers import first_places
 from tapetum.systems.paligemma.locations import Unpack, parse
-from tapetum.systems.paligemma.model import PrefixLm
+from tapetum.systems.paligemma.model import PaliGemma
 from tapetum.systems.paligemma.tokens import Tokens
 from tapetum.types import Boxes
 from tapetum.world.training.paligemma.scene_images import LEAST_PIXELS, SceneFolder, SceneImage, normalize_pixels
@@ -84,7 +84,7 @@ class SceneTestSet:
 
 
 @torch.no_grad()
-def embed_images(model: PrefixLm, test_set: SceneTestSet, sight: Sight = "true") -> Float[Tensor, "p n d"]:
+def embed_images(model: PaliGemma, test_set: SceneTestSet, sight: Sight = "true") -> Float[Tensor, "p n d"]:
     """Embed all images, or their replacements."""
     tokens = []
     order = [(number + len(test_set.folder) // 2) % len(test_set.folder) for number in range(len(test_set.folder))]
@@ -98,7 +98,7 @@ def embed_images(model: PrefixLm, test_set: SceneTestSet, sight: Sight = "true")
 
 @torch.no_grad()
 def score_questions(
-    model: PrefixLm, tokens: Tokens, test_set: SceneTestSet, images: Float[Tensor, "p n d"], write: bool = True
+    model: PaliGemma, tokens: Tokens, test_set: SceneTestSet, images: Float[Tensor, "p n d"], write: bool = True
 ) -> list[dict[str, Any]]:
     """Score the answers to all questions, in rows with template, options, chosen (correct or not) and written."""
     rows: list[dict[str, Any]] = []
@@ -126,7 +126,7 @@ def score_questions(
 
 
 def _likelihoods(
-    model: PrefixLm, tokens: Tokens, image_tokens: Tensor, prefix: Tensor, options: Sequence[Sequence[str]]
+    model: PaliGemma, tokens: Tokens, image_tokens: Tensor, prefix: Tensor, options: Sequence[Sequence[str]]
 ) -> list[list[float]]:
     """Log-probability of each option."""
     of = [row for row, each in enumerate(options) for _ in each]
@@ -139,7 +139,7 @@ def _likelihoods(
 
 @torch.no_grad()
 def greedy_answers(
-    model: PrefixLm, images: Float[Tensor, "b n d"], prefix: Tensor, most: int, placed: Tokens | None = None
+    model: PaliGemma, images: Float[Tensor, "b n d"], prefix: Tensor, most: int, placed: Tokens | None = None
 ) -> list[tuple[list[int], list[float]]]:
     """Decode greedily; returns each row's ids and their log-probabilities, without the end token.
 
@@ -190,7 +190,7 @@ def scored_boxes(tokens: Tokens, ids: Sequence[int], sure: Sequence[float], widt
 
 
 def detection_results(
-    model: PrefixLm, tokens: Tokens, test_set: SceneTestSet, images: Float[Tensor, "p n d"]
+    model: PaliGemma, tokens: Tokens, test_set: SceneTestSet, images: Float[Tensor, "p n d"]
 ) -> dict[str, Any]:
     """Detect all classes in each image; returns COCO's average precisions."""
     truths, predictions = {}, {}
@@ -220,7 +220,7 @@ def _truth(image: SceneImage) -> TrueBoxes:
 
 
 def segmentation_results(
-    model: PrefixLm, tokens: Tokens, test_set: SceneTestSet, images: Float[Tensor, "p n d"], unpack: Unpack, most: int = 1000
+    model: PaliGemma, tokens: Tokens, test_set: SceneTestSet, images: Float[Tensor, "p n d"], unpack: Unpack, most: int = 1000
 ) -> dict[str, Any]:
     """Segment nouns with a single instance; mean overlap with its visible part, 0 if nothing is generated."""
     targets: list[tuple[int, str, int]] = []
@@ -265,7 +265,7 @@ def summarize_by_template(rows: Sequence[dict[str, Any]], test_set: SceneTestSet
 
 
 def evaluate(
-    model: PrefixLm,
+    model: PaliGemma,
     tokens: Tokens,
     test_set: SceneTestSet,
     *,
