@@ -30,6 +30,7 @@ def image_features_of(model: str, short_side: int | None = None, stride: int | N
         return PLAIN[model]
     from tapetum.encoders import Encoder
     from tapetum.hub.loading import find_loader, load
+    from tapetum.layers.cpu import speed_up
     from tapetum.systems.odin.model import Odin
     from tapetum.systems.odin.weights import ODIN_FILE
     from tapetum.train.process_group import pick_device
@@ -40,7 +41,7 @@ def image_features_of(model: str, short_side: int | None = None, stride: int | N
     loaded = load(reference)
     if not isinstance(loaded, Encoder | Odin):
         raise BadInput(f"{model} is no encoder of images; give one by name or file, or {', '.join(PLAIN)}")
-    return network_map(loaded.to(pick_device(device)), short_side, stride)
+    return network_map(speed_up(loaded.to(pick_device(device))), short_side, stride)
 
 
 Source = tuple[str, Any]

@@ -17,6 +17,7 @@ from tapetum.core.reading import check_length
 from tapetum.encoders.efficientnet_lite import EfficientNetLite
 from tapetum.encoders.factory import load as load_encoder
 from tapetum.encoders.naming import ClassEvidence, calibrate
+from tapetum.layers.cpu import speed_up
 from tapetum.systems.paligemma.answers import PLACED, Reply
 from tapetum.systems.paligemma.locations import ParsedRegions
 from tapetum.types import Masks
@@ -41,7 +42,7 @@ class PhotoAnswerer:
         encoder = load_encoder(name, find_device(device))
         if not isinstance(encoder, EfficientNetLite) or encoder.head is None:
             raise BadInput(f"{name} is a {type(encoder).__name__}; words about photographs need an efficientnet-lite")
-        return cls(encoder.eval().requires_grad_(False))
+        return cls(speed_up(encoder.eval().requires_grad_(False)))
 
     def prefix(self, prompt: str, images: int = 1, max_new_tokens: int = 1) -> list[int]:
         """Check a prompt, which has no tokens. Raises BadInput if it is empty, huge, or names no class to box."""
