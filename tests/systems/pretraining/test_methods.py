@@ -26,7 +26,7 @@ from tapetum.systems.pretraining.heads import (
 )
 from tapetum.systems.pretraining.methods import Byol, Dino, DinoV2, Method, task_of
 from tapetum.systems.pretraining.run import loop_config, task_for
-from tapetum.systems.pretraining.task import PATIENCE
+from tapetum.systems.pretraining.task import PATIENCE, SURE
 from tapetum.train import StepContext, fit
 from tapetum.train.launch_config import Launch
 
@@ -282,6 +282,12 @@ def test_a_teacher_that_says_the_same_of_all_images_has_collapsed(data: Path) ->
         found = {name: float(x) for name, x in prototype_use(targets).items()}
         assert found["unchosen_prototypes"] == pytest.approx(23 / 24)
         assert words in task.collapse({"feature_std": 0.5, **found})
+        for step in range(SURE):  # at first a teacher knows nothing
+            assert task.collapsed_at is None
+            task.after_step(step, {"feature_std": 0.5, **found})
+        assert task.collapsed_at == SURE - 1
+        task.after_step(SURE, healthy)
+        task.collapsed_at = None
     assert "features of all images" in task.collapse({**healthy, "feature_std": 0.0})
 
 

@@ -63,8 +63,8 @@ FOR_MOCO_V3 = {"base_lr": _MOCO_V3_ITSELF, "weight_decay": _MOCO_V3_ITSELF}
 
 COLLAPSED = 0.01
 """Features whose deviation is less than this share of their length have collapsed."""
-PATIENCE = 100
-"""Steps of collapse on end after which a run stops."""
+SURE, PATIENCE = 10, 100
+"""Consecutive steps of collapse after which a run warns of another one than of its features, and after which it stops."""
 RANK_EVERY = 100
 """Steps between logged effective ranks of the features."""
 _UNDECAYED = "positions", "class_token", "registers", "mask_token", "log_scale"
@@ -252,7 +252,8 @@ class PretrainTask(Task):
         """
         how = self.collapse(metrics) if self._images > 1 else None
         self._collapsed_steps = self._collapsed_steps + 1 if how else 0
-        if how and self.collapsed_at is None:
+        sure = metrics["feature_std"] < COLLAPSED or self._collapsed_steps >= SURE  # a teacher knows nothing at first
+        if how and sure and self.collapsed_at is None:
             self.collapsed_at = step
             say(f"step {step + 1}: collapse, {how}")
         if self._collapsed_steps >= PATIENCE:
