@@ -60,6 +60,18 @@ def feature_std(features: Float[Tensor, "b c"]) -> Float[Tensor, ""]:
     return variance.sqrt()
 
 
+@torch.no_grad()
+def feature_rank(features: Float[Tensor, "b c"]) -> Float[Tensor, ""]:
+    """Compute the effective rank of features, 1 to min(b, c): `metrics.spectrum.rank_me`, on their device.
+
+    >>> round(float(feature_rank(torch.eye(4))), 3), round(float(feature_rank(torch.ones(4, 3))), 3)
+    (4.0, 1.0)
+    """
+    values = torch.linalg.svdvals(features.detach().float().nan_to_num())
+    shares = values / values.sum().clamp(min=1e-30) + 1e-7
+    return torch.special.entr(shares).sum().exp()
+
+
 class TextLearner(Learner):
     """An image encoder and a text tower on bytes, a linear layer after each, and the scale of the cosines: CLIP, SigLIP."""
 

@@ -214,8 +214,7 @@ class PretrainTask(Task):
     def loss(self, model: "nn.Module", batch: Any, context: StepContext) -> "tuple[Tensor, Mapping[str, float | Tensor]]":
         """Compute the loss, and deviation and at times effective rank of the features, which reveal collapse."""
         from tapetum.core.devices import to_device
-        from tapetum.metrics.spectrum import rank_me
-        from tapetum.systems.pretraining.heads import feature_std
+        from tapetum.systems.pretraining.heads import feature_rank, feature_std
 
         if self.device_decoding:
             from tapetum.systems.pretraining.data import decode_images
@@ -233,7 +232,7 @@ class PretrainTask(Task):
                 say(f"{self.source.images.name(k)} cannot be read and is skipped ({len(self.damaged)} so far)")
         values: dict[str, float | Tensor] = {"feature_std": feature_std(features), **metrics}
         if context.step % RANK_EVERY == 0:
-            values["feature_rank"] = rank_me(features.detach().float().cpu().nan_to_num().numpy())
+            values["feature_rank"] = feature_rank(features)
         return loss, values
 
     def collapse(self, metrics: Mapping[str, float]) -> str | None:
