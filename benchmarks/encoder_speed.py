@@ -84,7 +84,6 @@ LOOPS = {
     "EfficientNet-Lite2": ("efficientnet-lite2", "tf_efficientnet_lite2", 260),
     "ResNet-50": ("resnet-50", "resnet50", 224),
     "ViT-S/16": ("vit-small-16", "vit_small_patch16_224", 224),
-    "ViT-B/16": ("vit-base-16", "vit_base_patch16_224", 224),
 }
 """Our name, timm's, and the side of its images."""
 

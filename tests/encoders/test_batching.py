@@ -17,10 +17,10 @@ def network() -> encoders.Encoder:
     return speed_up(encoders.build("resnet-18", stem_width=32).eval())
 
 
-def test_as_many_images_as_the_largest_map_and_its_input_leave_room_for(
+def test_as_many_images_as_the_cache_holds_the_largest_map_of(
     network: encoders.Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batching, "cache_bytes", lambda: 10 * 2 * (32 * 32 * 32 * 4))  # the stem makes 32 channels of 32x32
+    monkeypatch.setattr(batching, "cache_bytes", lambda: 10 * (32 * 32 * 32 * 4))  # the stem makes 32 channels of 32x32
     with torch.inference_mode():
         assert batch_size(torch.zeros(1, 3, 64, 64), network.image_vectors, network) == 10
         assert batch_size(torch.zeros(1, 3, 128, 128), network.image_vectors, network) == 2
@@ -37,7 +37,7 @@ def test_vectors_do_not_depend_on_the_batch(network: encoders.Encoder, monkeypat
 
     with torch.inference_mode():
         expected = torch.cat([network.image_vectors(image[None]) for image in images])
-        monkeypatch.setattr(batching, "cache_bytes", lambda: 3 * 2 * (32 * 32 * 32 * 4))
+        monkeypatch.setattr(batching, "cache_bytes", lambda: 3 * (32 * 32 * 32 * 4))
         actual = run_in_batches(images, look, network)
         again = run_in_batches(images, look, network)
     assert sizes == [1, 1, 3, 3, 1, 3, 3, 1]  # one to measure, and not again

@@ -43,7 +43,7 @@ def batch_size(image: Float[Tensor, "1 3 h w"], look: Look, network: nn.Module) 
         look(image)  # what is computed once, such as folded weights, does not count
         with _LargestOutput() as measured:
             look(image)
-        sizes[key] = min(max(cache_bytes() // (2 * measured.nbytes), 1), _MOST)  # the layer's input stays there as well
+        sizes[key] = min(max(cache_bytes() // measured.nbytes, 1), _MOST)
     return sizes[key]
 
 
