@@ -35,6 +35,7 @@ WRITING = {
     "eval paligemma": "eval paligemma --task vqav2 --data FILE --save FILE",
     "eval longvideo": "eval longvideo --task nextqa --data FOLDER --model FILE --save FILE",
     "eval perception-test": "eval perception-test --task object --annotations FILE --predictions FILE --report FILE",
+    "eval all": "eval all --model static --data FOLDER --out FILE",
     "eval davis": "eval davis --data FOLDER --predictions FILE --save-predictions FILE",
     "submit": "submit perception-test --task object --annotations FILE --predictions FILE --out FILE",
     "tapvid3d make": "tapvid3d make drivetrack FILE --out FILE",

@@ -34,7 +34,7 @@ def find_meanings(words: str, names: Collection[str]) -> tuple[tuple[Meaning, ..
 
     >>> meanings, remarks = find_meanings("a black cat by traffic lights", class_names())
     >>> [(meaning.word, len(meaning.names)) for meaning in meanings], remarks
-    ([('cat', 13), ('traffic light', 1)], ('not looked for: black, by; the classifier knows nouns alone',))
+    ([('cat', 7), ('traffic light', 1)], ('not looked for: black, by; the classifier knows nouns alone',))
     """
     known = set(names)
     things, ignored = split_nouns(words)
