@@ -96,8 +96,8 @@ def test_usage_errors_exit_2_on_stderr(arguments: list[str], run: Run) -> None:
         ("track c.mp4 --grid 3 4", "nothing takes 4 (see: tapetum track --help)"),
         (
             "eval",
-            "give one of tapvid, tapvid3d, votsp, paligemma, longvideo, perception-test, davis, objects, zero-shot, retrieval, all"
-            " (see: tapetum eval --help)",
+            "give one of tapvid, tapvid3d, votsp, paligemma, longvideo, perception-test, davis, objects, zero-shot, retrieval,"
+            " all (see: tapetum eval --help)",
         ),
         ("eval tapvid3d", "--gt must be given (see: tapetum eval tapvid3d --help)"),
         ("scenes make", "DIR, --n must be given (see: tapetum scenes make --help)"),
