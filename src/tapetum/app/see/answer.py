@@ -12,6 +12,7 @@ from tapetum.app.see.settings import AUTO, CLASSIFIER
 from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.bench.word_models import describe_model, next_step
 from tapetum.core.errors import BadInput
+from tapetum.core.reading import check_length
 from tapetum.train.launch_config import CACHE_GB
 
 if TYPE_CHECKING:
@@ -149,6 +150,8 @@ def _by_nouns(options: AnswerOptions, listener: Listener) -> ChosenAnswer:
 
     if options.by is not None:
         raise BadInput(f"{CLASSIFIER} compares nouns; leave out --by, or give --model {FILMS}")
+    for text in (options.question, *options.options):
+        check_length(text, "a text")
     tell = partial(listener.progress, "watching")
     with open_video(options.video) as video:
         made = compare_nouns(CLASSIFIER, video, options.options, options.frame_rate or 1.0, tell, "auto")
