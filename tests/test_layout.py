@@ -1,7 +1,10 @@
 """Each room of the package has its folder of tests, and each file with logic a test file (`support.layout` has the rule)."""
 
+import ast
+
 import pytest
 
+from support.durations import read_durations
 from support.layout import SOURCE, TESTS, files_with_logic, guards, mirrored, read_lines, room_of
 
 RUN = "run: python tests/support/layout.py"
@@ -32,3 +35,17 @@ def test_lines_name_what_is_there() -> None:
             wrong += [str(test) for test in named if not guards(test, path)]
             wrong += [] if (SOURCE / path).is_file() else [str(path)]
     assert not wrong, f"README.md of tests names {wrong}; {RUN}"
+
+
+@pytest.mark.slow
+def test_tests_of_a_recorded_duration_are_there() -> None:
+    names: dict[str, set[str]] = {}
+    gone = []
+    for name in read_durations():
+        module, _, test = name.partition("::")
+        file = TESTS.parent.joinpath(*module.split(".")).with_suffix(".py")
+        if module not in names:
+            nodes = ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if file.is_file() else ()
+            names[module] = {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
+        gone += [name] * (test not in names[module])
+    assert not gone, f"tests/durations.txt names {gone}; run: python tests/support/durations.py"

@@ -166,6 +166,26 @@ def test_gradients_training_and_hooks_get_the_layers_themselves() -> None:
     assert count() == 0
 
 
+def test_norms_without_statistics_and_weights_without_a_version_get_the_layers_themselves() -> None:
+    conv, _ = block(SameConv2d(3, 4, 3))
+    without = nn.BatchNorm2d(4, track_running_stats=False).eval()
+    with torch.inference_mode():
+        inside, norm = block(SameConv2d(3, 4, 3))
+    x = torch.randn(2, 3, 6, 6)
+    with torch.inference_mode(), fused_calls() as count:
+        torch.testing.assert_close(convolve(x, conv, without), without(conv(x)))
+        torch.testing.assert_close(convolve(x, inside, norm), norm(inside(x)))
+    assert count() == 0
+
+
+def test_speeding_up_again_keeps_what_is_folded() -> None:
+    conv, norm = block(SameConv2d(3, 4, 3))
+    with torch.no_grad():
+        convolve(torch.randn(1, 3, 6, 6), conv, norm)
+    fused = conv.fused
+    assert speed_up(conv).fused is fused
+
+
 def test_what_is_folded_is_neither_saved_nor_copied() -> None:
     conv, norm = block(SameConv2d(3, 4, 3))
     with torch.no_grad():

@@ -19,6 +19,7 @@ from tapetum.encoders.features import check_finite
 
 Look = Callable[[Float[Tensor, "b 3 h w"]], Float[Tensor, "b ..."]]
 _MOST = 64
+"""Images at most, however small their maps are."""
 _sizes: WeakKeyDictionary[nn.Module, dict[tuple[torch.Size, torch.dtype], int]] = WeakKeyDictionary()
 
 

@@ -61,7 +61,6 @@ def pad_same(x: Float[Tensor, "b c h w"], kernel: int, stride: int) -> Float[Ten
     >>> pad_same(torch.ones(1, 1, 4, 5), 3, 2).shape  # 4: one more below; 5: one on either side
     torch.Size([1, 1, 5, 7])
     """
-
     left, right, top, bottom = pads = same_padding(x.shape[-2:], kernel, stride)
     return F.pad(x, pads) if left or right or top or bottom else x
 
@@ -109,7 +108,8 @@ class FusedConvolution:
         ):
             return False
         hooks = conv._forward_hooks or conv._forward_pre_hooks or norm._forward_hooks or norm._forward_pre_hooks
-        return type(norm) is nn.BatchNorm2d and not norm.training and norm.affine and not hooks and x.numel() > 0
+        known = type(norm) is nn.BatchNorm2d and not norm.training and norm.affine and norm.running_mean is not None
+        return known and not hooks and not conv.weight.is_inference() and x.numel() > 0  # such weights have no version
 
     def __call__(self, x: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d, activation: Activation | None) -> Tensor:
         """Compute the layers."""

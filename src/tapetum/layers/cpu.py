@@ -133,7 +133,7 @@ def speed_up(module: M, copies: bool = False) -> M:
     fast: dict[type[nn.Module], type[nn.Module]] = {nn.Linear: FastLinear, TokenEmbedding: FastEmbedding}
     for part in module.modules():
         part.__class__ = fast.get(type(part), type(part))
-        if isinstance(part, nn.Conv2d) and part.bias is None:
+        if isinstance(part, nn.Conv2d) and part.bias is None and not hasattr(part, "fused"):
             part.fused = FusedConvolution()  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
     for part in module.modules():
         before: nn.Module | None = None

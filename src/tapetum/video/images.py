@@ -151,7 +151,7 @@ class ImageVideo(Video):
         self._cache = FrameCache(max_bytes)
 
     def close(self) -> None:
-        self._cache = None
+        self._cache = self._first = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_cache": None, "_first": None}
