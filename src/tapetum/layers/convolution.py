@@ -100,12 +100,8 @@ class FusedConvolution:
         """Check whether the fused function currently computes what the layers would: no gradient, no hooks, an ordinary CPU."""
         if _CONVOLVE is None or x.device.type != "cpu" or x.dtype != conv.weight.dtype or x.dtype not in _FUSED_DTYPES:
             return False
-        if (
-            torch.is_grad_enabled()
-            or torch.is_autocast_enabled("cpu")
-            or torch.compiler.is_compiling()
-            or torch._C._is_tracing()
-        ):
+        learning = torch.is_grad_enabled() or torch.is_autocast_enabled("cpu")
+        if learning or torch.compiler.is_compiling() or torch._C._is_tracing():
             return False
         hooks = conv._forward_hooks or conv._forward_pre_hooks or norm._forward_hooks or norm._forward_pre_hooks
         known = type(norm) is nn.BatchNorm2d and not norm.training and norm.affine and norm.running_mean is not None
