@@ -179,7 +179,9 @@ def act(film: Film) -> bytes:
     watch_job(film, 6)
     film.show(1.5)
     film.say("Export: csv, json, npz, DeepLabCut, SLEAP, COCO, napari, TAP-Vid, mp4")
-    box = page.locator("button.export").bounding_box()
+    save = page.locator("button.export")
+    save.scroll_into_view_if_needed()
+    box = save.bounding_box()
     film.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     film.show(1.5)
     with page.expect_download():
@@ -230,6 +232,8 @@ def main() -> None:
     parser.add_argument("video", type=Path)
     parser.add_argument("--out", type=Path, help="folder for both files; by default where the docs have them")
     given = parser.parse_args()
+    if given.out:
+        given.out.mkdir(parents=True, exist_ok=True)
     film_path = (given.out or DOCS / "_static") / "page.mp4"
     image_path = (given.out or DOCS / "images") / "page.png"
     with tempfile.TemporaryDirectory() as place, sync_playwright() as playwright:
@@ -239,7 +243,7 @@ def main() -> None:
         with served(folder) as address:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
             page = browser.new_page(viewport={"width": SIZE[0], "height": SIZE[1]}, accept_downloads=True)
-            page.set_default_timeout(600_000)
+            page.set_default_timeout(120_000)
             page.goto(address)
             film = Film(page)
             image = act(film)
