@@ -50,7 +50,7 @@ def test_what_is_unlike_the_world_is_said_of_its_model_alone(world: np.ndarray, 
     assert "unlike those that paligemma-nano-2 was trained on" in str(unfamiliar_remark(MODEL, (noise,)))
     assert unfamiliar_remark(CLASSIFIER, (noise,)) is None
     with pytest.warns(UserWarning, match="unlike those that mcvit-films was trained on"):
-        tapetum.answer(noise[None].repeat(4, 0), "What falls?", options=("a cup", "a book"))
+        tapetum.answer(noise[None].repeat(4, 0), "What falls?", options=("a cup", "a book"), model="mcvit-films")
     assert unfamiliar_remark(MODEL, ("no-such-file.png",)) is None  # the verb itself says what is wrong
 
 
