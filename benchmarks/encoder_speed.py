@@ -6,9 +6,10 @@
 Every side has the same random weights and begins with the same JPEG files of 640x480: decoding, preparing and the network are
 in the time. Without --loops on one thread, SigLIP-B/16 and DINOv2-S in float32 and bfloat16, CPU seconds.
 
-With --loops on all cores by the clock (so on an idle machine), in float32, as users would: `tapetum embed`'s own loop; a plain
-loop over timm's model, in batches of 32 from a DataLoader with a worker for each core; and the same loop over onnxruntime, in
-batches of 1 and 32. `batches` are images a second of our network alone, without decoding, by the size of the batch.
+With --loops on all cores by the clock (so on an idle machine), as users would: `tapetum embed`'s own loop; a plain loop over
+timm's model, in batches of 32 from a DataLoader with a worker for each core; and, in float32, the same loop over onnxruntime, in
+batches of 1 and 32. bfloat16 only where the processor has it. `batches` are images a second of our network alone, without
+decoding, by the size of the batch.
 Needs transformers, open_clip, timm and onnxruntime beside tapetum.
 """
 
@@ -19,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,7 @@ import transformers
 from PIL import Image
 
 from tapetum.core.batched_work import BatchedWork
-from tapetum.core.devices import keep_freed_memory
+from tapetum.core.devices import choose_dtype, keep_freed_memory
 from tapetum.encoders import build, from_state
 from tapetum.layers.cpu import speed_up
 from tapetum.video.read import read_image
@@ -83,7 +85,9 @@ def save(rows: list[dict[str, Any]], path: Path | None) -> None:
 LOOPS = {
     "EfficientNet-Lite2": ("efficientnet-lite2", "tf_efficientnet_lite2", 260),
     "ResNet-50": ("resnet-50", "resnet50", 224),
+    "Swin-T": ("swin-t", "swin_tiny_patch4_window7_224", 224),
     "ViT-S/16": ("vit-small-16", "vit_small_patch16_224", 224),
+    "SigLIP-B/16": ("siglip-base-16", "vit_base_patch16_siglip_224", 224),
 }
 """Our name, timm's, and the side of its images."""
 
@@ -108,13 +112,20 @@ def time_loops(count: int, repeats: int) -> list[dict[str, Any]]:
     torch.set_grad_enabled(False)
     with tempfile.TemporaryDirectory() as folder:
         files = photos(Path(folder), count)
-        for name, (own, other, side) in LOOPS.items():
-            encoder = speed_up(build(own).eval())
+        precisions = [torch.float32, torch.bfloat16] if choose_dtype("auto", "cpu") == "bfloat16" else [torch.float32]
+        for (name, (own, other, side)), dtype in product(LOOPS.items(), precisions):
+            embedder = build(own).eval().embedder()
+            embedder.encoder.to(dtype)
             theirs = timm.create_model(other, num_classes=0).eval()
-            sides = {"tapetum": partial(own_loop, encoder.embedder()), "timm": partial(plain_loop, theirs, side, theirs, 32)}
-            for size in (1, 32):
-                run = onnx_of(theirs, Path(folder), side, size)
-                sides[f"onnxruntime, {size}"] = partial(plain_loop, theirs, side, run, size)
+            transform = timm.data.create_transform(
+                **{**timm.data.resolve_model_data_config(theirs), "input_size": (3, side, side)}
+            )
+            plain = partial(plain_loop, transform)
+            sides = {"tapetum": partial(own_loop, embedder)}
+            for size in (1, 32) if dtype == torch.float32 else ():
+                sides[f"onnxruntime, {size}"] = partial(plain, onnx_of(theirs, Path(folder), side, size), size)
+            theirs.to(dtype)
+            sides["timm"] = partial(plain, lambda batch, model=theirs, dtype=dtype: model(batch.to(dtype)), 32)
             seconds: dict[str, list[float]] = {each: [] for each in sides}
             for turn in range(repeats + 1):
                 for each, loop in sides.items():
@@ -123,9 +134,11 @@ def time_loops(count: int, repeats: int) -> list[dict[str, Any]]:
                     if turn:
                         seconds[each].append(time.perf_counter() - start)
             rates = {each: count / float(np.median(taken)) for each, taken in seconds.items()}
-            batches = {size: network_rate(encoder, side, size) for size in (1, 2, 4, 8, 16, 32)}
-            rows.append({"model": name, "vectors_a_second": rates, "batches": batches, "cores": os.cpu_count()})
-            print(name, {each: round(rate, 1) for each, rate in rates.items()}, batches, flush=True)
+            batches = {size: network_rate(embedder.encoder, side, size) for size in (1, 2, 4, 8, 16, 32)}
+            kind = str(dtype).removeprefix("torch.")
+            row = {"model": name, "dtype": kind, "vectors_a_second": rates, "batches": batches, "cores": os.cpu_count()}
+            rows.append(row)
+            print(name, kind, {each: round(rate, 1) for each, rate in rates.items()}, batches, flush=True)
     return rows
 
 
@@ -140,8 +153,7 @@ def own_loop(embedder: Any, files: list[Path]) -> None:
     assert len(list(work.run(files, embedder))) == len(files)
 
 
-def plain_loop(model: Any, side: int, run: Callable[[Any], Any], size: int, files: list[Path]) -> None:
-    transform = timm.data.create_transform(**{**timm.data.resolve_model_data_config(model), "input_size": (3, side, side)})
+def plain_loop(transform: Any, run: Callable[[Any], Any], size: int, files: list[Path]) -> None:
     loader = torch.utils.data.DataLoader(Prepared(files, transform), batch_size=size, num_workers=os.cpu_count() or 1)
     for batch in loader:
         run(batch)
@@ -161,7 +173,7 @@ def onnx_of(model: torch.nn.Module, folder: Path, side: int, size: int) -> Calla
 
 def network_rate(encoder: Any, side: int, size: int) -> float:
     """Compute images a second of the network alone: the best of three passes of at least 32 images."""
-    images = torch.randn(size, 3, side, side)
+    images = torch.randn(size, 3, side, side, dtype=next(encoder.parameters()).dtype)
     passes = -(-32 // size)
     best = float("inf")
     for _ in range(3):

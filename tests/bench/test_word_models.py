@@ -27,9 +27,9 @@ def test_an_index_a_table_and_labels_compare_as_the_towers_do(tmp_path: Path, ma
     model = str(tmp_path / "model")
     towers = tapetum.load(model)
     wanted = towers.embed_images(list(images)) @ towers.embed_texts(["ein Hund 猫"])[0]
-    made = tapetum.index(photos, model=model)
+    made = tapetum.index(photos, model=model, dtype="float32")
     assert (made.pieces, made.model) == (6, model)
-    tapetum.embed(photos, model=model, out=tmp_path / "t.npz")
+    tapetum.embed(photos, model=model, out=tmp_path / "t.npz", dtype="float32")
     for library in (photos, tmp_path / "t.npz"):
         result = tapetum.search(library, "ein Hund 猫", count=9)
         assert isinstance(result, Searched)

@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 
 from tapetum import encoders
+from tapetum.core import devices
 from tapetum.encoders import batching
-from tapetum.encoders.batching import batch_size, look_by_size, run_in_batches
+from tapetum.encoders.batching import batch_size, look_by_size, room_for_outputs, run_in_batches
+from tapetum.encoders.embed import EmbeddedPiece, set_precision
 from tapetum.layers.cpu import speed_up
 
 
@@ -52,3 +54,36 @@ def test_images_of_several_sizes_keep_their_order(network: encoders.Encoder) -> 
         expected = np.concatenate([network.image_vectors(image).numpy() for image in images])
         actual = look_by_size(images, network.image_vectors, network).numpy()
     np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_on_a_gpu_free_memory_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (8000, 9000))
+    assert room_for_outputs(torch.device("cuda")) == (1000, 1024)
+    monkeypatch.setattr(batching, "cache_bytes", lambda: 5)
+    assert room_for_outputs(torch.device("cpu")) == (5, 64)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "known", "bears", "chosen"),
+    [
+        ("auto", True, True, torch.bfloat16),
+        ("auto", False, True, torch.float32),
+        ("auto", True, False, torch.float32),
+        ("float32", True, True, torch.float32),
+        ("bfloat16", False, False, torch.bfloat16),
+    ],
+)
+def test_bfloat16_is_chosen_where_the_device_knows_it_and_the_network_bears_it(
+    network: encoders.Encoder, dtype: str, known: bool, bears: bool, chosen: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "knows_bfloat16", lambda processor: known)
+    network.takes_bfloat16 = bears
+    embedder = network.embedder()
+    image = embedder.prepare(np.random.default_rng(0).integers(0, 256, (64, 48, 3), np.uint8))
+    piece = EmbeddedPiece("", None, None, {"image": image})
+    expected = embedder.embed([piece])
+    set_precision(embedder, dtype)
+    actual = embedder.embed([piece])
+    assert (next(network.parameters()).dtype, actual.dtype) == (chosen, np.float32)
+    assert (actual * expected).sum() / np.linalg.norm(actual) / np.linalg.norm(expected) > 0.999
+    assert np.array_equal(actual, expected) == (chosen == torch.float32)

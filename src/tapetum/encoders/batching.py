@@ -2,7 +2,7 @@
 
 On a CPU a larger batch is slower, not faster: the maps of a layer have to come back from memory for the next one. The size
 follows from what the network computes for one image and from the cache, never from a clock, so that runs on a machine are equal
-to the bit. On other devices a batch is processed as it is given.
+to the bit. On an NVIDIA GPU a larger batch is faster, so it takes as many as free memory holds.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,9 @@ from tapetum.encoders.features import check_finite
 
 Look = Callable[[Float[Tensor, "b 3 h w"]], Float[Tensor, "b ..."]]
 _MOST = 64
-"""Images at most, however small their maps are."""
+"""Images at most, however small their maps are; on a GPU sixteen times as many."""
+_TENSORS = 8
+"""The part of a GPU's free memory that the largest output may take: the input, the output before it, and scratch lie beside."""
 _sizes: WeakKeyDictionary[nn.Module, dict[tuple[torch.Size, torch.dtype], int]] = WeakKeyDictionary()
 
 
@@ -44,13 +46,21 @@ def batch_size(image: Float[Tensor, "1 3 h w"], look: Look, network: nn.Module) 
         look(image)  # what is computed once, such as folded weights, does not count
         with _LargestOutput() as measured:
             look(image)
-        sizes[key] = min(max(cache_bytes() // measured.nbytes, 1), _MOST)
+        room, most = room_for_outputs(image.device)
+        sizes[key] = min(max(room // measured.nbytes, 1), most)
     return sizes[key]
+
+
+def room_for_outputs(device: torch.device) -> tuple[int, int]:
+    """Compute the bytes that the largest output of a batch may have on a device, and how many images are batched at most."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] // _TENSORS, 16 * _MOST
+    return cache_bytes(), _MOST
 
 
 def run_in_batches(images: Float[Tensor, "b 3 h w"], look: Look, network: nn.Module) -> Float[Tensor, "b ..."]:
     """Compute `look`, a function of the network, of prepared images, in batches that suit the device."""
-    if len(images) < 2 or images.device.type != "cpu":
+    if len(images) < 2 or images.device.type not in ("cpu", "cuda"):
         return look(images)
     return torch.cat([look(part) for part in images.split(batch_size(images[:1], look, network))])
 

@@ -27,6 +27,7 @@ class ConvolutionalEncoder(Encoder):
 
     stages: nn.Sequential
     """Stages of blocks, finest first."""
+    takes_bfloat16 = True
 
     def see(self, images: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b c h w"], ...]:
         """Compute the maps of prepared images, finest first; the last one is pooled."""

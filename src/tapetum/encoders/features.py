@@ -50,6 +50,8 @@ class Encoder(nn.Module):
     """Names of its classes, where the weights came with some; files do not keep them."""
     adapter_names: AdapterNames | None = None
     """Where presets of adapters stand; None allows `all-blocks` and addresses alone."""
+    takes_bfloat16: bool = False
+    """Its vectors hardly change in bfloat16, so that `tapetum embed` and `index` choose it where it is fast."""
 
     def __init__(self, config: EncoderConfig, preprocessing: Preprocessing):
         super().__init__()

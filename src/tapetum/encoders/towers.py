@@ -137,6 +137,7 @@ class Towers(Encoder):
     """Two towers; used as an encoder, the image tower."""
 
     config: TowersConfig
+    takes_bfloat16 = True
 
     def __init__(self, config: TowersConfig, preprocessing: Preprocessing):
         super().__init__(config, preprocessing)

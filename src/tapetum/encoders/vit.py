@@ -27,6 +27,7 @@ class ViT(Encoder):
     """A vision transformer. It has one map, at patch resolution: the grid's tokens after the last norm."""
 
     config: ViTConfig
+    takes_bfloat16 = True
 
     def __init__(self, config: ViTConfig, preprocessing: Preprocessing):
         super().__init__(config, preprocessing)

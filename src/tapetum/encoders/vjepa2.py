@@ -71,6 +71,7 @@ class VJEPA2(Encoder):
     """V-JEPA 2's encoder. For images it has one map, at patch resolution."""
 
     config: VJEPA2Config
+    takes_bfloat16 = True
 
     def __init__(self, config: VJEPA2Config, preprocessing: Preprocessing):
         super().__init__(config, preprocessing)

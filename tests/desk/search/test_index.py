@@ -86,19 +86,19 @@ def test_images_and_seconds_of_films_have_vectors_thumbnails_and_tags(photos: Pa
     told = json.loads(out)
     assert (told["pieces"], told["files"], told["looked_at"], told["removed"]) == (6, 4, 4, 0)
     assert told["model"] == str(classifier)
-    made = tapetum.embed([photos / "film.mp4", photos / "red.png"], model=str(classifier))
+    made = tapetum.embed([photos / "film.mp4", photos / "red.png"], model=str(classifier), dtype="float32")
     unit = made.vectors / np.linalg.norm(made.vectors, axis=1, keepdims=True)
     with VectorIndex.open(photos / module.HIDDEN) as index:
         film = index.rows_of(str(photos / "film.mp4"))
         rows = [*film, *index.rows_of(str(photos / "red.png"))]
-        np.testing.assert_allclose(index.vectors(np.array(rows)), unit, atol=2e-3)
+        np.testing.assert_allclose(index.vectors(np.array(rows)), unit, atol=4e-3)
         pieces = index.pieces(rows)
         assert [piece.start_s for piece in pieces] == [0.0, 1.0, 2.0, None]
         for piece, colour in zip(pieces, (0, 1, 2, 0), strict=True):
             assert piece.thumbnail is not None
             shown = np.asarray(Image.open(BytesIO(piece.thumbnail))).mean((0, 1))
             assert shown.argmax() == colour
-            assert piece.tags == (("tabby", pytest.approx(0.6)), ("tiger cat", pytest.approx(0.3)))
+            assert piece.tags == (("tabby", pytest.approx(0.6, abs=3e-3)), ("tiger cat", pytest.approx(0.3, abs=3e-3)))
     moments = tapetum.search(photos, "cat").moments
     assert {Path(each.path).name for each in moments} == {"red.png", "blue.png", "green.png", "film.mp4"}
 

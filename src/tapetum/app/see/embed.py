@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -63,6 +63,8 @@ class EmbedOptions:
     """Processes that work at a time on this machine; each loads the model. One process alone makes batches across files."""
     device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = "auto"
     """Where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Precision of image encoders; auto takes bfloat16 where the device knows it, else float32."""
     neighbours: Annotated[int, tyro.conf.arg(metavar="N")] = 0
     """Add to the table the N pieces of other files that are most alike, and write a page that shows them beside it:
     OUT.neighbours.html."""
@@ -159,7 +161,7 @@ def embed(options: EmbedOptions, listener: Listener) -> Embedded:
 
     from tapetum.bench.word_models import portable
 
-    embedder, identity = _embedder(options.model, options.device)
+    embedder, identity = _embedder(options.model, options.device, options.dtype)
     files = _files(options, "videos" if embedder.takes_videos else "images", listener)
     alone = options.engine == "local" and (options.workers == 1 or len(files) == 1)
     with _unfinished(embedder, options.out if alone else None, listener) as unfinished:
@@ -175,7 +177,7 @@ def embed(options: EmbedOptions, listener: Listener) -> Embedded:
         for number, output in run_jobs(
             work,
             files if alone else [_absolute(file) for file in files],
-            (lambda: embedder) if alone else partial(_embedder_alone, portable(options.model), options.device),
+            (lambda: embedder) if alone else partial(_embedder_alone, portable(options.model), options.device, options.dtype),
             engine=options.engine,
             workers=options.workers,
             gpus=gpus_for(options.device),
@@ -220,9 +222,10 @@ def embed(options: EmbedOptions, listener: Listener) -> Embedded:
     return made
 
 
-def _embedder(model: str, device: str | None) -> "tuple[Embedder, str]":
+def _embedder(model: str, device: str | None, dtype: str) -> "tuple[Embedder, str]":
     """The function that computes embeddings, and the identity of its weights."""
     from tapetum.bench.word_models import identity_of
+    from tapetum.encoders.embed import set_precision
     from tapetum.hub.loading import find_loader, load
     from tapetum.hub.registry import known
     from tapetum.systems.hip.config import VARIANTS
@@ -237,11 +240,13 @@ def _embedder(model: str, device: str | None) -> "tuple[Embedder, str]":
     if not hasattr(loaded, "embedder"):
         raise BadInput(f"{model} holds a {type(loaded).__name__}, which makes no vectors; give an encoder or a HiP network")
     identity = identity_of(loaded)
-    return loaded.embedder(), identity
+    embedder = loaded.embedder()
+    set_precision(embedder, dtype)
+    return embedder, identity
 
 
-def _embedder_alone(model: str, device: str | None) -> "Embedder":
-    return _embedder(model, device)[0]
+def _embedder_alone(model: str, device: str | None, dtype: str) -> "Embedder":
+    return _embedder(model, device, dtype)[0]
 
 
 def _absolute(file: "Path | Video") -> "Path | Video":

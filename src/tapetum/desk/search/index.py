@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -56,6 +56,8 @@ class IndexOptions:
     """Processes that work at a time on this machine."""
     device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = "auto"
     """Where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Precision of image encoders; auto takes bfloat16 where the device knows it, else float32."""
 
     def check(self) -> None:
         """Raise BadInput for options that cannot work, before any work starts."""
@@ -121,17 +123,17 @@ def index(options: IndexOptions, listener: Listener) -> Indexed:
     files = list_media(options.folders, listener)
     model: MediaModel | None = None
     if not (out / DATABASE).is_file():
-        model = MediaModel(options.model or default_model(), choose_device(options.device))
+        model = MediaModel(options.model or default_model(), choose_device(options.device), options.dtype)
         reference = portable(model.reference)
         words = "yes" if model.reads_words else ""
         VectorIndex.create(out, model.identity, model.channels, exist_ok=True, reference=reference, words=words).close()
     with refusing_damage(out), VectorIndex.open(out, writes=True) as opened:
         reference = options.model or stored_reference(opened.about)
         if model is None and options.model is not None:
-            model = MediaModel(options.model, choose_device(options.device))
+            model = MediaModel(options.model, choose_device(options.device), options.dtype)
         changes = _Changes(opened, files, options, listener)
         if model is None and changes.to_look_at:
-            model = MediaModel(reference, choose_device(options.device))
+            model = MediaModel(reference, choose_device(options.device), options.dtype)
         if model is not None and model.identity != opened.model:
             raise BadInput(
                 f"{out} is an index of {opened.about.get('reference')} as it was, and {model.reference} makes other vectors; "
@@ -196,7 +198,7 @@ class _Changes:
             alike.setdefault(self._prints[path], []).append(path)
         options, items = self.options, [(paths[0], mark) for mark, paths in alike.items()]
         alone = options.engine == "local" and options.workers == 1
-        make = (lambda: model) if alone else partial(_make_model, reference, options.device)
+        make = (lambda: model) if alone else partial(_make_model, reference, options.device, options.dtype)
         done, total = self._done, len(self._prints)
         self.listener.progress("indexing", done, total)
         work = BatchedWork(read=_read, compute=_compute, finish=_finish, size=_TOGETHER, key=_modalities, ahead=2 * _TOGETHER)
@@ -255,8 +257,8 @@ class _Changes:
         return others
 
 
-def _make_model(reference: str, device: str | None) -> MediaModel:
-    return MediaModel(reference, choose_device(device))
+def _make_model(reference: str, device: str | None, dtype: str) -> MediaModel:
+    return MediaModel(reference, choose_device(device), dtype)
 
 
 def _read(item: tuple[str, str], model: MediaModel) -> "Iterator[MediaPart]":

@@ -53,8 +53,8 @@ class MediaModel:
     Raises BadInput for weights that make no vectors.
     """
 
-    def __init__(self, reference: str, device: str | None = None):
-        from tapetum.encoders.embed import EncoderEmbedder
+    def __init__(self, reference: str, device: str | None = None, dtype: str = "auto"):
+        from tapetum.encoders.embed import EncoderEmbedder, set_precision
         from tapetum.encoders.imagenet import class_names
         from tapetum.hub.loading import find_loader, load
         from tapetum.transfer.zero_shot import reads_words
@@ -65,6 +65,7 @@ class MediaModel:
             raise BadInput(f"{reference} holds a {type(model).__name__}, which makes no vectors; give an encoder")
         self.reference, self.identity = reference, identity_of(model)
         self._model, self._embedder = model, model.embedder()
+        set_precision(self._embedder, dtype)
         self._sees_frames = isinstance(self._embedder, EncoderEmbedder)
         self._films = not self._sees_frames and hasattr(model, "embed_texts")
         self.reads_words: bool = self._films or reads_words(model)
