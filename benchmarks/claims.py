@@ -263,20 +263,13 @@ def encoder_loops() -> str:
     rows = []
     for row in read("encoder-speed/loops.json"):
         rates = row["vectors_a_second"]
-        own, plain, onnx = rates["tapetum"], rates["timm"], max(rates["onnxruntime, 1"], rates["onnxruntime, 32"])
+        own, plain = rates["tapetum"], rates["timm"]
+        onnx = max((rate for name, rate in rates.items() if name.startswith("onnxruntime")), default=None)
+        beside = ("", "") if onnx is None else (f"{onnx:.1f}", f"{own / onnx:.2f}")
         alone = ", ".join(f"{rate:.1f}" for rate in row["batches"].values())
-        ratios = f"{own / plain:.1f}", f"{own / onnx:.2f}"
-        rows.append((row["model"], f"{own:.1f}", f"{plain:.1f}", f"{onnx:.1f}", *ratios, alone))
-    heads = (
-        "network",
-        "`tapetum embed`",
-        "timm",
-        "onnxruntime",
-        "beside timm",
-        "beside onnxruntime",
-        "alone, by batches of 1 to 32",
-    )
-    return write_table(heads, rows)
+        rows.append((row["model"], row["dtype"], f"{own:.1f}", f"{plain:.1f}", f"{own / plain:.1f}", *beside, alone))
+    peers = "timm", "beside timm", "onnxruntime", "beside onnxruntime"
+    return write_table(("network", "numbers", "`tapetum embed`", *peers, "alone, by batches of 1 to 32"), rows)
 
 
 TABLES: Mapping[str, tuple[str, Callable[[], str]]] = {

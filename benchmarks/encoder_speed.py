@@ -7,9 +7,9 @@ Every side has the same random weights and begins with the same JPEG files of 64
 in the time. Without --loops on one thread, SigLIP-B/16 and DINOv2-S in float32 and bfloat16, CPU seconds.
 
 With --loops on all cores by the clock (so on an idle machine), as users would: `tapetum embed`'s own loop; a plain loop over
-timm's model, in batches of 32 from a DataLoader with a worker for each core; and, in float32, the same loop over onnxruntime, in
-batches of 1 and 32. bfloat16 only where the processor has it. `batches` are images a second of our network alone, without
-decoding, by the size of the batch.
+timm's model, in batches of 32 from a DataLoader with a worker for each core; and, in float32, the same loop over onnxruntime,
+in batches of 1 and 32. bfloat16 is left out where the processor has none. `batches` are images a second of our network alone,
+without decoding, by the size of the batch.
 Needs transformers, open_clip, timm and onnxruntime beside tapetum.
 """
 

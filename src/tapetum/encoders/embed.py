@@ -62,7 +62,7 @@ def set_precision(embedder: Embedder, dtype: str) -> None:
     """Convert an image encoder to float32, bfloat16 or float16; other embedders stay as they are.
 
     With "auto" an encoder that `takes_bfloat16` is converted where its device computes in that natively, in about half the
-    time (docs/evidence/encoder-speed.md); its vectors keep two to three digits.
+    time (docs/evidence/named-encoders.md); its vectors keep two to three digits.
     """
     if not isinstance(embedder, EncoderEmbedder) or (dtype == "auto" and not embedder.encoder.takes_bfloat16):
         return
