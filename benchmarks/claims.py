@@ -300,6 +300,7 @@ TABLES: Mapping[str, tuple[str, Callable[[], str]]] = {
     "boxes in photographs": ("evidence/photos.md", lambda: photo_boxes.table(read("photo-boxes/results.json"))),
     "things in streets": ("evidence/photos.md", lambda: photo_questions.street_table(read("photo-questions/results.json"))),
     "real marks": ("evidence/real-marks.md", marks),
+    "marks of seven clips": ("evidence/real-marks.md", lambda: real_marks.table(read("real-marks/seven-clips.json"))),
     "clips that were used": ("evidence/real-marks.md", real_marks.uses),
     "real marks of tapir-nano": (
         "models/tapir-nano.md",

@@ -35,13 +35,12 @@ from mutants_run import FAULT, KILLER, Tests, broken, fork, record, run_tests, w
 ROOT = Path(__file__).parents[1]
 EQUIVALENT = Path(__file__).with_name("mutants_equivalent.toml")
 MODULES = """
-    account/closed_form account/energy account/parts
-    systems/adapters/adapted systems/adapters/task systems/adapters/layers systems/adapters/merging
-    systems/adapters/weaving
+    account/closed_form account/products
+    systems/adapters/adapted systems/adapters/task systems/adapters/layers systems/adapters/weaving
     layers/*
-    data/views/* data/rle data/polygons
-    encoders/convolutional encoders/decoder encoders/efficientnet_lite encoders/features encoders/fpn encoders/nfnet
-    encoders/resnet encoders/swin encoders/text encoders/towers encoders/vit
+    data/views/* data/rle
+    encoders/convolutional encoders/decoder encoders/efficientnet_lite encoders/features encoders/nfnet
+    encoders/resnet encoders/swin encoders/towers encoders/vit
     systems/hip/layers systems/hip/masking systems/hip/model systems/hip/plan systems/hip/task
     systems/longvideo/captioner systems/longvideo/embedding_rows systems/longvideo/encoder systems/longvideo/layers
     systems/longvideo/memory systems/longvideo/task systems/longvideo/video_text systems/longvideo/weights
@@ -60,8 +59,7 @@ MODULES = """
     tracks/camera tracks/metrics
     train/accumulation train/contrastive train/gather train/gradient_cache train/optim train/state
     train/stream
-    transfer/attentive transfer/detection transfer/fcn transfer/knn transfer/linear transfer/propagation
-    transfer/segmentation
+    transfer/fcn transfer/probes transfer/propagation transfer/segmentation
 """
 """Losses, models, metrics, schedules and samplers: files under src/tapetum, without .py."""
 _ELSEWHERE = 60.0

@@ -86,7 +86,7 @@ def main() -> None:
     sides: dict[str, Callable[[torch.Tensor], np.ndarray]] = {}
     with tempfile.TemporaryDirectory() as folder:
         plain, quantised = Path(folder, "plain.onnx"), Path(folder, "quantised.onnx")
-        torch.onnx.export(Classifier(encoder), (images[:1],), plain, dynamo=False, input_names=["images"])
+        torch.onnx.export(Classifier(encoder).eval(), (images[:1],), plain, dynamo=False, input_names=["images"])
         quant_pre_process(plain, Path(folder, "prepared.onnx"))
         quantize_static(Path(folder, "prepared.onnx"), quantised, Calibration(images), per_channel=True)
         speed_up(encoder)

@@ -185,13 +185,16 @@ def table(results: dict[str, dict[str, Any]], names: Sequence[str] = ()) -> str:
 
     known = {"lucas-kanade": "Lucas-Kanade", "static": "a point that stays"}
     names = names or list(results)
-    titles = (f"{title} {len(jaccards(names[0], used))} clips" for title, used in (("all", True), ("the clean", False)))
-    lines = [["average Jaccard (95 %)", *titles], ["---"] * 3]
+    parts = {"all": True, "the clean": False}
+    if not any(row["name"] in USED for row in results[names[0]]["per_video"]):
+        del parts["all"]
+    titles = (f"{title} {len(jaccards(names[0], used))} clips" for title, used in parts.items())
+    lines = [["average Jaccard (95 %)", *titles], ["---"] * (1 + len(parts))]
     for name in names:
-        lines.append([known.get(name, f"`{name}`"), *(cell(jaccards(name, used)) for used in (True, False))])
+        lines.append([known.get(name, f"`{name}`"), *(cell(jaccards(name, used)) for used in parts.values())])
     for one, other in PAIRS:
         if {one, other} <= set(names):
-            gains = (cell(jaccards(one, used) - jaccards(other, used), "+") for used in (True, False))
+            gains = (cell(jaccards(one, used) - jaccards(other, used), "+") for used in parts.values())
             lines.append([f"`{one}` less {known.get(other, f'`{other}`')}", *gains])
     return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
 

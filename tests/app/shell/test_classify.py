@@ -157,7 +157,8 @@ def test_the_default_knows_a_drawn_traffic_light(run: Run, tmp_path: Path) -> No
 
 def test_embed_takes_an_encoder(run: Run, places: Path) -> None:
     out = places / "vectors.npz"
-    code, told, err = run("embed", places / "photos", places / "one.png", "--model", places / "few.safetensors", "--out", out)
+    files, how = (places / "photos", places / "one.png"), ("--model", places / "few.safetensors", "--dtype", "float32")
+    code, told, err = run("embed", *files, *how, "--out", out)
     assert code == 0
     assert "what is no image, recording or video is left out: 1 (.txt)" in err
     assert "3 vectors of 64 numbers, of 3 files" in told
