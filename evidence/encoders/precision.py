@@ -69,7 +69,9 @@ def onnx_session(path: Path) -> Callable[[torch.Tensor], np.ndarray]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda images: np.concatenate([session.run(None, {"images": image.numpy()})[0] for image in images.split(1)])
+    return lambda images: np.concatenate(
+        [np.asarray(session.run(None, {"images": image.numpy()})[0]) for image in images.split(1)]
+    )
 
 
 @torch.inference_mode()

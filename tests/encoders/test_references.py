@@ -58,7 +58,7 @@ def image(tmp_path: Path) -> Path:
 def vector(run: Run, image: Path, model: object) -> np.ndarray:
     """What the command line gives."""
     out = image.with_name("vectors.npz")
-    code, _, err = run("embed", image, "--model", model, "--out", out)
+    code, _, err = run("embed", image, "--model", model, "--dtype", "float32", "--out", out)
     assert code == 0, err
     with np.load(out) as table:
         return table["embedding"][0]

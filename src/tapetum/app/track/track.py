@@ -319,6 +319,7 @@ def _track_into(options: TrackOptions, listener: Listener, file: Path | None, lo
         if lifting is not None:
             tracks = lifting.take_support(tracks, task.count)
         tracks = options.choose_visible(tracks, options.model or MODEL)
+        note_swaps(tracks, listener)
         seconds = time.perf_counter() - start
         if file is not None:
             write_file(file, video, tracks, options, listener)
@@ -364,6 +365,22 @@ def _track_into(options: TrackOptions, listener: Listener, file: Path | None, lo
         report=report_file,
         source=options.video,
     )
+
+
+def note_swaps(tracks: "Tracks", listener: Listener) -> None:
+    """Tell the listener if points named PART@BODY were exchanged between alike bodies."""
+    if not any("@" in name for name in tracks.names or ()):
+        return
+    from tapetum.tracks.identity import find_swaps
+
+    try:
+        swaps = find_swaps(tracks)
+    except BadInput:  # too few points to tell
+        return
+    if swaps:
+        first = f"{' and '.join(swaps[0].points)} in frame {swaps[0].frame}"
+        how = "tapetum convert tracks.npz mended.npz --undo-swaps"
+        listener.note(f"bodies exchanged points {len(swaps)} times, first {first}; this exchanges them back: {how}")
 
 
 def make_tracker(settings: TrackSettings, default: str) -> "Tracker":
