@@ -50,6 +50,7 @@ def study_script(study: str, name: str = "claims") -> ModuleType:
 
 
 adapter_tables = study_script("adapters")
+alike_bodies = study_script("identity", "alike_bodies")
 hip_claims = study_script("hip-claims")
 hip_power = study_script("hip-claims", "power")
 longvideo_claims = study_script("longvideo")
@@ -272,6 +273,15 @@ def encoder_loops() -> str:
     return write_table(("network", "numbers", "`tapetum embed`", *peers, "alone, by batches of 1 to 32"), rows)
 
 
+def precision() -> str:
+    """Write what fewer bits change on photographs, and what one thread gains."""
+    rows = [
+        (row["precision"], f"{row['top1']:.3f}", f"{row['alike']:.3f}", f"{row['images_a_second']:.1f}")
+        for row in read("encoders/precision.json")
+    ]
+    return write_table(("EfficientNet-Lite2", "top-1", "class as in float32", "images a second"), rows)
+
+
 TABLES: Mapping[str, tuple[str, Callable[[], str]]] = {
     "loops of encoders": ("evidence/named-encoders.md", encoder_loops),
     "claims of long video": ("evidence/longvideo.md", longvideo),
@@ -301,6 +311,8 @@ TABLES: Mapping[str, tuple[str, Callable[[], str]]] = {
     "things in streets": ("evidence/photos.md", lambda: photo_questions.street_table(read("photo-questions/results.json"))),
     "real marks": ("evidence/real-marks.md", marks),
     "marks of seven clips": ("evidence/real-marks.md", lambda: real_marks.table(read("real-marks/seven-clips.json"))),
+    "alike bodies": ("evidence/alike-bodies.md", lambda: alike_bodies.table(read("identity/results.json"))),
+    "precision of encoders": ("evidence/named-encoders.md", precision),
     "clips that were used": ("evidence/real-marks.md", real_marks.uses),
     "real marks of tapir-nano": (
         "models/tapir-nano.md",

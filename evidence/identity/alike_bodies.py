@@ -150,6 +150,26 @@ def measure(seeds: range, model: str, show: Path | None) -> Iterator[dict]:
         }
 
 
+def table(results: dict) -> str:
+    """Write in Markdown what is counted a minute of video, with clips that cross and clips that do not apart."""
+    titles = {
+        "before": "as tracked",
+        "after": "as tracked, after `--undo-swaps`",
+        "exchanged": "one part exchanged on purpose",
+        "undone": "the same, after `--undo-swaps`",
+    }
+    lines = ["| clips | tracks | swaps a minute | jumps a minute | visible points within 8 px |", "|---|---|---|---|---|"]
+    for crossing in (True, False):
+        rows = [row for row in results["rows"] if row["crossing"] == crossing]
+        minutes = len(rows) * FRAMES / RATE / 60
+        for name, title in titles.items():
+            swaps, jumps = (sum(row[name][each] for row in rows) / minutes for each in ("swaps", "jumps"))
+            within = np.mean([row[name]["within_8"] for row in rows])
+            which = f"{len(rows)} that {'cross' if crossing else 'do not cross'}"
+            lines.append(f"| {which} | {title} | {swaps:.1f} | {jumps:.1f} | {within:.3f} |")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=40)

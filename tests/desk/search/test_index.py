@@ -253,12 +253,16 @@ def test_an_interrupted_run_goes_on(photos: Path, classifier: Path, run: Run, mo
 def test_a_killed_run_goes_on(photos: Path, classifier: Path, run: Run) -> None:
     for number in range(400):
         make_image(photos / f"{number}.png", (number % 250, number // 250, 100))
-    line = [sys.executable, "-c", "import sys; from tapetum.app.shell.main import main; sys.exit(main())"]
-    process = subprocess.Popen([*line, "index", str(photos), "--model", str(classifier)], stderr=subprocess.DEVNULL)
-    index, size = photos / module.HIDDEN / VECTORS, 0
-    while process.poll() is None and size < 20_000:
-        time.sleep(0.01)
-        size = index.stat().st_size if index.is_file() else 0
+    program = (
+        "import sys; from tapetum.desk.search import index; from tapetum.app.shell.main import main; "
+        "index._SECONDS = 0.02; sys.exit(main())"
+    )
+    line = [sys.executable, "-c", program, "index", str(photos), "--model", str(classifier)]
+    process = subprocess.Popen(line, stderr=subprocess.DEVNULL)
+    index, sizes = photos / module.HIDDEN / VECTORS, {0}
+    while process.poll() is None and len(sizes) < 4:  # once more is written, the database has what was before
+        time.sleep(0.001)
+        sizes.add(index.stat().st_size if index.is_file() else 0)
     process.send_signal(signal.SIGKILL)
     process.wait()
     some = len(contents(photos / module.HIDDEN))

@@ -1,6 +1,7 @@
 """`tapetum.index`: builds and updates an index of images and films."""
 
 import os
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
@@ -24,12 +25,14 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tapetum.desk.search.media_model import MediaPart
-    from tapetum.desk.search.vector_index import FileState, IndexedPiece, VectorIndex
+    from tapetum.desk.search.vector_index import FileState, IndexedFile, IndexedPiece, VectorIndex
 
 HIDDEN = ".tapetum-index"
 """Where the index of a folder lies in it, unless another place is given."""
 _TOGETHER = 16
 """Images that the network looks at together at most."""
+_SECONDS = 1.0
+"""Between two transactions: each waits for the disk."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ class Indexed(Result):
 def index(options: IndexOptions, listener: Listener) -> Indexed:
     """Build or update an index of images and films; each file is processed once for its content.
 
-    Every file is added as soon as it is done, so a stopped run can resume. Unreadable files are skipped and reported to the
+    Files are added every second, so a stopped run can resume. Unreadable files are skipped and reported to the
     listener. Raises BadInput if there are no images or films, the index is damaged, of another model or being changed by
     another process, or the model makes no vectors.
     """
@@ -192,7 +195,22 @@ class _Changes:
         self._done, self._damaged = len(same) + self.copied, list[str]()
 
     def look(self, model: MediaModel, reference: str) -> None:
-        """Process all files whose content is not in the index; each is added as soon as it is done."""
+        """Process all files whose content is not in the index; what is done is added every `_SECONDS`, and when this ends."""
+        done: list[IndexedFile] = []
+        written = time.monotonic()
+        try:
+            for file in self._looked(model, reference):
+                done.append(file)
+                if time.monotonic() > written + _SECONDS:
+                    self.index.put_files(done)
+                    done, written = [], time.monotonic()
+        finally:
+            if done:
+                self.index.put_files(done)
+
+    def _looked(self, model: MediaModel, reference: str) -> "Iterator[IndexedFile]":
+        from tapetum.desk.search.vector_index import IndexedFile
+
         alike: dict[str, list[str]] = {}
         for path in self.to_look_at:
             alike.setdefault(self._prints[path], []).append(path)
@@ -211,7 +229,7 @@ class _Changes:
                 self._damaged += paths
             else:
                 for path in paths:
-                    self.index.put(path, each.fingerprint, each.pieces, each.vectors, self._states.get(path))
+                    yield IndexedFile(path, each.fingerprint, each.pieces, each.vectors, self._states.get(path))
                 self.looked_at += 1
                 self.copied += len(paths) - 1
             done += len(paths)

@@ -53,6 +53,18 @@ class IndexedPiece:
     """Names of what a classifier sees in it, the likeliest first, with their probabilities."""
 
 
+@dataclass(frozen=True)
+class IndexedFile:
+    """What an index stores of a file."""
+
+    path: str
+    fingerprint: str
+    pieces: Sequence[IndexedPiece]
+    vectors: Float[np.ndarray, "n channels"]
+    state: FileState | None = None
+    """What it had as it was read."""
+
+
 class VectorIndex:
     """Vectors of pieces of files, and search among them.
 
@@ -142,30 +154,39 @@ class VectorIndex:
         vectors: Float[np.ndarray, "n channels"],
         state: FileState | None = None,
     ) -> None:
-        """Add the pieces of a file, replacing its earlier ones, in one transaction; `state`: what it had as it was read.
+        """Add the pieces of a file as `put_files` does; `state`: what it had as it was read."""
+        self.put_files([IndexedFile(path, fingerprint, pieces, vectors, state)])
+
+    def put_files(self, files: "Sequence[IndexedFile]") -> None:
+        """Add the pieces of files, replacing their earlier ones, in one transaction.
 
         Raises BadInput for vectors of another width, that are not finite, or of length 0, and for a full disk.
         """
-        unit = self._unit(vectors)
-        if len(unit) != len(pieces):
-            raise BadInput(f"there are {len(pieces)} pieces of {path} and {len(unit)} vectors; give one for each")
-        first = self._rows()
+        units = [self._unit(file.vectors) for file in files]
+        for file, unit in zip(files, units, strict=True):
+            if len(unit) != len(file.pieces):
+                raise BadInput(f"there are {len(file.pieces)} pieces of {file.path} and {len(unit)} vectors; give one for each")
+        row = self._rows()
         self._live, self._mapped = None, None
         try:
-            os.truncate(self._vectors(), 2 * first * self.channels)  # rows that no piece names
-            with open(self._vectors(), "ab") as file:
-                file.write(unit.astype(np.float16).tobytes())
-                file.flush()
-                os.fsync(file.fileno())  # before the database says that they are there
+            os.truncate(self._vectors(), 2 * row * self.channels)  # rows that no piece names
+            with open(self._vectors(), "ab") as opened:
+                opened.writelines(unit.astype(np.float16).tobytes() for unit in units)
+                opened.flush()
+                os.fsync(opened.fileno())  # before the database says that they are there
             with self._transaction():
-                self._database.execute("delete from files where path = ?", (path,))
-                file = path, fingerprint, *(state or (None, None))
-                number = self._database.execute("insert into files (path, fingerprint, size, time) values (?, ?, ?, ?)", file)
-                rows = [
-                    (first + k, number.lastrowid, p.start_s, p.stop_s, p.thumbnail, json.dumps(p.tags))
-                    for k, p in enumerate(pieces)
-                ]
-                self._database.executemany("insert into pieces values (?, ?, ?, ?, ?, ?)", rows)
+                for file in files:
+                    self._database.execute("delete from files where path = ?", (file.path,))
+                    about = file.path, file.fingerprint, *(file.state or (None, None))
+                    number = self._database.execute(
+                        "insert into files (path, fingerprint, size, time) values (?, ?, ?, ?)", about
+                    )
+                    rows = [
+                        (row + k, number.lastrowid, p.start_s, p.stop_s, p.thumbnail, json.dumps(p.tags))
+                        for k, p in enumerate(file.pieces)
+                    ]
+                    self._database.executemany("insert into pieces values (?, ?, ?, ?, ?, ?)", rows)
+                    row += len(rows)
         except (OSError, sqlite3.Error) as error:
             raise BadInput(f"cannot write the index {self.folder}: {error}; what was there before is intact") from error
         self._live, self._mapped = None, None
