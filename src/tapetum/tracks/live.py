@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64, UInt8
 
 from tapetum.core.errors import BadInput
-from tapetum.tracks.tracker import FrameTracks, check_frame, check_queries, check_redetects
+from tapetum.tracks.tracker import FrameTracks, check_frame, check_queries, check_redetects, with_keyframes
 
 VELOCITY_FRAMES = 5
 """Positions that a velocity is computed from, at most."""
@@ -99,6 +99,7 @@ class LiveTracker:
         stale_after_s: float = 1.0,
         longest_gap_s: float = 0.5,
         redetect: bool = False,
+        every: int = 1,
     ):
         """Start the thread.
 
@@ -109,15 +110,18 @@ class LiveTracker:
             longest_gap_s: seconds between two frames above which velocities start over.
             redetect: search the whole frame for points that were hidden for long, and mark them visible only once the tracker
                 is sure in two ways (`start` of a `TapirTracker`).
+            every: the network looks at every n-th frame, and patches follow the points between (`with_keyframes`).
 
         Raises:
-            BadInput: the tracker needs the whole video, or has no `redetect`.
+            BadInput: the tracker needs the whole video, or has no `redetect` or no keyframes.
         """
         if getattr(tracker, "start", None) is None or getattr(tracker, "step", None) is None:
             kind = type(tracker).__name__
             raise BadInput(f"{kind} needs the whole video; give a tracker for live frames, such as causal-tapir-nano")
         if redetect:
             check_redetects(tracker)
+        if every != 1:
+            tracker = with_keyframes(tracker, every)
         self._start_options = {"redetect": True} if redetect else {}
         self.dropped = 0
         """Frames that were submitted and not tracked, as a newer one came."""

@@ -53,6 +53,14 @@ def check_redetects(tracker: Any) -> None:
         raise BadInput(f"{kind} has no redetect; give one of the TAPIR family, such as causal-tapir-nano, or leave it out")
 
 
+def with_keyframes(tracker: Any, every: int) -> Any:
+    """Make a tracker whose network looks at every n-th live frame. Raises BadInput if it cannot, and below 1."""
+    if not hasattr(tracker, "with_keyframes"):
+        kind = type(tracker).__name__
+        raise BadInput(f"{kind} looks at every frame; give a network such as causal-tapir-nano, or leave --every out")
+    return tracker.with_keyframes(every)
+
+
 _FLAT = 2.0
 """Grey levels; a frame whose standard deviation is less is of one colour."""
 

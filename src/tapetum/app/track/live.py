@@ -55,6 +55,8 @@ class TrackLiveOptions(TrackSettings):
     """Drop frames of a pipe that come while one is worked on, and count them."""
     redetect: bool = False
     """Seek points that were hidden for long in the whole frame, and show them only once network and images agree."""
+    every: int = 1
+    """The network looks at every N-th frame; patches of the image follow the points between."""
 
     def check(self) -> None:
         """Raise `BadInput` for options that conflict or need the whole video."""
@@ -156,7 +158,7 @@ def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
 
     Raises BadInput for a model that needs the future, and for a source that cannot be opened or fails.
     """
-    from tapetum.tracks.tracker import check_redetects
+    from tapetum.tracks.tracker import check_redetects, with_keyframes
     from tapetum.video import LiveVideo
 
     options.check()
@@ -171,6 +173,8 @@ def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
         check_redetects(tracker)
         if options.reference is not None:
             raise BadInput("--redetect needs points of a frame of the video, and these are of --reference; leave one out")
+    if options.every != 1:
+        tracker = with_keyframes(tracker, options.every)
     with ExitStack() as cleanup:
         written = None if out is None else cleanup.enter_context(results(out, (OVERLAY, TRACKS, TABLE)))
         live = cleanup.enter_context(LiveVideo(options.source, drop=options.drop or None))

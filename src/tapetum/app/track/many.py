@@ -326,6 +326,9 @@ class TrackCommandOptions(TrackManyOptions):
     redetect: bool = False
     """With --online, seek points that were hidden for long in the whole frame, and show them only once network and images
     agree."""
+    every: int = 1
+    """With --online, let the network look at every N-th frame; patches of the image follow the points between. With 4 a frame
+    costs some 0.4 times as much."""
     json: JSON = False
 
 
@@ -341,6 +344,8 @@ def track_any(options: TrackCommandOptions, listener: Listener) -> "Tracked | Tr
         raise BadInput("--drop belongs to --online; without it all frames of the video are tracked")
     if options.redetect:
         raise BadInput("--redetect belongs to --online; without it points are sought in all of the video anyway")
+    if options.every != 1:
+        raise BadInput("--every belongs to --online; without it the network looks at all frames (--stride leaves some out)")
     named = find_sources(options.videos)
     if len(named) > 1 or options.engine == "ray":
         return track_many.run(options, listener)

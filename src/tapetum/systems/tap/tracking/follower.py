@@ -33,6 +33,7 @@ from tapetum.tracks.tracker import FrameTracks, check_frame, check_queries, is_f
 from tapetum.types.checks import unmasked
 
 if TYPE_CHECKING:
+    from tapetum.systems.tap.tracking.keyframes import KeyframeTracker
     from tapetum.systems.tap.tracking.redetection import Redetection
 
 EXPECTED_DISTANCE = 6.0
@@ -268,6 +269,13 @@ class OnlineTracker:
         ids = tuple(stream.ids[place] for place in places.tolist())
         stream = replace(stream, points=stream.points.select(chosen), mixer=mixer, query_xy=query_xy, ids=ids)
         return replace(stream, anchors=anchors, redetection=redetection)
+
+    def with_keyframes(self, every: int) -> "KeyframeTracker":
+        """Make a tracker of live frames whose network looks at every n-th frame (`tracking.keyframes`). Raises BadInput for
+        less than 1."""
+        from tapetum.systems.tap.tracking.keyframes import KeyframeTracker
+
+        return KeyframeTracker(self, every)
 
     def _weights(self) -> float:
         return float(self.model.mixer.outward.weight.double().sum())

@@ -1,0 +1,165 @@
+"""A causal tracker whose network looks at every n-th frame only; between these, patches follow the points.
+
+    frame     0 ------- 1 ------- 2 ------- 3 ------- 4 -------
+    network   places                                  places        and visibility
+    patches   cut ----> found --> found --> found     cut again
+
+In a frame of the network (a keyframe) a patch is cut around each visible point, as `polish` cuts them; in the frames after it
+is aligned with the frame, beginning at the place before, moved and unmoved, on a coarse image and then on a fine one. Errors do
+not accumulate between keyframes, for the patch stays that of the keyframe. Where a patch is not found, the point keeps moving
+for a frame and counts as hidden until the next keyframe. There the polish, if the tracker has it, also begins at the place to
+which the patch was followed. The result depends on `every` and on the frames alone, on no clock.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+
+from tapetum.core.errors import BadInput
+from tapetum.layers.sampling import scale_xy
+from tapetum.systems.tap.tracking.polish import ACCEPTED, Anchors, Patches, grey, reduced
+from tapetum.tracks.tracker import FrameTracks, check_frame, is_flat
+
+COARSE = 4
+"""Pixels of the fine image to one of the coarse one."""
+_REACH = 4.0
+"""Pixels of each image by which alignment may move a place."""
+
+_AGREED = 2.0
+"""Pixels of the fine image within which network and patch agree."""
+
+
+@dataclass(frozen=True)
+class _Carried:
+    """Points between keyframes, in raster pixels of `grey` images; never changed in place."""
+
+    fine: Patches
+    coarse: Patches
+    xy: Float[Tensor, "n 2"]
+    affine: Float[Tensor, "n 2 2"]
+    motion: Float[Tensor, "n 2"]
+    found: Bool[Tensor, " n"]
+    """The patch was found in every frame so far, and the network saw the point."""
+
+    @classmethod
+    def at(
+        cls, image: Float[Tensor, "y x"], xy: Float[Tensor, "n 2"], visible: Bool[Tensor, " n"], motion: Tensor
+    ) -> "_Carried":
+        """Cut the patches of a keyframe."""
+        upright = torch.eye(2).repeat(len(xy), 1, 1)
+        return cls(Patches.cut(image, xy), Patches.cut(_coarse(image), xy / COARSE), xy, upright, motion, visible)
+
+    def follow(self, image: Float[Tensor, "y x"]) -> tuple["_Carried", Float[Tensor, " n"]]:
+        """Advance by one frame; returns the points, and the correlation of each patch (-1: not found)."""
+        guesses = torch.stack([self.xy + self.motion, self.xy], 1)
+        rough, _, coarse = self.coarse.align(_coarse(image), guesses / COARSE, self.affine, (_REACH, _REACH))
+        start = torch.where((coarse > ACCEPTED)[:, None], rough * COARSE, guesses[:, 0])
+        xy, affine, score = self.fine.align(image, torch.stack([start, guesses[:, 0]], 1), self.affine, (_REACH, _REACH))
+        found = self.found & (score > ACCEPTED)
+        here = found[:, None]
+        xy = torch.where(here, xy, torch.where(self.found[:, None], self.xy + self.motion, self.xy))
+        motion = torch.where(here, xy - self.xy, 0.0)
+        affine = torch.where(here[..., None], affine, self.affine)
+        return replace(self, xy=xy, affine=affine, motion=motion, found=found), score
+
+
+def _coarse(image: Float[Tensor, "y x"]) -> Float[Tensor, "y2 x2"]:
+    return F.avg_pool2d(image[None, None], COARSE, ceil_mode=True)[0, 0]
+
+
+@dataclass(frozen=True)
+class KeyframeStream:
+    """The state of a stream; never changed in place."""
+
+    stream: Any
+    """Of the tracker itself."""
+    since: int
+    """Frames since the last keyframe."""
+    last: FrameTracks | None
+    """Points in the frame before; None where the next frame must be a keyframe."""
+    carried: _Carried | None
+
+    def __len__(self) -> int:
+        """Number of points."""
+        return len(self.stream)
+
+
+class KeyframeTracker:
+    """Tracks points through frames that arrive one by one, with any tracker that has `start`, `step`, `add` and `keep`.
+
+    Args:
+        tracker: a causal one, such as `tapetum.load("causal-tapir-nano")`.
+        every: its network looks at every n-th frame; with 1 at all of them, and nothing changes.
+
+    Raises:
+        BadInput: the tracker needs the whole video, or `every` is less than 1.
+    """
+
+    def __init__(self, tracker: Any, every: int):
+        if not hasattr(tracker, "start") or not hasattr(tracker, "step"):
+            kind = type(tracker).__name__
+            raise BadInput(f"{kind} needs the whole video; give a tracker for live frames, such as causal-tapir-nano")
+        if every < 1:
+            raise BadInput(f"every is {every}; it must be 1 or more: the network looks at every n-th frame")
+        self.tracker, self.every = tracker, every
+        self.model = getattr(tracker, "model", None)
+
+    def start(self, frame: UInt8[np.ndarray, "h w 3"], points: Any, **options: Any) -> KeyframeStream:
+        """Start to track points as the tracker does; then pass every frame to `step`, this one first."""
+        return KeyframeStream(self.tracker.start(frame, points, **options), 0, None, None)
+
+    def add(self, stream: KeyframeStream, frame: UInt8[np.ndarray, "h w 3"], points: Any) -> KeyframeStream:
+        """Add further points as the tracker does; the next frame, this one, becomes a keyframe."""
+        return KeyframeStream(self.tracker.add(stream.stream, frame, points), 0, None, None)
+
+    def keep(self, stream: KeyframeStream, index: Sequence[int] | np.ndarray) -> KeyframeStream:
+        """Select some points of the stream as the tracker does; the next frame becomes a keyframe."""
+        return KeyframeStream(self.tracker.keep(stream.stream, index), 0, None, None)
+
+    @torch.inference_mode()
+    def step(self, stream: KeyframeStream, frame: UInt8[np.ndarray, "h w 3"]) -> tuple[KeyframeStream, FrameTracks]:
+        """Track the points into one more frame, by the network in a keyframe, else by patches.
+
+        Raises BadInput as the tracker does.
+        """
+        last, carried = stream.last, stream.carried
+        frame = check_frame(frame, getattr(stream.stream, "size", None))
+        small, size = reduced(*frame.shape[:2]), (frame.shape[0], frame.shape[1])
+        image = None if self.every == 1 else grey(frame[None])[0]
+        score = None
+        if carried is not None and image is not None:
+            carried, score = carried.follow(image)
+        if last is None or carried is None or score is None or stream.since + 1 >= self.every:
+            own = stream.stream
+            if carried is not None and (anchors := getattr(own, "anchors", None)) is not None:
+                own = replace(own, anchors=_moved(anchors, carried))
+            own, seen = self.tracker.step(own, frame)
+            if image is None or not len(own):
+                return KeyframeStream(own, 0, seen, None), seen
+            xy = scale_xy(torch.from_numpy(seen.xy), size, small)
+            if carried is not None and score is not None and last is not None and not is_flat(frame):
+                agreed = (carried.found & ((xy - carried.xy).norm(dim=1) < _AGREED)).numpy()
+                sure = np.minimum(last.confidence, score.clamp(0, 1).numpy())
+                sure = np.where(agreed, np.maximum(seen.confidence, sure), seen.confidence).astype(np.float32)
+                seen = replace(seen, confidence=sure, visible=sure > 0.5)
+            motion = torch.zeros_like(xy) if carried is None else torch.where(carried.found[:, None], carried.motion, 0.0)
+            return KeyframeStream(own, 0, seen, _Carried.at(image, xy, torch.from_numpy(seen.visible), motion)), seen
+        confidence = np.where(carried.found.numpy(), last.confidence * score.clamp(0, 1).numpy(), last.confidence.clip(max=0.5))
+        if is_flat(frame):
+            confidence = np.zeros_like(confidence)
+        xy = scale_xy(carried.xy, small, size).numpy()
+        seen = replace(last, xy=xy, visible=last.visible & (confidence > 0.5), confidence=confidence.astype(np.float32))
+        return replace(stream, since=stream.since + 1, last=seen, carried=carried), seen
+
+
+def _moved(anchors: Anchors, carried: _Carried) -> Anchors:
+    """The patches of the queries, at the places to which those of the last keyframe were followed."""
+    here = carried.found.to(anchors.xy.device)[:, None]
+    xy = torch.where(here, carried.xy.to(anchors.xy), anchors.xy)
+    return replace(anchors, xy=xy, motion=torch.where(here, 0.0, anchors.motion), aligned=anchors.aligned | here[:, 0])

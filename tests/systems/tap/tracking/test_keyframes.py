@@ -1,0 +1,178 @@
+"""A network that looks at every n-th frame: patches follow the points between, lost ones hide, and nothing else changes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+import tapetum
+from tapetum.core.errors import BadInput
+from tapetum.systems.tap.tracking.keyframes import KeyframeTracker
+from tapetum.tracks.live import LiveTracker
+from tapetum.tracks.tracker import FrameTracks
+from tapetum.video import write_video
+
+Run = Callable[..., tuple[int, str, str]]
+STEP = np.array([3.0, -2.0])
+POINTS = np.array([[100.0, 120.0], [150.0, 100.0]], np.float32)
+
+
+def frames(count: int, side: int = 256) -> np.ndarray:
+    """Make a texture that moves by `STEP` in each frame."""
+    noise = gaussian_filter(np.random.default_rng(0).normal(size=(side + 200, side + 200)), 2.0)
+    texture = np.uint8(255 * np.clip(noise / noise.std() / 6 + 0.5, 0, 1))
+    parts = [texture[100 + 2 * t : 100 + 2 * t + side, 100 - 3 * t : 100 - 3 * t + side] for t in range(count)]
+    return np.stack(parts)[..., None].repeat(3, -1)
+
+
+@dataclass
+class Exact:
+    """A tracker that knows where the points of `frames` are, and counts what it is shown."""
+
+    looked: list[int] = field(default_factory=list)
+    hidden: frozenset[int] = frozenset()
+    unsure: frozenset[int] = frozenset()
+    """Frames in which it sees no point."""
+
+    def start(self, frame: np.ndarray, points: np.ndarray) -> list[np.ndarray]:
+        return [np.asarray(point, np.float32) - self.moved(frame) for point in points]
+
+    def add(self, stream: list[np.ndarray], frame: np.ndarray, points: np.ndarray) -> list[np.ndarray]:
+        return stream + self.start(frame, points)
+
+    def keep(self, stream: list[np.ndarray], index: list[int]) -> list[np.ndarray]:
+        return [stream[number] for number in index]
+
+    def step(self, stream: list[np.ndarray], frame: np.ndarray) -> tuple[list[np.ndarray], FrameTracks]:
+        self.looked.append(number(frame))
+        seen = np.array([each not in self.hidden and number(frame) not in self.unsure for each in range(len(stream))])
+        xy = np.array(stream, np.float32) + np.float32(self.moved(frame))
+        return stream, FrameTracks(xy, seen, np.where(seen, 0.9, 0.1).astype(np.float32), np.arange(len(stream)))
+
+    @staticmethod
+    def moved(frame: np.ndarray) -> np.ndarray:
+        return number(frame) * STEP
+
+
+CLIP = frames(12)
+
+
+def number(frame: np.ndarray) -> int:
+    """Tell the number of a frame of `CLIP` by its last row, which no patch reaches."""
+    return int((CLIP[:, -1] == frame[-1]).all((1, 2)).argmax())
+
+
+def followed(tracker: KeyframeTracker, clip: np.ndarray = CLIP) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Track `POINTS` through a clip: places, visibility and confidence (frames, points, ...)."""
+    stream, seen = tracker.start(clip[0], POINTS), list[FrameTracks]()
+    for frame in clip:
+        stream, now = tracker.step(stream, frame)
+        seen.append(now)
+    return np.stack([s.xy for s in seen]), np.stack([s.visible for s in seen]), np.stack([s.confidence for s in seen])
+
+
+@pytest.mark.parametrize("every", [2, 5])
+def test_between_keyframes_points_are_where_the_image_moved(every: int) -> None:
+    network = Exact()
+    xy, visible, confidence = followed(KeyframeTracker(network, every))
+    assert network.looked == list(range(0, 12, every))
+    np.testing.assert_allclose(xy, POINTS + np.arange(12)[:, None, None] * STEP, atol=0.1)
+    assert visible.all()
+    assert (confidence > 0.85).all()
+
+
+def test_every_frame_is_the_tracker_itself_to_the_bit() -> None:
+    tracker = tapetum.load("causal-tapir-nano")
+    small = np.ascontiguousarray(CLIP[:4, 60:188, 60:188])
+    points = np.array([[40.0, 60.0], [80.0, 50.0]])
+    one, other = tracker.start(small[0], points), KeyframeTracker(tracker, 1).start(small[0], points)
+    for frame in small:
+        one, expected = tracker.step(one, frame)
+        other, actual = KeyframeTracker(tracker, 1).step(other, frame)
+        for name in ("xy", "visible", "confidence", "covariance"):
+            assert np.array_equal(getattr(expected, name), getattr(actual, name)), name
+
+
+def test_a_patch_that_is_covered_hides_its_point_until_the_next_keyframe() -> None:
+    clip = CLIP.copy()
+    for t in (2, 3):
+        x, y = (POINTS[0] + t * STEP).astype(int)
+        clip[t, y - 25 : y + 25, x - 25 : x + 25] = np.random.default_rng(t).integers(0, 256, (50, 50, 3))
+    xy, visible, confidence = followed(KeyframeTracker(Exact(), 6), clip)
+    assert visible[:, 0].tolist() == [True, True, False, False, False, False] + [True] * 6
+    assert (confidence[2:6, 0] <= 0.5).all()
+    assert visible[:, 1].all()
+    np.testing.assert_allclose(xy[6:, 0], POINTS[0] + np.arange(6, 12)[:, None] * STEP, atol=0.1)
+
+
+def test_what_the_network_does_not_see_is_hidden_between_too() -> None:
+    _, visible, _ = followed(KeyframeTracker(Exact(hidden=frozenset({1})), 4))
+    assert visible[:, 0].all()
+    assert not visible[:, 1].any()
+
+
+def test_a_patch_that_was_followed_to_where_the_network_is_unsure_keeps_its_point_visible() -> None:
+    _, visible, confidence = followed(KeyframeTracker(Exact(unsure=frozenset({4}), hidden=frozenset({1})), 4))
+    assert visible[:, 0].all()
+    assert (confidence[4:, 0] > 0.8).all()
+    assert not visible[:, 1].any()
+
+
+def test_black_frames_hide_all() -> None:
+    clip = CLIP.copy()
+    clip[3] = 0
+    _, visible, confidence = followed(KeyframeTracker(Exact(), 5), clip)
+    assert not visible[3:5].any()
+    assert (confidence[3] == 0).all()
+    assert visible[5:].all()
+
+
+def test_points_that_come_and_go_make_a_keyframe() -> None:
+    network = Exact()
+    tracker = KeyframeTracker(network, 10)
+    stream = tracker.start(CLIP[0], POINTS)
+    stream, _ = tracker.step(stream, CLIP[0])
+    stream, _ = tracker.step(stream, CLIP[1])
+    stream = tracker.add(stream, CLIP[2], np.array([[60.0, 90.0]]))
+    stream, seen = tracker.step(stream, CLIP[2])
+    assert network.looked == [0, 2]
+    assert len(seen.xy) == len(stream) == 3
+    stream, seen = tracker.step(stream, CLIP[3])
+    np.testing.assert_allclose(seen.xy[2], np.array([60.0, 90.0]) + STEP, atol=0.1)
+    stream = tracker.keep(stream, [2])
+    stream, seen = tracker.step(stream, CLIP[4])
+    assert network.looked == [0, 2, 4]
+    assert len(seen.xy) == 1
+
+
+def test_what_cannot_work_is_refused() -> None:
+    with pytest.raises(BadInput, match="every is 0; it must be 1 or more"):
+        KeyframeTracker(Exact(), 0)
+    with pytest.raises(BadInput, match="tuple needs the whole video"):
+        KeyframeTracker((), 2)
+    with pytest.raises(BadInput, match="Exact looks at every frame"):
+        LiveTracker(Exact(), every=2)
+    tracker = KeyframeTracker(tapetum.load("causal-tapir-nano"), 3)
+    stream = tracker.start(CLIP[0], POINTS)
+    for _ in range(2):
+        stream, _ = tracker.step(stream, CLIP[0])
+    with pytest.raises(BadInput, match="a frame is 128x256 where the stream has 256x256"):
+        tracker.step(stream, CLIP[1][:128])
+
+
+def test_it_tracks_in_a_thread_and_by_the_command(tmp_path: Path, run: Run) -> None:
+    with LiveTracker(tapetum.load("causal-tapir-nano"), every=3) as live:
+        for frame in range(4):
+            live.submit(CLIP[frame], float(frame), points=POINTS if not frame else None)
+            live.wait()
+        tracks = live.latest(4.0)
+    assert tracks is not None
+    np.testing.assert_allclose(tracks.xy, POINTS + 3 * STEP, atol=0.5)
+    write_video(tmp_path / "clip.mp4", CLIP[:5], 10)
+    made = tapetum.track_live(str(tmp_path / "clip.mp4"), every=2, grid=2, out=tmp_path / "out", no_overlay=True)
+    assert made.tracks.frames == 5
+    code, _, err = run("track", tmp_path / "clip.mp4", "--every", 2)
+    assert (code, "--every belongs to --online" in err) == (2, True)
