@@ -62,7 +62,7 @@ class TapNextTracker:
 
     def __init__(self, model: TapNext):
         """Wrap a network, which is put into evaluation mode."""
-        self.model = model.eval()
+        self.model = speed_up(model.eval())  # computes as before where something is to be learned
         self._checksum: tuple[Any, float] | None = None
         """Of the weights, and of which."""
 
@@ -283,4 +283,4 @@ def load(
     network = weights.load(path)
     if known is not None:
         network.config = replace(network.config, video_size=ARCHITECTURES[known.architecture].video_size)
-    return TapNextTracker(speed_up(network)).to(device, dtype)
+    return TapNextTracker(network).to(device, dtype)

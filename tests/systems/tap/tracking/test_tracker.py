@@ -13,6 +13,7 @@ import tapetum
 from support.networks import tapir
 from support.networks import tracker as network
 from tapetum.core.errors import BadInput
+from tapetum.layers.cpu import FastLinear
 from tapetum.systems.tap.tracking import windows
 from tapetum.systems.tap.tracking.tracker import TapirTracker
 from tapetum.systems.tap.tracking.windows import plan
@@ -257,3 +258,10 @@ def test_parts_come_from_the_beginning_on_and_change_nothing(window: int | None,
     assert all(
         xy.shape == plain.xy.shape and np.isfinite(xy[:, :count]).all() for (xy, _), count in zip(parts, counts, strict=True)
     )
+
+
+def test_a_tracker_that_was_built_is_as_fast_as_one_that_was_loaded() -> None:
+    built, loaded = tapetum.systems.tap.build("tapir-nano").model, tapetum.load("tapir-nano").model
+    kinds = [[type(part) for part in model.modules()] for model in (built, loaded)]
+    assert kinds[0] == kinds[1]
+    assert FastLinear in kinds[0]

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from tapetum.core.devices import full_precision, send_to_device
 from tapetum.core.errors import BadInput
+from tapetum.layers.cpu import speed_up
 from tapetum.layers.sampling import scale_xy
 from tapetum.systems.tap.model import Tapir
 from tapetum.systems.tap.tracking.clip import Reference
@@ -113,7 +114,7 @@ class OnlineTracker:
     """Tracks points through frames that arrive one by one, with a causal `Tapir` network."""
 
     def __init__(self, model: Tapir):
-        self.model = model.eval()
+        self.model = speed_up(model.eval())  # computes as before where something is to be learned
 
     @property
     def device(self) -> torch.device:

@@ -21,7 +21,6 @@ from tapetum.core.errors import BadInput
 from tapetum.core.stages import stage
 from tapetum.hub.download import record_of
 from tapetum.hub.registry import resolve
-from tapetum.layers.cpu import speed_up
 from tapetum.systems.tap import weights
 from tapetum.systems.tap.config import ARCHITECTURES
 from tapetum.systems.tap.model import Tapir
@@ -211,4 +210,4 @@ def load(
     model = weights.load(path, causal=config.causal if config else None)
     if known and model.config != config and record_of(path) is None:  # what was fetched is known by its checksum
         raise BadInput(f"{path} holds another network than {known.name}; remove it and fetch or install it again")
-    return TapirTracker(speed_up(model)).to(device, dtype)
+    return TapirTracker(model).to(device, dtype)
