@@ -1,6 +1,6 @@
 """The live step beside OpenCV's Lucas-Kanade: latency, processor time, dropped frames, memory.
 
-    python benchmarks/live.py [--size 1280x720] [--points 16] [--frames 10000] [--rate 25] [--every 4]
+    python benchmarks/live.py [--size 1280x720] [--points 16] [--frames 10000] [--rate 25] [--every 4 | --realtime]
         [--threads 2] [--json FILE]
 
 A textured image drifts below a frame of that size. Both get the same frames and points, alternately, so that a busy machine
@@ -21,8 +21,8 @@ import numpy as np
 import torch
 
 import tapetum
-from tapetum.systems.tap.tracking.keyframes import KeyframeTracker
 from tapetum.tracks.live import LiveTracker
+from tapetum.tracks.tracker import with_keyframes
 
 MODEL = "causal-tapir-nano"
 LUCAS_KANADE = {"winSize": (21, 21), "maxLevel": 3}
@@ -114,6 +114,7 @@ def main():
     parser.add_argument("--frames", type=int, default=10_000)
     parser.add_argument("--rate", type=float, default=25.0)
     parser.add_argument("--every", type=int, default=1, help="the network looks at every n-th frame")
+    parser.add_argument("--realtime", action="store_true", help="at the newest whenever it is free")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--refine", help="such as 256: the only side of refinement; by default as the model's config says")
     parser.add_argument("--json")
@@ -121,10 +122,12 @@ def main():
     torch.set_num_threads(given.threads)
     cv2.setNumThreads(given.threads)
     width, height = map(int, given.size.split("x"))
-    frames, tracker = Drift(width, height), KeyframeTracker(tapetum.load(MODEL), given.every)
+    frames, tracker = Drift(width, height), with_keyframes(tapetum.load(MODEL), given.every, given.realtime)
     sizes = {} if given.refine is None else {"refinement_resolutions": [(int(given.refine), int(given.refine))]}
     load = f"load before {os.getloadavg()[0]:.2f}"
-    print(f"{given.size}, {given.threads} threads, {load}, {given.frames} frames, every {given.every}, refine {given.refine}")
+    print(
+        f"{given.size}, {given.threads} threads, {load}, {given.frames} frames, every {given.every}, realtime {given.realtime}, refine {given.refine}"
+    )
     results = {}
     for count in given.points:
         rng = np.random.default_rng(count)

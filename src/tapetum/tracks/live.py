@@ -100,6 +100,7 @@ class LiveTracker:
         longest_gap_s: float = 0.5,
         redetect: bool = False,
         every: int = 1,
+        realtime: bool = False,
     ):
         """Start the thread.
 
@@ -111,6 +112,7 @@ class LiveTracker:
             redetect: search the whole frame for points that were hidden for long, and mark them visible only once the tracker
                 is sure in two ways (`start` of a `TapirTracker`).
             every: the network looks at every n-th frame, and patches follow the points between (`with_keyframes`).
+            realtime: it looks at the newest frame whenever it is free, in one more thread, and patches follow the points.
 
         Raises:
             BadInput: the tracker needs the whole video, or has no `redetect` or no keyframes.
@@ -120,8 +122,7 @@ class LiveTracker:
             raise BadInput(f"{kind} needs the whole video; give a tracker for live frames, such as causal-tapir-nano")
         if redetect:
             check_redetects(tracker)
-        if every != 1:
-            tracker = with_keyframes(tracker, every)
+        tracker = with_keyframes(tracker, every, realtime)
         self._start_options = {"redetect": True} if redetect else {}
         self.dropped = 0
         """Frames that were submitted and not tracked, as a newer one came."""

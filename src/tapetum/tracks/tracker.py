@@ -53,12 +53,19 @@ def check_redetects(tracker: Any) -> None:
         raise BadInput(f"{kind} has no redetect; give one of the TAPIR family, such as causal-tapir-nano, or leave it out")
 
 
-def with_keyframes(tracker: Any, every: int) -> Any:
-    """Make a tracker whose network looks at every n-th live frame. Raises BadInput if it cannot, and below 1."""
+def with_keyframes(tracker: Any, every: int, realtime: bool) -> Any:
+    """Make a tracker whose network looks at every n-th live frame, or at the newest whenever it is free.
+
+    With `every` 1 it is the tracker itself. Raises BadInput if it cannot, for less than 1, and for both at once.
+    """
+    if every == 1 and not realtime:
+        return tracker
+    if realtime and every != 1:
+        raise BadInput(f"--realtime looks at frames as fast as it can, and --every {every} at each {every}th; leave one out")
     if not hasattr(tracker, "with_keyframes"):
         kind = type(tracker).__name__
-        raise BadInput(f"{kind} looks at every frame; give a network such as causal-tapir-nano, or leave --every out")
-    return tracker.with_keyframes(every)
+        raise BadInput(f"{kind} looks at every frame; give a network such as causal-tapir-nano, or leave this option out")
+    return tracker.with_keyframes(every, realtime)
 
 
 _FLAT = 2.0

@@ -57,6 +57,8 @@ class TrackLiveOptions(TrackSettings):
     """Seek points that were hidden for long in the whole frame, and show them only once network and images agree."""
     every: int = 1
     """The network looks at every N-th frame; patches of the image follow the points between."""
+    realtime: bool = False
+    """It looks at the newest frame whenever it is free, in a thread of its own; patches follow the points in all frames."""
 
     def check(self) -> None:
         """Raise `BadInput` for options that conflict or need the whole video."""
@@ -173,8 +175,7 @@ def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
         check_redetects(tracker)
         if options.reference is not None:
             raise BadInput("--redetect needs points of a frame of the video, and these are of --reference; leave one out")
-    if options.every != 1:
-        tracker = with_keyframes(tracker, options.every)
+    tracker = with_keyframes(tracker, options.every, options.realtime)
     with ExitStack() as cleanup:
         written = None if out is None else cleanup.enter_context(results(out, (OVERLAY, TRACKS, TABLE)))
         live = cleanup.enter_context(LiveVideo(options.source, drop=options.drop or None))

@@ -329,6 +329,9 @@ class TrackCommandOptions(TrackManyOptions):
     every: int = 1
     """With --online, let the network look at every N-th frame; patches of the image follow the points between. With 4 a frame
     costs some 0.4 times as much."""
+    realtime: bool = False
+    """With --online, let the network look at the newest frame whenever it is free, and patches follow the points in all frames:
+    at the pace of a camera, with a result that depends on how fast this machine is."""
     json: JSON = False
 
 
@@ -344,8 +347,9 @@ def track_any(options: TrackCommandOptions, listener: Listener) -> "Tracked | Tr
         raise BadInput("--drop belongs to --online; without it all frames of the video are tracked")
     if options.redetect:
         raise BadInput("--redetect belongs to --online; without it points are sought in all of the video anyway")
-    if options.every != 1:
-        raise BadInput("--every belongs to --online; without it the network looks at all frames (--stride leaves some out)")
+    if options.every != 1 or options.realtime:
+        given = "--realtime" if options.realtime else "--every"
+        raise BadInput(f"{given} belongs to --online; without it the network looks at all frames (--stride leaves some out)")
     named = find_sources(options.videos)
     if len(named) > 1 or options.engine == "ray":
         return track_many.run(options, listener)

@@ -1,5 +1,6 @@
 """A network that looks at every n-th frame: patches follow the points between, lost ones hide, and nothing else changes."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 
 import tapetum
 from tapetum.core.errors import BadInput
-from tapetum.systems.tap.tracking.keyframes import KeyframeTracker
+from tapetum.systems.tap.tracking.keyframes import KeyframeTracker, RealtimeTracker
 from tapetum.tracks.live import LiveTracker
 from tapetum.tracks.tracker import FrameTracks
 from tapetum.video import write_video
@@ -174,5 +175,49 @@ def test_it_tracks_in_a_thread_and_by_the_command(tmp_path: Path, run: Run) -> N
     write_video(tmp_path / "clip.mp4", CLIP[:5], 10)
     made = tapetum.track_live(str(tmp_path / "clip.mp4"), every=2, grid=2, out=tmp_path / "out", no_overlay=True)
     assert made.tracks.frames == 5
-    code, _, err = run("track", tmp_path / "clip.mp4", "--every", 2)
-    assert (code, "--every belongs to --online" in err) == (2, True)
+    for option in ("--every=2", "--realtime"):
+        code, _, err = run("track", tmp_path / "clip.mp4", option)
+        assert (code, f"{option.partition('=')[0]} belongs to --online" in err) == (2, True)
+    code, _, err = run("track", tmp_path / "clip.mp4", "--online", "--every", 2, "--realtime")
+    assert (code, "leave one out" in err) == (2, True)
+    made = tapetum.track_live(str(tmp_path / "clip.mp4"), realtime=True, grid=2, out=tmp_path / "real", no_overlay=True)
+    assert made.tracks.frames == 5
+
+
+@dataclass
+class Slow(Exact):
+    """It finishes a frame after the first one only when it is told to."""
+
+    go: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(1))
+    began: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+
+    def step(self, stream: list[np.ndarray], frame: np.ndarray) -> tuple[list[np.ndarray], FrameTracks]:
+        self.began.release()
+        assert self.go.acquire(timeout=60)
+        return super().step(stream, frame)
+
+
+def test_in_real_time_what_the_network_found_is_carried_to_the_newest_frame() -> None:
+    network = Slow(hidden=frozenset({1}))
+    tracker = RealtimeTracker(network)
+    stream, seen = tracker.step(tracker.start(CLIP[0], POINTS), CLIP[0])
+    assert seen.visible.tolist() == [True, False]
+    network.hidden = frozenset()
+    for t in range(1, 5):  # the network looks at frame 1 all the time
+        stream, seen = tracker.step(stream, CLIP[t])
+        np.testing.assert_allclose(seen.xy[0], POINTS[0] + t * STEP, atol=0.1)
+        assert seen.visible.tolist() == [True, False]
+    assert network.looked == [0]
+    network.go.release()
+    while not stream.pending.result.done():  # pyright: ignore[reportAttributeAccessIssue]
+        pass
+    stream, seen = tracker.step(stream, CLIP[5])
+    assert network.looked == [0, 1]
+    np.testing.assert_allclose(seen.xy[0], POINTS[0] + 5 * STEP, atol=0.1)
+    network.go.release(3)
+    stream = tracker.add(stream, CLIP[6], np.array([[60.0, 90.0]]))  # waits for frame 5
+    stream, seen = tracker.step(stream, CLIP[6])
+    assert network.looked == [0, 1, 5, 6]
+    np.testing.assert_allclose(seen.xy, [*(POINTS + 6 * STEP), [60, 90]], atol=0.1)
+    assert seen.visible.all()
+    assert len(tracker.keep(stream, [0])) == 1

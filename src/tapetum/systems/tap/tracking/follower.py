@@ -271,12 +271,12 @@ class OnlineTracker:
         stream = replace(stream, points=stream.points.select(chosen), mixer=mixer, query_xy=query_xy, ids=ids)
         return replace(stream, anchors=anchors, redetection=redetection)
 
-    def with_keyframes(self, every: int) -> "KeyframeTracker":
-        """Make a tracker of live frames whose network looks at every n-th frame (`tracking.keyframes`). Raises BadInput for
-        less than 1."""
-        from tapetum.systems.tap.tracking.keyframes import KeyframeTracker
+    def with_keyframes(self, every: int, realtime: bool = False) -> "KeyframeTracker":
+        """Make a tracker of live frames whose network looks at every n-th frame, or at the newest whenever it is free
+        (`tracking.keyframes`). Raises BadInput for less than 1."""
+        from tapetum.systems.tap.tracking.keyframes import KeyframeTracker, RealtimeTracker
 
-        return KeyframeTracker(self, every)
+        return RealtimeTracker(self) if realtime else KeyframeTracker(self, every)
 
     def _weights(self) -> float:
         return float(self.model.mixer.outward.weight.double().sum())

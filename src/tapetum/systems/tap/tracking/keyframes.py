@@ -12,6 +12,7 @@ which the patch was followed. The result depends on `every` and on the frames al
 """
 
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -128,34 +129,150 @@ class KeyframeTracker:
 
         Raises BadInput as the tracker does.
         """
-        last, carried = stream.last, stream.carried
+        now = self._follow(stream, frame)
+        if now.score is not None and stream.since + 1 < self.every:
+            seen = now.seen()
+            return replace(stream, since=stream.since + 1, last=seen, carried=now.carried), seen
+        own, seen = self._look(stream.stream, now)
+        if self.every == 1 or not len(own):
+            return KeyframeStream(own, 0, seen, None), seen
+        return KeyframeStream(own, 0, seen, now.cut(seen)), seen
+
+    def _follow(self, stream: KeyframeStream, frame: np.ndarray) -> "_Now":
+        """Follow the patches into a frame."""
         frame = check_frame(frame, getattr(stream.stream, "size", None))
-        small, size = reduced(*frame.shape[:2]), (frame.shape[0], frame.shape[1])
-        image = None if self.every == 1 else grey(frame[None])[0]
-        score = None
-        if carried is not None and image is not None:
-            carried, score = carried.follow(image)
-        if last is None or carried is None or score is None or stream.since + 1 >= self.every:
-            own = stream.stream
-            if carried is not None and (anchors := getattr(own, "anchors", None)) is not None:
-                own = replace(own, anchors=_moved(anchors, carried))
-            own, seen = self.tracker.step(own, frame)
-            if image is None or not len(own):
-                return KeyframeStream(own, 0, seen, None), seen
-            xy = scale_xy(torch.from_numpy(seen.xy), size, small)
-            if carried is not None and score is not None and last is not None and not is_flat(frame):
-                agreed = (carried.found & ((xy - carried.xy).norm(dim=1) < _AGREED)).numpy()
-                sure = np.minimum(last.confidence, score.clamp(0, 1).numpy())
-                sure = np.where(agreed, np.maximum(seen.confidence, sure), seen.confidence).astype(np.float32)
-                seen = replace(seen, confidence=sure, visible=sure > 0.5)
-            motion = torch.zeros_like(xy) if carried is None else torch.where(carried.found[:, None], carried.motion, 0.0)
-            return KeyframeStream(own, 0, seen, _Carried.at(image, xy, torch.from_numpy(seen.visible), motion)), seen
-        confidence = np.where(carried.found.numpy(), last.confidence * score.clamp(0, 1).numpy(), last.confidence.clip(max=0.5))
-        if is_flat(frame):
+        image = grey(frame[None])[0] if self.every != 1 else torch.zeros(0, 0)
+        if stream.carried is None:
+            return _Now(frame, image, None, None, None)
+        carried, score = stream.carried.follow(image)
+        return _Now(frame, image, stream.last, carried, score)
+
+    @torch.inference_mode()
+    def _look(self, own: Any, now: "_Now") -> tuple[Any, FrameTracks]:
+        """Let the network look at a frame."""
+        if now.carried is not None and (anchors := getattr(own, "anchors", None)) is not None:
+            own = replace(own, anchors=_moved(anchors, now.carried))
+        own, seen = self.tracker.step(own, now.frame)
+        return own, now.agreed(seen)
+
+
+class RealtimeTracker(KeyframeTracker):
+    """A `KeyframeTracker` whose network works in a thread of its own, on the newest frame whenever it is free.
+
+    A step takes as long as the patches take. What the network finds in one frame is carried to the frame in which that is known
+    by what the patches moved meanwhile, so the result depends on how fast this machine is. The first frame, and frames with new
+    points or fewer, wait for the network.
+    """
+
+    def __init__(self, tracker: Any):
+        super().__init__(tracker, 2)
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="network")
+
+    def start(self, frame: UInt8[np.ndarray, "h w 3"], points: Any, **options: Any) -> KeyframeStream:
+        """Start to track points as the tracker does; then pass every frame to `step`, this one first."""
+        return _RealtimeStream(self.tracker.start(frame, points, **options), 0, None, None)
+
+    def add(self, stream: KeyframeStream, frame: UInt8[np.ndarray, "h w 3"], points: Any) -> KeyframeStream:
+        """Add further points as the tracker does; the next frame, this one, waits for the network."""
+        return _RealtimeStream(self.tracker.add(_finished(stream), frame, points), 0, None, None)
+
+    def keep(self, stream: KeyframeStream, index: Sequence[int] | np.ndarray) -> KeyframeStream:
+        """Select some points of the stream as the tracker does; the next frame waits for the network."""
+        return _RealtimeStream(self.tracker.keep(_finished(stream), index), 0, None, None)
+
+    @torch.inference_mode()
+    def step(self, stream: KeyframeStream, frame: UInt8[np.ndarray, "h w 3"]) -> tuple[KeyframeStream, FrameTracks]:
+        """Track the points into one more frame, by patches from the last frame that the network has finished.
+
+        Raises BadInput as the tracker does.
+        """
+        now, own = self._follow(stream, frame), stream.stream
+        pending = getattr(stream, "pending", None)
+        if now.carried is None or now.score is None:
+            own, seen = self._look(_finished(stream), now)
+            return _RealtimeStream(own, 0, seen, now.cut(seen) if len(own) else None), seen
+        if pending is not None and pending.result.done():
+            own, found = pending.result.result()
+            then, pending = pending.now, None
+            assert then.carried is not None
+            meanwhile = torch.where(now.carried.found[:, None], now.carried.xy - then.carried.xy, 0.0)
+            carried, score = then.cut(found, meanwhile).follow(now.image)
+            now = replace(now, last=found, carried=carried, score=score)
+        if pending is None:
+            pending = _Pending(self._worker.submit(self._look, own, now), now)
+        seen = now.seen()
+        return _RealtimeStream(own, stream.since + 1, seen, now.carried, pending), seen
+
+
+@dataclass(frozen=True)
+class _Now:
+    """A frame, and the patches followed into it."""
+
+    frame: UInt8[np.ndarray, "h w 3"]
+    image: Float[Tensor, "y x"]
+    last: FrameTracks | None
+    carried: _Carried | None
+    score: Float[Tensor, " n"] | None
+
+    @property
+    def sizes(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Height and width of the frame, and of the image that patches are cut from."""
+        size = (self.frame.shape[0], self.frame.shape[1])
+        return size, reduced(*size)
+
+    def seen(self) -> FrameTracks:
+        """The points by their patches alone."""
+        assert self.last is not None
+        assert self.carried is not None
+        assert self.score is not None
+        found, score, before = self.carried.found.numpy(), self.score.clamp(0, 1).numpy(), self.last.confidence
+        confidence = np.where(found, before * score, before.clip(max=0.5)).astype(np.float32)
+        if is_flat(self.frame):
             confidence = np.zeros_like(confidence)
-        xy = scale_xy(carried.xy, small, size).numpy()
-        seen = replace(last, xy=xy, visible=last.visible & (confidence > 0.5), confidence=confidence.astype(np.float32))
-        return replace(stream, since=stream.since + 1, last=seen, carried=carried), seen
+        size, small = self.sizes
+        xy = scale_xy(self.carried.xy, small, size).numpy()
+        return replace(self.last, xy=xy, visible=self.last.visible & (confidence > 0.5), confidence=confidence)
+
+    def agreed(self, seen: FrameTracks) -> FrameTracks:
+        """What the network sees; a point that it is unsure of stays visible where its patch was followed to the same place."""
+        if self.last is None or self.carried is None or self.score is None or is_flat(self.frame):
+            return seen
+        near = (self._small(seen) - self.carried.xy).norm(dim=1) < _AGREED
+        sure = np.minimum(self.last.confidence, self.score.clamp(0, 1).numpy())
+        agreed = (self.carried.found & near).numpy()
+        confidence = np.where(agreed, np.maximum(seen.confidence, sure), seen.confidence).astype(np.float32)
+        return replace(seen, confidence=confidence, visible=confidence > 0.5)
+
+    def cut(self, seen: FrameTracks, motion: Float[Tensor, "n 2"] | None = None) -> _Carried:
+        """Cut patches around what the network sees; `motion` is the guess of where it will be next."""
+        xy = self._small(seen)
+        if motion is None:
+            motion = torch.zeros_like(xy)
+            if self.carried is not None:
+                motion = torch.where(self.carried.found[:, None], self.carried.motion, 0.0)
+        return _Carried.at(self.image, xy, torch.from_numpy(seen.visible), motion)
+
+    def _small(self, seen: FrameTracks) -> Float[Tensor, "n 2"]:
+        return scale_xy(torch.from_numpy(seen.xy), *self.sizes)
+
+
+@dataclass(frozen=True)
+class _Pending:
+    """A frame that the network is looking at."""
+
+    result: "Future[tuple[Any, FrameTracks]]"
+    now: _Now
+
+
+@dataclass(frozen=True)
+class _RealtimeStream(KeyframeStream):
+    pending: _Pending | None = None
+
+
+def _finished(stream: KeyframeStream) -> Any:
+    """The tracker's own state, once the network has finished."""
+    pending = getattr(stream, "pending", None)
+    return stream.stream if pending is None else pending.result.result()[0]
 
 
 def _moved(anchors: Anchors, carried: _Carried) -> Anchors:
