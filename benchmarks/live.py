@@ -125,9 +125,8 @@ def main():
     frames, tracker = Drift(width, height), with_keyframes(tapetum.load(MODEL), given.every, given.realtime)
     sizes = {} if given.refine is None else {"refinement_resolutions": [(int(given.refine), int(given.refine))]}
     load = f"load before {os.getloadavg()[0]:.2f}"
-    print(
-        f"{given.size}, {given.threads} threads, {load}, {given.frames} frames, every {given.every}, realtime {given.realtime}, refine {given.refine}"
-    )
+    looks = "in real time" if given.realtime else f"every {given.every}"
+    print(f"{given.size}, {given.threads} threads, {load}, {given.frames} frames, {looks}, refine {given.refine}")
     results = {}
     for count in given.points:
         rng = np.random.default_rng(count)
