@@ -177,6 +177,8 @@ def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
             raise BadInput("--redetect needs points of a frame of the video, and these are of --reference; leave one out")
     tracker = with_keyframes(tracker, options.every, options.realtime)
     with ExitStack() as cleanup:
+        if options.realtime:
+            _leave_a_core(cleanup)
         written = None if out is None else cleanup.enter_context(results(out, (OVERLAY, TRACKS, TABLE)))
         live = cleanup.enter_context(LiveVideo(options.source, drop=options.drop or None))
         shown = None if options.reference is None else _shown(options, tracker, cleanup, listener)
@@ -223,6 +225,15 @@ def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
             out=out,
             overlay=None if out is None or overlay is None else out / overlay,
         )
+
+
+def _leave_a_core(cleanup: ExitStack) -> None:
+    """Compute with one thread fewer, until the clean-up: patches are followed while the network works."""
+    import torch
+
+    threads = torch.get_num_threads()
+    cleanup.callback(torch.set_num_threads, threads)
+    torch.set_num_threads(max(threads - 1, 1))
 
 
 def _follow(run: LiveRun, written: "Results | None", live: "LiveVideo", listener: Listener) -> str | None:

@@ -159,14 +159,14 @@ class KeyframeTracker:
 class RealtimeTracker(KeyframeTracker):
     """A `KeyframeTracker` whose network works in a thread of its own, on the newest frame whenever it is free.
 
-    A step takes as long as the patches take: the network leaves one core to them. What it finds in one frame is carried to the
-    frame in which that is known by what the patches moved meanwhile, so the result depends on how fast this machine is. The
-    first frame, and frames with new points or fewer, wait for the network.
+    A step takes as long as the patches take, on two cores with one thread for each (`torch.set_num_threads(1)`). What the
+    network finds in one frame is carried to the frame in which that is known by what the patches moved meanwhile, so the result
+    depends on how fast this machine is. The first frame, and frames with new points or fewer, wait for the network.
     """
 
     def __init__(self, tracker: Any):
         super().__init__(tracker, 2)
-        self._worker = ThreadPoolExecutor(1, "network", torch.set_num_threads, (max(torch.get_num_threads() - 1, 1),))
+        self._worker = ThreadPoolExecutor(1, "network")
 
     def start(self, frame: UInt8[np.ndarray, "h w 3"], points: Any, **options: Any) -> KeyframeStream:
         """Start to track points as the tracker does; then pass every frame to `step`, this one first."""
