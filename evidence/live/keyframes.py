@@ -1,9 +1,11 @@
 """What a network that looks at every n-th frame only loses on real clips with marks, and what it saves.
 
-    python evidence/live/keyframes.py --videos FOLDER ... [--every 1 2 4] [--model causal-tapir-nano] [--out FILE]
+    python evidence/live/keyframes.py --videos FOLDER ... [--every 1 2 4] [--rate 25] [--model causal-tapir-nano] [--out FILE]
 
 Points are tracked frame by frame, forwards, by `KeyframeTracker`; marks and scores are those of evidence/real-marks, the twelve
-clips and the seven. A new point makes a keyframe. Prints average Jaccard and CPU seconds of each clip.
+clips and the seven. A new point makes a keyframe. With --rate also by `RealtimeTracker`, at so many frames a second, on one
+thread for the network and one for the patches: that needs an idle machine. Prints average Jaccard and CPU seconds of each clip;
+--out keeps what an earlier run found of the others.
 """
 
 import argparse
@@ -18,7 +20,7 @@ import torch
 
 import tapetum
 from tapetum.metrics.statistics import bootstrap_interval
-from tapetum.systems.tap.tracking.keyframes import KeyframeTracker
+from tapetum.systems.tap.tracking.keyframes import KeyframeTracker, RealtimeTracker
 from tapetum.types import Tracks
 
 MARKS = Path(__file__).parents[1] / "real-marks"
@@ -30,14 +32,17 @@ import real_marks
 class FrameByFrame:
     """A live tracker as a tracker of clips: before its query a point is hidden."""
 
-    def __init__(self, tracker: KeyframeTracker):
-        self.tracker = tracker
+    def __init__(self, tracker: KeyframeTracker, rate: float | None = None):
+        self.tracker, self.rate = tracker, rate
 
     def track(self, video: np.ndarray, queries: np.ndarray) -> Tracks:
         shape = len(queries), len(video)
         xy, visible = np.zeros((*shape, 2), np.float32), np.zeros(shape, bool)
         stream, order = None, list[int]()
+        begin = time.monotonic()
         for t, frame in enumerate(video):
+            if self.rate is not None:
+                time.sleep(max(0.0, begin + t / self.rate - time.monotonic()))
             new = np.flatnonzero(queries[:, 0].astype(int) == t)
             if len(new):
                 points = queries[new, 1:]
@@ -57,8 +62,13 @@ def table(results: dict[str, Any]) -> str:
         scores, beside = (np.array([row["average_jaccard"] for row in each]) for each in (rows, first))
         low, high = bootstrap_interval(scores - beside)
         seconds = sum(row["seconds"] for row in rows) / sum(row["seconds"] for row in first)
-        name, less = ("every frame", "") if every == "1" else (f"every {every}th frame".replace("2th", "second"), "")
-        less = less if every == "1" else f"{(scores - beside).mean():+.3f} ({low:+.3f} to {high:+.3f})"
+        names = {
+            "1": "every frame",
+            "2": "every second frame",
+            "realtime": f"the newest frame, in real time at {results['rate']}",
+        }
+        name = names.get(every, f"every {every}th frame")
+        less = "" if every == "1" else f"{(scores - beside).mean():+.3f} ({low:+.3f} to {high:+.3f})"
         lines.append(f"| {name} | {scores.mean():.3f} | {less} | {seconds:.2f} |")
     return "\n".join(lines) + "\n"
 
@@ -66,25 +76,31 @@ def table(results: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--videos", nargs="+", type=Path, required=True)
-    parser.add_argument("--every", nargs="+", type=int, default=[1, 2, 4])
+    parser.add_argument("--every", nargs="*", type=int, default=[1, 2, 4])
+    parser.add_argument("--rate", type=float)
     parser.add_argument("--model", default="causal-tapir-nano")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
     tracker = tapetum.load(options.model)
-    rows: dict[str, list[dict[str, Any]]] = {str(every): [] for every in options.every}
+    sides = {str(every): FrameByFrame(KeyframeTracker(tracker, every)) for every in options.every}
+    if options.rate:
+        sides["realtime"] = FrameByFrame(RealtimeTracker(tracker), options.rate)
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
     for marks in [each for name in ("marks.csv", "seven-clips.csv") for each in real_marks.read_marks(MARKS / name)]:
         frames, size = real_marks.read_video(marks, options.videos)
-        for every in options.every:
+        for name, side in sides.items():
             start = time.process_time()
-            scored = real_marks.score(FrameByFrame(KeyframeTracker(tracker, every)), marks, frames, size)
+            scored = real_marks.score(side, marks, frames, size)
             seconds = time.process_time() - start
             row = {"name": marks.clip, "average_jaccard": scored["average_jaccard"], "seconds": seconds}
-            rows[str(every)].append(row)
-            print(every, row, flush=True)
+            rows[name].append(row)
+            print(name, row, flush=True)
+    before = json.loads(options.out.read_text()) if options.out and options.out.is_file() else {"rows": {}}
+    results = {"model": options.model, "rate": options.rate or before.get("rate"), "rows": {**before["rows"], **rows}}
     if options.out:
-        options.out.write_text(json.dumps({"model": options.model, "rows": rows}, indent=1) + "\n")
-    print(table({"rows": rows}))
+        options.out.write_text(json.dumps(results, indent=1) + "\n")
+    print(table(results))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@
 In a frame of the network (a keyframe) a patch is cut around each visible point, as `polish` cuts them; in the frames after it
 is aligned with the frame, beginning at the place before, moved and unmoved, on a coarse image and then on a fine one. Errors do
 not accumulate between keyframes, for the patch stays that of the keyframe. Where a patch is not found, the point keeps moving
-for a frame and counts as hidden until the next keyframe. There the polish, if the tracker has it, also begins at the place to
+for a frame and counts as hidden until it is found again. There the polish, if the tracker has it, also begins at the place to
 which the patch was followed. The result depends on `every` and on the frames alone, on no clock.
 """
 
@@ -24,7 +24,7 @@ from torch import Tensor
 
 from tapetum.core.errors import BadInput
 from tapetum.layers.sampling import scale_xy
-from tapetum.systems.tap.tracking.polish import ACCEPTED, Anchors, Patches, grey, reduced
+from tapetum.systems.tap.tracking.polish import Anchors, Patches, grey, reduced
 from tapetum.tracks.tracker import FrameTracks, check_frame, is_flat
 
 COARSE = 4
@@ -32,6 +32,8 @@ COARSE = 4
 _REACH = 4.0
 """Pixels of each image by which alignment may move a place."""
 
+CARRIED = 0.7
+"""Correlation from which on a patch of the last keyframe is found."""
 _AGREED = 2.0
 """Pixels of the fine image within which network and patch agree."""
 
@@ -45,8 +47,10 @@ class _Carried:
     xy: Float[Tensor, "n 2"]
     affine: Float[Tensor, "n 2 2"]
     motion: Float[Tensor, "n 2"]
+    seen: Bool[Tensor, " n"]
+    """The network saw the point in the keyframe."""
     found: Bool[Tensor, " n"]
-    """The patch was found in every frame so far, and the network saw the point."""
+    """The patch was found in the last frame."""
 
     @classmethod
     def at(
@@ -54,18 +58,18 @@ class _Carried:
     ) -> "_Carried":
         """Cut the patches of a keyframe."""
         upright = torch.eye(2).repeat(len(xy), 1, 1)
-        return cls(Patches.cut(image, xy), Patches.cut(_coarse(image), xy / COARSE), xy, upright, motion, visible)
+        return cls(Patches.cut(image, xy), Patches.cut(_coarse(image), xy / COARSE), xy, upright, motion, visible, visible)
 
     def follow(self, image: Float[Tensor, "y x"]) -> tuple["_Carried", Float[Tensor, " n"]]:
         """Advance by one frame; returns the points, and the correlation of each patch (-1: not found)."""
         guesses = torch.stack([self.xy + self.motion, self.xy], 1)
         rough, _, coarse = self.coarse.align(_coarse(image), guesses / COARSE, self.affine, (_REACH, _REACH))
-        start = torch.where((coarse > ACCEPTED)[:, None], rough * COARSE, guesses[:, 0])
+        start = torch.where((coarse > CARRIED)[:, None], rough * COARSE, guesses[:, 0])
         xy, affine, score = self.fine.align(image, torch.stack([start, guesses[:, 0]], 1), self.affine, (_REACH, _REACH))
-        found = self.found & (score > ACCEPTED)
+        found = self.seen & (score > CARRIED)
         here = found[:, None]
         xy = torch.where(here, xy, torch.where(self.found[:, None], self.xy + self.motion, self.xy))
-        motion = torch.where(here, xy - self.xy, 0.0)
+        motion = torch.where(here & self.found[:, None], xy - self.xy, 0.0)
         affine = torch.where(here[..., None], affine, self.affine)
         return replace(self, xy=xy, affine=affine, motion=motion, found=found), score
 
