@@ -2,7 +2,7 @@
 
 Blocks of one page share a namespace and a folder, with small real inputs under the names that the docs use. A block whose
 first line says ```python no-run is left out: it needs a download, or another program. Commands in ```console are parsed by the
-real parser; those in ```console run are run as well.
+real parser; those in ```console run are run as well. (Those in ```console own read what the reader brings.)
 """
 
 import re
@@ -39,15 +39,16 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("inputs")
     scene = make_clip(3, SceneConfig(size=(64, 64), frames=6), points=8)
     frames = np.stack([np.asarray(Image.fromarray(frame).resize((640, 360))) for frame in scene.video])
-    for name in ("clip", "ride", "video"):
-        write_video(folder / f"{name}.mp4", frames, 10)
+    (folder / "my-videos").mkdir()
+    for name in ("clip.mp4", "video.mp4", "my-videos/bicycle.mp4"):
+        write_video(folder / name, frames, 10)
     (folder / "points.csv").write_text("t,x,y\n0,320,180\n4,40.5,100\n")
     np.savez(folder / "depth.npz", depth=np.full((6, 360, 640), 2.0, np.float32))
     for kind in ("car", "bicycle"):  # as `tapetum sample` calls them
         (folder / "photos" / kind).mkdir(parents=True)
         for number in range(2):
             Image.fromarray(frames[number, :64, :64]).save(folder / "photos" / kind / f"{number}.jpg")
-    shutil.copytree(folder / "photos" / "car", folder / "images")
+    shutil.copy(folder / "photos" / "car" / "0.jpg", folder / "photo.jpg")
     for ending in ("safetensors", "model"):
         shutil.copy(GOLDEN / f"paligemma_taught.{ending}", folder / f"my-model.{ending}")
     assert main(["tapvid3d", "scenes", str(folder / "made"), "--n", "1", "--size", "64", "--frames", "6", "--points", "8"]) == 0

@@ -6,13 +6,10 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from PIL import Image
 
 from support import encoder_folders
 from support.davis_folder import write_davis
-from support.files import sound
 from support.question_sets import make_set
 from support.scripts import GOLDEN
 from tapetum.app.shell.main import main
@@ -23,7 +20,8 @@ from tapetum.tracks.training.kubric import write_sequence
 from tapetum.video import write_video
 from tapetum.world import SceneConfig, make_clip
 
-CLASSES = "cat", "dog"
+CLASSES = "car", "bicycle"
+"""As `tapetum sample` calls them."""
 
 
 def write_inputs(folder: Path) -> Path:
@@ -38,13 +36,10 @@ def _videos(folder: Path) -> None:
     scene = make_clip(3, SceneConfig(size=(64, 64), frames=6), points=8)
     frames = np.stack([np.asarray(Image.fromarray(frame).resize((640, 360))) for frame in scene.video])
     write_video(folder / "clip.mp4", frames, 10)
-    for name in ("ride", "film", "hour", "a", "b", "c"):
-        shutil.copy(folder / "clip.mp4", folder / f"{name}.mp4")
     moving = make_clip(4, SceneConfig(size=(64, 96), frames=12), points=8).video
-    for name in ("my-videos", "videos", "robot-videos"):
-        (folder / name).mkdir()
-        write_video(folder / name / "bicycle.mp4", moving, 10)
-        write_video(folder / name / "street.mp4", moving[:, :, ::-1], 10)
+    (folder / "my-videos").mkdir()
+    write_video(folder / "my-videos" / "bicycle.mp4", moving, 10)
+    write_video(folder / "my-videos" / "street.mp4", moving[:, :, ::-1], 10)
     (folder / "points.csv").write_text("t,x,y\n0,320,180\n4,40.5,100\n")
     sequence = make_clip(3, SceneConfig(size=(128, 128), frames=12), points=64)
     for number in range(2):
@@ -67,12 +62,7 @@ def _image(seed: int, size: tuple[int, int] = (160, 160)) -> np.ndarray:
 
 
 def _images(folder: Path) -> None:
-    for number, name in enumerate(("photo.jpg", "photo.png", "a.jpg", "b.png")):
-        Image.fromarray(_image(number)).save(folder / name)
-    (folder / "images").mkdir()
-    for number in range(2):
-        Image.fromarray(_image(10 + number)).save(folder / "images" / f"{number}.jpg")
-    sound(folder / "b.wav", 3, seconds=1.0)
+    Image.fromarray(_image(0)).save(folder / "photo.jpg")
     (folder / "counted").mkdir()
     for split in ("train", "val"):
         for number in range(3):
@@ -81,16 +71,11 @@ def _images(folder: Path) -> None:
 
 
 def _classes(folder: Path) -> None:
-    """Images by class: as folders, as parquet, and as CIFAR's binary files."""
-    for name in ("photos", "photos-by-class", "labelled", "images"):
-        for label, kind in enumerate(CLASSES):
-            (folder / name / kind).mkdir(parents=True)
-            for number in range(5):
-                Image.fromarray(_image(100 * label + number)).save(folder / name / kind / f"{number}.jpg")
-    photos = [(path, label) for label, kind in enumerate(CLASSES) for path in 2 * sorted((folder / "photos" / kind).iterdir())]
-    rows = [(path.read_bytes(), label) for path, label in photos]  # every tenth is held out: one of each class
-    table = pa.table({"image": [{"bytes": image, "path": None} for image, _ in rows], "label": [label for _, label in rows]})
-    pq.write_table(table, folder / "photos.parquet")
+    """Images by class: as folders, and as CIFAR's binary files."""
+    for label, kind in enumerate(CLASSES):
+        (folder / "photos" / kind).mkdir(parents=True)
+        for number in range(5):
+            Image.fromarray(_image(100 * label + number)).save(folder / "photos" / kind / f"{number}.jpg")
     cifar = folder / "cifar-10-batches-bin"
     cifar.mkdir()
     rng = np.random.default_rng(0)
@@ -122,7 +107,7 @@ def _instances(folder: Path) -> None:
     (folder / "coco-captions" / "val2014").mkdir(parents=True)
     (folder / "coco-captions" / "dataset_coco.json").write_text(json.dumps({"images": captioned}))
     for k in range(2):
-        shutil.copy(folder / "images" / f"{k}.jpg", folder / "coco-captions" / "val2014")
+        shutil.copy(folder / "photos" / "car" / f"{k}.jpg", folder / "coco-captions" / "val2014")
     (folder / "names.txt").write_text("cat\ndog\n")
     shutil.copytree(coco / "val2017", folder / "val2017")
 
