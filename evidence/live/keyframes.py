@@ -65,7 +65,7 @@ def table(results: dict[str, Any]) -> str:
         names = {
             "1": "every frame",
             "2": "every second frame",
-            "realtime": f"the newest frame, in real time at {results['rate']}",
+            "realtime": f"the newest one, from a camera of {results['rate']:g} a second",
         }
         name = names.get(every, f"every {every}th frame")
         less = "" if every == "1" else f"{(scores - beside).mean():+.3f} ({low:+.3f} to {high:+.3f})"
