@@ -6,6 +6,7 @@
     score     on the others
     search    indexes all photographs and searches them by 100 class names and 100 other or wider nouns
     streets   of CamVid's folder in place of PHOTOS: whether the things of its masks are there
+    films     of a folder of films in place of PHOTOS: the questions of film_questions.toml, with options, by `tapetum.answer`
 
 The classifier was trained on ImageNet, perhaps on these very photographs; thresholds were chosen on the classes whose number is
 no multiple of five and are scored on those where it is. What is true of a class is what WordNet says of its synset: its
@@ -31,6 +32,8 @@ import argparse
 import json
 import re
 import tempfile
+import time
+import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -360,6 +363,31 @@ def searched(folder: Path, classes: dict[int, int]) -> dict[str, Any]:
     }
 
 
+def films(given: argparse.Namespace) -> dict[str, Any]:
+    """Ask the questions about films: right and wrong by kind, beside the share that is right by chance.
+
+    Of questions that no frame answers, "I cannot say" is right, and chance never is.
+    """
+    import tapetum
+
+    rows: dict[str, dict[str, Any]] = {}
+    answers = []
+    for question in tomllib.loads(Path(__file__).with_name("film_questions.toml").read_text(encoding="utf-8"))["question"]:
+        start = time.perf_counter()
+        made = tapetum.answer(given.data / question["video"], question["ask"], options=tuple(question["options"]))
+        right = made.answer == question["right"]
+        for kind in (question["kind"], "all"):
+            row = rows.setdefault(kind, {"questions": 0, "right": 0, "wrong": 0, "not said": 0, "chance": 0.0})
+            row["questions"] += 1
+            row["right" if right else "not said" if made.answer == "I cannot say" else "wrong"] += 1
+            row["chance"] += 0 if question["kind"] == "cannot" else 1 / len(question["options"])
+        told = {"seconds": round(time.perf_counter() - start, 1), "by": made.by, "remarks": made.remarks}
+        answers.append({key: question[key] for key in ("video", "ask", "right")} | {"answer": made.answer} | told)
+    rows["all"] = rows.pop("all")
+    table = {kind: row | {"chance": round(row["chance"], 2)} for kind, row in rows.items()}
+    return {"films": {"table": table, "answers": answers}}
+
+
 def table(results: dict[str, Any]) -> str:
     """Write the shares of right and wrong answers by kind of question, beside the decoder's."""
     from page_tables import write_table
@@ -396,16 +424,25 @@ def street_table(results: dict[str, Any]) -> str:
     return write_table(("thing, and what is true", "questions", "right", "wrong", "not said"), rows)
 
 
+def film_table(results: dict[str, Any]) -> str:
+    """Write how many answers about films are right, by kind."""
+    from page_tables import write_table
+
+    columns = "questions", "right", "wrong", "not said", "chance"
+    rows = [(kind, *(str(row[part]) for part in columns)) for kind, row in results["films"]["table"].items()]
+    return write_table(("kind", *columns[:-1], "right by chance"), rows)
+
+
 def main() -> None:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("work", choices=("tune", "score", "search", "streets"))
+    parser.add_argument("work", choices=("tune", "score", "search", "streets", "films"))
     parser.add_argument("data", type=Path)
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "photo-questions")
     parser.add_argument("--out", type=Path, help="a JSON file, whose other entries stay, the decoder's too")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    result = {"tune": tune, "score": score, "search": search, "streets": streets}[given.work](given)
+    result = {"tune": tune, "score": score, "search": search, "streets": streets, "films": films}[given.work](given)
     if given.out:
         stored = json.loads(given.out.read_text(encoding="utf-8")) if given.out.is_file() else {}
         with whole_file(given.out) as temporary:

@@ -1,0 +1,164 @@
+"""Questions about motion: read as claims, and held against what is measured."""
+
+import numpy as np
+import pytest
+
+import tapetum
+from tapetum.app.see import answer as answer_module
+from tapetum.app.see.film_motion import Motion, compare_motion, holds, measure_motions, read_motion
+from tapetum.app.see.photo_questions import CANNOT_SAY
+from tapetum.bench.baselines import Static, load_tracker
+from tapetum.core.errors import BadInput
+from tapetum.tracks.frame_motion import CAMERA, MOVING
+from tapetum.video import open_video
+
+STILL = Motion()
+LEFT = Motion(shift=-0.3, reach=0.3, speed=0.15)
+UP = Motion(shift=-0.2j, reach=0.2, speed=0.5)
+IN = Motion(growth=0.3)
+TURNED = Motion(turn=0.5)
+FRO = Motion(shift=-0.05, reach=0.3, one_way=False)
+"""To and fro."""
+UNCLEAR = Motion(shift=-0.025, reach=0.025)
+
+
+def chosen(question: str, *options: str, camera: Motion = STILL, thing: Motion = STILL, moving: Motion = STILL) -> str:
+    claims = read_motion(question, options)
+    assert claims is not None
+    subjects = {subject for claim in claims for subject in claim.subjects}
+    motions = dict.fromkeys(subjects, thing) | {CAMERA: camera, MOVING: moving}
+    return compare_motion(claims, options, motions).answer
+
+
+@pytest.mark.parametrize(
+    ("question", "options", "camera", "answer"),
+    [
+        ("Does the camera move?", ("yes", "no"), LEFT, "yes"),
+        ("Does the camera move?", ("yes", "no"), STILL, "no"),
+        ("Does the camera move?", ("yes", "no"), IN, "yes"),
+        ("Does the camera move?", ("yes", "no"), UNCLEAR, CANNOT_SAY),
+        ("Doesn't the camera move?", ("it does", "it does not"), STILL, "it does not"),
+        ("Is the camera still?", ("yes", "no"), LEFT, "no"),
+        ("Is the camera not still?", ("yes", "no"), LEFT, "yes"),
+        ("Which way does the camera pan?", ("left", "right", "up"), LEFT, "left"),
+        ("Which way does the camera pan?", ("from left to right", "from right to left"), LEFT, "from right to left"),
+        ("Which way does the camera pan?", ("left to right", "not at all"), STILL, "not at all"),
+        ("Where does the camera go?", ("up", "down"), UP, "up"),
+        ("Where does the camera go?", ("left", "right"), FRO, CANNOT_SAY),
+        ("Does the camera zoom in or out?", ("in", "out", "neither"), IN, "in"),
+        ("Does the camera zoom in or out?", ("in", "out", "no"), STILL, "no"),
+        ("What does the camera do?", ("it turns to the left", "it turns", "nothing"), LEFT, "it turns to the left"),
+    ],
+)
+def test_the_camera(question: str, options: tuple[str, ...], camera: Motion, answer: str) -> None:
+    assert chosen(question, *options, camera=camera) == answer
+
+
+@pytest.mark.parametrize(
+    ("question", "options", "thing", "answer"),
+    [
+        ("Which way does the bear walk?", ("left to right", "right to left", "towards the camera"), LEFT, "right to left"),
+        ("Where does the bear come from?", ("from the left", "from the right"), LEFT, "from the right"),
+        ("Does the bear come towards us?", ("yes", "no"), IN, "yes"),
+        ("Does the bear come towards us?", ("yes", "no"), LEFT, "no"),
+        ("Is the bear walking away from the camera?", ("yes", "no"), IN, "no"),
+        ("What does the bear do?", ("it walks", "it sits"), LEFT, "it walks"),
+        ("What does the bear do?", ("it walks", "it runs"), LEFT, CANNOT_SAY),
+        ("Does the bear sleep?", ("yes", "no"), STILL, CANNOT_SAY),
+        ("Does the bear sleep?", ("yes", "no"), LEFT, "no"),
+        ("Is the bear fast or still?", ("fast", "still"), UP, "fast"),
+        ("Is the bear fast or still?", ("fast", "still"), STILL, "still"),
+        ("Is it a fast bear?", ("fast", "slow"), LEFT, CANNOT_SAY),  # between both
+        ("Does the bear turn?", ("yes", "no"), TURNED, "yes"),
+        ("Does the bear turn?", ("yes", "no"), LEFT, CANNOT_SAY),  # perhaps out of the image's plane
+    ],
+)
+def test_a_thing(question: str, options: tuple[str, ...], thing: Motion, answer: str) -> None:
+    assert chosen(question, *options, thing=thing) == answer
+
+
+def test_people_and_what_is_no_class_are_whatever_moves() -> None:
+    for noun in ("man", "paraglider", "it"):
+        assert chosen(f"Which way does the {noun} go?", "left", "right", moving=LEFT) == "left"
+
+
+def test_what_moves() -> None:
+    options = "the apple", "the camera", "nothing"
+    assert chosen("What moves?", *options, camera=LEFT) == "the camera"
+    assert chosen("What moves?", *options, thing=UP, moving=UP) == "the apple"
+    assert chosen("What moves?", *options) == "nothing"
+    assert chosen("What moves?", *options, camera=LEFT, thing=UP, moving=UP) == CANNOT_SAY
+    assert chosen("Does the camera follow the bear?", "yes", "no", camera=LEFT, thing=LEFT) == "yes"
+    assert chosen("Does the camera follow the bear?", "yes", "no", camera=LEFT, thing=UP) == "no"
+
+
+def test_other_questions_are_not_about_motion() -> None:
+    for question, options in (
+        ("Where is the cat?", ("left", "right")),
+        ("Where is the camera?", ("on the left", "on the right")),
+        ("Which animal is it?", ("a bear", "a dog")),
+        ("What flies there?", ("a bird", "a balloon")),
+        ("Which way does it go?", ("to the river", "left")),
+        ("What lies on the table?", ("an apple", "a ball")),
+        ("Is there a bear?", ("yes", "no")),
+        ("", ("one", "two")),
+    ):
+        assert read_motion(question, options) is None, question
+
+
+def test_a_claim_needs_all_of_what_it_says() -> None:
+    claims = read_motion("What does the bear do?", ("it rises fast", "it rises slowly"))
+    assert claims is not None
+    bear = claims[0].subjects[0]
+    assert [holds(claim, {bear: UP}) for claim in claims] == [True, False]
+    assert [holds(claim, {}) for claim in claims] == [None, None]
+
+
+def textured(seed: int) -> np.ndarray:
+    """Blobs of grey, 200x260."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 255, (25, 33), np.uint8)
+    return np.kron(coarse, np.ones((8, 8), np.uint8))[..., None].repeat(3, 2)[:200, :260]
+
+
+def pan(steps: int = 10) -> np.ndarray:
+    """A window of 96x128 that goes right by 6 pixels a frame."""
+    return np.stack([textured(0)[40:136, 6 * k : 6 * k + 128] for k in range(steps)])
+
+
+def asked(frames: np.ndarray, question: str, *options: str) -> str:
+    claims = read_motion(question, options)
+    assert claims is not None
+    with open_video(frames, frame_rate=10.0) as video:
+        motions = measure_motions(
+            video, claims, load_tracker("tapir-nano", "cpu"), lambda frame, thing: None, lambda done, count: None
+        )
+    return compare_motion(claims, options, motions).answer
+
+
+@pytest.mark.slow
+def test_clips_made_by_hand() -> None:
+    way = "Which way does the camera move?", "to the left", "to the right", "it stays still"
+    assert asked(pan(), *way) == "to the right"
+    assert asked(pan()[::-1].copy(), *way) == "to the left"
+    assert asked(pan()[[0] * 10], *way) == "it stays still"
+    assert asked(pan()[:1], *way) == CANNOT_SAY
+    noise = np.random.default_rng(0).integers(0, 255, (10, 96, 128, 3), np.uint8)
+    assert asked(noise, *way) == CANNOT_SAY
+    square = pan()[[0] * 10]
+    for k, frame in enumerate(square):
+        frame[30:70, 10 + 7 * k : 50 + 7 * k] = textured(1)[:40, :40]
+    assert asked(square, *way) == "it stays still"
+    assert asked(square, "Which way does it go?", "left", "right", "up") == "right"
+
+
+def test_motion_is_asked_of_tracks_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answer_module, "is_world", lambda video, frames: False)
+    monkeypatch.setattr(answer_module, "can_answer_photos", lambda: False)
+    monkeypatch.setattr("tapetum.bench.baselines.load_tracker", lambda name, device: Static())
+    made = tapetum.answer(pan(), "Does the camera move?", options=("yes", "no"))
+    assert (made.answer, made.by, made.fits, made.model) == ("no", "motion", (False, True), "tapir-nano")
+    assert made.as_json()["fits"] == [False, True]
+    assert "camera: 0.00" in made.as_text()
+    with pytest.raises(BadInput, match="a text"):
+        tapetum.answer(pan(), "camera " * 10**5, options=("yes", "no"))
