@@ -46,7 +46,7 @@ def grows(factor: complex) -> Move:
 
 
 def measured(ground: Move, thing: Move, seen: np.ndarray | None = None) -> dict[object, Path]:
-    return dict(measure_paths(FRAMES, Exact(ground, thing, seen), {"box": BOX}))
+    return dict(measure_paths(FRAMES, Exact(ground, thing, seen), {"box": (6, BOX)}))
 
 
 def test_the_camera_goes_the_other_way_than_the_image() -> None:

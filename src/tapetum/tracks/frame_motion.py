@@ -29,7 +29,7 @@ WITHIN = 0.006
 MOVES = 0.04
 """Diagonals from which on a point moves against the background."""
 PARALLAX = 0.5
-"""Share of the camera's way that it must move, too: less may come of its distance."""
+"""Share of the camera's way that it must go, too."""
 TRIES = 200
 """Pairs of points that are tried for two frames (RANSAC)."""
 
@@ -48,6 +48,15 @@ class Path:
     """Whether most steps are."""
     together: bool = True
     """Whether most of the points go the same way."""
+
+    @property
+    def least(self) -> float:
+        """Compute how far a thing must go beyond this path, the camera's, to move by itself, in diagonals.
+
+        Less may come of its distance (parallax). A turn or a zoom moves points a quarter of a diagonal from the centre.
+        """
+        way = float(np.abs(self.place).max() + (np.ptp(self.turn) + np.ptp(self.growth)) / 4)
+        return max(MOVES, PARALLAX * way)
 
 
 def fit_steps(
@@ -100,14 +109,16 @@ def fit_steps(
 
 
 def measure_paths(
-    frames: UInt8[np.ndarray, "t h w 3"], tracker: Tracker, regions: Mapping[Hashable, Bool[np.ndarray, "_r _c"]]
+    frames: UInt8[np.ndarray, "t h w 3"],
+    tracker: Tracker,
+    regions: Mapping[Hashable, tuple[int, Bool[np.ndarray, "_r _c"]]],
 ) -> dict[Hashable, Path]:
     """Track a grid of points, and more in each region, through a passage of two frames or more, and measure what moves how.
 
     Args:
         frames: of the passage, evenly spaced.
         tracker: any tracker of points.
-        regions: places of things in the middle frame, as cells of a grid over it.
+        regions: of things, each in the frame of a number, as cells of a grid over it.
 
     Returns:
         The paths of `CAMERA`, of `MOVING`, and of each region; without those of which too few points are seen.
@@ -115,14 +126,15 @@ def measure_paths(
     shrink = min(1.0, SIDE / max(frames.shape[1:3]))
     size = np.array([max(8, round(n * shrink)) for n in frames.shape[2:0:-1]])  # width, height
     small = np.stack([np.asarray(Image.fromarray(frame).resize(tuple(size), Image.Resampling.BOX)) for frame in frames])
+    every = np.ones([max(4, round(GRID * n / max(size))) for n in size[::-1]], bool)
     groups: dict[Hashable, np.ndarray] = {}
-    xy = np.zeros((0, 2))
-    for key, region in {MOVING: np.ones([max(4, round(GRID * n / max(size))) for n in size[::-1]], bool), **regions}.items():
-        cells = np.argwhere(region)[:: 1 if key == MOVING else -(-int(region.sum()) // INSIDE)] + 0.5
-        groups[key] = np.arange(len(xy), len(xy) + len(cells))
-        xy = np.concatenate([xy, cells[:, ::-1] * size / region.shape[::-1]])
-    middle = np.full((len(xy), 1), len(frames) // 2)
-    tracks = tracker.track(small, np.concatenate([middle, xy], 1).astype(np.float32))
+    queries = np.zeros((0, 3), np.float32)
+    for key, (number, region) in {MOVING: (len(frames) // 2, every), **regions}.items():
+        cells = np.argwhere(region)[:: 1 if region is every else -(-int(region.sum()) // INSIDE)] + 0.5
+        groups[key] = np.arange(len(queries), len(queries) + len(cells))
+        xy = cells[:, ::-1] * size / region.shape[::-1]
+        queries = np.concatenate([queries, np.insert(xy, 0, number, 1).astype(np.float32)])
+    tracks = tracker.track(small, queries)
     z, diagonal = (tracks.xy[..., 0] + 1j * tracks.xy[..., 1]).astype(np.complex128), float(np.hypot(*size))
     z /= diagonal
     grid = groups[MOVING]
@@ -132,7 +144,7 @@ def measure_paths(
     paths: dict[Hashable, Path] = {CAMERA: Path(-_sums((scale - 1) * centre + offset), *_size_and_turn(scale), known)}
     both = tracks.visible[:, 1:] & tracks.visible[:, :-1] & np.isfinite(scale)
     moved = np.where(both, z[:, 1:] - scale * z[:, :-1] - offset, 0)
-    least = max(MOVES, PARALLAX * float(np.abs(paths[CAMERA].place).max()))
+    least = paths[CAMERA].least
     for key, group in groups.items():
         seen = group[both[group].mean(1) >= 0.5]
         movers = seen[np.abs(moved[seen].cumsum(1)).max(1, initial=0) >= least]
@@ -145,7 +157,9 @@ def measure_paths(
             steps = np.nanmedian(np.where(both[chosen] | ~both[chosen].any(0), moved[chosen], np.nan), axis=0)
             ways = moved[chosen].sum(1)
             together = abs((ways / np.maximum(np.abs(ways), 1e-12)).mean()) > 0.7
-            paths[key] = Path(_sums(steps), *_size_and_turn(own / scale), known, bool(together))
+            with np.errstate(invalid="ignore"):  # unknown steps
+                size_and_turn = _size_and_turn(own / scale)
+            paths[key] = Path(_sums(steps), *size_and_turn, known, bool(together))
     return paths
 
 

@@ -1,7 +1,7 @@
 """Questions about motion in a film, answered from tracks: does the camera move, which way does the bear walk?
 
     words      each option is read as a claim of the camera, of a thing, or of whatever moves: it moves, goes left, turns, ...
-    passages   up to three of 24 frames, ten a second, through which points are tracked (`tracks.frame_motion`)
+    passages   up to three of 20 frames, six a second, through which points are tracked (`tracks.frame_motion`)
     things     are where the classifier sees them (`encoders.class_maps`); people and what is no class are "whatever moves"
 
 A claim is true, false, or not known: between the two thresholds of every measure nothing is said. A zoom and a camera that
@@ -20,12 +20,12 @@ from tapetum.app.see.photo_questions import CANNOT_SAY
 from tapetum.encoders.naming import is_person
 from tapetum.encoders.wordnet import Thing, split_nouns
 from tapetum.systems.longvideo.streaming import FrameSelection
-from tapetum.tracks.frame_motion import CAMERA, MOVES, MOVING, PARALLAX, Path, measure_paths
+from tapetum.tracks.frame_motion import CAMERA, MOVES, MOVING, Path, measure_paths
 from tapetum.tracks.tracker import Tracker
 from tapetum.video import Video
 
 TRACKER = "tapir-nano"
-FRAMES, FRAME_RATE, PASSAGES = 24, 10.0, 3
+FRAMES, FRAME_RATE, PASSAGES = 20, 6.0, 3
 """Frames of a passage, frames in a second, and passages."""
 GROWS, TURNS = 0.15, 0.35
 """From here on something grows (logarithm of its size) or turns (radians)."""
@@ -224,7 +224,14 @@ def compare_motion(
 
 
 def holds(claim: Claim, motions: "Mapping[Hashable, Motion]") -> bool | None:
-    """Decide whether a claim holds of what was measured; None where that is not clear."""
+    """Decide whether a claim holds of what was measured; None where that is not clear.
+
+    Of a thing that is not seen two things are known: it is still where nothing moves, and if it goes anywhere, then where all
+    goes that moves.
+    """
+    moving = motions.get(MOVING)
+    if moving and (claim.values <= _DIRECTIONS.keys() or moving.truth("move") is False):
+        motions = dict.fromkeys(claim.subjects, moving) | dict(motions)
     of = [motions.get(subject) for subject in claim.subjects]
     truths = [None if motion is None else motion.truth(value) for motion in of for value in claim.values]
     if "follow" in claim.values and None not in of:
@@ -260,16 +267,17 @@ def measure_motions(
         chosen = numbers[first : first + FRAMES]
         if len(chosen) > 1:
             frames, times = video[chosen], video.timestamps[[chosen[0], chosen[-1]]]
-            found = {thing: find(frames[len(chosen) // 2], thing) for thing in things}
-            made = measure_paths(frames, tracker, {key: region for key, region in found.items() if region is not None})
+            tried = dict.fromkeys((len(chosen) // 2, 0, len(chosen) - 1))
+            found = {thing: ((k, region) for k in tried if (region := find(frames[k], thing)) is not None) for thing in things}
+            made = measure_paths(frames, tracker, {key: first for key, each in found.items() if (first := next(each, None))})
             for key, path in made.items():
                 paths.setdefault(key, []).append((path, max(float(np.ptp(times)), 1e-3)))
         progress(passage + 1, count)
-    motions = {key: made for key, each in paths.items() if (made := _summed(each, count, MOVES))}
-    if (camera := motions.get(CAMERA)) is not None:
-        least = max(MOVES, PARALLAX * camera.reach)
-        motions |= {key: made for key in motions if key != CAMERA and (made := _summed(paths[key], count, least))}
-    return motions
+    least = max((path.least for path, _ in paths.get(CAMERA, ()) if path.known), default=MOVES)
+    summed = {
+        key: _summed(each, count, MOVES if key == CAMERA else least) for key, each in paths.items() if 2 * len(each) > count
+    }
+    return {key: motion for key, motion in summed.items() if motion is not None}
 
 
 def _summed(paths: Sequence[tuple[Path, float]], count: int, least: float) -> Motion | None:

@@ -14,10 +14,10 @@ from tapetum.app.see.photo_regions import find_regions, read_things
 from tapetum.core.devices import find_device, full_precision
 from tapetum.core.errors import BadInput, check_several
 from tapetum.core.reading import check_length
-from tapetum.encoders.class_maps import LEVEL, dense_probabilities
+from tapetum.encoders.class_maps import dense_probabilities
 from tapetum.encoders.efficientnet_lite import EfficientNetLite
 from tapetum.encoders.factory import load as load_encoder
-from tapetum.encoders.naming import ClassEvidence, calibrate
+from tapetum.encoders.naming import YES, ClassEvidence, calibrate
 from tapetum.encoders.wordnet import Thing
 from tapetum.layers.cpu import speed_up
 from tapetum.systems.paligemma.answers import PLACED, Reply
@@ -86,9 +86,9 @@ class PhotoAnswerer:
         return replies
 
     def where(self, frame: UInt8[np.ndarray, "h w 3"], thing: Thing) -> Bool[np.ndarray, "r c"] | None:
-        """Find where a thing is in an image, as cells of a grid; None where it is not seen."""
+        """Find where a thing that is said to be there is in an image, as cells of a grid; None where no place looks like it."""
         found = dense_probabilities(self.encoder, frame).of(thing.classes)
-        return found.region if found.score >= LEVEL else None
+        return found.region if found.values.max() >= YES else None
 
     def _place(self, frame: UInt8[np.ndarray, "h w 3"], prompt: str) -> PlacedReply:
         regions = find_regions(self.encoder, frame, read_things(prompt))
