@@ -6,6 +6,7 @@
     score     on the others
     search    indexes all photographs and searches them by 100 class names and 100 other or wider nouns
     streets   of CamVid's folder in place of PHOTOS: whether the things of its masks are there
+    world     whether photographs of part 0, and as many images of tapetum scenes, are taken for scenes
     films     of a folder of films in place of PHOTOS: the questions of film_questions.toml, with options, by `tapetum.answer`
 
 The classifier was trained on ImageNet, perhaps on these very photographs; thresholds were chosen on the classes whose number is
@@ -363,6 +364,22 @@ def searched(folder: Path, classes: dict[int, int]) -> dict[str, Any]:
     }
 
 
+def world(given: argparse.Namespace) -> dict[str, Any]:
+    """Count the photographs and the images of scenes that are taken for scenes, by likeness alone and with the classifier."""
+    from tapetum.app.see import answer_model
+    from tapetum.world.files.items import make_image
+
+    images, classes = read_photographs(given.data)
+    photographs = [image for image, number in zip(images, classes, strict=True) if number % FOLDS == 0]
+    scenes = [make_image(5900 + k, 0, size=224).rgb for k in range(len(photographs))]
+    rows: dict[str, Any] = {"photographs": {"images": len(photographs)}, "scenes": {"images": len(scenes)}}
+    for how, here in (("by likeness", False), ("with the classifier", True)):
+        answer_model.can_answer_photos = lambda here=here: here
+        for name, shown in (("photographs", photographs), ("scenes", scenes)):
+            rows[name][how] = sum(answer_model.is_world((image,)) for image in shown)
+    return {"world": rows}
+
+
 def films(given: argparse.Namespace) -> dict[str, Any]:
     """Ask the questions about films: right and wrong by kind, beside the share that is right by chance.
 
@@ -436,13 +453,16 @@ def film_table(results: dict[str, Any]) -> str:
 def main() -> None:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("work", choices=("tune", "score", "search", "streets", "films"))
+    works = {work.__name__: work for work in (tune, score, search, streets, world, films)}
+    parser.add_argument("work", choices=works)
     parser.add_argument("data", type=Path)
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "photo-questions")
     parser.add_argument("--out", type=Path, help="a JSON file, whose other entries stay, the decoder's too")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    result = {"tune": tune, "score": score, "search": search, "streets": streets, "films": films}[given.work](given)
+    result = {"tune": tune, "score": score, "search": search, "streets": streets, "world": world, "films": films}[given.work](
+        given
+    )
     if given.out:
         stored = json.loads(given.out.read_text(encoding="utf-8")) if given.out.is_file() else {}
         with whole_file(given.out) as temporary:

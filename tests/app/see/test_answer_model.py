@@ -1,9 +1,11 @@
 """Which model answers where none is named: by the image, by what is installed, and by what the user says."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from tests.support.class_evidence import evidence
 
 import tapetum
 from tapetum.app.see import answer_model
@@ -42,6 +44,18 @@ def test_the_image_decides_and_the_user_before_it(world: np.ndarray, noise: np.n
     assert with_model(replace(options, model=MODEL), (noise,)).model == MODEL
     monkeypatch.setattr(answer_model, "can_answer_photos", lambda: False)
     assert with_model(options, (noise,)).model == MODEL
+
+
+@pytest.mark.slow
+def test_what_no_scene_has_is_no_scene(world: np.ndarray, monkeypatch: pytest.MonkeyPatch):
+    shown = {"apple": evidence(Granny_Smith=0.6), "ball": evidence(croquet_ball=0.9)}
+    monkeypatch.setattr(answer_model, "can_answer_photos", lambda: True)
+    for name, made in shown.items():
+        many = SimpleNamespace(evidence=lambda frames, made=made: replace(made, whole=made.whole.repeat(len(frames), 0)))
+        monkeypatch.setattr(answer_model, "_classifier", lambda many=many: many)
+        assert is_world((world, world)) is (name == "ball")
+    monkeypatch.setattr(answer_model, "can_answer_photos", lambda: False)
+    assert is_world((world,))
 
 
 @pytest.mark.slow

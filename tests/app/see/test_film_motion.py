@@ -160,5 +160,8 @@ def test_motion_is_asked_of_tracks_alone(monkeypatch: pytest.MonkeyPatch) -> Non
     assert (made.answer, made.by, made.fits, made.model) == ("no", "motion", (False, True), "tapir-nano")
     assert made.as_json()["fits"] == [False, True]
     assert "camera: 0.00" in made.as_text()
+    monkeypatch.setattr(answer_module, "is_world", lambda video, frames: True)
+    assert tapetum.answer(pan(), "Does the camera move?", options=("yes", "no")).by == "motion"
+    assert tapetum.answer(pan(), "Does the cup move?", options=("yes", "no")).by == "similarity"
     with pytest.raises(BadInput, match="a text"):
         tapetum.answer(pan(), "camera " * 10**5, options=("yes", "no"))

@@ -119,13 +119,14 @@ def answer(options: AnswerOptions, listener: Listener) -> ChosenAnswer:
     read, and weights that cannot do what is asked.
     """
     options.check()
-    world = options.model == AUTO and is_world(options.video, frames=4)
-    if options.model in (AUTO, CLASSIFIER) and options.by is None and not world:
-        from tapetum.app.see.film_motion import read_motion
+    world = options.model == AUTO and is_world(options.video, frames=8)
+    if options.model in (AUTO, CLASSIFIER) and options.by is None:
+        from tapetum.app.see.film_motion import CAMERA, read_motion
 
         for text in (options.question, *options.options):
             check_length(text, "a text")
-        if claims := read_motion(options.question, options.options):
+        claims = read_motion(options.question, options.options)
+        if claims and (not world or all(claim.subjects == (CAMERA,) for claim in claims)):  # that mcvit-films knows nothing of
             return _by_motion(options, claims, listener)
     if options.model == AUTO:
         options = replace(options, model=FILMS if world or not can_answer_photos() else CLASSIFIER)
