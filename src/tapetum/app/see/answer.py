@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from tapetum.app.see.answer_model import can_answer_photos, is_world, unfamiliar_remark
+from tapetum.app.see.answer_model import can_answer_photos, is_world, names_other_things, unfamiliar_remark
 from tapetum.app.see.settings import AUTO, CLASSIFIER
 from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.bench.word_models import describe_model, next_step
@@ -119,7 +119,8 @@ def answer(options: AnswerOptions, listener: Listener) -> ChosenAnswer:
     read, and weights that cannot do what is asked.
     """
     options.check()
-    world = options.model == AUTO and is_world(options.video, frames=8)
+    world = options.model == AUTO and not names_other_things(options.question, options.options)
+    world = world and is_world(options.video, frames=8)
     if options.model in (AUTO, CLASSIFIER) and options.by is None:
         from tapetum.app.see.film_motion import CAMERA, read_motion
 

@@ -7,6 +7,7 @@ The first images are compared with that data (`systems.paligemma.answers`); the 
 look like it, too; what the classifier takes for an animal, food or anything else that no scene has is no scene all the same.
 """
 
+import re
 from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from tapetum.bench.word_models import is_here
 from tapetum.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from tapetum.app.see.photo_answers import PhotoAnswerer
     from tapetum.systems.paligemma.answers import Answerer, Familiarity
@@ -66,6 +67,24 @@ def with_region_model(settings: Settings, images: Any, prompt: str, listener: Li
         for remark in remarks(things):
             listener.note(remark)
     return settings
+
+
+def names_other_things(question: str, options: "Sequence[str]") -> bool:
+    """Check whether a question, or most of its options, name things of which none is in scenes.
+
+    >>> names_other_things("What does the man hold?", ("a backpack", "an umbrella", "a cup"))
+    True
+    >>> names_other_things("What does the hand take?", ("a cup", "a dog"))
+    False
+    """
+    from tapetum.encoders.wordnet import find_things
+    from tapetum.world.physics.props import PROPS
+    from tapetum.world.words.images import FORMS, HOLDERS
+
+    ours = {*PROPS, *FORMS, *HOLDERS, "hand", "table", "camera", "thing"}
+    texts = (question, *options)
+    other = [ours.isdisjoint(re.findall(r"\w+", text.lower())) and bool(find_things(text)) for text in texts]
+    return other[0] or sum(other[1:]) * 2 > len(options)
 
 
 def is_world(images: Any, frames: int | None = None) -> bool:
