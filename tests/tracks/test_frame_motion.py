@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from tapetum.tracks.frame_motion import CAMERA, MOVING, Path, fit_steps, measure_paths
+from tapetum.tracks.frame_motion import CAMERA, MOVING, MotionPath, fit_steps, measure_paths
 from tapetum.types import Tracks
 
 FRAMES = np.zeros((12, 96, 128, 3), np.uint8)
@@ -26,8 +26,8 @@ class Exact:
     def track(self, video: np.ndarray, queries: np.ndarray, *, progress: object = None) -> Tracks:
         assert (queries[:, 0] == 6).all()
         assert len(video) == 12
-        z = queries[:, 1] + 1j * queries[:, 2]
-        inside = (abs(z.real - 68) < 20) & (abs(z.imag - 52) < 20)
+        x, y = queries[:, 1], queries[:, 2]
+        inside, z = (abs(x - 68) < 20) & (abs(y - 52) < 20), x + 1j * y
         at = np.stack([np.where(inside, self.thing(z, k - 6), self.ground(z, k - 6)) for k in range(12)], 1)
         visible = np.broadcast_to(self.seen, at.shape)
         return Tracks(xy=np.stack([at.real, at.imag], -1), visible=visible, confidence=visible, queries=queries)
@@ -45,7 +45,7 @@ def grows(factor: complex) -> Move:
     return lambda z, k: CENTRE + (z - CENTRE) * factor**k
 
 
-def measured(ground: Move, thing: Move, seen: np.ndarray | None = None) -> dict[object, Path]:
+def measured(ground: Move, thing: Move, seen: np.ndarray | None = None) -> dict[object, MotionPath]:
     return dict(measure_paths(FRAMES, Exact(ground, thing, seen), {"box": (6, BOX)}))
 
 
@@ -113,5 +113,7 @@ def test_a_similarity_is_fitted_to_the_majority() -> None:
     scale, offset = fit_steps(np.stack([a, b], 1), np.ones((30, 2), bool), within=0.01)
     assert scale[0] == pytest.approx(1.1 * np.exp(0.2j))
     assert offset[0] == pytest.approx(0.3)
+    some = fit_steps(np.stack([a, b], 1), np.ones((30, 2), bool), within=0.01, share=0.7)
+    assert np.isnan(some[0]).all()  # two thirds agree
     b[:20] += rng.uniform(1, 2, 20)
     assert np.isnan(fit_steps(np.stack([a, b], 1), np.ones((30, 2), bool), within=0.01)[0]).all()

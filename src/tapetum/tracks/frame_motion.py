@@ -35,7 +35,7 @@ TRIES = 200
 
 
 @dataclass(frozen=True, eq=False)
-class Path:
+class MotionPath:
     """Motion through a passage, by frame; 0 in the first."""
 
     place: Complex128[np.ndarray, " t"]
@@ -112,7 +112,7 @@ def measure_paths(
     frames: UInt8[np.ndarray, "t h w 3"],
     tracker: Tracker,
     regions: Mapping[Hashable, tuple[int, Bool[np.ndarray, "_r _c"]]],
-) -> dict[Hashable, Path]:
+) -> dict[Hashable, MotionPath]:
     """Track a grid of points, and more in each region, through a passage of two frames or more, and measure what moves how.
 
     Args:
@@ -141,17 +141,20 @@ def measure_paths(
     scale, offset = fit_steps(z[grid], tracks.visible[grid], within=WITHIN)
     known = bool(np.isfinite(scale).mean() > 0.6)
     centre = complex(*size) / (2 * diagonal)
-    paths: dict[Hashable, Path] = {CAMERA: Path(-_sums((scale - 1) * centre + offset), *_size_and_turn(scale), known)}
+    paths: dict[Hashable, MotionPath] = {
+        CAMERA: MotionPath(-_sums((scale - 1) * centre + offset), *_size_and_turn(scale), known)
+    }
     both = tracks.visible[:, 1:] & tracks.visible[:, :-1] & np.isfinite(scale)
     moved = np.where(both, z[:, 1:] - scale * z[:, :-1] - offset, 0)
     least = paths[CAMERA].least
     for key, group in groups.items():
-        seen = group[both[group].mean(1) >= 0.5]
-        movers = seen[np.abs(moved[seen].cumsum(1)).max(1, initial=0) >= least]
+        trusted = group[both[group].mean(1) >= 0.5]
+        movers = trusted[np.abs(moved[trusted].cumsum(1)).max(1, initial=0) >= least]
         if key == MOVING and len(movers) < 3:
-            paths[key] = Path(np.zeros(len(frames), complex), *np.zeros((2, len(frames))), known)
+            none = np.zeros(len(frames))
+            paths[key] = MotionPath(none + 0j, none, none, known)
             continue
-        chosen = movers if key == MOVING or len(movers) >= 0.3 * len(seen) else seen
+        chosen = movers if key == MOVING or len(movers) >= 0.3 * len(trusted) else trusted
         if len(chosen) >= 3:
             own, _ = fit_steps(z[chosen], tracks.visible[chosen], within=WITHIN, least=4, share=0.5)
             steps = np.nanmedian(np.where(both[chosen] | ~both[chosen].any(0), moved[chosen], np.nan), axis=0)
@@ -159,7 +162,7 @@ def measure_paths(
             together = abs((ways / np.maximum(np.abs(ways), 1e-12)).mean()) > 0.7
             with np.errstate(invalid="ignore"):  # unknown steps
                 size_and_turn = _size_and_turn(own / scale)
-            paths[key] = Path(_sums(steps), *size_and_turn, known, bool(together))
+            paths[key] = MotionPath(_sums(steps), *size_and_turn, known, bool(together))
     return paths
 
 

@@ -5,24 +5,26 @@ import pytest
 
 import tapetum
 from tapetum.app.see import answer as answer_module
-from tapetum.app.see.film_motion import Motion, compare_motion, holds, measure_motions, read_motion
+from tapetum.app.see.film_motion import ThingMotion, compare_motion, holds, measure_motions, read_motion
 from tapetum.app.see.photo_questions import CANNOT_SAY
 from tapetum.bench.baselines import Static, load_tracker
 from tapetum.core.errors import BadInput
 from tapetum.tracks.frame_motion import CAMERA, MOVING
 from tapetum.video import open_video
 
-STILL = Motion()
-LEFT = Motion(shift=-0.3, reach=0.3, speed=0.15)
-UP = Motion(shift=-0.2j, reach=0.2, speed=0.5)
-IN = Motion(growth=0.3)
-TURNED = Motion(turn=0.5)
-FRO = Motion(shift=-0.05, reach=0.3, one_way=False)
+STILL = ThingMotion()
+LEFT = ThingMotion(shift=-0.3, reach=0.3, speed=0.15)
+UP = ThingMotion(shift=-0.2j, reach=0.2, speed=0.5)
+IN = ThingMotion(growth=0.3)
+TURNED = ThingMotion(turn=0.5)
+FRO = ThingMotion(shift=-0.05, reach=0.3, one_way=False)
 """To and fro."""
-UNCLEAR = Motion(shift=-0.025, reach=0.025)
+UNCLEAR = ThingMotion(shift=-0.025, reach=0.025)
 
 
-def chosen(question: str, *options: str, camera: Motion = STILL, thing: Motion = STILL, moving: Motion = STILL) -> str:
+def chosen(
+    question: str, *options: str, camera: ThingMotion = STILL, thing: ThingMotion = STILL, moving: ThingMotion = STILL
+) -> str:
     claims = read_motion(question, options)
     assert claims is not None
     subjects = {subject for claim in claims for subject in claim.subjects}
@@ -50,7 +52,7 @@ def chosen(question: str, *options: str, camera: Motion = STILL, thing: Motion =
         ("What does the camera do?", ("it turns to the left", "it turns", "nothing"), LEFT, "it turns to the left"),
     ],
 )
-def test_the_camera(question: str, options: tuple[str, ...], camera: Motion, answer: str) -> None:
+def test_the_camera(question: str, options: tuple[str, ...], camera: ThingMotion, answer: str) -> None:
     assert chosen(question, *options, camera=camera) == answer
 
 
@@ -73,7 +75,7 @@ def test_the_camera(question: str, options: tuple[str, ...], camera: Motion, ans
         ("Does the bear turn?", ("yes", "no"), LEFT, CANNOT_SAY),  # perhaps out of the image's plane
     ],
 )
-def test_a_thing(question: str, options: tuple[str, ...], thing: Motion, answer: str) -> None:
+def test_a_thing(question: str, options: tuple[str, ...], thing: ThingMotion, answer: str) -> None:
     assert chosen(question, *options, thing=thing) == answer
 
 
@@ -112,6 +114,40 @@ def test_a_claim_needs_all_of_what_it_says() -> None:
     bear = claims[0].subjects[0]
     assert [holds(claim, {bear: UP}) for claim in claims] == [True, False]
     assert [holds(claim, {}) for claim in claims] == [None, None]
+
+
+def test_what_goes_to_and_fro_goes_no_way() -> None:
+    assert [FRO.truth(way) for way in ("left", "right", "move")] == [None, None, True]
+    assert [LEFT.truth(way) for way in ("left", "right", "up")] == [True, False, False]
+
+
+def test_a_thing_that_is_not_seen_goes_where_all_goes_that_moves() -> None:
+    def unseen(question: str, option: str, moving: ThingMotion) -> bool | None:
+        claims = read_motion(question, (option, "up"))
+        assert claims is not None
+        return holds(claims[0], {CAMERA: STILL, MOVING: moving})
+
+    assert unseen("Which way does the bear go?", "left", LEFT) is True
+    assert unseen("Which way does the bear go?", "it moves", LEFT) is None
+    assert unseen("Which way does the bear go?", "it moves", STILL) is False
+
+
+def test_a_thing_that_is_seldom_seen_is_not_measured() -> None:
+    claims = read_motion("Does the bear move?", ("yes", "no"))
+    assert claims is not None
+    times = 0
+
+    def find(frame: np.ndarray, thing: object) -> np.ndarray | None:
+        nonlocal times
+        times += 1
+        return np.ones((4, 4), bool) if times == 1 or often else None
+
+    for often in (False, True):
+        times = 0
+        with open_video(pan(20)[list(range(20)) * 3], frame_rate=6.0) as video:  # three passages
+            motions = measure_motions(video, claims, Static(), find, lambda done, count: None)
+        assert (claims[0].subjects[0] in motions) is often
+        assert times == (3 if often else 7)
 
 
 def textured(seed: int) -> np.ndarray:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from tapetum.app.see.film_motion import Claim
+    from tapetum.app.see.film_motion import MotionClaim
     from tapetum.systems.longvideo.captioner import Captioner
     from tapetum.systems.longvideo.video_text import VideoText
 
@@ -177,7 +177,7 @@ def _by_nouns(options: AnswerOptions, listener: Listener) -> ChosenAnswer:
     )
 
 
-def _by_motion(options: AnswerOptions, claims: "Sequence[Claim]", listener: Listener) -> ChosenAnswer:
+def _by_motion(options: AnswerOptions, claims: "Sequence[MotionClaim]", listener: Listener) -> ChosenAnswer:
     """Compare what the options claim of motion with what is measured in tracks."""
     from tapetum.app.see.film_motion import TRACKER, compare_motion, measure_motions
     from tapetum.app.see.photo_answers import PhotoAnswerer

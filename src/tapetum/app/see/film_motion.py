@@ -20,7 +20,7 @@ from tapetum.app.see.photo_questions import CANNOT_SAY
 from tapetum.encoders.naming import is_person
 from tapetum.encoders.wordnet import Thing, split_nouns
 from tapetum.systems.longvideo.streaming import FrameSelection
-from tapetum.tracks.frame_motion import CAMERA, MOVES, MOVING, Path, measure_paths
+from tapetum.tracks.frame_motion import CAMERA, MOVES, MOVING, MotionPath, measure_paths
 from tapetum.tracks.tracker import Tracker
 from tapetum.video import Video
 
@@ -72,7 +72,7 @@ _BARE = frozenset(re.findall(r"\w+", "yes no not neither none at all it they he 
 
 
 @dataclass(frozen=True)
-class Claim:
+class MotionClaim:
     """What an option says of the motion of something."""
 
     subjects: tuple[Hashable, ...]
@@ -83,8 +83,8 @@ class Claim:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Motion:
-    """Motion of one thing through all passages of a film; see `Path` for the units."""
+class ThingMotion:
+    """Motion of one thing through all passages of a film; see `MotionPath` for the units."""
 
     shift: complex = 0
     """Sum over the passages."""
@@ -142,7 +142,7 @@ class ComparedMotion:
     remarks: tuple[str, ...]
 
 
-def read_motion(question: str, options: Sequence[str]) -> tuple[Claim, ...] | None:
+def read_motion(question: str, options: Sequence[str]) -> tuple[MotionClaim, ...] | None:
     """Read the options of a question as claims about motion; None if they are about something else.
 
     >>> [sorted(claim.values) for claim in read_motion("Which way does the bear walk?", ("to the left", "it stands still"))]
@@ -151,21 +151,21 @@ def read_motion(question: str, options: Sequence[str]) -> tuple[Claim, ...] | No
     True
     """
     question = re.sub(r"^\s*\w+n['\N{RIGHT SINGLE QUOTATION MARK}]t\b", "does", question.lower())  # isn't it: as is it
-    asked, denied = _values(question)
+    meant, denied = _values(question)
     words = frozenset(re.findall(r"\w+", question))
-    about = _subject(question, follows="follow" in asked)
+    about = _subject(question, follows="follow" in meant)
     moves = any(_VALUE.get(word, "left") not in _PLACES for word in words) or words & {"way", "direction"}
     if not moves and all(_values(option)[0] <= _PLACES for option in options):
         return None  # where something is
     claims = []
     for option in options:
         rest = re.sub(r"^\s*(?:yes|no)\b\W*(?=\w)", "", option.lower())
-        values, negated = _values(rest, zooms="zoom" in asked or "zoom" in words)
+        values, negated = _values(rest, zooms="zoom" in meant or "zoom" in words)
         own = _subject(rest)
         if not values and own is not None and about is None:
-            values = asked  # what moves? the camera
+            values = meant  # what moves? the camera
         elif not values and _BARE.issuperset(re.findall(r"\w+", rest)):
-            values, negated = asked, denied != negated
+            values, negated = meant, denied != negated
         if not values:
             return None
         subject = own or about or MOVING
@@ -173,8 +173,8 @@ def read_motion(question: str, options: Sequence[str]) -> tuple[Claim, ...] | No
             values = (values - {"turn"}) | (set() if values & _PLACES else {"move"})
         nothing = own is None and about is None and "nothing" in rest
         subjects = (CAMERA, MOVING) if nothing else (CAMERA, subject) if "follow" in values else (subject,)
-        claims.append(Claim(subjects, values, negated))
-    things = about is None and all(isinstance(c.subjects[0], Thing) and c.values == asked for c in claims)
+        claims.append(MotionClaim(subjects, values, negated))
+    things = about is None and all(isinstance(c.subjects[0], Thing) and c.values == meant for c in claims)
     return None if things else tuple(claims)  # what flies? a bird, a balloon: nouns
 
 
@@ -207,9 +207,9 @@ def _subject(text: str, follows: bool = False) -> "Thing | str | None":
 
 
 def compare_motion(
-    claims: Sequence[Claim],
+    claims: Sequence[MotionClaim],
     options: Sequence[str],
-    motions: "Mapping[Hashable, Motion]",
+    motions: "Mapping[Hashable, ThingMotion]",
 ) -> ComparedMotion:
     """Choose the option whose claim alone holds, of several the one that says most; or a verb where all else is ruled out."""
     fits = tuple(holds(claim, motions) for claim in claims)
@@ -223,7 +223,7 @@ def compare_motion(
     return ComparedMotion(options[best[0]] if len(best) == 1 else CANNOT_SAY, fits, remarks)
 
 
-def holds(claim: Claim, motions: "Mapping[Hashable, Motion]") -> bool | None:
+def holds(claim: MotionClaim, motions: "Mapping[Hashable, ThingMotion]") -> bool | None:
     """Decide whether a claim holds of what was measured; None where that is not clear.
 
     Of a thing that is not seen two things are known: it is still where nothing moves, and if it goes anywhere, then where all
@@ -249,11 +249,11 @@ def _conjunction(truths: Sequence[bool | None]) -> bool | None:
 
 def measure_motions(
     video: Video,
-    claims: Sequence[Claim],
+    claims: Sequence[MotionClaim],
     tracker: Tracker,
     find: "Callable[[np.ndarray, Thing], Bool[np.ndarray, 'r c'] | None]",
     progress: Callable[[int, int], None],
-) -> dict[Hashable, Motion]:
+) -> dict[Hashable, ThingMotion]:
     """Measure the motion of the camera, of what claims are about, and of whatever moves in a film; without what is not seen.
 
     Args:
@@ -262,14 +262,16 @@ def measure_motions(
     things = {subject for claim in claims for subject in claim.subjects if isinstance(subject, Thing)}
     numbers = FrameSelection(frame_rate=FRAME_RATE).numbers(video)
     count = min(PASSAGES, -(-len(numbers) // FRAMES))
-    paths: dict[Hashable, list[tuple[Path, float]]] = {}
+    paths: dict[Hashable, list[tuple[MotionPath, float]]] = {}
     for passage, first in enumerate(np.linspace(0, max(len(numbers) - FRAMES, 0), count).astype(int).tolist()):
         chosen = numbers[first : first + FRAMES]
         if len(chosen) > 1:
             frames, times = video[chosen], video.timestamps[[chosen[0], chosen[-1]]]
             tried = dict.fromkeys((len(chosen) // 2, 0, len(chosen) - 1))
-            found = {thing: ((k, region) for k in tried if (region := find(frames[k], thing)) is not None) for thing in things}
-            made = measure_paths(frames, tracker, {key: first for key, each in found.items() if (first := next(each, None))})
+            regions = {
+                thing: ((k, region) for k in tried if (region := find(frames[k], thing)) is not None) for thing in things
+            }
+            made = measure_paths(frames, tracker, {key: first for key, each in regions.items() if (first := next(each, None))})
             for key, path in made.items():
                 paths.setdefault(key, []).append((path, max(float(np.ptp(times)), 1e-3)))
         progress(passage + 1, count)
@@ -280,13 +282,13 @@ def measure_motions(
     return {key: motion for key, motion in summed.items() if motion is not None}
 
 
-def _summed(paths: Sequence[tuple[Path, float]], count: int, least: float) -> Motion | None:
+def _summed(paths: Sequence[tuple[MotionPath, float]], count: int, least: float) -> ThingMotion | None:
     known = [(path, seconds) for path, seconds in paths if path.known]
     if not known:
         return None
     shifts = np.array([path.place[-1] for path, _ in known])
     reaches = np.array([np.abs(path.place).max() for path, _ in known])
-    return Motion(
+    return ThingMotion(
         shift=complex(shifts.sum()),
         reach=float(reaches.max()),
         growth=float(sum(path.growth[-1] for path, _ in known)),

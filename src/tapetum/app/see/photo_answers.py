@@ -87,8 +87,8 @@ class PhotoAnswerer:
 
     def where(self, frame: UInt8[np.ndarray, "h w 3"], thing: Thing) -> Bool[np.ndarray, "r c"] | None:
         """Find where a thing that is said to be there is in an image, as cells of a grid; None where no place looks like it."""
-        found = dense_probabilities(self.encoder, frame).of(thing.classes)
-        return found.region if found.values.max() >= YES else None
+        place = dense_probabilities(self.encoder, frame).of(thing.classes)
+        return place.region if place.values.max() >= YES else None
 
     def _place(self, frame: UInt8[np.ndarray, "h w 3"], prompt: str) -> PlacedReply:
         regions = find_regions(self.encoder, frame, read_things(prompt))
