@@ -30,7 +30,7 @@ class Exact:
         inside, z = (abs(x - 68) < 20) & (abs(y - 52) < 20), x + 1j * y
         at = np.stack([np.where(inside, self.thing(z, k - 6), self.ground(z, k - 6)) for k in range(12)], 1)
         visible = np.broadcast_to(self.seen, at.shape)
-        return Tracks(xy=np.stack([at.real, at.imag], -1), visible=visible, confidence=visible, queries=queries)
+        return Tracks(xy=np.stack([np.real(at), np.imag(at)], -1), visible=visible, confidence=visible, queries=queries)
 
 
 def still(z: np.ndarray, k: int) -> np.ndarray:
