@@ -310,6 +310,15 @@ TABLES: Mapping[str, tuple[str, Callable[[], str]]] = {
     ),
     "boxes in photographs": ("evidence/photos.md", lambda: photo_boxes.table(read("photo-boxes/results.json"))),
     "things in streets": ("evidence/photos.md", lambda: photo_questions.street_table(read("photo-questions/results.json"))),
+    "questions about films": ("evidence/photos.md", lambda: photo_questions.film_table(read("photo-questions/results.json"))),
+    "images taken for scenes": (
+        "evidence/photos.md",
+        lambda: photo_questions.counts_table(read("photo-questions/results.json")["world"], "taken for scenes"),
+    ),
+    "options on photographs": (
+        "evidence/photos.md",
+        lambda: photo_questions.counts_table(read("photo-questions/results.json")["options"], "photographs"),
+    ),
     "real marks": ("evidence/real-marks.md", marks),
     "marks of seven clips": ("evidence/real-marks.md", lambda: real_marks.table(read("real-marks/seven-clips.json"))),
     "keyframes": ("evidence/tap-speed.md", lambda: live_keyframes.table(read("live/keyframes.json"))),

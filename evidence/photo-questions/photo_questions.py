@@ -5,7 +5,10 @@
     tune      by thresholds: right and wrong on the photographs that no figure is of
     score     on the others
     search    indexes all photographs and searches them by 100 class names and 100 other or wider nouns
+    options   four nouns of which one is true, or none, on the photographs of part 0 and on the others
     streets   of CamVid's folder in place of PHOTOS: whether the things of its masks are there
+    world     whether photographs of part 0, and as many images of tapetum scenes, are taken for scenes
+    films     of a folder of films in place of PHOTOS: the questions of film_questions.toml, with options, by `tapetum.answer`
 
 The classifier was trained on ImageNet, perhaps on these very photographs; thresholds were chosen on the classes whose number is
 no multiple of five and are scored on those where it is. What is true of a class is what WordNet says of its synset: its
@@ -31,6 +34,8 @@ import argparse
 import json
 import re
 import tempfile
+import time
+import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -360,6 +365,74 @@ def searched(folder: Path, classes: dict[int, int]) -> dict[str, Any]:
     }
 
 
+def options(given: argparse.Namespace) -> dict[str, Any]:
+    """Choose between four nouns of 1 to 60 classes, ten times for each photograph: one of them true, or none."""
+    from tapetum.app.see.film_nouns import choose_nouns
+
+    images, classes = read_photographs(given.data)
+    pool = [sense for sense in senses().values() if len(sense.classes) <= 60]
+    rng, rows = np.random.default_rng(61), {}
+    for name, part in (("part 0", True), ("other parts", False)):
+        where = [k for k, number in enumerate(classes) if (number % FOLDS == 0) == part]
+        shown = evidence_of([images[k] for k in where], given.cache / f"{name.replace(' ', '-')}.npz").whole
+        row = rows[name] = {"choices": 0, "right": 0, "wrong": 0, "named where none is true": 0}
+        for whole, k in zip(shown, where, strict=True):
+            true = [sense for sense in hypernyms(classes[k]) if sense in pool and word_of(sense, rng)]
+            for _ in range(10 if true else 0):
+                drawn = (pool[n] for n in rng.permutation(len(pool))[:60])
+                false = [sense for sense in drawn if classes[k] not in sense.classes and word_of(sense, rng)]
+                words = [word_of(sense, rng) for sense in (true[rng.integers(len(true))], *false[:4])]
+                things = [(find_thing(word, mend=False),) for word in words if word]
+                scores = np.array([whole[list(thing.classes)].sum() for (thing,) in things if thing])
+                chosen, none = choose_nouns(things[:4], scores[:4]), choose_nouns(things[1:], scores[1:])  # type: ignore[arg-type]
+                row["choices"] += 1
+                row["right"] += chosen == 0
+                row["wrong"] += chosen not in (0, None)
+                row["named where none is true"] += none is not None
+    return {"options": rows}
+
+
+def world(given: argparse.Namespace) -> dict[str, Any]:
+    """Count the photographs and the images of scenes that are taken for scenes, by likeness alone and with the classifier."""
+    from tapetum.app.see import answer_model
+    from tapetum.world.files.items import make_image
+
+    images, classes = read_photographs(given.data)
+    photographs = [image for image, number in zip(images, classes, strict=True) if number % FOLDS == 0]
+    scenes = [make_image(5900 + k, 0, size=224).rgb for k in range(len(photographs))]
+    rows: dict[str, Any] = {"photographs": {"images": len(photographs)}, "scenes": {"images": len(scenes)}}
+    for how, here in (("by likeness", False), ("with the classifier", True)):
+        answer_model.can_answer_photos = lambda here=here: here
+        for name, shown in (("photographs", photographs), ("scenes", scenes)):
+            rows[name][how] = sum(answer_model.is_world((image,)) for image in shown)
+    return {"world": rows}
+
+
+def films(given: argparse.Namespace) -> dict[str, Any]:
+    """Ask the questions about films: right and wrong by kind, beside the share that is right by chance.
+
+    Of questions that no frame answers, "I cannot say" is right, and chance never is.
+    """
+    import tapetum
+
+    rows: dict[str, dict[str, Any]] = {}
+    answers = []
+    for question in tomllib.loads(Path(__file__).with_name("film_questions.toml").read_text(encoding="utf-8"))["question"]:
+        start = time.perf_counter()
+        made = tapetum.answer(given.data / question["video"], question["ask"], options=tuple(question["options"]))
+        right = made.answer == question["right"]
+        for kind in (question["kind"], "all"):
+            row = rows.setdefault(kind, {"questions": 0, "right": 0, "wrong": 0, "not said": 0, "chance": 0.0})
+            row["questions"] += 1
+            row["right" if right else "not said" if made.answer == "I cannot say" else "wrong"] += 1
+            row["chance"] += 0 if question["kind"] == "cannot" else 1 / len(question["options"])
+        told = {"seconds": round(time.perf_counter() - start, 1), "by": made.by, "remarks": made.remarks}
+        answers.append({key: question[key] for key in ("video", "ask", "right")} | {"answer": made.answer} | told)
+    rows["all"] = rows.pop("all")
+    table = {kind: row | {"chance": round(row["chance"], 2)} for kind, row in rows.items()}
+    return {"films": {"table": table, "answers": answers}}
+
+
 def table(results: dict[str, Any]) -> str:
     """Write the shares of right and wrong answers by kind of question, beside the decoder's."""
     from page_tables import write_table
@@ -396,16 +469,34 @@ def street_table(results: dict[str, Any]) -> str:
     return write_table(("thing, and what is true", "questions", "right", "wrong", "not said"), rows)
 
 
+def film_table(results: dict[str, Any]) -> str:
+    """Write how many answers about films are right, by kind."""
+    from page_tables import write_table
+
+    columns = "questions", "right", "wrong", "not said", "chance"
+    rows = [(kind, *(str(row[part]) for part in columns)) for kind, row in results["films"]["table"].items()]
+    return write_table(("kind", *columns[:-1], "right by chance"), rows)
+
+
+def counts_table(results: dict[str, Any], first: str) -> str:
+    """Write rows of counts as they are stored."""
+    from page_tables import write_table
+
+    columns = tuple(next(iter(results.values())))
+    return write_table((first, *columns), [(kind, *(f"{row[part]:,}" for part in columns)) for kind, row in results.items()])
+
+
 def main() -> None:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("work", choices=("tune", "score", "search", "streets"))
+    works = {work.__name__: work for work in (tune, score, search, options, streets, world, films)}
+    parser.add_argument("work", choices=works)
     parser.add_argument("data", type=Path)
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "photo-questions")
     parser.add_argument("--out", type=Path, help="a JSON file, whose other entries stay, the decoder's too")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    result = {"tune": tune, "score": score, "search": search, "streets": streets}[given.work](given)
+    result = works[given.work](given)
     if given.out:
         stored = json.loads(given.out.read_text(encoding="utf-8")) if given.out.is_file() else {}
         with whole_file(given.out) as temporary:

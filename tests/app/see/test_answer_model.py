@@ -1,13 +1,15 @@
 """Which model answers where none is named: by the image, by what is installed, and by what the user says."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from tests.support.class_evidence import evidence
 
 import tapetum
 from tapetum.app.see import answer_model
-from tapetum.app.see.answer_model import is_world, unfamiliar_remark, with_model, with_region_model
+from tapetum.app.see.answer_model import is_world, names_other_things, unfamiliar_remark, with_model, with_region_model
 from tapetum.app.see.caption import CaptionOptions
 from tapetum.app.see.settings import AUTO, CLASSIFIER, MODEL
 from tapetum.core.errors import BadInput, Listener
@@ -42,6 +44,34 @@ def test_the_image_decides_and_the_user_before_it(world: np.ndarray, noise: np.n
     assert with_model(replace(options, model=MODEL), (noise,)).model == MODEL
     monkeypatch.setattr(answer_model, "can_answer_photos", lambda: False)
     assert with_model(options, (noise,)).model == MODEL
+
+
+@pytest.mark.parametrize(
+    ("question", "options", "other"),
+    [
+        ("What does the man hold?", ("an umbrella", "a backpack", "a ball"), True),
+        ("Does the backpack turn?", ("yes", "no"), True),
+        ("What is in the hand?", ("a bottle", "a telephone", "a book"), True),
+        ("What does the hand take?", ("a cup", "a dog"), False),
+        ("How many times does the hand pick something up?", ("one", "two"), False),  # pick is a noun, too
+        ("What does the hand do with the orange thing?", ("It pushes it.", "It leaves it alone."), False),
+        ("What happens?", ("this", "that"), False),
+    ],
+)
+def test_what_no_scene_has_is_known_by_words(question: str, options: tuple[str, ...], other: bool):
+    assert names_other_things(question, options) is other
+
+
+@pytest.mark.slow
+def test_what_no_scene_has_is_no_scene(world: np.ndarray, monkeypatch: pytest.MonkeyPatch):
+    shown = {"apple": evidence(Granny_Smith=0.6), "ball": evidence(croquet_ball=0.9)}
+    monkeypatch.setattr(answer_model, "can_answer_photos", lambda: True)
+    for name, made in shown.items():
+        many = SimpleNamespace(evidence=lambda frames, made=made: replace(made, whole=made.whole.repeat(len(frames), 0)))
+        monkeypatch.setattr(answer_model, "_classifier", lambda many=many: many)
+        assert is_world((world, world)) is (name == "ball")
+    monkeypatch.setattr(answer_model, "can_answer_photos", lambda: False)
+    assert is_world((world,))
 
 
 @pytest.mark.slow

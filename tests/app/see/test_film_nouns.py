@@ -14,7 +14,7 @@ from tapetum.core.errors import BadInput
 from tapetum.encoders.naming import ClassEvidence
 from tapetum.video import Video, open_video
 
-SHOWN = (evidence(brown_bear=0.9), evidence(sports_car=0.9), evidence(plow=0.2))
+SHOWN = (evidence(brown_bear=0.9), evidence(sports_car=0.9), evidence(plow=0.2), evidence(brown_bear=0.3))
 """What the classifier makes of an image, by its first value."""
 
 
@@ -45,6 +45,13 @@ def test_the_option_that_is_seen_for_a_third_of_the_time_is_chosen() -> None:
     assert compared(film(0), "a vehicle", "an animal") == "an animal"
     assert compared(film(2, 2, 2), "a dog", "a bear") == CANNOT_SAY
     assert compared(film(0, 1, 0, 1), "a car", "a bear") == CANNOT_SAY  # both are there
+
+
+def test_less_will_do_where_every_option_is_a_class() -> None:
+    assert compared(film(3, 3), "a bear", "a bow tie", "a scale") == "a bear"
+    assert compared(film(2, 2), "a bear", "a bow tie", "a scale") == CANNOT_SAY
+    for other in ("a hand", "a man", "a pony", "a mouse"):  # which may be what is there
+        assert compared(film(3, 3), "a bear", other) == CANNOT_SAY
 
 
 def test_verbs_colours_and_people_are_not_compared() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from tapetum.app.see.answer_model import can_answer_photos, is_world, unfamiliar_remark
+from tapetum.app.see.answer_model import can_answer_photos, is_world, names_other_things, unfamiliar_remark
 from tapetum.app.see.settings import AUTO, CLASSIFIER
 from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.bench.word_models import describe_model, next_step
@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from tapetum.app.see.film_motion import MotionClaim
     from tapetum.systems.longvideo.captioner import Captioner
     from tapetum.systems.longvideo.video_text import VideoText
 
 
 FILMS = "mcvit-films"
 """The bundled model of films of the world of `tapetum scenes`."""
-_SCORES = {"similarity": "cosines", "likelihood": "log_probabilities", "nouns": "probabilities"}
+_SCORES = {"similarity": "cosines", "likelihood": "log_probabilities", "nouns": "probabilities", "motion": "fits"}
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ class AnswerOptions:
     """The answers to choose from, two or more."""
     model: Annotated[File, tyro.conf.arg(metavar="NAME|FILE")] = AUTO
     """Weights with a text tower or a language model, or the folder of a run of `tapetum train longvideo`; auto: mcvit-films for
-    films of its world, that of tapetum scenes; for others efficientnet-lite2, which compares the nouns of the answers."""
+    films of its world, that of tapetum scenes; for others efficientnet-lite2, which compares the nouns of the answers, and
+    tapir-nano, whose tracks answer what moves and which way."""
     by: Literal["similarity", "likelihood"] | None = None
     """Choose the answer whose words are most like the video, or the one that the language model finds likeliest; by default
     what the weights can do."""
@@ -71,7 +73,7 @@ class ChosenAnswer(Result):
     """The one that fits best."""
     options: tuple[str, ...]
     by: str
-    """similarity, likelihood or nouns."""
+    """similarity, likelihood, nouns or motion."""
     cosines: tuple[float, ...] = ()
     """By similarity, of each: only their order means something. In -1..1, but for a network of moments, whose soft maximum over
     moments may be above."""
@@ -79,8 +81,10 @@ class ChosenAnswer(Result):
     """By likelihood, of each: the mean over its tokens."""
     probabilities: tuple[float, ...] = ()
     """By nouns, of each: that its nouns are seen, over the seconds where they are likeliest."""
+    fits: tuple[bool | None, ...] = ()
+    """By motion, of each: whether it is what was measured; None where that is not clear."""
     remarks: tuple[str, ...] = ()
-    """What was not looked at, and what ambiguous words were taken for."""
+    """What was not looked at, what ambiguous words were taken for, and what was measured."""
     model: str | None = None
     """What answered."""
     lead: float | None = None
@@ -115,8 +119,18 @@ def answer(options: AnswerOptions, listener: Listener) -> ChosenAnswer:
     read, and weights that cannot do what is asked.
     """
     options.check()
+    world = options.model == AUTO and not names_other_things(options.question, options.options)
+    world = world and is_world(options.video, frames=8)
+    if options.model in (AUTO, CLASSIFIER) and options.by is None:
+        from tapetum.app.see.film_motion import CAMERA, read_motion
+
+        for text in (options.question, *options.options):
+            check_length(text, "a text")
+        claims = read_motion(options.question, options.options)
+        if claims and (not world or all(claim.subjects == (CAMERA,) for claim in claims)):  # that mcvit-films knows nothing of
+            return _by_motion(options, claims, listener)
     if options.model == AUTO:
-        options = replace(options, model=FILMS if is_world(options.video, frames=4) or not can_answer_photos() else CLASSIFIER)
+        options = replace(options, model=FILMS if world or not can_answer_photos() else CLASSIFIER)
     if options.model == CLASSIFIER:
         return _by_nouns(options, listener)
     from tapetum.systems.longvideo.captioner import Captioner
@@ -150,8 +164,6 @@ def _by_nouns(options: AnswerOptions, listener: Listener) -> ChosenAnswer:
 
     if options.by is not None:
         raise BadInput(f"{CLASSIFIER} compares nouns; leave out --by, or give --model {FILMS}")
-    for text in (options.question, *options.options):
-        check_length(text, "a text")
     tell = partial(listener.progress, "watching")
     with open_video(options.video) as video:
         made = compare_nouns(CLASSIFIER, video, options.options, options.frame_rate or 1.0, tell, "auto")
@@ -162,6 +174,23 @@ def _by_nouns(options: AnswerOptions, listener: Listener) -> ChosenAnswer:
         probabilities=made.probabilities,
         remarks=made.remarks,
         model=CLASSIFIER,
+    )
+
+
+def _by_motion(options: AnswerOptions, claims: "Sequence[MotionClaim]", listener: Listener) -> ChosenAnswer:
+    """Compare what the options claim of motion with what is measured in tracks."""
+    from tapetum.app.see.film_motion import TRACKER, compare_motion, measure_motions
+    from tapetum.app.see.photo_answers import PhotoAnswerer
+    from tapetum.bench.baselines import load_tracker
+    from tapetum.video import open_video
+
+    answerer = PhotoAnswerer.load(CLASSIFIER, "auto") if can_answer_photos() else None
+    with open_video(options.video) as video:
+        find = answerer.where if answerer else lambda frame, thing: None
+        motions = measure_motions(video, claims, load_tracker(TRACKER, "auto"), find, partial(listener.progress, "tracking"))
+    made = compare_motion(claims, options.options, motions)
+    return ChosenAnswer(
+        answer=made.answer, options=options.options, by="motion", fits=made.fits, remarks=made.remarks, model=TRACKER
     )
 
 

@@ -2,7 +2,9 @@
 
 Of each option and frame: the probability of its least likely noun. Of an option: the mean over the third of the frames where it
 is likeliest, since what a film shows need not be there all the time. Verbs, adjectives and what is no class are not looked at;
-where options differ in nothing else, or none is likely, the answer is that it cannot be said.
+where options differ in nothing else, or none is likely, the answer is that it cannot be said. Where every option is a class,
+one of them is there, so that less will do: a fifth, and nine tenths of all options together, as
+`evidence/photo-questions/photo_questions.py options` tries on photographs.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,6 +23,8 @@ _SHARE = 1 / 3
 """Share of the frames that count."""
 _LEAD = 0.2
 """By which the best option is likelier than the next."""
+_CLOSED, _PART = 0.2, 0.9
+"""Probability of the best option where every option is a class, and its part of the sum over them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,10 +66,18 @@ def compare_nouns(
             progress(done, len(numbers))
         count = max(1, round(len(rows) * _SHARE))
         scores = np.sort(np.array(rows), axis=0)[-count:].mean(0)
-    best, *others = np.sort(scores)[::-1].tolist()
-    sure = best >= naming.YES and best - others[0] >= _LEAD and not any(noun.kind_of for noun in read[int(scores.argmax())][0])
-    answer = options[int(scores.argmax())] if sure else CANNOT_SAY
+    best = choose_nouns([nouns for nouns, _ in read], scores)
+    answer = CANNOT_SAY if best is None else options[best]
     return ComparedNouns(answer=answer, probabilities=tuple(scores.tolist()), remarks=tuple(dict.fromkeys(remarks)))
+
+
+def choose_nouns(nouns: Sequence[Sequence[Thing]], scores: np.ndarray) -> int | None:
+    """Choose the option whose nouns are likeliest, by the probability of each; None where it cannot be said."""
+    best, lead = int(scores.argmax()), float(np.diff(np.sort(scores))[-1])
+    if scores[best] >= naming.YES and lead >= _LEAD and not any(noun.kind_of for noun in nouns[best]):
+        return best
+    closed = all(each and not any(noun.kind_of or noun.elsewhere or is_person(noun) for noun in each) for each in nouns)
+    return best if closed and scores[best] >= max(_CLOSED, _PART * scores.sum()) else None
 
 
 def _comparable(nouns: Sequence[Thing]) -> tuple[Thing, ...]:

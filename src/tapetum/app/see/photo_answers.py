@@ -7,16 +7,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 
 from tapetum.app.see.photo_questions import answer_question, read_question
 from tapetum.app.see.photo_regions import find_regions, read_things
 from tapetum.core.devices import find_device, full_precision
 from tapetum.core.errors import BadInput, check_several
 from tapetum.core.reading import check_length
+from tapetum.encoders.class_maps import dense_probabilities
 from tapetum.encoders.efficientnet_lite import EfficientNetLite
 from tapetum.encoders.factory import load as load_encoder
-from tapetum.encoders.naming import ClassEvidence, calibrate
+from tapetum.encoders.naming import YES, ClassEvidence, calibrate
+from tapetum.encoders.wordnet import Thing
 from tapetum.layers.cpu import speed_up
 from tapetum.systems.paligemma.answers import PLACED, Reply
 from tapetum.systems.paligemma.locations import ParsedRegions
@@ -82,6 +84,11 @@ class PhotoAnswerer:
             text, likely = answer_question(read_question(prompt), self.evidence(frames))
             replies.append(Reply(text=text, ids=(), log_probabilities=(math.log(max(likely, 1e-9)),), ended=True))
         return replies
+
+    def where(self, frame: UInt8[np.ndarray, "h w 3"], thing: Thing) -> Bool[np.ndarray, "r c"] | None:
+        """Find where a thing that is said to be there is in an image, as cells of a grid; None where no place looks like it."""
+        place = dense_probabilities(self.encoder, frame).of(thing.classes)
+        return place.region if place.values.max() >= YES else None
 
     def _place(self, frame: UInt8[np.ndarray, "h w 3"], prompt: str) -> PlacedReply:
         regions = find_regions(self.encoder, frame, read_things(prompt))

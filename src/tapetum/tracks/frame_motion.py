@@ -1,0 +1,175 @@
+"""How the camera and things move through a short passage of film, from tracks: in the image's plane, with turn and growth.
+
+    camera    the similarity of most points from each frame to the next, turned round: the image goes right, the camera left
+    a thing   the points of its region, beyond what the camera does to them
+    moving    the points that move against the others, whatever they are
+
+Positions are complex, z = x + iy, so that a similarity is z' = scale z + offset: |scale| is the zoom, its angle the turn. Two
+points determine it, where a homography (`camera`) needs four, so that few and noisy points will do. That is enough to say
+which way something moves, and too little to stabilise a video.
+"""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Complex128, Float64, UInt8
+from PIL import Image
+
+from tapetum.tracks.tracker import Tracker
+
+CAMERA, MOVING = "camera", "moving"
+"""Keys of the result of `measure_paths`, beside those of the regions."""
+SIDE = 384
+"""Pixels of the longer side of the tracked frames, at most."""
+GRID, INSIDE = 14, 36
+"""Points of the grid along the longer side, and points in a region."""
+WITHIN = 0.006
+"""Diagonals by which a point may deviate from the motion of others in a step."""
+MOVES = 0.04
+"""Diagonals from which on a point moves against the background."""
+PARALLAX = 0.5
+"""Share of the camera's way that it must go, too."""
+TRIES = 200
+"""Pairs of points that are tried for two frames (RANSAC)."""
+
+
+@dataclass(frozen=True, eq=False)
+class MotionPath:
+    """Motion through a passage, by frame; 0 in the first."""
+
+    place: Complex128[np.ndarray, " t"]
+    """Diagonals of the image, x + iy."""
+    growth: Float64[np.ndarray, " t"]
+    """Logarithm of the size; of the camera, of what it sees."""
+    turn: Float64[np.ndarray, " t"]
+    """Radians in the image's plane."""
+    known: bool
+    """Whether most steps are."""
+    together: bool = True
+    """Whether most of the points go the same way."""
+
+    @property
+    def least(self) -> float:
+        """Compute how far a thing must go beyond this path, the camera's, to move by itself, in diagonals.
+
+        Less may come of its distance (parallax). A turn or a zoom moves points a quarter of a diagonal from the centre.
+        """
+        way = float(np.abs(self.place).max() + (np.ptp(self.turn) + np.ptp(self.growth)) / 4)
+        return max(MOVES, PARALLAX * way)
+
+
+def fit_steps(
+    z: Complex128[np.ndarray, "n t"],
+    visible: Bool[np.ndarray, "n t"],
+    *,
+    within: float,
+    least: int = 12,
+    share: float = 0.4,
+    seed: int = 0,
+) -> tuple[Complex128[np.ndarray, " s"], Complex128[np.ndarray, " s"]]:
+    """Fit the similarity of most points from each frame to the next; returns scales and offsets, NaN where there is none.
+
+    Args:
+        z: positions of the points.
+        visible: where they are to be trusted.
+        within: distance by which a point may deviate, in the unit of `z`.
+        least, share: points, and part of those visible in both frames, that must agree.
+        seed: of the random pairs.
+
+    >>> z = np.array([[0, 5], [1, 5 + 2j], [1j, 3]])  # twice as large, turned by a quarter, shifted by 5
+    >>> scale, offset = fit_steps(z, np.ones((3, 2), bool), within=0.1, least=3)
+    >>> scale.imag.round(6).tolist(), offset.real.round(6).tolist()
+    ([2.0], [5.0])
+    """
+    rng = np.random.default_rng(seed)
+    scale, offset = np.full((2, z.shape[1] - 1), np.nan + 0j)
+    for k in range(len(scale)):
+        both = visible[:, k] & visible[:, k + 1]
+        a, b = z[both, k], z[both, k + 1]
+        needed = max(least, share * len(a), 2)
+        if len(a) < needed:
+            continue
+        first, second = rng.integers(len(a), size=(2, TRIES))
+        apart = a[first] != a[second]
+        first, second = first[apart], second[apart]
+        factors = (b[second] - b[first]) / (a[second] - a[first])
+        agree = np.abs(b - factors[:, None] * (a - a[first, None]) - b[first, None]) < within
+        best = max(agree, key=np.sum, default=np.zeros(0, bool))
+        for _ in range(2):
+            if best.sum() >= needed:
+                mean = a[best].mean()
+                apart = a[best] - mean
+                scale[k] = (apart.conj() * b[best]).sum() / (np.abs(apart) ** 2).sum()
+                offset[k] = b[best].mean() - scale[k] * mean
+                best = np.abs(b - scale[k] * a - offset[k]) < within
+        if best.sum() < needed:
+            scale[k] = offset[k] = np.nan
+    return scale, offset
+
+
+def measure_paths(
+    frames: UInt8[np.ndarray, "t h w 3"],
+    tracker: Tracker,
+    regions: Mapping[Hashable, tuple[int, Bool[np.ndarray, "_r _c"]]],
+) -> dict[Hashable, MotionPath]:
+    """Track a grid of points, and more in each region, through a passage of two frames or more, and measure what moves how.
+
+    Args:
+        frames: of the passage, evenly spaced.
+        tracker: any tracker of points.
+        regions: of things, each in the frame of a number, as cells of a grid over it.
+
+    Returns:
+        The paths of `CAMERA`, of `MOVING`, and of each region; without those of which too few points are seen.
+    """
+    shrink = min(1.0, SIDE / max(frames.shape[1:3]))
+    size = np.array([max(8, round(n * shrink)) for n in frames.shape[2:0:-1]])  # width, height
+    small = np.stack([np.asarray(Image.fromarray(frame).resize(tuple(size), Image.Resampling.BOX)) for frame in frames])
+    every = np.ones([max(4, round(GRID * n / max(size))) for n in size[::-1]], bool)
+    groups: dict[Hashable, np.ndarray] = {}
+    queries = np.zeros((0, 3), np.float32)
+    for key, (number, region) in {MOVING: (len(frames) // 2, every), **regions}.items():
+        cells = np.argwhere(region)[:: 1 if region is every else -(-int(region.sum()) // INSIDE)] + 0.5
+        groups[key] = np.arange(len(queries), len(queries) + len(cells))
+        xy = cells[:, ::-1] * size / region.shape[::-1]
+        queries = np.concatenate([queries, np.insert(xy, 0, number, 1).astype(np.float32)])
+    tracks = tracker.track(small, queries)
+    z, diagonal = (tracks.xy[..., 0] + 1j * tracks.xy[..., 1]).astype(np.complex128), float(np.hypot(*size))
+    z /= diagonal
+    grid = groups[MOVING]
+    scale, offset = fit_steps(z[grid], tracks.visible[grid], within=WITHIN)
+    known = bool(np.isfinite(scale).mean() > 0.6)
+    centre = complex(*size) / (2 * diagonal)
+    paths: dict[Hashable, MotionPath] = {
+        CAMERA: MotionPath(-_sums((scale - 1) * centre + offset), *_size_and_turn(scale), known)
+    }
+    both = tracks.visible[:, 1:] & tracks.visible[:, :-1] & np.isfinite(scale)
+    moved = np.where(both, z[:, 1:] - scale * z[:, :-1] - offset, 0)
+    least = paths[CAMERA].least
+    for key, group in groups.items():
+        trusted = group[both[group].mean(1) >= 0.5]
+        movers = trusted[np.abs(moved[trusted].cumsum(1)).max(1, initial=0) >= least]
+        if key == MOVING and len(movers) < 3:
+            none = np.zeros(len(frames))
+            paths[key] = MotionPath(none + 0j, none, none, known)
+            continue
+        chosen = movers if key == MOVING or len(movers) >= 0.3 * len(trusted) else trusted
+        if len(chosen) >= 3:
+            own, _ = fit_steps(z[chosen], tracks.visible[chosen], within=WITHIN, least=4, share=0.5)
+            steps = np.nanmedian(np.where(both[chosen] | ~both[chosen].any(0), moved[chosen], np.nan), axis=0)
+            ways = moved[chosen].sum(1)
+            together = abs((ways / np.maximum(np.abs(ways), 1e-12)).mean()) > 0.7
+            with np.errstate(invalid="ignore"):  # unknown steps
+                size_and_turn = _size_and_turn(own / scale)
+            paths[key] = MotionPath(_sums(steps), *size_and_turn, known, bool(together))
+    return paths
+
+
+def _size_and_turn(scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return _sums(np.log(np.abs(scale))), _sums(np.angle(scale))
+
+
+def _sums(steps: np.ndarray) -> np.ndarray:
+    """Sum steps from 0; unknown ones count as none."""
+    return np.concatenate([[0], np.nan_to_num(steps).cumsum()])
