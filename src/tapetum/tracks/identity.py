@@ -72,9 +72,9 @@ def undo_swaps(tracks: Tracks) -> tuple[Tracks, list[Swap]]:
     arrays = {name: getattr(tracks, name).copy() for name in ("xy", "visible", "confidence")}
     for rows, order, away in zip(named.rows, orders, lost, strict=True):
         here = rows >= 0
-        taken = rows[order[here]]  # (bodies, t)
+        followed = rows[order[here]]  # (bodies, t)
         for name, array in arrays.items():
-            array[rows[here]] = getattr(tracks, name)[taken, np.arange(tracks.frames)]
+            array[rows[here]] = getattr(tracks, name)[followed, np.arange(tracks.frames)]
         arrays["visible"][rows[here]] &= ~away[here]
     return replace(tracks, **arrays), _swaps(named, orders)
 
@@ -108,32 +108,32 @@ def _bodies_of(tracks: Tracks) -> _Bodies:
 def _assign(tracks: Tracks, named: _Bodies) -> tuple[list[Int[np.ndarray, "b t"]], Bool[np.ndarray, "p b t"]]:
     """For each part and body, whose track follows it in each frame, and whether that one is lost."""
     here = named.rows >= 0
-    xy, seen = tracks.xy[named.rows], tracks.visible[named.rows] & here[..., None]
+    xy, every = tracks.xy[named.rows], tracks.visible[named.rows] & here[..., None]
     frames = np.arange(tracks.frames)
     certain = np.equal(frames, tracks.queries[named.rows, :1])  # (p, b, t)
     if tracks.clicked is not None:
         certain |= tracks.clicked[named.rows]
     begin = int(tracks.queries[named.rows[here], 0].max())
-    used = seen & (frames >= begin) & (frames < begin + max(5, (tracks.frames - begin) // 10))
+    used = every & (frames >= begin) & (frames < begin + max(5, (tracks.frames - begin) // 10))
     if not np.asarray(used.any(-1))[here].all():
-        used = seen
-    orders = np.broadcast_to(np.arange(len(named.bodies))[:, None], seen.shape).copy()
-    current, visible, lost = xy.copy(), seen.copy(), np.zeros_like(seen)
+        used = every
+    orders = np.broadcast_to(np.arange(len(named.bodies))[:, None], every.shape).copy()
+    current, visible, lost = xy.copy(), every.copy(), np.zeros_like(every)
     middle, spread = _distances(current, used)
     for _ in range(_ROUNDS * len(named.parts)):
-        found = []
+        candidates = []
         for part in range(len(named.parts)):
-            cost = _costs(part, xy[part], seen[part], current, visible & ~lost, middle, spread)
+            cost = _costs(part, xy[part], every[part], current, visible & ~lost, middle, spread)
             order, total = _cheapest(cost, np.flatnonzero(here[part]), certain[part])
             own = cost[orders[part], np.arange(len(here[part]))[:, None], frames]
             lost[part] = _long_runs((own >= _LOST) & visible[part] & ~certain[part])
             changes = _CHANGE * (orders[part][:, 1:] != orders[part][:, :-1]).sum()
-            found.append((own.sum() + changes - total, part, order))
-        gain, part, order = max(found, key=lambda each: each[0])
+            candidates.append((own.sum() + changes - total, part, order))
+        gain, part, order = max(candidates, key=lambda each: each[0])
         if gain <= 1e-6:
             break
         orders[part] = order  # the largest gain first: what the exchange of another part seems to gain may follow from this one
-        current[part], visible[part] = xy[part][order, frames], seen[part][order, frames]
+        current[part], visible[part] = xy[part][order, frames], every[part][order, frames]
     return list(orders), lost
 
 
@@ -144,11 +144,11 @@ def _long_runs(there: Bool[np.ndarray, "b t"]) -> Bool[np.ndarray, "b t"]:
 
 
 def _distances(
-    xy: Float[np.ndarray, "p b t 2"], seen: Bool[np.ndarray, "p b t"]
+    xy: Float[np.ndarray, "p b t 2"], visible: Bool[np.ndarray, "p b t"]
 ) -> tuple[Float[np.ndarray, "p p b"], Float[np.ndarray, "p p b"]]:
     """The median distance between two parts of each body, and its robust standard deviation; NaN where never seen together."""
     away = np.linalg.norm(xy[:, None] - xy[None], axis=-1)
-    away = np.where(seen[:, None] & seen[None], away, np.nan)
+    away = np.where(visible[:, None] & visible[None], away, np.nan)
     with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # means of nothing are NaN
         middle = np.nanmedian(away, -1)
         spread = 1.4826 * np.nanmedian(np.abs(away - middle[..., None]), -1)
@@ -159,9 +159,9 @@ def _distances(
 def _costs(
     part: int,
     own: Float[np.ndarray, "b t 2"],
-    own_seen: Bool[np.ndarray, "b t"],
+    own_visible: Bool[np.ndarray, "b t"],
     xy: Float[np.ndarray, "p b t 2"],
-    seen: Bool[np.ndarray, "p b t"],
+    visible: Bool[np.ndarray, "p b t"],
     middle: Float[np.ndarray, "p p b"],
     spread: Float[np.ndarray, "p p b"],
 ) -> Float[np.ndarray, "b b t"]:
@@ -169,7 +169,7 @@ def _costs(
     others = [q for q in range(len(xy)) if q != part]
     away = np.linalg.norm(own[None, :, None] - xy[others][:, None], axis=-1)  # (q, a, b, t)
     z = (away - middle[part, others][:, None, :, None]) / spread[part, others][:, None, :, None]
-    known = seen[others][:, None] & own_seen[:, None] & np.isfinite(z)
+    known = visible[others][:, None] & own_visible[:, None] & np.isfinite(z)
     with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # the median of nothing is NaN
         return np.minimum(np.nan_to_num(np.nanmedian(np.where(known, z**2 / 2, np.nan), 0)), _LOST)
 
@@ -199,7 +199,7 @@ def _cheapest(
 
 def _cycles(step: dict[int, int]) -> Sequence[list[int]]:
     """The cycles of a permutation that are longer than one."""
-    left, found = dict(step), []
+    left, cycles = dict(step), []
     while left:
         start, follows = left.popitem()
         cycle = [start]
@@ -207,5 +207,5 @@ def _cycles(step: dict[int, int]) -> Sequence[list[int]]:
             cycle.append(follows)
             follows = left.pop(follows)
         if len(cycle) > 1:
-            found.append(sorted(cycle) if len(cycle) == 2 else cycle)
-    return found
+            cycles.append(sorted(cycle) if len(cycle) == 2 else cycle)
+    return cycles

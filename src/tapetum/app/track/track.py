@@ -21,6 +21,7 @@ from tapetum.app.track.track_files import (
     draw,
     file_lines,
     finish_features,
+    note_swaps,
     one_file,
     open_features,
     save,
@@ -365,22 +366,6 @@ def _track_into(options: TrackOptions, listener: Listener, file: Path | None, lo
         report=report_file,
         source=options.video,
     )
-
-
-def note_swaps(tracks: "Tracks", listener: Listener) -> None:
-    """Tell the listener if points named PART@BODY were exchanged between alike bodies."""
-    if not any("@" in name for name in tracks.names or ()):
-        return
-    from tapetum.tracks.identity import find_swaps
-
-    try:
-        swaps = find_swaps(tracks)
-    except BadInput:  # too few points to tell
-        return
-    if swaps:
-        first = f"{' and '.join(swaps[0].points)} in frame {swaps[0].frame}"
-        how = "tapetum convert tracks.npz mended.npz --undo-swaps"
-        listener.note(f"bodies exchanged points {len(swaps)} times, first {first}; this exchanges them back: {how}")
 
 
 def make_tracker(settings: TrackSettings, default: str) -> "Tracker":

@@ -47,9 +47,9 @@ class _Carried:
     xy: Float[Tensor, "n 2"]
     affine: Float[Tensor, "n 2 2"]
     motion: Float[Tensor, "n 2"]
-    seen: Bool[Tensor, " n"]
+    visible: Bool[Tensor, " n"]
     """The network saw the point in the keyframe."""
-    found: Bool[Tensor, " n"]
+    matched: Bool[Tensor, " n"]
     """The patch was found in the last frame."""
 
     @classmethod
@@ -66,12 +66,12 @@ class _Carried:
         rough, _, coarse = self.coarse.align(_coarse(image), guesses / COARSE, self.affine, (_REACH, _REACH))
         start = torch.where((coarse > CARRIED)[:, None], rough * COARSE, guesses[:, 0])
         xy, affine, score = self.fine.align(image, torch.stack([start, guesses[:, 0]], 1), self.affine, (_REACH, _REACH))
-        found = self.seen & (score > CARRIED)
-        here = found[:, None]
-        xy = torch.where(here, xy, torch.where(self.found[:, None], self.xy + self.motion, self.xy))
-        motion = torch.where(here & self.found[:, None], xy - self.xy, 0.0)
+        matched = self.visible & (score > CARRIED)
+        here = matched[:, None]
+        xy = torch.where(here, xy, torch.where(self.matched[:, None], self.xy + self.motion, self.xy))
+        motion = torch.where(here & self.matched[:, None], xy - self.xy, 0.0)
         affine = torch.where(here[..., None], affine, self.affine)
-        return replace(self, xy=xy, affine=affine, motion=motion, found=found), score
+        return replace(self, xy=xy, affine=affine, motion=motion, matched=matched), score
 
 
 def _coarse(image: Float[Tensor, "y x"]) -> Float[Tensor, "y2 x2"]:
@@ -135,12 +135,12 @@ class KeyframeTracker:
         """
         now = self._follow(stream, frame)
         if now.score is not None and stream.since + 1 < self.every:
-            seen = now.seen()
-            return replace(stream, since=stream.since + 1, last=seen, carried=now.carried), seen
-        own, seen = self._look(stream.stream, now)
+            tracks = now.carried_tracks()
+            return replace(stream, since=stream.since + 1, last=tracks, carried=now.carried), tracks
+        own, tracks = self._look(stream.stream, now)
         if self.every == 1 or not len(own):
-            return KeyframeStream(own, 0, seen, None), seen
-        return KeyframeStream(own, 0, seen, now.cut(seen)), seen
+            return KeyframeStream(own, 0, tracks, None), tracks
+        return KeyframeStream(own, 0, tracks, now.cut(tracks)), tracks
 
     def _follow(self, stream: KeyframeStream, frame: np.ndarray) -> "_Now":
         """Follow the patches into a frame."""
@@ -156,8 +156,8 @@ class KeyframeTracker:
         """Let the network look at a frame."""
         if now.carried is not None and (anchors := getattr(own, "anchors", None)) is not None:
             own = replace(own, anchors=_moved(anchors, now.carried))
-        own, seen = self.tracker.step(own, now.frame)
-        return own, now.agreed(seen)
+        own, tracks = self.tracker.step(own, now.frame)
+        return own, now.agreed(tracks)
 
 
 class RealtimeTracker(KeyframeTracker):
@@ -193,19 +193,19 @@ class RealtimeTracker(KeyframeTracker):
         now, own = self._follow(stream, frame), stream.stream
         pending = getattr(stream, "pending", None)
         if now.carried is None or now.score is None:
-            own, seen = self._look(_finished(stream), now)
-            return _RealtimeStream(own, 0, seen, now.cut(seen) if len(own) else None), seen
+            own, tracks = self._look(_finished(stream), now)
+            return _RealtimeStream(own, 0, tracks, now.cut(tracks) if len(own) else None), tracks
         if pending is not None and pending.result.done():
-            own, found = pending.result.result()
+            own, result = pending.result.result()
             then, pending = pending.now, None
             assert then.carried is not None
-            meanwhile = torch.where(now.carried.found[:, None], now.carried.xy - then.carried.xy, 0.0)
-            carried, score = then.cut(found, meanwhile).follow(now.image)
-            now = replace(now, last=found, carried=carried, score=score)
+            meanwhile = torch.where(now.carried.matched[:, None], now.carried.xy - then.carried.xy, 0.0)
+            carried, score = then.cut(result, meanwhile).follow(now.image)
+            now = replace(now, last=result, carried=carried, score=score)
         if pending is None:
             pending = _Pending(self._worker.submit(self._look, own, now), now)
-        seen = now.seen()
-        return _RealtimeStream(own, stream.since + 1, seen, now.carried, pending), seen
+        tracks = now.carried_tracks()
+        return _RealtimeStream(own, stream.since + 1, tracks, now.carried, pending), tracks
 
 
 @dataclass(frozen=True)
@@ -224,40 +224,40 @@ class _Now:
         size = (self.frame.shape[0], self.frame.shape[1])
         return size, reduced(*size)
 
-    def seen(self) -> FrameTracks:
+    def carried_tracks(self) -> FrameTracks:
         """The points by their patches alone."""
         assert self.last is not None
         assert self.carried is not None
         assert self.score is not None
-        found, score, before = self.carried.found.numpy(), self.score.clamp(0, 1).numpy(), self.last.confidence
-        confidence = np.where(found, before * score, before.clip(max=0.5)).astype(np.float32)
+        matched, score, before = self.carried.matched.numpy(), self.score.clamp(0, 1).numpy(), self.last.confidence
+        confidence = np.where(matched, before * score, before.clip(max=0.5)).astype(np.float32)
         if is_flat(self.frame):
             confidence = np.zeros_like(confidence)
         size, small = self.sizes
         xy = scale_xy(self.carried.xy, small, size).numpy()
         return replace(self.last, xy=xy, visible=self.last.visible & (confidence > 0.5), confidence=confidence)
 
-    def agreed(self, seen: FrameTracks) -> FrameTracks:
+    def agreed(self, tracks: FrameTracks) -> FrameTracks:
         """What the network sees; a point that it is unsure of stays visible where its patch was followed to the same place."""
         if self.last is None or self.carried is None or self.score is None or is_flat(self.frame):
-            return seen
-        near = (self._small(seen) - self.carried.xy).norm(dim=1) < _AGREED
+            return tracks
+        near = (self._small(tracks) - self.carried.xy).norm(dim=1) < _AGREED
         sure = np.minimum(self.last.confidence, self.score.clamp(0, 1).numpy())
-        agreed = (self.carried.found & near).numpy()
-        confidence = np.where(agreed, np.maximum(seen.confidence, sure), seen.confidence).astype(np.float32)
-        return replace(seen, confidence=confidence, visible=confidence > 0.5)
+        agreed = (self.carried.matched & near).numpy()
+        confidence = np.where(agreed, np.maximum(tracks.confidence, sure), tracks.confidence).astype(np.float32)
+        return replace(tracks, confidence=confidence, visible=confidence > 0.5)
 
-    def cut(self, seen: FrameTracks, motion: Float[Tensor, "n 2"] | None = None) -> _Carried:
+    def cut(self, tracks: FrameTracks, motion: Float[Tensor, "n 2"] | None = None) -> _Carried:
         """Cut patches around what the network sees; `motion` is the guess of where it will be next."""
-        xy = self._small(seen)
+        xy = self._small(tracks)
         if motion is None:
             motion = torch.zeros_like(xy)
             if self.carried is not None:
-                motion = torch.where(self.carried.found[:, None], self.carried.motion, 0.0)
-        return _Carried.at(self.image, xy, torch.from_numpy(seen.visible), motion)
+                motion = torch.where(self.carried.matched[:, None], self.carried.motion, 0.0)
+        return _Carried.at(self.image, xy, torch.from_numpy(tracks.visible), motion)
 
-    def _small(self, seen: FrameTracks) -> Float[Tensor, "n 2"]:
-        return scale_xy(torch.from_numpy(seen.xy), *self.sizes)
+    def _small(self, tracks: FrameTracks) -> Float[Tensor, "n 2"]:
+        return scale_xy(torch.from_numpy(tracks.xy), *self.sizes)
 
 
 @dataclass(frozen=True)
@@ -281,6 +281,6 @@ def _finished(stream: KeyframeStream) -> Any:
 
 def _moved(anchors: Anchors, carried: _Carried) -> Anchors:
     """The patches of the queries, at the places to which those of the last keyframe were followed."""
-    here = carried.found.to(anchors.xy.device)[:, None]
+    here = carried.matched.to(anchors.xy.device)[:, None]
     xy = torch.where(here, carried.xy.to(anchors.xy), anchors.xy)
     return replace(anchors, xy=xy, motion=torch.where(here, 0.0, anchors.motion), aligned=anchors.aligned | here[:, 0])
