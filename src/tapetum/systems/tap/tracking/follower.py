@@ -33,6 +33,7 @@ from tapetum.tracks.tracker import FrameTracks, check_frame, check_queries, is_f
 from tapetum.types.checks import unmasked
 
 if TYPE_CHECKING:
+    from tapetum.systems.tap.tracking.error_model import ErrorModel
     from tapetum.systems.tap.tracking.redetection import Redetection
 
 EXPECTED_DISTANCE = 6.0
@@ -113,6 +114,8 @@ class OnlineTracker:
 
     def __init__(self, model: Tapir):
         self.model = model.eval()
+        self.error_model: ErrorModel | None = None
+        """Predicts how far whole tracks are off; None where there is none for this network."""
 
     @property
     def device(self) -> torch.device:
