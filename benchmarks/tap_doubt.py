@@ -1,13 +1,14 @@
 """How well tapir-nano knows where it is wrong: its predicted errors beside its confidence, on clips that it did not learn from.
 
-    python evidence/tap-doubt/clips.py photos.parquet FOLDER --part plain --last 32     # and crowded, made, cutouts
-    python benchmarks/tap_doubt.py FOLDER [--videos FOLDER ...] [--out results.json] [--picture curves.png]
+    python evidence/tap-doubt/clips.py photos.parquet FOLDER --part plain --last 16   # and crowded, made, cutouts
+    python evidence/tap-doubt/clips.py photos.parquet FOLDER --part marks --more FOLDER_OF_VIDEOS ...
+    python benchmarks/tap_doubt.py FOLDER [--out results.json] [--picture curves.png]
 
 Counted are the places that the tracker calls visible, but for queries; wrong is one more than 8 pixels of 256 away. `caught` is
 the share of the wrong places among the tenth of all places that a score doubts most; `aurc` the area under the risk-coverage
 curve: the mean share of wrong places among those trusted most, over all shares that are kept (an oracle's is the least);
 `ece` the calibration error of the chance in ten equal bins. `above` is the share of errors above their predicted median. The
-clips of evidence/real-marks are scored at their visible marks, at 256x256, where their video is at hand. Intervals of 95 %:
+clips of evidence/real-marks are scored at their visible marks. Intervals of 95 %:
 the bootstrap over clips.
 """
 
@@ -25,7 +26,7 @@ from tapetum.systems.tap.tracking.error_model import WRONG
 from tapetum.types import Tracks
 
 EVIDENCE = Path(__file__).parents[1] / "evidence"
-PARTS = "plain", "crowded", "made", "cutouts"
+PARTS = "plain", "crowded", "made", "cutouts", "marks"
 DOUBTED = 0.1
 DRAWS = 400
 SCORES = "chance", "confidence", "oracle"
@@ -106,32 +107,6 @@ def stored_clips(folder, part):
     return clips
 
 
-def marked_clips(folders, table):
-    """Rows of the visible marks of real clips whose video is in one of the folders."""
-    from PIL import Image
-
-    from real_marks import SIZE, read_marks, read_video, sample_queries
-
-    tracker, clips = tapetum.load("tapir-nano"), {}
-    for marks in read_marks(table):
-        if not any((folder / marks.clip).is_file() for folder in folders):
-            print(f"{marks.clip} is not at hand: left out")
-            continue
-        frames, size = read_video(marks, folders)
-        video = np.stack([np.asarray(Image.fromarray(f).resize((SIZE, SIZE), Image.Resampling.LANCZOS)) for f in frames])
-        at = marks.frames - marks.frames[0]
-        sampled = sample_queries(marks.xy * (SIZE / np.array(size)), marks.occluded, "first")
-        queries = sampled.queries.copy()
-        queries[:, 0] = at[sampled.queries[:, 0].astype(int)]
-        tracks = tracker.track(video, queries.astype(np.float32))
-        error = np.linalg.norm(tracks.xy[:, at] - sampled.tracks, axis=-1)
-        right = calibrated_confidence(tracks, "tapir-nano")
-        used = ~sampled.occluded & tracks.visible[:, at] & (at > queries[:, :1])
-        columns = error, tracks.error_px[:, at], tracks.chance_wrong[:, at], tracks.confidence[:, at], right[:, at]
-        clips[marks.clip] = np.stack([each[used] for each in columns], -1)
-    return clips
-
-
 def table(results):
     """Write results in Markdown."""
     lines = [["", *(f"{part}, {each['clips']} clips" for part, each in results.items())], ["---"] * (len(results) + 1)]
@@ -162,17 +137,15 @@ def draw(parts, path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--videos", nargs="+", type=Path, default=[])
     parser.add_argument("--out", type=Path)
     parser.add_argument("--picture", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    sys.path += [str(EVIDENCE / "tap-doubt"), str(EVIDENCE / "real-marks")]
+    sys.path.append(str(EVIDENCE / "tap-doubt"))
     parts = {part: stored_clips(given.folder, part) for part in PARTS}
-    marks = {}
-    for name in ("marks.csv", "seven-clips.csv"):
-        marks |= marked_clips(given.videos, EVIDENCE / "real-marks" / name)
-    parts = {part: clips for part, clips in {**parts, "real marks": marks}.items() if clips}
+    for part in [part for part in PARTS if not parts[part]]:
+        print(f"{given.folder} has no clip of the part {part}: left out")
+        del parts[part]
     results = {part: summary(clips) for part, clips in parts.items()}
     print(table(results))
     if given.out:

@@ -7,7 +7,9 @@ to three cut-outs of others, of which a grid of 9x9 points is tracked from the f
 half of the points on them, asked for anywhere; facets; bodies of the physical world. Those of photographs are blurred,
 brightened or made faster at random. The part train has all of them, of all photographs but every tenth; the parts plain,
 crowded and made (facets and bodies) are of the others; cutouts are those of benchmarks/tap_cutouts.py, from which no model here
-learns. No clip with marks (evidence/real-marks) is used. What was tracked stays in the folder: a stopped run goes on.
+learns. The part marks has the real clips of evidence/real-marks whose videos lie in the folders of --more, at 256x256, known at
+their marks alone; they are for the benchmark, and no other part has any of them. What was tracked stays in the folder: a
+stopped run goes on.
 """
 
 import argparse
@@ -28,7 +30,7 @@ from tapetum.video import open_video
 from tapetum.world import SceneConfig
 from tapetum.world.training.point_clips import EpisodeClips, SceneClips
 
-sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
+sys.path += [str(Path(__file__).parents[2] / "benchmarks"), str(Path(__file__).parents[1] / "real-marks")]
 
 POINTS, GRID, LONG = 80, 9, 48
 SEEDS = {"train": 6001, "plain": 6002, "crowded": 6003, "made": 6004, "cutouts": 6005}
@@ -121,9 +123,8 @@ def asked(clip, grid, rng):
     return rows, np.where(rng.random(len(rows)) < 0.5, clip.visible[rows].argmax(1), anywhere)
 
 
-def record(tracker, clip, grid, number, path):
+def record(tracker, clip, rows, at, path):
     """Track points of a clip, and write what was kept."""
-    rows, at = asked(clip, grid, np.random.default_rng((7, number)))
     visible = clip.visible[rows]
     queries = np.column_stack([at, clip.xy[rows, at]]).astype(np.float32)
     tracker.track(clip.video[0 : len(clip.video)], queries)
@@ -131,12 +132,45 @@ def record(tracker, clip, grid, number, path):
         np.savez(file, truth=clip.xy[rows], visible=visible, **tracker.error_model.arrays)
 
 
+def marked(folders):
+    """Names of the files of the clips with marks, and functions that give each clip, its points and the frames asked for."""
+    from real_marks import MARKS, SIZE, read_marks, read_video
+
+    def clip_of(marks):
+        frames, size = read_video(marks, folders)
+        video = np.stack([np.asarray(Image.fromarray(f).resize((SIZE, SIZE), Image.Resampling.LANCZOS)) for f in frames])
+        at, shown = marks.frames - marks.frames[0], ~marks.occluded
+        xy, visible = np.full((len(shown), len(frames), 2), np.nan, np.float32), np.zeros((len(shown), len(frames)), bool)
+        xy[:, at] = np.where(shown[..., None], marks.xy * (SIZE / np.array(size)), np.nan)
+        visible[:, at] = shown
+        rows = np.flatnonzero(shown.any(1))
+        return TrackedClip(video, xy, visible), rows, visible[rows].argmax(1)
+
+    for name in (MARKS.name, "seven-clips.csv"):
+        for marks in read_marks(MARKS.with_name(name)):
+            if any((folder / marks.clip).is_file() for folder in folders):
+                yield f"marks-{Path(marks.clip).stem}.npz", lambda marks=marks: clip_of(marks)
+            else:
+                print(f"{marks.clip} is not at hand: left out")
+
+
+def made(given):
+    """Names of the files of clips with exact tracks, and functions that give each clip, its points and the frames asked for."""
+
+    def clip_of(number):
+        clip = make(given, number)
+        return clip, *asked(clip, kind_of(given, number) == "plain", np.random.default_rng((7, number)))
+
+    for number in range(given.first, given.last):
+        yield f"{given.part}-{number:03d}.npz", lambda number=number: clip_of(number)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--more", type=Path, nargs="*", default=[], help="videos without marks, whose frames are moved too")
-    parser.add_argument("--part", choices=SEEDS, default="train")
+    parser.add_argument("--more", type=Path, nargs="*", default=[], help="videos, or folders of videos with marks")
+    parser.add_argument("--part", choices=[*SEEDS, "marks"], default="train")
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--last", type=int, default=120)
     given = parser.parse_args()
@@ -144,11 +178,11 @@ def main():
     given.folder.mkdir(parents=True, exist_ok=True)
     tracker = tapetum.load("tapir-nano")
     tracker.error_model = Recorder()
-    for number in range(given.first, given.last):
-        path = given.folder / f"{given.part}-{number:03d}.npz"
+    for name, clip_of in marked(given.more) if given.part == "marks" else made(given):
+        path = given.folder / name
         if not path.exists():
-            record(tracker, make(given, number), kind_of(given, number) == "plain", number, path)
-            print(path.name, flush=True)
+            record(tracker, *clip_of(), path)
+            print(name, flush=True)
 
 
 if __name__ == "__main__":

@@ -14,11 +14,14 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from tapetum.hub.registry import known
 from tapetum.systems.tap.tracking.cues import NETWORK, TrackCues, cue_array
 from tapetum.systems.tap.tracking.error_model import WRONG, ErrorModel
 
+AVERAGED = 0.98
+"""Share of the weights of the steps before in their moving average, which is what is checked and saved."""
 CLIPS = 3
 """Clips of a step."""
 DROPPED = 0.1
@@ -37,7 +40,12 @@ def read_clip(path):
     xy, confidence, queries = (torch.from_numpy(file[name]) for name in ("xy", "confidence", "queries"))
     error = (xy - torch.from_numpy(file["truth"])).norm(dim=-1) / cues.pixel
     asked = torch.arange(xy.shape[1]) == queries[:, :1].round()
-    return cue_array(cues, xy, confidence, queries), error, (confidence > 0.5) & ~asked, torch.from_numpy(file["visible"])
+    return (
+        cue_array(cues, xy, confidence, queries),
+        error,
+        (confidence > 0.5) & ~asked & error.isfinite(),
+        torch.from_numpy(file["visible"]),
+    )
 
 
 def losses(output, error):
@@ -73,6 +81,7 @@ def fit(train, check, weights, steps, rate, seed, width):
     model.scale.copy_((every - model.centre).square().nanmean(0).sqrt().clamp(min=1e-3))
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.1)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps, pct_start=0.1)
+    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(AVERAGED), use_buffers=True)
     best, state, log = np.inf, None, []
     for step in range(steps):
         loss = torch.zeros(())
@@ -87,12 +96,13 @@ def fit(train, check, weights, steps, rate, seed, width):
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
+        averaged.update_parameters(model)
         if step % 50 == 49:
-            pinball, entropy = total(model, check).tolist()
+            pinball, entropy = total(averaged, check).tolist()
             log.append({"step": step + 1, "pinball": pinball, "cross_entropy": entropy})
             print(log[-1], flush=True)
             if pinball + entropy < best:
-                best, state = pinball + entropy, {name: value.clone() for name, value in model.state_dict().items()}
+                best, state = pinball + entropy, {name: value.clone() for name, value in averaged.module.state_dict().items()}
     model.load_state_dict(state)
     return model, log
 
