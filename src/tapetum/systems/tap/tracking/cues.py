@@ -26,6 +26,8 @@ from tapetum.systems.tap.types import FeatureGrids, Size, Trajectories
 
 NETWORK = 25
 """Cues of the network, the last 4 of them those of the way back."""
+BACK_EVERY = 2
+"""Frames of which only the first is matched back, to save time; its cues stand for all of them."""
 MATCHED = 512
 """Places that are matched back at a time."""
 
@@ -123,21 +125,21 @@ def _matched_back(
     shape, (count, frames) = (maps.shape[2], maps.shape[3]), last.occlusion.shape[1:]
     cues = torch.full((count, frames, 4), torch.nan, device=queries.device)
     at = queries[:, 0].round().long()
-    time = torch.arange(frames, device=queries.device).expand(count, -1)
+    time = torch.arange(0, frames, BACK_EVERY, device=queries.device).expand(count, -1)
     for frame in at.unique().tolist():
         if not 0 <= frame < frames:
             continue
         rows = torch.nonzero(at == frame)[:, 0]
-        found = scale_xy(last.tracks[0, rows].float(), features.video_size, shape)
-        places = torch.cat([time[rows, :, None].float(), found], -1)
+        located = scale_xy(last.tracks[0, rows, ::BACK_EVERY].float(), features.video_size, shape)
+        places = torch.cat([time[rows, :, None].float(), located], -1)
         vectors = sample_video(maps, places.flatten(0, 1)[None]).to(maps.dtype)[0]
         own = maps[:, frame : frame + 1]
         parts = [model.matching(some[None], own) for some in vectors.split(MATCHED)]
         xy, occlusion, expected_dist = (torch.cat([part[k] for part in parts], 1)[0, :, 0] for k in range(3))
         peak = torch.cat([peak_share(part[3][0, :, 0]) for part in parts])
-        away = scale_xy(xy, shape, features.video_size).unflatten(0, (-1, frames)) - queries[rows, None, 1:]
-        others = [each.unflatten(0, (-1, frames)) for each in (occlusion, expected_dist, peak)]
-        cues[rows] = torch.stack([_length(away, pixel), *others], -1)
+        away = scale_xy(xy, shape, features.video_size).unflatten(0, (len(rows), -1)) - queries[rows, None, 1:]
+        others = [each.unflatten(0, (len(rows), -1)) for each in (occlusion, expected_dist, peak)]
+        cues[rows] = torch.stack([_length(away, pixel), *others], -1).repeat_interleave(BACK_EVERY, 1)[:, :frames]
     return cues
 
 
@@ -160,13 +162,13 @@ def cue_array(
 ) -> Float[Tensor, "r t c"]:
     """Compute all cues of some of n finished tracks in raster pixels, NaN where there is none."""
     frames = xy.shape[1]
-    every, seen = xy.float() / cues.pixel, confidence > 0.5
+    every, shown = xy.float() / cues.pixel, confidence > 0.5
     start = queries[:, 0].round().long().clamp(0, frames - 1)
-    group = group_cues(every, seen, start, rows)
+    group = group_cues(every, shown, start, rows)
     turns = torch.zeros(xy.shape[:2])
     if frames > 2:
         turns[:, 1:-1] = torch.log1p((every[:, 2:] - 2 * every[:, 1:-1] + every[:, :-2]).norm(dim=-1))
-    xy, at, visible, bend, odds = every[rows], start[rows, None], seen[rows], turns[rows], confidence[rows].float()
+    xy, at, visible, bend, odds = every[rows], start[rows, None], shown[rows], turns[rows], confidence[rows].float()
     confidence, odds = odds, torch.logit(odds.clamp(1e-4, 1 - 1e-4))
     row, time = torch.arange(len(at)), torch.arange(frames)
     network, correlation, stretch = cues.network[rows].float(), cues.correlation[rows].nan_to_num(-1.0), cues.stretch[rows]

@@ -185,8 +185,8 @@ def track_in_windows(
                 )
                 if cues is not None:
                     local = query_batch - constant([window.begin, 0, 0], query_batch)
-                    found = network_cues(model, features, (first, out), local, cues.pixel)
-                    cues.network[:, window.cut : window.end] = found[:, window.cut - window.begin :].half().cpu()
+                    measured = network_cues(model, features, (first, out), local, cues.pixel)
+                    cues.network[:, window.cut : window.end] = measured[:, window.cut - window.begin :].half().cpu()
         state = out.state
         here, new = slice(window.cut, window.end), slice(window.cut - window.begin, None)
         xy[:, here] = out.tracks[0, :, new].float().cpu()
