@@ -1,10 +1,13 @@
 """Doubtful places: each reason fires where it should, by hand-made tracks, and nowhere else."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import pytest
 
-from tapetum.tracks.doubtful import click_range, departures, find_doubtful_places, last_visible
+from tapetum.core.errors import BadInput
+from tapetum.tracks.doubtful import click_range, departures, find_doubtful_places, find_doubtful_spans, last_visible
 from tapetum.types import Tracks
 
 SIZE = 200, 100
@@ -86,3 +89,27 @@ def test_a_steady_motion_departs_from_nothing() -> None:
 
 def test_no_points_have_no_places() -> None:
     assert find_doubtful_places(still(0)) == []
+
+
+def doubted(chance: list[list[float]], **fields: Any) -> Tracks:
+    array = np.array(chance, np.float32)
+    n, t = array.shape
+    given = {"visible": np.ones((n, t), bool), "error_px": 10 * array, **fields}
+    return Tracks(xy=np.ones((n, t, 2)), confidence=np.ones((n, t)), queries=np.zeros((n, 3)), chance_wrong=array, **given)
+
+
+def test_spans_join_over_short_gaps_and_the_most_wrong_frames_come_first() -> None:
+    tracks = doubted([[0, 0.9, 0, 0, 0.5, 0, 0, 0, 0.3], [0, 0.3, 0.3, 0, 0, 0, 0, 0.9, 0.9]])
+    spans = find_doubtful_spans(tracks)
+    assert [(span.point, span.first, span.last) for span in spans] == [(1, 7, 8), (0, 1, 4), (1, 1, 2), (0, 8, 8)]
+    assert spans[1].chance_wrong == pytest.approx(0.35)
+    assert spans[1].error_px == pytest.approx(3.5)
+
+
+def test_spans_are_of_visible_points_and_count_frames_of_the_video() -> None:
+    visible = np.array([[True, True, False]])
+    spans = find_doubtful_spans(doubted([[0, 0.9, 0.9]], visible=visible, numbers=[10, 20, 30]))
+    assert [(span.first, span.last) for span in spans] == [(20, 20)]
+    assert find_doubtful_spans(doubted([[0, 0.1]])) == []
+    with pytest.raises(BadInput, match="no predicted errors"):
+        find_doubtful_spans(doubted([[0, 0.1]], error_px=None))

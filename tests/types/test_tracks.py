@@ -55,6 +55,29 @@ def test_csv_says_each_point_and_frame(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("suffix", ["npz", "csv", "json", "parquet"])
+def test_predicted_errors_are_kept_and_selected(tmp_path: Path, suffix: str) -> None:
+    if suffix == "parquet":
+        pytest.importorskip("pyarrow")
+    error, chance = np.array([[0, 1.5], [0, 20]], np.float32), np.array([[0, 0.125], [0, 0.75]], np.float32)
+    tracks = replace(some_tracks(2, 2), error_px=error, chance_wrong=chance)
+    loaded = Tracks.load(tracks.save(tmp_path / f"tracks.{suffix}"))
+    np.testing.assert_array_equal(loaded.error_px, error)
+    np.testing.assert_array_equal(loaded.chance_wrong, chance)
+    one = tracks.select([1])
+    np.testing.assert_array_equal(one.error_px, error[1:])
+    np.testing.assert_array_equal(one.chance_wrong, chance[1:])
+
+
+def test_predicted_errors_are_lengths_and_chances() -> None:
+    with pytest.raises(BadInput, match="error_px of Tracks falls below 0"):
+        replace(some_tracks(1, 2), error_px=[[0, -1]])
+    with pytest.raises(BadInput, match="chance_wrong of Tracks leaves"):
+        replace(some_tracks(1, 2), chance_wrong=[[0, 2]])
+    with pytest.raises(BadInput, match="error_px of Tracks has shape"):
+        replace(some_tracks(1, 2), error_px=[[0]])
+
+
 def test_csv_rows_may_come_in_any_order(tmp_path: Path) -> None:
     tracks = some_tracks()
     path = tracks.save(tmp_path / "a.csv")

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
+from tapetum.core.errors import BadInput
 from tapetum.types import Tracks
 
 UNSURE = 0.75
@@ -26,6 +27,8 @@ _WORST = 1 / 3
 """Share of the image's shorter side at which jumps and disagreements have the score 1."""
 EDGE = 0.05
 """Share of the image's shorter side within which of a border a point may have left the image."""
+LIKELY, GAP = 0.25, 2
+"""Chance of being wrong from which on a frame belongs to a span, and frames below it that do not end one."""
 _RUNS = 3
 """Places of low confidence that are listed of a point, the most doubtful."""
 
@@ -81,6 +84,44 @@ def find_doubtful_places(
             hits += _parting(backward[point] / shorter, open_to_doubt, clicks)
         places += [Place(point, frame, reason, round(score, 4)) for frame, reason, score in hits]
     return sorted(places, key=lambda place: -place.score)
+
+
+class Span(NamedTuple):
+    """Frames in which a point may be wrong."""
+
+    point: int
+    first: int
+    """Number of the frame in the video."""
+    last: int
+    error_px: float
+    """Mean predicted error, in pixels of the video."""
+    chance_wrong: float
+    """Mean chance of an error above 8 pixels of 256."""
+
+
+def find_doubtful_spans(tracks: Tracks) -> list[Span]:
+    """List the frames in which visible points are likely to be wrong, those with the most frames that are expected wrong first.
+
+    A span is a run of chances of at least `LIKELY`, with gaps of up to `GAP` frames. Raises BadInput for tracks without
+    `chance_wrong`.
+
+    >>> tracks = Tracks(xy=np.ones((1, 5, 2)), visible=np.ones((1, 5), bool), confidence=np.ones((1, 5)), queries=[[0, 1, 1]],
+    ...                 error_px=[[0, 9, 1, 11, 1]], chance_wrong=[[0, 0.5, 0.1, 0.75, 0]])
+    >>> find_doubtful_spans(tracks)
+    [Span(point=0, first=1, last=3, error_px=7.0, chance_wrong=0.45)]
+    """
+    if tracks.chance_wrong is None or tracks.error_px is None:
+        raise BadInput("these tracks have no predicted errors; track them with tapir-nano, second pass and polish")
+    numbers = np.arange(tracks.frames) if tracks.numbers is None else tracks.numbers
+    spans = []
+    for point, likely in enumerate(tracks.visible & (tracks.chance_wrong >= LIKELY)):
+        frames = np.flatnonzero(likely)
+        for run in np.split(frames, np.flatnonzero(np.diff(frames) > GAP + 1) + 1) if len(frames) else ():
+            first, last = int(run[0]), int(run[-1])
+            error, chance = (each[point, first : last + 1] for each in (tracks.error_px, tracks.chance_wrong))
+            means = round(float(error.mean()), 2), round(float(chance.mean()), 3)
+            spans.append((float(chance.sum()), Span(point, int(numbers[first]), int(numbers[last]), *means)))
+    return [span for _, span in sorted(spans, key=lambda each: -each[0])]
 
 
 def departures(xy: Float[np.ndarray, "n t 2"]) -> Float[np.ndarray, "n t"]:

@@ -121,7 +121,7 @@ BLOCK = 4096
 """Points that are tracked together by a network; more are tracked block by block, which changes nothing."""
 PROBE = 512
 """Points of the first block, which tells how long all will take; a multiple of the points that a network works on at a time."""
-_PLACE_BYTES = 40
+_PLACE_BYTES = 56
 """Of a point in a frame: place, confidence and visibility, twice while they are put together, and as rows of a table."""
 _LONG = 60.0
 """Seconds from which on it is said how long it will take."""
@@ -143,22 +143,25 @@ def in_blocks(
     """Track many points, `block` at a time, with `options` of the tracker.
 
     The listener first receives the expected duration, then the progress. Points do not affect each other, so the result equals
-    that of tracking all together.
+    that of tracking all together; only predicted errors know the points of their block alone.
     """
     count, frames = len(queries), len(video)
     edges = [0, *range(min(PROBE, count), count, block), count]
-    xy, visible = np.empty((count, frames, 2), np.float32), np.empty((count, frames), np.bool_)
-    confidence, begin = np.empty((count, frames), np.float32), time.perf_counter()
+    arrays: dict[str, np.ndarray] = {}
+    begin = time.perf_counter()
     listener.progress("tracking points", 0, count)
     for first, last in pairwise(edges):
         part = tracker.track(video, queries[first:last], **options)
-        xy[first:last], visible[first:last], confidence[first:last] = part.xy, part.visible, part.confidence
+        for name in ("xy", "visible", "confidence", "error_px", "chance_wrong"):
+            if (values := getattr(part, name)) is not None:
+                whole = arrays.setdefault(name, np.zeros((count, *values.shape[1:]), values.dtype))
+                whole[first:last] = values
         spent = (time.perf_counter() - begin) / last * count
         if not first and spent > _LONG:
             need = memory_size(memory_of(count, frames))
             listener.note(f"{count} points through {frames} frames take up to {spoken(spent)} here and {need} of memory")
         listener.progress("tracking points", last, count)
-    return Tracks(xy=xy, visible=visible, confidence=confidence, queries=queries)
+    return Tracks(**arrays, queries=queries)  # pyright: ignore[reportArgumentType]
 
 
 def spoken(seconds: float) -> str:

@@ -79,6 +79,11 @@ class Tracks:
     """float64 (t,): seconds of each frame, as its video states them; None where nobody said."""
     numbers: np.ndarray | None = None
     """int64 (t,): number of each frame in its video, rising; None where the tracks are about all frames of it."""
+    error_px: np.ndarray | None = None
+    """float32 (n, t): predicted error of `xy` in pixels, which the true one exceeds as often as not; None where the tracker
+    predicts none."""
+    chance_wrong: np.ndarray | None = None
+    """float32 (n, t): 0..1, the chance that the error exceeds 8 pixels of an image whose shorter side has 256."""
 
     def __post_init__(self) -> None:
         xy = finite("Tracks", "xy", self.xy, (None, None, 2), axes="(n, t, 2)")
@@ -90,12 +95,18 @@ class Tracks:
         }
         if self.clicked is not None:
             fields["clicked"] = truths("Tracks", "clicked", self.clicked)
+        for name in _PREDICTED:
+            if (value := getattr(self, name)) is not None:
+                fields[name] = finite("Tracks", name, value, (None, None), axes="(n, t)")
         for name, array in fields.items():
             expected = (n, 3) if name == "queries" else (n, t)
             if array.shape != expected:
                 raise BadInput(f"{name} of Tracks has shape {array.shape}; with xy of shape {xy.shape} give {expected}")
-        if n * t and not 0 <= fields["confidence"].min() <= fields["confidence"].max() <= 1:
-            raise BadInput("confidence of Tracks leaves 0..1; give a probability, not a logit")
+        for name in ("confidence", "chance_wrong"):
+            if n * t and name in fields and not 0 <= fields[name].min() <= fields[name].max() <= 1:
+                raise BadInput(f"{name} of Tracks leaves 0..1; give a probability, not a logit")
+        if n * t and "error_px" in fields and fields["error_px"].min() < 0:
+            raise BadInput("error_px of Tracks falls below 0; give a distance in pixels")
         if self.names is not None:
             fields["names"] = _checked_names(self.names, n)
         if self.times is not None:
@@ -120,10 +131,9 @@ class Tracks:
     def select(self, points: slice | Sequence[int] | np.ndarray) -> "Tracks":
         """Select the tracks of some points, by number, in that order."""
         chosen = np.arange(self.points)[points]
-        known = {name: getattr(self, name)[chosen] for name in _ARRAYS}
+        known = {name: value[chosen] for name in (*_ARRAYS, *_OF_POINTS) if (value := getattr(self, name)) is not None}
         names = None if self.names is None else tuple(self.names[number] for number in chosen)
-        clicked = None if self.clicked is None else self.clicked[chosen]
-        return replace(self, **known, names=names, clicked=clicked)
+        return replace(self, **known, names=names)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write to `path`, in the format of its extension: npz, csv, json or parquet.
@@ -180,7 +190,9 @@ def _checked_names(names: Any, n: int) -> tuple[str, ...]:
 _ROWS = 100_000
 """Of a table, made at a time."""
 _ARRAYS = ("xy", "visible", "confidence", "queries")
-_MAYBE = (*FRAME_COLUMNS.values(), "names", "clicked")
+_PREDICTED = "error_px", "chance_wrong"
+_OF_POINTS = "clicked", *_PREDICTED
+_MAYBE = (*FRAME_COLUMNS.values(), "names", *_OF_POINTS)
 
 
 def _of_frames(name: str, value: Any, t: int, dtype: type) -> np.ndarray:
@@ -223,6 +235,7 @@ def _from_json(data: bytes) -> dict[str, Any]:
         **{name: np.array(fields[name]).reshape(t) for name in FRAME_COLUMNS.values() if name in fields},
         **({"names": tuple(fields["names"])} if "names" in fields else {}),
         **({"clicked": np.array(fields["clicked"], np.bool_).reshape(n, t)} if "clicked" in fields else {}),
+        **{name: np.array(fields[name], np.float32).reshape(n, t) for name in _PREDICTED if name in fields},
     }
 
 
@@ -242,12 +255,11 @@ def columns_of(tracks: Tracks) -> dict[str, np.ndarray]:
         query[:, 2],
     )
     columns = dict(zip(COLUMNS + QUERY_COLUMNS, values, strict=True))
-    columns |= {column: np.tile(getattr(tracks, name), n) for column, name in FRAME_COLUMNS.items() if name in _known(tracks)}
+    known = _known(tracks)
+    columns |= {column: np.tile(known[name], n) for column, name in FRAME_COLUMNS.items() if name in known}
     if tracks.names is not None:
         columns["name"] = np.repeat(np.array(tracks.names, np.str_), t)
-    if tracks.clicked is not None:
-        columns["clicked"] = tracks.clicked.reshape(-1)
-    return columns
+    return columns | {name: known[name].reshape(-1) for name in _OF_POINTS if name in known}
 
 
 def _to_csv(tracks: Tracks) -> Iterator[bytes]:
@@ -294,7 +306,7 @@ def fields_of(table: dict[str, np.ndarray]) -> dict[str, Any]:
         fields["names"] = _names_of(table["name"])
     if "clicked" in table:
         fields["clicked"] = table["clicked"].astype(np.bool_)
-    return fields
+    return fields | {name: table[name] for name in _PREDICTED if name in table}
 
 
 def _names_of(column: np.ndarray) -> tuple[str, ...]:

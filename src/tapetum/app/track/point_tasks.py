@@ -98,7 +98,8 @@ class Cut:
 
         scale = np.array([self.video.width / self.small.width, self.video.height / self.small.height])
         if (scale != 1).any():
-            tracks = replace(tracks, xy=tracks.xy * scale, queries=np.array(queries, np.float32))
+            error = None if tracks.error_px is None else tracks.error_px * scale.min()
+            tracks = replace(tracks, xy=tracks.xy * scale, queries=np.array(queries, np.float32), error_px=error)
         times = np.round(self.video.timestamps, 9) if self.video.clocked else None  # 0.3 rather than 3 * 0.1
         return replace(tracks, times=times, numbers=np.array(self.numbers) if self._cut else None)
 

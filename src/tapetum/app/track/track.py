@@ -1,7 +1,7 @@
 """`tapetum.track`: point tracking through a video; results are arrays, a video with drawn tracks, and a table."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,14 +17,18 @@ from tapetum.app.track.track_files import (
     OVERLAY,
     TABLE,
     TRACKS,
-    check_file,
+    check_doubt,
+    check_files,
     draw,
     file_lines,
+    find_spans,
     finish_features,
+    lifted,
     note_swaps,
     one_file,
     open_features,
     save,
+    span_lines,
     tracks_kept,
     write_file,
     write_report_page,
@@ -38,7 +42,7 @@ from tapetum.core.stages import stage, timed
 
 if TYPE_CHECKING:
     from tapetum.report.view import TrackView
-    from tapetum.systems.tapvid3d.lifting import Lifting
+    from tapetum.tracks.doubtful import Span
     from tapetum.tracks.tracker import Tracker
     from tapetum.types import Tracks, Tracks3D
 
@@ -155,6 +159,8 @@ class TrackOptions(TrackSettings):
     .mp4, .webm or .gif is one file: the tracks, or the overlay."""
     report: File | None = None
     """HTML page with the film, the points drawn over it, and what to look at first; each point is tracked back for it."""
+    doubt: bool = False
+    """List the spans of frames in which a point is likely to be wrong, the worst first; of tapir-nano alone."""
 
     @property
     def file(self) -> Path | None:
@@ -195,6 +201,8 @@ class Tracked(Result):
     """The one file that was asked for, in place of a folder."""
     report: Path | None = None
     """The page that was asked for."""
+    doubt: "Sequence[Span] | None" = None
+    """The spans in which a point is likely to be wrong, if they were asked for."""
     stages: Mapping[str, float] | None = None
     """Seconds in each stage, if they were to be timed: load, decode, features, keep features, refine, polish, what else the
     tracker did (track), write, overlay, and other."""
@@ -233,8 +241,9 @@ class Tracked(Result):
             if out is not None:
                 content |= {"tracks3d": str(out / "tracks3d.npz"), "table3d": str(out / "tracks3d.csv")}
         pages = {name: str(page) for name in ("view", "report") if (page := getattr(self, name)) is not None}
+        doubt = {} if self.doubt is None else {"doubt": [span._asdict() for span in self.doubt]}
         timing = {} if self.stages is None else {"stages": dict(self.stages), "peak_memory_bytes": self.peak_memory_bytes}
-        return {**content, **pages, **timing}
+        return {**content, **pages, **doubt, **timing}
 
     def as_text(self) -> str:
         content = self.as_json()
@@ -248,6 +257,7 @@ class Tracked(Result):
             lines += [f"in space {content['tracks3d']} (in {unit})", f"table    {content['table3d']}"]
             lines += [f"view     {content['view']}"] if "view" in content else []
         lines += [f"report   {self.report}"] if self.report is not None else []
+        lines += [] if self.doubt is None else span_lines(self.doubt, self.tracks)
         if self.stages is not None:
             whole = sum(self.stages.values())
             lines += [f"{name:14}{seconds:7.2f} s {seconds / whole:5.0%}" for name, seconds in self.stages.items()]
@@ -292,13 +302,7 @@ def _track_into(options: TrackOptions, listener: Listener, file: Path | None, lo
     from tapetum.video import open_video
 
     options.check()
-    report_file = None
-    if options.report is not None:
-        from tapetum.report import check_report
-
-        report_file = check_report(options.report)
-    if file is not None:
-        check_file(file, options)
+    report_file = check_files(file, options)
     out = None if options.out is None or file is not None else Path(options.out)
     space, view, overlay, trouble = None, None, None, None
     with ExitStack() as cleanup:
@@ -312,6 +316,7 @@ def _track_into(options: TrackOptions, listener: Listener, file: Path | None, lo
         lifting = lifted(options, listener) if options.three_d else None
         with stage("load"):
             tracker = make_tracker(options, MODEL) if load is None else load()
+        check_doubt(tracker, options)
         start = time.perf_counter()
         support = [] if lifting is None else lifting.support_points(video)
         features = open_features(options, written)
@@ -364,6 +369,7 @@ def _track_into(options: TrackOptions, listener: Listener, file: Path | None, lo
         view=None if out is None or view is None else out / view,
         file=file,
         report=report_file,
+        doubt=find_spans(tracks, options),
         source=options.video,
     )
 
@@ -384,11 +390,3 @@ def make_tracker(settings: TrackSettings, default: str) -> "Tracker":
         check_compiler(tracker.device)  # type: ignore[attr-defined]
         compile_network()
     return tracker
-
-
-def lifted(settings: TrackSettings, listener: Listener) -> "Lifting":
-    """Build the lifting of the tracks into space."""
-    from tapetum.systems.tapvid3d.lifting import Lifting
-
-    static = settings.model == "static"
-    return Lifting(settings.depth, settings.intrinsics, static, choose_device(settings.device), listener)

@@ -4,7 +4,7 @@ For the report each point is tracked back from where it was last visible to its 
 be lost: Kalal, Mikolajczyk and Matas, "Forward-Backward Error" (ICPR 2010).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tapetum.app.track.point_tasks import Cut, NewPoints, Progress
 from tapetum.app.track.show import write_overlay
 from tapetum.app.verb import File, Listener
+from tapetum.core.devices import choose_device
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.files import Results, same_place, second_name
 from tapetum.core.stages import stage
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     from tapetum.app.track.track import TrackOptions, TrackSettings
     from tapetum.systems.tap.tracking.feature_file import FeatureFile
+    from tapetum.systems.tapvid3d.lifting import Lifting
+    from tapetum.tracks.doubtful import Span
     from tapetum.types import Tracks
     from tapetum.video import Video
 
@@ -74,8 +77,18 @@ def one_file(out: File | None) -> Path | None:
     return path if path is not None and path.suffix.lower() in FILES and not path.is_dir() else None
 
 
-def check_file(file: Path, options: "TrackOptions") -> None:
-    """Raise BadInput, before any work, if one file is not enough or cannot be written."""
+def check_files(file: Path | None, options: "TrackOptions") -> Path | None:
+    """Raise BadInput, before any work, if one file is not enough or cannot be written; return the page to write, if any."""
+    if file is not None:
+        _check_file(file, options)
+    if options.report is None:
+        return None
+    from tapetum.report import check_report
+
+    return check_report(options.report)
+
+
+def _check_file(file: Path, options: "TrackOptions") -> None:
     if options.three_d:
         raise BadInput(f"--out {file} is one file, and --3d writes several; give a folder")
     if not file.absolute().parent.is_dir():
@@ -167,6 +180,39 @@ def note_swaps(tracks: "Tracks", listener: Listener) -> None:
         first = f"{' and '.join(swaps[0].points)} in frame {swaps[0].frame}"
         how = "tapetum convert tracks.npz mended.npz --undo-swaps"
         listener.note(f"bodies exchanged points {len(swaps)} times, first {first}; this exchanges them back: {how}")
+
+
+def check_doubt(tracker: Any, options: "TrackOptions") -> None:
+    """Raise BadInput if --doubt is given with a tracker, or settings, of which no errors are predicted."""
+    config = getattr(getattr(tracker, "model", None), "config", None)
+    complete = getattr(config, "second_pass", False) and getattr(config, "polish", False) and options.reference is None
+    if options.doubt and (not complete or getattr(tracker, "error_model", None) is None):
+        raise BadInput("--doubt needs predicted errors: take tapir-nano with its second pass and polish, and no --reference")
+
+
+def find_spans(tracks: "Tracks", options: "TrackOptions") -> "Sequence[Span] | None":
+    """List the spans in which a point is likely to be wrong, if they are asked for."""
+    from tapetum.tracks.doubtful import find_doubtful_spans
+
+    return find_doubtful_spans(tracks) if options.doubt else None
+
+
+def span_lines(spans: "Sequence[Span]", tracks: "Tracks") -> list[str]:
+    """Write spans, one per line."""
+    names = tracks.names or [""] * tracks.points
+    return [
+        f"doubt    {names[span.point] or f'point {span.point}'}, frames {span.first} to {span.last}: "
+        f"about {span.error_px:.1f} px off, wrong with a chance of {span.chance_wrong:.2f}"
+        for span in spans
+    ] or ["doubt    none"]
+
+
+def lifted(settings: "TrackSettings", listener: Listener) -> "Lifting":
+    """Build the lifting of the tracks into space."""
+    from tapetum.systems.tapvid3d.lifting import Lifting
+
+    static = settings.model == "static"
+    return Lifting(settings.depth, settings.intrinsics, static, choose_device(settings.device), listener)
 
 
 def save(tracks: "Tracks", folder: Path) -> None:

@@ -139,6 +139,24 @@ def soft_argmax(heatmap: Float[Tensor, "m h w"]) -> Float[Tensor, "m 2"]:
     >>> soft_argmax(heatmap).tolist()
     [[6.5, 2.5]]
     """
+    logits, x, y = _disc(heatmap)
+    weight = logits.softmax(1)
+    return torch.stack([(weight * (x + 0.5)).sum(1), (weight * (y + 0.5)).sum(1)], -1)
+
+
+def peak_share(heatmap: Float[Tensor, "m h w"]) -> Float[Tensor, " m"]:
+    """Compute the logarithm of the share of softmax(heat) that lies on the disc around each map's maximum.
+
+    >>> heatmap = torch.full((1, 9, 9), -1e9)
+    >>> heatmap[0, 0, 0] = heatmap[0, 8, 8] = 0.0
+    >>> round(peak_share(heatmap).exp().item(), 2)
+    0.5
+    """
+    return _disc(heatmap)[0].logsumexp(1) - heatmap.float().flatten(1).logsumexp(1)
+
+
+def _disc(heatmap: Float[Tensor, "m h w"]) -> tuple[Float[Tensor, "m k"], Int[Tensor, "m k"], Int[Tensor, "m k"]]:
+    """The logits of the cells on the disc around each map's maximum, minus infinity outside, and their columns and rows."""
     height, width = heatmap.shape[-2:]
     flat = heatmap.float().flatten(1)
     best = flat.argmax(1)
@@ -149,8 +167,7 @@ def soft_argmax(heatmap: Float[Tensor, "m h w"]) -> Float[Tensor, "m 2"]:
     x = (best % width)[:, None] + dx
     inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
     place = y.clamp(0, height - 1) * width + x.clamp(0, width - 1)
-    weight = flat.gather(1, place).masked_fill(~inside, -torch.inf).softmax(1)
-    return torch.stack([(weight * (x + 0.5)).sum(1), (weight * (y + 0.5)).sum(1)], -1)
+    return flat.gather(1, place).masked_fill(~inside, -torch.inf), x, y
 
 
 class Matching(nn.Module):

@@ -26,7 +26,7 @@ from tapetum.core.errors import BadInput
 from tapetum.layers.sampling import resize_frames, sample_video, scale_xy
 from tapetum.systems.tap.config import TapirConfig
 from tapetum.systems.tap.layers import Backbone, Mixer, backbone_in_chunks
-from tapetum.systems.tap.matching import Matching, local_correlation
+from tapetum.systems.tap.matching import Matching, local_correlation, peak_share
 from tapetum.systems.tap.types import (
     BlockState,
     FeatureGrids,
@@ -158,6 +158,7 @@ class Tapir(nn.Module):
         state: State | None = None,
         keep_state: bool = False,
         refine_with_gradient: int | None = None,
+        peaks: bool = False,
     ) -> Trajectories:
         """Track points through a clip.
 
@@ -169,6 +170,7 @@ class Tapir(nn.Module):
             state: of a causal model, at the end of an earlier clip.
             keep_state: return the state at the end of this clip.
             refine_with_gradient: number of points (in whole chunks) for which refinement passes gradients; None is all.
+            peaks: compute `Trajectories.peak`.
         """
         count = points.initial.shape[1]
         step = query_chunk or max(count, 1)
@@ -177,10 +179,10 @@ class Tapir(nn.Module):
             part = slice(begin, min(begin + step, count))
             before = None if state is None else select_state(state, part, count)
             known_part = None if known is None else known[:, part]
-            now, heatmap = self._match(features, points.initial[:, part], known_part, frame_chunk)
+            now, heatmap, peak = self._match(features, points.initial[:, part], known_part, frame_chunk, peaks)
             learn = torch.is_grad_enabled() and (refine_with_gradient is None or begin < refine_with_gradient)
             tracked = self._refined(features, points.select(part), now, before, keep_state, learn)
-            parts.append(replace(tracked, heatmap=heatmap))
+            parts.append(replace(tracked, heatmap=heatmap, peak=peak))
         return parts[0] if len(parts) == 1 else join_trajectories(parts, features.initial.shape[0])
 
     def _refined(
@@ -214,18 +216,22 @@ class Tapir(nn.Module):
         return Trajectories(tracks, final.occlusion, final.expected_dist, tuple(in_video[:-1]), kept)
 
     def _match(
-        self, features: FeatureGrids, vectors: Tensor, known: Tensor | None, frame_chunk: int | None
-    ) -> tuple[TrackEstimate, Tensor | None]:
-        """Stage 1; positions in pixels of the initial resolution; the logits of all cells in training."""
+        self, features: FeatureGrids, vectors: Tensor, known: Tensor | None, frame_chunk: int | None, peaks: bool
+    ) -> tuple[TrackEstimate, Tensor | None, Tensor | None]:
+        """Stage 1; positions in pixels of the initial resolution; the logits of all cells in training; `peak` if asked for."""
         base, maps = self.config.initial_resolution, features.initial
-        parts = [self.matching(vectors, part) for part in maps.split(frame_chunk or maps.shape[1], 1)]
+        parts, shares = [], []
+        for part in maps.split(frame_chunk or maps.shape[1], 1):
+            *rest, heatmap = self.matching(vectors, part)
+            shares += [peak_share(heatmap.flatten(0, 2)).view(heatmap.shape[:3])] if peaks else []
+            parts.append((*rest, heatmap if self.training else None))
         place, occlusion, expected_dist = (torch.cat([part[k] for part in parts], 2) for k in range(3))
         heatmap = torch.cat([part[3] for part in parts], 2) if self.training else None
         place = scale_xy(place, (maps.shape[2], maps.shape[3]), base)
         if known is not None:
             known = scale_xy(known.float(), features.video_size, base)
             place = torch.where(known.isnan(), place, known)
-        return TrackEstimate(place, occlusion, expected_dist), heatmap
+        return TrackEstimate(place, occlusion, expected_dist), heatmap, torch.cat(shares, 2) if peaks else None
 
     def _refine(
         self,

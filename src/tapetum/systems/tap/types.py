@@ -126,6 +126,8 @@ class Trajectories(TrackEstimate):
     """From a causal model that was asked for it: the state after the last frame."""
     heatmap: Float[Tensor, "b n t h w"] | None = field(default=None, repr=False)
     """From a model in training: matching's logits of every cell being the place of the point."""
+    peak: Float[Tensor, "b n t"] | None = field(default=None, repr=False)
+    """Where it was asked for: the logarithm of the share of matching's probability on the disc around its maximum."""
 
 
 def join_trajectories(parts: list[Trajectories], batch: int) -> Trajectories:

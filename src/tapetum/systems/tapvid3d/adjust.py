@@ -139,13 +139,7 @@ def support_queries(frames: int, size: tuple[int, int]) -> Float[np.ndarray, "n 
 
 def split_support(tracks: Tracks, count: int) -> tuple[Tracks, Tracks]:
     """Split off the first `count` points from the others."""
-    names = [
-        name for name in ("xy", "visible", "confidence", "queries", "names", "clicked") if getattr(tracks, name) is not None
-    ]
-    first, last = (
-        replace(tracks, **{name: getattr(tracks, name)[k] for name in names}) for k in (slice(count), slice(count, None))
-    )
-    return first, last
+    return tracks.select(slice(count)), tracks.select(slice(count, None))
 
 
 def _beside(a: Tracks, b: Tracks) -> Tracks:

@@ -141,6 +141,23 @@ def _between(
     return xy_before + (xy_after - xy_before) * share[:, None], np.where(same, np.maximum(sure_before, sure_after), surer)
 
 
+def nearest(
+    clicks: Float[np.ndarray, "k 3"], numbers: Int[np.ndarray, " k"], values: Float[np.ndarray, "k t"]
+) -> Float[np.ndarray, "n t"]:
+    """Take the values of each point's click that is nearest in time; of two as near, the smaller.
+
+    >>> nearest(np.float32([[0, 0, 0], [2, 4, 0]]), np.array([0, 0]), np.array([[0, 1, 2, 3], [4, 5, 0, 1]]))
+    array([[0, 1, 0, 1]])
+    """
+    away = np.abs(np.arange(values.shape[1]) - clicks[:, :1])
+    joined = []
+    for number in range(int(numbers.max()) + 1):
+        rows = np.flatnonzero(numbers == number)
+        first = np.lexsort((values[rows], away[rows]), axis=0)[0]
+        joined.append(np.take_along_axis(values[rows], first[None], 0)[0])
+    return np.stack(joined)
+
+
 def as_ids(ids: Any) -> Sequence[Hashable]:
     """Convert ids to a list, from a list or a column of an array. Raises BadInput for anything without a length."""
     try:

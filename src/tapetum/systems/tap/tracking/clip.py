@@ -9,7 +9,7 @@ edge, so that nothing is stretched when both are resized for the network.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,12 +18,16 @@ from torch import Tensor
 
 from tapetum.core.errors import BadInput
 from tapetum.systems.tap.model import Tapir
-from tapetum.systems.tap.tracking.clicks import blend, first_of_each, share_features
+from tapetum.systems.tap.tracking.clicks import blend, first_of_each, nearest, share_features
+from tapetum.systems.tap.tracking.cues import TrackCues
 from tapetum.systems.tap.tracking.polish import polished
 from tapetum.systems.tap.tracking.windows import FeaturesOf, Parts, Reel, Window, track_in_windows
 from tapetum.systems.tap.types import FeatureGrids, QueryFeatures, Size
 from tapetum.types import Tracks
 from tapetum.video import Video, open_video
+
+if TYPE_CHECKING:
+    from tapetum.systems.tap.tracking.error_model import ErrorModel
 
 MOST = 8.0
 """How many times as large a reference may become by being made longer."""
@@ -100,17 +104,26 @@ class VideoTracking:
     kept: dict[Any, Any] | None = field(default=None, compare=False)
     sizes: tuple[Size, ...] = ()
     """Of the features."""
+    error_model: "ErrorModel | None" = field(default=None, compare=False)
+    """Predicts how far tracks are off, if they have a second pass, are polished and begin in the video."""
 
     def track(self) -> Tracks:
         """Track all points through the whole video."""
         if self.reference is not None:
             return self._tracks_from_reference(*self._track_reference_points(self.reference))
-        xy, confidence = self._track_clicks()
+        cues = None if self.error_model is None else TrackCues(len(self.clicks), len(self.video), self._size)
+        xy, confidence = self._track_clicks(cues)
         if self.polish:
-            xy, confidence = polished(self._frames, self.clicks, xy, confidence, self._device)
+            xy, confidence = polished(self._frames, self.clicks, xy, confidence, self._device, cues)
         places, sure, clicked = self._joined(xy, confidence)
         clicks = self.clicks if self.numbers is None else self.clicks[first_of_each(self.numbers)]
-        return Tracks(xy=places, visible=sure > 0.5, confidence=sure, queries=clicks.numpy(), clicked=clicked)
+        predicted: dict[str, Any] = {}
+        if self.error_model is not None and cues is not None:
+            errors = self.error_model.predict(cues, xy.numpy(), confidence.numpy(), self.clicks.numpy())
+            if self.numbers is not None:
+                errors = tuple(nearest(self.clicks.numpy(), self.numbers.numpy(), each) for each in errors)
+            predicted = dict(zip(("error_px", "chance_wrong"), errors, strict=True))
+        return Tracks(xy=places, visible=sure > 0.5, confidence=sure, queries=clicks.numpy(), clicked=clicked, **predicted)
 
     def _joined(self, xy: Float[Tensor, "k t 2"], confidence: Float[Tensor, "k t"]) -> tuple[Any, Any, Any]:
         """Join the tracks of the clicks of each point: positions, confidences, which frames were clicked."""
@@ -118,6 +131,10 @@ class VideoTracking:
             return xy.numpy(), confidence.numpy(), None
         shorter = min(self.video.height, self.video.width)
         return blend(self.clicks.numpy(), self.numbers.numpy(), xy.numpy(), confidence.numpy(), shorter)
+
+    @property
+    def _size(self) -> Size:
+        return self.video.height, self.video.width
 
     @property
     def _device(self) -> torch.device:
@@ -141,7 +158,7 @@ class VideoTracking:
         most = max(window.end - window.begin for window in self.windows)
         return Reel(features_of, self.frame_chunk, most, self.half)
 
-    def _track_clicks(self) -> tuple[Float[Tensor, "k t 2"], Float[Tensor, "k t"]]:
+    def _track_clicks(self, cues: TrackCues | None) -> tuple[Float[Tensor, "k t 2"], Float[Tensor, "k t"]]:
         """Positions and confidences of each click; everything that takes much memory is freed on return."""
         reel, frames = self._reel(), len(self.video)
         parts, points = None, None
@@ -159,7 +176,7 @@ class VideoTracking:
                 self.kept[self._key] = reel
             points = self._shared(points)
         assert points is not None
-        return self._in_windows(reel, points, self.clicks, self.numbers, parts)
+        return self._in_windows(reel, points, self.clicks, self.numbers, parts, cues)
 
     @property
     def _key(self) -> Any:
@@ -190,9 +207,10 @@ class VideoTracking:
         queries: Float[Tensor, "k 3"],
         numbers: Int[Tensor, " k"] | None,
         parts: Parts | None = None,
+        cues: TrackCues | None = None,
     ) -> tuple[Float[Tensor, "k t 2"], Float[Tensor, "k t"]]:
         chunk, again = self.query_chunk, self.second_pass
-        return track_in_windows(self.model, reel, points, queries, self.windows, numbers, chunk, again, parts)
+        return track_in_windows(self.model, reel, points, queries, self.windows, numbers, chunk, again, parts, cues)
 
     def _tracks_from_reference(self, xy: Float[Tensor, "n t 2"], confidence: Float[Tensor, "n t"]) -> Tracks:
         queries, matched = most_confident_places(xy, confidence), confidence

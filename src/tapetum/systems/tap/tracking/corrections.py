@@ -97,7 +97,8 @@ def put_in_place(tracks: Tracks, clicks: Clicks, tracked: Tracks) -> Tracks:
 
     All other points stay bit-identical. The clicks of the corrected points are recorded for later corrections.
     """
-    arrays = {name: np.array(getattr(tracks, name)) for name in ("xy", "visible", "confidence", "queries")}
+    predicted = ("error_px", "chance_wrong") if tracks.error_px is not None and tracked.error_px is not None else ()
+    arrays = {name: np.array(getattr(tracks, name)) for name in ("xy", "visible", "confidence", "queries", *predicted)}
     clicked = np.array(_clicked(tracks))
     firsts = clicks.firsts()
     rows = list(firsts)
@@ -108,7 +109,7 @@ def put_in_place(tracks: Tracks, clicks: Clicks, tracked: Tracks) -> Tracks:
         if t == round(t):
             arrays["xy"][point, int(t)] = x, y
     arrays["queries"][rows] = clicks.queries[list(firsts.values())]
-    return replace(tracks, **arrays, clicked=clicked)
+    return replace(tracks, **{"error_px": None, "chance_wrong": None, **arrays}, clicked=clicked)
 
 
 def _clicked(tracks: Tracks) -> np.ndarray:

@@ -34,6 +34,7 @@ from tapetum.tracks.tracker import FrameTracks, check_frame, check_queries, is_f
 from tapetum.types.checks import unmasked
 
 if TYPE_CHECKING:
+    from tapetum.systems.tap.tracking.error_model import ErrorModel
     from tapetum.systems.tap.tracking.keyframes import KeyframeTracker
     from tapetum.systems.tap.tracking.redetection import Redetection
 
@@ -115,6 +116,8 @@ class OnlineTracker:
 
     def __init__(self, model: Tapir):
         self.model = speed_up(model.eval())  # computes as before where something is to be learned
+        self.error_model: ErrorModel | None = None
+        """Predicts how far whole tracks are off; None where there is none for this network."""
 
     @property
     def device(self) -> torch.device:

@@ -14,7 +14,7 @@ next frame starts from the last warp that fitted. The patch is always the query'
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -25,6 +25,9 @@ from torch import Tensor
 from tapetum.core.stages import stage
 from tapetum.layers.sampling import constant, scale_xy
 from tapetum.systems.tap.types import PointRows, Size
+
+if TYPE_CHECKING:
+    from tapetum.systems.tap.tracking.cues import TrackCues
 
 SIDE = 256
 """Pixels of the shorter side of the images that patches are cut from; smaller videos stay as they are."""
@@ -233,6 +236,7 @@ def polished(
     xy: Float[Tensor, "n t 2"],
     confidence: Float[Tensor, "n t"],
     device: torch.device | str = "cpu",
+    cues: "TrackCues | None" = None,
 ) -> tuple[Float[Tensor, "n t 2"], Float[Tensor, "n t"]]:
     """Align a network's tracks with the images: gives positions in raster pixels, and confidences, raised to the correlation
     where it is high.
@@ -242,6 +246,7 @@ def polished(
     Args:
         frames_of: frames begin..end-1 of the video, read twice in total.
         queries: (t, x, y) in raster pixels.
+        cues: where to note how the patches fitted.
     """
     frames = xy.shape[1]
     xy, confidence = xy.clone(), confidence.clone()
@@ -262,14 +267,20 @@ def polished(
             for t in sorted(range(begin, end), reverse=not onward):
                 image = images[t - begin]
                 new = torch.nonzero(at == t)[:, 0]
+                if cues is not None:
+                    cues.put_frame(t, image)
                 if len(new):
                     if onward:
                         born[t] = Anchors.at(image, scale_xy(queries[new, 1:].to(device), size, small))
+                        if cues is not None:
+                            cues.put_queries(new, born[t])
                     rows = torch.cat([rows, new])
                     active = born[t] if active is None else active.beside(born[t])
                 if active is not None:
                     rough = xy[rows, t].to(device)
                     active, places, score = active.follow(image, scale_xy(rough, size, small))
+                    if cues is not None:
+                        cues.put_patches(t, rows, active, score)
                     sure = confidence[rows, t].to(device)
                     exact, sure = prefer_polished(rough, sure, scale_xy(places, small, size), score)
                     xy[rows, t], confidence[rows, t] = exact.to(xy), sure.to(confidence)

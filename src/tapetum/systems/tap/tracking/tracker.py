@@ -149,6 +149,7 @@ class TapirTracker(OnlineTracker):
             partial=partial,
             kept=None if features is None else features.kept,
             sizes=resolutions,
+            error_model=self.error_model if again and self._polishes(polish) and shown is None else None,
         ).track()
 
     def correct(self, video: Any, tracks: Tracks, corrections: Sequence[Sequence[float]], **options: Any) -> Tracks:
@@ -210,4 +211,9 @@ def load(
     model = weights.load(path, causal=config.causal if config else None)
     if known and model.config != config and record_of(path) is None:  # what was fetched is known by its checksum
         raise BadInput(f"{path} holds another network than {known.name}; remove it and fetch or install it again")
-    return TapirTracker(model).to(device, dtype)
+    tracker = TapirTracker(model).to(device, dtype)
+    if known and known.sha256 and (beside := path.with_name(f"{known.name}-errors.safetensors")).is_file():
+        from tapetum.systems.tap.tracking.error_model import load_error_model
+
+        tracker.error_model = load_error_model(beside, known.sha256)
+    return tracker

@@ -23,10 +23,12 @@ from torch import Tensor
 
 from tapetum.core.errors import BadInput
 from tapetum.core.stages import stage
+from tapetum.layers.sampling import constant
 from tapetum.systems.tap.config import TapirConfig
 from tapetum.systems.tap.model import Tapir, places_of
 from tapetum.systems.tap.second_pass import average_visible_features
 from tapetum.systems.tap.tracking.clicks import share_features, share_places
+from tapetum.systems.tap.tracking.cues import TrackCues, network_cues
 from tapetum.systems.tap.types import FeatureGrids, QueryFeatures, Size, State
 
 MATCHED_AT_A_TIME = 8
@@ -149,12 +151,13 @@ def track_in_windows(
     query_chunk: int | None,
     second_pass: bool,
     parts: Parts | None = None,
+    cues: TrackCues | None = None,
 ) -> tuple[Float[Tensor, "n t 2"], Float[Tensor, "n t"]]:
     """Track points window by window: gives positions and confidences in all frames, on the CPU.
 
     `points` are the features of `queries`, which are (t, x, y) in raster pixels of the video; a t below 0 means that the
     position is in no frame of it. With `numbers`, queries of one number are clicks of one point, and share their positions.
-    With `second_pass`, each window is tracked twice, the second time with features from the first.
+    With `second_pass`, each window is tracked twice, the second time with features from the first; then `cues` are collected.
     """
     frames = windows[-1].end
     # Filled, so that the system gives their memory now or never: all that grows with the length of the video.
@@ -168,15 +171,22 @@ def track_in_windows(
         known = places_of(query_batch, window.end - window.begin, window.begin)
         if numbers is not None:
             known = share_places(known, numbers)
-        chunks = {"query_chunk": query_chunk, "frame_chunk": MATCHED_AT_A_TIME}
+        chunks = {"query_chunk": query_chunk, "frame_chunk": MATCHED_AT_A_TIME, "peaks": cues is not None}
         with stage("refine"):
             out = model.trajectories(features, points, known, state=state, keep_state=model.config.causal, **chunks)
             if second_pass:
                 query_frame = query_batch[..., 0].round() - window.begin
                 sought = average_visible_features(model, features, points, out, query_frame, query_chunk)
-                out = model.trajectories(
-                    features, sought if numbers is None else share_features(sought, numbers), known, **chunks
+                first, out = (
+                    out,
+                    model.trajectories(
+                        features, sought if numbers is None else share_features(sought, numbers), known, **chunks
+                    ),
                 )
+                if cues is not None:
+                    local = query_batch - constant([window.begin, 0, 0], query_batch)
+                    measured = network_cues(model, features, (first, out), local, cues.pixel)
+                    cues.network[:, window.cut : window.end] = measured[:, window.cut - window.begin :].half().cpu()
         state = out.state
         here, new = slice(window.cut, window.end), slice(window.cut - window.begin, None)
         xy[:, here] = out.tracks[0, :, new].float().cpu()

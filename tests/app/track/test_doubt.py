@@ -1,0 +1,60 @@
+"""`tapetum track --doubt`: what it lists, and the trackers that it refuses."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tapetum
+from tapetum.app.track.track_files import span_lines
+from tapetum.core.errors import BadInput
+from tapetum.tracks.doubtful import Span
+from tapetum.types import Tracks
+
+
+def still(frames: int = 4) -> np.ndarray:
+    y, x = np.mgrid[:96, :128]
+    image = np.stack([np.sin(x / 5) * np.cos(y / 7), np.sin(x * y / 300), np.cos(x / 9 + y / 4)], -1)
+    return np.stack([(image * 100 + 128).astype(np.uint8)] * frames)
+
+
+def test_a_still_clip_has_no_doubt_and_says_so() -> None:
+    done = tapetum.track(still(), query=[(0, 40, 40), (0, 80, 50)], doubt=True)
+    assert done.doubt == []
+    assert done.as_json()["doubt"] == []
+    assert done.as_text().splitlines()[-1] == "doubt    none"
+    assert done.tracks.error_px is not None
+    plain = tapetum.track(still(), query=[(0, 40, 40)])
+    assert plain.doubt is None
+    assert "doubt" not in plain.as_json()
+    assert "doubt" not in plain.as_text()
+
+
+def test_noise_is_listed() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (6, 96, 128, 3), dtype=np.uint8)
+    done = tapetum.track(noise, query=[(0, 40, 40), (0, 80, 50)], doubt=True, visible_above=0.0)
+    assert done.doubt is not None
+    assert {span.point for span in done.doubt} == {0, 1}
+    assert done.as_json()["doubt"][0] == done.doubt[0]._asdict()
+
+
+def test_errors_are_in_pixels_of_the_video_where_the_tracker_sees_smaller_frames() -> None:
+    video = np.random.default_rng(0).integers(0, 256, (3, 96, 128, 3), dtype=np.uint8)
+    small = np.ascontiguousarray(video[:, ::2, ::2])
+    whole = tapetum.track(np.repeat(np.repeat(small, 2, 1), 2, 2), query=[(0, 40, 40)], resize="64x48").tracks
+    half = tapetum.track(small, query=[(0, 20, 20)], resize="64x48").tracks
+    assert whole.error_px is not None and half.error_px is not None  # noqa: PT018
+    np.testing.assert_allclose(whole.error_px, 2 * half.error_px, rtol=0.2)
+
+
+@pytest.mark.parametrize("options", [{"model": "static"}, {"polish": "no"}, {"second_pass": "no"}, {"reference": still(1)}])
+def test_without_predicted_errors_it_is_refused(options: Any) -> None:
+    with pytest.raises(BadInput, match="--doubt needs predicted errors"):
+        tapetum.track(still(), query=[(0, 40, 40)], doubt=True, **options)
+
+
+def test_lines_name_the_points() -> None:
+    tracks = Tracks(np.ones((2, 1, 2)), np.ones((2, 1), bool), np.ones((2, 1)), np.zeros((2, 3)), names=("nose", ""))
+    lines = span_lines([Span(0, 12, 20, 9.27, 0.6), Span(1, 0, 0, 3, 0.5)], tracks)
+    assert lines[0] == "doubt    nose, frames 12 to 20: about 9.3 px off, wrong with a chance of 0.60"
+    assert lines[1].startswith("doubt    point 1, frames 0 to 0")

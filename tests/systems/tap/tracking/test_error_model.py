@@ -1,0 +1,157 @@
+"""Predicted errors: cues of known tracks, the bundled model on hard clips, and files that are refused."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import tapetum
+from tapetum.core.errors import BadInput
+from tapetum.hub.registry import known, location
+from tapetum.systems.tap.tracking.cues import NETWORK, TrackCues, cue_array, group_cues
+from tapetum.systems.tap.tracking.error_model import ErrorModel, load_error_model
+from tapetum.systems.tap.tracking.tracker import TapirTracker
+
+FRAMES = 6
+
+
+@pytest.fixture(scope="module")
+def tracker() -> TapirTracker:
+    return tapetum.load("tapir-nano")
+
+
+def texture(height: int = 96, width: int = 128, seed: int = 0) -> np.ndarray:
+    coarse = torch.rand(1, 3, height // 8, width // 8, generator=torch.Generator().manual_seed(seed))
+    image = torch.nn.functional.interpolate(coarse, size=(height, width), mode="bicubic").clamp(0, 1)[0].permute(1, 2, 0)
+    return (image * 255).byte().numpy()
+
+
+QUERIES = np.array([[0, 30, 30], [0, 80, 60], [0, 60, 40], [0, 100, 80], [0, 50.5, 70]], np.float32)
+
+
+def affine_tracks() -> tuple[torch.Tensor, torch.Tensor]:
+    """Places (n, t, 2) of points that rotate, grow and shift together."""
+    start = torch.rand(20, 2, generator=torch.Generator().manual_seed(3)) * 200
+    turns = torch.linspace(0, 0.8, FRAMES)
+    maps = torch.stack([torch.stack([turns.cos(), -turns.sin()], -1), torch.stack([turns.sin(), turns.cos()], -1)], 1)
+    grown = maps * torch.linspace(1, 1.4, FRAMES)[:, None, None]
+    xy = torch.einsum("tij,nj->nti", grown, start) + torch.linspace(0, 30, FRAMES)[:, None]
+    return xy, torch.ones(20, FRAMES, dtype=torch.bool)
+
+
+def test_points_of_one_affine_motion_carry_each_other() -> None:
+    xy, visible = affine_tracks()
+    at = torch.zeros(20, dtype=torch.long)
+    apart = group_cues(xy, visible, at)
+    assert apart[..., 2].nan_to_num(0).max() < 0.01
+    assert apart[..., 3].mean() > 0.2
+    xy[4, 3] += 20
+    moved = group_cues(xy, visible, at)
+    assert moved[4, 3, 0] > np.log1p(15)  # none of its neighbours carries it there
+    assert moved[4, 2, 2] < 0.01
+    torch.testing.assert_close(group_cues(xy, visible, at, slice(3, 6)), moved[3:6], equal_nan=True)
+
+
+def test_hidden_neighbours_tell_nothing() -> None:
+    xy, visible = affine_tracks()
+    visible[5:] = False
+    visible[:5, 3] = False
+    apart = group_cues(xy, visible, torch.zeros(20, dtype=torch.long))
+    assert apart[0, 3, :3].isnan().all()
+    assert apart[0, 3, 3] == 0
+    assert group_cues(xy[:3], visible[:3], torch.zeros(3, dtype=torch.long))[..., 3].max() == 0
+
+
+def test_cues_of_some_points_are_those_among_all() -> None:
+    xy, _ = affine_tracks()
+    cues = TrackCues(20, FRAMES, (256, 256))
+    queries = torch.cat([torch.zeros(20, 1), xy[:, 0]], 1)
+    confidence = torch.rand(20, FRAMES, generator=torch.Generator().manual_seed(0))
+    every = cue_array(cues, xy, confidence, queries)
+    cues.network[7], cues.correlation[7] = 1.0, 0.5
+    part = cue_array(cues, xy, confidence, queries, slice(0, 7))
+    torch.testing.assert_close(part, every[:7], equal_nan=True)
+    assert every.shape[-1] > NETWORK
+
+
+def test_a_still_clip_is_matched_back_to_its_queries(tracker: TapirTracker) -> None:
+    seen: list[TrackCues] = []
+
+    class Watch:
+        def predict(self, cues: TrackCues, xy: np.ndarray, *_: object) -> tuple[np.ndarray, np.ndarray]:
+            seen.append(cues)
+            return np.zeros(xy.shape[:2], np.float32), np.zeros(xy.shape[:2], np.float32)
+
+    watched = TapirTracker(tracker.model)
+    watched.error_model = Watch()  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
+    watched.track(np.stack([texture()] * FRAMES), QUERIES)
+    cues = seen[0]
+    assert cues.network[..., NETWORK - 4].float().expm1().max() < 4  # there and back
+    assert cues.correlation.min() > 0.99
+    assert cues.network.isfinite().all()
+    watched.track(np.stack([texture()] * FRAMES), QUERIES, window=3, overlap=1)
+    assert seen[1].network[:, -1, NETWORK - 4].isnan().all()  # the query's frame is in another window
+    assert seen[1].network[..., : NETWORK - 4].isfinite().all()
+
+
+@pytest.mark.parametrize("clip", ["one frame", "noise", "still", "black"])
+def test_errors_of_hard_clips_are_finite_and_none_at_queries(tracker: TapirTracker, clip: str) -> None:
+    frames = {"one frame": 1}.get(clip, FRAMES)
+    video = np.stack([texture()] * frames)
+    if clip == "noise":
+        video = np.random.default_rng(0).integers(0, 256, video.shape, dtype=np.uint8)
+    tracks = tracker.track(video * (clip != "black"), QUERIES)
+    assert tracks.error_px is not None and tracks.chance_wrong is not None  # noqa: PT018
+    assert tracks.error_px.shape == tracks.visible.shape
+    assert (tracks.error_px[:, 0] == 0).all()
+    assert (tracks.chance_wrong[:, 0] == 0).all()
+    if clip == "still":
+        assert tracks.chance_wrong[tracks.visible].max() < 0.2
+    if clip == "noise":
+        assert tracks.chance_wrong[:, 1:].mean() > 0.5
+
+
+def test_errors_are_in_pixels_of_the_video(tracker: TapirTracker) -> None:
+    model = tracker.error_model
+    assert model is not None
+    xy, _ = affine_tracks()
+    queries = np.zeros((20, 3), np.float32)
+    queries[:, 1:] = xy[:, 0]
+    sure = np.full((20, FRAMES), 0.7, np.float32)
+    small = model.predict(TrackCues(20, FRAMES, (256, 256)), xy.numpy(), sure, queries)
+    queries[:, 1:] *= 2
+    large = model.predict(TrackCues(20, FRAMES, (512, 512)), xy.numpy() * 2, sure, queries)
+    np.testing.assert_allclose(large[0], 2 * small[0], rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(large[1], small[1], atol=1e-4)
+
+
+def test_only_whole_trackings_have_errors(tracker: TapirTracker) -> None:
+    video = np.stack([texture()] * 3)
+    assert tracker.track(video, QUERIES, polish=False).error_px is None
+    assert tracker.track(video, QUERIES, second_pass=False).error_px is None
+    assert tracker.track(video, QUERIES, reference=video[0]).error_px is None
+
+
+def test_corrections_have_errors_and_leave_others_alone(tracker: TapirTracker) -> None:
+    video = np.stack([texture()] * 4)
+    tracks = tracker.track(video, QUERIES)
+    better = tracker.correct(video, tracks, [(1, 2, 81, 60)])
+    assert tracks.error_px is not None and better.error_px is not None and better.chance_wrong is not None  # noqa: PT018
+    others = [0, 2, 3, 4]
+    np.testing.assert_array_equal(better.error_px[others], tracks.error_px[others])
+    assert (better.error_px[1, [0, 2]] == 0).all()
+    assert (better.error_px[1, [1, 3]] > 0).all()
+    old = dataclasses.replace(tracks, error_px=None, chance_wrong=None)
+    assert tracker.correct(video, old, [(1, 2, 81, 60)]).error_px is None
+
+
+def test_a_model_of_another_tracker_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "errors.safetensors"
+    ErrorModel("0" * 64, 8).save(path)
+    assert load_error_model(path, "0" * 64).inward.in_features == 8
+    with pytest.raises(BadInput, match="predicts errors of another tracker"):
+        load_error_model(path, "1" * 64)
+    with pytest.raises(BadInput, match="holds no error model"):
+        load_error_model(location(known()["tapir-nano"]), "1" * 64)
