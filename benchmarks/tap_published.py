@@ -21,7 +21,7 @@ class Published:
     """The network of `model`, run as published; video float32 (1, t, h, w, 3) in -1..1, queries (1, n, 3) as (t, x, y)."""
 
     def __init__(self, model: Tapir):
-        self.model, self.config = Tapir(model.config).eval(), model.config
+        self.model, self.config = Tapir(model.config).eval().to(next(model.parameters())), model.config
         self.model.load_state_dict(model.state_dict())  # plain layers: a tracker swaps its own for fast ones
 
     def track(self, video, queries, query_chunk=64):
