@@ -1,6 +1,7 @@
 """Exchanges of points between alike bodies: found and undone where distances tell, and none made where there was none."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,18 @@ def test_an_exchange_is_found_and_undone(names: list[str]) -> None:
     np.testing.assert_array_equal(mended.confidence[:, 29:], tracks.confidence[:, 29:])
     again = exchanged(tracks, list(swap.points), swap.frame)
     np.testing.assert_array_equal(undo_swaps(again)[0].xy, tracks.xy)  # each follows the next, as it says
+
+
+def test_predicted_errors_go_with_their_tracks() -> None:
+    tracks = crossing()
+    error = np.arange(8.0)[:, None].repeat(T, 1)
+    made = exchanged(tracks, ["nose@mouse0", "nose@mouse1"], 26)
+    both = replace(made, error_px=error, chance_wrong=error / 10)
+    mended, (swap,) = undo_swaps(both)
+    assert mended.error_px is not None
+    assert mended.error_px[:2, -1].tolist() == [1, 0]
+    assert mended.error_px[:2, swap.frame - 1].tolist() == [0, 1]
+    assert undo_swaps(made)[0].error_px is None
 
 
 def test_an_exchange_back_and_one_of_another_part_are_found_too() -> None:

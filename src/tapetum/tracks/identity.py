@@ -69,7 +69,8 @@ def undo_swaps(tracks: Tracks) -> tuple[Tracks, list[Swap]]:
     Queries and frames that somebody clicked keep their points. Raises BadInput as `find_swaps`.
     """
     orders, lost = _assign(tracks, named := _bodies_of(tracks))
-    arrays = {name: getattr(tracks, name).copy() for name in ("xy", "visible", "confidence")}
+    names = ("xy", "visible", "confidence", *(("error_px", "chance_wrong") if tracks.error_px is not None else ()))
+    arrays = {name: getattr(tracks, name).copy() for name in names}
     for rows, order, away in zip(named.rows, orders, lost, strict=True):
         here = rows >= 0
         followed = rows[order[here]]  # (bodies, t)

@@ -177,12 +177,8 @@ def track_in_windows(
             if second_pass:
                 query_frame = query_batch[..., 0].round() - window.begin
                 sought = average_visible_features(model, features, points, out, query_frame, query_chunk)
-                first, out = (
-                    out,
-                    model.trajectories(
-                        features, sought if numbers is None else share_features(sought, numbers), known, **chunks
-                    ),
-                )
+                sought = sought if numbers is None else share_features(sought, numbers)
+                first, out = out, model.trajectories(features, sought, known, **chunks)
                 if cues is not None:
                     local = query_batch - constant([window.begin, 0, 0], query_batch)
                     measured = network_cues(model, features, (first, out), local, cues.pixel)
