@@ -113,3 +113,20 @@ def test_spans_are_of_visible_points_and_count_frames_of_the_video() -> None:
     assert find_doubtful_spans(doubted([[0, 0.1]])) == []
     with pytest.raises(BadInput, match="no predicted errors"):
         find_doubtful_spans(doubted([[0, 0.1]], error_px=None))
+
+
+def test_predicted_errors_take_the_place_of_confidence() -> None:
+    chance = np.zeros((2, 20))
+    chance[0, 4:10] = (0.3, 0.3, 0.1, 0.9, 0.9, 0.9)  # one run, over a gap
+    chance[0, 15] = 0.5
+    chance[1, 8] = 0.6
+    visible = np.ones((2, 20), bool)
+    clicked = np.zeros((2, 20), bool)
+    clicked[1, 8] = True
+    tracks = Tracks(
+        np.ones((2, 20, 2)), visible, np.full((2, 20), 0.6), [[0, 1, 1]] * 2, None, clicked, None, None, chance * 9, chance
+    )
+    places = [place for place in find_doubtful_places(tracks, SIZE) if place.reason != "jump"]
+    assert [(place.point, place.frame, place.reason) for place in places] == [(0, 8, "likely wrong"), (0, 15, "likely wrong")]
+    assert places[0].score == pytest.approx(3.4 / 6.4, abs=1e-3)
+    assert places[1].score == pytest.approx(0.5 / 3.5, abs=1e-3)

@@ -1,6 +1,8 @@
 """Doubtful places of tracks: where a person should look first, judged from the tracks alone.
 
-    low confidence                  the point counts as visible, but the tracker is hardly sure
+    likely wrong                    an error above 8 pixels of 256 is predicted (`Tracks.chance_wrong`); the place has half of the
+                                    frames that are expected wrong on either side, which a click there may repair
+    low confidence                  where none is predicted: the point counts as visible, but the tracker is hardly sure
     jump                            it moves much farther from one frame to the next than it and the others usually do
     forward and backward disagree   tracked back from where it was last visible, it does not return to where it was; the
                                     place is the last frame on which the two paths are apart (Kalal et al. 2010)
@@ -29,8 +31,10 @@ EDGE = 0.05
 """Share of the image's shorter side within which of a border a point may have left the image."""
 LIKELY, GAP = 0.25, 2
 """Chance of being wrong from which on a frame belongs to a span, and frames below it that do not end one."""
+_HALF = 3.0
+"""Frames that are expected wrong in a stretch whose score is a half."""
 _RUNS = 3
-"""Places of low confidence that are listed of a point, the most doubtful."""
+"""Places of low confidence, or likely wrong, that are listed of a point, the most doubtful."""
 
 
 class Place(NamedTuple):
@@ -78,7 +82,11 @@ def find_doubtful_places(
         unknown = np.ones(tracks.frames, bool) if looked_at is None else ~looked_at[point]
         unknown[clicks] = False
         open_to_doubt = visible & unknown
-        hits = _unsure(tracks.confidence[point], open_to_doubt) + _jump(beyond[point], open_to_doubt, visible)
+        if tracks.chance_wrong is None:
+            hits = _unsure(tracks.confidence[point], open_to_doubt)
+        else:
+            hits = _likely_wrong(tracks.chance_wrong[point], open_to_doubt)
+        hits += _jump(beyond[point], open_to_doubt, visible)
         hits += _lost(tracks.xy[point], visible, unknown, *inner)
         if backward is not None:
             hits += _parting(backward[point] / shorter, open_to_doubt, clicks)
@@ -115,9 +123,7 @@ def find_doubtful_spans(tracks: Tracks) -> list[Span]:
     numbers = np.arange(tracks.frames) if tracks.numbers is None else tracks.numbers
     spans = []
     for point, likely in enumerate(tracks.visible & (tracks.chance_wrong >= LIKELY)):
-        frames = np.flatnonzero(likely)
-        for run in np.split(frames, np.flatnonzero(np.diff(frames) > GAP + 1) + 1) if len(frames) else ():
-            first, last = int(run[0]), int(run[-1])
+        for first, last in _runs(likely):
             error, chance = (each[point, first : last + 1] for each in (tracks.error_px, tracks.chance_wrong))
             means = round(float(error.mean()), 2), round(float(chance.mean()), 3)
             spans.append((float(chance.sum()), Span(point, int(numbers[first]), int(numbers[last]), *means)))
@@ -178,6 +184,23 @@ def _unsure(confidence: Float[np.ndarray, " t"], open_to_doubt: Bool[np.ndarray,
     scores = [float(np.clip((UNSURE - confidence[frame]) / (UNSURE - 0.5), 0, 1)) for frame in lowest]
     hits = [(frame, "low confidence", score) for frame, score in zip(lowest, scores, strict=True)]
     return sorted(hits, key=lambda hit: -hit[2])[:_RUNS]
+
+
+def _likely_wrong(chance: Float[np.ndarray, " t"], open_to_doubt: Bool[np.ndarray, " t"]) -> list[_Hit]:
+    """The middle of each stretch that is likely wrong; the score grows with the number of frames that are expected wrong."""
+    hits = []
+    for first, last in _runs(open_to_doubt & (chance >= LIKELY)):
+        expected = np.where(open_to_doubt, chance, 0.0)[first : last + 1].cumsum()
+        middle = first + int(expected.searchsorted(expected[-1] / 2))
+        hits.append((middle, "likely wrong", float(expected[-1] / (expected[-1] + _HALF))))
+    return sorted(hits, key=lambda hit: -hit[2])[:_RUNS]
+
+
+def _runs(likely: Bool[np.ndarray, " t"]) -> list[tuple[int, int]]:
+    """The first and last frame of each run, with gaps of up to `GAP` frames."""
+    frames = np.flatnonzero(likely)
+    runs = np.split(frames, np.flatnonzero(np.diff(frames) > GAP + 1) + 1) if len(frames) else []
+    return [(int(run[0]), int(run[-1])) for run in runs]
 
 
 def _jump(
