@@ -1,7 +1,7 @@
 """Doubtful places of tracks: where a person should look first, judged from the tracks alone.
 
-    likely wrong                    an error above 8 pixels of 256 is predicted (`Tracks.chance_wrong`); the place has half of the
-                                    frames that are expected wrong on either side, which a click there may repair
+    likely wrong                    an error above 8 pixels of 256 is predicted (`Tracks.chance_wrong`); half of the frames that
+                                    are expected wrong lie on either side of the place, which a click there may repair
     low confidence                  where none is predicted: the point counts as visible, but the tracker is hardly sure
     jump                            it moves much farther from one frame to the next than it and the others usually do
     forward and backward disagree   tracked back from where it was last visible, it does not return to where it was; the
