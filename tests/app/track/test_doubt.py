@@ -1,5 +1,7 @@
 """`tapetum track --doubt`: what it lists, and the trackers that it refuses."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,9 @@ from tapetum.app.track.track_files import span_lines
 from tapetum.core.errors import BadInput
 from tapetum.tracks.doubtful import Span
 from tapetum.types import Tracks
+from tapetum.video import write_video
+
+Run = Callable[..., tuple[int, str, str]]
 
 
 def still(frames: int = 4) -> np.ndarray:
@@ -51,6 +56,22 @@ def test_errors_are_in_pixels_of_the_video_where_the_tracker_sees_smaller_frames
 def test_without_predicted_errors_it_is_refused(options: Any) -> None:
     with pytest.raises(BadInput, match="--doubt needs predicted errors"):
         tapetum.track(still(), query=[(0, 40, 40)], doubt=True, **options)
+
+
+def test_the_command_lists_them(tmp_path: Path, run: Run) -> None:
+    for name in ("a", "b"):
+        write_video(tmp_path / f"{name}.mp4", still(), 10)
+    given = "track", tmp_path / "a.mp4", "--query", "0,40,40", "--doubt"
+    code, out, _ = run(*given, "--no-overlay", "--out", tmp_path / "out")
+    assert code == 0
+    assert "\ndoubt    " in out
+    assert run("track", tmp_path / "a.mp4", "--query", "0,40,40", "--out", tmp_path / "t.csv")[1].count("doubt") == 0
+    for more, message in (
+        ("--online", "--doubt needs the whole video"),
+        (tmp_path / "b.mp4", "--doubt lists the spans of one"),
+    ):
+        code, _, err = run("track", more, *given[1:])
+        assert (code, message in err) == (2, True)
 
 
 def test_lines_name_the_points() -> None:

@@ -332,6 +332,8 @@ class TrackCommandOptions(TrackManyOptions):
     realtime: bool = False
     """With --online, let the network look at the newest frame whenever it is free, and patches follow the points in all frames:
     at the pace of a camera, with a result that depends on how fast this machine is."""
+    doubt: bool = False
+    """List the spans of frames in which a point is likely to be wrong, the worst first; of one video, by tapir-nano."""
     json: JSON = False
 
 
@@ -352,6 +354,8 @@ def track_any(options: TrackCommandOptions, listener: Listener) -> "Tracked | Tr
         raise BadInput(f"{given} belongs to --online; without it the network looks at all frames (--stride leaves some out)")
     named = find_sources(options.videos)
     if len(named) > 1 or options.engine == "ray":
+        if options.doubt:
+            raise BadInput("--doubt lists the spans of one video on this machine; give one, without --engine ray")
         return track_many.run(options, listener)
     out = options.out or Path(f"{plain_name(options.videos[0])}-tracks")
     return track.run(narrowed(TrackOptions, options, video=named[0][1], out=out), listener)
@@ -362,6 +366,8 @@ def _track_live(options: TrackCommandOptions, listener: Listener) -> "TrackedLiv
 
     if len(options.videos) != 1:
         raise BadInput(f"{len(options.videos)} videos were given; --online takes one")
+    if options.doubt:
+        raise BadInput("--doubt needs the whole video; leave --online out")
     if options.report is not None:
         raise BadInput("--report shows a video that is there as a whole, and --online follows one as it comes; leave one out")
     source = options.videos[0]
