@@ -12,8 +12,6 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from tapetum.app.see.settings import AUTO, CLASSIFIER, MODEL, SeeSettings, Settings
 from tapetum.app.verb import Listener
 from tapetum.bench.word_models import is_here
@@ -21,6 +19,8 @@ from tapetum.core.errors import BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    import numpy as np
 
     from tapetum.app.see.photo_answers import PhotoAnswerer
     from tapetum.systems.paligemma.answers import Answerer, Familiarity
@@ -89,6 +89,8 @@ def names_other_things(question: str, options: "Sequence[str]") -> bool:
 
 def is_world(images: Any, frames: int | None = None) -> bool:
     """Check whether images resemble those of `tapetum scenes`; unreadable images are skipped."""
+    import numpy as np
+
     near = count = 0
     for shown in _first_images(images, frames):
         like = np.array(_distances(shown)) <= _world()[1].limit
@@ -98,7 +100,7 @@ def is_world(images: Any, frames: int | None = None) -> bool:
     return near * 2 > count
 
 
-def _has_what_no_scene_has(frames: np.ndarray) -> np.ndarray:
+def _has_what_no_scene_has(frames: "np.ndarray") -> "np.ndarray":
     """Check of each image whether the classifier takes it for something that is in no scene."""
     from tapetum.encoders.naming import YES
     from tapetum.encoders.wordnet import find_thing
@@ -123,7 +125,7 @@ def _first_images(images: Any, frames: int | None) -> "Iterator[np.ndarray]":
             continue
 
 
-def _distances(frames: np.ndarray) -> list[float]:
+def _distances(frames: "np.ndarray") -> list[float]:
     from tapetum.systems.paligemma.answers import image_tokens
 
     answerer, familiarity = _world()
