@@ -78,6 +78,7 @@ LITTLE = {
     "evaluations": "1",
     "batch-size": "2",
     "micro-batch": "2",
+    "proposals": "8",
     "threads": "1",
 }
 """Options that say how much is made, learned or scored, and how large images are then, and what they are here."""
