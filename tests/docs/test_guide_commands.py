@@ -36,6 +36,7 @@ NOT_HERE = {
     r"--device cuda": "a GPU",
     r"^export ": "a minute each; tests/app/shell/test_export.py",
     r"weights:dinov2-small|own\.pth|timm:vit_small": "weights of other libraries; tests/encoders/test_references.py",
+    r"^eval objects .*val2017 --model run$": "128 clusters, which take larger images than these; tests/app/shell/eval",
     r"--undo-swaps": "tracks of points named PART@BODY; tests/tracks/test_identity.py",
     r"my-robot": "a data set of LeRobot; tests/video/test_lerobot.py, tests/data",
     r"--protocol letters": "a run with a language model; tests/bench/test_longvideo.py",
@@ -78,7 +79,6 @@ LITTLE = {
     "evaluations": "1",
     "batch-size": "2",
     "micro-batch": "2",
-    "proposals": "8",
     "threads": "1",
 }
 """Options that say how much is made, learned or scored, and how large images are then, and what they are here."""
