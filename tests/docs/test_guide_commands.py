@@ -37,7 +37,6 @@ NOT_HERE = {
     r"^export ": "a minute each; tests/app/shell/test_export.py",
     r"weights:dinov2-small|own\.pth|timm:vit_small": "weights of other libraries; tests/encoders/test_references.py",
     r"^eval objects .*val2017 --model run$": "128 clusters, which take larger images than these; tests/app/shell/eval",
-    r"--undo-swaps": "tracks of points named PART@BODY; tests/tracks/test_identity.py",
     r"my-robot": "a data set of LeRobot; tests/video/test_lerobot.py, tests/data",
     r"--protocol letters": "a run with a language model; tests/bench/test_longvideo.py",
     r"WORKSPACE": "a workspace of the VOT toolkit; tests/bench/test_votsp.py",
