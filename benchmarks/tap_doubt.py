@@ -81,12 +81,12 @@ def summary(clips):
     rng, names, tables = np.random.default_rng(0), list(clips), list(clips.values())
     drawn = [metrics(np.concatenate([tables[k] for k in rng.integers(len(tables), size=len(tables))])) for _ in range(DRAWS)]
     whole = np.concatenate(tables)
-    found = {
+    scores = {
         name: {"value": float(value), "interval": np.quantile([each[name] for each in drawn], (0.025, 0.975)).tolist()}
         for name, value in metrics(whole).items()
     }
     counts = {name: [len(table), int((table[:, 0] > WRONG).sum())] for name, table in zip(names, tables, strict=True)}
-    return {"clips": len(names), "places": len(whole), "wrong": int((whole[:, 0] > WRONG).sum()), **found, "of clips": counts}
+    return {"clips": len(names), "places": len(whole), "wrong": int((whole[:, 0] > WRONG).sum()), **scores, "of clips": counts}
 
 
 def stored_clips(folder, part):

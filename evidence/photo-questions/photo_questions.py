@@ -426,8 +426,8 @@ def films(given: argparse.Namespace) -> dict[str, Any]:
             row["questions"] += 1
             row["right" if right else "not said" if made.answer == "I cannot say" else "wrong"] += 1
             row["chance"] += 0 if question["kind"] == "cannot" else 1 / len(question["options"])
-        told = {"seconds": round(time.perf_counter() - start, 1), "by": made.by, "remarks": made.remarks}
-        answers.append({key: question[key] for key in ("video", "ask", "right")} | {"answer": made.answer} | told)
+        result = {"seconds": round(time.perf_counter() - start, 1), "by": made.by, "remarks": made.remarks}
+        answers.append({key: question[key] for key in ("video", "ask", "right")} | {"answer": made.answer} | result)
     rows["all"] = rows.pop("all")
     table = {kind: row | {"chance": round(row["chance"], 2)} for kind, row in rows.items()}
     return {"films": {"table": table, "answers": answers}}
