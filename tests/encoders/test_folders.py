@@ -309,7 +309,7 @@ def test_fetched_from_a_hub_by_the_command_and_used_by_name(tmp_path: Path) -> N
         assert "licence apache-2.0" in done.stderr
     done = tapetum_command("weights", "fetch", "google/siglip2-base-patch32-256")
     assert done.returncode == 0, done.stderr
-    done = tapetum_command("embed", "a.png", "--model", "siglip2-base-32", "--out", "table.npz")
+    done = tapetum_command("embed", "a.png", "--model", "siglip2-base-32", "--dtype", "float32", "--out", "table.npz")
     assert done.returncode == 0, done.stderr
     with np.load(tmp_path / "table.npz") as table, torch.no_grad():
         ours = tapetum.load(weights / "google--siglip2-base-patch32-256")
