@@ -3,7 +3,7 @@
 import re
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -35,6 +35,8 @@ class ExportOptions:
     """Points that are tracked together."""
     online: bool = False
     """Programs for frames that come one by one; needs a causal model."""
+    program: Literal["clip", "live"] = "clip"
+    """live: a single file for frames that come one by one and any number of points, as examples/live_cpp runs it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +103,11 @@ def export(options: ExportOptions, listener: Listener) -> Exported:
 
     out, tracker = Path(options.out), tapetum.load(options.model)
     system: Any = tapnext if isinstance(tracker, TapNextTracker) else tap
-    if options.online:
+    if options.program == "live":
+        if options.online or system is tapnext:
+            raise BadInput("--program live is for causal networks of the TAPIR family, without --online; leave one out")
+        programs = {out: tap.live_program(tracker, size=(height, width))}
+    elif options.online:
         start, step = system.online_programs(tracker, size=(height, width), points=options.points)
         programs = {out.with_stem(f"{out.stem}-{part}"): p for part, p in (("start", start), ("step", step))}
     else:
