@@ -8,9 +8,8 @@
 // (frame,point,x,y,visible,confidence) are written as soon as they are known. Options: --every N (4), --threads N of the network
 // (1), --polish no.
 //
-// The same as KeyframeTracker(every=N) in Python; a function here has the name it has there (tapetum/systems/tap/tracking:
-// keyframes.py, polish.py, follower.py), where the algorithm is explained. Places are (x, y) in pixels; the centre of the first
-// pixel is at (0.5, 0.5).
+// The same as tapetum's KeyframeTracker(every=N); what has a name there (keyframes.py, polish.py, follower.py), where the algorithm
+// is explained, has it here. Places are (x, y) in pixels; the centre of the first pixel is at (0.5, 0.5).
 #include <onnxruntime_cxx_api.h>
 
 #include <algorithm>
@@ -20,6 +19,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <fstream>
 #include <iostream>
 #include <stdexcept>
@@ -538,6 +538,7 @@ int main(int argc, char** argv) try {
     const std::vector<Query> queries = read_points(argv[2], tracker.size);
     std::vector<uint8_t> frame(size_t(tracker.size.width) * tracker.size.height * 3);
     std::vector<double> milliseconds;
+    std::clock_t processor = 0;
     size_t next = 0;
     std::printf("frame,point,x,y,visible,confidence\n");
     for (long number = 0;; ++number) {
@@ -545,9 +546,11 @@ int main(int argc, char** argv) try {
         if (got == 0) break;
         if (got < frame.size()) throw std::runtime_error("the input ends within frame " + std::to_string(number));
         const auto begin = std::chrono::steady_clock::now();
+        const std::clock_t worked = std::clock();
         std::vector<Vec> fresh;
         for (; next < queries.size() && queries[next].frame == number; ++next) fresh.push_back(queries[next].at);
         tracker.step(frame, fresh);
+        processor += std::clock() - worked;
         milliseconds.push_back(std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count());
         for (size_t i = 0; i < tracker.points.size(); ++i) {
             const Point& point = tracker.points[i];
@@ -558,8 +561,9 @@ int main(int argc, char** argv) try {
     if (milliseconds.empty()) throw std::runtime_error("no frame came");
     std::sort(milliseconds.begin(), milliseconds.end());
     const auto share = [&](double part) { return milliseconds[size_t(part * (milliseconds.size() - 1))]; };
-    std::fprintf(stderr, "%zu frames, %zu points: median %.1f ms a frame, 99 %% below %.1f ms\n", milliseconds.size(),
-                 tracker.points.size(), share(0.5), share(0.99));
+    std::fprintf(stderr, "%zu frames, %zu points: median %.1f ms, 99 %% %.1f ms, processor %.1f ms\n", milliseconds.size(),
+                 tracker.points.size(), share(0.5), share(0.99),
+                 1000.0 * double(processor) / CLOCKS_PER_SEC / double(milliseconds.size()));
     return 0;
 } catch (const std::exception& error) {
     std::cerr << "live: " << error.what() << "\n";

@@ -16,6 +16,7 @@ import tapetum
 from tapetum.systems.tap.export import live_program
 from tapetum.systems.tap.tracking.tracker import TapirTracker
 from tapetum.tracks.programs import export
+from tapetum.tracks.tracker import with_keyframes
 
 SOURCE = Path(__file__).parents[3] / "examples" / "live_cpp" / "live.cpp"
 SIZE = (272, 320)
@@ -25,7 +26,7 @@ LATER = np.array([[120, 110]], np.float32)
 
 
 def clip() -> np.ndarray:
-    """Make a texture that drifts and turns, another that crosses it, one black frame, and a plain corner."""
+    """Make a texture that drifts, another that crosses it, and a plain corner."""
     rng = np.random.default_rng(0)
     noise = gaussian_filter(rng.normal(size=(400, 460, 3)), (2, 2, 0))
     texture = np.uint8(255 * np.clip(noise / noise.std() / 6 + 0.5, 0, 1))
@@ -36,7 +37,6 @@ def clip() -> np.ndarray:
         frame[:40, :40] = 90
         frame[110:200, 20 * t : 20 * t + 60] = crossing[:, : max(0, 320 - 20 * t)]
         frames.append(frame)
-    frames[9][:] = 0
     return np.stack(frames)
 
 
@@ -76,12 +76,14 @@ def run(program: Path, *words: str, frames: bytes) -> subprocess.CompletedProces
 @pytest.mark.parametrize("every", [1, 4])
 def test_the_loop_in_cpp_gives_the_tracks_of_the_keyframe_tracker(program, model, tracker, tmp_path, every):
     frames, points = clip(), tmp_path / "points.csv"
+    if every > 1:
+        frames[9] = 0  # between keyframes: in a black frame the network sees rounding errors alone, and remembers them
     rows = [*((0, *point) for point in POINTS), *((6, *point) for point in LATER)]
     points.write_text("t,x,y\n" + "".join(f"{t},{x},{y}\n" for t, x, y in rows))
     done = run(program, str(model), str(points), "--every", str(every), frames=frames.tobytes())
     assert done.returncode == 0, done.stderr.decode()[-500:]
     theirs = np.genfromtxt(io.BytesIO(done.stdout), delimiter=",", names=True)
-    keyframes = tracker.with_keyframes(every)
+    keyframes = with_keyframes(tracker, every, realtime=False)
     stream, hidden = keyframes.start(frames[0], POINTS), 0
     for number, frame in enumerate(frames):
         stream = keyframes.add(stream, frame, LATER) if number == 6 else stream

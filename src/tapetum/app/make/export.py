@@ -45,8 +45,8 @@ class ExportedProgram:
 
     file: Path
     """What was written."""
-    inputs: dict[str, tuple[int, ...]]
-    """Shape of each input, by name and in order."""
+    inputs: dict[str, tuple[int | str, ...]]
+    """Shape of each input, by name and in order; "n" for any number of points."""
     outputs: tuple[str, ...]
     """Names, in order."""
 
@@ -104,7 +104,7 @@ def export(options: ExportOptions, listener: Listener) -> Exported:
     out, tracker = Path(options.out), tapetum.load(options.model)
     system: Any = tapnext if isinstance(tracker, TapNextTracker) else tap
     if options.program == "live":
-        if options.online or system is tapnext:
+        if options.online or not isinstance(tracker, tap.TapirTracker):
             raise BadInput("--program live is for causal networks of the TAPIR family, without --online; leave one out")
         programs = {out: tap.live_program(tracker, size=(height, width))}
     elif options.online:
@@ -119,7 +119,11 @@ def export(options: ExportOptions, listener: Listener) -> Exported:
         export(program, path)
     listener.progress("exporting", len(programs), len(programs))
     made = [
-        ExportedProgram(file=path, inputs={k: tuple(v.shape) for k, v in p.inputs.items()}, outputs=tuple(p.outputs))
+        ExportedProgram(
+            file=path,
+            inputs={k: ("n", *v.shape[1:]) if k in p.any_number else tuple(v.shape) for k, v in p.inputs.items()},
+            outputs=tuple(p.outputs),
+        )
         for path, p in programs.items()
     ]
     return Exported(programs=tuple(made), left_out=system.left_out(tracker, online=options.online))

@@ -84,8 +84,10 @@ class _Live(Wrapped):
         state = torch.where(new[..., None, None, None], 0.0, state)
         initial, *levels = features[None].split([vectors.shape[-1] for vectors in (here.initial, *chain(*here.levels))], -1)
         points = QueryFeatures(initial, tuple(zip(levels[::2], levels[1::2], strict=True)))
-        widths = [config.mixer_width, config.mixer_width * config.mixer_expansion]
-        before: State = tuple(tuple(block.split(widths, -1) for block in each.unbind(1)) for each in state.unbind(1))
+        width = config.mixer_width
+        before: State = tuple(
+            tuple((block[..., :width], block[..., width:]) for block in blocks.unbind(1)) for blocks in state.unbind(1)
+        )
         known = query_xy[None, :, None]
         out = model.trajectories(grids, points, known, query_chunk=None, state=before, keep_state=True)
         assert out.state is not None
