@@ -32,8 +32,6 @@ SOURCE = ROOT / "examples" / "live_cpp" / "live.cpp"
 FLAGS = ["-std=c++17", "-O3", "-march=native", "-ffast-math"]
 sys.path.append(str(ROOT / "benchmarks"))
 
-from live import Drift
-
 
 def build(folder: Path) -> Path:
     """Compile the loop."""
@@ -45,6 +43,8 @@ def build(folder: Path) -> Path:
 def clip_of(video: str, size: tuple[int, int], count: int) -> np.ndarray:
     """Read the first frames, resized to (width, height) `size`; of "drift" make them."""
     if video == "drift":
+        from live import Drift
+
         return np.stack([Drift(*size)(number) for number in range(count)])
     with open_video(video) as frames:
         return np.stack([cv2.resize(frame, size) for frame, _ in zip(frames, range(count), strict=False)])
@@ -74,6 +74,19 @@ def in_cpp(program: Path, model: Path, frames: np.ndarray, points: np.ndarray, e
     xy = np.stack([rows["x"], rows["y"]], 1).reshape(*shape, 2)
     median, processor = re.findall(r"(?:median|processor) ([\d.]+) ms", done.stderr.decode())
     return xy, rows["visible"].reshape(shape) > 0, {"median_ms": float(median), "processor_ms": float(processor)}
+
+
+def table(result: dict[str, Any]) -> str:
+    """Write the rows in Markdown."""
+    head = "clip", "frames", "network", "apart, most", "in the median", "seen by one only", "Python, ms", "C++, ms"
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for row in result["rows"]:
+        looks = "every frame" if row["every"] == 1 else f"every {row['every']}th"
+        apart = f"{row['apart_most_px']:.3f} px | {row['apart_median_px']:.5f} px"
+        costs = [f"{cost['median_ms']:.1f} ({cost['processor_ms']:.1f})" for cost in (row["python"], row["cpp"])]
+        cells = row["video"], str(row["frames"]), looks, apart, f"{row['seen_by_one_only']} of {row['seen']}", *costs
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
 
 
 def main() -> None:

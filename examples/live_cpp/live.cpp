@@ -5,11 +5,11 @@
 //     ffmpeg -v error -i clip.mp4 -vf scale=640:480 -f rawvideo -pix_fmt rgb24 - | ./live live.onnx points.csv --every 4
 //
 // points.csv has the header t,x,y: the frame and the pixel of each point, by frame. The lines of a frame
-// (frame,point,x,y,visible,confidence) are written as soon as they are known. Options: --every N (4), --threads N of the network
-// (1), --polish no.
+// (frame,point,x,y,visible,confidence) are written as soon as they are known. Options: --every N (4), --threads N of the
+// network (1), --polish no.
 //
-// The same as tapetum's KeyframeTracker(every=N); what has a name there (keyframes.py, polish.py, follower.py), where the algorithm
-// is explained, has it here. Places are (x, y) in pixels; the centre of the first pixel is at (0.5, 0.5).
+// The same as tapetum's KeyframeTracker(every=N); what has a name there (keyframes.py, polish.py, follower.py), where the
+// algorithm is explained, has it here. Places are (x, y) in pixels; the centre of the first pixel is at (0.5, 0.5).
 #include <onnxruntime_cxx_api.h>
 
 #include <algorithm>
@@ -347,8 +347,8 @@ struct Carried {
     float score = -1;
 
     Carried(const Image& image, const Image& small, Vec place, Vec motion, bool visible)
-        : fine(Patch::cut(image, place)), rough(Patch::cut(small, place * TO_COARSE)), at(place), motion(motion), visible(visible),
-          matched(visible) {}
+        : fine(Patch::cut(image, place)), rough(Patch::cut(small, place * TO_COARSE)), at(place), motion(motion),
+          visible(visible), matched(visible) {}
 
     void follow(const Image& image, const Image& small) {
         const Vec guess = at + motion;
