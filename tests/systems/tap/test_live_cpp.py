@@ -20,20 +20,21 @@ from tapetum.tracks.tracker import with_keyframes
 
 SOURCE = Path(__file__).parents[3] / "examples" / "live_cpp" / "live.cpp"
 SIZE = (272, 320)
-POINTS = np.array([[60, 70], [200, 150], [150.5, 200.25], [270, 60], [40, 220]], np.float32)
+POINTS = np.random.default_rng(3).uniform((20, 20), (300, 250), (40, 2)).round(1).astype(np.float32)
 LATER = np.array([[120, 110]], np.float32)
 """A point of frame 6."""
 
 
 def clip() -> np.ndarray:
-    """Make a texture that drifts, another that crosses it, and a plain corner."""
+    """Make a texture that drifts faster than patches follow without the coarse image, then back, and what crosses it."""
     rng = np.random.default_rng(0)
     noise = gaussian_filter(rng.normal(size=(400, 460, 3)), (2, 2, 0))
     texture = np.uint8(255 * np.clip(noise / noise.std() / 6 + 0.5, 0, 1))
     crossing = np.uint8(255 * np.clip(gaussian_filter(rng.normal(size=(90, 60, 3)), (1, 1, 0)) + 0.5, 0, 1))
     frames = []
     for t in range(14):
-        frame = texture[60 + 2 * t : 332 + 2 * t, 90 - 3 * t : 410 - 3 * t].copy()
+        x, y = 90 - 8 * min(t, 11) + 8 * max(t - 11, 0), 60 + 2 * t
+        frame = texture[y : y + SIZE[0], x : x + SIZE[1]].copy()
         frame[:40, :40] = 90
         frame[110:200, 20 * t : 20 * t + 60] = crossing[:, : max(0, 320 - 20 * t)]
         frames.append(frame)
@@ -73,10 +74,10 @@ def run(program: Path, *words: str, frames: bytes) -> subprocess.CompletedProces
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("every", [1, 4])
+@pytest.mark.parametrize("every", [1, 2, 4])
 def test_the_loop_in_cpp_gives_the_tracks_of_the_keyframe_tracker(program, model, tracker, tmp_path, every):
     frames, points = clip(), tmp_path / "points.csv"
-    if every > 1:
+    if every == 4:
         frames[9] = 0  # between keyframes: in a black frame the network sees rounding errors alone, and remembers them
     rows = [*((0, *point) for point in POINTS), *((6, *point) for point in LATER)]
     points.write_text("t,x,y\n" + "".join(f"{t},{x},{y}\n" for t, x, y in rows))
@@ -89,7 +90,7 @@ def test_the_loop_in_cpp_gives_the_tracks_of_the_keyframe_tracker(program, model
         stream = keyframes.add(stream, frame, LATER) if number == 6 else stream
         stream, seen = keyframes.step(stream, frame)
         now = theirs[theirs["frame"] == number]
-        np.testing.assert_allclose(np.stack([now["x"], now["y"]], 1), seen.xy, atol=0.1, rtol=0, err_msg=f"frame {number}")
+        np.testing.assert_allclose(np.stack([now["x"], now["y"]], 1), seen.xy, atol=0.02, rtol=0, err_msg=f"frame {number}")
         np.testing.assert_allclose(now["confidence"], seen.confidence, atol=0.01, rtol=0, err_msg=f"frame {number}")
         hidden += int((~seen.visible).sum())
     assert 0 < hidden < len(theirs) / 2
