@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -169,7 +170,7 @@ def test_what_cannot_work_is_refused() -> None:
 def test_it_tracks_in_a_thread_and_by_the_command(tmp_path: Path, run: Run) -> None:
     with LiveTracker(tapetum.load("causal-tapir-nano"), every=3) as live:
         for frame in range(4):
-            live.submit(CLIP[frame], float(frame), points=POINTS if not frame else None)
+            live.submit(CLIP[frame], float(frame), points=POINTS.tolist() if not frame else None)
             live.wait()
         tracks = live.latest(4.0)
     assert tracks is not None
@@ -322,7 +323,7 @@ def test_a_network_that_fails_in_real_time_is_heard_of() -> None:
 
     def feed(live: LiveTracker) -> None:
         for t, frame in enumerate(CLIP):
-            live.submit(frame, t, points=POINTS if not t else None)
+            live.submit(frame, t, points=POINTS.tolist() if not t else None)
             live.wait()
 
     with LiveTracker(Failing(), realtime=True) as live:
@@ -334,6 +335,7 @@ def test_a_network_that_fails_in_real_time_is_heard_of() -> None:
 def test_a_pipe_that_ends_within_a_frame_keeps_what_came(tmp_path: Path) -> None:
     parts = [b"YUV4MPEG2 W256 H256 F25:1 Cmono\n", *(b"FRAME\n" + frame[..., 0].tobytes() for frame in CLIP[:4])]
     (tmp_path / "cut.y4m").write_bytes(b"".join(parts)[:-9000])
-    for mode in ({"every": 2}, {"realtime": True}):
+    modes: list[dict[str, Any]] = [{"every": 2}, {"realtime": True}]
+    for mode in modes:
         made = tapetum.track_live(str(tmp_path / "cut.y4m"), grid=2, out=tmp_path / "out", no_overlay=True, **mode)
         assert made.tracks.frames == 3

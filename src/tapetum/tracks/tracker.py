@@ -8,7 +8,7 @@ from dataclasses import dataclass, is_dataclass
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float, Int64, Num, UInt8
@@ -50,7 +50,7 @@ class FrameTracks:
     """Of the error of `xy` where a point is visible, in square pixels; None where a tracker has none."""
 
 
-def with_keyframes(tracker: Any, every: int | str, realtime: bool, frame_rate: float = 30.0) -> Any:
+def with_keyframes(tracker: Any, every: int | Literal["auto"], realtime: bool, frame_rate: float = 30.0) -> Any:
     """Make a tracker whose network looks at every n-th live frame, or at the newest whenever it is free.
 
     With `every` "auto" it finds out how often it can at this frame rate (`keyframes.KeyframeTracker`); with 1 it is the tracker
