@@ -226,6 +226,22 @@ def test_in_real_time_what_the_network_found_is_carried_to_the_newest_frame() ->
     assert len(tracker.keep(stream, [0])) == 1
 
 
+def test_what_moved_too_far_meanwhile_is_followed_from_frame_to_frame() -> None:
+    network = Slow(hidden=frozenset({1}))
+    tracker = RealtimeTracker(network)
+    stream, _ = tracker.step(tracker.start(CLIP[0], POINTS), CLIP[0])
+    network.hidden = frozenset()
+    for t in range(1, 9):  # the network looks at frame 1, and sees the second point for the first time
+        stream, seen = tracker.step(stream, CLIP[t])
+        assert not seen.visible[1]
+    network.go.release(2)
+    assert stream.pending is not None
+    stream.pending.result.result()
+    stream, seen = tracker.step(stream, CLIP[9])
+    assert seen.visible.all()
+    np.testing.assert_allclose(seen.xy, POINTS + 9 * STEP, atol=0.1)
+
+
 MODES = {"every 3": lambda tracker: KeyframeTracker(tracker, 3), "realtime": RealtimeTracker}
 BOTH = pytest.mark.parametrize("make", MODES.values(), ids=MODES)
 """Either mode, of a tracker."""

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from tapetum.core.errors import BadInput
 from tapetum.layers.sampling import scale_xy
-from tapetum.tracks.patches import Patches, grey, reduced
+from tapetum.tracks.patches import Patches, PointRows, grey, map_tensors, reduced
 from tapetum.tracks.tracker import FrameTracks, check_frame, is_flat
 
 COARSE = 4
@@ -44,7 +44,7 @@ MEASURED, MOST = 8, 8
 
 
 @dataclass(frozen=True)
-class _Carried:
+class _Carried(PointRows):
     """Points between keyframes, in raster pixels of `grey` images; never changed in place."""
 
     fine: Patches
@@ -226,13 +226,11 @@ class RealtimeTracker(KeyframeTracker):
         if now.carried is None or now.score is None:
             own, tracks = self._look(_finished(stream), now)
             return KeyframeStream(own, 0, tracks, now.cut(tracks) if len(own) else None), tracks
-        if pending is not None and pending.result.done():
-            own, result = pending.result.result()
-            then, pending = pending.now, None
-            assert then.carried is not None
-            meanwhile = torch.where(now.carried.matched[:, None], now.carried.xy - then.carried.xy, 0.0)
-            carried, score = then.cut(result, meanwhile).follow(now.image)
-            now = replace(now, last=result, carried=carried, score=score)
+        if pending is not None:
+            pending = replace(pending, images=(*pending.images, now.image)[-MOST:])
+            if pending.result.done():
+                own, result = pending.result.result()
+                now, pending = pending.carry(result, now), None
         if pending is None:
             pending = _Pending(self._worker.submit(self._look, own, now), now)
         tracks = now.carried_tracks()
@@ -297,6 +295,26 @@ class _Pending:
 
     result: "Future[tuple[Any, FrameTracks]]"
     now: _Now
+    images: tuple[Float[Tensor, "y x"], ...] = ()
+    """Of the frames since, at most `MOST`."""
+
+    def carry(self, result: FrameTracks, now: _Now) -> _Now:
+        """Carry what the network sees in its frame to a later one, as far as the patches moved meanwhile; a patch that is not
+        found there is followed from frame to frame."""
+        assert now.carried is not None
+        assert self.now.carried is not None
+        here, count = now.carried.matched[:, None], len(self.images)
+        cut = self.now.cut(result, torch.where(here, now.carried.xy - self.now.carried.xy, 0.0))
+        carried, score = cut.follow(now.image)
+        carried = replace(carried, motion=carried.motion / count)
+        lost = torch.nonzero(carried.visible & ~carried.matched)[:, 0]
+        if len(lost) and count > 1:
+            some = replace(cut, motion=cut.motion / count).select(lost)
+            for image in self.images:
+                some, found = some.follow(image)
+                score = score.index_copy(0, lost, found)
+            carried = map_tensors(lambda all_, these: all_.index_copy(0, lost, these), carried, some)
+        return replace(now, last=result, carried=carried, score=score)
 
 
 def _finished(stream: KeyframeStream) -> Any:
