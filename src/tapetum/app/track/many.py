@@ -323,12 +323,9 @@ class TrackCommandOptions(TrackManyOptions):
     of one frame that is drop=true max-buffers=1 in GStreamer). Cameras and addresses always do so; files wait."""
     preview: Annotated[str | None, tyro.conf.arg(metavar="TO")] = None
     """With --online, show the overlay meanwhile: window, or a file (or - for stdout) that gets it as mjpeg."""
-    redetect: bool = False
-    """With --online, seek points that were hidden for long in the whole frame, and show them only once network and images
-    agree."""
-    every: int = 1
+    every: int | Literal["auto"] = 1
     """With --online, let the network look at every N-th frame; patches of the image follow the points between. With 4 a frame
-    costs some 0.4 times as much."""
+    costs some 0.4 times as much. With auto it looks as often as this machine can at the rate of the source, or of --fps."""
     realtime: bool = False
     """With --online, let the network look at the newest frame whenever it is free, and patches follow the points in all frames:
     at the pace of a camera, with a result that depends on how fast this machine is."""
@@ -347,8 +344,6 @@ def track_any(options: TrackCommandOptions, listener: Listener) -> "Tracked | Tr
         raise BadInput("--preview belongs to --online; without it, look at overlay.mp4 afterwards")
     if options.drop:
         raise BadInput("--drop belongs to --online; without it all frames of the video are tracked")
-    if options.redetect:
-        raise BadInput("--redetect belongs to --online; without it points are sought in all of the video anyway")
     if options.every != 1 or options.realtime:
         given = "--realtime" if options.realtime else "--every"
         raise BadInput(f"{given} belongs to --online; without it the network looks at all frames (--stride leaves some out)")
