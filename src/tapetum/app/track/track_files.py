@@ -184,10 +184,13 @@ def note_swaps(tracks: "Tracks", listener: Listener) -> None:
 
 def check_doubt(tracker: Any, options: "TrackOptions") -> None:
     """Raise BadInput if --doubt is given with a tracker, or settings, of which no errors are predicted."""
-    config = getattr(getattr(tracker, "model", None), "config", None)
-    complete = getattr(config, "second_pass", False) and getattr(config, "polish", False) and options.reference is None
-    if options.doubt and (not complete or getattr(tracker, "error_model", None) is None):
-        raise BadInput("--doubt needs predicted errors: take tapir-nano with its second pass and polish, and no --reference")
+    config, model = getattr(getattr(tracker, "model", None), "config", None), getattr(tracker, "error_model", None)
+    whole = getattr(config, "second_pass", False) and getattr(config, "polish", False)
+    if options.doubt and (model is None or options.reference is not None or not (whole or model.few)):
+        raise BadInput(
+            "--doubt needs predicted errors: take tapir-nano with its second pass and polish, or a tracker with an error model "
+            "(tapetum bootstrap --calibrate), and no --reference"
+        )
 
 
 def find_spans(tracks: "Tracks", options: "TrackOptions") -> "Sequence[Span] | None":
