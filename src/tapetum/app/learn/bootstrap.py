@@ -157,8 +157,8 @@ def _compared(before: float, after: float) -> str:
     return "better" if then > first else "worse" if then < first else "no different"
 
 
-CALIBRATION_CLIPS = 48
-"""Clips from which --calibrate learns, half of them of cut-outs."""
+CALIBRATION_CLIPS, CALIBRATION_FRAMES = 48, 24
+"""Clips from which --calibrate learns, and the frames of those of cut-outs."""
 
 
 @dataclass(frozen=True)
@@ -203,13 +203,13 @@ def calibrate(folder: str | Path, recipe: BootstrapRun, launch: Launch, listener
     weights = code if code.is_file() else resolve(recipe.model, "track")[0]
     launch.out.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=launch.out, prefix=".") as made, local_data(recipe, DATA, launch.cache_gb) as run:
-        run, images, part = replace(run, frames=24), run.textures, run.part
+        images, part = run.textures, run.part
         if images is None:
             place = local_place(folder, cache_of(launch.cache_gb))
             counting = partial(listener.progress, "cutting clips")
             write_stills(prepare_all(place, Path(made) / "footage", run.footage, counting, "local"), Path(made))
             images, part = str(Path(made) / "stills"), "all"
-        clips = made_clips(run, images, part)
+        clips = made_clips(replace(run, frames=CALIBRATION_FRAMES), images, part)
         numbers = np.random.default_rng(run.seed).permutation(len(clips))[:CALIBRATION_CLIPS]
         counting = partial(listener.progress, "tracking made clips", total=len(numbers))
         model, scores = learn_errors(tracker, (clips[number] for number in numbers.tolist()), weights, counting)
