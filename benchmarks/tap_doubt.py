@@ -215,10 +215,23 @@ def count_clicks(tracker, clips):
         "not right after the last click": int((~right).sum()),
         "mean clicks": float(clicks.mean()),
         "median over clips of the mean": float(np.median([np.mean(each["clicks"]) for each in table.values()])),
-        "mean clicks where any": float(clicks[clicks > 0].mean()),
         "places looked at for a click": float(looks.sum() / max(clicks.sum(), 1)),
         "of clips": table,
     }
+
+
+def clicks_table(counts):
+    """Write counts of clicks in Markdown."""
+    rows = {
+        "clips, points": f"{len(counts['of clips'])}, {counts['points']}",
+        "points that need none": f"{counts['need none']:.1%}",
+        "points that need at most two": f"{counts['need at most two']:.1%}",
+        "clicks a point, mean over points": f"{counts['mean clicks']:.2f}",
+        "clicks a point, median over clips": f"{counts['median over clips of the mean']:.2f}",
+        "marked frames looked at for a click": f"{counts['places looked at for a click']:.2f}",
+        f"points not right after {MOST_CLICKS} clicks": f"{counts['not right after the last click']}",
+    }
+    return "".join(f"| {name} | {value} |\n" for name, value in rows.items())
 
 
 def draw_flagged(tracker, clips, path):
@@ -270,7 +283,9 @@ def main():
         clips = [(Path(name).stem.removeprefix("marks-"), clip_of) for name, clip_of in marked(given.videos)]
         clips = [clip for clip in clips if not given.of or clip[0] in given.of]
         if given.clicks:
-            given.clicks.write_text(json.dumps(count_clicks(tapetum.load("tapir-nano"), clips), indent=1) + "\n")
+            counts = count_clicks(tapetum.load("tapir-nano"), clips)
+            print(clicks_table(counts))
+            given.clicks.write_text(json.dumps(counts, indent=1) + "\n")
         if given.picture:
             draw_flagged(tapetum.load("tapir-nano"), clips, given.picture)
         return

@@ -80,7 +80,7 @@ def _load(reference: str | os.PathLike[str], device: Any, dtype: Any) -> Any:
     if device is not None:
         device = find_device(device)
     loaded = named(loader)(reference, device, dtype)
-    if not hasattr(loaded, "track"):
+    if not hasattr(loaded, "track") or hasattr(loaded, "error_model"):
         return loaded
     return named("tapetum.systems.tap.tracking.error_model:with_errors")(loaded, resolve(reference)[0])
 

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from tapetum.app.learn.bootstrap import Bootstrapped
+from tapetum.hub.registry import TRACKER_FILE
 from tapetum.systems.tap.bootstrap.config import DECIDING_SCORE
 from tapetum.systems.tap.bootstrap.run import Outcome
 from tapetum.video import write_video
@@ -68,6 +69,9 @@ def test_calibrate_makes_an_error_model_of_any_tracker(
     assert code == 0, err
     assert "of the visible places are wrong" in out
     assert "chance_wrong" in (tmp_path / "t.csv").read_text().splitlines()[0]
+    (tmp_path / "out" / TRACKER_FILE).write_bytes(b"another")
+    code, _, err = run(*given[:4], "tapir-nano", *given[5:])
+    assert (code, "is another tracker than tapir-nano" in err) == (2, True)
     code, _, err = run(*given, "--report", tmp_path / "r.html")
     assert (code, "--calibrate teaches it nothing" in err) == (2, True)
     with (tmp_path / "own.py").open("a") as file:

@@ -192,6 +192,7 @@ def calibrate(folder: str | Path, recipe: BootstrapRun, launch: Launch, listener
     import numpy as np
 
     from tapetum.bench.baselines import load_tracker
+    from tapetum.core.identity import fingerprint
     from tapetum.core.remote_cache import cache_of
     from tapetum.data.remote_folder import local_data, local_place
     from tapetum.hub.registry import TRACKER_FILE, resolve
@@ -201,6 +202,9 @@ def calibrate(folder: str | Path, recipe: BootstrapRun, launch: Launch, listener
 
     tracker, code = load_tracker(recipe.model, launch.device), Path(recipe.model.rpartition(":")[0])
     weights = code if code.is_file() else resolve(recipe.model, "track")[0]
+    target = weights if code.is_file() else launch.out / TRACKER_FILE
+    if target.is_file() and fingerprint(target) != fingerprint(weights):
+        raise BadInput(f"{target} is another tracker than {recipe.model}; give --out another folder")
     launch.out.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=launch.out, prefix=".") as made, local_data(recipe, DATA, launch.cache_gb) as run:
         images, part = run.textures, run.part
@@ -213,7 +217,6 @@ def calibrate(folder: str | Path, recipe: BootstrapRun, launch: Launch, listener
         numbers = np.random.default_rng(run.seed).permutation(len(clips))[:CALIBRATION_CLIPS]
         counting = partial(listener.progress, "tracking made clips", total=len(numbers))
         model, scores = learn_errors(tracker, (clips[number] for number in numbers.tolist()), weights, counting)
-    target = weights if code.is_file() else launch.out / TRACKER_FILE
     if not same_place(weights, target):
         with whole_file(target) as temporary:
             shutil.copyfile(weights, temporary)

@@ -151,10 +151,13 @@ def test_corrections_have_errors_and_leave_others_alone(tracker: TapirTracker) -
 
 def test_a_model_of_another_tracker_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "errors.safetensors"
-    ErrorModel("0" * 64, 8).save(path)
-    assert load_error_model(path, "0" * 64).inward.in_features == 8
+    ErrorModel("0" * 64, FEW).save(path)
+    assert load_error_model(path, "0" * 64).inward.in_features == FEW
     with pytest.raises(BadInput, match="predicts errors of another tracker"):
         load_error_model(path, "1" * 64)
+    ErrorModel("0" * 64, 8).save(path)
+    with pytest.raises(BadInput, match="looks at 8 cues"):
+        load_error_model(path, "0" * 64)
     with pytest.raises(BadInput, match="holds no error model"):
         load_error_model(location(known()["tapir-nano"]), "1" * 64)
 

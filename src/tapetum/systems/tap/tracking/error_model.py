@@ -26,7 +26,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tapetum.core.errors import BadInput
 from tapetum.core.identity import fingerprint
 from tapetum.hub.headed import load_headed, save_headed
-from tapetum.systems.tap.tracking.cues import AT_A_TIME, FEW, TrackCues, cue_array
+from tapetum.systems.tap.tracking.cues import AT_A_TIME, FEW, NETWORK, TrackCues, cue_array
 from tapetum.tracks.training.clips import TrackedClip
 from tapetum.types import Tracks
 from tapetum.video import open_video
@@ -106,6 +106,8 @@ def load_error_model(path: Path, weights: str) -> ErrorModel:
     def maker(about: Mapping[str, Any]) -> Any:
         if str(about["weights"])[:16] != weights[:16]:
             raise BadInput(f"{path} predicts errors of another tracker; remove it, or make one: tapetum bootstrap --calibrate")
+        if about["cues"] not in (FEW, NETWORK + FEW):
+            raise BadInput(f"{path} looks at {about['cues']} cues, and there are {NETWORK + FEW}; make it again")
         return lambda: ErrorModel(str(about["weights"]), int(about["cues"]), int(about["width"]))
 
     model = load_headed(path, _KEY, "error model", maker)
@@ -169,15 +171,15 @@ def learn_errors(
         examples.append(_example(tracker, clip, rng))
         progress(len(examples))
     train, check = [one for k, one in enumerate(examples) if k % 4 != 3], examples[3::4]
-    wrong = torch.cat([error[seen] > WRONG for _, error, _, seen in check])
+    wrong = torch.cat([error[counted] > WRONG for _, error, _, counted in check])
     if not wrong.any():
         raise BadInput(f"of {len(wrong)} places in {len(check)} made clips none is wrong: there is nothing to learn from")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = _fit(ErrorModel(fingerprint(weights), train[0][0].shape[-1]), train, check, rng)
     with torch.inference_mode():
-        doubts = {"caught": torch.cat([model(cues)[seen][:, 1] for cues, _, _, seen in check])}
-    doubts["by_confidence"] = torch.cat([-confidence[seen] for _, _, confidence, seen in check])
+        doubts = {"caught": torch.cat([model(cues)[counted][:, 1] for cues, _, _, counted in check])}
+    doubts["by_confidence"] = torch.cat([-confidence[counted] for _, _, confidence, counted in check])
     most = {name: doubt.argsort(descending=True)[: len(wrong) // 10] for name, doubt in doubts.items()}
     caught = {name: float(wrong[rows].sum() / wrong.sum()) for name, rows in most.items()}
     return model, {"places": len(wrong), "wrong": float(wrong.float().mean()), **caught}
@@ -212,22 +214,22 @@ def _example(tracker: Any, clip: TrackedClip, rng: np.random.Generator) -> _Exam
     cues = recorder.cues if whole else recorder.cues[..., -FEW:]
     error = torch.from_numpy(np.linalg.norm(tracks.xy - clip.xy[rows], axis=-1)) * (256 / min(height, width))
     confidence = torch.from_numpy(tracks.confidence)
-    seen = (confidence > 0.5) & (torch.arange(tracks.frames) != torch.from_numpy(at)[:, None]) & error.isfinite()
-    return cues, error, confidence, seen
+    counted = (confidence > 0.5) & (torch.arange(tracks.frames) != torch.from_numpy(at)[:, None]) & error.isfinite()
+    return cues, error, confidence, counted
 
 
 def _losses(model: nn.Module, example: _Example) -> Float[Tensor, " k"]:
     """Pinball loss of the median of log(1 + error), and cross entropy of an error above WRONG, of places that count."""
-    cues, error, _, seen = example
-    length, odds = model(cues)[seen].unbind(-1)
-    error = error[seen].float()
+    cues, error, _, counted = example
+    length, odds = model(cues)[counted].unbind(-1)
+    error = error[counted].float()
     entropy = F.binary_cross_entropy_with_logits(odds, (error > WRONG).float(), reduction="none")
     return (length - error.log1p()).abs() / 2 + entropy
 
 
 def _fit(model: ErrorModel, train: list[_Example], check: list[_Example], rng: np.random.Generator) -> ErrorModel:
     """Train a model; the weights that are best on `check` are kept."""
-    every = torch.cat([cues[seen] for cues, _, _, seen in train])
+    every = torch.cat([cues[counted] for cues, _, _, counted in train])
     model.centre.copy_(every.nanmean(0).nan_to_num(0.0))
     model.scale.copy_((every - model.centre).square().nanmean(0).sqrt().nan_to_num(0.0).clamp(min=1e-3))
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.1)
