@@ -163,7 +163,7 @@ def draw_reliability(results, path):
     """Draw how often places are wrong over the chance of it that was predicted, and over 1 - confidence."""
     import matplotlib.pyplot as plt
 
-    plt.rcParams["svg.hashsalt"] = "tapetum"
+    plt.rcParams |= {"svg.hashsalt": "tapetum", "svg.fonttype": "none"}
     figure, axes = plt.subplots(1, len(results), figsize=(2.4 * len(results), 2.7), sharey=True, squeeze=False)
     for axis, (part, each) in zip(axes[0], results.items(), strict=True):
         axis.plot([0, 1], [0, 1], color="0.7", linewidth=1)
