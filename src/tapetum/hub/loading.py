@@ -79,7 +79,10 @@ def _load(reference: str | os.PathLike[str], device: Any, dtype: Any) -> Any:
     loader = find_loader(reference)
     if device is not None:
         device = find_device(device)
-    return named(loader)(reference, device, dtype)
+    loaded = named(loader)(reference, device, dtype)
+    if not hasattr(loaded, "track") or hasattr(loaded, "error_model"):
+        return loaded
+    return named("tapetum.systems.tap.tracking.error_model:with_errors")(loaded, resolve(reference)[0])
 
 
 def find_loader(reference: str | os.PathLike[str], verb: str | None = None, *, trackers: bool = True) -> str:
