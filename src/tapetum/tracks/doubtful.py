@@ -146,7 +146,7 @@ def find_doubtful_spans(tracks: Tracks, until: float = 0.0) -> list[Span]:
         for first, last in _runs(likely):
             error, chance = (each[point, first : last + 1] for each in (tracks.error_px, tracks.chance_wrong))
             means = round(float(error.mean()), 2), round(float(chance.mean()), 3)
-            share = float(chance[tracks.visible[point, first : last + 1]].sum(dtype=float)) / tracks.visible.sum()
+            share = float(chance[tracks.visible[point, first : last + 1]].sum(dtype=float) / tracks.visible.sum())
             spans.append((share, Span(point, int(numbers[first]), int(numbers[last]), *means, 0.0)))
     listed = []
     for share, span in sorted(spans, key=lambda each: -each[0]):

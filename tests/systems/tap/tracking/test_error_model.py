@@ -9,6 +9,7 @@ import torch
 
 import tapetum
 from tapetum.core.errors import BadInput
+from tapetum.core.identity import fingerprint
 from tapetum.hub.registry import known, location
 from tapetum.systems.tap.tracking.cues import FEW, NETWORK, TrackCues, cue_array, group_cues
 from tapetum.systems.tap.tracking.error_model import ErrorModel, errors_file, learn_errors, load_error_model, with_errors
@@ -222,3 +223,16 @@ def test_points_on_flat_ground_are_far_off_by_prediction(tracker: TapirTracker) 
     tracks = tracker.track(video, np.array([[0, 90, 30], [0, 100, 60], [0, 95, 80], [0, 20, 40], [0, 15, 70]], np.float32))
     assert tracks.error_px is not None
     assert tracks.error_px[:3, 1:].mean() > 2 * tracks.error_px[3:, 1:].mean()
+
+
+def test_a_network_without_a_second_pass_has_errors_of_its_tracks(tmp_path: Path) -> None:
+    (weights := tmp_path / "tracker.safetensors").write_bytes(b"weights")
+    ErrorModel(fingerprint(weights), FEW).save(errors_file(weights))
+    tracker = with_errors(tapetum.tap.build("causal-tapir-nano"), weights)
+    video = np.stack([texture()] * 3)
+    clicks = np.array([[0, 30, 30], [2, 32, 30], [0, 80, 60]], np.float32)
+    tracks = tracker.track(video, clicks, ids=["a", "a", "b"])
+    assert tracks.chance_wrong is not None
+    assert (tracks.chance_wrong == 0).tolist() == [[True, False, True], [True, False, False]]
+    assert tracker.track(video, clicks[:1], reference=video[0]).chance_wrong is None
+    assert tracker.correct(video, tracks, [(1, 1, 81, 60)]).chance_wrong[1].tolist()[:2] == [0, 0]
