@@ -16,6 +16,7 @@ from tapetum.encoders.config import ViTConfig
 from tapetum.encoders.convolutional import ConvolutionalEncoder
 from tapetum.encoders.factory import describe, to_state
 from tapetum.encoders.features import Encoder
+from tapetum.encoders.library_net import LibraryNet
 from tapetum.encoders.nfnet import NFNet
 from tapetum.encoders.resnet import ResNet
 from tapetum.encoders.vit import ViT
@@ -69,6 +70,8 @@ def _timm(encoder: Encoder) -> str:
         _check_stem(encoder, "timm")
         block = "BasicBlock" if encoder.config.block == "basic" else "Bottleneck"
         return f"timm.models.ResNet(timm.models.resnet.{block}, {encoder.config.depths}, num_classes={classes})"
+    if isinstance(encoder, LibraryNet):
+        return f"timm.create_model({encoder.config.model!r}, num_classes=0)"
     if isinstance(encoder, NFNet):
         name = "nfnet_f0" if encoder.config.gamma_in_weights else "dm_nfnet_f0"
         return f"timm.create_model({name!r}, num_classes={classes})"
@@ -128,6 +131,9 @@ def _check_stem(encoder: ResNet, library: str) -> None:
 
 def _transformers(encoder: Encoder, path: Path) -> tuple[dict[str, Any], str]:
     """The config of transformers, and the line that reads the folder."""
+    if isinstance(encoder, LibraryNet):
+        made: Any = encoder.network
+        return made.config.to_dict(), f"model = transformers.{type(made).__name__}.from_pretrained({str(path)!r})"
     if isinstance(encoder, ConvolutionalEncoder):
         assert isinstance(encoder, ResNet)
         config: dict[str, Any] = {
