@@ -5,13 +5,11 @@ model.safetensors, which `from_pretrained` reads.
 """
 
 import json
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from tapetum.core.errors import BadInput
-from tapetum.core.files import cannot_write, whole_file
+from tapetum.core.files import whole_file, write_folder
 from tapetum.encoders.config import ViTConfig
 from tapetum.encoders.convolutional import ConvolutionalEncoder
 from tapetum.encoders.factory import describe, to_state
@@ -31,7 +29,7 @@ def write_for(encoder: Encoder, library: str, path: Path) -> str:
     state = {name: value.contiguous() for name, value in to_state(encoder, library).items()}
     if library == "huggingface":
         config, line = _transformers(encoder, path)
-        _write_folder(path, {"config.json": json.dumps(config, indent=1).encode(), "model.safetensors": _bytes(state)})
+        write_folder(path, {"config.json": json.dumps(config, indent=1).encode(), "model.safetensors": _bytes(state)})
         return line
     made = _timm(encoder) if library == "timm" else _torchvision(encoder)
     with whole_file(path) as temporary:
@@ -41,21 +39,6 @@ def write_for(encoder: Encoder, library: str, path: Path) -> str:
 
 def _bytes(state: Any) -> bytes:
     return finite_to_bytes(state, {"format": "pt"})
-
-
-def _write_folder(path: Path, files: dict[str, bytes]) -> None:
-    """The folder with these files, whole or not at all."""
-    if path.exists():
-        raise BadInput(f"{path} is there already; give a folder that is not there yet")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as beside:
-            (whole := Path(beside) / "whole").mkdir()
-            for name, content in files.items():
-                (whole / name).write_bytes(content)
-            shutil.move(whole, path)
-    except OSError as error:
-        raise cannot_write(path, error) from error
 
 
 def _none(encoder: Encoder, library: str, why: str) -> BadInput:
