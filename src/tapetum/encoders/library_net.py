@@ -39,9 +39,9 @@ class WrappedEncoder(Encoder):
         self.network, self.head = network.eval(), None
         rows, columns = preprocessing.size
         with torch.no_grad():
-            seen = self(torch.zeros(1, 3, rows, columns, device=first.device, dtype=first.dtype))
-        self.width, self.map_channels = int(seen.pooled.shape[1]), (int(seen.maps[0].shape[1]),)
-        self.strides = (max(1, round(rows / seen.grid[0])),)
+            features = self(torch.zeros(1, 3, rows, columns, device=first.device, dtype=first.dtype))
+        self.width, self.map_channels = int(features.pooled.shape[1]), (int(features.maps[0].shape[1]),)
+        self.strides = (max(1, round(rows / features.grid[0])),)
         if config.classes:
             self.head = nn.Linear(self.width, config.classes)
 

@@ -177,10 +177,10 @@ def _own_addresses(trunk: nn.Module, config: AdapterConfig, example: Any) -> lis
             "give preset='all-blocks', or addresses"
         )
     if hasattr(trunk, "adapter_addresses"):
-        found: tuple[str, ...] = trunk.adapter_addresses()  # pyright: ignore[reportCallIssue]
+        names: tuple[str, ...] = trunk.adapter_addresses()  # pyright: ignore[reportCallIssue]
     else:
-        found = passed_layers(trunk, *(example if isinstance(example, tuple) else (example,)))
-    return [AdapterPlace(address=address, section="middle") for address in found]
+        names = passed_layers(trunk, *(example if isinstance(example, tuple) else (example,)))
+    return [AdapterPlace(address=address, section="middle") for address in names]
 
 
 def _named(trunk: nn.Module, layout: TrunkLayout | None, address: str, config: AdapterConfig) -> AdapterPlace:

@@ -138,7 +138,7 @@ def make_task(run: AdaptRun, say: Callable[[str], None] = lambda text: None) -> 
 
 def _from_lerobot(run: AdaptRun, trunk: Callable[[], Encoder], say: Callable[[str], None]) -> CloneTask:
     how = trunk().preprocessing
-    demos, checks = hold_out(read_lerobot_demos(run.data, how, columns=partial(_told, run)))
+    demos, checks = hold_out(read_lerobot_demos(run.data, how, columns=partial(_columns, run)))
     if run.own == "concat" and not demos.own.shape[1]:
         raise BadInput(f"{run.data} has no observation.state, which --own concat wants; leave it out")
     trunk = trunk_maker(run, int(demos.frames.shape[1]))
@@ -147,12 +147,12 @@ def _from_lerobot(run: AdaptRun, trunk: Callable[[], Encoder], say: Callable[[st
     frames = DemonstrationFrames(demos, trunk().preprocessing, run.seed, run.shift)
     checked = None if checks is None else DemonstrationFrames(checks, trunk().preprocessing)
     task = CloneTask(run, trunk, frames, None, checked)
-    if told := _told(run, demos.camera):
-        task.about["told"] = list(told)
+    if columns := _columns(run, demos.camera):
+        task.about["columns"] = list(columns)
     return task
 
 
-def _told(run: AdaptRun, camera: str) -> tuple[str, ...]:
+def _columns(run: AdaptRun, camera: str) -> tuple[str, ...]:
     """The features beside the image that the head of a run is told, where there are tracks among them."""
     if run.observe != "tracks":
         return ()
@@ -295,11 +295,11 @@ class RobotPolicy:
         size = cast(PolicyHead, self.headed.head).own_norm.mean.numel()
         if not size:
             return images.new_zeros(len(images), 0)
-        names = self.headed.about.get("told", [STATE])
+        names = self.headed.about.get("columns", [STATE])
         if missing := [name for name in names if name not in batch]:
             raise BadInput(f"the observation has no {missing[0]}, with which the policy was trained")
         parts = [torch.as_tensor(batch[name]).to(images.device, torch.float32).flatten(1) for name in names]
-        told = torch.cat(parts, 1) if len({len(part) for part in parts}) == 1 else parts[0]
-        if told.shape != (len(images), size):
-            raise BadInput(f"{' and '.join(names)} have shape {tuple(told.shape)}; wanted ({len(images)}, {size})")
-        return told
+        columns = torch.cat(parts, 1) if len({len(part) for part in parts}) == 1 else parts[0]
+        if columns.shape != (len(images), size):
+            raise BadInput(f"{' and '.join(names)} have shape {tuple(columns.shape)}; wanted ({len(images)}, {size})")
+        return columns

@@ -172,19 +172,19 @@ def write_peft(model: PaliGemma, folder: Path, base: str) -> None:
     Layers of ours that are several of transformers' share their first factor; the rows of the second are theirs.
     """
     state: dict[str, Tensor] = {}
-    found: Any = None
+    update: Any = None
     for name, layer in model.language.blocks.named_modules():
         if not parametrize.is_parametrized(layer, "weight"):
             continue
-        found = layer.parametrizations.weight[0]  # pyright: ignore
+        update = layer.parametrizations.weight[0]  # pyright: ignore
         for theirs, rows in huggingface.lora_names(name, model.config):
-            state[f"base_model.model.{theirs}.lora_A.weight"] = found.down.detach().cpu().clone()
-            state[f"base_model.model.{theirs}.lora_B.weight"] = found.up.detach()[rows].cpu().contiguous()
-    if found is None:
+            state[f"base_model.model.{theirs}.lora_A.weight"] = update.down.detach().cpu().clone()
+            state[f"base_model.model.{theirs}.lora_B.weight"] = update.up.detach()[rows].cpu().contiguous()
+    if update is None:
         raise BadInput("the model has no low-rank updates; train it with --lora-rank")
-    rank = int(found.down.shape[0])
+    rank = int(update.down.shape[0])
     config = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": base, "bias": "none"}
-    config |= {"r": rank, "lora_alpha": found.scale * rank, "lora_dropout": 0.0, "inference_mode": True}
+    config |= {"r": rank, "lora_alpha": update.scale * rank, "lora_dropout": 0.0, "inference_mode": True}
     config |= {"target_modules": sorted({name.split(".")[-3] for name in state}), "exclude_modules": ".*vision_tower.*"}
     files = {"adapter_config.json": json.dumps(config, indent=1).encode()}
     write_folder(folder, {**files, "adapter_model.safetensors": finite_to_bytes(state, {"format": "pt"})})
