@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from tapetum.app.see.film_motion import MotionClaim
     from tapetum.systems.longvideo.captioner import Captioner
     from tapetum.systems.longvideo.video_text import VideoText
 
@@ -122,13 +121,15 @@ def answer(options: AnswerOptions, listener: Listener) -> ChosenAnswer:
     world = options.model == AUTO and not names_other_things(options.question, options.options)
     world = world and is_world(options.video, frames=8)
     if options.model in (AUTO, CLASSIFIER) and options.by is None:
-        from tapetum.app.see.film_motion import CAMERA, read_motion
+        from tapetum.app.see.film_motion import CAMERA, TRACKER, answer_motion, read_motion
 
         for text in (options.question, *options.options):
             check_length(text, "a text")
         claims = read_motion(options.question, options.options)
         if claims and (not world or all(claim.subjects == (CAMERA,) for claim in claims)):  # that mcvit-films knows nothing of
-            return _by_motion(options, claims, listener)
+            moved = answer_motion(options.video, claims, options.options, "auto", listener)
+            about: dict[str, Any] = {"fits": moved.fits, "remarks": moved.remarks, "model": TRACKER}
+            return ChosenAnswer(answer=moved.answer, options=options.options, by="motion", **about)
     if options.model == AUTO:
         options = replace(options, model=FILMS if world or not can_answer_photos() else CLASSIFIER)
     if options.model == CLASSIFIER:
@@ -174,23 +175,6 @@ def _by_nouns(options: AnswerOptions, listener: Listener) -> ChosenAnswer:
         probabilities=made.probabilities,
         remarks=made.remarks,
         model=CLASSIFIER,
-    )
-
-
-def _by_motion(options: AnswerOptions, claims: "Sequence[MotionClaim]", listener: Listener) -> ChosenAnswer:
-    """Compare what the options claim of motion with what is measured in tracks."""
-    from tapetum.app.see.film_motion import TRACKER, compare_motion, measure_motions
-    from tapetum.app.see.photo_answers import PhotoAnswerer
-    from tapetum.bench.baselines import load_tracker
-    from tapetum.video import open_video
-
-    answerer = PhotoAnswerer.load(CLASSIFIER, "auto") if can_answer_photos() else None
-    with open_video(options.video) as video:
-        find = answerer.where if answerer else lambda frame, thing: None
-        motions = measure_motions(video, claims, load_tracker(TRACKER, "auto"), find, partial(listener.progress, "tracking"))
-    made = compare_motion(claims, options.options, motions)
-    return ChosenAnswer(
-        answer=made.answer, options=options.options, by="motion", fits=made.fits, remarks=made.remarks, model=TRACKER
     )
 
 
