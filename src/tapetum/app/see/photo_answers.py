@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from jaxtyping import Bool, UInt8
 
-from tapetum.app.see.photo_questions import answer_question, read_question
-from tapetum.app.see.photo_regions import find_regions, read_things
+from tapetum.app.see.photo_questions import CANNOT_SAY, PhotoQuestion, answer_question, read_question
+from tapetum.app.see.photo_regions import clear_colour, find_place, find_regions, outline, read_things, say_place
 from tapetum.core.devices import find_device, full_precision
 from tapetum.core.errors import BadInput, check_several
 from tapetum.core.reading import check_length
@@ -81,7 +81,11 @@ class PhotoAnswerer:
             if prompt.startswith(PLACED):
                 replies.append(self._place(frames[0], prompt))
                 continue
-            text, likely = answer_question(read_question(prompt), self.evidence(frames))
+            question = read_question(prompt)
+            if question.asks in ("colour", "place"):
+                text, likely = self._look_at(frames, question)
+            else:
+                text, likely = answer_question(question, self.evidence(frames))
             replies.append(Reply(text=text, ids=(), log_probabilities=(math.log(max(likely, 1e-9)),), ended=True))
         return replies
 
@@ -89,6 +93,18 @@ class PhotoAnswerer:
         """Find where a thing that is said to be there is in an image, as cells of a grid; None where no place looks like it."""
         place = dense_probabilities(self.encoder, frame).of(thing.classes)
         return place.region if place.values.max() >= YES else None
+
+    def _look_at(self, frames: UInt8[np.ndarray, "n h w 3"], question: PhotoQuestion) -> tuple[str, float]:
+        """Say the colour or the place of a thing in one image, with the score of its box; 0 where it cannot be said."""
+        if len(frames) != 1:
+            return CANNOT_SAY, 0.0
+        made = dense_probabilities(self.encoder, frames[0]).of(question.nouns[0].classes)
+        if (found := outline(frames[0], made)) is None:
+            return CANNOT_SAY, 0.0
+        mask, box = found
+        place = say_place(*find_place(box, made.size))
+        text = place if question.asks == "place" else clear_colour(frames[0], made, mask)
+        return (text, made.score) if text else (CANNOT_SAY, 0.0)
 
     def _place(self, frame: UInt8[np.ndarray, "h w 3"], prompt: str) -> PlacedReply:
         regions = find_regions(self.encoder, frame, read_things(prompt))
