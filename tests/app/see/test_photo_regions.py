@@ -8,6 +8,7 @@ from tapetum.app.see.photo_answers import PhotoAnswerer
 from tapetum.app.see.photo_questions import CANNOT_SAY
 from tapetum.app.see.photo_regions import find_place, find_regions, read_things, remarks, say_place
 from tapetum.core.errors import BadInput
+from tapetum.encoders.class_maps import dense_probabilities
 from tapetum.metrics.boxes import box_iou
 
 CAT, DOG, HORSE = 281, 207, 339
@@ -50,7 +51,7 @@ def test_what_is_ignored_is_said():
 
 
 def test_a_thing_is_boxed_and_outlined_where_it_is_and_of_its_colour(encoder: ColourClassifier, image: np.ndarray):
-    regions = find_regions(encoder, image, read_things("detect cat ; dog ; red cat ; blue cat"))
+    regions = find_regions(dense_probabilities(encoder, image), image, read_things("detect cat ; dog ; red cat ; blue cat"))
     assert list(regions.boxes.labels) == ["cat", "red cat"]
     assert box_iou(regions.boxes.xyxy[:1], np.array([[60.0, 40, 200, 160]]))[0, 0] > 0.9
     assert regions.masks.masks[0].sum() == pytest.approx(140 * 120, rel=0.05)
@@ -101,10 +102,12 @@ def test_answers_have_boxes_and_masks_as_a_language_model_has_them(encoder: Colo
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (3, 3)])
 def test_tiny_images_are_no_trouble(encoder: ColourClassifier, size: tuple[int, int]):
     red = np.full((*size, 3), (220, 20, 20), np.uint8)
-    assert find_regions(encoder, red, read_things("detect cat")).boxes.xyxy.tolist() == [[0, 0, size[1], size[0]]]
+    assert find_regions(dense_probabilities(encoder, red), red, read_things("detect cat")).boxes.xyxy.tolist() == [
+        [0, 0, size[1], size[0]]
+    ]
 
 
 def test_what_the_whole_image_does_not_show_is_not_boxed(encoder: ColourClassifier, image: np.ndarray):
     image[:] = 10, 60, 15
     image[:40, :40] = 220, 20, 20
-    assert not len(find_regions(encoder, image, read_things("detect cat")).boxes)
+    assert not len(find_regions(dense_probabilities(encoder, image), image, read_things("detect cat")).boxes)

@@ -9,7 +9,7 @@ import tyro
 from tapetum.app.see.answer_model import with_model
 from tapetum.app.see.ask_models import see
 from tapetum.app.see.replies import ImageReplies, ImageReply
-from tapetum.app.see.settings import AUTO, CLASSIFIER, Request, SeeSettings, is_bundled
+from tapetum.app.see.settings import AUTO, Request, SeeSettings, is_bundled, names_photographs
 from tapetum.app.verb import Listener, one_text, verb
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import check_length
@@ -56,7 +56,7 @@ def ask(options: AskOptions, listener: Listener) -> ImageReplies:
         if options.language == "en":
             question = _in_known_words(question, settings.model)
         prompt = prompts.answer(question, options.language)
-    if settings.model == CLASSIFIER:
+    if names_photographs(settings.model):
         from tapetum.app.see.photo_questions import read_question
 
         for remark in read_question(prompt).remarks():
@@ -70,7 +70,7 @@ def _films(options: AskOptions) -> list[Any]:
     from tapetum.video.images import VIDEOS
     from tapetum.video.read import in_memory, list_sources
 
-    if options.model not in (AUTO, CLASSIFIER) or options.raw or options.together:
+    if not (options.model == AUTO or names_photographs(options.model)) or options.raw or options.together:
         return []
 
     def is_film(source: Any) -> bool:
@@ -98,7 +98,7 @@ def _ask_of_motion(options: AskOptions, films: list[Any], listener: Listener) ->
     replies = []
     for number, film in enumerate(films):
         with open_video(film) as video:
-            made = answer_motion(video, claims, answers, options.device, listener)
+            made = answer_motion(video, claims, answers, options.model, options.device, listener)
             reply = Reply(text=made.answer, ids=(), log_probabilities=(), ended=True)
             size, name = (video.width, video.height), name_of(film, number)
             replies.append(ImageReply.of(name, options.question, reply, None, size, len(video), None))

@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from tapetum.app.see.photo_questions import CANNOT_SAY
-from tapetum.app.see.settings import CLASSIFIER
+from tapetum.app.see.settings import AUTO, CLASSIFIER
 from tapetum.app.verb import Listener
 from tapetum.encoders.naming import is_person
 from tapetum.encoders.wordnet import Thing, split_nouns
@@ -320,14 +320,18 @@ def _conjunction(truths: Sequence[bool | None]) -> bool | None:
 
 
 def answer_motion(
-    source: Any, claims: Sequence[MotionClaim], options: Sequence[str], device: str | None, listener: Listener
+    source: Any, claims: Sequence[MotionClaim], options: Sequence[str], model: str, device: str | None, listener: Listener
 ) -> ComparedMotion:
-    """Compare claims with what is measured in a film. Raises BadInput if it cannot be read."""
+    """Compare claims with what is measured in a film; `model` finds things, by default the classifier if it is here.
+
+    Raises BadInput if the film cannot be read, or the model is not on this machine.
+    """
     from tapetum.app.see.answer_model import can_answer_photos
     from tapetum.app.see.photo_answers import PhotoAnswerer
     from tapetum.bench.baselines import load_tracker
 
-    find = PhotoAnswerer.load(CLASSIFIER, device).where if can_answer_photos() else lambda frame, thing: None
+    name = model if model != AUTO else CLASSIFIER if can_answer_photos() else None
+    find = PhotoAnswerer.load(name, device).where if name else lambda frame, thing: None
     tracker, tell = load_tracker(TRACKER, device), partial(listener.progress, "tracking")
     with open_video(source) as video:
         return compare_motion(claims, options, measure_motions(video, claims, tracker, find, tell))

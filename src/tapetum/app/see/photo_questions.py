@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from tapetum.app.see.settings import CANNOT_SAY
 from tapetum.encoders import naming
 from tapetum.encoders.naming import (
     ClassEvidence,
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     import numpy as np
     from jaxtyping import Float
 
-CANNOT_SAY = "I cannot say"
 WORD_LEVEL = 0.9
 """Probability from which on a word that is in no table is said to be there; `evidence/photo-questions` scores it."""
 _LONGEST = 500

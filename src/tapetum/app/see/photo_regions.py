@@ -23,8 +23,7 @@ from tapetum.video.colour_names import COLOURS, colour_shares, name_colour
 if TYPE_CHECKING:
     from jaxtyping import Bool, UInt8
 
-    from tapetum.encoders import Encoder
-    from tapetum.encoders.class_maps import ThingMap
+    from tapetum.encoders.class_maps import DenseProbabilities, ThingMap
     from tapetum.systems.paligemma.locations import ParsedRegions
 
 CORE, CLEAR = 0.5, 0.7
@@ -129,13 +128,13 @@ def say_place(across: str | None, down: str | None) -> str | None:
     return ", ".join(filter(None, sides)) or None
 
 
-def find_regions(encoder: "Encoder", frame: "UInt8[np.ndarray, 'h w 3']", things: Sequence[NamedThing]) -> "ParsedRegions":
+def find_regions(
+    dense: "DenseProbabilities", frame: "UInt8[np.ndarray, 'h w 3']", things: Sequence[NamedThing]
+) -> "ParsedRegions":
     """Find things in an image, with masks; those whose score is below the level of `class_maps` are left out."""
-    from tapetum.encoders.class_maps import dense_probabilities
     from tapetum.systems.paligemma.locations import ParsedRegions
     from tapetum.types import Boxes, Masks
 
-    dense = dense_probabilities(encoder, frame)
     boxes, masks, labels, scores = [], [], [], []
     for thing in things:
         made = dense.of(thing.classes)
