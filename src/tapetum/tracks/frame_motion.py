@@ -10,7 +10,7 @@ points determine it, where a homography (`camera`) needs four, so that few and n
 which way something moves, and too little to stabilise a video.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from jaxtyping import Bool, Complex128, Float64, UInt8
 from PIL import Image
 
 from tapetum.tracks.tracker import Tracker
+from tapetum.video import Video
 
 CAMERA, MOVING = "camera", "moving"
 """Keys of the result of `measure_paths`, beside those of the regions."""
@@ -33,6 +34,10 @@ PARALLAX = 0.5
 """Share of the camera's way that it must go, too."""
 TRIES = 200
 """Pairs of points that are tried for two frames (RANSAC)."""
+MOST_FRAMES, MOST_PASSES, TOGETHER = 1200, 20, 20
+"""Frames of a film, and passes, beyond which none are counted; and frames through which something that passes is tracked."""
+BESIDE = 5
+"""Frames before and after something is in the middle, through which it is tracked, too."""
 STRIP = 12, 4
 """Cells of the strip in the middle of an image in which something passes, down and across."""
 HALF = 0.1
@@ -171,6 +176,31 @@ def measure_paths(
                 size_and_turn = _size_and_turn(own / scale)
             paths[key] = MotionPath(_sums(steps), *size_and_turn, known, bool(together))
     return paths
+
+
+def count_passes(
+    video: Video, numbers: Sequence[int], tracker: Tracker, find: Callable[[np.ndarray], object] | None = None
+) -> int | None:
+    """Count how often something goes through the middle of a still camera's image; None where that is not clear.
+
+    Args:
+        numbers: of the frames that are looked at, evenly spaced.
+        find: returns whether a thing is in a frame, or None if it is not; without it whatever moves counts.
+    """
+    if not 3 <= len(numbers) <= MOST_FRAMES:
+        return None
+    visits, changed = find_visits(np.stack([middle_strip(video[number]) for number in numbers]))
+    if len(visits) > MOST_PASSES or 2 * changed.any((1, 2)).sum() >= len(numbers):
+        return None
+    passed = []
+    for first, stop in visits:
+        middle, around = (first + stop) // 2, range(max(first - BESIDE, 0), min(stop + BESIDE, len(numbers)))
+        step = -(-len(around) // TOGETHER)  # of long visits not all frames
+        chosen = [k for k in around if not (k - middle) % step]
+        frames, place = video[[numbers[k] for k in chosen]], chosen.index(middle)
+        unseen = find is not None and find(frames[place]) is None
+        passed.append(None if unseen else passes_by(frames, tracker, place, changed[middle]))
+    return None if None in passed else sum(map(bool, passed))
 
 
 def middle_strip(frame: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "r c 3"]:

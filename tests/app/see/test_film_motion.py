@@ -7,11 +7,10 @@ import pytest
 
 import tapetum
 from tapetum.app.see import answer as answer_module
-from tapetum.app.see import answer_model, film_motion
+from tapetum.app.see import answer_model
 from tapetum.app.see.film_motion import (
     ThingMotion,
     compare_motion,
-    count_passes,
     holds,
     measure_motions,
     own_options,
@@ -20,7 +19,8 @@ from tapetum.app.see.film_motion import (
 from tapetum.app.see.photo_questions import CANNOT_SAY
 from tapetum.bench.baselines import Static, load_tracker
 from tapetum.core.errors import BadInput
-from tapetum.tracks.frame_motion import CAMERA, MOVING
+from tapetum.tracks import frame_motion
+from tapetum.tracks.frame_motion import CAMERA, MOVING, count_passes
 from tapetum.video import open_video, write_video
 
 STILL = ThingMotion()
@@ -159,35 +159,28 @@ def test_other_questions_have_no_options_of_their_own() -> None:
 def test_passes_are_counted_where_they_are_clear(monkeypatch: pytest.MonkeyPatch) -> None:
     """A square crosses the middle of a still film three times; what the tracker does not see is not counted."""
     said: list[bool | None] = []
-    monkeypatch.setattr(film_motion, "passes_by", lambda frames, tracker, number, changed: said[len(asked_of)])
+    monkeypatch.setattr(frame_motion, "passes_by", lambda frames, tracker, number, changed: said[len(asked_of)])
     asked_of: list[np.ndarray] = []
     film = passing([*range(-40, 140, 12), *[200] * 20] * 3)
-    bear = own_thing("bear")
 
-    def find(frame: np.ndarray, thing: object) -> np.ndarray | None:
+    def find(frame: np.ndarray) -> np.ndarray | None:
         asked_of.append(frame)
         return np.ones((4, 4), bool)
 
-    def counted(thing: object = None, find: object = find, frames: np.ndarray = film) -> int | None:
+    def counted(find: object = find, frames: np.ndarray = film) -> int | None:
         asked_of.clear()
         with open_video(frames, frame_rate=10.0) as video:
-            return count_passes(video, thing, Static(), find)  # type: ignore[arg-type]
+            return count_passes(video, range(len(frames)), Static(), find)  # type: ignore[arg-type]
 
     said = [None, True, False, True]
-    assert counted(bear) == 2
+    assert counted() == 2
     assert len(asked_of) == 3
-    assert counted(bear, find=lambda frame, thing: None) is None
+    assert counted(lambda frame: None) is None
     said = [None, True, None, True]
-    assert counted(bear) is None
+    assert counted() is None
     assert counted(frames=film[:1]) is None
     assert counted(frames=passing([44] * 9)) == 0
     assert counted(frames=passing([*[44, 200] * 9])) is None  # there half of the time
-
-
-def own_thing(noun: str) -> object:
-    claims = read_motion(f"Does the {noun} move?", ("yes", "no"))
-    assert claims is not None
-    return claims[0].subjects[0]
 
 
 def passing(places: list[int]) -> np.ndarray:

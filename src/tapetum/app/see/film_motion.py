@@ -27,30 +27,25 @@ from tapetum.encoders.wordnet import Thing, split_nouns
 from tapetum.systems.longvideo.streaming import FrameSelection
 from tapetum.tracks.frame_motion import (
     CAMERA,
+    MOST_PASSES,
     MOVES,
     MOVING,
     MotionPath,
-    find_visits,
+    count_passes,
     measure_paths,
-    middle_strip,
-    passes_by,
 )
 from tapetum.tracks.tracker import Tracker
 from tapetum.video import Video, open_video
 
 TRACKER = "tapir-nano"
-FRAMES, FRAME_RATE, PASSAGES = 20, 6.0, 3
-"""Frames of a passage, frames in a second, and passages."""
+FRAMES, FRAME_RATE, PASSAGES, PASS_RATE = 20, 6.0, 3, 10.0
+"""Frames of a passage, frames in a second, and passages; and frames in a second where passes are counted."""
 GROWS, TURNS = 0.15, 0.35
 """From here on something grows (logarithm of its size) or turns (radians)."""
 CALM = 0.4
 """Share of what counts as motion up to which there is none."""
 FAST, SLOW = 0.25, 0.1
 """Diagonals a second from which on something is fast, and up to which it is slow."""
-PASS_RATE, MOST_FRAMES, MOST_PASSES = 10.0, 1200, 20
-"""Frames in a second where passes are counted; frames of a film, and passes, beyond which nothing is said."""
-BESIDE = 5
-"""Frames before and after something is in the middle, through which it is tracked, too."""
 _WORDS = {
     "left": "left leftward leftwards",
     "right": "right rightward rightwards",
@@ -291,8 +286,8 @@ def compare_motion(
         best = left
     subjects = dict.fromkeys(subject for claim in claims for subject in claim.subjects)
     remarks = tuple(f"{getattr(s, 'word', s)}: {motions.get(s, 'not seen, or not well enough')}" for s in subjects)
-    said = len(best) == 1 or (len(best) == 2 and options[:2] == _WAYS[:2])  # up and to the left
-    return ComparedMotion(" and ".join(options[k] for k in best) if said else CANNOT_SAY, fits, remarks)
+    clear = len(best) == 1 or (len(best) == 2 and options[:2] == _WAYS[:2])  # up and to the left
+    return ComparedMotion(" and ".join(options[k] for k in best) if clear else CANNOT_SAY, fits, remarks)
 
 
 def holds(claim: MotionClaim, motions: "Mapping[Hashable, ThingMotion]") -> bool | None:
@@ -337,30 +332,6 @@ def answer_motion(
         return compare_motion(claims, options, measure_motions(video, claims, tracker, find, tell))
 
 
-def count_passes(
-    video: Video,
-    thing: Thing | None,
-    tracker: Tracker,
-    find: "Callable[[np.ndarray, Thing], Bool[np.ndarray, 'r c'] | None]",
-) -> int | None:
-    """Count how often a thing, or whatever moves, goes through the middle of a still camera's image; None: not clear."""
-    numbers = FrameSelection(frame_rate=PASS_RATE).numbers(video)
-    if not 3 <= len(numbers) <= MOST_FRAMES:
-        return None
-    visits, changed = find_visits(np.stack([middle_strip(video[number]) for number in numbers]))
-    if len(visits) > MOST_PASSES or 2 * changed.any((1, 2)).sum() >= len(numbers):
-        return None
-    passed = []
-    for first, stop in visits:
-        middle, around = (first + stop) // 2, range(max(first - BESIDE, 0), min(stop + BESIDE, len(numbers)))
-        step = -(-len(around) // FRAMES)  # of long visits not all frames
-        chosen = [k for k in around if not (k - middle) % step]
-        frames, place = video[[numbers[k] for k in chosen]], chosen.index(middle)
-        unseen = thing is not None and find(frames[place], thing) is None
-        passed.append(None if unseen else passes_by(frames, tracker, place, changed[middle]))
-    return None if None in passed else sum(map(bool, passed))
-
-
 def measure_motions(
     video: Video,
     claims: Sequence[MotionClaim],
@@ -396,7 +367,8 @@ def measure_motions(
     made = {key: motion for key, motion in summed.items() if motion is not None}
     for subject in {claim.subjects[0] for claim in claims if any(isinstance(value, int) for value in claim.values)}:
         still = CAMERA in made and made[CAMERA].truth("still")
-        passes = count_passes(video, subject if isinstance(subject, Thing) else None, tracker, find) if still else None
+        in_frame = (lambda frame, thing=subject: find(frame, thing)) if isinstance(subject, Thing) else None
+        passes = count_passes(video, FrameSelection(frame_rate=PASS_RATE).numbers(video), tracker, in_frame) if still else None
         made[subject] = replace(made.get(subject, ThingMotion(known=False)), passes=passes)
     return made
 

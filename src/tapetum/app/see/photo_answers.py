@@ -110,9 +110,9 @@ class PhotoAnswerer:
         if len(frames) != 1:
             return CANNOT_SAY, 0.0
         made = self.dense(frames[0]).of(question.nouns[0].classes)
-        if (found := outline(frames[0], made)) is None:
+        if (outlined := outline(frames[0], made)) is None:
             return CANNOT_SAY, 0.0
-        mask, box = found
+        mask, box = outlined
         place = say_place(*find_place(box, made.size))
         text = place if question.asks == "place" else clear_colour(frames[0], made, mask)
         return (text, made.score) if text else (CANNOT_SAY, 0.0)

@@ -138,10 +138,10 @@ def find_regions(
     boxes, masks, labels, scores = [], [], [], []
     for thing in things:
         made = dense.of(thing.classes)
-        found = outline(frame, made)
-        if found is None or (thing.colour and name_colour(frame, found[0]) != thing.colour):
+        outlined = outline(frame, made)
+        if outlined is None or (thing.colour and name_colour(frame, outlined[0]) != thing.colour):
             continue
-        mask, box = found
+        mask, box = outlined
         boxes.append(box)
         masks.append(mask)
         labels.append(thing.text)
