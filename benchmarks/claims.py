@@ -310,6 +310,7 @@ TABLES: Mapping[str, tuple[str, Callable[[], str]]] = {
         lambda: photo_questions.search_table(read("photo-questions/results.json")),
     ),
     "boxes in photographs": ("evidence/photos.md", lambda: photo_boxes.table(read("photo-boxes/results.json"))),
+    "words of no table": ("evidence/photos.md", lambda: photo_questions.sentence_table(read("photo-questions/results.json"))),
     "things in streets": ("evidence/photos.md", lambda: photo_questions.street_table(read("photo-questions/results.json"))),
     "questions about films": ("evidence/photos.md", lambda: photo_questions.film_table(read("photo-questions/results.json"))),
     "images taken for scenes": (
