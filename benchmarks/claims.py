@@ -18,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import tap_doubt
 from plus_minus import SEEDS, Part, verdict
 from tapetum.systems.pretraining import study as pretraining_study
 from tapetum.systems.pretraining.study.claims import measured
@@ -325,6 +326,8 @@ TABLES: Mapping[str, tuple[str, Callable[[], str]]] = {
     "marks of seven clips": ("evidence/real-marks.md", lambda: real_marks.table(read("real-marks/seven-clips.json"))),
     "keyframes": ("evidence/tap-speed.md", lambda: live_keyframes.table(read("live/keyframes.json"))),
     "the loop in C++": ("evidence/tap-speed.md", lambda: live_cpp.table(read("live/cpp.json"))),
+    "doubt": ("evidence/tap-doubt.md", lambda: tap_doubt.table(read("tap-doubt/results.json"))),
+    "clicks a point": ("evidence/tap-doubt.md", lambda: tap_doubt.clicks_table(read("tap-doubt/clicks.json"))),
     "alike bodies": ("evidence/alike-bodies.md", lambda: alike_bodies.table(read("identity/results.json"))),
     "precision of encoders": ("evidence/named-encoders.md", precision),
     "clips that were used": ("evidence/real-marks.md", real_marks.uses),
