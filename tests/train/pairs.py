@@ -36,6 +36,8 @@ from tapetum.train.optim import freeze
 from tapetum.train.process_group import is_sharded, join_process_group
 from tapetum.world.training.paligemma.dense_task import PARTS, CellTargets, dense_loss
 
+fsdp.SMALL = 4  # weights of which each process makes its rows alone
+
 
 class Towers(nn.Module):
     """Two small networks with a learned scale, in float64."""
