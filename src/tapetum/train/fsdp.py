@@ -256,22 +256,36 @@ def without_exchange(module: nn.Module) -> Iterator[None]:
 
 
 class _AllGather(DefaultAllGather):
-    """torch's own, whose tensors `ProcessGroup.wait_released` tracks."""
+    """torch's own, whose tensors `ProcessGroup.wait_released` tracks; gloo's would make a copy of all rows."""
 
     def __init__(self, processes: ProcessGroup):
         self.processes = processes
 
     def __call__(self, output_tensor: Tensor, input_tensor: Tensor, group: Any, async_op: bool = False) -> "dist.Work | None":
         register = self.processes.register
-        return super().__call__(register(output_tensor), register(input_tensor), group, async_op)
+        if output_tensor.device.type != "cpu":
+            return super().__call__(register(output_tensor), register(input_tensor), group, async_op)
+        parts = output_tensor.chunk(group.size())
+        parts[group.rank()].copy_(input_tensor)
+        for source, part in enumerate(parts):
+            dist.broadcast(register(part), group=group, group_src=source)
+        return None
 
 
 class _ReduceScatter(DefaultReduceScatter):
-    """torch's own, whose tensors `ProcessGroup.wait_released` tracks."""
+    """torch's own, whose tensors `ProcessGroup.wait_released` tracks; gloo's would make a copy of all gradients."""
 
     def __init__(self, processes: ProcessGroup):
         self.processes = processes
 
-    def __call__(self, output_tensor: Tensor, input_tensor: Tensor, group: Any, op: Any, async_op: bool = False) -> "dist.Work":
+    def __call__(
+        self, output_tensor: Tensor, input_tensor: Tensor, group: Any, op: Any, async_op: bool = False
+    ) -> "dist.Work | None":
         register = self.processes.register
-        return super().__call__(register(output_tensor), register(input_tensor), group, op, async_op)
+        if output_tensor.device.type != "cpu":
+            return super().__call__(register(output_tensor), register(input_tensor), group, op, async_op)
+        parts = input_tensor.chunk(group.size())
+        for target, part in enumerate(parts):
+            dist.reduce(register(part), op=op, group=group, group_dst=target)
+        output_tensor.copy_(parts[group.rank()])
+        return None

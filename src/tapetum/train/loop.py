@@ -4,6 +4,7 @@ What is unusual: a run is a pure function of its config and task. All randomness
 a checkpoint holds no generator state, and a run that is killed at any moment and restarted ends with bit-identical results.
 """
 
+import gc
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +18,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from tapetum.core.devices import check_compiler, leave_out_checks
+from tapetum.core.devices import check_compiler, leave_out_checks, return_freed_memory
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.data.samples import EVALUATION, mix_seed, seed_globals
 from tapetum.train import checkpoint
@@ -128,6 +129,8 @@ def fit(
         result = run.result()
         record_signal(run.signal if result.state == "stopped" else None)
         del run  # FSDP2 keeps buffers of its exchanges, which the world waits for at its end
+        gc.collect()
+        return_freed_memory()
     return result
 
 
@@ -158,6 +161,7 @@ class _Run:
         teachers = self._new_teachers()
         objective.set_teachers(teachers)
         self.passes = make_accumulation(objective, config, processes)  # shards the model, and its teachers, for FSDP
+        return_freed_memory()
         self.state = new_state(task, config, objective.model)
         self._share_tensors(teachers)
         self.log_position = restore(self.state, newest, self.identity) if newest else 0

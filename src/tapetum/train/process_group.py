@@ -119,9 +119,9 @@ class ProcessGroup:
         `shards` is the number of processes that together hold all rows, by default all; otherwise each group of that many does.
         """
         most = -(-count // (shards or self.size))
-        padded = rows.new_zeros(most, *rows.shape[1:])
-        padded[: len(rows)] = rows
-        return self.concatenate(padded)[:count].clone()
+        if len(rows) < most:
+            rows = torch.cat([rows, rows.new_zeros(most - len(rows), *rows.shape[1:])])
+        return self.concatenate(rows)[:count]
 
     def broadcast(self, value: Any) -> Any:
         """Send the main process's value, which must be picklable, to every process."""
