@@ -191,6 +191,18 @@ def test_a_death_in_a_whole_save_and_at_the_end_leaves_nothing_half_written(jobs
         ).read_bytes()
 
 
+@pytest.mark.slow
+def test_two_processes_take_much_less_memory_each_than_one_from_the_start_to_the_end(jobs: Any, tmp_path: Path) -> None:
+    peaks = []
+    for processes in (1, 2):
+        out = tmp_path / str(processes)
+        config = {"steps": 2, "batch_size": 2, "parallel": "fsdp", "checkpoint": "sharded"}
+        assert jobs.run("train", out, processes, task="wide", config=config) == [0] * processes, (out / "stderr").read_text()
+        peaks += [max(json.loads(file.read_text())["peak_mb"] for file in out.glob("exchanges-*.json"))]
+    assert peaks[0] >= 600  # 24 bytes a weight: itself, gradient, two moments, two averages
+    assert peaks[1] <= 0.75 * peaks[0]  # a whole model, or a whole state, would be 0.17 or more above a half
+
+
 class Tied(nn.Module):
     """A convolution in channels-last order that is used twice, and a number."""
 

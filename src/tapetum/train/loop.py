@@ -128,9 +128,11 @@ def fit(
             check_learned(run.state)
         result = run.result()
         record_signal(run.signal if result.state == "stopped" else None)
+        sharded = run.sharded
         del run  # FSDP2 keeps buffers of its exchanges, which the world waits for at its end
-        gc.collect()
-        return_freed_memory()
+        if sharded:  # before anybody reads the whole model
+            gc.collect()
+            return_freed_memory()
     return result
 
 
@@ -161,7 +163,8 @@ class _Run:
         teachers = self._new_teachers()
         objective.set_teachers(teachers)
         self.passes = make_accumulation(objective, config, processes)  # shards the model, and its teachers, for FSDP
-        return_freed_memory()
+        if self.sharded:
+            return_freed_memory()
         self.state = new_state(task, config, objective.model)
         self._share_tensors(teachers)
         self.log_position = restore(self.state, newest, self.identity) if newest else 0
@@ -217,9 +220,13 @@ class _Run:
                 if report:
                     report.set_flops(flops, times)
             warn_if_split_matters(self.passes, state.step)
+            if self.sharded:
+                return_freed_memory()
             while True:
                 began = time.perf_counter()
                 record = self._step(stream)
+                if self.sharded:
+                    return_freed_memory()  # holes that gathered weights left would add to the next step's
                 own = StepReport(
                     stop=enough(cpu_seconds := stream.cpu_seconds) or request.now(),
                     save=self.saver.due,
