@@ -165,9 +165,9 @@ def main() -> None:
             peaks, total = each["peak_mb"], sum(each["seconds"].values())
             cells = [processes, rank, each["idle_mb"], *peaks.values(), f"{max(peaks.values()) / one:.2f}", f"{total:.0f}"]
             print(f"| {' | '.join(map(str, cells))} |  {draw(each['curve_mb'])}", flush=True)
-    if args.json:
-        settings = {name: getattr(args, name) for name in ("encoder", "size", "batch", "steps")}
-        args.json.write_text(json.dumps({"machine": machine(), **settings, "runs": rows}))
+        if args.json:
+            settings = {name: getattr(args, name) for name in ("encoder", "size", "batch", "steps")}
+            args.json.write_text(json.dumps({"machine": machine(), **settings, "runs": rows}) + "\n")
 
 
 if __name__ == "__main__":

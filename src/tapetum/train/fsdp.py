@@ -82,19 +82,19 @@ def plan_memory(model: nn.Module, parts: Sequence[nn.Module], config: TrainConfi
 
     def needed(shards: int) -> dict[str, int]:
         memory = count_memory(units, Layout(shards=shards, weight_bytes=2 if config.gather_bf16 else 4), 0)
-        held = {name: getattr(memory, name) for name in ("weights", "gradients", "moments", "gathered")}
-        held["moments"] //= 1 if config.optimizer == "adamw" else 2
-        return held | {"averages": memory.weights * len(config.every_average)}
+        needs = {name: getattr(memory, name) for name in ("weights", "gradients", "moments", "gathered")}
+        needs["moments"] //= 1 if config.optimizer == "adamw" else 2
+        return needs | {"averages": memory.weights * len(config.every_average)}
 
     shards = processes.size // config.replicas
-    held = needed(shards)
-    parts_said = ", ".join(f"{name} {memory_size(size)}" for name, size in held.items() if size)
-    text = f"each of {processes.size} processes holds {memory_size(sum(held.values()))} and activations: {parts_said}"
+    needs = needed(shards)
+    listed = ", ".join(f"{name} {memory_size(size)}" for name, size in needs.items() if size)
+    text = f"each of {processes.size} processes holds {memory_size(sum(needs.values()))} and activations: {listed}"
     if processes.device.type == "cuda":
         room: float = torch.cuda.mem_get_info(processes.device)[0]
     else:
         room = (free_bytes() or math.inf) / launch.processes_here(processes.size)
-    if processes.mean({"lacking": float(sum(held.values()) > room)})["lacking"]:
+    if processes.mean({"lacking": float(sum(needs.values()) > room)})["lacking"]:
         enough = next((n for n in range(shards, 1 << 16) if sum(needed(n).values()) <= room), None)
         advice = f"start {enough * config.replicas} or more, as many a machine" if enough else "use machines with more"
         raise BadInput(f"{text}; of memory it has {memory_size(room)}; {advice}")
