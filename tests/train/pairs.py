@@ -36,6 +36,8 @@ from tapetum.train.optim import freeze
 from tapetum.train.process_group import is_sharded, join_process_group
 from tapetum.world.training.paligemma.dense_task import PARTS, CellTargets, dense_loss
 
+fsdp.SMALL = 4  # weights of which each process makes its rows alone
+
 
 class Towers(nn.Module):
     """Two small networks with a learned scale, in float64."""
@@ -139,10 +141,25 @@ class Failing(Contrast):
         return result
 
 
+class Wide(Contrast):
+    """A hundred megabytes of weights in 24 blocks, which are trained on what matters little."""
+
+    joint_batch = False
+
+    def model(self) -> nn.Module:
+        return nn.Sequential(*(nn.Linear(1024, 1024, bias=False) for _ in range(24)))
+
+    def shards(self, model: nn.Module) -> list[nn.Module]:
+        return list(model)
+
+    def loss(self, model: nn.Module, batch: Tensor, context: StepContext) -> tuple[Tensor, dict[str, Any]]:
+        return model(batch.float().reshape(len(batch), 12).repeat(1, 86)[:, :1024]).square().mean(), {}
+
+
 CONFIG = {"steps": 6, "batch_size": 8, "lr": 0.05, "weight_decay": 0.1, "threads": 1, "tensorboard": False}
 
 
-TASKS = {"contrast": Contrast, "cached": Cached, "taught": Taught, "centred": Centred, "failing": Failing}
+TASKS = {"contrast": Contrast, "cached": Cached, "taught": Taught, "centred": Centred, "failing": Failing, "wide": Wide}
 
 
 def config_of(settings: dict[str, Any]) -> TrainConfig:
@@ -166,9 +183,10 @@ def train(
         os.environ["TORCHELASTIC_RUN_ID"] = "test"  # as torchrun does
     if most_bytes is not None:  # of a file: a disk that is full
         resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
-    counts = Counter()
+    counts, before = Counter(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with counted(counts):
         fit(TASKS[task](**options), config_of(config), out)
+    counts["peak_mb"] = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024
     (Path(out) / f"exchanges-{os.environ.get('RANK', 0)}.json").write_text(json.dumps(counts))
 
 

@@ -84,6 +84,13 @@ def test_of_long_steps_few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(task.micro_batches) < 50
 
 
+def test_its_time_is_bounded_and_one_step_is_enough() -> None:
+    task = Busy()
+    found = rehearse(task, CONFIG, seconds=60.0, most=0.0)
+    assert len(task.micro_batches) == 2  # one for its FLOPs
+    assert found.step.cpu >= BUSY
+
+
 def test_a_signal_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))

@@ -17,7 +17,8 @@ from torch import nn
 from support.storage import object_storage, reader_alone
 from tapetum.core.addresses import list_files, write_at
 from tapetum.core.errors import BadInput
-from tapetum.train import Task, TrainConfig, checkpoint, fit, sharded
+from tapetum.train import Task, TrainConfig, checkpoint, fit, fsdp, sharded
+from tapetum.train.process_group import ProcessGroup
 
 SHARDED = {"checkpoint": "sharded", "async_checkpoint": True}
 
@@ -113,6 +114,93 @@ def test_a_full_disk_and_a_death_while_saving_beside_the_training_lose_nothing(j
         assert (out / "weights" / f"{name}.safetensors").read_bytes() == (
             tmp_path / "whole" / "weights" / f"{name}.safetensors"
         ).read_bytes()
+
+
+class Filled(nn.Module):
+    """Weights that are filled in all the ways that networks here know."""
+
+    def __init__(self, reads: bool):
+        super().__init__()
+        self.first, self.tied, self.tokens = nn.Linear(9, 10), nn.Linear(9, 10), nn.Embedding(7, 3)
+        self.tied.weight = self.first.weight
+        self.positions = nn.Parameter(0.02 * torch.randn(1, 5, 4))
+        self.filters = nn.Conv2d(2, 6, 3)
+        nn.init.trunc_normal_(self.first.weight, std=0.02)
+        nn.init.normal_(self.tokens.weight)
+        with torch.no_grad():
+            self.tokens.weight[2:4] = 0  # as it is its turn
+        nn.init.kaiming_normal_(self.filters.weight)
+        self.filters.load_state_dict({"weight": torch.randn(6, 2, 3, 3), "bias": torch.ones(6)})
+        with torch.no_grad():
+            self.first.weight.data.mul_(3.0).add_(1)
+            if reads:
+                self.tokens.weight[3:5] *= 2
+        self.double()
+
+
+@pytest.mark.parametrize("reads", [False, True])
+def test_weights_made_in_rows_are_those_of_one_process_to_the_bit(monkeypatch: pytest.MonkeyPatch, reads: bool) -> None:
+    monkeypatch.setattr(fsdp, "SMALL", 12)
+
+    def make() -> nn.Module:
+        torch.manual_seed(3)
+        return Filled(reads)
+
+    whole = dict(make().named_parameters())
+    joined: dict[str, list[torch.Tensor]] = {}
+    for rank in range(4):
+        build = fsdp.RowsOnly(ProcessGroup(rank, 4, torch.device("cpu")), replace(CONFIG, parallel="fsdp"))
+        for name, parameter in build(make).named_parameters():
+            assert isinstance(parameter, fsdp._Rows) == (whole[name].numel() >= 12 and not reads), name
+            rows = parameter.weight.rows if isinstance(parameter, fsdp._Rows) else parameter
+            joined.setdefault(name, []).append(rows.detach())
+    for name, parameter in whole.items():
+        rows = torch.cat(joined[name]) if joined[name][0].shape != parameter.shape or name == "positions" else joined[name][0]
+        assert torch.equal(rows if not reads else joined[name][3], parameter), name
+
+
+def test_what_does_not_fit_is_refused_with_the_number_that_would_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = ProcessGroup(0, 1, torch.device("cpu"))
+    model, config = nn.Sequential(nn.Linear(1024, 1024, bias=False), nn.Linear(1024, 1024, bias=False)), CONFIG
+    monkeypatch.setattr(fsdp, "free_bytes", lambda: 41 << 20)
+    text = "each of 1 processes holds 40 MiB and activations: weights 8 MiB, gradients 8 MiB, moments 16 MiB, averages 8 MiB"
+    assert fsdp.plan_memory(model, [*model], config, alone) == text
+    monkeypatch.setattr(fsdp, "free_bytes", lambda: 30 << 20)
+    with pytest.raises(BadInput, match=r"of memory it has 30 MiB; start 3 or more, as many a machine"):  # 16 MiB are gathered
+        fsdp.plan_memory(model, [*model], config, alone)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("deadly", ["open:tmp-step_00000004/model", "open:weights/.slow"])
+def test_a_death_in_a_whole_save_and_at_the_end_leaves_nothing_half_written(jobs: Any, tmp_path: Path, deadly: str) -> None:
+    config = {"parallel": "fsdp", "checkpoint_every": 2, **(SHARDED if "weights" in deadly else {})}
+    trained(jobs, tmp_path / "whole", 2, **config)
+    out = tmp_path / "run"
+    trained(jobs, out, 2, codes=(-9, 2), deadly=deadly, **config)
+    there = sorted(file.name for file in (out / "weights").glob("*") if not file.name.startswith("."))
+    assert there == (["model.safetensors"] if "weights" in deadly else [])
+    assert f"goes on after step {6 if 'weights' in deadly else 2}" in trained(jobs, out, 2, **config)
+    assert log_of(out) == log_of(tmp_path / "whole")
+    place = "weights" if "weights" in deadly else "checkpoints/step_00000006"
+    assert sorted(file.name for file in (out / place).iterdir()) == sorted(
+        file.name for file in (tmp_path / "whole" / place).iterdir()
+    )
+    for name in ("model", "slow", "copy"):
+        assert (out / place / f"{name}.safetensors").read_bytes() == (
+            tmp_path / "whole" / place / f"{name}.safetensors"
+        ).read_bytes()
+
+
+@pytest.mark.slow
+def test_two_processes_take_much_less_memory_each_than_one_from_the_start_to_the_end(jobs: Any, tmp_path: Path) -> None:
+    peaks = []
+    for processes in (1, 2):
+        out = tmp_path / str(processes)
+        config = {"steps": 2, "batch_size": 2, "parallel": "fsdp", "checkpoint": "sharded"}
+        assert jobs.run("train", out, processes, task="wide", config=config) == [0] * processes, (out / "stderr").read_text()
+        peaks += [max(json.loads(file.read_text())["peak_mb"] for file in out.glob("exchanges-*.json"))]
+    assert peaks[0] >= 600  # 24 bytes a weight: itself, gradient, two moments, two averages
+    assert peaks[1] <= 0.75 * peaks[0]  # a whole model, or a whole state, would be 0.17 or more above a half
 
 
 class Tied(nn.Module):

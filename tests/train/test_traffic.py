@@ -18,7 +18,6 @@ from tapetum.encoders.factory import make
 from tapetum.layers.patches import rotary_angles
 from tapetum.systems.pretraining.run_plan import step_on_meta
 from tapetum.train.measure_step import record_units
-from tapetum.train.task import repeated_blocks
 
 
 def counted(jobs: Any, out: Path, processes: int, parallel: str, replicas: int = 1) -> dict[str, int]:
@@ -35,9 +34,10 @@ def test_a_step_exchanges_what_the_formula_says(
     found = counted(jobs, tmp_path, processes, parallel, replicas)
     shards = processes // replicas if parallel == "fsdp" else 1
     layout = Layout(shards=shards, replicas=processes // shards, micro_batches=BATCH // MICRO_BATCH // processes)
-    loss, parts = step_on_meta(dino().run, MICRO_BATCH)
+    task = dino()
+    loss, parts = step_on_meta(task.run, MICRO_BATCH)
     networks = list(parts.values())
-    units = record_units(networks, [block for network in networks for block in repeated_blocks(network)], loss)
+    units = record_units(networks, [part for network in networks for part in task.shards(network)], loss)
     traffic = count_traffic(units, layout)
     expected = {"gathered": traffic.gathered, "scattered": traffic.scattered, "replicated": traffic.replicated}
     assert {name: found.get(name, 0) for name in expected} == expected

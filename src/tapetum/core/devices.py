@@ -10,7 +10,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -323,6 +323,14 @@ LARGEST_BLOCK = 32 << 20
 """Bytes; glibc allows no more. Larger blocks go back to the system as before."""
 MOST_KEPT = 512 << 20
 """Bytes that may lie idle."""
+
+
+def return_freed_memory() -> None:
+    """Give freed blocks back to the system, with glibc; another C library decides for itself."""
+    import ctypes
+
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def keep_freed_memory() -> bool:

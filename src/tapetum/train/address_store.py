@@ -1,6 +1,6 @@
 """Checkpoints at an address such as s3://bucket/run: the manifest is written last, and a folder without one does not count."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,8 @@ class AddressStore(CheckpointStore):
     def begin(self, step: int) -> None:
         self.discard_unfinished(step)
 
-    def _write_bytes(self, step: int, name: str, content: bytes) -> None:
-        write_at(join_address(self.path(folder_name(step)), name), content)
+    def _write_pieces(self, step: int, name: str, pieces: Iterable[bytes | memoryview]) -> None:
+        write_at(join_address(self.path(folder_name(step)), name), b"".join(pieces))
 
     def commit(self, step: int, kind: str, files: Mapping[str, Mapping[str, Any]]) -> None:
         self.write(step, MANIFEST, {"format": kind, "step": step, "files": files})

@@ -19,7 +19,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -33,10 +33,11 @@ from tapetum.core.errors import BadInput
 from tapetum.core.files import whole_file
 from tapetum.core.reading import is_address, no_pipe, open_file, read_json
 from tapetum.train.launch import say
-from tapetum.train.process_group import ProcessGroup
+from tapetum.train.process_group import ProcessGroup, full_tensor
 
 Place = Path | str
 """A folder, or the address of one."""
+ALONE = ProcessGroup(0, 1, torch.device("cpu"))
 FORMAT = "tapetum-checkpoint-1"
 MANIFEST, STATE = "manifest.json", "state.json"
 PART = "part-{:05d}.safetensors"
@@ -87,16 +88,25 @@ class CheckpointStore:
         """Find the folder in which the checkpoint after `step` steps is written."""
         return Path(self.parent) / f"tmp-{folder_name(step)}"
 
-    def write(self, step: int, name: str, content: bytes | Mapping[str, Any]) -> dict[str, Any]:
-        """Write a file of a checkpoint, bytes or JSON, flushed to disk; returns its entry in the manifest."""
+    def write(self, step: int, name: str, content: Iterable[bytes | memoryview] | Mapping[str, Any]) -> dict[str, Any]:
+        """Write a file of a checkpoint, pieces of bytes or JSON, flushed to disk; returns its entry in the manifest."""
         if isinstance(content, Mapping):
-            content = json.dumps(dict(content), indent=1).encode()
-        self._write_bytes(step, name, content)
-        return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+            content = [json.dumps(dict(content), indent=1).encode()]
+        size, digest = 0, hashlib.sha256()
 
-    def _write_bytes(self, step: int, name: str, content: bytes) -> None:
+        def counted() -> Iterator[bytes | memoryview]:
+            nonlocal size
+            for piece in content:
+                size += len(piece)
+                digest.update(piece)
+                yield piece
+
+        self._write_pieces(step, name, counted())
+        return {"bytes": size, "sha256": digest.hexdigest()}
+
+    def _write_pieces(self, step: int, name: str, pieces: Iterable[bytes | memoryview]) -> None:
         with (self.writing_folder(step) / name).open("wb") as file:
-            file.write(content)
+            file.writelines(pieces)
             file.flush()
             os.fsync(file.fileno())
 
@@ -151,30 +161,45 @@ class CheckpointStore:
             advice = f"make room and {advice}"
         return BadInput(f"cannot save checkpoint {folder_name(step)}: {who}{reason}; {kept}; {advice}")
 
-    def save(self, step: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> Path:
+    def save(
+        self, step: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any], processes: ProcessGroup = ALONE
+    ) -> Path:
         """Write `<name>.safetensors` for each entry of `tensors` and state.json; returns the new folder.
 
-        BadInput when the disk is full or read-only; no incomplete checkpoint stays and the older ones are untouched.
+        All processes must call it alike: the main one writes, and gathers sharded tensors one at a time. It raises BadInput
+        when the disk is full or read-only; no incomplete checkpoint stays and the older ones are untouched.
         """
+        files: dict[str, dict[str, Any]] = {}
+        problem: OSError | None = None
         try:
-            self.begin(step)
-            temporary = self.writing_folder(step)
-            for name, content in tensors.items():
-                _write_tensors(temporary / f"{name}.safetensors", content)
-            self.write(step, STATE, state)
-            files = {f.name: {"bytes": f.stat().st_size, "sha256": _sha256(f)} for f in sorted(temporary.iterdir())}
-            self.commit(step, FORMAT, files)
-        except (OSError, safetensors.SafetensorError) as error:
+            if processes.main:
+                self.begin(step)
+        except OSError as error:
+            problem = error
+        for name, content in sorted(tensors.items()):
+            pieces = safetensors_pieces(content, processes)
+            try:
+                if processes.main and problem is None:
+                    files[f"{name}.safetensors"] = self.write(step, f"{name}.safetensors", pieces)
+            except OSError as error:
+                problem = error
+            for _ in pieces:  # what the other processes gather with this one
+                pass
+        try:
+            if problem is not None:
+                raise problem
+            if processes.main:
+                self.commit(step, FORMAT, {**files, STATE: self.write(step, STATE, state)})
+        except OSError as error:
             raise self.cannot_save(step, error) from error
         return Path(self.parent) / folder_name(step)
 
-    def latest(self, processes: ProcessGroup | None = None) -> Place | None:
+    def latest(self, processes: ProcessGroup = ALONE) -> Place | None:
         """Find the newest intact checkpoint; damaged newer ones are named on stderr. None if there is no checkpoint at all.
 
         All processes must call it alike; each verifies its share of the files. BadInput if there are checkpoints but all are
         damaged.
         """
-        processes = processes or ProcessGroup(0, 1, torch.device("cpu"))
         folders = processes.broadcast(self.checkpoints() if processes.main else None)
         for folder in reversed(folders):
             damage = None
@@ -220,12 +245,45 @@ def is_sharded(folder: Path) -> bool:
     return (folder / PART.format(0)).is_file()
 
 
-def write_weights(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
-    """Write `<name>.safetensors` into the folder for each entry of `tensors`, each file immediately."""
-    folder.mkdir(exist_ok=True)
+def write_weights(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], processes: ProcessGroup) -> None:
+    """Write `<name>.safetensors` into the folder for each entry of `tensors`, each file whole or not at all.
+
+    All processes must call it alike: the main one writes, and gathers sharded tensors one at a time.
+    """
+    if processes.main:
+        folder.mkdir(exist_ok=True)
     for name, content in tensors.items():
-        with whole_file(folder / f"{name}.safetensors", own=True) as temporary:
-            _write_tensors(temporary, content)
+        pieces = safetensors_pieces(content, processes)
+        if processes.main:
+            with whole_file(folder / f"{name}.safetensors", own=True) as temporary, temporary.open("wb") as file:
+                file.writelines(pieces)
+        for _ in pieces:
+            pass
+
+
+_KINDS = {kind: name for name, kind in safetensors.torch._TYPES.items()}
+
+
+def safetensors_pieces(
+    tensors: Mapping[str, Tensor], processes: ProcessGroup = ALONE, header: Mapping[str, str] | None = None
+) -> Iterator[bytes | memoryview]:
+    """Make a safetensors file piece by piece: its header, then each tensor, gathered if it is sharded.
+
+    All processes must use up the pieces alike; only the main one's are the file, others' are empty.
+    """
+    names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))  # aligned, in the library's order
+    entries: dict[str, Any] = {"__metadata__": dict(header)} if header else {}
+    end = 0
+    for name in names:
+        tensor, begin = tensors[name], end
+        end += tensor.numel() * tensor.element_size()
+        entries[name] = {"dtype": _KINDS[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [begin, end]}
+    text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    yield len(text).to_bytes(8, "little") + text
+    for name in names:
+        whole = full_tensor(tensors[name].detach(), processes)
+        yield whole.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data if processes.main else b""
 
 
 def verify(folder: Path, rank: int = 0, size: int = 1) -> None:
@@ -248,18 +306,6 @@ def verify(folder: Path, rank: int = 0, size: int = 1) -> None:
             raise BadInput(f"checkpoint {folder.name} lacks its file {path.name}; {advice}")
         if _sha256(path) != digest:
             raise BadInput(f"checkpoint {folder.name} is damaged: {path.name} does not match its checksum; {advice}")
-
-
-def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    content = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    safetensors.torch.save_file(content, path)
-    path.chmod(path.parent.stat().st_mode & 0o666)
-    with open_file(path) as file:
-        header = int.from_bytes(file.read(8), "little")
-        size = 8 + header + sum(t.numel() * t.element_size() for t in content.values())
-        os.fsync(file.fileno())
-    if path.stat().st_size != size:
-        raise OSError(None, f"{path.name} has {path.stat().st_size} of {size} bytes (disk full?)")
 
 
 def _sync(folder: Path) -> None:

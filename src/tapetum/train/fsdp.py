@@ -14,9 +14,11 @@ Checkpoints hold whole tensors, so any number of processes, with DDP or FSDP, ma
 The rest of the loop accesses it through `process_group` only: importing torch's FSDP2 takes seconds, which other runs avoid.
 """
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from copy import copy
+from typing import Any, ClassVar
 
 import torch
 import torch.distributed as dist
@@ -24,9 +26,15 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.fsdp._fully_shard._fsdp_collectives import DefaultAllGather, DefaultReduceScatter
+from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.utils._pytree import tree_leaves, tree_map
 
+from tapetum.account.cluster import Layout, count_memory
+from tapetum.core.devices import free_bytes, memory_size
 from tapetum.core.errors import BadInput
+from tapetum.train import launch
 from tapetum.train.config import TrainConfig
+from tapetum.train.measure_step import record_units
 from tapetum.train.process_group import ProcessGroup
 
 
@@ -36,8 +44,10 @@ def shard(module: nn.Module, parts: Sequence[nn.Module], processes: ProcessGroup
     `parts` are modules inside it that gather and release their weights separately, inner ones first. Raises BadInput if
     `config.replicas` does not divide the number of processes.
     """
+    rows = _replace_rows(module)
     for parameter in module.parameters():
-        parameter.data = parameter.data.contiguous()  # FSDP2 knows no other memory layout
+        if not parameter.is_meta:
+            parameter.data = parameter.data.contiguous()  # FSDP2 knows no other memory layout
     if config.replicas == 1:
         mesh = init_device_mesh(processes.device.type, (processes.size,), mesh_dim_names=("shard",))
     else:
@@ -54,7 +64,184 @@ def shard(module: nn.Module, parts: Sequence[nn.Module], processes: ProcessGroup
         assert isinstance(part, FSDPModule)
         part.set_custom_all_gather(_AllGather(processes))
         part.set_custom_reduce_scatter(_ReduceScatter(processes))
+    if rows:
+        module._apply(lambda tensor: torch.empty_like(tensor, device=processes.device) if tensor.is_meta else tensor)
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            if name in rows:
+                parameter.to_local().copy_(rows.pop(name))  # pyright: ignore[reportAttributeAccessIssue]
     return module
+
+
+def plan_memory(model: nn.Module, parts: Sequence[nn.Module], config: TrainConfig, processes: ProcessGroup) -> str:
+    """Say in closed form what each process will hold; all processes must call it alike.
+
+    Raises BadInput in all of them if one has less than that, with the number of processes that would do.
+    """
+    units = record_units([model], parts, lambda: torch.empty(()))
+
+    def needed(shards: int) -> dict[str, int]:
+        memory = count_memory(units, Layout(shards=shards, weight_bytes=2 if config.gather_bf16 else 4), 0)
+        needs = {name: getattr(memory, name) for name in ("weights", "gradients", "moments", "gathered")}
+        needs["moments"] //= 1 if config.optimizer == "adamw" else 2
+        return needs | {"averages": memory.weights * len(config.every_average)}
+
+    shards = processes.size // config.replicas
+    needs = needed(shards)
+    listed = ", ".join(f"{name} {memory_size(size)}" for name, size in needs.items() if size)
+    text = f"each of {processes.size} processes holds {memory_size(sum(needs.values()))} and activations: {listed}"
+    if processes.device.type == "cuda":
+        room: float = torch.cuda.mem_get_info(processes.device)[0]
+    else:
+        room = (free_bytes() or math.inf) / launch.processes_here(processes.size)
+    if processes.mean({"lacking": float(sum(needs.values()) > room)})["lacking"]:
+        enough = next((n for n in range(shards, 1 << 16) if sum(needed(n).values()) <= room), None)
+        advice = f"start {enough * config.replicas} or more, as many a machine" if enough else "use machines with more"
+        raise BadInput(f"{text}; of memory it has {memory_size(room)}; {advice}")
+    return text
+
+
+SMALL = 1 << 16
+"""Weights of fewer numbers are made whole."""
+
+
+class RowsOnly:
+    """Builds a network of whose large weights each process keeps the rows alone that `shard` will give it.
+
+        Parameter(torch.empty(...)) registered   its turn begins: it is whole
+        nn.init.trunc_normal_(weight)            anything may be done with the one whose turn it is
+        the next one registered, or filled       its turn ends: its rows are cut out
+        weight.mul_(2), weight.copy_(loaded)     later: what rows alone can do
+
+    All numbers are drawn as in one process, so weights are equal to the bit. A network that reads a weight out of turn while it
+    is built is built whole instead.
+    """
+
+    def __init__(self, processes: ProcessGroup, config: TrainConfig):
+        self._shards = processes.size // config.replicas
+        self._shard = processes.rank % self._shards
+
+    def __call__(self, make: Callable[[], nn.Module]) -> nn.Module:
+        """Call `make`, once more if its weights cannot be made in rows."""
+        hook = register_module_parameter_registration_hook(self._cut)  # pyright: ignore[reportArgumentType]
+        try:
+            model = make()
+            _Weight.end_turn()
+            if all(p.dtype == p.weight.rows.dtype for p in model.parameters() if isinstance(p, _Rows)):
+                return model  # nobody exchanged their data
+        except Exception:
+            pass
+        finally:
+            hook.remove()
+            _Weight.end_turn()
+        return make()
+
+    def _cut(self, _module: nn.Module, _name: str, parameter: nn.Parameter) -> nn.Parameter | None:
+        if isinstance(parameter, _Rows) or parameter.dim() == 0 or parameter.numel() < SMALL:
+            return None
+        weight = _Weight(parameter.detach(), slice(*_row_range(parameter.shape[0], self._shard, self._shards)))
+        return nn.Parameter(_Rows(weight), requires_grad=parameter.requires_grad)
+
+
+def _row_range(count: int, shard: int, shards: int) -> tuple[int, int]:
+    """Find the rows of a shard, as FSDP2 shares them out.
+
+    >>> [_row_range(5, shard, 4) for shard in range(4)]
+    [(0, 2), (2, 4), (4, 5), (5, 5)]
+    """
+    most = -(-count // shards)
+    return min(shard * most, count), min((shard + 1) * most, count)
+
+
+class _Weight:
+    """The numbers of a weight: whole while it is its turn, after that its rows in `own`."""
+
+    turn: "ClassVar[_Weight | None]" = None
+
+    def __init__(self, whole: Tensor, own: slice):
+        self.own, self.rows, self.shape = own, whole[:0], whole.shape
+        self.begin_turn(whole)
+
+    def begin_turn(self, whole: Tensor) -> None:
+        self.end_turn()
+        self.whole, _Weight.turn = whole, self
+
+    @staticmethod
+    def end_turn() -> None:
+        if weight := _Weight.turn:
+            weight.rows = weight.whole[weight.own].clone(memory_format=torch.contiguous_format)
+            del weight.whole
+            _Weight.turn = None
+
+
+_aten = torch.ops.aten
+_FILLS = {_aten.uniform_.default, _aten.normal_.default, _aten.fill_.Scalar, _aten.zero_.default}
+_BY_ROWS = {_aten.mul_.Tensor, _aten.div_.Tensor, _aten.add_.Tensor, _aten.sub_.Tensor, _aten.clamp_.default}
+
+
+class _Rows(Tensor):
+    """A weight that is being built, as its module sees it: of its full shape."""
+
+    weight: _Weight
+
+    @staticmethod
+    def __new__(cls, weight: _Weight, like: Tensor | None = None) -> "_Rows":
+        like = weight.whole if like is None else like
+        self = Tensor._make_wrapper_subclass(cls, weight.shape, dtype=like.dtype, device=like.device)  # pyright: ignore[reportAttributeAccessIssue]
+        self.weight = weight
+        return self
+
+    def __tensor_flatten__(self) -> tuple[list[str], Any]:  # so that `Module.to` exchanges the parameter, not its data
+        raise NotImplementedError
+
+    @staticmethod
+    def __tensor_unflatten__(inner: dict[str, Tensor], about: Any, size: Any, stride: Any) -> "_Rows":
+        raise NotImplementedError
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        this, kwargs = args[0], kwargs or {}
+        if func in (_aten.detach.default, _aten.alias.default):
+            return _Rows(this.weight, this)
+        if func in _FILLS and this.weight is not _Weight.turn:
+            this.weight.begin_turn(torch.empty(this.shape, dtype=this.dtype, device=this.device))
+        if func is not _aten._to_copy.default and all(
+            x.weight is _Weight.turn for x in tree_leaves(args) if isinstance(x, _Rows)
+        ):
+            result = func(*tree_map(lambda x: x.weight.whole if isinstance(x, _Rows) else x, args), **kwargs)
+            return this if isinstance(this, _Rows) and result is this.weight.whole else result
+        if not isinstance(this, _Rows):
+            raise NotImplementedError(f"{func} of a weight out of turn")
+        _Weight.end_turn()
+        weight, others = this.weight, args[1:]
+        if func is _aten._to_copy.default:
+            moved = copy(weight)
+            moved.rows = func(weight.rows, **kwargs)
+            return _Rows(moved, moved.rows)
+        if func is _aten.copy_.default:
+            weight.rows.copy_(
+                others[0].weight.rows if isinstance(others[0], _Rows) else others[0].expand(this.shape)[weight.own]
+            )
+        elif func in _BY_ROWS and not any(isinstance(x, Tensor) and x.dim() for x in others):
+            func(weight.rows, *others, **kwargs)
+        else:
+            raise NotImplementedError(f"{func} of a weight out of turn")
+        return this
+
+
+def _replace_rows(module: nn.Module) -> dict[str, Tensor]:
+    """Exchange weights in rows for parameters on "meta", which `fully_shard` takes; returns the rows by name."""
+    rows: dict[str, Tensor] = {}
+    empty: dict[int, nn.Parameter] = {}
+    for name, parameter in list(module.named_parameters()):
+        if isinstance(parameter, _Rows):
+            shape, dtype = parameter.shape, parameter.dtype
+            rows[name] = parameter.weight.rows
+            empty[id(parameter)] = nn.Parameter(torch.empty(shape, dtype=dtype, device="meta"), parameter.requires_grad)
+    for part in module.modules():
+        for name, parameter in part._parameters.items():
+            part._parameters[name] = empty.get(id(parameter), parameter)
+    return rows
 
 
 @contextmanager
@@ -69,22 +256,36 @@ def without_exchange(module: nn.Module) -> Iterator[None]:
 
 
 class _AllGather(DefaultAllGather):
-    """torch's own, whose tensors `ProcessGroup.wait_released` tracks."""
+    """torch's own, whose tensors `ProcessGroup.wait_released` tracks; gloo's would make a copy of all rows."""
 
     def __init__(self, processes: ProcessGroup):
         self.processes = processes
 
     def __call__(self, output_tensor: Tensor, input_tensor: Tensor, group: Any, async_op: bool = False) -> "dist.Work | None":
         register = self.processes.register
-        return super().__call__(register(output_tensor), register(input_tensor), group, async_op)
+        if output_tensor.device.type != "cpu":
+            return super().__call__(register(output_tensor), register(input_tensor), group, async_op)
+        parts = output_tensor.chunk(group.size())
+        parts[group.rank()].copy_(input_tensor)
+        for source, part in enumerate(parts):
+            dist.broadcast(register(part), group=group, group_src=source)
+        return None
 
 
 class _ReduceScatter(DefaultReduceScatter):
-    """torch's own, whose tensors `ProcessGroup.wait_released` tracks."""
+    """torch's own, whose tensors `ProcessGroup.wait_released` tracks; gloo's would make a copy of all gradients."""
 
     def __init__(self, processes: ProcessGroup):
         self.processes = processes
 
-    def __call__(self, output_tensor: Tensor, input_tensor: Tensor, group: Any, op: Any, async_op: bool = False) -> "dist.Work":
+    def __call__(
+        self, output_tensor: Tensor, input_tensor: Tensor, group: Any, op: Any, async_op: bool = False
+    ) -> "dist.Work | None":
         register = self.processes.register
-        return super().__call__(register(output_tensor), register(input_tensor), group, op, async_op)
+        if output_tensor.device.type != "cpu":
+            return super().__call__(register(output_tensor), register(input_tensor), group, op, async_op)
+        parts = input_tensor.chunk(group.size())
+        for target, part in enumerate(parts):
+            dist.reduce(register(part), op=op, group=group, group_dst=target)
+        output_tensor.copy_(parts[group.rank()])
+        return None

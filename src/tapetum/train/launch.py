@@ -40,6 +40,11 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
+def processes_here(size: int) -> int:
+    """Read how many of `size` processes run on this machine; without torchrun, all of them."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", size))
+
+
 def is_elastic() -> bool:
     """Check whether torchrun started this process; it may change the number of processes as machines leave or join."""
     return "TORCHELASTIC_RUN_ID" in os.environ

@@ -4,18 +4,21 @@ What is unusual: a run is a pure function of its config and task. All randomness
 a checkpoint holds no generator state, and a run that is killed at any moment and restarted ends with bit-identical results.
 """
 
+import gc
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from tapetum.core.devices import check_compiler, leave_out_checks
+from tapetum.core.devices import check_compiler, leave_out_checks, return_freed_memory
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.data.samples import EVALUATION, mix_seed, seed_globals
 from tapetum.train import checkpoint
@@ -43,6 +46,10 @@ if TYPE_CHECKING:
     from tapetum.train.log import RunReport
 
 
+Weights = tuple[nn.Module, dict[str, dict[str, Tensor]]]
+"""A model, and state dicts of averages by name."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class FitResult:
     """Result of a call of `fit`."""
@@ -58,10 +65,25 @@ class FitResult:
     weights: Path
     """Folder of model.safetensors and one of each average by its name: the checkpoint itself; of one in parts, where the run is
     finished, the folder weights of the run."""
-    model: nn.Module
-    """The model with its own weights."""
-    averages: dict[str, dict[str, Tensor]] = field(default_factory=dict)
-    """State dicts of the averaged weights, by name."""
+    whole: Callable[[], Weights]
+    """Gets `model` and `averages`."""
+
+    @cached_property
+    def _weights(self) -> Weights:
+        return self.whole()
+
+    @property
+    def model(self) -> nn.Module:
+        """Get the model with its own weights; of a sharded run, read from `weights` when first asked for.
+
+        Raises TapetumError if that stopped, and has checkpoints in parts.
+        """
+        return self._weights[0]
+
+    @property
+    def averages(self) -> dict[str, dict[str, Tensor]]:
+        """Get the state dicts of the averaged weights, by name, as `model`."""
+        return self._weights[1]
 
     @property
     def ema(self) -> dict[str, Tensor] | None:
@@ -106,7 +128,11 @@ def fit(
             check_learned(run.state)
         result = run.result()
         record_signal(run.signal if result.state == "stopped" else None)
+        sharded = run.sharded
         del run  # FSDP2 keeps buffers of its exchanges, which the world waits for at its end
+        if sharded:  # before anybody reads the whole model
+            gc.collect()
+            return_freed_memory()
     return result
 
 
@@ -115,18 +141,30 @@ class _Run:
 
     def __init__(self, task: Task, config: TrainConfig, out: Path, processes: ProcessGroup):
         self.saver = Saver(config, out, processes)
-        objective = Objective(task, new_model(task, config, processes.device), config, processes.device)
+        self.sharded, self._build = processes.size > 1 and config.parallel == "fsdp", None
+        if self.sharded:
+            from tapetum.train.fsdp import RowsOnly  # seconds of imports
+
+            self._build = RowsOnly(processes, config)
+        objective = Objective(task, new_model(task, config, processes.device, self._build), config, processes.device)
         newest = self.saver.store.local_folder(self.saver.newest, processes) if self.saver.newest else None
         if newest:
             config = continued_config(newest, task, config, processes, objective.model)
+        if self.sharded:
+            from tapetum.train.fsdp import plan_memory
+
+            forecast = plan_memory(objective.model, task.shards(objective.model), config, processes)
+            if processes.main and not newest:
+                say(forecast)
         self.task, self.config, self.out, self.processes = task, config, out, processes
         if config.activation_checkpointing:
             checkpoint_activations(task.shards(objective.model))
         self.identity = identity(task, config, processes.size, objective.model)
-        self.sharded = processes.size > 1 and config.parallel == "fsdp"
         teachers = self._new_teachers()
         objective.set_teachers(teachers)
         self.passes = make_accumulation(objective, config, processes)  # shards the model, and its teachers, for FSDP
+        if self.sharded:
+            return_freed_memory()
         self.state = new_state(task, config, objective.model)
         self._share_tensors(teachers)
         self.log_position = restore(self.state, newest, self.identity) if newest else 0
@@ -144,7 +182,8 @@ class _Run:
             if name not in averages:
                 setting = "an ema_decay" if name == "ema" else f"averages with one named {name}"
                 raise BadInput(f"this task learns from the average {name} of the weights: give TrainConfig {setting}")
-        return {name: new_model(self.task, self.config, self.processes.device) for name in self.task.teachers}
+        task, config, device = self.task, self.config, self.processes.device
+        return {name: new_model(task, config, device, self._build) for name in task.teachers}
 
     def _share_tensors(self, teachers: Mapping[str, nn.Module]) -> None:
         """Share the averages' tensors with the teachers, so that updating an average updates its teacher."""
@@ -181,9 +220,13 @@ class _Run:
                 if report:
                     report.set_flops(flops, times)
             warn_if_split_matters(self.passes, state.step)
+            if self.sharded:
+                return_freed_memory()
             while True:
                 began = time.perf_counter()
                 record = self._step(stream)
+                if self.sharded:
+                    return_freed_memory()  # holes that gathered weights left would add to the next step's
                 own = StepReport(
                     stop=enough(cpu_seconds := stream.cpu_seconds) or request.now(),
                     save=self.saver.due,
@@ -316,25 +359,31 @@ class _Run:
             report.write_ledger()
 
     def result(self) -> FitResult:
-        state, processes = self.state, self.processes
-        model = state.model
+        state, processes, model = self.state, self.processes, self.state.model
         averages = {name: average.average for name, average in state.averages.items()}
-        if self.sharded:
-            model = self._model_of(full_tensors(model.state_dict(), processes, everywhere=True))
-            averages = {name: full_tensors(average, processes, everywhere=True) for name, average in averages.items()}
         finished = state.step == self.config.steps
         newest = self.saver.newest or self.out
         weights = self.out / "weights" if isinstance(newest, str) or checkpoint.is_sharded(newest) else newest
         if finished and weights != newest:
-            if processes.main:
-                checkpoint.write_weights(weights, {"model": model.state_dict(), **averages})
+            checkpoint.write_weights(weights, {"model": model.state_dict(), **averages}, processes)
             processes.barrier()
+        read = partial(_read, self.task, self.config, processes.device, weights)
         return FitResult(
             state="finished" if finished else "stopped",
             step=state.step,
             loss=self.loss,
             checkpoint=newest,
             weights=weights,
-            model=model,
-            averages=averages,
+            whole=read if self.sharded else lambda: (model, averages),
         )
+
+
+def _read(task: Task, config: TrainConfig, device: torch.device, weights: Path) -> Weights:
+    """Read a model that is not sharded, and its averages, from the files of weights."""
+    names = "model", *(average.name for average in config.every_average)
+    if not all((weights / f"{name}.safetensors").is_file() for name in names):
+        raise TapetumError(f"{weights} has no whole weights, as this run stopped before its end; go on with it first")
+    tensors = {name: load_file(weights / f"{name}.safetensors", device=str(device)) for name in names}
+    model = new_model(task, config, device)
+    model.load_state_dict(tensors.pop("model"))
+    return model, tensors

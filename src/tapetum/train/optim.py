@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from tapetum.core.devices import send_to_device
 from tapetum.core.errors import BadInput
 from tapetum.train.config import ParameterRule, TrainConfig
-from tapetum.train.process_group import full_norms, shard_of
+from tapetum.train.process_group import full_norms, is_sharded, shard_of
 
 Layers = Sequence[Sequence[nn.Module | nn.Parameter]]
 """What a network consists of, from input to output; see `Task.layers`."""
@@ -160,7 +160,10 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, tensor
     state: dict[int, dict[str, Tensor]] = {}
     for index, (name, p) in enumerate(_named(optimizer, model)):
         if own := by_name.get(name):
-            state[index] = {k: torch.empty_like(p).copy_(shard_of(v, p)) if v.shape == p.shape else v for k, v in own.items()}
+            state[index] = {
+                k: v if v.shape != p.shape or is_sharded(v) else torch.empty_like(p).copy_(shard_of(v, p))
+                for k, v in own.items()
+            }
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 

@@ -119,9 +119,9 @@ class ProcessGroup:
         `shards` is the number of processes that together hold all rows, by default all; otherwise each group of that many does.
         """
         most = -(-count // (shards or self.size))
-        padded = rows.new_zeros(most, *rows.shape[1:])
-        padded[: len(rows)] = rows
-        return self.concatenate(padded)[:count].clone()
+        if len(rows) < most:
+            rows = torch.cat([rows, rows.new_zeros(most - len(rows), *rows.shape[1:])])
+        return self.concatenate(rows)[:count]
 
     def broadcast(self, value: Any) -> Any:
         """Send the main process's value, which must be picklable, to every process."""
@@ -302,18 +302,20 @@ def shard_of(tensor: Tensor, like: Tensor) -> Tensor:
     return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
 
 
-def full_tensors(tensors: Mapping[str, Tensor], processes: ProcessGroup, everywhere: bool = False) -> dict[str, Tensor]:
-    """Gather sharded tensors onto the CPU, in the main process or `everywhere`.
+def full_tensor(tensor: Tensor, processes: ProcessGroup) -> Tensor:
+    """Gather a tensor if it is sharded; all processes must call it alike."""
+    if not is_sharded(tensor):
+        return tensor
+    return processes.join_rows(tensor.to_local().detach(), tensor.shape[0], shards_of(tensor))
 
-    All processes must call it alike; without `everywhere` the others get nothing.
-    """
+
+def full_tensors(tensors: Mapping[str, Tensor], processes: ProcessGroup) -> dict[str, Tensor]:
+    """Gather sharded tensors one by one onto the CPU of the main process; all must call it alike, others get nothing."""
     result = {}
     for name, tensor in tensors.items():
-        if is_sharded(tensor):
-            tensor = processes.join_rows(tensor.to_local().detach(), tensor.shape[0], shards_of(tensor))
-            tensor = tensor.cpu() if processes.main or everywhere else tensor
-        if processes.main or everywhere:
-            result[name] = tensor
+        whole = full_tensor(tensor, processes)
+        if processes.main:
+            result[name] = whole.cpu() if whole is not tensor else whole
     return result
 
 

@@ -8,6 +8,7 @@ their time between operations.
 """
 
 import io
+import math
 import os
 import signal
 import tempfile
@@ -76,32 +77,36 @@ class Rehearsal:
         return self.start + self.step * steps
 
 
-def rehearse(task: Task, config: TrainConfig, seconds: float = 1.0, steps: int = 3) -> Rehearsal:
+def rehearse(task: Task, config: TrainConfig, seconds: float = 1.0, steps: int = 3, most: float = math.inf) -> Rehearsal:
     """Measure the first steps of a run, for about this many seconds and at least `steps` steps, after an uncounted first step.
 
-    If steps are long, fewer suffice. Of a step with many micro-batches, two are computed; under torchrun this process
-    measures only its share. A shorter run is measured as if it continued. Raises as `fit`.
+    If steps are long, fewer suffice; after `most` seconds in all there is no further one, and the first may be the only one. Of
+    a step with many micro-batches, two are computed; under torchrun this process measures only its share. A shorter run is
+    measured as if it continued. Raises as `fit`.
     """
     micro, times = config.micro_batch(world_size()), config.accumulation * world_size()
     few = min(times, 2)
     config = replace(config, batch_size=micro * few, accumulation=few, max_minutes=None, **_BY_ITSELF)
     config = replace(config, steps=max(config.steps, steps + 2))
     marks: list[Seconds] = []
+    ready: list[Seconds] = []
 
     def enough(cpu_seconds: float) -> bool:
         marks.append(Seconds(time.perf_counter(), cpu_seconds))
         passed = marks[-1].wall - marks[0].wall
+        if marks[-1].wall - began.wall >= most:
+            return True
         return passed >= (seconds if len(marks) > steps else _LONG)
 
     began = Seconds.now()
     with tempfile.TemporaryDirectory(prefix="tapetum-") as folder, _by_itself(), redirect_stderr(io.StringIO()):
         out = Path(folder) / "run"
-        fit(task, config, out, enough=enough)
+        fit(task, config, out, began=lambda: ready.append(Seconds(time.perf_counter(), 0.0)), enough=enough)
         session = read_ledger(out / "ledger.json")["sessions"][-1]
     if (number := stopped_by()) is not None:
         signal.raise_signal(number)
     whole, measured = began.until(Seconds.now()), marks[0].until(marks[-1])
-    step = measured * (1 / max(len(marks) - 1, 1)) if len(marks) > 1 else Seconds(0.0, 0.0)
+    step = measured * (1 / (len(marks) - 1)) if len(marks) > 1 else ready[0].until(marks[0])
     once = Seconds(max(whole.wall - measured.wall - step.wall, 0.0), max(whole.cpu - measured.cpu - step.cpu, 0.0))
     flops = sum(session["flops_per_step"].values())
     return Rehearsal(start=once, step=step * (times / few), flops_per_step=round(flops * times / few))

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import safetensors
-import safetensors.torch
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -33,6 +32,7 @@ from torch.distributed.checkpoint.planner import SavePlan, SavePlanner
 from torch.distributed.checkpoint.staging import BlockingAsyncStager
 from torch.distributed.checkpoint.state_dict_loader import load as load_by_dcp
 from torch.distributed.checkpoint.state_dict_saver import async_save
+from torch.distributed.checkpoint.state_dict_saver import save as save_by_dcp
 from torch.distributed.checkpoint.storage import StorageWriter
 from torch.futures import Future as TorchFuture
 
@@ -50,23 +50,29 @@ Files = dict[str, dict[str, Any]]
 class ShardedSaver:
     """Saves checkpoints in parts, one at a time; all processes must call it alike."""
 
-    def __init__(self, store: CheckpointStore, processes: ProcessGroup):
+    def __init__(self, store: CheckpointStore, processes: ProcessGroup, beside: bool):
         warnings.filterwarnings("ignore", "torch.distributed is disabled")  # DCP's remark on a process that is alone
-        self.store, self.processes = store, processes
+        self.store, self.processes, self._beside = store, processes, beside
         # of its own: what DCP's thread exchanges must not meet what the training does
         self._group: Any = dist.new_group(backend="gloo", timeout=TIMEOUT) if processes.size > 1 else None
         self._stager = BlockingAsyncStager(cache_staged_state_dict=processes.device.type == "cuda")
         self._pending: tuple[int, Future[Any]] | None = None
 
     def begin(self, step: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any], after: Callable[[], None]) -> None:
-        """Copy the tensors to the host and write them in a thread, which calls `after` once the checkpoint counts.
+        """Write the tensors, and call `after` once the checkpoint counts: now, or `beside` from a copy on the host in a thread.
 
         The previous save must have been waited for.
         """
         assert self._pending is None
         writer = _Writer(self.store, step, state, after)
-        future = async_save(dict(tensors), storage_writer=writer, async_stager=self._stager, process_group=self._group)
-        assert isinstance(future, Future)
+        future: Any = Future()
+        if self._beside:
+            future = async_save(dict(tensors), storage_writer=writer, async_stager=self._stager, process_group=self._group)
+        else:
+            try:
+                future.set_result(save_by_dcp(dict(tensors), storage_writer=writer, process_group=self._group))
+            except CheckpointException as error:
+                future.set_exception(error)
         self._pending = step, future
 
     @property
@@ -130,12 +136,12 @@ class _Writer(StorageWriter):
             assert item.tensor_data is not None
             value = planner.resolve_data(item)
             assert isinstance(value, Tensor)
-            tensors[item.index.fqn] = value.detach().contiguous()
+            tensors[item.index.fqn] = value.detach()
             offsets[item.index.fqn] = {SAVED_OFFSETS_KEY: tuple(item.tensor_data.chunk.offsets)}
-        content = safetensors.torch.save(tensors, {CUSTOM_METADATA_KEY: json.dumps(offsets)})
+        pieces = checkpoint.safetensors_pieces(tensors, header={CUSTOM_METADATA_KEY: json.dumps(offsets)})
         name = checkpoint.PART.format(plan.storage_data)
         done: TorchFuture[list[Any]] = TorchFuture()
-        done.set_result([(name, self._store.write(self._step, name, content))])
+        done.set_result([(name, self._store.write(self._step, name, pieces))])
         return done
 
     def finish(self, metadata: Metadata, results: list[list[Any]]) -> None:

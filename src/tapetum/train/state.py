@@ -7,7 +7,7 @@ background.
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -31,7 +31,7 @@ from tapetum.train.optim import (
     restore_optimizer,
     ruled_groups,
 )
-from tapetum.train.process_group import ProcessGroup, full_tensors, is_sharded, shard_of
+from tapetum.train.process_group import ProcessGroup, is_sharded, shard_of
 from tapetum.train.task import JointTask, Task
 
 
@@ -109,10 +109,16 @@ class State:
     """Wall-clock seconds of the steps that led here."""
 
 
-def new_model(task: Task, config: TrainConfig, device: torch.device) -> nn.Module:
-    """Make the model in its state before the run's first step."""
-    seed_globals(mix_seed(config.seed, WEIGHTS, 0))
-    model = task.model().to(device)
+def new_model(
+    task: Task, config: TrainConfig, device: torch.device, build: Callable[[Callable[[], nn.Module]], nn.Module] | None = None
+) -> nn.Module:
+    """Make the model in its state before the run's first step; `build` may call what makes it otherwise (`fsdp.RowsOnly`)."""
+
+    def make() -> nn.Module:
+        seed_globals(mix_seed(config.seed, WEIGHTS, 0))
+        return task.model().to(device)
+
+    model = build(make) if build else make()
     freeze_by_rules(model, config.rules)
     return model.train()
 
@@ -149,8 +155,8 @@ def identity(task: Task, config: TrainConfig, world_size: int, model: nn.Module)
     return json.loads(json.dumps({"config": settings, "task": dict(task.describe())}))
 
 
-def _tensors(state: State) -> dict[str, Mapping[str, Tensor]]:
-    """The tensors of a checkpoint, by file and name."""
+def tensors_of(state: State) -> dict[str, Mapping[str, Tensor]]:
+    """Collect the tensors of a checkpoint, by file and name; of sharded ones, this process's rows."""
     optimizers = {_file(name): optimizer_tensors(optimizer, state.model) for name, optimizer in state.optimizers.items()}
     averages = {name: average.average for name, average in state.averages.items()}
     return {"model": state.model.state_dict(), **optimizers, **averages}
@@ -169,14 +175,9 @@ def check_learned(state: State) -> None:
         launch.say(f"warning: gradients were not finite in {skipped} of {state.step} steps{which}; those moved no weights")
 
 
-def tensors_of(state: State, processes: ProcessGroup) -> dict[str, dict[str, Tensor]]:
-    """Collect the tensors of a checkpoint of the current state, in the main process; all processes must call it alike."""
-    return {name: full_tensors(content, processes) for name, content in _tensors(state).items()}
-
-
 def flat_tensors(state: State) -> dict[str, Tensor]:
     """List the tensors of a checkpoint of the current state that this process has, or has a shard of, as "file/name"."""
-    return {f"{file}/{name}": value.detach() for file, content in _tensors(state).items() for name, value in content.items()}
+    return {f"{file}/{name}": value.detach() for file, content in tensors_of(state).items() for name, value in content.items()}
 
 
 def numbers_of(state: State, run: Mapping[str, Any], log_position: int) -> dict[str, Any]:
@@ -214,16 +215,18 @@ def restore(state: State, path: Path, run: Mapping[str, Any]) -> int:
 
 
 def _load_sharded(state: State, path: Path) -> dict[str, dict[str, Tensor]]:
-    """Tensors of a checkpoint in parts; of sharded ones, this process's rows."""
+    """Tensors of a checkpoint in parts; of sharded ones, this process's rows. Weights and averages are read into the state."""
     from tapetum.train.sharded import load
 
     parameters = dict(state.model.named_parameters())
-    layouts = {f"{file}/{name}": value for file, content in _tensors(state).items() for name, value in content.items()}
+    layouts = {f"{file}/{name}": value for file, content in tensors_of(state).items() for name, value in content.items()}
 
     def like(name: str, size: torch.Size) -> Tensor:
         file, _, rest = name.partition("/")
-        layout = layouts.get(name, parameters.get(rest.rpartition("/")[0]) if file.startswith("optimizer") else None)
-        return torch.empty(size) if layout is None or layout.shape != size else torch.empty_like(layout)
+        if name in layouts and layouts[name].shape == size:
+            return layouts[name].detach()  # read in place: a second copy of weights and averages might not fit
+        parameter = parameters.get(rest.rpartition("/")[0]) if file.startswith("optimizer") else None
+        return torch.empty(size) if parameter is None or parameter.shape != size else torch.empty_like(parameter)
 
     return load(path, like)
 
@@ -320,7 +323,7 @@ class Saver:
         if config.checkpoint == "sharded":
             from tapetum.train.sharded import ShardedSaver  # seconds of imports, which only its runs should pay
 
-            self._sharded = ShardedSaver(self.store, processes)
+            self._sharded = ShardedSaver(self.store, processes, config.async_checkpoint)
         self._saved, self._waited = time.monotonic(), 0.0
 
     @property
@@ -346,9 +349,8 @@ class Saver:
             if not self.config.async_checkpoint:
                 self.wait()
         else:
-            tensors = tensors_of(state, self.processes)
+            self.store.save(state.step, tensors_of(state), numbers, self.processes)
             if self.processes.main:
-                self.store.save(state.step, tensors, numbers)
                 self._prune()
             self.newest = self.store.path(folder_name(state.step))
         self._saved = time.monotonic()

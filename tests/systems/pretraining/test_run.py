@@ -4,6 +4,7 @@ import copy
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -115,6 +116,17 @@ def test_the_cost_is_said_before_the_first_step(data: Path, tmp_path: Path) -> N
     assert found.flops == 6 * found.flops_per_step
     assert found.step_s > 0
     assert (task.damaged, task.collapsed_at) == (set(), None)
+
+
+def test_several_processes_make_no_trial_steps(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tapetum.systems.pretraining.run.fit", lambda *_, **__: SimpleNamespace(state="stopped"))
+    said: list[str] = []
+    for processes, lines in (("2", 1), ("1", 3)):
+        monkeypatch.setenv("RANK", "0")
+        monkeypatch.setenv("WORLD_SIZE", processes)
+        said.clear()
+        assert pretrain(tiny("byol", data, steps=4), launch(tmp_path / processes), said.append) is None
+        assert len(said) == lines
 
 
 def test_predictions_in_words() -> None:

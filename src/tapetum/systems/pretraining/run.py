@@ -79,6 +79,8 @@ def probe_images(data: str, most: int) -> tuple[tuple[Any, Any], tuple[Any, Any]
     return train[:2], val[:2]
 
 
+_FORECAST_S = 5.0
+"""Seconds after which a forecast makes no further step."""
 _WARMUP_AT_MOST = 10
 """A warm-up is a tenth of the run at most."""
 
@@ -190,7 +192,7 @@ def run_task(
     keep: Callable[[Any], None] = lambda model: None,
     **settings: Any,
 ) -> Pretrained | None:
-    """Train a task that learns an encoder from images, like `pretrain`; `keep` is called with the whole model at the end.
+    """Train a task that learns an encoder from images, like `pretrain`; the main process calls `keep` with the whole model.
 
     Without `say` nothing is predicted. `settings` are further fields of `TrainConfig`.
     """
@@ -200,18 +202,19 @@ def run_task(
     if say is not None and processes.is_main():
         classes = f" of {len(task.source.classes)} classes" if task.source.labels is not None else ""
         say(f"{len(task.source):,} images{classes}{_parts(task)}")
-        if not checkpoints(checkpoint_parent(launch.out, config.checkpoint_folder)):
+        alone = processes.world_size() == 1  # of several, the loop says what each holds, and after steps how long it takes
+        if alone and not checkpoints(checkpoint_parent(launch.out, config.checkpoint_folder)):
             for line in predict(task, config).lines():
                 say(line)
     result = fit(task, config, launch.out, began=launch.began)
     if result.state == "stopped":
         return None
-    model: Any = result.model
-    if task.kept != "model":
-        model.load_state_dict(result.averages[task.kept])
-    keep(model.eval())
     path = launch.out / ENCODER_FILE
     if processes.is_main():
+        model: Any = result.model
+        if task.kept != "model":
+            model.load_state_dict(result.averages[task.kept])
+        keep(model.eval())
         save(model.encoder.eval(), path)
     names = tuple(task.source.images.name(k) for k in sorted(task.damaged))
     return Pretrained(encoder=path, images=len(task.source), damaged=names, collapsed_at=task.collapsed_at)
@@ -229,7 +232,7 @@ def _parts(task: PretrainTask) -> str:
 
 def predict(task: PretrainTask, config: TrainConfig, seconds: float = 1.0) -> Prediction:
     """Run the first steps for about this many seconds, and time how long a micro-batch's views take."""
-    measured = rehearse(task, config, seconds)
+    measured = rehearse(task, config, seconds, most=_FORECAST_S)
     world = processes.world_size()
     samples, size = task.dataset(), config.micro_batch(world)
     began = time.perf_counter()

@@ -262,6 +262,16 @@ class PretrainTask(Task):
         """Name the encoder and its heads."""
         return dict(model.named_children())
 
+    def shards(self, model: "nn.Module") -> "Sequence[nn.Module]":
+        """List the blocks, and the linear layers that heads chain: together as many weights as several blocks."""
+        from torch import nn
+
+        blocks = list(super().shards(model))
+        known = {id(module) for block in blocks for module in block.modules()}
+        chains = [module for module in model.modules() if isinstance(module, nn.Sequential)]
+        layers = [layer for chain in chains for layer in chain if type(layer) is nn.Linear and id(layer) not in known]
+        return [*blocks, *layers]
+
     def parameter_groups(self, model: "nn.Module") -> list[dict[str, Any]]:
         """Make two groups: matrices and filters, which decay; and biases, norms, positions and tokens, which don't."""
         learning = [(name.rpartition(".")[2], p) for name, p in model.named_parameters() if p.requires_grad]
