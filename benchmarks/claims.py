@@ -50,6 +50,7 @@ def study_script(study: str, name: str = "claims") -> ModuleType:
 
 
 adapter_tables = study_script("adapters")
+live_cpp = study_script("live", "cpp")
 live_keyframes = study_script("live", "keyframes")
 alike_bodies = study_script("identity", "alike_bodies")
 hip_claims = study_script("hip-claims")
@@ -322,6 +323,7 @@ TABLES: Mapping[str, tuple[str, Callable[[], str]]] = {
     "real marks": ("evidence/real-marks.md", marks),
     "marks of seven clips": ("evidence/real-marks.md", lambda: real_marks.table(read("real-marks/seven-clips.json"))),
     "keyframes": ("evidence/tap-speed.md", lambda: live_keyframes.table(read("live/keyframes.json"))),
+    "the loop in C++": ("evidence/tap-speed.md", lambda: live_cpp.table(read("live/cpp.json"))),
     "alike bodies": ("evidence/alike-bodies.md", lambda: alike_bodies.table(read("identity/results.json"))),
     "precision of encoders": ("evidence/named-encoders.md", precision),
     "clips that were used": ("evidence/real-marks.md", real_marks.uses),

@@ -8,8 +8,8 @@ in the time. Without --loops on one thread, SigLIP-B/16 and DINOv2-S in float32 
 
 With --loops on all cores by the clock (so on an idle machine), as users would: `tapetum embed`'s own loop; a plain loop over
 timm's model, in batches of 32 from a DataLoader with a worker for each core; and, in float32, the same loop over onnxruntime,
-in batches of 1 and 32. bfloat16 is left out where the processor has none. `batches` are images a second of our network alone,
-without decoding, by the size of the batch.
+in batches of 1 and 32. bfloat16 and int8 (beside timm's float32) are left out where the processor has none. `batches` are
+images a second of our network alone, without decoding, by the size of the batch.
 Needs transformers, open_clip, timm and onnxruntime beside tapetum.
 """
 
@@ -33,8 +33,10 @@ import transformers
 from PIL import Image
 
 from tapetum.core.batched_work import BatchedWork
-from tapetum.core.devices import choose_dtype, keep_freed_memory
+from tapetum.core.devices import choose_dtype, keep_freed_memory, knows_int8, processor
+from tapetum.core.errors import BadInput
 from tapetum.encoders import build, from_state
+from tapetum.encoders.embed import set_precision
 from tapetum.layers.cpu import speed_up
 from tapetum.video.read import read_image
 
@@ -112,17 +114,23 @@ def time_loops(count: int, repeats: int) -> list[dict[str, Any]]:
     torch.set_grad_enabled(False)
     with tempfile.TemporaryDirectory() as folder:
         files = photos(Path(folder), count)
-        precisions = [torch.float32, torch.bfloat16] if choose_dtype("auto", "cpu") == "bfloat16" else [torch.float32]
-        for (name, (own, other, side)), dtype in product(LOOPS.items(), precisions):
+        precisions = (
+            ["float32"] + ["bfloat16"] * (choose_dtype("auto", "cpu") == "bfloat16") + ["int8"] * knows_int8(processor())
+        )
+        for (name, (own, other, side)), kind in product(LOOPS.items(), precisions):
             embedder = build(own).eval().embedder()
-            embedder.encoder.to(dtype)
+            try:
+                set_precision(embedder.encoder, kind)
+            except BadInput:
+                continue  # int8, of networks that are not convolutional
+            dtype = torch.bfloat16 if kind == "bfloat16" else torch.float32
             theirs = timm.create_model(other, num_classes=0).eval()
             transform = timm.data.create_transform(
                 **{**timm.data.resolve_model_data_config(theirs), "input_size": (3, side, side)}
             )
             plain = partial(plain_loop, transform)
             sides = {"tapetum": partial(own_loop, embedder)}
-            for size in (1, 32) if dtype == torch.float32 else ():
+            for size in (1, 32) if kind == "float32" else ():
                 sides[f"onnxruntime, {size}"] = partial(plain, onnx_of(theirs, Path(folder), side, size), size)
             theirs.to(dtype)
             sides["timm"] = partial(plain, lambda batch, model=theirs, dtype=dtype: model(batch.to(dtype)), 32)
@@ -135,7 +143,6 @@ def time_loops(count: int, repeats: int) -> list[dict[str, Any]]:
                         seconds[each].append(time.perf_counter() - start)
             rates = {each: count / float(np.median(taken)) for each, taken in seconds.items()}
             batches = {size: network_rate(embedder.encoder, side, size) for size in (1, 2, 4, 8, 16, 32)}
-            kind = str(dtype).removeprefix("torch.")
             row = {"model": name, "dtype": kind, "vectors_a_second": rates, "batches": batches, "cores": os.cpu_count()}
             rows.append(row)
             print(name, kind, {each: round(rate, 1) for each, rate in rates.items()}, batches, flush=True)

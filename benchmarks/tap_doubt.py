@@ -2,14 +2,19 @@
 
     python evidence/tap-doubt/clips.py photos.parquet FOLDER --part plain --last 16   # and crowded, made, cutouts
     python evidence/tap-doubt/clips.py photos.parquet FOLDER --part marks --more FOLDER_OF_VIDEOS ...
-    python benchmarks/tap_doubt.py FOLDER [--out results.json] [--picture curves.png]
+    python benchmarks/tap_doubt.py FOLDER [--out results.json] [--curves curves.png] [--reliability reliability.svg]
+    python benchmarks/tap_doubt.py --videos FOLDER_OF_VIDEOS ... --clicks clicks.json
+    python benchmarks/tap_doubt.py --videos FOLDER_OF_VIDEOS ... --picture flagged.jpg --of bear camel
 
 Counted are the places that the tracker calls visible, but for queries; wrong is one more than 8 pixels of 256 away. `caught` is
 the share of the wrong places among the tenth of all places that a score doubts most; `aurc` the area under the risk-coverage
 curve: the mean share of wrong places among those trusted most, over all shares that are kept (an oracle's is the least);
 `ece` the calibration error of the chance in ten equal bins. `above` is the share of errors above their predicted median. The
-clips of evidence/real-marks are scored at their visible marks. Intervals of 95 %:
-the bootstrap over clips.
+clips of evidence/real-marks are scored at their visible marks. Intervals of 95 %: the bootstrap over clips.
+
+--clicks counts the clicks that a person makes on the real clips, besides the first on each point, until 95 % of its visible
+marks are right: the person looks at the marked frames of a point, the most doubted first, and clicks the first that is wrong;
+then the point is tracked again. --picture shows where tracks of two clips are doubted most, beside what was asked for.
 """
 
 import argparse
@@ -23,12 +28,17 @@ import torch
 import tapetum
 from tapetum.systems.tap.tracking.calibration import calibrated_confidence
 from tapetum.systems.tap.tracking.error_model import WRONG
+from tapetum.tracks.doubtful import find_doubtful_places
 from tapetum.types import Tracks
 
 EVIDENCE = Path(__file__).parents[1] / "evidence"
 PARTS = "plain", "crowded", "made", "cutouts", "marks"
 DOUBTED = 0.1
 DRAWS = 400
+ENOUGH, MOST_CLICKS = 0.95, 6
+"""Share of a point's marks that is to be right, and clicks after which nobody goes on."""
+FLAGGED, CROP = 6, 48
+"""Points of a clip in the picture, and half the side of their crops in pixels of 256."""
 SCORES = "chance", "confidence", "oracle"
 """What places are ranked by: the predicted chance of being wrong, today's confidence, the true error."""
 
@@ -55,10 +65,16 @@ def risks(doubt, wrong):
     return np.cumsum(wrong[np.argsort(doubt, kind="stable")]) / np.arange(1, len(wrong) + 1)
 
 
-def calibration_error(chance, wrong, bins=10):
-    """Expected calibration error, bins weighed by their places."""
+def reliability(chance, wrong, bins=10):
+    """Number of places, mean chance and share of wrong places of each of ten equal bins that has any."""
     bin_of = np.minimum((chance * bins).astype(int), bins - 1)
-    return sum(abs(chance[bin_of == k].sum() - wrong[bin_of == k].sum()) for k in range(bins)) / len(wrong)
+    each = ((chance[bin_of == k], wrong[bin_of == k]) for k in np.unique(bin_of))
+    return [[len(here), float(here.mean()), float(true.mean())] for here, true in each]
+
+
+def calibration_error(chance, wrong):
+    """Expected calibration error, bins weighed by their places."""
+    return sum(count * abs(mean - share) for count, mean, share in reliability(chance, wrong)) / len(wrong)
 
 
 def metrics(table):
@@ -86,7 +102,16 @@ def summary(clips):
         for name, value in metrics(whole).items()
     }
     counts = {name: [len(table), int((table[:, 0] > WRONG).sum())] for name, table in zip(names, tables, strict=True)}
-    return {"clips": len(names), "places": len(whole), "wrong": int((whole[:, 0] > WRONG).sum()), **scores, "of clips": counts}
+    wrong = whole[:, 0] > WRONG
+    bins = {"chance": reliability(whole[:, 2], wrong), "confidence": reliability(1 - whole[:, 3], wrong)}
+    return {
+        "clips": len(names),
+        "places": len(whole),
+        "wrong": int(wrong.sum()),
+        **scores,
+        "reliability": bins,
+        "of clips": counts,
+    }
 
 
 def stored_clips(folder, part):
@@ -134,14 +159,139 @@ def draw(parts, path):
     figure.savefig(path, dpi=100)
 
 
+def draw_reliability(results, path):
+    """Draw how often places are wrong over the chance of it that was predicted, and over 1 - confidence."""
+    import matplotlib.pyplot as plt
+
+    plt.rcParams |= {"svg.hashsalt": "tapetum", "svg.fonttype": "none"}
+    figure, axes = plt.subplots(1, len(results), figsize=(2.4 * len(results), 2.7), sharey=True, squeeze=False)
+    for axis, (part, each) in zip(axes[0], results.items(), strict=True):
+        axis.plot([0, 1], [0, 1], color="0.7", linewidth=1)
+        for name, bins in each["reliability"].items():
+            counts, means, shares = zip(*bins, strict=True)
+            axis.plot(means, shares, linewidth=1, label="chance_wrong" if name == "chance" else "1 - confidence")
+            axis.scatter(means, shares, s=60 * np.sqrt(np.array(counts) / sum(counts)))
+        axis.set(title=f"{part}, {each['clips']} clips", xlabel="predicted", xlim=(0, 1), ylim=(0, 1))
+    axes[0, 0].set_ylabel("share wrong")
+    axes[0, 0].legend(loc="upper left", fontsize=7)
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
+
+
+def clicks_needed(tracker, clip, rows, at):
+    """Clicks on each point besides the first, places looked at for them, and whether enough of its marks are right then."""
+    truth, shown = clip.xy[rows], clip.visible[rows]
+    tracks = tracker.track(clip.video, np.column_stack([at, truth[np.arange(len(rows)), at]]).astype(np.float32))
+    clicks, looks = np.zeros(len(rows), int), np.zeros(len(rows), int)
+    while True:
+        wrong = shown & ~(np.linalg.norm(tracks.xy - truth, axis=-1) <= WRONG)
+        needed = np.flatnonzero((wrong.sum(1) > (1 - ENOUGH) * shown.sum(1)) & (clicks < MOST_CLICKS))
+        if not len(needed):
+            return clicks, looks, wrong.sum(1) <= (1 - ENOUGH) * shown.sum(1)
+        corrections = []
+        for row in needed:
+            order = np.argsort(np.where(shown[row], -tracks.chance_wrong[row], np.inf), kind="stable")
+            rank = int(wrong[row, order].argmax())
+            corrections.append((row, order[rank], *truth[row, order[rank]]))
+            looks[row] += rank + 1
+        clicks[needed] += 1
+        tracks = tracker.correct(clip.video, tracks, corrections)
+
+
+def count_clicks(tracker, clips):
+    """Clicks on the points of all clips that have two visible marks or more."""
+    table = {}
+    for name, clip_of in clips:
+        clip, rows, at = clip_of()
+        some = clip.visible[rows].sum(1) > 1
+        each = clicks_needed(tracker, clip, rows[some], at[some])
+        table[name] = dict(zip(("clicks", "looks", "right"), (values.tolist() for values in each), strict=True))
+        print(name, table[name], flush=True)
+    clicks, looks, right = (np.concatenate([each[key] for each in table.values()]) for key in ("clicks", "looks", "right"))
+    return {
+        "points": len(clicks),
+        "need none": float((right & (clicks == 0)).mean()),
+        "need at most two": float((right & (clicks <= 2)).mean()),
+        "not right after the last click": int((~right).sum()),
+        "mean clicks": float(clicks.mean()),
+        "median over clips of the mean": float(np.median([np.mean(each["clicks"]) for each in table.values()])),
+        "places looked at for a click": float(looks.sum() / max(clicks.sum(), 1)),
+        "of clips": table,
+    }
+
+
+def clicks_table(counts):
+    """Write counts of clicks in Markdown."""
+    rows = {
+        "clips, points": f"{len(counts['of clips'])}, {counts['points']}",
+        "points that need none": f"{counts['need none']:.1%}",
+        "points that need at most two": f"{counts['need at most two']:.1%}",
+        "clicks a point, mean over points": f"{counts['mean clicks']:.2f}",
+        "clicks a point, median over clips": f"{counts['median over clips of the mean']:.2f}",
+        "marked frames looked at for a click": f"{counts['places looked at for a click']:.2f}",
+        f"points not right after {MOST_CLICKS} clicks": f"{counts['not right after the last click']}",
+    }
+    return "".join(f"| {name} | {value} |\n" for name, value in rows.items())
+
+
+def draw_flagged(tracker, clips, path):
+    """Draw the most doubted place of the most doubted points of clips, beside the place that was asked for."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(2 * len(clips), FLAGGED, figsize=(2 * FLAGGED, 4.6 * len(clips)))
+    for pair, (name, clip_of) in zip(axes.reshape(-1, 2, FLAGGED), clips, strict=True):
+        clip, rows, at = clip_of()
+        tracks = tracker.track(clip.video, np.column_stack([at, clip.xy[rows, at]]).astype(np.float32))
+        places = [place for place in find_doubtful_places(tracks) if place.reason == "likely wrong"]
+        worst = list({place.point: place for place in reversed(places)}.values())[::-1][:FLAGGED]
+        for column in range(FLAGGED):
+            for axis in pair[:, column]:
+                axis.axis("off")
+            if column >= len(worst):
+                continue
+            point, frame = worst[column].point, worst[column].frame
+            about = f"chance {tracks.chance_wrong[point, frame]:.2f}, {tracks.error_px[point, frame]:.0f} px"
+            first = f"{name}: asked, frame {int(at[point])}"
+            for axis, t, title in zip(
+                pair[:, column], (int(at[point]), frame), (first, f"frame {frame}: {about}"), strict=True
+            ):
+                x, y = tracks.xy[point, t]
+                axis.imshow(clip.video[t])
+                axis.scatter(x - 0.5, y - 0.5, s=90, facecolors="none", edgecolors="yellow", linewidths=1.5)
+                axis.set(xlim=(x - CROP, x + CROP), ylim=(y + CROP, y - CROP))
+                axis.set_title(title, fontsize=7)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--curves", type=Path)
+    parser.add_argument("--reliability", type=Path, help="draw it from --out, or from a folder")
+    parser.add_argument("--videos", type=Path, nargs="*", default=[])
+    parser.add_argument("--clicks", type=Path)
     parser.add_argument("--picture", type=Path)
+    parser.add_argument("--of", nargs="*", default=[], help="names of clips with marks; all without")
     given = parser.parse_args()
     torch.set_num_threads(1)
     sys.path.append(str(EVIDENCE / "tap-doubt"))
+    if given.videos:
+        from clips import marked
+
+        clips = [(Path(name).stem.removeprefix("marks-"), clip_of) for name, clip_of in marked(given.videos)]
+        clips = [clip for clip in clips if not given.of or clip[0] in given.of]
+        if given.clicks:
+            counts = count_clicks(tapetum.load("tapir-nano"), clips)
+            print(clicks_table(counts))
+            given.clicks.write_text(json.dumps(counts, indent=1) + "\n")
+        if given.picture:
+            draw_flagged(tapetum.load("tapir-nano"), clips, given.picture)
+        return
+    if given.folder is None:
+        draw_reliability(json.loads(given.out.read_text()), given.reliability)
+        return
     parts = {part: stored_clips(given.folder, part) for part in PARTS}
     for part in [part for part in PARTS if not parts[part]]:
         print(f"{given.folder} has no clip of the part {part}: left out")
@@ -150,8 +300,10 @@ def main():
     print(table(results))
     if given.out:
         given.out.write_text(json.dumps(results, indent=1) + "\n")
-    if given.picture:
-        draw(parts, given.picture)
+    if given.curves:
+        draw(parts, given.curves)
+    if given.reliability:
+        draw_reliability(results, given.reliability)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Points for a robot: a node of plain callbacks, in the shape of ROS 2 but without it.
 
-    python examples/robot_points.py VIDEO [--model causal-tapir-nano] [--points 3] [--redetect]
+    python examples/robot_points.py VIDEO [--model causal-tapir-nano] [--points 3]
 
 plays a video as if it were a camera and prints, for each frame that was tracked, where its points are, how fast they go and how
 sure that is. In ROS 2, `on_image` is the callback of a subscription to sensor_msgs/Image, and `publish` that of a publisher.
@@ -35,8 +35,8 @@ class Image:
 class PointTrackerNode:
     """Tracks points through the images that it is given; `publish` hears of each result, in the tracker's thread."""
 
-    def __init__(self, model: str, publish: Callable[[LiveTracks], None], redetect: bool = False):
-        self.live = LiveTracker(tapetum.load(model), publish, stale_after_s=0.5, redetect=redetect)
+    def __init__(self, model: str, publish: Callable[[LiveTracks], None]):
+        self.live = LiveTracker(tapetum.load(model), publish, stale_after_s=0.5)
         self.new_points: list[list[float]] = []
 
     def on_points(self, points: list[list[float]]) -> None:
@@ -76,9 +76,8 @@ def main() -> None:
     parser.add_argument("video")
     parser.add_argument("--model", default="causal-tapir-nano")
     parser.add_argument("--points", type=int, default=3)
-    parser.add_argument("--redetect", action="store_true", help="seek points that were away for long in the whole frame")
     given = parser.parse_args()
-    node = PointTrackerNode(given.model, show, given.redetect)
+    node = PointTrackerNode(given.model, show)
     with open_video(given.video) as video:
         places = np.linspace(0.2, 0.8, given.points)
         node.on_points([[video.width * place, video.height / 2] for place in places])

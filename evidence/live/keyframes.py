@@ -1,17 +1,20 @@
 """What a network that looks at every n-th frame only loses on real clips with marks, and what it saves.
 
-    python evidence/live/keyframes.py --videos FOLDER ... [--every 1 2 4] [--rate 25] [--model causal-tapir-nano] [--out FILE]
+    python evidence/live/keyframes.py --videos FOLDER ... [--every 1 2 4] [--late 3] [--rate 25] [--model causal-tapir-nano]
+        [--out FILE]
 
 Points are tracked frame by frame, forwards, by `KeyframeTracker`; marks and scores are those of evidence/real-marks, the twelve
-clips and the seven. A new point makes a keyframe. With --rate also by `RealtimeTracker`, at so many frames a second, on one
-thread for the network and one for the patches: that needs an idle machine. Prints average Jaccard and CPU seconds of each clip;
---out keeps what an earlier run found of the others.
+clips and the seven. A new point makes a keyframe. With --late also by `RealtimeTracker` with a network that answers exactly so
+many frames later, the same on every machine. With --rate by the real one, at so many frames a second, on one thread for the
+network and one for the patches: that needs an idle machine. Prints average Jaccard and CPU seconds of each clip; --out keeps
+what an earlier run found of the others.
 """
 
 import argparse
 import json
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,7 @@ import torch
 
 import tapetum
 from tapetum.metrics.statistics import bootstrap_interval
-from tapetum.systems.tap.tracking.keyframes import KeyframeTracker, RealtimeTracker
+from tapetum.tracks.keyframes import KeyframeTracker, RealtimeTracker
 from tapetum.types import Tracks
 
 MARKS = Path(__file__).parents[1] / "real-marks"
@@ -54,6 +57,33 @@ class FrameByFrame:
         return Tracks(xy, visible, visible.astype(np.float32), queries)
 
 
+@dataclass
+class Answer:
+    """What a network finds in a frame; it is done when it has been asked for `late` times."""
+
+    found: Any
+    late: int
+
+    def done(self) -> bool:
+        self.late -= 1
+        return self.late <= 0
+
+    def result(self) -> Any:
+        return self.found
+
+
+class LateTracker(RealtimeTracker):
+    """A tracker in real time whose network answers exactly `late` frames after it was shown one."""
+
+    def __init__(self, tracker: Any, late: int):
+        super().__init__(tracker)
+        self.late, self._worker = late, self  # type: ignore[assignment]
+
+    def submit(self, look: Any, *given: Any) -> Answer:
+        """Look at once, and answer later."""
+        return Answer(look(*given), self.late)
+
+
 def table(results: dict[str, Any]) -> str:
     """Write in Markdown the mean of average Jaccard, the paired difference to every frame, and CPU time beside it."""
     lines = ["| the network looks at | average Jaccard | less every frame (95 %) | CPU time |", "|---|---|---|---|"]
@@ -67,7 +97,8 @@ def table(results: dict[str, Any]) -> str:
             "2": "every second frame",
             "realtime": f"the newest one, from a camera of {results['rate']:g} a second",
         }
-        name = names.get(every, f"every {every}th frame")
+        late = f"the newest one, and answers {every.removeprefix('late ')} frames later"
+        name = names.get(every, late if "late" in every else f"every {every}th frame")
         less = "" if every == "1" else f"{(scores - beside).mean():+.3f} ({low:+.3f} to {high:+.3f})"
         lines.append(f"| {name} | {scores.mean():.3f} | {less} | {seconds:.2f} |")
     return "\n".join(lines) + "\n"
@@ -77,6 +108,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--videos", nargs="+", type=Path, required=True)
     parser.add_argument("--every", nargs="*", type=int, default=[1, 2, 4])
+    parser.add_argument("--late", nargs="*", type=int, default=[])
     parser.add_argument("--rate", type=float)
     parser.add_argument("--model", default="causal-tapir-nano")
     parser.add_argument("--out", type=Path)
@@ -84,6 +116,7 @@ def main() -> None:
     torch.set_num_threads(1)
     tracker = tapetum.load(options.model)
     sides = {str(every): FrameByFrame(KeyframeTracker(tracker, every)) for every in options.every}
+    sides |= {f"late {late}": FrameByFrame(LateTracker(tracker, late)) for late in options.late}
     if options.rate:
         sides["realtime"] = FrameByFrame(RealtimeTracker(tracker), options.rate)
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}

@@ -1,6 +1,6 @@
 """Makes clips with exact tracks, tracks points through them, and stores what the error model learns from (`train.py`).
 
-    python evidence/tap-doubt/clips.py photos.parquet FOLDER --more VIDEO ... [--part train] [--first 0] [--last 120]
+    python evidence/tap-doubt/clips.py photos.parquet FOLDER --more VIDEO ... [--part train] [--first 0] [--last 200]
 
 Clips are of 256x256 pixels and 24 to 48 frames. Four kinds: plain, a photograph, or a frame of a video, that moves behind one
 to three cut-outs of others, of which a grid of 9x9 points is tracked from the first frame on; crowded, the same with up to six,
@@ -172,7 +172,7 @@ def main():
     parser.add_argument("--more", type=Path, nargs="*", default=[], help="videos, or folders of videos with marks")
     parser.add_argument("--part", choices=[*SEEDS, "marks"], default="train")
     parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--last", type=int, default=120)
+    parser.add_argument("--last", type=int, default=200)
     given = parser.parse_args()
     torch.set_num_threads(1)
     given.folder.mkdir(parents=True, exist_ok=True)

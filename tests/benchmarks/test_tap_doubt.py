@@ -7,6 +7,8 @@ import pytest
 
 from support.docs_pages import DOCS
 from support.scripts import script
+from tapetum.tracks.training.clips import TrackedClip
+from tapetum.types import Tracks
 
 tap_doubt = script("benchmarks/tap_doubt.py")
 
@@ -31,6 +33,50 @@ def test_the_calibration_error_weighs_bins_by_their_places() -> None:
     assert tap_doubt.calibration_error(chance, np.array([True, True, True, True])) == pytest.approx((2.85 + 0.05) / 4)
 
 
-def test_the_page_has_the_table_of_the_results() -> None:
-    results = json.loads((tap_doubt.EVIDENCE / "tap-doubt" / "results.json").read_text())
-    assert tap_doubt.table(results) in (DOCS / "evidence" / "tap-doubt.md").read_text()
+def test_bins_without_places_are_left_out() -> None:
+    bins = tap_doubt.reliability(np.array([0.05, 0.15, 0.13, 1.0]), np.array([False, False, True, True]))
+    assert [count for count, _, _ in bins] == [1, 2, 1]
+    assert bins[1][1:] == pytest.approx([0.14, 0.5])
+
+
+class Drifting:
+    """A tracker whose third point is `off` by 20 pixels in some frames; a click repairs the frames within 6."""
+
+    def __init__(self, xy: np.ndarray, off: list[int], chance: list[float]):
+        self.xy, self.off, self.chance = xy, off, np.tile(np.float32(chance), (len(xy), 1))
+
+    def track(self, video: np.ndarray, queries: np.ndarray) -> Tracks:
+        assert queries[:, 0].tolist() == [0, 0, 0]
+        return self.correct(video, None, [])
+
+    def correct(self, video: np.ndarray, tracks: Tracks | None, corrections: list[tuple[int, int, float, float]]) -> Tracks:
+        for row, frame, x, y in corrections:
+            assert row == 2
+            np.testing.assert_array_equal(self.xy[row, frame], (x, y))
+            self.off = [t for t in self.off if abs(t - frame) > 6]
+        found = self.xy.copy()
+        found[2, self.off] += 20
+        seen = np.ones(found.shape[:2], bool)
+        return Tracks(found, seen, seen, self.xy[:, 0, [0, 0, 1]] * (0, 1, 1), error_px=self.chance, chance_wrong=self.chance)
+
+
+@pytest.mark.parametrize(
+    ("off", "chances", "clicks", "looks"),
+    [([5, 10], {10: 0.9}, 1, 1), ([5, 10], {0: 0.9, 5: 0.5}, 1, 2), ([5, 15], {15: 0.8, 5: 0.5}, 2, 3), ([7], {}, 0, 0)],
+)
+def test_a_person_clicks_the_most_doubted_mark_that_is_wrong(off: list, chances: dict, clicks: int, looks: int) -> None:
+    xy = np.full((3, 16, 2), 50, np.float32)
+    marked = np.zeros((3, 16), bool)
+    marked[:, ::5] = True
+    tracker = Drifting(xy, off, [chances.get(t, 0.1) for t in range(16)])
+    clip = TrackedClip(np.zeros((16, 8, 8, 3), np.uint8), np.where(marked[..., None], xy, np.nan), marked)
+    counted, looked, right = tap_doubt.clicks_needed(tracker, clip, np.arange(3), np.zeros(3, int))
+    assert counted.tolist() == [0, 0, clicks]
+    assert looked.tolist() == [0, 0, looks]
+    assert right.all()
+
+
+def test_the_page_has_the_tables_of_the_results() -> None:
+    page = (DOCS / "evidence" / "tap-doubt.md").read_text()
+    for table, name in ((tap_doubt.table, "results.json"), (tap_doubt.clicks_table, "clicks.json")):
+        assert table(json.loads((tap_doubt.EVIDENCE / "tap-doubt" / name).read_text())) in page

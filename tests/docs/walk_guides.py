@@ -2,9 +2,10 @@
 
     python tests/docs/walk_guides.py FOLDER [GUIDE ...]
 
-The environment is this one. Only how much is made or learned is cut short, as in `test_guide_commands.py`, and the videos, to
-`FRAMES`. What is left out: blocks marked ```console own, whose files, networks or machines the page says are the reader's own,
-and lines of `NOT_RUN`. Ends with 1 if a line fails or takes longer than `LONGEST`.
+The environment is this one: run by the Python of one that the guide's first line made, it needs nothing else. Only how much is
+made or learned is cut short, as in `support/short_commands.py`, and the videos, to `FRAMES`. What is left out: blocks marked
+```console own, whose files, networks or machines the page says are the reader's own, and lines of `NOT_RUN`. Ends with 1 if a
+line fails or takes longer than `LONGEST`.
 """
 
 import contextlib
@@ -20,9 +21,8 @@ from pathlib import Path
 from typing import NoReturn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from test_guide_commands import shortened
-
 from support.docs_pages import DOCS, blocks, commands
+from support.short_commands import shortened
 from tapetum.app.shell.main import main
 from tapetum.video import open_video, write_video
 from tapetum.world.sample import CLIPS

@@ -1,5 +1,7 @@
 """Batches that suit the processor: the vectors do not depend on them beyond rounding, and their size on no clock."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,8 @@ from torch import Tensor
 
 from tapetum import encoders
 from tapetum.core import devices
-from tapetum.encoders import batching
+from tapetum.core.errors import BadInput
+from tapetum.encoders import batching, embed
 from tapetum.encoders.batching import batch_size, look_by_size, room_for_outputs, run_in_batches
 from tapetum.encoders.embed import EmbeddedPiece, set_precision
 from tapetum.layers.cpu import speed_up
@@ -82,8 +85,37 @@ def test_bfloat16_is_chosen_where_the_device_knows_it_and_the_network_bears_it(
     image = embedder.prepare(np.random.default_rng(0).integers(0, 256, (64, 48, 3), np.uint8))
     piece = EmbeddedPiece("", None, None, {"image": image})
     expected = embedder.embed([piece])
-    set_precision(embedder, dtype)
+    set_precision(network, dtype)
     actual = embedder.embed([piece])
     assert (next(network.parameters()).dtype, actual.dtype) == (chosen, np.float32)
     assert (actual * expected).sum() / np.linalg.norm(actual) / np.linalg.norm(expected) > 0.999
     assert np.array_equal(actual, expected) == (chosen == torch.float32)
+
+
+@pytest.mark.skipif(not devices.knows_int8(devices.processor()), reason="a processor that multiplies bytes")
+@pytest.mark.parametrize("name", ["resnet-18", "efficientnet-lite0"])
+def test_int8_hardly_changes_vectors_and_no_batch_does(name: str) -> None:
+    torch.manual_seed(0)
+    network = encoders.build(name, classes=0).eval()
+    images = network.prepare(np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3), np.uint8))
+    with torch.inference_mode():
+        expected = network.image_vectors(images)
+        set_precision(network, "int8")
+        actual = network.image_vectors(images)
+        alone = torch.cat([network.image_vectors(image[None]) for image in images])
+    copied = pickle.loads(pickle.dumps(network))
+    with torch.inference_mode():
+        again = copied.image_vectors(images)
+    assert torch.equal(actual, alone)
+    assert torch.equal(actual, again)
+    assert not torch.equal(actual, expected)
+    assert torch.nn.functional.cosine_similarity(actual, expected).min() > 0.98
+
+
+def test_int8_is_refused_where_it_gives_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embed, "knows_int8", lambda processor: True)
+    with pytest.raises(BadInput, match="int8 is for convolutions with batch norms, and ViT has none"):
+        set_precision(encoders.build("vit-nano").eval(), "int8")
+    monkeypatch.setattr(embed, "knows_int8", lambda processor: False)
+    with pytest.raises(BadInput, match="int8 needs a CPU that multiplies bytes"):
+        set_precision(encoders.build("resnet-18", stem_width=8).eval(), "int8")

@@ -326,7 +326,9 @@ def test_what_cannot_be_recognised_says_what_to_do(run: Run, image: Path, tmp_pa
     refused(nn.Linear(2, 2).double(), "it holds torch.nn.modules.linear.Linear, and code that a pickle names is not run; where")
     other = timm.create_model("convnextv2_atto", num_classes=2).state_dict()
     refused(other, "tensors (head.fc.bias, stages.2.blocks.")
-    refused(other, "NFNet and EfficientNet-Lite of timm and torchvision, where need be with their name, timm:NAME=")
+    refused(other, "all else of timm with its name, timm:NAME=")
+    refused(other, "your own class with its file, my_net.py:MyNet=")
+    refused(nn.Linear(2, 2), "convert that: tapetum weights convert FILE.py:CLASS=FILE")
     refused({"a": 1}, "does not hold a state dict")
     refused(transformers.ViTModel(transformers.ViTConfig(**IMAGE)).state_dict(), "put its config.json beside it")
     (tmp_path / "a.pth").write_bytes(pickle.dumps({"conv1.weight": Path}))
@@ -369,8 +371,8 @@ def test_random_weights_by_name_and_seed() -> None:
     assert encoders.load("random:torchvision:resnet18").map_channels == (64, 128, 256, 512)
     for reference, words in (
         ("random:no-such", "there is no encoder 'no-such'"),
-        ("random:timm:no-such", "no network like timm's 'no-such'"),
-        ("timm:no-such", "no network like timm's 'no-such'"),
+        ("random:timm:no-such", "timm .* has no model 'no-such'"),
+        ("timm:no-such", "timm .* has no model 'no-such'"),
         ("timm:resnet18=none.pth", "there is no file none.pth"),
         ("torchvision:resnet18", "names no file; give torchvision:NAME=FILE"),
         ("tapir-nano", "holds a "),
@@ -384,6 +386,15 @@ from torch import nn
 from tapetum.encoders.features import Encoder
 
 class Plain(nn.Module):
+    pass
+
+class Bent(nn.Linear):
+    def __init__(self):
+        super().__init__(2, 2)
+    def forward(self, x):
+        return x.view(1, 3, 56, 4, 56, 4)
+
+class Words(str):
     pass
 
 class Lone(Encoder):
@@ -401,7 +412,9 @@ def test_a_class_of_ones_own_that_is_no_encoder_is_told_why(
     monkeypatch.setattr("sys.path", [*sys.path])
     (tmp_path / "wrong_nets.py").write_text(NETS)
     for name, words in (
-        ("Plain", "is no encoder; derive it from tapetum.encoders.features.Encoder"),
+        ("Plain", "Plain has no parameters"),
+        ("Bent", r"makes \(1, 3, 56, 4, 56, 4\) of images .*; wanted vectors \(n, d\), tokens \(n, t, d\) or maps"),
+        ("Words", "is no encoder; derive it from torch.nn.modules.module.Module"),
         ("Lone", r"cannot be built of a config and a preprocessing \(TypeError: .*see docs/guides/bring-your-own.md"),
         ("Bare", "sets no width; see docs/guides/bring-your-own.md"),
     ):

@@ -100,7 +100,7 @@ def test_shapes_of_full_size_names(name):
 def test_preprocessing_is_timms_for_every_name_and_tag():
     seen = 0
     for name in {*timm.list_pretrained(), *timm.list_models()}:
-        found = next(filter(None, (dotted(table).describe(name, {}) for table in SOURCES["timm"])), None)
+        found = next(filter(None, (dotted(table).describe(name, {}) for table in SOURCES["timm"][:-1])), None)
         if found is None:
             continue
         got, cfg = found[0].preprocessing, timm.get_pretrained_cfg(name).to_dict()
@@ -129,7 +129,7 @@ def test_what_does_not_fit_is_named():
     assert "no extra.weight" in refused(state | {"extra.weight": torch.zeros(3)})
     assert "cls_token is (1, 1, 31)" in refused(state | {"cls_token": torch.zeros(1, 1, 31)})
     assert "'pos_embed' holds" in refused(state | {"pos_embed": state["pos_embed"] * torch.nan})
-    assert "no table of names" in refused(state, name="vit_tiny_patch16_rope_224")
+    assert "has no model 'vit_tiny_patch16_rope_224'" in refused(state, name="vit_tiny_patch16_rope_224")
     assert "no source 'jax'" in refused(state, source="jax")
     with pytest.raises(BadInput, match="no classifier"):
         encoders.from_state(state, "timm", name, **changes).classify(torch.zeros(1, 3, 32, 32))

@@ -17,8 +17,19 @@ from torch import Tensor, nn
 from support.forks import Forks
 from tapetum.account.closed_form import closed_form
 from tapetum.account.flops import count_flops
+from tapetum.core.devices import knows_int8, processor
 from tapetum.layers import convolution as convolution_module
-from tapetum.layers.convolution import Activation, FusedConvolution, InstanceNorm, PointwiseConv2d, SameConv2d, convolve
+from tapetum.layers.convolution import (
+    Activation,
+    FusedConvolution,
+    InstanceNorm,
+    Int8Convolution,
+    PointwiseConv2d,
+    SameConv2d,
+    convolve,
+    convolve_chain,
+    pad_same,
+)
 from tapetum.layers.cpu import speed_up
 
 ISSUE = """
@@ -211,3 +222,52 @@ def fused_calls() -> Iterator[Callable[[], int]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(FusedConvolution, "__call__", counted)
         yield lambda: len(calls)
+
+
+def rounded(x: Tensor, low: float, high: float) -> Tensor:
+    """Numbers rounded to the 256 steps between two, of which one is 0."""
+    step = (high - low) / 255
+    zero = round(-low / step)
+    return ((x / step + zero).round().clamp(0, 255) - zero) * step
+
+
+@pytest.mark.skipif(not knows_int8(processor()), reason="a processor that multiplies bytes")
+@pytest.mark.parametrize("activation", ["relu", "relu6"])
+def test_int8_rounds_inputs_inner_results_and_weights(activation: Activation) -> None:
+    layers = [SameConv2d(6, 24, 1), SameConv2d(24, 24, 5, 2, groups=24), SameConv2d(24, 8, 1)]
+    chain = [(*block(layer), activation if layer is not layers[-1] else None) for layer in layers]
+    x, function = torch.randn(3, 6, 9, 12), {"relu": F.relu, "relu6": F.relu6}[activation]
+    for layer in layers:
+        layer.fused = Int8Convolution()  # pyright: ignore[reportArgumentType]
+    with torch.no_grad():
+        floats = convolve_chain(x, chain)
+        y = rounded(x, float(x.min()), float(x.max()))
+        for conv, norm, between in chain:
+            assert norm.running_var is not None
+            assert norm.running_mean is not None
+            factor = norm.weight / (norm.running_var + norm.eps).sqrt()
+            weight = conv.weight * factor[:, None, None, None]
+            step = weight.abs().amax((1, 2, 3), keepdim=True) / 127
+            y = pad_same(y, conv.kernel_size[0], conv.stride[0])
+            shift = norm.bias - norm.running_mean * factor
+            y = F.conv2d(y, (weight / step).round() * step, shift, conv.stride, groups=conv.groups)
+            conv.fused.measuring = False  # pyright: ignore[reportAttributeAccessIssue]
+            y = y if between is None else rounded(function(y), 0, float(conv.fused.top))  # pyright: ignore
+        actual = convolve_chain(x, chain)
+        alone = torch.cat([convolve_chain(image[None], copy.deepcopy(chain)) for image in x])
+    assert torch.equal(actual, alone)
+    error = (actual - y).abs().mean()
+    assert error < 0.2 * (actual - floats).abs().mean() < 0.02 * floats.abs().mean()
+
+
+@pytest.mark.skipif(not knows_int8(processor()), reason="a processor that multiplies bytes")
+def test_int8_gives_floats_to_layers_with_hooks_and_in_training() -> None:
+    chain = [(*block(SameConv2d(6, 6, 3, groups=6)), "relu6"), (*block(SameConv2d(6, 4, 1)), None)]
+    for conv, _, _ in chain:
+        conv.fused = Int8Convolution(-3, 3, 6, measuring=False)  # pyright: ignore
+    x, inputs = torch.randn(2, 6, 8, 8).clamp(-3, 3), list[Tensor]()
+    assert convolve_chain(x, chain).requires_grad  # pyright: ignore
+    chain[1][0].register_forward_pre_hook(lambda module, args: inputs.append(args[0]))
+    with torch.no_grad():
+        convolve_chain(x, chain)  # pyright: ignore
+        torch.testing.assert_close(inputs[0], F.relu6(chain[0][1](chain[0][0](x))), atol=0.05, rtol=0.05)

@@ -53,7 +53,8 @@ _PROJECT = _object(
     {"revision": _FRAME, "undo": _FRAME, "redo": _FRAME, "tracked_revision": {"type": ["integer", "null"]},
      "points": _list(_POINT), "prompts": _list(_PROMPT), "job": {"anyOf": [_JOB, {"type": "null"}]}}
 )  # fmt: skip
-_PLACE = _object({"point": _TEXT, "frame": _FRAME, "reason": _TEXT, "score": {"type": "number", "minimum": 0, "maximum": 1}})
+_PLACE = _object({"point": _TEXT, "frame": _FRAME, "reason": _TEXT, "score": _CHANCE, "share": _CHANCE})
+_CHECK = _object({"places": _list(_PLACE), "expected_share": _MAYBE_NUMBER})
 _MOMENT = _object(
     {"item": _ID, "name": _TEXT, "start_s": _MAYBE_NUMBER, "stop_s": _MAYBE_NUMBER, "frame": _FRAME, "cosine": _MAYBE_NUMBER,
      "probability": _MAYBE_NUMBER, "thumbnails": _list(_TEXT)}
@@ -157,7 +158,7 @@ def describe_api() -> Schema:
                 "ids of the points in the header X-Points", None, item, media="application/octet-stream", errors=step,
             )
         },
-        on_item + "/check": {"get": _operation("Where to look next", _object({"places": _list(_PLACE)}), item, errors=step)},
+        on_item + "/check": {"get": _operation("Where to look next", _CHECK, item, errors=step)},
         on_item + "/export": {
             "get": _operation(
                 "Tracks or masks as a file; mp4 and gif are drawn by a job", None, item,

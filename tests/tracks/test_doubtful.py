@@ -104,6 +104,15 @@ def test_spans_join_over_short_gaps_and_the_most_wrong_frames_come_first() -> No
     assert [(span.point, span.first, span.last) for span in spans] == [(1, 7, 8), (0, 1, 4), (1, 1, 2), (0, 8, 8)]
     assert spans[1].chance_wrong == pytest.approx(0.35)
     assert spans[1].error_px == pytest.approx(3.5)
+    assert [span.left for span in spans] == pytest.approx([2.3 / 18, 0.9 / 18, 0.3 / 18, 0], abs=1e-6)
+
+
+def test_the_list_of_spans_ends_where_little_enough_is_expected_wrong() -> None:
+    tracks = doubted([[0, 0.9, 0, 0, 0.1], [0, 0, 0.5, 0, 0.1]])
+    assert [span.left for span in find_doubtful_spans(tracks)] == pytest.approx([0.07, 0.02])
+    assert len(find_doubtful_spans(tracks, until=0.08)) == 1
+    assert len(find_doubtful_spans(tracks, until=0.07)) == 2
+    assert find_doubtful_spans(tracks, until=0.2) == []
 
 
 def test_spans_are_of_visible_points_and_count_frames_of_the_video() -> None:

@@ -53,9 +53,16 @@ def test_bodies_that_cross_without_an_exchange_stay_as_they_are() -> None:
             np.testing.assert_array_equal(getattr(mended, name), getattr(tracks, name))
 
 
-@pytest.mark.parametrize("names", [["nose@mouse0", "nose@mouse1"], ["tail@mouse2", "tail@mouse0", "tail@mouse1"]])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["nose@mouse0", "nose@mouse1"],
+        ["tail@mouse2", "tail@mouse0", "tail@mouse1"],
+        ["nose@mouse3", "nose@mouse0", "nose@mouse2", "nose@mouse1"],
+    ],
+)
 def test_an_exchange_is_found_and_undone(names: list[str]) -> None:
-    tracks = crossing(3)
+    tracks = crossing(max(3, len(names)))
     made = exchanged(tracks, names, 26)
     (swap,) = find_swaps(made)
     assert set(swap.points) == set(names)

@@ -1,6 +1,7 @@
 """A tracker in a thread of its own: order, drops, ids, velocities, and input that must not give a stale position."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from support.networks import tracker as network
 from tapetum.core.errors import BadInput
 from tapetum.tracks.live import LiveTracker, LiveTracks
-from tapetum.tracks.tracker import FrameTracks
+from tapetum.tracks.tracker import FrameTracks, load_state, save_state
 
 SIZE = (48, 64)
 
@@ -102,6 +103,63 @@ def test_points_come_and_go_while_frames_do() -> None:
         assert tracks.ids.tolist() == [3]
 
 
+def test_a_corrected_point_keeps_its_id_and_starts_over() -> None:
+    with LiveTracker(LineTracker()) as live:
+        for moment in range(3):
+            live.submit(frame(), moment / 10, [[10, 40], [20, 40]] if not moment else None)
+            live.wait()
+        with pytest.raises(BadInput, match="point 2 is corrected, and ids so far are below 2"):
+            live.submit(frame(), 0.3, corrected={2: (1, 1)})
+        assert live.submit(frame(), 0.3, [[50, 9]], corrected={0: (5, 5)}) == [2]
+        live.wait()
+        tracks = live.latest()
+    assert tracks is not None
+    assert tracks.ids.tolist() == [1, 0, 2]
+    np.testing.assert_allclose(tracks.xy, [[29, 37], [5, 5], [50, 9]])
+    assert np.isfinite(tracks.velocity[:, 0]).tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize("mode", [{}, {"every": 2}, {"realtime": True}], ids=str)
+def test_another_goes_on_from_a_saved_state(mode: dict[str, Any], tmp_path: Path) -> None:
+    frames = np.random.default_rng(0).integers(0, 255, (6, *SIZE, 3), dtype=np.uint8)
+    tracker, results = network(causal=True, polish=True), []
+    with LiveTracker(tracker, **mode) as live:
+        for moment in range(3):
+            live.submit(frames[moment], moment, [[20.0, 15.0], [40.0, 30.0]] if not moment else None)
+            live.wait()
+        live.remove([0])
+        live.submit(frames[3], 3.0)
+        live.wait()
+        save_state(live.state, tmp_path / "state")
+        for after in (live, LiveTracker(tracker, **mode, state=load_state(tmp_path / "state"))):
+            assert after.submit(frames[4], 4.0, [[9.0, 9.0]]) == [2]
+            after.wait()
+            results.append(after.latest(4.0))
+            after.close()
+    one, other = results
+    assert one.ids.tolist() == other.ids.tolist() == [1, 2]
+    np.testing.assert_array_equal(one.xy, other.xy)
+    np.testing.assert_array_equal(one.confidence, other.confidence)
+    with pytest.raises(BadInput, match="where the stream has 48x64"):
+        LiveTracker(tracker, state=load_state(tmp_path / "state")).submit(frame(size=(9, 9)))
+
+
+class Runs:
+    """What a hostile file would run when it is read."""
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        return np.fromfile, ("ran",)
+
+
+@pytest.mark.parametrize("state", [Runs(), network], ids=["a function of numpy", "a function"])
+def test_a_state_that_would_run_something_is_refused(state: Any, tmp_path: Path) -> None:
+    save_state(state, tmp_path / "state")
+    with pytest.raises(BadInput, match="is no state of a tracker of this version"):
+        load_state(tmp_path / "state")
+    with pytest.raises(BadInput, match="is no state"):
+        load_state(tmp_path / "none")
+
+
 def test_velocities_are_slopes_by_the_times_of_the_frames() -> None:
     results: list[LiveTracks] = []
     times = [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 2.0, 2.1]  # black at 0.4; a gap before 2.0
@@ -115,22 +173,6 @@ def test_velocities_are_slopes_by_the_times_of_the_frames() -> None:
         if is_known:
             np.testing.assert_allclose(tracks.velocity, [[30, -10]], rtol=1e-4)
     assert [bool(tracks.visible[0]) for tracks in results] == [moment != 0.4 for moment in times]
-
-
-def test_redetect_is_what_the_tracker_starts_with() -> None:
-    class Redetecting(LineTracker):
-        def start(self, frame: np.ndarray, points: Any, redetect: bool = False) -> Line:
-            self.redetects = redetect
-            return super().start(frame, points)
-
-    for redetect in (False, True):
-        tracker = Redetecting()
-        with LiveTracker(tracker, redetect=redetect) as live:
-            live.submit(frame(), 0.0, [[10, 20]])
-            live.wait()
-        assert tracker.redetects == redetect
-    with pytest.raises(BadInput, match="LineTracker has no redetect; give one of the TAPIR family"):
-        LiveTracker(LineTracker(), redetect=True)
 
 
 def test_what_is_stale_is_hidden() -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -257,6 +256,18 @@ def test_bad_points_and_frames_are_refused(made: Callable[..., Any], video: np.n
         tracker.step(tracker.start(video[0], [[1, 1]]), video[1, :40])
 
 
-def test_what_cannot_redetect_says_so(made: Callable[..., Any], tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="TapNextTracker has no redetect"):
-        LiveTracker(made("tapnext"), redetect=True)
+@pytest.mark.parametrize("mode", [{"every": 3}, {"realtime": True}], ids=str)
+@pytest.mark.parametrize("name", LIVE)
+def test_every_live_tracker_may_look_at_fewer_frames(
+    made: Callable[..., Any], video: np.ndarray, name: str, mode: dict[str, Any]
+) -> None:
+    wanted = _steps(made(name), video[::3])
+    with LiveTracker(made(name), **mode) as live:
+        for number, frame in enumerate(video):
+            live.submit(frame, number, POINTS if not number else None)
+            live.wait()
+            now = live.latest(number)
+            assert now is not None
+            assert np.isfinite(now.xy).all()
+            if number == 0 or (number == 3 and name == "tapnext" and "every" in mode):  # a keyframe, and no polish
+                np.testing.assert_array_equal(now.xy, wanted[number // 3].xy)

@@ -118,6 +118,17 @@ def test_conversion_keeps_parameters_modes_and_refuses_what_does_more() -> None:
         convert_sync_batchnorm(nn.Sequential(nn.Sequential(WithActivation(2))))
 
 
+def test_batch_norms_of_timm_keep_what_they_do_after_the_norm() -> None:
+    layers = pytest.importorskip("timm.layers")
+    torch.manual_seed(0)
+    plain, joint = layers.BatchNormAct2d(3), convert_sync_batchnorm(nn.Sequential(layers.BatchNormAct2d(3)))
+    images = torch.randn(4, 3, 5, 5)
+    assert joint[0].state_dict().keys() == plain.state_dict().keys()
+    assert torch.equal(joint(images), plain(images))
+    assert torch.equal(joint[0].running_var, plain.running_var)
+    assert (joint(images) >= 0).all()
+
+
 def test_contrastive_losses_are_those_of_their_papers() -> None:
     torch.manual_seed(1)
     first, second = torch.randn(2, 5, 4, dtype=torch.float64).unbind()

@@ -163,15 +163,17 @@ function tracks3d(item, project) {
 function places(item) {
   const project = projects.get(item.id);
   const found = [];
+  const all = points(project).length * item.frames;
   for (const point of points(project)) {
     const track = project.tracks.get(point.id);
     const marked = new Set(point.queries.map((query) => query.frame));
     for (let frame = 0; track && frame < item.frames; frame++) {
       const sure = track[frame * 4 + 3];
-      if (sure < 0.5 && !marked.has(frame)) found.push({ point: point.id, frame, reason: "low confidence", score: 1 - sure });
+      if (sure < 0.5 && !marked.has(frame)) found.push({ point: point.id, frame, reason: "likely wrong", score: 1 - sure, share: (1 - sure) / all });
     }
   }
-  return found.sort((a, b) => b.score - a.score).slice(0, 30);
+  const share = found.reduce((sum, place) => sum + place.share, 0);
+  return { places: found.sort((a, b) => b.score - a.score).slice(0, 30), expected_share: found.length ? share : null };
 }
 
 function look(item, body) {
@@ -298,7 +300,7 @@ async function answer(request, response, url) {
     return response.writeHead(200, { "X-Points": names.join(",") }).end(tracks3d(item, project));
   }
   if (what === "look") return send(look(item, body));
-  if (what === "check") return send({ places: places(item) });
+  if (what === "check") return send(places(item));
   if (what === "tracks.bin") {
     const list = points(project);
     const unknown = new Float32Array(item.frames * 4).fill(NaN);

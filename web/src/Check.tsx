@@ -1,5 +1,5 @@
 /** Places where the tracks are most doubtful. */
-import { goTo, nextPlace } from "./actions";
+import { goTo, isGoodEnough, nextPlace, shareLeft, visited } from "./actions";
 import { useCell } from "./cell";
 import * as state from "./state";
 
@@ -11,16 +11,40 @@ export function Check() {
   const tracked = useCell(state.project)?.tracked_revision != null;
   const frame = useCell(state.frame);
   const selected = useCell(state.selected);
+  useCell(visited);
+  useCell(state.expectedShare);
+  const until = useCell(state.until);
+  const [left, done] = [shareLeft(), isGoodEnough()];
   const names = new Map(points.map((point) => [point.id, point.name]));
   if (!points.length) return null;
   return (
     <section class="panel check" aria-label="Look here next">
       <div class="row">
         <h2>Look here next</h2>
-        <button type="button" disabled={!places.length} onClick={nextPlace} aria-keyshortcuts="n">
+        <button type="button" disabled={!places.length || done} onClick={nextPlace} aria-keyshortcuts="n">
           Next
         </button>
       </div>
+      {left !== null && (
+        <>
+          <p class="small" role="status">
+            {`${(100 * left).toFixed(1)} % of the visible places are expected wrong${done ? ", less than you asked for." : ", besides those you went to."}`}
+          </p>
+          <div class="row small">
+            <label for="until">Stop below</label>
+            <input
+              id="until"
+              type="number"
+              min={0}
+              max={100}
+              step={0.5}
+              value={100 * until}
+              onInput={(event) => (state.until.value = Number(event.currentTarget.value) / 100)}
+            />
+            <span>%</span>
+          </div>
+        </>
+      )}
       {places.length === 0 && (
         <p class="soft small">
           {tracked ? "No place is doubtful." : "Doubtful places are listed here once points are tracked."}

@@ -1,6 +1,7 @@
 /** What the page asks the server to do. Edits go one after the other, so that answers come in their order. */
 import { post, request } from "./api";
-import { attempt, fail, frame, item, noteJob, path, places, project, seek, selected, setProject } from "./state";
+import { Cell } from "./cell";
+import { attempt, expectedShare, fail, frame, item, noteJob, path, places, project, seek, selected, setProject, until } from "./state";
 import { isHidden } from "./tracks";
 import type { Edit, Job, Place, Point, Project } from "./types";
 
@@ -82,25 +83,39 @@ export function isFailed(job: Job | null | undefined): boolean {
 }
 
 /** Places that somebody went to, of the item that is open. */
-const visited = new Set<string>();
-item.watch(() => visited.clear());
+export const visited = new Cell<ReadonlySet<string>>(new Set());
+item.watch(() => (visited.value = new Set()));
 
 const keyOf = (place: Place): string => `${place.point}/${place.frame}`;
 
-/** Go to the most doubtful place that nobody went to yet; after the last one, to the first again. */
+/** The share of the visible places that is expected wrong besides those that somebody went to; null where none is predicted. */
+export function shareLeft(): number | null {
+  if (expectedShare.value === null) return null;
+  const seen = places.value.filter((place) => visited.value.has(keyOf(place)));
+  return Math.max(0, seen.reduce((left, place) => left - place.share, expectedShare.value));
+}
+
+/** Whether less is expected wrong than somebody asked for. */
+export function isGoodEnough(): boolean {
+  const left = shareLeft();
+  return left !== null && left < until.value;
+}
+
+/** Go to the most doubtful place that nobody went to yet, until that is good enough; after the last one, to the first again. */
 export function nextPlace(): void {
   const list = places.value;
   if (!list.length) return fail(new Error("There is no place to check; track the points first."));
-  let next = list.find((place) => !visited.has(keyOf(place)));
+  if (isGoodEnough()) return;
+  let next = list.find((place) => !visited.value.has(keyOf(place)));
   if (!next) {
-    visited.clear();
+    visited.value = new Set();
     next = list[0];
   }
   goTo(next);
 }
 
 export function goTo(place: Place): void {
-  visited.add(keyOf(place));
+  visited.value = new Set([...visited.value, keyOf(place)]);
   selected.value = place.point;
   seek(place.frame);
 }

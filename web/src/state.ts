@@ -15,6 +15,10 @@ export const tab = new Cell<Tab>("track");
 export const project = new Cell<Project | null>(null);
 export const tracks = new Cell<Tracks>(NO_TRACKS);
 export const places = new Cell<Place[]>([]);
+/** Share of the visible places that is expected wrong; null where no errors are predicted. */
+export const expectedShare = new Cell<number | null>(null);
+/** Share below which nobody need look on. */
+export const until = new Cell(0);
 export const selected = new Cell<string | null>(null);
 export const playing = new Cell(false);
 export const tool = new Cell<"point" | "grid" | "words" | "mask">("point");
@@ -98,6 +102,7 @@ export async function choose(id: string, at = 0): Promise<void> {
     project.value = null;
     tracks.value = NO_TRACKS;
     places.value = [];
+    expectedShare.value = null;
     selected.value = null;
     crosshair.value = null;
     item.value = found;
@@ -144,19 +149,26 @@ export function refreshTracks(delay = 150): void {
   }, delay);
 }
 
+interface Doubts {
+  places: Place[];
+  expected_share: number | null;
+}
+
 async function loadTracks(): Promise<void> {
   const id = item.value?.id;
   if (!id) return;
   if (!project.value?.points.length) {
     tracks.value = NO_TRACKS;
     places.value = [];
+    expectedShare.value = null;
     return;
   }
-  const [response, doubts] = await Promise.all([request(path(id, "tracks.bin")), get<{ places: Place[] }>(path(id, "check"))]);
+  const [response, doubts] = await Promise.all([request(path(id, "tracks.bin")), get<Doubts>(path(id, "check"))]);
   const loaded = decode(response.headers.get("X-Points") ?? "", await response.arrayBuffer());
   if (item.value?.id !== id) return;
   tracks.value = loaded;
   places.value = doubts.places;
+  expectedShare.value = doubts.expected_share;
 }
 
 /** Keep item, frame and tab in the address, so that a reload shows the same. */

@@ -92,6 +92,8 @@ export interface Place {
   frame: number;
   reason: string;
   score: number;
+  /** What of the visible places is expected wrong here; 0 where no errors are predicted. */
+  share: number;
 }
 
 export interface Moment {

@@ -121,7 +121,11 @@ def own_tracker(reference: str) -> Tracker:
 
     with suppress(AttributeError):  # an instance whose attributes are fixed
         tracker.track = checked
-    return tracker
+    if not (code := Path(reference.rpartition(":")[0])).is_file():
+        return tracker
+    from tapetum.systems.tap.tracking.error_model import with_errors
+
+    return with_errors(tracker, code)
 
 
 def load_tracker3d(name: str, depth: str | None = None, device: str | None = None) -> "Tracker3D":

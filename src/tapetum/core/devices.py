@@ -14,12 +14,15 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tapetum.core.errors import BadInput
 
 if TYPE_CHECKING:
     import torch
+
+
+EncoderPrecision = Literal["auto", "float32", "bfloat16", "float16", "int8"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Processor:
     """Of `FEATURES` those that it has."""
 
 
-FEATURES = "avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8"
+FEATURES = "avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8"
 """Instructions for vectors and matrices that torch's kernels ask for, by their names in Linux."""
 
 
@@ -121,6 +124,15 @@ def knows_bfloat16(processor: Processor) -> bool:
     [True, True, False]
     """
     return not {"avx512_bf16", "amx_bf16"}.isdisjoint(processor.features)
+
+
+def knows_int8(processor: Processor) -> bool:
+    """Check whether a processor multiplies bytes and adds up the products in one instruction, without clipping these.
+
+    >>> [knows_int8(Processor("GenuineIntel", (feature,))) for feature in ("avx_vnni", "avx512_vnni", "avx2")]
+    [True, True, False]
+    """
+    return not {"avx512_vnni", "avx_vnni", "amx_int8"}.isdisjoint(processor.features)
 
 
 def choose_dtype(name: str, device: Any = None) -> str:

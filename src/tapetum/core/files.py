@@ -15,6 +15,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.resources import files
@@ -87,6 +88,21 @@ def writable(text: str) -> str:
 def write_text(path: str | Path, text: str) -> None:
     """Write a text file as UTF-8; other names are restorable in JSON, elsewhere they are escaped as \\uNNNN."""
     Path(path).write_bytes(text.encode("utf-8", "backslashreplace"))
+
+
+def write_folder(path: Path, files: dict[str, bytes]) -> None:
+    """Write a folder with these files, whole or not at all. Raises BadInput if it exists, or cannot be written."""
+    if path.exists():
+        raise BadInput(f"{path} is there already; give a folder that is not there yet")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as beside:
+            (whole := Path(beside) / "whole").mkdir()
+            for name, content in files.items():
+                (whole / name).write_bytes(content)
+            shutil.move(whole, path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
 
 
 def plain_name(path: str | Path) -> str:

@@ -43,6 +43,7 @@ FAMILIES: dict[str, Family] = {
     "nfnet": _family("nfnet", "NFNet", "convolutional_config", "convolutional_config:NFNETS"),
     "swin": _family("swin", "Swin", "convolutional_config", "convolutional_config:SWINS"),
     "efficientnet_lite": _family("efficientnet_lite", "EfficientNetLite", "convolutional_config", "convolutional_config:LITES"),
+    "library": _family("library_net", "LibraryNet", "config", "config:LIBRARY_NETS"),
 }
 """Every family by the name that files carry."""
 
@@ -53,6 +54,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
         "tapetum.encoders.tables.timm",
         "tapetum.encoders.tables.dinov3",
         "tapetum.encoders.tables.perception_encoder",
+        "tapetum.encoders.library_net",  # whatever timm has
     ),
     "torchvision": ("tapetum.encoders.tables.convolutional:TORCHVISION",),
     "huggingface": (
@@ -62,6 +64,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
         "tapetum.encoders.vjepa2",
         "tapetum.encoders.tables.huggingface",
         "tapetum.encoders.tables.dinov3",
+        "tapetum.encoders.library_net",
     ),
     "open_clip": ("tapetum.encoders.tables.open_clip",),
     "detcon": ("tapetum.encoders.tables.detcon",),

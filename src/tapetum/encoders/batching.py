@@ -32,8 +32,8 @@ class _LargestOutput(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
-        given = {each.data_ptr() for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)}
-        made = (each for each in tree_leaves(out) if isinstance(each, Tensor))
+        given = {each.data_ptr() for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor) and not each.is_mkldnn}
+        made = (each for each in tree_leaves(out) if isinstance(each, Tensor) and not each.is_mkldnn)
         self.nbytes = max([self.nbytes, *(each.nbytes for each in made if each.data_ptr() not in given)])  # views make none
         return out
 

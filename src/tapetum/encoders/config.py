@@ -5,7 +5,7 @@ Configs of the other families are beside their named architectures (`convolution
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from tapetum.core.errors import BadInput
 from tapetum.core.fields import check_fields, check_types
@@ -119,6 +119,25 @@ class Architecture:
     family: str
     config: EncoderConfig
     preprocessing: Preprocessing
+
+
+@dataclass(frozen=True, kw_only=True)
+class LibraryNetConfig(EncoderConfig):
+    """A network that timm or transformers computes itself (`library_net`); `tables` has those that we compute."""
+
+    library: Literal["timm", "transformers"]
+    model: str
+    """The name of timm's model; the model_type of transformers."""
+    settings: tuple[tuple[str, Any], ...] = ()
+    """Fields of transformers' config that are not its defaults."""
+    image_size: tuple[int, int] | None = None
+    """Rows and columns of an image, where the network takes no others."""
+
+
+OF_TRANSFORMERS = "convnext", "convnextv2", "regnet", "mobilenet_v2"
+"""Networks that transformers computes, by the model_type in a config.json."""
+LIBRARY_NETS: dict[str, Architecture] = {}
+"""None has a name of ours."""
 
 
 def half(size: int, crop: float = 0.9) -> Preprocessing:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.convolutional import ConvolutionalEncoder, make_head
 from tapetum.encoders.convolutional_config import EfficientNetLiteConfig
-from tapetum.layers.convolution import SameConv2d, convolve
+from tapetum.layers.convolution import Activation, SameConv2d, convolve, convolve_chain
 from tapetum.layers.transformer import AdapterNames
 
 STEM_WIDTH, FINAL_WIDTH = 32, 1280
@@ -59,11 +59,11 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
         """Compute the block's output."""
-        inner = x
+        layers: list[tuple[nn.Conv2d, nn.Module, Activation | None]]
+        layers = [(self.depthwise, self.depthwise_norm, "relu6"), (self.project, self.project_norm, None)]
         if self.expand is not None and self.expand_norm is not None:
-            inner = convolve(inner, self.expand, self.expand_norm, "relu6")
-        inner = convolve(inner, self.depthwise, self.depthwise_norm, "relu6")
-        inner = convolve(inner, self.project, self.project_norm)
+            layers.insert(0, (self.expand, self.expand_norm, "relu6"))
+        inner = convolve_chain(x, layers)
         return x + inner if self.residual else inner
 
 

@@ -5,17 +5,16 @@ model.safetensors, which `from_pretrained` reads.
 """
 
 import json
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from tapetum.core.errors import BadInput
-from tapetum.core.files import cannot_write, whole_file
+from tapetum.core.files import whole_file, write_folder
 from tapetum.encoders.config import ViTConfig
 from tapetum.encoders.convolutional import ConvolutionalEncoder
 from tapetum.encoders.factory import describe, to_state
 from tapetum.encoders.features import Encoder
+from tapetum.encoders.library_net import LibraryNet
 from tapetum.encoders.nfnet import NFNet
 from tapetum.encoders.resnet import ResNet
 from tapetum.encoders.vit import ViT
@@ -30,7 +29,7 @@ def write_for(encoder: Encoder, library: str, path: Path) -> str:
     state = {name: value.contiguous() for name, value in to_state(encoder, library).items()}
     if library == "huggingface":
         config, line = _transformers(encoder, path)
-        _write_folder(path, {"config.json": json.dumps(config, indent=1).encode(), "model.safetensors": _bytes(state)})
+        write_folder(path, {"config.json": json.dumps(config, indent=1).encode(), "model.safetensors": _bytes(state)})
         return line
     made = _timm(encoder) if library == "timm" else _torchvision(encoder)
     with whole_file(path) as temporary:
@@ -40,21 +39,6 @@ def write_for(encoder: Encoder, library: str, path: Path) -> str:
 
 def _bytes(state: Any) -> bytes:
     return finite_to_bytes(state, {"format": "pt"})
-
-
-def _write_folder(path: Path, files: dict[str, bytes]) -> None:
-    """The folder with these files, whole or not at all."""
-    if path.exists():
-        raise BadInput(f"{path} is there already; give a folder that is not there yet")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as beside:
-            (whole := Path(beside) / "whole").mkdir()
-            for name, content in files.items():
-                (whole / name).write_bytes(content)
-            shutil.move(whole, path)
-    except OSError as error:
-        raise cannot_write(path, error) from error
 
 
 def _none(encoder: Encoder, library: str, why: str) -> BadInput:
@@ -69,6 +53,8 @@ def _timm(encoder: Encoder) -> str:
         _check_stem(encoder, "timm")
         block = "BasicBlock" if encoder.config.block == "basic" else "Bottleneck"
         return f"timm.models.ResNet(timm.models.resnet.{block}, {encoder.config.depths}, num_classes={classes})"
+    if isinstance(encoder, LibraryNet):
+        return f"timm.create_model({encoder.config.model!r}, num_classes=0)"
     if isinstance(encoder, NFNet):
         name = "nfnet_f0" if encoder.config.gamma_in_weights else "dm_nfnet_f0"
         return f"timm.create_model({name!r}, num_classes={classes})"
@@ -128,6 +114,9 @@ def _check_stem(encoder: ResNet, library: str) -> None:
 
 def _transformers(encoder: Encoder, path: Path) -> tuple[dict[str, Any], str]:
     """The config of transformers, and the line that reads the folder."""
+    if isinstance(encoder, LibraryNet):
+        made: Any = encoder.network
+        return made.config.to_dict(), f"model = transformers.{type(made).__name__}.from_pretrained({str(path)!r})"
     if isinstance(encoder, ConvolutionalEncoder):
         assert isinstance(encoder, ResNet)
         config: dict[str, Any] = {

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.fields import LARGEST_SIZE, check_sizes
@@ -30,6 +30,7 @@ from tapetum.core.reading import no_pipe, parse_json
 from tapetum.encoders.architectures import FAMILIES, SOURCES, architecture, as_json, changed, dotted, family_class, from_json
 from tapetum.encoders.config import Architecture, Preprocessing
 from tapetum.encoders.features import Encoder
+from tapetum.encoders.library_net import WrappedEncoder
 from tapetum.encoders.published import PORT, PUBLISHED
 from tapetum.encoders.tables.rows import to_official, under_our_names
 from tapetum.encoders.tokenizers import TOKENIZER, Tokenizer, restore_tokenizer, store_tokenizer
@@ -62,16 +63,20 @@ def make(architecture: Architecture, seed: int = 0) -> Encoder:
 
 
 def _own(architecture: Architecture) -> Encoder:
-    """Build the network of a user's own class. Raises BadInput if it is no encoder, or lacks parts of one."""
+    """Build the network of a user's own class, an encoder or any module. Raises BadInput if it lacks parts of one."""
     name, see = architecture.family, "see docs/guides/bring-your-own.md"
-    cls = resolve_subclass(name, "encoder", Encoder)
+    cls, config = resolve_subclass(name, "encoder", nn.Module), architecture.config
+    plain = not issubclass(cls, Encoder)
     try:
-        encoder = cls(architecture.config, architecture.preprocessing)
+        if plain:
+            return WrappedEncoder(cls(config) if hasattr(cls, "Config") else cls(), config, architecture.preprocessing).eval()
+        encoder = cls(config, architecture.preprocessing)
     except Exception as error:  # whatever the user's own code raises
         if isinstance(error, TapetumError):
             raise
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:150]}"
-        raise BadInput(f"{name} cannot be built of a config and a preprocessing ({reason}); {see}") from error
+        given = "no arguments, or of its Config alone" if plain else "a config and a preprocessing"
+        raise BadInput(f"{name} cannot be built of {given} ({reason}); {see}") from error
     if missing := [each for each in ("width", "map_channels", "strides", "head") if not hasattr(encoder, each)]:
         raise BadInput(f"{name} sets no {missing[0]}; {see}")
     return encoder.eval()
@@ -82,9 +87,12 @@ def describe(encoder: Encoder) -> Architecture:
     for family, parts in FAMILIES.items():
         if type(encoder.config) is dotted(parts.config):
             return Architecture(family=family, config=encoder.config, preprocessing=encoder.preprocessing)
-    if own := reference_of(type(encoder)):
+    if own := reference_of(type(encoder.network if type(encoder) is WrappedEncoder else encoder)):
         return Architecture(family=own, config=encoder.config, preprocessing=encoder.preprocessing)
-    raise BadInput(f"{type(encoder).__name__} is of no family that tapetum knows; it cannot be saved or sent")
+    raise BadInput(
+        f"{type(encoder).__name__} is of no family that tapetum knows, and cannot be saved or sent; give its class as "
+        "FILE.py:CLASS (docs/guides/bring-your-own.md)"
+    )
 
 
 def from_state(

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -117,13 +117,33 @@ class Encoder(nn.Module):
     def adapter_addresses(self) -> tuple[str, ...]:
         """List the names of the modules after which an adapter fits, in the order of the forward pass.
 
-        Each is a module of this encoder (`get_submodule`) whose output is a tensor that an adapter may change. Raises BadInput
-        if the encoder does not implement this method.
+        Each is a module of this encoder (`get_submodule`) whose output is a tensor that an adapter may change; by default the
+        linear and convolutional layers that an image passes. Raises BadInput if there is none.
         """
+        first = next(self.parameters())
+        return passed_layers(self, torch.zeros(1, 3, *self.preprocessing.size, device=first.device, dtype=first.dtype))
+
+
+def passed_layers(network: nn.Module, *example: Any) -> tuple[str, ...]:
+    """List the linear and convolutional layers that a forward pass calls, in its order; other calls don't count."""
+    passed: dict[str, None] = {}
+    layers = [(name, module) for name, module in network.named_modules() if name and isinstance(module, nn.Linear | nn.Conv2d)]
+    hooks = [
+        module.register_forward_hook(lambda *_, name=name: passed.setdefault(name))  # pyright: ignore[reportArgumentType]
+        for name, module in layers
+    ]
+    try:
+        with torch.no_grad():
+            network(*example)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not passed:
         raise BadInput(
-            f"{type(self).__name__} does not say where adapters fit; write its method adapter_addresses(), see"
-            " docs/guides/bring-your-own.md, or give addresses"
+            f"{type(network).__name__} has no linear or convolutional layer that an image passes; write its method "
+            "adapter_addresses(), see docs/guides/bring-your-own.md, or give addresses"
         )
+    return tuple(passed)
 
 
 _PREPARED = "give floats (images, 3, rows, columns) on its device, as its method prepare makes of arrays and tensors"

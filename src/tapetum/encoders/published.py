@@ -14,6 +14,7 @@ values come from transformers' own tests and conversion scripts.
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from tapetum.encoders.config import OF_TRANSFORMERS
 from tapetum.hub.registry import Weights
 
 if TYPE_CHECKING:
@@ -244,7 +245,7 @@ KINDS = (
     "vjepa2",
 )
 """The model_type of folders of transformers that have a table of names in `tapetum.encoders.tables`."""
-FOLDERS = dict.fromkeys((*KINDS, "timm", "open_clip"), f"{_REFERENCES}:from_folder")
+FOLDERS = dict.fromkeys((*KINDS, *OF_TRANSFORMERS, "timm", "open_clip"), f"{_REFERENCES}:from_folder")
 """The model_type in the config.json of a folder to what loads it; folders of timm and of open_clip have none."""
 PREFIXES = dict.fromkeys(("timm", "torchvision", PORT, "random"), f"{_REFERENCES}:from_prefix")
 """What stands before the colon of a reference to what loads it."""

@@ -6,7 +6,7 @@
     dinov2-small/              a folder in repository layout, of transformers, timm or open_clip (`tapetum.encoders.folders`)
     own.pth                    a state dict of timm or torchvision, if the names and shapes of its tensors are unambiguous
     timm:NAME=FILE             a state dict of timm's model NAME; also torchvision:NAME=FILE
-    my_net.py:MyNet=FILE       weights of your own encoder, with the class that they were made with (tapetum.core.plugins)
+    my_net.py:MyNet=FILE       weights or a state dict of your own encoder or module, with its class (tapetum.core.plugins)
     timm:NAME                  timm's own pretrained weights of that name, fetched by timm (the extra `encoders`)
     random:NAME                random weights of an architecture: resnet-50, or another library's, timm:vit_tiny_patch16_224
 
@@ -30,7 +30,9 @@ from tapetum.encoders.factory import build, from_state
 from tapetum.encoders.factory import load as load_file
 from tapetum.encoders.features import Encoder
 from tapetum.encoders.folders import from_files, of_timm
+from tapetum.encoders.library_net import WrappedEncoder
 from tapetum.encoders.published import PORT, PREFIXES
+from tapetum.encoders.tables.rows import same, under_our_names
 from tapetum.encoders.towers import Towers
 from tapetum.hub import loading
 from tapetum.hub.registry import known, resolve
@@ -130,13 +132,20 @@ def from_prefix(reference: str | os.PathLike[str], device: Any = None, dtype: An
 
 
 def from_class(reference: str | os.PathLike[str], device: Any = None, dtype: Any = None) -> Encoder:
-    """Load weights of a user's own encoder, CLASS=FILE, in evaluation mode."""
+    """Load weights of a user's own encoder or module, CLASS=FILE, a file of ours or a state dict, in evaluation mode."""
     name = os.fspath(reference)
     own, file = split_reference(name, "encoder")
     resolve_class(own, "encoder")  # from here on its files can be read
     if not file:
         raise BadInput(f"{name} names no file; give {name}=FILE with its weights, or random:{name} for random ones")
-    return load_file(file, device, dtype)
+    path = Path(file)
+    if path.is_dir() or "encoder" in loading.header_of(path):
+        return load_file(file, device, dtype)
+    encoder, state = build(own), read_state(path)
+    prefix = "network." if isinstance(encoder, WrappedEncoder) else ""
+    rows = same({ours: ours.removeprefix(prefix) for ours in encoder.state_dict()})
+    encoder.load_state_dict(under_our_names(encoder.state_dict(), state, rows, own))
+    return encoder.to(device=device, dtype=dtype)
 
 
 def _random(name: str, seed: int) -> Encoder:

@@ -9,6 +9,7 @@ Differs from the paper like all ResNets since torchvision's ("v1.5"): a bottlene
 3x3 convolution, not in the first 1x1.
 """
 
+from collections.abc import Iterable
 from typing import cast
 
 import torch.nn.functional as F
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from tapetum.encoders.config import Preprocessing
 from tapetum.encoders.convolutional import ConvolutionalEncoder, make_head
 from tapetum.encoders.convolutional_config import ResNetConfig
-from tapetum.layers.convolution import PointwiseConv2d, SameConv2d, convolve, pad_same
+from tapetum.layers.convolution import PointwiseConv2d, SameConv2d, convolve, convolve_chain, pad_same
 from tapetum.layers.transformer import AdapterNames
 
 
@@ -43,12 +44,11 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
         """Compute ReLU of branch and shortcut together."""
-        inner, last = x, len(self.convs) - 1
-        for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
-            inner = convolve(inner, cast(nn.Conv2d, conv), norm, "relu" if i < last else None)
+        pairs, last = zip(cast(Iterable[nn.Conv2d], self.convs), self.norms, strict=True), self.convs[-1]
+        inner = convolve_chain(x, [(conv, norm, None if conv is last else "relu") for conv, norm in pairs])
         if self.shortcut is not None and self.shortcut_norm is not None:
             x = convolve(x, self.shortcut, self.shortcut_norm)
-        return F.relu(inner + x)
+        return F.relu_(inner + x)
 
 
 def convolution(inward: int, outward: int, kernel: int, stride: int, padding: str) -> nn.Conv2d:

@@ -79,7 +79,10 @@ def _load(reference: str | os.PathLike[str], device: Any, dtype: Any) -> Any:
     loader = find_loader(reference)
     if device is not None:
         device = find_device(device)
-    return named(loader)(reference, device, dtype)
+    loaded = named(loader)(reference, device, dtype)
+    if not hasattr(loaded, "track") or hasattr(loaded, "error_model"):
+        return loaded
+    return named("tapetum.systems.tap.tracking.error_model:with_errors")(loaded, resolve(reference)[0])
 
 
 def find_loader(reference: str | os.PathLike[str], verb: str | None = None, *, trackers: bool = True) -> str:
@@ -209,7 +212,7 @@ def _loader(path: Path, trackers: bool) -> str:
     shown = ", ".join(name[:60] for name in dict.fromkeys((some[0], some[len(some) // 2], some[-1]))) if some else "none"
     raise BadInput(
         f"{path} has {len(some)} tensors ({shown}), which are of no encoder that is recognised, and of no tracker; read are "
-        "ViT, ResNet, Swin, NFNet and EfficientNet-Lite of timm and torchvision, where need be with their name, "
-        f"timm:NAME={path} (docs/systems/encoders.md lists the names), folders of transformers with their config.json, "
-        "TAPIR and TAPNext"
+        "ViT, ResNet, Swin, NFNet and EfficientNet-Lite of timm and torchvision, all else of timm with its name, "
+        f"timm:NAME={path}, your own class with its file, my_net.py:MyNet={path}, folders of transformers with their "
+        "config.json, TAPIR and TAPNext"
     )

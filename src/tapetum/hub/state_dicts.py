@@ -51,7 +51,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
         if own := re.search(r"GLOBAL ([\w.]{1,100}) was not an allowed", str(error)):
             raise BadInput(
                 f"{path} is not a file of weights alone: it holds {own[1]}, and code that a pickle names is not run; where "
-                "that class is at hand, save torch.save(model.state_dict(), FILE), and give that file"
+                "that class is at hand, save torch.save(model.state_dict(), FILE), and convert that: tapetum weights convert "
+                "FILE.py:CLASS=FILE (timm:NAME=FILE for a model of timm)"
             ) from error
         raise BadInput(f"{path} is not a file of weights alone ({_first_line(error)}); get it again") from error
     for key in _WRAPPINGS:

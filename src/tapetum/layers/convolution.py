@@ -1,6 +1,7 @@
 """Layers of convolutional networks that avoid slow or broken kernels of torch on a CPU; and features standardised.
 
-`convolve` computes a convolution with its norm and activation, in one pass over memory where that is possible.
+`convolve` computes a convolution with its norm and activation, in one pass over memory where that is possible; `convolve_chain`
+several in a row, whose inner results nothing else reads: in 8 bits these stay bytes.
 
 `PointwiseConv2d`: in torch 2.13 the backward pass of a strided 1x1 convolution of few channels in channels-last order ends in a
 segmentation fault wherever oneDNN computes it (seen on Intel with AMX and on AMD with AVX-512, float32, with a trainable
@@ -13,11 +14,11 @@ numbers a, b, c for each image and channel.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 Activation = Literal["relu", "relu6"]
@@ -27,6 +28,7 @@ _POINTWISE: dict[Activation | None, tuple[str, list[float]]] = {
     "relu6": ("hardtanh", [0.0, 6.0]),
 }
 _CONVOLVE: Callable[..., Tensor] | None = None
+_CONVOLVE_BYTES: Callable[..., Tensor] | None = getattr(torch.ops.onednn, "qconv2d_pointwise", None)
 _FUSED_DTYPES = {torch.float32}
 if torch.backends.mkldnn.is_available():
     _CONVOLVE = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
@@ -82,6 +84,22 @@ class SameConv2d(nn.Conv2d):
         return super().forward(pad_same(input, self.kernel_size[0], self.stride[0]))
 
 
+class _Bytes(NamedTuple):
+    """Numbers as bytes, (values - zero) * scale."""
+
+    values: UInt8[Tensor, "b c h w"]
+    scale: float
+    zero: int
+
+    @classmethod
+    def of(cls, x: Float[Tensor, "b c h w"], scale: float, zero: int) -> "_Bytes":
+        x = x.contiguous(memory_format=torch.channels_last)
+        return cls(x.mul(1 / scale).add_(zero + 0.5).clamp_(0, 255).to(torch.uint8), scale, zero)
+
+    def floats(self) -> Float[Tensor, "b c h w"]:
+        return self.values.float().sub_(self.zero).mul_(self.scale)
+
+
 class FusedConvolution:
     """A convolution that computes its batch norm and activation before its result leaves the cache (oneDNN), for inference.
 
@@ -95,33 +113,43 @@ class FusedConvolution:
     def __reduce__(self) -> tuple[type["FusedConvolution"], tuple[()]]:
         return FusedConvolution, ()
 
-    @staticmethod
-    def suits(x: Tensor, conv: nn.Conv2d, norm: nn.Module) -> bool:
+    def suits(self, x: "Tensor | _Bytes", conv: nn.Conv2d, norm: nn.Module) -> bool:
         """Check whether the fused function currently computes what the layers would: no gradient, no hooks, an ordinary CPU."""
-        if _CONVOLVE is None or x.device.type != "cpu" or x.dtype != conv.weight.dtype or x.dtype not in _FUSED_DTYPES:
+        if _CONVOLVE is None or not self.takes(x, conv):
             return False
         learning = torch.is_grad_enabled() or torch.is_autocast_enabled("cpu")
         if learning or torch.compiler.is_compiling() or torch._C._is_tracing():
             return False
         hooks = conv._forward_hooks or conv._forward_pre_hooks or norm._forward_hooks or norm._forward_pre_hooks
         known = type(norm) is nn.BatchNorm2d and not norm.training and norm.affine and norm.running_mean is not None
-        return known and not hooks and not conv.weight.is_inference() and x.numel() > 0  # such weights have no version
+        return known and not hooks and not conv.weight.is_inference()  # such weights have no version
 
-    def __call__(self, x: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d, activation: Activation | None) -> Tensor:
-        """Compute the layers."""
+    def takes(self, x: "Tensor | _Bytes", conv: nn.Conv2d) -> bool:
+        """Check whether the fused function is there for such an input."""
+        if isinstance(x, _Bytes) or x.device.type != "cpu":
+            return False
+        return x.dtype == conv.weight.dtype and x.dtype in _FUSED_DTYPES and x.numel() > 0
+
+    def __call__(
+        self, x: Any, conv: nn.Conv2d, norm: nn.BatchNorm2d, activation: Activation | None, inside: bool = False
+    ) -> Any:
+        """Compute the layers; what stays `inside` may be of the function's own kind."""
         self._fold(conv, norm)
         x = x.contiguous(memory_format=torch.channels_last)  # twice as fast; the outputs, which are the next inputs, have it
-        kernel, stride = conv.kernel_size[0], list(conv.stride)
-        padding = [int(each) for each in conv.padding]
-        if isinstance(conv, SameConv2d):
-            left, right, top, bottom = pads = same_padding(x.shape[-2:], kernel, conv.stride[0])
-            padding = [top, left]
-            if (top, left) != (bottom, right):
-                x, padding = F.pad(x, pads), [0, 0]
+        x, padding = self.padded(x, conv)
         kind, bounds = _POINTWISE[activation]
+        stride, dilation = list(conv.stride), list(conv.dilation)
         return _CONVOLVE(  # type: ignore[misc]
-            x, self.weight, self.bias, padding, stride, list(conv.dilation), conv.groups, kind, bounds, ""
+            x, self.weight, self.bias, padding, stride, dilation, conv.groups, kind, bounds, ""
         )
+
+    @staticmethod
+    def padded(x: Tensor, conv: nn.Conv2d, zero: int = 0) -> tuple[Tensor, list[int]]:
+        """Pad by hand what the function can't, as it differs from side to side; returns the padding that is left to it."""
+        if not isinstance(conv, SameConv2d):
+            return x, [int(each) for each in conv.padding]
+        left, right, top, bottom = pads = same_padding(x.shape[-2:], conv.kernel_size[0], conv.stride[0])
+        return (x, [top, left]) if (top, left) == (bottom, right) else (F.pad(x, pads, value=zero), [0, 0])
 
     def _fold(self, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
         parts = [conv.weight, norm.weight, norm.bias, norm.running_mean, norm.running_var]
@@ -136,14 +164,81 @@ class FusedConvolution:
         self.made_of = made_of
 
 
+class Int8Convolution(FusedConvolution):
+    """The same in 8 bits (oneDNN): inputs are bytes of one scale, weights bytes with a scale for each filter, symmetric.
+
+    While `measuring` it computes in floats and widens the range of its inputs and the largest of its outputs; then it rounds to
+    these, and what lies outside is clipped. Results are floats but for those that stay inside a chain.
+    """
+
+    def __init__(self, low: float = 0.0, high: float = 0.0, top: float = 0.0, measuring: bool = True):
+        super().__init__()
+        self.low, self.high, self.top, self.measuring = low, high, top, measuring
+        self.scales, self.packed, self.packed_for = torch.empty(0), torch.empty(0), (0.0, 0)
+
+    def __reduce__(self) -> tuple[type["Int8Convolution"], tuple[float, float, float, bool]]:
+        return Int8Convolution, (self.low, self.high, self.top, self.measuring)
+
+    def takes(self, x: Tensor | _Bytes, conv: nn.Conv2d) -> bool:
+        return isinstance(x, _Bytes) or (x.dtype == torch.float32 and super().takes(x, conv))
+
+    def __call__(
+        self, x: Any, conv: nn.Conv2d, norm: nn.BatchNorm2d, activation: Activation | None, inside: bool = False
+    ) -> Any:
+        if self.measuring:
+            y = super().__call__(x, conv, norm, activation)
+            self.low, self.high = min(self.low, float(x.min())), max(self.high, float(x.max()))
+            self.top = max(self.top, float(y.max()))
+            return y
+        if not isinstance(x, _Bytes):
+            scale = max(self.high - self.low, 1e-6) / 255
+            x = _Bytes.of(x, scale, round(-self.low / scale))
+        values, padding = self.padded(x.values, conv, x.zero)
+        place = list(conv.stride), padding, list(conv.dilation), conv.groups
+        self._pack(x, conv, norm, place)
+        kind, bounds = _POINTWISE[activation]
+        scale, dtype = 1.0, torch.float32
+        if inside and activation is not None:  # bytes end where ReLU6 does, too
+            top = min(self.top, 6.0) if activation == "relu6" else self.top
+            scale, dtype, kind, bounds = max(top, 1e-6) / 255, torch.uint8, "relu", []
+        zeros = torch.zeros(len(self.scales), dtype=torch.int64)
+        y = _CONVOLVE_BYTES(  # type: ignore[misc]
+            values, x.scale, x.zero, self.packed, self.scales, zeros, self.bias, *place, scale, 0, dtype, kind, bounds, ""
+        )
+        return y if dtype == torch.float32 else _Bytes(y, scale, 0)
+
+    def _pack(self, x: _Bytes, conv: nn.Conv2d, norm: nn.BatchNorm2d, place: tuple[Any, ...]) -> None:
+        before = self.made_of
+        self._fold(conv, norm)
+        if self.made_of is before and self.packed_for == x[1:]:
+            return
+        self.scales = self.weight.abs().amax((1, 2, 3)).clamp_(min=1e-12) / 127
+        rounded = (self.weight / self.scales[:, None, None, None]).round_().to(torch.int8)
+        self.packed = torch.ops.onednn.qconv_prepack(rounded, self.scales, x.scale, x.zero, *place, list(x.values.shape))
+        self.packed_for = x[1:]
+
+
 def convolve(
     x: Float[Tensor, "b c h w"], conv: nn.Conv2d, norm: nn.Module, activation: Activation | None = None
 ) -> Float[Tensor, "b c2 h2 w2"]:
     """Compute a convolution without bias, its norm and activation; in one where `tapetum.layers.cpu.speed_up` allows it."""
+    return _convolve(x, conv, norm, activation, inside=False)
+
+
+def convolve_chain(
+    x: Float[Tensor, "b c h w"], layers: Sequence[tuple[nn.Conv2d, nn.Module, Activation | None]]
+) -> Float[Tensor, "b c2 h2 w2"]:
+    """Compute convolutions in a row, each as `convolve` does."""
+    for number, layer in enumerate(layers, 1):
+        x = _convolve(x, *layer, inside=number < len(layers))
+    return x
+
+
+def _convolve(x: Any, conv: nn.Conv2d, norm: nn.Module, activation: Activation | None, inside: bool) -> Any:
     fused: FusedConvolution | None = getattr(conv, "fused", None)
     if fused is not None and fused.suits(x, conv, norm):
-        return fused(x, conv, cast(nn.BatchNorm2d, norm), activation)
-    x = norm(conv(x))
+        return fused(x, conv, cast(nn.BatchNorm2d, norm), activation, inside)
+    x = norm(conv(x.floats() if isinstance(x, _Bytes) else x))
     return x if activation is None else (F.relu if activation == "relu" else F.relu6)(x)
 
 

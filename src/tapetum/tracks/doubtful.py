@@ -47,6 +47,11 @@ class Place(NamedTuple):
     score: float
     """0..1, 1 the most doubtful."""
 
+    @property
+    def expected_wrong(self) -> float:
+        """Compute the number of frames that are expected wrong where a point is likely wrong; 0 for other reasons."""
+        return _HALF * self.score / (1 - min(self.score, 0.9999)) if self.reason == "likely wrong" else 0.0
+
 
 def find_doubtful_places(
     tracks: Tracks,
@@ -105,20 +110,35 @@ class Span(NamedTuple):
     """Mean predicted error, in pixels of the video."""
     chance_wrong: float
     """Mean chance of an error above 8 pixels of 256."""
+    left: float
+    """Share of the visible places that is still expected wrong once this span and those before it are put right."""
 
 
-def find_doubtful_spans(tracks: Tracks) -> list[Span]:
+def expected_share(tracks: Tracks) -> float | None:
+    """Compute the share of visible places that is expected wrong; None for tracks without `chance_wrong`.
+
+    >>> expected_share(Tracks(xy=np.ones((1, 3, 2)), visible=[[1, 1, 0]], confidence=np.ones((1, 3)), queries=[[0, 1, 1]],
+    ...                       chance_wrong=[[0, 0.5, 0.9]]))
+    0.25
+    """
+    if tracks.chance_wrong is None:
+        return None
+    return float(tracks.chance_wrong[tracks.visible].sum(dtype=float) / max(tracks.visible.sum(), 1))
+
+
+def find_doubtful_spans(tracks: Tracks, until: float = 0.0) -> list[Span]:
     """List the frames in which visible points are likely to be wrong, those with the most frames that are expected wrong first.
 
-    A span is a run of chances of at least `LIKELY`, with gaps of up to `GAP` frames. Raises BadInput for tracks without
-    `chance_wrong`.
+    A span is a run of chances of at least `LIKELY`, with gaps of up to `GAP` frames. The list ends where the share of visible
+    places that is still expected wrong is below `until`. Raises BadInput for tracks without `chance_wrong`.
 
     >>> tracks = Tracks(xy=np.ones((1, 5, 2)), visible=np.ones((1, 5), bool), confidence=np.ones((1, 5)), queries=[[0, 1, 1]],
     ...                 error_px=[[0, 9, 1, 11, 1]], chance_wrong=[[0, 0.5, 0.1, 0.75, 0]])
     >>> find_doubtful_spans(tracks)
-    [Span(point=0, first=1, last=3, error_px=7.0, chance_wrong=0.45)]
+    [Span(point=0, first=1, last=3, error_px=7.0, chance_wrong=0.45, left=0.0)]
     """
-    if tracks.chance_wrong is None or tracks.error_px is None:
+    left = expected_share(tracks)
+    if left is None or tracks.chance_wrong is None or tracks.error_px is None:
         raise BadInput("these tracks have no predicted errors; track them with tapir-nano, second pass and polish")
     numbers = np.arange(tracks.frames) if tracks.numbers is None else tracks.numbers
     spans = []
@@ -126,8 +146,15 @@ def find_doubtful_spans(tracks: Tracks) -> list[Span]:
         for first, last in _runs(likely):
             error, chance = (each[point, first : last + 1] for each in (tracks.error_px, tracks.chance_wrong))
             means = round(float(error.mean()), 2), round(float(chance.mean()), 3)
-            spans.append((float(chance.sum()), Span(point, int(numbers[first]), int(numbers[last]), *means)))
-    return [span for _, span in sorted(spans, key=lambda each: -each[0])]
+            share = float(chance[tracks.visible[point, first : last + 1]].sum(dtype=float) / tracks.visible.sum())
+            spans.append((share, Span(point, int(numbers[first]), int(numbers[last]), *means, 0.0)))
+    listed = []
+    for share, span in sorted(spans, key=lambda each: -each[0]):
+        if left < until:
+            break
+        left = max(left - share, 0.0)
+        listed.append(span._replace(left=round(left, 6)))
+    return listed
 
 
 def departures(xy: Float[np.ndarray, "n t 2"]) -> Float[np.ndarray, "n t"]:

@@ -13,15 +13,15 @@ Results do not go stale: `latest` marks all points hidden once no frame has arri
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int64, UInt8
 
 from tapetum.core.errors import BadInput
-from tapetum.tracks.tracker import FrameTracks, check_frame, check_queries, check_redetects, with_keyframes
+from tapetum.tracks.tracker import FrameTracks, check_frame, check_queries, with_keyframes
 
 VELOCITY_FRAMES = 5
 """Positions that a velocity is computed from, at most."""
@@ -50,13 +50,26 @@ class LiveTracks:
 
 
 @dataclass(frozen=True)
+class LiveState:
+    """All that a `LiveTracker` knows after a frame, for another one to go on from (`tracker.save_state`)."""
+
+    stream: Any
+    """Of the tracker."""
+    ids: tuple[int, ...]
+    """Of its points."""
+    next_id: int
+    size: tuple[int, int] | None
+    """Height and width of the frames."""
+
+
+@dataclass(frozen=True)
 class _Waiting:
     frame: UInt8[np.ndarray, "h w 3"]
     time_s: float
     number: int
     points: np.ndarray | None
-    ids: range
-    """Of the points."""
+    ids: tuple[int, ...]
+    """Of the points; those of corrected ones, and then new ones."""
     arrived: float
 
 
@@ -67,6 +80,11 @@ class Velocities:
         """`longest_gap_s`: seconds between two frames above which velocities start over."""
         self._longest_gap_s, self._before_s = longest_gap_s, -np.inf
         self._history: dict[int, deque[tuple[float, float, float]]] = {}
+
+    def forget(self, ids: Sequence[int]) -> None:
+        """Start these points over, which were put somewhere else."""
+        for number in ids:
+            self._history.pop(number, None)
 
     def update(
         self, ids: Sequence[int], xy: Float[np.ndarray, "n 2"], visible: Bool[np.ndarray, " n"], time_s: float
@@ -98,9 +116,10 @@ class LiveTracker:
         *,
         stale_after_s: float = 1.0,
         longest_gap_s: float = 0.5,
-        redetect: bool = False,
-        every: int = 1,
+        every: int | Literal["auto"] = 1,
         realtime: bool = False,
+        frame_rate: float = 30.0,
+        state: LiveState | None = None,
     ):
         """Start the thread.
 
@@ -109,21 +128,19 @@ class LiveTracker:
             on_tracks: called in the thread with the points of each frame.
             stale_after_s: seconds after the last frame from which `latest` marks all points hidden.
             longest_gap_s: seconds between two frames above which velocities start over.
-            redetect: search the whole frame for points that were hidden for long, and mark them visible only once the tracker
-                is sure in two ways (`start` of a `TapirTracker`).
-            every: the network looks at every n-th frame, and patches follow the points between (`with_keyframes`).
+            every: the network looks at every n-th frame, and patches follow the points between (`with_keyframes`); "auto" finds
+                out in the first second how often it can here, and `choice` then says so in a line.
             realtime: it looks at the newest frame whenever it is free, in one more thread, and patches follow the points.
+            frame_rate: frames a second, for "auto" alone.
+            state: that of an earlier `LiveTracker`, to go on from.
 
         Raises:
-            BadInput: the tracker needs the whole video, or has no `redetect` or no keyframes.
+            BadInput: the tracker needs the whole video, or `every` is less than 1, or given with `realtime`.
         """
         if getattr(tracker, "start", None) is None or getattr(tracker, "step", None) is None:
             kind = type(tracker).__name__
             raise BadInput(f"{kind} needs the whole video; give a tracker for live frames, such as causal-tapir-nano")
-        if redetect:
-            check_redetects(tracker)
-        tracker = with_keyframes(tracker, every, realtime)
-        self._start_options = {"redetect": True} if redetect else {}
+        tracker = with_keyframes(tracker, every, realtime, frame_rate)
         self.dropped = 0
         """Frames that were submitted and not tracked, as a newer one came."""
         self._tracker, self._on_tracks = tracker, on_tracks
@@ -132,13 +149,12 @@ class LiveTracker:
         self._pinned: deque[_Waiting] = deque()
         self._newest: _Waiting | None = None
         self._removed: set[int] = set()
-        self._size: tuple[int, int] | None = None
-        self._time_s, self._submitted, self._next_id = -np.inf, 0, 0
+        self._state = state or LiveState(None, (), 0, None)
+        self._size, self._next_id = self._state.size, self._state.next_id
+        self._time_s, self._submitted = -np.inf, 0
         self._latest: tuple[LiveTracks, float] | None = None
         self._error: BaseException | None = None
         self._closed = self._busy = False
-        self._stream: Any = None
-        self._stream_ids: list[int] = []
         self._velocities = Velocities(longest_gap_s)
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
@@ -149,24 +165,41 @@ class LiveTracker:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def choice(self) -> str | None:
+        """What `every="auto"` chose and why, in a line; None before, and without it."""
+        return getattr(self._tracker, "choice", None)
+
+    @property
+    def state(self) -> LiveState:
+        """Get the state after the frame that was tracked last."""
+        return self._state
+
     def submit(
-        self, frame: UInt8[np.ndarray, "h w 3"], time_s: float | None = None, points: Sequence[Sequence[float]] | None = None
+        self,
+        frame: UInt8[np.ndarray, "h w 3"],
+        time_s: float | None = None,
+        points: Sequence[Sequence[float]] | None = None,
+        corrected: Mapping[int, Sequence[float]] | None = None,
     ) -> list[int]:
         """Submit the next frame, which is copied, and return immediately, with the ids of its new points.
 
         Args:
             time_s: of the frame, by any clock that does not go back; None uses this machine's.
             points: (x, y) in raster pixels of new points in this frame, which is then not dropped.
+            corrected: (x, y) of points, by id, that are to be tracked from there on, as they look in this frame.
 
         Raises:
             BadInput: not a frame, a frame of another size than earlier ones, a time that is not after the last, a point outside
-                the frame, or a tracker that was closed or has failed.
+                the frame, an id that was never given, or a tracker that was closed or has failed.
         """
         checked = check_frame(frame, self._size).copy()
         moment = time.monotonic() if time_s is None else float(time_s)
         places = None
-        if points is not None and len(points):
-            rows = np.asarray(points, np.float32)
+        corrected = corrected or {}
+        given = [*corrected.values(), *(() if points is None else points)]
+        if given:
+            rows = np.asarray(given, np.float32)
             if rows.ndim != 2 or rows.shape[1] != 2:
                 raise BadInput(f"points have shape {rows.shape}; give (n, 2): x and y of each in this frame")
             places = check_queries(np.insert(rows, 0, 0, 1), 1, (checked.shape[0], checked.shape[1])).numpy()[:, 1:]
@@ -175,9 +208,12 @@ class LiveTracker:
             if not moment > self._time_s:
                 before = f"the one before of {self._time_s:g} s"
                 raise BadInput(f"a frame is of {moment:g} s and {before}; submit frames in their order")
+            if unknown := [number for number in corrected if not 0 <= number < self._next_id]:
+                below = f"ids so far are below {self._next_id}"
+                raise BadInput(f"point {unknown[0]} is corrected, and {below}; give ids that submit returned")
             self._size, self._time_s = (checked.shape[0], checked.shape[1]), moment
-            ids = range(self._next_id, self._next_id + (0 if places is None else len(places)))
-            waiting = _Waiting(checked, moment, self._submitted, places, ids, time.perf_counter())
+            ids = range(self._next_id, self._next_id + len(given) - len(corrected))
+            waiting = _Waiting(checked, moment, self._submitted, places, (*corrected, *ids), time.perf_counter())
             self._submitted, self._next_id = self._submitted + 1, ids.stop
             self.dropped += self._newest is not None
             self._newest = waiting if places is None else None
@@ -271,29 +307,33 @@ class LiveTracker:
     def _track(self, waiting: _Waiting) -> LiveTracks:
         with self._changed:
             removed, self._removed = self._removed, set()
-        kept = [place for place, number in enumerate(self._stream_ids) if number not in removed]
-        if len(kept) < len(self._stream_ids):
-            self._stream = self._tracker.keep(self._stream, kept) if kept else None
-            self._stream_ids = [self._stream_ids[place] for place in kept]
+        stream, removed = self._state.stream, removed.union(waiting.ids)
+        kept = [place for place, number in enumerate(self._state.ids) if number not in removed]
+        ids = tuple(self._state.ids[place] for place in kept)
+        self._velocities.forget(waiting.ids)
+        if len(kept) < len(self._state.ids):
+            stream = self._tracker.keep(stream, kept) if kept else None
         if waiting.points is not None:
-            if self._stream is None:
-                self._stream = self._tracker.start(waiting.frame, waiting.points, **self._start_options)
+            if stream is None:
+                stream = self._tracker.start(waiting.frame, waiting.points)
             else:
-                self._stream = self._tracker.add(self._stream, waiting.frame, waiting.points)
-            self._stream_ids += waiting.ids
-        if self._stream is None:
+                stream = self._tracker.add(stream, waiting.frame, waiting.points)
+            ids += waiting.ids
+        if stream is None:
             nothing = np.zeros((0, 2), np.float32)
             tracks = FrameTracks(nothing, np.zeros(0, bool), np.zeros(0, np.float32), np.zeros(0, np.int64))
         else:
-            self._stream, tracks = self._tracker.step(self._stream, waiting.frame)
+            stream, tracks = self._tracker.step(stream, waiting.frame)
+        with self._changed:
+            self._state = LiveState(stream, ids, self._next_id, self._size)
         return LiveTracks(
             time_s=waiting.time_s,
             frame=waiting.number,
             latency_s=time.perf_counter() - waiting.arrived,
-            ids=np.array(self._stream_ids, np.int64),
+            ids=np.array(ids, np.int64),
             xy=tracks.xy,
             visible=tracks.visible,
             confidence=tracks.confidence,
-            velocity=self._velocities.update(self._stream_ids, tracks.xy, tracks.visible, waiting.time_s),
+            velocity=self._velocities.update(ids, tracks.xy, tracks.visible, waiting.time_s),
             covariance=tracks.covariance,
         )

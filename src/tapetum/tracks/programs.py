@@ -39,6 +39,8 @@ class Program:
     module: nn.Module
     inputs: dict[str, Tensor]
     outputs: tuple[str, ...]
+    any_number: tuple[str, ...] = ()
+    """Inputs that may have any number of rows, the same for all."""
 
 
 def export(program: Program, path: str | os.PathLike[str]) -> Path:
@@ -56,7 +58,9 @@ def export(program: Program, path: str | os.PathLike[str]) -> Path:
                 raise MissingExtra(package, "export", "writing ONNX")
     with whole_file(path) as temporary, torch.no_grad(), _quiet():
         temporary.touch()  # a place that cannot be written is told before the work
-        made = torch.export.export(program.module.eval(), tuple(program.inputs.values()))
+        rows = {0: torch.export.Dim("rows", min=1)}
+        shapes = tuple(rows if name in program.any_number else None for name in program.inputs)
+        made = torch.export.export(program.module.eval(), tuple(program.inputs.values()), dynamic_shapes=shapes)
         if path.suffix == ".pt2":
             torch.export.save(made, temporary)
         else:

@@ -1,18 +1,22 @@
 """Interface of point trackers: checked inputs, the result per frame of those that take frames one by one, and many points in
 blocks."""
 
-import inspect
+import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
+from importlib import import_module
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float, Int64, Num, UInt8
 
 from tapetum.core.devices import check_room, memory_size
 from tapetum.core.errors import BadInput, Listener
+from tapetum.core.files import whole_file
+from tapetum.core.reading import no_pipe
 from tapetum.types import Tracks
 from tapetum.types.checks import unmasked
 
@@ -46,26 +50,54 @@ class FrameTracks:
     """Of the error of `xy` where a point is visible, in square pixels; None where a tracker has none."""
 
 
-def check_redetects(tracker: Any) -> None:
-    """Raise `BadInput` for a tracker of live frames that has no `redetect`."""
-    if "redetect" not in inspect.signature(tracker.start).parameters:
-        kind = type(tracker).__name__
-        raise BadInput(f"{kind} has no redetect; give one of the TAPIR family, such as causal-tapir-nano, or leave it out")
-
-
-def with_keyframes(tracker: Any, every: int, realtime: bool) -> Any:
+def with_keyframes(tracker: Any, every: int | Literal["auto"], realtime: bool, frame_rate: float = 30.0) -> Any:
     """Make a tracker whose network looks at every n-th live frame, or at the newest whenever it is free.
 
-    With `every` 1 it is the tracker itself. Raises BadInput if it cannot, for less than 1, and for both at once.
+    With `every` "auto" it finds out how often it can at this frame rate (`keyframes.KeyframeTracker`); with 1 it is the tracker
+    itself. Raises BadInput if that needs the whole video, for less than 1, and for both at once.
     """
     if every == 1 and not realtime:
         return tracker
     if realtime and every != 1:
-        raise BadInput(f"--realtime looks at frames as fast as it can, and --every {every} at each {every}th; leave one out")
-    if not hasattr(tracker, "with_keyframes"):
-        kind = type(tracker).__name__
-        raise BadInput(f"{kind} looks at every frame; give a network such as causal-tapir-nano, or leave this option out")
-    return tracker.with_keyframes(every, realtime)
+        raise BadInput(f"--realtime looks at frames as fast as it can, and --every {every} at fewer; leave one out")
+    from tapetum.tracks.keyframes import KeyframeTracker, RealtimeTracker
+
+    return RealtimeTracker(tracker) if realtime else KeyframeTracker(tracker, every, frame_rate)
+
+
+def save_state(state: Any, file: str | Path) -> None:
+    """Write the state of a stream of live frames, or that of a `LiveTracker`, for `load_state`."""
+    import torch
+
+    with whole_file(file) as temporary:
+        torch.save(state, temporary)
+
+
+def load_state(file: str | Path) -> Any:
+    """Read a state that `save_state` wrote, onto the devices where it was; only a tracker of the same weights takes it.
+
+    A file can name nothing but arrays and dataclasses of tapetum, so that it runs no code. Raises BadInput for others.
+    """
+    import torch
+
+    try:
+        allowed = [_known(name) for name in torch.serialization.get_unsafe_globals_in_checkpoint(no_pipe(file))]
+        numbers = [type(np.dtype(kind)) for kind in (np.bool_, np.int64, np.float32)]
+        with torch.serialization.safe_globals([*allowed, *numbers]):
+            return torch.load(no_pipe(file), weights_only=True)
+    except Exception as error:  # a broken or hostile pickle can fail in any way, but runs nothing
+        raise BadInput(f"{file} is no state of a tracker of this version; give one that save_state wrote") from error
+
+
+def _known(name: str) -> Any:
+    """Find what a file names, if it may."""
+    module, _, last = name.rpartition(".")
+    of_arrays = name in ("numpy.ndarray", "numpy.dtype", "numpy._core.multiarray._reconstruct")
+    if of_arrays or re.match(r"tapetum\.(tracks|systems)\.", name):
+        known = getattr(import_module(module), last)
+        if of_arrays or is_dataclass(known):
+            return known
+    raise BadInput(f"it names {name}")
 
 
 _FLAT = 2.0

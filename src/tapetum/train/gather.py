@@ -101,6 +101,17 @@ class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
         self.running_var.lerp_(variance.to(self.running_var.dtype), momentum)
 
 
+class SyncBatchNormAct(SyncBatchNorm):
+    """`SyncBatchNorm` with the drop-out and the activation that timm's `BatchNormAct2d` holds, of these names."""
+
+    def forward(self, input: Tensor, present: Bool[Tensor, " b"] | None = None) -> Tensor:
+        """Normalise, drop and activate."""
+        return self.act(self.drop(super().forward(input, present)))  # pyright: ignore[reportCallIssue]
+
+
+_OF_TIMM = "timm.layers.norm_act.BatchNormAct2d"
+
+
 def joint_statistics(values: Tensor, present: Bool[Tensor, " b"] | None = None) -> tuple[Tensor, Tensor, Tensor]:
     """Compute mean and (biased) variance of each channel of (b, c, ...) over all processes, and count the values per channel.
 
@@ -123,16 +134,17 @@ def joint_statistics(values: Tensor, present: Bool[Tensor, " b"] | None = None) 
 
 
 def convert_sync_batchnorm(model: nn.Module) -> nn.Module:
-    """Replace every `nn.BatchNorm1d`, 2d and 3d by `SyncBatchNorm`, with their own parameters, buffers and modes.
+    """Replace every `nn.BatchNorm1d`, 2d and 3d, and timm's with an activation, by `SyncBatchNorm`, with their own parameters,
+    buffers and modes.
 
     Returns the model, changed in place (or its replacement, if it is itself a batch norm). BadInput for a batch norm of an
-    unknown kind, which may do something more, such as one with an activation inside.
+    unknown kind, which may do something more.
     """
     kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
     for name, module in [*model.named_modules()]:
         if not isinstance(module, nn.modules.batchnorm._BatchNorm) or isinstance(module, SyncBatchNorm):
             continue
-        if type(module) not in kinds:
+        if type(module) not in kinds and f"{type(module).__module__}.{type(module).__name__}" != _OF_TIMM:
             raise BadInput(
                 f"{name or 'the model'} is a {type(module).__name__}, which may do more than batch norm; "
                 "wanted nn.BatchNorm1d, 2d or 3d: replace it by hand"
@@ -146,10 +158,11 @@ def convert_sync_batchnorm(model: nn.Module) -> nn.Module:
 
 
 def _converted(module: nn.modules.batchnorm._BatchNorm) -> SyncBatchNorm:
-    joint = SyncBatchNorm(
-        module.num_features, module.eps, module.momentum, affine=False, track_running_stats=module.track_running_stats
-    )
+    kind = SyncBatchNormAct if hasattr(module, "act") else SyncBatchNorm
+    joint = kind(module.num_features, module.eps, module.momentum, affine=False, track_running_stats=module.track_running_stats)
     joint.affine = module.affine
+    for name, part in module.named_children():
+        joint.add_module(name, part)
     for name, parameter in module.named_parameters(recurse=False):
         joint.register_parameter(name, parameter)
     for name, buffer in module.named_buffers(recurse=False):

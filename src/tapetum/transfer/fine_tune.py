@@ -34,13 +34,16 @@ from tapetum.transfer.config import FineTuneConfig
 from tapetum.transfer.probing import ImageSequence, split
 from tapetum.transfer.segmentation import IGNORED, Head, Segmenter, confusions, pixel_loss
 
+_IN_BLOCK = re.compile(r".*\.\d+(?=\.|$)|.+")
+"""The block in the name of a module: all up to the last number."""
+
 
 def encoder_layers(encoder: Encoder) -> Layers:
     """List an encoder's layers from input to output: the modules before its blocks, then each block.
 
     Last norms and last convolutions are in none.
     """
-    blocks = list(dict.fromkeys(re.sub(r"\.(attention|mlp)$", "", name) for name in encoder.adapter_addresses()))
+    blocks = list(dict.fromkeys(_IN_BLOCK.match(name)[0] for name in encoder.adapter_addresses()))  # type: ignore[index]
     first = [
         *(module for name, module in encoder.named_children() if re.match(r"(stem|patches|norm_before)", name)),
         *(p for name, p in encoder.named_parameters(recurse=False) if name in ("positions", "class_token", "registers")),
@@ -48,8 +51,8 @@ def encoder_layers(encoder: Encoder) -> Layers:
     merges = getattr(encoder, "merges", ())  # of Swin, before the first block of a stage
     layers: list[list[nn.Module | nn.Parameter]] = [first]
     for name in blocks:
-        _, stage, *rest = name.split(".")
-        before = [merges[int(stage) - 1]] if merges and rest == ["0"] and stage != "0" else []
+        _, *place = name.split(".")
+        before = [merges[int(place[0]) - 1]] if merges and place[1:] == ["0"] and place[0] != "0" else []
         layers.append([*before, encoder.get_submodule(name)])
     return layers
 

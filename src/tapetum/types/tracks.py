@@ -68,7 +68,7 @@ class Tracks:
     visible: np.ndarray
     """bool (n, t): the point can be seen and its position is trusted."""
     confidence: np.ndarray
-    """float32 (n, t): 0..1, the chance that the point is visible and its position right."""
+    """float32 (n, t): 0..1, the tracker's own chance that the point is visible and its position right; visible above 0.5."""
     queries: np.ndarray
     """float32 (n, 3): frame, x, y of the point that was asked for."""
     names: tuple[str, ...] | None = None

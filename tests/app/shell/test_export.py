@@ -31,6 +31,18 @@ def test_a_clip_and_the_two_programs_of_a_stream(run, model, tmp_path):
     assert sorted(path.name for path in tmp_path.glob("*.pt2")) == ["clip.pt2", "live-start.pt2", "live-step.pt2"]
 
 
+@pytest.mark.slow
+def test_the_program_of_a_stream_takes_any_number_of_points(run, model, tmp_path):
+    code, said, _ = run("export", model, str(tmp_path / "live.pt2"), "--size", "48x40", "--program", "live")
+    assert code == 0
+    assert "live.pt2: frame 40x48x3, query_xy nx2, features nx104, state n" in said
+    live = torch.export.load(tmp_path / "live.pt2").module()
+    for points in (1, 3):
+        features, state = torch.zeros(points, 104), torch.zeros(points, 2, 1, 2, 48)
+        xy, confidence, *_ = live(torch.zeros(40, 48, 3, dtype=torch.uint8), torch.full((points, 2), 8.0), features, state)
+        assert (xy.shape, confidence.shape) == ((points, 2), (points,))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -38,6 +50,8 @@ def test_a_clip_and_the_two_programs_of_a_stream(run, model, tmp_path):
         (["tapir-nano", "a.onnx", "--size", "big"], "--size is 'big'"),
         (["tapir-nano", "a.onnx", "--points", "0"], "0 points"),
         (["tapir-nano", "a.onnx", "--online"], "causal one"),
+        (["tapir-nano", "a.onnx", "--program", "live"], "causal one"),
+        (["tapnext-nano", "a.onnx", "--program", "live"], "TAPIR family"),
         (["tapir-none", "a.onnx"], "tapir-none"),
     ],
 )

@@ -66,4 +66,4 @@ def test_all_of_it(run: Run) -> None:
     assert not missing
     assert "--threads" in out
     assert "--polish" not in run("track", "--help")[1]
-    assert "--redetect" in run("track", "clip.mp4", "--online", "--help", "all")[1]
+    assert "--realtime" in run("track", "clip.mp4", "--online", "--help", "all")[1]

@@ -85,6 +85,7 @@ def test_usage_errors_exit_2_on_stderr(arguments: list[str], run: Run) -> None:
     ("words", "line"),
     [
         ("track c.mp4 --grid abc", "--grid: 'abc' is no INT (see: tapetum track --help)"),
+        ("track c.mp4 --every ten", "--every: 'ten' is no INT, nor auto (see: tapetum track --help)"),
         ("train tap-nano --out x --steps 1.5", "--steps: '1.5' is no INT (see: tapetum train tap-nano --help)"),
         ("scenes make x --n z", "--n: 'z' is no INT (see: tapetum scenes make --help)"),
         (

@@ -11,6 +11,10 @@ import pytest
 import tapetum
 from support.tapnext import TINY, public_state
 from tapetum.bench.baselines import load_tracker3d
+from tapetum.core.identity import fingerprint
+from tapetum.hub.registry import TRACKER_FILE
+from tapetum.systems.tap.tracking.cues import FEW
+from tapetum.systems.tap.tracking.error_model import ErrorModel, errors_file
 from tapetum.systems.tapnext import from_official
 from tapetum.systems.tapnext.weights import save
 from tapetum.tracks.follow import BoxTracker
@@ -38,6 +42,16 @@ def test_frames_one_by_one_on_the_command_line(run, folder: Path, tmp_path: Path
     lines = [line for line in map(json.loads, out.splitlines()) if line["type"] != "event"]  # random weights lose points
     assert [line["type"] for line in lines] == ["frame"] * 8 + ["summary"]
     assert [(point["x"], point["y"]) for point in lines[0]["points"]] == [(10, 10), (30, 20)]
+
+
+def test_an_error_model_beside_its_weights_is_used(folder: Path, tmp_path: Path) -> None:
+    weights = tmp_path / TRACKER_FILE
+    weights.write_bytes((folder / "tiny.safetensors").read_bytes())
+    ErrorModel(fingerprint(weights), FEW).save(errors_file(weights))
+    tracks = tapetum.load(tmp_path).track(VIDEO, np.array([[0, 10, 10], [2, 30, 20]]))
+    assert tracks.chance_wrong is not None
+    assert (tracks.chance_wrong > 0).sum() == tracks.chance_wrong.size - 2
+    assert tapetum.load(folder / "tiny.safetensors").track(VIDEO, np.array([[0, 10, 10]])).chance_wrong is None
 
 
 @pytest.mark.parametrize(

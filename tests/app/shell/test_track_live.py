@@ -234,24 +234,6 @@ def test_what_online_asks_for(run: Run, clip: Path, tmp_path: Path) -> None:
     code, _, err = run("track", clip, "--preview", "x.mjpeg", "--model", "static", "--out", tmp_path / "out")
     assert code == 2
     assert "--preview belongs to --online" in err
-    code, _, err = run("track", clip, "--redetect", "--model", "static", "--out", tmp_path / "out")
-    assert (code, "--redetect belongs to --online" in err) == (2, True)
-    code, _, err = run("track", clip, "--online", "--redetect", "--model", "static", "--out", tmp_path / "out")
-    assert (code, "has no redetect" in err) == (2, True)
-
-
-def test_redetect_is_handed_to_the_tracker(run: Run, model: Path, clip: Path, tmp_path: Path, monkeypatch) -> None:
-    from tapetum.systems.tap.tracking.redetection import Redetection
-
-    started = []
-    monkeypatch.setattr(Redetection, "start", lambda *given, begin=Redetection.start: started.append(1) or begin(*given))
-    words = ("track", clip, "--online", "--model", model, "--grid", 2, "--no-overlay")
-    assert run(*words, "--out", tmp_path / "a")[0] == 0
-    assert not started
-    assert run(*words, "--redetect", "--out", tmp_path / "b")[0] == 0
-    assert started == [1]
-    code, _, err = run(*words, "--redetect", "--reference", clip, "--out", tmp_path / "c")
-    assert (code, "these are of --reference" in err) == (2, True)
 
 
 @pytest.mark.slow

@@ -27,7 +27,8 @@ def test_a_still_clip_has_no_doubt_and_says_so() -> None:
     done = tapetum.track(still(), query=[(0, 40, 40), (0, 80, 50)], doubt=True)
     assert done.doubt == []
     assert done.as_json()["doubt"] == []
-    assert done.as_text().splitlines()[-1] == "doubt    none"
+    assert done.as_text().splitlines()[-2] == "doubt    none"
+    assert done.as_text().splitlines()[-1].startswith("expected 0.")
     assert done.tracks.error_px is not None
     plain = tapetum.track(still(), query=[(0, 40, 40)])
     assert plain.doubt is None
@@ -41,6 +42,11 @@ def test_noise_is_listed() -> None:
     assert done.doubt is not None
     assert {span.point for span in done.doubt} == {0, 1}
     assert done.as_json()["doubt"][0] == done.doubt[0]._asdict()
+    some = tapetum.track(
+        noise, query=[(0, 40, 40), (0, 80, 50)], doubt=True, visible_above=0.0, until=done.doubt[0].left + 1e-4
+    )
+    assert some.doubt == done.doubt[:1]
+    assert some.as_text().endswith(f", {done.doubt[0].left:.1%} once these are right")
 
 
 def test_errors_are_in_pixels_of_the_video_where_the_tracker_sees_smaller_frames() -> None:
@@ -50,6 +56,12 @@ def test_errors_are_in_pixels_of_the_video_where_the_tracker_sees_smaller_frames
     half = tapetum.track(small, query=[(0, 20, 20)], resize="64x48").tracks
     assert whole.error_px is not None and half.error_px is not None  # noqa: PT018
     np.testing.assert_allclose(whole.error_px, 2 * half.error_px, rtol=0.2)
+
+
+@pytest.mark.parametrize("options", [{"until": 0.1}, {"doubt": True, "until": 2.0}])
+def test_a_share_is_given_with_the_list_and_in_bounds(options: Any) -> None:
+    with pytest.raises(BadInput, match="give it with --doubt, and a share from 0 to 1"):
+        tapetum.track(still(), query=[(0, 40, 40)], **options)
 
 
 @pytest.mark.parametrize("options", [{"model": "static"}, {"polish": "no"}, {"second_pass": "no"}, {"reference": still(1)}])
@@ -76,6 +88,6 @@ def test_the_command_lists_them(tmp_path: Path, run: Run) -> None:
 
 def test_lines_name_the_points() -> None:
     tracks = Tracks(np.ones((2, 1, 2)), np.ones((2, 1), bool), np.ones((2, 1)), np.zeros((2, 3)), names=("nose", ""))
-    lines = span_lines([Span(0, 12, 20, 9.27, 0.6), Span(1, 0, 0, 3, 0.5)], tracks)
+    lines = span_lines([Span(0, 12, 20, 9.27, 0.6, 0.02), Span(1, 0, 0, 3, 0.5, 0.01)], tracks)
     assert lines[0] == "doubt    nose, frames 12 to 20: about 9.3 px off, wrong with a chance of 0.60"
     assert lines[1].startswith("doubt    point 1, frames 0 to 0")

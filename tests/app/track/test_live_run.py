@@ -94,11 +94,10 @@ def test_one_event_when_most_points_are_lost_and_one_when_they_are_back() -> Non
         ("back", back, 2, 2),
     ]
     assert events[0].as_json()["type"] == "event"
-    assert "--redetect" in events[0].advice
+    assert "begin again" in events[0].advice
     assert not events[1].advice
-    _, notes = run_of(Source([9, *dark]), redetect=True)
+    _, notes = run_of(Source([9, *dark]))
     assert [note.partition(";")[0] for note in notes.notes] == [f"frame {LOST_FRAMES}: 2 of 2 points are lost"]
-    assert "--redetect" not in notes.notes[0]
     assert run_of(Source([0, *dark, *dark]))[1].notes == []  # which were never seen
 
 

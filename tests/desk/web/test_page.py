@@ -177,10 +177,21 @@ def test_the_time_line_seeks_and_n_goes_to_the_most_doubtful_place(made: Open) -
     tab.page.mouse.click(box["x"] + 92 + (box["width"] - 92) * 30.5 / 60, box["y"] + 9)
     tab.shown(30)
     assert tab.color(*tracks[0, 30, :2]) == tab.project["points"][0]["color"]
-    places = tab.ask(f"/api/items/{tab.item['id']}/check")["places"]
+    check = tab.ask(f"/api/items/{tab.item['id']}/check")
+    places = check["places"]
     for place in places[:2]:
         tab.press("n")
         tab.shown(place["frame"])
+    left = check["expected_share"] - places[0]["share"] - places[1]["share"]
+    tab.says(f"{100 * left:.1f} % of the visible places are expected wrong, besides those you went to.")
+    tab.page.fill("#until", f"{100 * (left - places[2]['share'] / 2)}")  # one more is enough
+    tab.page.locator("h2").first.click()
+    tab.press("n")
+    tab.shown(places[2]["frame"])
+    tab.says("expected wrong, less than you asked for.")
+    assert tab.page.get_by_role("button", name="Next").is_disabled()
+    tab.press("n")
+    tab.shown(places[2]["frame"])
 
 
 def test_playing_goes_on_to_the_end_and_from_there_to_the_start(made: Open) -> None:

@@ -338,9 +338,30 @@ def test_places_to_look_at(page: TestClient, item: str) -> None:
 
 
 def test_nothing_is_doubtful_where_nothing_is_tracked(page: TestClient, item: str) -> None:
-    assert ok(page.get(f"{item}/check")) == {"places": []}
+    assert ok(page.get(f"{item}/check")) == {"places": [], "expected_share": None}
     add_places(page, item)
-    assert ok(page.get(f"{item}/check")) == {"places": []}
+    assert ok(page.get(f"{item}/check")) == {"places": [], "expected_share": None}
+
+
+def test_predicted_errors_are_stored_listed_shown_and_exported(page: TestClient, item: str, tmp_path: Path) -> None:
+    ids = [edit(page, item, "add_point", frame=0, x=10 + k, y=20)["points"][-1]["id"] for k in range(2)]
+    app = page.app.state.page
+    tracked = app._tracked(type("Request", (), {"path_params": {"item": item.rsplit("/", 1)[1]}})())
+    rows = np.zeros((2, 6, 6), np.float32)
+    rows[..., :2], rows[..., 2:4] = (10, 20), 1
+    rows[1, 2:5, 4:] = (12, 0.75)
+    app.store.save(tracked.item.id, dict(zip(tracked.signatures, rows, strict=True)))
+    assert app.store.read(tracked.item.id, tracked.signatures)[tracked.signatures[1]].track.shape == (6, 4)
+    check = ok(page.get(f"{item}/check"))
+    assert [(place["point"], place["frame"], place["reason"]) for place in check["places"]] == [(ids[1], 3, "likely wrong")]
+    assert check["expected_share"] == pytest.approx(2.25 / 12)
+    assert check["places"][0]["share"] == pytest.approx(2.25 / 12, abs=1e-4)
+    np.testing.assert_allclose(read_tracks(page, item)[1][1, :, 3], [1, 1, 0.25, 0.25, 0.25, 1])
+    saved = Tracks.load(exported(page, item, "npz", tmp_path))
+    assert saved.error_px is not None
+    np.testing.assert_array_equal(saved.error_px[1], rows[1, :, 4])
+    (tmp_path / "sure.npz").write_bytes(page.get(f"{item}/export?format=npz&visible_above=0.5").content)
+    assert Tracks.load(tmp_path / "sure.npz").visible[1].tolist() == [True, True, False, False, False, True]
 
 
 @pytest.mark.slow

@@ -248,14 +248,29 @@ def test_what_cannot_be_is_said_in_one_line(make, preset, message) -> None:
         attach(make(), preset, example=torch.randn(1, 5, 6 if make is Own else 3))
 
 
-def test_an_encoder_that_does_not_say_where_adapters_fit_is_told_to() -> None:
+def test_a_plain_module_takes_adapters_after_the_layers_that_it_calls() -> None:
+    class Bare(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.unused, self.last, self.first = nn.Linear(8, 8), nn.Linear(8, 8), nn.Conv2d(3, 8, 2, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.last(self.first(x).mean((2, 3)).relu())
+
+    bare, x = Bare(), torch.randn(2, 3, 4, 4)
+    adapted = attach(bare, "all-blocks", example=x[:1])
+    assert [row.address for row in adapted.summary()] == ["first", "last"]
+    assert torch.equal(adapted(x), bare(x))
+
+
+def test_an_encoder_without_a_place_for_adapters_is_told_to_say_one() -> None:
     class Mute(Encoder):
         def forward(self, images: torch.Tensor) -> Features:
             return Features(images.flatten(2).mT, (4, 4), images.mean((2, 3)), (images,))
 
     mute = Mute(EncoderConfig(), Preprocessing(size=(4, 4)))
-    mute.layer = nn.Linear(2, 2)
-    with pytest.raises(BadInput, match=r"Mute does not say where adapters fit; write its method adapter_addresses\(\), see"):
+    mute.layer = nn.Linear(2, 2)  # never called
+    with pytest.raises(BadInput, match=r"Mute has no linear or conv.* passes; write its method adapter_addresses\(\), see"):
         attach(mute, "all-blocks", example=torch.randn(1, 3, 4, 4))
     with pytest.raises(BadInput, match="Mute has no method forward"):
         Encoder.forward(mute, torch.randn(1, 3, 4, 4))

@@ -1,11 +1,18 @@
 """Policies from data sets of LeRobot, and in a loop in the shape of its."""
 
+import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 
+from tapetum.app.make.annotate import annotate
 from tapetum.core.errors import BadInput
 from tapetum.encoders import build, save
 from tapetum.encoders.config import Preprocessing
@@ -15,6 +22,8 @@ from tapetum.systems.adapters.recipes import recipe
 from tapetum.systems.adapters.run import RobotPolicy, adapt
 from tapetum.systems.adapters.worlds.world import Observation, ReachWorld, roll
 from tapetum.train.launch_config import Launch
+from tapetum.video import write_video
+from tapetum.video.lerobot import open_lerobot
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "lerobot"
 
@@ -66,6 +75,69 @@ def test_a_policy_learns_from_a_data_set_and_is_scored_on_what_is_held_out(trunk
 
 
 @pytest.mark.slow
+def pan_set(folder: Path, blurred: bool) -> None:
+    """A data set of a camera that pans over a texture, sharp or as a grey blur; the action is by how much it has moved."""
+    rng, length, side = np.random.default_rng(0), 8, 64
+    texture = gaussian_filter(rng.random((3, 256, 256)), (0, 3, 3)).transpose(1, 2, 0)
+    texture = np.uint8(255 * (texture - texture.min()) / np.ptp(texture))
+    frames, actions = [], []
+    for _ in range(PANS):
+        start, speed = rng.integers(60, 130, 2), rng.uniform(-3, 3, 2)
+        for t in range(length):
+            moved = np.rint(t * speed).astype(int)
+            y, x = start + moved[::-1]
+            frames.append(np.full((side, side, 3), 128, np.uint8) if blurred else texture[y : y + side, x : x + side])
+            actions.append(-moved)
+    about = json.loads((GOLDEN / "set/meta/info.json").read_text())
+    kept = ("observation.images.top", "action", "timestamp", "frame_index", "episode_index", "index", "task_index")
+    about["features"] = {name: about["features"][name] for name in kept}
+    about["features"][kept[0]]["shape"] = [side, side, 3]
+    rows, episodes = np.arange(PANS * length), np.arange(PANS)
+    columns = {"action": [row.astype(np.float32) for row in actions], "timestamp": np.float32(rows % length / 10)}
+    columns |= {"frame_index": rows % length, "episode_index": rows // length, "index": rows, "task_index": 0 * rows}
+    parts = {"episode_index": episodes, "length": length + 0 * episodes, "tasks": [["pan"]] * PANS}
+    for place in ("data", f"videos/{kept[0]}"):
+        parts |= {f"{place}/chunk_index": 0 * episodes, f"{place}/file_index": 0 * episodes}
+    seconds = episodes * length / 10
+    parts |= {f"videos/{kept[0]}/from_timestamp": seconds, f"videos/{kept[0]}/to_timestamp": seconds + length / 10}
+    for name, table in (("data", columns), ("meta/episodes", parts)):
+        (folder / name / "chunk-000").mkdir(parents=True)
+        pq.write_table(pa.table(table), folder / name / "chunk-000/file-000.parquet")
+    (folder / "meta/info.json").write_text(json.dumps({**about, "total_episodes": PANS, "total_frames": len(frames)}))
+    (folder / f"videos/{kept[0]}/chunk-000").mkdir(parents=True)
+    write_video(folder / f"videos/{kept[0]}/chunk-000/file-000.mp4", np.stack(frames), 10)
+
+
+PANS = 14
+
+
+@pytest.mark.slow
+def test_a_policy_that_is_told_tracks_needs_no_sharp_image(trunk_file: Path, tmp_path: Path) -> None:
+    pan_set(tmp_path / "sharp", blurred=False)
+    pan_set(tmp_path / "blurred", blurred=True)
+    annotate(tmp_path / "sharp", out=tmp_path / "tracked", grid=3)
+    video = "videos/observation.images.top/chunk-000/file-000.mp4"
+    shutil.copy(tmp_path / "blurred" / video, tmp_path / "tracked" / video)
+    run = recipe("clone", str(tmp_path / "tracked"), trunk=str(trunk_file), pixels=16, steps=150, evaluations=1, preset="top")
+    errors = {}
+    for observe in ("image", "tracks"):
+        finished = adapt(replace(run, observe=observe), Launch(out=tmp_path / observe))
+        assert finished is not None
+        errors[observe] = finished.scores["error"]
+    assert errors["image"] > 0.6
+    assert errors["tracks"] < 0.1
+    policy, data = RobotPolicy.load(tmp_path / "tracks/adapter.safetensors"), open_lerobot(tmp_path / "tracked")
+    names = "tracks.top.xy", "tracks.top.visible"
+    rows = data.rows(PANS - 1, ("action", *names))
+    batch = {name: torch.from_numpy(np.array(rows[name])) for name in names}
+    batch["observation.images.top"] = torch.full((8, 3, 64, 64), 0.5)
+    assert np.abs(policy.select_action(batch).numpy() - rows["action"]).mean() < 2
+    with pytest.raises(BadInput, match=r"the observation has no tracks\.top\.visible"):
+        policy.select_action({name: batch[name] for name in batch if name != names[1]})
+    with pytest.raises(BadInput, match=r"has no tracks\.top\.xy; tapetum data annotate --grid 4 writes"):
+        adapt(replace(run, observe="tracks", data=str(tmp_path / "sharp")), Launch(out=tmp_path / "none"))
+
+
 def test_a_policy_acts_in_a_loop_in_the_shape_of_lerobot(trunk_file: Path, tmp_path: Path) -> None:
     """The actions in a world are those that the rollouts of `adapt` do, bit for bit."""
     make_demos(ReachWorld(pixels=16, horizon=20), tmp_path / "demos", n=3)

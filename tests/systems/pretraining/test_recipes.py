@@ -79,7 +79,7 @@ def test_encoders_by_name() -> None:
     assert encoder_architecture("vit-small-16", 96).config.image_size == (96, 96)
     for name, change, words in (
         ("resnet-19", (), "there is no encoder 'resnet-19'; did you mean resnet-18"),
-        ("timm:convnext_tiny", (), "tapetum has no network like timm's 'convnext_tiny'"),
+        ("timm:convnxt_tiny", (), "has no model 'convnxt_tiny'; did you mean convnext_tiny or"),
         ("resnet-18", ("stem",), "--change stem: give NAME=VALUE"),
         ("resnet-18", ("patch=3",), "a resnet has no setting 'patch'"),
         ("resnet-18", ("stem=5x5",), "stem is '5x5'; it must be 7x7 or 3x3"),

@@ -10,7 +10,7 @@ import torch
 
 from support.networks import TAPIR, tracker
 from tapetum.core.errors import BadInput
-from tapetum.systems.tap.export import clip_program, left_out, online_programs
+from tapetum.systems.tap.export import clip_program, left_out, live_program, online_programs
 from tapetum.systems.tap.second_pass import track_passes, track_with_fixed_shapes
 from tapetum.systems.tap.tracking.tracker import TapirTracker
 from tapetum.tracks.programs import export
@@ -76,6 +76,34 @@ def test_onnx_programs_frame_by_frame_are_our_stream(tmp_path):
         asked = np.full_like(asked, np.nan)
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("as_traced")
+def test_one_live_program_is_our_stream_with_points_that_come_and_go(tmp_path):
+    tracker = network(causal=True)
+    frames = np.random.default_rng(2).integers(0, 256, (6, *SIZE, 3), dtype=np.uint8)
+    program = live_program(tracker, size=SIZE)
+    session = onnxruntime.InferenceSession(export(program, tmp_path / "live.onnx"))
+    first, second = queries(0)[0, :, 1:], np.array([[20.0, 10.0]], np.float32)
+    rows = {name: np.zeros((0, *program.inputs[name].shape[1:]), np.float32) for name in ("features", "state")}
+    stream = tracker.start(frames[0], first)
+    for number, frame in enumerate(frames):
+        new = {0: first, 3: second}.get(number, first[:0])
+        if number == 3:
+            stream = tracker.add(stream, frame, new)
+        if number == 5:  # the new point alone
+            stream, rows = tracker.keep(stream, [3]), {name: values[3:] for name, values in rows.items()}
+        asked = np.concatenate([np.full((len(rows["state"]), 2), np.nan, np.float32), new])
+        blank = {name: np.full((len(new), *values.shape[1:]), np.nan, np.float32) for name, values in rows.items()}
+        rows = {name: np.concatenate([values, blank[name]]) for name, values in rows.items()}
+        xy, confidence, *after = session.run(None, {"frame": frame, "query_xy": asked, **rows})
+        rows = dict(zip(rows, after, strict=True))
+        stream, seen = tracker.step(stream, frame)
+        np.testing.assert_allclose(xy, seen.xy, atol=1e-4, rtol=0)
+        np.testing.assert_allclose(confidence, seen.confidence, atol=1e-4, rtol=0)
+        np.testing.assert_allclose(rows["features"][:, : stream.points.initial.shape[-1]], stream.points.initial[0], atol=1e-4)
+    assert len(xy) == 1
+
+
 def seeing(tracker: TapirTracker) -> TapirTracker:
     """The tracker, sure that it sees its points."""
     with torch.no_grad():
@@ -119,6 +147,8 @@ def test_what_cannot_be_exported_is_said_in_one_line(tmp_path):
         export(program, tmp_path / "missing" / "a.pt2")
     with pytest.raises(BadInput, match="causal one"):
         online_programs(network(), size=SIZE, points=POINTS)
+    with pytest.raises(BadInput, match="causal one"):
+        live_program(network(), size=SIZE)
     with pytest.raises(BadInput, match="0 points"):
         clip_program(network(), frames=2, size=SIZE, points=0)
     with pytest.raises(BadInput, match="bfloat16"):

@@ -1,9 +1,11 @@
 """`tapetum bootstrap`: self-training of a tracker on a folder of the user's own videos (BootsTAP)."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
@@ -11,6 +13,8 @@ import tyro
 from tapetum.app.learn.options import options
 from tapetum.app.learn.recipes import RecipeOptions, recipe_command
 from tapetum.app.verb import File, Listener, Result
+from tapetum.core.errors import BadInput
+from tapetum.core.files import same_place, whole_file
 from tapetum.core.jobs import Engine
 from tapetum.core.provenance import DATA, guarding_data
 from tapetum.report import check_report
@@ -93,6 +97,9 @@ class BootstrapOptions(RecipeOptions):
     stride: the student sees all of the teacher's frames; mixer-lr: the temporal mixer learns as quickly as the rest."""
     engine: Engine = "local"
     """What prepares the videos: this process, one after the other, or Ray, many at a time (needs tapetum[cluster])."""
+    calibrate: bool = False
+    """Teach nothing: learn to predict where --model, any tracker (also FILE.py:CLASS), is wrong, on clips with exact tracks
+    made of frames of the videos. DIR gets a copy of its weights and the error model; that of FILE.py goes beside it."""
     report: Annotated[File | None, tyro.conf.arg(metavar="FILE.html")] = None
     """When the run has ended, write a page that needs no network: its curves, and clips that were left out, tracked before and
     after, those with the largest error first."""
@@ -150,7 +157,78 @@ def _compared(before: float, after: float) -> str:
     return "better" if then > first else "worse" if then < first else "no different"
 
 
-def _work(given: BootstrapOptions, launch: Launch, listener: Listener) -> Bootstrapped | None:
+CALIBRATION_CLIPS, CALIBRATION_FRAMES = 48, 24
+"""Clips from which --calibrate learns, and the frames of those of cut-outs."""
+
+
+@dataclass(frozen=True)
+class Calibrated(Result):
+    """Result of --calibrate."""
+
+    tracker: str
+    """The folder, or the class, that --model takes."""
+    errors: Path
+    """The error model."""
+    scores: dict[str, float]
+    """Of clips that were not learned from: see `learn_errors`."""
+
+    def as_json(self) -> dict[str, Any]:
+        return {"tracker": self.tracker, "errors": str(self.errors), **self.scores}
+
+    def as_text(self) -> str:
+        scores = self.scores
+        share = {name: f"{value:.1%}" for name, value in scores.items()}
+        return (
+            f"of {scores['places']} visible places of other made clips {share['wrong']} are wrong; of these the tenth that is "
+            f"doubted most has {share['caught']} (by the tracker's confidence {share['by_confidence']})\n"
+            f"errors   {self.errors}\ntracker  {self.tracker}    tapetum track clip.mp4 --doubt --model {self.tracker}"
+        )
+
+
+@guarding_data
+def calibrate(folder: str | Path, recipe: BootstrapRun, launch: Launch, listener: Listener) -> Calibrated:
+    """Make an error model of the tracker `recipe.model` from clips made of frames of the videos in `folder`, or of
+    `recipe.textures`. Raises BadInput as `bootstrap` and `learn_errors`."""
+    import numpy as np
+
+    from tapetum.bench.baselines import load_tracker
+    from tapetum.core.identity import fingerprint
+    from tapetum.core.remote_cache import cache_of
+    from tapetum.data.remote_folder import local_data, local_place
+    from tapetum.hub.registry import TRACKER_FILE, resolve
+    from tapetum.systems.tap.bootstrap.footage import prepare_all
+    from tapetum.systems.tap.bootstrap.task import made_clips, write_stills
+    from tapetum.systems.tap.tracking.error_model import errors_file, learn_errors
+
+    tracker, code = load_tracker(recipe.model, launch.device), Path(recipe.model.rpartition(":")[0])
+    weights = code if code.is_file() else resolve(recipe.model, "track")[0]
+    target = weights if code.is_file() else launch.out / TRACKER_FILE
+    if target.is_file() and fingerprint(target) != fingerprint(weights):
+        raise BadInput(f"{target} is another tracker than {recipe.model}; give --out another folder")
+    launch.out.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=launch.out, prefix=".") as made, local_data(recipe, DATA, launch.cache_gb) as run:
+        images, part = run.textures, run.part
+        if images is None:
+            place = local_place(folder, cache_of(launch.cache_gb))
+            counting = partial(listener.progress, "cutting clips")
+            write_stills(prepare_all(place, Path(made) / "footage", run.footage, counting, "local"), Path(made))
+            images, part = str(Path(made) / "stills"), "all"
+        clips = made_clips(replace(run, frames=CALIBRATION_FRAMES), images, part)
+        numbers = np.random.default_rng(run.seed).permutation(len(clips))[:CALIBRATION_CLIPS]
+        counting = partial(listener.progress, "tracking made clips", total=len(numbers))
+        model, scores = learn_errors(tracker, (clips[number] for number in numbers.tolist()), weights, counting)
+    if not same_place(weights, target):
+        with whole_file(target) as temporary:
+            shutil.copyfile(weights, temporary)
+    model.save(errors_file(target))
+    return Calibrated(recipe.model if code.is_file() else str(launch.out), errors_file(target), scores)
+
+
+def _work(given: BootstrapOptions, launch: Launch, listener: Listener) -> "Bootstrapped | Calibrated | None":
+    if given.calibrate:
+        if given.report is not None:
+            raise BadInput("--report shows what a tracker has learned, and --calibrate teaches it nothing; leave one out")
+        return calibrate(given.folder, without(given.recipe, given.without), launch, listener)
     recipe, report = without(given.recipe, given.without), check_report(given.report)
     outcome = bootstrap(
         given.folder,

@@ -3,7 +3,7 @@
 import re
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -36,6 +36,8 @@ class ExportOptions:
     """Points that are tracked together."""
     online: bool = False
     """Programs for frames that come one by one; needs a causal model."""
+    program: Literal["clip", "live"] = "clip"
+    """live: a single file for frames that come one by one and any number of points, as examples/live_cpp runs it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +46,8 @@ class ExportedProgram:
 
     file: Path
     """What was written."""
-    inputs: dict[str, tuple[int, ...]]
-    """Shape of each input, by name and in order."""
+    inputs: dict[str, tuple[int | str, ...]]
+    """Shape of each input, by name and in order; "n" for any number of points."""
     outputs: tuple[str, ...]
     """Names, in order."""
 
@@ -105,6 +107,10 @@ def export(options: ExportOptions, listener: Listener) -> Exported:
     system: Any = tapnext if isinstance(tracker, TapNextTracker) else tap
     if isinstance(tracker, Encoder):
         programs = {out: _encoder_program(tracker, (height, width) if options.size else tracker.preprocessing.size)}
+    elif options.program == "live":
+        if options.online or not isinstance(tracker, tap.TapirTracker):
+            raise BadInput("--program live is for causal networks of the TAPIR family, without --online; leave one out")
+        programs = {out: tap.live_program(tracker, size=(height, width))}
     elif options.online:
         start, step = system.online_programs(tracker, size=(height, width), points=options.points)
         programs = {out.with_stem(f"{out.stem}-{part}"): p for part, p in (("start", start), ("step", step))}
@@ -117,7 +123,11 @@ def export(options: ExportOptions, listener: Listener) -> Exported:
         export(program, path)
     listener.progress("exporting", len(programs), len(programs))
     made = [
-        ExportedProgram(file=path, inputs={k: tuple(v.shape) for k, v in p.inputs.items()}, outputs=tuple(p.outputs))
+        ExportedProgram(
+            file=path,
+            inputs={k: ("n", *v.shape[1:]) if k in p.any_number else tuple(v.shape) for k, v in p.inputs.items()},
+            outputs=tuple(p.outputs),
+        )
         for path, p in programs.items()
     ]
     left_out = ("prepare",) if isinstance(tracker, Encoder) else system.left_out(tracker, online=options.online)

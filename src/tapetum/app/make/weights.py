@@ -103,7 +103,8 @@ class WeightsConvertOptions:
     out: Annotated[File | None, tyro.conf.arg(metavar="FILE.safetensors")] = None
     """Where to write what was converted; by default beside the file. For huggingface a folder."""
     to: Literal["timm", "torchvision", "huggingface"] | None = None
-    """Write an encoder of ours (a file, a name, or the folder of a run of pretrain) under the names of that library."""
+    """Write an encoder of ours (a file, a name, or the folder of a run of pretrain) under the names of that library; for
+    huggingface also a PaliGemma, with its processor and tokenizer."""
     causal: bool | None = None
     """Whether the network in the file is causal; by default its name decides."""
     softmax_temperature: Annotated[float | None, tyro.conf.arg(metavar="T")] = None
@@ -131,7 +132,7 @@ class WeightsConverted(Result):
 @verb(WeightsConvertOptions)
 def convert(options: WeightsConvertOptions, listener: Listener) -> WeightsConverted:
     """Convert a checkpoint of a tracker (.pt, or .npy of JAX) or of another library's encoder to our format; or, with `to`, one
-    of our encoders for another library.
+    of our encoders, or a PaliGemma, for another library.
 
     Raises BadInput if it is not such a checkpoint, cannot be read, or the library has no such network.
     """
@@ -180,18 +181,27 @@ def _refuse_settings_of_trackers(options: WeightsConvertOptions, but: str) -> No
 
 
 def _for_library(options: WeightsConvertOptions, library: str) -> WeightsConverted:
-    """Convert one of our encoders for another library."""
+    """Convert one of our encoders, or a PaliGemma, for another library."""
     import tapetum
     from tapetum.encoders.exchange import write_for
     from tapetum.encoders.features import Encoder
+    from tapetum.hub.loading import header_of
 
     _refuse_settings_of_trackers(options, "and --to is for encoders")
-    encoder = tapetum.load(options.source)
-    if not isinstance(encoder, Encoder):
-        raise BadInput(f"{options.source} holds a {type(encoder).__name__}; --to {library} writes encoders")
     source = Path(options.source)
     beside = source.with_name(f"{source.stem}-{library}{'' if library == 'huggingface' else '.safetensors'}")
     target = Path(options.out or beside)
+    if "paligemma" in header_of(own := source / "model.safetensors" if source.is_dir() else source):
+        from tapetum.systems.paligemma import weights as paligemma
+        from tapetum.systems.paligemma.tokens import Tokens
+
+        if library != "huggingface":
+            raise BadInput(f"{source} holds a PaliGemma; {library} has none, give --to huggingface")
+        python = paligemma.write_for_transformers(paligemma.load(own), Tokens.beside(own), target)
+        return WeightsConverted(source=source, path=target, python=python)
+    encoder = tapetum.load(options.source)
+    if not isinstance(encoder, Encoder):
+        raise BadInput(f"{options.source} holds a {type(encoder).__name__}; --to {library} writes encoders")
     return WeightsConverted(source=source, path=target, python=write_for(encoder, library, target))
 
 

@@ -13,7 +13,7 @@ from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.bench.image_jobs import ImageJobs, Source, look_at_images, looked_at, read_source
 from tapetum.bench.word_models import installed_word_model, is_here
 from tapetum.core.batched_work import BatchedWork
-from tapetum.core.devices import find_device
+from tapetum.core.devices import EncoderPrecision, find_device
 from tapetum.core.errors import BadInput
 from tapetum.core.jobs import Engine
 from tapetum.report import check_report
@@ -68,6 +68,9 @@ class ClassifyOptions:
     """Processes that work at a time on this machine; each loads the model. One process alone makes batches of images."""
     device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = "auto"
     """Where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
+    dtype: EncoderPrecision = "float32"
+    """Precision of an encoder; auto takes bfloat16 where the device knows it. int8 is for convolutional networks on CPUs with
+    VNNI, as most since 2021: three times as fast."""
     cache_gb: float = CACHE_GB
     """Gigabytes of data at addresses (s3://, https://) that are copied to this machine at most."""
     report: Annotated[File | None, tyro.conf.arg(metavar="FILE.html")] = None
@@ -172,7 +175,7 @@ def _classify(options: ClassifyOptions, files: Sequence[tuple[str, Any]], listen
 
     model, jobs = portable(options.model or DEFAULT), options.jobs
     find_loader(model, "classify", trackers=False)  # what can be said without torch is said at once
-    make = partial(_classifier, model, jobs.device)
+    make = partial(_classifier, model, jobs.device, options.dtype)
     encoder = make() if jobs.alone else None
     work = BatchedWork(
         read=_prepared, compute=partial(_look, options.top), finish=looked_at, size=_AT_A_TIME, ahead=2 * _AT_A_TIME
@@ -202,8 +205,9 @@ def image_sources(given: Any, verb: str = "classify") -> list[tuple[str, Any]]:
     return [(name_of(source, number), source) for number, source in enumerate(sources)]
 
 
-def _classifier(model: str, device: str | None) -> "Encoder | Headed":
+def _classifier(model: str, device: str | None, dtype: str) -> "Encoder | Headed":
     from tapetum.encoders import Encoder
+    from tapetum.encoders.embed import set_precision
     from tapetum.hub.loading import load
     from tapetum.layers.cpu import speed_up
     from tapetum.systems.adapters import Adapted
@@ -213,6 +217,7 @@ def _classifier(model: str, device: str | None) -> "Encoder | Headed":
         return _headed(Path(model)).to(find_device(device))
     if not isinstance(encoder, Encoder) or encoder.head is None:
         raise BadInput(f"{model} holds no encoder with a classifier; give one, or the name {DEFAULT}")
+    set_precision(encoder, dtype)
     return speed_up(encoder)
 
 

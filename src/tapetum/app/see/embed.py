@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -15,7 +15,7 @@ from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.bench.image_jobs import NO_MEDIA, files_below
 from tapetum.core.batched_work import BatchedWork
 from tapetum.core.copies import place_name
-from tapetum.core.devices import choose_device
+from tapetum.core.devices import EncoderPrecision, choose_device
 from tapetum.core.errors import BadInput
 from tapetum.core.jobs import Engine, gpus_for, run_jobs
 from tapetum.core.provenance import check
@@ -63,8 +63,9 @@ class EmbedOptions:
     """Processes that work at a time on this machine; each loads the model. One process alone makes batches across files."""
     device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = "auto"
     """Where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Precision of image encoders; auto takes bfloat16 where the device knows it, else float32."""
+    dtype: EncoderPrecision = "auto"
+    """Precision of image encoders; auto takes bfloat16 where the device knows it, else float32. int8 is for convolutional
+    networks on CPUs with VNNI, as most since 2021: three times as fast as float32."""
     neighbours: Annotated[int, tyro.conf.arg(metavar="N")] = 0
     """Add to the table the N pieces of other files that are most alike, and write a page that shows them beside it:
     OUT.neighbours.html."""
@@ -241,7 +242,7 @@ def _embedder(model: str, device: str | None, dtype: str) -> "tuple[Embedder, st
         raise BadInput(f"{model} holds a {type(loaded).__name__}, which makes no vectors; give an encoder or a HiP network")
     identity = identity_of(loaded)
     embedder = loaded.embedder()
-    set_precision(embedder, dtype)
+    set_precision(loaded, dtype)
     return embedder, identity
 
 

@@ -238,11 +238,12 @@ def _misfit(kind: Any, word: str) -> str | None:
     literals += [True, False] if bool in parts else []
     if literals and not any(word == str(value) for value in literals) and len(parts) == 1:
         return f"is none of {', '.join(repr(str(value)) for value in literals)}"
-    if len(parts) == 1 and parts[0] in (int, float):
+    number = next((part for part in parts if part in (int, float)), None)
+    if number is not None and len(parts) == 1 + bool(literals) and word not in map(str, literals):
         try:
-            parts[0](word)
+            number(word)
         except ValueError:
-            return f"is no {parts[0].__name__.upper()}"
+            return f"is no {number.__name__.upper()}{''.join(f', nor {value}' for value in literals)}"
     return None
 
 

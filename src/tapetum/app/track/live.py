@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from tapetum.app.track.live_run import LiveEvent, LiveFrame, LiveRun
 from tapetum.app.track.point_tasks import needs_network, open_reference, requested_points
@@ -53,10 +53,8 @@ class TrackLiveOptions(TrackSettings):
     """Is told when most points are lost, and when they are back; by default the listener gets a remark."""
     drop: bool = False
     """Drop frames of a pipe that come while one is worked on, and count them."""
-    redetect: bool = False
-    """Seek points that were hidden for long in the whole frame, and show them only once network and images agree."""
-    every: int = 1
-    """The network looks at every N-th frame; patches of the image follow the points between."""
+    every: int | Literal["auto"] = 1
+    """The network looks at every N-th frame; patches of the image follow the points between. "auto" measures this machine."""
     realtime: bool = False
     """It looks at the newest frame whenever it is free, in a thread of its own; patches follow the points in all frames."""
 
@@ -77,7 +75,7 @@ class TrackLiveOptions(TrackSettings):
             raise BadInput(f"--drop is for frames that come by themselves, and the file {self.source} waits; leave it out")
         if self.cuts:
             raise BadInput("--start, --end and --stride need the whole video; leave --online out")
-        if self.fps is not None:
+        if self.fps is not None and self.every != "auto":
             raise BadInput("--fps needs the whole video; leave --online out, or draw again with tapetum show --fps")
 
 
@@ -160,7 +158,7 @@ def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
 
     Raises BadInput for a model that needs the future, and for a source that cannot be opened or fails.
     """
-    from tapetum.tracks.tracker import check_redetects, with_keyframes
+    from tapetum.tracks.tracker import with_keyframes
     from tapetum.video import LiveVideo
 
     options.check()
@@ -171,16 +169,12 @@ def track_live(options: TrackLiveOptions, listener: Listener) -> TrackedLive:
     network = getattr(tracker, "model", None)
     if start is None or (network is not None and not network.config.causal):
         raise BadInput(f"{model} needs the future; --online takes a causal model, such as {MODEL}")
-    if options.redetect:
-        check_redetects(tracker)
-        if options.reference is not None:
-            raise BadInput("--redetect needs points of a frame of the video, and these are of --reference; leave one out")
-    tracker = with_keyframes(tracker, options.every, options.realtime)
     with ExitStack() as cleanup:
         if options.realtime:
             _leave_a_core(cleanup)
         written = None if out is None else cleanup.enter_context(results(out, (OVERLAY, TRACKS, TABLE)))
         live = cleanup.enter_context(LiveVideo(options.source, drop=options.drop or None))
+        tracker = with_keyframes(tracker, options.every, options.realtime, options.fps or live.frame_rate)
         shown = None if options.reference is None else _shown(options, tracker, cleanup, listener)
         run = LiveRun(live, tracker, options, listener, shown)  # type: ignore[arg-type]
         begin = time.perf_counter()

@@ -114,7 +114,7 @@ class LiveRun:
         self.last = -1
         self._velocities = Velocities()
         self._lost: bool | None = None
-        self._turned = 0
+        self._turned, self._choice = 0, None
 
     def painted(self) -> Iterator["np.ndarray"]:
         """Yield painted frames while points are tracked; unpainted frames if nobody views them."""
@@ -163,6 +163,9 @@ class LiveRun:
             xy, confidence, covariance = self.places.copy(), np.zeros(len(self.places), np.float32), None
             if stream is not None:
                 stream, now = self.tracker.step(stream, frame)
+                if (choice := getattr(self.tracker, "choice", None)) != self._choice:
+                    self._choice = choice
+                    self.listener.note(f"--every auto: {choice}")
                 xy[:due], confidence[:due] = now.xy / self.scale, now.confidence
                 if now.covariance is not None:
                     covariance = now.covariance / np.outer(self.scale, self.scale)
@@ -215,8 +218,6 @@ class LiveRun:
             return
         self._lost, self._turned = lost, 0
         advice = []
-        if lost and hasattr(self.tracker, "correct") and not self.options.redetect and self.shown is None:
-            advice.append("--redetect seeks them in the whole frame")
         if lost and self.live.dropped > len(self.frame_results):
             advice.append("more frames are dropped than tracked, and smaller ones (--resize) may be faster")
         event = LiveEvent(
@@ -272,8 +273,7 @@ class LiveRun:
     def _started(self, frame: "np.ndarray", places: "np.ndarray") -> "OnlineState":
         sizes = sizes_of(self.tracker, self.small, self.size)
         if self.shown is None:
-            more: dict[str, Any] = {"redetect": True} if self.options.redetect else {}
-            return self.tracker.start(frame, places, **sizes, **more)
+            return self.tracker.start(frame, places, **sizes)
         image, request = self.shown
         return self.tracker.start(frame, [point[1:] for point in request.points], reference=image, **sizes)
 

@@ -30,7 +30,7 @@ from tapetum.app.track.track import (
     track,
     track_into,
 )
-from tapetum.app.track.track_files import TRACKS, one_file
+from tapetum.app.track.track_files import TRACKS, DoubtOptions, one_file
 from tapetum.app.verb import File, Listener, Result, narrowed, verb
 from tapetum.core.copies import place_name, with_addresses
 from tapetum.core.devices import choose_dtype
@@ -305,7 +305,7 @@ def _trouble(job: tuple[str, str], error: Exception) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrackCommandOptions(TrackManyOptions):
+class TrackCommandOptions(DoubtOptions, TrackManyOptions):
     """Track points through a video.
 
     Writes overlay.mp4, tracks.npz (xy, visible, confidence, queries) and tracks.csv into a folder. Points are x, y in
@@ -323,17 +323,12 @@ class TrackCommandOptions(TrackManyOptions):
     of one frame that is drop=true max-buffers=1 in GStreamer). Cameras and addresses always do so; files wait."""
     preview: Annotated[str | None, tyro.conf.arg(metavar="TO")] = None
     """With --online, show the overlay meanwhile: window, or a file (or - for stdout) that gets it as mjpeg."""
-    redetect: bool = False
-    """With --online, seek points that were hidden for long in the whole frame, and show them only once network and images
-    agree."""
-    every: int = 1
+    every: int | Literal["auto"] = 1
     """With --online, let the network look at every N-th frame; patches of the image follow the points between. With 4 a frame
-    costs some 0.4 times as much."""
+    costs some 0.4 times as much. With auto it looks as often as this machine can at the rate of the source, or of --fps."""
     realtime: bool = False
     """With --online, let the network look at the newest frame whenever it is free, and patches follow the points in all frames:
     at the pace of a camera, with a result that depends on how fast this machine is."""
-    doubt: bool = False
-    """List the spans of frames in which a point is likely to be wrong, the worst first; of one video, by tapir-nano."""
     json: JSON = False
 
 
@@ -347,14 +342,12 @@ def track_any(options: TrackCommandOptions, listener: Listener) -> "Tracked | Tr
         raise BadInput("--preview belongs to --online; without it, look at overlay.mp4 afterwards")
     if options.drop:
         raise BadInput("--drop belongs to --online; without it all frames of the video are tracked")
-    if options.redetect:
-        raise BadInput("--redetect belongs to --online; without it points are sought in all of the video anyway")
     if options.every != 1 or options.realtime:
         given = "--realtime" if options.realtime else "--every"
         raise BadInput(f"{given} belongs to --online; without it the network looks at all frames (--stride leaves some out)")
     named = find_sources(options.videos)
     if len(named) > 1 or options.engine == "ray":
-        if options.doubt:
+        if options.doubt or options.until is not None:
             raise BadInput("--doubt lists the spans of one video on this machine; give one, without --engine ray")
         return track_many.run(options, listener)
     out = options.out or Path(f"{plain_name(options.videos[0])}-tracks")
@@ -366,7 +359,7 @@ def _track_live(options: TrackCommandOptions, listener: Listener) -> "TrackedLiv
 
     if len(options.videos) != 1:
         raise BadInput(f"{len(options.videos)} videos were given; --online takes one")
-    if options.doubt:
+    if options.doubt or options.until is not None:
         raise BadInput("--doubt needs the whole video; leave --online out")
     if options.report is not None:
         raise BadInput("--report shows a video that is there as a whole, and --online follows one as it comes; leave one out")

@@ -36,8 +36,8 @@ class VisibilitySettings:
 
     visible_above: Annotated[float | None, tyro.conf.arg(metavar="CHANCE")] = None
     """Call points visible where they are right with at least this chance, 0..1, in place of a confidence above 0.5: less shows
-    more of them, more hides doubtful ones. Of tapir-nano the chance is calibrated, so that of places with 0.8 about eight of
-    ten are right; of other models it is the confidence."""
+    more of them, more hides doubtful ones. Where errors are predicted (tapir-nano; tapetum bootstrap --calibrate) the chance is
+    calibrated, so that of places with 0.8 about eight of ten are right; of other models it is the confidence."""
 
     def choose_visible(self, tracks: "Tracks", model: str) -> "Tracks":
         """Choose what counts as visible in tracks of `model`, as requested."""

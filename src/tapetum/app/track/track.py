@@ -17,11 +17,10 @@ from tapetum.app.track.track_files import (
     OVERLAY,
     TABLE,
     TRACKS,
-    check_doubt,
+    DoubtOptions,
     check_files,
     draw,
     file_lines,
-    find_spans,
     finish_features,
     lifted,
     note_swaps,
@@ -149,7 +148,7 @@ class TrackSettings(VisibilitySettings, DrawSettings, CutSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrackOptions(TrackSettings):
+class TrackOptions(DoubtOptions, TrackSettings):
     """Options of `track`."""
 
     video: Any = field(kw_only=False)
@@ -159,8 +158,6 @@ class TrackOptions(TrackSettings):
     .mp4, .webm or .gif is one file: the tracks, or the overlay."""
     report: File | None = None
     """HTML page with the film, the points drawn over it, and what to look at first; each point is tracked back for it."""
-    doubt: bool = False
-    """List the spans of frames in which a point is likely to be wrong, the worst first; of tapir-nano alone."""
 
     @property
     def file(self) -> Path | None:
@@ -316,7 +313,7 @@ def _track_into(options: TrackOptions, listener: Listener, file: Path | None, lo
         lifting = lifted(options, listener) if options.three_d else None
         with stage("load"):
             tracker = make_tracker(options, MODEL) if load is None else load()
-        check_doubt(tracker, options)
+        options.check_doubt(tracker, options.reference)
         start = time.perf_counter()
         support = [] if lifting is None else lifting.support_points(video)
         features = open_features(options, written)
@@ -369,7 +366,7 @@ def _track_into(options: TrackOptions, listener: Listener, file: Path | None, lo
         view=None if out is None or view is None else out / view,
         file=file,
         report=report_file,
-        doubt=find_spans(tracks, options),
+        doubt=options.find_spans(tracks),
         source=options.video,
     )
 

@@ -6,8 +6,11 @@ be lost: Kalal, Mikolajczyk and Matas, "Forward-Backward Error" (ICPR 2010).
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
 
 from tapetum.app.track.point_tasks import Cut, NewPoints, Progress
 from tapetum.app.track.show import write_overlay
@@ -41,6 +44,35 @@ FILES = {
     ".csv": "table",
 }
 """Endings of a single file that is written instead of a folder, and what it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoubtOptions:
+    """Options of the list of doubtful spans."""
+
+    doubt: bool = False
+    """List the spans of frames in which a point is likely to be wrong, the worst first; of one video, by tapir-nano or a
+    tracker with an error model (tapetum bootstrap --calibrate)."""
+    until: Annotated[float | None, tyro.conf.arg(metavar="SHARE")] = None
+    """End that list where, once its spans are right, less than this share of the visible places is expected wrong."""
+
+    def check_doubt(self, tracker: Any, reference: Any) -> None:
+        """Raise BadInput if no errors are predicted with this tracker and its settings."""
+        if self.until is not None and not (self.doubt and 0 <= self.until <= 1):
+            raise BadInput(f"--until is {self.until:g}; give it with --doubt, and a share from 0 to 1, such as 0.02")
+        config, model = getattr(getattr(tracker, "model", None), "config", None), getattr(tracker, "error_model", None)
+        whole = getattr(config, "second_pass", False) and getattr(config, "polish", False)
+        if self.doubt and (model is None or reference is not None or not (whole or model.few)):
+            raise BadInput(
+                "--doubt needs predicted errors: take tapir-nano with its second pass and polish, or a tracker with an error "
+                "model (tapetum bootstrap --calibrate), and no --reference"
+            )
+
+    def find_spans(self, tracks: "Tracks") -> "Sequence[Span] | None":
+        """List the spans in which a point is likely to be wrong, if they are asked for."""
+        from tapetum.tracks.doubtful import find_doubtful_spans
+
+        return find_doubtful_spans(tracks, self.until or 0.0) if self.doubt else None
 
 
 def open_features(options: "TrackOptions", written: "Results | None") -> "FeatureFile":
@@ -182,29 +214,18 @@ def note_swaps(tracks: "Tracks", listener: Listener) -> None:
         listener.note(f"bodies exchanged points {len(swaps)} times, first {first}; this exchanges them back: {how}")
 
 
-def check_doubt(tracker: Any, options: "TrackOptions") -> None:
-    """Raise BadInput if --doubt is given with a tracker, or settings, of which no errors are predicted."""
-    config = getattr(getattr(tracker, "model", None), "config", None)
-    complete = getattr(config, "second_pass", False) and getattr(config, "polish", False) and options.reference is None
-    if options.doubt and (not complete or getattr(tracker, "error_model", None) is None):
-        raise BadInput("--doubt needs predicted errors: take tapir-nano with its second pass and polish, and no --reference")
-
-
-def find_spans(tracks: "Tracks", options: "TrackOptions") -> "Sequence[Span] | None":
-    """List the spans in which a point is likely to be wrong, if they are asked for."""
-    from tapetum.tracks.doubtful import find_doubtful_spans
-
-    return find_doubtful_spans(tracks) if options.doubt else None
-
-
 def span_lines(spans: "Sequence[Span]", tracks: "Tracks") -> list[str]:
-    """Write spans, one per line."""
-    names = tracks.names or [""] * tracks.points
-    return [
+    """Write spans, one per line, and the share of visible places that is expected wrong."""
+    from tapetum.tracks.doubtful import expected_share
+
+    names, share = tracks.names or [""] * tracks.points, expected_share(tracks) or 0.0
+    last = f", {spans[-1].left:.1%} once these are right" if spans else ""
+    lines = [
         f"doubt    {names[span.point] or f'point {span.point}'}, frames {span.first} to {span.last}: "
         f"about {span.error_px:.1f} px off, wrong with a chance of {span.chance_wrong:.2f}"
         for span in spans
     ] or ["doubt    none"]
+    return [*lines, f"expected {share:.1%} of the visible places are wrong{last}"]
 
 
 def lifted(settings: "TrackSettings", listener: Listener) -> "Lifting":

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -14,7 +14,7 @@ from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.bench.word_models import describe_model, portable
 from tapetum.core.addresses import check_address, is_address
 from tapetum.core.batched_work import BatchedWork
-from tapetum.core.devices import choose_device
+from tapetum.core.devices import EncoderPrecision, choose_device
 from tapetum.core.errors import BadInput
 from tapetum.core.jobs import Engine, gpus_for, run_jobs
 from tapetum.core.threads import check_workers
@@ -59,8 +59,9 @@ class IndexOptions:
     """Processes that work at a time on this machine."""
     device: Annotated[str | None, tyro.conf.arg(metavar="DEVICE")] = "auto"
     """Where to compute: auto takes an accelerator if there is one, else cpu; or cpu, cuda, cuda:1, xpu, mps."""
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Precision of image encoders; auto takes bfloat16 where the device knows it, else float32."""
+    dtype: EncoderPrecision = "auto"
+    """Precision of image encoders; auto takes bfloat16 where the device knows it, else float32. int8 is for convolutional
+    networks on CPUs with VNNI, as most since 2021: three times as fast as float32."""
 
     def check(self) -> None:
         """Raise BadInput for options that cannot work, before any work starts."""

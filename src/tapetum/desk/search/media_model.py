@@ -65,7 +65,7 @@ class MediaModel:
             raise BadInput(f"{reference} holds a {type(model).__name__}, which makes no vectors; give an encoder")
         self.reference, self.identity = reference, identity_of(model)
         self._model, self._embedder = model, model.embedder()
-        set_precision(self._embedder, dtype)
+        set_precision(model, dtype)
         self._sees_frames = isinstance(self._embedder, EncoderEmbedder)
         self._films = not self._sees_frames and hasattr(model, "embed_texts")
         self.reads_words: bool = self._films or reads_words(model)

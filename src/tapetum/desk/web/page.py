@@ -317,7 +317,7 @@ class Page:
 
     def check(self, request: Request) -> dict[str, Any]:
         """List uncertain places in a video's tracks."""
-        return {"places": find_places(self._tracked(request))}
+        return find_places(self._tracked(request))
 
     def export(self, request: Request) -> Response:
         """Respond with the tracks, or the masks, as a file."""

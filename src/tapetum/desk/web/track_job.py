@@ -144,7 +144,7 @@ class _Tracking:
     def _open_features(self, tracker: Any) -> "AbstractContextManager[FeatureFile | None]":
         return open_features(self.features, tracker, kept_features(self.item))
 
-    def _save(self, block: Sequence[tuple[str, Clicks]], whole: Float[np.ndarray, "n t 4"]) -> None:
+    def _save(self, block: Sequence[tuple[str, Clicks]], whole: Float[np.ndarray, "n t c"]) -> None:
         self.items.get(self.item.id)  # refused where it is another file now
         self.store.save(self.item.id, {name: row for (name, _), row in zip(block, whole, strict=True)})
 
@@ -206,8 +206,9 @@ def track_clicks(
     progress: Progress,
     features: "FeatureFile | None" = None,
     tell: Callable[[Float32[np.ndarray, "n t 4"]], None] | None = None,
-) -> Float32[np.ndarray, "n t 4"]:
-    """Track n points through all their clicks: x, y, visible, confidence. Raises BadInput as the tracker does.
+) -> Float32[np.ndarray, "n t c"]:
+    """Track n points through all their clicks: x, y, visible, confidence, and error_px and chance_wrong if they are predicted.
+    Raises BadInput as the tracker does.
 
     With a tracker that takes one click per point, each frame uses the track of the nearest click in time, on ties the first.
     `tell` hears of tracks so far, with NaN where nothing is known, if the tracker does.
@@ -219,6 +220,8 @@ def track_clicks(
     heard = None if tell is None else lambda xy, confidence: tell(_columns(xy, confidence > 0.5, confidence))
     tracks = NewPoints(part, request, partial=heard).track(tracker, [], progress, features)
     whole = _columns(tracks.xy, tracks.visible, tracks.confidence)
+    if tracks.error_px is not None and tracks.chance_wrong is not None:
+        whole = np.concatenate([whole, tracks.error_px[..., None], tracks.chance_wrong[..., None]], 2, dtype=np.float32)
     if together:
         return whole
     frames, owners = np.arange(whole.shape[1]), np.array(ids, int)

@@ -3,7 +3,7 @@
 A point whose clicks are unchanged, or restored by an undo, already has its track; and each track is saved as soon as it is
 computed, whatever happens to the job. While that runs, a part of it may be saved, with NaN on the frames to come. A track is
 float32 (t, 4): x, y in raster pixels, visible, confidence; the distance to it of the track back from where the point was last
-seen, (t,) in pixels, may be stored beside it.
+seen, (t,) in pixels, may be stored beside it. A tracker that predicts errors adds two columns: `error_px`, `chance_wrong`.
 """
 
 import hashlib
@@ -34,6 +34,8 @@ class StoredTracks(NamedTuple):
 
     track: Float32[np.ndarray, "t 4"]
     backward: Float32[np.ndarray, " t"] | None
+    predicted: Float32[np.ndarray, "t 2"] | None = None
+    """Predicted error in pixels, and chance that it is too large."""
 
     @property
     def whole(self) -> bool:
@@ -58,16 +60,17 @@ class TrackStore:
         names = list(dict.fromkeys(signatures))
         marks = ",".join("?" * len(names))
         rows = self._database.rows(
-            f"SELECT signature, track, backward FROM tracks WHERE item = ? AND signature IN ({marks})", item, *names
+            f"SELECT signature, frames, track, backward FROM tracks WHERE item = ? AND signature IN ({marks})", item, *names
         )
         read = {}
-        for name, track, backward in rows:
+        for name, frames, track, backward in rows:
             back = None if backward is None else np.frombuffer(backward, "<f4")
-            read[name] = StoredTracks(np.frombuffer(track, "<f4").reshape(-1, 4), back)
+            columns = np.frombuffer(track, "<f4").reshape(frames, -1)
+            read[name] = StoredTracks(columns[:, :4], back, columns[:, 4:] if columns.shape[1] > 4 else None)
         return read
 
-    def save(self, item: str, tracks: Mapping[str, Float[np.ndarray, "t 4"]]) -> None:
-        """Save tracks by signature, in one transaction; the oldest are removed above the limit."""
+    def save(self, item: str, tracks: Mapping[str, Float[np.ndarray, "t c"]]) -> None:
+        """Save tracks, of 4 or 6 columns, by signature, in one transaction; the oldest are removed above the limit."""
         with self._database.transaction():
             for name, track in tracks.items():
                 values = item, name, len(track), np.ascontiguousarray(track, "<f4").tobytes(), time.time()
@@ -127,7 +130,8 @@ class TrackedItem:
     def chances(self) -> Float32[np.ndarray, "n t 4"]:
         """Assemble x, y, visible, and the chance that the position is right: 0 where a user hid the point, 1 at its marks.
 
-        A tracker without a calibration, and a track under way, has its own confidence there. Raises as `array`.
+        It comes from predicted errors, else from the tracker's calibration; without these, and for a track under way, it is the
+        confidence. Raises as `array`.
         """
         whole = self.array()
         rows = [row for row, stored in enumerate(self.stored) if stored is not None and stored.whole]
@@ -166,6 +170,8 @@ class TrackedItem:
             for row, each in zip(clicked, clicks, strict=True):
                 row[[frame for frame, _, _ in each if frame < self.frames]] = True
         names = tuple(self.points[row].name or f"{POINT} {row + 1}" for row in rows)
+        predicted = [stored.predicted for row in rows if (stored := self.stored[row]) is not None]
+        errors = None if any(each is None for each in predicted) else np.array(predicted)
         return Tracks(
             xy=whole[..., :2],
             visible=whole[..., 2] > 0.5,
@@ -174,4 +180,6 @@ class TrackedItem:
             names=names,
             clicked=clicked,
             times=None if self.item.times is None else np.frombuffer(self.item.times, "<f8"),
+            error_px=None if errors is None else errors[..., 0],
+            chance_wrong=None if errors is None else errors[..., 1],
         )

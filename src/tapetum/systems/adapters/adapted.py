@@ -132,7 +132,7 @@ class Adapted(nn.Module):
         if not isinstance(preset, str | AdapterConfig) and any(isinstance(entry, Site) for entry in preset):
             return [entry for entry in preset if isinstance(entry, Site)]
         frozen = self._hidden[1]
-        return [site_at(frozen, place, self._passed, config) for place in places(frozen, config)]
+        return [site_at(frozen, place, self._passed, config) for place in places(frozen, config, self._example)]
 
     def remove(self, name: str) -> None:
         """Remove an adapter. If it was in use, the trunk alone is used."""

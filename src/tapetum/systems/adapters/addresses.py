@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from tapetum.core.errors import BadInput
-from tapetum.encoders.features import Encoder
+from tapetum.encoders.features import Encoder, passed_layers
 from tapetum.encoders.towers import Towers
 from tapetum.encoders.vit import ViT
 from tapetum.layers.transformer import AdapterNames
@@ -105,17 +105,18 @@ def layout_of(trunk: nn.Module) -> TrunkLayout | None:
     return None if names is None else TrunkLayout(names, blocks)
 
 
-def places(trunk: nn.Module, config: AdapterConfig) -> list[AdapterPlace]:
+def places(trunk: nn.Module, config: AdapterConfig, example: Any = None) -> list[AdapterPlace]:
     """List the places that a config selects in a trunk, from its input to its output.
 
-    Raises BadInput for a trunk of no known family (the message lists the known ones), for an address that the trunk lacks, and
-    for a trunk that lacks the layout of its family.
+    Of a trunk of no known family they are where its `adapter_addresses()` says, or after the linear and convolutional layers
+    that an `example` passes. Raises BadInput for such a trunk without either (the message lists the known ones), for an
+    address that the trunk lacks, and for a trunk that lacks the layout of its family.
     """
     layout = layout_of(trunk)
     if config.addresses:
         return [_named(trunk, layout, address, config) for address in config.addresses]
     if layout is None:
-        return _own_addresses(trunk, config)
+        return _own_addresses(trunk, config, example)
     chosen = [place for section in config.sections for place in _of_section(trunk, layout, section, config)]
     for place in chosen:
         _check(trunk, place.address)
@@ -168,20 +169,18 @@ def _pooled(names: AdapterNames) -> AdapterPlace:
     return AdapterPlace(address=names.pooled, section="top", where=names.where)
 
 
-def _own_addresses(trunk: nn.Module, config: AdapterConfig) -> list[AdapterPlace]:
-    """The places of a trunk that is in no table but declares where adapters fit."""
-    name = type(trunk).__name__
-    if not hasattr(trunk, "adapter_addresses"):
-        raise BadInput(
-            f"{name} is of no known family: known are {KNOWN}; give addresses of its modules, or the trunk a method "
-            "adapter_addresses()"
-        )
+def _own_addresses(trunk: nn.Module, config: AdapterConfig, example: Any) -> list[AdapterPlace]:
+    """The places of a trunk that is in no table: those it declares, or its linear and convolutional layers."""
     if config.preset != "all-blocks":
         raise BadInput(
-            f"{name} says where adapters fit, but not what is its bottom, middle and top; give preset='all-blocks', or "
-            "addresses"
+            f"{type(trunk).__name__} is of no known family: known are {KNOWN}. Its bottom, middle and top are not known; "
+            "give preset='all-blocks', or addresses"
         )
-    return [AdapterPlace(address=address, section="middle") for address in trunk.adapter_addresses()]  # pyright: ignore[reportCallIssue]
+    if hasattr(trunk, "adapter_addresses"):
+        names: tuple[str, ...] = trunk.adapter_addresses()  # pyright: ignore[reportCallIssue]
+    else:
+        names = passed_layers(trunk, *(example if isinstance(example, tuple) else (example,)))
+    return [AdapterPlace(address=address, section="middle") for address in names]
 
 
 def _named(trunk: nn.Module, layout: TrunkLayout | None, address: str, config: AdapterConfig) -> AdapterPlace:

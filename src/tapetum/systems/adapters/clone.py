@@ -53,14 +53,14 @@ class CloneTask(AdaptTask):
         super().__init__(run, trunk)
         self.frames, self.world, self.checks = frames, world, checks
         demos = frames.demos
-        self.about = {
+        self.about: dict[str, Any] = {
             "task": "clone",
             "world": demos.task,
             "camera": demos.camera,
             "pixels": int(demos.frames.shape[1]),
             "width": trunk().width,
             "actions": int(demos.actions.shape[1]),
-            "own": int(demos.own.shape[1]) if run.own == "concat" else 0,
+            "own": int(demos.own.shape[1]) if run.own == "concat" or run.observe == "tracks" else 0,
             "hidden": [256, 256] if run.head == "mlp" else [],
         }
 

@@ -160,13 +160,23 @@ def _episode(path: Path, action_size: int, own_size: int) -> RobotEpisode:
     )
 
 
+def track_features(camera: str) -> tuple[str, str]:
+    """Name the features that `tapetum data annotate --grid` writes of a camera: positions in pixels, and what is visible."""
+    short = camera.rsplit(".", 1)[-1]
+    return f"tracks.{short}.xy", f"tracks.{short}.visible"
+
+
 def read_lerobot_demos(
-    source: str | Path, preprocessing: "Preprocessing", progress: Callable[[int, int | None], None] = lambda done, count: None
+    source: str | Path,
+    preprocessing: "Preprocessing",
+    progress: Callable[[int, int | None], None] = lambda done, count: None,
+    columns: Callable[[str], Sequence[str]] = lambda camera: (),
 ) -> Demonstrations:
     """Read the demonstrations of a data set, or of the episodes and the camera given in an address.
 
-    Frames are resized to squares of the preprocessing's height, as it resizes them. Raises BadInput for a set without actions
-    or camera, and for values that are not finite.
+    Frames are resized to squares of the preprocessing's height, as it resizes them. `own` is the state, or the `columns` for
+    a camera, one beside the other. Raises BadInput for a set without actions, camera or columns, and for values that are not
+    finite.
     """
     from tapetum.encoders.features import prepare
     from tapetum.systems.adapters.data import square
@@ -179,15 +189,18 @@ def read_lerobot_demos(
         raise BadInput(f"{data.folder} has no {ACTION!r} among its features; a policy learns from actions")
     how = replace(square(preprocessing, preprocessing.size[0]), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     camera, numbers = data.camera(address.camera), data.select(address.first, address.last)
+    names = tuple(columns(camera)) or ((STATE,) if STATE in data.features else ())
+    if missing := [name for name in names if name not in data.features]:
+        raise BadInput(f"{data.folder} has no {missing[0]}; tapetum data annotate --grid 4 writes tracks into a copy of a set")
     frames, own, actions = [], [], []
     for done, number in enumerate(numbers):
         with EpisodeVideo(data, number, camera) as video:
             for start in range(0, len(video), _AT_A_TIME):
                 levels = prepare(video[start : start + _AT_A_TIME], how).byte()
                 frames.append(levels.movedim(1, -1).numpy())
-            states = STATE in data.features
-            rows = data.rows(number, (ACTION, *((STATE,) if states else ())))
-            own.append(_numbers(rows[STATE], f"{STATE} of {video.name}") if states else np.zeros((len(video), 0), np.float32))
+            rows = data.rows(number, (ACTION, *names))
+            parts = [_numbers(rows[name], f"{name} of {video.name}") for name in names]
+            own.append(np.concatenate(parts, 1) if parts else np.zeros((len(video), 0), np.float32))
             actions.append(_numbers(rows[ACTION], f"{ACTION} of {video.name}"))
         progress(done + 1, len(numbers))
     return Demonstrations(

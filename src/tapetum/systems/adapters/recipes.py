@@ -55,6 +55,9 @@ class AdaptRun:
     """Of clone: linear, or two layers of 256."""
     own: Literal["none", "concat"] = "none"
     """Of clone: whether the head is told what the robot knows of itself."""
+    observe: Literal["image", "tracks"] = "image"
+    """Of clone, of a LeRobot data set: whether the head is also told the tracks of points that tapetum data annotate --grid
+    wrote: in pixels, and which are visible."""
     shift: int = 0
     """Pixels by which images are shifted at random while learning."""
     cache: bool = True
@@ -85,6 +88,8 @@ class AdaptRun:
         bounds = {"steps": "[1, inf)", "batch_size": "[2, inf)", "pixels": "[8, 2048]", "weight_decay": "[0, inf)"}
         check_fields(self, lr="(0, inf)", head_lr="(0, inf)", **counts, **bounds)
         check_name(self.name)
+        if self.observe == "tracks" and self.task != "clone":
+            raise BadInput(f"observe=tracks is of clone, whose data has tracks, and not of {self.task}; leave it out")
         self.config  # noqa: B018  # refuses a preset that there is not
 
     @property

@@ -6,6 +6,7 @@ LeRobot's loops call `reset` at the start of an episode and `select_action` at e
 
     observation.images.CAMERA   (b, 3, h, w), float 0..1, or uint8 0..255
     observation.state           (b, p), only for a policy that was trained with own="concat"
+    tracks.CAMERA.xy, .visible  (b, 2 n) and (b, n), only for one that was trained with observe="tracks"; flat: x0, y0, x1, ...
 
 so they can run it too. It has no memory: an action depends on one observation.
 """
@@ -36,7 +37,7 @@ from tapetum.systems.adapters import files
 from tapetum.systems.adapters.adapted import Adapted
 from tapetum.systems.adapters.clone import CloneTask, DemonstrationFrames
 from tapetum.systems.adapters.data import ListedImages, listed, square
-from tapetum.systems.adapters.demos import hold_out, read_demos, read_lerobot_demos
+from tapetum.systems.adapters.demos import hold_out, read_demos, read_lerobot_demos, track_features
 from tapetum.systems.adapters.own import own_task
 from tapetum.systems.adapters.recipes import TASKS, AdaptRun
 from tapetum.systems.adapters.task import AdaptTask, Headed, ImageTask, PolicyHead, make_head
@@ -117,6 +118,8 @@ def make_task(run: AdaptRun, say: Callable[[str], None] = lambda text: None) -> 
         return ImageTask(run, trunk, ListedImages(train, how, run.seed, run.shift), ListedImages(checks, how, run.seed))
     if parse_episode_address(run.data) is not None:
         return _from_lerobot(run, trunk, say)
+    if run.observe == "tracks":
+        raise BadInput(f"{run.data} is no data set of LeRobot, to which data annotate adds tracks; leave --observe out")
     demos = read_demos(Path(run.data))
     trunk = trunk_maker(run, int(demos.frames.shape[1]))
     say(f"{len(demos.seeds)} demonstrations of {demos.task} by camera {demos.camera}, {len(demos):,} frames")
@@ -135,7 +138,7 @@ def make_task(run: AdaptRun, say: Callable[[str], None] = lambda text: None) -> 
 
 def _from_lerobot(run: AdaptRun, trunk: Callable[[], Encoder], say: Callable[[str], None]) -> CloneTask:
     how = trunk().preprocessing
-    demos, checks = hold_out(read_lerobot_demos(run.data, how))
+    demos, checks = hold_out(read_lerobot_demos(run.data, how, columns=partial(_columns, run)))
     if run.own == "concat" and not demos.own.shape[1]:
         raise BadInput(f"{run.data} has no observation.state, which --own concat wants; leave it out")
     trunk = trunk_maker(run, int(demos.frames.shape[1]))
@@ -143,7 +146,17 @@ def _from_lerobot(run: AdaptRun, trunk: Callable[[], Encoder], say: Callable[[st
     say(f"{len(demos.seeds)} demonstrations of {demos.task} by camera {demos.camera}, {len(demos):,} frames; {to_check}")
     frames = DemonstrationFrames(demos, trunk().preprocessing, run.seed, run.shift)
     checked = None if checks is None else DemonstrationFrames(checks, trunk().preprocessing)
-    return CloneTask(run, trunk, frames, None, checked)
+    task = CloneTask(run, trunk, frames, None, checked)
+    if columns := _columns(run, demos.camera):
+        task.about["columns"] = list(columns)
+    return task
+
+
+def _columns(run: AdaptRun, camera: str) -> tuple[str, ...]:
+    """The features beside the image that the head of a run is told, where there are tracks among them."""
+    if run.observe != "tracks":
+        return ()
+    return ((STATE,) if run.own == "concat" else ()) + track_features(camera)
 
 
 def trunk_maker(run: AdaptRun, pixels: int | None) -> Callable[[], Encoder]:
@@ -282,9 +295,11 @@ class RobotPolicy:
         size = cast(PolicyHead, self.headed.head).own_norm.mean.numel()
         if not size:
             return images.new_zeros(len(images), 0)
-        if STATE not in batch:
-            raise BadInput(f"the observation has no {STATE}, with which the policy was trained (own='concat')")
-        state = torch.as_tensor(batch[STATE]).to(images.device, torch.float32)
-        if state.shape != (len(images), size):
-            raise BadInput(f"{STATE} has shape {tuple(state.shape)}; wanted ({len(images)}, {size})")
-        return state
+        names = self.headed.about.get("columns", [STATE])
+        if missing := [name for name in names if name not in batch]:
+            raise BadInput(f"the observation has no {missing[0]}, with which the policy was trained")
+        parts = [torch.as_tensor(batch[name]).to(images.device, torch.float32).flatten(1) for name in names]
+        columns = torch.cat(parts, 1) if len({len(part) for part in parts}) == 1 else parts[0]
+        if columns.shape != (len(images), size):
+            raise BadInput(f"{' and '.join(names)} have shape {tuple(columns.shape)}; wanted ({len(images)}, {size})")
+        return columns

@@ -270,6 +270,7 @@ class AdaptTask(Task):
             name: value
             for name, value in asdict(self.run).items()
             if name not in ("data", "suite", "cache", "strict", "rollouts")
+            and (name, value) != ("observe", "image")  # an older checkpoint does not have it
         }
         return {"run": {**kept, "task": self.about["task"]}, "head": dict(self.about), "trunk": trunk_hash(self._trunk())}
 

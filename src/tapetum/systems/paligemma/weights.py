@@ -11,22 +11,24 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.nn.utils import parametrize
 
 from tapetum.core.devices import find_device
 from tapetum.core.errors import BadInput
 from tapetum.core.fields import LARGEST_SIZE, check_sizes
-from tapetum.core.files import whole_file
+from tapetum.core.files import whole_file, write_folder
 from tapetum.core.reading import parse_json
 from tapetum.encoders.config import squashed
 from tapetum.encoders.tables.rows import NameRow, part_row, to_official
 from tapetum.hub.loading import header_of
 from tapetum.hub.registry import known, resolve
-from tapetum.hub.state_dicts import TensorFile, read_settings, shards
+from tapetum.hub.state_dicts import TensorFile, finite_to_bytes, read_settings, shards
 from tapetum.layers.cpu import is_quantised
 from tapetum.layers.patches import Resample, interpolate
 from tapetum.systems.paligemma.config import PaliGemmaConfig, as_json, from_json, named
@@ -34,6 +36,8 @@ from tapetum.systems.paligemma.model import PaliGemma
 from tapetum.systems.paligemma.official import big_vision, huggingface
 from tapetum.systems.paligemma.official.big_vision import NpzFile
 from tapetum.systems.paligemma.official.fill import Source, filled_model, is_weight, npz_source, tensor_source, unmade
+from tapetum.systems.paligemma.tokens import EXTRA, Tokens
+from tapetum.systems.paligemma.tokens import FILES as TOKENIZER_FILES
 
 HEADER = "paligemma"
 """Entry in the header of a file of ours."""
@@ -122,6 +126,68 @@ _TABLES: dict[str, Callable[[PaliGemmaConfig], list[NameRow]]] = {
     "huggingface": huggingface.table,
     "big_vision": big_vision.table,
 }
+
+
+def write_for_transformers(model: PaliGemma, tokens: Tokens, folder: Path) -> str:
+    """Write a folder that transformers loads: model, processor and tokenizer. Returns the Python that loads it.
+
+    Raises BadInput if transformers cannot compute the model, the tokenizer is another model's, or the folder exists.
+    """
+    tokens.check(model.config.language.vocabulary)
+    config = huggingface.write_config(model.config, tokens.size)
+    state = {
+        name.replace("vision_tower.", "vision_tower.vision_model."): t for name, t in to_state(model, "huggingface").items()
+    }
+    processor = {"image_processor_type": "SiglipImageProcessor", "processor_class": "PaliGemmaProcessor", "resample": 3}
+    processor |= {"size": {"height": model.config.image_size, "width": model.config.image_size}}
+    processor |= {"do_resize": True, "do_rescale": True, "do_normalize": True, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    processor |= {"image_seq_length": model.config.image_tokens}
+    text: dict[str, Any] = {f"{name}_token": f"<{name}>" for name in ("pad", "eos", "bos", "unk")}
+    text |= {"tokenizer_class": "GemmaTokenizer", "processor_class": "PaliGemmaProcessor", "add_bos_token": False}
+    text |= {"mask_token": None, "extra_special_tokens": {"image_token": _IMAGE}}
+    added = {number: (name, False) for name, number in zip(EXTRA, (*tokens.location_ids, *tokens.segment_ids), strict=True)}
+    added[tokens.size] = _IMAGE, True
+    text["added_tokens_decoder"] = {
+        str(number): {"content": name, "special": special, "normalized": False, "lstrip": False, "rstrip": False}
+        for number, (name, special) in added.items()
+    }
+    files = {"config.json": config, "preprocessor_config.json": processor, "tokenizer_config.json": text}
+    files["generation_config.json"] = {name: config[name] for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    contents = {name: json.dumps(content, indent=1).encode() for name, content in files.items()}
+    contents |= {TOKENIZER_FILES[0]: tokens.model, "model.safetensors": finite_to_bytes(state, {"format": "pt"})}
+    write_folder(folder, contents)
+    return (
+        f"model = transformers.PaliGemmaForConditionalGeneration.from_pretrained({str(folder)!r}); "
+        f"processor = transformers.AutoProcessor.from_pretrained({str(folder)!r})"
+    )
+
+
+_IMAGE = "<image>"
+"""The token of transformers in whose place the features of an image are put: the first after ours."""
+
+
+def write_peft(model: PaliGemma, folder: Path, base: str) -> None:
+    """Write the low-rank updates of the decoder (`add_lora`) as a folder of PEFT, for the model `base` of transformers.
+
+    Layers of ours that are several of transformers' share their first factor; the rows of the second are theirs.
+    """
+    state: dict[str, Tensor] = {}
+    update: Any = None
+    for name, layer in model.language.blocks.named_modules():
+        if not parametrize.is_parametrized(layer, "weight"):
+            continue
+        update = layer.parametrizations.weight[0]  # pyright: ignore
+        for theirs, rows in huggingface.lora_names(name, model.config):
+            state[f"base_model.model.{theirs}.lora_A.weight"] = update.down.detach().cpu().clone()
+            state[f"base_model.model.{theirs}.lora_B.weight"] = update.up.detach()[rows].cpu().contiguous()
+    if update is None:
+        raise BadInput("the model has no low-rank updates; train it with --lora-rank")
+    rank = int(update.down.shape[0])
+    config = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": base, "bias": "none"}
+    config |= {"r": rank, "lora_alpha": update.scale * rank, "lora_dropout": 0.0, "inference_mode": True}
+    config |= {"target_modules": sorted({name.split(".")[-3] for name in state}), "exclude_modules": ".*vision_tower.*"}
+    files = {"adapter_config.json": json.dumps(config, indent=1).encode()}
+    write_folder(folder, {**files, "adapter_model.safetensors": finite_to_bytes(state, {"format": "pt"})})
 
 
 def resized(model: PaliGemma, image_size: int, how: Resample = "big_vision") -> PaliGemma:

@@ -55,7 +55,7 @@ def trained_architecture(reference: str, size: int) -> Architecture:
     from tapetum.encoders.factory import describe
 
     result = describe(trained_encoder(reference))
-    side = getattr(result.config, "image_size", (size, size))
+    side = getattr(result.config, "image_size", None) or (size, size)
     if result.family == "vit":
         check_side(result.config, size, "--size")
     elif side != (size, size):
@@ -73,7 +73,7 @@ def encoder_architecture(name: str, size: int, change: tuple[str, ...] = ()) -> 
     """
     changes = dict(parse_setting(text) for text in change)
     result = architecture(name)
-    if hasattr(result.config, "image_size"):
+    if getattr(result.config, "image_size", None):
         check_side(result.config, size, "--size", changes.get("patch"))
         changes = {"image_size": (size, size), **changes}
     return _prepared(changed(result, changes), size)

@@ -15,14 +15,25 @@ for r resolutions, i refinement iterations in total and b mixer blocks. `query_x
 and NaN in all others; `narrow` and `wide` are zeros before the first frame. occlusion and expected_dist are logits: a point is
 visible where sigmoid(-occlusion) * sigmoid(-expected_dist) > 0.5.
 
+or, for any number of points, as one program of which onnxruntime alone is needed (examples/live_cpp):
+
+    live    frame (h, w, 3) uint8, query_xy (n, 2), features (n, c), state (n, i, b, 2, w*(1+e))
+                -> xy (n, 2), confidence (n,), features_after, state_after
+
+A row of each is a point: points are added and removed as rows. Where `query_xy` is not NaN, the point is a new one that is
+asked for in this frame; its features and state may be anything. A point is visible where confidence is above 0.5.
+
 A program runs both passes of a network that has two (`tap.second_pass`). It leaves out the alignment of patches
 (`tap.tracking.polish`), which the bundled networks do in `tapetum track`; `left_out` reports this for a tracker.
 """
+
+from itertools import chain
 
 import torch
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
+from tapetum.systems.tap.config import TapirConfig
 from tapetum.systems.tap.second_pass import track_with_fixed_shapes
 from tapetum.systems.tap.tracking.tracker import TapirTracker
 from tapetum.systems.tap.types import QueryFeatures, Size, State
@@ -62,6 +73,28 @@ class _Step(Wrapped):
         return out.tracks, out.occlusion, out.expected_dist, *after
 
 
+class _Live(Wrapped):
+    def forward(self, frame: Tensor, query_xy: Tensor, features: Tensor, state: Tensor) -> tuple[Tensor, ...]:
+        model, config = self.model, self.model.config
+        grids = model.features((frame.float() / 127.5 - 1)[None, None])
+        new = ~query_xy.isnan().any(-1, keepdim=True)
+        queries = torch.cat([torch.zeros_like(query_xy[:, :1]), torch.where(new, query_xy, 0.0)], -1)
+        here = model.query_features(grids, queries[None])
+        features = torch.where(new, torch.cat([here.initial, *chain(*here.levels)], -1)[0], features)
+        state = torch.where(new[..., None, None, None], 0.0, state)
+        initial, *levels = features[None].split([vectors.shape[-1] for vectors in (here.initial, *chain(*here.levels))], -1)
+        points = QueryFeatures(initial, tuple(zip(levels[::2], levels[1::2], strict=True)))
+        width = config.mixer_width
+        before: State = tuple(
+            tuple((block[..., :width], block[..., width:]) for block in blocks.unbind(1)) for blocks in state.unbind(1)
+        )
+        known = query_xy[None, :, None]
+        out = model.trajectories(grids, points, known, query_chunk=None, state=before, keep_state=True)
+        assert out.state is not None
+        after = torch.stack([torch.stack([torch.cat(block, -1) for block in blocks], 1) for blocks in out.state], 1)
+        return out.tracks[0, :, 0], out.confidence[0, :, 0], features, after
+
+
 def left_out(tracker: TapirTracker, *, online: bool = False) -> tuple[str, ...]:
     """List what the tracker does but its exported program does not: `POLISH`, or nothing."""
     return (POLISH,) if tracker.model.config.polish else ()
@@ -80,10 +113,7 @@ def clip_program(tracker: TapirTracker, *, frames: int, size: Size, points: int)
 
 def online_programs(tracker: TapirTracker, *, size: Size, points: int) -> tuple[Program, Program]:
     """Make the programs `start` and `step` of a causal tracker; raises BadInput for any other."""
-    check_sizes(tracker.model, 1, size, points)
-    config = tracker.model.config
-    if not config.causal:
-        raise BadInput("this network looks at past and future; frames one by one need a causal one, such as causal-tapir-nano")
+    config = _check_causal(tracker, size, points)
     frame = torch.zeros(1, 1, *size, 3)
     start = Program(
         _Start(tracker.model), {"frame": frame, "points": spread_queries(size, points)[..., 1:]}, ("matched", "hires", "lowres")
@@ -101,3 +131,27 @@ def online_programs(tracker: TapirTracker, *, size: Size, points: int) -> tuple[
     }
     outputs = ("tracks", "occlusion", "expected_dist", "narrow_after", "wide_after")
     return start, Program(_Step(tracker.model), inputs, outputs)
+
+
+def live_program(tracker: TapirTracker, *, size: Size) -> Program:
+    """Make the program `live` of a causal tracker, for any number of points; raises BadInput for any other."""
+    config = _check_causal(tracker, size, points := 2)
+    resolutions = len(tracker.model.refinements(size))
+    widths = config.lowres_dim + resolutions * (config.hires_dim + config.lowres_dim)
+    inputs = {
+        "frame": torch.zeros(*size, 3, dtype=torch.uint8),
+        "query_xy": spread_queries(size, points)[0, :, 1:],
+        "features": torch.zeros(points, widths),
+        "state": torch.zeros(
+            points, resolutions * config.iterations, config.mixer_blocks, 2, config.mixer_width * (1 + config.mixer_expansion)
+        ),
+    }
+    outputs = ("xy", "confidence", "features_after", "state_after")
+    return Program(_Live(tracker.model), inputs, outputs, any_number=("query_xy", "features", "state"))
+
+
+def _check_causal(tracker: TapirTracker, size: Size, points: int) -> TapirConfig:
+    check_sizes(tracker.model, 1, size, points)
+    if not tracker.model.config.causal:
+        raise BadInput("this network looks at past and future; frames one by one need a causal one, such as causal-tapir-nano")
+    return tracker.model.config

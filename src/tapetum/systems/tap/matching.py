@@ -87,7 +87,7 @@ def picked_correlations(
     channels = maps.shape[-1]
     vectors = query.to(_working(maps)).transpose(1, 2).expand(-1, frames, -1, -1).flatten(0, 1)
     cells = maps.flatten(0, 1).flatten(1, 2)
-    step = max(1, PICKED_AT_A_TIME // (count * picks * channels))
+    step = max(1, PICKED_AT_A_TIME // (count * picks * channels)) if len(cells) > 1 else 1
     parts = []
     for some, at, to in zip(cells.split(step), place.flatten(0, 1).split(step), vectors.split(step), strict=True):
         first = torch.arange(len(some), device=place.device)[:, None, None] * some.shape[1]

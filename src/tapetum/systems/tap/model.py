@@ -172,11 +172,10 @@ class Tapir(nn.Module):
             refine_with_gradient: number of points (in whole chunks) for which refinement passes gradients; None is all.
             peaks: compute `Trajectories.peak`.
         """
-        count = points.initial.shape[1]
-        step = query_chunk or max(count, 1)
+        count = points.initial.shape[1]  # unknown while a program is exported, which works on all points at once
         parts = []
-        for begin in range(0, max(count, 1), step):
-            part = slice(begin, min(begin + step, count))
+        for begin in range(0, max(count, 1), query_chunk) if query_chunk else [0]:
+            part = slice(begin, min(begin + query_chunk, count) if query_chunk else count)
             before = None if state is None else select_state(state, part, count)
             known_part = None if known is None else known[:, part]
             now, heatmap, peak = self._match(features, points.initial[:, part], known_part, frame_chunk, peaks)

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from tapetum.layers.sampling import constant
 from tapetum.systems.tap.model import Tapir, places_of
-from tapetum.systems.tap.types import FeatureGrids, QueryFeatures, TrackEstimate, Trajectories, map_tensors
+from tapetum.systems.tap.types import FeatureGrids, QueryFeatures, TrackEstimate, Trajectories
+from tapetum.tracks.patches import map_tensors
 
 VISIBLE = 0.5
 """Confidence of the first pass above which its positions take part."""

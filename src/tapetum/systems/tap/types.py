@@ -1,12 +1,13 @@
 """Types passed between the stages of TAPIR. Shapes: b clips, n points, t frames, c channels."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
-from typing import Any, Self
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
+
+from tapetum.tracks.patches import map_tensors
 
 Size = tuple[int, int]
 BlockState = tuple[Float[Tensor, "s 2 c"], Float[Tensor, "s 2 c*e"]]
@@ -14,34 +15,6 @@ BlockState = tuple[Float[Tensor, "s 2 c"], Float[Tensor, "s 2 c*e"]]
 channels after the other."""
 State = tuple[tuple[BlockState, ...], ...]
 """State of a causal model: the mixer's state for every refinement iteration, [b * n, 2, c] tensors."""
-
-
-def map_tensors(function: Callable[..., Tensor], tree: Any, *others: Any) -> Any:
-    """Apply `function` to tensors at matching places of nested tuples and dataclasses; take anything else from `tree`."""
-    if isinstance(tree, Tensor):
-        return function(tree, *others)
-    if isinstance(tree, tuple):
-        return tuple(map_tensors(function, *parts) for parts in zip(tree, *others, strict=True))
-    if is_dataclass(tree):
-        parts = ([getattr(one, f.name) for one in (tree, *others)] for f in fields(tree))
-        return type(tree)(*(map_tensors(function, *part) for part in parts))  # pyright: ignore[reportCallIssue]
-    return tree
-
-
-class PointRows:
-    """A frozen dataclass whose tensors, nested ones too, have a row for each point."""
-
-    def select(self, index: Any) -> Self:
-        """Select some of the points, by number, mask or slice."""
-        return map_tensors(lambda x: x[index], self)
-
-    def beside(self, *others: Self) -> Self:
-        """Join these points, and then others."""
-        return map_tensors(lambda *x: torch.cat(x), self, *others)
-
-    def where(self, chosen: Bool[Tensor, " n"], other: Self) -> Self:
-        """Select these points where `chosen`, and those of `other` elsewhere."""
-        return map_tensors(lambda a, b: torch.where(chosen.view(-1, *[1] * (a.ndim - 1)), a, b), self, other)
 
 
 @dataclass(frozen=True)

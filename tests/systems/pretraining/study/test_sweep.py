@@ -3,7 +3,9 @@
 import json
 import os
 import signal
+import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,8 @@ from support.forks import Forks
 from systems.pretraining.study.sweep_script import FEW, LONG, TINY, plan_source
 from tapetum.core.errors import BadInput
 from tapetum.systems.pretraining.study.fronts import mean_iou
-from tapetum.systems.pretraining.study.plan import PlanSource
-from tapetum.systems.pretraining.study.results import REPORT, studied, write_report
+from tapetum.systems.pretraining.study.plan import PlanSource, data_contents
+from tapetum.systems.pretraining.study.results import REPORT, studied, write_report, write_results
 from tapetum.systems.pretraining.study.sweep import POINTS, STUDY, TABLE, predict_study, run_study
 
 SCRIPT = Path(__file__).with_name("sweep_script.py")
@@ -51,6 +53,60 @@ def test_points_are_done_once_and_give_rows(tmp_path: Path) -> None:
     found = studied(out)
     assert found.planned == 2
     assert "byol" in write_report(found, out / REPORT).read_text()
+
+
+METHOD = """
+from torch import nn
+from tapetum.data.views import supervised
+from tapetum.systems.pretraining.heads import Learner
+from tapetum.systems.pretraining.task import PretrainTask
+
+class Own(PretrainTask):
+    def views(self):
+        return supervised(self.run.size)
+
+    def learner(self, encoder):
+        return Learner(encoder, mean=nn.Linear(encoder.width, 3))
+
+    def method_loss(self, model, batch, context):
+        features = model.encoder(batch["views"][0]).pooled
+        return (model.heads["mean"](features) - batch["views"][0].mean((2, 3))).square().mean(), features, {}
+"""
+NET = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 6, 4, 4), nn.ReLU(), nn.Conv2d(6, 8, 1))
+
+    def forward(self, images):
+        return self.layers(images)
+"""
+
+
+def test_own_methods_and_encoders_are_points_like_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.path", [*sys.path])
+    (method := tmp_path / "study_method.py").write_text(METHOD)
+    (net := tmp_path / "study_net.py").write_text(NET)
+    own, out = f"{method}:Own", tmp_path / "out"
+    sizes = f'[sizes.o]\nfamily = "own"\nencoder = "{net}:Net"\n[methods."{own}"]\nbase_lr = 2e-3\n'
+    source = plan_source(f'{sizes}[[grids]]\nsizes = ["s", "o"]\nmethods = ["{own}"]\nbudgets = [4e5]\n')
+    source = replace(source, contents=data_contents(source.read()))
+    costs = predict_study(source, out)
+    swept = run_study(costs)
+    assert [row["name"] for row in swept.rows] == [f"{size}_study_method.py-Own_4e+05_curated_1" for size in "so"]
+    for row, cost in zip(swept.rows, costs.points, strict=True):
+        assert row["method"] == own
+        assert row["flops"] == row["flops_spent"] == cost.flops > 0
+    assert swept.rows[1]["parameters"] == 6 * 49 + 8 * 7
+    found = studied(out)
+    write_results(found, out / "results.json")
+    assert "study_method.py:Own" in write_report(found, out / REPORT).read_text()
+    assert {row["method"] for row in json.loads((out / "results.json").read_text())["front"]} == {own}
+    net.write_text(f"{NET}\n")
+    with pytest.raises(BadInput, match="own classes had other code"):
+        predict_study(replace(source, contents=data_contents(source.read())), out)
 
 
 @pytest.mark.slow

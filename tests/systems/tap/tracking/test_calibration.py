@@ -1,6 +1,7 @@
 """The calibrated confidence against values made by hand, and what it hides."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,16 @@ def test_frames_are_counted_from_the_nearest_click() -> None:
     assert chance is not None
     np.testing.assert_allclose(chance[0], expected, rtol=1e-6)
     assert calibrated_confidence(given, "static") is None
+
+
+def test_predicted_errors_say_how_likely_visible_places_are_right() -> None:
+    given = replace(tracks([[0.9, 1, 0.9, 0.2]]), chance_wrong=[[0.3, 0, 0.1, 0.1]])
+    for model in ("static", "tapir-nano"):
+        chance = calibrated_confidence(given, model)
+        assert chance is not None
+        np.testing.assert_allclose(chance[0, :3], [0.7, 1, 0.9], rtol=1e-6)
+        assert chance[0, 3] < 0.5  # hidden: what the confidence says
+    assert mark_visible(given, "static", 0.8).visible.tolist() == [[False, True, True, False]]
 
 
 def test_likely_places_are_visible_and_clicks_always() -> None:

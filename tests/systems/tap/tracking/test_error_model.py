@@ -1,6 +1,6 @@
 """Predicted errors: cues of known tracks, the bundled model on hard clips, and files that are refused."""
 
-import dataclasses
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +9,13 @@ import torch
 
 import tapetum
 from tapetum.core.errors import BadInput
+from tapetum.core.identity import fingerprint
 from tapetum.hub.registry import known, location
-from tapetum.systems.tap.tracking.cues import NETWORK, TrackCues, cue_array, group_cues
-from tapetum.systems.tap.tracking.error_model import ErrorModel, load_error_model
+from tapetum.systems.tap.tracking.cues import FEW, NETWORK, TrackCues, cue_array, group_cues
+from tapetum.systems.tap.tracking.error_model import ErrorModel, errors_file, learn_errors, load_error_model, with_errors
 from tapetum.systems.tap.tracking.tracker import TapirTracker
+from tapetum.tracks.training.clips import TrackedClip
+from tapetum.types import Tracks
 
 FRAMES = 6
 
@@ -143,15 +146,93 @@ def test_corrections_have_errors_and_leave_others_alone(tracker: TapirTracker) -
     np.testing.assert_array_equal(better.error_px[others], tracks.error_px[others])
     assert (better.error_px[1, [0, 2]] == 0).all()
     assert (better.error_px[1, [1, 3]] > 0).all()
-    old = dataclasses.replace(tracks, error_px=None, chance_wrong=None)
+    old = replace(tracks, error_px=None, chance_wrong=None)
     assert tracker.correct(video, old, [(1, 2, 81, 60)]).error_px is None
 
 
 def test_a_model_of_another_tracker_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "errors.safetensors"
-    ErrorModel("0" * 64, 8).save(path)
-    assert load_error_model(path, "0" * 64).inward.in_features == 8
+    ErrorModel("0" * 64, FEW).save(path)
+    assert load_error_model(path, "0" * 64).inward.in_features == FEW
     with pytest.raises(BadInput, match="predicts errors of another tracker"):
         load_error_model(path, "1" * 64)
+    ErrorModel("0" * 64, 8).save(path)
+    with pytest.raises(BadInput, match="looks at 8 cues"):
+        load_error_model(path, "0" * 64)
     with pytest.raises(BadInput, match="holds no error model"):
         load_error_model(location(known()["tapir-nano"]), "1" * 64)
+
+
+class Jumping:
+    """Follows `truth`, as sure everywhere; some points jump off once, and stay off."""
+
+    def __init__(self, truth: np.ndarray, share: float = 0.2):
+        self.truth, self.share, self.rng = truth, share, np.random.default_rng(0)
+
+    def track(self, video: np.ndarray, queries: np.ndarray) -> Tracks:
+        rows = [int(np.abs(self.truth[:, int(t)] - (x, y)).sum(-1).argmin()) for t, x, y in queries]
+        xy, sure = self.truth[rows].copy(), self.rng.uniform(0.6, 0.9, (len(rows), len(video))).astype(np.float32)
+        for row, (t, _, _) in zip(xy, queries, strict=True):
+            if self.rng.random() < self.share and t + 4 < len(row):
+                row[int(t) + 3 :] += 30
+        return Tracks(xy, np.ones(sure.shape, bool), sure, queries)
+
+
+def test_a_tracker_without_cues_learns_its_errors_from_its_tracks(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(40, 200, (30, 1, 2)) + np.linspace(0, 20, 14)[:, None] + rng.normal(0, 0.3, (30, 14, 2))
+    clip = TrackedClip(np.zeros((14, 256, 256, 3), np.uint8), truth.astype(np.float32), np.ones((30, 14), bool))
+    (code := tmp_path / "own.py").write_text("1")
+    model, scores = learn_errors(Jumping(clip.xy), [clip] * 16, code)
+    assert model.few
+    assert 0.02 < scores["wrong"] < 0.1
+    assert scores["caught"] > 0.9
+    assert scores["by_confidence"] < 0.3
+
+    tracker, queries = Jumping(clip.xy), np.column_stack([np.zeros(30), clip.xy[:, 0]]).astype(np.float32)
+    assert with_errors(tracker, code).track(clip.video, queries).error_px is None
+    model.save(errors_file(code))
+    tracks = with_errors(tracker, code).track(clip.video, queries)
+    assert tracks.error_px is not None and tracks.chance_wrong is not None  # noqa: PT018
+    off = np.linalg.norm(tracks.xy - clip.xy, axis=-1) > 8
+    assert off.any()
+    assert tracks.chance_wrong[off].mean() > 0.5
+    assert tracks.chance_wrong[~off].mean() < 0.1
+    assert np.median(tracks.error_px[off]) > 10
+    assert (tracks.chance_wrong[:, 0] == 0).all()
+    code.write_text("2")
+    with pytest.raises(BadInput, match="predicts errors of another tracker"):
+        with_errors(Jumping(clip.xy), code)
+    with pytest.raises(BadInput, match="none is wrong"):
+        learn_errors(Jumping(clip.xy, 0), [clip] * 4, code)
+
+
+def test_few_cues_are_those_of_the_tracks_alone() -> None:
+    xy, _ = affine_tracks()
+    queries = torch.cat([torch.zeros(20, 1), xy[:, 0]], 1)
+    cues = cue_array(TrackCues(20, FRAMES, (256, 256)), xy, torch.full((20, FRAMES), 0.7), queries)
+    assert cues.shape[-1] == NETWORK + FEW
+    assert cues[..., :NETWORK].isnan().all()
+    assert ErrorModel("", FEW)(cues).shape == (20, FRAMES, 2)
+
+
+def test_points_on_flat_ground_are_far_off_by_prediction(tracker: TapirTracker) -> None:
+    image = texture(160, 320)
+    image[:, 100:220] = 128  # a wall without texture
+    video = np.stack([image[20 + 2 * t : 116 + 2 * t, 60 + 4 * t : 188 + 4 * t] for t in range(8)])
+    tracks = tracker.track(video, np.array([[0, 90, 30], [0, 100, 60], [0, 95, 80], [0, 20, 40], [0, 15, 70]], np.float32))
+    assert tracks.error_px is not None
+    assert tracks.error_px[:3, 1:].mean() > 2 * tracks.error_px[3:, 1:].mean()
+
+
+def test_a_network_without_a_second_pass_has_errors_of_its_tracks(tmp_path: Path) -> None:
+    (weights := tmp_path / "tracker.safetensors").write_bytes(b"weights")
+    ErrorModel(fingerprint(weights), FEW).save(errors_file(weights))
+    tracker = with_errors(tapetum.tap.build("causal-tapir-nano"), weights)
+    video = np.stack([texture()] * 3)
+    clicks = np.array([[0, 30, 30], [2, 32, 30], [0, 80, 60]], np.float32)
+    tracks = tracker.track(video, clicks, ids=["a", "a", "b"])
+    assert tracks.chance_wrong is not None
+    assert (tracks.chance_wrong == 0).tolist() == [[True, False, True], [True, False, False]]
+    assert tracker.track(video, clicks[:1], reference=video[0]).chance_wrong is None
+    assert tracker.correct(video, tracks, [(1, 1, 81, 60)]).chance_wrong[1].tolist()[:2] == [0, 0]

@@ -10,7 +10,8 @@ from tapetum.systems.tap.tracking.follower import (
     patch_covariance,
     position_covariance,
 )
-from tapetum.systems.tap.tracking.polish import Anchors, grey
+from tapetum.systems.tap.tracking.polish import Anchors
+from tapetum.tracks.patches import grey
 
 
 def textured(height: int = 120, width: int = 160) -> torch.Tensor:

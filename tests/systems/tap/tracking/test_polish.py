@@ -12,8 +12,9 @@ from numpy.testing import assert_allclose
 from support.networks import tracker
 from tapetum.systems.tap.config import CAUSAL_NANO, NANO
 from tapetum.systems.tap.tracking import polish
-from tapetum.systems.tap.tracking.polish import ACCEPTED, Anchors, Patches, _slopes, grey, polish_clip, polished
+from tapetum.systems.tap.tracking.polish import ACCEPTED, Anchors, polish_clip, polished
 from tapetum.systems.tap.tracking.tracker import TapirTracker
+from tapetum.tracks.patches import RADIUS, Patches, _slopes, grey
 from tapetum.tracks.training.warping import warp_frames
 
 FRAMES, H, W = 9, 120, 160
@@ -87,7 +88,7 @@ def test_the_place_is_that_of_opencv(film, truth, rough) -> None:
     number, t = 4, 6  # asked for on the middle frame
     at = int(queries[number, 0])
     x, y = queries[number, 1:].tolist()
-    left, top, r = int(x - 0.5), int(y - 0.5), polish.RADIUS
+    left, top, r = int(x - 0.5), int(y - 0.5), RADIUS
     patch = images[at, top - r : top + r + 2, left - r : left + r + 2].astype(np.float32)
     dx, dy = (exact[number, t] - queries[number, 1:]).tolist()
     warp = np.float32([[1, 0, left - r + dx], [0, 1, top - r + dy]])

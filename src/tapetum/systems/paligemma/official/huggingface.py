@@ -164,6 +164,73 @@ def read_config(content: Mapping[str, Any]) -> PaliGemmaConfig:
         raise BadInput(f"the config.json cannot be read ({str(error)[:100]}); get it again") from error
 
 
+def write_config(config: PaliGemmaConfig, image_token: int) -> dict[str, Any]:
+    """Write the config.json of a model, with the id of `<image>`. Raises BadInput for what transformers cannot compute."""
+    c, vision_encoder = config.language, config.vision_encoder
+    if config.prefix_mask != "full" or config.token_merge != 1 or (config.soft_cap == "big_vision" and c.logit_soft_cap):
+        own = f"prefix_mask={config.prefix_mask}, token_merge={config.token_merge}, soft_cap={config.soft_cap}"
+        raise BadInput(
+            f"transformers has no PaliGemma with {own}; it has prefix_mask=full, token_merge=1, soft_cap=transformers"
+        )
+    text: dict[str, Any] = {
+        "model_type": "gemma2" if c.post_norms else "gemma",
+        "hidden_size": c.width,
+        "num_hidden_layers": c.depth,
+        "intermediate_size": c.mlp_width,
+        "num_attention_heads": c.heads,
+        "num_key_value_heads": c.key_value_heads,
+        "head_dim": c.head_width,
+        "vocab_size": c.vocabulary,
+        "rms_norm_eps": c.norm_eps,
+        "rope_theta": c.rope_wavelength,
+        "hidden_activation": "gelu_pytorch_tanh",
+        "num_image_tokens": config.image_tokens,
+    }
+    if c.post_norms:
+        text |= {
+            "query_pre_attn_scalar": round(c.scale**-2),
+            "sliding_window": c.window or _CONTEXT,
+            "attn_logit_softcapping": c.attention_soft_cap,
+            "final_logit_softcapping": c.logit_soft_cap,
+        }
+    vision = {
+        "model_type": "siglip_vision_model",
+        "hidden_size": vision_encoder.width,
+        "num_hidden_layers": vision_encoder.depth,
+        "intermediate_size": vision_encoder.mlp_width,
+        "num_attention_heads": vision_encoder.heads,
+        "patch_size": vision_encoder.patch,
+        "image_size": config.image_size,
+        "layer_norm_eps": vision_encoder.norm_eps,
+        "projection_dim": c.width,
+        "vision_use_head": False,
+    }
+    return {
+        "model_type": "paligemma",
+        "architectures": ["PaliGemmaForConditionalGeneration"],
+        "text_config": text,
+        "vision_config": vision,
+        "hidden_size": c.width,
+        "projection_dim": c.width,
+        "image_token_index": image_token,
+        "bos_token_id": config.begin,
+        "eos_token_id": config.end,
+        "pad_token_id": 0,
+    }
+
+
+_CONTEXT = 8192
+"""Tokens that a model reads at most: a window that hides none."""
+
+
+def lora_names(name: str, config: PaliGemmaConfig) -> list[tuple[str, slice]]:
+    """List the layers of transformers that make up a linear layer of our decoder's blocks, each with its rows."""
+    state = f"language.blocks.{name}.weight"
+    pieces = [piece for piece in _language(config) if piece.ours == (state,)]
+    rows = (slice(*piece.part[:2]) if piece.part[2] > 1 else slice(None) for piece in pieces)
+    return [(in_memory(piece.theirs).removesuffix(".weight"), part) for piece, part in zip(pieces, rows, strict=True)]
+
+
 def _token_id(content: Mapping[str, Any], name: str, otherwise: int) -> int:
     for part in (content, content.get("text_config") or {}):
         value = part.get(name)

@@ -68,6 +68,8 @@ def train_transfer(run: PaliGemmaTransfer, launch: Launch, say: Callable[[str], 
         return None
     model = result.model.eval()
     scores = task.evaluate(model, result.step)
+    if run.lora_rank and is_main() and not (launch.out / "peft").exists():
+        weights.write_peft(model, launch.out / "peft", run.start)  # pyright: ignore[reportArgumentType]
     merge_lora(model)
     path = launch.out / "model.safetensors"
     if is_main():

@@ -10,16 +10,20 @@
 Points run in the order of the grids, so put what matters most first; a point in two grids runs once. A point's budget is the
 FLOPs of its pre-training, which determines its steps; each point has a full schedule from warm-up to zero and is never a
 checkpoint of a longer run. The method `untrained` means a network with random weights, for which budgets don't count.
+
+Methods and encoders of your own are named as elsewhere, FILE.py:CLASS: methods = ["my_method.py:Rotation"], whose settings are
+[methods."my_method.py:Rotation"] with own = ["turns=2"]; encoder = "my_net.py:MyNet".
 """
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from tapetum.core.errors import BadInput
 from tapetum.core.identity import source_label
+from tapetum.core.plugins import is_reference, record_of_class, reference_label
 from tapetum.core.reading import MOST_SETTINGS, parse_toml, read_text
 from tapetum.systems.pretraining.methods import METHODS, TEXT_METHODS
 from tapetum.systems.pretraining.recipes import PretrainRun, encoder_architecture, recipe
@@ -103,7 +107,7 @@ class Size:
     family: str
     """Sizes of one family are compared with each other."""
     encoder: str
-    """Name, as `tapetum pretrain --encoder` takes it."""
+    """Name or class, as `tapetum pretrain --encoder` takes it for a network that begins anew."""
     change: tuple[str, ...] = ()
     """Settings of it, such as width=64."""
 
@@ -137,7 +141,7 @@ class StudyPoint:
         >>> StudyPoint(size="vit-s", method="byol", budget=3e11, variant="curated", seed=1).name
         'vit-s_byol_3e+11_curated_1'
         """
-        return f"{self.size}_{self.method}_{self.budget:.3g}_{self.variant}_{self.seed}"
+        return f"{self.size}_{reference_label(self.method).replace(':', '-')}_{self.budget:.3g}_{self.variant}_{self.seed}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,17 +175,20 @@ class StudyPlan:
             raise BadInput(f"the plan names a source {clash[0]!r}, which is a variant of [images]; give another name")
         for grid in self.grids:
             _known(grid.sizes, self.sizes, "size")
-            _known(grid.methods, (*METHODS, UNTRAINED), "method")
+            _known(_of_ours(grid.methods), (*METHODS, UNTRAINED), "method")
             _known(grid.variants, (*VARIANTS, *self.sources), "variant or source")
             if min(grid.budgets) <= 0 and set(grid.methods) != {UNTRAINED}:
                 raise BadInput(
                     f"a grid of {', '.join(grid.methods)} has the budget {min(grid.budgets):g}; wanted FLOPs above 0"
                 )
-        _known(self.methods, METHODS, "method")
+        _known(_of_ours(self.methods), METHODS, "method")
         for size in self.sizes.values():
             encoder_architecture(size.encoder, self.images.size, size.change)
-        for point in self.points():
+        points = self.points()
+        for point in points:
             self.run(point)
+        if len({point.name for point in points}) < len(points):
+            raise BadInput("the plan has two classes of the same name in files of the same name; rename one of the files")
 
     def points(self) -> list[StudyPoint]:
         """List all points in order, without duplicates."""
@@ -225,7 +232,8 @@ class PlanSource:
     layout: str | None = None
     """Their layout, instead of the plan's."""
     contents: str = ""
-    """Names and sizes of the files of the data, as a hash; empty where they are not known."""
+    """Names and sizes of the files of the data, as a hash, and own classes with their fingerprints; empty where they are not
+    known."""
 
     def read(self) -> StudyPlan:
         """Parse a plan. Raises BadInput if the text is not a plan."""
@@ -262,7 +270,11 @@ def data_contents(plan: StudyPlan) -> str:
     """Compute `PlanSource.contents` of a plan's data on this machine."""
     parts = (plan.images, plan.pixels, *plan.sources.values())
     named = [source_label(part.data) for part in parts if part.data != SHAPES]
-    return ", ".join(filter(None, named))
+    methods = {method for grid in plan.grids for method in grid.methods if is_reference(method, "method")}
+    encoders = {size.encoder for size in plan.sizes.values() if is_reference(size.encoder, "encoder")}
+    records = [record_of_class(each, "method") for each in sorted(methods)]
+    records += [record_of_class(each, "encoder") for each in sorted(encoders)]
+    return ", ".join(filter(None, [*named, *(" ".join(record.values()) for record in records)]))
 
 
 def plan_text(name: str) -> str:
@@ -293,6 +305,11 @@ def _points(grid: Grid) -> Iterator[StudyPoint]:
                             yield StudyPoint(size=size, method=method, budget=0.0, variant="curated", seed=seed)
                         elif variant != "noisy" or method in _LABELLED:
                             yield StudyPoint(size=size, method=method, budget=float(budget), variant=variant, seed=seed)
+
+
+def _of_ours(methods: Iterable[str]) -> list[str]:
+    """The methods that are no class of the user's own."""
+    return [method for method in methods if not is_reference(method, "method")]
 
 
 def _known(given: Any, allowed: Any, what: str) -> None:

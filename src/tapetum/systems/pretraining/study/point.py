@@ -25,7 +25,7 @@ from tapetum.core.reading import parse_json, read_json, read_text
 from tapetum.encoders.architectures import Architecture
 from tapetum.encoders.factory import load, make
 from tapetum.encoders.features import Encoder
-from tapetum.systems.pretraining.methods import TEXT_METHODS, task_of
+from tapetum.systems.pretraining.methods import task_of
 from tapetum.systems.pretraining.recipes import encoder_architecture
 from tapetum.systems.pretraining.run import run_task
 from tapetum.systems.pretraining.run_plan import account_step
@@ -86,7 +86,7 @@ def run_point(plan: StudyPlan, point: StudyPoint, out: Path) -> dict[str, Any] |
         run = plan.run(point, cost.steps)
         assert run is not None
         images, variant = plan.learned_from(point.variant)
-        task = task_of(run.method)(run, varied(pool(images, run.method in TEXT_METHODS), variant, images.count))
+        task = task_of(run.method)(run, varied(pool(images, task_of(run.method).captions), variant, images.count))
         launch = Launch(
             out=folder / _PRETRAIN, workers=plan.workers, threads=torch.get_num_threads(), save_minutes=plan.save_minutes
         )

@@ -86,7 +86,7 @@ def crossings(results: StudyResults) -> Iterator[Overtaking]:
     """Find where the large network overtakes, for each family and method."""
     settings = results.settings
     for small, large in pairs_of_sizes(results.plan, settings):
-        for method in METHODS:
+        for method in _drawn(results):
             budgets = budgets_of(settings, small, method)
             pairs = [(settings.get(small, method, b), settings.get(large, method, b)) for b in budgets]
             both = [(one, other) for one, other in pairs if one is not None and other is not None]
@@ -132,8 +132,6 @@ COSTS = {"flops": ("FLOPs of pre-training", 1.0), "cpu_seconds": ("CPU hours", 3
 """What accuracy is drawn against: column, axis, and its unit in that of the column."""
 SCORES = {"miou": "mIoU after fine-tuning", "knn": "accuracy of neighbours", "linear": "accuracy of a linear probe"}
 _LIKELY = 1 / 3
-_DRAWN = tuple(dict.fromkeys((*COLOURS, *METHODS)))
-"""Methods in the order of the legend."""
 
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:#222;margin:0 auto;padding:1rem;max-width:1240px}
@@ -191,9 +189,14 @@ def _summary(results: StudyResults) -> str:
     )
 
 
+def _drawn(results: StudyResults) -> list[str]:
+    """The methods of the points that are done, ours first, in the order of the legend."""
+    done = [row["method"] for row in results.rows if row["method"] != UNTRAINED]
+    return [m for m in dict.fromkeys((*COLOURS, *METHODS, *sorted(done))) if m in done]
+
+
 def _legend(results: StudyResults) -> str:
-    methods = [m for m in _DRAWN if any(row["method"] == m for row in results.rows) and m != UNTRAINED]
-    marks = "".join(f"<li><i style='background:{COLOURS.get(m, OTHER)}'></i>{m}</li>" for m in methods)
+    marks = "".join(f"<li><i style='background:{COLOURS.get(m, OTHER)}'></i>{html.escape(m)}</li>" for m in _drawn(results))
     return (
         f"<ul class='legend'>{marks}<li>hollow, dashed: the small network</li><li>filled: the large one</li>"
         "<li><i style='background:#c9a0dc'></i>Pareto front of what is drawn</li></ul>"
@@ -208,7 +211,7 @@ def _chart(results: StudyResults, family: str, column: str, cost: str) -> str:
     lines: list[Line] = []
     drawn: list[RunGroup] = []
     for size in sizes:
-        for method in _DRAWN:
+        for method in _drawn(results):
             rivals = (s for s in results.settings.curated() if (s.size, s.method) == (size, method))
             own = sorted((s for s in rivals if getattr(s, cost) > 0 and getattr(s, column) is not None), key=_by(cost))
             if own:

@@ -32,7 +32,7 @@ from tapetum.core.files import whole_file, write_text
 from tapetum.core.finished import write_settings
 from tapetum.core.jobs import Engine, gpus_for, run_jobs
 from tapetum.core.reading import read_json
-from tapetum.systems.pretraining.methods import TEXT_METHODS, task_of
+from tapetum.systems.pretraining.methods import task_of
 from tapetum.systems.pretraining.run import duration, loop_config
 from tapetum.systems.pretraining.study.data import KEPT, pool, varied
 from tapetum.systems.pretraining.study.plan import SHAPES, UNTRAINED, PlanSource, StudyPlan, StudyPoint
@@ -139,7 +139,7 @@ def _learning(plan: StudyPlan, cost: PredictedPoint) -> tuple[Rehearsal, float]:
     images = max(min(whole, int(whole * _DEAR / cost.flops_per_step)), _LEAST_IMAGES)
     run = replace(run, batch_size=images, micro_batch=min(run.micro_batch, images))
     count = min(plan.images.count, _SHOWN) if _kept(plan) else plan.images.count
-    source = varied(pool(plan.images, run.method in TEXT_METHODS), "curated", count)
+    source = varied(pool(plan.images, task_of(run.method).captions), "curated", count)
     task = task_of(run.method)(run, source)
     launch = Launch(out=Path(), workers=plan.workers, threads=torch.get_num_threads())
     measured = rehearse(task, loop_config(task, launch, tensorboard=False), _OF_EACH)
@@ -294,7 +294,10 @@ def _check(out: Path, source: PlanSource) -> None:
         if not same or (before.plan != source.plan and not _is_same_plan(before, source)):
             raise BadInput(f"{out} is of a study with another plan or other data; give another --out, or what it began with")
         if before.contents not in ("", source.contents):
-            raise BadInput(f"{out} is of a study whose data had other files in them; give another --out, or those files again")
+            raise BadInput(
+                f"{out} is of a study whose data had other files in them, or whose own classes had other code; give another "
+                "--out, or those again"
+            )
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise BadInput(f"{out} is not empty and no study; give another --out")
 

@@ -175,17 +175,8 @@ class FootageTask(BootstrapTask):
     def _synthetic(self) -> TapSamples:
         run = self.run
         images, part = (run.textures, run.part) if run.textures else (str(self.out / "stills"), "all")
-        scenes = open_clips(
-            SceneRun(textures=images, seed=run.seed),
-            run.scenes,
-            part=part,
-            cache=self.out / "scenes",
-            size=run.size,
-            frames=max(24, run.frames),
-        )
-        cut_outs = ImageClips(run.image_clips, seed=run.seed, source=images, part=part, frames=run.frames)
         return TapSamples(
-            JoinedClips(*scenes, cut_outs),
+            made_clips(run, images, part, self.out / "scenes"),
             size=run.size,
             points=run.settings.points,
             seed=run.seed,
@@ -220,6 +211,15 @@ class FootageTask(BootstrapTask):
         with_config = "steps", "clips", "lr", "seed", "bf16"
         run = {k: v for k, v in run_identity(self.run).items() if k not in with_config}
         return {"run": run, "footage": footage_identity(FootageDataset(self.footage))}
+
+
+def made_clips(run: BootstrapRun, images: str, part: str, cache: Path | None = None) -> JoinedClips:
+    """Open a run's clips with exact tracks, made of a part of some images: scenes, and cut-outs over moving images."""
+    frames = max(24, run.frames)
+    scenes = open_clips(
+        SceneRun(textures=images, seed=run.seed), run.scenes, part=part, cache=cache, size=run.size, frames=frames
+    )
+    return JoinedClips(*scenes, ImageClips(run.image_clips, seed=run.seed, source=images, part=part, frames=run.frames))
 
 
 _SAVED_AS = {"separate_moments": "apart", "image_clips": "warped", "second_pass": "second_look"}

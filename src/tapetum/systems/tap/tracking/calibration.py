@@ -8,7 +8,7 @@ number of frames since the nearest click:
                                       -  age * log(1 + frames)
 
 `python evidence/tapir-nano/calibration.py` fits the numbers on training episodes and prints how well they fit others. Only
-bundled weights have a calibration.
+tapir-nano has them. Where errors are predicted (`error_model`), 1 - `chance_wrong` takes their place at points called visible.
 """
 
 from dataclasses import dataclass, replace
@@ -59,12 +59,16 @@ def features_of(confidence: Float[np.ndarray, "*s"], frames: Float[np.ndarray, "
 
 
 def calibrated_confidence(tracks: Tracks, model: str | None) -> Float32[np.ndarray, "n t"] | None:
-    """Compute the probability that each position is correct; 1 at clicks. None if `model` has no calibration."""
+    """Compute the probability that each position is correct; 1 at clicks. None if no errors are predicted and `model` has no
+    calibration."""
     calibration = CALIBRATIONS.get(str(model))
-    if calibration is None:
+    if calibration is None and tracks.chance_wrong is None:
         return None
-    clicked = _clicked(tracks)
-    chance = calibration.apply(tracks.confidence, _frames_since(clicked))
+    clicked, chance = _clicked(tracks), tracks.confidence
+    if calibration is not None:
+        chance = calibration.apply(chance, _frames_since(clicked))
+    if tracks.chance_wrong is not None:
+        chance = np.where(tracks.confidence > 0.5, 1 - tracks.chance_wrong, chance)
     return np.where(clicked, np.float32(1), chance)
 
 

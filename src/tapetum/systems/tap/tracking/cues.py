@@ -26,6 +26,8 @@ from tapetum.systems.tap.types import FeatureGrids, Size, Trajectories
 
 NETWORK = 25
 """Cues of the network, the last 4 of them those of the way back."""
+FEW = 39
+"""The last cues of all, which are of the finished tracks."""
 BACK_EVERY = 2
 """Frames of which only the first is matched back, to save time; its cues stand for all of them."""
 MATCHED = 512

@@ -5,23 +5,31 @@ leaves behind (`cues`), frame by frame and then along each track. It belongs to 
 
     cues (n, t, c) --> linear --> 2 x (7 frames of each channel --> linear) --> log(1 + median error), log-odds of an error > 8
 
-`python evidence/tap-doubt/train.py` trains it on clips with exact tracks, by the pinball loss (Koenker and Bassett,
-Econometrica 46, 1978) and by binary cross-entropy. How good it is: docs/evidence/tap-doubt.md.
+`python evidence/tap-doubt/train.py` trains that of tapir-nano on clips with exact tracks, by the pinball loss (Koenker and
+Bassett, Econometrica 46, 1978) and by binary cross-entropy. How good it is: docs/evidence/tap-doubt.md. `learn_errors` trains
+that of any tracker in the same way, on fewer clips; without a second pass and polish, on cues of the tracks alone (`FEW`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Float32
+from jaxtyping import Bool, Float, Float32
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from tapetum.core.errors import BadInput
+from tapetum.core.identity import fingerprint
 from tapetum.hub.headed import load_headed, save_headed
-from tapetum.systems.tap.tracking.cues import AT_A_TIME, TrackCues, cue_array
+from tapetum.systems.tap.tracking.cues import AT_A_TIME, FEW, NETWORK, TrackCues, cue_array
+from tapetum.tracks.training.clips import TrackedClip
+from tapetum.types import Tracks
+from tapetum.video import open_video
 
 WRONG = 8.0
 """Pixels of an image whose shorter side has 256; a place is wrong where it is off by more."""
@@ -50,8 +58,17 @@ class ErrorModel(nn.Module):
         self.mix = nn.ModuleList([nn.Linear(width, width) for _ in DILATIONS])
         self.outward = nn.Linear(width, 2)
 
+    @property
+    def few(self) -> bool:
+        """Check whether it looks at finished tracks alone, without cues of the network and the patches."""
+        return self.inward.in_features == FEW
+
     def forward(self, cues: Float[Tensor, "n t c"]) -> Float[Tensor, "n t 2"]:
-        """Compute log(1 + median error in pixels of 256) and the log-odds of an error above `WRONG`; a NaN cue is no cue."""
+        """Compute log(1 + median error in pixels of 256) and the log-odds of an error above `WRONG`; a NaN cue is no cue.
+
+        It looks at as many of the last cues as it knows.
+        """
+        cues = cues[..., -len(self.centre) :]
         x = F.gelu(self.inward(((cues - self.centre) / self.scale).clamp(-5, 5).nan_to_num(0.0)))
         for taps, mix in zip(self.taps, self.mix, strict=True):
             x = x + mix(F.gelu(taps(x.mT).mT))
@@ -81,16 +98,155 @@ class ErrorModel(nn.Module):
 
 
 def load_error_model(path: Path, weights: str) -> ErrorModel:
-    """Load the error model of the tracker whose weights have the SHA-256 `weights`.
+    """Load the error model of the tracker whose weights have the SHA-256 `weights`, of which the first 16 digits count.
 
     Raises BadInput if the file holds none, or that of another tracker.
     """
 
     def maker(about: Mapping[str, Any]) -> Any:
-        if about["weights"] != weights:
-            raise BadInput(f"{path} predicts errors of another tracker; train one for this: evidence/tap-doubt/train.py")
+        if str(about["weights"])[:16] != weights[:16]:
+            raise BadInput(f"{path} predicts errors of another tracker; remove it, or make one: tapetum bootstrap --calibrate")
+        if about["cues"] not in (FEW, NETWORK + FEW):
+            raise BadInput(f"{path} looks at {about['cues']} cues, and there are {NETWORK + FEW}; make it again")
         return lambda: ErrorModel(str(about["weights"]), int(about["cues"]), int(about["width"]))
 
     model = load_headed(path, _KEY, "error model", maker)
     assert isinstance(model, ErrorModel)
     return model
+
+
+def errors_file(weights: Path) -> Path:
+    """Name the file of the error model that lies beside a tracker's weights.
+
+    >>> errors_file(Path("run/tracker.safetensors")).name
+    'tracker-errors.safetensors'
+    """
+    return weights.with_name(f"{weights.stem}-errors.safetensors")
+
+
+def with_errors(tracker: Any, weights: Path) -> Any:
+    """Let a tracker predict its errors if there is an error model beside its weights, or its code. Raises BadInput for that of
+    another tracker."""
+    if not errors_file(weights).is_file() or getattr(tracker, "error_model", None) is not None:
+        return tracker
+    model = load_error_model(errors_file(weights), fingerprint(weights))
+    tracker.error_model = model
+    track = tracker.track
+
+    @wraps(track)
+    def predicting(video: Any, queries: Any, **options: Any) -> Tracks:
+        tracks = track(video := open_video(video), queries, **options)
+        if options.get("reference") is not None:
+            return tracks
+        cues = TrackCues(tracks.points, tracks.frames, (video.height, video.width))
+        error, chance = model.predict(cues, tracks.xy, tracks.confidence, tracks.queries)
+        known = tracks.clicked if tracks.clicked is not None else np.zeros(tracks.visible.shape, bool)
+        return replace(tracks, error_px=np.where(known, 0, error), chance_wrong=np.where(known, 0, chance))
+
+    if model.few:
+        tracker.track = predicting
+    return tracker
+
+
+POINTS = 64
+"""Points of a clip from which errors are learned."""
+STEPS, RATE, CLIPS, AVERAGED = 300, 3e-3, 3, 0.98
+"""Steps of training, their rate, the clips of a step, and the share of earlier weights in the moving average that is kept."""
+
+_Example = tuple[Float[Tensor, "n t c"], Float[Tensor, "n t"], Float[Tensor, "n t"], Bool[Tensor, "n t"]]
+"""Cues, errors in pixels of 256, confidence, and which places count: those that the tracker calls visible, but for queries."""
+
+
+def learn_errors(
+    tracker: Any, clips: Iterable[TrackedClip], weights: Path, progress: Callable[[int], None] = lambda done: None
+) -> tuple[ErrorModel, dict[str, float]]:
+    """Train the error model of a tracker on clips with exact tracks; every fourth only ends the training and is scored.
+
+    Returns the model, and of the scored clips the number of `places`, the share of `wrong` ones, and the shares of these among
+    the tenth of the places that the model doubts most (`caught`), and the confidence (`by_confidence`). Raises BadInput if none
+    of the places is wrong.
+    """
+    rng, examples = np.random.default_rng(0), []
+    for clip in clips:
+        examples.append(_example(tracker, clip, rng))
+        progress(len(examples))
+    train, check = [one for k, one in enumerate(examples) if k % 4 != 3], examples[3::4]
+    wrong = torch.cat([error[counted] > WRONG for _, error, _, counted in check])
+    if not wrong.any():
+        raise BadInput(f"of {len(wrong)} places in {len(check)} made clips none is wrong: there is nothing to learn from")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = _fit(ErrorModel(fingerprint(weights), train[0][0].shape[-1]), train, check, rng)
+    with torch.inference_mode():
+        doubts = {"caught": torch.cat([model(cues)[counted][:, 1] for cues, _, _, counted in check])}
+    doubts["by_confidence"] = torch.cat([-confidence[counted] for _, _, confidence, counted in check])
+    most = {name: doubt.argsort(descending=True)[: len(wrong) // 10] for name, doubt in doubts.items()}
+    caught = {name: float(wrong[rows].sum() / wrong.sum()) for name, rows in most.items()}
+    return model, {"places": len(wrong), "wrong": float(wrong.float().mean()), **caught}
+
+
+class _Recorder:
+    """Stands where the tracker has its error model, and keeps what that would see."""
+
+    few = False
+    cues: Float[Tensor, "n t c"] | None = None
+
+    def predict(
+        self, cues: TrackCues, xy: np.ndarray, confidence: np.ndarray, queries: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Keep the cues."""
+        self.cues = cue_array(cues, torch.from_numpy(xy), torch.from_numpy(confidence), torch.from_numpy(queries))
+        return np.zeros(xy.shape[:2], np.float32), np.zeros(xy.shape[:2], np.float32)
+
+
+def _example(tracker: Any, clip: TrackedClip, rng: np.random.Generator) -> _Example:
+    """Track points of a clip, each from a frame in which it is visible."""
+    rows = rng.permutation(np.flatnonzero(clip.visible.any(1)))[:POINTS]
+    at = np.array([rng.choice(np.flatnonzero(clip.visible[row])) for row in rows])
+    video = clip.video[0 : len(clip.video)]
+    height, width = video.shape[1:3]
+    queries = np.column_stack([at, clip.xy[rows, at].clip(0, (width, height))]).astype(np.float32)
+    tracker.error_model = recorder = _Recorder()
+    tracks = tracker.track(video, queries)
+    if not (whole := recorder.cues is not None):
+        recorder.predict(TrackCues(tracks.points, tracks.frames, (height, width)), tracks.xy, tracks.confidence, tracks.queries)
+    assert recorder.cues is not None
+    cues = recorder.cues if whole else recorder.cues[..., -FEW:]
+    error = torch.from_numpy(np.linalg.norm(tracks.xy - clip.xy[rows], axis=-1)) * (256 / min(height, width))
+    confidence = torch.from_numpy(tracks.confidence)
+    counted = (confidence > 0.5) & (torch.arange(tracks.frames) != torch.from_numpy(at)[:, None]) & error.isfinite()
+    return cues, error, confidence, counted
+
+
+def _losses(model: nn.Module, example: _Example) -> Float[Tensor, " k"]:
+    """Pinball loss of the median of log(1 + error), and cross entropy of an error above WRONG, of places that count."""
+    cues, error, _, counted = example
+    length, odds = model(cues)[counted].unbind(-1)
+    error = error[counted].float()
+    entropy = F.binary_cross_entropy_with_logits(odds, (error > WRONG).float(), reduction="none")
+    return (length - error.log1p()).abs() / 2 + entropy
+
+
+def _fit(model: ErrorModel, train: list[_Example], check: list[_Example], rng: np.random.Generator) -> ErrorModel:
+    """Train a model; the weights that are best on `check` are kept."""
+    every = torch.cat([cues[counted] for cues, _, _, counted in train])
+    model.centre.copy_(every.nanmean(0).nan_to_num(0.0))
+    model.scale.copy_((every - model.centre).square().nanmean(0).sqrt().nan_to_num(0.0).clamp(min=1e-3))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, STEPS, pct_start=0.1)
+    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(AVERAGED), use_buffers=True)
+    best, state = np.inf, model.state_dict()
+    for step in range(STEPS):
+        chosen = [train[number] for number in rng.choice(len(train), min(CLIPS, len(train)), replace=False)]
+        optimizer.zero_grad()
+        torch.cat([_losses(model, example) for example in chosen]).mean().backward()
+        optimizer.step()
+        schedule.step()
+        averaged.update_parameters(model)
+        if step % 25 == 24:
+            with torch.no_grad():
+                loss = float(torch.cat([_losses(averaged, example) for example in check]).mean())
+            if loss < best:
+                best, state = loss, {name: value.clone() for name, value in averaged.module.state_dict().items()}
+    model.load_state_dict(state)
+    return model.eval()

@@ -28,15 +28,14 @@ from tapetum.layers.cpu import speed_up
 from tapetum.layers.sampling import scale_xy
 from tapetum.systems.tap.model import Tapir
 from tapetum.systems.tap.tracking.clip import Reference
-from tapetum.systems.tap.tracking.polish import Anchors, grey, prefer_polished, reduced
-from tapetum.systems.tap.types import FeatureGrids, QueryFeatures, Size, State, join_states, map_tensors, select_state
+from tapetum.systems.tap.tracking.polish import Anchors, prefer_polished
+from tapetum.systems.tap.types import FeatureGrids, QueryFeatures, Size, State, join_states, select_state
+from tapetum.tracks.patches import grey, map_tensors, reduced
 from tapetum.tracks.tracker import FrameTracks, check_frame, check_queries, is_flat
 from tapetum.types.checks import unmasked
 
 if TYPE_CHECKING:
     from tapetum.systems.tap.tracking.error_model import ErrorModel
-    from tapetum.systems.tap.tracking.keyframes import KeyframeTracker
-    from tapetum.systems.tap.tracking.redetection import Redetection
 
 EXPECTED_DISTANCE = 6.0
 """Pixels of 256, of which the head says how likely an error above them is."""
@@ -97,8 +96,6 @@ class OnlineState:
     """Where points are in the next frame, since it is there that they were asked for; NaN for the others."""
     anchors: Anchors | None = None
     """Their patches, if places are polished."""
-    redetection: "Redetection | None" = None
-    """What is needed to detect points again that were hidden for long, if that is wanted."""
     ids: tuple[int, ...] = ()
     """Of each point: 0, 1, ... in the order in which points were asked for; `keep` gives none of them to another point."""
     next_id: int = 0
@@ -134,7 +131,6 @@ class OnlineTracker:
         reference: UInt8[np.ndarray, "h w 3"] | None = None,
         refinement_resolutions: Sequence[Size] | None = None,
         polish: bool | None = None,
-        redetect: bool = False,
     ) -> OnlineState:
         """Start to track points, (x, y) in raster pixels of `frame`, through frames that arrive one by one.
 
@@ -146,14 +142,8 @@ class OnlineTracker:
         With a `reference`, another image of any size, the points refer to that image and are searched for in every frame. Such
         a stream is not polished, as no frame is known to show the points.
 
-        With `redetect`, points that were hidden for 12 frames are searched for in the whole frame, and stay hidden until
-        network and images agree (`tracking.redetection`). At most 8 points are searched for per frame.
-
-        Raises BadInput for a network that is not causal, since it needs future frames, for points outside the frame, and for
-        `redetect` with a `reference`, where no frame is known to show the points.
+        Raises BadInput for a network that is not causal, since it needs future frames, and for points outside the frame.
         """
-        from tapetum.systems.tap.tracking.redetection import Redetection
-
         if not self.model.config.causal:
             raise BadInput(
                 "this network looks at past and future; frames one by one need a causal one, such as causal-tapir-nano"
@@ -162,18 +152,14 @@ class OnlineTracker:
         size = (frame.shape[0], frame.shape[1])
         resolutions = tuple(refinement_resolutions or self.model.refinements(size))
         if reference is not None:
-            if redetect:
-                raise BadInput("redetect needs points of a frame of the video, and these are of a reference; leave one out")
             padded = Reference(check_frame(reference), size)
             if np.size(points) and (np.asarray(points, np.float32) > padded.size[::-1]).any():
                 raise BadInput(f"a point is outside of the reference, which has {padded.size[1]}x{padded.size[0]} pixels")
             features, _ = self._points_on(padded.frames(0, 1)[0], points, resolutions)
             return _numbered(OnlineState(size, resolutions, features, None, weights=self._weights()))
         features, query_xy = self._points_on(frame, points, resolutions)
-        polishes = self._polishes(polish)
-        anchors = self._anchors(frame, query_xy) if polishes or redetect else None
-        redetection = Redetection.start(anchors.patches) if anchors is not None and redetect else None
-        stream = OnlineState(size, resolutions, features, None, query_xy, anchors if polishes else None, redetection)
+        anchors = self._anchors(frame, query_xy) if self._polishes(polish) else None
+        stream = OnlineState(size, resolutions, features, None, query_xy, anchors)
         return _numbered(replace(stream, weights=self._weights()))
 
     @full_precision()
@@ -187,8 +173,6 @@ class OnlineTracker:
 
         Raises BadInput for a frame of another size, and for a stream of another tracker.
         """
-        from tapetum.systems.tap.tracking.redetection import PointEstimates
-
         self._check_weights(stream)
         frame = check_frame(frame, stream.size)
         if not len(stream):
@@ -202,28 +186,20 @@ class OnlineTracker:
         features = self._features(frame[None], stream.resolutions)
         known = None if stream.query_xy is None else stream.query_xy[:, :, None]
         out = self.model.trajectories(features, stream.points, known, state=stream.mixer, keep_state=True, query_chunk=_POINTS)
-        now, anchors, redetection = PointEstimates.of(out), stream.anchors, stream.redetection
-        image = None if anchors is None and redetection is None else grey(frame[None], self.device)[0]
-        flat = is_flat(frame)
-        if redetection is not None and image is not None and not flat:
-            redetection, detections = redetection.seek(self.model, features, stream.points, image, now)
-            now = now.put(detections.index, detections.estimates)
-            anchors = None if anchors is None else anchors.warped(detections.index, detections.warp)
-        xy, confidence, score = now.xy, now.confidence, None
-        if anchors is not None and image is not None:
+        xy, confidence = out.tracks[0, :, 0].float(), out.confidence[0, :, 0]
+        anchors, score = stream.anchors, None
+        if anchors is not None:
             small = reduced(*stream.size)
+            image = grey(frame[None], self.device)[0]
             anchors, places, score = anchors.follow(image, scale_xy(xy, stream.size, small))
             xy, confidence = prefer_polished(xy, confidence, scale_xy(places, small, stream.size), score)
-        if flat:
+        if is_flat(frame):
             confidence = torch.zeros_like(confidence)
-        if redetection is not None:
-            confidence = torch.where(redetection.lost, confidence.clamp(max=0.5), confidence)
-            redetection = redetection.count(confidence > 0.5)
-        covariance = position_covariance(now.expected_dist, stream.size, anchors, score)
+        covariance = position_covariance(out.expected_dist[0, :, 0], stream.size, anchors, score)
         joint = torch.cat([xy, confidence[:, None], covariance.flatten(1)], 1).cpu().numpy()  # in one transfer
         at, sure = joint[:, :2].copy(), joint[:, 2].copy()
         result = FrameTracks(at, sure > 0.5, sure, np.array(stream.ids, np.int64), joint[:, 3:].reshape(-1, 2, 2).copy())
-        return replace(stream, mixer=now.state, query_xy=None, anchors=anchors, redetection=redetection), result
+        return replace(stream, mixer=out.state, query_xy=None, anchors=anchors), result
 
     @full_precision()
     @torch.inference_mode()
@@ -232,8 +208,6 @@ class OnlineTracker:
 
         Call it before the `step` with the same frame. The new points have no past.
         """
-        from tapetum.systems.tap.tracking.redetection import Redetection
-
         self._check_weights(stream)
         frame = check_frame(frame, stream.size)
         new, query_xy = self._points_on(frame, points, stream.resolutions)
@@ -242,15 +216,9 @@ class OnlineTracker:
         if mixer is not None:
             blank = map_tensors(lambda x: x.new_zeros(new.initial.shape[1], *x.shape[1:]), mixer)
             mixer = join_states([mixer, blank], batch=1)
-        anchors, redetection = stream.anchors, stream.redetection
-        if anchors is not None or redetection is not None:
-            new_anchors = self._anchors(frame, query_xy)
-            anchors = None if anchors is None else anchors.beside(new_anchors)
-            redetection = None if redetection is None else redetection.beside(Redetection.start(new_anchors.patches))
+        anchors = None if stream.anchors is None else stream.anchors.beside(self._anchors(frame, query_xy))
         query_xy = torch.cat([before, query_xy], 1)
-        stream = replace(stream, points=stream.points.beside(new), mixer=mixer, query_xy=query_xy)
-        stream = replace(stream, anchors=anchors, redetection=redetection)
-        return _numbered(stream)
+        return _numbered(replace(stream, points=stream.points.beside(new), mixer=mixer, query_xy=query_xy, anchors=anchors))
 
     @full_precision()
     @torch.inference_mode()
@@ -269,17 +237,9 @@ class OnlineTracker:
         mixer = None if stream.mixer is None or not len(chosen) else select_state(stream.mixer, chosen, len(stream))
         query_xy = None if stream.query_xy is None else stream.query_xy[:, chosen]
         anchors = None if stream.anchors is None else stream.anchors.select(chosen)
-        redetection = None if stream.redetection is None else stream.redetection.select(chosen)
         ids = tuple(stream.ids[place] for place in places.tolist())
-        stream = replace(stream, points=stream.points.select(chosen), mixer=mixer, query_xy=query_xy, ids=ids)
-        return replace(stream, anchors=anchors, redetection=redetection)
-
-    def with_keyframes(self, every: int, realtime: bool = False) -> "KeyframeTracker":
-        """Make a tracker of live frames whose network looks at every n-th frame, or at the newest whenever it is free
-        (`tracking.keyframes`). Raises BadInput for less than 1."""
-        from tapetum.systems.tap.tracking.keyframes import KeyframeTracker, RealtimeTracker
-
-        return RealtimeTracker(self) if realtime else KeyframeTracker(self, every)
+        points = stream.points.select(chosen)
+        return replace(stream, points=points, mixer=mixer, query_xy=query_xy, ids=ids, anchors=anchors)
 
     def _weights(self) -> float:
         return float(self.model.mixer.outward.weight.double().sum())

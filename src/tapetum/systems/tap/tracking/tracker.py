@@ -127,6 +127,7 @@ class TapirTracker(OnlineTracker):
             )
         resolutions = tuple(refinement_resolutions or self.model.refinements(size))
         half = half_features and not config.causal
+        predicts = again and self._polishes(polish) and shown is None and not getattr(self.error_model, "few", False)
 
         def compute(frames: np.ndarray) -> FeatureGrids:
             with stage("features"):
@@ -149,7 +150,7 @@ class TapirTracker(OnlineTracker):
             partial=partial,
             kept=None if features is None else features.kept,
             sizes=resolutions,
-            error_model=self.error_model if again and self._polishes(polish) and shown is None else None,
+            error_model=self.error_model if predicts else None,
         ).track()
 
     def correct(self, video: Any, tracks: Tracks, corrections: Sequence[Sequence[float]], **options: Any) -> Tracks:
@@ -211,9 +212,6 @@ def load(
     model = weights.load(path, causal=config.causal if config else None)
     if known and model.config != config and record_of(path) is None:  # what was fetched is known by its checksum
         raise BadInput(f"{path} holds another network than {known.name}; remove it and fetch or install it again")
-    tracker = TapirTracker(model).to(device, dtype)
-    if known and known.sha256 and (beside := path.with_name(f"{known.name}-errors.safetensors")).is_file():
-        from tapetum.systems.tap.tracking.error_model import load_error_model
+    from tapetum.systems.tap.tracking.error_model import with_errors
 
-        tracker.error_model = load_error_model(beside, known.sha256)
-    return tracker
+    return with_errors(TapirTracker(model).to(device, dtype), path)

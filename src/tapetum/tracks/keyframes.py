@@ -4,17 +4,19 @@
     network   places                                  places        and visibility
     patches   cut ----> found --> found --> found     cut again
 
-In a frame of the network (a keyframe) a patch is cut around each visible point, as `polish` cuts them; in the frames after it
+In a frame of the network (a keyframe) a patch (`patches`) is cut around each visible point; in the frames after it
 is aligned with the frame, beginning at the place before, moved and unmoved, on a coarse image and then on a fine one. Errors do
 not accumulate between keyframes, for the patch stays that of the keyframe. Where a patch is not found, the point keeps moving
-for a frame and counts as hidden until it is found again. There the polish, if the tracker has it, also begins at the place to
-which the patch was followed. The result depends on `every` and on the frames alone, on no clock.
+for a frame and counts as hidden until it is found again. There the polish of TAPIR, if the tracker has it, also begins at the
+place to which the patch was followed. The result depends on `every` and on the frames alone, on no clock.
 """
 
+import math
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -24,7 +26,7 @@ from torch import Tensor
 
 from tapetum.core.errors import BadInput
 from tapetum.layers.sampling import scale_xy
-from tapetum.systems.tap.tracking.polish import Anchors, Patches, grey, reduced
+from tapetum.tracks.patches import Patches, PointRows, grey, map_tensors, reduced
 from tapetum.tracks.tracker import FrameTracks, check_frame, is_flat
 
 COARSE = 4
@@ -37,9 +39,12 @@ CARRIED = 0.7
 _AGREED = 2.0
 """Pixels of the fine image within which network and patch agree."""
 
+MEASURED, MOST = 8, 8
+"""Frames that "auto" measures at most, beside the first two, and the most that it chooses for `every`."""
+
 
 @dataclass(frozen=True)
-class _Carried:
+class _Carried(PointRows):
     """Points between keyframes, in raster pixels of `grey` images; never changed in place."""
 
     fine: Patches
@@ -84,15 +89,21 @@ class KeyframeStream:
 
     stream: Any
     """Of the tracker itself."""
-    since: int
+    since: int = 0
     """Frames since the last keyframe."""
-    last: FrameTracks | None
+    last: FrameTracks | None = None
     """Points in the frame before; None where the next frame must be a keyframe."""
-    carried: _Carried | None
+    carried: _Carried | None = None
+    pending: "_Pending | None" = None
+    """The frame that the network is looking at, in real time."""
 
     def __len__(self) -> int:
         """Number of points."""
         return len(self.stream)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Wait for the network, whose last answer a saved stream has in its state alone."""
+        return vars(self) | {"stream": _finished(self), "pending": None}
 
 
 class KeyframeTracker:
@@ -100,32 +111,38 @@ class KeyframeTracker:
 
     Args:
         tracker: a causal one, such as `tapetum.load("causal-tapir-nano")`.
-        every: its network looks at every n-th frame; with 1 at all of them, and nothing changes.
+        every: its network looks at every n-th frame; with 1 at all of them, and nothing changes. With "auto" it looks at all
+            frames of the first second, and then as often as this machine can at `frame_rate`, so that results depend on the
+            machine; `choice` says which n that is.
+        frame_rate: frames a second, for "auto" alone.
 
     Raises:
         BadInput: the tracker needs the whole video, or `every` is less than 1.
     """
 
-    def __init__(self, tracker: Any, every: int):
+    def __init__(self, tracker: Any, every: int | Literal["auto"], frame_rate: float = 30.0):
         if not hasattr(tracker, "start") or not hasattr(tracker, "step"):
             kind = type(tracker).__name__
             raise BadInput(f"{kind} needs the whole video; give a tracker for live frames, such as causal-tapir-nano")
-        if every < 1:
-            raise BadInput(f"every is {every}; it must be 1 or more: the network looks at every n-th frame")
-        self.tracker, self.every = tracker, every
+        if every != "auto" and (not isinstance(every, int) or every < 1):
+            raise BadInput(f"every is {every}; it must be auto, or 1 or more: the network looks at every n-th frame")
+        self.tracker, self.every, self.frame_rate = tracker, 1 if every == "auto" else every, frame_rate
         self.model = getattr(tracker, "model", None)
+        self.choice: str | None = None
+        """What "auto" chose and why, in a line; None before."""
+        self._measured: list[tuple[float, float]] | None = [] if every == "auto" else None
 
     def start(self, frame: UInt8[np.ndarray, "h w 3"], points: Any, **options: Any) -> KeyframeStream:
         """Start to track points as the tracker does; then pass every frame to `step`, this one first."""
-        return KeyframeStream(self.tracker.start(frame, points, **options), 0, None, None)
+        return KeyframeStream(self.tracker.start(frame, points, **options))
 
     def add(self, stream: KeyframeStream, frame: UInt8[np.ndarray, "h w 3"], points: Any) -> KeyframeStream:
         """Add further points as the tracker does; the next frame, this one, becomes a keyframe."""
-        return KeyframeStream(self.tracker.add(stream.stream, frame, points), 0, None, None)
+        return KeyframeStream(self.tracker.add(_finished(stream), frame, points))
 
     def keep(self, stream: KeyframeStream, index: Sequence[int] | np.ndarray) -> KeyframeStream:
         """Select some points of the stream as the tracker does; the next frame becomes a keyframe."""
-        return KeyframeStream(self.tracker.keep(stream.stream, index), 0, None, None)
+        return KeyframeStream(self.tracker.keep(_finished(stream), index))
 
     @torch.inference_mode()
     def step(self, stream: KeyframeStream, frame: UInt8[np.ndarray, "h w 3"]) -> tuple[KeyframeStream, FrameTracks]:
@@ -133,20 +150,47 @@ class KeyframeTracker:
 
         Raises BadInput as the tracker does.
         """
+        begin = time.perf_counter()
         now = self._follow(stream, frame)
         if now.score is not None and stream.since + 1 < self.every:
             tracks = now.carried_tracks()
             return replace(stream, since=stream.since + 1, last=tracks, carried=now.carried), tracks
+        followed = time.perf_counter()
         own, tracks = self._look(stream.stream, now)
-        if self.every == 1 or not len(own):
-            return KeyframeStream(own, 0, tracks, None), tracks
+        if self._measured is not None and len(own):
+            self._measure(followed - begin, time.perf_counter() - followed)
+        if self._looks_always or not len(own):
+            return KeyframeStream(own, 0, tracks), tracks
         return KeyframeStream(own, 0, tracks, now.cut(tracks)), tracks
+
+    @property
+    def _looks_always(self) -> bool:
+        return self.every == 1 and self._measured is None
+
+    def _measure(self, patches: float, network: float) -> None:
+        """Take the seconds of one frame, and choose `every` when those of a second, or of some frames, are known."""
+        assert self._measured is not None
+        self._measured.append((patches, network))
+        known = self._measured[2:]  # the first two are slower
+        if len(known) < MEASURED and (not known or np.sum(self._measured) < 1):
+            return
+        (patches, network), gap = np.median(known, 0), 1 / self.frame_rate
+        self.every = 1 if network <= gap else min(MOST, math.ceil(network / max(gap - patches, network / MOST)))
+        late = self.every * gap < self.every * patches + network and self.every > 1
+        self.choice = (
+            f"the network takes {1000 * network:.0f} ms here, patches {1000 * patches:.0f} ms, and frames come every "
+            f"{1000 * gap:.0f} ms: every {self.every} was chosen{', which is still too slow' if late else ''}; "
+            "give that number for the same result on any machine"
+        )
+        self._measured = None
 
     def _follow(self, stream: KeyframeStream, frame: np.ndarray) -> "_Now":
         """Follow the patches into a frame."""
+        if not isinstance(stream, KeyframeStream):
+            raise BadInput(f"this stream is a {type(stream).__name__}, of another kind of tracker; start one with this tracker")
         frame = check_frame(frame, getattr(stream.stream, "size", None))
-        image = grey(frame[None])[0] if self.every != 1 else torch.zeros(0, 0)
-        if stream.carried is None:
+        image = torch.zeros(0, 0) if self._looks_always else grey(frame[None])[0]
+        if stream.carried is None or self._looks_always:
             return _Now(frame, image, None, None, None)
         carried, score = stream.carried.follow(image)
         return _Now(frame, image, stream.last, carried, score)
@@ -172,40 +216,25 @@ class RealtimeTracker(KeyframeTracker):
         super().__init__(tracker, 2)
         self._worker = ThreadPoolExecutor(1, "network")
 
-    def start(self, frame: UInt8[np.ndarray, "h w 3"], points: Any, **options: Any) -> KeyframeStream:
-        """Start to track points as the tracker does; then pass every frame to `step`, this one first."""
-        return _RealtimeStream(self.tracker.start(frame, points, **options), 0, None, None)
-
-    def add(self, stream: KeyframeStream, frame: UInt8[np.ndarray, "h w 3"], points: Any) -> KeyframeStream:
-        """Add further points as the tracker does; the next frame, this one, waits for the network."""
-        return _RealtimeStream(self.tracker.add(_finished(stream), frame, points), 0, None, None)
-
-    def keep(self, stream: KeyframeStream, index: Sequence[int] | np.ndarray) -> KeyframeStream:
-        """Select some points of the stream as the tracker does; the next frame waits for the network."""
-        return _RealtimeStream(self.tracker.keep(_finished(stream), index), 0, None, None)
-
     @torch.inference_mode()
     def step(self, stream: KeyframeStream, frame: UInt8[np.ndarray, "h w 3"]) -> tuple[KeyframeStream, FrameTracks]:
         """Track the points into one more frame, by patches from the last frame that the network has finished.
 
         Raises BadInput as the tracker does.
         """
-        now, own = self._follow(stream, frame), stream.stream
-        pending = getattr(stream, "pending", None)
+        now, own, pending = self._follow(stream, frame), stream.stream, stream.pending
         if now.carried is None or now.score is None:
             own, tracks = self._look(_finished(stream), now)
-            return _RealtimeStream(own, 0, tracks, now.cut(tracks) if len(own) else None), tracks
-        if pending is not None and pending.result.done():
-            own, result = pending.result.result()
-            then, pending = pending.now, None
-            assert then.carried is not None
-            meanwhile = torch.where(now.carried.matched[:, None], now.carried.xy - then.carried.xy, 0.0)
-            carried, score = then.cut(result, meanwhile).follow(now.image)
-            now = replace(now, last=result, carried=carried, score=score)
+            return KeyframeStream(own, 0, tracks, now.cut(tracks) if len(own) else None), tracks
+        if pending is not None:
+            pending = replace(pending, images=(*pending.images, now.image)[-MOST:])
+            if pending.result.done():
+                own, result = pending.result.result()
+                now, pending = pending.carry(result, now), None
         if pending is None:
             pending = _Pending(self._worker.submit(self._look, own, now), now)
         tracks = now.carried_tracks()
-        return _RealtimeStream(own, stream.since + 1, tracks, now.carried, pending), tracks
+        return KeyframeStream(own, stream.since + 1, tracks, now.carried, pending), tracks
 
 
 @dataclass(frozen=True)
@@ -266,20 +295,34 @@ class _Pending:
 
     result: "Future[tuple[Any, FrameTracks]]"
     now: _Now
+    images: tuple[Float[Tensor, "y x"], ...] = ()
+    """Of the frames since, at most `MOST`."""
 
-
-@dataclass(frozen=True)
-class _RealtimeStream(KeyframeStream):
-    pending: _Pending | None = None
+    def carry(self, result: FrameTracks, now: _Now) -> _Now:
+        """Carry what the network sees in its frame to a later one, as far as the patches moved meanwhile; a patch that is not
+        found there is followed from frame to frame."""
+        assert now.carried is not None
+        assert self.now.carried is not None
+        here, count = now.carried.matched[:, None], len(self.images)
+        cut = self.now.cut(result, torch.where(here, now.carried.xy - self.now.carried.xy, 0.0))
+        carried, score = cut.follow(now.image)
+        carried = replace(carried, motion=carried.motion / count)
+        lost = torch.nonzero(carried.visible & ~carried.matched)[:, 0]
+        if len(lost) and count > 1:
+            some = replace(cut, motion=cut.motion / count).select(lost)
+            for image in self.images:
+                some, found = some.follow(image)
+                score = score.index_copy(0, lost, found)
+            carried = map_tensors(lambda all_, these: all_.index_copy(0, lost, these), carried, some)
+        return replace(now, last=result, carried=carried, score=score)
 
 
 def _finished(stream: KeyframeStream) -> Any:
     """The tracker's own state, once the network has finished."""
-    pending = getattr(stream, "pending", None)
-    return stream.stream if pending is None else pending.result.result()[0]
+    return stream.stream if stream.pending is None else stream.pending.result.result()[0]
 
 
-def _moved(anchors: Anchors, carried: _Carried) -> Anchors:
+def _moved(anchors: Any, carried: _Carried) -> Any:
     """The patches of the queries, at the places to which those of the last keyframe were followed."""
     here = carried.matched.to(anchors.xy.device)[:, None]
     xy = torch.where(here, carried.xy.to(anchors.xy), anchors.xy)

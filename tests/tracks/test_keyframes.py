@@ -1,9 +1,11 @@
 """A network that looks at every n-th frame: patches follow the points between, lost ones hide, and nothing else changes."""
 
+import pickle
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,8 @@ from scipy.ndimage import gaussian_filter
 
 import tapetum
 from tapetum.core.errors import BadInput
-from tapetum.systems.tap.tracking.keyframes import KeyframeTracker, RealtimeTracker
+from tapetum.tracks import keyframes
+from tapetum.tracks.keyframes import KeyframeTracker, RealtimeTracker
 from tapetum.tracks.live import LiveTracker
 from tapetum.tracks.tracker import FrameTracks
 from tapetum.video import write_video
@@ -50,7 +53,7 @@ class Exact:
     def step(self, stream: list[np.ndarray], frame: np.ndarray) -> tuple[list[np.ndarray], FrameTracks]:
         self.looked.append(number(frame))
         seen = np.array([each not in self.hidden and number(frame) not in self.unsure for each in range(len(stream))])
-        xy = np.array(stream, np.float32) + np.float32(self.moved(frame))
+        xy = np.array(stream, np.float32).reshape(-1, 2) + np.float32(self.moved(frame))
         return stream, FrameTracks(xy, seen, np.where(seen, 0.9, 0.1).astype(np.float32), np.arange(len(stream)))
 
     @staticmethod
@@ -150,12 +153,12 @@ def test_points_that_come_and_go_make_a_keyframe() -> None:
 
 
 def test_what_cannot_work_is_refused() -> None:
-    with pytest.raises(BadInput, match="every is 0; it must be 1 or more"):
+    with pytest.raises(BadInput, match="every is 0; it must be auto, or 1 or more"):
         KeyframeTracker(Exact(), 0)
     with pytest.raises(BadInput, match="tuple needs the whole video"):
         KeyframeTracker((), 2)
-    with pytest.raises(BadInput, match="Exact looks at every frame"):
-        LiveTracker(Exact(), every=2)
+    with pytest.raises(BadInput, match="this stream is a list, of another kind of tracker"):
+        KeyframeTracker(Exact(), 2).step(Exact().start(CLIP[0], POINTS), CLIP[0])  # type: ignore[arg-type]
     tracker = KeyframeTracker(tapetum.load("causal-tapir-nano"), 3)
     stream = tracker.start(CLIP[0], POINTS)
     for _ in range(2):
@@ -167,7 +170,7 @@ def test_what_cannot_work_is_refused() -> None:
 def test_it_tracks_in_a_thread_and_by_the_command(tmp_path: Path, run: Run) -> None:
     with LiveTracker(tapetum.load("causal-tapir-nano"), every=3) as live:
         for frame in range(4):
-            live.submit(CLIP[frame], float(frame), points=POINTS if not frame else None)
+            live.submit(CLIP[frame], float(frame), points=POINTS.tolist() if not frame else None)
             live.wait()
         tracks = live.latest(4.0)
     assert tracks is not None
@@ -209,8 +212,8 @@ def test_in_real_time_what_the_network_found_is_carried_to_the_newest_frame() ->
         assert seen.visible.tolist() == [True, False]
     assert network.looked == [0]
     network.go.release()
-    while not stream.pending.result.done():  # pyright: ignore[reportAttributeAccessIssue]
-        pass
+    assert stream.pending is not None
+    stream.pending.result.result()
     stream, seen = tracker.step(stream, CLIP[5])
     assert network.looked == [0, 1]
     np.testing.assert_allclose(seen.xy[0], POINTS[0] + 5 * STEP, atol=0.1)
@@ -221,3 +224,134 @@ def test_in_real_time_what_the_network_found_is_carried_to_the_newest_frame() ->
     np.testing.assert_allclose(seen.xy, [*(POINTS + 6 * STEP), [60, 90]], atol=0.1)
     assert seen.visible.all()
     assert len(tracker.keep(stream, [0])) == 1
+
+
+def test_what_moved_too_far_meanwhile_is_followed_from_frame_to_frame() -> None:
+    network = Slow(hidden=frozenset({1}))
+    tracker = RealtimeTracker(network)
+    stream, _ = tracker.step(tracker.start(CLIP[0], POINTS), CLIP[0])
+    network.hidden = frozenset()
+    for t in range(1, 9):  # the network looks at frame 1, and sees the second point for the first time
+        stream, seen = tracker.step(stream, CLIP[t])
+        assert not seen.visible[1]
+    network.go.release(2)
+    assert stream.pending is not None
+    stream.pending.result.result()
+    stream, seen = tracker.step(stream, CLIP[9])
+    assert seen.visible.all()
+    np.testing.assert_allclose(seen.xy, POINTS + 9 * STEP, atol=0.1)
+
+
+MODES = {"every 3": lambda tracker: KeyframeTracker(tracker, 3), "realtime": RealtimeTracker}
+BOTH = pytest.mark.parametrize("make", MODES.values(), ids=MODES)
+"""Either mode, of a tracker."""
+Make = Callable[[Exact], KeyframeTracker]
+
+
+@dataclass
+class Timed(Exact):
+    """It takes so many seconds, by a clock of its own."""
+
+    seconds: float = 0.0
+    clock: float = 0.0
+
+    def step(self, stream: list[np.ndarray], frame: np.ndarray) -> tuple[list[np.ndarray], FrameTracks]:
+        self.clock += self.seconds
+        return super().step(stream, frame)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "every", "words"),
+    [(0.03, 1, "every 1 was chosen; give"), (0.09, 3, "90 ms here"), (1.0, 8, "every 8 was chosen, which is still too slow")],
+)
+def test_auto_looks_as_often_as_the_machine_can(
+    seconds: float, every: int, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = Timed(seconds=seconds)
+    monkeypatch.setattr(keyframes.time, "perf_counter", lambda: network.clock)
+    tracker = KeyframeTracker(network, "auto", 25)
+    xy, _, _ = followed(tracker)
+    np.testing.assert_allclose(xy, POINTS + np.arange(12)[:, None, None] * STEP, atol=0.1)
+    assert tracker.choice is not None
+    assert tracker.every == every
+    assert words in tracker.choice
+    assert network.looked == {1: [*range(12)], 3: [*range(10)], 8: [0, 1, 2, 10]}[every]
+
+
+def test_the_command_says_what_auto_chose(tmp_path: Path, run: Run) -> None:
+    write_video(tmp_path / "clip.mp4", CLIP, 10)
+    words = ("track", tmp_path / "clip.mp4", "--online", "--every", "auto", "--fps", 5, "--grid", 2, "--no-overlay")
+    code, _, err = run(*words, "--out", tmp_path / "out")
+    assert code == 0
+    assert "--every auto: the network takes" in err
+    assert "frames come every 200 ms: every" in err
+    assert "give that number for the same result on any machine" in err
+
+
+@BOTH
+def test_frames_that_repeat_and_dark_ones_keep_the_points(make: Make) -> None:
+    clip = CLIP[[0, 1, 1, 1, 2, 3, 3, 4, 5, 6, 7, 8]].copy()
+    tracker = make(Exact())
+    stream = tracker.start(clip[0], POINTS)
+    for number_, frame in enumerate(clip):
+        if number_ == 5:
+            stream, seen = tracker.step(stream, np.zeros_like(frame))
+            assert not seen.visible.any()
+            assert not seen.confidence.any()
+        stream, seen = tracker.step(stream, frame)
+        if stream.pending is not None:
+            stream.pending.result.result()
+    np.testing.assert_allclose(seen.xy, POINTS + 8 * STEP, atol=0.1)
+    assert seen.visible.all()
+
+
+@BOTH
+@pytest.mark.parametrize("count", [0, 2000])
+def test_no_point_and_two_thousand(make: Make, count: int) -> None:
+    tracker = make(Exact())
+    points = np.random.default_rng(0).uniform(80, 180, (count, 2)).astype(np.float32)
+    stream = tracker.start(CLIP[0], POINTS) if not count else tracker.start(CLIP[0], points)
+    stream = stream if count else tracker.keep(stream, [])
+    for frame in CLIP[:3]:
+        stream, seen = tracker.step(stream, frame)
+    assert seen.xy.shape == (count, 2)
+    np.testing.assert_allclose(seen.xy, points + 2 * STEP, atol=0.2)
+
+
+@BOTH
+def test_a_stream_does_not_grow(make: Make) -> None:
+    tracker, sizes = make(Exact()), []
+    stream, _ = tracker.step(tracker.start(CLIP[0], POINTS), CLIP[0])
+    for t in range(120):
+        stream, _ = tracker.step(stream, CLIP[abs(t % 22 - 11)])
+        if t % 30 == 17:
+            sizes.append(len(pickle.dumps(stream)))
+    assert max(sizes) - min(sizes) < 1000, sizes
+
+
+def test_a_network_that_fails_in_real_time_is_heard_of() -> None:
+    @dataclass
+    class Failing(Exact):
+        def step(self, stream: list[np.ndarray], frame: np.ndarray) -> tuple[list[np.ndarray], FrameTracks]:
+            if number(frame) == 3:
+                raise RuntimeError("the device is gone")
+            return super().step(stream, frame)
+
+    def feed(live: LiveTracker) -> None:
+        for t, frame in enumerate(CLIP):
+            live.submit(frame, t, points=POINTS.tolist() if not t else None)
+            live.wait()
+
+    with LiveTracker(Failing(), realtime=True) as live:
+        with pytest.raises(BadInput, match=r"failed \(the device is gone\)"):
+            feed(live)
+        assert live.state.ids == (0, 1), "the points of the frame before are kept"
+
+
+def test_a_pipe_that_ends_within_a_frame_keeps_what_came(tmp_path: Path) -> None:
+    parts = [b"YUV4MPEG2 W256 H256 F25:1 Cmono\n", *(b"FRAME\n" + frame[..., 0].tobytes() for frame in CLIP[:4])]
+    (tmp_path / "cut.y4m").write_bytes(b"".join(parts)[:-9000])
+    modes: list[dict[str, Any]] = [{"every": 2}, {"realtime": True}]
+    for mode in modes:
+        made = tapetum.track_live(str(tmp_path / "cut.y4m"), grid=2, out=tmp_path / "out", no_overlay=True, **mode)
+        assert made.tracks.frames == 3
