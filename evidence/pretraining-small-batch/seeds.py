@@ -98,7 +98,7 @@ def main() -> int:
             data, how = list(sources)[seed % len(sources)], list(HOW)[seed % len(HOW)]
             rows.append(one_seed(seed, data, sources[data], how, args.steps, args.depth, scratch / f"seed{seed}"))
             print(rows[-1], flush=True)
-            found = {
+            summary = {
                 "processor": processor().vendor,
                 "torch": torch.__version__,
                 "steps": args.steps,
@@ -107,7 +107,7 @@ def main() -> int:
                 "of": len(rows),
                 "seeds": rows,
             }
-            args.json.write_text(json.dumps(found, indent=1) + "\n")
+            args.json.write_text(json.dumps(summary, indent=1) + "\n")
     return 0 if all(row["passes"] for row in rows) else 1
 
 

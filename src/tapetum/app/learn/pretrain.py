@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tapetum.encoders.features import Encoder
     from tapetum.systems.pretraining.data import ImageSource
-    from tapetum.systems.pretraining.scores import Comparison
+    from tapetum.systems.pretraining.scores import EncoderComparison
     from tapetum.systems.pretraining.task import PretrainTask
 
 CURVES, NEIGHBOURS, ADAPTER = "curves.svg", "neighbours.html", "adapter.safetensors"
@@ -36,7 +36,7 @@ _LOOKED_AT, _NEIGHBOURS, _TOGETHER, _PATCHES_OF = 2000, 8, 64, 8
 class PretrainedEncoder(Pretrained, Result):
     """Results of a finished run, with an image of its curves and a page of neighbours beside the encoder."""
 
-    comparison: "Comparison | None" = None
+    comparison: "EncoderComparison | None" = None
     """With the encoder that the run began with; None in processes other than the main one."""
 
     @property

@@ -130,7 +130,7 @@ def _features_of_views(encoder: "Encoder", task: "PretrainTask") -> np.ndarray:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class EncoderComparison:
     """Scores of the encoder that a run began with, and of the one that it made."""
 
     before: Mapping[str, float]
@@ -144,16 +144,16 @@ class Comparison:
     def verdict(self) -> str:
         """Say whether the encoder is better: only if a probe with labels shows it, and none shows the opposite.
 
-        >>> one = Comparison(before={}, after={}, images=9, gains={"knn": (0.1, 0.2), "linear": (-0.1, 0.2)})
-        >>> one.verdict, Comparison(before={}, after={}, images=0, gains={}).verdict
+        >>> one = EncoderComparison(before={}, after={}, images=9, gains={"knn": (0.1, 0.2), "linear": (-0.1, 0.2)})
+        >>> one.verdict, EncoderComparison(before={}, after={}, images=0, gains={}).verdict
         ('better', 'unknown: no labelled images')
         """
         if not self.images:
             return "unknown: no labelled images"
-        found = {judge_interval(interval) for interval in self.gains.values()}
-        if "falsified" in found:
+        verdicts = {judge_interval(interval) for interval in self.gains.values()}
+        if "falsified" in verdicts:
             return "not better: worse by " + " and ".join(n for n, gain in self.gains.items() if gain[1] < 0)
-        return "better" if "held" in found else f"not better, as far as {self.images:,} images can show"
+        return "better" if "held" in verdicts else f"not better, as far as {self.images:,} images can show"
 
     def lines(self) -> list[str]:
         """Format the comparison as lines of text."""
@@ -171,9 +171,9 @@ class Comparison:
         return {**asdict(self), "before": before, "after": after, "verdict": self.verdict}
 
 
-def compare(before: "Encoder", after: "Encoder", task: "PretrainTask") -> Comparison:
+def compare(before: "Encoder", after: "Encoder", task: "PretrainTask") -> EncoderComparison:
     """Score the encoder that a run began with and the one that it made on the same images."""
     (first, wrong), (last, right) = (encoder_scores(each, task, linear=True) for each in (before, after))
     gains = {name: bootstrap_interval(right[name].astype(float) - wrong[name].astype(float)) for name in right}
     images = len(next(iter(right.values()))) if right else 0
-    return Comparison(before=first, after=last, images=images, gains=gains)
+    return EncoderComparison(before=first, after=last, images=images, gains=gains)
