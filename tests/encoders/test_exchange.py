@@ -12,6 +12,8 @@ from tapetum.encoders.exchange import write_for
 
 RESNET = {"depths": (1, 1, 1, 1)}
 VIT = {"depth": 2, "patch": 8, "image_size": (32, 32)}
+SCALED, SWIGLU = {"layer_scale": 0.1}, {"mlp": "gated", "activation": "silu", "mlp_width": 128}
+"""DINOv2's: Dinov2Model, Dinov2WithRegistersModel."""
 
 
 def loaded(line: str) -> Any:
@@ -39,6 +41,9 @@ def loaded(line: str) -> Any:
         ("resnet-18", {**RESNET, "stem_width": 16}, "huggingface", lambda out: out.pooler_output.flatten(1)),
         ("vit-tiny-16", VIT, "huggingface", lambda out: out.last_hidden_state[:, 0]),
         ("vit-tiny-16", {**VIT, "classes": 3}, "huggingface", lambda out: out.logits),
+        ("vit-tiny-16", {**VIT, **SCALED}, "huggingface", lambda out: out.last_hidden_state[:, 0]),
+        ("vit-tiny-16", {**VIT, **SCALED, "registers": 3}, "huggingface", lambda out: out.last_hidden_state[:, 0]),
+        ("vit-tiny-16", {**VIT, **SCALED, **SWIGLU}, "huggingface", lambda out: out.last_hidden_state[:, 0]),
     ],
 )
 def test_the_line_loads_what_was_written(name: str, changes: dict, library: str, pooled: Any, tmp_path: Path) -> None:
@@ -48,7 +53,11 @@ def test_the_line_loads_what_was_written(name: str, changes: dict, library: str,
     x = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
         ours = encoder.classify(x) if "classes" in changes else encoder(x).pooled
-        torch.testing.assert_close(pooled(model(x)), ours, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(pooled(model(x)), ours, rtol=1e-5 if "layer_scale" in changes else 1e-4, atol=1e-5)
+    if SCALED.items() <= changes.items():
+        assert type(model).__name__ == ("Dinov2WithRegistersModel" if "registers" in changes else "Dinov2Model")
+        with torch.no_grad():
+            torch.testing.assert_close(load(out)(x).pooled, ours)
 
 
 def test_what_a_library_does_not_have_is_refused(tmp_path: Path) -> None:
@@ -58,6 +67,8 @@ def test_what_a_library_does_not_have_is_refused(tmp_path: Path) -> None:
             write_for(small, library, tmp_path / "x")
     with pytest.raises(BadInput, match="whose stem has 32 channels and not 64"):
         write_for(build("resnet-18", stem_width=32, **RESNET), "timm", tmp_path / "x")
+    with pytest.raises(BadInput, match="for which a config could be written"):  # a ratio of 1.5
+        write_for(build("vit-tiny-16", **VIT, **SCALED, mlp_width=288), "huggingface", tmp_path / "x")
     with pytest.raises(BadInput, match="is there already"):
         write_for(build("resnet-18", **RESNET), "huggingface", tmp_path)
     assert not [*tmp_path.iterdir()]

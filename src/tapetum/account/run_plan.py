@@ -62,6 +62,8 @@ class Share:
     """The phase fits into a GPU only so, and its time is of that."""
     excess: int
     """Bytes that are too many for a GPU even so; 0: it fits."""
+    most_at_once: int
+    """Largest micro-batch that fits into a GPU without recomputation, whatever the batch; 0: none does."""
     step_s: Interval
     """Seconds of a step."""
     days: Interval
@@ -121,6 +123,7 @@ class PhasePlan:
         )
         room = int(H100["memory"].value)
         again = memory.total > room and not self.checkpointing
+        spare = room - (memory.total - memory.activations)
         flops = self.step_flops + (self.batch_size * self.step.forward if again else 0)
         *_, step = step_seconds(flops, traffic, layout, bf16=self.step.bf16)
         days = Interval(*(self.steps * value / DAY for value in (step.value, step.low, step.high)))
@@ -132,6 +135,7 @@ class PhasePlan:
             checkpointed=checkpointed,
             needs_checkpointing=again,
             excess=max(0, min(memory.total, checkpointed.total) - room),
+            most_at_once=max(0, int(spare // max(own_bytes, 1))),
             step_s=step,
             days=days,
         )

@@ -129,25 +129,34 @@ def _transformers(encoder: Encoder, path: Path) -> tuple[dict[str, Any], str]:
         kind = "ResNetForImageClassification" if encoder.config.classes else "ResNetModel"
         more = ""
     else:
-        if not isinstance(encoder, ViT) or encoder.config.layer_scale is not None or encoder.config.norm_before:
+        if not isinstance(encoder, ViT) or encoder.config.norm_before:
             raise _none(encoder, "huggingface", "for which a config could be written")
         c = encoder.config
-        if not c.class_token or c.activation != "gelu":
+        scaled, gated = c.layer_scale is not None, c.mlp == "gated"
+        ratio = round((1.5 if gated else 1) * c.mlp_width / c.width)  # of gated MLPs transformers takes two thirds of it
+        width = (c.width * ratio * 2 // 3 + 7) // 8 * 8 if gated else c.width * ratio
+        fits = c.mlp_width == width if scaled else not gated
+        if not c.class_token or c.activation != ("silu" if gated else "gelu") or not fits:
             raise _none(encoder, "huggingface", "for which a config could be written")
         config = {
-            "model_type": "vit",
+            "model_type": ("dinov2_with_registers" if c.registers else "dinov2") if scaled else "vit",
             "hidden_size": c.width,
             "num_hidden_layers": c.depth,
             "num_attention_heads": c.heads,
-            "intermediate_size": c.mlp_width,
             "hidden_act": "gelu",
             "layer_norm_eps": c.norm_eps,
             "image_size": list(c.image_size) if c.image_size[0] != c.image_size[1] else c.image_size[0],
             "patch_size": c.patch,
             "qkv_bias": c.qkv_bias,
         }
-        kind = "ViTForImageClassification" if c.classes else "ViTModel"
-        more = "" if c.classes or c.pooler else ", add_pooling_layer=False"
+        kind, more = ("Dinov2WithRegistersModel" if c.registers else "Dinov2Model"), ""
+        if scaled:
+            config |= {"mlp_ratio": ratio, "use_swiglu_ffn": gated}
+            config |= {"layerscale_value": c.layer_scale, **({"num_register_tokens": c.registers} if c.registers else {})}
+        else:
+            config["intermediate_size"] = c.mlp_width
+            kind = "ViTForImageClassification" if c.classes else "ViTModel"
+            more = "" if c.classes or c.pooler else ", add_pooling_layer=False"
     if encoder.config.classes:
         config["num_labels"] = encoder.config.classes
     return config | {"architectures": [kind]}, f"model = transformers.{kind}.from_pretrained({str(path)!r}{more})"

@@ -2,11 +2,13 @@
 
     rank_me     effective rank: how many directions features fill (RankMe, arXiv 2210.02885, eq. 1 and 2); more is better
     alpha_req   how fast the eigenvalues of their covariance fall (alpha-ReQ, 2202.05808, section 3); near 1 is best
+    lidar       effective rank of what tells images apart among views of each (LiDAR, 2312.04000, section 3); more is better
 
 Differs from alpha-ReQ: the line is fitted to all eigenvalues that are not rounding, each with the same weight.
 """
 
 import numpy as np
+import scipy.linalg
 from jaxtyping import Num
 
 from tapetum.core.errors import BadInput
@@ -25,7 +27,30 @@ def rank_me(features: Num[np.ndarray, "n d"]) -> float:
     >>> round(rank_me(np.eye(4)), 3), round(rank_me(np.ones((4, 3))), 3)
     (4.0, 1.0)
     """
-    values = np.linalg.svd(_checked(features, 1), compute_uv=False)
+    return _effective_rank(np.linalg.svd(_checked(features, 1), compute_uv=False))
+
+
+def lidar(features: Num[np.ndarray, "n q d"], delta: float = 1e-4) -> float:
+    """Compute the effective rank of linear discriminant analysis whose classes are images, each with q views.
+
+    With S_b the covariance of the images' mean features and S_w that of views about their mean, plus `delta` on the diagonal,
+    it is the exponential of the entropy of the eigenvalues' shares of S_w^-1/2 S_b S_w^-1/2: 1 to min(n - 1, d).
+
+    Raises BadInput for fewer than two images or views, and for features that are not finite.
+    """
+    n, q, d = features.shape
+    if min(n, q) < 2:
+        raise BadInput(f"features are of {n} images with {q} views each; give 2 or more of both")
+    x = _checked(features.reshape(n * q, d), 2).reshape(n, q, d)
+    means = x.mean(1)
+    inside = (x - means[:, None]).reshape(n * q, d)
+    between = means - means.mean(0)
+    within = inside.T @ inside / len(inside) + delta * np.eye(d)
+    values = scipy.linalg.eigh(between.T @ between / n, within, eigvals_only=True)
+    return _effective_rank(values.clip(0))
+
+
+def _effective_rank(values: Num[np.ndarray, " k"]) -> float:
     shares = values / max(values.sum(), np.finfo(float).tiny) + _EPSILON
     return float(np.exp(-(shares * np.log(shares)).sum()))
 

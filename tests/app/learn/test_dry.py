@@ -1,6 +1,7 @@
 """`--dry` plans what the run would really do: on the examples that are there, with the negatives that a loss sees."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from support.paligemma_folder import tiny_folder
+from tapetum.account.cluster import H100
 from tapetum.app.learn.dry import PlannedRun, plan_run
 from tapetum.core.errors import BadInput
 from tapetum.systems.odin.recipes import recipe as odin
@@ -70,3 +72,14 @@ def test_negatives_of_micro_batches_are_said() -> None:
     for method, changes in (("clip", {"micro_batch": 4096}), ("byol", {})):
         plan = plan_run(recipe(method, "", **{**settings, **changes}, encoder="resnet-nano"))
         assert "negatives" not in PlannedRun(plan).as_text()
+
+
+def test_the_largest_batch_that_fits_does_and_one_more_does_not() -> None:
+    """A machine of eight H100, whose memory the next larger micro-batch exceeds."""
+    phase = plan_run(recipe("dinov2", (), "vit", steps=1)).phases[0]
+    most = phase.share(8).most_at_once
+    fits, more = (replace(phase, batch_size=8 * count, micro_batch=count).share(8) for count in (most, most + 1))
+    assert (fits.micro_batch, more.micro_batch) == (most, most + 1)
+    assert fits.memory.total <= int(H100["memory"].value) < more.memory.total
+    assert not fits.needs_checkpointing
+    assert f"at most {most:,} at a time fit" in PlannedRun(plan_run(recipe("dinov2", (), "vit", steps=1))).as_text()

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from support.networks import save_tapir
+from tapetum.encoders import build, save
 
 
 @pytest.fixture
@@ -62,3 +63,22 @@ def test_what_cannot_be_exported(run, arguments, message, tmp_path, monkeypatch)
     assert message in err
     assert err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_an_encoder_in_onnx_gives_its_vectors(run, tmp_path):
+    """As a run of `pretrain dinov2` leaves one: registers, LayerScale, gated MLPs."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    dinov2 = {"registers": 2, "layer_scale": 0.1, "mlp": "gated", "activation": "silu", "mlp_width": 64}
+    encoder = build("vit-tiny-16", seed=1, depth=2, patch=8, image_size=(32, 32), **dinov2)
+    save(encoder, tmp_path / "encoder.safetensors")
+    code, said, errors = run("export", tmp_path / "encoder.safetensors", tmp_path / "e.onnx", "--size", "32x32")
+    assert code == 0, errors
+    assert "images 1x3x32x32 -> pooled, tokens" in said
+    session = onnxruntime.InferenceSession(tmp_path / "e.onnx")
+    image = torch.randn(1, 3, 32, 32)
+    found = session.run(None, {"images": image.numpy()})
+    with torch.no_grad():
+        features = encoder(image)
+    for one, other in zip(found, (features.pooled, features.tokens), strict=True):
+        torch.testing.assert_close(torch.from_numpy(one), other, rtol=1e-5, atol=1e-5)

@@ -22,6 +22,10 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         "dinov2",
         {"steps": 4, "micro_batch": 4, "dinov2": replace(SETTINGS["dinov2"]["dinov2"], head_epochs=0.4, frozen_epochs=0.2)},
     ),
+    "dinov2-small-batch": (
+        "dinov2",
+        {"steps": 3, "dinov2": replace(SETTINGS["dinov2"]["dinov2"], centring="sinkhorn", queue=32, gram=1.0, gram_every=2)},
+    ),
 }
 """Method and settings by the folder of the run; 5 steps are an epoch. A micro-batch is of all processes."""
 

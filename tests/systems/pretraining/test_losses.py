@@ -208,6 +208,21 @@ def test_masked_patches_weigh_one_over_their_image() -> None:
     assert none.requires_grad
 
 
+def test_gram_is_the_formula_image_by_image() -> None:
+    """The squared Frobenius norm of X X' - Y Y' of unit rows, over the pairs of patches (DINOv3, section 4.2), by loops."""
+    ours, theirs, total = rows(20, 2, 3, 4), rows(21, 2, 3, 4), 0.0
+    for image in range(2):
+        for i in range(3):
+            for j in range(3):
+                cosines = [float(F.cosine_similarity(x[image, i], x[image, j], dim=0)) for x in (ours, theirs)]
+                total += (cosines[0] - cosines[1]) ** 2
+    assert float(losses.gram(ours, theirs)) == pytest.approx(total / 18, rel=1e-5)
+    assert float(losses.gram(ours, ours * 3)) == pytest.approx(0, abs=1e-12)
+    half = rows(20, 2, 3, 4).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(losses.gram(half, theirs), losses.gram(half.float(), theirs))
+
+
 def test_sigreg_is_the_integral_and_tells_a_normal_from_others() -> None:
     import numpy as np
     from scipy.integrate import trapezoid

@@ -11,9 +11,10 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from systems.pretraining.conftest import RESNET, VIT, begun, tiny
+from systems.pretraining.conftest import RESNET, SETTINGS, VIT, begun, tiny
 from tapetum.core.errors import BadInput
-from tapetum.encoders import byte_text
+from tapetum.encoders import build, byte_text, save
+from tapetum.systems.pretraining import losses
 from tapetum.systems.pretraining.heads import (
     DinoHead,
     encode_visible,
@@ -307,3 +308,46 @@ def test_dinov2_stays_finite_in_batches_of_2_to_32(centring: str, data: Path) ->
             assert loss.isfinite(), (seed, step)
             assert all(p.isfinite().all() for p in model.state_dict().values()), (seed, step)
         assert task.collapse({name: float(x) for name, x in metrics.items()}) is None, seed
+
+
+def test_gram_anchors_patches_to_the_network_that_the_run_began_with(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="gram keeps patches as the run found them, and vit-nano begins anew; give --gram-every"):
+        begun("dinov2", data, dinov2=replace(SETTINGS["dinov2"]["dinov2"], gram=1.0))
+    save(build("vit-nano", 3), tmp_path / "begin.safetensors")
+    for every, still in ((0, True), (2, False)):
+        settings = replace(SETTINGS["dinov2"]["dinov2"], gram=1.0, gram_every=every)
+        changes = {"encoder": str(tmp_path / "begin.safetensors"), "change": (), "size": 32, "steps": 3}
+        out = tmp_path / f"run{every}"
+        task = task_for(tiny("dinov2", data, **changes, dinov2=settings))
+        fit(task, loop_config(task, Launch(out=out, workers=0, threads=1, save_every=1), keep_last=9, lr=0.01), out)
+        first, third = (load_file(out / "checkpoints" / f"step_0000000{k}" / "anchor.safetensors") for k in (1, 3))
+        assert all(torch.equal(first[name], value) for name, value in third.items()) == still
+    plain = replace(SETTINGS["dinov2"]["dinov2"], mask_probability=0.0)
+    values = []
+    for settings in (plain, replace(plain, gram=2.0)):
+        task, model, teachers, batch = begun("dinov2", data, **changes, dinov2=settings)
+        if settings.gram:
+            for parameter in teachers["anchor"].encoder.blocks.parameters():
+                parameter.normal_()
+        values.append(task.loss(model, batch, StepContext(teachers=teachers)))
+    large = torch.cat(batch["views"][:2])
+    with torch.no_grad():
+        wanted = losses.gram(*(network.encoder(large).tokens[:, 1:] for network in (model, teachers["anchor"])))
+    assert 0.001 < float(wanted) == pytest.approx(float(values[1][1]["gram"]))
+    assert float((values[1][0] - values[0][0]).detach()) == pytest.approx(2 * float(wanted), rel=1e-4)
+
+
+def test_a_queue_assigns_a_small_batch_as_a_large_one(data: Path) -> None:
+    """In its last step Sinkhorn-Knopp gets what a batch of all steps would, newest first."""
+    with pytest.raises(BadInput, match="a queue is for Sinkhorn-Knopp; give --centring sinkhorn"):
+        DinoV2(queue=16)
+    with pytest.raises(BadInput, match="a queue of 24 holds a part of a batch, which has 16 large crops"):
+        begun("dinov2", data, dinov2=DinoV2(queue=24, centring="sinkhorn"))
+    settings = replace(SETTINGS["dinov2"]["dinov2"], centring="sinkhorn", queue=32)
+    task, model, _, _ = begun("dinov2", data, dinov2=settings)
+    batches = [torch.randn(2, 8, 24, generator=torch.Generator().manual_seed(k)) for k in range(4)]
+    queued = [rows.transpose(0, 1).flatten(0, 1) for rows in batches]  # both crops of an image side by side
+    for step, rows in enumerate(batches):
+        found = task._queued(rows.flatten(0, 1), model, step)
+        torch.testing.assert_close(found, torch.cat((rows.flatten(0, 1), *queued[max(0, step - 2) : step][::-1])))
+    torch.testing.assert_close(model.queue, torch.cat(queued[:1:-1]))

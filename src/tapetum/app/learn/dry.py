@@ -130,7 +130,8 @@ def _memory(phase: PhasePlan, share: Share) -> str:
         fewer = f", or {share.checkpointed.total / GIB:.1f} with --activation-checkpointing"
     return (
         f"{share.memory.total / GIB:.1f} GiB a device{fewer} (of {H100['memory'].value / GIB:.1f}); {layout.shards} shards x "
-        f"{layout.replicas} replicas, {share.micro_batch:,} at a time, {layout.micro_batches:,} times a step"
+        f"{layout.replicas} replicas, {share.micro_batch:,} at a time, {layout.micro_batches:,} times a step; at most "
+        f"{share.most_at_once:,} at a time fit"
     )
 
 
@@ -152,6 +153,7 @@ def _phase_json(phase: PhasePlan) -> dict[str, Any]:
                 "replicas": share.layout.replicas,
                 "micro_batch": share.micro_batch,
                 "accumulated": share.layout.micro_batches,
+                "most_at_once": share.most_at_once,
                 "memory_bytes": {**asdict(share.memory), "total": share.memory.total},
                 "checkpointed_memory_bytes": share.checkpointed.total,
                 "needs_checkpointing": share.needs_checkpointing,

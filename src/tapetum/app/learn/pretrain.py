@@ -1,6 +1,8 @@
 """`tapetum pretrain METHOD`: pre-trains an encoder on a folder of images; ends with curves and a page of neighbours."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,14 +23,21 @@ if TYPE_CHECKING:
 
     from tapetum.encoders.features import Encoder
     from tapetum.systems.pretraining.data import ImageSource
+    from tapetum.systems.pretraining.scores import EncoderComparison
+    from tapetum.systems.pretraining.task import PretrainTask
 
-CURVES, NEIGHBOURS = "curves.svg", "neighbours.html"
-"""What a finished run has in its folder beside the encoder."""
-_LOOKED_AT, _NEIGHBOURS, _TOGETHER = 2000, 8, 64
+CURVES, NEIGHBOURS, ADAPTER = "curves.svg", "neighbours.html", "adapter.safetensors"
+"""What a finished run has in its folder beside the encoder; the adapter where it learned a low-rank change alone."""
+SCORES = "comparison.json"
+_LOOKED_AT, _NEIGHBOURS, _TOGETHER, _PATCHES_OF = 2000, 8, 64, 8
 
 
+@dataclass(frozen=True, kw_only=True)
 class PretrainedEncoder(Pretrained, Result):
     """Results of a finished run, with an image of its curves and a page of neighbours beside the encoder."""
+
+    comparison: "EncoderComparison | None" = None
+    """With the encoder that the run began with; None in processes other than the main one."""
 
     @property
     def curves(self) -> Path:
@@ -40,8 +49,17 @@ class PretrainedEncoder(Pretrained, Result):
         """Path of a page of images, each beside those that are most alike to the encoder."""
         return self.encoder.parent / NEIGHBOURS
 
+    @property
+    def adapter(self) -> Path:
+        """Path of the adapter of a run that learned a low-rank change alone."""
+        return self.encoder.parent / ADAPTER
+
     def as_json(self) -> dict[str, Any]:
-        paths = {name: str(getattr(self, name)) for name in ("encoder", "curves", "neighbours")}
+        paths: dict[str, Any] = {name: str(getattr(self, name)) for name in ("encoder", "curves", "neighbours")}
+        if self.adapter.exists():
+            paths["adapter"] = str(self.adapter)
+        if self.comparison is not None:
+            paths |= {"comparison": self.comparison.as_json()}
         return {**paths, "images": self.images, "damaged": list(self.damaged), "collapsed_at": self.collapsed_at}
 
     def as_text(self) -> str:
@@ -51,6 +69,10 @@ class PretrainedEncoder(Pretrained, Result):
             f"curves      {self.curves}",
             f"neighbours  {self.neighbours}",
         ]
+        if self.adapter.exists():
+            lines.append(f"adapter     {self.adapter}    tapetum adapt verify {self.adapter}")
+        if self.comparison is not None:
+            lines += self.comparison.lines()
         if self.damaged:
             names = ", ".join(self.damaged[:3])
             lines.append(f"skipped     {len(self.damaged)} of {self.images:,} images could not be read: {names}")
@@ -69,25 +91,99 @@ def pretrain(run: PretrainRun, launch: Launch, say: Callable[[str], None] = lamb
     `say` receives remarks about the data and, before the first step, FLOPs and time. Returns None if `launch.minutes` or a
     signal ended the call before the run was done. Raises BadInput for errors the user can fix.
     """
-    from tapetum.core.remote_cache import cache_of
+    from tapetum.core.files import write_text
     from tapetum.encoders.factory import load
     from tapetum.report.curves import write_curves
     from tapetum.systems.pretraining import run as runs
-    from tapetum.systems.pretraining.sources import read_sources
+    from tapetum.systems.pretraining.scores import compare
     from tapetum.train.launch import is_main
 
-    finished = runs.pretrain(run, launch, say)
+    def keep(model: Any) -> None:
+        if run.lora and is_main():
+            save_low_rank(model.encoder, run, launch.out / ADAPTER)
+
+    task = runs.task_for(run, launch.cache_gb)
+    finished = runs.run_task(task, launch, say, keep)
     if finished is None:
         return None
-    result = PretrainedEncoder(**vars(finished))
-    if is_main():
-        write_curves(launch.out / "log.jsonl", result.curves)
-        show_neighbours(load(result.encoder), read_sources(run.data, cache=cache_of(launch.cache_gb)), result.neighbours)
+    if not is_main():
+        return PretrainedEncoder(**vars(finished))
+    before, after = runs.first_encoder(task, launch), load(finished.encoder)
+    result = PretrainedEncoder(**vars(finished), comparison=compare(before, after, task))
+    assert result.comparison is not None
+    write_text(launch.out / SCORES, json.dumps(result.comparison.as_json(), indent=1) + "\n")
+    write_curves(launch.out / "log.jsonl", result.curves)
+    notes = (*(f"<p>{line}</p>" for line in result.comparison.lines()), *show_patches(before, after, task))
+    show_neighbours(before, after, task.source, result.neighbours, notes)
     return result
 
 
-def show_neighbours(encoder: "Encoder", source: "ImageSource", path: Path) -> Path:
-    """Write a page of images, each beside its nearest neighbours under the encoder; uses up to 2,000 of many images."""
+def save_low_rank(encoder: "Encoder", run: PretrainRun, path: Path) -> None:
+    """Write the low-rank change that a run has learned as an adapter of the weights it began with, which stay as they were.
+
+    `tapetum adapt verify` proves that; the run's encoder has the change in its weights.
+    """
+    import torch
+
+    from tapetum.encoders.references import load, relocated
+    from tapetum.systems.adapters import AdapterConfig, attach
+    from tapetum.systems.pretraining.recipes import WEIGHTS
+
+    reference = run.encoder.removeprefix(WEIGHTS)
+    trunk = load(reference)
+    trunk.preprocessing = encoder.preprocessing
+    inside = "image." if hasattr(trunk, "image") else ""  # of two towers the image's alone has learned
+    changes = {
+        name: layer.parametrizations.weight[0] for name, layer in encoder.named_modules() if hasattr(layer, "parametrizations")
+    }
+    addresses = tuple(f"{inside}{name}" for name in changes)
+    adapted = attach(trunk, AdapterConfig(addresses=addresses, tokens="lora", rank=run.lora), name="pretrained")
+    with torch.no_grad():
+        for adapter, change in zip(adapted.at_sites("pretrained").values(), changes.values(), strict=True):
+            adapter.get_parameter("down.weight").copy_(change.down)
+            adapter.get_parameter("up.weight").copy_(change.up)
+    adapted.save(path, trunk=relocated(reference, path.parent), trained_on=f"{run.method} on {', '.join(run.data)}")
+
+
+def show_patches(before: "Encoder", after: "Encoder", task: "PretrainTask") -> "Iterator[str]":
+    """Yield, for a page, a row of images above the features of their patches before and after.
+
+    Red, green and blue are the first three principal components of all those patches, from their least to their greatest.
+    """
+    import numpy as np
+    import torch
+
+    from tapetum.app.see.neighbours import small_image
+    from tapetum.systems.pretraining.scores import ShownImages
+
+    shown = ShownImages(task, _PATCHES_OF)
+    images = [shown[k] for k in range(len(shown))]
+    yield "<p>Images; and the first three principal components of their patches' features, before and after, as colours.</p>"
+    yield f"<div>{''.join(map(small_image, images))}</div>"
+    for encoder in (before, after):
+        with torch.inference_mode():
+            grids = [encoder(encoder.prepare(image[None])).maps[-1][0].movedim(0, -1).float().cpu().numpy() for image in images]
+        rows = np.concatenate([grid.reshape(-1, grid.shape[-1]) for grid in grids])
+        rows = rows - rows.mean(0)
+        parts = np.zeros((len(rows), 3))
+        axes = np.linalg.svd(rows, full_matrices=False)[2][:3]
+        parts[:, : len(axes)] = rows @ axes.T
+        low, high = parts.min(0), parts.max(0)
+        colours = np.split(
+            (255 * (parts - low) / np.maximum(high - low, 1e-12)).astype(np.uint8),
+            np.cumsum([grid[..., 0].size for grid in grids])[:-1],
+        )
+        enlarged = [
+            np.kron(each.reshape(*grid.shape[:2], 3), np.ones((16, 16, 1), np.uint8))
+            for each, grid in zip(colours, grids, strict=True)
+        ]
+        yield f"<div>{''.join(map(small_image, enlarged))}</div>"
+
+
+def show_neighbours(
+    before: "Encoder", after: "Encoder", source: "ImageSource", path: Path, notes: "Sequence[str]" = ()
+) -> Path:
+    """Write a page of images, each beside its nearest neighbours under both encoders; uses up to 2,000 of many images."""
     import numpy as np
 
     from tapetum.app.see.embed import Embedded
@@ -103,21 +199,24 @@ def show_neighbours(encoder: "Encoder", source: "ImageSource", path: Path) -> Pa
             continue
         label = "" if source.labels is None else f"{source.classes[source.labels[k]]}, "
         names.append(label + source.images.name(k))
-    vectors = np.concatenate([_vectors(encoder, images[k : k + _TOGETHER]) for k in range(0, len(images), _TOGETHER)])
-    neighbours, cosines = nearest(vectors, names, _NEIGHBOURS)
     nothing = (None,) * len(names)
-    made = Embedded(
-        paths=tuple(names),
-        start_s=nothing,
-        stop_s=nothing,
-        modalities=(("image",),) * len(names),
-        vectors=vectors,
-        files=len(names),
-        failed=0,
-        neighbours=neighbours,
-        cosines=cosines,
-    )
-    return write_page(made, path, lambda k: images[k])
+
+    def embedded(encoder: "Encoder") -> Embedded:
+        vectors = np.concatenate([_vectors(encoder, images[k : k + _TOGETHER]) for k in range(0, len(images), _TOGETHER)])
+        neighbours, cosines = nearest(vectors, names, _NEIGHBOURS)
+        return Embedded(
+            paths=tuple(names),
+            start_s=nothing,
+            stop_s=nothing,
+            modalities=(("image",),) * len(names),
+            vectors=vectors,
+            files=len(names),
+            failed=0,
+            neighbours=neighbours,
+            cosines=cosines,
+        )
+
+    return write_page(embedded(after), path, lambda k: images[k], before=embedded(before), notes=notes)
 
 
 def _vectors(encoder: "Encoder", images: "list[np.ndarray]") -> "np.ndarray":

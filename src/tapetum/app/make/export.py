@@ -1,4 +1,4 @@
-"""`tapetum.export`: export of a tracker for onnxruntime or torch.export."""
+"""`tapetum.export`: export of a tracker or an encoder for onnxruntime or torch.export."""
 
 import re
 from dataclasses import KW_ONLY, dataclass
@@ -14,11 +14,12 @@ from tapetum.core.provenance import check
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """Export a tracker to ONNX (.onnx) or torch.export (.pt2), for fixed numbers of frames, points and pixels.
+    """Export a tracker or an encoder to ONNX (.onnx) or torch.export (.pt2), for fixed numbers of frames, points and pixels.
 
-    Inputs are float32 images in -1..1, channels last, and queries (t, x, y) in pixels; docs/guides/export.md says the rest.
-    A file holds both looks of a network that looks twice, and not the alignment of patches that the bundled ones end with
-    (tapetum track --polish no leaves it out too).
+    Of a tracker, inputs are float32 images in -1..1, channels last, and queries (t, x, y) in pixels; docs/guides/export.md says
+    the rest. A file holds both looks of a network that looks twice, and not the alignment of patches that the bundled ones end
+    with (tapetum track --polish no leaves it out too). An encoder takes an image that it has prepared, 1x3xHEIGHTxWIDTH, and
+    gives its vector and its tokens.
     With --online two files are written, for the first frame and for every frame: NAME-start.onnx and NAME-step.onnx.
     """
 
@@ -27,8 +28,8 @@ class ExportOptions:
     out: Annotated[tyro.conf.Positional[File], tyro.conf.arg(metavar="FILE.onnx|FILE.pt2")]
     """File to write."""
     _: KW_ONLY
-    size: Annotated[str, tyro.conf.arg(metavar="WIDTHxHEIGHT")] = "256x256"
-    """Size of the images in pixels."""
+    size: Annotated[str, tyro.conf.arg(metavar="WIDTHxHEIGHT")] = ""
+    """Size of the images in pixels; by default 256x256, of an encoder that of its images."""
     frames: Annotated[int, tyro.conf.arg(metavar="T")] = 24
     """Frames of a clip."""
     points: Annotated[int, tyro.conf.arg(metavar="N")] = 64
@@ -83,7 +84,7 @@ class Exported(Result):
 
 @verb(ExportOptions)
 def export(options: ExportOptions, listener: Listener) -> Exported:
-    """Export a tracker to ONNX (.onnx) or torch.export (.pt2), with fixed numbers of frames, points and pixels.
+    """Export a tracker or an encoder to ONNX (.onnx) or torch.export (.pt2), with fixed numbers of frames, points and pixels.
 
     Raises BadInput for a size or a model that cannot be exported, MissingExtra where ONNX is not installed.
 
@@ -92,10 +93,11 @@ def export(options: ExportOptions, listener: Listener) -> Exported:
     Traceback (most recent call last):
     tapetum.core.errors.BadInput: --size is '256'; give width and height in pixels, as in 640x480
     """
-    if not (sizes := re.fullmatch(r"(\d{1,5})x(\d{1,5})", options.size)):
+    if not (sizes := re.fullmatch(r"(\d{1,5})x(\d{1,5})", options.size or "256x256")):
         raise BadInput(f"--size is {options.size!r}; give width and height in pixels, as in 640x480")
     width, height = (int(number) for number in sizes.groups())
     import tapetum
+    from tapetum.encoders import Encoder
     from tapetum.systems.tap import export as tap
     from tapetum.systems.tapnext import export as tapnext
     from tapetum.systems.tapnext.tracker import TapNextTracker
@@ -103,7 +105,9 @@ def export(options: ExportOptions, listener: Listener) -> Exported:
 
     out, tracker = Path(options.out), tapetum.load(options.model)
     system: Any = tapnext if isinstance(tracker, TapNextTracker) else tap
-    if options.program == "live":
+    if isinstance(tracker, Encoder):
+        programs = {out: _encoder_program(tracker, (height, width) if options.size else tracker.preprocessing.size)}
+    elif options.program == "live":
         if options.online or not isinstance(tracker, tap.TapirTracker):
             raise BadInput("--program live is for causal networks of the TAPIR family, without --online; leave one out")
         programs = {out: tap.live_program(tracker, size=(height, width))}
@@ -126,4 +130,21 @@ def export(options: ExportOptions, listener: Listener) -> Exported:
         )
         for path, p in programs.items()
     ]
-    return Exported(programs=tuple(made), left_out=system.left_out(tracker, online=options.online))
+    left_out = ("prepare",) if isinstance(tracker, Encoder) else system.left_out(tracker, online=options.online)
+    return Exported(programs=tuple(made), left_out=left_out)
+
+
+def _encoder_program(encoder: Any, size: tuple[int, int]) -> Any:
+    """Make the program of an encoder for one prepared image of (height, width)."""
+    import torch
+
+    from tapetum.tracks.programs import Program, Wrapped
+
+    class Vectors(Wrapped):
+        """An encoder's vector and tokens, without the rest of its features."""
+
+        def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            features = self.model(images)
+            return features.pooled, features.tokens
+
+    return Program(Vectors(encoder), {"images": torch.zeros(1, 3, *size)}, ("pooled", "tokens"))

@@ -55,26 +55,31 @@ def write_page(
     path: Path,
     image_of: Callable[[int], UInt8[np.ndarray, "h w 3"]] | None = None,
     places: Sequence[str] | None = None,
+    *,
+    before: "Embedded | None" = None,
+    notes: Sequence[str] = (),
 ) -> Path:
     """Write an HTML page with a row per piece: its image and its neighbours' images, with names and cosines.
 
     The file is self-contained. Of many pieces, `ROWS` are shown. `image_of` gives the image of a piece if it differs from what
-    its file shows; `places` are the files of the pieces, by default their paths. Raises BadInput if the page cannot be written.
+    its file shows; `places` are the files of the pieces, by default their paths. `before` are the same pieces by other vectors,
+    whose neighbours stand in a row above; `notes` are HTML before all. Raises BadInput if the page cannot be written.
     """
     assert made.neighbours is not None
     assert made.cosines is not None
     rows = np.unique(np.linspace(0, len(made.paths) - 1, ROWS).round().astype(int)).tolist()
-    shown = sorted({k for row in rows for k in (row, *made.neighbours[row].tolist()) if k >= 0})
+    every = [made.neighbours] if before is None or before.neighbours is None else [before.neighbours, made.neighbours]
+    shown = sorted({k for row in rows for neighbours in every for k in (row, *neighbours[row].tolist()) if k >= 0})
     files = made.paths if places is None else places
     images = {k: _thumbnail(made, files, k) if image_of is None else small_image(image_of(k)) for k in shown}
     with whole_file(path) as temporary:
-        write_text(temporary, "\n".join(_page(made, rows, images)))
+        write_text(temporary, "\n".join(_page(made, rows, images, before, notes)))
     return path
 
 
-def _page(made: "Embedded", rows: Sequence[int], images: dict[int, str]) -> Iterator[str]:
-    assert made.neighbours is not None
-    assert made.cosines is not None
+def _page(
+    made: "Embedded", rows: Sequence[int], images: dict[int, str], before: "Embedded | None", notes: Sequence[str]
+) -> Iterator[str]:
     yield "<!doctype html><meta charset='utf-8'><title>nearest neighbours</title>"
     yield (
         "<style>body{font:13px sans-serif;margin:1em}div{display:flex;gap:8px;margin-bottom:8px}"
@@ -84,12 +89,18 @@ def _page(made: "Embedded", rows: Sequence[int], images: dict[int, str]) -> Iter
     )
     note = "" if len(rows) == len(made.paths) else f", {len(rows)} of {len(made.paths)} pieces"
     yield f"<p>Left: a file. Right of it: the files that are most alike, with the cosine of their vectors{note}.</p>"
+    if before is not None:
+        yield "<p>Each twice: the first row by the encoder before, the second by the encoder after.</p>"
+    yield from notes
     for row in rows:
-        cells = [_cell(made, row, images[row], "")]
-        for k, cosine in zip(made.neighbours[row].tolist(), made.cosines[row].tolist(), strict=True):
-            if k >= 0:
-                cells.append(_cell(made, k, images[k], f"{cosine:.3f} "))
-        yield f"<div>{''.join(cells)}</div>"
+        for vectors in (made,) if before is None else (before, made):
+            assert vectors.neighbours is not None
+            assert vectors.cosines is not None
+            cells = [_cell(made, row, images[row], "")]
+            for k, cosine in zip(vectors.neighbours[row].tolist(), vectors.cosines[row].tolist(), strict=True):
+                if k >= 0:
+                    cells.append(_cell(made, k, images[k], f"{cosine:.3f} "))
+            yield f"<div>{''.join(cells)}</div>"
 
 
 def _cell(made: "Embedded", k: int, image: str, before: str) -> str:

@@ -2,8 +2,8 @@
 
 Sources: SimCLR (arXiv 2002.05709, eq. 1), BYOL (2006.07733, eq. 2), DINO (2104.14294, eq. 3), MAE (2111.06377, section 3), CLIP
 (2103.00020, figure 3), SigLIP (2303.15343, eq. 1); "Where Should I Spend My FLOPs?" (2209.15589) compares all but the last.
-DINOv2 (2304.07193: masked patches, KoLeo, Sinkhorn-Knopp), LeJEPA (2511.08544, algorithm 1: SIGReg), I-JEPA
-(2301.08243, its public code: smooth L1, where the paper has L2).
+DINOv2 (2304.07193: masked patches, KoLeo, Sinkhorn-Knopp), DINOv3 (2508.10104: Gram anchoring), LeJEPA (2511.08544,
+algorithm 1: SIGReg), I-JEPA (2301.08243, its public code: smooth L1, where the paper has L2).
 
 `simclr`, `clip` and `siglip` take negatives from all processes of a run (`tapetum.train.contrastive`), `sinkhorn_knopp` and
 `sigreg` samples; the others are means over a process's own examples. Either way, the mean over processes, which a run
@@ -253,6 +253,22 @@ def masked_patches(
     entropies = -(_precise(teacher_probabilities) * log_probabilities).sum(-1)
     patches = entropies.new_zeros(images).index_add(0, image_of_patch, torch.ones_like(entropies))
     return (entropies / patches[image_of_patch]).sum() / images
+
+
+def gram(features: Float[Tensor, "b n d"], anchor: Float[Tensor, "b n d"]) -> Float[Tensor, ""]:
+    """Compute the mean squared difference of two networks' cosines between all patches of an image (DINOv3, section 4.2).
+
+    Args:
+        features: of patches, of any length.
+        anchor: of the same patches, made without gradient.
+
+    >>> rows = torch.tensor([[[1.0, 0.0], [0.0, 2.0]]])
+    >>> [round(float(gram(rows, other)), 6) for other in (rows.flip(-1), torch.ones(1, 2, 2))]  # half of the cosines 0, not 1
+    [0.0, 0.5]
+    """
+    with unrounded(features):
+        ours, theirs = (F.normalize(_precise(x), dim=-1) for x in (features, anchor))
+        return (ours @ ours.mT - theirs @ theirs.mT).square().mean()
 
 
 SIGREG_REACH, SIGREG_POINTS = 3.0, 17

@@ -207,6 +207,9 @@ class PretrainRun(MethodSettings, ImageRun):
     """Hold the gradient of each parameter to `clip_norm` by itself, instead of all together."""
     frozen_patches: bool = False
     """The patch projection of a ViT stays as it begins (MoCo v3, arXiv 2104.02057, section 4.2)."""
+    lora: int = 0
+    """Rank of a low-rank change of every linear layer of an encoder that has learned, which alone learns then, with the heads
+    (LoRA, arXiv 2106.09685); 0: all weights learn."""
     device_augmentation: bool = False
     """Change colours, blur and normalise on the device that trains instead of in the workers, which crop alone: the same views
     but for rounding, and a quarter of the bytes on the way."""
@@ -222,6 +225,7 @@ class PretrainRun(MethodSettings, ImageRun):
         if self.own and self.method in METHODS:
             raise BadInput(f"--own {self.own[0]}: {self.method} has options of its own; leave it out")
         super().__post_init__()
+        check_fields(self, lora="[0, inf)")
         least = METHODS[self.method].least_batch if self.method in METHODS else 1
         if self.batch_size < least:
             why = "an image is told from the others of its batch" if least > 1 else "a step needs an image"
@@ -234,6 +238,11 @@ class PretrainRun(MethodSettings, ImageRun):
         The preset's changes to its own encoder are dropped for a family without such a setting. Raises BadInput for an unknown
         network, and for an encoder that the method cannot train.
         """
+        if self.lora and not is_trained(self.encoder):
+            raise BadInput(
+                f"--lora changes weights that have learned, and {self.encoder} begins anew; give --encoder weights:NAME, a "
+                "file or a folder, or leave --lora out"
+            )
         if self.method in METHODS and METHODS[self.method].hides_patches:
             config = trained_encoder(self.encoder).config if is_trained(self.encoder) else architecture(self.encoder).config
             if not {"patch", "class_token"} <= {each.name for each in fields(config)}:
@@ -250,16 +259,24 @@ class PretrainRun(MethodSettings, ImageRun):
 
         return tuple(view.size for view in task_of(self.method)(self, blank_source()).views())
 
-    def freeze_patches(self, encoder: "Encoder") -> "Encoder":
-        """Freeze the patch projection of a ViT if the run says so; returns the encoder."""
+    def freeze(self, encoder: "Encoder") -> "Encoder":
+        """Freeze what the run does not change, a ViT's patch projection or all but a low-rank change; returns the encoder.
+
+        Raises BadInput for a low-rank change of a network without linear layers.
+        """
         patches = getattr(encoder, "patches", None)
         if self.frozen_patches and patches is not None:
             patches.requires_grad_(False)
+        if self.lora:
+            from tapetum.layers.transformer import add_lora
+
+            if not add_lora(encoder, self.lora):
+                raise BadInput(f"--lora changes linear layers, and {self.encoder} has none; leave it out")
         return encoder
 
     def new_encoder(self, seed: int) -> "Encoder":
         """Make the network to train, as for any run, with its frozen part frozen."""
-        return self.freeze_patches(super().new_encoder(seed))
+        return self.freeze(super().new_encoder(seed))
 
     def settings(self) -> Any:
         """Look up the settings of the run's method; for your own method, its `Settings` with the changes of `own`."""
@@ -280,9 +297,11 @@ class PretrainRun(MethodSettings, ImageRun):
         kept = {name: value for name, value in settings.items() if name not in METHODS or name == self.method}
         if self.method not in METHODS:
             kept["method"] = " ".join(record_of_class(self.method, "method").values())
-        for later in ("own", "frozen_patches"):  # an older checkpoint has none of them
-            if not kept[later]:
-                del kept[later]
+        own = kept.get(self.method, {})
+        for fields_of, later in ((kept, ("own", "frozen_patches", "lora")), (own, ("queue", "gram", "gram_every"))):
+            for name in later:  # an older checkpoint has none of them
+                if not fields_of.get(name, True):
+                    del fields_of[name]
         return {**kept, "encoder": self.encoder_label()}
 
 

@@ -1,29 +1,21 @@
-"""Pre-training of an encoder by any method, from images to a file of weights.
-
-During training its score is the share of labelled images that their nearest neighbours classify correctly. The images are
-those of `ImageRun.probe_data`: its train part votes, and its val part is scored, as in `tapetum probe`. If that is the
-training folder, the scored images are also trained on, without their labels.
-"""
+"""Pre-training of an encoder by any method, from images to a file of weights."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
-from tapetum.core.addresses import is_address
 from tapetum.core.errors import BadInput
 from tapetum.core.remote_cache import cache_of
-from tapetum.data.labelled import labelled_images
 from tapetum.encoders.factory import save
 from tapetum.hub.registry import ENCODER_FILE
-from tapetum.metrics.spectrum import alpha_req, rank_me
+from tapetum.layers.transformer import merge_lora
 from tapetum.systems.pretraining.data import ImageSource
 from tapetum.systems.pretraining.methods import task_of
 from tapetum.systems.pretraining.recipes import ImageRun, Pretrained, PretrainRun
+from tapetum.systems.pretraining.scores import labelled_parts
 from tapetum.systems.pretraining.sources import check_sizes, read_sources
 from tapetum.systems.pretraining.task import PretrainTask
 from tapetum.train import TrainConfig, fit
@@ -32,52 +24,7 @@ from tapetum.train.checkpoint import checkpoints
 from tapetum.train.launch import checkpoint_parent
 from tapetum.train.launch_config import CACHE_GB, Launch, train_config
 from tapetum.train.rehearsal import rehearse
-from tapetum.transfer.config import NeighboursConfig
-from tapetum.transfer.probes import knn_accuracy
-from tapetum.transfer.probing import features_of
-
-if TYPE_CHECKING:
-    from tapetum.encoders.features import Encoder
-
-_NEIGHBOURS = 20
-"""Neighbours that vote, as in DINO; fewer where there are fewer images."""
-
-
-def encoder_scores(encoder: "Encoder", run: "ImageRun") -> dict[str, float]:
-    """Compute knn, the share of images of val whose nearest neighbours in train vote for the right class; and what needs no
-    labels, rank_me and alpha_req of the features of train (`tapetum.metrics.spectrum`).
-
-    Raises BadInput if the images have no classes, or the two parts have different ones.
-    """
-    parts = probe_images(probe_place(run), run.probe_images)
-    (features, labels), (queries, truth) = (
-        (features_of(encoder, images), torch.from_numpy(classes)) for images, classes in parts
-    )
-    config = NeighboursConfig(neighbours=min(_NEIGHBOURS, len(labels)))
-    rows = features.float().numpy()
-    knn = knn_accuracy(features, labels, queries, truth, config)
-    return {"knn": knn, "rank_me": rank_me(rows), "alpha_req": alpha_req(rows)}
-
-
-def probe_place(run: "ImageRun") -> str:
-    """Find the scored images of a run. Raises BadInput if `probe_data` is needed, or is not a path."""
-    places = (run.probe_data,) if run.probe_data else run.data
-    if len(places) != 1:
-        raise BadInput(f"--probe-every scores on one data set, and --data names {len(places)}; say which with --probe-data")
-    place = places[0]
-    if is_address(place):
-        raise BadInput(f"--probe-every reads from the disk, and {place} is an address; give a folder with --probe-data")
-    return place
-
-
-@lru_cache(maxsize=1)
-def probe_images(data: str, most: int) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
-    """List the images of train and of val with their classes, at most `most` of each."""
-    train, val = (labelled_images(Path(data), split, most) for split in ("train", "val"))
-    if train[2] != val[2]:
-        raise BadInput(f"train and val of {data} have different classes: {len(train[2])} and {len(val[2])}; give both the same")
-    return train[:2], val[:2]
-
+from tapetum.train.state import new_model
 
 _FORECAST_S = 5.0
 """Seconds after which a forecast makes no further step."""
@@ -185,6 +132,13 @@ def pretrain(run: PretrainRun, launch: Launch, say: Callable[[str], None] = prin
     return run_task(task_for(run, launch.cache_gb), launch, say)
 
 
+def first_encoder(task: PretrainTask, launch: Launch) -> Any:
+    """Make the encoder that a run begins with."""
+    encoder: Any = new_model(task, loop_config(task, launch), torch.device("cpu")).encoder
+    merge_lora(encoder)
+    return encoder.eval()
+
+
 def run_task(
     task: PretrainTask,
     launch: Launch,
@@ -198,7 +152,7 @@ def run_task(
     """
     config = loop_config(task, launch, **settings)
     if task.run.probe_every:  # what is wrong with the images is said before the first step
-        probe_images(probe_place(task.run), task.run.probe_images)
+        labelled_parts(task)
     if say is not None and processes.is_main():
         classes = f" of {len(task.source.classes)} classes" if task.source.labels is not None else ""
         say(f"{len(task.source):,} images{classes}{_parts(task)}")
@@ -215,6 +169,7 @@ def run_task(
         if task.kept != "model":
             model.load_state_dict(result.averages[task.kept])
         keep(model.eval())
+        merge_lora(model.encoder)
         save(model.encoder.eval(), path)
     names = tuple(task.source.images.name(k) for k in sorted(task.damaged))
     return Pretrained(encoder=path, images=len(task.source), damaged=names, collapsed_at=task.collapsed_at)

@@ -65,7 +65,7 @@ def step_on_meta(
     """Make the loss of a micro-batch, as a function without arguments, and the parts; models and inputs are shapes only."""
     task = task_of(run.method)(run, blank_source(classes))
     with torch.device("meta"):
-        encoders = (run.freeze_patches(make(run.architecture)) for _ in range(1 + len(task.averages)))
+        encoders = (run.freeze(make(run.architecture)) for _ in range(1 + len(task.averages)))
         model, *teachers = (task.learner(encoder).train() for encoder in encoders)
         batch: dict[str, Any] = {"views": [torch.empty(images, 3, view.size, view.size) for view in task.views()]}
     extras = task.extras([TrainingImage(np.empty((1, 1, 3), np.uint8), number=0, index=0, damaged=())])

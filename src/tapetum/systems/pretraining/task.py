@@ -280,12 +280,12 @@ class PretrainTask(Task):
         return [{"params": decaying}, {"params": others, "weight_decay": 0.0}]
 
     def evaluate(self, model: Any, step: int) -> Mapping[str, float]:
-        """Score the encoder by nearest neighbours and by the spectrum of its features, if the run asks for it."""
+        """Score the encoder by nearest neighbours and by its features themselves, if the run asks for it."""
         if not self.run.probe_every:
             return {}
-        from tapetum.systems.pretraining.run import encoder_scores
+        from tapetum.systems.pretraining.scores import encoder_scores
 
-        return encoder_scores(model.encoder, self.run)
+        return encoder_scores(model.encoder, self)[0]
 
     def describe(self) -> Mapping[str, Any]:
         """List the settings that determine the result, apart from the images themselves."""

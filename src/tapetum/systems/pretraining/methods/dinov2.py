@@ -8,11 +8,14 @@
     loss = classes (as DINO, all pairs of different crops) + patches + 0.1 * KoLeo of each large crop's class tokens
 
 `--encoder weights:dinov2-small` goes on from published weights, which have no heads: `head_epochs` trains those alone at first.
+`gram` keeps patches as similar to each other as in the network that the run began with (DINOv3, arXiv 2508.10104, section 4);
+theirs is an earlier average that teaches, and may see larger images. `queue` is SwAV's (2006.09882), of logits, not features.
 
 Differs from the public code: the learning rate falls to 0, not 1e-6; the temperature rises per step, not per epoch; gradients
 are clipped parameter by parameter, not by network; masks and the neighbours of KoLeo are of the joint batch of all processes.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -21,6 +24,7 @@ from tapetum.core.errors import BadInput
 from tapetum.core.fields import check_fields
 from tapetum.systems.pretraining.methods.dino import Dino, DinoTask
 from tapetum.systems.pretraining.task import VIT, vit_config
+from tapetum.train.config import Average
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -41,6 +45,8 @@ class DinoV2(Dino):
     decay: float = 0.992
     centring: Literal["centre", "sinkhorn"] = "centre"
     """What keeps the teacher from saying the same of all: a running mean that is subtracted, or Sinkhorn-Knopp."""
+    queue: int = 0
+    """Class tokens of earlier batches that Sinkhorn-Knopp assigns together with a small batch's; 0: none."""
     mask_probability: float = 0.5
     """Part of the large crops that have hidden patches."""
     mask_shares: tuple[float, float] = (0.1, 0.5)
@@ -49,6 +55,10 @@ class DinoV2(Dino):
     """Numbers of a head of its own for patches; 0: they share the head of classes."""
     koleo: float = 0.1
     """Weight of KoLeo, which spreads class tokens; it wants batches of 32 and more."""
+    gram: float = 0.0
+    """Weight of Gram anchoring, against patches that decay in long runs; 0: none."""
+    gram_every: int = 0
+    """Steps after which its anchor becomes the network of then; 0: it stays what the run began with."""
     layer_decay: float = 0.9
     """Factor on the learning rate from each block to the one before it."""
     patch_rate: float = 0.2
@@ -62,8 +72,11 @@ class DinoV2(Dino):
             self,
             mask_probability="[0, 1]",
             **dict.fromkeys(("patch_prototypes", "koleo", "patch_rate", "head_epochs"), "[0, inf)"),
+            **dict.fromkeys(("queue", "gram", "gram_every"), "[0, inf)"),
             layer_decay="(0, 1]",
         )
+        if self.queue and self.centring != "sinkhorn":
+            raise BadInput("a queue is for Sinkhorn-Knopp; give --centring sinkhorn too, or leave --queue out")
         low, high = self.mask_shares
         if not 0 <= low <= high < 1:
             raise BadInput(f"mask_shares is from {low} to {high}; give two numbers from 0 to below 1, the smaller first")
@@ -109,8 +122,13 @@ class DinoV2Task(DinoTask):
         super().__init__(run, source)
         self.head_steps = round(self.settings.head_epochs * len(source) / run.batch_size)
         self.idle_parameters |= self.head_steps > 0
+        if self.settings.gram:
+            self.teachers = (*self.teachers, "anchor")
+            self.averages += (Average(name="anchor", schedule="periodic", every=self.settings.gram_every or sys.maxsize),)
 
     def check(self) -> None:
+        from tapetum.systems.pretraining.recipes import is_trained
+
         config = vit_config(self.run)
         if config.projection and not self.settings.patch_prototypes:
             raise BadInput(
@@ -119,6 +137,16 @@ class DinoV2Task(DinoTask):
             )
         if self.settings.koleo and self.run.batch_size < 2:
             raise BadInput("KoLeo compares the images of a batch; give batch_size 2 or more, or koleo 0")
+        if self.settings.queue % (2 * self.run.batch_size):
+            raise BadInput(
+                f"a queue of {self.settings.queue} holds a part of a batch, which has {2 * self.run.batch_size} large crops; "
+                "give a multiple of that"
+            )
+        if self.settings.gram and not self.settings.gram_every and not is_trained(self.run.encoder):
+            raise BadInput(
+                f"gram keeps patches as the run found them, and {self.run.encoder} begins anew; give --gram-every, or an "
+                "encoder that has learned"
+            )
 
     def learner(self, encoder: Any) -> "Learner":
         import torch
@@ -135,6 +163,8 @@ class DinoV2Task(DinoTask):
         learner.mask_token = nn.Parameter(torch.zeros(encoder.config.width))
         learner.register_buffer("center", torch.zeros(settings.prototypes))
         learner.register_buffer("patch_center", torch.zeros(settings.patch_prototypes or settings.prototypes))
+        if settings.queue:
+            learner.register_buffer("queue", torch.zeros(settings.queue, settings.prototypes))
         return learner
 
     def extras(self, items: "Sequence[TrainingImage]") -> "dict[str, Tensor]":
@@ -162,6 +192,21 @@ class DinoV2Task(DinoTask):
             return torch.empty(round(hidden.numel() * share), dtype=torch.long, device="meta")
         return hidden.flatten().nonzero()[:, 0]
 
+    def _queued(self, logits: "Tensor", model: Any, step: int) -> "Tensor":
+        """Append this process's share of the queue to the batch's logits, and put those of all processes into the queue."""
+        import torch
+
+        from tapetum.train.gather import all_gather
+        from tapetum.train.process_group import current_process_group
+
+        if not self.settings.queue:
+            return logits
+        processes, filled = current_process_group(), min(self.settings.queue, 2 * self.run.batch_size * step)
+        rows = torch.cat((logits, model.queue[:filled][processes.rank :: processes.size].to(logits.dtype)))
+        newest = all_gather(logits.unflatten(0, (2, -1)).transpose(0, 1)).flatten(0, 1)  # by image, as in one process
+        model.queue.copy_(torch.cat((newest.to(model.queue.dtype), model.queue))[: self.settings.queue])
+        return rows
+
     def method_loss(self, model: Any, batch: Mapping[str, Any], context: "StepContext") -> "Loss":
         import torch
 
@@ -185,7 +230,8 @@ class DinoV2Task(DinoTask):
             taught = teacher.encoder(large)
             class_logits = teacher.heads["head"](taught.pooled)
             patch_logits = teacher.heads[patch_head](taught.tokens[:, prefix:].flatten(0, 1)[places])
-            class_targets = targets(class_logits, model.center).unflatten(0, (2, -1))
+            class_targets = targets(self._queued(class_logits, model, context.step), model.center)
+            class_targets = class_targets[: len(class_logits)].unflatten(0, (2, -1))
             patch_targets = targets(patch_logits, model.patch_center)
         frozen = context.step < self.frozen_steps
         with torch.set_grad_enabled(torch.is_grad_enabled() and context.step >= self.head_steps):
@@ -201,6 +247,13 @@ class DinoV2Task(DinoTask):
         loss = class_loss + patch_loss
         metrics: dict[str, Any] = {"class_loss": class_loss.detach(), "patch_loss": patch_loss.detach()}
         metrics |= prototype_use(class_targets.flatten(0, 1))
+        if settings.gram:
+            with torch.no_grad():
+                anchor: Any = context.teachers["anchor"]
+                similar_to = anchor.encoder(large).tokens[:, prefix:]
+            unlike = losses.gram(masked.tokens[:, prefix:], similar_to)
+            metrics["gram"] = unlike.detach()
+            loss = loss + settings.gram * unlike
         if settings.koleo:
             spread = torch.stack(
                 [losses.koleo(part, joint=True) for part in classes[0].chunk(2)]
