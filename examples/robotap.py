@@ -167,8 +167,12 @@ def servo(xy: np.ndarray, goals: np.ndarray, focal: float, middle: float) -> np.
     u, v = (xy - middle).T
     zero = np.zeros_like(u)
     rows = np.stack([[zero - focal, zero, u, -v * DEPTH], [zero, zero + focal, v, u * DEPTH]]) / DEPTH
-    wanted = GAIN * (goals - xy).T
-    return np.linalg.lstsq(rows.transpose(0, 2, 1).reshape(-1, 4), wanted.ravel(), rcond=None)[0]
+    wanted, use = GAIN * (goals - xy).T, np.ones(len(xy), bool)
+    for _ in range(3):  # points that the others contradict are left out
+        velocity = np.linalg.lstsq(rows[:, :, use].transpose(0, 2, 1).reshape(-1, 4), wanted[:, use].ravel(), rcond=None)[0]
+        off = np.linalg.norm(np.einsum("ckn,k->cn", rows, velocity) - wanted, axis=0)
+        use = off <= 2 * np.median(off) + 1e-9
+    return velocity
 
 
 def track_points(
@@ -205,7 +209,7 @@ def reach(
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Bring points of the reference to their goals; gives the frames, painted, and the hand's way from its goal."""
     stream, frames, ways = tracker.start(cell.render(), points, reference=reference), [], []
-    painter = TrackPainter(*reference.shape[:2], np.array([[255, 220, 0]], np.uint8).repeat(len(points), 0))
+    painter = TrackPainter(reference.shape[1], reference.shape[0], np.array([[255, 220, 0]], np.uint8).repeat(len(points), 0))
     for _ in range(STEPS):
         image = cell.render()
         stream, now = tracker.step(stream, image)

@@ -74,7 +74,7 @@ class TextMixture:
     """Masks of a noun."""
     ocr: float = 0.0
     """All written text, where there is some."""
-    asked: float = 0.0
+    questions: float = 0.0
     """Questions that have a given answer."""
     objects: float = 0.0
     """Questions about objects: which there are, whether one or several are there, how many."""
@@ -270,7 +270,7 @@ LEARNING_RATES: Mapping[str, float] = {
 """Of stages 1 and 2, by the model without the size of its images."""
 PUBLISHED_TASKS: Mapping[str, TextMixture] = {
     stage: TextMixture(
-        answers=1, regions=1, captions=1, detect_all=0, detect=often, segment=often, ocr=often, asked=1, objects=1
+        answers=1, regions=1, captions=1, detect_all=0, detect=often, segment=often, ocr=often, questions=1, objects=1
     )
     for stage, often in (("1", 1.0), ("2", 2.0))
 }

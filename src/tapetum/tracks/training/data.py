@@ -172,7 +172,7 @@ def augment(
 
 
 def _inside(xy: np.ndarray, size: int) -> np.ndarray:
-    return (xy >= 0).all(-1) & (xy < size).all(-1)
+    return np.array(((xy >= 0) & (xy < size)).all(-1))
 
 
 def _resize(

@@ -27,7 +27,6 @@ from tapetum.world.training.paligemma.scene_images import (
     SceneTexts,
     format_objects,
     mirrored,
-    object_question,
     shifted,
     visible_objects,
     written_text,
@@ -178,7 +177,7 @@ def test_written_text_is_read_by_rows_where_all_of_it_is_known(folder: SceneFold
 
 
 def test_questions_are_made_of_answers(folder: SceneFolder) -> None:
-    mixture = TextMixture(answers=0, regions=0, captions=0, detect_all=0, detect=0, asked=3)
+    mixture = TextMixture(answers=0, regions=0, captions=0, detect_all=0, detect=0, questions=3)
     sample = SceneTexts(folder, mixture).draw(0, 5)
     known = {(f"question en {q.answer}", q.text) for q in sample.image.questions}
     assert len(sample.pairs) == 3
@@ -194,16 +193,16 @@ def test_questions_about_objects_are_answered_by_what_is_there(folder: SceneFold
     unsure = replace(image, ids=ids, things=(first, replace(small, noun="box")))
     counted = replace(image, things=(first, replace(small, noun="cup")))
     none = replace(image, ids=image.ids * 0, things=())
-    asked = [[object_question(i, np.random.default_rng(n)) for n in range(1500)] for i in (counted, unsure, none)]
-    for pairs, cups, others in zip(asked, (2, 1, 0), (True, False, True), strict=True):
-        texts = {p.prefix: p.suffix for p in pairs}
+    texter = SceneTexts(folder, TextMixture(answers=0, regions=0, captions=0, detect_all=0, detect=0, objects=4000))
+    for made, cups, others in ((counted, 2, True), (unsure, 1, False), (none, 0, True)):
+        texts = {p.prefix: p.suffix for p in texter.pairs(made, np.random.default_rng(0))}
         assert texts.get("answer en Can a cup be seen?") == ("yes" if cups else "no")
         assert texts.get("answer en How many cups can be seen?") == ("none", "one", "two")[cups]
         assert texts.get("answer en Which objects can be seen?") == (("cup" if cups else "none") if others else None)
         assert ("answer en Can a box be seen?" in texts) == others
         assert {texts[p] for p in texts if " and " in p} == {"no"}  # of two nouns one is not there
     both = replace(image, things=(first, replace(small, noun="box")))
-    answers = {p.prefix: p.suffix for p in (object_question(both, np.random.default_rng(n)) for n in range(3000))}
+    answers = {p.prefix: p.suffix for p in texter.pairs(both, np.random.default_rng(0))}
     assert answers["answer en Can a cup and a box be seen?"] == "yes"
 
 

@@ -35,7 +35,6 @@ from jaxtyping import Float, Int, UInt8
 
 from tapetum.core.errors import BadInput
 from tapetum.core.reading import no_pipe, read_json
-from tapetum.data.questions import plural
 from tapetum.data.samples import Shuffle, sample_generator
 from tapetum.systems.paligemma import prompts
 from tapetum.systems.paligemma.data import ImageTexts, TextPair
@@ -43,7 +42,7 @@ from tapetum.systems.paligemma.locations import box_text, suffix
 from tapetum.systems.paligemma.recipes import TextMixture
 from tapetum.types import Boxes
 from tapetum.world.physics.props import PROPS
-from tapetum.world.words.images import NUMBERS, a
+from tapetum.world.words.captions import object_question
 
 SHIFT = 8
 """Pixels, at most."""
@@ -296,10 +295,12 @@ class SceneTexts:
             texts.append(_boxes(image, prompts.segment(nouns), things, self.encode))
         for _ in range(_count(rng, mix.ocr) if (written := written_text(image)) else 0):
             texts.append(TextPair(prefix=prompts.OCR, suffix=written))
-        for question in self._draw_questions(image, _count(rng, mix.asked), rng):
-            texts.append(TextPair(prefix=prompts.question(question.answer), suffix=question.text))
+        for one in self._draw_questions(image, _count(rng, mix.questions), rng):
+            texts.append(TextPair(prefix=prompts.question(one.answer), suffix=one.text))
         for _ in range(_count(rng, mix.objects)):
-            texts.append(object_question(image, rng))
+            nouns = [t.noun for t in image.things], [t.noun for t in visible_objects(image)]
+            question, answer = object_question(*nouns, NOUNS, rng)
+            texts.append(TextPair(prefix=prompts.answer(question), suffix=answer, kind="objects"))
         return texts
 
     def _draw_questions(self, image: SceneImage, count: int, rng: np.random.Generator) -> list[Any]:
@@ -363,31 +364,6 @@ def written_text(image: SceneImage) -> str:
     """Join what is written on objects, by rows, then from left to right; empty where not every object's text is known."""
     captions = [t.caption for t in sorted(image.things, key=lambda t: (t.box[1], t.box[0])) if t.noun != "hand"]
     return " ".join(re.findall('that says "([^"]*)"', " ".join(captions))) if all(captions) else ""
-
-
-def object_question(image: SceneImage, rng: np.random.Generator) -> TextPair:
-    """Draw a question about which objects there are, of four kinds: the list, one, two, how many.
-
-    Nothing is asked of nouns of which too little is visible, and no list is where there is such a noun.
-    """
-    every = [t.noun for t in image.things]
-    listed = [t.noun for t in visible_objects(image)]
-    sure = sorted(noun for noun in NOUNS if every.count(noun) == listed.count(noun) < len(NUMBERS))
-    there, away = [n for n in sure if n in listed], [n for n in sure if n not in listed]
-
-    def some() -> str:
-        return str(rng.choice(there if there and rng.random() < 0.5 else away))
-
-    kind, first, second = int(rng.integers(4)), some(), some()
-    if kind == 0 and len(listed) == len(every):
-        pair = "Which objects can be seen?", ", ".join(dict.fromkeys(listed)) or "none"
-    elif kind == 1:
-        pair = f"Can {a(first)} be seen?", "yes" if first in listed else "no"
-    elif kind == 2 and first != second:
-        pair = f"Can {a(first)} and {a(second)} be seen?", "yes" if {first, second} <= {*listed} else "no"
-    else:
-        pair = f"How many {plural(first)} can be seen?", NUMBERS[listed.count(first)]
-    return TextPair(prefix=prompts.answer(pair[0]), suffix=pair[1], kind="objects")
 
 
 def format_objects(image: SceneImage, things: Sequence[SceneObject], encode: Encode | None = None) -> str:
