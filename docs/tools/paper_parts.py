@@ -107,6 +107,8 @@ PARTS: Mapping[str, Sequence[Part]] = {
          f"{_TAPNEXT}/test_layers.py"),
         ("losses: bins, Huber, visibility, at every layer", "systems.tapnext.task:tracking_losses", "loops",
          f"{_TAPNEXT}/test_task.py", "train tapnext"),
+        ("augmentations of TAPNext++: roll, homography", "tracks.training.warping:roll", "loops, laws",
+         "tracks/training/test_warping.py", "train tapnext --roll 0.8"),
         ("training with augmentations and long sequences", "systems.tapnext.recipes:TapNextRun", "runs",
          f"{_TAPNEXT}/test_run.py", "train tapnext"),
         ("stream with a constant state; points that join", "systems.tapnext.model:add_points", "laws",

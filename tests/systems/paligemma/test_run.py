@@ -20,7 +20,7 @@ from tapetum.systems.paligemma import weights
 from tapetum.systems.paligemma.config import PaliGemmaConfig, siglip
 from tapetum.systems.paligemma.data import ImageTexts, JsonLinesSamples, TextPair, collate, unlearned
 from tapetum.systems.paligemma.locations import parse
-from tapetum.systems.paligemma.recipes import Learning, TextMixture, stage0, stage1, stage2, transfer
+from tapetum.systems.paligemma.recipes import Learning, TextMixture, published_stage, stage0, stage1, stage2, transfer
 from tapetum.systems.paligemma.task import reference_groups
 from tapetum.systems.paligemma.tokens import Tokens
 from tapetum.systems.paligemma.transfer.run import WithNoise, train_transfer
@@ -139,6 +139,12 @@ def test_rules_of_a_stage() -> None:
 
 
 @pytest.mark.slow
+def test_the_papers_stages_have_its_tasks_and_stage_2_more_of_text_boxes_and_masks() -> None:
+    first, second = (vars(published_stage(stage).mixture) for stage in "12")
+    assert {name for name in first if not first[name]} == {"descriptions", "detect_all"}  # of mixed models, and of transfers
+    assert {name for name in first if second[name] > first[name]} == {"ocr", "detect", "segment"}
+
+
 def test_weights_keep_their_tokenizer_whatever_its_file_is_called(first_stages: Path, scenes: Path, tmp_path: Path) -> None:
     start = tmp_path / "mine.safetensors"
     shutil.copy(first_stages / "1" / "model.safetensors", start)

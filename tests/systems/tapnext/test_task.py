@@ -207,3 +207,11 @@ def test_recipes_are_what_is_published() -> None:
     assert count["paper"] == 194_202_881
     assert 2 * count["nano"] <= 8_000_000
     assert [phase.frames for phase in NANO_RUN.phases] == sorted(phase.frames for phase in NANO_RUN.phases)
+
+
+def test_samples_are_augmented_as_the_run_says() -> None:
+    run = replace(TINY_RUN, roll=0.8, homography=0.7)
+    clips = [TrackedClip(np.zeros((3, 8, 8, 3), np.uint8), np.zeros((1, 3, 2)), np.ones((1, 3), bool))]
+    task = TapNextTask(run, replace(run.phases[0], motion=0.3), run.model, clips, list, None)
+    shown = task.dataset().alterations
+    assert (shown.roll, shown.homography, shown.motion) == (0.8, 0.7, 0.3)

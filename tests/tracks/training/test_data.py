@@ -49,6 +49,23 @@ def test_alterations_move_points_with_the_image(seed):
     assert not hidden[rows, frames].any()
 
 
+@pytest.mark.parametrize("name", ["roll", "homography"])
+def test_points_stay_on_their_dots_through_the_augmentations_of_tapnextpp(name: str) -> None:
+    kept, cut_off = 0, 0
+    for seed in range(12):
+        alterations = Alterations(crop=0.5, mirror=0.5, reverse=0.5, **{name: 1.0})
+        sample = augment(dotted(), np.random.default_rng(seed), 96, 12, alterations=alterations)
+        video, dark = sample.video.mean(-1), sample.video.mean(-1).flatten().median()
+        for n, t in (~sample.occluded).nonzero().tolist():
+            x, y = sample.xy[n, t].tolist()
+            around = video[t, max(0, int(y) - 1) : int(y) + 2, max(0, int(x) - 1) : int(x) + 2]
+            assert float(around.max()) > dark + 0.25
+            kept += 1
+        cut_off += int((sample.occluded & (sample.xy >= 0).all(-1) & (sample.xy < 96).all(-1)).sum())
+    assert kept > 100
+    assert cut_off or name == "homography"  # cut off by the window, and shifted back into the image: still hidden
+
+
 def test_every_alteration_happens():
     plain = dotted()
     samples = [augment(plain, np.random.default_rng(s), 96, 12) for s in range(40)]

@@ -11,7 +11,7 @@ from scipy.ndimage import affine_transform
 from tapetum.tracks.training.clips import JoinedClips, TrackedClip
 from tapetum.tracks.training.data import FEW_CLIPS, Alterations, augment
 from tapetum.tracks.training.image_clips import ImageClips, image_clip
-from tapetum.tracks.training.warping import jpeg, moving_window, random_motion, warp_frames, warp_points
+from tapetum.tracks.training.warping import jpeg, moving_window, random_motion, roll, shaken_corners, warp_frames, warp_points
 
 
 def dotted(xy: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -47,6 +47,79 @@ def test_points_go_with_the_image() -> None:
     for t in range(6):
         weight = video[t, 0].numpy() / video[t, 0].sum().item()
         np.testing.assert_allclose([(weight * x).sum(), (weight * y).sum()], moved[0, t], atol=0.02)
+
+
+class Fixed(np.random.Generator):
+    """Draws the same share of each interval."""
+
+    def __init__(self, share: float):
+        super().__init__(np.random.PCG64(0))
+        self.share = share
+
+    def uniform(self, low: float, high: float, size: int) -> np.ndarray:  # pyright: ignore
+        return np.full(size, low + self.share * (high - low))
+
+
+def sway(time: float, count: int, low: float, high: float, share: float = 0.5) -> float:
+    """The law of TAPNext++'s public code (arXiv 2604.10582) where all draws are the same share of their intervals."""
+    phase = 2 * np.pi * share
+    parts = [(low, 1 + 3 * share), (high, 8 + 8 * share)]
+    return sum(count * share * most * (np.sin(time * f * np.pi + phase) - np.sin(phase)) for most, f in parts)
+
+
+def centre_of(image: np.ndarray) -> np.ndarray:
+    y, x = np.mgrid[: image.shape[0], : image.shape[1]] + 0.5
+    return np.array([(image * x).sum(), (image * y).sum()]) / image.sum()
+
+
+def test_a_roll_shifts_in_a_circle_and_rotates_as_opencv_does() -> None:
+    cv2, frames, side, margin = pytest.importorskip("cv2"), 12, 64, 14
+    places = np.array([[40.0, 30.0], [62.0, 61.0]])
+    images = np.stack([dotted(places[k : k + 1], (side, side)) for k in (0, 1)]).astype(np.float32)
+    video = torch.from_numpy(images).expand(frames, 2, side, side)
+    shown, xy = roll(Fixed(0.5), video, np.repeat(places[:, None], frames, 1))
+    came_back = 0
+    for t in range(frames):
+        right, down = (round(sway(t / frames, 5, low / 4, high / 4)) for low, high in ((30, 10), (20, 7)))
+        turn = cv2.getRotationMatrix2D((46, 46), sway(t / frames, 5, 10, 5), 1.0)  # in pixels from the centre of the first
+        for k, place in enumerate(places):
+            wide = np.roll(np.pad(images[k], margin), (down, right), (0, 1))
+            expected = cv2.warpAffine(wide, turn, (92, 92))[margin : margin + side, margin : margin + side]
+            np.testing.assert_allclose(shown[t, k].numpy(), expected, atol=0.02)
+            moved = (place + margin + [right, down]) % 92
+            came_back += (moved != place + margin + [right, down]).any()
+            np.testing.assert_allclose(xy[k, t], turn @ [*(moved - 0.5), 1] + 0.5 - margin, atol=1e-4)
+    assert came_back
+
+
+def test_corners_sway_inwards_and_points_go_with_the_image() -> None:
+    cv2, frames, side = pytest.importorskip("cv2"), 40, 64
+    maps = shaken_corners(Fixed(0.5), frames, side)
+    image = dotted(np.array([[30.0, 36.0]]), (side, side)).astype(np.float32)
+    shown = warp_frames(torch.from_numpy(image).expand(frames, 1, side, side), torch.from_numpy(maps), (side, side))
+    xy = warp_points(maps, np.full((1, frames, 2), [30.0, 36.0]))
+    half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
+    for t in range(frames):
+        way = abs(sway(t / frames, 3, 0.05, 0.02)) * side
+        ends = np.array([[way, way], [63 - way, way], [63 - way, 63 - way], [way, 63 - way]])
+        start = np.array([[0, 0], [63, 0], [63, 63], [0, 63]])
+        moved = warp_points(maps[t : t + 1], (start + 0.5)[:, None])[:, 0]
+        np.testing.assert_allclose(moved, ends + 0.5, atol=1e-4)
+        expected = cv2.warpPerspective(image, np.linalg.inv(half) @ maps[t] @ half, (side, side))
+        np.testing.assert_allclose(shown[t, 0].numpy(), expected, atol=0.02)
+        np.testing.assert_allclose(centre_of(shown[t, 0].numpy()), xy[0, t], atol=0.15)
+
+
+def test_corners_turn_back_at_three_tenths_and_each_goes_its_own_way() -> None:
+    corner = warp_points(shaken_corners(Fixed(0.8), 50, 100), np.full((1, 50, 2), 0.5))[0]
+    far = np.array([abs(sway(t / 50, 3, 0.05, 0.02, 0.8)) * 100 for t in range(50)])
+    assert far.max() > 31
+    np.testing.assert_allclose(corner[:, 0], np.where(far > 30, 60 - far, far) + 0.5, atol=1e-4)
+    maps = shaken_corners(np.random.default_rng(0), 500, 100)
+    ends = np.array([[0.5, 0.5], [99.5, 0.5], [99.5, 99.5], [0.5, 99.5]])
+    moved = np.stack([warp_points(maps, np.repeat(end[None, None], 500, 1))[0] for end in ends])
+    assert ((moved >= 0.49) & (moved <= 99.51)).all()
+    assert len({round(float(value), 3) for value in np.abs(moved - ends[:, None])[:, 250].ravel()}) == 8
 
 
 def test_a_window_is_as_often_wide_as_high() -> None:

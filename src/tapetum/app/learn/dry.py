@@ -71,7 +71,7 @@ class PlannedRun(Result):
 
     def as_text(self) -> str:
         plan = self.plan
-        rows: list[tuple[str, str]] = []
+        rows = [("does not fit", text) for text in _excess(plan)]
         for phase in plan.phases:
             rows += [("", "")] if rows else []
             rows += [("phase", phase.name)] if phase.name else []
@@ -133,6 +133,21 @@ def _memory(phase: PhasePlan, share: Share) -> str:
         f"{layout.replicas} replicas, {share.micro_batch:,} at a time, {layout.micro_batches:,} times a step; at most "
         f"{share.most_at_once:,} at a time fit"
     )
+
+
+def _excess(plan: RunPlan) -> Sequence[str]:
+    """Say for each phase and number of GPUs that does not hold it what a GPU would have to hold."""
+    lines = []
+    for phase in plan.phases:
+        for gpus in GPUS:
+            share = phase.share(gpus)
+            if not share.excess:
+                continue
+            parts = ", ".join(f"{name} {size / GIB:.1f}" for name, size in asdict(share.checkpointed).items())
+            name = f"{phase.name}, " if phase.name else ""
+            again = f"{share.checkpointed.total / GIB:.1f} GiB with --activation-checkpointing ({parts})"
+            lines.append(f"{name}{gpus} H100: a device has {H100['memory'].value / GIB:.1f} GiB, {again}")
+    return lines
 
 
 def _phase_json(phase: PhasePlan) -> dict[str, Any]:

@@ -72,6 +72,12 @@ class TextMixture:
     """Boxes of some nouns."""
     segment: float = 0.0
     """Masks of a noun."""
+    ocr: float = 0.0
+    """All written text, where there is some."""
+    questions: float = 0.0
+    """Questions that have a given answer."""
+    objects: float = 0.0
+    """Questions about objects: which there are, whether one or several are there, how many."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,6 +268,13 @@ LEARNING_RATES: Mapping[str, float] = {
     "paligemma2-28b": 5e-6,  # a quarter
 }
 """Of stages 1 and 2, by the model without the size of its images."""
+PUBLISHED_TASKS: Mapping[str, TextMixture] = {
+    stage: TextMixture(
+        answers=1, regions=1, captions=1, detect_all=0, detect=often, segment=often, ocr=often, questions=1, objects=1
+    )
+    for stage, often in (("1", 1.0), ("2", 2.0))
+}
+"""The paper's tasks (section 3.2.5) by stage: in stage 2 text, boxes and masks come more often (3.2.3). How often is ours."""
 _BATCH = 8192
 _PUBLISHED_EXAMPLES = {224: 1_000_000_000, 448: 50_000_000, 896: 10_000_000}
 """Of a stage, by the size of its images (PaliGemma, sections 3.2.2 and 3.2.3)."""
@@ -298,6 +311,8 @@ def published_stage(stage: str, model: str = "") -> PaliGemmaStage:
         stage="1" if stage == "1" else "2",
         model=f"{family}-{size}",
         image_size=side,
+        codec="paligemma-masks-official",
+        mixture=PUBLISHED_TASKS[stage],
         learning=Learning(mean="examples", length=128 if stage == "1" else 512),  # sections 3.2.2 and 3.2.3, appendix J
         dense_weight=0.0,
         steps=_PUBLISHED_EXAMPLES[side] // _BATCH,

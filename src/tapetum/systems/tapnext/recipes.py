@@ -51,6 +51,10 @@ class TapNextRun(SceneRun):
     """Which blocks' tokens the losses are computed from: all, as the authors', or the last alone, as their public loss file."""
     occluded_weight: float = 0.0
     """Weight of hidden points inside the image in the losses of position: 0 in TAPNext, 0.2 in TAPNext++."""
+    roll: float = 0.0
+    """Fraction of the showings that are shifted cyclically and rotated: 0 in TAPNext, 0.8 in TAPNext++ (`warping.roll`)."""
+    homography: float = 0.0
+    """Fraction of those whose corners sway: 0 in TAPNext, 0.8 in TAPNext++ (`warping.shaken_corners`)."""
     public_losses: bool = False
     """Weigh frames as the public loss file does in fact, see `losses`, instead of as its texts say."""
     sine_positions: bool = False

@@ -33,7 +33,7 @@ def train_tapnext(run: TapNextRun, launch: Launch) -> Path | None:
     """
     phases = changed_phases(run, run.phases)
     check_run(run)
-    check_fields(run, occluded_weight="[0, 1]", weight_decay="[0, inf)")
+    check_fields(run, weight_decay="[0, inf)", **dict.fromkeys(("occluded_weight", "roll", "homography"), "[0, 1]"))
     config = run.model
     if run.start is not None:
         try:

@@ -162,7 +162,9 @@ class TapNextTask(TrackerTask, Task):
             seed=run.seed,
             frames=phase.frames,
             first=phase.first,
-            alterations=replace(FEW_CLIPS if run.data is None else PAPER, motion=phase.motion),
+            alterations=replace(
+                FEW_CLIPS if run.data is None else PAPER, motion=phase.motion, roll=run.roll, homography=run.homography
+            ),
         )
 
     def loss(self, model: nn.Module, batch: TapSample, context: StepContext) -> tuple[Tensor, Mapping[str, float | Tensor]]:

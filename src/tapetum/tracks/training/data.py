@@ -25,7 +25,7 @@ from torch import Tensor
 from tapetum.core.errors import BadInput
 from tapetum.data.samples import Shuffle
 from tapetum.tracks.training.clips import ClipDataset, TrackedClip
-from tapetum.tracks.training.warping import random_motion, warp_frames, warp_points
+from tapetum.tracks.training.warping import random_motion, roll, shaken_corners, warp_frames, warp_points
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +40,10 @@ class Alterations:
     """Time runs backwards."""
     motion: float = 0.0
     """The image rotates, grows or shrinks and drifts in the course of the clip, as `random_motion` says."""
+    roll: float = 0.0
+    """Frames are shifted cyclically and rotated, so that points leave and come back (`warping.roll`)."""
+    homography: float = 0.0
+    """The corners of the image sway (`warping.shaken_corners`)."""
 
 
 PAPER = Alterations()
@@ -140,9 +144,15 @@ def augment(
     if rng.random() < alterations.reverse:
         video, xy, visible = video.flip(0), xy[:, ::-1], visible[:, ::-1]
     video, xy = _resize(rng, video, xy, size, alterations)
+    if alterations.roll and rng.random() < alterations.roll:
+        visible = visible & _inside(xy, size)  # what was cut off does not come back
+        video, xy = roll(rng, video, xy)
+    if alterations.homography and rng.random() < alterations.homography:
+        visible, maps = visible & _inside(xy, size), shaken_corners(rng, len(video), size)
+        video, xy = warp_frames(video, torch.from_numpy(maps), (size, size)), warp_points(maps, xy)
     if rng.random() < alterations.mirror:
         video, xy = video.flip(3), np.stack([size - xy[..., 0], xy[..., 1]], axis=-1)
-    visible = visible & (xy >= 0).all(-1) & (xy < size).all(-1)
+    visible = visible & _inside(xy, size)
     video = _recolour(video / 255, *_colour(rng))
     visible_rows = np.flatnonzero(visible.any(1))
     if len(visible_rows) == 0:
@@ -159,6 +169,10 @@ def augment(
         torch.from_numpy(np.ascontiguousarray(xy)),
         torch.from_numpy(np.ascontiguousarray(~visible)),
     )
+
+
+def _inside(xy: np.ndarray, size: int) -> np.ndarray:
+    return np.array(((xy >= 0) & (xy < size)).all(-1))
 
 
 def _resize(

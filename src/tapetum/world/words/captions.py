@@ -5,7 +5,10 @@ actions, falls and hits in order.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from tapetum.data.questions import ADJECTIVES, plural, spoken
 from tapetum.world.words.events import EpisodeEvents, Manipulation
@@ -126,6 +129,27 @@ def _called(events: EpisodeEvents, body: int) -> str:
 def _full(thing: ObjectNode) -> str:
     material = "" if thing.noun == "cloth" else ADJECTIVES.get(thing.material, thing.material)
     return " ".join(w for w in (thing.colour, material, thing.noun) if w)
+
+
+def object_question(
+    every: Sequence[str], visible: Sequence[str], known: Sequence[str], rng: np.random.Generator
+) -> tuple[str, str]:
+    """Draw a question about which objects an image has, of four kinds (the list, one, two, how many), and its answer.
+
+    `every` has the noun of each object in the image, `visible` those that can be seen well, and `known` all nouns. Nothing is
+    asked of nouns of which too little is visible, and no list is where there is such a noun.
+    """
+    sure = sorted(noun for noun in known if every.count(noun) == visible.count(noun) < len(NUMBERS))
+    there, away = [n for n in sure if n in visible], [n for n in sure if n not in visible]
+    first, second = (str(rng.choice(there if there and rng.random() < 0.5 else away)) for _ in range(2))
+    kind = int(rng.integers(4))
+    if kind == 0 and len(visible) == len(every):
+        return "Which objects can be seen?", ", ".join(dict.fromkeys(visible)) or "none"
+    if kind == 1:
+        return f"Can {a(first)} be seen?", "yes" if first in visible else "no"
+    if kind == 2 and first != second:
+        return f"Can {a(first)} and {a(second)} be seen?", "yes" if {first, second} <= {*visible} else "no"
+    return f"How many {plural(first)} can be seen?", NUMBERS[visible.count(first)]
 
 
 def _where(graph: SceneGraph, thing: ObjectNode, described: list[ObjectNode]) -> str:

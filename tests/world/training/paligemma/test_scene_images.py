@@ -1,5 +1,6 @@
 """Images of a folder: mirrored, shifted, told of, and asked about cell by cell."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from tapetum.world.training.paligemma.scene_images import (
     mirrored,
     shifted,
     visible_objects,
+    written_text,
 )
 
 
@@ -159,6 +161,49 @@ def test_masks_are_told_where_there_is_a_codec(folder: SceneFolder) -> None:
     for masks, boxes in asked:
         for mask, (x1, y1, x2, y2) in zip(masks, boxes.astype(int), strict=True):
             assert mask.sum() == mask[y1:y2, x1:x2].sum() == 24 * 20
+
+
+def test_written_text_is_read_by_rows_where_all_of_it_is_known(folder: SceneFolder) -> None:
+    image = folder.read(0)
+    low, high = (replace(t, box=(x, y, x + 24, y + 20)) for t, x, y in zip(image.things, (10, 60), (70, 10), strict=True))
+    things = [replace(low, caption='a box that says "B" in a cup'), replace(high, caption='a box that says "A"')]
+    made = replace(image, things=(*things, replace(high, noun="hand", caption="")))
+    assert written_text(made) == "A B"
+    assert written_text(image) == written_text(mirrored(made)) == ""
+    assert written_text(replace(made, things=(*things, replace(high, caption="")))) == ""
+    only_text = TextMixture(answers=0, regions=0, captions=0, detect_all=0, detect=0, ocr=1)
+    [pair] = SceneTexts(folder, only_text).pairs(made, np.random.default_rng(0))
+    assert (pair.prefix, pair.suffix) == ("ocr", "A B")
+
+
+def test_questions_are_made_of_answers(folder: SceneFolder) -> None:
+    mixture = TextMixture(answers=0, regions=0, captions=0, detect_all=0, detect=0, questions=3)
+    sample = SceneTexts(folder, mixture).draw(0, 5)
+    known = {(f"question en {q.answer}", q.text) for q in sample.image.questions}
+    assert len(sample.pairs) == 3
+    assert {(pair.prefix, pair.suffix) for pair in sample.pairs} <= known
+
+
+def test_questions_about_objects_are_answered_by_what_is_there(folder: SceneFolder) -> None:
+    image = folder.read(0)
+    ids, small = image.ids.copy(), image.things[1]
+    ids[ids == small.id] = 0
+    ids[0, :5] = small.id  # 5 pixels: too few to be asked about
+    first = replace(image.things[0], noun="cup")
+    unsure = replace(image, ids=ids, things=(first, replace(small, noun="box")))
+    counted = replace(image, things=(first, replace(small, noun="cup")))
+    none = replace(image, ids=image.ids * 0, things=())
+    texter = SceneTexts(folder, TextMixture(answers=0, regions=0, captions=0, detect_all=0, detect=0, objects=4000))
+    for made, cups, others in ((counted, 2, True), (unsure, 1, False), (none, 0, True)):
+        texts = {p.prefix: p.suffix for p in texter.pairs(made, np.random.default_rng(0))}
+        assert texts.get("answer en Can a cup be seen?") == ("yes" if cups else "no")
+        assert texts.get("answer en How many cups can be seen?") == ("none", "one", "two")[cups]
+        assert texts.get("answer en Which objects can be seen?") == (("cup" if cups else "none") if others else None)
+        assert ("answer en Can a box be seen?" in texts) == others
+        assert {texts[p] for p in texts if " and " in p} == {"no"}  # of two nouns one is not there
+    both = replace(image, things=(first, replace(small, noun="box")))
+    answers = {p.prefix: p.suffix for p in texter.pairs(both, np.random.default_rng(0))}
+    assert answers["answer en Can a cup and a box be seen?"] == "yes"
 
 
 def test_folders_that_are_none_are_refused(tmp_path: Path) -> None:

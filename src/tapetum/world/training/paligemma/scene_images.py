@@ -14,9 +14,13 @@ The texts are the pre-training tasks of PaliGemma (arXiv 2407.07726, 3.2.5), in 
     detect all classes          boxes and nouns of all things, from left to right
     detect {noun} ; {noun}      of some, one of which may not be there
     segment {noun}              the same with masks, where a codec is given
+    ocr                         all written text, by rows, then from left to right
+    question en {answer}        the questions of the image that have this answer
+    answer en {question}        about objects: what is there, whether one or several are there, how many
 
-Differs from the paper: objects are listed from left to right, which a small model learns sooner than a random order. (Top to
-bottom is worse: half of all objects begin within 6 of 112 rows of the one above, and which is first cannot be seen.)
+Differs from the paper, which does not print its questions about objects: their wording is ours. Objects are listed from left to
+right, which a small model learns sooner than a random order. (Top to bottom is worse: half of all objects begin within 6 of 112
+rows of the one above, and which is first cannot be seen.)
 """
 
 import re
@@ -38,6 +42,7 @@ from tapetum.systems.paligemma.locations import box_text, suffix
 from tapetum.systems.paligemma.recipes import TextMixture
 from tapetum.types import Boxes
 from tapetum.world.physics.props import PROPS
+from tapetum.world.words.captions import object_question
 
 SHIFT = 8
 """Pixels, at most."""
@@ -288,6 +293,14 @@ class SceneTexts:
             nouns = _some_nouns(image, rng, most=1)
             things = [t for t in visible_objects(image) if t.noun in nouns][:3]
             texts.append(_boxes(image, prompts.segment(nouns), things, self.encode))
+        for _ in range(_count(rng, mix.ocr) if (written := written_text(image)) else 0):
+            texts.append(TextPair(prefix=prompts.OCR, suffix=written))
+        for one in self._draw_questions(image, _count(rng, mix.questions), rng):
+            texts.append(TextPair(prefix=prompts.question(one.answer), suffix=one.text))
+        for _ in range(_count(rng, mix.objects)):
+            nouns = [t.noun for t in image.things], [t.noun for t in visible_objects(image)]
+            question, answer = object_question(*nouns, NOUNS, rng)
+            texts.append(TextPair(prefix=prompts.answer(question), suffix=answer, kind="objects"))
         return texts
 
     def _draw_questions(self, image: SceneImage, count: int, rng: np.random.Generator) -> list[Any]:
@@ -345,6 +358,12 @@ def _some_nouns(image: SceneImage, rng: np.random.Generator, most: int = 2) -> l
     if rng.random() < 0.2 or not nouns:
         nouns = [*nouns[:-1], str(rng.choice(NOUNS))]
     return list(dict.fromkeys(nouns))
+
+
+def written_text(image: SceneImage) -> str:
+    """Join what is written on objects, by rows, then from left to right; empty where not every object's text is known."""
+    captions = [t.caption for t in sorted(image.things, key=lambda t: (t.box[1], t.box[0])) if t.noun != "hand"]
+    return " ".join(re.findall('that says "([^"]*)"', " ".join(captions))) if all(captions) else ""
 
 
 def format_objects(image: SceneImage, things: Sequence[SceneObject], encode: Encode | None = None) -> str:
