@@ -18,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import tap_doubt
 from plus_minus import SEEDS, Part, verdict
 from tapetum.systems.pretraining import study as pretraining_study
 from tapetum.systems.pretraining.study.claims import measured
@@ -310,6 +311,7 @@ TABLES: Mapping[str, tuple[str, Callable[[], str]]] = {
         lambda: photo_questions.search_table(read("photo-questions/results.json")),
     ),
     "boxes in photographs": ("evidence/photos.md", lambda: photo_boxes.table(read("photo-boxes/results.json"))),
+    "words of no table": ("evidence/photos.md", lambda: photo_questions.sentence_table(read("photo-questions/results.json"))),
     "things in streets": ("evidence/photos.md", lambda: photo_questions.street_table(read("photo-questions/results.json"))),
     "questions about films": ("evidence/photos.md", lambda: photo_questions.film_table(read("photo-questions/results.json"))),
     "images taken for scenes": (
@@ -324,6 +326,8 @@ TABLES: Mapping[str, tuple[str, Callable[[], str]]] = {
     "marks of seven clips": ("evidence/real-marks.md", lambda: real_marks.table(read("real-marks/seven-clips.json"))),
     "keyframes": ("evidence/tap-speed.md", lambda: live_keyframes.table(read("live/keyframes.json"))),
     "the loop in C++": ("evidence/tap-speed.md", lambda: live_cpp.table(read("live/cpp.json"))),
+    "doubt": ("evidence/tap-doubt.md", lambda: tap_doubt.table(read("tap-doubt/results.json"))),
+    "clicks a point": ("evidence/tap-doubt.md", lambda: tap_doubt.clicks_table(read("tap-doubt/clicks.json"))),
     "alike bodies": ("evidence/alike-bodies.md", lambda: alike_bodies.table(read("identity/results.json"))),
     "precision of encoders": ("evidence/named-encoders.md", precision),
     "clips that were used": ("evidence/real-marks.md", real_marks.uses),

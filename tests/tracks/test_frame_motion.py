@@ -5,7 +5,17 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from tapetum.tracks.frame_motion import CAMERA, MOVING, MotionPath, fit_steps, measure_paths
+from tapetum.tracks.frame_motion import (
+    CAMERA,
+    MOVING,
+    STRIP,
+    MotionPath,
+    find_visits,
+    fit_steps,
+    measure_paths,
+    middle_strip,
+    passes_by,
+)
 from tapetum.types import Tracks
 
 FRAMES = np.zeros((12, 96, 128, 3), np.uint8)
@@ -117,3 +127,50 @@ def test_a_similarity_is_fitted_to_the_majority() -> None:
     assert np.isnan(some[0]).all()  # two thirds agree
     b[:20] += rng.uniform(1, 2, 20)
     assert np.isnan(fit_steps(np.stack([a, b], 1), np.ones((30, 2), bool), within=0.01)[0]).all()
+
+
+def square(*places: int) -> np.ndarray:
+    """A white square of 20 pixels at these columns, a frame each, over grey."""
+    frames = np.full((len(places), 96, 128, 3), 99, np.uint8)
+    for frame, x in zip(frames, places, strict=True):
+        frame[30:50, max(x, 0) : max(x + 20, 0)] = 255
+    return frames
+
+
+def test_something_is_in_the_middle_from_its_first_cell_to_its_last() -> None:
+    frames = square(*range(-20, 128, 8), *[200] * 20, 54, 54, 200)
+    visits, changed = find_visits(np.stack([middle_strip(frame) for frame in frames]))
+    inside = [-20 + 8 * k + 20 > 51.2 and -20 + 8 * k < 76.8 for k in range(19)]
+    assert visits == [(inside.index(True), 19 - inside[::-1].index(True)), (39, 41)]
+    assert np.flatnonzero(changed[39].any(1)).tolist() == [3, 4, 5, 6]  # rows 30 to 50 of cells of 8
+    assert changed.shape[1:] == STRIP
+
+
+class Path:
+    """Tracks each point along a path of columns, and is sure of it in some frames."""
+
+    def __init__(self, columns: list[float], seen: list[bool] | None = None):
+        self.columns, self.seen = np.array(columns), np.ones(len(columns), bool) if seen is None else np.array(seen)
+
+    def track(self, video: np.ndarray, queries: np.ndarray, *, progress: object = None) -> Tracks:
+        x = queries[:, 1, None] + self.columns - self.columns[queries[:, 0].astype(int)][:, None]
+        xy = np.stack([x, np.broadcast_to(queries[:, 2, None], x.shape)], -1)
+        visible = np.broadcast_to(self.seen, x.shape)
+        return Tracks(xy=xy, visible=visible, confidence=visible, queries=queries)
+
+
+@pytest.mark.parametrize(
+    ("columns", "seen", "passes"),
+    [
+        ([0, 30, 64, 98, 128], None, True),
+        ([128, 98, 64, 30, 0], None, True),
+        ([0, 30, 64, 30, 0], None, False),  # and back
+        ([64, 64, 64, 64, 64], None, False),  # a light
+        ([0, 30, 64, 98, 128], [1, 1, 1, 0, 0], None),  # lost in the middle
+        ([64, 64, 64, 98, 128], None, None),  # there from the first
+    ],
+)
+def test_what_comes_from_one_side_and_goes_to_the_other_passes(columns: list, seen: list | None, passes: bool | None) -> None:
+    changed = np.zeros(STRIP, bool)
+    changed[4:8, 1:3] = True
+    assert passes_by(square(*columns), Path(columns, seen), 2, changed) is passes

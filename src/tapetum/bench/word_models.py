@@ -116,7 +116,7 @@ _BETTER = {
 _FETCHED = {
     "mcvit-films": "siglip2-base-32",
     "paligemma-nano-2": "paligemma2-3b-mix-224",
-    "efficientnet-lite2": "paligemma2-3b-mix-224",
+    "efficientnet-lite2": "siglip2-base-32",
     "resnet-nano": "dinov2-small",
 }
 """What a user with a network may take in place of a model that comes with the package."""

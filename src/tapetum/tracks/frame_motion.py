@@ -3,13 +3,14 @@
     camera    the similarity of most points from each frame to the next, turned round: the image goes right, the camera left
     a thing   the points of its region, beyond what the camera does to them
     moving    the points that move against the others, whatever they are
+    a pass    what changes in the middle of a still camera's film is tracked, and comes from one side and goes to the other
 
 Positions are complex, z = x + iy, so that a similarity is z' = scale z + offset: |scale| is the zoom, its angle the turn. Two
 points determine it, where a homography (`camera`) needs four, so that few and noisy points will do. That is enough to say
 which way something moves, and too little to stabilise a video.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ from jaxtyping import Bool, Complex128, Float64, UInt8
 from PIL import Image
 
 from tapetum.tracks.tracker import Tracker
+from tapetum.video import Video
 
 CAMERA, MOVING = "camera", "moving"
 """Keys of the result of `measure_paths`, beside those of the regions."""
@@ -32,6 +34,18 @@ PARALLAX = 0.5
 """Share of the camera's way that it must go, too."""
 TRIES = 200
 """Pairs of points that are tried for two frames (RANSAC)."""
+MOST_FRAMES, MOST_PASSES, TOGETHER = 1200, 20, 20
+"""Frames of a film, and passes, beyond which none are counted; and frames through which something that passes is tracked."""
+BESIDE = 5
+"""Frames before and after something is in the middle, through which it is tracked, too."""
+STRIP = 12, 4
+"""Cells of the strip in the middle of an image in which something passes, down and across."""
+HALF = 0.1
+"""Half the width of the strip, in widths of the image."""
+POINTS = 16
+"""Points that are tracked of what passes."""
+CHANGED = 12
+"""Levels of 255 by which a cell of the strip is unlike its median over the film where something is before it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,9 +137,7 @@ def measure_paths(
     Returns:
         The paths of `CAMERA`, of `MOVING`, and of each region; without those of which too few points are seen.
     """
-    shrink = min(1.0, SIDE / max(frames.shape[1:3]))
-    size = np.array([max(8, round(n * shrink)) for n in frames.shape[2:0:-1]])  # width, height
-    small = np.stack([np.asarray(Image.fromarray(frame).resize(tuple(size), Image.Resampling.BOX)) for frame in frames])
+    small, size = _shrunk(frames)
     every = np.ones([max(4, round(GRID * n / max(size))) for n in size[::-1]], bool)
     groups: dict[Hashable, np.ndarray] = {}
     queries = np.zeros((0, 3), np.float32)
@@ -164,6 +176,76 @@ def measure_paths(
                 size_and_turn = _size_and_turn(own / scale)
             paths[key] = MotionPath(_sums(steps), *size_and_turn, known, bool(together))
     return paths
+
+
+def count_passes(
+    video: Video, numbers: Sequence[int], tracker: Tracker, find: Callable[[np.ndarray], object] | None = None
+) -> int | None:
+    """Count how often something goes through the middle of a still camera's image; None where that is not clear.
+
+    Args:
+        numbers: of the frames that are looked at, evenly spaced.
+        find: returns whether a thing is in a frame, or None if it is not; without it whatever moves counts.
+    """
+    if not 3 <= len(numbers) <= MOST_FRAMES:
+        return None
+    visits, changed = find_visits(np.stack([middle_strip(video[number]) for number in numbers]))
+    if len(visits) > MOST_PASSES or 2 * changed.any((1, 2)).sum() >= len(numbers):
+        return None
+    passed = []
+    for first, stop in visits:
+        middle, around = (first + stop) // 2, range(max(first - BESIDE, 0), min(stop + BESIDE, len(numbers)))
+        step = -(-len(around) // TOGETHER)  # of long visits not all frames
+        chosen = [k for k in around if not (k - middle) % step]
+        frames, place = video[[numbers[k] for k in chosen]], chosen.index(middle)
+        unseen = find is not None and find(frames[place]) is None
+        passed.append(None if unseen else passes_by(frames, tracker, place, changed[middle]))
+    return None if None in passed else sum(map(bool, passed))
+
+
+def middle_strip(frame: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "r c 3"]:
+    """Average the colours of the cells of `STRIP` in an image."""
+    height, width = frame.shape[:2]
+    box = width * (0.5 - HALF), 0, width * (0.5 + HALF), height
+    return np.asarray(Image.fromarray(frame).resize((STRIP[1], STRIP[0]), Image.Resampling.BOX, box=box))
+
+
+def find_visits(strips: UInt8[np.ndarray, "t r c 3"]) -> tuple[list[tuple[int, int]], Bool[np.ndarray, "t r c"]]:
+    """Find when something is in the strip of a still camera, as first frame and the one after the last; and in which cells."""
+    changed = np.abs(strips - np.median(strips, axis=0)).max(3) > CHANGED
+    edges = np.flatnonzero(np.diff(changed.any((1, 2)), prepend=False, append=False)).tolist()
+    return list(zip(edges[::2], edges[1::2], strict=True)), changed
+
+
+def passes_by(
+    frames: UInt8[np.ndarray, "t h w 3"], tracker: Tracker, number: int, changed: Bool[np.ndarray, "r c"]
+) -> bool | None:
+    """Track what is in the strip in a frame, and decide whether it comes from one side and goes to the other; None: not clear.
+
+    Points that stay where they are, as where the light changes, do not pass.
+    """
+    small, size = _shrunk(frames)
+    cells = np.argwhere(changed)[:, ::-1]
+    xy = (cells[:: -(-len(cells) // POINTS)] + 0.5) / STRIP[::-1] * (2 * HALF, 1) + (0.5 - HALF, 0)
+    tracks = tracker.track(small, np.insert(xy * size, 0, number, 1).astype(np.float32))
+    x = (tracks.xy[..., 0] - size[0] / 2) / np.hypot(*size)
+    ways = []
+    for across, visible in zip(x, tracks.visible, strict=True):
+        if np.abs(across[visible] - across[number]).max(initial=0) >= MOVES:
+            beyond = visible & (np.abs(across) > HALF / 4)
+            before, after = (np.sign(across[part][beyond[part]]) for part in (slice(number), slice(number, None)))
+            ways.append(after[-1] - before[0] if len(before) and len(after) else np.nan)
+    if not ways:
+        return False
+    share = [float((np.array(ways) == way).mean()) for way in (-2, 0, 2)]
+    return share[1] < 0.5 if max(share) >= 0.6 else None
+
+
+def _shrunk(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Resize frames to `SIDE`; returns width and height, too."""
+    shrink = min(1.0, SIDE / max(frames.shape[1:3]))
+    size = np.array([max(8, round(n * shrink)) for n in frames.shape[2:0:-1]])
+    return np.stack([np.asarray(Image.fromarray(frame).resize(tuple(size), Image.Resampling.BOX)) for frame in frames]), size
 
 
 def _size_and_turn(scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -54,10 +54,14 @@ def name_pixels(rgb: UInt8[np.ndarray, "n 3"]) -> Int[np.ndarray, " n"]:
     return np.select(list(names.values()), [COLOURS.index(name) for name in names])
 
 
+def colour_shares(image: UInt8[np.ndarray, "h w 3"], mask: Bool[np.ndarray, "h w"]) -> Float[np.ndarray, " n"]:
+    """Compute the share of each of `COLOURS` in the pixels of a mask; 0 of all where there are none."""
+    rgb = image[mask]
+    counts = np.bincount(name_pixels(rgb[:: max(1, -(-len(rgb) // _MOST))]), minlength=len(COLOURS))
+    return counts / max(counts.sum(), 1)
+
+
 def name_colour(image: UInt8[np.ndarray, "h w 3"], mask: Bool[np.ndarray, "h w"]) -> str | None:
     """Name the colour of the pixels of a mask; None where no colour has most of them, or there are none."""
-    rgb = image[mask]
-    if not len(rgb):
-        return None
-    counts = np.bincount(name_pixels(rgb[:: -(-len(rgb) // _MOST)]), minlength=len(COLOURS))
-    return COLOURS[int(counts.argmax())] if counts.max() >= CLEAR * counts.sum() else None
+    shares = colour_shares(image, mask)
+    return COLOURS[int(shares.argmax())] if shares.max() >= CLEAR else None

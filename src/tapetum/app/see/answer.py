@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from tapetum.app.see.answer_model import can_answer_photos, is_world, names_other_things, unfamiliar_remark
-from tapetum.app.see.settings import AUTO, CLASSIFIER
+from tapetum.app.see.settings import AUTO, CANNOT_SAY, CLASSIFIER, names_photographs
 from tapetum.app.verb import File, Listener, Result, one_text, verb
 from tapetum.bench.word_models import describe_model, next_step
 from tapetum.core.errors import BadInput
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from tapetum.app.see.film_motion import MotionClaim
     from tapetum.systems.longvideo.captioner import Captioner
     from tapetum.systems.longvideo.video_text import VideoText
 
@@ -106,7 +105,8 @@ class ChosenAnswer(Result):
                 noise = f"; from passage to passage that varies by {self.lead_deviation:.3f}{verdict}"
             lines.append(f"ahead of the next by {self.lead:.3f}{noise}")
         lines += [f"  {likely:6.1%}  {option}" for option, likely in zip(self.options, self.probabilities, strict=False)]
-        about = (describe_model(self.model), next_step(self.model)) if self.model else ()
+        better = self.answer == CANNOT_SAY or not names_photographs(self.model)  # else it is good enough
+        about = (describe_model(self.model), next_step(self.model) if better else None) if self.model else ()
         return "\n".join([*lines, *self.remarks, *filter(None, about)])
 
 
@@ -121,17 +121,19 @@ def answer(options: AnswerOptions, listener: Listener) -> ChosenAnswer:
     options.check()
     world = options.model == AUTO and not names_other_things(options.question, options.options)
     world = world and is_world(options.video, frames=8)
-    if options.model in (AUTO, CLASSIFIER) and options.by is None:
-        from tapetum.app.see.film_motion import CAMERA, read_motion
+    if (options.model == AUTO or names_photographs(options.model)) and options.by is None:
+        from tapetum.app.see.film_motion import CAMERA, TRACKER, answer_motion, read_motion
 
         for text in (options.question, *options.options):
             check_length(text, "a text")
         claims = read_motion(options.question, options.options)
         if claims and (not world or all(claim.subjects == (CAMERA,) for claim in claims)):  # that mcvit-films knows nothing of
-            return _by_motion(options, claims, listener)
+            moved = answer_motion(options.video, claims, options.options, str(options.model), "auto", listener)
+            about: dict[str, Any] = {"fits": moved.fits, "remarks": moved.remarks, "model": TRACKER}
+            return ChosenAnswer(answer=moved.answer, options=options.options, by="motion", **about)
     if options.model == AUTO:
         options = replace(options, model=FILMS if world or not can_answer_photos() else CLASSIFIER)
-    if options.model == CLASSIFIER:
+    if names_photographs(options.model):
         return _by_nouns(options, listener)
     from tapetum.systems.longvideo.captioner import Captioner
     from tapetum.systems.longvideo.streaming import FrameSelection, VideoOptionScorer, encode_video, stream_passages
@@ -163,34 +165,17 @@ def _by_nouns(options: AnswerOptions, listener: Listener) -> ChosenAnswer:
     from tapetum.video import open_video
 
     if options.by is not None:
-        raise BadInput(f"{CLASSIFIER} compares nouns; leave out --by, or give --model {FILMS}")
+        raise BadInput(f"{options.model} compares nouns; leave out --by, or give --model {FILMS}")
     tell = partial(listener.progress, "watching")
     with open_video(options.video) as video:
-        made = compare_nouns(CLASSIFIER, video, options.options, options.frame_rate or 1.0, tell, "auto")
+        made = compare_nouns(str(options.model), video, options.options, options.frame_rate or 1.0, tell, "auto")
     return ChosenAnswer(
         answer=made.answer,
         options=options.options,
         by="nouns",
         probabilities=made.probabilities,
         remarks=made.remarks,
-        model=CLASSIFIER,
-    )
-
-
-def _by_motion(options: AnswerOptions, claims: "Sequence[MotionClaim]", listener: Listener) -> ChosenAnswer:
-    """Compare what the options claim of motion with what is measured in tracks."""
-    from tapetum.app.see.film_motion import TRACKER, compare_motion, measure_motions
-    from tapetum.app.see.photo_answers import PhotoAnswerer
-    from tapetum.bench.baselines import load_tracker
-    from tapetum.video import open_video
-
-    answerer = PhotoAnswerer.load(CLASSIFIER, "auto") if can_answer_photos() else None
-    with open_video(options.video) as video:
-        find = answerer.where if answerer else lambda frame, thing: None
-        motions = measure_motions(video, claims, load_tracker(TRACKER, "auto"), find, partial(listener.progress, "tracking"))
-    made = compare_motion(claims, options.options, motions)
-    return ChosenAnswer(
-        answer=made.answer, options=options.options, by="motion", fits=made.fits, remarks=made.remarks, model=TRACKER
+        model=str(options.model),
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from tapetum.app.see.settings import AUTO, CLASSIFIER, MODEL, SeeSettings, Settings
+from tapetum.app.see.settings import AUTO, CLASSIFIER, MODEL, SeeSettings, Settings, names_photographs
 from tapetum.app.verb import Listener
 from tapetum.bench.word_models import is_here
 from tapetum.core.errors import BadInput
@@ -63,7 +63,7 @@ def with_region_model(settings: Settings, images: Any, prompt: str, listener: Li
         if photo and not {thing.noun for thing in things}.isdisjoint((*FORMS, *HOLDERS)):
             photo = not is_world(images, frames or settings.frames)
         settings = replace(settings, model=CLASSIFIER if photo else MODEL)
-    if settings.model == CLASSIFIER:
+    if names_photographs(settings.model):
         for remark in remarks(things):
             listener.note(remark)
     return settings

@@ -15,7 +15,7 @@ from typing import Any
 
 from tapetum.app.see.jobs import Job, answer_jobs, find_jobs, is_answers, saved_rows
 from tapetum.app.see.replies import ImageReplies, from_json, labels_of
-from tapetum.app.see.settings import CLASSIFIER, MODEL, Request, SeeSettings, with_default_model
+from tapetum.app.see.settings import CANNOT_SAY, CLASSIFIER, MODEL, Request, SeeSettings, with_default_model
 from tapetum.app.verb import Listener
 from tapetum.bench.word_models import describe_model, next_step
 from tapetum.core.errors import BadInput
@@ -68,6 +68,8 @@ def see(settings: SeeSettings, images: Any, request: Request, listener: Listener
     if not replies:
         raise BadInput(f"none of {len(jobs)} images could be read: {rows[0]['trouble']}")
     failed = tuple(row for row in rows if "trouble" in row)
+    if any(reply.answer.text == CANNOT_SAY for reply in replies) and (line := next_step(settings.model)):
+        listener.note(line)
     made = ImageReplies(
         images=replies, failed=failed, out=folder, regions=request.kind != "words", report=report, model=settings.model
     )
@@ -119,6 +121,7 @@ def _introduce(settings: SeeSettings, images: Any, listener: Listener) -> None:
     if settings.model in (MODEL, CLASSIFIER):
         summary = f"{settings.model}: {known()[settings.model].summary}"
         listener.note(summary if settings.model == MODEL else describe_model(settings.model))
-        remarks = unfamiliar_remark(settings.model, images, settings.frames), next_step(settings.model)
+        remarks = [unfamiliar_remark(settings.model, images, settings.frames)]
+        remarks += [next_step(settings.model)] if settings.model == MODEL else []
         for line in filter(None, remarks):
             listener.note(line)

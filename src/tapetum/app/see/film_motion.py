@@ -3,6 +3,7 @@
     words      each option is read as a claim of the camera, of a thing, or of whatever moves: it moves, goes left, turns, ...
     passages   up to three of 20 frames, six a second, through which points are tracked (`tracks.frame_motion`)
     things     are where the classifier sees them (`encoders.class_maps`); people and what is no class are "whatever moves"
+    passes     how often something goes through the middle of a still camera's image; things side by side are one
 
 A claim is true, false, or not known: between the two thresholds of every measure nothing is said. A zoom and a camera that
 comes nearer look alike, and so do a turn of the camera and a shift: the words for them mean the same here. Walking, running
@@ -11,22 +12,34 @@ and sitting are not told apart; that something moves, or does not, rules some of
 
 import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
 
 from tapetum.app.see.photo_questions import CANNOT_SAY
+from tapetum.app.see.settings import AUTO, CLASSIFIER
+from tapetum.app.verb import Listener
 from tapetum.encoders.naming import is_person
 from tapetum.encoders.wordnet import Thing, split_nouns
 from tapetum.systems.longvideo.streaming import FrameSelection
-from tapetum.tracks.frame_motion import CAMERA, MOVES, MOVING, MotionPath, measure_paths
+from tapetum.tracks.frame_motion import (
+    CAMERA,
+    MOST_PASSES,
+    MOVES,
+    MOVING,
+    MotionPath,
+    count_passes,
+    measure_paths,
+)
 from tapetum.tracks.tracker import Tracker
-from tapetum.video import Video
+from tapetum.video import Video, open_video
 
 TRACKER = "tapir-nano"
-FRAMES, FRAME_RATE, PASSAGES = 20, 6.0, 3
-"""Frames of a passage, frames in a second, and passages."""
+FRAMES, FRAME_RATE, PASSAGES, PASS_RATE = 20, 6.0, 3, 10.0
+"""Frames of a passage, frames in a second, and passages; and frames in a second where passes are counted."""
 GROWS, TURNS = 0.15, 0.35
 """From here on something grows (logarithm of its size) or turns (radians)."""
 CALM = 0.4
@@ -66,6 +79,14 @@ _PHRASES = {
     r"\bupside down\b": "turned",
     r"n['\N{RIGHT SINGLE QUOTATION MARK}]t\b": " not",
 }
+_TIMES = {
+    word: number
+    for number, words in enumerate(("never zero no none not", "once one", "twice two", "thrice three", "four", "five"))
+    for word in words.split()
+}
+"""Words for how often something happens."""
+_WAYS = "to the left", "to the right", "up", "down", "towards the camera", "away from the camera"
+_FROM = "from the left", "from the right", "from above", "from below"
 _NEGATIONS = frozenset(("no", "not", "never", "without", "neither", "none"))
 _BARE = frozenset(re.findall(r"\w+", "yes no not neither none at all it they he she the camera does do is are"))
 """Words of answers that say no more than yes or no."""
@@ -77,8 +98,8 @@ class MotionClaim:
 
     subjects: tuple[Hashable, ...]
     """Things, `CAMERA`, or `MOVING`; of several, each."""
-    values: frozenset[str]
-    """Keys of the table of words, which hold together."""
+    values: frozenset[str | int]
+    """Keys of the table of words, which hold together; or how often it passes."""
     negated: bool = False
 
 
@@ -100,9 +121,13 @@ class ThingMotion:
     one_way: bool = True
     least: float = MOVES
     """Reach from which on it moves."""
+    passes: int | None = None
+    """Through the middle of the image, in the whole film; None where that is not clear, or not asked."""
 
-    def truth(self, value: str) -> bool | None:
-        """Decide whether a key of the table of words holds; None where it is not clear."""
+    def truth(self, value: str | int) -> bool | None:
+        """Decide whether a key of the table of words, or a number of passes, holds; None where it is not clear."""
+        if isinstance(value, int):
+            return None if self.passes is None else self.passes == value
         moves = self._level(max(self.reach / self.least, abs(self.growth) / GROWS, self.turn / TURNS))
         fast = True if self.speed >= FAST else False if self.speed <= SLOW else None
         if value in _DIRECTIONS:
@@ -129,6 +154,8 @@ class ThingMotion:
     def __str__(self) -> str:
         x, y = self.shift.real, self.shift.imag
         sides = f"{abs(x):.2f} {'left' if x < 0 else 'right'}, {abs(y):.2f} {'up' if y < 0 else 'down'}"
+        if self.passes is not None:
+            return f"passes through the middle: {self.passes}"
         return f"{sides}, size times {np.exp(self.growth):.2f}, turned by {np.degrees(self.turn):.0f} degrees"
 
 
@@ -154,6 +181,9 @@ def read_motion(question: str, options: Sequence[str]) -> tuple[MotionClaim, ...
     meant, denied = _values(question)
     words = frozenset(re.findall(r"\w+", question))
     about = _subject(question, follows="follow" in meant)
+    if re.search(r"\bhow (?:often|many times)\b.*\b(?:pass|cross)", question) and about != CAMERA:
+        counts = [count for option in options if (count := _count(option)) is not None]
+        return tuple(MotionClaim((about or MOVING,), frozenset((n,))) for n in counts) if len(counts) == len(options) else None
     moves = any(_VALUE.get(word, "left") not in _PLACES for word in words) or words & {"way", "direction"}
     if not moves and all(_values(option)[0] <= _PLACES for option in options):
         return None  # where something is
@@ -176,6 +206,42 @@ def read_motion(question: str, options: Sequence[str]) -> tuple[MotionClaim, ...
         claims.append(MotionClaim(subjects, values, negated))
     things = about is None and all(isinstance(c.subjects[0], Thing) and c.values == meant for c in claims)
     return None if things else tuple(claims)  # what flies? a bird, a balloon: nouns
+
+
+def own_options(question: str) -> tuple[str, ...]:
+    """List the answers that a question about motion may have, where none are given; none for other questions.
+
+    >>> own_options("Does the camera move?"), own_options("Does the bear go left or right?"), own_options("What is this?")
+    (('yes', 'no'), ('left', 'right'), ())
+    """
+    plain = question.lower().strip(" ?.!")
+    if re.search(r"\bhow (?:often|many times)\b", plain):
+        options = tuple(map(str, range(MOST_PASSES + 1)))
+    elif " or " in plain:
+        words = "|".join(sorted(_VALUE, key=len, reverse=True))
+        parts = (re.sub(rf"^.*?((?:(?:to|from) the )?\b(?:{words})\b)", r"\1", part) for part in plain.split(" or "))
+        options = tuple(re.sub(r"^(?:move|go|come|walk|run|pan|turn)s? (?=\w)", "", part) for part in parts)
+    elif "come" in plain and "from" in plain:
+        options = _FROM
+    elif re.match(
+        r"(?:in(?:to)? )?(?:which|what) (?:way|direction)\b|where\b|how (?:does|do|is)\b|what does the camera do", plain
+    ):
+        options = _WAYS
+    elif re.match(r"how (?:fast|quick)", plain):
+        options = "fast", "slow"
+    else:
+        options = ("yes", "no") if re.match(r"(?:is|are|was|were|do|does|did|has|have|can)(?:n.?t)?\b", plain) else ()
+    if not options or not read_motion(question, options):
+        return ()
+    return (*options, "it stays still") if options in (_WAYS, ("fast", "slow")) else options
+
+
+def _count(option: str) -> int | None:
+    """Read how often something happens."""
+    for word in re.findall(r"\w+", option.lower()):
+        if word.isdecimal() or word in _TIMES:
+            return int(word) if word.isdecimal() else _TIMES[word]
+    return None
 
 
 def _values(text: str, zooms: bool = False) -> tuple[frozenset[str], bool]:
@@ -220,7 +286,8 @@ def compare_motion(
         best = left
     subjects = dict.fromkeys(subject for claim in claims for subject in claim.subjects)
     remarks = tuple(f"{getattr(s, 'word', s)}: {motions.get(s, 'not seen, or not well enough')}" for s in subjects)
-    return ComparedMotion(options[best[0]] if len(best) == 1 else CANNOT_SAY, fits, remarks)
+    clear = len(best) == 1 or (len(best) == 2 and options[:2] == _WAYS[:2])  # up and to the left
+    return ComparedMotion(" and ".join(options[k] for k in best) if clear else CANNOT_SAY, fits, remarks)
 
 
 def holds(claim: MotionClaim, motions: "Mapping[Hashable, ThingMotion]") -> bool | None:
@@ -245,6 +312,24 @@ def holds(claim: MotionClaim, motions: "Mapping[Hashable, ThingMotion]") -> bool
 
 def _conjunction(truths: Sequence[bool | None]) -> bool | None:
     return False if False in truths else None if None in truths else True
+
+
+def answer_motion(
+    source: Any, claims: Sequence[MotionClaim], options: Sequence[str], model: str, device: str | None, listener: Listener
+) -> ComparedMotion:
+    """Compare claims with what is measured in a film; `model` finds things, by default the classifier if it is here.
+
+    Raises BadInput if the film cannot be read, or the model is not on this machine.
+    """
+    from tapetum.app.see.answer_model import can_answer_photos
+    from tapetum.app.see.photo_answers import PhotoAnswerer
+    from tapetum.bench.baselines import load_tracker
+
+    name = model if model != AUTO else CLASSIFIER if can_answer_photos() else None
+    find = PhotoAnswerer.load(name, device).where if name else lambda frame, thing: None
+    tracker, tell = load_tracker(TRACKER, device), partial(listener.progress, "tracking")
+    with open_video(source) as video:
+        return compare_motion(claims, options, measure_motions(video, claims, tracker, find, tell))
 
 
 def measure_motions(
@@ -279,7 +364,13 @@ def measure_motions(
     summed = {
         key: _summed(each, count, MOVES if key == CAMERA else least) for key, each in paths.items() if 2 * len(each) > count
     }
-    return {key: motion for key, motion in summed.items() if motion is not None}
+    made = {key: motion for key, motion in summed.items() if motion is not None}
+    for subject in {claim.subjects[0] for claim in claims if any(isinstance(value, int) for value in claim.values)}:
+        still = CAMERA in made and made[CAMERA].truth("still")
+        in_frame = (lambda frame, thing=subject: find(frame, thing)) if isinstance(subject, Thing) else None
+        passes = count_passes(video, FrameSelection(frame_rate=PASS_RATE).numbers(video), tracker, in_frame) if still else None
+        made[subject] = replace(made.get(subject, ThingMotion(known=False)), passes=passes)
+    return made
 
 
 def _summed(paths: Sequence[tuple[MotionPath, float]], count: int, least: float) -> ThingMotion | None:

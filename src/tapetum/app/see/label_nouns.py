@@ -1,10 +1,14 @@
-"""`tapetum classify --labels` without an encoder of words: labels are nouns, compared by a classifier and WordNet."""
+"""`tapetum classify --labels` without an encoder of words: labels are nouns, compared by a classifier and WordNet.
+
+Labels without such a noun are compared by a sentence encoder, if it is on this machine (`encoders.sentences`).
+"""
 
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from tapetum.app.see.classify_labels import FittingLabels, LabelsFitted
+from tapetum.app.see.photo_questions import unknown_remark, word_likelihoods
 from tapetum.app.verb import Listener
 from tapetum.bench.image_jobs import ImageJobs, Source, look_at_images, looked_at, read_source
 from tapetum.bench.word_models import fetch_command
@@ -34,13 +38,15 @@ def fit_nouns(
     Raises BadInput if no label has a noun that is a class or wider, no image can be read, or the classifier is not on this
     machine.
     """
+    from tapetum.encoders.sentences import folder
+
     read = {label: split_nouns(label) for label in labels}
-    nouns = {label: things for label, (things, _) in read.items() if things}
+    nouns = {label: things for label, (things, _) in read.items() if things or folder()}
     if not nouns:
         raise BadInput(f"no label is a noun that {model} knows; others need an encoder that reads words; {fetch_command()}")
     for label, (things, ignored) in read.items():
         if not things:
-            listener.note(f"{label[:80]}: no noun that the classifier knows; left out")
+            listener.note(unknown_remark(label) + ("" if label in nouns else "; left out"))
         elif ignored:
             listener.note(f"{label[:80]}: not looked at: {', '.join(ignored)[:200]}; the classifier knows nouns alone")
         for thing in things:
@@ -76,11 +82,18 @@ def _fitting(
 
     None does where another has the same classes, as "red bus" and "blue bus", or the first is a kind of what is there.
     """
-    likely = {label: min(naming.probability(thing, evidence) for thing in things) for label, things in nouns.items()}
-    classes = {label: sum(len(thing.classes) for thing in things) for label, things in nouns.items()}
+    likely = {
+        label: min((naming.probability(thing, evidence) for thing in things), default=-1.0) for label, things in nouns.items()
+    }
+    likely |= {label: max(word_likelihoods(label, evidence.whole)) for label, p in likely.items() if p < 0}
+    classes = {label: sum(len(thing.classes) for thing in things) or 1000 for label, things in nouns.items()}
     least = naming.YES if none_below == "auto" else none_below
     first = sorted(likely, key=lambda label: (likely[label] < least, classes[label] * (likely[label] >= least), -likely[label]))
-    twins = [label for label in first[1:] if {t.classes for t in nouns[label]} == {t.classes for t in nouns[first[0]]}]
+    twins = [
+        label
+        for label in first[1:]
+        if nouns[label] and {t.classes for t in nouns[label]} == {t.classes for t in nouns[first[0]]}
+    ]
     kinds = any(thing.kind_of for thing in nouns[first[0]])
     shown, total = first[:top], sum(likely.values()) or 1.0
     return FittingLabels(

@@ -9,19 +9,21 @@ import numpy as np
 import torch
 from jaxtyping import Bool, UInt8
 
-from tapetum.app.see.photo_questions import answer_question, read_question
-from tapetum.app.see.photo_regions import find_regions, read_things
-from tapetum.core.devices import find_device, full_precision
+from tapetum.app.see.photo_questions import CANNOT_SAY, PhotoQuestion, answer_question, read_question
+from tapetum.app.see.photo_regions import clear_colour, find_place, find_regions, outline, read_things, say_place
+from tapetum.core.devices import full_precision
 from tapetum.core.errors import BadInput, check_several
 from tapetum.core.reading import check_length
-from tapetum.encoders.class_maps import dense_probabilities
+from tapetum.encoders.class_maps import DenseProbabilities, dense_probabilities
 from tapetum.encoders.efficientnet_lite import EfficientNetLite
-from tapetum.encoders.factory import load as load_encoder
+from tapetum.encoders.imagenet import prompt_names
 from tapetum.encoders.naming import YES, ClassEvidence, calibrate
 from tapetum.encoders.wordnet import Thing
+from tapetum.hub.loading import load as load_model
 from tapetum.layers.cpu import speed_up
 from tapetum.systems.paligemma.answers import PLACED, Reply
 from tapetum.systems.paligemma.locations import ParsedRegions
+from tapetum.transfer.zero_shot import PHOTO, ImageTextEncoder, LabelClassifier, reads_words
 from tapetum.types import Masks
 
 
@@ -40,10 +42,15 @@ class PhotoAnswerer:
 
     @classmethod
     def load(cls, name: str, device: torch.device | str | None = None) -> "PhotoAnswerer":
-        """Load a classifier by name. Raises BadInput if it is not on this machine, or another kind of network."""
-        encoder = load_encoder(name, find_device(device))
+        """Load a classifier, or an encoder of images and words, by name.
+
+        Raises BadInput if it is not on this machine, or another kind of network.
+        """
+        encoder: Any = load_model(name, device)
+        if reads_words(encoder):
+            return WordsAnswerer(encoder)
         if not isinstance(encoder, EfficientNetLite) or encoder.head is None:
-            raise BadInput(f"{name} is a {type(encoder).__name__}; words about photographs need an efficientnet-lite")
+            raise BadInput(f"{name} is a {type(encoder).__name__}; photographs need an efficientnet-lite")
         return cls(speed_up(encoder.eval().requires_grad_(False)))
 
     def prefix(self, prompt: str, images: int = 1, max_new_tokens: int = 1) -> list[int]:
@@ -65,6 +72,10 @@ class PhotoAnswerer:
         whole, parts = (self.encoder.head(each).float().cpu().numpy() for each in (cells.mean((2, 3)), cells.flatten(2).mT))
         return ClassEvidence(whole=calibrate(whole), regions=calibrate(parts))
 
+    def dense(self, frame: UInt8[np.ndarray, "h w 3"]) -> DenseProbabilities:
+        """Compute probabilities of the classes at places of an image."""
+        return dense_probabilities(self.encoder, frame)
+
     def ask(
         self,
         images: Sequence[UInt8[np.ndarray, "_i _h _w 3"]],
@@ -81,17 +92,33 @@ class PhotoAnswerer:
             if prompt.startswith(PLACED):
                 replies.append(self._place(frames[0], prompt))
                 continue
-            text, likely = answer_question(read_question(prompt), self.evidence(frames))
+            question = read_question(prompt)
+            if question.asks in ("colour", "place"):
+                text, likely = self._look_at(frames, question)
+            else:
+                text, likely = answer_question(question, self.evidence(frames))
             replies.append(Reply(text=text, ids=(), log_probabilities=(math.log(max(likely, 1e-9)),), ended=True))
         return replies
 
     def where(self, frame: UInt8[np.ndarray, "h w 3"], thing: Thing) -> Bool[np.ndarray, "r c"] | None:
         """Find where a thing that is said to be there is in an image, as cells of a grid; None where no place looks like it."""
-        place = dense_probabilities(self.encoder, frame).of(thing.classes)
+        place = self.dense(frame).of(thing.classes)
         return place.region if place.values.max() >= YES else None
 
+    def _look_at(self, frames: UInt8[np.ndarray, "n h w 3"], question: PhotoQuestion) -> tuple[str, float]:
+        """Say the colour or the place of a thing in one image, with the score of its box; 0 where it cannot be said."""
+        if len(frames) != 1:
+            return CANNOT_SAY, 0.0
+        made = self.dense(frames[0]).of(question.nouns[0].classes)
+        if (outlined := outline(frames[0], made)) is None:
+            return CANNOT_SAY, 0.0
+        mask, box = outlined
+        place = say_place(*find_place(box, made.size))
+        text = place if question.asks == "place" else clear_colour(frames[0], made, mask)
+        return (text, made.score) if text else (CANNOT_SAY, 0.0)
+
     def _place(self, frame: UInt8[np.ndarray, "h w 3"], prompt: str) -> PlacedReply:
-        regions = find_regions(self.encoder, frame, read_things(prompt))
+        regions = find_regions(self.dense(frame), frame, read_things(prompt))
         assert regions.boxes.scores is not None
         logarithms = tuple(np.log(regions.boxes.scores).tolist())
         text = " ; ".join(regions.boxes.labels)
@@ -103,3 +130,33 @@ class PhotoAnswerer:
             raise BadInput("this is an answer in words; ask for boxes or masks with detect or segment")
         none = Masks(np.zeros((0, height, width), bool))
         return reply.regions if masks else replace(reply.regions, masks=none, of_box=np.zeros(0, int))
+
+
+class WordsAnswerer(PhotoAnswerer):
+    """The same by an encoder of images and words: probabilities are a softmax over the names of ImageNet's classes (CLIP,
+    arXiv 2103.00020), and places are windows of the image. The thresholds are those of the classifier."""
+
+    def __init__(self, encoder: ImageTextEncoder):
+        self.words = LabelClassifier(encoder)
+
+    def evidence(self, frames: UInt8[np.ndarray, "n h w 3"]) -> ClassEvidence:
+        """Compute probabilities of the classes in images and in the windows of half their size."""
+        whole = self._shares(list(frames))
+        return ClassEvidence(whole=whole, regions=np.stack([self._shares(_windows(frame, 2)) for frame in frames]))
+
+    def dense(self, frame: UInt8[np.ndarray, "h w 3"]) -> DenseProbabilities:
+        """Compute probabilities of the classes in windows of a half and a third of an image."""
+        maps = (torch.from_numpy(self._shares(_windows(frame, parts))).mT.unflatten(1, (2 * parts - 1, -1)) for parts in (2, 3))
+        whole = torch.from_numpy(self._shares([frame])[0])
+        return DenseProbabilities(size=(frame.shape[0], frame.shape[1]), maps=tuple(maps), whole=whole)
+
+    def _shares(self, images: list[np.ndarray]) -> np.ndarray:
+        vectors = np.asarray(self.words.model.embed_images(images))
+        return self.words.score(vectors, prompt_names(), PHOTO, none=False).shares
+
+
+def _windows(frame: np.ndarray, parts: int) -> list[np.ndarray]:
+    """Cut overlapping windows of 1 / parts of the sides, row by row, each half a window from the next."""
+    height, width = (max(1, n // parts) for n in frame.shape[:2])
+    tops, lefts = (np.linspace(0, spare, 2 * parts - 1).astype(int) for spare in np.subtract(frame.shape[:2], (height, width)))
+    return [frame[top : top + height, left : left + width] for top in tops for left in lefts]

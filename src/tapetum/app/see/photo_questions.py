@@ -7,8 +7,11 @@ r"""Questions about photographs, and their answers by a classifier's probabiliti
     is there a cat in the picture?    no
     is it a dog or a wolf?            dog
     is there a black dog?             I cannot say: nobody knows whether it is black; without a dog: no
+    is there a campfire?              by the sentence encoder, if it is here: yes, or I cannot say
     caption en                        a photo of a beagle, a kind of dog
-    how many? where? who? why?        I cannot say
+    what colour is the cat?           black, of the pixels where it is (`photo_regions`)
+    where is the cat?                 on the left
+    how many? who? why?               I cannot say
 
 A question is read word by word: nouns of the table, words of the frame of a question, and all other words, which are never
 compared with names. Imports no torch.
@@ -17,8 +20,9 @@ compared with names. Imports no torch.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+from tapetum.app.see.settings import CANNOT_SAY
 from tapetum.encoders import naming
 from tapetum.encoders.naming import (
     ClassEvidence,
@@ -34,7 +38,12 @@ from tapetum.encoders.naming import (
 from tapetum.encoders.wordnet import Thing, split_nouns
 from tapetum.systems.paligemma.canonical_questions import plain_question
 
-CANNOT_SAY = "I cannot say"
+if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Float
+
+WORD_LEVEL = 0.9
+"""Probability from which on a word that is in no table is said to be there; `evidence/photo-questions` scores it."""
 _LONGEST = 500
 """Characters of a question that is read; longer ones are about more than one thing."""
 _THIS = r"(?:this|that|it|these|those|they|(?:the|this|that|my) (?:main )?(?:thing|picture|subject)|here|there)"
@@ -60,11 +69,22 @@ _WHICH = re.compile(
     rf"|(?:what is )?the (?:name|{_SORT}) of (?:this|that|the) {_NOUN}"
     rf"|(?:what is |identify )?(?:this|that|the) {_NOUN}(?: called)?"
 )
+_OF_ONE = {
+    "colour": re.compile(
+        r"(?:what|which) colour (?:is|are|does|has) (?:the|this|that|my) ([\w' -]+?)(?: have| in the picture)?"
+    ),
+    "place": re.compile(r"where (?:is|are) (?:the|this|that|my) ([\w' -]+?)(?: in the picture)?"),
+}
+"""Questions about the pixels where a thing is."""
 _OPENS = re.compile(r"(?:is|are|was|were|do|does|can|could|will|would|has|have|any)\b")
 _EXISTS = frozenset(
     re.findall(r"\w+", "there this that it these those they see show shows contain contains picture visible seen any here")
 )
 """Words of questions of presence, as "is it" and "do you see"."""
+_UNKNOWN = re.compile(
+    rf"{_SEE} (?:an?|any) [\w' -]+?(?: (?:here|there|in (?:the|this) picture))?$|(?:is|are) (?:there|it) (?:an?|any) "
+)
+"""Questions of the presence of something that may be in no table."""
 _MAINLY = re.compile(r"(?:is|are|was) (?:this|that|it|these|those|they|the (?:main )?thing)\b(?! a picture)")
 _FRAME = frozenset(
     re.findall(
@@ -90,7 +110,7 @@ _DENIES = frozenset(
 class PhotoQuestion:
     """What is asked about a photograph."""
 
-    asks: Literal["what", "which", "kind", "there", "either", "caption", "other"]
+    asks: Literal["what", "which", "kind", "there", "either", "caption", "word", "colour", "place", "other"]
     nouns: tuple[Thing, ...] = ()
     ignored: tuple[str, ...] = ()
     """Words that no class can be compared with."""
@@ -98,9 +118,13 @@ class PhotoQuestion:
     """Of "there": whether something is there, not what it does."""
     mainly: bool = False
     """Of "there" and "either": about the main thing, as "is it a dog"."""
+    word: str = ""
+    """Of "word": what is asked for, which is in no table."""
 
     def remarks(self) -> Iterator[str]:
         """Write what a user should know of the nouns and of other words."""
+        if self.word:
+            yield unknown_remark(self.word)
         if self.ignored:
             yield f"not looked at: {', '.join(self.ignored)}; the classifier knows nouns alone"
         for thing in self.nouns:
@@ -119,6 +143,11 @@ def read_question(prompt: str) -> PhotoQuestion:
         return PhotoQuestion(asks="other")
     plain = plain_question(re.sub(r"^answer [a-z-]{2,7} ", "", prompt))
     words = re.findall(r"\w+", plain)
+    for asks, pattern in _OF_ONE.items():
+        if match := pattern.fullmatch(plain):
+            nouns, others = split_nouns(match[1])
+            if len(nouns) == 1 and not others and not nouns[0].kind_of and not naming.is_person(nouns[0]):
+                return PhotoQuestion(asks=asks, nouns=nouns)  # type: ignore[arg-type]
     if not words or not _DENIES.isdisjoint(words):
         return PhotoQuestion(asks="other")
     if _WHAT.fullmatch(plain):
@@ -135,6 +164,8 @@ def read_question(prompt: str) -> PhotoQuestion:
         return _either(plain)
     nouns, others = split_nouns(" ".join(word for word in words if word not in _FRAME))
     named = len(words) == 1 or not {"a", "an", "any"}.isdisjoint(words) or not any(map(is_mended, nouns))
+    if not nouns and _UNKNOWN.match(plain) and 0 < len(others) <= 3:
+        return PhotoQuestion(asks="word", word=" ".join(others))
     if not nouns or not named or not (_OPENS.match(plain) or not others):
         return PhotoQuestion(asks="other")
     exists = not _EXISTS.isdisjoint(words) or not _OPENS.match(plain)
@@ -161,9 +192,12 @@ def answer_question(question: PhotoQuestion, evidence: ClassEvidence) -> tuple[s
         return _presence(question, evidence)
     if question.asks == "either":
         return _choice(question, evidence)
+    if question.asks == "word":
+        likely = max(map(float, word_likelihoods(question.word, evidence.whole)), default=0.0)
+        return ("yes", likely) if likely >= WORD_LEVEL else (CANNOT_SAY, 0.0)
     if question.asks == "which":
         return _narrower(question.nouns[0], evidence)
-    name = None if question.asks == "other" else name_image(evidence)
+    name = name_image(evidence) if question.asks in ("what", "kind", "caption") else None
     if name is None:
         return CANNOT_SAY, 0.0
     if question.asks == "kind":
@@ -171,6 +205,24 @@ def answer_question(question: PhotoQuestion, evidence: ClassEvidence) -> tuple[s
     if question.asks == "caption":
         return f"a photo of {with_article(name.words)}", name.probability
     return name.words, name.probability
+
+
+def word_likelihoods(word: str, probabilities: "Float[np.ndarray, 'n 1000']") -> list[float]:
+    """Compute how likely a word that is in no table is in each image; nothing if the sentence encoder is not here."""
+    from tapetum.encoders.sentences import likelihood, relate
+
+    relation = relate(word)
+    return [] if relation is None else [likelihood(value) for value in (probabilities @ relation).tolist()]
+
+
+def unknown_remark(word: str) -> str:
+    """Write what becomes of a word that is in no table."""
+    from tapetum.encoders.sentences import FETCH, folder
+
+    what = (
+        "compared by a sentence encoder, which is often unsure" if folder() else f"a sentence encoder would compare it: {FETCH}"
+    )
+    return f"{word[:80]}: no noun of the table; {what}"
 
 
 def _presence(question: PhotoQuestion, evidence: ClassEvidence) -> tuple[str, float]:

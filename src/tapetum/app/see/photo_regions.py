@@ -4,6 +4,9 @@ cat               a noun that WordNet has for a class or several; one box at mos
 black cat         only if most of its pixels are black
 big cat           "big" is ignored, which is said
 cat ; dog         each on its own
+
+The colour that `ask` says is that of the core of the thing, where its map is high, and fills it more than the surroundings; the
+place is that of the middle of its box, in thirds of the image, away from the lines between them.
 """
 
 from collections.abc import Sequence
@@ -15,14 +18,18 @@ import numpy as np
 from tapetum.core.errors import BadInput
 from tapetum.encoders.wordnet import split_nouns
 from tapetum.systems.paligemma.prompts import split_things
-from tapetum.video.colour_names import COLOURS, name_colour
+from tapetum.video.colour_names import COLOURS, colour_shares, name_colour
 
 if TYPE_CHECKING:
-    from jaxtyping import UInt8
+    from jaxtyping import Bool, UInt8
 
-    from tapetum.encoders import Encoder
+    from tapetum.encoders.class_maps import DenseProbabilities, ThingMap
     from tapetum.systems.paligemma.locations import ParsedRegions
 
+CORE, CLEAR = 0.5, 0.7
+"""Share of the map's peak from which on a pixel is of the core, and share of the core that has the colour that is said."""
+BESIDE = 0.06
+"""Widths or heights of the image from a line between thirds within which no side is said; see `evidence/photo-boxes`."""
 _COLOURS = {**{name: name for name in COLOURS}, "gray": "grey"}
 
 
@@ -78,21 +85,63 @@ def remarks(things: Sequence[NamedThing]) -> list[str]:
     ]
 
 
-def find_regions(encoder: "Encoder", frame: "UInt8[np.ndarray, 'h w 3']", things: Sequence[NamedThing]) -> "ParsedRegions":
-    """Find things in an image, with masks; those whose score is below the level of `class_maps` are left out."""
-    from tapetum.encoders.class_maps import LEVEL, box_around, dense_probabilities
-    from tapetum.systems.paligemma.locations import ParsedRegions
+def outline(frame: "UInt8[np.ndarray, 'h w 3']", made: "ThingMap") -> "tuple[Bool[np.ndarray, 'h w'], np.ndarray] | None":
+    """Compute mask and box of a thing; None if its score is below the level of `class_maps`."""
+    from tapetum.encoders.class_maps import LEVEL, box_around
     from tapetum.tracks.masks import outline_map
+
+    mask = outline_map(frame, made.odds, made.region)
+    box = box_around(mask)
+    return None if box is None or made.score < LEVEL else (mask, box)
+
+
+def clear_colour(frame: "UInt8[np.ndarray, 'h w 3']", made: "ThingMap", mask: "Bool[np.ndarray, 'h w']") -> str | None:
+    """Name the colour of a thing with a mask; None where it has none that is clear."""
+    values = made.enlarged()
+    inside, outside = colour_shares(frame, mask & (values >= CORE * values.max())), colour_shares(frame, ~mask)
+    best = int(inside.argmax())
+    return COLOURS[best] if inside[best] >= CLEAR and outside[best] < inside[best] else None
+
+
+def find_place(box: "np.ndarray", size: tuple[int, int]) -> tuple[str | None, str | None]:
+    """Find the thirds of an image (height, width) with the middle of a box, across and down; None beside a line.
+
+    >>> find_place(np.array([0, 0, 20, 20]), (100, 100)), find_place(np.array([20, 40, 40, 60]), (100, 100))
+    (('left', 'top'), (None, 'middle'))
+    """
+    middle = (box[:2] + box[2:]) / 2 / size[::-1]
+    names = ("left", "middle", "right"), ("top", "middle", "bottom")
+    near = [min(abs(at - 1 / 3), abs(at - 2 / 3)) < BESIDE for at in middle]
+    across, down = (None if close else each[int(at * 3)] for close, at, each in zip(near, middle, names, strict=True))
+    return across, down
+
+
+def say_place(across: str | None, down: str | None) -> str | None:
+    """Write where something is; None where no side is known.
+
+    >>> say_place("left", "top"), say_place("middle", "middle"), say_place("middle", "bottom"), say_place(None, "middle")
+    ('on the left, at the top', 'in the middle', 'at the bottom', None)
+    """
+    if across == down == "middle":
+        return "in the middle"
+    sides = (f"on the {across}" if across in ("left", "right") else "", f"at the {down}" if down in ("top", "bottom") else "")
+    return ", ".join(filter(None, sides)) or None
+
+
+def find_regions(
+    dense: "DenseProbabilities", frame: "UInt8[np.ndarray, 'h w 3']", things: Sequence[NamedThing]
+) -> "ParsedRegions":
+    """Find things in an image, with masks; those whose score is below the level of `class_maps` are left out."""
+    from tapetum.systems.paligemma.locations import ParsedRegions
     from tapetum.types import Boxes, Masks
 
-    dense = dense_probabilities(encoder, frame)
     boxes, masks, labels, scores = [], [], [], []
     for thing in things:
         made = dense.of(thing.classes)
-        mask = outline_map(frame, made.odds, made.region)
-        box = box_around(mask)
-        if box is None or made.score < LEVEL or (thing.colour and name_colour(frame, mask) != thing.colour):
+        outlined = outline(frame, made)
+        if outlined is None or (thing.colour and name_colour(frame, outlined[0]) != thing.colour):
             continue
+        mask, box = outlined
         boxes.append(box)
         masks.append(mask)
         labels.append(thing.text)

