@@ -133,8 +133,8 @@ def save_low_rank(encoder: "Encoder", run: PretrainRun, path: Path) -> None:
     trunk = load(reference)
     trunk.preprocessing = encoder.preprocessing
     inside = "image." if hasattr(trunk, "image") else ""  # of two towers the image's alone has learned
-    layers: Iterator[tuple[str, Any]] = encoder.named_modules()
-    changes = {name: layer.parametrizations.weight[0] for name, layer in layers if hasattr(layer, "parametrizations")}
+    parametrized = {name: getattr(layer, "parametrizations", None) for name, layer in encoder.named_modules()}
+    changes: dict[str, Any] = {name: each.weight[0] for name, each in parametrized.items() if each is not None}
     addresses = tuple(f"{inside}{name}" for name in changes)
     adapted = attach(trunk, AdapterConfig(addresses=addresses, tokens="lora", rank=run.lora), name="pretrained")
     with torch.no_grad():
