@@ -159,7 +159,7 @@ class Session:
 
     def listed(self, tracked: TrackedItem) -> list[Place]:
         """List the places of "look here next"."""
-        return [(self.ids.index(place["point"]), place["frame"]) for place in find_places(tracked)]
+        return [(self.ids.index(place["point"]), place["frame"]) for place in find_places(tracked)["places"]]
 
     def score(self, tracked: TrackedItem) -> float:
         """Compute the average Jaccard."""

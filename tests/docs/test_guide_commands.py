@@ -47,6 +47,9 @@ NOT_HERE = {
     r"^(eval|adapt) .*(s3|hf)://": "object storage; tests/app/test_remote_data.py",
     r"^(track|classify|embed) .*(s3|gs|https)://": "object storage; tests/app/test_remote_media.py",
     r"^probe .*hf://": "a repository of a hub; tests/data/test_gs_and_hf.py",
+    r"--calibrate|my-tracker --doubt": "four clips and more, of which some places are wrong; tests/app/shell/test_bootstrap.py",
+    r"my_net\.py:MyNet=mine|:MyNet=mine\.pth": "weights of the reader's own class; tests/encoders/test_library_net.py",
+    r"--observe tracks": "a data set of LeRobot with tracks; tests/systems/adapters/test_policy.py",
     r"b\.wav": "a network that has learned from sound; tests/app/shell/test_embed.py",
 }
 """Commands that are only parsed, and why; where something of the kind is tested."""

@@ -129,7 +129,7 @@ def _transformers(encoder: Encoder, path: Path) -> tuple[dict[str, Any], str]:
         kind = "ResNetForImageClassification" if encoder.config.classes else "ResNetModel"
         more = ""
     else:
-        if not isinstance(encoder, ViT) or encoder.config.norm_before:
+        if not isinstance(encoder, ViT) or encoder.config.norm_before or encoder.config.rotary:
             raise _none(encoder, "huggingface", "for which a config could be written")
         c = encoder.config
         scaled, gated = c.layer_scale is not None, c.mlp == "gated"

@@ -24,7 +24,7 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
-from tapetum.core.reading import parse_json
+from tapetum.core.reading import no_pipe, read_json
 from tapetum.encoders.naming import plain_name
 from tapetum.encoders.wordnet import hypernyms
 
@@ -56,9 +56,9 @@ class SentenceEncoder:
         from tokenizers import Tokenizer
 
         try:
-            config = parse_json((place / "config.json").read_bytes())
+            config = read_json(place / "config.json")
             self.layers, self.heads = int(config["num_hidden_layers"]), int(config["num_attention_heads"])
-            self.epsilon, self.weights = float(config["layer_norm_eps"]), load_file(place / "model.safetensors")
+            self.epsilon, self.weights = float(config["layer_norm_eps"]), load_file(no_pipe(place / "model.safetensors"))
             self.tokenizer = Tokenizer.from_file(str(place / "tokenizer.json"))
         except Exception as error:  # of the tokenizer's own kind, too
             raise BadInput(f"{place} holds no sentence encoder ({error}); install it again: {FETCH}") from error

@@ -311,8 +311,8 @@ class _Pending:
         if len(lost) and count > 1:
             some = replace(cut, motion=cut.motion / count).select(lost)
             for image in self.images:
-                some, found = some.follow(image)
-                score = score.index_copy(0, lost, found)
+                some, again = some.follow(image)
+                score = score.index_copy(0, lost, again)
             carried = map_tensors(lambda all_, these: all_.index_copy(0, lost, these), carried, some)
         return replace(now, last=result, carried=carried, score=score)
 

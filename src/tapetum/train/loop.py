@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from tapetum.core.devices import check_compiler, leave_out_checks, return_freed_memory
 from tapetum.core.errors import BadInput, TapetumError
+from tapetum.core.reading import no_pipe
 from tapetum.data.samples import EVALUATION, mix_seed, seed_globals
 from tapetum.train import checkpoint
 from tapetum.train.accumulation import Gradients, Objective, checkpoint_activations, make_accumulation, warn_if_split_matters
@@ -383,7 +384,7 @@ def _read(task: Task, config: TrainConfig, device: torch.device, weights: Path) 
     names = "model", *(average.name for average in config.every_average)
     if not all((weights / f"{name}.safetensors").is_file() for name in names):
         raise TapetumError(f"{weights} has no whole weights, as this run stopped before its end; go on with it first")
-    tensors = {name: load_file(weights / f"{name}.safetensors", device=str(device)) for name in names}
+    tensors = {name: load_file(no_pipe(weights / f"{name}.safetensors"), device=str(device)) for name in names}
     model = new_model(task, config, device)
     model.load_state_dict(tensors.pop("model"))
     return model, tensors

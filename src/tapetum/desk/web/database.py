@@ -54,7 +54,7 @@ _ROWS = {
     "AND height BETWEEN 0 AND 1000000 AND ifnull(length(times) % 8, 0) = 0",
     "projects": "revision >= 0 AND position >= 0",
     "edits": "position >= 0",
-    "tracks": "frames > 0 AND length(track) = 16 * frames AND ifnull(length(backward) = 4 * frames, 1)",
+    "tracks": "frames > 0 AND length(track) IN (16 * frames, 24 * frames) AND ifnull(length(backward) = 4 * frames, 1)",
     "runs": _ID,
     "masks": "length(signature) <= 32",
     "spaces": "frames > 0 AND length(places) % (16 * frames) = 0 AND length(poses) = 48 * frames",

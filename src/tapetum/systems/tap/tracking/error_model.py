@@ -150,6 +150,7 @@ def with_errors(tracker: Any, weights: Path) -> Any:
 
 POINTS = 64
 """Points of a clip from which errors are learned."""
+FEWEST_CLIPS = 4
 STEPS, RATE, CLIPS, AVERAGED = 300, 3e-3, 3, 0.98
 """Steps of training, their rate, the clips of a step, and the share of earlier weights in the moving average that is kept."""
 
@@ -163,13 +164,15 @@ def learn_errors(
     """Train the error model of a tracker on clips with exact tracks; every fourth only ends the training and is scored.
 
     Returns the model, and of the scored clips the number of `places`, the share of `wrong` ones, and the shares of these among
-    the tenth of the places that the model doubts most (`caught`), and the confidence (`by_confidence`). Raises BadInput if none
-    of the places is wrong.
+    the tenth of the places that the model doubts most (`caught`), and the confidence (`by_confidence`). Raises BadInput for
+    fewer than four clips, and if none of the places is wrong.
     """
     rng, examples = np.random.default_rng(0), []
     for clip in clips:
         examples.append(_example(tracker, clip, rng))
         progress(len(examples))
+    if len(examples) < FEWEST_CLIPS:
+        raise BadInput(f"there are {len(examples)} made clips; errors are learned from {FEWEST_CLIPS} and more: give --scenes")
     train, check = [one for k, one in enumerate(examples) if k % 4 != 3], examples[3::4]
     wrong = torch.cat([error[counted] > WRONG for _, error, _, counted in check])
     if not wrong.any():
