@@ -48,10 +48,14 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--loops", action="store_true")
+    parser.add_argument("--only", choices=LOOPS, help="of --loops; the file of --json keeps its other networks")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     if options.loops:
-        save(time_loops(options.images, options.repeats), options.json)
+        rows = time_loops(options.images, options.repeats, [options.only] if options.only else list(LOOPS))
+        if options.only and options.json and options.json.exists():
+            rows += [row for row in json.loads(options.json.read_text()) if row["model"] != options.only]
+        save(sorted(rows, key=lambda row: list(LOOPS).index(row["model"])), options.json)
         return
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
@@ -87,6 +91,7 @@ def save(rows: list[dict[str, Any]], path: Path | None) -> None:
 LOOPS = {
     "EfficientNet-Lite2": ("efficientnet-lite2", "tf_efficientnet_lite2", 260),
     "ResNet-50": ("resnet-50", "resnet50", 224),
+    "ConvNeXt-T": ("timm:convnext_tiny", "convnext_tiny", 224),
     "Swin-T": ("swin-t", "swin_tiny_patch4_window7_224", 224),
     "ViT-S/16": ("vit-small-16", "vit_small_patch16_224", 224),
     "SigLIP-B/16": ("siglip-base-16", "vit_base_patch16_siglip_224", 224),
@@ -107,7 +112,7 @@ class Prepared(torch.utils.data.Dataset):
         return self.transform(Image.open(self.files[number]).convert("RGB"))
 
 
-def time_loops(count: int, repeats: int) -> list[dict[str, Any]]:
+def time_loops(count: int, repeats: int, names: list[str]) -> list[dict[str, Any]]:
     """Time the loops, each as often as `repeats`, in turns; the median counts."""
     rows = []
     keep_freed_memory()  # as every command does
@@ -117,7 +122,8 @@ def time_loops(count: int, repeats: int) -> list[dict[str, Any]]:
         precisions = (
             ["float32"] + ["bfloat16"] * (choose_dtype("auto", "cpu") == "bfloat16") + ["int8"] * knows_int8(processor())
         )
-        for (name, (own, other, side)), kind in product(LOOPS.items(), precisions):
+        for name, kind in product(names, precisions):
+            own, other, side = LOOPS[name]
             embedder = build(own).eval().embedder()
             try:
                 set_precision(embedder.encoder, kind)

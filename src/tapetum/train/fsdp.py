@@ -130,7 +130,7 @@ class RowsOnly:
             if all(p.dtype == p.weight.rows.dtype for p in model.parameters() if isinstance(p, _Rows)):
                 return model  # nobody exchanged their data
         except Exception:
-            pass
+            pass  # whatever is wrong with the network itself comes again below
         finally:
             hook.remove()
             _Weight.end_turn()
