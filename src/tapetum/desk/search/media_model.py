@@ -53,7 +53,7 @@ class MediaModel:
     Raises BadInput for weights that make no vectors.
     """
 
-    def __init__(self, reference: str, device: str | None = None, dtype: str = "auto"):
+    def __init__(self, reference: str, device: str | None = None, dtype: str = "float32"):
         from tapetum.encoders.embed import EncoderEmbedder, set_precision
         from tapetum.encoders.imagenet import class_names
         from tapetum.hub.loading import find_loader, load
