@@ -53,7 +53,7 @@ def train_pairs() -> tuple[dict[str, int], list[tuple[str, str]]]:
     made.train_from_iterator(SENTENCES, trainer)
     model = json.loads(made.to_str())["model"]
     vocabulary = dict(model["vocab"])
-    for sign in pre_tokenizers.ByteLevel.alphabet():  # every byte also as the end of a word
+    for sign in sorted(pre_tokenizers.ByteLevel.alphabet()):  # every byte also as the end of a word
         vocabulary.setdefault(f"{sign}</w>", len(vocabulary))
     for token in ("<|startoftext|>", "<|endoftext|>"):
         vocabulary[token] = len(vocabulary)
