@@ -34,35 +34,37 @@ STAGES = ["os.mkdir:tmp-step", "open:model.safetensors", "open:state.json", "ope
 """Moments inside a save: audit events and a part of the path that they name."""
 
 
-Moment = tuple[str, int, str, str, int]
-"""What it is called, the process that is killed, function or audit event, the function that calls it or a part of the path, and
-which time."""
+Moment = tuple[str, int, str, str, int, int]
+"""Its name, the process that is killed, function or audit event, the function that calls it or a part of the path, after how
+many steps, and which time after that."""
+_TMP = f"checkpoints/tmp-step_{2 * EVERY:08d}"
+_BOTH: list[Moment] = [
+    ("save: before its manifest", 0, "open", f"{_TMP}/manifest.json", 0, 1),
+    ("save: before it is renamed", 0, "os.rename", _TMP, 0, 1),
+    ("save: as an old one is removed", 0, "os.rename", "checkpoints/step", 0, 1),
+]
 MOMENTS: dict[str, list[Moment]] = {
     "ddp": [
-        ("start: before it joins", 1, "torch.distributed:init_process_group", "", 1),
-        ("start: as the network is built", 2, "tapetum.train.loop:new_model", "", 1),
-        ("exchange: of gradients, step 3 or later", 3, "torch:Tensor.backward", "", 4),
-        ("exchange: of loss and norm, step 8", 0, "tapetum.train.process_group:ProcessGroup.mean_on_device", "", 8),
-        ("start: as it reads its checkpoint", 3, "tapetum.train.loop:restore", "", 1),
-        ("save: in the first file", 0, "open", "checkpoints/tmp-step", 1),
-        ("save: before its manifest", 0, "open", "manifest.json", 2),
-        ("save: before it is renamed", 0, "os.rename", "checkpoints/tmp-step", 1),
-        ("save: as an old one is removed", 0, "os.rename", "checkpoints/step", 1),
-        ("end: before the weights are renamed", 0, "os.rename", "tiny.safetensors", 1),
+        ("start: before it joins", 1, "torch.distributed:init_process_group", "", 0, 1),
+        ("start: as the network is built", 2, "tapetum.train.loop:new_model", "", 0, 1),
+        ("exchange: of gradients", 3, "torch:Tensor.backward", "", EVERY + 1, 1),
+        ("start: as it reads its checkpoint", 3, "tapetum.train.loop:restore", "", 0, 1),
+        ("exchange: of loss and norm", 1, "tapetum.train.process_group:ProcessGroup.mean_on_device", "", EVERY + 2, 1),
+        ("save: in its first file", 0, "open", _TMP, 0, 1),
+        *_BOTH,
+        ("end: before the weights are renamed", 0, "os.rename", "tiny.safetensors", 0, 1),
     ],
     "fsdp": [
-        ("start: before it joins", 1, "torch.distributed:init_process_group", "", 1),
-        ("start: as it makes its rows", 2, "tapetum.train.fsdp:RowsOnly.__call__", "", 1),
-        ("gather: between two rows of weights, step 1", 3, "torch.distributed:broadcast", "_AllGather.__call__", 7),
-        ("gather: of gradients, step 3 or later", 0, "torch.distributed:reduce", "_ReduceScatter.__call__", 50),
-        ("start: as it reads its part", 1, "tapetum.train.sharded:load", "", 1),
-        ("save: in its part", 1, "open", "part-00001", 1),
-        ("save: before its manifest", 0, "open", "manifest.json", 2),
-        ("save: before it is renamed", 0, "os.rename", "checkpoints/tmp-step", 1),
-        ("save: as an old one is removed", 0, "os.rename", "checkpoints/step", 1),
-        ("end: in the gather of the finished weights", 2, "tapetum.train.checkpoint:full_tensor", "safetensors_pieces", 5),
-        ("end: before they are renamed", 0, "os.rename", "weights/.", 1),
-        ("end: all is written", 3, "tapetum.train.process_group:ProcessGroup.barrier", "_Run.result", 1),
+        ("start: before it joins", 1, "torch.distributed:init_process_group", "", 0, 1),
+        ("start: as it makes its rows", 2, "tapetum.train.fsdp:RowsOnly.__call__", "", 0, 1),
+        ("gather: of weights, between two processes' rows", 3, "torch.distributed:broadcast", "_AllGather.__call__", 0, 7),
+        ("gather: of gradients", 0, "torch.distributed:reduce", "_ReduceScatter.__call__", EVERY + 1, 3),
+        ("start: as it reads its part", 1, "tapetum.train.sharded:load", "", 0, 1),
+        ("save: in its part", 1, "open", f"{_TMP}/part-00001", 0, 1),
+        *_BOTH,
+        ("end: in the gather of the finished weights", 2, "tapetum.train.checkpoint:full_tensor", "safetensors_pieces", 0, 5),
+        ("end: before they are renamed", 0, "os.rename", "weights/.", 0, 1),
+        ("end: all is written", 3, "tapetum.train.process_group:ProcessGroup.barrier", "_Run.result", 0, 1),
     ],
 }
 
@@ -138,12 +140,12 @@ def be_rank(out, stage, victim, moments, arguments):
 
 def arm(out: Path, start: int, moment: Moment) -> None:
     """Let this process die at a moment."""
-    name, _, event, where, which = moment
+    name, _, event, where, after, which = moment
     counted = 0
 
     def count(matches: bool) -> None:
         nonlocal counted
-        counted += matches
+        counted += matches and (not after or len(log_of(out)) >= after)
         if matches and counted == which:
             (out / f"killed-{start}").write_text(json.dumps({"moment": name, "reached": len(log_of(out))}))
             os.kill(os.getpid(), signal.SIGKILL)
@@ -254,7 +256,7 @@ def kill_at_moments(folder: Path, parallel: str, processes: int) -> dict[str, An
     found = [row["next_start_finds"] for row in rows if row["next_start_finds"]]
     same = tensors_of(outs[0], steps) == tensors_of(out, steps) and log_of(outs[0]) == log_of(out)
     return {
-        "machine": machine().description,
+        "machine": machine(),
         "processes": processes,
         "parallel": parallel,
         "steps": steps,
