@@ -184,8 +184,19 @@ def test_what_does_not_fit_is_refused_with_the_number_that_would_do(monkeypatch:
     text = "each of 1 processes holds 40 MiB and activations: weights 8 MiB, gradients 8 MiB, moments 16 MiB, averages 8 MiB"
     assert fsdp.plan_memory(model, [*model], config, alone) == text
     monkeypatch.setattr(fsdp, "free_bytes", lambda: 30 << 20)
-    with pytest.raises(BadInput, match=r"of memory it has 30 MiB; start 3 or more, as many a machine"):  # 16 MiB are gathered
+    with pytest.raises(BadInput, match=r"of memory one has 30 MiB; start 3 or more, as many a machine"):  # 16 MiB are gathered
         fsdp.plan_memory(model, [*model], config, alone)
+
+
+def test_the_machine_with_the_least_memory_counts_on_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Richer(ProcessGroup):
+        def concatenate(self, tensor: torch.Tensor) -> torch.Tensor:
+            return torch.cat([tensor, tensor.new_tensor([30 << 20])])
+
+    model = nn.Sequential(nn.Linear(1024, 1024, bias=False), nn.Linear(1024, 1024, bias=False))
+    monkeypatch.setattr(fsdp, "free_bytes", lambda: 41 << 20)
+    with pytest.raises(BadInput, match=r"of memory one has 30 MiB; start 3 or more, as many a machine"):
+        fsdp.plan_memory(model, [*model], CONFIG, Richer(0, 1, torch.device("cpu")))
 
 
 @pytest.mark.slow
