@@ -52,7 +52,7 @@ MOMENTS: dict[str, list[Moment]] = {
         ("exchange: of loss and norm", 1, "tapetum.train.process_group:ProcessGroup.mean_on_device", "", EVERY + 2, 1),
         ("save: in its first file", 0, "open", _TMP, 0, 1),
         *_BOTH,
-        ("end: before the weights are renamed", 0, "os.rename", "tiny.safetensors", 0, 1),
+        ("end: before the weights are renamed", 0, "os.rename", "/.tiny.", 0, 1),
     ],
     "fsdp": [
         ("start: before it joins", 1, "torch.distributed:init_process_group", "", 0, 1),
@@ -62,7 +62,14 @@ MOMENTS: dict[str, list[Moment]] = {
         ("start: as it reads its part", 1, "tapetum.train.sharded:load", "", 0, 1),
         ("save: in its part", 1, "open", f"{_TMP}/part-00001", 0, 1),
         *_BOTH,
-        ("end: in the gather of the finished weights", 2, "tapetum.train.checkpoint:full_tensor", "safetensors_pieces", 0, 5),
+        (
+            "end: in the gather of the finished weights",
+            2,
+            "tapetum.train.checkpoint:full_tensor",
+            "safetensors_pieces",
+            4 * EVERY,
+            5,
+        ),
         ("end: before they are renamed", 0, "os.rename", "weights/.", 0, 1),
         ("end: all is written", 3, "tapetum.train.process_group:ProcessGroup.barrier", "_Run.result", 0, 1),
     ],
@@ -152,7 +159,7 @@ def arm(out: Path, start: int, moment: Moment) -> None:
 
     module, _, attribute = event.partition(":")
     if not attribute:
-        sys.addaudithook(lambda kind, args: count(kind == event and any(where in str(path) for path in args[:2])))
+        sys.addaudithook(lambda kind, args: count(kind == event and where in str(args[0])))
         return
     owner: Any = importlib.import_module(module)
     *path, last = attribute.split(".")
@@ -196,9 +203,20 @@ def newest(out):
 
 
 def tensors_of(out, steps=STEPS):
-    """Every tensor file of the last checkpoint, and the finished weights, to the byte."""
-    files = [*(out / "checkpoints" / f"step_{steps:08d}").glob("*.safetensors"), *out.glob("*.safetensors")]
-    return {f.name: f.read_bytes() for f in (*files, *(out / "weights").glob("*"))}
+    """Every tensor of the last checkpoint, and the finished weights, to the byte.
+
+    Of parts the rows of each tensor: which process writes what all have is not always the same after a start from a checkpoint.
+    """
+    from safetensors import safe_open
+
+    folder, tensors = out / "checkpoints" / f"step_{steps:08d}", {}
+    for file in folder.glob("part-*"):
+        with safe_open(file, "np") as content:
+            places = json.loads(next(iter(content.metadata().values())))
+            for name in content.keys():  # noqa: SIM118, which is no dictionary
+                tensors[f"{name} {places[name]}"] = content.get_tensor(name).tobytes()
+    files = [*folder.glob("[!p]*.safetensors"), *out.glob("*.safetensors"), *(out / "weights").glob("*")]
+    return tensors | {file.name: file.read_bytes() for file in files}
 
 
 def disturb(folder, out, parallel, bare, dice, in_save):
@@ -264,7 +282,7 @@ def kill_at_moments(folder: Path, parallel: str, processes: int) -> dict[str, An
         "kills": rows,
         "went_on_after": starts,
         "older_than_the_newest": sum(start not in found for start in starts),
-        "files": sorted(tensors_of(outs[0], steps)),
+        "tensors": len(tensors_of(outs[0], steps)),
         "log_lines": len(log_of(out)),
         "same_to_the_bit": same,
         "left_over": sorted(str(f.relative_to(out)) for f in out.rglob("*tmp*")),
