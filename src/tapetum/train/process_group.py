@@ -277,25 +277,23 @@ def _rendezvous() -> tuple[c10d.Store, int, int]:
 def _agree_on_start(store: c10d.Store, rank: int, size: int) -> int:
     """Agree on a number that no earlier start of these processes had: torchrun's store outlives them too (torch 2.13).
 
-    The first process answers whoever asks, until as many have read its number as it waits for; a question that a dead process
-    left is answered in vain.
+    The first process answers whoever asks, also in vain what a dead process asked, until all others have read its number.
     """
     if rank:
         own = uuid4().hex
         store.set(f"question {rank}", own)
-        store.wait([own])
-        number = int(store.get(own))
+        number = int(store.get(own))  # waits for it
         store.add(f"read {number}", 1)
         return number
-    number, until = store.add("starts", 1), time.monotonic() + JOIN_TIMEOUT.total_seconds()
-    while store.add(f"read {number}", 0) < size - 1:
-        if time.monotonic() > until:
-            raise dist.DistStoreError(f"not all of {size} processes came within {JOIN_TIMEOUT}")
+    number = store.add("starts", 1)
+    for _ in range(50 * int(JOIN_TIMEOUT.total_seconds())):
+        if store.add(f"read {number}", 0) == size - 1:
+            return number
         for other in range(1, size):
             if store.check([f"question {other}"]):
                 store.set(store.get(f"question {other}").decode(), str(number))
         time.sleep(0.02)
-    return number
+    raise dist.DistStoreError(f"not all of {size} processes came within {JOIN_TIMEOUT}")
 
 
 @contextmanager
