@@ -35,8 +35,8 @@ STAGES = ["os.mkdir:tmp-step", "open:model.safetensors", "open:state.json", "ope
 
 
 Moment = tuple[str, int, str, str, int, int]
-"""Its name, the process that is killed, function or audit event, the function that calls it or a part of the path, after how
-many steps, and which time after that."""
+"""Its name, the process that is killed, function or audit event, one of the two functions that call it or a part of the path,
+after how many steps, and which time after that."""
 _TMP = f"checkpoints/tmp-step_{2 * EVERY:08d}"
 _BOTH: list[Moment] = [
     ("save: before its manifest", 0, "open", f"{_TMP}/manifest.json", 0, 1),
@@ -62,14 +62,7 @@ MOMENTS: dict[str, list[Moment]] = {
         ("start: as it reads its part", 1, "tapetum.train.sharded:load", "", 0, 1),
         ("save: in its part", 1, "open", f"{_TMP}/part-00001", 0, 1),
         *_BOTH,
-        (
-            "end: in the gather of the finished weights",
-            2,
-            "tapetum.train.checkpoint:full_tensor",
-            "safetensors_pieces",
-            4 * EVERY,
-            5,
-        ),
+        ("end: in the gather of the finished weights", 2, "tapetum.train.checkpoint:full_tensor", "write_weights", 0, 5),
         ("end: before they are renamed", 0, "os.rename", "weights/.", 0, 1),
         ("end: all is written", 3, "tapetum.train.process_group:ProcessGroup.barrier", "_Run.result", 0, 1),
     ],
@@ -168,7 +161,9 @@ def arm(out: Path, start: int, moment: Moment) -> None:
     own = getattr(owner, last)
 
     def call(*arguments, **others):
-        count(where in sys._getframe(1).f_code.co_qualname)
+        caller = sys._getframe(1)
+        names = [frame.f_code.co_qualname for frame in (caller, caller.f_back) if frame]
+        count(any(where in name for name in names))
         return own(*arguments, **others)
 
     setattr(owner, last, call)
