@@ -42,7 +42,7 @@ def train_pieces(kind: str, **ids: int) -> bytes:
 
 
 def train_pairs() -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """Train byte pairs as CLIP's are: words end in </w>, begin and end tokens come last. Unlike the library's, always the same."""
+    """Train byte pairs as CLIP's are: words end in </w>, begin and end tokens come last; the same in every run."""
     from tokenizers import normalizers, pre_tokenizers
 
     normalise = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()]).normalize_str
