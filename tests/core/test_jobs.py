@@ -17,10 +17,11 @@ import pytest
 
 from core import job_script, ray_script
 from core.job_script import die, fail, invert, three
+from tapetum.core import jobs
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.finished import read_finished
 from tapetum.core.identity import Outdated
-from tapetum.core.jobs import _cluster, run_jobs
+from tapetum.core.jobs import ActorPool, _cluster, run_jobs
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
@@ -88,6 +89,20 @@ def test_ray_does_the_same_and_raises_the_same() -> None:
     assert sorted(results) == [(0, 2.0), (1, "-1 is negative"), (2, 3.0)]
     with pytest.raises(BadInput, match="-1 is negative"):
         list(run_jobs(halve, [-1], lambda: 2, engine="ray"))
+
+
+def test_machines_that_join_get_actors_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    processors = {"CPU": 1.0}
+    started = SimpleNamespace(remote=lambda *_: SimpleNamespace(ready=SimpleNamespace(remote=object)))
+    ray = SimpleNamespace(put=None, remote=lambda **_: lambda _: started, cluster_resources=lambda: processors)
+    ray.put = lambda task: task
+    pool = ActorPool(ray, abs, range(9))
+    pool._start()
+    monkeypatch.setattr(jobs, "_LOOK_S", 0.0)
+    for present, actors in ((1.0, 1), (3.0, 3), (2.0, 3)):
+        processors["CPU"] = present
+        pool._grow()
+        assert len(pool._actors) == actors
 
 
 def test_a_ray_that_does_not_start_is_one_line() -> None:

@@ -1,11 +1,13 @@
 """Parts of files at addresses: read once, read again, kept within bounds, by several processes at a time."""
 
 import pickle
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from support.storage import web_server
 from tapetum.core import remote_cache
 from tapetum.core.addresses import RemoteFile, describe
 from tapetum.core.errors import UnreachableAddress
+from tapetum.core.limits import USUAL
 from tapetum.core.remote_cache import BLOCK, RemoteCache, open_stream, read_part
 
 CONTENT = np.random.default_rng(0).bytes(6 * BLOCK + 100)
@@ -126,6 +129,18 @@ def test_what_another_try_cannot_mend_is_not_tried_again(served: Server, tmp_pat
         pytest.raises(UnreachableAddress, match=r"sends no parts of files \(ranges\)"),
     ):
         read_part(RemoteFile(f"{base}/x.bin", len(CONTENT), ""), 0, 10)
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_server_that_never_answers_is_given_up_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead: bool) -> None:
+    monkeypatch.setattr(remote_cache, "LIMITS", replace(USUAL, part=0.3))
+    cache = RemoteCache(folder=tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        file = RemoteFile(f"http://127.0.0.1:{silent.getsockname()[1]}/x.tar", BLOCK, "")
+        if ahead:
+            cache.read_ahead([(file, 0, 10)])
+        with pytest.raises(UnreachableAddress, match=r"^cannot read http://.*/x.tar: it was not there within 0.3 seconds; "):
+            cache.read(file, 0, 10)
 
 
 def test_a_stream_reads_from_end_to_end(served: Server) -> None:

@@ -42,9 +42,11 @@ def scanned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_shards_over_the_web_are_those_of_the_disk(web: tuple[str, list[str]], shards: Path, scanned: list[str]) -> None:
-    base, _ = web
+    base, requests = web
     here, there = Shards(shards), Shards(f"{base}/shards")
     assert scanned == []  # the indexes lie beside
+    parts = [request.partition("bytes=")[2].split("-") for request in requests if "bytes=" in request]
+    assert [int(last) - int(first) for first, last in parts] == [511] * 6  # headers of first and last members, and no more
     assert [there[k] for k in range(COUNT)] == [here[k] for k in range(COUNT)]
     assert str(there.locate(7)[0]) == f"{base}/shards/part-000001.tar"
     some = Shards(f"{base}/shards/part-{{000000..000001}}.tar", cache=RemoteCache(0))

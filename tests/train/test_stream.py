@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
+from tapetum.core.errors import BadInput, UnreachableAddress
 from tapetum.train.config import TrainConfig
 from tapetum.train.process_group import ProcessGroup
-from tapetum.train.stream import Stream
+from tapetum.train.stream import Stream, make_batch
 from tapetum.train.task import Task
 
 
@@ -53,3 +54,18 @@ def test_a_dataset_is_told_of_a_micro_batch_and_of_the_next() -> None:
     with Stream(task, config, 0, ProcessGroup(rank=0, size=1, device=torch.device("cpu"))) as stream:
         assert [stream.next() for _ in range(4)] == [[0, 1], [2, 3], [4, 5], [6, 7]]
     assert task.told == [[0, 1, 2, 3], [2, 3, 4, 5], [4, 5, 6, 7], [6, 7]]
+
+
+def test_a_micro_batch_waits_for_one_source_that_is_gone_and_not_for_each_of_its_samples() -> None:
+    asked: list[int] = []
+
+    class Gone(Numbers):
+        def __getitem__(self, number: int) -> int:
+            asked.append(number)
+            if number > 1:
+                raise UnreachableAddress("cannot read s3://bucket/x.tar")
+            return number
+
+    with pytest.raises(BadInput, match="cannot read s3://bucket/x"):
+        make_batch(Gone(), TrainConfig(steps=1, batch_size=6), range(6))
+    assert asked == [0, 1, 2]

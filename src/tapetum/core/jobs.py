@@ -17,13 +17,15 @@ On Ray, each actor makes the tool once, and has a few items in flight:
                             gives 2 to each actor that    actor B  tool  [2] 4        and the next, so that it need not wait
                             is ready, then one a result   actor C  being made
 
-An actor that is lost, with its process or its machine, is replaced. Its items are assigned again: the one that it was
-working on until it has been lost `TRIES` times, since it is then most likely the cause; those behind it as often as needed.
+Machines that join get actors too, within seconds. An actor that is lost, with its process or its machine, is replaced. Its
+items are assigned again: the one that it was working on until it has been lost `TRIES` times, since it is then most likely the
+cause; those behind it as often as needed.
 """
 
 import os
 import signal
 import sys
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -44,6 +46,8 @@ IN_FLIGHT = 2
 """Items that an actor has at a time."""
 TRIES = 3
 """Actors that one item may cost."""
+_LOOK_S = 5.0
+"""Seconds after which the cluster is looked at again, for machines that have joined."""
 _STARTS = 20
 """Actors that may be lost, one after the other, before any of them is ready."""
 
@@ -85,6 +89,7 @@ class ActorPool:
         self._waiting: dict[Any, tuple[_Actor, int | None]] = {}
         self._losses: Counter[int] = Counter()
         self._lost_starts = 0
+        self._looked = time.monotonic()
 
     def results(self) -> Iterator[tuple[int, Any]]:
         """Yield number and result of each item, once, in the order in which they finish.
@@ -96,6 +101,7 @@ class ActorPool:
                 self._start()
             for _ in self._items:
                 yield self._next()
+                self._grow()
         finally:
             for actor in self._actors:
                 self._kill(actor)
@@ -108,6 +114,13 @@ class ActorPool:
         if self._workers > 1:
             size = min(size, self._workers)
         return min(len(self._items), max(int(size), 1))
+
+    def _grow(self) -> None:
+        """Start more actors if the cluster has grown."""
+        if self._pending and time.monotonic() >= self._looked + _LOOK_S:
+            self._looked = time.monotonic()
+            for _ in range(self._size() - len(self._actors)):
+                self._start()
 
     def _start(self) -> None:
         actor = _Actor(self._class.remote(self._task))

@@ -35,6 +35,8 @@ class Limits:
     """Seconds in which `least` bytes of the body must come."""
     least: int = 1 << 14
     """Bytes."""
+    part: float = 120.0
+    """Seconds that a part of a file takes, all tries together; as much more as it is larger than 4 MiB."""
     most: int = 1 << 41
     """Bytes of a file."""
     unsaid: int = 4 << 30

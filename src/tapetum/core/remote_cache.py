@@ -48,43 +48,66 @@ _TRY_AGAIN = 408, 429
 """Answers of web servers that they may give another time: too slow, too many requests."""
 
 
-def read_part(file: RemoteFile, start: int = 0, stop: int | None = None, *, pauses: Sequence[float] | None = None) -> bytes:
+def read_part(
+    file: RemoteFile,
+    start: int = 0,
+    stop: int | None = None,
+    *,
+    pauses: Sequence[float] | None = None,
+    until: float | None = None,
+) -> bytes:
     """Read the bytes of a file from `start` to `stop`, by default to its end; retry after each of `pauses`.
 
-    Errors that a retry cannot fix, such as missing rights, are not retried. Raises UnreachableAddress.
+    Errors that a retry cannot fix, such as missing rights, are not retried. Raises UnreachableAddress, `until` (by
+    `time.monotonic`, default `_deadline`) at the latest.
     """
     pauses = PAUSES_S if pauses is None else pauses
-    for pause in (*pauses, None):
+    until = _deadline(file, start, stop) if until is None else until
+    for tries, pause in enumerate((*pauses, None), 1):
         try:
             with reaching(file.address):
-                return _read_once(file, start, stop)
+                return _read_once(file, start, stop, until)
         except BadInput as error:
             if _is_final(error.__cause__):
                 raise UnreachableAddress(str(error)) from error
-            if pause is None:
-                raise UnreachableAddress(
-                    f"{error}; {len(pauses) + 1} tries failed: run the same command again to go on"
-                ) from error
+            if pause is None or time.monotonic() + pause >= until:
+                failed = "a try" if tries == 1 else f"{tries} tries"
+                raise UnreachableAddress(f"{error}; {failed} failed: run the same command again to go on") from error
             time.sleep(pause)
     raise AssertionError  # the last pause is None
 
 
-def _read_once(file: RemoteFile, start: int, stop: int | None) -> bytes:
+def _deadline(file: RemoteFile, start: int, stop: int | None) -> float:
+    """When reading a part is given up, by `time.monotonic`."""
+    size = (file.size or 0) - start if stop is None else stop - start
+    return time.monotonic() + LIMITS.part * max(1.0, size / _STREAMED)
+
+
+def _read_once(file: RemoteFile, start: int, stop: int | None, until: float) -> bytes:
     system, path = open_system(file.address)
     size, part = (file.size, {}) if stop is None else (stop - start, {"start": start, "end": stop})
-    data = _read_web(system, path, size, part) if file.address.startswith(WEB) else system.cat_file(path, **part)
+    wait = {"timeout": max(until - time.monotonic(), 0.01)} if system.async_impl else {}
+    try:
+        if file.address.startswith(WEB):
+            data = _read_web(system, path, size, part, wait)
+        else:
+            data = system.cat_file(path, **part, **wait)
+    except TimeoutError as error:
+        if time.monotonic() < until:
+            raise
+        raise OSError(f"it was not there within {LIMITS.part:g} seconds") from error
     if size is not None and len(data) != size:
         raise OSError(f"it broke off after {len(data):,} of {size:,} bytes")
     return data
 
 
-def _read_web(system: Any, path: str, size: int | None, part: dict[str, int]) -> bytes:
+def _read_web(system: Any, path: str, size: int | None, part: dict[str, int], wait: dict[str, float]) -> bytes:
     """Read a file of a web server, or a part of it, and never more than requested, whatever the server sends."""
     data = io.BytesIO()
     headers = {"headers": {"Range": f"bytes={part['start']}-{part['end'] - 1}"}} if part else {}
     most = LIMITS.unsaid if size is None else min(size, LIMITS.unsaid)
     try:
-        system.get_file(path, data, callback=receiving(path, most, LIMITS), **headers)
+        system.get_file(path, data, callback=receiving(path, most, LIMITS), **headers, **wait)
     except BadInput:
         if part and data.tell() > most:
             raise BadInput(
@@ -180,15 +203,20 @@ class RemoteCache:
         path = self._path(file, number)
         start, stop = (0, None) if number is None else (number * BLOCK, min((number + 1) * BLOCK, file.size or 0))
         size = file.size if stop is None else stop - start
+        until = _deadline(file, start, stop)
         with self._guard:
             lock = self._being_read.setdefault(path, threading.Lock())
         try:
-            with lock:
+            if not lock.acquire(timeout=until - time.monotonic()):  # what reads ahead waits for it too
+                raise UnreachableAddress(f"cannot read {file}: it was not there within {LIMITS.part:g} seconds; run again")
+            try:
                 data = _stored(path, size)
                 if data is None:
-                    data = read_part(file, start, stop, pauses=pauses)
+                    data = read_part(file, start, stop, pauses=pauses, until=until)
                     self._store(path, data)
                 return data
+            finally:
+                lock.release()
         finally:
             with self._guard:
                 self._being_read.pop(path, None)

@@ -27,7 +27,7 @@ from tapetum.core.addresses import RemoteFile
 from tapetum.core.errors import BadInput
 from tapetum.core.files import cache_folder, whole_file
 from tapetum.core.reading import open_file, read_bytes
-from tapetum.core.remote_cache import RemoteCache, open_stream
+from tapetum.core.remote_cache import RemoteCache, open_stream, read_part
 
 _FORMAT = 1
 _MAX_ENDINGS = 256
@@ -95,7 +95,7 @@ def remote_index_of(tar: RemoteFile, beside: RemoteFile | None, cache: RemoteCac
     index = _kept(place, stamp) if tar.mark else None
     if index is None and beside is not None:
         index = _unpacked(cache.read_whole(beside), stamp, parts=2)
-        index = index if index is not None and _fits(index, tar, cache) else None
+        index = index if index is not None and _fits(index, tar) else None
     if index is None:
         index = _scan(str(tar), tar.size or 0, open_stream(tar))
     if tar.mark:
@@ -103,7 +103,7 @@ def remote_index_of(tar: RemoteFile, beside: RemoteFile | None, cache: RemoteCac
     return index
 
 
-def _fits(index: TarIndex, tar: RemoteFile, cache: RemoteCache) -> bool:
+def _fits(index: TarIndex, tar: RemoteFile) -> bool:
     """Whether the first and the last member of an index have their headers where it says."""
     members = np.argwhere(index.offsets >= 0)
     for row, column in members[[0, -1]] if len(members) else []:
@@ -111,7 +111,7 @@ def _fits(index: TarIndex, tar: RemoteFile, cache: RemoteCache) -> bool:
         if not tarfile.BLOCKSIZE <= offset <= (tar.size or 0) - size:
             return False
         try:
-            header = cache.read(tar, offset - tarfile.BLOCKSIZE, tarfile.BLOCKSIZE)
+            header = read_part(tar, offset - tarfile.BLOCKSIZE, offset)  # not a block: there may be a thousand tars
             if tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape").size != size:
                 return False
         except tarfile.TarError:

@@ -76,7 +76,7 @@ def shard(module: nn.Module, parts: Sequence[nn.Module], processes: ProcessGroup
 def plan_memory(model: nn.Module, parts: Sequence[nn.Module], config: TrainConfig, processes: ProcessGroup) -> str:
     """Say in closed form what each process will hold; all processes must call it alike.
 
-    Raises BadInput in all of them if one has less than that, with the number of processes that would do.
+    Raises BadInput in all of them if one has less than that, with its memory and the number of processes that would do.
     """
     units = record_units([model], parts, lambda: torch.empty(()))
 
@@ -94,10 +94,11 @@ def plan_memory(model: nn.Module, parts: Sequence[nn.Module], config: TrainConfi
         room: float = torch.cuda.mem_get_info(processes.device)[0]
     else:
         room = (free_bytes() or math.inf) / launch.processes_here(processes.size)
-    if processes.mean({"lacking": float(sum(needs.values()) > room)})["lacking"]:
+    room = float(processes.concatenate(torch.tensor([room], dtype=torch.float64)).min())  # a machine may have less than others
+    if sum(needs.values()) > room:
         enough = next((n for n in range(shards, 1 << 16) if sum(needed(n).values()) <= room), None)
         advice = f"start {enough * config.replicas} or more, as many a machine" if enough else "use machines with more"
-        raise BadInput(f"{text}; of memory it has {memory_size(room)}; {advice}")
+        raise BadInput(f"{text}; of memory one has {memory_size(room)}; {advice}")
     return text
 
 

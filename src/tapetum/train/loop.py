@@ -150,7 +150,9 @@ class _Run:
         objective = Objective(task, new_model(task, config, processes.device, self._build), config, processes.device)
         newest = self.saver.store.local_folder(self.saver.newest, processes) if self.saver.newest else None
         if newest:
-            config = continued_config(newest, task, config, processes, objective.model)
+            config, self.identity = continued_config(newest, task, config, processes, objective.model)
+        else:
+            self.identity = identity(task, config, processes.size, objective.model)
         if self.sharded:
             from tapetum.train.fsdp import plan_memory
 
@@ -160,7 +162,6 @@ class _Run:
         self.task, self.config, self.out, self.processes = task, config, out, processes
         if config.activation_checkpointing:
             checkpoint_activations(task.shards(objective.model))
-        self.identity = identity(task, config, processes.size, objective.model)
         teachers = self._new_teachers()
         objective.set_teachers(teachers)
         self.passes = make_accumulation(objective, config, processes)  # shards the model, and its teachers, for FSDP

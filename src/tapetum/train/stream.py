@@ -86,7 +86,12 @@ class _Seeded(Dataset):
         """Make a micro-batch; a dataset that reads ahead loads the files of this one and the next in the meantime."""
         if isinstance(self.dataset, ReadsAhead):
             self.dataset.read_ahead([*numbers, *numbers.ahead])
-        return [self[number] for number in numbers]
+        items: list[Any] = []
+        for number in numbers:
+            items.append(self[number])
+            if isinstance(items[-1], _Refusal):  # whoever waited for one source need not for others
+                break
+        return items
 
     def __getitem__(self, number: int) -> Any:
         seed_globals(mix_seed(self.seed, SAMPLE, number))
