@@ -83,8 +83,8 @@ def table(result: dict[str, Any]) -> str:
     for row in result["rows"]:
         looks = "every frame" if row["every"] == 1 else f"every {row['every']}th"
         apart = (
-            f"{row['apart_median_px']:.5f} px",
-            f"{row['apart_most_px']:.3f} px",
+            f"{row['apart_median_px']:.6f} px",
+            f"{row['apart_most_px']:.4f} px",
             f"{row['seen_by_one_only']} of {row['seen']}",
         )
         costs = f"{row['browser_ms']:.1f} ms", f"{row['frames_per_second']:.1f}", f"{row['python_ms']:.1f} ms"
