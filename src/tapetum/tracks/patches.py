@@ -179,11 +179,8 @@ def patch_covariance(
     factor: float = PATCH_FACTOR,
     least: float = PATCH_LEAST,
 ) -> Float[Tensor, "n 2 2"]:
-    """Compute covariances (x, y) in pixels of a frame of (height, width) `size` where patches were aligned with this `score`.
-
-    The residual's variance 2 (1 - correlation) times S S^T, with S the rows of `solve` that belong to the position: along an
-    edge the ellipse is long.
-    """
+    """Compute covariances (x, y) in pixels of a frame of (height, width) `size` where patches were aligned with this `score`:
+    the residual's variance 2 (1 - correlation) times S S^T, with S the rows of `solve` that belong to the position."""
     solve = patches.solve[..., :2]
     residual = 2 * (1 - score.float()).clamp(min=0)
     inside = affine @ (solve.mT @ solve) @ affine.mT * (factor * residual)[:, None, None]

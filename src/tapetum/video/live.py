@@ -202,7 +202,6 @@ class _StandardInput:
     count = 0
 
     def read(self, size: int) -> bytes:
-        """Read at most `size` bytes, at least one until the end."""
         data = os.read(0, size)
         self.count += len(data)
         return data
