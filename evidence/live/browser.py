@@ -108,9 +108,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    size, rows, load = tuple(map(int, given.size.split("x"))), [], os.getloadavg()[0]
-    points = np.random.default_rng(0).uniform(0.05, 0.95, (given.points, 2)).astype(np.float32) * np.float32(size)
-    frames = clip_of("drift", size, given.frames)
+    (width, height), rows, load = map(int, given.size.split("x")), [], os.getloadavg()[0]
+    points = np.random.default_rng(0).uniform(0.05, 0.95, (given.points, 2)).astype(np.float32) * np.array(
+        [width, height], np.float32
+    )
+    frames = clip_of("drift", (width, height), given.frames)
     with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
         folder = Path(name)
         model = given.onnx or folder / "network.onnx"

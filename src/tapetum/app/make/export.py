@@ -108,9 +108,9 @@ def export(options: ExportOptions, listener: Listener) -> Exported:
         programs = {out: _encoder_program(tracker, (height, width) if options.size else tracker.preprocessing.size)}
     elif not isinstance(tracker, (tap.TapirTracker, TapNextTracker)):
         raise BadInput(f"{options.model} is neither a tracker nor an encoder; give the name or the file of one")
-    elif options.program == "live" and system is tap:
+    elif options.program == "live" and isinstance(tracker, tap.TapirTracker):
         programs = {out: tap.live_program(tracker, size=(height, width))}
-    elif options.program == "live":
+    elif options.program == "live" and isinstance(tracker, TapNextTracker):
         start, step = tapnext.live_programs(tracker, size=(height, width), points=options.points)
         programs = {out.with_stem(f"{out.stem}-{part}"): p for part, p in (("start", start), ("step", step))}
     else:
