@@ -51,6 +51,7 @@ def study_script(study: str, name: str = "claims") -> ModuleType:
 
 
 adapter_tables = study_script("adapters")
+live_browser = study_script("live", "browser")
 live_cpp = study_script("live", "cpp")
 live_keyframes = study_script("live", "keyframes")
 alike_bodies = study_script("identity", "alike_bodies")
@@ -325,6 +326,7 @@ TABLES: Mapping[str, tuple[str, Callable[[], str]]] = {
     "real marks": ("evidence/real-marks.md", marks),
     "marks of seven clips": ("evidence/real-marks.md", lambda: real_marks.table(read("real-marks/seven-clips.json"))),
     "keyframes": ("evidence/tap-speed.md", lambda: live_keyframes.table(read("live/keyframes.json"))),
+    "the loop in a browser": ("evidence/tap-speed.md", lambda: live_browser.table(read("live/browser.json"))),
     "the loop in C++": ("evidence/tap-speed.md", lambda: live_cpp.table(read("live/cpp.json"))),
     "doubt": ("evidence/tap-doubt.md", lambda: tap_doubt.table(read("tap-doubt/results.json"))),
     "clicks a point": ("evidence/tap-doubt.md", lambda: tap_doubt.clicks_table(read("tap-doubt/clicks.json"))),

@@ -1,13 +1,14 @@
 """The live step beside OpenCV's Lucas-Kanade: latency, processor time, dropped frames, memory.
 
     python benchmarks/live.py [--size 1280x720] [--points 16] [--frames 10000] [--rate 25] [--every 4 | --realtime]
-        [--threads 2] [--json FILE]
+        [--threads 2] [--model causal-tapir] [--json FILE]
 
 A textured image drifts below a frame of that size. Both get the same frames and points, alternately, so that a busy machine
 slows both. First every frame is worked on (`each`): median, 95th and 99th percentile in ms, and milliseconds of the processor.
 Then (`camera`) frames come at `--rate` into a `LiveTracker`, whose queue has room for one: frames dropped, and latency from the
 arrival of a frame to its points. Memory is that of the process after a tenth of the frames, and the most until the end.
-Lucas-Kanade is pyramidal with a check backwards, as in benchmarks/tap_cutouts.py; the conversion to gray counts.
+Published networks have random weights (`--model causal-tapir`). Lucas-Kanade is pyramidal with a check backwards, as in
+benchmarks/tap_cutouts.py; the conversion to gray counts.
 """
 
 import argparse
@@ -21,10 +22,10 @@ import numpy as np
 import torch
 
 import tapetum
+from tapetum.hub.registry import known
 from tapetum.tracks.live import LiveTracker
 from tapetum.tracks.tracker import with_keyframes
 
-MODEL = "causal-tapir-nano"
 LUCAS_KANADE = {"winSize": (21, 21), "maxLevel": 3}
 
 
@@ -117,12 +118,14 @@ def main():
     parser.add_argument("--realtime", action="store_true", help="at the newest whenever it is free")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--refine", help="such as 256: the only side of refinement; by default as the model's config says")
+    parser.add_argument("--model", default="causal-tapir-nano")
     parser.add_argument("--json")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     cv2.setNumThreads(given.threads)
     width, height = map(int, given.size.split("x"))
-    frames, tracker = Drift(width, height), with_keyframes(tapetum.load(MODEL), given.every, given.realtime)
+    network = tapetum.load(given.model) if known()[given.model].bundled else tapetum.tap.build(given.model)
+    frames, tracker = Drift(width, height), with_keyframes(network, given.every, given.realtime)
     sizes = {} if given.refine is None else {"refinement_resolutions": [(int(given.refine), int(given.refine))]}
     load = f"load before {os.getloadavg()[0]:.2f}"
     looks = "in real time" if given.realtime else f"every {given.every}"

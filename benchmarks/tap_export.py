@@ -21,7 +21,7 @@ import torch
 
 import tapetum
 from tapetum.hub.registry import known
-from tapetum.systems.tap.export import clip_program, online_programs
+from tapetum.systems.tap.export import clip_program, live_program
 from tapetum.tracks.programs import export
 from tapetum.world import SceneConfig, make_clip
 
@@ -59,27 +59,24 @@ def clip_row(tracker, clip, queries, folder, threads):
 
 def online_row(tracker, clip, queries, folder, threads):
     """The same frame by frame, in seconds a frame."""
-    start, step = online_programs(tracker, size=SIZE, points=len(queries))
+    program = live_program(tracker, size=SIZE)
     begin = time.perf_counter()
-    paths = [export(program, folder / f"{name}.onnx") for name, program in (("start", start), ("step", step))]
+    path = export(program, folder / "live.onnx")
     spent = time.perf_counter() - begin
-    first, go_on = (session_of(path, threads) for path in paths)
-    frames = [(frame.astype(np.float32) / 127.5 - 1)[None, None] for frame in clip]
-    found = first.run(None, {"frame": frames[0], "points": queries[None, :, 1:]})
-    state = [step.inputs[name].numpy() for name in ("narrow", "wide")]
+    session = session_of(path, threads)
+    rows = {n: np.zeros((len(queries), *program.inputs[n].shape[1:]), np.float32) for n in ("features", "state")}
     stream = tracker.start(clip[0], queries[:, 1:], polish=False)
-    apart, theirs, ours, asked = 0.0, [], [], queries[None, :, 1:]
-    for frame, image in zip(clip, frames, strict=True):
+    apart, theirs, ours, asked = 0.0, [], [], queries[:, 1:]
+    for frame in clip:
         begin = time.perf_counter()
         stream, seen = tracker.step(stream, frame)
         ours.append(time.perf_counter() - begin)
         begin = time.perf_counter()
-        tracks, _, _, *state = go_on.run(None, dict(zip(step.inputs, [image, asked, *found, *state], strict=True)))
+        xy, _, *after = session.run(None, {"frame": frame, "query_xy": asked, **rows})
         theirs.append(time.perf_counter() - begin)
-        asked = np.full_like(asked, np.nan)
-        apart = max(apart, float(np.abs(tracks[0, :, 0] - seen.xy).max()))
-    size = sum(path.stat().st_size for path in paths) / 1e6
-    return apart, nodes(paths[1]), size, spent, float(np.median(theirs)), float(np.median(ours))
+        rows, asked = dict(zip(rows, after, strict=True)), np.full_like(asked, np.nan)
+        apart = max(apart, float(np.abs(xy - seen.xy).max()))
+    return apart, nodes(path), path.stat().st_size / 1e6, spent, float(np.median(theirs)), float(np.median(ours))
 
 
 def jitter(tracker, clip, queries):

@@ -3,7 +3,7 @@
 import pickle
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +110,27 @@ def test_a_patch_that_is_covered_hides_its_point_until_the_next_keyframe() -> No
     assert (confidence[2:6, 0] <= 0.5).all()
     assert visible[:, 1].all()
     np.testing.assert_allclose(xy[6:, 0], POINTS[0] + np.arange(6, 12)[:, None] * STEP, atol=0.1)
+
+
+def test_carried_points_have_the_covariance_of_the_keyframe_and_of_the_alignment() -> None:
+    def covariances(clip: np.ndarray) -> np.ndarray:
+        network = Exact()
+        network.step = lambda stream, frame: (stream, replace(step(stream, frame)[1], covariance=own))
+        tracker, all_ = KeyframeTracker(network, 6), list[Any]()
+        stream = tracker.start(clip[0], POINTS)
+        for frame in clip[:6]:
+            stream, now = tracker.step(stream, frame)
+            all_.append(now.covariance)
+        return np.stack(all_)
+
+    step, own = Exact().step, np.array([[[4, 0], [0, 1]], [[9, 0], [0, 2]]], np.float32)
+    noisy = CLIP.copy()
+    noisy[1:, :-1] = (noisy[1:, :-1] + np.random.default_rng(0).normal(0, 25, noisy[1:, :-1].shape)).clip(0, 255)
+    same, more = covariances(CLIP), covariances(noisy)
+    np.testing.assert_allclose(same[0], own)
+    np.testing.assert_allclose(same[1:], np.broadcast_to(own, (5, 2, 2, 2)), atol=0.05)
+    assert (np.trace(more[1:], axis1=2, axis2=3) > np.trace(same[1:], axis1=2, axis2=3) + 0.002).all()
+    assert (abs(more[1:] - own) < 3).all()
 
 
 def test_what_the_network_does_not_see_is_hidden_between_too() -> None:
@@ -226,20 +247,30 @@ def test_in_real_time_what_the_network_found_is_carried_to_the_newest_frame() ->
     assert len(tracker.keep(stream, [0])) == 1
 
 
-def test_what_moved_too_far_meanwhile_is_followed_from_frame_to_frame() -> None:
-    network = Slow(hidden=frozenset({1}))
+@pytest.mark.parametrize("at_once", [64, 8])
+def test_what_moved_too_far_meanwhile_is_followed_from_frame_to_frame(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keyframes, "AT_ONCE", at_once)
+    followed_at = list[int]()
+    follow = keyframes._Lost.follow
+    monkeypatch.setattr(keyframes._Lost, "follow", lambda lost, now: followed_at.append(len(lost.rows)) or follow(lost, now))
+    points = np.concatenate([POINTS, POINTS[1:] - 20])
+    network = Slow(hidden=frozenset({1, 2}))
     tracker = RealtimeTracker(network)
-    stream, _ = tracker.step(tracker.start(CLIP[0], POINTS), CLIP[0])
+    stream, _ = tracker.step(tracker.start(CLIP[0], points), CLIP[0])
     network.hidden = frozenset()
     for t in range(1, 9):  # the network looks at frame 1, and sees the second point for the first time
         stream, seen = tracker.step(stream, CLIP[t])
-        assert not seen.visible[1]
-    network.go.release(2)
+        assert not seen.visible[1:].any()
+    network.go.release(1)
     assert stream.pending is not None
     stream.pending.result.result()
     stream, seen = tracker.step(stream, CLIP[9])
+    assert seen.visible.tolist() == [True, True, at_once == 64]
+    stream, seen = tracker.step(stream, CLIP[10])  # meanwhile the network looks at frame 9
+    network.go.release()
     assert seen.visible.all()
-    np.testing.assert_allclose(seen.xy, POINTS + 9 * STEP, atol=0.1)
+    np.testing.assert_allclose(seen.xy, points + 10 * STEP, atol=0.1)
+    assert followed_at == ([2] if at_once == 64 else [2, 1])
 
 
 MODES = {"every 3": lambda tracker: KeyframeTracker(tracker, 3), "realtime": RealtimeTracker}
@@ -353,5 +384,8 @@ def test_a_pipe_that_ends_within_a_frame_keeps_what_came(tmp_path: Path) -> None
     (tmp_path / "cut.y4m").write_bytes(b"".join(parts)[:-9000])
     modes: list[dict[str, Any]] = [{"every": 2}, {"realtime": True}]
     for mode in modes:
-        made = tapetum.track_live(str(tmp_path / "cut.y4m"), grid=2, out=tmp_path / "out", no_overlay=True, **mode)
-        assert made.tracks.frames == 3
+        with pytest.raises(BadInput, match="the video ended within a frame; check what sends it") as caught:
+            tapetum.track_live(str(tmp_path / "cut.y4m"), grid=2, out=tmp_path / "out", no_overlay=True, **mode)
+        assert caught.value.__notes__ == [f"what was followed until then, 3 frames, is in {tmp_path / 'out'}"]
+        with np.load(tmp_path / "out" / "tracks.npz") as tracks:
+            assert tracks["xy"].shape == (4, 3, 2)

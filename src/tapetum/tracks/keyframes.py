@@ -21,12 +21,12 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
 from tapetum.core.errors import BadInput
 from tapetum.layers.sampling import scale_xy
-from tapetum.tracks.patches import Patches, PointRows, grey, map_tensors, reduced
+from tapetum.tracks.patches import Patches, PointRows, grey, map_tensors, patch_covariance, reduced
 from tapetum.tracks.tracker import FrameTracks, check_frame, is_flat
 
 COARSE = 4
@@ -38,6 +38,9 @@ CARRIED = 0.7
 """Correlation from which on a patch of the last keyframe is found."""
 _AGREED = 2.0
 """Pixels of the fine image within which network and patch agree."""
+
+AT_ONCE = 64
+"""Lost points times frames through which a late answer is followed in the time of one frame."""
 
 MEASURED, MOST = 8, 8
 """Frames that "auto" measures at most, beside the first two, and the most that it chooses for `every`."""
@@ -56,14 +59,17 @@ class _Carried(PointRows):
     """The network saw the point in the keyframe."""
     matched: Bool[Tensor, " n"]
     """The patch was found in the last frame."""
+    covariance: Float[Tensor, "n 2 2"]
+    """Of the error of the place in the keyframe, in square pixels of the frame."""
 
     @classmethod
     def at(
-        cls, image: Float[Tensor, "y x"], xy: Float[Tensor, "n 2"], visible: Bool[Tensor, " n"], motion: Tensor
+        cls, image: Float[Tensor, "y x"], xy: Float[Tensor, "n 2"], visible: Tensor, motion: Tensor, covariance: Tensor
     ) -> "_Carried":
         """Cut the patches of a keyframe."""
         upright = torch.eye(2).repeat(len(xy), 1, 1)
-        return cls(Patches.cut(image, xy), Patches.cut(_coarse(image), xy / COARSE), xy, upright, motion, visible, visible)
+        fine, coarse = Patches.cut(image, xy), Patches.cut(_coarse(image), xy / COARSE)
+        return cls(fine, coarse, xy, upright, motion, visible, visible, covariance)
 
     def follow(self, image: Float[Tensor, "y x"]) -> tuple["_Carried", Float[Tensor, " n"]]:
         """Advance by one frame; returns the points, and the correlation of each patch (-1: not found)."""
@@ -96,6 +102,8 @@ class KeyframeStream:
     carried: _Carried | None = None
     pending: "_Pending | None" = None
     """The frame that the network is looking at, in real time."""
+    lost: "_Lost | None" = None
+    """Points of its last answer that are still to be followed from frame to frame."""
 
     def __len__(self) -> int:
         """Number of points."""
@@ -103,7 +111,7 @@ class KeyframeStream:
 
     def __getstate__(self) -> dict[str, Any]:
         """Wait for the network, whose last answer a saved stream has in its state alone."""
-        return vars(self) | {"stream": _finished(self), "pending": None}
+        return vars(self) | {"stream": _finished(self), "pending": None, "lost": None}
 
 
 class KeyframeTracker:
@@ -226,15 +234,18 @@ class RealtimeTracker(KeyframeTracker):
         if now.carried is None or now.score is None:
             own, tracks = self._look(_finished(stream), now)
             return KeyframeStream(own, 0, tracks, now.cut(tracks) if len(own) else None), tracks
+        lost = None if stream.lost is None else replace(stream.lost, images=(*stream.lost.images, now.image)[-MOST:])
         if pending is not None:
             pending = replace(pending, images=(*pending.images, now.image)[-MOST:])
             if pending.result.done():
                 own, result = pending.result.result()
-                now, pending = pending.carry(result, now), None
+                (now, lost), pending = pending.carry(result, now), None
+        if lost is not None:
+            now, lost = lost.follow(now)
         if pending is None:
             pending = _Pending(self._worker.submit(self._look, own, now), now)
         tracks = now.carried_tracks()
-        return KeyframeStream(own, stream.since + 1, tracks, now.carried, pending), tracks
+        return KeyframeStream(own, stream.since + 1, tracks, now.carried, pending, lost), tracks
 
 
 @dataclass(frozen=True)
@@ -263,8 +274,12 @@ class _Now:
         if is_flat(self.frame):
             confidence = np.zeros_like(confidence)
         size, small = self.sizes
-        xy = scale_xy(self.carried.xy, small, size).numpy()
-        return replace(self.last, xy=xy, visible=self.last.visible & (confidence > 0.5), confidence=confidence)
+        xy, covariance = scale_xy(self.carried.xy, small, size).numpy(), self.last.covariance
+        if covariance is not None:  # errors of the network's place and of the alignment
+            aligned = patch_covariance(self.carried.fine, self.carried.affine, self.score, size)
+            covariance = (self.carried.covariance + aligned).numpy()
+        visible = self.last.visible & (confidence > 0.5)
+        return replace(self.last, xy=xy, visible=visible, confidence=confidence, covariance=covariance)
 
     def agreed(self, tracks: FrameTracks) -> FrameTracks:
         """What the network sees; a point that it is unsure of stays visible where its patch was followed to the same place."""
@@ -283,7 +298,8 @@ class _Now:
             motion = torch.zeros_like(xy)
             if self.carried is not None:
                 motion = torch.where(self.carried.matched[:, None], self.carried.motion, 0.0)
-        return _Carried.at(self.image, xy, torch.from_numpy(tracks.visible), motion)
+        covariance = torch.zeros(len(xy), 2, 2) if tracks.covariance is None else torch.from_numpy(tracks.covariance)
+        return _Carried.at(self.image, xy, torch.from_numpy(tracks.visible), motion, covariance)
 
     def _small(self, tracks: FrameTracks) -> Float[Tensor, "n 2"]:
         return scale_xy(torch.from_numpy(tracks.xy), *self.sizes)
@@ -298,23 +314,51 @@ class _Pending:
     images: tuple[Float[Tensor, "y x"], ...] = ()
     """Of the frames since, at most `MOST`."""
 
-    def carry(self, result: FrameTracks, now: _Now) -> _Now:
-        """Carry what the network sees in its frame to a later one, as far as the patches moved meanwhile; a patch that is not
-        found there is followed from frame to frame."""
+    def carry(self, result: FrameTracks, now: _Now) -> "tuple[_Now, _Lost | None]":
+        """Carry what the network sees in its frame to a later one, as far as the patches moved meanwhile; patches that are not
+        found there are to be followed from frame to frame."""
         assert now.carried is not None
         assert self.now.carried is not None
         here, count = now.carried.matched[:, None], len(self.images)
         cut = self.now.cut(result, torch.where(here, now.carried.xy - self.now.carried.xy, 0.0))
         carried, score = cut.follow(now.image)
         carried = replace(carried, motion=carried.motion / count)
-        lost = torch.nonzero(carried.visible & ~carried.matched)[:, 0]
-        if len(lost) and count > 1:
-            some = replace(cut, motion=cut.motion / count).select(lost)
-            for image in self.images:
-                some, again = some.follow(image)
-                score = score.index_copy(0, lost, again)
-            carried = map_tensors(lambda all_, these: all_.index_copy(0, lost, these), carried, some)
-        return replace(now, last=result, carried=carried, score=score)
+        now, rows = (
+            replace(now, last=result, carried=carried, score=score),
+            torch.nonzero(carried.visible & ~carried.matched)[:, 0],
+        )
+        lost = _Lost(rows, replace(cut, motion=cut.motion / count).select(rows), result.confidence, self.images)
+        return now, lost if len(rows) and count > 1 else None
+
+
+@dataclass(frozen=True)
+class _Lost:
+    """Points of a late answer whose patches were not found in the frame in which it came."""
+
+    rows: Int64[Tensor, " k"]
+    """Which points."""
+    points: _Carried
+    """These in the frame of the answer."""
+    confidence: Float[np.ndarray, " n"]
+    """Of all points there."""
+    images: tuple[Float[Tensor, "y x"], ...]
+    """Of the frames since, at most `MOST`."""
+
+    def follow(self, now: _Now) -> "tuple[_Now, _Lost | None]":
+        """Follow as many of them as `AT_ONCE` allows from frame to frame to this one; the others are left."""
+        assert now.last is not None
+        assert now.score is not None
+        count = AT_ONCE // len(self.images)
+        some, rows, score = self.points.select(slice(count)), self.rows[:count], now.score
+        for image in self.images:
+            some, score = some.follow(image)
+        carried = map_tensors(lambda every, these: every.index_copy(0, rows, these), now.carried, some)
+        late = np.isin(np.arange(len(self.confidence)), rows)
+        sure = np.where(late, self.confidence, now.last.confidence)
+        last = replace(now.last, confidence=sure, visible=now.last.visible | late)
+        now = replace(now, last=last, carried=carried, score=now.score.index_copy(0, rows, score))
+        rest = replace(self, rows=self.rows[count:], points=self.points.select(slice(count, None)))
+        return now, rest if len(rest.rows) else None
 
 
 def _finished(stream: KeyframeStream) -> Any:

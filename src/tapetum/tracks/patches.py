@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from tapetum.layers.sampling import constant
+from tapetum.layers.sampling import constant, scale_xy
 
 SIDE = 256
 """Pixels of the shorter side of the images that patches are cut from; smaller videos stay as they are."""
@@ -31,6 +31,9 @@ CONTRAST = 2.0
 """Grey levels of 255; patches whose standard deviation is less are left to the network."""
 STRETCH = (0.2, 5.0)
 """Least and largest area of the warp of a unit square."""
+PATCH_FACTOR, PATCH_LEAST = 137.0, 0.02
+"""Of `patch_covariance`: by what the residual's variance is multiplied, and the least standard deviation in pixels of the
+image. `python evidence/live/covariance.py` fits the first so that 68 of 100 ellipses contain the true position."""
 _STIFF = 4e-4
 """Added to the normal equations, for the affine part times RADIUS^2 / 4."""
 
@@ -166,6 +169,24 @@ class Patches(PointRows):
         score, best = torch.where(sound, score, -1.0).max(1)
         row = torch.arange(len(best), device=best.device)
         return xy[row, best], affine[row, best], score
+
+
+def patch_covariance(
+    patches: Patches,
+    affine: Float[Tensor, "n 2 2"],
+    score: Float[Tensor, " n"],
+    size: tuple[int, int],
+    factor: float = PATCH_FACTOR,
+    least: float = PATCH_LEAST,
+) -> Float[Tensor, "n 2 2"]:
+    """Compute covariances (x, y) in pixels of a frame of (height, width) `size` where patches were aligned with this `score`:
+    the residual's variance 2 (1 - correlation) times S S^T, with S the rows of `solve` that belong to the position."""
+    solve = patches.solve[..., :2]
+    residual = 2 * (1 - score.float()).clamp(min=0)
+    inside = affine @ (solve.mT @ solve) @ affine.mT * (factor * residual)[:, None, None]
+    inside = inside + least**2 * torch.eye(2, device=inside.device)
+    to_frame = scale_xy(inside.new_ones(1, 2), reduced(*size), size)
+    return inside * to_frame[:, :, None] * to_frame[:, None]
 
 
 def _sampled(

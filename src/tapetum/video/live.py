@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import av
 import av.error
@@ -67,7 +68,7 @@ class LiveVideo:
     frames that arrive while the last is being processed are dropped; None drops for cameras and addresses.
 
     Raises BadInput if there is no such source, or it does not send a video; during iteration, after the received frames,
-    if it breaks off or sends frames of another size.
+    if it breaks off, ends within a frame or sends frames of another size.
     """
 
     def __init__(self, source: str | int, *, drop: bool | None = None):
@@ -119,6 +120,8 @@ class LiveVideo:
                 self._changed.notify_all()
             any_frame = True
             yield captured
+        if self._closed:
+            return
         if isinstance(self._error, BadInput):
             raise self._error
         if self._error is not None:
@@ -129,9 +132,9 @@ class LiveVideo:
             raise BadInput(f"{what} ended with an error ({_reason(self._error)}){hint}") from self._error
 
     def _work(self) -> None:
-        container = None
+        container, piped = None, _StandardInput() if self._source == "-" else None
         try:
-            container = _open(self._source)
+            container = _open(self._source, piped)
             if not container.streams.video:
                 raise BadInput(f"{self.name} holds no moving images; give a camera, an address, a pipe or a file that does")
             stream = container.streams.video[0]
@@ -140,7 +143,7 @@ class LiveVideo:
             stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
             self.frame_rate = usable_rate(stream.average_rate, stream.guessed_rate) or self.frame_rate
             self._signal(opened=True)
-            self._decode(container, stream)
+            self._decode(container, stream, piped)
         except (BadInput, av.error.FFmpegError, OSError, ValueError, IndexError, MemoryError) as error:
             self._error = error
         finally:
@@ -154,10 +157,10 @@ class LiveVideo:
             self._ended |= ended
             self._changed.notify_all()
 
-    def _decode(self, container: InputContainer, stream: VideoStream) -> None:
+    def _decode(self, container: InputContainer, stream: VideoStream, piped: "_StandardInput | None") -> None:
         scaler = VideoReformatter()
         display, size, clock = None, None, _Clock(self.frame_rate)
-        for number, image in enumerate(_images(container, stream)):
+        for number, image in enumerate(_images(container, stream, piped)):
             if display is None:
                 display = read_display_matrix(image)
             frame = upright_rgb(image, display, scaler)
@@ -193,14 +196,33 @@ class _Clock:
         return now
 
 
-def _images(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+class _StandardInput:
+    """Standard input, whose bytes are counted."""
+
+    count = 0
+
+    def read(self, size: int) -> bytes:
+        data = os.read(0, size)
+        self.count += len(data)
+        return data
+
+
+def _images(container: InputContainer, stream: VideoStream, piped: _StandardInput | None) -> Iterator[VideoFrame]:
+    """Decode all frames. Raises BadInput after a last one that is damaged or, where frames are raw, not whole."""
+    damaged, places = False, (0, 0)
     for packet in container.demux(stream):
+        if packet.size:
+            damaged, places = packet.is_corrupt, (places[1], packet.pos or 0)
         try:
             yield from packet.decode()  # pyright: ignore[reportReturnType]
         except av.error.EOFError:
-            return
+            break
         except av.error.InvalidDataError:
-            continue  # a damaged frame of a live stream is passed over, as a lost one is
+            damaged = True  # a damaged frame of a live stream is passed over, as a lost one is
+    if places[0] and stream.codec_context.name == "rawvideo":
+        damaged |= (piped.count if piped else container.size) > 2 * places[1] - places[0]
+    if damaged:
+        raise BadInput("the video ended within a frame; check what sends it")
 
 
 def is_live(source: str) -> bool:
@@ -212,14 +234,14 @@ def is_live(source: str) -> bool:
     return source.isdecimal() or ("://" in source and source.partition("://")[0] in _ADDRESSES)
 
 
-def _open(source: str) -> InputContainer:
+def _open(source: str, piped: _StandardInput | None) -> InputContainer:
     options = {"format_whitelist": CONTAINERS, "max_pixels": str(MAX_PIXELS), **_PROBE}
-    file = source
+    file: Any = source
     kind: str | None = None
     scheme = source.partition("://")[0]
-    if source == "-":
-        file = "pipe:0"
-        options["protocol_whitelist"] = "pipe"
+    if piped is not None:
+        file = piped
+        options["protocol_whitelist"] = ""
     elif source.isdecimal():
         kind, file = _camera(int(source))
         options = {}  # a device, to which white lists of files do not apply

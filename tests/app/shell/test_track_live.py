@@ -177,6 +177,37 @@ def test_ctrl_c_ends_a_live_run_with_its_results(model: Path, clip: Path, tmp_pa
         assert 1 <= tracks["xy"].shape[1] <= 2000
 
 
+@pytest.mark.slow
+def test_pipes_that_end_early_on_either_side(model: Path, clip: Path, tmp_path: Path) -> None:
+    with open_video(clip) as video:
+        frames = [b"FRAME\n" + frame[..., 0].tobytes() for frame in video]
+    whole = b"".join([b"YUV4MPEG2 W64 H48 F25:1 Cmono\n", *frames])
+    words = command("-", "--online", "--model", model, "--grid", 2, "--no-overlay", "--json", "--out", tmp_path / "out")
+
+    def tracked(sent: bytes, reader: str) -> tuple[list[str], list[str], int]:
+        """The lines that the reader of stdout gets, those on stderr, and how many frames were written."""
+        script = f'"$@" | {reader}; exit ${{PIPESTATUS[0]}}'
+        done = subprocess.run(["bash", "-c", script, "-", *words], input=sent, capture_output=True, check=False)
+        with np.load(tmp_path / "out" / "tracks.npz") as tracks:
+            return (
+                done.stdout.decode().splitlines(),
+                [*done.stderr.decode().splitlines(), str(done.returncode)],
+                tracks["xy"].shape[1],
+            )
+
+    out, err, count = tracked(whole, "cat")
+    assert (len(out), err, count) == (7, ["0"], 6)
+    out, err, count = tracked(whole[:-50], "cat")
+    assert (len(out), err[-1], count) == (5, "2", 5)
+    assert err[:-1] == [
+        "tapetum: the video ended within a frame; check what sends it; what was followed until then, 5 frames, is in "
+        f"{tmp_path / 'out'}"
+    ]
+    out, err, count = tracked(whole, "head -1")
+    assert (len(out), err) == (1, ["141"])
+    assert count >= 1
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [

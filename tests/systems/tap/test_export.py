@@ -10,7 +10,7 @@ import torch
 
 from support.networks import TAPIR, tracker
 from tapetum.core.errors import BadInput
-from tapetum.systems.tap.export import clip_program, left_out, live_program, online_programs
+from tapetum.systems.tap.export import clip_program, left_out, live_program
 from tapetum.systems.tap.second_pass import track_passes, track_with_fixed_shapes
 from tapetum.systems.tap.tracking.tracker import TapirTracker
 from tapetum.tracks.programs import export
@@ -52,28 +52,6 @@ def test_onnx_and_torch_export_of_a_clip_give_our_tracks(tmp_path):
 def as_traced(monkeypatch: pytest.MonkeyPatch) -> None:
     """ONNX programs as they are traced: making their graphs smaller, as the test above has it, takes most of the time."""
     monkeypatch.setattr(torch.onnx, "export", partial(torch.onnx.export, optimize=False))
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("as_traced")
-def test_onnx_programs_frame_by_frame_are_our_stream(tmp_path):
-    tracker = network(causal=True)
-    frames = np.random.default_rng(2).integers(0, 256, (5, *SIZE, 3), dtype=np.uint8)
-    points = queries(0)[0, :, 1:]
-    start, step = online_programs(tracker, size=SIZE, points=POINTS)
-    begin = onnxruntime.InferenceSession(export(start, tmp_path / "start.onnx"))
-    go_on = onnxruntime.InferenceSession(export(step, tmp_path / "step.onnx"))
-    stream = tracker.start(frames[0], points)
-    as_input = [(frame.astype(np.float32) / 127.5 - 1)[None, None] for frame in frames]
-    found = begin.run(None, {"frame": as_input[0], "points": points[None]})
-    state = [step.inputs[name].numpy() for name in ("narrow", "wide")]
-    asked = points[None]
-    for frame, image in zip(frames, as_input, strict=True):
-        stream, seen = tracker.step(stream, frame)
-        inputs = [image, asked, *found, *state]
-        tracks, _, _, *state = go_on.run(None, dict(zip(step.inputs, inputs, strict=True)))
-        np.testing.assert_allclose(tracks[0, :, 0], seen.xy, atol=1e-3)
-        asked = np.full_like(asked, np.nan)
 
 
 @pytest.mark.slow
@@ -145,8 +123,6 @@ def test_what_cannot_be_exported_is_said_in_one_line(tmp_path):
         export(program, tmp_path / "a.txt")
     with pytest.raises(BadInput, match="cannot write"):
         export(program, tmp_path / "missing" / "a.pt2")
-    with pytest.raises(BadInput, match="causal one"):
-        online_programs(network(), size=SIZE, points=POINTS)
     with pytest.raises(BadInput, match="causal one"):
         live_program(network(), size=SIZE)
     with pytest.raises(BadInput, match="0 points"):

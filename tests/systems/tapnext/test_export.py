@@ -12,7 +12,7 @@ import torch
 from support.tapnext import TINY, public_state
 from tapetum.core.errors import BadInput
 from tapetum.systems.tapnext import from_official
-from tapetum.systems.tapnext.export import BEFORE, clip_program, left_out, online_programs
+from tapetum.systems.tapnext.export import BEFORE, clip_program, left_out, live_programs
 from tapetum.systems.tapnext.tracker import TapNextTracker
 from tapetum.tracks.programs import export
 
@@ -37,7 +37,7 @@ def test_a_clip_gives_our_predictions(tracker: TapNextTracker, tmp_path: Path) -
     assert (xy - ours.xy).abs().max() < 1e-3
     assert (visible - ours.visible_logits).abs().max() < 1e-5
     assert left_out(tracker) == (BEFORE,)
-    assert left_out(tracker, online=True) == ()
+    assert left_out(tracker, live=True) == ()
 
 
 @pytest.mark.slow
@@ -47,7 +47,7 @@ def test_onnx_programs_frame_by_frame_are_our_stream(
     monkeypatch.setattr(torch.onnx, "export", partial(torch.onnx.export, optimize=False))  # which takes most of the time
     frames = np.random.default_rng(2).integers(0, 256, (6, *SIZE, 3), dtype=np.uint8)
     points = np.array([[10.5, 12], [40.25, 30], [2, 31.5]], np.float32)
-    programs = online_programs(tracker, size=SIZE, points=POINTS)
+    programs = live_programs(tracker, size=SIZE, points=POINTS)
     begin, go_on = (
         onnxruntime.InferenceSession(export(program, tmp_path / f"{name}.onnx"))
         for program, name in zip(programs, ("start", "step"), strict=True)
@@ -68,7 +68,7 @@ def test_another_size_is_refused(tracker: TapNextTracker) -> None:
     with pytest.raises(BadInput, match="64x32 pixels were asked for; this network was trained for 48x32"):
         clip_program(tracker, frames=2, size=(32, 64), points=1)
     with pytest.raises(BadInput, match="0 points"):
-        online_programs(tracker, size=SIZE, points=0)
+        live_programs(tracker, size=SIZE, points=0)
     large = TapNextTracker(from_official(public_state(replace(TINY, video_size=(64, 96)))))
     large.model.config = replace(large.model.config, video_size=(64, 96))
     assert clip_program(large, frames=2, size=(64, 96), points=1).inputs["video"].shape == (1, 2, 64, 96, 3)

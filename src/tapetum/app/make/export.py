@@ -20,7 +20,8 @@ class ExportOptions:
     the rest. A file holds both looks of a network that looks twice, and not the alignment of patches that the bundled ones end
     with (tapetum track --polish no leaves it out too). An encoder takes an image that it has prepared, 1x3xHEIGHTxWIDTH, and
     gives its vector and its tokens.
-    With --online two files are written, for the first frame and for every frame: NAME-start.onnx and NAME-step.onnx.
+    --program live is for frames that come one by one and needs a causal model: one file for any number of points, as
+    examples/live_cpp runs it; of TAPNext NAME-start.onnx for the first frame and NAME-step.onnx for every other.
     """
 
     model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME|FILE")]
@@ -34,10 +35,8 @@ class ExportOptions:
     """Frames of a clip."""
     points: Annotated[int, tyro.conf.arg(metavar="N")] = 64
     """Points that are tracked together."""
-    online: bool = False
-    """Programs for frames that come one by one; needs a causal model."""
     program: Literal["clip", "live"] = "clip"
-    """live: a single file for frames that come one by one and any number of points, as examples/live_cpp runs it."""
+    """live: for frames that come one by one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +56,7 @@ class Exported(Result):
     """Files exported from a tracker."""
 
     programs: tuple[ExportedProgram, ...]
-    """One for clips; for frames one by one that for the first and that for all."""
+    """One; of TAPNext for frames one by one that for the first and that for all others."""
     left_out: tuple[str, ...] = ()
     """What `tapetum track` does with this model and these programs do not: "polish", the alignment of patches; of TAPNext the
     frames before that of a query; or nothing."""
@@ -107,12 +106,12 @@ def export(options: ExportOptions, listener: Listener) -> Exported:
     system: Any = tapnext if isinstance(tracker, TapNextTracker) else tap
     if isinstance(tracker, Encoder):
         programs = {out: _encoder_program(tracker, (height, width) if options.size else tracker.preprocessing.size)}
-    elif options.program == "live":
-        if options.online or not isinstance(tracker, tap.TapirTracker):
-            raise BadInput("--program live is for causal networks of the TAPIR family, without --online; leave one out")
+    elif not isinstance(tracker, (tap.TapirTracker, TapNextTracker)):
+        raise BadInput(f"{options.model} is neither a tracker nor an encoder; give the name or the file of one")
+    elif options.program == "live" and isinstance(tracker, tap.TapirTracker):
         programs = {out: tap.live_program(tracker, size=(height, width))}
-    elif options.online:
-        start, step = system.online_programs(tracker, size=(height, width), points=options.points)
+    elif options.program == "live" and isinstance(tracker, TapNextTracker):
+        start, step = tapnext.live_programs(tracker, size=(height, width), points=options.points)
         programs = {out.with_stem(f"{out.stem}-{part}"): p for part, p in (("start", start), ("step", step))}
     else:
         programs = {out: system.clip_program(tracker, frames=options.frames, size=(height, width), points=options.points)}
@@ -130,7 +129,7 @@ def export(options: ExportOptions, listener: Listener) -> Exported:
         )
         for path, p in programs.items()
     ]
-    left_out = ("prepare",) if isinstance(tracker, Encoder) else system.left_out(tracker, online=options.online)
+    left_out = ("prepare",) if isinstance(tracker, Encoder) else system.left_out(tracker, live=options.program == "live")
     return Exported(programs=tuple(made), left_out=left_out)
 
 

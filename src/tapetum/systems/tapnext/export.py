@@ -60,9 +60,9 @@ def _step(model: TapNext, state: TapNextState, frame: Tensor) -> tuple[Tensor, .
     return out.xy, out.visible_logits, hidden, torch.stack([block.conv for block in after.blocks])
 
 
-def left_out(tracker: TapNextTracker, *, online: bool = False) -> tuple[str, ...]:
-    """List what the tracker does but its exported program does not: `BEFORE` for a clip, nothing if `online`."""
-    return () if online else (BEFORE,)
+def left_out(tracker: TapNextTracker, *, live: bool = False) -> tuple[str, ...]:
+    """List what the tracker does but its exported program does not: `BEFORE` for a clip, nothing if `live`."""
+    return () if live else (BEFORE,)
 
 
 def clip_program(tracker: TapNextTracker, *, frames: int, size: tuple[int, int], points: int) -> Program:
@@ -75,7 +75,7 @@ def clip_program(tracker: TapNextTracker, *, frames: int, size: tuple[int, int],
     return Program(_Clip(tracker.model), inputs, _PREDICTED)
 
 
-def online_programs(tracker: TapNextTracker, *, size: tuple[int, int], points: int) -> tuple[Program, Program]:
+def live_programs(tracker: TapNextTracker, *, size: tuple[int, int], points: int) -> tuple[Program, Program]:
     """Make the programs `start` and `step` for frames that arrive one by one; raises BadInput as `clip_program`."""
     _check(tracker, 1, size, points)
     frame, first = torch.zeros(1, 1, *size, 3), spread_queries(size, points)

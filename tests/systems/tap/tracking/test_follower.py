@@ -5,13 +5,11 @@ import torch
 
 from tapetum.systems.tap.tracking.follower import (
     NETWORK_FACTOR,
-    PATCH_LEAST,
     network_covariance,
-    patch_covariance,
     position_covariance,
 )
 from tapetum.systems.tap.tracking.polish import Anchors
-from tapetum.tracks.patches import grey
+from tapetum.tracks.patches import PATCH_LEAST, grey, patch_covariance
 
 
 def textured(height: int = 120, width: int = 160) -> torch.Tensor:
@@ -40,7 +38,7 @@ def test_patches_of_noisy_frames_scatter_as_their_covariance_says() -> None:
         xy, affine, score = anchors.patches.align(noisy, place[:, None], anchors.affine)
         aligned = Anchors(anchors.patches, xy, affine, anchors.motion, anchors.aligned, place)
         errors.append((xy - place)[0])
-        claims.append(patch_covariance(aligned, score, (120, 160), factor=1.0, least=0.0)[0])
+        claims.append(patch_covariance(aligned.patches, aligned.affine, score, (120, 160), factor=1.0, least=0.0)[0])
     scatter, claimed = torch.stack(errors).square().mean(0), torch.stack(claims).mean(0).diagonal()
     ratio = scatter / claimed
     assert ((ratio > 0.6) & (ratio < 1.7)).all(), ratio
@@ -51,7 +49,7 @@ def test_along_an_edge_the_ellipse_is_long() -> None:
     frame[:, :, 80:] = 200  # an upright edge: x is known, y is not
     frame[:, 57:63, 60:100:7] += 30
     anchors = Anchors.at(grey(frame)[0], torch.tensor([[80.0, 60.0]]))
-    covariance = patch_covariance(anchors, torch.tensor([0.95]), (120, 160), factor=1.0, least=0.0)[0]
+    covariance = patch_covariance(anchors.patches, anchors.affine, torch.tensor([0.95]), (120, 160), factor=1.0, least=0.0)[0]
     assert covariance[1, 1] > 4 * covariance[0, 0]
 
 

@@ -6,8 +6,7 @@ Each position has a 2x2 covariance, which is not part of TAPIR. Of two sources, 
 
     network   the expected-distance head says how likely an error above 6 pixels (of 256) is. A round Gaussian of variance s^2
               errs by more than d with the probability exp(-d^2 / 2 s^2), which gives s^2 = 18 / -ln p.
-    patch     where a patch was aligned (`polish`), the residual's variance 2 (1 - correlation) times S S^T, with S the rows of
-              `Patches.solve` that belong to the position. Along an edge the ellipse is long.
+    patch     where a patch was aligned (`polish`), that of `patches.patch_covariance`.
 
 Each source has a factor, fitted on training scenes so that 68 of 100 ellipses of one standard deviation contain the true
 position; `python evidence/live/covariance.py` prints them.
@@ -30,7 +29,7 @@ from tapetum.systems.tap.model import Tapir
 from tapetum.systems.tap.tracking.clip import Reference
 from tapetum.systems.tap.tracking.polish import Anchors, prefer_polished
 from tapetum.systems.tap.types import FeatureGrids, QueryFeatures, Size, State, join_states, select_state
-from tapetum.tracks.patches import grey, map_tensors, reduced
+from tapetum.tracks.patches import grey, map_tensors, patch_covariance, reduced
 from tapetum.tracks.tracker import FrameTracks, check_frame, check_queries, is_flat
 from tapetum.types.checks import unmasked
 
@@ -40,9 +39,6 @@ if TYPE_CHECKING:
 EXPECTED_DISTANCE = 6.0
 """Pixels of 256, of which the head says how likely an error above them is."""
 NETWORK_FACTOR = 0.492
-PATCH_FACTOR = 137.0
-PATCH_LEAST = 0.02
-"""Pixels of the patch's image: the least standard deviation of an aligned position."""
 
 
 def network_covariance(
@@ -55,18 +51,6 @@ def network_covariance(
     return torch.diag_embed(variance[:, None] * to_frame.square())
 
 
-def patch_covariance(
-    anchors: Anchors, score: Float[Tensor, " n"], size: Size, factor: float = PATCH_FACTOR, least: float = PATCH_LEAST
-) -> Float[Tensor, "n 2 2"]:
-    """Compute covariances (x, y) in pixels of a frame of (height, width) `size` where patches aligned with this `score`."""
-    solve = anchors.patches.solve[..., :2]
-    residual = 2 * (1 - score.float()).clamp(min=0)
-    inside = anchors.affine @ (solve.mT @ solve) @ anchors.affine.mT * (factor * residual)[:, None, None]
-    inside = inside + least**2 * torch.eye(2, device=inside.device)
-    to_frame = scale_xy(inside.new_ones(1, 2), reduced(*size), size)
-    return inside * to_frame[:, :, None] * to_frame[:, None]
-
-
 def position_covariance(
     expected_dist: Float[Tensor, " n"], size: Size, anchors: Anchors | None = None, score: Float[Tensor, " n"] | None = None
 ) -> Float[Tensor, "n 2 2"]:
@@ -75,7 +59,7 @@ def position_covariance(
     if anchors is None or score is None:
         return network
     aligned: Bool[Tensor, " n"] = anchors.aligned
-    return torch.where(aligned[:, None, None], patch_covariance(anchors, score, size), network)
+    return torch.where(aligned[:, None, None], patch_covariance(anchors.patches, anchors.affine, score, size), network)
 
 
 _POINTS = 256

@@ -1,0 +1,218 @@
+"""The loops of examples/live_cpp and examples/live_browser beside `KeyframeTracker`: the same tracks; and the page."""
+
+import io
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+
+import tapetum
+from support.page import CHROMIUM
+from support.scripts import script
+from tapetum.systems.tap.export import live_program
+from tapetum.systems.tap.tracking.tracker import TapirTracker
+from tapetum.tracks.programs import export
+from tapetum.tracks.tracker import with_keyframes
+from tapetum.video import write_video
+
+SOURCE = Path(__file__).parents[3] / "examples" / "live_cpp" / "live.cpp"
+SIZE = (272, 320)
+POINTS = np.random.default_rng(3).uniform((20, 20), (300, 250), (40, 2)).round(1).astype(np.float32)
+LATER = np.array([[120, 110]], np.float32)
+"""A point of frame 6."""
+
+
+def clip() -> np.ndarray:
+    """Make a texture that drifts faster than patches follow without the coarse image, then back, and what crosses it."""
+    rng = np.random.default_rng(0)
+    noise = gaussian_filter(rng.normal(size=(400, 460, 3)), (2, 2, 0))
+    texture = np.uint8(255 * np.clip(noise / noise.std() / 6 + 0.5, 0, 1))
+    crossing = np.uint8(255 * np.clip(gaussian_filter(rng.normal(size=(90, 60, 3)), (1, 1, 0)) + 0.5, 0, 1))
+    frames = []
+    for t in range(14):
+        x, y = 90 - 8 * min(t, 11) + 8 * max(t - 11, 0), 60 + 2 * t
+        frame = texture[y : y + SIZE[0], x : x + SIZE[1]].copy()
+        frame[:40, :40] = 90
+        frame[110:200, 20 * t : 20 * t + 60] = crossing[:, : max(0, 320 - 20 * t)]
+        frames.append(frame)
+    return np.stack(frames)
+
+
+@pytest.fixture(scope="module")
+def tracker() -> TapirTracker:
+    """The bundled network, which finds points, in its smallest form, which is exported in less time."""
+    tracker = tapetum.load("causal-tapir-nano")
+    tracker.model.config = replace(tracker.model.config, iterations=1, refine_at_least=(256, 256), refine_at_most=(256, 256))
+    return tracker
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The compiled loop."""
+    if not (shutil.which("g++") and shutil.which("pkg-config")):
+        pytest.skip("no g++ or pkg-config here")
+    found = subprocess.run(["pkg-config", "--cflags", "--libs", "libonnxruntime"], capture_output=True, text=True, check=False)
+    if found.returncode:
+        pytest.skip("no onnxruntime for C++ here; Debian's libonnxruntime-dev is enough")
+    path = tmp_path_factory.mktemp("live") / "live"
+    subprocess.run(["g++", "-std=c++17", "-O2", "-Wall", "-Werror", SOURCE, "-o", path, *found.stdout.split()], check=True)
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory, tracker: TapirTracker) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.onnx, "export", partial(torch.onnx.export, optimize=False))
+        return export(live_program(tracker, size=SIZE), tmp_path_factory.mktemp("model") / "live.onnx")
+
+
+def run(program: Path, *words: str, frames: bytes) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([program, *words], input=frames, capture_output=True, check=False)
+
+
+QUERIES = np.concatenate([np.insert(POINTS, 0, 0, 1), np.insert(LATER, 0, 6, 1)])
+EVERY = pytest.mark.parametrize("every", [1, 2, 4])
+
+
+def frames_for(every: int) -> np.ndarray:
+    """Make the clip; in a black keyframe a network sees rounding errors alone, and remembers them, so it is black between."""
+    frames = clip()
+    if every == 4:
+        frames[9] = 0
+    return frames
+
+
+def same_as_python(tracker: TapirTracker, every: int, frames: np.ndarray, theirs: list[np.ndarray]) -> None:
+    """Compare x, y, visible and confidence of each point by frame with those of `KeyframeTracker`."""
+    keyframes = with_keyframes(tracker, every, realtime=False)
+    stream, hidden = keyframes.start(frames[0], POINTS), 0
+    for number, (frame, now) in enumerate(zip(frames, theirs, strict=True)):
+        stream = keyframes.add(stream, frame, LATER) if number == 6 else stream
+        stream, seen = keyframes.step(stream, frame)
+        np.testing.assert_allclose(now[:, :2], seen.xy, atol=0.02, rtol=0, err_msg=f"frame {number}")
+        np.testing.assert_allclose(now[:, 3], seen.confidence, atol=0.01, rtol=0, err_msg=f"frame {number}")
+        hidden += int((~seen.visible).sum())
+    assert 0 < hidden < sum(map(len, theirs)) / 2
+
+
+@pytest.mark.slow
+@EVERY
+def test_the_loop_in_cpp_gives_the_tracks_of_the_keyframe_tracker(program, model, tracker, tmp_path, every):
+    frames, points = frames_for(every), tmp_path / "points.csv"
+    points.write_text("t,x,y\n" + "".join(f"{t:g},{x},{y}\n" for t, x, y in QUERIES))
+    done = run(program, str(model), str(points), "--every", str(every), frames=frames.tobytes())
+    assert done.returncode == 0, done.stderr.decode()[-500:]
+    rows = np.genfromtxt(io.BytesIO(done.stdout), delimiter=",", skip_header=1)
+    same_as_python(tracker, every, frames, [rows[rows[:, 0] == number, 2:] for number in range(len(frames))])
+
+
+BROWSER = script("evidence/live/browser.py")
+Open = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """Chromium, with a camera that it makes up."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium")
+    if not (BROWSER.EXAMPLE / "node_modules").is_dir():
+        pytest.skip("onnxruntime-web is not here; npm ci in examples/live_browser installs it")
+    words = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=words)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(chromium: Any, model: Path, tmp_path: Path) -> Iterator[Open]:
+    """Open the page, with a script that runs before it; `problems` of it are errors."""
+    with BROWSER.served(tmp_path, model) as address:
+
+        def page(before: str = "", words: str = "") -> Any:
+            page = chromium.new_page()
+            page.set_default_timeout(300_000)
+            page.on("pageerror", lambda error: pytest.fail(str(error)))
+            page.add_init_script(before)
+            page.goto(address + words)
+            return page
+
+        yield page
+
+
+@pytest.mark.slow
+@EVERY
+def test_the_loop_in_a_browser_gives_the_tracks_of_the_keyframe_tracker(opened: Open, tracker, tmp_path, every):
+    frames = frames_for(every)
+    theirs, _ = BROWSER.in_browser(opened(), tmp_path, frames, QUERIES, every)
+    same_as_python(tracker, every, frames, theirs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", ["", "?every=3"])
+def test_the_page_follows_what_is_clicked_through_a_file(opened: Open, tmp_path, words):
+    texture = np.uint8(gaussian_filter(np.random.default_rng(0).uniform(0, 255, (400, 460)), 1.5).clip(100, 155) * 4.6 - 460)
+    drift = [texture[40 + t : 40 + t + SIZE[0], 60 - 2 * t : 60 - 2 * t + SIZE[1]] for t in range(16)]
+    write_video(tmp_path / "drift.mp4", np.stack(drift)[..., None].repeat(3, -1), 4)
+    page = opened(words=words)
+    page.get_by_text("Ready, on one thread").wait_for()
+    page.set_input_files("#file", tmp_path / "drift.mp4")
+    page.evaluate("() => video.pause()")
+    for number in range(16):  # it shows each frame when the one before is tracked
+        page.evaluate("time => video.currentTime = time", (number + 0.5) / 4)
+        page.wait_for_function("() => !video.seeking")
+        if not number:
+            box, canvas = page.locator("canvas").bounding_box(), page.locator("canvas")
+            page.evaluate("() => document.getElementById('clear').click()")
+            canvas.click(position={"x": 150 * box["width"] / SIZE[1], "y": 130 * box["height"] / SIZE[0]})
+        page.get_by_text(f"1 points in {number + 1} frames").wait_for()
+    red = "([x, y]) => { const [r, g, b] = canvas.getImageData(x, y, 1, 1).data; return r > 180 && g < 110 && b < 110 }"
+    red = red.replace("canvas", "document.querySelector('canvas').getContext('2d')")
+    page.wait_for_function(red, arg=[150 + 2 * 15, 130 - 15])
+
+
+@pytest.mark.slow
+def test_the_page_uses_the_camera_and_says_what_is_missing(opened: Open, tmp_path):
+    page = opened()
+    page.get_by_text("Ready").wait_for()
+    page.click("#camera")
+    page.get_by_text("0 points").wait_for()
+    for before, line in (
+        ("Object.defineProperty(navigator, 'mediaDevices', { value: undefined })", "No camera: a browser gives it to"),
+        ("navigator.mediaDevices.getUserMedia = async () => { throw new Error('not found') }", "No camera: not found"),
+    ):
+        page = opened(before)
+        page.get_by_text("Ready").wait_for()
+        page.click("#camera")
+        page.get_by_text(line).wait_for()
+    opened("delete self.WebAssembly").get_by_text("This browser has no WebAssembly").wait_for()
+    (tmp_path / "live.onnx").unlink()
+    opened().get_by_text("live.onnx is not beside this page").wait_for()
+
+
+@pytest.mark.slow
+def test_what_the_loop_cannot_use_is_said_in_one_line(program, model, tmp_path):
+    points, outside = tmp_path / "points.csv", tmp_path / "outside.csv"
+    points.write_text("t,x,y\n0,60,70\n")
+    outside.write_text("t,x,y\n0,60,70\n0,330,70\n")
+    frame = clip()[0].tobytes()
+    for words, frames, message in (
+        ([str(model), str(points)], frame + frame[:100], "ends within frame 1"),
+        ([str(model), str(points)], b"", "no frame came"),
+        ([str(model), str(outside)], frame, "'0,330,70'"),
+        ([str(model), str(tmp_path / "none.csv")], frame, "header t,x,y"),
+        ([str(model), str(points), "--every", "0"], frame, "usage: live"),
+        ([str(points), str(points)], frame, "points.csv"),
+    ):
+        done = run(program, *words, frames=frames)
+        assert done.returncode == 2, message
+        assert message in done.stderr.decode().splitlines()[-1]
