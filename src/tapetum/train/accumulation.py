@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 Loss = tuple[Tensor, Mapping[str, float | Tensor]]
 Sums = dict[str, float | Tensor]
 """Named numbers of a step, those on the device still there."""
-Pass = Literal["loss", "embed", "joint_loss", "replay"]
+Pass = Literal["loss", "embed", "joint_loss", "replay", "scores"]
 
 
 class Objective(nn.Module):
@@ -90,6 +90,11 @@ class Objective(nn.Module):
 
         total, others = replayed_loss(self._embed(batch, step, seed), replay)
         return (total if replay.joint is None else total + self._joint_loss(replay.joint, step, joint_seed)[0]), others
+
+    def _scores(self, _: None, step: int, seed: int) -> Mapping[str, float]:
+        """The task's scores."""
+        seed_globals(seed)
+        return self.task.evaluate(self.model, step)
 
     @contextmanager
     def _context(self, step: int, seed: int) -> Iterator[StepContext]:

@@ -255,6 +255,32 @@ def without_exchange(module: nn.Module) -> Iterator[None]:
         module.set_requires_gradient_sync(True)
 
 
+@contextmanager
+def evaluation(module: nn.Module) -> Iterator[None]:
+    """Gather weights as they are for passes inside the block, and leave nothing of these to the next step."""
+    assert isinstance(module, FSDPModule)
+    module._get_fsdp_state()._lazy_init()
+    states = [each._get_fsdp_state() for each in module.modules() if isinstance(each, FSDPModule)]
+    groups = [group for state in states for group in state._fsdp_param_groups]
+    parameters = [parameter for group in groups for parameter in group.fsdp_params]
+    kinds = [parameter.param_dtype for parameter in parameters]
+
+    def gather_as(kinds: Sequence[torch.dtype | None]) -> None:
+        for parameter, kind in zip(parameters, kinds, strict=True):  # tensors of inference mode are made anew, too
+            parameter.param_dtype, parameter.all_gather_outputs = kind, []
+            parameter.__dict__.pop("_unsharded_param", None)
+
+    gather_as([None] * len(kinds))
+    try:
+        yield
+    finally:
+        for group in groups:
+            group.reshard()
+            group._post_forward_indices.clear()
+            group.comm_ctx.post_forward_order.clear()
+        gather_as(kinds)
+
+
 class _AllGather(DefaultAllGather):
     """torch's own, whose tensors `ProcessGroup.wait_released` tracks; gloo's would make a copy of all rows."""
 

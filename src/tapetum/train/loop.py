@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from tapetum.core.devices import check_compiler, leave_out_checks, return_freed_memory
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.reading import no_pipe
-from tapetum.data.samples import EVALUATION, mix_seed, seed_globals
+from tapetum.data.samples import EVALUATION, mix_seed
 from tapetum.train import checkpoint
 from tapetum.train.accumulation import Gradients, Objective, checkpoint_activations, make_accumulation, warn_if_split_matters
 from tapetum.train.config import TrainConfig
@@ -61,6 +61,7 @@ class FitResult:
     """Steps done in the whole run."""
     loss: float | None
     """Loss of the last step; None if this call made none."""
+    log: Path
     checkpoint: Path | str
     """The newest checkpoint, a folder or an address."""
     weights: Path
@@ -85,6 +86,14 @@ class FitResult:
     def averages(self) -> dict[str, dict[str, Tensor]]:
         """Get the state dicts of the averaged weights, by name, as `model`."""
         return self._weights[1]
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """Read the task's scores after the last step from the log, of a run that evaluates (`TrainConfig.eval_every`)."""
+        from tapetum.train.run_status import read_tail
+
+        scored = (record["eval"] for record in reversed(read_tail(self.log)) if record.get("eval"))
+        return next(scored, {})
 
     @property
     def ema(self) -> dict[str, Tensor] | None:
@@ -246,7 +255,8 @@ class _Run:
                 record = {"step": state.step, **record, "time": state.seconds, "samples_per_s": throughput}
                 ends = shared.stop or state.step == config.steps
                 if self._evaluation_due:
-                    record |= self._evaluate()
+                    scores = self._evaluate()
+                    record |= {"eval": scores} if report else {}
                 if report:
                     report.step(record, shared.cpu_seconds, cpu_seconds, shared.kwh)
                 if ends or shared.save or state.step % config.checkpoint_every == 0:
@@ -333,26 +343,28 @@ class _Run:
         step, every = self.state.step, self.config.eval_every
         return bool(every) and (step % every == 0 or step == self.config.steps)
 
-    def _evaluate(self) -> dict[str, Any]:
-        """The task's scores, as an entry for the record; the main process computes them, with help from the others."""
-        model, averaged = self.state.model, nullcontext()
-        average = self.state.averages.get(self.config.scored_average or "")
-        if self.sharded:
-            weights = full_tensors(average.average if average else model.state_dict(), self.processes)
-            model = self._model_of(weights) if self.processes.main else model
-        elif average:
-            averaged = average.applied(model)
-        if not self.processes.main:
-            return {}
-        seed_globals(mix_seed(self.config.seed, EVALUATION, self.state.step))
-        with alone(), evaluation_mode(model), averaged:
-            return {"eval": dict(self.task.evaluate(model, self.state.step))}
+    def _evaluate(self) -> dict[str, float]:
+        """The task's scores. The main process computes them; of weights in shards, all do, each with its share of the work."""
+        state, processes, run = self.state, self.processes, self.passes.objective
+        average, averaged, gathered = state.averages.get(self.config.scored_average or ""), nullcontext(), nullcontext()
+        together = self.sharded and not self.task.evaluates_whole
+        if together:
+            from tapetum.train.fsdp import evaluation
 
-    def _model_of(self, weights: Mapping[str, Tensor]) -> nn.Module:
-        """A model that is not sharded over processes."""
-        model = new_model(self.task, self.config, self.processes.device)
-        model.load_state_dict(weights)
-        return model
+            run, gathered = self.passes.parallel, evaluation(self.passes.parallel)
+        elif self.sharded:
+            weights = full_tensors(average.average if average else state.model.state_dict(), processes)
+            if processes.main:
+                model, average = new_model(self.task, self.config, processes.device), None
+                model.load_state_dict(weights)
+                run = Objective(self.task, model, self.config, processes.device)
+        if not (processes.main or together):
+            return {}
+        if average:
+            averaged = average.applied(state.model)
+        seed = mix_seed(self.config.seed, EVALUATION, state.step)
+        with alone(processes if together else None), evaluation_mode(run), averaged, gathered:
+            return dict(run("scores", None, state.step, seed))
 
     def _save(self, report: "RunReport | None") -> None:
         self.saver.save(self.state, self.identity, report.log.position() if report else 0)
@@ -373,6 +385,7 @@ class _Run:
             state="finished" if finished else "stopped",
             step=state.step,
             loss=self.loss,
+            log=self.out / "log.jsonl",
             checkpoint=newest,
             weights=weights,
             whole=read if self.sharded else lambda: (model, averages),
