@@ -17,7 +17,8 @@ from torch import nn
 from support.storage import object_storage, reader_alone
 from tapetum.core.addresses import list_files, write_at
 from tapetum.core.errors import BadInput
-from tapetum.train import Task, TrainConfig, checkpoint, fit, fsdp, sharded
+from tapetum.hub.state_dicts import read_folder
+from tapetum.train import Task, TrainConfig, checkpoint, fit, fsdp, loop, sharded
 from tapetum.train.process_group import ProcessGroup
 
 SHARDED = {"checkpoint": "sharded", "async_checkpoint": True}
@@ -233,6 +234,25 @@ class Restore(Task):
 
 
 CONFIG = TrainConfig(steps=6, batch_size=2, lr=0.01, ema_decay=0.9, checkpoint_every=2, tensorboard=False, **SHARDED)
+
+
+def test_large_weights_are_several_files_with_an_index_as_on_hubs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = fit(Restore(), CONFIG, tmp_path)
+    assert sorted(file.name for file in whole.weights.iterdir()) == ["ema.safetensors", "model.safetensors"]
+    monkeypatch.setattr(checkpoint, "LARGEST_FILE", 400)  # a filter has 324 bytes
+    result = fit(Restore(), CONFIG, tmp_path)
+    index = json.loads((result.weights / "model.safetensors.index.json").read_text())
+    sizes = {name: (result.weights / name).stat().st_size for name in index["weight_map"].values()}
+    assert len(sizes) >= 2
+    assert index["metadata"]["total_size"] == sum(value.nbytes for value in whole.model.state_dict().values())
+    model, averages = loop._read(Restore(), CONFIG, torch.device("cpu"), result.weights)
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(read_folder(result.weights)[name], value)
+        assert torch.equal(model.state_dict()[name], value)
+        assert torch.equal(averages["ema"][name], whole.averages["ema"][name])
+    monkeypatch.undo()
+    assert fit(Restore(), CONFIG, tmp_path).state == "finished"
+    assert not (result.weights / "model.safetensors.index.json").exists()  # which would be read first
 
 
 def test_one_process_also_writes_beside_its_training(tmp_path: Path) -> None:

@@ -79,6 +79,8 @@ class Layout:
     """Of a process in a step."""
     weight_bytes: int = 4
     """Bytes of a weight on its way: 2 with gather_bf16."""
+    gradient_bytes: int = 4
+    """Bytes of a gradient on its way: 2 with reduce_bf16."""
 
     @property
     def ranks(self) -> int:
@@ -118,7 +120,7 @@ class Traffic:
 def count_traffic(units: Sequence[Unit], layout: Layout) -> Traffic:
     """Count the bytes of a step of FSDP, of HSDP (replicas) or, with one shard, of data parallelism.
 
-    Weights are gathered in every micro-batch. Gradients are sent as float32 and once per step; with accumulated micro-batches,
+    Weights are gathered in every micro-batch. Gradients are sent once per step; with accumulated micro-batches,
     those of a unit called several times per micro-batch are sent after the backward pass of each call of the last.
 
     >>> unit = Unit(shapes=((10, 3),), learning=((10, 3),))
@@ -133,9 +135,9 @@ def count_traffic(units: Sequence[Unit], layout: Layout) -> Traffic:
         times = unit.backwards if several else 1
         if layout.shards > 1:
             gathered += own * layout.shards * layout.weight_bytes * unit.gathers * layout.micro_batches
-            scattered += learned * layout.shards * 4 * times
+            scattered += learned * layout.shards * layout.gradient_bytes * times
         if layout.replicas > 1:
-            replicated += learned * 4 * times
+            replicated += learned * layout.gradient_bytes * times
     return Traffic(gathered=gathered, scattered=scattered, replicated=replicated)
 
 

@@ -24,7 +24,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, MixedPrecisionPolicy, OffloadPolicy, fully_shard
 from torch.distributed.fsdp._fully_shard._fsdp_collectives import DefaultAllGather, DefaultReduceScatter
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.utils._pytree import tree_leaves, tree_map
@@ -55,17 +55,20 @@ def shard(module: nn.Module, parts: Sequence[nn.Module], processes: ProcessGroup
             raise BadInput(f"replicas is {config.replicas} of {processes.size} processes; give a divisor of their number")
         sizes = config.replicas, processes.size // config.replicas
         mesh = init_device_mesh(processes.device.type, sizes, mesh_dim_names=("replicate", "shard"))
-    policy = MixedPrecisionPolicy()
-    if config.gather_bf16:
-        policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False)
+    half, cuda = torch.bfloat16, processes.device.type == "cuda"
+    reduced = half if config.reduce_bf16 else torch.float32 if config.gather_bf16 else None
+    policy = MixedPrecisionPolicy(half if config.gather_bf16 else None, reduced, cast_forward_inputs=False)
+    home, offload = processes.device, OffloadPolicy()
+    if config.offload:
+        home, offload = torch.device("cpu"), CPUOffloadPolicy(pin_memory=cuda)
     whole = {parameter for parameter in module.parameters() if parameter.dim() == 0}  # no rows: FSDP2 refuses them
     for part in (*parts, module):
-        fully_shard(part, mesh=mesh, mp_policy=policy, ignored_params=whole)
+        fully_shard(part, mesh=mesh, mp_policy=policy, offload_policy=offload, ignored_params=whole)
         assert isinstance(part, FSDPModule)
         part.set_custom_all_gather(_AllGather(processes))
         part.set_custom_reduce_scatter(_ReduceScatter(processes))
     if rows:
-        module._apply(lambda tensor: torch.empty_like(tensor, device=processes.device) if tensor.is_meta else tensor)
+        module._apply(lambda tensor: torch.empty_like(tensor, device=home) if tensor.is_meta else tensor)
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             if name in rows:

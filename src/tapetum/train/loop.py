@@ -22,6 +22,7 @@ from tapetum.core.devices import check_compiler, leave_out_checks, return_freed_
 from tapetum.core.errors import BadInput, TapetumError
 from tapetum.core.reading import no_pipe
 from tapetum.data.samples import EVALUATION, mix_seed
+from tapetum.hub.state_dicts import shards
 from tapetum.train import checkpoint
 from tapetum.train.accumulation import Gradients, Objective, checkpoint_activations, make_accumulation, warn_if_split_matters
 from tapetum.train.config import TrainConfig
@@ -394,10 +395,13 @@ class _Run:
 
 def _read(task: Task, config: TrainConfig, device: torch.device, weights: Path) -> Weights:
     """Read a model that is not sharded, and its averages, from the files of weights."""
-    names = "model", *(average.name for average in config.every_average)
-    if not all((weights / f"{name}.safetensors").is_file() for name in names):
+    if not weights.is_dir():
         raise TapetumError(f"{weights} has no whole weights, as this run stopped before its end; go on with it first")
-    tensors = {name: load_file(no_pipe(weights / f"{name}.safetensors"), device=str(device)) for name in names}
+
+    def read(name: str) -> Iterator[dict[str, Tensor]]:
+        return (load_file(no_pipe(file), device=str(device)) for file in shards(weights, f"{name}.safetensors"))
+
     model = new_model(task, config, device)
-    model.load_state_dict(tensors.pop("model"))
-    return model, tensors
+    for part in read("model"):
+        model.load_state_dict(part, strict=False)  # of one file at a time
+    return model, {each.name: {k: v for part in read(each.name) for k, v in part.items()} for each in config.every_average}
