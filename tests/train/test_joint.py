@@ -139,7 +139,7 @@ def test_a_sharded_teacher_is_the_whole_one_and_gradients_are_exchanged_once_a_s
     trained(jobs, two, "taught", 2, accumulation=2, parallel="fsdp", **changes)  # goes on after the first step
     assert_alike(two, one)
     counts = json.loads((two / "exchanges-0.json").read_text())
-    assert counts["reduce_scatter"] == 5 * 2  # steps; towers (the scale learns nothing here)
+    assert counts["reduce_scatter"] == 5 * 2 * 2  # steps; micro-batches; towers (the scale learns nothing here)
 
 
 @pytest.mark.slow

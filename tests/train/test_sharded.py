@@ -164,7 +164,9 @@ def test_what_does_not_fit_is_refused_with_the_number_that_would_do(monkeypatch:
     alone = ProcessGroup(0, 1, torch.device("cpu"))
     model, config = nn.Sequential(nn.Linear(1024, 1024, bias=False), nn.Linear(1024, 1024, bias=False)), CONFIG
     monkeypatch.setattr(fsdp, "free_bytes", lambda: 41 << 20)
-    text = "each of 1 processes holds 40 MiB and activations: weights 8 MiB, gradients 8 MiB, moments 16 MiB, averages 8 MiB"
+    parts = "weights 8 MiB, gradients 8 MiB, moments 16 MiB, averages 8 MiB"
+    moments = "start 20 MiB, step 40 MiB, save 32 MiB, end 36 MiB"
+    text = f"each of 1 processes holds, beside activations, {moments}; in a step {parts}"
     assert fsdp.plan_memory(model, [*model], config, alone) == text
     monkeypatch.setattr(fsdp, "free_bytes", lambda: 30 << 20)
     with pytest.raises(BadInput, match=r"of memory it has 30 MiB; start 3 or more, as many a machine"):  # 16 MiB are gathered
@@ -245,7 +247,8 @@ def test_large_weights_are_several_files_with_an_index_as_on_hubs(tmp_path: Path
     sizes = {name: (result.weights / name).stat().st_size for name in index["weight_map"].values()}
     assert len(sizes) >= 2
     assert index["metadata"]["total_size"] == sum(value.nbytes for value in whole.model.state_dict().values())
-    model, averages = loop._read(Restore(), CONFIG, torch.device("cpu"), result.weights)
+    model = loop._read_model(Restore(), CONFIG, torch.device("cpu"), result.weights)
+    averages = loop._read_averages(CONFIG, torch.device("cpu"), result.weights)
     for name, value in whole.model.state_dict().items():
         assert torch.equal(read_folder(result.weights)[name], value)
         assert torch.equal(model.state_dict()[name], value)

@@ -209,7 +209,8 @@ class GradientAccumulation:
     def exchange(self, last: bool) -> AbstractContextManager[Any]:
         """Exchange gradients in the block if it is the `last` pass of a step; earlier passes accumulate in each process.
 
-        FSDP2 accumulates them where `Gradients` cannot see them, so gradients of several losses are exchanged with each pass.
+        Of weights in shards each pass leaves its sum in the rows, as whole gradients may not fit; earlier ones skip replicas.
+        What they leave is where `Gradients` cannot see it, so several losses exchange all with each pass.
         """
         if last or self.processes.size == 1:
             return nullcontext()
@@ -217,9 +218,9 @@ class GradientAccumulation:
             return self.parallel.no_sync()
         if len(self.names) > 1:
             return nullcontext()
-        from tapetum.train.fsdp import without_exchange
+        from tapetum.train.fsdp import without_all_reduce
 
-        return without_exchange(self.parallel)
+        return without_all_reduce(self.parallel)
 
     def seed(self, step: int, part: int) -> int:
         """Compute the seed of the loss from the first sample of the micro-batch."""

@@ -18,6 +18,8 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
+from dataclasses import asdict
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -29,7 +31,7 @@ from torch.distributed.fsdp._fully_shard._fsdp_collectives import DefaultAllGath
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.utils._pytree import tree_leaves, tree_map
 
-from tapetum.account.cluster import Layout, count_memory
+from tapetum.account.cluster import Layout, count_memory, least_shards
 from tapetum.core.devices import free_bytes, memory_size
 from tapetum.core.errors import BadInput
 from tapetum.train import launch
@@ -67,6 +69,8 @@ def shard(module: nn.Module, parts: Sequence[nn.Module], processes: ProcessGroup
         assert isinstance(part, FSDPModule)
         part.set_custom_all_gather(_AllGather(processes))
         part.set_custom_reduce_scatter(_ReduceScatter(processes))
+        if part is not module:
+            part.register_forward_pre_hook(_own_leaves)
     if rows:
         module._apply(lambda tensor: torch.empty_like(tensor, device=home) if tensor.is_meta else tensor)
     with torch.no_grad():
@@ -81,24 +85,20 @@ def plan_memory(model: nn.Module, parts: Sequence[nn.Module], config: TrainConfi
 
     Raises BadInput in all of them if one has less than that, with the number of processes that would do.
     """
-    units = record_units([model], parts, lambda: torch.empty(()))
-
-    def needed(shards: int) -> dict[str, int]:
-        memory = count_memory(units, Layout(shards=shards, weight_bytes=2 if config.gather_bf16 else 4), 0)
-        needs = {name: getattr(memory, name) for name in ("weights", "gradients", "moments", "gathered")}
-        needs["moments"] //= 1 if config.optimizer == "adamw" else 2
-        return needs | {"averages": memory.weights * len(config.every_average)}
-
-    shards = processes.size // config.replicas
-    needs = needed(shards)
-    listed = ", ".join(f"{name} {memory_size(size)}" for name, size in needs.items() if size)
-    text = f"each of {processes.size} processes holds {memory_size(sum(needs.values()))} and activations: {listed}"
-    if processes.device.type == "cuda":
+    units, averages = record_units([model], parts, lambda: torch.empty(())), len(config.every_average)
+    layout = Layout(shards=processes.size // config.replicas, weight_bytes=2 if config.gather_bf16 else 4)
+    memory = count_memory(units, layout, 0, averages)
+    parts_of = {name: size for name, size in asdict(memory).items() if size and name != "largest"}
+    listed, moments = (
+        ", ".join(f"{name} {memory_size(size)}" for name, size in sizes.items()) for sizes in (parts_of, memory.by_moment)
+    )
+    text = f"each of {processes.size} processes holds, beside activations, {moments}; in a step {listed}"
+    if processes.device.type == "cuda" and not config.offload:
         room: float = torch.cuda.mem_get_info(processes.device)[0]
     else:
         room = (free_bytes() or math.inf) / launch.processes_here(processes.size)
-    if processes.mean({"lacking": float(sum(needs.values()) > room)})["lacking"]:
-        enough = next((n for n in range(shards, 1 << 16) if sum(needed(n).values()) <= room), None)
+    if processes.mean({"lacking": float(max(memory.by_moment.values()) > room)})["lacking"]:
+        enough = least_shards(units, layout, 0, room, averages)
         advice = f"start {enough * config.replicas} or more, as many a machine" if enough else "use machines with more"
         raise BadInput(f"{text}; of memory it has {memory_size(room)}; {advice}")
     return text
@@ -248,14 +248,30 @@ def _replace_rows(module: nn.Module) -> dict[str, Tensor]:
 
 
 @contextmanager
-def without_exchange(module: nn.Module) -> Iterator[None]:
-    """Keep the gradients of the block whole in this process; they are exchanged with those of the next pass outside it."""
+def without_all_reduce(module: nn.Module) -> Iterator[None]:
+    """Keep what passes in the block add to this process's rows of gradients from other replicas, until a pass outside it."""
     assert isinstance(module, FSDPModule)
-    module.set_requires_gradient_sync(False)
+    module.set_requires_all_reduce(False)
     try:
         yield
     finally:
-        module.set_requires_gradient_sync(True)
+        module.set_requires_all_reduce(True)
+
+
+def _own_leaves(part: nn.Module, _: Any) -> None:
+    """Give each call of a part its own leaves: autograd keeps a leaf's gradients whole until those of all its uses are in."""
+    assert isinstance(part, FSDPModule)
+    for parameter in (each for group in part._get_fsdp_state()._fsdp_param_groups for each in group.fsdp_params):
+        if torch.is_grad_enabled() and parameter.unsharded_param.requires_grad:
+            leaf = nn.Parameter(parameter.unsharded_param.detach())
+            leaf.register_post_accumulate_grad_hook(partial(_add_gradient, parameter))
+            parameter._setattr_on_modules(leaf)
+
+
+def _add_gradient(parameter: Any, leaf: Tensor) -> None:
+    whole = parameter._unsharded_param
+    whole.grad = leaf.grad if whole.grad is None else whole.grad + leaf.grad
+    leaf.grad = None
 
 
 @contextmanager

@@ -48,10 +48,6 @@ if TYPE_CHECKING:
     from tapetum.train.log import RunReport
 
 
-Weights = tuple[nn.Module, dict[str, dict[str, Tensor]]]
-"""A model, and state dicts of averages by name."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class FitResult:
     """Result of a call of `fit`."""
@@ -68,25 +64,23 @@ class FitResult:
     weights: Path
     """Folder of model.safetensors and one of each average by its name: the checkpoint itself; of one in parts, where the run is
     finished, the folder weights of the run."""
-    whole: Callable[[], Weights]
-    """Gets `model` and `averages`."""
+    read_model: Callable[[], nn.Module]
+    """Gets `model`."""
+    read_averages: Callable[[], dict[str, dict[str, Tensor]]]
+    """Gets `averages`."""
 
     @cached_property
-    def _weights(self) -> Weights:
-        return self.whole()
-
-    @property
     def model(self) -> nn.Module:
         """Get the model with its own weights; of a sharded run, read from `weights` when first asked for.
 
         Raises TapetumError if that stopped, and has checkpoints in parts.
         """
-        return self._weights[0]
+        return self.read_model()
 
-    @property
+    @cached_property
     def averages(self) -> dict[str, dict[str, Tensor]]:
         """Get the state dicts of the averaged weights, by name, as `model`."""
-        return self._weights[1]
+        return self.read_averages()
 
     @property
     def scores(self) -> dict[str, float]:
@@ -381,7 +375,6 @@ class _Run:
         if finished and weights != newest:
             checkpoint.write_weights(weights, {"model": model.state_dict(), **averages}, processes)
             processes.barrier()
-        read = partial(_read, self.task, self.config, processes.device, weights)
         return FitResult(
             state="finished" if finished else "stopped",
             step=state.step,
@@ -389,19 +382,27 @@ class _Run:
             log=self.out / "log.jsonl",
             checkpoint=newest,
             weights=weights,
-            whole=read if self.sharded else lambda: (model, averages),
+            read_model=partial(_read_model, self.task, self.config, processes.device, weights)
+            if self.sharded
+            else lambda: model,
+            read_averages=partial(_read_averages, self.config, processes.device, weights) if self.sharded else lambda: averages,
         )
 
 
-def _read(task: Task, config: TrainConfig, device: torch.device, weights: Path) -> Weights:
-    """Read a model that is not sharded, and its averages, from the files of weights."""
+def _read_model(task: Task, config: TrainConfig, device: torch.device, weights: Path) -> nn.Module:
+    """Read a model that is not sharded from the files of weights, one after the other."""
+    model = new_model(task, config, device)
+    for part in _parts(weights, "model", device):
+        model.load_state_dict(part, strict=False)
+    return model
+
+
+def _read_averages(config: TrainConfig, device: torch.device, weights: Path) -> dict[str, dict[str, Tensor]]:
+    names = (average.name for average in config.every_average)
+    return {name: {key: value for part in _parts(weights, name, device) for key, value in part.items()} for name in names}
+
+
+def _parts(weights: Path, name: str, device: torch.device) -> Iterator[dict[str, Tensor]]:
     if not weights.is_dir():
         raise TapetumError(f"{weights} has no whole weights, as this run stopped before its end; go on with it first")
-
-    def read(name: str) -> Iterator[dict[str, Tensor]]:
-        return (load_file(no_pipe(file), device=str(device)) for file in shards(weights, f"{name}.safetensors"))
-
-    model = new_model(task, config, device)
-    for part in read("model"):
-        model.load_state_dict(part, strict=False)  # of one file at a time
-    return model, {each.name: {k: v for part in read(each.name) for k, v in part.items()} for each in config.every_average}
+    return (load_file(no_pipe(file), device=str(device)) for file in shards(weights, f"{name}.safetensors"))
