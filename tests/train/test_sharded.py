@@ -18,7 +18,7 @@ from support.storage import object_storage, reader_alone
 from tapetum.core.addresses import list_files, write_at
 from tapetum.core.errors import BadInput
 from tapetum.hub.state_dicts import read_folder
-from tapetum.train import Task, TrainConfig, checkpoint, fit, fsdp, loop, sharded
+from tapetum.train import Task, TrainConfig, checkpoint, fit, fsdp, sharded
 from tapetum.train.process_group import ProcessGroup
 
 SHARDED = {"checkpoint": "sharded", "async_checkpoint": True}
@@ -247,8 +247,8 @@ def test_large_weights_are_several_files_with_an_index_as_on_hubs(tmp_path: Path
     sizes = {name: (result.weights / name).stat().st_size for name in index["weight_map"].values()}
     assert len(sizes) >= 2
     assert index["metadata"]["total_size"] == sum(value.nbytes for value in whole.model.state_dict().values())
-    model = loop._read_model(Restore(), CONFIG, torch.device("cpu"), result.weights)
-    averages = loop._read_averages(CONFIG, torch.device("cpu"), result.weights)
+    model = fsdp.read_model(Restore(), CONFIG, torch.device("cpu"), result.weights)
+    averages = fsdp.read_averages(CONFIG, torch.device("cpu"), result.weights)
     for name, value in whole.model.state_dict().items():
         assert torch.equal(read_folder(result.weights)[name], value)
         assert torch.equal(model.state_dict()[name], value)

@@ -20,10 +20,12 @@ from contextlib import contextmanager
 from copy import copy
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 import torch.distributed as dist
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, MixedPrecisionPolicy, OffloadPolicy, fully_shard
@@ -33,11 +35,15 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from tapetum.account.cluster import Layout, count_memory, least_shards
 from tapetum.core.devices import free_bytes, memory_size
-from tapetum.core.errors import BadInput
+from tapetum.core.errors import BadInput, TapetumError
+from tapetum.core.reading import no_pipe
+from tapetum.hub.state_dicts import shards
 from tapetum.train import launch
 from tapetum.train.config import TrainConfig
 from tapetum.train.measure_step import record_units
 from tapetum.train.process_group import ProcessGroup
+from tapetum.train.state import new_model
+from tapetum.train.task import Task
 
 
 def shard(module: nn.Module, parts: Sequence[nn.Module], processes: ProcessGroup, config: TrainConfig) -> nn.Module:
@@ -334,3 +340,23 @@ class _ReduceScatter(DefaultReduceScatter):
             dist.reduce(register(part), op=op, group=group, group_dst=target)
         output_tensor.copy_(parts[group.rank()])
         return None
+
+
+def read_model(task: Task, config: TrainConfig, device: torch.device, weights: Path) -> nn.Module:
+    """Read a model that is not sharded from the files of weights, one after the other."""
+    model = new_model(task, config, device)
+    for part in _parts(weights, "model", device):
+        model.load_state_dict(part, strict=False)
+    return model
+
+
+def read_averages(config: TrainConfig, device: torch.device, weights: Path) -> dict[str, dict[str, Tensor]]:
+    """Read the averages of a run, by name."""
+    names = (average.name for average in config.every_average)
+    return {name: {key: value for part in _parts(weights, name, device) for key, value in part.items()} for name in names}
+
+
+def _parts(weights: Path, name: str, device: torch.device) -> Iterator[dict[str, Tensor]]:
+    if not weights.is_dir():
+        raise TapetumError(f"{weights} has no whole weights, as this run stopped before its end; go on with it first")
+    return (load_file(no_pipe(file), device=str(device)) for file in shards(weights, f"{name}.safetensors"))

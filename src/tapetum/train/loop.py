@@ -15,14 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from tapetum.core.devices import check_compiler, leave_out_checks, return_freed_memory
 from tapetum.core.errors import BadInput, TapetumError
-from tapetum.core.reading import no_pipe
 from tapetum.data.samples import EVALUATION, mix_seed
-from tapetum.hub.state_dicts import shards
 from tapetum.train import checkpoint
 from tapetum.train.accumulation import Gradients, Objective, checkpoint_activations, make_accumulation, warn_if_split_matters
 from tapetum.train.config import TrainConfig
@@ -375,6 +372,12 @@ class _Run:
         if finished and weights != newest:
             checkpoint.write_weights(weights, {"model": model.state_dict(), **averages}, processes)
             processes.barrier()
+        read_model, read_averages = lambda: model, lambda: averages
+        if self.sharded:
+            from tapetum.train import fsdp
+
+            read_model = partial(fsdp.read_model, self.task, self.config, processes.device, weights)
+            read_averages = partial(fsdp.read_averages, self.config, processes.device, weights)
         return FitResult(
             state="finished" if finished else "stopped",
             step=state.step,
@@ -382,27 +385,6 @@ class _Run:
             log=self.out / "log.jsonl",
             checkpoint=newest,
             weights=weights,
-            read_model=partial(_read_model, self.task, self.config, processes.device, weights)
-            if self.sharded
-            else lambda: model,
-            read_averages=partial(_read_averages, self.config, processes.device, weights) if self.sharded else lambda: averages,
+            read_model=read_model,
+            read_averages=read_averages,
         )
-
-
-def _read_model(task: Task, config: TrainConfig, device: torch.device, weights: Path) -> nn.Module:
-    """Read a model that is not sharded from the files of weights, one after the other."""
-    model = new_model(task, config, device)
-    for part in _parts(weights, "model", device):
-        model.load_state_dict(part, strict=False)
-    return model
-
-
-def _read_averages(config: TrainConfig, device: torch.device, weights: Path) -> dict[str, dict[str, Tensor]]:
-    names = (average.name for average in config.every_average)
-    return {name: {key: value for part in _parts(weights, name, device) for key, value in part.items()} for name in names}
-
-
-def _parts(weights: Path, name: str, device: torch.device) -> Iterator[dict[str, Tensor]]:
-    if not weights.is_dir():
-        raise TapetumError(f"{weights} has no whole weights, as this run stopped before its end; go on with it first")
-    return (load_file(no_pipe(file), device=str(device)) for file in shards(weights, f"{name}.safetensors"))
