@@ -28,9 +28,12 @@ from tapetum.account.cluster import (
     count_traffic,
     decoder_block_bytes,
     encoder_block_bytes,
+    least_shards,
     step_seconds,
 )
 from tapetum.account.config import Interval
+from tapetum.systems.longvideo.recipes import PAPER
+from tapetum.systems.longvideo.run_plan import plan_run as plan_video
 from tapetum.systems.paligemma.config import named
 from tapetum.systems.paligemma.model import PaliGemma
 from tapetum.systems.pretraining.recipes import RECIPES
@@ -39,6 +42,13 @@ from tapetum.train.measure_step import record_units
 from tapetum.train.task import repeated_blocks
 
 GPUS = 8, 64, 512
+_SHARDED = (8, 8), (64, 8), (64, 64), (512, 64)
+"""GPUs and shards of the table of memory by moment."""
+_FAMILY = {
+    "paligemma-3b-224": "PaliGemma",
+    "paligemma2-10b-224": "PaliGemma 2",
+    "paligemma2-28b-224": "PaliGemma 2",
+}
 A_MACHINE = 8
 """GPUs of one, over which weights are sharded; machines are replicas of each other (HSDP)."""
 Kept = Sequence[tuple[int, int, int]]
@@ -107,9 +117,9 @@ def dino_vit_large() -> Job:
     )
 
 
-def paligemma_stage_1() -> Job:
-    """PaliGemma 3B, stage 1 (arXiv 2407.07726, section 3.2): 10^9 examples of 224 pixels and 128 tokens, nothing frozen."""
-    config, text, batch = named("paligemma-3b-224"), 128, 8192
+def paligemma_stage_1(name: str = "paligemma-3b-224", title: str = "PaliGemma 3B, stage 1") -> Job:
+    """PaliGemma, stage 1 (arXiv 2407.07726, section 3.2): 10^9 examples of 224 pixels and 128 tokens, nothing frozen."""
+    config, text, batch = named(name), 128, 8192
     vision, language = config.vision_encoder, config.language
     with torch.device("meta"):
         model = PaliGemma(config)
@@ -128,7 +138,7 @@ def paligemma_stage_1() -> Job:
         language.width, language.mlp_width, language.heads, language.key_value_heads, language.head_width
     )
     return Job(
-        name="PaliGemma 3B, stage 1",
+        name=title,
         batch=batch,
         steps=1_000_000_000 // batch,
         micro_batch=16,
@@ -201,6 +211,24 @@ def markdown(job: Job) -> Iterator[str]:
     yield line("the run, hours", [_seconds(_hours(row.step, job.steps)) for row in rows])
 
 
+def moments() -> Iterator[str]:
+    """Write the table of memory by moment: of shards over a machine and over all GPUs, activations computed again."""
+    layouts = [(gpus, Layout(shards=shards, replicas=gpus // shards, weight_bytes=2)) for gpus, shards in _SHARDED]
+    yield f"| | {' | '.join(f'{gpus} GPUs, {each.shards} x {each.replicas}' for gpus, each in layouts)} | least shards |"
+    yield "|---|" + "---|" * (len(layouts) + 1)
+    video = plan_video(replace(PAPER["long"], model="longvivit-1b")).phases[0].step
+    parameters = video.learning + video.frozen
+    rows = [(f"LongViViT, {parameters / 1e9:.2f} B, 1 clip", video.units, video.checkpointed)]
+    for name, title in _FAMILY.items():
+        job = paligemma_stage_1(name, title)
+        activations = job.micro_batch * (checkpointed_bytes(job.kept) + 10 * job.logits)
+        rows.append((f"{title}, {job.parameters / 1e9:.1f} B, {job.micro_batch} images", job.units, activations))
+    for title, units, activations in rows:
+        memories = [count_memory(units, layout, round(activations)).by_moment.values() for _, layout in layouts]
+        least = least_shards(units, Layout(shards=1, weight_bytes=2), round(activations), H100["memory"].value)
+        yield f"| {title} | {' | '.join(', '.join(map(_gib, each)) for each in memories)} | {least} |"
+
+
 def _hours(step: Interval, steps: int) -> Interval:
     return Interval(step.value * steps / 3600, step.low * steps / 3600, step.high * steps / 3600)
 
@@ -225,6 +253,8 @@ def main() -> None:
     for job in jobs:
         print(f"## {job.name}\n")
         print("\n".join(markdown(job)) + "\n")
+    print("## Memory by moment, GiB a GPU: start, step, save, end\n")
+    print("\n".join(moments()))
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ A stack of linear layers learns for a few steps with FSDP2, AdamW and an average
 processes:
 
     exchanged     bytes that a process receives of weights and gradients in a step, counted where FSDP2 hands them over, beside
-                  the formula (2 m + 1) (n - 1) / n x bytes of the weights: gathered in the forward and in the backward pass
-                  of each of its m micro-batches, scattered once a step
+                  the formula 3 m (n - 1) / n x bytes of the weights: gathered in the forward and in the backward pass of each
+                  of its m micro-batches, whose gradients are scattered
     state         bytes of weights, moments and average in a process, and of those of one process the n-th part
     peak          growth of the process's resident memory over what it was before the run
     waits         seconds that training stands still for a checkpoint: whole; in parts; in parts, beside the training, where the
@@ -199,7 +199,7 @@ def measure(args: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
         other = args.processes[(args.processes.index(processes) + 1) % len(args.processes)]
         again = run(folder / f"{processes}-beside", args, other, "beside")
         first = found["beside"][0]
-        passes = 2 * MICRO_BATCHES // processes + 1
+        passes = 3 * MICRO_BATCHES // processes
         rows.append(
             {
                 "processes": processes,

@@ -48,25 +48,6 @@ def train(args: argparse.Namespace, out: Path) -> None:
     assert callable(sharded.load)
     torch.set_num_threads(1)
     torch._dynamo  # noqa: B018, what building an optimiser imports
-    begun = False
-
-    def phase(name: str) -> None:
-        nonlocal begun
-        begun |= name == "start"
-        if begun or name in ("idle", "forecast"):  # a forecast may make steps of its own
-            print(time.monotonic(), name, flush=True)
-
-    def mark(owner: Any, name: str, during: str, after: str) -> None:
-        own: Callable[..., Any] = getattr(owner, name)
-
-        def call(*arguments: Any, **others: Any) -> Any:
-            phase(during)
-            result = own(*arguments, **others)
-            phase(after)
-            return result
-
-        setattr(owner, name, call)
-
     phase("idle")
     time.sleep(0.1)
     mark(pretraining, "fit", "start", "after")
@@ -81,12 +62,39 @@ def train(args: argparse.Namespace, out: Path) -> None:
     phase("ended")
 
 
-def measure(args: argparse.Namespace, processes: int, folder: Path) -> dict[str, Any]:
-    """Run in so many processes; returns growth and seconds of each by phase, and its MB at each tenth of a second."""
+begun: list[str] = []
+
+
+def phase(name: str) -> None:
+    """Write to stdout that a phase begins, but for those of the steps that a forecast may make."""
+    if begun or name in ("idle", "forecast", "start"):
+        print(time.monotonic(), name, flush=True)
+    if name == "start":
+        begun.append(name)
+
+
+def mark(owner: Any, name: str, during: str, after: str) -> None:
+    """Let a function say when it begins and ends."""
+    own: Callable[..., Any] = getattr(owner, name)
+
+    def call(*arguments: Any, **others: Any) -> Any:
+        phase(during)
+        result = own(*arguments, **others)
+        phase(after)
+        return result
+
+    setattr(owner, name, call)
+
+
+def measure(processes: int, folder: Path, script: str = __file__, until: Path | None = None) -> dict[str, Any]:
+    """Run in so many processes; returns growth and seconds of each by phase, and its MB at each tenth of a second.
+
+    When there is a file or folder `until`, the last process is killed, and the others end.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         shared = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
-    command = [sys.executable, __file__, *sys.argv[1:], "--train", str(folder)]
+    command = [sys.executable, script, *sys.argv[1:], "--train", str(folder)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     children, logs = [], [folder / f"phases-{rank}" for rank in range(processes)]
     for rank, log in enumerate(logs):
@@ -97,8 +105,10 @@ def measure(args: argparse.Namespace, processes: int, folder: Path) -> dict[str,
     while any(child.poll() is None for child in children):
         for child, curve in zip(children, curves, strict=True):
             curve.append((time.monotonic(), resident_bytes(child.pid)))
+        if until is not None and until.exists():
+            children[-1].kill()
         time.sleep(0.01)
-    if any(child.returncode for child in children):
+    if until is None and any(child.returncode for child in children):
         raise SystemExit(f"{processes} processes: one of them failed: {logs[0].with_suffix('.err').read_text()[-2000:]}")
     return {"processes": processes, "ranks": [summary(log, curve) for log, curve in zip(logs, curves, strict=True)]}
 
@@ -159,7 +169,7 @@ def main() -> None:
             (Path(name) / "images").mkdir()
             for k in range(32):
                 Image.fromarray(rng.integers(0, 255, (96, 96, 3), np.uint8)).save(Path(name) / "images" / f"{k}.png")
-            rows.append(measure(args, processes, Path(name)))
+            rows.append(measure(processes, Path(name)))
         one = max(rows[0]["ranks"][0]["peak_mb"].values())
         for rank, each in enumerate(rows[-1]["ranks"]):
             peaks, total = each["peak_mb"], sum(each["seconds"].values())

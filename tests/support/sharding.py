@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 import torch
 import torch.distributed as dist
 from torch.distributed import HashStore  # pyright: ignore[reportPrivateImportUsage]
@@ -9,8 +10,9 @@ from torch.utils._pytree import tree_map
 
 from tapetum.train import Task, TrainConfig
 from tapetum.train.accumulation import Objective, shard_objective
-from tapetum.train.process_group import ProcessGroup
-from tapetum.train.state import new_model
+from tapetum.train.fsdp import evaluation
+from tapetum.train.process_group import ProcessGroup, alone, is_sharded
+from tapetum.train.state import evaluation_mode, new_model
 
 CPU = torch.device("cpu")
 CONFIG = TrainConfig(steps=2, batch_size=1, parallel="fsdp")
@@ -27,6 +29,24 @@ def check_shards(task: Task, batch: Any, least: float = 0.5, dtype: torch.dtype 
         _compare(task, tree_map(lambda x: x.to(dtype) if torch.is_tensor(x) and x.is_floating_point() else x, batch), least)
     finally:
         torch.set_default_dtype(torch.float32)
+    check_scores(task)
+
+
+def check_scores(task: Task) -> None:
+    """Compare the task's scores with the model whole and in shards; they are equal, as a gathered weight is the weight."""
+    whole = _objective(task)
+    with alone(), evaluation_mode(whole):
+        expected = dict(whole("scores", None, 1, 7))
+    dist.init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
+    try:
+        sharded = _objective(task)
+        parallel = shard_objective(sharded, CONFIG, ProcessGroup(0, 1, CPU))
+        with alone(), evaluation_mode(sharded), evaluation(parallel):
+            scores = dict(parallel("scores", None, 1, 7))
+    finally:
+        dist.destroy_process_group()
+    assert scores == pytest.approx(expected, rel=1e-6, nan_ok=True)
+    assert all(is_sharded(p) for p in sharded.model.parameters() if p.dim() > 0)
 
 
 def _compare(task: Task, batch: Any, least: float) -> None:

@@ -33,7 +33,7 @@ from tapetum.train.contrastive import clip_loss, info_nce, nt_xent, siglip_loss
 from tapetum.train.gather import SyncBatchNorm, all_gather, all_reduce, convert_sync_batchnorm
 from tapetum.train.loop import _Run
 from tapetum.train.optim import freeze
-from tapetum.train.process_group import is_sharded, join_process_group
+from tapetum.train.process_group import compute_shared, is_sharded, join_process_group
 from tapetum.world.training.paligemma.dense_task import PARTS, CellTargets, dense_loss
 
 fsdp.SMALL = 4  # weights of which each process makes its rows alone
@@ -132,6 +132,26 @@ class Centred(Contrast):
         return nn.functional.cross_entropy(model.scale * images @ texts.T, torch.arange(len(batch))), {"step": context.step}
 
 
+class Scored(Contrast):
+    """Scored on three batches, whose work processes with weights in shards share; or by a whole model."""
+
+    def __init__(self, whole: bool = False, **options: Any):
+        super().__init__(**options)
+        self.evaluates_whole = whole
+
+    def evaluate(self, model: nn.Module, step: int) -> dict[str, float]:
+        batch, computed = torch.randn(5, 2, 6, dtype=torch.float64), []
+        in_shards = is_sharded(next(model.towers[0].parameters()))
+
+        def compute(number: int) -> Tensor:
+            computed.append(number)
+            return model(batch[2 * number : 2 * number + 2])[0]
+
+        rows = torch.cat(compute_shared(compute, 3))
+        weighted = (rows * torch.arange(1, 6, dtype=torch.float64)[:, None]).sum()  # each row has a place
+        return {"loss": float(weighted), "computed": float(len(computed)), "in_shards": float(in_shards)}
+
+
 class Failing(Contrast):
     """Wants batches of four, and of no other number."""
 
@@ -159,7 +179,15 @@ class Wide(Contrast):
 CONFIG = {"steps": 6, "batch_size": 8, "lr": 0.05, "weight_decay": 0.1, "threads": 1, "tensorboard": False}
 
 
-TASKS = {"contrast": Contrast, "cached": Cached, "taught": Taught, "centred": Centred, "failing": Failing, "wide": Wide}
+TASKS = {
+    "contrast": Contrast,
+    "cached": Cached,
+    "taught": Taught,
+    "centred": Centred,
+    "failing": Failing,
+    "wide": Wide,
+    "scored": Scored,
+}
 
 
 def config_of(settings: dict[str, Any]) -> TrainConfig:

@@ -109,7 +109,24 @@ def test_a_joint_batch_is_part_of_the_runs_identity(jobs: Any, tmp_path: Path) -
 @pytest.mark.slow
 def test_two_groups_of_processes_with_a_sharded_model_each_are_one(jobs: Any, tmp_path: Path) -> None:
     one = trained(jobs, tmp_path / "one", **LARS)
-    assert_alike(trained(jobs, tmp_path / "four", processes=4, parallel="fsdp", replicas=2, **LARS), one)
+    four = {"processes": 4, "parallel": "fsdp", "replicas": 2, "offload": True}
+    assert_alike(trained(jobs, tmp_path / "four", **four, **LARS), one)
+
+
+@pytest.mark.parametrize(("processes", "whole", "computed"), [(2, False, 2), (4, False, 1), (2, True, 3)])
+def test_processes_share_the_scores_of_weights_in_shards(
+    jobs: Any, tmp_path: Path, processes: int, whole: bool, computed: int
+) -> None:
+    scores = {}
+    for count in (1, processes):
+        config = {"eval_every": 3, "parallel": "fsdp" if count > 1 else "ddp"}
+        out = tmp_path / str(count)
+        assert not any(jobs.run("train", out, count, task="scored", whole=whole, config=config)), (out / "stderr").read_text()
+        scores[count] = [line["eval"] for line in log_of(out) if "eval" in line]
+    one, several = scores[1], scores[processes]
+    assert [score["loss"] for score in several] == pytest.approx([score["loss"] for score in one], rel=1e-9)
+    assert [score["computed"] for score in one] == [3, 3]
+    assert [(score["computed"], score["in_shards"]) for score in several] == [(computed, not whole)] * 2
 
 
 @pytest.mark.slow
@@ -122,7 +139,7 @@ def test_a_sharded_teacher_is_the_whole_one_and_gradients_are_exchanged_once_a_s
     trained(jobs, two, "taught", 2, accumulation=2, parallel="fsdp", **changes)  # goes on after the first step
     assert_alike(two, one)
     counts = json.loads((two / "exchanges-0.json").read_text())
-    assert counts["reduce_scatter"] == 5 * 2  # steps; towers (the scale learns nothing here)
+    assert counts["reduce_scatter"] == 5 * 2 * 2  # steps; micro-batches; towers (the scale learns nothing here)
 
 
 @pytest.mark.slow

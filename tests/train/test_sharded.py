@@ -17,6 +17,7 @@ from torch import nn
 from support.storage import object_storage, reader_alone
 from tapetum.core.addresses import list_files, write_at
 from tapetum.core.errors import BadInput
+from tapetum.hub.state_dicts import read_folder
 from tapetum.train import Task, TrainConfig, checkpoint, fit, fsdp, sharded
 from tapetum.train.process_group import ProcessGroup
 
@@ -181,7 +182,9 @@ def test_what_does_not_fit_is_refused_with_the_number_that_would_do(monkeypatch:
     alone = ProcessGroup(0, 1, torch.device("cpu"))
     model, config = nn.Sequential(nn.Linear(1024, 1024, bias=False), nn.Linear(1024, 1024, bias=False)), CONFIG
     monkeypatch.setattr(fsdp, "free_bytes", lambda: 41 << 20)
-    text = "each of 1 processes holds 40 MiB and activations: weights 8 MiB, gradients 8 MiB, moments 16 MiB, averages 8 MiB"
+    parts = "weights 8 MiB, gradients 8 MiB, moments 16 MiB, averages 8 MiB"
+    moments = "start 20 MiB, step 40 MiB, save 32 MiB, end 36 MiB"
+    text = f"each of 1 processes holds, beside activations, {moments}; in a step {parts}"
     assert fsdp.plan_memory(model, [*model], config, alone) == text
     monkeypatch.setattr(fsdp, "free_bytes", lambda: 30 << 20)
     with pytest.raises(BadInput, match=r"of memory one has 30 MiB; start 3 or more, as many a machine"):  # 16 MiB are gathered
@@ -262,6 +265,26 @@ class Restore(Task):
 
 
 CONFIG = TrainConfig(steps=6, batch_size=2, lr=0.01, ema_decay=0.9, checkpoint_every=2, tensorboard=False, **SHARDED)
+
+
+def test_large_weights_are_several_files_with_an_index_as_on_hubs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = fit(Restore(), CONFIG, tmp_path)
+    assert sorted(file.name for file in whole.weights.iterdir()) == ["ema.safetensors", "model.safetensors"]
+    monkeypatch.setattr(checkpoint, "LARGEST_FILE", 400)  # a filter has 324 bytes
+    result = fit(Restore(), CONFIG, tmp_path)
+    index = json.loads((result.weights / "model.safetensors.index.json").read_text())
+    sizes = {name: (result.weights / name).stat().st_size for name in index["weight_map"].values()}
+    assert len(sizes) >= 2
+    assert index["metadata"]["total_size"] == sum(value.nbytes for value in whole.model.state_dict().values())
+    model = fsdp.read_model(Restore(), CONFIG, torch.device("cpu"), result.weights)
+    averages = fsdp.read_averages(CONFIG, torch.device("cpu"), result.weights)
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(read_folder(result.weights)[name], value)
+        assert torch.equal(model.state_dict()[name], value)
+        assert torch.equal(averages["ema"][name], whole.averages["ema"][name])
+    monkeypatch.undo()
+    assert fit(Restore(), CONFIG, tmp_path).state == "finished"
+    assert not (result.weights / "model.safetensors.index.json").exists()  # which would be read first
 
 
 def test_one_process_also_writes_beside_its_training(tmp_path: Path) -> None:

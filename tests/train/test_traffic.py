@@ -20,8 +20,8 @@ from tapetum.systems.pretraining.run_plan import step_on_meta
 from tapetum.train.measure_step import record_units
 
 
-def counted(jobs: Any, out: Path, processes: int, parallel: str, replicas: int = 1) -> dict[str, int]:
-    codes = jobs.run("traffic", out, processes, parallel=parallel, replicas=replicas)
+def counted(jobs: Any, out: Path, processes: int, **options: Any) -> dict[str, int]:
+    codes = jobs.run("traffic", out, processes, **options)
     assert codes == [0] * processes, (out / "stderr").read_text()
     return json.loads((out / "traffic-0.json").read_text())
 
@@ -31,9 +31,15 @@ def counted(jobs: Any, out: Path, processes: int, parallel: str, replicas: int =
 def test_a_step_exchanges_what_the_formula_says(
     jobs: Any, tmp_path: Path, processes: int, parallel: str, replicas: int
 ) -> None:
-    found = counted(jobs, tmp_path, processes, parallel, replicas)
+    half = replicas > 1  # as every option, it is tried once
+    found = counted(jobs, tmp_path, processes, parallel=parallel, replicas=replicas, reduce_bf16=half, offload=half)
     shards = processes // replicas if parallel == "fsdp" else 1
-    layout = Layout(shards=shards, replicas=processes // shards, micro_batches=BATCH // MICRO_BATCH // processes)
+    layout = Layout(
+        shards=shards,
+        replicas=processes // shards,
+        micro_batches=BATCH // MICRO_BATCH // processes,
+        gradient_bytes=2 if half else 4,
+    )
     task = dino()
     loss, parts = step_on_meta(task.run, MICRO_BATCH)
     networks = list(parts.values())

@@ -18,7 +18,7 @@ from tapetum.train.launch_config import Launch
 from tapetum.train.process_group import is_sharded
 
 
-def traffic(out: str, parallel: str, replicas: int) -> None:
+def traffic(out: str, **options: Any) -> None:
     """Count the bytes that the second step of a run of DINO exchanges, and those of weights and moments of this rank."""
     counts: Counter = Counter()
     own_step, own_ddp, own_reduce = loop._Run._step, accumulation.parallelise, dist.all_reduce
@@ -54,5 +54,5 @@ def traffic(out: str, parallel: str, replicas: int) -> None:
     own_gather, own_scatter = fsdp._AllGather.__call__, fsdp._ReduceScatter.__call__
     fsdp._AllGather.__call__, fsdp._ReduceScatter.__call__ = gather, scatter  # pyright: ignore[reportAttributeAccessIssue]
     loop._Run._step, accumulation.parallelise, dist.all_reduce = step, ddp, reduce
-    task, launch = dino(), Launch(out=Path(out), workers=0, threads=1, device="cpu", parallel=parallel, replicas=replicas)
+    task, launch = dino(), Launch(out=Path(out), workers=0, threads=1, device="cpu", **options)
     fit(task, loop_config(task, launch, tensorboard=False), out)

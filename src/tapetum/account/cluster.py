@@ -13,7 +13,7 @@ processes, and they are equal. The formulas follow:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 from tapetum.account.config import Constant, Interval
@@ -79,6 +79,8 @@ class Layout:
     """Of a process in a step."""
     weight_bytes: int = 4
     """Bytes of a weight on its way: 2 with gather_bf16."""
+    gradient_bytes: int = 4
+    """Bytes of a gradient on its way: 2 with reduce_bf16."""
 
     @property
     def ranks(self) -> int:
@@ -118,24 +120,23 @@ class Traffic:
 def count_traffic(units: Sequence[Unit], layout: Layout) -> Traffic:
     """Count the bytes of a step of FSDP, of HSDP (replicas) or, with one shard, of data parallelism.
 
-    Weights are gathered in every micro-batch. Gradients are sent as float32 and once per step; with accumulated micro-batches,
-    those of a unit called several times per micro-batch are sent after the backward pass of each call of the last.
+    Weights are gathered and gradients scattered in every micro-batch; replicas exchange gradients in the last. Those of a unit
+    that is called several times are sent after the backward pass of each call. Data parallelism sends them once.
 
     >>> unit = Unit(shapes=((10, 3),), learning=((10, 3),))
     >>> count_traffic([unit], Layout(shards=4, replicas=2, micro_batches=3))
-    Traffic(gathered=864, scattered=144, replicated=36)
+    Traffic(gathered=864, scattered=432, replicated=36)
     """
     gathered = scattered = replicated = 0
     for unit in units:
         own = sum(shard_size(shape, layout.shards) for shape in unit.shapes)
         learned = sum(shard_size(shape, layout.shards) for shape in unit.learning)
-        several = layout.shards > 1 and layout.micro_batches > 1 and not unit.outermost
-        times = unit.backwards if several else 1
+        times = unit.backwards if layout.shards > 1 and not unit.outermost else 1
         if layout.shards > 1:
             gathered += own * layout.shards * layout.weight_bytes * unit.gathers * layout.micro_batches
-            scattered += learned * layout.shards * 4 * times
+            scattered += learned * layout.shards * layout.gradient_bytes * times * layout.micro_batches
         if layout.replicas > 1:
-            replicated += learned * 4 * times
+            replicated += learned * layout.gradient_bytes * times
     return Traffic(gathered=gathered, scattered=scattered, replicated=replicated)
 
 
@@ -148,23 +149,49 @@ class Memory:
     gradients: int
     """Its shards of the gradients, float32."""
     moments: int
-    """Its shards of AdamW's two moments, float32."""
+    """Its shards of the optimiser's moments, AdamW's two or one, float32."""
     gathered: int
     """At most at a time: the outermost unit, and two others (one in use, one on its way), with their whole gradients."""
     activations: int
+    averages: int = 0
+    """Its shards of the averages of weights, float32, that no teacher holds."""
+    largest: int = 0
+    """The largest weight, which is whole while it is made, and while finished weights are written."""
 
     @property
     def total(self) -> int:
-        """Sum all of it; allocator overhead and the libraries' own memory are extra."""
-        return self.weights + self.gradients + self.moments + self.gathered + self.activations
+        """Sum what a step has; allocator overhead and the libraries' own memory are extra."""
+        return self.weights + self.gradients + self.moments + self.gathered + self.activations + self.averages
+
+    @property
+    def by_moment(self) -> dict[str, int]:
+        """Sum what a rank has at the start, in a step, while a checkpoint in parts is saved, and at the end."""
+        kept = self.weights + self.averages
+        saved = kept + self.moments
+        return {"start": kept + self.largest, "step": self.total, "save": saved, "end": saved + self.largest}
 
 
-def count_memory(units: Sequence[Unit], layout: Layout, activations: int) -> Memory:
-    """Count the peak memory of a rank in a step, for `activations` bytes of activations.
+def least_shards(
+    units: Sequence[Unit], layout: Layout, activations: int, room: float, averages: int = 0, moments: int = 2
+) -> int | None:
+    """Find the least number of shards, from the layout's on, with which a rank's memory suffices at every moment."""
+    for shards in range(layout.shards, 1 << 16):
+        memory = count_memory(units, replace(layout, shards=shards), activations, averages, moments)
+        if max(memory.by_moment.values()) <= room:
+            return shards
+        if max(memory.gathered, memory.largest) + activations > room:
+            break
+    return None
+
+
+def count_memory(units: Sequence[Unit], layout: Layout, activations: int, averages: int = 0, moments: int = 2) -> Memory:
+    """Count the peak memory of a rank, for `activations` bytes of activations and a number of averages beside the units.
+
+    The optimiser keeps `moments` numbers of a weight that learns.
 
     >>> unit = Unit(shapes=((10, 3),), learning=((10, 3),))
-    >>> count_memory([unit], Layout(shards=4), 0)
-    Memory(weights=36, gradients=36, moments=72, gathered=288, activations=0)
+    >>> count_memory([unit], Layout(shards=4), 0).by_moment
+    {'start': 156, 'step': 432, 'save': 108, 'end': 228}
     """
     shards = layout.shards
     own = sum(shard_size(shape, shards) for unit in units for shape in unit.shapes)
@@ -174,7 +201,15 @@ def count_memory(units: Sequence[Unit], layout: Layout, activations: int) -> Mem
         weights, gradients = (sum(shard_size(shape, shards) for shape in shapes) for shapes in (unit.shapes, unit.learning))
         whole[unit.outermost].append(shards * layout.weight_bytes * (weights + gradients))
     gathered = sum(whole[True]) + sum(sorted(whole[False])[-2:]) if shards > 1 else 0
-    return Memory(weights=4 * own, gradients=4 * learned, moments=8 * learned, gathered=gathered, activations=activations)
+    return Memory(
+        weights=4 * own,
+        gradients=4 * learned,
+        moments=4 * moments * learned,
+        gathered=gathered,
+        activations=activations,
+        averages=4 * own * averages,
+        largest=4 * max((prod(shape) for unit in units for shape in unit.shapes), default=0),
+    )
 
 
 def encoder_block_bytes(width: int, hidden: int, heads: int) -> int:

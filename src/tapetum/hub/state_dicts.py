@@ -147,19 +147,20 @@ def read_folder(folder: Path) -> dict[str, Tensor]:
     return state
 
 
-def shards(folder: Path) -> list[Path]:
+def shards(folder: Path, single: str = SINGLE) -> list[Path]:
     """List the safetensors files of a folder, by its index if there are several. Raises BadInput if one is missing."""
-    if not (folder / INDEX).is_file():
-        if not (folder / SINGLE).is_file():
-            raise BadInput(f"{folder} has neither {SINGLE} nor {INDEX}; give the folder of weights, as safetensors")
-        return [folder / SINGLE]
-    places = read_settings(folder / INDEX).get("weight_map")
+    index = f"{single}.index.json"
+    if not (folder / index).is_file():
+        if not (folder / single).is_file():
+            raise BadInput(f"{folder} has neither {single} nor {index}; give the folder of weights, as safetensors")
+        return [folder / single]
+    places = read_settings(folder / index).get("weight_map")
     if not isinstance(places, dict) or not places or not all(isinstance(name, str) for name in places.values()):
-        raise BadInput(f"{folder / INDEX} has no weight_map; get it again")
+        raise BadInput(f"{folder / index} has no weight_map; get it again")
     names = sorted(set(places.values()))
     for name in names:
         if Path(name).name != name or name in ("", ".", "..") or "\\" in name or "\0" in name:
-            raise BadInput(f"{folder / INDEX} names the file {name[:80]!r}, which is outside its folder; it is not read")
+            raise BadInput(f"{folder / index} names the file {name[:80]!r}, which is outside its folder; it is not read")
         if not (folder / name).is_file():
             raise BadInput(f"{folder} lacks {name}, one of {len(names)} files of its index; get that file too")
     return [folder / name for name in names]

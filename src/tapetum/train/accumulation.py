@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 Loss = tuple[Tensor, Mapping[str, float | Tensor]]
 Sums = dict[str, float | Tensor]
 """Named numbers of a step, those on the device still there."""
-Pass = Literal["loss", "embed", "joint_loss", "replay"]
+Pass = Literal["loss", "embed", "joint_loss", "replay", "scores"]
 
 
 class Objective(nn.Module):
@@ -90,6 +90,11 @@ class Objective(nn.Module):
 
         total, others = replayed_loss(self._embed(batch, step, seed), replay)
         return (total if replay.joint is None else total + self._joint_loss(replay.joint, step, joint_seed)[0]), others
+
+    def _scores(self, _: None, step: int, seed: int) -> Mapping[str, float]:
+        """The task's scores."""
+        seed_globals(seed)
+        return self.task.evaluate(self.model, step)
 
     @contextmanager
     def _context(self, step: int, seed: int) -> Iterator[StepContext]:
@@ -204,7 +209,8 @@ class GradientAccumulation:
     def exchange(self, last: bool) -> AbstractContextManager[Any]:
         """Exchange gradients in the block if it is the `last` pass of a step; earlier passes accumulate in each process.
 
-        FSDP2 accumulates them where `Gradients` cannot see them, so gradients of several losses are exchanged with each pass.
+        Of weights in shards each pass leaves its sum in the rows, as whole gradients may not fit; earlier ones skip replicas.
+        What they leave is where `Gradients` cannot see it, so several losses exchange all with each pass.
         """
         if last or self.processes.size == 1:
             return nullcontext()
@@ -212,9 +218,9 @@ class GradientAccumulation:
             return self.parallel.no_sync()
         if len(self.names) > 1:
             return nullcontext()
-        from tapetum.train.fsdp import without_exchange
+        from tapetum.train.fsdp import without_all_reduce
 
-        return without_exchange(self.parallel)
+        return without_all_reduce(self.parallel)
 
     def seed(self, step: int, part: int) -> int:
         """Compute the seed of the loss from the first sample of the micro-batch."""

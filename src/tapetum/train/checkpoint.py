@@ -245,20 +245,40 @@ def is_sharded(folder: Path) -> bool:
     return (folder / PART.format(0)).is_file()
 
 
+LARGEST_FILE = 5_000_000_000
+"""Bytes of tensors in a file of finished weights at most, but for a single larger one, as on hubs."""
+
+
 def write_weights(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], processes: ProcessGroup) -> None:
     """Write `<name>.safetensors` into the folder for each entry of `tensors`, each file whole or not at all.
 
-    All processes must call it alike: the main one writes, and gathers sharded tensors one at a time.
+    Above `LARGEST_FILE` there are several, `<name>-00001-of-00002.safetensors` and so on, and an index as hubs have it. All
+    processes must call it alike: the main one writes, and gathers sharded tensors one at a time.
     """
     if processes.main:
         folder.mkdir(exist_ok=True)
     for name, content in tensors.items():
-        pieces = safetensors_pieces(content, processes)
-        if processes.main:
-            with whole_file(folder / f"{name}.safetensors", own=True) as temporary, temporary.open("wb") as file:
-                file.writelines(pieces)
-        for _ in pieces:
-            pass
+        parts: list[dict[str, Tensor]] = [{}]
+        for key, tensor in content.items():
+            if parts[-1] and sum(each.nbytes for each in (*parts[-1].values(), tensor)) > LARGEST_FILE:
+                parts.append({})
+            parts[-1][key] = tensor
+        several, index = len(parts) > 1, folder / f"{name}.safetensors.index.json"
+        files = [f"{name}{f'-{k:05d}-of-{len(parts):05d}' if several else ''}.safetensors" for k in range(1, len(parts) + 1)]
+        for file_name, part in zip(files, parts, strict=True):
+            pieces = safetensors_pieces(part, processes)
+            if processes.main:
+                with whole_file(folder / file_name, own=True) as temporary, temporary.open("wb") as file:
+                    file.writelines(pieces)
+            for _ in pieces:
+                pass
+        if several and processes.main:
+            places = {key: file for file, part in zip(files, parts, strict=True) for key in part}
+            size = sum(tensor.nbytes for tensor in content.values())
+            with whole_file(index, own=True) as temporary:
+                temporary.write_text(json.dumps({"metadata": {"total_size": size}, "weight_map": places}, indent=1))
+        elif processes.main:
+            index.unlink(missing_ok=True)
 
 
 _KINDS = {kind: name for name, kind in safetensors.torch._TYPES.items()}

@@ -20,7 +20,8 @@ RESUMABLE_FIELDS = frozenset(
             "checkpoint_folder",
         ),
         *("checkpoint_minutes", "device", "eval_every", "keep_every", "keep_last", "ledger", "log_every", "log_to"),
-        *("max_minutes", "parallel", "prefetch", "replicas", "tensorboard", "threads", "weights_to_score", "workers"),
+        *("max_minutes", "offload", "parallel", "prefetch", "replicas", "tensorboard", "threads", "weights_to_score"),
+        "workers",
     )
 )
 """Fields that may change when a run resumes: they leave the mathematics of the run as it was.
@@ -32,7 +33,7 @@ change the last bits of a sum, nothing more.
 LATER_FIELDS = frozenset(
     (
         *("averages", "clip_each", "cooldown_steps", "milestones", "final_weight_decay", "gather_bf16", "layer_decay"),
-        *("momentum", "nesterov", "optimizer", "rules", "schedule", "trust_coefficient"),
+        *("reduce_bf16", "momentum", "nesterov", "optimizer", "rules", "schedule", "trust_coefficient"),
     )
 )
 """Fields that older checkpoints don't know: one that has its default is the same run as without it."""
@@ -160,6 +161,11 @@ class TrainConfig:
     Weights are gathered within a group, and gradients averaged over the groups. 1: one group of all processes."""
     gather_bf16: bool = False
     """With fsdp: weights travel as bfloat16 and are computed with as such, for half the bytes; gradients stay float32."""
+    reduce_bf16: bool = False
+    """With fsdp: gradients travel and are summed as bfloat16, for half the bytes; rows of the sum are float32."""
+    offload: bool = False
+    """With fsdp on an accelerator: rows of weights, gradients and optimiser state are in the host's memory, where the optimiser
+    steps; the accelerator has what is gathered, and activations."""
     activation_checkpointing: bool = False
     """Compute the activations of each block (`Task.shards`) anew in the backward pass instead of keeping them: less memory, for
     a third more FLOPs."""
@@ -221,7 +227,7 @@ class TrainConfig:
             milestones="(0, 1)",
             layer_decay="(0, 1]",
         )
-        for name in ("replicas", "gather_bf16"):
+        for name in ("replicas", "gather_bf16", "reduce_bf16", "offload"):
             if self.parallel != "fsdp" and getattr(self, name) != default_of(name):
                 raise BadInput(f"{name} is {getattr(self, name)}, which is for weights in shards; give parallel fsdp with it")
         self._check_checkpoints()

@@ -18,24 +18,32 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 import torch.distributed as dist
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, MixedPrecisionPolicy, OffloadPolicy, fully_shard
 from torch.distributed.fsdp._fully_shard._fsdp_collectives import DefaultAllGather, DefaultReduceScatter
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.utils._pytree import tree_leaves, tree_map
 
-from tapetum.account.cluster import Layout, count_memory
+from tapetum.account.cluster import Layout, count_memory, least_shards
 from tapetum.core.devices import free_bytes, memory_size
-from tapetum.core.errors import BadInput
+from tapetum.core.errors import BadInput, TapetumError
+from tapetum.core.reading import no_pipe
+from tapetum.hub.state_dicts import shards
 from tapetum.train import launch
 from tapetum.train.config import TrainConfig
 from tapetum.train.measure_step import record_units
 from tapetum.train.process_group import ProcessGroup
+from tapetum.train.state import new_model
+from tapetum.train.task import Task
 
 
 def shard(module: nn.Module, parts: Sequence[nn.Module], processes: ProcessGroup, config: TrainConfig) -> nn.Module:
@@ -55,17 +63,22 @@ def shard(module: nn.Module, parts: Sequence[nn.Module], processes: ProcessGroup
             raise BadInput(f"replicas is {config.replicas} of {processes.size} processes; give a divisor of their number")
         sizes = config.replicas, processes.size // config.replicas
         mesh = init_device_mesh(processes.device.type, sizes, mesh_dim_names=("replicate", "shard"))
-    policy = MixedPrecisionPolicy()
-    if config.gather_bf16:
-        policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False)
+    half, cuda = torch.bfloat16, processes.device.type == "cuda"
+    reduced = half if config.reduce_bf16 else torch.float32 if config.gather_bf16 else None
+    policy = MixedPrecisionPolicy(half if config.gather_bf16 else None, reduced, cast_forward_inputs=False)
+    home, offload = processes.device, OffloadPolicy()
+    if config.offload:
+        home, offload = torch.device("cpu"), CPUOffloadPolicy(pin_memory=cuda)
     whole = {parameter for parameter in module.parameters() if parameter.dim() == 0}  # no rows: FSDP2 refuses them
     for part in (*parts, module):
-        fully_shard(part, mesh=mesh, mp_policy=policy, ignored_params=whole)
+        fully_shard(part, mesh=mesh, mp_policy=policy, offload_policy=offload, ignored_params=whole)
         assert isinstance(part, FSDPModule)
         part.set_custom_all_gather(_AllGather(processes))
         part.set_custom_reduce_scatter(_ReduceScatter(processes))
+        if part is not module:
+            part.register_forward_pre_hook(_own_leaves)
     if rows:
-        module._apply(lambda tensor: torch.empty_like(tensor, device=processes.device) if tensor.is_meta else tensor)
+        module._apply(lambda tensor: torch.empty_like(tensor, device=home) if tensor.is_meta else tensor)
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             if name in rows:
@@ -78,25 +91,22 @@ def plan_memory(model: nn.Module, parts: Sequence[nn.Module], config: TrainConfi
 
     Raises BadInput in all of them if one has less than that, with its memory and the number of processes that would do.
     """
-    units = record_units([model], parts, lambda: torch.empty(()))
-
-    def needed(shards: int) -> dict[str, int]:
-        memory = count_memory(units, Layout(shards=shards, weight_bytes=2 if config.gather_bf16 else 4), 0)
-        needs = {name: getattr(memory, name) for name in ("weights", "gradients", "moments", "gathered")}
-        needs["moments"] //= 1 if config.optimizer == "adamw" else 2
-        return needs | {"averages": memory.weights * len(config.every_average)}
-
-    shards = processes.size // config.replicas
-    needs = needed(shards)
-    listed = ", ".join(f"{name} {memory_size(size)}" for name, size in needs.items() if size)
-    text = f"each of {processes.size} processes holds {memory_size(sum(needs.values()))} and activations: {listed}"
-    if processes.device.type == "cuda":
+    units, averages = record_units([model], parts, lambda: torch.empty(())), len(config.every_average)
+    layout = Layout(shards=processes.size // config.replicas, weight_bytes=2 if config.gather_bf16 else 4)
+    moments = 2 if config.optimizer == "adamw" else 1
+    memory = count_memory(units, layout, 0, averages, moments)
+    parts_of = {name: size for name, size in asdict(memory).items() if size and name != "largest"}
+    listed, by_moment = (
+        ", ".join(f"{name} {memory_size(size)}" for name, size in sizes.items()) for sizes in (parts_of, memory.by_moment)
+    )
+    text = f"each of {processes.size} processes holds, beside activations, {by_moment}; in a step {listed}"
+    if processes.device.type == "cuda" and not config.offload:
         room: float = torch.cuda.mem_get_info(processes.device)[0]
     else:
         room = (free_bytes() or math.inf) / launch.processes_here(processes.size)
     room = float(processes.concatenate(torch.tensor([room], dtype=torch.float64)).min())  # a machine may have less than others
-    if sum(needs.values()) > room:
-        enough = next((n for n in range(shards, 1 << 16) if sum(needed(n).values()) <= room), None)
+    if max(memory.by_moment.values()) > room:
+        enough = least_shards(units, layout, 0, room, averages, moments)
         advice = f"start {enough * config.replicas} or more, as many a machine" if enough else "use machines with more"
         raise BadInput(f"{text}; of memory one has {memory_size(room)}; {advice}")
     return text
@@ -246,14 +256,56 @@ def _replace_rows(module: nn.Module) -> dict[str, Tensor]:
 
 
 @contextmanager
-def without_exchange(module: nn.Module) -> Iterator[None]:
-    """Keep the gradients of the block whole in this process; they are exchanged with those of the next pass outside it."""
+def without_all_reduce(module: nn.Module) -> Iterator[None]:
+    """Keep what passes in the block add to this process's rows of gradients from other replicas, until a pass outside it."""
     assert isinstance(module, FSDPModule)
-    module.set_requires_gradient_sync(False)
+    module.set_requires_all_reduce(False)
     try:
         yield
     finally:
-        module.set_requires_gradient_sync(True)
+        module.set_requires_all_reduce(True)
+
+
+def _own_leaves(part: nn.Module, _: Any) -> None:
+    """Give each call of a part its own leaves: autograd keeps a leaf's gradients whole until those of all its uses are in."""
+    assert isinstance(part, FSDPModule)
+    for parameter in (each for group in part._get_fsdp_state()._fsdp_param_groups for each in group.fsdp_params):
+        if torch.is_grad_enabled() and parameter.unsharded_param.requires_grad:
+            leaf = nn.Parameter(parameter.unsharded_param.detach())
+            leaf.register_post_accumulate_grad_hook(partial(_add_gradient, parameter))
+            parameter._setattr_on_modules(leaf)
+
+
+def _add_gradient(parameter: Any, leaf: Tensor) -> None:
+    whole = parameter._unsharded_param
+    whole.grad = leaf.grad if whole.grad is None else whole.grad + leaf.grad
+    leaf.grad = None
+
+
+@contextmanager
+def evaluation(module: nn.Module) -> Iterator[None]:
+    """Gather weights as they are for passes inside the block, and leave nothing of these to the next step."""
+    assert isinstance(module, FSDPModule)
+    module._get_fsdp_state()._lazy_init()
+    states = [each._get_fsdp_state() for each in module.modules() if isinstance(each, FSDPModule)]
+    groups = [group for state in states for group in state._fsdp_param_groups]
+    parameters = [parameter for group in groups for parameter in group.fsdp_params]
+    kinds = [parameter.param_dtype for parameter in parameters]
+
+    def gather_as(kinds: Sequence[torch.dtype | None]) -> None:
+        for parameter, kind in zip(parameters, kinds, strict=True):  # tensors of inference mode are made anew, too
+            parameter.param_dtype, parameter.all_gather_outputs = kind, []
+            parameter.__dict__.pop("_unsharded_param", None)
+
+    gather_as([None] * len(kinds))
+    try:
+        yield
+    finally:
+        for group in groups:
+            group.reshard()
+            group._post_forward_indices.clear()
+            group.comm_ctx.post_forward_order.clear()
+        gather_as(kinds)
 
 
 class _AllGather(DefaultAllGather):
@@ -290,3 +342,23 @@ class _ReduceScatter(DefaultReduceScatter):
             dist.reduce(register(part), op=op, group=group, group_dst=target)
         output_tensor.copy_(parts[group.rank()])
         return None
+
+
+def read_model(task: Task, config: TrainConfig, device: torch.device, weights: Path) -> nn.Module:
+    """Read a model that is not sharded from the files of weights, one after the other."""
+    model = new_model(task, config, device)
+    for part in _parts(weights, "model", device):
+        model.load_state_dict(part, strict=False)
+    return model
+
+
+def read_averages(config: TrainConfig, device: torch.device, weights: Path) -> dict[str, dict[str, Tensor]]:
+    """Read the averages of a run, by name."""
+    names = (average.name for average in config.every_average)
+    return {name: {key: value for part in _parts(weights, name, device) for key, value in part.items()} for name in names}
+
+
+def _parts(weights: Path, name: str, device: torch.device) -> Iterator[dict[str, Tensor]]:
+    if not weights.is_dir():
+        raise TapetumError(f"{weights} has no whole weights, as this run stopped before its end; go on with it first")
+    return (load_file(no_pipe(file), device=str(device)) for file in shards(weights, f"{name}.safetensors"))

@@ -19,7 +19,7 @@ RECIPE_FIELDS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
-    """Settings of where a run is trained and with what; but for gather_bf16 none changes what is learned.
+    """Settings of where a run is trained and with what; but for gather_bf16 and reduce_bf16 none changes what is learned.
 
     Every training command has them.
     """
@@ -40,6 +40,10 @@ class Launch:
     """With fsdp: groups of processes that hold the whole model in shards each, such as one a machine (HSDP)."""
     gather_bf16: bool = False
     """With fsdp: weights travel as bfloat16, half the bytes."""
+    reduce_bf16: bool = False
+    """With fsdp: gradients travel as bfloat16, half the bytes."""
+    offload: bool = False
+    """With fsdp: rows of weights, gradients and optimiser state live in the host's memory."""
     activation_checkpointing: bool = False
     """Compute activations block by block anew in the backward pass: less memory, a third more work."""
     compile: bool = False
@@ -106,6 +110,8 @@ def train_config(recipe: Any, launch: Launch, *, micro_batch: int, workers: int 
         parallel=launch.parallel,
         replicas=launch.replicas,
         gather_bf16=launch.gather_bf16,
+        reduce_bf16=launch.reduce_bf16,
+        offload=launch.offload,
         activation_checkpointing=launch.activation_checkpointing,
         compile=launch.compile,
         log_to=launch.log_to,

@@ -15,13 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from tapetum.core.devices import check_compiler, leave_out_checks, return_freed_memory
 from tapetum.core.errors import BadInput, TapetumError
-from tapetum.core.reading import no_pipe
-from tapetum.data.samples import EVALUATION, mix_seed, seed_globals
+from tapetum.data.samples import EVALUATION, mix_seed
 from tapetum.train import checkpoint
 from tapetum.train.accumulation import Gradients, Objective, checkpoint_activations, make_accumulation, warn_if_split_matters
 from tapetum.train.config import TrainConfig
@@ -47,10 +45,6 @@ if TYPE_CHECKING:
     from tapetum.train.log import RunReport
 
 
-Weights = tuple[nn.Module, dict[str, dict[str, Tensor]]]
-"""A model, and state dicts of averages by name."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class FitResult:
     """Result of a call of `fit`."""
@@ -61,30 +55,37 @@ class FitResult:
     """Steps done in the whole run."""
     loss: float | None
     """Loss of the last step; None if this call made none."""
+    log: Path
     checkpoint: Path | str
     """The newest checkpoint, a folder or an address."""
     weights: Path
     """Folder of model.safetensors and one of each average by its name: the checkpoint itself; of one in parts, where the run is
     finished, the folder weights of the run."""
-    whole: Callable[[], Weights]
-    """Gets `model` and `averages`."""
+    read_model: Callable[[], nn.Module]
+    """Gets `model`."""
+    read_averages: Callable[[], dict[str, dict[str, Tensor]]]
+    """Gets `averages`."""
 
     @cached_property
-    def _weights(self) -> Weights:
-        return self.whole()
-
-    @property
     def model(self) -> nn.Module:
         """Get the model with its own weights; of a sharded run, read from `weights` when first asked for.
 
         Raises TapetumError if that stopped, and has checkpoints in parts.
         """
-        return self._weights[0]
+        return self.read_model()
 
-    @property
+    @cached_property
     def averages(self) -> dict[str, dict[str, Tensor]]:
         """Get the state dicts of the averaged weights, by name, as `model`."""
-        return self._weights[1]
+        return self.read_averages()
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """Read the task's scores after the last step from the log, of a run that evaluates (`TrainConfig.eval_every`)."""
+        from tapetum.train.run_status import read_tail
+
+        scored = (record["eval"] for record in reversed(read_tail(self.log)) if record.get("eval"))
+        return next(scored, {})
 
     @property
     def ema(self) -> dict[str, Tensor] | None:
@@ -247,7 +248,8 @@ class _Run:
                 record = {"step": state.step, **record, "time": state.seconds, "samples_per_s": throughput}
                 ends = shared.stop or state.step == config.steps
                 if self._evaluation_due:
-                    record |= self._evaluate()
+                    scores = self._evaluate()
+                    record |= {"eval": scores} if report else {}
                 if report:
                     report.step(record, shared.cpu_seconds, cpu_seconds, shared.kwh)
                 if ends or shared.save or state.step % config.checkpoint_every == 0:
@@ -334,26 +336,28 @@ class _Run:
         step, every = self.state.step, self.config.eval_every
         return bool(every) and (step % every == 0 or step == self.config.steps)
 
-    def _evaluate(self) -> dict[str, Any]:
-        """The task's scores, as an entry for the record; the main process computes them, with help from the others."""
-        model, averaged = self.state.model, nullcontext()
-        average = self.state.averages.get(self.config.scored_average or "")
-        if self.sharded:
-            weights = full_tensors(average.average if average else model.state_dict(), self.processes)
-            model = self._model_of(weights) if self.processes.main else model
-        elif average:
-            averaged = average.applied(model)
-        if not self.processes.main:
-            return {}
-        seed_globals(mix_seed(self.config.seed, EVALUATION, self.state.step))
-        with alone(), evaluation_mode(model), averaged:
-            return {"eval": dict(self.task.evaluate(model, self.state.step))}
+    def _evaluate(self) -> dict[str, float]:
+        """The task's scores. The main process computes them; of weights in shards, all do, each with its share of the work."""
+        state, processes, run = self.state, self.processes, self.passes.objective
+        average, averaged, gathered = state.averages.get(self.config.scored_average or ""), nullcontext(), nullcontext()
+        together = self.sharded and not self.task.evaluates_whole
+        if together:
+            from tapetum.train.fsdp import evaluation
 
-    def _model_of(self, weights: Mapping[str, Tensor]) -> nn.Module:
-        """A model that is not sharded over processes."""
-        model = new_model(self.task, self.config, self.processes.device)
-        model.load_state_dict(weights)
-        return model
+            run, gathered = self.passes.parallel, evaluation(self.passes.parallel)
+        elif self.sharded:
+            weights = full_tensors(average.average if average else state.model.state_dict(), processes)
+            if processes.main:
+                model, average = new_model(self.task, self.config, processes.device), None
+                model.load_state_dict(weights)
+                run = Objective(self.task, model, self.config, processes.device)
+        if not (processes.main or together):
+            return {}
+        if average:
+            averaged = average.applied(state.model)
+        seed = mix_seed(self.config.seed, EVALUATION, state.step)
+        with alone(processes if together else None), evaluation_mode(run), averaged, gathered:
+            return dict(run("scores", None, state.step, seed))
 
     def _save(self, report: "RunReport | None") -> None:
         self.saver.save(self.state, self.identity, report.log.position() if report else 0)
@@ -369,23 +373,19 @@ class _Run:
         if finished and weights != newest:
             checkpoint.write_weights(weights, {"model": model.state_dict(), **averages}, processes)
             processes.barrier()
-        read = partial(_read, self.task, self.config, processes.device, weights)
+        read_model, read_averages = lambda: model, lambda: averages
+        if self.sharded:
+            from tapetum.train import fsdp
+
+            read_model = partial(fsdp.read_model, self.task, self.config, processes.device, weights)
+            read_averages = partial(fsdp.read_averages, self.config, processes.device, weights)
         return FitResult(
             state="finished" if finished else "stopped",
             step=state.step,
             loss=self.loss,
+            log=self.out / "log.jsonl",
             checkpoint=newest,
             weights=weights,
-            whole=read if self.sharded else lambda: (model, averages),
+            read_model=read_model,
+            read_averages=read_averages,
         )
-
-
-def _read(task: Task, config: TrainConfig, device: torch.device, weights: Path) -> Weights:
-    """Read a model that is not sharded, and its averages, from the files of weights."""
-    names = "model", *(average.name for average in config.every_average)
-    if not all((weights / f"{name}.safetensors").is_file() for name in names):
-        raise TapetumError(f"{weights} has no whole weights, as this run stopped before its end; go on with it first")
-    tensors = {name: load_file(no_pipe(weights / f"{name}.safetensors"), device=str(device)) for name in names}
-    model = new_model(task, config, device)
-    model.load_state_dict(tensors.pop("model"))
-    return model, tensors

@@ -6,7 +6,7 @@ import re
 import time
 import traceback
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -196,13 +196,46 @@ def _entered(processes: ProcessGroup) -> Iterator[ProcessGroup]:
 
 
 @contextmanager
-def alone() -> Iterator[None]:
+def alone(sharing: ProcessGroup | None = None) -> Iterator[None]:
     """Make this process its own process group inside the block, such as when the main one scores while the others wait.
 
-    Gathering from all processes is the identity there, instead of waiting forever.
+    Gathering from all processes is the identity there, instead of waiting forever. Inside, all processes of `sharing` call
+    `compute_shared` alike, and only it exchanges what they compute.
     """
-    with _entered(ProcessGroup(0, 1, current_process_group().device)):
-        yield
+    own = ProcessGroup(0, 1, current_process_group().device)
+    _sharing.append(sharing or own)
+    try:
+        with _entered(own):
+            yield
+    finally:
+        _sharing.pop()
+
+
+_sharing: list[ProcessGroup] = []
+"""Among which processes evaluations are shared out; the last one counts."""
+
+
+def shares_evaluation() -> bool:
+    """Check whether several processes evaluate one model together: its weights may be in shards, so all must call it alike."""
+    return bool(_sharing) and _sharing[-1].size > 1
+
+
+def compute_shared(compute: Callable[[int], Tensor], count: int) -> list[Tensor]:
+    """Compute a tensor for each number below `count`, such as the features of a batch; of one dtype, rows of one shape.
+
+    Processes that evaluate together take turns, each gets all on the CPU, and each computes equally often, as weights in shards
+    need: where no turn is left, the last number once more.
+    """
+    processes = _sharing[-1] if shares_evaluation() else ProcessGroup(0, 1, torch.device("cpu"))
+    numbers = range(processes.rank, -(-count // processes.size) * processes.size, processes.size)
+    own = [compute(min(number, count - 1)).cpu() for number in numbers]
+    if processes.size == 1 or not own:
+        return own
+    lengths = processes.concatenate(torch.tensor([[len(rows) for rows in own]])).tolist()
+    most = max(map(sum, lengths))
+    every = processes.concatenate(torch.cat([*own, own[0].new_zeros(most - sum(map(len, own)), *own[0].shape[1:])]))
+    parts = [rows[: sum(of)].split(of) for rows, of in zip(every.split(most), lengths, strict=True)]
+    return [rows for turn in zip(*parts, strict=True) for rows in turn][:count]
 
 
 def pick_device(name: str, local_rank: int = 0) -> torch.device:

@@ -91,6 +91,9 @@ class Task(Protocol):
     two of 4, for its loss would look at fewer. Accumulation that looks at all is `JointTask`'s.
     """
 
+    evaluates_whole: bool = False
+    """`evaluate` writes files or asks a simulator: of weights in shards the first process calls it with a whole model."""
+
     def model(self) -> "nn.Module":
         """Create a new model; the global generators have been seeded with the run's seed."""
         ...
@@ -155,9 +158,10 @@ class Task(Protocol):
         return {}
 
     def evaluate(self, model: "nn.Module", step: int) -> Mapping[str, float]:
-        """Score the weights (`TrainConfig.weights_to_score`) after `step` steps; runs on the first process only.
+        """Score the weights (`TrainConfig.weights_to_score`) after `step` steps, in the first process.
 
-        Gathering from all processes is the identity here.
+        If weights are in shards, all processes call this alike, since blocks are gathered for each call of theirs; work may be
+        shared out by `process_group.compute_shared`. Gathering from all processes is the identity here.
         """
         return {}
 

@@ -23,6 +23,7 @@ from tapetum.encoders.batching import look_by_size, run_in_batches
 from tapetum.encoders.features import Encoder
 from tapetum.train.config import TrainConfig
 from tapetum.train.optim import learning_rate
+from tapetum.train.process_group import compute_shared, shares_evaluation
 from tapetum.transfer.config import ProbeConfig
 
 
@@ -93,22 +94,26 @@ def features_of(
             "this encoder has more tokens for some shapes of images than for others; set the resize of its preprocessing to "
             '"squash", or use pooled vectors'
         )
-    device, outputs = next(encoder.parameters()).device, []
+    device = next(encoder.parameters()).device
     encoder.eval()
 
     def look(prepared: Tensor) -> Tensor:
         made = encoder(prepared)
         return made.tokens if tokens else made.pooled
 
+    def compute(number: int) -> Tensor:
+        start = number * batch_size
+        shown = [images[k] for k in range(start, min(start + batch_size, len(images)))]
+        if len({image.shape for image in shown}) == 1:
+            prepared = encoder.prepare(np.stack(shown)).to(device)
+            made = look(prepared) if shares_evaluation() else run_in_batches(prepared, look, encoder)
+        else:
+            made = look_by_size([encoder.prepare(image[None]).to(device) for image in shown], look, encoder)
+        tell(start + len(shown), len(images))
+        return made.float().cpu()
+
     with torch.inference_mode():
-        for start in range(0, len(images), batch_size):
-            shown = [images[k] for k in range(start, min(start + batch_size, len(images)))]
-            if len({image.shape for image in shown}) == 1:
-                made = run_in_batches(encoder.prepare(np.stack(shown)).to(device), look, encoder)
-            else:
-                made = look_by_size([encoder.prepare(image[None]).to(device) for image in shown], look, encoder)
-            outputs.append(made.float().cpu())
-            tell(min(start + batch_size, len(images)), len(images))
+        outputs = compute_shared(compute, -(-len(images) // batch_size))
     features = torch.cat(outputs).clone()
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from importlib import import_module
 from typing import Any
 
-from tapetum.account.cluster import GIB, H100, peak_flops
+from tapetum.account.cluster import GIB, H100, least_shards, peak_flops
 from tapetum.account.run_plan import GPUS, PhasePlan, RunPlan, Share, two_digits
 from tapetum.app.verb import Result
 from tapetum.bench.baselines import check_tapnext, is_tapnext
@@ -128,10 +128,11 @@ def _memory(phase: PhasePlan, share: Share) -> str:
     layout, fewer = share.layout, ""
     if not phase.checkpointing:
         fewer = f", or {share.checkpointed.total / GIB:.1f} with --activation-checkpointing"
+    others = ", ".join(f"{name} {size / GIB:.1f}" for name, size in share.memory.by_moment.items() if name != "step")
     return (
-        f"{share.memory.total / GIB:.1f} GiB a device{fewer} (of {H100['memory'].value / GIB:.1f}); {layout.shards} shards x "
-        f"{layout.replicas} replicas, {share.micro_batch:,} at a time, {layout.micro_batches:,} times a step; at most "
-        f"{share.most_at_once:,} at a time fit"
+        f"{share.memory.total / GIB:.1f} GiB a device in a step{fewer} (of {H100['memory'].value / GIB:.1f}), {others}; "
+        f"{layout.shards} shards x {layout.replicas} replicas, {share.micro_batch:,} at a time, {layout.micro_batches:,} times "
+        f"a step; at most {share.most_at_once:,} at a time fit"
     )
 
 
@@ -143,10 +144,13 @@ def _excess(plan: RunPlan) -> Sequence[str]:
             share = phase.share(gpus)
             if not share.excess:
                 continue
-            parts = ", ".join(f"{name} {size / GIB:.1f}" for name, size in asdict(share.checkpointed).items())
+            memory, room = share.checkpointed, H100["memory"].value
+            parts = ", ".join(f"{name} {size / GIB:.1f}" for name, size in asdict(memory).items() if name != "largest")
             name = f"{phase.name}, " if phase.name else ""
-            again = f"{share.checkpointed.total / GIB:.1f} GiB with --activation-checkpointing ({parts})"
-            lines.append(f"{name}{gpus} H100: a device has {H100['memory'].value / GIB:.1f} GiB, {again}")
+            again = f"{memory.total / GIB:.1f} GiB with --activation-checkpointing ({parts})"
+            enough = least_shards(phase.step.units, share.layout, memory.activations, room)
+            advice = f"{enough} that hold the model together would do" if enough else "no number of them would do"
+            lines.append(f"{name}{gpus} H100: a device has {room / GIB:.1f} GiB, {again}; {advice}")
     return lines
 
 
@@ -169,7 +173,7 @@ def _phase_json(phase: PhasePlan) -> dict[str, Any]:
                 "micro_batch": share.micro_batch,
                 "accumulated": share.layout.micro_batches,
                 "most_at_once": share.most_at_once,
-                "memory_bytes": {**asdict(share.memory), "total": share.memory.total},
+                "memory_bytes": {**asdict(share.memory), "total": share.memory.total, "by_moment": share.memory.by_moment},
                 "checkpointed_memory_bytes": share.checkpointed.total,
                 "needs_checkpointing": share.needs_checkpointing,
                 "excess_bytes": share.excess,

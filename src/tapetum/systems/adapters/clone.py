@@ -90,6 +90,8 @@ class CloneTask(AdaptTask):
         target = cast(PolicyHead, headed.head).action(batch["action"])
         return F.mse_loss(self.answer(headed, batch, batch["own"]), target), {}
 
+    evaluates_whole = True
+
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
         """Try the policy in its world, or measure the error of its standardised actions: predicting their mean gives 1."""
         if self.checks is not None:

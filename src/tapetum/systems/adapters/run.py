@@ -59,7 +59,7 @@ class FinishedAdapters:
     scores: Mapping[str, float]
     """The last ones, and of success also mean and greatest of all (`success_mean`, `success_max`)."""
     proof: Proof | None
-    """That the trunk has not changed; None of the regime full."""
+    """That the trunk has not changed, checked by the main process; None of the regime full."""
     parameters: Mapping[str, int]
     """How many numbers were learned, by section of the trunk, and of the head."""
     film: Path | None = None
@@ -84,11 +84,11 @@ def adapt(run: AdaptRun, launch: Launch, say: Callable[[str], None] = lambda tex
         result = fit(task, config, launch.out, began=launch.began)
         if result.state == "stopped":
             return None
-        model = cast(Headed, result.model.eval())
-        proof = model.trunk.verify() if isinstance(model.trunk, Adapted) else None
         scores = _scores(launch.out)
         if not is_main():
-            return FinishedAdapters(weights=launch.out, scores=scores, proof=proof, parameters={})
+            return FinishedAdapters(weights=launch.out, scores=scores, proof=None, parameters={})
+        model = cast(Headed, result.model.eval())
+        proof = model.trunk.verify() if isinstance(model.trunk, Adapted) else None
         film = _film(task, model, launch.out)
         return FinishedAdapters(
             weights=_save(run, model, launch.out), scores=scores, proof=proof, parameters=_counted(model), film=film

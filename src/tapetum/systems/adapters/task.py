@@ -30,6 +30,7 @@ from tapetum.systems.adapters.recipes import AdaptRun
 from tapetum.systems.adapters.weaving import trunk_hash
 from tapetum.systems.adapters.worlds.world import Observation
 from tapetum.train import StepContext, Task
+from tapetum.train.process_group import compute_shared
 
 
 class FeatureNorm(nn.BatchNorm1d):
@@ -336,12 +337,16 @@ class ImageTask(TargetTask):
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
         """Measure accuracy on held-out images; for pixels also the mean intersection over union."""
         device, confusion = next(model.buffers()).device, Confusion(len(self.about["classes"]), ignore=IGNORED)
-        for k in range(len(self.checks)):
+
+        def compute(k: int) -> Tensor:
             example = self.checks.plain(k)
             logits, target = model(example["image"][None].to(device)), example["target"][None]
             if target.ndim > 1:
                 logits = F.interpolate(logits, size=target.shape[-2:], mode="bilinear", align_corners=False)
-            confusion.add(logits.argmax(1).cpu().numpy(), target.numpy())
+            return torch.stack([logits.argmax(1).cpu(), target], 1)
+
+        for predicted in compute_shared(compute, len(self.checks)):
+            confusion.add(predicted[:, 0].numpy(), predicted[:, 1].numpy())
         if self.run.task == "classify":
             return {"accuracy": confusion.accuracy}
         occurs = confusion.counts.sum(1) > 0

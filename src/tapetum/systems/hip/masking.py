@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from tapetum.core.files import whole_file
 from tapetum.systems.hip.config import HipConfig, Masked, Modality
 from tapetum.systems.hip.plan import Grouping, grouping
+from tapetum.train.launch import is_main
 
 
 @dataclass(frozen=True)
@@ -167,5 +168,6 @@ def _framed(panel: np.ndarray) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def _save(image: UInt8[np.ndarray, "h w 3"], path: Path) -> None:
-    with whole_file(path) as temporary:
-        Image.fromarray(image).save(temporary, "PNG")
+    if is_main():
+        with whole_file(path) as temporary:
+            Image.fromarray(image).save(temporary, "PNG")

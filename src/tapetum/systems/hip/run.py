@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-import torch
-
 from tapetum.core.errors import BadInput
 from tapetum.systems.hip import weights
 from tapetum.systems.hip.config import variant
@@ -84,7 +82,8 @@ def _train(
         if result.state == "stopped":
             return None
         start = result.weights / "model.safetensors"
-        scores |= _scored(task, result)
+        prefix = "masked_" if isinstance(task, MaskedTask) else ""
+        scores |= {prefix + name: value for name, value in result.scores.items()}
     return FinishedHip(_save(result, launch.out / f"{run.variant}.safetensors"), scores)
 
 
@@ -117,17 +116,9 @@ def _class_task(run: HipRun, train: HipSplit, checks: HipSplit, start: Path | No
     )
 
 
-def _scored(task: MaskedTask | ClassTask, result: FitResult) -> dict[str, float]:
-    """Scores of the finished weights, which every process has whole."""
-    model = result.model.eval()
-    with torch.no_grad():
-        scores = dict(task.evaluate(model, result.step))
-    return {f"masked_{name}": value for name, value in scores.items()} if isinstance(task, MaskedTask) else scores
-
-
 def _save(result: FitResult, path: Path) -> Path:
     """The network without its read-out, written by the first process."""
-    hip = result.model.hip if isinstance(result.model, HipClassifier) else result.model
     if is_main():
+        hip = result.model.hip if isinstance(result.model, HipClassifier) else result.model
         weights.save(cast(Hip, hip), path)
     return path

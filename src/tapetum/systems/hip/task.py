@@ -28,6 +28,7 @@ from tapetum.systems.hip.data import TARGET, HipExamples, without_target
 from tapetum.systems.hip.masking import draw_progress, reconstruct_masked
 from tapetum.systems.hip.model import Hip
 from tapetum.train import StepContext, Task
+from tapetum.train.process_group import compute_shared
 
 
 def masked_losses(
@@ -201,13 +202,15 @@ class ClassTask(Task):
         """Evaluate accuracy on the checks, of elements also the mean intersection over union of the classes that occur; of
         labels the mean average precision."""
         device = next(model.parameters()).device
-        predictions, targets = [], []
-        for start in range(0, len(self.checks), 64):
-            batch = {name: value.to(device) for name, value in self.checks.plain(start, start + 64).items()}
-            logits = model(without_target(batch)).float()
-            predictions.append(logits.cpu() if batch[TARGET].is_floating_point() else logits.argmax(-1).cpu())
-            targets.append(batch[TARGET].cpu())
-        answers, target = torch.cat(predictions), torch.cat(targets)
+        batches = range(0, len(self.checks), 64)
+        target = torch.cat([self.checks.plain(start, start + 64)[TARGET] for start in batches])
+
+        def compute(number: int) -> Tensor:
+            batch = self.checks.plain(64 * number, 64 * number + 64)
+            logits = model({name: value.to(device) for name, value in without_target(batch).items()}).float()
+            return logits if target.is_floating_point() else logits.argmax(-1)
+
+        answers = torch.cat(compute_shared(compute, len(batches)))
         if target.is_floating_point():
             return {"mean_average_precision": mean_average_precision(answers, target)}
         confusion = Confusion(self.classes, ignore=self.ignore)

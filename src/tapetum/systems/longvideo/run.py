@@ -186,11 +186,10 @@ def train_longvideo(
     result = fit(task, longvideo_config(run, launch), launch.out, began=launch.began)
     if result.state == "stopped":
         return None
-    path, model = launch.out / VIDEO_FILE, cast(Model, result.model)
-    if not is_main():
-        return path, {}
-    save(model.eval(), path)
-    return path, task.evaluate(model, run.steps)
+    path = launch.out / VIDEO_FILE
+    if is_main():
+        save(cast(Model, result.model.eval()), path)
+    return path, result.scores
 
 
 def make_task(run: VideoTextRun) -> VideoTextTask | LanguageTask | CaptionerTask:

@@ -34,6 +34,7 @@ from tapetum.systems.paligemma.data import ImageTexts, JsonLinesSamples, SampleD
 from tapetum.systems.paligemma.task import adopted_encoder
 from tapetum.train import StepContext, Task
 from tapetum.train.contrastive import siglip_loss, unit_rows
+from tapetum.train.process_group import compute_shared
 
 LENGTH = 64
 """Bytes of a caption that are read, begin and end included."""
@@ -159,13 +160,14 @@ class ContrastiveTask(Task):
         assert isinstance(model, ContrastiveModel)
         head, device = model.contrastive, next(model.parameters()).device
         items = [self.checks.read(index)[0] for index in range(min(len(self.checks), _CHECKED))]
-        images, texts = [], []
-        with torch.no_grad():
-            for start in range(0, len(items), 32):
-                batch = self.collate(items[start : start + 32])
-                images.append(head.pool(model.vision_encoder(batch.pixels.to(device)).tokens))
-                texts.append(head.text(batch.texts.to(device)).pooled)
-        best = (unit_rows(torch.cat(images)) @ unit_rows(torch.cat(texts)).T).argmax(1).cpu()
+
+        def compute(number: int) -> Tensor:
+            batch = self.collate(items[32 * number : 32 * number + 32])
+            images = head.pool(model.vision_encoder(batch.pixels.to(device)).tokens)
+            return torch.stack([unit_rows(images), unit_rows(head.text(batch.texts.to(device)).pooled)], 1)
+
+        images, texts = torch.cat(compute_shared(compute, -(-len(items) // 32))).unbind(1)
+        best = (images @ texts.T).argmax(1)
         captions = numbers([item.pairs[-1].suffix for item in items])
         return {"image_to_text": float((captions[best] == captions).float().mean())}
 

@@ -59,14 +59,13 @@ def fit_vision_encoder(task: Task, run: PaliGemmaStage, launch: Launch, phase: s
     if result is None:
         return None
     path = launch.out / phase / "vision_encoder.safetensors"
-    model = scored_model(result)
     if is_main():
         from safetensors.torch import save_file
 
         with whole_file(path) as temporary:
-            kept = {name: value for name, value in model.state_dict().items() if not name.startswith("contrastive.")}
-            save_file({name: value.contiguous() for name, value in kept.items()}, temporary)
-    return TrainedPaliGemma(path, task.evaluate(model.eval(), result.step))
+            tensors = scored_model(result).state_dict().items()
+            save_file({name: x.contiguous() for name, x in tensors if not name.startswith("contrastive.")}, temporary)
+    return TrainedPaliGemma(path, result.scores)
 
 
 def fit_phase(task: Task, run: PaliGemmaStage, launch: Launch, phase: str) -> FitResult | None:
@@ -121,14 +120,14 @@ def scored_model(result: FitResult) -> nn.Module:
 
 def save_trained(result: FitResult, out: Path, task: PaliGemmaTask) -> TrainedPaliGemma:
     """Write weights and tokens side by side."""
-    model = scored_model(result).eval()
-    if hasattr(model, "dense_head"):  # of stage 0, no part of a model
-        del model.dense_head
     path = out / "model.safetensors"
     if is_main():
+        model = scored_model(result)
+        if hasattr(model, "dense_head"):  # of stage 0, no part of a model
+            del model.dense_head
         weights.save(model, path, tokenizer=task.tokens.identity)  # pyright: ignore[reportArgumentType]
         task.tokens.save(out / TOKENIZER)
-    return TrainedPaliGemma(path, task.evaluate(model, result.step))
+    return TrainedPaliGemma(path, result.scores)
 
 
 def choose_tokens(run: PaliGemmaStage, out: Path, texts: Callable[[], Sequence[str]]) -> Tokens:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from tapetum.core.addresses import is_address
 from tapetum.core.errors import BadInput
@@ -26,6 +27,7 @@ from tapetum.data.views import Views
 from tapetum.metrics.spectrum import alpha_req, lidar, rank_me
 from tapetum.metrics.statistics import Interval, bootstrap_interval, judge_interval
 from tapetum.systems.pretraining.data import ShuffledImages
+from tapetum.train.process_group import compute_shared
 from tapetum.transfer.config import NeighboursConfig
 from tapetum.transfer.probes import knn_votes, linear_probe
 from tapetum.transfer.probing import Labelled, features_of
@@ -119,14 +121,16 @@ def encoder_scores(
 @torch.inference_mode()
 def _features_of_views(encoder: "Encoder", task: "PretrainTask") -> np.ndarray:
     """Compute pooled vectors (n, views, d) of random large views of the run's images."""
-    images, device, made = ShownImages(task, _LIDAR_IMAGES), next(encoder.parameters()).device, []
+    images, device = ShownImages(task, _LIDAR_IMAGES), next(encoder.parameters()).device
     preprocessing = encoder.preprocessing
     views = Views((task.views()[0],) * _LIDAR_VIEWS, seed=task.run.seed, mean=preprocessing.mean, std=preprocessing.std)
-    for start in range(0, len(images), _TOGETHER):
-        numbers = range(start, min(start + _TOGETHER, len(images)))
+
+    def compute(number: int) -> Tensor:
+        numbers = range(number * _TOGETHER, min((number + 1) * _TOGETHER, len(images)))
         batch = torch.stack(views([images[k] for k in numbers], numbers), 1).flatten(0, 1)  # image by image
-        made.append(encoder(batch.to(device)).pooled.float().cpu().unflatten(0, (len(numbers), _LIDAR_VIEWS)))
-    return torch.cat(made).numpy()
+        return encoder(batch.to(device)).pooled.float().unflatten(0, (len(numbers), _LIDAR_VIEWS))
+
+    return torch.cat(compute_shared(compute, -(-len(images) // _TOGETHER))).numpy()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,7 +36,7 @@ from tapetum.train import StepContext, Task, fit
 from tapetum.train.gather import all_reduce
 from tapetum.train.launch import is_main
 from tapetum.train.launch_config import Launch, train_config
-from tapetum.train.process_group import current_process_group
+from tapetum.train.process_group import compute_shared, current_process_group
 from tapetum.types import Masks
 
 LEAST = 24
@@ -222,12 +222,12 @@ class MaskCodecTask(Task):
 
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
         """Score the round trip of the checks at 64x64 pixels."""
-        scores = []
-        for start in range(0, len(self.checks), 256):
-            masks = torch.stack([self.checks[k] for k in range(start, min(start + 256, len(self.checks)))])
-            device = next(model.parameters()).device
-            scores.append(iou(model(masks.to(device))[0].cpu(), masks))
-        return {"iou": float(torch.cat(scores).mean())}
+
+        def compute(number: int) -> Tensor:
+            masks = torch.stack([self.checks[k] for k in range(256 * number, min(256 * number + 256, len(self.checks)))])
+            return iou(model(masks.to(next(model.parameters()).device))[0].cpu(), masks)
+
+        return {"iou": float(torch.cat(compute_shared(compute, -(-len(self.checks) // 256))).mean())}
 
     def describe(self) -> Mapping[str, Any]:
         """Describe the run, for checkpoints."""
@@ -253,13 +253,12 @@ def train_masks(run: MaskCodecRun, launch: Launch, say: Callable[[str], None] = 
     result = fit(task, config, launch.out, began=launch.began)
     if result.state == "stopped":
         return None
-    model = result.model.eval()
-    assert isinstance(model, LearningCodec)
     path = launch.out / "paligemma-masks.safetensors"
     if is_main():
+        model = result.model
+        assert isinstance(model, LearningCodec)
         mask_codec.save(model.codec, path)
-    with torch.no_grad():
-        return path, {"iou": task.evaluate(model, result.step)["iou"]}
+    return path, result.scores
 
 
 def _masks(run: MaskCodecRun) -> tuple[MaskCrops, MaskCrops]:

@@ -66,16 +66,15 @@ def train_transfer(run: PaliGemmaTransfer, launch: Launch, say: Callable[[str], 
     result = fit(task, loop.of_phase("stage-3"), launch.out / "stage-3", began=launch.began)
     if result.state == "stopped":
         return None
-    model = result.model.eval()
-    scores = task.evaluate(model, result.step)
-    if run.lora_rank and is_main() and not (launch.out / "peft").exists():
-        weights.write_peft(model, launch.out / "peft", run.start)  # pyright: ignore[reportArgumentType]
-    merge_lora(model)
     path = launch.out / "model.safetensors"
     if is_main():
+        model = result.model.eval()
+        if run.lora_rank and not (launch.out / "peft").exists():
+            weights.write_peft(model, launch.out / "peft", run.start)  # pyright: ignore[reportArgumentType]
+        merge_lora(model)
         weights.save(model, path, tokenizer=tokens.identity)  # pyright: ignore[reportArgumentType]
         tokens.save(launch.out / TOKENIZER)
-    return TrainedPaliGemma(path, scores)
+    return TrainedPaliGemma(path, result.scores)
 
 
 def samples_of(run: PaliGemmaTransfer, config: PaliGemmaConfig, *, masks: bool = True) -> SampleSource:

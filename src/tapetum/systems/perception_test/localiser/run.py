@@ -144,8 +144,9 @@ def train_localiser(
     result = fit(task, config, launch.out, began=launch.began)
     if result.state == "stopped":
         return None
-    path, model = launch.out / LOCALISER_FILE, cast(Localiser, result.model)
+    path = launch.out / LOCALISER_FILE
     if is_main():
+        model = cast(Localiser, result.model)
         model.load_state_dict(result.averages["ema"])
         save(model.eval(), run, tuple(classes), path)
     return path

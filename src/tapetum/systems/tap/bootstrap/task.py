@@ -194,6 +194,8 @@ class FootageTask(BootstrapTask):
         """Make the optimiser's groups."""
         return self.family.parameter_groups(model)
 
+    evaluates_whole = True
+
     def evaluate(self, model: nn.Module, step: int) -> Mapping[str, float]:
         """Score on the check clips (TAP-Vid, query-first). Saves the best weights so far, by DECIDING_SCORE."""
         if self._checks is None:
