@@ -50,6 +50,7 @@ def study_script(study: str, name: str = "claims") -> ModuleType:
     return module
 
 
+adapter_renderings = study_script("adapters", "renderings")
 adapter_tables = study_script("adapters")
 live_browser = study_script("live", "browser")
 live_cpp = study_script("live", "cpp")
@@ -127,10 +128,12 @@ def longvideo() -> str:
     rows += [
         ("C3 cost grows as the equations say; with a cap a stream stays flat", f"**{found['C3']}**", f"{wants}: as wanted")
     ]
-    for name in ("claims", "claims-tuning", "claims-memories"):
+    for name in ("claims", "claims-tuning", "claims-memories", "claims-images"):
         results = read(f"longvideo/{name}.json")
         parts = longvideo_claims.parts_of(results["scores"], results["stored"])
-        rows += rows_of({claim: parts[claim] for claim in results["settings"]["claims"]}, EVENTS)
+        start = ", from an image encoder" if results["settings"].get("image_steps") else ""
+        says = {claim: text + start for claim, text in EVENTS.items()}
+        rows += rows_of({claim: parts[claim] for claim in results["settings"]["claims"]}, says)
     return write_table(("claim", "verdict", "mean of the seeds (95 %)"), sorted(rows))
 
 
@@ -174,6 +177,18 @@ def adapters() -> str:
     parts = adapter_tables.parts_of(adapter_tables.chosen(read("adapters/metaworld.json")))
     rows = [(trunk, says, f"**{verdict(each)}**", "; ".join(map(str, each))) for (trunk, says), each in parts.items()]
     return write_table(("trunk", "claim", "verdict", "mean of the groups (95 %)"), rows)
+
+
+def adapters_renderings() -> str:
+    """Write what ten episodes in another rendering are worth, and T-E's rule by task."""
+    rows = read("adapters/renderings.json")["rows"]
+    header = "task", "trunk", "seeds", "success there", "held-out error there", "error in the usual rendering"
+    judged = [
+        (f"T-E on {task}", f"**{verdict(parts)}**", "; ".join(map(str, parts)))
+        for task, parts in adapter_renderings.parts_of(rows).items()
+    ]
+    scores = write_table(header, adapter_renderings.table_rows(rows))
+    return scores + "\n" + write_table(("claim", "verdict", "mean of the seeds (95 %)"), judged)
 
 
 def adapters_together() -> str:
@@ -292,6 +307,8 @@ TABLES: Mapping[str, tuple[str, Callable[[], str]]] = {
     "claims of Odin": ("evidence/odin.md", odin),
     "claims of HiP": ("evidence/hip.md", hip),
     "claims of adapters": ("evidence/adapters.md", adapters),
+    "two renderings": ("evidence/adapters.md", adapters_renderings),
+    "other trunks": ("evidence/adapters.md", lambda: adapter_tables.by_task(read("adapters/trunks.json"))),
     "adapters over all tasks": ("evidence/adapters.md", adapters_together),
     "claims of transfer": ("evidence/paligemma-transfer.md", transfer),
     "claims of the Perception Test": ("evidence/perception-test.md", lambda: perception("results")),

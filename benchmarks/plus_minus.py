@@ -7,7 +7,9 @@ mean by the bootstrap: 4,000 draws of the scored videos or images with replaceme
 Benchmarks print both by the functions here; `tests/benchmarks/test_plus_minus.py` compares these cells with the pages.
 
 A claim is one or several `Part`s: means over seeds that are to lie above a bound, or below it. Each is judged by its 95 %
-interval on Student's t; a claim is held where all its parts are, falsified where one is, else undecided.
+interval on Student's t; a claim is held where all its parts are, falsified where one is, else undecided. An undecided part says
+how many seeds (or groups) would decide it with a power of 80 %, if its mean and deviation were the true ones; a few
+seeds that do not count say it before a run.
 """
 
 import json
@@ -20,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from tapetum.metrics.statistics import Interval, Verdict, join_verdicts, judge_interval, t_interval
+from tapetum.systems.pretraining.study.questions import seeds_needed
 
 EVIDENCE = Path(__file__).parents[1] / "evidence"
 SEEDS = 1, 2, 3
@@ -69,11 +72,21 @@ class Part:
         low, high = self.interval
         return judge_interval((-high, -low), -self.bound) if self.below else judge_interval((low, high), self.bound)
 
+    @property
+    def needed(self) -> int | None:
+        """How many seeds would decide it, were mean and deviation the true ones; None: more than a thousand, or unknown."""
+        if self.counted or len(self.values) < 2:
+            return None
+        away = abs(statistics.fmean(self.values) - self.bound)
+        return seeds_needed(away, statistics.stdev(self.values), 0.0) if away else None
+
     def __str__(self) -> str:
         low, high = self.interval
+        undecided = self.verdict == "undecided" and len(self.values) > 1
+        more = f" ({self.needed or 'over 1,000'} would decide)" if undecided else ""
         mean, low, high, bound = (f"{n:.{self.digits}f}" for n in (statistics.fmean(self.values), low, high, self.bound))
         known = "" if self.counted else f" ({low} to {high})" if len(self.values) > 1 else " (one seed)"
-        return f"{self.what} {mean}{known}, wanted {'below' if self.below else 'above'} {bound}"
+        return f"{self.what} {mean}{known}, wanted {'below' if self.below else 'above'} {bound}{more}"
 
 
 def verdict(parts: Sequence[Part]) -> Verdict:

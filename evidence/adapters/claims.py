@@ -64,9 +64,11 @@ def key(row):
 
 
 def by_task(rows):
+    """Give a line for each task, camera and trunk."""
     shifted = any(row.get("shifted") for row in rows)
     parts = ["success", "held-out error"] + (["error where it looks otherwise"] if shifted else [])
-    head(["trunk", "task, camera", "seeds"] + [f"{regime}: {part}" for part in parts for regime in REGIMES])
+    header = ["trunk", "task, camera", "seeds"] + [f"{regime}: {part}" for part in parts for regime in REGIMES]
+    lines = [header, ["---"] * len(header)]
     for trunk, task, camera in dict.fromkeys(map(key, rows)):
         mine = [row for row in rows if key(row) == (trunk, task, camera)]
         of = {regime: [row for row in mine if row["regime"] == regime] for regime in REGIMES}
@@ -74,7 +76,8 @@ def by_task(rows):
         cells += [percent(pooled(of[regime])) for regime in REGIMES]
         cells += [spread([row["error"] for row in of[regime]]) for regime in REGIMES]
         cells += [spread([row["shifted"] for row in of[regime]]) for regime in REGIMES] if shifted else []
-        line(cells)
+        lines.append(cells)
+    return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
 
 
 def grouped(rows, one, other, value):
@@ -93,6 +96,11 @@ def gained(row, other):
     return 100 * (row["tried"]["success"] - other["tried"]["success"]) if row.get("tried") and other.get("tried") else None
 
 
+def near(row, other):
+    """Points of success above 90 % of another's."""
+    return 100 * (row["tried"]["success"] - 0.9 * other["tried"]["success"]) if gained(row, other) is not None else None
+
+
 def ratio_of(name):
     """Logarithm of how much larger an error is."""
     return lambda row, other: math.log(row[name] / other[name]) if row[name] else None
@@ -102,6 +110,12 @@ def parts_of(rows):
     """What is claimed of success and held-out error over groups that share task and camera, by trunk."""
     pairs = {"adapters": "frozen", "full": "frozen"}
     found = {}
+    for trunk, values in grouped(rows, "full", "frozen", gained).items():  # T-E's rule
+        found[trunk, "adapters come near full fine-tuning where frozen does not"] = [
+            Part(f"points of success, full less frozen, {len(values)} groups", values, 10),
+            Part("adapters less frozen", grouped(rows, "adapters", "frozen", gained)[trunk], 10),
+            Part("adapters less 90 % of full", grouped(rows, "adapters", "full", near)[trunk]),
+        ]
     for one, other in pairs.items():
         for trunk, values in grouped(rows, one, other, gained).items():
             part = Part(f"points of success, {len(values)} groups", values)
@@ -195,8 +209,7 @@ def main():
     args = parser.parse_args()
     every = [row for path in args.results for row in json.loads(path.read_text())]
     rows = chosen(every, args.steps, args.lr)
-    by_task(rows)
-    print(f"\n{together(rows)}")
+    print(f"{by_task(rows)}\n{together(rows)}")
     for table in (knowledge, cost):
         table(rows)
         print()

@@ -1,6 +1,6 @@
 """Claims L1 to L5 of LongViViT, and MC-ViT's memories, on ordered events (`tapetum.world.ordered_events`), laptop size.
 
-    python evidence/longvideo/claims.py OUT [--claims L1 L2 L3 L4 L5 M] [--seeds 0 1 2] [--steps 400]
+    python evidence/longvideo/claims.py OUT [--claims L1 L2 L3 L4 L5 M] [--seeds 0 1 2] [--steps 400] [--image-steps 0]
 
     L1  dropping 75 % of the tokens makes what is stored for backward 3 times smaller or more (12 layers of 384, 1,024 tokens)
     L2  joint attention loses at most 3 points of order by it, factorised attention twice as much or more
@@ -18,6 +18,10 @@ caption scores is the sum of the log-probabilities of its words. `found` is how 
 `order` how often the right order of the own events is. A claim is judged by the means over the seeds and their intervals
 (`plus_minus.py`); it is undecided where the network to compare with found the order in less than 3 of 4 videos. Runs go on
 where they were stopped. OUT/results.json has all numbers, OUT/claims.png the scores (with matplotlib: the extra view).
+
+With --image-steps the networks of L2 and L5 start, as the paper's do, from an image ViT that has learned colours and shapes in
+so many steps of 64 frames, one of each seed and patch size; and every network spends the FLOPs of joint attention on all
+tokens in --steps: the fewer tokens, the more steps.
 """
 
 import argparse
@@ -29,12 +33,14 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from events import EventsTask, Teller, score
+from events import EventsTask, StillsTask, Teller, inflated, score
+from tapetum.account.flops import count_flops
 from tapetum.core.files import whole_file
 from tapetum.systems.longvideo.config import VideoConfig, named
 from tapetum.systems.longvideo.encoder import VideoEncoder
@@ -88,8 +94,11 @@ class Bench:
         out = args.out / f"{name}-{seed}"
         if (out / "scores.json").exists():
             return json.loads((out / "scores.json").read_text())
-        start = self.network("short", seed) if name.startswith("tuned") else None
-        steps, rate = (args.tuning, args.rate / 2) if start is not None else (args.steps, args.rate)
+        tuned = name.startswith("tuned")
+        start = self.network("short", seed) if tuned else self.from_images(video, seed) if args.image_steps else None
+        steps, rate = (args.tuning, args.rate / 2) if tuned else (args.steps, args.rate)
+        if args.image_steps:
+            steps = round(steps * cost(RUNS["joint"][0]) / cost(video))
         model = self.fitted(EventsTask(video, world, seed, start), steps, rate, seed, out)
         found = score(model, world, seed, args.checks)
         if name == "short":  # the same network on longer videos, its positions stretched
@@ -105,12 +114,21 @@ class Bench:
         args = self.args
         return self.fitted(EventsTask(video, world, seed), args.steps, args.rate, seed, args.out / f"{name}-{seed}")
 
-    def fitted(self, task: EventsTask, steps: int, rate: float, seed: int, out: Path) -> Teller:
+    def from_images(self, video: VideoConfig, seed: int) -> Teller:
+        """A network that starts from the image encoder of its patch size."""
+        args, patch = self.args, video.tubelet[1]
+        task = StillsTask(replace(VIDEO, tubelet=(1, patch, patch)), SLOW, seed)
+        out = args.out / f"images-{patch}-{seed}"
+        encoder = self.fitted(task, args.image_steps, 2e-3, seed, out, 64)
+        torch.manual_seed(seed)
+        return inflated(encoder, video)
+
+    def fitted(self, task: Any, steps: int, rate: float, seed: int, out: Path, batch: int | None = None) -> Any:
         """Train in a folder, or go on."""
         args = self.args
         config = TrainConfig(
             steps=steps,
-            batch_size=args.batch,
+            batch_size=batch or args.batch,
             seed=seed,
             lr=rate,
             warmup_steps=steps // 16,
@@ -124,8 +142,14 @@ class Bench:
         result = fit(task, config, out)
         if result.state == "stopped":
             raise SystemExit("stopped; the same command goes on")
-        assert isinstance(result.model, Teller)
         return result.model.eval()
+
+
+def cost(video: VideoConfig) -> int:
+    """FLOPs of one video, without the tokens that are dropped in training."""
+    model = VideoEncoder(video).train()
+    with torch.no_grad():
+        return count_flops(lambda: model(torch.zeros(1, video.frames, *video.size, 3))).forward
 
 
 def stored(mask: float, tune: str, fused: bool) -> tuple[int, float]:
@@ -239,6 +263,7 @@ def main() -> None:
     parser.add_argument("--tuning", type=int, default=300, help="steps of tuning to longer videos")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=4e-3)
+    parser.add_argument("--image-steps", type=int, default=0, help="of the image encoder to start from; 0: random weights")
     parser.add_argument("--checks", type=int, default=512, help="videos to score with")
     args = parser.parse_args()
     torch.set_num_threads(1)

@@ -1,11 +1,12 @@
 """Ordered events as a small task: linear layers over a video's pooled vector say the words of each event.
 
 For `claims.py`. Where a video has segments, the mean of the last one's tokens is in the place of the pooled vector. A
-caption scores the sum of the log-probabilities of its words.
+caption scores the sum of the log-probabilities of its words. An image encoder learns the colour and the shape of what a frame
+shows; video encoders can start from it (`inflated`).
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -13,12 +14,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from tapetum.encoders.config import Preprocessing, ViTConfig
+from tapetum.encoders.vit import ViT
 from tapetum.systems.longvideo.config import VideoConfig
 from tapetum.systems.longvideo.encoder import VideoEncoder
-from tapetum.systems.longvideo.weights import continue_from
+from tapetum.systems.longvideo.weights import continue_from, inflate
 from tapetum.train import StepContext, Task
 from tapetum.world.ordered_events import COLOURS, MOTIONS, SHAPES, OrderedEventsConfig, gallery, make_ordered_events
-from tapetum.world.training.longvideo_sources import validation_number
+from tapetum.world.training.longvideo_sources import add_time_codes, validation_number
 
 LISTS = [*COLOURS], [*SHAPES], [*MOTIONS]
 MOST = 8
@@ -31,11 +34,7 @@ class Teller(nn.Module):
     def __init__(self, video: VideoConfig):
         super().__init__()
         self.encoder = VideoEncoder(video)
-        with torch.no_grad():
-            for layer in self.encoder.blocks.modules():
-                if isinstance(layer, nn.Linear):
-                    layer.weight.mul_(video.width**-0.5 / 0.02)  # narrow networks are slow to begin at 0.02
-            self.encoder.tubelets.positions.mul_(15)  # as great as what the patches hold
+        widen(self.encoder.blocks, video.width, self.encoder.tubelets.positions)
         self.norm = nn.LayerNorm(video.width)
         self.head = nn.Linear(video.width, MOST * 12)
 
@@ -44,6 +43,57 @@ class Teller(nn.Module):
         features = self.encoder(video.float() / 127.5 - 1, samples=samples)
         pooled = features.pooled if self.encoder.config.memory == "joint" else features.tokens[:, -1].mean(1)
         return self.head(self.norm(pooled)).unflatten(1, (MOST, 3, 4)).log_softmax(-1)
+
+
+@torch.no_grad()
+def widen(blocks: nn.Module, width: int, positions: Tensor) -> None:
+    """Make the first weights of a narrow network as large as it needs: it is slow to begin at a deviation of 0.02."""
+    for layer in blocks.modules():
+        if isinstance(layer, nn.Linear):
+            layer.weight.mul_(width**-0.5 / 0.02)
+    positions.mul_(15)  # as great as what the patches hold
+
+
+class StillsTask(Task):
+    """Say the colour and the shape of what one frame shows, with the image ViT that a video encoder has the blocks of."""
+
+    def __init__(self, video: VideoConfig, world: OrderedEventsConfig, seed: int):
+        self.video, self.world, self.seed = video, replace(world, length=2), seed
+
+    def model(self) -> ViT:
+        """Make a new network, which has a class for each colour and for each shape."""
+        video = self.video
+        own = {"width": video.width, "depth": video.depth, "heads": video.heads, "mlp_width": video.mlp_width}
+        grid = {"patch": video.tubelet[1], "image_size": video.size, "class_token": False, "pooling": "mean", "classes": 8}
+        grey = Preprocessing(size=video.size, mean=(127.5, 127.5, 127.5), std=(127.5, 127.5, 127.5))
+        made = ViT(ViTConfig(**own, **grid), grey)
+        widen(made.blocks, video.width, made.positions.data)
+        return made.train()
+
+    def dataset(self) -> "Films":
+        """Give videos by number, of which one frame is looked at."""
+        return Films(self.seed, self.world)
+
+    def loss(self, model: nn.Module, batch: Any, context: StepContext) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+        """Compute the cross entropy of colour and shape of the first event."""
+        _, video, words = batch
+        images = video[:, 0].movedim(-1, 1).float() / 127.5 - 1
+        said = model.head(model(images).pooled).unflatten(1, (2, 4))  # pyright: ignore[reportCallIssue]
+        right = (said.argmax(-1) == words[:, 0, :2]).float().mean()
+        return F.cross_entropy(said.flatten(0, 1), words[:, 0, :2].flatten()), {"words": right}
+
+    def describe(self) -> Mapping[str, Any]:
+        """List what decides what is learned."""
+        return {"video": asdict(self.video), "world": asdict(self.world), "stills": True}
+
+
+def inflated(image_encoder: ViT, video: VideoConfig) -> Teller:
+    """Make a network that starts from an image encoder, with sines of time added to its positions."""
+    made = Teller(video)
+    names = "frames", "size", "tubelet", "attention", "mask_ratio"
+    made.encoder = inflate(image_encoder, "vivit-nano", **{name: getattr(video, name) for name in names})
+    add_time_codes(made.encoder.tubelets.positions.data)
+    return made
 
 
 class Films(Dataset[tuple[int, Tensor, Tensor]]):

@@ -56,7 +56,7 @@ def test_a_seed_makes_an_episode(world: Stacking) -> None:
 
 
 def test_only_red_on_blue_with_the_cup_away_is_done(world: Stacking) -> None:
-    """Green on blue is not; nor is red above blue while it is held."""
+    """Green on blue is not, nor red above blue while it is held, under the cup, or touching nothing."""
     world.reset(0)
     joints = [world._data.joint(world._model.body(f"block{k}").jntadr[0]) for k in range(3)]
     red, green, blue = world.sizes
@@ -67,6 +67,15 @@ def test_only_red_on_blue_with_the_cup_away_is_done(world: Stacking) -> None:
         for _ in range(5):
             world.step(np.array([0.0, 0.0, 0.0, -1.0]))
         assert world.success == (on == 0)
+    cup = [world._data.joint(axis) for axis in "xyz"]
+    for joint, place in zip(cup, (*joints[2].qpos[:2], 2 * (blue + red) - 0.14), strict=True):
+        joint.qpos = place
+    world._mujoco.mj_forward(world._model, world._data)
+    assert not world.success
+    cup[2].qpos += 0.1
+    joints[0].qpos[2] += 0.05
+    world._mujoco.mj_forward(world._model, world._data)
+    assert not world.success  # above, and touching nothing
     episode_before = 0
     world.reset(2)
     while not world.success:
@@ -74,6 +83,17 @@ def test_only_red_on_blue_with_the_cup_away_is_done(world: Stacking) -> None:
         above = np.hypot(*(world._block(0) - world._block(2))[:2]) < blue
         episode_before += bool(above and world._holding is not None and not world.success)
     assert episode_before > 0
+
+
+def test_a_shift_changes_the_look_and_not_the_state() -> None:
+    worlds = [make_world("triplet-3", pixels=24, shift=shift) for shift in (0.0, 1.0)]
+    usual, other = (roll(world, None, 1, stop_after=0) for world in worlds)
+    assert np.array_equal(usual.actions, other.actions)
+    assert np.abs(usual.frames.astype(float) - other.frames).mean() > 20
+    for world in worlds:
+        world.close()
+    with pytest.raises(BadInput, match="shift is 2; give 0 to 1"):
+        make_world("triplet-3", shift=2)
 
 
 def test_a_policy_is_cloned_from_it(world: Stacking, tmp_path: Path) -> None:

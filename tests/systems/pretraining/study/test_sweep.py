@@ -55,6 +55,19 @@ def test_points_are_done_once_and_give_rows(tmp_path: Path) -> None:
     assert "byol" in write_report(found, out / REPORT).read_text()
 
 
+@pytest.mark.slow
+def test_a_dense_probe_learns_the_head_alone(tmp_path: Path) -> None:
+    """Its steps cost a forward pass and the gradients of the head, as predicted, and not three times the forward pass."""
+    untrained = '[[grids]]\nsizes = ["s"]\nmethods = ["untrained"]\n'
+    whole = predict_study(plan_source(untrained), tmp_path / "whole")
+    frozen = PlanSource(plan=(TINY.format(minutes=2.0) + untrained).replace("[pixels]", "[pixels]\nfrozen = true"))
+    costs = predict_study(frozen, tmp_path / "frozen")
+    (row,) = run_study(costs).rows
+    predicted = costs.points[0].transfer_flops
+    assert predicted < 0.8 * whole.points[0].transfer_flops
+    assert 0.5 * predicted < row["transfer_flops"] < predicted
+
+
 METHOD = """
 from torch import nn
 from tapetum.data.views import supervised

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.adapters.worlds.rendering import SimulatorCamera, looking_at, simulator
+from tapetum.systems.adapters.worlds.rendering import SimulatorCamera, dim, looking_at, simulator
 from tapetum.systems.adapters.worlds.world import Observation
 
 CAMERAS = {
@@ -79,7 +79,7 @@ class MetaWorld:
         if self.camera in CAMERAS:
             point, distance, azimuth, elevation = CAMERAS[self.camera]
             view = looking_at(point, distance, azimuth + 8 * shift, elevation)
-        _dim(self._env.model, shift)
+        dim(self._env.model, shift)
         self._camera = SimulatorCamera(self._env.model, pixels, view)
         self._done = False
 
@@ -114,10 +114,3 @@ class MetaWorld:
         if self.camera in UPSIDE_DOWN:
             frame = np.ascontiguousarray(frame[::-1, ::-1])
         return Observation(frame, self._state[:OWN_SIZE].astype(np.float32))
-
-
-def _dim(model: Any, shift: float) -> None:
-    """Make all lights weaker and yellower."""
-    tint = 1 - shift * np.array([0.35, 0.45, 0.7])
-    for light in (model.vis.headlight.ambient, model.vis.headlight.diffuse, *model.light_diffuse):
-        light *= tint

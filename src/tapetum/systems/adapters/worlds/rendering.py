@@ -131,3 +131,10 @@ def looking_at(point: tuple[float, float, float], distance: float, azimuth: floa
     view.type = mujoco.mjtCamera.mjCAMERA_FREE
     view.lookat[:], view.distance, view.azimuth, view.elevation = point, distance, azimuth, elevation
     return view
+
+
+def dim(model: Any, shift: float) -> None:
+    """Make all lights of a model weaker and yellower, with `shift` from 0 to 1."""
+    tint = 1 - shift * np.array([0.35, 0.45, 0.7])
+    for light in (model.vis.headlight.ambient, model.vis.headlight.diffuse, *model.light_diffuse):
+        light *= tint

@@ -4,6 +4,9 @@ The paper's environment is on no package index. Here a suction cup on three slid
 blue block, placed by the seed; each of the five triplets has different block sizes. Only colour determines which block goes on
 which, and the green one is a distractor.
 
+An episode has succeeded where the public environment's sparse reward is 1 (`SparseStack`): red lies over blue and touches it,
+and touches neither the table nor the gripper.
+
 Differs from RGB-Stacking: boxes instead of extruded shapes, suction instead of a Robotiq gripper, four action values (speeds
 along x, y and z, and suction) at 10 steps per second, and a scripted expert.
 """
@@ -14,7 +17,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from tapetum.core.errors import BadInput
-from tapetum.systems.adapters.worlds.rendering import SimulatorCamera, looking_at, simulator
+from tapetum.systems.adapters.worlds.rendering import SimulatorCamera, dim, looking_at, simulator
 from tapetum.systems.adapters.worlds.world import Observation
 
 CAMERAS = {"front": ((0.0, 0.0, 0.04), 0.62, 90.0, -35.0), "side": ((0.0, 0.0, 0.04), 0.62, 150.0, -35.0)}
@@ -33,9 +36,11 @@ _REACH, _APART, _TABLE = 0.12, 0.08, 0.16
 _SPEED, _STEPS, _HIGH = 0.25, 50, 0.14
 """Metres a second at action 1; steps of the simulation in one of control; height of the cup between its ways."""
 _NEAR, _CUP = 0.012, 0.006
+_ALIGNED, _ABOVE, _TOUCHING = 0.05, 0.02, 0.002
+"""Metres: how far red may be from blue sideways and must be above it, as in RGB-Stacking; a cup that is nearer touches."""
 
 
-def _model(sizes: tuple[float, float, float]) -> str:
+def _model(sizes: tuple[float, float, float], shift: float) -> str:
     blocks = "".join(
         f'<body name="block{k}" pos="0 0 {side}"><freejoint/><geom name="block{k}" type="box" size="{side} {side} {side}" '
         f'rgba="{colour}" density="500" friction="1 0.01 0.001"/></body>'
@@ -53,10 +58,16 @@ def _model(sizes: tuple[float, float, float]) -> str:
     holds = "".join(
         f'<weld name="hold{k}" body1="cup" body2="block{k}" active="false" solref="0.005 1"/>' for k in range(len(sizes))
     )
-    return f"""<mujoco><option timestep="0.002" integrator="implicitfast"/>
+    checks = (
+        f'<asset><texture name="checks" type="2d" builtin="checker" width="64" height="64" rgb1="0.75 0.7 0.62" '
+        f'rgb2="{0.75 - 0.5 * shift} {0.7 - 0.3 * shift} {0.62 - 0.5 * shift}"/>'
+        '<material name="table" texture="checks" texrepeat="5 5"/></asset>'
+    )
+    table = 'material="table"' if shift else 'rgba="0.75 0.7 0.62 1"'
+    return f"""<mujoco><option timestep="0.002" integrator="implicitfast"/>{checks if shift else ""}
 <visual><headlight ambient="0.5 0.5 0.5" diffuse="0.5 0.5 0.5"/></visual>
 <worldbody><light pos="0 -0.3 0.6" dir="0 0.4 -1"/>
-<geom type="plane" size="0.3 0.3 0.01" rgba="0.75 0.7 0.62 1" friction="1 0.01 0.001"/>{blocks}
+<geom name="table" type="plane" size="0.3 0.3 0.01" {table} friction="1 0.01 0.001"/>{blocks}
 <body name="cup" pos="0 0 {_HIGH}" gravcomp="1">{slides}<geom type="cylinder" size="{_CUP} 0.02" pos="0 0 0.02" mass="0.3"
 rgba="0.2 0.2 0.2 1" contype="0" conaffinity="0"/></body></worldbody>
 <equality>{holds}</equality><actuator>{drives}</actuator></mujoco>"""
@@ -68,8 +79,14 @@ class Stacking:
     action_size = 4
     own_size = 4
 
-    def __init__(self, task: str, camera: str | None = None, pixels: int = 64, horizon: int = 100):
-        """Make a task of TRIPLETS; cameras are front (by default) and side. Raises BadInput, or MissingExtra without MuJoCo."""
+    def __init__(self, task: str, camera: str | None = None, pixels: int = 64, horizon: int = 100, shift: float = 0.0):
+        """Make a task of TRIPLETS; cameras are front (by default) and side.
+
+        With `shift`, 0 to 1, it looks otherwise: a checked table, weaker and yellower light, the camera 8 degrees aside.
+        Raises BadInput, or MissingExtra without MuJoCo.
+        """
+        if not 0 <= shift <= 1:
+            raise BadInput(f"shift is {shift}; give 0 to 1")
         if task not in TRIPLETS:
             raise BadInput(f"stacking has no task {task!r}; it has {', '.join(TRIPLETS)}")
         self.name, self.camera, self.horizon = task, camera or "front", horizon
@@ -77,9 +94,12 @@ class Stacking:
             raise BadInput(f"{task} has no camera {self.camera!r}; it has {', '.join(CAMERAS)}")
         self._mujoco: Any = simulator("mujoco")
         self.sizes = TRIPLETS[task]
-        self._model = self._mujoco.MjModel.from_xml_string(_model(self.sizes))
+        self._model = self._mujoco.MjModel.from_xml_string(_model(self.sizes, shift))
+        dim(self._model, shift)
         self._data = self._mujoco.MjData(self._model)
-        self._camera = SimulatorCamera(self._model, pixels, looking_at(*CAMERAS[self.camera]))
+        self._red = self._model.geom("block0").id
+        point, distance, azimuth, elevation = CAMERAS[self.camera]
+        self._camera = SimulatorCamera(self._model, pixels, looking_at(point, distance, azimuth + 8 * shift, elevation))
 
     def reset(self, seed: int) -> Observation:
         """Start the episode of a seed, with blocks apart from each other."""
@@ -109,16 +129,23 @@ class Stacking:
 
     @property
     def success(self) -> bool:
-        """Check whether the red block rests on the blue one and the cup has let go."""
-        red, blue = self._block(0), self._block(2)
-        height = self.sizes[0] + self.sizes[2]
-        over = np.hypot(*(red - blue)[:2]) < self.sizes[2] and abs(red[2] - blue[2] - height) < 0.25 * self.sizes[0]
-        return bool(over and self._holding is None)
+        """Check whether red lies on blue, and the cup does not touch it."""
+        gap = self._cup()[2] - self._block(0)[2] - self.sizes[0]
+        return self._stacked() and bool(gap > _TOUCHING)
+
+    def _stacked(self) -> bool:
+        """Check whether red was let go, is over blue, and touches it and not the table."""
+        way = self._block(0) - self._block(2)
+        near = np.hypot(*way[:2]) < _ALIGNED and way[2] > _ABOVE
+        touched = {
+            self._model.geom(other).name for pair in self._data.contact.geom.tolist() for other in pair if self._red in pair
+        }
+        return bool(near and self._holding is None and "block2" in touched and "table" not in touched)
 
     def expert(self) -> Float64[np.ndarray, "4"]:
         """Go over the red block, lift it, carry it over the blue one, put it down, and go up."""
         cup, red, blue = self._cup(), self._block(0), self._block(2)
-        if self.success:
+        if self._stacked():
             return self._towards(np.array([*cup[:2], _HIGH]), -1.0)
         if self._holding == 0:
             gap = red[2] - blue[2] - self.sizes[0] - self.sizes[2]

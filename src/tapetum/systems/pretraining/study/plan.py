@@ -88,6 +88,8 @@ class PixelsPlan:
     """Images of a step."""
     most: int = 0
     """Images of each part at most; 0: all."""
+    frozen: bool = False
+    """Learn the head alone: a dense probe."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,6 +32,7 @@ from tapetum.systems.pretraining.run_plan import account_step
 from tapetum.systems.pretraining.study.claims import OWN_ESTIMATE
 from tapetum.systems.pretraining.study.data import balanced, pixels, pool, shape_source, varied
 from tapetum.systems.pretraining.study.plan import SHAPES, UNTRAINED, StudyPlan, StudyPoint
+from tapetum.train.config import ParameterRule
 from tapetum.train.launch_config import Launch
 from tapetum.train.process_group import pick_device
 from tapetum.transfer.config import FineTuneConfig, NeighboursConfig, ProbeConfig
@@ -99,7 +100,8 @@ def run_point(plan: StudyPlan, point: StudyPoint, out: Path) -> dict[str, Any] |
     encoder = encoder_of(plan, point, encoder_file)
     neighbours, linear = probed(plan, encoder)
     task = PixelTask(partial(encoder_of, plan, point, encoder_file), plan, point.seed)
-    tuned = fine_tune(task, folder / _TRANSFER, tensorboard=False, checkpoint_minutes=plan.save_minutes)
+    rules = (ParameterRule(pattern="*encoder.*", frozen=True),) if plan.pixels.frozen else ()
+    tuned = fine_tune(task, folder / _TRANSFER, tensorboard=False, checkpoint_minutes=plan.save_minutes, rules=rules)
     if tuned is None:
         return None
     transfers = [_costs(folder / _TRANSFER / f"rate-{lr:g}") for lr in plan.pixels.learning_rates]
@@ -232,10 +234,12 @@ def _last(log: Path) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=512)
-def _counted(architecture: Architecture, batch: int, size: tuple[int, int], classes: int, head: Any) -> tuple[int, int]:
+def _counted(
+    architecture: Architecture, batch: int, size: tuple[int, int], classes: int, head: Any, frozen: bool
+) -> tuple[int, int]:
     """FLOPs of a training step on pixels, and of its forward."""
     with torch.device("meta"):
-        model = Segmenter(make(architecture), classes, head).train()
+        model = Segmenter(make(architecture).requires_grad_(not frozen), classes, head).train()
         images, truth = torch.empty(batch, 3, *size), torch.zeros(batch, *size, dtype=torch.int64)
 
     def loss() -> torch.Tensor:
@@ -248,7 +252,8 @@ def _counted(architecture: Architecture, batch: int, size: tuple[int, int], clas
 def _transfer_flops(plan: StudyPlan, size: str) -> int:
     config = plan.pixels
     train, test, batch = pixels(config, "train"), pixels(config, "test"), config.batch_size
-    step, forward = _counted(_architecture(plan, size), batch, config.size, len(train.classes), config.head)
+    architecture, classes = _architecture(plan, size), len(train.classes)
+    step, forward = _counted(architecture, batch, config.size, classes, config.head, config.frozen)
     validation = forward * len(train) // 10 // batch
     return len(config.learning_rates) * (config.steps * step + validation) + forward * len(test) // batch
 
