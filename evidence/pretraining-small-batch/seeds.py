@@ -50,7 +50,8 @@ def one_seed(seed: int, name: str, data: str, how: str, steps: int, depth: int, 
         finished = run_task(task, Launch(out=folder, workers=0, threads=1), None, tensorboard=False)
     except tapetum.TapetumError as error:  # it stopped itself
         return {"seed": seed, "data": name, "how": how, "passes": False, "error": str(error)}
-    assert finished is not None
+    if finished is None:
+        raise SystemExit("stopped; the same command begins this seed again")
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     encoder = tapetum.load(finished.encoder)
     finite = all(math.isfinite(line["loss"]) for line in lines) and all(bool(p.isfinite().all()) for p in encoder.parameters())
@@ -90,9 +91,9 @@ def main() -> int:
 
         images(scratch / "world", n=64, size=64, seed=1)
         sources = {
-            "world": str(scratch / "world" / "coco"),
+            "world": str(scratch / "world" / "images"),
             "CIFAR-10": str(args.data / "cifar10" / "train.parquet"),
-            "photographs": str(args.data / "photos"),
+            "photographs": str(args.data / "photos" / "photos.parquet"),
         }
         for seed in range(len(rows) + 1, args.seeds + 1):
             data, how = list(sources)[seed % len(sources)], list(HOW)[seed % len(HOW)]

@@ -215,16 +215,14 @@ class _Run:
                     )
                 )
             if self.processes.broadcast(report.needs_flops if report else None):
-                from tapetum.train.measure_step import count_step
-
-                flops, times = count_step(self.passes, stream.peek(), state.step)
-                if report:
-                    report.set_flops(flops, times)
+                self._count_flops(stream, report)
             warn_if_split_matters(self.passes, state.step)
             if self.sharded:
                 return_freed_memory()
             while True:
                 began = time.perf_counter()
+                if state.step in self.task.cost_changes:
+                    self._count_flops(stream, report)
                 record = self._step(stream)
                 if self.sharded:
                     return_freed_memory()  # holes that gathered weights left would add to the next step's
@@ -254,6 +252,14 @@ class _Run:
                 if ends:
                     self.saver.wait()
                     return
+
+    def _count_flops(self, stream: Stream, report: "RunReport | None") -> None:
+        """Count what the next step costs, for the ledger; all processes compute a micro-batch for it."""
+        from tapetum.train.measure_step import count_step
+
+        flops, times = count_step(self.passes, stream.peek(), self.state.step)
+        if report:
+            report.set_flops(flops, times)
 
     def _step(self, stream: Stream) -> dict[str, Any]:
         """Make one optimiser step; the record has loss and metrics, averaged over the processes.
