@@ -23,12 +23,15 @@ if TYPE_CHECKING:
 
     from tapetum.encoders.features import Encoder
     from tapetum.systems.pretraining.data import ImageSource
+    from tapetum.systems.pretraining.run import Prediction
     from tapetum.systems.pretraining.scores import EncoderComparison
     from tapetum.systems.pretraining.task import PretrainTask
 
 CURVES, NEIGHBOURS, ADAPTER = "curves.svg", "neighbours.html", "adapter.safetensors"
 """What a finished run has in its folder beside the encoder; the adapter where it learned a low-rank change alone."""
 SCORES = "comparison.json"
+_LONGEST_S = 20.0
+"""Seconds of a core for a micro-batch above which `--dry` makes none on a processor."""
 _LOOKED_AT, _NEIGHBOURS, _TOGETHER, _PATCHES_OF = 2000, 8, 64, 8
 
 
@@ -232,6 +235,20 @@ def _work(given: RecipeOptions, launch: Launch, listener: Listener) -> Pretraine
     return pretrain(given.recipe, launch, listener.line)
 
 
+def _measure(run: PretrainRun, launch: Launch, flops: float) -> "Prediction | None":
+    """Predict a run from its first steps, or None without data, under torchrun, or if they would take a processor long."""
+    from tapetum.account.config import LedgerConfig
+    from tapetum.core.devices import find_device
+    from tapetum.systems.pretraining import run as runs
+    from tapetum.train.launch import world_size
+
+    slow = flops > _LONGEST_S * 1e9 * LedgerConfig().gflops_per_core and find_device(launch.device).type == "cpu"
+    if slow or world_size() > 1 or not all(Path(place).exists() for place in run.data):
+        return None
+    task = runs.task_for(run, launch.cache_gb)
+    return runs.predict(task, runs.loop_config(task, launch))
+
+
 _BF16 = {"bf16": tyro.conf.FlagConversionOff}
 
 
@@ -240,7 +257,7 @@ def _command(method: str) -> Command:
     hidden = ("method", "own", *(name for name in METHODS if name != method))
     recipe = options(RECIPES[method], by="preset", required=("data",), hidden=hidden, markers=_BF16)
     return recipe_command(
-        method, recipe_options(METHODS[method].help, Annotated[PretrainRun, recipe]), _work, product="encoder"
+        method, recipe_options(METHODS[method].help, Annotated[PretrainRun, recipe]), _work, product="encoder", measure=_measure
     )
 
 
@@ -251,7 +268,9 @@ def _own_command(reference: str) -> Command | None:
     run = PretrainRun(method=reference, data=())
     recipe = options({"": run}, required=("data",), hidden=("method", "preset", *METHODS), markers=_BF16)
     help = f"Teach an encoder by your own method, {reference_label(reference)}; --own NAME=VALUE ... are its settings."
-    return recipe_command(reference, recipe_options(help, Annotated[PretrainRun, recipe]), _work, product="encoder")
+    return recipe_command(
+        reference, recipe_options(help, Annotated[PretrainRun, recipe]), _work, product="encoder", measure=_measure
+    )
 
 
 COMMANDS = Group(
