@@ -2,8 +2,8 @@
 
     python evidence/pretraining-speed/dry.py --data ../shared/data --json evidence/pretraining-speed/dry.json
 
-The prediction is that of `--dry` and of the line before a run's first step: from first steps in a folder of its own. CPU seconds
-are compared, which other users of the machine change little, and seconds by the clock, which they change much.
+The prediction is that of `--dry` and of the line before a run's first step: from first steps in a folder of its own. CPU
+seconds are compared, which other users of the machine change little, and seconds by the clock, which they change much.
 """
 
 import argparse
