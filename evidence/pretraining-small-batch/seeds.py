@@ -74,6 +74,18 @@ def one_seed(seed: int, name: str, data: str, how: str, steps: int, depth: int, 
     }
 
 
+def table(results: dict[str, Any]) -> list[tuple[str, ...]]:
+    """List a row for each data set: its seeds, how many passed, least rank and deviation of features, losses at both ends."""
+    rows = []
+    for data in dict.fromkeys(row["data"] for row in results["seeds"]):
+        seeds = [row for row in results["seeds"] if row["data"] == data]
+        done = [row for row in seeds if "rank_me" in row]
+        ends = ", ".join(f"{sum(row['losses'][k] for row in done) / len(done):.2f}" for k in (0, -1)) if done else ""
+        least = [f"{min(row[key] for row in done):.3g}" if done else "" for key in ("rank_me", "feature_std")]
+        rows.append((data, f"{sum(row['passes'] for row in seeds)} of {len(seeds)}", *least, ends))
+    return rows
+
+
 def main() -> int:
     """Run the seeds that the file does not have, and write it after each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

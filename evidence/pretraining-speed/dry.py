@@ -30,7 +30,7 @@ RUNS: dict[str, dict[str, Any]] = {
         "steps": 60,
         "dinov2": DinoV2(local_views=2, prototypes=1024, hidden=512),
     },
-    "simclr": {"encoder": "resnet-nano", "batch_size": 64, "steps": 80},
+    "simclr": {"encoder": "resnet-nano", "batch_size": 64, "steps": 30},
 }
 
 
