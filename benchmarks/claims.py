@@ -62,10 +62,8 @@ longvideo_recall = study_script("longvideo", "recall")
 odin_claims = study_script("odin")
 paligemma_transfer_report = study_script("paligemma-transfer", "transfer_report")
 perception_baselines = study_script("perception-test")
-pretraining_compare = study_script("pretraining-comparison", "compare")
 pretraining_dry = study_script("pretraining-speed", "dry")
 pretraining_losses = study_script("pretraining-losses", "public_code")
-pretraining_onward = study_script("pretraining-comparison", "onward")
 pretraining_seeds = study_script("pretraining-small-batch", "seeds")
 photo_boxes = study_script("photo-boxes", "photo_boxes")
 photo_questions = study_script("photo-questions", "photo_questions")
@@ -295,7 +293,6 @@ def pretraining(script: ModuleType, file: str, *header: str) -> Callable[[], str
     return lambda: write_table(header, script.table(read(file)))
 
 
-_SCORED = "seeds", "images", "TFLOP", "CPU minutes", "kNN before", "after", "linear before", "after"
 _FORECAST = "CPU s predicted", "true", "ratio", "s by the clock predicted", "true", "ratio"
 
 TABLES: Mapping[str, tuple[str, Callable[[], str]]] = {
@@ -318,22 +315,6 @@ TABLES: Mapping[str, tuple[str, Callable[[], str]]] = {
     "dry runs": (
         "evidence/pretraining.md",
         pretraining(pretraining_dry, "pretraining-speed/dry.json", "run", "steps", *_FORECAST),
-    ),
-    "methods at equal FLOPs": (
-        "evidence/pretraining.md",
-        pretraining(pretraining_compare, "pretraining-comparison/results.json", "learned from", "method", *_SCORED),
-    ),
-    "going on to streets": (
-        "evidence/pretraining.md",
-        pretraining(
-            pretraining_onward,
-            "pretraining-comparison/onward.json",
-            "began with",
-            "steps",
-            "20 neighbours",
-            "linear",
-            "verdict",
-        ),
     ),
     "loops of encoders": ("evidence/named-encoders.md", encoder_loops),
     "claims of long video": ("evidence/longvideo.md", longvideo),

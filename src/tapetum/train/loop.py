@@ -200,6 +200,8 @@ class _Run:
 
     def train(self, request: StopRequest, enough: Callable[[float], bool]) -> None:
         """Step until the end or a request to stop; finishes with a checkpoint."""
+        from tapetum.train.measure_step import report_flops
+
         state, config = self.state, self.config
         with ExitStack() as stack:
             stream = stack.enter_context(Stream(self.task, config, state.step, self.processes))
@@ -215,14 +217,14 @@ class _Run:
                     )
                 )
             if self.processes.broadcast(report.needs_flops if report else None):
-                self._count_flops(stream, report)
+                report_flops(report, self.passes, stream, state.step)
             warn_if_split_matters(self.passes, state.step)
             if self.sharded:
                 return_freed_memory()
             while True:
-                began = time.perf_counter()
                 if state.step in self.task.cost_changes:
-                    self._count_flops(stream, report)
+                    report_flops(report, self.passes, stream, state.step)
+                began = time.perf_counter()
                 record = self._step(stream)
                 if self.sharded:
                     return_freed_memory()  # holes that gathered weights left would add to the next step's
@@ -252,14 +254,6 @@ class _Run:
                 if ends:
                     self.saver.wait()
                     return
-
-    def _count_flops(self, stream: Stream, report: "RunReport | None") -> None:
-        """Count what the next step costs, for the ledger; all processes compute a micro-batch for it."""
-        from tapetum.train.measure_step import count_step
-
-        flops, times = count_step(self.passes, stream.peek(), self.state.step)
-        if report:
-            report.set_flops(flops, times)
 
     def _step(self, stream: Stream) -> dict[str, Any]:
         """Make one optimiser step; the record has loss and metrics, averaged over the processes.
