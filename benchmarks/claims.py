@@ -64,6 +64,9 @@ longvideo_recall = study_script("longvideo", "recall")
 odin_claims = study_script("odin")
 paligemma_transfer_report = study_script("paligemma-transfer", "transfer_report")
 perception_baselines = study_script("perception-test")
+pretraining_dry = study_script("pretraining-speed", "dry")
+pretraining_losses = study_script("pretraining-losses", "public_code")
+pretraining_seeds = study_script("pretraining-small-batch", "seeds")
 photo_boxes = study_script("photo-boxes", "photo_boxes")
 photo_questions = study_script("photo-questions", "photo_questions")
 real_marks = study_script("real-marks", "real_marks")
@@ -301,7 +304,34 @@ def precision() -> str:
     return write_table(("EfficientNet-Lite2", "top-1", "class as in float32", "images a second"), rows)
 
 
+def pretraining(script: ModuleType, file: str, *header: str) -> Callable[[], str]:
+    """Make what writes a table of the evidence on pre-training."""
+    return lambda: write_table(header, script.table(read(file)))
+
+
+_FORECAST = "CPU s predicted", "true", "ratio", "s by the clock predicted", "true", "ratio"
+
 TABLES: Mapping[str, tuple[str, Callable[[], str]]] = {
+    "losses of DINOv2": (
+        "evidence/pretraining.md",
+        pretraining(
+            pretraining_losses,
+            "pretraining-losses/results.json",
+            *("loss", "largest value", "ours - theirs", "ours, relative to float64", "theirs"),
+        ),
+    ),
+    "small batches": (
+        "evidence/pretraining.md",
+        pretraining(
+            pretraining_seeds,
+            "pretraining-small-batch/results.json",
+            *("images", "passed", "least RankMe", "least deviation of features", "loss, first and last step"),
+        ),
+    ),
+    "dry runs": (
+        "evidence/pretraining.md",
+        pretraining(pretraining_dry, "pretraining-speed/dry.json", "run", "steps", *_FORECAST),
+    ),
     "loops of encoders": ("evidence/named-encoders.md", encoder_loops),
     "claims of long video": ("evidence/longvideo.md", longvideo),
     "claims of Odin": ("evidence/odin.md", odin),

@@ -50,7 +50,8 @@ def one_seed(seed: int, name: str, data: str, how: str, steps: int, depth: int, 
         finished = run_task(task, Launch(out=folder, workers=0, threads=1), None, tensorboard=False)
     except tapetum.TapetumError as error:  # it stopped itself
         return {"seed": seed, "data": name, "how": how, "passes": False, "error": str(error)}
-    assert finished is not None
+    if finished is None:
+        raise SystemExit("stopped; the same command begins this seed again")
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     encoder = tapetum.load(finished.encoder)
     finite = all(math.isfinite(line["loss"]) for line in lines) and all(bool(p.isfinite().all()) for p in encoder.parameters())
@@ -73,6 +74,18 @@ def one_seed(seed: int, name: str, data: str, how: str, steps: int, depth: int, 
     }
 
 
+def table(results: dict[str, Any]) -> list[tuple[str, ...]]:
+    """List a row for each data set: its seeds, how many passed, least rank and deviation of features, losses at both ends."""
+    rows = []
+    for data in dict.fromkeys(row["data"] for row in results["seeds"]):
+        seeds = [row for row in results["seeds"] if row["data"] == data]
+        done = [row for row in seeds if "rank_me" in row]
+        ends = ", ".join(f"{sum(row['losses'][k] for row in done) / len(done):.2f}" for k in (0, -1)) if done else ""
+        least = [f"{min(row[key] for row in done):.3g}" if done else "" for key in ("rank_me", "feature_std")]
+        rows.append((data, f"{sum(row['passes'] for row in seeds)} of {len(seeds)}", *least, ends))
+    return rows
+
+
 def main() -> int:
     """Run the seeds that the file does not have, and write it after each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -90,9 +103,9 @@ def main() -> int:
 
         images(scratch / "world", n=64, size=64, seed=1)
         sources = {
-            "world": str(scratch / "world" / "coco"),
+            "world": str(scratch / "world" / "images"),
             "CIFAR-10": str(args.data / "cifar10" / "train.parquet"),
-            "photographs": str(args.data / "photos"),
+            "photographs": str(args.data / "photos" / "photos.parquet"),
         }
         for seed in range(len(rows) + 1, args.seeds + 1):
             data, how = list(sources)[seed % len(sources)], list(HOW)[seed % len(HOW)]

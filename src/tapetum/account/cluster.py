@@ -12,7 +12,7 @@ processes, and they are equal. The formulas follow:
     activations (arXiv 2205.05198, eq. 2)          without dropout and with fused attention: `encoder_block_bytes`
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -42,6 +42,31 @@ _H100 = (
 )  # fmt: skip
 H100 = {constant.name: constant for constant in _H100}
 """What estimates of time rest on, by name."""
+Device = Mapping[str, Constant]
+"""The same of any GPU."""
+
+
+def _gpu(name: str, bfloat16: float, float32: float, tf32: float, gigabytes: float) -> Device:
+    """Describe a GPU whose TFLOP/s and memory its maker's data sheet has; the rest is assumed as of an H100."""
+    source = f"{name}: NVIDIA's data sheet"
+    flops, memory = 1e12 * bfloat16, 1e9 * gigabytes
+    return {
+        **H100,
+        "flops": Constant("flops", flops, flops, flops, "FLOP/s", f"{source}, dense bfloat16"),
+        "flops_float32": Constant(
+            "flops_float32", 1e12 * float32, 1e12 * float32, 1e12 * tf32, "FLOP/s", f"{source}; high: TF32"
+        ),
+        "memory": Constant("memory", memory, memory, memory, "B", source),
+    }
+
+
+ALONE: Mapping[str, Device] = {
+    "H100": H100,
+    "A100": _gpu("A100 SXM 80GB", 312, 19.5, 156, 80),
+    "RTX4090": _gpu("GeForce RTX 4090", 165.2, 82.6, 82.6, 24),
+    "L4": _gpu("L4", 121, 30.3, 60, 24),
+}
+"""GPUs that a plan says of what one of them takes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,19 +276,21 @@ def checkpointed_bytes(kept: Sequence[tuple[int, int, int]]) -> int:
     return inputs + max(tokens * each for tokens, _, each in kept)
 
 
-def peak_flops(bf16: bool) -> Constant:
-    """Look up the FLOP/s of an H100 in bfloat16, or else in float32."""
-    return H100["flops" if bf16 else "flops_float32"]
+def peak_flops(bf16: bool, device: Device = H100) -> Constant:
+    """Look up the FLOP/s of a GPU in bfloat16, or else in float32."""
+    return device["flops" if bf16 else "flops_float32"]
 
 
-def step_seconds(flops: float, traffic: Traffic, layout: Layout, *, bf16: bool = True) -> tuple[Interval, Interval, Interval]:
-    """Estimate seconds of a step on H100s: of computing, of exchanges, and of both together.
+def step_seconds(
+    flops: float, traffic: Traffic, layout: Layout, *, bf16: bool = True, device: Device = H100
+) -> tuple[Interval, Interval, Interval]:
+    """Estimate seconds of a step on GPUs: of computing, of exchanges, and of both together.
 
     `flops` are of all ranks, in bfloat16 or else in float32. Together: at best exchanges overlap fully with computing, or
     the other way round; at worst they run one after the other.
     """
     each = flops / layout.ranks
-    computing = Interval(each, each, each).over(peak_flops(bf16)).over(H100["utilisation"])
+    computing = Interval(each, each, each).over(peak_flops(bf16, device)).over(device["utilisation"])
     within, across = traffic.sent_within(layout), traffic.sent_across(layout)
     exchanging = (
         Interval(within, within, within).over(H100["within"]).plus(Interval(across, across, across).over(H100["across"]))

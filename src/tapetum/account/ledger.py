@@ -99,8 +99,7 @@ class Ledger:
             "energy_measured": all(meter.constant is None for meter in self._meters),
             "co2_method": f"energy x {self._settings.grams_co2_per_kwh:g} gCO2/kWh",
             "constants": self._constants(),
-            "steps": 0,
-            "samples": 0,
+            **dict.fromkeys(("steps", "samples", "flops_forward", "flops_backward"), 0),
         }
 
     def _constants(self) -> list[dict[str, Any]]:
@@ -109,7 +108,9 @@ class Ledger:
         return [asdict(constant) for constant in used]
 
     def add(self, steps: int, samples: int) -> None:
-        """Count completed work."""
+        """Count completed work, at `flops_per_step`, which may differ from that of earlier steps."""
+        for way in ("forward", "backward"):
+            self.session[f"flops_{way}"] += steps * _summed(self.flops_per_step, way)
         self.session["steps"] += steps
         self.session["samples"] += samples
 
@@ -134,7 +135,7 @@ class Ledger:
             own_cpu_seconds: of the processes whose energy this ledger's meters report; None: `cpu_seconds`.
             others: kWh that other processes have read from their meters; None: there are none.
         """
-        session, per_step = self.session, self.flops_per_step
+        session = self.session
         wall = time.perf_counter() - self._began
         cpu = time.process_time() - self._began_cpu if cpu_seconds is None else cpu_seconds
         energy = read_meters(self._meters, cpu if own_cpu_seconds is None else own_cpu_seconds, wall)
@@ -144,9 +145,7 @@ class Ledger:
             "ended": _now(),
             "wall_seconds": wall,
             "cpu_seconds": cpu,
-            "flops_per_step": per_step,
-            "flops_forward": _summed(per_step, "forward") * session["steps"],
-            "flops_backward": _summed(per_step, "backward") * session["steps"],
+            "flops_per_step": self.flops_per_step,
             "phases_per_step": self.phases_per_step,
             "energy_kwh": energy.value,
             "energy_kwh_low": energy.low,

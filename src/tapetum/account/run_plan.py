@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import gcd
 from typing import Any
 
-from tapetum.account.cluster import H100, Layout, Memory, Unit, count_memory, count_traffic, step_seconds
+from tapetum.account.cluster import H100, Device, Layout, Memory, Unit, count_memory, count_traffic, step_seconds
 from tapetum.account.config import Interval
 from tapetum.core.fields import check_fields
 
@@ -109,7 +109,7 @@ class PhasePlan:
         share = self.share(gpus) if gpus else None
         return self.negatives * ((share.gpus * share.micro_batch if share else self.batch_size) - 1)
 
-    def share(self, gpus: int) -> Share:
+    def share(self, gpus: int, device: Device = H100) -> Share:
         """Compute memory of a GPU and time on `gpus`, or on fewer if they do not divide the batch."""
         used = max(n for n in range(1, min(gpus, self.batch_size) + 1) if self.batch_size % n == 0)
         own = self.batch_size // used
@@ -121,11 +121,11 @@ class PhasePlan:
         memory, checkpointed = (
             count_memory(self.step.units, layout, round(micro_batch * each)) for each in (own_bytes, self.step.checkpointed)
         )
-        room = int(H100["memory"].value)
+        room = int(device["memory"].value)
         again = memory.total > room and not self.checkpointing
         spare = room - (memory.total - memory.activations)
         flops = self.step_flops + (self.batch_size * self.step.forward if again else 0)
-        *_, step = step_seconds(flops, traffic, layout, bf16=self.step.bf16)
+        *_, step = step_seconds(flops, traffic, layout, bf16=self.step.bf16, device=device)
         days = Interval(*(self.steps * value / DAY for value in (step.value, step.low, step.high)))
         return Share(
             gpus=used,
@@ -173,17 +173,17 @@ class RunPlan:
         """Compute the FLOPs of all phases."""
         return sum(phase.flops for phase in self.phases)
 
-    def excess(self, gpus: int) -> int:
+    def excess(self, gpus: int, device: Device = H100) -> int:
         """Count the bytes by which the largest phase exceeds the memory of each of `gpus` GPUs; 0: it fits."""
-        return max(phase.share(gpus).excess for phase in self.phases)
+        return max(phase.share(gpus, device).excess for phase in self.phases)
 
     def needs_checkpointing(self, gpus: int) -> bool:
         """Check whether a phase fits only with recomputed activations, which `days` then includes."""
         return any(phase.share(gpus).needs_checkpointing for phase in self.phases)
 
-    def days(self, gpus: int) -> Interval | None:
+    def days(self, gpus: int, device: Device = H100) -> Interval | None:
         """Estimate the days on `gpus` GPUs; None if the run does not fit into them."""
-        return None if self.excess(gpus) else add_up([phase.share(gpus).days for phase in self.phases])
+        return None if self.excess(gpus, device) else add_up([phase.share(gpus, device).days for phase in self.phases])
 
 
 def add_up(values: Sequence[Interval]) -> Interval:

@@ -155,12 +155,11 @@ def _ledger(out: Path | None, settings: Mapping[str, Any], device: str | None) -
     if out is None:
         yield lambda flops: None
         return
-    ledger, spent = Ledger(out / LEDGER, settings, gpus=_gpus(device)), list[int]()
+    ledger = Ledger(out / LEDGER, settings, gpus=_gpus(device))
 
     def add(flops: int) -> None:
-        spent.append(flops)
+        ledger.flops_per_step = {"items/forward": flops}
         ledger.add(steps=1, samples=1)
-        ledger.flops_per_step = {"items/forward": sum(spent) // len(spent)}
 
     try:
         yield add

@@ -202,6 +202,8 @@ class _Run:
 
     def train(self, request: StopRequest, enough: Callable[[float], bool]) -> None:
         """Step until the end or a request to stop; finishes with a checkpoint."""
+        from tapetum.train.measure_step import report_flops
+
         state, config = self.state, self.config
         with ExitStack() as stack:
             stream = stack.enter_context(Stream(self.task, config, state.step, self.processes))
@@ -217,15 +219,13 @@ class _Run:
                     )
                 )
             if self.processes.broadcast(report.needs_flops if report else None):
-                from tapetum.train.measure_step import count_step
-
-                flops, times = count_step(self.passes, stream.peek(), state.step)
-                if report:
-                    report.set_flops(flops, times)
+                report_flops(report, self.passes, stream, state.step)
             warn_if_split_matters(self.passes, state.step)
             if self.sharded:
                 return_freed_memory()
             while True:
+                if state.step in self.task.cost_changes:
+                    report_flops(report, self.passes, stream, state.step)
                 began = time.perf_counter()
                 record = self._step(stream)
                 if self.sharded:

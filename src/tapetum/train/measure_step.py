@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +30,11 @@ from tapetum.account.run_plan import MeasuredStep
 from tapetum.core.devices import to_device
 from tapetum.train.accumulation import GradientAccumulation
 from tapetum.train.gradient_cache import Cached, CachedAccumulation
+from tapetum.train.stream import Stream
 from tapetum.train.task import repeated_blocks
+
+if TYPE_CHECKING:
+    from tapetum.train.log import RunReport
 
 _IN_BF16 = {
     *(F.linear, F.conv1d, F.conv2d, F.conv3d, F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d),
@@ -323,3 +327,10 @@ def _count_cached(passes: CachedAccumulation, batch: Any, step: int) -> Flops:
             by_name[name] = by_name.get(name, 0) + count * times
     forward = parts * embedded.total + joint.total
     return Flops(forward, total - forward, {}, {**by_name, "backward": total - forward}, forward)
+
+
+def report_flops(report: "RunReport | None", passes: GradientAccumulation, stream: Stream, step: int) -> None:
+    """Tell the report of a run, which one process has, what a step costs; all processes compute a micro-batch for it."""
+    flops, times = count_step(passes, stream.peek(), step)
+    if report:
+        report.set_flops(flops, times)

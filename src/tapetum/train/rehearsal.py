@@ -82,9 +82,9 @@ class Rehearsal:
 def rehearse(task: Task, config: TrainConfig, seconds: float = 1.0, steps: int = 3, most: float = math.inf) -> Rehearsal:
     """Measure the first steps of a run, for about this many seconds and at least `steps` steps, after an uncounted first step.
 
-    If steps are long, fewer suffice; after `most` seconds in all there is no further one, and the first may be the only one. Of
-    a step with many micro-batches, two are computed; under torchrun this process measures only its share. A shorter run is
-    measured as if it continued. Raises as `fit`.
+    If steps are long, fewer suffice; after `most` seconds in all there is no further one, and the first is the only one if it
+    takes twice that. Of a step with many micro-batches, two are computed; under torchrun this process measures only its share.
+    A shorter run is measured as if it continued. Raises as `fit`.
     """
     micro, times = config.micro_batch(world_size()), config.accumulation * world_size()
     few = min(times, 2)
@@ -96,8 +96,8 @@ def rehearse(task: Task, config: TrainConfig, seconds: float = 1.0, steps: int =
     def enough(cpu_seconds: float) -> bool:
         marks.append(Seconds(time.perf_counter(), cpu_seconds))
         passed = marks[-1].wall - marks[0].wall
-        if marks[-1].wall - began.wall >= most:
-            return True
+        if marks[-1].wall - began.wall >= most and (len(marks) > 1 or marks[0].wall - ready[0].wall >= 2 * most):
+            return True  # the first step of a run does much that no other does
         return passed >= (seconds if len(marks) > steps else _LONG)
 
     began = Seconds.now()
@@ -108,7 +108,8 @@ def rehearse(task: Task, config: TrainConfig, seconds: float = 1.0, steps: int =
     if (number := stopped_by()) is not None:
         signal.raise_signal(number)
     whole, measured = began.until(Seconds.now()), marks[0].until(marks[-1])
-    step = measured * (1 / (len(marks) - 1)) if len(marks) > 1 else ready[0].until(marks[0])
+    alone = ready[0].until(marks[0]) * (few / (few + 1))  # a micro-batch more has counted FLOPs
+    step = measured * (1 / (len(marks) - 1)) if len(marks) > 1 else alone
     once = Seconds(max(whole.wall - measured.wall - step.wall, 0.0), max(whole.cpu - measured.cpu - step.cpu, 0.0))
     flops = sum(session["flops_per_step"].values())
     return Rehearsal(start=once, step=step * (times / few), flops_per_step=round(flops * times / few))

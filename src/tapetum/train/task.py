@@ -73,6 +73,8 @@ class Task(Protocol):
     With workers, the dataset and `collate` are pickled to other processes, so the task should hold configs, not tensors.
     """
 
+    cost_changes: tuple[int, ...] = ()
+    """Steps from which on a step costs other FLOPs than before, so that they are counted again."""
     parts: tuple[str, ...] = ()
     """Names of losses that are learned apart: each keeps optimiser moments of its own, and their moves are added up.
 

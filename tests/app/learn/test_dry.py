@@ -1,5 +1,7 @@
 """`--dry` plans what the run would really do: on the examples that are there, with the negatives that a loss sees."""
 
+import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +13,7 @@ from PIL import Image
 
 from support.paligemma_folder import tiny_folder
 from tapetum.account.cluster import H100
-from tapetum.app.learn.dry import PlannedRun, plan_run
+from tapetum.app.learn.dry import PlannedRun, parse_prices, plan_run
 from tapetum.core.errors import BadInput
 from tapetum.systems.odin.recipes import recipe as odin
 from tapetum.systems.paligemma.recipes import PaliGemmaTransfer
@@ -83,3 +85,39 @@ def test_the_largest_batch_that_fits_does_and_one_more_does_not() -> None:
     assert fits.memory.total <= int(H100["memory"].value) < more.memory.total
     assert not fits.needs_checkpointing
     assert f"at most {most:,} at a time fit" in PlannedRun(plan_run(recipe("dinov2", (), "vit", steps=1))).as_text()
+
+
+def test_one_gpu_of_a_name_has_its_own_peak_memory_and_price() -> None:
+    plan = plan_run(recipe("dinov2", (), "vit", steps=1000, micro_batch=16))
+    planned = PlannedRun(plan, parse_prices(["L4=0.5"]))
+    values, text = planned.as_json()["one_gpu"], planned.as_text()
+    flops = plan.flops / 86_400 / 0.35
+    assert values["A100"]["days"]["value"] == pytest.approx(flops / 312e12)  # bfloat16 by NVIDIA's data sheets
+    assert values["L4"]["days"]["value"] == pytest.approx(flops / 121e12)
+    assert values["L4"]["price"] == pytest.approx(24 * 0.5 * values["L4"]["days"]["value"])
+    assert values["H100"]["price"] is None
+    assert values["L4"]["memory_bytes"] <= 24e9
+    assert values["L4"]["most_at_once"] < values["A100"]["most_at_once"]
+    assert re.search(r"one L4 .* of 22.4 GiB, at most \d+ at a time fit; .* at 0.5 an hour\n", text)
+    with pytest.raises(BadInput, match=r"--price B200=1: give GPU=PRICE of an hour, such as H100=2\.5; GPUs are H100, A100"):
+        parse_prices(["B200=1"])
+    with pytest.raises(BadInput, match="--price L4: give GPU=PRICE"):
+        parse_prices(["L4"])
+
+
+def test_pretraining_makes_its_first_steps_where_they_are_short(
+    images: Path, run: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = "pretrain", "simclr", "--data", str(images), *("--encoder", "resnet-nano", "--size", "32", "--batch-size", "4")
+    code, text, errors = run(*words, "--steps", "50", "--device", "cpu", "--dry", "--json")
+    assert code == 0, errors
+    here = json.loads(text)["here"]
+    assert here["steps"] == 50
+    assert here["flops_per_step"] == pytest.approx(json.loads(text)["phases"][0]["flops_of_a_step"], rel=0.01)
+    assert here["seconds"] == pytest.approx(here["start_s"] + 50 * max(here["step_s"], here["views_s"]), rel=0.5)
+    assert here["peak_bytes"] > 1 << 27
+    assert here["most_at_once"] > 4
+    monkeypatch.setattr("tapetum.app.learn.pretrain._LONGEST_S", 0.0)
+    assert json.loads(run(*words, "--device", "cpu", "--dry", "--json")[1])["here"] is None
+    code, text, _ = run(*words[:3], "absent", *words[4:], "--dry", "--json")
+    assert (code, json.loads(text)["here"]) == (0, None)

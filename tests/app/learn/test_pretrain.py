@@ -17,7 +17,7 @@ from support import encoder_folders
 from systems.pretraining.conftest import RESNET, SETTINGS, tiny
 from systems.pretraining.test_run import paint
 from tapetum.app.learn.adapt import verify
-from tapetum.app.learn.pretrain import save_low_rank
+from tapetum.app.learn.pretrain import pretrain, save_low_rank
 from tapetum.core.errors import BadInput
 from tapetum.encoders import build, save
 from tapetum.systems.adapters.files import load_whole
@@ -108,3 +108,24 @@ def test_a_killed_run_with_all_options_goes_on_to_the_same_bits(tmp_path: Path) 
     assert (tmp_path / "killed" / "encoder.safetensors").read_bytes() == (
         tmp_path / "whole" / "encoder.safetensors"
     ).read_bytes()
+
+
+def test_a_card_says_data_licence_scores_and_cost(tmp_path: Path) -> None:
+    """Of a run that goes on from weights of a name, and of one from a folder, whose path it does not tell."""
+    images = paint(tmp_path / "images")
+    for encoder, licence in (
+        ("weights:resnet-nano", "licence Apache-2.0"),
+        (str(tmp_path / "one"), "under the licence of those"),
+    ):
+        run = tiny("simclr", images, encoder=encoder, change=(), size=32, batch_size=4, steps=1, enlarge=True)
+        out = tmp_path / ("one" if "nano" in encoder else "two")
+        made = pretrain(run, Launch(out=out, workers=0, threads=1))
+        assert made is not None
+        assert made.comparison is not None
+        text = (out / "README.md").read_text()
+        assert f"`{encoder.removeprefix('weights:').rpartition('/')[2]}`, {licence}" in text
+        assert "images of images, in views of 32 pixels" in text
+        assert f"verdict     {made.comparison.verdict}" in text
+        assert "steps    1 (4 samples)" in text
+        assert "\nFLOPs    " in text
+        assert str(tmp_path) not in text

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from support import paligemma, trunks
+from systems.pretraining.test_own import METHOD
 from tapetum.account.flops import count_flops
 from tapetum.account.ledger import Ledger
 from tapetum.bench.forward_passes import forward_pass
@@ -56,6 +57,19 @@ def test_a_step_has_phases(run: Run) -> None:
     code, _, err = run("account", "vit-nano", "--method", "simclr")
     assert code == 2
     assert "--batch-size 2 or more" in err
+
+
+def test_a_step_of_ones_own_method(run: Run, tmp_path: Path) -> None:
+    """Four rotated images cost what four images of supervised do, but for the classifier."""
+    (tmp_path / "mine.py").write_text(METHOD)
+    words = "vit-nano", "--size", 32, "--batch-size", 4, "--method"
+    own, supervised = (told(run, *words, method) for method in (f"{tmp_path / 'mine.py'}:Rotation", "supervised"))
+    assert own["of"] == "a step of mine.py:Rotation on 4 images of 32 pixels"
+    assert own["parameters"]["heads"] == 4 * (64 + 1)
+    assert own["flops_by_phase"]["encoder"] == supervised["flops_by_phase"]["encoder"]
+    code, _, err = run("account", *words, "nothing")
+    assert code == 2
+    assert "there is no method 'nothing'; it is one of supervised, clip" in err
 
 
 @pytest.mark.slow

@@ -171,6 +171,17 @@ def test_sinkhorn_knopp_is_the_formula(iterations: int) -> None:
     assert not losses.sinkhorn_knopp(logits.requires_grad_(), 0.2).requires_grad
 
 
+def test_class_loss_of_many_prototypes_is_as_precise_as_float32_allows() -> None:
+    """Beside the sum that DINOv2's public code makes, 16 pairs of small crops and 2 of large ones, in float64."""
+    generator = torch.Generator().manual_seed(0)
+    views = 3 * torch.randn(10, 8, 65536, generator=generator)
+    targets = (5 * torch.randn(2, 8, 65536, generator=generator)).softmax(-1)
+    student = (views.double() / 0.1).log_softmax(-1)
+    entropies = -torch.einsum("tbk,vbk->tv", targets.double(), student) / 8
+    small, large = entropies[:, 2:].sum() / 18, (entropies[0, 1] + entropies[1, 0]) / 2 * 2 / 18
+    assert float(losses.pairs(views, targets, 0.1)) == pytest.approx(float(small + large), rel=1e-6)
+
+
 def test_sinkhorn_knopp_holds_where_exponentials_overflow() -> None:
     logits = rows(12, 6, 4) * 100
     logits[2] -= 5000  # a sample far below the others, whose exponentials are all 0

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from systems.pretraining.conftest import RESNET, SETTINGS, VIT, begun, tiny
+from tapetum.account.ledger import read
 from tapetum.core.errors import BadInput
 from tapetum.encoders import build, byte_text, save
 from tapetum.systems.pretraining import losses
@@ -27,6 +28,7 @@ from tapetum.systems.pretraining.heads import (
 )
 from tapetum.systems.pretraining.methods import Byol, Dino, DinoV2, Method, task_of
 from tapetum.systems.pretraining.run import loop_config, task_for
+from tapetum.systems.pretraining.run_plan import plan_run
 from tapetum.systems.pretraining.task import PATIENCE, SURE
 from tapetum.train import StepContext, fit
 from tapetum.train.launch_config import Launch
@@ -351,3 +353,25 @@ def test_a_queue_assigns_a_small_batch_as_a_large_one(data: Path) -> None:
         found = task._queued(rows.flatten(0, 1), model, step)
         torch.testing.assert_close(found, torch.cat((rows.flatten(0, 1), *queued[max(0, step - 2) : step][::-1])))
     torch.testing.assert_close(model.queue, torch.cat(queued[:1:-1]))
+
+
+def test_the_last_steps_of_dinov2_see_larger_crops(data: Path, tmp_path: Path) -> None:
+    settings = replace(SETTINGS["dinov2"]["dinov2"], high_resolution=32, high_resolution_steps=1)
+    run = tiny("dinov2", data, steps=3, dinov2=settings)
+    task, (samples, out) = task_for(run), (task_for(run).dataset(), tmp_path / "run")
+    for step, side in ((1, 16), (2, 32)):
+        batch = task.collate([samples[number] for number in range(8 * step, 8 * step + 8)])
+        assert [view.shape[-1] for view in batch["views"]] == [side, side, 16, 16]
+        assert batch["hidden"].shape == (8, 2, (side // 4) ** 2)
+    fit(task, loop_config(task, Launch(out=out, workers=0, threads=1)), out)
+    planned = plan_run(run)
+    assert [(phase.name, phase.steps) for phase in planned.phases] == [("from step 1", 2), ("from step 3", 1)]
+    total = read(out / "ledger.json")["total"]
+    assert total["flops_forward"] + total["flops_backward"] == pytest.approx(planned.flops, rel=0.03)
+    assert planned.phases[1].step_flops > 2 * planned.phases[0].step_flops
+    with pytest.raises(BadInput, match="give both --high-resolution, a side in pixels, and --high-resolution-steps"):
+        replace(settings, high_resolution_steps=0)
+    with pytest.raises(BadInput, match="high resolution is for the last 3 steps, and the run has 3; give fewer"):
+        task_for(replace(run, dinov2=replace(settings, high_resolution_steps=3)))
+    with pytest.raises(BadInput, match=r"patches of 4 pixels do not divide images of 30; .* by --high-resolution"):
+        task_for(replace(run, dinov2=replace(settings, high_resolution=30)))

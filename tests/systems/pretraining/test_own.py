@@ -17,6 +17,7 @@ from tapetum.encoders.factory import load as load_file
 from tapetum.encoders.references import load
 from tapetum.systems.pretraining.recipes import PretrainRun, recipe
 from tapetum.systems.pretraining.run import pretrain, task_for
+from tapetum.systems.pretraining.run_plan import plan_run
 from tapetum.train.launch_config import Launch
 
 METHOD = '''
@@ -183,3 +184,19 @@ def test_weights_of_a_name_that_is_also_an_architecture(data: Path) -> None:
     assert torch.equal(next(run.new_encoder(0).parameters()), next(load("resnet-nano").parameters()))
     fresh = recipe("simclr", str(data), encoder="resnet-nano", size=32)
     assert not torch.equal(next(fresh.new_encoder(0).parameters()), next(load("resnet-nano").parameters()))
+
+
+def test_a_method_that_reads_values_is_refused_a_plan(tmp_path: Path, data: Path) -> None:
+    """One that makes tensors without naming a device has a plan."""
+    (tmp_path / "reads.py").write_text(METHOD)
+    (tmp_path / "plans.py").write_text(
+        METHOD.replace("[image.rot90(int(k), (1, 2)) for image, k in zip(images, turns)]", "[*images]")
+    )
+    reads, plans = (
+        recipe(f"{tmp_path / name}.py:Rotation", str(data), **RESNET, size=16, steps=3) for name in ("reads", "plans")
+    )
+    with pytest.raises(
+        BadInput, match=r"reads.py:Rotation cannot be planned, because its loss reads values \(.*\), and a plan"
+    ):
+        plan_run(reads)
+    assert plan_run(plans).flops > 1e8

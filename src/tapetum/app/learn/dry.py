@@ -1,16 +1,25 @@
-"""`--dry` of every training command: predicts a run's cost from its recipe and number of examples, without taking a step."""
+"""`--dry` of every training command: predicts a run's cost from its recipe and number of examples, without taking a step.
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+Pre-training on data that are there also takes its first steps, in a folder that is deleted afterwards, where they are short:
+for the time and the memory that the run takes on this machine.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tapetum.account.cluster import GIB, H100, least_shards, peak_flops
+from tapetum.account.cluster import ALONE, GIB, H100, least_shards, peak_flops
+from tapetum.account.config import Constant
 from tapetum.account.run_plan import GPUS, PhasePlan, RunPlan, Share, two_digits
 from tapetum.app.verb import Result
 from tapetum.bench.baselines import check_tapnext, is_tapnext
+from tapetum.core.devices import memory_size
 from tapetum.core.errors import BadInput
 from tapetum.systems.tap.bootstrap.config import BootstrapRun
+
+if TYPE_CHECKING:
+    from tapetum.systems.pretraining.run import Prediction
 
 _SYSTEMS = "tapetum.systems."
 _PLANNERS = {
@@ -48,11 +57,33 @@ def plan_run(recipe: Any) -> RunPlan:
     return planner.plan_run(recipe)
 
 
+def parse_prices(texts: Sequence[str]) -> dict[str, float]:
+    """Read what an hour of GPUs costs.
+
+    >>> parse_prices(["H100=2.5", "L4=1"])
+    {'H100': 2.5, 'L4': 1.0}
+    """
+    prices = {}
+    for text in texts:
+        name, _, number = text.partition("=")
+        try:
+            prices[name] = float(number)
+        except ValueError:
+            prices[name] = -1.0
+        if name not in ALONE or not 0 <= prices[name] < float("inf"):
+            raise BadInput(f"--price {text}: give GPU=PRICE of an hour, such as H100=2.5; GPUs are {', '.join(ALONE)}")
+    return prices
+
+
 @dataclass(frozen=True)
 class PlannedRun(Result):
     """What a run will cost."""
 
     plan: RunPlan
+    prices: Mapping[str, float] = field(default_factory=dict)
+    """Of an hour of a GPU, by its name in `cluster.ALONE`."""
+    here: "Prediction | None" = None
+    """Of this machine, from a run's first steps."""
 
     def as_json(self) -> dict[str, Any]:
         plan, first = self.plan, self.plan.phases[-1].step
@@ -65,9 +96,41 @@ class PlannedRun(Result):
             "flops": plan.flops,
             "phases": [_phase_json(phase) for phase in plan.phases],
             "days": {str(gpus): (days := plan.days(gpus)) and asdict(days) for gpus in GPUS},
+            "one_gpu": {name: self._alone(name) for name in ALONE},
+            "here": self.here and {**asdict(self.here), "seconds": self.here.seconds, "most_at_once": self._most_here()},
             "assumed": {name: asdict(constant) for name, constant in H100.items()},
             "not_published": list(plan.unpublished),
         }
+
+    def _alone(self, name: str) -> dict[str, Any]:
+        """What one GPU of a name takes: days, bytes, most examples at a time, and the price of the middle of the days."""
+        days, share = self.plan.days(1, ALONE[name]), self.plan.phases[-1].share(1, ALONE[name])
+        price = 24 * days.value * self.prices[name] if days and name in self.prices else None
+        memory = (share.checkpointed if share.needs_checkpointing else share.memory).total
+        return {"days": days and asdict(days), "memory_bytes": memory, "most_at_once": share.most_at_once, "price": price}
+
+    def _most_here(self) -> int | None:
+        """Count the examples at a time that fit into what was free of this machine's memory."""
+        if self.here is None or self.here.free_bytes is None:
+            return None
+        free = float(self.here.free_bytes)
+        return self.plan.phases[-1].share(1, {**H100, "memory": Constant("memory", free, free, free, "B", "free")}).most_at_once
+
+    def _here(self) -> str:
+        assert self.here is not None
+        peak = memory_size(self.here.peak_bytes) if self.here.peak_bytes else "unknown"
+        return f"{self.here.lines()[0]}, by its first steps; memory {peak}, at most {self._most_here()} at a time fit"
+
+    def _alone_text(self, name: str) -> str:
+        facts, room = self._alone(name), ALONE[name]["memory"].value / GIB
+        if facts["days"] is None:
+            return f"does not fit into {room:.1f} GiB"
+        low, middle, high = (two_digits(facts["days"][key]) for key in ("low", "value", "high"))
+        price = f"; {two_digits(facts['price'])} at {self.prices[name]:g} an hour" if facts["price"] is not None else ""
+        return (
+            f"{middle} days ({low} to {high}), {facts['memory_bytes'] / GIB:.1f} of {room:.1f} GiB, at most "
+            f"{facts['most_at_once']:,} at a time fit{price}"
+        )
 
     def as_text(self) -> str:
         plan = self.plan
@@ -80,6 +143,8 @@ class PlannedRun(Result):
         if len(plan.phases) > 1:
             rows += [("", ""), ("run", f"{plan.steps:,} steps, {_flops(plan.flops)}")]
         rows += [(f"days, {gpus} H100", _days(plan, gpus)) for gpus in GPUS]
+        rows += [(f"one {name}", self._alone_text(name)) for name in ALONE]
+        rows += [("this machine", self._here())] if self.here else []
         peak, kind = peak_flops(plan.bf16).value / 1e12, "bfloat16" if plan.bf16 else "float32"
         faster = "" if plan.bf16 else f"; at best {peak_flops(False).high / 1e12:.0f}, where convolutions are computed in TF32"
         rows += [

@@ -23,12 +23,15 @@ if TYPE_CHECKING:
 
     from tapetum.encoders.features import Encoder
     from tapetum.systems.pretraining.data import ImageSource
+    from tapetum.systems.pretraining.run import Prediction
     from tapetum.systems.pretraining.scores import EncoderComparison
     from tapetum.systems.pretraining.task import PretrainTask
 
 CURVES, NEIGHBOURS, ADAPTER = "curves.svg", "neighbours.html", "adapter.safetensors"
 """What a finished run has in its folder beside the encoder; the adapter where it learned a low-rank change alone."""
-SCORES = "comparison.json"
+SCORES, CARD = "comparison.json", "README.md"
+_LONGEST_S = 20.0
+"""Seconds of a core for a micro-batch above which `--dry` makes none on a processor."""
 _LOOKED_AT, _NEIGHBOURS, _TOGETHER, _PATCHES_OF = 2000, 8, 64, 8
 
 
@@ -112,10 +115,34 @@ def pretrain(run: PretrainRun, launch: Launch, say: Callable[[str], None] = lamb
     result = PretrainedEncoder(**vars(finished), comparison=compare(before, after, task))
     assert result.comparison is not None
     write_text(launch.out / SCORES, json.dumps(result.comparison.as_json(), indent=1) + "\n")
+    write_text(launch.out / CARD, card(task, result.comparison, launch.out))
     write_curves(launch.out / "log.jsonl", result.curves)
     notes = (*(f"<p>{line}</p>" for line in result.comparison.lines()), *show_patches(before, after, task))
     show_neighbours(before, after, task.source, result.neighbours, notes)
     return result
+
+
+def card(task: "PretrainTask", comparison: "EncoderComparison", out: Path) -> str:
+    """Write what whoever gets the encoder of a run has to know: data, weights it began with, their licence, scores, cost."""
+    from tapetum.account.ledger import format_ledger, read
+    from tapetum.account.machine import without_paths
+    from tapetum.hub.registry import entry_of
+    from tapetum.systems.pretraining.recipes import WEIGHTS, is_trained
+
+    run, reference = task.run, task.run.encoder.removeprefix(WEIGHTS)
+    began = f"Random weights of `{run.encoder}`; no licence but that of the images."
+    if is_trained(run.encoder):
+        known = None if Path(reference).exists() else entry_of(reference)
+        licence = f"licence {known.licence}" if known else "under the licence of those weights, which this run does not know"
+        began = f"`{without_paths(reference)}`, {licence}."
+    sections = {
+        "Data": f"{len(task.source):,} images of {', '.join(map(without_paths, run.data))}, in views of {run.size} pixels.",
+        "Began with": began,
+        "Scores": "```\n" + "\n".join(comparison.lines()) + "\n```",
+        "Cost": f"```\n{format_ledger(read(out / 'ledger.json'))}\n```",
+    }
+    title = f"# An encoder by `tapetum pretrain {reference_label(run.method)}`"
+    return "\n\n".join((title, *(f"## {name}\n\n{text}" for name, text in sections.items()))) + "\n"
 
 
 def save_low_rank(encoder: "Encoder", run: PretrainRun, path: Path) -> None:
@@ -232,6 +259,20 @@ def _work(given: RecipeOptions, launch: Launch, listener: Listener) -> Pretraine
     return pretrain(given.recipe, launch, listener.line)
 
 
+def _measure(run: PretrainRun, launch: Launch, flops: float) -> "Prediction | None":
+    """Predict a run from its first steps, or None without data, under torchrun, or if they would take a processor long."""
+    from tapetum.account.config import LedgerConfig
+    from tapetum.core.devices import find_device
+    from tapetum.systems.pretraining import run as runs
+    from tapetum.train.launch import world_size
+
+    slow = flops > _LONGEST_S * 1e9 * LedgerConfig().gflops_per_core and find_device(launch.device).type == "cpu"
+    if slow or world_size() > 1 or not all(Path(place).exists() for place in run.data):
+        return None
+    task = runs.task_for(run, launch.cache_gb)
+    return runs.predict(task, runs.loop_config(task, launch))
+
+
 _BF16 = {"bf16": tyro.conf.FlagConversionOff}
 
 
@@ -240,7 +281,7 @@ def _command(method: str) -> Command:
     hidden = ("method", "own", *(name for name in METHODS if name != method))
     recipe = options(RECIPES[method], by="preset", required=("data",), hidden=hidden, markers=_BF16)
     return recipe_command(
-        method, recipe_options(METHODS[method].help, Annotated[PretrainRun, recipe]), _work, product="encoder"
+        method, recipe_options(METHODS[method].help, Annotated[PretrainRun, recipe]), _work, product="encoder", measure=_measure
     )
 
 
@@ -251,7 +292,9 @@ def _own_command(reference: str) -> Command | None:
     run = PretrainRun(method=reference, data=())
     recipe = options({"": run}, required=("data",), hidden=("method", "preset", *METHODS), markers=_BF16)
     help = f"Teach an encoder by your own method, {reference_label(reference)}; --own NAME=VALUE ... are its settings."
-    return recipe_command(reference, recipe_options(help, Annotated[PretrainRun, recipe]), _work, product="encoder")
+    return recipe_command(
+        reference, recipe_options(help, Annotated[PretrainRun, recipe]), _work, product="encoder", measure=_measure
+    )
 
 
 COMMANDS = Group(

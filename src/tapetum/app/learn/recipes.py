@@ -23,7 +23,9 @@ class RecipeOptions:
     config: Annotated[Path | None, tyro.conf.arg(metavar="FILE.toml")] = None
     """File of settings, such as the settings.toml of every run; what the command line says wins."""
     dry: bool = False
-    """Only say what the run costs: steps, parameters, FLOPs, memory and days on H100 GPUs. Counts data that are there."""
+    """Only say what the run costs: steps, parameters, FLOPs, memory and days on GPUs. Counts data that are there."""
+    price: tuple[str, ...] = ()
+    """With --dry: what an hour of a GPU costs, such as H100=2.5 L4=0.8, in any currency."""
     recipe: Any
     launch: LaunchOptions
 
@@ -41,6 +43,7 @@ def recipe_command(
     train: Callable[[Any, Launch, Listener], Result | None],
     *,
     product: str = "weights",
+    measure: Callable[[Any, Launch, float], Any] = lambda recipe, launch, flops: None,
 ) -> Command:
     """Build the command of a recipe.
 
@@ -49,13 +52,17 @@ def recipe_command(
         given_options: a dataclass such as `RecipeOptions`.
         train: does the work for options and a launch; returns None if stopped early.
         product: the JSON key that is null if stopped.
+        measure: predicts, for --dry, what a recipe whose micro-batch costs some FLOPs takes on this machine, if it can.
     """
 
     def work(given: Any, listener: Listener) -> Result:
         if given.dry:
-            from tapetum.app.learn.dry import PlannedRun, plan_run
+            from tapetum.app.learn.dry import PlannedRun, parse_prices, plan_run
 
-            return PlannedRun(plan_run(given.recipe))
+            prices, plan = parse_prices(given.price), plan_run(given.recipe)
+            first = plan.phases[0]
+            each = first.step_flops / first.batch_size * min(first.micro_batch, first.batch_size)
+            return PlannedRun(plan, prices, measure(given.recipe, given.launch, each))
         return train(given, given.launch, listener) or Stopped(given.launch.out, product)
 
     return Command(with_json(given_options), work, recipe=name)

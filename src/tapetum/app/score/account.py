@@ -15,8 +15,9 @@ from tapetum.app.score.ledger import FILE
 from tapetum.app.verb import Listener, Result, verb
 from tapetum.bench.forward_passes import forward_pass, many
 from tapetum.core.errors import BadInput
+from tapetum.core.plugins import reference_label
 from tapetum.core.reading import no_pipe
-from tapetum.systems.pretraining.methods import METHODS, TEXT_METHODS, Method
+from tapetum.systems.pretraining.methods import METHODS, TEXT_METHODS, task_of
 
 if TYPE_CHECKING:
     from tapetum.account.closed_form import ClosedForm
@@ -36,14 +37,14 @@ class AccountOptions:
     """Side of the images; by default as the model has it."""
     batch_size: int = 1
     """Inputs that are looked at together; tables of all against all grow with its square."""
-    method: Method | None = None
-    """Count a step of pre-training by this method, with its published heads, instead of a forward pass."""
+    method: Annotated[str | None, tyro.conf.arg(metavar=f"{{{','.join(METHODS)}}}|FILE.py:CLASS")] = None
+    """Count a step of pre-training by this method, with its published heads, or by your own, instead of a forward pass."""
 
     def check(self) -> None:
         """Raise `BadInput` for options that cannot work, before any work starts."""
         if self.batch_size < 1 or (self.size is not None and self.size < 8):
             raise BadInput(f"--batch-size {self.batch_size} --size {self.size}: wanted 1 or more, and 8 or more")
-        if self.method and METHODS[self.method].negatives and self.batch_size < 2:
+        if self.method and task_of(self.method).negatives and self.batch_size < 2:
             raise BadInput(f"--method {self.method} tells an image from the others of its batch; give --batch-size 2 or more")
 
 
@@ -124,7 +125,7 @@ class Cost(Result):
             one, other = self.engines["closed_form"], self.engines["counted"]
             lines.append(f"{'check':11} counting of operations finds {other / one - 1:+.2%} beside the closed form")
         elif not a_run:
-            lines.append(f"{'check':11} none: operations were counted as they ran, and this network has no closed form here")
+            lines.append(f"{'check':11} none: operations were counted as they ran, and what ran has no closed form here")
         lines += [
             f"{'time':11} {self.hours.text('core-hours')} {whole}" + ("" if a_run else caveat),
             f"{'energy':11} {self.energy_kwh.text('kWh')}{caveat}",
@@ -152,22 +153,22 @@ def _of_step(options: AccountOptions) -> Cost:
     """A pre-training step."""
     from dataclasses import replace
 
-    from tapetum.systems.pretraining.recipes import RECIPES
+    from tapetum.systems.pretraining.recipes import RECIPES, PretrainRun
     from tapetum.systems.pretraining.run_plan import account_step, count_step, parameters
 
     method, batch = options.method, options.batch_size
     assert method is not None
     _known_name(options.what)
-    presets = RECIPES[method]
+    presets = RECIPES.get(method) or {"vit": PretrainRun(method=method)}
     convolves = options.what.startswith(("resnet", "nfnet", "efficientnet", "swin"))
     preset = "resnet" if convolves and "resnet" in presets else "vit"
     run = replace(presets[preset], encoder=options.what, size=options.size or 224, batch_size=batch, change=())  # type: ignore[index]
-    closed_form, counted = account_step(run), count_step(run)
+    closed_form, counted = account_step(run) if method in METHODS else None, count_step(run)
     heads = dict.fromkeys(TEXT_METHODS, ", a text of 77 tokens each") | {
         "supervised": ", 1,000 classes",
         "dino": f", {len(run.views)} views each",
     }
-    about = f"a step of {method} on {many(batch, 'image')} of {run.size} pixels{heads.get(method, '')}"
+    about = f"a step of {reference_label(method)} on {many(batch, 'image')} of {run.size} pixels{heads.get(method, '')}"
     return _estimated(options.what, about, batch, parameters(run), closed_form, counted)
 
 

@@ -139,9 +139,9 @@ def pairs(student_views: Float[Tensor, "v b k"], targets: Float[Tensor, "t b k"]
         temperature: what the student's logits are divided by.
     """
     log_probabilities = F.log_softmax(_precise(student_views) / temperature, dim=-1)
-    with unrounded(targets):
-        # (teachers, students): minus the cross entropy (DINO, eq. 1), summed over images
-        products = targets.flatten(1) @ log_probabilities.flatten(1).T
+    # (teachers, students): minus the cross entropy (DINO, eq. 1), summed over images; a matrix product of so many terms would
+    # be off by 1e-4 in float32
+    products = torch.stack([(each * log_probabilities).sum((1, 2)) for each in _precise(targets)])
     # a pair of one view with itself is left out (eq. 3)
     count = len(targets) * (len(student_views) - 1) * targets.shape[1]
     return -(products.sum() - products.diagonal().sum()) / count

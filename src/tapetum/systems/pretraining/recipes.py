@@ -298,7 +298,8 @@ class PretrainRun(MethodSettings, ImageRun):
         if self.method not in METHODS:
             kept["method"] = " ".join(record_of_class(self.method, "method").values())
         own = kept.get(self.method, {})
-        for fields_of, later in ((kept, ("own", "frozen_patches", "lora")), (own, ("queue", "gram", "gram_every"))):
+        later_own = "queue", "gram", "gram_every", "high_resolution", "high_resolution_steps"
+        for fields_of, later in ((kept, ("own", "frozen_patches", "lora")), (own, later_own)):
             for name in later:  # an older checkpoint has none of them
                 if not fields_of.get(name, True):
                     del fields_of[name]

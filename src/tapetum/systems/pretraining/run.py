@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from tapetum.core.devices import find_device, free_bytes, peak_bytes
 from tapetum.core.errors import BadInput
 from tapetum.core.remote_cache import cache_of
 from tapetum.encoders.factory import save
@@ -52,6 +53,10 @@ class Prediction:
     """CPU seconds of these."""
     cpu_step_s: float = 0.0
     """CPU seconds of a step with its views, of all threads and processes."""
+    peak_bytes: int | None = None
+    """Most bytes in the memory of the device that trains, or on a CPU of this process; None: unknown."""
+    free_bytes: int | None = None
+    """Bytes of the same memory that were free before; None: unknown."""
 
     @property
     def flops(self) -> int:
@@ -186,8 +191,20 @@ def _parts(task: PretrainTask) -> str:
 
 
 def predict(task: PretrainTask, config: TrainConfig, seconds: float = 1.0) -> Prediction:
-    """Run the first steps for about this many seconds, and time how long a micro-batch's views take."""
+    """Run the first steps for about this many seconds, and time how long a micro-batch's views take.
+
+    Later steps that cost other FLOPs count in proportion to these.
+    """
+    from tapetum.systems.pretraining.run_plan import plan_run
+
+    device = find_device(config.device)
+    cuda = torch.cuda if device.type == "cuda" else None
+    free = cuda.mem_get_info(device)[0] if cuda else free_bytes()
     measured = rehearse(task, config, seconds, most=_FORECAST_S)
+    later = 1.0
+    if task.cost_changes:
+        plan = plan_run(task.run)
+        later = plan.flops / (plan.steps * plan.phases[0].step_flops)
     world = processes.world_size()
     samples, size = task.dataset(), config.micro_batch(world)
     began = time.perf_counter()
@@ -195,16 +212,18 @@ def predict(task: PretrainTask, config: TrainConfig, seconds: float = 1.0) -> Pr
     views_s = (time.perf_counter() - began) * config.accumulation
     task.damaged.clear()
     task.collapsed_at = None
-    wall = measured.step.wall / world
+    wall = measured.step.wall / world * later
     return Prediction(
         steps=config.steps,
-        flops_per_step=measured.flops_per_step,
+        flops_per_step=round(measured.flops_per_step * later),
         step_s=wall if config.workers else max(wall - views_s, wall / 10),
         views_s=views_s,
         workers=config.workers,
         start_s=measured.start.wall,
         cpu_start_s=measured.start.cpu,
-        cpu_step_s=measured.step.cpu,
+        cpu_step_s=measured.step.cpu * later,
+        peak_bytes=cuda.max_memory_allocated(device) if cuda else peak_bytes(),
+        free_bytes=free,
     )
 
 

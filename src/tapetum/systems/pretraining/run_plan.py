@@ -4,6 +4,8 @@ After "Where Should I Spend My FLOPs?" (arXiv 2209.15589), whose unit is the gra
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,10 @@ from tapetum.account.closed_form import ClosedForm, closed_form
 from tapetum.account.flops import Flops, by_part, count_flops
 from tapetum.account.run_plan import PhasePlan, RunPlan, unpublished_values
 from tapetum.core.addresses import is_address
+from tapetum.core.errors import BadInput
 from tapetum.encoders.factory import make
 from tapetum.systems.pretraining.data import ImageSource, NoImages, TrainingImage
-from tapetum.systems.pretraining.methods import task_of
+from tapetum.systems.pretraining.methods import METHODS, task_of
 from tapetum.systems.pretraining.recipes import UNPUBLISHED, ImageRun, PretrainRun
 from tapetum.systems.pretraining.run import source_of
 from tapetum.systems.pretraining.task import Preset
@@ -39,8 +42,9 @@ def account_step(run: PretrainRun, images: int | None = None, classes: int = CLA
 
 
 def count_step(run: PretrainRun, images: int | None = None, classes: int = CLASSES) -> Flops:
-    """Count the operations of the same step on tensors without memory, as an independent check."""
-    loss, parts = step_on_meta(run, run.batch_size if images is None else images, classes)
+    """Count the operations of the same step, as an independent check; that of your own method is really computed."""
+    device = "meta" if run.method in METHODS else "cpu"
+    loss, parts = step_on_meta(run, run.batch_size if images is None else images, classes, device=device)
     with by_part(parts):
         return count_flops(loss)
 
@@ -60,21 +64,34 @@ def blank_source(classes: int = CLASSES) -> ImageSource:
 
 
 def step_on_meta(
-    run: PretrainRun, images: int, classes: int = CLASSES
+    run: PretrainRun, images: int, classes: int = CLASSES, step: int = 0, device: str = "meta"
 ) -> tuple[Callable[[], torch.Tensor], dict[str, nn.Module]]:
-    """Make the loss of a micro-batch, as a function without arguments, and the parts; models and inputs are shapes only."""
+    """Make the loss of a micro-batch, as a function without arguments, and the parts; models and inputs are shapes only.
+
+    Steps differ in the sizes of their views, if at all (`PretrainTask.cost_changes`).
+    """
     task = task_of(run.method)(run, blank_source(classes))
-    with torch.device("meta"):
+    with torch.device(device):
         encoders = (run.freeze(make(run.architecture)) for _ in range(1 + len(task.averages)))
         model, *teachers = (task.learner(encoder).train() for encoder in encoders)
-        batch: dict[str, Any] = {"views": [torch.empty(images, 3, view.size, view.size) for view in task.views()]}
-    extras = task.extras([TrainingImage(np.empty((1, 1, 3), np.uint8), number=0, index=0, damaged=())])
-    batch |= {name: torch.zeros(images, *x.shape[1:], dtype=x.dtype, device="meta") for name, x in extras.items()}
+        batch: dict[str, Any] = {"views": [torch.empty(images, 3, view.size, view.size) for view in task.views_at(step)]}
+    number = step * run.batch_size
+    extras = task.extras([TrainingImage(np.empty((1, 1, 3), np.uint8), number=number, index=0, damaged=())])
+    batch |= {name: torch.zeros(images, *x.shape[1:], dtype=x.dtype, device=device) for name, x in extras.items()}
     named = {a.name: teacher.requires_grad_(False).eval() for a, teacher in zip(task.averages, teachers, strict=True)}
     context = StepContext(teachers=named)
 
     def loss() -> torch.Tensor:
-        return task.method_loss(model, batch, context)[0]
+        if run.method in METHODS or device != "meta":
+            return task.method_loss(model, batch, context)[0]
+        try:
+            with torch.device(device):
+                return task.method_loss(model, batch, context)[0]
+        except (RuntimeError, NotImplementedError) as error:
+            raise BadInput(
+                f"{run.method} cannot be planned, because its loss reads values ({str(error).splitlines()[0]}), and a plan has "
+                "shapes alone; use tensor operations on the batch's device in method_loss, or leave --dry out"
+            ) from error
 
     return loss, {**task.cost_parts(model), **named}
 
@@ -101,17 +118,23 @@ def plan_run(run: PretrainRun) -> RunPlan:
     if source is not None:
         method(run, source)
     classes = len(source.classes) if source is not None and source.classes else CLASSES
-    loss, parts = step_on_meta(run, _MEASURED, classes)
-    step = measure_step(loss, parts, _MEASURED, bf16=run.bf16)
     steps, data = planned_steps(run, source, run.preset, method.captions)
+    run = replace(run, steps=steps)
     sizes: dict[str, Any] = {
         "batch_size": run.batch_size,
         "micro_batch": run.micro_batch,
         "negatives": method.negatives,
     }
     views = ", ".join(f"{run.views.count(side)} of {side}x{side}" for side in dict.fromkeys(run.views))
+    changes = method(run, blank_source(classes)).cost_changes
+    phases = []
+    for first, end in pairwise((0, *changes, steps)):
+        loss, parts = step_on_meta(run, _MEASURED, classes, first)
+        step = measure_step(loss, parts, _MEASURED, bf16=run.bf16)
+        name = f"from step {first + 1:,}" if changes else ""
+        phases.append(PhasePlan(name=name, steps=end - first, step=step, **sizes))
     return RunPlan(
-        phases=(PhasePlan(steps=steps, step=step, **sizes),),
+        phases=tuple(phases),
         examples_are=f"images, in views: {views}",
         data=data,
         unpublished=unpublished_values(run, UNPUBLISHED.get((run.method, run.preset), {})),

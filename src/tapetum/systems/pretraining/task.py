@@ -134,6 +134,10 @@ class PretrainTask(Task):
     def views(self) -> "Sequence[View]":
         """List the views of an image that the method learns from (`tapetum.data.views`)."""
 
+    def views_at(self, step: int) -> "Sequence[View]":
+        """List the views of a step: as many as `views` has, of other sizes from a step of `cost_changes` on."""
+        return self.views()
+
     @abstractmethod
     def learner(self, encoder: "Encoder") -> "nn.Module":
         """Add the method's heads to the encoder, which the result has as `encoder`."""
@@ -188,7 +192,8 @@ class PretrainTask(Task):
         """Make the views of a micro-batch and its labels; no views yet if the device decodes the images."""
         if self.device_decoding:
             return {"items": tuple(items)}
-        crops = self._make_views.crops([item.pixels for item in items], [item.number for item in items])
+        numbers = [item.number for item in items]
+        crops = self._make_views(numbers[0]).crops([item.pixels for item in items], numbers)
         views = crops if self.device_augmentation else self._finished(crops)
         return {"views": views, **self._known(items)}
 
@@ -197,18 +202,18 @@ class PretrainTask(Task):
         damaged = tuple(k for item in items for k in item.damaged)
         return {"number": tuple(item.number for item in items), "damaged": damaged, **self.extras(items)}
 
-    @property
-    def _make_views(self) -> Any:
+    def _make_views(self, number: int = 0) -> Any:
+        """Make what makes the views of the step that has sample `number`."""
         from tapetum.data.views import Views
 
-        preprocessing = self.run.architecture.preprocessing
-        return Views(self.views(), seed=self.run.seed, mean=preprocessing.mean, std=preprocessing.std)
+        preprocessing, views = self.run.architecture.preprocessing, self.views_at(number // self.run.batch_size)
+        return Views(views, seed=self.run.seed, mean=preprocessing.mean, std=preprocessing.std)
 
     def _finished(self, crops: Sequence[Any]) -> "list[Tensor]":
         """Views of crops, in the network's memory layout."""
         import torch
 
-        views = self._make_views.finish(crops)
+        views = self._make_views().finish(crops)
         return [view.contiguous(memory_format=torch.channels_last) for view in views] if self._convolutional else views
 
     def loss(self, model: "nn.Module", batch: Any, context: StepContext) -> "tuple[Tensor, Mapping[str, float | Tensor]]":
@@ -220,7 +225,7 @@ class PretrainTask(Task):
             from tapetum.systems.pretraining.data import decode_images
 
             items, images = decode_images(batch["items"], self.source, self.run.seed, next(model.parameters()).device)
-            crops = self._make_views.crops_of(images, [item.number for item in items])
+            crops = self._make_views(items[0].number).crops_of(images, [item.number for item in items])
             batch = {"views": self._finished(crops), **to_device(self._known(items), images[0].device)}
         elif self.device_augmentation:
             batch = {**batch, "views": self._finished(batch["views"])}
@@ -293,9 +298,9 @@ class PretrainTask(Task):
         return {**self.run.without_other_methods(settings), **self.source.about}
 
 
-def vit_config(run: "PretrainRun") -> Any:
-    """Look up the config of the run's ViT for the grid of its large views, whatever grid its weights have positions for."""
-    return replace(run.architecture.config, image_size=(run.size, run.size))
+def vit_config(run: "PretrainRun", size: int = 0) -> Any:
+    """Look up the config of the run's ViT for views of `size`, by default its large ones, whatever its positions are for."""
+    return replace(run.architecture.config, image_size=(size or run.size, size or run.size))
 
 
 def local_size(run: "PretrainRun", size: int) -> int:

@@ -134,9 +134,13 @@ class DinoTask(PretrainTask):
         self.idle_parameters = self.frozen_steps > 0
 
     def views(self) -> "tuple[View, ...]":
+        return self.crops(self.run.size)
+
+    def crops(self, size: int) -> "tuple[View, ...]":
+        """List the views with large ones of `size` pixels; the small ones stay those of the run's size."""
         settings = self.settings
         areas = {"global_area": settings.global_area, "local_area": settings.local_area}
-        return dino(self.run.size, local_size(self.run, settings.local_size), settings.local_views, **areas)
+        return dino(size, local_size(self.run, settings.local_size), settings.local_views, **areas)
 
     def learner(self, encoder: "Encoder") -> "Learner":
         import torch

@@ -13,6 +13,9 @@ theirs is an earlier average that teaches, and may see larger images. `queue` is
 
 Differs from the public code: the learning rate falls to 0, not 1e-6; the temperature rises per step, not per epoch; gradients
 are clipped parameter by parameter, not by network; masks and the neighbours of KoLeo are of the joint batch of all processes.
+In the steps of `high_resolution` learned positions keep their grid and are interpolated; theirs become more.
+Of accumulated micro-batches each is a joint batch to Sinkhorn-Knopp, KoLeo and centres; masks are drawn for the whole step.
+The queue has the step's earlier micro-batches first.
 """
 
 import sys
@@ -29,6 +32,7 @@ from tapetum.train.config import Average
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from tapetum.data.views import View
     from tapetum.systems.pretraining.data import TrainingImage
     from tapetum.systems.pretraining.heads import Learner
     from tapetum.systems.pretraining.task import Loss
@@ -65,6 +69,10 @@ class DinoV2(Dino):
     """Factor on the learning rate of the patch projection, beside that."""
     head_epochs: float = 0.0
     """Epochs at the start in which the heads alone learn, for an encoder that has learned before."""
+    high_resolution: int = 0
+    """Side of the large crops in the last steps, such as 518 after 224; 0: it does not change."""
+    high_resolution_steps: int = 0
+    """How many steps these are; 10,000 of 625,000 in the paper."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -72,11 +80,13 @@ class DinoV2(Dino):
             self,
             mask_probability="[0, 1]",
             **dict.fromkeys(("patch_prototypes", "koleo", "patch_rate", "head_epochs"), "[0, inf)"),
-            **dict.fromkeys(("queue", "gram", "gram_every"), "[0, inf)"),
+            **dict.fromkeys(("queue", "gram", "gram_every", "high_resolution", "high_resolution_steps"), "[0, inf)"),
             layer_decay="(0, 1]",
         )
         if self.queue and self.centring != "sinkhorn":
             raise BadInput("a queue is for Sinkhorn-Knopp; give --centring sinkhorn too, or leave --queue out")
+        if bool(self.high_resolution) != bool(self.high_resolution_steps):
+            raise BadInput("give both --high-resolution, a side in pixels, and --high-resolution-steps, or neither")
         low, high = self.mask_shares
         if not 0 <= low <= high < 1:
             raise BadInput(f"mask_shares is from {low} to {high}; give two numbers from 0 to below 1, the smaller first")
@@ -122,14 +132,30 @@ class DinoV2Task(DinoTask):
         super().__init__(run, source)
         self.head_steps = round(self.settings.head_epochs * len(source) / run.batch_size)
         self.idle_parameters |= self.head_steps > 0
+        if self.settings.high_resolution and (run.steps or len(source)):  # without data nobody knows how long the run is
+            self.cost_changes = (run.steps_of(len(source)) - self.settings.high_resolution_steps,)
         if self.settings.gram:
             self.teachers = (*self.teachers, "anchor")
             self.averages += (Average(name="anchor", schedule="periodic", every=self.settings.gram_every or sys.maxsize),)
 
+    def views_at(self, step: int) -> "Sequence[View]":
+        return self.crops(self._side(step))
+
+    def _side(self, step: int) -> int:
+        """Look up the side of the large crops of a step."""
+        return self.settings.high_resolution if any(step >= first for first in self.cost_changes) else self.run.size
+
     def check(self) -> None:
+        from tapetum.encoders.architectures import check_side
         from tapetum.systems.pretraining.recipes import is_trained
 
-        config = vit_config(self.run)
+        config, steps = vit_config(self.run), self.run.steps_of(len(self.source))
+        check_side(config, self.settings.high_resolution, "--high-resolution")
+        if self.settings.high_resolution_steps >= steps and (self.run.steps or len(self.source)):
+            raise BadInput(
+                f"high resolution is for the last {self.settings.high_resolution_steps:,} steps, and the run has {steps:,}; "
+                "give fewer --high-resolution-steps, or --size for all of them"
+            )
         if config.projection and not self.settings.patch_prototypes:
             raise BadInput(
                 f"patches of {self.run.encoder} have {config.width} channels and images {config.projection}, so that one head "
@@ -175,11 +201,11 @@ class DinoV2Task(DinoTask):
         from tapetum.systems.pretraining.masks import step_masks
 
         settings, batch = self.settings, self.run.batch_size
-        config = vit_config(self.run)
         rows = []
         for item in items:
             step, place = divmod(item.number, batch)
-            masks = step_masks(config.grid, 2 * batch, settings.mask_shares, settings.mask_probability, self.run.seed, step)
+            grid = vit_config(self.run, self._side(step)).grid
+            masks = step_masks(grid, 2 * batch, settings.mask_shares, settings.mask_probability, self.run.seed, step)
             rows.append(masks[[place, batch + place]])
         return {"hidden": torch.from_numpy(np.stack(rows))}  # (b, 2, n)
 
