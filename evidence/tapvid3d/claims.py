@@ -6,7 +6,8 @@ Makes the scenes in DIR/scenes (unless they are there) and scores on them: the s
 true depth, and these with nothing but the tracks (`adjust`). Surfaces wear every tenth photograph only, which `tapetum train
 tap-nano` holds out. `reproduce_2d` takes depth from the truth, so that row for row it is the bound of what lifting can reach.
 Finished clips are kept in DIR: the same command goes on. Prints the tables in Markdown, as docs/evidence/tapvid3d.md has them,
-and writes the scores after every tracker, leaving out those that the file has; how scenes and the real benchmark differ is said there.
+and writes the scores after every tracker, leaving out those that the file has; how scenes and the real benchmark differ is said
+there.
 """
 
 import argparse
