@@ -28,9 +28,7 @@ SCALINGS = "none", "median", "per_trajectory", "reproduce_2d"
 TRACKERS = (
     ("static", "true"),
     ("tapir-nano", "true"),
-    ("tapir-nano-synthetic", "true"),
     ("tapir-nano", "adjust"),
-    ("tapir-nano-synthetic", "adjust"),
 )
 
 PUBLISHED = {

@@ -83,7 +83,7 @@ class Itto(Benchmark):
     Frames are resized to 256x256 and points with them; each is queried at frame 0, visible or not. A score of nothing is 0.
     """
 
-    headline = "average_jaccard"
+    split, headline = "test", "average_jaccard"
     motions = 0.005, 0.015, 0.05
     """Limits of groups by mean step between frames in which a point is visible, as a fraction of the image's diagonal."""
     returns = 1, 3
@@ -101,19 +101,25 @@ class Itto(Benchmark):
         """Load a tracker."""
         return load_tracker(model, device)
 
-    def score(self, model: Tracker, item: tuple[Path, Path]) -> Mapping[str, float]:
-        """Compute the metrics, and of each group the number of its `tracks` and the means over them."""
-        frames, annotations = item
-        video = ImageVideo(sorted(frames.glob("*.jpg"), key=lambda path: int(path.stem)), name=frames.name, frame_rate=25.0)
+    @staticmethod
+    def read(frames: Path, annotations: Path) -> TapVidEntry:
+        """Read the frames and annotations of a video. Raises BadInput if they are damaged or do not fit."""
         files = [annotations / f"{frames.name}_{kind}.npy" for kind in ("gradient", "random", "background")]
         try:
+            images = sorted(frames.glob("*.jpg"), key=lambda path: int(path.stem))
+            video = ImageVideo(images, name=frames.name, frame_rate=25.0)
             marks = np.concatenate([np.load(no_pipe(file)) for file in files if file.is_file() or file != files[2]])
             points, occluded = marks[..., :2] / (video.width, video.height), marks[..., 2] == 0
-            assert points.shape == (*occluded.shape, 2)
-            assert len(video) == occluded.shape[1]
-        except (OSError, ValueError, IndexError, AssertionError) as error:
-            raise BadInput(f"{annotations} has no (n, {len(video)}, 4) of gradient and random; copy it again") from error
-        clip = make_clip(TapVidEntry(frames.name, [video[k] for k in range(len(video))], points, occluded))
+        except (OSError, ValueError, IndexError) as error:
+            raise BadInput(f"{frames} and {annotations} are no video with marks (n, t, 4); copy them again") from error
+        if points.shape != (*occluded.shape, 2) or occluded.shape[1:] != (len(video),):
+            raise BadInput(f"{annotations} has marks of {marks.shape} for {len(video)} frames; copy it again")
+        return TapVidEntry(frames.name, [video[k] for k in range(len(video))], points, occluded)
+
+    def score(self, model: Tracker, item: tuple[Path, Path]) -> Mapping[str, float]:
+        """Compute the metrics, and of each group the number of its `tracks` and the means over them."""
+        entry = self.read(*item)
+        clip, points, occluded = make_clip(entry), entry.points, entry.occluded
         queries = np.concatenate([np.zeros((len(points), 1)), clip.tracks[:, 0]], 1)
         hidden, xy = track_queries(model, clip.video, queries, 1.0)[::-1]
         truth = clip.tracks.astype(np.float32)
