@@ -1,7 +1,8 @@
 """Tiny tokenizers trained on sentences in several scripts, in the formats of SigLIP, SigLIP 2 and CLIP."""
 
 import io
-import json
+from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import sentencepiece
@@ -41,23 +42,31 @@ def train_pieces(kind: str, **ids: int) -> bytes:
 
 
 def train_pairs() -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """Train byte pairs as CLIP's are: words end in </w>, begin and end tokens come last."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+    """Train byte pairs as CLIP's are: words end in </w>, begin and end tokens come last; the same in every run."""
+    from tokenizers import normalizers, pre_tokenizers
 
-    made = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
-    made.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
-    trainer = trainers.BpeTrainer(
-        vocab_size=700, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), end_of_word_suffix="</w>", show_progress=False
-    )
-    made.train_from_iterator(SENTENCES, trainer)
-    model = json.loads(made.to_str())["model"]
-    vocabulary = dict(model["vocab"])
-    for sign in sorted(pre_tokenizers.ByteLevel.alphabet()):  # every byte also as the end of a word
-        vocabulary.setdefault(f"{sign}</w>", len(vocabulary))
-    for token in ("<|startoftext|>", "<|endoftext|>"):
-        vocabulary[token] = len(vocabulary)
-    return vocabulary, [tuple(merge) for merge in model["merges"]]
+    normalise = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()]).normalize_str
+    split = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True).pre_tokenize_str
+    counts = Counter(word for sentence in SENTENCES for word, _ in split(normalise(sentence)))
+    words = {word: [*word[:-1], word[-1] + "</w>"] for word in counts}
+    merges: list[tuple[str, str]] = []
+    for _ in range(200):
+        pairs = Counter[tuple[str, str]]()
+        for word, parts in words.items():
+            for pair in pairwise(parts):
+                pairs[pair] += counts[word]
+        if not pairs:
+            break
+        left, right = max(pairs, key=lambda pair: (pairs[pair], pair))
+        merges.append((left, right))
+        for parts in words.values():
+            for k in range(len(parts) - 2, -1, -1):
+                if parts[k : k + 2] == [left, right]:
+                    parts[k : k + 2] = [left + right]
+    signs = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokens = [*signs, *(f"{sign}</w>" for sign in signs), *(left + right for left, right in merges)]
+    tokens += ["<|startoftext|>", "<|endoftext|>"]
+    return {token: k for k, token in enumerate(dict.fromkeys(tokens))}, merges
 
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "red", "ball", "##s", "fall", "then", "cube", "it", "'", ",", "!"]
