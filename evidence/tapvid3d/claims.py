@@ -6,7 +6,8 @@ Makes the scenes in DIR/scenes (unless they are there) and scores on them: the s
 true depth, and these with nothing but the tracks (`adjust`). Surfaces wear every tenth photograph only, which `tapetum train
 tap-nano` holds out. `reproduce_2d` takes depth from the truth, so that row for row it is the bound of what lifting can reach.
 Finished clips are kept in DIR: the same command goes on. Prints the tables in Markdown, as docs/evidence/tapvid3d.md has them,
-and writes the scores after every tracker; how scenes and the real benchmark differ is said there.
+and writes the scores after every tracker, leaving out those that the file has; how scenes and the real benchmark differ is said
+there.
 """
 
 import argparse
@@ -27,9 +28,7 @@ SCALINGS = "none", "median", "per_trajectory", "reproduce_2d"
 TRACKERS = (
     ("static", "true"),
     ("tapir-nano", "true"),
-    ("tapir-nano-synthetic", "true"),
     ("tapir-nano", "adjust"),
-    ("tapir-nano-synthetic", "adjust"),
 )
 
 PUBLISHED = {
@@ -74,8 +73,13 @@ def main(folder, n, seed, textures, workers, out):
         painted = textures and held_out(textures, folder / "held-out")
         write_scenes(scenes, n, seed=seed, points=128, textures=painted, depth=True)
         (folder / "made").touch()
-    results = {"scenes": n, "seed": seed, "textures": "every tenth photograph" if textures else "made up", "trackers": {}}
+    settings = {"scenes": n, "seed": seed, "textures": "every tenth photograph" if textures else "made up"}
+    results = json.loads(out.read_text()) if out.exists() else {**settings, "trackers": {}}
+    if {name: results[name] for name in settings} != settings:
+        raise SystemExit(f"{out} is of other settings: {settings}; give another file")
     for model, depth in TRACKERS:
+        if f"{model}, {depth} depth" in results["trackers"]:
+            continue
         true = depth == "true"
         result = evaluate(
             scenes,

@@ -34,6 +34,23 @@ def test_a_folder_of_classes_is_told_its_layout(run: Run, tmp_path: Path, monkey
     assert "check: 4 examples" in out
 
 
+def test_a_folder_of_photographs_without_classes_is_learned_from(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    classes(tmp_path)
+    train = ["train", "hip", "--out", "run", "--size", 8, "--mae-steps", 1, "--batch-size", 4, "--workers", 0]
+    train += ["--threads", 1, "--bf16", False, "--data", "photos/cat"]
+    code, _, err = run(*train)
+    assert (code, err.count("\n")) == (2, 1)
+    code, out, err = run(*train, *shlex.split(err.rpartition("give ")[2]))
+    assert code == 0, err
+    assert "train: 8 examples of image 8x8x3" in out
+    assert (tmp_path / "run" / "hip-nano.safetensors").is_file()
+    code, _, err = run(*train, "--layout", "classes", "--steps", 1)
+    assert (code, "photos/cat has no labels; give --steps 0 to learn without" in err) == (2, True)
+
+
 def test_of_classes_without_parts_every_fifth_image_is_held_out(tmp_path: Path) -> None:
     learned, held = (listing("classes", classes(tmp_path), split) for split in ("train", "val"))
     assert [Path(file.name).name for file in learned.files["image"]][:4] == ["0.jpg", "10.jpg", "12.jpg", "14.jpg"]
@@ -67,7 +84,7 @@ def test_what_other_folders_look_like(tmp_path: Path) -> None:
     for part in ("train", "val"):
         shutil.copytree(place, split / part)
     for layout, where, message in (
-        ("parquet", flat, r"holds images without classes: run tapetum data shards .*flat.* --layout shards --steps 0"),
+        ("parquet", flat, "holds images without classes: give --layout classes --steps 0"),
         ("parquet", sounds, "holds a folder of recordings for each class"),
         ("parquet", split, "it looks like the layout imagenet: give --layout imagenet"),
         ("imagenet", stripes(tmp_path / "train.parquet").parent, "it looks like the layout parquet"),

@@ -70,8 +70,13 @@ class Forks:
 
     def pair(self, script: Path | str, *arguments: object, errors: Path) -> list[int]:
         """Run two processes of one torch.distributed run, as torchrun would; give their exit codes."""
-        world = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-        ranks = [self.start(script, *arguments, errors=errors, **world, RANK=r, LOCAL_RANK=r) for r in ("0", "1")]
+        return self.world(2, script, *arguments, errors=errors)
+
+    def world(self, size: int, script: Path | str, *arguments: object, errors: Path) -> list[int]:
+        """Run `size` processes of one run, as `pair` does two."""
+        world = {"WORLD_SIZE": f"{size}", "LOCAL_WORLD_SIZE": f"{size}", "MASTER_ADDR": "127.0.0.1"}
+        world |= {"MASTER_PORT": str(free_port())}
+        ranks = [self.start(script, *arguments, errors=errors, **world, RANK=f"{r}", LOCAL_RANK=f"{r}") for r in range(size)]
         return [rank.wait() for rank in ranks]
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 _BUILT_IN = "tapetum.bench.built_in"
 BENCHMARKS: Mapping[str, str] = {
     **dict.fromkeys(("tapvid-davis", "tapvid-rgb-stacking", "tapvid-kinetics", "robotap"), f"{_BUILT_IN}:TapVid"),
+    "itto": f"{_BUILT_IN}:Itto",
     "davis": "tapetum.bench.davis:Davis",
     "votsp": "tapetum.bench.votsp:Votsp",
     "egoschema": f"{_BUILT_IN}:EgoSchema",

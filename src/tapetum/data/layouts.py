@@ -7,7 +7,8 @@
                 DIR/ILSVRC2012_devkit_t12/data/              of the devkit: meta.mat, the name of each class by its ILSVRC
                                                              number, and ILSVRC2012_validation_ground_truth.txt, that number
                                                              of each image, in order
-    classes     DIR/CLASS/*.jpg: one folder a class and no parts; every fifth image of a class is held out
+    classes     DIR/CLASS/*.jpg: one folder a class and no parts; every fifth image of a class is held out. Or DIR/*.jpg, whose
+                classes are not known
     audioset    DIR/balanced_train_segments.csv (or unbalanced_) and eval_segments.csv, class_labels_indices.csv, and
                 recordings named by their video (--1yymn... .wav, or Y--1yymn....flac, or with _START_END) anywhere below DIR
     voc         DIR/JPEGImages, SegmentationClass, ImageSets/Segmentation/train.txt and val.txt (VOCdevkit/VOC2012)
@@ -115,17 +116,21 @@ def _read_class_names(file: Path) -> dict[int, str]:
 
 
 def list_classes(place: Path, split: Split) -> Listing:
-    """List images in one folder a class, without parts: every fifth image of a class is held out."""
-    names = tuple(sorted(p.name for p in place.iterdir() if p.is_dir() and not p.name.startswith(".")))
+    """List images in one folder a class, or in none, without parts: every fifth image of a class is held out."""
+    folders = sorted(p for p in place.iterdir() if p.is_dir() and not p.name.startswith("."))
     images = []
-    for k, name in enumerate(names):
-        files = sorted(p for p in (place / name).iterdir() if p.suffix.lower() in IMAGES)
+    for k, folder in enumerate(folders or [place]):
+        files = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGES)
         images += [(path, k) for i, path in enumerate(files) if (i % _HELD_OUT == _HELD_OUT - 1) == (split == "val")]
-    if len(names) < 2 or not images:
+    if len(folders) == 1 or not images:
         raise BadInput(
-            f"{place} has {len(names)} folders with images; give a folder with one of {_HELD_OUT} images or more for each class"
+            f"{place} has {len(folders)} folders with images; give a folder with one of {_HELD_OUT} images or more for each"
+            f" class, or with {_HELD_OUT} images or more and no folders"
         )
-    return Listing({"image": [stored_file(path) for path, _ in images]}, np.array([k for _, k in images]), names, "class")
+    files = {"image": [stored_file(path) for path, _ in images]}
+    if not folders:
+        return Listing(files, None, (), "nothing")
+    return Listing(files, np.array([k for _, k in images]), tuple(folder.name for folder in folders), "class")
 
 
 def list_modelnet40(place: Path, split: Split) -> Listing:
@@ -271,7 +276,10 @@ def hint(place: Path, layout: str) -> str:
         return "" if looks == layout else f"; it looks like the layout {looks}: give --layout {looks}"
     shards = f"tapetum data shards {place} --out {place.resolve().name}-shards --shuffle 1"
     give = f"give --data {place.resolve().name}-shards --layout shards"
-    if kinds := _kinds(_inside(place)):
+    kinds = _kinds(_inside(place))
+    if kinds == ["image"]:
+        return "" if layout == "classes" else "; it holds images without classes: give --layout classes --steps 0"
+    if kinds:
         return f"; it holds {' and '.join(kinds)}s without classes: run {shards}, then {give} --steps 0"
     below = [kinds for folder in _folders(place) if (kinds := _kinds(_inside(folder)))]
     if below:

@@ -13,6 +13,7 @@ RESUMABLE_FIELDS = frozenset(
     (
         *(
             "accumulation",
+            "sharing",
             "activation_checkpointing",
             "async_checkpoint",
             "checkpoint",
@@ -94,6 +95,8 @@ class TrainConfig:
     """Samples per optimiser step, over all processes and all accumulated micro-batches."""
     accumulation: int = 1
     """Micro-batches per process and step; batch_size must divide by accumulation times the number of processes."""
+    sharing: int = 1
+    """Neighbouring processes that get the same samples, each to compute a part of their loss, such as a span of frames."""
     seed: int = 0
     """Root of all randomness of the run: initial weights, order of data, augmentation, dropout."""
 
@@ -301,6 +304,11 @@ class TrainConfig:
 
     def micro_batch(self, world_size: int) -> int:
         """Count the samples in one micro-batch of one process; BadInput if batch_size is not divisible."""
+        if world_size % self.sharing:
+            raise BadInput(
+                f"samples are shared by {self.sharing} processes, of {world_size}; start a multiple of {self.sharing}"
+            )
+        world_size //= self.sharing
         parts = world_size * self.accumulation
         if self.batch_size % parts:
             raise BadInput(

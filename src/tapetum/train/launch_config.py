@@ -96,7 +96,8 @@ def train_config(recipe: Any, launch: Launch, *, micro_batch: int, workers: int 
     known |= {"workers": workers, **settings}
     requested = {"workers": launch.workers, "checkpoint_every": launch.save_every}
     known |= {name: value for name, value in requested.items() if value is not None}
-    by_micro_batch = max(1, known["batch_size"] // (micro_batch * environment.world_size()))
+    at_once = micro_batch * max(1, environment.world_size() // known.get("sharing", 1))
+    by_micro_batch = max(1, known["batch_size"] // at_once)
     return TrainConfig(
         **known,
         accumulation=by_micro_batch if launch.accumulation is None else launch.accumulation,

@@ -231,3 +231,16 @@ def test_every_data_set_says_what_is_known_of_it() -> None:
             assert callable(reader_of(each))
     counted = [part for each in DATA_SETS.values() for part in each.parts if isinstance(part, Part) and part.items]
     assert len(counted) > 100
+
+
+def test_videos_of_itto_are_read_with_their_marks(tmp_path: Path) -> None:
+    frames, marks = tmp_path / "mose" / "frames" / "a", tmp_path / "mose" / "annotations" / "a"
+    frames.mkdir(parents=True)
+    marks.mkdir(parents=True)
+    for number in range(3):
+        Image.new("RGB", (16, 8)).save(frames / f"{number:05d}.jpg")
+    for kind in ("gradient", "random"):
+        np.save(marks / f"a_{kind}.npy", np.ones((2, 3, 4)))
+    assert kinds(checked("itto", tmp_path, "test", items=1)) == ["complete"]
+    np.save(marks / "a_random.npy", np.ones((2, 4, 4)))
+    assert any("copy them again" in finding.text for finding in checked("itto", tmp_path, "test").findings)

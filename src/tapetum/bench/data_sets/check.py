@@ -134,6 +134,18 @@ def read_tapvid(folder: Path, split: str) -> Records:
     return Records(count=count, media=files, open=decode)
 
 
+def read_itto(folder: Path, split: str) -> Records:
+    """List the videos of ITTO; opening a file of annotations reads its marks and all frames."""
+    from tapetum.bench.built_in import Itto
+
+    videos = {place / f"{frames.name}_gradient.npy": (frames, place) for frames, place in Itto().items(folder).values()}
+
+    def check(file: Path) -> None:
+        Itto.read(*videos[file])
+
+    return Records(count=len(videos), media=list(videos), open=check)
+
+
 def read_movi(folder: Path, split: str) -> Records:
     """Read scenes of Kubric's MOVi sets: TFRecord files of a split, or all rendered scenes of a folder."""
     from tapetum.tracks.training import movi

@@ -36,6 +36,7 @@ from tapetum.systems.tapnext.config import TapNextConfig
 from tapetum.systems.tapnext.layers import embed_positions
 from tapetum.systems.tapnext.model import TapNext, TapNextPredictions
 from tapetum.systems.tapnext.recipes import TapNextRun
+from tapetum.systems.tapnext.time_shards import TimeShards
 from tapetum.tracks.training.clips import ClipDataset, TrackedClip
 from tapetum.tracks.training.data import FEW_CLIPS, PAPER, TapSample, TapSamples
 from tapetum.tracks.training.recipes import ClipPhase
@@ -94,34 +95,40 @@ def make_targets(
     return TrackTargets(torch.minimum(scaled.clamp(min=0), side - 1), visible, located * known, known)
 
 
-def tracking_losses(predictions: Sequence[TapNextPredictions], targets: TrackTargets, *, as_public: bool = False) -> Terms:
+def tracking_losses(
+    predictions: Sequence[TapNextPredictions],
+    targets: TrackTargets,
+    *,
+    as_public: bool = False,
+    span: slice = slice(None),  # never changed
+) -> Terms:
     """Average `coordinates`, `position` and `visibility` over the predictions of some layers; `as_public` as in
-    `make_targets`."""
-    return mean_terms([_layer_losses(one, targets, as_public) for one in predictions])
+    `make_targets`. Predictions of a `span` of the targets' frames give their part of the means over all."""
+    return mean_terms([_layer_losses(one, targets, as_public, span) for one in predictions])
 
 
-def _layer_losses(one: TapNextPredictions, targets: TrackTargets, as_public: bool) -> Terms:
-    bins = one.logits.shape[-1]
-    label = (targets.xy - 0.5).clamp(0, bins - 1).round().long()
+def _layer_losses(one: TapNextPredictions, targets: TrackTargets, as_public: bool, span: slice) -> Terms:
+    bins, xy, visible = one.logits.shape[-1], targets.xy[:, :, span], targets.visible[:, :, span]
+    label = (xy - 0.5).clamp(0, bins - 1).round().long()
     entropy = F.cross_entropy(one.logits.float().flatten(0, -2), label.flatten(), reduction="none").unflatten(0, label.shape)
     coordinates = entropy.sum(-1)  # of both axes
-    distance = ((one.image_xy.float() - targets.xy).square().sum(-1) + 1e-12).sqrt()
+    distance = ((one.image_xy.float() - xy).square().sum(-1) + 1e-12).sqrt()
     position = huber(distance, HUBER_DELTA)
-    visibility = F.binary_cross_entropy_with_logits(one.visible_logits.float(), targets.visible.float(), reduction="none")
+    visibility = F.binary_cross_entropy_with_logits(one.visible_logits.float(), visible.float(), reduction="none")
     everywhere = torch.ones_like(targets.known)
     return {
-        "coordinates": COORDINATE_WEIGHT * _mean(coordinates, everywhere if as_public else targets.located),
-        "position": POSITION_WEIGHT * _mean(position, targets.located),
-        "visibility": VISIBLE_WEIGHT * _mean(visibility, targets.known),
+        "coordinates": COORDINATE_WEIGHT * _mean(coordinates, everywhere if as_public else targets.located, span),
+        "position": POSITION_WEIGHT * _mean(position, targets.located, span),
+        "visibility": VISIBLE_WEIGHT * _mean(visibility, targets.known, span),
     }
 
 
-def _mean(loss: Float[Tensor, "*s"], weight: Float[Tensor, "*s"]) -> Float[Tensor, ""]:
-    """Mean over what counts; 0 where nothing does."""
-    return (loss * weight).sum() / weight.sum().clamp(min=1e-6)
+def _mean(loss: Float[Tensor, "b q s"], weight: Float[Tensor, "b q t"], span: slice) -> Float[Tensor, ""]:
+    """Mean over what counts, or a span's part of it; 0 where nothing does."""
+    return (loss * weight[:, :, span]).sum() / weight.sum().clamp(min=1e-6)
 
 
-_NOT_LEARNED = "preset", "name", "phases", "steps", "batch_size", "size", "cache", "checks", "data"
+_NOT_LEARNED = "preset", "name", "phases", "steps", "batch_size", "size", "cache", "checks", "data", "time_shards"
 """Fields of `TapNextRun` that do not decide what a phase learns, or are in it."""
 
 
@@ -171,7 +178,12 @@ class TapNextTask(TrackerTask, Task):
         """Compute the loss of clips with exact tracks, as the run weighs layers, hidden points and frames."""
         run = self.run
         return compute_clip_loss(
-            cast(TapNext, model), batch, layers=run.layers, occluded_weight=run.occluded_weight, as_public=run.public_losses
+            cast(TapNext, model),
+            batch,
+            layers=run.layers,
+            occluded_weight=run.occluded_weight,
+            as_public=run.public_losses,
+            shards=TimeShards.of_process(run.time_shards) if model.training else None,
         )
 
     def track(
@@ -194,20 +206,31 @@ def compute_clip_loss(
     layers: Literal["all", "last"] = "all",
     occluded_weight: float = 0.0,
     as_public: bool = False,
+    shards: TimeShards | None = None,
 ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-    """Average the losses of the layers, and compute the fractions of accurately placed and correctly occluded points."""
+    """Average the losses of the layers, and compute the fractions of accurately placed and correctly occluded points.
+
+    With `shards`, all these are the part of this process's frames, times their number: the mean over processes is the whole.
+    """
+    span = shards.span(batch.video.shape[1]) if shards else slice(None)
     video_size, image_size = (batch.video.shape[2], batch.video.shape[3]), network.config.image_size
-    every = network.predict_layers(batch.video, batch.queries)
+    every = network.predict_layers(batch.video, batch.queries, shards)
     targets = make_targets(
         batch.queries, batch.xy, batch.occluded, video_size, image_size, occluded_weight=occluded_weight, as_public=as_public
     )
-    total, logs = add_terms(tracking_losses(every if layers == "all" else every[-1:], targets, as_public=as_public))
+    terms = tracking_losses(every if layers == "all" else every[-1:], targets, as_public=as_public, span=span)
+    total, logs = add_terms({name: term * (shards.count if shards else 1) for name, term in terms.items()})
     with torch.no_grad():
         last, known = every[-1], batch.queries[..., :1].round() < torch.arange(batch.xy.shape[2], device=batch.xy.device)
-        error = (last.image_xy - scale_xy(batch.xy, video_size, image_size)).norm(dim=-1)
-        logs["within_8px"] = _share(error < 8, known & ~batch.occluded)
-        logs["within_2px"] = _share(error < 2, known & ~batch.occluded)
-        logs["visible_accuracy"] = _share(last.visible != batch.occluded, known)
+        error = (last.image_xy - scale_xy(batch.xy[:, :, span], video_size, image_size)).norm(dim=-1)
+        parts = {
+            "within_8px": error < 8,
+            "within_2px": error < 2,
+            "visible_accuracy": last.visible != batch.occluded[:, :, span],
+        }
+        for name, right in parts.items():
+            of = known if name == "visible_accuracy" else known & ~batch.occluded
+            logs[name] = _mean(right.float(), of.float(), span) * (shards.count if shards else 1)
     return total, logs
 
 
@@ -218,7 +241,3 @@ def place_patches(network: TapNext) -> None:
     y, x = torch.meshgrid(rows, columns, indexing="ij")
     with torch.no_grad():
         network.position_embedding.copy_(embed_positions(torch.stack([x, y], -1), config.image_size, config.width))
-
-
-def _share(which: Tensor, of: Tensor) -> Tensor:
-    return (which & of).float().sum() / of.float().sum().clamp(min=1)

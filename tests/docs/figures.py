@@ -1,0 +1,223 @@
+"""Figures of the pages and the raw files they were rounded from: lists those that name none, and recomputes the rest.
+
+    python tests/docs/figures.py                 # counts by page
+    python tests/docs/figures.py docs/PAGE.md    # the figures of a page that name nothing
+    python tests/docs/figures.py --lower         # write the counts that fell into figures.toml
+
+A figure is a decimal number, or a number with a unit of time, memory or %. A paragraph, an item of a list or a table says where
+its figures are from in comments of itself, of which there may be several:
+
+    <!-- from tapvid3d/results.json: trackers/*/scalings/median; scenes -->
+    <!-- from tests/layers/test_cpu.py -->
+
+The first names a file below evidence/ (JSON, lines of JSON, or CSV, whose columns are keys) and keys, whose parts are joined by
+/ and may have `*`; a key stands for all that is below it. A figure holds if one of these numbers, or the mean or the median of
+those that one key stands for, rounds to it, in the figure's unit or as a hundredth. The second names a test that has it.
+
+No figures: what stands in code, in rendered tables (`page_tables.py`, `benchmarks/claims.py`), headings and versions; what a
+block quotes from a paper, by its arXiv number; and settings, which follow one of the words in `SETTING`.
+"""
+
+import argparse
+import csv
+import json
+import re
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+LIMITS = Path(__file__).with_suffix(".toml")
+FOLDERS = "docs/models", "docs/evidence", "docs/systems"
+MOST_NUMBERS = 400
+"""That the keys of one comment may stand for: with more, some number would round to any figure."""
+SCALES: Mapping[str, Sequence[float]] = {
+    "": (1, 100),
+    "%": (1, 100),
+    "µs": (1, 1e6, 1e3),
+    "ms": (1, 1e3, 1e-3),
+    "s": (1, 1e-3),
+    "minutes": (1, 1 / 60),
+    "hours": (1, 1 / 3600),
+    "KB": (1, 1e-3, 2**-10),
+    "MB": (1, 1e-6, 1e-3),
+    "GB": (1, 1e-9, 1e-3, 1e-6),
+    "MiB": (1, 2**-20, 2**-10),
+    "GiB": (1, 2**-30, 2**-20, 2**-10),
+}
+"""Factors from a raw number to a figure, by the figure's unit."""
+_UNITS = {"seconds": "s", "second": "s", "minute": "minutes", "hour": "hours", "core-hours": "hours", "KiB": "KB"}
+_UNIT = r"%|µs|ms|s|seconds?|CPU seconds|CPU minutes|minutes?|core-hours|hours?|KB|KiB|MB|MiB|GB|GiB"
+_NUMBER = re.compile(
+    rf"(?<![\w.,/:~^x-])[-−+]?(?P<number>\d[\d,]*\.\d+(?:e-?\d+)?|\d[\d,]*(?=\s(?:{_UNIT})(?!\w)))(?![.,/]?\d)"
+    rf"(?:\s?(?P<unit>{_UNIT})(?!\w))?"
+)
+VERSION = re.compile(
+    r"95 %|(?:torch|torchvision|Python|numpy|scipy|MuJoCo|mujoco|OpenCV|transformers|timm|lightly|pycolmap|glibc|CUDA|FFmpeg|"
+    r"Node|Ray|jax|flax|version|versions|onnxruntime|faiss|BY|BY-SA|BY-NC|BY-NC-ND|section|table|figure|§) \d[\d.]*|Apache-2\.0"
+)
+"""What has a number in its name, and the level of intervals."""
+SETTING = re.compile(
+    r"(?:learning rate|rate|rates|decay|momentum|weight|weights|weighted|temperature|dropout|threshold|limit|limits|factor|"
+    r"probability|at least|at most|above|below|less than|more than|over|under|up to|within|every|first|goal was|goal|bound|"
+    r"delta|eps|epsilon|fraction|default|defaults to|ratio|scale|crop of|lr|beta|betas)(?: (?:of|is|to|was|from|the))* [-−]?$"
+)
+"""Words directly before a setting or a bound."""
+_TABLE = re.compile(r"<!-- table .*?<!-- end of table -->", re.DOTALL)
+_FENCE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
+_SOURCE = re.compile(r"<!-- from (?P<file>[^:\s]+)(?:: (?P<keys>.*?))? -->", re.DOTALL)
+_ARXIV = re.compile(r"\b\d{4}\.\d{4,5}\b")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of a page."""
+
+    page: str
+    line: int
+    number: str
+    unit: str
+    block: str
+    """Text around it: a paragraph, an item, a table."""
+
+    def rounds(self, value: float) -> bool:
+        """Check whether a raw number rounds to this figure."""
+        digits = self.number.replace(",", "")
+        places = len(digits.partition("e")[0].partition(".")[2])
+        if "e" in digits:
+            return any(f"{value * by:.{places}e}" == f"{float(digits):.{places}e}" for by in SCALES[self.unit])
+        return any(abs(abs(value * by) - float(digits)) <= 0.5 * 10**-places * (1 + 1e-6) for by in SCALES[self.unit])
+
+
+def pages() -> list[Path]:
+    """List the pages whose figures count."""
+    return [ROOT / "README.md", *sorted(page for folder in FOLDERS for page in (ROOT / folder).glob("*.md"))]
+
+
+def blocks(text: str) -> Iterator[tuple[int, str]]:
+    """Yield paragraphs, items of lists and tables, with the numbers of their first lines; without code and rendered tables."""
+    for part in (_FENCE, _TABLE):
+        text = part.sub(lambda match: "\n" * match[0].count("\n"), text)
+    held, begin = list[str](), 1
+    for number, line in enumerate([*text.splitlines(), ""], 1):
+        if not line.strip() or re.match(r"\s*(?:[-*]|\d+\.) |#", line):
+            if held:
+                yield begin, "\n".join(held)
+            held, begin = [], number
+        if line.strip() and not line.startswith("#"):
+            begin = begin if held else number
+            held.append(line)
+
+
+def figures(page: Path, text: str | None = None) -> list[Figure]:
+    """Find the figures of a page."""
+    result, cited = list[Figure](), False
+    for begin, block in blocks(page.read_text(encoding="utf-8") if text is None else text):
+        table = block.startswith("|")
+        cited = (table and cited) or bool(_ARXIV.search(block))  # a table belongs to the paragraph before it
+        if cited:
+            continue
+        clean = re.sub(
+            r"`[^`]*`|\]\([^)]*\)|<!--.*?-->|https?://\S+", lambda match: " " * len(match[0]), block, flags=re.DOTALL
+        )
+        clean = VERSION.sub(lambda match: " " * len(match[0]), clean)
+        for match in _NUMBER.finditer(clean):
+            before = re.sub(r"\s+", " ", clean[: match.start()])
+            if SETTING.search(before):
+                continue
+            unit = (match["unit"] or "").removeprefix("CPU ")
+            line = begin + clean[: match.start()].count("\n")
+            result.append(Figure(page.name, line, match["number"], _UNITS.get(unit, unit), block))
+    return result
+
+
+@cache
+def numbers_of(file: Path) -> Mapping[str, float]:
+    """Read the numbers of a raw file by their keys."""
+    if file.suffix == ".csv":
+        with file.open(encoding="utf-8", newline="") as rows:
+            content: Any = list(csv.DictReader(rows))
+    elif file.suffix == ".jsonl":
+        content = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    else:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    return dict(_leaves(content, ""))
+
+
+def _leaves(content: Any, key: str) -> Iterator[tuple[str, float]]:
+    if isinstance(content, Mapping):
+        items = content.items()
+    elif isinstance(content, Sequence) and not isinstance(content, str):
+        items = enumerate(content)
+    else:
+        try:
+            if not isinstance(content, bool) and content is not None:
+                yield key, float(content)
+        except (TypeError, ValueError):
+            return
+        return
+    for name, value in items:
+        yield from _leaves(value, f"{key}/{name}" if key else str(name))
+
+
+def choose(numbers: Mapping[str, float], key: str) -> list[float]:
+    """Choose the numbers that a key stands for."""
+    return [value for name, value in numbers.items() if fnmatchcase(name, key) or fnmatchcase(name, f"{key}/*")]
+
+
+def is_sourced(figure: Figure) -> bool:
+    """Check whether the comments of a figure's block name its source. Raises AssertionError for a key without a number."""
+    for source in _SOURCE.finditer(figure.block):
+        where = f"{figure.page}: {source[0]}"
+        if source["keys"] is None:
+            if figure.number in (ROOT / source["file"]).read_text(encoding="utf-8"):
+                return True
+            continue
+        groups = [choose(numbers_of(ROOT / "evidence" / source["file"]), key.strip()) for key in source["keys"].split(";")]
+        assert all(groups), f"{where} names a key that is not there"
+        assert sum(map(len, groups)) <= MOST_NUMBERS, f"{where} stands for more than {MOST_NUMBERS} numbers; name narrower keys"
+        for group in groups:
+            if any(figure.rounds(value) for value in (*group, fmean(group), median(group))):
+                return True
+    return False
+
+
+def without_source() -> dict[str, list[Figure]]:
+    """Find, by page, the figures that name no raw file and no test that they are equal to."""
+    found = {str(page.relative_to(ROOT)): [each for each in figures(page) if not is_sourced(each)] for page in pages()}
+    return {name: each for name, each in found.items() if each}
+
+
+def main(page: str | None, lower: bool) -> None:
+    """Print the counts or the figures of a page, and write the limits anew."""
+    found = without_source()
+    if page:
+        for each in found.get(page, ()):
+            print(f"{page}:{each.line}: {each.number} {each.unit}")
+        return
+    limits = tomllib.loads(LIMITS.read_text(encoding="utf-8"))["limits"] if LIMITS.exists() else {}
+    for name, each in found.items():
+        print(f"{len(each):5} {len(figures(ROOT / name)):5} {name}")
+    print(
+        f"{sum(map(len, found.values())):5} {sum(len(figures(each)) for each in pages()):5} figures without a source, and all"
+    )
+    if lower:
+        counts = {name: min(len(each), limits.get(name, len(each))) for name, each in found.items()}
+        header = (
+            "# Figures of a page that name no raw file or test, as tests/docs/figures.py counts them. A limit only falls.\n\n"
+        )
+        lines = [f'"{name}" = {count}\n' for name, count in counts.items()]
+        LIMITS.write_text(f"{header}[limits]\n{''.join(lines)}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("page", nargs="?")
+    parser.add_argument("--lower", action="store_true")
+    sys.exit(main(**vars(parser.parse_args())))

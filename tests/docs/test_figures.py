@@ -1,0 +1,57 @@
+"""Figures of the pages name the raw file or the test that they are from; how many of a page do not, only falls."""
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from support.scripts import script
+
+figures = script("tests/docs/figures.py")
+
+
+def test_no_page_has_more_figures_without_a_source() -> None:
+    limits = tomllib.loads(figures.LIMITS.read_text(encoding="utf-8"))["limits"]
+    counts = {name: len(each) for name, each in figures.without_source().items()}
+    above = {name: (count, limits.get(name, 0)) for name, count in counts.items() if count > limits.get(name, 0)}
+    assert not above, f"{above} (count, limit): name the file of each, see tests/docs/figures.py, or take the figure out"
+    below = {name: limit for name, limit in limits.items() if counts.get(name, 0) < limit}
+    assert not below, f"{below} fell: run python tests/docs/figures.py --lower"
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "evidence").mkdir()
+    scores = {"a": {"seed 1": 0.5344, "seed 2": 0.4}, "seconds": 12.31, "bytes": 3 << 30}
+    (tmp_path / "evidence" / "x.json").write_text(json.dumps(scores))
+    (tmp_path / "test_y.py").write_text("assert error < 0.125")
+    monkeypatch.setattr(figures, "ROOT", tmp_path)
+    figures.numbers_of.cache_clear()
+    return tmp_path
+
+
+def sourced(text: str) -> list[tuple[str, bool]]:
+    return [(each.number, figures.is_sourced(each)) for each in figures.figures(Path("p.md"), text)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("It has 0.534 and 53.4 %.\n<!-- from x.json: a/seed 1 -->", [("0.534", True), ("53.4", True)]),
+        ("It has 0.533.\n<!-- from x.json: a -->", [("0.533", False)]),
+        ("The mean is 0.467.\n<!-- from x.json: a/* -->", [("0.467", True)]),
+        ("| a | 0.40 |\n<!-- from x.json: a/seed 2 -->\n\nIt has 0.40.", [("0.40", True), ("0.40", False)]),
+        ("In 12 s and 3 GiB.\n<!-- from x.json: seconds; bytes -->", [("12", True), ("3", True)]),
+        ("Errors of 0.125 and 0.25.\n<!-- from test_y.py -->", [("0.125", True), ("0.25", False)]),
+        ("Theirs is 0.7 (arXiv 2401.00001).\n\n| a |\n|---|\n| 0.6 |\n\nOurs is 0.6.", [("0.6", False)]),
+        ("A learning rate of 0.1, torch 2.13, `0.5`.\n\n```\n0.7\n```\n\n<!-- table x -->\n0.8\n<!-- end of table -->\n", []),
+    ],
+)
+def test_a_figure_is_recomputed_from_what_it_names(text: str, expected: list[tuple[str, bool]], root: Path) -> None:
+    assert sourced(text) == expected
+
+
+def test_a_source_that_is_not_there_is_an_error(root: Path) -> None:
+    with pytest.raises(AssertionError, match="names a key that is not there"):
+        sourced("It has 0.5.\n<!-- from x.json: b -->")
