@@ -1,6 +1,6 @@
 """Does a click teach? Clicks until a clip's average Jaccard is 0.9, with matching adapted to the clip's clicks, and without.
 
-    python evidence/tap-doubt/teach.py photos.parquet FOLDER --more VIDEO ... --first 205 --last 217 --out teach.json
+    python evidence/tap-doubt/teach.py photos.parquet FOLDER --more VIDEO ... --first 205 --last 210 --out teach.json
 
 Clips are made as clips.py makes its training part, by numbers that the error model did not learn from, and stay in FOLDER. A
 person clicks the most doubted wrong mark of a quarter of the points at a time (benchmarks/tap_doubt.py). After each round:
@@ -190,7 +190,7 @@ def main():
     parser.add_argument("folder", type=Path)
     parser.add_argument("--more", type=Path, nargs="*", default=[])
     parser.add_argument("--first", type=int, default=205)
-    parser.add_argument("--last", type=int, default=217)
+    parser.add_argument("--last", type=int, default=210)
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     given.part = "train"
