@@ -377,6 +377,7 @@ TABLES: Mapping[str, tuple[str, Callable[[], str]]] = {
     "the loop in C++": ("evidence/tap-speed.md", lambda: live_cpp.table(read("live/cpp.json"))),
     "doubt": ("evidence/tap-doubt.md", lambda: tap_doubt.table(read("tap-doubt/results.json"))),
     "clicks a point": ("evidence/tap-doubt.md", lambda: tap_doubt.clicks_table(read("tap-doubt/clicks.json"))),
+    "clicks that teach": ("evidence/tap-doubt.md", lambda: tap_doubt.teach_table(read("tap-doubt/teach.json"))),
     "alike bodies": ("evidence/alike-bodies.md", lambda: alike_bodies.table(read("identity/results.json"))),
     "precision of encoders": ("evidence/named-encoders.md", precision),
     "clips that were used": ("evidence/real-marks.md", real_marks.uses),

@@ -5,6 +5,7 @@
     python benchmarks/tap_doubt.py FOLDER [--out results.json] [--curves curves.png] [--reliability reliability.svg]
     python benchmarks/tap_doubt.py --videos FOLDER_OF_VIDEOS ... --clicks clicks.json
     python benchmarks/tap_doubt.py --videos FOLDER_OF_VIDEOS ... --picture flagged.jpg --of bear camel
+    python evidence/tap-doubt/teach.py photos.parquet FOLDER --out evidence/tap-doubt/teach.json   # clicks until AJ is 0.9
 
 Counted are the places that the tracker calls visible, but for queries; wrong is one more than 8 pixels of 256 away. `caught` is
 the share of the wrong places among the tenth of all places that a score doubts most; `aurc` the area under the risk-coverage
@@ -29,6 +30,7 @@ import tapetum
 from tapetum.systems.tap.tracking.calibration import calibrated_confidence
 from tapetum.systems.tap.tracking.error_model import WRONG
 from tapetum.tracks.doubtful import find_doubtful_places
+from tapetum.tracks.metrics import THRESHOLDS, tapvid_metrics
 from tapetum.types import Tracks
 
 EVIDENCE = Path(__file__).parents[1] / "evidence"
@@ -37,6 +39,9 @@ DOUBTED = 0.1
 DRAWS = 400
 ENOUGH, MOST_CLICKS = 0.95, 6
 """Share of a point's marks that is to be right, and clicks after which nobody goes on."""
+GOAL, ROUND, CLICKS_A_POINT = 0.9, 0.25, 2
+"""Average Jaccard at which nobody goes on, points that are clicked in a round as a share of all, and clicks a point at most."""
+CLICKS_SHOWN = 0, 0.5, 1, CLICKS_A_POINT
 FLAGGED, CROP = 6, 48
 """Points of a clip in the picture, and half the side of their crops in pixels of 256."""
 SCORES = "chance", "confidence", "oracle"
@@ -232,6 +237,89 @@ def clicks_table(counts):
         f"points not right after {MOST_CLICKS} clicks": f"{counts['not right after the last click']}",
     }
     return "| | |\n| --- | --- |\n" + "".join(f"| {name} | {value} |\n" for name, value in rows.items())
+
+
+def average_jaccard(tracks, clip):
+    """Average Jaccard of tracks in all frames where a point is known to be visible, but for their queries'."""
+    counted = clip.visible.any(0)
+    queries = np.column_stack([np.cumsum(counted)[tracks.queries[:, 0].astype(int)] - 1, tracks.queries[:, 1:]])
+    truth, visible, xy, shown = (each[:, counted] for each in (clip.xy, clip.visible, tracks.xy, tracks.visible))
+    return tapvid_metrics(queries, ~visible, np.nan_to_num(truth), ~shown, xy, "strided")["average_jaccard"]
+
+
+def next_clicks(tracks, clip, clicked, most):
+    """Clicks on at most `most` points, each on its most doubted wrong mark that was not clicked: the coarsest errors first."""
+    error = np.linalg.norm(tracks.xy - clip.xy, axis=-1)
+    for limit in (WRONG, *(step for step in reversed(THRESHOLDS) if step < WRONG)):
+        wrong = clip.visible & ~clicked & ~(tracks.visible & (error <= limit))
+        if wrong.any():
+            break
+    doubt = np.where(wrong, tracks.chance_wrong, -1)
+    rows = [row for row in np.argsort(-doubt.max(1), kind="stable")[:most] if wrong[row].any()]
+    frames = doubt.argmax(1)
+    return [(int(row), int(frames[row]), *clip.xy[row, frames[row]].tolist()) for row in rows]
+
+
+def clicks_until(clip, at, track, correct, goal=GOAL):
+    """Clicks so far and average Jaccard, before the first round of clicks on a clip and after each."""
+    points = len(clip.xy)
+    tracks = track(clip.video, np.column_stack([at, clip.xy[np.arange(points), at]]).astype(np.float32))
+    clicked = np.arange(clip.xy.shape[1]) == np.asarray(at)[:, None]
+    rounds = [(0, average_jaccard(tracks, clip))]
+    while (left := CLICKS_A_POINT * points - rounds[-1][0]) and rounds[-1][1] < goal:
+        corrections = next_clicks(tracks, clip, clicked, min(left, max(1, round(ROUND * points))))
+        if not corrections:
+            break
+        clicked[[row for row, *_ in corrections], [frame for _, frame, *_ in corrections]] = True
+        tracks = correct(clip.video, tracks, corrections)
+        rounds.append((rounds[-1][0] + len(corrections), average_jaccard(tracks, clip)))
+    return rounds
+
+
+def to_goal(rounds, points):
+    """Clicks a point until the goal, or the most if never; mean Jaccard over the clicks; whether the goal was reached."""
+    clicks, jaccard = np.array(rounds).T
+    reached = bool(jaccard[-1] >= GOAL)
+    mean = np.interp(np.arange(1, CLICKS_A_POINT * points + 1), clicks, jaccard).mean()
+    return (clicks[-1] / points if reached else CLICKS_A_POINT), mean, reached
+
+
+def teach_summary(clips):
+    """Clicks to the goal and mean Jaccard of each way of correcting; both beyond the first way's, with intervals over clips."""
+    ways = list(next(iter(clips.values()))["ways"])
+    drawn = np.random.default_rng(0).integers(len(clips), size=(10 * DRAWS, len(clips)))
+    each = {way: np.array([to_goal(clip["ways"][way], clip["points"]) for clip in clips.values()]) for way in ways}
+    summary = {}
+    for way, (clicks, jaccard, reached) in ((way, values.T) for way, values in each.items()):
+        summary[way] = {f"share with at most {k}": float(((reached > 0) & (clicks <= k)).mean()) for k in CLICKS_SHOWN}
+        for name, values, first in zip(("clicks a point", "jaccard"), (clicks, jaccard), each[ways[0]].T, strict=False):
+            beyond = values - first
+            span = np.quantile(beyond[drawn].mean(1), (0.025, 0.975)).tolist()
+            signs = [int((np.sign(beyond) == sign).sum()) for sign in (-1, 0, 1)]
+            summary[way][name] = {
+                "mean": float(values.mean()),
+                "beyond": float(beyond.mean()),
+                "interval": span,
+                "signs": signs,
+            }
+    return summary
+
+
+def teach_table(results):
+    """Write clicks to the goal in Markdown."""
+    ways, clips = results["ways"], results["of clips"].values()
+    shares = {k: [f"{each[f'share with at most {k}']:.0%}" for each in ways.values()] for k in CLICKS_SHOWN}
+    rows = {f"clips at {GOAL} with at most {k:g} clicks a point": cells for k, cells in shares.items()}
+    titles = {"clicks a point": f"clicks a point, {CLICKS_A_POINT} where never", "jaccard": "average Jaccard, mean over clicks"}
+    for name, title in titles.items():
+        cells = [each[name] for each in ways.values()]
+        rows[title] = [f"{cell['mean']:.3f}" for cell in cells]
+        spans = ("{:+.3f} ({:+.3f} to {:+.3f})".format(cell["beyond"], *cell["interval"]) for cell in cells[1:])
+        rows[f"{name}, beyond untaught"] = ["", *spans]
+        rows[f"{name}, clips with less, as much, more"] = ["", *("{}, {}, {}".format(*cell["signs"]) for cell in cells[1:])]
+    head = [f"{len(clips)} clips, {sum(clip['points'] for clip in clips)} points", *ways]
+    lines = [head, ["---"] * len(head), *([name, *cells] for name, cells in rows.items())]
+    return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
 
 
 def draw_flagged(tracker, clips, path):

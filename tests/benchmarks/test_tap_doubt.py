@@ -76,7 +76,60 @@ def test_a_person_clicks_the_most_doubted_mark_that_is_wrong(off: list, chances:
     assert right.all()
 
 
+def test_the_jaccard_counts_frames_with_marks_alone() -> None:
+    xy = np.full((2, 6, 2), 50, np.float32)
+    marked = np.zeros((2, 6), bool)
+    marked[:, [0, 2, 5]] = True
+    off = xy + np.float32([[0], [99], [0], [99], [99], [20]])
+    clip = TrackedClip(np.zeros((6, 8, 8, 3), np.uint8), np.where(marked[..., None], xy, np.nan), marked)
+    shown = np.ones((2, 6), bool)
+    assert tap_doubt.average_jaccard(Tracks(xy, shown, shown, xy[:, 0, [0, 0, 1]] * (0, 1, 1)), clip) == 1
+    queries = xy[:, 0, [0, 0, 1]] * (0, 1, 1) + (2, 0, 0)
+    assert tap_doubt.average_jaccard(Tracks(off, shown, shown, queries), clip) == pytest.approx(2 / 6)
+
+
+def test_the_coarsest_errors_are_clicked_first_and_the_most_doubted_of_them() -> None:
+    xy = np.full((3, 8, 2), 50, np.float32)
+    off, shown, chance = xy.copy(), np.ones((3, 8), bool), np.full((3, 8), 0.5, np.float32)
+    off[0, 3] += 2
+    off[1, [4, 6]] += 20
+    chance[0, 3], chance[1, 6], shown[2, 5] = 0.99, 0.6, False
+    clip = TrackedClip(np.zeros((8, 8, 8, 3), np.uint8), xy, np.ones((3, 8), bool))
+    tracks = Tracks(off, shown, chance, xy[:, 0, [0, 0, 1]] * (0, 1, 1), error_px=chance, chance_wrong=chance)
+    clicked = np.arange(8) == np.zeros((3, 1))
+    assert tap_doubt.next_clicks(tracks, clip, clicked, 3) == [(1, 6, 50, 50), (2, 5, 50, 50)]
+    assert tap_doubt.next_clicks(tracks, clip, clicked, 1) == [(1, 6, 50, 50)]
+    clicked[1, [4, 6]] = clicked[2, 5] = True
+    assert tap_doubt.next_clicks(tracks, clip, clicked, 3) == [(0, 3, 50, 50)]
+
+
+def test_clicks_go_on_until_the_goal() -> None:
+    xy = np.full((3, 16, 2), 50, np.float32)
+    clip = TrackedClip(np.zeros((16, 8, 8, 3), np.uint8), xy, np.ones((3, 16), bool))
+    for goal, scores in ((0.9, (36 / 54, 41 / 49, 1)), (0.8, (36 / 54, 41 / 49)), (0.6, (36 / 54,))):
+        tracker = Drifting(xy, [*range(1, 5), *range(11, 16)], [0.9 if t == 13 else 0.1 for t in range(16)])
+        clicks, jaccard = zip(*tap_doubt.clicks_until(clip, [0, 0, 0], tracker.track, tracker.correct, goal), strict=True)
+        assert clicks == tuple(range(len(scores)))
+        assert jaccard == pytest.approx(scores)
+
+
+def test_ways_of_correcting_are_compared_clip_by_clip() -> None:
+    ways = [
+        {"plain": [(0, 0.5), (4, 0.8)], "taught": [(0, 0.5), (4, 0.8), (8, 0.9)]},
+        {"plain": [(0, 0.8), (2, 0.95)], "taught": [(0, 0.8), (4, 0.95)]},
+    ]
+    summary = tap_doubt.teach_summary({str(k): {"points": 4, "ways": each} for k, each in enumerate(ways)})
+    assert summary["plain"]["clicks a point"]["mean"] == pytest.approx((tap_doubt.CLICKS_A_POINT + 0.5) / 2)
+    taught = {"mean": 1.5, "beyond": 0.25, "interval": [0, 0.5], "signs": [0, 1, 1]}
+    for key, value in taught.items():
+        assert summary["taught"]["clicks a point"][key] == pytest.approx(value)
+    plain = np.mean([0.575, 0.65, 0.725, *[0.8] * 5, 0.875, *[0.95] * 7])
+    assert summary["plain"]["jaccard"]["mean"] == pytest.approx(plain)
+    assert [summary[way][f"share with at most {tap_doubt.CLICKS_A_POINT}"] for way in ways[0]] == [0.5, 1]
+
+
 def test_the_page_has_the_tables_of_the_results() -> None:
     page = (DOCS / "evidence" / "tap-doubt.md").read_text()
-    for table, name in ((tap_doubt.table, "results.json"), (tap_doubt.clicks_table, "clicks.json")):
+    tables = {"results.json": tap_doubt.table, "clicks.json": tap_doubt.clicks_table, "teach.json": tap_doubt.teach_table}
+    for name, table in tables.items():
         assert table(json.loads((tap_doubt.EVIDENCE / "tap-doubt" / name).read_text())) in page
